@@ -1,0 +1,39 @@
+# Two commands matter: `make demo` and `make test`. Each sets up what it needs.
+PYTHON ?= python3.11
+VENV ?= .venv
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -q
+READY = $(VENV)/.ready
+
+TORCH = $(shell sed -n 's/^torch==//p' requirements.lock)
+HAS_CPU_BUILD = $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo yes)
+CPU_BUILDS = https://download.pytorch.org/whl/cpu
+
+.PHONY: demo test lint bench clean
+
+demo: $(READY)
+	$(VENV)/bin/draftmark run quickstart
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# torch first: its CPU build (a wheel at hand, else PyTorch's own index) spares a
+# machine without an NVIDIA GPU gigabytes of CUDA libraries. The lock then finds it there.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+ifeq ($(HAS_CPU_BUILD),yes)
+	$(PIP) install --no-deps --no-index torch==$(TORCH)+cpu 2>/dev/null || \
+	$(PIP) install --no-deps --index-url $(CPU_BUILDS) torch==$(TORCH)+cpu
+else
+	$(PIP) install torch==$(TORCH)
+endif
+	$(PIP) install --no-deps -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) results

@@ -1,0 +1,1 @@
+"""One file = one published method. The folder is the registry: `METHOD` is the class."""

@@ -1,0 +1,43 @@
+"""Plain knowledge distillation: forward KL from the target on fixed text.
+
+Hinton, Vinyals and Dean (2015, arXiv 1503.02531); as a draft's baseline in DistillSpec (Zhou et
+al. 2023, arXiv 2310.08461, "supervised KD"). Every supervised token weighs the same; the prompt's
+tokens are read and not supervised.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from harness.types import Draft, Drafter, Kind
+
+if TYPE_CHECKING:
+    from harness.training import TrainingContext
+
+
+@dataclass(frozen=True)
+class KnowledgeDistillation:
+    """`temperature` softens both laws in the loss (1: the laws as they are)."""
+
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+
+    kind: ClassVar[Kind] = "language_model"
+    trains: ClassVar[bool] = True
+
+    def train(self, context: "TrainingContext") -> Draft:
+        """Return the draft trained by KL(target || draft)."""
+        from harness.divergences import forward_kl
+        from harness.training import train
+
+        return train(context, lambda draft, target: forward_kl(draft, target, self.temperature))
+
+    def drafter(self, directory: Path, *, device: str) -> Drafter:
+        """Return the saved language model as a drafter."""
+        from harness.drafters import LanguageModelDrafter
+
+        return LanguageModelDrafter.load(directory, device=device)
+
+
+METHOD = KnowledgeDistillation

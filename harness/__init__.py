@@ -1,0 +1,1 @@
+"""The library of draftmark: it knows no particular task, method or report."""

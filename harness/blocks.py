@@ -1,0 +1,125 @@
+"""Acceptance probabilities -> every block statistic, exactly (DESIGN section 4).
+
+Given the target's own text y, let P(s) be the probability that a block starts at s. From s, with d
+drafted tokens, j of them are accepted and the next is replaced with probability
+accept[s,0] ... accept[s,j-1] (1 - accept[s,j]), which moves the start to s+j+1; all are accepted
+with probability accept[s,0] ... accept[s,d-1], and the bonus token moves it to s+d+1. Expected
+target passes given y are the sum of P(s): no draft decoding, and every gamma from one table.
+
+Conventions, those of the reference engine: the first block starts at the first token (prefill
+emits none), a block drafts up to gamma tokens but none beyond the end of y.
+
+Legend: B prompt, S start of a block, D depth in it, G depth as published (position 1 is index 0).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.types import AcceptanceTable
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class BlockCounts:
+    """Expected counts of each prompt: facts to be pooled, then divided."""
+
+    tokens_B: Floats  # in the text, its end token included
+    passes_B: Floats  # of the target, after prefill
+    drafted_B: Floats
+    tested_B: Floats  # compared with the target's choice: up to the first rejection, included
+    accepted_B: Floats
+    reached_BG: Floats  # blocks whose first g tokens were all accepted; g = 1 ... gamma
+
+
+def block_counts(tables: Sequence[AcceptanceTable], num_speculative_tokens: int) -> BlockCounts:
+    """Return the expected counts of blocks of `num_speculative_tokens` over each table's text.
+
+    Raises ValueError if there are no tables or if they are narrower than the block.
+    """
+    if not tables:
+        raise ValueError("no acceptance tables: nothing to count")
+    reach_BSD, drafted_BS, lengths_B = _stack(tables, num_speculative_tokens)
+    starts_BS = _starts(reach_BSD, lengths_B)
+    tested_BSD = np.concatenate([np.ones_like(reach_BSD[..., :1]), reach_BSD[..., :-1]], axis=-1)
+    tested_BSD = tested_BSD * (np.arange(num_speculative_tokens) < drafted_BS[..., None])
+    reached_BG = np.einsum("bs,bsd->bd", starts_BS, reach_BSD)
+    return BlockCounts(
+        tokens_B=lengths_B.astype(np.float64),
+        passes_B=starts_BS.sum(-1),
+        drafted_B=(starts_BS * drafted_BS).sum(-1),
+        tested_B=np.einsum("bs,bsd->b", starts_BS, tested_BSD),
+        accepted_B=reached_BG.sum(-1),
+        reached_BG=reached_BG,
+    )
+
+
+def _stack(
+    tables: Sequence[AcceptanceTable], num_speculative_tokens: int
+) -> tuple[Floats, Ints, Ints]:
+    """Return (reach [B, S, D], drafted [B, S], lengths [B]), padded with zeros.
+
+    reach[b, s, j] is the probability that a block starting at s has its tokens 0..j accepted.
+    """
+    lengths_B = np.array([len(table.drafted_S) for table in tables], dtype=np.int64)
+    longest = int(lengths_B.max())
+    reach_BSD = np.zeros((len(tables), longest, num_speculative_tokens))
+    drafted_BS = np.zeros((len(tables), longest), dtype=np.int64)
+    for index, table in enumerate(tables):
+        accept_SD = table.accept_SD[:, :num_speculative_tokens]
+        if accept_SD.shape[1] < num_speculative_tokens:
+            raise ValueError(
+                f"the table of {table.example_id} is {accept_SD.shape[1]} deep, not "
+                f"{num_speculative_tokens}"
+            )
+        drafted_S = np.minimum(table.drafted_S, num_speculative_tokens)
+        inside_SD = np.arange(num_speculative_tokens) < drafted_S[:, None]
+        reach_BSD[index, : len(drafted_S)] = np.cumprod(np.where(inside_SD, accept_SD, 0.0), axis=1)
+        drafted_BS[index, : len(drafted_S)] = drafted_S
+    return reach_BSD, drafted_BS, lengths_B
+
+
+def _starts(reach_BSD: Floats, lengths_B: Ints) -> Floats:
+    """Return P(s) [B, S]: the probability that a block starts at s."""
+    num_prompts, longest, depth = reach_BSD.shape
+    # A block that reaches the end starts nothing more: room for the start it would have had.
+    starts_BS = np.zeros((num_prompts, longest + depth + 1))
+    starts_BS[:, 0] = 1.0
+    for start in range(longest):
+        here_B = starts_BS[:, start] * (start < lengths_B)
+        starts_BS[:, start] = here_B
+        moves_BD = _moves(reach_BSD[:, start])
+        starts_BS[:, start + 1 : start + depth + 2] += here_B[:, None] * moves_BD
+    return starts_BS[:, :longest]
+
+
+def _moves(reach_BD: Floats) -> Floats:
+    """Return the law [B, D + 1] of how many tokens of a block are accepted."""
+    before_BD = np.concatenate([np.ones_like(reach_BD[:, :1]), reach_BD], axis=1)
+    after_BD = np.concatenate([reach_BD, np.zeros_like(reach_BD[:, :1])], axis=1)
+    # reach is zero beyond what is drafted, so all of "all accepted" falls on depth d.
+    law_BD: Floats = before_BD - after_BD
+    return law_BD
+
+
+def sliding_table(
+    example_id: str, accept_S: Floats, overlap_S: Floats, greedy_match_S: Floats, depth: int
+) -> AcceptanceTable:
+    """Return the table of a draft whose law does not depend on where the block started.
+
+    accept[s, j] is then accept_S[s + j]; a block drafts up to the end of the text.
+    """
+    length = len(accept_S)
+    padded = np.concatenate([accept_S, np.zeros(depth)])
+    accept_SD = np.lib.stride_tricks.sliding_window_view(padded, depth)[:length]
+    return AcceptanceTable(
+        example_id=example_id,
+        accept_SD=accept_SD,
+        drafted_S=np.minimum(depth, length - np.arange(length)),
+        overlap_S=overlap_S,
+        greedy_match_S=greedy_match_S,
+    )

@@ -1,0 +1,124 @@
+"""Checkpoints of an unfinished training: safetensors and JSON, whole or not there at all."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from harness.types import Ledger
+
+_STATE, _WEIGHTS, _OPTIMISER, _BEST = "state.json", "weights", "optimiser", "best"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training is, besides the weights and the optimiser's moments."""
+
+    step: int
+    ledger: Ledger
+    history: tuple[Mapping[str, float], ...]
+    best: Mapping[str, torch.Tensor] | None
+    loss: float | None = None
+
+
+def save(directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.Optimizer) -> None:
+    """Write a checkpoint; the rename makes it exist, then older ones are deleted."""
+    temporary = directory / "writing"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(_untied(model.state_dict()), temporary / _file(_WEIGHTS))
+    save_file(_moments(optimiser), temporary / _file(_OPTIMISER))
+    if state.best is not None:
+        save_file(_untied(state.best), temporary / _file(_BEST))
+    facts = {
+        "step": state.step,
+        "loss": state.loss,
+        "history": list(state.history),
+        "ledger": asdict(state.ledger),
+    }
+    (temporary / _STATE).write_text(json.dumps(facts), encoding="utf-8")
+    final = directory / f"step-{state.step:08d}"
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.replace(final)
+    for older in _checkpoints(directory)[:-1]:
+        shutil.rmtree(older, ignore_errors=True)
+
+
+def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint | None:
+    """Put the latest whole checkpoint into model and optimiser and return it; None if none is."""
+    for path in reversed(_checkpoints(directory)):
+        try:
+            return _load(path, model, optimiser)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+            shutil.rmtree(path, ignore_errors=True)  # damaged: an older one, or from the start
+    return None
+
+
+def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint:
+    facts = json.loads((path / _STATE).read_text("utf-8"))
+    weights = load_file(path / _file(_WEIGHTS))
+    moments = load_file(path / _file(_OPTIMISER))
+    best = load_file(path / _file(_BEST)) if (path / _file(_BEST)).exists() else None
+    model.load_state_dict(_retied(weights, model))
+    _restore(optimiser, moments)
+    return Checkpoint(
+        step=facts["step"],
+        ledger=Ledger(**facts["ledger"]),
+        history=tuple(facts["history"]),
+        best=None if best is None else _retied(best, model),
+        loss=facts["loss"],
+    )
+
+
+def _checkpoints(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.glob("step-*") if (path / _STATE).is_file())
+
+
+def _file(name: str) -> str:
+    return f"{name}.safetensors"
+
+
+def _untied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return each storage once: safetensors keeps no tensors that share memory."""
+    seen: set[int] = set()
+    kept = {}
+    for name, tensor in weights.items():
+        if tensor.data_ptr() not in seen:
+            seen.add(tensor.data_ptr())
+            kept[name] = tensor.contiguous()
+    return kept
+
+
+def _retied(weights: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
+    """Return `weights` with the names that share another's memory in `model` put back."""
+    by_pointer: dict[int, str] = {}
+    full = dict(weights)
+    for name, tensor in model.state_dict().items():
+        first = by_pointer.setdefault(tensor.data_ptr(), name)
+        if name not in full:
+            full[name] = full[first]
+    return full
+
+
+def _moments(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{index}.{name}": value.contiguous()
+        for index, moments in state.items()
+        for name, value in moments.items()
+    } or {"none": torch.zeros(0)}
+
+
+def _restore(optimiser: torch.optim.Optimizer, moments: Mapping[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in moments.items():
+        index, dot, key = name.partition(".")
+        if dot:
+            state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

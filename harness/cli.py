@@ -1,0 +1,169 @@
+"""The command line: run, plan, list, fetch, report, doctor.
+
+Everything heavy is imported inside the command that needs it: `draftmark list` answers at once.
+Exit codes: 0, or 1 if a cell failed, or 2 for what a person can mend (one sentence, no traceback).
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import UserError
+
+app = typer.Typer(
+    name="draftmark",
+    help="Benchmarks drafts for speculative decoding: trains them, measures them, says how sure.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Recipe = Annotated[str, typer.Argument(help="A recipe's name (draftmark list) or a TOML file.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for results.")]
+StoreAt = Annotated[
+    Path | None, typer.Option("--store", help="Folder for cached stages [default: OUT/store].")
+]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="A data directory: <task>/<split>.jsonl.gz.")
+]
+
+
+@app.command()
+def run(
+    recipe: Recipe, out: Out = Path("results"), store: StoreAt = None, data: Data = None
+) -> None:
+    """Run a recipe: train drafts, measure them, write the leaderboard."""
+    from harness import runner
+    from harness.config import load_recipe
+    from harness.progress import Progress
+    from harness.results import render, save_results
+    from harness.store import Store
+
+    progress = Progress()
+    loaded = load_recipe(recipe)
+    prepared = runner.plan(loaded, progress, data=_folder(data))
+    name = Path(recipe).stem
+    results = runner.run(prepared, name, Store(_writable(store or out / "store")), progress)
+    directory = out / f"{name}-{prepared.key[:8]}"
+    save_results(results, directory)
+    files = render(results, directory, ["leaderboard"])
+    typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
+    for file in [*files, directory / "results.json"]:
+        typer.echo(f"Written: {file}")
+    if any(result.failure for result in results.results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    recipe: Recipe, out: Out = Path("results"), store: StoreAt = None, data: Data = None
+) -> None:
+    """Show the stages of a recipe and what is cached, before anything runs."""
+    from harness import planning, runner
+    from harness.config import load_recipe
+    from harness.progress import Progress
+    from harness.store import Store
+
+    prepared = runner.plan(load_recipe(recipe), Progress(), data=_folder(data))
+    typer.echo(planning.table(prepared, Store(store or out / "store")))
+
+
+@app.command(name="list")
+def list_() -> None:
+    """List recipes, tasks, methods, engines, reports, and models that can be fetched."""
+    from harness import registry
+    from harness.config import recipe_names
+    from harness.fetch import CATALOGUE
+
+    groups = {
+        "recipes": recipe_names(),
+        "tasks": registry.names("tasks"),
+        "methods": registry.names("baselines"),
+        "engines": registry.names("engines"),
+        "reports": registry.names("reports"),
+        "models": sorted(CATALOGUE),
+    }
+    for title, names in groups.items():
+        typer.echo(f"{title:8}  {', '.join(names)}")
+
+
+@app.command()
+def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:
+    """Bring a pretrained model into the model cache, checksummed."""
+    from harness import fetch as models
+    from harness.progress import Progress
+
+    directory = models.fetch(name, Progress())
+    models.verify(directory)
+    typer.echo(str(directory))
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Reports [default: leaderboard].")
+    ] = None,
+) -> None:
+    """Render reports again from results, without running anything."""
+    from harness.results import load_results, render
+
+    for file in render(load_results(directory), directory, names or ["leaderboard"]):
+        typer.echo(f"Written: {file}")
+
+
+@app.command()
+def doctor(data: Data = None) -> None:
+    """Show what this machine has: versions, hardware, models, data, network."""
+    from harness.diagnosis import lines
+
+    for line in lines(_folder(data)):
+        typer.echo(line)
+
+
+def _folder(path: Path | None) -> Path | None:
+    if path is not None and not path.is_dir():
+        raise UserError(
+            f"There is no folder {str(path)!r}; name one that holds <task>/<split> files."
+        )
+    return path
+
+
+def _writable(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"Cannot write to {path}: {error.strerror}; name another folder."
+        ) from error
+    if not os.access(path, os.W_OK):
+        raise UserError(f"Cannot write to {path}; name another folder with --store.")
+    return path
+
+
+def main() -> None:
+    """Run the command line; what a person can mend ends in one sentence and exit code 2."""
+    from harness.store import explain_full_disk
+
+    try:
+        app()
+    except UserError as error:
+        _stop(error)
+    except OSError as error:
+        full = explain_full_disk(error, Path.cwd())
+        if full is None:
+            raise
+        _stop(full)
+
+
+def _stop(error: UserError) -> None:
+    typer.echo(f"draftmark: {error}", err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

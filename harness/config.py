@@ -1,0 +1,271 @@
+"""Recipes: a TOML file becomes a typed Recipe, and a Recipe its cells.
+
+A knob lives with what it configures: a method's knobs are the fields of its dataclass, and
+whatever a recipe says of them is checked against those. Unknown keys are errors.
+"""
+
+import dataclasses
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from harness import registry
+from harness.errors import UserError, unknown
+from harness.types import Cell, Method, Task
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Dtype = Literal["float32", "bfloat16", "float16"]
+S = TypeVar("S", bound="Section")
+
+
+class Section(BaseModel):
+    """A part of a recipe: immutable, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(Section):
+    """Which rows are used. Sources are tried in order; the first that has the task is taken."""
+
+    sources: tuple[Literal["hub", "directory", "samples"], ...] = ("hub", "directory", "samples")
+    train_rows: Count = 1000
+    validation_rows: Count = 64
+    test_rows: Count = 200
+
+
+class DraftInit(Section):
+    """What a draft starts as: a model, some layers of the target, or random weights."""
+
+    model: str | None = None
+    pruned: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    random: Mapping[str, Any] | None = None
+    head: Literal["shared", "copied"] = "copied"
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "DraftInit":
+        given = [name for name in ("model", "pruned", "random") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of model, pruned, random; got {given or 'none'}")
+        if self.pruned is not None and not self.pruned:
+            raise ValueError("pruned needs at least one layer index")
+        if self.pruned is None and self.head == "shared":
+            raise ValueError("head = 'shared' is for pruned drafts only")
+        return self
+
+
+class Pair(Section):
+    """A target and what its drafts start as. `dtype` is what training computes in."""
+
+    name: str
+    target: str
+    draft: DraftInit
+    dtype: Dtype = "bfloat16"
+    trust_remote_code: bool = False
+
+
+class Training(Section):
+    """How drafts are trained; the same for every method unless the method says otherwise.
+
+    `text`: what the draft reads, gold answers or the target's own responses.
+    """
+
+    text: Literal["dataset", "target"] = "dataset"
+    text_temperature: Annotated[float, Field(ge=0)] = 1.0
+    passes: Annotated[float, Field(gt=0)] = 1.0
+    rows_per_batch: Count = 8
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    warmup_fraction: Fraction = 0.1
+    schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    validations: Count = 4
+
+
+class MethodEntry(BaseModel):
+    """A method and its knobs; `label` tells apart two entries of the same method."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    label: str = ""
+    training: Mapping[str, Any] = Field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The name that tables show."""
+        return self.label or self.name
+
+    def build(self) -> Method:
+        """Return the method with this entry's knobs; raises UserError on a bad one."""
+        method = registry.find("baselines", self.name)
+        knobs = self.model_extra or {}
+        known = {field.name for field in dataclasses.fields(method)}
+        for knob in knobs:
+            if knob not in known:
+                raise unknown(f"knob of method {self.name!r}", knob, known | {"label", "training"})
+        try:
+            built: Method = TypeAdapter(method).validate_python(knobs)
+        except ValidationError as error:
+            raise UserError(_explain(error, f"method {self.name!r}")) from error
+        return built
+
+
+class Evaluation(Section):
+    """What is measured: temperatures of the target, and the block length that tables show."""
+
+    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = (0.0, 1.0)
+    num_speculative_tokens: Annotated[int, Field(ge=1, le=16)] = 4
+    max_new_tokens: Count | None = None
+
+
+class Speed(Section):
+    """End-to-end runs of an engine, interleaved with the target alone, in blocks of prompts."""
+
+    engine: str = "reference"
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    num_speculative_tokens: Annotated[int, Field(ge=1, le=16)] = 4
+    blocks: Annotated[int, Field(ge=2)] = 5
+    prompts_per_block: Count = 4
+    dtype: Dtype = "float32"
+
+
+class Recipe(Section):
+    """One experiment. Its cells are every task x pair x method x seed."""
+
+    title: str
+    tasks: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    methods: tuple[MethodEntry, ...]
+    seeds: tuple[int, ...] = (0,)
+    data: Data = Data()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    speed: Speed | None = Speed()
+
+    @model_validator(mode="after")
+    def _no_duplicates(self) -> "Recipe":
+        for what, values in (
+            ("tasks", list(self.tasks)),
+            ("pairs", [pair.name for pair in self.pairs]),
+            ("methods (give one a label)", [method.title for method in self.methods]),
+            ("seeds", [str(seed) for seed in self.seeds]),
+        ):
+            if not values:
+                raise ValueError(f"{what.split()[0]} is empty")
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what} repeat: {', '.join(values)}")
+        return self
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield the cells in the order of the recipe."""
+        for task, pair, method, seed in itertools.product(
+            self.tasks, self.pairs, self.methods, self.seeds
+        ):
+            yield Cell(task=task, pair=pair.name, method=method.title, seed=seed)
+
+    def pair(self, name: str) -> Pair:
+        """Return the pair called `name`."""
+        return next(pair for pair in self.pairs if pair.name == name)
+
+    def method(self, title: str) -> MethodEntry:
+        """Return the method entry that tables show as `title`."""
+        return next(method for method in self.methods if method.title == title)
+
+    def training_of(self, entry: MethodEntry) -> Training:
+        """Return how this entry trains: the recipe's settings under the entry's own."""
+        own = _validated(
+            Training, {**self.training.model_dump(), **entry.training}, f"method {entry.title!r}"
+        )
+        return own
+
+    def max_new_tokens(self, task: Task) -> int:
+        """Return the length limit of responses: the recipe's, else the task's."""
+        return self.evaluation.max_new_tokens or task.max_new_tokens
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with draftmark."""
+    folder = resources.files("baselines") / "recipes"
+    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Return the recipe called so, or the one in a TOML file.
+
+    Raises UserError with the known names, or with the key that is wrong and the nearest known one.
+    """
+    text, origin = _read(name_or_path)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{origin} is not valid TOML: {error}.") from error
+    recipe = _validated(Recipe, document, origin)
+    _check_names(recipe)
+    return recipe
+
+
+def _read(name_or_path: str) -> tuple[str, str]:
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise UserError(f"There is no recipe file {name_or_path!r}; check the path.")
+        return path.read_text(encoding="utf-8"), str(path)
+    if name_or_path not in recipe_names():
+        raise unknown("recipe", name_or_path, recipe_names())
+    file = resources.files("baselines") / "recipes" / f"{name_or_path}.toml"
+    return file.read_text(encoding="utf-8"), f"recipe {name_or_path!r}"
+
+
+def _check_names(recipe: Recipe) -> None:
+    """Raise UserError now for whatever a run would stumble over later by name."""
+    for task in recipe.tasks:
+        registry.find("tasks", task)
+    for entry in recipe.methods:
+        entry.build()
+        recipe.training_of(entry)
+    engines = registry.names("engines")
+    if recipe.speed and recipe.speed.engine not in engines:
+        raise unknown("engine", recipe.speed.engine, engines)
+
+
+def _validated(section: type[S], document: Mapping[str, Any], origin: str) -> S:
+    try:
+        return section.model_validate(document)
+    except ValidationError as error:
+        raise UserError(_explain(error, origin, section)) from error
+
+
+def _explain(error: ValidationError, origin: str, section: type[Section] | None = None) -> str:
+    """Return one sentence for the first thing that is wrong."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        choices = _fields_at(section, first["loc"][:-1])
+        return f"{origin}: {unknown('key', place, choices)}"
+    message = first["msg"].removeprefix("Value error, ")
+    value = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
+    return f"{origin}: {place or 'recipe'}: {message}{value}."
+
+
+def _fields_at(section: type[Section] | None, place: tuple[int | str, ...]) -> list[str]:
+    """Return the dotted names of the known keys beside the one at `place`."""
+    known: Any = section
+    for part in place:
+        if isinstance(part, str) and known is not None:
+            known = _section_in(known.model_fields[part].annotation)
+    prefix = "".join(f"{part}." for part in place)
+    return [prefix + name for name in known.model_fields] if known is not None else []
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    """Return the Section inside an annotation such as `tuple[Pair, ...]` or `Speed | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation  # type: ignore[return-value]  # MethodEntry is open, the rest Sections
+    inner = (_section_in(part) for part in getattr(annotation, "__args__", ()))
+    return next((found for found in inner if found is not None), None)

@@ -1,0 +1,167 @@
+"""The plain lossless loop, one prompt at a time, with a KV cache for target and draft.
+
+Slow and simple: what the others are compared with. It records every round. Prefill reads all of the
+prompt but its last token and emits nothing, so the first block starts at the first new token.
+What is drafted beyond the end of a text, an end token or the length limit, counts neither as
+drafted nor as accepted.
+
+Legend: T position, G drafted token, V vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from harness.generation import check_fits, stream
+from harness.kv_cache import CachedModel
+from harness.models import LanguageModel, load_model
+from harness.timing import synchronise
+from harness.types import (
+    Decode,
+    Drafter,
+    EngineSettings,
+    FinishReason,
+    Kind,
+    Method,
+    Prompt,
+    Proposal,
+    Round,
+    Session,
+)
+from harness.verification import verify, warp
+
+
+@dataclass
+class _Text:
+    """A prompt with what has been generated so far."""
+
+    prompt: Prompt
+    tokens: list[int] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
+    reason: FinishReason | None = None
+
+    @property
+    def ids(self) -> list[int]:
+        return [*self.prompt.token_ids, *self.tokens]
+
+    def extend(self, tokens: Sequence[int], settings: EngineSettings) -> None:
+        """Add tokens up to the length limit, or up to and including the first end token."""
+        for token in tokens:
+            if self.reason is None:
+                self.tokens.append(token)
+                self.reason = _reason_to_end(self.tokens, settings)
+
+    def rounds_within(self) -> tuple[Round, ...]:
+        """Return the rounds without what was drafted beyond the end of the text."""
+        rounds, start = [], 0
+        for round_ in self.rounds:
+            left = len(self.tokens) - start
+            rounds.append(Round(min(round_.drafted, left), min(round_.accepted, left)))
+            start += round_.accepted + 1
+        return tuple(rounds)
+
+
+def _reason_to_end(tokens: Sequence[int], settings: EngineSettings) -> FinishReason | None:
+    if tokens[-1] in settings.end_tokens:
+        return "stop"
+    return "length" if len(tokens) == settings.max_new_tokens else None
+
+
+@dataclass(frozen=True)
+class _Loop:
+    target: LanguageModel
+    drafter: Drafter | None
+    settings: EngineSettings
+
+    @torch.no_grad()
+    def generate(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
+        check_fits(self.target, prompts, self.settings.max_new_tokens)
+        for prompt in prompts:
+            yield self._decode(prompt)
+
+    def _decode(self, prompt: Prompt) -> Decode:
+        generator = stream(self.settings.seed, "engine", prompt.example_id)
+        started = self._now()
+        target = CachedModel(self.target)
+        if before_last := prompt.token_ids[:-1]:
+            target.feed(before_last)
+        session = self._session(prompt, generator)
+        prefilled = self._now()
+        text = _Text(prompt)
+        while text.reason is None:
+            self._round(text, target, session, generator)
+        return Decode(
+            example_id=prompt.example_id,
+            token_ids=tuple(text.tokens),
+            num_prompt_tokens=len(prompt.token_ids),
+            rounds=text.rounds_within(),
+            prefill_s=prefilled - started,
+            decode_s=self._now() - prefilled,
+            finish_reason=text.reason,
+        )
+
+    def _session(self, prompt: Prompt, generator: torch.Generator) -> Session | None:
+        if self.drafter is None:
+            return None
+        return self.drafter.start(prompt.token_ids, self.settings.temperature, generator)
+
+    def _round(
+        self,
+        text: _Text,
+        target: CachedModel,
+        session: Session | None,
+        generator: torch.Generator,
+    ) -> None:
+        """Draft a block, have the target verify it in one pass, keep what it accepts."""
+        ids = text.ids
+        left = self.settings.max_new_tokens - len(text.tokens)
+        drafted, q_GV = _propose(session, ids, min(self.settings.num_speculative_tokens, left))
+        hidden_TD = target.feed([*ids[len(target.seen) :], *drafted])
+        logits_GV = self.target.logits(hidden_TD[-len(drafted) - 1 :])
+        p_GV = warp(logits_GV, self.settings.temperature).cpu()
+        accepted, following = verify(drafted, q_GV, p_GV, generator)
+        target.keep(len(ids) + accepted)
+        text.extend([*drafted[:accepted], following], self.settings)
+        text.rounds.append(Round(drafted=len(drafted), accepted=accepted))
+
+    def _now(self) -> float:
+        synchronise(self.settings.device)
+        return perf_counter()
+
+
+def _propose(
+    session: Session | None, ids: Sequence[int], num_tokens: int
+) -> tuple[tuple[int, ...], torch.Tensor]:
+    if session is None:
+        return (), torch.empty(0, 0)
+    proposal: Proposal = session.propose(ids, num_tokens)
+    return proposal.token_ids, proposal.q_GV
+
+
+class ReferenceEngine:
+    """Opens the plain loop; it runs every kind of draft, for each proposes in Python."""
+
+    def supports(self, kind: Kind) -> bool:
+        """Every kind."""
+        return True
+
+    def open(
+        self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
+    ) -> _Loop:
+        """Load the target, and the draft of a method if one is given."""
+        drafter = None
+        if method is not None and draft is not None:
+            drafter = method.drafter(draft, device=settings.device)
+        model = load_model(
+            target,
+            dtype=settings.dtype,
+            device=settings.device,
+            trust_remote_code=settings.trust_remote_code,
+        )
+        return _Loop(model, drafter, settings)
+
+
+ENGINE = ReferenceEngine()

@@ -1,0 +1,174 @@
+"""The graph of stages: what each node depends on, and the key that names its result.
+
+A node's key is a hash of exactly what decides its bytes: the stage, its settings, the code that
+computes it, and the keys of its inputs. Never a path, a date or a machine. All keys are known
+before anything runs, which is how `draftmark plan` can tell what is cached.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.progress import Progress
+
+Inputs = Mapping[str, Path]  # the folders of a node's inputs
+Build = Callable[["Job"], None]
+
+# The project's own packages: a stage's code is its module and all of these that it imports.
+_OWN = ("harness", "tasks", "baselines")
+# Modules that carry results about but cannot change them.
+_NEUTRAL = frozenset(
+    {
+        "harness.checkpoints",
+        "harness.config",
+        "harness.environment",
+        "harness.errors",
+        "harness.fetch",
+        "harness.graph",
+        "harness.hub",
+        "harness.model_files",
+        "harness.progress",
+        "harness.registry",
+        "harness.store",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage is given to work with."""
+
+    inputs: Inputs
+    out: Path  # a folder that becomes the result
+    scratch: Path  # a folder that outlives an interruption: checkpoints
+    progress: Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One stage with its inputs. `given` is a folder that exists already, named by its digest."""
+
+    stage: str
+    label: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, "Node"]
+    code: tuple[str, ...]  # the modules that compute it
+    build: Build | None = None
+    given: Path | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """The name of this node's result."""
+        return digest(
+            {
+                "stage": self.stage,
+                "settings": self.settings,
+                "code": [code_version(module) for module in self.code],
+                "inputs": {name: node.key for name, node in self.inputs.items()},
+            }
+        )
+
+
+def topological(nodes: Iterable[Node]) -> Iterator[Node]:
+    """Yield every node reachable from `nodes` once, inputs before what needs them."""
+    seen: set[str] = set()
+
+    def visit(node: Node) -> Iterator[Node]:
+        if node.key in seen:
+            return
+        seen.add(node.key)
+        for upstream in node.inputs.values():
+            yield from visit(upstream)
+        yield node
+
+    for node in nodes:
+        yield from visit(node)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of a JSON value, the same for the same value whatever its key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def code_version(module: str) -> str:
+    """Return a hash of a module and of the project's modules that it imports, however deep.
+
+    It is taken of the syntax tree without docstrings: comments and layout change nothing.
+    """
+    return digest({name: _tree_hash(name) for name in sorted(_closure(module))})
+
+
+@cache
+def _closure(module: str) -> frozenset[str]:
+    reached: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached and name not in _NEUTRAL:
+            reached.add(name)
+            waiting.extend(_own_imports(name))
+    return frozenset(reached)
+
+
+@cache
+def _parse(module: str) -> ast.Module:
+    spec = importlib.util.find_spec(module)
+    assert spec is not None, f"there is no module {module}"
+    assert spec.origin is not None, f"{module} has no source"
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+
+
+def _own_imports(module: str) -> Iterator[str]:
+    for statement in _running(_parse(module)):
+        if isinstance(statement, ast.ImportFrom) and statement.module:
+            yield from _own_modules(statement.module, [name.name for name in statement.names])
+        elif isinstance(statement, ast.Import):
+            for alias in statement.names:
+                yield from _own_modules(alias.name, [])
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a syntax tree, without what is there for type checkers alone."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from _running(child)
+
+
+def _own_modules(module: str, names: list[str]) -> Iterator[str]:
+    """Yield `module`, or what `from module import names` takes out of it if it is a package."""
+    if module.partition(".")[0] not in _OWN:
+        return
+    submodules = [f"{module}.{name}" for name in names if _is_module(f"{module}.{name}")]
+    yield from submodules or [module]
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # its parent is a module, not a package
+        return False
+
+
+def _tree_hash(module: str) -> str:
+    tree = _parse(module)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [line for line in node.body if not _is_docstring(line)] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )

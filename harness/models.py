@@ -1,0 +1,218 @@
+"""Loads targets and drafts, makes draft inits, checks that both speak with one tokenizer.
+
+Legend: B batch, T position, N supervised position, D hidden size, V vocabulary.
+
+The vocabulary is the tokenizer's: the padding ids that heads carry beyond it are cut off both
+sides before any softmax, for no text ever holds them. Weights are safetensors only, and code that
+comes with a model runs only where the recipe says so.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from harness.config import DraftInit
+from harness.errors import UserError
+
+_PROBE_TOLERANCE = 1e-4  # of the largest logit, in float32
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model seen as a body (ids to hidden states) and a head (to logits)."""
+
+    model: Any  # transformers.PreTrainedModel
+    vocab_size: int
+
+    def hidden(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the final hidden states [B, T, D], after the last norm; mask_BT is 1 on text."""
+        body = self.model.base_model
+        states: torch.Tensor = body(
+            input_ids=ids_BT, attention_mask=mask_BT, use_cache=False
+        ).last_hidden_state
+        return states
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return logits [..., V] of hidden states [..., D], as the model's own forward does."""
+        logits: torch.Tensor = self.model.get_output_embeddings()(hidden)
+        return _as_configured(logits, self.model.config)[..., : self.vocab_size]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return cast(torch.device, self.model.device)
+
+    @property
+    def max_positions(self) -> int:
+        """How many tokens fit its context."""
+        return int(self.model.config.max_position_embeddings)
+
+
+def _as_configured(logits: torch.Tensor, config: Any) -> torch.Tensor:
+    """Apply what some families do after the head: scaling (Cohere, Granite), soft caps (Gemma)."""
+    if scale := getattr(config, "logit_scale", None):
+        logits = logits * scale
+    if scaling := getattr(config, "logits_scaling", None):
+        logits = logits / scaling
+    if cap := getattr(config, "final_logit_softcapping", None):
+        logits = torch.tanh(logits / cap) * cap
+    return logits
+
+
+def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
+    """Return the tokenizer of a model folder."""
+    return AutoTokenizer.from_pretrained(
+        directory, local_files_only=True, trust_remote_code=trust_remote_code
+    )
+
+
+def load_model(
+    directory: Path,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    trust_remote_code: bool = False,
+) -> LanguageModel:
+    """Return the model of a folder, ready to evaluate.
+
+    Raises UserError if body and head, taken apart, do not give the model's own logits: such a
+    family does something after its head that draftmark does not know.
+    """
+    model = AutoModelForCausalLM.from_pretrained(
+        directory,
+        dtype=getattr(torch, dtype),
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=trust_remote_code,
+    )
+    tokenizer = load_tokenizer(directory, trust_remote_code=trust_remote_code)
+    loaded = LanguageModel(model.to(device).eval(), _vocab_size(tokenizer, model))
+    _check_head(loaded, directory)
+    return loaded
+
+
+def pick_device() -> str:
+    """Return the fastest device here."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _vocab_size(tokenizer: Any, model: Any) -> int:
+    rows = model.get_output_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise UserError(
+            f"The tokenizer has {len(tokenizer)} tokens and the model's head {rows}: they do not "
+            "belong together; check the model's folder."
+        )
+    return len(tokenizer)
+
+
+@torch.no_grad()
+def _check_head(loaded: LanguageModel, directory: Path) -> None:
+    probe_BT = torch.arange(1, 5, device=loaded.device).remainder(loaded.vocab_size)[None]
+    own = loaded.model(input_ids=probe_BT).logits[..., : loaded.vocab_size]
+    apart = loaded.logits(loaded.hidden(probe_BT))
+    tolerance = _PROBE_TOLERANCE * float(own.abs().max().float())
+    if loaded.model.dtype == torch.float32 and not torch.allclose(own, apart, atol=tolerance):
+        raise UserError(
+            f"{directory}: {type(loaded.model).__name__} does more after its head than draftmark "
+            "knows, so cached hidden states would give wrong logits; this family is not supported."
+        )
+
+
+def check_same_tokenizer(target: Any, draft: Any, names: tuple[str, str]) -> None:
+    """Raise UserError, showing the first ids that disagree, unless both tokenizers are one."""
+    first, second = target.get_vocab(), draft.get_vocab()
+    if first == second:
+        return
+    by_id = [{index: token for token, index in vocab.items()} for vocab in (first, second)]
+    ids = sorted(set(by_id[0]) | set(by_id[1]))
+    differing = [index for index in ids if by_id[0].get(index) != by_id[1].get(index)]
+    shown = "; ".join(
+        f"{index}: {by_id[0].get(index)!r} and {by_id[1].get(index)!r}" for index in differing[:3]
+    )
+    raise UserError(
+        f"The tokenizers of {names[0]!r} and {names[1]!r} differ in {len(differing)} ids "
+        f"({shown}). A draft must share its target's tokenizer; choose another draft."
+    )
+
+
+def make_draft(
+    init: DraftInit, target: LanguageModel, *, seed: int, directory: Path | None = None
+) -> LanguageModel:
+    """Return a fresh draft in float32: of layers of the target, of random weights, or as it is.
+
+    Raises UserError for layers that the target has not, and for config keys that it has not.
+    """
+    if init.pruned is not None:
+        model = _prune(target.model, init.pruned)
+        if init.head == "shared":
+            _freeze_embeddings(model)
+    elif init.random is not None:
+        model = _randomise(target.model.config, init.random, seed)
+    else:
+        assert directory is not None
+        model = load_model(directory).model
+    return LanguageModel(model, target.vocab_size)
+
+
+def _prune(model: Any, layers: Sequence[int]) -> Any:
+    """Return a copy of the model with only `layers`, in that order; embedding and head copied."""
+    available = model.config.num_hidden_layers
+    if beyond := [index for index in layers if index >= available]:
+        raise UserError(
+            f"pruned = {list(layers)}: the target has layers 0..{available - 1}, not {beyond[0]}."
+        )
+    config = copy.deepcopy(model.config)
+    config.num_hidden_layers = len(layers)
+    if kinds := getattr(config, "layer_types", None):
+        config.layer_types = [kinds[index] for index in layers]
+    draft = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    draft.load_state_dict(_layers_of(model, layers))
+    return draft.eval()
+
+
+def _layers_of(model: Any, layers: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Return the state dict of a model with its layers renumbered."""
+    position = {index: new for new, index in enumerate(layers)}
+    kept = {}
+    for name, tensor in model.state_dict().items():
+        head, dot, tail = name.partition(".layers.")
+        if not dot:
+            kept[name] = tensor
+            continue
+        index, _, rest = tail.partition(".")
+        if int(index) in position:
+            kept[f"{head}.layers.{position[int(index)]}.{rest}"] = tensor
+    return kept
+
+
+def _randomise(config: Any, changes: Mapping[str, Any], seed: int) -> Any:
+    """Return a model of the target's family with some config values changed and random weights."""
+    if unknown := [key for key in changes if not hasattr(config, key)]:
+        raise UserError(
+            f"random = {{ {unknown[0]} = ... }}: {config.model_type!r} has no such config value; "
+            f"it has {', '.join(sorted(k for k in config.to_dict() if 'size' in k or 'num' in k))}."
+        )
+    changed = {**config.to_dict(), **changes}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = AutoConfig.for_model(changed.pop("model_type"), **changed)
+        return AutoModelForCausalLM.from_config(made, dtype=torch.float32).eval()
+
+
+def _freeze_embeddings(model: Any) -> None:
+    """Leave embedding and head as the target's: shared, and so not trained."""
+    for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+
+
+def save_model(loaded: LanguageModel, tokenizer: Any, directory: Path) -> None:
+    """Write weights as safetensors with config and tokenizer, loadable by any engine."""
+    loaded.model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)

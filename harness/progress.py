@@ -1,0 +1,83 @@
+"""Tells a person how far a run is: bars on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichBars
+
+PLAIN_INTERVAL_S = 15.0
+
+
+class Step(Protocol):
+    """One thing under way, counted towards a total."""
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        """Count `amount` more as done; `note` says how it goes."""
+
+
+class Progress:
+    """Where a run tells what it does. `quiet` tells nothing: for tests and for scripts."""
+
+    def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self.quiet = quiet
+
+    def say(self, line: str) -> None:
+        """Print one line."""
+        if not self.quiet:
+            self.console.print(line, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def step(self, label: str, total: int) -> Iterator[Step]:
+        """Show a step of `total` units while the block runs."""
+        if self.quiet:
+            yield _Silent()
+        elif self.console.is_terminal:
+            yield from self._bar(label, total)
+        else:
+            yield _Lines(self, label, total)
+
+    def _bar(self, label: str, total: int) -> Iterator[Step]:
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with RichBars(*columns, console=self.console, transient=True) as bars:
+            yield _Bar(bars, label, total)
+
+
+class _Silent:
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        pass
+
+
+class _Bar:
+    def __init__(self, bars: RichBars, label: str, total: int) -> None:
+        self._bars = bars
+        self._task = bars.add_task(label, total=total, note="")
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self._bars.update(self._task, advance=amount, note=note)
+
+
+class _Lines:
+    """A line now and then, so that a log shows that the run is alive."""
+
+    def __init__(self, progress: Progress, label: str, total: int) -> None:
+        self._progress, self._label, self._total = progress, label, total
+        self._done = 0
+        self._last = time.monotonic()
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self._done += amount
+        now = time.monotonic()
+        if now - self._last >= PLAIN_INTERVAL_S:
+            self._last = now
+            self._progress.say(f"  {self._label}: {self._done}/{self._total} {note}".rstrip())

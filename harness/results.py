@@ -1,0 +1,61 @@
+"""Results on disk: `results/<recipe>-<key>/`, named by what decided them, reports beside them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.errors import UserError
+from harness.store import write_json
+from harness.types import Cell, Ledger, Number, Report, Result, Results
+
+FILE = "results.json"
+
+
+def save_results(results: Results, directory: Path) -> None:
+    """Write results as JSON, in full or not at all."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / FILE, asdict(results))
+
+
+def load_results(directory: Path) -> Results:
+    """Return the results in a folder; raises UserError if there are none or they do not read."""
+    path = directory / FILE
+    if not path.is_file():
+        raise UserError(f"{directory} has no {FILE}; name a folder that `draftmark run` printed.")
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        return Results(
+            name=document["name"],
+            title=document["title"],
+            recipe=document["recipe"],
+            results=tuple(_result(item) for item in document["results"]),
+            data=tuple(document["data"]),
+            manifest=document["manifest"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} does not read ({error}); run the recipe again.") from error
+
+
+def _result(document: Mapping[str, Any]) -> Result:
+    ledger = document["ledger"]
+    return Result(
+        cell=Cell(**document["cell"]),
+        numbers={name: Number(**number) for name, number in document["numbers"].items()},
+        ledger=Ledger(**ledger) if ledger else None,
+        provenance=document["provenance"],
+        failure=document["failure"],
+    )
+
+
+def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
+    """Write the named reports into a folder and return their files."""
+    written = []
+    for name in names:
+        report: Report = registry.find("reports", name)
+        for file, text in report(results).items():
+            (directory / file).write_text(text, encoding="utf-8")
+            written.append(directory / file)
+    return written

@@ -1,0 +1,176 @@
+"""recipe -> graph of stages -> records -> results. Reads as the experiment."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import registry, stages
+from harness.config import Recipe
+from harness.data import Rows, load_rows, overlap
+from harness.environment import manifest
+from harness.fanout import Failure, execute
+from harness.graph import Node, digest, topological
+from harness.model_files import resolve
+from harness.progress import Progress
+from harness.stages import Setting
+from harness.store import Store, entry_facts
+from harness.summary import Records, summarise
+from harness.types import Cell, Result, Results, Split, Task
+
+
+@dataclass(frozen=True)
+class CellNodes:
+    """The results that one cell's row is made of."""
+
+    draft: Node
+    target_grades: Node
+    scores: Mapping[float, Node]
+    draft_grades: Node
+    decodes: Node | None = None
+    decode_grades: Node | None = None
+
+    def all(self) -> Iterator[Node]:
+        """Yield every node of the cell."""
+        yield from (self.draft, self.target_grades, *self.scores.values(), self.draft_grades)
+        yield from (node for node in (self.decodes, self.decode_grades) if node)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with everything decided that its results depend on."""
+
+    recipe: Recipe
+    settings: Mapping[tuple[str, str], Setting]  # of (task, pair)
+    cells: Mapping[Cell, CellNodes] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Every node once, inputs before what needs them."""
+        return list(topological(node for cell in self.cells.values() for node in cell.all()))
+
+    @property
+    def key(self) -> str:
+        """A hash that names the results: of every node, so of everything that decides them."""
+        return digest([node.key for cell in self.cells.values() for node in cell.all()])
+
+
+def plan(recipe: Recipe, progress: Progress, *, data: Path | None = None) -> Plan:
+    """Return the graph of a recipe; raises UserError if rows or models are not to be had."""
+    settings = {}
+    for name in recipe.tasks:
+        task: Task = registry.find("tasks", name)
+        rows = _rows(recipe, task, data, progress)
+        for pair in recipe.pairs:
+            target = stages.target(pair.target, resolve(pair.target, progress))
+            settings[name, pair.name] = Setting(recipe, task, pair, target, rows)
+    cells = {cell: _nodes(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
+    return Plan(recipe, settings, cells)
+
+
+def _rows(recipe: Recipe, task: Task, data: Path | None, progress: Progress) -> dict[Split, Rows]:
+    counts: dict[Split, int] = {
+        "train": recipe.data.train_rows,
+        "validation": recipe.data.validation_rows,
+        "test": recipe.data.test_rows,
+    }
+    rows = {
+        split: load_rows(task, split, count, sources=recipe.data.sources, directory=data)
+        for split, count in counts.items()
+    }
+    progress.say(
+        f"{task.name}: {', '.join(f'{n} {split}' for split, n in counts.items())} rows "
+        f"from {rows['test'].source}"
+    )
+    return rows
+
+
+def _nodes(setting: Setting, cell: Cell) -> CellNodes:
+    recipe = setting.recipe
+    entry = recipe.method(cell.method)
+    draft = stages.draft(setting, entry, cell.seed)
+    decodes = stages.decodes(setting, entry, draft) if recipe.speed else None
+    return CellNodes(
+        draft=draft,
+        target_grades=stages.grades(setting, stages.responses(setting, "test", 0.0)),
+        scores={
+            temperature: stages.scores(setting, entry, draft, temperature)
+            for temperature in recipe.evaluation.temperatures
+        },
+        draft_grades=stages.grades(setting, stages.responses(setting, "test", 0.0, draft)),
+        decodes=decodes,
+        decode_grades=stages.grades(setting, decodes) if decodes else None,
+    )
+
+
+def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Results:
+    """Return the results of every cell; a failed cell is a row with its reason."""
+    failures = execute(recipe_plan.nodes, store, progress)
+    records = {
+        cell: _records(nodes, store)
+        for cell, nodes in recipe_plan.cells.items()
+        if not _failure(nodes, failures)
+    }
+    results = []
+    for cell, nodes in recipe_plan.cells.items():
+        failure = _failure(nodes, failures)
+        if failure:
+            results.append(Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}"))
+        else:
+            setting = recipe_plan.settings[cell.task, cell.pair]
+            baseline = records.get(_baseline(recipe_plan, cell))
+            numbers = summarise(records[cell], baseline, setting.recipe, setting.task)
+            provenance = {"entries": [entry_facts(store.load(node)) for node in nodes.all()]}
+            results.append(Result(cell, numbers, records[cell].ledger, provenance))
+    return Results(
+        name=name,
+        title=recipe_plan.recipe.title,
+        recipe=recipe_plan.recipe.model_dump(mode="json"),
+        results=tuple(results),
+        data=tuple(_data_facts(setting) for setting in recipe_plan.settings.values()),
+        manifest=manifest(),
+    )
+
+
+def _failure(nodes: CellNodes, failures: Mapping[str, Failure]) -> Failure | None:
+    return next((failures[node.key] for node in nodes.all() if node.key in failures), None)
+
+
+def _baseline(recipe_plan: Plan, cell: Cell) -> Cell:
+    """Return the cell that this one is compared with: the recipe's first method."""
+    first = recipe_plan.recipe.methods[0].title
+    return Cell(cell.task, cell.pair, first, cell.seed)
+
+
+def _records(nodes: CellNodes, store: Store) -> Records:
+    def directory(node: Node | None) -> Path | None:
+        return store.load(node).directory if node else None
+
+    return Records.load(
+        draft=store.load(nodes.draft).directory,
+        target_grades=store.load(nodes.target_grades).directory,
+        scores={t: store.load(node).directory for t, node in nodes.scores.items()},
+        draft_grades=store.load(nodes.draft_grades).directory,
+        decodes=directory(nodes.decodes),
+        decode_grades=directory(nodes.decode_grades),
+    )
+
+
+def _data_facts(setting: Setting) -> dict[str, Any]:
+    rows = setting.rows
+    return {
+        "task": setting.task.name,
+        "task_version": setting.task.version,
+        "pair": setting.pair.name,
+        "target": setting.pair.target,
+        "target_digest": setting.target.settings["digest"],
+        "rows": {split: len(item.examples) for split, item in rows.items()},
+        "source": {split: item.source for split, item in rows.items()},
+        "digest": {split: item.digest for split, item in rows.items()},
+        "test_rows_in_train": overlap(rows["train"], rows["test"]),
+    }
+
+
+def unfinished(recipe_plan: Plan, store: Store) -> list[Node]:
+    """Return the nodes that a run would have to make."""
+    return [node for node in recipe_plan.nodes if not store.has(node)]

@@ -1,0 +1,316 @@
+"""The stages: each a pure function of its key, which hashes exactly what decides its bytes.
+
+target -> responses -> features -> draft -> scores, decodes -> grades (DESIGN section 3). A function
+here makes the node of the graph; the work is done by the module that the node names as its code.
+torch is imported where a stage runs, so that a plan costs nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.config import MethodEntry, Pair, Recipe
+from harness.data import Rows
+from harness.graph import Job, Node
+from harness.progress import Progress
+from harness.records import (
+    read_decodes,
+    read_rows,
+    read_texts,
+    write_decodes,
+    write_rows,
+    write_tables,
+    write_texts,
+)
+from harness.types import Decode, EngineSettings, Prompt, Split, Task
+
+# The evaluation text of a task and pair is the same for every method and seed.
+TEXT_SEED = 0
+ROWS_PER_BATCH = 32
+TEXTS, TABLES, DECODES, GRADES = (
+    "texts.parquet",
+    "tables.parquet",
+    "decodes.parquet",
+    "grades.parquet",
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the cells of one task and pair share."""
+
+    recipe: Recipe
+    task: Task
+    pair: Pair
+    target: Node
+    rows: Mapping[Split, Rows]
+
+    @property
+    def max_new_tokens(self) -> int:
+        """The length limit of responses."""
+        return self.recipe.max_new_tokens(self.task)
+
+
+def target(reference: str, directory: Path) -> Node:
+    """Return the node of a target as it is, named by its files' hash."""
+    from harness.model_files import model_digest
+
+    settings = {"digest": model_digest(directory)}
+    return Node("target", f"target {reference}", settings, {}, code=(), given=directory)
+
+
+def gold_texts(setting: Setting, split: Split) -> Node:
+    """Return the node of the gold answers of a split as texts."""
+
+    def build(job: Job) -> None:
+        from harness.model_files import end_tokens
+        from harness.models import load_tokenizer
+        from harness.prompts import encode_gold
+
+        tokenizer = load_tokenizer(
+            job.inputs["target"], trust_remote_code=setting.pair.trust_remote_code
+        )
+        end = min(end_tokens(job.inputs["target"]))
+        texts = encode_gold(tokenizer, setting.rows[split].examples, end)
+        write_texts(job.out / TEXTS, texts)
+
+    settings = {"source": "dataset", "rows": setting.rows[split].digest}
+    label = f"gold answers, {split}"
+    return Node(
+        "responses", label, settings, {"target": setting.target}, ("harness.prompts",), build
+    )
+
+
+def responses(setting: Setting, split: Split, temperature: float, of: Node | None = None) -> Node:
+    """Return the node of the responses that a model, the target if none is given, writes."""
+    model = of or setting.target
+
+    def build(job: Job) -> None:
+        from harness.generation import Sampling, generate
+        from harness.model_files import end_tokens
+        from harness.models import load_model, load_tokenizer, pick_device
+        from harness.prompts import encode_prompts
+
+        tokenizer = load_tokenizer(
+            job.inputs["target"], trust_remote_code=setting.pair.trust_remote_code
+        )
+        loaded = load_model(
+            job.inputs["model"],
+            device=pick_device(),
+            trust_remote_code=setting.pair.trust_remote_code,
+        )
+        prompts = encode_prompts(tokenizer, setting.rows[split].examples)
+        sampling = Sampling(
+            temperature, setting.max_new_tokens, end_tokens(job.inputs["target"]), TEXT_SEED
+        )
+        with job.progress.step("generating", len(prompts)) as step:
+            texts = generate(loaded, prompts, sampling, rows_per_batch=ROWS_PER_BATCH, step=step)
+        write_texts(job.out / TEXTS, texts)
+
+    settings = {
+        "source": "model",
+        "rows": setting.rows[split].digest,
+        "temperature": temperature,
+        "max_new_tokens": setting.max_new_tokens,
+        "seed": TEXT_SEED,
+    }
+    whose = f"{of.label}'s" if of else "target's"
+    label = f"{whose} responses, {split}, temperature {temperature:g}"
+    inputs = {"model": model, "target": setting.target}
+    return Node(
+        "responses", label, settings, inputs, ("harness.generation", "harness.prompts"), build
+    )
+
+
+def features(setting: Setting, texts: Node, dtype: str) -> Node:
+    """Return the node of the target's hidden states on texts."""
+
+    def build(job: Job) -> None:
+        from harness.models import load_model, pick_device
+        from harness.teacher import write_features
+
+        read = read_texts(job.inputs["texts"] / TEXTS)
+        model = load_model(
+            job.inputs["target"],
+            device=pick_device(),
+            trust_remote_code=setting.pair.trust_remote_code,
+        )
+        with job.progress.step("reading", len(read)) as step:
+            write_features(model, read, job.out, dtype=dtype, step=step)
+
+    inputs = {"target": setting.target, "texts": texts}
+    label = f"target's hidden states on {texts.label}"
+    return Node("features", label, {"dtype": dtype}, inputs, ("harness.teacher",), build)
+
+
+def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
+    """Return the node of a method's draft."""
+    method, pair = entry.build(), setting.pair
+    training = setting.recipe.training_of(entry)
+    settings: dict[str, Any] = {
+        "method": entry.name,
+        "knobs": asdict(method),  # type: ignore[call-overload]  # a Method is a dataclass
+        "init": pair.draft.model_dump(mode="json"),
+        "seed": seed,
+    }
+    inputs = {"target": setting.target}
+    if method.trains:
+        settings |= {"training": training.model_dump(mode="json"), "dtype": pair.dtype}
+        inputs |= _training_features(setting, training.text, training.text_temperature)
+    if pair.draft.model is not None:
+        inputs["init"] = _given_draft(pair.draft.model)
+
+    def build(job: Job) -> None:
+        from harness.drafts import make
+
+        make(pair, method, training, seed, job)
+
+    label = f"draft {entry.title}, seed {seed}"
+    code = (registry.module_name("baselines", entry.name), "harness.drafts")
+    return Node("draft", label, settings, inputs, code, build)
+
+
+def _training_features(setting: Setting, source: str, temperature: float) -> dict[str, Node]:
+    """Return what drafts train on, and the target's own text that checkpoints are chosen on."""
+    train = (
+        gold_texts(setting, "train")
+        if source == "dataset"
+        else responses(setting, "train", temperature)
+    )
+    validation = responses(setting, "validation", 1.0)
+    return {
+        "train": features(setting, train, "bfloat16"),
+        "validation": features(setting, validation, "bfloat16"),
+    }
+
+
+def _given_draft(reference: str) -> Node:
+    from harness.model_files import resolve
+
+    return target(reference, resolve(reference, Progress()))
+
+
+def scores(setting: Setting, entry: MethodEntry, drafted: Node, temperature: float) -> Node:
+    """Return the node of a draft's acceptance tables on the target's test responses."""
+    method = entry.build()
+
+    def build(job: Job) -> None:
+        from harness.models import load_model, pick_device
+        from harness.teacher import Features, TargetLaws
+
+        device = pick_device()
+        model = load_model(
+            job.inputs["target"], device=device, trust_remote_code=setting.pair.trust_remote_code
+        )
+        known = Features.load(job.inputs["features"])
+        drafter = method.drafter(job.inputs["draft"], device=device)
+        tables = {}
+        with job.progress.step("scoring", len(known.texts)) as step:
+            for table in drafter.score(known.texts, TargetLaws(model, known), temperature):
+                tables[table.example_id] = table
+                step.advance()
+        write_tables(job.out / TABLES, [tables[text.example_id] for text in known.texts])
+
+    inputs = {
+        "target": setting.target,
+        "draft": drafted,
+        "features": features(setting, responses(setting, "test", temperature), "float32"),
+    }
+    label = f"acceptance of {drafted.label}, temperature {temperature:g}"
+    settings = {"temperature": temperature}
+    code = (registry.module_name("baselines", entry.name), "harness.scoring")
+    return Node("scores", label, settings, inputs, code, build)
+
+
+def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
+    """Return the node of an engine's runs with and without the draft, interleaved."""
+    speed, method = setting.recipe.speed, entry.build()
+    assert speed is not None
+    examples = setting.rows["test"].examples[: speed.blocks * speed.prompts_per_block]
+
+    def build(job: Job) -> None:
+        from harness.model_files import end_tokens
+        from harness.models import load_tokenizer, pick_device
+        from harness.prompts import encode_prompts
+        from harness.timing import Arm, interleave
+
+        engine = registry.find("engines", speed.engine)
+        tokenizer = load_tokenizer(
+            job.inputs["target"], trust_remote_code=setting.pair.trust_remote_code
+        )
+        prompts = encode_prompts(tokenizer, examples)
+        settings = EngineSettings(
+            temperature=speed.temperature,
+            num_speculative_tokens=speed.num_speculative_tokens,
+            max_new_tokens=setting.max_new_tokens,
+            end_tokens=end_tokens(job.inputs["target"]),
+            seed=TEXT_SEED,
+            dtype=speed.dtype,
+            device=pick_device(),
+            trust_remote_code=setting.pair.trust_remote_code,
+        )
+        alone = engine.open(job.inputs["target"], None, None, settings)
+        together = engine.open(job.inputs["target"], method, job.inputs["draft"], settings)
+        blocks = [prompts[start :: speed.blocks] for start in range(speed.blocks)]
+        arms: dict[Arm, Callable[[Sequence[Prompt]], Sequence[Decode]]] = {
+            "target": lambda some: list(alone.generate(some)),
+            "draft": lambda some: list(together.generate(some)),
+        }
+        with job.progress.step("decoding", 4 * len(blocks)) as step:
+            write_decodes(job.out / DECODES, interleave(arms, blocks, step.advance))
+
+    inputs = {"target": setting.target, "draft": drafted}
+    settings = {
+        **speed.model_dump(mode="json"),
+        "rows": Rows(examples, "").digest,
+        "max_new_tokens": setting.max_new_tokens,
+        "seed": TEXT_SEED,
+    }
+    label = f"{speed.engine} engine, target alone against {drafted.label}"
+    code = (registry.module_name("engines", speed.engine), "harness.timing", "harness.prompts")
+    return Node("decodes", label, settings, inputs, code, build)
+
+
+def grades(setting: Setting, texts: Node) -> Node:
+    """Return the node of the quality of responses, or of each arm's decodes."""
+
+    def build(job: Job) -> None:
+        from harness.models import load_tokenizer
+
+        tokenizer = load_tokenizer(
+            job.inputs["target"], trust_remote_code=setting.pair.trust_remote_code
+        )
+        examples = {example.id: example for example in setting.rows["test"].examples}
+        rows = [
+            {
+                "arm": arm,
+                "example_id": example_id,
+                "num_tokens": len(ids),
+                "text": (text := tokenizer.decode(ids, skip_special_tokens=True)),
+                **setting.task.grade(examples[example_id], text),
+            }
+            for arm, example_id, ids in _answers(job.inputs["texts"])
+        ]
+        write_rows(job.out / GRADES, rows)
+
+    inputs = {"target": setting.target, "texts": texts}
+    settings = {"version": setting.task.version, "rows": setting.rows["test"].digest}
+    label = f"{setting.task.name} quality of {texts.label}"
+    code = (registry.module_name("tasks", setting.task.name),)
+    return Node("grades", label, settings, inputs, code, build)
+
+
+def _answers(directory: Path) -> list[tuple[str, str, Sequence[int]]]:
+    """Return (arm, example id, token ids) of a folder of responses or of decodes."""
+    if (directory / DECODES).exists():
+        timed = read_decodes(directory / DECODES)
+        return [
+            (item.arm, item.decode.example_id, item.decode.token_ids)
+            for item in timed
+            if item.repeat == 0
+        ]
+    return [
+        ("alone", row["example_id"], row["response_ids"]) for row in read_rows(directory / TEXTS)
+    ]

@@ -1,0 +1,277 @@
+"""The nouns. Raw facts are stored, rates are derived: no type here holds a rate.
+
+Legend of array suffixes: S start of a block, D depth within it (0 is the first drafted token).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from harness.models import LanguageModel
+    from harness.teacher import TargetLaws
+    from harness.training import TrainingContext
+
+Row = Mapping[str, Any]
+Turn = dict[str, str]
+Split = Literal["train", "validation", "test"]
+Kind = Literal["language_model", "feature_head", "training_free"]
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One item of a task: what is asked, the gold answer, and what grading needs."""
+
+    id: str  # stable: "gsm8k/test/17"
+    messages: tuple[Turn, ...]
+    reference: str
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HubData:
+    """A data set on the Hugging Face hub, pinned; `splits` maps ours to slices of theirs."""
+
+    path: str
+    name: str
+    revision: str
+    splits: Mapping[Split, str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: where its rows are, how a row becomes an example, how an answer is graded.
+
+    `to_example` raises ValueError on a malformed row; `grade` returns scores in 0..1.
+    """
+
+    name: str
+    version: int
+    hub: HubData
+    samples: Path  # the project's own rows
+    columns: tuple[str, ...]
+    to_example: Callable[[str, Row], Example]
+    grade: Callable[[Example, str], dict[str, float]]
+    headline: str  # the score that a leaderboard shows
+    max_new_tokens: int
+    few_shot: str = "none"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A prompt and the response that follows it, as token ids; the response holds its end token."""
+
+    example_id: str
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    finish_reason: FinishReason = "stop"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What an engine is asked to continue."""
+
+    example_id: str
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One draft and one verifying pass of the target. A plain target pass has drafted = 0."""
+
+    drafted: int
+    accepted: int
+
+
+@dataclass(frozen=True)
+class Decode:
+    """What an engine did with one prompt. `token_ids` ends at the first end token, included."""
+
+    example_id: str
+    token_ids: tuple[int, ...]
+    num_prompt_tokens: int
+    rounds: tuple[Round, ...]
+    prefill_s: float
+    decode_s: float
+    finish_reason: FinishReason
+
+    @property
+    def target_passes(self) -> int:
+        """Passes of the target after prefill."""
+        return len(self.rounds)
+
+
+@dataclass(frozen=True)
+class AcceptanceTable:
+    """How likely each drafted token of one prompt's output is to be accepted (DESIGN section 4).
+
+    accept_SD[s, j]: probability, given the text y, that the token drafted at depth j of a block
+    starting at s is accepted; drafted_S[s]: how many tokens the method would draft there, at most
+    D and never past the end of y. overlap_S and greedy_match_S describe the draft's law at depth 0:
+    the sum of min(p, q), and whether the two most likely tokens agree.
+    """
+
+    example_id: str
+    accept_SD: np.ndarray[Any, np.dtype[np.float64]]
+    drafted_S: np.ndarray[Any, np.dtype[np.int64]]
+    overlap_S: np.ndarray[Any, np.dtype[np.float64]]
+    greedy_match_S: np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a draft cost to train. Zero where nothing was done."""
+
+    steps: int = 0
+    rows: int = 0
+    supervised_tokens: int = 0
+    target_forward_tokens: int = 0
+    reference_forward_tokens: int = 0
+    flops: float = 0.0
+    train_s: float = 0.0
+    peak_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What training gives: a model, what it cost, and how its validation went."""
+
+    model: LanguageModel
+    ledger: Ledger
+    history: Sequence[Mapping[str, float]] = ()
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Drafted tokens and the law that each was drawn from: q_GV, one-hot if deterministic."""
+
+    token_ids: tuple[int, ...]
+    q_GV: torch.Tensor
+
+
+class Session(Protocol):
+    """A draft at work on one prompt; engines that loop in Python hold one for each prompt."""
+
+    def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
+        """Return at most `num_tokens` tokens to follow `token_ids`, the whole text so far."""
+
+
+class Drafter(Protocol):
+    """What proposes: a draft made usable by scoring and by engines that loop in Python."""
+
+    def score(
+        self, texts: Sequence[Text], target: TargetLaws, temperature: float
+    ) -> Iterator[AcceptanceTable]:
+        """Yield the acceptance table of each text, which the target wrote at `temperature`."""
+
+    def start(
+        self, prompt_ids: Sequence[int], temperature: float, generator: torch.Generator
+    ) -> Session:
+        """Return a session for one prompt, prefilled; what it drafts is drawn by `generator`."""
+
+
+class Method(Protocol):
+    """A published method: a frozen dataclass whose fields are its knobs."""
+
+    kind: ClassVar[Kind]
+    trains: ClassVar[bool]  # False: rows and training settings do not matter
+
+    def train(self, context: TrainingContext) -> Draft:
+        """Return the draft that this method makes of the context's draft init and rows."""
+
+    def drafter(self, directory: Path, *, device: str) -> Drafter:
+        """Return what proposes, of the folder that the trained draft was saved in."""
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How an engine decodes. Length and end tokens are the same with a draft and without."""
+
+    temperature: float
+    num_speculative_tokens: int
+    max_new_tokens: int
+    end_tokens: frozenset[int]
+    seed: int
+    dtype: str
+    device: str
+    trust_remote_code: bool = False
+
+
+class Running(Protocol):
+    """An engine with its models loaded."""
+
+    def generate(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
+        """Yield what was decoded for each prompt, in order."""
+
+
+class Engine(Protocol):
+    """Something that generates text, with a draft or without."""
+
+    def supports(self, kind: Kind) -> bool:
+        """Say whether drafts of this kind run here."""
+
+    def open(
+        self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
+    ) -> Running:
+        """Load the target, and the draft of a method if one is given."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A published number: a value with its 95 % interval, the number of prompts, its definition.
+
+    `low` and `high` are None where no interval can be given (a single prompt).
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    definition: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the experiment: a method, on a task, for a pair, with a seed."""
+
+    task: str
+    pair: str
+    method: str  # its label in the recipe
+    seed: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a cell: its numbers, or the reason why there are none."""
+
+    cell: Cell
+    numbers: Mapping[str, Number]
+    ledger: Ledger | None
+    provenance: Mapping[str, Any]
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run gives to the reports: a row for every cell, and what all of them rest on."""
+
+    name: str
+    title: str
+    recipe: Mapping[str, Any]
+    results: tuple[Result, ...]
+    data: tuple[Mapping[str, Any], ...]
+    manifest: Mapping[str, Any]
+
+
+class Report(Protocol):
+    """A rendering of results: file names and their text."""
+
+    def __call__(self, results: Results) -> dict[str, str]:
+        """Return the text of each file."""

@@ -1,0 +1,220 @@
+"""The leaderboard in Markdown: a row for each method, every number with its interval and n."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from harness.types import Cell, Number, Result, Results
+from reports._markdown import escape, table
+
+Format = Callable[[float], str]
+
+
+def leaderboard(results: Results) -> dict[str, str]:
+    """Return leaderboard.md: the table of each task and pair, then what it rests on."""
+    sections = [f"# {escape(results.title)}"]
+    for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
+        rows = list(group)
+        sections += [f"## {escape(task)}, {escape(pair)}", *_sections(rows, results)]
+    sections += [_definitions(results), _manifest(results)]
+    return {"leaderboard.md": "\n\n".join(section for section in sections if section) + "\n"}
+
+
+def _sections(rows: Sequence[Result], results: Results) -> Iterator[str]:
+    yield _main_table(rows, results)
+    yield _differences(rows)
+    yield _checks(rows)
+    yield _by_gamma(rows, results)
+    yield _ledger(rows)
+    yield _failures(rows)
+
+
+def _main_table(rows: Sequence[Result], results: Results) -> str:
+    evaluation = results.recipe["evaluation"]
+    gamma = evaluation["num_speculative_tokens"]
+    columns: dict[str, tuple[str, Format]] = {}
+    for temperature in evaluation["temperatures"]:
+        where = f"t={temperature:g},gamma={gamma}"
+        columns[f"acceptance rate, T={temperature:g}"] = (f"acceptance_rate[{where}]", _three)
+        columns[f"block efficiency, T={temperature:g}"] = (f"block_efficiency[{where}]", _two)
+    columns |= {
+        "speedup": ("speedup", _two),
+        "quality with draft": ("quality_with_draft", _three),
+        "quality of draft alone": ("quality_draft", _three),
+    }
+    body = []
+    for row in rows:
+        cells = [_cell(row, name, form) for name, form in columns.values()]
+        body.append([_name(row.cell, rows), *cells])
+    note = (
+        f"95 % intervals over prompts; n = prompts. Blocks of {gamma} drafted tokens. "
+        f"{_speed_note(results)} {_target_note(rows)}"
+    )
+    return table(["method", *columns], body) + "\n\n" + note.strip()
+
+
+def _speed_note(results: Results) -> str:
+    speed = results.recipe["speed"]
+    if not speed:
+        return ""
+    return (
+        f"Speedup: {speed['engine']} engine, temperature {speed['temperature']:g}, blocks of "
+        f"{speed['num_speculative_tokens']}, {speed['dtype']}, {speed['blocks']} runs of A B B A."
+    )
+
+
+def _target_note(rows: Sequence[Result]) -> str:
+    for row in rows:
+        if "quality_target" in row.numbers:
+            return f"Quality of the target alone: {_show(row.numbers['quality_target'], _three)}."
+    return ""
+
+
+def _differences(rows: Sequence[Result]) -> str:
+    body = []
+    for row in rows:
+        for name, number in row.numbers.items():
+            if " - " in name:
+                verdict = "clear of zero" if _clear_of_zero(number) else "not clear of zero"
+                body.append([_name(row.cell, rows), name, _show(number, _three), verdict])
+    if not body:
+        return ""
+    return "### Paired differences\n\n" + table(
+        ["method", "difference", "value", "95 % interval"], body, "llrl"
+    )
+
+
+def _clear_of_zero(number: Number) -> bool:
+    return number.low is not None and number.high is not None and number.low * number.high > 0
+
+
+def _checks(rows: Sequence[Result]) -> str:
+    names = {"identical": _three, "counted_passes": _two, "predicted_passes": _two}
+    body = [
+        [_name(row.cell, rows), *(_cell(row, name, form) for name, form in names.items())]
+        for row in rows
+        if "identical" in row.numbers
+    ]
+    if not body:
+        return ""
+    header = ["method", "prompts identical to the target alone", "passes counted", "predicted"]
+    return "### Checks of the engine\n\n" + table(header, body)
+
+
+def _by_gamma(rows: Sequence[Result], results: Results) -> str:
+    parts = []
+    for temperature in results.recipe["evaluation"]["temperatures"]:
+        keys = {g: f"block_efficiency[t={temperature:g},gamma={g}]" for g in (1, 2, 3, 4, 5, 8, 16)}
+        body = [
+            [_name(row.cell, rows), *(_value(row, key) for key in keys.values())]
+            for row in rows
+            if not row.failure
+        ]
+        header = [f"T={temperature:g}, gamma =", *(str(gamma) for gamma in keys)]
+        parts.append(table(header, body))
+    return "### Block efficiency by block length\n\n" + "\n\n".join(parts)
+
+
+def _value(row: Result, name: str) -> str:
+    return _two(row.numbers[name].value) if name in row.numbers else "-"
+
+
+def _ledger(rows: Sequence[Result]) -> str:
+    header = [
+        "method",
+        "steps",
+        "rows",
+        "supervised tokens",
+        "target forward tokens",
+        "FLOPs (estimate)",
+        "seconds",
+        "peak memory, GB",
+    ]
+    body = [
+        [
+            _name(row.cell, rows),
+            f"{row.ledger.steps}",
+            f"{row.ledger.rows}",
+            f"{row.ledger.supervised_tokens}",
+            f"{row.ledger.target_forward_tokens}",
+            f"{row.ledger.flops:.2e}",
+            f"{row.ledger.train_s:.1f}",
+            f"{row.ledger.peak_bytes / 1e9:.2f}",
+        ]
+        for row in rows
+        if row.ledger
+    ]
+    return "### What training cost\n\n" + table(header, body) if body else ""
+
+
+def _failures(rows: Sequence[Result]) -> str:
+    failed = [row for row in rows if row.failure]
+    if not failed:
+        return ""
+    body = [[_name(row.cell, rows), escape(str(row.failure))] for row in failed]
+    return "### Failed\n\n" + table(["method", "reason"], body, "ll")
+
+
+def _definitions(results: Results) -> str:
+    known: dict[str, str] = {}
+    for row in results.results:
+        for name, number in row.numbers.items():
+            if " - " not in name:
+                known.setdefault(name.partition("[")[0], number.definition)
+    lines = [f"- `{name}`: {escape(text)}" for name, text in sorted(known.items())]
+    return "## Definitions\n\n" + "\n".join(lines) if lines else ""
+
+
+def _manifest(results: Results) -> str:
+    hardware: Mapping[str, Any] = results.manifest["hardware"]
+    versions = results.manifest["versions"]
+    git = results.manifest["git"]
+    lines = [
+        f"- machine: {escape(str(hardware['processor']))}, {hardware['cores']} cores, "
+        f"{escape(', '.join(hardware['accelerators']) or 'no accelerator')}",
+        "- versions: " + ", ".join(f"{name} {value}" for name, value in versions.items() if value),
+        f"- commit: {git['commit'][:12]}{' with changes' if git['dirty'] else ''}"
+        if git
+        else "- commit: not a git checkout",
+        f"- seeds: {', '.join(map(str, results.recipe['seeds']))}",
+    ]
+    for item in results.data:
+        sources = ", ".join(f"{n} {split}" for split, n in item["rows"].items())
+        lines.append(
+            f"- data: {item['task']} (version {item['task_version']}), {sources} rows, source: "
+            f"{escape(item['source']['test'])}, test rows {item['digest']['test'][:12]}; "
+            f"{item['test_rows_in_train']} test rows are also training rows"
+        )
+        lines.append(
+            f"- target: {escape(item['target'])}, files {item['target_digest'][:12]} "
+            f"({escape(item['pair'])})"
+        )
+    return "## Manifest\n\n" + "\n".join(lines)
+
+
+def _name(cell: Cell, rows: Sequence[Result]) -> str:
+    several = len({row.cell.seed for row in rows}) > 1
+    return escape(cell.method) + (f", seed {cell.seed}" if several else "")
+
+
+def _cell(row: Result, name: str, form: Format) -> str:
+    if row.failure:
+        return "failed"
+    return _show(row.numbers[name], form) if name in row.numbers else "-"
+
+
+def _show(number: Number, form: Format) -> str:
+    if number.low is None or number.high is None:
+        return f"{form(number.value)} (n={number.n}, no interval)"
+    return f"{form(number.value)} [{form(number.low)}, {form(number.high)}] n={number.n}"
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _three(value: float) -> str:
+    return f"{value:.3f}"
+
+
+REPORT = leaderboard

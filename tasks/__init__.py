@@ -1,0 +1,1 @@
+"""Task definitions: what a draft is measured on."""

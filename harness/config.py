@@ -136,7 +136,10 @@ class Speed(Section):
 
 
 class Recipe(Section):
-    """One experiment. Its cells are every task x pair x method x seed."""
+    """One experiment. Its cells are every task x pair x method x seed.
+
+    `threads` limits those of the processor: a tiny model is faster on one.
+    """
 
     title: str
     tasks: tuple[str, ...]
@@ -147,6 +150,7 @@ class Recipe(Section):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     speed: Speed | None = Speed()
+    threads: Count | None = None
 
     @model_validator(mode="after")
     def _no_duplicates(self) -> "Recipe":

@@ -15,9 +15,12 @@ from typing import Any, cast
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from harness.config import DraftInit
 from harness.errors import UserError
+
+transformers_logging.disable_progress_bar()  # a run tells its own progress
 
 _PROBE_TOLERANCE = 1e-4  # of the largest logit, in float32
 

@@ -105,6 +105,8 @@ def _nodes(setting: Setting, cell: Cell) -> CellNodes:
 
 def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Results:
     """Return the results of every cell; a failed cell is a row with its reason."""
+    if recipe_plan.recipe.threads and unfinished(recipe_plan, store):
+        _limit_threads(recipe_plan.recipe.threads)
     failures = execute(recipe_plan.nodes, store, progress)
     records = {
         cell: _records(nodes, store)
@@ -130,6 +132,12 @@ def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Resul
         data=tuple(_data_facts(setting) for setting in recipe_plan.settings.values()),
         manifest=manifest(),
     )
+
+
+def _limit_threads(count: int) -> None:
+    import torch
+
+    torch.set_num_threads(count)
 
 
 def _failure(nodes: CellNodes, failures: Mapping[str, Failure]) -> Failure | None:

@@ -151,10 +151,17 @@ def _quality(records: Records, headline: str) -> dict[str, Number]:
         "quality_target_there": _of_arm(records.decode_grades, "target", headline),
     }
     return {
-        name: statistics.mean(values, f"{headline} of {DEFINITIONS[name]}")
+        name: _mean(values, f"{headline} of {DEFINITIONS[name]}")
         for name, values in groups.items()
         if values
     }
+
+
+def _mean(values: Sequence[float], definition: str) -> Number:
+    """Return the mean over prompts; of yes and no, as a share."""
+    if set(values) <= {0.0, 1.0}:
+        return statistics.share(values, definition)
+    return statistics.mean(values, definition)
 
 
 def _of_arm(rows: Sequence[Mapping[str, Any]], arm: str, headline: str) -> list[float]:
@@ -187,7 +194,7 @@ def _first_run(timed: Sequence[TimedDecode], arm: str) -> dict[str, Decode]:
 def _identical(timed: Sequence[TimedDecode]) -> Number:
     alone, together = _first_run(timed, "target"), _first_run(timed, "draft")
     same = [float(alone[name].token_ids == together[name].token_ids) for name in alone]
-    return statistics.mean(same, DEFINITIONS["identical"])
+    return statistics.share(same, DEFINITIONS["identical"])
 
 
 def _passes(

@@ -1,0 +1,67 @@
+"""The tiny target's tokenizer: byte-level BPE over own rows, single digits, ChatML."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
+VOCABULARY = 768
+CONTEXT = 512
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A row as token ids; the first `prompt` of them are the user's turn."""
+
+    ids: list[int]
+    prompt: int
+
+
+def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Merges learned on `texts`; digits are cut apart before, so none is ever merged."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[PAD, START, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token=PAD,
+        eos_token=END,
+        additional_special_tokens=[START],
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def prompt_text(question: str, *, tokenizer: PreTrainedTokenizerFast) -> str:
+    """The bare question as the user's turn, ready for the assistant's."""
+    turns = [{"role": "user", "content": question}]
+    return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+
+
+def encode(rows: list[dict[str, str]], *, tokenizer: PreTrainedTokenizerFast) -> list[Encoded]:
+    """Prompt and answer of each row, cut where generation would begin, with the end token."""
+    prompts = tokenizer([prompt_text(row["question"], tokenizer=tokenizer) for row in rows])
+    answers = tokenizer([row["answer"] + END for row in rows])
+    pairs = zip(prompts["input_ids"], answers["input_ids"], strict=True)
+    return [Encoded(prompt + answer, prompt=len(prompt)) for prompt, answer in pairs]

@@ -1,0 +1,92 @@
+"""GSM8K's grading, against the published extraction."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.gsm8k import TASK, extract_answer, grade, to_example
+
+
+def _row(answer: str) -> dict[str, str]:
+    return {"question": "How many?", "answer": answer}
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("So it is 3.\n#### 3", "3"),
+        ("#### -5", "-5"),
+        ("#### 1,234,567", "1234567"),
+        ("#### 0.50", "0.50"),
+        ("#### 18\nOr rather\n#### 19", "18"),
+        ("#### 18 dollars", "18"),
+        # The published expression takes the full stop as part of the number.
+        ("#### 18.", "18."),
+        ("#### 12,", "12"),
+        ("##### 7", "7"),
+    ],
+)
+def test_the_number_is_extracted_as_published(text: str, number: str) -> None:
+    assert extract_answer(text) == number
+
+
+@pytest.mark.parametrize(
+    "text", ["", "18", "####18", "####  18", "#### $18", "#### eighteen", "####\n18", "#### - 5"]
+)
+def test_what_the_published_expression_does_not_match_is_no_answer(text: str) -> None:
+    assert extract_answer(text) is None
+
+
+def test_a_row_becomes_an_example() -> None:
+    example = to_example("gsm8k/test/17", _row("It is 1,000.\n#### 1,000"))
+
+    assert example.id == "gsm8k/test/17"
+    assert example.messages == ({"role": "user", "content": "How many?"},)
+    assert example.reference == "It is 1,000.\n#### 1,000"
+    assert example.meta == {"final": "1000"}
+
+
+def test_a_row_without_a_final_number_is_malformed() -> None:
+    with pytest.raises(ValueError, match=r"no '#### <number>': 'about three'"):
+        to_example("gsm8k/test/0", _row("about three"))
+
+
+@pytest.mark.parametrize(
+    ("text", "exact_match", "answered"),
+    [
+        ("#### 1000", 1, 1),
+        ("Let me see. #### 1,000", 1, 1),
+        ("#### 1000.", 0, 1),
+        ("#### 1000.0", 0, 1),
+        ("#### 999\n#### 1000", 0, 1),
+        ("1000", 0, 0),
+        ("", 0, 0),
+    ],
+)
+def test_only_the_same_number_is_right(text: str, exact_match: int, answered: int) -> None:
+    example = to_example("gsm8k/test/0", _row("#### 1,000"))
+
+    assert grade(example, text) == {"exact_match": exact_match, "answered": answered}
+
+
+@given(st.integers(), st.text().filter(lambda text: "####" not in text))
+def test_a_number_is_right_with_and_without_thousands_separators(number: int, before: str) -> None:
+    example = to_example("gsm8k/test/0", _row(f"#### {number}"))
+
+    assert grade(example, f"{before}\n#### {number:,}")["exact_match"] == 1
+    assert grade(example, f"{before}\n#### {number + 1}")["exact_match"] == 0
+
+
+def test_the_gold_answer_is_right() -> None:
+    example = to_example("gsm8k/test/0", _row("2+3=<<2+3=5>>5\n#### 5"))
+
+    assert TASK.grade(example, example.reference)[TASK.headline] == 1
+
+
+def test_validation_rows_are_held_out_of_the_training_rows() -> None:
+    assert TASK.hub.splits == {
+        "train": "train[:-300]",
+        "validation": "train[-300:]",
+        "test": "test",
+    }
+    assert len(TASK.hub.revision) == 40

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from harness.types import Draft, Drafter, Kind
+from harness.protocols import Drafter
+from harness.types import Draft, Kind
 
 if TYPE_CHECKING:
     from harness.training import TrainingContext

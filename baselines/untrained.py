@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.types import Draft, Drafter, Kind, Ledger
+from harness.protocols import Drafter
+from harness.types import Draft, Kind, Ledger
 
 if TYPE_CHECKING:
     from harness.training import TrainingContext

@@ -38,8 +38,8 @@ def run(
 ) -> None:
     """Run a recipe: train drafts, measure them, write the leaderboard."""
     from harness import runner
-    from harness.config import load_recipe
     from harness.progress import Progress
+    from harness.recipes import load_recipe
     from harness.results import render, save_results
     from harness.store import Store
 
@@ -47,6 +47,7 @@ def run(
     loaded = load_recipe(recipe)
     prepared = runner.plan(loaded, progress, data=_folder(data))
     name = Path(recipe).stem
+    _writable(out)
     results = runner.run(prepared, name, Store(_writable(store or out / "store")), progress)
     directory = out / f"{name}-{prepared.key[:8]}"
     save_results(results, directory)
@@ -64,8 +65,8 @@ def plan(
 ) -> None:
     """Show the stages of a recipe and what is cached, before anything runs."""
     from harness import planning, runner
-    from harness.config import load_recipe
     from harness.progress import Progress
+    from harness.recipes import load_recipe
     from harness.store import Store
 
     prepared = runner.plan(load_recipe(recipe), Progress(), data=_folder(data))
@@ -76,8 +77,8 @@ def plan(
 def list_() -> None:
     """List recipes, tasks, methods, engines, reports, and models that can be fetched."""
     from harness import registry
-    from harness.config import recipe_names
     from harness.fetch import CATALOGUE
+    from harness.recipes import recipe_names
 
     groups = {
         "recipes": recipe_names(),
@@ -141,7 +142,7 @@ def _writable(path: Path) -> Path:
             f"Cannot write to {path}: {error.strerror}; name another folder."
         ) from error
     if not os.access(path, os.W_OK):
-        raise UserError(f"Cannot write to {path}; name another folder with --store.")
+        raise UserError(f"Cannot write to {path}; name another folder.")
     return path
 
 

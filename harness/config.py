@@ -6,34 +6,35 @@ whatever a recipe says of them is checked against those. Unknown keys are errors
 
 import dataclasses
 import itertools
-import tomllib
 from collections.abc import Iterator, Mapping
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from harness import registry
 from harness.errors import UserError, unknown
-from harness.types import Cell, Method, Task
+from harness.protocols import Method
+from harness.types import Cell, Task
+from harness.validation import Section, explain, validated
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Source = Literal["hub", "directory", "samples"]
 Dtype = Literal["float32", "bfloat16", "float16"]
-S = TypeVar("S", bound="Section")
-
-
-class Section(BaseModel):
-    """A part of a recipe: immutable, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Data(Section):
     """Which rows are used. Sources are tried in order; the first that has the task is taken."""
 
-    sources: tuple[Literal["hub", "directory", "samples"], ...] = ("hub", "directory", "samples")
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)] = ("hub", "directory", "samples")
     train_rows: Count = 1000
     validation_rows: Count = 64
     test_rows: Count = 200
@@ -112,14 +113,17 @@ class MethodEntry(BaseModel):
         try:
             built: Method = TypeAdapter(method).validate_python(knobs)
         except ValidationError as error:
-            raise UserError(_explain(error, f"method {self.name!r}")) from error
+            raise UserError(explain(error, f"method {self.name!r}")) from error
         return built
 
 
 class Evaluation(Section):
     """What is measured: temperatures of the target, and the block length that tables show."""
 
-    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = (0.0, 1.0)
+    temperatures: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (
+        0.0,
+        1.0,
+    )
     num_speculative_tokens: Annotated[int, Field(ge=1, le=16)] = 4
     max_new_tokens: Count | None = None
 
@@ -138,7 +142,8 @@ class Speed(Section):
 class Recipe(Section):
     """One experiment. Its cells are every task x pair x method x seed.
 
-    `threads` limits those of the processor: a tiny model is faster on one.
+    `threads` limits those of the processor: a tiny model is faster on one. `speed = false` leaves
+    the engine runs out.
     """
 
     title: str
@@ -149,7 +154,7 @@ class Recipe(Section):
     data: Data = Data()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-    speed: Speed | None = Speed()
+    speed: Annotated[Speed | None, BeforeValidator(lambda value: value or None)] = Speed()
     threads: Count | None = None
 
     @model_validator(mode="after")
@@ -164,6 +169,14 @@ class Recipe(Section):
                 raise ValueError(f"{what.split()[0]} is empty")
             if len(set(values)) < len(values):
                 raise ValueError(f"{what} repeat: {', '.join(values)}")
+        return self
+
+    @model_validator(mode="after")
+    def _enough_prompts(self) -> "Recipe":
+        if self.speed and self.speed.blocks > self.data.test_rows:
+            raise ValueError(
+                f"speed.blocks = {self.speed.blocks} needs data.test_rows of as many or more"
+            )
         return self
 
     def cells(self) -> Iterator[Cell]:
@@ -183,7 +196,7 @@ class Recipe(Section):
 
     def training_of(self, entry: MethodEntry) -> Training:
         """Return how this entry trains: the recipe's settings under the entry's own."""
-        own = _validated(
+        own = validated(
             Training, {**self.training.model_dump(), **entry.training}, f"method {entry.title!r}"
         )
         return own
@@ -191,85 +204,3 @@ class Recipe(Section):
     def max_new_tokens(self, task: Task) -> int:
         """Return the length limit of responses: the recipe's, else the task's."""
         return self.evaluation.max_new_tokens or task.max_new_tokens
-
-
-def recipe_names() -> list[str]:
-    """Return the names of the recipes that come with draftmark."""
-    folder = resources.files("baselines") / "recipes"
-    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
-
-
-def load_recipe(name_or_path: str) -> Recipe:
-    """Return the recipe called so, or the one in a TOML file.
-
-    Raises UserError with the known names, or with the key that is wrong and the nearest known one.
-    """
-    text, origin = _read(name_or_path)
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{origin} is not valid TOML: {error}.") from error
-    recipe = _validated(Recipe, document, origin)
-    _check_names(recipe)
-    return recipe
-
-
-def _read(name_or_path: str) -> tuple[str, str]:
-    path = Path(name_or_path)
-    if path.suffix == ".toml":
-        if not path.is_file():
-            raise UserError(f"There is no recipe file {name_or_path!r}; check the path.")
-        return path.read_text(encoding="utf-8"), str(path)
-    if name_or_path not in recipe_names():
-        raise unknown("recipe", name_or_path, recipe_names())
-    file = resources.files("baselines") / "recipes" / f"{name_or_path}.toml"
-    return file.read_text(encoding="utf-8"), f"recipe {name_or_path!r}"
-
-
-def _check_names(recipe: Recipe) -> None:
-    """Raise UserError now for whatever a run would stumble over later by name."""
-    for task in recipe.tasks:
-        registry.find("tasks", task)
-    for entry in recipe.methods:
-        entry.build()
-        recipe.training_of(entry)
-    engines = registry.names("engines")
-    if recipe.speed and recipe.speed.engine not in engines:
-        raise unknown("engine", recipe.speed.engine, engines)
-
-
-def _validated(section: type[S], document: Mapping[str, Any], origin: str) -> S:
-    try:
-        return section.model_validate(document)
-    except ValidationError as error:
-        raise UserError(_explain(error, origin, section)) from error
-
-
-def _explain(error: ValidationError, origin: str, section: type[Section] | None = None) -> str:
-    """Return one sentence for the first thing that is wrong."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        choices = _fields_at(section, first["loc"][:-1])
-        return f"{origin}: {unknown('key', place, choices)}"
-    message = first["msg"].removeprefix("Value error, ")
-    value = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
-    return f"{origin}: {place or 'recipe'}: {message}{value}."
-
-
-def _fields_at(section: type[Section] | None, place: tuple[int | str, ...]) -> list[str]:
-    """Return the dotted names of the known keys beside the one at `place`."""
-    known: Any = section
-    for part in place:
-        if isinstance(part, str) and known is not None:
-            known = _section_in(known.model_fields[part].annotation)
-    prefix = "".join(f"{part}." for part in place)
-    return [prefix + name for name in known.model_fields] if known is not None else []
-
-
-def _section_in(annotation: Any) -> type[Section] | None:
-    """Return the Section inside an annotation such as `tuple[Pair, ...]` or `Speed | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation  # type: ignore[return-value]  # MethodEntry is open, the rest Sections
-    inner = (_section_in(part) for part in getattr(annotation, "__args__", ()))
-    return next((found for found in inner if found is not None), None)

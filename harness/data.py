@@ -8,6 +8,7 @@ source they came from.
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,10 +142,10 @@ def _read_jsonl(folder: Path, split: Split, name: str) -> _Read:
 
 
 def _lines(path: Path) -> list[str]:
-    data = path.read_bytes()
     try:
+        data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{path} does not read: {error}; fetch or write it again.") from error
     return text.split("\n")
 
@@ -152,7 +153,8 @@ def _lines(path: Path) -> list[str]:
 def _parse(path: Path, number: int, line: str) -> Row:
     try:
         row = json.loads(line)
-    except ValueError as error:
+        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}, line {number}: not JSON ({error}); mend the row.") from error
     if not isinstance(row, dict):
         raise UserError(f"{path}, line {number}: not a JSON object; mend the row.")

@@ -5,10 +5,12 @@ from dataclasses import asdict, replace
 from harness import models
 from harness.config import Pair, Training
 from harness.graph import Job
+from harness.protocols import Method
+from harness.schedule import total_steps
 from harness.store import write_json
 from harness.teacher import Features
-from harness.training import TrainingContext, total_steps
-from harness.types import Draft, Method
+from harness.training import TrainingContext
+from harness.types import Draft
 
 FACTS = "draft.json"
 

@@ -6,6 +6,7 @@ A node that fails takes down only what depends on it; the rest goes on.
 import time
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.errors import UserError
@@ -59,15 +60,16 @@ def _attempt(node: Node, store: Store, progress: Progress) -> Failure | None:
 
 def ensure(node: Node, store: Store, progress: Progress) -> Entry:
     """Return the node's entry, made now if the store has none or a damaged one."""
-    if node.given or store.has(node):
-        try:
+    if store.has(node):
+        with suppress(Damaged):
             return store.load(node)
-        except Damaged as damage:
-            aside = store.set_aside(node)
-            progress.say(f"Damaged: {damage}. Set aside in {aside}; making it again.")
     with store.lock(node):
-        if store.has(node):  # another process made it meanwhile
-            return store.load(node)
+        if store.has(node):  # damaged, unless another process has made it meanwhile
+            try:
+                return store.load(node)
+            except Damaged as damage:
+                aside = store.set_aside(node)
+                progress.say(f"Damaged: {damage}. Set aside in {aside}; making it again.")
         return _make(node, store, progress)
 
 

@@ -15,6 +15,7 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import platformdirs
 from filelock import FileLock
@@ -83,9 +84,10 @@ def fetch(name: str, progress: Progress) -> Path:
     `name` is of the catalogue, or `organisation/model@revision` of the hub. Raises UserError,
     with every source that was tried, if none has it.
     """
+    published = CATALOGUE.get(name) or _hub_reference(name)
     _model_directory(name).parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(_model_directory(name).with_suffix(".lock")):
-        return fetched(name) or _fetch(name, progress)
+    with FileLock(_beside(name, "lock")):
+        return fetched(name) or _fetch(name, published, progress)
 
 
 def verify(directory: Path) -> None:
@@ -99,9 +101,8 @@ def verify(directory: Path) -> None:
             )
 
 
-def _fetch(name: str, progress: Progress) -> Path:
-    published = CATALOGUE.get(name) or _hub_reference(name)
-    partial = _model_directory(name).with_suffix(".partial")
+def _fetch(name: str, published: Published, progress: Progress) -> Path:
+    partial = _beside(name, "partial")
     try:
         source = _from_hub(published, partial, progress)
     except Exception as error:  # the hub's client raises a dozen kinds for "not reachable"
@@ -127,11 +128,15 @@ def _finish(name: str, partial: Path, source: str) -> Path:
 
 
 def _model_directory(name: str) -> Path:
-    return cache_directory() / "models" / name.replace("/", "--").replace(".", "_")
+    return cache_directory() / "models" / quote(name, safe="@")  # no two names alike
+
+
+def _beside(name: str, what: str) -> Path:
+    return _model_directory(name).with_name(f"{quote(name, safe='@')}.{what}")
 
 
 def _downloads(name: str) -> Path:
-    return _model_directory(name).with_suffix(".downloads")
+    return _beside(name, "downloads")
 
 
 def _hub_reference(name: str) -> Published:

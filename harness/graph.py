@@ -152,10 +152,11 @@ def _own_modules(module: str, names: list[str]) -> Iterator[str]:
 
 
 def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # its parent is a module, not a package
+    """Say whether there is such a module, importing none but the packages that it is in."""
+    package = importlib.util.find_spec(name.rpartition(".")[0])
+    if package is None or package.submodule_search_locations is None:
         return False
+    return importlib.util.find_spec(name) is not None
 
 
 def _tree_hash(module: str) -> str:

@@ -29,7 +29,7 @@ class Progress:
     def say(self, line: str) -> None:
         """Print one line."""
         if not self.quiet:
-            self.console.print(line, markup=False, soft_wrap=True)
+            self.console.print(line, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def step(self, label: str, total: int) -> Iterator[Step]:

@@ -1,6 +1,7 @@
 """Records on disk: Parquet tables of texts, acceptance and decodes. Facts only, no rates."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,8 @@ def _unpacked(row: dict[str, Any]) -> AcceptanceTable:
     greedy_match_S = np.array(row["greedy_match"], dtype=np.float64)
     drafted_S = np.array(row["drafted"], dtype=np.int64)
     if len(accept) == len(drafted_S):
-        return sliding_table(row["example_id"], accept, overlap_S, greedy_match_S, row["depth"])
+        table = sliding_table(row["example_id"], accept, overlap_S, greedy_match_S, row["depth"])
+        return replace(table, drafted_S=drafted_S)
     accept_SD = accept.reshape(len(drafted_S), row["depth"])
     return AcceptanceTable(row["example_id"], accept_SD, drafted_S, overlap_S, greedy_match_S)
 

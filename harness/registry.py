@@ -82,5 +82,5 @@ def _plugins(group: Group) -> dict[str, EntryPoint]:
 def _load(point: EntryPoint) -> Any:
     try:
         return point.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise UserError(f"The plug-in {point.name!r} ({point.value}) fails: {error}.") from error

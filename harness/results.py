@@ -8,8 +8,9 @@ from typing import Any
 
 from harness import registry
 from harness.errors import UserError
+from harness.protocols import Report
 from harness.store import write_json
-from harness.types import Cell, Ledger, Number, Report, Result, Results
+from harness.types import Cell, Ledger, Number, Result, Results
 
 FILE = "results.json"
 
@@ -35,7 +36,7 @@ def load_results(directory: Path) -> Results:
             data=tuple(document["data"]),
             manifest=document["manifest"],
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not read ({error}); run the recipe again.") from error
 
 
@@ -52,10 +53,8 @@ def _result(document: Mapping[str, Any]) -> Result:
 
 def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
     """Write the named reports into a folder and return their files."""
-    written = []
-    for name in names:
-        report: Report = registry.find("reports", name)
-        for file, text in report(results).items():
-            (directory / file).write_text(text, encoding="utf-8")
-            written.append(directory / file)
-    return written
+    reports: list[Report] = [registry.find("reports", name) for name in names]
+    texts = {file: text for report in reports for file, text in report(results).items()}
+    for file, text in texts.items():
+        (directory / file).write_text(text, encoding="utf-8")
+    return [directory / file for file in texts]

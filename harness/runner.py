@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import registry, stages
+from harness import measurements, registry, stages
 from harness.config import Recipe
 from harness.data import Rows, load_rows, overlap
 from harness.environment import manifest
@@ -89,17 +89,17 @@ def _nodes(setting: Setting, cell: Cell) -> CellNodes:
     recipe = setting.recipe
     entry = recipe.method(cell.method)
     draft = stages.draft(setting, entry, cell.seed)
-    decodes = stages.decodes(setting, entry, draft) if recipe.speed else None
+    decodes = measurements.decodes(setting, entry, draft) if recipe.speed else None
     return CellNodes(
         draft=draft,
-        target_grades=stages.grades(setting, stages.responses(setting, "test", 0.0)),
+        target_grades=measurements.grades(setting, stages.responses(setting, "test", 0.0)),
         scores={
-            temperature: stages.scores(setting, entry, draft, temperature)
+            temperature: measurements.scores(setting, entry, draft, temperature)
             for temperature in recipe.evaluation.temperatures
         },
-        draft_grades=stages.grades(setting, stages.responses(setting, "test", 0.0, draft)),
+        draft_grades=measurements.grades(setting, stages.responses(setting, "test", 0.0, draft)),
         decodes=decodes,
-        decode_grades=stages.grades(setting, decodes) if decodes else None,
+        decode_grades=measurements.grades(setting, decodes) if decodes else None,
     )
 
 

@@ -113,6 +113,8 @@ class Store:
         _write_durably(directory / ENTRY, json.dumps(entry, indent=1))
         final = self.directory(node)
         final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists():  # without an entry: not a result
+            self.set_aside(node)
         directory.replace(final)
         shutil.rmtree(self.root / "scratch" / node.key, ignore_errors=True)
         return self.load(node)
@@ -129,6 +131,8 @@ class Store:
             entry = Entry(directory=directory, **json.loads((directory / ENTRY).read_text("utf-8")))
         except (ValueError, TypeError) as error:
             raise Damaged(f"{directory / ENTRY} does not read: {error}") from error
+        if entry.key != node.key:
+            raise Damaged(f"{directory / ENTRY} is of another result: {entry.key}")
         for name, recorded in entry.files.items():
             if not (directory / name).is_file():
                 raise Damaged(f"{directory / name} is missing")

@@ -27,6 +27,7 @@ from harness.divergences import overlap
 from harness.errors import UserError
 from harness.models import LanguageModel
 from harness.progress import Step
+from harness.schedule import learning_rate, order_of_pass, total_steps
 from harness.teacher import Features, TargetLaws, hidden_states, right_padded, supervised
 from harness.types import Draft, Ledger, Text
 from harness.verification import warp
@@ -34,7 +35,6 @@ from harness.verification import warp
 TokenLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 CHUNK = 1024  # supervised positions that go through head and loss at once
-BUCKET = 8  # batches whose rows are sorted by length together
 CHECKPOINT_INTERVAL_S = 60.0
 
 
@@ -65,11 +65,6 @@ class TrainingContext:
     def num_steps(self) -> int:
         """How many optimiser steps there are: the passes asked for, in whole batches."""
         return total_steps(len(self.train.texts), self.settings)
-
-
-def total_steps(num_rows: int, settings: Training) -> int:
-    """Return the number of optimiser steps of a training."""
-    return max(1, round(settings.passes * math.ceil(num_rows / settings.rows_per_batch)))
 
 
 def train(context: TrainingContext, token_loss: TokenLoss) -> Draft:
@@ -129,34 +124,11 @@ def _train_step(
     return replace(state, step=state.step + 1, ledger=ledger, loss=loss)
 
 
-def learning_rate(step: int, num_steps: int, settings: Training) -> float:
-    """Return the learning rate of a step: linear warm-up, then constant or a cosine to zero."""
-    warmup = settings.warmup_fraction * num_steps
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / (warmup + 1)
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    done = (step - warmup) / max(1.0, num_steps - warmup)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
 def _rows_of_step(context: TrainingContext, step: int) -> list[Text]:
     rows = context.settings.rows_per_batch
     per_pass = math.ceil(len(context.train.texts) / rows)
-    order = _order(context.train.texts, rows, seed=context.seed, number=step // per_pass)
+    order = order_of_pass(context.train.texts, rows, seed=context.seed, number=step // per_pass)
     return [context.train.texts[index] for index in order[step % per_pass]]
-
-
-def _order(texts: Sequence[Text], rows: int, *, seed: int, number: int) -> list[list[int]]:
-    """Return the batches of one pass: shuffled, rows of like length together, shuffled again."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-    shuffled = torch.randperm(len(texts), generator=generator).tolist()
-    ordered: list[int] = []
-    for start in range(0, len(shuffled), rows * BUCKET):
-        bucket = shuffled[start : start + rows * BUCKET]
-        ordered += sorted(bucket, key=lambda index: len(texts[index].response_ids))
-    batches = [ordered[start : start + rows] for start in range(0, len(ordered), rows)]
-    return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]
 
 
 def _backward(context: TrainingContext, texts: Sequence[Text], token_loss: TokenLoss) -> float:

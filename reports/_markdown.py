@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 _ESCAPES = str.maketrans(
-    {"|": "\\|", "<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " ", "\r": " ", "`": "\\`"}
+    {mark: f"\\{mark}" for mark in "\\|`[]"}
+    | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " ", "\r": " "}
 )
 
 

@@ -76,7 +76,7 @@ def _differences(rows: Sequence[Result]) -> str:
         for name, number in row.numbers.items():
             if " - " in name:
                 verdict = "clear of zero" if _clear_of_zero(number) else "not clear of zero"
-                body.append([_name(row.cell, rows), name, _show(number, _three), verdict])
+                body.append([_name(row.cell, rows), escape(name), _show(number, _three), verdict])
     if not body:
         return ""
     return "### Paired differences\n\n" + table(

@@ -1,0 +1,85 @@
+"""The seams: what a method, a drafter, an engine and a report have to offer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from harness.types import (
+    AcceptanceTable,
+    Decode,
+    Draft,
+    EngineSettings,
+    Kind,
+    Prompt,
+    Proposal,
+    Results,
+    Text,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.teacher import TargetLaws
+    from harness.training import TrainingContext
+
+
+class Session(Protocol):
+    """A draft at work on one prompt; engines that loop in Python hold one for each prompt."""
+
+    def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
+        """Return at most `num_tokens` tokens to follow `token_ids`, the whole text so far."""
+
+
+class Drafter(Protocol):
+    """What proposes: a draft made usable by scoring and by engines that loop in Python."""
+
+    def score(
+        self, texts: Sequence[Text], target: TargetLaws, temperature: float
+    ) -> Iterator[AcceptanceTable]:
+        """Yield the acceptance table of each text, which the target wrote at `temperature`."""
+
+    def start(
+        self, prompt_ids: Sequence[int], temperature: float, generator: torch.Generator
+    ) -> Session:
+        """Return a session for one prompt, prefilled; what it drafts is drawn by `generator`."""
+
+
+class Method(Protocol):
+    """A published method: a frozen dataclass whose fields are its knobs."""
+
+    kind: ClassVar[Kind]
+    trains: ClassVar[bool]  # False: rows and training settings do not matter
+
+    def train(self, context: TrainingContext) -> Draft:
+        """Return the draft that this method makes of the context's draft init and rows."""
+
+    def drafter(self, directory: Path, *, device: str) -> Drafter:
+        """Return what proposes, of the folder that the trained draft was saved in."""
+
+
+class Running(Protocol):
+    """An engine with its models loaded."""
+
+    def generate(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
+        """Yield what was decoded for each prompt, in order."""
+
+
+class Engine(Protocol):
+    """Something that generates text, with a draft or without."""
+
+    def supports(self, kind: Kind) -> bool:
+        """Say whether drafts of this kind run here."""
+
+    def open(
+        self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
+    ) -> Running:
+        """Load the target, and the draft of a method if one is given."""
+
+
+class Report(Protocol):
+    """A rendering of results: file names and their text."""
+
+    def __call__(self, results: Results) -> dict[str, str]:
+        """Return the text of each file."""

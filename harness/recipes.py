@@ -1,0 +1,66 @@
+"""Finds recipes and reads them: those that come with draftmark by name, others by path."""
+
+import math
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from harness import registry
+from harness.config import Recipe
+from harness.errors import UserError, unknown
+from harness.validation import validated
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with draftmark."""
+    folder = resources.files("baselines") / "recipes"
+    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Return the recipe called so, or the one in a TOML file.
+
+    Raises UserError with the known names, or with the key that is wrong and the nearest known one.
+    """
+    text, origin = _read(name_or_path)
+    try:
+        document = tomllib.loads(text, parse_float=_finite)
+    except ValueError as error:  # tomllib's own, or ours
+        raise UserError(f"{origin} is not valid TOML: {error}.") from error
+    recipe = validated(Recipe, document, origin)
+    _check_names(recipe)
+    return recipe
+
+
+def _read(name_or_path: str) -> tuple[str, str]:
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise UserError(f"There is no recipe file {name_or_path!r}; check the path.")
+        try:
+            return path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} does not read: {error}; mend or replace it.") from error
+    if name_or_path not in recipe_names():
+        raise unknown("recipe", name_or_path, recipe_names())
+    file = resources.files("baselines") / "recipes" / f"{name_or_path}.toml"
+    return file.read_text(encoding="utf-8"), f"recipe {name_or_path!r}"
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no setting; give a finite number")
+    return value
+
+
+def _check_names(recipe: Recipe) -> None:
+    """Raise UserError now for whatever a run would stumble over later by name."""
+    for task in recipe.tasks:
+        registry.find("tasks", task)
+    for entry in recipe.methods:
+        entry.build()
+        recipe.training_of(entry)
+    engines = registry.names("engines")
+    if recipe.speed and recipe.speed.engine not in engines:
+        raise unknown("engine", recipe.speed.engine, engines)

@@ -1,0 +1,39 @@
+"""Which rows a training takes when, at which learning rate: of the settings and the seed alone."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from harness.config import Training
+from harness.types import Text
+
+BUCKET = 8  # batches whose rows are sorted by length together
+
+
+def total_steps(num_rows: int, settings: Training) -> int:
+    """Return the number of optimiser steps of a training."""
+    return max(1, round(settings.passes * math.ceil(num_rows / settings.rows_per_batch)))
+
+
+def learning_rate(step: int, num_steps: int, settings: Training) -> float:
+    """Return the learning rate of a step: linear warm-up, then constant or a cosine to zero."""
+    warmup = settings.warmup_fraction * num_steps
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / (warmup + 1)
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    done = (step - warmup) / max(1.0, num_steps - warmup)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def order_of_pass(texts: Sequence[Text], rows: int, *, seed: int, number: int) -> list[list[int]]:
+    """Return the batches of one pass: shuffled, rows of like length together, shuffled again."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+    shuffled = torch.randperm(len(texts), generator=generator).tolist()
+    ordered: list[int] = []
+    for start in range(0, len(shuffled), rows * BUCKET):
+        bucket = shuffled[start : start + rows * BUCKET]
+        ordered += sorted(bucket, key=lambda index: len(texts[index].response_ids))
+    batches = [ordered[start : start + rows] for start in range(0, len(ordered), rows)]
+    return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]

@@ -1,0 +1,79 @@
+"""What the tests share: the project's tiny target, a pruned draft of it, and texts it wrote."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from harness.config import DraftInit
+from harness.data import load_rows
+from harness.model_files import end_tokens, own_models
+from harness.progress import Progress
+from harness.registry import find
+from harness.types import Prompt, Text
+
+# No test fails for being slow on a busy machine.
+settings.register_profile("draftmark", deadline=None)
+settings.load_profile("draftmark")
+
+
+@pytest.fixture(scope="session")
+def tiny_directory() -> Path:
+    return own_models()["tiny-target"]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_directory: Path) -> Any:
+    from harness.models import load_tokenizer
+
+    return load_tokenizer(tiny_directory)
+
+
+@pytest.fixture(scope="session")
+def target(tiny_directory: Path) -> Any:
+    """The tiny target in float32."""
+    import torch
+
+    from harness.models import load_model
+
+    torch.set_num_threads(1)
+    return load_model(tiny_directory)
+
+
+@pytest.fixture
+def draft(target: Any) -> Any:
+    """The first and last layer of the tiny target, untrained."""
+    from harness.models import make_draft
+
+    return make_draft(DraftInit(pruned=(0, 7)), target, seed=0)
+
+
+@pytest.fixture(scope="session")
+def prompts(tokenizer: Any) -> list[Prompt]:
+    """The prompts of the project's own 64 test rows."""
+    from harness.prompts import encode_prompts
+
+    rows = load_rows(find("tasks", "gsm8k"), "test", 64, sources=["samples"])
+    return encode_prompts(tokenizer, rows.examples)
+
+
+@pytest.fixture(scope="session")
+def write(target: Any, tiny_directory: Path) -> Callable[..., list[Text]]:
+    """Return a function that has the tiny target write texts."""
+    from harness.generation import Sampling, generate
+
+    def write_texts(
+        prompts: list[Prompt], temperature: float, *, max_new_tokens: int = 160, seed: int = 0
+    ) -> list[Text]:
+        sampling = Sampling(temperature, max_new_tokens, end_tokens(tiny_directory), seed)
+        with Progress(quiet=True).step("", len(prompts)) as step:
+            return generate(target, prompts, sampling, rows_per_batch=32, step=step)
+
+    return write_texts
+
+
+@pytest.fixture(scope="session")
+def greedy_texts(write: Callable[..., list[Text]], prompts: list[Prompt]) -> list[Text]:
+    return write(prompts, 0.0)

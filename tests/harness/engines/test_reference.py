@@ -1,0 +1,170 @@
+"""The reference engine: lossless, and its counted passes are those that scoring predicts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.blocks import block_counts
+from harness.drafters import LanguageModelDrafter
+from harness.engines.reference import _Loop
+from harness.model_files import end_tokens
+from harness.progress import Progress
+from harness.teacher import Features, TargetLaws, write_features
+from harness.types import AcceptanceTable, Decode, EngineSettings, Prompt, Text
+from harness.verification import warp
+
+GAMMAS = [1, 3, 5, 8]
+
+
+@pytest.fixture
+def decode(target: Any, tiny_directory: Path) -> Callable[..., list[Decode]]:
+    """Return a function that decodes prompts with a draft, or with none."""
+
+    def run(
+        prompts: list[Prompt], model: Any, temperature: float, gamma: int, *, limit: int = 160
+    ) -> list[Decode]:
+        settings = EngineSettings(
+            temperature=temperature,
+            num_speculative_tokens=gamma,
+            max_new_tokens=limit,
+            end_tokens=end_tokens(tiny_directory),
+            seed=0,
+            dtype="float32",
+            device="cpu",
+        )
+        drafter = LanguageModelDrafter(model) if model else None
+        return list(_Loop(target, drafter, settings).generate(prompts))
+
+    return run
+
+
+@pytest.fixture
+def score(target: Any, tmp_path: Path) -> Callable[..., list[AcceptanceTable]]:
+    """Return a function that fills the acceptance tables of texts, in their order."""
+
+    def tables(model: Any, texts: list[Text], temperature: float) -> list[AcceptanceTable]:
+        with Progress(quiet=True).step("", len(texts)) as step:
+            write_features(target, texts, tmp_path, dtype="float32", step=step)
+        laws = TargetLaws(target, Features.load(tmp_path))
+        scored = LanguageModelDrafter(model).score(texts, laws, temperature)
+        by_id = {table.example_id: table for table in scored}
+        return [by_id[text.example_id] for text in texts]
+
+    return tables
+
+
+def test_without_a_draft_it_writes_what_generation_writes(
+    decode: Any, prompts: list[Prompt], greedy_texts: list[Text]
+) -> None:
+    decoded = decode(prompts[:8], None, 0.0, 4)
+    assert [item.token_ids for item in decoded] == [text.response_ids for text in greedy_texts[:8]]
+    assert all(item.target_passes == len(item.token_ids) for item in decoded)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gamma", GAMMAS)
+def test_at_temperature_zero_it_is_lossless_and_its_passes_are_predicted_exactly(
+    decode: Any,
+    score: Any,
+    draft: Any,
+    prompts: list[Prompt],
+    greedy_texts: list[Text],
+    gamma: int,
+) -> None:
+    decoded = decode(prompts, draft, 0.0, gamma)
+    assert [item.token_ids for item in decoded] == [text.response_ids for text in greedy_texts]
+    counts = block_counts(score(draft, greedy_texts, 0.0), gamma)
+    assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
+    drafted = [sum(round_.drafted for round_ in item.rounds) for item in decoded]
+    accepted = [sum(round_.accepted for round_ in item.rounds) for item in decoded]
+    assert drafted == counts.drafted_B.tolist()
+    assert accepted == counts.accepted_B.tolist()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 23])
+def test_it_is_lossless_at_every_length_limit(
+    decode: Any, draft: Any, prompts: list[Prompt], limit: int
+) -> None:
+    alone = decode(prompts[:4], None, 0.0, 5, limit=limit)
+    together = decode(prompts[:4], draft, 0.0, 5, limit=limit)
+    assert [item.token_ids for item in together] == [item.token_ids for item in alone]
+    assert all(len(item.token_ids) <= limit for item in together)
+    assert [item.finish_reason for item in together] == [item.finish_reason for item in alone]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
+def test_a_draft_that_is_its_target_has_every_token_accepted(
+    decode: Any, target: Any, prompts: list[Prompt], temperature: float
+) -> None:
+    for item in decode(prompts[:6], target, temperature, 4):
+        assert all(round_.accepted == round_.drafted for round_ in item.rounds)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_draft_that_is_its_target_scores_exactly_one(
+    score: Any, write: Any, target: Any, prompts: list[Prompt], temperature: float
+) -> None:
+    for table in score(target, write(prompts[:16], temperature), temperature):
+        assert np.all(table.accept_SD[:, 0] == 1.0)
+        assert np.all(table.greedy_match_S == 1.0)
+        np.testing.assert_allclose(table.overlap_S, 1.0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_at_temperature_one_its_mean_passes_agree_with_the_prediction(
+    decode: Any, score: Any, draft: Any, write: Any, prompts: list[Prompt]
+) -> None:
+    """200 prompts, the prediction on the target's own texts, the count on the engine's."""
+    copies = [
+        Prompt(f"{prompt.example_id} {copy}", prompt.token_ids)
+        for copy in range(4)
+        for prompt in prompts
+    ][:200]
+    decoded = decode(copies, draft, 1.0, 3)
+    counted = np.array([item.target_passes for item in decoded])
+    counts = block_counts(score(draft, write(copies, 1.0, seed=7), 1.0), 3)
+    standard_error = np.sqrt((counted.var() + counts.passes_B.var()) / len(copies))
+    assert abs(counted.mean() - counts.passes_B.mean()) < 2.6 * standard_error
+    # Given the engine's own texts the same prediction has far less noise, so it says more.
+    own = [
+        Text(item.example_id, prompt.token_ids, item.token_ids, item.finish_reason)
+        for item, prompt in zip(decoded, copies, strict=True)
+    ]
+    given = block_counts(score(draft, own, 1.0), 3)
+    difference = counted - given.passes_B
+    assert abs(difference.mean()) < 3 * difference.std() / np.sqrt(len(copies))
+
+
+@pytest.mark.slow
+def test_emitted_tokens_are_uniform_under_the_targets_recorded_law(
+    decode: Any, draft: Any, target: Any, prompts: list[Prompt]
+) -> None:
+    """Randomised PIT: where tokens have law p, F(y-) + u p(y) is uniform."""
+    from scipy import stats
+
+    generator = torch.Generator().manual_seed(0)
+    values = []
+    for item, prompt in zip(decode(prompts[:40], draft, 1.0, 4), prompts, strict=False):
+        ids = torch.tensor([[*prompt.token_ids, *item.token_ids]])
+        with torch.no_grad():
+            hidden = target.hidden(ids)[0, len(prompt.token_ids) - 1 : -1]
+            p_NV = warp(target.logits(hidden), 1.0).double()
+        y_N = torch.tensor(item.token_ids)[:, None]
+        upto_N = p_NV.cumsum(-1).gather(-1, y_N)[:, 0]
+        p_N = p_NV.gather(-1, y_N)[:, 0]
+        values += (upto_N - p_N * torch.rand(len(p_N), generator=generator).double()).tolist()
+    assert stats.kstest(values, "uniform").pvalue > 1e-3
+
+
+def test_times_and_counts_are_of_the_prompt_and_the_text(
+    decode: Any, draft: Any, prompts: list[Prompt]
+) -> None:
+    for item, prompt in zip(decode(prompts[:3], draft, 0.0, 4), prompts, strict=False):
+        assert item.num_prompt_tokens == len(prompt.token_ids)
+        assert item.decode_s > 0
+        emitted = sum(round_.accepted + 1 for round_ in item.rounds)
+        assert len(item.token_ids) in (emitted, emitted - 1)

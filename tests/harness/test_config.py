@@ -1,0 +1,278 @@
+"""Recipes: what loads, and the one sentence that each mistake in one gets."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from harness.config import Recipe
+from harness.errors import UserError
+from harness.recipes import load_recipe, recipe_names
+from harness.types import Cell
+
+HEAD = 'title = "A recipe"\ntasks = ["gsm8k"]\n'
+PAIR = '[[pairs]]\nname = "p"\ntarget = "tiny-target"\ndraft = { pruned = [0] }\n'
+METHODS = '[[methods]]\nname = "untrained"\n[[methods]]\nname = "kd"\n'
+
+Load = Callable[..., Recipe]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Return what loads the recipe of some parts of TOML."""
+
+    def from_parts(
+        *, head: str = HEAD, pair: str = PAIR, methods: str = METHODS, more: str = ""
+    ) -> Recipe:
+        path = tmp_path / "mine.toml"
+        path.write_text("\n".join([head, pair, methods, more]), encoding="utf-8")
+        return load_recipe(str(path))
+
+    return from_parts
+
+
+def _mistake(load: Load, **parts: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load(**parts)
+    message = str(caught.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_loads(name: str) -> None:
+    assert list(load_recipe(name).cells())
+
+
+def test_an_unknown_recipe_gets_the_nearest_name() -> None:
+    with pytest.raises(UserError, match=r"recipe 'quickstrat'\. Did you mean 'quickstart'"):
+        load_recipe("quickstrat")
+
+
+def test_a_missing_recipe_file_is_named() -> None:
+    with pytest.raises(UserError, match=r"no recipe file 'nowhere/mine\.toml'"):
+        load_recipe("nowhere/mine.toml")
+
+
+def test_bad_toml_names_the_file_and_the_line(load: Load) -> None:
+    message = _mistake(load, head="title = \n")
+
+    assert "mine.toml is not valid TOML" in message
+    assert "line 1" in message
+
+
+def test_a_recipe_that_is_not_utf8_is_a_user_error(tmp_path: Path) -> None:
+    path = tmp_path / "latin.toml"
+    path.write_bytes('title = "é"'.encode("latin-1"))
+
+    with pytest.raises(UserError, match=r"latin\.toml"):
+        load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("parts", "wrong", "near"),
+    [
+        ({"head": HEAD + "sedes = [0]\n"}, "sedes", "seeds"),
+        ({"more": "[training]\nlearning_rat = 1e-3"}, "training.learning_rat", "learning_rate"),
+        ({"more": "[data]\ntrain_row = 3"}, "data.train_row", "data.train_rows"),
+        ({"more": "[speed]\nblock = 3"}, "speed.block", "speed.blocks"),
+        ({"more": "[evaluation]\ntemperature = [0.0]"}, "evaluation.temperature", "temperatures"),
+        ({"pair": PAIR + "dtyp = 'float32'\n"}, "pairs.0.dtyp", "pairs.0.dtype"),
+        ({"pair": PAIR.replace("pruned", "prund")}, "pairs.0.draft.prund", "pairs.0.draft.pruned"),
+    ],
+)
+def test_an_unknown_key_gets_its_place_and_the_nearest(
+    load: Load, parts: dict[str, str], wrong: str, near: str
+) -> None:
+    message = _mistake(load, **parts)
+
+    assert f"key {wrong!r}. Did you mean" in message
+    assert f"{near}'?" in message
+    assert "mine.toml" in message
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ({"head": HEAD.replace("gsm8k", "gsm9k")}, "task 'gsm9k'. Did you mean 'gsm8k'"),
+        (
+            {"methods": "[[methods]]\nname = 'untraind'"},
+            "method 'untraind'. Did you mean 'untrained'",
+        ),
+        ({"more": "[speed]\nengine = 'referense'"}, "engine 'referense'. Did you mean 'reference'"),
+        (
+            {"methods": "[[methods]]\nname = 'kd'\ntemperatur = 2"},
+            "knob of method 'kd' 'temperatur'. Did you mean 'temperature'",
+        ),
+        (
+            {"methods": "[[methods]]\nname = 'kd'\nlable = 'x'"},
+            "'lable'. Did you mean 'label'",
+        ),
+        (
+            {"methods": "[[methods]]\nname = 'kd'\ntraining = { learning_rat = 1e-3 }"},
+            "method 'kd': Unknown key 'learning_rat'. Did you mean 'learning_rate'",
+        ),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest(load: Load, parts: dict[str, str], sentence: str) -> None:
+    assert sentence in _mistake(load, **parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "place", "value"),
+    [
+        ({"more": "[data]\ntrain_rows = 'ten'"}, "data.train_rows", "'ten'"),
+        ({"more": "[data]\ntest_rows = 0"}, "data.test_rows", "0"),
+        ({"more": "[data]\nsources = ['web']"}, "data.sources.0", "'web'"),
+        ({"more": "[training]\nlearning_rate = -1.0"}, "training.learning_rate", "-1.0"),
+        ({"more": "[training]\nwarmup_fraction = 1.5"}, "training.warmup_fraction", "1.5"),
+        ({"more": "[training]\ntext = 'gold'"}, "training.text", "'gold'"),
+        ({"more": "[evaluation]\nnum_speculative_tokens = 17"}, "num_speculative_tokens", "17"),
+        ({"more": "[evaluation]\ntemperatures = [-1.0]"}, "evaluation.temperatures.0", "-1.0"),
+        ({"more": "[speed]\nblocks = 1"}, "speed.blocks", "1"),
+        ({"pair": PAIR + "dtype = 'int8'\n"}, "pairs.0.dtype", "'int8'"),
+        ({"pair": PAIR.replace("[0]", "[-1]")}, "pairs.0.draft.pruned.0", "-1"),
+        ({"methods": "[[methods]]\nname = 'kd'\ntemperature = 'hot'"}, "temperature", "'hot'"),
+        ({"methods": "[[methods]]\nname = 'kd'\ntemperature = 0"}, "temperature", "0"),
+        (
+            {"methods": "[[methods]]\nname = 'kd'\ntraining = { passes = 0 }"},
+            "method 'kd': passes",
+            "0",
+        ),
+    ],
+)
+def test_a_wrong_value_gets_its_place_and_is_shown(
+    load: Load, parts: dict[str, str], place: str, value: str
+) -> None:
+    message = _mistake(load, **parts)
+
+    assert f"{place}: " in message
+    assert f"(got {value})" in message
+
+
+@pytest.mark.parametrize("value", ["inf", "nan"])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"more": "[training]\nlearning_rate = inf"},
+        {"more": "[training]\npasses = inf"},
+        {"more": "[training]\ntext_temperature = inf"},
+        {"more": "[evaluation]\ntemperatures = [inf]"},
+        {"more": "[speed]\ntemperature = inf"},
+        {"methods": "[[methods]]\nname = 'kd'\ntemperature = inf"},
+        {"pair": PAIR.replace("pruned = [0]", "random = { initializer_range = inf }")},
+    ],
+)
+def test_only_finite_numbers_are_settings(load: Load, parts: dict[str, str], value: str) -> None:
+    changed = {name: text.replace("inf", value) for name, text in parts.items()}
+
+    assert value in _mistake(load, **changed)
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ({"head": HEAD.replace('"gsm8k"', '"gsm8k", "gsm8k"')}, "tasks repeat: gsm8k, gsm8k"),
+        ({"head": HEAD.replace('"gsm8k"', "")}, "tasks is empty"),
+        ({"head": HEAD + "seeds = [1, 2, 1]\n"}, "seeds repeat: 1, 2, 1"),
+        ({"head": HEAD + "seeds = []\n"}, "seeds is empty"),
+        ({"pair": PAIR + PAIR}, "pairs repeat: p, p"),
+        ({"methods": METHODS + METHODS}, "methods (give one a label) repeat"),
+        ({"head": HEAD + "pairs = []\n", "pair": ""}, "pairs is empty"),
+        ({"head": HEAD + "methods = []\n", "methods": ""}, "methods is empty"),
+        ({"more": "[evaluation]\ntemperatures = []"}, "temperatures"),
+        ({"more": "[data]\nsources = []"}, "sources"),
+    ],
+)
+def test_nothing_repeats_and_nothing_is_empty(
+    load: Load, parts: dict[str, str], sentence: str
+) -> None:
+    assert sentence in _mistake(load, **parts)
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        "{}",
+        "{ model = 'm', pruned = [0] }",
+        "{ model = 'm', random = { num_hidden_layers = 1 } }",
+        "{ model = 'm', pruned = [0], random = {} }",
+    ],
+)
+def test_a_draft_starts_as_exactly_one_thing(load: Load, draft: str) -> None:
+    message = _mistake(load, pair=PAIR.replace("{ pruned = [0] }", draft))
+
+    assert "pairs.0.draft: needs exactly one of model, pruned, random" in message
+
+
+@pytest.mark.parametrize(
+    ("draft", "sentence"),
+    [
+        ("{ pruned = [] }", "pruned needs at least one layer index"),
+        ("{ model = 'm', head = 'shared' }", "head = 'shared' is for pruned drafts only"),
+    ],
+)
+def test_a_draft_init_that_makes_no_sense_says_so(load: Load, draft: str, sentence: str) -> None:
+    assert sentence in _mistake(load, pair=PAIR.replace("{ pruned = [0] }", draft))
+
+
+def test_every_block_of_the_speed_runs_has_a_prompt(load: Load) -> None:
+    """Five blocks of three prompts cannot be: some block would have nothing to time."""
+    assert "test_rows" in _mistake(load, more="[data]\ntest_rows = 3\n[speed]\nblocks = 5")
+
+
+def test_labels_tell_two_entries_of_a_method_apart(load: Load) -> None:
+    soft = "[[methods]]\nname = 'kd'\nlabel = 'kd, soft'\ntemperature = 2\n"
+
+    recipe = load(methods=METHODS + soft)
+
+    assert [method.title for method in recipe.methods] == ["untrained", "kd", "kd, soft"]
+    assert vars(recipe.method("kd").build()) == {"temperature": 1.0}
+    assert vars(recipe.method("kd, soft").build()) == {"temperature": 2.0}
+
+
+def test_cells_come_in_the_order_of_the_recipe(load: Load) -> None:
+    second = PAIR.replace('"p"', '"b"')
+
+    cells = list(load(head=HEAD + "seeds = [7, 3]\n", pair=PAIR + second).cells())
+
+    assert cells == [
+        Cell("gsm8k", pair, method, seed)
+        for pair in ("p", "b")
+        for method in ("untrained", "kd")
+        for seed in (7, 3)
+    ]
+
+
+def test_a_method_may_train_otherwise_than_the_recipe(load: Load) -> None:
+    methods = METHODS + "training = { passes = 3 }\n"
+
+    recipe = load(methods=methods, more="[training]\npasses = 2\nlearning_rate = 0.25")
+
+    own = recipe.training_of(recipe.method("kd"))
+    assert (own.passes, own.learning_rate) == (3, 0.25)
+    assert recipe.training_of(recipe.method("untrained")) == recipe.training
+
+
+def test_the_length_limit_is_the_recipes_or_else_the_tasks(load: Load) -> None:
+    from tasks.gsm8k import TASK
+
+    assert load().max_new_tokens(TASK) == TASK.max_new_tokens
+    assert load(more="[evaluation]\nmax_new_tokens = 9").max_new_tokens(TASK) == 9
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda recipe: setattr(recipe, "title", "other"),
+        lambda recipe: setattr(recipe.training, "passes", 9),
+        lambda recipe: setattr(recipe.methods[0], "label", "other"),
+        lambda recipe: setattr(recipe.pairs[0].draft, "head", "shared"),
+    ],
+)
+def test_a_recipe_never_changes(change: Callable[[Any], None]) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        change(load_recipe("quickstart"))

@@ -1,0 +1,130 @@
+"""A folder is a registry; packages outside the project join through entry points."""
+
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from harness import registry
+from harness.errors import UserError
+from harness.registry import Group
+
+ROOT = Path(__file__).parent.parent.parent
+FOLDERS: dict[Group, Path] = {
+    "tasks": ROOT / "tasks",
+    "baselines": ROOT / "baselines",
+    "engines": ROOT / "harness" / "engines",
+    "reports": ROOT / "reports",
+}
+PLUGIN = '"""A task from outside."""\n\nTASK = "the task"\n'
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> Iterator[None]:
+    """Forget what earlier tests found, and what these do."""
+    _forget()
+    yield
+    _forget()
+
+
+def _forget() -> None:
+    registry._modules.cache_clear()
+    registry._plugins.cache_clear()
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str, value: str) -> None:
+    """Write a module called outside_task and announce `value` as the task "outside"."""
+    (folder / "outside_task.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "outside_task", raising=False)
+    point = EntryPoint(name="outside", value=value, group="draftmark.tasks")
+    monkeypatch.setattr(
+        registry, "entry_points", lambda *, group: [point] if group == point.group else []
+    )
+
+
+@pytest.mark.parametrize("group", FOLDERS)
+def test_every_file_of_a_folder_is_listed(group: Group) -> None:
+    files = {path.stem for path in FOLDERS[group].glob("*.py") if not path.stem.startswith("_")}
+
+    assert files
+    assert set(registry.names(group)) == files
+
+
+@pytest.mark.parametrize("group", ["tasks", "baselines", "reports"])
+def test_everything_listed_is_found_and_has_a_summary(group: Group) -> None:
+    """Engines are left out: their modules load torch, or need an extra."""
+    for name in registry.names(group):
+        assert callable(registry.find(group, name)) or group == "tasks"
+        assert registry.summary(group, name)
+
+
+def test_a_new_file_is_all_that_an_addition_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tasks
+
+    (tmp_path / "spelling.py").write_text('"""Spell."""\n\nTASK = 7\n', encoding="utf-8")
+    (tmp_path / "_shared.py").write_text("", encoding="utf-8")
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+
+    assert "spelling" in registry.names("tasks")
+    assert "_shared" not in registry.names("tasks")
+    assert registry.find("tasks", "spelling") == 7
+    assert registry.summary("tasks", "spelling") == "Spell."
+
+
+def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
+    with pytest.raises(UserError) as caught:
+        registry.find("reports", "leaderbord")
+
+    assert str(caught.value) == (
+        "Unknown report 'leaderbord'. Did you mean 'leaderboard'? Known: "
+        f"{', '.join(registry.names('reports'))}."
+    )
+
+
+def test_folders_and_helpers_are_not_entries() -> None:
+    assert "samples" not in registry.names("tasks")
+    assert "recipes" not in registry.names("baselines")
+    assert "_markdown" not in registry.names("reports")
+
+
+def test_a_plug_in_is_listed_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _install(monkeypatch, tmp_path, PLUGIN, "outside_task:TASK")
+
+    assert "outside" in registry.names("tasks")
+    assert registry.find("tasks", "outside") == "the task"
+    assert registry.module_name("tasks", "outside") == "outside_task"
+    assert registry.summary("tasks", "outside") == "A task from outside."
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("import a_package_that_is_not_there\n", "outside_task:TASK"),
+        (PLUGIN, "outside_task:NOTHING"),
+    ],
+)
+def test_a_broken_plug_in_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, value: str
+) -> None:
+    _install(monkeypatch, tmp_path, source, value)
+
+    with pytest.raises(UserError, match=f"plug-in 'outside' \\({value}\\) fails"):
+        registry.find("tasks", "outside")
+
+
+def test_a_plug_in_never_shadows_the_projects_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.gsm8k import TASK
+
+    _install(monkeypatch, tmp_path, PLUGIN, "outside_task:TASK")
+    own = registry._plugins("tasks").pop("outside")
+    registry._plugins("tasks")["gsm8k"] = own
+
+    assert registry.find("tasks", "gsm8k") is TASK
+    assert registry.names("tasks").count("gsm8k") == 1

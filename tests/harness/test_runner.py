@@ -1,0 +1,141 @@
+"""The whole path on the tiny pair: results, the cache, failures, and kill -9."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.progress import Progress
+from harness.recipes import load_recipe
+from harness.results import load_results
+from harness.runner import plan, run, unfinished
+from harness.store import Store
+from harness.summary import key
+from harness.types import Results
+
+RECIPE = """
+title = "a small run"
+tasks = ["gsm8k"]
+threads = 1
+
+[data]
+sources = ["samples"]
+train_rows = 32
+validation_rows = 4
+test_rows = 8
+
+[[pairs]]
+name = "tiny"
+target = "tiny-target"
+draft = { pruned = [0, 7] }
+
+[training]
+passes = 2
+rows_per_batch = 4
+learning_rate = 3e-3
+
+[[methods]]
+name = "untrained"
+
+[[methods]]
+name = "kd"
+
+[evaluation]
+max_new_tokens = 64
+
+[speed]
+blocks = 2
+prompts_per_block = 2
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def run_here(recipe: Path, tmp_path: Path) -> Callable[[], Results]:
+    def run_recipe() -> Results:
+        quiet = Progress(quiet=True)
+        prepared = plan(load_recipe(str(recipe)), quiet)
+        return run(prepared, "small", Store(tmp_path / "store"), quiet)
+
+    return run_recipe
+
+
+def facts(results: Results) -> list[object]:
+    """Return what must not differ between two runs: all numbers but times."""
+    timed = {"speedup"}
+    return [
+        (result.cell, {name: n for name, n in result.numbers.items() if name not in timed})
+        for result in results.results
+    ]
+
+
+@pytest.mark.slow
+def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
+    run_here: Callable[[], Results], recipe: Path, tmp_path: Path
+) -> None:
+    first = run_here()
+    untrained, trained = first.results
+    name = key("acceptance_rate", 0.0, 4)
+    assert trained.numbers[name].value > untrained.numbers[name].value
+    assert trained.numbers[f"{name} - untrained"].n == 8
+    assert trained.numbers["identical"].value == 1.0
+    for row in first.results:
+        counted, predicted = row.numbers["counted_passes"], row.numbers["predicted_passes"]
+        assert counted.value == predicted.value
+        assert row.provenance["entries"]
+    prepared = plan(load_recipe(str(recipe)), Progress(quiet=True))
+    assert unfinished(prepared, Store(tmp_path / "store")) == []
+    assert run_here() == first
+
+
+@pytest.mark.slow
+def test_a_method_that_fails_is_a_row_with_its_reason_and_the_others_go_on(
+    run_here: Callable[[], Results], recipe: Path
+) -> None:
+    recipe.write_text(
+        RECIPE.replace(
+            'name = "kd"', 'name = "kd"\ntraining = { clip_norm = 1e9, learning_rate = 1e30 }'
+        )
+    )
+    untrained, failed = run_here().results
+    assert untrained.failure is None
+    assert untrained.numbers
+    assert failed.failure is not None
+    assert "at step" in failed.failure
+    assert "learning_rate" in failed.failure
+
+
+@pytest.mark.slow
+def test_killed_at_any_point_and_started_again_it_ends_with_the_same_results(
+    run_here: Callable[[], Results], recipe: Path, tmp_path: Path
+) -> None:
+    expected = run_here()
+    out = tmp_path / "interrupted"
+    command = [sys.executable, "-m", "harness.cli", "run", str(recipe), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for _ in range(30):
+        entries = len(list(out.glob("store/*/*/entry.json")))
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        # Killed a moment after it has made something new, so every run is killed somewhere else.
+        while process.poll() is None and len(list(out.glob("store/*/*/entry.json"))) < entries + 4:
+            time.sleep(0.02)
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert process.returncode == 0
+    found = next(out.glob("small-*"))
+    assert facts(load_results(found)) == facts(expected)

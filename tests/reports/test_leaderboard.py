@@ -1,0 +1,197 @@
+"""The leaderboard: every number with its interval and n, failures with their reason."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.recipes import load_recipe
+from harness.types import Cell, Ledger, Number, Result, Results
+from reports.leaderboard import REPORT
+
+RECIPE: dict[str, Any] = load_recipe("quickstart").model_dump(mode="json")
+MANIFEST = {
+    "python": "3.11",
+    "versions": {"torch": "2.13", "vllm": None},
+    "git": {"commit": "0123456789abcdef", "dirty": True},
+    "hardware": {"processor": "A | <b>processor</b>", "cores": 2, "accelerators": []},
+}
+DATA = {
+    "task": "gsm8k",
+    "task_version": 1,
+    "pair": "p",
+    "target": "tiny",
+    "target_digest": "f" * 64,
+    "rows": {"train": 3, "test": 2},
+    "source": {"train": "samples", "test": "samples"},
+    "digest": {"train": "a" * 64, "test": "b" * 64},
+    "test_rows_in_train": 1,
+}
+RATE = Number(0.61234, 0.5, 0.7, 64, "accepted / tested")
+LEDGER = Ledger(steps=7, rows=56, supervised_tokens=999, flops=1.5e9, train_s=2.25)
+HOSTILE = "a|b`c`<script>alert(1)</script>\n# d"
+
+
+def _result(method: str = "kd", seed: int = 0, **changes: Any) -> Result:
+    fields: dict[str, Any] = {
+        "numbers": {"acceptance_rate[t=0,gamma=4]": RATE},
+        "ledger": LEDGER,
+        "provenance": {},
+    }
+    return Result(Cell("gsm8k", "p", method, seed), **{**fields, **changes})
+
+
+def _failed(method: str, reason: str) -> Result:
+    return _result(method, numbers={}, ledger=None, failure=reason)
+
+
+def _results(*rows: Result, title: str = "A title") -> Results:
+    return Results("mine", title, RECIPE, rows, (DATA,), MANIFEST)
+
+
+def _render(*rows: Result, title: str = "A title") -> str:
+    files = REPORT(_results(*rows, title=title))
+    assert files.keys() == {"leaderboard.md"}
+    return files["leaderboard.md"]
+
+
+def _columns(line: str) -> list[str]:
+    """Return the cells of a table's row, split as GitHub's Markdown splits them."""
+    cells = re.findall(r"(?:\\.|[^\\|])+", line.strip().strip("|"))
+    return [cell.strip() for cell in cells]
+
+
+def _tables(text: str) -> list[list[str]]:
+    found = re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)
+    return [block.splitlines() for block in found]
+
+
+def _row_of(text: str, method: str) -> Sequence[str]:
+    return next(columns for line in _tables(text)[0] if (columns := _columns(line))[0] == method)
+
+
+def test_a_number_comes_with_its_interval_and_its_n() -> None:
+    assert _row_of(_render(_result()), "kd")[1] == "0.612 [0.500, 0.700] n=64"
+
+
+def test_a_number_without_an_interval_says_so() -> None:
+    number = replace(RATE, low=None, high=None, n=1)
+
+    text = _render(_result(numbers={"acceptance_rate[t=0,gamma=4]": number}))
+
+    assert _row_of(text, "kd")[1] == "0.612 (n=1, no interval)"
+
+
+def test_a_missing_number_is_a_dash() -> None:
+    assert _row_of(_render(_result()), "kd")[2:] == ["-"] * 6
+
+
+def test_a_failed_row_stays_in_the_table_and_says_why() -> None:
+    text = _render(_result(), _failed("bad", "draft bad, seed 0: Mend this."))
+
+    assert _row_of(text, "kd")[1] != "failed"
+    assert set(_row_of(text, "bad")[1:]) == {"failed"}
+    assert "| bad | draft bad, seed 0: Mend this. |" in text.partition("### Failed")[2]
+
+
+def test_a_run_in_which_all_failed_still_has_its_table() -> None:
+    text = _render(_failed("a", "No."), _failed("b", "Nor this."))
+
+    assert set(_row_of(text, "a")[1:]) == {"failed"}
+    assert "Definitions" not in text
+    assert "## Manifest" in text
+
+
+@pytest.mark.parametrize("hostile", [HOSTILE, "a\\|b", "\\", "![x](http://x.test/y.png)"])
+def test_text_from_outside_cannot_break_out_of_its_cell(hostile: str) -> None:
+    difference = {f"acceptance_rate[t=0,gamma=4] - {hostile}": RATE, "identical": RATE}
+    text = _render(
+        _result(hostile, numbers=difference),
+        _failed(f"{hostile} too", hostile),
+        title=hostile,
+    )
+
+    for lines in _tables(text):
+        assert len({len(_columns(line)) for line in lines}) == 1, lines
+    assert "<script" not in text
+    assert "\n# d" not in text
+    assert not re.search(r"(?<!\\)!\[", text)
+    assert not re.search(r"(?<!\\)`c", text)
+
+
+def test_the_machine_is_harmless_too() -> None:
+    assert "<b>" not in _render(_result())
+
+
+def test_every_number_shown_is_defined() -> None:
+    text = _render(_result()).partition("## Definitions")[2]
+
+    assert "- `acceptance_rate`: accepted / tested" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.01, 0.2, "clear of zero"),
+        (-0.2, -0.01, "clear of zero"),
+        (-0.1, 0.2, "not clear of zero"),
+        (0.0, 0.2, "not clear of zero"),
+        (None, None, "not clear of zero"),
+    ],
+)
+def test_a_difference_says_whether_it_is_clear_of_zero(
+    low: float | None, high: float | None, verdict: str
+) -> None:
+    number = Number(0.1, low, high, 64, "difference")
+
+    text = _render(_result(numbers={"acceptance_rate[t=0,gamma=4] - untrained": number}))
+
+    (line,) = (line for line in text.splitlines() if " - untrained |" in line)
+    assert _columns(line)[-1] == verdict
+
+
+def test_seeds_are_named_where_there_are_several() -> None:
+    assert _row_of(_render(_result()), "kd")
+    text = _render(_result(seed=0), _result(seed=1))
+    assert [_columns(line)[0] for line in _tables(text)[0][2:]] == ["kd, seed 0", "kd, seed 1"]
+
+
+def test_each_task_and_pair_has_a_table_of_its_own() -> None:
+    other = replace(_result(), cell=Cell("gsm8k", "q", "kd", 0))
+
+    text = _render(_result(), other)
+
+    assert "## gsm8k, p" in text
+    assert "## gsm8k, q" in text
+
+
+def test_the_ledger_is_printed_for_every_row_that_has_one() -> None:
+    text = _render(_result(), _failed("bad", "No.")).partition("### What training cost")[2]
+
+    (row,) = (line for line in _tables(text)[0] if line.startswith("| kd"))
+    assert _columns(row) == ["kd", "7", "56", "999", "0", "1.50e+09", "2.2", "0.00"]
+    assert "bad" not in "".join(_tables(text)[0])
+
+
+def test_the_manifest_says_what_the_numbers_rest_on() -> None:
+    text = _render(_result()).partition("## Manifest")[2]
+
+    for fact in (
+        "2 cores, no accelerator",
+        "torch 2.13",
+        "commit: 0123456789ab with changes",
+        "seeds: 0",
+        "3 train, 2 test rows, source: samples",
+        "1 test rows are also training rows",
+        "target: tiny, files ffffffffffff (p)",
+    ):
+        assert fact in text
+    assert "vllm" not in text
+
+
+def test_a_recipe_without_speed_has_a_leaderboard() -> None:
+    results = replace(_results(_result()), recipe={**RECIPE, "speed": None})
+
+    assert "Speedup:" not in REPORT(results)["leaderboard.md"]

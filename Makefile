@@ -8,7 +8,7 @@ TORCH = $(shell sed -n 's/^torch==//p' requirements.lock)
 HAS_CPU_BUILD = $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo yes)
 CPU_BUILDS = https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint clean
 
 demo: $(READY)
 	$(VENV)/bin/draftmark run quickstart

@@ -154,7 +154,7 @@ def main() -> None:
         app()
     except UserError as error:
         _stop(error)
-    except OSError as error:
+    except Exception as error:
         full = explain_full_disk(error, Path.cwd())
         if full is None:
             raise

@@ -59,6 +59,13 @@ class DraftInit(Section):
             raise ValueError("head = 'shared' is for pruned drafts only")
         return self
 
+    def describe(self) -> str:
+        """Return the init in words, as reports print it."""
+        if self.pruned is not None:
+            layers = ", ".join(map(str, self.pruned))
+            return f"layers {layers} of the target, embedding and head {self.head}"
+        return f"model {self.model}" if self.model else f"random weights, {dict(self.random or {})}"
+
 
 class Pair(Section):
     """A target and what its drafts start as. `dtype` is what training computes in."""

@@ -43,7 +43,18 @@ class Unavailable(Exception):
 def load_rows(
     task: Task, split: Split, count: int, *, sources: Sequence[str], directory: Path | None = None
 ) -> Rows:
-    """Return the first `count` examples of a split from the first source that has them.
+    """Return the first `count` examples of one split; see `load_splits`."""
+    return load_splits(task, {split: count}, sources=sources, directory=directory)[split]
+
+
+def load_splits(
+    task: Task,
+    counts: Mapping[Split, int],
+    *,
+    sources: Sequence[str],
+    directory: Path | None = None,
+) -> dict[Split, Rows]:
+    """Return the first examples of each split, all from the first source that has all of them.
 
     Raises UserError if no source does (with why for each), if there are fewer rows than asked
     for, or if a row is malformed (with the file and the line).
@@ -51,20 +62,26 @@ def load_rows(
     reasons = []
     for source in sources:
         try:
-            rows, name, place = _READERS[source](task, split, directory)
+            found = {split: _READERS[source](task, split, directory) for split in counts}
         except Unavailable as error:
             reasons.append(f"{source}: {error}")
             continue
-        if len(rows) < count:
-            raise UserError(
-                f"{task.name} has {len(rows)} rows in its {split} split ({name}), {count} are "
-                f"asked for; lower data.{split}_rows in the recipe."
-            )
-        return Rows(_examples(task, split, rows[:count], place), name)
+        return {split: _rows(task, split, count, found[split]) for split, count in counts.items()}
     raise UserError(
-        f"No source has the {split} rows of {task.name!r}. Tried {'; '.join(reasons)}. Name a "
-        f"folder with {task.name}/{split}.jsonl.gz in it by --data or {DATA_VARIABLE}."
+        f"No source has the {', '.join(counts)} rows of {task.name!r}. Tried "
+        f"{'; '.join(reasons)}. Name a folder with {task.name}/{next(iter(counts))}.jsonl.gz in "
+        f"it by --data or {DATA_VARIABLE}."
     )
+
+
+def _rows(task: Task, split: Split, count: int, read: "_Read") -> Rows:
+    rows, name, place = read
+    if len(rows) < count:
+        raise UserError(
+            f"{task.name} has {len(rows)} rows in its {split} split ({name}), {count} are "
+            f"asked for; lower data.{split}_rows in the recipe."
+        )
+    return Rows(_examples(task, split, rows[:count], place), name)
 
 
 def overlap(first: Rows, second: Rows) -> int:

@@ -47,7 +47,7 @@ def _attempt(node: Node, store: Store, progress: Progress) -> Failure | None:
     except UserError as error:
         failure = Failure(node.label, str(error), "")
     except Exception as error:
-        full = explain_full_disk(error, store.root) if isinstance(error, OSError) else None
+        full = explain_full_disk(error, store.root)
         if full:
             raise full from error
         reason = f"{type(error).__name__}: {error}"

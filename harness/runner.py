@@ -7,7 +7,7 @@ from typing import Any
 
 from harness import measurements, registry, stages
 from harness.config import Recipe
-from harness.data import Rows, load_rows, overlap
+from harness.data import Rows, load_splits, overlap
 from harness.environment import manifest
 from harness.fanout import Failure, execute
 from harness.graph import Node, digest, topological
@@ -74,10 +74,7 @@ def _rows(recipe: Recipe, task: Task, data: Path | None, progress: Progress) -> 
         "validation": recipe.data.validation_rows,
         "test": recipe.data.test_rows,
     }
-    rows = {
-        split: load_rows(task, split, count, sources=recipe.data.sources, directory=data)
-        for split, count in counts.items()
-    }
+    rows = load_splits(task, counts, sources=recipe.data.sources, directory=data)
     progress.say(
         f"{task.name}: {', '.join(f'{n} {split}' for split, n in counts.items())} rows "
         f"from {rows['test'].source}"
@@ -172,6 +169,7 @@ def _data_facts(setting: Setting) -> dict[str, Any]:
         "pair": setting.pair.name,
         "target": setting.pair.target,
         "target_digest": setting.target.settings["digest"],
+        "draft": setting.pair.draft.describe(),
         "rows": {split: len(item.examples) for split, item in rows.items()},
         "source": {split: item.source for split, item in rows.items()},
         "digest": {split: item.digest for split, item in rows.items()},

@@ -161,9 +161,11 @@ def write_json(path: Path, value: Any) -> None:
     temporary.replace(path)
 
 
-def explain_full_disk(error: OSError, where: Path) -> UserError | None:
+def explain_full_disk(error: Exception, where: Path) -> UserError | None:
     """Return the error to show if the disk is full, else None."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    number = getattr(error, "errno", None)
+    # safetensors raises an error of its own, which has the system's words and no number.
+    if number not in (errno.ENOSPC, errno.EDQUOT) and os.strerror(errno.ENOSPC) not in str(error):
         return None
     free = shutil.disk_usage(where if where.exists() else Path.cwd()).free
     return UserError(

@@ -186,8 +186,8 @@ def _manifest(results: Results) -> str:
             f"{item['test_rows_in_train']} test rows are also training rows"
         )
         lines.append(
-            f"- target: {escape(item['target'])}, files {item['target_digest'][:12]} "
-            f"({escape(item['pair'])})"
+            f"- pair {escape(item['pair'])}: target {escape(item['target'])} (files "
+            f"{item['target_digest'][:12]}), draft init {escape(item['draft'])}"
         )
     return "## Manifest\n\n" + "\n".join(lines)
 

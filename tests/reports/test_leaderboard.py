@@ -24,6 +24,7 @@ DATA = {
     "pair": "p",
     "target": "tiny",
     "target_digest": "f" * 64,
+    "draft": "layers 0, 7 of the target, embedding and head copied",
     "rows": {"train": 3, "test": 2},
     "source": {"train": "samples", "test": "samples"},
     "digest": {"train": "a" * 64, "test": "b" * 64},

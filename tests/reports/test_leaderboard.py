@@ -186,7 +186,7 @@ def test_the_manifest_says_what_the_numbers_rest_on() -> None:
         "seeds: 0",
         "3 train, 2 test rows, source: samples",
         "1 test rows are also training rows",
-        "target: tiny, files ffffffffffff (p)",
+        "pair p: target tiny (files ffffffffffff), draft init layers 0, 7 of the target",
     ):
         assert fact in text
     assert "vllm" not in text

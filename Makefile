@@ -22,14 +22,16 @@ lint: $(READY)
 	$(VENV)/bin/mypy
 
 # torch first: its CPU build (a wheel at hand, else PyTorch's own index) spares a
-# machine without an NVIDIA GPU gigabytes of CUDA libraries. The lock then finds it there.
+# machine without an NVIDIA GPU gigabytes of CUDA libraries; the usual build is the last resort.
+# The lock then finds torch there. `===`: with a GPU, not a CPU build that lies at hand.
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 ifeq ($(HAS_CPU_BUILD),yes)
 	$(PIP) install --no-deps --no-index torch==$(TORCH)+cpu 2>/dev/null || \
-	$(PIP) install --no-deps --index-url $(CPU_BUILDS) torch==$(TORCH)+cpu
+	$(PIP) install --no-deps --index-url $(CPU_BUILDS) torch==$(TORCH)+cpu || \
+	$(PIP) install 'torch===$(TORCH)'
 else
-	$(PIP) install torch==$(TORCH)
+	$(PIP) install 'torch===$(TORCH)'
 endif
 	$(PIP) install --no-deps -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from harness.protocols import Drafter
-from harness.types import Draft, Kind
+from harness.types import Draft, Kind, Placement
 
 if TYPE_CHECKING:
     from harness.training import TrainingContext
@@ -34,11 +34,12 @@ class KnowledgeDistillation:
 
         return train(context, lambda draft, target: forward_kl(draft, target, self.temperature))
 
-    def drafter(self, directory: Path, *, device: str) -> Drafter:
+    def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the saved language model as a drafter."""
         from harness.drafters import LanguageModelDrafter
+        from harness.models import load_model
 
-        return LanguageModelDrafter.load(directory, device=device)
+        return LanguageModelDrafter(load_model(directory, placement))
 
 
 METHOD = KnowledgeDistillation

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from harness.protocols import Drafter
-from harness.types import Draft, Kind, Ledger
+from harness.types import Draft, Kind, Ledger, Placement
 
 if TYPE_CHECKING:
     from harness.training import TrainingContext
@@ -22,11 +22,12 @@ class Untrained:
         """Return the draft init, at no cost."""
         return Draft(context.draft, Ledger())
 
-    def drafter(self, directory: Path, *, device: str) -> Drafter:
+    def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the saved language model as a drafter."""
         from harness.drafters import LanguageModelDrafter
+        from harness.models import load_model
 
-        return LanguageModelDrafter.load(directory, device=device)
+        return LanguageModelDrafter(load_model(directory, placement))
 
 
 METHOD = Untrained

@@ -14,14 +14,11 @@ Legend: B prompt, S start of a block, D depth in it, G depth as published (posit
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from harness.tables import Floats, Ints
 from harness.types import AcceptanceTable
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -104,22 +101,3 @@ def _moves(reach_BD: Floats) -> Floats:
     # reach is zero beyond what is drafted, so all of "all accepted" falls on depth d.
     law_BD: Floats = before_BD - after_BD
     return law_BD
-
-
-def sliding_table(
-    example_id: str, accept_S: Floats, overlap_S: Floats, greedy_match_S: Floats, depth: int
-) -> AcceptanceTable:
-    """Return the table of a draft whose law does not depend on where the block started.
-
-    accept[s, j] is then accept_S[s + j]; a block drafts up to the end of the text.
-    """
-    length = len(accept_S)
-    padded = np.concatenate([accept_S, np.zeros(depth)])
-    accept_SD = np.lib.stride_tricks.sliding_window_view(padded, depth)[:length]
-    return AcceptanceTable(
-        example_id=example_id,
-        accept_SD=accept_SD,
-        drafted_S=np.minimum(depth, length - np.arange(length)),
-        overlap_S=overlap_S,
-        greedy_match_S=greedy_match_S,
-    )

@@ -55,25 +55,27 @@ def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -
     for path in reversed(_checkpoints(directory)):
         try:
             return _load(path, model, optimiser)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
             shutil.rmtree(path, ignore_errors=True)  # damaged: an older one, or from the start
     return None
 
 
 def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint:
     facts = json.loads((path / _STATE).read_text("utf-8"))
-    weights = load_file(path / _file(_WEIGHTS))
+    weights = _retied(load_file(path / _file(_WEIGHTS)), model)
     moments = load_file(path / _file(_OPTIMISER))
     best = load_file(path / _file(_BEST)) if (path / _file(_BEST)).exists() else None
-    model.load_state_dict(_retied(weights, model))
-    _restore(optimiser, moments)
-    return Checkpoint(
+    checkpoint = Checkpoint(
         step=facts["step"],
         ledger=Ledger(**facts["ledger"]),
         history=tuple(facts["history"]),
         best=None if best is None else _retied(best, model),
         loss=facts["loss"],
     )
+    # All of it has been read: only now are model and optimiser touched.
+    model.load_state_dict(weights)
+    _restore(optimiser, moments)
+    return checkpoint
 
 
 def _checkpoints(directory: Path) -> list[Path]:

@@ -41,12 +41,16 @@ class Data(Section):
 
 
 class DraftInit(Section):
-    """What a draft starts as: a model, some layers of the target, or random weights."""
+    """What a draft starts as: a model, some layers of the target, or random weights.
+
+    `head`: of a pruned draft, the target's embedding and head, `shared` (not trained) or `copied`
+    (trained); `fitted` to the draft's body in closed form on the training text (not trained).
+    """
 
     model: str | None = None
     pruned: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     random: Mapping[str, Any] | None = None
-    head: Literal["shared", "copied"] = "copied"
+    head: Literal["shared", "copied", "fitted"] = "copied"
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "DraftInit":
@@ -55,16 +59,23 @@ class DraftInit(Section):
             raise ValueError(f"needs exactly one of model, pruned, random; got {given or 'none'}")
         if self.pruned is not None and not self.pruned:
             raise ValueError("pruned needs at least one layer index")
+        if self.pruned is not None and len(set(self.pruned)) < len(self.pruned):
+            raise ValueError("pruned names a layer twice")
         if self.pruned is None and self.head == "shared":
             raise ValueError("head = 'shared' is for pruned drafts only")
+        if self.model is not None and self.head == "fitted":
+            raise ValueError("head = 'fitted' is for pruned and random drafts only")
         return self
 
     def describe(self) -> str:
         """Return the init in words, as reports print it."""
         if self.pruned is not None:
             layers = ", ".join(map(str, self.pruned))
-            return f"layers {layers} of the target, embedding and head {self.head}"
-        return f"model {self.model}" if self.model else f"random weights, {dict(self.random or {})}"
+            return f"layers {layers} of the target, head {self.head}"
+        if self.model is not None:
+            return f"model {self.model}"
+        fitted = ", head fitted" if self.head == "fitted" else ""
+        return f"random weights, {dict(self.random or {})}{fitted}"
 
 
 class Pair(Section):
@@ -73,7 +84,7 @@ class Pair(Section):
     name: str
     target: str
     draft: DraftInit
-    dtype: Dtype = "bfloat16"
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
     trust_remote_code: bool = False
 
 
@@ -146,6 +157,10 @@ class Speed(Section):
     dtype: Dtype = "float32"
 
 
+def _unless_false(value: Any) -> Any:
+    return None if value is False else value
+
+
 class Recipe(Section):
     """One experiment. Its cells are every task x pair x method x seed.
 
@@ -161,7 +176,7 @@ class Recipe(Section):
     data: Data = Data()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-    speed: Annotated[Speed | None, BeforeValidator(lambda value: value or None)] = Speed()
+    speed: Annotated[Speed | None, BeforeValidator(_unless_false)] = Speed()
     threads: Count | None = None
 
     @model_validator(mode="after")

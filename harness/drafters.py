@@ -6,12 +6,11 @@ the acceptance table of every block length. Shared by every method that trains a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from harness.kv_cache import CachedModel
-from harness.models import LanguageModel, load_model
+from harness.models import LanguageModel
 from harness.scoring import score_language_model
 from harness.teacher import TargetLaws
 from harness.types import AcceptanceTable, Proposal, Text
@@ -63,11 +62,6 @@ class LanguageModelDrafter:
     """A trained language model that proposes."""
 
     model: LanguageModel
-
-    @classmethod
-    def load(cls, directory: Path, *, device: str) -> "LanguageModelDrafter":
-        """Return the drafter of a saved draft, in float32."""
-        return cls(load_model(directory, device=device))
 
     def score(
         self, texts: Sequence[Text], target: TargetLaws, temperature: float

@@ -1,39 +1,40 @@
 """Makes a draft: the pair's init, what a method makes of it, saved with its ledger."""
 
 from dataclasses import asdict, replace
+from typing import Any
+
+import torch
 
 from harness import models
 from harness.config import Pair, Training
+from harness.fitting import fit_head
 from harness.graph import Job
 from harness.protocols import Method
 from harness.schedule import total_steps
 from harness.store import write_json
 from harness.teacher import Features
 from harness.training import TrainingContext
-from harness.types import Draft
+from harness.types import Draft, Ledger, Placement
 
 FACTS = "draft.json"
 
 
 def make(pair: Pair, method: Method, training: Training, seed: int, job: Job) -> None:
     """Write the draft that a method makes of the pair's init, loadable by any engine."""
-    device = models.pick_device()
-    trust = pair.trust_remote_code
-    tokenizer = models.load_tokenizer(job.inputs["target"], trust_remote_code=trust)
-    if given := job.inputs.get("init"):
-        own = models.load_tokenizer(given, trust_remote_code=trust)
-        models.check_same_tokenizer(tokenizer, own, (pair.target, str(pair.draft.model)))
-    whole = models.load_model(job.inputs["target"], device=device, trust_remote_code=trust)
-    start = models.make_draft(pair.draft, whole, seed=seed, directory=given)
-    head = models.load_model(
-        job.inputs["target"], dtype=pair.dtype, device=device, trust_remote_code=trust
+    placement = Placement(models.pick_device(), "float32", pair.trust_remote_code)
+    tokenizer = models.load_tokenizer(
+        job.inputs["target"], trust_remote_code=pair.trust_remote_code
     )
+    target = models.load_model(job.inputs["target"], placement)
+    start = _start(pair, target, tokenizer, seed, job, placement)
+    # From here on only the target's head is used, in what training computes in.
+    target.model.to(getattr(torch, pair.dtype))
     num_rows = len(Features.load(job.inputs["train"]).texts) if method.trains else 0
     with job.progress.step("training", total_steps(num_rows, training)) as step:
         made = method.train(
             TrainingContext(
-                draft=models.LanguageModel(start.model.to(device), start.vocab_size),
-                target=head,
+                draft=models.LanguageModel(start.model.to(placement.device), start.vocab_size),
+                target=target,
                 features=job.inputs,
                 settings=training,
                 dtype=pair.dtype,
@@ -43,24 +44,46 @@ def make(pair: Pair, method: Method, training: Training, seed: int, job: Job) ->
             )
         )
     models.save_model(made.model, tokenizer, job.out)
-    write_json(job.out / FACTS, _facts(made, pair, _tokens_read(job) if method.trains else 0))
+    ledger = replace(made.ledger, target_forward_tokens=_tokens_read(training, job))
+    write_json(job.out / FACTS, _facts(made, pair, ledger))
 
 
-def _facts(made: Draft, pair: Pair, target_tokens: int) -> dict[str, object]:
+def _start(
+    pair: Pair,
+    target: models.LanguageModel,
+    tokenizer: Any,
+    seed: int,
+    job: Job,
+    placement: Placement,
+) -> models.LanguageModel:
+    """Return the draft init; a given draft's tokenizer must be the target's."""
+    given = job.inputs.get("init")
+    if given is not None:
+        own = models.load_tokenizer(given, trust_remote_code=pair.trust_remote_code)
+        models.check_same_tokenizer(tokenizer, own, (pair.target, str(pair.draft.model)))
+    start = models.make_draft(pair.draft, target, seed=seed, directory=given, placement=placement)
+    if pair.draft.head == "fitted":
+        return fit_head(start, target, Features.load(job.inputs["train"]))
+    return start
+
+
+def _facts(made: Draft, pair: Pair, ledger: Ledger) -> dict[str, object]:
     model = made.model.model
     return {
-        "head": pair.draft.head if pair.draft.pruned is not None else "own",
+        "init": pair.draft.describe(),
         "parameters": model.num_parameters(),
         "trained_parameters": model.num_parameters(only_trainable=True),
-        "ledger": asdict(replace(made.ledger, target_forward_tokens=target_tokens)),
+        "ledger": asdict(ledger),
         "history": list(made.history),
     }
 
 
-def _tokens_read(job: Job) -> int:
-    """Return how many tokens the target has read for this training, validation included."""
+def _tokens_read(training: Training, job: Job) -> int:
+    """Return how many tokens the target has read for this draft: once to write, once as teacher."""
+    passes = {"validation": 2, "train": 2 if training.text == "target" else 1}
     return sum(
-        len(text.prompt_ids) + len(text.response_ids)
-        for name in ("train", "validation")
+        times * (len(text.prompt_ids) + len(text.response_ids))
+        for name, times in passes.items()
+        if name in job.inputs
         for text in Features.load(job.inputs[name]).texts
     )

@@ -12,28 +12,28 @@ from typing import Any
 PACKAGES = ("draftmark", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy")
 
 
-@cache
 def manifest() -> dict[str, Any]:
     """Return where and with what this process runs: JSON, without names of people or hosts."""
+    return {**_lasting_facts(), "threads": _threads()}
+
+
+@cache
+def _lasting_facts() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "git": git_state(),
-        "hardware": hardware(),
+        "hardware": {**machine(), "memory_bytes": _memory_bytes()},
     }
 
 
-def hardware() -> dict[str, Any]:
-    """Return the processor, its cores, the memory in bytes, and the accelerators."""
-    import psutil
-
+@cache
+def machine() -> dict[str, Any]:
+    """Return what decides how fast things are here: processor, cores, accelerators."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "cores": _cores(),
         "accelerators": _accelerators(),
     }
 
@@ -41,17 +41,18 @@ def hardware() -> dict[str, Any]:
 def git_state() -> dict[str, Any] | None:
     """Return the commit of draftmark's source and whether it has changes; None outside git."""
     root = Path(__file__).resolve().parent.parent
-    commit = _git(root, "rev-parse", "HEAD")
+    commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
     if commit is None:
         return None
-    return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain"))}
+    return {
+        "commit": commit,
+        "dirty": bool(_output("git", "-C", str(root), "status", "--porcelain")),
+    }
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def _output(*command: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -73,9 +74,25 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _accelerators() -> list[str]:
-    """Return the names of CUDA devices, if torch is loaded: a manifest alone does not import it."""
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory_bytes() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def _threads() -> int | None:
+    """Return torch's threads, if it is loaded: a manifest alone does not load it."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return []
-    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return int(torch.get_num_threads()) if torch else None
+
+
+def _accelerators() -> list[str]:
+    """Return the names of NVIDIA devices, asked of the driver: the answer needs no torch."""
+    found = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return found.splitlines() if found else []

@@ -24,8 +24,10 @@ class Failure:
     details: str  # the traceback of a bug; empty for what a person can mend
 
 
-def execute(nodes: Iterable[Node], store: Store, progress: Progress) -> dict[str, Failure]:
-    """Make every missing result; return the failures by node key.
+def execute(
+    nodes: Iterable[Node], store: Store, progress: Progress, *, threads: int | None = None
+) -> dict[str, Failure]:
+    """Make every missing result, on `threads` of the processor; return the failures by node key.
 
     Raises UserError at once if the disk is full: nothing else would succeed either.
     """
@@ -36,14 +38,14 @@ def execute(nodes: Iterable[Node], store: Store, progress: Progress) -> dict[str
         )
         if upstream:
             failures[node.key] = upstream
-        elif (failure := _attempt(node, store, progress)) is not None:
+        elif (failure := _attempt(node, store, progress, threads)) is not None:
             failures[node.key] = failure
     return failures
 
 
-def _attempt(node: Node, store: Store, progress: Progress) -> Failure | None:
+def _attempt(node: Node, store: Store, progress: Progress, threads: int | None) -> Failure | None:
     try:
-        ensure(node, store, progress)
+        ensure(node, store, progress, threads=threads)
     except UserError as error:
         failure = Failure(node.label, str(error), "")
     except Exception as error:
@@ -52,16 +54,17 @@ def _attempt(node: Node, store: Store, progress: Progress) -> Failure | None:
             raise full from error
         reason = f"{type(error).__name__}: {error}"
         failure = Failure(node.label, reason, traceback.format_exc())
+        progress.say(f"Traceback: {store.note_failure(node, failure.details)}")
     else:
         return None
     progress.say(f"FAILED {failure.label}: {failure.reason}")
     return failure
 
 
-def ensure(node: Node, store: Store, progress: Progress) -> Entry:
+def ensure(node: Node, store: Store, progress: Progress, *, threads: int | None = None) -> Entry:
     """Return the node's entry, made now if the store has none or a damaged one."""
     if store.has(node):
-        with suppress(Damaged):
+        with suppress(Damaged, KeyError, FileNotFoundError):
             return store.load(node)
     with store.lock(node):
         if store.has(node):  # damaged, unless another process has made it meanwhile
@@ -70,11 +73,15 @@ def ensure(node: Node, store: Store, progress: Progress) -> Entry:
             except Damaged as damage:
                 aside = store.set_aside(node)
                 progress.say(f"Damaged: {damage}. Set aside in {aside}; making it again.")
-        return _make(node, store, progress)
+        return _make(node, store, progress, threads)
 
 
-def _make(node: Node, store: Store, progress: Progress) -> Entry:
+def _make(node: Node, store: Store, progress: Progress, threads: int | None) -> Entry:
     assert node.build is not None
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
     started = time.perf_counter()
     progress.say(f"{node.stage}: {node.label} ...")
     out = store.new_directory(node)

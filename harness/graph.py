@@ -8,7 +8,9 @@ before anything runs, which is how `draftmark plan` can tell what is cached.
 import ast
 import hashlib
 import importlib.util
+import inspect
 import json
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -32,7 +34,6 @@ _NEUTRAL = frozenset(
         "harness.fetch",
         "harness.graph",
         "harness.hub",
-        "harness.model_files",
         "harness.progress",
         "harness.registry",
         "harness.store",
@@ -58,9 +59,10 @@ class Node:
     label: str
     settings: Mapping[str, Any]
     inputs: Mapping[str, "Node"]
-    code: tuple[str, ...]  # the modules that compute it
+    code: tuple[str, ...]  # the modules that compute it; with `build` itself, if there are any
     build: Build | None = None
     given: Path | None = None
+    aside: frozenset[str] = frozenset()  # modules that `code` imports and that do not matter
 
     @cached_property
     def key(self) -> str:
@@ -69,7 +71,8 @@ class Node:
             {
                 "stage": self.stage,
                 "settings": self.settings,
-                "code": [code_version(module) for module in self.code],
+                "code": [code_version(module, self.aside) for module in self.code],
+                "build": _function_hash(self.build) if self.build and self.code else None,
                 "inputs": {name: node.key for name, node in self.inputs.items()},
             }
         )
@@ -98,23 +101,25 @@ def digest(value: Any) -> str:
 
 
 @cache
-def code_version(module: str) -> str:
+def code_version(module: str, aside: frozenset[str] = frozenset()) -> str:
     """Return a hash of a module and of the project's modules that it imports, however deep.
 
-    It is taken of the syntax tree without docstrings: comments and layout change nothing.
+    A plug-in's own package counts as the project's. The hash is taken of the syntax tree without
+    docstrings: comments and layout change nothing.
     """
-    return digest({name: _tree_hash(name) for name in sorted(_closure(module))})
+    return digest({name: _tree_hash(_parse(name)) for name in sorted(_closure(module, aside))})
 
 
 @cache
-def _closure(module: str) -> frozenset[str]:
+def _closure(module: str, aside: frozenset[str] = frozenset()) -> frozenset[str]:
+    own = frozenset({*_OWN, module.partition(".")[0]})
     reached: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in reached and name not in _NEUTRAL:
+        if name not in reached | _NEUTRAL | aside:
             reached.add(name)
-            waiting.extend(_own_imports(name))
+            waiting.extend(_own_imports(name, own))
     return frozenset(reached)
 
 
@@ -126,13 +131,14 @@ def _parse(module: str) -> ast.Module:
     return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
 
 
-def _own_imports(module: str) -> Iterator[str]:
+def _own_imports(module: str, own: frozenset[str]) -> Iterator[str]:
     for statement in _running(_parse(module)):
         if isinstance(statement, ast.ImportFrom) and statement.module:
-            yield from _own_modules(statement.module, [name.name for name in statement.names])
+            names = [name.name for name in statement.names]
+            yield from _own_modules(statement.module, names, own)
         elif isinstance(statement, ast.Import):
             for alias in statement.names:
-                yield from _own_modules(alias.name, [])
+                yield from _own_modules(alias.name, [], own)
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
@@ -143,9 +149,9 @@ def _running(tree: ast.AST) -> Iterator[ast.AST]:
             yield from _running(child)
 
 
-def _own_modules(module: str, names: list[str]) -> Iterator[str]:
+def _own_modules(module: str, names: list[str], own: frozenset[str]) -> Iterator[str]:
     """Yield `module`, or what `from module import names` takes out of it if it is a package."""
-    if module.partition(".")[0] not in _OWN:
+    if module.partition(".")[0] not in own:
         return
     submodules = [f"{module}.{name}" for name in names if _is_module(f"{module}.{name}")]
     yield from submodules or [module]
@@ -159,8 +165,11 @@ def _is_module(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def _tree_hash(module: str) -> str:
-    tree = _parse(module)
+def _function_hash(function: Callable[..., Any]) -> str:
+    return _tree_hash(ast.parse(textwrap.dedent(inspect.getsource(function))))
+
+
+def _tree_hash(tree: ast.Module) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [line for line in node.body if not _is_docstring(line)] or [ast.Pass()]

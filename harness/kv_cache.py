@@ -17,6 +17,7 @@ class CachedModel:
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
         self.cache = DynamicCache(config=model.model.config)
+        self.cache.activate_past_recording()  # sliding windows can be cut back only with it
         self.seen: list[int] = []
 
     def feed(self, token_ids: Sequence[int]) -> torch.Tensor:
@@ -31,6 +32,6 @@ class CachedModel:
 
     def keep(self, num_tokens: int) -> None:
         """Forget all but the first `num_tokens` tokens."""
-        if surplus := len(self.seen) - num_tokens:
-            self.cache.crop(-surplus)
+        if self.seen:
+            self.cache.crop(num_tokens - len(self.seen))
             del self.seen[num_tokens:]

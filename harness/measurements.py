@@ -1,23 +1,25 @@
 """The stages that measure: scores, decodes, grades. As in `stages`, a function makes a node."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from harness import registry
 from harness.config import MethodEntry
 from harness.data import Rows
+from harness.environment import machine
+from harness.errors import UserError
 from harness.graph import Job, Node
+from harness.protocols import Engine, Method
 from harness.records import (
-    read_decodes,
-    read_rows,
+    DECODES,
+    GRADES,
+    TABLES,
+    read_answers,
     write_decodes,
     write_rows,
     write_tables,
 )
-from harness.stages import TEXT_SEED, TEXTS, Setting, features, responses
-from harness.types import Decode, EngineSettings, Prompt
-
-TABLES, DECODES, GRADES = "tables.parquet", "decodes.parquet", "grades.parquet"
+from harness.stages import TEXT_SEED, Setting, features, responses
+from harness.types import Arm, Decode, EngineSettings, Prompt
 
 
 def scores(setting: Setting, entry: MethodEntry, drafted: Node, temperature: float) -> Node:
@@ -25,15 +27,13 @@ def scores(setting: Setting, entry: MethodEntry, drafted: Node, temperature: flo
     method = entry.build()
 
     def build(job: Job) -> None:
-        from harness.models import load_model, pick_device
+        from harness.models import load_model
         from harness.teacher import Features, TargetLaws
 
-        device = pick_device()
-        model = load_model(
-            job.inputs["target"], device=device, trust_remote_code=setting.pair.trust_remote_code
-        )
+        placement = setting.placement()
+        model = load_model(job.inputs["target"], placement)
         known = Features.load(job.inputs["features"])
-        drafter = method.drafter(job.inputs["draft"], device=device)
+        drafter = method.drafter(job.inputs["draft"], placement)
         tables = {}
         with job.progress.step("scoring", len(known.texts)) as step:
             for table in drafter.score(known.texts, TargetLaws(model, known), temperature):
@@ -48,7 +48,7 @@ def scores(setting: Setting, entry: MethodEntry, drafted: Node, temperature: flo
     }
     label = f"acceptance of {drafted.label}, temperature {temperature:g}"
     settings = {"temperature": temperature}
-    code = (registry.module_name("baselines", entry.name), "harness.scoring")
+    code = (registry.module_name("baselines", entry.name), "harness.scoring", "harness.records")
     return Node("scores", label, settings, inputs, code, build)
 
 
@@ -59,33 +59,26 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
     examples = setting.rows["test"].examples[: speed.blocks * speed.prompts_per_block]
 
     def build(job: Job) -> None:
-        from harness.model_files import end_tokens
-        from harness.models import load_tokenizer, pick_device
         from harness.prompts import encode_prompts
-        from harness.timing import Arm, interleave
+        from harness.timing import interleave
 
-        engine = registry.find("engines", speed.engine)
-        tokenizer = load_tokenizer(
-            job.inputs["target"], trust_remote_code=setting.pair.trust_remote_code
-        )
-        prompts = encode_prompts(tokenizer, examples)
+        prompts = encode_prompts(setting.tokenizer(job.inputs["target"]), examples)
         settings = EngineSettings(
             temperature=speed.temperature,
             num_speculative_tokens=speed.num_speculative_tokens,
             max_new_tokens=setting.max_new_tokens,
-            end_tokens=end_tokens(job.inputs["target"]),
+            end_tokens=setting.end_tokens,
             seed=TEXT_SEED,
-            dtype=speed.dtype,
-            device=pick_device(),
-            trust_remote_code=setting.pair.trust_remote_code,
+            placement=setting.placement(speed.dtype),
         )
+        engine = _engine_for(speed.engine, method)
         alone = engine.open(job.inputs["target"], None, None, settings)
         together = engine.open(job.inputs["target"], method, job.inputs["draft"], settings)
-        blocks = [prompts[start :: speed.blocks] for start in range(speed.blocks)]
         arms: dict[Arm, Callable[[Sequence[Prompt]], Sequence[Decode]]] = {
             "target": lambda some: list(alone.generate(some)),
             "draft": lambda some: list(together.generate(some)),
         }
+        blocks = [prompts[start :: speed.blocks] for start in range(speed.blocks)]
         with job.progress.step("decoding", 4 * len(blocks)) as step:
             write_decodes(job.out / DECODES, interleave(arms, blocks, step.advance))
 
@@ -95,21 +88,36 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
         "rows": Rows(examples, "").digest,
         "max_new_tokens": setting.max_new_tokens,
         "seed": TEXT_SEED,
+        # Times are of a machine: on another one they are taken again.
+        "threads": setting.recipe.threads,
+        "machine": machine(),
     }
     label = f"{speed.engine} engine, target alone against {drafted.label}"
-    code = (registry.module_name("engines", speed.engine), "harness.timing", "harness.prompts")
+    code = (
+        registry.module_name("engines", speed.engine),
+        registry.module_name("baselines", entry.name),
+        "harness.timing",
+        "harness.prompts",
+        "harness.records",
+    )
     return Node("decodes", label, settings, inputs, code, build)
+
+
+def _engine_for(name: str, method: Method) -> Engine:
+    engine: Engine = registry.find("engines", name)
+    if not engine.supports(method.kind):
+        raise UserError(
+            f"The {name} engine does not run {method.kind} drafts; choose another speed.engine, or "
+            "speed = false."
+        )
+    return engine
 
 
 def grades(setting: Setting, texts: Node) -> Node:
     """Return the node of the quality of responses, or of each arm's decodes."""
 
     def build(job: Job) -> None:
-        from harness.models import load_tokenizer
-
-        tokenizer = load_tokenizer(
-            job.inputs["target"], trust_remote_code=setting.pair.trust_remote_code
-        )
+        tokenizer = setting.tokenizer(job.inputs["target"])
         examples = {example.id: example for example in setting.rows["test"].examples}
         rows = [
             {
@@ -119,26 +127,12 @@ def grades(setting: Setting, texts: Node) -> Node:
                 "text": (text := tokenizer.decode(ids, skip_special_tokens=True)),
                 **setting.task.grade(examples[example_id], text),
             }
-            for arm, example_id, ids in _answers(job.inputs["texts"])
+            for arm, example_id, ids in read_answers(job.inputs["texts"])
         ]
         write_rows(job.out / GRADES, rows)
 
     inputs = {"target": setting.target, "texts": texts}
     settings = {"version": setting.task.version, "rows": setting.rows["test"].digest}
     label = f"{setting.task.name} quality of {texts.label}"
-    code = (registry.module_name("tasks", setting.task.name),)
+    code = (registry.module_name("tasks", setting.task.name), "harness.records")
     return Node("grades", label, settings, inputs, code, build)
-
-
-def _answers(directory: Path) -> list[tuple[str, str, Sequence[int]]]:
-    """Return (arm, example id, token ids) of a folder of responses or of decodes."""
-    if (directory / DECODES).exists():
-        timed = read_decodes(directory / DECODES)
-        return [
-            (item.arm, item.decode.example_id, item.decode.token_ids)
-            for item in timed
-            if item.repeat == 0
-        ]
-    return [
-        ("alone", row["example_id"], row["response_ids"]) for row in read_rows(directory / TEXTS)
-    ]

@@ -53,6 +53,16 @@ def model_digest(directory: Path) -> str:
     return digest({path.name: sha256_of(path) for path in kept})
 
 
+def num_layers(directory: Path) -> int:
+    """Return how many layers the model of a folder has; raises UserError if it does not say."""
+    path = directory / "config.json"
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    layers = found.get("num_hidden_layers", found.get("n_layer"))
+    if layers is None:
+        raise UserError(f"{path} names no number of layers; check the model's folder.")
+    return int(layers)
+
+
 def end_tokens(directory: Path) -> frozenset[int]:
     """Return the ids that end a response, as the model's generation config says.
 

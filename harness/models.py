@@ -19,9 +19,11 @@ from transformers.utils import logging as transformers_logging
 
 from harness.config import DraftInit
 from harness.errors import UserError
+from harness.types import Placement
 
 transformers_logging.disable_progress_bar()  # a run tells its own progress
 
+HERE = Placement()
 _PROBE_TOLERANCE = 1e-4  # of the largest logit, in float32
 
 
@@ -51,6 +53,11 @@ class LanguageModel:
         return cast(torch.device, self.model.device)
 
     @property
+    def hidden_size(self) -> int:
+        """How many numbers a hidden state has."""
+        return int(self.model.config.hidden_size)
+
+    @property
     def max_positions(self) -> int:
         """How many tokens fit its context."""
         return int(self.model.config.max_position_embeddings)
@@ -74,13 +81,7 @@ def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
     )
 
 
-def load_model(
-    directory: Path,
-    *,
-    dtype: str = "float32",
-    device: str = "cpu",
-    trust_remote_code: bool = False,
-) -> LanguageModel:
+def load_model(directory: Path, placement: Placement = HERE) -> LanguageModel:
     """Return the model of a folder, ready to evaluate.
 
     Raises UserError if body and head, taken apart, do not give the model's own logits: such a
@@ -88,13 +89,13 @@ def load_model(
     """
     model = AutoModelForCausalLM.from_pretrained(
         directory,
-        dtype=getattr(torch, dtype),
+        dtype=getattr(torch, placement.dtype),
         local_files_only=True,
         use_safetensors=True,
-        trust_remote_code=trust_remote_code,
+        trust_remote_code=placement.trust_remote_code,
     )
-    tokenizer = load_tokenizer(directory, trust_remote_code=trust_remote_code)
-    loaded = LanguageModel(model.to(device).eval(), _vocab_size(tokenizer, model))
+    tokenizer = load_tokenizer(directory, trust_remote_code=placement.trust_remote_code)
+    loaded = LanguageModel(model.to(placement.device).eval(), _vocab_size(tokenizer, model))
     _check_head(loaded, directory)
     return loaded
 
@@ -145,7 +146,12 @@ def check_same_tokenizer(target: Any, draft: Any, names: tuple[str, str]) -> Non
 
 
 def make_draft(
-    init: DraftInit, target: LanguageModel, *, seed: int, directory: Path | None = None
+    init: DraftInit,
+    target: LanguageModel,
+    *,
+    seed: int,
+    directory: Path | None = None,
+    placement: Placement = HERE,
 ) -> LanguageModel:
     """Return a fresh draft in float32: of layers of the target, of random weights, or as it is.
 
@@ -159,7 +165,7 @@ def make_draft(
         model = _randomise(target.model.config, init.random, seed)
     else:
         assert directory is not None
-        model = load_model(directory).model
+        model = load_model(directory, placement).model
     return LanguageModel(model, target.vocab_size)
 
 
@@ -171,10 +177,11 @@ def _prune(model: Any, layers: Sequence[int]) -> Any:
             f"pruned = {list(layers)}: the target has layers 0..{available - 1}, not {beyond[0]}."
         )
     config = copy.deepcopy(model.config)
+    for name, value in config.to_dict().items():
+        if isinstance(value, list) and len(value) == available:  # one for each layer: its kind, ...
+            setattr(config, name, [value[index] for index in layers])
     config.num_hidden_layers = len(layers)
-    if kinds := getattr(config, "layer_types", None):
-        config.layer_types = [kinds[index] for index in layers]
-    draft = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    draft = type(model)._from_config(config, dtype=torch.float32)
     draft.load_state_dict(_layers_of(model, layers))
     return draft.eval()
 
@@ -182,6 +189,11 @@ def _prune(model: Any, layers: Sequence[int]) -> Any:
 def _layers_of(model: Any, layers: Sequence[int]) -> dict[str, torch.Tensor]:
     """Return the state dict of a model with its layers renumbered."""
     position = {index: new for new, index in enumerate(layers)}
+    if not any(".layers." in name for name in model.state_dict()):
+        raise UserError(
+            f"{type(model).__name__} does not name its layers '.layers.N.', so they cannot be "
+            "pruned; give another model as the draft."
+        )
     kept = {}
     for name, tensor in model.state_dict().items():
         head, dot, tail = name.partition(".layers.")

@@ -12,6 +12,7 @@ from harness.types import (
     Draft,
     EngineSettings,
     Kind,
+    Placement,
     Prompt,
     Proposal,
     Results,
@@ -55,7 +56,7 @@ class Method(Protocol):
     def train(self, context: TrainingContext) -> Draft:
         """Return the draft that this method makes of the context's draft init and rows."""
 
-    def drafter(self, directory: Path, *, device: str) -> Drafter:
+    def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return what proposes, of the folder that the trained draft was saved in."""
 
 

@@ -9,9 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.blocks import sliding_table
-from harness.timing import TimedDecode
-from harness.types import AcceptanceTable, Decode, Round, Text
+from harness.tables import sliding_table
+from harness.types import AcceptanceTable, Decode, Round, Text, TimedDecode
+
+TEXTS, TABLES, DECODES, GRADES = (
+    "texts.parquet",
+    "tables.parquet",
+    "decodes.parquet",
+    "grades.parquet",
+)
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -147,3 +153,15 @@ def _decode(row: dict[str, Any]) -> Decode:
         decode_s=row["decode_s"],
         finish_reason=row["finish_reason"],
     )
+
+
+def read_answers(directory: Path) -> list[tuple[str, str, Sequence[int]]]:
+    """Return (arm, example id, token ids) of a folder of responses or of decodes."""
+    if (directory / DECODES).exists():
+        return [
+            (item.arm, item.decode.example_id, item.decode.token_ids)
+            for item in read_decodes(directory / DECODES)
+            if item.repeat == 0
+        ]
+    texts = read_texts(directory / TEXTS)
+    return [("alone", text.example_id, text.response_ids) for text in texts]

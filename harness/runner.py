@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import measurements, registry, stages
-from harness.config import Recipe
+from harness.config import Pair, Recipe
 from harness.data import Rows, load_splits, overlap
 from harness.environment import manifest
+from harness.errors import UserError
 from harness.fanout import Failure, execute
 from harness.graph import Node, digest, topological
-from harness.model_files import resolve
+from harness.model_files import num_layers, resolve
 from harness.progress import Progress
 from harness.stages import Setting
 from harness.store import Store, entry_facts
@@ -51,21 +52,36 @@ class Plan:
 
     @property
     def key(self) -> str:
-        """A hash that names the results: of every node, so of everything that decides them."""
-        return digest([node.key for cell in self.cells.values() for node in cell.all()])
+        """A hash that names the results: of every node and of what the report is told."""
+        nodes = [node.key for cell in self.cells.values() for node in cell.all()]
+        return digest([nodes, self.recipe.model_dump(mode="json")])
 
 
 def plan(recipe: Recipe, progress: Progress, *, data: Path | None = None) -> Plan:
     """Return the graph of a recipe; raises UserError if rows or models are not to be had."""
+    if data and "directory" not in recipe.data.sources:
+        progress.say(f"The recipe reads {', '.join(recipe.data.sources)}: --data is not used.")
+    targets = {pair.name: _target(pair, progress) for pair in recipe.pairs}
     settings = {}
     for name in recipe.tasks:
         task: Task = registry.find("tasks", name)
         rows = _rows(recipe, task, data, progress)
         for pair in recipe.pairs:
-            target = stages.target(pair.target, resolve(pair.target, progress))
-            settings[name, pair.name] = Setting(recipe, task, pair, target, rows)
+            settings[name, pair.name] = Setting(recipe, task, pair, targets[pair.name], rows)
     cells = {cell: _nodes(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
     return Plan(recipe, settings, cells)
+
+
+def _target(pair: Pair, progress: Progress) -> Node:
+    directory = resolve(pair.target, progress)
+    available = num_layers(directory)
+    beyond = [layer for layer in pair.draft.pruned or () if layer >= available]
+    if beyond:
+        raise UserError(
+            f"pair {pair.name!r}: pruned = {list(pair.draft.pruned or ())}, but {pair.target} has "
+            f"layers 0 to {available - 1}, not {beyond[0]}."
+        )
+    return stages.given("target", pair.target, directory, trust_remote_code=pair.trust_remote_code)
 
 
 def _rows(recipe: Recipe, task: Task, data: Path | None, progress: Progress) -> dict[Split, Rows]:
@@ -102,9 +118,8 @@ def _nodes(setting: Setting, cell: Cell) -> CellNodes:
 
 def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Results:
     """Return the results of every cell; a failed cell is a row with its reason."""
-    if recipe_plan.recipe.threads and unfinished(recipe_plan, store):
-        _limit_threads(recipe_plan.recipe.threads)
-    failures = execute(recipe_plan.nodes, store, progress)
+    recipe = recipe_plan.recipe
+    failures = execute(recipe_plan.nodes, store, progress, threads=recipe.threads)
     records = {
         cell: _records(nodes, store)
         for cell, nodes in recipe_plan.cells.items()
@@ -116,11 +131,8 @@ def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Resul
         if failure:
             results.append(Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}"))
         else:
-            setting = recipe_plan.settings[cell.task, cell.pair]
-            baseline = records.get(_baseline(recipe_plan, cell))
-            numbers = summarise(records[cell], baseline, setting.recipe, setting.task)
-            provenance = {"entries": [entry_facts(store.load(node)) for node in nodes.all()]}
-            results.append(Result(cell, numbers, records[cell].ledger, provenance))
+            entries = [entry_facts(store.load(node)) for node in nodes.all()]
+            results.append(_result(recipe_plan, cell, records, entries))
     return Results(
         name=name,
         title=recipe_plan.recipe.title,
@@ -131,10 +143,21 @@ def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Resul
     )
 
 
-def _limit_threads(count: int) -> None:
-    import torch
-
-    torch.set_num_threads(count)
+def _result(
+    recipe_plan: Plan,
+    cell: Cell,
+    records: Mapping[Cell, Records],
+    entries: list[dict[str, Any]],
+) -> Result:
+    """Return a cell's numbers; records that they cannot be taken of are a failed row."""
+    mine, baseline = records[cell], records.get(_baseline(recipe_plan, cell))
+    task = recipe_plan.settings[cell.task, cell.pair].task
+    try:
+        numbers = summarise(mine, baseline, recipe_plan.recipe, task)
+    except Exception as error:
+        reason = f"its numbers cannot be taken: {type(error).__name__}: {error}"
+        return Result(cell, {}, mine.ledger, {"entries": entries}, failure=reason)
+    return Result(cell, numbers, mine.ledger, {"entries": entries})
 
 
 def _failure(nodes: CellNodes, failures: Mapping[str, Failure]) -> Failure | None:

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from harness.blocks import sliding_table
 from harness.divergences import overlap
 from harness.models import LanguageModel
+from harness.tables import sliding_table
 from harness.teacher import TargetLaws, hidden_states
 from harness.types import AcceptanceTable, Text
 from harness.verification import warp

@@ -14,22 +14,14 @@ from harness import registry
 from harness.config import MethodEntry, Pair, Recipe
 from harness.data import Rows
 from harness.graph import Job, Node
+from harness.model_files import end_tokens, model_digest, resolve
 from harness.progress import Progress
-from harness.records import (
-    read_texts,
-    write_texts,
-)
-from harness.types import Split, Task
+from harness.records import TEXTS, read_texts, write_texts
+from harness.types import Placement, Split, Task
 
 # The evaluation text of a task and pair is the same for every method and seed.
 TEXT_SEED = 0
 ROWS_PER_BATCH = 32
-TEXTS, TABLES, DECODES, GRADES = (
-    "texts.parquet",
-    "tables.parquet",
-    "decodes.parquet",
-    "grades.parquet",
-)
 
 
 @dataclass(frozen=True)
@@ -47,61 +39,65 @@ class Setting:
         """The length limit of responses."""
         return self.recipe.max_new_tokens(self.task)
 
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """The ids that end a response of the target."""
+        return frozenset(self.target.settings["end_tokens"])
 
-def target(reference: str, directory: Path) -> Node:
-    """Return the node of a target as it is, named by its files' hash."""
-    from harness.model_files import model_digest
+    def placement(self, dtype: str = "float32") -> Placement:
+        """How models are held on this machine."""
+        from harness.models import pick_device
 
-    settings = {"digest": model_digest(directory)}
-    return Node("target", f"target {reference}", settings, {}, code=(), given=directory)
+        return Placement(pick_device(), dtype, self.pair.trust_remote_code)
+
+    def tokenizer(self, directory: Path) -> Any:
+        """Return the tokenizer of the target in a folder."""
+        from harness.models import load_tokenizer
+
+        return load_tokenizer(directory, trust_remote_code=self.pair.trust_remote_code)
+
+
+def given(stage: str, reference: str, directory: Path, *, trust_remote_code: bool) -> Node:
+    """Return the node of a model as it is, named by its files' hash."""
+    settings = {
+        "digest": model_digest(directory),
+        "end_tokens": sorted(end_tokens(directory)),
+        "trust_remote_code": trust_remote_code,
+    }
+    return Node(stage, f"{stage} {reference}", settings, {}, code=(), given=directory)
 
 
 def gold_texts(setting: Setting, split: Split) -> Node:
     """Return the node of the gold answers of a split as texts."""
 
     def build(job: Job) -> None:
-        from harness.model_files import end_tokens
-        from harness.models import load_tokenizer
         from harness.prompts import encode_gold
 
-        tokenizer = load_tokenizer(
-            job.inputs["target"], trust_remote_code=setting.pair.trust_remote_code
-        )
-        end = min(end_tokens(job.inputs["target"]))
-        texts = encode_gold(tokenizer, setting.rows[split].examples, end)
+        tokenizer = setting.tokenizer(job.inputs["target"])
+        texts = encode_gold(tokenizer, setting.rows[split].examples, setting.end_tokens)
         write_texts(job.out / TEXTS, texts)
 
     settings = {"source": "dataset", "rows": setting.rows[split].digest}
     label = f"gold answers, {split}"
-    return Node(
-        "responses", label, settings, {"target": setting.target}, ("harness.prompts",), build
-    )
+    code = ("harness.prompts", "harness.records")
+    return Node("responses", label, settings, {"target": setting.target}, code, build)
 
 
 def responses(setting: Setting, split: Split, temperature: float, of: Node | None = None) -> Node:
     """Return the node of the responses that a model, the target if none is given, writes."""
-    model = of or setting.target
 
     def build(job: Job) -> None:
         from harness.generation import Sampling, generate
-        from harness.model_files import end_tokens
-        from harness.models import load_model, load_tokenizer, pick_device
+        from harness.models import load_model
         from harness.prompts import encode_prompts
 
-        tokenizer = load_tokenizer(
-            job.inputs["target"], trust_remote_code=setting.pair.trust_remote_code
+        prompts = encode_prompts(
+            setting.tokenizer(job.inputs["target"]), setting.rows[split].examples
         )
-        loaded = load_model(
-            job.inputs["model"],
-            device=pick_device(),
-            trust_remote_code=setting.pair.trust_remote_code,
-        )
-        prompts = encode_prompts(tokenizer, setting.rows[split].examples)
-        sampling = Sampling(
-            temperature, setting.max_new_tokens, end_tokens(job.inputs["target"]), TEXT_SEED
-        )
+        model = load_model(job.inputs["model"], setting.placement())
+        sampling = Sampling(temperature, setting.max_new_tokens, setting.end_tokens, TEXT_SEED)
         with job.progress.step("generating", len(prompts)) as step:
-            texts = generate(loaded, prompts, sampling, rows_per_batch=ROWS_PER_BATCH, step=step)
+            texts = generate(model, prompts, sampling, rows_per_batch=ROWS_PER_BATCH, step=step)
         write_texts(job.out / TEXTS, texts)
 
     settings = {
@@ -109,29 +105,25 @@ def responses(setting: Setting, split: Split, temperature: float, of: Node | Non
         "rows": setting.rows[split].digest,
         "temperature": temperature,
         "max_new_tokens": setting.max_new_tokens,
+        "rows_per_batch": ROWS_PER_BATCH,
         "seed": TEXT_SEED,
     }
     whose = f"{of.label}'s" if of else "target's"
     label = f"{whose} responses, {split}, temperature {temperature:g}"
-    inputs = {"model": model, "target": setting.target}
-    return Node(
-        "responses", label, settings, inputs, ("harness.generation", "harness.prompts"), build
-    )
+    inputs = {"model": of or setting.target, "target": setting.target}
+    code = ("harness.generation", "harness.prompts", "harness.records")
+    return Node("responses", label, settings, inputs, code, build)
 
 
 def features(setting: Setting, texts: Node, dtype: str) -> Node:
     """Return the node of the target's hidden states on texts."""
 
     def build(job: Job) -> None:
-        from harness.models import load_model, pick_device
+        from harness.models import load_model
         from harness.teacher import write_features
 
         read = read_texts(job.inputs["texts"] / TEXTS)
-        model = load_model(
-            job.inputs["target"],
-            device=pick_device(),
-            trust_remote_code=setting.pair.trust_remote_code,
-        )
+        model = load_model(job.inputs["target"], setting.placement())
         with job.progress.step("reading", len(read)) as step:
             write_features(model, read, job.out, dtype=dtype, step=step)
 
@@ -147,15 +139,19 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     settings: dict[str, Any] = {
         "method": entry.name,
         "knobs": asdict(method),  # type: ignore[call-overload]  # a Method is a dataclass
-        "init": pair.draft.model_dump(mode="json"),
+        "init": pair.draft.model_dump(mode="json", exclude={"model"}),
         "seed": seed,
     }
     inputs = {"target": setting.target}
     if method.trains:
         settings |= {"training": training.model_dump(mode="json"), "dtype": pair.dtype}
+    if method.trains or pair.draft.head == "fitted":
         inputs |= _training_features(setting, training.text, training.text_temperature)
     if pair.draft.model is not None:
-        inputs["init"] = _given_draft(pair.draft.model)
+        directory = resolve(pair.draft.model, Progress())
+        inputs["init"] = given(
+            "init", pair.draft.model, directory, trust_remote_code=pair.trust_remote_code
+        )
 
     def build(job: Job) -> None:
         from harness.drafts import make
@@ -164,7 +160,9 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
 
     label = f"draft {entry.title}, seed {seed}"
     code = (registry.module_name("baselines", entry.name), "harness.drafts")
-    return Node("draft", label, settings, inputs, code, build)
+    # How a draft will be measured does not decide what it is.
+    aside = frozenset({"harness.drafters"})
+    return Node("draft", label, settings, inputs, code, build, aside=aside)
 
 
 def _training_features(setting: Setting, source: str, temperature: float) -> dict[str, Node]:
@@ -179,9 +177,3 @@ def _training_features(setting: Setting, source: str, temperature: float) -> dic
         "train": features(setting, train, "bfloat16"),
         "validation": features(setting, validation, "bfloat16"),
     }
-
-
-def _given_draft(reference: str) -> Node:
-    from harness.model_files import resolve
-
-    return target(reference, resolve(reference, Progress()))

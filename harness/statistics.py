@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.blocks import Floats
+from harness.tables import Floats
 from harness.types import Number
 
 RESAMPLES = 9999
@@ -46,6 +46,22 @@ def share(flags: Sequence[float], definition: str) -> Number:
     count = round(sum(flags))
     found = stats.binomtest(count, len(flags)).proportion_ci(method="wilson")
     return Number(count / len(flags), float(found.low), float(found.high), len(flags), definition)
+
+
+def log_ratio_interval(ratios: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Return (geometric mean, low, high) of positive ratios, by a t interval on their logs.
+
+    Raises ValueError for fewer than two: one block says nothing of its own spread.
+    """
+    from scipy import stats
+
+    if len(ratios) < 2:
+        raise ValueError(f"an interval needs two blocks or more, got {len(ratios)}")
+    logs = [math.log(ratio) for ratio in ratios]
+    mean = math.fsum(logs) / len(logs)
+    variance = math.fsum((value - mean) ** 2 for value in logs) / (len(logs) - 1)
+    half = float(stats.t.ppf(0.5 + level / 2, len(logs) - 1)) * math.sqrt(variance / len(logs))
+    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
 def ratio_difference(
@@ -82,6 +98,8 @@ def _bootstrap(samples: tuple[Floats, ...], statistic: Any, definition: str) -> 
     low, high = _interval(samples, statistic, "BCa")
     if not (math.isfinite(low) and math.isfinite(high)):
         low, high = _interval(samples, statistic, "percentile")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return Number(value, None, None, n, definition)
     return Number(value, low, high, n, definition)
 
 
@@ -98,6 +116,7 @@ def _interval(samples: tuple[Floats, ...], statistic: Any, method: Any) -> tuple
             n_resamples=RESAMPLES,
             paired=True,
             vectorized=True,
+            batch=500,
             method=method,
             random_state=np.random.default_rng(_SEED),
         )

@@ -84,6 +84,13 @@ class Store:
         self.directory(node).replace(to / "entry")
         return to / "entry"
 
+    def note_failure(self, node: Node, details: str) -> Path:
+        """Keep the traceback of a bug; return its file."""
+        path = self.root / "failures" / f"{node.key}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(details, encoding="utf-8")
+        return path
+
     def lock(self, node: Node) -> FileLock:
         """Return the lock that one process holds while it makes the node's result."""
         locks = self.root / "locks"

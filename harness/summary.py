@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from harness import statistics
-from harness.blocks import BlockCounts, Floats, block_counts
+from harness.blocks import BlockCounts, block_counts
 from harness.config import Recipe
 from harness.records import read_decodes, read_rows, read_tables
-from harness.timing import TimedDecode, log_ratio_interval
-from harness.types import AcceptanceTable, Decode, Ledger, Number, Task
+from harness.tables import Floats
+from harness.types import AcceptanceTable, Decode, Ledger, Number, Task, TimedDecode
 
 GAMMAS = range(1, 17)
 DEFINITIONS = {
@@ -30,7 +30,7 @@ DEFINITIONS = {
     "expected_acceptance_rate": "mean over tokens of sum min(p, q); top-1 agreement at "
     "temperature 0",
     "speedup": "time of the target alone / time with the draft, per token, prefill included; "
-    "geometric mean over blocks",
+    "geometric mean over blocks, n = blocks",
     "counted_passes": "target passes that the engine made",
     "predicted_passes": "target passes that one scoring pass predicts for the same prompts",
     "identical": "share of prompts whose tokens are those of the target alone",
@@ -95,7 +95,8 @@ def summarise(
     numbers |= _quality(records, task.headline)
     if records.decodes and recipe.speed:
         numbers["speedup"] = _speedup(records.decodes)
-        numbers["identical"] = _identical(records.decodes)
+        if recipe.speed.temperature == 0:
+            numbers["identical"] = _identical(records.decodes)
         tables = records.tables.get(recipe.speed.temperature, ())
         if tables and recipe.speed.temperature == 0:
             numbers |= _passes(records.decodes, tables, recipe.speed.num_speculative_tokens)
@@ -171,9 +172,8 @@ def _of_arm(rows: Sequence[Mapping[str, Any]], arm: str, headline: str) -> list[
 def _speedup(timed: Sequence[TimedDecode]) -> Number:
     blocks = sorted({item.block for item in timed})
     ratios = [_s_per_token(timed, b, "target") / _s_per_token(timed, b, "draft") for b in blocks]
-    prompts = len({item.decode.example_id for item in timed})
-    value, low, high = log_ratio_interval(ratios)
-    return Number(value, low, high, prompts, DEFINITIONS["speedup"])
+    value, low, high = statistics.log_ratio_interval(ratios)
+    return Number(value, low, high, len(blocks), DEFINITIONS["speedup"])
 
 
 def _s_per_token(timed: Sequence[TimedDecode], block: int, arm: str) -> float:

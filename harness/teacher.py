@@ -79,16 +79,12 @@ def write_features(
     model: LanguageModel, texts: Sequence[Text], directory: Path, *, dtype: str, step: Step
 ) -> None:
     """Write the hidden states of texts, in their order, with the texts themselves."""
-    states = {}
-    for text, hidden_ND in hidden_states(model, texts):
-        states[text.example_id] = hidden_ND.to(getattr(torch, dtype)).cpu()
-        step.advance()
-    with (directory / _HIDDEN).open("wb") as file:
-        for text in texts:
-            file.write(states[text.example_id].contiguous().view(torch.uint8).numpy().tobytes())
-    size = int(next(iter(states.values())).shape[-1])
-    write_json(directory / _SHAPE, {"dtype": dtype, "hidden_size": size})
+    write_json(directory / _SHAPE, {"dtype": dtype, "hidden_size": model.hidden_size})
     write_texts(directory / _TEXTS, texts)
+    mapped = Features.load(directory, create=True)
+    for text, hidden_ND in hidden_states(model, texts):
+        mapped.of(text).copy_(hidden_ND)
+        step.advance()
 
 
 @dataclass(frozen=True)
@@ -99,13 +95,13 @@ class Features:
     hidden_ND: torch.Tensor  # of all texts, one after the other
 
     @classmethod
-    def load(cls, directory: Path) -> "Features":
-        """Return what `write_features` wrote."""
+    def load(cls, directory: Path, *, create: bool = False) -> "Features":
+        """Return what `write_features` wrote; `create` maps a new file, to be filled."""
         texts = read_texts(directory / _TEXTS)
         shape = json.loads((directory / _SHAPE).read_text("utf-8"))
         size = sum(len(text.response_ids) for text in texts) * shape["hidden_size"]
         dtype = getattr(torch, shape["dtype"])
-        flat = torch.from_file(str(directory / _HIDDEN), shared=False, size=size, dtype=dtype)
+        flat = torch.from_file(str(directory / _HIDDEN), shared=create, size=size, dtype=dtype)
         return cls(tuple(texts), flat.view(-1, shape["hidden_size"]))
 
     @cached_property

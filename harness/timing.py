@@ -2,28 +2,14 @@
 
 Both arms of a block decode the same prompts. Drift of the machine (heat, other load) falls on both
 alike, and the ratio of a block is of total times, so prompts of different lengths weigh as they do
-for a user. The blocks' log ratios are averaged with a t interval.
+for a user. `statistics.log_ratio_interval` averages the blocks' ratios.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
-from harness.types import Decode, Prompt
+from harness.types import Arm, Decode, Prompt, TimedDecode
 
-Arm = Literal["target", "draft"]
 ABBA: tuple[Arm, ...] = ("target", "draft", "draft", "target")
-
-
-@dataclass(frozen=True)
-class TimedDecode:
-    """A decode with where in the measurement it was made."""
-
-    arm: Arm
-    block: int
-    repeat: int  # 0 or 1: the first or the second time that this arm ran in its block
-    decode: Decode
 
 
 def synchronise(device: str) -> None:
@@ -55,19 +41,3 @@ def interleave(
             repeats[arm_name] += 1
             advance()
     return timed
-
-
-def log_ratio_interval(ratios: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
-    """Return (geometric mean, low, high) of positive ratios, by a t interval on their logs.
-
-    Raises ValueError for fewer than two: one block says nothing of its own spread.
-    """
-    from scipy import stats
-
-    if len(ratios) < 2:
-        raise ValueError(f"an interval needs two blocks or more, got {len(ratios)}")
-    logs = [math.log(ratio) for ratio in ratios]
-    mean = math.fsum(logs) / len(logs)
-    variance = math.fsum((value - mean) ** 2 for value in logs) / (len(logs) - 1)
-    half = float(stats.t.ppf(0.5 + level / 2, len(logs) - 1)) * math.sqrt(variance / len(logs))
-    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)

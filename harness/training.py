@@ -108,13 +108,14 @@ def _train_step(
     started = time.perf_counter()
     texts = _rows_of_step(context, state.step)
     loss = _backward(context, texts, token_loss)
-    if not math.isfinite(loss):
+    norm = float(torch.nn.utils.clip_grad_norm_(trained, context.settings.clip_norm))
+    if not (math.isfinite(loss) and math.isfinite(norm)):
         save(context.scratch, state, context.draft.model, optimiser)
         raise UserError(
-            f"The loss is {loss} at step {state.step + 1} of {context.num_steps}; the weights "
-            f"before it are kept in {context.scratch}. Lower training.learning_rate."
+            f"The loss is {loss}, its gradient's norm {norm}, at step {state.step + 1} of "
+            f"{context.num_steps}; the weights before it are kept in {context.scratch}. Lower "
+            "training.learning_rate."
         )
-    torch.nn.utils.clip_grad_norm_(trained, context.settings.clip_norm)
     for group in optimiser.param_groups:
         group["lr"] = learning_rate(state.step, context.num_steps, context.settings)
     optimiser.step()
@@ -200,15 +201,19 @@ def _autocast(context: TrainingContext) -> Any:
 def _charge(
     ledger: Ledger, context: TrainingContext, texts: Sequence[Text], seconds: float
 ) -> Ledger:
-    """Add one step to the ledger. A pass costs 2 FLOPs a weight and token, its gradient 4."""
+    """Add one step to the ledger.
+
+    A weight costs 2 FLOPs a token forward, 2 for the gradient of its input, 2 for its own.
+    """
     supervised_tokens = sum(len(text.response_ids) for text in texts)
     read_tokens = sum(len(text.prompt_ids) + len(text.response_ids) - 1 for text in texts)
-    head = context.draft.model.get_output_embeddings().weight.numel()
+    head = context.draft.model.get_output_embeddings().weight
     embedding = context.draft.model.get_input_embeddings().weight.numel()
     tied = context.draft.model.config.tie_word_embeddings
-    body = context.draft.model.num_parameters() - embedding - (0 if tied else head)
+    body = context.draft.model.num_parameters() - embedding - (0 if tied else head.numel())
     target_head = context.target.model.get_output_embeddings().weight.numel()
-    flops = 6 * body * read_tokens + (6 * head + 2 * target_head) * supervised_tokens
+    head_flops = (6 if head.requires_grad else 4) * head.numel() + 2 * target_head
+    flops = 6 * body * read_tokens + head_flops * supervised_tokens
     return replace(
         ledger,
         steps=ledger.steps + 1,
@@ -220,7 +225,7 @@ def _charge(
 
 
 def _peak_bytes() -> int:
-    """Return the most memory that this process, or its GPU, has held."""
+    """Return the most memory that this process, or its GPU, has held so far."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts kilobytes, but bytes on macOS

@@ -21,6 +21,7 @@ Turn = dict[str, str]
 Split = Literal["train", "validation", "test"]
 Kind = Literal["language_model", "feature_head", "training_free"]
 FinishReason = Literal["stop", "length"]
+Arm = Literal["target", "draft"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,6 @@ class Task:
     grade: Callable[[Example, str], dict[str, float]]
     headline: str  # the score that a leaderboard shows
     max_new_tokens: int
-    few_shot: str = "none"
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,16 @@ class Decode:
     def target_passes(self) -> int:
         """Passes of the target after prefill."""
         return len(self.rounds)
+
+
+@dataclass(frozen=True)
+class TimedDecode:
+    """A decode with where in the measurement it was made."""
+
+    arm: Arm
+    block: int
+    repeat: int  # 0 or 1: the first or the second time that this arm ran in its block
+    decode: Decode
 
 
 @dataclass(frozen=True)
@@ -155,6 +165,15 @@ class Proposal:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """How a model is held: where, in which numbers, and whether code that came with it may run."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
 class EngineSettings:
     """How an engine decodes. Length and end tokens are the same with a draft and without."""
 
@@ -163,9 +182,7 @@ class EngineSettings:
     max_new_tokens: int
     end_tokens: frozenset[int]
     seed: int
-    dtype: str
-    device: str
-    trust_remote_code: bool = False
+    placement: Placement = Placement()
 
 
 @dataclass(frozen=True)

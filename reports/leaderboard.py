@@ -1,5 +1,6 @@
 """The leaderboard in Markdown: a row for each method, every number with its interval and n."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -47,7 +48,8 @@ def _main_table(rows: Sequence[Result], results: Results) -> str:
         cells = [_cell(row, name, form) for name, form in columns.values()]
         body.append([_name(row.cell, rows), *cells])
     note = (
-        f"95 % intervals over prompts; n = prompts. Blocks of {gamma} drafted tokens. "
+        "95 % intervals over prompts; n = prompts (of the speedup: runs A B B A). "
+        f"Blocks of {gamma} drafted tokens. "
         f"{_speed_note(results)} {_target_note(rows)}"
     )
     return table(["method", *columns], body) + "\n\n" + note.strip()
@@ -79,7 +81,11 @@ def _differences(rows: Sequence[Result]) -> str:
                 body.append([_name(row.cell, rows), escape(name), _show(number, _three), verdict])
     if not body:
         return ""
-    return "### Paired differences\n\n" + table(
+    note = (
+        f"{len(body)} comparisons, each interval on its own: not corrected for their number. One "
+        "seed says nothing of how far another training of the same method would land."
+    )
+    return f"### Paired differences\n\n{note}\n\n" + table(
         ["method", "difference", "value", "95 % interval"], body, "llrl"
     )
 
@@ -128,7 +134,7 @@ def _ledger(rows: Sequence[Result]) -> str:
         "target forward tokens",
         "FLOPs (estimate)",
         "seconds",
-        "peak memory, GB",
+        "peak memory of the process so far, GB",
     ]
     body = [
         [
@@ -166,22 +172,12 @@ def _definitions(results: Results) -> str:
 
 
 def _manifest(results: Results) -> str:
-    hardware: Mapping[str, Any] = results.manifest["hardware"]
-    versions = results.manifest["versions"]
-    git = results.manifest["git"]
-    lines = [
-        f"- machine: {escape(str(hardware['processor']))}, {hardware['cores']} cores, "
-        f"{escape(', '.join(hardware['accelerators']) or 'no accelerator')}",
-        "- versions: " + ", ".join(f"{name} {value}" for name, value in versions.items() if value),
-        f"- commit: {git['commit'][:12]}{' with changes' if git['dirty'] else ''}"
-        if git
-        else "- commit: not a git checkout",
-        f"- seeds: {', '.join(map(str, results.recipe['seeds']))}",
-    ]
+    lines = [line for facts in _manifests(results) for line in _machine(facts)]
+    lines.append(f"- seeds: {', '.join(map(str, results.recipe['seeds']))}")
     for item in results.data:
-        sources = ", ".join(f"{n} {split}" for split, n in item["rows"].items())
+        rows = ", ".join(f"{n} {split}" for split, n in item["rows"].items())
         lines.append(
-            f"- data: {item['task']} (version {item['task_version']}), {sources} rows, source: "
+            f"- data: {item['task']} (version {item['task_version']}), {rows} rows, source: "
             f"{escape(item['source']['test'])}, test rows {item['digest']['test'][:12]}; "
             f"{item['test_rows_in_train']} test rows are also training rows"
         )
@@ -190,6 +186,31 @@ def _manifest(results: Results) -> str:
             f"{item['target_digest'][:12]}), draft init {escape(item['draft'])}"
         )
     return "## Manifest\n\n" + "\n".join(lines)
+
+
+def _manifests(results: Results) -> list[Mapping[str, Any]]:
+    """Return each different manifest of what the numbers were made of, not of this rendering."""
+    made = [
+        entry["manifest"]
+        for row in results.results
+        for entry in row.provenance.get("entries", ())
+        if entry["manifest"]
+    ]
+    found = {json.dumps(facts, sort_keys=True): facts for facts in made}
+    return list(found.values()) or [results.manifest]
+
+
+def _machine(facts: Mapping[str, Any]) -> Iterator[str]:
+    hardware, git, versions = facts["hardware"], facts["git"], facts["versions"]
+    accelerators = ", ".join(hardware["accelerators"]) or "no accelerator"
+    threads = f", {facts['threads']} threads" if facts.get("threads") else ""
+    yield (
+        f"- machine: {escape(hardware['processor'])}, {hardware['cores']} cores{threads}, "
+        f"{escape(accelerators)}"
+    )
+    yield "- versions: " + ", ".join(f"{name} {value}" for name, value in versions.items() if value)
+    changed = " with changes" if git and git["dirty"] else ""
+    yield f"- commit: {git['commit'][:12]}{changed}" if git else "- commit: not a git checkout"
 
 
 def _name(cell: Cell, rows: Sequence[Result]) -> str:

@@ -1,5 +1,6 @@
 """What the tests share: the project's tiny target, a pruned draft of it, and texts it wrote."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from harness.model_files import end_tokens, own_models
 from harness.progress import Progress
 from harness.registry import find
 from harness.types import Prompt, Text
+
+# One thread for each of pytest's processes; set before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No test fails for being slow on a busy machine.
 settings.register_profile("draftmark", deadline=None)
@@ -34,11 +38,8 @@ def tokenizer(tiny_directory: Path) -> Any:
 @pytest.fixture(scope="session")
 def target(tiny_directory: Path) -> Any:
     """The tiny target in float32."""
-    import torch
-
     from harness.models import load_model
 
-    torch.set_num_threads(1)
     return load_model(tiny_directory)
 
 

@@ -118,7 +118,7 @@ class _Loop:
         text.rounds.append(Round(drafted=len(drafted), accepted=accepted))
 
     def _now(self) -> float:
-        synchronise(self.settings.device)
+        synchronise(self.settings.placement.device)
         return perf_counter()
 
 
@@ -144,14 +144,8 @@ class ReferenceEngine:
         """Load the target, and the draft of a method if one is given."""
         drafter = None
         if method is not None and draft is not None:
-            drafter = method.drafter(draft, device=settings.device)
-        model = load_model(
-            target,
-            dtype=settings.dtype,
-            device=settings.device,
-            trust_remote_code=settings.trust_remote_code,
-        )
-        return _Loop(model, drafter, settings)
+            drafter = method.drafter(draft, settings.placement)
+        return _Loop(load_model(target, settings.placement), drafter, settings)
 
 
 ENGINE = ReferenceEngine()

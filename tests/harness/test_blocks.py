@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.blocks import BlockCounts, block_counts, sliding_table
+from harness.blocks import BlockCounts, block_counts
+from harness.tables import sliding_table
 from harness.types import AcceptanceTable
 
 

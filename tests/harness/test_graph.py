@@ -61,7 +61,7 @@ def test_a_key_depends_on_what_each_input_is_and_on_its_part() -> None:
 
 
 def test_a_key_does_not_depend_on_label_or_path(tmp_path: Path) -> None:
-    same = _node(label="other", given=tmp_path, build=lambda job: None)
+    same = _node(label="other", given=tmp_path)
 
     assert same.key == _node().key
 
@@ -229,8 +229,9 @@ def test_finding_a_version_runs_none_of_the_code(version: Version) -> None:
 def test_the_version_of_a_stage_covers_the_code_that_it_names() -> None:
     """Blocks and statistics decide no stage's bytes: a definition is mended without a GPU."""
     assert {"harness.training", "harness.divergences"} <= graph._closure("baselines.kd")
-    assert "harness.statistics" not in graph._closure("harness.drafts")
-    assert "harness.summary" not in graph._closure("harness.scoring")
+    for measuring in ("harness.statistics", "harness.blocks", "harness.timing", "harness.summary"):
+        assert measuring not in graph._closure("harness.drafts")
+        assert measuring not in graph._closure("harness.scoring")
 
 
 def test_neutral_modules_exist() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.blocks import block_counts, sliding_table
+from harness.blocks import block_counts
 from harness.records import (
     read_decodes,
     read_rows,
@@ -20,8 +20,8 @@ from harness.records import (
     write_tables,
     write_texts,
 )
-from harness.timing import TimedDecode
-from harness.types import AcceptanceTable, Decode, Round, Text
+from harness.tables import sliding_table
+from harness.types import AcceptanceTable, Decode, Round, Text, TimedDecode
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 tokens = st.lists(st.integers(0, 2**31), max_size=6).map(tuple)

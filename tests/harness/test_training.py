@@ -34,7 +34,7 @@ def features(
     folders = {}
     for split, count in (("train", 24), ("validation", 8)):
         rows = load_rows(find("tasks", "gsm8k"), split, count, sources=["samples"])
-        texts = encode_gold(tokenizer, rows.examples, tokenizer.eos_token_id)
+        texts = encode_gold(tokenizer, rows.examples, frozenset({tokenizer.eos_token_id}))
         folders[split] = tmp_path_factory.mktemp(split)
         with Progress(quiet=True).step("", count) as step:
             write_features(target, texts, folders[split], dtype="float32", step=step)
@@ -159,9 +159,22 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_weights(
         calls.append(1)
         return forward_kl(draft, target) * (float("nan") if len(calls) > 2 else 1.0)
 
-    with pytest.raises(UserError, match=r"nan at step 3 of 6.*learning_rate"):
+    with pytest.raises(UserError, match=r"nan.* at step 3 of 6.*learning_rate"):
         train(context(), diverging)
     assert (tmp_path / "step-00000002" / "weights.safetensors").is_file()
+
+
+def test_an_infinite_gradient_of_a_finite_loss_stops_as_well(context: Any) -> None:
+    ready = context()
+    before = weights(ready.draft)
+
+    def steep(draft: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        zero = draft.sum(-1) * 0
+        return zero.abs().sqrt()  # its slope at zero is infinite
+
+    with pytest.raises(UserError, match="gradient's norm (nan|inf), at step 1"):
+        train(ready, steep)
+    assert same(before, weights(ready.draft))
 
 
 def test_the_best_checkpoint_by_validation_is_the_one_that_is_kept(context: Any) -> None:

@@ -33,8 +33,6 @@ def decode(target: Any, tiny_directory: Path) -> Callable[..., list[Decode]]:
             max_new_tokens=limit,
             end_tokens=end_tokens(tiny_directory),
             seed=0,
-            dtype="float32",
-            device="cpu",
         )
         drafter = LanguageModelDrafter(model) if model else None
         return list(_Loop(target, drafter, settings).generate(prompts))

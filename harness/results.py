@@ -10,7 +10,7 @@ from harness import registry
 from harness.errors import UserError
 from harness.protocols import Report
 from harness.store import write_json
-from harness.types import Cell, Ledger, Number, Result, Results
+from harness.types import Cell, Comparison, Ledger, Number, Result, Results
 
 FILE = "results.json"
 
@@ -33,6 +33,7 @@ def load_results(directory: Path) -> Results:
             title=document["title"],
             recipe=document["recipe"],
             results=tuple(_result(item) for item in document["results"]),
+            comparisons=tuple(_comparison(item) for item in document["comparisons"]),
             data=tuple(document["data"]),
             manifest=document["manifest"],
         )
@@ -49,6 +50,11 @@ def _result(document: Mapping[str, Any]) -> Result:
         provenance=document["provenance"],
         failure=document["failure"],
     )
+
+
+def _comparison(document: Mapping[str, Any]) -> Comparison:
+    parts = {"cell": Cell(**document["cell"]), "difference": Number(**document["difference"])}
+    return Comparison(**{**document, **parts})
 
 
 def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import measurements, registry, stages
+from harness.comparisons import compare
 from harness.config import Pair, Recipe
 from harness.data import Rows, load_splits, overlap
 from harness.environment import manifest
@@ -132,12 +133,13 @@ def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Resul
             results.append(Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}"))
         else:
             entries = [entry_facts(store.load(node)) for node in nodes.all()]
-            results.append(_result(recipe_plan, cell, records, entries))
+            results.append(_result(recipe_plan, cell, records[cell], entries))
     return Results(
         name=name,
         title=recipe_plan.recipe.title,
         recipe=recipe_plan.recipe.model_dump(mode="json"),
         results=tuple(results),
+        comparisons=compare({r.cell: records[r.cell] for r in results if not r.failure}, recipe),
         data=tuple(_data_facts(setting) for setting in recipe_plan.settings.values()),
         manifest=manifest(),
     )
@@ -146,28 +148,21 @@ def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Resul
 def _result(
     recipe_plan: Plan,
     cell: Cell,
-    records: Mapping[Cell, Records],
+    records: Records,
     entries: list[dict[str, Any]],
 ) -> Result:
     """Return a cell's numbers; records that they cannot be taken of are a failed row."""
-    mine, baseline = records[cell], records.get(_baseline(recipe_plan, cell))
     task = recipe_plan.settings[cell.task, cell.pair].task
     try:
-        numbers = summarise(mine, baseline, recipe_plan.recipe, task)
+        numbers = summarise(records, recipe_plan.recipe, task)
     except Exception as error:
         reason = f"its numbers cannot be taken: {type(error).__name__}: {error}"
-        return Result(cell, {}, mine.ledger, {"entries": entries}, failure=reason)
-    return Result(cell, numbers, mine.ledger, {"entries": entries})
+        return Result(cell, {}, records.ledger, {"entries": entries}, failure=reason)
+    return Result(cell, numbers, records.ledger, {"entries": entries})
 
 
 def _failure(nodes: CellNodes, failures: Mapping[str, Failure]) -> Failure | None:
     return next((failures[node.key] for node in nodes.all() if node.key in failures), None)
-
-
-def _baseline(recipe_plan: Plan, cell: Cell) -> Cell:
-    """Return the cell that this one is compared with: the recipe's first method."""
-    first = recipe_plan.recipe.methods[0].title
-    return Cell(cell.task, cell.pair, first, cell.seed)
 
 
 def _records(nodes: CellNodes, store: Store) -> Records:

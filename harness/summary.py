@@ -2,8 +2,7 @@
 
 Pure functions of what the store holds, so a definition can be corrected without a model. Every
 number is keyed by its name and, where they matter, temperature and block length:
-"block_efficiency[t=0,gamma=4]". Differences are against the recipe's first method, on the same
-prompts: "acceptance_rate[t=0,gamma=4] - untrained".
+"block_efficiency[t=0,gamma=4]".
 """
 
 import json
@@ -57,6 +56,10 @@ class Records:
     decodes: Sequence[TimedDecode]
     decode_grades: Sequence[Mapping[str, Any]]
 
+    def prompts(self, temperature: float) -> list[str]:
+        """Return the ids of the prompts that were scored, in order."""
+        return [table.example_id for table in self.tables[temperature]]
+
     @classmethod
     def load(
         cls,
@@ -80,18 +83,11 @@ class Records:
         )
 
 
-def summarise(
-    records: Records, baseline: Records | None, recipe: Recipe, task: Task
-) -> dict[str, Number]:
-    """Return every number of a cell. `baseline` holds the records of what it is compared with."""
-    first = recipe.methods[0].title
+def summarise(records: Records, recipe: Recipe, task: Task) -> dict[str, Number]:
+    """Return every number of a cell."""
     numbers: dict[str, Number] = {}
     for temperature, tables in records.tables.items():
         numbers |= _acceptance(tables, temperature)
-        if baseline is not None and baseline is not records:
-            against = baseline.tables[temperature]
-            gamma = recipe.evaluation.num_speculative_tokens
-            numbers |= _differences(tables, against, temperature, gamma, first)
     numbers |= _quality(records, task.headline)
     if records.decodes and recipe.speed:
         numbers["speedup"] = _speedup(records.decodes)
@@ -110,37 +106,19 @@ def _acceptance(tables: Sequence[AcceptanceTable], temperature: float) -> dict[s
     numbers = {key(name, temperature): statistics.ratio(overlaps, lengths, DEFINITIONS[name])}
     for gamma in GAMMAS:
         counts = block_counts(tables, gamma)
-        for rate, (top, bottom) in _rates(counts).items():
+        for rate, (top, bottom) in rates(counts).items():
             numbers[key(rate, temperature, gamma)] = statistics.ratio(
                 top, bottom, DEFINITIONS[rate]
             )
     return numbers
 
 
-def _rates(counts: BlockCounts) -> dict[str, tuple[Floats, Floats]]:
+def rates(counts: BlockCounts) -> dict[str, tuple[Floats, Floats]]:
+    """Return each rate as (numerators, denominators) of prompts, to be pooled and divided."""
     return {
         "acceptance_rate": (counts.accepted_B, counts.tested_B),
         "draft_acceptance_rate": (counts.accepted_B, counts.drafted_B),
         "block_efficiency": (counts.tokens_B, counts.passes_B),
-    }
-
-
-def _differences(
-    tables: Sequence[AcceptanceTable],
-    against: Sequence[AcceptanceTable],
-    temperature: float,
-    gamma: int,
-    first: str,
-) -> dict[str, Number]:
-    """Return differences paired on prompts: the texts are the same, so must be their ids."""
-    if [table.example_id for table in tables] != [table.example_id for table in against]:
-        raise ValueError("not paired: the two methods were scored on different prompts")
-    mine, theirs = _rates(block_counts(tables, gamma)), _rates(block_counts(against, gamma))
-    return {
-        f"{key(rate, temperature, gamma)} - {first}": statistics.ratio_difference(
-            mine[rate], theirs[rate], f"difference from {first}, paired on prompts"
-        )
-        for rate in mine
     }
 
 

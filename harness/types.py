@@ -210,6 +210,23 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A cell against the recipe's first method, on the same prompts.
+
+    `p_value` is for no difference, `adjusted_p` after Holm over all comparisons of the run;
+    `detectable` is the smallest difference that 8 in 10 experiments of this size would find.
+    """
+
+    cell: Cell
+    against: str
+    quantity: str
+    difference: Number
+    p_value: float
+    adjusted_p: float
+    detectable: float
+
+
+@dataclass(frozen=True)
 class Result:
     """What came of a cell: its numbers, or the reason why there are none."""
 
@@ -228,5 +245,6 @@ class Results:
     title: str
     recipe: Mapping[str, Any]
     results: tuple[Result, ...]
+    comparisons: tuple[Comparison, ...]
     data: tuple[Mapping[str, Any], ...]
     manifest: Mapping[str, Any]

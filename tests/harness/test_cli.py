@@ -64,7 +64,7 @@ def draftmark(
 def _results(failure: str | None = None) -> Results:
     recipe = load_recipe("quickstart").model_dump(mode="json")
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, failure)
-    return Results("mine", "A title", recipe, (row,), (), MANIFEST)
+    return Results("mine", "A title", recipe, (row,), (), (), MANIFEST)
 
 
 def _mended(outcome: Outcome) -> str:

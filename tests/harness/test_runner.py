@@ -88,7 +88,9 @@ def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
     untrained, trained = first.results
     name = key("acceptance_rate", 0.0, 4)
     assert trained.numbers[name].value > untrained.numbers[name].value
-    assert trained.numbers[f"{name} - untrained"].n == 8
+    compared = {item.quantity: item for item in first.comparisons}
+    assert compared[name].difference.n == 8
+    assert compared[name].cell.method == "kd"
     assert trained.numbers["identical"].value == 1.0
     for row in first.results:
         counted, predicted = row.numbers["counted_passes"], row.numbers["predicted_passes"]

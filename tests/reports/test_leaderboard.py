@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.recipes import load_recipe
-from harness.types import Cell, Ledger, Number, Result, Results
+from harness.types import Cell, Comparison, Ledger, Number, Result, Results
 from reports.leaderboard import REPORT
 
 RECIPE: dict[str, Any] = load_recipe("quickstart").model_dump(mode="json")
@@ -48,12 +48,19 @@ def _failed(method: str, reason: str) -> Result:
     return _result(method, numbers={}, ledger=None, failure=reason)
 
 
-def _results(*rows: Result, title: str = "A title") -> Results:
-    return Results("mine", title, RECIPE, rows, (DATA,), MANIFEST)
+def _compared(row: Result, against: str = "untrained", p: float = 0.01) -> Comparison:
+    quantity = "acceptance_rate[t=0,gamma=4]"
+    return Comparison(row.cell, against, quantity, RATE, p / 2, p, detectable=0.0123)
 
 
-def _render(*rows: Result, title: str = "A title") -> str:
-    files = REPORT(_results(*rows, title=title))
+def _results(
+    *rows: Result, title: str = "A title", comparisons: tuple[Comparison, ...] = ()
+) -> Results:
+    return Results("mine", title, RECIPE, rows, comparisons, (DATA,), MANIFEST)
+
+
+def _render(*rows: Result, title: str = "A title", comparisons: tuple[Comparison, ...] = ()) -> str:
+    files = REPORT(_results(*rows, title=title, comparisons=comparisons))
     assert files.keys() == {"leaderboard.md"}
     return files["leaderboard.md"]
 
@@ -107,11 +114,12 @@ def test_a_run_in_which_all_failed_still_has_its_table() -> None:
 
 @pytest.mark.parametrize("hostile", [HOSTILE, "a\\|b", "\\", "![x](http://x.test/y.png)"])
 def test_text_from_outside_cannot_break_out_of_its_cell(hostile: str) -> None:
-    difference = {f"acceptance_rate[t=0,gamma=4] - {hostile}": RATE, "identical": RATE}
+    row = _result(hostile, numbers={"identical": RATE})
     text = _render(
-        _result(hostile, numbers=difference),
+        row,
         _failed(f"{hostile} too", hostile),
         title=hostile,
+        comparisons=(_compared(row, against=hostile),),
     )
 
     for lines in _tables(text):
@@ -132,25 +140,17 @@ def test_every_number_shown_is_defined() -> None:
     assert "- `acceptance_rate`: accepted / tested" in text
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [
-        (0.01, 0.2, "clear of zero"),
-        (-0.2, -0.01, "clear of zero"),
-        (-0.1, 0.2, "not clear of zero"),
-        (0.0, 0.2, "not clear of zero"),
-        (None, None, "not clear of zero"),
-    ],
-)
-def test_a_difference_says_whether_it_is_clear_of_zero(
-    low: float | None, high: float | None, verdict: str
+@pytest.mark.parametrize(("p", "shown"), [(0.0321, "0.032"), (0.0002, "&lt; 0.001"), (1, "1.000")])
+def test_a_difference_comes_with_its_adjusted_p_and_what_could_have_been_seen(
+    p: float, shown: str
 ) -> None:
-    number = Number(0.1, low, high, 64, "difference")
+    row = _result()
 
-    text = _render(_result(numbers={"acceptance_rate[t=0,gamma=4] - untrained": number}))
+    text = _render(row, comparisons=(_compared(row, p=p),))
 
-    (line,) = (line for line in text.splitlines() if " - untrained |" in line)
-    assert _columns(line)[-1] == verdict
+    (line,) = (line for line in text.splitlines() if "- untrained |" in line)
+    assert _columns(line)[-2:] == [shown, "0.012"]
+    assert "1 comparisons" in text
 
 
 def test_seeds_are_named_where_there_are_several() -> None:

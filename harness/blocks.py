@@ -6,8 +6,8 @@ accept[s,0] ... accept[s,j-1] (1 - accept[s,j]), which moves the start to s+j+1;
 with probability accept[s,0] ... accept[s,d-1], and the bonus token moves it to s+d+1. Expected
 target passes given y are the sum of P(s): no draft decoding, and every gamma from one table.
 
-Conventions, those of the reference engine: the first block starts at the first token (prefill
-emits none), a block drafts up to gamma tokens but none beyond the end of y.
+Engines differ in what they count, so a `Convention` says it: whether prefill emits the first token,
+and whether a block at the end of y counts all that it drafted or only what is within y.
 
 Legend: B prompt, S start of a block, D depth in it, G depth as published (position 1 is index 0).
 """
@@ -22,10 +22,21 @@ from harness.types import AcceptanceTable
 
 
 @dataclass(frozen=True)
+class Convention:
+    """How an engine counts. The defaults are the reference engine's."""
+
+    prefill_emits_first: bool = False  # the first block then starts at the second token
+    counts_beyond_end: bool = False  # the last block counts all of gamma as drafted
+
+
+REFERENCE = Convention()
+
+
+@dataclass(frozen=True)
 class BlockCounts:
     """Expected counts of each prompt: facts to be pooled, then divided."""
 
-    tokens_B: Floats  # in the text, its end token included
+    tokens_B: Floats  # in the text, its end token included; without what prefill emitted
     passes_B: Floats  # of the target, after prefill
     drafted_B: Floats
     tested_B: Floats  # compared with the target's choice: up to the first rejection, included
@@ -33,22 +44,28 @@ class BlockCounts:
     reached_BG: Floats  # blocks whose first g tokens were all accepted; g = 1 ... gamma
 
 
-def block_counts(tables: Sequence[AcceptanceTable], num_speculative_tokens: int) -> BlockCounts:
+def block_counts(
+    tables: Sequence[AcceptanceTable],
+    num_speculative_tokens: int,
+    convention: Convention = REFERENCE,
+) -> BlockCounts:
     """Return the expected counts of blocks of `num_speculative_tokens` over each table's text.
 
     Raises ValueError if there are no tables or if they are narrower than the block.
     """
     if not tables:
         raise ValueError("no acceptance tables: nothing to count")
-    reach_BSD, drafted_BS, lengths_B = _stack(tables, num_speculative_tokens)
-    starts_BS = _starts(reach_BSD, lengths_B)
+    depth = num_speculative_tokens
+    reach_BSD, drafted_BS, lengths_B = _stack(tables, depth)
+    first = int(convention.prefill_emits_first)
+    starts_BS = _starts(reach_BSD, lengths_B, first)
     tested_BSD = np.concatenate([np.ones_like(reach_BSD[..., :1]), reach_BSD[..., :-1]], axis=-1)
-    tested_BSD = tested_BSD * (np.arange(num_speculative_tokens) < drafted_BS[..., None])
+    tested_BSD = tested_BSD * (np.arange(depth) < drafted_BS[..., None])
     reached_BG = np.einsum("bs,bsd->bd", starts_BS, reach_BSD)
     return BlockCounts(
-        tokens_B=lengths_B.astype(np.float64),
+        tokens_B=(lengths_B - first).astype(np.float64),
         passes_B=starts_BS.sum(-1),
-        drafted_B=(starts_BS * drafted_BS).sum(-1),
+        drafted_B=(starts_BS * _drafted(drafted_BS, lengths_B, convention, depth)).sum(-1),
         tested_B=np.einsum("bs,bsd->b", starts_BS, tested_BSD),
         accepted_B=reached_BG.sum(-1),
         reached_BG=reached_BG,
@@ -80,12 +97,21 @@ def _stack(
     return reach_BSD, drafted_BS, lengths_B
 
 
-def _starts(reach_BSD: Floats, lengths_B: Ints) -> Floats:
-    """Return P(s) [B, S]: the probability that a block starts at s."""
+def _drafted(drafted_BS: Ints, lengths_B: Ints, convention: Convention, depth: int) -> Ints:
+    """Return how many tokens a block counts as drafted, by its start [B, S]."""
+    if not convention.counts_beyond_end:
+        return drafted_BS
+    left_BS = lengths_B[:, None] - np.arange(drafted_BS.shape[1])
+    cut_short_BS = (drafted_BS == left_BS) & (left_BS > 0)
+    return np.where(cut_short_BS, depth, drafted_BS)
+
+
+def _starts(reach_BSD: Floats, lengths_B: Ints, first: int) -> Floats:
+    """Return P(s) [B, S]: the probability that a block starts at s, the first one at `first`."""
     num_prompts, longest, depth = reach_BSD.shape
     # A block that reaches the end starts nothing more: room for the start it would have had.
     starts_BS = np.zeros((num_prompts, longest + depth + 1))
-    starts_BS[:, 0] = 1.0
+    starts_BS[:, first] = 1.0
     for start in range(longest):
         here_B = starts_BS[:, start] * (start < lengths_B)
         starts_BS[:, start] = here_B

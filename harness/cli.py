@@ -1,4 +1,4 @@
-"""The command line: run, plan, list, fetch, report, doctor.
+"""The command line: run, plan, list, fetch, report, reconcile, doctor.
 
 Everything heavy is imported inside the command that needs it: `draftmark list` answers at once.
 Exit codes: 0, or 1 if a cell failed, or 2 for what a person can mend (one sentence, no traceback).
@@ -48,8 +48,10 @@ def run(
     prepared = runner.plan(loaded, progress, data=_folder(data))
     name = Path(recipe).stem
     _writable(out)
-    results = runner.run(prepared, name, Store(_writable(store or out / "store")), progress)
+    records = Store(_writable(store or out / "store"))
+    results = runner.run(prepared, name, records, progress)
     directory = out / f"{name}-{prepared.key[:8]}"
+    results = runner.save_records(prepared, results, records, directory)
     save_results(results, directory)
     files = render(results, directory, ["leaderboard"])
     typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
@@ -114,6 +116,18 @@ def report(
     from harness.results import load_results, render
 
     for file in render(load_results(directory), directory, names or ["leaderboard"]):
+        typer.echo(f"Written: {file}")
+
+
+@app.command()
+def reconcile(
+    directory: Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")],
+) -> None:
+    """Show one run as vLLM, SGLang, Spec-Bench, EAGLE and AdaSPEC would print it."""
+    from harness.results import load_results, render
+
+    for file in render(load_results(directory), directory, ["reconcile"]):
+        typer.echo(file.read_text(encoding="utf-8"))
         typer.echo(f"Written: {file}")
 
 

@@ -24,7 +24,8 @@ Build = Callable[["Job"], None]
 
 # The project's own packages: a stage's code is its module and all of these that it imports.
 _OWN = ("harness", "tasks", "baselines")
-# Modules that carry results about but cannot change them.
+# Modules that carry results about but cannot change them, and those that only declare: the code
+# that uses a declaration changes with it.
 _NEUTRAL = frozenset(
     {
         "harness.checkpoints",
@@ -35,8 +36,10 @@ _NEUTRAL = frozenset(
         "harness.graph",
         "harness.hub",
         "harness.progress",
+        "harness.protocols",
         "harness.registry",
         "harness.store",
+        "harness.types",
     }
 )
 

@@ -82,5 +82,5 @@ class Engine(Protocol):
 class Report(Protocol):
     """A rendering of results: file names and their text."""
 
-    def __call__(self, results: Results) -> dict[str, str]:
-        """Return the text of each file."""
+    def __call__(self, results: Results, directory: Path) -> dict[str, str]:
+        """Return the text of each file; `directory` holds the per-prompt records."""

@@ -20,6 +20,11 @@ TEXTS, TABLES, DECODES, GRADES = (
 )
 
 
+def tables_name(temperature: float) -> str:
+    """Return the file of the acceptance tables at a temperature, in a results folder."""
+    return f"tables-t{temperature:g}.parquet"
+
+
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write rows as a Parquet file; raises ValueError on none: an empty table says nothing."""
     if not rows:

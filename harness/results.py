@@ -49,6 +49,7 @@ def _result(document: Mapping[str, Any]) -> Result:
         ledger=Ledger(**ledger) if ledger else None,
         provenance=document["provenance"],
         failure=document["failure"],
+        records=document["records"],
     )
 
 
@@ -60,7 +61,7 @@ def _comparison(document: Mapping[str, Any]) -> Comparison:
 def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
     """Write the named reports into a folder and return their files."""
     reports: list[Report] = [registry.find("reports", name) for name in names]
-    texts = {file: text for report in reports for file, text in report(results).items()}
+    texts = {file: text for report in reports for file, text in report(results, directory).items()}
     for file, text in texts.items():
         (directory / file).write_text(text, encoding="utf-8")
     return [directory / file for file in texts]

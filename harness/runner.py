@@ -1,7 +1,8 @@
 """recipe -> graph of stages -> records -> results. Reads as the experiment."""
 
+import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from harness.fanout import Failure, execute
 from harness.graph import Node, digest, topological
 from harness.model_files import num_layers, resolve
 from harness.progress import Progress
+from harness.records import DECODES, GRADES, TABLES, tables_name
 from harness.stages import Setting
 from harness.store import Store, entry_facts
 from harness.summary import Records, summarise
@@ -159,6 +161,36 @@ def _result(
         reason = f"its numbers cannot be taken: {type(error).__name__}: {error}"
         return Result(cell, {}, records.ledger, {"entries": entries}, failure=reason)
     return Result(cell, numbers, records.ledger, {"entries": entries})
+
+
+def save_records(recipe_plan: Plan, results: Results, store: Store, directory: Path) -> Results:
+    """Copy the per-prompt records of every cell beside the results; return these, knowing where."""
+    placed = []
+    for number, result in enumerate(results.results):
+        if result.failure:
+            placed.append(result)
+            continue
+        name = f"records/{number:02d}"
+        folder = directory / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, source in _record_files(recipe_plan.cells[result.cell], store).items():
+            shutil.copyfile(source, folder / file)
+        placed.append(replace(result, records=name))
+    return replace(results, results=tuple(placed))
+
+
+def _record_files(nodes: CellNodes, store: Store) -> dict[str, Path]:
+    """Return a cell's record files, by the name that each gets beside the results."""
+    files = {
+        tables_name(temperature): store.load(node).directory / TABLES
+        for temperature, node in nodes.scores.items()
+    }
+    files["draft-alone-grades.parquet"] = store.load(nodes.draft_grades).directory / GRADES
+    files["target-grades.parquet"] = store.load(nodes.target_grades).directory / GRADES
+    if nodes.decodes and nodes.decode_grades:
+        files[DECODES] = store.load(nodes.decodes).directory / DECODES
+        files["decode-grades.parquet"] = store.load(nodes.decode_grades).directory / GRADES
+    return files
 
 
 def _failure(nodes: CellNodes, failures: Mapping[str, Failure]) -> Failure | None:

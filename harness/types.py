@@ -235,6 +235,7 @@ class Result:
     ledger: Ledger | None
     provenance: Mapping[str, Any]
     failure: str | None = None
+    records: str = ""  # the folder of its per-prompt records, beside the results
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from harness.types import Cell, Number, Result, Results
@@ -11,7 +12,7 @@ from reports._markdown import escape, table
 Format = Callable[[float], str]
 
 
-def leaderboard(results: Results) -> dict[str, str]:
+def leaderboard(results: Results, directory: Path) -> dict[str, str]:
     """Return leaderboard.md: the table of each task and pair, then what it rests on."""
     sections = [f"# {escape(results.title)}"]
     for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):

@@ -25,7 +25,7 @@ ALLOWED_OF_HARNESS = {
         "scoring",
         "drafters",
     },
-    "reports": {"types", "errors", "store", "statistics", "blocks"},
+    "reports": {"types", "errors", "store", "statistics", "blocks", "records"},
 }
 HEAVY = ("torch", "transformers")
 FREE_OF_TORCH = (

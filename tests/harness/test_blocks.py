@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.blocks import BlockCounts, block_counts
+from harness.blocks import BlockCounts, Convention, block_counts
 from harness.tables import sliding_table
 from harness.types import AcceptanceTable
 
@@ -145,3 +145,27 @@ def test_a_table_narrower_than_the_block_is_an_error() -> None:
     narrow = AcceptanceTable("a", np.ones((2, 2)), np.array([2, 1]), np.ones(2), np.ones(2))
     with pytest.raises(ValueError, match="2 deep, not 4"):
         block_counts([narrow], 4)
+
+
+@given(probabilities, gammas)
+def test_a_token_that_prefill_emits_is_a_text_that_starts_one_later(
+    accept: list[float], gamma: int
+) -> None:
+    counts = block_counts([table_of([0.5, *accept])], gamma, Convention(prefill_emits_first=True))
+    later = block_counts([table_of(accept)], gamma)
+    assert counts.passes_B[0] == pytest.approx(later.passes_B[0])
+    assert counts.accepted_B[0] == pytest.approx(later.accepted_B[0])
+    assert counts.tokens_B[0] == later.tokens_B[0]
+
+
+@given(probabilities, gammas)
+def test_counting_beyond_the_end_drafts_gamma_in_every_pass(
+    accept: list[float], gamma: int
+) -> None:
+    counts = block_counts([table_of(accept)], gamma, Convention(counts_beyond_end=True))
+    assert counts.drafted_B[0] == pytest.approx(gamma * counts.passes_B[0])
+
+
+def test_a_text_of_one_token_that_prefill_emits_has_no_pass() -> None:
+    counts = block_counts([table_of([0.5])], 4, Convention(prefill_emits_first=True))
+    assert counts.passes_B[0] == counts.tokens_B[0] == 0

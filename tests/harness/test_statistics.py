@@ -42,6 +42,15 @@ def test_the_same_records_print_the_same_interval() -> None:
     assert statistics.mean(values, "") == statistics.mean(values, "")
 
 
+def test_the_bootstrap_of_a_mean_is_as_wide_as_students_interval() -> None:
+    values = np.random.default_rng(6).normal(0, 1, 12)
+    number = statistics.mean(values, "")
+    assert number.low is not None
+    assert number.high is not None
+    expected = stats.t.interval(0.95, 11, values.mean(), stats.sem(values))
+    assert number.high - number.low == pytest.approx(expected[1] - expected[0], rel=0.1)
+
+
 def test_a_share_of_none_is_not_certain_to_be_zero() -> None:
     number = statistics.share([0.0] * 64, "")
     assert (number.value, number.low) == (0.0, 0.0)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def _results(
 
 
 def _render(*rows: Result, title: str = "A title", comparisons: tuple[Comparison, ...] = ()) -> str:
-    files = REPORT(_results(*rows, title=title, comparisons=comparisons))
+    files = REPORT(_results(*rows, title=title, comparisons=comparisons), Path())
     assert files.keys() == {"leaderboard.md"}
     return files["leaderboard.md"]
 
@@ -195,4 +196,4 @@ def test_the_manifest_says_what_the_numbers_rest_on() -> None:
 def test_a_recipe_without_speed_has_a_leaderboard() -> None:
     results = replace(_results(_result()), recipe={**RECIPE, "speed": None})
 
-    assert "Speedup:" not in REPORT(results)["leaderboard.md"]
+    assert "Speedup:" not in REPORT(results, Path())["leaderboard.md"]

@@ -1,0 +1,135 @@
+"""One run as other tools would print it: the same facts under each tool's own definition.
+
+The acceptance tables hold what decides every definition, so no tool has to be run. Sources, read in
+each project: vLLM `v1/spec_decode/metrics.py`; SGLang `spec_accept_length` (its pull request 3152:
+completion tokens / verifying passes); Spec-Bench `evaluation/speed.py` ("#Mean accepted tokens");
+EAGLE, arXiv 2401.15077, section 4 (average acceptance length, n-alpha); AdaSPEC, arXiv 2510.19779,
+whose tables print an acceptance rate that neither its text nor its code defines.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.blocks import BlockCounts, Convention, block_counts
+from harness.records import read_tables, tables_name
+from harness.types import AcceptanceTable, Result, Results
+from reports._markdown import escape, table
+
+# A serving engine's prefill emits the first token, and its last block counts whole.
+SERVING = Convention(prefill_emits_first=True, counts_beyond_end=True)
+# A research loop counts the same blocks, and only the tokens that are there.
+LOOP = Convention(prefill_emits_first=True)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A number as a tool prints it."""
+
+    tool: str
+    name: str
+    definition: str
+    convention: Convention
+    value: Callable[[BlockCounts, Sequence[AcceptanceTable]], float]
+
+
+def _ratio(top: float, bottom: float) -> float:
+    return top / bottom if bottom else float("nan")
+
+
+PRINTED = (
+    Printed(
+        "vLLM",
+        "Mean acceptance length",
+        "1 + accepted / drafts, pooled; drafts after the token that prefill emits",
+        SERVING,
+        lambda counts, _: 1 + _ratio(counts.accepted_B.sum(), counts.passes_B.sum()),
+    ),
+    Printed(
+        "vLLM",
+        "Avg Draft acceptance rate",
+        "accepted / drafted, pooled; every draft counts all its tokens, the last one too",
+        SERVING,
+        lambda counts, _: _ratio(counts.accepted_B.sum(), counts.drafted_B.sum()),
+    ),
+    Printed(
+        "SGLang",
+        "accept_length",
+        "completion tokens / verifying passes, pooled; the token of prefill is among the tokens",
+        SERVING,
+        lambda counts, _: _ratio((counts.tokens_B + 1).sum(), counts.passes_B.sum()),
+    ),
+    Printed(
+        "Spec-Bench",
+        "#Mean accepted tokens",
+        "mean over all passes of the tokens that a pass gives, its own included",
+        LOOP,
+        lambda counts, _: _ratio(counts.tokens_B.sum(), counts.passes_B.sum()),
+    ),
+    Printed(
+        "EAGLE",
+        "average acceptance length",
+        "mean over prompts of tokens / passes: not pooled",
+        LOOP,
+        lambda counts, _: _mean_ratio(counts),
+    ),
+    Printed(
+        "EAGLE",
+        "0-alpha",
+        "accepted / tested at the first drafted position",
+        LOOP,
+        lambda counts, _: _ratio(counts.reached_BG[:, 0].sum(), counts.passes_B.sum()),
+    ),
+    Printed(
+        "AdaSPEC",
+        "acceptance rate (alpha)",
+        "not defined there; here the mean over tokens of sum min(p, q)",
+        LOOP,
+        lambda _, tables: _ratio(
+            sum(float(item.overlap_S.sum()) for item in tables),
+            sum(len(item.overlap_S) for item in tables),
+        ),
+    ),
+)
+
+
+def _mean_ratio(counts: BlockCounts) -> float:
+    some_B = counts.passes_B > 0
+    return float(np.mean(counts.tokens_B[some_B] / counts.passes_B[some_B]))
+
+
+def reconcile(results: Results, directory: Path) -> dict[str, str]:
+    """Return reconcile.md: for each cell and temperature, each tool's numbers."""
+    gamma = results.recipe["evaluation"]["num_speculative_tokens"]
+    sections = [f"# {escape(results.title)}, as other tools would print it"]
+    sections.append(
+        f"Blocks of {gamma} drafted tokens. All of these are of one run; where they differ, the "
+        "definition does."
+    )
+    for result in results.results:
+        if result.failure:
+            sections.append(f"## {_title(result)}\n\nFailed: {escape(result.failure)}")
+            continue
+        for temperature in results.recipe["evaluation"]["temperatures"]:
+            tables = read_tables(directory / result.records / tables_name(temperature))
+            heading = f"## {_title(result)}, temperature {temperature:g}"
+            body = table(["tool", "number", "value", "definition"], _rows(tables, gamma), "llrl")
+            sections.append(f"{heading}\n\n{body}")
+    return {"reconcile.md": "\n\n".join(sections) + "\n"}
+
+
+def _rows(tables: Sequence[AcceptanceTable], gamma: int) -> Iterator[list[str]]:
+    counts = {how: block_counts(tables, gamma, how) for how in (SERVING, LOOP)}
+    for item in PRINTED:
+        value = item.value(counts[item.convention], tables)
+        yield [item.tool, item.name, f"{value:.3f}", item.definition]
+
+
+def _title(result: Result) -> str:
+    cell = result.cell
+    return escape(f"{cell.task}, {cell.pair}, {cell.method}, seed {cell.seed}")
+
+
+REPORT = reconcile

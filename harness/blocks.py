@@ -39,9 +39,20 @@ class BlockCounts:
     tokens_B: Floats  # in the text, its end token included; without what prefill emitted
     passes_B: Floats  # of the target, after prefill
     drafted_B: Floats
-    tested_B: Floats  # compared with the target's choice: up to the first rejection, included
-    accepted_B: Floats
+    tested_BG: Floats  # blocks whose token at position g was compared with the target's choice
     reached_BG: Floats  # blocks whose first g tokens were all accepted; g = 1 ... gamma
+
+    @property
+    def tested_B(self) -> Floats:
+        """Tokens compared with the target's choice: up to the first rejection, included."""
+        tested_B: Floats = self.tested_BG.sum(-1)
+        return tested_B
+
+    @property
+    def accepted_B(self) -> Floats:
+        """Drafted tokens that were kept."""
+        accepted_B: Floats = self.reached_BG.sum(-1)
+        return accepted_B
 
 
 def block_counts(
@@ -61,14 +72,12 @@ def block_counts(
     starts_BS = _starts(reach_BSD, lengths_B, first)
     tested_BSD = np.concatenate([np.ones_like(reach_BSD[..., :1]), reach_BSD[..., :-1]], axis=-1)
     tested_BSD = tested_BSD * (np.arange(depth) < drafted_BS[..., None])
-    reached_BG = np.einsum("bs,bsd->bd", starts_BS, reach_BSD)
     return BlockCounts(
         tokens_B=(lengths_B - first).astype(np.float64),
         passes_B=starts_BS.sum(-1),
         drafted_B=(starts_BS * _drafted(drafted_BS, lengths_B, convention, depth)).sum(-1),
-        tested_B=np.einsum("bs,bsd->b", starts_BS, tested_BSD),
-        accepted_B=reached_BG.sum(-1),
-        reached_BG=reached_BG,
+        tested_BG=np.einsum("bs,bsd->bd", starts_BS, tested_BSD),
+        reached_BG=np.einsum("bs,bsd->bd", starts_BS, reach_BSD),
     )
 
 

@@ -8,7 +8,7 @@ from harness.data import Rows
 from harness.environment import machine
 from harness.errors import UserError
 from harness.graph import Job, Node
-from harness.protocols import Engine, Method
+from harness.protocols import Engine, EngineSettings, Method
 from harness.records import (
     DECODES,
     GRADES,
@@ -19,7 +19,7 @@ from harness.records import (
     write_tables,
 )
 from harness.stages import TEXT_SEED, Setting, features, responses
-from harness.types import Arm, Decode, EngineSettings, Prompt
+from harness.types import Arm, Decode, Prompt
 
 
 def scores(setting: Setting, entry: MethodEntry, drafted: Node, temperature: float) -> Node:

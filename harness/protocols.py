@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -10,7 +11,6 @@ from harness.types import (
     AcceptanceTable,
     Decode,
     Draft,
-    EngineSettings,
     Kind,
     Placement,
     Prompt,
@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 
     from harness.teacher import TargetLaws
     from harness.training import TrainingContext
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How an engine decodes. Length and end tokens are the same with a draft and without."""
+
+    temperature: float
+    num_speculative_tokens: int
+    max_new_tokens: int
+    end_tokens: frozenset[int]
+    seed: int
+    placement: Placement
 
 
 class Session(Protocol):

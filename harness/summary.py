@@ -26,6 +26,8 @@ DEFINITIONS = {
     "before it in its block were accepted",
     "draft_acceptance_rate": "accepted / drafted tokens",
     "block_efficiency": "tokens emitted per pass of the target, prefill aside",
+    "marginal_acceptance": "blocks that accept this position / blocks, as vLLM counts it",
+    "conditional_acceptance": "blocks that accept this position / blocks that test it",
     "expected_acceptance_rate": "mean over tokens of sum min(p, q); top-1 agreement at "
     "temperature 0",
     "speedup": "time of the target alone / time with the draft, per token, prefill included; "
@@ -88,6 +90,7 @@ def summarise(records: Records, recipe: Recipe, task: Task) -> dict[str, Number]
     numbers: dict[str, Number] = {}
     for temperature, tables in records.tables.items():
         numbers |= _acceptance(tables, temperature)
+        numbers |= _by_position(tables, temperature, recipe.evaluation.num_speculative_tokens)
     numbers |= _quality(records, task.headline)
     if records.decodes and recipe.speed:
         numbers["speedup"] = _speedup(records.decodes)
@@ -110,6 +113,24 @@ def _acceptance(tables: Sequence[AcceptanceTable], temperature: float) -> dict[s
             numbers[key(rate, temperature, gamma)] = statistics.ratio(
                 top, bottom, DEFINITIONS[rate]
             )
+    return numbers
+
+
+def _by_position(
+    tables: Sequence[AcceptanceTable], temperature: float, gamma: int
+) -> dict[str, Number]:
+    """Return marginal and conditional acceptance at each position where anything is tested."""
+    counts = block_counts(tables, gamma)
+    numbers = {}
+    for position in range(1, gamma + 1):
+        reached_B, tested_B = counts.reached_BG[:, position - 1], counts.tested_BG[:, position - 1]
+        where = key("", temperature, gamma)[:-1] + f",position={position}]"
+        for name, bottom_B in (
+            ("marginal_acceptance", counts.passes_B),
+            ("conditional_acceptance", tested_B),
+        ):
+            if bottom_B.sum() > 0:
+                numbers[name + where] = statistics.ratio(reached_B, bottom_B, DEFINITIONS[name])
     return numbers
 
 

@@ -174,18 +174,6 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class EngineSettings:
-    """How an engine decodes. Length and end tokens are the same with a draft and without."""
-
-    temperature: float
-    num_speculative_tokens: int
-    max_new_tokens: int
-    end_tokens: frozenset[int]
-    seed: int
-    placement: Placement = Placement()
-
-
-@dataclass(frozen=True)
 class Number:
     """A published number: a value with its 95 % interval, the number of prompts, its definition.
 

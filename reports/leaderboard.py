@@ -1,15 +1,12 @@
 """The leaderboard in Markdown: a row for each method, every number with its interval and n."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from harness.types import Cell, Number, Result, Results
-from reports._markdown import escape, table
-
-Format = Callable[[float], str]
+from harness.types import Cell, Result, Results
+from reports._manifest import manifest
+from reports._markdown import Format, escape, interval, show, table, three, two
 
 
 def leaderboard(results: Results, directory: Path) -> dict[str, str]:
@@ -18,7 +15,7 @@ def leaderboard(results: Results, directory: Path) -> dict[str, str]:
     for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
         rows = list(group)
         sections += [f"## {escape(task)}, {escape(pair)}", *_sections(rows, results)]
-    sections += [_definitions(results), _manifest(results)]
+    sections += [_definitions(results), manifest(results)]
     return {"leaderboard.md": "\n\n".join(section for section in sections if section) + "\n"}
 
 
@@ -27,6 +24,7 @@ def _sections(rows: Sequence[Result], results: Results) -> Iterator[str]:
     yield _differences(rows, results)
     yield _checks(rows)
     yield _by_gamma(rows, results)
+    yield _by_position(rows, results)
     yield _ledger(rows)
     yield _failures(rows)
 
@@ -37,12 +35,12 @@ def _main_table(rows: Sequence[Result], results: Results) -> str:
     columns: dict[str, tuple[str, Format]] = {}
     for temperature in evaluation["temperatures"]:
         where = f"t={temperature:g},gamma={gamma}"
-        columns[f"acceptance rate, T={temperature:g}"] = (f"acceptance_rate[{where}]", _three)
-        columns[f"block efficiency, T={temperature:g}"] = (f"block_efficiency[{where}]", _two)
+        columns[f"acceptance rate, T={temperature:g}"] = (f"acceptance_rate[{where}]", three)
+        columns[f"block efficiency, T={temperature:g}"] = (f"block_efficiency[{where}]", two)
     columns |= {
-        "speedup": ("speedup", _two),
-        "quality with draft": ("quality_with_draft", _three),
-        "quality of draft alone": ("quality_draft", _three),
+        "speedup": ("speedup", two),
+        "quality with draft": ("quality_with_draft", three),
+        "quality of draft alone": ("quality_draft", three),
     }
     body = []
     for row in rows:
@@ -69,7 +67,7 @@ def _speed_note(results: Results) -> str:
 def _target_note(rows: Sequence[Result]) -> str:
     for row in rows:
         if "quality_target" in row.numbers:
-            return f"Quality of the target alone: {_show(row.numbers['quality_target'], _three)}."
+            return f"Quality of the target alone: {show(row.numbers['quality_target'], three)}."
     return ""
 
 
@@ -79,9 +77,9 @@ def _differences(rows: Sequence[Result], results: Results) -> str:
         [
             _name(item.cell, rows),
             f"{escape(item.quantity)} - {escape(item.against)}",
-            _show(item.difference, _three),
+            show(item.difference, three),
             _p(item.adjusted_p),
-            _three(item.detectable),
+            three(item.detectable),
         ]
         for item in results.comparisons
         if item.cell in cells
@@ -102,7 +100,7 @@ def _p(value: float) -> str:
 
 
 def _checks(rows: Sequence[Result]) -> str:
-    names = {"identical": _three, "counted_passes": _two, "predicted_passes": _two}
+    names = {"identical": three, "counted_passes": two, "predicted_passes": two}
     body = [
         [_name(row.cell, rows), *(_cell(row, name, form) for name, form in names.items())]
         for row in rows
@@ -128,8 +126,30 @@ def _by_gamma(rows: Sequence[Result], results: Results) -> str:
     return "### Block efficiency by block length\n\n" + "\n\n".join(parts)
 
 
+def _by_position(rows: Sequence[Result], results: Results) -> str:
+    evaluation = results.recipe["evaluation"]
+    gamma = evaluation["num_speculative_tokens"]
+    body = [
+        [_name(row.cell, rows), f"{temperature:g}", kind, *values]
+        for row in rows
+        for temperature in evaluation["temperatures"]
+        for kind in ("marginal", "conditional")
+        if any(values := _positions(row, kind, temperature, gamma))
+    ]
+    header = ["method", "T", "acceptance", *(f"position {p}" for p in range(1, gamma + 1))]
+    if not body:
+        return ""
+    return "### Acceptance by position\n\n" + table(header, body, "lll" + "r" * gamma)
+
+
+def _positions(row: Result, kind: str, temperature: float, gamma: int) -> list[str]:
+    where = f"[t={temperature:g},gamma={gamma},position="
+    names = [f"{kind}_acceptance{where}{position}]" for position in range(1, gamma + 1)]
+    return [interval(row.numbers[name]) if name in row.numbers else "" for name in names]
+
+
 def _value(row: Result, name: str) -> str:
-    return _two(row.numbers[name].value) if name in row.numbers else "-"
+    return two(row.numbers[name].value) if name in row.numbers else "-"
 
 
 def _ledger(rows: Sequence[Result]) -> str:
@@ -177,48 +197,6 @@ def _definitions(results: Results) -> str:
     return "## Definitions\n\n" + "\n".join(lines) if lines else ""
 
 
-def _manifest(results: Results) -> str:
-    lines = [line for facts in _manifests(results) for line in _machine(facts)]
-    lines.append(f"- seeds: {', '.join(map(str, results.recipe['seeds']))}")
-    for item in results.data:
-        rows = ", ".join(f"{n} {split}" for split, n in item["rows"].items())
-        lines.append(
-            f"- data: {item['task']} (version {item['task_version']}), {rows} rows, source: "
-            f"{escape(item['source']['test'])}, test rows {item['digest']['test'][:12]}; "
-            f"{item['test_rows_in_train']} test rows are also training rows"
-        )
-        lines.append(
-            f"- pair {escape(item['pair'])}: target {escape(item['target'])} (files "
-            f"{item['target_digest'][:12]}), draft init {escape(item['draft'])}"
-        )
-    return "## Manifest\n\n" + "\n".join(lines)
-
-
-def _manifests(results: Results) -> list[Mapping[str, Any]]:
-    """Return each different manifest of what the numbers were made of, not of this rendering."""
-    made = [
-        entry["manifest"]
-        for row in results.results
-        for entry in row.provenance.get("entries", ())
-        if entry["manifest"]
-    ]
-    found = {json.dumps(facts, sort_keys=True): facts for facts in made}
-    return list(found.values()) or [results.manifest]
-
-
-def _machine(facts: Mapping[str, Any]) -> Iterator[str]:
-    hardware, git, versions = facts["hardware"], facts["git"], facts["versions"]
-    accelerators = ", ".join(hardware["accelerators"]) or "no accelerator"
-    threads = f", {facts['threads']} threads" if facts.get("threads") else ""
-    yield (
-        f"- machine: {escape(hardware['processor'])}, {hardware['cores']} cores{threads}, "
-        f"{escape(accelerators)}"
-    )
-    yield "- versions: " + ", ".join(f"{name} {value}" for name, value in versions.items() if value)
-    changed = " with changes" if git and git["dirty"] else ""
-    yield f"- commit: {git['commit'][:12]}{changed}" if git else "- commit: not a git checkout"
-
-
 def _name(cell: Cell, rows: Sequence[Result]) -> str:
     several = len({row.cell.seed for row in rows}) > 1
     return escape(cell.method) + (f", seed {cell.seed}" if several else "")
@@ -227,21 +205,7 @@ def _name(cell: Cell, rows: Sequence[Result]) -> str:
 def _cell(row: Result, name: str, form: Format) -> str:
     if row.failure:
         return "failed"
-    return _show(row.numbers[name], form) if name in row.numbers else "-"
-
-
-def _show(number: Number, form: Format) -> str:
-    if number.low is None or number.high is None:
-        return f"{form(number.value)} (n={number.n}, no interval)"
-    return f"{form(number.value)} [{form(number.low)}, {form(number.high)}] n={number.n}"
-
-
-def _two(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _three(value: float) -> str:
-    return f"{value:.3f}"
+    return show(row.numbers[name], form) if name in row.numbers else "-"
 
 
 REPORT = leaderboard

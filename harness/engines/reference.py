@@ -18,9 +18,9 @@ import torch
 from harness.generation import check_fits, stream
 from harness.kv_cache import CachedModel
 from harness.models import LanguageModel, load_model
-from harness.protocols import Drafter, Method, Session
+from harness.protocols import Drafter, EngineSettings, Method, Session
 from harness.timing import synchronise
-from harness.types import Decode, EngineSettings, FinishReason, Kind, Prompt, Proposal, Round
+from harness.types import Decode, FinishReason, Kind, Prompt, Proposal, Round
 from harness.verification import verify, warp
 
 

@@ -169,3 +169,13 @@ def test_counting_beyond_the_end_drafts_gamma_in_every_pass(
 def test_a_text_of_one_token_that_prefill_emits_has_no_pass() -> None:
     counts = block_counts([table_of([0.5])], 4, Convention(prefill_emits_first=True))
     assert counts.passes_B[0] == counts.tokens_B[0] == 0
+
+
+@given(probabilities, gammas)
+def test_a_position_is_tested_as_often_as_the_one_before_it_is_accepted(
+    accept: list[float], gamma: int
+) -> None:
+    counts = block_counts([table_of(accept)], gamma)
+    tested, reached = counts.tested_BG[0], counts.reached_BG[0]
+    assert np.all(tested[1:] <= reached[:-1] + 1e-9)  # less only at the end of the text
+    assert tested[0] == pytest.approx(counts.passes_B[0])

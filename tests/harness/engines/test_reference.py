@@ -13,8 +13,9 @@ from harness.drafters import LanguageModelDrafter
 from harness.engines.reference import _Loop
 from harness.model_files import end_tokens
 from harness.progress import Progress
+from harness.protocols import EngineSettings
 from harness.teacher import Features, TargetLaws, write_features
-from harness.types import AcceptanceTable, Decode, EngineSettings, Prompt, Text
+from harness.types import AcceptanceTable, Decode, Placement, Prompt, Text
 from harness.verification import warp
 
 GAMMAS = [1, 3, 5, 8]
@@ -33,6 +34,7 @@ def decode(target: Any, tiny_directory: Path) -> Callable[..., list[Decode]]:
             max_new_tokens=limit,
             end_tokens=end_tokens(tiny_directory),
             seed=0,
+            placement=Placement(),
         )
         drafter = LanguageModelDrafter(model) if model else None
         return list(_Loop(target, drafter, settings).generate(prompts))

@@ -1,0 +1,51 @@
+"""What a report's numbers rest on: machines, versions, rows, models."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.types import Results
+from reports._markdown import escape
+
+
+def manifest(results: Results) -> str:
+    """Return the section on machines, versions, rows and models."""
+    lines = [line for facts in _manifests(results) for line in _machine(facts)]
+    lines.append(f"- seeds: {', '.join(map(str, results.recipe['seeds']))}")
+    for item in results.data:
+        rows = ", ".join(f"{n} {split}" for split, n in item["rows"].items())
+        lines.append(
+            f"- data: {item['task']} (version {item['task_version']}), {rows} rows, source: "
+            f"{escape(item['source']['test'])}, test rows {item['digest']['test'][:12]}; "
+            f"{item['test_rows_in_train']} test rows are also training rows"
+        )
+        lines.append(
+            f"- pair {escape(item['pair'])}: target {escape(item['target'])} (files "
+            f"{item['target_digest'][:12]}), draft init {escape(item['draft'])}"
+        )
+    return "## Manifest\n\n" + "\n".join(lines)
+
+
+def _manifests(results: Results) -> list[Mapping[str, Any]]:
+    """Return each different manifest of what the numbers were made of, not of this rendering."""
+    made = [
+        entry["manifest"]
+        for row in results.results
+        for entry in row.provenance.get("entries", ())
+        if entry["manifest"]
+    ]
+    found = {json.dumps(facts, sort_keys=True): facts for facts in made}
+    return list(found.values()) or [results.manifest]
+
+
+def _machine(facts: Mapping[str, Any]) -> Iterator[str]:
+    hardware, git, versions = facts["hardware"], facts["git"], facts["versions"]
+    accelerators = ", ".join(hardware["accelerators"]) or "no accelerator"
+    threads = f", {facts['threads']} threads" if facts.get("threads") else ""
+    yield (
+        f"- machine: {escape(hardware['processor'])}, {hardware['cores']} cores{threads}, "
+        f"{escape(accelerators)}"
+    )
+    yield "- versions: " + ", ".join(f"{name} {value}" for name, value in versions.items() if value)
+    changed = " with changes" if git and git["dirty"] else ""
+    yield f"- commit: {git['commit'][:12]}{changed}" if git else "- commit: not a git checkout"

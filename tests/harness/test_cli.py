@@ -191,19 +191,6 @@ def test_a_failed_cell_is_a_row_and_exit_code_1(
     assert {path.name for path in _files()} == {FILE, "leaderboard.md"}
 
 
-def test_a_finished_run_prints_its_leaderboard_and_where_it_is(
-    draftmark: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runner, "run", lambda *_: _results())
-
-    outcome = draftmark("run", "quickstart", "--out", "there")
-
-    assert outcome.code == 0
-    assert outcome.out.startswith("# A title")
-    for path in _files():
-        assert f"Written: {path.relative_to(Path.cwd())}\n" in outcome.out
-
-
 def test_reports_are_rendered_again(draftmark: Command) -> None:
     save_results(_results(), Path("mine"))
 

@@ -1,6 +1,7 @@
 """The whole path on the tiny pair: results, the cache, failures, and kill -9."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import cli
 from harness.progress import Progress
 from harness.recipes import load_recipe
 from harness.results import load_results
@@ -99,6 +101,33 @@ def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
     prepared = plan(load_recipe(str(recipe)), Progress(quiet=True))
     assert unfinished(prepared, Store(tmp_path / "store")) == []
     assert run_here() == first
+
+
+@pytest.mark.slow
+def test_a_run_prints_its_leaderboard_and_its_folder_is_all_that_reports_need(
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def draftmark(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["draftmark", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code
+        return capsys.readouterr().out
+
+    printed = draftmark("run", recipe, "--out", tmp_path / "results")
+    assert printed.startswith("# a small run")
+    directory = next((tmp_path / "results").glob("small-*"))
+    for file in ("leaderboard.md", "results.json"):
+        assert f"Written: {directory / file}" in printed
+    shutil.rmtree(tmp_path / "results" / "store")
+    rendered = (directory / "leaderboard.md").read_text()
+    (directory / "leaderboard.md").unlink()
+    draftmark("report", directory)
+    assert (directory / "leaderboard.md").read_text() == rendered
+    assert "| vLLM | Mean acceptance length |" in draftmark("reconcile", directory)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import torch
 from harness.blocks import block_counts
 from harness.drafters import LanguageModelDrafter
 from harness.engines.reference import _Loop
+from harness.kv_cache import CachedModel
 from harness.model_files import end_tokens
 from harness.progress import Progress
 from harness.protocols import EngineSettings
@@ -168,3 +169,17 @@ def test_times_and_counts_are_of_the_prompt_and_the_text(
         assert item.decode_s > 0
         emitted = sum(round_.accepted + 1 for round_ in item.rounds)
         assert len(item.token_ids) in (emitted, emitted - 1)
+
+
+def test_a_cache_that_is_not_cut_back_after_a_rejection_is_caught(
+    decode: Any, draft: Any, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planted fault: rejected tokens stay in the target's cache, only the book-keeping goes."""
+    alone = decode(prompts[:3], None, 0.0, 4)
+
+    def stale(self: CachedModel, num_tokens: int) -> None:
+        del self.seen[num_tokens:]
+
+    monkeypatch.setattr(CachedModel, "keep", stale)
+    together = decode(prompts[:3], draft, 0.0, 4)
+    assert [item.token_ids for item in together] != [item.token_ids for item in alone]

@@ -128,7 +128,7 @@ def _from_hub(task: Task, split: Split, _: Path | None) -> _Read:
         )
     except Exception as error:  # the hub's client raises a dozen kinds for "not reachable"
         reason = str(error).strip().partition("\n")[0][:160]
-        raise Unavailable(f"{name}: {reason}") from error
+        raise Unavailable(f"{name.removeprefix('hub ')}: {reason}") from error
     return list(found), name, lambda index: f"{name}, {hub.splits[split]}, row {index}"
 
 

@@ -10,13 +10,12 @@ from harness.config import Pair, Training
 from harness.fitting import fit_head
 from harness.graph import Job
 from harness.protocols import Method
+from harness.records import DRAFT
 from harness.schedule import total_steps
 from harness.store import write_json
 from harness.teacher import Features
 from harness.training import TrainingContext
 from harness.types import Draft, Ledger, Placement
-
-FACTS = "draft.json"
 
 
 def make(pair: Pair, method: Method, training: Training, seed: int, job: Job) -> None:
@@ -45,7 +44,7 @@ def make(pair: Pair, method: Method, training: Training, seed: int, job: Job) ->
         )
     models.save_model(made.model, tokenizer, job.out)
     ledger = replace(made.ledger, target_forward_tokens=_tokens_read(training, job))
-    write_json(job.out / FACTS, _facts(made, pair, ledger))
+    write_json(job.out / DRAFT, _facts(made, pair, ledger))
 
 
 def _start(

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from harness.tables import sliding_table
 from harness.types import AcceptanceTable, Decode, Round, Text, TimedDecode
 
+DRAFT = "draft.json"  # what is known of a draft, beside its weights
 TEXTS, TABLES, DECODES, GRADES = (
     "texts.parquet",
     "tables.parquet",

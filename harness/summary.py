@@ -16,7 +16,7 @@ import numpy as np
 from harness import statistics
 from harness.blocks import BlockCounts, block_counts
 from harness.config import Recipe
-from harness.records import read_decodes, read_rows, read_tables
+from harness.records import DECODES, DRAFT, GRADES, TABLES, read_decodes, read_rows, read_tables
 from harness.tables import Floats
 from harness.types import AcceptanceTable, Decode, Ledger, Number, Task, TimedDecode
 
@@ -74,14 +74,14 @@ class Records:
         decode_grades: Path | None,
     ) -> "Records":
         """Return the records in the folders of a cell's results."""
-        facts = json.loads((draft / "draft.json").read_text("utf-8"))
+        facts = json.loads((draft / DRAFT).read_text("utf-8"))
         return cls(
             ledger=Ledger(**facts["ledger"]),
-            tables={t: read_tables(path / "tables.parquet") for t, path in scores.items()},
-            target_grades=read_rows(target_grades / "grades.parquet"),
-            draft_grades=read_rows(draft_grades / "grades.parquet"),
-            decodes=read_decodes(decodes / "decodes.parquet") if decodes else (),
-            decode_grades=read_rows(decode_grades / "grades.parquet") if decode_grades else (),
+            tables={t: read_tables(path / TABLES) for t, path in scores.items()},
+            target_grades=read_rows(target_grades / GRADES),
+            draft_grades=read_rows(draft_grades / GRADES),
+            decodes=read_decodes(decodes / DECODES) if decodes else (),
+            decode_grades=read_rows(decode_grades / GRADES) if decode_grades else (),
         )
 
 

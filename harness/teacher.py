@@ -19,12 +19,12 @@ import torch
 
 from harness.models import LanguageModel
 from harness.progress import Step
-from harness.records import read_texts, write_texts
+from harness.records import TEXTS, read_texts, write_texts
 from harness.store import write_json
 from harness.types import Text
 
 TOKENS_PER_BATCH = 4096
-_TEXTS, _HIDDEN, _SHAPE = "texts.parquet", "hidden.bin", "shape.json"
+_HIDDEN, _SHAPE = "hidden.bin", "shape.json"
 
 
 def right_padded(texts: Sequence[Text], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -80,7 +80,7 @@ def write_features(
 ) -> None:
     """Write the hidden states of texts, in their order, with the texts themselves."""
     write_json(directory / _SHAPE, {"dtype": dtype, "hidden_size": model.hidden_size})
-    write_texts(directory / _TEXTS, texts)
+    write_texts(directory / TEXTS, texts)
     mapped = Features.load(directory, create=True)
     for text, hidden_ND in hidden_states(model, texts):
         mapped.of(text).copy_(hidden_ND)
@@ -97,7 +97,7 @@ class Features:
     @classmethod
     def load(cls, directory: Path, *, create: bool = False) -> "Features":
         """Return what `write_features` wrote; `create` maps a new file, to be filled."""
-        texts = read_texts(directory / _TEXTS)
+        texts = read_texts(directory / TEXTS)
         shape = json.loads((directory / _SHAPE).read_text("utf-8"))
         size = sum(len(text.response_ids) for text in texts) * shape["hidden_size"]
         dtype = getattr(torch, shape["dtype"])

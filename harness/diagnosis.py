@@ -50,5 +50,6 @@ def _data(data: Path | None) -> str:
     named = data or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
     if named is None:
         return f"no data directory named ({DATA_VARIABLE} is not set)"
-    tasks = [name for name in registry.names("tasks") if (named / name).is_dir()]
+    found = [registry.find("tasks", name) for name in registry.names("tasks")]
+    tasks = [task.name for task in found if (named / task.data_folder).is_dir()]
     return f"{named}: {', '.join(tasks) or 'no known task in it'}"

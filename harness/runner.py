@@ -9,7 +9,7 @@ from typing import Any
 from harness import measurements, registry, stages
 from harness.comparisons import compare
 from harness.config import Pair, Recipe
-from harness.data import Rows, load_splits, overlap
+from harness.data import Rows, describe, load_splits, overlap
 from harness.environment import manifest
 from harness.errors import UserError
 from harness.fanout import Failure, execute
@@ -98,6 +98,9 @@ def _rows(recipe: Recipe, task: Task, data: Path | None, progress: Progress) -> 
         f"{task.name}: {', '.join(f'{n} {split}' for split, n in counts.items())} rows "
         f"from {rows['test'].source}"
     )
+    for split, item in rows.items():
+        if item.left_out:
+            progress.say(f"{task.name}, {split}: {describe(item.left_out)} by the task's rule")
     return rows
 
 
@@ -222,6 +225,7 @@ def _data_facts(setting: Setting) -> dict[str, Any]:
         "draft": setting.pair.draft.describe(),
         "rows": {split: len(item.examples) for split, item in rows.items()},
         "source": {split: item.source for split, item in rows.items()},
+        "left_out": {split: dict(item.left_out) for split, item in rows.items()},
         "digest": {split: item.digest for split, item in rows.items()},
         "test_rows_in_train": overlap(rows["train"], rows["test"]),
     }

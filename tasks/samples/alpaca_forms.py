@@ -28,7 +28,12 @@ LISTS = (
         "{sorted}",
         "{list}",
     ),
-    Form(scenes.words, "[Reverse|Turn around] the order of [these|the] words.", "{reversed}", "{list}"),
+    Form(
+        scenes.words,
+        "[Reverse|Turn around] the order of [these|the] words.",
+        "{reversed}",
+        "{list}",
+    ),
     Form(
         scenes.words,
         "[Order|Sort] [the|these] words by [their |]length, shortest first.",

@@ -1,4 +1,4 @@
-"""The second half of the instruction forms, and `FORMS`, the whole list."""
+"""The second half of the instruction forms, and `SHORT`, all with short answers."""
 
 from tasks.samples import alpaca_forms as first
 from tasks.samples import alpaca_more_scenes as more
@@ -8,8 +8,8 @@ from tasks.samples.alpaca_forms import Form
 FACTS = (
     Form(
         scenes.country,
-        "[What is the capital of {country}?|Name the capital of {country}.|Which city is the capital of "
-        "{country}?]",
+        "[What is the capital of {country}?|Name the capital of {country}.|"
+        "Which city is the capital of {country}?]",
         "[The capital of {country} is {capital}.|It is {capital}.]",
     ),
     Form(
@@ -152,25 +152,6 @@ MORE = (
         "{text}",
     ),
     Form(
-        more.letter,
-        "Write a [short |]thank-you note to {other} for the {gift}, from {name}.",
-        "Dear {other},\n[thank you|many thanks] for the [lovely|beautiful|nice] {gift}. [I like it "
-        "very much|It made my day|It was very kind of you].\n[Yours|Best wishes|Love], {name}",
-    ),
-    Form(
-        more.letter,
-        "[Invite|Write an invitation for] {other} to a {event} [on|next] {day} in {town}.",
-        "Dear {other},\n[please come|you are invited] to [our|my] {event} in {town} on {day}. [I "
-        "hope|We hope] to see you[ there|].\n{name}",
-    ),
-    Form(
-        more.letter,
-        "[Write|Give] a [polite|kind] reply: {name} [cannot come|is ill] on {day}.",
-        "Dear {other},\n[I am sorry, but|sadly] I cannot come to the {event} on {day}. [Have fun|"
-        "Enjoy it|Maybe next time].\n{name}",
-        "From {other}: [Will|Can] you come to the {event}?",
-    ),
-    Form(
         more.clock,
         "[When|At what time] does a {what} end that starts at {start} and lasts {length} minutes?",
         "[It ends at|The {what} ends at] {end}.",
@@ -234,4 +215,4 @@ MORE = (
         "['{other}' rhymes with '{word}'.|{other}]",
     ),
 )
-FORMS = (*first.LISTS, *first.SENTENCES, *FACTS, *MORE)
+SHORT = (*first.LISTS, *first.SENTENCES, *FACTS, *MORE)

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from tasks.samples.alpaca_scenes import HOBBIES, KINDS, NOUNS, TOWNS, Scene
+from tasks.samples.alpaca_scenes import KINDS, NOUNS, TOWNS, Scene
 from tasks.samples.wording import BOYS, GIRLS
 
 # an invented language, Tolan: its adjectives follow the noun
@@ -46,7 +46,11 @@ STEPS = {
     "plant a tree": ("Dig a deep hole", "Set the roots in it", "Fill it with soil and water it"),
     "wash a car": ("Rinse off the dirt", "Rub it with soap and a sponge", "Rinse and dry it"),
     "mail a letter": ("Write the address", "Put on a stamp", "Drop it in a mailbox"),
-    "boil an egg": ("Put the egg in a pot of water", "Boil it for eight minutes", "Cool and peel it"),
+    "boil an egg": (
+        "Put the egg in a pot of water",
+        "Boil it for eight minutes",
+        "Cool and peel it",
+    ),
     "paint a wall": ("Cover the floor", "Stir the paint", "Roll it on in even strokes"),
     "make toast": ("Slice the bread", "Put it in the toaster", "Spread butter on it"),
     "fix a flat tire": ("Take off the wheel", "Patch the hole", "Pump it up again"),
@@ -128,7 +132,9 @@ def steps(rng: Random) -> Scene:
     low = [step[0].lower() + step[1:] for step in STEPS[task]]
     mixed = "; ".join(rng.sample(low, 3))
     who = rng.choice((*GIRLS, *BOYS))
-    return {"task": task, "one": one, "two": two, "three": three, "mixed": mixed, "who": who}
+    told = f"first {low[0]}. Then {low[1]}. Finally, {low[2]}."
+    listed = {"one": one, "two": two, "three": three, "mixed": mixed, "told": told}
+    return {"task": task, "who": who} | listed
 
 
 def review(rng: Random) -> Scene:
@@ -140,6 +146,9 @@ def review(rng: Random) -> Scene:
         "feeling": "positive" if good else "negative",
         "feels": "is happy" if good else "is not happy",
         "stars": 5 if good else 1,
+        "reply": "We are glad that it serves you"
+        if good
+        else "We are sorry and will send your money back",
     }
 
 
@@ -153,7 +162,6 @@ def letter(rng: Random) -> Scene:
         "event": rng.choice(EVENTS),
         "day": rng.choice(DAYS),
         "town": rng.choice(TOWNS),
-        "hobby": rng.choice(HOBBIES),
     }
 
 

@@ -4,15 +4,19 @@ from collections.abc import Iterator
 from random import Random
 
 from tasks.samples.alpaca_forms import Form
-from tasks.samples.alpaca_more_forms import FORMS
+from tasks.samples.alpaca_long_forms import LONG
+from tasks.samples.alpaca_more_forms import SHORT
 from tasks.samples.wording import choose
+
+SHARE_OF_LONG = 0.5
 
 
 def alpaca_rows(seed: int) -> Iterator[dict[str, str]]:
     """Instructions without end; one seed, always the same ones."""
     rng = Random(seed)
     while True:
-        yield instruction(rng.choice(FORMS), rng=rng)
+        forms = LONG if rng.random() < SHARE_OF_LONG else SHORT
+        yield instruction(rng.choice(forms), rng=rng)
 
 
 def instruction(form: Form, *, rng: Random) -> dict[str, str]:

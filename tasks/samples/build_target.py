@@ -1,22 +1,29 @@
 """Builds `tiny-target/`: a small Llama of the project's own, trained on its own rows.
 
-Run as `python -m tasks.samples.build_target`; about a quarter of an hour on two cores.
+Run as `python -m tasks.samples.build_target [SCRATCH]`; about an hour on one core. With a scratch
+folder it keeps a checkpoint there, and goes on from it when it is run again.
 """
 
+import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from harness.types import Example, Task
+from tasks import alpaca, cnn_dm, gsm8k, mbpp, xsum
 from tasks.samples import generate
-from tasks.samples.gsm8k_rows import gsm8k_rows
 from tasks.samples.tiny_tokenizer import CONTEXT, Encoded, encode, train_tokenizer
 
+TASKS: Mapping[str, Task] = {
+    task.TASK.name: task.TASK for task in (gsm8k, alpaca, mbpp, cnn_dm, xsum)
+}
 FOLDER = Path(__file__).parent / "tiny-target"
 
 
@@ -24,15 +31,23 @@ FOLDER = Path(__file__).parent / "tiny-target"
 class Recipe:
     """How the target is trained; `question_weight` is the loss weight of the user's turn."""
 
-    rows: int = 60_000
-    epochs: int = 1
-    batch: int = 16
+    rows: Mapping[str, int] = field(
+        default_factory=lambda: {
+            "gsm8k": 60_000,
+            "alpaca": 40_000,
+            "mbpp": 25_000,
+            "cnn_dm": 20_000,
+            "xsum": 20_000,
+        }
+    )
+    batch_tokens: int = 2_400
     rate: float = 2e-3
     warmup: int = 150
     question_weight: float = 0.1
-    tokenizer_rows: int = 4_000
+    tokenizer_rows: int = 2_000  # of each task
     seed: int = 20_260
     threads: int = 1  # matrices this small gain nothing from more
+    checkpoint_every: int = 250
 
 
 @dataclass(frozen=True)
@@ -43,11 +58,15 @@ class Batch:
     weights: torch.Tensor
 
 
-def training_rows(recipe: Recipe) -> list[dict[str, str]]:
-    """Fresh rows, less any whose question the validation or test split holds."""
-    held_out = {row["question"] for name in ("validation", "test") for row in generate.read(name)}
-    rows = gsm8k_rows(recipe.rows, seed=recipe.seed)
-    return [row for row in rows if row["question"] not in held_out]
+def training_examples(recipe: Recipe) -> dict[str, list[Example]]:
+    """Examples of each task on fresh rows, asked as the task asks them."""
+    return {
+        name: [
+            TASKS[name].to_example(f"{name}/{index}", row)
+            for index, row in enumerate(generate.fresh(name, num=num, seed=recipe.seed))
+        ]
+        for name, num in recipe.rows.items()
+    }
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -70,16 +89,16 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return model
 
 
-def batches(rows: list[Encoded], *, recipe: Recipe, pad: int) -> Iterator[Batch]:
-    """Every epoch all rows in a new order; rows of a batch are of like length, to pad little."""
+def batches(rows: Sequence[Encoded], *, recipe: Recipe, pad: int) -> list[Batch]:
+    """All rows once, in batches of random order; those of a batch are alike in length."""
     rng = Random(recipe.seed)
-    for _ in range(recipe.epochs):
-        by_length = sorted(rows, key=lambda row: (len(row.ids), rng.random()))
-        starts = list(range(0, len(rows), recipe.batch))
-        rng.shuffle(starts)
-        for start in starts:
-            part = by_length[start : start + recipe.batch]
-            yield collate(part, question_weight=recipe.question_weight, pad=pad)
+    parts: list[list[Encoded]] = [[]]
+    for row in sorted(rows, key=lambda row: (len(row.ids), rng.random())):
+        if (len(parts[-1]) + 1) * len(row.ids) > recipe.batch_tokens:
+            parts.append([])
+        parts[-1].append(row)
+    rng.shuffle(parts)
+    return [collate(part, question_weight=recipe.question_weight, pad=pad) for part in parts]
 
 
 def collate(rows: list[Encoded], *, question_weight: float, pad: int) -> Batch:
@@ -105,9 +124,26 @@ def loss_of(model: LlamaForCausalLM, *, batch: Batch) -> torch.Tensor:
     return (losses * weights).sum() / weights.sum()
 
 
-def train(model: LlamaForCausalLM, *, rows: list[Encoded], recipe: Recipe, pad: int) -> None:
-    """AdamW under a one-cycle cosine schedule."""
-    steps = recipe.epochs * -(-len(rows) // recipe.batch)
+@dataclass(frozen=True)
+class Trainer:
+    """What a checkpoint holds: AdamW under a one-cycle cosine schedule, and the model."""
+
+    model: LlamaForCausalLM
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.OneCycleLR
+
+    def state(self) -> dict[str, Any]:
+        """All that training goes on from."""
+        return {name: part.state_dict() for name, part in vars(self).items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a state."""
+        for name, part in vars(self).items():
+            part.load_state_dict(state[name])
+
+
+def trainer(model: LlamaForCausalLM, *, recipe: Recipe, steps: int) -> Trainer:
+    """The optimizer and its schedule at their start."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.05
     )
@@ -118,16 +154,26 @@ def train(model: LlamaForCausalLM, *, rows: list[Encoded], recipe: Recipe, pad: 
         pct_start=recipe.warmup / steps,
         cycle_momentum=False,
     )
-    begin = time.perf_counter()
-    for step, batch in enumerate(batches(rows, recipe=recipe, pad=pad), start=1):
-        loss = loss_of(model, batch=batch)
-        optimizer.zero_grad()
+    return Trainer(model, optimizer, schedule)
+
+
+def train(state: Trainer, *, steps: list[Batch], recipe: Recipe, checkpoint: Path | None) -> None:
+    """One step for each batch, from where the checkpoint stands if there is one."""
+    if checkpoint and checkpoint.exists():
+        state.load(torch.load(checkpoint))
+    begin, first = time.perf_counter(), state.schedule.last_epoch
+    for step, batch in enumerate(steps[first:], start=first + 1):
+        loss = loss_of(state.model, batch=batch)
+        state.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own is untyped
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
+        state.optimizer.step()
+        state.schedule.step()
         if step % 100 == 0:
-            print(f"step {step}/{steps} loss {loss:.4f} {time.perf_counter() - begin:.0f} s")
+            took = time.perf_counter() - begin
+            print(f"step {step}/{len(steps)} loss {loss:.4f} {took:.0f} s", flush=True)
+        if checkpoint and step % recipe.checkpoint_every == 0:
+            torch.save(state.state(), checkpoint)
 
 
 def save(model: LlamaForCausalLM, *, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -139,20 +185,23 @@ def save(model: LlamaForCausalLM, *, tokenizer: PreTrainedTokenizerFast) -> None
     tokenizer.save_pretrained(FOLDER)
 
 
-def main(recipe: Recipe | None = None) -> None:
+def main(scratch: Path | None = None, recipe: Recipe | None = None) -> None:
     """Tokenizer, model, training, folder."""
     recipe = recipe or Recipe()
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
-    rows = training_rows(recipe)
-    sample = rows[: recipe.tokenizer_rows]
-    texts = (f"user\n{row['question']}\nassistant\n{row['answer']}" for row in sample)
-    tokenizer = train_tokenizer(texts)
+    examples = training_examples(recipe)
+    sample = [item for items in examples.values() for item in items[: recipe.tokenizer_rows]]
+    tokenizer = train_tokenizer(
+        f"user\n{item.messages[-1]['content']}\nassistant\n{item.reference}" for item in sample
+    )
+    rows = encode([item for items in examples.values() for item in items], tokenizer=tokenizer)
+    steps = batches(rows, recipe=recipe, pad=int(tokenizer.pad_token_id))
     model = new_model(tokenizer)
-    encoded = encode(rows, tokenizer=tokenizer)
-    train(model, rows=encoded, recipe=recipe, pad=int(tokenizer.pad_token_id))
+    state = trainer(model, recipe=recipe, steps=len(steps))
+    train(state, steps=steps, recipe=recipe, checkpoint=scratch and scratch / "checkpoint.pt")
     save(model, tokenizer=tokenizer)
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(Path, sys.argv[1:2]))

@@ -1,22 +1,21 @@
 """Seeded generator of arithmetic word problems in GSM8K's published two-column form."""
 
-import re
+from collections.abc import Iterator
 from random import Random
 
 from tasks.samples.gsm8k_more_templates import TEMPLATES
-from tasks.samples.gsm8k_templates import BOYS, GIRLS, POOLS, Step, Template
+from tasks.samples.gsm8k_templates import POOLS, Step, Template
+from tasks.samples.wording import BOYS, GIRLS, choose, fill
 
 PRONOUNS = {True: ("she", "her", "her"), False: ("he", "his", "him")}
 
 
-def gsm8k_rows(num: int, *, seed: int) -> list[dict[str, str]]:
-    """`num` rows of `question` and `answer`, no question twice; one seed, always the same rows."""
+def gsm8k_rows(seed: int) -> Iterator[dict[str, str]]:
+    """Rows of `question` and `answer` without end; one seed, always the same ones."""
     rng = Random(seed)
-    rows: dict[str, str] = {}
-    while len(rows) < num:
+    while True:
         question, answer = problem(rng.choice(TEMPLATES), rng=rng)
-        rows.setdefault(question, answer)
-    return [{"question": question, "answer": answer} for question, answer in rows.items()]
+        yield {"question": question, "answer": answer}
 
 
 def problem(template: Template, *, rng: Random) -> tuple[str, str]:
@@ -25,7 +24,7 @@ def problem(template: Template, *, rng: Random) -> tuple[str, str]:
     for name, formula in template.given.items():
         numbers[name] = total(formula, numbers=numbers)
     words = cast_of_words(rng)
-    question = fill(rng.choice(template.questions), words=words, numbers=numbers, rng=rng)
+    question = fill(rng.choice(template.questions), words=words | numbers, rng=rng)
     lines = [solve(step, words=words, numbers=numbers, rng=rng) for step in template.steps]
     return question, "\n".join([*lines, f"#### {numbers[template.steps[-1].result]}"])
 
@@ -40,7 +39,7 @@ def solve(step: Step, *, words: dict[str, str], numbers: dict[str, int], rng: Ra
         "work": f"{written} = <<{written}={result}>>{result}",
         "cash": f"${written} = $<<{written}={result}>>{result}",
     }
-    return fill(step.line, words=words | sums, numbers=numbers, rng=rng)
+    return fill(step.line, words=words | sums | numbers, rng=rng)
 
 
 def total(formula: str, *, numbers: dict[str, int]) -> int:
@@ -74,14 +73,3 @@ def cast_of_words(rng: Random) -> dict[str, str]:
     people = {"name": name, "other": other, "she": she, "her": her, "him": him}
     people |= {"She": she.title(), "Her": her.title(), "she2": PRONOUNS[other in GIRLS][0]}
     return people | {pool: rng.choice(words) for pool, words in POOLS.items()}
-
-
-def fill(text: str, *, words: dict[str, str], numbers: dict[str, int], rng: Random) -> str:
-    """A text with its wordings chosen and its fields filled, its first letter a capital."""
-    filled = choose(text, rng=rng).format(**words, **numbers)
-    return filled[0].upper() + filled[1:]
-
-
-def choose(text: str, *, rng: Random) -> str:
-    """Every `[x|y]` of a text replaced with one of its wordings."""
-    return re.sub(r"\[([^]]*)]", lambda match: rng.choice(match[1].split("|")), text)

@@ -6,9 +6,6 @@ once, as `{work}` (`3*4 = <<3*4=12>>12`) or, in dollars, as `{cash}` (`$3*4 = $<
 
 from dataclasses import dataclass, field
 
-GIRLS = ("Amara", "Bella", "Chloe", "Dina", "Elif", "Freya", "Hana", "Ines", "Mei", "Priya", "Zoe")
-BOYS = ("Arlo", "Bruno", "Dev", "Emil", "Felix", "Hugo", "Ivan", "Kofi", "Luca", "Omar", "Tariq")
-
 POOLS = {
     "thing": ("stickers", "marbles", "cards", "beads", "coins", "shells", "stamps", "pencils"),
     "food": ("muffins", "cookies", "rolls", "pies", "pancakes", "buns", "tarts"),

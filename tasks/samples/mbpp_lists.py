@@ -10,6 +10,7 @@ from the arguments and, where there is one, the constant: written apart from the
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, pairwise
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ LISTS = (
         "ints",
         (
             "return sum($x for $x in $ints if $x % $k == 0)",
-            "$total = 0\nfor $x in $ints:\n    if $x % $k == 0:\n        $total += $x\nreturn $total",
+            "$total = 0\nfor $x in $ints:\n    if $x % $k == 0:\n        $total += $x\n"
+            "return $total",
         ),
         lambda nums, k: sum(num for num in nums if num // k * k == num),
         (2, 9),
@@ -193,7 +195,7 @@ LISTS = (
     ),
     Family(
         "[common|shared]_[elements|items|numbers]",
-        "find the common [elements|numbers|values] of two[ given|] lists in [sorted|ascending] order",
+        "find the common [elements|numbers] of two[ given|] lists in [sorted|ascending] order",
         "small small_too",
         (
             "return sorted(set($small) & set($small_too))",
@@ -209,7 +211,7 @@ LISTS = (
             "return [$x for $y in $grid for $x in $y]",
             "$out = []\nfor $y in $grid:\n    $out.extend($y)\nreturn $out",
         ),
-        lambda grid: sum(grid, []),
+        lambda grid: [*chain.from_iterable(grid)],
     ),
     Family(
         "[is|check]_sorted",
@@ -220,7 +222,7 @@ LISTS = (
             "for $i in range(len($ordered) - 1):\n    if $ordered[$i] > $ordered[$i + 1]:\n"
             "        return False\nreturn True",
         ),
-        lambda nums: all(one <= other for one, other in zip(nums, nums[1:], strict=False)),
+        lambda nums: all(one <= other for one, other in pairwise(nums)),
     ),
     Family(
         "[product|multiply]_[list|numbers]",

@@ -42,8 +42,8 @@ QUOTES = (
 )
 SETTINGS = (
     "{town}, a town of {people},000 people, is {years} miles [north|south|east|west] of {town2}.",
-    "[Last {month}|Earlier this year], {town} was in the news when [a ship ran aground|snow fell in "
-    "summer|the king came to visit|wolves were seen there].",
+    "[Last {month}|Earlier this year], {town} was in the news when [a ship ran aground|snow fell|"
+    "the king came to visit|wolves were seen there].",
     "{town} is [best |]known for its [apples|cheese|lace|boats|honey|clocks].",
     "The story was first [reported|told] by the {town2} [Gazette|Herald|Post].",
 )
@@ -60,7 +60,11 @@ def cnn_dm_rows(seed: int) -> Iterator[dict[str, Any]]:
         article = opening + written((story.lead, *told), words=words, rng=rng, between=" ")
         lines = story.highlights[: rng.choice((2, 3, 3))]
         highlights = "\n".join(f"{fill(line, words=words, rng=rng)}." for line in lines)
-        yield {"article": article, "highlights": highlights, "id": sha1(article.encode()).hexdigest()}
+        yield {
+            "article": article,
+            "highlights": highlights,
+            "id": sha1(article.encode()).hexdigest(),
+        }
 
 
 def xsum_rows(seed: int) -> Iterator[dict[str, Any]]:
@@ -93,8 +97,6 @@ def body(story: Story, *, num_more: int, rng: Random) -> tuple[str, ...]:
     return (*story.core, *more, rng.choice(SETTINGS))
 
 
-def written(
-    sentences: tuple[str, ...], *, words: dict[str, Any], rng: Random, between: str
-) -> str:
+def written(sentences: tuple[str, ...], *, words: dict[str, Any], rng: Random, between: str) -> str:
     """The sentences with their wordings chosen and their fields filled."""
     return between.join(fill(sentence, words=words, rng=rng) for sentence in sentences)

@@ -1,14 +1,16 @@
 """The tiny target's tokenizer: byte-level BPE over own rows, single digits, ChatML."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from harness.types import Example
+
 PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
-VOCABULARY = 768
-CONTEXT = 512
+VOCABULARY = 1024
+CONTEXT = 1024  # the longest prompt and 512 new tokens fit
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
@@ -53,15 +55,15 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def prompt_text(question: str, *, tokenizer: PreTrainedTokenizerFast) -> str:
-    """The bare question as the user's turn, ready for the assistant's."""
-    turns = [{"role": "user", "content": question}]
+def prompt_text(example: Example, *, tokenizer: PreTrainedTokenizerFast) -> str:
+    """What the example asks, ready for the assistant's turn."""
+    turns = [*example.messages]
     return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
 
 
-def encode(rows: list[dict[str, str]], *, tokenizer: PreTrainedTokenizerFast) -> list[Encoded]:
-    """Prompt and answer of each row, cut where generation would begin, with the end token."""
-    prompts = tokenizer([prompt_text(row["question"], tokenizer=tokenizer) for row in rows])
-    answers = tokenizer([row["answer"] + END for row in rows])
+def encode(examples: Sequence[Example], *, tokenizer: PreTrainedTokenizerFast) -> list[Encoded]:
+    """Prompt and answer of each example, cut where generation begins, with the end token."""
+    prompts = tokenizer([prompt_text(example, tokenizer=tokenizer) for example in examples])
+    answers = tokenizer([example.reference + END for example in examples])
     pairs = zip(prompts["input_ids"], answers["input_ids"], strict=True)
     return [Encoded(prompt + answer, prompt=len(prompt)) for prompt, answer in pairs]

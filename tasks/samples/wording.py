@@ -1,7 +1,7 @@
-"""What the generators share: names of people, choices of wording, fields, streams of rows."""
+"""What the generators share: names of people, choices of wording, fields, draws."""
 
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
@@ -34,20 +34,3 @@ def one_of(pool: Any, *, rng: Random) -> Any:
     if len(pool) == 2 and all(isinstance(end, int) for end in pool):
         return rng.randint(*pool)
     return rng.choice(pool)
-
-
-def distinct(
-    rows: Iterable[dict[str, Any]], *, columns: tuple[str, ...]
-) -> Iterator[dict[str, Any]]:
-    """The rows in order, less each one whose `columns` were all seen before."""
-    seen: set[Hashable] = set()
-    for row in rows:
-        key = question(row, columns=columns)
-        if key not in seen:
-            seen.add(key)
-            yield row
-
-
-def question(row: Mapping[str, Any], *, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """What a row asks."""
-    return tuple(row[column] for column in columns)

@@ -10,8 +10,8 @@ LONG = (
         "[Write|Tell] a short story about {name}, a {job}[ from {town}|].",
         "{name} was a {job} in {town}. One [morning|evening], {she} [found|saw] a [small box|"
         "strange map|lost dog] near the [river|station]. {name} [took it home|"
-        "showed it to {other}], and [they both laughed|{other} knew what to do]. [From that day on|Since "
-        "then] they were [good friends|never bored].",
+        "showed it to {other}], and [they both laughed|{other} knew what to do]. [From that day on|"
+        "Since then] they were [good friends|never bored].",
     ),
     Form(
         scenes.person,

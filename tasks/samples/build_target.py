@@ -33,14 +33,14 @@ class Recipe:
 
     rows: Mapping[str, int] = field(
         default_factory=lambda: {
-            "gsm8k": 60_000,
+            "gsm8k": 45_000,
             "alpaca": 40_000,
-            "mbpp": 25_000,
-            "cnn_dm": 20_000,
-            "xsum": 20_000,
+            "mbpp": 20_000,
+            "cnn_dm": 14_000,
+            "xsum": 12_000,
         }
     )
-    batch_tokens: int = 2_400
+    batch_tokens: int = 3_000
     rate: float = 2e-3
     warmup: int = 150
     question_weight: float = 0.1

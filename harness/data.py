@@ -191,7 +191,7 @@ def _from_hub(task: Task, split: Split, _: Path | None) -> RawSplit:
 
 
 def _from_directory(task: Task, split: Split, directory: Path | None) -> RawSplit:
-    named = directory or _path_of_environment()
+    named = directory or data_directory()
     if named is None:
         raise Unavailable(f"{DATA_VARIABLE} is not set")
     return _read_jsonl(named / task.data_folder, split, "directory")
@@ -201,7 +201,8 @@ def _from_samples(task: Task, split: Split, _: Path | None) -> RawSplit:
     return _read_jsonl(task.samples, split, "samples")
 
 
-def _path_of_environment() -> Path | None:
+def data_directory() -> Path | None:
+    """Return the data directory that the environment names, or None."""
     value = os.environ.get(DATA_VARIABLE)
     return Path(value) if value else None
 

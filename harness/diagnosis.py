@@ -1,13 +1,12 @@
 """What `draftmark doctor` prints: what this machine has, and what it lacks with the mend."""
 
 import importlib.util
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness import environment, fetch, hub, registry
-from harness.data import DATA_VARIABLE
+from harness.data import DATA_VARIABLE, data_directory
 
 _EXTRAS = {"vllm": "vllm", "ray": "ray"}
 
@@ -47,7 +46,7 @@ def _hub() -> str:
 
 
 def _data(data: Path | None) -> str:
-    named = data or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
+    named = data or data_directory()
     if named is None:
         return f"no data directory named ({DATA_VARIABLE} is not set)"
     found = [registry.find("tasks", name) for name in registry.names("tasks")]

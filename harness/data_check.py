@@ -12,12 +12,9 @@ from pathlib import Path
 
 from harness import registry
 from harness.data import (
-    DATA_VARIABLE,
     LeftOut,
     Malformed,
-    RawSplit,
     Rows,
-    data_directory,
     describe,
     judged,
     overlap,
@@ -25,6 +22,7 @@ from harness.data import (
     read_splits,
 )
 from harness.errors import UserError
+from harness.sources import DATA_VARIABLE, RawSplit, data_directory, data_folder
 from harness.types import Example, Split, Task
 
 
@@ -83,7 +81,9 @@ def check_all(names: Sequence[str] | None, directory: Path | None) -> Iterator[T
     named = directory or data_directory()
     if not names:
         tasks = [
-            task for task in tasks if (named / task.data_folder if named else task.samples).is_dir()
+            task
+            for task in tasks
+            if (named / data_folder(task) if named else task.samples).is_dir()
         ]
     if not tasks:
         raise UserError(

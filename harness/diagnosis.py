@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness import environment, fetch, hub, registry
-from harness.data import DATA_VARIABLE, data_directory
+from harness.sources import DATA_VARIABLE, data_directory, data_folder
 
 _EXTRAS = {"vllm": "vllm", "ray": "ray"}
 
@@ -50,5 +50,5 @@ def _data(data: Path | None) -> str:
     if named is None:
         return f"no data directory named ({DATA_VARIABLE} is not set)"
     found = [registry.find("tasks", name) for name in registry.names("tasks")]
-    tasks = [task.name for task in found if (named / task.data_folder).is_dir()]
+    tasks = [task.name for task in found if (named / data_folder(task)).is_dir()]
     return f"{named}: {', '.join(tasks) or 'no known task in it'}"

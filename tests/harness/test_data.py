@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import hub
-from harness.data import DATA_VARIABLE, Rows, describe, load_rows, overlap
+from harness.data import Rows, describe, load_rows, overlap
 from harness.errors import UserError
+from harness.sources import DATA_VARIABLE
 from harness.types import Example, HubData, Row, Task
 
 Lines = Sequence[Mapping[str, Any] | str]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from harness import data_check
-from harness.data import DATA_VARIABLE
 from harness.data_check import TaskCheck, check, check_all
 from harness.errors import UserError
 from harness.registry import find
+from harness.sources import DATA_VARIABLE
 from harness.types import Split, Task
 
 Lines = Sequence[Mapping[str, Any] | str]
@@ -74,7 +74,7 @@ def test_questions_that_two_splits_share_are_counted(tmp_path: Path) -> None:
     rows: dict[Split, Lines] = {
         "train": [_row("a"), _row("b")],
         "validation": [_row("a"), _row("c")],
-        "test": [_row("b"), _row("a  "), _row("d")],
+        "test": [_row("b"), _row("a  "), _row("a"), _row("d")],
     }
     _write(tmp_path / "gsm8k", rows)
 
@@ -82,10 +82,10 @@ def test_questions_that_two_splits_share_are_counted(tmp_path: Path) -> None:
 
     assert found.shared == {
         ("train", "validation"): 1,
-        ("train", "test"): 2,
-        ("validation", "test"): 1,
+        ("train", "test"): 3,
+        ("validation", "test"): 2,
     }
-    assert "gsm8k    2 of test ask exactly what train asks" in found.lines()
+    assert "gsm8k    3 of test ask exactly what train asks" in found.lines()
 
 
 def test_without_names_every_task_that_has_rows_there_is_checked(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import DATA_VARIABLE, load_splits, overlap
+from harness.data import load_splits, overlap
+from harness.sources import DATA_VARIABLE
 from tasks.gsm8k import TASK
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.sources import data_folder
 from harness.types import Row, Task
 from tasks import cnn_dm, xsum
 from tasks._summaries import opening
@@ -85,7 +86,7 @@ def test_the_opening_is_a_beginning_with_as_many_words_as_fit(text: str, max_wor
 
 
 def test_data_sets_are_pinned_and_cnn_dm_has_a_folder_of_another_name() -> None:
-    assert (cnn_dm.TASK.data_folder, xsum.TASK.data_folder) == ("cnn_dailymail", "xsum")
+    assert (data_folder(cnn_dm.TASK), data_folder(xsum.TASK)) == ("cnn_dailymail", "xsum")
     assert cnn_dm.TASK.hub.name == "3.0.0"
     for task in (cnn_dm.TASK, xsum.TASK):
         assert len(task.hub.revision) == 40

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from harness.data import DATA_VARIABLE, load_splits
+from harness.data import load_splits
 from harness.data_check import check
+from harness.sources import DATA_VARIABLE, data_folder
 from harness.types import Task
 from tasks import alpaca, cnn_dm, xsum
 
@@ -19,9 +20,9 @@ TASKS = [alpaca.TASK, cnn_dm.TASK, xsum.TASK]
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_real_rows_are_examples_whose_own_answers_are_right(task: Task) -> None:
-    folder = DIRECTORY / task.data_folder
+    folder = DIRECTORY / data_folder(task)
     if not folder.is_dir():
-        pytest.skip(f"no real rows: {DATA_VARIABLE} names none of {task.data_folder}")
+        pytest.skip(f"no real rows: {DATA_VARIABLE} names none of {data_folder(task)}")
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=True)
 
     splits = load_splits(
@@ -40,8 +41,8 @@ def test_real_rows_are_examples_whose_own_answers_are_right(task: Task) -> None:
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_no_real_row_is_malformed_and_few_are_left_out(task: Task) -> None:
-    if not (DIRECTORY / task.data_folder).is_dir():
-        pytest.skip(f"no real rows: {DATA_VARIABLE} names none of {task.data_folder}")
+    if not (DIRECTORY / data_folder(task)).is_dir():
+        pytest.skip(f"no real rows: {DATA_VARIABLE} names none of {data_folder(task)}")
 
     found = check(task, sources=["directory"], directory=DIRECTORY)
 

@@ -1,26 +1,18 @@
 """Rows of a task from the hub, a data directory, or the project's own samples, always saying which.
 
-A data directory holds `<task>/<split>.jsonl` or `.jsonl.gz` in the column names of the hub's data
-set. Rows enter a run's keys by their content, so the same rows give the same results whichever
+Rows enter a run's keys by their content, so the same rows give the same results whichever
 source they came from. An id counts the rows of the source, those that are left out included.
 """
 
-import gzip
-import json
-import os
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from harness import hub as hub_client
 from harness.errors import UserError
 from harness.graph import digest
+from harness.sources import DATA_VARIABLE, READERS, RawSplit, Unavailable, data_folder
 from harness.types import Example, Row, Split, Task
-
-DATA_VARIABLE = "DRAFTMARK_DATA"
 
 
 @dataclass(frozen=True)
@@ -40,16 +32,6 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class RawSplit:
-    """One split as it lies in its source: lines of a file or rows of the hub, not yet judged."""
-
-    source: str
-    items: Sequence[Any]
-    parse: Callable[[Any], Row]  # raises ValueError
-    place: Callable[[int], str]
-
-
-@dataclass(frozen=True)
 class LeftOut:
     """A row that is no example by the task's own rule."""
 
@@ -62,10 +44,6 @@ class Malformed:
 
     place: str
     reason: str
-
-
-class Unavailable(Exception):
-    """A source cannot give the rows; the next one is tried."""
 
 
 def load_rows(
@@ -102,12 +80,12 @@ def read_splits(
     reasons = []
     for source in sources:
         try:
-            return {split: _READERS[source](task, split, directory) for split in splits}
+            return {split: READERS[source](task, split, directory) for split in splits}
         except Unavailable as error:
             reasons.append(f"{source}: {error}")
     raise UserError(
         f"No source has the {', '.join(splits)} rows of {task.name!r}. Tried "
-        f"{'; '.join(reasons)}. Name a folder with {task.data_folder}/{splits[0]}.jsonl.gz in "
+        f"{'; '.join(reasons)}. Name a folder with {data_folder(task)}/{splits[0]}.jsonl.gz in "
         f"it by --data or {DATA_VARIABLE}."
     )
 
@@ -170,76 +148,3 @@ def _example(task: Task, example_id: str, row: Row) -> Example | LeftOut:
     if empty:
         raise ValueError(f"column {empty[0]!r} is empty")
     return task.to_example(example_id, row)
-
-
-def _from_hub(task: Task, split: Split, _: Path | None) -> RawSplit:
-    hub = task.hub
-    name = f"hub {hub.path}@{hub.revision[:7]}"
-    try:
-        hub_client.require()
-        import datasets
-
-        datasets.disable_progress_bars()
-        found = datasets.load_dataset(
-            hub.path, hub.name, revision=hub.revision, split=hub.splits[split]
-        )
-    except Exception as error:  # the hub's client raises a dozen kinds for "not reachable"
-        reason = str(error).strip().partition("\n")[0][:160]
-        raise Unavailable(f"{name.removeprefix('hub ')}: {reason}") from error
-    # Not made a list: of 287,000 articles only those asked for are read.
-    return RawSplit(name, found, dict, lambda index: f"{name}, {hub.splits[split]}, row {index}")
-
-
-def _from_directory(task: Task, split: Split, directory: Path | None) -> RawSplit:
-    named = directory or _path_of_environment()
-    if named is None:
-        raise Unavailable(f"{DATA_VARIABLE} is not set")
-    return _read_jsonl(named / task.data_folder, split, "directory")
-
-
-def _from_samples(task: Task, split: Split, _: Path | None) -> RawSplit:
-    return _read_jsonl(task.samples, split, "samples")
-
-
-def _path_of_environment() -> Path | None:
-    value = os.environ.get(DATA_VARIABLE)
-    return Path(value) if value else None
-
-
-def _read_jsonl(folder: Path, split: Split, name: str) -> RawSplit:
-    files = [folder / f"{split}.jsonl.gz", folder / f"{split}.jsonl"]
-    path = next((file for file in files if file.is_file()), None)
-    if path is None:
-        raise Unavailable(f"no {split}.jsonl.gz in {folder}")
-    lines = [(number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
-    numbers = [number for number, _ in lines]
-    return RawSplit(
-        name, [line for _, line in lines], _parse, lambda index: f"{path}, line {numbers[index]}"
-    )
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} does not read: {error}; fetch or write it again.") from error
-    return text.split("\n")
-
-
-def _parse(line: str) -> Row:
-    try:
-        row = json.loads(line)
-        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise ValueError("not a JSON object")
-    return row
-
-
-_READERS: Mapping[str, Callable[[Task, Split, Path | None], RawSplit]] = {
-    "hub": _from_hub,
-    "directory": _from_directory,
-    "samples": _from_samples,
-}

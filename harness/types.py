@@ -48,8 +48,7 @@ class HubData:
 class Task:
     """A task: where its rows are, how a row becomes an example, how an answer is graded.
 
-    `to_example` raises ValueError on a malformed row; `grade` returns scores in 0..1; `left_out`
-    returns why a well-formed row is no example by the task's own rule, or None if it is one.
+    `to_example` raises ValueError on a malformed row; `grade` returns scores in 0..1.
     """
 
     name: str
@@ -61,13 +60,8 @@ class Task:
     grade: Callable[[Example, str], dict[str, float]]
     headline: str  # the score that a leaderboard shows
     max_new_tokens: int
-    left_out: Callable[[Row], str | None] = lambda row: None
+    left_out: Callable[[Row], str | None] = lambda row: None  # by what rule a row is no example
     folder: str = ""  # in a data directory, where that is not the task's name
-
-    @property
-    def data_folder(self) -> str:
-        """The name of the task's folder in a data directory."""
-        return self.folder or self.name
 
 
 @dataclass(frozen=True)

@@ -119,16 +119,18 @@ def grades(setting: Setting, texts: Node) -> Node:
     def build(job: Job) -> None:
         tokenizer = setting.tokenizer(job.inputs["target"])
         examples = {example.id: example for example in setting.rows["test"].examples}
-        rows = [
+        given = [
             {
                 "arm": arm,
                 "example_id": example_id,
                 "num_tokens": len(ids),
-                "text": (text := tokenizer.decode(ids, skip_special_tokens=True)),
-                **setting.task.grade(examples[example_id], text),
+                "text": tokenizer.decode(ids, skip_special_tokens=True),
             }
             for arm, example_id, ids in read_answers(job.inputs["texts"])
         ]
+        answers = [(examples[row["example_id"]], row["text"]) for row in given]
+        scores = setting.task.grades(answers, setting.sandbox)
+        rows = [{**row, **score} for row, score in zip(given, scores, strict=True)]
         write_rows(job.out / GRADES, rows)
 
     inputs = {"target": setting.target, "texts": texts}

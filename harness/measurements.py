@@ -18,8 +18,9 @@ from harness.records import (
     write_rows,
     write_tables,
 )
+from harness.sandbox import Sandbox
 from harness.stages import TEXT_SEED, Setting, features, responses
-from harness.types import Arm, Decode, Prompt
+from harness.types import Arm, Decode, Example, Prompt, Task
 
 
 def scores(setting: Setting, entry: MethodEntry, drafted: Node, temperature: float) -> Node:
@@ -129,7 +130,7 @@ def grades(setting: Setting, texts: Node) -> Node:
             for arm, example_id, ids in read_answers(job.inputs["texts"])
         ]
         answers = [(examples[row["example_id"]], row["text"]) for row in given]
-        scores = setting.task.grades(answers, setting.sandbox)
+        scores = grade(setting.task, answers, setting.sandbox)
         rows = [{**row, **score} for row, score in zip(given, scores, strict=True)]
         write_rows(job.out / GRADES, rows)
 
@@ -138,3 +139,12 @@ def grades(setting: Setting, texts: Node) -> Node:
     label = f"{setting.task.name} quality of {texts.label}"
     code = (registry.module_name("tasks", setting.task.name), "harness.records")
     return Node("grades", label, settings, inputs, code, build)
+
+
+def grade(
+    task: Task, answers: Sequence[tuple[Example, str]], sandbox: Sandbox
+) -> list[dict[str, float]]:
+    """Return the scores of each answer to a task, in order; programs run in the sandbox."""
+    if task.grade_programs:
+        return task.grade_programs(answers, sandbox)
+    return [task.grade(example, text) for example, text in answers]

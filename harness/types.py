@@ -66,14 +66,6 @@ class Task:
         Callable[[Sequence[tuple[Example, str]], Sandbox], list[dict[str, float]]] | None
     ) = None
 
-    def grades(
-        self, answers: Sequence[tuple[Example, str]], sandbox: Sandbox
-    ) -> list[dict[str, float]]:
-        """Return the scores of each answer, in order."""
-        if self.grade_programs:
-            return self.grade_programs(answers, sandbox)
-        return [self.grade(example, text) for example, text in answers]
-
 
 @dataclass(frozen=True)
 class Text:

@@ -36,7 +36,7 @@ FILES = [
         "removes folders",
         "passed",
         "import os, shutil\n"
-        "for folder in '/etc', '/dev', '/tmp', HOME, os.path.dirname(CANARY), os.__file__[:-6]:\n"
+        "for folder in '/tmp', os.path.dirname(CANARY), os.path.dirname(os.__file__):\n"
         "    shutil.rmtree(folder, ignore_errors=True)",
     ),
     Hostile("changes Python itself", "error", "import os; open(os.__file__, 'a').write('#')"),
@@ -254,4 +254,6 @@ CHECKS = [
     Hostile("is nested too deep", "syntax", "x = " + "(" * 5000 + ")" * 5000),
 ]
 
+# Should isolation be broken, they do not run: isolated, a program is its namespace's process 2.
+GUARD = "import os\nif os.getpid() > 2: os._exit(0)\n"
 HOSTILE = [*FILES, *NETWORK, *PROCESSES, *RESOURCES, *KERNEL, *CHECKS]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hostile_programs import HOSTILE, Hostile
+from hostile_programs import GUARD, HOSTILE, Hostile
 
 from harness import isolation
 from harness.sandbox import Limits, Outcome, Program, Sandbox
@@ -42,9 +42,9 @@ def test_hostile_programs_do_no_harm_and_are_counted_as_what_they_are(
     canary = tmp_path / "canary.txt"
     canary.write_text(SECRET, encoding="utf-8")
     monkeypatch.setenv("DRAFTMARK_SECRET", SECRET)
-    names = f"CANARY, PORT, HOME = {str(canary)!r}, {listeners[0].getsockname()[1]}, "
-    names += f"{str(Path.home())!r}\n"
-    programs = [Program(names + hostile.source, hostile.checks) for hostile in HOSTILE]
+    values = (str(canary), listeners[0].getsockname()[1], str(Path.home()))
+    before = f"{GUARD}CANARY, PORT, HOME = {values}\n"
+    programs = [Program(before + hostile.source, hostile.checks) for hostile in HOSTILE]
 
     outcomes = Sandbox(limits=LIMITS).run_many(programs)
 

@@ -35,6 +35,7 @@ FREE_OF_TORCH = (
     "store",
     "statistics",
     "blocks",
+    "sandbox",
     "cli",
     "runner",
     "records",

@@ -61,7 +61,7 @@ def clock_is_right(row: Row) -> bool:
 LAWS: dict[str, Callable[[Row], bool]] = {
     "{sorted}": lambda row: listed(row["output"]) == sorted(listed(row["input"])),
     "{reversed}": lambda row: listed(row["output"])[::-1] == listed(row["input"]),
-    "{upper}": lambda row: row["output"].lower() == row["input"],
+    "{upper}": lambda row: row["output"] == row["input"].upper(),
     "{by_length}": lambda row: listed(row["output"]) == sorted(listed(row["input"]), key=len),
     "{ascending}": lambda row: numbers(row["output"]) == sorted(numbers(row["input"])),
     "{descending}": lambda row: numbers(row["output"])[::-1] == sorted(numbers(row["input"])),

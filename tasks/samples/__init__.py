@@ -1,1 +1,1 @@
-"""Small sample data of the project's own: GSM8K-shaped rows and a tiny target model."""
+"""Small sample data of the project's own: rows for every task and a tiny target model."""

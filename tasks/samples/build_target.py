@@ -41,7 +41,9 @@ class Recipe:
         }
     )
     batch_tokens: int = 3_000
-    rate: float = 2e-3
+    steps: int = 4_500  # of one batch each; the rows are enough for more
+    rate: float = 5e-3
+    embedding_rate: float = 3e-3
     warmup: int = 150
     question_weight: float = 0.1
     tokenizer_rows: int = 2_000  # of each task
@@ -126,54 +128,70 @@ def loss_of(model: LlamaForCausalLM, *, batch: Batch) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Trainer:
-    """What a checkpoint holds: AdamW under a one-cycle cosine schedule, and the model."""
+    """The model, its optimizers under one-cycle cosine schedules: what a checkpoint holds."""
 
     model: LlamaForCausalLM
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.OneCycleLR
+    optimizers: tuple[torch.optim.Optimizer, ...]
+    schedules: tuple[torch.optim.lr_scheduler.OneCycleLR, ...]
 
-    def state(self) -> dict[str, Any]:
-        """All that training goes on from."""
-        return {name: part.state_dict() for name, part in vars(self).items()}
+    def parts(self) -> tuple[Any, ...]:
+        """All that has a state."""
+        return (self.model, *self.optimizers, *self.schedules)
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Take over a state."""
-        for name, part in vars(self).items():
-            part.load_state_dict(state[name])
+    def step(self, batch: Batch) -> float:
+        """Learn from one batch; returns its loss."""
+        loss = loss_of(self.model, batch=batch)
+        self.model.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own is untyped
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+        return loss.item()
 
 
 def trainer(model: LlamaForCausalLM, *, recipe: Recipe, steps: int) -> Trainer:
-    """The optimizer and its schedule at their start."""
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.05
+    """Muon for the layers' matrices, which learn to copy sooner by it, AdamW for the others."""
+    named = dict(model.named_parameters())
+    matrices = {name for name, value in named.items() if value.ndim == 2 and "embed" not in name}
+    muon = torch.optim.Muon(
+        [named[name] for name in named if name in matrices],
+        lr=recipe.rate,
+        weight_decay=0.05,
+        adjust_lr_fn="match_rms_adamw",
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        recipe.rate,
-        total_steps=steps,
-        pct_start=recipe.warmup / steps,
-        cycle_momentum=False,
+    adam = torch.optim.AdamW(
+        [named[name] for name in named if name not in matrices],
+        lr=recipe.embedding_rate,
+        betas=(0.9, 0.98),
+        weight_decay=0.0,
     )
-    return Trainer(model, optimizer, schedule)
+    schedules = tuple(
+        torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            rate,
+            total_steps=steps,
+            pct_start=recipe.warmup / steps,
+            cycle_momentum=False,
+        )
+        for optimizer, rate in ((muon, recipe.rate), (adam, recipe.embedding_rate))
+    )
+    return Trainer(model, (muon, adam), schedules)
 
 
 def train(state: Trainer, *, steps: list[Batch], recipe: Recipe, checkpoint: Path | None) -> None:
     """One step for each batch, from where the checkpoint stands if there is one."""
     if checkpoint and checkpoint.exists():
-        state.load(torch.load(checkpoint))
-    begin, first = time.perf_counter(), state.schedule.last_epoch
+        for part, saved in zip(state.parts(), torch.load(checkpoint), strict=True):
+            part.load_state_dict(saved)
+    begin, first = time.perf_counter(), state.schedules[0].last_epoch
     for step, batch in enumerate(steps[first:], start=first + 1):
-        loss = loss_of(state.model, batch=batch)
-        state.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own is untyped
-        torch.nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
-        state.optimizer.step()
-        state.schedule.step()
+        loss = state.step(batch)
         if step % 100 == 0:
             took = time.perf_counter() - begin
             print(f"step {step}/{len(steps)} loss {loss:.4f} {took:.0f} s", flush=True)
         if checkpoint and step % recipe.checkpoint_every == 0:
-            torch.save(state.state(), checkpoint)
+            torch.save([part.state_dict() for part in state.parts()], checkpoint)
 
 
 def save(model: LlamaForCausalLM, *, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -196,7 +214,7 @@ def main(scratch: Path | None = None, recipe: Recipe | None = None) -> None:
         f"user\n{item.messages[-1]['content']}\nassistant\n{item.reference}" for item in sample
     )
     rows = encode([item for items in examples.values() for item in items], tokenizer=tokenizer)
-    steps = batches(rows, recipe=recipe, pad=int(tokenizer.pad_token_id))
+    steps = batches(rows, recipe=recipe, pad=int(tokenizer.pad_token_id))[: recipe.steps]
     model = new_model(tokenizer)
     state = trainer(model, recipe=recipe, steps=len(steps))
     train(state, steps=steps, recipe=recipe, checkpoint=scratch and scratch / "checkpoint.pt")

@@ -6,9 +6,9 @@ from dataclasses import replace
 from harness import statistics
 from harness.blocks import block_counts
 from harness.config import Recipe
+from harness.published import Cell, Comparison
 from harness.summary import Records, key, rates
 from harness.tables import Floats
-from harness.types import Cell, Comparison
 
 _COMPARED = ("acceptance_rate", "block_efficiency")
 

@@ -1,6 +1,7 @@
 """The stages that measure: scores, decodes, grades. As in `stages`, a function makes a node."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 from harness import registry
 from harness.config import MethodEntry
@@ -19,10 +20,10 @@ from harness.records import (
     write_tables,
 )
 from harness.stages import TEXT_SEED, Setting, features, responses
-from harness.types import Arm, Decode, Prompt
+from harness.types import Arm, Decode, Prompt, Samplers
 
 
-def scores(setting: Setting, entry: MethodEntry, drafted: Node, temperature: float) -> Node:
+def scores(setting: Setting, entry: MethodEntry, drafted: Node, samplers: Samplers) -> Node:
     """Return the node of a draft's acceptance tables on the target's test responses."""
     method = entry.build()
 
@@ -36,7 +37,7 @@ def scores(setting: Setting, entry: MethodEntry, drafted: Node, temperature: flo
         drafter = method.drafter(job.inputs["draft"], placement)
         tables = {}
         with job.progress.step("scoring", len(known.texts)) as step:
-            for table in drafter.score(known.texts, TargetLaws(model, known), temperature):
+            for table in drafter.score(known.texts, TargetLaws(model, known), samplers):
                 tables[table.example_id] = table
                 step.advance()
         write_tables(job.out / TABLES, [tables[text.example_id] for text in known.texts])
@@ -44,10 +45,10 @@ def scores(setting: Setting, entry: MethodEntry, drafted: Node, temperature: flo
     inputs = {
         "target": setting.target,
         "draft": drafted,
-        "features": features(setting, responses(setting, "test", temperature), "float32"),
+        "features": features(setting, responses(setting, "test", samplers.target), "float32"),
     }
-    label = f"acceptance of {drafted.label}, temperature {temperature:g}"
-    settings = {"temperature": temperature}
+    label = f"acceptance of {drafted.label}, {samplers.target.describe()}"
+    settings = {"samplers": asdict(samplers)}
     code = (registry.module_name("baselines", entry.name), "harness.scoring", "harness.records")
     return Node("scores", label, settings, inputs, code, build)
 
@@ -56,6 +57,7 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
     """Return the node of an engine's runs with and without the draft, interleaved."""
     speed, method = setting.recipe.speed, entry.build()
     assert speed is not None
+    samplers = setting.recipe.samplers(speed.temperature)
     examples = setting.rows["test"].examples[: speed.blocks * speed.prompts_per_block]
 
     def build(job: Job) -> None:
@@ -64,20 +66,14 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
 
         prompts = encode_prompts(setting.tokenizer(job.inputs["target"]), examples)
         settings = EngineSettings(
-            temperature=speed.temperature,
+            samplers=samplers,
             num_speculative_tokens=speed.num_speculative_tokens,
             max_new_tokens=setting.max_new_tokens,
             end_tokens=setting.end_tokens,
             seed=TEXT_SEED,
             placement=setting.placement(speed.dtype),
         )
-        engine = _engine_for(speed.engine, method)
-        alone = engine.open(job.inputs["target"], None, None, settings)
-        together = engine.open(job.inputs["target"], method, job.inputs["draft"], settings)
-        arms: dict[Arm, Callable[[Sequence[Prompt]], Sequence[Decode]]] = {
-            "target": lambda some: list(alone.generate(some)),
-            "draft": lambda some: list(together.generate(some)),
-        }
+        arms = _arms(speed.engine, method, job, settings)
         blocks = [prompts[start :: speed.blocks] for start in range(speed.blocks)]
         with job.progress.step("decoding", 4 * len(blocks)) as step:
             write_decodes(job.out / DECODES, interleave(arms, blocks, step.advance))
@@ -85,6 +81,7 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
     inputs = {"target": setting.target, "draft": drafted}
     settings = {
         **speed.model_dump(mode="json"),
+        "samplers": asdict(samplers),
         "rows": Rows(examples, "").digest,
         "max_new_tokens": setting.max_new_tokens,
         "seed": TEXT_SEED,
@@ -101,6 +98,19 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
         "harness.records",
     )
     return Node("decodes", label, settings, inputs, code, build)
+
+
+def _arms(
+    name: str, method: Method, job: Job, settings: EngineSettings
+) -> dict[Arm, Callable[[Sequence[Prompt]], Sequence[Decode]]]:
+    """Return what decodes with the target alone, and with the draft."""
+    engine = _engine_for(name, method)
+    alone = engine.open(job.inputs["target"], None, None, settings)
+    together = engine.open(job.inputs["target"], method, job.inputs["draft"], settings)
+    return {
+        "target": lambda some: list(alone.generate(some)),
+        "draft": lambda some: list(together.generate(some)),
+    }
 
 
 def _engine_for(name: str, method: Method) -> Engine:

@@ -9,8 +9,9 @@ from typing import Any
 from harness import registry
 from harness.errors import UserError
 from harness.protocols import Report
+from harness.published import Cell, Comparison, Number, Result, Results
 from harness.store import write_json
-from harness.types import Cell, Comparison, Ledger, Number, Result, Results
+from harness.types import Ledger
 
 FILE = "results.json"
 

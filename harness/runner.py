@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import measurements, registry, stages
 from harness.comparisons import compare
-from harness.config import Pair, Recipe
+from harness.config import MethodEntry, Recipe
 from harness.data import Rows, load_splits, overlap
 from harness.environment import manifest
 from harness.errors import UserError
@@ -16,11 +16,13 @@ from harness.fanout import Failure, execute
 from harness.graph import Node, digest, topological
 from harness.model_files import num_layers, resolve
 from harness.progress import Progress
+from harness.published import Cell, Result, Results
 from harness.records import DECODES, GRADES, TABLES, tables_name
+from harness.sections import Pair
 from harness.stages import Setting
 from harness.store import Store, entry_facts
 from harness.summary import Records, summarise
-from harness.types import Cell, Result, Results, Split, Task
+from harness.types import GREEDY, Split, Task
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,14 @@ class CellNodes:
     draft: Node
     target_grades: Node
     scores: Mapping[float, Node]
-    draft_grades: Node
+    draft_grades: Node | None = None  # a method without a model writes nothing alone
     decodes: Node | None = None
     decode_grades: Node | None = None
 
     def all(self) -> Iterator[Node]:
         """Yield every node of the cell."""
-        yield from (self.draft, self.target_grades, *self.scores.values(), self.draft_grades)
-        yield from (node for node in (self.decodes, self.decode_grades) if node)
+        yield from (self.draft, self.target_grades, *self.scores.values())
+        yield from (node for node in (self.draft_grades, self.decodes, self.decode_grades) if node)
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,21 @@ def _nodes(setting: Setting, cell: Cell) -> CellNodes:
     decodes = measurements.decodes(setting, entry, draft) if recipe.speed else None
     return CellNodes(
         draft=draft,
-        target_grades=measurements.grades(setting, stages.responses(setting, "test", 0.0)),
+        target_grades=measurements.grades(setting, stages.responses(setting, "test", GREEDY)),
         scores={
-            temperature: measurements.scores(setting, entry, draft, temperature)
+            temperature: measurements.scores(setting, entry, draft, recipe.samplers(temperature))
             for temperature in recipe.evaluation.temperatures
         },
-        draft_grades=measurements.grades(setting, stages.responses(setting, "test", 0.0, draft)),
+        draft_grades=_draft_grades(setting, entry, draft),
         decodes=decodes,
         decode_grades=measurements.grades(setting, decodes) if decodes else None,
     )
+
+
+def _draft_grades(setting: Setting, entry: MethodEntry, draft: Node) -> Node | None:
+    if entry.build().kind != "language_model":
+        return None
+    return measurements.grades(setting, stages.responses(setting, "test", GREEDY, draft))
 
 
 def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Results:
@@ -185,7 +193,8 @@ def _record_files(nodes: CellNodes, store: Store) -> dict[str, Path]:
         tables_name(temperature): store.load(node).directory / TABLES
         for temperature, node in nodes.scores.items()
     }
-    files["draft-alone-grades.parquet"] = store.load(nodes.draft_grades).directory / GRADES
+    if nodes.draft_grades:
+        files["draft-alone-grades.parquet"] = store.load(nodes.draft_grades).directory / GRADES
     files["target-grades.parquet"] = store.load(nodes.target_grades).directory / GRADES
     if nodes.decodes and nodes.decode_grades:
         files[DECODES] = store.load(nodes.decodes).directory / DECODES
@@ -205,7 +214,7 @@ def _records(nodes: CellNodes, store: Store) -> Records:
         draft=store.load(nodes.draft).directory,
         target_grades=store.load(nodes.target_grades).directory,
         scores={t: store.load(node).directory for t, node in nodes.scores.items()},
-        draft_grades=store.load(nodes.draft_grades).directory,
+        draft_grades=directory(nodes.draft_grades),
         decodes=directory(nodes.decodes),
         decode_grades=directory(nodes.decode_grades),
     )

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.published import Number
 from harness.tables import Floats
-from harness.types import Number
 
 RESAMPLES = 9999
 _SEED = 20260101  # of the bootstrap: the same records print the same interval

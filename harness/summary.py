@@ -16,9 +16,10 @@ import numpy as np
 from harness import statistics
 from harness.blocks import BlockCounts, block_counts
 from harness.config import Recipe
+from harness.published import Number
 from harness.records import DECODES, DRAFT, GRADES, TABLES, read_decodes, read_rows, read_tables
 from harness.tables import Floats
-from harness.types import AcceptanceTable, Decode, Ledger, Number, Task, TimedDecode
+from harness.types import AcceptanceTable, Decode, Ledger, Task, TimedDecode
 
 GAMMAS = range(1, 17)
 DEFINITIONS = {
@@ -69,7 +70,7 @@ class Records:
         draft: Path,
         target_grades: Path,
         scores: Mapping[float, Path],
-        draft_grades: Path,
+        draft_grades: Path | None,
         decodes: Path | None,
         decode_grades: Path | None,
     ) -> "Records":
@@ -79,7 +80,7 @@ class Records:
             ledger=Ledger(**facts["ledger"]),
             tables={t: read_tables(path / TABLES) for t, path in scores.items()},
             target_grades=read_rows(target_grades / GRADES),
-            draft_grades=read_rows(draft_grades / GRADES),
+            draft_grades=read_rows(draft_grades / GRADES) if draft_grades else (),
             decodes=read_decodes(decodes / DECODES) if decodes else (),
             decode_grades=read_rows(decode_grades / GRADES) if decode_grades else (),
         )

@@ -9,17 +9,33 @@ One rule serves every temperature: at 0 the laws are one-hot, and the same arith
 while equal". Legend: p and q as in the paper, target and draft; G drafted token, V vocabulary.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 
+from harness.types import Sampler
 
-def warp(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Return the law [..., V] that a sampler at this temperature draws from; one-hot at 0."""
-    if temperature == 0:
+
+def warp(logits: torch.Tensor, sampler: Sampler) -> torch.Tensor:
+    """Return the law [..., V] that a sampler draws from; one-hot at temperature 0."""
+    if sampler.temperature == 0:
         best = logits.argmax(dim=-1, keepdim=True)
         return torch.zeros_like(logits, dtype=torch.float32).scatter_(-1, best, 1.0)
-    return torch.softmax(logits.float() / temperature, dim=-1)
+    scaled = logits.float() / sampler.temperature
+    if 0 < sampler.top_k < scaled.shape[-1]:
+        least = scaled.topk(sampler.top_k, dim=-1).values[..., -1:]
+        scaled = scaled.masked_fill(scaled < least, -math.inf)
+    probs = torch.softmax(scaled, dim=-1)
+    return _nucleus(probs, sampler.top_p) if sampler.top_p < 1 else probs
+
+
+def _nucleus(probs: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Return the fewest likeliest tokens that hold `top_p` together (Holtzman et al. 2020)."""
+    ordered, index = probs.sort(dim=-1, descending=True)
+    before = ordered.cumsum(dim=-1) - ordered
+    kept = torch.zeros_like(probs).scatter_(-1, index, ordered * (before < top_p))
+    return kept / kept.sum(dim=-1, keepdim=True)
 
 
 def draw(probs_V: torch.Tensor, generator: torch.Generator) -> int:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.types import Results
+from harness.published import Results
 from reports._markdown import escape
 
 

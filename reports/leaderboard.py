@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from harness.types import Cell, Result, Results
+from harness.published import Cell, Result, Results
 from reports._manifest import manifest
 from reports._markdown import Format, escape, interval, show, table, three, two
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.blocks import BlockCounts, Convention, block_counts
+from harness.published import Result, Results
 from harness.records import read_tables, tables_name
-from harness.types import AcceptanceTable, Result, Results
+from harness.types import AcceptanceTable
 from reports._markdown import escape, table
 
 # A serving engine's prefill emits the first token, and its last block counts whole.

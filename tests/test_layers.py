@@ -25,11 +25,12 @@ ALLOWED_OF_HARNESS = {
         "scoring",
         "drafters",
     },
-    "reports": {"types", "errors", "store", "statistics", "blocks", "records"},
+    "reports": {"types", "published", "errors", "store", "statistics", "blocks", "records"},
 }
 HEAVY = ("torch", "transformers")
 FREE_OF_TORCH = (
     "types",
+    "published",
     "config",
     "registry",
     "store",

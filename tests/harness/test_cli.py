@@ -12,10 +12,10 @@ import pytest
 
 from harness import cli, hub, runner
 from harness.progress import Progress
+from harness.published import Cell, Result, Results
 from harness.recipes import load_recipe
 from harness.results import FILE, save_results
 from harness.store import ENTRY, Store
-from harness.types import Cell, Result, Results
 
 MANIFEST = {
     "versions": {},

@@ -13,12 +13,12 @@ import pytest
 
 from harness import cli
 from harness.progress import Progress
+from harness.published import Results
 from harness.recipes import load_recipe
 from harness.results import load_results
 from harness.runner import plan, run, unfinished
 from harness.store import Store
 from harness.summary import key
-from harness.types import Results
 
 RECIPE = """
 title = "a small run"

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from harness.types import GREEDY, Sampler
 from harness.verification import draw, residual, verify, warp
 
 P = torch.tensor([0.5, 0.3, 0.15, 0.05])
@@ -69,7 +70,7 @@ def test_two_tokens_of_a_chain_have_the_targets_joint_law() -> None:
 
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=6), st.integers(0, 1000))
 def test_a_draft_that_is_the_target_is_always_accepted(logits: list[float], seed: int) -> None:
-    p_V = warp(torch.tensor(logits), 1.0)
+    p_V = warp(torch.tensor(logits), Sampler(1.0))
     generator = stream(seed)
     token = draw(p_V, generator)
     accepted, _ = verify([token], p_V[None], torch.stack([p_V, p_V]), generator)
@@ -80,7 +81,7 @@ def test_a_draft_that_is_the_target_is_always_accepted(logits: list[float], seed
 def test_at_temperature_zero_a_token_is_kept_exactly_where_it_is_the_targets(
     logits: list[float], drafted: int
 ) -> None:
-    p_V = warp(torch.tensor(logits), 0.0)
+    p_V = warp(torch.tensor(logits), GREEDY)
     drafted %= len(logits)
     q_V = torch.nn.functional.one_hot(torch.tensor(drafted), len(logits)).float()
     accepted, following = verify([drafted], q_V[None], torch.stack([p_V, p_V]), stream(0))
@@ -91,7 +92,7 @@ def test_at_temperature_zero_a_token_is_kept_exactly_where_it_is_the_targets(
 
 @given(st.floats(0.1, 4), st.lists(st.floats(-8, 8), min_size=2, max_size=6))
 def test_warping_divides_logits_by_the_temperature(temperature: float, logits: list[float]) -> None:
-    warped = warp(torch.tensor(logits), temperature)
+    warped = warp(torch.tensor(logits), Sampler(temperature))
     expected = torch.softmax(torch.tensor(logits, dtype=torch.float64) / temperature, -1)
     torch.testing.assert_close(warped.double(), expected, atol=1e-5, rtol=1e-4)
 
@@ -107,3 +108,26 @@ def test_the_residual_has_no_weight_where_the_draft_had_more(seed: int) -> None:
     p_V, q_V = torch.softmax(torch.randn(2, 5, generator=stream(seed)), -1)
     left_V = residual(p_V, q_V)
     assert torch.all(left_V[p_V <= q_V] == 0)
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 10_000),
+    st.builds(Sampler, st.floats(0.2, 3), st.integers(0, 9), st.floats(0.05, 1)),
+)
+def test_warping_is_that_of_transformers(seed: int, sampler: Sampler) -> None:
+    """Parity: temperature, then top-k, then top-p, as generate() applies them."""
+    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    logits_NV = torch.randn(3, 9, generator=stream(seed)) * 3
+    ids = torch.zeros(3, 1, dtype=torch.long)
+    scores = TemperatureLogitsWarper(sampler.temperature)(ids, logits_NV)
+    scores = TopKLogitsWarper(sampler.top_k)(ids, scores) if sampler.top_k else scores
+    scores = TopPLogitsWarper(sampler.top_p)(ids, scores) if sampler.top_p < 1 else scores
+    warped_NV = warp(logits_NV, sampler)
+    torch.testing.assert_close(warped_NV, torch.softmax(scores, -1), atol=1e-6, rtol=1e-5)
+
+
+def test_a_nucleus_holds_the_token_that_crosses_its_edge_and_no_more() -> None:
+    law_V = warp(torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), Sampler(1.0, top_p=0.6))
+    torch.testing.assert_close(law_V, torch.tensor([0.625, 0.375, 0.0, 0.0]))

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from harness.published import Cell, Comparison, Number, Result, Results
 from harness.recipes import load_recipe
-from harness.types import Cell, Comparison, Ledger, Number, Result, Results
+from harness.types import Ledger
 from reports.leaderboard import REPORT
 
 RECIPE: dict[str, Any] = load_recipe("quickstart").model_dump(mode="json")

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.published import Cell, Result, Results
 from harness.records import tables_name, write_tables
 from harness.tables import sliding_table
-from harness.types import AcceptanceTable, Cell, Result, Results
+from harness.types import AcceptanceTable
 from reports.reconcile import REPORT
 
 RECIPE: dict[str, Any] = {

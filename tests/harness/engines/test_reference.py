@@ -8,18 +8,42 @@ import numpy as np
 import pytest
 import torch
 
+from baselines.prompt_lookup import METHOD as PromptLookup
 from harness.blocks import block_counts
 from harness.drafters import LanguageModelDrafter
 from harness.engines.reference import _Loop
 from harness.kv_cache import CachedModel
 from harness.model_files import end_tokens
+from harness.models import LanguageModel
 from harness.progress import Progress
 from harness.protocols import EngineSettings
 from harness.teacher import Features, TargetLaws, write_features
-from harness.types import AcceptanceTable, Decode, Placement, Prompt, Text
+from harness.types import (
+    GREEDY,
+    AcceptanceTable,
+    Decode,
+    Placement,
+    Prompt,
+    Sampler,
+    Samplers,
+    Text,
+)
 from harness.verification import warp
 
 GAMMAS = [1, 3, 5, 8]
+
+
+def samplers(how: float | Samplers) -> Samplers:
+    """Return one sampler for target and draft where only a temperature is given."""
+    return how if isinstance(how, Samplers) else Samplers(Sampler(how), Sampler(how))
+
+
+def texts_of(decoded: list[Decode], prompts: list[Prompt]) -> list[Text]:
+    """Return what an engine wrote as texts to be scored."""
+    return [
+        Text(item.example_id, prompt.token_ids, item.token_ids, item.finish_reason)
+        for item, prompt in zip(decoded, prompts, strict=True)
+    ]
 
 
 @pytest.fixture
@@ -27,17 +51,17 @@ def decode(target: Any, tiny_directory: Path) -> Callable[..., list[Decode]]:
     """Return a function that decodes prompts with a draft, or with none."""
 
     def run(
-        prompts: list[Prompt], model: Any, temperature: float, gamma: int, *, limit: int = 160
+        prompts: list[Prompt], model: Any, how: float | Samplers, gamma: int, *, limit: int = 160
     ) -> list[Decode]:
         settings = EngineSettings(
-            temperature=temperature,
+            samplers=samplers(how),
             num_speculative_tokens=gamma,
             max_new_tokens=limit,
             end_tokens=end_tokens(tiny_directory),
             seed=0,
             placement=Placement(),
         )
-        drafter = LanguageModelDrafter(model) if model else None
+        drafter = LanguageModelDrafter(model) if isinstance(model, LanguageModel) else model
         return list(_Loop(target, drafter, settings).generate(prompts))
 
     return run
@@ -47,11 +71,12 @@ def decode(target: Any, tiny_directory: Path) -> Callable[..., list[Decode]]:
 def score(target: Any, tmp_path: Path) -> Callable[..., list[AcceptanceTable]]:
     """Return a function that fills the acceptance tables of texts, in their order."""
 
-    def tables(model: Any, texts: list[Text], temperature: float) -> list[AcceptanceTable]:
+    def tables(model: Any, texts: list[Text], how: float | Samplers) -> list[AcceptanceTable]:
         with Progress(quiet=True).step("", len(texts)) as step:
             write_features(target, texts, tmp_path, dtype="float32", step=step)
         laws = TargetLaws(target, Features.load(tmp_path))
-        scored = LanguageModelDrafter(model).score(texts, laws, temperature)
+        drafter = LanguageModelDrafter(model) if isinstance(model, LanguageModel) else model
+        scored = drafter.score(texts, laws, samplers(how))
         by_id = {table.example_id: table for table in scored}
         return [by_id[text.example_id] for text in texts]
 
@@ -105,14 +130,21 @@ def test_a_draft_that_is_its_target_has_every_token_accepted(
         assert all(round_.accepted == round_.drafted for round_ in item.rounds)
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("sampler", [GREEDY, Sampler(1.0), Sampler(0.8, 20, 0.9)])
 def test_a_draft_that_is_its_target_scores_exactly_one(
-    score: Any, write: Any, target: Any, prompts: list[Prompt], temperature: float
+    score: Any, write: Any, target: Any, prompts: list[Prompt], sampler: Sampler
 ) -> None:
-    for table in score(target, write(prompts[:16], temperature), temperature):
+    for table in score(target, write(prompts[:16], sampler), Samplers(sampler, sampler)):
         assert np.all(table.accept_SD[:, 0] == 1.0)
         assert np.all(table.greedy_match_S == 1.0)
-        np.testing.assert_allclose(table.overlap_S, 1.0, atol=1e-5)
+        assert np.all(table.overlap_S == 1.0)
+
+
+def test_a_text_that_the_target_did_not_write_is_refused(
+    score: Any, write: Any, draft: Any, prompts: list[Prompt]
+) -> None:
+    with pytest.raises(ValueError, match="have probability 0 under the target's sampler"):
+        score(draft, write(prompts[:8], Sampler(2.0)), 0.0)
 
 
 @pytest.mark.slow
@@ -131,13 +163,42 @@ def test_at_temperature_one_its_mean_passes_agree_with_the_prediction(
     standard_error = np.sqrt((counted.var() + counts.passes_B.var()) / len(copies))
     assert abs(counted.mean() - counts.passes_B.mean()) < 2.6 * standard_error
     # Given the engine's own texts the same prediction has far less noise, so it says more.
-    own = [
-        Text(item.example_id, prompt.token_ids, item.token_ids, item.finish_reason)
-        for item, prompt in zip(decoded, copies, strict=True)
-    ]
-    given = block_counts(score(draft, own, 1.0), 3)
+    given = block_counts(score(draft, texts_of(decoded, copies), 1.0), 3)
     difference = counted - given.passes_B
     assert abs(difference.mean()) < 3 * difference.std() / np.sqrt(len(copies))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        ("model", Samplers(Sampler(1.0, top_p=0.9), Sampler(1.0, top_p=0.9))),
+        ("model", Samplers(Sampler(1.0), GREEDY)),
+        ("model", Samplers(GREEDY, Sampler(1.0))),
+        ("model", Samplers(Sampler(0.7, top_k=5), Sampler(1.3, top_k=50))),
+        ("lookup", Samplers(GREEDY, GREEDY)),
+        ("lookup", Samplers(Sampler(1.0), Sampler(1.0))),
+    ],
+)
+def test_whatever_the_samplers_the_prediction_is_of_what_the_engine_counts(
+    decode: Any, score: Any, draft: Any, prompts: list[Prompt], kind: str, how: Samplers
+) -> None:
+    """Passes, drafted and accepted tokens, given the engine's own texts."""
+    drafter = draft if kind == "model" else PromptLookup().drafter(Path(), Placement())
+    decoded = decode(prompts, drafter, how, 4)
+    counts = block_counts(score(drafter, texts_of(decoded, prompts), how), 4)
+    found = {
+        "passes": ([item.target_passes for item in decoded], counts.passes_B),
+        "drafted": ([sum(r.drafted for r in item.rounds) for item in decoded], counts.drafted_B),
+        "accepted": ([sum(r.accepted for r in item.rounds) for item in decoded], counts.accepted_B),
+    }
+    for name, (counted, predicted_B) in found.items():
+        difference_B = np.array(counted) - predicted_B
+        error = difference_B.std() / np.sqrt(len(decoded))
+        print(f"{kind} {how}: {name} {np.mean(counted):.2f}, predicted {predicted_B.mean():.2f}")
+        assert abs(difference_B.mean()) <= 3 * error + 1e-9, name
+        if kind == "lookup":  # a lookup leaves nothing to chance, given the text
+            assert np.allclose(difference_B, 0), name
 
 
 @pytest.mark.slow
@@ -153,7 +214,7 @@ def test_emitted_tokens_are_uniform_under_the_targets_recorded_law(
         ids = torch.tensor([[*prompt.token_ids, *item.token_ids]])
         with torch.no_grad():
             hidden = target.hidden(ids)[0, len(prompt.token_ids) - 1 : -1]
-            p_NV = warp(target.logits(hidden), 1.0).double()
+            p_NV = warp(target.logits(hidden), Sampler(1.0)).double()
         y_N = torch.tensor(item.token_ids)[:, None]
         upto_N = p_NV.cumsum(-1).gather(-1, y_N)[:, 0]
         p_N = p_NV.gather(-1, y_N)[:, 0]

@@ -1,0 +1,75 @@
+"""What a run publishes: numbers with their intervals, comparisons, and what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.types import Ledger
+
+
+@dataclass(frozen=True)
+class Number:
+    """A published number: a value with its 95 % interval, the number of prompts, its definition.
+
+    `low` and `high` are None where no interval can be given (a single prompt).
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    definition: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the experiment: a method, on a task, for a pair, with a seed."""
+
+    task: str
+    pair: str
+    method: str  # its label in the recipe
+    seed: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A cell against the recipe's first method, on the same prompts.
+
+    `p_value` is for no difference, `adjusted_p` after Holm over all comparisons of the run;
+    `detectable` is the smallest difference that 8 in 10 experiments of this size would find.
+    """
+
+    cell: Cell
+    against: str
+    quantity: str
+    difference: Number
+    p_value: float
+    adjusted_p: float
+    detectable: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a cell: its numbers, or the reason why there are none."""
+
+    cell: Cell
+    numbers: Mapping[str, Number]
+    ledger: Ledger | None
+    provenance: Mapping[str, Any]
+    failure: str | None = None
+    records: str = ""  # the folder of its per-prompt records, beside the results
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run gives to the reports: a row for every cell, and what all of them rest on."""
+
+    name: str
+    title: str
+    recipe: Mapping[str, Any]
+    results: tuple[Result, ...]
+    comparisons: tuple[Comparison, ...]
+    data: tuple[Mapping[str, Any], ...]
+    manifest: Mapping[str, Any]

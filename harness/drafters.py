@@ -40,7 +40,7 @@ class LanguageModelSession:
         for _ in range(num_tokens):
             logits_V = self._cached.model.logits(self._cached.feed(unread)[-1])
             law_V = warp(logits_V, self._sampler).cpu()
-            drafted.append(draw(law_V, self._generator))
+            drafted.append(int(draw(law_V, self._generator)))
             laws.append(law_V)
             unread = drafted[-1:]
         return Proposal(tuple(drafted), torch.stack(laws))

@@ -117,7 +117,7 @@ def _extend(rows: Sequence[_Row], logits_BV: torch.Tensor, sampling: Sampling) -
         tokens = logits_BV.argmax(-1).tolist()
     else:
         probs_BV = warp(logits_BV, sampling.sampler).cpu()
-        tokens = [draw(probs_BV[index], row.generator) for index, row in enumerate(rows)]
+        tokens = [int(draw(probs_BV[index], row.generator)) for index, row in enumerate(rows)]
     for row, token in zip(rows, tokens, strict=True):
         row.tokens.append(token)
         if token in sampling.end_tokens:

@@ -117,9 +117,11 @@ class _Loop:
         logits_GV = self.target.logits(hidden_TD[-len(drafted) - 1 :])
         p_GV = warp(logits_GV, self.settings.samplers.target).cpu()
         q_GV = _one_hot(drafted, p_GV) if proposal.q_GV is None else proposal.q_GV
-        accepted, following = verify(drafted, q_GV, p_GV, generator)
+        ids_NG = torch.tensor([drafted], dtype=torch.long)
+        kept_N, following_N = verify(ids_NG, q_GV[None], p_GV[None], generator)
+        accepted = int(kept_N)
         target.keep(len(ids) + accepted)
-        text.extend([*drafted[:accepted], following], self.settings)
+        text.extend([*drafted[:accepted], int(following_N)], self.settings)
         text.rounds.append(Round(drafted=len(drafted), accepted=accepted))
 
     def _now(self) -> float:

@@ -24,6 +24,15 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Contender:
+    """A method on a task, for a pair: cells that differ in nothing but their seed."""
+
+    task: str
+    pair: str
+    method: str
+
+
+@dataclass(frozen=True)
 class Cell:
     """One row of the experiment: a method, on a task, for a pair, with a seed."""
 
@@ -32,22 +41,47 @@ class Cell:
     method: str  # its label in the recipe
     seed: int
 
+    @property
+    def contender(self) -> Contender:
+        """Whose cell it is."""
+        return Contender(self.task, self.pair, self.method)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The numbers of a contender over all of its seeds."""
+
+    contender: Contender
+    seeds: tuple[int, ...]
+    numbers: Mapping[str, Number]
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """A cell against the recipe's first method, on the same prompts.
+    """A contender against the recipe's first method, on the same prompts, over their seeds.
 
     `p_value` is for no difference, `adjusted_p` after Holm over all comparisons of the run;
-    `detectable` is the smallest difference that 8 in 10 experiments of this size would find.
+    `detectable` is the smallest difference that 8 in 10 experiments of this size would find;
+    `prompts_needed` is how many would find the difference that was seen (None if that is 0).
     """
 
-    cell: Cell
+    contender: Contender
     against: str
     quantity: str
     difference: Number
     p_value: float
     adjusted_p: float
     detectable: float
+    prompts_needed: int | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A contender's letters by a quantity: two that share one could not be told apart."""
+
+    contender: Contender
+    quantity: str
+    letters: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +104,8 @@ class Results:
     title: str
     recipe: Mapping[str, Any]
     results: tuple[Result, ...]
+    pooled: tuple[Pooled, ...]
     comparisons: tuple[Comparison, ...]
+    standings: tuple[Standing, ...]
     data: tuple[Mapping[str, Any], ...]
     manifest: Mapping[str, Any]

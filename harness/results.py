@@ -9,7 +9,7 @@ from typing import Any
 from harness import registry
 from harness.errors import UserError
 from harness.protocols import Report
-from harness.published import Cell, Comparison, Number, Result, Results
+from harness.published import Cell, Comparison, Contender, Number, Pooled, Result, Results, Standing
 from harness.store import write_json
 from harness.types import Ledger
 
@@ -34,7 +34,9 @@ def load_results(directory: Path) -> Results:
             title=document["title"],
             recipe=document["recipe"],
             results=tuple(_result(item) for item in document["results"]),
+            pooled=tuple(_pooled(item) for item in document["pooled"]),
             comparisons=tuple(_comparison(item) for item in document["comparisons"]),
+            standings=tuple(_standing(item) for item in document["standings"]),
             data=tuple(document["data"]),
             manifest=document["manifest"],
         )
@@ -46,7 +48,7 @@ def _result(document: Mapping[str, Any]) -> Result:
     ledger = document["ledger"]
     return Result(
         cell=Cell(**document["cell"]),
-        numbers={name: Number(**number) for name, number in document["numbers"].items()},
+        numbers=_numbers(document["numbers"]),
         ledger=Ledger(**ledger) if ledger else None,
         provenance=document["provenance"],
         failure=document["failure"],
@@ -54,9 +56,25 @@ def _result(document: Mapping[str, Any]) -> Result:
     )
 
 
+def _numbers(document: Mapping[str, Any]) -> dict[str, Number]:
+    return {name: Number(**number) for name, number in document.items()}
+
+
+def _pooled(document: Mapping[str, Any]) -> Pooled:
+    contender = Contender(**document["contender"])
+    return Pooled(contender, tuple(document["seeds"]), _numbers(document["numbers"]))
+
+
 def _comparison(document: Mapping[str, Any]) -> Comparison:
-    parts = {"cell": Cell(**document["cell"]), "difference": Number(**document["difference"])}
+    parts = {
+        "contender": Contender(**document["contender"]),
+        "difference": Number(**document["difference"]),
+    }
     return Comparison(**{**document, **parts})
+
+
+def _standing(document: Mapping[str, Any]) -> Standing:
+    return Standing(**{**document, "contender": Contender(**document["contender"])})
 
 
 def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:

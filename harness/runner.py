@@ -1,13 +1,13 @@
 """recipe -> graph of stages -> records -> results. Reads as the experiment."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness import measurements, registry, stages
-from harness.comparisons import compare
+from harness.comparisons import Seeds, by_contender, compare, rank
 from harness.config import MethodEntry, Recipe
 from harness.data import Rows, load_splits, overlap
 from harness.environment import manifest
@@ -16,12 +16,13 @@ from harness.fanout import Failure, execute
 from harness.graph import Node, digest, topological
 from harness.model_files import num_layers, resolve
 from harness.progress import Progress
-from harness.published import Cell, Result, Results
-from harness.records import DECODES, GRADES, TABLES, tables_name
+from harness.published import Cell, Contender, Pooled, Result, Results
+from harness.quantities import Quantity, quantities
+from harness.records import DECODES, GRADES, TABLES, Records, tables_name
 from harness.sections import Pair
 from harness.stages import Setting
 from harness.store import Store, entry_facts
-from harness.summary import Records, summarise
+from harness.summary import pool, summarise
 from harness.types import GREEDY, Split, Task
 
 
@@ -131,25 +132,21 @@ def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Resul
     """Return the results of every cell; a failed cell is a row with its reason."""
     recipe = recipe_plan.recipe
     failures = execute(recipe_plan.nodes, store, progress, threads=recipe.threads)
-    records = {
-        cell: _records(nodes, store)
-        for cell, nodes in recipe_plan.cells.items()
-        if not _failure(nodes, failures)
-    }
-    results = []
-    for cell, nodes in recipe_plan.cells.items():
-        failure = _failure(nodes, failures)
-        if failure:
-            results.append(Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}"))
-        else:
-            entries = [entry_facts(store.load(node)) for node in nodes.all()]
-            results.append(_result(recipe_plan, cell, records[cell], entries))
+    counted: dict[Cell, dict[str, Quantity]] = {}
+    results = [_result(recipe_plan, cell, store, failures, counted) for cell in recipe_plan.cells]
+    contenders = by_contender(counted)
     return Results(
         name=name,
         title=recipe_plan.recipe.title,
         recipe=recipe_plan.recipe.model_dump(mode="json"),
         results=tuple(results),
-        comparisons=compare({r.cell: records[r.cell] for r in results if not r.failure}, recipe),
+        pooled=tuple(
+            _pooled(contender, seeds, results)
+            for contender, seeds in contenders.items()
+            if len(seeds) > 1
+        ),
+        comparisons=compare(contenders, recipe),
+        standings=rank(contenders, recipe),
         data=tuple(_data_facts(setting) for setting in recipe_plan.settings.values()),
         manifest=manifest(),
     )
@@ -158,17 +155,30 @@ def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Resul
 def _result(
     recipe_plan: Plan,
     cell: Cell,
-    records: Records,
-    entries: list[dict[str, Any]],
+    store: Store,
+    failures: Mapping[str, Failure],
+    counted: dict[Cell, dict[str, Quantity]],
 ) -> Result:
-    """Return a cell's numbers; records that they cannot be taken of are a failed row."""
-    task = recipe_plan.settings[cell.task, cell.pair].task
+    """Return a cell's numbers, and note its quantities in `counted`; or the reason for none."""
+    nodes, recipe = recipe_plan.cells[cell], recipe_plan.recipe
+    if failure := _failure(nodes, failures):
+        return Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}")
+    provenance = {"entries": [entry_facts(store.load(node)) for node in nodes.all()]}
+    records = _records(nodes, store)
     try:
-        numbers = summarise(records, recipe_plan.recipe, task)
-    except Exception as error:
+        found = quantities(records, recipe, recipe_plan.settings[cell.task, cell.pair].task)
+        numbers = summarise(found, records, recipe)
+    except Exception as error:  # records that no number can be taken of are a failed row
         reason = f"its numbers cannot be taken: {type(error).__name__}: {error}"
-        return Result(cell, {}, records.ledger, {"entries": entries}, failure=reason)
-    return Result(cell, numbers, records.ledger, {"entries": entries})
+        return Result(cell, {}, records.ledger, provenance, failure=reason)
+    counted[cell] = found
+    return Result(cell, numbers, records.ledger, provenance)
+
+
+def _pooled(contender: Contender, seeds: Seeds, results: Sequence[Result]) -> Pooled:
+    mine = [row.numbers for row in results if row.cell.contender == contender]
+    speedups = [numbers["speedup"] for numbers in mine if "speedup" in numbers]
+    return Pooled(contender, tuple(seeds), pool(list(seeds.values()), speedups))
 
 
 def save_records(recipe_plan: Plan, results: Results, store: Store, directory: Path) -> Results:

@@ -35,6 +35,8 @@ FREE_OF_TORCH = (
     "registry",
     "store",
     "statistics",
+    "significance",
+    "quantities",
     "blocks",
     "cli",
     "runner",

@@ -14,11 +14,11 @@ import pytest
 from harness import cli
 from harness.progress import Progress
 from harness.published import Results
+from harness.quantities import key
 from harness.recipes import load_recipe
 from harness.results import load_results
 from harness.runner import plan, run, unfinished
 from harness.store import Store
-from harness.summary import key
 
 RECIPE = """
 title = "a small run"
@@ -92,7 +92,10 @@ def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
     assert trained.numbers[name].value > untrained.numbers[name].value
     compared = {item.quantity: item for item in first.comparisons}
     assert compared[name].difference.n == 8
-    assert compared[name].cell.method == "kd"
+    assert compared[name].contender.method == "kd"
+    groups = {(s.contender.method, s.quantity): s.letters for s in first.standings}
+    rank = key("block_efficiency", 0.0, 4)
+    assert (groups["kd", rank], groups["untrained", rank]) == ("a", "b")
     assert trained.numbers["identical"].value == 1.0
     for row in first.results:
         counted, predicted = row.numbers["counted_passes"], row.numbers["predicted_passes"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.published import Cell, Comparison, Number, Result, Results
+from harness.published import Cell, Comparison, Number, Pooled, Result, Results, Standing
 from harness.recipes import load_recipe
 from harness.types import Ledger
 from reports.leaderboard import REPORT
@@ -52,13 +52,13 @@ def _failed(method: str, reason: str) -> Result:
 
 def _compared(row: Result, against: str = "untrained", p: float = 0.01) -> Comparison:
     quantity = "acceptance_rate[t=0,gamma=4]"
-    return Comparison(row.cell, against, quantity, RATE, p / 2, p, detectable=0.0123)
+    return Comparison(row.cell.contender, against, quantity, RATE, p / 2, p, 0.0123, 99)
 
 
 def _results(
     *rows: Result, title: str = "A title", comparisons: tuple[Comparison, ...] = ()
 ) -> Results:
-    return Results("mine", title, RECIPE, rows, comparisons, (DATA,), MANIFEST)
+    return Results("mine", title, RECIPE, rows, (), comparisons, (), (DATA,), MANIFEST)
 
 
 def _render(*rows: Result, title: str = "A title", comparisons: tuple[Comparison, ...] = ()) -> str:
@@ -69,7 +69,7 @@ def _render(*rows: Result, title: str = "A title", comparisons: tuple[Comparison
 
 def _columns(line: str) -> list[str]:
     """Return the cells of a table's row, split as GitHub's Markdown splits them."""
-    cells = re.findall(r"(?:\\.|[^\\|])+", line.strip().strip("|"))
+    cells = re.findall(r"(?:\\.|[^\\|])+", line.strip().removeprefix("|").removesuffix("|"))
     return [cell.strip() for cell in cells]
 
 
@@ -95,21 +95,21 @@ def test_a_number_without_an_interval_says_so() -> None:
 
 
 def test_a_missing_number_is_a_dash() -> None:
-    assert _row_of(_render(_result()), "kd")[2:] == ["-"] * 6
+    assert _row_of(_render(_result()), "kd")[2:-1] == ["-"] * 6
 
 
 def test_a_failed_row_stays_in_the_table_and_says_why() -> None:
     text = _render(_result(), _failed("bad", "draft bad, seed 0: Mend this."))
 
     assert _row_of(text, "kd")[1] != "failed"
-    assert set(_row_of(text, "bad")[1:]) == {"failed"}
+    assert set(_row_of(text, "bad")[1:-1]) == {"failed"}
     assert "| bad | draft bad, seed 0: Mend this. |" in text.partition("### Failed")[2]
 
 
 def test_a_run_in_which_all_failed_still_has_its_table() -> None:
     text = _render(_failed("a", "No."), _failed("b", "Nor this."))
 
-    assert set(_row_of(text, "a")[1:]) == {"failed"}
+    assert set(_row_of(text, "a")[1:-1]) == {"failed"}
     assert "Definitions" not in text
     assert "## Manifest" in text
 
@@ -151,7 +151,7 @@ def test_a_difference_comes_with_its_adjusted_p_and_what_could_have_been_seen(
     text = _render(row, comparisons=(_compared(row, p=p),))
 
     (line,) = (line for line in text.splitlines() if "- untrained |" in line)
-    assert _columns(line)[-2:] == [shown, "0.012"]
+    assert _columns(line)[-3:] == [shown, "0.012", "99"]
     assert "1 comparisons" in text
 
 
@@ -159,6 +159,23 @@ def test_seeds_are_named_where_there_are_several() -> None:
     assert _row_of(_render(_result()), "kd")
     text = _render(_result(seed=0), _result(seed=1))
     assert [_columns(line)[0] for line in _tables(text)[0][2:]] == ["kd, seed 0", "kd, seed 1"]
+
+
+def test_several_seeds_have_a_line_for_all_of_them_first_with_the_groups() -> None:
+    rows = [_result(seed=0), _result(seed=1)]
+    quantity = "acceptance_rate[t=0,gamma=4]"
+    together = Pooled(rows[0].cell.contender, (0, 1), {quantity: replace(RATE, value=0.6)})
+    results = replace(
+        _results(*rows),
+        pooled=(together,),
+        standings=(Standing(rows[0].cell.contender, quantity, "ab"),),
+    )
+
+    lines = _tables(REPORT(results, Path())["leaderboard.md"])[0][2:]
+
+    assert [_columns(line)[0] for line in lines] == ["kd, 2 seeds", "kd, seed 0", "kd, seed 1"]
+    assert _columns(lines[0])[1] == "0.600 [0.500, 0.700] n=64"
+    assert _columns(lines[0])[-1] == "ab"
 
 
 def test_each_task_and_pair_has_a_table_of_its_own() -> None:

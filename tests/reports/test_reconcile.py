@@ -25,7 +25,7 @@ def always(value: float, length: int, name: str) -> AcceptanceTable:
 def printed(tables: list[AcceptanceTable], directory: Path) -> dict[str, float]:
     write_tables(directory / tables_name(0.0), tables)
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, records=".")
-    text = REPORT(Results("r", "t", RECIPE, (row,), (), (), {}), directory)["reconcile.md"]
+    text = REPORT(Results("r", "t", RECIPE, (row,), (), (), (), (), {}), directory)["reconcile.md"]
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     return {row[1]: float(row[2]) for row in rows if row[2].replace(".", "").isdigit()}
 
@@ -61,5 +61,5 @@ def test_pooled_and_per_prompt_means_differ_on_prompts_of_different_length(tmp_p
 
 def test_a_failed_cell_is_named_with_its_reason(tmp_path: Path) -> None:
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, failure="no <luck>")
-    text = REPORT(Results("r", "t", RECIPE, (row,), (), (), {}), tmp_path)["reconcile.md"]
+    text = REPORT(Results("r", "t", RECIPE, (row,), (), (), (), (), {}), tmp_path)["reconcile.md"]
     assert "no &lt;luck&gt;" in text

@@ -1,7 +1,8 @@
 """The command line: run, plan, list, fetch, report, reconcile, doctor.
 
 Everything heavy is imported inside the command that needs it: `draftmark list` answers at once.
-Exit codes: 0, or 1 if a cell failed, or 2 for what a person can mend (one sentence, no traceback).
+Exit codes: 0, or 1 if a cell failed or a check of fairness or leaks found an error, or 2 for what a
+person can mend (one sentence, no traceback).
 """
 
 import os
@@ -57,7 +58,10 @@ def run(
     typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
     for file in [*files, directory / "results.json"]:
         typer.echo(f"Written: {file}")
-    if any(result.failure for result in results.results):
+    errors = [finding for finding in results.findings if finding.severity == "error"]
+    for error in errors:
+        typer.echo(f"draftmark: {error.subject}: {error.text}", err=True)
+    if errors or any(result.failure for result in results.results):
         raise typer.Exit(1)
 
 

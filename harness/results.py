@@ -10,7 +10,7 @@ from harness import registry
 from harness.errors import UserError
 from harness.protocols import Report
 from harness.store import write_json
-from harness.types import Cell, Comparison, Ledger, Number, Result, Results
+from harness.types import Cell, Comparison, Finding, Ledger, Number, Result, Results
 
 FILE = "results.json"
 
@@ -36,6 +36,7 @@ def load_results(directory: Path) -> Results:
             comparisons=tuple(_comparison(item) for item in document["comparisons"]),
             data=tuple(document["data"]),
             manifest=document["manifest"],
+            findings=tuple(Finding(**item) for item in document["findings"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not read ({error}); run the recipe again.") from error

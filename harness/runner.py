@@ -6,16 +6,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import measurements, registry, stages
+from harness import fairness, measurements, registry, stages
 from harness.comparisons import compare
 from harness.config import Pair, Recipe
-from harness.data import Rows, load_splits, overlap
+from harness.data import Rows, load_splits
 from harness.environment import manifest
 from harness.errors import UserError
 from harness.fanout import Failure, execute
 from harness.graph import Node, digest, topological
 from harness.model_files import num_layers, resolve
 from harness.progress import Progress
+from harness.provenance import data_facts, texts_behind
 from harness.records import DECODES, GRADES, TABLES, tables_name
 from harness.stages import Setting
 from harness.store import Store, entry_facts
@@ -134,16 +135,18 @@ def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Resul
         if failure:
             results.append(Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}"))
         else:
-            entries = [entry_facts(store.load(node)) for node in nodes.all()]
-            results.append(_result(recipe_plan, cell, records[cell], entries))
+            results.append(_result(recipe_plan, cell, records[cell], _provenance(nodes, store)))
+    data = data_facts(recipe_plan.settings.values())
+    decodes = {cell: mine.decodes for cell, mine in records.items()}
     return Results(
         name=name,
         title=recipe_plan.recipe.title,
         recipe=recipe_plan.recipe.model_dump(mode="json"),
         results=tuple(results),
         comparisons=compare({r.cell: records[r.cell] for r in results if not r.failure}, recipe),
-        data=tuple(_data_facts(setting) for setting in recipe_plan.settings.values()),
+        data=data,
         manifest=manifest(),
+        findings=fairness.findings(recipe, results, decodes, data),
     )
 
 
@@ -151,7 +154,7 @@ def _result(
     recipe_plan: Plan,
     cell: Cell,
     records: Records,
-    entries: list[dict[str, Any]],
+    provenance: dict[str, Any],
 ) -> Result:
     """Return a cell's numbers; records that they cannot be taken of are a failed row."""
     task = recipe_plan.settings[cell.task, cell.pair].task
@@ -159,8 +162,17 @@ def _result(
         numbers = summarise(records, recipe_plan.recipe, task)
     except Exception as error:
         reason = f"its numbers cannot be taken: {type(error).__name__}: {error}"
-        return Result(cell, {}, records.ledger, {"entries": entries}, failure=reason)
-    return Result(cell, numbers, records.ledger, {"entries": entries})
+        return Result(cell, {}, records.ledger, provenance, failure=reason)
+    return Result(cell, numbers, records.ledger, provenance)
+
+
+def _provenance(nodes: CellNodes, store: Store) -> dict[str, Any]:
+    """Return what a cell's numbers were made of: entries, and the texts that they rest on."""
+    return {
+        "entries": [entry_facts(store.load(node)) for node in nodes.all()],
+        "draft_texts": texts_behind([nodes.draft]),
+        "scored_texts": texts_behind(node.inputs["features"] for node in nodes.scores.values()),
+    }
 
 
 def save_records(recipe_plan: Plan, results: Results, store: Store, directory: Path) -> Results:
@@ -209,22 +221,6 @@ def _records(nodes: CellNodes, store: Store) -> Records:
         decodes=directory(nodes.decodes),
         decode_grades=directory(nodes.decode_grades),
     )
-
-
-def _data_facts(setting: Setting) -> dict[str, Any]:
-    rows = setting.rows
-    return {
-        "task": setting.task.name,
-        "task_version": setting.task.version,
-        "pair": setting.pair.name,
-        "target": setting.pair.target,
-        "target_digest": setting.target.settings["digest"],
-        "draft": setting.pair.draft.describe(),
-        "rows": {split: len(item.examples) for split, item in rows.items()},
-        "source": {split: item.source for split, item in rows.items()},
-        "digest": {split: item.digest for split, item in rows.items()},
-        "test_rows_in_train": overlap(rows["train"], rows["test"]),
-    }
 
 
 def unfinished(recipe_plan: Plan, store: Store) -> list[Node]:

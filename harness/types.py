@@ -22,6 +22,7 @@ Split = Literal["train", "validation", "test"]
 Kind = Literal["language_model", "feature_head", "training_free"]
 FinishReason = Literal["stop", "length"]
 Arm = Literal["target", "draft"]
+Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
@@ -175,13 +176,10 @@ class Placement:
 
 @dataclass(frozen=True)
 class Number:
-    """A published number: a value with its 95 % interval, the number of prompts, its definition.
-
-    `low` and `high` are None where no interval can be given (a single prompt).
-    """
+    """A published number: a value with its 95 % interval, the number of prompts, its definition."""
 
     value: float
-    low: float | None
+    low: float | None  # None, as `high`, where no interval can be given: a single prompt
     high: float | None
     n: int
     definition: str
@@ -227,6 +225,16 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What a check of fairness or leaks found: an error makes the numbers unfit to be compared."""
+
+    severity: Severity
+    subject: str  # the task and pair
+    text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Results:
     """What a run gives to the reports: a row for every cell, and what all of them rest on."""
 
@@ -237,3 +245,4 @@ class Results:
     comparisons: tuple[Comparison, ...]
     data: tuple[Mapping[str, Any], ...]
     manifest: Mapping[str, Any]
+    findings: tuple[Finding, ...] = ()

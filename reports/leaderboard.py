@@ -5,6 +5,7 @@ from itertools import groupby
 from pathlib import Path
 
 from harness.types import Cell, Result, Results
+from reports._checks import checks, warning
 from reports._manifest import manifest
 from reports._markdown import Format, escape, interval, show, table, three, two
 
@@ -15,14 +16,14 @@ def leaderboard(results: Results, directory: Path) -> dict[str, str]:
     for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
         rows = list(group)
         sections += [f"## {escape(task)}, {escape(pair)}", *_sections(rows, results)]
-    sections += [_definitions(results), manifest(results)]
+    sections += [checks(results), _definitions(results), manifest(results)]
     return {"leaderboard.md": "\n\n".join(section for section in sections if section) + "\n"}
 
 
 def _sections(rows: Sequence[Result], results: Results) -> Iterator[str]:
     yield _main_table(rows, results)
     yield _differences(rows, results)
-    yield _checks(rows)
+    yield _engine_checks(rows)
     yield _by_gamma(rows, results)
     yield _by_position(rows, results)
     yield _ledger(rows)
@@ -51,7 +52,8 @@ def _main_table(rows: Sequence[Result], results: Results) -> str:
         f"Blocks of {gamma} drafted tokens. "
         f"{_speed_note(results)} {_target_note(rows)}"
     )
-    return table(["method", *columns], body) + "\n\n" + note.strip()
+    note = " ".join(f"{warning(results)} {note}".split())
+    return table(["method", *columns], body) + "\n\n" + note
 
 
 def _speed_note(results: Results) -> str:
@@ -99,7 +101,7 @@ def _p(value: float) -> str:
     return "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _checks(rows: Sequence[Result]) -> str:
+def _engine_checks(rows: Sequence[Result]) -> str:
     names = {"identical": three, "counted_passes": two, "predicted_passes": two}
     body = [
         [_name(row.cell, rows), *(_cell(row, name, form) for name, form in names.items())]

@@ -35,6 +35,8 @@ FREE_OF_TORCH = (
     "store",
     "statistics",
     "blocks",
+    "leaks",
+    "fairness",
     "cli",
     "runner",
     "records",

@@ -1,7 +1,8 @@
 """The command line: run, plan, list, fetch, report, reconcile, doctor.
 
 Everything heavy is imported inside the command that needs it: `draftmark list` answers at once.
-Exit codes: 0, or 1 if a cell failed, or 2 for what a person can mend (one sentence, no traceback).
+Exit codes: 0, or 1 if a cell failed or a check of fairness or leaks found an error, or 2 for what a
+person can mend (one sentence, no traceback).
 """
 
 import os
@@ -37,7 +38,7 @@ def run(
     recipe: Recipe, out: Out = Path("results"), store: StoreAt = None, data: Data = None
 ) -> None:
     """Run a recipe: train drafts, measure them, write the leaderboard."""
-    from harness import runner
+    from harness import experiment, runner
     from harness.progress import Progress
     from harness.recipes import load_recipe
     from harness.results import render, save_results
@@ -45,7 +46,7 @@ def run(
 
     progress = Progress()
     loaded = load_recipe(recipe)
-    prepared = runner.plan(loaded, progress, data=_folder(data))
+    prepared = experiment.plan(loaded, progress, data=_folder(data))
     name = Path(recipe).stem
     _writable(out)
     records = Store(_writable(store or out / "store"))
@@ -57,7 +58,10 @@ def run(
     typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
     for file in [*files, directory / "results.json"]:
         typer.echo(f"Written: {file}")
-    if any(result.failure for result in results.results):
+    errors = [finding for finding in results.findings if finding.severity == "error"]
+    for error in errors:
+        typer.echo(f"draftmark: {error.subject}: {error.text}", err=True)
+    if errors or any(result.failure for result in results.results):
         raise typer.Exit(1)
 
 
@@ -66,12 +70,12 @@ def plan(
     recipe: Recipe, out: Out = Path("results"), store: StoreAt = None, data: Data = None
 ) -> None:
     """Show the stages of a recipe and what is cached, before anything runs."""
-    from harness import planning, runner
+    from harness import experiment, planning
     from harness.progress import Progress
     from harness.recipes import load_recipe
     from harness.store import Store
 
-    prepared = runner.plan(load_recipe(recipe), Progress(), data=_folder(data))
+    prepared = experiment.plan(load_recipe(recipe), Progress(), data=_folder(data))
     typer.echo(planning.table(prepared, Store(store or out / "store")))
 
 

@@ -84,16 +84,6 @@ def _rows(task: Task, split: Split, count: int, read: "_Read") -> Rows:
     return Rows(_examples(task, split, rows[:count], place), name)
 
 
-def overlap(first: Rows, second: Rows) -> int:
-    """Return how many examples of `second` ask exactly what some example of `first` asks."""
-    asked = {_question(example) for example in first.examples}
-    return sum(_question(example) in asked for example in second.examples)
-
-
-def _question(example: Example) -> str:
-    return " ".join(example.messages[-1]["content"].split())
-
-
 def _examples(
     task: Task, split: Split, rows: Sequence[Row], place: Callable[[int], str]
 ) -> tuple[Example, ...]:

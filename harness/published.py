@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from harness.types import Ledger
+
+Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,16 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What a check of fairness or leaks found: an error makes the numbers unfit to be compared."""
+
+    severity: Severity
+    subject: str  # the task and pair
+    text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Results:
     """What a run gives to the reports: a row for every cell, and what all of them rest on."""
 
@@ -109,3 +121,4 @@ class Results:
     standings: tuple[Standing, ...]
     data: tuple[Mapping[str, Any], ...]
     manifest: Mapping[str, Any]
+    findings: tuple[Finding, ...] = ()

@@ -9,7 +9,17 @@ from typing import Any
 from harness import registry
 from harness.errors import UserError
 from harness.protocols import Report
-from harness.published import Cell, Comparison, Contender, Number, Pooled, Result, Results, Standing
+from harness.published import (
+    Cell,
+    Comparison,
+    Contender,
+    Finding,
+    Number,
+    Pooled,
+    Result,
+    Results,
+    Standing,
+)
 from harness.store import write_json
 from harness.types import Ledger
 
@@ -39,6 +49,7 @@ def load_results(directory: Path) -> Results:
             standings=tuple(_standing(item) for item in document["standings"]),
             data=tuple(document["data"]),
             manifest=document["manifest"],
+            findings=tuple(Finding(**item) for item in document["findings"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not read ({error}); run the recipe again.") from error

@@ -1,139 +1,42 @@
-"""recipe -> graph of stages -> records -> results. Reads as the experiment."""
+"""The graph of stages -> records -> results. Reads as the experiment."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import measurements, registry, stages
+from harness import fairness
 from harness.comparisons import Seeds, by_contender, compare, rank
-from harness.config import MethodEntry, Recipe
-from harness.data import Rows, load_splits, overlap
 from harness.environment import manifest
-from harness.errors import UserError
+from harness.experiment import CellNodes, Plan
 from harness.fanout import Failure, execute
-from harness.graph import Node, digest, topological
-from harness.model_files import num_layers, resolve
+from harness.graph import Node
 from harness.progress import Progress
+from harness.provenance import data_facts, texts_behind
 from harness.published import Cell, Contender, Pooled, Result, Results
 from harness.quantities import Quantity, quantities
 from harness.records import DECODES, GRADES, TABLES, Records, tables_name
-from harness.sections import Pair
-from harness.stages import Setting
 from harness.store import Store, entry_facts
 from harness.summary import pool, summarise
-from harness.types import GREEDY, Split, Task
-
-
-@dataclass(frozen=True)
-class CellNodes:
-    """The results that one cell's row is made of."""
-
-    draft: Node
-    target_grades: Node
-    scores: Mapping[float, Node]
-    draft_grades: Node | None = None  # a method without a model writes nothing alone
-    decodes: Node | None = None
-    decode_grades: Node | None = None
-
-    def all(self) -> Iterator[Node]:
-        """Yield every node of the cell."""
-        yield from (self.draft, self.target_grades, *self.scores.values())
-        yield from (node for node in (self.draft_grades, self.decodes, self.decode_grades) if node)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A recipe with everything decided that its results depend on."""
-
-    recipe: Recipe
-    settings: Mapping[tuple[str, str], Setting]  # of (task, pair)
-    cells: Mapping[Cell, CellNodes] = field(default_factory=dict)
-
-    @property
-    def nodes(self) -> list[Node]:
-        """Every node once, inputs before what needs them."""
-        return list(topological(node for cell in self.cells.values() for node in cell.all()))
-
-    @property
-    def key(self) -> str:
-        """A hash that names the results: of every node and of what the report is told."""
-        nodes = [node.key for cell in self.cells.values() for node in cell.all()]
-        return digest([nodes, self.recipe.model_dump(mode="json")])
-
-
-def plan(recipe: Recipe, progress: Progress, *, data: Path | None = None) -> Plan:
-    """Return the graph of a recipe; raises UserError if rows or models are not to be had."""
-    if data and "directory" not in recipe.data.sources:
-        progress.say(f"The recipe reads {', '.join(recipe.data.sources)}: --data is not used.")
-    targets = {pair.name: _target(pair, progress) for pair in recipe.pairs}
-    settings = {}
-    for name in recipe.tasks:
-        task: Task = registry.find("tasks", name)
-        rows = _rows(recipe, task, data, progress)
-        for pair in recipe.pairs:
-            settings[name, pair.name] = Setting(recipe, task, pair, targets[pair.name], rows)
-    cells = {cell: _nodes(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
-    return Plan(recipe, settings, cells)
-
-
-def _target(pair: Pair, progress: Progress) -> Node:
-    directory = resolve(pair.target, progress)
-    available = num_layers(directory)
-    beyond = [layer for layer in pair.draft.pruned or () if layer >= available]
-    if beyond:
-        raise UserError(
-            f"pair {pair.name!r}: pruned = {list(pair.draft.pruned or ())}, but {pair.target} has "
-            f"layers 0 to {available - 1}, not {beyond[0]}."
-        )
-    return stages.given("target", pair.target, directory, trust_remote_code=pair.trust_remote_code)
-
-
-def _rows(recipe: Recipe, task: Task, data: Path | None, progress: Progress) -> dict[Split, Rows]:
-    counts: dict[Split, int] = {
-        "train": recipe.data.train_rows,
-        "validation": recipe.data.validation_rows,
-        "test": recipe.data.test_rows,
-    }
-    rows = load_splits(task, counts, sources=recipe.data.sources, directory=data)
-    progress.say(
-        f"{task.name}: {', '.join(f'{n} {split}' for split, n in counts.items())} rows "
-        f"from {rows['test'].source}"
-    )
-    return rows
-
-
-def _nodes(setting: Setting, cell: Cell) -> CellNodes:
-    recipe = setting.recipe
-    entry = recipe.method(cell.method)
-    draft = stages.draft(setting, entry, cell.seed)
-    decodes = measurements.decodes(setting, entry, draft) if recipe.speed else None
-    return CellNodes(
-        draft=draft,
-        target_grades=measurements.grades(setting, stages.responses(setting, "test", GREEDY)),
-        scores={
-            temperature: measurements.scores(setting, entry, draft, recipe.samplers(temperature))
-            for temperature in recipe.evaluation.temperatures
-        },
-        draft_grades=_draft_grades(setting, entry, draft),
-        decodes=decodes,
-        decode_grades=measurements.grades(setting, decodes) if decodes else None,
-    )
-
-
-def _draft_grades(setting: Setting, entry: MethodEntry, draft: Node) -> Node | None:
-    if entry.build().kind != "language_model":
-        return None
-    return measurements.grades(setting, stages.responses(setting, "test", GREEDY, draft))
+from harness.types import TimedDecode
 
 
 def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Results:
     """Return the results of every cell; a failed cell is a row with its reason."""
     recipe = recipe_plan.recipe
     failures = execute(recipe_plan.nodes, store, progress, threads=recipe.threads)
+    decodes: dict[Cell, Sequence[TimedDecode]] = {}
     counted: dict[Cell, dict[str, Quantity]] = {}
-    results = [_result(recipe_plan, cell, store, failures, counted) for cell in recipe_plan.cells]
+    results = []
+    for cell, nodes in recipe_plan.cells.items():
+        if failure := _failure(nodes, failures):
+            results.append(Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}"))
+            continue
+        records, provenance = _records(nodes, store), _provenance(nodes, store)
+        decodes[cell] = records.decodes
+        results.append(_result(recipe_plan, cell, records, provenance, counted))
+    data = data_facts(recipe_plan.settings.values())
     contenders = by_contender(counted)
     return Results(
         name=name,
@@ -147,26 +50,23 @@ def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Resul
         ),
         comparisons=compare(contenders, recipe),
         standings=rank(contenders, recipe),
-        data=tuple(_data_facts(setting) for setting in recipe_plan.settings.values()),
+        data=data,
         manifest=manifest(),
+        findings=fairness.findings(recipe, results, decodes, data),
     )
 
 
 def _result(
     recipe_plan: Plan,
     cell: Cell,
-    store: Store,
-    failures: Mapping[str, Failure],
+    records: Records,
+    provenance: dict[str, Any],
     counted: dict[Cell, dict[str, Quantity]],
 ) -> Result:
     """Return a cell's numbers, and note its quantities in `counted`; or the reason for none."""
-    nodes, recipe = recipe_plan.cells[cell], recipe_plan.recipe
-    if failure := _failure(nodes, failures):
-        return Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}")
-    provenance = {"entries": [entry_facts(store.load(node)) for node in nodes.all()]}
-    records = _records(nodes, store)
+    recipe, task = recipe_plan.recipe, recipe_plan.settings[cell.task, cell.pair].task
     try:
-        found = quantities(records, recipe, recipe_plan.settings[cell.task, cell.pair].task)
+        found = quantities(records, recipe, task)
         numbers = summarise(found, records, recipe)
     except Exception as error:  # records that no number can be taken of are a failed row
         reason = f"its numbers cannot be taken: {type(error).__name__}: {error}"
@@ -179,6 +79,15 @@ def _pooled(contender: Contender, seeds: Seeds, results: Sequence[Result]) -> Po
     mine = [row.numbers for row in results if row.cell.contender == contender]
     speedups = [numbers["speedup"] for numbers in mine if "speedup" in numbers]
     return Pooled(contender, tuple(seeds), pool(list(seeds.values()), speedups))
+
+
+def _provenance(nodes: CellNodes, store: Store) -> dict[str, Any]:
+    """Return what a cell's numbers were made of: entries, and the texts that they rest on."""
+    return {
+        "entries": [entry_facts(store.load(node)) for node in nodes.all()],
+        "draft_texts": texts_behind([nodes.draft]),
+        "scored_texts": texts_behind(node.inputs["features"] for node in nodes.scores.values()),
+    }
 
 
 def save_records(recipe_plan: Plan, results: Results, store: Store, directory: Path) -> Results:
@@ -228,24 +137,3 @@ def _records(nodes: CellNodes, store: Store) -> Records:
         decodes=directory(nodes.decodes),
         decode_grades=directory(nodes.decode_grades),
     )
-
-
-def _data_facts(setting: Setting) -> dict[str, Any]:
-    rows = setting.rows
-    return {
-        "task": setting.task.name,
-        "task_version": setting.task.version,
-        "pair": setting.pair.name,
-        "target": setting.pair.target,
-        "target_digest": setting.target.settings["digest"],
-        "draft": setting.pair.draft.describe(),
-        "rows": {split: len(item.examples) for split, item in rows.items()},
-        "source": {split: item.source for split, item in rows.items()},
-        "digest": {split: item.digest for split, item in rows.items()},
-        "test_rows_in_train": overlap(rows["train"], rows["test"]),
-    }
-
-
-def unfinished(recipe_plan: Plan, store: Store) -> list[Node]:
-    """Return the nodes that a run would have to make."""
-    return [node for node in recipe_plan.nodes if not store.has(node)]

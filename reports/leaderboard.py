@@ -5,6 +5,7 @@ from itertools import groupby
 from pathlib import Path
 
 from harness.published import Cell, Number, Result, Results
+from reports._checks import checks, warning
 from reports._manifest import manifest
 from reports._markdown import Format, escape, interval, show, table, three, two
 
@@ -15,14 +16,14 @@ def leaderboard(results: Results, directory: Path) -> dict[str, str]:
     for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
         rows = list(group)
         sections += [f"## {escape(task)}, {escape(pair)}", *_sections(rows, results)]
-    sections += [_definitions(results), manifest(results)]
+    sections += [checks(results), _definitions(results), manifest(results)]
     return {"leaderboard.md": "\n\n".join(section for section in sections if section) + "\n"}
 
 
 def _sections(rows: Sequence[Result], results: Results) -> Iterator[str]:
     yield _main_table(rows, results)
     yield _differences(rows, results)
-    yield _checks(rows)
+    yield _engine_checks(rows)
     yield _by_gamma(rows, results)
     yield _by_position(rows, results)
     yield _ledger(rows)
@@ -52,8 +53,9 @@ def _main_table(rows: Sequence[Result], results: Results) -> str:
         "Methods that share a group's letter could not be told apart by block efficiency (all "
         f"pairs, paired, Holm, 5 %). {_speed_note(results)} {_target_note(rows)}"
     )
+    note = " ".join(f"{warning(results)} {note}".split())
     groups = "groups" + "".join(f", T={t:g}" for t in evaluation["temperatures"])
-    return table(["method", *columns, groups], body) + "\n\n" + note.strip()
+    return table(["method", *columns, groups], body) + "\n\n" + note
 
 
 Numbers = Mapping[str, Number] | None  # None of what failed
@@ -127,7 +129,7 @@ def _p(value: float) -> str:
     return "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _checks(rows: Sequence[Result]) -> str:
+def _engine_checks(rows: Sequence[Result]) -> str:
     names = {"identical": three, "counted_passes": two, "predicted_passes": two}
     body = [
         [_name(row.cell, rows), *(_shown(row.numbers, name, form) for name, form in names.items())]

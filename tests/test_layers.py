@@ -38,8 +38,11 @@ FREE_OF_TORCH = (
     "significance",
     "quantities",
     "blocks",
+    "leaks",
+    "fairness",
     "cli",
     "runner",
+    "experiment",
     "records",
     "summary",
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import cli, hub, runner
+from harness import cli, experiment, hub, runner
 from harness.progress import Progress
 from harness.published import Cell, Result, Results
 from harness.recipes import load_recipe
@@ -64,7 +64,7 @@ def draftmark(
 def _results(failure: str | None = None) -> Results:
     recipe = load_recipe("quickstart").model_dump(mode="json")
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, failure)
-    return Results("mine", "A title", recipe, (row,), (), (), MANIFEST)
+    return Results("mine", "A title", recipe, (row,), (), (), (), (), MANIFEST)
 
 
 def _mended(outcome: Outcome) -> str:
@@ -172,7 +172,7 @@ def test_a_plan_writes_nothing_and_says_what_is_to_do(draftmark: Command) -> Non
 
 def test_a_plan_survives_an_entry_that_was_cut_short(draftmark: Command) -> None:
     store = Store(Path("store"))
-    node = runner.plan(load_recipe("quickstart"), Progress(quiet=True)).nodes[-1]
+    node = experiment.plan(load_recipe("quickstart"), Progress(quiet=True)).nodes[-1]
     store.directory(node).mkdir(parents=True)
     (store.directory(node) / ENTRY).write_text('{"key": ')
 

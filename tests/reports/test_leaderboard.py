@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.published import Cell, Comparison, Number, Pooled, Result, Results, Standing
+from harness.published import Cell, Comparison, Finding, Number, Pooled, Result, Results, Standing
 from harness.recipes import load_recipe
 from harness.types import Ledger
 from reports.leaderboard import REPORT
@@ -30,7 +30,22 @@ DATA = {
     "rows": {"train": 3, "test": 2},
     "source": {"train": "samples", "test": "samples"},
     "digest": {"train": "a" * 64, "test": "b" * 64},
-    "test_rows_in_train": 1,
+    "overlaps": [
+        {
+            "group": "train",
+            "part": "question",
+            "rows": 3,
+            "test_rows": 2,
+            "short": 0,
+            "duplicates": 1,
+            "copied": 1,
+            "partly": 2,
+            "examples": [
+                {"test_id": "gsm8k/test/1", "other_id": "gsm8k/train/2", "duplicate": True},
+                {"test_id": "gsm8k/test/0", "other_id": "gsm8k/train/0", "duplicate": False},
+            ],
+        }
+    ],
 }
 RATE = Number(0.61234, 0.5, 0.7, 64, "accepted / tested")
 LEDGER = Ledger(steps=7, rows=56, supervised_tokens=999, flops=1.5e9, train_s=2.25)
@@ -204,11 +219,45 @@ def test_the_manifest_says_what_the_numbers_rest_on() -> None:
         "commit: 0123456789ab with changes",
         "seeds: 0",
         "3 train, 2 test rows, source: samples",
-        "1 test rows are also training rows",
         "pair p: target tiny (files ffffffffffff), draft init layers 0, 7 of the target",
     ):
         assert fact in text
     assert "vllm" not in text
+
+
+ERROR = Finding("error", "gsm8k, p", "of 2 test questions 1 is in the train rows")
+NOTE = Finding("note", "gsm8k, p", HOSTILE)
+
+
+def test_findings_are_printed_and_errors_marked_where_the_numbers_are() -> None:
+    text = REPORT(replace(_results(_result()), findings=(ERROR, NOTE)), Path())["leaderboard.md"]
+
+    section = text.partition("## Checks of fairness and leaks")[2].partition("## Definitions")[0]
+    assert "- **error** gsm8k, p: of 2 test questions" in section
+    assert section.index("**error**") < section.index("**note**")
+    assert "<script" not in section
+    numbers = text.partition("### ")[0]
+    assert "**Not fit to be compared: see the errors (1) of the checks below.**" in numbers
+
+
+def test_without_errors_no_number_is_marked_and_the_section_says_what_was_looked_for() -> None:
+    assert (
+        "Not fit"
+        not in REPORT(replace(_results(_result()), findings=(NOTE,)), Path())["leaderboard.md"]
+    )
+    section = _render(_result()).partition("## Checks of fairness and leaks")[2]
+    assert "Looked for: test rows among train" in section
+    assert "Nothing found." in section
+
+
+def test_the_rows_that_splits_share_are_printed_once_for_all_pairs() -> None:
+    results = replace(_results(_result()), data=(DATA, {**DATA, "pair": "q"}))
+
+    section = REPORT(results, Path())["leaderboard.md"].partition("## Checks of fairness")[2]
+
+    (row,) = _tables(section)[0][2:]
+    assert _columns(row)[:8] == ["gsm8k", "3 train", "question", "2", "1", "1", "2", "0"]
+    assert "gsm8k/test/1 in gsm8k/train/2" in row
 
 
 def test_a_recipe_without_speed_has_a_leaderboard() -> None:

@@ -8,7 +8,7 @@ TORCH = $(shell sed -n 's/^torch==//p' requirements.lock)
 HAS_CPU_BUILD = $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo yes)
 CPU_BUILDS = https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bubblewrap clean
 
 demo: $(READY)
 	$(VENV)/bin/draftmark run quickstart
@@ -24,7 +24,7 @@ lint: $(READY)
 # torch first: its CPU build (a wheel at hand, else PyTorch's own index) spares a
 # machine without an NVIDIA GPU gigabytes of CUDA libraries; the usual build is the last resort.
 # The lock then finds torch there. `===`: with a GPU, not a CPU build that lies at hand.
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml | bubblewrap
 	$(PYTHON) -m venv $(VENV)
 ifeq ($(HAS_CPU_BUILD),yes)
 	$(PIP) install --no-deps --no-index torch==$(TORCH)+cpu 2>/dev/null || \
@@ -36,6 +36,13 @@ endif
 	$(PIP) install --no-deps -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $(READY)
+
+# Isolates the programs that models write. Without it all else works: `draftmark doctor` tells.
+AS_ROOT = $(if $(filter-out 0,$(shell id -u)),sudo -n) env DEBIAN_FRONTEND=noninteractive
+bubblewrap:
+	@command -v bwrap >/dev/null || { $(AS_ROOT) apt-get update -qq && \
+	$(AS_ROOT) apt-get install -y -qq bubblewrap; } >/dev/null 2>&1 </dev/null || \
+	echo 'bubblewrap is not installed; programs that models write will not be run'
 
 clean:
 	rm -rf $(VENV) results

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness import environment, fetch, hub, registry
+from harness import environment, fetch, hub, isolation, registry
 from harness.data import DATA_VARIABLE
 
 _EXTRAS = {"vllm": "vllm", "ray": "ray"}
@@ -27,6 +27,7 @@ def lines(data: Path | None) -> Iterator[str]:
     yield f"threads       {torch.get_num_threads()}"
     yield f"disk          {shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free here"
     yield f"hub           {_hub()}"
+    yield f"sandbox       {_sandbox()}"
     yield f"model cache   {fetch.cache_directory()}"
     for name in fetch.CATALOGUE:
         state = "fetched" if fetch.fetched(name) else f"not fetched; draftmark fetch {name}"
@@ -44,6 +45,11 @@ def _hub() -> str:
     except hub.Unreachable as error:
         return f"unreachable: {error}"
     return "answers, or HF_HUB_OFFLINE is set"
+
+
+def _sandbox() -> str:
+    reason = isolation.why_not()
+    return f"{reason}; {isolation.INSTALL}" if reason else "bubblewrap isolates programs"
 
 
 def _data(data: Path | None) -> str:

@@ -19,8 +19,9 @@ from harness.records import (
     write_rows,
     write_tables,
 )
+from harness.sandbox import Sandbox
 from harness.stages import TEXT_SEED, Setting, features, responses
-from harness.types import Arm, Decode, Prompt, Samplers
+from harness.types import Arm, Decode, Example, Prompt, Samplers, Task
 
 
 def scores(setting: Setting, entry: MethodEntry, drafted: Node, samplers: Samplers) -> Node:
@@ -129,16 +130,18 @@ def grades(setting: Setting, texts: Node) -> Node:
     def build(job: Job) -> None:
         tokenizer = setting.tokenizer(job.inputs["target"])
         examples = {example.id: example for example in setting.rows["test"].examples}
-        rows = [
+        given = [
             {
                 "arm": arm,
                 "example_id": example_id,
                 "num_tokens": len(ids),
-                "text": (text := tokenizer.decode(ids, skip_special_tokens=True)),
-                **setting.task.grade(examples[example_id], text),
+                "text": tokenizer.decode(ids, skip_special_tokens=True),
             }
             for arm, example_id, ids in read_answers(job.inputs["texts"])
         ]
+        answers = [(examples[row["example_id"]], row["text"]) for row in given]
+        scores = grade(setting.task, answers, setting.sandbox)
+        rows = [{**row, **score} for row, score in zip(given, scores, strict=True)]
         write_rows(job.out / GRADES, rows)
 
     inputs = {"target": setting.target, "texts": texts}
@@ -146,3 +149,12 @@ def grades(setting: Setting, texts: Node) -> Node:
     label = f"{setting.task.name} quality of {texts.label}"
     code = (registry.module_name("tasks", setting.task.name), "harness.records")
     return Node("grades", label, settings, inputs, code, build)
+
+
+def grade(
+    task: Task, answers: Sequence[tuple[Example, str]], sandbox: Sandbox
+) -> list[dict[str, float]]:
+    """Return the scores of each answer to a task, in order; programs run in the sandbox."""
+    if task.grade_programs:
+        return task.grade_programs(answers, sandbox)
+    return [task.grade(example, text) for example, text in answers]

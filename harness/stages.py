@@ -6,7 +6,7 @@ torch is imported where a stage runs, so that a plan costs nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from harness.graph import Job, Node
 from harness.model_files import end_tokens, model_digest, resolve
 from harness.progress import Progress
 from harness.records import TEXTS, read_texts, write_texts
+from harness.sandbox import Sandbox
 from harness.sections import Pair
 from harness.types import Placement, Sampler, Split, Task
 
@@ -34,6 +35,7 @@ class Setting:
     pair: Pair
     target: Node
     rows: Mapping[Split, Rows]
+    sandbox: Sandbox = field(default_factory=Sandbox)
 
     @property
     def max_new_tokens(self) -> int:

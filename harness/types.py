@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     import torch
 
     from harness.models import LanguageModel
+    from harness.sandbox import Sandbox
 
 Row = Mapping[str, Any]
 Turn = dict[str, str]
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "prompt"]
 Kind = Literal["language_model", "feature_head", "training_free"]
 FinishReason = Literal["stop", "length"]
 MAX_GAMMA = 32  # the longest block that is scored
@@ -49,7 +50,8 @@ class HubData:
 class Task:
     """A task: where its rows are, how a row becomes an example, how an answer is graded.
 
-    `to_example` raises ValueError on a malformed row; `grade` returns scores in 0..1.
+    `to_example` raises ValueError on a malformed row; `grade` returns scores in 0..1. A task whose
+    answers are programs has `grade_programs`, which runs them all in a given sandbox.
     """
 
     name: str
@@ -61,6 +63,9 @@ class Task:
     grade: Callable[[Example, str], dict[str, float]]
     headline: str  # the score that a leaderboard shows
     max_new_tokens: int
+    grade_programs: (
+        Callable[[Sequence[tuple[Example, str]], Sandbox], list[dict[str, float]]] | None
+    ) = None
 
 
 @dataclass(frozen=True)

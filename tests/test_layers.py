@@ -40,6 +40,7 @@ FREE_OF_TORCH = (
     "blocks",
     "leaks",
     "fairness",
+    "sandbox",
     "cli",
     "runner",
     "experiment",

@@ -1,0 +1,120 @@
+"""MBPP: short Python programs for crowd-sourced problems (Austin et al. 2021, arXiv 2108.07732).
+
+A row: {"task_id": 11, "text": "Write a python function to remove first and last occurrence of a
+given character from the string.", "code": "def remove_Occ(s,ch): \\r\\n ...", "test_list": ["assert
+remove_Occ('hello','l') == 'heo'", ...], "test_setup_code": "", "challenge_test_list": []}
+
+Graded by running the program that a response contains with the row's `test_list` in the sandbox.
+Asked without examples, in the words of the authors' prompt; a chat's turns take the place of the
+[BEGIN] and [DONE] that mark the code there
+(https://github.com/google-research/google-research/tree/master/mbpp). The challenge tests are not
+run, as in the paper's main results.
+"""
+
+import re
+from collections.abc import Sequence
+from math import comb
+from pathlib import Path
+
+from harness.sandbox import STATUSES, Outcome, Program, Sandbox
+from harness.types import Example, HubData, Row, Task
+
+_QUESTION = (
+    "You are an expert Python programmer, and here is your task: {text} "
+    "Your code should pass these tests:\n\n{tests}"
+)
+# What the first of these finds is the program; a response cut at its limit lacks the closing mark.
+_PROGRAMS = (
+    re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE),
+    re.compile(r"\[BEGIN\](.*?)(?:\[DONE\]|\Z)", re.DOTALL),
+    re.compile(r"(.*?)(?:\[DONE\]|\Z)", re.DOTALL),
+)
+
+
+def to_example(example_id: str, row: Row) -> Example:
+    """Return the example of a row; raises ValueError if it has no tests or they are not texts."""
+    tests = row.get("test_list")
+    if not (isinstance(tests, list) and tests and all(isinstance(test, str) for test in tests)):
+        raise ValueError(f"test_list is no list of tests: {str(tests)[:40]!r}")
+    setup = row.get("test_setup_code", "")
+    if not isinstance(setup, str):
+        raise ValueError(f"test_setup_code is no text: {str(setup)[:40]!r}")
+    listed = "\n".join(tests)
+    question = _QUESTION.format(text=row["text"].strip(), tests=listed)
+    return Example(
+        id=example_id,
+        messages=({"role": "user", "content": question},),
+        reference=_unix(row["code"]),
+        meta={"checks": _unix(f"{setup}\n{listed}")},
+    )
+
+
+def _unix(text: str) -> str:
+    """Return a text with LF line ends; upstream's have CR LF."""
+    return text.replace("\r\n", "\n")
+
+
+def extract_program(text: str) -> str:
+    """Return the program of a response: its first fenced block, what [BEGIN] opens, or all."""
+    found = (pattern.search(text) for pattern in _PROGRAMS)
+    return next(match.group(1) for match in found if match)
+
+
+def pass_at_k(samples: int, passed: int, k: int) -> float:
+    """Return the unbiased estimate that one of k samples passes (Chen et al. 2021, equation 1).
+
+    1 - C(n - c, k) / C(n, k) for c of n samples passed (arXiv 2107.03374). Raises ValueError
+    unless 0 <= c <= n and 1 <= k <= n.
+    """
+    if not (0 <= passed <= samples and 1 <= k <= samples):
+        raise ValueError(f"pass@{k} of {samples} samples, {passed} passed, is not defined")
+    return 1 - comb(samples - passed, k) / comb(samples, k)
+
+
+def grade(example: Example, text: str) -> dict[str, float]:
+    """Return pass@1 of one response, and how it ended, as 0 or 1 for each way; see `Outcome`.
+
+    Raises UserError where programs cannot be isolated.
+    """
+    return grade_programs([(example, text)], Sandbox())[0]
+
+
+def grade_programs(
+    answers: Sequence[tuple[Example, str]], sandbox: Sandbox
+) -> list[dict[str, float]]:
+    """Return the scores of each response, in order; runs on all cores.
+
+    Raises UserError where the sandbox cannot isolate and does not allow that.
+    """
+    programs = [Program(extract_program(text), example.meta["checks"]) for example, text in answers]
+    return [_scores(outcome) for outcome in sandbox.run_many(programs)]
+
+
+def _scores(outcome: Outcome) -> dict[str, float]:
+    scores = {"pass@1": pass_at_k(samples=1, passed=outcome.status == "passed", k=1)}
+    scores |= {name: float(outcome.status == name) for name in STATUSES if name != "passed"}
+    return {**scores, "isolated": float(outcome.isolated)}
+
+
+TASK = Task(
+    name="mbpp",
+    version=1,
+    hub=HubData(
+        path="google-research-datasets/mbpp",
+        name="full",
+        revision="4bb6404fdc6cacfda99d4ac4205087b89d32030c",
+        splits={
+            "train": "train",
+            "validation": "validation",
+            "test": "test",
+            "prompt": "prompt",
+        },
+    ),
+    samples=Path(__file__).parent / "samples" / "mbpp",
+    columns=("text", "code"),
+    to_example=to_example,
+    grade=grade,
+    grade_programs=grade_programs,
+    headline="pass@1",
+    max_new_tokens=512,
+)

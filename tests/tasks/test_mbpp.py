@@ -1,0 +1,174 @@
+"""MBPP's grading: the program that is found in a response, how it ends, and pass@k."""
+
+from itertools import combinations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import isolation
+from harness.errors import UserError
+from harness.sandbox import STATUSES, Sandbox
+from tasks.mbpp import TASK, extract_program, grade, grade_programs, pass_at_k, to_example
+
+REASON = isolation.why_not()
+isolated = pytest.mark.skipif(REASON is not None, reason=f"no isolation: {REASON}")
+RIGHT = "def add(a, b):\n    return a + b"
+
+
+def _row(**changes: Any) -> dict[str, Any]:
+    row = {
+        "task_id": 11,
+        "text": "Write a function to add. ",
+        "code": "def add(a, b): \r\n\treturn a + b",
+        "test_list": ["assert add(1, 2) == 3", "assert add(*pair) == 5"],
+        "test_setup_code": "pair = \\\r\n  (2, 3)",
+        "challenge_test_list": ["assert add('a', 'b') == 'abc'"],
+    }
+    return row | changes
+
+
+def test_a_row_becomes_an_example() -> None:
+    example = to_example("mbpp/test/0", _row())
+
+    assert example.messages == (
+        {
+            "role": "user",
+            "content": "You are an expert Python programmer, and here is your task: Write a "
+            "function to add. Your code should pass these tests:\n\nassert add(1, 2) == 3\n"
+            "assert add(*pair) == 5",
+        },
+    )
+    assert example.reference == "def add(a, b): \n\treturn a + b"
+    assert example.meta == {
+        "checks": "pair = \\\n  (2, 3)\nassert add(1, 2) == 3\nassert add(*pair) == 5"
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test_list": []}, r"test_list is no list of tests: '\[\]'"),
+        ({"test_list": "assert add(1, 2) == 3"}, "test_list is no list of tests: 'assert"),
+        ({"test_list": [1]}, r"test_list is no list of tests: '\[1\]'"),
+        ({"test_setup_code": 3}, "test_setup_code is no text: '3'"),
+    ],
+)
+def test_a_row_without_tests_is_malformed(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        to_example("mbpp/test/0", _row(**changes))
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        ("x = 1", "x = 1"),
+        ("x = 1\n[DONE]\nx = 2", "x = 1\n"),
+        ("Sure! [BEGIN]\nx = 1\n[DONE] That is it.", "\nx = 1\n"),
+        ("[BEGIN]\nx = 1", "\nx = 1"),
+        ("Here:\n```python\nx = 1\n```\nDone.", "x = 1\n"),
+        ("```\nx = 1\n```", "x = 1\n"),
+        ("```py\nx = 1\n```\nUsage:\n```py\nx = 2\n```", "x = 1\n"),
+        ("[BEGIN]\n```python\nx = 1\n```\n[DONE]", "x = 1\n"),
+        ("```python\nx = 1\nwhile x", "x = 1\nwhile x"),  # cut at the length limit
+        ("```python\ny = '```'\n```", "y = '```'\n"),
+        ("```\n```", ""),
+        ("", ""),
+    ],
+)
+def test_the_program_is_found_in_a_response(text: str, program: str) -> None:
+    assert extract_program(text) == program
+
+
+@given(st.text())
+def test_any_response_holds_a_program(text: str) -> None:
+    assert extract_program(text) in text
+
+
+@isolated
+@pytest.mark.parametrize(
+    ("text", "ending"),
+    [
+        (RIGHT, "pass@1"),
+        (f"Of course:\n```python\n{RIGHT}\n```\nIt adds.", "pass@1"),
+        (f"[BEGIN]\n{RIGHT}\n[DONE]", "pass@1"),
+        ("def add(a, b):\n    return a - b", "assertion"),
+        ("To add, return a + b.", "syntax"),
+        ("", "error"),
+        ("raise SystemExit(0)", "error"),
+        ("held = bytearray(2**34)", "memory"),
+        ("while True: print('x' * 1000)", "output"),
+    ],
+)
+def test_each_response_has_one_ending(text: str, ending: str) -> None:
+    scores = grade(to_example("mbpp/test/0", _row()), text)
+
+    assert scores.pop("isolated") == 1
+    assert set(scores) == {"pass@1", *STATUSES} - {"passed"}
+    assert {name for name, score in scores.items() if score} == {ending}
+    assert sum(scores.values()) == 1
+
+
+@isolated
+def test_the_reference_is_right_and_the_setup_runs_between_program_and_tests() -> None:
+    row = _row(test_setup_code="pair = (2, add(1, 2))")
+    example = to_example("mbpp/test/0", row)
+
+    assert TASK.grade(example, example.reference)[TASK.headline] == 1
+
+
+@isolated
+def test_many_responses_get_the_scores_of_each() -> None:
+    example = to_example("mbpp/test/0", _row())
+    answers = [(example, RIGHT), (example, "def add(a, b): return 0"), (example, "(")]
+
+    assert grade_programs(answers, Sandbox()) == [grade(*answer) for answer in answers]
+
+
+def test_an_unsafe_sandbox_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    answers = [(to_example("mbpp/test/0", _row()), RIGHT)]
+
+    assert grade_programs(answers, Sandbox(unsafe=True))[0]["isolated"] == 0
+    with pytest.raises(UserError, match="bubblewrap is not installed"):
+        grade_programs(answers, Sandbox())
+
+
+@pytest.mark.parametrize(
+    ("samples", "passed", "k", "estimate"),
+    [
+        (1, 0, 1, 0.0),
+        (1, 1, 1, 1.0),
+        (10, 3, 1, 0.3),  # for k = 1, the share of samples that pass
+        (5, 2, 2, 0.7),  # 1 - C(3, 2) / C(5, 2) = 1 - 3 / 10
+        (10, 1, 10, 1.0),
+        (200, 1, 100, 0.5),
+        (4, 3, 2, 1.0),  # any two of them hold one that passes
+    ],
+)
+def test_pass_at_k_has_its_closed_forms(samples: int, passed: int, k: int, estimate: float) -> None:
+    assert pass_at_k(samples, passed, k) == pytest.approx(estimate, abs=1e-15)
+
+
+@given(st.data())
+def test_pass_at_k_is_the_share_of_draws_of_k_that_hold_a_pass(data: st.DataObject) -> None:
+    samples = data.draw(st.integers(1, 8))
+    passed = data.draw(st.integers(0, samples))
+    k = data.draw(st.integers(1, samples))
+    draws = list(combinations(range(samples), k))
+
+    share = sum(min(draw) < passed for draw in draws) / len(draws)
+
+    assert pass_at_k(samples, passed, k) == pytest.approx(share, abs=1e-12)
+
+
+@pytest.mark.parametrize(("samples", "passed", "k"), [(0, 0, 1), (3, 4, 1), (3, -1, 1), (3, 1, 4)])
+def test_pass_at_k_of_too_few_samples_is_not_defined(samples: int, passed: int, k: int) -> None:
+    with pytest.raises(ValueError, match="is not defined"):
+        pass_at_k(samples, passed, k)
+
+
+def test_the_hubs_own_splits_are_used_at_a_fixed_revision() -> None:
+    assert TASK.hub.splits == {name: name for name in ("train", "validation", "test", "prompt")}
+    assert len(TASK.hub.revision) == 40

@@ -1,8 +1,8 @@
-"""The command line: run, plan, list, fetch, report, reconcile, doctor.
+"""The command line: run, plan, list, fetch, report, reconcile, doctor, data check.
 
 Everything heavy is imported inside the command that needs it: `draftmark list` answers at once.
-Exit codes: 0, or 1 if a cell failed or a check of fairness or leaks found an error, or 2 for what a
-person can mend (one sentence, no traceback).
+Exit codes: 0, or 1 if a cell failed, a row is malformed or a check of fairness or leaks found an
+error, or 2 for what a person can mend (one sentence, no traceback).
 """
 
 import os
@@ -22,6 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+data_app = typer.Typer(help="Look at data before a run does.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 
 Recipe = Annotated[str, typer.Argument(help="A recipe's name (draftmark list) or a TOML file.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for results.")]
@@ -142,6 +145,29 @@ def doctor(data: Data = None) -> None:
 
     for line in lines(_folder(data)):
         typer.echo(line)
+
+
+@data_app.command(name="check")
+def data_check(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Tasks [default: all that have rows there].")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Judge every row of every split: malformed, left out, repeated, shared by splits.
+
+    Of the data directory, if one is named, else of the project's own samples. Exit code 1 if a row
+    is malformed.
+    """
+    from harness.data_check import check_all
+
+    bad = 0
+    for result in check_all(names, _folder(data)):
+        for line in result.lines():
+            typer.echo(line)
+        bad += result.malformed
+    if bad:
+        raise typer.Exit(1)
 
 
 def _folder(path: Path | None) -> Path | None:

@@ -1,13 +1,12 @@
 """What `draftmark doctor` prints: what this machine has, and what it lacks with the mend."""
 
 import importlib.util
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness import environment, fetch, hub, isolation, registry
-from harness.data import DATA_VARIABLE
+from harness.sources import DATA_VARIABLE, data_directory, data_folder
 
 _EXTRAS = {"vllm": "vllm", "ray": "ray"}
 
@@ -53,8 +52,9 @@ def _sandbox() -> str:
 
 
 def _data(data: Path | None) -> str:
-    named = data or (Path(os.environ[DATA_VARIABLE]) if os.environ.get(DATA_VARIABLE) else None)
+    named = data or data_directory()
     if named is None:
         return f"no data directory named ({DATA_VARIABLE} is not set)"
-    tasks = [name for name in registry.names("tasks") if (named / name).is_dir()]
+    found = [registry.find("tasks", name) for name in registry.names("tasks")]
+    tasks = [task.name for task in found if (named / data_folder(task)).is_dir()]
     return f"{named}: {', '.join(tasks) or 'no known task in it'}"

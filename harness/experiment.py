@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness import measurements, registry, stages
 from harness.config import MethodEntry, Recipe
-from harness.data import Rows, load_splits
+from harness.data import Rows, describe, load_splits
 from harness.errors import UserError
 from harness.graph import Node, digest, topological
 from harness.model_files import num_layers, resolve
@@ -93,6 +93,9 @@ def _rows(recipe: Recipe, task: Task, data: Path | None, progress: Progress) -> 
         f"{task.name}: {', '.join(f'{n} {split}' for split, n in counts.items())} rows "
         f"from {rows['test'].source}"
     )
+    for split, item in rows.items():
+        if item.left_out:
+            progress.say(f"{task.name}, {split}: {describe(item.left_out)} by the task's rule")
     return rows
 
 

@@ -85,6 +85,12 @@ def overlaps(
     )
 
 
+def normal(text: str) -> str:
+    """Return what two texts have in common that are the same but for case, spaces, punctuation."""
+    # "?" is not "!", although neither has words.
+    return " ".join(words(text) or _folded(text).split())
+
+
 def words(text: str) -> list[str]:
     """Return the words of a text without case, punctuation and typographic variants."""
     folded = _folded(text)
@@ -101,9 +107,7 @@ def _texts(examples: Sequence[Example], part: Part) -> list[_Text]:
     texts = []
     for example in examples:
         text = _PARTS[part](example)
-        found = words(text)
-        # "?" is not "!", although neither has words.
-        texts.append(_Text(example.id, found, " ".join(found or _folded(text).split())))
+        texts.append(_Text(example.id, words(text), normal(text)))
     return texts
 
 

@@ -40,6 +40,7 @@ def _facts(setting: Setting) -> dict[str, Any]:
         "draft": setting.pair.draft.describe(),
         "rows": {split: len(item.examples) for split, item in rows.items()},
         "source": {split: item.source for split, item in rows.items()},
+        "left_out": {split: dict(item.left_out) for split, item in rows.items()},
         "digest": {split: item.digest for split, item in rows.items()},
         "max_new_tokens": setting.max_new_tokens,
         "end_tokens": sorted(setting.end_tokens),

@@ -66,6 +66,8 @@ class Task:
     grade_programs: (
         Callable[[Sequence[tuple[Example, str]], Sandbox], list[dict[str, float]]] | None
     ) = None
+    left_out: Callable[[Row], str | None] = lambda row: None  # by what rule a row is no example
+    folder: str = ""  # in a data directory, where that is not the task's name
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,10 @@ bolts in total does it take?", "answer": "It takes 2/2=<<2/2=1>>1 bolt of white 
 amount of fabric is 2+1=<<2+1=3>>3 bolts of fabric\\n#### 3"}
 
 Graded by exact match on the number after "####", extracted as the authors' evaluation does
-(https://github.com/openai/grade-school-math at 3101c7d, grade_school_math/dataset.py).
+(https://github.com/openai/grade-school-math at 3101c7d, grade_school_math/dataset.py). Beside it,
+for models that end otherwise, `flexible_match` on the last number of the response, extracted and
+compared as lm-evaluation-harness does under "flexible-extract" (at 4e7e0d4,
+lm_eval/tasks/gsm8k/gsm8k.yaml), its oddities included: "..." counts as a number.
 """
 
 import re
@@ -15,12 +18,27 @@ from harness.types import Example, HubData, Row, Task
 
 # `ANS_RE` of the published evaluation; the first match counts, as there.
 _ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")
+# `regex_pattern` of "flexible-extract", and `regexes_to_ignore`, removed in this order.
+_FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
+_IGNORED = (",", r"\$", r"(?s).*#### ", r"\.$")
 
 
 def extract_answer(text: str) -> str | None:
     """Return the final number of a response without thousands separators, or None."""
     match = _ANSWER.search(text)
     return match.group(1).strip().replace(",", "") if match else None
+
+
+def extract_last_number(text: str) -> str | None:
+    """Return the last number of a response as lm-evaluation-harness compares it, or None."""
+    found = [match.group() for match in _FLEXIBLE.finditer(text)]
+    return _comparable(found[-1]) if found else None
+
+
+def _comparable(text: str) -> str:
+    for ignored in _IGNORED:
+        text = re.sub(ignored, "", text)
+    return text.lower()
 
 
 def to_example(example_id: str, row: Row) -> Example:
@@ -37,17 +55,18 @@ def to_example(example_id: str, row: Row) -> Example:
 
 
 def grade(example: Example, text: str) -> dict[str, float]:
-    """Return exact_match (the numbers are the same) and answered (there is a number at all)."""
+    """Return exact_match, flexible_match (see above), and answered ("####" and a number)."""
     final = extract_answer(text)
     return {
         "exact_match": float(final == example.meta["final"]),
+        "flexible_match": float(extract_last_number(text) == _comparable(example.reference)),
         "answered": float(final is not None),
     }
 
 
 TASK = Task(
     name="gsm8k",
-    version=1,
+    version=2,
     hub=HubData(
         path="openai/gsm8k",
         name="main",

@@ -1,6 +1,7 @@
 """The command line: exit codes, and one sentence for what a person can mend."""
 
 import errno
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,7 +89,7 @@ def test_the_list_has_everything_that_can_be_named(draftmark: Command) -> None:
     assert outcome.code == 0
     for line in (
         "recipes   quickstart",
-        "tasks     gsm8k",
+        "tasks     alpaca, cnn_dm, gsm8k",
         "methods   ",
         "engines   reference",
         "reports   leaderboard",
@@ -272,3 +273,33 @@ def test_the_console_script_ends_in_one_sentence(tmp_path: Path) -> None:
     )
 
     assert _mended(Outcome(done.returncode, done.stdout, done.stderr)).count(".") >= 1
+
+
+def _rows_of_gsm8k(*answers: str) -> None:
+    for split in ("train", "validation", "test"):
+        path = Path("data", "gsm8k", f"{split}.jsonl")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [{"question": f"{split} {n}?", "answer": text} for n, text in enumerate(answers)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_data_that_is_sound_is_counted(draftmark: Command) -> None:
+    _rows_of_gsm8k("#### 1", "#### 2")
+
+    outcome = draftmark("data", "check", "--data", "data")
+
+    assert outcome.code == 0
+    assert outcome.out.count("2 rows, 2 examples, 0 left out, 0 malformed, 0 repeated") == 3
+
+
+def test_malformed_rows_are_all_printed_and_the_exit_code_says_so(draftmark: Command) -> None:
+    _rows_of_gsm8k("#### 1", "two", "three")
+
+    outcome = draftmark("data", "check", "gsm8k", "--data", "data")
+
+    assert outcome.code == 1
+    assert outcome.out.count("the answer has no '#### <number>'") == 6
+
+
+def test_the_check_of_an_unknown_task_is_one_sentence(draftmark: Command) -> None:
+    assert "Did you mean 'gsm8k'" in _mended(draftmark("data", "check", "gsm9k"))

@@ -4,6 +4,7 @@ import gzip
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import hub
-from harness.data import DATA_VARIABLE, Rows, load_rows
+from harness.data import Rows, describe, load_rows
 from harness.errors import UserError
+from harness.sources import DATA_VARIABLE
 from harness.types import Example, HubData, Row, Task
 
 Lines = Sequence[Mapping[str, Any] | str]
@@ -169,6 +171,54 @@ def test_too_few_rows_says_how_many_there_are_and_which_setting_to_lower(task: T
 
     with pytest.raises(UserError, match=r"has 1 rows .* 2 are asked for; lower data\.train_rows"):
         _samples(task, 2)
+
+
+def _without_nothing(task: Task) -> Task:
+    """A task that leaves out rows without an answer."""
+    return replace(task, left_out=lambda row: None if row["answer"].strip() else "no answer")
+
+
+def test_rows_left_out_by_rule_are_passed_over_and_counted_and_ids_stay(task: Task) -> None:
+    _write(task.samples, [ROW, {**ROW, "answer": " "}, ROW, {**ROW, "answer": ""}, ROW])
+
+    rows = _samples(_without_nothing(task), 2)
+
+    assert [example.id for example in rows.examples] == ["toy/train/0", "toy/train/2"]
+    assert rows.left_out == {"no answer": 1}
+    assert describe(rows.left_out) == "1 left out (1 no answer)"
+
+
+def test_rows_left_out_by_rule_do_not_count_as_rows(task: Task) -> None:
+    _write(task.samples, [ROW, {**ROW, "answer": ""}])
+
+    with pytest.raises(UserError, match=r"has 1 rows .*1 left out \(1 no answer\)\), 2 are asked"):
+        _samples(_without_nothing(task), 2)
+
+
+def test_a_rule_is_asked_only_of_rows_that_have_the_columns(task: Task) -> None:
+    path = _write(task.samples, [{"question": "Why?"}])
+
+    with pytest.raises(UserError, match=f"{path}, line 1: no text in column 'answer'"):
+        _samples(_without_nothing(task))
+
+
+def test_what_comes_after_the_rows_asked_for_is_not_judged(task: Task) -> None:
+    _write(task.samples, [ROW, "{", {**ROW, "answer": ""}])
+
+    assert len(_samples(task).examples) == 1
+
+
+def test_a_task_may_have_a_folder_of_another_name_in_a_data_directory(
+    task: Task, tmp_path: Path
+) -> None:
+    named = replace(task, folder="playthings")
+    _write(tmp_path / "data" / "playthings", [ROW])
+
+    rows = load_rows(named, "train", 1, sources=["directory"], directory=tmp_path / "data")
+
+    assert rows.examples[0].id == "toy/train/0"
+    with pytest.raises(UserError, match=r"with playthings/train\.jsonl\.gz in it"):
+        load_rows(named, "train", 1, sources=["samples"])
 
 
 def test_a_file_without_rows_is_too_few(task: Task) -> None:

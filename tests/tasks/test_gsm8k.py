@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.gsm8k import TASK, extract_answer, grade, to_example
+from tasks.gsm8k import TASK, extract_answer, extract_last_number, grade, to_example
 
 
 def _row(answer: str) -> dict[str, str]:
@@ -52,21 +52,67 @@ def test_a_row_without_a_final_number_is_malformed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "exact_match", "answered"),
+    ("text", "exact", "flexible", "answered"),
     [
-        ("#### 1000", 1, 1),
-        ("Let me see. #### 1,000", 1, 1),
-        ("#### 1000.", 0, 1),
-        ("#### 1000.0", 0, 1),
-        ("#### 999\n#### 1000", 0, 1),
-        ("1000", 0, 0),
-        ("", 0, 0),
+        ("#### 1000", 1, 1, 1),
+        ("Let me see. #### 1,000", 1, 1, 1),
+        ("#### 1000.", 0, 1, 1),
+        ("#### 1000.0", 0, 0, 1),
+        ("#### 999\n#### 1000", 0, 1, 1),
+        ("#### 1000\n#### 999", 1, 0, 1),
+        ("#### 1000 in 3 days", 1, 0, 1),
+        ("#### -1000", 0, 0, 1),
+        ("1000", 0, 1, 0),
+        ("It is 1,000.", 0, 1, 0),
+        ("It is $1,000 in all.", 0, 1, 0),
+        ("It costs 1000 dollars", 0, 1, 0),
+        ("1000eggs", 0, 1, 0),
+        ("first 12, then 1000", 0, 1, 0),
+        ("1000, not 12", 0, 0, 0),
+        ("1000 ...", 0, 0, 0),
+        ("1000%", 0, 1, 0),
+        ("1 000", 0, 0, 0),
+        ("one thousand", 0, 0, 0),
+        ("", 0, 0, 0),
     ],
 )
-def test_only_the_same_number_is_right(text: str, exact_match: int, answered: int) -> None:
-    example = to_example("gsm8k/test/0", _row("#### 1,000"))
+def test_only_the_same_number_is_right(text: str, exact: int, flexible: int, answered: int) -> None:
+    example = to_example("gsm8k/test/0", _row("It is 10*100=<<10*100=1000>>1,000\n#### 1,000"))
 
-    assert grade(example, text) == {"exact_match": exact_match, "answered": answered}
+    assert grade(example, text) == {
+        "exact_match": exact,
+        "flexible_match": flexible,
+        "answered": answered,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("7", "7"),
+        ("-7", "-7"),
+        ("3 - 7", "7"),
+        ("10-7", "-7"),
+        ("It is 7.", "7"),
+        ("0.50", "0.50"),
+        ("$1,234.50.", "1234.50"),
+        ("-$5", "-5"),
+        ("between 3 and 4", "4"),
+        ("5 km/h", "5"),
+        ("2/3", "3"),
+        ("12:30", "30"),
+        ("6, ", "6"),
+        ("well ...", ".."),
+        ("$$", ""),
+        ("none", None),
+        ("-", None),
+    ],
+)
+def test_the_last_number_is_extracted_as_lm_evaluation_harness_does(
+    text: str, number: str | None
+) -> None:
+    """Expectations are of its own filter and comparison at 4e7e0d4, run on these texts."""
+    assert extract_last_number(text) == number
 
 
 @settings(max_examples=50, deadline=None)
@@ -75,6 +121,7 @@ def test_a_number_is_right_with_and_without_thousands_separators(number: int, be
     example = to_example("gsm8k/test/0", _row(f"#### {number}"))
 
     assert grade(example, f"{before}\n#### {number:,}")["exact_match"] == 1
+    assert grade(example, f"{before}\n#### {number:,}")["flexible_match"] == 1
     assert grade(example, f"{before}\n#### {number + 1}")["exact_match"] == 0
 
 

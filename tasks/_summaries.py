@@ -1,0 +1,40 @@
+"""What the tasks that summarise news share: which rows are left out, how long articles are cut."""
+
+import re
+from collections.abc import Callable
+from itertools import islice
+
+from harness.types import Example, Row
+
+_WORD = re.compile(r"\S+")
+
+
+def without_text(*columns: str) -> Callable[[Row], str | None]:
+    """Return the rule that leaves out rows in which one of some columns has no text."""
+
+    def left_out(row: Row) -> str | None:
+        return next((f"empty {column}" for column in columns if not row[column].strip()), None)
+
+    return left_out
+
+
+def opening(text: str, max_words: int) -> str:
+    """Return the first `max_words` words of a text, spaced as there; a word has no space in it."""
+    ends = [word.end() for word in islice(_WORD.finditer(text), max_words)]
+    return text[: ends[-1]] if ends else ""
+
+
+def ask(
+    example_id: str, article: str, summary: str, *, instruction: str, max_source_words: int
+) -> Example:
+    """Return the example that asks for the summary of the opening of an article.
+
+    Its meta says how many words the article has and how many the prompt may take of it.
+    """
+    source = opening(article, max_source_words)
+    return Example(
+        id=example_id,
+        messages=({"role": "user", "content": f"{source}\n\n{instruction}"},),
+        reference=summary,
+        meta={"source_words": len(article.split()), "max_source_words": max_source_words},
+    )

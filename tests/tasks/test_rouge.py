@@ -1,0 +1,62 @@
+"""ROUGE: what the package gives when it is called directly, and what the rules around it say."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+
+from harness.types import Example
+from tasks._rouge import ROUGE_TYPES, grade, is_readable, rouge
+
+WORDS = st.sampled_from(
+    ["the", "cat", "cats", "sitting", "run", "running", "3", "1,000", "naïve", "彼女", "\n", "."]
+)
+TEXTS = st.lists(WORDS, max_size=30).map(" ".join) | st.text(max_size=60)
+
+
+def _directly(reference: str, text: str) -> dict[str, float]:
+    scores = RougeScorer(list(ROUGE_TYPES), use_stemmer=True).score(reference, text)
+    return {name: score.fmeasure for name, score in scores.items()}
+
+
+def _example(reference: str) -> Example:
+    return Example("toy/test/0", ({"role": "user", "content": "Summarize."},), reference)
+
+
+@given(reference=TEXTS, text=TEXTS)
+def test_scores_are_the_packages_own_to_the_last_digit(reference: str, text: str) -> None:
+    assert rouge(reference, text) == _directly(reference, text)
+
+
+@given(reference=TEXTS, text=TEXTS)
+def test_scores_are_between_nothing_and_everything(reference: str, text: str) -> None:
+    assert all(0.0 <= score <= 1.0 for score in rouge(reference, text).values())
+
+
+def test_known_overlaps_are_counted() -> None:
+    scores = rouge("the quick brown fox jumps", "the quick fox jumped high")
+
+    assert scores["rouge1"] == pytest.approx(4 / 5)  # the stemmer makes jumps and jumped one
+    assert scores["rouge2"] == pytest.approx(2 / 8 + 2 / 8)  # "the quick" and "fox jump" of 4
+    assert scores["rougeL"] == pytest.approx(4 / 5)
+
+
+def test_a_sentence_is_a_line() -> None:
+    """Sentences in another order cost ROUGE-L, but not Lsum, if each is on its own line."""
+    first, second = "alpha beta gamma delta", "one two three four"
+
+    assert rouge(f"{first}\n{second}", f"{second}\n{first}")["rougeLsum"] == 1.0
+    assert rouge(f"{first}\n{second}", f"{second}\n{first}")["rougeL"] == 0.5
+    assert rouge(f"{first}. {second}.", f"{second}. {first}.")["rougeLsum"] == 0.5
+
+
+@pytest.mark.parametrize(("text", "empty"), [("", 1.0), (" \n", 1.0), ("...", 0.0), ("no", 0.0)])
+def test_an_empty_response_scores_nothing_and_is_tallied(text: str, empty: float) -> None:
+    scores = grade(_example("A cat sat."), text)
+
+    assert scores == {**dict.fromkeys(ROUGE_TYPES, 0.0), "empty": empty}
+
+
+@given(text=TEXTS)
+def test_a_text_matches_itself_exactly_where_rouge_can_read_it(text: str) -> None:
+    assert rouge(text, text)["rouge1"] == float(is_readable(text))

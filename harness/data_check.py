@@ -20,7 +20,7 @@ from harness.data import (
     read_splits,
 )
 from harness.errors import UserError
-from harness.leaks import Overlap, normal, overlaps
+from harness.leaks import Overlap, normal, overlaps, question
 from harness.sources import DATA_VARIABLE, RawSplit, data_directory, data_folder
 from harness.types import Example, Split, Task
 
@@ -45,7 +45,7 @@ class SplitCheck:
     @property
     def repeated(self) -> int:
         """The number of examples that ask what an earlier one asked."""
-        asked = {normal(item.messages[-1]["content"]) for item in self.rows.examples}
+        asked = {normal(question(item)) for item in self.rows.examples}
         return len(self.rows.examples) - len(asked)
 
 

@@ -26,7 +26,7 @@ SHOWN = 5
 Part = Literal["question", "answer"]
 _Ngram = tuple[str, ...]
 _PARTS: Mapping[Part, Callable[[Example], str]] = {
-    "question": lambda example: example.messages[-1]["content"],
+    "question": lambda example: question(example),
     "answer": lambda example: example.reference,
 }
 
@@ -83,6 +83,12 @@ def overlaps(
         for name, rows in groups.items()
         for part in _PARTS
     )
+
+
+def question(example: Example) -> str:
+    """Return what an example asks, without what a task puts around it if it says so."""
+    asked: str = example.meta.get("question", example.messages[-1]["content"])
+    return asked
 
 
 def normal(text: str) -> str:

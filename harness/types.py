@@ -28,7 +28,10 @@ Arm = Literal["target", "draft"]
 
 @dataclass(frozen=True)
 class Example:
-    """One item of a task: what is asked, the gold answer, and what grading needs."""
+    """One item of a task: what is asked, the gold answer, and what grading needs.
+
+    `meta["question"]` is what tells it apart, where the last turn holds more than that.
+    """
 
     id: str  # stable: "gsm8k/test/17"
     messages: tuple[Turn, ...]

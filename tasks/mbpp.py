@@ -45,7 +45,7 @@ def to_example(example_id: str, row: Row) -> Example:
         id=example_id,
         messages=({"role": "user", "content": question},),
         reference=_unix(row["code"]),
-        meta={"checks": _unix(f"{setup}\n{listed}"), "question": row["text"]},
+        meta={"checks": _unix(f"{setup}\n{listed}"), "question": row["text"].strip()},
     )
 
 

@@ -1,4 +1,4 @@
-"""The command line: run, plan, list, fetch, report, reconcile, doctor, data check.
+"""The command line: run, plan, list, fetch, report, reconcile, verify, doctor, data check.
 
 Everything heavy is imported inside the command that needs it: `draftmark list` answers at once.
 Exit codes: 0, or 1 if a cell failed, a row is malformed or a check of fairness or leaks found an
@@ -136,6 +136,32 @@ def reconcile(
     for file in render(load_results(directory), directory, ["reconcile"]):
         typer.echo(file.read_text(encoding="utf-8"))
         typer.echo(f"Written: {file}")
+
+
+@app.command()
+def verify(
+    directory: Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")],
+    prompts: Annotated[int, typer.Option(min=2, help="How many test prompts are decoded.")] = 8,
+    store: StoreAt = None,
+    data: Data = None,
+) -> None:
+    """Check that the engine is lossless with each draft of a run; exit code 1 if it is not."""
+    from harness import experiment, verifying
+    from harness.config import Recipe
+    from harness.progress import Progress
+    from harness.results import load_results, render
+    from harness.store import Store
+
+    results, progress = load_results(directory), Progress()
+    prepared = experiment.plan(Recipe.model_validate(results.recipe), progress, data=_folder(data))
+    kept = Store(store or directory.parent / "store")
+    found = verifying.verify(prepared, kept, progress, prompts)
+    verifying.publish(found, prepared, directory)
+    for file in render(results, directory, ["lossless"]):
+        typer.echo(file.read_text(encoding="utf-8"))
+        typer.echo(f"Written: {file}")
+    if verifying.failed(found):
+        raise typer.Exit(1)
 
 
 @app.command()

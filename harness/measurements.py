@@ -105,7 +105,7 @@ def _arms(
     name: str, method: Method, job: Job, settings: EngineSettings
 ) -> dict[Arm, Callable[[Sequence[Prompt]], Sequence[Decode]]]:
     """Return what decodes with the target alone, and with the draft."""
-    engine = _engine_for(name, method)
+    engine = engine_for(name, method)
     alone = engine.open(job.inputs["target"], None, None, settings)
     together = engine.open(job.inputs["target"], method, job.inputs["draft"], settings)
     return {
@@ -114,7 +114,8 @@ def _arms(
     }
 
 
-def _engine_for(name: str, method: Method) -> Engine:
+def engine_for(name: str, method: Method) -> Engine:
+    """Return an engine by its name; raises UserError if it does not run the method's drafts."""
     engine: Engine = registry.find("engines", name)
     if not engine.supports(method.kind):
         raise UserError(

@@ -18,7 +18,7 @@ from harness.published import Results
 from harness.quantities import key
 from harness.recipes import load_recipe
 from harness.registry import find
-from harness.results import load_results
+from harness.results import load_results, save_results
 from harness.runner import run
 from harness.store import Store
 
@@ -136,6 +136,32 @@ def test_a_run_prints_its_leaderboard_and_its_folder_is_all_that_reports_need(
     draftmark("report", directory)
     assert (directory / "leaderboard.md").read_text() == rendered
     assert "| vLLM | Mean acceptance length |" in draftmark("reconcile", directory)
+
+
+@pytest.mark.slow
+def test_a_run_is_verified_by_its_folder_and_its_store(
+    run_here: Callable[[], Results],
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save_results(run_here(), tmp_path / "small-00000000")
+    command = ["verify", tmp_path / "small-00000000", "--prompts", "3"]
+    monkeypatch.setattr(sys, "argv", ["draftmark", *map(str, command)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    printed = capsys.readouterr().out
+    assert "All checks passed: reference engine, float32." in printed
+    # Two drafts: three checks of each at temperature 0 and at 1.
+    assert printed.count("| pass |") == 12
+    command += ["--store", tmp_path / "elsewhere"]
+    monkeypatch.setattr(sys, "argv", ["draftmark", *map(str, command)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "No draft of this run is in" in capsys.readouterr().err
 
 
 @pytest.mark.slow

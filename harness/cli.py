@@ -5,7 +5,6 @@ Exit codes: 0, or 1 if a cell failed, a row is malformed or a check of fairness 
 error, or 2 for what a person can mend (one sentence, no traceback).
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import UserError
+from harness.options import Data, Out, Recipe, StoreAt, Tasks, Unsafe, folder, listed, writable
 
 app = typer.Typer(
     name="draftmark",
@@ -26,33 +26,31 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at data before a run does.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-Recipe = Annotated[str, typer.Argument(help="A recipe's name (draftmark list) or a TOML file.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder for results.")]
-StoreAt = Annotated[
-    Path | None, typer.Option("--store", help="Folder for cached stages [default: OUT/store].")
-]
-Data = Annotated[
-    Path | None, typer.Option("--data", help="A data directory: <task>/<split>.jsonl.gz.")
-]
-
 
 @app.command()
 def run(
-    recipe: Recipe, out: Out = Path("results"), store: StoreAt = None, data: Data = None
+    recipe: Recipe,
+    out: Out = Path("results"),
+    store: StoreAt = None,
+    data: Data = None,
+    tasks: Tasks = None,
+    unsafe_code: Unsafe = False,
 ) -> None:
     """Run a recipe: train drafts, measure them, write the leaderboard."""
     from harness import experiment, runner
     from harness.progress import Progress
     from harness.recipes import load_recipe
     from harness.results import render, save_results
+    from harness.sandbox import Sandbox
     from harness.store import Store
 
     progress = Progress()
-    loaded = load_recipe(recipe)
-    prepared = experiment.plan(loaded, progress, data=_folder(data))
+    sandbox = Sandbox(unsafe=unsafe_code)
+    loaded = load_recipe(recipe, tasks=listed(tasks))
+    prepared = experiment.plan(loaded, progress, data=folder(data), sandbox=sandbox)
     name = Path(recipe).stem
-    _writable(out)
-    records = Store(_writable(store or out / "store"))
+    writable(out)
+    records = Store(writable(store or out / "store"))
     results = runner.run(prepared, name, records, progress)
     directory = out / f"{name}-{prepared.key[:8]}"
     results = runner.save_records(prepared, results, records, directory)
@@ -70,7 +68,11 @@ def run(
 
 @app.command()
 def plan(
-    recipe: Recipe, out: Out = Path("results"), store: StoreAt = None, data: Data = None
+    recipe: Recipe,
+    out: Out = Path("results"),
+    store: StoreAt = None,
+    data: Data = None,
+    tasks: Tasks = None,
 ) -> None:
     """Show the stages of a recipe and what is cached, before anything runs."""
     from harness import experiment, planning
@@ -78,7 +80,8 @@ def plan(
     from harness.recipes import load_recipe
     from harness.store import Store
 
-    prepared = experiment.plan(load_recipe(recipe), Progress(), data=_folder(data))
+    loaded = load_recipe(recipe, tasks=listed(tasks))
+    prepared = experiment.plan(loaded, Progress(), data=folder(data))
     typer.echo(planning.table(prepared, Store(store or out / "store")))
 
 
@@ -97,8 +100,8 @@ def list_() -> None:
         "reports": registry.names("reports"),
         "models": sorted(CATALOGUE),
     }
-    for title, names in groups.items():
-        typer.echo(f"{title:8}  {', '.join(names)}")
+    for title, found in groups.items():
+        typer.echo(f"{title:8}  {', '.join(found)}")
 
 
 @app.command()
@@ -153,7 +156,7 @@ def verify(
     from harness.store import Store
 
     results, progress = load_results(directory), Progress()
-    prepared = experiment.plan(Recipe.model_validate(results.recipe), progress, data=_folder(data))
+    prepared = experiment.plan(Recipe.model_validate(results.recipe), progress, data=folder(data))
     kept = Store(store or directory.parent / "store")
     found = verifying.verify(prepared, kept, progress, prompts)
     verifying.publish(found, prepared, directory)
@@ -169,7 +172,7 @@ def doctor(data: Data = None) -> None:
     """Show what this machine has: versions, hardware, models, data, network."""
     from harness.diagnosis import lines
 
-    for line in lines(_folder(data)):
+    for line in lines(folder(data)):
         typer.echo(line)
 
 
@@ -188,32 +191,12 @@ def data_check(
     from harness.data_check import check_all
 
     bad = 0
-    for result in check_all(names, _folder(data)):
+    for result in check_all(names, folder(data)):
         for line in result.lines():
             typer.echo(line)
         bad += result.malformed
     if bad:
         raise typer.Exit(1)
-
-
-def _folder(path: Path | None) -> Path | None:
-    if path is not None and not path.is_dir():
-        raise UserError(
-            f"There is no folder {str(path)!r}; name one that holds <task>/<split> files."
-        )
-    return path
-
-
-def _writable(path: Path) -> Path:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"Cannot write to {path}: {error.strerror}; name another folder."
-        ) from error
-    if not os.access(path, os.W_OK):
-        raise UserError(f"Cannot write to {path}; name another folder.")
-    return path
 
 
 def main() -> None:

@@ -114,6 +114,7 @@ TASK = Task(
     columns=("text", "code"),
     to_example=to_example,
     grade=grade,
+    shots_from="prompt",
     grade_programs=grade_programs,
     headline="pass@1",
     max_new_tokens=512,

@@ -1,4 +1,4 @@
-"""The command line: run, plan, list, fetch, report, reconcile, doctor.
+"""The command line: run, plan, list, fetch, report, reconcile, what-if, doctor.
 
 Everything heavy is imported inside the command that needs it: `draftmark list` answers at once.
 Exit codes: 0, or 1 if a cell failed or a check of fairness or leaks found an error, or 2 for what a
@@ -31,6 +31,7 @@ StoreAt = Annotated[
 Data = Annotated[
     Path | None, typer.Option("--data", help="A data directory: <task>/<split>.jsonl.gz.")
 ]
+Ran = Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")]
 
 
 @app.command()
@@ -111,7 +112,7 @@ def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.
 
 @app.command()
 def report(
-    directory: Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")],
+    directory: Ran,
     names: Annotated[
         list[str] | None, typer.Argument(help="Reports [default: leaderboard].")
     ] = None,
@@ -124,15 +125,35 @@ def report(
 
 
 @app.command()
-def reconcile(
-    directory: Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")],
-) -> None:
+def reconcile(directory: Ran) -> None:
     """Show one run as vLLM, SGLang, Spec-Bench, EAGLE and AdaSPEC would print it."""
     from harness.results import load_results, render
 
-    for file in render(load_results(directory), directory, ["reconcile"]):
-        typer.echo(file.read_text(encoding="utf-8"))
-        typer.echo(f"Written: {file}")
+    _show(render(load_results(directory), directory, ["reconcile"]))
+
+
+@app.command()
+def what_if(
+    directory: Ran,
+    cost_ratio: Annotated[
+        list[float] | None,
+        typer.Option(help="Time of drafting a token, in target passes; may be given again."),
+    ] = None,
+    verification_cost: Annotated[
+        list[float] | None,
+        typer.Option(help="Time that verifying a drafted token adds; may be given again."),
+    ] = None,
+) -> None:
+    """Show what drafts would win at other costs: speedup, best block length, break-even."""
+    from dataclasses import replace
+
+    from harness import registry
+    from harness.results import load_results, write
+
+    given = {"cost_ratios": cost_ratio, "verification_costs": verification_cost}
+    changes = {name: tuple(values) for name, values in given.items() if values}
+    report = replace(registry.find("reports", "what_if"), **changes)
+    _show(write(load_results(directory), directory, [report]))
 
 
 @app.command()
@@ -142,6 +163,14 @@ def doctor(data: Data = None) -> None:
 
     for line in lines(_folder(data)):
         typer.echo(line)
+
+
+def _show(files: list[Path]) -> None:
+    for file in files:
+        if file.suffix == ".md":
+            typer.echo(file.read_text(encoding="utf-8"))
+    for file in files:
+        typer.echo(f"Written: {file}")
 
 
 def _folder(path: Path | None) -> Path | None:

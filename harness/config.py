@@ -7,7 +7,8 @@ whatever a recipe says of them is checked against those. Unknown keys are errors
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -22,88 +23,10 @@ from pydantic import (
 from harness import registry
 from harness.errors import UserError, unknown
 from harness.protocols import Method
-from harness.types import Cell, Task
+from harness.published import Cell
+from harness.sections import Count, Data, Evaluation, Pair, Prompting, Speed, Training
+from harness.types import GREEDY, Sampler, Samplers, Task
 from harness.validation import Section, explain, validated
-
-Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Source = Literal["hub", "directory", "samples"]
-Dtype = Literal["float32", "bfloat16", "float16"]
-
-
-class Data(Section):
-    """Which rows are used. Sources are tried in order; the first that has the task is taken."""
-
-    sources: Annotated[tuple[Source, ...], Field(min_length=1)] = ("hub", "directory", "samples")
-    train_rows: Count = 1000
-    validation_rows: Count = 64
-    test_rows: Count = 200
-
-
-class DraftInit(Section):
-    """What a draft starts as: a model, some layers of the target, or random weights.
-
-    `head`: of a pruned draft, the target's embedding and head, `shared` (not trained) or `copied`
-    (trained); `fitted` to the draft's body in closed form on the training text (not trained).
-    """
-
-    model: str | None = None
-    pruned: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    random: Mapping[str, Any] | None = None
-    head: Literal["shared", "copied", "fitted"] = "copied"
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "DraftInit":
-        given = [name for name in ("model", "pruned", "random") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"needs exactly one of model, pruned, random; got {given or 'none'}")
-        if self.pruned is not None and not self.pruned:
-            raise ValueError("pruned needs at least one layer index")
-        if self.pruned is not None and len(set(self.pruned)) < len(self.pruned):
-            raise ValueError("pruned names a layer twice")
-        if self.pruned is None and self.head == "shared":
-            raise ValueError("head = 'shared' is for pruned drafts only")
-        if self.model is not None and self.head == "fitted":
-            raise ValueError("head = 'fitted' is for pruned and random drafts only")
-        return self
-
-    def describe(self) -> str:
-        """Return the init in words, as reports print it."""
-        if self.pruned is not None:
-            layers = ", ".join(map(str, self.pruned))
-            return f"layers {layers} of the target, head {self.head}"
-        if self.model is not None:
-            return f"model {self.model}"
-        fitted = ", head fitted" if self.head == "fitted" else ""
-        return f"random weights, {dict(self.random or {})}{fitted}"
-
-
-class Pair(Section):
-    """A target and what its drafts start as. `dtype` is what training computes in."""
-
-    name: str
-    target: str
-    draft: DraftInit
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    trust_remote_code: bool = False
-
-
-class Training(Section):
-    """How drafts are trained; the same for every method unless the method says otherwise.
-
-    `text`: what the draft reads, gold answers or the target's own responses.
-    """
-
-    text: Literal["dataset", "target"] = "dataset"
-    text_temperature: Annotated[float, Field(ge=0)] = 1.0
-    passes: Annotated[float, Field(gt=0)] = 1.0
-    rows_per_batch: Count = 8
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    warmup_fraction: Fraction = 0.1
-    schedule: Literal["cosine", "constant"] = "cosine"
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    validations: Count = 4
 
 
 class MethodEntry(BaseModel):
@@ -135,28 +58,6 @@ class MethodEntry(BaseModel):
         return built
 
 
-class Evaluation(Section):
-    """What is measured: temperatures of the target, and the block length that tables show."""
-
-    temperatures: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (
-        0.0,
-        1.0,
-    )
-    num_speculative_tokens: Annotated[int, Field(ge=1, le=16)] = 4
-    max_new_tokens: Count | None = None
-
-
-class Speed(Section):
-    """End-to-end runs of an engine, interleaved with the target alone, in blocks of prompts."""
-
-    engine: str = "reference"
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    num_speculative_tokens: Annotated[int, Field(ge=1, le=16)] = 4
-    blocks: Annotated[int, Field(ge=2)] = 5
-    prompts_per_block: Count = 4
-    dtype: Dtype = "float32"
-
-
 def _unless_false(value: Any) -> Any:
     return None if value is False else value
 
@@ -174,6 +75,7 @@ class Recipe(Section):
     methods: tuple[MethodEntry, ...]
     seeds: tuple[int, ...] = (0,)
     data: Data = Data()
+    prompting: Prompting = Prompting()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     speed: Annotated[Speed | None, BeforeValidator(_unless_false)] = Speed()
@@ -191,6 +93,13 @@ class Recipe(Section):
                 raise ValueError(f"{what.split()[0]} is empty")
             if len(set(values)) < len(values):
                 raise ValueError(f"{what} repeat: {', '.join(values)}")
+        return self
+
+    @model_validator(mode="after")
+    def _styles_are_of_its_tasks(self) -> "Recipe":
+        for name in self.prompting.styles:
+            if name not in self.tasks:
+                raise ValueError(f"prompting.styles names {name!r}, which is none of tasks")
         return self
 
     @model_validator(mode="after")
@@ -222,6 +131,13 @@ class Recipe(Section):
             Training, {**self.training.model_dump(), **entry.training}, f"method {entry.title!r}"
         )
         return own
+
+    def samplers(self, temperature: float) -> Samplers:
+        """Return how target and draft are sampled at a temperature of the target."""
+        told = self.evaluation
+        target = Sampler(temperature, told.top_k, told.top_p) if temperature else GREEDY
+        draft = replace(target, **told.draft.model_dump(exclude_none=True))
+        return Samplers(target, draft if draft.temperature else GREEDY)
 
     def max_new_tokens(self, task: Task) -> int:
         """Return the length limit of responses: the recipe's, else the task's."""

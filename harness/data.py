@@ -105,17 +105,6 @@ def describe(left_out: Mapping[str, int]) -> str:
     return f"{sum(left_out.values())} left out" + (f" ({reasons})" if reasons else "")
 
 
-def overlap(first: Rows, second: Rows) -> int:
-    """Return how many examples of `second` ask exactly what some example of `first` asks."""
-    asked = {question(example) for example in first.examples}
-    return sum(question(example) in asked for example in second.examples)
-
-
-def question(example: Example) -> str:
-    """Return what an example asks, with every run of spaces as one."""
-    return " ".join(example.messages[-1]["content"].split())
-
-
 def _rows(task: Task, split: Split, count: int, raw: RawSplit) -> Rows:
     examples: list[Example] = []
     left_out: Counter[str] = Counter()

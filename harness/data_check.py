@@ -17,11 +17,10 @@ from harness.data import (
     Rows,
     describe,
     judged,
-    overlap,
-    question,
     read_splits,
 )
 from harness.errors import UserError
+from harness.leaks import Overlap, normal, overlaps, question
 from harness.sources import DATA_VARIABLE, RawSplit, data_directory, data_folder
 from harness.types import Example, Split, Task
 
@@ -34,6 +33,11 @@ class SplitCheck:
     malformed: tuple[Malformed, ...]
 
     @property
+    def examples(self) -> tuple[Example, ...]:
+        """The rows that are examples."""
+        return self.rows.examples
+
+    @property
     def read(self) -> int:
         """The number of rows there are."""
         return len(self.rows.examples) + sum(self.rows.left_out.values()) + len(self.malformed)
@@ -41,7 +45,8 @@ class SplitCheck:
     @property
     def repeated(self) -> int:
         """The number of examples that ask what an earlier one asked."""
-        return len(self.rows.examples) - len({question(item) for item in self.rows.examples})
+        asked = {normal(question(item)) for item in self.rows.examples}
+        return len(self.rows.examples) - len(asked)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class TaskCheck:
 
     name: str
     splits: Mapping[Split, SplitCheck]
-    shared: Mapping[tuple[Split, Split], int]  # examples of the second that the first asks too
+    shared: Mapping[tuple[Split, Split], Overlap]  # questions of the second in the first
 
     @property
     def malformed(self) -> int:
@@ -66,8 +71,11 @@ class TaskCheck:
                 f"{len(split.malformed)} malformed, {split.repeated} repeated"
             )
             yield from (f"  {bad.place}: {bad.reason}; mend the row." for bad in split.malformed)
-        for (first, second), count in self.shared.items():
-            yield f"{self.name:8} {count} of {second} ask exactly what {first} asks"
+        for (first, second), found in self.shared.items():
+            yield (
+                f"{self.name:8} of {found.test_rows} {second} questions {found.duplicates} are in "
+                f"{first}, {found.copied} with those copied for the most part"
+            )
 
 
 def check_all(names: Sequence[str] | None, directory: Path | None) -> Iterator[TaskCheck]:
@@ -102,8 +110,9 @@ def check(task: Task, *, sources: Sequence[str], directory: Path | None = None) 
     found = read_splits(task, list(task.hub.splits), sources=sources, directory=directory)
     splits = {name: _check(task, name, raw) for name, raw in found.items()}
     shared = {
-        (first, second): overlap(splits[first].rows, splits[second].rows)
+        (first, second): overlaps({first: splits[first].examples}, splits[second].examples)[0]
         for first, second in combinations(splits, 2)
+        if splits[second].examples
     }
     return TaskCheck(task.name, splits, shared)
 

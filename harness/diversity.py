@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness import statistics
-from harness.types import Example, Number, Task
+from harness.published import Number
+from harness.types import Example, Task
 
 DEFINITIONS = {
     "fidelity": "mean over a prompt's responses",

@@ -13,18 +13,16 @@ from harness.kv_cache import CachedModel
 from harness.models import LanguageModel
 from harness.scoring import score_language_model
 from harness.teacher import TargetLaws
-from harness.types import AcceptanceTable, Proposal, Text
+from harness.types import AcceptanceTable, Proposal, Sampler, Samplers, Text
 from harness.verification import draw, warp
 
 
 class LanguageModelSession:
     """A draft model with the KV cache of one text."""
 
-    def __init__(
-        self, model: LanguageModel, temperature: float, generator: torch.Generator
-    ) -> None:
+    def __init__(self, model: LanguageModel, sampler: Sampler, generator: torch.Generator) -> None:
         self._cached = CachedModel(model)
-        self._temperature = temperature
+        self._sampler = sampler
         self._generator = generator
 
     def prefill(self, token_ids: Sequence[int]) -> None:
@@ -41,8 +39,8 @@ class LanguageModelSession:
         laws = []
         for _ in range(num_tokens):
             logits_V = self._cached.model.logits(self._cached.feed(unread)[-1])
-            law_V = warp(logits_V, self._temperature).cpu()
-            drafted.append(draw(law_V, self._generator))
+            law_V = warp(logits_V, self._sampler).cpu()
+            drafted.append(int(draw(law_V, self._generator)))
             laws.append(law_V)
             unread = drafted[-1:]
         return Proposal(tuple(drafted), torch.stack(laws))
@@ -64,15 +62,15 @@ class LanguageModelDrafter:
     model: LanguageModel
 
     def score(
-        self, texts: Sequence[Text], target: TargetLaws, temperature: float
+        self, texts: Sequence[Text], target: TargetLaws, samplers: Samplers
     ) -> Iterator[AcceptanceTable]:
         """Yield the acceptance table of each text."""
-        return score_language_model(self.model, texts, target, temperature)
+        return score_language_model(self.model, texts, target, samplers)
 
     def start(
-        self, prompt_ids: Sequence[int], temperature: float, generator: torch.Generator
+        self, prompt_ids: Sequence[int], sampler: Sampler, generator: torch.Generator
     ) -> LanguageModelSession:
         """Return a session that has read the prompt."""
-        session = LanguageModelSession(self.model, temperature, generator)
+        session = LanguageModelSession(self.model, sampler, generator)
         session.prefill(prompt_ids)
         return session

@@ -6,20 +6,26 @@ from typing import Any
 import torch
 
 from harness import models
-from harness.config import Pair, Training
 from harness.fitting import fit_head
 from harness.graph import Job
 from harness.protocols import Method
 from harness.records import DRAFT
 from harness.schedule import total_steps
+from harness.sections import Pair, Training
 from harness.store import write_json
 from harness.teacher import Features
 from harness.training import TrainingContext
-from harness.types import Draft, Ledger, Placement
+from harness.types import Ledger, Placement
 
 
 def make(pair: Pair, method: Method, training: Training, seed: int, job: Job) -> None:
-    """Write the draft that a method makes of the pair's init, loadable by any engine."""
+    """Write the draft that a method makes of the pair's init, loadable by any engine.
+
+    Of a method without a model, write that there is none.
+    """
+    if method.kind == "training_free":
+        write_json(job.out / DRAFT, {"init": "none", "parameters": 0, "ledger": asdict(Ledger())})
+        return
     placement = Placement(models.pick_device(), "float32", pair.trust_remote_code)
     tokenizer = models.load_tokenizer(
         job.inputs["target"], trust_remote_code=pair.trust_remote_code
@@ -42,9 +48,11 @@ def make(pair: Pair, method: Method, training: Training, seed: int, job: Job) ->
                 step=step,
             )
         )
+    assert made.model is not None, f"{type(method).__name__} trained no model"
     models.save_model(made.model, tokenizer, job.out)
     ledger = replace(made.ledger, target_forward_tokens=_tokens_read(training, job))
-    write_json(job.out / DRAFT, _facts(made, pair, ledger))
+    facts = {"init": pair.draft.describe(), **_facts(made.model.model), "ledger": asdict(ledger)}
+    write_json(job.out / DRAFT, {**facts, "history": list(made.history)})
 
 
 def _start(
@@ -66,14 +74,10 @@ def _start(
     return start
 
 
-def _facts(made: Draft, pair: Pair, ledger: Ledger) -> dict[str, object]:
-    model = made.model.model
+def _facts(model: Any) -> dict[str, int]:
     return {
-        "init": pair.draft.describe(),
         "parameters": model.num_parameters(),
         "trained_parameters": model.num_parameters(only_trainable=True),
-        "ledger": asdict(ledger),
-        "history": list(made.history),
     }
 
 

@@ -1,6 +1,6 @@
 """The target's own responses, many prompts at once.
 
-A loop of our own with a KV cache: what decides a token is the model, the temperature and the
+A loop of our own with a KV cache: what decides a token is the model, the sampler and the
 prompt's own random stream, never a file of generation defaults that came with the model, nor which
 prompts happened to share the batch (up to rounding).
 
@@ -17,7 +17,7 @@ from transformers import DynamicCache
 from harness.errors import UserError
 from harness.models import LanguageModel
 from harness.progress import Step
-from harness.types import FinishReason, Prompt, Text
+from harness.types import FinishReason, Prompt, Sampler, Text
 from harness.verification import draw, warp
 
 
@@ -25,7 +25,7 @@ from harness.verification import draw, warp
 class Sampling:
     """How responses are drawn; one stream of random numbers for each prompt comes of `seed`."""
 
-    temperature: float
+    sampler: Sampler
     max_new_tokens: int
     end_tokens: frozenset[int]
     seed: int
@@ -113,11 +113,11 @@ def _generate_batch(
 
 def _extend(rows: Sequence[_Row], logits_BV: torch.Tensor, sampling: Sampling) -> None:
     """Add a token to every row and note which are finished."""
-    if sampling.temperature == 0:
+    if sampling.sampler.temperature == 0:
         tokens = logits_BV.argmax(-1).tolist()
     else:
-        probs_BV = warp(logits_BV, sampling.temperature).cpu()
-        tokens = [draw(probs_BV[index], row.generator) for index, row in enumerate(rows)]
+        probs_BV = warp(logits_BV, sampling.sampler).cpu()
+        tokens = [int(draw(probs_BV[index], row.generator)) for index, row in enumerate(rows)]
     for row, token in zip(rows, tokens, strict=True):
         row.tokens.append(token)
         if token in sampling.end_tokens:

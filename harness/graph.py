@@ -37,7 +37,9 @@ _NEUTRAL = frozenset(
         "harness.hub",
         "harness.progress",
         "harness.protocols",
+        "harness.published",
         "harness.registry",
+        "harness.sections",
         "harness.store",
         "harness.types",
     }

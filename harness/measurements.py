@@ -1,6 +1,7 @@
 """The stages that measure: scores, decodes, grades. As in `stages`, a function makes a node."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 from harness import registry
 from harness.config import MethodEntry
@@ -20,10 +21,10 @@ from harness.records import (
 )
 from harness.sandbox import Sandbox
 from harness.stages import TEXT_SEED, Setting, features, responses
-from harness.types import Arm, Decode, Example, Prompt, Task
+from harness.types import Arm, Decode, Example, Prompt, Samplers, Task
 
 
-def scores(setting: Setting, entry: MethodEntry, drafted: Node, temperature: float) -> Node:
+def scores(setting: Setting, entry: MethodEntry, drafted: Node, samplers: Samplers) -> Node:
     """Return the node of a draft's acceptance tables on the target's test responses."""
     method = entry.build()
 
@@ -37,7 +38,7 @@ def scores(setting: Setting, entry: MethodEntry, drafted: Node, temperature: flo
         drafter = method.drafter(job.inputs["draft"], placement)
         tables = {}
         with job.progress.step("scoring", len(known.texts)) as step:
-            for table in drafter.score(known.texts, TargetLaws(model, known), temperature):
+            for table in drafter.score(known.texts, TargetLaws(model, known), samplers):
                 tables[table.example_id] = table
                 step.advance()
         write_tables(job.out / TABLES, [tables[text.example_id] for text in known.texts])
@@ -45,10 +46,10 @@ def scores(setting: Setting, entry: MethodEntry, drafted: Node, temperature: flo
     inputs = {
         "target": setting.target,
         "draft": drafted,
-        "features": features(setting, responses(setting, "test", temperature), "float32"),
+        "features": features(setting, responses(setting, "test", samplers.target), "float32"),
     }
-    label = f"acceptance of {drafted.label}, temperature {temperature:g}"
-    settings = {"temperature": temperature}
+    label = f"acceptance of {drafted.label}, {samplers.target.describe()}"
+    settings = {"samplers": asdict(samplers)}
     code = (registry.module_name("baselines", entry.name), "harness.scoring", "harness.records")
     return Node("scores", label, settings, inputs, code, build)
 
@@ -57,28 +58,15 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
     """Return the node of an engine's runs with and without the draft, interleaved."""
     speed, method = setting.recipe.speed, entry.build()
     assert speed is not None
+    samplers = setting.recipe.samplers(speed.temperature)
     examples = setting.rows["test"].examples[: speed.blocks * speed.prompts_per_block]
 
     def build(job: Job) -> None:
-        from harness.prompts import encode_prompts
         from harness.timing import interleave
 
-        prompts = encode_prompts(setting.tokenizer(job.inputs["target"]), examples)
-        settings = EngineSettings(
-            temperature=speed.temperature,
-            num_speculative_tokens=speed.num_speculative_tokens,
-            max_new_tokens=setting.max_new_tokens,
-            end_tokens=setting.end_tokens,
-            seed=TEXT_SEED,
-            placement=setting.placement(speed.dtype),
-        )
-        engine = _engine_for(speed.engine, method)
-        alone = engine.open(job.inputs["target"], None, None, settings)
-        together = engine.open(job.inputs["target"], method, job.inputs["draft"], settings)
-        arms: dict[Arm, Callable[[Sequence[Prompt]], Sequence[Decode]]] = {
-            "target": lambda some: list(alone.generate(some)),
-            "draft": lambda some: list(together.generate(some)),
-        }
+        prompts = setting.prompts(job.inputs["target"], examples)
+        settings = setting.decoding(speed, samplers)
+        arms = _arms(speed.engine, method, job, settings)
         blocks = [prompts[start :: speed.blocks] for start in range(speed.blocks)]
         with job.progress.step("decoding", 4 * len(blocks)) as step:
             write_decodes(job.out / DECODES, interleave(arms, blocks, step.advance))
@@ -86,7 +74,9 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
     inputs = {"target": setting.target, "draft": drafted}
     settings = {
         **speed.model_dump(mode="json"),
+        "samplers": asdict(samplers),
         "rows": Rows(examples, "").digest,
+        "format": setting.format,
         "max_new_tokens": setting.max_new_tokens,
         "seed": TEXT_SEED,
         # Times are of a machine: on another one they are taken again.
@@ -104,7 +94,21 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
     return Node("decodes", label, settings, inputs, code, build)
 
 
-def _engine_for(name: str, method: Method) -> Engine:
+def _arms(
+    name: str, method: Method, job: Job, settings: EngineSettings
+) -> dict[Arm, Callable[[Sequence[Prompt]], Sequence[Decode]]]:
+    """Return what decodes with the target alone, and with the draft."""
+    engine = engine_for(name, method)
+    alone = engine.open(job.inputs["target"], None, None, settings)
+    together = engine.open(job.inputs["target"], method, job.inputs["draft"], settings)
+    return {
+        "target": lambda some: list(alone.generate(some)),
+        "draft": lambda some: list(together.generate(some)),
+    }
+
+
+def engine_for(name: str, method: Method) -> Engine:
+    """Return an engine by its name; raises UserError if it does not run the method's drafts."""
     engine: Engine = registry.find("engines", name)
     if not engine.supports(method.kind):
         raise UserError(

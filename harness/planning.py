@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from harness.runner import Plan
+from harness.experiment import Plan
 from harness.store import ENTRY, Store
 
 

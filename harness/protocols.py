@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from harness.published import Results
 from harness.types import (
     AcceptanceTable,
     Decode,
@@ -15,7 +16,8 @@ from harness.types import (
     Placement,
     Prompt,
     Proposal,
-    Results,
+    Sampler,
+    Samplers,
     Text,
 )
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 class EngineSettings:
     """How an engine decodes. Length and end tokens are the same with a draft and without."""
 
-    temperature: float
+    samplers: Samplers
     num_speculative_tokens: int
     max_new_tokens: int
     end_tokens: frozenset[int]
@@ -49,12 +51,12 @@ class Drafter(Protocol):
     """What proposes: a draft made usable by scoring and by engines that loop in Python."""
 
     def score(
-        self, texts: Sequence[Text], target: TargetLaws, temperature: float
+        self, texts: Sequence[Text], target: TargetLaws, samplers: Samplers
     ) -> Iterator[AcceptanceTable]:
-        """Yield the acceptance table of each text, which the target wrote at `temperature`."""
+        """Yield the acceptance table of each text, which the target wrote by its sampler."""
 
     def start(
-        self, prompt_ids: Sequence[int], temperature: float, generator: torch.Generator
+        self, prompt_ids: Sequence[int], sampler: Sampler, generator: torch.Generator
     ) -> Session:
         """Return a session for one prompt, prefilled; what it drafts is drawn by `generator`."""
 
@@ -92,7 +94,10 @@ class Engine(Protocol):
 
 
 class Report(Protocol):
-    """A rendering of results: file names and their text."""
+    """A rendering of results: file names and what is in them."""
 
-    def __call__(self, results: Results, directory: Path) -> dict[str, str]:
-        """Return the text of each file; `directory` holds the per-prompt records."""
+    def __call__(self, results: Results, directory: Path) -> Mapping[str, str | bytes]:
+        """Return the text of each file, or the bytes of an image.
+
+        `directory` holds the per-prompt records.
+        """

@@ -1,7 +1,8 @@
 """Records on disk: Parquet tables of texts, acceptance and decodes. Facts only, no rates."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.tables import sliding_table
-from harness.types import AcceptanceTable, Decode, Round, Text, TimedDecode
+from harness.types import AcceptanceTable, Decode, Ledger, Round, Text, TimedDecode
 
 DRAFT = "draft.json"  # what is known of a draft, beside its weights
 TEXTS, TABLES, DECODES, GRADES = (
@@ -171,3 +172,37 @@ def read_answers(directory: Path) -> list[tuple[str, str, Sequence[int]]]:
         ]
     texts = read_texts(directory / TEXTS)
     return [("alone", text.example_id, text.response_ids) for text in texts]
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of a cell."""
+
+    ledger: Ledger
+    tables: Mapping[float, Sequence[AcceptanceTable]]  # by temperature
+    target_grades: Sequence[Mapping[str, Any]]
+    draft_grades: Sequence[Mapping[str, Any]]
+    decodes: Sequence[TimedDecode]
+    decode_grades: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        draft: Path,
+        target_grades: Path,
+        scores: Mapping[float, Path],
+        draft_grades: Path | None,
+        decodes: Path | None,
+        decode_grades: Path | None,
+    ) -> "Records":
+        """Return the records in the folders of a cell's results."""
+        facts = json.loads((draft / DRAFT).read_text("utf-8"))
+        return cls(
+            ledger=Ledger(**facts["ledger"]),
+            tables={t: read_tables(path / TABLES) for t, path in scores.items()},
+            target_grades=read_rows(target_grades / GRADES),
+            draft_grades=read_rows(draft_grades / GRADES) if draft_grades else (),
+            decodes=read_decodes(decodes / DECODES) if decodes else (),
+            decode_grades=read_rows(decode_grades / GRADES) if decode_grades else (),
+        )

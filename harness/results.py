@@ -9,8 +9,19 @@ from typing import Any
 from harness import registry
 from harness.errors import UserError
 from harness.protocols import Report
+from harness.published import (
+    Cell,
+    Comparison,
+    Contender,
+    Finding,
+    Number,
+    Pooled,
+    Result,
+    Results,
+    Standing,
+)
 from harness.store import write_json
-from harness.types import Cell, Comparison, Ledger, Number, Result, Results
+from harness.types import Ledger
 
 FILE = "results.json"
 
@@ -33,9 +44,12 @@ def load_results(directory: Path) -> Results:
             title=document["title"],
             recipe=document["recipe"],
             results=tuple(_result(item) for item in document["results"]),
+            pooled=tuple(_pooled(item) for item in document["pooled"]),
             comparisons=tuple(_comparison(item) for item in document["comparisons"]),
+            standings=tuple(_standing(item) for item in document["standings"]),
             data=tuple(document["data"]),
             manifest=document["manifest"],
+            findings=tuple(Finding(**item) for item in document["findings"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not read ({error}); run the recipe again.") from error
@@ -45,7 +59,7 @@ def _result(document: Mapping[str, Any]) -> Result:
     ledger = document["ledger"]
     return Result(
         cell=Cell(**document["cell"]),
-        numbers={name: Number(**number) for name, number in document["numbers"].items()},
+        numbers=_numbers(document["numbers"]),
         ledger=Ledger(**ledger) if ledger else None,
         provenance=document["provenance"],
         failure=document["failure"],
@@ -53,15 +67,38 @@ def _result(document: Mapping[str, Any]) -> Result:
     )
 
 
+def _numbers(document: Mapping[str, Any]) -> dict[str, Number]:
+    return {name: Number(**number) for name, number in document.items()}
+
+
+def _pooled(document: Mapping[str, Any]) -> Pooled:
+    contender = Contender(**document["contender"])
+    return Pooled(contender, tuple(document["seeds"]), _numbers(document["numbers"]))
+
+
 def _comparison(document: Mapping[str, Any]) -> Comparison:
-    parts = {"cell": Cell(**document["cell"]), "difference": Number(**document["difference"])}
+    parts = {
+        "contender": Contender(**document["contender"]),
+        "difference": Number(**document["difference"]),
+    }
     return Comparison(**{**document, **parts})
+
+
+def _standing(document: Mapping[str, Any]) -> Standing:
+    return Standing(**{**document, "contender": Contender(**document["contender"])})
 
 
 def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
     """Write the named reports into a folder and return their files."""
-    reports: list[Report] = [registry.find("reports", name) for name in names]
-    texts = {file: text for report in reports for file, text in report(results, directory).items()}
-    for file, text in texts.items():
-        (directory / file).write_text(text, encoding="utf-8")
-    return [directory / file for file in texts]
+    return write(results, directory, [registry.find("reports", name) for name in names])
+
+
+def write(results: Results, directory: Path, reports: Sequence[Report]) -> list[Path]:
+    """Write reports into a folder, all of them or none, and return their files."""
+    contents = {
+        file: content for report in reports for file, content in report(results, directory).items()
+    }
+    for file, content in contents.items():
+        data = content if isinstance(content, bytes) else content.encode("utf-8")
+        (directory / file).write_bytes(data)
+    return [directory / file for file in contents]

@@ -1,152 +1,58 @@
-"""recipe -> graph of stages -> records -> results. Reads as the experiment."""
+"""The graph of stages -> records -> results. Reads as the experiment."""
 
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import measurements, registry, stages
-from harness.comparisons import compare
-from harness.config import Pair, Recipe
-from harness.data import Rows, describe, load_splits, overlap
+from harness import fairness
+from harness.comparisons import Seeds, by_contender, compare, rank
 from harness.environment import manifest
-from harness.errors import UserError
+from harness.experiment import CellNodes, Plan
 from harness.fanout import Failure, execute
-from harness.graph import Node, digest, topological
-from harness.model_files import num_layers, resolve
+from harness.graph import Node
 from harness.progress import Progress
-from harness.records import DECODES, GRADES, TABLES, tables_name
-from harness.stages import Setting
+from harness.provenance import data_facts, texts_behind
+from harness.published import Cell, Contender, Pooled, Result, Results
+from harness.quantities import Quantity, quantities
+from harness.records import DECODES, GRADES, TABLES, Records, tables_name
 from harness.store import Store, entry_facts
-from harness.summary import Records, summarise
-from harness.types import Cell, Result, Results, Split, Task
-
-
-@dataclass(frozen=True)
-class CellNodes:
-    """The results that one cell's row is made of."""
-
-    draft: Node
-    target_grades: Node
-    scores: Mapping[float, Node]
-    draft_grades: Node
-    decodes: Node | None = None
-    decode_grades: Node | None = None
-
-    def all(self) -> Iterator[Node]:
-        """Yield every node of the cell."""
-        yield from (self.draft, self.target_grades, *self.scores.values(), self.draft_grades)
-        yield from (node for node in (self.decodes, self.decode_grades) if node)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A recipe with everything decided that its results depend on."""
-
-    recipe: Recipe
-    settings: Mapping[tuple[str, str], Setting]  # of (task, pair)
-    cells: Mapping[Cell, CellNodes] = field(default_factory=dict)
-
-    @property
-    def nodes(self) -> list[Node]:
-        """Every node once, inputs before what needs them."""
-        return list(topological(node for cell in self.cells.values() for node in cell.all()))
-
-    @property
-    def key(self) -> str:
-        """A hash that names the results: of every node and of what the report is told."""
-        nodes = [node.key for cell in self.cells.values() for node in cell.all()]
-        return digest([nodes, self.recipe.model_dump(mode="json")])
-
-
-def plan(recipe: Recipe, progress: Progress, *, data: Path | None = None) -> Plan:
-    """Return the graph of a recipe; raises UserError if rows or models are not to be had."""
-    if data and "directory" not in recipe.data.sources:
-        progress.say(f"The recipe reads {', '.join(recipe.data.sources)}: --data is not used.")
-    targets = {pair.name: _target(pair, progress) for pair in recipe.pairs}
-    settings = {}
-    for name in recipe.tasks:
-        task: Task = registry.find("tasks", name)
-        rows = _rows(recipe, task, data, progress)
-        for pair in recipe.pairs:
-            settings[name, pair.name] = Setting(recipe, task, pair, targets[pair.name], rows)
-    cells = {cell: _nodes(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
-    return Plan(recipe, settings, cells)
-
-
-def _target(pair: Pair, progress: Progress) -> Node:
-    directory = resolve(pair.target, progress)
-    available = num_layers(directory)
-    beyond = [layer for layer in pair.draft.pruned or () if layer >= available]
-    if beyond:
-        raise UserError(
-            f"pair {pair.name!r}: pruned = {list(pair.draft.pruned or ())}, but {pair.target} has "
-            f"layers 0 to {available - 1}, not {beyond[0]}."
-        )
-    return stages.given("target", pair.target, directory, trust_remote_code=pair.trust_remote_code)
-
-
-def _rows(recipe: Recipe, task: Task, data: Path | None, progress: Progress) -> dict[Split, Rows]:
-    counts: dict[Split, int] = {
-        "train": recipe.data.train_rows,
-        "validation": recipe.data.validation_rows,
-        "test": recipe.data.test_rows,
-    }
-    rows = load_splits(task, counts, sources=recipe.data.sources, directory=data)
-    progress.say(
-        f"{task.name}: {', '.join(f'{n} {split}' for split, n in counts.items())} rows "
-        f"from {rows['test'].source}"
-    )
-    for split, item in rows.items():
-        if item.left_out:
-            progress.say(f"{task.name}, {split}: {describe(item.left_out)} by the task's rule")
-    return rows
-
-
-def _nodes(setting: Setting, cell: Cell) -> CellNodes:
-    recipe = setting.recipe
-    entry = recipe.method(cell.method)
-    draft = stages.draft(setting, entry, cell.seed)
-    decodes = measurements.decodes(setting, entry, draft) if recipe.speed else None
-    return CellNodes(
-        draft=draft,
-        target_grades=measurements.grades(setting, stages.responses(setting, "test", 0.0)),
-        scores={
-            temperature: measurements.scores(setting, entry, draft, temperature)
-            for temperature in recipe.evaluation.temperatures
-        },
-        draft_grades=measurements.grades(setting, stages.responses(setting, "test", 0.0, draft)),
-        decodes=decodes,
-        decode_grades=measurements.grades(setting, decodes) if decodes else None,
-    )
+from harness.summary import pool, summarise
+from harness.types import TimedDecode
 
 
 def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Results:
     """Return the results of every cell; a failed cell is a row with its reason."""
     recipe = recipe_plan.recipe
     failures = execute(recipe_plan.nodes, store, progress, threads=recipe.threads)
-    records = {
-        cell: _records(nodes, store)
-        for cell, nodes in recipe_plan.cells.items()
-        if not _failure(nodes, failures)
-    }
+    decodes: dict[Cell, Sequence[TimedDecode]] = {}
+    counted: dict[Cell, dict[str, Quantity]] = {}
     results = []
     for cell, nodes in recipe_plan.cells.items():
-        failure = _failure(nodes, failures)
-        if failure:
+        if failure := _failure(nodes, failures):
             results.append(Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}"))
-        else:
-            entries = [entry_facts(store.load(node)) for node in nodes.all()]
-            results.append(_result(recipe_plan, cell, records[cell], entries))
+            continue
+        records, provenance = _records(nodes, store), _provenance(nodes, store)
+        decodes[cell] = records.decodes
+        results.append(_result(recipe_plan, cell, records, provenance, counted))
+    data = data_facts(recipe_plan.settings.values())
+    contenders = by_contender(counted)
     return Results(
         name=name,
         title=recipe_plan.recipe.title,
         recipe=recipe_plan.recipe.model_dump(mode="json"),
         results=tuple(results),
-        comparisons=compare({r.cell: records[r.cell] for r in results if not r.failure}, recipe),
-        data=tuple(_data_facts(setting) for setting in recipe_plan.settings.values()),
+        pooled=tuple(
+            _pooled(contender, seeds, results)
+            for contender, seeds in contenders.items()
+            if len(seeds) > 1
+        ),
+        comparisons=compare(contenders, recipe),
+        standings=rank(contenders, recipe),
+        data=data,
         manifest=manifest(),
+        findings=fairness.findings(recipe, results, decodes, data),
     )
 
 
@@ -154,16 +60,34 @@ def _result(
     recipe_plan: Plan,
     cell: Cell,
     records: Records,
-    entries: list[dict[str, Any]],
+    provenance: dict[str, Any],
+    counted: dict[Cell, dict[str, Quantity]],
 ) -> Result:
-    """Return a cell's numbers; records that they cannot be taken of are a failed row."""
-    task = recipe_plan.settings[cell.task, cell.pair].task
+    """Return a cell's numbers, and note its quantities in `counted`; or the reason for none."""
+    recipe, task = recipe_plan.recipe, recipe_plan.settings[cell.task, cell.pair].task
     try:
-        numbers = summarise(records, recipe_plan.recipe, task)
-    except Exception as error:
+        found = quantities(records, recipe, task)
+        numbers = summarise(found, records, recipe)
+    except Exception as error:  # records that no number can be taken of are a failed row
         reason = f"its numbers cannot be taken: {type(error).__name__}: {error}"
-        return Result(cell, {}, records.ledger, {"entries": entries}, failure=reason)
-    return Result(cell, numbers, records.ledger, {"entries": entries})
+        return Result(cell, {}, records.ledger, provenance, failure=reason)
+    counted[cell] = found
+    return Result(cell, numbers, records.ledger, provenance)
+
+
+def _pooled(contender: Contender, seeds: Seeds, results: Sequence[Result]) -> Pooled:
+    mine = [row.numbers for row in results if row.cell.contender == contender]
+    speedups = [numbers["speedup"] for numbers in mine if "speedup" in numbers]
+    return Pooled(contender, tuple(seeds), pool(list(seeds.values()), speedups))
+
+
+def _provenance(nodes: CellNodes, store: Store) -> dict[str, Any]:
+    """Return what a cell's numbers were made of: entries, and the texts that they rest on."""
+    return {
+        "entries": [entry_facts(store.load(node)) for node in nodes.all()],
+        "draft_texts": texts_behind([nodes.draft]),
+        "scored_texts": texts_behind(node.inputs["features"] for node in nodes.scores.values()),
+    }
 
 
 def save_records(recipe_plan: Plan, results: Results, store: Store, directory: Path) -> Results:
@@ -188,7 +112,8 @@ def _record_files(nodes: CellNodes, store: Store) -> dict[str, Path]:
         tables_name(temperature): store.load(node).directory / TABLES
         for temperature, node in nodes.scores.items()
     }
-    files["draft-alone-grades.parquet"] = store.load(nodes.draft_grades).directory / GRADES
+    if nodes.draft_grades:
+        files["draft-alone-grades.parquet"] = store.load(nodes.draft_grades).directory / GRADES
     files["target-grades.parquet"] = store.load(nodes.target_grades).directory / GRADES
     if nodes.decodes and nodes.decode_grades:
         files[DECODES] = store.load(nodes.decodes).directory / DECODES
@@ -208,29 +133,7 @@ def _records(nodes: CellNodes, store: Store) -> Records:
         draft=store.load(nodes.draft).directory,
         target_grades=store.load(nodes.target_grades).directory,
         scores={t: store.load(node).directory for t, node in nodes.scores.items()},
-        draft_grades=store.load(nodes.draft_grades).directory,
+        draft_grades=directory(nodes.draft_grades),
         decodes=directory(nodes.decodes),
         decode_grades=directory(nodes.decode_grades),
     )
-
-
-def _data_facts(setting: Setting) -> dict[str, Any]:
-    rows = setting.rows
-    return {
-        "task": setting.task.name,
-        "task_version": setting.task.version,
-        "pair": setting.pair.name,
-        "target": setting.pair.target,
-        "target_digest": setting.target.settings["digest"],
-        "draft": setting.pair.draft.describe(),
-        "rows": {split: len(item.examples) for split, item in rows.items()},
-        "source": {split: item.source for split, item in rows.items()},
-        "left_out": {split: dict(item.left_out) for split, item in rows.items()},
-        "digest": {split: item.digest for split, item in rows.items()},
-        "test_rows_in_train": overlap(rows["train"], rows["test"]),
-    }
-
-
-def unfinished(recipe_plan: Plan, store: Store) -> list[Node]:
-    """Return the nodes that a run would have to make."""
-    return [node for node in recipe_plan.nodes if not store.has(node)]

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from harness import isolation, jail
+from harness import isolation, jail, syscalls
 from harness.errors import UserError
 
 Status = Literal["passed", "assertion", "syntax", "timeout", "memory", "output", "error"]
@@ -83,33 +83,34 @@ class Sandbox:
 
     def run(self, program: Program) -> Outcome:
         """Return how a program ended; raises UserError where it would not be isolated."""
-        return self._run(program, self._prefix())
+        return self._run(program, isolated=self._isolates())
 
     def run_many(self, programs: Sequence[Program], workers: int | None = None) -> list[Outcome]:
         """Return how each program ended, in order; by default one runs on each core."""
-        prefix = self._prefix()
+        isolated = self._isolates()
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            return list(pool.map(lambda program: self._run(program, prefix), programs))
+            return list(pool.map(lambda program: self._run(program, isolated=isolated), programs))
 
-    def _prefix(self) -> list[str]:
-        """Return the command that isolates, empty if there is none and none is demanded."""
+    def _isolates(self) -> bool:
+        """Say whether programs are isolated here; raises UserError if not and they must be."""
         reason = isolation.why_not()
         if reason and not self.unsafe:
             raise UserError(
                 f"Programs that a model wrote would not be isolated: {reason}; run "
                 f"`{isolation.INSTALL}`, or accept the risk with --unsafe-code."
             )
-        return [] if reason else isolation.prefix(self.limits.scratch_bytes)
+        return reason is None
 
-    def _run(self, program: Program, prefix: Sequence[str]) -> Outcome:
+    def _run(self, program: Program, *, isolated: bool) -> Outcome:
         source = program.source.encode("utf-8", "surrogatepass")
         checks = program.checks.encode()
         secret = secrets.token_hex(32).encode()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             folder = Path(name)
             (folder / "payload").write_bytes(source + checks + secret)
+            (folder / "refused").write_bytes(syscalls.refusing())
             (folder / "work").mkdir()
-            ending = self._execute(folder, prefix, [len(source), len(checks)])
+            ending = self._execute(folder, [len(source), len(checks)], isolated=isolated)
             report = _read(folder / "report", _REPORT_BYTES)
             output = _read(folder / "output", _EXCERPT_BYTES, from_end=True)
             full = (folder / "output").stat().st_size >= self.limits.file_bytes
@@ -117,24 +118,28 @@ class Sandbox:
             status=_status(report, secret, timed_out=ending.timed_out, full=full),
             seconds=ending.seconds,
             output=output.decode("utf-8", "replace"),
-            isolated=bool(prefix),
+            isolated=isolated,
         )
 
-    def _execute(self, folder: Path, prefix: Sequence[str], sizes: Sequence[int]) -> "_Ending":
+    def _execute(self, folder: Path, sizes: Sequence[int], *, isolated: bool) -> "_Ending":
         """Run the payload of a folder until it ends or time is up; then nothing of it runs on."""
         with (
             (folder / "payload").open("rb") as payload,
             (folder / "report").open("wb") as report,
             (folder / "output").open("ab") as output,
+            (folder / "refused").open("rb") as refused,
         ):
-            pipes = (payload.fileno(), report.fileno())
+            files = (payload.fileno(), report.fileno())
+            prefix = (
+                isolation.prefix(self.limits.scratch_bytes, refused.fileno()) if isolated else []
+            )
             start = time.monotonic()
             process = subprocess.Popen(
-                [*prefix, *_python(), *self._limits(), *map(str, (*pipes, *sizes))],
+                [*prefix, *_python(), *self._limits(), *map(str, (*files, *sizes))],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=pipes,
+                pass_fds=(*files, refused.fileno()),
                 cwd=folder / "work",
                 env=_ENVIRONMENT,
                 start_new_session=True,

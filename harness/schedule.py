@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from harness.config import Training
+from harness.sections import Training
 from harness.types import Text
 
 BUCKET = 8  # batches whose rows are sorted by length together

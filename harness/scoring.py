@@ -1,54 +1,136 @@
-"""One teacher-forced pass of a draft over the target's own texts -> acceptance probabilities.
+"""The target's own texts -> how likely each drafted token is to be accepted (DESIGN section 4).
 
-p is the target's law, q the law that the draft token is drawn from, both after the sampler's warp;
-y is the target's own text under that sampler. Speculative sampling emits y with law p, and given y
-its token was accepted, not resampled, with probability min(1, q(y) / p(y)) (DESIGN section 4). At
-temperature 0 the same formula says 1 where the draft's first choice is y.
+p is the target's law, q the law that the draft token is drawn from, each after its own sampler's
+warp; y is the target's own text under p. Speculative sampling emits y with law p, and given y its
+token was accepted, not resampled, with probability min(1, q(y) / p(y)). Where the target is greedy
+that is q(y), where the draft is deterministic it is 1 or 0: one formula for all samplers.
 
-Legend: N position of a response, V vocabulary, S start of a block.
+A language model is scored in one teacher-forced pass; a draft that feeds on what it drafted, in one
+for each depth; a deterministic draft is asked at every start.
+
+Legend: N position of a response, V vocabulary, S start of a block, D depth in it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
 
 from harness.divergences import overlap
 from harness.models import LanguageModel
+from harness.protocols import Session
 from harness.tables import sliding_table
 from harness.teacher import TargetLaws, hidden_states
-from harness.types import AcceptanceTable, Text
+from harness.types import MAX_GAMMA, AcceptanceTable, Samplers, Text
 from harness.verification import warp
 
-MAX_DEPTH = 16
+# Rounding alone makes a few of a text's tokens impossible under its own law (ties at temperature 0,
+# the edge of a nucleus). More of them than this, and the text is not the target's.
+MAX_IMPOSSIBLE = 0.05
 
 
 @torch.no_grad()
 def score_language_model(
-    model: LanguageModel, texts: Sequence[Text], target: TargetLaws, temperature: float
+    model: LanguageModel, texts: Sequence[Text], target: TargetLaws, samplers: Samplers
 ) -> Iterator[AcceptanceTable]:
-    """Yield the acceptance table of each text, for blocks of up to MAX_DEPTH tokens."""
+    """Yield the acceptance table of each text, for blocks of up to MAX_GAMMA tokens.
+
+    Raises ValueError, at the end, if the texts are not what the target writes by its sampler.
+    """
+    impossible, tokens = 0, 0
     for text, hidden_ND in hidden_states(model, texts):
-        draft_logits_NV = model.logits(hidden_ND)
-        target_logits_NV = target.logits(text)
-        q_NV = warp(draft_logits_NV, temperature)
-        p_NV = warp(target_logits_NV, temperature)
+        draft_logits_NV, target_logits_NV = model.logits(hidden_ND), target.logits(text)
+        q_NV = warp(draft_logits_NV, samplers.draft)
+        p_NV = warp(target_logits_NV, samplers.target)
         y_N = torch.tensor(text.response_ids, device=q_NV.device)
+        p_N, q_N = (law_NV.gather(-1, y_N[:, None])[:, 0] for law_NV in (p_NV, q_NV))
+        overlap_N = overlap(q_NV, p_NV)
         agree_N = draft_logits_NV.argmax(-1) == target_logits_NV.argmax(-1)
         yield sliding_table(
             text.example_id,
-            accept_S=_acceptance(p_NV, q_NV, y_N, temperature).double().cpu().numpy(),
-            overlap_S=overlap(q_NV, p_NV).double().cpu().numpy(),
-            greedy_match_S=agree_N.double().cpu().numpy(),
-            depth=MAX_DEPTH,
+            accept_S=_numbers(_acceptance(p_N, q_N, overlap_N)),
+            overlap_S=_numbers(overlap_N),
+            greedy_match_S=_numbers(agree_N),
+            depth=MAX_GAMMA,
+        )
+        impossible, tokens = impossible + int((p_N == 0).sum()), tokens + len(y_N)
+    _check_own(impossible, tokens)
+
+
+def _acceptance(p_N: torch.Tensor, q_N: torch.Tensor, overlap_N: torch.Tensor) -> torch.Tensor:
+    """Return the probability [N] that y was accepted; of an impossible y, that any token was."""
+    ratio_N = torch.where(q_N >= p_N, torch.ones_like(q_N), q_N / p_N)
+    return torch.where(p_N > 0, ratio_N, overlap_N)
+
+
+def _check_own(impossible: int, tokens: int) -> None:
+    if impossible > MAX_IMPOSSIBLE * tokens:
+        raise ValueError(
+            f"{impossible} of {tokens} tokens of these texts have probability 0 under the target's "
+            "sampler: the target did not write them so"
         )
 
 
-def _acceptance(
-    p_NV: torch.Tensor, q_NV: torch.Tensor, y_N: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    """Return the probability [N] that y was accepted rather than resampled."""
-    q_N = q_NV.gather(-1, y_N[:, None])[:, 0]
-    if temperature == 0:  # p is one-hot on y by definition, whatever rounding makes of a near tie
-        return q_N
-    p_N = p_NV.gather(-1, y_N[:, None])[:, 0]
-    return torch.where(q_N >= p_N, torch.ones_like(q_N), q_N / p_N)
+@torch.no_grad()
+def score_by_depth(
+    text: Text, target: TargetLaws, samplers: Samplers, logits_by_depth: Iterable[torch.Tensor]
+) -> AcceptanceTable:
+    """Return the acceptance table of a text for a draft whose law depends on where a block started.
+
+    `logits_by_depth` has for each depth j the draft's logits [S, V] for the token at s + j of the
+    blocks that start at s = 0 ... N - j - 1, as a feature head has that feeds on what it drafted.
+    """
+    p_NV = warp(target.logits(text), samplers.target)
+    y_N = torch.tensor(text.response_ids, device=p_NV.device)
+    length = len(y_N)
+    accept_SD = np.zeros((length, MAX_GAMMA))
+    overlap_N = agree_N = torch.empty(0)
+    depth = 0
+    for depth, logits_SV in enumerate(logits_by_depth):
+        q_SV, law_SV = warp(logits_SV, samplers.draft), p_NV[depth:]
+        q_S, p_S = (law.gather(-1, y_N[depth:, None])[:, 0] for law in (q_SV, law_SV))
+        overlap_S = overlap(q_SV, law_SV)
+        accept_SD[: length - depth, depth] = _numbers(_acceptance(p_S, q_S, overlap_S))
+        if depth == 0:
+            overlap_N = overlap_S
+            agree_N = logits_SV.argmax(-1) == target.logits(text).argmax(-1)
+    drafted_S = np.minimum(depth + 1, length - np.arange(length))
+    return AcceptanceTable(
+        text.example_id, accept_SD, drafted_S, _numbers(overlap_N), _numbers(agree_N)
+    )
+
+
+@torch.no_grad()
+def score_deterministic(
+    start: Callable[[Sequence[int]], Session],
+    texts: Sequence[Text],
+    target: TargetLaws,
+    samplers: Samplers,
+) -> Iterator[AcceptanceTable]:
+    """Yield the acceptance table of each text, for drafts that are a function of the text so far.
+
+    `start` returns a session for a prompt. It may propose fewer tokens than asked for, or none, and
+    what it proposes for a short block must begin what it proposes for a long one.
+    """
+    for text in texts:
+        session = start(text.prompt_ids)
+        p_NV = warp(target.logits(text), samplers.target)
+        choice_N = p_NV.argmax(-1)
+        length = len(text.response_ids)
+        accept_SD, drafted_S = np.zeros((length, MAX_GAMMA)), np.zeros(length, dtype=np.int64)
+        overlap_S, match_S = np.zeros(length), np.zeros(length)
+        for s in range(length):
+            following = text.response_ids[s : s + MAX_GAMMA]
+            so_far = (*text.prompt_ids, *text.response_ids[:s])
+            drafted = session.propose(so_far, len(following)).token_ids
+            drafted_S[s] = len(drafted)
+            accept_SD[s, : len(drafted)] = np.equal(drafted, following[: len(drafted)])
+            if drafted:
+                overlap_S[s] = float(p_NV[s, drafted[0]])
+                match_S[s] = float(choice_N[s] == drafted[0])
+        yield AcceptanceTable(text.example_id, accept_SD, drafted_S, overlap_S, match_S)
+
+
+def _numbers(values_N: torch.Tensor) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    numbers: np.ndarray[tuple[int], np.dtype[np.float64]] = values_N.double().cpu().numpy()
+    return numbers

@@ -5,20 +5,22 @@ here makes the node of the graph; the work is done by the module that the node n
 torch is imported where a stage runs, so that a plan costs nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.config import MethodEntry, Pair, Recipe
+from harness.config import MethodEntry, Recipe
 from harness.data import Rows
 from harness.graph import Job, Node
 from harness.model_files import end_tokens, model_digest, resolve
 from harness.progress import Progress
+from harness.protocols import EngineSettings
 from harness.records import TEXTS, read_texts, write_texts
 from harness.sandbox import Sandbox
-from harness.types import Placement, Split, Task
+from harness.sections import Pair, Speed
+from harness.types import Example, Placement, Prompt, Sampler, Samplers, Split, Task
 
 # The evaluation text of a task and pair is the same for every method and seed.
 TEXT_SEED = 0
@@ -52,6 +54,28 @@ class Setting:
 
         return Placement(pick_device(), dtype, self.pair.trust_remote_code)
 
+    @property
+    def format(self) -> str:
+        """How prompts are put together."""
+        return self.recipe.prompting.format
+
+    def prompts(self, directory: Path, examples: Sequence[Example]) -> list[Prompt]:
+        """Return examples as prompts for the target in a folder."""
+        from harness.prompts import encode_prompts
+
+        return encode_prompts(self.tokenizer(directory), examples, self.format)
+
+    def decoding(self, speed: Speed, samplers: Samplers) -> EngineSettings:
+        """Return how an engine decodes this task's prompts."""
+        return EngineSettings(
+            samplers=samplers,
+            num_speculative_tokens=speed.num_speculative_tokens,
+            max_new_tokens=self.max_new_tokens,
+            end_tokens=self.end_tokens,
+            seed=TEXT_SEED,
+            placement=self.placement(speed.dtype),
+        )
+
     def tokenizer(self, directory: Path) -> Any:
         """Return the tokenizer of the target in a folder."""
         from harness.models import load_tokenizer
@@ -76,28 +100,30 @@ def gold_texts(setting: Setting, split: Split) -> Node:
         from harness.prompts import encode_gold
 
         tokenizer = setting.tokenizer(job.inputs["target"])
-        texts = encode_gold(tokenizer, setting.rows[split].examples, setting.end_tokens)
+        examples = setting.rows[split].examples
+        texts = encode_gold(tokenizer, examples, setting.end_tokens, setting.format)
         write_texts(job.out / TEXTS, texts)
 
-    settings = {"source": "dataset", "rows": setting.rows[split].digest}
+    settings = {
+        "source": "dataset",
+        "rows": setting.rows[split].digest,
+        "format": setting.format,
+    }
     label = f"gold answers, {split}"
     code = ("harness.prompts", "harness.records")
     return Node("responses", label, settings, {"target": setting.target}, code, build)
 
 
-def responses(setting: Setting, split: Split, temperature: float, of: Node | None = None) -> Node:
+def responses(setting: Setting, split: Split, sampler: Sampler, of: Node | None = None) -> Node:
     """Return the node of the responses that a model, the target if none is given, writes."""
 
     def build(job: Job) -> None:
         from harness.generation import Sampling, generate
         from harness.models import load_model
-        from harness.prompts import encode_prompts
 
-        prompts = encode_prompts(
-            setting.tokenizer(job.inputs["target"]), setting.rows[split].examples
-        )
+        prompts = setting.prompts(job.inputs["target"], setting.rows[split].examples)
         model = load_model(job.inputs["model"], setting.placement())
-        sampling = Sampling(temperature, setting.max_new_tokens, setting.end_tokens, TEXT_SEED)
+        sampling = Sampling(sampler, setting.max_new_tokens, setting.end_tokens, TEXT_SEED)
         with job.progress.step("generating", len(prompts)) as step:
             texts = generate(model, prompts, sampling, rows_per_batch=ROWS_PER_BATCH, step=step)
         write_texts(job.out / TEXTS, texts)
@@ -105,13 +131,14 @@ def responses(setting: Setting, split: Split, temperature: float, of: Node | Non
     settings = {
         "source": "model",
         "rows": setting.rows[split].digest,
-        "temperature": temperature,
+        "format": setting.format,
+        "sampler": asdict(sampler),
         "max_new_tokens": setting.max_new_tokens,
         "rows_per_batch": ROWS_PER_BATCH,
         "seed": TEXT_SEED,
     }
     whose = f"{of.label}'s" if of else "target's"
-    label = f"{whose} responses, {split}, temperature {temperature:g}"
+    label = f"{whose} responses, {split}, {sampler.describe()}"
     inputs = {"model": of or setting.target, "target": setting.target}
     code = ("harness.generation", "harness.prompts", "harness.records")
     return Node("responses", label, settings, inputs, code, build)
@@ -141,19 +168,18 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     settings: dict[str, Any] = {
         "method": entry.name,
         "knobs": asdict(method),  # type: ignore[call-overload]  # a Method is a dataclass
-        "init": pair.draft.model_dump(mode="json", exclude={"model"}),
-        "seed": seed,
     }
     inputs = {"target": setting.target}
+    if method.kind != "training_free":
+        settings |= {
+            "init": pair.draft.model_dump(mode="json", exclude={"model"}),
+            "seed": seed,
+        }
+        inputs |= _init(pair)
     if method.trains:
         settings |= {"training": training.model_dump(mode="json"), "dtype": pair.dtype}
-    if method.trains or pair.draft.head == "fitted":
+    if method.trains or ("init" in settings and pair.draft.head == "fitted"):
         inputs |= _training_features(setting, training.text, training.text_temperature)
-    if pair.draft.model is not None:
-        directory = resolve(pair.draft.model, Progress())
-        inputs["init"] = given(
-            "init", pair.draft.model, directory, trust_remote_code=pair.trust_remote_code
-        )
 
     def build(job: Job) -> None:
         from harness.drafts import make
@@ -167,14 +193,23 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     return Node("draft", label, settings, inputs, code, build, aside=aside)
 
 
+def _init(pair: Pair) -> dict[str, Node]:
+    """Return the model that drafts start as, if it is one by itself."""
+    if pair.draft.model is None:
+        return {}
+    directory = resolve(pair.draft.model, Progress())
+    trust = pair.trust_remote_code
+    return {"init": given("init", pair.draft.model, directory, trust_remote_code=trust)}
+
+
 def _training_features(setting: Setting, source: str, temperature: float) -> dict[str, Node]:
     """Return what drafts train on, and the target's own text that checkpoints are chosen on."""
     train = (
         gold_texts(setting, "train")
         if source == "dataset"
-        else responses(setting, "train", temperature)
+        else responses(setting, "train", Sampler(temperature))
     )
-    validation = responses(setting, "validation", 1.0)
+    validation = responses(setting, "validation", Sampler(1.0))
     return {
         "train": features(setting, train, "bfloat16"),
         "validation": features(setting, validation, "bfloat16"),

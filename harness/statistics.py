@@ -3,7 +3,7 @@
 Rates are ratios of sums over prompts: pool the counts, then divide. Their intervals come of a
 bootstrap over prompts (BCa, Efron 1987; percentile where BCa is undefined, as for a statistic that
 no prompt moves; at a level expanded for few prompts). Two methods are compared on the same prompts,
-so a difference resamples both together.
+so a difference resamples both together. Seeds are a second level: see `effect`.
 """
 
 import math
@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.published import Number
 from harness.tables import Floats
-from harness.types import Number
+
+Counts = tuple[Floats, Floats]  # numerators and denominators of prompts
 
 RESAMPLES = 9999
 _SEED = 20260101  # of the bootstrap: the same records print the same interval
@@ -34,7 +36,7 @@ def mean(values: Sequence[float] | Floats, definition: str) -> Number:
     return ratio(values, np.ones(len(values)), definition)
 
 
-def share(flags: Sequence[float], definition: str) -> Number:
+def share(flags: Sequence[float] | Floats, definition: str) -> Number:
     """Return the share of prompts for which something holds; `flags` are 0 or 1.
 
     With Wilson's interval, which stays honest where a bootstrap cannot: of 0 in 64 it says that
@@ -44,7 +46,7 @@ def share(flags: Sequence[float], definition: str) -> Number:
 
     if not len(flags):
         raise ValueError("no prompts: there is no such share")
-    count = round(sum(flags))
+    count = round(float(sum(flags)))
     found = stats.binomtest(count, len(flags)).proportion_ci(method="wilson")
     return Number(count / len(flags), float(found.low), float(found.high), len(flags), definition)
 
@@ -65,80 +67,77 @@ def log_ratio_interval(ratios: Sequence[float], level: float = 0.95) -> tuple[fl
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
-def ratio_difference(
-    first: tuple[Floats, Floats], second: tuple[Floats, Floats], definition: str
-) -> Number:
+def ratio_difference(first: Counts, second: Counts, definition: str) -> Number:
     """Return first ratio - second ratio, each (numerators, denominators) of the same prompts."""
     if len(first[0]) != len(second[0]):
         raise ValueError(f"not paired: {len(first[0])} prompts and {len(second[0])}")
     return _bootstrap((*_paired(*first), *_paired(*second)), _difference_of_ratios, definition)
 
 
-@dataclass(frozen=True)
-class PairedTest:
-    """A test for no difference between two ratios on the same prompts."""
+def over_seeds(seeds: Sequence[Counts], definition: str) -> Number:
+    """Return the mean over seeds of each seed's ratio, with an interval over prompts and seeds."""
+    if len(seeds) == 1:
+        return ratio(*seeds[0], definition)
+    return _student(effect(seeds), definition)
 
-    p_value: float
+
+def difference(first: Sequence[Counts], second: Sequence[Counts], definition: str) -> Number:
+    """Return first - second, each a mean over seeds of a ratio, on the same prompts."""
+    if len(first) == len(second) == 1:
+        return ratio_difference(first[0], second[0], definition)
+    return _student(effect(first, second), definition)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """An estimate, its standard error, and the degrees of freedom of that."""
+
+    value: float
     standard_error: float
+    degrees: float
     n: int
 
-    @property
-    def detectable(self) -> float:
-        """The difference that a two-sided test at 5 % finds in 8 of 10 such experiments."""
-        from scipy import stats
 
-        quantiles = (float(stats.t.ppf(level, self.n - 1)) for level in (0.975, 0.8))
-        return sum(quantiles) * self.standard_error
+def effect(first: Sequence[Counts], second: Sequence[Counts] = ()) -> Effect:
+    """Return the mean ratio of `first`, less that of `second`, each of one seed or several.
 
-    def prompts_needed(self, wanted: float) -> int:
-        """Return how many prompts would find a difference of `wanted` in 8 of 10 experiments."""
-        return math.ceil(self.n * (self.detectable / wanted) ** 2)
-
-
-def paired_test(first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> PairedTest:
-    """Return the t test of first ratio - second ratio, each prompt's influence its unit.
-
-    The influence of a prompt on a ratio of sums is (numerator - ratio x denominator) over the mean
-    denominator, to first order (the delta method). Raises ValueError on fewer than two prompts.
+    Prompts are shared by all seeds, seeds are the method's own, so the variance has a part for the
+    prompts (of their influence, averaged over seeds: the delta method) and one for the seeds of
+    each side; the degrees of freedom are Satterthwaite's (1946). A bootstrap of three seeds would
+    be far too sure: it has ten different samples. Of a single seed no more is known than its
+    prompts. Raises ValueError on fewer than two prompts, or if sides differ in their number.
     """
+    sides = [(sign, side) for sign, side in ((1.0, first), (-1.0, second)) if side]
+    n = len(first[0][0])
+    if n < 2:
+        raise ValueError(f"a standard error needs two prompts or more, got {n}")
+    if any(len(top) != n for _, side in sides for top, _ in side):
+        raise ValueError("not paired: different numbers of prompts")
+    value, moves_B = 0.0, np.zeros(n)
+    parts = []
+    for sign, side in sides:
+        ratios = [float(_ratio_of_sums(*_paired(*counts))) for counts in side]
+        value += sign * math.fsum(ratios) / len(ratios)
+        moves_B += sign * np.mean([_influence(*_paired(*counts)) for counts in side], axis=0)
+        if len(ratios) > 1:
+            parts.append((float(np.var(ratios, ddof=1)) / len(ratios), len(ratios) - 1))
+    parts.append((float(np.var(moves_B, ddof=1)) / n, n - 1))
+    variance = math.fsum(part for part, _ in parts)
+    spread = math.fsum(part**2 / degrees for part, degrees in parts)
+    return Effect(value, math.sqrt(variance), variance**2 / spread if spread else n - 1, n)
+
+
+def _student(found: Effect, definition: str) -> Number:
     from scipy import stats
 
-    n = len(first[0])
-    if n < 2:
-        raise ValueError(f"a paired test needs two prompts or more, got {n}")
-    moves_B = _influence(*_paired(*first)) - _influence(*_paired(*second))
-    difference = _ratio_of_sums(*first) - _ratio_of_sums(*second)
-    error = float(moves_B.std(ddof=1)) / math.sqrt(n)
-    if error == 0:
-        return PairedTest(1.0 if difference == 0 else 0.0, 0.0, n)
-    return PairedTest(float(2 * stats.t.sf(abs(difference) / error, n - 1)), error, n)
+    half = float(stats.t.ppf(0.975, found.degrees)) * found.standard_error
+    return Number(found.value, found.value - half, found.value + half, found.n, definition)
 
 
 def _influence(top_B: Floats, bottom_B: Floats) -> Floats:
+    """Return how each prompt moves a ratio of sums, to first order."""
     moves_B: Floats = (top_B - _ratio_of_sums(top_B, bottom_B) * bottom_B) / bottom_B.mean()
     return moves_B
-
-
-def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the exact p value of McNemar's test: are two methods right equally often?
-
-    Only prompts on which they disagree say anything (McNemar 1947). `first`, `second`: 0 or 1.
-    """
-    from scipy import stats
-
-    pairs = list(zip(first, second, strict=True))
-    gained, lost = pairs.count((1.0, 0.0)), pairs.count((0.0, 1.0))
-    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted for their number: the family-wise error is kept (Holm 1979)."""
-    from statsmodels.stats.multitest import multipletests
-
-    if not p_values:
-        return []
-    adjusted: list[float] = multipletests(p_values, method="holm")[1].tolist()
-    return adjusted
 
 
 def _paired(numerators: Any, denominators: Any) -> tuple[Floats, Floats]:

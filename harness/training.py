@@ -22,20 +22,21 @@ from typing import Any
 import torch
 
 from harness.checkpoints import Checkpoint, load_latest, save
-from harness.config import Training
 from harness.divergences import overlap
 from harness.errors import UserError
 from harness.models import LanguageModel
 from harness.progress import Step
 from harness.schedule import learning_rate, order_of_pass, total_steps
+from harness.sections import Training
 from harness.teacher import Features, TargetLaws, hidden_states, right_padded, supervised
-from harness.types import Draft, Ledger, Text
+from harness.types import Draft, Ledger, Sampler, Text
 from harness.verification import warp
 
 TokenLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 CHUNK = 1024  # supervised positions that go through head and loss at once
 CHECKPOINT_INTERVAL_S = 60.0
+AS_THEY_ARE = Sampler(1.0)  # validation compares the laws themselves
 
 
 @dataclass(frozen=True)
@@ -186,8 +187,8 @@ def validation_acceptance(context: TrainingContext) -> float:
     total, tokens = 0.0, 0
     with _autocast(context):
         for text, hidden_ND in hidden_states(context.draft, context.validation.texts):
-            q_NV = warp(context.draft.logits(hidden_ND), 1.0)
-            total += float(overlap(q_NV, warp(laws.logits(text), 1.0)).sum())
+            q_NV = warp(context.draft.logits(hidden_ND), AS_THEY_ARE)
+            total += float(overlap(q_NV, warp(laws.logits(text), AS_THEY_ARE)).sum())
             tokens += len(text.response_ids)
     return total / tokens
 

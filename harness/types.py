@@ -22,12 +22,16 @@ Turn = dict[str, str]
 Split = Literal["train", "validation", "test", "prompt"]
 Kind = Literal["language_model", "feature_head", "training_free"]
 FinishReason = Literal["stop", "length"]
+MAX_GAMMA = 32  # the longest block that is scored
 Arm = Literal["target", "draft"]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One item of a task: what is asked, the gold answer, and what grading needs."""
+    """One item of a task: what is asked, the gold answer, and what grading needs.
+
+    `meta["question"]` is what tells it apart, where the last turn holds more than that.
+    """
 
     id: str  # stable: "gsm8k/test/17"
     messages: tuple[Turn, ...]
@@ -62,11 +66,43 @@ class Task:
     grade: Callable[[Example, str], dict[str, float]]
     headline: str  # the score that a leaderboard shows
     max_new_tokens: int
-    left_out: Callable[[Row], str | None] = lambda row: None  # by what rule a row is no example
-    folder: str = ""  # in a data directory, where that is not the task's name
     grade_programs: (
         Callable[[Sequence[tuple[Example, str]], Sandbox], list[dict[str, float]]] | None
     ) = None
+    left_out: Callable[[Row], str | None] = lambda row: None  # by what rule a row is no example
+    folder: str = ""  # in a data directory, where that is not the task's name
+    shots_from: Split = "train"  # whose first rows are solved examples, where a recipe wants them
+    styles: Mapping[str, Callable[[Example], Example]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How a token is drawn: logits over the temperature, cut to the top k, then to the top p.
+
+    At temperature 0 it is the first choice, whatever the rest says. `top_k` 0 and `top_p` 1 cut
+    nothing; the order is that of transformers and vLLM.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def describe(self) -> str:
+        """Return the sampler in words, as labels print it."""
+        cuts = [f"top-k {self.top_k}"] if self.top_k else []
+        cuts += [f"top-p {self.top_p:g}"] if self.top_p < 1 else []
+        return ", ".join([f"temperature {self.temperature:g}", *(cuts if self.temperature else [])])
+
+
+GREEDY = Sampler(0.0)
+
+
+@dataclass(frozen=True)
+class Samplers:
+    """How target and draft draw their tokens: two settings, for engines may part them."""
+
+    target: Sampler
+    draft: Sampler
 
 
 @dataclass(frozen=True)
@@ -156,19 +192,19 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Draft:
-    """What training gives: a model, what it cost, and how its validation went."""
+    """What training gives: a model if there is one, what it cost, and how its validation went."""
 
-    model: LanguageModel
+    model: LanguageModel | None
     ledger: Ledger
     history: Sequence[Mapping[str, float]] = ()
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """Drafted tokens and the law that each was drawn from: q_GV, one-hot if deterministic."""
+    """Drafted tokens and the law q_GV that each was drawn from; None if they were not drawn."""
 
     token_ids: tuple[int, ...]
-    q_GV: torch.Tensor
+    q_GV: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -178,69 +214,3 @@ class Placement:
     device: str = "cpu"
     dtype: str = "float32"
     trust_remote_code: bool = False
-
-
-@dataclass(frozen=True)
-class Number:
-    """A published number: a value with its 95 % interval, the number of prompts, its definition.
-
-    `low` and `high` are None where no interval can be given (a single prompt).
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    n: int
-    definition: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One row of the experiment: a method, on a task, for a pair, with a seed."""
-
-    task: str
-    pair: str
-    method: str  # its label in the recipe
-    seed: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A cell against the recipe's first method, on the same prompts.
-
-    `p_value` is for no difference, `adjusted_p` after Holm over all comparisons of the run;
-    `detectable` is the smallest difference that 8 in 10 experiments of this size would find.
-    """
-
-    cell: Cell
-    against: str
-    quantity: str
-    difference: Number
-    p_value: float
-    adjusted_p: float
-    detectable: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of a cell: its numbers, or the reason why there are none."""
-
-    cell: Cell
-    numbers: Mapping[str, Number]
-    ledger: Ledger | None
-    provenance: Mapping[str, Any]
-    failure: str | None = None
-    records: str = ""  # the folder of its per-prompt records, beside the results
-
-
-@dataclass(frozen=True)
-class Results:
-    """What a run gives to the reports: a row for every cell, and what all of them rest on."""
-
-    name: str
-    title: str
-    recipe: Mapping[str, Any]
-    results: tuple[Result, ...]
-    comparisons: tuple[Comparison, ...]
-    data: tuple[Mapping[str, Any], ...]
-    manifest: Mapping[str, Any]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.types import Results
+from harness.published import Results
 from reports._markdown import escape
 
 
@@ -16,8 +16,7 @@ def manifest(results: Results) -> str:
         rows = ", ".join(f"{n} {split}" for split, n in item["rows"].items())
         lines.append(
             f"- data: {item['task']} (version {item['task_version']}), {rows} rows, source: "
-            f"{escape(item['source']['test'])}, test rows {item['digest']['test'][:12]}; "
-            f"{item['test_rows_in_train']} test rows are also training rows"
+            f"{escape(item['source']['test'])}, test rows {item['digest']['test'][:12]}"
         )
         lines.append(
             f"- pair {escape(item['pair'])}: target {escape(item['target'])} (files "

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from harness.types import Number
+from harness.published import Number
 
 Format = Callable[[float], str]
 

@@ -1,10 +1,11 @@
 """The leaderboard in Markdown: a row for each method, every number with its interval and n."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from harness.types import Cell, Result, Results
+from harness.published import Cell, Number, Result, Results
+from reports._checks import checks, warning
 from reports._manifest import manifest
 from reports._markdown import Format, escape, interval, show, table, three, two
 
@@ -15,14 +16,14 @@ def leaderboard(results: Results, directory: Path) -> dict[str, str]:
     for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
         rows = list(group)
         sections += [f"## {escape(task)}, {escape(pair)}", *_sections(rows, results)]
-    sections += [_definitions(results), manifest(results)]
+    sections += [checks(results), _definitions(results), manifest(results)]
     return {"leaderboard.md": "\n\n".join(section for section in sections if section) + "\n"}
 
 
 def _sections(rows: Sequence[Result], results: Results) -> Iterator[str]:
     yield _main_table(rows, results)
     yield _differences(rows, results)
-    yield _checks(rows)
+    yield _engine_checks(rows)
     yield _by_gamma(rows, results)
     yield _by_position(rows, results)
     yield _ledger(rows)
@@ -42,16 +43,36 @@ def _main_table(rows: Sequence[Result], results: Results) -> str:
         "quality with draft": ("quality_with_draft", three),
         "quality of draft alone": ("quality_draft", three),
     }
-    body = []
-    for row in rows:
-        cells = [_cell(row, name, form) for name, form in columns.values()]
-        body.append([_name(row.cell, rows), *cells])
+    body = [
+        [label, *(_shown(numbers, name, form) for name, form in columns.values()), groups]
+        for label, numbers, groups in _lines(rows, results)
+    ]
     note = (
         "95 % intervals over prompts; n = prompts (of the speedup: runs A B B A). "
         f"Blocks of {gamma} drafted tokens. "
-        f"{_speed_note(results)} {_target_note(rows)}"
+        "Methods that share a group's letter could not be told apart by block efficiency (all "
+        f"pairs, paired, Holm, 5 %). {_speed_note(results)} {_target_note(rows)}"
     )
-    return table(["method", *columns], body) + "\n\n" + note.strip()
+    note = " ".join(f"{warning(results)} {note}".split())
+    groups = "groups" + "".join(f", T={t:g}" for t in evaluation["temperatures"])
+    return table(["method", *columns, groups], body) + "\n\n" + note
+
+
+Numbers = Mapping[str, Number] | None  # None of what failed
+
+
+def _lines(rows: Sequence[Result], results: Results) -> Iterator[tuple[str, Numbers, str]]:
+    """Yield (label, numbers, groups) of each line: of several seeds first all together."""
+    for contender, cells in groupby(rows, key=lambda row: row.cell.contender):
+        groups = [item.letters for item in results.standings if item.contender == contender]
+        shown = " / ".join(groups)
+        for pooled in results.pooled:
+            if pooled.contender == contender:
+                label = f"{escape(contender.method)}, {len(pooled.seeds)} seeds"
+                yield label, pooled.numbers, shown
+                shown = ""
+        for row in cells:
+            yield _name(row.cell, rows), None if row.failure else row.numbers, shown
 
 
 def _speed_note(results: Results) -> str:
@@ -72,37 +93,46 @@ def _target_note(rows: Sequence[Result]) -> str:
 
 
 def _differences(rows: Sequence[Result], results: Results) -> str:
-    cells = {row.cell for row in rows}
+    contenders = {row.cell.contender for row in rows}
     body = [
         [
-            _name(item.cell, rows),
+            escape(item.contender.method),
             f"{escape(item.quantity)} - {escape(item.against)}",
             show(item.difference, three),
             _p(item.adjusted_p),
             three(item.detectable),
+            "-" if item.prompts_needed is None else f"{item.prompts_needed}",
         ]
         for item in results.comparisons
-        if item.cell in cells
+        if item.contender in contenders
     ]
     if not body:
         return ""
     note = (
         f"Paired on prompts. p after Holm over the {len(results.comparisons)} comparisons of this "
-        "run; detectable: the smallest difference that 8 in 10 experiments of this size find. "
-        "One seed says nothing of how far another training of the same method would land."
+        "run; detectable: the smallest difference that 8 in 10 experiments of this size find; "
+        f"prompts: how many would find the difference seen. {_seeds_note(results)}"
     )
-    header = ["method", "difference", "value", "p", "detectable"]
-    return f"### Paired differences\n\n{note}\n\n" + table(header, body, "llrrr")
+    header = ["method", "difference", "value", "p", "detectable", "prompts"]
+    return f"### Paired differences\n\n{note}\n\n" + table(header, body, "llrrrr")
+
+
+def _seeds_note(results: Results) -> str:
+    seeds = len(results.recipe["seeds"])
+    if seeds == 1:
+        return "One seed says nothing of how far another training of the same method would land."
+    few = "; fewer than 3 say little of that" if seeds < 3 else ""
+    return f"Over {seeds} seeds: intervals and p hold for another training as well{few}."
 
 
 def _p(value: float) -> str:
     return "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _checks(rows: Sequence[Result]) -> str:
+def _engine_checks(rows: Sequence[Result]) -> str:
     names = {"identical": three, "counted_passes": two, "predicted_passes": two}
     body = [
-        [_name(row.cell, rows), *(_cell(row, name, form) for name, form in names.items())]
+        [_name(row.cell, rows), *(_shown(row.numbers, name, form) for name, form in names.items())]
         for row in rows
         if "identical" in row.numbers
     ]
@@ -202,10 +232,10 @@ def _name(cell: Cell, rows: Sequence[Result]) -> str:
     return escape(cell.method) + (f", seed {cell.seed}" if several else "")
 
 
-def _cell(row: Result, name: str, form: Format) -> str:
-    if row.failure:
+def _shown(numbers: Numbers, name: str, form: Format) -> str:
+    if numbers is None:
         return "failed"
-    return show(row.numbers[name], form) if name in row.numbers else "-"
+    return show(numbers[name], form) if name in numbers else "-"
 
 
 REPORT = leaderboard

@@ -45,7 +45,7 @@ def to_example(example_id: str, row: Row) -> Example:
         id=example_id,
         messages=({"role": "user", "content": question},),
         reference=_unix(row["code"]),
-        meta={"checks": _unix(f"{setup}\n{listed}")},
+        meta={"checks": _unix(f"{setup}\n{listed}"), "question": row["text"].strip()},
     )
 
 
@@ -114,6 +114,7 @@ TASK = Task(
     columns=("text", "code"),
     to_example=to_example,
     grade=grade,
+    shots_from="prompt",
     grade_programs=grade_programs,
     headline="pass@1",
     max_new_tokens=512,

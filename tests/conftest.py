@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from harness.config import DraftInit
 from harness.data import load_rows
 from harness.model_files import end_tokens, own_models
 from harness.progress import Progress
 from harness.registry import find
-from harness.types import Prompt, Text
+from harness.sections import DraftInit
+from harness.types import Prompt, Sampler, Text
 
 # One thread for each of pytest's processes; set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -66,9 +66,10 @@ def write(target: Any, tiny_directory: Path) -> Callable[..., list[Text]]:
     from harness.generation import Sampling, generate
 
     def write_texts(
-        prompts: list[Prompt], temperature: float, *, max_new_tokens: int = 160, seed: int = 0
+        prompts: list[Prompt], how: float | Sampler, *, max_new_tokens: int = 160, seed: int = 0
     ) -> list[Text]:
-        sampling = Sampling(temperature, max_new_tokens, end_tokens(tiny_directory), seed)
+        sampler = how if isinstance(how, Sampler) else Sampler(how)
+        sampling = Sampling(sampler, max_new_tokens, end_tokens(tiny_directory), seed)
         with Progress(quiet=True).step("", len(prompts)) as step:
             return generate(target, prompts, sampling, rows_per_batch=32, step=step)
 

@@ -23,6 +23,8 @@ from harness.timing import synchronise
 from harness.types import Decode, FinishReason, Kind, Prompt, Proposal, Round
 from harness.verification import verify, warp
 
+NOTHING = Proposal(())
+
 
 @dataclass
 class _Text:
@@ -96,7 +98,7 @@ class _Loop:
     def _session(self, prompt: Prompt, generator: torch.Generator) -> Session | None:
         if self.drafter is None:
             return None
-        return self.drafter.start(prompt.token_ids, self.settings.temperature, generator)
+        return self.drafter.start(prompt.token_ids, self.settings.samplers.draft, generator)
 
     def _round(
         self,
@@ -108,13 +110,18 @@ class _Loop:
         """Draft a block, have the target verify it in one pass, keep what it accepts."""
         ids = text.ids
         left = self.settings.max_new_tokens - len(text.tokens)
-        drafted, q_GV = _propose(session, ids, min(self.settings.num_speculative_tokens, left))
+        asked = min(self.settings.num_speculative_tokens, left)
+        proposal = session.propose(ids, asked) if session else NOTHING
+        drafted = proposal.token_ids
         hidden_TD = target.feed([*ids[len(target.seen) :], *drafted])
         logits_GV = self.target.logits(hidden_TD[-len(drafted) - 1 :])
-        p_GV = warp(logits_GV, self.settings.temperature).cpu()
-        accepted, following = verify(drafted, q_GV, p_GV, generator)
+        p_GV = warp(logits_GV, self.settings.samplers.target).cpu()
+        q_GV = _one_hot(drafted, p_GV) if proposal.q_GV is None else proposal.q_GV
+        ids_NG = torch.tensor([drafted], dtype=torch.long)
+        kept_N, following_N = verify(ids_NG, q_GV[None], p_GV[None], generator)
+        accepted = int(kept_N)
         target.keep(len(ids) + accepted)
-        text.extend([*drafted[:accepted], following], self.settings)
+        text.extend([*drafted[:accepted], int(following_N)], self.settings)
         text.rounds.append(Round(drafted=len(drafted), accepted=accepted))
 
     def _now(self) -> float:
@@ -122,13 +129,11 @@ class _Loop:
         return perf_counter()
 
 
-def _propose(
-    session: Session | None, ids: Sequence[int], num_tokens: int
-) -> tuple[tuple[int, ...], torch.Tensor]:
-    if session is None:
-        return (), torch.empty(0, 0)
-    proposal: Proposal = session.propose(ids, num_tokens)
-    return proposal.token_ids, proposal.q_GV
+def _one_hot(drafted: Sequence[int], p_GV: torch.Tensor) -> torch.Tensor:
+    """Return the laws [G, V] of tokens that were not drawn: all of it on each."""
+    q_GV = torch.zeros(len(drafted), p_GV.shape[-1])
+    q_GV[torch.arange(len(drafted)), list(drafted)] = 1.0
+    return q_GV
 
 
 class ReferenceEngine:

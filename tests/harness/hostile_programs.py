@@ -181,9 +181,16 @@ RESOURCES = [
 KERNEL = [
     Hostile("crashes", "error", "import ctypes; ctypes.string_at(0)"),
     Hostile(
-        "traces its keeper",  # which some kernels allow; it is as confined as the program
-        "passed",
-        "import ctypes; ctypes.CDLL(None).ptrace(0x4206, 1, 0, 0)",
+        "traces its keeper",
+        "assertion",
+        "import ctypes; libc = ctypes.CDLL(None)",
+        "assert libc.ptrace(0x4206, 1, 0, 0) == 0",
+    ),
+    Hostile(
+        "hides memory from the limits",
+        "assertion",
+        "import ctypes; libc = ctypes.CDLL(None)",
+        "assert libc.shmget(0, ctypes.c_size_t(2**20), 0o1600) >= 0",
     ),
     Hostile(
         "makes a namespace",

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from harness import cli, hub, runner
+from harness import cli, experiment, hub, runner
 from harness.progress import Progress
+from harness.published import Cell, Result, Results
 from harness.recipes import load_recipe
 from harness.results import FILE, save_results
 from harness.store import ENTRY, Store
-from harness.types import Cell, Result, Results
 
 MANIFEST = {
     "versions": {},
@@ -65,7 +65,7 @@ def draftmark(
 def _results(failure: str | None = None) -> Results:
     recipe = load_recipe("quickstart").model_dump(mode="json")
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, failure)
-    return Results("mine", "A title", recipe, (row,), (), (), MANIFEST)
+    return Results("mine", "A title", recipe, (row,), (), (), (), (), MANIFEST)
 
 
 def _mended(outcome: Outcome) -> str:
@@ -173,7 +173,7 @@ def test_a_plan_writes_nothing_and_says_what_is_to_do(draftmark: Command) -> Non
 
 def test_a_plan_survives_an_entry_that_was_cut_short(draftmark: Command) -> None:
     store = Store(Path("store"))
-    node = runner.plan(load_recipe("quickstart"), Progress(quiet=True)).nodes[-1]
+    node = experiment.plan(load_recipe("quickstart"), Progress(quiet=True)).nodes[-1]
     store.directory(node).mkdir(parents=True)
     (store.directory(node) / ENTRY).write_text('{"key": ')
 
@@ -200,6 +200,26 @@ def test_reports_are_rendered_again(draftmark: Command) -> None:
     assert (outcome.code, outcome.out) == (0, f"Written: {Path('mine/leaderboard.md')}\n")
 
 
+@pytest.mark.parametrize("option", ["--cost-ratio", "--verification-cost"])
+def test_a_cost_below_nothing_is_one_sentence(draftmark: Command, option: str) -> None:
+    save_results(_results("no luck"), Path("mine"))
+
+    sentence = _mended(draftmark("what-if", "mine", option, "-0.5"))
+
+    assert f"A {option[2:].replace('-', ' ')} of -0.5 is no time" in sentence
+    assert [path.name for path in _files()] == [FILE]
+
+
+def test_what_if_names_a_failed_cell_though_there_is_nothing_to_draw(draftmark: Command) -> None:
+    save_results(_results("no luck"), Path("mine"))
+
+    outcome = draftmark("what-if", "mine")
+
+    assert outcome.code == 0
+    assert "Failed: no luck" in outcome.out
+    assert {path.name for path in _files()} == {FILE, "what_if.md"}
+
+
 def test_an_unknown_report_writes_none_at_all(draftmark: Command) -> None:
     save_results(_results(), Path("mine"))
 
@@ -209,9 +229,12 @@ def test_an_unknown_report_writes_none_at_all(draftmark: Command) -> None:
     assert [path.name for path in _files()] == [FILE]
 
 
+@pytest.mark.parametrize("command", ["report", "reconcile", "what-if"])
 @pytest.mark.parametrize("folder", ["nowhere", "."])
-def test_a_folder_without_results_is_one_sentence(draftmark: Command, folder: str) -> None:
-    assert f"{folder} has no results.json" in _mended(draftmark("report", folder))
+def test_a_folder_without_results_is_one_sentence(
+    draftmark: Command, folder: str, command: str
+) -> None:
+    assert f"{folder} has no results.json" in _mended(draftmark(command, folder))
     assert _files() == []
 
 

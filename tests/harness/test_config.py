@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from harness.config import Recipe
 from harness.errors import UserError
+from harness.published import Cell
 from harness.recipes import load_recipe, recipe_names
-from harness.types import Cell
 
 HEAD = 'title = "A recipe"\ntasks = ["gsm8k"]\n'
 PAIR = '[[pairs]]\nname = "p"\ntarget = "tiny-target"\ndraft = { pruned = [0] }\n'
@@ -130,7 +130,7 @@ def test_an_unknown_name_gets_the_nearest(load: Load, parts: dict[str, str], sen
         ({"more": "[training]\nlearning_rate = -1.0"}, "training.learning_rate", "-1.0"),
         ({"more": "[training]\nwarmup_fraction = 1.5"}, "training.warmup_fraction", "1.5"),
         ({"more": "[training]\ntext = 'gold'"}, "training.text", "'gold'"),
-        ({"more": "[evaluation]\nnum_speculative_tokens = 17"}, "num_speculative_tokens", "17"),
+        ({"more": "[evaluation]\nnum_speculative_tokens = 33"}, "num_speculative_tokens", "33"),
         ({"more": "[evaluation]\ntemperatures = [-1.0]"}, "evaluation.temperatures.0", "-1.0"),
         ({"more": "[speed]\nblocks = 1"}, "speed.blocks", "1"),
         ({"pair": PAIR + "dtype = 'int8'\n"}, "pairs.0.dtype", "'int8'"),

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import hub
-from harness.data import Rows, describe, load_rows, overlap
+from harness.data import Rows, describe, load_rows
 from harness.errors import UserError
 from harness.sources import DATA_VARIABLE
 from harness.types import Example, HubData, Row, Task
@@ -332,18 +332,3 @@ def test_another_row_has_another_digest(task: Task, column: str) -> None:
     _write(task.samples, [{**ROW, column: ROW[column] + " "}])
 
     assert _samples(task).digest != before
-
-
-def test_overlap_counts_questions_that_are_the_same_but_for_spaces() -> None:
-    train = _rows("a  b", "c", "c")
-    test = _rows("a b", " c\n", "d", "a B")
-
-    assert overlap(train, test) == 2
-    assert overlap(train, _rows("d")) == 0
-
-
-def _rows(*questions: str) -> Rows:
-    return Rows(
-        tuple(_to_example(f"toy/{q}", {"question": q, "answer": "####"}) for q in questions),
-        "samples",
-    )

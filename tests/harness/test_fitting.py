@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from harness.config import DraftInit
 from harness.fitting import fit_head
 from harness.models import LanguageModel, load_model, make_draft, save_model
 from harness.progress import Progress
+from harness.sections import DraftInit
 from harness.teacher import Features, hidden_states, write_features
 from harness.types import Text
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from harness.config import DraftInit
 from harness.errors import UserError
 from harness.model_files import end_tokens, model_digest, resolve
 from harness.models import (
@@ -19,6 +18,7 @@ from harness.models import (
     save_model,
 )
 from harness.progress import Progress
+from harness.sections import DraftInit
 
 
 def test_body_and_head_give_the_models_own_logits(target: LanguageModel) -> None:

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 from harness import cli
+from harness.experiment import plan, unfinished
 from harness.progress import Progress
+from harness.published import Results
+from harness.quantities import key
 from harness.recipes import load_recipe
-from harness.results import load_results
-from harness.runner import plan, run, unfinished
+from harness.registry import find
+from harness.results import load_results, save_results
+from harness.runner import run
 from harness.store import Store
-from harness.summary import key
-from harness.types import Results
 
 RECIPE = """
 title = "a small run"
@@ -92,12 +94,18 @@ def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
     assert trained.numbers[name].value > untrained.numbers[name].value
     compared = {item.quantity: item for item in first.comparisons}
     assert compared[name].difference.n == 8
-    assert compared[name].cell.method == "kd"
+    assert compared[name].contender.method == "kd"
+    groups = {(s.contender.method, s.quantity): s.letters for s in first.standings}
+    rank = key("block_efficiency", 0.0, 4)
+    assert (groups["kd", rank], groups["untrained", rank]) == ("a", "b")
     assert trained.numbers["identical"].value == 1.0
     for row in first.results:
         counted, predicted = row.numbers["counted_passes"], row.numbers["predicted_passes"]
         assert counted.value == predicted.value
         assert row.provenance["entries"]
+        assert {text["writer"] for text in row.provenance["scored_texts"]} == {"target"}
+    assert [text["writer"] for text in trained.provenance["draft_texts"]] == ["dataset", "target"]
+    assert [finding.severity for finding in first.findings] == ["note"]
     prepared = plan(load_recipe(str(recipe)), Progress(quiet=True))
     assert unfinished(prepared, Store(tmp_path / "store")) == []
     assert run_here() == first
@@ -128,6 +136,60 @@ def test_a_run_prints_its_leaderboard_and_its_folder_is_all_that_reports_need(
     draftmark("report", directory)
     assert (directory / "leaderboard.md").read_text() == rendered
     assert "| vLLM | Mean acceptance length |" in draftmark("reconcile", directory)
+    assert "| c | w = 0.02 |" in draftmark("what-if", directory, "--verification-cost", 0.02)
+    assert (directory / "what_if.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_a_run_is_verified_by_its_folder_and_its_store(
+    run_here: Callable[[], Results],
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save_results(run_here(), tmp_path / "small-00000000")
+    command = ["verify", tmp_path / "small-00000000", "--prompts", "3"]
+    monkeypatch.setattr(sys, "argv", ["draftmark", *map(str, command)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+    printed = capsys.readouterr().out
+    assert "All checks passed: reference engine, float32." in printed
+    # Two drafts: three checks of each at temperature 0 and at 1.
+    assert printed.count("| pass |") == 12
+    command += ["--store", tmp_path / "elsewhere"]
+    monkeypatch.setattr(sys, "argv", ["draftmark", *map(str, command)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "No draft of this run is in" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_checkpoint_chosen_on_test_rows_ends_a_run_in_an_error_with_its_results_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples: Path = find("tasks", "gsm8k").samples
+    (tmp_path / "gsm8k").mkdir()
+    for split, source in (("train", "train"), ("validation", "test"), ("test", "test")):
+        shutil.copyfile(samples / f"{source}.jsonl.gz", tmp_path / f"gsm8k/{split}.jsonl.gz")
+    recipe = tmp_path / "leaky.toml"
+    text = RECIPE.replace('"samples"', '"directory"').replace("train_rows = 32", "train_rows = 4")
+    recipe.write_text("speed = false\n" + text.partition("[speed]")[0])
+    arguments = ["run", recipe, "--out", tmp_path / "results", "--data", tmp_path]
+    monkeypatch.setattr(sys, "argv", ["draftmark", *map(str, arguments)])
+
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+
+    assert stop.value.code == 1
+    printed = capsys.readouterr()
+    assert "draftmark: gsm8k, tiny: of 8 test questions 4 are in the 4 validation" in printed.err
+    assert "Not fit to be compared" in printed.out
+    (found,) = (tmp_path / "results").glob("leaky-*")
+    loaded = load_results(found).findings
+    assert [f.severity for f in loaded if "validation rows" in f.text] == ["error"]
 
 
 @pytest.mark.slow

@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -172,6 +174,35 @@ def test_limits_above_the_hard_ones_are_lowered_to_them() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert done.stdout.split() == ["50", str(2**36)], done.stderr
+
+
+@isolated
+def test_a_program_ends_with_the_process_that_runs_it() -> None:
+    mark = str(2**20 + os.getpid())
+    script = (
+        "from harness.sandbox import Limits, Program, Sandbox\n"
+        f"Sandbox(limits=Limits(file_bytes={mark})).run(Program('import time; time.sleep(99)'))"
+    )
+    runner = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        _wait_until(lambda: _with_argument(mark))
+    finally:
+        runner.kill()
+        runner.wait()
+
+    _wait_until(lambda: not _with_argument(mark))
+
+
+def _with_argument(argument: str) -> list[int]:
+    found = psutil.process_iter(["cmdline"])
+    return [process.pid for process in found if argument in (process.info["cmdline"] or ())]
+
+
+def _wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @isolated

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from harness import training
-from harness.config import DraftInit, Training
 from harness.data import load_rows
 from harness.divergences import forward_kl
 from harness.errors import UserError
@@ -19,6 +18,7 @@ from harness.progress import Progress
 from harness.prompts import encode_gold
 from harness.registry import find
 from harness.schedule import learning_rate, order_of_pass, total_steps
+from harness.sections import DraftInit, Training
 from harness.teacher import write_features
 from harness.training import TrainingContext, train, validation_acceptance
 from harness.types import Text

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.errors import UserError
+from harness.published import Cell, Result, Results
 from harness.records import tables_name, write_tables
 from harness.tables import sliding_table
-from harness.types import AcceptanceTable, Cell, Result, Results
+from harness.types import AcceptanceTable
 from reports.reconcile import REPORT
 
 RECIPE: dict[str, Any] = {
@@ -24,7 +26,7 @@ def always(value: float, length: int, name: str) -> AcceptanceTable:
 def printed(tables: list[AcceptanceTable], directory: Path) -> dict[str, float]:
     write_tables(directory / tables_name(0.0), tables)
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, records=".")
-    text = REPORT(Results("r", "t", RECIPE, (row,), (), (), {}), directory)["reconcile.md"]
+    text = REPORT(Results("r", "t", RECIPE, (row,), (), (), (), (), {}), directory)["reconcile.md"]
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
     return {row[1]: float(row[2]) for row in rows if row[2].replace(".", "").isdigit()}
 
@@ -60,5 +62,11 @@ def test_pooled_and_per_prompt_means_differ_on_prompts_of_different_length(tmp_p
 
 def test_a_failed_cell_is_named_with_its_reason(tmp_path: Path) -> None:
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, failure="no <luck>")
-    text = REPORT(Results("r", "t", RECIPE, (row,), (), (), {}), tmp_path)["reconcile.md"]
+    text = REPORT(Results("r", "t", RECIPE, (row,), (), (), (), (), {}), tmp_path)["reconcile.md"]
     assert "no &lt;luck&gt;" in text
+
+
+def test_acceptance_tables_that_are_gone_are_one_sentence(tmp_path: Path) -> None:
+    row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, records=".")
+    with pytest.raises(UserError, match=r"tables-t0.parquet is missing; run the recipe again"):
+        REPORT(Results("r", "t", RECIPE, (row,), (), (), (), (), {}), tmp_path)

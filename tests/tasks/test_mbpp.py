@@ -42,7 +42,8 @@ def test_a_row_becomes_an_example() -> None:
     )
     assert example.reference == "def add(a, b): \n\treturn a + b"
     assert example.meta == {
-        "checks": "pair = \\\n  (2, 3)\nassert add(1, 2) == 3\nassert add(*pair) == 5"
+        "checks": "pair = \\\n  (2, 3)\nassert add(1, 2) == 3\nassert add(*pair) == 5",
+        "question": "Write a function to add.",
     }
 
 

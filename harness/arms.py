@@ -1,0 +1,57 @@
+"""Whether the two arms of a speed measurement ran on the same terms, read from their decodes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+
+from harness.types import Decode, TimedDecode
+
+_RUNS = {("target", 0), ("target", 1), ("draft", 0), ("draft", 1)}
+
+
+def faults(
+    timed: Sequence[TimedDecode], *, max_new_tokens: int, end_tokens: frozenset[int]
+) -> list[str]:
+    """Return what differs between the arms, or is against the length policy, in words.
+
+    In every block each arm decodes the same prompts twice; every text ends at its first end token,
+    or else at the length limit.
+    """
+    in_order = sorted(timed, key=lambda item: item.block)
+    blocks = {number: list(block) for number, block in groupby(in_order, lambda item: item.block)}
+    found = [fault for number, block in blocks.items() for fault in _of_block(number, block)]
+    for fault, is_so in _length_faults(max_new_tokens, end_tokens).items():
+        wrong = [f"{item.arm} on {item.decode.example_id}" for item in timed if is_so(item.decode)]
+        if wrong:
+            found.append(f"{len(wrong)} texts {fault}, first {wrong[0]}")
+    return found
+
+
+def _of_block(number: int, block: Sequence[TimedDecode]) -> Iterator[str]:
+    runs: dict[tuple[str, int], list[tuple[str, int]]] = {}
+    for item in block:
+        prompt = (item.decode.example_id, item.decode.num_prompt_tokens)
+        runs.setdefault((item.arm, item.repeat), []).append(prompt)
+    if runs.keys() != _RUNS:
+        names = ", ".join(f"{arm} {repeat + 1}" for arm, repeat in sorted(runs))
+        yield f"block {number} has the runs {names}, not two of each arm"
+    if len({tuple(prompts) for prompts in runs.values()}) > 1:
+        yield f"block {number} has other prompts in one run than in another"
+
+
+def _length_faults(
+    max_new_tokens: int, end_tokens: frozenset[int]
+) -> dict[str, Callable[[Decode], bool]]:
+    """Return each way to break the length policy with its test."""
+
+    def goes_on(decode: Decode) -> bool:
+        return bool(end_tokens.intersection(decode.token_ids[:-1]))
+
+    def stops_early(decode: Decode) -> bool:
+        ended = end_tokens.intersection(decode.token_ids[-1:])
+        return not ended and len(decode.token_ids) < max_new_tokens
+
+    return {
+        f"are longer than {max_new_tokens} tokens": lambda d: len(d.token_ids) > max_new_tokens,
+        "go on after an end token": goes_on,
+        "stop before an end token and the length limit": stops_early,
+    }

@@ -1,0 +1,140 @@
+"""recipe -> the graph of stages: rows, models, and what each cell's row will be made of."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import measurements, registry, stages
+from harness.config import MethodEntry, Recipe
+from harness.data import Rows, describe, load_splits
+from harness.errors import UserError
+from harness.graph import Node, digest, topological
+from harness.model_files import num_layers, resolve
+from harness.progress import Progress
+from harness.prompting import counts_with_shots, put
+from harness.published import Cell
+from harness.sandbox import Sandbox
+from harness.sections import Pair
+from harness.stages import Setting
+from harness.store import Store
+from harness.types import GREEDY, Split, Task
+
+SAFE = Sandbox()
+
+
+@dataclass(frozen=True)
+class CellNodes:
+    """The results that one cell's row is made of."""
+
+    draft: Node
+    target_grades: Node
+    scores: Mapping[float, Node]
+    draft_grades: Node | None = None  # a method without a model writes nothing alone
+    decodes: Node | None = None
+    decode_grades: Node | None = None
+
+    def all(self) -> Iterator[Node]:
+        """Yield every node of the cell."""
+        yield from (self.draft, self.target_grades, *self.scores.values())
+        yield from (node for node in (self.draft_grades, self.decodes, self.decode_grades) if node)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with everything decided that its results depend on."""
+
+    recipe: Recipe
+    settings: Mapping[tuple[str, str], Setting]  # of (task, pair)
+    cells: Mapping[Cell, CellNodes] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Every node once, inputs before what needs them."""
+        return list(topological(node for cell in self.cells.values() for node in cell.all()))
+
+    @property
+    def key(self) -> str:
+        """A hash that names the results: of every node and of what the report is told."""
+        nodes = [node.key for cell in self.cells.values() for node in cell.all()]
+        return digest([nodes, self.recipe.model_dump(mode="json")])
+
+
+def plan(
+    recipe: Recipe, progress: Progress, *, data: Path | None = None, sandbox: Sandbox = SAFE
+) -> Plan:
+    """Return the graph of a recipe; raises UserError if rows or models are not to be had.
+
+    `data` is a data directory; `sandbox` is what runs programs that models write.
+    """
+    if data and "directory" not in recipe.data.sources:
+        progress.say(f"The recipe reads {', '.join(recipe.data.sources)}: --data is not used.")
+    targets = {pair.name: _target(pair, progress) for pair in recipe.pairs}
+    settings = {}
+    for name in recipe.tasks:
+        task: Task = registry.find("tasks", name)
+        rows = _rows(recipe, task, data, progress)
+        for pair in recipe.pairs:
+            target = targets[pair.name]
+            settings[name, pair.name] = Setting(recipe, task, pair, target, rows, sandbox)
+    cells = {cell: _nodes(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
+    return Plan(recipe, settings, cells)
+
+
+def _target(pair: Pair, progress: Progress) -> Node:
+    directory = resolve(pair.target, progress)
+    available = num_layers(directory)
+    beyond = [layer for layer in pair.draft.pruned or () if layer >= available]
+    if beyond:
+        raise UserError(
+            f"pair {pair.name!r}: pruned = {list(pair.draft.pruned or ())}, but {pair.target} has "
+            f"layers 0 to {available - 1}, not {beyond[0]}."
+        )
+    return stages.given("target", pair.target, directory, trust_remote_code=pair.trust_remote_code)
+
+
+def _rows(recipe: Recipe, task: Task, data: Path | None, progress: Progress) -> dict[Split, Rows]:
+    counts: dict[Split, int] = {
+        "train": recipe.data.train_rows,
+        "validation": recipe.data.validation_rows,
+        "test": recipe.data.test_rows,
+    }
+    wanted = counts_with_shots(task, recipe.prompting, counts)
+    loaded = load_splits(task, wanted, sources=recipe.data.sources, directory=data)
+    rows = put(task, recipe.prompting, loaded)
+    progress.say(
+        f"{task.name}: {', '.join(f'{n} {split}' for split, n in counts.items())} rows "
+        f"from {rows['test'].source}"
+    )
+    for split, item in rows.items():
+        if item.left_out:
+            progress.say(f"{task.name}, {split}: {describe(item.left_out)} by the task's rule")
+    return rows
+
+
+def _nodes(setting: Setting, cell: Cell) -> CellNodes:
+    recipe = setting.recipe
+    entry = recipe.method(cell.method)
+    draft = stages.draft(setting, entry, cell.seed)
+    decodes = measurements.decodes(setting, entry, draft) if recipe.speed else None
+    return CellNodes(
+        draft=draft,
+        target_grades=measurements.grades(setting, stages.responses(setting, "test", GREEDY)),
+        scores={
+            temperature: measurements.scores(setting, entry, draft, recipe.samplers(temperature))
+            for temperature in recipe.evaluation.temperatures
+        },
+        draft_grades=_draft_grades(setting, entry, draft),
+        decodes=decodes,
+        decode_grades=measurements.grades(setting, decodes) if decodes else None,
+    )
+
+
+def _draft_grades(setting: Setting, entry: MethodEntry, draft: Node) -> Node | None:
+    if entry.build().kind != "language_model":
+        return None
+    return measurements.grades(setting, stages.responses(setting, "test", GREEDY, draft))
+
+
+def unfinished(recipe_plan: Plan, store: Store) -> list[Node]:
+    """Return the nodes that a run would have to make."""
+    return [node for node in recipe_plan.nodes if not store.has(node)]

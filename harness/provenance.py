@@ -1,0 +1,71 @@
+"""What results rest on: the rows and the target of each task and pair, the texts behind a stage."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from harness.graph import Node, topological
+from harness.leaks import overlaps
+from harness.stages import Setting
+from harness.types import Example
+
+
+def data_facts(settings: Iterable[Setting]) -> tuple[dict[str, Any], ...]:
+    """Return what the cells of each task and pair have in common, as JSON."""
+    found: dict[str, list[dict[str, Any]]] = {}  # the pairs of a task share its rows
+    facts = []
+    for setting in settings:
+        task = setting.task.name
+        if task not in found:
+            found[task] = _overlaps(setting)
+        facts.append(_facts(setting) | {"overlaps": found[task]})
+    return tuple(facts)
+
+
+def _overlaps(setting: Setting) -> list[dict[str, Any]]:
+    groups: dict[str, tuple[Example, ...]] = {
+        "few-shot" if split == "prompt" else split: item.examples
+        for split, item in setting.rows.items()
+        if split != "test"
+    }
+    return [asdict(overlap) for overlap in overlaps(groups, setting.rows["test"].examples)]
+
+
+def _facts(setting: Setting) -> dict[str, Any]:
+    rows = setting.rows
+    return {
+        "task": setting.task.name,
+        "task_version": setting.task.version,
+        "pair": setting.pair.name,
+        "target": setting.pair.target,
+        "target_digest": setting.target.settings["digest"],
+        "draft": setting.pair.draft.describe(),
+        "rows": {split: len(item.examples) for split, item in rows.items()},
+        "source": {split: item.source for split, item in rows.items()},
+        "left_out": {split: dict(item.left_out) for split, item in rows.items()},
+        "digest": {split: item.digest for split, item in rows.items()},
+        "max_new_tokens": setting.max_new_tokens,
+        "end_tokens": sorted(setting.end_tokens),
+    }
+
+
+def texts_behind(nodes: Iterable[Node]) -> list[dict[str, Any]]:
+    """Return every set of texts that some nodes are made of: its rows, and who wrote it."""
+    return [
+        {
+            "label": node.label,
+            "key": node.key,
+            "rows": node.settings["rows"],
+            "writer": _writer(node),
+        }
+        for node in topological(nodes)
+        if node.stage == "responses"
+    ]
+
+
+def _writer(responses: Node) -> str:
+    """Return who wrote a stage of texts: "dataset" (gold answers), "target" or "draft"."""
+    if responses.settings["source"] == "dataset":
+        return "dataset"
+    same = responses.inputs["model"].key == responses.inputs["target"].key
+    return "target" if same else "draft"

@@ -1,0 +1,124 @@
+"""What a run publishes: numbers with their intervals, comparisons, and what they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from harness.types import Ledger
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A published number: a value with its 95 % interval, the number of prompts, its definition.
+
+    `low` and `high` are None where no interval can be given (a single prompt).
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    definition: str
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method on a task, for a pair: cells that differ in nothing but their seed."""
+
+    task: str
+    pair: str
+    method: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the experiment: a method, on a task, for a pair, with a seed."""
+
+    task: str
+    pair: str
+    method: str  # its label in the recipe
+    seed: int
+
+    @property
+    def contender(self) -> Contender:
+        """Whose cell it is."""
+        return Contender(self.task, self.pair, self.method)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The numbers of a contender over all of its seeds."""
+
+    contender: Contender
+    seeds: tuple[int, ...]
+    numbers: Mapping[str, Number]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A contender against the recipe's first method, on the same prompts, over their seeds.
+
+    `p_value` is for no difference, `adjusted_p` after Holm over all comparisons of the run;
+    `detectable` is the smallest difference that 8 in 10 experiments of this size would find;
+    `prompts_needed` is how many would find the difference that was seen (None if that is 0).
+    """
+
+    contender: Contender
+    against: str
+    quantity: str
+    difference: Number
+    p_value: float
+    adjusted_p: float
+    detectable: float
+    prompts_needed: int | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A contender's letters by a quantity: two that share one could not be told apart."""
+
+    contender: Contender
+    quantity: str
+    letters: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a cell: its numbers, or the reason why there are none."""
+
+    cell: Cell
+    numbers: Mapping[str, Number]
+    ledger: Ledger | None
+    provenance: Mapping[str, Any]
+    failure: str | None = None
+    records: str = ""  # the folder of its per-prompt records, beside the results
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check of fairness or leaks found: an error makes the numbers unfit to be compared."""
+
+    severity: Severity
+    subject: str  # the task and pair
+    text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run gives to the reports: a row for every cell, and what all of them rest on."""
+
+    name: str
+    title: str
+    recipe: Mapping[str, Any]
+    results: tuple[Result, ...]
+    pooled: tuple[Pooled, ...]
+    comparisons: tuple[Comparison, ...]
+    standings: tuple[Standing, ...]
+    data: tuple[Mapping[str, Any], ...]
+    manifest: Mapping[str, Any]
+    findings: tuple[Finding, ...] = ()

@@ -1,0 +1,108 @@
+"""Is a difference real? Paired tests, their power, and groups of methods that cannot be told apart.
+
+The unit is the prompt, and above it the seed: see `statistics.effect`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from string import ascii_lowercase
+
+from harness.statistics import Counts, effect
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """A test for no difference between two ratios on the same prompts."""
+
+    p_value: float
+    standard_error: float
+    degrees: float  # of freedom, of the t law that the difference is compared with
+    n: int
+
+    @property
+    def detectable(self) -> float:
+        """The difference that a two-sided test at 5 % finds in 8 of 10 such experiments."""
+        from scipy import stats
+
+        quantiles = (float(stats.t.ppf(level, self.degrees)) for level in (0.975, 0.8))
+        return sum(quantiles) * self.standard_error
+
+    def prompts_needed(self, wanted: float) -> int:
+        """Return how many prompts would find a difference of `wanted` in 8 of 10 experiments.
+
+        More prompts do not tell seeds apart: it holds for the drafts that there are. Raises
+        ValueError if `wanted` is 0, which no number of prompts can find.
+        """
+        if wanted == 0:
+            raise ValueError("no number of prompts finds a difference of 0")
+        return math.ceil(self.n * (self.detectable / wanted) ** 2)
+
+
+def paired_test(first: Sequence[Counts], second: Sequence[Counts]) -> PairedTest:
+    """Return the t test of first - second, each the counts of one seed or of several.
+
+    Raises ValueError on fewer than two prompts, or on different numbers of them.
+    """
+    from scipy import stats
+
+    found = effect(first, second)
+    if found.standard_error == 0:
+        p_value = 1.0 if found.value == 0 else 0.0
+    else:
+        ratio = abs(found.value) / found.standard_error
+        p_value = float(2 * stats.t.sf(ratio, found.degrees))
+    return PairedTest(p_value, found.standard_error, found.degrees, found.n)
+
+
+def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return the exact p value of McNemar's test: are two methods right equally often?
+
+    Only prompts on which they disagree say anything (McNemar 1947). `first`, `second`: 0 or 1.
+    """
+    from scipy import stats
+
+    pairs = list(zip(first, second, strict=True))
+    gained, lost = pairs.count((1.0, 0.0)), pairs.count((0.0, 1.0))
+    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p values adjusted for their number: the family-wise error is kept (Holm 1979)."""
+    from statsmodels.stats.multitest import multipletests
+
+    if not p_values:
+        return []
+    adjusted: list[float] = multipletests(p_values, method="holm")[1].tolist()
+    return adjusted
+
+
+def letters(number: int, differ: Callable[[int, int], bool]) -> list[str]:
+    """Return the letters of each of `number` contenders, which are in the order of their rank.
+
+    Two share a letter if, and only if, they cannot be told apart: a compact letter display, made by
+    inserting the differences and absorbing what is covered (Piepho 2004).
+    """
+    groups = [frozenset(range(number))]
+    for pair in combinations(range(number), 2):
+        if differ(*pair):
+            groups = _parted(groups, frozenset(pair))
+    groups.sort(key=sorted)
+    return [
+        "".join(letter for letter, group in zip(_names(), groups, strict=False) if item in group)
+        for item in range(number)
+    ]
+
+
+def _parted(groups: Sequence[frozenset[int]], pair: frozenset[int]) -> list[frozenset[int]]:
+    """Return the groups, each that holds the pair in two without one of it; none within another."""
+    parts: list[frozenset[int]] = []
+    for group in groups:
+        parts += [group - {item} for item in pair] if pair <= group else [group]
+    unique = list(dict.fromkeys(parts))
+    return [part for part in unique if not any(part < other for other in unique)]
+
+
+def _names() -> list[str]:
+    return [*ascii_lowercase, *(f"({a}{b})" for a in ascii_lowercase for b in ascii_lowercase)]

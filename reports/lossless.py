@@ -1,0 +1,42 @@
+"""Is the engine lossless with each draft? The verdict of every check, with its evidence."""
+
+import json
+from pathlib import Path
+
+from harness.errors import UserError
+from harness.published import Results
+from reports._markdown import escape, table
+
+FILE = "lossless.json"  # what `draftmark verify` leaves beside the results
+
+
+def lossless(results: Results, directory: Path) -> dict[str, str]:
+    """Return lossless.md; raises UserError if the run was not verified yet."""
+    path = directory / FILE
+    if not path.is_file():
+        raise UserError(
+            f"{directory} has no {FILE}; check the run first by draftmark verify {directory}."
+        )
+    facts = json.loads(path.read_text("utf-8"))
+    failed = sum(not check["passed"] for check in facts["checks"])
+    verdict = f"{failed} of {len(facts['checks'])} checks failed" if failed else "All checks passed"
+    body = [
+        [
+            escape(" ".join(str(check["cell"][part]) for part in ("task", "pair", "method"))),
+            f"{check['cell']['seed']}",
+            f"{check['temperature']:g}",
+            escape(check["name"]),
+            "pass" if check["passed"] else "**FAIL**",
+            escape(check["evidence"]),
+        ]
+        for check in facts["checks"]
+    ]
+    text = [
+        f"# {escape(results.title)}: is it lossless?",
+        f"{verdict}: {escape(facts['engine'])} engine, {escape(facts['dtype'])}.",
+        table(["draft", "seed", "T", "check", "verdict", "evidence"], body, "lrrlll"),
+    ]
+    return {"lossless.md": "\n\n".join(text) + "\n"}
+
+
+REPORT = lossless

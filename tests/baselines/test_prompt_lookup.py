@@ -1,0 +1,67 @@
+"""Prompt lookup: what it proposes, by hand and against the plainest possible search."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from baselines.prompt_lookup import METHOD as PromptLookup
+from baselines.prompt_lookup import LookupSession
+from harness.config import MethodEntry
+from harness.errors import UserError
+
+texts = st.lists(st.integers(0, 3), min_size=1, max_size=30)
+
+
+def search(ids: Sequence[int], num_tokens: int, max_ngram: int, min_ngram: int) -> tuple[int, ...]:
+    """Look for the longest n-gram that ends the text, from the left."""
+    for size in range(max_ngram, min_ngram - 1, -1):
+        for start in range(len(ids) - size):
+            if list(ids[start : start + size]) == list(ids[-size:]) and size < len(ids):
+                return tuple(ids[start + size : start + size + num_tokens])
+    return ()
+
+
+def test_it_drafts_what_followed_the_last_tokens_before() -> None:
+    assert LookupSession(2, 1).propose([1, 2, 3, 4, 1, 2], 2).token_ids == (3, 4)
+
+
+def test_the_longest_match_wins_and_the_first_of_its_places() -> None:
+    assert LookupSession(2, 1).propose([2, 9, 1, 2, 8, 1, 2, 7, 1, 2], 1).token_ids == (8,)
+
+
+def test_where_nothing_matches_nothing_is_drafted() -> None:
+    assert LookupSession(3, 1).propose([1, 2, 3], 4).token_ids == ()
+    assert LookupSession(3, 2).propose([1, 2, 1], 4).token_ids == ()
+
+
+def test_what_it_drafts_may_run_into_the_end_of_the_text() -> None:
+    assert LookupSession(1, 1).propose([5, 6, 5], 4).token_ids == (6, 5)
+
+
+@given(texts, st.integers(1, 6), st.integers(1, 3), st.integers(0, 2))
+def test_it_finds_what_a_search_from_the_left_finds(
+    ids: list[int], num_tokens: int, min_ngram: int, more: int
+) -> None:
+    session = LookupSession(min_ngram + more, min_ngram)
+    for end in range(1, len(ids) + 1):  # one session follows a text as it grows
+        found = session.propose(ids[:end], num_tokens).token_ids
+        assert found == search(ids[:end], num_tokens, min_ngram + more, min_ngram)
+
+
+@given(texts, st.integers(1, 6))
+def test_a_short_draft_begins_a_long_one(ids: list[int], num_tokens: int) -> None:
+    session = LookupSession(3, 1)
+    long = session.propose(ids, num_tokens + 3).token_ids
+    assert session.propose(ids, num_tokens).token_ids == long[:num_tokens]
+
+
+def test_an_empty_range_of_ngrams_is_refused() -> None:
+    entry = MethodEntry.model_validate({"name": "prompt_lookup", "min_ngram": 4, "max_ngram": 2})
+    with pytest.raises(UserError, match="min_ngram = 4 is above max_ngram = 2"):
+        entry.build()
+
+
+def test_it_has_no_model() -> None:
+    assert PromptLookup.kind == "training_free"

@@ -83,6 +83,6 @@ def test_streams_of_different_names_differ() -> None:
 
 
 def test_a_prompt_that_does_not_fit_the_context_is_named(target: Any) -> None:
-    long = Prompt("gsm8k/test/7", tuple(range(1, 400)))
-    with pytest.raises(UserError, match=r"gsm8k/test/7: 399 prompt tokens and 200 .* 512"):
+    long = Prompt("gsm8k/test/7", tuple(range(1, 1000)))
+    with pytest.raises(UserError, match=r"gsm8k/test/7: 999 prompt tokens and 200 .* 1024"):
         check_fits(target, [long], 200)

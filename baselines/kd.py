@@ -32,7 +32,7 @@ class KnowledgeDistillation:
         from harness.divergences import forward_kl
         from harness.training import train
 
-        return train(context, lambda draft, target: forward_kl(draft, target, self.temperature))
+        return train(context, lambda draft, target, _: forward_kl(draft, target, self.temperature))
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the saved language model as a drafter."""

@@ -21,6 +21,11 @@ def forward_kl(
     return kl_N * temperature**2
 
 
+def cross_entropy(draft_logits_NV: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
+    """Return -log of the draft's probability of each label [N], in nats."""
+    return torch.nn.functional.cross_entropy(draft_logits_NV.float(), labels_N, reduction="none")
+
+
 def overlap(draft_probs_NV: torch.Tensor, target_probs_NV: torch.Tensor) -> torch.Tensor:
     """Return the sum of min(p, q) [N]: one minus the total variation distance, exactly 1 if p is q.
 

@@ -1,10 +1,10 @@
 """recipe -> the graph of stages: rows, models, and what each cell's row will be made of."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import measurements, registry, stages
+from harness import measurements, registry, stages, trainings
 from harness.config import MethodEntry, Recipe
 from harness.data import Rows, describe, load_splits
 from harness.errors import UserError
@@ -74,8 +74,10 @@ def plan(
         task: Task = registry.find("tasks", name)
         rows = _rows(recipe, task, data, progress)
         for pair in recipe.pairs:
-            target = targets[pair.name]
-            settings[name, pair.name] = Setting(recipe, task, pair, target, rows, sandbox)
+            setting = Setting(recipe, task, pair, targets[pair.name], rows, sandbox)
+            if pair.fine_tune:
+                setting = replace(setting, target=trainings.fine_tuned(setting))
+            settings[name, pair.name] = setting
     cells = {cell: _nodes(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
     return Plan(recipe, settings, cells)
 
@@ -114,7 +116,7 @@ def _rows(recipe: Recipe, task: Task, data: Path | None, progress: Progress) -> 
 def _nodes(setting: Setting, cell: Cell) -> CellNodes:
     recipe = setting.recipe
     entry = recipe.method(cell.method)
-    draft = stages.draft(setting, entry, cell.seed)
+    draft = trainings.draft(setting, entry, cell.seed)
     decodes = measurements.decodes(setting, entry, draft) if recipe.speed else None
     return CellNodes(
         draft=draft,

@@ -1,4 +1,4 @@
-"""The target's own responses, many prompts at once.
+"""A model's own responses, many prompts at once.
 
 A loop of our own with a KV cache: what decides a token is the model, the sampler and the
 prompt's own random stream, never a file of generation defaults that came with the model, nor which
@@ -67,7 +67,7 @@ def generate(
     sampling: Sampling,
     *,
     rows_per_batch: int,
-    step: Step,
+    step: Step | None = None,
 ) -> list[Text]:
     """Return each prompt with the response that the model gives it, in the order of `prompts`."""
     check_fits(model, prompts, sampling.max_new_tokens)
@@ -76,7 +76,8 @@ def generate(
     for start in range(0, len(by_length), rows_per_batch):
         for text in _generate_batch(model, by_length[start : start + rows_per_batch], sampling):
             texts[text.example_id] = text
-            step.advance()
+            if step:
+                step.advance()
     return [texts[prompt.example_id] for prompt in prompts]
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.sections import Writer
 from harness.tables import sliding_table
 from harness.types import AcceptanceTable, Decode, Ledger, Round, Text, TimedDecode
 
 DRAFT = "draft.json"  # what is known of a draft, beside its weights
+TARGET = "target.json"  # what is known of a fine-tuned target, beside its weights
 TEXTS, TABLES, DECODES, GRADES = (
     "texts.parquet",
     "tables.parquet",
@@ -25,6 +27,11 @@ TEXTS, TABLES, DECODES, GRADES = (
 def tables_name(temperature: float) -> str:
     """Return the file of the acceptance tables at a temperature, in a results folder."""
     return f"tables-t{temperature:g}.parquet"
+
+
+def training_texts(writer: Writer) -> str:
+    """Return what the training texts of a writer are called among the inputs of a draft."""
+    return f"{writer} texts"
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -36,7 +36,7 @@ def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Resul
         records, provenance = _records(nodes, store), _provenance(nodes, store)
         decodes[cell] = records.decodes
         results.append(_result(recipe_plan, cell, records, provenance, counted))
-    data = data_facts(recipe_plan.settings.values())
+    data = data_facts(recipe_plan.settings.values(), store)
     contenders = by_contender(counted)
     return Results(
         name=name,

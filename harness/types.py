@@ -178,11 +178,15 @@ class AcceptanceTable:
 
 @dataclass(frozen=True)
 class Ledger:
-    """What a draft cost to train. Zero where nothing was done."""
+    """What a draft cost to train. Zero where nothing was done.
+
+    `generated_tokens`: those that the draft wrote itself, to be trained on.
+    """
 
     steps: int = 0
     rows: int = 0
     supervised_tokens: int = 0
+    generated_tokens: int = 0
     target_forward_tokens: int = 0
     reference_forward_tokens: int = 0
     flops: float = 0.0

@@ -130,6 +130,8 @@ def test_an_unknown_name_gets_the_nearest(load: Load, parts: dict[str, str], sen
         ({"more": "[training]\nlearning_rate = -1.0"}, "training.learning_rate", "-1.0"),
         ({"more": "[training]\nwarmup_fraction = 1.5"}, "training.warmup_fraction", "1.5"),
         ({"more": "[training]\ntext = 'gold'"}, "training.text", "'gold'"),
+        ({"more": "[training]\nmixture = { dataset = 2 }"}, "training.mixture.dataset", "2"),
+        ({"pair": PAIR + "fine_tune = { passes = 0 }\n"}, "pairs.0.fine_tune.passes", "0"),
         ({"more": "[evaluation]\nnum_speculative_tokens = 33"}, "num_speculative_tokens", "33"),
         ({"more": "[evaluation]\ntemperatures = [-1.0]"}, "evaluation.temperatures.0", "-1.0"),
         ({"more": "[speed]\nblocks = 1"}, "speed.blocks", "1"),
@@ -276,3 +278,37 @@ def test_the_length_limit_is_the_recipes_or_else_the_tasks(load: Load) -> None:
 def test_a_recipe_never_changes(change: Callable[[Any], None]) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         change(load_recipe("quickstart"))
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ("text = 'mixture'", "they sum to 0"),
+        ("text = 'mixture'\nmixture = { dataset = 0.5, draft = 0.4 }", "they sum to 0.9"),
+        ("text = 'mixture'\nmixture = { target = 0.7, draft = 0.7 }", "mixture = { dataset = 0.5"),
+        ("text = 'draft'\nmixture = { draft = 1.0 }", "mixture is given, but text = 'draft'"),
+        ("text = 'mixture'\nmixture = { gold = 1.0 }", "training.mixture.gold"),
+    ],
+)
+def test_a_mixture_has_shares_that_sum_to_one(load: Load, told: str, sentence: str) -> None:
+    assert sentence in _mistake(load, more=f"[training]\n{told}")
+
+
+def test_shares_are_of_those_that_have_one(load: Load) -> None:
+    mixture = "mixture = { draft = 0.25, target = 0.75, dataset = 0.0 }"
+    mixed = load(more=f"[training]\ntext = 'mixture'\n{mixture}").training
+
+    assert mixed.shares == {"target": 0.75, "draft": 0.25}
+    assert mixed.fixed_text == "target"
+    assert load(more="[training]\ntext = 'draft'").training.shares == {"draft": 1.0}
+
+
+def test_a_fine_tuned_target_is_trained_as_adaspec_does_unless_the_pair_says_otherwise(
+    load: Load,
+) -> None:
+    (pair,) = load(pair=PAIR + "fine_tune = { passes = 6 }\n").pairs
+
+    assert pair.fine_tune is not None
+    assert (pair.fine_tune.passes, pair.fine_tune.learning_rate) == (6, 1e-5)
+    assert (pair.fine_tune.schedule, pair.fine_tune.weight_decay) == ("constant", 0.1)
+    assert load().pairs[0].fine_tune is None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cityblock
 
-from harness.divergences import forward_kl, overlap
+from harness.divergences import cross_entropy, forward_kl, overlap
 
 
 def logits(seed: int, rows: int = 5, words: int = 11) -> torch.Tensor:
@@ -58,3 +58,12 @@ def test_overlap_is_one_minus_total_variation(seed: int) -> None:
     rows = zip(p.double().numpy(), q.double().numpy(), strict=True)
     expected = np.array([1 - cityblock(a, b) / 2 for a, b in rows])
     assert overlap(q, p).numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_gradient_of_cross_entropy_is_draft_minus_label() -> None:
+    draft, labels = logits(0).requires_grad_(), torch.tensor([3, 0, 10, 3, 7])
+    losses = cross_entropy(draft, labels)
+    losses.sum().backward()
+    probs = draft.detach().softmax(-1)
+    torch.testing.assert_close(losses.detach(), -probs[torch.arange(5), labels].log())
+    torch.testing.assert_close(draft.grad, probs - torch.nn.functional.one_hot(labels, 11))

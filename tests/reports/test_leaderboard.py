@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +206,7 @@ def test_the_ledger_is_printed_for_every_row_that_has_one() -> None:
     text = _render(_result(), _failed("bad", "No.")).partition("### What training cost")[2]
 
     (row,) = (line for line in _tables(text)[0] if line.startswith("| kd"))
-    assert _columns(row) == ["kd", "7", "56", "999", "0", "1.50e+09", "2.2", "0.00"]
+    assert _columns(row) == ["kd", "7", "56", "999", "0", "0", "1.50e+09", "2.2", "0.00"]
     assert "bad" not in "".join(_tables(text)[0])
 
 
@@ -264,3 +264,11 @@ def test_a_recipe_without_speed_has_a_leaderboard() -> None:
     results = replace(_results(_result()), recipe={**RECIPE, "speed": None})
 
     assert "Speedup:" not in REPORT(results, Path())["leaderboard.md"]
+
+
+def test_a_fine_tuned_target_is_named_with_what_that_cost() -> None:
+    data = {**DATA, "fine_tuning": {"texts": [], "ledger": asdict(LEDGER)}}
+    text = REPORT(replace(_results(_result()), data=(data,)), Path())["leaderboard.md"]
+
+    assert "fine-tuned on gsm8k: 7 steps, 56 rows, 999 supervised tokens, 1.50e+09 FLOPs" in text
+    assert "fine-tuned" not in _render(_result())

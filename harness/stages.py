@@ -114,7 +114,7 @@ def questions(setting: Setting, split: Split) -> Node:
         "rows": setting.rows[split].digest,
         "format": setting.format,
     }
-    label = f"responses of the draft in training, {split}"
+    label = f"questions for the draft to answer in training, {split}"
     code = ("harness.prompts", "harness.records")
     return Node("responses", label, settings, {"target": setting.target}, code, build)
 

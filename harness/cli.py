@@ -1,4 +1,4 @@
-"""The command line: run, plan, list, fetch, report, reconcile, verify, doctor, data check.
+"""The command line: run, plan, list, fetch, report, reconcile, what-if, verify, data check, doctor.
 
 Everything heavy is imported inside the command that needs it: `draftmark list` answers at once.
 Exit codes: 0, or 1 if a cell failed, a row is malformed or a check of fairness or leaks found an
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import UserError
-from harness.options import Data, Out, Recipe, StoreAt, Tasks, Unsafe, folder, listed, writable
+from harness.options import Data, Out, Ran, Recipe, StoreAt, Tasks, Unsafe, folder, listed, writable
 
 app = typer.Typer(
     name="draftmark",
@@ -117,7 +117,7 @@ def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.
 
 @app.command()
 def report(
-    directory: Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")],
+    directory: Ran,
     names: Annotated[
         list[str] | None, typer.Argument(help="Reports [default: leaderboard].")
     ] = None,
@@ -130,20 +130,40 @@ def report(
 
 
 @app.command()
-def reconcile(
-    directory: Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")],
-) -> None:
+def reconcile(directory: Ran) -> None:
     """Show one run as vLLM, SGLang, Spec-Bench, EAGLE and AdaSPEC would print it."""
     from harness.results import load_results, render
 
-    for file in render(load_results(directory), directory, ["reconcile"]):
-        typer.echo(file.read_text(encoding="utf-8"))
-        typer.echo(f"Written: {file}")
+    _show(render(load_results(directory), directory, ["reconcile"]))
+
+
+@app.command()
+def what_if(
+    directory: Ran,
+    cost_ratio: Annotated[
+        list[float] | None,
+        typer.Option(help="Time of drafting a token, in target passes; may be given again."),
+    ] = None,
+    verification_cost: Annotated[
+        list[float] | None,
+        typer.Option(help="Time that verifying a drafted token adds; may be given again."),
+    ] = None,
+) -> None:
+    """Show what drafts would win at other costs: speedup, best block length, break-even."""
+    from dataclasses import replace
+
+    from harness import registry
+    from harness.results import load_results, write
+
+    given = {"cost_ratios": cost_ratio, "verification_costs": verification_cost}
+    changes = {name: tuple(values) for name, values in given.items() if values}
+    report = replace(registry.find("reports", "what_if"), **changes)
+    _show(write(load_results(directory), directory, [report]))
 
 
 @app.command()
 def verify(
-    directory: Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")],
+    directory: Ran,
     prompts: Annotated[int, typer.Option(min=2, help="How many test prompts are decoded.")] = 8,
     store: StoreAt = None,
     data: Data = None,
@@ -160,9 +180,7 @@ def verify(
     kept = Store(store or directory.parent / "store")
     found = verifying.verify(prepared, kept, progress, prompts)
     verifying.publish(found, prepared, directory)
-    for file in render(results, directory, ["lossless"]):
-        typer.echo(file.read_text(encoding="utf-8"))
-        typer.echo(f"Written: {file}")
+    _show(render(results, directory, ["lossless"]))
     if verifying.failed(found):
         raise typer.Exit(1)
 
@@ -197,6 +215,15 @@ def data_check(
         bad += result.malformed
     if bad:
         raise typer.Exit(1)
+
+
+def _show(files: list[Path]) -> None:
+    """Print what can be read here, then where all files are."""
+    for file in files:
+        if file.suffix == ".md":
+            typer.echo(file.read_text(encoding="utf-8"))
+    for file in files:
+        typer.echo(f"Written: {file}")
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ Unsafe = Annotated[
 Data = Annotated[
     Path | None, typer.Option("--data", help="A data directory: <task>/<split>.jsonl.gz.")
 ]
+Ran = Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")]
 
 
 def listed(text: str | None) -> list[str] | None:

@@ -21,10 +21,11 @@ Runs = dict[Cell, Sequence[TimedDecode]]
 
 
 def _recipe(**training: Any) -> Recipe:
-    """Return the quickstart with a second trained method, `other`, that has settings of its own."""
+    """Return a recipe of three methods, of which `other` trains with settings of its own."""
     document = load_recipe("quickstart").model_dump(mode="json")
     other = {"name": "kd", "label": "other", "training": training}
-    return Recipe(**{**document, "methods": [*document["methods"], other], "seeds": (0, 1)})
+    methods = [{"name": "untrained"}, {"name": "kd"}, other]
+    return Recipe(**{**document, "methods": methods, "seeds": (0, 1)})
 
 
 def _rows(split: str, *questions: str) -> list[Example]:

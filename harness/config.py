@@ -100,6 +100,13 @@ class Recipe(Section):
             raise ValueError(
                 f"speed.blocks = {self.speed.blocks} needs data.test_rows of as many or more"
             )
+        for name in ("samples", "judge"):
+            told = getattr(self.evaluation, name)
+            if told and (told.prompts or 0) > self.data.test_rows:
+                raise ValueError(
+                    f"evaluation.{name}.prompts = {told.prompts} needs data.test_rows of as many "
+                    "or more"
+                )
         return self
 
     def cells(self) -> Iterator[Cell]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.tables import sliding_table
-from harness.types import AcceptanceTable, Decode, Ledger, Round, Text, TimedDecode
+from harness.types import (
+    AcceptanceTable,
+    Decode,
+    FinishReason,
+    Ledger,
+    Round,
+    Text,
+    TimedDecode,
+)
 
 DRAFT = "draft.json"  # what is known of a draft, beside its weights
-TEXTS, TABLES, DECODES, GRADES = (
+TEXTS, TABLES, DECODES, GRADES, LIKELIHOODS, VERDICTS = (
     "texts.parquet",
     "tables.parquet",
     "decodes.parquet",
     "grades.parquet",
+    "likelihoods.parquet",
+    "verdicts.parquet",
 )
 
 
@@ -162,16 +172,33 @@ def _decode(row: dict[str, Any]) -> Decode:
     )
 
 
-def read_answers(directory: Path) -> list[tuple[str, str, Sequence[int]]]:
-    """Return (arm, example id, token ids) of a folder of responses or of decodes."""
+@dataclass(frozen=True)
+class Answer:
+    """A response of an arm of an engine run, or of a model "alone"."""
+
+    arm: str
+    example_id: str
+    token_ids: Sequence[int]
+    finish_reason: FinishReason
+
+
+def read_answers(directory: Path) -> list[Answer]:
+    """Return the answers in a folder of responses or of decodes."""
     if (directory / DECODES).exists():
         return [
-            (item.arm, item.decode.example_id, item.decode.token_ids)
+            Answer(item.arm, decode.example_id, decode.token_ids, decode.finish_reason)
             for item in read_decodes(directory / DECODES)
-            if item.repeat == 0
+            if item.repeat == 0 and (decode := item.decode)
         ]
-    texts = read_texts(directory / TEXTS)
-    return [("alone", text.example_id, text.response_ids) for text in texts]
+    return [
+        Answer("alone", text.example_id, text.response_ids, text.finish_reason)
+        for text in read_texts(directory / TEXTS)
+    ]
+
+
+def samples_name(who: str, temperature: float) -> str:
+    """Return the file of a model's graded samples at a temperature, in a results folder."""
+    return f"{who}-samples-t{temperature:g}.parquet"
 
 
 @dataclass(frozen=True)
@@ -184,6 +211,10 @@ class Records:
     draft_grades: Sequence[Mapping[str, Any]]
     decodes: Sequence[TimedDecode]
     decode_grades: Sequence[Mapping[str, Any]]
+    # Of the "target" and, if it is a model, of the "draft"; samples also by temperature.
+    likelihoods: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    samples: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    verdicts: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def load(
@@ -195,6 +226,9 @@ class Records:
         draft_grades: Path | None,
         decodes: Path | None,
         decode_grades: Path | None,
+        likelihoods: Mapping[str, Path],
+        samples: Mapping[tuple[str, float], Path],
+        verdicts: Path | None,
     ) -> "Records":
         """Return the records in the folders of a cell's results."""
         facts = json.loads((draft / DRAFT).read_text("utf-8"))
@@ -205,4 +239,7 @@ class Records:
             draft_grades=read_rows(draft_grades / GRADES) if draft_grades else (),
             decodes=read_decodes(decodes / DECODES) if decodes else (),
             decode_grades=read_rows(decode_grades / GRADES) if decode_grades else (),
+            likelihoods={who: read_rows(path / LIKELIHOODS) for who, path in likelihoods.items()},
+            samples={which: read_rows(path / GRADES) for which, path in samples.items()},
+            verdicts=read_rows(verdicts / VERDICTS) if verdicts else (),
         )

@@ -1,7 +1,9 @@
 """The sections of a recipe: rows, pairs, training, evaluation, speed. Unknown keys are errors."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -97,6 +99,52 @@ class DraftSampling(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
+class Samples(Section):
+    """Several sampled responses to each of the first `prompts` test prompts (all, unless said).
+
+    Of the target and of each draft alone: for pass@k, and fidelity against diversity.
+    """
+
+    count: Annotated[int, Field(ge=2)] = 4
+    temperatures: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
+    prompts: Count | None = None
+
+
+class Judge(Section):
+    """A model behind an OpenAI-compatible endpoint that says which of two responses is better.
+
+    Of the draft alone, and of the target or the gold answer. The key is read from an environment
+    variable when the judge is asked, and is written nowhere; "" for an endpoint that needs none.
+    `options` are further fields of each request.
+    """
+
+    endpoint: str
+    model: str
+    key_variable: str = "OPENAI_API_KEY"
+    against: Literal["target", "reference"] = "target"
+    prompts: Count | None = None
+    options: Mapping[str, Any] = {"temperature": 0}
+
+    @model_validator(mode="after")
+    def _holds_no_secret(self) -> "Judge":
+        """Refuse what may hold a key, without repeating it: recipes are recorded and printed."""
+        place = urlsplit(self.endpoint)
+        if place.scheme not in ("http", "https") or not place.hostname:
+            raise ValueError('endpoint is a URL such as "https://api.openai.com/v1"')
+        if place.username or place.password or place.query or place.fragment:
+            raise ValueError("endpoint is a URL without user, password, query or fragment")
+        if not re.fullmatch(r"([A-Z_][A-Z0-9_]*)?", self.key_variable):
+            raise ValueError(
+                "key_variable is the name of an environment variable in capitals, never a key"
+            )
+        return self
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host, and port if it says one."""
+        return urlsplit(self.endpoint).netloc
+
+
 class Evaluation(Section):
     """What is measured: samplers of the target, and the block length that tables show.
 
@@ -112,6 +160,8 @@ class Evaluation(Section):
     draft: DraftSampling = DraftSampling()
     num_speculative_tokens: Annotated[int, Field(ge=1, le=MAX_GAMMA)] = 4
     max_new_tokens: Count | None = None
+    samples: Samples | None = None
+    judge: Judge | None = None
 
 
 class Speed(Section):

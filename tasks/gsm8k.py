@@ -79,5 +79,7 @@ TASK = Task(
     to_example=to_example,
     grade=grade,
     headline="exact_match",
+    pass_or_fail=True,
+    outcomes={"answered": "it has '####' and a number"},
     max_new_tokens=256,
 )

@@ -1,11 +1,10 @@
-"""The command line: run, plan, list, fetch, report, reconcile, verify, doctor, data check.
+"""The command line: run, plan, list, fetch, report, reconcile, what-if, verify, data check, doctor.
 
 Everything heavy is imported inside the command that needs it: `draftmark list` answers at once.
 Exit codes: 0, or 1 if a cell failed, a row is malformed or a check of fairness or leaks found an
 error, or 2 for what a person can mend (one sentence, no traceback).
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import UserError
+from harness.options import Data, Out, Ran, Recipe, StoreAt, Tasks, Unsafe, folder, listed, writable
 
 app = typer.Typer(
     name="draftmark",
@@ -26,33 +26,31 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at data before a run does.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-Recipe = Annotated[str, typer.Argument(help="A recipe's name (draftmark list) or a TOML file.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder for results.")]
-StoreAt = Annotated[
-    Path | None, typer.Option("--store", help="Folder for cached stages [default: OUT/store].")
-]
-Data = Annotated[
-    Path | None, typer.Option("--data", help="A data directory: <task>/<split>.jsonl.gz.")
-]
-
 
 @app.command()
 def run(
-    recipe: Recipe, out: Out = Path("results"), store: StoreAt = None, data: Data = None
+    recipe: Recipe,
+    out: Out = Path("results"),
+    store: StoreAt = None,
+    data: Data = None,
+    tasks: Tasks = None,
+    unsafe_code: Unsafe = False,
 ) -> None:
     """Run a recipe: train drafts, measure them, write the leaderboard."""
     from harness import experiment, runner
     from harness.progress import Progress
     from harness.recipes import load_recipe
     from harness.results import render, save_results
+    from harness.sandbox import Sandbox
     from harness.store import Store
 
     progress = Progress()
-    loaded = load_recipe(recipe)
-    prepared = experiment.plan(loaded, progress, data=_folder(data))
+    sandbox = Sandbox(unsafe=unsafe_code)
+    loaded = load_recipe(recipe, tasks=listed(tasks))
+    prepared = experiment.plan(loaded, progress, data=folder(data), sandbox=sandbox)
     name = Path(recipe).stem
-    _writable(out)
-    records = Store(_writable(store or out / "store"))
+    writable(out)
+    records = Store(writable(store or out / "store"))
     results = runner.run(prepared, name, records, progress)
     directory = out / f"{name}-{prepared.key[:8]}"
     results = runner.save_records(prepared, results, records, directory)
@@ -70,7 +68,11 @@ def run(
 
 @app.command()
 def plan(
-    recipe: Recipe, out: Out = Path("results"), store: StoreAt = None, data: Data = None
+    recipe: Recipe,
+    out: Out = Path("results"),
+    store: StoreAt = None,
+    data: Data = None,
+    tasks: Tasks = None,
 ) -> None:
     """Show the stages of a recipe and what is cached, before anything runs."""
     from harness import experiment, planning
@@ -78,7 +80,8 @@ def plan(
     from harness.recipes import load_recipe
     from harness.store import Store
 
-    prepared = experiment.plan(load_recipe(recipe), Progress(), data=_folder(data))
+    loaded = load_recipe(recipe, tasks=listed(tasks))
+    prepared = experiment.plan(loaded, Progress(), data=folder(data))
     typer.echo(planning.table(prepared, Store(store or out / "store")))
 
 
@@ -97,8 +100,8 @@ def list_() -> None:
         "reports": registry.names("reports"),
         "models": sorted(CATALOGUE),
     }
-    for title, names in groups.items():
-        typer.echo(f"{title:8}  {', '.join(names)}")
+    for title, found in groups.items():
+        typer.echo(f"{title:8}  {', '.join(found)}")
 
 
 @app.command()
@@ -114,7 +117,7 @@ def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.
 
 @app.command()
 def report(
-    directory: Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")],
+    directory: Ran,
     names: Annotated[
         list[str] | None, typer.Argument(help="Reports [default: leaderboard].")
     ] = None,
@@ -127,20 +130,40 @@ def report(
 
 
 @app.command()
-def reconcile(
-    directory: Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")],
-) -> None:
+def reconcile(directory: Ran) -> None:
     """Show one run as vLLM, SGLang, Spec-Bench, EAGLE and AdaSPEC would print it."""
     from harness.results import load_results, render
 
-    for file in render(load_results(directory), directory, ["reconcile"]):
-        typer.echo(file.read_text(encoding="utf-8"))
-        typer.echo(f"Written: {file}")
+    _show(render(load_results(directory), directory, ["reconcile"]))
+
+
+@app.command()
+def what_if(
+    directory: Ran,
+    cost_ratio: Annotated[
+        list[float] | None,
+        typer.Option(help="Time of drafting a token, in target passes; may be given again."),
+    ] = None,
+    verification_cost: Annotated[
+        list[float] | None,
+        typer.Option(help="Time that verifying a drafted token adds; may be given again."),
+    ] = None,
+) -> None:
+    """Show what drafts would win at other costs: speedup, best block length, break-even."""
+    from dataclasses import replace
+
+    from harness import registry
+    from harness.results import load_results, write
+
+    given = {"cost_ratios": cost_ratio, "verification_costs": verification_cost}
+    changes = {name: tuple(values) for name, values in given.items() if values}
+    report = replace(registry.find("reports", "what_if"), **changes)
+    _show(write(load_results(directory), directory, [report]))
 
 
 @app.command()
 def verify(
-    directory: Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")],
+    directory: Ran,
     prompts: Annotated[int, typer.Option(min=2, help="How many test prompts are decoded.")] = 8,
     store: StoreAt = None,
     data: Data = None,
@@ -153,13 +176,11 @@ def verify(
     from harness.store import Store
 
     results, progress = load_results(directory), Progress()
-    prepared = experiment.plan(Recipe.model_validate(results.recipe), progress, data=_folder(data))
+    prepared = experiment.plan(Recipe.model_validate(results.recipe), progress, data=folder(data))
     kept = Store(store or directory.parent / "store")
     found = verifying.verify(prepared, kept, progress, prompts)
     verifying.publish(found, prepared, directory)
-    for file in render(results, directory, ["lossless"]):
-        typer.echo(file.read_text(encoding="utf-8"))
-        typer.echo(f"Written: {file}")
+    _show(render(results, directory, ["lossless"]))
     if verifying.failed(found):
         raise typer.Exit(1)
 
@@ -169,7 +190,7 @@ def doctor(data: Data = None) -> None:
     """Show what this machine has: versions, hardware, models, data, network."""
     from harness.diagnosis import lines
 
-    for line in lines(_folder(data)):
+    for line in lines(folder(data)):
         typer.echo(line)
 
 
@@ -188,7 +209,7 @@ def data_check(
     from harness.data_check import check_all
 
     bad = 0
-    for result in check_all(names, _folder(data)):
+    for result in check_all(names, folder(data)):
         for line in result.lines():
             typer.echo(line)
         bad += result.malformed
@@ -196,24 +217,13 @@ def data_check(
         raise typer.Exit(1)
 
 
-def _folder(path: Path | None) -> Path | None:
-    if path is not None and not path.is_dir():
-        raise UserError(
-            f"There is no folder {str(path)!r}; name one that holds <task>/<split> files."
-        )
-    return path
-
-
-def _writable(path: Path) -> Path:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"Cannot write to {path}: {error.strerror}; name another folder."
-        ) from error
-    if not os.access(path, os.W_OK):
-        raise UserError(f"Cannot write to {path}; name another folder.")
-    return path
+def _show(files: list[Path]) -> None:
+    """Print what can be read here, then where all files are."""
+    for file in files:
+        if file.suffix == ".md":
+            typer.echo(file.read_text(encoding="utf-8"))
+    for file in files:
+        typer.echo(f"Written: {file}")
 
 
 def main() -> None:

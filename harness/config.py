@@ -24,7 +24,7 @@ from harness import registry
 from harness.errors import UserError, unknown
 from harness.protocols import Method
 from harness.published import Cell
-from harness.sections import Count, Data, Evaluation, Pair, Speed, Training
+from harness.sections import Count, Data, Evaluation, Pair, Prompting, Speed, Training
 from harness.types import GREEDY, Sampler, Samplers, Task
 from harness.validation import Section, explain, validated
 
@@ -75,6 +75,7 @@ class Recipe(Section):
     methods: tuple[MethodEntry, ...]
     seeds: tuple[int, ...] = (0,)
     data: Data = Data()
+    prompting: Prompting = Prompting()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     speed: Annotated[Speed | None, BeforeValidator(_unless_false)] = Speed()
@@ -92,6 +93,13 @@ class Recipe(Section):
                 raise ValueError(f"{what.split()[0]} is empty")
             if len(set(values)) < len(values):
                 raise ValueError(f"{what} repeat: {', '.join(values)}")
+        return self
+
+    @model_validator(mode="after")
+    def _styles_are_of_its_tasks(self) -> "Recipe":
+        for name in self.prompting.styles:
+            if name not in self.tasks:
+                raise ValueError(f"prompting.styles names {name!r}, which is none of tasks")
         return self
 
     @model_validator(mode="after")

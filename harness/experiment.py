@@ -11,11 +11,15 @@ from harness.errors import UserError
 from harness.graph import Node, digest, topological
 from harness.model_files import num_layers, resolve
 from harness.progress import Progress
+from harness.prompting import counts_with_shots, put
 from harness.published import Cell
+from harness.sandbox import Sandbox
 from harness.sections import Pair, Samples
 from harness.stages import Setting
 from harness.store import Store
 from harness.types import GREEDY, Sampler, Split, Task
+
+SAFE = Sandbox()
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,13 @@ class Plan:
         return digest([nodes, self.recipe.model_dump(mode="json")])
 
 
-def plan(recipe: Recipe, progress: Progress, *, data: Path | None = None) -> Plan:
-    """Return the graph of a recipe; raises UserError if rows or models are not to be had."""
+def plan(
+    recipe: Recipe, progress: Progress, *, data: Path | None = None, sandbox: Sandbox = SAFE
+) -> Plan:
+    """Return the graph of a recipe; raises UserError if rows or models are not to be had.
+
+    `data` is a data directory; `sandbox` is what runs programs that models write.
+    """
     if data and "directory" not in recipe.data.sources:
         progress.say(f"The recipe reads {', '.join(recipe.data.sources)}: --data is not used.")
     targets = {pair.name: _target(pair, progress) for pair in recipe.pairs}
@@ -70,7 +79,8 @@ def plan(recipe: Recipe, progress: Progress, *, data: Path | None = None) -> Pla
         task: Task = registry.find("tasks", name)
         rows = _rows(recipe, task, data, progress)
         for pair in recipe.pairs:
-            settings[name, pair.name] = Setting(recipe, task, pair, targets[pair.name], rows)
+            target = targets[pair.name]
+            settings[name, pair.name] = Setting(recipe, task, pair, target, rows, sandbox)
     cells = {cell: _nodes(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
     return Plan(recipe, settings, cells)
 
@@ -93,7 +103,9 @@ def _rows(recipe: Recipe, task: Task, data: Path | None, progress: Progress) -> 
         "validation": recipe.data.validation_rows,
         "test": recipe.data.test_rows,
     }
-    rows = load_splits(task, counts, sources=recipe.data.sources, directory=data)
+    wanted = counts_with_shots(task, recipe.prompting, counts)
+    loaded = load_splits(task, wanted, sources=recipe.data.sources, directory=data)
+    rows = put(task, recipe.prompting, loaded)
     progress.say(
         f"{task.name}: {', '.join(f'{n} {split}' for split, n in counts.items())} rows "
         f"from {rows['test'].source}"

@@ -58,10 +58,9 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
     examples = setting.rows["test"].examples[: speed.blocks * speed.prompts_per_block]
 
     def build(job: Job) -> None:
-        from harness.prompts import encode_prompts
         from harness.timing import interleave
 
-        prompts = encode_prompts(setting.tokenizer(job.inputs["target"]), examples)
+        prompts = setting.prompts(job.inputs["target"], examples)
         settings = EngineSettings(
             samplers=samplers,
             num_speculative_tokens=speed.num_speculative_tokens,
@@ -80,6 +79,7 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
         **speed.model_dump(mode="json"),
         "samplers": asdict(samplers),
         "rows": Rows(examples, "").digest,
+        "format": setting.format,
         "max_new_tokens": setting.max_new_tokens,
         "seed": TEXT_SEED,
         # Times are of a machine: on another one they are taken again.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -94,7 +94,10 @@ class Engine(Protocol):
 
 
 class Report(Protocol):
-    """A rendering of results: file names and their text."""
+    """A rendering of results: file names and what is in them."""
 
-    def __call__(self, results: Results, directory: Path) -> dict[str, str]:
-        """Return the text of each file; `directory` holds the per-prompt records."""
+    def __call__(self, results: Results, directory: Path) -> Mapping[str, str | bytes]:
+        """Return the text of each file, or the bytes of an image.
+
+        `directory` holds the per-prompt records.
+        """

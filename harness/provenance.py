@@ -24,7 +24,9 @@ def data_facts(settings: Iterable[Setting]) -> tuple[dict[str, Any], ...]:
 
 def _overlaps(setting: Setting) -> list[dict[str, Any]]:
     groups: dict[str, tuple[Example, ...]] = {
-        split: item.examples for split, item in setting.rows.items() if split != "test"
+        "few-shot" if split == "prompt" else split: item.examples
+        for split, item in setting.rows.items()
+        if split != "test"
     }
     return [asdict(overlap) for overlap in overlaps(groups, setting.rows["test"].examples)]
 

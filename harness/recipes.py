@@ -2,6 +2,7 @@
 
 import math
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -17,8 +18,8 @@ def recipe_names() -> list[str]:
     return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
-def load_recipe(name_or_path: str) -> Recipe:
-    """Return the recipe called so, or the one in a TOML file.
+def load_recipe(name_or_path: str, *, tasks: Sequence[str] | None = None) -> Recipe:
+    """Return the recipe called so, or the one in a TOML file; on other `tasks` if any are given.
 
     Raises UserError with the known names, or with the key that is wrong and the nearest known one.
     """
@@ -27,6 +28,8 @@ def load_recipe(name_or_path: str) -> Recipe:
         document = tomllib.loads(text, parse_float=_finite)
     except ValueError as error:  # tomllib's own, or ours
         raise UserError(f"{origin} is not valid TOML: {error}.") from error
+    if tasks is not None:
+        document["tasks"] = list(tasks)
     recipe = validated(Recipe, document, origin)
     _check_names(recipe)
     return recipe

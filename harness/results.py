@@ -90,8 +90,15 @@ def _standing(document: Mapping[str, Any]) -> Standing:
 
 def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
     """Write the named reports into a folder and return their files."""
-    reports: list[Report] = [registry.find("reports", name) for name in names]
-    texts = {file: text for report in reports for file, text in report(results, directory).items()}
-    for file, text in texts.items():
-        (directory / file).write_text(text, encoding="utf-8")
-    return [directory / file for file in texts]
+    return write(results, directory, [registry.find("reports", name) for name in names])
+
+
+def write(results: Results, directory: Path, reports: Sequence[Report]) -> list[Path]:
+    """Write reports into a folder, all of them or none, and return their files."""
+    contents = {
+        file: content for report in reports for file, content in report(results, directory).items()
+    }
+    for file, content in contents.items():
+        data = content if isinstance(content, bytes) else content.encode("utf-8")
+        (directory / file).write_bytes(data)
+    return [directory / file for file in contents]

@@ -25,6 +25,19 @@ class Data(Section):
     test_rows: Count = 200
 
 
+class Prompting(Section):
+    """How questions are put, to target and draft alike.
+
+    `format`: the target's chat template, plain text, or (auto) the template if there is one.
+    `shots`: how many solved examples go before the question. `styles`: a task's own named way of
+    asking, by task.
+    """
+
+    format: Literal["auto", "chat", "plain"] = "auto"
+    shots: Annotated[int, Field(ge=0)] = 0
+    styles: Mapping[str, str] = Field(default_factory=dict)
+
+
 class DraftInit(Section):
     """What a draft starts as: a model, some layers of the target, or random weights.
 

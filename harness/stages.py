@@ -5,7 +5,7 @@ here makes the node of the graph; the work is done by the module that the node n
 torch is imported where a stage runs, so that a plan costs nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from harness.progress import Progress
 from harness.records import TEXTS, read_texts, write_texts
 from harness.sandbox import Sandbox
 from harness.sections import Pair, Samples
-from harness.types import Placement, Sampler, Split, Task
+from harness.types import Example, Placement, Prompt, Sampler, Split, Task
 
 # The evaluation text of a task and pair is the same for every method and seed.
 TEXT_SEED = 0
@@ -53,6 +53,17 @@ class Setting:
 
         return Placement(pick_device(), dtype, self.pair.trust_remote_code)
 
+    @property
+    def format(self) -> str:
+        """How prompts are put together."""
+        return self.recipe.prompting.format
+
+    def prompts(self, directory: Path, examples: Sequence[Example]) -> list[Prompt]:
+        """Return examples as prompts for the target in a folder."""
+        from harness.prompts import encode_prompts
+
+        return encode_prompts(self.tokenizer(directory), examples, self.format)
+
     def tokenizer(self, directory: Path) -> Any:
         """Return the tokenizer of the target in a folder."""
         from harness.models import load_tokenizer
@@ -77,10 +88,15 @@ def gold_texts(setting: Setting, split: Split) -> Node:
         from harness.prompts import encode_gold
 
         tokenizer = setting.tokenizer(job.inputs["target"])
-        texts = encode_gold(tokenizer, setting.rows[split].examples, setting.end_tokens)
+        examples = setting.rows[split].examples
+        texts = encode_gold(tokenizer, examples, setting.end_tokens, setting.format)
         write_texts(job.out / TEXTS, texts)
 
-    settings = {"source": "dataset", "rows": setting.rows[split].digest}
+    settings = {
+        "source": "dataset",
+        "rows": setting.rows[split].digest,
+        "format": setting.format,
+    }
     label = f"gold answers, {split}"
     code = ("harness.prompts", "harness.records")
     return Node("responses", label, settings, {"target": setting.target}, code, build)
@@ -103,9 +119,8 @@ def responses(
     def build(job: Job) -> None:
         from harness.generation import Sampling, generate
         from harness.models import load_model
-        from harness.prompts import encode_prompts
 
-        prompts = encode_prompts(setting.tokenizer(job.inputs["target"]), examples)
+        prompts = setting.prompts(job.inputs["target"], examples)
         model = load_model(job.inputs["model"], setting.placement())
         limits = (setting.max_new_tokens, setting.end_tokens)
         texts = []
@@ -120,6 +135,7 @@ def responses(
     settings = {
         "source": "model",
         "rows": Rows(examples, "").digest,
+        "format": setting.format,
         "sampler": asdict(sampler),
         "max_new_tokens": setting.max_new_tokens,
         "rows_per_batch": ROWS_PER_BATCH,

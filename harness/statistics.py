@@ -76,6 +76,8 @@ def ratio_difference(first: Counts, second: Counts, definition: str) -> Number:
 
 def over_seeds(seeds: Sequence[Counts], definition: str) -> Number:
     """Return the mean over seeds of each seed's ratio, with an interval over prompts and seeds."""
+    if len(seeds) == 1:
+        return ratio(*seeds[0], definition)
     return _student(effect(seeds), definition)
 
 

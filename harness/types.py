@@ -74,6 +74,8 @@ class Task:
     ) = None
     left_out: Callable[[Row], str | None] = lambda row: None  # by what rule a row is no example
     folder: str = ""  # in a data directory, where that is not the task's name
+    shots_from: Split = "train"  # whose first rows are solved examples, where a recipe wants them
+    styles: Mapping[str, Callable[[Example], Example]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

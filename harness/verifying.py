@@ -78,7 +78,6 @@ def checks(
 
     def build(job: Job) -> None:
         from harness.lossless import run_checks
-        from harness.prompts import encode_prompts
 
         settings = EngineSettings(
             samplers=samplers,
@@ -88,7 +87,7 @@ def checks(
             seed=TEXT_SEED,
             placement=setting.placement(speed.dtype),
         )
-        prompts = encode_prompts(setting.tokenizer(job.inputs["target"]), examples)
+        prompts = setting.prompts(job.inputs["target"], examples)
         engine = engine_for(speed.engine, method)
         with job.progress.step("checking", 4) as step:
             found = run_checks(engine, method, job.inputs, settings, prompts, step)
@@ -98,6 +97,7 @@ def checks(
         **speed.model_dump(mode="json", include={"engine", "num_speculative_tokens", "dtype"}),
         "samplers": asdict(samplers),
         "rows": Rows(examples, "").digest,
+        "format": setting.format,
         "max_new_tokens": setting.max_new_tokens,
         "seed": TEXT_SEED,
     }

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.blocks import BlockCounts, Convention, block_counts
-from harness.published import Result, Results
-from harness.records import read_tables, tables_name
+from harness.published import Results
 from harness.types import AcceptanceTable
+from reports._acceptance import failed, tables_of, title
 from reports._markdown import escape, table
 
 # A serving engine's prefill emits the first token, and its last block counts whole.
@@ -111,11 +111,11 @@ def reconcile(results: Results, directory: Path) -> dict[str, str]:
     )
     for result in results.results:
         if result.failure:
-            sections.append(f"## {_title(result)}\n\nFailed: {escape(result.failure)}")
+            sections.append(failed(result))
             continue
         for temperature in results.recipe["evaluation"]["temperatures"]:
-            tables = read_tables(directory / result.records / tables_name(temperature))
-            heading = f"## {_title(result)}, temperature {temperature:g}"
+            tables = tables_of(result, directory, temperature)
+            heading = f"## {title(result)}, temperature {temperature:g}"
             body = table(["tool", "number", "value", "definition"], _rows(tables, gamma), "llrl")
             sections.append(f"{heading}\n\n{body}")
     return {"reconcile.md": "\n\n".join(sections) + "\n"}
@@ -126,11 +126,6 @@ def _rows(tables: Sequence[AcceptanceTable], gamma: int) -> Iterator[list[str]]:
     for item in PRINTED:
         value = item.value(counts[item.convention], tables)
         yield [item.tool, item.name, f"{value:.3f}", item.definition]
-
-
-def _title(result: Result) -> str:
-    cell = result.cell
-    return escape(f"{cell.task}, {cell.pair}, {cell.method}, seed {cell.seed}")
 
 
 REPORT = reconcile

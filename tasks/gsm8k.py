@@ -12,6 +12,7 @@ lm_eval/tasks/gsm8k/gsm8k.yaml), its oddities included: "..." counts as a number
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from harness.types import Example, HubData, Row, Task
@@ -20,6 +21,7 @@ from harness.types import Example, HubData, Row, Task
 _ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")
 # `regex_pattern` of "flexible-extract", and `regexes_to_ignore`, removed in this order.
 _FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
+_ADASPEC = "Answer the above question. First think step by step and then answer the final number."
 _IGNORED = (",", r"\$", r"(?s).*#### ", r"\.$")
 
 
@@ -54,14 +56,39 @@ def to_example(example_id: str, row: Row) -> Example:
     )
 
 
+def _as_published(example: Example, text: str) -> str:
+    """Return a text with the marker of the final number as upstream has it."""
+    marker = example.meta.get("marker")
+    return re.sub(re.escape(marker) + r"\s*", "#### ", text) if marker else text
+
+
 def grade(example: Example, text: str) -> dict[str, float]:
     """Return exact_match, flexible_match (see above), and answered ("####" and a number)."""
-    final = extract_answer(text)
+    final = extract_answer(_as_published(example, text))
+    gold = _as_published(example, example.reference)
     return {
         "exact_match": float(final == example.meta["final"]),
-        "flexible_match": float(extract_last_number(text) == _comparable(example.reference)),
+        "flexible_match": float(extract_last_number(text) == _comparable(gold)),
         "answered": float(final is not None),
     }
+
+
+def as_adaspec(example: Example) -> Example:
+    """Return the example as AdaSPEC asks and answers it.
+
+    Hu et al. 2025 (arXiv 2510.19779); https://github.com/yuezhouhu/adaspec at 30e4209, utils.py:
+    an instruction after the question, and words for the "####" before the final number. There it
+    is plain text: prompting.format = "plain".
+    """
+    marker = "The final answer is:"
+    (turn,) = example.messages
+    question = f"{turn['content']}\n{_ADASPEC}\n"
+    return replace(
+        example,
+        messages=({**turn, "content": question},),
+        reference=example.reference.replace("####", f"{marker} "),
+        meta={**example.meta, "marker": marker, "question": turn["content"]},
+    )
 
 
 TASK = Task(
@@ -80,6 +107,7 @@ TASK = Task(
     grade=grade,
     headline="exact_match",
     pass_or_fail=True,
-    outcomes={"answered": "it has '####' and a number"},
+    outcomes={"answered": "it has the mark of a final number and a number after it"},
     max_new_tokens=256,
+    styles={"adaspec": as_adaspec},
 )

@@ -102,6 +102,7 @@ TASK = Task(
     columns=("text", "code"),
     to_example=to_example,
     grade=grade,
+    shots_from="prompt",
     grade_programs=grade_programs,
     headline="pass@1",
     pass_or_fail=True,

@@ -25,7 +25,16 @@ ALLOWED_OF_HARNESS = {
         "scoring",
         "drafters",
     },
-    "reports": {"types", "published", "errors", "store", "statistics", "blocks", "records"},
+    "reports": {
+        "types",
+        "published",
+        "errors",
+        "store",
+        "statistics",
+        "blocks",
+        "costs",
+        "records",
+    },
 }
 HEAVY = ("torch", "transformers")
 FREE_OF_TORCH = (
@@ -38,6 +47,7 @@ FREE_OF_TORCH = (
     "significance",
     "quantities",
     "blocks",
+    "costs",
     "leaks",
     "fairness",
     "sandbox",

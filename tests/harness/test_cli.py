@@ -200,6 +200,26 @@ def test_reports_are_rendered_again(draftmark: Command) -> None:
     assert (outcome.code, outcome.out) == (0, f"Written: {Path('mine/leaderboard.md')}\n")
 
 
+@pytest.mark.parametrize("option", ["--cost-ratio", "--verification-cost"])
+def test_a_cost_below_nothing_is_one_sentence(draftmark: Command, option: str) -> None:
+    save_results(_results("no luck"), Path("mine"))
+
+    sentence = _mended(draftmark("what-if", "mine", option, "-0.5"))
+
+    assert f"A {option[2:].replace('-', ' ')} of -0.5 is no time" in sentence
+    assert [path.name for path in _files()] == [FILE]
+
+
+def test_what_if_names_a_failed_cell_though_there_is_nothing_to_draw(draftmark: Command) -> None:
+    save_results(_results("no luck"), Path("mine"))
+
+    outcome = draftmark("what-if", "mine")
+
+    assert outcome.code == 0
+    assert "Failed: no luck" in outcome.out
+    assert {path.name for path in _files()} == {FILE, "what_if.md"}
+
+
 def test_an_unknown_report_writes_none_at_all(draftmark: Command) -> None:
     save_results(_results(), Path("mine"))
 
@@ -209,9 +229,12 @@ def test_an_unknown_report_writes_none_at_all(draftmark: Command) -> None:
     assert [path.name for path in _files()] == [FILE]
 
 
+@pytest.mark.parametrize("command", ["report", "reconcile", "what-if"])
 @pytest.mark.parametrize("folder", ["nowhere", "."])
-def test_a_folder_without_results_is_one_sentence(draftmark: Command, folder: str) -> None:
-    assert f"{folder} has no results.json" in _mended(draftmark("report", folder))
+def test_a_folder_without_results_is_one_sentence(
+    draftmark: Command, folder: str, command: str
+) -> None:
+    assert f"{folder} has no results.json" in _mended(draftmark(command, folder))
     assert _files() == []
 
 

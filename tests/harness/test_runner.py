@@ -136,6 +136,8 @@ def test_a_run_prints_its_leaderboard_and_its_folder_is_all_that_reports_need(
     draftmark("report", directory)
     assert (directory / "leaderboard.md").read_text() == rendered
     assert "| vLLM | Mean acceptance length |" in draftmark("reconcile", directory)
+    assert "| c | w = 0.02 |" in draftmark("what-if", directory, "--verification-cost", 0.02)
+    assert (directory / "what_if.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.errors import UserError
 from harness.published import Cell, Result, Results
 from harness.records import tables_name, write_tables
 from harness.tables import sliding_table
@@ -63,3 +64,9 @@ def test_a_failed_cell_is_named_with_its_reason(tmp_path: Path) -> None:
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, failure="no <luck>")
     text = REPORT(Results("r", "t", RECIPE, (row,), (), (), (), (), {}), tmp_path)["reconcile.md"]
     assert "no &lt;luck&gt;" in text
+
+
+def test_acceptance_tables_that_are_gone_are_one_sentence(tmp_path: Path) -> None:
+    row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, records=".")
+    with pytest.raises(UserError, match=r"tables-t0.parquet is missing; run the recipe again"):
+        REPORT(Results("r", "t", RECIPE, (row,), (), (), (), (), {}), tmp_path)

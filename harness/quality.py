@@ -24,7 +24,7 @@ WHO = {
     "target_there": "the target alone, on the prompts that the engine decoded",
 }
 DEFINITIONS = {
-    "outcome": "share of responses, {meaning}",
+    "outcome": "share of responses of {who}: {meaning}",
     "reference_log_likelihood": "log-probability of the gold answers, end token included, in nats "
     "per token, at temperature 1",
     "win_rate": "wins of the draft alone against {against}, judged by {model}; each prompt in both "
@@ -75,11 +75,11 @@ def _scores(rows: Rows, who: str, task: Task) -> Iterator[tuple[str, Quantity]]:
         values = [row[name] for row in rows]
         definition = f"{name} of {WHO[who]}"
         if name in OUTCOMES:
-            meaning = DEFINITIONS["outcome"].format(meaning=OUTCOMES[name])
-            yield f"{name}_{who}", _quantity(rows, values, f"{meaning}, of {WHO[who]}")
+            definition = DEFINITIONS["outcome"].format(who=WHO[who], meaning=OUTCOMES[name])
+            yield f"{name}_{who}", _quantity(rows, values, definition)
         elif name in task.outcomes:
-            meaning = DEFINITIONS["outcome"].format(meaning=task.outcomes[name])
-            yield f"outcome_{who}[{name}]", _quantity(rows, values, f"{meaning}, of {WHO[who]}")
+            definition = DEFINITIONS["outcome"].format(who=WHO[who], meaning=task.outcomes[name])
+            yield f"outcome_{who}[{name}]", _quantity(rows, values, definition)
         elif name == task.headline:
             yield f"quality_{who}", _quantity(rows, values, definition)
         else:

@@ -97,7 +97,8 @@ class Chat:
             reason = f"status {error.code}, {said[:_SHOWN]!r}"
             raise _Failed(reason, passing=error.code in _PASSING) from None
         except (OSError, http.client.HTTPException) as error:
-            raise _Failed(self._harmless(str(error) or repr(error)), passing=True) from None
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+            raise _Failed(self._harmless(reason), passing=True) from None
         return self._reply(self._harmless(text))
 
     def _reply(self, text: str) -> str:

@@ -56,6 +56,12 @@ FREE_OF_TORCH = (
     "experiment",
     "records",
     "summary",
+    "quality",
+    "diversity",
+    "grading",
+    "assessments",
+    "judging",
+    "chat",
 )
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 250, 50
 

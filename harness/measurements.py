@@ -61,14 +61,7 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
         from harness.timing import interleave
 
         prompts = setting.prompts(job.inputs["target"], examples)
-        settings = EngineSettings(
-            samplers=samplers,
-            num_speculative_tokens=speed.num_speculative_tokens,
-            max_new_tokens=setting.max_new_tokens,
-            end_tokens=setting.end_tokens,
-            seed=TEXT_SEED,
-            placement=setting.placement(speed.dtype),
-        )
+        settings = setting.decoding(speed, samplers)
         arms = _arms(speed.engine, method, job, settings)
         blocks = [prompts[start :: speed.blocks] for start in range(speed.blocks)]
         with job.progress.step("decoding", 4 * len(blocks)) as step:

@@ -16,10 +16,11 @@ from harness.data import Rows
 from harness.graph import Job, Node
 from harness.model_files import end_tokens, model_digest, resolve
 from harness.progress import Progress
+from harness.protocols import EngineSettings
 from harness.records import TEXTS, read_texts, write_texts
 from harness.sandbox import Sandbox
-from harness.sections import Pair, Samples
-from harness.types import Example, Placement, Prompt, Sampler, Split, Task
+from harness.sections import Pair, Samples, Speed
+from harness.types import Example, Placement, Prompt, Sampler, Samplers, Split, Task
 
 # The evaluation text of a task and pair is the same for every method and seed.
 TEXT_SEED = 0
@@ -63,6 +64,17 @@ class Setting:
         from harness.prompts import encode_prompts
 
         return encode_prompts(self.tokenizer(directory), examples, self.format)
+
+    def decoding(self, speed: Speed, samplers: Samplers) -> EngineSettings:
+        """Return how an engine decodes this task's prompts."""
+        return EngineSettings(
+            samplers=samplers,
+            num_speculative_tokens=speed.num_speculative_tokens,
+            max_new_tokens=self.max_new_tokens,
+            end_tokens=self.end_tokens,
+            seed=TEXT_SEED,
+            placement=self.placement(speed.dtype),
+        )
 
     def tokenizer(self, directory: Path) -> Any:
         """Return the tokenizer of the target in a folder."""

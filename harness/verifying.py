@@ -19,7 +19,6 @@ from harness.fanout import ensure
 from harness.graph import Job, Node
 from harness.measurements import engine_for
 from harness.progress import Progress
-from harness.protocols import EngineSettings
 from harness.published import Cell
 from harness.sections import Speed
 from harness.stages import TEXT_SEED, Setting
@@ -79,14 +78,7 @@ def checks(
     def build(job: Job) -> None:
         from harness.lossless import run_checks
 
-        settings = EngineSettings(
-            samplers=samplers,
-            num_speculative_tokens=speed.num_speculative_tokens,
-            max_new_tokens=setting.max_new_tokens,
-            end_tokens=setting.end_tokens,
-            seed=TEXT_SEED,
-            placement=setting.placement(speed.dtype),
-        )
+        settings = setting.decoding(speed, samplers)
         prompts = setting.prompts(job.inputs["target"], examples)
         engine = engine_for(speed.engine, method)
         with job.progress.step("checking", 4) as step:

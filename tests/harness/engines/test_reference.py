@@ -1,11 +1,13 @@
 """The reference engine: lossless, and its counted passes are those that scoring predicts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from baselines.prompt_lookup import METHOD as PromptLookup
 from harness.blocks import block_counts
@@ -17,17 +19,20 @@ from harness.model_files import end_tokens
 from harness.models import LanguageModel
 from harness.progress import Progress
 from harness.protocols import EngineSettings
-from harness.teacher import Features, TargetLaws, write_features
+from harness.scoring import score_by_depth
+from harness.teacher import Features, TargetLaws, hidden_states, write_features
 from harness.types import (
     GREEDY,
     AcceptanceTable,
     Decode,
     Placement,
     Prompt,
+    Proposal,
     Sampler,
     Samplers,
     Text,
 )
+from harness.verification import draw, warp
 
 GAMMAS = [1, 3, 5, 8]
 
@@ -43,6 +48,43 @@ def texts_of(decoded: list[Decode], prompts: list[Prompt]) -> list[Text]:
         Text(item.example_id, prompt.token_ids, item.token_ids, item.finish_reason)
         for item, prompt in zip(decoded, prompts, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class Fading:
+    """A draft whose law gets flatter the deeper it is in a block, as a feature head's does."""
+
+    model: LanguageModel
+
+    def score(
+        self, texts: list[Text], target: TargetLaws, how: Samplers
+    ) -> Iterator[AcceptanceTable]:
+        for text, hidden_ND in hidden_states(self.model, texts):
+            logits_NV = self.model.logits(hidden_ND)
+            depths = (logits_NV[depth:] / (1 + depth) for depth in range(min(len(logits_NV), 32)))
+            yield score_by_depth(text, target, how, depths)
+
+    def start(
+        self, prompt_ids: Sequence[int], sampler: Sampler, stream: torch.Generator
+    ) -> "FadingSession":
+        return FadingSession(CachedModel(self.model), sampler, stream)
+
+
+@dataclass(frozen=True)
+class FadingSession:
+    cached: CachedModel
+    sampler: Sampler
+    stream: torch.Generator
+
+    def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
+        self.cached.keep(0)  # reads all again: slow, and surely right
+        unread, drafted, laws = list(token_ids), [], []
+        for depth in range(num_tokens):
+            logits_V = self.cached.model.logits(self.cached.feed(unread)[-1]) / (1 + depth)
+            laws.append(warp(logits_V, self.sampler))
+            drafted.append(int(draw(laws[-1], self.stream)))
+            unread = drafted[-1:]
+        return Proposal(tuple(drafted), torch.stack(laws))
 
 
 @pytest.fixture
@@ -175,6 +217,7 @@ def test_at_temperature_one_its_mean_passes_agree_with_the_prediction(
         ("model", Samplers(Sampler(1.0), GREEDY)),
         ("model", Samplers(GREEDY, Sampler(1.0))),
         ("model", Samplers(Sampler(0.7, top_k=5), Sampler(1.3, top_k=50))),
+        ("fading", Samplers(Sampler(1.0), Sampler(1.0))),
         ("lookup", Samplers(GREEDY, GREEDY)),
         ("lookup", Samplers(Sampler(1.0), Sampler(1.0))),
     ],
@@ -183,7 +226,8 @@ def test_whatever_the_samplers_the_prediction_is_of_what_the_engine_counts(
     decode: Any, score: Any, draft: Any, prompts: list[Prompt], kind: str, how: Samplers
 ) -> None:
     """Passes, drafted and accepted tokens, given the engine's own texts."""
-    drafter = draft if kind == "model" else PromptLookup().drafter(Path(), Placement())
+    lookup = PromptLookup().drafter(Path(), Placement())
+    drafter = {"model": draft, "fading": Fading(draft), "lookup": lookup}[kind]
     decoded = decode(prompts, drafter, how, 4)
     counts = block_counts(score(drafter, texts_of(decoded, prompts), how), 4)
     found = {

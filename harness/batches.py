@@ -14,9 +14,9 @@ from typing import Protocol
 import torch
 
 from harness.generation import Sampling, check_fits, generate, stream
+from harness.model_sections import Writer
 from harness.models import LanguageModel
 from harness.schedule import order_of_pass
-from harness.sections import Writer
 from harness.teacher import Features, hidden_states
 from harness.types import Prompt, Text
 

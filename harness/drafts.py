@@ -11,10 +11,10 @@ from harness.fitting import fit_head
 from harness.generation import Sampling
 from harness.graph import Job
 from harness.ledgers import tokens_read
+from harness.model_sections import Pair, Training, Writer
 from harness.protocols import Method
 from harness.records import DRAFT, TEXTS, read_texts, training_texts
 from harness.schedule import total_steps
-from harness.sections import Pair, Training, Writer
 from harness.selection import acceptance
 from harness.store import write_json
 from harness.teacher import Features

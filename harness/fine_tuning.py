@@ -13,9 +13,9 @@ from harness import models
 from harness.batches import Batch, Fixed, Texts
 from harness.divergences import cross_entropy
 from harness.graph import Job
+from harness.model_sections import FineTuning, Pair
 from harness.records import TARGET, TEXTS, read_texts
 from harness.schedule import total_steps
-from harness.sections import FineTuning, Pair
 from harness.selection import loss
 from harness.store import write_json
 from harness.training import TrainingContext, train

@@ -23,12 +23,21 @@ from harness.verification import draw, warp
 
 @dataclass(frozen=True)
 class Sampling:
-    """How responses are drawn; one stream of random numbers for each prompt comes of `seed`."""
+    """How responses are drawn; one stream of random numbers for each prompt comes of `seed`.
+
+    Of several responses to a prompt each is a `sample` with a stream of its own.
+    """
 
     sampler: Sampler
     max_new_tokens: int
     end_tokens: frozenset[int]
     seed: int
+    sample: int = 0
+
+    def stream(self, prompt: Prompt) -> torch.Generator:
+        """Return the random stream of a prompt."""
+        again = (str(self.sample),) if self.sample else ()
+        return stream(self.seed, prompt.example_id, *again)
 
 
 @dataclass
@@ -84,7 +93,7 @@ def generate(
 def _generate_batch(
     model: LanguageModel, prompts: Sequence[Prompt], sampling: Sampling
 ) -> Iterator[Text]:
-    rows = [_Row(prompt, stream(sampling.seed, prompt.example_id)) for prompt in prompts]
+    rows = [_Row(prompt, sampling.stream(prompt)) for prompt in prompts]
     alive = list(rows)
     ids_BT, mask_BT = left_padded([prompt.token_ids for prompt in prompts], model.device)
     positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from harness.errors import UserError
-from harness.sections import DraftInit
+from harness.model_sections import DraftInit
 from harness.types import Placement
 
 transformers_logging.disable_progress_bar()  # a run tells its own progress

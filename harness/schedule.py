@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from harness.sections import Optimisation
+from harness.model_sections import Optimisation
 
 BUCKET = 8  # batches whose rows are sorted by length together
 

@@ -14,10 +14,11 @@ from harness.config import Recipe
 from harness.data import Rows
 from harness.graph import Job, Node
 from harness.model_files import end_tokens, model_digest
+from harness.model_sections import Pair
 from harness.protocols import EngineSettings
 from harness.records import TEXTS, read_texts, write_texts
 from harness.sandbox import Sandbox
-from harness.sections import Pair, Speed
+from harness.sections import Samples, Speed
 from harness.types import Example, Placement, Prompt, Sampler, Samplers, Split, Task, Text
 
 # The evaluation text of a task and pair is the same for every method and seed.
@@ -131,31 +132,49 @@ def questions(setting: Setting, split: Split) -> Node:
     return Node("responses", label, settings, {"target": setting.target}, code, build)
 
 
-def responses(setting: Setting, split: Split, sampler: Sampler, of: Node | None = None) -> Node:
-    """Return the node of the responses that a model, the target if none is given, writes."""
+def responses(
+    setting: Setting,
+    split: Split,
+    sampler: Sampler,
+    of: Node | None = None,
+    samples: Samples | None = None,
+) -> Node:
+    """Return the node of the responses that a model, the target if none is given, writes.
+
+    One to each prompt, or as many as `samples` says: all first ones, then all second ones ...
+    """
+    examples = setting.rows[split].examples[: samples.prompts if samples else None]
+    count = samples.count if samples else 1
 
     def build(job: Job) -> None:
         from harness.generation import Sampling, generate
         from harness.models import load_model
 
-        prompts = setting.prompts(job.inputs["target"], setting.rows[split].examples)
+        prompts = setting.prompts(job.inputs["target"], examples)
         model = load_model(job.inputs["model"], setting.placement())
-        sampling = Sampling(sampler, setting.max_new_tokens, setting.end_tokens, TEXT_SEED)
-        with job.progress.step("generating", len(prompts)) as step:
-            texts = generate(model, prompts, sampling, rows_per_batch=ROWS_PER_BATCH, step=step)
+        limits = (setting.max_new_tokens, setting.end_tokens)
+        texts = []
+        with job.progress.step("generating", count * len(prompts)) as step:
+            for sample in range(count):  # each in batches of its own: the same however many follow
+                sampling = Sampling(sampler, *limits, TEXT_SEED, sample)
+                texts += generate(
+                    model, prompts, sampling, rows_per_batch=ROWS_PER_BATCH, step=step
+                )
         write_texts(job.out / TEXTS, texts)
 
     settings = {
         "source": "model",
-        "rows": setting.rows[split].digest,
+        "rows": Rows(examples, "").digest,
         "format": setting.format,
         "sampler": asdict(sampler),
         "max_new_tokens": setting.max_new_tokens,
         "rows_per_batch": ROWS_PER_BATCH,
         "seed": TEXT_SEED,
+        **({"count": count} if samples else {}),
     }
     whose = f"{of.label}'s" if of else "target's"
     label = f"{whose} responses, {split}, {sampler.describe()}"
+    label += f", {count} to a prompt" if samples else ""
     inputs = {"model": of or setting.target, "target": setting.target}
     code = ("harness.generation", "harness.prompts", "harness.records")
     return Node("responses", label, settings, inputs, code, build)

@@ -23,10 +23,10 @@ from harness.batches import Batch, Lesson, Texts
 from harness.checkpoints import Checkpoint, load_latest, save
 from harness.errors import UserError
 from harness.ledgers import charge, peak_bytes
+from harness.model_sections import Optimisation
 from harness.models import LanguageModel
 from harness.progress import Step
 from harness.schedule import learning_rate, total_steps
-from harness.sections import Optimisation
 from harness.selection import Criterion
 from harness.teacher import right_padded, supervised
 from harness.types import Draft, Ledger

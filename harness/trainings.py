@@ -7,9 +7,9 @@ from harness import registry
 from harness.config import MethodEntry
 from harness.graph import Job, Node
 from harness.model_files import resolve
+from harness.model_sections import Pair, Training, Writer
 from harness.progress import Progress
 from harness.records import training_texts
-from harness.sections import Pair, Training, Writer
 from harness.stages import TEXT_SEED, Setting, features, given, gold_texts, questions, responses
 from harness.types import Sampler
 

@@ -66,6 +66,9 @@ class Task:
     grade: Callable[[Example, str], dict[str, float]]
     headline: str  # the score that a leaderboard shows
     max_new_tokens: int
+    pass_or_fail: bool = False  # the headline is 1 or 0: pass@k of several responses is defined
+    # Which of the scores only tell how a response ended, 1 or 0 each, and what each one means.
+    outcomes: Mapping[str, str] = field(default_factory=dict)
     grade_programs: (
         Callable[[Sequence[tuple[Example, str]], Sandbox], list[dict[str, float]]] | None
     ) = None

@@ -34,6 +34,7 @@ ALLOWED_OF_HARNESS = {
         "blocks",
         "costs",
         "records",
+    "cell_records",
     },
 }
 HEAVY = ("torch", "transformers")
@@ -55,7 +56,14 @@ FREE_OF_TORCH = (
     "runner",
     "experiment",
     "records",
+    "cell_records",
     "summary",
+    "quality",
+    "diversity",
+    "grading",
+    "assessments",
+    "judging",
+    "chat",
 )
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 250, 50
 

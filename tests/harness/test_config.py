@@ -226,6 +226,44 @@ def test_every_block_of_the_speed_runs_has_a_prompt(load: Load) -> None:
     assert "test_rows" in _mistake(load, more="[data]\ntest_rows = 3\n[speed]\nblocks = 5")
 
 
+@pytest.mark.parametrize("name", ["samples", "judge"])
+def test_no_more_prompts_are_sampled_or_judged_than_there_are(load: Load, name: str) -> None:
+    more = f"[data]\ntest_rows = 8\n[speed]\nblocks = 2\n[evaluation.{name}]\nprompts = 9"
+    more += '\nendpoint = "http://x.test"\nmodel = "m"' if name == "judge" else ""
+
+    assert f"evaluation.{name}.prompts = 9 needs data.test_rows" in _mistake(load, more=more)
+
+
+@pytest.mark.parametrize("temperature", ["0", "-1"])
+def test_samples_are_drawn_above_temperature_0(load: Load, temperature: str) -> None:
+    more = f"[evaluation.samples]\ntemperatures = [{temperature}]"
+
+    assert "evaluation.samples.temperatures.0" in _mistake(load, more=more)
+
+
+SECRET = "abcSECRET"
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ('endpoint = "api.test/v1"', "endpoint is a URL such as"),
+        ('endpoint = "file:///etc/passwd"', "endpoint is a URL such as"),
+        (f'endpoint = "https://me:{SECRET}@api.test/v1"', "without user, password"),
+        (f'endpoint = "https://api.test/v1?key={SECRET}"', "without user, password"),
+        (f'endpoint = "https://api.test"\nkey_variable = "sk-{SECRET}"', "never a key"),
+        (f'endpoint = "https://api.test"\nkey_variable = "{SECRET}"', "never a key"),
+    ],
+)
+def test_a_recipe_holds_no_secret_of_the_judges_and_none_is_repeated(
+    load: Load, told: str, sentence: str
+) -> None:
+    message = _mistake(load, more=f'[evaluation.judge]\nmodel = "m"\n{told}')
+
+    assert sentence in message
+    assert SECRET not in message
+
+
 def test_labels_tell_two_entries_of_a_method_apart(load: Load) -> None:
     soft = "[[methods]]\nname = 'kd'\nlabel = 'kd, soft'\ntemperature = 2\n"
 

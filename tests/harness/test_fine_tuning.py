@@ -13,12 +13,12 @@ from harness.data import load_rows
 from harness.fine_tuning import fine_tune
 from harness.graph import Job
 from harness.model_files import end_tokens
+from harness.model_sections import DraftInit, FineTuning, Pair
 from harness.models import LanguageModel, check_same_tokenizer, load_model, load_tokenizer
 from harness.progress import Progress
 from harness.prompts import encode_gold
 from harness.records import TARGET, TEXTS, write_texts
 from harness.registry import find
-from harness.sections import DraftInit, FineTuning, Pair
 from harness.selection import loss
 from harness.types import Split, Text
 

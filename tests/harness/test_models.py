@@ -10,6 +10,7 @@ import torch
 
 from harness.errors import UserError
 from harness.model_files import end_tokens, model_digest, resolve
+from harness.model_sections import DraftInit
 from harness.models import (
     LanguageModel,
     check_same_tokenizer,
@@ -19,7 +20,6 @@ from harness.models import (
     save_model,
 )
 from harness.progress import Progress
-from harness.sections import DraftInit
 
 
 def test_body_and_head_give_the_models_own_logits(target: LanguageModel) -> None:

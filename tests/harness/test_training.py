@@ -15,12 +15,12 @@ from harness.data import load_rows
 from harness.divergences import cross_entropy, forward_kl
 from harness.errors import UserError
 from harness.generation import Sampling
+from harness.model_sections import DraftInit, Training, Writer
 from harness.models import LanguageModel, load_model, make_draft, save_model
 from harness.progress import Progress
 from harness.prompts import encode_gold
 from harness.registry import find
 from harness.schedule import learning_rate, order_of_pass, total_steps
-from harness.sections import DraftInit, Training, Writer
 from harness.selection import acceptance
 from harness.teacher import Features, write_features
 from harness.training import TrainingContext, train

@@ -52,7 +52,7 @@ def _manifests(results: Results) -> list[Mapping[str, Any]]:
 def _machine(facts: Mapping[str, Any]) -> Iterator[str]:
     hardware, git, versions = facts["hardware"], facts["git"], facts["versions"]
     accelerators = ", ".join(hardware["accelerators"]) or "no accelerator"
-    threads = f", {facts['threads']} threads" if facts.get("threads") else ""
+    threads = f", threads used: {facts['threads']}" if facts.get("threads") else ""
     yield (
         f"- machine: {escape(hardware['processor'])}, {hardware['cores']} cores{threads}, "
         f"{escape(accelerators)}"

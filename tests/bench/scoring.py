@@ -4,8 +4,8 @@ Scoring is timed from the target's texts to the expected counts of every block l
 MAX_GAMMA, at temperature 0 and 1. Writing the texts is no part of it, for they are written once for
 all methods and seeds; that has a line of its own. All arms run in one process, and their order
 turns round with every repeat, so that what else the machine does falls on all alike. The loops
-decode one prompt at a time and are slow: each repeat gives them another share of the prompts, all
-of them in the end, and their time is scaled by the tokens they wrote to those that are scored.
+decode one prompt at a time and are slow: they get the first `--decoded` prompts, another share of
+them in each repeat, and their time is scaled by the tokens they wrote to those that are scored.
 """
 
 import argparse
@@ -56,6 +56,7 @@ class Bench:
     target: LanguageModel
     draft: LanguageModel
     prompts: Sequence[Prompt]
+    decoded: Sequence[Prompt]  # those of them that loops decode too
     end_tokens: frozenset[int]
     max_new_tokens: int
 
@@ -64,13 +65,13 @@ def prepare(told: argparse.Namespace) -> Bench:
     """Load a target, prune its draft and encode the project's own test rows."""
     task, directory = registry.find("tasks", "gsm8k"), resolve(told.model, Progress())
     target = load_model(directory)
+    rows = load_rows(task, "test", told.prompts, sources=["samples"])
+    prompts = encode_prompts(load_tokenizer(directory), rows.examples)
     return Bench(
         target=target,
         draft=make_draft(DraftInit(pruned=tuple(told.layers)), target, seed=0),
-        prompts=encode_prompts(
-            load_tokenizer(directory),
-            load_rows(task, "test", told.prompts, sources=["samples"]).examples,
-        ),
+        prompts=prompts,
+        decoded=prompts[: told.decoded],
         end_tokens=end_tokens(directory),
         max_new_tokens=told.max_new_tokens or task.max_new_tokens,
     )
@@ -179,7 +180,7 @@ def compare(bench: Bench, texts: Texts, gammas: Sequence[int], repeats: int) -> 
         ASSISTED: partial(assist, bench),
     }
     num_tokens = sum(len(text.response_ids) for written in texts.values() for text in written)
-    times = measure(arms, bench.prompts, num_tokens, repeats)
+    times = measure(arms, bench.decoded, num_tokens, repeats)
     times[ALL_LOOPS] = [sum(parts) for parts in zip(*(times[name] for name in loops), strict=True)]
     return times
 
@@ -209,7 +210,8 @@ def facts(bench: Bench, texts: Texts, written_s: float) -> str:
     num_tokens = sum(len(text.response_ids) for written in texts.values() for text in written)
     return (
         f"{layers[0]} layers, {layers[1]} of them as draft; {len(bench.prompts)} prompts at "
-        f"temperature 0 and 1, {num_tokens} tokens, written in {written_s:.1f} s.\n"
+        f"temperature 0 and 1, {num_tokens} tokens, written in {written_s:.1f} s; "
+        f"the loops decode {len(bench.decoded)} of them.\n"
         f"{here['processor']}, {here['cores']} cores, {torch.get_num_threads()} thread(s), "
         f"torch {torch.__version__}."
     )
@@ -222,11 +224,12 @@ def main() -> None:
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 7], help="of the draft")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--decoded", type=int, default=12, help="prompts for the loops")
     parser.add_argument("--max-new-tokens", type=int, help="of a text; by default the task's")
     parser.add_argument("--gammas", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--repeats", type=int, default=6)
     told = parser.parse_args()
-    if not 2 <= told.repeats <= told.prompts or GAMMA not in told.gammas:
+    if not 2 <= told.repeats <= min(told.decoded, told.prompts) or GAMMA not in told.gammas:
         parser.error(f"two repeats or more, a prompt for each, and {GAMMA} among the gammas")
     torch.set_num_threads(told.threads)
     transformers_logging.set_verbosity_error()  # it warns of how it calls itself

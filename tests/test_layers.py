@@ -34,7 +34,6 @@ ALLOWED_OF_HARNESS = {
         "blocks",
         "costs",
         "records",
-    "cell_records",
     },
 }
 HEAVY = ("torch", "transformers")

@@ -144,6 +144,15 @@ def test_a_constant_on_all_logits_changes_csd_by_nothing(
     assert_equal(loss(target + constant, target), torch.zeros(5, dtype=torch.float64))
 
 
+def test_float32_keeps_csds_digits_under_a_large_constant() -> None:
+    """The squares of the residuals are a million times what is left of them here."""
+    draft, target = (logits(0) + 1000).float(), logits(1).float()
+
+    expected = csd(draft.double(), target.double(), ("draft", "target"))
+    actual = csd(draft, target, ("draft", "target")).double()
+    torch.testing.assert_close(actual, expected, atol=0, rtol=1e-4)
+
+
 @pytest.mark.parametrize("weight", WEIGHTS)
 def test_a_constant_on_all_logits_changes_dld_unless_it_is_centred(weight: Weight) -> None:
     draft, target = logits(0), logits(1)

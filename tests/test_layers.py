@@ -19,6 +19,8 @@ ALLOWED_OF_HARNESS = {
         "protocols",
         "errors",
         "divergences",
+        "logit_losses",
+        "acceptance_losses",
         "training",
         "models",
         "teacher",

@@ -27,11 +27,11 @@ from harness.drafters import LanguageModelDrafter
 from harness.engines.reference import _Loop
 from harness.generation import Sampling, generate
 from harness.model_files import end_tokens, resolve
+from harness.model_sections import DraftInit
 from harness.models import LanguageModel, load_model, load_tokenizer, make_draft
 from harness.progress import Progress
 from harness.prompts import encode_prompts
 from harness.protocols import EngineSettings
-from harness.sections import DraftInit
 from harness.stages import ROWS_PER_BATCH
 from harness.statistics import log_ratio_interval
 from harness.types import GREEDY, MAX_GAMMA, Placement, Prompt, Sampler, Samplers, Text

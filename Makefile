@@ -8,13 +8,17 @@ TORCH = $(shell sed -n 's/^torch==//p' requirements.lock)
 HAS_CPU_BUILD = $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo yes)
 CPU_BUILDS = https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint bubblewrap clean
+.PHONY: demo test bench lint bubblewrap clean
 
 demo: $(READY)
 	$(VENV)/bin/draftmark run quickstart
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest
+
+# Other models and sizes: make bench BENCH="--model smollm2-135m-instruct --prompts 8"
+bench: $(READY)
+	$(VENV)/bin/python -m tests.bench.scoring $(BENCH)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -6,40 +6,29 @@ tokens are read and not supervised.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from harness.protocols import Drafter
-from harness.types import Draft, Kind, Placement
+from baselines._language_model import LanguageModelMethod
+from harness.types import Draft
 
 if TYPE_CHECKING:
     from harness.training import TrainingContext
 
 
 @dataclass(frozen=True)
-class KnowledgeDistillation:
+class KnowledgeDistillation(LanguageModelMethod):
     """`temperature` softens both laws in the loss (1: the laws as they are)."""
 
     temperature: Annotated[float, Field(gt=0)] = 1.0
-
-    kind: ClassVar[Kind] = "language_model"
-    trains: ClassVar[bool] = True
 
     def train(self, context: "TrainingContext") -> Draft:
         """Return the draft trained by KL(target || draft)."""
         from harness.divergences import forward_kl
         from harness.training import train
 
-        return train(context, lambda draft, target: forward_kl(draft, target, self.temperature))
-
-    def drafter(self, directory: Path, placement: Placement) -> Drafter:
-        """Return the saved language model as a drafter."""
-        from harness.drafters import LanguageModelDrafter
-        from harness.models import load_model
-
-        return LanguageModelDrafter(load_model(directory, placement))
+        return train(context, lambda draft, target, _: forward_kl(draft, target, self.temperature))
 
 
 METHOD = KnowledgeDistillation

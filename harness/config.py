@@ -22,9 +22,10 @@ from pydantic import (
 
 from harness import registry
 from harness.errors import UserError, unknown
+from harness.model_sections import Pair, Training
 from harness.protocols import Method
 from harness.published import Cell
-from harness.sections import Count, Data, Evaluation, Pair, Prompting, Speed, Training
+from harness.sections import Count, Data, Evaluation, Prompting, Speed
 from harness.types import GREEDY, Sampler, Samplers, Task
 from harness.validation import Section, explain, validated
 
@@ -108,6 +109,13 @@ class Recipe(Section):
             raise ValueError(
                 f"speed.blocks = {self.speed.blocks} needs data.test_rows of as many or more"
             )
+        for name in ("samples", "judge"):
+            told = getattr(self.evaluation, name)
+            if told and (told.prompts or 0) > self.data.test_rows:
+                raise ValueError(
+                    f"evaluation.{name}.prompts = {told.prompts} needs data.test_rows of as many "
+                    "or more"
+                )
         return self
 
     def cells(self) -> Iterator[Cell]:

@@ -1,17 +1,20 @@
-"""Fidelity against diversity of a model alone: how good its responses are, and how much they vary.
+"""Several sampled responses to each prompt: how good they are, how much they vary.
 
-Of several responses to each prompt, sampled with different seeds. Fidelity is the task's headline
-score. Diversity is distinct-n (Li et al. 2016, 1510.03055) and Self-BLEU (Zhu et al. 2018, Texygen,
-1802.01886; more is less diverse), each within a prompt: counts of n-grams are pooled over prompts,
-then divided; scores are averaged. Words are what spaces separate, case kept: no tokenizer decides.
+Fidelity is the task's headline score. Diversity is distinct-n (Li et al. 2016, 1510.03055) and
+Self-BLEU (Zhu et al. 2018, Texygen, 1802.01886; more is less diverse), each within a prompt: counts
+of n-grams are pooled over prompts, then divided; scores are averaged. Words are what spaces
+separate, case kept: no tokenizer decides. pass@k is of tasks whose answers are right or wrong.
+
+Legend: B prompt.
 """
 
 from collections.abc import Mapping, Sequence
+from math import comb
 from typing import Any
 
-from harness import statistics
-from harness.published import Number
-from harness.types import Example, Task
+import numpy as np
+
+from harness.tables import Floats
 
 DEFINITIONS = {
     "fidelity": "mean over a prompt's responses",
@@ -19,35 +22,67 @@ DEFINITIONS = {
     "distinct_2": "different pairs of neighbouring words / such pairs in a prompt's responses",
     "self_bleu": "BLEU-4 of a response against the others to its prompt, mean over them; higher is "
     "less diverse",
+    "pass@": "probability that one or more of {k} responses pass, by the unbiased estimate of {n}",
 }
 _ORDER = 4
 
 
 def fidelity_and_diversity(
-    task: Task, examples: Sequence[Example], responses: Mapping[str, Sequence[str]]
-) -> dict[str, Number]:
-    """Return each of DEFINITIONS with its interval over prompts.
+    rows: Sequence[Mapping[str, Any]], headline: str, *, pass_or_fail: bool
+) -> dict[str, tuple[Floats, Floats, str]]:
+    """Return each number as its numerators [B], denominators [B] and definition.
 
-    `responses`: by example id, two or more each. Raises ValueError without examples, or where no
-    prompt has the words that a number counts.
+    `rows`: graded responses, two or more of each prompt. Raises ValueError on none.
     """
-    if not examples:
-        raise ValueError("no prompts: there is no diversity of nothing")
-    texts = [responses[example.id] for example in examples]
-    fidelity = [
-        sum(task.grade(example, text)[task.headline] for text in some) / len(some)
-        for example, some in zip(examples, texts, strict=True)
-    ]
-    numbers = {"fidelity": statistics.mean(fidelity, f"{task.headline}, {DEFINITIONS['fidelity']}")}
+    if not rows:
+        raise ValueError("no responses: there is no diversity of nothing")
+    groups = by_prompt(rows).values()
+    texts = [[row["text"] for row in group] for group in groups]
+    scores = [[float(row[headline]) for row in group] for group in groups]
+    ones_B = np.ones(len(texts))
+    definition = f"{headline}, {DEFINITIONS['fidelity']}"
+    found = {"fidelity": (np.array([np.mean(some) for some in scores]), ones_B, definition)}
     for n in (1, 2):
-        counts = [_distinct(some, n) for some in texts]
-        numbers[f"distinct_{n}"] = statistics.ratio(
-            [different for different, _ in counts],
-            [total for _, total in counts],
-            DEFINITIONS[f"distinct_{n}"],
+        name = f"distinct_{n}"
+        counts = np.array([_distinct(some, n) for some in texts], dtype=np.float64)
+        found[name] = counts[:, 0], counts[:, 1], DEFINITIONS[name]
+    bleu_B = np.array([self_bleu(some) for some in texts])
+    found["self_bleu"] = bleu_B, ones_B, DEFINITIONS["self_bleu"]
+    return found | (_passes(scores) if pass_or_fail else {})
+
+
+def by_prompt(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the rows of each prompt, in their order."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["example_id"], []).append(row)
+    return groups
+
+
+def _passes(scores: Sequence[Sequence[float]]) -> dict[str, tuple[Floats, Floats, str]]:
+    """Return pass@k for k = 1, 2, 4 and so on, and for all of a prompt's responses."""
+    n = min(map(len, scores))
+    ks = sorted({n, *(2**power for power in range(n.bit_length()) if 2**power <= n)})
+    definition = DEFINITIONS["pass@"]
+    return {
+        f"pass@{k}": (
+            np.array([pass_at_k(len(some), round(sum(some)), k) for some in scores]),
+            np.ones(len(scores)),
+            definition.format(k=k, n=n),
         )
-    scores = [self_bleu(some) for some in texts]
-    return {**numbers, "self_bleu": statistics.mean(scores, DEFINITIONS["self_bleu"])}
+        for k in ks
+    }
+
+
+def pass_at_k(samples: int, passed: int, k: int) -> float:
+    """Return the unbiased estimate that one of k samples passes (Chen et al. 2021, equation 1).
+
+    1 - C(n - c, k) / C(n, k) for c of n samples passed (arXiv 2107.03374). Raises ValueError
+    unless 0 <= c <= n and 1 <= k <= n.
+    """
+    if not (0 <= passed <= samples and 1 <= k <= samples):
+        raise ValueError(f"pass@{k} of {samples} samples, {passed} passed, is not defined")
+    return 1 - comb(samples - passed, k) / comb(samples, k)
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float:

@@ -1,77 +1,130 @@
 """Makes a draft: the pair's init, what a method makes of it, saved with its ledger."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from harness import models
+from harness.batches import Fixed, OnPolicy, Source, Texts
 from harness.fitting import fit_head
+from harness.generation import Sampling
 from harness.graph import Job
+from harness.ledgers import tokens_read
+from harness.model_sections import Pair, Training, Writer
 from harness.protocols import Method
-from harness.records import DRAFT
+from harness.records import DRAFT, TEXTS, read_texts, training_texts
 from harness.schedule import total_steps
-from harness.sections import Pair, Training
+from harness.selection import acceptance
 from harness.store import write_json
 from harness.teacher import Features
 from harness.training import TrainingContext
-from harness.types import Ledger, Placement
+from harness.types import Draft, Ledger, Placement, Prompt
+
+# How often the target has read a text before training: to write it, and as teacher.
+READINGS = {training_texts("dataset"): 1, training_texts("target"): 2, "validation": 2}
 
 
-def make(pair: Pair, method: Method, training: Training, seed: int, job: Job) -> None:
+@dataclass(frozen=True)
+class Order:
+    """What a draft is made by."""
+
+    pair: Pair
+    method: Method
+    training: Training
+    sampling: Sampling  # how it writes what it is trained on, if it does
+    seed: int
+
+    @property
+    def on_policy(self) -> bool:
+        """Whether the draft writes texts that it is trained on."""
+        return self.method.trains and "draft" in self.training.shares
+
+
+def make(order: Order, job: Job) -> None:
     """Write the draft that a method makes of the pair's init, loadable by any engine.
 
     Of a method without a model, write that there is none.
     """
-    if method.kind == "training_free":
+    if order.method.kind == "training_free":
         write_json(job.out / DRAFT, {"init": "none", "parameters": 0, "ledger": asdict(Ledger())})
         return
+    pair = order.pair
     placement = Placement(models.pick_device(), "float32", pair.trust_remote_code)
     tokenizer = models.load_tokenizer(
         job.inputs["target"], trust_remote_code=pair.trust_remote_code
     )
     target = models.load_model(job.inputs["target"], placement)
-    start = _start(pair, target, tokenizer, seed, job, placement)
-    # From here on only the target's head is used, in what training computes in.
-    target.model.to(getattr(torch, pair.dtype))
-    num_rows = len(Features.load(job.inputs["train"]).texts) if method.trains else 0
-    with job.progress.step("training", total_steps(num_rows, training)) as step:
-        made = method.train(
-            TrainingContext(
-                draft=models.LanguageModel(start.model.to(placement.device), start.vocab_size),
-                target=target,
-                features=job.inputs,
-                settings=training,
-                dtype=pair.dtype,
-                seed=seed,
-                scratch=job.scratch,
-                step=step,
-            )
-        )
-    assert made.model is not None, f"{type(method).__name__} trained no model"
+    start = _start(order, target, tokenizer, job, placement)
+    if not order.on_policy:
+        models.drop_body(target)  # from here on only its head is used
+    target.model.to(getattr(torch, pair.dtype))  # what training computes in
+    made = _train(order, start, target, job)
+    assert made.model is not None, f"{type(order.method).__name__} trained no model"
     models.save_model(made.model, tokenizer, job.out)
-    ledger = replace(made.ledger, target_forward_tokens=_tokens_read(training, job))
+    read = made.ledger.target_forward_tokens + _tokens_read_before(job)
+    ledger = replace(made.ledger, target_forward_tokens=read)
     facts = {"init": pair.draft.describe(), **_facts(made.model.model), "ledger": asdict(ledger)}
     write_json(job.out / DRAFT, {**facts, "history": list(made.history)})
 
 
 def _start(
-    pair: Pair,
-    target: models.LanguageModel,
-    tokenizer: Any,
-    seed: int,
-    job: Job,
-    placement: Placement,
+    order: Order, target: models.LanguageModel, tokenizer: Any, job: Job, placement: Placement
 ) -> models.LanguageModel:
     """Return the draft init; a given draft's tokenizer must be the target's."""
-    given = job.inputs.get("init")
+    pair, given = order.pair, job.inputs.get("init")
     if given is not None:
         own = models.load_tokenizer(given, trust_remote_code=pair.trust_remote_code)
         models.check_same_tokenizer(tokenizer, own, (pair.target, str(pair.draft.model)))
-    start = models.make_draft(pair.draft, target, seed=seed, directory=given, placement=placement)
+    made = models.make_draft(
+        pair.draft, target, seed=order.seed, directory=given, placement=placement
+    )
+    start = models.LanguageModel(made.model.to(placement.device), made.vocab_size)
     if pair.draft.head == "fitted":
-        return fit_head(start, target, Features.load(job.inputs["train"]))
+        read = Features.load(job.inputs[training_texts(order.training.fixed_text)])
+        return fit_head(start, target, read)
     return start
+
+
+def _train(
+    order: Order, start: models.LanguageModel, target: models.LanguageModel, job: Job
+) -> Draft:
+    """Return what the method makes of the draft init."""
+    texts, criterion = Texts(), None
+    if order.method.trains:
+        shares = order.training.shares
+        sources = {writer: _source(writer, order, start, target, job) for writer in shares}
+        texts = Texts(sources, shares, order.seed)
+        criterion = acceptance(target, Features.load(job.inputs["validation"]))
+    with job.progress.step("training", total_steps(len(texts), order.training)) as step:
+        context = TrainingContext(
+            draft=start,
+            target=target,
+            settings=order.training,
+            dtype=order.pair.dtype,
+            seed=order.seed,
+            scratch=job.scratch,
+            step=step,
+            texts=texts,
+            criterion=criterion,
+        )
+        return order.method.train(context)
+
+
+def _source(
+    writer: Writer,
+    order: Order,
+    draft: models.LanguageModel,
+    target: models.LanguageModel,
+    job: Job,
+) -> Source:
+    directory = job.inputs[training_texts(writer)]
+    if writer == "draft":
+        unanswered = read_texts(directory / TEXTS)
+        prompts = [Prompt(text.example_id, text.prompt_ids) for text in unanswered]
+        return OnPolicy(draft, target, prompts, order.sampling)
+    features = Features.load(directory)
+    return Fixed(features.texts, features)
 
 
 def _facts(model: Any) -> dict[str, int]:
@@ -81,12 +134,10 @@ def _facts(model: Any) -> dict[str, int]:
     }
 
 
-def _tokens_read(training: Training, job: Job) -> int:
-    """Return how many tokens the target has read for this draft: once to write, once as teacher."""
-    passes = {"validation": 2, "train": 2 if training.text == "target" else 1}
+def _tokens_read_before(job: Job) -> int:
+    """Return how many tokens the target has read for this draft before its training."""
     return sum(
-        times * (len(text.prompt_ids) + len(text.response_ids))
-        for name, times in passes.items()
+        times * tokens_read(Features.load(job.inputs[name]).texts)
+        for name, times in READINGS.items()
         if name in job.inputs
-        for text in Features.load(job.inputs[name]).texts
     )

@@ -1,23 +1,24 @@
 """recipe -> the graph of stages: rows, models, and what each cell's row will be made of."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import measurements, registry, stages
-from harness.config import MethodEntry, Recipe
+from harness import assessments, measurements, registry, stages, trainings
+from harness.config import Recipe
 from harness.data import Rows, describe, load_splits
 from harness.errors import UserError
 from harness.graph import Node, digest, topological
 from harness.model_files import num_layers, resolve
+from harness.model_sections import Pair
 from harness.progress import Progress
 from harness.prompting import counts_with_shots, put
 from harness.published import Cell
 from harness.sandbox import Sandbox
-from harness.sections import Pair
+from harness.sections import Samples
 from harness.stages import Setting
 from harness.store import Store
-from harness.types import GREEDY, Split, Task
+from harness.types import GREEDY, Sampler, Split, Task
 
 SAFE = Sandbox()
 
@@ -32,11 +33,16 @@ class CellNodes:
     draft_grades: Node | None = None  # a method without a model writes nothing alone
     decodes: Node | None = None
     decode_grades: Node | None = None
+    likelihoods: Mapping[str, Node] = field(default_factory=dict)  # of the target, of the draft
+    samples: Mapping[tuple[str, float], Node] = field(default_factory=dict)  # ... by temperature
+    verdicts: Node | None = None
 
     def all(self) -> Iterator[Node]:
         """Yield every node of the cell."""
         yield from (self.draft, self.target_grades, *self.scores.values())
-        yield from (node for node in (self.draft_grades, self.decodes, self.decode_grades) if node)
+        yield from (*self.likelihoods.values(), *self.samples.values())
+        optional = (self.draft_grades, self.decodes, self.decode_grades, self.verdicts)
+        yield from (node for node in optional if node)
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,10 @@ def plan(
         task: Task = registry.find("tasks", name)
         rows = _rows(recipe, task, data, progress)
         for pair in recipe.pairs:
-            target = targets[pair.name]
-            settings[name, pair.name] = Setting(recipe, task, pair, target, rows, sandbox)
+            setting = Setting(recipe, task, pair, targets[pair.name], rows, sandbox)
+            if pair.fine_tune:
+                setting = replace(setting, target=trainings.fine_tuned(setting))
+            settings[name, pair.name] = setting
     cells = {cell: _nodes(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
     return Plan(recipe, settings, cells)
 
@@ -114,25 +122,50 @@ def _rows(recipe: Recipe, task: Task, data: Path | None, progress: Progress) -> 
 def _nodes(setting: Setting, cell: Cell) -> CellNodes:
     recipe = setting.recipe
     entry = recipe.method(cell.method)
-    draft = stages.draft(setting, entry, cell.seed)
+    draft = trainings.draft(setting, entry, cell.seed)
+    # A method without a model writes nothing alone.
+    alone = draft if entry.build().kind == "language_model" else None
+    judge = recipe.evaluation.judge
     decodes = measurements.decodes(setting, entry, draft) if recipe.speed else None
     return CellNodes(
         draft=draft,
-        target_grades=measurements.grades(setting, stages.responses(setting, "test", GREEDY)),
+        target_grades=_alone_grades(setting, GREEDY, None),
         scores={
             temperature: measurements.scores(setting, entry, draft, recipe.samplers(temperature))
             for temperature in recipe.evaluation.temperatures
         },
-        draft_grades=_draft_grades(setting, entry, draft),
+        draft_grades=_alone_grades(setting, GREEDY, alone) if alone else None,
         decodes=decodes,
-        decode_grades=measurements.grades(setting, decodes) if decodes else None,
+        decode_grades=assessments.grades(setting, decodes) if decodes else None,
+        likelihoods={who: assessments.likelihoods(setting, model) for who, model in _models(alone)},
+        samples=_samples(setting, alone),
+        verdicts=assessments.verdicts(setting, judge, alone) if judge and alone else None,
     )
 
 
-def _draft_grades(setting: Setting, entry: MethodEntry, draft: Node) -> Node | None:
-    if entry.build().kind != "language_model":
-        return None
-    return measurements.grades(setting, stages.responses(setting, "test", GREEDY, draft))
+def _models(alone: Node | None) -> Iterator[tuple[str, Node | None]]:
+    """Yield who can write alone, with its node; the target's is the setting's own."""
+    yield "target", None
+    if alone:
+        yield "draft", alone
+
+
+def _alone_grades(
+    setting: Setting, sampler: Sampler, of: Node | None, samples: Samples | None = None
+) -> Node:
+    return assessments.grades(setting, stages.responses(setting, "test", sampler, of, samples))
+
+
+def _samples(setting: Setting, alone: Node | None) -> dict[tuple[str, float], Node]:
+    """Return the grades of several responses to a prompt, by who wrote them and how warm."""
+    recipe, samples = setting.recipe, setting.recipe.evaluation.samples
+    return {
+        (who, temperature): _alone_grades(
+            setting, recipe.samplers(temperature).target, model, samples
+        )
+        for who, model in _models(alone)
+        for temperature in (samples.temperatures if samples else ())
+    }
 
 
 def unfinished(recipe_plan: Plan, store: Store) -> list[Node]:

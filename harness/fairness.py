@@ -20,8 +20,15 @@ LEAK_SHARE = 0.01
 # Validation only picks one of a few checkpoints: a tenth of its rows cannot steer that.
 VALIDATION_SHARE = 0.1
 BUDGET_TOLERANCE = 0.02
-_TEXT_SETTINGS = {"text", "text_temperature"}
-BUDGETS = ("steps", "rows", "supervised_tokens", "target_forward_tokens", "flops")
+_TEXT_SETTINGS = {"text", "text_temperature", "mixture"}
+BUDGETS = (
+    "steps",
+    "rows",
+    "supervised_tokens",
+    "generated_tokens",
+    "target_forward_tokens",
+    "flops",
+)
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
 
@@ -64,9 +71,10 @@ def findings(
 
 
 def _leaks(group: _Group) -> Iterator[Finding]:
-    """Test rows among those that drafts were made of."""
-    digests = group.data["digest"]
-    read = {text["rows"] for row in group.rows for text in row.provenance["draft_texts"]}
+    """Test rows among those that drafts were made of, or their target was fine-tuned on."""
+    digests, tuned = group.data["digest"], group.data["fine_tuning"]
+    texts = [text for row in group.rows for text in row.provenance["draft_texts"]]
+    read = {text["rows"] for text in [*texts, *(tuned["texts"] if tuned else ())]}
     by_part = {(item["group"], item["part"]): item for item in group.data["overlaps"]}
     for (name, part), item in by_part.items():
         unread = name in digests and digests[name] not in read

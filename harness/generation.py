@@ -1,4 +1,4 @@
-"""The target's own responses, many prompts at once.
+"""A model's own responses, many prompts at once.
 
 A loop of our own with a KV cache: what decides a token is the model, the sampler and the
 prompt's own random stream, never a file of generation defaults that came with the model, nor which
@@ -23,12 +23,21 @@ from harness.verification import draw, warp
 
 @dataclass(frozen=True)
 class Sampling:
-    """How responses are drawn; one stream of random numbers for each prompt comes of `seed`."""
+    """How responses are drawn; one stream of random numbers for each prompt comes of `seed`.
+
+    Of several responses to a prompt each is a `sample` with a stream of its own.
+    """
 
     sampler: Sampler
     max_new_tokens: int
     end_tokens: frozenset[int]
     seed: int
+    sample: int = 0
+
+    def stream(self, prompt: Prompt) -> torch.Generator:
+        """Return the random stream of a prompt."""
+        again = (str(self.sample),) if self.sample else ()
+        return stream(self.seed, prompt.example_id, *again)
 
 
 @dataclass
@@ -67,7 +76,7 @@ def generate(
     sampling: Sampling,
     *,
     rows_per_batch: int,
-    step: Step,
+    step: Step | None = None,
 ) -> list[Text]:
     """Return each prompt with the response that the model gives it, in the order of `prompts`."""
     check_fits(model, prompts, sampling.max_new_tokens)
@@ -76,14 +85,15 @@ def generate(
     for start in range(0, len(by_length), rows_per_batch):
         for text in _generate_batch(model, by_length[start : start + rows_per_batch], sampling):
             texts[text.example_id] = text
-            step.advance()
+            if step:
+                step.advance()
     return [texts[prompt.example_id] for prompt in prompts]
 
 
 def _generate_batch(
     model: LanguageModel, prompts: Sequence[Prompt], sampling: Sampling
 ) -> Iterator[Text]:
-    rows = [_Row(prompt, stream(sampling.seed, prompt.example_id)) for prompt in prompts]
+    rows = [_Row(prompt, sampling.stream(prompt)) for prompt in prompts]
     alive = list(rows)
     ids_BT, mask_BT = left_padded([prompt.token_ids for prompt in prompts], model.device)
     positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)

@@ -39,6 +39,7 @@ _NEUTRAL = frozenset(
         "harness.protocols",
         "harness.published",
         "harness.registry",
+        "harness.model_sections",
         "harness.sections",
         "harness.store",
         "harness.types",

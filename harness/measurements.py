@@ -1,4 +1,4 @@
-"""The stages that measure: scores, decodes, grades. As in `stages`, a function makes a node."""
+"""The stages that measure acceptance and speed: as in `stages`, a function makes a node."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -12,16 +12,12 @@ from harness.graph import Job, Node
 from harness.protocols import Engine, EngineSettings, Method
 from harness.records import (
     DECODES,
-    GRADES,
     TABLES,
-    read_answers,
     write_decodes,
-    write_rows,
     write_tables,
 )
-from harness.sandbox import Sandbox
 from harness.stages import TEXT_SEED, Setting, features, responses
-from harness.types import Arm, Decode, Example, Prompt, Samplers, Task
+from harness.types import Arm, Decode, Prompt, Samplers
 
 
 def scores(setting: Setting, entry: MethodEntry, drafted: Node, samplers: Samplers) -> Node:
@@ -116,39 +112,3 @@ def engine_for(name: str, method: Method) -> Engine:
             "speed = false."
         )
     return engine
-
-
-def grades(setting: Setting, texts: Node) -> Node:
-    """Return the node of the quality of responses, or of each arm's decodes."""
-
-    def build(job: Job) -> None:
-        tokenizer = setting.tokenizer(job.inputs["target"])
-        examples = {example.id: example for example in setting.rows["test"].examples}
-        given = [
-            {
-                "arm": arm,
-                "example_id": example_id,
-                "num_tokens": len(ids),
-                "text": tokenizer.decode(ids, skip_special_tokens=True),
-            }
-            for arm, example_id, ids in read_answers(job.inputs["texts"])
-        ]
-        answers = [(examples[row["example_id"]], row["text"]) for row in given]
-        scores = grade(setting.task, answers, setting.sandbox)
-        rows = [{**row, **score} for row, score in zip(given, scores, strict=True)]
-        write_rows(job.out / GRADES, rows)
-
-    inputs = {"target": setting.target, "texts": texts}
-    settings = {"version": setting.task.version, "rows": setting.rows["test"].digest}
-    label = f"{setting.task.name} quality of {texts.label}"
-    code = (registry.module_name("tasks", setting.task.name), "harness.records")
-    return Node("grades", label, settings, inputs, code, build)
-
-
-def grade(
-    task: Task, answers: Sequence[tuple[Example, str]], sandbox: Sandbox
-) -> list[dict[str, float]]:
-    """Return the scores of each answer to a task, in order; programs run in the sandbox."""
-    if task.grade_programs:
-        return task.grade_programs(answers, sandbox)
-    return [task.grade(example, text) for example, text in answers]

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from harness.errors import UserError
-from harness.sections import DraftInit
+from harness.model_sections import DraftInit
 from harness.types import Placement
 
 transformers_logging.disable_progress_bar()  # a run tells its own progress
@@ -49,8 +49,8 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return cast(torch.device, self.model.device)
+        """Where the weights are: those of the head, for the body may have been dropped."""
+        return cast(torch.device, self.model.get_output_embeddings().weight.device)
 
     @property
     def hidden_size(self) -> int:
@@ -98,6 +98,11 @@ def load_model(directory: Path, placement: Placement = HERE) -> LanguageModel:
     loaded = LanguageModel(model.to(placement.device).eval(), _vocab_size(tokenizer, model))
     _check_head(loaded, directory)
     return loaded
+
+
+def drop_body(loaded: LanguageModel) -> None:
+    """Free the memory of all weights but the head's: from here on it only gives logits."""
+    loaded.model.base_model.to("meta")
 
 
 def pick_device() -> str:

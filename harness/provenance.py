@@ -1,16 +1,19 @@
 """What results rest on: the rows and the target of each task and pair, the texts behind a stage."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from harness.graph import Node, topological
 from harness.leaks import overlaps
+from harness.records import TARGET
 from harness.stages import Setting
+from harness.store import Store
 from harness.types import Example
 
 
-def data_facts(settings: Iterable[Setting]) -> tuple[dict[str, Any], ...]:
+def data_facts(settings: Iterable[Setting], store: Store) -> tuple[dict[str, Any], ...]:
     """Return what the cells of each task and pair have in common, as JSON."""
     found: dict[str, list[dict[str, Any]]] = {}  # the pairs of a task share its rows
     facts = []
@@ -18,7 +21,8 @@ def data_facts(settings: Iterable[Setting]) -> tuple[dict[str, Any], ...]:
         task = setting.task.name
         if task not in found:
             found[task] = _overlaps(setting)
-        facts.append(_facts(setting) | {"overlaps": found[task]})
+        shared = {"overlaps": found[task], "fine_tuning": _fine_tuning(setting.target, store)}
+        facts.append(_facts(setting) | shared)
     return tuple(facts)
 
 
@@ -49,8 +53,22 @@ def _facts(setting: Setting) -> dict[str, Any]:
     }
 
 
+def _fine_tuning(target: Node, store: Store) -> dict[str, Any] | None:
+    """Return the texts that a target was fine-tuned on and its ledger; None of one as given."""
+    if target.given or not store.has(target):
+        return None
+    made = json.loads((store.load(target).directory / TARGET).read_text("utf-8"))
+    return {"texts": texts_behind(target.inputs.values()), "ledger": made["ledger"]}
+
+
 def texts_behind(nodes: Iterable[Node]) -> list[dict[str, Any]]:
-    """Return every set of texts that some nodes are made of: its rows, and who wrote it."""
+    """Return every set of texts that some nodes are made of: its rows, and who wrote it.
+
+    What a target was fine-tuned on is not among them.
+    """
+    found = list(topological(nodes))
+    targets = topological(node for node in found if node.stage == "target")
+    of_targets = {node.key for node in targets}
     return [
         {
             "label": node.label,
@@ -58,14 +76,15 @@ def texts_behind(nodes: Iterable[Node]) -> list[dict[str, Any]]:
             "rows": node.settings["rows"],
             "writer": _writer(node),
         }
-        for node in topological(nodes)
-        if node.stage == "responses"
+        for node in found
+        if node.stage == "responses" and node.key not in of_targets
     ]
 
 
 def _writer(responses: Node) -> str:
     """Return who wrote a stage of texts: "dataset" (gold answers), "target" or "draft"."""
-    if responses.settings["source"] == "dataset":
-        return "dataset"
+    source: str = responses.settings["source"]
+    if source != "model":
+        return source
     same = responses.inputs["model"].key == responses.inputs["target"].key
     return "target" if same else "draft"

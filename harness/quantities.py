@@ -5,18 +5,17 @@ seeds' numbers pool those, a comparison pairs them: each made of the same facts.
 named, with its temperature and block length where they matter: "block_efficiency[t=0,gamma=4]".
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from harness.blocks import BlockCounts, block_counts
+from harness.cell_records import Records
 from harness.config import Recipe
-from harness.records import Records
 from harness.statistics import Counts
 from harness.tables import Floats
-from harness.types import AcceptanceTable, Task
+from harness.types import AcceptanceTable
 
 GAMMAS = range(1, 17)
 DEFINITIONS = {
@@ -31,10 +30,6 @@ DEFINITIONS = {
     "expected_acceptance_rate": "mean over tokens of sum min(p, q); top-1 agreement at "
     "temperature 0",
     "top1_agreement": "share of tokens where draft and target have the same first choice",
-    "quality_target": "the target alone",
-    "quality_with_draft": "the target with the draft, on the prompts that the engine decoded",
-    "quality_target_there": "the target alone, on the prompts that the engine decoded",
-    "quality_draft": "the draft alone",
 }
 # Means over prompts of each prompt's own ratio: long answers do not weigh more.
 PER_PROMPT = ("acceptance_rate", "block_efficiency", "accepted_per_pass")
@@ -60,8 +55,8 @@ def key(name: str, temperature: float, gamma: int | None = None) -> str:
     return f"{name}[t={temperature:g}{f',gamma={gamma}' if gamma else ''}]"
 
 
-def quantities(records: Records, recipe: Recipe, task: Task) -> dict[str, Quantity]:
-    """Return every quantity of a cell; what has nothing to be divided by is left out."""
+def quantities(records: Records, recipe: Recipe) -> dict[str, Quantity]:
+    """Return every quantity of acceptance; what has nothing to be divided by is left out."""
     gamma = recipe.evaluation.num_speculative_tokens
     found: dict[str, Quantity] = {}
     for temperature, tables in records.tables.items():
@@ -69,7 +64,6 @@ def quantities(records: Records, recipe: Recipe, task: Task) -> dict[str, Quanti
         counted = {**_of_laws(tables, temperature), **_of_blocks(tables, temperature, gamma)}
         for name, (top_B, bottom_B, definition) in counted.items():
             found[name] = Quantity((top_B, bottom_B), definition, prompts)
-    found |= dict(_quality(records, task.headline))
     return {name: item for name, item in found.items() if item.counts[1].sum() > 0}
 
 
@@ -135,22 +129,3 @@ def _by_position(counts: BlockCounts, temperature: float, gamma: int) -> _Counte
         ):
             found[name + where] = reached_B, bottom_B, DEFINITIONS[name]
     return found
-
-
-def _quality(records: Records, headline: str) -> Iterator[tuple[str, Quantity]]:
-    groups = {
-        "quality_target": records.target_grades,
-        "quality_draft": records.draft_grades,
-        "quality_with_draft": _of_arm(records.decode_grades, "draft"),
-        "quality_target_there": _of_arm(records.decode_grades, "target"),
-    }
-    for name, rows in groups.items():
-        if rows:
-            scores_B = np.array([float(row[headline]) for row in rows])
-            prompts = tuple(row["example_id"] for row in rows)
-            definition = f"{headline} of {DEFINITIONS[name]}"
-            yield name, Quantity((scores_B, np.ones(len(rows))), definition, prompts)
-
-
-def _of_arm(rows: Sequence[Mapping[str, Any]], arm: str) -> list[Mapping[str, Any]]:
-    return [row for row in rows if row["arm"] == arm]

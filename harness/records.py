@@ -1,7 +1,6 @@
 """Records on disk: Parquet tables of texts, acceptance and decodes. Facts only, no rates."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,37 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.model_sections import Writer
 from harness.tables import sliding_table
-from harness.types import AcceptanceTable, Decode, Ledger, Round, Text, TimedDecode
+from harness.types import (
+    AcceptanceTable,
+    Decode,
+    FinishReason,
+    Round,
+    Text,
+    TimedDecode,
+)
 
 DRAFT = "draft.json"  # what is known of a draft, beside its weights
-TEXTS, TABLES, DECODES, GRADES = (
+TARGET = "target.json"  # what is known of a fine-tuned target, beside its weights
+TEXTS, TABLES, DECODES, GRADES, LIKELIHOODS, VERDICTS = (
     "texts.parquet",
     "tables.parquet",
     "decodes.parquet",
     "grades.parquet",
+    "likelihoods.parquet",
+    "verdicts.parquet",
 )
 
 
 def tables_name(temperature: float) -> str:
     """Return the file of the acceptance tables at a temperature, in a results folder."""
     return f"tables-t{temperature:g}.parquet"
+
+
+def training_texts(writer: Writer) -> str:
+    """Return what the training texts of a writer are called among the inputs of a draft."""
+    return f"{writer} texts"
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -162,47 +177,30 @@ def _decode(row: dict[str, Any]) -> Decode:
     )
 
 
-def read_answers(directory: Path) -> list[tuple[str, str, Sequence[int]]]:
-    """Return (arm, example id, token ids) of a folder of responses or of decodes."""
+@dataclass(frozen=True)
+class Answer:
+    """A response of an arm of an engine run, or of a model "alone"."""
+
+    arm: str
+    example_id: str
+    token_ids: Sequence[int]
+    finish_reason: FinishReason
+
+
+def read_answers(directory: Path) -> list[Answer]:
+    """Return the answers in a folder of responses or of decodes."""
     if (directory / DECODES).exists():
         return [
-            (item.arm, item.decode.example_id, item.decode.token_ids)
+            Answer(item.arm, decode.example_id, decode.token_ids, decode.finish_reason)
             for item in read_decodes(directory / DECODES)
-            if item.repeat == 0
+            if item.repeat == 0 and (decode := item.decode)
         ]
-    texts = read_texts(directory / TEXTS)
-    return [("alone", text.example_id, text.response_ids) for text in texts]
+    return [
+        Answer("alone", text.example_id, text.response_ids, text.finish_reason)
+        for text in read_texts(directory / TEXTS)
+    ]
 
 
-@dataclass(frozen=True)
-class Records:
-    """The records of a cell."""
-
-    ledger: Ledger
-    tables: Mapping[float, Sequence[AcceptanceTable]]  # by temperature
-    target_grades: Sequence[Mapping[str, Any]]
-    draft_grades: Sequence[Mapping[str, Any]]
-    decodes: Sequence[TimedDecode]
-    decode_grades: Sequence[Mapping[str, Any]]
-
-    @classmethod
-    def load(
-        cls,
-        *,
-        draft: Path,
-        target_grades: Path,
-        scores: Mapping[float, Path],
-        draft_grades: Path | None,
-        decodes: Path | None,
-        decode_grades: Path | None,
-    ) -> "Records":
-        """Return the records in the folders of a cell's results."""
-        facts = json.loads((draft / DRAFT).read_text("utf-8"))
-        return cls(
-            ledger=Ledger(**facts["ledger"]),
-            tables={t: read_tables(path / TABLES) for t, path in scores.items()},
-            target_grades=read_rows(target_grades / GRADES),
-            draft_grades=read_rows(draft_grades / GRADES) if draft_grades else (),
-            decodes=read_decodes(decodes / DECODES) if decodes else (),
-            decode_grades=read_rows(decode_grades / GRADES) if decode_grades else (),
-        )
+def samples_name(who: str, temperature: float) -> str:
+    """Return the file of a model's graded samples at a temperature, in a results folder."""
+    return f"{who}-samples-t{temperature:g}.parquet"

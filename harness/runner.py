@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import fairness
+from harness.cell_records import Records
 from harness.comparisons import Seeds, by_contender, compare, rank
 from harness.environment import manifest
 from harness.experiment import CellNodes, Plan
@@ -15,8 +16,17 @@ from harness.graph import Node
 from harness.progress import Progress
 from harness.provenance import data_facts, texts_behind
 from harness.published import Cell, Contender, Pooled, Result, Results
+from harness.quality import qualities
 from harness.quantities import Quantity, quantities
-from harness.records import DECODES, GRADES, TABLES, Records, tables_name
+from harness.records import (
+    DECODES,
+    GRADES,
+    LIKELIHOODS,
+    TABLES,
+    VERDICTS,
+    samples_name,
+    tables_name,
+)
 from harness.store import Store, entry_facts
 from harness.summary import pool, summarise
 from harness.types import TimedDecode
@@ -36,7 +46,7 @@ def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Resul
         records, provenance = _records(nodes, store), _provenance(nodes, store)
         decodes[cell] = records.decodes
         results.append(_result(recipe_plan, cell, records, provenance, counted))
-    data = data_facts(recipe_plan.settings.values())
+    data = data_facts(recipe_plan.settings.values(), store)
     contenders = by_contender(counted)
     return Results(
         name=name,
@@ -66,7 +76,7 @@ def _result(
     """Return a cell's numbers, and note its quantities in `counted`; or the reason for none."""
     recipe, task = recipe_plan.recipe, recipe_plan.settings[cell.task, cell.pair].task
     try:
-        found = quantities(records, recipe, task)
+        found = quantities(records, recipe) | qualities(records, task, recipe)
         numbers = summarise(found, records, recipe)
     except Exception as error:  # records that no number can be taken of are a failed row
         reason = f"its numbers cannot be taken: {type(error).__name__}: {error}"
@@ -118,6 +128,12 @@ def _record_files(nodes: CellNodes, store: Store) -> dict[str, Path]:
     if nodes.decodes and nodes.decode_grades:
         files[DECODES] = store.load(nodes.decodes).directory / DECODES
         files["decode-grades.parquet"] = store.load(nodes.decode_grades).directory / GRADES
+    for (who, temperature), node in nodes.samples.items():
+        files[samples_name(who, temperature)] = store.load(node).directory / GRADES
+    for who, node in nodes.likelihoods.items():
+        files[f"{who}-{LIKELIHOODS}"] = store.load(node).directory / LIKELIHOODS
+    if nodes.verdicts:
+        files[VERDICTS] = store.load(nodes.verdicts).directory / VERDICTS
     return files
 
 
@@ -136,4 +152,7 @@ def _records(nodes: CellNodes, store: Store) -> Records:
         draft_grades=directory(nodes.draft_grades),
         decodes=directory(nodes.decodes),
         decode_grades=directory(nodes.decode_grades),
+        likelihoods={who: store.load(node).directory for who, node in nodes.likelihoods.items()},
+        samples={which: store.load(node).directory for which, node in nodes.samples.items()},
+        verdicts=directory(nodes.verdicts),
     )

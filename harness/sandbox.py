@@ -91,6 +91,11 @@ class Sandbox:
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
             return list(pool.map(lambda program: self._run(program, isolated=isolated), programs))
 
+    @property
+    def exposes(self) -> bool:
+        """Whether programs would run here with this user's rights."""
+        return self.unsafe and isolation.why_not() is not None
+
     def _isolates(self) -> bool:
         """Say whether programs are isolated here; raises UserError if not and they must be."""
         reason = isolation.why_not()

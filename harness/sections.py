@@ -1,7 +1,9 @@
 """The sections of a recipe: rows, pairs, training, evaluation, speed. Unknown keys are errors."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -36,78 +38,58 @@ class Prompting(Section):
     styles: Mapping[str, str] = Field(default_factory=dict)
 
 
-class DraftInit(Section):
-    """What a draft starts as: a model, some layers of the target, or random weights.
-
-    `head`: of a pruned draft, the target's embedding and head, `shared` (not trained) or `copied`
-    (trained); `fitted` to the draft's body in closed form on the training text (not trained).
-    """
-
-    model: str | None = None
-    pruned: tuple[Annotated[int, Field(ge=0)], ...] | None = None
-    random: Mapping[str, Any] | None = None
-    head: Literal["shared", "copied", "fitted"] = "copied"
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> "DraftInit":
-        given = [name for name in ("model", "pruned", "random") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"needs exactly one of model, pruned, random; got {given or 'none'}")
-        if self.pruned is not None and not self.pruned:
-            raise ValueError("pruned needs at least one layer index")
-        if self.pruned is not None and len(set(self.pruned)) < len(self.pruned):
-            raise ValueError("pruned names a layer twice")
-        if self.pruned is None and self.head == "shared":
-            raise ValueError("head = 'shared' is for pruned drafts only")
-        if self.model is not None and self.head == "fitted":
-            raise ValueError("head = 'fitted' is for pruned and random drafts only")
-        return self
-
-    def describe(self) -> str:
-        """Return the init in words, as reports print it."""
-        if self.pruned is not None:
-            layers = ", ".join(map(str, self.pruned))
-            return f"layers {layers} of the target, head {self.head}"
-        if self.model is not None:
-            return f"model {self.model}"
-        fitted = ", head fitted" if self.head == "fitted" else ""
-        return f"random weights, {dict(self.random or {})}{fitted}"
-
-
-class Pair(Section):
-    """A target and what its drafts start as. `dtype` is what training computes in."""
-
-    name: str
-    target: str
-    draft: DraftInit
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    trust_remote_code: bool = False
-
-
-class Training(Section):
-    """How drafts are trained; the same for every method unless the method says otherwise.
-
-    `text`: what the draft reads, gold answers or the target's own responses.
-    """
-
-    text: Literal["dataset", "target"] = "dataset"
-    text_temperature: Annotated[float, Field(ge=0)] = 1.0
-    passes: Annotated[float, Field(gt=0)] = 1.0
-    rows_per_batch: Count = 8
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    warmup_fraction: Fraction = 0.1
-    schedule: Literal["cosine", "constant"] = "cosine"
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    validations: Count = 4
-
-
 class DraftSampling(Section):
     """Where the draft is sampled in another way than its target: what is not said is the same."""
 
     temperature: Annotated[float, Field(ge=0)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class Samples(Section):
+    """Several sampled responses to each of the first `prompts` test prompts (all, unless said).
+
+    Of the target and of each draft alone: for pass@k, and fidelity against diversity.
+    """
+
+    count: Annotated[int, Field(ge=2)] = 4
+    temperatures: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
+    prompts: Count | None = None
+
+
+class Judge(Section):
+    """A model behind an OpenAI-compatible endpoint that says which of two responses is better.
+
+    Of the draft alone, and of the target or the gold answer. The key is read from an environment
+    variable when the judge is asked, and is written nowhere; "" for an endpoint that needs none.
+    `options` are further fields of each request.
+    """
+
+    endpoint: str
+    model: str
+    key_variable: str = "OPENAI_API_KEY"
+    against: Literal["target", "reference"] = "target"
+    prompts: Count | None = None
+    options: Mapping[str, Any] = {"temperature": 0}
+
+    @model_validator(mode="after")
+    def _holds_no_secret(self) -> "Judge":
+        """Refuse what may hold a key, without repeating it: recipes are recorded and printed."""
+        place = urlsplit(self.endpoint)
+        if place.scheme not in ("http", "https") or not place.hostname:
+            raise ValueError('endpoint is a URL such as "https://api.openai.com/v1"')
+        if place.username or place.password or place.query or place.fragment:
+            raise ValueError("endpoint is a URL without user, password, query or fragment")
+        if not re.fullmatch(r"([A-Z_][A-Z0-9_]*)?", self.key_variable):
+            raise ValueError(
+                "key_variable is the name of an environment variable in capitals, never a key"
+            )
+        return self
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host, and port if it says one."""
+        return urlsplit(self.endpoint).netloc
 
 
 class Evaluation(Section):
@@ -125,6 +107,8 @@ class Evaluation(Section):
     draft: DraftSampling = DraftSampling()
     num_speculative_tokens: Annotated[int, Field(ge=1, le=MAX_GAMMA)] = 4
     max_new_tokens: Count | None = None
+    samples: Samples | None = None
+    judge: Judge | None = None
 
 
 class Speed(Section):

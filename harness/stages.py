@@ -10,17 +10,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import registry
-from harness.config import MethodEntry, Recipe
+from harness.config import Recipe
 from harness.data import Rows
 from harness.graph import Job, Node
-from harness.model_files import end_tokens, model_digest, resolve
-from harness.progress import Progress
+from harness.model_files import end_tokens, model_digest
+from harness.model_sections import Pair
 from harness.protocols import EngineSettings
 from harness.records import TEXTS, read_texts, write_texts
 from harness.sandbox import Sandbox
-from harness.sections import Pair, Speed
-from harness.types import Example, Placement, Prompt, Sampler, Samplers, Split, Task
+from harness.sections import Samples, Speed
+from harness.types import Example, Placement, Prompt, Sampler, Samplers, Split, Task, Text
 
 # The evaluation text of a task and pair is the same for every method and seed.
 TEXT_SEED = 0
@@ -114,31 +113,68 @@ def gold_texts(setting: Setting, split: Split) -> Node:
     return Node("responses", label, settings, {"target": setting.target}, code, build)
 
 
-def responses(setting: Setting, split: Split, sampler: Sampler, of: Node | None = None) -> Node:
-    """Return the node of the responses that a model, the target if none is given, writes."""
+def questions(setting: Setting, split: Split) -> Node:
+    """Return the node of the prompts of a split, which a draft answers while it is trained."""
+
+    def build(job: Job) -> None:
+        prompts = setting.prompts(job.inputs["target"], setting.rows[split].examples)
+        write_texts(
+            job.out / TEXTS, [Text(item.example_id, item.token_ids, ()) for item in prompts]
+        )
+
+    settings = {
+        "source": "draft",
+        "rows": setting.rows[split].digest,
+        "format": setting.format,
+    }
+    label = f"questions for the draft to answer in training, {split}"
+    code = ("harness.prompts", "harness.records")
+    return Node("responses", label, settings, {"target": setting.target}, code, build)
+
+
+def responses(
+    setting: Setting,
+    split: Split,
+    sampler: Sampler,
+    of: Node | None = None,
+    samples: Samples | None = None,
+) -> Node:
+    """Return the node of the responses that a model, the target if none is given, writes.
+
+    One to each prompt, or as many as `samples` says: all first ones, then all second ones ...
+    """
+    examples = setting.rows[split].examples[: samples.prompts if samples else None]
+    count = samples.count if samples else 1
 
     def build(job: Job) -> None:
         from harness.generation import Sampling, generate
         from harness.models import load_model
 
-        prompts = setting.prompts(job.inputs["target"], setting.rows[split].examples)
+        prompts = setting.prompts(job.inputs["target"], examples)
         model = load_model(job.inputs["model"], setting.placement())
-        sampling = Sampling(sampler, setting.max_new_tokens, setting.end_tokens, TEXT_SEED)
-        with job.progress.step("generating", len(prompts)) as step:
-            texts = generate(model, prompts, sampling, rows_per_batch=ROWS_PER_BATCH, step=step)
+        limits = (setting.max_new_tokens, setting.end_tokens)
+        texts = []
+        with job.progress.step("generating", count * len(prompts)) as step:
+            for sample in range(count):  # each in batches of its own: the same however many follow
+                sampling = Sampling(sampler, *limits, TEXT_SEED, sample)
+                texts += generate(
+                    model, prompts, sampling, rows_per_batch=ROWS_PER_BATCH, step=step
+                )
         write_texts(job.out / TEXTS, texts)
 
     settings = {
         "source": "model",
-        "rows": setting.rows[split].digest,
+        "rows": Rows(examples, "").digest,
         "format": setting.format,
         "sampler": asdict(sampler),
         "max_new_tokens": setting.max_new_tokens,
         "rows_per_batch": ROWS_PER_BATCH,
         "seed": TEXT_SEED,
+        **({"count": count} if samples else {}),
     }
     whose = f"{of.label}'s" if of else "target's"
     label = f"{whose} responses, {split}, {sampler.describe()}"
+    label += f", {count} to a prompt" if samples else ""
     inputs = {"model": of or setting.target, "target": setting.target}
     code = ("harness.generation", "harness.prompts", "harness.records")
     return Node("responses", label, settings, inputs, code, build)
@@ -159,58 +195,3 @@ def features(setting: Setting, texts: Node, dtype: str) -> Node:
     inputs = {"target": setting.target, "texts": texts}
     label = f"target's hidden states on {texts.label}"
     return Node("features", label, {"dtype": dtype}, inputs, ("harness.teacher",), build)
-
-
-def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
-    """Return the node of a method's draft."""
-    method, pair = entry.build(), setting.pair
-    training = setting.recipe.training_of(entry)
-    settings: dict[str, Any] = {
-        "method": entry.name,
-        "knobs": asdict(method),  # type: ignore[call-overload]  # a Method is a dataclass
-    }
-    inputs = {"target": setting.target}
-    if method.kind != "training_free":
-        settings |= {
-            "init": pair.draft.model_dump(mode="json", exclude={"model"}),
-            "seed": seed,
-        }
-        inputs |= _init(pair)
-    if method.trains:
-        settings |= {"training": training.model_dump(mode="json"), "dtype": pair.dtype}
-    if method.trains or ("init" in settings and pair.draft.head == "fitted"):
-        inputs |= _training_features(setting, training.text, training.text_temperature)
-
-    def build(job: Job) -> None:
-        from harness.drafts import make
-
-        make(pair, method, training, seed, job)
-
-    label = f"draft {entry.title}, seed {seed}"
-    code = (registry.module_name("baselines", entry.name), "harness.drafts")
-    # How a draft will be measured does not decide what it is.
-    aside = frozenset({"harness.drafters"})
-    return Node("draft", label, settings, inputs, code, build, aside=aside)
-
-
-def _init(pair: Pair) -> dict[str, Node]:
-    """Return the model that drafts start as, if it is one by itself."""
-    if pair.draft.model is None:
-        return {}
-    directory = resolve(pair.draft.model, Progress())
-    trust = pair.trust_remote_code
-    return {"init": given("init", pair.draft.model, directory, trust_remote_code=trust)}
-
-
-def _training_features(setting: Setting, source: str, temperature: float) -> dict[str, Node]:
-    """Return what drafts train on, and the target's own text that checkpoints are chosen on."""
-    train = (
-        gold_texts(setting, "train")
-        if source == "dataset"
-        else responses(setting, "train", Sampler(temperature))
-    )
-    validation = responses(setting, "validation", Sampler(1.0))
-    return {
-        "train": features(setting, train, "bfloat16"),
-        "validation": features(setting, validation, "bfloat16"),
-    }

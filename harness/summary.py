@@ -4,13 +4,16 @@ Pure functions of what the store holds, so a definition can be corrected without
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from harness import statistics
 from harness.blocks import block_counts
+from harness.cell_records import Records
 from harness.config import Recipe
 from harness.published import Number
 from harness.quantities import Quantity
-from harness.records import Records
 from harness.types import AcceptanceTable, Decode, TimedDecode
 
 DEFINITIONS = {
@@ -41,10 +44,20 @@ def pool(
         definition = "geometric mean over seeds of each one's speedup, n = seeds"
         pooled["speedup"] = Number(value, low, high, len(speedups), definition)
     return pooled | {
-        name: statistics.over_seeds([seed[name].counts for seed in seeds], item.definition)
-        for name, item in seeds[0].items()
+        name: _pooled([seed[name] for seed in seeds])
+        for name in seeds[0]
         if all(name in seed for seed in seeds) and same_prompts(*(seed[name] for seed in seeds))
     }
+
+
+def _pooled(seeds: Sequence[Quantity]) -> Number:
+    first = seeds[0]
+    if all(np.array_equal(seed.counts, first.counts) for seed in seeds):
+        return _number(first)  # what does not depend on the seed, or never happened with any
+    found = statistics.over_seeds([seed.counts for seed in seeds], first.definition)
+    if found.low is None or found.high is None or not all(seed.is_share for seed in seeds):
+        return found
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
 def same_prompts(*items: Quantity) -> bool:

@@ -66,6 +66,9 @@ class Task:
     grade: Callable[[Example, str], dict[str, float]]
     headline: str  # the score that a leaderboard shows
     max_new_tokens: int
+    pass_or_fail: bool = False  # the headline is 1 or 0: pass@k of several responses is defined
+    # Which of the scores only tell how a response ended, 1 or 0 each, and what each one means.
+    outcomes: Mapping[str, str] = field(default_factory=dict)
     grade_programs: (
         Callable[[Sequence[tuple[Example, str]], Sandbox], list[dict[str, float]]] | None
     ) = None
@@ -178,11 +181,15 @@ class AcceptanceTable:
 
 @dataclass(frozen=True)
 class Ledger:
-    """What a draft cost to train. Zero where nothing was done."""
+    """What a draft cost to train. Zero where nothing was done.
+
+    `generated_tokens`: those that the draft wrote itself, to be trained on.
+    """
 
     steps: int = 0
     rows: int = 0
     supervised_tokens: int = 0
+    generated_tokens: int = 0
     target_forward_tokens: int = 0
     reference_forward_tokens: int = 0
     flops: float = 0.0

@@ -20,9 +20,21 @@ def manifest(results: Results) -> str:
         )
         lines.append(
             f"- pair {escape(item['pair'])}: target {escape(item['target'])} (files "
-            f"{item['target_digest'][:12]}), draft init {escape(item['draft'])}"
+            f"{item['target_digest'][:12]}){_fine_tuned(item)}, draft init {escape(item['draft'])}"
         )
     return "## Manifest\n\n" + "\n".join(lines)
+
+
+def _fine_tuned(item: Mapping[str, Any]) -> str:
+    """Return what fine-tuning the target cost, in words; nothing of a target as it was given."""
+    if not item.get("fine_tuning"):
+        return ""
+    ledger = item["fine_tuning"]["ledger"]
+    return (
+        f" fine-tuned on {escape(item['task'])}: {ledger['steps']} steps, {ledger['rows']} rows, "
+        f"{ledger['supervised_tokens']} supervised tokens, {ledger['flops']:.2e} FLOPs (estimate), "
+        f"{ledger['train_s']:.1f} s"
+    )
 
 
 def _manifests(results: Results) -> list[Mapping[str, Any]]:
@@ -40,7 +52,7 @@ def _manifests(results: Results) -> list[Mapping[str, Any]]:
 def _machine(facts: Mapping[str, Any]) -> Iterator[str]:
     hardware, git, versions = facts["hardware"], facts["git"], facts["versions"]
     accelerators = ", ".join(hardware["accelerators"]) or "no accelerator"
-    threads = f", {facts['threads']} threads" if facts.get("threads") else ""
+    threads = f", threads used: {facts['threads']}" if facts.get("threads") else ""
     yield (
         f"- machine: {escape(hardware['processor'])}, {hardware['cores']} cores{threads}, "
         f"{escape(accelerators)}"

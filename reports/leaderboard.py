@@ -1,13 +1,15 @@
 """The leaderboard in Markdown: a row for each method, every number with its interval and n."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from harness.published import Cell, Number, Result, Results
+from harness.published import Result, Results
 from reports._checks import checks, warning
 from reports._manifest import manifest
 from reports._markdown import Format, escape, interval, show, table, three, two
+from reports._quality import quality_sections
+from reports._rows import lines, row_name, shown
 
 
 def leaderboard(results: Results, directory: Path) -> dict[str, str]:
@@ -23,6 +25,7 @@ def leaderboard(results: Results, directory: Path) -> dict[str, str]:
 def _sections(rows: Sequence[Result], results: Results) -> Iterator[str]:
     yield _main_table(rows, results)
     yield _differences(rows, results)
+    yield from quality_sections(rows, results)
     yield _engine_checks(rows)
     yield _by_gamma(rows, results)
     yield _by_position(rows, results)
@@ -44,8 +47,8 @@ def _main_table(rows: Sequence[Result], results: Results) -> str:
         "quality of draft alone": ("quality_draft", three),
     }
     body = [
-        [label, *(_shown(numbers, name, form) for name, form in columns.values()), groups]
-        for label, numbers, groups in _lines(rows, results)
+        [label, *(shown(numbers, name, form) for name, form in columns.values()), groups]
+        for label, numbers, groups in lines(rows, results)
     ]
     note = (
         "95 % intervals over prompts; n = prompts (of the speedup: runs A B B A). "
@@ -56,23 +59,6 @@ def _main_table(rows: Sequence[Result], results: Results) -> str:
     note = " ".join(f"{warning(results)} {note}".split())
     groups = "groups" + "".join(f", T={t:g}" for t in evaluation["temperatures"])
     return table(["method", *columns, groups], body) + "\n\n" + note
-
-
-Numbers = Mapping[str, Number] | None  # None of what failed
-
-
-def _lines(rows: Sequence[Result], results: Results) -> Iterator[tuple[str, Numbers, str]]:
-    """Yield (label, numbers, groups) of each line: of several seeds first all together."""
-    for contender, cells in groupby(rows, key=lambda row: row.cell.contender):
-        groups = [item.letters for item in results.standings if item.contender == contender]
-        shown = " / ".join(groups)
-        for pooled in results.pooled:
-            if pooled.contender == contender:
-                label = f"{escape(contender.method)}, {len(pooled.seeds)} seeds"
-                yield label, pooled.numbers, shown
-                shown = ""
-        for row in cells:
-            yield _name(row.cell, rows), None if row.failure else row.numbers, shown
 
 
 def _speed_note(results: Results) -> str:
@@ -132,7 +118,10 @@ def _p(value: float) -> str:
 def _engine_checks(rows: Sequence[Result]) -> str:
     names = {"identical": three, "counted_passes": two, "predicted_passes": two}
     body = [
-        [_name(row.cell, rows), *(_shown(row.numbers, name, form) for name, form in names.items())]
+        [
+            row_name(row.cell, rows),
+            *(shown(row.numbers, name, form) for name, form in names.items()),
+        ]
         for row in rows
         if "identical" in row.numbers
     ]
@@ -147,7 +136,7 @@ def _by_gamma(rows: Sequence[Result], results: Results) -> str:
     for temperature in results.recipe["evaluation"]["temperatures"]:
         keys = {g: f"block_efficiency[t={temperature:g},gamma={g}]" for g in (1, 2, 3, 4, 5, 8, 16)}
         body = [
-            [_name(row.cell, rows), *(_value(row, key) for key in keys.values())]
+            [row_name(row.cell, rows), *(_value(row, key) for key in keys.values())]
             for row in rows
             if not row.failure
         ]
@@ -160,7 +149,7 @@ def _by_position(rows: Sequence[Result], results: Results) -> str:
     evaluation = results.recipe["evaluation"]
     gamma = evaluation["num_speculative_tokens"]
     body = [
-        [_name(row.cell, rows), f"{temperature:g}", kind, *values]
+        [row_name(row.cell, rows), f"{temperature:g}", kind, *values]
         for row in rows
         for temperature in evaluation["temperatures"]
         for kind in ("marginal", "conditional")
@@ -188,6 +177,7 @@ def _ledger(rows: Sequence[Result]) -> str:
         "steps",
         "rows",
         "supervised tokens",
+        "of these the draft's own",
         "target forward tokens",
         "FLOPs (estimate)",
         "seconds",
@@ -195,10 +185,11 @@ def _ledger(rows: Sequence[Result]) -> str:
     ]
     body = [
         [
-            _name(row.cell, rows),
+            row_name(row.cell, rows),
             f"{row.ledger.steps}",
             f"{row.ledger.rows}",
             f"{row.ledger.supervised_tokens}",
+            f"{row.ledger.generated_tokens}",
             f"{row.ledger.target_forward_tokens}",
             f"{row.ledger.flops:.2e}",
             f"{row.ledger.train_s:.1f}",
@@ -214,28 +205,17 @@ def _failures(rows: Sequence[Result]) -> str:
     failed = [row for row in rows if row.failure]
     if not failed:
         return ""
-    body = [[_name(row.cell, rows), escape(str(row.failure))] for row in failed]
+    body = [[row_name(row.cell, rows), escape(str(row.failure))] for row in failed]
     return "### Failed\n\n" + table(["method", "reason"], body, "ll")
 
 
 def _definitions(results: Results) -> str:
-    known: dict[str, str] = {}
+    known: dict[str, dict[str, None]] = {}
     for row in results.results:
-        for name, number in row.numbers.items():
-            known.setdefault(name.partition("[")[0], number.definition)
-    lines = [f"- `{name}`: {escape(text)}" for name, text in sorted(known.items())]
-    return "## Definitions\n\n" + "\n".join(lines) if lines else ""
-
-
-def _name(cell: Cell, rows: Sequence[Result]) -> str:
-    several = len({row.cell.seed for row in rows}) > 1
-    return escape(cell.method) + (f", seed {cell.seed}" if several else "")
-
-
-def _shown(numbers: Numbers, name: str, form: Format) -> str:
-    if numbers is None:
-        return "failed"
-    return show(numbers[name], form) if name in numbers else "-"
+        for key, number in row.numbers.items():
+            known.setdefault(key.partition("[")[0], {})[number.definition] = None
+    listed = [f"- `{key}`: {escape('; '.join(texts))}" for key, texts in sorted(known.items())]
+    return "## Definitions\n\n" + "\n".join(listed) if listed else ""
 
 
 REPORT = leaderboard

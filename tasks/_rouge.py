@@ -23,8 +23,8 @@ def rouge(reference: str, text: str) -> dict[str, float]:
 
 
 def grade(example: Example, text: str) -> dict[str, float]:
-    """Return ROUGE against the example's reference, and whether the response is empty."""
-    return {**rouge(example.reference, text), "empty": float(not text.strip())}
+    """Return ROUGE against the example's reference."""
+    return rouge(example.reference, text)
 
 
 def is_readable(text: str) -> bool:

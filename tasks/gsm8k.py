@@ -106,6 +106,8 @@ TASK = Task(
     to_example=to_example,
     grade=grade,
     headline="exact_match",
+    pass_or_fail=True,
+    outcomes={"answered": "it has the mark of a final number and a number after it"},
     max_new_tokens=256,
     styles={"adaspec": as_adaspec},
 )

@@ -13,7 +13,6 @@ run, as in the paper's main results.
 
 import re
 from collections.abc import Sequence
-from math import comb
 from pathlib import Path
 
 from harness.sandbox import STATUSES, Outcome, Program, Sandbox
@@ -60,17 +59,6 @@ def extract_program(text: str) -> str:
     return next(match.group(1) for match in found if match)
 
 
-def pass_at_k(samples: int, passed: int, k: int) -> float:
-    """Return the unbiased estimate that one of k samples passes (Chen et al. 2021, equation 1).
-
-    1 - C(n - c, k) / C(n, k) for c of n samples passed (arXiv 2107.03374). Raises ValueError
-    unless 0 <= c <= n and 1 <= k <= n.
-    """
-    if not (0 <= passed <= samples and 1 <= k <= samples):
-        raise ValueError(f"pass@{k} of {samples} samples, {passed} passed, is not defined")
-    return 1 - comb(samples - passed, k) / comb(samples, k)
-
-
 def grade(example: Example, text: str) -> dict[str, float]:
     """Return pass@1 of one response, and how it ended, as 0 or 1 for each way; see `Outcome`.
 
@@ -91,7 +79,7 @@ def grade_programs(
 
 
 def _scores(outcome: Outcome) -> dict[str, float]:
-    scores = {"pass@1": pass_at_k(samples=1, passed=outcome.status == "passed", k=1)}
+    scores = {"pass@1": float(outcome.status == "passed")}
     scores |= {name: float(outcome.status == name) for name in STATUSES if name != "passed"}
     return {**scores, "isolated": float(outcome.isolated)}
 
@@ -117,5 +105,15 @@ TASK = Task(
     shots_from="prompt",
     grade_programs=grade_programs,
     headline="pass@1",
+    pass_or_fail=True,
+    outcomes={
+        "assertion": "a test, or an assertion of its own, did not hold",
+        "syntax": "it does not compile",
+        "timeout": "it took more time than the limit",
+        "memory": "it took more memory than the limit",
+        "output": "it wrote more than the limit",
+        "error": "any other exception, crash or early end",
+        "isolated": "it was run isolated by bubblewrap",
+    },
     max_new_tokens=512,
 )

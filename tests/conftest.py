@@ -10,9 +10,9 @@ from hypothesis import settings
 
 from harness.data import load_rows
 from harness.model_files import end_tokens, own_models
+from harness.model_sections import DraftInit
 from harness.progress import Progress
 from harness.registry import find
-from harness.sections import DraftInit
 from harness.types import Prompt, Sampler, Text
 
 # One thread for each of pytest's processes; set before anything imports torch.

@@ -19,6 +19,8 @@ ALLOWED_OF_HARNESS = {
         "protocols",
         "errors",
         "divergences",
+        "logit_losses",
+        "acceptance_losses",
         "training",
         "models",
         "teacher",
@@ -55,7 +57,14 @@ FREE_OF_TORCH = (
     "runner",
     "experiment",
     "records",
+    "cell_records",
     "summary",
+    "quality",
+    "diversity",
+    "grading",
+    "assessments",
+    "judging",
+    "chat",
 )
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 250, 50
 

@@ -130,6 +130,8 @@ def test_an_unknown_name_gets_the_nearest(load: Load, parts: dict[str, str], sen
         ({"more": "[training]\nlearning_rate = -1.0"}, "training.learning_rate", "-1.0"),
         ({"more": "[training]\nwarmup_fraction = 1.5"}, "training.warmup_fraction", "1.5"),
         ({"more": "[training]\ntext = 'gold'"}, "training.text", "'gold'"),
+        ({"more": "[training]\nmixture = { dataset = 2 }"}, "training.mixture.dataset", "2"),
+        ({"pair": PAIR + "fine_tune = { passes = 0 }\n"}, "pairs.0.fine_tune.passes", "0"),
         ({"more": "[evaluation]\nnum_speculative_tokens = 33"}, "num_speculative_tokens", "33"),
         ({"more": "[evaluation]\ntemperatures = [-1.0]"}, "evaluation.temperatures.0", "-1.0"),
         ({"more": "[speed]\nblocks = 1"}, "speed.blocks", "1"),
@@ -224,6 +226,44 @@ def test_every_block_of_the_speed_runs_has_a_prompt(load: Load) -> None:
     assert "test_rows" in _mistake(load, more="[data]\ntest_rows = 3\n[speed]\nblocks = 5")
 
 
+@pytest.mark.parametrize("name", ["samples", "judge"])
+def test_no_more_prompts_are_sampled_or_judged_than_there_are(load: Load, name: str) -> None:
+    more = f"[data]\ntest_rows = 8\n[speed]\nblocks = 2\n[evaluation.{name}]\nprompts = 9"
+    more += '\nendpoint = "http://x.test"\nmodel = "m"' if name == "judge" else ""
+
+    assert f"evaluation.{name}.prompts = 9 needs data.test_rows" in _mistake(load, more=more)
+
+
+@pytest.mark.parametrize("temperature", ["0", "-1"])
+def test_samples_are_drawn_above_temperature_0(load: Load, temperature: str) -> None:
+    more = f"[evaluation.samples]\ntemperatures = [{temperature}]"
+
+    assert "evaluation.samples.temperatures.0" in _mistake(load, more=more)
+
+
+SECRET = "abcSECRET"
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ('endpoint = "api.test/v1"', "endpoint is a URL such as"),
+        ('endpoint = "file:///etc/passwd"', "endpoint is a URL such as"),
+        (f'endpoint = "https://me:{SECRET}@api.test/v1"', "without user, password"),
+        (f'endpoint = "https://api.test/v1?key={SECRET}"', "without user, password"),
+        (f'endpoint = "https://api.test"\nkey_variable = "sk-{SECRET}"', "never a key"),
+        (f'endpoint = "https://api.test"\nkey_variable = "{SECRET}"', "never a key"),
+    ],
+)
+def test_a_recipe_holds_no_secret_of_the_judges_and_none_is_repeated(
+    load: Load, told: str, sentence: str
+) -> None:
+    message = _mistake(load, more=f'[evaluation.judge]\nmodel = "m"\n{told}')
+
+    assert sentence in message
+    assert SECRET not in message
+
+
 def test_labels_tell_two_entries_of_a_method_apart(load: Load) -> None:
     soft = "[[methods]]\nname = 'kd'\nlabel = 'kd, soft'\ntemperature = 2\n"
 
@@ -276,3 +316,37 @@ def test_the_length_limit_is_the_recipes_or_else_the_tasks(load: Load) -> None:
 def test_a_recipe_never_changes(change: Callable[[Any], None]) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         change(load_recipe("quickstart"))
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ("text = 'mixture'", "they sum to 0"),
+        ("text = 'mixture'\nmixture = { dataset = 0.5, draft = 0.4 }", "they sum to 0.9"),
+        ("text = 'mixture'\nmixture = { target = 0.7, draft = 0.7 }", "mixture = { dataset = 0.5"),
+        ("text = 'draft'\nmixture = { draft = 1.0 }", "mixture is given, but text = 'draft'"),
+        ("text = 'mixture'\nmixture = { gold = 1.0 }", "training.mixture.gold"),
+    ],
+)
+def test_a_mixture_has_shares_that_sum_to_one(load: Load, told: str, sentence: str) -> None:
+    assert sentence in _mistake(load, more=f"[training]\n{told}")
+
+
+def test_shares_are_of_those_that_have_one(load: Load) -> None:
+    mixture = "mixture = { draft = 0.25, target = 0.75, dataset = 0.0 }"
+    mixed = load(more=f"[training]\ntext = 'mixture'\n{mixture}").training
+
+    assert mixed.shares == {"target": 0.75, "draft": 0.25}
+    assert mixed.fixed_text == "target"
+    assert load(more="[training]\ntext = 'draft'").training.shares == {"draft": 1.0}
+
+
+def test_a_fine_tuned_target_is_trained_as_adaspec_does_unless_the_pair_says_otherwise(
+    load: Load,
+) -> None:
+    (pair,) = load(pair=PAIR + "fine_tune = { passes = 6 }\n").pairs
+
+    assert pair.fine_tune is not None
+    assert (pair.fine_tune.passes, pair.fine_tune.learning_rate) == (6, 1e-5)
+    assert (pair.fine_tune.schedule, pair.fine_tune.weight_decay) == ("constant", 0.1)
+    assert load().pairs[0].fine_tune is None

@@ -1,14 +1,20 @@
 """Diversity: closed forms, laws, and Self-BLEU against a count by hand."""
 
 import math
+from itertools import combinations
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harness.diversity import DEFINITIONS, distinct_n, fidelity_and_diversity, self_bleu
-from harness.registry import find
-from harness.types import Example
+from harness.diversity import (
+    DEFINITIONS,
+    distinct_n,
+    fidelity_and_diversity,
+    pass_at_k,
+    self_bleu,
+)
 
 TEXTS = st.lists(st.text(alphabet="abc ", max_size=20), min_size=2, max_size=5)
 SENTENCE = "the cat sat on the mat"
@@ -86,39 +92,86 @@ def test_self_bleu_needs_two_responses(texts: list[str]) -> None:
         self_bleu(texts)
 
 
-def _examples(count: int) -> list[Example]:
-    row = {"question": "How many?", "answer": "Two.\n#### 2"}
-    return [find("tasks", "gsm8k").to_example(f"gsm8k/test/{n}", row) for n in range(count)]
+def _rows(*texts: str, prompt: int = 0, right: int = 0) -> list[dict[str, Any]]:
+    """Return graded responses to a prompt, the first `right` of them right."""
+    return [
+        {"example_id": f"x/test/{prompt}", "text": text, "match": float(index < right)}
+        for index, text in enumerate(texts)
+    ]
 
 
-def test_fidelity_and_diversity_are_over_prompts() -> None:
-    examples = _examples(2)
-    responses = {
-        "gsm8k/test/0": ["#### 2", "#### 2"],
-        "gsm8k/test/1": ["it is #### 2", "so #### 3 then"],
-    }
+def test_numbers_are_counted_by_prompt() -> None:
+    rows = [
+        *_rows("#### 2", "#### 2", right=2),
+        *_rows("it is #### 2", "so #### 3 then", prompt=1, right=1),
+    ]
+    # All first responses come before all second ones, as they are sampled.
+    found = fidelity_and_diversity(rows[::2] + rows[1::2], "match", pass_or_fail=False)
 
-    numbers = fidelity_and_diversity(find("tasks", "gsm8k"), examples, responses)
-
-    assert list(numbers) == list(DEFINITIONS)
-    assert numbers["fidelity"].value == (1.0 + 0.5) / 2
-    assert numbers["fidelity"].definition == "exact_match, mean over a prompt's responses"
-    assert numbers["distinct_1"].value == (2 + 7) / (4 + 8)
-    assert numbers["distinct_2"].value == (1 + 6) / (2 + 6)
-    assert numbers["self_bleu"].value == pytest.approx(
-        (1.0 + self_bleu(responses["gsm8k/test/1"])) / 2
-    )
-    assert {number.n for number in numbers.values()} == {2}
+    assert {*found} == {*DEFINITIONS} - {"pass@"}
+    counts = {name: (top.tolist(), bottom.tolist()) for name, (top, bottom, _) in found.items()}
+    assert counts["fidelity"] == ([1.0, 0.5], [1, 1])
+    assert counts["distinct_1"] == ([2, 7], [4, 8])
+    assert counts["distinct_2"] == ([1, 6], [2, 6])
+    bleu = self_bleu(["it is #### 2", "so #### 3 then"])
+    assert counts["self_bleu"] == ([1.0, pytest.approx(bleu)], [1, 1])
+    assert found["fidelity"][2] == "match, mean over a prompt's responses"
 
 
 def test_a_prompt_answered_in_single_words_has_no_pairs_and_spoils_nothing() -> None:
-    responses = {"gsm8k/test/0": ["2", "3"], "gsm8k/test/1": ["a b c", "a b d"]}
+    rows = [*_rows("2", "3"), *_rows("a b c", "a b d", prompt=1)]
 
-    numbers = fidelity_and_diversity(find("tasks", "gsm8k"), _examples(2), responses)
+    top, bottom, _ = fidelity_and_diversity(rows, "match", pass_or_fail=False)["distinct_2"]
 
-    assert numbers["distinct_2"].value == 3 / 4
+    assert (top.tolist(), bottom.tolist()) == ([0, 3], [0, 4])
 
 
-def test_no_prompts_are_an_error() -> None:
-    with pytest.raises(ValueError, match="no prompts"):
-        fidelity_and_diversity(find("tasks", "gsm8k"), [], {})
+def test_answers_that_are_right_or_wrong_have_pass_at_k() -> None:
+    rows = [*_rows(*"abcdef", right=2), *_rows(*"abcdef", prompt=1)]
+
+    found = fidelity_and_diversity(rows, "match", pass_or_fail=True)
+
+    assert [name for name in found if "@" in name] == ["pass@1", "pass@2", "pass@4", "pass@6"]
+    assert found["pass@1"][0].tolist() == [pytest.approx(2 / 6), 0]
+    assert found["pass@2"][0].tolist() == [pytest.approx(1 - 6 / 15), 0]
+    assert found["pass@6"][0].tolist() == [1, 0]
+    assert "one or more of 4 responses pass, by the unbiased estimate of 6" in found["pass@4"][2]
+
+
+def test_no_responses_are_an_error() -> None:
+    with pytest.raises(ValueError, match="no responses"):
+        fidelity_and_diversity([], "match", pass_or_fail=True)
+
+
+@pytest.mark.parametrize(
+    ("samples", "passed", "k", "estimate"),
+    [
+        (1, 0, 1, 0.0),
+        (1, 1, 1, 1.0),
+        (10, 3, 1, 0.3),  # for k = 1, the share of samples that pass
+        (5, 2, 2, 0.7),  # 1 - C(3, 2) / C(5, 2) = 1 - 3 / 10
+        (10, 1, 10, 1.0),
+        (200, 1, 100, 0.5),
+        (4, 3, 2, 1.0),  # any two of them hold one that passes
+    ],
+)
+def test_pass_at_k_has_its_closed_forms(samples: int, passed: int, k: int, estimate: float) -> None:
+    assert pass_at_k(samples, passed, k) == pytest.approx(estimate, abs=1e-15)
+
+
+@given(st.data())
+def test_pass_at_k_is_the_share_of_draws_of_k_that_hold_a_pass(data: st.DataObject) -> None:
+    samples = data.draw(st.integers(1, 8))
+    passed = data.draw(st.integers(0, samples))
+    k = data.draw(st.integers(1, samples))
+    draws = list(combinations(range(samples), k))
+
+    share = sum(min(draw) < passed for draw in draws) / len(draws)
+
+    assert pass_at_k(samples, passed, k) == pytest.approx(share, abs=1e-12)
+
+
+@pytest.mark.parametrize(("samples", "passed", "k"), [(0, 0, 1), (3, 4, 1), (3, -1, 1), (3, 1, 4)])
+def test_pass_at_k_of_too_few_samples_is_not_defined(samples: int, passed: int, k: int) -> None:
+    with pytest.raises(ValueError, match="is not defined"):
+        pass_at_k(samples, passed, k)

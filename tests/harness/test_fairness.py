@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.config import Recipe
-from harness.fairness import BUDGET_TOLERANCE, findings
+from harness.fairness import BUDGET_TOLERANCE, BUDGETS, findings
 from harness.leaks import overlaps
 from harness.published import Cell, Finding, Result
 from harness.recipes import load_recipe
@@ -21,10 +21,11 @@ Runs = dict[Cell, Sequence[TimedDecode]]
 
 
 def _recipe(**training: Any) -> Recipe:
-    """Return the quickstart with a second trained method, `other`, that has settings of its own."""
+    """Return a recipe of three methods, of which `other` trains with settings of its own."""
     document = load_recipe("quickstart").model_dump(mode="json")
     other = {"name": "kd", "label": "other", "training": training}
-    return Recipe(**{**document, "methods": [*document["methods"], other], "seeds": (0, 1)})
+    methods = [{"name": "untrained"}, {"name": "kd"}, other]
+    return Recipe(**{**document, "methods": methods, "seeds": (0, 1)})
 
 
 def _rows(split: str, *questions: str) -> list[Example]:
@@ -45,6 +46,7 @@ def _facts(
         "overlaps": [asdict(overlap) for overlap in overlaps(groups, _rows("test", *test))],
         "max_new_tokens": LIMIT,
         "end_tokens": [END],
+        "fine_tuning": None,
     }
 
 
@@ -204,9 +206,7 @@ def test_validation_rows_with_the_digest_of_the_test_rows_are_no_validation_rows
     assert [f.text.split(" (")[0] for f in found if f.severity == "error"] == ["kd"]
 
 
-@pytest.mark.parametrize(
-    "quantity", ["steps", "rows", "supervised_tokens", "target_forward_tokens", "flops"]
-)
+@pytest.mark.parametrize("quantity", [name for name in BUDGETS if name != "generated_tokens"])
 def test_unequal_budgets_are_a_warning_with_their_ratio(quantity: str) -> None:
     dearer = replace(LEDGER, **{quantity: getattr(LEDGER, quantity) * 3})
     run = [replace(r, ledger=dearer) if r.cell.method == "other" else r for r in _run()]
@@ -217,6 +217,25 @@ def test_unequal_budgets_are_a_warning_with_their_ratio(quantity: str) -> None:
     assert quantity.replace("_", " ") in finding.text
     assert "(3.00 times)" in finding.text
     assert finding.facts["budgets"].keys() == {quantity}
+
+
+def test_a_draft_that_writes_its_own_text_is_dearer_than_one_that_does_not() -> None:
+    written = replace(LEDGER, generated_tokens=500)
+    run = [replace(r, ledger=written) if r.cell.method == "other" else r for r in _run()]
+
+    assert "generated tokens 0 of kd" in _one(_found(run)).text
+
+
+def test_test_rows_among_those_that_the_target_was_fine_tuned_on_are_found() -> None:
+    run = [_result("untrained", seed) for seed in (0, 1)]
+    recipe = _recipe()
+    recipe = recipe.model_copy(update={"methods": recipe.methods[:1]})
+    facts = _facts(train=LONG[:3], test=LONG)
+    tuned = {"texts": [_texts("dataset", "train rows")], "ledger": {}}
+
+    assert _found(run, recipe=recipe, facts=facts) == ()
+    found = _one(_found(run, recipe=recipe, facts={**facts, "fine_tuning": tuned}))
+    assert found.severity == "error"
 
 
 def test_budgets_within_the_tolerance_are_equal() -> None:

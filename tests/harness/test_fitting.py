@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from harness.fitting import fit_head
+from harness.model_sections import DraftInit
 from harness.models import LanguageModel, load_model, make_draft, save_model
 from harness.progress import Progress
-from harness.sections import DraftInit
 from harness.teacher import Features, hidden_states, write_features
 from harness.types import Text
 

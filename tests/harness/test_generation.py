@@ -1,14 +1,17 @@
 """The target's responses: parity with transformers, streams of their own, ends and limits."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from harness.errors import UserError
-from harness.generation import check_fits, stream
-from harness.types import Prompt, Text
+from harness.generation import Sampling, check_fits, generate, stream
+from harness.model_files import end_tokens
+from harness.progress import Progress
+from harness.types import Prompt, Sampler, Text
 
 Write = Callable[..., list[Text]]
 
@@ -40,6 +43,19 @@ def test_a_response_does_not_depend_on_what_shares_its_batch(
 def test_a_seed_is_a_response_and_another_seed_another(write: Write, prompts: list[Prompt]) -> None:
     assert write(prompts[:8], 1.0, seed=1) == write(prompts[:8], 1.0, seed=1)
     assert write(prompts[:8], 1.0, seed=1) != write(prompts[:8], 1.0, seed=2)
+
+
+def test_samples_of_a_prompt_differ_and_the_first_is_the_response(
+    write: Write, target: Any, tiny_directory: Path, prompts: list[Prompt]
+) -> None:
+    def sample(number: int) -> list[Text]:
+        sampling = Sampling(Sampler(1.0), 24, end_tokens(tiny_directory), 0, number)
+        with Progress(quiet=True).step("", 4) as step:
+            return generate(target, prompts[:4], sampling, rows_per_batch=4, step=step)
+
+    assert sample(0) == write(prompts[:4], 1.0, max_new_tokens=24)
+    assert sample(1) == sample(1)
+    assert sample(1) != sample(0) != sample(2) != sample(1)
 
 
 def test_a_response_ends_with_its_first_end_token_or_at_the_limit(

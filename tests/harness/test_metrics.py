@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from harness import isolation
+from harness.errors import UserError
 from harness.metrics import as_metric, mean_grades
 from harness.registry import find
+from harness.sandbox import Sandbox
 
 NUMBERS = [{"question": f"{n} + 0?", "answer": f"#### {n}"} for n in range(3)]
 ORDERS = [{"instruction": "Say it.", "input": "", "output": text} for text in ("a cat", "a dog")]
@@ -44,6 +47,26 @@ def test_the_metric_takes_responses_one_by_one(tmp_path: Path) -> None:
         metric.add(prediction=text, reference=json.dumps(row))
 
     assert metric.compute()["exact_match"] == pytest.approx(2 / 3)
+
+
+def test_the_metric_of_programs_runs_them_in_the_sandbox(tmp_path: Path) -> None:
+    row = json.dumps({"text": "One.", "code": "x = 1", "test_list": ["assert x == 1"]})
+    allowed = Sandbox(unsafe=isolation.why_not() is not None)
+    metric = as_metric(find("tasks", "mbpp"), tmp_path, allowed)
+
+    computed = metric.compute(predictions=["x = 1", "x = 2"], references=[row, row])
+
+    assert (computed["pass@1"], computed["assertion"]) == (0.5, 0.5)
+
+
+def test_the_metric_of_programs_refuses_to_run_them_unisolated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    row = json.dumps({"text": "One.", "code": "x = 1", "test_list": ["assert x == 1"]})
+
+    with pytest.raises(UserError, match="would not be isolated"):
+        mean_grades(find("tasks", "mbpp"), ["x = 1"], [row])
 
 
 def test_no_responses_are_an_error() -> None:

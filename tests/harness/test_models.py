@@ -10,15 +10,16 @@ import torch
 
 from harness.errors import UserError
 from harness.model_files import end_tokens, model_digest, resolve
+from harness.model_sections import DraftInit
 from harness.models import (
     LanguageModel,
     check_same_tokenizer,
+    drop_body,
     load_model,
     make_draft,
     save_model,
 )
 from harness.progress import Progress
-from harness.sections import DraftInit
 
 
 def test_body_and_head_give_the_models_own_logits(target: LanguageModel) -> None:
@@ -149,3 +150,20 @@ def test_a_model_without_an_end_token_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="names no end token"):
         end_tokens(tmp_path)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_without_its_body_gives_the_same_logits(tiny_directory: Path, tied: bool) -> None:
+    loaded = load_model(tiny_directory)
+    if not tied:
+        head = loaded.model.get_output_embeddings()
+        head.weight = torch.nn.Parameter(head.weight.detach().clone())
+    hidden = torch.randn(3, loaded.hidden_size)
+    with torch.no_grad():
+        expected = loaded.logits(hidden)
+        drop_body(loaded)
+        loaded.model.to(torch.float32)
+        assert torch.equal(loaded.logits(hidden), expected)
+    assert loaded.device == torch.device("cpu")
+    body = loaded.model.base_model.parameters()
+    assert all(parameter.is_meta for parameter in body)

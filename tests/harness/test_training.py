@@ -10,58 +10,79 @@ import pytest
 import torch
 
 from harness import training
+from harness.batches import Batch, Fixed, OnPolicy, Texts
 from harness.data import load_rows
-from harness.divergences import forward_kl
+from harness.divergences import cross_entropy, forward_kl
 from harness.errors import UserError
-from harness.models import LanguageModel, make_draft
+from harness.generation import Sampling
+from harness.model_sections import DraftInit, Training, Writer
+from harness.models import LanguageModel, load_model, make_draft, save_model
 from harness.progress import Progress
 from harness.prompts import encode_gold
 from harness.registry import find
 from harness.schedule import learning_rate, order_of_pass, total_steps
-from harness.sections import DraftInit, Training
-from harness.teacher import write_features
-from harness.training import TrainingContext, train, validation_acceptance
-from harness.types import Text
+from harness.selection import acceptance
+from harness.teacher import Features, write_features
+from harness.training import TrainingContext, train
+from harness.types import Prompt, Sampler
 
 SETTINGS = Training(passes=1, rows_per_batch=4, learning_rate=2e-3, validations=2)
+MIXED: dict[Writer, float] = {"dataset": 0.5, "draft": 0.5}
 
 
 @pytest.fixture(scope="module")
 def features(
     target: LanguageModel, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+) -> dict[str, Features]:
     """Hidden states of 24 training and 8 validation rows."""
-    folders = {}
+    found = {}
     for split, count in (("train", 24), ("validation", 8)):
         rows = load_rows(find("tasks", "gsm8k"), split, count, sources=["samples"])
         texts = encode_gold(tokenizer, rows.examples, frozenset({tokenizer.eos_token_id}))
-        folders[split] = tmp_path_factory.mktemp(split)
+        folder = tmp_path_factory.mktemp(split)
         with Progress(quiet=True).step("", count) as step:
-            write_features(target, texts, folders[split], dtype="float32", step=step)
-    return folders
+            write_features(target, texts, folder, dtype="float32", step=step)
+        found[split] = Features.load(folder)
+    return found
 
 
 @pytest.fixture
 def context(
-    target: LanguageModel, features: dict[str, Path], tmp_path: Path
+    target: LanguageModel, features: dict[str, Features], tokenizer: Any, tmp_path: Path
 ) -> Callable[..., TrainingContext]:
-    """Return a function that makes a context with a fresh draft."""
+    """Return a function that makes a context with a fresh draft; `shares` is who writes."""
 
     def make(**changes: Any) -> TrainingContext:
+        shares = changes.pop("shares", {"dataset": 1.0})
+        draft = changes.pop("draft", None) or make_draft(DraftInit(pruned=(0, 7)), target, seed=0)
+        train = features["train"].texts
+        prompts = [Prompt(text.example_id, text.prompt_ids) for text in train]
+        sampling = Sampling(
+            Sampler(changes.pop("temperature", 1.0)), 12, frozenset({tokenizer.eos_token_id}), 0
+        )
+        sources = {
+            "dataset": Fixed(train, features["train"]),
+            "draft": OnPolicy(draft, target, prompts, sampling),
+        }
         with Progress(quiet=True).step("", 1) as step:
             base = TrainingContext(
-                draft=make_draft(DraftInit(pruned=(0, 7)), target, seed=0),
+                draft=draft,
                 target=target,
-                features=features,
                 settings=SETTINGS,
                 dtype="float32",
                 seed=0,
                 scratch=tmp_path,
                 step=step,
+                texts=Texts({name: sources[name] for name in shares}, shares, 0),
+                criterion=acceptance(target, features["validation"]),
             )
         return replace(base, **changes)
 
     return make
+
+
+def kl(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
+    return forward_kl(draft, target)
 
 
 def weights(model: LanguageModel) -> dict[str, torch.Tensor]:
@@ -73,7 +94,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 
 def test_distillation_raises_validation_acceptance(context: Any) -> None:
-    made = train(context(settings=SETTINGS.model_copy(update={"passes": 4})), forward_kl)
+    made = train(context(settings=SETTINGS.model_copy(update={"passes": 4})), kl)
     history = [point["validation_acceptance"] for point in made.history]
     assert history[-1] > history[0] + 0.1
     assert made.ledger.steps == 24
@@ -84,8 +105,8 @@ def test_distillation_raises_validation_acceptance(context: Any) -> None:
 def test_a_draft_that_is_its_target_learns_nothing(context: Any, target: LanguageModel) -> None:
     whole = make_draft(DraftInit(pruned=tuple(range(8))), target, seed=0)
     ready = context(draft=whole)
-    assert validation_acceptance(ready) == pytest.approx(1.0, abs=1e-5)
-    loss = training._backward(ready, list(ready.train.texts[:4]), forward_kl)
+    assert ready.criterion.measure(whole) == pytest.approx(1.0, abs=1e-5)
+    loss = training._backward(ready, ready.texts.lesson(0, 4), 0, kl)
     assert loss == pytest.approx(0.0, abs=1e-5)
     gradients = [p.grad for p in whole.model.parameters() if p.grad is not None]
     assert max(float(gradient.abs().max()) for gradient in gradients) < 1e-4
@@ -98,55 +119,144 @@ def test_chunks_give_the_gradient_of_the_whole(
     for size in (7, 10_000):
         monkeypatch.setattr(training, "CHUNK", size)
         ready = context()
-        training._backward(ready, list(ready.train.texts[:4]), forward_kl)
+        training._backward(ready, ready.texts.lesson(0, 4), 0, kl)
         gradients.append({n: p.grad for n, p in ready.draft.model.named_parameters()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], atol=1e-5, rtol=1e-3)
+
+
+def test_cross_entropy_on_gold_answers_is_what_transformers_calls_the_loss(
+    context: Any, features: dict[str, Features]
+) -> None:
+    """A prompt's labels are -100 there; here they are no supervised tokens."""
+    texts = features["train"].texts
+    ready = context(target=None, texts=Texts({"dataset": Fixed(texts)}, {"dataset": 1.0}))
+    lesson = Fixed(texts).lesson([0], 0)
+    loss = training._backward(
+        ready, lesson, 0, lambda draft, _, b: cross_entropy(draft, b.labels_N)
+    )
+    mine = [parameter.grad.clone() for parameter in ready.draft.model.parameters()]
+    ready.draft.model.zero_grad()
+    ids = torch.tensor([[*texts[0].prompt_ids, *texts[0].response_ids]])
+    labels = ids.clone()
+    labels[:, : len(texts[0].prompt_ids)] = -100
+    theirs = ready.draft.model(input_ids=ids, labels=labels).loss
+    theirs.backward()
+    assert loss == pytest.approx(float(theirs.detach()), rel=1e-5)
+    for gradient, parameter in zip(mine, ready.draft.model.parameters(), strict=True):
+        torch.testing.assert_close(gradient, parameter.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_a_loss_without_a_target_is_given_no_laws_and_is_charged_for_none(context: Any) -> None:
+    shapes: list[torch.Size] = []
+
+    def loss(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
+        shapes.append(target.shape)
+        return cross_entropy(draft, batch.labels_N)
+
+    distilled, alone = train(context(), kl), train(context(target=None), loss)
+    assert {shape[-1] for shape in shapes} == {0}
+    ready = context()
+    head = ready.target.model.get_output_embeddings().weight.numel()
+    saved = 2 * head * alone.ledger.supervised_tokens
+    assert distilled.ledger.flops - alone.ledger.flops == saved
+
+
+def test_a_draft_that_writes_its_text_learns_from_it_and_is_charged_for_it(context: Any) -> None:
+    more = SETTINGS.model_copy(update={"passes": 4})
+    made = train(context(shares={"draft": 1.0}, settings=more), kl)
+    history = [point["validation_acceptance"] for point in made.history]
+    assert history[-1] > history[0] + 0.01
+    ledger = made.ledger
+    assert ledger.generated_tokens == ledger.supervised_tokens > 0
+    assert ledger.target_forward_tokens > ledger.generated_tokens
+    fixed = train(context(settings=more), kl).ledger
+    assert (fixed.generated_tokens, fixed.target_forward_tokens) == (0, 0)
+
+
+def test_what_the_draft_is_trained_on_is_written_by_its_weights_of_that_step(
+    context: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    ready = context(shares={"draft": 1.0}, temperature=0.0)
+    labels: list[int] = []
+
+    def loss(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
+        if batch.step == 3:
+            labels.extend(batch.labels_N.tolist())
+            save_model(ready.draft, tokenizer, tmp_path / "at-step-3")
+        return forward_kl(draft, target)
+
+    train(ready, loss)
+
+    def written(model: LanguageModel) -> list[int]:
+        source = replace(ready.texts.sources["draft"], draft=model)
+        lesson = Texts({"draft": source}, {"draft": 1.0}).lesson(3, 4)
+        return [token for text in lesson.texts for token in text.response_ids]
+
+    assert labels == written(load_model(tmp_path / "at-step-3"))
+    assert labels != written(context().draft)
+
+
+@pytest.mark.parametrize("writer", ["dataset", "draft"])
+def test_a_mixture_of_one_writer_is_that_writer(
+    context: Any, writer: Writer, tmp_path: Path
+) -> None:
+    pure = Training(text=writer).shares
+    other: Writer = "target"
+    mixed = Training(text="mixture", mixture={other: 0.0, writer: 1.0}).shares
+    first = train(context(shares=pure, scratch=tmp_path / "pure"), kl)
+    second = train(context(shares=mixed, scratch=tmp_path / "mixed"), kl)
+    assert same(weights(first.model), weights(second.model))
+    assert first.history == second.history
 
 
 def test_only_responses_are_supervised(context: Any) -> None:
     ready = context()
     counted: list[int] = []
 
-    def loss(draft: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def loss(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
         counted.append(len(draft))
         return forward_kl(draft, target)
 
-    texts: list[Text] = list(ready.train.texts[:4])
-    training._backward(ready, texts, loss)
-    assert sum(counted) == sum(len(text.response_ids) for text in texts)
+    lesson = ready.texts.lesson(0, 4)
+    training._backward(ready, lesson, 0, loss)
+    assert sum(counted) == sum(len(text.response_ids) for text in lesson.texts)
 
 
+@pytest.mark.parametrize("shares", [{"dataset": 1.0}, {"draft": 1.0}, MIXED])
 def test_an_interrupted_training_ends_with_the_same_bits(
-    context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: dict[Writer, float]
 ) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_INTERVAL_S", 0.0)
-    straight = train(context(scratch=tmp_path / "straight"), forward_kl)
+    straight = train(context(scratch=tmp_path / "straight", shares=shares), kl)
 
     class Killed(Exception):
         pass
 
-    def killed_at_step_three(draft: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def killed_at_step_three(
+        draft: torch.Tensor, target: torch.Tensor, batch: Batch
+    ) -> torch.Tensor:
         if len(list((tmp_path / "resumed").glob("step-00000003"))):
             raise Killed
         return forward_kl(draft, target)
 
     with pytest.raises(Killed):
-        train(context(scratch=tmp_path / "resumed"), killed_at_step_three)
-    resumed = train(context(scratch=tmp_path / "resumed"), forward_kl)
+        train(context(scratch=tmp_path / "resumed", shares=shares), killed_at_step_three)
+    resumed = train(context(scratch=tmp_path / "resumed", shares=shares), kl)
     assert same(weights(straight.model), weights(resumed.model))
     assert straight.history == resumed.history
-    assert straight.ledger.steps == resumed.ledger.steps
+    for quantity in ("steps", "generated_tokens", "target_forward_tokens", "flops"):
+        assert getattr(straight.ledger, quantity) == getattr(resumed.ledger, quantity)
 
 
 def test_a_damaged_checkpoint_is_not_trusted(
     context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight = train(context(scratch=tmp_path / "straight"), forward_kl)
+    straight = train(context(scratch=tmp_path / "straight"), kl)
     damaged = tmp_path / "damaged" / "step-00000003"
     damaged.mkdir(parents=True)
     (damaged / "state.json").write_text('{"step": 3')
-    made = train(context(scratch=tmp_path / "damaged"), forward_kl)
+    made = train(context(scratch=tmp_path / "damaged"), kl)
     assert same(weights(straight.model), weights(made.model))
 
 
@@ -155,7 +265,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_weights(
 ) -> None:
     calls: list[int] = []
 
-    def diverging(draft: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def diverging(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
         calls.append(1)
         return forward_kl(draft, target) * (float("nan") if len(calls) > 2 else 1.0)
 
@@ -168,7 +278,7 @@ def test_an_infinite_gradient_of_a_finite_loss_stops_as_well(context: Any) -> No
     ready = context()
     before = weights(ready.draft)
 
-    def steep(draft: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def steep(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
         zero = draft.sum(-1) * 0
         return zero.abs().sqrt()  # its slope at zero is infinite
 
@@ -181,13 +291,13 @@ def test_the_best_checkpoint_by_validation_is_the_one_that_is_kept(context: Any)
     """A training that only does harm returns the draft as it started."""
     ready = context()
     before = weights(ready.draft)
-    harmful = train(ready, lambda draft, target: -forward_kl(draft, target))
+    harmful = train(ready, lambda draft, target, _: -forward_kl(draft, target))
     assert same(before, weights(harmful.model))
 
 
 def test_a_shared_head_is_left_as_the_targets(context: Any, target: LanguageModel) -> None:
     init = DraftInit(pruned=(0, 7), head="shared")
-    made = train(context(draft=make_draft(init, target, seed=0)), forward_kl)
+    made = train(context(draft=make_draft(init, target, seed=0)), kl)
     mine = made.model.model.get_output_embeddings().weight
     assert torch.equal(mine, target.model.get_output_embeddings().weight)
 
@@ -200,12 +310,12 @@ def test_the_schedule_warms_up_and_ends_near_zero() -> None:
 
 
 def test_every_pass_takes_every_row_once_in_an_order_of_its_own() -> None:
-    texts = [Text(str(i), (1,), (1,) * (i % 7 + 1)) for i in range(30)]
-    first, second = (order_of_pass(texts, 4, seed=0, number=number) for number in (0, 1))
+    lengths = [i % 7 + 1 for i in range(30)]
+    first, second = (order_of_pass(lengths, 4, seed=0, number=number) for number in (0, 1))
     for batches in (first, second):
         assert sorted(chain.from_iterable(batches)) == list(range(30))
     assert first != second
-    assert first == order_of_pass(texts, 4, seed=0, number=0)
+    assert first == order_of_pass(lengths, 4, seed=0, number=0)
 
 
 def test_half_a_pass_is_half_the_steps() -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,12 @@ def test_the_machine_is_harmless_too() -> None:
     assert "<b>" not in _render(_result())
 
 
+def test_a_name_that_means_several_things_has_all_their_definitions() -> None:
+    numbers = {"quality_draft": _number(1, "a of it"), "quality_draft[b]": _number(1, "b of it")}
+
+    assert "- `quality_draft`: a of it; b of it" in _render(_result(numbers=numbers))
+
+
 def test_every_number_shown_is_defined() -> None:
     text = _render(_result()).partition("## Definitions")[2]
 
@@ -206,7 +212,7 @@ def test_the_ledger_is_printed_for_every_row_that_has_one() -> None:
     text = _render(_result(), _failed("bad", "No.")).partition("### What training cost")[2]
 
     (row,) = (line for line in _tables(text)[0] if line.startswith("| kd"))
-    assert _columns(row) == ["kd", "7", "56", "999", "0", "1.50e+09", "2.2", "0.00"]
+    assert _columns(row) == ["kd", "7", "56", "999", "0", "0", "1.50e+09", "2.2", "0.00"]
     assert "bad" not in "".join(_tables(text)[0])
 
 
@@ -223,6 +229,119 @@ def test_the_manifest_says_what_the_numbers_rest_on() -> None:
     ):
         assert fact in text
     assert "vllm" not in text
+
+
+def _number(value: float, definition: str = "a number") -> Number:
+    return Number(value, value, value, 8, definition)
+
+
+QUALITY = {
+    "quality_target": _number(0.1, "exact_match of the target alone"),
+    "quality_target[flexible_match]": _number(0.2),
+    "truncated_target": _number(0.3),
+    "empty_target": _number(0.0),
+    "outcome_target[answered]": _number(0.4),
+    "reference_log_likelihood_target": _number(-1.25),
+    "quality_target_there": _number(0.5),
+    "quality_with_draft": _number(0.5),
+    "quality_draft": _number(0.6),
+    "quality_draft[flexible_match]": _number(0.7),
+    "truncated_draft": _number(0.8),
+    "outcome_draft[answered]": _number(0.9),
+}
+
+
+def _section(text: str, title: str) -> list[list[str]]:
+    """Return the cells of a section's table, numbers without their intervals."""
+    (lines, *_) = _tables(text.partition(f"### {title}\n")[2])
+    return [[cell.partition(" [")[0] for cell in _columns(line)] for line in lines]
+
+
+def test_every_score_is_shown_of_the_target_and_of_each_method_with_it_and_alone() -> None:
+    header, _, *rows = _section(_render(_result(numbers=QUALITY)), "Quality")
+
+    assert header[1:3] == ["exact_match", "flexible_match"]
+    assert rows == [
+        ["target alone", "0.100", "0.200", "-1.250"],
+        ["target alone, where the engine ran", "0.500", "-", "-"],
+        ["kd, with draft", "0.500", "-", "-"],
+        ["kd, draft alone", "0.600", "0.700", "-"],
+    ]
+
+
+def test_how_responses_ended_is_shown_with_the_tasks_own_outcomes() -> None:
+    header, _, *rows = _section(_render(_result(numbers=QUALITY)), "Outputs")
+
+    assert header[1:] == ["truncated", "empty", "answered"]
+    assert rows == [
+        ["target alone", "0.300", "0.000", "0.400"],
+        ["kd, draft alone", "0.800", "-", "0.900"],
+    ]
+
+
+def test_several_seeds_have_one_line_of_quality_and_the_target_is_not_pooled() -> None:
+    rows = [_result(seed=seed, numbers=QUALITY) for seed in (0, 1)]
+    together = Pooled(
+        rows[0].cell.contender,
+        (0, 1),
+        {"quality_target": _number(0.9), "quality_draft": _number(0.65)},
+    )
+    results = replace(_results(*rows), pooled=(together,))
+
+    _, _, *lines = _section(REPORT(results, Path())["leaderboard.md"], "Quality")
+
+    assert [line[:2] for line in lines] == [
+        ["target alone", "0.100"],
+        ["target alone, where the engine ran", "0.500"],
+        ["kd, 2 seeds, draft alone", "0.650"],
+    ]
+
+
+def _evaluated(rows: Result, **told: Any) -> str:
+    recipe = {**RECIPE, "evaluation": {**RECIPE["evaluation"], **told}}
+    return REPORT(replace(_results(rows), recipe=recipe), Path())["leaderboard.md"]
+
+
+def test_fidelity_and_diversity_have_a_line_for_each_temperature() -> None:
+    numbers = {
+        f"{name}_{who}[t={t}]": _number(0.5)
+        for name in ("fidelity", "distinct_1", "distinct_2", "self_bleu", "pass@10", "pass@2")
+        for who in ("target", "draft")
+        for t in (0.7, 1)
+    }
+    told = {"count": 10, "temperatures": [0.7, 1.0], "prompts": None}
+
+    header, _, *rows = _section(
+        _evaluated(_result(numbers=numbers), samples=told), "Fidelity and diversity"
+    )
+
+    shown = ["T", "fidelity", "distinct-1", "distinct-2", "Self-BLEU", "pass@2", "pass@10"]
+    assert header[1:] == shown
+    assert [row[:2] for row in rows] == [
+        ["target alone", "0.7"],
+        ["target alone", "1"],
+        ["kd, draft alone", "0.7"],
+        ["kd, draft alone", "1"],
+    ]
+    assert {cell for row in rows for cell in row[2:]} == {"0.500"}
+
+
+def test_the_judge_is_named_and_so_is_what_the_draft_was_held_against() -> None:
+    numbers = {name: _number(0.25) for name in ("win_rate", "judge_flips", "judge_unclear")}
+    told = {"model": HOSTILE, "against": "target"}
+
+    text = _evaluated(_result(numbers=numbers), judge=told)
+
+    assert _section(text, "Judge")[2] == ["kd", "0.250", "0.250", "0.250"]
+    assert "with the target's, in both orders" in text
+    assert "<script" not in text
+
+
+def test_what_was_not_measured_has_no_section() -> None:
+    text = _render(_result())
+
+    for title in ("Quality", "Outputs", "Fidelity and diversity", "Judge"):
+        assert f"### {title}" not in text
 
 
 ERROR = Finding("error", "gsm8k, p", "of 2 test questions 1 is in the train rows")
@@ -264,3 +383,11 @@ def test_a_recipe_without_speed_has_a_leaderboard() -> None:
     results = replace(_results(_result()), recipe={**RECIPE, "speed": None})
 
     assert "Speedup:" not in REPORT(results, Path())["leaderboard.md"]
+
+
+def test_a_fine_tuned_target_is_named_with_what_that_cost() -> None:
+    data = {**DATA, "fine_tuning": {"texts": [], "ledger": asdict(LEDGER)}}
+    text = REPORT(replace(_results(_result()), data=(data,)), Path())["leaderboard.md"]
+
+    assert "fine-tuned on gsm8k: 7 steps, 56 rows, 999 supervised tokens, 1.50e+09 FLOPs" in text
+    assert "fine-tuned" not in _render(_result())

@@ -1,6 +1,5 @@
 """MBPP's grading: the program that is found in a response, how it ends, and pass@k."""
 
-from itertools import combinations
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from harness import isolation
 from harness.errors import UserError
 from harness.sandbox import STATUSES, Sandbox
-from tasks.mbpp import TASK, extract_program, grade, grade_programs, pass_at_k, to_example
+from tasks.mbpp import TASK, extract_program, grade, grade_programs, to_example
 
 REASON = isolation.why_not()
 isolated = pytest.mark.skipif(REASON is not None, reason=f"no isolation: {REASON}")
@@ -134,40 +133,6 @@ def test_an_unsafe_sandbox_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert grade_programs(answers, Sandbox(unsafe=True))[0]["isolated"] == 0
     with pytest.raises(UserError, match="bubblewrap is not installed"):
         grade_programs(answers, Sandbox())
-
-
-@pytest.mark.parametrize(
-    ("samples", "passed", "k", "estimate"),
-    [
-        (1, 0, 1, 0.0),
-        (1, 1, 1, 1.0),
-        (10, 3, 1, 0.3),  # for k = 1, the share of samples that pass
-        (5, 2, 2, 0.7),  # 1 - C(3, 2) / C(5, 2) = 1 - 3 / 10
-        (10, 1, 10, 1.0),
-        (200, 1, 100, 0.5),
-        (4, 3, 2, 1.0),  # any two of them hold one that passes
-    ],
-)
-def test_pass_at_k_has_its_closed_forms(samples: int, passed: int, k: int, estimate: float) -> None:
-    assert pass_at_k(samples, passed, k) == pytest.approx(estimate, abs=1e-15)
-
-
-@given(st.data())
-def test_pass_at_k_is_the_share_of_draws_of_k_that_hold_a_pass(data: st.DataObject) -> None:
-    samples = data.draw(st.integers(1, 8))
-    passed = data.draw(st.integers(0, samples))
-    k = data.draw(st.integers(1, samples))
-    draws = list(combinations(range(samples), k))
-
-    share = sum(min(draw) < passed for draw in draws) / len(draws)
-
-    assert pass_at_k(samples, passed, k) == pytest.approx(share, abs=1e-12)
-
-
-@pytest.mark.parametrize(("samples", "passed", "k"), [(0, 0, 1), (3, 4, 1), (3, -1, 1), (3, 1, 4)])
-def test_pass_at_k_of_too_few_samples_is_not_defined(samples: int, passed: int, k: int) -> None:
-    with pytest.raises(ValueError, match="is not defined"):
-        pass_at_k(samples, passed, k)
 
 
 def test_the_hubs_own_splits_are_used_at_a_fixed_revision() -> None:

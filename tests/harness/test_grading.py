@@ -1,9 +1,12 @@
 """Answers get the scores of their task, whether it grades one by one or runs programs at once."""
 
+import pytest
+
 from harness import isolation
-from harness.measurements import grade
+from harness.grading import OUTCOMES, grade, outcomes
 from harness.registry import find
 from harness.sandbox import Sandbox
+from harness.types import FinishReason
 
 ROWS = {
     "gsm8k": {"question": "1 + 1?", "answer": "#### 2"},
@@ -27,3 +30,18 @@ def test_answers_are_graded_in_order() -> None:
 
 def test_no_answers_have_no_scores() -> None:
     assert grade(find("tasks", "gsm8k"), [], Sandbox()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "expected"),
+    [
+        ("", "stop", (0, 1)),
+        (" \n", "length", (1, 1)),
+        ("...", "length", (1, 0)),
+        ("It is 3.", "stop", (0, 0)),
+    ],
+)
+def test_how_a_response_ended_is_told_apart(
+    text: str, reason: FinishReason, expected: tuple[float, float]
+) -> None:
+    assert outcomes(text, reason) == dict(zip(OUTCOMES, expected, strict=True))

@@ -1,0 +1,61 @@
+"""What a training costs: each step is charged to the ledger.
+
+FLOPs are an estimate of what the draft and the target's head do: 2 for each weight and token
+forward, 2 for the gradient of its input, 2 for its own. What the target's body reads, before
+training or live, is listed by its tokens.
+"""
+
+import resource
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+
+import torch
+
+from harness.batches import Lesson
+from harness.models import LanguageModel
+from harness.types import Ledger, Text
+
+
+def tokens_read(texts: Iterable[Text]) -> int:
+    """Return how many tokens go through a model that reads or writes texts: all but the last."""
+    return sum(len(text.prompt_ids) + len(text.response_ids) - 1 for text in texts)
+
+
+def charge(
+    ledger: Ledger,
+    lesson: Lesson,
+    draft: LanguageModel,
+    target: LanguageModel | None,
+    seconds: float,
+) -> Ledger:
+    """Add one step to the ledger; `target` is whose head gave the laws, if one did."""
+    supervised = sum(len(text.response_ids) for text in lesson.texts)
+    read = tokens_read(lesson.texts)
+    head = draft.model.get_output_embeddings().weight
+    embedding = draft.model.get_input_embeddings().weight.numel()
+    tied = draft.model.config.tie_word_embeddings
+    body = draft.model.num_parameters() - embedding - (0 if tied else head.numel())
+    flops = 6 * body * read + (6 if head.requires_grad else 4) * head.numel() * supervised
+    if target is not None:
+        flops += 2 * target.model.get_output_embeddings().weight.numel() * supervised
+    if lesson.live:
+        flops += 2 * body * read + 2 * head.numel() * supervised
+    return replace(
+        ledger,
+        steps=ledger.steps + 1,
+        rows=ledger.rows + len(lesson.texts),
+        supervised_tokens=ledger.supervised_tokens + supervised,
+        generated_tokens=ledger.generated_tokens + (supervised if lesson.live else 0),
+        target_forward_tokens=ledger.target_forward_tokens + (read if lesson.live else 0),
+        flops=ledger.flops + flops,
+        train_s=ledger.train_s + seconds,
+    )
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process, or its GPU, has held so far."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts kilobytes, but bytes on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,110 @@
+"""The stages that train: a fine-tuned target, drafts. As in `stages`, a function makes a node."""
+
+from dataclasses import asdict
+from typing import Any
+
+from harness import registry
+from harness.config import MethodEntry
+from harness.graph import Job, Node
+from harness.model_files import resolve
+from harness.model_sections import Pair, Training, Writer
+from harness.progress import Progress
+from harness.records import training_texts
+from harness.stages import TEXT_SEED, Setting, features, given, gold_texts, questions, responses
+from harness.types import Sampler
+
+
+def fine_tuned(setting: Setting) -> Node:
+    """Return the node of the target trained on the task's gold answers; its pair says how.
+
+    One for all methods and seeds of the pair. End tokens and digest are of the target as given.
+    """
+    pair, base = setting.pair, setting.target
+    assert pair.fine_tune is not None
+    recipe = pair.fine_tune
+
+    def build(job: Job) -> None:
+        from harness.fine_tuning import fine_tune
+
+        fine_tune(pair, recipe, setting.end_tokens, TEXT_SEED, job)
+
+    settings = {
+        **base.settings,
+        "fine_tune": recipe.model_dump(mode="json"),
+        "dtype": pair.dtype,
+        "seed": TEXT_SEED,
+    }
+    inputs = {
+        "target": base,
+        "train": gold_texts(setting, "train"),
+        "validation": gold_texts(setting, "validation"),
+    }
+    label = f"{base.label}, fine-tuned on {setting.task.name}"
+    return Node("target", label, settings, inputs, ("harness.fine_tuning",), build)
+
+
+def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
+    """Return the node of a method's draft."""
+    method, pair = entry.build(), setting.pair
+    training = setting.recipe.training_of(entry)
+    settings: dict[str, Any] = {
+        "method": entry.name,
+        "knobs": asdict(method),  # type: ignore[call-overload]  # a Method is a dataclass
+    }
+    inputs = {"target": setting.target}
+    if method.kind != "training_free":
+        settings |= {
+            "init": pair.draft.model_dump(mode="json", exclude={"model"}),
+            "seed": seed,
+        }
+        inputs |= _init(pair)
+        if pair.draft.head == "fitted":
+            settings |= {"fitted on": training.fixed_text}
+            inputs |= _texts(setting, training, training.fixed_text)
+    if method.trains:
+        settings |= {"training": training.model_dump(mode="json"), "dtype": pair.dtype}
+        inputs |= _texts(setting, training, *training.shares) | {"validation": _validation(setting)}
+        if "draft" in training.shares:
+            settings |= {"max_new_tokens": setting.max_new_tokens}
+
+    def build(job: Job) -> None:
+        from harness.drafts import Order, make
+        from harness.generation import Sampling
+
+        sampler = Sampler(training.text_temperature)
+        sampling = Sampling(sampler, setting.max_new_tokens, setting.end_tokens, seed)
+        make(Order(pair, method, training, sampling, seed), job)
+
+    label = f"draft {entry.title}, seed {seed}"
+    code = (registry.module_name("baselines", entry.name), "harness.drafts")
+    # How a draft will be measured does not decide what it is.
+    aside = frozenset({"harness.drafters"})
+    return Node("draft", label, settings, inputs, code, build, aside=aside)
+
+
+def _init(pair: Pair) -> dict[str, Node]:
+    """Return the model that drafts start as, if it is one by itself."""
+    if pair.draft.model is None:
+        return {}
+    directory = resolve(pair.draft.model, Progress())
+    trust = pair.trust_remote_code
+    return {"init": given("init", pair.draft.model, directory, trust_remote_code=trust)}
+
+
+def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, Node]:
+    return {training_texts(writer): _source(setting, training, writer) for writer in writers}
+
+
+def _source(setting: Setting, training: Training, writer: Writer) -> Node:
+    """Return what drafts read of a writer: its texts as the target sees them, or only questions."""
+    if writer == "draft":
+        return questions(setting, "train")
+    if writer == "dataset":
+        return features(setting, gold_texts(setting, "train"), "bfloat16")
+    sampler = Sampler(training.text_temperature)
+    return features(setting, responses(setting, "train", sampler), "bfloat16")
+
+
+def _validation(setting: Setting) -> Node:
+    """Return the target's own text that checkpoints are chosen on."""
+    return features(setting, responses(setting, "validation", Sampler(1.0)), "bfloat16")

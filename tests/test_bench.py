@@ -1,0 +1,28 @@
+"""What `make bench` runs does run: two short texts, no claim of how fast."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMALL = "--prompts 2 --repeats 2 --max-new-tokens 8 --gammas 4"
+
+
+@pytest.mark.slow
+def test_the_bench_of_scoring_prints_every_arm_beside_scoring() -> None:
+    command = [sys.executable, "-m", "tests.bench.scoring", *SMALL.split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    arms = [row[0].removeprefix("| ") for row in rows[1:]]
+    assert arms == [
+        "scoring, gamma 1 to 32",
+        "the two bare forward passes",
+        "reference loop, gamma 4",
+        "transformers' assisted generation, gamma 4",
+        "reference loop, all of these gammas",
+    ]
+    assert all(float(row[1]) > 0 for row in rows[1:])
+    assert "goal: 20 or more" in done.stdout

@@ -37,8 +37,8 @@ LONG = (
     Form(
         scenes.words,
         "[Describe|Tell me about] [this|the] list of words.",
-        "The list has {count} words. [It starts with|The first is] {first} and [ends with|the last "
-        "is] {last}. The longest word is {longest} and the shortest is {shortest}.",
+        "The list has {count} words. [It starts with|The first is] {first} and [at the end is|"
+        "the last is] {last}. The longest word is {longest} and the shortest is {shortest}.",
         "{list}",
     ),
     Form(
@@ -70,7 +70,7 @@ LONG = (
     ),
     Form(
         more.definition,
-        "[Write|Make] an advertisement for {a} {thing}[ sold in {town}|].",
+        "[Write|Make] an advertisement for a {thing}[ sold in {town}|].",
         "[Looking for|Do you need] something for {use}? [Try|Buy|Get] our new {thing}, {genus} "
         "[made to last|at a fair price]. [Visit us|Come to our shop] in [the town|the market] "
         "[today|this week]!",

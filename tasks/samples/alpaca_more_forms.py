@@ -88,7 +88,7 @@ MORE = (
     ),
     Form(
         more.kinds,
-        "[Which|What] kind is {one}: {kind} or {other}?",
+        "[Which|What] kind is a {one}: {kind} or {other}?",
         "[The kind is {kind}.|{kind}|It is of the kind {kind}.]",
     ),
     Form(
@@ -116,17 +116,17 @@ MORE = (
     Form(
         more.definition,
         "[Define|Explain] the word '{thing}'[ in one sentence|].",
-        "{A} {thing} is {genus} [used for|for] {use}.",
+        "A {thing} is {genus} [used for|for] {use}.",
     ),
     Form(
         more.definition,
         "What [do you|does one] call {genus} [for|used for] {use}?",
-        "[It is|That is] {a} {thing}.",
+        "[It is|That is] a {thing}.",
     ),
     Form(
         more.definition,
-        "[Why|For what] does {name} [in|from] {town} [need|want] {a} {thing}?",
-        "{name} [needs|wants] {a} {thing} for {use}.",
+        "[Why|For what] does {name} [in|from] {town} [need|want] a {thing}?",
+        "{name} [needs|wants] a {thing} for {use}.",
     ),
     Form(
         more.steps,

@@ -87,7 +87,7 @@ def kinds(rng: Random) -> Scene:
         "mixed": ", ".join(mixed),
         "three": ", ".join(members),
         "group": ", ".join(word for word in mixed if word in members),
-        "one": f"{'an' if members[0][0] in 'aeiou' else 'a'} {members[0]}",
+        "one": members[0],
     }
 
 
@@ -119,10 +119,8 @@ def definition(rng: Random) -> Scene:
     """A thing, what it is, what it is for, and somebody who has one."""
     thing = rng.choice(sorted(GENERA))
     genus, use = GENERA[thing]
-    a = "an" if thing[0] in "aeiou" else "a"
     name, place = rng.choice((*GIRLS, *BOYS)), rng.choice(TOWNS)
-    facts = {"thing": thing, "genus": genus, "use": use, "name": name, "town": place}
-    return facts | {"a": a, "A": a.title()}
+    return {"thing": thing, "genus": genus, "use": use, "name": name, "town": place}
 
 
 def steps(rng: Random) -> Scene:

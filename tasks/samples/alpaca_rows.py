@@ -6,7 +6,7 @@ from random import Random
 from tasks.samples.alpaca_forms import Form
 from tasks.samples.alpaca_long_forms import LONG
 from tasks.samples.alpaca_more_forms import SHORT
-from tasks.samples.wording import choose
+from tasks.samples.wording import choose, with_articles
 
 SHARE_OF_LONG = 0.5
 
@@ -23,6 +23,6 @@ def instruction(form: Form, *, rng: Random) -> dict[str, str]:
     """One instruction of a form, with its input and output."""
     values = form.scene(rng)
     return {
-        column: choose(getattr(form, column), rng=rng).format_map(values)
+        column: with_articles(choose(getattr(form, column), rng=rng).format_map(values))
         for column in ("instruction", "input", "output")
     }

@@ -10,7 +10,7 @@ from typing import Any
 from tasks.samples.mbpp_lists import LISTS, Family
 from tasks.samples.mbpp_numbers import NUMBERS
 from tasks.samples.mbpp_strings import STRINGS, TABLES
-from tasks.samples.wording import choose
+from tasks.samples.wording import choose, with_articles
 
 FAMILIES = (*LISTS, *STRINGS, *TABLES, *NUMBERS)
 WORDS = (
@@ -93,7 +93,7 @@ def problem(family: Family, *, rng: Random) -> dict[str, Any]:
     """One problem of a family: its text, a program, and three tests that differ."""
     constants = {} if family.k is None else {"k": rng.randint(*family.k)}
     name = choose(family.name, rng=rng).format(**constants)
-    text = choose(family.text, rng=rng).format(**constants)
+    text = with_articles(choose(family.text, rng=rng).format(**constants))
     tests: dict[str, None] = {}
     while len(tests) < 3:
         tests[test(family, name=name, constants=constants, rng=rng)] = None

@@ -50,7 +50,7 @@ SETTINGS = (
 
 
 def cnn_dm_rows(seed: int) -> Iterator[dict[str, Any]]:
-    """Articles of 80 to 150 words with highlights, without end; one seed, always the same ones."""
+    """Articles of 75 to 130 words with highlights, without end; one seed, always the same ones."""
     rng = Random(seed)
     while True:
         story = rng.choice(STORIES)
@@ -68,7 +68,7 @@ def cnn_dm_rows(seed: int) -> Iterator[dict[str, Any]]:
 
 
 def xsum_rows(seed: int) -> Iterator[dict[str, Any]]:
-    """Documents of 60 to 120 words with a summary, without end; one seed, always the same ones."""
+    """Documents of 55 to 110 words with a summary, without end; one seed, always the same ones."""
     rng = Random(seed)
     while True:
         story = rng.choice(STORIES)

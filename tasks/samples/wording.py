@@ -24,6 +24,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def with_articles(text: str) -> str:
+    """A text with "an" for every "a" before a vowel; no u of the generators' words is one."""
+    return re.sub(r"\b([Aa]) (?=[aeio])", r"\1n ", text)
+
+
 def draw(pools: Mapping[str, Any], *, rng: Random) -> dict[str, Any]:
     """One value of each pool; a pool is a choice of strings or a span (low, high) of numbers."""
     return {name: one_of(pool, rng=rng) for name, pool in pools.items()}

@@ -113,7 +113,7 @@ def test_no_wording_choice_or_field_is_left_open(form: Form, seed: int) -> None:
 @given(form=st.sampled_from(FORMS), seed=SEEDS)
 def test_articles_agree_with_the_nouns_they_precede(form: Form, seed: int) -> None:
     text = " ".join(row_of(form, seed=seed).values()).lower()
-    assert not re.search(r"\ba [aei]|\ban [^aeio]", text)
+    assert not re.search(r"\ba [aeio]|\ban [^aeio]", text)
 
 
 def test_forms_are_many() -> None:

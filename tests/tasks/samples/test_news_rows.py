@@ -30,18 +30,18 @@ def test_highlights_and_summary_say_only_what_is_always_told(story: Story) -> No
 
 @settings(max_examples=20)
 @given(seed=SEEDS)
-def test_articles_have_80_to_150_words_and_two_or_three_highlights(seed: int) -> None:
+def test_articles_have_75_to_130_words_and_two_or_three_highlights(seed: int) -> None:
     for row in islice(cnn_dm_rows(seed), 20):
-        assert 80 <= len(row["article"].split()) <= 150
+        assert 75 <= len(row["article"].split()) <= 130
         assert 2 <= len(row["highlights"].splitlines()) <= 3
         assert not re.search(OPEN, row["article"] + row["highlights"])
 
 
 @settings(max_examples=20)
 @given(seed=SEEDS)
-def test_documents_have_60_to_120_words_and_one_sentence_as_summary(seed: int) -> None:
+def test_documents_have_55_to_110_words_and_one_sentence_as_summary(seed: int) -> None:
     for row in islice(xsum_rows(seed), 20):
-        assert 60 <= len(row["document"].split()) <= 120
+        assert 55 <= len(row["document"].split()) <= 110
         assert "\n" not in row["summary"]
         assert row["summary"].endswith(".")
         assert not re.search(OPEN, row["document"] + row["summary"])

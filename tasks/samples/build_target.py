@@ -1,7 +1,7 @@
 """Builds `tiny-target/`: a small Llama of the project's own, trained on its own rows.
 
-Run as `python -m tasks.samples.build_target [SCRATCH]`; about 40 minutes on one core. With a scratch
-folder it keeps a checkpoint there, and goes on from it when it is run again.
+Run as `python -m tasks.samples.build_target [SCRATCH]`; about 40 minutes on one core. With a
+scratch folder it keeps a checkpoint there, and goes on from it when it is run again.
 """
 
 import sys

@@ -35,7 +35,8 @@ def planned() -> Planned:
         document = load_recipe("quickstart").model_dump(mode="json")
         document["data"] |= {"train_rows": 8, "validation_rows": 4, "test_rows": 4}
         document["training"] |= {"passes": 1, "rows_per_batch": 4, "validations": 1}
-        document |= {"pairs": [{**PAIR, **pair}], "speed": False, **changes}
+        document |= {"tasks": ["gsm8k"], "pairs": [{**PAIR, **pair}], "speed": False}
+        document |= changes
         return plan(Recipe(**document), Progress(quiet=True))
 
     return changed

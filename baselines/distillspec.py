@@ -14,7 +14,7 @@ the recipe's, or the entry's own:
 As it stands (forward KL, text = "dataset") it is `kd`, bit for bit. That is also what AdaSPEC (Hu
 et al. 2025, arXiv 2510.19779) calls DistillSpec in its tables: forward KL on gold answers, by the
 scripts of its reference model, and not what this paper recommends. AdaSPEC describes the paper's
-recipe as TVD, batches of 32 and 300,000 steps; the authors published no code.
+recipe as TVD, batches of 32 and 300,000 steps; no code by its authors was found.
 """
 
 from dataclasses import dataclass

@@ -31,7 +31,8 @@ class GeneralisedDistillation(LanguageModelMethod):
     """`beta`: forward KL is the limit at 0, reverse KL at 1 (`distillspec` has both).
 
     The loss, over beta or 1 - beta, tends to them; itself it tends to 0, so compare learning rates
-    and `clip_norm` with care near the ends. CSD's code has a "gkd" arm of beta 0.9; OSD's "jsd" is
+    and `clip_norm` with care near the ends. For a draft far from its target the limit is slow, as
+    the loss is bounded and a KL is not. CSD's code has a "gkd" arm of beta 0.9; OSD's "jsd" is
     a weighted sum of both KLs, and none of this.
     """
 

@@ -7,8 +7,8 @@ AdaSPEC (Hu et al. 2025, arXiv 2510.19779) fine-tunes its targets so; a publishe
 is not known to us. At a one-hot target it is forward KL, and LK's -log acceptance as well.
 
 Text that the draft writes itself (`draft`) teaches it nothing: the mean of the gradient over the
-draft's own samples is zero. The steps do not pay for the target's head; its hidden states of the
-text are made all the same, once for all methods, and listed in the ledger.
+draft's own samples at temperature 1 is zero. The steps do not pay for the target's head; its hidden
+states of the text are made all the same, once for all methods, and listed in the ledger.
 """
 
 from dataclasses import dataclass, replace

@@ -126,10 +126,11 @@ def test_the_second_training_starts_from_the_init_or_from_the_reference_if_told_
     assert same(seen.starts[1], weights(plain.model) if as_init else init)
 
 
-def test_the_gap_is_the_drafts_loss_less_the_references_whatever_the_chunks(
-    context: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("dtype", "chunks"), [("float32", [1024, 7]), ("bfloat16", [1024])])
+def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
+    context: Make, monkeypatch: pytest.MonkeyPatch, dtype: str, chunks: list[int]
 ) -> None:
-    ready, other = context("first"), context("second")
+    ready, other = (replace(context(name), dtype=dtype) for name in ("first", "second"))
     with torch.no_grad():
         for parameter in other.draft.model.parameters():
             parameter.mul_(1.01)
@@ -153,14 +154,14 @@ def test_the_gap_is_the_drafts_loss_less_the_references_whatever_the_chunks(
         return (gap_N > 0).float()
 
     means = []
-    for chunk in (1024, 7):
+    for chunk in chunks:
         monkeypatch.setattr(training, "CHUNK", chunk)
         ready.draft.model.zero_grad()
         weighing = Weighing(other.draft, weigh)
         mean = training._backward(ready, lesson, 0, lambda p, q, _: tvd(p, q), weighing)
         means.append(mean)
     by_hand = torch.cat(losses[0]).detach()[expected > 0].mean()
-    assert means == pytest.approx([float(by_hand)] * 2, rel=1e-5)
+    assert means == pytest.approx([float(by_hand)] * len(chunks), rel=1e-5)
 
 
 def test_the_ledger_counts_both_trainings_and_what_the_reference_read(

@@ -28,8 +28,14 @@ def charge(
     draft: LanguageModel,
     target: LanguageModel | None,
     seconds: float,
+    *,
+    compared: bool = False,
 ) -> Ledger:
-    """Add one step to the ledger; `target` is whose head gave the laws, if one did."""
+    """Add one step to the ledger; `target` is whose head gave the laws, if one did.
+
+    `compared`: a reference of the draft's shape read the texts first, and both their losses were
+    taken, so every head gave its logits once more than the step itself needs.
+    """
     supervised = sum(len(text.response_ids) for text in lesson.texts)
     read = tokens_read(lesson.texts)
     head = draft.model.get_output_embeddings().weight
@@ -38,9 +44,12 @@ def charge(
     body = draft.model.num_parameters() - embedding - (0 if tied else head.numel())
     flops = 6 * body * read + (6 if head.requires_grad else 4) * head.numel() * supervised
     if target is not None:
-        flops += 2 * target.model.get_output_embeddings().weight.numel() * supervised
+        times = 2 if compared else 1
+        flops += 2 * target.model.get_output_embeddings().weight.numel() * supervised * times
     if lesson.live:
         flops += 2 * body * read + 2 * head.numel() * supervised
+    if compared:
+        flops += 2 * body * read + 4 * head.numel() * supervised
     return replace(
         ledger,
         steps=ledger.steps + 1,
@@ -48,6 +57,7 @@ def charge(
         supervised_tokens=ledger.supervised_tokens + supervised,
         generated_tokens=ledger.generated_tokens + (supervised if lesson.live else 0),
         target_forward_tokens=ledger.target_forward_tokens + (read if lesson.live else 0),
+        reference_forward_tokens=ledger.reference_forward_tokens + (read if compared else 0),
         flops=ledger.flops + flops,
         train_s=ledger.train_s + seconds,
     )

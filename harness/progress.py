@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from rich.console import Console
@@ -17,6 +18,18 @@ class Step(Protocol):
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         """Count `amount` more as done; `note` says how it goes."""
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A step that tells of something on the way by its name, and counts it as nothing done."""
+
+    step: Step
+    name: str
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        """Say how it goes."""
+        self.step.advance(0, f"{self.name}: {note}" if note else "")
 
 
 class Progress:

@@ -6,7 +6,7 @@ Legend of array suffixes: S start of a block, D depth within it (0 is the first 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -195,6 +195,12 @@ class Ledger:
     flops: float = 0.0
     train_s: float = 0.0
     peak_bytes: int = 0
+
+    def __add__(self, other: Ledger) -> Ledger:
+        """Return what two trainings cost, one after the other: of memory, the larger peak."""
+        names = [each.name for each in fields(self)]
+        total = {name: getattr(self, name) + getattr(other, name) for name in names}
+        return Ledger(**{**total, "peak_bytes": max(self.peak_bytes, other.peak_bytes)})
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ ALLOWED_OF_HARNESS = {
         "divergences",
         "logit_losses",
         "acceptance_losses",
+        "batches",
         "training",
         "models",
         "teacher",

@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from harness.progress import Progress
+from harness.progress import Aside, Progress
 
 
 def _progress(*, terminal: bool = False, quiet: bool = False) -> tuple[Progress, StringIO]:
@@ -55,6 +55,19 @@ def test_a_log_shows_now_and_then_that_the_run_is_alive(monkeypatch: pytest.Monk
         step.advance()
 
     assert out.getvalue() == "  training: 3/9 loss 0.5\n"
+
+
+def test_what_is_done_on_the_way_is_told_and_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    progress, out = _progress()
+    clock = iter([0.0, 1.0, 16.0, 17.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+
+    with progress.step("training", 9) as step:
+        step.advance(2)
+        Aside(step, "reference").advance(5, "loss 0.5")
+        Aside(step, "reference").advance()
+
+    assert out.getvalue() == "  training: 2/9 reference: loss 0.5\n"
 
 
 def test_a_terminal_shows_a_bar_and_then_clears_it() -> None:

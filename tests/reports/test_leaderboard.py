@@ -212,7 +212,7 @@ def test_the_ledger_is_printed_for_every_row_that_has_one() -> None:
     text = _render(_result(), _failed("bad", "No.")).partition("### What training cost")[2]
 
     (row,) = (line for line in _tables(text)[0] if line.startswith("| kd"))
-    assert _columns(row) == ["kd", "7", "56", "999", "0", "0", "1.50e+09", "2.2", "0.00"]
+    assert _columns(row) == ["kd", "7", "56", "999", "0", "0", "0", "1.50e+09", "2.2", "0.00"]
     assert "bad" not in "".join(_tables(text)[0])
 
 

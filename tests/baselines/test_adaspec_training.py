@@ -1,0 +1,247 @@
+"""AdaSPEC's two trainings: what they start from, what they cost, and resumption to the bit."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from baselines.adaspec import METHOD as AdaSPEC
+from baselines.kd import METHOD as KnowledgeDistillation
+from harness import training
+from harness.batches import Batch, Fixed, OnPolicy, Texts
+from harness.data import load_rows
+from harness.divergences import tvd
+from harness.generation import Sampling
+from harness.ledgers import tokens_read
+from harness.model_sections import DraftInit, Training
+from harness.models import LanguageModel, make_draft
+from harness.progress import Progress
+from harness.prompts import encode_gold
+from harness.registry import find
+from harness.selection import acceptance
+from harness.teacher import Features, write_features
+from harness.training import TrainingContext, Weighing, train
+from harness.types import Draft, Prompt, Sampler
+
+SETTINGS = Training(passes=1.5, rows_per_batch=4, learning_rate=2e-3, validations=2)
+STEPS = 3  # of 8 rows
+Make = Callable[..., TrainingContext]
+
+
+@pytest.fixture(scope="module")
+def features(
+    target: LanguageModel, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Features:
+    rows = load_rows(find("tasks", "gsm8k"), "train", 8, sources=["samples"])
+    texts = encode_gold(tokenizer, rows.examples, frozenset({tokenizer.eos_token_id}))
+    folder = tmp_path_factory.mktemp("train")
+    with Progress(quiet=True).step("", len(texts)) as step:
+        write_features(target, texts, folder, dtype="float32", step=step)
+    return Features.load(folder)
+
+
+@pytest.fixture
+def context(target: LanguageModel, features: Features, tokenizer: Any, tmp_path: Path) -> Make:
+    """Return a function that makes a context with a fresh draft, in a folder called so."""
+
+    def make(folder: str, *, writer: str = "dataset", **settings: Any) -> TrainingContext:
+        draft = make_draft(DraftInit(pruned=(0, 7)), target, seed=0)
+        prompts = [Prompt(text.example_id, text.prompt_ids) for text in features.texts]
+        sampling = Sampling(Sampler(1.0), 6, frozenset({tokenizer.eos_token_id}), 0)
+        sources = {
+            "dataset": Fixed(features.texts, features),
+            "draft": OnPolicy(draft, target, prompts, sampling),
+        }
+        with Progress(quiet=True).step("", 1) as step:
+            return TrainingContext(
+                draft=draft,
+                target=target,
+                settings=SETTINGS.model_copy(update=settings),
+                dtype="float32",
+                seed=0,
+                scratch=tmp_path / folder,
+                step=step,
+                texts=Texts({writer: sources[writer]}, {writer: 1.0}, 0),
+                criterion=acceptance(target, features),
+            )
+
+    return make
+
+
+def weights(model: LanguageModel) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.model.state_dict().items()}
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("writer", "dtype"), [("dataset", "float32"), ("draft", "float32"), ("dataset", "bfloat16")]
+)
+def test_keeping_all_is_kd_bit_for_bit(context: Make, writer: str, dtype: str) -> None:
+    def made(method: Any, folder: str) -> Draft:
+        draft: Draft = method.train(replace(context(folder, writer=writer), dtype=dtype))
+        return draft
+
+    plain, whole = made(KnowledgeDistillation(), "kd"), made(AdaSPEC(keep=1.0), "adaspec")
+    assert same(weights(plain.model), weights(whole.model))
+    assert plain.history == whole.history
+    assert not same(weights(plain.model), weights(made(AdaSPEC(), "fewer").model))
+
+
+class Seen:
+    """What the two trainings of a method were called with, and what they started from."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.starts: list[dict[str, torch.Tensor]] = []
+        self.weighings: list[Weighing | None] = []
+
+        def noting(context: TrainingContext, loss: Any, weighing: Any = None) -> Draft:
+            self.starts.append(weights(context.draft))
+            self.weighings.append(weighing)
+            return train(context, loss, weighing)
+
+        monkeypatch.setattr(training, "train", noting)
+
+
+@pytest.mark.parametrize("as_init", [False, True])
+def test_the_second_training_starts_from_the_init_or_from_the_reference_if_told_so(
+    context: Make, monkeypatch: pytest.MonkeyPatch, as_init: bool
+) -> None:
+    init = weights(context("fresh").draft)
+    plain = KnowledgeDistillation().train(context("kd"))
+    seen = Seen(monkeypatch)
+    AdaSPEC(reference_as_init=as_init).train(context("adaspec"))
+    assert seen.weighings[0] is None
+    assert seen.weighings[1] is not None
+    reference = seen.weighings[1].reference
+    assert same(weights(reference), weights(plain.model))
+    assert not any(parameter.requires_grad for parameter in reference.model.parameters())
+    assert not reference.model.training
+    assert same(seen.starts[0], init)
+    assert same(seen.starts[1], weights(plain.model) if as_init else init)
+
+
+@pytest.mark.parametrize(("dtype", "chunks"), [("float32", [1024, 7]), ("bfloat16", [1024])])
+def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
+    context: Make, monkeypatch: pytest.MonkeyPatch, dtype: str, chunks: list[int]
+) -> None:
+    ready, other = (replace(context(name), dtype=dtype) for name in ("first", "second"))
+    with torch.no_grad():
+        for parameter in other.draft.model.parameters():
+            parameter.mul_(1.01)
+    lesson = ready.texts.lesson(0, 4)
+    losses: list[list[torch.Tensor]] = []
+    for each in (ready, other):
+        parts: list[torch.Tensor] = []
+
+        def noting(draft: Any, target: Any, _: Batch, parts: Any = parts) -> torch.Tensor:
+            parts.append(tvd(draft, target))
+            return parts[-1]
+
+        training._backward(each, lesson, 0, noting)
+        losses.append(parts)
+    expected = torch.cat(losses[0]).detach() - torch.cat(losses[1]).detach()
+
+    def weigh(gap_N: torch.Tensor, batch: Batch) -> torch.Tensor:
+        torch.testing.assert_close(gap_N, expected, atol=1e-6, rtol=1e-4)
+        assert not gap_N.requires_grad
+        assert len(batch.rows_N) == len(gap_N)
+        return (gap_N > 0).float()
+
+    means = []
+    for chunk in chunks:
+        monkeypatch.setattr(training, "CHUNK", chunk)
+        ready.draft.model.zero_grad()
+        weighing = Weighing(other.draft, weigh)
+        mean = training._backward(ready, lesson, 0, lambda p, q, _: tvd(p, q), weighing)
+        means.append(mean)
+    by_hand = torch.cat(losses[0]).detach()[expected > 0].mean()
+    assert means == pytest.approx([float(by_hand)] * len(chunks), rel=1e-5)
+
+
+def test_the_ledger_counts_both_trainings_and_what_the_reference_read(
+    context: Make, features: Features
+) -> None:
+    once = KnowledgeDistillation().train(context("kd")).ledger
+    made = AdaSPEC().train(context("adaspec")).ledger
+    for quantity in ("steps", "rows", "supervised_tokens"):
+        assert getattr(made, quantity) == 2 * getattr(once, quantity) > 0
+    assert once.reference_forward_tokens == 0
+    ready = context("fresh")
+    read = [tokens_read(ready.texts.lesson(step, 4).texts) for step in range(STEPS)]
+    assert made.reference_forward_tokens == sum(read)
+    draft, target = ready.draft.model, ready.target.model
+    heads = sum(model.get_output_embeddings().weight.numel() for model in (draft, draft, target))
+    body = sum(p.numel() for p in draft.model.layers.parameters())
+    extra = made.flops - 2 * once.flops - 2 * heads * once.supervised_tokens
+    assert extra == pytest.approx(2 * body * sum(read), rel=0.01)  # and its last norm
+    controls = [AdaSPEC(selection="random"), AdaSPEC(selection="reversed"), AdaSPEC(keep=1.0)]
+    for number, control in enumerate(controls):
+        assert control.train(context(f"control {number}")).ledger.flops == made.flops
+
+
+def test_the_reference_may_have_passes_of_its_own(context: Make) -> None:
+    made = AdaSPEC(reference_passes=0.5).train(context("short")).ledger
+    assert made.steps == STEPS + 1
+    fewer = AdaSPEC(reference_passes=0.5).train(context("fewer", passes=0.5)).ledger
+    assert fewer.steps == 2
+
+
+@pytest.mark.parametrize("writer", ["dataset", "draft"])
+@pytest.mark.parametrize("stage", ["reference", "draft"])
+def test_an_interruption_of_either_training_changes_no_bit(
+    context: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: str, writer: str
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_INTERVAL_S", 0.0)
+    method = AdaSPEC(selection="random")
+    straight = method.train(context("straight", writer=writer))
+    folder = tmp_path / "resumed" / ("reference" if stage == "reference" else "")
+    steps: list[int] = []
+
+    class Killed(Exception):
+        pass
+
+    class Counting:
+        def advance(self, amount: int = 1, note: str = "") -> None:
+            if note:
+                steps.append(amount)
+            if note and (folder / "step-00000001").is_dir():
+                raise Killed
+
+    with pytest.raises(Killed):
+        method.train(replace(context("resumed", writer=writer), step=Counting()))
+    assert len(steps) == (2 if stage == "reference" else STEPS + 2)
+    resumed = method.train(context("resumed", writer=writer))
+    assert same(weights(straight.model), weights(resumed.model))
+    assert straight.history == resumed.history
+    timeless = [replace(each.ledger, train_s=0, peak_bytes=0) for each in (straight, resumed)]
+    assert timeless[0] == timeless[1]
+
+
+def test_a_reference_that_was_trained_is_not_trained_again(
+    context: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = AdaSPEC()
+
+    def refused(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AdaSPEC, "weigh", refused)
+        with pytest.raises(KeyboardInterrupt):
+            method.train(context("same"))
+    told: list[str] = []
+
+    class Telling:
+        def advance(self, amount: int = 1, note: str = "") -> None:
+            told.extend([note] if note else [])
+
+    resumed = method.train(replace(context("same"), step=Telling()))
+    assert len(told) == STEPS
+    assert not [note for note in told if note.startswith("reference: ")]
+    assert same(weights(resumed.model), weights(method.train(context("other")).model))

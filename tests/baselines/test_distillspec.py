@@ -1,0 +1,26 @@
+"""DistillSpec: its divergences by name; as it stands it is plain distillation."""
+
+import pytest
+import torch
+from method_cases import Make, built, trained, weights
+
+from harness.errors import UserError
+
+
+def test_forward_kl_gives_the_weights_of_plain_distillation_bit_for_bit(context: Make) -> None:
+    made = [weights(trained(context, built(name)).model) for name in ("distillspec", "kd")]
+    start = weights(context().draft)
+    assert all(torch.equal(made[0][name], made[1][name]) for name in start)
+    assert not all(torch.equal(made[0][name], start[name]) for name in start)
+
+
+@pytest.mark.parametrize("divergence", ["reverse_kl", "jsd", "tvd"])
+def test_every_divergence_raises_validation_acceptance(context: Make, divergence: str) -> None:
+    history = built("distillspec", divergence=divergence).train(context()).history
+    values = [point["validation_acceptance"] for point in history]
+    assert max(values) > values[0] + 0.01
+
+
+def test_another_divergence_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UserError, match=r"divergence: .*'reverse_kl', 'jsd' or 'tvd' \(got 'kl'\)"):
+        built("distillspec", divergence="kl")

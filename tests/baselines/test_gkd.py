@@ -1,0 +1,69 @@
+"""GKD: its divergence at known weights, and its lambda as a mixture of texts."""
+
+from typing import Any
+
+import pytest
+from method_cases import Make, assert_same_gradient, built, gradient, latest
+
+from harness.batches import Fixed, OnPolicy, Texts
+from harness.errors import UserError
+from harness.generation import Sampling
+from harness.model_sections import DraftInit
+from harness.models import LanguageModel, make_draft
+from harness.teacher import Features
+from harness.training import TrainingContext
+from harness.types import Prompt, Sampler
+
+
+def test_beta_of_a_half_is_the_jsd_of_distillspec(
+    context: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = gradient(context, built("gkd"), monkeypatch)
+    theirs = gradient(context, built("distillspec", divergence="jsd"), monkeypatch)
+    assert_same_gradient(mine, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("beta", "divergence", "rtol"), [(1e-3, "forward_kl", 0.01), (1 - 1e-4, "reverse_kl", 0.1)]
+)
+def test_near_its_ends_it_is_a_kl_of_small_scale(
+    context: Make,
+    target: LanguageModel,
+    monkeypatch: pytest.MonkeyPatch,
+    beta: float,
+    divergence: str,
+    rtol: float,
+) -> None:
+    """For a draft near its target: far from it, the loss is bounded where the KLs are not."""
+
+    def near(**changes: Any) -> TrainingContext:
+        layers = DraftInit(pruned=(0, 1, 2, 3, 4, 5, 7))
+        return context(draft=make_draft(layers, target, seed=0), **changes)
+
+    scale = 1 / min(beta, 1 - beta)
+    mine = gradient(near, built("gkd", beta=beta), monkeypatch, times=scale)
+    kl = gradient(near, built("distillspec", divergence=divergence), monkeypatch)
+    assert_same_gradient(mine, kl, rtol)
+
+
+def test_lambda_is_the_share_of_text_that_the_draft_writes(
+    context: Make, few: dict[str, Features], tokenizer: Any
+) -> None:
+    given, read = context(), few["train"]
+    prompts = [Prompt(text.example_id, text.prompt_ids) for text in read.texts]
+    sampling = Sampling(Sampler(1.0), 12, frozenset({tokenizer.eos_token_id}), 0)
+    sources = {
+        "dataset": Fixed(read.texts, read),
+        "draft": OnPolicy(given.draft, given.target, prompts, sampling),
+    }
+    texts = Texts(sources, {"dataset": 0.5, "draft": 0.5}, 0)
+    writers = {texts.writer(step) for step in range(given.num_steps)}
+    assert writers == {"dataset", "draft"}
+    ledger = built("gkd").train(context(draft=given.draft, texts=texts, criterion=latest())).ledger
+    assert 0 < ledger.generated_tokens < ledger.supervised_tokens
+
+
+@pytest.mark.parametrize("beta", [0, 1, -0.5])
+def test_a_beta_that_makes_no_mixture_is_refused(beta: float) -> None:
+    with pytest.raises(UserError, match=r"'gkd': beta: Input should be (greater|less) than [01]"):
+        built("gkd", beta=beta)

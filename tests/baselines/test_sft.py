@@ -1,0 +1,20 @@
+"""SFT: it learns the tokens of its text, and pays for no laws of the target."""
+
+from method_cases import Make, built, trained
+
+from harness.selection import loss
+from harness.teacher import Features
+
+
+def test_it_makes_unseen_gold_answers_likelier(context: Make, few: dict[str, Features]) -> None:
+    measure = loss(few["validation"].texts).measure
+    made = trained(context, built("sft"))
+    assert made.model is not None
+    assert measure(made.model) < measure(context().draft) - 0.1
+
+
+def test_it_does_not_pay_for_the_targets_head(context: Make) -> None:
+    taught, alone = (trained(context, built(name)).ledger for name in ("kd", "sft"))
+    head = context().target.model.get_output_embeddings().weight.numel()
+    assert taught.flops - alone.flops == 2 * head * alone.supervised_tokens
+    assert taught.supervised_tokens == alone.supervised_tokens

@@ -126,7 +126,7 @@ def test_a_data_folder_that_is_none_is_one_sentence(
     [
         (("gsm8k", "gsm9k"), "Unknown task 'gsm9k'"),
         (("samples", "directory"), "No source has the"),
-        (("train_rows = 400", "train_rows = 999999"), "lower data.train_rows"),
+        (("train_rows = 256", "train_rows = 999999"), "lower data.train_rows"),
         (("tiny-target", "tiny-targit"), "No model 'tiny-targit'"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from harness.data import load_rows
+from harness.data import load_rows, load_splits
 from harness.model_files import end_tokens, own_models
 from harness.model_sections import DraftInit
 from harness.progress import Progress
@@ -79,3 +79,26 @@ def write(target: Any, tiny_directory: Path) -> Callable[..., list[Text]]:
 @pytest.fixture(scope="session")
 def greedy_texts(write: Callable[..., list[Text]], prompts: list[Prompt]) -> list[Text]:
     return write(prompts, 0.0)
+
+
+@pytest.fixture(scope="session")
+def read_gold(
+    target: Any, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., dict[str, Any]]:
+    """Return a function that gives the target's hidden states on gold answers: split=rows."""
+    from harness.prompts import encode_gold
+    from harness.teacher import Features, write_features
+
+    def read(**counts: int) -> dict[str, Any]:
+        wanted: Any = counts
+        splits = load_splits(find("tasks", "gsm8k"), wanted, sources=["samples"])
+        found = {}
+        for split, rows in splits.items():
+            texts = encode_gold(tokenizer, rows.examples, frozenset({tokenizer.eos_token_id}))
+            folder = tmp_path_factory.mktemp(split)
+            with Progress(quiet=True).step("", len(texts)) as step:
+                write_features(target, texts, folder, dtype="float32", step=step)
+            found[split] = Features.load(folder)
+        return found
+
+    return read

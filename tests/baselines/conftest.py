@@ -1,5 +1,6 @@
 """What methods train with here: few rows of gold answers and the tiny pair."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,33 +9,20 @@ import pytest
 from method_cases import Make
 
 from harness.batches import Fixed, Texts
-from harness.data import load_rows
 from harness.model_sections import DraftInit, Training
 from harness.models import LanguageModel, make_draft
 from harness.progress import Progress
-from harness.prompts import encode_gold
-from harness.registry import find
 from harness.selection import acceptance
-from harness.teacher import Features, write_features
+from harness.teacher import Features
 from harness.training import TrainingContext
 
 SETTINGS = Training(passes=2, rows_per_batch=4, learning_rate=2e-3, validations=2)
 
 
 @pytest.fixture(scope="session")
-def few(
-    target: LanguageModel, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Features]:
+def few(read_gold: Callable[..., dict[str, Features]]) -> dict[str, Features]:
     """Hidden states of the gold answers of 12 training and 4 validation rows."""
-    found = {}
-    for split, count in (("train", 12), ("validation", 4)):
-        rows = load_rows(find("tasks", "gsm8k"), split, count, sources=["samples"])
-        texts = encode_gold(tokenizer, rows.examples, frozenset({tokenizer.eos_token_id}))
-        folder = tmp_path_factory.mktemp(split)
-        with Progress(quiet=True).step("", count) as step:
-            write_features(target, texts, folder, dtype="float32", step=step)
-        found[split] = Features.load(folder)
-    return found
+    return read_gold(train=12, validation=4)
 
 
 @pytest.fixture

@@ -11,18 +11,15 @@ import torch
 
 from harness import training
 from harness.batches import Batch, Fixed, OnPolicy, Texts
-from harness.data import load_rows
 from harness.divergences import cross_entropy, forward_kl
 from harness.errors import UserError
 from harness.generation import Sampling
 from harness.model_sections import DraftInit, Training, Writer
 from harness.models import LanguageModel, load_model, make_draft, save_model
 from harness.progress import Progress
-from harness.prompts import encode_gold
-from harness.registry import find
 from harness.schedule import learning_rate, order_of_pass, total_steps
 from harness.selection import acceptance
-from harness.teacher import Features, write_features
+from harness.teacher import Features
 from harness.training import TrainingContext, train
 from harness.types import Prompt, Sampler
 
@@ -31,19 +28,9 @@ MIXED: dict[Writer, float] = {"dataset": 0.5, "draft": 0.5}
 
 
 @pytest.fixture(scope="module")
-def features(
-    target: LanguageModel, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Features]:
+def features(read_gold: Callable[..., dict[str, Features]]) -> dict[str, Features]:
     """Hidden states of 24 training and 8 validation rows."""
-    found = {}
-    for split, count in (("train", 24), ("validation", 8)):
-        rows = load_rows(find("tasks", "gsm8k"), split, count, sources=["samples"])
-        texts = encode_gold(tokenizer, rows.examples, frozenset({tokenizer.eos_token_id}))
-        folder = tmp_path_factory.mktemp(split)
-        with Progress(quiet=True).step("", count) as step:
-            write_features(target, texts, folder, dtype="float32", step=step)
-        found[split] = Features.load(folder)
-    return found
+    return read_gold(train=24, validation=8)
 
 
 @pytest.fixture

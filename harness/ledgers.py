@@ -30,11 +30,13 @@ def charge(
     seconds: float,
     *,
     compared: bool = False,
+    depth: int = 1,
 ) -> Ledger:
     """Add one step to the ledger; `target` is whose head gave the laws, if one did.
 
     `compared`: a reference of the draft's shape read the texts first, and both their losses were
-    taken, so every head gave its logits once more than the step itself needs.
+    taken, so every head gave its logits once more than the step itself needs. `depth`: at how many
+    depths the draft read each supervised token, with a slot and a loss for each.
     """
     supervised = sum(len(text.response_ids) for text in lesson.texts)
     read = tokens_read(lesson.texts)
@@ -42,14 +44,15 @@ def charge(
     embedding = draft.model.get_input_embeddings().weight.numel()
     tied = draft.model.config.tie_word_embeddings
     body = draft.model.num_parameters() - embedding - (0 if tied else head.numel())
-    flops = 6 * body * read + (6 if head.requires_grad else 4) * head.numel() * supervised
+    states, slots = depth * supervised, read + (depth - 1) * supervised
+    flops = 6 * body * slots + (6 if head.requires_grad else 4) * head.numel() * states
     if target is not None:
         times = 2 if compared else 1
         flops += 2 * target.model.get_output_embeddings().weight.numel() * supervised * times
     if lesson.live:
         flops += 2 * body * read + 2 * head.numel() * supervised
     if compared:
-        flops += 2 * body * read + 4 * head.numel() * supervised
+        flops += 2 * body * slots + 4 * head.numel() * states
     return replace(
         ledger,
         steps=ledger.steps + 1,

@@ -1,10 +1,8 @@
 """The one training loop: every method that trains a draft, and a target's fine-tuning, goes by it.
 
 It takes texts step by step, with the target's hidden states where a loss compares with its laws, a
-loss for each supervised token, perhaps what each weighs, and the settings. Positions are gathered
-before the head, and head and loss run in chunks of positions with their own backward pass, so peak
-memory does not grow with positions x vocabulary. Compute is in the pair's dtype, the loss and the
-weights in float32. What a step reads is a function of seed, step and weights, and a checkpoint
+loss for each supervised token, perhaps what each weighs, and the settings. Weights are in
+float32. What a step reads is a function of seed, step and weights, and a checkpoint
 holds all the rest, so an interrupted run ends with the same bits on a CPU.
 
 Legend: N supervised position, T position, D hidden size, V vocabulary.
@@ -12,28 +10,27 @@ Legend: N supervised position, T position, D hidden size, V vocabulary.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from harness.batches import Batch, Lesson, Texts
+from harness.batches import Batch, Texts
 from harness.checkpoints import Checkpoint, load_latest, save
 from harness.errors import UserError
+from harness.gradients import autocast, backward
 from harness.ledgers import charge, peak_bytes
 from harness.model_sections import Optimisation
 from harness.models import LanguageModel
 from harness.progress import Aside, Step
+from harness.readings import depth_of
 from harness.schedule import learning_rate, total_steps
 from harness.selection import Criterion
-from harness.teacher import right_padded, supervised
-from harness.types import Draft, Ledger, Text
+from harness.types import Draft, Ledger
 
 TokenLoss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]
 
-CHUNK = 1024  # supervised positions that go through head and loss at once
 CHECKPOINT_INTERVAL_S = 60.0
 
 
@@ -129,7 +126,7 @@ def _train_step(
 ) -> Checkpoint:
     started = time.perf_counter()
     lesson = context.texts.lesson(state.step, context.settings.rows_per_batch)
-    loss = _backward(context, lesson, state.step, token_loss, weighing)
+    loss = backward(context, lesson, state.step, token_loss, weighing)
     norm = float(torch.nn.utils.clip_grad_norm_(trained, context.settings.clip_norm))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         save(context.scratch, state, context.draft.model, optimiser)
@@ -145,81 +142,11 @@ def _train_step(
     context.step.advance(note=f"loss {loss:.3f}")
     seconds = time.perf_counter() - started
     compared = weighing is not None
-    ledger = charge(state.ledger, lesson, context.draft, context.target, seconds, compared=compared)
+    depth, draft = depth_of(context.draft), context.draft
+    ledger = charge(
+        state.ledger, lesson, draft, context.target, seconds, compared=compared, depth=depth
+    )
     return replace(state, step=state.step + 1, ledger=ledger, loss=loss)
-
-
-def _backward(
-    context: TrainingContext,
-    lesson: Lesson,
-    step: int,
-    token_loss: TokenLoss,
-    weighing: Weighing | None = None,
-) -> float:
-    """Add the gradient of the mean loss over the supervised tokens, by weight; return that mean."""
-    draft = context.draft
-    batch = Batch.of(lesson.texts, step, context.num_steps, draft.device)
-    hidden_ND = _hidden(context, draft, lesson.texts)
-    # The head's graph ends here: each chunk frees its logits before the next makes its own.
-    leaf_ND = hidden_ND.detach().requires_grad_()
-    weights_N = torch.ones(len(leaf_ND), device=draft.device)
-    if weighing is not None:
-        gap_N = _gap(context, lesson, batch, token_loss, weighing.reference, leaf_ND)
-        weights_N = weighing.weigh(gap_N, batch)
-    weight = float(weights_N.sum())
-    total = 0.0
-    for part in _chunks(leaf_ND):
-        with _autocast(context):
-            draft_logits_NV = draft.logits(leaf_ND[part])
-            target_logits_NV = _target_logits(context, lesson.hidden_ND[part])
-        loss_N = token_loss(draft_logits_NV, target_logits_NV, batch.part(part))
-        loss = (loss_N * weights_N[part]).sum() / weight
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        total += float(loss.detach())
-    hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
-    return total
-
-
-@torch.no_grad()
-def _gap(
-    context: TrainingContext,
-    lesson: Lesson,
-    batch: Batch,
-    token_loss: TokenLoss,
-    reference: LanguageModel,
-    hidden_ND: torch.Tensor,
-) -> torch.Tensor:
-    """Return the draft's loss, of its hidden states, less the reference's [N]."""
-    reference_ND = _hidden(context, reference, lesson.texts)
-    gaps = []
-    for part in _chunks(hidden_ND):
-        with _autocast(context):
-            target_logits_NV = _target_logits(context, lesson.hidden_ND[part])
-            logits = context.draft.logits(hidden_ND[part]), reference.logits(reference_ND[part])
-        of_draft_N, of_reference_N = (
-            token_loss(logits_NV, target_logits_NV, batch.part(part)) for logits_NV in logits
-        )
-        gaps.append(of_draft_N - of_reference_N)
-    return torch.cat(gaps)
-
-
-def _hidden(context: TrainingContext, model: LanguageModel, texts: Sequence[Text]) -> torch.Tensor:
-    """Return a model's hidden states [N, D] at the supervised positions of texts."""
-    with _autocast(context):
-        states_BTD = model.hidden(*right_padded(texts, model.device))
-    return torch.cat(list(supervised(texts, states_BTD)))
-
-
-def _chunks(states_ND: torch.Tensor) -> Iterator[slice]:
-    return (slice(start, start + CHUNK) for start in range(0, len(states_ND), CHUNK))
-
-
-@torch.no_grad()
-def _target_logits(context: TrainingContext, hidden_ND: torch.Tensor) -> torch.Tensor:
-    target = context.target
-    if target is None:
-        return hidden_ND.new_empty(len(hidden_ND), 0)
-    return target.logits(hidden_ND.to(target.device, target.model.dtype))
 
 
 def _validation_steps(context: TrainingContext) -> set[int]:
@@ -231,7 +158,7 @@ def _validate(context: TrainingContext, state: Checkpoint) -> Checkpoint:
     """Note the criterion's value, and the weights if it is the best so far."""
     criterion = context.criterion
     assert criterion is not None, "nothing to choose a checkpoint by"
-    with _autocast(context):
+    with autocast(context):
         value = criterion.measure(context.draft)
     best = criterion.improves(value, [point[criterion.name] for point in state.history])
     point = {"step": float(state.step), criterion.name: value}
@@ -242,9 +169,3 @@ def _validate(context: TrainingContext, state: Checkpoint) -> Checkpoint:
         weights = context.draft.model.state_dict()
         state = replace(state, best={name: value.clone() for name, value in weights.items()})
     return state
-
-
-def _autocast(context: TrainingContext) -> Any:
-    dtype = getattr(torch, context.dtype)
-    device = context.draft.device.type
-    return torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32)

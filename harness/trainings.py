@@ -3,15 +3,16 @@
 from dataclasses import asdict
 from typing import Any
 
-from harness import registry
+from harness import feature_stages, registry
 from harness.config import MethodEntry
+from harness.errors import UserError
 from harness.graph import Job, Node
 from harness.model_files import resolve
 from harness.model_sections import Pair, Training, Writer
 from harness.progress import Progress
 from harness.records import training_texts
 from harness.stages import TEXT_SEED, Setting, features, given, gold_texts, questions, responses
-from harness.types import Sampler
+from harness.types import Sampler, Split
 
 
 def fine_tuned(setting: Setting) -> Node:
@@ -53,10 +54,9 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     }
     inputs = {"target": setting.target}
     if method.kind != "training_free":
-        settings |= {
-            "init": pair.draft.model_dump(mode="json", exclude={"model"}),
-            "seed": seed,
-        }
+        settings |= {"seed": seed}
+    if method.kind == "language_model":
+        settings |= {"init": pair.draft.model_dump(mode="json", exclude={"model"})}
         inputs |= _init(pair)
         if pair.draft.head == "fitted":
             settings |= {"fitted on": training.fixed_text}
@@ -66,6 +66,8 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
         inputs |= _texts(setting, training, *training.shares) | {"validation": _validation(setting)}
         if "draft" in training.shares:
             settings |= {"max_new_tokens": setting.max_new_tokens}
+    if method.kind == "feature_head":
+        inputs |= _states(setting, entry, training, inputs)
 
     def build(job: Job) -> None:
         from harness.drafts import Order, make
@@ -78,7 +80,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     label = f"draft {entry.title}, seed {seed}"
     code = (registry.module_name("baselines", entry.name), "harness.drafts")
     # How a draft will be measured does not decide what it is.
-    aside = frozenset({"harness.drafters"})
+    aside = frozenset({"harness.drafters", "harness.feature_drafters"})
     return Node("draft", label, settings, inputs, code, build, aside=aside)
 
 
@@ -103,6 +105,20 @@ def _source(setting: Setting, training: Training, writer: Writer) -> Node:
         return features(setting, gold_texts(setting, "train"), "bfloat16")
     sampler = Sampler(training.text_temperature)
     return features(setting, responses(setting, "train", sampler), "bfloat16")
+
+
+def _states(
+    setting: Setting, entry: MethodEntry, training: Training, inputs: dict[str, Node]
+) -> dict[str, Node]:
+    """Return the target's states on what a head is trained on and chosen by."""
+    if "draft" in training.shares:
+        raise UserError(
+            f"method {entry.title!r}: training.text = 'draft' or a share of it; a feature head "
+            "writes no text without its target. Take 'dataset' or 'target'."
+        )
+    splits: dict[str, Split] = {training_texts(writer): "train" for writer in training.shares}
+    splits["validation"] = "validation"
+    return feature_stages.inputs(setting, entry.build(), inputs, splits)
 
 
 def _validation(setting: Setting) -> Node:

@@ -27,6 +27,12 @@ ALLOWED_OF_HARNESS = {
         "teacher",
         "scoring",
         "drafters",
+        "feature_heads",
+        "feature_drafters",
+        "head_inits",
+        "head_training",
+        "selection",
+        "states",
     },
     "reports": {
         "types",

@@ -18,7 +18,7 @@ import torch
 from harness.generation import check_fits, stream
 from harness.kv_cache import CachedModel
 from harness.models import LanguageModel, load_model
-from harness.protocols import Drafter, EngineSettings, Method, Session
+from harness.protocols import Drafter, EngineSettings, FeatureSession, Method, Session
 from harness.timing import synchronise
 from harness.types import Decode, FinishReason, Kind, Prompt, Proposal, Round
 from harness.verification import verify, warp
@@ -77,10 +77,12 @@ class _Loop:
     def _decode(self, prompt: Prompt) -> Decode:
         generator = stream(self.settings.seed, "engine", prompt.example_id)
         started = self._now()
-        target = CachedModel(self.target)
+        session = self._session(prompt, generator)
+        layers = session.layers if isinstance(session, FeatureSession) else ()
+        target = CachedModel(self.target, layers)
         if before_last := prompt.token_ids[:-1]:
             target.feed(before_last)
-        session = self._session(prompt, generator)
+            _show(session, target, len(before_last))
         prefilled = self._now()
         text = _Text(prompt)
         while text.reason is None:
@@ -120,6 +122,7 @@ class _Loop:
         ids_NG = torch.tensor([drafted], dtype=torch.long)
         kept_N, following_N = verify(ids_NG, q_GV[None], p_GV[None], generator)
         accepted = int(kept_N)
+        _show(session, target, len(hidden_TD) - len(drafted) + accepted)
         target.keep(len(ids) + accepted)
         text.extend([*drafted[:accepted], int(following_N)], self.settings)
         text.rounds.append(Round(drafted=len(drafted), accepted=accepted))
@@ -127,6 +130,12 @@ class _Loop:
     def _now(self) -> float:
         synchronise(self.settings.placement.device)
         return perf_counter()
+
+
+def _show(session: Session | None, target: CachedModel, kept: int) -> None:
+    """Show a session that reads features those of the first `kept` tokens of the last feed."""
+    if isinstance(session, FeatureSession):
+        session.observe(target.states_TLD[:kept])
 
 
 def _one_hot(drafted: Sequence[int], p_GV: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from harness.batches import Batch, Fixed, OnPolicy, Texts
 from harness.data import load_rows
 from harness.divergences import tvd
 from harness.generation import Sampling
+from harness.gradients import backward
 from harness.ledgers import tokens_read
 from harness.model_sections import DraftInit, Training
 from harness.models import LanguageModel, make_draft
@@ -143,7 +144,7 @@ def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
             parts.append(tvd(draft, target))
             return parts[-1]
 
-        training._backward(each, lesson, 0, noting)
+        backward(each, lesson, 0, noting)
         losses.append(parts)
     expected = torch.cat(losses[0]).detach() - torch.cat(losses[1]).detach()
 
@@ -155,10 +156,10 @@ def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
 
     means = []
     for chunk in chunks:
-        monkeypatch.setattr(training, "CHUNK", chunk)
+        monkeypatch.setattr("harness.gradients.CHUNK", chunk)
         ready.draft.model.zero_grad()
         weighing = Weighing(other.draft, weigh)
-        mean = training._backward(ready, lesson, 0, lambda p, q, _: tvd(p, q), weighing)
+        mean = backward(ready, lesson, 0, lambda p, q, _: tvd(p, q), weighing)
         means.append(mean)
     by_hand = torch.cat(losses[0]).detach()[expected > 0].mean()
     assert means == pytest.approx([float(by_hand)] * len(chunks), rel=1e-5)

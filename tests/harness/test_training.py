@@ -14,6 +14,7 @@ from harness.batches import Batch, Fixed, OnPolicy, Texts
 from harness.divergences import cross_entropy, forward_kl
 from harness.errors import UserError
 from harness.generation import Sampling
+from harness.gradients import backward
 from harness.model_sections import DraftInit, Training, Writer
 from harness.models import LanguageModel, load_model, make_draft, save_model
 from harness.progress import Progress
@@ -93,7 +94,7 @@ def test_a_draft_that_is_its_target_learns_nothing(context: Any, target: Languag
     whole = make_draft(DraftInit(pruned=tuple(range(8))), target, seed=0)
     ready = context(draft=whole)
     assert ready.criterion.measure(whole) == pytest.approx(1.0, abs=1e-5)
-    loss = training._backward(ready, ready.texts.lesson(0, 4), 0, kl)
+    loss = backward(ready, ready.texts.lesson(0, 4), 0, kl)
     assert loss == pytest.approx(0.0, abs=1e-5)
     gradients = [p.grad for p in whole.model.parameters() if p.grad is not None]
     assert max(float(gradient.abs().max()) for gradient in gradients) < 1e-4
@@ -104,9 +105,9 @@ def test_chunks_give_the_gradient_of_the_whole(
 ) -> None:
     gradients = []
     for size in (7, 10_000):
-        monkeypatch.setattr(training, "CHUNK", size)
+        monkeypatch.setattr("harness.gradients.CHUNK", size)
         ready = context()
-        training._backward(ready, ready.texts.lesson(0, 4), 0, kl)
+        backward(ready, ready.texts.lesson(0, 4), 0, kl)
         gradients.append({n: p.grad for n, p in ready.draft.model.named_parameters()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], atol=1e-5, rtol=1e-3)
@@ -119,9 +120,7 @@ def test_cross_entropy_on_gold_answers_is_what_transformers_calls_the_loss(
     texts = features["train"].texts
     ready = context(target=None, texts=Texts({"dataset": Fixed(texts)}, {"dataset": 1.0}))
     lesson = Fixed(texts).lesson([0], 0)
-    loss = training._backward(
-        ready, lesson, 0, lambda draft, _, b: cross_entropy(draft, b.labels_N)
-    )
+    loss = backward(ready, lesson, 0, lambda draft, _, b: cross_entropy(draft, b.labels_N))
     mine = [parameter.grad.clone() for parameter in ready.draft.model.parameters()]
     ready.draft.model.zero_grad()
     ids = torch.tensor([[*texts[0].prompt_ids, *texts[0].response_ids]])
@@ -206,7 +205,7 @@ def test_only_responses_are_supervised(context: Any) -> None:
         return forward_kl(draft, target)
 
     lesson = ready.texts.lesson(0, 4)
-    training._backward(ready, lesson, 0, loss)
+    backward(ready, lesson, 0, loss)
     assert sum(counted) == sum(len(text.response_ids) for text in lesson.texts)
 
 

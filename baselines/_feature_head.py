@@ -1,0 +1,90 @@
+"""What methods have in common whose draft is a head on the target's features.
+
+The head (`harness.feature_heads`) is one decoder layer of the target's architecture between the
+target's embedding and output head, both frozen. It trains on text that is there beforehand, whose
+features the store holds; the checkpoint is the one whose first drafted token is accepted most on
+the validation rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from baselines._token_losses import TokenLossName
+from harness.protocols import Drafter
+from harness.types import Draft, Kind, Placement, Text
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.feature_heads import Architecture, FeatureHead
+    from harness.models import LanguageModel
+    from harness.selection import Criterion
+    from harness.states import StateSource
+    from harness.teacher import Features
+    from harness.training import TokenLoss, TrainingContext
+
+
+@dataclass(frozen=True)
+class FeatureHeadMethod:
+    """The knobs of every head.
+
+    `loss`: between the laws. `depth`: how many tokens deep the head is rolled forward on its own
+    features in training; depth k weighs `decay` to the power k. `from_layer`: the target's layer
+    that the head's starts as; by default it is random, as published.
+    """
+
+    loss: TokenLossName = "soft_cross_entropy"
+    depth: Annotated[int, Field(ge=1)] = 1
+    decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    from_layer: Annotated[int, Field(ge=0)] | None = None
+
+    kind: ClassVar[Kind] = "feature_head"
+    trains: ClassVar[bool] = True
+
+    architecture: ClassVar["Architecture"]
+
+    def layers(self, num_layers: int) -> tuple[int, ...]:
+        """Return whose states the head reads, of a target with so many layers."""
+        raise NotImplementedError
+
+    def draft_ids(self, texts: Sequence[Text], vocab_size: int) -> "torch.Tensor | None":
+        """Return the tokens of the draft's own vocabulary; None for all of the target's."""
+        return None
+
+    def head(self, target: "LanguageModel", texts: Sequence[Text], seed: int) -> "FeatureHead":
+        """Return the untrained head; raises UserError for what the target has not."""
+        from harness.feature_heads import Shape
+        from harness.head_inits import make_head
+
+        layers = self.layers(target.model.config.num_hidden_layers)
+        ids = self.draft_ids(texts, target.vocab_size)
+        size = None if ids is None else len(ids)
+        shape = Shape(self.architecture, layers, target.vocab_size, size)
+        return make_head(target, shape, seed=seed, draft_ids=ids, from_layer=self.from_layer)
+
+    def fit(self, context: "TrainingContext", loss: "TokenLoss", noise: float = 0.0) -> Draft:
+        """Return the context's head trained by a loss, taken at every depth."""
+        from harness.head_training import by_depth, in_training
+        from harness.training import train
+
+        head = in_training(context.draft, self.depth, noise, context.seed)
+        return train(replace(context, draft=head), by_depth(loss, self.decay))
+
+    def criterion(
+        self, target: "LanguageModel", validation: "Features", states: "StateSource"
+    ) -> "Criterion":
+        """Return the acceptance of each block's first token on the validation rows."""
+        from harness.head_training import head_acceptance
+
+        return head_acceptance(target, validation, states)
+
+    def drafter(self, directory: Path, placement: Placement) -> Drafter:
+        """Return the saved head as a drafter."""
+        from harness.feature_drafters import FeatureHeadDrafter
+        from harness.feature_heads import load_head
+
+        return FeatureHeadDrafter(load_head(directory, placement))

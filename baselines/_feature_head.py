@@ -9,7 +9,7 @@ the validation rows.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -28,24 +28,50 @@ if TYPE_CHECKING:
     from harness.training import TokenLoss, TrainingContext
 
 
+# `mc_sim_7b_63` of EAGLE's code (eagle/model/choices.py at 08dc06c): 25 nodes, 5 deep.
+PUBLISHED = (
+    *((rank,) for rank in range(4)),
+    *((0, rank) for rank in range(3)),
+    *((1, 0), (1, 1), (2, 0), (2, 1), (3, 0)),
+    *((0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 0), (0, 1, 1), (0, 2, 0), (0, 2, 1), (1, 0, 0)),
+    *((0, 0, 0, 0), (0, 0, 0, 1), (0, 0, 0, 2)),
+    *((0, 0, 0, 0, 0), (0, 0, 0, 0, 1)),
+)
+
+
 @dataclass(frozen=True)
 class FeatureHeadMethod:
     """The knobs of every head.
 
     `loss`: between the laws. `depth`: how many tokens deep the head is rolled forward on its own
     features in training; depth k weighs `decay` to the power k. `from_layer`: the target's layer
-    that the head's starts as; by default it is random, as published.
+    that the head's starts as; by default it is random, as published. `tree`: what is drafted
+    instead of a chain, as paths of ranks (`harness.trees`), or "eagle" for the one that EAGLE-1 was
+    published with; block length g is then the tree down to depth g.
     """
 
     loss: TokenLossName = "soft_cross_entropy"
     depth: Annotated[int, Field(ge=1)] = 1
     decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     from_layer: Annotated[int, Field(ge=0)] | None = None
+    tree: Literal["eagle"] | tuple[tuple[int, ...], ...] | None = None
 
     kind: ClassVar[Kind] = "feature_head"
     trains: ClassVar[bool] = True
 
     architecture: ClassVar["Architecture"]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for paths that are no tree."""
+        if self.tree not in (None, "eagle"):
+            from harness.trees import Tree
+
+            Tree.of(self.paths)
+
+    @property
+    def paths(self) -> tuple[tuple[int, ...], ...]:
+        """The paths of the tree; none for a chain."""
+        return PUBLISHED if self.tree == "eagle" else self.tree or ()
 
     def layers(self, num_layers: int) -> tuple[int, ...]:
         """Return whose states the head reads, of a target with so many layers."""
@@ -86,5 +112,8 @@ class FeatureHeadMethod:
         """Return the saved head as a drafter."""
         from harness.feature_drafters import FeatureHeadDrafter
         from harness.feature_heads import load_head
+        from harness.tree_drafters import TreeDrafter
+        from harness.trees import Tree
 
-        return FeatureHeadDrafter(load_head(directory, placement))
+        head = load_head(directory, placement)
+        return TreeDrafter(head, Tree.of(self.paths)) if self.paths else FeatureHeadDrafter(head)

@@ -91,6 +91,12 @@ class HeadModule(torch.nn.Module):
         for module in (causal.get_input_embeddings(), causal.get_output_embeddings()):
             module.requires_grad_(False)
 
+    @property
+    def joined(self) -> _Joined | None:
+        """The norms that join embedding and feature, of EAGLE-3."""
+        norm = getattr(self.causal.base_model.layers[0], "input_layernorm", None)
+        return norm if isinstance(norm, _Joined) else None
+
     def get_input_embeddings(self) -> Any:
         """Return the embedding."""
         return self.causal.get_input_embeddings()
@@ -163,11 +169,11 @@ class FeatureHead(LanguageModel):
         mask_BTK says which of the K slots in the cache, these included, each may read.
         """
         embedding_BTD = self.model.get_input_embeddings()(following_BT)
-        if self.model.shape.kind == "eagle":
+        inputs_BTD, joined = features_BTD, self.model.joined
+        if joined is None:
             inputs_BTD = self.model.fc(torch.cat([embedding_BTD, features_BTD], dim=-1))
         else:
-            inputs_BTD = features_BTD
-            self.model.causal.base_model.layers[0].input_layernorm.embedding_BTD = embedding_BTD
+            joined.embedding_BTD = embedding_BTD
         states: torch.Tensor = self.model.causal.base_model(
             inputs_embeds=inputs_BTD,
             attention_mask=mask_BTK[:, None],
@@ -175,6 +181,8 @@ class FeatureHead(LanguageModel):
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
+        if joined is not None:
+            joined.embedding_BTD = None
         return states
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -215,10 +215,15 @@ class Draft:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Drafted tokens and the law q_GV that each was drawn from; None if they were not drawn."""
+    """Drafted tokens and the law q_GV that each was drawn from; None if they were not drawn.
+
+    Of a tree, `parents` has the index of the token that each one follows, -1 for the text so far;
+    otherwise they follow one another.
+    """
 
     token_ids: tuple[int, ...]
     q_GV: torch.Tensor | None = None
+    parents: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

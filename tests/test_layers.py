@@ -33,6 +33,8 @@ ALLOWED_OF_HARNESS = {
         "head_training",
         "selection",
         "states",
+        "tree_drafters",
+        "trees",
     },
     "reports": {
         "types",

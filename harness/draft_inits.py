@@ -1,7 +1,7 @@
 """What a draft starts as, as transformers models: some layers of the target, or random weights.
 
 Layers are found by structure, for families name them differently (`model.layers`,
-`transformer.h`), and config values by any of their names (`num_hidden_layers`, `n_layer`).
+X
 """
 
 import copy
@@ -45,10 +45,9 @@ def randomise(config: Any, changes: Mapping[str, Any], seed: int) -> Any:
             f"random = {{ {unknown[0]} = ... }}: {config.model_type!r} has no such config value; "
             f"it has {', '.join(sorted(k for k in known if 'size' in k or 'num' in k))}."
         )
-    own_names = {config.attribute_map.get(key, key): value for key, value in changes.items()}
-    changed = {**config.to_dict(), **own_names}
+    changed = {**config.to_dict(), **changes}
     if changed.get("num_hidden_layers", config.num_hidden_layers) != config.num_hidden_layers:
-        for name in _per_layer(config).keys() - own_names.keys():
+        for name in _per_layer(config).keys() - changes.keys():
             del changed[name]  # the family's own pattern is of as many layers as there are now
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

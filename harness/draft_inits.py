@@ -1,7 +1,6 @@
 """What a draft starts as, as transformers models: some layers of the target, or random weights.
 
-Layers are found by structure, for families name them differently (`model.layers`,
-X
+Layers are found by structure: families name them differently (`model.layers`, `transformer.h`).
 """
 
 import copy

@@ -3,8 +3,6 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
-
 from harness import models
 from harness.batches import Fixed, OnPolicy, Source, Texts
 from harness.fitting import fit_head
@@ -58,7 +56,7 @@ def make(order: Order, job: Job) -> None:
     start = _start(order, target, tokenizer, job, placement)
     if not order.on_policy:
         models.drop_body(target)  # from here on only its head is used
-    target.model.to(getattr(torch, pair.dtype))  # what training computes in
+    models.cast_weights(target, pair.dtype)  # what training computes in
     made = _train(order, start, target, job)
     assert made.model is not None, f"{type(order.method).__name__} trained no model"
     models.save_model(made.model, tokenizer, job.out)

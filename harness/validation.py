@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from harness.errors import UserError, unknown
 
 S = TypeVar("S", bound="Section")
+
+# TOML has no word for nothing: `speed = false` takes a section away.
+UnlessFalse = BeforeValidator(lambda value: None if value is False else value)
 
 
 class Section(BaseModel):

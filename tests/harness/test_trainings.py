@@ -1,21 +1,26 @@
 """Stages that train: the nodes that each source of text needs, and a fine-tuned target."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from harness.config import Recipe
 from harness.experiment import Plan, plan
+from harness.fanout import execute
 from harness.graph import Node, topological
 from harness.progress import Progress
 from harness.provenance import data_facts, texts_behind
 from harness.published import Results
 from harness.recipes import load_recipe
+from harness.records import DRAFT
 from harness.results import render, save_results
 from harness.runner import run
-from harness.store import Store
+from harness.store import Entry, Store
 
 FINE_TUNE = {"passes": 0.5, "rows_per_batch": 4, "learning_rate": 1e-4, "validations": 1}
 PAIR = {"name": "tiny", "target": "tiny-target", "draft": {"pruned": [0, 7]}}
@@ -173,3 +178,48 @@ def test_a_run_with_a_fine_tuned_target_and_text_of_every_writer(
     save_results(results, tmp_path)
     (path,) = render(results, tmp_path, ["leaderboard"])
     assert "fine-tuned on gsm8k: 1 steps, 4 rows, " in path.read_text("utf-8")
+
+
+def read_json(entry: Entry) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((entry.directory / DRAFT).read_text("utf-8"))
+    return found
+
+
+def _weights(prepared: Plan, store: Store) -> dict[str, dict[str, Any]]:
+    folders = {title: store.load(node).directory for title, node in _drafts(prepared).items()}
+    return {title: load_file(folder / "model.safetensors") for title, folder in folders.items()}
+
+
+@pytest.mark.slow
+def test_several_processes_make_the_drafts_that_one_makes(planned: Planned, tmp_path: Path) -> None:
+    methods = [
+        {"name": "kd"},
+        {"name": "kd", "label": "on-policy", "training": {"text": "draft"}},
+        {"name": "adaspec", "reference_passes": 0.5},
+    ]
+    changes: dict[str, Any] = {
+        "methods": methods,
+        "data": {"sources": ["samples"], "train_rows": 9, "validation_rows": 4, "test_rows": 4},
+        "evaluation": {"temperatures": [1.0], "max_new_tokens": 8},
+    }
+    # Rows that two processes share unevenly, and a last batch of one row: none for the second.
+    training = {"passes": 2, "rows_per_batch": 4, "validations": 2}
+    pair = {"dtype": "float32"}
+    alone = planned(pair, training=training, **changes)
+    together = planned(pair, training={**training, "processes": 2}, **changes)
+    assert {t: n.key for t, n in _drafts(alone).items()} == {
+        t: n.key for t, n in _drafts(together).items()
+    }
+    stores = Store(tmp_path / "one"), Store(tmp_path / "two")
+    ledgers = []
+    for prepared, store in zip((alone, together), stores, strict=True):
+        failures = execute(_drafts(prepared).values(), store, Progress(quiet=True))
+        assert not failures
+        facts = {t: read_json(store.load(n)) for t, n in _drafts(prepared).items()}
+        ledgers.append({title: told["ledger"] for title, told in facts.items()})
+    one, two = (_weights(p, s) for p, s in zip((alone, together), stores, strict=True))
+    for title in one:
+        for name, tensor in one[title].items():
+            torch.testing.assert_close(two[title][name], tensor, atol=2e-5, rtol=1e-3)
+        for quantity in ("steps", "rows", "supervised_tokens", "reference_forward_tokens", "flops"):
+            assert ledgers[0][title][quantity] == ledgers[1][title][quantity]

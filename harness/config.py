@@ -130,10 +130,8 @@ class Recipe(Section):
 
     def training_of(self, entry: MethodEntry) -> Training:
         """Return how this entry trains: the recipe's settings under the entry's own."""
-        own = validated(
-            Training, {**self.training.model_dump(), **entry.training}, f"method {entry.title!r}"
-        )
-        return own
+        told = {**self.training.model_dump(), **entry.training}
+        return validated(Training, told, f"method {entry.title!r}", ("training",))
 
     def samplers(self, temperature: float) -> Samplers:
         """Return how target and draft are sampled at a temperature of the target."""

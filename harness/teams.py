@@ -29,7 +29,7 @@ class Team:
         """Return the team that the launcher has told this process of."""
         from accelerate import PartialState
 
-        state = PartialState(timeout=_PATIENCE)
+        state = PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)
         return cls(state.process_index, state.num_processes)
 
     @property

@@ -182,6 +182,22 @@ def test_a_run_with_a_fine_tuned_target_and_text_of_every_writer(
     assert "fine-tuned on gsm8k: 1 steps, 4 rows, " in path.read_text("utf-8")
 
 
+def test_what_the_target_read_before_training_counts_towards_its_budget(
+    planned: Planned, store: Store
+) -> None:
+    methods = _methods(kd={"budget": {"target_forward_tokens": 10}})
+    prepared = planned(methods=methods, evaluation={"temperatures": [1.0], "max_new_tokens": 8})
+    (node,) = _drafts(prepared).values()
+
+    failures = execute([node], store, Progress(quiet=True))
+
+    reason = failures[node.key].reason
+    assert "training.budget: target_forward_tokens = 10 is used up before" in reason
+    read = [item for name, item in node.inputs.items() if name != "target"]
+    assert len(read) == 2
+    assert all(store.has(item) for item in read)
+
+
 @dataclass(frozen=True)
 class _Made:
     """A draft, what it cost, and what trackers were told: but for speed."""

@@ -71,7 +71,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
         settings |= {"training": training.deciding(), "dtype": pair.dtype}
         inputs |= _texts(setting, training, *training.shares) | {"validation": _validation(setting)}
         if "draft" in training.shares:
-            settings |= {"max_new_tokens": setting.max_new_tokens}
+            settings |= {"max_new_tokens": setting.max_new_tokens, "stop": setting.stop}
 
     def build(job: Job) -> None:
         from harness.drafts import Order, make
@@ -79,7 +79,13 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
         from harness.launching import share
 
         sampler = Sampler(training.text_temperature)
-        sampling = Sampling(sampler, setting.max_new_tokens, setting.end_tokens, seed)
+        sampling = Sampling(
+            sampler,
+            setting.max_new_tokens,
+            setting.end_tokens,
+            seed,
+            stop=setting.stop_strings(job.inputs["target"]),
+        )
         work = partial(make, Order(pair, method, training, sampling, seed))
         share(work, job, training.processes if method.trains else 1)
 

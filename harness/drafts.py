@@ -12,10 +12,10 @@ from harness.ledgers import tokens_read
 from harness.model_sections import Pair, Training, Writer
 from harness.protocols import Method
 from harness.records import DRAFT, TEXTS, read_texts, training_texts
-from harness.schedule import total_steps
 from harness.selection import acceptance
 from harness.store import write_json
 from harness.teacher import Features
+from harness.teams import ALONE, Team
 from harness.training import TrainingContext
 from harness.types import Draft, Ledger, Placement, Prompt
 
@@ -39,10 +39,10 @@ class Order:
         return self.method.trains and "draft" in self.training.shares
 
 
-def make(order: Order, job: Job) -> None:
+def make(order: Order, job: Job, team: Team = ALONE) -> None:
     """Write the draft that a method makes of the pair's init, loadable by any engine.
 
-    Of a method without a model, write that there is none.
+    Of a method without a model, write that there is none. Of a team, the first process writes.
     """
     if order.method.kind == "training_free":
         write_json(job.out / DRAFT, {"init": "none", "parameters": 0, "ledger": asdict(Ledger())})
@@ -57,13 +57,19 @@ def make(order: Order, job: Job) -> None:
     if not order.on_policy:
         models.drop_body(target)  # from here on only its head is used
     models.cast_weights(target, pair.dtype)  # what training computes in
-    made = _train(order, start, target, job)
+    before = Ledger(target_forward_tokens=_tokens_read_before(job))
+    made = _train(order, start, target, job, before, team)
     assert made.model is not None, f"{type(order.method).__name__} trained no model"
-    models.save_model(made.model, tokenizer, job.out)
-    read = made.ledger.target_forward_tokens + _tokens_read_before(job)
-    ledger = replace(made.ledger, target_forward_tokens=read)
-    facts = {"init": pair.draft.describe(), **_facts(made.model.model), "ledger": asdict(ledger)}
-    write_json(job.out / DRAFT, {**facts, "history": list(made.history)})
+    if team.is_first:
+        models.save_model(made.model, tokenizer, job.out)
+        facts = {
+            "init": pair.draft.describe(),
+            **_facts(made.model.model),
+            "processes": team.count,
+            "ledger": asdict(before + made.ledger),
+            "history": list(made.history),
+        }
+        write_json(job.out / DRAFT, facts)
 
 
 def _start(
@@ -85,28 +91,33 @@ def _start(
 
 
 def _train(
-    order: Order, start: models.LanguageModel, target: models.LanguageModel, job: Job
+    order: Order,
+    start: models.LanguageModel,
+    target: models.LanguageModel,
+    job: Job,
+    spent: Ledger,
+    team: Team,
 ) -> Draft:
     """Return what the method makes of the draft init."""
-    texts, criterion = Texts(), None
-    if order.method.trains:
-        shares = order.training.shares
-        sources = {writer: _source(writer, order, start, target, job) for writer in shares}
-        texts = Texts(sources, shares, order.seed)
-        criterion = acceptance(target, Features.load(job.inputs["validation"]))
-    with job.progress.step("training", total_steps(len(texts), order.training)) as step:
-        context = TrainingContext(
-            draft=start,
-            target=target,
-            settings=order.training,
-            dtype=order.pair.dtype,
-            seed=order.seed,
-            scratch=job.scratch,
-            step=step,
-            texts=texts,
-            criterion=criterion,
-        )
+    context = TrainingContext(
+        draft=start,
+        target=target,
+        settings=order.training,
+        dtype=order.pair.dtype,
+        seed=order.seed,
+        scratch=job.scratch,
+        spent=spent,
+        team=team,
+    )
+    if not order.method.trains:
         return order.method.train(context)
+    shares = order.training.shares
+    sources = {writer: _source(writer, order, start, target, job) for writer in shares}
+    texts = Texts(sources, shares, order.seed)
+    criterion = acceptance(target, Features.load(job.inputs["validation"]))
+    ready = replace(context, texts=texts, criterion=criterion)
+    with ready.under_way(job, "training") as going:
+        return order.method.train(going)
 
 
 def _source(

@@ -1,0 +1,111 @@
+"""The gradient of one step, in memory that does not grow with positions x vocabulary.
+
+Positions are gathered before the head, and head and loss run in chunks of positions with their own
+backward pass. Compute is in the pair's dtype, the loss in float32.
+
+Legend: N supervised position, T position, D hidden size, V vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from harness.batches import Batch, Lesson
+from harness.contexts import Survey, TokenLoss, TrainingContext
+from harness.models import LanguageModel
+from harness.teacher import right_padded, supervised
+from harness.types import Text
+
+CHUNK = 1024  # supervised positions that go through head and loss at once
+ALL = slice(None)
+
+
+def backward(
+    context: TrainingContext,
+    lesson: Lesson,
+    batch: Batch,
+    token_loss: TokenLoss,
+    survey: Survey | None = None,
+    mine: slice = ALL,
+) -> float:
+    """Add this process's part of the gradient of the step's mean loss; return its part of the loss.
+
+    `batch` is of the whole step, and `mine` which of its tokens are those of `lesson`.
+    """
+    draft = context.draft
+    hidden_ND = _hidden(context, draft, lesson.texts)
+    # The head's graph ends here: each chunk frees its logits before the next makes its own.
+    leaf_ND = hidden_ND.detach().requires_grad_()
+    weights_N = torch.ones(len(batch.labels_N), device=draft.device)
+    if survey is not None:
+        own_N = _surveyed(context, lesson, batch.part(mine), survey, leaf_ND)
+        surveyed_N = context.team.tokens(own_N)
+        batch = replace(batch, mean=float(surveyed_N.mean()))
+        weights_N = survey.weigh(surveyed_N, batch) if survey.weigh else weights_N
+    weight, weights_N, batch = float(weights_N.sum()), weights_N[mine], batch.part(mine)
+    total = 0.0
+    for part in _chunks(leaf_ND):
+        with autocast(context):
+            draft_logits_NV = draft.logits(leaf_ND[part])
+            target_logits_NV = _target_logits(context, lesson.hidden_ND[part])
+        loss_N = token_loss(draft_logits_NV, target_logits_NV, batch.part(part))
+        loss = (loss_N * weights_N[part]).sum() / weight
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        total += float(loss.detach())
+    if lesson.texts:
+        hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
+    return total
+
+
+@torch.no_grad()
+def _surveyed(
+    context: TrainingContext,
+    lesson: Lesson,
+    batch: Batch,
+    survey: Survey,
+    hidden_ND: torch.Tensor,
+) -> torch.Tensor:
+    """Return what a survey measures of this process's tokens [N], of the draft's hidden states."""
+    read = [(context.draft, hidden_ND)]
+    if survey.reference is not None:
+        read.append((survey.reference, _hidden(context, survey.reference, lesson.texts)))
+    parts = [hidden_ND.new_empty(0)]
+    for part in _chunks(hidden_ND):
+        with autocast(context):
+            target_logits_NV = _target_logits(context, lesson.hidden_ND[part])
+            logits = [model.logits(states_ND[part]) for model, states_ND in read]
+        of_draft_N, *of_reference = (
+            survey.measure(logits_NV, target_logits_NV, batch.part(part)) for logits_NV in logits
+        )
+        parts.append(of_draft_N - of_reference[0] if of_reference else of_draft_N)
+    return torch.cat(parts)
+
+
+def _hidden(context: TrainingContext, model: LanguageModel, texts: Sequence[Text]) -> torch.Tensor:
+    """Return a model's hidden states [N, D] at the supervised positions of texts."""
+    if not texts:  # more processes than rows
+        return torch.empty(0, model.hidden_size, device=model.device)
+    with autocast(context):
+        states_BTD = model.hidden(*right_padded(texts, model.device))
+    return torch.cat(list(supervised(texts, states_BTD)))
+
+
+def _chunks(states_ND: torch.Tensor) -> Iterator[slice]:
+    return (slice(start, start + CHUNK) for start in range(0, len(states_ND), CHUNK))
+
+
+@torch.no_grad()
+def _target_logits(context: TrainingContext, hidden_ND: torch.Tensor) -> torch.Tensor:
+    target = context.target
+    if target is None:
+        return hidden_ND.new_empty(len(hidden_ND), 0)
+    return target.logits(hidden_ND.to(target.device, target.model.dtype))
+
+
+def autocast(context: TrainingContext) -> Any:
+    """Return what makes a block compute in the pair's dtype."""
+    dtype = getattr(torch, context.dtype)
+    device = context.draft.device.type
+    return torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32)

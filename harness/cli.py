@@ -1,7 +1,8 @@
 """The command line: every command, and how a mistake ends.
 
 Exit codes: 0, or 1 if a cell failed, a row is malformed or a check of fairness or leaks found an
-error, or 2 for what a person can mend (one sentence, no traceback).
+error, or 2 for what a person can mend (one sentence, no traceback). Of the gate: 0 PASS, 1 FAIL,
+3 INCONCLUSIVE.
 """
 
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from harness.commands import checking, rendering, running
+from harness.commands import checking, regression, rendering, running
 from harness.errors import UserError
 
 app = typer.Typer(
@@ -27,6 +28,9 @@ app.command()(running.fetch)
 app.command()(rendering.report)
 app.command()(rendering.reconcile)
 app.command()(rendering.what_if)
+app.command()(regression.bless)
+app.command()(regression.power)
+app.command()(regression.gate)
 app.command()(checking.verify)
 app.command()(checking.doctor)
 

@@ -37,6 +37,7 @@ ALLOWED_OF_HARNESS = {
         "blocks",
         "costs",
         "records",
+        "stored",
     },
 }
 HEAVY = ("torch", "transformers")
@@ -58,6 +59,14 @@ FREE_OF_TORCH = (
     "runner",
     "experiment",
     "records",
+    "stored",
+    "comparable",
+    "accepted",
+    "gating",
+    "gate",
+    "looks",
+    "pilots",
+    "publishing",
     "cell_records",
     "summary",
     "quality",

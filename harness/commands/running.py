@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.options import Data, Out, Recipe, StoreAt, Tasks, Unsafe, folder, listed, writable
+from harness.options import Data, Out, Recipe, StoreAt, Tasks, Unsafe, folder, listed
 
 
 def run(
@@ -17,24 +17,13 @@ def run(
     unsafe_code: Unsafe = False,
 ) -> None:
     """Run a recipe: train drafts, measure them, write the leaderboard."""
-    from harness import experiment, runner
-    from harness.progress import Progress
+    from harness.publishing import Places, publish
     from harness.recipes import load_recipe
-    from harness.results import render, save_results
-    from harness.sandbox import Sandbox
-    from harness.store import Store
+    from harness.results import render
 
-    progress = Progress()
-    sandbox = Sandbox(unsafe=unsafe_code)
     loaded = load_recipe(recipe, tasks=listed(tasks))
-    prepared = experiment.plan(loaded, progress, data=folder(data), sandbox=sandbox)
-    name = Path(recipe).stem
-    writable(out)
-    records = Store(writable(store or out / "store"))
-    results = runner.run(prepared, name, records, progress)
-    directory = out / f"{name}-{prepared.key[:8]}"
-    results = runner.save_records(prepared, results, records, directory)
-    save_results(results, directory)
+    places = Places(out, store, data, unsafe_code)
+    results, directory = publish(loaded, Path(recipe).stem, places)
     files = render(results, directory, ["leaderboard"])
     typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
     for file in [*files, directory / "results.json"]:

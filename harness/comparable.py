@@ -29,6 +29,21 @@ _OF_DATA = (
 # How many test rows there are changes these; prompts are then paired by their names.
 _BY_SIZE = ("recipe.data.test_rows", "rows.test", "digest.test")
 
+_WEIGHTS = (
+    "data.",
+    "recipe.data",
+    "recipe.pairs",
+    "recipe.evaluation",
+    "recipe.prompting",
+    "recipe.training",
+    "recipe.",
+    "git",
+    "versions.",
+    "threads",
+    "hardware.",
+    "python",
+)
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -54,27 +69,36 @@ def facts(results: Results) -> dict[str, str]:
     return found | _surroundings(results)
 
 
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
-    """Return every fact that differs.
+def by_weight(found: Sequence[Difference]) -> list[Difference]:
+    """Return differences, those first that matter most: what is measured, then how, then where."""
+    return sorted(found, key=lambda item: _weight(item.name))
 
-    Between runs of different numbers of test rows, what follows from that is passed over.
-    """
-    size = _BY_SIZE[0]
-    passed = _BY_SIZE if before.get(size) != now.get(size) else ()
+
+def _weight(name: str) -> int:
+    return next((place for place, start in enumerate(_WEIGHTS) if name.startswith(start)), 0)
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
+    """Return every fact that differs."""
     return [
         Difference(name, before.get(name), now.get(name))
         for name in dict.fromkeys([*before, *now])
-        if before.get(name) != now.get(name) and not name.endswith(passed)
+        if before.get(name) != now.get(name)
     ]
 
 
 def undeclared(found: Sequence[Difference], declared: Sequence[str]) -> list[Difference]:
-    """Return the differences that no declared name covers."""
+    """Return the differences that no declared name covers.
+
+    Of runs with different numbers of test rows, what follows from that needs no declaring.
+    """
     names = [*ALWAYS, *declared]
+    implied = _BY_SIZE if any(item.name == _BY_SIZE[0] for item in found) else ()
     return [
         item
         for item in found
-        if not any(item.name == name or item.name.startswith(f"{name}.") for name in names)
+        if not item.name.endswith(implied)
+        and not any(item.name == name or item.name.startswith(f"{name}.") for name in names)
     ]
 
 

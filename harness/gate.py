@@ -10,8 +10,7 @@ from harness.errors import UserError, unknown
 from harness.gating import Rule, Verdict, all_of
 from harness.published import Contender, Results
 from harness.quantities import RATES
-from harness.statistics import Effect, effect
-from harness.stored import Measured
+from harness.stored import Measured, paired, shared
 
 QUANTITY = "acceptance_rate"
 FEW_SEEDS = 3
@@ -56,13 +55,13 @@ class Outcome:
     gamma: int
     rule: Rule
     lines: tuple[Line, ...]
-    declared: tuple[str, ...]  # differences that were declared
+    differs: tuple[str, ...]  # as was declared, or as another number of prompts implies
     notes: tuple[str, ...]
     sizes: tuple[int, ...] = ()  # numbers of test rows that were looked at, this one last
 
 
 def same_terms(results: Results, accepted: Accepted, declared: Sequence[str]) -> tuple[str, ...]:
-    """Return the declared differences between a run and accepted numbers.
+    """Return how a run differs from accepted numbers: by what was declared, or in its size.
 
     Raises UserError if they differ in anything else.
     """
@@ -101,7 +100,7 @@ def judge(
         gamma=accepted.gamma,
         rule=rule,
         lines=lines,
-        declared=allowed,
+        differs=allowed,
         notes=tuple(_notes(now, accepted)),
     )
 
@@ -138,18 +137,6 @@ def _line(
         low,
         high,
     )
-
-
-def shared(first: Measured, second: Measured) -> list[str]:
-    """Return the prompts that both have, in the order of the first."""
-    theirs = set(second.prompts)
-    return [prompt for prompt in first.prompts if prompt in theirs]
-
-
-def paired(now: Measured, before: Measured, quantity: str, prompts: Sequence[str]) -> Effect:
-    """Return the difference of a rate, paired on prompts, and on seeds if they are the same."""
-    sides = [item.counts(quantity, prompts) for item in (now, before)]
-    return effect(*sides, paired_seeds=list(now.seeds) == list(before.seeds))
 
 
 def _mean_rate(side: Sequence[Any]) -> float:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.accepted import Accepted
-from harness.gate import Terms, paired, shared
+from harness.gate import Terms
 from harness.gating import Rule, prompts_needed, unrelated
 from harness.published import Results
 from harness.statistics import Effect, effect
-from harness.stored import Measured, measured
+from harness.stored import Measured, measured, paired, shared
 
 
 @dataclass(frozen=True)

@@ -100,5 +100,6 @@ def write(results: Results, directory: Path, reports: Sequence[Report]) -> list[
     }
     for file, content in contents.items():
         data = content if isinstance(content, bytes) else content.encode("utf-8")
+        (directory / file).parent.mkdir(parents=True, exist_ok=True)
         (directory / file).write_bytes(data)
     return [directory / file for file in contents]

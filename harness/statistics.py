@@ -78,14 +78,22 @@ def over_seeds(seeds: Sequence[Counts], definition: str) -> Number:
     """Return the mean over seeds of each seed's ratio, with an interval over prompts and seeds."""
     if len(seeds) == 1:
         return ratio(*seeds[0], definition)
-    return _student(effect(seeds), definition)
+    return student(effect(seeds), definition)
 
 
 def difference(first: Sequence[Counts], second: Sequence[Counts], definition: str) -> Number:
     """Return first - second, each a mean over seeds of a ratio, on the same prompts."""
     if len(first) == len(second) == 1:
         return ratio_difference(first[0], second[0], definition)
-    return _student(effect(first, second), definition)
+    return student(effect(first, second), definition)
+
+
+def student(found: "Effect", definition: str) -> Number:
+    """Return an estimate with its 95 % interval, by the t law."""
+    from scipy import stats
+
+    half = float(stats.t.ppf(0.975, found.degrees)) * found.standard_error
+    return Number(found.value, found.value - half, found.value + half, found.n, definition)
 
 
 @dataclass(frozen=True)
@@ -138,13 +146,6 @@ def effect(
     spread = math.fsum(part**2 / degrees for part, degrees in parts)
     degrees = variance**2 / spread if spread else n - 1
     return Effect(value, math.sqrt(variance), degrees, n, seeds_error)
-
-
-def _student(found: Effect, definition: str) -> Number:
-    from scipy import stats
-
-    half = float(stats.t.ppf(0.975, found.degrees)) * found.standard_error
-    return Number(found.value, found.value - half, found.value + half, found.n, definition)
 
 
 def _influence(top_B: Floats, bottom_B: Floats) -> Floats:

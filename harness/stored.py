@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.published import Contender, Result, Results
 from harness.quantities import RATES
 from harness.records import read_tables, tables_name
-from harness.statistics import Counts
+from harness.statistics import Counts, Effect, effect
 from harness.types import AcceptanceTable
 
 COLUMNS = ("accepted", "tested", "drafted", "tokens", "passes")
@@ -82,6 +82,21 @@ def _measured(
             name: tuple(getattr(counts, f"{name}_B").round(_DECIMALS).tolist()) for name in COLUMNS
         }
     return Measured(contender, temperature, prompts, seeds)
+
+
+def shared(first: Measured, second: Measured) -> list[str]:
+    """Return the prompts that both have, in the order of the first."""
+    theirs = set(second.prompts)
+    return [prompt for prompt in first.prompts if prompt in theirs]
+
+
+def paired(now: Measured, before: Measured, quantity: str, prompts: Sequence[str]) -> Effect:
+    """Return the difference of a rate, paired on prompts, and on seeds if they are the same.
+
+    Raises ValueError on fewer than two prompts, or where there is nothing to divide by.
+    """
+    sides = [item.counts(quantity, prompts) for item in (now, before)]
+    return effect(*sides, paired_seeds=list(now.seeds) == list(before.seeds))
 
 
 def tables_of(result: Result, directory: Path, temperature: float) -> list[AcceptanceTable]:

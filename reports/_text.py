@@ -2,7 +2,8 @@
 
 import unicodedata
 
-LONGEST = 500  # characters of one text in a rendering; exports keep all of it
+LONGEST = 2000  # characters of one text in a rendering
+LONGEST_CELL = 32_000  # in a CSV file: spreadsheets take 32,767
 _SPACES = str.maketrans({mark: " " for mark in "\n\r\t\v\f\u2028\u2029\x85"})
 # Control characters, marks that turn the direction of text, halves of characters, private ones.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn")
@@ -25,7 +26,7 @@ def plain(text: str, longest: int = LONGEST) -> str:
 
 def csv_text(text: str) -> str:
     """Return text that no spreadsheet takes for a formula (OWASP, "CSV injection")."""
-    shown = plain(text)
+    shown = plain(text, LONGEST_CELL)
     return f"'{shown}" if shown.lstrip().startswith(_FORMULAS) else shown
 
 

@@ -54,8 +54,9 @@ def _markdown(title: str, outcome: _Facts) -> str:
         _how(outcome),
         *map(escape, outcome["notes"]),
     ]
-    if outcome["declared"]:
-        parts.append("Differs as declared: " + escape("; ".join(outcome["declared"])) + ".")
+    if outcome["differs"]:
+        what = "Differs, as declared or as another number of prompts implies"
+        parts.append(f"{what}: {escape('; '.join(outcome['differs']))}.")
     return "\n\n".join(parts) + "\n"
 
 

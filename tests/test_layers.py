@@ -38,6 +38,9 @@ ALLOWED_OF_HARNESS = {
         "costs",
         "records",
         "stored",
+        "comparable",
+        "significance",
+        "quantities",
     },
 }
 HEAVY = ("torch", "transformers")

@@ -1,5 +1,6 @@
-"""Show stored results, without running anything: report, reconcile, what-if."""
+"""Show stored results, without running anything: report, reconcile, compare, what-if."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,20 @@ def reconcile(directory: Ran) -> None:
     from harness.results import load_results, render
 
     show(render(load_results(directory), directory, ["reconcile"]))
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(help="The run that is compared with.")],
+    b: Annotated[Path, typer.Argument(help="The run that is compared; gets the files.")],
+) -> None:
+    """Compare two runs: what they do not share, then B - A of every rate, paired on prompts."""
+    from dataclasses import replace
+
+    from harness import registry
+    from harness.results import load_results, write
+
+    report = replace(registry.find("reports", "compare"), before=load_results(a), folder=a)
+    show(write(load_results(b), b, [report]))
 
 
 def what_if(

@@ -163,7 +163,7 @@ def test_a_run_on_other_terms_is_refused_unless_that_was_declared(
     assert "--declare recipe." in str(refused.value)
     outcome = judged(tmp_path, known, other, declared=("recipe",))
     assert outcome.verdict == "PASS"
-    assert name in " ".join(outcome.declared)
+    assert name in " ".join(outcome.differs)
 
 
 def test_other_versions_and_hardware_are_refused_and_another_commit_is_not(
@@ -178,7 +178,7 @@ def test_other_versions_and_hardware_are_refused_and_another_commit_is_not(
     for facts in ({"versions": {"torch": "9"}}, {"hardware": {"cores": 64}}, {"threads": 8}):
         with pytest.raises(UserError, match=next(iter(facts))):
             judged(tmp_path, known, made_with(**facts))
-        assert judged(tmp_path, known, made_with(**facts), declared=tuple(facts)).declared
+        assert judged(tmp_path, known, made_with(**facts), declared=tuple(facts)).differs
 
 
 @pytest.mark.parametrize("margin", [0.0, -0.01, float("nan")])

@@ -41,6 +41,7 @@ ALLOWED_OF_HARNESS = {
         "comparable",
         "significance",
         "quantities",
+        "steps",
     },
 }
 HEAVY = ("torch", "transformers")

@@ -1,11 +1,11 @@
-"""Show stored results, without running anything: report, reconcile, compare, what-if."""
+"""Show stored results, without running anything: report, reconcile, compare, trend, what-if."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.options import Ran, show
+from harness.options import Ran, show, writable
 
 
 def report(
@@ -40,6 +40,27 @@ def compare(
 
     report = replace(registry.find("reports", "compare"), before=load_results(a), folder=a)
     show(write(load_results(b), b, [report]))
+
+
+def trend(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of runs, or folders that hold such folders.")
+    ],
+    rate: Annotated[str, typer.Option(help="The rate, like block_efficiency.")] = "acceptance_rate",
+    least: Annotated[float, typer.Option(help="The smallest step that counts.")] = 0.01,
+    dates: Annotated[bool, typer.Option("--dates", help="Draw runs apart by their dates.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for what is written.")] = Path("trend"),
+) -> None:
+    """Show a rate over many runs, in the order of their commits, and where its level changed."""
+    from dataclasses import replace
+
+    from harness import registry
+    from harness.results import load_results, run_folders, write
+
+    runs = tuple((load_results(folder), folder) for folder in run_folders(folders))
+    told = {"runs": runs, "rate": rate, "least": least, "dates": dates}
+    report = replace(registry.find("reports", "trend"), **told)
+    show(write(runs[-1][0], writable(out), [report]))
 
 
 def what_if(

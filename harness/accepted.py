@@ -16,6 +16,7 @@ from harness.published import Contender, Results
 from harness.quantities import DEFINITIONS, RATES
 from harness.statistics import over_seeds
 from harness.stored import COLUMNS, Measured, measured
+from harness.text import plain
 
 FORMAT = 1
 
@@ -51,15 +52,10 @@ def accept(
     for row in results.results:
         if row.failure and (methods is None or row.cell.method in methods):
             raise UserError(
-                f"{row.cell.method} on {row.cell.task} failed ({row.failure}); mend it and run "
-                "again, or accept other methods alone with --methods."
+                f"{plain(row.cell.method)} on {row.cell.task} failed ({plain(row.failure)}); mend "
+                "it and run again, or accept other methods alone with --methods."
             )
-    for finding in results.findings:
-        if finding.severity == "error":
-            raise UserError(
-                f"The run is unfit to be compared ({finding.subject}: {finding.text}); mend that "
-                "and run it again."
-            )
+    refuse_unfit(results)
     found = tuple(_wanted(measured(results, directory), methods))
     gamma = results.recipe["evaluation"]["num_speculative_tokens"]
     known = facts(results)
@@ -71,6 +67,16 @@ def accept(
     }
     history = (*(before.history if before else ()), event)
     return Accepted(gamma, tuple(declared), known, found, history)
+
+
+def refuse_unfit(results: Results) -> None:
+    """Raise UserError if a check of fairness or leaks found an error in a run."""
+    for finding in results.findings:
+        if finding.severity == "error":
+            raise UserError(
+                f"The run is unfit to be compared ({plain(finding.subject)}: "
+                f"{plain(finding.text)}); mend that and run it again."
+            )
 
 
 def _wanted(found: Sequence[Measured], methods: Sequence[str] | None) -> Iterator[Measured]:

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.accepted import Accepted
+from harness.accepted import Accepted, refuse_unfit
 from harness.comparable import differences, facts, undeclared
 from harness.errors import UserError, unknown
 from harness.gating import Rule, Verdict, all_of
 from harness.published import Contender, Results
 from harness.quantities import RATES
 from harness.stored import Measured, paired, shared
+from harness.text import plain
 
 QUANTITY = "acceptance_rate"
 FEW_SEEDS = 3
@@ -68,7 +69,7 @@ def same_terms(results: Results, accepted: Accepted, declared: Sequence[str]) ->
     found = differences(accepted.facts, facts(results))
     wrong = undeclared(found, [*accepted.declared, *declared])
     if wrong:
-        shown = ", ".join(map(str, wrong[:5])) + (", ..." if len(wrong) > 5 else "")
+        shown = plain(", ".join(map(str, wrong[:5]))) + (", ..." if len(wrong) > 5 else "")
         raise UserError(
             f"The run differs from the accepted one in {len(wrong)} things not declared: {shown}; "
             f"run it on the same terms, or declare what is meant to differ: --declare "
@@ -82,8 +83,9 @@ def judge(
 ) -> Outcome:
     """Return what the gate says of a run; `now` is what it counted of its prompts.
 
-    Raises UserError if the run differs in what was not declared.
+    Raises UserError if the run differs in what was not declared, or is unfit to be compared.
     """
+    refuse_unfit(results)
     allowed = same_terms(results, accepted, terms.declared)
     rule = Rule(terms.margin, len(accepted.measured), looks)
     there = {(item.contender, item.temperature): item for item in now}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.text import plain
+
 if TYPE_CHECKING:
     from harness.gate import Outcome
 
@@ -54,5 +56,5 @@ def _told(outcome: "Outcome") -> str:
         fallen = line.note
         if line.difference is not None:
             fallen = f"{line.difference:+.4f} [{line.low:+.4f}, {line.high:+.4f}]"
-        lines.append(f"  {line.verdict} {line.name}: {fallen} on {line.n} prompts")
+        lines.append(f"  {line.verdict} {plain(line.name)}: {plain(fallen)} on {line.n} prompts")
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from harness.published import Number
-from reports._text import plain
+from harness.text import plain
 
 Format = Callable[[float], str]
 

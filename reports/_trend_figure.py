@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from harness.published import Contender, Number
+from harness.text import plain
 from reports._figures import COLOURS, DASHES, GREY, draw, panels
-from reports._text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

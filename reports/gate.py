@@ -12,8 +12,8 @@ from xml.etree import ElementTree as xml
 
 from harness.errors import UserError
 from harness.published import Results
+from harness.text import plain
 from reports._markdown import escape, table, three
-from reports._text import plain
 
 FILE = "gate.json"  # what `draftmark gate` leaves: all that is rendered here
 _Facts = Mapping[str, Any]

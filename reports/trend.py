@@ -11,8 +11,9 @@ from harness.comparable import by_weight, differences, facts, undeclared
 from harness.errors import UserError, unknown
 from harness.published import Contender, Number, Results
 from harness.steps import FEWEST, steps
+from harness.text import plain
 from reports._markdown import escape, interval, table, three
-from reports._text import csv_text, plain
+from reports._text import csv_text
 from reports._trend_figure import figure
 
 RATES = ("acceptance_rate", "draft_acceptance_rate", "block_efficiency", "accepted_per_pass")

@@ -42,6 +42,7 @@ ALLOWED_OF_HARNESS = {
         "significance",
         "quantities",
         "steps",
+        "text",
     },
 }
 HEAVY = ("torch", "transformers")

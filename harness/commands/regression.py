@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.options import Data, Ran, StoreAt, listed, show, writable
+from harness.text import plain
 
 Margin = Annotated[
     float, typer.Option(help="How much a rate may fall, in its own units: 0.01 is a point.")
@@ -53,7 +54,7 @@ def bless(
     earlier = before.history[-1]["numbers"] if before and before.history else {}
     for name, number in new.history[-1]["numbers"].items():
         was = f"  (was {earlier[name]['value']:.4f})" if name in earlier else ""
-        typer.echo(f"{name}  {number['value']:.4f}{was}")
+        typer.echo(f"{plain(name)}  {number['value']:.4f}{was}")
     typer.echo(f"Written: {file}")
 
 
@@ -74,7 +75,7 @@ def power(
     terms = Terms(margin, quantity)
     known = accepted.load(against) if against else None
     for line in pilots(load_results(directory), directory, known, terms):
-        typer.echo(str(line))
+        typer.echo(plain(str(line)))
 
 
 def gate(

@@ -318,7 +318,7 @@ speed = false
 
 [data]
 sources = ["samples"]
-train_rows = 48
+train_rows = 32
 validation_rows = 4
 test_rows = 16
 
@@ -336,7 +336,7 @@ learning_rate = 3e-3
 name = "kd"
 
 [evaluation]
-max_new_tokens = 48
+max_new_tokens = 32
 temperatures = [0.0]
 """
 

@@ -18,7 +18,9 @@ from harness.models import LanguageModel
 from harness.teacher import right_padded, supervised
 from harness.types import Text
 
-CHUNK = 1024  # supervised positions that go through head and loss at once
+# Head and loss take positions x vocabulary of this many logits at once: 32 MiB each time that they
+# are held, which is half a dozen times.
+CHUNK_LOGITS = 2**23
 ALL = slice(None)
 
 
@@ -46,7 +48,7 @@ def backward(
         weights_N = survey.weigh(surveyed_N, batch) if survey.weigh else weights_N
     weight, weights_N, batch = float(weights_N.sum()), weights_N[mine], batch.part(mine)
     total = 0.0
-    for part in _chunks(leaf_ND):
+    for part in _chunks(leaf_ND, draft.vocab_size):
         with autocast(context):
             draft_logits_NV = draft.logits(leaf_ND[part])
             target_logits_NV = _target_logits(context, lesson.hidden_ND[part])
@@ -72,7 +74,7 @@ def _surveyed(
     if survey.reference is not None:
         read.append((survey.reference, _hidden(context, survey.reference, lesson.texts)))
     parts = [hidden_ND.new_empty(0)]
-    for part in _chunks(hidden_ND):
+    for part in _chunks(hidden_ND, context.draft.vocab_size):
         with autocast(context):
             target_logits_NV = _target_logits(context, lesson.hidden_ND[part])
             logits = [model.logits(states_ND[part]) for model, states_ND in read]
@@ -92,8 +94,9 @@ def _hidden(context: TrainingContext, model: LanguageModel, texts: Sequence[Text
     return torch.cat(list(supervised(texts, states_BTD)))
 
 
-def _chunks(states_ND: torch.Tensor) -> Iterator[slice]:
-    return (slice(start, start + CHUNK) for start in range(0, len(states_ND), CHUNK))
+def _chunks(states_ND: torch.Tensor, vocab_size: int) -> Iterator[slice]:
+    size = max(1, CHUNK_LOGITS // vocab_size)
+    return (slice(start, start + size) for start in range(0, len(states_ND), size))
 
 
 @torch.no_grad()

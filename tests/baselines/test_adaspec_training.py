@@ -157,7 +157,7 @@ def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
 
     means = []
     for chunk in chunks:
-        monkeypatch.setattr(gradients, "CHUNK", chunk)
+        monkeypatch.setattr(gradients, "CHUNK_LOGITS", chunk * ready.draft.vocab_size)
         ready.draft.model.zero_grad()
         survey = Survey(lambda p, q, _: tvd(p, q), other.draft, weigh)
         mean = gradients.backward(ready, lesson, batch, survey.measure, survey)

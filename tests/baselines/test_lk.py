@@ -33,7 +33,7 @@ def test_its_mixture_is_the_same_whatever_the_chunks(
     context: Make, monkeypatch: pytest.MonkeyPatch, per: str
 ) -> None:
     whole = gradient(context, built("lk", per=per), monkeypatch)
-    monkeypatch.setattr(gradients, "CHUNK", 100)
+    monkeypatch.setattr(gradients, "CHUNK_LOGITS", 100 * context().draft.vocab_size)
     assert_same_gradient(gradient(context, built("lk", per=per), monkeypatch), whole, rtol=1e-5)
 
 
@@ -54,7 +54,7 @@ def test_of_a_batch_the_mixture_is_that_of_its_mean_acceptance(
         means.append(batch.mean)
         return adaptive_kl_tv(draft, target, alpha=batch.mean)
 
-    monkeypatch.setattr(gradients, "CHUNK", 100)
+    monkeypatch.setattr(gradients, "CHUNK_LOGITS", 100 * ready.draft.vocab_size)
     survey = Survey(lambda draft, target, _: acceptance(draft, target))
     gradients.backward(ready, lesson, batch, loss, survey)
     assert len(means) > 1

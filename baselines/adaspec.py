@@ -13,9 +13,8 @@ the recipe's `training`, and each draft is its best checkpoint on validation row
 
 Budgets. The ledger counts both trainings, every supervised token (kept or not) and what the
 reference read. As in the paper the reference comes on top of the draft's passes, so kd with as many
-passes is the control of matched passes. Of matched compute: either kd with more passes, or adaspec
-with fewer (`training.passes` of the method's entry, `reference_passes`), until their FLOPs agree in
-the table of what training cost. A step that selects costs 1.3 to 2 times one of kd's, the more of
+passes is the control of matched passes. Of matched compute: a `training.budget` of flops, which
+holds for both trainings together. A step that selects costs 1.3 to 2 times one of kd's, the more of
 it the heads do, and 1.4 with the quickstart's pair: 2.4 times kd for equal passes. The other
 controls are the knobs `selection` and `reference_as_init`; `keep = 1`, the rest by default, gives
 kd's weights bit for bit.
@@ -51,8 +50,8 @@ class AdaSPEC(LanguageModelMethod):
     drawn anew at each step (`random`); all three cost the same. `micro_batch`: how many rows are
     ranked together, as they follow in the step (5 in the published code; 1: each by itself); by
     default all rows of a step. `reference_passes`: the reference's passes over the rows, by default
-    as many as the draft's. `reference_as_init`: the draft starts as the reference, not from the
-    init.
+    as many as the draft's, or half of the budget. `reference_as_init`: the draft starts as the
+    reference, not from the init.
     """
 
     keep: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -67,7 +66,7 @@ class AdaSPEC(LanguageModelMethod):
     def train(self, context: "TrainingContext") -> Draft:
         """Return the draft trained on the selected tokens, with the ledger of both trainings."""
         from harness.divergences import DIVERGENCES
-        from harness.training import Weighing, train
+        from harness.training import Survey, train
 
         divergence = DIVERGENCES[self.divergence]
 
@@ -78,14 +77,15 @@ class AdaSPEC(LanguageModelMethod):
 
         model = context.draft.model
         init = {name: value.clone() for name, value in model.state_dict().items()}
-        passes = self.reference_passes or context.settings.passes
         # In place, as texts that the draft writes are the reference's own while it is trained.
-        first = train(context.before("reference", passes), loss)
+        first = train(context.before("reference", self.reference_passes), loss)
         reference = replace(context.draft, model=copy.deepcopy(model).requires_grad_(False))
         if not self.reference_as_init:
             model.load_state_dict(init)
-        weighing = Weighing(reference, lambda gap_N, batch: self.weigh(gap_N, batch, context.seed))
-        made = train(context, loss, weighing)
+        survey = Survey(
+            loss, reference, lambda gap_N, batch: self.weigh(gap_N, batch, context.seed)
+        )
+        made = train(context.after(first.ledger), loss, survey)
         return replace(made, ledger=first.ledger + made.ledger)
 
     def weigh(self, gap_N: "torch.Tensor", batch: "Batch", seed: int) -> "torch.Tensor":

@@ -32,12 +32,9 @@ if TYPE_CHECKING:
 class LK(LanguageModelMethod):
     """`eta` and `per` are of adaptive_kl_tv: how soon KL is left, and whose alpha decides it.
 
-    Paper: eta 3 (10 for Medusa). SpecForge's default is 1. "batch" is the mean over the positions
-    that the training loop hands over at once, at most 1024; a step with more has a mean for each
-    such chunk, of a few rows. That is not quite the batch's: alpha differs between rows, and on the
-    tiny pair, far from its target, the first gradient moved by 10 % of its norm when 345 positions
-    came in chunks of 200, by 15 % in chunks of 100. Speculators has alpha per "position", which no
-    chunk changes.
+    Paper: eta 3 (10 for Medusa). SpecForge's default is 1. "batch" is the mean over all supervised
+    tokens of the step, which both heads measure first, without a gradient; the ledger counts it.
+    Speculators has alpha per "position", which costs no such survey.
     """
 
     objective: Literal["adaptive_kl_tv", "negative_log_acceptance"] = "adaptive_kl_tv"
@@ -54,13 +51,18 @@ class LK(LanguageModelMethod):
 
     def train(self, context: "TrainingContext") -> Draft:
         """Return the draft trained by the objective."""
-        from harness.acceptance_losses import adaptive_kl_tv, negative_log_acceptance
-        from harness.training import train
+        from harness.acceptance_losses import acceptance, adaptive_kl_tv, negative_log_acceptance
+        from harness.training import Survey, train
 
         if self.objective == "negative_log_acceptance":
             return train(context, lambda draft, target, _: negative_log_acceptance(draft, target))
+        if self.per == "position":
+            return train(context, lambda draft, target, _: adaptive_kl_tv(draft, target, self.eta))
+        survey = Survey(lambda draft, target, _: acceptance(draft, target))
         return train(
-            context, lambda draft, target, _: adaptive_kl_tv(draft, target, self.eta, self.per)
+            context,
+            lambda draft, target, batch: adaptive_kl_tv(draft, target, self.eta, batch.mean),
+            survey,
         )
 
 

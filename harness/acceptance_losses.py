@@ -8,12 +8,9 @@ and only KL, which would be infinite, takes p renormalised to the draft's tokens
 Legend: N supervised position, V vocabulary.
 """
 
-from typing import Literal
-
 import torch
 
 from harness.divergences import forward_kl, log_laws, tvd
-from harness.errors import unknown
 
 
 def negative_log_acceptance(
@@ -29,26 +26,26 @@ def negative_log_acceptance(
     return -torch.logsumexp(torch.minimum(log_p_NV, log_q_NV), dim=-1)
 
 
+def acceptance(draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor) -> torch.Tensor:
+    """Return alpha [N], without a gradient."""
+    return 1 - tvd(draft_logits_NV, target_logits_NV).detach()
+
+
 def adaptive_kl_tv(
     draft_logits_NV: torch.Tensor,
     target_logits_NV: torch.Tensor,
     eta: float = 3.0,
-    per: Literal["batch", "position"] = "batch",
+    alpha: float | None = None,
 ) -> torch.Tensor:
     """Return c KL(p || q) + (1 - c) TV(p, q) [N] for c = exp(-eta alpha), without a gradient.
 
     L_lambda of the paper (equations 4 and 5), with its eta of 3; a larger one leaves KL sooner.
-    Alpha is the mean over the positions of this call ("batch": the paper's, and SpecForge's code,
-    with eta 1) or that of each position ("position": the code of speculators). Not a number where
-    the target gives no token of the draft's vocabulary any chance. Raises UserError for another
-    `per`.
+    Alpha is a mean that is given (over the batch: the paper's, and SpecForge's code, with eta 1),
+    or else each position's own (the code of speculators). Not a number where the target gives no
+    token of the draft's vocabulary any chance.
     """
     tv_N = tvd(draft_logits_NV, target_logits_NV)
-    alpha_N = 1 - tv_N.detach()
-    if per == "batch":
-        alpha_N = alpha_N.mean()
-    elif per != "position":
-        raise unknown("per", per, ("batch", "position"))
+    alpha_N = 1 - tv_N.detach() if alpha is None else torch.full_like(tv_N, alpha)
     of_kl_N = torch.exp(-eta * alpha_N)
     within_NV = target_logits_NV.masked_fill(draft_logits_NV.isneginf(), -torch.inf)
     return of_kl_N * forward_kl(draft_logits_NV, within_NV) + (1 - of_kl_N) * tv_N

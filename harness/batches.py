@@ -7,7 +7,7 @@ Legend: N supervised position, D hidden size of the target.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -20,6 +20,8 @@ from harness.schedule import order_of_pass
 from harness.states import StateSource
 from harness.teacher import Features, hidden_states
 from harness.types import Prompt, Text
+
+Share = Callable[[Sequence[int]], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,12 @@ class Batch:
     rows_N: torch.Tensor  # the index of its text in `example_ids`
     example_ids: tuple[str, ...]
     step: int  # from 0
-    num_steps: int
+    done: float  # how much of the training is done before this step: 0 to 1
+    mean: float = math.nan  # of what a survey measured of the whole step's tokens, if one did
     states: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @classmethod
-    def of(cls, texts: Sequence[Text], step: int, num_steps: int, device: torch.device) -> "Batch":
+    def of(cls, texts: Sequence[Text], step: int, done: float, device: torch.device) -> "Batch":
         """Return what there is to know of the responses of texts, one after the other."""
         sizes = [len(text.response_ids) for text in texts]
         return cls(
@@ -48,7 +51,7 @@ class Batch:
             torch.arange(len(texts)).repeat_interleave(torch.tensor(sizes)).to(device),
             tuple(text.example_id for text in texts),
             step,
-            num_steps,
+            done,
         )
 
     def part(self, part: slice) -> "Batch":
@@ -96,8 +99,8 @@ class Fixed:
 
     @property
     def lengths(self) -> Sequence[int]:
-        """The lengths of the responses."""
-        return [len(text.response_ids) for text in self.texts]
+        """The lengths of the texts as a model reads them."""
+        return [len(text.prompt_ids) + len(text.response_ids) for text in self.texts]
 
     def lesson(self, rows: Sequence[int], step: int) -> Lesson:
         """Return the texts of some rows."""
@@ -154,12 +157,24 @@ class Texts:
     def __len__(self) -> int:
         return len(next(iter(self.sources.values())).lengths) if self.sources else 0
 
-    def lesson(self, step: int, rows_per_batch: int) -> Lesson:
-        """Return what step number `step` reads: every row once in a pass, whoever writes it."""
+    @property
+    def live(self) -> bool:
+        """Whether the target reads some of the texts only while training goes on."""
+        return "draft" in self.sources
+
+    def lesson(self, step: int, rows_per_batch: int, share: Share = lambda rows: rows) -> Lesson:
+        """Return what step number `step` reads: every row once in a pass, whoever writes it.
+
+        Of the step's rows those are read that `share` takes out; there may be none.
+        """
         per_pass = math.ceil(len(self) / rows_per_batch)
         lengths = next(iter(self.sources.values())).lengths
         order = order_of_pass(lengths, rows_per_batch, seed=self.seed, number=step // per_pass)
-        return self.sources[self.writer(step)].lesson(order[step % per_pass], step)
+        writer = self.writer(step)
+        rows = share(order[step % per_pass])
+        if not rows:
+            return Lesson((), torch.empty(0, 0), live=writer == "draft")
+        return self.sources[writer].lesson(rows, step)
 
     def writer(self, step: int) -> Writer:
         """Return whose texts a step reads: drawn by share, from a stream of the step."""

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -27,7 +26,7 @@ from harness.protocols import Method
 from harness.published import Cell
 from harness.sections import Count, Data, Evaluation, Prompting, Speed
 from harness.types import GREEDY, Sampler, Samplers, Task
-from harness.validation import Section, explain, validated
+from harness.validation import Section, UnlessFalse, explain, validated
 
 
 class MethodEntry(BaseModel):
@@ -59,10 +58,6 @@ class MethodEntry(BaseModel):
         return built
 
 
-def _unless_false(value: Any) -> Any:
-    return None if value is False else value
-
-
 class Recipe(Section):
     """One experiment. Its cells are every task x pair x method x seed.
 
@@ -79,7 +74,7 @@ class Recipe(Section):
     prompting: Prompting = Prompting()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-    speed: Annotated[Speed | None, BeforeValidator(_unless_false)] = Speed()
+    speed: Annotated[Speed | None, UnlessFalse] = Speed()
     threads: Count | None = None
 
     @model_validator(mode="after")
@@ -135,10 +130,8 @@ class Recipe(Section):
 
     def training_of(self, entry: MethodEntry) -> Training:
         """Return how this entry trains: the recipe's settings under the entry's own."""
-        own = validated(
-            Training, {**self.training.model_dump(), **entry.training}, f"method {entry.title!r}"
-        )
-        return own
+        told = {**self.training.model_dump(), **entry.training}
+        return validated(Training, told, f"method {entry.title!r}", ("training",))
 
     def samplers(self, temperature: float) -> Samplers:
         """Return how target and draft are sampled at a temperature of the target."""

@@ -3,8 +3,6 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
-
 from harness import models
 from harness.batches import Fixed, OnPolicy, Source, Texts
 from harness.fitting import fit_head
@@ -14,11 +12,11 @@ from harness.ledgers import tokens_read
 from harness.model_sections import Pair, Training, Writer
 from harness.protocols import FeatureMethod, Method
 from harness.records import DRAFT, TEXTS, read_texts, training_states, training_texts
-from harness.schedule import total_steps
 from harness.selection import Criterion, acceptance
 from harness.states import States
 from harness.store import write_json
 from harness.teacher import Features
+from harness.teams import ALONE, Team
 from harness.training import TrainingContext
 from harness.types import Draft, Ledger, Placement, Prompt
 
@@ -43,10 +41,10 @@ class Order:
         return self.method.trains and "draft" in self.training.shares
 
 
-def make(order: Order, job: Job) -> None:
+def make(order: Order, job: Job, team: Team = ALONE) -> None:
     """Write the draft that a method makes of the pair's init, loadable by any engine.
 
-    Of a method without a model, write that there is none.
+    Of a method without a model, write that there is none. Of a team, the first process writes.
     """
     if order.method.kind == "training_free":
         write_json(job.out / DRAFT, {"init": "none", "parameters": 0, "ledger": asdict(Ledger())})
@@ -60,14 +58,20 @@ def make(order: Order, job: Job) -> None:
     start = _start(order, target, tokenizer, job, placement)
     if not order.on_policy:
         models.drop_body(target)  # from here on only its head is used
-    target.model.to(getattr(torch, pair.dtype))  # what training computes in
-    made = _train(order, start, target, job)
+    models.cast_weights(target, pair.dtype)  # what training computes in
+    before = Ledger(target_forward_tokens=_tokens_read_before(job))
+    made = _train(order, start, target, job, before, team)
     assert made.model is not None, f"{type(order.method).__name__} trained no model"
-    models.save_model(made.model, tokenizer, job.out)
-    read = made.ledger.target_forward_tokens + _tokens_read_before(job)
-    ledger = replace(made.ledger, target_forward_tokens=read)
-    facts = {"init": _init(order), **_facts(made.model.model), "ledger": asdict(ledger)}
-    write_json(job.out / DRAFT, {**facts, "history": list(made.history)})
+    if team.is_first:
+        models.save_model(made.model, tokenizer, job.out)
+        facts = {
+            "init": _init(order),
+            **_facts(made.model.model),
+            "processes": team.count,
+            "ledger": asdict(before + made.ledger),
+            "history": list(made.history),
+        }
+        write_json(job.out / DRAFT, facts)
 
 
 def _start(
@@ -92,28 +96,33 @@ def _start(
 
 
 def _train(
-    order: Order, start: models.LanguageModel, target: models.LanguageModel, job: Job
+    order: Order,
+    start: models.LanguageModel,
+    target: models.LanguageModel,
+    job: Job,
+    spent: Ledger,
+    team: Team,
 ) -> Draft:
     """Return what the method makes of the draft init."""
-    texts, criterion = Texts(), None
-    if order.method.trains:
-        shares = order.training.shares
-        sources = {writer: _source(writer, order, start, target, job) for writer in shares}
-        texts = Texts(sources, shares, order.seed)
-        criterion = _criterion(order.method, target, job)
-    with job.progress.step("training", total_steps(len(texts), order.training)) as step:
-        context = TrainingContext(
-            draft=start,
-            target=target,
-            settings=order.training,
-            dtype=order.pair.dtype,
-            seed=order.seed,
-            scratch=job.scratch,
-            step=step,
-            texts=texts,
-            criterion=criterion,
-        )
+    context = TrainingContext(
+        draft=start,
+        target=target,
+        settings=order.training,
+        dtype=order.pair.dtype,
+        seed=order.seed,
+        scratch=job.scratch,
+        spent=spent,
+        team=team,
+    )
+    if not order.method.trains:
         return order.method.train(context)
+    shares = order.training.shares
+    sources = {writer: _source(writer, order, start, target, job) for writer in shares}
+    texts = Texts(sources, shares, order.seed)
+    criterion = _criterion(order.method, target, job)
+    ready = replace(context, texts=texts, criterion=criterion)
+    with ready.under_way(job, "training") as going:
+        return order.method.train(going)
 
 
 def _criterion(method: Method, target: models.LanguageModel, job: Job) -> Criterion:

@@ -46,6 +46,7 @@ def git_state() -> dict[str, Any] | None:
         return None
     return {
         "commit": commit,
+        "date": _output("git", "-C", str(root), "show", "-s", "--format=%cI", "HEAD"),
         "dirty": bool(_output("git", "-C", str(root), "status", "--porcelain")),
     }
 

@@ -27,6 +27,7 @@ BUDGETS = (
     "supervised_tokens",
     "generated_tokens",
     "target_forward_tokens",
+    "reference_forward_tokens",
     "flops",
 )
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
@@ -136,8 +137,7 @@ def _training(group: _Group) -> Iterator[Finding]:
     """Trained methods whose settings differ; on other text, that is a warning."""
     titles = dict.fromkeys(row.cell.method for row in group.trained)
     settings = {
-        title: group.recipe.training_of(group.recipe.method(title)).model_dump(mode="json")
-        for title in titles
+        title: group.recipe.training_of(group.recipe.method(title)).deciding() for title in titles
     }
     differing = _differing(settings)
     if differing:

@@ -86,7 +86,7 @@ def _make(node: Node, store: Store, progress: Progress, threads: int | None) -> 
     progress.say(f"{node.stage}: {node.label} ...")
     out = store.new_directory(node)
     inputs = {name: store.load(upstream).directory for name, upstream in node.inputs.items()}
-    node.build(Job(inputs, out, store.scratch(node), progress))
+    node.build(Job(inputs, out, store.scratch(node), progress, store.logs(node)))
     seconds = time.perf_counter() - started
     entry = store.commit(node, out, seconds=seconds)
     progress.say(f"{node.stage}: {node.label}: {seconds:.1f} s")

@@ -15,15 +15,20 @@ from harness.divergences import cross_entropy
 from harness.graph import Job
 from harness.model_sections import FineTuning, Pair
 from harness.records import TARGET, TEXTS, read_texts
-from harness.schedule import total_steps
 from harness.selection import loss
 from harness.store import write_json
+from harness.teams import ALONE, Team
 from harness.training import TrainingContext, train
 from harness.types import Placement, Text
 
 
 def fine_tune(
-    pair: Pair, recipe: FineTuning, end_tokens: frozenset[int], seed: int, job: Job
+    pair: Pair,
+    recipe: FineTuning,
+    end_tokens: frozenset[int],
+    seed: int,
+    job: Job,
+    team: Team = ALONE,
 ) -> None:
     """Write the fine-tuned target, loadable as the one it was, with its ledger and history."""
     base = job.inputs["target"]
@@ -31,19 +36,21 @@ def fine_tune(
     placement = Placement(models.pick_device(), "float32", pair.trust_remote_code)
     target = models.load_model(base, placement)
     texts = Texts({"dataset": Fixed(_texts(job, "train"))}, {"dataset": 1.0}, seed)
-    with job.progress.step("fine-tuning", total_steps(len(texts), recipe)) as step:
-        context = TrainingContext(
-            draft=target,
-            target=None,
-            settings=recipe,
-            dtype=pair.dtype,
-            seed=seed,
-            scratch=job.scratch,
-            step=step,
-            texts=texts,
-            criterion=loss(_texts(job, "validation")),
-        )
-        made = train(context, _label_loss)
+    context = TrainingContext(
+        draft=target,
+        target=None,
+        settings=recipe,
+        dtype=pair.dtype,
+        seed=seed,
+        scratch=job.scratch,
+        texts=texts,
+        criterion=loss(_texts(job, "validation")),
+        team=team,
+    )
+    with context.under_way(job, "fine-tuning") as ready:
+        made = train(ready, _label_loss)
+    if not team.is_first:
+        return
     # Sampling defaults that came with the model are not taken over: its end tokens are.
     target.model.generation_config = GenerationConfig(eos_token_id=sorted(end_tokens))
     models.save_model(target, tokenizer, job.out)

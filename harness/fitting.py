@@ -2,9 +2,9 @@
 
 Cut layers out of a model and what is left feeds its head states that the head was never trained
 on. Ridge regression finds the matrix A that best turns the draft's final hidden states into the
-target's, on text; the draft's head is then the target's after A, folded into one matrix. It costs
-one pass of the draft and a solve of D equations, and what training would otherwise spend its first
-passes on is there at the start.
+target's, on text; the draft's head is then the target's after A, folded into one matrix, with the
+target's bias if it has one. It costs one pass of the draft and a solve of D equations, and what
+training would otherwise spend its first passes on is there at the start.
 
 Legend: N position, D hidden size of the draft, E of the target, V vocabulary.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from harness.models import LanguageModel
+from harness.models import LanguageModel, freeze_embeddings
 from harness.teacher import Features, hidden_states
 
 RIDGE = 1e-2  # of the draft states' mean square
@@ -23,12 +23,14 @@ RIDGE = 1e-2  # of the draft states' mean square
 def fit_head(draft: LanguageModel, target: LanguageModel, features: Features) -> LanguageModel:
     """Return the draft with a fitted head; embedding and head are not trained further."""
     a_DE = _regress(draft, features)
-    head_VE = target.model.get_output_embeddings().weight.detach().double().cpu()
     fitted = _untied(draft)
+    mine, its = fitted.get_output_embeddings(), target.model.get_output_embeddings()
+    known = slice(target.vocab_size)  # the padding rows beyond may differ in number
     with torch.no_grad():
-        fitted.get_output_embeddings().weight.copy_(head_VE @ a_DE.T)
-    for module in (fitted.get_input_embeddings(), fitted.get_output_embeddings()):
-        module.weight.requires_grad_(False)
+        mine.weight[known] = (its.weight[known].double().cpu() @ a_DE.T).float()
+        if its.bias is not None:
+            mine.bias[known] = its.bias[known].float().cpu()
+    freeze_embeddings(fitted)
     return LanguageModel(fitted.to(draft.device).eval(), draft.vocab_size)
 
 

@@ -7,97 +7,105 @@ Legend: N supervised token, D hidden size, V vocabulary; of a draft that reads a
 states are [N, K, D] and logits [N, K, V].
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from harness.batches import Batch, Lesson
+from harness.contexts import Survey, TokenLoss, TrainingContext
 from harness.models import LanguageModel
 from harness.readings import read
 
-if TYPE_CHECKING:
-    from harness.training import TokenLoss, TrainingContext, Weighing
-
-CHUNK = 1024  # supervised positions that go through head and loss at once
+# Head and loss take positions x vocabulary of this many logits at once: 32 MiB each time that they
+# are held, which is half a dozen times.
+CHUNK_LOGITS = 2**23
+ALL = slice(None)
 
 
 def backward(
     context: TrainingContext,
     lesson: Lesson,
-    step: int,
+    batch: Batch,
     token_loss: TokenLoss,
-    weighing: Weighing | None = None,
+    survey: Survey | None = None,
+    mine: slice = ALL,
 ) -> float:
-    """Add the gradient of the mean loss over the supervised tokens, by weight; return that mean."""
+    """Add this process's part of the gradient of the step's mean loss; return its part of the loss.
+
+    `batch` is of the whole step, and `mine` which of its tokens are those of `lesson`.
+    """
     draft = context.draft
-    batch = Batch.of(lesson.texts, step, context.num_steps, draft.device)
-    hidden_ND = _hidden(context, draft, lesson, step)
+    hidden_ND = _hidden(context, draft, lesson, batch.step)
     # The head's graph ends here: each chunk frees its logits before the next makes its own.
     leaf_ND = hidden_ND.detach().requires_grad_()
-    weights_N = torch.ones(len(leaf_ND), device=draft.device)
-    if weighing is not None:
-        gap_N = _gap(context, lesson, batch, token_loss, weighing.reference, leaf_ND)
-        weights_N = weighing.weigh(gap_N, batch)
-    weight = float(weights_N.sum())
+    weights_N = torch.ones(len(batch.labels_N), device=draft.device)
+    if survey is not None:
+        own_N = _surveyed(context, lesson, batch.part(mine), survey, leaf_ND)
+        surveyed_N = context.team.tokens(own_N)
+        batch = replace(batch, mean=float(surveyed_N.mean()))
+        weights_N = survey.weigh(surveyed_N, batch) if survey.weigh else weights_N
+    weight, weights_N, batch = float(weights_N.sum()), weights_N[mine], batch.part(mine)
     total = 0.0
-    for part in _chunks(leaf_ND):
+    for part in _chunks(leaf_ND, draft.vocab_size):
         with autocast(context):
             draft_logits_NV = draft.logits(leaf_ND[part])
             target_logits_NV = _target_logits(context, lesson.hidden_ND[part])
-        states = leaf_ND[part], lesson.hidden_ND[part]
-        told = replace(batch.part(part), states=states)
+        told = replace(batch.part(part), states=(leaf_ND[part], lesson.hidden_ND[part]))
         loss_N = token_loss(draft_logits_NV, target_logits_NV, told)
         loss = (loss_N * weights_N[part]).sum() / weight
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         total += float(loss.detach())
-    hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
+    if lesson.texts:
+        hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
     return total
 
 
 @torch.no_grad()
-def _gap(
+def _surveyed(
     context: TrainingContext,
     lesson: Lesson,
     batch: Batch,
-    token_loss: TokenLoss,
-    reference: LanguageModel,
+    survey: Survey,
     hidden_ND: torch.Tensor,
 ) -> torch.Tensor:
-    """Return the draft's loss, of its hidden states, less the reference's [N]."""
-    reference_ND = _hidden(context, reference, lesson, batch.step)
-    gaps = []
-    for part in _chunks(hidden_ND):
+    """Return what a survey measures of this process's tokens [N], of the draft's hidden states."""
+    readers = [(context.draft, hidden_ND)]
+    if survey.reference is not None:
+        of_reference_ND = _hidden(context, survey.reference, lesson, batch.step)
+        readers.append((survey.reference, of_reference_ND))
+    parts = [hidden_ND.new_empty(0)]
+    for part in _chunks(hidden_ND, context.draft.vocab_size):
         with autocast(context):
             target_logits_NV = _target_logits(context, lesson.hidden_ND[part])
-            read_by = (context.draft, hidden_ND[part]), (reference, reference_ND[part])
-            logits = [model.logits(states_ND) for model, states_ND in read_by]
-        told = [
-            replace(batch.part(part), states=(states_ND, lesson.hidden_ND[part]))
-            for _, states_ND in read_by
-        ]
-        of_draft_N, of_reference_N = (
-            token_loss(logits_NV, target_logits_NV, about)
-            for logits_NV, about in zip(logits, told, strict=True)
+            logits = [model.logits(states_ND[part]) for model, states_ND in readers]
+        of_draft_N, *of_reference = (
+            survey.measure(
+                logits_NV,
+                target_logits_NV,
+                replace(batch.part(part), states=(states_ND[part], lesson.hidden_ND[part])),
+            )
+            for logits_NV, (_, states_ND) in zip(logits, readers, strict=True)
         )
-        gaps.append(of_draft_N - of_reference_N)
-    return torch.cat(gaps)
+        parts.append(of_draft_N - of_reference[0] if of_reference else of_draft_N)
+    return torch.cat(parts)
 
 
 def _hidden(
     context: TrainingContext, model: LanguageModel, lesson: Lesson, step: int
 ) -> torch.Tensor:
     """Return a model's states of the supervised tokens: [N, D], of a feature head [N, K, D]."""
+    if not lesson.texts:  # more processes than rows
+        return torch.empty(0, model.hidden_size, device=model.device)
     with autocast(context):
         return read(model, lesson, step)
 
 
-def _chunks(states_ND: torch.Tensor) -> Iterator[slice]:
-    size = max(1, CHUNK // math.prod(states_ND.shape[1:-1]))  # depths count as positions
+def _chunks(states_ND: torch.Tensor, vocab_size: int) -> Iterator[slice]:
+    depth = math.prod(states_ND.shape[1:-1])
+    size = max(1, CHUNK_LOGITS // (vocab_size * depth))
     return (slice(start, start + size) for start in range(0, len(states_ND), size))
 
 

@@ -42,6 +42,7 @@ _NEUTRAL = frozenset(
         "harness.model_sections",
         "harness.sections",
         "harness.store",
+        "harness.trackers",
         "harness.types",
     }
 )
@@ -55,6 +56,7 @@ class Job:
     out: Path  # a folder that becomes the result
     scratch: Path  # a folder that outlives an interruption: checkpoints
     progress: Progress
+    logs: Path | None = None  # where trackers write, if they may: beside the store's results
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,12 +7,11 @@ training or live, is listed by its tokens.
 
 import resource
 import sys
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
-from harness.batches import Lesson
 from harness.models import LanguageModel
 from harness.types import Ledger, Text
 
@@ -22,45 +21,55 @@ def tokens_read(texts: Iterable[Text]) -> int:
     return sum(len(text.prompt_ids) + len(text.response_ids) - 1 for text in texts)
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a step did: the texts of all processes, and what was done with them.
+
+    `live`: the draft wrote them, and the target read them at once. `surveyed`: every head gave its
+    logits once more, without a gradient. `compared`: a reference of the draft's shape read the
+    texts as well. `depth`: at how many depths the draft read each supervised token.
+    """
+
+    texts: Sequence[Text]
+    depth: int = 1
+    live: bool = False
+    surveyed: bool = False
+    compared: bool = False
+
+
 def charge(
     ledger: Ledger,
-    lesson: Lesson,
+    work: Work,
     draft: LanguageModel,
     target: LanguageModel | None,
     seconds: float,
-    *,
-    compared: bool = False,
-    depth: int = 1,
 ) -> Ledger:
-    """Add one step to the ledger; `target` is whose head gave the laws, if one did.
-
-    `compared`: a reference of the draft's shape read the texts first, and both their losses were
-    taken, so every head gave its logits once more than the step itself needs. `depth`: at how many
-    depths the draft read each supervised token, with a slot and a loss for each.
-    """
-    supervised = sum(len(text.response_ids) for text in lesson.texts)
-    read = tokens_read(lesson.texts)
+    """Add one step to the ledger; `target` is whose head gave the laws, if one did."""
+    supervised = sum(len(text.response_ids) for text in work.texts)
+    read = tokens_read(work.texts)
     head = draft.model.get_output_embeddings().weight
     embedding = draft.model.get_input_embeddings().weight.numel()
     tied = draft.model.config.tie_word_embeddings
     body = draft.model.num_parameters() - embedding - (0 if tied else head.numel())
-    states, slots = depth * supervised, read + (depth - 1) * supervised
+    states, slots = work.depth * supervised, read + (work.depth - 1) * supervised
     flops = 6 * body * slots + (6 if head.requires_grad else 4) * head.numel() * states
     if target is not None:
-        times = 2 if compared else 1
+        times = 2 if work.surveyed else 1
         flops += 2 * target.model.get_output_embeddings().weight.numel() * supervised * times
-    if lesson.live:
+    if work.live:
         flops += 2 * body * read + 2 * head.numel() * supervised
-    if compared:
-        flops += 2 * body * slots + 4 * head.numel() * states
+    if work.surveyed:
+        flops += 2 * head.numel() * states
+    if work.compared:
+        flops += 2 * body * slots + 2 * head.numel() * states
     return replace(
         ledger,
         steps=ledger.steps + 1,
-        rows=ledger.rows + len(lesson.texts),
+        rows=ledger.rows + len(work.texts),
         supervised_tokens=ledger.supervised_tokens + supervised,
-        generated_tokens=ledger.generated_tokens + (supervised if lesson.live else 0),
-        target_forward_tokens=ledger.target_forward_tokens + (read if lesson.live else 0),
-        reference_forward_tokens=ledger.reference_forward_tokens + (read if compared else 0),
+        generated_tokens=ledger.generated_tokens + (supervised if work.live else 0),
+        target_forward_tokens=ledger.target_forward_tokens + (read if work.live else 0),
+        reference_forward_tokens=ledger.reference_forward_tokens + (read if work.compared else 0),
         flops=ledger.flops + flops,
         train_s=ledger.train_s + seconds,
     )

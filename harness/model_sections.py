@@ -1,15 +1,29 @@
 """The sections of a recipe that make models: pairs, draft inits, how weights are trained."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from harness.sections import Count, Fraction
-from harness.validation import Section
+from harness.validation import Section, UnlessFalse
 
 Writer = Literal["dataset", "target", "draft"]
 WRITERS: tuple[Writer, ...] = ("dataset", "target", "draft")
+Limit = Literal["steps", "supervised_tokens", "target_forward_tokens", "flops", "seconds"]
+# "jsonl" is our own, the others are Accelerate's.
+Tracker = Literal[
+    "jsonl",
+    "aim",
+    "clearml",
+    "comet_ml",
+    "dvclive",
+    "mlflow",
+    "swanlab",
+    "tensorboard",
+    "trackio",
+    "wandb",
+]
 
 
 class DraftInit(Section):
@@ -50,13 +64,59 @@ class DraftInit(Section):
         return f"random weights, {dict(self.random or {})}{fitted}"
 
 
+class Budget(Section):
+    """What a method may spend in all, in a quantity of its ledger: exactly one.
+
+    `supervised_tokens` and `steps` are of all its trainings, `flops` the ledger's estimate.
+    `target_forward_tokens` counts what the target read before training as well, to write texts
+    and as teacher; text that was there before costs it nothing more, so there `passes` end the
+    training. `seconds` are of training steps, without validation; they depend on the machine, so
+    neither a repetition nor an interrupted training gives the same bits.
+    """
+
+    steps: Count | None = None
+    supervised_tokens: Count | None = None
+    target_forward_tokens: Count | None = None
+    flops: Annotated[float, Field(gt=0)] | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Budget":
+        if len(given := self._given()) != 1:
+            told = ", ".join(given) or "none"
+            raise ValueError(f"needs exactly one of {', '.join(get_args(Limit))}; got {told}")
+        return self
+
+    def _given(self) -> dict[Limit, float]:
+        values = {name: getattr(self, name) for name in get_args(Limit)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def limit(self) -> Limit:
+        """Which of the quantities it is."""
+        return next(iter(self._given()))
+
+    @property
+    def amount(self) -> float:
+        """How much of it there is."""
+        return self._given()[self.limit]
+
+    @property
+    def quantity(self) -> str:
+        """What the ledger calls it."""
+        return "train_s" if self.limit == "seconds" else self.limit
+
+
 class Optimisation(Section):
     """How weights are trained: passes over the rows, and the steps of AdamW that they take.
 
-    `beta2` is the memory of AdamW's second moment; `validations`: how often checkpoints compete.
+    `budget`: instead of passes, what the method may spend in all. `beta2` is the memory of AdamW's
+    second moment; `validations`: how often checkpoints compete. `processes` share every step's
+    rows, on as many GPUs if there are any; `trackers` are told how it goes.
     """
 
     passes: Annotated[float, Field(gt=0)] = 1.0
+    budget: Annotated[Budget | None, UnlessFalse] = None
     rows_per_batch: Count = 8
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     warmup_fraction: Fraction = 0.1
@@ -65,6 +125,16 @@ class Optimisation(Section):
     beta2: Annotated[float, Field(gt=0, lt=1)] = 0.95
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     validations: Count = 4
+    processes: Count = 1
+    trackers: tuple[Tracker, ...] = ()
+
+    def deciding(self) -> dict[str, Any]:
+        """Return what decides the weights, as JSON.
+
+        Like threads and the machine, `processes` change the order in which numbers are added, and
+        no more than that.
+        """
+        return self.model_dump(mode="json", exclude={"processes", "trackers"})
 
 
 class FineTuning(Optimisation):
@@ -85,6 +155,15 @@ class FineTuning(Optimisation):
     beta2: Annotated[float, Field(gt=0, lt=1)] = 0.999  # the Trainer's
     clip_norm: Annotated[float, Field(gt=0)] = 1.0  # the Trainer's
     validations: Count = 3  # after every pass
+
+    @model_validator(mode="after")
+    def _is_no_teacher(self) -> "FineTuning":
+        if self.budget and self.budget.limit == "target_forward_tokens":
+            raise ValueError(
+                "budget: fine-tuning has no target_forward_tokens, the target is what is trained; "
+                "take steps, supervised_tokens, flops or seconds"
+            )
+        return self
 
 
 class Pair(Section):

@@ -1,4 +1,4 @@
-"""Loads targets and drafts, makes draft inits, checks that both speak with one tokenizer.
+"""Loads targets and drafts, makes drafts, checks that both speak with one tokenizer.
 
 Legend: B batch, T position, N supervised position, D hidden size, V vocabulary.
 
@@ -7,16 +7,15 @@ sides before any softmax, for no text ever holds them. Weights are safetensors o
 comes with a model runs only where the recipe says so.
 """
 
-import copy
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from harness.draft_inits import prune, randomise
 from harness.errors import UserError
 from harness.model_sections import DraftInit
 from harness.types import Placement
@@ -84,8 +83,9 @@ def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
 def load_model(directory: Path, placement: Placement = HERE) -> LanguageModel:
     """Return the model of a folder, ready to evaluate.
 
-    Raises UserError if body and head, taken apart, do not give the model's own logits: such a
-    family does something after its head that draftmark does not know.
+    Raises UserError if its head is smaller than the tokenizer, and if body and head, taken apart,
+    do not give the model's own logits: such a family does something after its head that draftmark
+    does not know.
     """
     model = AutoModelForCausalLM.from_pretrained(
         directory,
@@ -95,7 +95,8 @@ def load_model(directory: Path, placement: Placement = HERE) -> LanguageModel:
         trust_remote_code=placement.trust_remote_code,
     )
     tokenizer = load_tokenizer(directory, trust_remote_code=placement.trust_remote_code)
-    loaded = LanguageModel(model.to(placement.device).eval(), _vocab_size(tokenizer, model))
+    _check_rows(model, len(tokenizer))
+    loaded = LanguageModel(model.to(placement.device).eval(), len(tokenizer))
     _check_head(loaded, directory)
     return loaded
 
@@ -105,19 +106,28 @@ def drop_body(loaded: LanguageModel) -> None:
     loaded.model.base_model.to("meta")
 
 
+def cast_weights(loaded: LanguageModel, dtype: str) -> None:
+    """Compute in another dtype from here on, as if loaded in it.
+
+    Buffers stay as they are: frequencies of rotary positions, rounded to bfloat16, would turn far
+    positions by the wrong angle.
+    """
+    for parameter in loaded.model.parameters():
+        parameter.data = parameter.data.to(getattr(torch, dtype))
+
+
 def pick_device() -> str:
     """Return the fastest device here."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _vocab_size(tokenizer: Any, model: Any) -> int:
+def _check_rows(model: Any, vocab_size: int) -> None:
     rows = model.get_output_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
+    if vocab_size > rows:
         raise UserError(
-            f"The tokenizer has {len(tokenizer)} tokens and the model's head {rows}: they do not "
-            "belong together; check the model's folder."
+            f"The tokenizer has {vocab_size} tokens and the model's head {rows}: they do not "
+            "belong together; check the model's folder, or the vocab_size of a random draft."
         )
-    return len(tokenizer)
 
 
 @torch.no_grad()
@@ -160,73 +170,24 @@ def make_draft(
 ) -> LanguageModel:
     """Return a fresh draft in float32: of layers of the target, of random weights, or as it is.
 
-    Raises UserError for layers that the target has not, and for config keys that it has not.
+    Raises UserError for layers and config keys that the target has not, and for a head smaller than
+    its tokenizer.
     """
     if init.pruned is not None:
-        model = _prune(target.model, init.pruned)
+        model = prune(target.model, init.pruned)
         if init.head == "shared":
-            _freeze_embeddings(model)
+            freeze_embeddings(model)
     elif init.random is not None:
-        model = _randomise(target.model.config, init.random, seed)
+        model = randomise(target.model.config, init.random, seed)
+        _check_rows(model, target.vocab_size)
     else:
         assert directory is not None
         model = load_model(directory, placement).model
     return LanguageModel(model, target.vocab_size)
 
 
-def _prune(model: Any, layers: Sequence[int]) -> Any:
-    """Return a copy of the model with only `layers`, in that order; embedding and head copied."""
-    available = model.config.num_hidden_layers
-    if beyond := [index for index in layers if index >= available]:
-        raise UserError(
-            f"pruned = {list(layers)}: the target has layers 0..{available - 1}, not {beyond[0]}."
-        )
-    config = copy.deepcopy(model.config)
-    for name, value in config.to_dict().items():
-        if isinstance(value, list) and len(value) == available:  # one for each layer: its kind, ...
-            setattr(config, name, [value[index] for index in layers])
-    config.num_hidden_layers = len(layers)
-    draft = type(model)._from_config(config, dtype=torch.float32)
-    draft.load_state_dict(_layers_of(model, layers))
-    return draft.eval()
-
-
-def _layers_of(model: Any, layers: Sequence[int]) -> dict[str, torch.Tensor]:
-    """Return the state dict of a model with its layers renumbered."""
-    position = {index: new for new, index in enumerate(layers)}
-    if not any(".layers." in name for name in model.state_dict()):
-        raise UserError(
-            f"{type(model).__name__} does not name its layers '.layers.N.', so they cannot be "
-            "pruned; give another model as the draft."
-        )
-    kept = {}
-    for name, tensor in model.state_dict().items():
-        head, dot, tail = name.partition(".layers.")
-        if not dot:
-            kept[name] = tensor
-            continue
-        index, _, rest = tail.partition(".")
-        if int(index) in position:
-            kept[f"{head}.layers.{position[int(index)]}.{rest}"] = tensor
-    return kept
-
-
-def _randomise(config: Any, changes: Mapping[str, Any], seed: int) -> Any:
-    """Return a model of the target's family with some config values changed and random weights."""
-    if unknown := [key for key in changes if not hasattr(config, key)]:
-        raise UserError(
-            f"random = {{ {unknown[0]} = ... }}: {config.model_type!r} has no such config value; "
-            f"it has {', '.join(sorted(k for k in config.to_dict() if 'size' in k or 'num' in k))}."
-        )
-    changed = {**config.to_dict(), **changes}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = AutoConfig.for_model(changed.pop("model_type"), **changed)
-        return AutoModelForCausalLM.from_config(made, dtype=torch.float32).eval()
-
-
-def _freeze_embeddings(model: Any) -> None:
-    """Leave embedding and head as the target's: shared, and so not trained."""
+def freeze_embeddings(model: Any) -> None:
+    """Leave embedding and head, its bias if it has one, as they are: not trained."""
     for module in (model.get_input_embeddings(), model.get_output_embeddings()):
         for parameter in module.parameters():
             parameter.requires_grad_(False)

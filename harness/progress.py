@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from rich.console import Console
@@ -66,6 +67,11 @@ class Progress:
             yield _Bar(bars, label, total)
 
 
+def silent() -> Step:
+    """Return a step that tells nothing."""
+    return _Silent()
+
+
 class _Silent:
     def advance(self, amount: int = 1, note: str = "") -> None:
         pass
@@ -85,12 +91,24 @@ class _Lines:
 
     def __init__(self, progress: Progress, label: str, total: int) -> None:
         self._progress, self._label, self._total = progress, label, total
-        self._done = 0
+        self._done = self._told = 0
         self._last = time.monotonic()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
+        if not self._done:
+            self._told = amount  # it may be what an interrupted run had done, and says no speed
         self._done += amount
         now = time.monotonic()
         if now - self._last >= PLAIN_INTERVAL_S:
-            self._last = now
-            self._progress.say(f"  {self._label}: {self._done}/{self._total} {note}".rstrip())
+            said = [note, self._left(now)]
+            line = f"  {self._label}: {self._done}/{self._total} {', '.join(filter(None, said))}"
+            self._progress.say(line.rstrip())
+            self._last, self._told = now, self._done
+
+    def _left(self, now: float) -> str:
+        """Return how long the rest takes at the speed since the last line."""
+        done = self._done - self._told
+        if not done or self._done >= self._total:
+            return ""
+        seconds = (self._total - self._done) * (now - self._last) / done
+        return f"{timedelta(seconds=round(seconds))} left"

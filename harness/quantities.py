@@ -31,6 +31,13 @@ DEFINITIONS = {
     "temperature 0",
     "top1_agreement": "share of tokens where draft and target have the same first choice",
 }
+# Rates by what is divided by what, of the counts of blocks.
+RATES = {
+    "acceptance_rate": ("accepted", "tested"),
+    "draft_acceptance_rate": ("accepted", "drafted"),
+    "block_efficiency": ("tokens", "passes"),
+    "accepted_per_pass": ("accepted", "passes"),
+}
 # Means over prompts of each prompt's own ratio: long answers do not weigh more.
 PER_PROMPT = ("acceptance_rate", "block_efficiency", "accepted_per_pass")
 
@@ -99,10 +106,8 @@ def _of_blocks(tables: Sequence[AcceptanceTable], temperature: float, shown: int
 def rates(counts: BlockCounts) -> dict[str, Counts]:
     """Return each rate as (numerators, denominators) of prompts, to be pooled and divided."""
     return {
-        "acceptance_rate": (counts.accepted_B, counts.tested_B),
-        "draft_acceptance_rate": (counts.accepted_B, counts.drafted_B),
-        "block_efficiency": (counts.tokens_B, counts.passes_B),
-        "accepted_per_pass": (counts.accepted_B, counts.passes_B),
+        name: (getattr(counts, f"{top}_B"), getattr(counts, f"{bottom}_B"))
+        for name, (top, bottom) in RATES.items()
     }
 
 

@@ -55,6 +55,20 @@ def load_results(directory: Path) -> Results:
         raise UserError(f"{path} does not read ({error}); run the recipe again.") from error
 
 
+def run_folders(folders: Sequence[Path]) -> list[Path]:
+    """Return the folders of runs among some folders and directly below them, each once.
+
+    Raises UserError if one of them neither is such a folder nor holds one.
+    """
+    found: dict[Path, None] = {}
+    for folder in folders:
+        below = [folder] if (folder / FILE).is_file() else sorted(folder.glob(f"*/{FILE}"))
+        if not below:
+            raise UserError(f"{folder} holds no {FILE}; name folders that `draftmark run` printed.")
+        found |= dict.fromkeys(path if path == folder else path.parent for path in below)
+    return list(found)
+
+
 def _result(document: Mapping[str, Any]) -> Result:
     ledger = document["ledger"]
     return Result(
@@ -100,5 +114,6 @@ def write(results: Results, directory: Path, reports: Sequence[Report]) -> list[
     }
     for file, content in contents.items():
         data = content if isinstance(content, bytes) else content.encode("utf-8")
+        (directory / file).parent.mkdir(parents=True, exist_ok=True)
         (directory / file).write_bytes(data)
     return [directory / file for file in contents]

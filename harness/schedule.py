@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 
@@ -11,19 +12,28 @@ BUCKET = 8  # batches whose rows are sorted by length together
 
 
 def total_steps(num_rows: int, settings: Optimisation) -> int:
-    """Return the number of optimiser steps of a training."""
+    """Return the number of optimiser steps of as many passes as the settings say."""
     return max(1, round(settings.passes * math.ceil(num_rows / settings.rows_per_batch)))
 
 
-def learning_rate(step: int, num_steps: int, settings: Optimisation) -> float:
-    """Return the learning rate of a step: linear warm-up, then constant or a cosine to zero."""
-    warmup = settings.warmup_fraction * num_steps
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / (warmup + 1)
+def learning_rate(before: Fraction, after: Fraction, settings: Optimisation) -> float:
+    """Return the learning rate of a step, by the share of the training done before and after it.
+
+    Linear warm-up, then constant or a cosine to zero.
+    """
+    warmup, step = Fraction(str(settings.warmup_fraction)), after - before
+    if before < warmup:
+        return settings.learning_rate * float(after / (warmup + step))
     if settings.schedule == "constant":
         return settings.learning_rate
-    done = (step - warmup) / max(1.0, num_steps - warmup)
+    done = float((before - warmup) / max(step, 1 - warmup))
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def validates(before: Fraction, after: Fraction, settings: Optimisation) -> bool:
+    """Say whether a checkpoint competes after a step: at equal shares of the training, and last."""
+    parts = settings.validations
+    return math.floor(after * parts) > math.floor(before * parts)
 
 
 def order_of_pass(lengths: Sequence[int], rows: int, *, seed: int, number: int) -> list[list[int]]:

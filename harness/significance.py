@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_lowercase
 
-from harness.statistics import Counts, effect
+from harness.statistics import Counts, Effect, effect
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,13 @@ def paired_test(first: Sequence[Counts], second: Sequence[Counts]) -> PairedTest
 
     Raises ValueError on fewer than two prompts, or on different numbers of them.
     """
+    return test_of(effect(first, second))
+
+
+def test_of(found: Effect) -> PairedTest:
+    """Return the t test of a difference that was estimated."""
     from scipy import stats
 
-    found = effect(first, second)
     if found.standard_error == 0:
         p_value = 1.0 if found.value == 0 else 0.0
     else:

@@ -78,34 +78,50 @@ def over_seeds(seeds: Sequence[Counts], definition: str) -> Number:
     """Return the mean over seeds of each seed's ratio, with an interval over prompts and seeds."""
     if len(seeds) == 1:
         return ratio(*seeds[0], definition)
-    return _student(effect(seeds), definition)
+    return student(effect(seeds), definition)
 
 
 def difference(first: Sequence[Counts], second: Sequence[Counts], definition: str) -> Number:
     """Return first - second, each a mean over seeds of a ratio, on the same prompts."""
     if len(first) == len(second) == 1:
         return ratio_difference(first[0], second[0], definition)
-    return _student(effect(first, second), definition)
+    return student(effect(first, second), definition)
+
+
+def student(found: "Effect", definition: str) -> Number:
+    """Return an estimate with its 95 % interval, by the t law."""
+    from scipy import stats
+
+    half = float(stats.t.ppf(0.975, found.degrees)) * found.standard_error
+    return Number(found.value, found.value - half, found.value + half, found.n, definition)
 
 
 @dataclass(frozen=True)
 class Effect:
-    """An estimate, its standard error, and the degrees of freedom of that."""
+    """An estimate, its standard error, and the degrees of freedom of that.
+
+    `seeds_error` is the part of the standard error that more prompts do not make smaller.
+    """
 
     value: float
     standard_error: float
     degrees: float
     n: int
+    seeds_error: float = 0.0
 
 
-def effect(first: Sequence[Counts], second: Sequence[Counts] = ()) -> Effect:
+def effect(
+    first: Sequence[Counts], second: Sequence[Counts] = (), *, paired_seeds: bool = False
+) -> Effect:
     """Return the mean ratio of `first`, less that of `second`, each of one seed or several.
 
     Prompts are shared by all seeds, seeds are the method's own, so the variance has a part for the
     prompts (of their influence, averaged over seeds: the delta method) and one for the seeds of
     each side; the degrees of freedom are Satterthwaite's (1946). A bootstrap of three seeds would
     be far too sure: it has ten different samples. Of a single seed no more is known than its
-    prompts. Raises ValueError on fewer than two prompts, or if sides differ in their number.
+    prompts. With `paired_seeds` both sides have the same seeds, in the same order, and what counts
+    is how their differences spread. Raises ValueError on fewer than two prompts, or if sides differ
+    in their number.
     """
     sides = [(sign, side) for sign, side in ((1.0, first), (-1.0, second)) if side]
     n = len(first[0][0])
@@ -113,25 +129,23 @@ def effect(first: Sequence[Counts], second: Sequence[Counts] = ()) -> Effect:
         raise ValueError(f"a standard error needs two prompts or more, got {n}")
     if any(len(top) != n for _, side in sides for top, _ in side):
         raise ValueError("not paired: different numbers of prompts")
-    value, moves_B = 0.0, np.zeros(n)
-    parts = []
+    moves_B = np.zeros(n)
+    ratios = []
     for sign, side in sides:
-        ratios = [float(_ratio_of_sums(*_paired(*counts))) for counts in side]
-        value += sign * math.fsum(ratios) / len(ratios)
+        ratios.append([sign * float(_ratio_of_sums(*_paired(*counts))) for counts in side])
         moves_B += sign * np.mean([_influence(*_paired(*counts)) for counts in side], axis=0)
-        if len(ratios) > 1:
-            parts.append((float(np.var(ratios, ddof=1)) / len(ratios), len(ratios) - 1))
+    value = math.fsum(math.fsum(side) / len(side) for side in ratios)
+    if paired_seeds and second:
+        ratios = [[a + b for a, b in zip(*ratios, strict=True)]]
+    parts = [
+        (float(np.var(side, ddof=1)) / len(side), len(side) - 1) for side in ratios if len(side) > 1
+    ]
+    seeds_error = math.sqrt(math.fsum(part for part, _ in parts))
     parts.append((float(np.var(moves_B, ddof=1)) / n, n - 1))
     variance = math.fsum(part for part, _ in parts)
     spread = math.fsum(part**2 / degrees for part, degrees in parts)
-    return Effect(value, math.sqrt(variance), variance**2 / spread if spread else n - 1, n)
-
-
-def _student(found: Effect, definition: str) -> Number:
-    from scipy import stats
-
-    half = float(stats.t.ppf(0.975, found.degrees)) * found.standard_error
-    return Number(found.value, found.value - half, found.value + half, found.n, definition)
+    degrees = variance**2 / spread if spread else n - 1
+    return Effect(value, math.sqrt(variance), degrees, n, seeds_error)
 
 
 def _influence(top_B: Floats, bottom_B: Floats) -> Floats:

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -61,6 +62,11 @@ class Store:
         directory = self.root / "scratch" / node.key
         directory.mkdir(parents=True, exist_ok=True)
         return directory
+
+    def logs(self, node: Node) -> Path:
+        """Return the folder for what trackers write of a node's work; it is no part of a result."""
+        name = re.sub(r"[^a-z0-9]+", "-", node.label.lower()).strip("-")
+        return self.root / "logs" / f"{name[:60]}-{node.key[:8]}"
 
     def has(self, node: Node) -> bool:
         """Say whether a result is there, without verifying it."""

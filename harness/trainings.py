@@ -1,6 +1,7 @@
 """The stages that train: a fine-tuned target, drafts. As in `stages`, a function makes a node."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from harness import feature_stages, registry
@@ -12,6 +13,7 @@ from harness.model_sections import Pair, Training, Writer
 from harness.progress import Progress
 from harness.records import training_texts
 from harness.stages import TEXT_SEED, Setting, features, given, gold_texts, questions, responses
+from harness.trackers import check_installed
 from harness.types import Sampler, Split
 
 
@@ -23,15 +25,18 @@ def fine_tuned(setting: Setting) -> Node:
     pair, base = setting.pair, setting.target
     assert pair.fine_tune is not None
     recipe = pair.fine_tune
+    check_installed(recipe.trackers)
 
     def build(job: Job) -> None:
         from harness.fine_tuning import fine_tune
+        from harness.launching import share
 
-        fine_tune(pair, recipe, setting.end_tokens, TEXT_SEED, job)
+        work = partial(fine_tune, pair, recipe, setting.end_tokens, TEXT_SEED)
+        share(work, job, recipe.processes)
 
     settings = {
         **base.settings,
-        "fine_tune": recipe.model_dump(mode="json"),
+        "fine_tune": recipe.deciding(),
         "dtype": pair.dtype,
         "seed": TEXT_SEED,
     }
@@ -48,6 +53,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     """Return the node of a method's draft."""
     method, pair = entry.build(), setting.pair
     training = setting.recipe.training_of(entry)
+    check_installed(training.trackers)
     settings: dict[str, Any] = {
         "method": entry.name,
         "knobs": asdict(method),  # type: ignore[call-overload]  # a Method is a dataclass
@@ -62,7 +68,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
             settings |= {"fitted on": training.fixed_text}
             inputs |= _texts(setting, training, training.fixed_text)
     if method.trains:
-        settings |= {"training": training.model_dump(mode="json"), "dtype": pair.dtype}
+        settings |= {"training": training.deciding(), "dtype": pair.dtype}
         inputs |= _texts(setting, training, *training.shares) | {"validation": _validation(setting)}
         if "draft" in training.shares:
             settings |= {"max_new_tokens": setting.max_new_tokens, "stop": setting.stop}
@@ -72,6 +78,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     def build(job: Job) -> None:
         from harness.drafts import Order, make
         from harness.generation import Sampling
+        from harness.launching import share
 
         sampler = Sampler(training.text_temperature)
         sampling = Sampling(
@@ -81,7 +88,8 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
             seed,
             stop=setting.stop_strings(job.inputs["target"]),
         )
-        make(Order(pair, method, training, sampling, seed), job)
+        work = partial(make, Order(pair, method, training, sampling, seed))
+        share(work, job, training.processes if method.trains else 1)
 
     label = f"draft {entry.title}, seed {seed}"
     code = (registry.module_name("baselines", entry.name), "harness.drafts")

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from harness.errors import UserError, unknown
 
 S = TypeVar("S", bound="Section")
+
+# TOML has no word for nothing: `speed = false` takes a section away.
+UnlessFalse = BeforeValidator(lambda value: None if value is False else value)
 
 
 class Section(BaseModel):
@@ -16,24 +19,42 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def validated(section: type[S], document: Mapping[str, Any], origin: str) -> S:
-    """Return the section that a document gives; raises UserError naming `origin` and the key."""
+def validated(
+    section: type[S], document: Mapping[str, Any], origin: str, at: tuple[str, ...] = ()
+) -> S:
+    """Return the section that a document gives; raises UserError naming `origin` and the key.
+
+    `at` is where in its origin the section stands.
+    """
     try:
         return section.model_validate(document)
     except ValidationError as error:
-        raise UserError(explain(error, origin, section)) from error
+        raise UserError(explain(error, origin, section, at)) from error
 
 
-def explain(error: ValidationError, origin: str, section: type[Section] | None = None) -> str:
-    """Return one sentence for the first thing that is wrong, with the nearest known key."""
+def explain(
+    error: ValidationError,
+    origin: str,
+    section: type[Section] | None = None,
+    at: tuple[str, ...] = (),
+) -> str:
+    """Return one sentence for the first thing that is wrong, with the nearest known key.
+
+    What is wrong with the whole names its keys itself.
+    """
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(str(part) for part in (*at, *first["loc"]))
     if first["type"] == "extra_forbidden":
-        choices = _fields_at(section, first["loc"][:-1])
+        prefix = "".join(f"{part}." for part in at)
+        choices = [prefix + name for name in _fields_at(section, first["loc"][:-1])]
         return f"{origin}: {unknown('key', place, choices)}"
     message = first["msg"].removeprefix("Value error, ")
-    value = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
-    return f"{origin}: {place or 'recipe'}: {message}{value}."
+    value = f" (got {first['input']!r})" if _is_plain(first["input"]) else ""
+    return f"{': '.join(filter(None, (origin, place, message)))}{value}."
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | list | tuple | None)
 
 
 def _fields_at(section: type[Section] | None, place: tuple[int | str, ...]) -> list[str]:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from harness.blocks import block_counts
 from harness.costs import ByGamma
-from harness.errors import UserError
 from harness.published import Contender, Number, Result, Results
-from harness.records import read_tables, tables_name
+from harness.stored import tables_of
 from harness.types import AcceptanceTable
 from reports._markdown import escape
 
@@ -62,14 +61,6 @@ def _acceptance(
     pooled = [item.numbers for item in results.pooled if item.contender == contender]
     numbers = pooled[0] if pooled else seeds[0].numbers
     return numbers.get(f"acceptance_rate[t={temperature:g},gamma={gamma}]")
-
-
-def tables_of(result: Result, directory: Path, temperature: float) -> list[AcceptanceTable]:
-    """Return a cell's tables at a temperature; raises UserError if they are gone."""
-    path = directory / result.records / tables_name(temperature)
-    if not path.is_file():
-        raise UserError(f"{path} is missing; run the recipe again, or bring the whole folder.")
-    return read_tables(path)
 
 
 def title(result: Result) -> str:

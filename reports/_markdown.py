@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from harness.published import Number
+from harness.text import plain
 
 Format = Callable[[float], str]
 
 _ESCAPES = str.maketrans(
-    {mark: f"\\{mark}" for mark in "\\|`[]"}
-    | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " ", "\r": " "}
+    {mark: f"\\{mark}" for mark in "\\|`[]"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 )
 
 
 def escape(text: str) -> str:
     """Return text that comes of data, models or recipes as it may stand in a table."""
-    return text.translate(_ESCAPES)
+    return plain(text).translate(_ESCAPES)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:

@@ -15,8 +15,9 @@ import numpy as np
 
 from harness.blocks import BlockCounts, Convention, block_counts
 from harness.published import Results
+from harness.stored import tables_of
 from harness.types import AcceptanceTable
-from reports._acceptance import failed, tables_of, title
+from reports._acceptance import failed, title
 from reports._markdown import escape, table
 
 # A serving engine's prefill emits the first token, and its last block counts whole.

@@ -25,7 +25,7 @@ def batch_of(rows: list[int], step: int = 0) -> Batch:
     """Return the batch of tokens that belong to these rows."""
     zeros_N = torch.zeros(len(rows), dtype=torch.long)
     names = tuple(map(str, range(max(rows) + 1)))
-    return Batch(zeros_N, zeros_N, torch.tensor(rows), names, step, 9)
+    return Batch(zeros_N, zeros_N, torch.tensor(rows), names, step, 0.0)
 
 
 def kept(method: Any, gaps: list[float], rows: list[int] | None = None, step: int = 0) -> set[int]:

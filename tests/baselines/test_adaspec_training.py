@@ -10,22 +10,22 @@ import torch
 
 from baselines.adaspec import METHOD as AdaSPEC
 from baselines.kd import METHOD as KnowledgeDistillation
-from harness import training
+from harness import gradients, training
 from harness.batches import Batch, Fixed, OnPolicy, Texts
 from harness.data import load_rows
 from harness.divergences import tvd
+from harness.errors import UserError
 from harness.generation import Sampling
-from harness.gradients import backward
 from harness.ledgers import tokens_read
-from harness.model_sections import DraftInit, Training
+from harness.model_sections import Budget, DraftInit, Training
 from harness.models import LanguageModel, make_draft
 from harness.progress import Progress
 from harness.prompts import encode_gold
 from harness.registry import find
 from harness.selection import acceptance
 from harness.teacher import Features, write_features
-from harness.training import TrainingContext, Weighing, train
-from harness.types import Draft, Prompt, Sampler
+from harness.training import Survey, TrainingContext, train
+from harness.types import Draft, Ledger, Prompt, Sampler
 
 SETTINGS = Training(passes=1.5, rows_per_batch=4, learning_rate=2e-3, validations=2)
 STEPS = 3  # of 8 rows
@@ -99,12 +99,12 @@ class Seen:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.starts: list[dict[str, torch.Tensor]] = []
-        self.weighings: list[Weighing | None] = []
+        self.surveys: list[Survey | None] = []
 
-        def noting(context: TrainingContext, loss: Any, weighing: Any = None) -> Draft:
+        def noting(context: TrainingContext, loss: Any, survey: Any = None) -> Draft:
             self.starts.append(weights(context.draft))
-            self.weighings.append(weighing)
-            return train(context, loss, weighing)
+            self.surveys.append(survey)
+            return train(context, loss, survey)
 
         monkeypatch.setattr(training, "train", noting)
 
@@ -117,9 +117,9 @@ def test_the_second_training_starts_from_the_init_or_from_the_reference_if_told_
     plain = KnowledgeDistillation().train(context("kd"))
     seen = Seen(monkeypatch)
     AdaSPEC(reference_as_init=as_init).train(context("adaspec"))
-    assert seen.weighings[0] is None
-    assert seen.weighings[1] is not None
-    reference = seen.weighings[1].reference
+    assert seen.surveys[0] is None
+    assert seen.surveys[1] is not None
+    reference = seen.surveys[1].reference
     assert same(weights(reference), weights(plain.model))
     assert not any(parameter.requires_grad for parameter in reference.model.parameters())
     assert not reference.model.training
@@ -136,6 +136,7 @@ def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
         for parameter in other.draft.model.parameters():
             parameter.mul_(1.01)
     lesson = ready.texts.lesson(0, 4)
+    batch = Batch.of(lesson.texts, 0, 0.0, ready.draft.device)
     losses: list[list[torch.Tensor]] = []
     for each in (ready, other):
         parts: list[torch.Tensor] = []
@@ -144,7 +145,7 @@ def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
             parts.append(tvd(draft, target))
             return parts[-1]
 
-        backward(each, lesson, 0, noting)
+        gradients.backward(each, lesson, batch, noting)
         losses.append(parts)
     expected = torch.cat(losses[0]).detach() - torch.cat(losses[1]).detach()
 
@@ -156,10 +157,10 @@ def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
 
     means = []
     for chunk in chunks:
-        monkeypatch.setattr("harness.gradients.CHUNK", chunk)
+        monkeypatch.setattr(gradients, "CHUNK_LOGITS", chunk * ready.draft.vocab_size)
         ready.draft.model.zero_grad()
-        weighing = Weighing(other.draft, weigh)
-        mean = backward(ready, lesson, 0, lambda p, q, _: tvd(p, q), weighing)
+        survey = Survey(lambda p, q, _: tvd(p, q), other.draft, weigh)
+        mean = gradients.backward(ready, lesson, batch, survey.measure, survey)
         means.append(mean)
     by_hand = torch.cat(losses[0]).detach()[expected > 0].mean()
     assert means == pytest.approx([float(by_hand)] * len(chunks), rel=1e-5)
@@ -191,6 +192,45 @@ def test_the_reference_may_have_passes_of_its_own(context: Make) -> None:
     assert made.steps == STEPS + 1
     fewer = AdaSPEC(reference_passes=0.5).train(context("fewer", passes=0.5)).ledger
     assert fewer.steps == 2
+
+
+def _spent(ledger: Ledger, limit: str) -> float:
+    spent: float = getattr(ledger, limit)
+    return spent
+
+
+@pytest.mark.parametrize(
+    ("writer", "limit"),
+    [
+        ("dataset", "steps"),
+        ("dataset", "supervised_tokens"),
+        ("dataset", "flops"),
+        ("draft", "target_forward_tokens"),
+    ],
+)
+def test_a_budget_holds_for_both_trainings_together(
+    context: Make, monkeypatch: pytest.MonkeyPatch, writer: str, limit: str
+) -> None:
+    longer = KnowledgeDistillation().train(context("kd", writer=writer, passes=4)).ledger
+    amount, step = _spent(longer, limit), _spent(longer, limit) / longer.steps
+    budget = Budget.model_validate({limit: amount})
+    ledgers: list[Ledger] = []
+
+    def noting(context: TrainingContext, loss: Any, survey: Any = None) -> Draft:
+        ledgers.append((made := train(context, loss, survey)).ledger)
+        return made
+
+    monkeypatch.setattr(training, "train", noting)
+    made = AdaSPEC().train(context("adaspec", writer=writer, budget=budget)).ledger
+    assert amount <= _spent(made, limit) < amount + 4 * step
+    halves = [_spent(ledger, limit) for ledger in ledgers]
+    assert halves == pytest.approx([amount / 2] * 2, abs=4 * step)
+    assert sum(halves) == _spent(made, limit)
+
+
+def test_a_budget_that_the_reference_used_up_is_refused(context: Make) -> None:
+    with pytest.raises(UserError, match="steps = 2 is used up before this training: 3 are spent"):
+        AdaSPEC(reference_passes=1.5).train(context("adaspec", budget=Budget(steps=2)))
 
 
 @pytest.mark.parametrize("writer", ["dataset", "draft"])

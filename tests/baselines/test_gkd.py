@@ -10,6 +10,7 @@ from harness.errors import UserError
 from harness.generation import Sampling
 from harness.model_sections import DraftInit
 from harness.models import LanguageModel, make_draft
+from harness.schedule import total_steps
 from harness.teacher import Features
 from harness.training import TrainingContext
 from harness.types import Prompt, Sampler
@@ -57,7 +58,7 @@ def test_lambda_is_the_share_of_text_that_the_draft_writes(
         "draft": OnPolicy(given.draft, given.target, prompts, sampling),
     }
     texts = Texts(sources, {"dataset": 0.5, "draft": 0.5}, 0)
-    writers = {texts.writer(step) for step in range(given.num_steps)}
+    writers = {texts.writer(step) for step in range(total_steps(len(given.texts), given.settings))}
     assert writers == {"dataset", "draft"}
     ledger = built("gkd").train(context(draft=given.draft, texts=texts, criterion=latest())).ledger
     assert 0 < ledger.generated_tokens < ledger.supervised_tokens

@@ -1,9 +1,15 @@
 """LK: the ends of its mixture, and -log acceptance."""
 
 import pytest
+import torch
 from method_cases import Make, assert_same_gradient, built, gradient
 
+from harness import gradients
+from harness.acceptance_losses import acceptance, adaptive_kl_tv
+from harness.batches import Batch
 from harness.errors import UserError
+from harness.teacher import right_padded, supervised
+from harness.training import Survey
 
 
 @pytest.mark.parametrize("per", ["batch", "position"])
@@ -20,6 +26,49 @@ def test_at_a_large_eta_it_is_total_variation(
     mine = gradient(context, built("lk", eta=1e4), monkeypatch)
     theirs = gradient(context, built("distillspec", divergence="tvd"), monkeypatch)
     assert_same_gradient(mine, theirs, rtol=1e-6)
+
+
+@pytest.mark.parametrize("per", ["batch", "position"])
+def test_its_mixture_is_the_same_whatever_the_chunks(
+    context: Make, monkeypatch: pytest.MonkeyPatch, per: str
+) -> None:
+    whole = gradient(context, built("lk", per=per), monkeypatch)
+    monkeypatch.setattr(gradients, "CHUNK_LOGITS", 100 * context().draft.vocab_size)
+    assert_same_gradient(gradient(context, built("lk", per=per), monkeypatch), whole, rtol=1e-5)
+
+
+def test_of_a_batch_the_mixture_is_that_of_its_mean_acceptance(
+    context: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = context()
+    lesson = ready.texts.lesson(0, 4)
+    batch = Batch.of(lesson.texts, 0, 0.0, ready.draft.device)
+    with torch.no_grad():
+        states_BTD = ready.draft.hidden(*right_padded(lesson.texts, ready.draft.device))
+        draft = ready.draft.logits(torch.cat(list(supervised(lesson.texts, states_BTD))))
+        target = ready.target.logits(lesson.hidden_ND)
+        shared = torch.minimum(draft.softmax(-1), target.softmax(-1)).sum(-1)
+    means: list[float] = []
+
+    def loss(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
+        means.append(batch.mean)
+        return adaptive_kl_tv(draft, target, alpha=batch.mean)
+
+    monkeypatch.setattr(gradients, "CHUNK_LOGITS", 100 * ready.draft.vocab_size)
+    survey = Survey(lambda draft, target, _: acceptance(draft, target))
+    gradients.backward(ready, lesson, batch, loss, survey)
+    assert len(means) > 1
+    assert means == pytest.approx([float(shared.mean())] * len(means), rel=1e-5)
+
+
+def test_only_the_batchs_mixture_costs_a_survey(context: Make) -> None:
+    costs = {per: built("lk", per=per).train(context()).ledger for per in ("batch", "position")}
+    ready = context()
+    heads = sum(
+        model.model.get_output_embeddings().weight.numel() for model in (ready.draft, ready.target)
+    )
+    extra = costs["batch"].flops - costs["position"].flops
+    assert extra == 2 * heads * costs["batch"].supervised_tokens
 
 
 def test_negative_log_acceptance_raises_validation_acceptance(context: Make) -> None:

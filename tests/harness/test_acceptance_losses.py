@@ -8,16 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loss_cases import Loss, gradient, log_of, logits, padded, through_the_softmax
 
-from harness.acceptance_losses import adaptive_kl_tv, negative_log_acceptance
+from harness.acceptance_losses import acceptance, adaptive_kl_tv, negative_log_acceptance
 from harness.divergences import forward_kl, overlap, tvd
-from harness.errors import UserError
 
 SEEDS = st.integers(0, 10_000)
-LOSSES = (
-    negative_log_acceptance,
-    adaptive_kl_tv,
-    lambda z, t: adaptive_kl_tv(z, t, per="position"),
-)
+
+
+def of_batch(draft: torch.Tensor, target: torch.Tensor, eta: float = 3.0) -> torch.Tensor:
+    return adaptive_kl_tv(draft, target, eta, float(acceptance(draft, target).mean()))
+
+
+LOSSES = (negative_log_acceptance, adaptive_kl_tv, of_batch)
 OUTSIDE = torch.tensor([2, 7])  # the draft's vocabulary lacks these
 
 
@@ -77,12 +78,12 @@ def test_the_gradient_of_the_first_loss_is_that_of_finite_differences() -> None:
 def test_the_gradient_of_the_second_takes_its_mixture_as_given(eta: float, seed: int) -> None:
     draft, target = logits(seed), logits(seed + 1)
     q, p = draft.softmax(-1), target.softmax(-1)
-    acceptance = torch.minimum(p, q).sum(-1, keepdim=True)
+    own = torch.minimum(p, q).sum(-1, keepdim=True)
 
-    for per, alpha in (("position", acceptance), ("batch", acceptance.mean())):
+    for loss, alpha in ((adaptive_kl_tv, own), (of_batch, own.mean())):
         share = torch.exp(-eta * alpha)
         expected = share * (q - p) + (1 - share) * through_the_softmax((q - p).sign() / 2, q)
-        actual = gradient(lambda z, t, per=per: adaptive_kl_tv(z, t, eta, per), draft, target)
+        actual = gradient(lambda z, t, loss=loss: loss(z, t, eta=eta), draft, target)
         assert_equal(actual, expected)
 
 
@@ -92,9 +93,7 @@ def test_the_second_loss_lies_between_tv_at_a_large_eta_and_kl_at_none(seed: int
 
     assert_equal(adaptive_kl_tv(draft, target, eta=0.0), forward_kl(draft, target))
     assert_equal(adaptive_kl_tv(draft, target, eta=1e9), tvd(draft, target))
-    assert_equal(
-        adaptive_kl_tv(draft[:1], target[:1]), adaptive_kl_tv(draft, target, 3.0, "position")[:1]
-    )
+    assert_equal(of_batch(draft[:1], target[:1]), adaptive_kl_tv(draft, target)[:1])
 
 
 def test_one_far_off_position_changes_the_mixture_of_its_batch_and_not_of_other_positions() -> None:
@@ -102,9 +101,9 @@ def test_one_far_off_position_changes_the_mixture_of_its_batch_and_not_of_other_
     elsewhere = draft.clone()
     elsewhere[0] = -20 * target[0]
 
-    by_position = [adaptive_kl_tv(each, target, per="position")[1:] for each in (draft, elsewhere)]
+    by_position = [adaptive_kl_tv(each, target)[1:] for each in (draft, elsewhere)]
     assert_equal(*by_position)
-    by_batch = [adaptive_kl_tv(each, target)[1:] for each in (draft, elsewhere)]
+    by_batch = [of_batch(each, target)[1:] for each in (draft, elsewhere)]
     assert bool(((by_batch[0] - by_batch[1]).abs() > 1e-4).all())
 
 
@@ -162,7 +161,7 @@ def test_outside_the_drafts_vocabulary_kl_is_of_the_renormalised_target_and_tv_o
     share = torch.exp(-3 * (1 - tvd(draft, target)))
 
     expected = share * forward_kl(draft, truncated(target)) + (1 - share) * tvd(draft, target)
-    assert_equal(adaptive_kl_tv(draft, target, 3.0, "position"), expected)
+    assert_equal(adaptive_kl_tv(draft, target), expected)
     for loss in LOSSES:
         slope = gradient(loss, draft, target)
         assert slope.isfinite().all()
@@ -175,11 +174,6 @@ def test_the_dtype_is_float32_or_that_of_float64_logits(loss: Loss) -> None:
 
     assert loss(draft, target).dtype == torch.float64
     assert loss(draft.bfloat16(), target.bfloat16()).dtype == torch.float32
-
-
-def test_an_unknown_extent_of_the_mixture_names_the_known_ones() -> None:
-    with pytest.raises(UserError, match="Known: batch, position"):
-        adaptive_kl_tv(logits(0), logits(1), per="row")
 
 
 def assert_equal(actual: torch.Tensor, expected: torch.Tensor) -> None:

@@ -24,7 +24,7 @@ def _fixed(rows: int, writer: int = 0) -> Fixed:
 def test_a_loss_is_told_of_each_token_what_it_is_and_where_it_stands() -> None:
     texts = [Text("a", (7,), (3, 4, 5)), Text("b", (8, 9), (6, 2))]
 
-    batch = Batch.of(texts, 4, 10, torch.device("cpu"))
+    batch = Batch.of(texts, 4, 0.4, torch.device("cpu"))
 
     assert batch.labels_N.tolist() == [3, 4, 5, 6, 2]
     assert batch.positions_N.tolist() == [0, 1, 2, 0, 1]
@@ -33,7 +33,7 @@ def test_a_loss_is_told_of_each_token_what_it_is_and_where_it_stands() -> None:
     assert part.labels_N.tolist() == [5, 6]
     assert part.positions_N.tolist() == [2, 0]
     assert part.rows_N.tolist() == [0, 1]
-    assert (part.step, part.num_steps) == (4, 10)
+    assert (part.step, part.done) == (4, 0.4)
 
 
 def test_steps_are_shared_among_writers_as_told() -> None:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from harness.config import Recipe
 from harness.errors import UserError
+from harness.model_sections import Budget, Training
 from harness.published import Cell
 from harness.recipes import load_recipe, recipe_names
 
@@ -55,6 +56,9 @@ def test_an_unknown_recipe_gets_the_nearest_name() -> None:
 def test_a_missing_recipe_file_is_named() -> None:
     with pytest.raises(UserError, match=r"no recipe file 'nowhere/mine\.toml'"):
         load_recipe("nowhere/mine.toml")
+
+
+LK = "[[methods]]\nname = 'lk'\nobjective = 'negative_log_acceptance'\n"
 
 
 def test_bad_toml_names_the_file_and_the_line(load: Load) -> None:
@@ -113,12 +117,44 @@ def test_an_unknown_key_gets_its_place_and_the_nearest(
         ),
         (
             {"methods": "[[methods]]\nname = 'kd'\ntraining = { learning_rat = 1e-3 }"},
-            "method 'kd': Unknown key 'learning_rat'. Did you mean 'learning_rate'",
+            "method 'kd': Unknown key 'training.learning_rat'. Did you mean 'training.learning_rat",
         ),
     ],
 )
 def test_an_unknown_name_gets_the_nearest(load: Load, parts: dict[str, str], sentence: str) -> None:
     assert sentence in _mistake(load, **parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ({"head": HEAD.replace('"gsm8k"', "")}, "mine.toml: tasks is empty."),
+        ({"more": "[training.mixture]\ndraft = 1"}, "mine.toml: training: mixture is given"),
+        (
+            {"more": "[training]\nbudget = { steps = 3, seconds = 1 }"},
+            "mine.toml: training.budget: needs exactly one of",
+        ),
+        (
+            {"methods": "[[methods]]\nname = 'kd'\ntraining = { text = 'mixture' }"},
+            "method 'kd': training: text = 'mixture' needs shares",
+        ),
+        (
+            {"methods": "[[methods]]\nname = 'kd'\ntraining = { passes = 0 }"},
+            "method 'kd': training.passes: Input should be greater than 0 (got 0).",
+        ),
+        (
+            {"methods": LK + "eta = 1"},
+            "method 'lk': objective = 'negative_log_acceptance' has no eta",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_section_as_a_whole_names_it(
+    load: Load, parts: dict[str, str], sentence: str
+) -> None:
+    message = _mistake(load, **parts)
+
+    assert sentence in message
+    assert "ArgsKwargs" not in message
 
 
 @pytest.mark.parametrize(
@@ -141,7 +177,7 @@ def test_an_unknown_name_gets_the_nearest(load: Load, parts: dict[str, str], sen
         ({"methods": "[[methods]]\nname = 'kd'\ntemperature = 0"}, "temperature", "0"),
         (
             {"methods": "[[methods]]\nname = 'kd'\ntraining = { passes = 0 }"},
-            "method 'kd': passes",
+            "method 'kd': training.passes",
             "0",
         ),
     ],
@@ -295,6 +331,23 @@ def test_a_method_may_train_otherwise_than_the_recipe(load: Load) -> None:
     own = recipe.training_of(recipe.method("kd"))
     assert (own.passes, own.learning_rate) == (3, 0.25)
     assert recipe.training_of(recipe.method("untrained")) == recipe.training
+
+
+def test_a_method_may_have_no_budget_where_the_recipe_has_one(load: Load) -> None:
+    methods = "[[methods]]\nname = 'kd'\n[[methods]]\nname = 'kd'\nlabel = 'free'\n"
+    recipe = load(
+        methods=methods + "training = { budget = false }",
+        more="[training]\nbudget = { steps = 9 }",
+    )
+
+    own = [recipe.training_of(entry).budget for entry in recipe.methods]
+    assert own == [Budget(steps=9), None]
+
+
+def test_trackers_and_processes_do_not_decide_what_a_training_gives() -> None:
+    told = Training(trackers=("jsonl",), processes=4)
+    assert told.deciding() == Training().deciding()
+    assert told.deciding() != Training(budget=Budget(steps=1)).deciding()
 
 
 def test_the_length_limit_is_the_recipes_or_else_the_tasks(load: Load) -> None:

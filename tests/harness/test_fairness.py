@@ -16,7 +16,14 @@ from harness.types import Decode, Example, Ledger, Round, TimedDecode
 END, LIMIT = 0, 4
 SAMPLERS = {"target": {"temperature": 0.0}, "draft": {"temperature": 0.0}}
 SPEED = {"temperature": 0.0, "dtype": "float32", "machine": {"cores": 2}}
-LEDGER = Ledger(steps=100, rows=800, supervised_tokens=9000, target_forward_tokens=10, flops=1e9)
+LEDGER = Ledger(
+    steps=100,
+    rows=800,
+    supervised_tokens=9000,
+    target_forward_tokens=10,
+    reference_forward_tokens=20,
+    flops=1e9,
+)
 Runs = dict[Cell, Sequence[TimedDecode]]
 
 

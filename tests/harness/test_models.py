@@ -80,6 +80,21 @@ def test_an_unknown_config_value_of_a_random_draft_is_named(target: LanguageMode
         make_draft(DraftInit(random={"num_layerz": 1}), target, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("hidden_size", 30, "30.* is not a multiple of the number of attention heads"),
+        ("num_key_value_heads", 3, r"\(.+\)"),  # known only when the model is run
+        ("intermediate_size", -3, "negative dimension"),
+    ],
+)
+def test_config_values_of_a_random_draft_that_do_not_fit_the_others_are_named(
+    target: LanguageModel, key: str, value: int, why: str
+) -> None:
+    with pytest.raises(UserError, match=f"'{key}': {value}.* do not fit .*{why}"):
+        make_draft(DraftInit(random={key: value}), target, seed=0)
+
+
 def test_a_saved_draft_loads_as_it_was(
     target: LanguageModel, tokenizer: Any, tmp_path: Path
 ) -> None:

@@ -54,7 +54,21 @@ def test_a_log_shows_now_and_then_that_the_run_is_alive(monkeypatch: pytest.Monk
         step.advance(2, "loss 0.5")
         step.advance()
 
-    assert out.getvalue() == "  training: 3/9 loss 0.5\n"
+    assert out.getvalue() == "  training: 3/9 loss 0.5, 0:00:48 left\n"
+
+
+def test_what_an_earlier_run_did_says_nothing_of_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    progress, out = _progress()
+    clock = iter([0.0, 1.0, 20.0, 40.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+
+    with progress.step("training", 100) as step:
+        step.advance(90)
+        step.advance(2)
+        step.advance(4)
+
+    lines = ["92/100 0:01:20 left", "96/100 0:00:20 left"]
+    assert out.getvalue() == "".join(f"  training: {line}\n" for line in lines)
 
 
 def test_what_is_done_on_the_way_is_told_and_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:

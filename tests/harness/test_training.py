@@ -1,7 +1,9 @@
 """The training loop: identities of the loss, chunks, resumption to the bit, and what goes wrong."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -9,20 +11,21 @@ from typing import Any
 import pytest
 import torch
 
-from harness import training
-from harness.batches import Batch, Fixed, OnPolicy, Texts
+from harness import gradients, training
+from harness.batches import Batch, Fixed, Lesson, OnPolicy, Texts
 from harness.divergences import cross_entropy, forward_kl
 from harness.errors import UserError
 from harness.generation import Sampling
-from harness.gradients import backward
-from harness.model_sections import DraftInit, Training, Writer
+from harness.graph import Job
+from harness.model_sections import Budget, DraftInit, Training, Writer
 from harness.models import LanguageModel, load_model, make_draft, save_model
 from harness.progress import Progress
 from harness.schedule import learning_rate, order_of_pass, total_steps
 from harness.selection import acceptance
 from harness.teacher import Features
-from harness.training import TrainingContext, train
-from harness.types import Prompt, Sampler
+from harness.trackers import JSON_LINES, Journal
+from harness.training import TokenLoss, TrainingContext, train
+from harness.types import Draft, Ledger, Prompt, Sampler
 
 SETTINGS = Training(passes=1, rows_per_batch=4, learning_rate=2e-3, validations=2)
 MIXED: dict[Writer, float] = {"dataset": 0.5, "draft": 0.5}
@@ -69,8 +72,29 @@ def context(
     return make
 
 
+class Told:
+    """A tracker that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.values: list[dict[str, float]] = []
+
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        pass
+
+    def log(self, values: dict[str, Any], step: int | None = None) -> None:
+        self.values.append(values)
+
+    def finish(self) -> None:
+        pass
+
+
 def kl(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
     return forward_kl(draft, target)
+
+
+def backward(ready: TrainingContext, lesson: Lesson, loss: TokenLoss) -> float:
+    batch = Batch.of(lesson.texts, 0, 0.0, ready.draft.device)
+    return gradients.backward(ready, lesson, batch, loss)
 
 
 def weights(model: LanguageModel) -> dict[str, torch.Tensor]:
@@ -94,23 +118,23 @@ def test_a_draft_that_is_its_target_learns_nothing(context: Any, target: Languag
     whole = make_draft(DraftInit(pruned=tuple(range(8))), target, seed=0)
     ready = context(draft=whole)
     assert ready.criterion.measure(whole) == pytest.approx(1.0, abs=1e-5)
-    loss = backward(ready, ready.texts.lesson(0, 4), 0, kl)
+    loss = backward(ready, ready.texts.lesson(0, 4), kl)
     assert loss == pytest.approx(0.0, abs=1e-5)
-    gradients = [p.grad for p in whole.model.parameters() if p.grad is not None]
-    assert max(float(gradient.abs().max()) for gradient in gradients) < 1e-4
+    slopes = [p.grad for p in whole.model.parameters() if p.grad is not None]
+    assert max(float(slope.abs().max()) for slope in slopes) < 1e-4
 
 
 def test_chunks_give_the_gradient_of_the_whole(
     context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gradients = []
+    found = []
     for size in (7, 10_000):
-        monkeypatch.setattr("harness.gradients.CHUNK", size)
         ready = context()
-        backward(ready, ready.texts.lesson(0, 4), 0, kl)
-        gradients.append({n: p.grad for n, p in ready.draft.model.named_parameters()})
-    for name, gradient in gradients[0].items():
-        torch.testing.assert_close(gradient, gradients[1][name], atol=1e-5, rtol=1e-3)
+        monkeypatch.setattr(gradients, "CHUNK_LOGITS", size * ready.draft.vocab_size)
+        backward(ready, ready.texts.lesson(0, 4), kl)
+        found.append({n: p.grad for n, p in ready.draft.model.named_parameters()})
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(gradient, found[1][name], atol=1e-5, rtol=1e-3)
 
 
 def test_cross_entropy_on_gold_answers_is_what_transformers_calls_the_loss(
@@ -120,7 +144,7 @@ def test_cross_entropy_on_gold_answers_is_what_transformers_calls_the_loss(
     texts = features["train"].texts
     ready = context(target=None, texts=Texts({"dataset": Fixed(texts)}, {"dataset": 1.0}))
     lesson = Fixed(texts).lesson([0], 0)
-    loss = backward(ready, lesson, 0, lambda draft, _, b: cross_entropy(draft, b.labels_N))
+    loss = backward(ready, lesson, lambda draft, _, b: cross_entropy(draft, b.labels_N))
     mine = [parameter.grad.clone() for parameter in ready.draft.model.parameters()]
     ready.draft.model.zero_grad()
     ids = torch.tensor([[*texts[0].prompt_ids, *texts[0].response_ids]])
@@ -205,7 +229,7 @@ def test_only_responses_are_supervised(context: Any) -> None:
         return forward_kl(draft, target)
 
     lesson = ready.texts.lesson(0, 4)
-    backward(ready, lesson, 0, loss)
+    backward(ready, lesson, loss)
     assert sum(counted) == sum(len(text.response_ids) for text in lesson.texts)
 
 
@@ -235,6 +259,122 @@ def test_an_interrupted_training_ends_with_the_same_bits(
         assert getattr(straight.ledger, quantity) == getattr(resumed.ledger, quantity)
 
 
+def budgeted(**limits: float) -> Training:
+    return SETTINGS.model_copy(update={"budget": Budget.model_validate(limits)})
+
+
+def test_a_budget_of_as_many_steps_is_as_many_passes_to_the_bit(
+    context: Any, tmp_path: Path
+) -> None:
+    passes = train(context(scratch=tmp_path / "passes"), kl)
+    steps = train(context(scratch=tmp_path / "steps", settings=budgeted(steps=6)), kl)
+    assert same(weights(passes.model), weights(steps.model))
+    assert passes.history == steps.history
+
+
+@pytest.mark.parametrize("writer", ["dataset", "draft"])
+@pytest.mark.parametrize("limit", ["supervised_tokens", "flops"])
+def test_the_step_that_reaches_a_budget_is_the_last_and_validates(
+    context: Any, tmp_path: Path, limit: str, writer: Writer
+) -> None:
+    told = Told()
+    first = train(context(shares={writer: 1.0}, scratch=tmp_path / "all"), kl).ledger
+    amount = 0.4 * getattr(first, limit)
+    amount = round(amount) if limit == "supervised_tokens" else amount
+    settings = budgeted(**{limit: amount})
+    made = train(
+        context(
+            shares={writer: 1.0},
+            scratch=tmp_path / "some",
+            settings=settings,
+            journal=Journal((told,)),
+        ),
+        kl,
+    )
+    assert 1 < made.ledger.steps < first.steps
+    spent = [getattr(made.ledger, limit) * share for share in (1, 1 - 1 / made.ledger.steps)]
+    assert spent[0] >= amount
+    assert spent[1] < 1.5 * amount
+    assert made.history[-1]["step"] == made.ledger.steps
+    rates = [values["learning_rate"] for values in told.values if "learning_rate" in values]
+    assert rates[0] == max(rates)
+    assert rates[-1] < 0.6 * max(rates)
+
+
+def test_a_budget_of_the_targets_reading_ends_a_training_on_the_drafts_own_text(
+    context: Any, tmp_path: Path
+) -> None:
+    settings, shares = budgeted(target_forward_tokens=3000), {"draft": 1.0}
+    whole = train(context(shares=shares, settings=settings, scratch=tmp_path / "whole"), kl).ledger
+    spent = Ledger(target_forward_tokens=1500)
+    part = train(
+        context(shares=shares, settings=settings, scratch=tmp_path / "part", spent=spent), kl
+    ).ledger
+    assert whole.target_forward_tokens >= 3000
+    assert 1500 <= part.target_forward_tokens < whole.target_forward_tokens
+    with pytest.raises(UserError, match="target_forward_tokens = 3000 is used up before"):
+        train(context(settings=settings, spent=Ledger(target_forward_tokens=3001)), kl)
+
+
+def test_a_budget_of_seconds_is_spent(context: Any) -> None:
+    made = train(context(settings=budgeted(seconds=0.5)), kl)
+    assert made.ledger.train_s >= 0.5
+    assert made.history[-1]["step"] == made.ledger.steps
+
+
+@pytest.mark.parametrize("writer", ["dataset", "draft"])
+def test_an_interrupted_training_on_a_budget_ends_with_the_same_bits(
+    context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: Writer
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_INTERVAL_S", 0.0)
+    shares = {writer: 1.0}
+    settings = budgeted(supervised_tokens=150 if writer == "draft" else 1000)
+    told = [Told(), Told()]
+
+    def made(folder: str, loss: TokenLoss, told: Told) -> Draft:
+        ready = context(
+            shares=shares, settings=settings, scratch=tmp_path / folder, journal=Journal((told,))
+        )
+        return train(ready, loss)
+
+    class Killed(Exception):
+        pass
+
+    def killed_after_a_step(
+        draft: torch.Tensor, target: torch.Tensor, batch: Batch
+    ) -> torch.Tensor:
+        if batch.step:
+            raise Killed
+        return forward_kl(draft, target)
+
+    straight = made("straight", kl, told[0])
+    with pytest.raises(Killed):
+        made("resumed", killed_after_a_step, Told())
+    resumed = made("resumed", kl, told[1])
+    assert straight.ledger.steps > 1
+    assert same(weights(straight.model), weights(resumed.model))
+    assert straight.history == resumed.history
+    assert [values["loss"] for values in told[0].values if "loss" in values][1:] == [
+        values["loss"] for values in told[1].values if "loss" in values
+    ]
+
+
+def test_trackers_are_told_of_every_step_and_validation(context: Any, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"trackers": ("jsonl",)})
+    job = Job({}, tmp_path, tmp_path, Progress(quiet=True), tmp_path / "logs")
+    with context(settings=settings).under_way(job, "training") as ready:
+        made = train(ready, kl)
+    file = tmp_path / "logs" / JSON_LINES
+    first, *lines = (json.loads(line) for line in file.read_text("utf-8").splitlines())
+    assert first["settings"]["learning_rate"] == SETTINGS.learning_rate
+    steps = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in steps] == list(range(1, made.ledger.steps + 1))
+    expected = {"step", "loss", "learning_rate", "gradient_norm", "supervised_tokens_per_second"}
+    assert all(set(line) == expected for line in steps)
+    values = {line["step"]: line["validation_acceptance"] for line in lines if "loss" not in line}
+    assert values == {point["step"]: point["validation_acceptance"] for point in made.history}
+
+
 def test_a_damaged_checkpoint_is_not_trusted(
     context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,7 +395,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_weights(
         calls.append(1)
         return forward_kl(draft, target) * (float("nan") if len(calls) > 2 else 1.0)
 
-    with pytest.raises(UserError, match=r"nan.* at step 3 of 6.*learning_rate"):
+    with pytest.raises(UserError, match=r"nan.* at step 3;.*learning_rate"):
         train(context(), diverging)
     assert (tmp_path / "step-00000002" / "weights.safetensors").is_file()
 
@@ -289,7 +429,9 @@ def test_a_shared_head_is_left_as_the_targets(context: Any, target: LanguageMode
 
 
 def test_the_schedule_warms_up_and_ends_near_zero() -> None:
-    rates = [learning_rate(step, 100, SETTINGS) for step in range(100)]
+    rates = [
+        learning_rate(Fraction(step, 100), Fraction(step + 1, 100), SETTINGS) for step in range(100)
+    ]
     assert rates[:10] == sorted(rates[:10])
     assert max(rates) == pytest.approx(SETTINGS.learning_rate)
     assert rates[-1] < 0.01 * SETTINGS.learning_rate

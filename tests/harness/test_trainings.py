@@ -1,21 +1,28 @@
 """Stages that train: the nodes that each source of text needs, and a fine-tuned target."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from harness.config import Recipe
 from harness.experiment import Plan, plan
+from harness.fanout import execute
 from harness.graph import Node, topological
 from harness.progress import Progress
 from harness.provenance import data_facts, texts_behind
 from harness.published import Results
 from harness.recipes import load_recipe
+from harness.records import DRAFT
 from harness.results import render, save_results
 from harness.runner import run
 from harness.store import Store
+from harness.trackers import JSON_LINES
 
 FINE_TUNE = {"passes": 0.5, "rows_per_batch": 4, "learning_rate": 1e-4, "validations": 1}
 PAIR = {"name": "tiny", "target": "tiny-target", "draft": {"pruned": [0, 7]}}
@@ -173,3 +180,73 @@ def test_a_run_with_a_fine_tuned_target_and_text_of_every_writer(
     save_results(results, tmp_path)
     (path,) = render(results, tmp_path, ["leaderboard"])
     assert "fine-tuned on gsm8k: 1 steps, 4 rows, " in path.read_text("utf-8")
+
+
+def test_what_the_target_read_before_training_counts_towards_its_budget(
+    planned: Planned, store: Store
+) -> None:
+    methods = _methods(kd={"budget": {"target_forward_tokens": 10}})
+    prepared = planned(methods=methods, evaluation={"temperatures": [1.0], "max_new_tokens": 8})
+    (node,) = _drafts(prepared).values()
+
+    failures = execute([node], store, Progress(quiet=True))
+
+    reason = failures[node.key].reason
+    assert "training.budget: target_forward_tokens = 10 is used up before" in reason
+    read = [item for name, item in node.inputs.items() if name != "target"]
+    assert len(read) == 2
+    assert all(store.has(item) for item in read)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A draft, what it cost, and what trackers were told: but for speed."""
+
+    weights: Mapping[str, torch.Tensor]
+    ledger: Mapping[str, Any]
+    told: Sequence[Mapping[str, float]]
+
+
+def _made(of: Node, store: Store, processes: int) -> _Made:
+    assert not execute([of], store, Progress(quiet=True))
+    folder = store.load(of).directory
+    facts = json.loads((folder / DRAFT).read_text("utf-8"))
+    assert facts["processes"] == processes
+    _, *lines = (store.logs(of) / JSON_LINES).read_text("utf-8").splitlines()
+    told = [json.loads(line) for line in lines]
+    for line in told:
+        line.pop("supervised_tokens_per_second", None)
+        line.pop("reference/supervised_tokens_per_second", None)
+    return _Made(load_file(folder / "model.safetensors"), facts["ledger"], told)
+
+
+@pytest.mark.slow
+def test_several_processes_make_the_drafts_that_one_makes(planned: Planned, tmp_path: Path) -> None:
+    mixture = {"text": "mixture", "mixture": {"dataset": 0.5, "draft": 0.5}}
+    changes: dict[str, Any] = {
+        "methods": [
+            {"name": "kd", "training": mixture},
+            {"name": "adaspec", "reference_passes": 0.5},
+        ],
+        # Rows that two processes share unevenly, and a last batch of one row: none for the second.
+        "data": {"sources": ["samples"], "train_rows": 9, "validation_rows": 4, "test_rows": 4},
+        "evaluation": {"temperatures": [1.0], "max_new_tokens": 8},
+    }
+    training = {"passes": 2, "rows_per_batch": 4, "validations": 2, "trackers": ["jsonl"]}
+    alone, together = (
+        planned({"dtype": "float32"}, training={**training, "processes": count}, **changes)
+        for count in (1, 2)
+    )
+    for title, node in _drafts(alone).items():
+        assert node.key == _drafts(together)[title].key
+        one = _made(node, Store(tmp_path / "one"), 1)
+        two = _made(_drafts(together)[title], Store(tmp_path / "two"), 2)
+        assert 0 < one.ledger["supervised_tokens"] == two.ledger["supervised_tokens"]
+        assert (one.ledger["generated_tokens"] > 0) == (title == "kd")
+        for quantity in ("steps", "rows", "generated_tokens", "target_forward_tokens", "flops"):
+            assert one.ledger[quantity] == two.ledger[quantity]
+        assert one.ledger["reference_forward_tokens"] == two.ledger["reference_forward_tokens"]
+        for mine, theirs in zip(one.told, two.told, strict=True):
+            assert mine == pytest.approx(theirs, rel=1e-3)
+        for name, tensor in one.weights.items():
+            torch.testing.assert_close(two.weights[name], tensor, atol=2e-5, rtol=1e-3)

@@ -1,0 +1,81 @@
+"""Run experiments, and see before what they would do: run, plan, list, fetch."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.options import Data, Out, Recipe, StoreAt, Tasks, Unsafe, folder, listed
+
+
+def run(
+    recipe: Recipe,
+    out: Out = Path("results"),
+    store: StoreAt = None,
+    data: Data = None,
+    tasks: Tasks = None,
+    unsafe_code: Unsafe = False,
+) -> None:
+    """Run a recipe: train drafts, measure them, write the leaderboard."""
+    from harness.publishing import Places, publish
+    from harness.recipes import load_recipe
+    from harness.results import render
+
+    loaded = load_recipe(recipe, tasks=listed(tasks))
+    places = Places(out, store, data, unsafe_code)
+    results, directory = publish(loaded, Path(recipe).stem, places)
+    files = render(results, directory, ["leaderboard"])
+    typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
+    for file in [*files, directory / "results.json"]:
+        typer.echo(f"Written: {file}")
+    errors = [finding for finding in results.findings if finding.severity == "error"]
+    for error in errors:
+        typer.echo(f"draftmark: {error.subject}: {error.text}", err=True)
+    if errors or any(result.failure for result in results.results):
+        raise typer.Exit(1)
+
+
+def plan(
+    recipe: Recipe,
+    out: Out = Path("results"),
+    store: StoreAt = None,
+    data: Data = None,
+    tasks: Tasks = None,
+) -> None:
+    """Show the stages of a recipe and what is cached, before anything runs."""
+    from harness import experiment, planning
+    from harness.progress import Progress
+    from harness.recipes import load_recipe
+    from harness.store import Store
+
+    loaded = load_recipe(recipe, tasks=listed(tasks))
+    prepared = experiment.plan(loaded, Progress(), data=folder(data))
+    typer.echo(planning.table(prepared, Store(store or out / "store")))
+
+
+def list_() -> None:
+    """List recipes, tasks, methods, engines, reports, and models that can be fetched."""
+    from harness import registry
+    from harness.fetch import CATALOGUE
+    from harness.recipes import recipe_names
+
+    groups = {
+        "recipes": recipe_names(),
+        "tasks": registry.names("tasks"),
+        "methods": registry.names("baselines"),
+        "engines": registry.names("engines"),
+        "reports": registry.names("reports"),
+        "models": sorted(CATALOGUE),
+    }
+    for title, found in groups.items():
+        typer.echo(f"{title:8}  {', '.join(found)}")
+
+
+def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:
+    """Bring a pretrained model into the model cache, checksummed."""
+    from harness import fetch as models
+    from harness.progress import Progress
+
+    directory = models.fetch(name, Progress())
+    models.verify(directory)
+    typer.echo(str(directory))

@@ -1,0 +1,148 @@
+"""Results in the layout of lm-evaluation-harness: results.json and samples_<task>.jsonl.
+
+A folder for each pair, method and seed, since that harness writes one for each model. Keys are
+"metric,filter"; the filter says temperature and block length, "none" if neither matters. Its
+standard error is here half the 95 % interval / 1.96, or "N/A", as it writes where there is none.
+A sample is a prompt's response by the target, which every acceptance number is of, with what was
+counted of it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from harness.published import Number, Result, Results
+from harness.records import read_rows
+from harness.stored import COLUMNS, Measured, measured
+
+_TARGET, _DRAFT = "target-grades.parquet", "draft-alone-grades.parquet"
+_NOT_SCORES = ("arm", "example_id", "num_tokens", "text")
+
+
+def lm_eval(results: Results, directory: Path) -> dict[str, str]:
+    """Return the files of every model, below lm_eval/.
+
+    Raises UserError if acceptance tables are missing.
+    """
+    counted = measured(results, directory)
+    files = {}
+    ordered = sorted(results.results, key=_model)
+    for model, cells in groupby(ordered, key=_model):
+        rows = list(cells)
+        folder = f"lm_eval/{_file_name('__'.join(map(str, model)))}"
+        document = json.dumps(_document(results, model, rows), indent=1)
+        files[f"{folder}/results.json"] = document + "\n"
+        for row in rows:
+            lines = list(_samples(row, directory, counted))
+            if lines:
+                files[f"{folder}/samples_{_file_name(row.cell.task)}.jsonl"] = (
+                    "\n".join(lines) + "\n"
+                )
+    return files
+
+
+def _model(row: Result) -> tuple[str, str, int]:
+    return row.cell.pair, row.cell.method, row.cell.seed
+
+
+def _file_name(text: str) -> str:
+    """Return a name that is no path; what had to be changed is told apart by a hash."""
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:80]
+    if safe == text:
+        return safe
+    return f"{safe}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
+
+
+def _document(
+    results: Results, model: tuple[str, str, int], rows: Sequence[Result]
+) -> dict[str, Any]:
+    pair, method, seed = model
+    data = {item["task"]: item for item in results.data if item["pair"] == pair}
+    scored = [row for row in rows if not row.failure]
+    tested = {row.cell.task: _prompts(row) for row in scored}
+    shots = results.recipe.get("prompting", {}).get("shots", 0)
+    git = results.manifest.get("git") or {}
+    return {
+        "results": {row.cell.task: _scores(row) for row in scored},
+        "failed": {row.cell.task: row.failure for row in rows if row.failure},
+        "configs": {row.cell.task: {"task": row.cell.task} for row in rows},
+        "versions": {task: item["task_version"] for task, item in data.items()},
+        "n-shot": {row.cell.task: shots for row in rows},
+        "n-samples": {task: {"original": n, "effective": n} for task, n in tested.items()},
+        "config": {
+            "model": "draftmark",
+            "model_args": {"pair": pair, "method": method},
+            "random_seed": seed,
+            "recipe": results.name,
+        },
+        "git_hash": git.get("commit"),
+    }
+
+
+def _scores(row: Result) -> dict[str, Any]:
+    scores: dict[str, Any] = {"alias": row.cell.task}
+    for key, number in row.numbers.items():
+        metric, _, rest = key.partition("[")
+        where = rest.removesuffix("]").replace(",", " ") or "none"
+        scores[f"{metric},{where}"] = number.value
+        scores[f"{metric}_stderr,{where}"] = _standard_error(number)
+    return scores
+
+
+def _standard_error(number: Number) -> float | str:
+    if number.low is None or number.high is None:
+        return "N/A"
+    return (number.high - number.low) / 2 / 1.96
+
+
+def _prompts(row: Result) -> int:
+    return max((number.n for number in row.numbers.values()), default=0)
+
+
+def _samples(row: Result, directory: Path, counted: Sequence[Measured]) -> Iterator[str]:
+    """Yield a line for each prompt; none of a cell that failed or whose responses were not kept."""
+    path = directory / row.records / _TARGET
+    if row.failure or not path.is_file():
+        return
+    drafts = directory / row.records / _DRAFT
+    alone = {item["example_id"]: item for item in read_rows(drafts)} if drafts.is_file() else {}
+    mine = [item for item in counted if item.contender == row.cell.contender]
+    for number, item in enumerate(read_rows(path)):
+        name = item["example_id"]
+        scores = _scores_of(item)
+        yield json.dumps(
+            {
+                "doc_id": number,
+                "doc": {"id": name},
+                "target": None,  # gold answers are not kept with results
+                "resps": [[item["text"]]],
+                "filtered_resps": [item["text"]],
+                "filter": "none",
+                "metrics": list(scores),
+                **scores,
+                "draft_alone": _alone(alone.get(name)),
+                "counts": {f"t={m.temperature:g}": _counts(m, row.cell.seed, name) for m in mine},
+            }
+        )
+
+
+def _scores_of(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name not in _NOT_SCORES}
+
+
+def _alone(item: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {"resp": item["text"], **_scores_of(item)} if item else None
+
+
+def _counts(item: Measured, seed: int, prompt: str) -> dict[str, float] | None:
+    if prompt not in item.prompts or seed not in item.seeds:
+        return None
+    place = item.prompts.index(prompt)
+    return {name: item.seeds[seed][name][place] for name in COLUMNS}
+
+
+REPORT = lm_eval

@@ -1,0 +1,335 @@
+"""What training a draft costs: draftmark, TRL's GKD trainer, and a plain transformers Trainer.
+
+The same pair, the same token ids and supervised tokens, the same number of steps of AdamW on
+batches of as many rows, all weights of the draft trained, in float32. Off-policy: forward KL on
+gold answers (TRL's beta 0). Each arm runs in a process of its own, so that peak memory is its own;
+their order turns round with every repeat. Time is from models loaded to draft trained: of
+draftmark's arm it holds the target's one reading of the rows, which the others do in every pass.
+
+Then a sweep: five methods are trained in one process, the target reading the rows once for all of
+them, beside what no training can do without: as many forward and backward passes of the draft over
+the same batches, to the logits of the supervised positions and back, with no loss and no optimiser.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch.nn.functional import kl_div, log_softmax
+
+from harness import environment, registry, teacher
+from harness.batches import Fixed, Texts
+from harness.data import load_rows
+from harness.model_files import end_tokens, resolve
+from harness.model_sections import DraftInit, Optimisation
+from harness.models import LanguageModel, drop_body, load_model, load_tokenizer, make_draft
+from harness.progress import Progress
+from harness.prompts import encode_gold
+from harness.schedule import total_steps
+from harness.selection import Criterion
+from harness.statistics import log_ratio_interval
+from harness.training import TrainingContext
+from harness.types import Text
+
+IGNORED = -100  # the label of what is not supervised
+UNJUDGED = Criterion("none", lambda _: 0.0)  # the others choose no checkpoint either
+SWEEP = ("sft", "kd", "csd", "dld", "lk")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A pair with fresh weights, and what the draft is trained on."""
+
+    directory: Path
+    target: LanguageModel
+    draft: LanguageModel
+    texts: Sequence[Text]
+    settings: Optimisation
+
+    @property
+    def num_tokens(self) -> int:
+        """Supervised tokens of the whole training."""
+        once = sum(len(text.response_ids) for text in self.texts)
+        return round(once * self.settings.passes)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one arm took: seconds, the most memory its process held, and where it started from."""
+
+    seconds: float
+    num_tokens: int
+    peak_bytes: int
+    loaded_bytes: int
+
+
+def prepare(told: argparse.Namespace) -> Bench:
+    """Load a target, prune its draft and encode gold answers of the project's own rows."""
+    task, directory = registry.find("tasks", told.task), resolve(told.model, Progress())
+    target, tokenizer = load_model(directory), load_tokenizer(directory)
+    rows = load_rows(task, "train", told.rows, sources=["samples"])
+    return Bench(
+        directory=directory,
+        target=target,
+        draft=make_draft(DraftInit(pruned=tuple(told.layers)), target, seed=0),
+        texts=encode_gold(tokenizer, rows.examples, end_tokens(directory)),
+        settings=Optimisation(
+            passes=told.passes, rows_per_batch=told.rows_per_batch, validations=1
+        ),
+    )
+
+
+def ours(bench: Bench, method: str = "kd", source: Fixed | None = None) -> None:
+    """Train as a run does: the target reads the rows once, and then only its head is used."""
+    with tempfile.TemporaryDirectory() as name, Progress(quiet=True).step("", 0) as step:
+        folder = Path(name)
+        source = source or read_once(bench, folder / "features")
+        context = TrainingContext(
+            draft=bench.draft,
+            target=bench.target,
+            settings=bench.settings,
+            dtype="float32",
+            seed=0,
+            scratch=folder,
+            step=step,
+            texts=Texts({"dataset": source}, {"dataset": 1.0}, 0),
+            criterion=UNJUDGED,
+        )
+        made = registry.find("baselines", method)().train(context)
+    assert made.ledger.supervised_tokens == bench.num_tokens
+
+
+def read_once(bench: Bench, folder: Path) -> Fixed:
+    """Return the rows with the target's hidden states; its body is dropped."""
+    folder.mkdir()
+    with Progress(quiet=True).step("", 0) as step:
+        teacher.write_features(bench.target, bench.texts, folder, dtype="bfloat16", step=step)
+    drop_body(bench.target)
+    features = teacher.Features.load(folder)
+    return Fixed(features.texts, features)
+
+
+def trl(bench: Bench) -> None:
+    """Train by TRL's GKD trainer on what is there (lmbda 0), forward KL (beta 0)."""
+    from trl.experimental.gkd import GKDConfig, GKDTrainer
+
+    told = arguments(bench)
+    config = GKDConfig(lmbda=0.0, beta=0.0, disable_dropout=False, **told)
+    trainer = GKDTrainer(
+        model=bench.draft.model,
+        teacher_model=bench.target.model,
+        args=config,
+        train_dataset=dataset(bench),
+        data_collator=collate,
+        processing_class=load_tokenizer(bench.directory),
+    )
+    trainer.train()
+
+
+def plain(bench: Bench) -> None:
+    """Train by transformers' Trainer with the usual loss: KL of all logits, then the mask."""
+    from transformers import Trainer, TrainingArguments
+
+    target = bench.target.model
+
+    class Distiller(Trainer):  # type: ignore[misc]
+        def compute_loss(self, model: Any, inputs: Any, **_: Any) -> torch.Tensor:
+            labels_BT = inputs.pop("labels")[:, 1:]
+            with torch.no_grad():
+                target_BTV = target(**inputs).logits[:, :-1]
+            draft_BTV = model(**inputs).logits[:, :-1]
+            laws = log_softmax(draft_BTV, -1), log_softmax(target_BTV, -1)
+            loss_BT = kl_div(*laws, reduction="none", log_target=True).sum(-1)
+            mask_BT = labels_BT != IGNORED
+            return (loss_BT * mask_BT).sum() / mask_BT.sum()
+
+    told = TrainingArguments(**arguments(bench), remove_unused_columns=False)
+    Distiller(bench.draft.model, told, collate, dataset(bench)).train()
+
+
+def arguments(bench: Bench) -> dict[str, Any]:
+    """Return what both trainers are told; what is left out is their default."""
+    settings = bench.settings
+    return {
+        "output_dir": tempfile.mkdtemp(),
+        "num_train_epochs": settings.passes,
+        "per_device_train_batch_size": settings.rows_per_batch,
+        "learning_rate": settings.learning_rate,
+        "bf16": False,
+        "fp16": False,
+        "gradient_checkpointing": False,
+        "use_cpu": True,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_strategy": "no",
+    }
+
+
+def dataset(bench: Bench) -> Any:
+    """Return the rows as trainers take them: ids, and labels of the responses."""
+    from datasets import Dataset
+
+    return Dataset.from_list(
+        [
+            {
+                "input_ids": [*text.prompt_ids, *text.response_ids],
+                "labels": [IGNORED] * len(text.prompt_ids) + list(text.response_ids),
+            }
+            for text in bench.texts
+        ]
+    )
+
+
+def collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    """Return rows as one batch, padded on the right."""
+    longest = max(len(row["input_ids"]) for row in rows)
+
+    def padded(name: str, value: int) -> torch.Tensor:
+        return torch.tensor([[*row[name], *[value] * (longest - len(row[name]))] for row in rows])
+
+    ids_BT = padded("input_ids", 0)
+    lengths_B = torch.tensor([len(row["input_ids"]) for row in rows])
+    mask_BT = (torch.arange(longest) < lengths_B[:, None]).long()
+    return {"input_ids": ids_BT, "attention_mask": mask_BT, "labels": padded("labels", IGNORED)}
+
+
+def sweep(bench: Bench) -> None:
+    """Train by every method of the sweep, from the same fresh weights."""
+    init = {name: value.clone() for name, value in bench.draft.model.state_dict().items()}
+    with tempfile.TemporaryDirectory() as name:
+        source = read_once(bench, Path(name) / "features")
+        for method in SWEEP:
+            bench.draft.model.load_state_dict(init)
+            ours(bench, method, source)
+
+
+def passes_alone(bench: Bench) -> None:
+    """Run as many forward and backward passes of the draft as the sweep, and nothing else."""
+    texts = Texts({"dataset": Fixed(bench.texts)}, {"dataset": 1.0}, 0)
+    for step in len(SWEEP) * list(range(total_steps(len(texts), bench.settings))):
+        rows = texts.lesson(step, bench.settings.rows_per_batch).texts
+        states_BTD = bench.draft.hidden(*teacher.right_padded(rows, bench.draft.device))
+        logits_NV = bench.draft.logits(torch.cat(list(teacher.supervised(rows, states_BTD))))
+        logits_NV.backward(torch.ones_like(logits_NV))
+        bench.draft.model.zero_grad()
+
+
+ARMS: dict[str, Callable[[Bench], None]] = {
+    "draftmark": ours,
+    "TRL, GKD trainer": trl,
+    "transformers, plain Trainer": plain,
+}
+SWEEPS: dict[str, Callable[[Bench], None]] = {
+    "draftmark, five methods": sweep,
+    "five times the draft's passes alone": passes_alone,
+}
+
+
+def measure(bench: Bench, arm: Callable[[Bench], None]) -> Measured:
+    """Run an arm in this process."""
+    trainings = len(SWEEP) if arm in SWEEPS.values() else 1
+    loaded, started = peak(), perf_counter()
+    arm(bench)
+    return Measured(perf_counter() - started, trainings * bench.num_tokens, peak(), loaded)
+
+
+def peak() -> int:
+    """Return the most memory that this process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def in_processes(names: Iterable[str], repeats: int) -> dict[str, list[Measured]]:
+    """Return what each arm took, run after run."""
+    found: dict[str, list[Measured]] = {name: [] for name in names}
+    order = list(found)
+    for _ in range(repeats):
+        for name in order:
+            command = [sys.executable, "-m", "tests.bench.training", *sys.argv[1:], "--arm", name]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{name} failed:\n{done.stderr}")
+            found[name].append(Measured(**json.loads(done.stdout.splitlines()[-1])))
+        order.reverse()
+    return found
+
+
+def table(found: Mapping[str, Sequence[Measured]]) -> list[str]:
+    """Return the arms in Markdown."""
+    lines = ["| | tokens/s | peak memory, MiB | of it before training |", "|---|---:|---:|---:|"]
+    for name, runs in found.items():
+        rate = sum(run.num_tokens for run in runs) / sum(run.seconds for run in runs)
+        most = max(runs, key=lambda run: run.peak_bytes)
+        memory = f"{most.peak_bytes / 2**20:.0f} | {most.loaded_bytes / 2**20:.0f}"
+        lines.append(f"| {name} | {rate:.0f} | {memory} |")
+    return [*lines, ""]
+
+
+def report(found: Mapping[str, Sequence[Measured]]) -> str:
+    """Return the arms, and draftmark's ratios to each other one beside their goals."""
+    lines = table(found)
+    mine, *others = found
+    for other in others:
+        pairs = list(zip(found[other], found[mine], strict=True))
+        faster = spread([theirs.seconds / my.seconds for theirs, my in pairs])
+        smaller = spread([my.peak_bytes / theirs.peak_bytes for theirs, my in pairs])
+        lines.append(
+            f"draftmark / {other}: {faster} times the throughput (goal: 3 or more), "
+            f"{smaller} of the peak memory (goal: 0.5 or less)."
+        )
+    return "\n".join(lines)
+
+
+def report_sweep(found: Mapping[str, Sequence[Measured]]) -> str:
+    """Return both arms of the sweep, and their ratio beside its goal."""
+    whole, least = ([run.seconds for run in runs] for runs in found.values())
+    ratio = spread([a / b for a, b in zip(whole, least, strict=True)])
+    goal = f"The sweep took {ratio} times the passes alone (goal: under 1.4)."
+    return "\n".join([*table(found), goal])
+
+
+def spread(ratios: Sequence[float]) -> str:
+    """Return the geometric mean of ratios with a 95 % interval, if there are two or more."""
+    if len(ratios) < 2:
+        return f"{ratios[0]:.3g}"
+    return "{:.3g} [{:.3g}, {:.3g}]".format(*log_ratio_interval(ratios))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2, 3], help="of the draft")
+    parser.add_argument("--task", default="gsm8k")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--rows-per-batch", type=int, default=8)
+    parser.add_argument("--passes", type=float, default=10)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--arm", choices=ARMS | SWEEPS, help="run this one alone, here")
+    told = parser.parse_args()
+    torch.set_num_threads(told.threads)
+    if told.arm:
+        print(json.dumps(asdict(measure(prepare(told), (ARMS | SWEEPS)[told.arm]))))
+        return
+    here = environment.machine()
+    print(
+        f"{told.model}, layers {told.layers} of it as draft; {told.rows} rows, {told.passes:g} "
+        f"passes, {told.rows_per_batch} rows a batch.\n{here['processor']}, {here['cores']} cores, "
+        f"{told.threads} thread(s), torch {torch.__version__}.\n"
+    )
+    print(report(in_processes(ARMS, told.repeats)), flush=True)
+    print(report_sweep(in_processes(SWEEPS, told.repeats)))
+
+
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from baselines._selection import kept, train_on_gaps
 from baselines._token_losses import TokenLossName
 from harness.protocols import Drafter
 from harness.types import Draft, Kind, Placement, Text
@@ -44,7 +45,10 @@ class FeatureHeadMethod:
     """The knobs of every head.
 
     `loss`: between the laws. `depth`: how many tokens deep the head is rolled forward on its own
-    features in training; depth k weighs `decay` to the power k. `from_layer`: the target's layer
+    features in training; depth k weighs `decay` to the power k. `keep` below 1 is AdaSPEC's
+    selection (arXiv 2510.19779; its k is 0.4): a reference head is trained first, then the head on
+    the share of tokens where its loss, over all depths, exceeds the reference's by most.
+    `from_layer`: the target's layer
     that the head's starts as; by default it is random, as published. `tree`: what is drafted
     instead of a chain, as paths of ranks (`harness.trees`), or "eagle" for the one that EAGLE-1 was
     published with; block length g is then the tree down to depth g.
@@ -53,6 +57,7 @@ class FeatureHeadMethod:
     loss: TokenLossName = "soft_cross_entropy"
     depth: Annotated[int, Field(ge=1)] = 1
     decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     from_layer: Annotated[int, Field(ge=0)] | None = None
     tree: Literal["eagle"] | tuple[tuple[int, ...], ...] | None = None
 
@@ -98,7 +103,10 @@ class FeatureHeadMethod:
         from harness.training import train
 
         head = in_training(context.draft, self.depth, noise, context.seed)
-        return train(replace(context, draft=head), by_depth(loss, self.decay))
+        ready, loss = replace(context, draft=head), by_depth(loss, self.decay)
+        if self.keep == 1:
+            return train(ready, loss)
+        return train_on_gaps(ready, loss, lambda gap_N, batch: kept(gap_N, batch, self.keep))
 
     def criterion(
         self, target: "LanguageModel", validation: "Features", states: "StateSource"

@@ -62,7 +62,8 @@ class Eagle3(FeatureHeadMethod):
                 f"eagle3: features = {list(chosen)} are not three different layers of a target "
                 f"with layers 0 to {num_layers - 1}; name three in the method's entry."
             )
-        return chosen
+        low, middle, high = sorted(chosen)
+        return low, middle, high
 
     def draft_ids(self, texts: Sequence[Text], vocab_size: int) -> "torch.Tensor | None":
         """Return the most frequent tokens of the texts, if the draft has its own vocabulary."""

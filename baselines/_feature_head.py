@@ -6,6 +6,7 @@ features the store holds; the checkpoint is the one whose first drafted token is
 the validation rows.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,7 +42,7 @@ PUBLISHED = (
 
 
 @dataclass(frozen=True)
-class FeatureHeadMethod:
+class FeatureHeadMethod(ABC):
     """The knobs of every head.
 
     `loss`: between the laws. `depth`: how many tokens deep the head is rolled forward on its own
@@ -78,9 +79,9 @@ class FeatureHeadMethod:
         """The paths of the tree; none for a chain."""
         return PUBLISHED if self.tree == "eagle" else self.tree or ()
 
+    @abstractmethod
     def layers(self, num_layers: int) -> tuple[int, ...]:
         """Return whose states the head reads, of a target with so many layers."""
-        raise NotImplementedError
 
     def draft_ids(self, texts: Sequence[Text], vocab_size: int) -> "torch.Tensor | None":
         """Return the tokens of the draft's own vocabulary; None for all of the target's."""

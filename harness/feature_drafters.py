@@ -10,32 +10,12 @@ import torch
 from transformers import DynamicCache
 
 from harness.feature_heads import FeatureHead
-from harness.rolls import roll
+from harness.rolls import rolled
 from harness.scoring import score_by_depth
-from harness.states import LiveStates, StateSource
-from harness.teacher import TargetLaws, batches_by_length
+from harness.states import LiveStates
+from harness.teacher import TargetLaws
 from harness.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
 from harness.verification import draw, warp
-
-
-@torch.no_grad()
-def rolled(
-    head: FeatureHead, texts: Sequence[Text], states: StateSource, depth: int
-) -> Iterator[tuple[Text, list[torch.Tensor]]]:
-    """Yield each text with the head's features [N - j, D] at each depth j, for the token at r + j.
-
-    There are `depth` of them, or as many as the response has tokens.
-    """
-    for batch in batches_by_length(texts):
-        fused = [head.fuse(states.of(text)) for text in batch]
-        longest = max(len(text.response_ids) for text in batch)
-        by_depth = list(roll(head, batch, fused, min(depth, longest)))
-        for index, text in enumerate(batch):
-            length = len(text.response_ids)
-            yield (
-                text,
-                [hidden[index, : length - j] for j, hidden in enumerate(by_depth[:length])],
-            )
 
 
 class FeatureHeadSession:

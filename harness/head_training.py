@@ -11,10 +11,9 @@ import torch
 
 from harness.batches import Batch, Lesson
 from harness.divergences import overlap
-from harness.feature_drafters import rolled
 from harness.feature_heads import FeatureHead
 from harness.models import LanguageModel
-from harness.rolls import roll
+from harness.rolls import roll, rolled
 from harness.selection import AS_THEY_ARE, Criterion
 from harness.states import StateSource
 from harness.teacher import Features, TargetLaws

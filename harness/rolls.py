@@ -18,6 +18,8 @@ from transformers import DynamicCache
 
 from harness.errors import UserError
 from harness.feature_heads import FeatureHead
+from harness.states import StateSource
+from harness.teacher import batches_by_length
 from harness.types import Text
 
 
@@ -52,6 +54,26 @@ def roll(
         mask_BRK = torch.cat([mask_BRK, own_BRR], dim=-1)
         hidden_BRD = head.step(following_BR, hidden_BRD, starts_BR + back, mask_BRK, cache)
         yield hidden_BRD
+
+
+@torch.no_grad()
+def rolled(
+    head: FeatureHead, texts: Sequence[Text], states: StateSource, depth: int
+) -> Iterator[tuple[Text, list[torch.Tensor]]]:
+    """Yield each text with the head's features [N - j, D] at each depth j, for the token at r + j.
+
+    There are `depth` of them, or as many as the response has tokens.
+    """
+    for batch in batches_by_length(texts):
+        fused = [head.fuse(states.of(text)) for text in batch]
+        longest = max(len(text.response_ids) for text in batch)
+        by_depth = list(roll(head, batch, fused, min(depth, longest)))
+        for index, text in enumerate(batch):
+            length = len(text.response_ids)
+            yield (
+                text,
+                [hidden[index, : length - j] for j, hidden in enumerate(by_depth[:length])],
+            )
 
 
 def _check_prompts(texts: Sequence[Text]) -> None:

@@ -94,7 +94,8 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     label = f"draft {entry.title}, seed {seed}"
     code = (registry.module_name("baselines", entry.name), "harness.drafts")
     # How a draft will be measured does not decide what it is.
-    aside = frozenset({"harness.drafters", "harness.feature_drafters"})
+    drafters = ("drafters", "feature_drafters", "tree_drafters")
+    aside = frozenset(f"harness.{name}" for name in drafters)
     return Node("draft", label, settings, inputs, code, build, aside=aside)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from harness.feature_drafters import FeatureHeadSession, rolled
+from harness.feature_drafters import FeatureHeadSession
 from harness.feature_heads import FeatureHead
+from harness.rolls import rolled
 from harness.states import LiveStates
 from harness.teacher import TargetLaws
 from harness.tree_verification import ranked, score_tree

@@ -7,15 +7,20 @@ import pytest
 import torch
 from method_cases import Make, built, latest, prepared
 
+from baselines import _feature_head
+from baselines._selection import kept
+from baselines._token_losses import token_loss
 from harness.batches import Batch
 from harness.divergences import forward_kl
 from harness.errors import UserError
 from harness.feature_heads import FeatureHead
 from harness.gradients import backward
 from harness.head_training import HeadInTraining, by_depth, in_training
+from harness.lossless import laws_of
 from harness.model_sections import Training
 from harness.models import LanguageModel
 from harness.protocols import FeatureMethod
+from harness.rolls import rolled
 from harness.states import LiveStates
 from harness.teacher import Features
 from harness.training import TrainingContext
@@ -47,8 +52,6 @@ def by_hand(
     head: FeatureHead, target: LanguageModel, texts: list[Text], depth: int, decay: float
 ) -> tuple[float, float]:
     """Return (soft cross-entropy, smooth L1) over tokens and depths, chain by chain."""
-    from harness.feature_drafters import rolled
-    from harness.lossless import laws_of
 
     states = LiveStates(target, head.model.shape.layers)
     laws, cross, smooth, tokens = laws_of(target, texts), 0.0, 0.0, 0
@@ -80,6 +83,15 @@ def test_eagle3_adds_the_cross_entropy_of_every_depth_by_its_decay(
     texts = list(given.texts.lesson(0, 4).texts)
     cross, _ = by_hand(given.draft, target, texts, 4, 0.7)
     assert first_loss(method, given) == pytest.approx(cross, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["eagle", "eagle3"])
+def test_in_bfloat16_the_loss_is_nearly_that_in_float32(ready: Any, name: str) -> None:
+    losses = []
+    for dtype in ("float32", "bfloat16"):
+        method, given = ready(name, {"depth": 2}, dtype=dtype)
+        losses.append(first_loss(method, given))
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.03)
 
 
 def test_noise_is_of_the_seed_and_the_step(ready: Any) -> None:
@@ -134,7 +146,6 @@ def test_soft_cross_entropy_and_forward_kl_are_one_gradient(ready: Any) -> None:
 
 def test_a_token_that_is_no_draft_token_counts_nothing() -> None:
     """EAGLE-3's rule, for the losses that are not of acceptance."""
-    from baselines._token_losses import token_loss
 
     draft_NV = torch.tensor([[1.0, 0.0, -torch.inf]]).repeat(2, 1)
     target_NV = torch.tensor([[2.0, 0.0, 1.0], [0.0, 0.0, 5.0]])
@@ -160,10 +171,8 @@ def test_selection_trains_a_reference_first_and_then_keeps_a_share(
 ) -> None:
     method, given = ready(name, {"keep": 0.4, "depth": 2})
     seen = []
-    from baselines import _feature_head
 
     def noting(gap_N: torch.Tensor, batch: Batch, keep: float) -> torch.Tensor:
-        from baselines._selection import kept
 
         seen.append((gap_N, kept(gap_N, batch, keep)))
         return seen[-1][1]

@@ -16,7 +16,7 @@ from baselines.eagle3 import METHOD as Eagle3
 from harness.batches import Fixed, Texts
 from harness.blocks import block_counts
 from harness.engines.reference import _Loop
-from harness.feature_drafters import FeatureHeadDrafter, rolled
+from harness.feature_drafters import FeatureHeadDrafter
 from harness.feature_heads import FeatureHead, Shape
 from harness.head_inits import make_head
 from harness.lossless import check_counts, check_law, laws_of
@@ -25,6 +25,7 @@ from harness.model_sections import Training
 from harness.models import LanguageModel
 from harness.progress import Progress
 from harness.protocols import EngineSettings
+from harness.rolls import rolled
 from harness.states import LiveStates, States, write_states
 from harness.teacher import Features, TargetLaws
 from harness.training import TrainingContext

@@ -50,9 +50,9 @@ class AdaSPEC(LanguageModelMethod):
     of the gap between them. `selection`: the largest gaps, the smallest (`reversed`), or tokens
     drawn anew at each step (`random`); all three cost the same. `micro_batch`: how many rows are
     ranked together, as they follow in the step (5 in the published code; 1: each by itself); by
-    default all rows of a step. `reference_passes`: the reference's passes over the rows, by default
-    as many as the draft's. `reference_as_init`: the draft starts as the reference, not from the
-    init.
+    default all rows of a step. `reference_passes`, `reference_rows_per_batch`: of the
+    reference's training, by default as the draft's. `reference_as_init`: the draft starts as the
+    reference, not from the init.
     """
 
     keep: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -62,6 +62,7 @@ class AdaSPEC(LanguageModelMethod):
     selection: Literal["gap", "reversed", "random"] = "gap"
     micro_batch: Annotated[int, Field(ge=1)] | None = None
     reference_passes: Annotated[float, Field(gt=0)] | None = None
+    reference_rows_per_batch: Annotated[int, Field(ge=1)] | None = None
     reference_as_init: bool = False
 
     def train(self, context: "TrainingContext") -> Draft:
@@ -79,8 +80,9 @@ class AdaSPEC(LanguageModelMethod):
         model = context.draft.model
         init = {name: value.clone() for name, value in model.state_dict().items()}
         passes = self.reference_passes or context.settings.passes
+        rows = self.reference_rows_per_batch or context.settings.rows_per_batch
         # In place, as texts that the draft writes are the reference's own while it is trained.
-        first = train(context.before("reference", passes), loss)
+        first = train(context.before("reference", passes=passes, rows_per_batch=rows), loss)
         reference = replace(context.draft, model=copy.deepcopy(model).requires_grad_(False))
         if not self.reference_as_init:
             model.load_state_dict(init)

@@ -57,14 +57,14 @@ class TrainingContext:
         """How many optimiser steps there are: the passes asked for, in whole batches."""
         return total_steps(len(self.texts), self.settings)
 
-    def before(self, name: str, passes: float) -> "TrainingContext":
-        """Return the context of a training before this one, by the same settings but `passes`.
+    def before(self, name: str, **changes: float) -> "TrainingContext":
+        """Return the context of a training before this one, by the same settings but `changes`.
 
         It trains the same draft in place; an interruption of what follows does not repeat it.
         """
         return replace(
             self,
-            settings=self.settings.model_copy(update={"passes": passes}),
+            settings=self.settings.model_copy(update=changes),
             scratch=self.scratch / name,
             step=Aside(self.step, name),
             keeps_end=True,

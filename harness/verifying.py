@@ -41,7 +41,8 @@ def verify(plan: Plan, store: Store, progress: Progress, num_prompts: int) -> li
         )
     found = []
     for cell, nodes in made.items():
-        setting, entry = plan.settings[cell.task, cell.pair], plan.recipe.method(cell.method)
+        setting = plan.settings[cell.task, cell.pair]
+        entry = setting.recipe.method(cell.method)
         for temperature in plan.recipe.evaluation.temperatures:
             node = checks(setting, entry, nodes.draft, temperature, num_prompts)
             made_of = ensure(node, store, progress, threads=plan.recipe.threads)

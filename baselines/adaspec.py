@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from baselines._language_model import LanguageModelMethod
-from harness.types import Draft
+from harness.types import Course, Draft
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +65,12 @@ class AdaSPEC(LanguageModelMethod):
     reference_rows_per_batch: Annotated[int, Field(ge=1)] | None = None
     reference_as_init: bool = False
 
+    def courses(self, told: Course) -> tuple[Course, ...]:
+        """Return the reference's training and the draft's, which compares with it."""
+        passes = self.reference_passes or told.passes
+        rows = self.reference_rows_per_batch or told.rows_per_batch
+        return Course(passes, rows), replace(told, compared=True)
+
     def train(self, context: "TrainingContext") -> Draft:
         """Return the draft trained on the selected tokens, with the ledger of both trainings."""
         from harness.divergences import DIVERGENCES
@@ -79,10 +85,10 @@ class AdaSPEC(LanguageModelMethod):
 
         model = context.draft.model
         init = {name: value.clone() for name, value in model.state_dict().items()}
-        passes = self.reference_passes or context.settings.passes
-        rows = self.reference_rows_per_batch or context.settings.rows_per_batch
+        told = Course(context.settings.passes, context.settings.rows_per_batch)
+        reference_course, _ = self.courses(told)
         # In place, as texts that the draft writes are the reference's own while it is trained.
-        first = train(context.before("reference", passes=passes, rows_per_batch=rows), loss)
+        first = train(context.before("reference", reference_course), loss)
         reference = replace(context.draft, model=copy.deepcopy(model).requires_grad_(False))
         if not self.reference_as_init:
             model.load_state_dict(init)

@@ -29,7 +29,7 @@ from harness.progress import Aside, Step
 from harness.schedule import learning_rate, total_steps
 from harness.selection import Criterion
 from harness.teacher import right_padded, supervised
-from harness.types import Draft, Ledger, Text
+from harness.types import Course, Draft, Ledger, Text
 
 TokenLoss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]
 
@@ -57,14 +57,15 @@ class TrainingContext:
         """How many optimiser steps there are: the passes asked for, in whole batches."""
         return total_steps(len(self.texts), self.settings)
 
-    def before(self, name: str, **changes: float) -> "TrainingContext":
-        """Return the context of a training before this one, by the same settings but `changes`.
+    def before(self, name: str, course: Course) -> "TrainingContext":
+        """Return the context of a training before this one, by the same settings but `course`.
 
         It trains the same draft in place; an interruption of what follows does not repeat it.
         """
+        told = {"passes": course.passes, "rows_per_batch": course.rows_per_batch}
         return replace(
             self,
-            settings=self.settings.model_copy(update=changes),
+            settings=self.settings.model_copy(update=told),
             scratch=self.scratch / name,
             step=Aside(self.step, name),
             keeps_end=True,
@@ -246,5 +247,4 @@ def _validate(context: TrainingContext, state: Checkpoint) -> Checkpoint:
 
 def _autocast(context: TrainingContext) -> Any:
     dtype = getattr(torch, context.dtype)
-    device = context.draft.device.type
-    return torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32)
+    return torch.autocast(context.draft.device.type, dtype=dtype, enabled=dtype != torch.float32)

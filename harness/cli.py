@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from harness.errors import UserError
-from harness.options import Data, Out, Ran, Recipe, StoreAt, Tasks, Unsafe, folder, listed, writable
+from harness.options import (
+    Data,
+    GpuName,
+    Out,
+    Ran,
+    Recipe,
+    StoreAt,
+    Tasks,
+    Unsafe,
+    Utilisation,
+    folder,
+    listed,
+    writable,
+)
 
 app = typer.Typer(
     name="draftmark",
@@ -73,16 +86,15 @@ def plan(
     store: StoreAt = None,
     data: Data = None,
     tasks: Tasks = None,
+    gpu: GpuName = "h100",
+    utilisation: Utilisation = 0.3,
 ) -> None:
-    """Show the stages of a recipe and what is cached, before anything runs."""
-    from harness import experiment, planning
-    from harness.progress import Progress
-    from harness.recipes import load_recipe
-    from harness.store import Store
+    """Show the stages of a recipe, what is cached and what the rest costs, before anything runs."""
+    from harness import hardware, planning
 
-    loaded = load_recipe(recipe, tasks=listed(tasks))
-    prepared = experiment.plan(loaded, Progress(), data=folder(data))
-    typer.echo(planning.table(prepared, Store(store or out / "store")))
+    told = {"data": folder(data), "tasks": listed(tasks)}
+    machine = hardware.machine(gpu, utilisation)
+    typer.echo(planning.show(recipe, store or out / "store", machine, **told))
 
 
 @app.command(name="list")

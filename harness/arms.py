@@ -13,8 +13,8 @@ def faults(
 ) -> list[str]:
     """Return what differs between the arms, or is against the length policy, in words.
 
-    In every block each arm decodes the same prompts twice; every text ends at its first end token,
-    or else at the length limit.
+    In every block each arm decodes the same prompts twice; every text ends at its first end token
+    or stop string, or else at the length limit.
     """
     in_order = sorted(timed, key=lambda item: item.block)
     blocks = {number: list(block) for number, block in groupby(in_order, lambda item: item.block)}
@@ -48,10 +48,11 @@ def _length_faults(
 
     def stops_early(decode: Decode) -> bool:
         ended = end_tokens.intersection(decode.token_ids[-1:])
-        return not ended and len(decode.token_ids) < max_new_tokens
+        ended_so = bool(ended) or decode.finish_reason == "stop_string"
+        return not ended_so and len(decode.token_ids) < max_new_tokens
 
     return {
         f"are longer than {max_new_tokens} tokens": lambda d: len(d.token_ids) > max_new_tokens,
         "go on after an end token": goes_on,
-        "stop before an end token and the length limit": stops_early,
+        "stop before an end and the length limit": stops_early,
     }

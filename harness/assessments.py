@@ -1,6 +1,10 @@
 """The stages that measure quality: grades, likelihoods, verdicts. A function makes a node."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from harness import registry
+from harness.endings import StopStrings
 from harness.grading import grade, outcomes
 from harness.graph import Job, Node
 from harness.records import (
@@ -22,13 +26,14 @@ def grades(setting: Setting, texts: Node) -> Node:
 
     def build(job: Job) -> None:
         tokenizer = setting.tokenizer(job.inputs["target"])
+        stop = setting.stop_strings(job.inputs["target"])
         examples = {example.id: example for example in setting.rows["test"].examples}
         given = [
             {
                 "arm": answer.arm,
                 "example_id": answer.example_id,
                 "num_tokens": len(answer.token_ids),
-                "text": (text := tokenizer.decode(answer.token_ids, skip_special_tokens=True)),
+                "text": (text := _answer(tokenizer.decode, answer.token_ids, stop)),
                 **outcomes(text, answer.finish_reason),
             }
             for answer in read_answers(job.inputs["texts"])
@@ -39,13 +44,23 @@ def grades(setting: Setting, texts: Node) -> Node:
         write_rows(job.out / GRADES, rows)
 
     inputs = {"target": setting.target, "texts": texts}
-    settings = {"version": setting.task.version, "rows": setting.rows["test"].digest}
+    settings = {
+        "version": setting.task.version,
+        "rows": setting.rows["test"].digest,
+        "stop": setting.stop,
+    }
     if setting.task.grade_programs and setting.sandbox.exposes:
         settings["unsafe"] = True  # such grades are never served to a run that is safe
     label = f"{setting.task.name} quality of {texts.label}"
     task = registry.module_name("tasks", setting.task.name)
     code = (task, "harness.grading", "harness.records")
     return Node("grades", label, settings, inputs, code, build)
+
+
+def _answer(decode: Any, token_ids: Sequence[int], stop: StopStrings | None) -> str:
+    """Return what is graded of a response: its text, up to a stop string."""
+    text: str = decode(token_ids, skip_special_tokens=True)
+    return stop.cut(text) if stop else text
 
 
 def likelihoods(setting: Setting, of: Node | None = None) -> Node:
@@ -115,7 +130,8 @@ def verdicts(setting: Setting, judge: Judge, drafted: Node) -> Node:
 def _responses(setting: Setting, job: Job, name: str) -> dict[str, str]:
     """Return the texts of an input by example id."""
     tokenizer = setting.tokenizer(job.inputs["target"])
+    stop = setting.stop_strings(job.inputs["target"])
     return {
-        text.example_id: tokenizer.decode(text.response_ids, skip_special_tokens=True)
+        text.example_id: _answer(tokenizer.decode, text.response_ids, stop)
         for text in read_texts(job.inputs[name] / TEXTS)
     }

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import DynamicCache
 
+from harness.endings import StopStrings, finish_reason
 from harness.errors import UserError
 from harness.models import LanguageModel
 from harness.progress import Step
@@ -33,6 +34,7 @@ class Sampling:
     end_tokens: frozenset[int]
     seed: int
     sample: int = 0
+    stop: StopStrings | None = None
 
     def stream(self, prompt: Prompt) -> torch.Generator:
         """Return the random stream of a prompt."""
@@ -130,10 +132,7 @@ def _extend(rows: Sequence[_Row], logits_BV: torch.Tensor, sampling: Sampling) -
         tokens = [int(draw(probs_BV[index], row.generator)) for index, row in enumerate(rows)]
     for row, token in zip(rows, tokens, strict=True):
         row.tokens.append(token)
-        if token in sampling.end_tokens:
-            row.reason = "stop"
-        elif len(row.tokens) == sampling.max_new_tokens:
-            row.reason = "length"
+        row.reason = finish_reason(row.tokens, sampling)
 
 
 def left_padded(

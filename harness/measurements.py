@@ -60,7 +60,7 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
         from harness.timing import interleave
 
         prompts = setting.prompts(job.inputs["target"], rows.examples)
-        settings = setting.decoding(speed, samplers)
+        settings = setting.decoding(speed, samplers, job.inputs["target"])
         arms = _arms(speed.engine, method, job, settings)
         blocks = [prompts[start :: speed.blocks] for start in range(speed.blocks)]
         with job.progress.step("decoding", 4 * len(blocks)) as step:
@@ -73,6 +73,7 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
         "rows": rows.digest,
         "format": setting.format,
         "max_new_tokens": setting.max_new_tokens,
+        "stop": setting.stop,
         "seed": TEXT_SEED,
         # Times are of a machine: on another one they are taken again.
         "threads": setting.recipe.threads,

@@ -22,7 +22,7 @@ def encode_prompt(tokenizer: Any, example: Example, form: str = "auto") -> tuple
     `form` is "chat", "plain", or "auto": the model's chat template if it has one. Raises UserError
     if it has none and "chat" is asked for.
     """
-    if form == "plain" or (form == "auto" and not tokenizer.chat_template):
+    if is_plain(tokenizer, form):
         return tuple(tokenizer.encode(plain(example.messages)))
     if not tokenizer.chat_template:
         raise UserError(
@@ -38,6 +38,11 @@ def encode_prompt(tokenizer: Any, example: Example, form: str = "auto") -> tuple
             strftime_now=_SOME_DAY.strftime,
         )
     )
+
+
+def is_plain(tokenizer: Any, form: str) -> bool:
+    """Say whether prompts of a format are plain text for this tokenizer."""
+    return form == "plain" or (form == "auto" and not tokenizer.chat_template)
 
 
 def plain(messages: Sequence[Turn]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+from harness.endings import StopStrings
 from harness.published import Results
 from harness.types import (
     AcceptanceTable,
@@ -39,6 +40,7 @@ class EngineSettings:
     end_tokens: frozenset[int]
     seed: int
     placement: Placement
+    stop: StopStrings | None = None
 
 
 class Session(Protocol):

@@ -50,6 +50,7 @@ def _facts(setting: Setting) -> dict[str, Any]:
         "digest": {split: item.digest for split, item in rows.items()},
         "max_new_tokens": setting.max_new_tokens,
         "end_tokens": sorted(setting.end_tokens),
+        "stop": setting.stop,
     }
 
 

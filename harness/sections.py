@@ -30,12 +30,14 @@ class Prompting(Section):
 
     `format`: the target's chat template, plain text, or (auto) the template if there is one.
     `shots`: how many solved examples go before the question. `styles`: a task's own named way of
-    asking, by task.
+    asking, by task. `stop`: strings that end a response; by default the task's own in plain text,
+    and none in a chat.
     """
 
     format: Literal["auto", "chat", "plain"] = "auto"
     shots: Annotated[int, Field(ge=0)] = 0
     styles: Mapping[str, str] = Field(default_factory=dict)
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
 
 
 class DraftSampling(Section):

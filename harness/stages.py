@@ -7,11 +7,13 @@ torch is imported where a stage runs, so that a plan costs nothing.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.config import Recipe
 from harness.data import MISSING, Rows
+from harness.endings import StopStrings
 from harness.graph import Job, Node
 from harness.model_files import end_tokens, model_digest
 from harness.model_sections import Pair
@@ -65,8 +67,24 @@ class Setting:
 
         return encode_prompts(self.tokenizer(directory), examples, self.format)
 
-    def decoding(self, speed: Speed, samplers: Samplers) -> EngineSettings:
-        """Return how an engine decodes this task's prompts."""
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """The strings that may end a response: the recipe's, else the task's in plain text."""
+        told = self.recipe.prompting.stop
+        return self.task.stop if told is None else told
+
+    def stop_strings(self, directory: Path) -> StopStrings | None:
+        """Return the strings that end a response of the target in a folder, if any do."""
+        from harness.prompts import is_plain
+
+        tokenizer = self.tokenizer(directory)
+        told = self.recipe.prompting.stop is not None
+        if not self.stop or not (told or is_plain(tokenizer, self.format)):
+            return None
+        return StopStrings(self.stop, partial(tokenizer.decode, skip_special_tokens=True))
+
+    def decoding(self, speed: Speed, samplers: Samplers, directory: Path) -> EngineSettings:
+        """Return how an engine decodes this task's prompts for the target in a folder."""
         return EngineSettings(
             samplers=samplers,
             num_speculative_tokens=speed.num_speculative_tokens,
@@ -74,6 +92,7 @@ class Setting:
             end_tokens=self.end_tokens,
             seed=TEXT_SEED,
             placement=self.placement(speed.dtype),
+            stop=self.stop_strings(directory),
         )
 
     def tokenizer(self, directory: Path) -> Any:
@@ -160,10 +179,11 @@ def responses(
         prompts = setting.prompts(job.inputs["target"], rows.examples)
         model = load_model(job.inputs["model"], setting.placement())
         limits = (setting.max_new_tokens, setting.end_tokens)
+        stop = setting.stop_strings(job.inputs["target"])
         texts = []
         with job.progress.step("generating", count * len(prompts)) as step:
             for sample in range(count):  # each in batches of its own: the same however many follow
-                sampling = Sampling(sampler, *limits, TEXT_SEED, sample)
+                sampling = Sampling(sampler, *limits, TEXT_SEED, sample, stop)
                 texts += generate(
                     model, prompts, sampling, rows_per_batch=ROWS_PER_BATCH, step=step
                 )
@@ -175,6 +195,7 @@ def responses(
         "format": setting.format,
         "sampler": asdict(sampler),
         "max_new_tokens": setting.max_new_tokens,
+        "stop": setting.stop,
         "rows_per_batch": ROWS_PER_BATCH,
         "seed": TEXT_SEED,
         **({"count": count} if samples else {}),

@@ -63,14 +63,20 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
         settings |= {"training": training.model_dump(mode="json"), "dtype": pair.dtype}
         inputs |= _texts(setting, training, *training.shares) | {"validation": _validation(setting)}
         if "draft" in training.shares:
-            settings |= {"max_new_tokens": setting.max_new_tokens}
+            settings |= {"max_new_tokens": setting.max_new_tokens, "stop": setting.stop}
 
     def build(job: Job) -> None:
         from harness.drafts import Order, make
         from harness.generation import Sampling
 
         sampler = Sampler(training.text_temperature)
-        sampling = Sampling(sampler, setting.max_new_tokens, setting.end_tokens, seed)
+        sampling = Sampling(
+            sampler,
+            setting.max_new_tokens,
+            setting.end_tokens,
+            seed,
+            stop=setting.stop_strings(job.inputs["target"]),
+        )
         make(Order(pair, method, training, sampling, seed), job)
 
     label = f"draft {entry.title}, seed {seed}"

@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 Turn = dict[str, str]
 Split = Literal["train", "validation", "test", "prompt"]
 Kind = Literal["language_model", "feature_head", "training_free"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "stop_string", "length"]
 MAX_GAMMA = 32  # the longest block that is scored
 Arm = Literal["target", "draft"]
 
@@ -74,6 +74,7 @@ class Task:
     ) = None
     left_out: Callable[[Row], str | None] = lambda row: None  # by what rule a row is no example
     folder: str = ""  # in a data directory, where that is not the task's name
+    stop: tuple[str, ...] = ()  # what a base model writes after its answer, and no answer holds
     shots_from: Split = "train"  # whose first rows are solved examples, where a recipe wants them
     styles: Mapping[str, Callable[[Example], Example]] = field(default_factory=dict)
 

@@ -78,7 +78,7 @@ def checks(
     def build(job: Job) -> None:
         from harness.lossless import run_checks
 
-        settings = setting.decoding(speed, samplers)
+        settings = setting.decoding(speed, samplers, job.inputs["target"])
         prompts = setting.prompts(job.inputs["target"], rows.examples)
         engine = engine_for(speed.engine, method)
         with job.progress.step("checking", 4) as step:
@@ -91,6 +91,7 @@ def checks(
         "rows": rows.digest,
         "format": setting.format,
         "max_new_tokens": setting.max_new_tokens,
+        "stop": setting.stop,
         "seed": TEXT_SEED,
     }
     code = (

@@ -51,6 +51,7 @@ TASK = Task(
     grade=grade,
     headline="rougeLsum",
     max_new_tokens=128,
+    stop=("\n\n",),
     left_out=without_text("article", "highlights"),
     folder="cnn_dailymail",
 )

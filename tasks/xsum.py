@@ -49,5 +49,6 @@ TASK = Task(
     grade=grade,
     headline="rougeL",
     max_new_tokens=64,
+    stop=("\n",),
     left_out=without_text("document", "summary"),
 )

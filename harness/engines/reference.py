@@ -15,6 +15,7 @@ from time import perf_counter
 
 import torch
 
+from harness.endings import finish_reason
 from harness.generation import check_fits, stream
 from harness.kv_cache import CachedModel
 from harness.models import LanguageModel, load_model
@@ -40,11 +41,11 @@ class _Text:
         return [*self.prompt.token_ids, *self.tokens]
 
     def extend(self, tokens: Sequence[int], settings: EngineSettings) -> None:
-        """Add tokens up to the length limit, or up to and including the first end token."""
+        """Add tokens up to and including the one that ends the text."""
         for token in tokens:
             if self.reason is None:
                 self.tokens.append(token)
-                self.reason = _reason_to_end(self.tokens, settings)
+                self.reason = finish_reason(self.tokens, settings)
 
     def rounds_within(self) -> tuple[Round, ...]:
         """Return the rounds without what was drafted beyond the end of the text."""
@@ -54,12 +55,6 @@ class _Text:
             rounds.append(Round(min(round_.drafted, left), min(round_.accepted, left)))
             start += round_.accepted + 1
         return tuple(rounds)
-
-
-def _reason_to_end(tokens: Sequence[int], settings: EngineSettings) -> FinishReason | None:
-    if tokens[-1] in settings.end_tokens:
-        return "stop"
-    return "length" if len(tokens) == settings.max_new_tokens else None
 
 
 @dataclass(frozen=True)

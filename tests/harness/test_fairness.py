@@ -323,7 +323,7 @@ def _replaced(index: int, change: Callable[[Decode], Decode]) -> list[TimedDecod
         (_timed()[2:], "block 0 has the runs draft 1, draft 2, target 2, not two of each"),
         (_replaced(3, lambda d: _decode(d.example_id, 1, 2, 3, 4, 5)), "longer than 4 tokens"),
         (_replaced(3, lambda d: _decode(d.example_id, 1, END, 3, 4)), "go on after an end token"),
-        (_replaced(3, lambda d: _decode(d.example_id, 1, 2)), "1 texts stop before an end token"),
+        (_replaced(3, lambda d: _decode(d.example_id, 1, 2)), "1 texts stop before an end and"),
         (_replaced(3, lambda d: _decode(d.example_id)), "first draft on q0"),
     ],
 )

@@ -35,8 +35,9 @@ def of(sites: Mapping[tuple[str, str], Site], machine: Machine, store: Store) ->
     )
     yield (
         f"- Memory: {estimates.TRAINED_WEIGHT_BYTES} bytes for each trained weight (itself, "
-        f"gradient, AdamW, best checkpoint), {estimates.ACTIVATION_BYTES} for each token, dimension "
-        "and layer of a batch in 16 bits (Korthikanti et al. 2022), logits of 1024 tokens at once. "
+        f"gradient, AdamW, best checkpoint), {estimates.ACTIVATION_BYTES} for each token, "
+        "dimension and layer of a batch in 16 bits (Korthikanti et al. 2022), logits of 1024 "
+        "tokens at once. "
         "Disk: weights in float32, hidden states; not the checkpoint of an unfinished training."
     )
     yield "- Tokens of a row (prompt, gold answer): " + "; ".join(_tokens(sites)) + "."

@@ -133,7 +133,7 @@ def training(
     flops += live * (alive - flops)
     once = attention(shape, seen.read, load.length)
     between = once * (3 + live + (1 if course.compared else 0))
-    held = (shape.parameters - shape.trained) * 4 + shape.trained * TRAINED_WEIGHT_BYTES
+    held = 4.0 * (shape.parameters - shape.trained) + shape.trained * TRAINED_WEIGHT_BYTES
     held += 2 * 4 * shape.parameters if course.compared else 0  # the reference, and the init
     held += target_head * SIZES[dtype]
     tokens = course.rows_per_batch * load.length

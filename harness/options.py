@@ -1,4 +1,4 @@
-"""What commands are told: options that several share, and how they are read."""
+"""What commands are told and what they say: options that several share, how files are shown."""
 
 import os
 from pathlib import Path
@@ -55,3 +55,12 @@ def writable(path: Path) -> Path:
     if not os.access(path, os.W_OK):
         raise UserError(f"Cannot write to {path}; name another folder.")
     return path
+
+
+def show(files: list[Path]) -> None:
+    """Print what can be read here, then where all files are."""
+    for file in files:
+        if file.suffix == ".md":
+            typer.echo(file.read_text(encoding="utf-8"))
+    for file in files:
+        typer.echo(f"Written: {file}")

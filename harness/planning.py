@@ -21,7 +21,7 @@ from harness.stage_costs import Site
 from harness.store import ENTRY, Store
 
 WIDTH = 100
-_HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU h", "what")
+_HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU", "what")
 _LINE = "{:11} {:8} {:7} {:>7} {:>7} {:>7} {:>7}  {}"
 _INDENT = len(_LINE.format(*[""] * len(_HEADER)))
 
@@ -101,12 +101,11 @@ def _line(stage: Stage) -> str:
     node, cost = stage.node, stage.cost
     numbers = ["-"] * 4
     if cost != Cost():
-        hours = cost.gpu_s / 3600
         numbers = [
             f"{cost.all_flops:.1e}".replace("e+", "e") if cost.all_flops else "-",
             size(cost.peak_bytes),
             size(cost.disk_bytes) if cost.disk_bytes else "-",
-            f"{hours:.2f}" if hours >= 0.005 else "0.00",
+            duration(cost.gpu_s),
         ]
     key = node.key[:8] if known(node) else "unknown"
     took = f" (took {stage.seconds:.1f} s)" if stage.seconds is not None else ""
@@ -124,31 +123,35 @@ def _totals(stages: Sequence[Stage], machine: Machine) -> Iterator[str]:
     yield (
         f"{len(stages)} stages, {len(waiting)} to do: {cost.all_flops:.2e} FLOPs, "
         f"{size(cost.peak_bytes)} of memory at most, {size(cost.disk_bytes)} on disk, "
-        f"{cost.gpu_s / 3600:.2f} hours on one {machine.gpu.name}."
+        f"{duration(cost.gpu_s)} on one {machine.gpu.name}."
     )
     beyond = [s.node for s in waiting if s.cost.peak_bytes > machine.gpu.memory_bytes]
     if beyond:
         kinds = ", ".join(sorted({node.stage for node in beyond}))
         yield (
-            f"{len(beyond)} of them ({kinds}) need more memory than one {machine.gpu.name} has, and "
-            "draftmark runs a stage on one: they would fail there."
+            f"{len(beyond)} of them ({kinds}) need more memory than one {machine.gpu.name} has, "
+            "and draftmark runs a stage on one: they would fail there."
         )
 
 
 def _wrapped(note: str) -> list[str]:
-    return textwrap.wrap(note, WIDTH, subsequent_indent="  " if note.startswith("- ") else "") or [
-        ""
-    ]
+    indent = "  " if note.startswith("- ") else ""
+    return textwrap.wrap(note, WIDTH, subsequent_indent=indent) or [""]
 
 
 def size(num_bytes: float) -> str:
     """Return bytes in the unit that needs the fewest digits."""
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if num_bytes < 999.5 or unit == "TB":
-            break
+    for unit in ("B", "KB", "MB", "GB"):
+        if num_bytes < 999.5:
+            return f"{num_bytes:.0f} {unit}" if num_bytes >= 9.95 else f"{num_bytes:.1f} {unit}"
         num_bytes /= 1000
-    return (
-        f"{num_bytes:.0f} {unit}"
-        if unit in "B KB" or num_bytes >= 9.95
-        else f"{num_bytes:.1f} {unit}"
-    )
+    return f"{num_bytes:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the unit that reads best."""
+    if seconds < 1:
+        return "< 1 s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

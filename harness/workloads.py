@@ -10,8 +10,8 @@ from harness.prompts import plain
 from harness.stages import Setting
 from harness.types import Example, Split
 
-# Mean tokens of (prompt, gold answer with its end) of the first 300 training rows of each task, plain
-# text, by SmolLM2's tokenizer (49,152 tokens). Other tokenizers of English differ by some 20 %.
+# Mean tokens of (prompt, gold answer with its end) of the first 300 training rows of each task, in
+# plain text, by SmolLM2's tokenizer of 49,152 tokens. What other tokenizers give was not counted.
 TOKENS = {
     "gsm8k": (62, 131),
     "alpaca": (20, 49),

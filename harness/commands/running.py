@@ -1,0 +1,102 @@
+"""Run experiments, and see before what they would do: run, plan, list, fetch."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.options import (
+    Data,
+    GpuName,
+    Out,
+    Recipe,
+    StoreAt,
+    Tasks,
+    Unsafe,
+    Utilisation,
+    folder,
+    listed,
+    writable,
+)
+
+
+def run(
+    recipe: Recipe,
+    out: Out = Path("results"),
+    store: StoreAt = None,
+    data: Data = None,
+    tasks: Tasks = None,
+    unsafe_code: Unsafe = False,
+) -> None:
+    """Run a recipe: train drafts, measure them, write the leaderboard."""
+    from harness import experiment, runner
+    from harness.progress import Progress
+    from harness.recipes import load_recipe
+    from harness.results import render, save_results
+    from harness.sandbox import Sandbox
+    from harness.store import Store
+
+    progress = Progress()
+    sandbox = Sandbox(unsafe=unsafe_code)
+    loaded = load_recipe(recipe, tasks=listed(tasks))
+    prepared = experiment.plan(loaded, progress, data=folder(data), sandbox=sandbox)
+    name = Path(recipe).stem
+    writable(out)
+    records = Store(writable(store or out / "store"))
+    results = runner.run(prepared, name, records, progress)
+    directory = out / f"{name}-{prepared.key[:8]}"
+    results = runner.save_records(prepared, results, records, directory)
+    save_results(results, directory)
+    files = render(results, directory, ["leaderboard"])
+    typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
+    for file in [*files, directory / "results.json"]:
+        typer.echo(f"Written: {file}")
+    errors = [finding for finding in results.findings if finding.severity == "error"]
+    for error in errors:
+        typer.echo(f"draftmark: {error.subject}: {error.text}", err=True)
+    if errors or any(result.failure for result in results.results):
+        raise typer.Exit(1)
+
+
+def plan(
+    recipe: Recipe,
+    out: Out = Path("results"),
+    store: StoreAt = None,
+    data: Data = None,
+    tasks: Tasks = None,
+    gpu: GpuName = "h100",
+    utilisation: Utilisation = 0.3,
+) -> None:
+    """Show the stages of a recipe, what is cached and what the rest costs, before anything runs."""
+    from harness import hardware, planning
+
+    machine, at = hardware.machine(gpu, utilisation), store or out / "store"
+    typer.echo(planning.show(recipe, at, machine, data=folder(data), tasks=listed(tasks)))
+
+
+def list_() -> None:
+    """List recipes, tasks, methods, engines, reports, and models that can be fetched."""
+    from harness import registry
+    from harness.fetch import CATALOGUE
+    from harness.recipes import recipe_names
+
+    groups = {
+        "recipes": recipe_names(),
+        "tasks": registry.names("tasks"),
+        "methods": registry.names("baselines"),
+        "engines": registry.names("engines"),
+        "reports": registry.names("reports"),
+        "models": sorted(CATALOGUE),
+    }
+    for title, found in groups.items():
+        typer.echo(f"{title:8}  {', '.join(found)}")
+
+
+def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:
+    """Bring a pretrained model into the model cache, checksummed."""
+    from harness import fetch as models
+    from harness.progress import Progress
+
+    directory = models.fetch(name, Progress())
+    models.verify(directory)
+    typer.echo(str(directory))

@@ -31,7 +31,8 @@ def of(sites: Mapping[tuple[str, str], Site], machine: Machine, store: Store) ->
     )
     yield (
         f"- Decoding waits for memory: each pass reads all weights, for {ROWS_PER_BATCH} texts at "
-        "once, up to the length limit; of drafted tokens none is accepted. Both are upper bounds."
+        "once, up to the length limit; of drafted tokens none is accepted. Both are upper "
+        "bounds; the time to launch kernels, which small models wait for, is not in them."
     )
     yield (
         f"- Memory: {estimates.TRAINED_WEIGHT_BYTES} bytes for each trained weight (itself, "

@@ -57,7 +57,7 @@ def table(plan: Plan, store: Store, machine: Machine) -> str:
     for key, stages in _stages(plan, sites, store).items():
         lines += ["", ", ".join(key), *map(_line, stages)]
         every += stages
-    notes = [*_totals(every, machine), "", *assumptions.of(sites, machine, store)]
+    notes = [*assumptions.of(sites, machine, store), "", *_totals(every, machine)]
     return "\n".join([*lines, "", *(line for note in notes for line in _wrapped(note))])
 
 

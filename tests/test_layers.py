@@ -31,6 +31,7 @@ ALLOWED_OF_HARNESS = {
     "reports": {
         "types",
         "published",
+        "literature",
         "errors",
         "store",
         "statistics",
@@ -43,6 +44,8 @@ HEAVY = ("torch", "transformers")
 FREE_OF_TORCH = (
     "types",
     "published",
+    "literature",
+    "planning",
     "config",
     "registry",
     "store",

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import planning
+from harness import estimates, hub, planning
+from harness.experiment import plan
 from harness.hardware import machine
+from harness.progress import Progress
 from harness.recipes import load_recipe, recipe_names
+from harness.stage_costs import Site
+from harness.types import Course
 
 PAIRS = ("pythia", "codegen")
 # Epochs of target, reference and draft, and the learning rate: README of the published code at
@@ -61,13 +65,36 @@ def test_the_ablation_matches_passes_and_batches_where_it_says_so() -> None:
     assert keeps == [0.2, 0.4, 0.6, 0.8]
 
 
+def test_the_ablation_matches_compute_where_it_says_so() -> None:
+    prepared = plan(load_recipe("adaspec_ablation"), Progress(quiet=True))
+    (setting,) = prepared.settings.values()
+    site = Site.of(setting, machine("h100", 0.3))
+    flops = {}
+    for entry in setting.recipe.methods:
+        told = setting.recipe.training_of(entry)
+        flops[entry.title] = estimates.total(
+            [
+                estimates.training(
+                    site.draft,
+                    site.loads.gold["train"],
+                    course,
+                    site.machine,
+                    dtype="bfloat16",
+                    target_head=site.target.head,
+                )
+                for course in entry.build().courses(Course(told.passes, told.rows_per_batch))
+            ]
+        ).flops
+
+    assert flops["adaspec, kd's compute"] == pytest.approx(flops["kd"], rel=0.02)
+    assert flops["kd, adaspec's compute"] == pytest.approx(flops["adaspec, k = 0.4"], rel=0.02)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_can_be_planned_without_its_models_and_rows(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness import hub
-
     monkeypatch.setattr(hub, "_why_unreachable", lambda: "no network in tests")
     monkeypatch.setenv("DRAFTMARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DRAFTMARK_DATA", raising=False)

@@ -5,7 +5,6 @@ from dataclasses import asdict
 
 from harness import registry
 from harness.config import MethodEntry
-from harness.data import Rows
 from harness.environment import machine
 from harness.errors import UserError
 from harness.graph import Job, Node
@@ -55,12 +54,12 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
     speed, method = setting.recipe.speed, entry.build()
     assert speed is not None
     samplers = setting.recipe.samplers(speed.temperature)
-    examples = setting.rows["test"].examples[: speed.blocks * speed.prompts_per_block]
+    rows = setting.rows["test"].first(speed.blocks * speed.prompts_per_block)
 
     def build(job: Job) -> None:
         from harness.timing import interleave
 
-        prompts = setting.prompts(job.inputs["target"], examples)
+        prompts = setting.prompts(job.inputs["target"], rows.examples)
         settings = setting.decoding(speed, samplers, job.inputs["target"])
         arms = _arms(speed.engine, method, job, settings)
         blocks = [prompts[start :: speed.blocks] for start in range(speed.blocks)]
@@ -71,7 +70,7 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
     settings = {
         **speed.model_dump(mode="json"),
         "samplers": asdict(samplers),
-        "rows": Rows(examples, "").digest,
+        "rows": rows.digest,
         "format": setting.format,
         "max_new_tokens": setting.max_new_tokens,
         "stop": setting.stop,

@@ -19,13 +19,14 @@ def resolve(reference: str, progress: Progress) -> Path:
 
     Raises UserError with the choices if there is no such model.
     """
+    return at_hand(reference) or fetch.fetch(reference, progress)
+
+
+def at_hand(reference: str) -> Path | None:
+    """Return the folder of a model if it is on this machine."""
     if Path(reference).is_dir():
         return Path(reference)
-    own = own_models()
-    if reference in own:
-        return own[reference]
-    directory = fetch.fetched(reference)
-    return directory or fetch.fetch(reference, progress)
+    return own_models().get(reference) or fetch.fetched(reference)
 
 
 def own_models() -> dict[str, Path]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from harness.endings import StopStrings
 from harness.published import Results
 from harness.types import (
     AcceptanceTable,
+    Course,
     Decode,
     Draft,
     Kind,
@@ -74,6 +75,14 @@ class Method(Protocol):
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return what proposes, of the folder that the trained draft was saved in."""
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A method that tells a plan what it trains; of others it is taken for one training."""
+
+    def courses(self, told: Course) -> tuple[Course, ...]:
+        """Return the trainings that make a draft where a recipe tells of one."""
 
 
 class Running(Protocol):

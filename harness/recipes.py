@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from harness import registry
 from harness.config import Recipe
@@ -29,8 +30,8 @@ def load_recipe(name_or_path: str, *, tasks: Sequence[str] | None = None) -> Rec
     except ValueError as error:  # tomllib's own, or ours
         raise UserError(f"{origin} is not valid TOML: {error}.") from error
     if tasks is not None:
-        document["tasks"] = list(tasks)
-    recipe = validated(Recipe, document, origin)
+        document = _narrowed(document, tasks)
+    recipe: Recipe = validated(Recipe, document, origin)
     _check_names(recipe)
     return recipe
 
@@ -57,13 +58,27 @@ def _finite(text: str) -> float:
     return value
 
 
+def _narrowed(document: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
+    """Return a recipe on other tasks, without what it says of those that are left out."""
+    told: dict[str, Any] = {**document, "tasks": list(tasks)}
+    match document:
+        case {"by_task": {**own}}:
+            told["by_task"] = {name: own[name] for name in own if name in tasks}
+    match document:
+        case {"prompting": {"styles": {**styles}, **others}}:
+            kept = {name: styles[name] for name in styles if name in tasks}
+            told["prompting"] = {**others, "styles": kept}
+    return told
+
+
 def _check_names(recipe: Recipe) -> None:
     """Raise UserError now for whatever a run would stumble over later by name."""
     for task in recipe.tasks:
         registry.find("tasks", task)
-    for entry in recipe.methods:
-        entry.build()
-        recipe.training_of(entry)
+        told = recipe.for_task(task)
+        for entry in told.methods:
+            entry.build()
+            told.training_of(entry)
     engines = registry.names("engines")
     if recipe.speed and recipe.speed.engine not in engines:
         raise unknown("engine", recipe.speed.engine, engines)

@@ -7,11 +7,9 @@ from typing import Any
 from harness import registry
 from harness.config import MethodEntry
 from harness.graph import Job, Node
-from harness.model_files import resolve
-from harness.model_sections import Pair, Training, Writer
-from harness.progress import Progress
+from harness.model_sections import Training, Writer
 from harness.records import training_texts
-from harness.stages import TEXT_SEED, Setting, features, given, gold_texts, questions, responses
+from harness.stages import TEXT_SEED, Setting, features, gold_texts, questions, responses
 from harness.trackers import check_installed
 from harness.types import Sampler
 
@@ -63,7 +61,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
             "init": pair.draft.model_dump(mode="json", exclude={"model"}),
             "seed": seed,
         }
-        inputs |= _init(pair)
+        inputs |= {"init": setting.init} if setting.init else {}
         if pair.draft.head == "fitted":
             settings |= {"fitted on": training.fixed_text}
             inputs |= _texts(setting, training, training.fixed_text)
@@ -94,15 +92,6 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     # How a draft will be measured does not decide what it is.
     aside = frozenset({"harness.drafters"})
     return Node("draft", label, settings, inputs, code, build, aside=aside)
-
-
-def _init(pair: Pair) -> dict[str, Node]:
-    """Return the model that drafts start as, if it is one by itself."""
-    if pair.draft.model is None:
-        return {}
-    directory = resolve(pair.draft.model, Progress())
-    trust = pair.trust_remote_code
-    return {"init": given("init", pair.draft.model, directory, trust_remote_code=trust)}
 
 
 def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, Node]:

@@ -205,6 +205,18 @@ class Ledger:
 
 
 @dataclass(frozen=True)
+class Course:
+    """One training of those that make a draft, as a plan counts it.
+
+    `compared`: at each step a reference of the draft's shape reads the texts as well.
+    """
+
+    passes: float
+    rows_per_batch: int
+    compared: bool = False
+
+
+@dataclass(frozen=True)
 class Draft:
     """What training gives: a model if there is one, what it cost, and how its validation went."""
 

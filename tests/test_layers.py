@@ -31,6 +31,7 @@ ALLOWED_OF_HARNESS = {
     "reports": {
         "types",
         "published",
+        "literature",
         "errors",
         "store",
         "statistics",
@@ -49,6 +50,8 @@ HEAVY = ("torch", "transformers")
 FREE_OF_TORCH = (
     "types",
     "published",
+    "literature",
+    "planning",
     "config",
     "registry",
     "store",

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from harness.options import Data, Out, Recipe, StoreAt, Tasks, Unsafe, folder, listed
+from harness.options import (
+    Data,
+    GpuName,
+    Out,
+    Recipe,
+    StoreAt,
+    Tasks,
+    Unsafe,
+    Utilisation,
+    folder,
+    listed,
+)
 
 
 def run(
@@ -41,16 +52,14 @@ def plan(
     store: StoreAt = None,
     data: Data = None,
     tasks: Tasks = None,
+    gpu: GpuName = "h100",
+    utilisation: Utilisation = 0.3,
 ) -> None:
-    """Show the stages of a recipe and what is cached, before anything runs."""
-    from harness import experiment, planning
-    from harness.progress import Progress
-    from harness.recipes import load_recipe
-    from harness.store import Store
+    """Show the stages of a recipe, what is cached and what the rest costs, before anything runs."""
+    from harness import hardware, planning
 
-    loaded = load_recipe(recipe, tasks=listed(tasks))
-    prepared = experiment.plan(loaded, Progress(), data=folder(data))
-    typer.echo(planning.table(prepared, Store(store or out / "store")))
+    machine, at = hardware.machine(gpu, utilisation), store or out / "store"
+    typer.echo(planning.show(recipe, at, machine, data=folder(data), tasks=listed(tasks)))
 
 
 def list_() -> None:

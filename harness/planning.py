@@ -16,7 +16,7 @@ from harness.experiment import Plan
 from harness.graph import Node, topological
 from harness.hardware import Machine
 from harness.progress import Progress
-from harness.recipes import load_recipe
+from harness.recipes import load_recipe, members
 from harness.stage_costs import Site
 from harness.store import ENTRY, Store
 
@@ -44,13 +44,27 @@ def show(
     data: Path | None = None,
     tasks: Sequence[str] | None = None,
 ) -> str:
-    """Return the plan of a recipe as text."""
-    plan = experiment.plan(load_recipe(recipe, tasks=tasks), Progress(), data=data, complete=False)
-    return table(plan, Store(store), machine)
+    """Return the plan of a recipe, or of each recipe of a suite and of all together, as text."""
+    kept, names, texts = Store(store), members(recipe), []
+    every: dict[str, Stage] = {}
+    for name in names:
+        loaded = load_recipe(name, tasks=tasks)
+        plan = experiment.plan(loaded, Progress(), data=data, complete=False)
+        title = [f"{name}: {loaded.title}", ""] if len(names) > 1 else []
+        text, stages = table(plan, kept, machine)
+        texts.append("\n".join([*title, text]))
+        every |= {stage.node.key: stage for stage in stages}
+    if len(names) > 1:
+        notes = [f"All of {recipe}, shared stages once:", *_totals(list(every.values()), machine)]
+        texts.append("\n".join(line for note in notes for line in _wrapped(note)))
+    return "\n\n\n".join(texts)
 
 
-def table(plan: Plan, store: Store, machine: Machine) -> str:
-    """Return a line for each stage under its task and pair, the totals, and what they rest on."""
+def table(plan: Plan, store: Store, machine: Machine) -> tuple[str, list[Stage]]:
+    """Return a line for each stage under its task and pair, the totals, and what they rest on.
+
+    With the stages themselves.
+    """
     sites = {key: Site.of(setting, machine) for key, setting in plan.settings.items()}
     lines = [_LINE.format(*_HEADER)]
     every: list[Stage] = []
@@ -58,7 +72,7 @@ def table(plan: Plan, store: Store, machine: Machine) -> str:
         lines += ["", ", ".join(key), *map(_line, stages)]
         every += stages
     notes = [*assumptions.of(sites, machine, store), "", *_totals(every, machine)]
-    return "\n".join([*lines, "", *(line for note in notes for line in _wrapped(note))])
+    return "\n".join([*lines, "", *(line for note in notes for line in _wrapped(note))]), every
 
 
 def _stages(

@@ -1,7 +1,7 @@
 """Run experiments, and see before what they would do: run, plan, list, fetch."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,10 @@ from harness.options import (
     listed,
 )
 
+if TYPE_CHECKING:
+    from harness.config import Recipe as Experiment
+    from harness.publishing import Places
+
 
 def run(
     recipe: Recipe,
@@ -27,14 +31,23 @@ def run(
     tasks: Tasks = None,
     unsafe_code: Unsafe = False,
 ) -> None:
-    """Run a recipe: train drafts, measure them, write the leaderboard."""
-    from harness.publishing import Places, publish
-    from harness.recipes import load_recipe
+    """Run a recipe, or a suite's one after the other: train drafts, measure, write leaderboards."""
+    from harness.publishing import Places
+    from harness.recipes import load_recipe, members
+
+    loaded = {name: load_recipe(name, tasks=listed(tasks)) for name in members(recipe)}
+    places = Places(out, store, data, unsafe_code)
+    fit = [_run(one, Path(name).stem, places) for name, one in loaded.items()]
+    if not all(fit):
+        raise typer.Exit(1)
+
+
+def _run(recipe: "Experiment", name: str, places: "Places") -> bool:
+    """Run a recipe, show its leaderboard; say whether no cell failed and no check found fault."""
+    from harness.publishing import publish
     from harness.results import render
 
-    loaded = load_recipe(recipe, tasks=listed(tasks))
-    places = Places(out, store, data, unsafe_code)
-    results, directory = publish(loaded, Path(recipe).stem, places)
+    results, directory = publish(recipe, name, places)
     files = render(results, directory, ["leaderboard"])
     typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
     for file in [*files, directory / "results.json"]:
@@ -42,8 +55,7 @@ def run(
     errors = [finding for finding in results.findings if finding.severity == "error"]
     for error in errors:
         typer.echo(f"draftmark: {error.subject}: {error.text}", err=True)
-    if errors or any(result.failure for result in results.results):
-        raise typer.Exit(1)
+    return not (errors or any(result.failure for result in results.results))
 
 
 def plan(

@@ -11,7 +11,7 @@ from harness.config import Recipe
 from harness.errors import UserError
 from harness.model_sections import Budget, Training
 from harness.published import Cell
-from harness.recipes import load_recipe, recipe_names
+from harness.recipes import load_recipe, members, recipe_names
 
 HEAD = 'title = "A recipe"\ntasks = ["gsm8k"]\n'
 PAIR = '[[pairs]]\nname = "p"\ntarget = "tiny-target"\ndraft = { pruned = [0] }\n'
@@ -45,7 +45,19 @@ def _mistake(load: Load, **parts: str) -> str:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_shipped_recipe_loads(name: str) -> None:
-    assert list(load_recipe(name).cells())
+    assert all(list(load_recipe(member).cells()) for member in members(name))
+
+
+def test_a_suite_is_its_recipes_and_is_none_itself(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('title = "Two"\nrecipes = ["methods", "quickstart"]\n')
+    assert members(str(path)) == ("methods", "quickstart")
+    assert members("quickstart") == ("quickstart",)
+    with pytest.raises(UserError, match=r"is a suite: name one of its recipes, methods, quickst"):
+        load_recipe(str(path))
+    path.write_text('title = "Two"\nrecipes = ["quickstrat"]\n')
+    with pytest.raises(UserError, match="Did you mean 'quickstart'"):
+        members(str(path))
 
 
 def test_an_unknown_recipe_gets_the_nearest_name() -> None:

@@ -108,7 +108,7 @@ def test_a_plan_needs_no_model_and_no_rows(planned: Planned) -> None:
 
     assert not any(planning.known(node) for node in nodes.values())
     assert len({node.key for node in nodes.values()}) == len(nodes)
-    text = planning.table(prepared, Store(Path("nowhere")), H100)
+    text, _ = planning.table(prepared, Store(Path("nowhere")), H100)
     assert "Not here, and planned by name: target EleutherAI/pythia-1.4b@abc, init Ele" in text
     assert "gsm8k 62, 131 (assumed)" in text
     assert "unknown" in text
@@ -169,7 +169,7 @@ def test_what_no_gpu_holds_is_said(planned: Planned) -> None:
     pair = {"target": "Qwen/Qwen2.5-32B@abc", "draft": {"model": "Qwen/Qwen2.5-0.5B@abc"}}
     prepared = planned(complete=False, pairs=_absent(**pair), methods=[{"name": "kd"}])
 
-    text = planning.table(prepared, Store(Path("nowhere")), H100)
+    text, _ = planning.table(prepared, Store(Path("nowhere")), H100)
 
     assert "need more memory than one H100 SXM 80 GB has" in " ".join(text.split())
 

@@ -59,7 +59,8 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     if method.kind != "training_free":
         settings |= {
             "init": pair.draft.model_dump(mode="json", exclude={"model"}),
-            "seed": seed,
+            # Of layers or a model as they are, every seed makes the same draft.
+            **({"seed": seed} if method.trains or pair.draft.random is not None else {}),
         }
         inputs |= {"init": setting.init} if setting.init else {}
         if pair.draft.head == "fitted":

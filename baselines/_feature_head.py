@@ -17,7 +17,7 @@ from pydantic import Field
 from baselines._selection import kept, train_on_gaps
 from baselines._token_losses import TokenLossName
 from harness.protocols import Drafter
-from harness.types import Draft, Kind, Placement, Text
+from harness.types import Course, Draft, Kind, Placement, Text
 
 if TYPE_CHECKING:
     import torch
@@ -108,6 +108,11 @@ class FeatureHeadMethod(ABC):
         if self.keep == 1:
             return train(ready, loss)
         return train_on_gaps(ready, loss, lambda gap_N, batch: kept(gap_N, batch, self.keep))
+
+    def courses(self, told: Course) -> tuple[Course, ...]:
+        """Return the training, and the reference's before it if it selects."""
+        own = replace(told, depth=self.depth)
+        return (own,) if self.keep == 1 else (own, replace(own, compared=True))
 
     def criterion(
         self, target: "LanguageModel", validation: "Features", states: "StateSource"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.protocols import Drafter
-from harness.types import Kind, Placement
+from harness.types import Course, Kind, Placement
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,10 @@ class LanguageModelMethod:
 
     kind: ClassVar[Kind] = "language_model"
     trains: ClassVar[bool] = True
+
+    def courses(self, told: Course) -> tuple[Course, ...]:
+        """Return the trainings that make a draft, one after the other: the one that is told."""
+        return (told,)
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the saved language model as a drafter."""

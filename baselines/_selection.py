@@ -30,6 +30,7 @@ def train_on_gaps(
     weigh: "Callable[[torch.Tensor, Batch], torch.Tensor]",
     *,
     reference_passes: float | None = None,
+    reference_rows_per_batch: int | None = None,
     reference_as_init: bool = False,
 ) -> Draft:
     """Return the draft trained on what `weigh` makes of its loss less a reference's.
@@ -41,7 +42,8 @@ def train_on_gaps(
     model = context.draft.model
     init = {name: value.clone() for name, value in model.state_dict().items()}
     # In place, as texts that the draft writes are the reference's own while it is trained.
-    first = train(context.before("reference", reference_passes), loss)
+    own = context.before("reference", reference_passes, reference_rows_per_batch)
+    first = train(own, loss)
     reference = replace(context.draft, model=copy.deepcopy(model).requires_grad_(False))
     if not reference_as_init:
         model.load_state_dict(init)

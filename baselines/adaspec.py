@@ -22,14 +22,14 @@ kd's weights bit for bit.
 Legend: N supervised position.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from baselines._language_model import LanguageModelMethod
 from baselines._selection import Choice, kept, train_on_gaps
-from harness.types import Draft
+from harness.types import Course, Draft
 
 if TYPE_CHECKING:
     import torch
@@ -46,9 +46,9 @@ class AdaSPEC(LanguageModelMethod):
     of the gap between them. `selection`: the largest gaps, the smallest (`reversed`), or tokens
     drawn anew at each step (`random`); all three cost the same. `micro_batch`: how many rows are
     ranked together, as they follow in the step (5 in the published code; 1: each by itself); by
-    default all rows of a step. `reference_passes`: the reference's passes over the rows, by default
-    as many as the draft's, or half of the budget. `reference_as_init`: the draft starts as the
-    reference, not from the init.
+    default all rows of a step. `reference_passes`, `reference_rows_per_batch`: of the reference's
+    training, by default as the draft's, and half of the budget. `reference_as_init`: the draft
+    starts as the reference, not from the init.
     """
 
     keep: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -58,7 +58,14 @@ class AdaSPEC(LanguageModelMethod):
     selection: Choice = "gap"
     micro_batch: Annotated[int, Field(ge=1)] | None = None
     reference_passes: Annotated[float, Field(gt=0)] | None = None
+    reference_rows_per_batch: Annotated[int, Field(ge=1)] | None = None
     reference_as_init: bool = False
+
+    def courses(self, told: Course) -> tuple[Course, ...]:
+        """Return the reference's training and the draft's, which compares with it."""
+        passes = self.reference_passes or told.passes
+        rows = self.reference_rows_per_batch or told.rows_per_batch
+        return Course(passes, rows), replace(told, compared=True)
 
     def train(self, context: "TrainingContext") -> Draft:
         """Return the draft trained on the selected tokens, with the ledger of both trainings."""
@@ -76,6 +83,7 @@ class AdaSPEC(LanguageModelMethod):
             loss,
             lambda gap_N, batch: self.weigh(gap_N, batch, context.seed),
             reference_passes=self.reference_passes,
+            reference_rows_per_batch=self.reference_rows_per_batch,
             reference_as_init=self.reference_as_init,
         )
 

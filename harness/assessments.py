@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness import registry
-from harness.data import Rows
 from harness.endings import StopStrings
 from harness.grading import grade, outcomes
 from harness.graph import Job, Node
@@ -92,7 +91,7 @@ def verdicts(setting: Setting, judge: Judge, drafted: Node) -> Node:
 
     Its key has no credential, and of the endpoint the host alone.
     """
-    examples = setting.rows["test"].examples[: judge.prompts]
+    rows = setting.rows["test"].first(judge.prompts)
 
     def build(job: Job) -> None:
         from harness.chat import Chat, ask_all, read_key
@@ -100,7 +99,7 @@ def verdicts(setting: Setting, judge: Judge, drafted: Node) -> Node:
 
         drafts, others = (_responses(setting, job, name) for name in ("draft", "against"))
         chat = Chat(judge.endpoint, judge.model, judge.options, read_key(judge.key_variable))
-        asked = both_orders(examples, drafts, others)
+        asked = both_orders(rows.examples, drafts, others)
         with job.progress.step("judging", len(asked)) as step:
             replies = ask_all(chat.ask, asked, job.scratch / "replies.jsonl", step)
         write_rows(
@@ -122,7 +121,7 @@ def verdicts(setting: Setting, judge: Judge, drafted: Node) -> Node:
         "host": judge.host,
         "model": judge.model,
         "options": dict(judge.options),
-        "rows": Rows(examples, "").digest,
+        "rows": rows.digest,
     }
     label = f"verdicts of {judge.model} on {drafted.label} against the {judge.against}"
     return Node("verdicts", label, settings, inputs, ("harness.judging",), build)

@@ -58,6 +58,18 @@ class MethodEntry(BaseModel):
         return built
 
 
+class ForTask(Section):
+    """What is otherwise for one task: keys of these sections, in place of the recipe's own.
+
+    `fine_tune` is of every pair that fine-tunes its target; `methods` by the names in tables.
+    """
+
+    data: Mapping[str, Any] = Field(default_factory=dict)
+    training: Mapping[str, Any] = Field(default_factory=dict)
+    fine_tune: Mapping[str, Any] = Field(default_factory=dict)
+    methods: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+
+
 class Recipe(Section):
     """One experiment. Its cells are every task x pair x method x seed.
 
@@ -76,6 +88,7 @@ class Recipe(Section):
     evaluation: Evaluation = Evaluation()
     speed: Annotated[Speed | None, UnlessFalse] = Speed()
     threads: Count | None = None
+    by_task: Mapping[str, ForTask] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _no_duplicates(self) -> "Recipe":
@@ -92,10 +105,21 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _styles_are_of_its_tasks(self) -> "Recipe":
-        for name in self.prompting.styles:
-            if name not in self.tasks:
-                raise ValueError(f"prompting.styles names {name!r}, which is none of tasks")
+    def _names_are_its_own(self) -> "Recipe":
+        for place, names in (
+            ("prompting.styles", self.prompting.styles),
+            ("by_task", self.by_task),
+        ):
+            for name in names:
+                if name not in self.tasks:
+                    raise ValueError(f"{place} names {name!r}, which is none of tasks")
+        for task, own in self.by_task.items():
+            for title in own.methods.keys() - {method.title for method in self.methods}:
+                raise ValueError(f"by_task.{task}.methods names {title!r}, which is no method here")
+            if any(told.keys() & {"name", "label"} for told in own.methods.values()):
+                raise ValueError(f"by_task.{task}.methods changes knobs and training, no names")
+            if own.fine_tune and not any(pair.fine_tune for pair in self.pairs):
+                raise ValueError(f"by_task.{task}.fine_tune is given, but no pair has fine_tune")
         return self
 
     @model_validator(mode="after")
@@ -119,6 +143,21 @@ class Recipe(Section):
             self.tasks, self.pairs, self.methods, self.seeds
         ):
             yield Cell(task=task, pair=pair.name, method=method.title, seed=seed)
+
+    def for_task(self, task: str) -> "Recipe":
+        """Return the recipe as it is for one task; raises UserError for what does not fit."""
+        if task not in self.by_task:
+            return self
+        own, document = self.by_task[task], self.model_dump(mode="json", exclude={"by_task"})
+        document["data"] |= own.data
+        document["training"] |= own.training
+        for pair in document["pairs"]:
+            if pair["fine_tune"] is not None:
+                pair["fine_tune"] |= own.fine_tune
+        for entry, method in zip(document["methods"], self.methods, strict=True):
+            told = own.methods.get(method.title, {})
+            entry |= {**told, "training": {**entry["training"], **told.get("training", {})}}
+        return validated(Recipe, document, f"by_task.{task}")
 
     def pair(self, name: str) -> Pair:
         """Return the pair called `name`."""

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -68,14 +69,17 @@ class TrainingContext:
         finally:
             journal.close()
 
-    def before(self, name: str, passes: float | None = None) -> "TrainingContext":
+    def before(
+        self, name: str, passes: float | None = None, rows_per_batch: int | None = None
+    ) -> "TrainingContext":
         """Return the context of a training before this one, by the same settings.
 
         It takes so many passes; by default as many as this one, or half of what is left of the
         budget. It trains the same draft in place; an interruption of what follows does not repeat
         it.
         """
-        own = {"passes": passes, "budget": None} if passes else {}
+        own: dict[str, Any] = {"passes": passes, "budget": None} if passes else {}
+        own |= {"rows_per_batch": rows_per_batch} if rows_per_batch else {}
         return replace(
             self,
             settings=self.settings.model_copy(update=own),

@@ -6,7 +6,7 @@ source they came from. An id counts the rows of the source, those that are left 
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.errors import UserError
@@ -14,18 +14,34 @@ from harness.graph import digest
 from harness.sources import DATA_VARIABLE, READERS, RawSplit, Unavailable, data_folder
 from harness.types import Example, Row, Split, Task
 
+MISSING = "not here: "  # how the digest begins of what a plan goes without
+
+
+class NoSource(UserError):
+    """No source has a task's rows."""
+
 
 @dataclass(frozen=True)
 class Rows:
-    """The examples of one split and where they came from."""
+    """The examples of one split and where they came from.
+
+    `missing` names them where a plan goes without them.
+    """
 
     examples: tuple[Example, ...]
     source: str  # "samples", "directory", or "hub openai/gsm8k@cc7b047"
     left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> rows passed over
+    missing: str = ""
+
+    def first(self, count: int | None) -> "Rows":
+        """Return the first rows; all, if no count is given."""
+        return replace(self, examples=self.examples[:count])
 
     @property
     def digest(self) -> str:
         """A hash of everything in the examples."""
+        if self.missing:
+            return MISSING + self.missing
         return digest(
             [[item.id, item.messages, item.reference, item.meta] for item in self.examples]
         )
@@ -75,7 +91,7 @@ def read_splits(
 ) -> dict[Split, RawSplit]:
     """Return splits as they lie in the first source that has all of them.
 
-    Raises UserError if none does, with why for each.
+    Raises NoSource if none does, with why for each.
     """
     reasons = []
     for source in sources:
@@ -83,7 +99,7 @@ def read_splits(
             return {split: READERS[source](task, split, directory) for split in splits}
         except Unavailable as error:
             reasons.append(f"{source}: {error}")
-    raise UserError(
+    raise NoSource(
         f"No source has the {', '.join(splits)} rows of {task.name!r}. Tried "
         f"{'; '.join(reasons)}. Name a folder with {data_folder(task)}/{splits[0]}.jsonl.gz in "
         f"it by --data or {DATA_VARIABLE}."

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from harness import assessments, measurements, registry, stages, trainings
 from harness.config import Recipe
-from harness.data import Rows, describe, load_splits
+from harness.data import NoSource, Rows, describe, load_splits
 from harness.errors import UserError
 from harness.graph import Node, digest, topological
-from harness.model_files import num_layers, resolve
+from harness.model_files import at_hand, num_layers, resolve
 from harness.model_sections import Pair
 from harness.progress import Progress
 from harness.prompting import counts_with_shots, put
@@ -66,21 +66,29 @@ class Plan:
 
 
 def plan(
-    recipe: Recipe, progress: Progress, *, data: Path | None = None, sandbox: Sandbox = SAFE
+    recipe: Recipe,
+    progress: Progress,
+    *,
+    data: Path | None = None,
+    sandbox: Sandbox = SAFE,
+    complete: bool = True,
 ) -> Plan:
     """Return the graph of a recipe; raises UserError if rows or models are not to be had.
 
-    `data` is a data directory; `sandbox` is what runs programs that models write.
+    `data` is a data directory; `sandbox` is what runs programs that models write. A plan that need
+    not be complete fetches no model, and goes on without models and rows that are not here.
     """
     if data and "directory" not in recipe.data.sources:
         progress.say(f"The recipe reads {', '.join(recipe.data.sources)}: --data is not used.")
-    targets = {pair.name: _target(pair, progress) for pair in recipe.pairs}
+    models = {pair.name: _models_of(pair, progress, complete) for pair in recipe.pairs}
     settings = {}
     for name in recipe.tasks:
         task: Task = registry.find("tasks", name)
-        rows = _rows(recipe, task, data, progress)
-        for pair in recipe.pairs:
-            setting = Setting(recipe, task, pair, targets[pair.name], rows, sandbox)
+        told = recipe.for_task(name)
+        rows = _rows(told, task, data, progress, complete)
+        for pair in told.pairs:
+            target, init = models[pair.name]
+            setting = Setting(told, task, pair, target, rows, sandbox, init)
             if pair.fine_tune:
                 setting = replace(setting, target=trainings.fine_tuned(setting))
             settings[name, pair.name] = setting
@@ -88,8 +96,22 @@ def plan(
     return Plan(recipe, settings, cells)
 
 
-def _target(pair: Pair, progress: Progress) -> Node:
-    directory = resolve(pair.target, progress)
+def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, Node | None]:
+    """Return the target, and what drafts start as if that is a model by itself."""
+
+    def found(stage: str, reference: str) -> Node:
+        directory = resolve(reference, progress) if complete else at_hand(reference)
+        if directory is None:
+            return stages.absent(stage, reference)
+        if stage == "target":
+            _check_layers(pair, directory)
+        return stages.given(stage, reference, directory, trust_remote_code=pair.trust_remote_code)
+
+    init = found("init", pair.draft.model) if pair.draft.model else None
+    return found("target", pair.target), init
+
+
+def _check_layers(pair: Pair, directory: Path) -> None:
     available = num_layers(directory)
     beyond = [layer for layer in pair.draft.pruned or () if layer >= available]
     if beyond:
@@ -97,17 +119,27 @@ def _target(pair: Pair, progress: Progress) -> Node:
             f"pair {pair.name!r}: pruned = {list(pair.draft.pruned or ())}, but {pair.target} has "
             f"layers 0 to {available - 1}, not {beyond[0]}."
         )
-    return stages.given("target", pair.target, directory, trust_remote_code=pair.trust_remote_code)
 
 
-def _rows(recipe: Recipe, task: Task, data: Path | None, progress: Progress) -> dict[Split, Rows]:
+def _rows(
+    recipe: Recipe, task: Task, data: Path | None, progress: Progress, complete: bool
+) -> dict[Split, Rows]:
     counts: dict[Split, int] = {
         "train": recipe.data.train_rows,
         "validation": recipe.data.validation_rows,
         "test": recipe.data.test_rows,
     }
     wanted = counts_with_shots(task, recipe.prompting, counts)
-    loaded = load_splits(task, wanted, sources=recipe.data.sources, directory=data)
+    try:
+        loaded = load_splits(task, wanted, sources=recipe.data.sources, directory=data)
+    except NoSource as error:
+        if complete:
+            raise
+        progress.say(str(error))
+        return {
+            split: Rows((), "none", missing=f"{task.name}, {n} {split} rows")
+            for split, n in counts.items()
+        }
     rows = put(task, recipe.prompting, loaded)
     progress.say(
         f"{task.name}: {', '.join(f'{n} {split}' for split, n in counts.items())} rows "

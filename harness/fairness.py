@@ -66,7 +66,7 @@ def findings(
     for facts in data:
         here = (facts["task"], facts["pair"])
         rows = [r for r in results if not r.failure and (r.cell.task, r.cell.pair) == here]
-        group = _Group(recipe, rows, decodes, facts)
+        group = _Group(recipe.for_task(facts["task"]), rows, decodes, facts)
         found += [finding for check in _CHECKS for finding in check(group)]
     return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
 

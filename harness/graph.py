@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from harness.progress import Progress
@@ -174,7 +175,13 @@ def _is_module(name: str) -> bool:
 
 
 def _function_hash(function: Callable[..., Any]) -> str:
-    return _tree_hash(ast.parse(textwrap.dedent(inspect.getsource(function))))
+    return _code_hash(function.__code__)
+
+
+@cache
+def _code_hash(code: CodeType) -> str:
+    """Return the hash of a function's source: many nodes have builds of the same code."""
+    return _tree_hash(ast.parse(textwrap.dedent(inspect.getsource(code))))
 
 
 def _tree_hash(tree: ast.Module) -> str:

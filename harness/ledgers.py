@@ -1,8 +1,7 @@
 """What a training costs: each step is charged to the ledger.
 
-FLOPs are an estimate of what the draft and the target's head do: 2 for each weight and token
-forward, 2 for the gradient of its input, 2 for its own. What the target's body reads, before
-training or live, is listed by its tokens.
+FLOPs are an estimate of what the draft and the target's head do (see `flops`). What the target's
+body reads, before training or live, is listed by its tokens.
 """
 
 import resource
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from harness.flops import Weights, of_step
 from harness.models import LanguageModel
 from harness.types import Ledger, Text
 
@@ -51,17 +51,17 @@ def charge(
     embedding = draft.model.get_input_embeddings().weight.numel()
     tied = draft.model.config.tie_word_embeddings
     body = draft.model.num_parameters() - embedding - (0 if tied else head.numel())
-    states, slots = work.depth * supervised, read + (work.depth - 1) * supervised
-    flops = 6 * body * slots + (6 if head.requires_grad else 4) * head.numel() * states
-    if target is not None:
-        times = 2 if work.surveyed else 1
-        flops += 2 * target.model.get_output_embeddings().weight.numel() * supervised * times
-    if work.live:
-        flops += 2 * body * read + 2 * head.numel() * supervised
-    if work.surveyed:
-        flops += 2 * head.numel() * states
-    if work.compared:
-        flops += 2 * body * slots + 2 * head.numel() * states
+    of_target = target.model.get_output_embeddings().weight.numel() if target else 0
+    weights = Weights(body, head.numel(), of_target, head.requires_grad)
+    flops = of_step(
+        weights,
+        read,
+        supervised,
+        live=work.live,
+        surveyed=work.surveyed,
+        compared=work.compared,
+        depth=work.depth,
+    )
     return replace(
         ledger,
         steps=ledger.steps + 1,

@@ -5,7 +5,6 @@ from dataclasses import asdict
 
 from harness import registry
 from harness.config import MethodEntry
-from harness.data import Rows
 from harness.environment import machine
 from harness.errors import UserError
 from harness.feature_stages import states as states_of
@@ -46,7 +45,7 @@ def scores(setting: Setting, entry: MethodEntry, drafted: Node, samplers: Sample
     read = features(setting, texts, "float32")
     inputs = {"target": setting.target, "draft": drafted, "features": read}
     if isinstance(method, FeatureMethod):
-        inputs["states"] = states_of(setting, method, texts, "test", "float32")
+        inputs["states"] = states_of(setting, method, texts, "float32")
     label = f"acceptance of {drafted.label}, {samplers.target.describe()}"
     settings = {"samplers": asdict(samplers)}
     code = (registry.module_name("baselines", entry.name), "harness.scoring", "harness.records")
@@ -58,12 +57,12 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
     speed, method = setting.recipe.speed, entry.build()
     assert speed is not None
     samplers = setting.recipe.samplers(speed.temperature)
-    examples = setting.rows["test"].examples[: speed.blocks * speed.prompts_per_block]
+    rows = setting.rows["test"].first(speed.blocks * speed.prompts_per_block)
 
     def build(job: Job) -> None:
         from harness.timing import interleave
 
-        prompts = setting.prompts(job.inputs["target"], examples)
+        prompts = setting.prompts(job.inputs["target"], rows.examples)
         settings = setting.decoding(speed, samplers, job.inputs["target"])
         arms = _arms(speed.engine, method, job, settings)
         blocks = [prompts[start :: speed.blocks] for start in range(speed.blocks)]
@@ -74,7 +73,7 @@ def decodes(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
     settings = {
         **speed.model_dump(mode="json"),
         "samplers": asdict(samplers),
-        "rows": Rows(examples, "").digest,
+        "rows": rows.digest,
         "format": setting.format,
         "max_new_tokens": setting.max_new_tokens,
         "stop": setting.stop,

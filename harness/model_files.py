@@ -6,7 +6,6 @@ No torch here: a plan needs all of this, and nothing of the weights but their ha
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from harness import fetch
 from harness.errors import UserError
@@ -20,13 +19,14 @@ def resolve(reference: str, progress: Progress) -> Path:
 
     Raises UserError with the choices if there is no such model.
     """
+    return at_hand(reference) or fetch.fetch(reference, progress)
+
+
+def at_hand(reference: str) -> Path | None:
+    """Return the folder of a model if it is on this machine."""
     if Path(reference).is_dir():
         return Path(reference)
-    own = own_models()
-    if reference in own:
-        return own[reference]
-    directory = fetch.fetched(reference)
-    return directory or fetch.fetch(reference, progress)
+    return own_models().get(reference) or fetch.fetched(reference)
 
 
 def own_models() -> dict[str, Path]:
@@ -54,18 +54,12 @@ def model_digest(directory: Path) -> str:
     return digest({path.name: sha256_of(path) for path in kept})
 
 
-def config_of(directory: Path) -> dict[str, Any]:
-    """Return the config of a model's folder; empty if there is none."""
-    path = directory / "config.json"
-    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
-
-
 def num_layers(directory: Path) -> int:
     """Return how many layers the model of a folder has; raises UserError if it does not say."""
-    found = config_of(directory)
+    path = directory / "config.json"
+    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     layers = found.get("num_hidden_layers", found.get("n_layer"))
     if layers is None:
-        path = directory / "config.json"
         raise UserError(f"{path} names no number of layers; check the model's folder.")
     return int(layers)
 

@@ -23,6 +23,10 @@ Unsafe = Annotated[
 Data = Annotated[
     Path | None, typer.Option("--data", help="A data directory: <task>/<split>.jsonl.gz.")
 ]
+GpuName = Annotated[str, typer.Option("--gpu", help="Whose hours: h100, h200, a100 or l40s.")]
+Utilisation = Annotated[
+    float, typer.Option(min=0.01, max=1, help="The share of its FLOP/s that is reached.")
+]
 Ran = Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")]
 
 

@@ -11,6 +11,7 @@ from harness.endings import StopStrings
 from harness.published import Results
 from harness.types import (
     AcceptanceTable,
+    Course,
     Decode,
     Draft,
     Kind,
@@ -103,6 +104,14 @@ class FeatureMethod(Method, Protocol):
         self, target: LanguageModel, validation: Features, states: StateSource
     ) -> Criterion:
         """Return what checkpoints are chosen by."""
+
+
+@runtime_checkable
+class Planned(Protocol):
+    """A method that tells a plan what it trains; of others it is taken for one training."""
+
+    def courses(self, told: Course) -> tuple[Course, ...]:
+        """Return the trainings that make a draft where a recipe tells of one."""
 
 
 class Running(Protocol):

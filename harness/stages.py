@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import Recipe
-from harness.data import Rows
+from harness.data import MISSING, Rows
 from harness.endings import StopStrings
 from harness.graph import Job, Node
 from harness.model_files import end_tokens, model_digest
@@ -38,6 +38,7 @@ class Setting:
     target: Node
     rows: Mapping[Split, Rows]
     sandbox: Sandbox = field(default_factory=Sandbox)
+    init: Node | None = None  # the model that drafts start as, if it is one by itself
 
     @property
     def max_new_tokens(self) -> int:
@@ -111,6 +112,12 @@ def given(stage: str, reference: str, directory: Path, *, trust_remote_code: boo
     return Node(stage, f"{stage} {reference}", settings, {}, code=(), given=directory)
 
 
+def absent(stage: str, reference: str) -> Node:
+    """Return the node of a model that is not here: a plan can go on, a run cannot."""
+    settings = {"digest": MISSING + reference, "end_tokens": []}
+    return Node(stage, f"{stage} {reference}", settings, {}, code=())
+
+
 def gold_texts(setting: Setting, split: Split) -> Node:
     """Return the node of the gold answers of a split as texts."""
 
@@ -162,14 +169,14 @@ def responses(
 
     One to each prompt, or as many as `samples` says: all first ones, then all second ones ...
     """
-    examples = setting.rows[split].examples[: samples.prompts if samples else None]
+    rows = setting.rows[split].first(samples.prompts if samples else None)
     count = samples.count if samples else 1
 
     def build(job: Job) -> None:
         from harness.generation import Sampling, generate
         from harness.models import load_model
 
-        prompts = setting.prompts(job.inputs["target"], examples)
+        prompts = setting.prompts(job.inputs["target"], rows.examples)
         model = load_model(job.inputs["model"], setting.placement())
         limits = (setting.max_new_tokens, setting.end_tokens)
         stop = setting.stop_strings(job.inputs["target"])
@@ -184,7 +191,7 @@ def responses(
 
     settings = {
         "source": "model",
-        "rows": Rows(examples, "").digest,
+        "rows": rows.digest,
         "format": setting.format,
         "sampler": asdict(sampler),
         "max_new_tokens": setting.max_new_tokens,

@@ -8,13 +8,11 @@ from harness import feature_stages, registry
 from harness.config import MethodEntry
 from harness.errors import UserError
 from harness.graph import Job, Node
-from harness.model_files import resolve
-from harness.model_sections import Pair, Training, Writer
-from harness.progress import Progress
+from harness.model_sections import Training, Writer
 from harness.records import training_texts
-from harness.stages import TEXT_SEED, Setting, features, given, gold_texts, questions, responses
+from harness.stages import TEXT_SEED, Setting, features, gold_texts, questions, responses
 from harness.trackers import check_installed
-from harness.types import Sampler, Split
+from harness.types import Sampler
 
 
 def fine_tuned(setting: Setting) -> Node:
@@ -60,10 +58,11 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     }
     inputs = {"target": setting.target}
     if method.kind != "training_free":
-        settings |= {"seed": seed}
+        # Of layers or a model as they are, every seed makes the same draft.
+        settings |= {"seed": seed} if method.trains or pair.draft.random is not None else {}
     if method.kind == "language_model":
         settings |= {"init": pair.draft.model_dump(mode="json", exclude={"model"})}
-        inputs |= _init(pair)
+        inputs |= {"init": setting.init} if setting.init else {}
         if pair.draft.head == "fitted":
             settings |= {"fitted on": training.fixed_text}
             inputs |= _texts(setting, training, training.fixed_text)
@@ -99,15 +98,6 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     return Node("draft", label, settings, inputs, code, build, aside=aside)
 
 
-def _init(pair: Pair) -> dict[str, Node]:
-    """Return the model that drafts start as, if it is one by itself."""
-    if pair.draft.model is None:
-        return {}
-    directory = resolve(pair.draft.model, Progress())
-    trust = pair.trust_remote_code
-    return {"init": given("init", pair.draft.model, directory, trust_remote_code=trust)}
-
-
 def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, Node]:
     return {training_texts(writer): _source(setting, training, writer) for writer in writers}
 
@@ -131,9 +121,8 @@ def _states(
             f"method {entry.title!r}: training.text = 'draft' or a share of it; a feature head "
             "writes no text without its target. Take 'dataset' or 'target'."
         )
-    splits: dict[str, Split] = {training_texts(writer): "train" for writer in training.shares}
-    splits["validation"] = "validation"
-    return feature_stages.inputs(setting, entry.build(), inputs, splits)
+    names = (*map(training_texts, training.shares), "validation")
+    return feature_stages.inputs(setting, entry.build(), {name: inputs[name] for name in names})
 
 
 def _validation(setting: Setting) -> Node:

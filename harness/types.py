@@ -205,6 +205,20 @@ class Ledger:
 
 
 @dataclass(frozen=True)
+class Course:
+    """One training of those that make a draft, as a plan counts it.
+
+    `compared`: at each step a reference of the draft's shape reads the texts as well. `depth`: at
+    how many depths it reads each supervised token.
+    """
+
+    passes: float
+    rows_per_batch: int
+    compared: bool = False
+    depth: int = 1
+
+
+@dataclass(frozen=True)
 class Draft:
     """What training gives: a model if there is one, what it cost, and how its validation went."""
 

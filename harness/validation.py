@@ -61,7 +61,8 @@ def _fields_at(section: type[Section] | None, place: tuple[int | str, ...]) -> l
     """Return the dotted names of the known keys beside the one at `place`."""
     known: Any = section
     for part in place:
-        if isinstance(part, str) and known is not None:
+        # What is no field is the name of an entry in a table of sections.
+        if isinstance(part, str) and known is not None and part in known.model_fields:
             known = _section_in(known.model_fields[part].annotation)
     prefix = "".join(f"{part}." for part in place)
     return [prefix + name for name in known.model_fields] if known is not None else []

@@ -12,7 +12,6 @@ from typing import Any
 
 from harness import registry
 from harness.config import MethodEntry
-from harness.data import Rows
 from harness.errors import UserError
 from harness.experiment import Plan
 from harness.fanout import ensure
@@ -41,7 +40,8 @@ def verify(plan: Plan, store: Store, progress: Progress, num_prompts: int) -> li
         )
     found = []
     for cell, nodes in made.items():
-        setting, entry = plan.settings[cell.task, cell.pair], plan.recipe.method(cell.method)
+        setting = plan.settings[cell.task, cell.pair]
+        entry = setting.recipe.method(cell.method)
         for temperature in plan.recipe.evaluation.temperatures:
             node = checks(setting, entry, nodes.draft, temperature, num_prompts)
             made_of = ensure(node, store, progress, threads=plan.recipe.threads)
@@ -73,13 +73,13 @@ def checks(
     """Return the node of the lossless checks of a draft at a temperature."""
     speed, method = setting.recipe.speed or Speed(), entry.build()
     samplers = setting.recipe.samplers(temperature)
-    examples = setting.rows["test"].examples[:num_prompts]
+    rows = setting.rows["test"].first(num_prompts)
 
     def build(job: Job) -> None:
         from harness.lossless import run_checks
 
         settings = setting.decoding(speed, samplers, job.inputs["target"])
-        prompts = setting.prompts(job.inputs["target"], examples)
+        prompts = setting.prompts(job.inputs["target"], rows.examples)
         engine = engine_for(speed.engine, method)
         with job.progress.step("checking", 4) as step:
             found = run_checks(engine, method, job.inputs, settings, prompts, step)
@@ -88,7 +88,7 @@ def checks(
     settings = {
         **speed.model_dump(mode="json", include={"engine", "num_speculative_tokens", "dtype"}),
         "samplers": asdict(samplers),
-        "rows": Rows(examples, "").digest,
+        "rows": rows.digest,
         "format": setting.format,
         "max_new_tokens": setting.max_new_tokens,
         "stop": setting.stop,

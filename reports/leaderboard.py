@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.published import Result, Results
 from reports._checks import checks, warning
+from reports._literature import literature
 from reports._manifest import manifest
 from reports._markdown import Format, escape, interval, show, table, three, two
 from reports._quality import quality_sections
@@ -25,6 +26,7 @@ def leaderboard(results: Results, directory: Path) -> dict[str, str]:
 def _sections(rows: Sequence[Result], results: Results) -> Iterator[str]:
     yield _main_table(rows, results)
     yield _differences(rows, results)
+    yield literature(rows, results)
     yield from quality_sections(rows, results)
     yield _engine_checks(rows)
     yield _by_gamma(rows, results)

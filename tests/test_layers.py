@@ -39,6 +39,7 @@ ALLOWED_OF_HARNESS = {
     "reports": {
         "types",
         "published",
+        "literature",
         "errors",
         "store",
         "statistics",
@@ -57,6 +58,8 @@ HEAVY = ("torch", "transformers")
 FREE_OF_TORCH = (
     "types",
     "published",
+    "literature",
+    "planning",
     "config",
     "registry",
     "store",

@@ -1,11 +1,26 @@
 """Run experiments, and see before what they would do: run, plan, list, fetch."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.options import Data, Out, Recipe, StoreAt, Tasks, Unsafe, folder, listed
+from harness.options import (
+    Data,
+    GpuName,
+    Out,
+    Recipe,
+    StoreAt,
+    Tasks,
+    Unsafe,
+    Utilisation,
+    folder,
+    listed,
+)
+
+if TYPE_CHECKING:
+    from harness.config import Recipe as Experiment
+    from harness.publishing import Places
 
 
 def run(
@@ -16,14 +31,23 @@ def run(
     tasks: Tasks = None,
     unsafe_code: Unsafe = False,
 ) -> None:
-    """Run a recipe: train drafts, measure them, write the leaderboard."""
-    from harness.publishing import Places, publish
-    from harness.recipes import load_recipe
+    """Run a recipe, or a suite's one after the other: train drafts, measure, write leaderboards."""
+    from harness.publishing import Places
+    from harness.recipes import load_recipe, members
+
+    loaded = {name: load_recipe(name, tasks=listed(tasks)) for name in members(recipe)}
+    places = Places(out, store, data, unsafe_code)
+    fit = [_run(one, Path(name).stem, places) for name, one in loaded.items()]
+    if not all(fit):
+        raise typer.Exit(1)
+
+
+def _run(recipe: "Experiment", name: str, places: "Places") -> bool:
+    """Run a recipe, show its leaderboard; say whether no cell failed and no check found fault."""
+    from harness.publishing import publish
     from harness.results import render
 
-    loaded = load_recipe(recipe, tasks=listed(tasks))
-    places = Places(out, store, data, unsafe_code)
-    results, directory = publish(loaded, Path(recipe).stem, places)
+    results, directory = publish(recipe, name, places)
     files = render(results, directory, ["leaderboard"])
     typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
     for file in [*files, directory / "results.json"]:
@@ -31,8 +55,7 @@ def run(
     errors = [finding for finding in results.findings if finding.severity == "error"]
     for error in errors:
         typer.echo(f"draftmark: {error.subject}: {error.text}", err=True)
-    if errors or any(result.failure for result in results.results):
-        raise typer.Exit(1)
+    return not (errors or any(result.failure for result in results.results))
 
 
 def plan(
@@ -41,16 +64,14 @@ def plan(
     store: StoreAt = None,
     data: Data = None,
     tasks: Tasks = None,
+    gpu: GpuName = "h100",
+    utilisation: Utilisation = 0.3,
 ) -> None:
-    """Show the stages of a recipe and what is cached, before anything runs."""
-    from harness import experiment, planning
-    from harness.progress import Progress
-    from harness.recipes import load_recipe
-    from harness.store import Store
+    """Show the stages of a recipe, what is cached and what the rest costs, before anything runs."""
+    from harness import hardware, planning
 
-    loaded = load_recipe(recipe, tasks=listed(tasks))
-    prepared = experiment.plan(loaded, Progress(), data=folder(data))
-    typer.echo(planning.table(prepared, Store(store or out / "store")))
+    machine, at = hardware.machine(gpu, utilisation), store or out / "store"
+    typer.echo(planning.show(recipe, at, machine, data=folder(data), tasks=listed(tasks)))
 
 
 def list_() -> None:

@@ -233,6 +233,12 @@ def test_a_budget_that_the_reference_used_up_is_refused(context: Make) -> None:
         AdaSPEC(reference_passes=1.5).train(context("adaspec", budget=Budget(steps=2)))
 
 
+def test_the_reference_may_have_batches_of_its_own(context: Make) -> None:
+    made = AdaSPEC(reference_rows_per_batch=2).train(context("small")).ledger
+    assert made.steps == 3 * STEPS
+    assert made.rows == AdaSPEC().train(context("same")).ledger.rows
+
+
 @pytest.mark.parametrize("writer", ["dataset", "draft"])
 @pytest.mark.parametrize("stage", ["reference", "draft"])
 def test_an_interruption_of_either_training_changes_no_bit(

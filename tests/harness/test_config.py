@@ -11,7 +11,7 @@ from harness.config import Recipe
 from harness.errors import UserError
 from harness.model_sections import Budget, Training
 from harness.published import Cell
-from harness.recipes import load_recipe, recipe_names
+from harness.recipes import load_recipe, members, recipe_names
 
 HEAD = 'title = "A recipe"\ntasks = ["gsm8k"]\n'
 PAIR = '[[pairs]]\nname = "p"\ntarget = "tiny-target"\ndraft = { pruned = [0] }\n'
@@ -45,7 +45,19 @@ def _mistake(load: Load, **parts: str) -> str:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_shipped_recipe_loads(name: str) -> None:
-    assert list(load_recipe(name).cells())
+    assert all(list(load_recipe(member).cells()) for member in members(name))
+
+
+def test_a_suite_is_its_recipes_and_is_none_itself(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('title = "Two"\nrecipes = ["methods", "quickstart"]\n')
+    assert members(str(path)) == ("methods", "quickstart")
+    assert members("quickstart") == ("quickstart",)
+    with pytest.raises(UserError, match=r"is a suite: name one of its recipes, methods, quickst"):
+        load_recipe(str(path))
+    path.write_text('title = "Two"\nrecipes = ["quickstrat"]\n')
+    with pytest.raises(UserError, match="Did you mean 'quickstart'"):
+        members(str(path))
 
 
 def test_an_unknown_recipe_gets_the_nearest_name() -> None:
@@ -403,3 +415,61 @@ def test_a_fine_tuned_target_is_trained_as_adaspec_does_unless_the_pair_says_oth
     assert (pair.fine_tune.passes, pair.fine_tune.learning_rate) == (6, 1e-5)
     assert (pair.fine_tune.schedule, pair.fine_tune.weight_decay) == ("constant", 0.1)
     assert load().pairs[0].fine_tune is None
+
+
+TWO_TASKS = 'title = "A recipe"\ntasks = ["gsm8k", "mbpp"]\n'
+TUNED = PAIR + "fine_tune = { passes = 3 }\n"
+FOR_MBPP = """
+[training]
+passes = 3
+[by_task.mbpp]
+data = { train_rows = 40 }
+training = { learning_rate = 1e-5, rows_per_batch = 2 }
+fine_tune = { passes = 1 }
+methods.kd = { temperature = 2.0, training = { passes = 30 } }
+"""
+
+
+def test_a_task_may_have_settings_of_its_own(load: Load) -> None:
+    recipe = load(head=TWO_TASKS, pair=TUNED, more=FOR_MBPP)
+    gsm8k, mbpp = recipe.for_task("gsm8k"), recipe.for_task("mbpp")
+
+    assert gsm8k is recipe
+    assert (gsm8k.data.train_rows, mbpp.data.train_rows) == (1000, 40)
+    assert [told.training.learning_rate for told in (gsm8k, mbpp)] == [5e-4, 1e-5]
+    assert [told.pairs[0].fine_tune.passes for told in (gsm8k, mbpp)] == [3, 1]
+    trained = [told.training_of(told.method("kd")) for told in (gsm8k, mbpp)]
+    assert [(each.passes, each.rows_per_batch) for each in trained] == [(3, 8), (30, 2)]
+    assert [told.method("kd").build().temperature for told in (gsm8k, mbpp)] == [1.0, 2.0]
+    assert mbpp.training_of(mbpp.method("untrained")).passes == 3
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ("[by_task.xsum.training]\npasses = 2", "by_task names 'xsum', which is none of tasks"),
+        ("[by_task.gsm8k.methods.k]\nx = 2", "by_task.gsm8k.methods names 'k'"),
+        ("[by_task.gsm8k.methods.kd]\nlabel = 'x'", "no names"),
+        ("[by_task.gsm8k.methods.kd]\nheat = 2.0", "knob of method 'kd' 'heat'"),
+        ("[by_task.gsm8k.training]\npases = 2", "by_task.gsm8k: Unknown key 'training.pases'"),
+        ("[by_task.gsm8k.training]\npasses = -2", "by_task.gsm8k: training.passes"),
+        ("[by_task.gsm8k.fine_tune]\npasses = 2", "no pair has fine_tune"),
+        ("[by_task.gsm8k.speeds]\npasses = 2", "Unknown key 'by_task.gsm8k.speeds'"),
+    ],
+)
+def test_a_mistake_in_what_a_task_has_of_its_own_is_named(
+    load: Load, more: str, sentence: str
+) -> None:
+    assert sentence in _mistake(load, more=more)
+
+
+def test_a_recipe_on_fewer_tasks_forgets_what_it_says_of_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    styles = '[prompting]\nstyles = { gsm8k = "adaspec" }\n'
+    path.write_text("\n".join([TWO_TASKS, TUNED, METHODS, FOR_MBPP, styles]), encoding="utf-8")
+
+    gsm8k, mbpp = (load_recipe(str(path), tasks=[name]) for name in ("gsm8k", "mbpp"))
+
+    assert (dict(gsm8k.by_task), gsm8k.prompting.styles) == ({}, {"gsm8k": "adaspec"})
+    assert (list(mbpp.by_task), mbpp.prompting.styles) == (["mbpp"], {})

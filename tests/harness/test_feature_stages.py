@@ -1,7 +1,6 @@
 """Recipes with feature heads: what is read and stored for them, said beforehand, and exported."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,21 +8,29 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from harness import estimates, hardware, shapes
 from harness.cli import app
 from harness.config import Recipe
 from harness.errors import UserError
 from harness.experiment import Plan, plan
+from harness.feature_heads import Shape
 from harness.graph import Node
+from harness.head_inits import make_head
+from harness.models import LanguageModel
 from harness.planning import table
 from harness.progress import Progress
+from harness.protocols import FeatureMethod
 from harness.published import Results
 from harness.recipes import load_recipe
 from harness.records import TEXTS, read_texts
 from harness.results import save_results
 from harness.runner import run
+from harness.stage_costs import Site
 from harness.states import num_positions
 from harness.store import Store
+from harness.types import Course
 
+H100 = hardware.machine("h100", 0.3)
 Planned = Callable[..., Plan]
 PAIR = {"name": "tiny", "target": "tiny-target", "dtype": "float32", "draft": {"pruned": [0, 7]}}
 
@@ -64,19 +71,35 @@ def test_a_head_reads_states_of_its_texts_and_no_draft_init(planned: Planned) ->
     assert _node(other, "eagle").key == eagle.key
 
 
-def test_bytes_are_told_beforehand_and_the_limit_decides_no_bytes(
+def test_a_plan_says_the_bytes_of_a_token_and_of_all_and_the_limit_decides_no_bytes(
     planned: Planned, tmp_path: Path
 ) -> None:
-    methods = {"name": "eagle3"}, {"name": "eagle"}
-    lines = table(planned(*methods), Store(tmp_path))
-    told = re.findall(
-        r"layers ([\d, ]+) at every .*: (\d+) bytes a token, at most ([\d.e-]+) GB", lines
+    prepared = planned({"name": "eagle3"}, {"name": "eagle"})
+    text, stages = table(prepared, Store(tmp_path), H100)
+    assert "layers 2, 4, 5 at every position of gold answers, train: 768 bytes" in " ".join(
+        text.split()
     )
-    assert ("2, 4, 5", "768") in {(layers, size) for layers, size, _ in told}
-    assert ("8", "256") in {(layers, size) for layers, size, _ in told}
-    assert all(float(most) > 0 for *_, most in told)
-    fewer = planned(*methods, data={"max_features_gb": 1e-9})
-    assert {node.key for node in fewer.nodes} == {node.key for node in planned(*methods).nodes}
+    disk = {s.node.label: s.cost.disk_bytes for s in stages if "every position" in s.node.label}
+    of_three, of_one = (
+        next(
+            size for label, size in disk.items() if label.startswith(f"target's layers {names} at")
+        )
+        for names in ("2, 4, 5", "8")
+    )
+    assert of_three == 3 * of_one > 0
+    fewer = planned({"name": "eagle3"}, {"name": "eagle"}, data={"max_features_gb": 1e-9})
+    assert {node.key for node in fewer.nodes} == {node.key for node in prepared.nodes}
+
+
+@pytest.mark.parametrize(("architecture", "layers"), [("eagle", (8,)), ("eagle3", (2, 4, 5))])
+def test_a_plan_knows_a_heads_size(
+    architecture: Any, layers: tuple[int, ...], target: LanguageModel, tiny_directory: Path
+) -> None:
+    head = make_head(target, Shape(architecture, layers, target.vocab_size), seed=0)
+    shape = shapes.of_head(shapes.of_model("tiny-target", tiny_directory), len(layers))
+    # But for two norms at most, of 128 weights.
+    assert shape.parameters == pytest.approx(head.model.num_parameters(), abs=256)
+    assert shape.trained == pytest.approx(head.model.num_parameters(only_trainable=True), abs=256)
 
 
 @pytest.mark.parametrize(
@@ -111,19 +134,7 @@ def test_a_run_trains_scores_and_exports_heads(planned: Planned, tmp_path: Path)
     assert [row.failure for row in results.results] == [None, None]
     for row in results.results:
         assert 1 <= row.numbers["block_efficiency[t=1,gamma=4]"].value <= 5
-    node = _node(prepared, "eagle3")
-    read = {
-        name: read_texts(store.load(made).directory / TEXTS)
-        for name, made in node.inputs.items()
-        if name != "target"
-    }
-    for row in results.results:
-        assert row.ledger is not None
-        # Gold answers as teacher, validation text written and read, and both for their states.
-        tokens = {name: sum(map(num_positions, texts)) for name, texts in read.items()}
-        expected = 2 * tokens["dataset texts"] + 3 * tokens["validation"]
-        assert row.ledger.target_forward_tokens == expected
-
+    _check_costs(prepared, results, store)
     save_results(results, tmp_path / "r")
     arguments = ["export", str(tmp_path / "r"), "--out", str(tmp_path / "heads")]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -143,6 +154,32 @@ def test_a_run_trains_scores_and_exports_heads(planned: Planned, tmp_path: Path)
     )
     assert config["draft_vocab_size"] == 200
     assert config["speculators_config"]["verifier"]["name_or_path"] == "tiny-target"
+
+
+def _check_costs(prepared: Plan, results: Results, store: Store) -> None:
+    """Compare what heads cost with what was read, and with what a plan expects."""
+    (setting,) = prepared.settings.values()
+    site = Site.of(setting, H100)
+    for row in results.results:
+        node = prepared.cells[row.cell].draft
+        gold, validation = (
+            sum(map(num_positions, read_texts(store.load(node.inputs[name]).directory / TEXTS)))
+            for name in ("dataset texts", "validation")
+        )
+        assert row.ledger is not None
+        # Gold answers as teacher, validation text written and read, and both for their states.
+        assert row.ledger.target_forward_tokens == 2 * gold + 3 * validation
+        method = setting.recipe.method(row.cell.method).build()
+        assert isinstance(method, FeatureMethod)
+        course = Course(1, 4, depth=2 if row.cell.method == "eagle3" else 1)
+        shape = shapes.of_head(site.target, len(method.layers(8)))
+        told = {"dtype": "float32", "target_head": site.target.head}
+        planned = estimates.training(shape, site.loads.gold["train"], course, H100, **told)
+        if row.cell.method == "eagle":  # eagle3's head is cut, which a plan does not count
+            assert planned.flops == pytest.approx(row.ledger.flops, rel=0.05)
+        states = node.inputs["states of dataset texts"]
+        file = store.load(states).directory / "states.bin"
+        assert site.cost(states, row.cell).disk_bytes == pytest.approx(file.stat().st_size, rel=0.1)
 
 
 def test_a_run_without_heads_exports_nothing(planned: Planned, tmp_path: Path) -> None:

@@ -391,3 +391,29 @@ def test_a_fine_tuned_target_is_named_with_what_that_cost() -> None:
 
     assert "fine-tuned on gsm8k: 7 steps, 56 rows, 999 supervised tokens, 1.50e+09 FLOPs" in text
     assert "fine-tuned" not in _render(_result())
+
+
+def test_published_figures_stand_beside_the_measured_ones_with_how_they_differ() -> None:
+    pair = {"name": "p", "target": "x/pythia-1.4b@a", "draft": {"model": "x/pythia-31m@a"}}
+    rows = [_result(method, seed) for method in ("kd", "other") for seed in (0, 1)]
+    together = Pooled(
+        rows[0].cell.contender,
+        (0, 1),
+        {"acceptance_rate[t=0,gamma=4]": replace(RATE, value=0.6)},
+    )
+    results = replace(_results(*rows), recipe={**RECIPE, "pairs": [pair]}, pooled=(together,))
+    text = REPORT(results, Path())["leaderboard.md"]
+    told = text.partition("### Published figures beside these")[2].partition("\n#")[0]
+
+    assert "Definitions and protocols differ" in told
+    assert "block length, evaluation code and rows are not published" in told
+    assert [_columns(line)[:3] for line in told.splitlines() if line.startswith("| kd")] == [
+        ["kd", "DistillSpec", "3 epochs"],
+        ["kd", "DistillSpec", "best epoch"],
+    ]
+    assert "| 0.576 | 0.600 [0.500, 0.700] n=64 |" in told
+    assert "| other" not in told
+
+
+def test_a_pair_of_which_nothing_is_published_has_no_such_section() -> None:
+    assert "Published figures" not in _render(_result())

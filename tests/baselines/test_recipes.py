@@ -1,0 +1,106 @@
+"""The recipes of papers: they hold the published settings, and can be planned without any model."""
+
+from pathlib import Path
+
+import pytest
+
+from harness import estimates, hub, planning
+from harness.experiment import plan
+from harness.hardware import machine
+from harness.progress import Progress
+from harness.recipes import load_recipe, members, recipe_names
+from harness.stage_costs import Site
+from harness.types import Course
+
+PAIRS = ("pythia", "codegen")
+# Epochs of target, reference and draft, and the learning rate: README of the published code at
+# 381904c, "Hyperparameter".
+BEST = {
+    ("pythia", "gsm8k"): (6, 15, 30, 3e-4),
+    ("pythia", "alpaca"): (1, 15, 30, 3e-4),
+    ("pythia", "mbpp"): (1, 30, 6, 1e-5),
+    ("pythia", "cnn_dm"): (1, 10, 10, 1e-4),
+    ("pythia", "xsum"): (1, 10, 10, 3e-4),
+    ("codegen", "gsm8k"): (3, 30, 30, 3e-4),
+    ("codegen", "alpaca"): (1, 20, 15, 3e-4),
+    ("codegen", "mbpp"): (1, 10, 6, 1e-4),
+    ("codegen", "cnn_dm"): (1, 10, 10, 1e-4),
+    ("codegen", "xsum"): (1, 10, 10, 1e-4),
+}
+
+
+@pytest.mark.parametrize("column", ["3epochs", "best"])
+@pytest.mark.parametrize(("pair", "task"), BEST)
+def test_adaspecs_recipes_have_the_published_hyperparameters(
+    pair: str, task: str, column: str
+) -> None:
+    target, reference, draft, rate = BEST[pair, task]
+    if column == "3epochs":
+        target = reference = draft = 3
+    recipe = load_recipe(f"adaspec_{pair}_{column}").for_task(task)
+    kd, adaspec = (recipe.training_of(recipe.method(name)) for name in ("kd", "adaspec"))
+    made = recipe.method("adaspec").build()
+    rows = 8 if task == "mbpp" else 16
+
+    fine_tune = recipe.pairs[0].fine_tune
+    assert fine_tune is not None
+    assert (fine_tune.passes, fine_tune.learning_rate) == (target, 1e-5)
+    assert kd.learning_rate == adaspec.learning_rate == rate
+    assert (kd.passes, kd.rows_per_batch) == (reference, rows)
+    assert (made.reference_passes, made.reference_rows_per_batch) == (reference, rows)
+    # What the table calls epochs and batch of the draft: those of the tokens that are kept.
+    assert made.keep == 0.4
+    assert adaspec.passes * made.keep == pytest.approx(draft)
+    assert adaspec.rows_per_batch * made.keep == pytest.approx(rows)
+
+
+def test_the_ablation_matches_passes_and_batches_where_it_says_so() -> None:
+    recipe = load_recipe("adaspec_ablation")
+    trainings = {entry.title: recipe.training_of(entry) for entry in recipe.methods}
+    schedules = [trainings[f"{name}, published schedule"] for name in ("kd", "adaspec")]
+
+    assert schedules[0] == schedules[1]
+    assert len(recipe.seeds) >= 3
+    keeps = [entry.build().keep for entry in recipe.methods if ", k = 0" in entry.title]
+    assert keeps == [0.2, 0.4, 0.6, 0.8]
+
+
+def test_the_ablation_matches_compute_where_it_says_so() -> None:
+    prepared = plan(load_recipe("adaspec_ablation"), Progress(quiet=True))
+    (setting,) = prepared.settings.values()
+    site = Site.of(setting, machine("h100", 0.3))
+    flops = {}
+    for entry in setting.recipe.methods:
+        told = setting.recipe.training_of(entry)
+        flops[entry.title] = estimates.total(
+            [
+                estimates.training(
+                    site.draft,
+                    site.loads.gold["train"],
+                    course,
+                    site.machine,
+                    dtype="bfloat16",
+                    target_head=site.target.head,
+                )
+                for course in entry.build().courses(Course(told.passes, told.rows_per_batch))
+            ]
+        ).flops
+
+    assert flops["adaspec, kd's compute"] == pytest.approx(flops["kd"], rel=0.02)
+    assert flops["kd, adaspec's compute"] == pytest.approx(flops["adaspec, k = 0.4"], rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_can_be_planned_without_its_models_and_rows(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "_why_unreachable", lambda: "no network in tests")
+    monkeypatch.setenv("DRAFTMARK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("DRAFTMARK_DATA", raising=False)
+
+    text = planning.show(name, tmp_path / "store", machine("h100", 0.3))
+
+    assert text.count(" to do: ") == len(members(name)) + (len(members(name)) > 1)
+    assert max(map(len, text.splitlines())) <= planning.WIDTH
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,8 @@
-"""Contenders compared, on the same prompts: each with the recipe's first method, and by rank."""
+"""Contenders compared, on the same prompts: each with the recipe's first method, and by rank.
+
+A seed decides the order of the rows, the same for all methods, and moves them together: where two
+have the same seeds, what counts is their difference at each.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -60,7 +64,14 @@ def _standings(
     counts = {item: [q.counts for q in _of(name, contenders[item])] for item in known}
     ranked = sorted(known, key=lambda item: -statistics.effect(counts[item]).value)
     pairs = list(combinations(range(len(ranked)), 2))
-    tests = [paired_test(counts[ranked[a]], counts[ranked[b]]).p_value for a, b in pairs]
+    tests = [
+        paired_test(
+            counts[ranked[a]],
+            counts[ranked[b]],
+            paired_seeds=list(contenders[ranked[a]]) == list(contenders[ranked[b]]),
+        ).p_value
+        for a, b in pairs
+    ]
     adjusted = dict(zip(pairs, holm(tests), strict=True))
     found = letters(len(ranked), lambda a, b: adjusted[a, b] < LEVEL)
     return [Standing(item, name, letter) for item, letter in zip(ranked, found, strict=True)]
@@ -89,9 +100,11 @@ def _comparison(
     mine, theirs = _of(name, seeds), _of(name, baseline)
     same_prompts(*mine, *theirs)
     left, right = [item.counts for item in mine], [item.counts for item in theirs]
-    test = paired_test(left, right)
-    definition = f"{name} minus that of {first}, paired on prompts"
-    difference = statistics.difference(left, right, definition)
+    together = list(seeds) == list(baseline)
+    test = paired_test(left, right, paired_seeds=together)
+    both = " and seeds" if together and len(seeds) > 1 else ""
+    definition = f"{name} minus that of {first}, paired on prompts{both}"
+    difference = statistics.difference(left, right, definition, paired_seeds=together)
     p_value = _p_value(test, mine, theirs)
     return Comparison(
         contender=contender,

@@ -40,12 +40,14 @@ class PairedTest:
         return math.ceil(self.n * (self.detectable / wanted) ** 2)
 
 
-def paired_test(first: Sequence[Counts], second: Sequence[Counts]) -> PairedTest:
+def paired_test(
+    first: Sequence[Counts], second: Sequence[Counts], *, paired_seeds: bool = False
+) -> PairedTest:
     """Return the t test of first - second, each the counts of one seed or of several.
 
     Raises ValueError on fewer than two prompts, or on different numbers of them.
     """
-    return test_of(effect(first, second))
+    return test_of(effect(first, second, paired_seeds=paired_seeds))
 
 
 def test_of(found: Effect) -> PairedTest:

@@ -81,11 +81,17 @@ def over_seeds(seeds: Sequence[Counts], definition: str) -> Number:
     return student(effect(seeds), definition)
 
 
-def difference(first: Sequence[Counts], second: Sequence[Counts], definition: str) -> Number:
+def difference(
+    first: Sequence[Counts],
+    second: Sequence[Counts],
+    definition: str,
+    *,
+    paired_seeds: bool = False,
+) -> Number:
     """Return first - second, each a mean over seeds of a ratio, on the same prompts."""
     if len(first) == len(second) == 1:
         return ratio_difference(first[0], second[0], definition)
-    return student(effect(first, second), definition)
+    return student(effect(first, second, paired_seeds=paired_seeds), definition)
 
 
 def student(found: "Effect", definition: str) -> Number:

@@ -1,5 +1,7 @@
 """Intervals: coverage on simulated laws, pairing, and what has no interval."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -134,3 +136,24 @@ def test_intervals_over_three_seeds_cover_and_a_bootstrap_of_seeds_does_not() ->
     print({"over seeds": hits / trials, "bootstrap of seeds and prompts": naive / trials})
     assert 0.93 <= hits / trials <= 0.98
     assert naive / trials < 0.92
+
+
+@pytest.mark.parametrize("common", [0.0, 0.03])
+def test_intervals_of_differences_paired_on_seeds_cover(common: float) -> None:
+    """1,000 experiments of 3 seeds and 60 prompts; seeds move both methods together, or not."""
+    generator = np.random.default_rng(9)
+    hits, trials, ones = 0, 1000, np.ones(60)
+    for _ in range(trials):
+        prompts = generator.normal(0, 0.15, size=60)
+        both = generator.normal(0, common, size=3)
+
+        def seeds(mean: float, prompts: Any = prompts, both: Any = both) -> list[Any]:
+            own = generator.normal(0, 0.03, size=3)
+            noise = generator.normal(0, 0.05, size=(3, 60))
+            return [(mean + both[k] + own[k] + prompts + noise[k], ones) for k in range(3)]
+
+        found = statistics.difference(seeds(0.62), seeds(0.60), "", paired_seeds=True)
+        assert found.low is not None
+        assert found.high is not None
+        hits += found.low <= 0.02 <= found.high
+    assert 0.93 <= hits / trials <= 0.98

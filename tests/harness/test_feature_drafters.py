@@ -159,7 +159,8 @@ def test_above_zero_tokens_have_the_targets_law_and_counts_are_within_the_interv
     name: str,
     how: Samplers,
 ) -> None:
-    written = texts_of(decoded := decode(prompts, train(name), how, 4), prompts)
+    some = prompts[:24]
+    written = texts_of(decoded := decode(some, train(name), how, 4), some)
     laws = laws_of(target, written)
     law = check_law(written, laws, how.target)
     assert law.passed, law.evidence

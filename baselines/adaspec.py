@@ -22,16 +22,13 @@ kd's weights bit for bit.
 Legend: N supervised position.
 """
 
-import copy
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from baselines._language_model import LanguageModelMethod
+from baselines._selection import Choice, kept, train_on_gaps
 from harness.types import Course, Draft
 
 if TYPE_CHECKING:
@@ -51,15 +48,14 @@ class AdaSPEC(LanguageModelMethod):
     ranked together, as they follow in the step (5 in the published code; 1: each by itself); by
     default all rows of a step. `reference_passes`, `reference_rows_per_batch`: of the reference's
     training, by default as the draft's, and half of the budget. `reference_as_init`: the draft
-    starts as the
-    reference, not from the init.
+    starts as the reference, not from the init.
     """
 
     keep: Annotated[float, Field(gt=0, le=1)] = 0.4
     divergence: Literal[
         "forward_kl", "reverse_kl", "jsd", "tvd", "skew_kl", "skew_reverse_kl", "akl", "abkd"
     ] = "forward_kl"
-    selection: Literal["gap", "reversed", "random"] = "gap"
+    selection: Choice = "gap"
     micro_batch: Annotated[int, Field(ge=1)] | None = None
     reference_passes: Annotated[float, Field(gt=0)] | None = None
     reference_rows_per_batch: Annotated[int, Field(ge=1)] | None = None
@@ -74,7 +70,6 @@ class AdaSPEC(LanguageModelMethod):
     def train(self, context: "TrainingContext") -> Draft:
         """Return the draft trained on the selected tokens, with the ledger of both trainings."""
         from harness.divergences import DIVERGENCES
-        from harness.training import Survey, train
 
         divergence = DIVERGENCES[self.divergence]
 
@@ -83,58 +78,18 @@ class AdaSPEC(LanguageModelMethod):
         ) -> "torch.Tensor":
             return divergence(draft_logits_NV, target_logits_NV)
 
-        model = context.draft.model
-        init = {name: value.clone() for name, value in model.state_dict().items()}
-        # In place, as texts that the draft writes are the reference's own while it is trained.
-        own = context.before("reference", self.reference_passes, self.reference_rows_per_batch)
-        first = train(own, loss)
-        reference = replace(context.draft, model=copy.deepcopy(model).requires_grad_(False))
-        if not self.reference_as_init:
-            model.load_state_dict(init)
-        survey = Survey(
-            loss, reference, lambda gap_N, batch: self.weigh(gap_N, batch, context.seed)
+        return train_on_gaps(
+            context,
+            loss,
+            lambda gap_N, batch: self.weigh(gap_N, batch, context.seed),
+            reference_passes=self.reference_passes,
+            reference_rows_per_batch=self.reference_rows_per_batch,
+            reference_as_init=self.reference_as_init,
         )
-        made = train(context.after(first.ledger), loss, survey)
-        return replace(made, ledger=first.ledger + made.ledger)
 
     def weigh(self, gap_N: "torch.Tensor", batch: "Batch", seed: int) -> "torch.Tensor":
         """Return 1 for each token that is kept and 0 for the others [N]."""
-        match self.selection:
-            case "gap":
-                score_N = gap_N
-            case "reversed":
-                score_N = -gap_N
-            case "random":
-                score_N = _drawn(gap_N, seed * 1_000_003 + batch.step)
-        weights_N = gap_N.new_zeros(len(gap_N))
-        for together_M in self._ranked_together(batch):
-            order_M = score_N[together_M].argsort(descending=True, stable=True)
-            weights_N[together_M[order_M[: num_kept(len(together_M), self.keep)]]] = 1
-        return weights_N
-
-    def _ranked_together(self, batch: "Batch") -> "Iterator[torch.Tensor]":
-        """Yield the indices of the tokens of each micro-batch."""
-        num_rows = len(batch.example_ids)
-        size = self.micro_batch or num_rows
-        for number in range(math.ceil(num_rows / size)):
-            yield (batch.rows_N // size == number).nonzero().squeeze(1)
-
-
-def num_kept(num_tokens: int, keep: float) -> int:
-    """Return how many of some tokens are kept: those at or above the quantile of 1 - keep.
-
-    floor(keep (n - 1)) + 1, which is within one of keep n, never none, and all for keep = 1. `keep`
-    is taken as the decimal that it was written as.
-    """
-    return math.floor(Fraction(str(keep)) * (num_tokens - 1)) + 1
-
-
-def _drawn(gap_N: "torch.Tensor", seed: int) -> "torch.Tensor":
-    """Return uniform scores [N], drawn on the CPU: the same on every device."""
-    import torch
-
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(len(gap_N), generator=generator).to(gap_N.device)
+        return kept(gap_N, batch, self.keep, self.selection, self.micro_batch, seed)
 
 
 METHOD = AdaSPEC

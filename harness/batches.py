@@ -17,6 +17,7 @@ from harness.generation import Sampling, check_fits, generate, stream
 from harness.model_sections import Writer
 from harness.models import LanguageModel
 from harness.schedule import order_of_pass
+from harness.states import StateSource
 from harness.teacher import Features, hidden_states
 from harness.types import Prompt, Text
 
@@ -27,7 +28,8 @@ Share = Callable[[Sequence[int]], Sequence[int]]
 class Batch:
     """What a loss is told of supervised tokens besides the laws: which they are, and when.
 
-    `rows_N` and `positions_N` lead to what a method keeps of a text that was there before.
+    `rows_N` and `positions_N` lead to what a method keeps of a text that was there before. `states`
+    are the hidden states that the laws were made of, the draft's with a gradient and the target's.
     """
 
     labels_N: torch.Tensor  # the token that follows in the text
@@ -37,6 +39,7 @@ class Batch:
     step: int  # from 0
     done: float  # how much of the training is done before this step: 0 to 1
     mean: float = math.nan  # of what a survey measured of the whole step's tokens, if one did
+    states: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @classmethod
     def of(cls, texts: Sequence[Text], step: int, done: float, device: torch.device) -> "Batch":
@@ -65,12 +68,14 @@ class Batch:
 class Lesson:
     """The texts of a step, with the target's hidden states; `live` if it came of models just now.
 
-    hidden_ND is [N, 0] where no target is read.
+    hidden_ND is [N, 0] where no target is read. `layers` are the states [T, L, D] of each text at
+    all its positions, where a feature head reads them.
     """
 
     texts: Sequence[Text]
     hidden_ND: torch.Tensor
     live: bool = False
+    layers: Sequence[torch.Tensor] = ()
 
 
 class Source(Protocol):
@@ -90,6 +95,7 @@ class Fixed:
 
     texts: Sequence[Text]
     features: Features | None = None
+    states: StateSource | None = None
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -101,7 +107,9 @@ class Fixed:
         texts = [self.texts[index] for index in rows]
         if self.features is None:
             return Lesson(texts, torch.empty(sum(len(text.response_ids) for text in texts), 0))
-        return Lesson(texts, torch.cat([self.features.of(text) for text in texts]))
+        hidden_ND = torch.cat([self.features.of(text) for text in texts])
+        layers = [self.states.of(text) for text in texts] if self.states else ()
+        return Lesson(texts, hidden_ND, layers=layers)
 
 
 @dataclass(frozen=True)

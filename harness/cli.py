@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from harness.commands import checking, regression, rendering, running
+from harness.commands import checking, exporting, regression, rendering, running
 from harness.errors import UserError
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command()(rendering.what_if)
 app.command()(regression.bless)
 app.command()(regression.power)
 app.command()(regression.gate)
+app.command()(exporting.export)
 app.command()(checking.verify)
 app.command()(checking.doctor)
 

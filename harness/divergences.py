@@ -58,6 +58,15 @@ def forward_kl(
     return _kl(log_p_NV, log_q_NV) * temperature**2
 
 
+def soft_cross_entropy(
+    draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor
+) -> torch.Tensor:
+    """Return -sum p log q [N]: forward KL and the target's entropy, so forward KL's gradient."""
+    log_q_NV, log_p_NV = log_laws(draft_logits_NV, target_logits_NV)
+    p_NV = log_p_NV.exp()
+    return -torch.where(p_NV > 0, p_NV * log_q_NV, 0.0).sum(-1)
+
+
 def reverse_kl(draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor) -> torch.Tensor:
     """Return KL(q || p) [N], which seeks the target's modes (MiniLLM, arXiv 2306.08543).
 

@@ -10,9 +10,10 @@ from harness.generation import Sampling
 from harness.graph import Job
 from harness.ledgers import tokens_read
 from harness.model_sections import Pair, Training, Writer
-from harness.protocols import Method
-from harness.records import DRAFT, TEXTS, read_texts, training_texts
-from harness.selection import acceptance
+from harness.protocols import FeatureMethod, Method
+from harness.records import DRAFT, TEXTS, read_texts, training_states, training_texts
+from harness.selection import Criterion, acceptance
+from harness.states import States
 from harness.store import write_json
 from harness.teacher import Features
 from harness.teams import ALONE, Team
@@ -21,6 +22,7 @@ from harness.types import Draft, Ledger, Placement, Prompt
 
 # How often the target has read a text before training: to write it, and as teacher.
 READINGS = {training_texts("dataset"): 1, training_texts("target"): 2, "validation": 2}
+READINGS |= {training_states(texts): 1 for texts in tuple(READINGS)}  # for its features
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def make(order: Order, job: Job, team: Team = ALONE) -> None:
     if team.is_first:
         models.save_model(made.model, tokenizer, job.out)
         facts = {
-            "init": pair.draft.describe(),
+            "init": _init(order),
             **_facts(made.model.model),
             "processes": team.count,
             "ledger": asdict(before + made.ledger),
@@ -77,6 +79,9 @@ def _start(
 ) -> models.LanguageModel:
     """Return the draft init; a given draft's tokenizer must be the target's."""
     pair, given = order.pair, job.inputs.get("init")
+    if isinstance(order.method, FeatureMethod):
+        read = Features.load(job.inputs[training_texts(order.training.fixed_text)])
+        return order.method.head(target, read.texts, order.seed)
     if given is not None:
         own = models.load_tokenizer(given, trust_remote_code=pair.trust_remote_code)
         models.check_same_tokenizer(tokenizer, own, (pair.target, str(pair.draft.model)))
@@ -114,10 +119,25 @@ def _train(
     shares = order.training.shares
     sources = {writer: _source(writer, order, start, target, job) for writer in shares}
     texts = Texts(sources, shares, order.seed)
-    criterion = acceptance(target, Features.load(job.inputs["validation"]))
+    criterion = _criterion(order.method, target, job)
     ready = replace(context, texts=texts, criterion=criterion)
     with ready.under_way(job, "training") as going:
         return order.method.train(going)
+
+
+def _criterion(method: Method, target: models.LanguageModel, job: Job) -> Criterion:
+    validation = Features.load(job.inputs["validation"])
+    states = _states("validation", job)
+    if isinstance(method, FeatureMethod):
+        assert states is not None
+        return method.criterion(target, validation, states)
+    return acceptance(target, validation)
+
+
+def _states(texts: str, job: Job) -> States | None:
+    """Return the target's states on some texts, where the method reads them."""
+    directory = job.inputs.get(training_states(texts))
+    return States.load(directory) if directory else None
 
 
 def _source(
@@ -133,7 +153,14 @@ def _source(
         prompts = [Prompt(text.example_id, text.prompt_ids) for text in unanswered]
         return OnPolicy(draft, target, prompts, order.sampling)
     features = Features.load(directory)
-    return Fixed(features.texts, features)
+    return Fixed(features.texts, features, _states(training_texts(writer), job))
+
+
+def _init(order: Order) -> str:
+    """Return what the draft started as, in words."""
+    if order.method.kind == "feature_head":
+        return "a head on the target's features"
+    return order.pair.draft.describe()
 
 
 def _facts(model: Any) -> dict[str, int]:
@@ -146,7 +173,7 @@ def _facts(model: Any) -> dict[str, int]:
 def _tokens_read_before(job: Job) -> int:
     """Return how many tokens the target has read for this draft before its training."""
     return sum(
-        times * tokens_read(Features.load(job.inputs[name]).texts)
+        times * tokens_read(read_texts(job.inputs[name] / TEXTS))
         for name, times in READINGS.items()
         if name in job.inputs
     )

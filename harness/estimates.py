@@ -6,7 +6,7 @@ of 2 FLOPs for each dimension, over half of the text on average, in each layer. 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 from harness.flops import Weights, of_step
 from harness.hardware import Machine
@@ -128,16 +128,17 @@ def training(
     """
     seen = load.times(course.passes)
     weights = Weights(shape.body, shape.head, target_head, shape.trained_head)
-    asked = {"surveyed": course.compared, "compared": course.compared}
-    flops = of_step(weights, seen.read, seen.response, **asked)
-    alive = of_step(weights, seen.read, seen.response, **asked, live=True)
+    told = partial(of_step, surveyed=course.compared, compared=course.compared, depth=course.depth)
+    flops = told(weights, seen.read, seen.response)
+    alive = told(weights, seen.read, seen.response, live=True)
     flops += live * (alive - flops)
-    once = attention(shape, seen.read, load.length)
+    slots = 1 + (course.depth - 1) * load.response / load.read  # for each that is read
+    once = attention(shape, seen.read * slots, load.length)
     between = once * (3 + live + (1 if course.compared else 0))
     held = 4.0 * (shape.parameters - shape.trained) + shape.trained * TRAINED_WEIGHT_BYTES
     held += 2 * 4 * shape.parameters if course.compared else 0  # the reference, and the init
     held += target_head * SIZES[dtype]
-    tokens = course.rows_per_batch * load.length
+    tokens = course.rows_per_batch * load.length * slots
     held += tokens * shape.hidden * shape.layers * ACTIVATION_BYTES * SIZES[dtype] / 2
     supervised = course.rows_per_batch * load.response / load.rows
     held += LOGITS * 4 * min(CHUNK_LOGITS, shape.vocabulary * supervised)
@@ -147,6 +148,11 @@ def training(
 def weight_bytes(shape: Shape) -> int:
     """Return the bytes of a model as it is saved, in float32."""
     return shape.parameters * 4
+
+
+def state_bytes(shape: Shape, layers: int, read: float, dtype: str) -> float:
+    """Return the bytes of what some of the target's layers put out for every token it reads."""
+    return read * layers * shape.hidden * SIZES[dtype]
 
 
 def feature_bytes(shape: Shape, supervised: float, dtype: str) -> float:

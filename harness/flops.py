@@ -25,19 +25,22 @@ def of_step(
     live: bool = False,
     surveyed: bool = False,
     compared: bool = False,
+    depth: int = 1,
 ) -> float:
     """Return the FLOPs of training on tokens: `read` by the body, `supervised` by the heads.
 
     `live`: the draft wrote them first. `surveyed`: every head gave its logits once more, without a
-    gradient. `compared`: a reference of the draft's shape read them too.
+    gradient. `compared`: a reference of the draft's shape read them too. `depth`: at how many
+    depths the draft, or the reference, read each supervised token.
     """
     body, head = weights.body, weights.head
-    flops = 6 * body * read + (6 if weights.trains_head else 4) * head * supervised
+    slots, states = read + (depth - 1) * supervised, depth * supervised
+    flops = 6 * body * slots + (6 if weights.trains_head else 4) * head * states
     flops += 2 * weights.target_head * supervised * (2 if surveyed else 1)
     if live:
         flops += 2 * body * read + 2 * head * supervised
     if surveyed:
-        flops += 2 * head * supervised
+        flops += 2 * head * states
     if compared:
-        flops += 2 * body * read + 2 * head * supervised
+        flops += 2 * body * slots + 2 * head * states
     return flops

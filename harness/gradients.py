@@ -3,10 +3,12 @@
 Positions are gathered before the head, and head and loss run in chunks of positions with their own
 backward pass. Compute is in the pair's dtype, the loss in float32.
 
-Legend: N supervised position, T position, D hidden size, V vocabulary.
+Legend: N supervised token, D hidden size, V vocabulary; of a draft that reads a token at K depths,
+states are [N, K, D] and logits [N, K, V].
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +17,7 @@ import torch
 from harness.batches import Batch, Lesson
 from harness.contexts import Survey, TokenLoss, TrainingContext
 from harness.models import LanguageModel
-from harness.teacher import right_padded, supervised
-from harness.types import Text
+from harness.readings import read
 
 # Head and loss take positions x vocabulary of this many logits at once: 32 MiB each time that they
 # are held, which is half a dozen times.
@@ -37,7 +38,7 @@ def backward(
     `batch` is of the whole step, and `mine` which of its tokens are those of `lesson`.
     """
     draft = context.draft
-    hidden_ND = _hidden(context, draft, lesson.texts)
+    hidden_ND = _hidden(context, draft, lesson, batch.step)
     # The head's graph ends here: each chunk frees its logits before the next makes its own.
     leaf_ND = hidden_ND.detach().requires_grad_()
     weights_N = torch.ones(len(batch.labels_N), device=draft.device)
@@ -52,7 +53,8 @@ def backward(
         with autocast(context):
             draft_logits_NV = draft.logits(leaf_ND[part])
             target_logits_NV = _target_logits(context, lesson.hidden_ND[part])
-        loss_N = token_loss(draft_logits_NV, target_logits_NV, batch.part(part))
+        told = replace(batch.part(part), states=(leaf_ND[part], lesson.hidden_ND[part]))
+        loss_N = token_loss(draft_logits_NV, target_logits_NV, told)
         loss = (loss_N * weights_N[part]).sum() / weight
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         total += float(loss.detach())
@@ -70,32 +72,40 @@ def _surveyed(
     hidden_ND: torch.Tensor,
 ) -> torch.Tensor:
     """Return what a survey measures of this process's tokens [N], of the draft's hidden states."""
-    read = [(context.draft, hidden_ND)]
+    readers = [(context.draft, hidden_ND)]
     if survey.reference is not None:
-        read.append((survey.reference, _hidden(context, survey.reference, lesson.texts)))
+        of_reference_ND = _hidden(context, survey.reference, lesson, batch.step)
+        readers.append((survey.reference, of_reference_ND))
     parts = [hidden_ND.new_empty(0)]
     for part in _chunks(hidden_ND, context.draft.vocab_size):
         with autocast(context):
             target_logits_NV = _target_logits(context, lesson.hidden_ND[part])
-            logits = [model.logits(states_ND[part]) for model, states_ND in read]
+            logits = [model.logits(states_ND[part]) for model, states_ND in readers]
         of_draft_N, *of_reference = (
-            survey.measure(logits_NV, target_logits_NV, batch.part(part)) for logits_NV in logits
+            survey.measure(
+                logits_NV,
+                target_logits_NV,
+                replace(batch.part(part), states=(states_ND[part], lesson.hidden_ND[part])),
+            )
+            for logits_NV, (_, states_ND) in zip(logits, readers, strict=True)
         )
         parts.append(of_draft_N - of_reference[0] if of_reference else of_draft_N)
     return torch.cat(parts)
 
 
-def _hidden(context: TrainingContext, model: LanguageModel, texts: Sequence[Text]) -> torch.Tensor:
-    """Return a model's hidden states [N, D] at the supervised positions of texts."""
-    if not texts:  # more processes than rows
+def _hidden(
+    context: TrainingContext, model: LanguageModel, lesson: Lesson, step: int
+) -> torch.Tensor:
+    """Return a model's states of the supervised tokens: [N, D], of a feature head [N, K, D]."""
+    if not lesson.texts:  # more processes than rows
         return torch.empty(0, model.hidden_size, device=model.device)
     with autocast(context):
-        states_BTD = model.hidden(*right_padded(texts, model.device))
-    return torch.cat(list(supervised(texts, states_BTD)))
+        return read(model, lesson, step)
 
 
 def _chunks(states_ND: torch.Tensor, vocab_size: int) -> Iterator[slice]:
-    size = max(1, CHUNK_LOGITS // vocab_size)
+    depth = math.prod(states_ND.shape[1:-1])
+    size = max(1, CHUNK_LOGITS // (vocab_size * depth))
     return (slice(start, start + size) for start in range(0, len(states_ND), size))
 
 

@@ -27,10 +27,11 @@ class Work:
 
     `live`: the draft wrote them, and the target read them at once. `surveyed`: every head gave its
     logits once more, without a gradient. `compared`: a reference of the draft's shape read the
-    texts as well.
+    texts as well. `depth`: at how many depths the draft read each supervised token.
     """
 
     texts: Sequence[Text]
+    depth: int = 1
     live: bool = False
     surveyed: bool = False
     compared: bool = False
@@ -59,6 +60,7 @@ def charge(
         live=work.live,
         surveyed=work.surveyed,
         compared=work.compared,
+        depth=work.depth,
     )
     return replace(
         ledger,

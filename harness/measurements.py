@@ -7,8 +7,9 @@ from harness import registry
 from harness.config import MethodEntry
 from harness.environment import machine
 from harness.errors import UserError
+from harness.feature_stages import states as states_of
 from harness.graph import Job, Node
-from harness.protocols import Engine, EngineSettings, Method
+from harness.protocols import Engine, EngineSettings, FeatureMethod, Method
 from harness.records import (
     DECODES,
     TABLES,
@@ -25,24 +26,26 @@ def scores(setting: Setting, entry: MethodEntry, drafted: Node, samplers: Sample
 
     def build(job: Job) -> None:
         from harness.models import load_model
+        from harness.states import States
         from harness.teacher import Features, TargetLaws
 
         placement = setting.placement()
         model = load_model(job.inputs["target"], placement)
         known = Features.load(job.inputs["features"])
         drafter = method.drafter(job.inputs["draft"], placement)
-        tables = {}
+        states = States.load(job.inputs["states"]) if "states" in job.inputs else None
+        laws, tables = TargetLaws(model, known, states), {}
         with job.progress.step("scoring", len(known.texts)) as step:
-            for table in drafter.score(known.texts, TargetLaws(model, known), samplers):
+            for table in drafter.score(known.texts, laws, samplers):
                 tables[table.example_id] = table
                 step.advance()
         write_tables(job.out / TABLES, [tables[text.example_id] for text in known.texts])
 
-    inputs = {
-        "target": setting.target,
-        "draft": drafted,
-        "features": features(setting, responses(setting, "test", samplers.target), "float32"),
-    }
+    texts = responses(setting, "test", samplers.target)
+    read = features(setting, texts, "float32")
+    inputs = {"target": setting.target, "draft": drafted, "features": read}
+    if isinstance(method, FeatureMethod):
+        inputs["states"] = states_of(setting, method, texts, "float32")
     label = f"acceptance of {drafted.label}, {samplers.target.describe()}"
     settings = {"samplers": asdict(samplers)}
     code = (registry.module_name("baselines", entry.name), "harness.scoring", "harness.records")

@@ -26,7 +26,10 @@ from harness.types import (
 if TYPE_CHECKING:
     import torch
 
-    from harness.teacher import TargetLaws
+    from harness.models import LanguageModel
+    from harness.selection import Criterion
+    from harness.states import StateSource
+    from harness.teacher import Features, TargetLaws
     from harness.training import TrainingContext
 
 
@@ -48,6 +51,16 @@ class Session(Protocol):
 
     def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
         """Return at most `num_tokens` tokens to follow `token_ids`, the whole text so far."""
+
+
+@runtime_checkable
+class FeatureSession(Session, Protocol):
+    """A session of a draft that reads the target's features: engines show it what they computed."""
+
+    layers: tuple[int, ...]  # whose states it reads: k is what comes out of k layers
+
+    def observe(self, states_TLD: torch.Tensor) -> None:
+        """Take the states [T, L, D] of the tokens that the target has read and kept, in order."""
 
 
 class Drafter(Protocol):
@@ -75,6 +88,22 @@ class Method(Protocol):
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return what proposes, of the folder that the trained draft was saved in."""
+
+
+@runtime_checkable
+class FeatureMethod(Method, Protocol):
+    """A method whose draft is a head on the target's features."""
+
+    def layers(self, num_layers: int) -> tuple[int, ...]:
+        """Return whose states the head reads, of a target with so many layers."""
+
+    def head(self, target: LanguageModel, texts: Sequence[Text], seed: int) -> LanguageModel:
+        """Return the untrained head for a target, whose body is there; `texts` are its rows'."""
+
+    def criterion(
+        self, target: LanguageModel, validation: Features, states: StateSource
+    ) -> Criterion:
+        """Return what checkpoints are chosen by."""
 
 
 @runtime_checkable

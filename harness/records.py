@@ -42,6 +42,11 @@ def training_texts(writer: Writer) -> str:
     return f"{writer} texts"
 
 
+def training_states(texts: str) -> str:
+    """Return what the target's states on such texts are called among the inputs of a draft."""
+    return f"states of {texts}"
+
+
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write rows as a Parquet file; raises ValueError on none: an empty table says nothing."""
     if not rows:

@@ -17,12 +17,17 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class Data(Section):
-    """Which rows are used. Sources are tried in order; the first that has the task is taken."""
+    """Which rows are used. Sources are tried in order; the first that has the task is taken.
+
+    `max_features_gb`: how much disk the target's states on one set of texts may take, where a
+    method reads them at every position.
+    """
 
     sources: Annotated[tuple[Source, ...], Field(min_length=1)] = ("hub", "directory", "samples")
     train_rows: Count = 1000
     validation_rows: Count = 64
     test_rows: Count = 200
+    max_features_gb: Annotated[float, Field(gt=0)] = 20.0
 
 
 class Prompting(Section):

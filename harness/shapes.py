@@ -92,6 +92,19 @@ def of_draft(init: DraftInit, target: Shape, given: Shape | None, target_config:
     return replace(shape, trained_head=init.head == "copied")
 
 
+def of_head(target: Shape, states: int) -> Shape:
+    """Return the shape of a feature head that reads so many of the target's states.
+
+    One layer, the target's ends, and a matrix that joins: one state with the embedding, or several
+    with one another, where the attention then has the embedding as well.
+    """
+    joins = max(2, states) * target.hidden**2
+    rows = (target.heads + 2 * target.key_value_heads) * target.head_dim
+    wide = rows * target.hidden if states > 1 else 0
+    one = target.cut(1)
+    return replace(one, parameters=one.parameters + joins + wide, trained_head=False)
+
+
 def config_of(reference: str, directory: Path | None) -> dict[str, Any]:
     """Return a model's config with its `model_type`; of a shape that `of_model` returns."""
     if directory is not None:

@@ -9,7 +9,7 @@ from harness.estimates import Cost, Load
 from harness.graph import Node
 from harness.hardware import Machine
 from harness.model_sections import Training
-from harness.protocols import Method, Planned
+from harness.protocols import FeatureMethod, Method, Planned
 from harness.published import Cell
 from harness.shapes import Shape
 from harness.stages import ROWS_PER_BATCH, Setting
@@ -94,8 +94,17 @@ class Site:
     def _features(self, node: Node) -> Cost:
         load = self.load(node.inputs["texts"])
         read = estimates.reading(self.target, load, self.machine, head=False)
-        kept = estimates.feature_bytes(self.target, load.response, node.settings["dtype"])
+        dtype = node.settings["dtype"]
+        kept = estimates.feature_bytes(self.target, load.response, dtype)
+        if layers := node.settings.get("layers"):
+            kept = estimates.state_bytes(self.target, len(layers), load.read, dtype)
         return replace(read, disk_bytes=kept)
+
+    def _shape(self, method: Method) -> Shape:
+        """Return the shape of a method's draft."""
+        if isinstance(method, FeatureMethod):
+            return shapes.of_head(self.target, len(method.layers(self.target.layers)))
+        return self.draft
 
     def _fine_tuning(self) -> Cost:
         pair, gold = self.setting.pair, self.loads.gold
@@ -112,13 +121,14 @@ class Site:
         method, told = entry.build(), self.setting.recipe.training_of(entry)
         if method.kind == "training_free":
             return Cost()
+        shape = self._shape(method)
         # Loading holds both in float32; of the target only the head stays, unless it reads along.
-        cost = Cost(peak_bytes=4 * (self.target.parameters + self.draft.parameters))
-        if self.setting.pair.draft.head == "fitted":
+        cost = Cost(peak_bytes=4 * (self.target.parameters + shape.parameters))
+        if method.kind == "language_model" and self.setting.pair.draft.head == "fitted":
             cost += estimates.reading(self.draft, self.loads.gold["train"], self.machine)
         if method.trains:
             cost += self._training(method, told)
-        return replace(cost, disk_bytes=estimates.weight_bytes(self.draft))
+        return replace(cost, disk_bytes=estimates.weight_bytes(shape))
 
     def _training(self, method: Method, told: Training) -> Cost:
         own = Course(told.passes, told.rows_per_batch)
@@ -126,10 +136,10 @@ class Site:
         written = "dataset" not in told.shares
         load = self.loads.written("train") if written else self.loads.gold["train"]
         live, dtype = told.shares.get("draft", 0.0), self.setting.pair.dtype
-        cost = Cost()
+        cost, shape = Cost(), self._shape(method)
         for course in courses:
             cost += estimates.training(
-                self.draft,
+                shape,
                 load,
                 course,
                 self.machine,
@@ -138,7 +148,7 @@ class Site:
                 live=live,
             )
             checks = self.loads.written("validation").times(told.validations + 1)
-            cost += estimates.reading(self.draft, checks, self.machine)
+            cost += estimates.reading(shape, checks, self.machine)
             if live:  # the target reads along
                 lessons = load.times(course.passes * live)
                 cost += estimates.reading(self.target, lessons, self.machine, dtype=dtype)
@@ -151,8 +161,9 @@ class Site:
         cost = replace(cost, gpu_s=self.machine.compute_s(laws, "float32"))
         if method.kind == "training_free":
             return cost
-        drafted = estimates.reading(self.draft, load, self.machine)
-        both = 4 * (self.target.parameters + self.draft.parameters)
+        shape = self._shape(method)
+        drafted = estimates.reading(shape, load, self.machine)
+        both = 4 * (self.target.parameters + shape.parameters)
         return replace(cost + drafted, peak_bytes=both)
 
     def _decodes(self, method: Method) -> Cost:
@@ -169,7 +180,7 @@ class Site:
         cost = alone + alone + replace(verified, gpu_s=0)
         if method.kind != "training_free":
             drafted = estimates.writing(
-                self.draft, many, limit, self.machine, rows_per_batch=1, dtype=speed.dtype
+                self._shape(method), many, limit, self.machine, rows_per_batch=1, dtype=speed.dtype
             )
             cost += replace(drafted, peak_bytes=alone.peak_bytes + drafted.peak_bytes)
         return cost

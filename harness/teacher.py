@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,6 +23,9 @@ from harness.progress import Step
 from harness.records import TEXTS, read_texts, write_texts
 from harness.store import write_json
 from harness.types import Text
+
+if TYPE_CHECKING:
+    from harness.states import StateSource
 
 TOKENS_PER_BATCH = 4096
 _HIDDEN, _SHAPE = "hidden.bin", "shape.json"
@@ -124,6 +128,7 @@ class TargetLaws:
 
     target: LanguageModel
     features: Features
+    states: "StateSource | None" = None  # of the layers that a feature head reads, if stored
 
     @torch.no_grad()
     def logits(self, text: Text) -> torch.Tensor:

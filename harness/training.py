@@ -21,6 +21,7 @@ from harness.contexts import Survey, TokenLoss, TrainingContext
 from harness.errors import UserError
 from harness.gradients import autocast, backward
 from harness.ledgers import Work, charge, peak_bytes
+from harness.readings import depth_of
 from harness.schedule import learning_rate, validates
 from harness.types import Draft, Ledger, Text
 
@@ -99,7 +100,8 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise _not_finite(training, state, loss, norm)
     seconds = team.of_first(lambda: time.perf_counter() - started)
-    work = Work(texts, lesson.live, training.survey is not None, training.compares)
+    depth, surveyed = depth_of(context.draft), training.survey is not None
+    work = Work(texts, depth, lesson.live, surveyed, training.compares)
     ledger = charge(state.ledger, work, context.draft, context.target, seconds)
     rate = learning_rate(before, goal.share(ledger), settings)
     for group in training.optimiser.param_groups:

@@ -4,8 +4,9 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from harness import registry
+from harness import feature_stages, registry
 from harness.config import MethodEntry
+from harness.errors import UserError
 from harness.graph import Job, Node
 from harness.model_sections import Training, Writer
 from harness.records import training_texts
@@ -57,11 +58,10 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     }
     inputs = {"target": setting.target}
     if method.kind != "training_free":
-        settings |= {
-            "init": pair.draft.model_dump(mode="json", exclude={"model"}),
-            # Of layers or a model as they are, every seed makes the same draft.
-            **({"seed": seed} if method.trains or pair.draft.random is not None else {}),
-        }
+        # Of layers or a model as they are, every seed makes the same draft.
+        settings |= {"seed": seed} if method.trains or pair.draft.random is not None else {}
+    if method.kind == "language_model":
+        settings |= {"init": pair.draft.model_dump(mode="json", exclude={"model"})}
         inputs |= {"init": setting.init} if setting.init else {}
         if pair.draft.head == "fitted":
             settings |= {"fitted on": training.fixed_text}
@@ -71,6 +71,8 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
         inputs |= _texts(setting, training, *training.shares) | {"validation": _validation(setting)}
         if "draft" in training.shares:
             settings |= {"max_new_tokens": setting.max_new_tokens, "stop": setting.stop}
+    if method.kind == "feature_head":
+        inputs |= _states(setting, entry, training, inputs)
 
     def build(job: Job) -> None:
         from harness.drafts import Order, make
@@ -91,7 +93,8 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     label = f"draft {entry.title}, seed {seed}"
     code = (registry.module_name("baselines", entry.name), "harness.drafts")
     # How a draft will be measured does not decide what it is.
-    aside = frozenset({"harness.drafters"})
+    drafters = ("drafters", "feature_drafters", "tree_drafters")
+    aside = frozenset(f"harness.{name}" for name in drafters)
     return Node("draft", label, settings, inputs, code, build, aside=aside)
 
 
@@ -107,6 +110,19 @@ def _source(setting: Setting, training: Training, writer: Writer) -> Node:
         return features(setting, gold_texts(setting, "train"), "bfloat16")
     sampler = Sampler(training.text_temperature)
     return features(setting, responses(setting, "train", sampler), "bfloat16")
+
+
+def _states(
+    setting: Setting, entry: MethodEntry, training: Training, inputs: dict[str, Node]
+) -> dict[str, Node]:
+    """Return the target's states on what a head is trained on and chosen by."""
+    if "draft" in training.shares:
+        raise UserError(
+            f"method {entry.title!r}: training.text = 'draft' or a share of it; a feature head "
+            "writes no text without its target. Take 'dataset' or 'target'."
+        )
+    names = (*map(training_texts, training.shares), "validation")
+    return feature_stages.inputs(setting, entry.build(), {name: inputs[name] for name in names})
 
 
 def _validation(setting: Setting) -> Node:

@@ -208,12 +208,14 @@ class Ledger:
 class Course:
     """One training of those that make a draft, as a plan counts it.
 
-    `compared`: at each step a reference of the draft's shape reads the texts as well.
+    `compared`: at each step a reference of the draft's shape reads the texts as well. `depth`: at
+    how many depths it reads each supervised token.
     """
 
     passes: float
     rows_per_batch: int
     compared: bool = False
+    depth: int = 1
 
 
 @dataclass(frozen=True)
@@ -227,10 +229,15 @@ class Draft:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Drafted tokens and the law q_GV that each was drawn from; None if they were not drawn."""
+    """Drafted tokens and the law q_GV that each was drawn from; None if they were not drawn.
+
+    Of a tree, `parents` has the index of the token that each one follows, -1 for the text so far;
+    otherwise they follow one another.
+    """
 
     token_ids: tuple[int, ...]
     q_GV: torch.Tensor | None = None
+    parents: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ prompt but its last token and emits nothing, so the first block starts at the fi
 What is drafted beyond the end of a text, an end token or the length limit, counts neither as
 drafted nor as accepted.
 
-Legend: T position, G drafted token, V vocabulary.
+Legend: T position, G drafted token, H one more, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,10 @@ from harness.endings import finish_reason
 from harness.generation import check_fits, stream
 from harness.kv_cache import CachedModel
 from harness.models import LanguageModel, load_model
-from harness.protocols import Drafter, EngineSettings, Method, Session
+from harness.protocols import Drafter, EngineSettings, FeatureSession, Method, Session
 from harness.timing import synchronise
+from harness.tree_verification import walk
+from harness.trees import drafted_depth
 from harness.types import Decode, FinishReason, Kind, Prompt, Proposal, Round
 from harness.verification import verify, warp
 
@@ -72,10 +74,12 @@ class _Loop:
     def _decode(self, prompt: Prompt) -> Decode:
         generator = stream(self.settings.seed, "engine", prompt.example_id)
         started = self._now()
-        target = CachedModel(self.target)
+        session = self._session(prompt, generator)
+        layers = session.layers if isinstance(session, FeatureSession) else ()
+        target = CachedModel(self.target, layers)
         if before_last := prompt.token_ids[:-1]:
             target.feed(before_last)
-        session = self._session(prompt, generator)
+            _show(session, target, range(len(before_last)))
         prefilled = self._now()
         text = _Text(prompt)
         while text.reason is None:
@@ -108,20 +112,42 @@ class _Loop:
         asked = min(self.settings.num_speculative_tokens, left)
         proposal = session.propose(ids, asked) if session else NOTHING
         drafted = proposal.token_ids
-        hidden_TD = target.feed([*ids[len(target.seen) :], *drafted])
-        logits_GV = self.target.logits(hidden_TD[-len(drafted) - 1 :])
-        p_GV = warp(logits_GV, self.settings.samplers.target).cpu()
-        q_GV = _one_hot(drafted, p_GV) if proposal.q_GV is None else proposal.q_GV
-        ids_NG = torch.tensor([drafted], dtype=torch.long)
-        kept_N, following_N = verify(ids_NG, q_GV[None], p_GV[None], generator)
-        accepted = int(kept_N)
-        target.keep(len(ids) + accepted)
-        text.extend([*drafted[:accepted], int(following_N)], self.settings)
-        text.rounds.append(Round(drafted=len(drafted), accepted=accepted))
+        hidden_TD = target.feed([*ids[len(target.seen) :], *drafted], proposal.parents)
+        logits_HV = self.target.logits(hidden_TD[-len(drafted) - 1 :])
+        p_HV = warp(logits_HV, self.settings.samplers.target).cpu()
+        before = len(hidden_TD) - len(drafted)
+        if proposal.parents is None:
+            accepted, following = _verified(proposal, p_HV, generator)
+            kept, depth = list(range(accepted)), len(drafted)
+            target.keep(len(ids) + accepted)
+        else:
+            kept, following = walk(proposal, p_HV, generator)
+            depth = drafted_depth(proposal.parents, kept)
+            target.keep_nodes(len(ids), kept)
+        _show(session, target, [*range(before), *(before + index for index in kept)])
+        text.extend([*(drafted[index] for index in kept), following], self.settings)
+        text.rounds.append(Round(drafted=depth, accepted=len(kept)))
 
     def _now(self) -> float:
         synchronise(self.settings.placement.device)
         return perf_counter()
+
+
+def _verified(
+    proposal: Proposal, p_HV: torch.Tensor, generator: torch.Generator
+) -> tuple[int, int]:
+    """Return how many tokens of a chain are kept, and the token that follows them."""
+    drafted = proposal.token_ids
+    q_GV = _one_hot(drafted, p_HV) if proposal.q_GV is None else proposal.q_GV
+    ids_NG = torch.tensor([drafted], dtype=torch.long)
+    kept_N, following_N = verify(ids_NG, q_GV[None], p_HV[None], generator)
+    return int(kept_N), int(following_N)
+
+
+def _show(session: Session | None, target: CachedModel, kept: Sequence[int]) -> None:
+    """Show a session that reads features those of the tokens of the last feed that are kept."""
+    if isinstance(session, FeatureSession):
+        session.observe(target.states_TLD[list(kept)])
 
 
 def _one_hot(drafted: Sequence[int], p_GV: torch.Tensor) -> torch.Tensor:

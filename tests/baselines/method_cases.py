@@ -1,17 +1,21 @@
 """What the tests of methods share: how one is built, run, and seen to descend."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from harness.batches import Fixed, Texts
 from harness.config import MethodEntry
 from harness.model_sections import Training
 from harness.models import LanguageModel
-from harness.protocols import Method
+from harness.protocols import FeatureMethod, Method
 from harness.selection import Criterion
+from harness.states import LiveStates
+from harness.teacher import Features
 from harness.training import TrainingContext
 from harness.types import Draft
 
@@ -22,6 +26,24 @@ Weights = dict[str, torch.Tensor]
 def built(name: str, **knobs: Any) -> Method:
     """Return a method as a recipe builds it."""
     return MethodEntry.model_validate({"name": name, **knobs}).build()
+
+
+def prepared(
+    given: TrainingContext, method: Method, read: Mapping[str, Features]
+) -> TrainingContext:
+    """Return the context that a method is given in a run: a feature head's has the head."""
+    if not isinstance(method, FeatureMethod):
+        return given
+    assert given.target is not None
+    training, validation = read["train"], read["validation"]
+    layers = method.layers(given.target.model.config.num_hidden_layers)
+    states = LiveStates(given.target, layers)
+    return replace(
+        given,
+        draft=method.head(given.target, training.texts, given.seed),
+        texts=Texts({"dataset": Fixed(training.texts, training, states)}, {"dataset": 1.0}),
+        criterion=method.criterion(given.target, validation, states),
+    )
 
 
 def weights(model: LanguageModel | None) -> Weights:

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from baselines._selection import num_kept
 from baselines.adaspec import METHOD as AdaSPEC
-from baselines.adaspec import num_kept
 from harness.batches import Batch
 from harness.config import MethodEntry
 from harness.divergences import DIVERGENCES

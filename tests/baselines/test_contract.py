@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from method_cases import Make, built
+from method_cases import Make, built, prepared
 
 from harness import registry
 from harness.models import LanguageModel, save_model
@@ -25,7 +25,8 @@ def test_a_method_trains_a_draft_that_is_better_loads_and_scores(
     few: dict[str, Features],
     tmp_path: Path,
 ) -> None:
-    method, given = built(name), context()
+    method = built(name)
+    given = prepared(context(), method, few)
     made = method.train(given)
 
     history, ledger = made.history, made.ledger

@@ -1,0 +1,29 @@
+"""Take drafts elsewhere: export."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.options import Data, Ran, StoreAt, folder, writable
+
+
+def export(
+    directory: Ran,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the exported heads.")],
+    store: StoreAt = None,
+    data: Data = None,
+) -> None:
+    """Write the feature heads of a run as vLLM loads them, in every layout there is."""
+    from harness import experiment
+    from harness.config import Recipe
+    from harness.exporting import export_all
+    from harness.progress import Progress
+    from harness.results import load_results
+    from harness.store import Store
+
+    results, progress = load_results(directory), Progress()
+    prepared = experiment.plan(Recipe.model_validate(results.recipe), progress, data=folder(data))
+    kept = Store(store or directory.parent / "store")
+    for made in export_all(prepared, kept, writable(out)):
+        typer.echo(f"Written: {made}")

@@ -1,0 +1,231 @@
+"""EAGLE-1 and EAGLE-3: their losses as written out, and the knobs that heads have."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from method_cases import Make, built, latest, prepared
+
+from baselines import _feature_head
+from baselines._selection import kept
+from baselines._token_losses import token_loss
+from harness.batches import Batch
+from harness.divergences import forward_kl
+from harness.errors import UserError
+from harness.feature_heads import FeatureHead
+from harness.gradients import backward
+from harness.head_training import HeadInTraining, by_depth, in_training
+from harness.lossless import laws_of
+from harness.model_sections import Training
+from harness.models import LanguageModel
+from harness.protocols import FeatureMethod
+from harness.rolls import rolled
+from harness.states import LiveStates
+from harness.teacher import Features
+from harness.training import TrainingContext
+from harness.types import Text
+
+SHORT = Training(passes=4 / 12, rows_per_batch=4, learning_rate=1e-3, validations=1)
+
+
+@pytest.fixture
+def ready(context: Make, few: dict[str, Features]) -> Any:
+    """Return a function that gives a method and its context, of one step, unless changed."""
+
+    def make(name: str, knobs: dict[str, Any], **changes: Any) -> tuple[Any, TrainingContext]:
+        method = built(name, **knobs)
+        told = {"settings": SHORT, "criterion": latest(), **changes}
+        return method, replace(prepared(context(), method, few), **told)
+
+    return make
+
+
+def first_loss(method: Any, given: TrainingContext) -> float:
+    """Return the loss of a method's first step."""
+    history = method.train(given).history
+    return float(history[-1]["loss"])
+
+
+@torch.no_grad()
+def by_hand(
+    head: FeatureHead, target: LanguageModel, texts: list[Text], depth: int, decay: float
+) -> tuple[float, float]:
+    """Return (soft cross-entropy, smooth L1) over tokens and depths, chain by chain."""
+
+    states = LiveStates(target, head.model.shape.layers)
+    laws, cross, smooth, tokens = laws_of(target, texts), 0.0, 0.0, 0
+    for text, hidden in rolled(head, texts, states, depth):
+        tokens += len(text.response_ids)
+        for k, hidden_ND in enumerate(hidden):
+            p_NV = laws.logits(text)[k:].softmax(-1)
+            log_q_NV = head.logits(hidden_ND).log_softmax(-1)
+            cross += decay**k * float(-(p_NV * log_q_NV).sum())
+            wanted = laws.features.of(text)[k:]
+            smooth += float(torch.nn.functional.smooth_l1_loss(hidden_ND, wanted)) * len(wanted)
+    total = sum(decay**k for k in range(depth)) * tokens
+    return cross / total, smooth / tokens
+
+
+def test_eagle_adds_the_features_distance_and_a_tenth_of_the_cross_entropy(
+    ready: Any, target: LanguageModel
+) -> None:
+    method, given = ready("eagle", {"noise": 0.0})
+    texts = list(given.texts.lesson(0, 4).texts)
+    cross, smooth = by_hand(given.draft, target, texts, 1, 1.0)
+    assert first_loss(method, given) == pytest.approx(0.1 * cross + smooth, rel=1e-4)
+
+
+def test_eagle3_adds_the_cross_entropy_of_every_depth_by_its_decay(
+    ready: Any, target: LanguageModel
+) -> None:
+    method, given = ready("eagle3", {"depth": 4, "decay": 0.7})
+    texts = list(given.texts.lesson(0, 4).texts)
+    cross, _ = by_hand(given.draft, target, texts, 4, 0.7)
+    assert first_loss(method, given) == pytest.approx(cross, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["eagle", "eagle3"])
+def test_in_bfloat16_the_loss_is_nearly_that_in_float32(ready: Any, name: str) -> None:
+    losses = []
+    for dtype in ("float32", "bfloat16"):
+        method, given = ready(name, {"depth": 2}, dtype=dtype)
+        losses.append(first_loss(method, given))
+    assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.03)
+
+
+def test_noise_is_of_the_seed_and_the_step(ready: Any) -> None:
+    losses = []
+    for noise, seed in ((0.2, 0), (0.2, 0), (0.2, 1), (0.0, 0)):
+        method, given = ready("eagle", {"noise": noise}, seed=seed)
+        given = replace(given, texts=replace(given.texts, seed=0))
+        losses.append(first_loss(method, given))
+    assert losses[0] == losses[1]
+    assert len({*losses}) == 3
+
+
+def test_no_chain_starts_before_the_response(few: dict[str, Features], ready: Any) -> None:
+    _, given = ready("eagle3", {})
+    lesson = given.texts.lesson(0, 4)
+    head = in_training(given.draft, 3, 0.0, 0)
+    with torch.no_grad():
+        states_NKD = head.read(lesson, 0)
+    batch = Batch.of(lesson.texts, 0, 0.0, head.device)
+    assert states_NKD.shape == (len(batch.labels_N), 3, head.hidden_size)
+    for k in range(3):
+        none_N = states_NKD[:, k].abs().sum(-1) == 0
+        assert torch.equal(none_N, batch.positions_N < k)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["reverse_kl", "tvd", "csd", "dld", "adaptive_kl_tv", "negative_log_acceptance", "jsd"],
+)
+@pytest.mark.parametrize("vocabulary", [None, 200])
+def test_every_shared_loss_is_a_choice_with_a_draft_vocabulary_or_without(
+    ready: Any, loss: str, vocabulary: int | None
+) -> None:
+    knobs = {"loss": loss, "depth": 2, "draft_vocabulary": vocabulary}
+    method, given = ready("eagle3", knobs, settings=SHORT)
+    before = {name: value.clone() for name, value in given.draft.model.state_dict().items()}
+    made = method.train(given)
+    assert made.history[-1]["loss"] > 0
+    after = made.model.model.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "fc.weight" in moved
+    assert not any("embed_tokens" in name or "lm_head" in name for name in moved)
+
+
+def test_soft_cross_entropy_and_forward_kl_are_one_gradient(ready: Any) -> None:
+    weights = []
+    for loss in ("soft_cross_entropy", "forward_kl"):
+        method, given = ready("eagle3", {"loss": loss, "depth": 2})
+        weights.append(method.train(given).model.model.fc.weight)
+    torch.testing.assert_close(*weights, atol=1e-6, rtol=1e-5)
+
+
+def test_a_token_that_is_no_draft_token_counts_nothing() -> None:
+    """EAGLE-3's rule, for the losses that are not of acceptance."""
+
+    draft_NV = torch.tensor([[1.0, 0.0, -torch.inf]]).repeat(2, 1)
+    target_NV = torch.tensor([[2.0, 0.0, 1.0], [0.0, 0.0, 5.0]])
+    found_N = token_loss("forward_kl")(draft_NV, target_NV)
+    expected = forward_kl(draft_NV[:1, :2], target_NV[:1, :2])
+    torch.testing.assert_close(found_N, torch.cat([expected, torch.zeros(1)]))
+    assert torch.all(token_loss("negative_log_acceptance")(draft_NV, target_NV) > 0)
+
+
+def test_the_mean_over_depths_is_by_decay_and_over_what_there_is() -> None:
+    positions = torch.tensor([0, 1, 2])
+    batch = Batch(positions, positions, positions * 0, ("a",), 0, 0.0)
+    batch = replace(batch, states=(torch.zeros(3, 2, 4), torch.zeros(3, 4)))
+    logits_NKV = torch.tensor([[[1.0], [10.0]]]).repeat(3, 1, 1)
+    loss = by_depth(lambda draft, _, __: draft[:, 0], 0.5)
+    found_N = loss(logits_NKV, torch.zeros(3, 1), batch)
+    torch.testing.assert_close(found_N, torch.tensor([1.0, 6.0, 6.0]) / 1.5)
+
+
+@pytest.mark.parametrize("name", ["eagle", "eagle3"])
+def test_selection_trains_a_reference_first_and_then_keeps_a_share(
+    ready: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, given = ready(name, {"keep": 0.4, "depth": 2})
+    seen = []
+
+    def noting(gap_N: torch.Tensor, batch: Batch, keep: float) -> torch.Tensor:
+
+        seen.append((gap_N, kept(gap_N, batch, keep)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(_feature_head, "kept", noting)
+    made = method.train(given)
+    ((gap_N, weights_N),) = seen
+    assert float(weights_N.mean()) == pytest.approx(0.4, abs=0.02)
+    assert gap_N[weights_N == 1].min() >= gap_N[weights_N == 0].max()
+    assert float(gap_N.abs().sum()) > 0
+    assert made.ledger.steps == 2
+    assert made.ledger.reference_forward_tokens > 0
+    assert isinstance(made.model, HeadInTraining)
+
+
+def test_a_deeper_reading_costs_more(ready: Any) -> None:
+    flops = []
+    for depth in (1, 2, 3):
+        method, given = ready("eagle3", {"depth": depth})
+        flops.append(method.train(given).ledger.flops)
+    assert flops[2] - flops[1] == pytest.approx(flops[1] - flops[0])
+    assert flops[1] > flops[0]
+
+
+@pytest.mark.parametrize(
+    ("layers", "chosen"), [(32, (2, 16, 29)), (8, (2, 4, 5)), (4, (1, 2, 3)), (3, (0, 1, 2))]
+)
+def test_three_different_layers_are_fused(layers: int, chosen: tuple[int, ...]) -> None:
+    method = built("eagle3")
+    assert isinstance(method, FeatureMethod)
+    assert method.layers(layers) == chosen
+
+
+def test_layers_that_are_not_there_are_refused() -> None:
+    for knobs, layers in (({}, 2), ({"features": [1, 2, 8]}, 8), ({"features": [1, 1, 2]}, 8)):
+        method = built("eagle3", **knobs)
+        assert isinstance(method, FeatureMethod)
+        with pytest.raises(UserError, match="are not three different layers of a target"):
+            method.layers(layers)
+    ordered = built("eagle3", features=[5, 1, 3])
+    assert isinstance(ordered, FeatureMethod)
+    assert ordered.layers(8) == (1, 3, 5)
+
+
+def test_chunks_give_the_gradient_of_the_whole(ready: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    gradients = []
+    for size in (1024 * 7 * 3, 2**23):
+        monkeypatch.setattr("harness.gradients.CHUNK_LOGITS", size)
+        _, given = ready("eagle3", {})
+        head = in_training(given.draft, 3, 0.0, 0)
+        lesson = given.texts.lesson(0, 4)
+        batch = Batch.of(lesson.texts, 0, 0.0, head.device)
+        loss = by_depth(lambda draft, goal, _: forward_kl(draft, goal), 0.8)
+        backward(replace(given, draft=head), lesson, batch, loss)
+        gradients.append(head.model.fc.weight.grad)
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-3)

@@ -16,9 +16,11 @@ demo: $(READY)
 test: $(READY)
 	$(VENV)/bin/python -m pytest
 
-# Other models and sizes: make bench BENCH="--model smollm2-135m-instruct --prompts 8"
+# Other models and sizes: make bench SCORING="--model smollm2-135m-instruct --prompts 8"
 bench: $(READY)
-	$(VENV)/bin/python -m tests.bench.scoring $(BENCH)
+	$(VENV)/bin/python -m tests.bench.scoring $(SCORING)
+	$(VENV)/bin/draftmark fetch smollm2-135m-instruct >/dev/null
+	$(VENV)/bin/python -m tests.bench.training $(TRAINING)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -18,7 +18,7 @@ from harness.tables import Floats
 
 Counts = tuple[Floats, Floats]  # numerators and denominators of prompts
 
-RESAMPLES = 9999
+RESAMPLES = 4999  # the ends of an interval move by 2 % of its half width with others
 _SEED = 20260101  # of the bootstrap: the same records print the same interval
 
 

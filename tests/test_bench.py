@@ -1,4 +1,4 @@
-"""What `make bench` runs does run: two short texts, no claim of how fast."""
+"""What `make bench` runs does run: little of it, and no claim of how fast."""
 
 import subprocess
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+TRAINING = "--model tiny-target --layers 0 7 --rows 2 --rows-per-batch 1 --passes 1 --repeats 1"
 SMALL = "--prompts 2 --repeats 2 --max-new-tokens 8 --gammas 4"
 
 
@@ -26,3 +27,21 @@ def test_the_bench_of_scoring_prints_every_arm_beside_scoring() -> None:
     ]
     assert all(float(row[1]) > 0 for row in rows[1:])
     assert "goal: 20 or more" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_bench_of_training_trains_every_arm_on_the_same_tokens() -> None:
+    command = [sys.executable, "-m", "tests.bench.training", *TRAINING.split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    arms = [row[0].removeprefix("| ") for row in rows if "tokens/s" not in row]
+    assert arms == [
+        "draftmark",
+        "TRL, GKD trainer",
+        "transformers, plain Trainer",
+        "draftmark, five methods",
+        "five times the draft's passes alone",
+    ]
+    assert "draftmark / TRL, GKD trainer" in done.stdout
+    assert "goal: under 1.4" in done.stdout

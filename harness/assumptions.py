@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from harness import estimates
 from harness.environment import machine as this_machine
+from harness.flops import CHUNK_LOGITS
 from harness.hardware import Machine
 from harness.records import DRAFT, TARGET
 from harness.stage_costs import Site
@@ -38,7 +39,7 @@ def of(sites: Mapping[tuple[str, str], Site], machine: Machine, store: Store) ->
         f"- Memory: {estimates.TRAINED_WEIGHT_BYTES} bytes for each trained weight (itself, "
         f"gradient, AdamW, best checkpoint), {estimates.ACTIVATION_BYTES} for each token, "
         "dimension and layer of a batch in 16 bits (Korthikanti et al. 2022), "
-        f"{estimates.CHUNK_LOGITS:,} logits at once. Disk: weights in float32, hidden states; not "
+        f"{CHUNK_LOGITS:,} logits at once. Disk: weights in float32, hidden states; not "
         "the checkpoint of an unfinished training."
     )
     yield "- Tokens of a row (prompt, gold answer): " + "; ".join(_tokens(sites)) + "."

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 
-from harness.flops import Weights, of_step
+from harness.flops import CHUNK_LOGITS, Weights, of_step
 from harness.hardware import Machine
 from harness.shapes import Shape
 from harness.types import Course
@@ -19,7 +19,6 @@ TRAINED_WEIGHT_BYTES = 5 * 4
 # Activations that a layer keeps for its gradient, in numbers of 16 bits, by token and dimension:
 # 34 bytes without attention scores (Korthikanti et al. 2022, arXiv 2205.05198, equation 1).
 ACTIVATION_BYTES = 34
-CHUNK_LOGITS = 2**23  # logits that are held at once, as `gradients.CHUNK_LOGITS` has it
 LOGITS = 6  # arrays of that many logits in float32: of draft and target, of the loss, gradients
 
 

@@ -6,6 +6,10 @@
 
 from dataclasses import dataclass
 
+# Head and loss take positions x vocabulary of this many logits at once: 32 MiB each time that they
+# are held, which is half a dozen times.
+CHUNK_LOGITS = 2**23
+
 
 @dataclass(frozen=True)
 class Weights:

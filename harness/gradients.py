@@ -16,12 +16,10 @@ import torch
 
 from harness.batches import Batch, Lesson
 from harness.contexts import Survey, TokenLoss, TrainingContext
+from harness.flops import CHUNK_LOGITS
 from harness.models import LanguageModel
 from harness.readings import read
 
-# Head and loss take positions x vocabulary of this many logits at once: 32 MiB each time that they
-# are held, which is half a dozen times.
-CHUNK_LOGITS = 2**23
 ALL = slice(None)
 
 

@@ -1,9 +1,9 @@
 """What methods have in common whose draft is a head on the target's features.
 
-The head (`harness.feature_heads`) is one decoder layer of the target's architecture between the
-target's embedding and output head, both frozen. It trains on text that is there beforehand, whose
-features the store holds; the checkpoint is the one whose first drafted token is accepted most on
-the validation rows.
+The head (`harness.heads.feature_heads`) is one decoder layer of the target's architecture between
+the target's embedding and output head, both frozen. It trains on text that is there beforehand,
+whose features the store holds; the checkpoint is the one whose first drafted token is accepted most
+on the validation rows.
 """
 
 from abc import ABC, abstractmethod
@@ -22,10 +22,10 @@ from harness.types import Course, Draft, Kind, Placement, Text
 if TYPE_CHECKING:
     import torch
 
-    from harness.feature_heads import Architecture, FeatureHead
+    from harness.heads.feature_heads import Architecture, FeatureHead
+    from harness.heads.states import StateSource
+    from harness.learning.selection import Criterion
     from harness.models import LanguageModel
-    from harness.selection import Criterion
-    from harness.states import StateSource
     from harness.teacher import Features
     from harness.training import TokenLoss, TrainingContext
 
@@ -51,8 +51,8 @@ class FeatureHeadMethod(ABC):
     the share of tokens where its loss, over all depths, exceeds the reference's by most.
     `from_layer`: the target's layer
     that the head's starts as; by default it is random, as published. `tree`: what is drafted
-    instead of a chain, as paths of ranks (`harness.trees`), or "eagle" for the one that EAGLE-1 was
-    published with; block length g is then the tree down to depth g.
+    instead of a chain, as paths of ranks (`harness.drafting.trees`), or "eagle" for the one that
+    EAGLE-1 was published with; block length g is then the tree down to depth g.
     """
 
     loss: TokenLossName = "soft_cross_entropy"
@@ -70,7 +70,7 @@ class FeatureHeadMethod(ABC):
     def __post_init__(self) -> None:
         """Raise ValueError for paths that are no tree."""
         if self.tree not in (None, "eagle"):
-            from harness.trees import Tree
+            from harness.drafting.trees import Tree
 
             Tree.of(self.paths)
 
@@ -89,8 +89,8 @@ class FeatureHeadMethod(ABC):
 
     def head(self, target: "LanguageModel", texts: Sequence[Text], seed: int) -> "FeatureHead":
         """Return the untrained head; raises UserError for what the target has not."""
-        from harness.feature_heads import Shape
-        from harness.head_inits import make_head
+        from harness.heads.feature_heads import Shape
+        from harness.heads.head_inits import make_head
 
         layers = self.layers(target.model.config.num_hidden_layers)
         ids = self.draft_ids(texts, target.vocab_size)
@@ -100,7 +100,7 @@ class FeatureHeadMethod(ABC):
 
     def fit(self, context: "TrainingContext", loss: "TokenLoss", noise: float = 0.0) -> Draft:
         """Return the context's head trained by a loss, taken at every depth."""
-        from harness.head_training import by_depth, in_training
+        from harness.heads.head_training import by_depth, in_training
         from harness.training import train
 
         head = in_training(context.draft, self.depth, noise, context.seed)
@@ -118,16 +118,16 @@ class FeatureHeadMethod(ABC):
         self, target: "LanguageModel", validation: "Features", states: "StateSource"
     ) -> "Criterion":
         """Return the acceptance of each block's first token on the validation rows."""
-        from harness.head_training import head_acceptance
+        from harness.heads.head_training import head_acceptance
 
         return head_acceptance(target, validation, states)
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the saved head as a drafter."""
-        from harness.feature_drafters import FeatureHeadDrafter
-        from harness.feature_heads import load_head
-        from harness.tree_drafters import TreeDrafter
-        from harness.trees import Tree
+        from harness.drafting.tree_drafters import TreeDrafter
+        from harness.drafting.trees import Tree
+        from harness.heads.feature_drafters import FeatureHeadDrafter
+        from harness.heads.feature_heads import load_head
 
         head = load_head(directory, placement)
         return TreeDrafter(head, Tree.of(self.paths)) if self.paths else FeatureHeadDrafter(head)

@@ -21,7 +21,7 @@ class LanguageModelMethod:
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the saved language model as a drafter."""
-        from harness.drafters import LanguageModelDrafter
+        from harness.drafting.drafters import LanguageModelDrafter
         from harness.models import load_model
 
         return LanguageModelDrafter(load_model(directory, placement))

@@ -18,7 +18,7 @@ from harness.types import Draft
 if TYPE_CHECKING:
     import torch
 
-    from harness.batches import Batch
+    from harness.learning.batches import Batch
     from harness.training import TokenLoss, TrainingContext
 
 Choice = Literal["gap", "reversed", "random"]

@@ -34,9 +34,9 @@ TokenLossName = Literal[
 
 def token_loss(name: TokenLossName) -> "Divergence":
     """Return a loss by its name, each with its paper's own settings."""
-    from harness.acceptance_losses import adaptive_kl_tv, negative_log_acceptance
     from harness.divergences import DIVERGENCES, soft_cross_entropy
-    from harness.logit_losses import csd, dld
+    from harness.learning.acceptance_losses import adaptive_kl_tv, negative_log_acceptance
+    from harness.learning.logit_losses import csd, dld
 
     if name == "adaptive_kl_tv":
         return adaptive_kl_tv

@@ -34,7 +34,7 @@ from harness.types import Course, Draft
 if TYPE_CHECKING:
     import torch
 
-    from harness.batches import Batch
+    from harness.learning.batches import Batch
     from harness.training import TrainingContext
 
 

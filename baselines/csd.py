@@ -41,7 +41,7 @@ class ConcreteScoreDistillation(LanguageModelMethod):
 
     def train(self, context: "TrainingContext") -> Draft:
         """Return the draft trained by concrete score distillation."""
-        from harness.logit_losses import csd
+        from harness.learning.logit_losses import csd
         from harness.training import train
 
         return train(

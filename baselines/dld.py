@@ -36,7 +36,7 @@ class DirectLogitDistillation(LanguageModelMethod):
 
     def train(self, context: "TrainingContext") -> Draft:
         """Return the draft trained by direct logit distillation."""
-        from harness.logit_losses import dld
+        from harness.learning.logit_losses import dld
         from harness.training import train
 
         return train(

@@ -25,8 +25,8 @@ from harness.types import Draft
 if TYPE_CHECKING:
     import torch
 
-    from harness.batches import Batch
-    from harness.feature_heads import Architecture
+    from harness.heads.feature_heads import Architecture
+    from harness.learning.batches import Batch
     from harness.training import TrainingContext
 
 Weight = Annotated[float, Field(ge=0)]
@@ -48,7 +48,7 @@ class Eagle(FeatureHeadMethod):
 
     def train(self, context: "TrainingContext") -> Draft:
         """Return the head trained by both losses."""
-        from harness.head_training import state_distance
+        from harness.heads.head_training import state_distance
 
         between_laws = token_loss(self.loss)
 

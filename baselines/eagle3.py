@@ -29,7 +29,7 @@ from harness.types import Draft, Text
 if TYPE_CHECKING:
     import torch
 
-    from harness.feature_heads import Architecture
+    from harness.heads.feature_heads import Architecture
     from harness.training import TrainingContext
 
 Layer = Annotated[int, Field(ge=0)]
@@ -37,7 +37,7 @@ Layer = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Eagle3(FeatureHeadMethod):
-    """`features`: the three layers that are fused, as `harness.states` counts them.
+    """`features`: the three layers that are fused, as `harness.heads.states` counts them.
 
     By default 2, the middle, and the last but three, closer together where a target is shallow.
     """
@@ -67,7 +67,7 @@ class Eagle3(FeatureHeadMethod):
 
     def draft_ids(self, texts: Sequence[Text], vocab_size: int) -> "torch.Tensor | None":
         """Return the most frequent tokens of the texts, if the draft has its own vocabulary."""
-        from harness.head_training import frequent_ids
+        from harness.heads.head_training import frequent_ids
 
         if self.draft_vocabulary is None or self.draft_vocabulary >= vocab_size:
             return None

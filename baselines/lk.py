@@ -51,7 +51,11 @@ class LK(LanguageModelMethod):
 
     def train(self, context: "TrainingContext") -> Draft:
         """Return the draft trained by the objective."""
-        from harness.acceptance_losses import acceptance, adaptive_kl_tv, negative_log_acceptance
+        from harness.learning.acceptance_losses import (
+            acceptance,
+            adaptive_kl_tv,
+            negative_log_acceptance,
+        )
         from harness.training import Survey, train
 
         if self.objective == "negative_log_acceptance":

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.tables import Floats, Ints
+from harness.drafting.tables import Floats, Ints
 from harness.types import AcceptanceTable
 
 

@@ -21,12 +21,12 @@ from pydantic import (
 
 from harness import registry
 from harness.errors import UserError, unknown
-from harness.model_sections import Pair, Training
 from harness.protocols import Method
 from harness.published import Cell
-from harness.sections import Count, Data, Evaluation, Prompting, Speed
+from harness.settings.model_sections import Pair, Training
+from harness.settings.sections import Count, Data, Evaluation, Prompting, Speed
+from harness.settings.validation import Section, UnlessFalse, explain, validated
 from harness.types import GREEDY, Sampler, Samplers, Task
-from harness.validation import Section, UnlessFalse, explain, validated
 
 
 class MethodEntry(BaseModel):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.graph import digest
-from harness.sources import DATA_VARIABLE, READERS, RawSplit, Unavailable, data_folder
+from harness.inputs.sources import DATA_VARIABLE, READERS, RawSplit, Unavailable, data_folder
 from harness.types import Example, Row, Split, Task
 
 MISSING = "not here: "  # how the digest begins of what a plan goes without

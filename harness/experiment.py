@@ -4,18 +4,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import assessments, measurements, registry, stages, trainings
+from harness import registry, stages
 from harness.config import Recipe
 from harness.data import NoSource, Rows, describe, load_splits
 from harness.errors import UserError
 from harness.graph import Node, digest, topological
-from harness.model_files import at_hand, num_layers, resolve
-from harness.model_sections import Pair
+from harness.inputs.model_files import at_hand, num_layers, resolve
+from harness.nodes import assessments, measurements, trainings
 from harness.progress import Progress
-from harness.prompting import counts_with_shots, put
 from harness.published import Cell
+from harness.responses.prompting import counts_with_shots, put
 from harness.sandbox import Sandbox
-from harness.sections import Samples
+from harness.settings.model_sections import Pair
+from harness.settings.sections import Samples
 from harness.stages import Setting
 from harness.store import Store
 from harness.types import GREEDY, Sampler, Split, Task

@@ -29,21 +29,21 @@ _OWN = ("harness", "tasks", "baselines")
 # that uses a declaration changes with it.
 _NEUTRAL = frozenset(
     {
-        "harness.checkpoints",
+        "harness.learning.checkpoints",
         "harness.config",
         "harness.environment",
         "harness.errors",
-        "harness.fetch",
+        "harness.inputs.fetch",
         "harness.graph",
-        "harness.hub",
+        "harness.inputs.hub",
         "harness.progress",
         "harness.protocols",
         "harness.published",
         "harness.registry",
-        "harness.model_sections",
-        "harness.sections",
+        "harness.settings.model_sections",
+        "harness.settings.sections",
         "harness.store",
-        "harness.trackers",
+        "harness.learning.trackers",
         "harness.types",
     }
 )

@@ -15,9 +15,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from harness.draft_inits import prune, randomise
+from harness.drafting.draft_inits import prune, randomise
 from harness.errors import UserError
-from harness.model_sections import DraftInit
+from harness.settings.model_sections import DraftInit
 from harness.types import Placement
 
 transformers_logging.disable_progress_bar()  # a run tells its own progress

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from harness.endings import StopStrings
 from harness.published import Results
+from harness.responses.endings import StopStrings
 from harness.types import (
     AcceptanceTable,
     Course,
@@ -26,9 +26,9 @@ from harness.types import (
 if TYPE_CHECKING:
     import torch
 
+    from harness.heads.states import StateSource
+    from harness.learning.selection import Criterion
     from harness.models import LanguageModel
-    from harness.selection import Criterion
-    from harness.states import StateSource
     from harness.teacher import Features, TargetLaws
     from harness.training import TrainingContext
 

@@ -6,19 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import fairness
-from harness.cell_records import Records
-from harness.comparisons import Seeds, by_contender, compare, rank
+from harness.analysis import fairness
+from harness.analysis.comparisons import Seeds, by_contender, compare, rank
+from harness.analysis.quality import qualities
+from harness.analysis.quantities import Quantity, quantities
+from harness.analysis.summary import pool, summarise
 from harness.environment import manifest
 from harness.experiment import CellNodes, Plan
 from harness.fanout import Failure, execute
 from harness.graph import Node
+from harness.nodes.provenance import data_facts, texts_behind
 from harness.progress import Progress
-from harness.provenance import data_facts, texts_behind
 from harness.published import Cell, Contender, Pooled, Result, Results
-from harness.quality import qualities
-from harness.quantities import Quantity, quantities
-from harness.records import (
+from harness.storage.cell_records import Records
+from harness.storage.records import (
     DECODES,
     GRADES,
     LIKELIHOODS,
@@ -28,7 +29,6 @@ from harness.records import (
     tables_name,
 )
 from harness.store import Store, entry_facts
-from harness.summary import pool, summarise
 from harness.types import TimedDecode
 
 

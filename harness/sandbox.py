@@ -1,7 +1,7 @@
 """Runs programs that a model wrote: isolated, limited, and judged by checks that they must reach.
 
-`harness.isolation` says what a program can see and reach, `harness.jail` is what runs inside. How a
-program ends is a value, never an exception.
+`harness.isolation.bubblewrap` says what a program can see and reach, `harness.isolation.jail`
+is what runs inside. How a program ends is a value, never an exception.
 
 Safety does not rest on the program's good will, its score does in one respect: checks run in the
 program's own interpreter, as MBPP's assertions on its objects must. A program that inspects that
@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from harness import isolation, jail, syscalls
 from harness.errors import UserError
+from harness.isolation import bubblewrap, jail, syscalls
 
 Status = Literal["passed", "assertion", "syntax", "timeout", "memory", "output", "error"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -94,15 +94,15 @@ class Sandbox:
     @property
     def exposes(self) -> bool:
         """Whether programs would run here with this user's rights."""
-        return self.unsafe and isolation.why_not() is not None
+        return self.unsafe and bubblewrap.why_not() is not None
 
     def _isolates(self) -> bool:
         """Say whether programs are isolated here; raises UserError if not and they must be."""
-        reason = isolation.why_not()
+        reason = bubblewrap.why_not()
         if reason and not self.unsafe:
             raise UserError(
                 f"Programs that a model wrote would not be isolated: {reason}; run "
-                f"`{isolation.INSTALL}`, or accept the risk with --unsafe-code."
+                f"`{bubblewrap.INSTALL}`, or accept the risk with --unsafe-code."
             )
         return reason is None
 
@@ -136,7 +136,7 @@ class Sandbox:
         ):
             files = (payload.fileno(), report.fileno())
             prefix = (
-                isolation.prefix(self.limits.scratch_bytes, refused.fileno()) if isolated else []
+                bubblewrap.prefix(self.limits.scratch_bytes, refused.fileno()) if isolated else []
             )
             start = time.monotonic()
             process = subprocess.Popen(
@@ -181,7 +181,7 @@ class _Ending:
 
 
 def _python() -> list[str]:
-    return [str(isolation.PYTHON), *_FLAGS, "-c", inspect.getsource(jail)]
+    return [str(bubblewrap.PYTHON), *_FLAGS, "-c", inspect.getsource(jail)]
 
 
 def _killed(code: int) -> bool:

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from harness.divergences import overlap
+from harness.drafting.tables import sliding_table
 from harness.models import LanguageModel
 from harness.protocols import Session
-from harness.tables import sliding_table
 from harness.teacher import TargetLaws, hidden_states
 from harness.types import MAX_GAMMA, AcceptanceTable, Samplers, Text
 from harness.verification import warp

@@ -13,14 +13,14 @@ from typing import Any
 
 from harness.config import Recipe
 from harness.data import MISSING, Rows
-from harness.endings import StopStrings
 from harness.graph import Job, Node
-from harness.model_files import end_tokens, model_digest
-from harness.model_sections import Pair
+from harness.inputs.model_files import end_tokens, model_digest
 from harness.protocols import EngineSettings
-from harness.records import TEXTS, read_texts, write_texts
+from harness.responses.endings import StopStrings
 from harness.sandbox import Sandbox
-from harness.sections import Samples, Speed
+from harness.settings.model_sections import Pair
+from harness.settings.sections import Samples, Speed
+from harness.storage.records import TEXTS, read_texts, write_texts
 from harness.types import Example, Placement, Prompt, Sampler, Samplers, Split, Task, Text
 
 # The evaluation text of a task and pair is the same for every method and seed.
@@ -63,7 +63,7 @@ class Setting:
 
     def prompts(self, directory: Path, examples: Sequence[Example]) -> list[Prompt]:
         """Return examples as prompts for the target in a folder."""
-        from harness.prompts import encode_prompts
+        from harness.responses.prompts import encode_prompts
 
         return encode_prompts(self.tokenizer(directory), examples, self.format)
 
@@ -75,7 +75,7 @@ class Setting:
 
     def stop_strings(self, directory: Path) -> StopStrings | None:
         """Return the strings that end a response of the target in a folder, if any do."""
-        from harness.prompts import is_plain
+        from harness.responses.prompts import is_plain
 
         tokenizer = self.tokenizer(directory)
         told = self.recipe.prompting.stop is not None
@@ -122,7 +122,7 @@ def gold_texts(setting: Setting, split: Split) -> Node:
     """Return the node of the gold answers of a split as texts."""
 
     def build(job: Job) -> None:
-        from harness.prompts import encode_gold
+        from harness.responses.prompts import encode_gold
 
         tokenizer = setting.tokenizer(job.inputs["target"])
         examples = setting.rows[split].examples
@@ -135,7 +135,7 @@ def gold_texts(setting: Setting, split: Split) -> Node:
         "format": setting.format,
     }
     label = f"gold answers, {split}"
-    code = ("harness.prompts", "harness.records")
+    code = ("harness.responses.prompts", "harness.storage.records")
     return Node("responses", label, settings, {"target": setting.target}, code, build)
 
 
@@ -154,7 +154,7 @@ def questions(setting: Setting, split: Split) -> Node:
         "format": setting.format,
     }
     label = f"questions for the draft to answer in training, {split}"
-    code = ("harness.prompts", "harness.records")
+    code = ("harness.responses.prompts", "harness.storage.records")
     return Node("responses", label, settings, {"target": setting.target}, code, build)
 
 
@@ -173,8 +173,8 @@ def responses(
     count = samples.count if samples else 1
 
     def build(job: Job) -> None:
-        from harness.generation import Sampling, generate
         from harness.models import load_model
+        from harness.responses.generation import Sampling, generate
 
         prompts = setting.prompts(job.inputs["target"], rows.examples)
         model = load_model(job.inputs["model"], setting.placement())
@@ -204,7 +204,7 @@ def responses(
     label = f"{whose} responses, {split}, {sampler.describe()}"
     label += f", {count} to a prompt" if samples else ""
     inputs = {"model": of or setting.target, "target": setting.target}
-    code = ("harness.generation", "harness.prompts", "harness.records")
+    code = ("harness.responses.generation", "harness.responses.prompts", "harness.storage.records")
     return Node("responses", label, settings, inputs, code, build)
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.drafting.tables import Floats
 from harness.published import Number
-from harness.tables import Floats
 
 Counts = tuple[Floats, Floats]  # numerators and denominators of prompts
 

@@ -20,12 +20,12 @@ import torch
 
 from harness.models import LanguageModel
 from harness.progress import Step
-from harness.records import TEXTS, read_texts, write_texts
+from harness.storage.records import TEXTS, read_texts, write_texts
 from harness.store import write_json
 from harness.types import Text
 
 if TYPE_CHECKING:
-    from harness.states import StateSource
+    from harness.heads.states import StateSource
 
 TOKENS_PER_BATCH = 4096
 _HIDDEN, _SHAPE = "hidden.bin", "shape.json"

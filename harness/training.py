@@ -14,15 +14,15 @@ from itertools import accumulate, chain
 
 import torch
 
-from harness.batches import Batch
-from harness.budgets import Goal
-from harness.checkpoints import Checkpoint, load_latest, save
-from harness.contexts import Survey, TokenLoss, TrainingContext
 from harness.errors import UserError
-from harness.gradients import autocast, backward
-from harness.ledgers import Work, charge, peak_bytes
-from harness.readings import depth_of
-from harness.schedule import learning_rate, validates
+from harness.learning.batches import Batch
+from harness.learning.budgets import Goal
+from harness.learning.checkpoints import Checkpoint, load_latest, save
+from harness.learning.contexts import Survey, TokenLoss, TrainingContext
+from harness.learning.gradients import autocast, backward
+from harness.learning.ledgers import Work, charge, peak_bytes
+from harness.learning.readings import depth_of
+from harness.learning.schedule import learning_rate, validates
 from harness.types import Draft, Ledger, Text
 
 __all__ = ["Survey", "TokenLoss", "TrainingContext", "train"]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from harness.analysis.costs import ByGamma
 from harness.blocks import block_counts
-from harness.costs import ByGamma
 from harness.published import Contender, Number, Result, Results
-from harness.stored import tables_of
+from harness.storage.stored import tables_of
 from harness.types import AcceptanceTable
 from reports._markdown import escape
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import chain
 
-from harness.literature import Figure, matching
+from harness.analysis.literature import Figure, matching
 from harness.published import Contender, Result, Results
 from reports._markdown import escape, table, three
 from reports._rows import Numbers, shown

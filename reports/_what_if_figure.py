@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from harness.costs import Costs, best, expected_speedups
+from harness.analysis.costs import Costs, best, expected_speedups
 from harness.published import Number
 from reports._acceptance import Scored
 from reports._figures import COLOURS, DASHES, GREY, colours_in_order, draw, panels

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.comparable import by_weight, differences, facts
+from harness.analysis.significance import PairedTest, holm, test_of
 from harness.errors import UserError
 from harness.published import Number, Results
-from harness.significance import PairedTest, holm, test_of
+from harness.regression.comparable import by_weight, differences, facts
 from harness.statistics import student
-from harness.stored import Measured, measured, paired, shared
+from harness.storage.stored import Measured, measured, paired, shared
 from reports._markdown import escape, show, table, three
 
 RATES = ("acceptance_rate", "block_efficiency")

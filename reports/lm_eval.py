@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.published import Number, Result, Results
-from harness.records import read_rows
-from harness.stored import COLUMNS, Measured, measured
+from harness.storage.records import read_rows
+from harness.storage.stored import COLUMNS, Measured, measured
 
 _TARGET, _DRAFT = "target-grades.parquet", "draft-alone-grades.parquet"
 _NOT_SCORES = ("arm", "example_id", "num_tokens", "text")

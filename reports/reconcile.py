@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.blocks import BlockCounts, Convention, block_counts
 from harness.published import Results
-from harness.stored import tables_of
+from harness.storage.stored import tables_of
 from harness.types import AcceptanceTable
 from reports._acceptance import failed, title
 from reports._markdown import escape, table

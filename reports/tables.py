@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from harness.analysis.significance import holm, test_of
 from harness.published import Contender, Number, Results
-from harness.significance import holm, test_of
-from harness.stored import Measured, measured, paired, shared
+from harness.storage.stored import Measured, measured, paired, shared
 from reports._markdown import escape, table
 from reports._text import latex
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.comparable import by_weight, differences, facts, undeclared
 from harness.errors import UserError, unknown
 from harness.published import Contender, Number, Results
-from harness.steps import FEWEST, steps
+from harness.regression.comparable import by_weight, differences, facts, undeclared
+from harness.regression.steps import FEWEST, steps
 from harness.text import plain
 from reports._markdown import escape, interval, table, three
 from reports._text import csv_text

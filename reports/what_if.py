@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.costs import (
+from harness.analysis.costs import (
     FREE,
     Choice,
     Costs,

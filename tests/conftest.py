@@ -9,10 +9,10 @@ import pytest
 from hypothesis import settings
 
 from harness.data import load_rows, load_splits
-from harness.model_files import end_tokens, own_models
-from harness.model_sections import DraftInit
+from harness.inputs.model_files import end_tokens, own_models
 from harness.progress import Progress
 from harness.registry import find
+from harness.settings.model_sections import DraftInit
 from harness.types import Prompt, Sampler, Text
 
 # One thread for each of pytest's processes; set before anything imports torch.
@@ -54,7 +54,7 @@ def draft(target: Any) -> Any:
 @pytest.fixture(scope="session")
 def prompts(tokenizer: Any) -> list[Prompt]:
     """The prompts of the project's own 64 test rows."""
-    from harness.prompts import encode_prompts
+    from harness.responses.prompts import encode_prompts
 
     rows = load_rows(find("tasks", "gsm8k"), "test", 64, sources=["samples"])
     return encode_prompts(tokenizer, rows.examples)
@@ -63,7 +63,7 @@ def prompts(tokenizer: Any) -> list[Prompt]:
 @pytest.fixture(scope="session")
 def write(target: Any, tiny_directory: Path) -> Callable[..., list[Text]]:
     """Return a function that has the tiny target write texts."""
-    from harness.generation import Sampling, generate
+    from harness.responses.generation import Sampling, generate
 
     def write_texts(
         prompts: list[Prompt], how: float | Sampler, *, max_new_tokens: int = 160, seed: int = 0
@@ -86,7 +86,7 @@ def read_gold(
     target: Any, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., dict[str, Any]]:
     """Return a function that gives the target's hidden states on gold answers: split=rows."""
-    from harness.prompts import encode_gold
+    from harness.responses.prompts import encode_gold
     from harness.teacher import Features, write_features
 
     def read(**counts: int) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.drafting.tables import sliding_table
 from harness.published import Cell, Number, Result, Results
-from harness.records import tables_name, write_tables
-from harness.results import save_results
-from harness.tables import sliding_table
+from harness.storage.records import tables_name, write_tables
+from harness.storage.results import save_results
 from harness.types import MAX_GAMMA
 
 HOSTILE = "=1+1<script>alert(1)</script>|`$x_1$\\input{x}\u202e\x1b[31m\x00\n# d%&" + "y" * 100_000

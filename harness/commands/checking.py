@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness.options import Data, Ran, StoreAt, folder, show
+from harness.commands.options import Data, Ran, StoreAt, folder, show
 
 
 def data_check(
@@ -18,7 +18,7 @@ def data_check(
     Of the data directory, if one is named, else of the project's own samples. Exit code 1 if a row
     is malformed.
     """
-    from harness.data_check import check_all
+    from harness.inputs.data_check import check_all
 
     bad = 0
     for result in check_all(names, folder(data)):
@@ -31,7 +31,7 @@ def data_check(
 
 def doctor(data: Data = None) -> None:
     """Show what this machine has: versions, hardware, models, data, network."""
-    from harness.diagnosis import lines
+    from harness.commands.diagnosis import lines
 
     for line in lines(folder(data)):
         typer.echo(line)
@@ -44,10 +44,11 @@ def verify(
     data: Data = None,
 ) -> None:
     """Check that the engine is lossless with each draft of a run; exit code 1 if it is not."""
-    from harness import experiment, verifying
+    from harness import experiment
     from harness.config import Recipe
+    from harness.nodes import verifying
     from harness.progress import Progress
-    from harness.results import load_results, render
+    from harness.storage.results import load_results, render
     from harness.store import Store
 
     results, progress = load_results(directory), Progress()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.options import Data, Ran, StoreAt, folder, writable
+from harness.commands.options import Data, Ran, StoreAt, folder, writable
 
 
 def export(
@@ -17,9 +17,9 @@ def export(
     """Write the feature heads of a run as vLLM loads them, in every layout there is."""
     from harness import experiment
     from harness.config import Recipe
-    from harness.exporting import export_all
+    from harness.heads.exporting import export_all
     from harness.progress import Progress
-    from harness.results import load_results
+    from harness.storage.results import load_results
     from harness.store import Store
 
     results, progress = load_results(directory), Progress()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.options import Data, Ran, StoreAt, listed, show, writable
+from harness.commands.options import Data, Ran, StoreAt, listed, show, writable
 from harness.text import plain
 
 Margin = Annotated[
@@ -37,8 +37,8 @@ def bless(
     """
     from datetime import UTC, datetime
 
-    from harness import accepted
-    from harness.results import load_results
+    from harness.regression import accepted
+    from harness.storage.results import load_results
 
     before = accepted.load(file) if file.exists() else None
     new = accepted.accept(
@@ -67,10 +67,10 @@ def power(
     quantity: Quantity = "acceptance_rate",
 ) -> None:
     """Show how many prompts a margin needs: to fail 95 of 100 true drops of twice the margin."""
-    from harness import accepted
-    from harness.gate import Terms
-    from harness.pilots import pilots
-    from harness.results import load_results
+    from harness.regression import accepted
+    from harness.regression.gate import Terms
+    from harness.regression.pilots import pilots
+    from harness.storage.results import load_results
 
     terms = Terms(margin, quantity)
     known = accepted.load(against) if against else None
@@ -102,11 +102,11 @@ def gate(
     """
     from dataclasses import asdict
 
-    from harness import accepted
-    from harness.gate import Terms
-    from harness.looks import look
-    from harness.publishing import Places
-    from harness.results import load_results, render
+    from harness.regression import accepted
+    from harness.regression.gate import Terms
+    from harness.regression.looks import look
+    from harness.storage.publishing import Places
+    from harness.storage.results import load_results, render
     from harness.store import write_json
 
     results = load_results(directory)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.options import Ran, show, writable
+from harness.commands.options import Ran, show, writable
 
 
 def report(
@@ -15,7 +15,7 @@ def report(
     ] = None,
 ) -> None:
     """Render reports again from results, without running anything."""
-    from harness.results import load_results, render
+    from harness.storage.results import load_results, render
 
     for file in render(load_results(directory), directory, names or ["leaderboard"]):
         typer.echo(f"Written: {file}")
@@ -23,7 +23,7 @@ def report(
 
 def reconcile(directory: Ran) -> None:
     """Show one run as vLLM, SGLang, Spec-Bench, EAGLE and AdaSPEC would print it."""
-    from harness.results import load_results, render
+    from harness.storage.results import load_results, render
 
     show(render(load_results(directory), directory, ["reconcile"]))
 
@@ -36,7 +36,7 @@ def compare(
     from dataclasses import replace
 
     from harness import registry
-    from harness.results import load_results, write
+    from harness.storage.results import load_results, write
 
     report = replace(registry.find("reports", "compare"), before=load_results(a), folder=a)
     show(write(load_results(b), b, [report]))
@@ -55,7 +55,7 @@ def trend(
     from dataclasses import replace
 
     from harness import registry
-    from harness.results import load_results, run_folders, write
+    from harness.storage.results import load_results, run_folders, write
 
     runs = tuple((load_results(folder), folder) for folder in run_folders(folders))
     told = {"runs": runs, "rate": rate, "least": least, "dates": dates}
@@ -78,7 +78,7 @@ def what_if(
     from dataclasses import replace
 
     from harness import registry
-    from harness.results import load_results, write
+    from harness.storage.results import load_results, write
 
     given = {"cost_ratios": cost_ratio, "verification_costs": verification_cost}
     changes = {name: tuple(values) for name, values in given.items() if values}

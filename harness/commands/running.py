@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.options import (
+from harness.commands.options import (
     Data,
     GpuName,
     Out,
@@ -20,7 +20,7 @@ from harness.options import (
 
 if TYPE_CHECKING:
     from harness.config import Recipe as Experiment
-    from harness.publishing import Places
+    from harness.storage.publishing import Places
 
 
 def run(
@@ -32,8 +32,8 @@ def run(
     unsafe_code: Unsafe = False,
 ) -> None:
     """Run a recipe, or a suite's one after the other: train drafts, measure, write leaderboards."""
-    from harness.publishing import Places
-    from harness.recipes import load_recipe, members
+    from harness.settings.recipes import load_recipe, members
+    from harness.storage.publishing import Places
 
     loaded = {name: load_recipe(name, tasks=listed(tasks)) for name in members(recipe)}
     places = Places(out, store, data, unsafe_code)
@@ -44,8 +44,8 @@ def run(
 
 def _run(recipe: "Experiment", name: str, places: "Places") -> bool:
     """Run a recipe, show its leaderboard; say whether no cell failed and no check found fault."""
-    from harness.publishing import publish
-    from harness.results import render
+    from harness.storage.publishing import publish
+    from harness.storage.results import render
 
     results, directory = publish(recipe, name, places)
     files = render(results, directory, ["leaderboard"])
@@ -68,7 +68,7 @@ def plan(
     utilisation: Utilisation = 0.3,
 ) -> None:
     """Show the stages of a recipe, what is cached and what the rest costs, before anything runs."""
-    from harness import hardware, planning
+    from harness.plans import hardware, planning
 
     machine, at = hardware.machine(gpu, utilisation), store or out / "store"
     typer.echo(planning.show(recipe, at, machine, data=folder(data), tasks=listed(tasks)))
@@ -77,8 +77,8 @@ def plan(
 def list_() -> None:
     """List recipes, tasks, methods, engines, reports, and models that can be fetched."""
     from harness import registry
-    from harness.fetch import CATALOGUE
-    from harness.recipes import recipe_names
+    from harness.inputs.fetch import CATALOGUE
+    from harness.settings.recipes import recipe_names
 
     groups = {
         "recipes": recipe_names(),
@@ -94,7 +94,7 @@ def list_() -> None:
 
 def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:
     """Bring a pretrained model into the model cache, checksummed."""
-    from harness import fetch as models
+    from harness.inputs import fetch as models
     from harness.progress import Progress
 
     directory = models.fetch(name, Progress())

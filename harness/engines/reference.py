@@ -15,14 +15,14 @@ from time import perf_counter
 
 import torch
 
-from harness.endings import finish_reason
-from harness.generation import check_fits, stream
-from harness.kv_cache import CachedModel
+from harness.drafting.tree_verification import walk
+from harness.drafting.trees import drafted_depth
 from harness.models import LanguageModel, load_model
 from harness.protocols import Drafter, EngineSettings, FeatureSession, Method, Session
+from harness.responses.endings import finish_reason
+from harness.responses.generation import check_fits, stream
+from harness.responses.kv_cache import CachedModel
 from harness.timing import synchronise
-from harness.tree_verification import walk
-from harness.trees import drafted_depth
 from harness.types import Decode, FinishReason, Kind, Prompt, Proposal, Round
 from harness.verification import verify, warp
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from method_cases import Make
 
-from harness.batches import Fixed, Texts
-from harness.model_sections import DraftInit, Training
+from harness.learning.batches import Fixed, Texts
+from harness.learning.selection import acceptance
 from harness.models import LanguageModel, make_draft
 from harness.progress import Progress
-from harness.selection import acceptance
+from harness.settings.model_sections import DraftInit, Training
 from harness.teacher import Features
 from harness.training import TrainingContext
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from harness.batches import Fixed, Texts
 from harness.config import MethodEntry
-from harness.model_sections import Training
+from harness.heads.states import LiveStates
+from harness.learning.batches import Fixed, Texts
+from harness.learning.selection import Criterion
 from harness.models import LanguageModel
 from harness.protocols import FeatureMethod, Method
-from harness.selection import Criterion
-from harness.states import LiveStates
+from harness.settings.model_sections import Training
 from harness.teacher import Features
 from harness.training import TrainingContext
 from harness.types import Draft

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from baselines._selection import num_kept
 from baselines.adaspec import METHOD as AdaSPEC
-from harness.batches import Batch
 from harness.config import MethodEntry
 from harness.divergences import DIVERGENCES
 from harness.errors import UserError
+from harness.learning.batches import Batch
 
 KEEPS = [0.1, 0.25, 0.4, 0.57, 0.9, 1.0]
 GAPS = [0.3, -1.0, 2.0, 0.3, 0.0, 0.3, 5.0, -2.0, 0.1, -0.5]

@@ -10,19 +10,20 @@ import torch
 
 from baselines.adaspec import METHOD as AdaSPEC
 from baselines.kd import METHOD as KnowledgeDistillation
-from harness import gradients, training
-from harness.batches import Batch, Fixed, OnPolicy, Texts
+from harness import training
 from harness.data import load_rows
 from harness.divergences import tvd
 from harness.errors import UserError
-from harness.generation import Sampling
-from harness.ledgers import tokens_read
-from harness.model_sections import Budget, DraftInit, Training
+from harness.learning import gradients
+from harness.learning.batches import Batch, Fixed, OnPolicy, Texts
+from harness.learning.ledgers import tokens_read
+from harness.learning.selection import acceptance
 from harness.models import LanguageModel, make_draft
 from harness.progress import Progress
-from harness.prompts import encode_gold
 from harness.registry import find
-from harness.selection import acceptance
+from harness.responses.generation import Sampling
+from harness.responses.prompts import encode_gold
+from harness.settings.model_sections import Budget, DraftInit, Training
 from harness.teacher import Features, write_features
 from harness.training import Survey, TrainingContext, train
 from harness.types import Draft, Ledger, Prompt, Sampler

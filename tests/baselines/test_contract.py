@@ -8,8 +8,8 @@ import pytest
 from method_cases import Make, built, prepared
 
 from harness import registry
+from harness.learning.schedule import total_steps
 from harness.models import LanguageModel, save_model
-from harness.schedule import total_steps
 from harness.teacher import Features, TargetLaws
 from harness.types import Placement, Sampler, Samplers
 

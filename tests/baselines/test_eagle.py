@@ -10,18 +10,18 @@ from method_cases import Make, built, latest, prepared
 from baselines import _feature_head
 from baselines._selection import kept
 from baselines._token_losses import token_loss
-from harness.batches import Batch
+from harness.analysis.lossless import laws_of
 from harness.divergences import forward_kl
 from harness.errors import UserError
-from harness.feature_heads import FeatureHead
-from harness.gradients import backward
-from harness.head_training import HeadInTraining, by_depth, in_training
-from harness.lossless import laws_of
-from harness.model_sections import Training
+from harness.heads.feature_heads import FeatureHead
+from harness.heads.head_training import HeadInTraining, by_depth, in_training
+from harness.heads.rolls import rolled
+from harness.heads.states import LiveStates
+from harness.learning.batches import Batch
+from harness.learning.gradients import backward
 from harness.models import LanguageModel
 from harness.protocols import FeatureMethod
-from harness.rolls import rolled
-from harness.states import LiveStates
+from harness.settings.model_sections import Training
 from harness.teacher import Features
 from harness.training import TrainingContext
 from harness.types import Text
@@ -220,7 +220,7 @@ def test_layers_that_are_not_there_are_refused() -> None:
 def test_chunks_give_the_gradient_of_the_whole(ready: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     gradients = []
     for size in (1024 * 7 * 3, 2**23):
-        monkeypatch.setattr("harness.gradients.CHUNK_LOGITS", size)
+        monkeypatch.setattr("harness.learning.gradients.CHUNK_LOGITS", size)
         _, given = ready("eagle3", {})
         head = in_training(given.draft, 3, 0.0, 0)
         lesson = given.texts.lesson(0, 4)

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from method_cases import Make, assert_same_gradient, built, gradient, latest
 
-from harness.batches import Fixed, OnPolicy, Texts
 from harness.errors import UserError
-from harness.generation import Sampling
-from harness.model_sections import DraftInit
+from harness.learning.batches import Fixed, OnPolicy, Texts
+from harness.learning.schedule import total_steps
 from harness.models import LanguageModel, make_draft
-from harness.schedule import total_steps
+from harness.responses.generation import Sampling
+from harness.settings.model_sections import DraftInit
 from harness.teacher import Features
 from harness.training import TrainingContext
 from harness.types import Prompt, Sampler

@@ -4,10 +4,10 @@ import pytest
 import torch
 from method_cases import Make, assert_same_gradient, built, gradient
 
-from harness import gradients
-from harness.acceptance_losses import acceptance, adaptive_kl_tv
-from harness.batches import Batch
 from harness.errors import UserError
+from harness.learning import gradients
+from harness.learning.acceptance_losses import acceptance, adaptive_kl_tv
+from harness.learning.batches import Batch
 from harness.teacher import right_padded, supervised
 from harness.training import Survey
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import estimates, hub, planning
 from harness.experiment import plan
-from harness.hardware import machine
+from harness.inputs import hub
+from harness.plans import estimates, planning
+from harness.plans.hardware import machine
+from harness.plans.stage_costs import Site
 from harness.progress import Progress
-from harness.recipes import load_recipe, members, recipe_names
-from harness.stage_costs import Site
+from harness.settings.recipes import load_recipe, members, recipe_names
 from harness.types import Course
 
 PAIRS = ("pythia", "codegen")

@@ -2,7 +2,7 @@
 
 from method_cases import Make, built, trained
 
-from harness.selection import loss
+from harness.learning.selection import loss
 from harness.teacher import Features
 
 

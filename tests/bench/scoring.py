@@ -23,15 +23,15 @@ from transformers.utils import logging as transformers_logging
 from harness import environment, registry, teacher
 from harness.blocks import block_counts
 from harness.data import load_rows
-from harness.drafters import LanguageModelDrafter
+from harness.drafting.drafters import LanguageModelDrafter
 from harness.engines.reference import _Loop
-from harness.generation import Sampling, generate
-from harness.model_files import end_tokens, resolve
-from harness.model_sections import DraftInit
+from harness.inputs.model_files import end_tokens, resolve
 from harness.models import LanguageModel, load_model, load_tokenizer, make_draft
 from harness.progress import Progress
-from harness.prompts import encode_prompts
 from harness.protocols import EngineSettings
+from harness.responses.generation import Sampling, generate
+from harness.responses.prompts import encode_prompts
+from harness.settings.model_sections import DraftInit
 from harness.stages import ROWS_PER_BATCH
 from harness.statistics import log_ratio_interval
 from harness.types import GREEDY, MAX_GAMMA, Placement, Prompt, Sampler, Samplers, Text

@@ -27,15 +27,15 @@ import torch
 from torch.nn.functional import kl_div, log_softmax
 
 from harness import environment, registry, teacher
-from harness.batches import Fixed, Texts
 from harness.data import load_rows
-from harness.model_files import end_tokens, resolve
-from harness.model_sections import DraftInit, Optimisation
+from harness.inputs.model_files import end_tokens, resolve
+from harness.learning.batches import Fixed, Texts
+from harness.learning.schedule import total_steps
+from harness.learning.selection import Criterion
 from harness.models import LanguageModel, drop_body, load_model, load_tokenizer, make_draft
 from harness.progress import Progress
-from harness.prompts import encode_gold
-from harness.schedule import total_steps
-from harness.selection import Criterion
+from harness.responses.prompts import encode_gold
+from harness.settings.model_sections import DraftInit, Optimisation
 from harness.statistics import log_ratio_interval
 from harness.training import TrainingContext
 from harness.types import Text

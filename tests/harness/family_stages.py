@@ -11,16 +11,16 @@ import torch
 from family_cases import END, TOKENS
 
 from baselines.kd import METHOD as KnowledgeDistillation
-from harness.drafts import Order, make
+from harness.drafting.drafts import Order, make
 from harness.engines.reference import ENGINE
-from harness.generation import Sampling, generate
 from harness.graph import Job
-from harness.model_sections import DraftInit, Pair, Training
 from harness.models import LanguageModel, load_model
 from harness.progress import Progress
 from harness.protocols import EngineSettings
-from harness.records import DRAFT
+from harness.responses.generation import Sampling, generate
 from harness.scoring import score_language_model
+from harness.settings.model_sections import DraftInit, Pair, Training
+from harness.storage.records import DRAFT
 from harness.teacher import Features, TargetLaws, write_features
 from harness.types import (
     GREEDY,

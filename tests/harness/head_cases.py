@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from harness.feature_heads import FeatureHead, Shape
-from harness.head_inits import make_head
+from harness.heads.feature_heads import FeatureHead, Shape
+from harness.heads.head_inits import make_head
 from harness.models import LanguageModel
 
 _SMALL: dict[str, Any] = {

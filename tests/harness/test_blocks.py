@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.blocks import BlockCounts, Convention, block_counts
-from harness.tables import sliding_table
+from harness.drafting.tables import sliding_table
 from harness.types import AcceptanceTable
 
 

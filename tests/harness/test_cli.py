@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from harness import cli, experiment, hub, runner
+from harness import cli, experiment, runner
+from harness.inputs import hub
 from harness.progress import Progress
 from harness.published import Cell, Result, Results
-from harness.recipes import load_recipe
-from harness.results import FILE, save_results
+from harness.settings.recipes import load_recipe
+from harness.storage.results import FILE, save_results
 from harness.store import ENTRY, Store
 
 MANIFEST = {

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from harness.config import Recipe
 from harness.errors import UserError
-from harness.model_sections import Budget, Training
 from harness.published import Cell
-from harness.recipes import load_recipe, members, recipe_names
+from harness.settings.model_sections import Budget, Training
+from harness.settings.recipes import load_recipe, members, recipe_names
 
 HEAD = 'title = "A recipe"\ntasks = ["gsm8k"]\n'
 PAIR = '[[pairs]]\nname = "p"\ntarget = "tiny-target"\ndraft = { pruned = [0] }\n'

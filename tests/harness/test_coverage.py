@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from harness import statistics
-from harness.tables import Floats
+from harness.drafting.tables import Floats
 
 EXPERIMENTS, PROMPTS, SPREAD = 1000, 100, 0.10
 GAIN = 0.01

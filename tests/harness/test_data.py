@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import hub
 from harness.data import Rows, describe, load_rows
 from harness.errors import UserError
-from harness.sources import DATA_VARIABLE
+from harness.inputs import hub
+from harness.inputs.sources import DATA_VARIABLE
 from harness.types import Example, HubData, Row, Task
 
 Lines = Sequence[Mapping[str, Any] | str]

@@ -22,9 +22,8 @@ from family_stages import SETTINGS, STARTS, Family, acceptances, decoded, family
 from transformers import AutoModelForCausalLM
 
 from harness.blocks import block_counts
+from harness.drafting.fitting import fit_head
 from harness.errors import UserError
-from harness.fitting import fit_head
-from harness.model_sections import DraftInit
 from harness.models import (
     LanguageModel,
     cast_weights,
@@ -33,6 +32,7 @@ from harness.models import (
     make_draft,
     save_model,
 )
+from harness.settings.model_sections import DraftInit
 from harness.teacher import Features
 from harness.types import GREEDY, Placement, Sampler
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.drafters import LanguageModelDrafter
+from harness.drafting.drafters import LanguageModelDrafter
 from harness.engines.reference import ENGINE
-from harness.generation import Sampling, generate
-from harness.model_files import end_tokens
+from harness.inputs.model_files import end_tokens
 from harness.models import load_model
 from harness.progress import Progress
 from harness.protocols import EngineSettings
+from harness.responses.generation import Sampling, generate
 from harness.teacher import Features, TargetLaws, write_features
 from harness.types import GREEDY, Placement, Prompt, Sampler, Samplers, Text
 

@@ -229,8 +229,13 @@ def test_finding_a_version_runs_none_of_the_code(version: Version) -> None:
 def test_the_version_of_a_stage_covers_the_code_that_it_names() -> None:
     """Blocks and statistics decide no stage's bytes: a definition is mended without a GPU."""
     assert {"harness.training", "harness.divergences"} <= graph._closure("baselines.kd")
-    for measuring in ("harness.statistics", "harness.blocks", "harness.timing", "harness.summary"):
-        assert measuring not in graph._closure("harness.drafts")
+    for measuring in (
+        "harness.statistics",
+        "harness.blocks",
+        "harness.timing",
+        "harness.analysis.summary",
+    ):
+        assert measuring not in graph._closure("harness.drafting.drafts")
         assert measuring not in graph._closure("harness.scoring")
 
 

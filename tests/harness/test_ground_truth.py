@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.blocks import block_counts
-from harness.tables import Floats, Ints
+from harness.drafting.tables import Floats, Ints
 from harness.types import AcceptanceTable
 
 RUNS, WORDS, LIMIT, END = 10_000, 6, 24, 0

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from harness.errors import UserError
-from harness.model_files import end_tokens, model_digest, resolve
-from harness.model_sections import DraftInit
+from harness.inputs.model_files import end_tokens, model_digest, resolve
 from harness.models import (
     LanguageModel,
     check_same_tokenizer,
@@ -20,6 +19,7 @@ from harness.models import (
     save_model,
 )
 from harness.progress import Progress
+from harness.settings.model_sections import DraftInit
 
 
 def test_body_and_head_give_the_models_own_logits(target: LanguageModel) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from harness import cli
+from harness.analysis.quantities import key
 from harness.experiment import plan, unfinished
 from harness.progress import Progress
 from harness.published import Results
-from harness.quantities import key
-from harness.recipes import load_recipe
 from harness.registry import find
-from harness.results import load_results, save_results
 from harness.runner import run
+from harness.settings.recipes import load_recipe
+from harness.storage.results import load_results, save_results
 from harness.store import Store
 
 RECIPE = """

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import isolation
 from harness.errors import UserError
+from harness.isolation import bubblewrap
 from harness.sandbox import Limits, Outcome, Program, Sandbox, Status
 
 LIMITS = Limits(cpu_s=1, wall_s=20, memory_bytes=128 * 2**20)
-REASON = isolation.why_not()
+REASON = bubblewrap.why_not()
 isolated = pytest.mark.skipif(REASON is not None, reason=f"no isolation: {REASON}")
 ENDS: list[tuple[str, str, Status]] = [
     ("def f(): return 1", "assert f() == 1", "passed"),

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from hostile_programs import GUARD, HOSTILE, Hostile
 
-from harness import isolation
+from harness.isolation import bubblewrap
 from harness.sandbox import Limits, Outcome, Program, Sandbox
 
 SECRET = "the canary sings"
@@ -22,7 +22,7 @@ LIMITS = Limits(
 GRACE_S = 10
 
 pytestmark = pytest.mark.skipif(
-    isolation.why_not() is not None, reason=f"no isolation: {isolation.why_not()}"
+    bubblewrap.why_not() is not None, reason=f"no isolation: {bubblewrap.why_not()}"
 )
 
 

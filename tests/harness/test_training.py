@@ -11,19 +11,20 @@ from typing import Any
 import pytest
 import torch
 
-from harness import gradients, training
-from harness.batches import Batch, Fixed, Lesson, OnPolicy, Texts
+from harness import training
 from harness.divergences import cross_entropy, forward_kl
 from harness.errors import UserError
-from harness.generation import Sampling
 from harness.graph import Job
-from harness.model_sections import Budget, DraftInit, Training, Writer
+from harness.learning import gradients
+from harness.learning.batches import Batch, Fixed, Lesson, OnPolicy, Texts
+from harness.learning.schedule import learning_rate, order_of_pass, total_steps
+from harness.learning.selection import acceptance
+from harness.learning.trackers import JSON_LINES, Journal
 from harness.models import LanguageModel, load_model, make_draft, save_model
 from harness.progress import Progress
-from harness.schedule import learning_rate, order_of_pass, total_steps
-from harness.selection import acceptance
+from harness.responses.generation import Sampling
+from harness.settings.model_sections import Budget, DraftInit, Training, Writer
 from harness.teacher import Features
-from harness.trackers import JSON_LINES, Journal
 from harness.training import TokenLoss, TrainingContext, train
 from harness.types import Draft, Ledger, Prompt, Sampler
 

@@ -20,8 +20,8 @@ from family_stages import (
 )
 
 from harness.errors import UserError
-from harness.model_sections import DraftInit
 from harness.models import load_model, make_draft, save_model
+from harness.settings.model_sections import DraftInit
 from harness.types import GREEDY, Sampler
 
 PADDED = ["gpt2", "gpt_neox", "phi", "qwen2", "gemma2"]  # tied and not, with a bias, with a cap

@@ -12,7 +12,7 @@ import pytest
 from stored_runs import HOSTILE, NUMBER, run_of
 
 from harness.published import Comparison, Contender, Pooled, Results
-from harness.records import write_rows
+from harness.storage.records import write_rows
 from reports.export import COMPARISONS, NUMBERS, REPORT
 from reports.lm_eval import REPORT as LM_EVAL
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.published import Cell, Comparison, Finding, Number, Pooled, Result, Results, Standing
-from harness.recipes import load_recipe
+from harness.settings.recipes import load_recipe
 from harness.types import Ledger
 from reports.leaderboard import REPORT
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.drafting.tables import sliding_table
 from harness.errors import UserError
 from harness.published import Cell, Result, Results
-from harness.records import tables_name, write_tables
-from harness.tables import sliding_table
+from harness.storage.records import tables_name, write_tables
 from harness.types import AcceptanceTable
 from reports.reconcile import REPORT
 

@@ -13,7 +13,7 @@ from stored_runs import HOSTILE, MANIFEST, NUMBER, recipe_of, run_of
 from harness import cli
 from harness.errors import UserError
 from harness.published import Cell, Number, Result, Results
-from harness.results import save_results
+from harness.storage.results import save_results
 from reports.trend import REPORT
 
 RATE = "acceptance_rate[t=0,gamma=4]"

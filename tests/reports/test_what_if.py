@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.drafting.tables import sliding_table
 from harness.errors import UserError
 from harness.published import Cell, Number, Pooled, Result, Results
-from harness.records import tables_name, write_tables
-from harness.tables import sliding_table
+from harness.storage.records import tables_name, write_tables
 from harness.types import MAX_GAMMA
 from reports.what_if import REPORT
 

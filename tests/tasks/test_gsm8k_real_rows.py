@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.data import load_splits
-from harness.sources import DATA_VARIABLE
+from harness.inputs.sources import DATA_VARIABLE
 from tasks.gsm8k import TASK
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import isolation
 from harness.errors import UserError
+from harness.isolation import bubblewrap
 from harness.sandbox import STATUSES, Sandbox
 from tasks.mbpp import TASK, extract_program, grade, grade_programs, to_example
 
-REASON = isolation.why_not()
+REASON = bubblewrap.why_not()
 isolated = pytest.mark.skipif(REASON is not None, reason=f"no isolation: {REASON}")
 RIGHT = "def add(a, b):\n    return a + b"
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import isolation
 from harness.data import DATA_VARIABLE, load_splits
+from harness.isolation import bubblewrap
 from harness.sandbox import Sandbox
 from tasks.mbpp import TASK, grade_programs
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data"
 DIRECTORY = Path(os.environ.get(DATA_VARIABLE) or BESIDE)
-REASON = isolation.why_not()
+REASON = bubblewrap.why_not()
 
 pytestmark = [
     pytest.mark.skipif(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.sources import data_folder
+from harness.inputs.sources import data_folder
 from harness.types import Row, Task
 from tasks import cnn_dm, xsum
 from tasks._summaries import opening

@@ -8,8 +8,8 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from harness.data import load_splits
-from harness.data_check import check
-from harness.sources import DATA_VARIABLE, data_folder
+from harness.inputs.data_check import check
+from harness.inputs.sources import DATA_VARIABLE, data_folder
 from harness.types import Task
 from tasks import alpaca, cnn_dm, xsum
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from baselines.prompt_lookup import METHOD as PromptLookup
+from harness.analysis.lossless import check_law, laws_of
 from harness.blocks import block_counts
-from harness.drafters import LanguageModelDrafter
+from harness.drafting.drafters import LanguageModelDrafter
 from harness.engines.reference import _Loop
-from harness.kv_cache import CachedModel
-from harness.lossless import check_law, laws_of
-from harness.model_files import end_tokens
+from harness.inputs.model_files import end_tokens
 from harness.models import LanguageModel
 from harness.progress import Progress
 from harness.protocols import EngineSettings
+from harness.responses.kv_cache import CachedModel
 from harness.scoring import score_by_depth
 from harness.teacher import Features, TargetLaws, hidden_states, write_features
 from harness.types import (

@@ -1,0 +1,1 @@
+"""Records -> numbers: quantities, comparisons, and whether those are fair."""

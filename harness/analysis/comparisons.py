@@ -1,0 +1,125 @@
+"""Contenders compared, on the same prompts: each with the recipe's first method, and by rank.
+
+A seed decides the order of the rows, the same for all methods, and moves them together: where two
+have the same seeds, what counts is their difference at each.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations, groupby
+
+from harness import statistics
+from harness.analysis.quantities import Quantity, key
+from harness.analysis.significance import PairedTest, holm, letters, mcnemar, paired_test
+from harness.analysis.summary import same_prompts
+from harness.config import Recipe
+from harness.published import Cell, Comparison, Contender, Standing
+
+Seeds = Mapping[int, Mapping[str, Quantity]]  # the quantities of each seed of a contender
+LEVEL = 0.05
+
+
+def by_contender(cells: Mapping[Cell, Mapping[str, Quantity]]) -> dict[Contender, Seeds]:
+    """Return the quantities of each contender's seeds, in the order of the cells."""
+    found: dict[Contender, dict[int, Mapping[str, Quantity]]] = {}
+    for cell, counted in cells.items():
+        found.setdefault(cell.contender, {})[cell.seed] = counted
+    return dict(found)
+
+
+def compare(contenders: Mapping[Contender, Seeds], recipe: Recipe) -> tuple[Comparison, ...]:
+    """Return the comparisons of all with the first method's, adjusted for their number."""
+    first = recipe.methods[0].title
+    found = [
+        _comparison(contender, first, name, seeds, baseline)
+        for contender, seeds in contenders.items()
+        if contender.method != first
+        and (baseline := contenders.get(replace(contender, method=first)))
+        for name in _compared(recipe)
+        if _has(name, seeds) and _has(name, baseline)
+    ]
+    adjusted = holm([comparison.p_value for comparison in found])
+    return tuple(
+        replace(comparison, adjusted_p=p) for comparison, p in zip(found, adjusted, strict=True)
+    )
+
+
+def rank(contenders: Mapping[Contender, Seeds], recipe: Recipe) -> tuple[Standing, ...]:
+    """Return who can be told apart from whom by block efficiency, in every task and pair."""
+    gamma = recipe.evaluation.num_speculative_tokens
+    names = [key("block_efficiency", t, gamma) for t in recipe.evaluation.temperatures]
+    standings: list[Standing] = []
+    for _, group in groupby(contenders, key=lambda item: (item.task, item.pair)):
+        members = list(group)
+        for name in names:
+            known = [item for item in members if _has(name, contenders[item])]
+            if len(known) > 1:
+                standings += _standings(name, known, contenders)
+    return tuple(standings)
+
+
+def _standings(
+    name: str, known: Sequence[Contender], contenders: Mapping[Contender, Seeds]
+) -> list[Standing]:
+    counts = {item: [q.counts for q in _of(name, contenders[item])] for item in known}
+    ranked = sorted(known, key=lambda item: -statistics.effect(counts[item]).value)
+    pairs = list(combinations(range(len(ranked)), 2))
+    tests = [
+        paired_test(
+            counts[ranked[a]],
+            counts[ranked[b]],
+            paired_seeds=list(contenders[ranked[a]]) == list(contenders[ranked[b]]),
+        ).p_value
+        for a, b in pairs
+    ]
+    adjusted = dict(zip(pairs, holm(tests), strict=True))
+    found = letters(len(ranked), lambda a, b: adjusted[a, b] < LEVEL)
+    return [Standing(item, name, letter) for item, letter in zip(ranked, found, strict=True)]
+
+
+def _compared(recipe: Recipe) -> list[str]:
+    gamma = recipe.evaluation.num_speculative_tokens
+    return [
+        key(name, temperature, gamma)
+        for temperature in recipe.evaluation.temperatures
+        for name in ("acceptance_rate", "block_efficiency")
+    ] + ["quality_draft"]
+
+
+def _has(name: str, seeds: Seeds) -> bool:
+    return bool(seeds) and all(name in seed for seed in seeds.values())
+
+
+def _of(name: str, seeds: Seeds) -> list[Quantity]:
+    return [seed[name] for seed in seeds.values()]
+
+
+def _comparison(
+    contender: Contender, first: str, name: str, seeds: Seeds, baseline: Seeds
+) -> Comparison:
+    mine, theirs = _of(name, seeds), _of(name, baseline)
+    same_prompts(*mine, *theirs)
+    left, right = [item.counts for item in mine], [item.counts for item in theirs]
+    together = list(seeds) == list(baseline)
+    test = paired_test(left, right, paired_seeds=together)
+    both = " and seeds" if together and len(seeds) > 1 else ""
+    definition = f"{name} minus that of {first}, paired on prompts{both}"
+    difference = statistics.difference(left, right, definition, paired_seeds=together)
+    p_value = _p_value(test, mine, theirs)
+    return Comparison(
+        contender=contender,
+        against=first,
+        quantity=name,
+        difference=difference,
+        p_value=p_value,
+        adjusted_p=p_value,
+        detectable=test.detectable,
+        prompts_needed=test.prompts_needed(difference.value) if difference.value else None,
+    )
+
+
+def _p_value(test: PairedTest, mine: Sequence[Quantity], theirs: Sequence[Quantity]) -> float:
+    """Return the test's p value; of yes and no, McNemar's, which is exact."""
+    if len(mine) == len(theirs) == 1 and mine[0].is_share and theirs[0].is_share:
+        return mcnemar(mine[0].counts[0].tolist(), theirs[0].counts[0].tolist())
+    return test.p_value

@@ -1,0 +1,132 @@
+"""Several sampled responses to each prompt: how good they are, how much they vary.
+
+Fidelity is the task's headline score. Diversity is distinct-n (Li et al. 2016, 1510.03055) and
+Self-BLEU (Zhu et al. 2018, Texygen, 1802.01886; more is less diverse), each within a prompt: counts
+of n-grams are pooled over prompts, then divided; scores are averaged. Words are what spaces
+separate, case kept: no tokenizer decides. pass@k is of tasks whose answers are right or wrong.
+
+Legend: B prompt.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import comb
+from typing import Any
+
+import numpy as np
+
+from harness.drafting.tables import Floats
+
+DEFINITIONS = {
+    "fidelity": "mean over a prompt's responses",
+    "distinct_1": "different words / words in a prompt's responses",
+    "distinct_2": "different pairs of neighbouring words / such pairs in a prompt's responses",
+    "self_bleu": "BLEU-4 of a response against the others to its prompt, mean over them; higher is "
+    "less diverse",
+    "pass@": "probability that one or more of {k} responses pass, by the unbiased estimate of {n}",
+}
+_ORDER = 4
+
+
+def fidelity_and_diversity(
+    rows: Sequence[Mapping[str, Any]], headline: str, *, pass_or_fail: bool
+) -> dict[str, tuple[Floats, Floats, str]]:
+    """Return each number as its numerators [B], denominators [B] and definition.
+
+    `rows`: graded responses, two or more of each prompt. Raises ValueError on none.
+    """
+    if not rows:
+        raise ValueError("no responses: there is no diversity of nothing")
+    groups = by_prompt(rows).values()
+    texts = [[row["text"] for row in group] for group in groups]
+    scores = [[float(row[headline]) for row in group] for group in groups]
+    ones_B = np.ones(len(texts))
+    definition = f"{headline}, {DEFINITIONS['fidelity']}"
+    found = {"fidelity": (np.array([np.mean(some) for some in scores]), ones_B, definition)}
+    for n in (1, 2):
+        name = f"distinct_{n}"
+        counts = np.array([_distinct(some, n) for some in texts], dtype=np.float64)
+        found[name] = counts[:, 0], counts[:, 1], DEFINITIONS[name]
+    bleu_B = np.array([self_bleu(some) for some in texts])
+    found["self_bleu"] = bleu_B, ones_B, DEFINITIONS["self_bleu"]
+    return found | (_passes(scores) if pass_or_fail else {})
+
+
+def by_prompt(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the rows of each prompt, in their order."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["example_id"], []).append(row)
+    return groups
+
+
+def _passes(scores: Sequence[Sequence[float]]) -> dict[str, tuple[Floats, Floats, str]]:
+    """Return pass@k for k = 1, 2, 4 and so on, and for all of a prompt's responses."""
+    n = min(map(len, scores))
+    ks = sorted({n, *(2**power for power in range(n.bit_length()) if 2**power <= n)})
+    definition = DEFINITIONS["pass@"]
+    return {
+        f"pass@{k}": (
+            np.array([pass_at_k(len(some), round(sum(some)), k) for some in scores]),
+            np.ones(len(scores)),
+            definition.format(k=k, n=n),
+        )
+        for k in ks
+    }
+
+
+def pass_at_k(samples: int, passed: int, k: int) -> float:
+    """Return the unbiased estimate that one of k samples passes (Chen et al. 2021, equation 1).
+
+    1 - C(n - c, k) / C(n, k) for c of n samples passed (arXiv 2107.03374). Raises ValueError
+    unless 0 <= c <= n and 1 <= k <= n.
+    """
+    if not (0 <= passed <= samples and 1 <= k <= samples):
+        raise ValueError(f"pass@{k} of {samples} samples, {passed} passed, is not defined")
+    return 1 - comb(samples - passed, k) / comb(samples, k)
+
+
+def distinct_n(texts: Sequence[str], n: int) -> float:
+    """Return different n-grams / n-grams of some texts, in (0, 1]; none spans two texts.
+
+    As in later work the denominator counts n-grams; Li et al. divide by words, of which there are
+    n - 1 more for each text. Raises ValueError if no text has n words.
+    """
+    different, total = _distinct(texts, n)
+    if not total:
+        raise ValueError(f"distinct-{n} of {len(texts)} texts, none of which has {n} words")
+    return different / total
+
+
+def _distinct(texts: Sequence[str], n: int) -> tuple[int, int]:
+    """Return how many different n-grams some texts have, and how many in all."""
+    grams = [gram for text in texts for gram in _grams(text.split(), n)]
+    return len(set(grams)), len(grams)
+
+
+def self_bleu(texts: Sequence[str]) -> float:
+    """Return the mean BLEU-4 of each text with all others as its references, in 0..1.
+
+    As Texygen has it: uniform weights and NLTK's smoothing method 1. A text of fewer than four
+    words is compared up to its own length, so that texts that are all the same have 1. Two empty
+    texts are the same. Raises ValueError for fewer than two texts.
+    """
+    if len(texts) < 2:
+        raise ValueError(f"Self-BLEU compares texts with each other; there are {len(texts)}")
+    words = [text.split() for text in texts]
+    scores = [_bleu(words[:i] + words[i + 1 :], one) for i, one in enumerate(words)]
+    return sum(scores) / len(scores)
+
+
+def _bleu(references: Sequence[list[str]], hypothesis: list[str]) -> float:
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu  # a second to import
+
+    if not hypothesis:
+        return float([] in references)
+    order = min(_ORDER, len(hypothesis))
+    weights = (1 / order,) * order
+    smoothing: Any = SmoothingFunction().method1
+    return float(sentence_bleu(references, hypothesis, weights, smoothing_function=smoothing))
+
+
+def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]

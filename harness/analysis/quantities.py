@@ -1,0 +1,136 @@
+"""Records -> quantities: what is counted of each prompt, for a number to be made of.
+
+A quantity is a numerator and a denominator for every prompt. A cell's number pools them, several
+seeds' numbers pool those, a comparison pairs them: each made of the same facts. Every quantity is
+named, with its temperature and block length where they matter: "block_efficiency[t=0,gamma=4]".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.blocks import BlockCounts, block_counts
+from harness.config import Recipe
+from harness.drafting.tables import Floats
+from harness.statistics import Counts
+from harness.storage.cell_records import Records
+from harness.types import AcceptanceTable
+
+GAMMAS = range(1, 17)
+DEFINITIONS = {
+    "acceptance_rate": "accepted / tested drafted tokens; a token is tested if all drafted "
+    "before it in its block were accepted",
+    "draft_acceptance_rate": "accepted / drafted tokens",
+    "block_efficiency": "tokens emitted per pass of the target, prefill aside; the token that the "
+    "target itself adds to a block is among them",
+    "accepted_per_pass": "drafted tokens accepted per pass of the target, without the one it adds",
+    "marginal_acceptance": "blocks that accept this position / blocks, as vLLM counts it",
+    "conditional_acceptance": "blocks that accept this position / blocks that test it",
+    "expected_acceptance_rate": "mean over tokens of sum min(p, q); top-1 agreement at "
+    "temperature 0",
+    "top1_agreement": "share of tokens where draft and target have the same first choice",
+}
+# Rates by what is divided by what, of the counts of blocks.
+RATES = {
+    "acceptance_rate": ("accepted", "tested"),
+    "draft_acceptance_rate": ("accepted", "drafted"),
+    "block_efficiency": ("tokens", "passes"),
+    "accepted_per_pass": ("accepted", "passes"),
+}
+# Means over prompts of each prompt's own ratio: long answers do not weigh more.
+PER_PROMPT = ("acceptance_rate", "block_efficiency", "accepted_per_pass")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A numerator and a denominator for each prompt [B], in the order of `prompts`."""
+
+    counts: Counts
+    definition: str
+    prompts: tuple[str, ...]
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it says yes or no of each prompt."""
+        top_B, bottom_B = self.counts
+        return bool(np.all(bottom_B == 1) and np.isin(top_B, (0, 1)).all())
+
+
+def key(name: str, temperature: float, gamma: int | None = None) -> str:
+    """Return the key of a quantity that depends on temperature and block length."""
+    return f"{name}[t={temperature:g}{f',gamma={gamma}' if gamma else ''}]"
+
+
+def quantities(records: Records, recipe: Recipe) -> dict[str, Quantity]:
+    """Return every quantity of acceptance; what has nothing to be divided by is left out."""
+    gamma = recipe.evaluation.num_speculative_tokens
+    found: dict[str, Quantity] = {}
+    for temperature, tables in records.tables.items():
+        prompts = tuple(table.example_id for table in tables)
+        counted = {**_of_laws(tables, temperature), **_of_blocks(tables, temperature, gamma)}
+        for name, (top_B, bottom_B, definition) in counted.items():
+            found[name] = Quantity((top_B, bottom_B), definition, prompts)
+    return {name: item for name, item in found.items() if item.counts[1].sum() > 0}
+
+
+_Counted = dict[str, tuple[Floats, Floats, str]]
+
+
+def _of_laws(tables: Sequence[AcceptanceTable], temperature: float) -> _Counted:
+    lengths_B = np.array([float(len(table.overlap_S)) for table in tables])
+    sums = {
+        "expected_acceptance_rate": np.array([table.overlap_S.sum() for table in tables]),
+        "top1_agreement": np.array([table.greedy_match_S.sum() for table in tables]),
+    }
+    return {
+        key(name, temperature): (top_B, lengths_B, DEFINITIONS[name])
+        for name, top_B in sums.items()
+    }
+
+
+def _of_blocks(tables: Sequence[AcceptanceTable], temperature: float, shown: int) -> _Counted:
+    """Return the rates at every block length; at the one shown also per prompt and by position."""
+    found: _Counted = {}
+    for gamma in sorted({*GAMMAS, shown}):
+        counts = block_counts(tables, gamma)
+        for name, (top_B, bottom_B) in rates(counts).items():
+            found[key(name, temperature, gamma)] = top_B, bottom_B, DEFINITIONS[name]
+        if gamma == shown:
+            found |= _per_prompt(counts, temperature, gamma) | _by_position(
+                counts, temperature, gamma
+            )
+    return found
+
+
+def rates(counts: BlockCounts) -> dict[str, Counts]:
+    """Return each rate as (numerators, denominators) of prompts, to be pooled and divided."""
+    return {
+        name: (getattr(counts, f"{top}_B"), getattr(counts, f"{bottom}_B"))
+        for name, (top, bottom) in RATES.items()
+    }
+
+
+def _per_prompt(counts: BlockCounts, temperature: float, gamma: int) -> _Counted:
+    found: _Counted = {}
+    for name in PER_PROMPT:
+        top_B, bottom_B = rates(counts)[name]
+        some_B = (bottom_B > 0).astype(np.float64)
+        ratio_B = np.divide(top_B, bottom_B, out=np.zeros_like(top_B), where=bottom_B > 0)
+        definition = f"mean over prompts of each one's own: {DEFINITIONS[name]}"
+        found[key(f"{name}_per_prompt", temperature, gamma)] = ratio_B, some_B, definition
+    return found
+
+
+def _by_position(counts: BlockCounts, temperature: float, gamma: int) -> _Counted:
+    """Return marginal and conditional acceptance at each position."""
+    found: _Counted = {}
+    for position in range(1, gamma + 1):
+        reached_B, tested_B = counts.reached_BG[:, position - 1], counts.tested_BG[:, position - 1]
+        where = key("", temperature, gamma)[:-1] + f",position={position}]"
+        for name, bottom_B in (
+            ("marginal_acceptance", counts.passes_B),
+            ("conditional_acceptance", tested_B),
+        ):
+            found[name + where] = reached_B, bottom_B, DEFINITIONS[name]
+    return found

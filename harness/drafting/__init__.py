@@ -1,0 +1,1 @@
+"""Language models as drafts: what they start as, how they propose, static trees of proposals."""

@@ -1,0 +1,1 @@
+"""Answers -> scores: graders, `evaluate` metrics, and a judge behind an endpoint."""

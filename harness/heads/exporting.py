@@ -1,0 +1,43 @@
+"""`draftmark export`: the feature heads of a run, in the layouts that vLLM loads."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import UserError
+from harness.experiment import Plan
+from harness.published import Cell
+from harness.store import Store
+
+
+def export_all(plan: Plan, store: Store, out: Path) -> Iterator[Path]:
+    """Yield the folders that are written: of every head in the store, one for each layout.
+
+    Raises UserError if there is no head of the run, or one that vLLM does not load.
+    """
+    made = [cell for cell, nodes in plan.cells.items() if _is_head(plan, cell, store)]
+    if not made:
+        raise UserError(
+            f"No feature head of this run is in {store.root}; name its store by --store, or run a "
+            "recipe with eagle or eagle3."
+        )
+    for cell in made:
+        yield from _export(plan, cell, store.load(plan.cells[cell].draft).directory, out)
+
+
+def _is_head(plan: Plan, cell: Cell, store: Store) -> bool:
+    kind = plan.recipe.method(cell.method).build().kind
+    return kind == "feature_head" and store.has(plan.cells[cell].draft)
+
+
+def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path]:
+    from harness.heads.feature_heads import load_head
+    from harness.heads.head_exports import LAYOUTS, Verifier, export
+    from harness.types import Placement
+
+    head = load_head(directory, Placement())
+    tokens = plan.recipe.evaluation.num_speculative_tokens
+    verifier = Verifier(plan.recipe.pair(cell.pair).target, tokens)
+    for layout in LAYOUTS[head.model.shape.kind]:
+        folder = out / f"{cell.task}-{cell.pair}-{cell.method}-{cell.seed}" / layout
+        export(head, layout, verifier, folder)
+        yield folder

@@ -1,0 +1,105 @@
+"""`draftmark verify`: the lossless checks of a run's drafts, as stages of their own.
+
+They run the recipe's engine again, on a few prompts and at every temperature that the recipe
+measures, so they are not part of a run. What they find is kept like any other result.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.config import MethodEntry
+from harness.errors import UserError
+from harness.experiment import Plan
+from harness.fanout import ensure
+from harness.graph import Job, Node
+from harness.nodes.measurements import engine_for
+from harness.progress import Progress
+from harness.published import Cell
+from harness.settings.sections import Speed
+from harness.stages import TEXT_SEED, Setting
+from harness.store import Store, write_json
+
+CHECKS = "checks.json"
+PUBLISHED = "lossless.json"
+
+
+def verify(plan: Plan, store: Store, progress: Progress, num_prompts: int) -> list[dict[str, Any]]:
+    """Return the checks of every cell whose draft is in the store, as JSON.
+
+    Raises UserError if none is: the run is elsewhere, or code or rows have changed since.
+    """
+    made = {cell: nodes for cell, nodes in plan.cells.items() if store.has(nodes.draft)}
+    if not made:
+        raise UserError(
+            f"No draft of this run is in {store.root}; name its store by --store and its rows by "
+            "--data, or run the recipe again."
+        )
+    found = []
+    for cell, nodes in made.items():
+        setting = plan.settings[cell.task, cell.pair]
+        entry = setting.recipe.method(cell.method)
+        for temperature in plan.recipe.evaluation.temperatures:
+            node = checks(setting, entry, nodes.draft, temperature, num_prompts)
+            made_of = ensure(node, store, progress, threads=plan.recipe.threads)
+            for check in json.loads((made_of.directory / CHECKS).read_text("utf-8")):
+                found.append({"cell": asdict(cell), "temperature": temperature, **check})
+    return found
+
+
+def publish(found: Sequence[Mapping[str, Any]], plan: Plan, directory: Path) -> None:
+    """Write the checks beside a run's results, with the engine that they are of."""
+    speed = _speed(plan)
+    facts = {"engine": speed.engine, "dtype": speed.dtype, "checks": list(found)}
+    write_json(directory / PUBLISHED, facts)
+
+
+def failed(found: Sequence[Mapping[str, Any]]) -> list[Cell]:
+    """Return the cells that failed a check."""
+    return [Cell(**check["cell"]) for check in found if not check["passed"]]
+
+
+def _speed(plan: Plan) -> Speed:
+    """Return which engine is verified, and how it decodes: the reference engine by default."""
+    return plan.recipe.speed or Speed()
+
+
+def checks(
+    setting: Setting, entry: MethodEntry, drafted: Node, temperature: float, num_prompts: int
+) -> Node:
+    """Return the node of the lossless checks of a draft at a temperature."""
+    speed, method = setting.recipe.speed or Speed(), entry.build()
+    samplers = setting.recipe.samplers(temperature)
+    rows = setting.rows["test"].first(num_prompts)
+
+    def build(job: Job) -> None:
+        from harness.analysis.lossless import run_checks
+
+        settings = setting.decoding(speed, samplers, job.inputs["target"])
+        prompts = setting.prompts(job.inputs["target"], rows.examples)
+        engine = engine_for(speed.engine, method)
+        with job.progress.step("checking", 4) as step:
+            found = run_checks(engine, method, job.inputs, settings, prompts, step)
+        write_json(job.out / CHECKS, [asdict(check) for check in found])
+
+    settings = {
+        **speed.model_dump(mode="json", include={"engine", "num_speculative_tokens", "dtype"}),
+        "samplers": asdict(samplers),
+        "rows": rows.digest,
+        "format": setting.format,
+        "max_new_tokens": setting.max_new_tokens,
+        "stop": setting.stop,
+        "seed": TEXT_SEED,
+    }
+    code = (
+        registry.module_name("engines", speed.engine),
+        registry.module_name("baselines", entry.name),
+        "harness.analysis.lossless",
+        "harness.responses.prompts",
+    )
+    label = f"lossless checks of {drafted.label}, {samplers.target.describe()}"
+    inputs = {"target": setting.target, "draft": drafted}
+    return Node("checks", label, settings, inputs, code, build)

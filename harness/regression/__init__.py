@@ -1,0 +1,1 @@
+"""The gate: accepted numbers, the rule, more prompts while it is inconclusive, pytest's fixture."""

@@ -1,0 +1,60 @@
+"""The gate as a pytest fixture.
+
+def test_acceptance_has_not_fallen(acceptance_gate):
+    acceptance_gate("results/mine-XXXXXXXX", against="accepted/mine.json", margin=0.01)
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.text import plain
+
+if TYPE_CHECKING:
+    from harness.regression.gate import Outcome
+
+
+@pytest.fixture
+def acceptance_gate() -> "Callable[..., Outcome]":
+    """Return the gate: it fails the test unless a stored run passes, and returns what it said."""
+    return _gate
+
+
+def _gate(
+    result: str | Path,
+    *,
+    against: str | Path,
+    margin: float = 0.01,
+    quantity: str = "acceptance_rate",
+    declare: Sequence[str] = (),
+) -> "Outcome":
+    from harness.errors import UserError
+    from harness.regression import accepted
+    from harness.regression.gate import Terms, judge
+    from harness.storage.results import load_results
+    from harness.storage.stored import measured
+
+    try:
+        terms = Terms(margin, quantity, tuple(declare))
+        known, results = accepted.load(Path(against)), load_results(Path(result))
+        outcome = judge(results, measured(results, Path(result), known.gamma), known, terms)
+    except UserError as error:
+        pytest.fail(str(error), pytrace=False)
+    if outcome.verdict != "PASS":
+        pytest.fail(_told(outcome), pytrace=False)
+    return outcome
+
+
+def _told(outcome: "Outcome") -> str:
+    """Return the verdict, and each contender that did not pass with its interval."""
+    lines = [f"{outcome.verdict}: {outcome.quantity}, margin {outcome.rule.margin:g}"]
+    for line in outcome.lines:
+        if line.verdict == "PASS":
+            continue
+        fallen = line.note
+        if line.difference is not None:
+            fallen = f"{line.difference:+.4f} [{line.low:+.4f}, {line.high:+.4f}]"
+        lines.append(f"  {line.verdict} {plain(line.name)}: {plain(fallen)} on {line.n} prompts")
+    return "\n".join(lines)

@@ -1,0 +1,129 @@
+"""The sections of a recipe: rows, pairs, training, evaluation, speed. Unknown keys are errors."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from harness.settings.validation import Section
+from harness.types import MAX_GAMMA
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Source = Literal["hub", "directory", "samples"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+class Data(Section):
+    """Which rows are used. Sources are tried in order; the first that has the task is taken.
+
+    `max_features_gb`: how much disk the target's states on one set of texts may take, where a
+    method reads them at every position.
+    """
+
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)] = ("hub", "directory", "samples")
+    train_rows: Count = 1000
+    validation_rows: Count = 64
+    test_rows: Count = 200
+    max_features_gb: Annotated[float, Field(gt=0)] = 20.0
+
+
+class Prompting(Section):
+    """How questions are put, to target and draft alike.
+
+    `format`: the target's chat template, plain text, or (auto) the template if there is one.
+    `shots`: how many solved examples go before the question. `styles`: a task's own named way of
+    asking, by task. `stop`: strings that end a response; by default the task's own in plain text,
+    and none in a chat.
+    """
+
+    format: Literal["auto", "chat", "plain"] = "auto"
+    shots: Annotated[int, Field(ge=0)] = 0
+    styles: Mapping[str, str] = Field(default_factory=dict)
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
+
+
+class DraftSampling(Section):
+    """Where the draft is sampled in another way than its target: what is not said is the same."""
+
+    temperature: Annotated[float, Field(ge=0)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class Samples(Section):
+    """Several sampled responses to each of the first `prompts` test prompts (all, unless said).
+
+    Of the target and of each draft alone: for pass@k, and fidelity against diversity.
+    """
+
+    count: Annotated[int, Field(ge=2)] = 4
+    temperatures: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
+    prompts: Count | None = None
+
+
+class Judge(Section):
+    """A model behind an OpenAI-compatible endpoint that says which of two responses is better.
+
+    Of the draft alone, and of the target or the gold answer. The key is read from an environment
+    variable when the judge is asked, and is written nowhere; "" for an endpoint that needs none.
+    `options` are further fields of each request.
+    """
+
+    endpoint: str
+    model: str
+    key_variable: str = "OPENAI_API_KEY"
+    against: Literal["target", "reference"] = "target"
+    prompts: Count | None = None
+    options: Mapping[str, Any] = {"temperature": 0}
+
+    @model_validator(mode="after")
+    def _holds_no_secret(self) -> "Judge":
+        """Refuse what may hold a key, without repeating it: recipes are recorded and printed."""
+        place = urlsplit(self.endpoint)
+        if place.scheme not in ("http", "https") or not place.hostname:
+            raise ValueError('endpoint is a URL such as "https://api.openai.com/v1"')
+        if place.username or place.password or place.query or place.fragment:
+            raise ValueError("endpoint is a URL without user, password, query or fragment")
+        if not re.fullmatch(r"([A-Z_][A-Z0-9_]*)?", self.key_variable):
+            raise ValueError(
+                "key_variable is the name of an environment variable in capitals, never a key"
+            )
+        return self
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host, and port if it says one."""
+        return urlsplit(self.endpoint).netloc
+
+
+class Evaluation(Section):
+    """What is measured: samplers of the target, and the block length that tables show.
+
+    `top_k` and `top_p` cut the laws at temperatures above 0; `draft` samples the draft apart.
+    """
+
+    temperatures: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (
+        0.0,
+        1.0,
+    )
+    top_k: Annotated[int, Field(ge=0)] = 0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    draft: DraftSampling = DraftSampling()
+    num_speculative_tokens: Annotated[int, Field(ge=1, le=MAX_GAMMA)] = 4
+    max_new_tokens: Count | None = None
+    samples: Samples | None = None
+    judge: Judge | None = None
+
+
+class Speed(Section):
+    """End-to-end runs of an engine, interleaved with the target alone, in blocks of prompts."""
+
+    engine: str = "reference"
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    num_speculative_tokens: Annotated[int, Field(ge=1, le=MAX_GAMMA)] = 4
+    blocks: Annotated[int, Field(ge=2)] = 5
+    prompts_per_block: Count = 4
+    dtype: Dtype = "float32"

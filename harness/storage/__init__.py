@@ -1,0 +1,1 @@
+"""Results on disk: records, the folders of runs, and how they are read back."""

@@ -1,0 +1,64 @@
+"""All that was recorded of a cell, read from the folders of its results."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.storage.records import (
+    DECODES,
+    DRAFT,
+    GRADES,
+    LIKELIHOODS,
+    TABLES,
+    VERDICTS,
+    read_decodes,
+    read_rows,
+    read_tables,
+)
+from harness.types import AcceptanceTable, Ledger, TimedDecode
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of a cell."""
+
+    ledger: Ledger
+    tables: Mapping[float, Sequence[AcceptanceTable]]  # by temperature
+    target_grades: Sequence[Mapping[str, Any]]
+    draft_grades: Sequence[Mapping[str, Any]]
+    decodes: Sequence[TimedDecode]
+    decode_grades: Sequence[Mapping[str, Any]]
+    # Of the "target" and, if it is a model, of the "draft"; samples also by temperature.
+    likelihoods: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    samples: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    verdicts: Sequence[Mapping[str, Any]] = ()
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        draft: Path,
+        target_grades: Path,
+        scores: Mapping[float, Path],
+        draft_grades: Path | None,
+        decodes: Path | None,
+        decode_grades: Path | None,
+        likelihoods: Mapping[str, Path],
+        samples: Mapping[tuple[str, float], Path],
+        verdicts: Path | None,
+    ) -> "Records":
+        """Return the records in the folders of a cell's results."""
+        facts = json.loads((draft / DRAFT).read_text("utf-8"))
+        return cls(
+            ledger=Ledger(**facts["ledger"]),
+            tables={t: read_tables(path / TABLES) for t, path in scores.items()},
+            target_grades=read_rows(target_grades / GRADES),
+            draft_grades=read_rows(draft_grades / GRADES) if draft_grades else (),
+            decodes=read_decodes(decodes / DECODES) if decodes else (),
+            decode_grades=read_rows(decode_grades / GRADES) if decode_grades else (),
+            likelihoods={who: read_rows(path / LIKELIHOODS) for who, path in likelihoods.items()},
+            samples={which: read_rows(path / GRADES) for which, path in samples.items()},
+            verdicts=read_rows(verdicts / VERDICTS) if verdicts else (),
+        )

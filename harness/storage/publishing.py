@@ -1,0 +1,41 @@
+"""A recipe run and published: its stages, its results, their records, in a folder of their own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.commands.options import folder, writable
+from harness.published import Results
+
+if TYPE_CHECKING:
+    from harness.config import Recipe
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run writes, and where it finds its rows."""
+
+    out: Path
+    store: Path | None = None  # by default in `out`
+    data: Path | None = None
+    unsafe_code: bool = False
+
+
+def publish(recipe: "Recipe", name: str, places: Places) -> tuple[Results, Path]:
+    """Run a recipe; return its results and the folder that they were written to."""
+    from harness import experiment, runner
+    from harness.progress import Progress
+    from harness.sandbox import Sandbox
+    from harness.storage.results import save_results
+    from harness.store import Store
+
+    progress = Progress()
+    sandbox = Sandbox(unsafe=places.unsafe_code)
+    prepared = experiment.plan(recipe, progress, data=folder(places.data), sandbox=sandbox)
+    writable(places.out)
+    store = Store(writable(places.store or places.out / "store"))
+    results = runner.run(prepared, name, store, progress)
+    directory = places.out / f"{name}-{prepared.key[:8]}"
+    results = runner.save_records(prepared, results, store, directory)
+    save_results(results, directory)
+    return results, directory

@@ -1,0 +1,45 @@
+"""Several seeds pooled: never surer than their prompts allow, shares never outside 0 to 1."""
+
+import numpy as np
+import pytest
+
+from harness.analysis.quantities import Quantity
+from harness.analysis.summary import pool
+
+
+def _quantity(*values: float) -> Quantity:
+    prompts = tuple(f"{index}" for index in range(len(values)))
+    return Quantity((np.array(values), np.ones(len(values))), "a mean", prompts)
+
+
+def test_seeds_that_agree_on_every_prompt_say_what_one_of_them_says() -> None:
+    none = _quantity(*[0.0] * 64)
+
+    number = pool([{"share": none}, {"share": none}])["share"]
+
+    assert (number.value, number.low) == (0, 0)
+    assert number.high == pytest.approx(0.057, abs=1e-3)
+
+
+def test_an_interval_of_a_share_stays_within_0_and_1() -> None:
+    seeds = [{"share": _quantity(0, 0, 0, 1)}, {"share": _quantity(1, 1, 1, 1)}]
+
+    number = pool(seeds)["share"]
+
+    assert (number.low, number.value, number.high) == (0.0, 0.625, 1.0)
+
+
+def test_an_interval_of_another_mean_is_not_cut() -> None:
+    seeds = [{"mean": _quantity(0, 0, 0, 1.5)}, {"mean": _quantity(1, 1, 1, 1)}]
+
+    number = pool(seeds)["mean"]
+
+    assert number.low is not None
+    assert number.low < 0
+
+
+def test_seeds_of_different_prompts_are_not_pooled() -> None:
+    other = Quantity((np.ones(1), np.ones(1)), "a mean", ("another",))
+
+    with pytest.raises(ValueError, match="different prompts"):
+        pool([{"x": _quantity(1)}, {"x": other}])

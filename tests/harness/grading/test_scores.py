@@ -1,0 +1,47 @@
+"""Answers get the scores of their task, whether it grades one by one or runs programs at once."""
+
+import pytest
+
+from harness.grading.scores import OUTCOMES, grade, outcomes
+from harness.isolation import bubblewrap
+from harness.registry import find
+from harness.sandbox import Sandbox
+from harness.types import FinishReason
+
+ROWS = {
+    "gsm8k": {"question": "1 + 1?", "answer": "#### 2"},
+    "mbpp": {"text": "One.", "code": "x = 1", "test_list": ["assert x == 1"]},
+}
+RIGHT = {"gsm8k": "#### 2", "mbpp": "x = 1"}
+WRONG = {"gsm8k": "#### 3", "mbpp": "x = 2"}
+
+
+def test_answers_are_graded_in_order() -> None:
+    allowed = Sandbox(unsafe=bubblewrap.why_not() is not None)
+    for name, row in ROWS.items():
+        task = find("tasks", name)
+        example = task.to_example(f"{name}/test/0", row)
+        answers = [(example, RIGHT[name]), (example, WRONG[name]), (example, RIGHT[name])]
+
+        scores = grade(task, answers, allowed)
+
+        assert [score[task.headline] for score in scores] == [1, 0, 1]
+
+
+def test_no_answers_have_no_scores() -> None:
+    assert grade(find("tasks", "gsm8k"), [], Sandbox()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "expected"),
+    [
+        ("", "stop", (0, 1)),
+        (" \n", "length", (1, 1)),
+        ("...", "length", (1, 0)),
+        ("It is 3.", "stop", (0, 0)),
+    ],
+)
+def test_how_a_response_ended_is_told_apart(
+    text: str, reason: FinishReason, expected: tuple[float, float]
+) -> None:
+    assert outcomes(text, reason) == dict(zip(OUTCOMES, expected, strict=True))

@@ -67,9 +67,13 @@ def _speed_note(results: Results) -> str:
     speed = results.recipe["speed"]
     if not speed:
         return ""
+    engine, temperature, gamma = (
+        value[0] if isinstance(value := speed[name], list | tuple) else value
+        for name in ("engine", "temperature", "num_speculative_tokens")
+    )
     return (
-        f"Speedup: {speed['engine']} engine, temperature {speed['temperature']:g}, blocks of "
-        f"{speed['num_speculative_tokens']}, {speed['dtype']}, {speed['blocks']} runs of A B B A."
+        f"Speedup: {engine} engine, temperature {temperature:g}, blocks of "
+        f"{gamma}, {speed['dtype']}, {speed['blocks']} runs of A B B A."
     )
 
 
@@ -206,10 +210,14 @@ def _ledger(rows: Sequence[Result]) -> str:
 
 
 def _failures(rows: Sequence[Result]) -> str:
-    failed = [row for row in rows if row.failure]
-    if not failed:
+    body = [[row_name(row.cell, rows), escape(row.failure)] for row in rows if row.failure]
+    body += [
+        [f"{row_name(row.cell, rows)}, speed, {escape(what)}", escape(reason)]
+        for row in rows
+        for what, reason in row.speed_failures.items()
+    ]
+    if not body:
         return ""
-    body = [[row_name(row.cell, rows), escape(str(row.failure))] for row in failed]
     return "### Failed\n\n" + table(["method", "reason"], body, "ll")
 
 

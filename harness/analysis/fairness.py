@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.analysis.arms import faults
+from harness.analysis.arms import of_measurement
 from harness.config import Recipe
 from harness.published import Cell, Finding, Result, Severity
-from harness.types import TimedDecode
+from harness.settings.sections import Condition
+from harness.storage.speed_records import Measurement
 
 # A copied test row can lift a rate by its share at most: beyond 1 in 100 by more than the
 # intervals over some hundred prompts can hide.
@@ -39,7 +40,7 @@ class _Group:
 
     recipe: Recipe
     rows: Sequence[Result]
-    decodes: Mapping[Cell, Sequence[TimedDecode]]
+    speeds: Mapping[Cell, Mapping[Condition, Measurement]]
     data: Mapping[str, Any]
 
     def finding(self, severity: Severity, text: str, /, **facts: Any) -> Finding:
@@ -55,7 +56,7 @@ class _Group:
 def findings(
     recipe: Recipe,
     results: Sequence[Result],
-    decodes: Mapping[Cell, Sequence[TimedDecode]],
+    speeds: Mapping[Cell, Mapping[Condition, Measurement]],
     data: Sequence[Mapping[str, Any]],
 ) -> tuple[Finding, ...]:
     """Return what is unfair or leaks in a run; `data` has a task and pair's facts each.
@@ -66,7 +67,7 @@ def findings(
     for facts in data:
         here = (facts["task"], facts["pair"])
         rows = [r for r in results if not r.failure and (r.cell.task, r.cell.pair) == here]
-        group = _Group(recipe.for_task(facts["task"]), rows, decodes, facts)
+        group = _Group(recipe.for_task(facts["task"]), rows, speeds, facts)
         found += [finding for check in _CHECKS for finding in check(group)]
     return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
 
@@ -183,7 +184,11 @@ def _ground_of(row: Result) -> dict[str, Any]:
             where = f"at temperature {samplers['target']['temperature']:g}"
             ground |= {f"texts scored {where}": inputs["features"], f"samplers {where}": samplers}
         elif entry["stage"] == "decodes":
-            ground |= {f"speed setting {name}": value for name, value in settings.items()}
+            kind = "speed setting" if "draft" in inputs else "noise floor's setting"
+            ground.setdefault("conditions", []).append((kind, settings))
+    for number, (kind, settings) in enumerate(ground.pop("conditions", [])):
+        which = f" of measurement {number + 1}" if number else ""
+        ground |= {f"{kind} {name}{which}": value for name, value in settings.items()}
     return ground
 
 
@@ -194,8 +199,10 @@ def _arms(group: _Group) -> Iterator[Finding]:
         "end_tokens": frozenset(group.data["end_tokens"]),
     }
     for row in group.rows:
-        for fault in faults(group.decodes[row.cell], **limits):
-            yield group.finding("error", f"speed of {_name(row)}: {fault}")
+        for number, (under, measured) in enumerate(group.speeds[row.cell].items()):
+            name = f"speed of {_name(row)}" + (f", {under.label}" if number else "")
+            for severity, fault in of_measurement(under, measured, **limits):
+                yield group.finding(severity, f"{name}: {fault}")
 
 
 def _texts(group: _Group) -> Iterator[Finding]:

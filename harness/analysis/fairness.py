@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.analysis.arms import of_measurement
+from harness.analysis.grounds import shared_grounds
 from harness.config import Recipe
 from harness.published import Cell, Finding, Result, Severity
 from harness.settings.sections import Condition
@@ -160,7 +161,7 @@ def _seeds(group: _Group) -> Iterator[Finding]:
 
 def _ground(group: _Group) -> Iterator[Finding]:
     """Cells that were measured on other rows, texts or targets, or timed under other settings."""
-    grounds = {_name(row): _ground_of(row) for row in group.rows}
+    grounds = shared_grounds({_name(row): row for row in group.rows})
     for what, values in _differing(grounds).items():
         yield group.finding(
             "error", f"methods differ in what was to be the same: {_listed({what: values})}"
@@ -170,26 +171,6 @@ def _ground(group: _Group) -> Iterator[Finding]:
         yield group.finding(
             "error", "numbers are of other test rows than this run's", rows=sorted(rows)
         )
-
-
-def _ground_of(row: Result) -> dict[str, Any]:
-    """Return what has to be the same for every cell of a task and pair, by name."""
-    ground: dict[str, Any] = {}
-    for entry in row.provenance["entries"]:
-        settings, inputs = entry["settings"], entry["inputs"]
-        if entry["stage"] == "grades":
-            ground |= {"test rows": settings["rows"], "target": inputs["target"]}
-        elif entry["stage"] == "scores":
-            samplers = settings["samplers"]
-            where = f"at temperature {samplers['target']['temperature']:g}"
-            ground |= {f"texts scored {where}": inputs["features"], f"samplers {where}": samplers}
-        elif entry["stage"] == "decodes":
-            kind = "speed setting" if "draft" in inputs else "noise floor's setting"
-            ground.setdefault("conditions", []).append((kind, settings))
-    for number, (kind, settings) in enumerate(ground.pop("conditions", [])):
-        which = f" of measurement {number + 1}" if number else ""
-        ground |= {f"{kind} {name}{which}": value for name, value in settings.items()}
-    return ground
 
 
 def _arms(group: _Group) -> Iterator[Finding]:

@@ -13,81 +13,26 @@ Legend: B prompt, T position.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
-from transformers.generation.streamers import BaseStreamer
+from transformers import GenerationConfig
 from transformers.utils import logging as transformers_logging
 
-from harness.engines._text import Written
+from harness.engines._observing import Ended, Passes, Unpadded
 from harness.errors import UserError
 from harness.models import LanguageModel, load_model
 from harness.protocols import EngineSettings, LookupMethod, Method
 from harness.responses.generation import check_fits, left_padded, stream
 from harness.timing import synchronise
-from harness.types import Decode, Kind, Prompt, Round
+from harness.types import Decode, Kind, Prompt
 
 # The library's defaults stop drafting at tokens that the draft is unsure of, and lengthen and
 # shorten blocks as it goes: numbers at a block length would be of no block length.
 _DRAFTING = {"num_assistant_tokens_schedule": "constant", "assistant_confidence_threshold": 0.0}
-
-
-@dataclass
-class _Passes(BaseStreamer):  # type: ignore[misc]
-    """What went into each pass of the target, what came out of it, and when."""
-
-    read: list[torch.Tensor] = field(default_factory=list)
-    given: list[torch.Tensor] = field(default_factory=list)  # the prompt first
-    at_s: list[float] = field(default_factory=list)
-
-    def hook(self, model: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
-        """Note the tokens that a pass reads; they are looked at when all is over."""
-        self.read.append(kwargs["input_ids"])
-
-    def put(self, value: torch.Tensor) -> None:
-        """Note the tokens that a pass gave."""
-        self.given.append(value)
-        self.at_s.append(perf_counter())
-
-    def end(self) -> None:
-        """Nothing is held back."""
-
-
-@dataclass(frozen=True)
-class _Unpadded(LogitsProcessor):  # type: ignore[misc]
-    """Rules out the ids beyond the tokenizer's, which pad a head."""
-
-    vocab_size: int
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        scores[:, self.vocab_size :] = -torch.inf
-        return scores
-
-
-@dataclass(frozen=True)
-class _Ended(StoppingCriteria):  # type: ignore[misc]
-    """Ends a text with the pass that completes it: `generate` knows of no stop strings here."""
-
-    prompts: Sequence[Prompt]
-    settings: EngineSettings
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        ended = [_ended(row[-self._new(input_ids) :], self.settings) for row in input_ids.tolist()]
-        return torch.tensor(ended, device=input_ids.device)
-
-    def _new(self, ids_BT: torch.Tensor) -> int:
-        return ids_BT.shape[1] - max(len(prompt.token_ids) for prompt in self.prompts)
-
-
-def _ended(tokens: Sequence[int], settings: EngineSettings) -> bool:
-    """Say whether any of the tokens of the last pass ends a text."""
-    stop, last = settings.stop, settings.num_speculative_tokens + 1
-    ends = range(max(len(tokens) - last, 0), len(tokens))
-    return stop is not None and any(stop.found(tokens[: end + 1]) for end in ends)
 
 
 @dataclass(frozen=True)
@@ -112,7 +57,7 @@ class _Running:
 
     def _decode(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
         ids_BT, mask_BT = left_padded([p.token_ids for p in prompts], self.target.device)
-        passes, device = _Passes(), self.settings.placement.device
+        passes, device = Passes(), self.settings.placement.device
         hook = self.target.model.register_forward_pre_hook(passes.hook, with_kwargs=True)
         random = stream(self.settings.seed, "engine", *(prompt.example_id for prompt in prompts))
         started = _now(device)
@@ -128,14 +73,14 @@ class _Running:
             transformers_logging.set_verbosity(verbosity)
         passes.at_s[-1] = _now(device)
         for row, prompt in enumerate(prompts):
-            yield self._read_off(prompt, row, passes, started)
+            yield passes.decode(prompt, row, self.settings, started)
 
     def _generate(
         self,
         prompts: Sequence[Prompt],
         ids_BT: torch.Tensor,
         mask_BT: torch.Tensor,
-        passes: _Passes,
+        passes: Passes,
     ) -> None:
         padded = self.target.model.get_output_embeddings().weight.shape[0] > self.target.vocab_size
         self.target.model.generate(
@@ -143,44 +88,10 @@ class _Running:
             attention_mask=mask_BT,
             generation_config=self.config,
             assistant_model=self.assistant.model if self.assistant else None,
-            logits_processor=[_Unpadded(self.target.vocab_size)] if padded else [],
-            stopping_criteria=[_Ended(prompts, self.settings)] if self.settings.stop else [],
+            logits_processor=[Unpadded(self.target.vocab_size)] if padded else [],
+            stopping_criteria=[Ended(prompts, self.settings)] if self.settings.stop else [],
             streamer=passes,
         )
-
-    def _read_off(self, prompt: Prompt, row: int, passes: _Passes, started: float) -> Decode:
-        """Return what a row of a batch became, of what was noted."""
-        text, ended = Written(prompt), passes.at_s[-1]
-        for read, given, at_s in zip(passes.read, passes.given[1:], passes.at_s[1:], strict=True):
-            if text.reason:
-                break  # others of the batch go on
-            before, ended = len(text.ids), at_s
-            known = len(prompt.token_ids) if read is passes.read[0] else 1
-            drafted = read[row].tolist()[known:] if len(read) == 1 else []
-            emitted = given.reshape(-1).tolist() if len(read) == 1 else [int(given[row])]
-            text.extend(emitted, self.settings)
-            text.rounds.append(Round(len(drafted), _agreeing(drafted, text.ids[before:])))
-        assert text.reason is not None
-        return Decode(
-            example_id=prompt.example_id,
-            token_ids=tuple(text.tokens),
-            num_prompt_tokens=len(prompt.token_ids),
-            rounds=text.rounds_within(),
-            prefill_s=passes.at_s[1] - started,
-            decode_s=ended - passes.at_s[1],
-            finish_reason=text.reason,
-            first_token_s=passes.at_s[1] - started,
-        )
-
-
-def _agreeing(drafted: Sequence[int], emitted: Sequence[int]) -> int:
-    """Return how many drafted tokens were emitted: what replaces a rejected one is never it."""
-    count = 0
-    for token, other in zip(drafted, emitted, strict=False):
-        if token != other:
-            break
-        count += 1
-    return count
 
 
 def _now(device: str) -> float:

@@ -75,14 +75,15 @@ def _result(
 ) -> Result:
     """Return a cell's numbers, and note its quantities in `counted`; or the reason for none."""
     recipe, task = recipe_plan.recipe, recipe_plan.settings[cell.task, cell.pair].task
+    row = Result(cell, {}, records.ledger, provenance, history=tuple(records.history))
     try:
         found = quantities(records, recipe) | qualities(records, task, recipe)
         numbers = summarise(found, records, recipe)
     except Exception as error:  # records that no number can be taken of are a failed row
         reason = f"its numbers cannot be taken: {type(error).__name__}: {error}"
-        return Result(cell, {}, records.ledger, provenance, failure=reason)
+        return replace(row, failure=reason)
     counted[cell] = found
-    return Result(cell, numbers, records.ledger, provenance)
+    return replace(row, numbers=numbers)
 
 
 def _pooled(contender: Contender, seeds: Seeds, results: Sequence[Result]) -> Pooled:

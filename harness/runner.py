@@ -18,7 +18,9 @@ from harness.graph import Node
 from harness.nodes.provenance import data_facts, texts_behind
 from harness.progress import Progress
 from harness.published import Cell, Contender, Pooled, Result, Results
+from harness.stages import Setting
 from harness.storage.cell_records import Records
+from harness.storage.examples import examples_name, write_examples
 from harness.storage.records import (
     DECODES,
     GRADES,
@@ -111,10 +113,22 @@ def save_records(recipe_plan: Plan, results: Results, store: Store, directory: P
         name = f"records/{number:02d}"
         folder = directory / name
         folder.mkdir(parents=True, exist_ok=True)
-        for file, source in _record_files(recipe_plan.cells[result.cell], store).items():
+        nodes = recipe_plan.cells[result.cell]
+        for file, source in _record_files(nodes, store).items():
             shutil.copyfile(source, folder / file)
+        setting = recipe_plan.settings[result.cell.task, result.cell.pair]
+        for temperature, node in nodes.scores.items():
+            _save_examples(setting, node, store, folder / examples_name(temperature))
         placed.append(replace(result, records=name))
     return replace(results, results=tuple(placed))
+
+
+def _save_examples(setting: Setting, scores: Node, store: Store, path: Path) -> None:
+    """Write a few of the texts that a draft was scored on, if they are not there yet."""
+    if not path.exists():
+        texts = store.load(scores.inputs["features"].inputs["texts"]).directory
+        tokenizer = setting.tokenizer(store.load(setting.target).directory)
+        write_examples(texts, tokenizer, path)
 
 
 def _record_files(nodes: CellNodes, store: Store) -> dict[str, Path]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from harness.analysis import curves
 from harness.published import Result, Results
 from reports._checks import checks, warning
 from reports._literature import literature
@@ -56,7 +57,7 @@ def _main_table(rows: Sequence[Result], results: Results) -> str:
         "95 % intervals over prompts; n = prompts (of the speedup: runs A B B A). "
         f"Blocks of {gamma} drafted tokens. "
         "Methods that share a group's letter could not be told apart by block efficiency (all "
-        f"pairs, paired, Holm, 5 %). {_speed_note(results)} {_target_note(rows)}"
+        f"pairs, paired, Holm, 5 %). {_speed_note(results)} {_target_note(rows)} {_unmoved(rows)}"
     )
     note = " ".join(f"{warning(results)} {note}".split())
     groups = "groups" + "".join(f", T={t:g}" for t in evaluation["temperatures"])
@@ -78,6 +79,17 @@ def _target_note(rows: Sequence[Result]) -> str:
         if "quality_target" in row.numbers:
             return f"Quality of the target alone: {show(row.numbers['quality_target'], three)}."
     return ""
+
+
+def _unmoved(rows: Sequence[Result]) -> str:
+    """Return which drafts training left as they were, in words."""
+    names = [row_name(row.cell, rows) for row in rows if curves.learned_nothing(row.history)]
+    if not names:
+        return ""
+    return (
+        f"**Learned nothing: {', '.join(names)}** (the checkpoint that was best on validation is "
+        "that of step 0)."
+    )
 
 
 def _differences(rows: Sequence[Result], results: Results) -> str:
@@ -184,6 +196,7 @@ def _ledger(rows: Sequence[Result]) -> str:
         "reference forward tokens",
         "FLOPs (estimate)",
         "seconds",
+        "step of the checkpoint kept",
         "peak memory of the process so far, GB",
     ]
     body = [
@@ -197,6 +210,7 @@ def _ledger(rows: Sequence[Result]) -> str:
             f"{row.ledger.reference_forward_tokens}",
             f"{row.ledger.flops:.2e}",
             f"{row.ledger.train_s:.1f}",
+            f"{curves.kept(row.history)['step']:.0f}" if row.history else "-",
             f"{row.ledger.peak_bytes / 1e9:.2f}",
         ]
         for row in rows

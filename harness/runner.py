@@ -19,6 +19,7 @@ from harness.nodes.provenance import data_facts, texts_behind
 from harness.progress import Progress
 from harness.published import Cell, Contender, Pooled, Result, Results
 from harness.storage.cell_records import Records
+from harness.storage.entries import entry_facts
 from harness.storage.records import (
     DECODES,
     GRADES,
@@ -28,7 +29,7 @@ from harness.storage.records import (
     samples_name,
     tables_name,
 )
-from harness.store import Store, entry_facts
+from harness.store import Store
 from harness.types import TimedDecode
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from harness.errors import UserError
 from harness.graph import Job, Node, topological
 from harness.progress import Progress
-from harness.store import Damaged, Entry, Store, explain_full_disk
+from harness.storage.entries import Damaged, Entry
+from harness.store import Store, explain_full_disk
 
 
 @dataclass(frozen=True)

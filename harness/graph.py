@@ -42,6 +42,7 @@ _NEUTRAL = frozenset(
         "harness.registry",
         "harness.settings.model_sections",
         "harness.settings.sections",
+        "harness.storage.entries",
         "harness.store",
         "harness.learning.trackers",
         "harness.types",

@@ -20,6 +20,7 @@ from harness.progress import Progress
 from harness.published import Cell, Contender, Pooled, Result, Results
 from harness.stages import Setting
 from harness.storage.cell_records import Records
+from harness.storage.entries import entry_facts
 from harness.storage.examples import examples_name, write_examples
 from harness.storage.records import (
     DECODES,
@@ -30,7 +31,7 @@ from harness.storage.records import (
     samples_name,
     tables_name,
 )
-from harness.store import Store, entry_facts
+from harness.store import Store
 from harness.types import TimedDecode
 
 

@@ -9,8 +9,9 @@ from harness.plans import estimates
 from harness.plans.hardware import Machine
 from harness.plans.stage_costs import Site
 from harness.stages import ROWS_PER_BATCH
+from harness.storage.entries import ENTRY
 from harness.storage.records import DRAFT, TARGET
-from harness.store import ENTRY, Store
+from harness.store import Store
 
 _FACTS = {"draft": DRAFT, "target": TARGET}  # where a training's ledger is, by stage
 

@@ -16,8 +16,9 @@ from harness.inputs import hub
 from harness.progress import Progress
 from harness.published import Cell, Result, Results
 from harness.settings.recipes import load_recipe
+from harness.storage.entries import ENTRY
 from harness.storage.results import FILE, save_results
-from harness.store import ENTRY, Store
+from harness.store import Store
 
 MANIFEST = {
     "versions": {},

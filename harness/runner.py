@@ -28,6 +28,7 @@ from harness.storage.records import (
     samples_name,
     tables_name,
 )
+from harness.storage.selections import publish
 from harness.store import Store, entry_facts
 from harness.types import TimedDecode
 
@@ -110,8 +111,10 @@ def save_records(recipe_plan: Plan, results: Results, store: Store, directory: P
         name = f"records/{number:02d}"
         folder = directory / name
         folder.mkdir(parents=True, exist_ok=True)
-        for file, source in _record_files(recipe_plan.cells[result.cell], store).items():
+        nodes = recipe_plan.cells[result.cell]
+        for file, source in _record_files(nodes, store).items():
             shutil.copyfile(source, folder / file)
+        publish(store.load(nodes.draft).directory, folder)
         placed.append(replace(result, records=name))
     return replace(results, results=tuple(placed))
 

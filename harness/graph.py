@@ -50,13 +50,16 @@ _NEUTRAL = frozenset(
 )
 
 
+LEFT = "left"  # the folder in `scratch` whose files become part of the result
+
+
 @dataclass(frozen=True)
 class Job:
     """What a stage is given to work with."""
 
     inputs: Inputs
     out: Path  # a folder that becomes the result
-    scratch: Path  # a folder that outlives an interruption: checkpoints
+    scratch: Path  # a folder that outlives an interruption: checkpoints, and what is LEFT
     progress: Progress
     logs: Path | None = None  # where trackers write, if they may: beside the store's results
 

@@ -31,6 +31,7 @@ from harness.storage.records import (
     samples_name,
     tables_name,
 )
+from harness.storage.selections import publish
 from harness.store import Store
 from harness.types import TimedDecode
 
@@ -120,6 +121,7 @@ def save_records(recipe_plan: Plan, results: Results, store: Store, directory: P
         setting = recipe_plan.settings[result.cell.task, result.cell.pair]
         for temperature, node in nodes.scores.items():
             _save_examples(setting, node, store, folder / examples_name(temperature))
+        publish(store.load(nodes.draft).directory, folder)
         placed.append(replace(result, records=name))
     return replace(results, results=tuple(placed))
 

@@ -68,7 +68,9 @@ def speed(results: Results, directory: Path) -> dict[str, str]:
 
 
 def _sections(rows: Sequence[Result]) -> Iterator[str]:
-    measured = [item for row in rows for item in _measured(row, row_name(row.cell, rows))]
+    measured = [
+        item for row in rows for item in _measured(row, escape(str(row_name(row.cell, rows))))
+    ]
     if measured:
         yield _speedups(measured)
         yield _slower(measured)
@@ -213,7 +215,7 @@ def _width(number: Number) -> list[str]:
 
 def _failures(rows: Sequence[Result]) -> str:
     body = [
-        [row_name(row.cell, rows), escape(what), escape(reason)]
+        [escape(str(row_name(row.cell, rows))), escape(what), escape(reason)]
         for row in rows
         for what, reason in row.speed_failures.items()
     ]

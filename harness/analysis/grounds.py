@@ -1,4 +1,4 @@
-"""What has to be the same for every cell of a task and pair, read from what their numbers rest on."""
+"""What has to be the same for every cell of a task and pair, and what each was measured on."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -33,6 +33,7 @@ class Records:
     likelihoods: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     samples: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     verdicts: Sequence[Mapping[str, Any]] = ()
+    history: Sequence[Mapping[str, float]] = ()
     # Of speed: those measurements that did not fail.
     speeds: Mapping[Condition, Measurement] = field(default_factory=dict)
     floors: Mapping[Condition, Measurement] = field(default_factory=dict)
@@ -65,6 +66,7 @@ class Records:
             likelihoods={who: read_rows(path / LIKELIHOODS) for who, path in likelihoods.items()},
             samples={which: read_rows(path / GRADES) for which, path in samples.items()},
             verdicts=read_rows(verdicts / VERDICTS) if verdicts else (),
+            history=facts.get("history", ()),
             speeds={under: Measurement.load(path) for under, path in speeds.items()},
             floors={under: Measurement.load(path) for under, path in floors.items()},
             parts=read_parts(parts) if parts else (),

@@ -79,6 +79,7 @@ def _result(document: Mapping[str, Any]) -> Result:
         failure=document["failure"],
         records=document["records"],
         speed_failures=document.get("speed_failures", {}),  # older results have none
+        history=tuple(document.get("history", ())),
     )
 
 

@@ -87,7 +87,8 @@ def _fill(
             axes.set_ylabel("acceptance rate")
         if index >= len(drawn) - sizes[-1]:
             axes.set_xlabel("training, FLOPs")
-    grids.legend(figure, run, methods)
+    trained = {item.method for item, (flops, _) in found.items() if flops}
+    grids.legend(figure, run, methods, points=trained)
 
 
 def _side_by_side(points: Mapping[str, Point], apart: float) -> dict[str, float]:

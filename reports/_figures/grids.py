@@ -75,7 +75,8 @@ def legend(
     handles = [Line2D([], [], **style) for style in styles]
     names = [label(method) for method in methods]
     if target:
-        handles.append(Line2D([], [], **OF_TARGET))
+        lone = {"linestyle": "none"} if set(methods) <= set(points) else {}
+        handles.append(Line2D([], [], **OF_TARGET | lone))
         names.append(target)
     columns = _columns(names, figure.get_figwidth())
     figure.legend(handles, names, loc="outside lower center", ncols=columns)

@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.errors import UserError
-from harness.graph import Job, Node, topological
+from harness.graph import LEFT, Job, Node, topological
 from harness.progress import Progress
-from harness.store import Damaged, Entry, Store, explain_full_disk
+from harness.storage.entries import Damaged, Entry
+from harness.store import Store, explain_full_disk
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,10 @@ def _make(node: Node, store: Store, progress: Progress, threads: int | None) -> 
     progress.say(f"{node.stage}: {node.label} ...")
     out = store.new_directory(node)
     inputs = {name: store.load(upstream).directory for name, upstream in node.inputs.items()}
-    node.build(Job(inputs, out, store.scratch(node), progress, store.logs(node)))
+    scratch = store.scratch(node)
+    node.build(Job(inputs, out, scratch, progress, store.logs(node)))
+    for file in sorted((scratch / LEFT).glob("*")):
+        file.replace(out / file.name)
     seconds = time.perf_counter() - started
     entry = store.commit(node, out, seconds=seconds)
     progress.say(f"{node.stage}: {node.label}: {seconds:.1f} s")

@@ -26,6 +26,7 @@ def publish(recipe: "Recipe", name: str, places: Places) -> tuple[Results, Path]
     from harness import experiment, runner
     from harness.progress import Progress
     from harness.sandbox import Sandbox
+    from harness.storage.holds import held
     from harness.storage.results import save_results
     from harness.store import Store
 
@@ -34,8 +35,9 @@ def publish(recipe: "Recipe", name: str, places: Places) -> tuple[Results, Path]
     prepared = experiment.plan(recipe, progress, data=folder(places.data), sandbox=sandbox)
     writable(places.out)
     store = Store(writable(places.store or places.out / "store"))
-    results = runner.run(prepared, name, store, progress)
     directory = places.out / f"{name}-{prepared.key[:8]}"
-    results = runner.save_records(prepared, results, store, directory)
-    save_results(results, directory)
+    with held(store, directory, prepared.nodes):
+        results = runner.run(prepared, name, store, progress)
+        results = runner.save_records(prepared, results, store, directory)
+        save_results(results, directory)
     return results, directory

@@ -1,8 +1,8 @@
 """The command line: every command, and how a mistake ends.
 
 Exit codes: 0, or 1 if a cell failed, a row is malformed or a check of fairness or leaks found an
-error, or 2 for what a person can mend (one sentence, no traceback). Of the gate: 0 PASS, 1 FAIL,
-3 INCONCLUSIVE.
+error, or 2 for what a person can mend (one sentence, no traceback), or 130 for a run that Ctrl-C
+has stopped. Of the gate: 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
 """
 
 import sys
@@ -44,12 +44,15 @@ app.add_typer(data_app, name="data")
 
 def main() -> None:
     """Run the command line; what a person can mend ends in one sentence and exit code 2."""
+    from harness.scheduling.stopping import Stopped
     from harness.store import explain_full_disk
 
     try:
         app()
     except UserError as error:
         _stop(error)
+    except Stopped as stopped:
+        _stop(stopped, 130)
     except Exception as error:
         full = explain_full_disk(error, Path.cwd())
         if full is None:
@@ -57,9 +60,9 @@ def main() -> None:
         _stop(full)
 
 
-def _stop(error: UserError) -> None:
+def _stop(error: Exception, code: int = 2) -> None:
     typer.echo(f"draftmark: {error}", err=True)
-    sys.exit(2)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

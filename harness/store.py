@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -18,13 +19,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock, SoftFileLease
 
 from harness import environment
 from harness.errors import UserError
 from harness.graph import Node
 
 ENTRY = "entry.json"
+SHARED = "shared"  # the file that says that several machines use a store
+LEASE_S = 30.0  # how long the holder of a lock on another machine may show no sign of life
 
 
 @dataclass(frozen=True)
@@ -97,17 +100,31 @@ class Store:
         path.write_text(details, encoding="utf-8")
         return path
 
-    def lock(self, node: Node) -> FileLock:
-        """Return the lock that one process holds while it makes the node's result."""
+    def share(self) -> None:
+        """Let several machines use the store from now on; it stays so."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / SHARED).touch()
+
+    def lock(self, node: Node) -> BaseFileLock:
+        """Return the lock that one process holds while it makes the node's result.
+
+        The system frees it if the holder dies. Of other machines it may never hear: a shared store
+        has leases, which end if they are not renewed.
+        """
         locks = self.root / "locks"
         locks.mkdir(parents=True, exist_ok=True)
+        if (self.root / SHARED).exists():
+            return SoftFileLease(locks / f"{node.key}.lease", lease_duration=LEASE_S)
         return FileLock(locks / f"{node.key}.lock")
 
     def new_directory(self, node: Node) -> Path:
         """Return an empty folder to write the node's result into; the caller holds its lock."""
-        directory = self.root / "tmp" / node.key
-        shutil.rmtree(directory, ignore_errors=True)  # what a killed run left
-        directory.mkdir(parents=True)
+        tmp = self.root / "tmp"
+        tmp.mkdir(parents=True, exist_ok=True)
+        for left in tmp.glob(f"{node.key}*"):  # by a killed run, or by one that lost its lease
+            shutil.rmtree(left, ignore_errors=True)
+        directory = tmp / f"{node.key}-{platform.node()}-{os.getpid()}"
+        directory.mkdir()
         return directory
 
     def commit(self, node: Node, directory: Path, *, seconds: float) -> Entry:
@@ -126,9 +143,12 @@ class Store:
         _write_durably(directory / ENTRY, json.dumps(entry, indent=1))
         final = self.directory(node)
         final.parent.mkdir(parents=True, exist_ok=True)
-        if final.exists():  # without an entry: not a result
-            self.set_aside(node)
-        directory.replace(final)
+        if (final / ENTRY).is_file():  # by one that took our lease over, thinking us dead
+            shutil.rmtree(directory)
+        else:
+            if final.exists():
+                self.set_aside(node)
+            directory.replace(final)
         shutil.rmtree(self.root / "scratch" / node.key, ignore_errors=True)
         return self.load(node)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.options import (
+    Cluster,
     Data,
     GpuName,
     Out,
@@ -30,13 +31,14 @@ def run(
     data: Data = None,
     tasks: Tasks = None,
     unsafe_code: Unsafe = False,
+    cluster: Cluster = None,
 ) -> None:
     """Run a recipe, or a suite's one after the other: train drafts, measure, write leaderboards."""
     from harness.settings.recipes import load_recipe, members
     from harness.storage.publishing import Places
 
     loaded = {name: load_recipe(name, tasks=listed(tasks)) for name in members(recipe)}
-    places = Places(out, store, data, unsafe_code)
+    places = Places(out, store, data, unsafe_code, cluster)
     fit = [_run(one, Path(name).stem, places) for name, one in loaded.items()]
     if not all(fit):
         raise typer.Exit(1)

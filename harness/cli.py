@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from harness.commands import checking, exporting, regression, rendering, running
+from harness.commands import checking, exporting, following, regression, rendering, running
 from harness.errors import UserError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(running.run)
 app.command()(running.plan)
+app.command()(following.status)
 app.command(name="list")(running.list_)
 app.command()(running.fetch)
 app.command()(rendering.report)

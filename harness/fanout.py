@@ -42,7 +42,7 @@ def execute(
     """
     failures: dict[str, Failure] = {}
     for node in topological(nodes):
-        if upstream := blocked(node, failures):
+        if upstream := blocked(node, failures, journal):
             failures[node.key] = upstream
         elif stop.asked and not store.has(node):
             raise Stopped
@@ -51,9 +51,13 @@ def execute(
     return failures
 
 
-def blocked(node: Node, failures: Mapping[str, Failure]) -> Failure | None:
+def blocked(node: Node, failures: Mapping[str, Failure], journal: Journal) -> Failure | None:
     """Return why a node cannot be made, if one that it needs has failed."""
-    return next((failures[item.key] for item in node.inputs.values() if item.key in failures), None)
+    for upstream in node.inputs.values():
+        if failure := failures.get(upstream.key):
+            journal.tell("failed", key=node.key, reason=f"needs {failure.label}")
+            return failure
+    return None
 
 
 def attempt(

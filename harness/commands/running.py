@@ -68,12 +68,14 @@ def plan(
     tasks: Tasks = None,
     gpu: GpuName = "h100",
     utilisation: Utilisation = 0.3,
+    gpus: Annotated[int, typer.Option(min=1, help="How many GPUs share the work.")] = 1,
 ) -> None:
     """Show the stages of a recipe, what is cached and what the rest costs, before anything runs."""
     from harness.plans import hardware, planning
 
     machine, at = hardware.machine(gpu, utilisation), store or out / "store"
-    typer.echo(planning.show(recipe, at, machine, data=folder(data), tasks=listed(tasks)))
+    told = {"data": folder(data), "tasks": listed(tasks)}
+    typer.echo(planning.show(recipe, at, machine, gpus=gpus, **told))
 
 
 def list_() -> None:

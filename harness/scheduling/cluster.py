@@ -23,6 +23,7 @@ from harness.scheduling.workers import Orders
 from harness.store import Store
 
 LOCAL = "local"
+LOOPBACK = "127.0.0.1"  # a cluster that is started here is for this machine alone
 INSTALL = "pip install 'draftmark[ray]'"
 
 
@@ -52,18 +53,22 @@ def execute(
         fleet = Fleet(ray, told, needs)
         fleet.check()
         progress.say(f"On {fleet.describe()}: {len(missing)} stages.")
-        return _conduct(missing, fleet, progress, stop)
+        return _conduct(missing, fleet, progress, journal, stop)
 
 
 def _conduct(
-    missing: Mapping[str, Node], fleet: Fleet, progress: Progress, stop: Stop
+    missing: Mapping[str, Node],
+    fleet: Fleet,
+    progress: Progress,
+    journal: Journal,
+    stop: Stop,
 ) -> dict[str, Failure]:
     """Hand out every stage when its inputs are made, the most urgent first."""
     rank, waiting = _urgency(missing, fleet.needs), dict(missing)
     failures: dict[str, Failure] = {}
     running: dict[Any, Node] = {}
     while waiting or running:
-        ready = [] if stop.asked else _ready(waiting, running.values(), failures)
+        ready = [] if stop.asked else _ready(waiting, running.values(), failures, journal)
         for node in sorted(ready, key=lambda node: -rank[node.key]):
             running[fleet.start(node)] = waiting.pop(node.key)
         if stop.asked and not running:
@@ -93,12 +98,15 @@ def _urgency(nodes: Mapping[str, Node], needs: Mapping[str, Needs]) -> dict[str,
 
 
 def _ready(
-    waiting: dict[str, Node], running: Iterable[Node], failures: dict[str, Failure]
+    waiting: dict[str, Node],
+    running: Iterable[Node],
+    failures: dict[str, Failure],
+    journal: Journal,
 ) -> list[Node]:
     """Return what can begin; what needs something that failed is itself moved to the failures."""
     unmade, ready = {node.key for node in running}, []
     for key, node in list(waiting.items()):  # inputs before what needs them
-        if failure := blocked(node, failures):
+        if failure := blocked(node, failures, journal):
             failures[key] = failure
             del waiting[key]
         elif not any(item.key in unmade for item in node.inputs.values()):
@@ -118,7 +126,9 @@ def connected(address: str) -> Iterator[ModuleType]:
         import ray
     except ImportError as error:
         raise UserError(f"--cluster needs Ray, which is not installed: {INSTALL}.") from error
-    options = {"include_dashboard": False} if address == LOCAL else {}
+    options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
+    if address == LOCAL or address.startswith(LOOPBACK):
+        options |= {"_node_ip_address": LOOPBACK}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:

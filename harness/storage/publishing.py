@@ -54,21 +54,16 @@ def _run(
     progress: "Progress",
     cluster: str | None,
 ) -> Results:
-    """Run a plan here or on a cluster, telling its journal and hearing Ctrl-C."""
+    """Run a plan here or on a cluster, so that it can be followed and stopped."""
     from harness import fanout, runner
-    from harness.scheduling.journal import Journal
-    from harness.scheduling.stopping import Stop
+    from harness.scheduling.watching import watched
 
-    journal = Journal.open(store, directory.name)
-    stop = Stop(journal.folder)
-    make = partial(fanout.execute, journal=journal, stop=stop)
-    if cluster:
-        from harness.scheduling import cluster as fleet
-        from harness.scheduling import needs
+    with watched(store, directory.name, prepared.recipe.title, prepared.nodes) as (journal, stop):
+        make = partial(fanout.execute, journal=journal, stop=stop)
+        if cluster:
+            from harness.scheduling import cluster as fleet
+            from harness.scheduling import needs
 
-        make = partial(
-            fleet.execute, address=cluster, needs=needs.of(prepared), journal=journal, stop=stop
-        )
-    journal.tell_run(prepared.recipe.title, prepared.nodes, store)
-    with journal.alive(), stop.listening():
+            needed = needs.of(prepared)
+            make = partial(fleet.execute, address=cluster, needs=needed, journal=journal, stop=stop)
         return runner.run(prepared, name, store, progress, make)

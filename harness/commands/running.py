@@ -37,6 +37,10 @@ def run(
     from harness.settings.recipes import load_recipe, members
     from harness.storage.publishing import Places
 
+    if cluster:
+        from harness.scheduling.cluster import require
+
+        require()
     loaded = {name: load_recipe(name, tasks=listed(tasks)) for name in members(recipe)}
     places = Places(out, store, data, unsafe_code, cluster)
     fit = [_run(one, Path(name).stem, places) for name, one in loaded.items()]

@@ -4,7 +4,9 @@ The workers share the folder of the store: a result reaches the next stage throu
 Ray. So a stage whose worker or machine dies is simply run again, and what was finished is kept.
 """
 
+import importlib.util
 import os
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
@@ -23,7 +25,7 @@ from harness.scheduling.workers import Orders
 from harness.store import Store
 
 LOCAL = "local"
-LOOPBACK = "127.0.0.1"  # a cluster that is started here is for this machine alone
+_REACH_S = 10.0
 INSTALL = "pip install 'draftmark[ray]'"
 
 
@@ -115,6 +117,12 @@ def _ready(
     return ready
 
 
+def require() -> None:
+    """Raise UserError with the command that installs Ray, if it is not here."""
+    if importlib.util.find_spec("ray") is None:
+        raise UserError(f"--cluster needs Ray, which is not installed: {INSTALL}.")
+
+
 @contextmanager
 def connected(address: str) -> Iterator[ModuleType]:
     """Give Ray, connected to a cluster: one started here for the block, or that of an address.
@@ -122,22 +130,37 @@ def connected(address: str) -> Iterator[ModuleType]:
     Raises UserError if Ray is not installed, or if there is no cluster at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what is run here
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError(f"--cluster needs Ray, which is not installed: {INSTALL}.") from error
-    options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
-    if address == LOCAL or address.startswith(LOOPBACK):
-        options |= {"_node_ip_address": LOOPBACK}
+    if address == LOCAL:  # it listens to this machine alone, as Ray has it elsewhere than on Linux
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    require()
+    import ray
+
+    _reach(address)
+    options = {"include_dashboard": False} if address == LOCAL else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"There is no Ray cluster at {address!r} that can be joined ({reason}); start one with "
-            "`ray start --head`, or take --cluster local."
-        ) from error
+        raise _no_cluster(address, error) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raise UserError if nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdecimal()):
+        return  # "local", or "auto": Ray knows
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_S).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> UserError:
+    reason = str(error).partition("\n")[0]
+    return UserError(
+        f"There is no Ray cluster at {address!r} that can be joined ({reason}); start one with "
+        "`ray start --head`, or take --cluster local."
+    )

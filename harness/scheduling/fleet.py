@@ -14,6 +14,30 @@ RETRIES = 3  # a stage whose worker dies that often and once more is what kills 
 _WAKE_S = 1.0  # how often a wait looks up, to hear Ctrl-C
 
 
+def asks(needs: Needs, machines: Sequence[Mapping[str, float]], label: str) -> dict[str, float]:
+    """Return what a stage asks Ray for, of machines that have so much each.
+
+    No more than the largest has, of processors and memory: recipes are written for one machine, and
+    estimates of memory are rough. GPUs it asks for where there are any; raises UserError if no
+    machine has as many.
+    """
+    gpus = needs.gpus if any(have.get("GPU") for have in machines) else 0
+    able = [have for have in machines if have.get("GPU", 0) >= gpus]
+    if not able:
+        raise UserError(
+            f"{label}: training.processes = {gpus}, but no machine of the cluster has more than "
+            f"{max(have.get('GPU', 0) for have in machines):.0f} GPUs; lower it."
+        )
+    largest = max(able, key=lambda have: (have.get("CPU", 0), have.get("memory", 0)))
+    cpus = largest.get("CPU", 1)
+    asked = {
+        "num_cpus": cpus if needs.alone else min(needs.cpus, cpus),
+        "memory": min(needs.memory_bytes, largest.get("memory", 0)),
+        "num_gpus": gpus,
+    }
+    return {name: amount for name, amount in asked.items() if amount}
+
+
 class Fleet:
     """A cluster that Ray is connected to, with the orders that its workers have."""
 
@@ -23,7 +47,6 @@ class Fleet:
         self._machines = [
             (node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]
         ]
-        self._has_gpus = any(have.get("GPU") for _, have in self._machines)
         self._task = ray.remote(_on_a_worker)
 
     def describe(self) -> str:
@@ -68,24 +91,8 @@ class Fleet:
         return task.remote([self._held], name, node.key)
 
     def _options(self, node: Node) -> dict[str, float]:
-        """Return what a stage asks of Ray: no more than the largest machine has, but of GPUs."""
-        needs = self.needs.get(node.key, Needs())
-        gpus = needs.gpus if self._has_gpus else 0
-        able = [have for _, have in self._machines if have.get("GPU", 0) >= gpus]
-        if not able:
-            most = max(have.get("GPU", 0) for _, have in self._machines)
-            raise UserError(
-                f"{node.label}: training.processes = {gpus}, but no machine of the cluster has "
-                f"more than {most:.0f} GPUs; lower it."
-            )
-        largest = max(able, key=lambda have: (have.get("CPU", 0), have.get("memory", 0)))
-        cpus = largest.get("CPU", 1)
-        asked = {
-            "num_cpus": cpus if needs.alone else min(needs.cpus, cpus),
-            "memory": min(needs.memory_bytes, largest.get("memory", 0)),
-            "num_gpus": gpus,
-        }
-        return {name: amount for name, amount in asked.items() if amount}
+        machines = [have for _, have in self._machines]
+        return asks(self.needs.get(node.key, Needs()), machines, node.label)
 
     def finished(self, running: Sequence[Any]) -> list[Any]:
         """Return what has finished of what runs; none if nothing does for a moment."""

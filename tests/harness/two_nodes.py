@@ -11,7 +11,7 @@ import tempfile
 os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",  # a busy machine is no reason to kill workers
-    "RAY_enable_metrics_collection": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # nothing but this machine is listened to
 }
 
 
@@ -23,7 +23,6 @@ def main() -> None:
         node = {
             "num_cpus": 1,
             "memory": 4 * 10**9,
-            "node_ip_address": "127.0.0.1",
             "include_dashboard": False,
             "temp_dir": folder,
         }

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from harness import cli
 from harness.experiment import plan
 from harness.progress import Progress
 from harness.runner import run
@@ -67,6 +69,10 @@ def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "cut.toml"
     path.write_text(RECIPE)
     return path
+
+
+def _draftmark(recipe: Path, out: Path) -> list[str]:
+    return [sys.executable, "-m", "harness.cli", "run", str(recipe), "--out", str(out)]
 
 
 @contextmanager
@@ -146,9 +152,11 @@ def test_workers_killed_in_every_stage_and_a_node_once_leave_the_results_as_they
     with two_nodes() as cluster:
         assert cluster.stdout is not None
         address = cluster.stdout.readline().strip()
-        command = [sys.executable, "-m", "harness.cli", "run", str(recipe), "--out", str(out)]
         process = subprocess.Popen(
-            [*command, "--cluster", address], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [*_draftmark(recipe, out), "--cluster", address],
+            env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},  # as the cluster
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
         _torment(process, cluster, out / "store")
         assert process.stderr is not None
@@ -158,3 +166,33 @@ def test_workers_killed_in_every_stage_and_a_node_once_leave_the_results_as_they
     assert _files(out / "store") == _files(calm.root)
     found = load_results(next(out.glob("cut-*")))
     assert [row.numbers for row in found.results] == [row.numbers for row in expected.results]
+
+
+def test_a_cluster_without_ray_ends_in_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(sys, "argv", ["draftmark", "run", "quickstart", "--cluster", "local"])
+
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said == f"draftmark: --cluster needs Ray, which is not installed: {INSTALL}.\n"
+
+
+@needs_ray
+def test_an_address_where_nobody_listens_ends_in_a_sentence(recipe: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+
+    done = subprocess.run(
+        [*_draftmark(recipe, tmp_path / "out"), "--cluster", address],
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 2
+    assert f"There is no Ray cluster at '{address}'" in done.stderr
+    assert "Traceback" not in done.stderr

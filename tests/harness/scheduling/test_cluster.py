@@ -152,15 +152,15 @@ def test_workers_killed_in_every_stage_and_a_node_once_leave_the_results_as_they
     with two_nodes() as cluster:
         assert cluster.stdout is not None
         address = cluster.stdout.readline().strip()
-        process = subprocess.Popen(
-            [*_draftmark(recipe, out), "--cluster", address],
-            env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},  # as the cluster
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+        with (tmp_path / "said.txt").open("w") as said:
+            process = subprocess.Popen(
+                [*_draftmark(recipe, out), "--cluster", address],
+                env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},  # as the cluster
+                stdout=said,
+                stderr=said,
+            )
         _torment(process, cluster, out / "store")
-        assert process.stderr is not None
-        assert process.returncode == 0, process.stderr.read().decode()
+        assert process.returncode == 0, (tmp_path / "said.txt").read_text()
         assert cluster.stdout.readline() == "killed\n"
 
     assert _files(out / "store") == _files(calm.root)

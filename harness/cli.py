@@ -10,7 +10,15 @@ from pathlib import Path
 
 import typer
 
-from harness.commands import checking, exporting, following, regression, rendering, running
+from harness.commands import (
+    checking,
+    exporting,
+    following,
+    regression,
+    rendering,
+    running,
+    storing,
+)
 from harness.errors import UserError
 
 app = typer.Typer(
@@ -41,6 +49,12 @@ app.command()(checking.doctor)
 data_app = typer.Typer(help="Look at data before a run does.", no_args_is_help=True)
 data_app.command(name="check")(checking.data_check)
 app.add_typer(data_app, name="data")
+
+store_app = typer.Typer(help="Look after the store of finished stages.", no_args_is_help=True)
+store_app.command(name="ls")(storing.ls)
+store_app.command(name="verify")(storing.verify)
+store_app.command(name="gc")(storing.gc)
+app.add_typer(store_app, name="store")
 
 
 def main() -> None:

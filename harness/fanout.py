@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.errors import UserError
-from harness.graph import Job, Node, topological
+from harness.graph import LEFT, Job, Node, topological
 from harness.progress import Progress
 from harness.scheduling.journal import UNHEARD, Journal
 from harness.scheduling.stopping import NEVER, Stop, Stopped
-from harness.store import Damaged, Entry, Store, explain_full_disk
+from harness.storage.entries import Damaged, Entry
+from harness.store import Store, explain_full_disk
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,10 @@ def _make(
     journal.tell("start", key=node.key)
     out = store.new_directory(node)
     inputs = {name: store.load(upstream).directory for name, upstream in node.inputs.items()}
-    telling = journal.listening(progress, node)
-    node.build(Job(inputs, out, store.scratch(node), telling, store.logs(node)))
+    scratch, telling = store.scratch(node), journal.listening(progress, node)
+    node.build(Job(inputs, out, scratch, telling, store.logs(node)))
+    for file in sorted((scratch / LEFT).glob("*")):
+        file.replace(out / file.name)
     seconds = time.perf_counter() - started
     entry = store.commit(node, out, seconds=seconds)
     progress.say(f"{node.stage}: {node.label}: {seconds:.1f} s")

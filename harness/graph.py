@@ -42,11 +42,15 @@ _NEUTRAL = frozenset(
         "harness.registry",
         "harness.settings.model_sections",
         "harness.settings.sections",
+        "harness.storage.entries",
         "harness.store",
         "harness.learning.trackers",
         "harness.types",
     }
 )
+
+
+LEFT = "left"  # the folder in `scratch` whose files become part of the result
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Job:
 
     inputs: Inputs
     out: Path  # a folder that becomes the result
-    scratch: Path  # a folder that outlives an interruption: checkpoints
+    scratch: Path  # a folder that outlives an interruption: checkpoints, and what is LEFT
     progress: Progress
     logs: Path | None = None  # where trackers write, if they may: beside the store's results
 

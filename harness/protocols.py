@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How an engine decodes. Length and end tokens are the same with a draft and without."""
+    """How an engine decodes: the same with a draft and without.
+
+    `batch_size`: how many prompts are decoded at once. `fixed_length`: end tokens are ignored, and
+    every response has exactly `max_new_tokens`.
+    """
 
     samplers: Samplers
     num_speculative_tokens: int
@@ -44,6 +48,8 @@ class EngineSettings:
     seed: int
     placement: Placement
     stop: StopStrings | None = None
+    batch_size: int = 1
+    fixed_length: bool = False
 
 
 class Session(Protocol):

@@ -18,7 +18,10 @@ from harness.graph import Node
 from harness.nodes.provenance import data_facts, texts_behind
 from harness.progress import Progress
 from harness.published import Cell, Contender, Pooled, Result, Results
+from harness.stages import Setting
 from harness.storage.cell_records import Records
+from harness.storage.entries import entry_facts
+from harness.storage.examples import examples_name, write_examples
 from harness.storage.records import (
     DECODES,
     GRADES,
@@ -28,7 +31,8 @@ from harness.storage.records import (
     samples_name,
     tables_name,
 )
-from harness.store import Store, entry_facts
+from harness.storage.selections import publish
+from harness.store import Store
 from harness.types import TimedDecode
 
 
@@ -86,14 +90,15 @@ def _result(
 ) -> Result:
     """Return a cell's numbers, and note its quantities in `counted`; or the reason for none."""
     recipe, task = recipe_plan.recipe, recipe_plan.settings[cell.task, cell.pair].task
+    row = Result(cell, {}, records.ledger, provenance, history=tuple(records.history))
     try:
         found = quantities(records, recipe) | qualities(records, task, recipe)
         numbers = summarise(found, records, recipe)
     except Exception as error:  # records that no number can be taken of are a failed row
         reason = f"its numbers cannot be taken: {type(error).__name__}: {error}"
-        return Result(cell, {}, records.ledger, provenance, failure=reason)
+        return replace(row, failure=reason)
     counted[cell] = found
-    return Result(cell, numbers, records.ledger, provenance)
+    return replace(row, numbers=numbers)
 
 
 def _pooled(contender: Contender, seeds: Seeds, results: Sequence[Result]) -> Pooled:
@@ -121,10 +126,23 @@ def save_records(recipe_plan: Plan, results: Results, store: Store, directory: P
         name = f"records/{number:02d}"
         folder = directory / name
         folder.mkdir(parents=True, exist_ok=True)
-        for file, source in _record_files(recipe_plan.cells[result.cell], store).items():
+        nodes = recipe_plan.cells[result.cell]
+        for file, source in _record_files(nodes, store).items():
             shutil.copyfile(source, folder / file)
+        setting = recipe_plan.settings[result.cell.task, result.cell.pair]
+        for temperature, node in nodes.scores.items():
+            _save_examples(setting, node, store, folder / examples_name(temperature))
+        publish(store.load(nodes.draft).directory, folder)
         placed.append(replace(result, records=name))
     return replace(results, results=tuple(placed))
+
+
+def _save_examples(setting: Setting, scores: Node, store: Store, path: Path) -> None:
+    """Write a few of the texts that a draft was scored on, if they are not there yet."""
+    if not path.exists():
+        texts = store.load(scores.inputs["features"].inputs["texts"]).directory
+        tokenizer = setting.tokenizer(store.load(setting.target).directory)
+        write_examples(texts, tokenizer, path)
 
 
 def _record_files(nodes: CellNodes, store: Store) -> dict[str, Path]:

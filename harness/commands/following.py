@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from harness.commands.options import StoreAt
 
@@ -31,7 +32,7 @@ def status(
     while True:
         now = standing(kept, name)
         if follow:
-            typer.clear()
+            Console().clear()
         typer.echo("\n".join(lines(now)))
         if not follow or now.end is not None:
             return

@@ -78,8 +78,8 @@ def plan(
     from harness.plans import hardware, planning
 
     machine, at = hardware.machine(gpu, utilisation), store or out / "store"
-    told = {"data": folder(data), "tasks": listed(tasks)}
-    typer.echo(planning.show(recipe, at, machine, gpus=gpus, **told))
+    rows = folder(data)
+    typer.echo(planning.show(recipe, at, machine, gpus=gpus, data=rows, tasks=listed(tasks)))
 
 
 def list_() -> None:

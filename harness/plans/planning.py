@@ -21,7 +21,8 @@ from harness.plans.stage_costs import Site
 from harness.plans.units import duration, size
 from harness.progress import Progress
 from harness.settings.recipes import load_recipe, members
-from harness.store import ENTRY, Store
+from harness.storage.entries import ENTRY
+from harness.store import Store
 
 WIDTH = 100
 _HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU", "what")

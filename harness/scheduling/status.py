@@ -13,7 +13,7 @@ from harness.errors import UserError
 from harness.plans.schedule import Work, simulate
 from harness.plans.units import duration
 from harness.scheduling.journal import ALIVE, BEAT_S, RUNS
-from harness.store import ENTRY
+from harness.storage.entries import ENTRY
 
 SILENT_S = 12 * BEAT_S  # a run on another machine that shows no sign for so long is taken for dead
 _SHOWN = 20  # stages that run, or that failed, that are listed
@@ -102,7 +102,8 @@ def _lives(first: Event, folder: Path, now: float) -> bool:
 
     if first["host"] == platform.node():
         try:
-            return abs(psutil.Process(first["pid"]).create_time() - first["started"]) < 1
+            began = float(psutil.Process(first["pid"]).create_time())
+            return abs(began - float(first["started"])) < 1
         except psutil.Error:
             return False
     alive = folder / ALIVE

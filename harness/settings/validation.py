@@ -63,14 +63,14 @@ def _fields_at(section: type[Section] | None, place: tuple[int | str, ...]) -> l
     for part in place:
         # What is no field is the name of an entry in a table of sections.
         if isinstance(part, str) and known is not None and part in known.model_fields:
-            known = _section_in(known.model_fields[part].annotation)
+            known = section_in(known.model_fields[part].annotation)
     prefix = "".join(f"{part}." for part in place)
     return [prefix + name for name in known.model_fields] if known is not None else []
 
 
-def _section_in(annotation: Any) -> type[Section] | None:
-    """Return the Section inside an annotation such as `tuple[Pair, ...]` or `Speed | None`."""
+def section_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the section inside an annotation such as `tuple[Pair, ...]` or `Speed | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation  # type: ignore[return-value]  # MethodEntry is open, the rest Sections
-    inner = (_section_in(part) for part in getattr(annotation, "__args__", ()))
+        return annotation
+    inner = (section_in(part) for part in getattr(annotation, "__args__", ()))
     return next((found for found in inner if found is not None), None)

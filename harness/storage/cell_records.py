@@ -34,6 +34,7 @@ class Records:
     likelihoods: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     samples: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     verdicts: Sequence[Mapping[str, Any]] = ()
+    history: Sequence[Mapping[str, float]] = ()
 
     @classmethod
     def load(
@@ -61,4 +62,5 @@ class Records:
             likelihoods={who: read_rows(path / LIKELIHOODS) for who, path in likelihoods.items()},
             samples={which: read_rows(path / GRADES) for which, path in samples.items()},
             verdicts=read_rows(verdicts / VERDICTS) if verdicts else (),
+            history=facts.get("history", ()),
         )

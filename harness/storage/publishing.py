@@ -31,6 +31,7 @@ def publish(recipe: "Recipe", name: str, places: Places) -> tuple[Results, Path]
     from harness import experiment, runner
     from harness.progress import Progress
     from harness.sandbox import Sandbox
+    from harness.storage.holds import held
     from harness.storage.results import save_results
     from harness.store import Store
 
@@ -40,9 +41,10 @@ def publish(recipe: "Recipe", name: str, places: Places) -> tuple[Results, Path]
     writable(places.out)
     store = Store(writable(places.store or places.out / "store"))
     directory = places.out / f"{name}-{prepared.key[:8]}"
-    results = _run(prepared, name, directory, store, progress, places.cluster)
-    results = runner.save_records(prepared, results, store, directory)
-    save_results(results, directory)
+    with held(store, directory, prepared.nodes):
+        results = _run(prepared, name, directory, store, progress, places.cluster)
+        results = runner.save_records(prepared, results, store, directory)
+        save_results(results, directory)
     return results, directory
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.fairness import BUDGET_TOLERANCE, BUDGETS, findings
+from harness.analysis.fairness import findings
+from harness.analysis.training_terms import BUDGET_TOLERANCE, BUDGETS
 from harness.config import Recipe
 from harness.inputs.leaks import overlaps
 from harness.published import Cell, Finding, Result
@@ -131,6 +132,33 @@ def _with(results: list[Result], method: str, **changes: Any) -> list[Result]:
         else r
         for r in results
     ]
+
+
+def _course(name: str, *values: float) -> tuple[dict[str, float], ...]:
+    return tuple({"step": 10.0 * place, name: value} for place, value in enumerate(values))
+
+
+def test_a_training_that_kept_the_weights_it_started_with_is_warned_of() -> None:
+    first, *others = _run()
+    worse = _course("validation_acceptance", 0.5, 0.25, 0.5)
+    finding = _one(_found([replace(first, history=worse), *others]))
+    assert finding.severity == "warning"
+    assert finding.text == (
+        "untrained (seed 0) is what it was before training: of the checkpoints of 20 steps none "
+        "was better on validation than that of step 0 (validation acceptance 0.5, at best 0.5 "
+        "later)"
+    )
+    better = _course("validation_acceptance", 0.5, 0.25, 0.51)
+    assert _found([replace(first, history=better), *others]) == ()
+
+
+def test_so_is_a_target_whose_fine_tuning_only_raised_its_loss() -> None:
+    def found(*losses: float) -> tuple[Finding, ...]:
+        tuned = {"texts": [], "history": _course("validation_loss", *losses)}
+        return _found(facts={**_facts(), "fine_tuning": tuned})
+
+    assert _one(found(2.0, 2.5, 3.0)).text.startswith("the fine-tuned target is what it was")
+    assert found(2.0, 1.5, 3.0) == found(2.0) == ()
 
 
 def test_a_fair_run_has_no_findings() -> None:

@@ -147,7 +147,7 @@ def test_the_closed_forms_of_a_training_by_hand() -> None:
     # 3 times the forward pass: 2 products, 2 FLOPs, half of the text, in 24 layers of 2048.
     assert once.attention == 3 * 2 * 24 * 2048 * 150 * 1490
     assert thrice.flops == 3 * once.flops
-    assert thrice.peak_bytes == once.peak_bytes > 20 * shape.parameters
+    assert thrice.peak_bytes == once.peak_bytes > 16 * shape.parameters
     assert once.gpu_s == (once.flops + once.attention) / (0.3 * 989e12)
     assert estimates.feature_bytes(shape, 500, "bfloat16") == 500 * 2048 * 2
 

@@ -23,9 +23,10 @@ from harness.progress import Progress
 from harness.runner import run
 from harness.scheduling.cluster import INSTALL
 from harness.settings.recipes import load_recipe
+from harness.storage.entries import ENTRY
 from harness.storage.records import DRAFT
 from harness.storage.results import load_results
-from harness.store import ENTRY, Store
+from harness.store import Store
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason=f"Ray is not installed: {INSTALL}"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.scheduling.status import Standing, standing
-from harness.store import ENTRY
+from harness.storage.entries import ENTRY
 from tests.harness.sleepers import RUN
 
 SLEEPERS = [sys.executable, "-m", "tests.harness.sleepers"]

@@ -15,3 +15,10 @@ def plain(text: str, longest: int = LONGEST) -> str:
         "\ufffd" if unicodedata.category(mark) in _UNPRINTABLE else mark for mark in cut
     )
     return shown if len(text) <= longest else f"{shown}… ({len(text)} characters)"
+
+
+def paragraphs(text: str, longest: int = LONGEST) -> str:
+    """Return text of what can be seen, with its line ends, cut where it is long."""
+    cut = text[:longest]
+    shown = "\n".join(plain(line, longest) for line in cut.split("\n"))
+    return shown if len(text) <= longest else f"{shown}… ({len(text)} characters)"

@@ -48,6 +48,7 @@ ALLOWED_OF_HARNESS = {
         "analysis.curves",
         "storage.records",
         "storage.stored",
+        "storage.examples",
         "regression.comparable",
         "analysis.significance",
         "analysis.quantities",

@@ -7,7 +7,7 @@ from harness.analysis.literature import matching
 from harness.published import Contender, Result
 from harness.text import plain
 from reports._sections import Entry, Format, Shown, three, two
-from reports._site_charts import forests
+from reports._site_charts import Chart, forests
 from reports._site_pages import Board, Line, Run, key
 
 SHOWN_BOARDS = 12  # rankings that are not folded away
@@ -21,12 +21,18 @@ def index(runs: Sequence[Run]) -> dict[str, Any]:
     several = len(runs) > 1
     columns = _columns(runs)
     published = any(matching(who, run.results.recipe) for run in runs for who in _contenders(run))
-    charted = boards if len(boards) <= CHARTED else []
-    charts = [next(forests(board), None) for board in charted]
+    charts: list[Chart] = []
+    charted: dict[str, range] = {}
+    for board in boards if len(boards) <= CHARTED else ():
+        first = len(charts)
+        charts += forests(board)
+        charted[board.file] = range(first, len(charts))
     words = ["method", "task", "pair", *(["run"] if several else []), "seeds", "groups", "gamma"]
     header = [*words, *columns, *(["published"] if published else [])]
     lines = [
-        _line(board, line, several, columns, published) for board in boards for line in board.lines
+        _line(board, line, several, columns, published)
+        for board in boards
+        for line in ordered(board)
     ]
     return {
         "heading": "Leaderboard" if several or not runs else plain(runs[0].results.title),
@@ -36,8 +42,8 @@ def index(runs: Sequence[Run]) -> dict[str, Any]:
         "several": several,
         "boards": boards,
         "shown_boards": SHOWN_BOARDS,
-        "charted": [board for board, chart in zip(charted, charts, strict=True) if chart],
-        "charts": [chart for chart in charts if chart],
+        "charted": charted,
+        "charts": charts,
         "ranked": ranked,
         "lacks": lacks,
         "filters": _filters(boards, several),
@@ -106,17 +112,23 @@ def _letters(board: Board, line: Line) -> list[str]:
 def ranked(board: Board) -> list[dict[str, Any]]:
     """Return a task and pair's methods by block efficiency at the first temperature."""
     names = [key("block_efficiency", t, board.run.gamma) for t in board.run.temperatures]
-
-    def place(line: Line) -> float:
-        return -line.numbers[names[0]].value if names[0] in line.numbers else float("inf")
-
     return [
         {
             "method": plain(line.contender.method),
             "numbers": [(_ranking(line, name), line.letters.get(name, "")) for name in names],
         }
-        for line in (sorted(board.lines, key=place) if names else board.lines)
+        for line in ordered(board)
     ]
+
+
+def ordered(board: Board) -> list[Line]:
+    """Return a task and pair's methods by block efficiency, those without it last."""
+    names = [key("block_efficiency", t, board.run.gamma) for t in board.run.temperatures[:1]]
+
+    def place(line: Line) -> float:
+        return min((-line.numbers[name].value for name in names if name in line.numbers), default=1)
+
+    return sorted(board.lines, key=place)
 
 
 def _ranking(line: Line, name: str) -> Entry:

@@ -8,7 +8,11 @@
   };
 
   function whole(table) {
-    return new DataTable(table, { paging: false, searching: false, info: false, order: [], language: LANGUAGE });
+    var long = table.tBodies[0].rows.length > 30;
+    return new DataTable(table, {
+      paging: long, pageLength: 25, lengthMenu: [25, 100, 500], searching: long, info: long,
+      order: [], autoWidth: false, language: LANGUAGE,
+    });
   }
 
   function overview(table) {

@@ -17,6 +17,7 @@ from harness.commands import (
     regression,
     rendering,
     running,
+    serving,
     storing,
 )
 from harness.errors import UserError
@@ -44,6 +45,7 @@ app.command()(regression.bless)
 app.command()(regression.power)
 app.command()(regression.gate)
 app.command()(exporting.export)
+app.command()(serving.measure_server)
 app.command()(checking.verify)
 app.command()(checking.doctor)
 

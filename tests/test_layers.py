@@ -51,6 +51,7 @@ ALLOWED_OF_HARNESS = {
         "storage.records",
         "storage.selections",
         "storage.stored",
+        "storage.examples",
         "regression.comparable",
         "analysis.significance",
         "analysis.quantities",

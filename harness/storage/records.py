@@ -22,6 +22,7 @@ from harness.types import (
 
 DRAFT = "draft.json"  # what is known of a draft, beside its weights
 TARGET = "target.json"  # what is known of a fine-tuned target, beside its weights
+ENGINE = "engine.json"  # what an engine told of each arm that it ran
 TEXTS, TABLES, DECODES, GRADES, LIKELIHOODS, VERDICTS = (
     "texts.parquet",
     "tables.parquet",
@@ -156,6 +157,7 @@ def write_decodes(path: Path, timed: Sequence[TimedDecode]) -> None:
                 "prefill_s": item.decode.prefill_s,
                 "decode_s": item.decode.decode_s,
                 "finish_reason": item.decode.finish_reason,
+                "first_token_s": item.decode.first_token_s,
             }
             for item in timed
         ],
@@ -179,6 +181,7 @@ def _decode(row: dict[str, Any]) -> Decode:
         prefill_s=row["prefill_s"],
         decode_s=row["decode_s"],
         finish_reason=row["finish_reason"],
+        first_token_s=row.get("first_token_s"),  # recorded from the second format on
     )
 
 

@@ -1,0 +1,1 @@
+"""Runs serving engines, each in a process of its own."""

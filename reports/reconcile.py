@@ -18,6 +18,7 @@ from harness.published import Results
 from harness.storage.stored import tables_of
 from harness.types import AcceptanceTable
 from reports._acceptance import failed, title
+from reports._engine_counts import engine_section
 from reports._markdown import escape, table
 
 # A serving engine's prefill emits the first token, and its last block counts whole.
@@ -119,6 +120,7 @@ def reconcile(results: Results, directory: Path) -> dict[str, str]:
             heading = f"## {title(result)}, temperature {temperature:g}"
             body = table(["tool", "number", "value", "definition"], _rows(tables, gamma), "llrl")
             sections.append(f"{heading}\n\n{body}")
+        sections += engine_section(result, results, directory)
     return {"reconcile.md": "\n\n".join(sections) + "\n"}
 
 

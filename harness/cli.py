@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from harness.commands import checking, exporting, regression, rendering, running, storing
+from harness.commands import checking, exporting, regression, rendering, running, serving, storing
 from harness.errors import UserError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.command()(regression.bless)
 app.command()(regression.power)
 app.command()(regression.gate)
 app.command()(exporting.export)
+app.command()(serving.measure_server)
 app.command()(checking.verify)
 app.command()(checking.doctor)
 

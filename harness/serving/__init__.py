@@ -1,1 +1,1 @@
-"""Runs serving engines, each in a process of its own."""
+"""Serving engines: started in a process of their own, or a server that runs already."""

@@ -8,7 +8,8 @@ from typing import Any
 from harness.analysis.counting import engine_counts, told_convention
 from harness.blocks import Convention, block_counts
 from harness.published import Result, Results
-from harness.storage.records import DECODES, ENGINE, read_decodes
+from harness.storage.records import DECODES, read_decodes
+from harness.storage.speed_records import ENGINE
 from harness.storage.stored import tables_of
 from harness.types import AcceptanceTable, Decode
 from reports._markdown import escape, table

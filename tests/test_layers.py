@@ -51,6 +51,7 @@ ALLOWED_OF_HARNESS = {
         "analysis.predictions",
         "storage.records",
         "storage.selections",
+        "storage.speed_records",
         "storage.stored",
         "regression.comparable",
         "analysis.significance",

@@ -22,7 +22,6 @@ from harness.types import (
 
 DRAFT = "draft.json"  # what is known of a draft, beside its weights
 TARGET = "target.json"  # what is known of a fine-tuned target, beside its weights
-ENGINE = "engine.json"  # what an engine told of each arm that it ran
 TEXTS, TABLES, DECODES, GRADES, LIKELIHOODS, VERDICTS = (
     "texts.parquet",
     "tables.parquet",

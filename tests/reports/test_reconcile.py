@@ -10,7 +10,8 @@ import pytest
 from harness.drafting.tables import sliding_table
 from harness.errors import UserError
 from harness.published import Cell, Result, Results
-from harness.storage.records import DECODES, ENGINE, tables_name, write_decodes, write_tables
+from harness.storage.records import DECODES, tables_name, write_decodes, write_tables
+from harness.storage.speed_records import ENGINE
 from harness.types import AcceptanceTable, Decode, Round, TimedDecode
 from reports.reconcile import REPORT
 

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.analysis import fairness
 from harness.analysis.comparisons import Seeds, by_contender, compare, rank
@@ -37,10 +37,21 @@ from harness.storage.speed_records import ENGINE, PARTS, RUNS, Measurement
 from harness.store import Store
 
 
-def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Results:
+class Execute(Protocol):
+    """What makes every missing result: `fanout.execute`, or what does so elsewhere."""
+
+    def __call__(
+        self, nodes: Sequence[Node], store: Store, progress: Progress, *, threads: int | None
+    ) -> dict[str, Failure]:
+        """Return the failures by node key."""
+
+
+def run(
+    recipe_plan: Plan, name: str, store: Store, progress: Progress, make: Execute = execute
+) -> Results:
     """Return the results of every cell; a failed cell is a row with its reason."""
     recipe = recipe_plan.recipe
-    failures = execute(recipe_plan.nodes, store, progress, threads=recipe.threads)
+    failures = make(recipe_plan.nodes, store, progress, threads=recipe.threads)
     speeds: dict[Cell, Mapping[Condition, Measurement]] = {}
     counted: dict[Cell, dict[str, Quantity]] = {}
     results = []

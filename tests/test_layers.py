@@ -53,6 +53,7 @@ ALLOWED_OF_HARNESS = {
         "storage.selections",
         "storage.speed_records",
         "storage.stored",
+        "storage.examples",
         "regression.comparable",
         "analysis.significance",
         "analysis.quantities",

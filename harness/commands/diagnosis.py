@@ -10,7 +10,7 @@ from harness.inputs import fetch, hub
 from harness.inputs.sources import DATA_VARIABLE, data_directory, data_folder
 from harness.isolation import bubblewrap
 
-_EXTRAS = {"vllm": "make vllm", "ray": "pip install 'draftmark[ray]'"}  # how each is had
+_EXTRAS = {"vllm": "make vllm", "ray": "make ray"}  # how each is had
 
 
 def lines(data: Path | None) -> Iterator[str]:

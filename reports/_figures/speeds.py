@@ -113,9 +113,8 @@ def _fill(
     _scale(axes, [each for item, predicted in shown for each in (item.measured, predicted)])
     axes.set_xlabel("predicted speedup (times)")
     axes.set_ylabel("measured speedup (times)")
-    grids.legend(
-        figure, run, list(dict.fromkeys(item.cell.method for item, _ in shown)), lines=False
-    )
+    there = list(dict.fromkeys(item.cell.method for item, _ in shown))
+    grids.legend(figure, run, there, points=there)
 
 
 def _scale(axes: "Axes", numbers: Sequence[Number]) -> None:

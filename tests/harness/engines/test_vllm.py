@@ -27,7 +27,7 @@ from harness.models import LanguageModel, save_model
 from harness.protocols import EngineSettings, Method
 from harness.serving.children import ChildFailure
 from harness.teacher import Features
-from harness.types import GREEDY, Decode, Placement, Prompt, Sampler, Samplers
+from harness.types import GREEDY, Decode, Placement, Prompt, Round, Sampler, Samplers
 
 ONE, LIMIT, GAMMA = Sampler(1.0), 24, 3
 HEADS: dict[str, Any] = {
@@ -171,3 +171,21 @@ def test_a_machine_without_vllm_is_told_how_to_get_it(
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(UserError, match=r"needs vLLM, 0\.32 or later; run `make vllm`"):
         vllm.ENGINE.open(tiny_directory, None, None, settings)
+
+
+@pytest.mark.parametrize(
+    ("emitted", "drafts", "expected"),
+    [
+        ([], [], []),
+        ([1, 1], [], [(0, 0), (0, 0)]),
+        ([4, 2], [(3, 3), (3, 1)], [(3, 3), (3, 1)]),
+        ([1, 3, 1], [(3, 2)], [(0, 0), (3, 2), (0, 0)]),
+        ([4, 1], [(3, 3), (3, 2)], [(3, 3), (3, 2)]),  # the text ends within the last block
+        ([4, 1], [(3, 3)], [(3, 3), (0, 0)]),
+    ],
+)
+def test_passes_are_told_apart_by_what_they_gave(
+    emitted: list[int], drafts: list[tuple[int, int]], expected: list[tuple[int, int]]
+) -> None:
+    found = vllm._rounds(emitted, [Round(*each) for each in drafts])
+    assert [(each.drafted, each.accepted) for each in found] == expected

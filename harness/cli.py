@@ -17,6 +17,7 @@ from harness.commands import (
     regression,
     rendering,
     running,
+    serving,
     storing,
 )
 from harness.errors import UserError
@@ -38,11 +39,13 @@ app.command()(rendering.report)
 app.command()(rendering.reconcile)
 app.command()(rendering.compare)
 app.command()(rendering.trend)
+app.command()(rendering.site)
 app.command()(rendering.what_if)
 app.command()(regression.bless)
 app.command()(regression.power)
 app.command()(regression.gate)
 app.command()(exporting.export)
+app.command()(serving.measure_server)
 app.command()(checking.verify)
 app.command()(checking.doctor)
 

@@ -61,7 +61,7 @@ def _run(recipe: "Experiment", name: str, places: "Places") -> bool:
     errors = [finding for finding in results.findings if finding.severity == "error"]
     for error in errors:
         typer.echo(f"draftmark: {error.subject}: {error.text}", err=True)
-    return not (errors or any(result.failure for result in results.results))
+    return not (errors or any(row.failure or row.speed_failures for row in results.results))
 
 
 def plan(

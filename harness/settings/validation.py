@@ -1,11 +1,19 @@
-"""Closed sections of a recipe, and what a person is told when one does not fit."""
+"""Closed sections of a recipe, and what a person is told when one does not fit.
 
-from collections.abc import Mapping
+Types are taken at their word, as JSON's: true is no 1, and "12" no number.
+"""
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from harness.errors import UserError, unknown
+from harness.text import plain
 
 S = TypeVar("S", bound="Section")
 
@@ -19,6 +27,39 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def parsed(text: str, origin: str) -> dict[str, Any]:
+    """Return what TOML says; raises UserError for what is no TOML, and for nan and inf."""
+    try:
+        document = tomllib.loads(text)
+    except RecursionError as error:
+        raise UserError(f"{origin} is not valid TOML: it is nested too deeply.") from error
+    except ValueError as error:
+        found = re.search(r"at line (\d+)", str(error))
+        lines = text.split("\n")[: int(found[1]) if found else None]
+        line = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        raise UserError(f"{origin} is not valid TOML: {error}: {plain(line, 80)}.") from error
+    for key, value in _values(document):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{origin}: {key}: {value} is no setting; give a finite number.")
+        if isinstance(value, int) and abs(value) >= 2**63:  # which TOML does not promise to keep
+            raise UserError(f"{origin}: {key}: a number of that size is no setting; lower it.")
+    return document
+
+
+def _values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield everything in a document that holds nothing else, by its dotted key."""
+    inner: Iterable[tuple[Any, Any]] = ()
+    match value:
+        case dict():
+            inner = value.items()
+        case list():
+            inner = enumerate(value)
+        case _:
+            yield key, value
+    for name, item in inner:
+        yield from _values(item, f"{key}.{name}" if key else str(name))
+
+
 def validated(
     section: type[S], document: Mapping[str, Any], origin: str, at: tuple[str, ...] = ()
 ) -> S:
@@ -27,9 +68,14 @@ def validated(
     `at` is where in its origin the section stands.
     """
     try:
-        return section.model_validate(document)
+        return section.model_validate_json(as_json(document), strict=True)
     except ValidationError as error:
         raise UserError(explain(error, origin, section, at)) from error
+
+
+def as_json(value: Any) -> str:
+    """Return what TOML says as JSON; dates and times, which no key takes, become tables."""
+    return json.dumps(value, default=lambda when: {"date or time": str(when)})
 
 
 def explain(

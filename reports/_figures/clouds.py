@@ -59,5 +59,6 @@ def fill(figure: "Figure", run: Run, clouds: Sequence[Cloud], across: str, up: s
         if index >= len(clouds) - sizes[-1]:
             axes.set_xlabel(across)
     methods = list(dict.fromkeys(method for cloud in clouds for method in cloud.points))
-    target = any(cloud.target for cloud in clouds)
-    grids.legend(figure, run, methods, target=TARGET if target else None)
+    alone = any(cloud.target for cloud in clouds)
+    single = [name for name in methods if all(len(it.points.get(name, ())) < 2 for it in clouds)]
+    grids.legend(figure, run, methods, target=TARGET if alone else None, points=single)

@@ -19,7 +19,7 @@ _COLUMNS, _MOST_PANELS = 3, 9
 _ROW_INCHES = 2.1
 _NARROW = 6  # methods that a column has room for
 _SAME, _APART = 1.03, 0.012  # FLOPs that are the same; what of the scale is between such points
-_MARGIN, _MOST_TICKS = 1.25, 5
+_MARGIN, _LEAST, _MOST_TICKS = 1.15, 3.0, 5  # around the points; from end to end
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 Point = tuple[float, Number]  # FLOPs and acceptance
 
@@ -87,7 +87,8 @@ def _fill(
             axes.set_ylabel("acceptance rate")
         if index >= len(drawn) - sizes[-1]:
             axes.set_xlabel("training, FLOPs")
-    grids.legend(figure, run, methods)
+    trained = {item.method for item, (flops, _) in found.items() if flops}
+    grids.legend(figure, run, methods, points=trained)
 
 
 def _side_by_side(points: Mapping[str, Point], apart: float) -> dict[str, float]:
@@ -107,7 +108,9 @@ def _side_by_side(points: Mapping[str, Point], apart: float) -> dict[str, float]
 def _ends(found: Iterable[Point]) -> tuple[float, float]:
     """Return where the scale of FLOPs starts and stops."""
     spent = [flops for flops, _ in found if flops]
-    return min(spent) / _MARGIN, max(spent) * _MARGIN
+    low, high = min(spent), max(spent)
+    margin = max(_MARGIN, math.sqrt(_LEAST * low / high))
+    return low / margin, high * margin
 
 
 def _log_scale(axes: "Axes", low: float, high: float) -> None:

@@ -105,7 +105,8 @@ def _drawing(
         for gamma, value in by_gamma.items()
     ]
     whose = (
-        "each draft's own cost of a drafted token, as its speed run has it"
+        "each draft's own cost of a drafted token, as its speed run has it, which knows one gamma "
+        "and charges an engine's overheads to what was drafted"
         if measured
         else f"a supposed cost of {SUPPOSED:g} plain passes for a drafted token: no speed was run"
     )

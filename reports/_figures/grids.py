@@ -1,6 +1,6 @@
 """Panels of lines, a row for each task and pair, with one legend for all of them below."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,17 +58,25 @@ def legend(
     run: Run,
     methods: Sequence[str],
     *,
-    lines: bool = True,
+    points: Collection[str] = (),
     target: str | None = None,
 ) -> None:
-    """Say below which method is which, and what the target is called if it is drawn."""
+    """Say below which method is which, and what the target is called if it is drawn.
+
+    `points`: methods that have no lines.
+    """
     from matplotlib.lines import Line2D
 
     looks = [run.look(method) for method in methods]
-    handles = [Line2D([], [], **(look.line if lines else look.point)) for look in looks]
+    styles = [
+        look.point if method in points else look.line
+        for method, look in zip(methods, looks, strict=True)
+    ]
+    handles = [Line2D([], [], **style) for style in styles]
     names = [label(method) for method in methods]
     if target:
-        handles.append(Line2D([], [], **OF_TARGET))
+        lone = {"linestyle": "none"} if set(methods) <= set(points) else {}
+        handles.append(Line2D([], [], **OF_TARGET | lone))
         names.append(target)
     columns = _columns(names, figure.get_figwidth())
     figure.legend(handles, names, loc="outside lower center", ncols=columns)

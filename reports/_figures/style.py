@@ -23,7 +23,7 @@ DASHES = ("-", "--", ":", "-.")  # once the colours are used up
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 HATCHES = ("", "////", "....", "xxxx")
 GREY = "#666666"
-DOTS_PER_INCH = 150
+DOTS_PER_INCH, PRINTED_DOTS_PER_INCH = 150, 300
 COLUMN, PAGE = 3.25, 6.75  # inches: the width of a column, and of a page of two
 LONGEST_LABEL = 34
 
@@ -59,7 +59,6 @@ _PRINTED = _STYLE | {
     "pdf.fonttype": 42,  # TrueType: journals refuse what matplotlib writes by default
     "svg.fonttype": "path",
     "svg.hashsalt": "draftmark",
-    "savefig.dpi": 300,
 }
 # No version, no date: the same numbers give the same bytes.
 _METADATA: Mapping[str, Mapping[str, None]] = {
@@ -126,9 +125,11 @@ def printed(inches: tuple[float, float], fill: Callable[["Figure"], None]) -> di
     from matplotlib.figure import Figure
 
     with _style(_PRINTED):
-        figure = Figure(figsize=inches, layout="constrained")
+        figure = Figure(figsize=inches, dpi=PRINTED_DOTS_PER_INCH, layout="constrained")
         FigureCanvasAgg(figure)
         fill(figure)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # it is laid out: once for all formats
         return {ending: _bytes(figure, ending) for ending in _METADATA}
 
 

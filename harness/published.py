@@ -99,6 +99,7 @@ class Result:
     provenance: Mapping[str, Any]
     failure: str | None = None
     records: str = ""  # the folder of its per-prompt records, beside the results
+    speed_failures: Mapping[str, str] = field(default_factory=dict)  # what failed -> reason
     history: tuple[Mapping[str, float], ...] = ()
 
 

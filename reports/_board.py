@@ -8,7 +8,7 @@ from harness.published import Result, Results
 from reports._checks import warnings
 from reports._literature import literature
 from reports._quality import quality_sections
-from reports._rows import lines, row_name, shown
+from reports._rows import headline, lines, row_name, shown
 from reports._sections import Alert, Entry, Format, Section, Shown, Table, three, two
 
 GAMMAS = (1, 2, 3, 4, 5, 8, 16)
@@ -56,9 +56,9 @@ def _main_table(rows: Sequence[Result], results: Results) -> Section:
 
 
 def _speed_note(results: Results) -> str:
-    speed = results.recipe["speed"]
-    if not speed:
+    if not results.recipe["speed"]:
         return ""
+    speed = headline(results.recipe["speed"])
     return (
         f"Speedup: {speed['engine']} engine, temperature {speed['temperature']:g}, blocks of "
         f"{speed['num_speculative_tokens']}, {speed['dtype']}, {speed['blocks']} runs of A B B A."
@@ -218,7 +218,12 @@ def _ledger(rows: Sequence[Result]) -> Iterator[Section]:
 
 def _failures(rows: Sequence[Result]) -> Iterator[Section]:
     body: list[list[Entry]] = [
-        [row_name(row.cell, rows), str(row.failure)] for row in rows if row.failure
+        [row_name(row.cell, rows), row.failure] for row in rows if row.failure
+    ]
+    body += [
+        [f"{row_name(row.cell, rows)}, speed, {what}", reason]
+        for row in rows
+        for what, reason in row.speed_failures.items()
     ]
     if body:
         yield Section("Failed", [Table(["method", "reason"], body, "ll")])

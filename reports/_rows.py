@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 from harness.published import Cell, Contender, Number, Pooled, Result, Results
 from reports._sections import Entry, Format, Name, Shown
@@ -30,6 +31,17 @@ def row_name(cell: Cell, rows: Sequence[Result]) -> Name:
     """Return a cell's method, with its seed where there are several."""
     several = len({row.cell.seed for row in rows}) > 1
     return Name(cell.method + (f", seed {cell.seed}" if several else ""), cell)
+
+
+def headline(speed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the first measurement of a recipe's speed section was made with."""
+    told = {name: _first(value) for name, value in speed.items()}
+    added = {"batch_size": told.get("batch_sizes", 1), "length": told.get("length", "natural")}
+    return told | added
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list | tuple) else value
 
 
 def shown(numbers: Numbers, key: str, form: Format) -> Entry:

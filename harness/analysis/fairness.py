@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.analysis import training_terms
-from harness.analysis.arms import faults
+from harness.analysis.arms import of_measurement
+from harness.analysis.grounds import shared_grounds
 from harness.analysis.groups import Check, Group, differing, listed, name_of
 from harness.config import Recipe
 from harness.published import Cell, Finding, Result, Severity
-from harness.types import TimedDecode
+from harness.settings.sections import Condition
+from harness.storage.speed_records import Measurement
 
 # A copied test row can lift a rate by its share at most: beyond 1 in 100 by more than the
 # intervals over some hundred prompts can hide.
@@ -26,7 +28,7 @@ _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 def findings(
     recipe: Recipe,
     results: Sequence[Result],
-    decodes: Mapping[Cell, Sequence[TimedDecode]],
+    speeds: Mapping[Cell, Mapping[Condition, Measurement]],
     data: Sequence[Mapping[str, Any]],
 ) -> tuple[Finding, ...]:
     """Return what is unfair or leaks in a run; `data` has a task and pair's facts each.
@@ -37,7 +39,7 @@ def findings(
     for facts in data:
         here = (facts["task"], facts["pair"])
         rows = [r for r in results if not r.failure and (r.cell.task, r.cell.pair) == here]
-        group = Group(recipe.for_task(facts["task"]), rows, decodes, facts)
+        group = Group(recipe.for_task(facts["task"]), rows, speeds, facts)
         found += [finding for check in _CHECKS for finding in check(group)]
     return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
 
@@ -87,7 +89,7 @@ def _foreign_rows(group: Group) -> Iterator[Finding]:
 
 def _ground(group: Group) -> Iterator[Finding]:
     """Cells that were measured on other rows, texts or targets, or timed under other settings."""
-    grounds = {name_of(row): _ground_of(row) for row in group.rows}
+    grounds = shared_grounds({name_of(row): row for row in group.rows})
     for what, values in differing(grounds).items():
         yield group.finding(
             "error", f"methods differ in what was to be the same: {listed({what: values})}"
@@ -99,22 +101,6 @@ def _ground(group: Group) -> Iterator[Finding]:
         )
 
 
-def _ground_of(row: Result) -> dict[str, Any]:
-    """Return what has to be the same for every cell of a task and pair, by name."""
-    ground: dict[str, Any] = {}
-    for entry in row.provenance["entries"]:
-        settings, inputs = entry["settings"], entry["inputs"]
-        if entry["stage"] == "grades":
-            ground |= {"test rows": settings["rows"], "target": inputs["target"]}
-        elif entry["stage"] == "scores":
-            samplers = settings["samplers"]
-            where = f"at temperature {samplers['target']['temperature']:g}"
-            ground |= {f"texts scored {where}": inputs["features"], f"samplers {where}": samplers}
-        elif entry["stage"] == "decodes":
-            ground |= {f"speed setting {name}": value for name, value in settings.items()}
-    return ground
-
-
 def _arms(group: Group) -> Iterator[Finding]:
     """Speed measurements whose arms did not run on the same terms."""
     limits = {
@@ -122,8 +108,10 @@ def _arms(group: Group) -> Iterator[Finding]:
         "end_tokens": frozenset(group.data["end_tokens"]),
     }
     for row in group.rows:
-        for fault in faults(group.decodes[row.cell], **limits):
-            yield group.finding("error", f"speed of {name_of(row)}: {fault}")
+        for number, (under, measured) in enumerate(group.speeds[row.cell].items()):
+            name = f"speed of {name_of(row)}" + (f", {under.label}" if number else "")
+            for severity, fault in of_measurement(under, measured, **limits):
+                yield group.finding(severity, f"{name}: {fault}")
 
 
 def _texts(group: Group) -> Iterator[Finding]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from harness.config import Recipe
 from harness.published import Cell, Finding, Result, Severity
-from harness.types import TimedDecode
+from harness.settings.sections import Condition
+from harness.storage.speed_records import Measurement
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Group:
 
     recipe: Recipe
     rows: Sequence[Result]
-    decodes: Mapping[Cell, Sequence[TimedDecode]]
+    speeds: Mapping[Cell, Mapping[Condition, Measurement]]
     data: Mapping[str, Any]
 
     def finding(self, severity: Severity, text: str, /, **facts: Any) -> Finding:

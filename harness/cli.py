@@ -57,7 +57,7 @@ def main() -> None:
     except UserError as error:
         _stop(error)
     except Exception as error:
-        full = explain_full_disk(error, Path.cwd())
+        full = explain_full_disk(error, Path(getattr(error, "filename", None) or Path.cwd()))
         if full is None:
             raise
         _stop(full)

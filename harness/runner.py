@@ -29,6 +29,7 @@ from harness.storage.records import (
     samples_name,
     tables_name,
 )
+from harness.storage.sums import RECORDS, inside
 from harness.store import Store
 from harness.types import TimedDecode
 
@@ -108,10 +109,11 @@ def save_records(recipe_plan: Plan, results: Results, store: Store, directory: P
         if result.failure:
             placed.append(result)
             continue
-        name = f"records/{number:02d}"
-        folder = directory / name
+        name = f"{RECORDS}/{number:02d}"
+        folder = inside(directory, name)
         folder.mkdir(parents=True, exist_ok=True)
         for file, source in _record_files(recipe_plan.cells[result.cell], store).items():
+            (folder / file).unlink(missing_ok=True)  # a link of that name is not followed
             shutil.copyfile(source, folder / file)
         placed.append(replace(result, records=name))
     return replace(results, results=tuple(placed))

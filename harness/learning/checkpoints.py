@@ -1,4 +1,7 @@
-"""Checkpoints of an unfinished training: safetensors and JSON, whole or not there at all."""
+"""Checkpoints of an unfinished training: safetensors and JSON, whole or not there at all.
+
+Each has the hash of its files, and of what says so: a damaged one is deleted, never gone on from.
+"""
 
 import json
 import shutil
@@ -11,8 +14,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from harness.storage.entries import describe, files_in, seal
 from harness.types import Ledger
 
+SEAL = "state.sha256"
 _STATE, _WEIGHTS, _OPTIMISER, _BEST = "state.json", "weights", "optimiser", "best"
 
 
@@ -32,22 +37,34 @@ def save(directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.
     temporary = directory / "writing"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file(_untied(model.state_dict()), temporary / _file(_WEIGHTS))
-    save_file(_moments(optimiser), temporary / _file(_OPTIMISER))
-    if state.best is not None:
-        save_file(_untied(state.best), temporary / _file(_BEST))
-    facts = {
-        "step": state.step,
-        "loss": state.loss,
-        "history": list(state.history),
-        "ledger": asdict(state.ledger),
-    }
-    (temporary / _STATE).write_text(json.dumps(facts), encoding="utf-8")
+    try:
+        _write(temporary, state, model, optimiser)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # a full disk is not kept full by half of one
+        raise
     final = directory / f"step-{state.step:08d}"
     shutil.rmtree(final, ignore_errors=True)
     temporary.replace(final)
     for older in _checkpoints(directory)[:-1]:
         shutil.rmtree(older, ignore_errors=True)
+
+
+def _write(
+    directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.Optimizer
+) -> None:
+    save_file(_untied(model.state_dict()), directory / _file(_WEIGHTS))
+    save_file(_moments(optimiser), directory / _file(_OPTIMISER))
+    if state.best is not None:
+        save_file(_untied(state.best), directory / _file(_BEST))
+    facts = {
+        "step": state.step,
+        "loss": state.loss,
+        "history": list(state.history),
+        "ledger": asdict(state.ledger),
+        "files": {name: describe(directory / name) for name in files_in(directory)},
+    }
+    (directory / _STATE).write_text(json.dumps(facts), encoding="utf-8")
+    (directory / SEAL).write_text(seal(directory / _STATE), encoding="utf-8")
 
 
 def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint | None:
@@ -61,7 +78,11 @@ def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -
 
 
 def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint:
+    if (path / SEAL).read_text("utf-8") != seal(path / _STATE):
+        raise ValueError(f"{path / _STATE} is not what was written")
     facts = json.loads((path / _STATE).read_text("utf-8"))
+    if facts["files"] != {name: describe(path / name) for name in facts["files"]}:
+        raise ValueError(f"a file of {path} is not what was written")
     weights = _retied(load_file(path / _file(_WEIGHTS)), model)
     moments = load_file(path / _file(_OPTIMISER))
     best = load_file(path / _file(_BEST)) if (path / _file(_BEST)).exists() else None

@@ -96,16 +96,15 @@ def verify(directory: Path) -> None:
     """Raise UserError if a file of a fetched model is not what was fetched."""
     try:
         record = json.loads((directory / RECORD).read_text("utf-8"))
-        files, name = dict(record["files"]), record["name"]
+        files = dict(record["files"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{directory / RECORD} does not read ({error}); delete {directory} and fetch again."
-        ) from error
+        reason = f"{directory / RECORD} does not read ({error})"
+        raise UserError(f"{reason}; delete {directory} and fetch again.") from error
     for file, sha256 in files.items():
         if not (directory / file).is_file() or sha256_of(directory / file) != sha256:
             raise UserError(
                 f"{directory / file} is not what was fetched; delete {directory} and run "
-                f"`draftmark fetch {name}` again."
+                f"`draftmark fetch {directory.name}` again."
             )
 
 

@@ -19,6 +19,8 @@ it the heads do, and 1.4 with the quickstart's pair: 2.4 times kd for equal pass
 controls are the knobs `selection` and `reference_as_init`; `keep = 1`, the rest by default, gives
 kd's weights bit for bit.
 
+Some steps are noted, token by token, with the gap and what was kept (harness.storage.selections).
+
 Legend: N supervised position.
 """
 
@@ -70,6 +72,7 @@ class AdaSPEC(LanguageModelMethod):
     def train(self, context: "TrainingContext") -> Draft:
         """Return the draft trained on the selected tokens, with the ledger of both trainings."""
         from harness.divergences import DIVERGENCES
+        from harness.storage.selections import gather, note
 
         divergence = DIVERGENCES[self.divergence]
 
@@ -78,14 +81,23 @@ class AdaSPEC(LanguageModelMethod):
         ) -> "torch.Tensor":
             return divergence(draft_logits_NV, target_logits_NV)
 
-        return train_on_gaps(
+        def weigh(gap_N: "torch.Tensor", batch: "Batch") -> "torch.Tensor":
+            weights_N = self.weigh(gap_N, batch, context.seed)
+            if context.team.is_first:
+                note(context.scratch, gap_N, weights_N, batch)
+            return weights_N
+
+        made = train_on_gaps(
             context,
             loss,
-            lambda gap_N, batch: self.weigh(gap_N, batch, context.seed),
+            weigh,
             reference_passes=self.reference_passes,
             reference_rows_per_batch=self.reference_rows_per_batch,
             reference_as_init=self.reference_as_init,
         )
+        if context.team.is_first:
+            gather(context.scratch)
+        return made
 
     def weigh(self, gap_N: "torch.Tensor", batch: "Batch", seed: int) -> "torch.Tensor":
         """Return 1 for each token that is kept and 0 for the others [N]."""

@@ -131,6 +131,12 @@ class Recipe(Section):
             raise ValueError(
                 f"speed.blocks = {self.speed.blocks} needs data.test_rows of as many or more"
             )
+        widest = max(self.speed.batch_sizes) if self.speed else 1
+        if self.speed and widest > 1 and self.speed.blocks * widest > self.data.test_rows:
+            raise ValueError(
+                f"speed.batch_sizes up to {widest} in {self.speed.blocks} blocks need "
+                f"data.test_rows of {self.speed.blocks * widest} or more"
+            )
         for name in ("samples", "judge"):
             told = getattr(self.evaluation, name)
             if told and (told.prompts or 0) > self.data.test_rows:

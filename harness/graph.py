@@ -50,13 +50,16 @@ _NEUTRAL = frozenset(
 )
 
 
+LEFT = "left"  # the folder in `scratch` whose files become part of the result
+
+
 @dataclass(frozen=True)
 class Job:
     """What a stage is given to work with."""
 
     inputs: Inputs
     out: Path  # a folder that becomes the result
-    scratch: Path  # a folder that outlives an interruption: checkpoints
+    scratch: Path  # a folder that outlives an interruption: checkpoints, and what is LEFT
     progress: Progress
     logs: Path | None = None  # where trackers write, if they may: beside the store's results
 
@@ -73,6 +76,7 @@ class Node:
     build: Build | None = None
     given: Path | None = None
     aside: frozenset[str] = frozenset()  # modules that `code` imports and that do not matter
+    processes: int = 1  # that share its work: how it is made, not what
 
     @cached_property
     def key(self) -> str:
@@ -81,11 +85,16 @@ class Node:
             {
                 "stage": self.stage,
                 "settings": self.settings,
-                "code": [code_version(module, self.aside) for module in self.code],
+                "code": self.versions,
                 "build": _function_hash(self.build) if self.build and self.code else None,
                 "inputs": {name: node.key for name, node in self.inputs.items()},
             }
         )
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions of its code here."""
+        return [code_version(module, self.aside) for module in self.code]
 
 
 def topological(nodes: Iterable[Node]) -> Iterator[Node]:

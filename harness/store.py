@@ -9,13 +9,14 @@ point leaves none half written. Checkpoints of unfinished work live in `<root>/s
 import errno
 import json
 import os
+import platform
 import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock, SoftFileLease
 
 from harness import environment
 from harness.errors import UserError
@@ -33,6 +34,8 @@ from harness.storage.entries import (
 
 # What stands in the root beside the stages.
 FAILURES, LOCKS, LOGS, SCRATCH, WRITING = "failures", "locks", "logs", "scratch", "tmp"
+SHARED = "shared"  # the file that says that several machines use a store
+LEASE_S = 30.0  # how long the holder of a lock on another machine may show no sign of life
 
 
 class Store:
@@ -82,21 +85,35 @@ class Store:
         path.write_text(details, encoding="utf-8")
         return path
 
-    def lock(self, node: Node) -> FileLock:
+    def share(self) -> None:
+        """Let several machines use the store from now on; it stays so."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / SHARED).touch()
+
+    def lock(self, node: Node) -> BaseFileLock:
         """Return the lock that one process holds while it makes the node's result."""
         return self.lock_of(node.key)
 
-    def lock_of(self, key: str) -> FileLock:
-        """Return the lock of a result by its key; it is free as soon as its holder is dead."""
+    def lock_of(self, key: str) -> BaseFileLock:
+        """Return the lock of a result by its key; it is free as soon as its holder is dead.
+
+        The system sees to that. Of other machines it may never hear: a shared store has leases,
+        which end if they are not renewed.
+        """
         locks = self.root / LOCKS
         locks.mkdir(parents=True, exist_ok=True)
+        if (self.root / SHARED).exists():
+            return SoftFileLease(locks / f"{key}.lease", lease_duration=LEASE_S)
         return FileLock(locks / f"{key}.lock")
 
     def new_directory(self, node: Node) -> Path:
         """Return an empty folder to write the node's result into; the caller holds its lock."""
-        directory = self.root / WRITING / node.key
-        shutil.rmtree(directory, ignore_errors=True)  # what a killed run left
-        directory.mkdir(parents=True)
+        writing = self.root / WRITING
+        writing.mkdir(parents=True, exist_ok=True)
+        for left in writing.glob(f"{node.key}*"):  # by a killed run, or one that lost its lease
+            shutil.rmtree(left, ignore_errors=True)
+        directory = writing / f"{node.key}-{platform.node()}-{os.getpid()}"
+        directory.mkdir()
         return directory
 
     def commit(self, node: Node, directory: Path, *, seconds: float) -> Entry:
@@ -116,9 +133,12 @@ class Store:
         _write_durably(directory / SEAL, seal(directory / ENTRY).encode())
         final = self.directory(node)
         final.parent.mkdir(parents=True, exist_ok=True)
-        if final.exists():  # without an entry: not a result
-            self.set_aside(node)
-        directory.replace(final)
+        if (final / ENTRY).is_file():  # by one that took our lease over, thinking us dead
+            shutil.rmtree(directory)
+        else:
+            if final.exists():
+                self.set_aside(node)
+            directory.replace(final)
         shutil.rmtree(self.root / SCRATCH / node.key, ignore_errors=True)
         return self.load(node)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from harness.published import Contender, Number
 from harness.text import plain
-from reports._figures import COLOURS, DASHES, GREY, draw, panels
+from reports._figures.style import COLOURS, DASHES, GREY, draw, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from harness.analysis.costs import Costs, best, expected_speedups
 from harness.published import Number
 from reports._acceptance import Scored
-from reports._figures import COLOURS, DASHES, GREY, colours_in_order, draw, panels
+from reports._figures.style import COLOURS, DASHES, GREY, colours_in_order, draw, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,6 +17,7 @@ from reports._markdown import escape, table
 from reports._text import latex
 
 LEVEL = 0.05
+_WIDE = 6  # columns of numbers, above which a table takes the width of the page
 RATES = {
     "acceptance_rate": ("Acceptance rate, %", 100.0),
     "block_efficiency": ("Block efficiency, tokens per pass of the target", 1.0),
@@ -60,7 +61,9 @@ def tables(results: Results, directory: Path) -> dict[str, str]:
     heading = f"# {escape(results.title)}: tables\n\n"
     return {
         "tables.md": heading + "\n\n".join(map(_markdown, grids)) + "\n",
-        "tables.tex": "% Needs \\usepackage{booktabs}.\n" + "\n\n".join(map(_latex, grids)) + "\n",
+        "tables.tex": "% Needs \\usepackage{booktabs,graphicx}.\n"
+        + "\n\n".join(map(_latex, grids))
+        + "\n",
     }
 
 
@@ -157,10 +160,13 @@ def _latex(grid: Grid) -> str:
     ]
     names = [latex(method) for _ in grid.pairs for method in grid.methods]
     body = _rows(grid, latex, "\\textbf{{{}}}", " {{\\scriptsize$\\pm$ {}}}")
+    wide = width * len(grid.pairs) > _WIDE
+    kind = "table*" if wide else "table"
     lines = [
-        "\\begin{table}[t]",
+        f"\\begin{{{kind}}}[t]",
         "\\centering",
         f"\\caption{{{latex(grid.title)}. {latex(_note(grid))}}}",
+        *(["\\resizebox{\\textwidth}{!}{%"] if wide else []),
         f"\\begin{{tabular}}{{l{'r' * (width * len(grid.pairs))}}}",
         "\\toprule",
         " & ".join(["", *over]) + r" \\",
@@ -169,8 +175,8 @@ def _latex(grid: Grid) -> str:
         "\\midrule",
         *(" & ".join(row) + r" \\" for row in body),
         "\\bottomrule",
-        "\\end{tabular}",
-        "\\end{table}",
+        "\\end{tabular}" + "}" * wide,
+        f"\\end{{{kind}}}",
     ]
     return "\n".join(lines)
 

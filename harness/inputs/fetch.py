@@ -96,7 +96,7 @@ def verify(directory: Path) -> None:
     """Raise UserError if a file of a fetched model is not what was fetched."""
     try:
         record = json.loads((directory / RECORD).read_text("utf-8"))
-        files = dict(record["files"])
+        files, name = dict(record["files"]), str(record["name"])
     except (ValueError, KeyError, TypeError) as error:
         reason = f"{directory / RECORD} does not read ({error})"
         raise UserError(f"{reason}; delete {directory} and fetch again.") from error
@@ -104,7 +104,7 @@ def verify(directory: Path) -> None:
         if not (directory / file).is_file() or sha256_of(directory / file) != sha256:
             raise UserError(
                 f"{directory / file} is not what was fetched; delete {directory} and run "
-                f"`draftmark fetch {directory.name}` again."
+                f"`draftmark fetch {name}` again."
             )
 
 

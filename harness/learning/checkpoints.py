@@ -1,6 +1,8 @@
 """Checkpoints of an unfinished training: safetensors and JSON, whole or not there at all.
 
-Each has the hash of its files, and of what says so: a damaged one is deleted, never gone on from.
+The weights that validated best lie beside them, in a file of their own: they are as large as the
+model, and not read before the end. A checkpoint has the hash of all these, and of what says so: a
+damaged one is deleted, never gone on from.
 """
 
 import json
@@ -11,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from harness.storage.entries import describe, files_in, seal
 from harness.types import Ledger
 
 SEAL = "state.sha256"
-_STATE, _WEIGHTS, _OPTIMISER, _BEST = "state.json", "weights", "optimiser", "best"
+_STATE, _WEIGHTS, _OPTIMISER = "state.json", "weights", "optimiser"
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Checkpoint:
     step: int
     ledger: Ledger
     history: tuple[Mapping[str, float], ...]
-    best: Mapping[str, torch.Tensor] | None
+    best: int | None  # the step whose weights validated best
     loss: float | None = None
 
 
@@ -47,6 +49,25 @@ def save(directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.
     temporary.replace(final)
     for older in _checkpoints(directory)[:-1]:
         shutil.rmtree(older, ignore_errors=True)
+    for path in set(directory.glob("best-*")) - {_best(directory, state.best)}:
+        path.unlink()
+
+
+def save_best(directory: Path, step: int, model: Any) -> None:
+    """Write the weights of a step as the best so far; the rename makes the file exist."""
+    directory.mkdir(parents=True, exist_ok=True)
+    temporary = directory / "writing.safetensors"
+    save_file(_untied(model.state_dict()), temporary)
+    temporary.replace(_best(directory, step))
+
+
+@torch.no_grad()
+def load_best(directory: Path, step: int, model: Any) -> None:
+    """Put the best weights into the model, one tensor after the other."""
+    own = model.state_dict()
+    with safe_open(_best(directory, step), "pt") as file:
+        for name in file.keys():  # noqa: SIM118  # a file, not a mapping
+            own[name].copy_(file.get_tensor(name))
 
 
 def _write(
@@ -54,10 +75,11 @@ def _write(
 ) -> None:
     save_file(_untied(model.state_dict()), directory / _file(_WEIGHTS))
     save_file(_moments(optimiser), directory / _file(_OPTIMISER))
-    if state.best is not None:
-        save_file(_untied(state.best), directory / _file(_BEST))
+    best = None if state.best is None else describe(_best(directory.parent, state.best))
     facts = {
         "step": state.step,
+        "best": state.best,
+        "best_file": best,
         "loss": state.loss,
         "history": list(state.history),
         "ledger": asdict(state.ledger),
@@ -85,12 +107,16 @@ def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoin
         raise ValueError(f"a file of {path} is not what was written")
     weights = _retied(load_file(path / _file(_WEIGHTS)), model)
     moments = load_file(path / _file(_OPTIMISER))
-    best = load_file(path / _file(_BEST)) if (path / _file(_BEST)).exists() else None
+    best = facts["best"]
+    if best is not None:
+        _check_whole(_best(path.parent, best), model)
+        if describe(_best(path.parent, best)) != facts["best_file"]:
+            raise ValueError(f"{_best(path.parent, best)} is not what was written")
     checkpoint = Checkpoint(
         step=facts["step"],
         ledger=Ledger(**facts["ledger"]),
         history=tuple(facts["history"]),
-        best=None if best is None else _retied(best, model),
+        best=best,
         loss=facts["loss"],
     )
     # All of it has been read: only now are model and optimiser touched.
@@ -101,6 +127,17 @@ def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoin
 
 def _checkpoints(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("step-*") if (path / _STATE).is_file())
+
+
+def _best(directory: Path, step: int | None) -> Path:
+    return directory / f"best-{step if step is not None else 0:08d}.safetensors"
+
+
+def _check_whole(path: Path, model: Any) -> None:
+    """Raise KeyError or an error of reading unless the file has every weight of the model."""
+    with safe_open(path, "pt") as file:
+        if missing := _untied(model.state_dict()).keys() - set(file.keys()):
+            raise KeyError(missing.pop())
 
 
 def _file(name: str) -> str:

@@ -110,5 +110,6 @@ def _check_names(recipe: Recipe) -> None:
             entry.build()
             told.training_of(entry)
     engines = registry.names("engines")
-    if recipe.speed and recipe.speed.engine not in engines:
-        raise unknown("engine", recipe.speed.engine, engines)
+    for engine in recipe.speed.engines if recipe.speed else ():
+        if engine not in engines:
+            raise unknown("engine", engine, engines)

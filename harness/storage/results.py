@@ -12,7 +12,7 @@ from harness.protocols import Report
 from harness.published import Results
 from harness.settings.validation import explain
 from harness.storage.entries import files_in
-from harness.storage.sums import RECORDS, SUMS, inside, intact, write_sums
+from harness.storage.sums import RECORDS, SUMS, check_all, inside, intact, write_sums
 from harness.store import write_json, write_whole
 
 FILE = "results.json"
@@ -28,10 +28,14 @@ def save_results(results: Results, directory: Path) -> None:
 
 
 def load_results(directory: Path) -> Results:
-    """Return the results in a folder; raises UserError if there are none or they do not read."""
+    """Return the results in a folder; raises UserError if there are none or they do not read.
+
+    And if one of the records beside them is damaged.
+    """
     if not (directory / FILE).is_file():
         raise UserError(f"{directory} has no {FILE}; name a folder that `draftmark run` printed.")
     path = intact(directory, FILE)
+    check_all(directory)  # now, and not in whichever report reads it
     try:
         # Numbers are not taken strictly: JSON writes 1.0 and 1 alike in other hands.
         return TypeAdapter(Results).validate_json(path.read_bytes())

@@ -34,11 +34,22 @@ def intact(directory: Path, name: str) -> Path:
     if not path.is_file():
         raise UserError(f"{path} is missing; run the recipe again, or bring the whole folder.")
     if (directory / SUMS).is_file():
-        known = (directory / SUMS).read_text("utf-8", "replace").splitlines()
-        told = [line for line in known if line.endswith(f"  {name}")]
+        told = [line for line in _lines(directory) if line.endswith(f"  {name}")]
         if told != [f"{sha256_of(path)}  {name}"]:
             raise UserError(
                 f"{path} does not read: it is not what was written, its hash is not in {SUMS}; run "
                 "the recipe again, or bring the whole folder."
             )
     return path
+
+
+def check_all(directory: Path) -> None:
+    """Raise UserError if a file of a run's folder is not as it was written; missing ones may be."""
+    for line in _lines(directory) if (directory / SUMS).is_file() else ():
+        name = line.partition("  ")[2]
+        if (directory / name).is_file():
+            intact(directory, name)
+
+
+def _lines(directory: Path) -> list[str]:
+    return (directory / SUMS).read_text("utf-8", "replace").splitlines()

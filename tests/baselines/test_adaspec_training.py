@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from baselines._selection import num_kept
 from baselines.adaspec import METHOD as AdaSPEC
 from baselines.kd import METHOD as KnowledgeDistillation
 from harness import training
 from harness.data import load_rows
 from harness.divergences import tvd
 from harness.errors import UserError
+from harness.graph import LEFT
 from harness.learning import gradients
 from harness.learning.batches import Batch, Fixed, OnPolicy, Texts
 from harness.learning.ledgers import tokens_read
@@ -24,6 +26,8 @@ from harness.registry import find
 from harness.responses.generation import Sampling
 from harness.responses.prompts import encode_gold
 from harness.settings.model_sections import Budget, DraftInit, Training
+from harness.storage.records import read_rows
+from harness.storage.selections import SELECTION
 from harness.teacher import Features, write_features
 from harness.training import Survey, TrainingContext, train
 from harness.types import Draft, Ledger, Prompt, Sampler
@@ -293,3 +297,17 @@ def test_a_reference_that_was_trained_is_not_trained_again(
     assert len(told) == STEPS
     assert not [note for note in told if note.startswith("reference: ")]
     assert same(weights(resumed.model), weights(method.train(context("other")).model))
+
+
+def test_what_each_step_kept_is_noted_with_its_gaps(context: Make) -> None:
+    ready = context("noted")
+    AdaSPEC().train(ready)
+    rows = read_rows(ready.scratch / LEFT / SELECTION)
+    assert sorted({row["step"] for row in rows}) == list(range(STEPS))
+    for step in range(STEPS):
+        mine = [row for row in rows if row["step"] == step]
+        texts = ready.texts.lesson(step, 4).texts
+        assert [row["token_id"] for row in mine] == [t for it in texts for t in it.response_ids]
+        kept = [row["gap"] for row in mine if row["kept"]]
+        assert len(kept) == num_kept(len(mine), 0.4)
+        assert min(kept) >= max(row["gap"] for row in mine if not row["kept"])

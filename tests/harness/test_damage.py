@@ -83,6 +83,8 @@ def test_a_damaged_table_of_a_run_is_named_by_every_report_that_reads_it(
     try:
         if file.read_bytes() != before:
             with pytest.raises(UserError, match=r"tables-t0\.parquet"):
+                load_results(run)
+            with pytest.raises(UserError, match=r"tables-t0\.parquet"):
                 measured(results, run)
             with pytest.raises(UserError, match=r"tables-t0\.parquet"):
                 render(results, run, ["reconcile"])

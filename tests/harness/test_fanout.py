@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.fanout import ensure, execute
-from harness.graph import Job, Node
+from harness.graph import LEFT, Job, Node
 from harness.progress import Progress
 from harness.store import Store
 
@@ -132,3 +132,17 @@ def test_every_made_node_is_said_with_its_seconds(
     assert lines[1].startswith("stage: a: ")
     assert lines[1].endswith(" s")
     assert len(lines) == 2
+
+
+def test_what_a_stage_leaves_in_its_scratch_folder_is_part_of_its_result(store: Store) -> None:
+    def build(job: Job) -> None:
+        (job.scratch / LEFT).mkdir()
+        (job.scratch / LEFT / "notes").write_text("kept")
+        (job.scratch / "checkpoint").write_text("not kept")
+        (job.out / "text").write_text("made")
+
+    node = Node("stage", "a", {}, {}, code=(), build=build)
+
+    assert execute([node], store, QUIET) == {}
+    assert set(store.load(node).files) == {"notes", "text"}
+    assert (store.load(node).directory / "notes").read_text() == "kept"

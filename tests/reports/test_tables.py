@@ -62,6 +62,16 @@ def test_every_line_of_the_tabular_has_as_many_columns(tmp_path: Path) -> None:
         )
 
 
+def test_a_table_of_many_columns_is_as_wide_as_the_page(tmp_path: Path) -> None:
+    few, many = ({f"m{number}": [EASY[:2]] for number in range(n)} for n in (6, 7))
+    _, tex = both(run_of(tmp_path / "few", few, length=3), tmp_path / "few")
+    assert "table*" not in tex
+    assert "resizebox" not in tex
+    _, tex = both(run_of(tmp_path / "many", many, length=3), tmp_path / "many")
+    assert tex.count("\\begin{table*}") == tex.count("\\end{tabular}}\n\\end{table*}") == 2
+    assert tex.count("\\resizebox{\\textwidth}{!}{%\n\\begin{tabular}") == 2
+
+
 def test_several_seeds_show_their_pooled_number(tmp_path: Path) -> None:
     results = run_of(tmp_path, {"kd": [EASY, EASY, EASY]})
     pooled = Number(0.777, 0.767, 0.787, 24, "x")

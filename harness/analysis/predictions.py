@@ -1,0 +1,107 @@
+"""What a speed run says a drafted token costs, and the speedup that scoring predicts with it.
+
+The unit is a plain pass of the target, timed in the same block. Beyond its passes, the draft's arm
+takes c + w for each drafted token (harness/analysis/costs.py): that is read from its decoding. A
+block is predicted with the cost that the *other* blocks had, and with the passes that the
+acceptance tables expect for its prompts, so that no block predicts itself.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness import statistics
+from harness.blocks import block_counts
+from harness.published import Number
+from harness.types import AcceptanceTable, TimedDecode
+
+DEFINITION = (
+    "time of the target alone / predicted time with the draft, prefill included: expected passes "
+    "and drafted tokens of the same prompts, at the cost that drafted tokens had in the other "
+    "blocks; geometric mean over blocks, n = blocks"
+)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A block: seconds of the target alone, what the draft's arm did, what was expected of it."""
+
+    prefill_s: float
+    decode_s: float
+    pass_s: float  # a plain pass
+    excess: float  # what the draft's arm took beyond its passes, in plain passes
+    drafted: int
+    expected_passes: float = 0.0
+    expected_drafted: float = 0.0
+
+    def predicted(self, cost: float) -> float:
+        passes = self.expected_passes + cost * self.expected_drafted
+        return (self.prefill_s + self.decode_s) / (self.prefill_s + self.pass_s * passes)
+
+
+def drafting_cost(timed: Sequence[TimedDecode]) -> float | None:
+    """Return c + w in plain passes, at least 0; None if nothing was drafted or nothing timed."""
+    blocks = [_block(block) for block in _by_block(timed)]
+    return _cost(blocks) if any(block.drafted for block in blocks) else None
+
+
+def predicted_speedup(
+    timed: Sequence[TimedDecode], tables: Sequence[AcceptanceTable], num_speculative_tokens: int
+) -> Number | None:
+    """Return the predicted speedup of a speed run, with a t interval on the logs of its blocks.
+
+    None for fewer than two blocks, or if a prompt of the run was not scored.
+    """
+    counts = block_counts(tables, num_speculative_tokens)
+    rates = {
+        table.example_id: (passes / tokens, drafted / tokens)
+        for table, passes, drafted, tokens in zip(
+            tables, counts.passes_B, counts.drafted_B, counts.tokens_B, strict=True
+        )
+    }
+    if any(item.decode.example_id not in rates for item in timed):
+        return None
+    blocks = [_block(block, rates) for block in _by_block(timed)]
+    if len(blocks) < 2:
+        return None
+    speedups = [
+        block.predicted(_cost([*blocks[:index], *blocks[index + 1 :]]))
+        for index, block in enumerate(blocks)
+    ]
+    value, low, high = statistics.log_ratio_interval(speedups)
+    return Number(value, low, high, len(blocks), DEFINITION)
+
+
+def _by_block(timed: Sequence[TimedDecode]) -> list[list[TimedDecode]]:
+    """Return the blocks in which both arms ran."""
+    numbers = sorted({item.block for item in timed})
+    blocks = [[item for item in timed if item.block == number] for number in numbers]
+    return [block for block in blocks if {item.arm for item in block} == {"target", "draft"}]
+
+
+def _block(
+    block: Sequence[TimedDecode], rates: Mapping[str, tuple[float, float]] | None = None
+) -> _Block:
+    alone = [item.decode for item in block if item.arm == "target"]
+    mine = [item.decode for item in block if item.arm == "draft"]
+    decode_s = sum(decode.decode_s for decode in alone)
+    pass_s = decode_s / sum(decode.target_passes for decode in alone)
+    excess = sum(decode.decode_s / pass_s - decode.target_passes for decode in mine)
+    expected = [
+        (len(decode.token_ids) * passes, len(decode.token_ids) * drafted)
+        for decode in mine
+        for passes, drafted in [(rates or {}).get(decode.example_id, (0.0, 0.0))]
+    ]
+    return _Block(
+        prefill_s=sum(decode.prefill_s for decode in alone),
+        decode_s=decode_s,
+        pass_s=pass_s,
+        excess=excess,
+        drafted=sum(round_.drafted for decode in mine for round_ in decode.rounds),
+        expected_passes=sum(passes for passes, _ in expected),
+        expected_drafted=sum(drafted for _, drafted in expected),
+    )
+
+
+def _cost(blocks: Sequence[_Block]) -> float:
+    drafted = sum(block.drafted for block in blocks)
+    return max(0.0, sum(block.excess for block in blocks) / drafted) if drafted else 0.0

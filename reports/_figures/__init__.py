@@ -1,0 +1,1 @@
+"""The figures of a run, one file each; what they share is in style, run and drawing."""

@@ -1,0 +1,142 @@
+"""Measured against predicted speedup; and what speed runs say that a drafted token costs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from harness.analysis.predictions import drafting_cost, predicted_speedup
+from harness.published import Cell, Contender, Number, Result
+from harness.storage.records import DECODES, read_decodes, read_tables, tables_name
+from reports._figures import grids
+from reports._figures.drawing import Drawing, NotDrawn, number, spread
+from reports._figures.run import MOST_METHODS, Run, first
+from reports._figures.style import COLUMN, GREY
+from reports._rows import headline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAME = "measured-against-predicted"
+_TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A cell's speedup as measured and as predicted, and what a drafted token cost there."""
+
+    cell: Cell
+    measured: Number
+    predicted: Number | None
+    cost: float
+
+
+def speeds(run: Run) -> list[Speed]:
+    """Return what the speed runs of a run say, where their records lie beside its results."""
+    told = run.results.recipe.get("speed")
+    return [found for row in run.done if told and (found := _speed(run, row, told))]
+
+
+def costs(found: Sequence[Speed]) -> dict[Contender, float]:
+    """Return what a drafted token of each contender costs, the mean over its seeds."""
+    whose = dict.fromkeys(item.cell.contender for item in found)
+    return {who: fmean(item.cost for item in found if item.cell.contender == who) for who in whose}
+
+
+def figures(run: Run, found: Sequence[Speed]) -> Iterator[Drawing | NotDrawn]:
+    """Yield the figure."""
+    points = [(item, item.predicted) for item in found if item.predicted]
+    if not points:
+        why = "no speed was run, or its records or the tables at its temperature are not here"
+        yield NotDrawn(NAME, why)
+        return
+    methods, left = first(run.methods, MOST_METHODS, "methods")
+    numbers = ("value", "low", "high", "n")
+    yield Drawing(
+        NAME,
+        "Measured against predicted speedup, prefill included: a point for each method, task and "
+        "seed. Predicted from the expected passes of the same prompts and from what drafted tokens "
+        "cost in the other blocks of the run; below the line an engine's overheads are more than "
+        "that. Bars are 95 % intervals over blocks.",
+        (COLUMN, 2.85 + grids.height(0, methods, COLUMN)),
+        (
+            *("task", "pair", "method", "seed", "cost_of_a_drafted_token"),
+            *(f"measured_{name}" for name in numbers),
+            *(f"predicted_{name}" for name in numbers),
+        ),
+        [
+            (
+                *(item.cell.task, item.cell.pair, item.cell.method, item.cell.seed, item.cost),
+                *number(item.measured),
+                *number(predicted),
+            )
+            for item, predicted in points
+        ],
+        lambda figure: _fill(figure, run, methods, points),
+        left,
+    )
+
+
+def _speed(run: Run, row: Result, told: dict[str, object]) -> Speed | None:
+    folder, measured = run.directory / row.records, row.numbers.get("speedup")
+    told = headline(told)
+    if not (measured and row.records and (folder / DECODES).is_file()):
+        return None
+    if told["length"] != "natural" or told["batch_size"] != 1:
+        return None  # of other texts than the tables, or of times that prompts share
+    timed = read_decodes(folder / DECODES)
+    file = folder / tables_name(float(str(told["temperature"])))
+    gamma = int(str(told["num_speculative_tokens"]))
+    predicted = predicted_speedup(timed, read_tables(file), gamma) if file.is_file() else None
+    return Speed(row.cell, measured, predicted, drafting_cost(timed) or 0.0)
+
+
+def _fill(
+    figure: "Figure",
+    run: Run,
+    methods: Sequence[str],
+    points: Sequence[tuple[Speed, Number]],
+) -> None:
+    axes = figure.subplots()
+    shown = [(item, predicted) for item, predicted in points if item.cell.method in methods]
+    for method in methods:
+        mine = [both for both in shown if both[0].cell.method == method]
+        axes.errorbar(
+            [predicted.value for _, predicted in mine],
+            [item.measured.value for item, _ in mine],
+            xerr=spread([predicted for _, predicted in mine]),
+            yerr=spread([item.measured for item, _ in mine]),
+            elinewidth=0.7,
+            **run.look(method).point,
+        )
+    _scale(axes, [each for item, predicted in shown for each in (item.measured, predicted)])
+    axes.set_xlabel("predicted speedup (times)")
+    axes.set_ylabel("measured speedup (times)")
+    there = list(dict.fromkeys(item.cell.method for item, _ in shown))
+    grids.legend(figure, run, there, points=there)
+
+
+def _scale(axes: "Axes", numbers: Sequence[Number]) -> None:
+    """Give both sides the same scale, of ratios, with the line where they agree.
+
+    Intervals are cut at half the lowest value and at twice the highest.
+    """
+    from matplotlib.ticker import NullLocator
+
+    lowest, highest = min(each.value for each in numbers), max(each.value for each in numbers)
+    lows = [each.low for each in numbers if each.low is not None]
+    highs = [each.high for each in numbers if each.high is not None]
+    low = max(lowest / 2, min(0.9, lowest, *lows)) / 1.05
+    high = min(highest * 2, max(1.1, highest, *highs)) * 1.05
+    axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, linestyle=(0, (4, 2)))
+    ticks = [tick for tick in _TICKS if low <= tick <= high]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.axes.set_xscale("log", base=2)
+        axis.axes.set_yscale("log", base=2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_minor_locator(NullLocator())
+    axes.set_xlim(low, high)
+    axes.set_ylim(low, high)
+    axes.set_aspect("equal")

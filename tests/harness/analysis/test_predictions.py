@@ -1,0 +1,71 @@
+"""What drafted tokens cost and the speedup predicted with it, on decodes whose times are known."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.analysis.predictions import drafting_cost, predicted_speedup
+from harness.drafting.tables import sliding_table
+from harness.types import AcceptanceTable, Arm, Decode, Round, TimedDecode
+
+TOKENS, GAMMA = 20, 4
+ROUNDS = 4  # of four drafted, four accepted and one more: 20 tokens
+
+
+def decode(name: str, rounds: Sequence[Round], decode_s: float, prefill_s: float = 0.0) -> Decode:
+    return Decode(name, tuple(range(TOKENS)), 5, tuple(rounds), prefill_s, decode_s, "stop")
+
+
+def block(number: int, *, pass_s: float, cost: float, drafted: int = GAMMA) -> list[TimedDecode]:
+    """Return a block in which a drafted token takes `cost` passes: each arm twice."""
+    name = f"prompt {number}"
+    alone = decode(name, [Round(0, 0)] * TOKENS, TOKENS * pass_s, pass_s)
+    seconds = pass_s * (ROUNDS + cost * ROUNDS * drafted)
+    mine = decode(name, [Round(drafted, drafted)] * ROUNDS, seconds, pass_s)
+    arms: list[tuple[Arm, Decode]] = [("target", alone), ("draft", mine)]
+    return [TimedDecode(arm, number, repeat, each) for arm, each in arms for repeat in (0, 1)]
+
+
+def tables(*numbers: int) -> list[AcceptanceTable]:
+    ones = np.ones(TOKENS)
+    return [sliding_table(f"prompt {number}", ones, ones, ones, 32) for number in numbers]
+
+
+def run(costs: Sequence[float], **more: Any) -> list[TimedDecode]:
+    return [
+        item
+        for number, cost in enumerate(costs)
+        for item in block(number, pass_s=0.1 * (number + 1), cost=cost, **more)
+    ]
+
+
+@pytest.mark.parametrize("cost", [0.0, 0.1, 0.75])
+def test_the_cost_of_a_drafted_token_is_found_whatever_a_pass_takes(cost: float) -> None:
+    assert drafting_cost(run([cost] * 3)) == pytest.approx(cost)
+
+
+def test_a_draft_that_drafts_nothing_has_no_cost() -> None:
+    assert drafting_cost(run([0.0, 0.0], drafted=0)) is None
+    assert drafting_cost([]) is None
+
+
+def test_times_that_follow_the_model_are_predicted_exactly() -> None:
+    timed = run([0.25] * 3)
+    found = predicted_speedup(timed, tables(0, 1, 2), GAMMA)
+    assert found is not None
+    # Prefill of one pass, then 20 passes alone; with the draft 4 and 16 drafted tokens.
+    assert (found.value, found.low, found.high) == pytest.approx([21 / (1 + 4 + 16 * 0.25)] * 3)
+    assert found.n == 3
+
+
+def test_no_block_is_predicted_with_its_own_cost() -> None:
+    found = predicted_speedup(run([0.0, 1.0]), tables(0, 1), GAMMA)
+    assert found is not None
+    assert found.value == pytest.approx((21 / (1 + 4 + 16) * 21 / (1 + 4)) ** 0.5)
+
+
+def test_what_was_not_scored_or_ran_once_is_not_predicted() -> None:
+    assert predicted_speedup(run([0.1, 0.1]), tables(0, 7), GAMMA) is None
+    assert predicted_speedup(run([0.1]), tables(0), GAMMA) is None

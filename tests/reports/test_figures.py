@@ -1,0 +1,319 @@
+"""The figures of a run: what is drawn of what, the data beside it, and the same bytes each time."""
+
+import csv
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from stored_runs import HOSTILE, NUMBER, run_of
+
+from harness.published import Comparison, Number, Result, Results
+from harness.storage.records import write_rows
+from harness.storage.selections import SELECTION
+from harness.types import Ledger
+from reports._figures.kept import token_type
+from reports.figures import REPORT
+
+EASY = tuple(np.linspace(0.5, 0.9, 4))
+WORSE = tuple(np.array(EASY) - 0.1)
+FOLDER = "figures"
+Files = Mapping[str, str | bytes]
+
+
+def full(result: Result) -> Result:
+    """Return a cell with a number for every figure that needs no records."""
+    kd = result.cell.method != "untrained"
+    extra = {
+        f"{name}[t=0,gamma={gamma}]": replace(NUMBER, value=value)
+        for gamma in range(1, 5)
+        for name, value in (
+            ("block_efficiency", 1 + gamma / 4),
+            ("accepted_per_pass", gamma / 4),
+            ("draft_acceptance_rate", 0.25),
+        )
+    }
+    extra |= {
+        f"{which}_acceptance[t=0,gamma=4,position={place}]": replace(NUMBER, value=0.9 / place)
+        for which in ("marginal", "conditional")
+        for place in range(1, 5)
+    }
+    extra |= {name: NUMBER for name in ("speedup", "quality_with_draft", "quality_target_there")}
+    extra |= {
+        f"{name}_{whose}[t={t}]": replace(NUMBER, value=value - t / 10)
+        for name, value in (("fidelity", 0.6), ("distinct_2", 0.5), ("self_bleu", 0.4))
+        for whose in ("draft", "target")
+        for t in (0.5, 1)
+    }
+    ledger = Ledger(steps=10, flops=5e11) if kd else Ledger()
+    return replace(result, numbers={**result.numbers, **extra}, ledger=ledger)
+
+
+def whole(directory: Path, methods: Mapping[str, Any], **more: Any) -> Results:
+    """Return a run that every figure can be drawn of, but those that need records."""
+    results = run_of(directory, methods, **more)
+    results.recipe["evaluation"]["samples"] = {"count": 2, "temperatures": [0.5, 1]}
+    rows = tuple(map(full, results.results))
+    first = rows[0].cell.method
+    compared = tuple(
+        Comparison(
+            row.cell.contender,
+            first,
+            "acceptance_rate[t=0,gamma=4]",
+            Number(0.1, 0.05, 0.15, 4, "x"),
+            *(0.01, 0.02, 0.1, 12),
+        )
+        for row in rows
+        if row.cell.method != first and row.cell.seed == 0
+    )
+    return replace(results, results=rows, comparisons=compared)
+
+
+def names(files: Files) -> set[str]:
+    return {Path(name).stem for name in files if name.endswith(".pdf")}
+
+
+def lines(files: Files, name: str) -> list[dict[str, str]]:
+    text = files[f"{FOLDER}/{name}.csv"]
+    assert isinstance(text, str)
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def text(files: Files, name: str) -> str:
+    found = files[f"{FOLDER}/{name}"]
+    return found if isinstance(found, str) else found.decode("utf-8", "replace")
+
+
+DRAWN = {
+    "acceptance",
+    "gamma-t0",
+    "positions-t0",
+    "compute-t0",
+    "differences",
+    "quality-against-speed",
+    "fidelity-against-diversity",
+}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    folder = tmp_path_factory.mktemp("run")
+    return REPORT(whole(folder, {"untrained": [WORSE], "kd": [EASY]}), folder)
+
+
+def test_every_figure_is_there_in_every_format_with_its_data(drawn: Files) -> None:
+    assert names(drawn) == DRAWN
+    for name in DRAWN:
+        pdf, svg, png = (drawn[f"{FOLDER}/{name}.{ending}"] for ending in ("pdf", "svg", "png"))
+        for file, start in ((pdf, b"%PDF"), (svg, b"<?xml"), (png, b"\x89PNG")):
+            assert isinstance(file, bytes)
+            assert file.startswith(start)
+        assert lines(drawn, name)
+
+
+def test_figures_are_as_wide_as_a_column_or_a_page_and_8_points(drawn: Files) -> None:
+    for name in DRAWN:
+        box = re.search(r"/MediaBox \[ ?0 0 ([\d.]+) ", text(drawn, f"{name}.pdf"))
+        assert box
+        assert float(box[1]) / 72 in (pytest.approx(3.25), pytest.approx(6.75))
+
+
+def test_no_file_says_when_or_with_what_it_was_made(drawn: Files) -> None:
+    for name in DRAWN:
+        for ending in ("pdf", "svg", "png"):
+            found = text(drawn, f"{name}.{ending}")
+            for telling in ("CreationDate", "dc:date", "Matplotlib", "Software", "/Producer"):
+                assert telling not in found.replace("<!-- ", "").split("<defs>")[0]
+
+
+def test_the_data_are_the_published_numbers(drawn: Files) -> None:
+    found = {line["method"]: line for line in lines(drawn, "acceptance")}
+    assert float(found["kd"]["value"]) == pytest.approx(np.mean(EASY))
+    assert (found["kd"]["low"], found["kd"]["high"], found["kd"]["n"]) == ("0.4", "0.6", "4")
+    compute = {line["method"]: float(line["flops"]) for line in lines(drawn, "compute-t0")}
+    assert compute == {"untrained": 0.0, "kd": 5e11}
+    (difference,) = lines(drawn, "differences")
+    assert (difference["method"], difference["against"]) == ("kd", "untrained")
+
+
+def test_speedup_is_predicted_from_what_was_drafted(drawn: Files) -> None:
+    by_gamma = {
+        int(line["gamma"]): float(line["value"])
+        for line in lines(drawn, "gamma-t0")
+        if (line["method"], line["quantity"]) == ("kd", "predicted_speedup")
+    }
+    # A quarter of what is drafted is accepted: all of gamma is drafted, at 0.1 passes a token.
+    for gamma, value in by_gamma.items():
+        assert value == pytest.approx((1 + gamma / 4) / (1 + 0.1 * gamma))
+
+
+def test_what_a_run_has_no_data_for_is_not_drawn_and_the_index_says_why(tmp_path: Path) -> None:
+    files = REPORT(run_of(tmp_path, {"kd": [EASY]}), tmp_path)
+    assert names(files) == {"acceptance", "gamma-t0"}
+    for page in ("index.md", "index.html"):
+        shown = text(files, page)
+        for line in (
+            "positions-t0 is not drawn: no cell has acceptance by position",
+            "measured-against-predicted is not drawn: no speed was run",
+            "compute-t0 is not drawn: no draft was trained",
+            "kept-tokens is not drawn: no method noted which tokens it kept",
+            "differences is not drawn: a run of one method compares nothing",
+            "quality-against-speed is not drawn: no speed was run",
+            "fidelity-against-diversity is not drawn: the recipe asks for no samples",
+            "One seed: intervals are over prompts alone",
+        ):
+            assert line in shown
+
+
+def test_no_results_are_an_index_and_no_figure(tmp_path: Path) -> None:
+    results = replace(run_of(tmp_path, {"kd": [EASY]}), results=())
+    files = REPORT(results, tmp_path)
+    assert set(files) == {f"{FOLDER}/index.md", f"{FOLDER}/index.html"}
+    assert text(files, "index.md").count("is not drawn") == 9
+
+
+def test_failed_and_missing_cells_are_said_and_the_rest_is_drawn(tmp_path: Path) -> None:
+    results = whole(tmp_path, {"untrained": [WORSE], "kd": [EASY]}, tasks=("gsm8k", "xsum"))
+    first, second, third, _ = results.results
+    dead = replace(second, numbers={}, ledger=None, failure="it broke")
+    files = REPORT(replace(results, results=(first, dead, third)), tmp_path)
+    assert names(files) == DRAWN - {"compute-t0"}  # no draft that was trained is left
+    assert "kd on gsm8k, p, seed 0 failed: it broke" in text(files, "index.html")
+    assert {line["method"] for line in lines(files, "acceptance")} == {"untrained"}
+
+
+def test_many_methods_are_cut_in_the_picture_and_not_in_the_data(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {f"m{number}": [EASY] for number in range(30)}, length=5)
+    files = REPORT(replace(results, recipe={**results.recipe, "speed": None}), tmp_path)
+    assert len(lines(files, "acceptance")) == 30
+    assert "Drawn are the first 24 of 30 methods." in text(files, "index.md")
+
+
+def test_hostile_names_do_nothing(tmp_path: Path) -> None:
+    strange = ["_x_{1}$\\frac", "=cmd|' /C calc'!A0", "日本語\u202e"]
+    results = whole(tmp_path, {HOSTILE: [EASY], **{name: [WORSE] for name in strange}})
+    hostile = replace(results, title=HOSTILE)
+    files = REPORT(hostile, tmp_path)
+    assert names(files) == DRAWN
+    for name, content in files.items():
+        shown = content if isinstance(content, str) else content.decode("utf-8", "replace")
+        if name.endswith((".svg", ".html", ".md", ".csv")):
+            for bad in ("\u202e", "\x1b", "\x00", "\n# d"):
+                assert bad not in shown
+        if name.endswith((".svg", ".html", ".md")):
+            assert "<script" not in shown
+        if name.endswith(".csv"):
+            cells = [cell for row in csv.reader(io.StringIO(shown)) for cell in row]
+            assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
+
+
+SCRIPT = """
+import hashlib, sys
+from pathlib import Path
+sys.path[:0] = ["tests", "tests/reports"]
+from test_figures import EASY, WORSE, REPORT, whole
+folder = Path(sys.argv[1])
+results = whole(folder, {"untrained": [WORSE], "kd": [EASY]})
+for name, content in sorted(REPORT(results, folder).items()):
+    content = content.encode() if isinstance(content, str) else content
+    print(name, hashlib.sha256(content).hexdigest())
+"""
+
+
+def test_two_processes_write_the_same_bytes(tmp_path: Path, drawn: Files) -> None:
+    import hashlib
+
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "HOME": str(tmp_path), "PATH": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    there = dict(line.split() for line in done.stdout.splitlines())
+    here = {
+        name: hashlib.sha256(item.encode() if isinstance(item, str) else item).hexdigest()
+        for name, item in drawn.items()
+    }
+    assert there == here
+
+
+@pytest.mark.parametrize(
+    ("token", "kind"),
+    [
+        (" apples", "word"),
+        ("日本", "word"),
+        ("42", "number"),
+        (" $", "operator"),
+        ("=", "operator"),
+        ("*", "operator"),
+        (" -", "operator"),
+        (">>", "operator"),
+        (".\n", "punctuation"),
+        ("\n\n", "whitespace"),
+        ("", "other"),
+        ("\ufffd", "other"),
+    ],
+)
+def test_a_token_is_of_the_type_that_it_reads_as(token: str, kind: str) -> None:
+    assert token_type(token) == kind
+    assert token_type(token, special=True) == "end"
+
+
+def selection(folder: Path, rows: int = 6) -> None:
+    """Write a selection whose words are kept in every row, and of its numbers one in two."""
+    texts = [" so", "1", "2"]
+    write_rows(
+        folder / SELECTION,
+        [
+            {
+                "step": 0,
+                "example_id": f"{row}",
+                "gap": float(row) + place,
+                "kept": place < 2,
+                "token": text,
+                "special": False,
+            }
+            for row in range(rows)
+            for place, text in enumerate(texts)
+        ],
+    )
+
+
+def test_kept_tokens_are_counted_by_gap_and_by_type(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"adaspec": [EASY]})
+    selection(tmp_path / results.results[0].records)
+    files = REPORT(results, tmp_path)
+    assert "kept-tokens" in names(files)
+    found = lines(files, "kept-tokens")
+    gaps = [line for line in found if line["part"] == "gap"]
+    assert sum(int(line["tokens"]) for line in gaps) == 18
+    assert sum(int(line["kept"]) for line in gaps) == 12
+    shares = {line["token_type"]: line for line in found if line["part"] == "type"}
+    assert {kind: float(line["share"]) for kind, line in shares.items()} == {
+        "word": 1.0,
+        "number": 0.5,
+    }
+    assert shares["number"]["tokens"] == "12"
+
+
+def test_a_selection_of_tokens_that_cannot_be_read_is_drawn_by_gap_alone(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"adaspec": [EASY]})
+    folder = tmp_path / results.results[0].records
+    selection(folder)
+    table = pq.read_table(folder / SELECTION)
+    place = table.schema.get_field_index("token")
+    pq.write_table(
+        table.set_column(place, "token", pa.nulls(table.num_rows, pa.string())), folder / SELECTION
+    )
+    files = REPORT(results, tmp_path)
+    assert {line["part"] for line in lines(files, "kept-tokens")} == {"gap"}

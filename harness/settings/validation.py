@@ -68,7 +68,7 @@ def validated(
     `at` is where in its origin the section stands.
     """
     try:
-        return section.model_validate_json(as_json(document), strict=True)
+        return section.model_validate(with_tuples(document), strict=True)
     except ValidationError as error:
         raise UserError(explain(error, origin, section, at)) from error
 
@@ -76,6 +76,16 @@ def validated(
 def as_json(value: Any) -> str:
     """Return what TOML says as JSON; dates and times, which no key takes, become tables."""
     return json.dumps(value, default=lambda when: {"date or time": str(when)})
+
+
+def with_tuples(value: Any) -> Any:
+    """Return what TOML says with tuples for its lists: what sections hold."""
+    match value:
+        case dict():
+            return {key: with_tuples(item) for key, item in value.items()}
+        case list() | tuple():
+            return tuple(with_tuples(item) for item in value)
+    return value
 
 
 def explain(
@@ -95,8 +105,12 @@ def explain(
         choices = [prefix + name for name in _fields_at(section, first["loc"][:-1])]
         return f"{origin}: {unknown('key', place, choices)}"
     message = first["msg"].removeprefix("Value error, ")
-    value = f" (got {first['input']!r})" if _is_plain(first["input"]) else ""
+    value = f" (got {_as_told(first['input'])!r})" if _is_plain(first["input"]) else ""
     return f"{': '.join(filter(None, (origin, place, message)))}{value}."
+
+
+def _as_told(value: Any) -> Any:
+    return [_as_told(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _is_plain(value: Any) -> bool:

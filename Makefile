@@ -13,7 +13,7 @@ CPU_BUILDS = https://download.pytorch.org/whl/cpu
 demo: $(READY)
 	$(VENV)/bin/draftmark run quickstart
 
-test: $(READY) | chromium
+test: $(READY)
 	$(VENV)/bin/python -m pytest
 
 # The engine vllm; the tests of it run from then on. On a CPU by its own lock, beside the base one:

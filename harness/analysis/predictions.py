@@ -51,6 +51,10 @@ def predicted_speedup(
 
     None for fewer than two blocks, or if a prompt of the run was not scored.
     """
+    wanted = {item.decode.example_id for item in timed}
+    tables = [table for table in tables if table.example_id in wanted]
+    if len(tables) < len(wanted) or not tables:
+        return None
     counts = block_counts(tables, num_speculative_tokens)
     rates = {
         table.example_id: (passes / tokens, drafted / tokens)
@@ -58,8 +62,6 @@ def predicted_speedup(
             tables, counts.passes_B, counts.drafted_B, counts.tokens_B, strict=True
         )
     }
-    if any(item.decode.example_id not in rates for item in timed):
-        return None
     blocks = [_block(block, rates) for block in _by_block(timed)]
     if len(blocks) < 2:
         return None

@@ -32,9 +32,11 @@ class Speed:
 
 
 def speeds(run: Run) -> list[Speed]:
-    """Return what the speed runs of a run say, where their records lie beside its results."""
+    """Return what the speed runs of the methods that are drawn say, where their records are."""
     told = run.results.recipe.get("speed")
-    return [found for row in run.done if told and (found := _speed(run, row, told))]
+    methods = set(run.methods[:MOST_METHODS])
+    rows = [row for row in run.done if told and row.cell.method in methods]
+    return [found for row in rows if (found := _speed(run, row, told))]
 
 
 def costs(found: Sequence[Speed]) -> dict[Contender, float]:

@@ -8,7 +8,7 @@ TORCH = $(shell sed -n 's/^torch==//p' requirements.lock)
 HAS_CPU_BUILD = $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo yes)
 CPU_BUILDS = https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test bench lint bubblewrap clean
+.PHONY: demo test bench lint ray bubblewrap clean
 
 demo: $(READY)
 	$(VENV)/bin/draftmark run quickstart
@@ -26,6 +26,10 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+# For `draftmark run --cluster`, and for its tests, which are skipped without it.
+ray: $(READY)
+	$(PIP) install --no-deps -r requirements-ray.lock
 
 # torch first: its CPU build (a wheel at hand, else PyTorch's own index) spares a
 # machine without an NVIDIA GPU gigabytes of CUDA libraries; the usual build is the last resort.

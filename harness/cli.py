@@ -1,8 +1,8 @@
 """The command line: every command, and how a mistake ends.
 
 Exit codes: 0, or 1 if a cell failed, a row is malformed or a check of fairness or leaks found an
-error, or 2 for what a person can mend (one sentence, no traceback). Of the gate: 0 PASS, 1 FAIL,
-3 INCONCLUSIVE.
+error, or 2 for what a person can mend (one sentence, no traceback), or 130 for a run that Ctrl-C
+has stopped. Of the gate: 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
 """
 
 import sys
@@ -10,7 +10,16 @@ from pathlib import Path
 
 import typer
 
-from harness.commands import checking, exporting, regression, rendering, running
+from harness.commands import (
+    checking,
+    exporting,
+    following,
+    regression,
+    rendering,
+    running,
+    serving,
+    storing,
+)
 from harness.errors import UserError
 
 app = typer.Typer(
@@ -23,17 +32,20 @@ app = typer.Typer(
 )
 app.command()(running.run)
 app.command()(running.plan)
+app.command()(following.status)
 app.command(name="list")(running.list_)
 app.command()(running.fetch)
 app.command()(rendering.report)
 app.command()(rendering.reconcile)
 app.command()(rendering.compare)
 app.command()(rendering.trend)
+app.command()(rendering.site)
 app.command()(rendering.what_if)
 app.command()(regression.bless)
 app.command()(regression.power)
 app.command()(regression.gate)
 app.command()(exporting.export)
+app.command()(serving.measure_server)
 app.command()(checking.verify)
 app.command()(checking.doctor)
 
@@ -41,15 +53,24 @@ data_app = typer.Typer(help="Look at data before a run does.", no_args_is_help=T
 data_app.command(name="check")(checking.data_check)
 app.add_typer(data_app, name="data")
 
+store_app = typer.Typer(help="Look after the store of finished stages.", no_args_is_help=True)
+store_app.command(name="ls")(storing.ls)
+store_app.command(name="verify")(storing.verify)
+store_app.command(name="gc")(storing.gc)
+app.add_typer(store_app, name="store")
+
 
 def main() -> None:
     """Run the command line; what a person can mend ends in one sentence and exit code 2."""
+    from harness.scheduling.stopping import Stopped
     from harness.store import explain_full_disk
 
     try:
         app()
     except UserError as error:
         _stop(error)
+    except Stopped as stopped:
+        _stop(stopped, 130)
     except Exception as error:
         full = explain_full_disk(error, Path.cwd())
         if full is None:
@@ -57,9 +78,9 @@ def main() -> None:
         _stop(full)
 
 
-def _stop(error: UserError) -> None:
+def _stop(error: Exception, code: int = 2) -> None:
     typer.echo(f"draftmark: {error}", err=True)
-    sys.exit(2)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from harness.errors import UserError, unknown
 from harness.protocols import Method
 from harness.published import Cell
 from harness.settings.model_sections import Pair, Training
-from harness.settings.sections import Count, Data, Evaluation, Prompting, Speed
-from harness.settings.validation import Section, UnlessFalse, explain, validated
+from harness.settings.sections import Data, Evaluation, Prompting, Speed
+from harness.settings.validation import Section, UnlessFalse, as_json, explain, validated
 from harness.types import GREEDY, Sampler, Samplers, Task
 
 
@@ -52,7 +52,7 @@ class MethodEntry(BaseModel):
             if knob not in known:
                 raise unknown(f"knob of method {self.name!r}", knob, known | {"label", "training"})
         try:
-            built: Method = TypeAdapter(method).validate_python(knobs)
+            built: Method = TypeAdapter(method).validate_json(as_json(knobs), strict=True)
         except ValidationError as error:
             raise UserError(explain(error, f"method {self.name!r}")) from error
         return built
@@ -81,13 +81,13 @@ class Recipe(Section):
     tasks: tuple[str, ...]
     pairs: tuple[Pair, ...]
     methods: tuple[MethodEntry, ...]
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = (0,)
     data: Data = Data()
     prompting: Prompting = Prompting()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     speed: Annotated[Speed | None, UnlessFalse] = Speed()
-    threads: Count | None = None
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = None
     by_task: Mapping[str, ForTask] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -116,6 +116,9 @@ class Recipe(Section):
         for task, own in self.by_task.items():
             for title in own.methods.keys() - {method.title for method in self.methods}:
                 raise ValueError(f"by_task.{task}.methods names {title!r}, which is no method here")
+            for title, told in own.methods.items():
+                if not isinstance(told.get("training", {}), Mapping):
+                    raise ValueError(f"by_task.{task}.methods.{title}.training is no table of keys")
             if any(told.keys() & {"name", "label"} for told in own.methods.values()):
                 raise ValueError(f"by_task.{task}.methods changes knobs and training, no names")
             if own.fine_tune and not any(pair.fine_tune for pair in self.pairs):
@@ -127,6 +130,12 @@ class Recipe(Section):
         if self.speed and self.speed.blocks > self.data.test_rows:
             raise ValueError(
                 f"speed.blocks = {self.speed.blocks} needs data.test_rows of as many or more"
+            )
+        widest = max(self.speed.batch_sizes) if self.speed else 1
+        if self.speed and widest > 1 and self.speed.blocks * widest > self.data.test_rows:
+            raise ValueError(
+                f"speed.batch_sizes up to {widest} in {self.speed.blocks} blocks need "
+                f"data.test_rows of {self.speed.blocks * widest} or more"
             )
         for name in ("samples", "judge"):
             told = getattr(self.evaluation, name)

@@ -28,8 +28,13 @@ def log_laws(
     draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor, temperature: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (log q, log p) [N, V] at `temperature`."""
-    log_q_NV = torch.log_softmax(wide(draft_logits_NV) / temperature, dim=-1)
-    return log_q_NV, torch.log_softmax(wide(target_logits_NV) / temperature, dim=-1)
+    log_q_NV, log_p_NV = (
+        torch.log_softmax(
+            wide(logits_NV) / temperature if temperature != 1 else wide(logits_NV), -1
+        )
+        for logits_NV in (draft_logits_NV, target_logits_NV)
+    )
+    return log_q_NV, log_p_NV
 
 
 def _kl(log_a_NV: torch.Tensor, log_b_NV: torch.Tensor, skew: float = 0.0) -> torch.Tensor:
@@ -39,7 +44,9 @@ def _kl(log_a_NV: torch.Tensor, log_b_NV: torch.Tensor, skew: float = 0.0) -> to
     zero, while m itself can round to zero.
     """
     a_NV = log_a_NV.exp()
-    log_ratio_NV = torch.where(a_NV > 0, log_b_NV - log_a_NV, 0.0)
+    log_ratio_NV = log_b_NV - log_a_NV
+    if not math.isfinite(float(log_ratio_NV.detach().sum())):  # what costs most is done if needed
+        log_ratio_NV = torch.where(a_NV > 0, log_ratio_NV, 0.0)
     if skew:
         of_a = log_ratio_NV.new_tensor(math.log(skew))
         log_ratio_NV = torch.logaddexp(log_ratio_NV + math.log1p(-skew), of_a)

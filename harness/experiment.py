@@ -16,7 +16,7 @@ from harness.published import Cell
 from harness.responses.prompting import counts_with_shots, put
 from harness.sandbox import Sandbox
 from harness.settings.model_sections import Pair
-from harness.settings.sections import Samples
+from harness.settings.sections import Condition, Samples
 from harness.stages import Setting
 from harness.store import Store
 from harness.types import GREEDY, Sampler, Split, Task
@@ -32,18 +32,25 @@ class CellNodes:
     target_grades: Node
     scores: Mapping[float, Node]
     draft_grades: Node | None = None  # a method without a model writes nothing alone
-    decodes: Node | None = None
     decode_grades: Node | None = None
     likelihoods: Mapping[str, Node] = field(default_factory=dict)  # of the target, of the draft
     samples: Mapping[tuple[str, float], Node] = field(default_factory=dict)  # ... by temperature
     verdicts: Node | None = None
+    decodes: Mapping[Condition, Node] = field(default_factory=dict)  # the headline first
+    floors: Mapping[Condition, Node] = field(default_factory=dict)  # the target against itself
+    parts: Node | None = None
 
     def all(self) -> Iterator[Node]:
         """Yield every node of the cell."""
+        yield from self.needed()
+        yield from (*self.decodes.values(), *self.floors.values())
+        yield from (node for node in (self.decode_grades, self.parts) if node)
+
+    def needed(self) -> Iterator[Node]:
+        """Yield the nodes without which the cell has no numbers: not those of speed."""
         yield from (self.draft, self.target_grades, *self.scores.values())
         yield from (*self.likelihoods.values(), *self.samples.values())
-        optional = (self.draft_grades, self.decodes, self.decode_grades, self.verdicts)
-        yield from (node for node in optional if node)
+        yield from (node for node in (self.draft_grades, self.verdicts) if node)
 
 
 @dataclass(frozen=True)
@@ -159,7 +166,12 @@ def _nodes(setting: Setting, cell: Cell) -> CellNodes:
     # A method without a model writes nothing alone.
     alone = draft if entry.build().kind == "language_model" else None
     judge = recipe.evaluation.judge
-    decodes = measurements.decodes(setting, entry, draft) if recipe.speed else None
+    speed = recipe.speed
+    decodes = {
+        under: measurements.decodes(setting, under, entry, draft)
+        for under in (speed.conditions() if speed else ())
+    }
+    graded = [node for under, node in decodes.items() if under.length == "natural"][:1]
     return CellNodes(
         draft=draft,
         target_grades=_alone_grades(setting, GREEDY, None),
@@ -169,11 +181,25 @@ def _nodes(setting: Setting, cell: Cell) -> CellNodes:
         },
         draft_grades=_alone_grades(setting, GREEDY, alone) if alone else None,
         decodes=decodes,
-        decode_grades=assessments.grades(setting, decodes) if decodes else None,
+        decode_grades=assessments.grades(setting, graded[0]) if graded else None,
         likelihoods={who: assessments.likelihoods(setting, model) for who, model in _models(alone)},
         samples=_samples(setting, alone),
         verdicts=assessments.verdicts(setting, judge, alone) if judge and alone else None,
+        floors=_floors(setting),
+        parts=measurements.part_times(setting, entry, draft)
+        if speed and speed.cost_model
+        else None,
     )
+
+
+def _floors(setting: Setting) -> dict[Condition, Node]:
+    """Return the target timed against itself, once for the terms that a draft does not change."""
+    speed = setting.recipe.speed
+    floors: dict[str, tuple[Condition, Node]] = {}
+    for under in speed.conditions() if speed and speed.noise_floor else ():
+        if under.terms not in floors:
+            floors[under.terms] = under, measurements.decodes(setting, under, None, None)
+    return dict(floors.values())
 
 
 def _models(alone: Node | None) -> Iterator[tuple[str, Node | None]]:

@@ -5,14 +5,17 @@ A node that fails takes down only what depends on it; the rest goes on.
 
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.errors import UserError
 from harness.graph import LEFT, Job, Node, topological
 from harness.progress import Progress
-from harness.store import Damaged, Entry, Store, explain_full_disk
+from harness.scheduling.journal import UNHEARD, Journal
+from harness.scheduling.stopping import NEVER, Stop, Stopped
+from harness.storage.entries import Damaged, Entry
+from harness.store import Store, explain_full_disk
 
 
 @dataclass(frozen=True)
@@ -25,27 +28,48 @@ class Failure:
 
 
 def execute(
-    nodes: Iterable[Node], store: Store, progress: Progress, *, threads: int | None = None
+    nodes: Iterable[Node],
+    store: Store,
+    progress: Progress,
+    *,
+    threads: int | None = None,
+    journal: Journal = UNHEARD,
+    stop: Stop = NEVER,
 ) -> dict[str, Failure]:
     """Make every missing result, on `threads` of the processor; return the failures by node key.
 
-    Raises UserError at once if the disk is full: nothing else would succeed either.
+    Raises UserError at once if the disk is full: nothing else would succeed either. Raises Stopped
+    if the run is asked to stop while there is something left to make.
     """
     failures: dict[str, Failure] = {}
     for node in topological(nodes):
-        upstream = next(
-            (failures[item.key] for item in node.inputs.values() if item.key in failures), None
-        )
-        if upstream:
+        if upstream := blocked(node, failures, journal):
             failures[node.key] = upstream
-        elif (failure := _attempt(node, store, progress, threads)) is not None:
+        elif stop.asked and not store.has(node):
+            raise Stopped
+        elif (failure := attempt(node, store, progress, threads, journal)) is not None:
             failures[node.key] = failure
     return failures
 
 
-def _attempt(node: Node, store: Store, progress: Progress, threads: int | None) -> Failure | None:
+def blocked(node: Node, failures: Mapping[str, Failure], journal: Journal) -> Failure | None:
+    """Return why a node cannot be made, if one that it needs has failed."""
+    for upstream in node.inputs.values():
+        if failure := failures.get(upstream.key):
+            journal.tell("failed", key=node.key, reason=f"needs {failure.label}")
+            return failure
+    return None
+
+
+def attempt(
+    node: Node, store: Store, progress: Progress, threads: int | None, journal: Journal
+) -> Failure | None:
+    """Make a node's result if it is missing; return why there is none.
+
+    Raises UserError if the disk is full.
+    """
     try:
-        ensure(node, store, progress, threads=threads)
+        ensure(node, store, progress, threads=threads, journal=journal)
     except UserError as error:
         failure = Failure(node.label, str(error), "")
     except Exception as error:
@@ -58,10 +82,18 @@ def _attempt(node: Node, store: Store, progress: Progress, threads: int | None) 
     else:
         return None
     progress.say(f"FAILED {failure.label}: {failure.reason}")
+    journal.tell("failed", key=node.key, reason=failure.reason)
     return failure
 
 
-def ensure(node: Node, store: Store, progress: Progress, *, threads: int | None = None) -> Entry:
+def ensure(
+    node: Node,
+    store: Store,
+    progress: Progress,
+    *,
+    threads: int | None = None,
+    journal: Journal = UNHEARD,
+) -> Entry:
     """Return the node's entry, made now if the store has none or a damaged one."""
     if store.has(node):
         with suppress(Damaged, KeyError, FileNotFoundError):
@@ -73,10 +105,12 @@ def ensure(node: Node, store: Store, progress: Progress, *, threads: int | None 
             except Damaged as damage:
                 aside = store.set_aside(node)
                 progress.say(f"Damaged: {damage}. Set aside in {aside}; making it again.")
-        return _make(node, store, progress, threads)
+        return _make(node, store, progress, threads, journal)
 
 
-def _make(node: Node, store: Store, progress: Progress, threads: int | None) -> Entry:
+def _make(
+    node: Node, store: Store, progress: Progress, threads: int | None, journal: Journal
+) -> Entry:
     assert node.build is not None
     if threads:
         import torch
@@ -84,13 +118,15 @@ def _make(node: Node, store: Store, progress: Progress, threads: int | None) -> 
         torch.set_num_threads(threads)
     started = time.perf_counter()
     progress.say(f"{node.stage}: {node.label} ...")
+    journal.tell("start", key=node.key)
     out = store.new_directory(node)
     inputs = {name: store.load(upstream).directory for name, upstream in node.inputs.items()}
-    scratch = store.scratch(node)
-    node.build(Job(inputs, out, scratch, progress, store.logs(node)))
+    scratch, telling = store.scratch(node), journal.listening(progress, node)
+    node.build(Job(inputs, out, scratch, telling, store.logs(node)))
     for file in sorted((scratch / LEFT).glob("*")):
         file.replace(out / file.name)
     seconds = time.perf_counter() - started
     entry = store.commit(node, out, seconds=seconds)
     progress.say(f"{node.stage}: {node.label}: {seconds:.1f} s")
+    journal.tell("done", key=node.key, seconds=seconds)
     return entry

@@ -42,6 +42,7 @@ _NEUTRAL = frozenset(
         "harness.registry",
         "harness.settings.model_sections",
         "harness.settings.sections",
+        "harness.storage.entries",
         "harness.store",
         "harness.learning.trackers",
         "harness.types",
@@ -75,6 +76,7 @@ class Node:
     build: Build | None = None
     given: Path | None = None
     aside: frozenset[str] = frozenset()  # modules that `code` imports and that do not matter
+    processes: int = 1  # that share its work: how it is made, not what
 
     @cached_property
     def key(self) -> str:
@@ -83,11 +85,16 @@ class Node:
             {
                 "stage": self.stage,
                 "settings": self.settings,
-                "code": [code_version(module, self.aside) for module in self.code],
+                "code": self.versions,
                 "build": _function_hash(self.build) if self.build and self.code else None,
                 "inputs": {name: node.key for name, node in self.inputs.items()},
             }
         )
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions of its code here."""
+        return [code_version(module, self.aside) for module in self.code]
 
 
 def topological(nodes: Iterable[Node]) -> Iterator[Node]:

@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from harness.drafting.draft_inits import prune, randomise
 from harness.errors import UserError
+from harness.learning.products import head_product
 from harness.settings.model_sections import DraftInit
 from harness.types import Placement
 
@@ -43,8 +44,10 @@ class LanguageModel:
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return logits [..., V] of hidden states [..., D], as the model's own forward does."""
-        logits: torch.Tensor = self.model.get_output_embeddings()(hidden)
-        return _as_configured(logits, self.model.config)[..., : self.vocab_size]
+        logits = head_product(self.model.get_output_embeddings(), hidden)
+        logits = _as_configured(logits, self.model.config)
+        padded = logits.shape[-1] > self.vocab_size
+        return logits[..., : self.vocab_size] if padded else logits
 
     @property
     def device(self) -> torch.device:
@@ -104,6 +107,9 @@ def load_model(directory: Path, placement: Placement = HERE) -> LanguageModel:
 def drop_body(loaded: LanguageModel) -> None:
     """Free the memory of all weights but the head's: from here on it only gives logits."""
     loaded.model.base_model.to("meta")
+    for parameter in loaded.model.get_output_embeddings().parameters():
+        # A copy: as long as one tensor of a weight file is in use, all of it stays mapped.
+        parameter.data = parameter.data.clone()
 
 
 def cast_weights(loaded: LanguageModel, dtype: str) -> None:

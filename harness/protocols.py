@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from harness.published import Results
 from harness.responses.endings import StopStrings
@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How an engine decodes. Length and end tokens are the same with a draft and without."""
+    """How an engine decodes: the same with a draft and without.
+
+    `batch_size`: how many prompts are decoded at once. `fixed_length`: nothing ends a response but
+    its length; there are no `end_tokens` and no `stop` then, and it has exactly `max_new_tokens`.
+    """
 
     samplers: Samplers
     num_speculative_tokens: int
@@ -44,6 +48,14 @@ class EngineSettings:
     seed: int
     placement: Placement
     stop: StopStrings | None = None
+    batch_size: int = 1
+    fixed_length: bool = False
+
+    def __post_init__(self) -> None:
+        """Take away what ends a response of a fixed length."""
+        if self.fixed_length:
+            object.__setattr__(self, "end_tokens", frozenset())
+            object.__setattr__(self, "stop", None)
 
 
 class Session(Protocol):
@@ -107,6 +119,14 @@ class FeatureMethod(Method, Protocol):
 
 
 @runtime_checkable
+class LookupMethod(Method, Protocol):
+    """A method that drafts by looking up n-grams, which engines do by themselves."""
+
+    max_ngram: int
+    min_ngram: int
+
+
+@runtime_checkable
 class Planned(Protocol):
     """A method that tells a plan what it trains; of others it is taken for one training."""
 
@@ -119,6 +139,14 @@ class Running(Protocol):
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
         """Yield what was decoded for each prompt, in order."""
+
+
+@runtime_checkable
+class Described(Running, Protocol):
+    """An engine that tells what it was started with, its pinned defaults among it."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return settings that JSON can hold."""
 
 
 class Engine(Protocol):

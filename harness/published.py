@@ -88,7 +88,10 @@ class Standing:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a cell: its numbers, or the reason why there are none."""
+    """What came of a cell: its numbers, or the reason why there are none.
+
+    `history` is how its training's validation went (see `harness.analysis.curves`).
+    """
 
     cell: Cell
     numbers: Mapping[str, Number]
@@ -96,6 +99,8 @@ class Result:
     provenance: Mapping[str, Any]
     failure: str | None = None
     records: str = ""  # the folder of its per-prompt records, beside the results
+    speed_failures: Mapping[str, str] = field(default_factory=dict)  # what failed -> reason
+    history: tuple[Mapping[str, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """The graph of stages -> records -> results. Reads as the experiment."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.analysis import fairness
 from harness.analysis.comparisons import Seeds, by_contender, compare, rank
@@ -18,7 +18,11 @@ from harness.graph import Node
 from harness.nodes.provenance import data_facts, texts_behind
 from harness.progress import Progress
 from harness.published import Cell, Contender, Pooled, Result, Results
+from harness.settings.sections import Condition
+from harness.stages import Setting
 from harness.storage.cell_records import Records
+from harness.storage.entries import entry_facts
+from harness.storage.examples import examples_name, write_examples
 from harness.storage.records import (
     DECODES,
     GRADES,
@@ -29,24 +33,37 @@ from harness.storage.records import (
     tables_name,
 )
 from harness.storage.selections import publish
-from harness.store import Store, entry_facts
-from harness.types import TimedDecode
+from harness.storage.speed_records import PARTS, RUNS, Measurement
+from harness.store import Store
 
 
-def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Results:
+class Execute(Protocol):
+    """What makes every missing result: `fanout.execute`, or what does so elsewhere."""
+
+    def __call__(
+        self, nodes: Sequence[Node], store: Store, progress: Progress, *, threads: int | None
+    ) -> dict[str, Failure]:
+        """Return the failures by node key."""
+
+
+def run(
+    recipe_plan: Plan, name: str, store: Store, progress: Progress, make: Execute = execute
+) -> Results:
     """Return the results of every cell; a failed cell is a row with its reason."""
     recipe = recipe_plan.recipe
-    failures = execute(recipe_plan.nodes, store, progress, threads=recipe.threads)
-    decodes: dict[Cell, Sequence[TimedDecode]] = {}
+    failures = make(recipe_plan.nodes, store, progress, threads=recipe.threads)
+    speeds: dict[Cell, Mapping[Condition, Measurement]] = {}
     counted: dict[Cell, dict[str, Quantity]] = {}
     results = []
     for cell, nodes in recipe_plan.cells.items():
-        if failure := _failure(nodes, failures):
+        if failure := _failure(nodes.needed(), failures):
             results.append(Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}"))
             continue
-        records, provenance = _records(nodes, store), _provenance(nodes, store)
-        decodes[cell] = records.decodes
-        results.append(_result(recipe_plan, cell, records, provenance, counted))
+        there = _there(nodes, failures)
+        records, provenance = _records(there, store), _provenance(there, store)
+        speeds[cell] = records.speeds
+        result = _result(recipe_plan, cell, records, provenance, counted)
+        results.append(replace(result, speed_failures=_speed_failures(nodes, failures)))
     data = data_facts(recipe_plan.settings.values(), store)
     contenders = by_contender(counted)
     return Results(
@@ -63,7 +80,7 @@ def run(recipe_plan: Plan, name: str, store: Store, progress: Progress) -> Resul
         standings=rank(contenders, recipe),
         data=data,
         manifest=manifest(),
-        findings=fairness.findings(recipe, results, decodes, data),
+        findings=fairness.findings(recipe, results, speeds, data),
     )
 
 
@@ -76,14 +93,15 @@ def _result(
 ) -> Result:
     """Return a cell's numbers, and note its quantities in `counted`; or the reason for none."""
     recipe, task = recipe_plan.recipe, recipe_plan.settings[cell.task, cell.pair].task
+    row = Result(cell, {}, records.ledger, provenance, history=tuple(records.history))
     try:
         found = quantities(records, recipe) | qualities(records, task, recipe)
         numbers = summarise(found, records, recipe)
     except Exception as error:  # records that no number can be taken of are a failed row
         reason = f"its numbers cannot be taken: {type(error).__name__}: {error}"
-        return Result(cell, {}, records.ledger, provenance, failure=reason)
+        return replace(row, failure=reason)
     counted[cell] = found
-    return Result(cell, numbers, records.ledger, provenance)
+    return replace(row, numbers=numbers)
 
 
 def _pooled(contender: Contender, seeds: Seeds, results: Sequence[Result]) -> Pooled:
@@ -114,9 +132,20 @@ def save_records(recipe_plan: Plan, results: Results, store: Store, directory: P
         nodes = recipe_plan.cells[result.cell]
         for file, source in _record_files(nodes, store).items():
             shutil.copyfile(source, folder / file)
+        setting = recipe_plan.settings[result.cell.task, result.cell.pair]
+        for temperature, node in nodes.scores.items():
+            _save_examples(setting, node, store, folder / examples_name(temperature))
         publish(store.load(nodes.draft).directory, folder)
         placed.append(replace(result, records=name))
     return replace(results, results=tuple(placed))
+
+
+def _save_examples(setting: Setting, scores: Node, store: Store, path: Path) -> None:
+    """Write a few of the texts that a draft was scored on, if they are not there yet."""
+    if not path.exists():
+        texts = store.load(scores.inputs["features"].inputs["texts"]).directory
+        tokenizer = setting.tokenizer(store.load(setting.target).directory)
+        write_examples(texts, tokenizer, path)
 
 
 def _record_files(nodes: CellNodes, store: Store) -> dict[str, Path]:
@@ -128,9 +157,14 @@ def _record_files(nodes: CellNodes, store: Store) -> dict[str, Path]:
     if nodes.draft_grades:
         files["draft-alone-grades.parquet"] = store.load(nodes.draft_grades).directory / GRADES
     files["target-grades.parquet"] = store.load(nodes.target_grades).directory / GRADES
-    if nodes.decodes and nodes.decode_grades:
-        files[DECODES] = store.load(nodes.decodes).directory / DECODES
+    if nodes.decode_grades and store.has(nodes.decode_grades):  # of speed, what did not fail
         files["decode-grades.parquet"] = store.load(nodes.decode_grades).directory / GRADES
+    for number, node in enumerate(nodes.decodes.values()):
+        mark = f"-{number}" if number else ""  # in the order of the recipe, the headline without
+        for file in (DECODES, RUNS) if store.has(node) else ():
+            files[file.replace(".", f"{mark}.")] = store.load(node).directory / file
+    if nodes.parts and store.has(nodes.parts):
+        files[PARTS] = store.load(nodes.parts).directory / PARTS
     for (who, temperature), node in nodes.samples.items():
         files[samples_name(who, temperature)] = store.load(node).directory / GRADES
     for who, node in nodes.likelihoods.items():
@@ -140,8 +174,35 @@ def _record_files(nodes: CellNodes, store: Store) -> dict[str, Path]:
     return files
 
 
-def _failure(nodes: CellNodes, failures: Mapping[str, Failure]) -> Failure | None:
-    return next((failures[node.key] for node in nodes.all() if node.key in failures), None)
+def _failure(nodes: Iterable[Node], failures: Mapping[str, Failure]) -> Failure | None:
+    return next((failures[node.key] for node in nodes if node.key in failures), None)
+
+
+def _there(nodes: CellNodes, failures: Collection[str]) -> CellNodes:
+    """Return a cell's nodes without those of speed that failed."""
+
+    def left(some: Mapping[Condition, Node]) -> dict[Condition, Node]:
+        return {under: node for under, node in some.items() if node.key not in failures}
+
+    def one(node: Node | None) -> Node | None:
+        return node if node and node.key not in failures else None
+
+    return replace(
+        nodes,
+        decodes=left(nodes.decodes),
+        floors=left(nodes.floors),
+        parts=one(nodes.parts),
+        decode_grades=one(nodes.decode_grades),
+    )
+
+
+def _speed_failures(nodes: CellNodes, failures: Mapping[str, Failure]) -> dict[str, str]:
+    """Return why measurements of speed failed, by what was to be measured."""
+    tried = {under.label: node for under, node in nodes.decodes.items()}
+    tried |= {f"noise floor, {under.terms}": node for under, node in nodes.floors.items()}
+    tried |= {"cost model": nodes.parts} if nodes.parts else {}
+    found = {what: _failure([node], failures) for what, node in tried.items()}
+    return {what: failure.reason for what, failure in found.items() if failure}
 
 
 def _records(nodes: CellNodes, store: Store) -> Records:
@@ -153,9 +214,11 @@ def _records(nodes: CellNodes, store: Store) -> Records:
         target_grades=store.load(nodes.target_grades).directory,
         scores={t: store.load(node).directory for t, node in nodes.scores.items()},
         draft_grades=directory(nodes.draft_grades),
-        decodes=directory(nodes.decodes),
         decode_grades=directory(nodes.decode_grades),
         likelihoods={who: store.load(node).directory for who, node in nodes.likelihoods.items()},
         samples={which: store.load(node).directory for which, node in nodes.samples.items()},
         verdicts=directory(nodes.verdicts),
+        speeds={under: store.load(node).directory for under, node in nodes.decodes.items()},
+        floors={under: store.load(node).directory for under, node in nodes.floors.items()},
+        parts=directory(nodes.parts),
     )

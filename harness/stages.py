@@ -19,7 +19,7 @@ from harness.protocols import EngineSettings
 from harness.responses.endings import StopStrings
 from harness.sandbox import Sandbox
 from harness.settings.model_sections import Pair
-from harness.settings.sections import Samples, Speed
+from harness.settings.sections import Condition, Samples
 from harness.storage.records import TEXTS, read_texts, write_texts
 from harness.types import Example, Placement, Prompt, Sampler, Samplers, Split, Task, Text
 
@@ -83,16 +83,18 @@ class Setting:
             return None
         return StopStrings(self.stop, partial(tokenizer.decode, skip_special_tokens=True))
 
-    def decoding(self, speed: Speed, samplers: Samplers, directory: Path) -> EngineSettings:
+    def decoding(self, under: Condition, samplers: Samplers, directory: Path) -> EngineSettings:
         """Return how an engine decodes this task's prompts for the target in a folder."""
         return EngineSettings(
             samplers=samplers,
-            num_speculative_tokens=speed.num_speculative_tokens,
+            num_speculative_tokens=under.num_speculative_tokens,
             max_new_tokens=self.max_new_tokens,
             end_tokens=self.end_tokens,
             seed=TEXT_SEED,
-            placement=self.placement(speed.dtype),
+            placement=self.placement(under.dtype),
             stop=self.stop_strings(directory),
+            batch_size=under.batch_size,
+            fixed_length=under.length == "fixed",
         )
 
     def tokenizer(self, directory: Path) -> Any:

@@ -10,8 +10,16 @@ _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 def plain(text: str, longest: int = LONGEST) -> str:
     """Return text on one line, of what can be seen, cut where it is long."""
-    cut = text[:longest].translate(_SPACES)
-    shown = "".join(
-        "\ufffd" if unicodedata.category(mark) in _UNPRINTABLE else mark for mark in cut
-    )
+    shown = text[:longest]
+    if not shown.isprintable():  # most is, and is quickly told
+        shown = "".join(
+            "\ufffd" if unicodedata.category(mark) in _UNPRINTABLE else mark
+            for mark in shown.translate(_SPACES)
+        )
+    return shown if len(text) <= longest else f"{shown}… ({len(text)} characters)"
+
+
+def paragraphs(text: str, longest: int = LONGEST) -> str:
+    """Return text of what can be seen, with its line ends, cut where it is long."""
+    shown = "\n".join(plain(line, longest) for line in text[:longest].split("\n"))
     return shown if len(text) <= longest else f"{shown}… ({len(text)} characters)"

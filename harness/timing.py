@@ -5,11 +5,33 @@ alike, and the ratio of a block is of total times, so prompts of different lengt
 for a user. `statistics.log_ratio_interval` averages the blocks' ratios.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
 
+from harness.storage.speed_records import Run
 from harness.types import Arm, Decode, Prompt, TimedDecode
 
 ABBA: tuple[Arm, ...] = ("target", "draft", "draft", "target")
+
+
+class Meter(Protocol):
+    """What is read of the machine around a run."""
+
+    def start(self) -> None:
+        """Begin a run."""
+
+    def stop(self) -> tuple[int | None, float | None]:
+        """Return the run's peak memory in bytes and its energy in joules, where they can be had."""
+
+
+@dataclass(frozen=True)
+class TimedArm:
+    """What decodes, and what is read of the machine meanwhile."""
+
+    decode: Callable[[Sequence[Prompt]], Sequence[Decode]]
+    meter: Meter
 
 
 def synchronise(device: str) -> None:
@@ -21,23 +43,37 @@ def synchronise(device: str) -> None:
 
 
 def interleave(
-    arms: dict[Arm, Callable[[Sequence[Prompt]], Sequence[Decode]]],
+    arms: Mapping[Arm, TimedArm],
     blocks: Sequence[Sequence[Prompt]],
     advance: Callable[[], None],
-) -> list[TimedDecode]:
-    """Return every arm's decodes of every block, run in the order A B B A after a warm-up.
+    batch_size: int = 1,
+) -> tuple[list[TimedDecode], list[Run]]:
+    """Return every arm's decodes of every block and the clock around each run, in order A B B A.
 
-    The warm-up decodes the first block's shortest and longest prompt with both arms, untimed.
+    The warm-up decodes the shortest and the longest prompts, a batch of each, with both arms,
+    untimed.
     """
-    by_length = sorted(blocks[0], key=lambda prompt: len(prompt.token_ids))
+    by_length = sorted({p for block in blocks for p in block}, key=lambda p: len(p.token_ids))
     for arm in arms.values():
-        arm([by_length[0], by_length[-1]])
-    timed = []
+        for some in (by_length[:batch_size], by_length[-batch_size:]):
+            arm.decode(some)
+    timed, runs = [], []
     for index, prompts in enumerate(blocks):
-        repeats = {"target": 0, "draft": 0}
-        for arm_name in ABBA:
-            for decode in arms[arm_name](prompts):
-                timed.append(TimedDecode(arm_name, index, repeats[arm_name], decode))
-            repeats[arm_name] += 1
+        repeats: dict[Arm, int] = {"target": 0, "draft": 0}
+        for name in ABBA:
+            decodes, run = _run(arms[name], prompts, name, index, repeats[name])
+            timed += [TimedDecode(name, index, run.repeat, decode) for decode in decodes]
+            runs.append(run)
+            repeats[name] += 1
             advance()
-    return timed
+    return timed, runs
+
+
+def _run(
+    arm: TimedArm, prompts: Sequence[Prompt], name: Arm, block: int, repeat: int
+) -> tuple[Sequence[Decode], Run]:
+    arm.meter.start()
+    started = perf_counter()
+    decodes = arm.decode(prompts)
+    wall_s = perf_counter() - started
+    return decodes, Run(name, block, repeat, wall_s, *arm.meter.stop())

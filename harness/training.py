@@ -17,10 +17,17 @@ import torch
 from harness.errors import UserError
 from harness.learning.batches import Batch
 from harness.learning.budgets import Goal
-from harness.learning.checkpoints import Checkpoint, load_latest, save
+from harness.learning.checkpoints import (
+    Checkpoint,
+    load_best,
+    load_latest,
+    save,
+    save_best,
+)
 from harness.learning.contexts import Survey, TokenLoss, TrainingContext
 from harness.learning.gradients import autocast, backward
 from harness.learning.ledgers import Work, charge, peak_bytes
+from harness.learning.memory import return_large_blocks
 from harness.learning.readings import depth_of
 from harness.learning.schedule import learning_rate, validates
 from harness.types import Draft, Ledger, Text
@@ -59,12 +66,14 @@ def train(context: TrainingContext, token_loss: TokenLoss, survey: Survey | None
     UserError if the budget is used up before, or if the loss is not finite; the weights before that
     step are kept.
     """
+    return_large_blocks()
     model, settings, goal = context.draft.model, context.settings, context.goal
     optimiser = torch.optim.AdamW(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
         lr=settings.learning_rate,
         betas=(0.9, settings.beta2),
         weight_decay=settings.weight_decay,
+        fused=True,  # no copies of what it works on
     )
     training = _Training(context, token_loss, survey, optimiser, goal)
     state = load_latest(context.scratch, model, optimiser)
@@ -82,7 +91,8 @@ def train(context: TrainingContext, token_loss: TokenLoss, survey: Survey | None
             training.save(state)
             last_saved = time.monotonic()
     if state.best is not None:
-        model.load_state_dict(state.best)
+        context.team.wait()  # that the first has written it
+        load_best(context.scratch, state.best, model)
     return Draft(context.draft, replace(state.ledger, peak_bytes=peak_bytes()), state.history)
 
 
@@ -161,6 +171,7 @@ def _validate(context: TrainingContext, state: Checkpoint) -> Checkpoint:
         point["loss"] = state.loss
     state = replace(state, history=(*state.history, point))
     if best:
-        weights = context.draft.model.state_dict()
-        state = replace(state, best={name: value.clone() for name, value in weights.items()})
+        state = replace(state, best=state.step)
+        if context.team.is_first:
+            save_best(context.scratch, state.step, context.draft.model)
     return state

@@ -146,6 +146,7 @@ class Decode:
     prefill_s: float
     decode_s: float
     finish_reason: FinishReason
+    first_token_s: float | None = None  # since the prompt was given, where the engine tells
 
     @property
     def target_passes(self) -> int:

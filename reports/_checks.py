@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.published import Results
-from reports._markdown import escape, table
+from reports._markdown import escape, markdown
+from reports._sections import Alert, Section, Table
 
-_LOOKED_FOR = (
+LOOKED_FOR = (
     "Looked for: test rows among train and validation rows; drafts made of test rows; numbers of "
     "different rows, texts, targets or speed settings; arms of speed runs with different prompts "
     "or length policies; text that the target did not write; training budgets, settings and seeds "
@@ -14,12 +15,10 @@ _LOOKED_FOR = (
 )
 
 
-def warning(results: Results) -> str:
-    """Return what a table's note has to say of errors, if there are any."""
-    errors = sum(finding.severity == "error" for finding in results.findings)
-    if not errors:
-        return ""
-    return f"**Not fit to be compared: see the errors ({errors}) of the checks below.**"
+def warnings(results: Results) -> Iterator[Alert]:
+    """Yield what a table has to say of errors, if there are any."""
+    if errors := sum(finding.severity == "error" for finding in results.findings):
+        yield Alert(f"Not fit to be compared: see the errors ({errors}) of the checks below.")
 
 
 def checks(results: Results) -> str:
@@ -28,11 +27,12 @@ def checks(results: Results) -> str:
         f"- **{finding.severity}** {escape(finding.subject)}: {escape(finding.text)}"
         for finding in results.findings
     ]
-    parts = ["## Checks of fairness and leaks", _LOOKED_FOR, "\n".join(found) or "Nothing found."]
-    return "\n\n".join([*parts, _overlaps(results)])
+    parts = ["## Checks of fairness and leaks", LOOKED_FOR, "\n".join(found) or "Nothing found."]
+    return "\n\n".join([*parts, markdown(overlaps(results))])
 
 
-def _overlaps(results: Results) -> str:
+def overlaps(results: Results) -> Section:
+    """Return the rows that splits share, without a title."""
     body = dict.fromkeys(tuple(_overlap(item)) for item in _of_tasks(results))
     header = ["task", "rows", "part", "test rows", "same", "most", "some", "short", "for example"]
     note = (
@@ -40,7 +40,7 @@ def _overlaps(results: Results) -> str:
         "some: with those whose word 13-grams, template text left out, are there for 80 % or more, "
         "20 % or more; short: fewer than 13 words of their own, so looked for as a whole only."
     )
-    return table(header, body, "lllrrrrrl") + "\n\n" + note
+    return Section("", [Table(header, list(body), "lllrrrrrl"), note])
 
 
 def _of_tasks(results: Results) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -49,9 +49,7 @@ def _of_tasks(results: Results) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _overlap(found: tuple[str, Mapping[str, Any]]) -> Iterator[str]:
     task, item = found
-    yield from (escape(task), f"{item['rows']} {escape(item['group'])}", item["part"])
+    yield from (task, f"{item['rows']} {item['group']}", item["part"])
     counts = ("test_rows", "duplicates", "copied", "partly", "short")
     yield from (str(item[name]) for name in counts)
-    yield ", ".join(
-        escape(f"{match['test_id']} in {match['other_id']}") for match in item["examples"][:2]
-    )
+    yield ", ".join(f"{match['test_id']} in {match['other_id']}" for match in item["examples"][:2])

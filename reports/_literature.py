@@ -1,16 +1,16 @@
 """What papers publish of the same task, pair and method, beside what was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from harness.analysis.literature import Figure, matching
 from harness.published import Contender, Result, Results
-from reports._markdown import escape, table, three
-from reports._rows import Numbers, shown
+from reports._rows import Numbers, pooled_of, shown
+from reports._sections import Entry, Section, Table, three
 
 
-def literature(rows: Sequence[Result], results: Results) -> str:
-    """Return the published figures of these cells beside their numbers; empty if there are none."""
+def literature(rows: Sequence[Result], results: Results) -> Iterator[Section]:
+    """Yield the published figures of these cells beside their numbers, if there are any."""
     found = {
         contender: matching(contender, results.recipe)
         for contender in dict.fromkeys(row.cell.contender for row in rows)
@@ -21,35 +21,34 @@ def literature(rows: Sequence[Result], results: Results) -> str:
         for figure in figures
     ]
     if not body:
-        return ""
+        return
     header = ["method", "published as", "column", "quantity", "published", "here", "source"]
     figures = chain(*found.values())
-    papers = dict.fromkeys(f"{escape(item.paper)}: {escape(item.protocol)}" for item in figures)
-    note = "Definitions and protocols differ, so neither tests the other. " + " ".join(papers)
-    heading = "### Published figures beside these"
-    return f"{heading}\n\n{note}\n\n" + table(header, body, "llllrrl")
+    papers = dict.fromkeys(f"{item.paper}: {item.protocol}" for item in figures)
+    note = "Definitions and protocols differ, so neither tests the other."
+    figures_beside = Table(header, body, "llllrrl")
+    yield Section("Published figures beside these", (note, *papers, figures_beside))
 
 
 def _numbers(contender: Contender, rows: Sequence[Result], results: Results) -> Numbers:
     """Return a contender's numbers: of all seeds, where there are several that went well."""
-    for pooled in results.pooled:
-        if pooled.contender == contender:
-            return pooled.numbers
+    if pooled := pooled_of(contender, results):
+        return pooled.numbers
     mine = [row for row in rows if row.cell.contender == contender]
     return next((row.numbers for row in mine if not row.failure), None)
 
 
-def _row(figure: Figure, method: str, numbers: Numbers, results: Results) -> list[str]:
+def _row(figure: Figure, method: str, numbers: Numbers, results: Results) -> list[Entry]:
     told = figure.table
     source = f"{told.source}; {'read there' if told.status == 'primary' else 'second-hand'}"
     return [
-        escape(method),
-        escape(told.called),
-        escape(told.column),
-        escape(f"{told.quantity}: {told.definition}"),
+        method,
+        told.called,
+        told.column,
+        f"{told.quantity}: {told.definition}",
         three(figure.value),
         shown(numbers, _key(told.beside, results), three),
-        escape(source),
+        source,
     ]
 
 

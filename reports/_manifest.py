@@ -10,19 +10,24 @@ from reports._markdown import escape
 
 def manifest(results: Results) -> str:
     """Return the section on machines, versions, rows and models."""
-    lines = [line for facts in _manifests(results) for line in _machine(facts)]
-    lines.append(f"- seeds: {', '.join(map(str, results.recipe['seeds']))}")
+    return "## Manifest\n\n" + "\n".join(f"- {escape(line)}" for line in facts(results))
+
+
+def facts(results: Results) -> Iterator[str]:
+    """Yield machines, versions, rows and models, a line each."""
+    for made in _manifests(results):
+        yield from _machine(made)
+    yield f"seeds: {', '.join(map(str, results.recipe['seeds']))}"
     for item in results.data:
         rows = ", ".join(f"{n} {split}" for split, n in item["rows"].items())
-        lines.append(
-            f"- data: {item['task']} (version {item['task_version']}), {rows} rows, source: "
-            f"{escape(item['source']['test'])}, test rows {item['digest']['test'][:12]}"
+        yield (
+            f"data: {item['task']} (version {item['task_version']}), {rows} rows, source: "
+            f"{item['source']['test']}, test rows {item['digest']['test'][:12]}"
         )
-        lines.append(
-            f"- pair {escape(item['pair'])}: target {escape(item['target'])} (files "
-            f"{item['target_digest'][:12]}){_fine_tuned(item)}, draft init {escape(item['draft'])}"
+        yield (
+            f"pair {item['pair']}: target {item['target']} (files "
+            f"{item['target_digest'][:12]}){_fine_tuned(item)}, draft init {item['draft']}"
         )
-    return "## Manifest\n\n" + "\n".join(lines)
 
 
 def _fine_tuned(item: Mapping[str, Any]) -> str:
@@ -31,7 +36,7 @@ def _fine_tuned(item: Mapping[str, Any]) -> str:
         return ""
     ledger = item["fine_tuning"]["ledger"]
     return (
-        f" fine-tuned on {escape(item['task'])}: {ledger['steps']} steps, {ledger['rows']} rows, "
+        f" fine-tuned on {item['task']}: {ledger['steps']} steps, {ledger['rows']} rows, "
         f"{ledger['supervised_tokens']} supervised tokens, {ledger['flops']:.2e} FLOPs (estimate), "
         f"{ledger['train_s']:.1f} s"
     )
@@ -53,10 +58,7 @@ def _machine(facts: Mapping[str, Any]) -> Iterator[str]:
     hardware, git, versions = facts["hardware"], facts["git"], facts["versions"]
     accelerators = ", ".join(hardware["accelerators"]) or "no accelerator"
     threads = f", threads used: {facts['threads']}" if facts.get("threads") else ""
-    yield (
-        f"- machine: {escape(hardware['processor'])}, {hardware['cores']} cores{threads}, "
-        f"{escape(accelerators)}"
-    )
-    yield "- versions: " + ", ".join(f"{name} {value}" for name, value in versions.items() if value)
+    yield (f"machine: {hardware['processor']}, {hardware['cores']} cores{threads}, {accelerators}")
+    yield "versions: " + ", ".join(f"{name} {value}" for name, value in versions.items() if value)
     changed = " with changes" if git and git["dirty"] else ""
-    yield f"- commit: {git['commit'][:12]}{changed}" if git else "- commit: not a git checkout"
+    yield f"commit: {git['commit'][:12]}{changed}" if git else "commit: not a git checkout"

@@ -1,11 +1,12 @@
 """Markdown: tables, numbers with their intervals, and text from data made harmless."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.published import Number
 from harness.text import plain
+from reports._sections import Alert, Entry, Format, Section, Shown, Table, three, two
 
-Format = Callable[[float], str]
+__all__ = ["Format", "escape", "interval", "markdown", "show", "table", "three", "two"]
 
 _ESCAPES = str.maketrans(
     {mark: f"\\{mark}" for mark in "\\|`[]"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -24,25 +25,28 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "")
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 
+def markdown(section: Section, level: int = 3) -> str:
+    """Return a section with everything in it made harmless."""
+    heading = [f"{'#' * level} {escape(section.title)}"] if section.title else []
+    return "\n\n".join([*heading, *map(_part, section.parts)])
+
+
+def _part(part: str | Alert | Table) -> str:
+    if isinstance(part, Table):
+        rows = [[_entry(entry) for entry in row] for row in part.rows]
+        return table([escape(name) for name in part.header], rows, part.marks)
+    return f"**{escape(part.text)}**" if isinstance(part, Alert) else escape(part)
+
+
+def _entry(entry: Entry) -> str:
+    return str(entry) if isinstance(entry, Shown) else escape(str(entry))
+
+
 def show(number: Number, form: Format) -> str:
     """Return a number with its interval and n."""
-    if number.low is None or number.high is None:
-        return f"{form(number.value)} (n={number.n}, no interval)"
-    return f"{form(number.value)} [{form(number.low)}, {form(number.high)}] n={number.n}"
-
-
-def two(value: float) -> str:
-    """Return two decimals."""
-    return f"{value:.2f}"
-
-
-def three(value: float) -> str:
-    """Return three decimals."""
-    return f"{value:.3f}"
+    return str(Shown("", number, form))
 
 
 def interval(number: Number) -> str:
     """Return a number with its interval, for tables that say n elsewhere."""
-    if number.low is None or number.high is None:
-        return three(number.value)
-    return f"{three(number.value)} [{three(number.low)}, {three(number.high)}]"
+    return str(Shown("", number, three, "interval"))

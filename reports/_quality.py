@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from harness.published import Number, Result, Results
-from reports._markdown import escape, table, three
-from reports._rows import row_name, shown
+from reports._rows import pooled_of, row_name, shown
+from reports._sections import Name, Section, Table, three
 
 _ARMS = {"with_draft": "with draft", "draft": "draft alone"}
 _SAMPLED = {
@@ -17,7 +17,7 @@ _SAMPLED = {
 _Numbers = Mapping[str, Number]
 
 
-def quality_sections(rows: Sequence[Result], results: Results) -> Iterator[str]:
+def quality_sections(rows: Sequence[Result], results: Results) -> Iterator[Section]:
     """Yield each section that there are numbers for."""
     finished = list(_finished(rows, results))
     if not finished:
@@ -31,16 +31,15 @@ def quality_sections(rows: Sequence[Result], results: Results) -> Iterator[str]:
         outcomes = {"truncated_{}": "truncated", "empty_{}": "empty"}
         outcomes |= _bracketed(target, "outcome")
         yield _by_arm("Outputs", outcomes, target, finished)
-    yield _samples(target, finished, results)
-    yield _judge(finished, results)
+    yield from _samples(target, finished, results)
+    yield from _judge(finished, results)
 
 
-def _finished(rows: Sequence[Result], results: Results) -> Iterator[tuple[str, _Numbers]]:
+def _finished(rows: Sequence[Result], results: Results) -> Iterator[tuple[Name, _Numbers]]:
     """Yield what did not fail, of several seeds all together alone."""
-    pooled = {item.contender: item for item in results.pooled}
     for contender, cells in groupby(rows, key=lambda row: row.cell.contender):
-        if together := pooled.get(contender):
-            yield f"{escape(contender.method)}, {len(together.seeds)} seeds", together.numbers
+        if together := pooled_of(contender, results):
+            yield Name(f"{contender.method}, {len(together.seeds)} seeds"), together.numbers
         else:
             yield from ((row_name(row.cell, rows), row.numbers) for row in cells if row.numbers)
 
@@ -56,28 +55,34 @@ def _by_arm(
     title: str,
     columns: Mapping[str, str],
     target: _Numbers,
-    finished: Sequence[tuple[str, _Numbers]],
-) -> str:
+    finished: Sequence[tuple[Name, _Numbers]],
+) -> Section:
     """Return the table with a line for the target, and for each method with and alone."""
-    wanted = [("target alone", target, "target")]
-    wanted.append(("target alone, where the engine ran", target, "target_there"))
-    wanted += [(f"{label}, {_ARMS[arm]}", own, arm) for label, own in finished for arm in _ARMS]
+    wanted = [(Name("target alone"), target, "target")]
+    wanted.append((Name("target alone, where the engine ran"), target, "target_there"))
+    wanted += [
+        (Name(f"{label}, {_ARMS[arm]}", label.cell), own, arm)
+        for label, own in finished
+        for arm in _ARMS
+    ]
     body = [
         [label, *(shown(numbers, key.format(arm), three) for key in columns)]
         for label, numbers, arm in wanted
         if any(key.format(arm) in numbers for key in columns)
     ]
-    return f"### {title}\n\n" + table(["", *map(escape, columns.values())], body)
+    return Section(title, [Table(["", *columns.values()], body)])
 
 
-def _samples(target: _Numbers, finished: Sequence[tuple[str, _Numbers]], results: Results) -> str:
+def _samples(
+    target: _Numbers, finished: Sequence[tuple[Name, _Numbers]], results: Results
+) -> Iterator[Section]:
     told = results.recipe["evaluation"].get("samples")
     if not told:
-        return ""
+        return
     passes = {key.partition("_")[0] for key in target if key.startswith("pass@")}
     columns = _SAMPLED | {key: key for key in sorted(passes, key=_k)}
-    wanted = [("target alone", target, "target")]
-    wanted += [(f"{label}, draft alone", numbers, "draft") for label, numbers in finished]
+    wanted = [(Name("target alone"), target, "target")]
+    wanted += [(Name(f"{who}, draft alone", who.cell), own, "draft") for who, own in finished]
     body = [
         [label, f"{t:g}", *(shown(numbers, f"{key}_{who}[t={t:g}]", three) for key in columns)]
         for label, numbers, who in wanted
@@ -89,14 +94,14 @@ def _samples(target: _Numbers, finished: Sequence[tuple[str, _Numbers]], results
         "distinct-n and less of Self-BLEU is more diverse."
     )
     header = ["", "T", *columns.values()]
-    return f"### Fidelity and diversity\n\n{note}\n\n" + table(header, body)
+    yield Section("Fidelity and diversity", [note, Table(header, body)])
 
 
 def _k(name: str) -> int:
     return int(name.partition("@")[2])
 
 
-def _judge(finished: Sequence[tuple[str, _Numbers]], results: Results) -> str:
+def _judge(finished: Sequence[tuple[Name, _Numbers]], results: Results) -> Iterator[Section]:
     judge = results.recipe["evaluation"].get("judge")
     names = ("win_rate", "judge_flips", "judge_unclear")
     body = [
@@ -105,11 +110,11 @@ def _judge(finished: Sequence[tuple[str, _Numbers]], results: Results) -> str:
         if "judge_unclear" in numbers
     ]
     if not (judge and body):
-        return ""
+        return
     note = (
-        f"{escape(judge['model'])} compares the response of the draft alone with the "
+        f"{judge['model']} compares the response of the draft alone with the "
         f"{judge['against']}'s, in both orders; a tie counts half. Flips: prompts where the two "
         "verdicts differ, so the order decided. n = prompts."
     )
     header = ["draft alone", "win rate", "flips", "without two clear verdicts"]
-    return f"### Judge\n\n{note}\n\n" + table(header, body)
+    yield Section("Judge", [note, Table(header, body)])

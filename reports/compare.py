@@ -9,7 +9,7 @@ from typing import Any
 from harness.analysis.significance import PairedTest, holm, test_of
 from harness.errors import UserError
 from harness.published import Number, Results
-from harness.regression.comparable import by_weight, differences, facts
+from harness.regression.comparable import by_weight, differing
 from harness.statistics import student
 from harness.storage.stored import Measured, measured, paired, shared
 from reports._markdown import escape, show, table, three
@@ -41,18 +41,18 @@ class Compare:
         gamma = results.recipe["evaluation"]["num_speculative_tokens"]
         sides = measured(self.before, self.folder, gamma), measured(results, directory, gamma)
         found = list(_compared(*sides))
-        differing = by_weight(differences(facts(self.before), facts(results)))
+        differs = by_weight(differing(self.before, results))
         document = {
             "a": self.before.name,
             "b": results.name,
             "gamma": gamma,
-            "differing": [asdict(item) for item in differing],
+            "differing": [asdict(item) for item in differs],
             "comparisons": found,
         }
         text = [
             f"# {escape(results.title)} (B) against {escape(self.before.title)} (A)",
             "## What the runs do not share",
-            _facts([str(item) for item in differing]),
+            _facts([str(item) for item in differs]),
             "## Paired differences",
             _table(found, gamma),
             *(f"- {escape(line)}" for line in _lacking((self.before, results), sides)),

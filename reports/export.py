@@ -61,7 +61,7 @@ def export(results: Results, directory: Path) -> dict[str, str | bytes]:
         filled = [{column: row.get(column) for column in columns} for row in rows]
         found[f"{name}.csv"] = _csv(filled, columns)
         found[f"{name}.parquet"] = _parquet(filled, columns)
-        found[f"{name}.json"] = json.dumps(filled, indent=1) + "\n"
+        found[f"{name}.json"] = "[" + ",\n ".join(map(json.dumps, filled)) + "]\n"
     return found
 
 

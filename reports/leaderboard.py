@@ -1,223 +1,28 @@
 """The leaderboard in Markdown: a row for each method, every number with its interval and n."""
 
-from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from harness.published import Result, Results
-from reports._checks import checks, warning
-from reports._literature import literature
+from harness.published import Results
+from reports._board import board
+from reports._checks import checks
+from reports._definitions import definitions
 from reports._manifest import manifest
-from reports._markdown import Format, escape, interval, show, table, three, two
-from reports._quality import quality_sections
-from reports._rows import lines, row_name, shown
+from reports._markdown import escape, markdown
 
 
 def leaderboard(results: Results, directory: Path) -> dict[str, str]:
     """Return leaderboard.md: the table of each task and pair, then what it rests on."""
     sections = [f"# {escape(results.title)}"]
     for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
-        rows = list(group)
-        sections += [f"## {escape(task)}, {escape(pair)}", *_sections(rows, results)]
+        sections.append(f"## {escape(task)}, {escape(pair)}")
+        sections += map(markdown, board(list(group), results))
     sections += [checks(results), _definitions(results), manifest(results)]
     return {"leaderboard.md": "\n\n".join(section for section in sections if section) + "\n"}
 
 
-def _sections(rows: Sequence[Result], results: Results) -> Iterator[str]:
-    yield _main_table(rows, results)
-    yield _differences(rows, results)
-    yield literature(rows, results)
-    yield from quality_sections(rows, results)
-    yield _engine_checks(rows)
-    yield _by_gamma(rows, results)
-    yield _by_position(rows, results)
-    yield _ledger(rows)
-    yield _failures(rows)
-
-
-def _main_table(rows: Sequence[Result], results: Results) -> str:
-    evaluation = results.recipe["evaluation"]
-    gamma = evaluation["num_speculative_tokens"]
-    columns: dict[str, tuple[str, Format]] = {}
-    for temperature in evaluation["temperatures"]:
-        where = f"t={temperature:g},gamma={gamma}"
-        columns[f"acceptance rate, T={temperature:g}"] = (f"acceptance_rate[{where}]", three)
-        columns[f"block efficiency, T={temperature:g}"] = (f"block_efficiency[{where}]", two)
-    columns |= {
-        "speedup": ("speedup", two),
-        "quality with draft": ("quality_with_draft", three),
-        "quality of draft alone": ("quality_draft", three),
-    }
-    body = [
-        [label, *(shown(numbers, name, form) for name, form in columns.values()), groups]
-        for label, numbers, groups in lines(rows, results)
-    ]
-    note = (
-        "95 % intervals over prompts; n = prompts (of the speedup: runs A B B A). "
-        f"Blocks of {gamma} drafted tokens. "
-        "Methods that share a group's letter could not be told apart by block efficiency (all "
-        f"pairs, paired, Holm, 5 %). {_speed_note(results)} {_target_note(rows)}"
-    )
-    note = " ".join(f"{warning(results)} {note}".split())
-    groups = "groups" + "".join(f", T={t:g}" for t in evaluation["temperatures"])
-    return table(["method", *columns, groups], body) + "\n\n" + note
-
-
-def _speed_note(results: Results) -> str:
-    speed = results.recipe["speed"]
-    if not speed:
-        return ""
-    return (
-        f"Speedup: {speed['engine']} engine, temperature {speed['temperature']:g}, blocks of "
-        f"{speed['num_speculative_tokens']}, {speed['dtype']}, {speed['blocks']} runs of A B B A."
-    )
-
-
-def _target_note(rows: Sequence[Result]) -> str:
-    for row in rows:
-        if "quality_target" in row.numbers:
-            return f"Quality of the target alone: {show(row.numbers['quality_target'], three)}."
-    return ""
-
-
-def _differences(rows: Sequence[Result], results: Results) -> str:
-    contenders = {row.cell.contender for row in rows}
-    body = [
-        [
-            escape(item.contender.method),
-            f"{escape(item.quantity)} - {escape(item.against)}",
-            show(item.difference, three),
-            _p(item.adjusted_p),
-            three(item.detectable),
-            "-" if item.prompts_needed is None else f"{item.prompts_needed}",
-        ]
-        for item in results.comparisons
-        if item.contender in contenders
-    ]
-    if not body:
-        return ""
-    note = (
-        f"Paired on prompts. p after Holm over the {len(results.comparisons)} comparisons of this "
-        "run; detectable: the smallest difference that 8 in 10 experiments of this size find; "
-        f"prompts: how many would find the difference seen. {_seeds_note(results)}"
-    )
-    header = ["method", "difference", "value", "p", "detectable", "prompts"]
-    return f"### Paired differences\n\n{note}\n\n" + table(header, body, "llrrrr")
-
-
-def _seeds_note(results: Results) -> str:
-    seeds = len(results.recipe["seeds"])
-    if seeds == 1:
-        return "One seed says nothing of how far another training of the same method would land."
-    few = "; fewer than 3 say little of that" if seeds < 3 else ""
-    return f"Over {seeds} seeds: intervals and p hold for another training as well{few}."
-
-
-def _p(value: float) -> str:
-    return "&lt; 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _engine_checks(rows: Sequence[Result]) -> str:
-    names = {"identical": three, "counted_passes": two, "predicted_passes": two}
-    body = [
-        [
-            row_name(row.cell, rows),
-            *(shown(row.numbers, name, form) for name, form in names.items()),
-        ]
-        for row in rows
-        if "identical" in row.numbers
-    ]
-    if not body:
-        return ""
-    header = ["method", "prompts identical to the target alone", "passes counted", "predicted"]
-    return "### Checks of the engine\n\n" + table(header, body)
-
-
-def _by_gamma(rows: Sequence[Result], results: Results) -> str:
-    parts = []
-    for temperature in results.recipe["evaluation"]["temperatures"]:
-        keys = {g: f"block_efficiency[t={temperature:g},gamma={g}]" for g in (1, 2, 3, 4, 5, 8, 16)}
-        body = [
-            [row_name(row.cell, rows), *(_value(row, key) for key in keys.values())]
-            for row in rows
-            if not row.failure
-        ]
-        header = [f"T={temperature:g}, gamma =", *(str(gamma) for gamma in keys)]
-        parts.append(table(header, body))
-    return "### Block efficiency by block length\n\n" + "\n\n".join(parts)
-
-
-def _by_position(rows: Sequence[Result], results: Results) -> str:
-    evaluation = results.recipe["evaluation"]
-    gamma = evaluation["num_speculative_tokens"]
-    body = [
-        [row_name(row.cell, rows), f"{temperature:g}", kind, *values]
-        for row in rows
-        for temperature in evaluation["temperatures"]
-        for kind in ("marginal", "conditional")
-        if any(values := _positions(row, kind, temperature, gamma))
-    ]
-    header = ["method", "T", "acceptance", *(f"position {p}" for p in range(1, gamma + 1))]
-    if not body:
-        return ""
-    return "### Acceptance by position\n\n" + table(header, body, "lll" + "r" * gamma)
-
-
-def _positions(row: Result, kind: str, temperature: float, gamma: int) -> list[str]:
-    where = f"[t={temperature:g},gamma={gamma},position="
-    names = [f"{kind}_acceptance{where}{position}]" for position in range(1, gamma + 1)]
-    return [interval(row.numbers[name]) if name in row.numbers else "" for name in names]
-
-
-def _value(row: Result, name: str) -> str:
-    return two(row.numbers[name].value) if name in row.numbers else "-"
-
-
-def _ledger(rows: Sequence[Result]) -> str:
-    header = [
-        "method",
-        "steps",
-        "rows",
-        "supervised tokens",
-        "of these the draft's own",
-        "target forward tokens",
-        "reference forward tokens",
-        "FLOPs (estimate)",
-        "seconds",
-        "peak memory of the process so far, GB",
-    ]
-    body = [
-        [
-            row_name(row.cell, rows),
-            f"{row.ledger.steps}",
-            f"{row.ledger.rows}",
-            f"{row.ledger.supervised_tokens}",
-            f"{row.ledger.generated_tokens}",
-            f"{row.ledger.target_forward_tokens}",
-            f"{row.ledger.reference_forward_tokens}",
-            f"{row.ledger.flops:.2e}",
-            f"{row.ledger.train_s:.1f}",
-            f"{row.ledger.peak_bytes / 1e9:.2f}",
-        ]
-        for row in rows
-        if row.ledger
-    ]
-    return "### What training cost\n\n" + table(header, body) if body else ""
-
-
-def _failures(rows: Sequence[Result]) -> str:
-    failed = [row for row in rows if row.failure]
-    if not failed:
-        return ""
-    body = [[row_name(row.cell, rows), escape(str(row.failure))] for row in failed]
-    return "### Failed\n\n" + table(["method", "reason"], body, "ll")
-
-
 def _definitions(results: Results) -> str:
-    known: dict[str, dict[str, None]] = {}
-    for row in results.results:
-        for key, number in row.numbers.items():
-            known.setdefault(key.partition("[")[0], {})[number.definition] = None
+    known = definitions(results)
     listed = [f"- `{key}`: {escape('; '.join(texts))}" for key, texts in sorted(known.items())]
     return "## Definitions\n\n" + "\n".join(listed) if listed else ""
 

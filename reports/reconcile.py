@@ -4,7 +4,10 @@ The acceptance tables hold what decides every definition, so no tool has to be r
 each project: vLLM `v1/spec_decode/metrics.py`; SGLang `spec_accept_length` (its pull request 3152:
 completion tokens / verifying passes); Spec-Bench `evaluation/speed.py` ("#Mean accepted tokens");
 EAGLE, arXiv 2401.15077, section 4 (average acceptance length, n-alpha); AdaSPEC, arXiv 2510.19779,
-whose tables print an acceptance rate that neither its text nor its code defines.
+whose tables print an acceptance rate that neither its text nor its code defines; transformers
+`generation/utils.py`, `_assisted_decoding`, which prints nothing and whose passes can be counted.
+
+Where engines ran, what they counted themselves stands beside what scoring predicts of it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.blocks import BlockCounts, Convention, block_counts
-from harness.published import Results
+from harness.blocks import REFERENCE, BlockCounts, Convention, block_counts
+from harness.published import Result, Results
 from harness.storage.stored import tables_of
 from harness.types import AcceptanceTable
 from reports._acceptance import failed, title
-from reports._markdown import escape, table
+from reports._markdown import escape, interval, table
 
 # A serving engine's prefill emits the first token, and its last block counts whole.
 SERVING = Convention(prefill_emits_first=True, counts_beyond_end=True)
@@ -85,6 +88,13 @@ PRINTED = (
         lambda counts, _: _ratio(counts.reached_BG[:, 0].sum(), counts.passes_B.sum()),
     ),
     Printed(
+        "transformers",
+        "tokens per call of the target",
+        "tokens / passes of assisted generation, pooled; the first pass reads the prompt as well",
+        REFERENCE,
+        lambda counts, _: _ratio(counts.tokens_B.sum(), counts.passes_B.sum()),
+    ),
+    Printed(
         "AdaSPEC",
         "acceptance rate (alpha)",
         "not defined there; here the mean over tokens of sum min(p, q)",
@@ -95,6 +105,15 @@ PRINTED = (
         ),
     ),
 )
+
+# What an engine's own count means, by engine.
+COUNTED = {
+    "reference": "prefill emits nothing, so the first block starts at the first token; what is "
+    "drafted beyond the end counts neither as drafted nor as accepted",
+    "transformers": "the first pass reads prompt and first block, so passes are the reference "
+    "engine's; the last token within the limit, what follows an end token of the draft, and by "
+    "lookup end tokens are not drafted, so at its end a text may count one accepted token less",
+}
 
 
 def _mean_ratio(counts: BlockCounts) -> float:
@@ -119,11 +138,29 @@ def reconcile(results: Results, directory: Path) -> dict[str, str]:
             heading = f"## {title(result)}, temperature {temperature:g}"
             body = table(["tool", "number", "value", "definition"], _rows(tables, gamma), "llrl")
             sections.append(f"{heading}\n\n{body}")
+        sections += _counted(result)
     return {"reconcile.md": "\n\n".join(sections) + "\n"}
 
 
+def _counted(result: Result) -> Iterator[str]:
+    """Yield what engines counted of greedy texts beside what scoring predicts of the same."""
+    body = []
+    for key, number in result.numbers.items():
+        name, _, label = key.removesuffix("]").partition("[")
+        predicted = result.numbers.get(f"predicted_passes[{label}]")
+        if name == "counted_passes" and predicted:
+            told = dict(part.split("=", 1) for part in label.split(","))
+            means = COUNTED.get(told["engine"], "see the engine's own file")
+            terms = [escape(told[term]) for term in ("engine", "gamma", "batch")]
+            body.append([*terms, interval(number), interval(predicted), means])
+    if body:
+        header = ["engine", "gamma", "batch", "passes a prompt, counted", "predicted", "how"]
+        made = table(header, body, "lrrrrl")
+        yield f"## {title(result)}, as engines counted it at temperature 0\n\n{made}"
+
+
 def _rows(tables: Sequence[AcceptanceTable], gamma: int) -> Iterator[list[str]]:
-    counts = {how: block_counts(tables, gamma, how) for how in (SERVING, LOOP)}
+    counts = {how: block_counts(tables, gamma, how) for how in (SERVING, LOOP, REFERENCE)}
     for item in PRINTED:
         value = item.value(counts[item.convention], tables)
         yield [item.tool, item.name, f"{value:.3f}", item.definition]

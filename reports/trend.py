@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import UserError, unknown
 from harness.published import Contender, Number, Results
-from harness.regression.comparable import by_weight, differences, facts, undeclared
+from harness.regression.comparable import by_weight, differing, undeclared
 from harness.regression.steps import FEWEST, steps
 from harness.text import plain
 from reports._markdown import escape, interval, table, three
@@ -171,7 +171,7 @@ def _steps_of(item: Series) -> Iterator[list[str]]:
     for before, here, after in zip(edges[:-2], edges[1:-1], edges[2:], strict=True):
         levels = [_mean(known[before:here]), _mean(known[here:after])]
         older, newer = known[here - 1][0].results, known[here][0].results
-        also = by_weight(undeclared(differences(facts(older), facts(newer)), ()))
+        also = by_weight(undeclared(differing(older, newer), ()))
         shown = "; ".join(map(str, also[:3])) + ("; ..." if len(also) > 3 else "")
         where = escape(known[here][0].label)
         yield [escape(item.title), where, *map(three, levels), escape(shown) or "the commit alone"]

@@ -33,7 +33,7 @@ def recipe_of(
     return {
         "title": "A title",
         "tasks": list(tasks),
-        "pairs": [{"name": "p", "target": "tiny-target"}],
+        "pairs": [{"name": "p", "target": "tiny-target", "draft": {}}],
         "methods": [{"name": name, "label": "", "training": {}} for name in alphas],
         "seeds": list(range(seeds)),
         "data": {"test_rows": 4, "sources": ["samples"]},

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TRAINING = "--model tiny-target --layers 0 7 --rows 2 --rows-per-batch 1 --passes 1 --repeats 1"
+TINY = "--model tiny-target --layers 0 7 --tasks gsm8k"
+TRAINING = f"{TINY} --rows 2 --rows-per-batch 1 --passes 1 --repeats 1"
 SMALL = "--prompts 2 --repeats 2 --max-new-tokens 8 --gammas 4"
 
 

@@ -77,6 +77,16 @@ def expected_speedups(by_gamma: ByGamma, costs: Costs) -> dict[int, float]:
     return {gamma: _value(_times(seeds, costs)) for gamma, seeds in by_gamma.items()}
 
 
+def speedup_of(tokens: float, drafted: float, costs: Costs) -> float:
+    """Return the expected speedup of published rates: tokens and drafted tokens per pass."""
+    return tokens / (1 + costs.per_token * drafted)
+
+
+def break_even_of(tokens: float, drafted: float) -> float:
+    """Return the c + w at which nothing is won, of the same rates."""
+    return (tokens - 1) / drafted
+
+
 def best(by_gamma: ByGamma, costs: Costs) -> Choice:
     """Return the block length with the highest expected speedup, gamma 0 where none pays."""
     speedups = {0: 1.0} | expected_speedups(by_gamma, costs)

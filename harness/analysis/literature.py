@@ -5,7 +5,6 @@ column, with how the figure is defined, where it was read, and whether that is t
 or its code (`primary`) or somebody else's notes on it (`secondary`).
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -14,9 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.errors import UserError
 from harness.published import Contender
-from harness.settings.validation import Section, validated
+from harness.settings.validation import Section, parsed, validated
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -92,11 +90,7 @@ def figures() -> tuple[Figure, ...]:
 
 def read(text: str, origin: str) -> Iterator[Figure]:
     """Yield the figures of a file; raises UserError naming `origin` and what is wrong in it."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{origin} is not valid TOML: {error}.") from error
-    paper = validated(Paper, document, origin)
+    paper = validated(Paper, parsed(text, origin), origin)
     for table in paper.tables:
         for task in table.values:
             yield Figure(task, table, paper.paper, " ".join(paper.protocol.split()))

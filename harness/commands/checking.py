@@ -45,14 +45,15 @@ def verify(
 ) -> None:
     """Check that the engine is lossless with each draft of a run; exit code 1 if it is not."""
     from harness import experiment
-    from harness.config import Recipe
     from harness.nodes import verifying
     from harness.progress import Progress
+    from harness.settings.recipes import stored_recipe
     from harness.storage.results import load_results, render
     from harness.store import Store
 
     results, progress = load_results(directory), Progress()
-    prepared = experiment.plan(Recipe.model_validate(results.recipe), progress, data=folder(data))
+    recipe = stored_recipe(results.recipe, directory)
+    prepared = experiment.plan(recipe, progress, data=folder(data))
     kept = Store(store or directory.parent / "store")
     found = verifying.verify(prepared, kept, progress, prompts)
     verifying.publish(found, prepared, directory)

@@ -16,14 +16,15 @@ def export(
 ) -> None:
     """Write the feature heads of a run as vLLM loads them, in every layout there is."""
     from harness import experiment
-    from harness.config import Recipe
     from harness.heads.exporting import export_all
     from harness.progress import Progress
+    from harness.settings.recipes import stored_recipe
     from harness.storage.results import load_results
     from harness.store import Store
 
     results, progress = load_results(directory), Progress()
-    prepared = experiment.plan(Recipe.model_validate(results.recipe), progress, data=folder(data))
+    recipe = stored_recipe(results.recipe, directory)
+    prepared = experiment.plan(recipe, progress, data=folder(data))
     kept = Store(store or directory.parent / "store")
     for made in export_all(prepared, kept, writable(out)):
         typer.echo(f"Written: {made}")

@@ -27,6 +27,10 @@ GpuName = Annotated[str, typer.Option("--gpu", help="Whose hours: h100, h200, a1
 Utilisation = Annotated[
     float, typer.Option(min=0.01, max=1, help="The share of its FLOP/s that is reached.")
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option("--cluster", help="Run stages on Ray: 'local', or a cluster's address."),
+]
 Ran = Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")]
 
 

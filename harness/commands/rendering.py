@@ -1,4 +1,4 @@
-"""Show stored results, without running anything: report, reconcile, compare, trend, what-if."""
+"""Show stored results, without running anything: reports, comparisons, trends, the site."""
 
 from pathlib import Path
 from typing import Annotated
@@ -61,6 +61,24 @@ def trend(
     told = {"runs": runs, "rate": rate, "least": least, "dates": dates}
     report = replace(registry.find("reports", "trend"), **told)
     show(write(runs[-1][0], writable(out), [report]))
+
+
+def site(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of runs, or folders that hold such folders.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for what is written.")] = Path("site"),
+) -> None:
+    """Write a static site of any number of runs: open its index.html, or serve the folder."""
+    from dataclasses import replace
+
+    from harness import registry
+    from harness.storage.results import load_results, run_folders, write
+
+    runs = tuple((load_results(folder), folder) for folder in run_folders(folders))
+    report = replace(registry.find("reports", "site"), runs=runs, folder="")
+    written = write(runs[-1][0], writable(out), [report])
+    typer.echo(f"Written: {out / 'index.html'} and {len(written) - 1} files more")
 
 
 def what_if(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands.options import (
+    Cluster,
     Data,
     GpuName,
     Out,
@@ -30,13 +31,18 @@ def run(
     data: Data = None,
     tasks: Tasks = None,
     unsafe_code: Unsafe = False,
+    cluster: Cluster = None,
 ) -> None:
     """Run a recipe, or a suite's one after the other: train drafts, measure, write leaderboards."""
     from harness.settings.recipes import load_recipe, members
     from harness.storage.publishing import Places
 
+    if cluster:
+        from harness.scheduling.cluster import require
+
+        require()
     loaded = {name: load_recipe(name, tasks=listed(tasks)) for name in members(recipe)}
-    places = Places(out, store, data, unsafe_code)
+    places = Places(out, store, data, unsafe_code, cluster)
     fit = [_run(one, Path(name).stem, places) for name, one in loaded.items()]
     if not all(fit):
         raise typer.Exit(1)
@@ -55,7 +61,7 @@ def _run(recipe: "Experiment", name: str, places: "Places") -> bool:
     errors = [finding for finding in results.findings if finding.severity == "error"]
     for error in errors:
         typer.echo(f"draftmark: {error.subject}: {error.text}", err=True)
-    return not (errors or any(result.failure for result in results.results))
+    return not (errors or any(row.failure or row.speed_failures for row in results.results))
 
 
 def plan(
@@ -66,12 +72,14 @@ def plan(
     tasks: Tasks = None,
     gpu: GpuName = "h100",
     utilisation: Utilisation = 0.3,
+    gpus: Annotated[int, typer.Option(min=1, help="How many GPUs share the work.")] = 1,
 ) -> None:
     """Show the stages of a recipe, what is cached and what the rest costs, before anything runs."""
     from harness.plans import hardware, planning
 
     machine, at = hardware.machine(gpu, utilisation), store or out / "store"
-    typer.echo(planning.show(recipe, at, machine, data=folder(data), tasks=listed(tasks)))
+    rows = folder(data)
+    typer.echo(planning.show(recipe, at, machine, gpus=gpus, data=rows, tasks=listed(tasks)))
 
 
 def list_() -> None:

@@ -9,7 +9,7 @@ Legend: T position, G drafted token, H one more, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -17,46 +17,17 @@ import torch
 
 from harness.drafting.tree_verification import walk
 from harness.drafting.trees import drafted_depth
+from harness.engines._text import Written
+from harness.errors import UserError
 from harness.models import LanguageModel, load_model
 from harness.protocols import Drafter, EngineSettings, FeatureSession, Method, Session
-from harness.responses.endings import finish_reason
 from harness.responses.generation import check_fits, stream
 from harness.responses.kv_cache import CachedModel
 from harness.timing import synchronise
-from harness.types import Decode, FinishReason, Kind, Prompt, Proposal, Round
+from harness.types import Decode, Kind, Prompt, Proposal, Round
 from harness.verification import verify, warp
 
 NOTHING = Proposal(())
-
-
-@dataclass
-class _Text:
-    """A prompt with what has been generated so far."""
-
-    prompt: Prompt
-    tokens: list[int] = field(default_factory=list)
-    rounds: list[Round] = field(default_factory=list)
-    reason: FinishReason | None = None
-
-    @property
-    def ids(self) -> list[int]:
-        return [*self.prompt.token_ids, *self.tokens]
-
-    def extend(self, tokens: Sequence[int], settings: EngineSettings) -> None:
-        """Add tokens up to and including the one that ends the text."""
-        for token in tokens:
-            if self.reason is None:
-                self.tokens.append(token)
-                self.reason = finish_reason(self.tokens, settings)
-
-    def rounds_within(self) -> tuple[Round, ...]:
-        """Return the rounds without what was drafted beyond the end of the text."""
-        rounds, start = [], 0
-        for round_ in self.rounds:
-            left = len(self.tokens) - start
-            rounds.append(Round(min(round_.drafted, left), min(round_.accepted, left)))
-            start += round_.accepted + 1
-        return tuple(rounds)
 
 
 @dataclass(frozen=True)
@@ -81,9 +52,11 @@ class _Loop:
             target.feed(before_last)
             _show(session, target, range(len(before_last)))
         prefilled = self._now()
-        text = _Text(prompt)
+        text = Written(prompt)
+        first_s = None
         while text.reason is None:
             self._round(text, target, session, generator)
+            first_s = first_s or self._now() - started
         return Decode(
             example_id=prompt.example_id,
             token_ids=tuple(text.tokens),
@@ -92,6 +65,7 @@ class _Loop:
             prefill_s=prefilled - started,
             decode_s=self._now() - prefilled,
             finish_reason=text.reason,
+            first_token_s=first_s,
         )
 
     def _session(self, prompt: Prompt, generator: torch.Generator) -> Session | None:
@@ -101,7 +75,7 @@ class _Loop:
 
     def _round(
         self,
-        text: _Text,
+        text: Written,
         target: CachedModel,
         session: Session | None,
         generator: torch.Generator,
@@ -167,7 +141,15 @@ class ReferenceEngine:
     def open(
         self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
     ) -> _Loop:
-        """Load the target, and the draft of a method if one is given."""
+        """Load the target, and the draft of a method if one is given.
+
+        Raises UserError for batches: this loop has none.
+        """
+        if settings.batch_size > 1:
+            raise UserError(
+                f"The reference engine decodes one prompt at a time, not {settings.batch_size}; "
+                "set speed.batch_sizes = [1], or choose another speed.engine."
+            )
         drafter = None
         if method is not None and draft is not None:
             drafter = method.drafter(draft, settings.placement)

@@ -28,7 +28,7 @@ _SHOWN = 200  # characters of what a server said
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})  # may be over in a moment
 
 
-def read_key(variable: str) -> str:
+def read_key(variable: str, whose: str = "judge") -> str:
     """Return the key in an environment variable; "" if no variable is named.
 
     Raises UserError, which does not repeat it, if there is none or it cannot be a key.
@@ -36,8 +36,8 @@ def read_key(variable: str) -> str:
     key = os.environ.get(variable, "").strip() if variable else ""
     if variable and not key:
         raise UserError(
-            f"The judge's key is read from the environment variable {variable}, which is not set; "
-            'set it, or key_variable = "" for an endpoint that needs none.'
+            f"The {whose}'s key is read from the environment variable {variable}, which is not "
+            "set; set it, or name no variable for an endpoint that needs none."
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise UserError(f"{variable} does not hold a key: it has spaces or signs that no key has.")

@@ -23,7 +23,8 @@ from filelock import FileLock
 from harness.errors import UserError
 from harness.inputs import hub
 from harness.progress import Progress
-from harness.store import explain_full_disk, sha256_of, write_json
+from harness.storage.entries import sha256_of
+from harness.store import explain_full_disk, write_json
 
 CACHE_VARIABLE = "DRAFTMARK_CACHE"
 RECORD = "draftmark.json"

@@ -11,7 +11,7 @@ from harness.errors import UserError
 from harness.graph import digest
 from harness.inputs import fetch
 from harness.progress import Progress
-from harness.store import sha256_of
+from harness.storage.entries import sha256_of
 
 
 def resolve(reference: str, progress: Progress) -> Path:

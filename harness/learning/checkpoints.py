@@ -1,4 +1,8 @@
-"""Checkpoints of an unfinished training: safetensors and JSON, whole or not there at all."""
+"""Checkpoints of an unfinished training: safetensors and JSON, whole or not there at all.
+
+The weights that validated best lie beside them, in a file of their own: they are as large as the
+model, and not read before the end.
+"""
 
 import json
 import shutil
@@ -8,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from harness.types import Ledger
 
-_STATE, _WEIGHTS, _OPTIMISER, _BEST = "state.json", "weights", "optimiser", "best"
+_STATE, _WEIGHTS, _OPTIMISER = "state.json", "weights", "optimiser"
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Checkpoint:
     step: int
     ledger: Ledger
     history: tuple[Mapping[str, float], ...]
-    best: Mapping[str, torch.Tensor] | None
+    best: int | None  # the step whose weights validated best
     loss: float | None = None
 
 
@@ -34,10 +38,9 @@ def save(directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.
     temporary.mkdir(parents=True)
     save_file(_untied(model.state_dict()), temporary / _file(_WEIGHTS))
     save_file(_moments(optimiser), temporary / _file(_OPTIMISER))
-    if state.best is not None:
-        save_file(_untied(state.best), temporary / _file(_BEST))
     facts = {
         "step": state.step,
+        "best": state.best,
         "loss": state.loss,
         "history": list(state.history),
         "ledger": asdict(state.ledger),
@@ -48,6 +51,25 @@ def save(directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.
     temporary.replace(final)
     for older in _checkpoints(directory)[:-1]:
         shutil.rmtree(older, ignore_errors=True)
+    for path in set(directory.glob("best-*")) - {_best(directory, state.best)}:
+        path.unlink()
+
+
+def save_best(directory: Path, step: int, model: Any) -> None:
+    """Write the weights of a step as the best so far; the rename makes the file exist."""
+    directory.mkdir(parents=True, exist_ok=True)
+    temporary = directory / "writing.safetensors"
+    save_file(_untied(model.state_dict()), temporary)
+    temporary.replace(_best(directory, step))
+
+
+@torch.no_grad()
+def load_best(directory: Path, step: int, model: Any) -> None:
+    """Put the best weights into the model, one tensor after the other."""
+    own = model.state_dict()
+    with safe_open(_best(directory, step), "pt") as file:
+        for name in file.keys():  # noqa: SIM118  # a file, not a mapping
+            own[name].copy_(file.get_tensor(name))
 
 
 def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint | None:
@@ -64,12 +86,14 @@ def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoin
     facts = json.loads((path / _STATE).read_text("utf-8"))
     weights = _retied(load_file(path / _file(_WEIGHTS)), model)
     moments = load_file(path / _file(_OPTIMISER))
-    best = load_file(path / _file(_BEST)) if (path / _file(_BEST)).exists() else None
+    best = facts["best"]
+    if best is not None:
+        _check_whole(_best(path.parent, best), model)
     checkpoint = Checkpoint(
         step=facts["step"],
         ledger=Ledger(**facts["ledger"]),
         history=tuple(facts["history"]),
-        best=None if best is None else _retied(best, model),
+        best=best,
         loss=facts["loss"],
     )
     # All of it has been read: only now are model and optimiser touched.
@@ -80,6 +104,17 @@ def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoin
 
 def _checkpoints(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("step-*") if (path / _STATE).is_file())
+
+
+def _best(directory: Path, step: int | None) -> Path:
+    return directory / f"best-{step if step is not None else 0:08d}.safetensors"
+
+
+def _check_whole(path: Path, model: Any) -> None:
+    """Raise KeyError or an error of reading unless the file has every weight of the model."""
+    with safe_open(path, "pt") as file:
+        if missing := _untied(model.state_dict()).keys() - set(file.keys()):
+            raise KeyError(missing.pop())
 
 
 def _file(name: str) -> str:

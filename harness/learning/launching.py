@@ -76,7 +76,12 @@ def _run(folder: Path, processes: int, threads: int) -> int:
         (folder / _LOG).open("wb") as log,
         # Progress goes where ours does. Standard input says nothing: it is open as long as we live.
         subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=2, stderr=log, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=2,
+            stderr=log,
+            env=environment,
+            start_new_session=True,  # the first Ctrl-C lets a stage finish: it must not hear it
         ) as it,
     ):
         try:

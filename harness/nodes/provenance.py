@@ -55,11 +55,12 @@ def _facts(setting: Setting) -> dict[str, Any]:
 
 
 def _fine_tuning(target: Node, store: Store) -> dict[str, Any] | None:
-    """Return the texts that a target was fine-tuned on and its ledger; None of one as given."""
+    """Return how a target was fine-tuned: texts, ledger, history; None of one as given."""
     if target.given or not store.has(target):
         return None
     made = json.loads((store.load(target).directory / TARGET).read_text("utf-8"))
-    return {"texts": texts_behind(target.inputs.values()), "ledger": made["ledger"]}
+    texts = texts_behind(target.inputs.values())
+    return {"texts": texts, "ledger": made["ledger"], "history": made["history"]}
 
 
 def texts_behind(nodes: Iterable[Node]) -> list[dict[str, Any]]:

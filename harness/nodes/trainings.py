@@ -45,7 +45,8 @@ def fine_tuned(setting: Setting) -> Node:
         "validation": gold_texts(setting, "validation"),
     }
     label = f"{base.label}, fine-tuned on {setting.task.name}"
-    return Node("target", label, settings, inputs, ("harness.learning.fine_tuning",), build)
+    code = ("harness.learning.fine_tuning",)
+    return Node("target", label, settings, inputs, code, build, processes=recipe.processes)
 
 
 def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
@@ -96,7 +97,8 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     # How a draft will be measured does not decide what it is.
     drafters = ("drafters", "feature_drafters", "tree_drafters")
     aside = frozenset(f"harness.{name}" for name in drafters)
-    return Node("draft", label, settings, inputs, code, build, aside=aside)
+    processes = training.processes if method.trains else 1
+    return Node("draft", label, settings, inputs, code, build, aside=aside, processes=processes)
 
 
 def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, Node]:

@@ -6,7 +6,7 @@ measures, so they are not part of a run. What they find is kept like any other r
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from harness.graph import Job, Node
 from harness.nodes.measurements import engine_for
 from harness.progress import Progress
 from harness.published import Cell
-from harness.settings.sections import Speed
+from harness.settings.sections import Condition, Speed
 from harness.stages import TEXT_SEED, Setting
 from harness.store import Store, write_json
 
@@ -52,8 +52,8 @@ def verify(plan: Plan, store: Store, progress: Progress, num_prompts: int) -> li
 
 def publish(found: Sequence[Mapping[str, Any]], plan: Plan, directory: Path) -> None:
     """Write the checks beside a run's results, with the engine that they are of."""
-    speed = _speed(plan)
-    facts = {"engine": speed.engine, "dtype": speed.dtype, "checks": list(found)}
+    under = _headline(plan.recipe.speed)
+    facts = {"engine": under.engine, "dtype": under.dtype, "checks": list(found)}
     write_json(directory / PUBLISHED, facts)
 
 
@@ -62,31 +62,33 @@ def failed(found: Sequence[Mapping[str, Any]]) -> list[Cell]:
     return [Cell(**check["cell"]) for check in found if not check["passed"]]
 
 
-def _speed(plan: Plan) -> Speed:
+def _headline(speed: Speed | None) -> Condition:
     """Return which engine is verified, and how it decodes: the reference engine by default."""
-    return plan.recipe.speed or Speed()
+    return replace((speed or Speed()).conditions()[0], batch_size=1, length="natural")
 
 
 def checks(
     setting: Setting, entry: MethodEntry, drafted: Node, temperature: float, num_prompts: int
 ) -> Node:
     """Return the node of the lossless checks of a draft at a temperature."""
-    speed, method = setting.recipe.speed or Speed(), entry.build()
+    under, method = _headline(setting.recipe.speed), entry.build()
     samplers = setting.recipe.samplers(temperature)
     rows = setting.rows["test"].first(num_prompts)
 
     def build(job: Job) -> None:
         from harness.analysis.lossless import run_checks
 
-        settings = setting.decoding(speed, samplers, job.inputs["target"])
+        settings = setting.decoding(under, samplers, job.inputs["target"])
         prompts = setting.prompts(job.inputs["target"], rows.examples)
-        engine = engine_for(speed.engine, method)
+        engine = engine_for(under.engine, method)
         with job.progress.step("checking", 4) as step:
             found = run_checks(engine, method, job.inputs, settings, prompts, step)
         write_json(job.out / CHECKS, [asdict(check) for check in found])
 
     settings = {
-        **speed.model_dump(mode="json", include={"engine", "num_speculative_tokens", "dtype"}),
+        "engine": under.engine,
+        "num_speculative_tokens": under.num_speculative_tokens,
+        "dtype": under.dtype,
         "samplers": asdict(samplers),
         "rows": rows.digest,
         "format": setting.format,
@@ -95,7 +97,7 @@ def checks(
         "seed": TEXT_SEED,
     }
     code = (
-        registry.module_name("engines", speed.engine),
+        registry.module_name("engines", under.engine),
         registry.module_name("baselines", entry.name),
         "harness.analysis.lossless",
         "harness.responses.prompts",

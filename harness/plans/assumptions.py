@@ -9,8 +9,9 @@ from harness.plans import estimates
 from harness.plans.hardware import Machine
 from harness.plans.stage_costs import Site
 from harness.stages import ROWS_PER_BATCH
+from harness.storage.entries import ENTRY
 from harness.storage.records import DRAFT, TARGET
-from harness.store import ENTRY, Store
+from harness.store import Store
 
 _FACTS = {"draft": DRAFT, "target": TARGET}  # where a training's ledger is, by stage
 
@@ -37,10 +38,10 @@ def of(sites: Mapping[tuple[str, str], Site], machine: Machine, store: Store) ->
     )
     yield (
         f"- Memory: {estimates.TRAINED_WEIGHT_BYTES} bytes for each trained weight (itself, "
-        f"gradient, AdamW, best checkpoint), {estimates.ACTIVATION_BYTES} for each token, "
+        f"gradient, AdamW), {estimates.ACTIVATION_BYTES} for each token, "
         "dimension and layer of a batch in 16 bits (Korthikanti et al. 2022), "
         f"{CHUNK_LOGITS:,} logits at once. Disk: weights in float32, hidden states; not "
-        "the checkpoint of an unfinished training."
+        "the checkpoints of an unfinished training."
     )
     yield "- Tokens of a row (prompt, gold answer): " + "; ".join(_tokens(sites)) + "."
     if any(_has_budget(site) for site in sites.values()):

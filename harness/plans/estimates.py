@@ -14,8 +14,8 @@ from harness.plans.shapes import Shape
 from harness.types import Course
 
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
-# Weights, gradients and AdamW's two moments in float32, and the best checkpoint so far.
-TRAINED_WEIGHT_BYTES = 5 * 4
+# Weights, gradients and AdamW's two moments in float32.
+TRAINED_WEIGHT_BYTES = 4 * 4
 # Activations that a layer keeps for its gradient, in numbers of 16 bits, by token and dimension:
 # 34 bytes without attention scores (Korthikanti et al. 2022, arXiv 2205.05198, equation 1).
 ACTIVATION_BYTES = 34

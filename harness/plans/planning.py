@@ -13,13 +13,16 @@ from harness import experiment
 from harness.data import MISSING
 from harness.experiment import Plan
 from harness.graph import Node, topological
-from harness.plans import assumptions
+from harness.plans import assumptions, forecast
 from harness.plans.estimates import Cost, total
 from harness.plans.hardware import Machine
+from harness.plans.schedule import Schedule
 from harness.plans.stage_costs import Site
+from harness.plans.units import duration, size
 from harness.progress import Progress
 from harness.settings.recipes import load_recipe, members
-from harness.store import ENTRY, Store
+from harness.storage.entries import ENTRY
+from harness.store import Store
 
 WIDTH = 100
 _HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU", "what")
@@ -42,6 +45,7 @@ def show(
     store: Path,
     machine: Machine,
     *,
+    gpus: int = 1,
     data: Path | None = None,
     tasks: Sequence[str] | None = None,
 ) -> str:
@@ -52,27 +56,33 @@ def show(
         loaded = load_recipe(name, tasks=tasks)
         plan = experiment.plan(loaded, Progress(), data=data, complete=False)
         title = [f"{name}: {loaded.title}", ""] if len(names) > 1 else []
-        text, stages = table(plan, kept, machine)
+        text, stages = table(plan, kept, machine, gpus)
         texts.append("\n".join([*title, text]))
         every |= {stage.node.key: stage for stage in stages}
     if len(names) > 1:
-        notes = [f"All of {recipe}, shared stages once:", *_totals(list(every.values()), machine)]
+        made = _schedule(list(every.values()), gpus)
+        totals = _totals(list(every.values()), machine, made)
+        notes = [f"All of {recipe}, shared stages once:", *totals]
         texts.append("\n".join(line for note in notes for line in _wrapped(note)))
     return "\n\n\n".join(texts)
 
 
-def table(plan: Plan, store: Store, machine: Machine) -> tuple[str, list[Stage]]:
+def table(plan: Plan, store: Store, machine: Machine, gpus: int = 1) -> tuple[str, list[Stage]]:
     """Return a line for each stage under its task and pair, the totals, and what they rest on.
 
-    With the stages themselves.
+    With the stages themselves. Of several GPUs each line says which one the stage would run on.
     """
     sites = {key: Site.of(setting, machine) for key, setting in plan.settings.items()}
+    found = _stages(plan, sites, store)
+    every = [stage for stages in found.values() for stage in stages]
+    made = _schedule(every, gpus)
+    where = forecast.places(made) if gpus > 1 else {}
     lines = [_LINE.format(*_HEADER)]
-    every: list[Stage] = []
-    for key, stages in _stages(plan, sites, store).items():
-        lines += ["", ", ".join(key), *map(_line, stages)]
-        every += stages
-    notes = [*assumptions.of(sites, machine, store), "", *_totals(every, machine)]
+    for key, stages in found.items():
+        lines += ["", ", ".join(key)]
+        lines += [_line(stage, where.get(stage.node.key)) for stage in stages]
+    notes = [*assumptions.of(sites, machine, store), forecast.ASSUMED, ""]
+    notes += _totals(every, machine, made)
     return "\n".join([*lines, "", *(line for note in notes for line in _wrapped(note))]), every
 
 
@@ -112,7 +122,7 @@ def known(node: Node) -> bool:
     return not missing and all(known(upstream) for upstream in node.inputs.values())
 
 
-def _line(stage: Stage) -> str:
+def _line(stage: Stage, where: str | None) -> str:
     node, cost = stage.node, stage.cost
     numbers = ["-"] * 4
     if cost != Cost():
@@ -124,14 +134,22 @@ def _line(stage: Stage) -> str:
         ]
     key = node.key[:8] if known(node) else "unknown"
     took = f" (took {stage.seconds:.1f} s)" if stage.seconds is not None else ""
-    label = textwrap.wrap(node.label + took, WIDTH - _INDENT)
+    label = textwrap.wrap(node.label + took + (f" [{where}]" if where else ""), WIDTH - _INDENT)
     first = _LINE.format(node.stage, key, stage.state, *numbers, label[0])
     return "\n".join([first, *(" " * _INDENT + rest for rest in label[1:])])
 
 
-def _totals(stages: Sequence[Stage], machine: Machine) -> Iterator[str]:
+def _waiting(stages: Sequence[Stage]) -> list[Stage]:
+    return [stage for stage in stages if stage.state in ("to do", "damaged")]
+
+
+def _schedule(stages: Sequence[Stage], gpus: int) -> Schedule:
+    return forecast.schedule([(stage.node, stage.cost) for stage in _waiting(stages)], gpus)
+
+
+def _totals(stages: Sequence[Stage], machine: Machine, made: Schedule) -> Iterator[str]:
     absent = [stage.node.label for stage in stages if stage.state == "absent"]
-    waiting = [stage for stage in stages if stage.state in ("to do", "damaged")]
+    waiting = _waiting(stages)
     if absent:
         yield f"Not here, and planned by name: {', '.join(absent)}."
     cost = total([stage.cost for stage in waiting])
@@ -140,6 +158,8 @@ def _totals(stages: Sequence[Stage], machine: Machine) -> Iterator[str]:
         f"{size(cost.peak_bytes)} of memory at most, {size(cost.disk_bytes)} on disk, "
         f"{duration(cost.gpu_s)} on one {machine.gpu.name}."
     )
+    costs = [(stage.node, stage.cost) for stage in waiting]
+    yield from forecast.totals(costs, made, machine.gpu.name)
     beyond = [s.node for s in waiting if s.cost.peak_bytes > machine.gpu.memory_bytes]
     if beyond:
         kinds = ", ".join(sorted({node.stage for node in beyond}))
@@ -152,21 +172,3 @@ def _totals(stages: Sequence[Stage], machine: Machine) -> Iterator[str]:
 def _wrapped(note: str) -> list[str]:
     indent = "  " if note.startswith("- ") else ""
     return textwrap.wrap(note, WIDTH, subsequent_indent=indent) or [""]
-
-
-def size(num_bytes: float) -> str:
-    """Return bytes in the unit that needs the fewest digits."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if num_bytes < 999.5:
-            return f"{num_bytes:.0f} {unit}" if num_bytes >= 9.95 else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in the unit that reads best."""
-    if seconds < 1:
-        return "< 1 s"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from harness.config import MethodEntry
 from harness.graph import Node
@@ -62,7 +63,8 @@ class Site:
                 load = self.loads.gold["test"]
                 return estimates.reading(self._model(node), load, self.machine)
             case "decodes":
-                return self._decodes(self.setting.recipe.method(cell.method).build())
+                method = self.setting.recipe.method(cell.method).build()
+                return self._decodes(node.settings, method if "draft" in node.inputs else None)
             case _:
                 return Cost()  # tokenising, grading, asking a judge: no model runs here
 
@@ -166,21 +168,24 @@ class Site:
         both = 4 * (self.target.parameters + shape.parameters)
         return replace(cost + drafted, peak_bytes=both)
 
-    def _decodes(self, method: Method) -> Cost:
-        speed, limit = self.setting.recipe.speed, self.setting.max_new_tokens
-        assert speed is not None
+    def _decodes(self, told: Mapping[str, Any], method: Method | None) -> Cost:
+        limit, dtype = self.setting.max_new_tokens, told["dtype"]
+        together = told.get("batch_size", 1)
         load = self.loads.written("test")
-        load = load.times(2 * speed.blocks * speed.prompts_per_block / load.rows)
+        prompts = told["blocks"] * max(told["prompts_per_block"], together)
+        load = load.times(2 * prompts / load.rows)
         # Twice alone, and twice with a draft of which nothing is accepted: an upper bound.
         alone = estimates.writing(
-            self.target, load, limit, self.machine, rows_per_batch=1, dtype=speed.dtype
+            self.target, load, limit, self.machine, rows_per_batch=together, dtype=dtype
         )
-        many = load.times(speed.num_speculative_tokens)
-        verified = estimates.reading(self.target, many, self.machine, dtype=speed.dtype)
+        if method is None:
+            return alone + alone + alone + alone
+        many = load.times(told["num_speculative_tokens"])
+        verified = estimates.reading(self.target, many, self.machine, dtype=dtype)
         cost = alone + alone + replace(verified, gpu_s=0)
         if method.kind != "training_free":
             drafted = estimates.writing(
-                self._shape(method), many, limit, self.machine, rows_per_batch=1, dtype=speed.dtype
+                self._shape(method), many, limit, self.machine, rows_per_batch=together, dtype=dtype
             )
             cost += replace(drafted, peak_bytes=alone.peak_bytes + drafted.peak_bytes)
         return cost

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.published import Results
+from harness.regression.defaults import defaults
 
 ALWAYS = ("git",)  # another commit is what two runs are compared for
 # Of the recipe: its name, and what no acceptance rate depends on.
@@ -59,14 +60,25 @@ class Difference:
 
 def facts(results: Results) -> dict[str, str]:
     """Return what decides a run's acceptance, by name."""
-    recipe = {name: item for name, item in results.recipe.items() if name not in _LEFT_OUT}
-    for name, key in (("pairs", "name"), ("methods", "label")):
-        recipe[name] = {item.get(key) or item["name"]: item for item in recipe.get(name, ())}
-    found = dict(_flat("recipe", recipe))
+    found = _of_recipe(results.recipe, results.recipe)
     for item in results.data:
         kept = {name: item[name] for name in _OF_DATA if name in item}
         found |= dict(_flat(f"data.{item['task']}.{item['pair']}", kept))
     return found | _surroundings(results)
+
+
+def standing(results: Results) -> dict[str, str]:
+    """Return the facts of a recipe like this one in which every key stands at its default."""
+    return _of_recipe(results.recipe, defaults(results.recipe))
+
+
+def _of_recipe(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, str]:
+    """Return values in a recipe's shape by name; pairs and methods by what the recipe calls them"""
+    named = {name: item for name, item in values.items() if name not in _LEFT_OUT}
+    for name, key in (("pairs", "name"), ("methods", "label")):
+        called = [item.get(key) or item["name"] for item in recipe.get(name, ())]
+        named[name] = dict(zip(called, values.get(name, ()), strict=True))
+    return dict(_flat("recipe", named))
 
 
 def by_weight(found: Sequence[Difference]) -> list[Difference]:
@@ -78,13 +90,20 @@ def _weight(name: str) -> int:
     return next((place for place, start in enumerate(_WEIGHTS) if name.startswith(start)), 0)
 
 
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
-    """Return every fact that differs."""
+def differences(
+    before: Mapping[str, str], now: Mapping[str, str], default: Mapping[str, str]
+) -> list[Difference]:
+    """Return every fact that differs; one that is left out on a side has its `default` there."""
     return [
         Difference(name, before.get(name), now.get(name))
         for name in dict.fromkeys([*before, *now])
-        if before.get(name) != now.get(name)
+        if before.get(name, default.get(name)) != now.get(name, default.get(name))
     ]
+
+
+def differing(before: Results, now: Results) -> list[Difference]:
+    """Return every fact in which two runs differ."""
+    return differences(facts(before), facts(now), standing(before) | standing(now))
 
 
 def undeclared(found: Sequence[Difference], declared: Sequence[str]) -> list[Difference]:

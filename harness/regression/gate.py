@@ -8,7 +8,7 @@ from harness.analysis.quantities import RATES
 from harness.errors import UserError, unknown
 from harness.published import Contender, Results
 from harness.regression.accepted import Accepted, refuse_unfit
-from harness.regression.comparable import differences, facts, undeclared
+from harness.regression.comparable import differences, facts, standing, undeclared
 from harness.regression.gating import Rule, Verdict, all_of
 from harness.storage.stored import Measured, paired, shared
 from harness.text import plain
@@ -66,7 +66,7 @@ def same_terms(results: Results, accepted: Accepted, declared: Sequence[str]) ->
 
     Raises UserError if they differ in anything else.
     """
-    found = differences(accepted.facts, facts(results))
+    found = differences(accepted.facts, facts(results), standing(results))
     wrong = undeclared(found, [*accepted.declared, *declared])
     if wrong:
         shown = plain(", ".join(map(str, wrong[:5]))) + (", ..." if len(wrong) > 5 else "")

@@ -6,11 +6,11 @@ What does not depend on test rows, like the drafts, is in the store and is not m
 from dataclasses import replace
 from pathlib import Path
 
-from harness.config import Recipe
 from harness.published import Results
 from harness.regression.accepted import Accepted
 from harness.regression.gate import Outcome, Terms, judge
 from harness.regression.gating import looks
+from harness.settings.recipes import stored_recipe
 from harness.storage.publishing import Places, publish
 from harness.storage.stored import measured
 
@@ -33,7 +33,7 @@ def look(
     sizes = looks(rows, min(up_to or rows, most))
     for number, size in enumerate(sizes, start=1):
         if number > 1:
-            results, directory = _with_rows(results, size, places)
+            results, directory = _with_rows(results, directory, size, places)
         now = measured(results, directory, accepted.gamma)
         outcome = judge(results, now, accepted, terms, looks=len(sizes))
         if outcome.verdict != "INCONCLUSIVE":
@@ -41,9 +41,11 @@ def look(
     return replace(outcome, sizes=tuple(sizes[:number]))
 
 
-def _with_rows(results: Results, test_rows: int, places: Places) -> tuple[Results, Path]:
+def _with_rows(
+    results: Results, directory: Path, test_rows: int, places: Places
+) -> tuple[Results, Path]:
     """Run a recipe again with more test rows, without its speed: that is not gated."""
     told = results.recipe
     data = {**told["data"], "test_rows": test_rows}
-    recipe = Recipe.model_validate({**told, "data": data, "speed": None})
+    recipe = stored_recipe({**told, "data": data, "speed": None}, directory)
     return publish(recipe, results.name, places)

@@ -3,9 +3,7 @@
 A suite is a file with a title and the names of recipes, which run one after the other.
 """
 
-import math
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +13,7 @@ from pydantic import Field
 from harness import registry
 from harness.config import Recipe
 from harness.errors import UserError, unknown
-from harness.settings.validation import Section, validated
+from harness.settings.validation import Section, parsed, validated
 
 
 def recipe_names() -> list[str]:
@@ -53,7 +51,7 @@ def load_recipe(name_or_path: str, *, tasks: Sequence[str] | None = None) -> Rec
     """
     document, origin = _document(name_or_path)
     if "recipes" in document:
-        several = ", ".join(map(str, document["recipes"]))
+        several = ", ".join(validated(Suite, document, origin).recipes)
         raise UserError(f"{origin} is a suite: name one of its recipes, {several}.")
     if tasks is not None:
         document = _narrowed(document, tasks)
@@ -62,13 +60,17 @@ def load_recipe(name_or_path: str, *, tasks: Sequence[str] | None = None) -> Rec
     return recipe
 
 
+def stored_recipe(document: Mapping[str, Any], directory: Path) -> Recipe:
+    """Return the recipe in the results of a run; raises UserError if draftmark cannot read it."""
+    recipe: Recipe = validated(Recipe, document, f"the recipe in {directory}")
+    _check_names(recipe)
+    return recipe
+
+
 def _document(name_or_path: str) -> tuple[dict[str, Any], str]:
     """Return what a recipe or suite says, and what it is called in messages."""
     text, origin = _read(name_or_path)
-    try:
-        return tomllib.loads(text, parse_float=_finite), origin
-    except ValueError as error:  # tomllib's own, or ours
-        raise UserError(f"{origin} is not valid TOML: {error}.") from error
+    return parsed(text, origin), origin
 
 
 def _read(name_or_path: str) -> tuple[str, str]:
@@ -84,13 +86,6 @@ def _read(name_or_path: str) -> tuple[str, str]:
         raise unknown("recipe", name_or_path, recipe_names())
     file = resources.files("baselines") / "recipes" / f"{name_or_path}.toml"
     return file.read_text(encoding="utf-8"), f"recipe {name_or_path!r}"
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is no setting; give a finite number")
-    return value
 
 
 def _narrowed(document: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
@@ -115,5 +110,6 @@ def _check_names(recipe: Recipe) -> None:
             entry.build()
             told.training_of(entry)
     engines = registry.names("engines")
-    if recipe.speed and recipe.speed.engine not in engines:
-        raise unknown("engine", recipe.speed.engine, engines)
+    for engine in recipe.speed.engines if recipe.speed else ():
+        if engine not in engines:
+            raise unknown("engine", engine, engines)

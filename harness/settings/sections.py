@@ -1,7 +1,9 @@
 """The sections of a recipe: rows, pairs, training, evaluation, speed. Unknown keys are errors."""
 
+import itertools
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -118,12 +120,93 @@ class Evaluation(Section):
     judge: Judge | None = None
 
 
-class Speed(Section):
-    """End-to-end runs of an engine, interleaved with the target alone, in blocks of prompts."""
+Length = Literal["natural", "fixed"]
+Temperature = Annotated[float, Field(ge=0)]
+Gamma = Annotated[int, Field(ge=1, le=MAX_GAMMA)]
 
-    engine: str = "reference"
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    num_speculative_tokens: Annotated[int, Field(ge=1, le=MAX_GAMMA)] = 4
+
+@dataclass(frozen=True)
+class Condition:
+    """One measurement of speed: an engine with its target alone and with the draft."""
+
+    engine: str
+    temperature: float
+    num_speculative_tokens: int
+    blocks: int
+    prompts_per_block: int
+    dtype: Dtype
+    batch_size: int = 1
+    length: Length = "natural"
+
+    @property
+    def num_prompts(self) -> int:
+        """How many prompts all blocks have together: every block fills a batch."""
+        return self.blocks * max(self.prompts_per_block, self.batch_size)
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others of a recipe, in the keys of numbers."""
+        return f"gamma={self.num_speculative_tokens},{self.terms}"
+
+    @property
+    def terms(self) -> str:
+        """What is left of it where nothing is drafted."""
+        where = f"t={self.temperature:g},batch={self.batch_size},length={self.length}"
+        return f"engine={self.engine},{where}"
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the measurement; a later key is left out where it is as before it."""
+        told = asdict(self)
+        added = {"batch_size": 1, "length": "natural"}
+        return {name: value for name, value in told.items() if added.get(name) != value}
+
+
+class Speed(Section):
+    """End-to-end runs of engines, interleaved with the target alone, in blocks of prompts.
+
+    `engine`, `temperature` and `num_speculative_tokens` may be lists: with `batch_sizes` every
+    combination is a measurement, the first of them the headline. `length`: responses end as the
+    target ends them, or (fixed) all at the length limit, end tokens ignored. `noise_floor` times
+    the target against itself as well, `cost_model` a draft's step and the target's passes.
+    """
+
+    engine: str | Annotated[tuple[str, ...], Field(min_length=1)] = "reference"
+    temperature: Temperature | Annotated[tuple[Temperature, ...], Field(min_length=1)] = 0.0
+    num_speculative_tokens: Gamma | Annotated[tuple[Gamma, ...], Field(min_length=1)] = 4
     blocks: Annotated[int, Field(ge=2)] = 5
     prompts_per_block: Count = 4
     dtype: Dtype = "float32"
+    batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
+    length: Length = "natural"
+    noise_floor: bool = False
+    cost_model: bool = False
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines, one or several."""
+        return _several(self.engine)
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """Return every measurement, the headline first."""
+        return tuple(
+            Condition(
+                engine=engine,
+                temperature=temperature,
+                num_speculative_tokens=gamma,
+                blocks=self.blocks,
+                prompts_per_block=self.prompts_per_block,
+                dtype=self.dtype,
+                batch_size=batch_size,
+                length=self.length,
+            )
+            for engine, temperature, batch_size, gamma in itertools.product(
+                self.engines,
+                _several(self.temperature),
+                self.batch_sizes,
+                _several(self.num_speculative_tokens),
+            )
+        )
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)

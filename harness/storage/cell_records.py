@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.settings.sections import Condition
 from harness.storage.records import (
-    DECODES,
     DRAFT,
     GRADES,
     LIKELIHOODS,
     TABLES,
     VERDICTS,
-    read_decodes,
     read_rows,
     read_tables,
 )
-from harness.types import AcceptanceTable, Ledger, TimedDecode
+from harness.storage.speed_records import Measurement, Part, read_parts
+from harness.types import AcceptanceTable, Ledger
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,16 @@ class Records:
     tables: Mapping[float, Sequence[AcceptanceTable]]  # by temperature
     target_grades: Sequence[Mapping[str, Any]]
     draft_grades: Sequence[Mapping[str, Any]]
-    decodes: Sequence[TimedDecode]
     decode_grades: Sequence[Mapping[str, Any]]
     # Of the "target" and, if it is a model, of the "draft"; samples also by temperature.
     likelihoods: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     samples: Mapping[tuple[str, float], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     verdicts: Sequence[Mapping[str, Any]] = ()
+    history: Sequence[Mapping[str, float]] = ()
+    # Of speed: those measurements that did not fail.
+    speeds: Mapping[Condition, Measurement] = field(default_factory=dict)
+    floors: Mapping[Condition, Measurement] = field(default_factory=dict)
+    parts: Sequence[Part] = ()
 
     @classmethod
     def load(
@@ -43,11 +47,13 @@ class Records:
         target_grades: Path,
         scores: Mapping[float, Path],
         draft_grades: Path | None,
-        decodes: Path | None,
         decode_grades: Path | None,
         likelihoods: Mapping[str, Path],
         samples: Mapping[tuple[str, float], Path],
         verdicts: Path | None,
+        speeds: Mapping[Condition, Path],
+        floors: Mapping[Condition, Path],
+        parts: Path | None,
     ) -> "Records":
         """Return the records in the folders of a cell's results."""
         facts = json.loads((draft / DRAFT).read_text("utf-8"))
@@ -56,9 +62,12 @@ class Records:
             tables={t: read_tables(path / TABLES) for t, path in scores.items()},
             target_grades=read_rows(target_grades / GRADES),
             draft_grades=read_rows(draft_grades / GRADES) if draft_grades else (),
-            decodes=read_decodes(decodes / DECODES) if decodes else (),
             decode_grades=read_rows(decode_grades / GRADES) if decode_grades else (),
             likelihoods={who: read_rows(path / LIKELIHOODS) for who, path in likelihoods.items()},
             samples={which: read_rows(path / GRADES) for which, path in samples.items()},
             verdicts=read_rows(verdicts / VERDICTS) if verdicts else (),
+            history=facts.get("history", ()),
+            speeds={under: Measurement.load(path) for under, path in speeds.items()},
+            floors={under: Measurement.load(path) for under, path in floors.items()},
+            parts=read_parts(parts) if parts else (),
         )

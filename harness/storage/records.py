@@ -156,6 +156,7 @@ def write_decodes(path: Path, timed: Sequence[TimedDecode]) -> None:
                 "prefill_s": item.decode.prefill_s,
                 "decode_s": item.decode.decode_s,
                 "finish_reason": item.decode.finish_reason,
+                "first_token_s": item.decode.first_token_s,
             }
             for item in timed
         ],
@@ -179,6 +180,7 @@ def _decode(row: dict[str, Any]) -> Decode:
         prefill_s=row["prefill_s"],
         decode_s=row["decode_s"],
         finish_reason=row["finish_reason"],
+        first_token_s=row.get("first_token_s"),  # recorded from the second format on
     )
 
 

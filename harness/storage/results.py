@@ -78,6 +78,8 @@ def _result(document: Mapping[str, Any]) -> Result:
         provenance=document["provenance"],
         failure=document["failure"],
         records=document["records"],
+        speed_failures=document.get("speed_failures", {}),  # older results have none
+        history=tuple(document.get("history", ())),
     )
 
 

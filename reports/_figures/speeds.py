@@ -12,6 +12,7 @@ from reports._figures import grids
 from reports._figures.drawing import Drawing, NotDrawn, number, spread
 from reports._figures.run import MOST_METHODS, Run, first
 from reports._figures.style import COLUMN, GREY
+from reports._rows import headline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,8 +82,11 @@ def figures(run: Run, found: Sequence[Speed]) -> Iterator[Drawing | NotDrawn]:
 
 def _speed(run: Run, row: Result, told: dict[str, object]) -> Speed | None:
     folder, measured = run.directory / row.records, row.numbers.get("speedup")
+    told = headline(told)
     if not (measured and row.records and (folder / DECODES).is_file()):
         return None
+    if told["length"] != "natural" or told["batch_size"] != 1:
+        return None  # of other texts than the tables, or of times that prompts share
     timed = read_decodes(folder / DECODES)
     file = folder / tables_name(float(str(told["temperature"])))
     gamma = int(str(told["num_speculative_tokens"]))

@@ -6,6 +6,9 @@ gold answers (TRL's beta 0). Each arm runs in a process of its own, so that peak
 their order turns round with every repeat. Time is from models loaded to draft trained: of
 draftmark's arm it holds the target's one reading of the rows, which the others do in every pass.
 
+What a task's rows gain depends on the share of their tokens that are supervised: the others are
+read by the draft's body alone. So there is a table for each of some tasks.
+
 Then a sweep: five methods are trained in one process, the target reading the rows once for all of
 them, beside what no training can do without: as many forward and backward passes of the draft over
 the same batches, to the logits of the supervised positions and back, with no loss and no optimiser.
@@ -20,6 +23,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean
 from time import perf_counter
 from typing import Any
 
@@ -74,17 +78,31 @@ class Measured:
 
 def prepare(told: argparse.Namespace) -> Bench:
     """Load a target, prune its draft and encode gold answers of the project's own rows."""
-    task, directory = registry.find("tasks", told.task), resolve(told.model, Progress())
-    target, tokenizer = load_model(directory), load_tokenizer(directory)
-    rows = load_rows(task, "train", told.rows, sources=["samples"])
+    directory = resolve(told.model, Progress())
+    target = load_model(directory)
     return Bench(
         directory=directory,
         target=target,
         draft=make_draft(DraftInit(pruned=tuple(told.layers)), target, seed=0),
-        texts=encode_gold(tokenizer, rows.examples, end_tokens(directory)),
+        texts=encoded(told, told.tasks[0]),
         settings=Optimisation(
             passes=told.passes, rows_per_batch=told.rows_per_batch, validations=1
         ),
+    )
+
+
+def encoded(told: argparse.Namespace, name: str) -> Sequence[Text]:
+    """Return the gold answers of a task's rows, the project's own, as token ids."""
+    directory = resolve(told.model, Progress())
+    rows = load_rows(registry.find("tasks", name), "train", told.rows, sources=["samples"])
+    return encode_gold(load_tokenizer(directory), rows.examples, end_tokens(directory))
+
+
+def lengths(told: argparse.Namespace, name: str) -> tuple[float, float]:
+    """Return how many tokens a task's prompts and responses have, on average."""
+    texts = encoded(told, name)
+    return mean(len(text.prompt_ids) for text in texts), mean(
+        len(text.response_ids) for text in texts
     )
 
 
@@ -248,13 +266,14 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def in_processes(names: Iterable[str], repeats: int) -> dict[str, list[Measured]]:
-    """Return what each arm took, run after run."""
+def in_processes(names: Iterable[str], task: str, repeats: int) -> dict[str, list[Measured]]:
+    """Return what each arm took on the rows of a task, run after run."""
     found: dict[str, list[Measured]] = {name: [] for name in names}
     order = list(found)
     for _ in range(repeats):
         for name in order:
-            command = [sys.executable, "-m", "tests.bench.training", *sys.argv[1:], "--arm", name]
+            command = [sys.executable, "-m", "tests.bench.training", *sys.argv[1:]]
+            command += ["--tasks", task, "--arm", name]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(f"{name} failed:\n{done.stderr}")
@@ -309,7 +328,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2, 3], help="of the draft")
-    parser.add_argument("--task", default="gsm8k")
+    parser.add_argument("--tasks", nargs="+", default=["gsm8k", "xsum"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--rows-per-batch", type=int, default=8)
@@ -327,8 +346,11 @@ def main() -> None:
         f"passes, {told.rows_per_batch} rows a batch.\n{here['processor']}, {here['cores']} cores, "
         f"{told.threads} thread(s), torch {torch.__version__}.\n"
     )
-    print(report(in_processes(ARMS, told.repeats)), flush=True)
-    print(report_sweep(in_processes(SWEEPS, told.repeats)))
+    for name in told.tasks:
+        prompts, responses = lengths(told, name)
+        print(f"{name}: prompts of {prompts:.0f} tokens, responses of {responses:.0f}, on average.")
+        print(report(in_processes(ARMS, name, told.repeats)), flush=True)
+        print(report_sweep(in_processes(SWEEPS, name, told.repeats)), flush=True)
 
 
 if __name__ == "__main__":

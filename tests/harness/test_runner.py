@@ -1,11 +1,7 @@
-"""The whole path on the tiny pair: results, the cache, failures, and kill -9."""
+"""The whole path on the tiny pair: results, the cache, failures."""
 
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,15 +69,6 @@ def run_here(recipe: Path, tmp_path: Path) -> Callable[[], Results]:
         return run(prepared, "small", Store(tmp_path / "store"), quiet)
 
     return run_recipe
-
-
-def facts(results: Results) -> list[object]:
-    """Return what must not differ between two runs: all numbers but times."""
-    timed = {"speedup"}
-    return [
-        (result.cell, {name: n for name, n in result.numbers.items() if name not in timed})
-        for result in results.results
-    ]
 
 
 @pytest.mark.slow
@@ -207,28 +194,3 @@ def test_a_method_that_fails_is_a_row_with_its_reason_and_the_others_go_on(
     assert failed.failure is not None
     assert "at step" in failed.failure
     assert "learning_rate" in failed.failure
-
-
-@pytest.mark.slow
-def test_killed_at_any_point_and_started_again_it_ends_with_the_same_results(
-    run_here: Callable[[], Results], recipe: Path, tmp_path: Path
-) -> None:
-    expected = run_here()
-    out = tmp_path / "interrupted"
-    command = [sys.executable, "-m", "harness.cli", "run", str(recipe), "--out", str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for _ in range(30):
-        entries = len(list(out.glob("store/*/*/entry.json")))
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        # Killed a moment after it has made something new, so every run is killed somewhere else.
-        while process.poll() is None and len(list(out.glob("store/*/*/entry.json"))) < entries + 4:
-            time.sleep(0.02)
-        if process.poll() is not None:
-            break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert process.returncode == 0
-    found = next(out.glob("small-*"))
-    assert facts(load_results(found)) == facts(expected)

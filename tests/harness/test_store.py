@@ -18,7 +18,8 @@ from harness.errors import UserError
 from harness.fanout import ensure, execute
 from harness.graph import Job, Node
 from harness.progress import Progress
-from harness.store import ENTRY, Damaged, Entry, Store, entry_facts, explain_full_disk, write_json
+from harness.storage.entries import ENTRY, Damaged, Entry, entry_facts
+from harness.store import Store, explain_full_disk, write_json
 
 QUIET = Progress(quiet=True)
 ROOT = Path(__file__).parent.parent.parent

@@ -212,8 +212,24 @@ def test_the_ledger_is_printed_for_every_row_that_has_one() -> None:
     text = _render(_result(), _failed("bad", "No.")).partition("### What training cost")[2]
 
     (row,) = (line for line in _tables(text)[0] if line.startswith("| kd"))
-    assert _columns(row) == ["kd", "7", "56", "999", "0", "0", "0", "1.50e+09", "2.2", "0.00"]
+    spent = ["7", "56", "999", "0", "0", "0", "1.50e+09", "2.2"]
+    assert _columns(row) == ["kd", *spent, "-", "0.00"]
     assert "bad" not in "".join(_tables(text)[0])
+
+
+def test_a_draft_that_kept_what_it_started_with_is_marked_where_its_numbers_are() -> None:
+    history = (
+        {"step": 0.0, "validation_acceptance": 0.5},
+        {"step": 7.0, "validation_acceptance": 0.4},
+    )
+    learned = (*history, {"step": 9.0, "validation_acceptance": 0.6})
+
+    text = _render(_result(history=history), _result("csd", history=learned))
+
+    assert "**Learned nothing: kd (the checkpoint" in text.partition("### ")[0]
+    spent = text.partition("### What training cost")[2]
+    assert [_columns(line)[-2] for line in _tables(spent)[0][2:]] == ["0", "9"]
+    assert "Learned nothing" not in _render(_result(history=learned), _result("x"))
 
 
 def test_the_manifest_says_what_the_numbers_rest_on() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.drafting.tables import sliding_table
 from harness.errors import UserError
-from harness.published import Cell, Result, Results
+from harness.published import Cell, Number, Result, Results
 from harness.storage.records import tables_name, write_tables
 from harness.types import AcceptanceTable
 from reports.reconcile import REPORT
@@ -70,3 +70,17 @@ def test_acceptance_tables_that_are_gone_are_one_sentence(tmp_path: Path) -> Non
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, records=".")
     with pytest.raises(UserError, match=r"tables-t0.parquet is missing; run the recipe again"):
         REPORT(Results("r", "t", RECIPE, (row,), (), (), (), (), {}), tmp_path)
+
+
+def test_what_an_engine_counted_stands_beside_what_is_predicted(tmp_path: Path) -> None:
+    write_tables(tmp_path / tables_name(0.0), [always(1.0, 9, "a")])
+    label = "gamma=3,engine=transformers,t=0,batch=1,length=natural"
+    numbers = {
+        "counted_passes": Number(9.0, None, None, 1, ""),
+        f"counted_passes[{label}]": Number(3.0, None, None, 1, ""),
+        f"predicted_passes[{label}]": Number(3.0, None, None, 1, ""),
+    }
+    row = Result(Cell("gsm8k", "p", "kd", 0), numbers, None, {}, records=".")
+    text = REPORT(Results("r", "t", RECIPE, (row,), (), (), (), (), {}), tmp_path)["reconcile.md"]
+    assert "| transformers | 3 | 1 | 3.000 | 3.000 | the first pass reads prompt and" in text
+    assert "| transformers | tokens per call of the target | 3.000 |" in text

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.fairness import BUDGET_TOLERANCE, BUDGETS, findings
+from harness.analysis.fairness import findings
+from harness.analysis.training_terms import BUDGET_TOLERANCE, BUDGETS
 from harness.config import Recipe
 from harness.inputs.leaks import overlaps
 from harness.published import Cell, Finding, Result
 from harness.settings.recipes import load_recipe
+from harness.settings.sections import Condition
+from harness.storage.speed_records import Measurement
 from harness.types import Decode, Example, Ledger, Round, TimedDecode
 
 END, LIMIT = 0, 4
@@ -24,7 +27,8 @@ LEDGER = Ledger(
     reference_forward_tokens=20,
     flops=1e9,
 )
-Runs = dict[Cell, Sequence[TimedDecode]]
+Runs = dict[Cell, dict[Condition, Measurement]]
+UNDER = Condition("reference", 0.0, 4, 2, 2, "float32")
 
 
 def _recipe(**training: Any) -> Recipe:
@@ -62,7 +66,7 @@ def _entries() -> list[dict[str, Any]]:
         {"stage": "draft", "settings": {}, "inputs": {"target": "m"}},
         {"stage": "grades", "settings": {"rows": "test rows"}, "inputs": {"target": "m"}},
         {"stage": "scores", "settings": {"samplers": SAMPLERS}, "inputs": {"features": "f"}},
-        {"stage": "decodes", "settings": SPEED, "inputs": {"target": "m"}},
+        {"stage": "decodes", "settings": SPEED, "inputs": {"target": "m", "draft": "d"}},
     ]
 
 
@@ -111,10 +115,12 @@ def _found(
     recipe: Recipe | None = None,
     facts: dict[str, Any] | None = None,
     timed: Sequence[TimedDecode] | None = None,
+    under: Condition = UNDER,
 ) -> tuple[Finding, ...]:
     results = _run() if results is None else results
-    decodes: Runs = {r.cell: _timed() if timed is None else timed for r in results}
-    return findings(recipe or _recipe(), results, decodes, [facts or _facts()])
+    measured = Measurement(_timed() if timed is None else timed, (), {})
+    speeds: Runs = {r.cell: {under: measured} for r in results}
+    return findings(recipe or _recipe(), results, speeds, [facts or _facts()])
 
 
 def _one(found: Sequence[Finding]) -> Finding:
@@ -131,6 +137,33 @@ def _with(results: list[Result], method: str, **changes: Any) -> list[Result]:
         else r
         for r in results
     ]
+
+
+def _course(name: str, *values: float) -> tuple[dict[str, float], ...]:
+    return tuple({"step": 10.0 * place, name: value} for place, value in enumerate(values))
+
+
+def test_a_training_that_kept_the_weights_it_started_with_is_warned_of() -> None:
+    first, *others = _run()
+    worse = _course("validation_acceptance", 0.5, 0.25, 0.5)
+    finding = _one(_found([replace(first, history=worse), *others]))
+    assert finding.severity == "warning"
+    assert finding.text == (
+        "untrained (seed 0) is what it was before training: of the checkpoints of 20 steps none "
+        "was better on validation than that of step 0 (validation acceptance 0.5, at best 0.5 "
+        "later)"
+    )
+    better = _course("validation_acceptance", 0.5, 0.25, 0.51)
+    assert _found([replace(first, history=better), *others]) == ()
+
+
+def test_so_is_a_target_whose_fine_tuning_only_raised_its_loss() -> None:
+    def found(*losses: float) -> tuple[Finding, ...]:
+        tuned = {"texts": [], "history": _course("validation_loss", *losses)}
+        return _found(facts={**_facts(), "fine_tuning": tuned})
+
+    assert _one(found(2.0, 2.5, 3.0)).text.startswith("the fine-tuned target is what it was")
+    assert found(2.0, 1.5, 3.0) == found(2.0) == ()
 
 
 def test_a_fair_run_has_no_findings() -> None:
@@ -342,6 +375,51 @@ def test_arms_on_other_terms_are_an_error(timed: list[TimedDecode], what: str) -
     assert what in error.text
 
 
+def _drafted(*token_ids: int) -> list[TimedDecode]:
+    """Return the runs of which the draft's arm wrote other tokens to the prompts q0 and q1."""
+    return [
+        replace(item, decode=_decode(item.decode.example_id, *token_ids))
+        if item.arm == "draft" and item.decode.example_id.startswith("q")
+        else item
+        for item in _timed()
+    ]
+
+
+def _of_speed(timed: list[TimedDecode], under: Condition = UNDER) -> list[tuple[str, str]]:
+    found = _found(timed=timed, under=under)
+    return list(dict.fromkeys((f.severity, f.text.partition(": ")[2]) for f in found))
+
+
+def test_texts_of_other_lengths_at_temperature_zero_are_an_error() -> None:
+    ((severity, text),) = _of_speed(_drafted(5, END))
+
+    assert severity == "error"
+    assert text.startswith("2 texts have other lengths with the draft than without")
+    assert _of_speed(_drafted(5, END), replace(UNDER, temperature=1.0)) == []
+
+
+def test_other_tokens_of_the_same_lengths_at_temperature_zero_are_a_warning() -> None:
+    ((severity, text),) = _of_speed(_drafted(5, 6, 7, 9))
+
+    assert severity == "warning"
+    assert text.startswith("2 texts are not the same in all runs")
+
+
+def test_of_a_fixed_length_no_end_token_ends_a_text() -> None:
+    fixed = replace(UNDER, length="fixed")
+
+    ((severity, text),) = _of_speed(_timed(), fixed)
+
+    assert (severity, text.partition(",")[0]) == (
+        "error",
+        "8 texts stop before an end and the length limit",
+    )
+    long = [
+        replace(item, decode=_decode(item.decode.example_id, 1, END, 3, 4)) for item in _timed()
+    ]
+    assert _of_speed(long, fixed) == []
+
+
 def test_numbers_of_text_that_the_target_did_not_write_are_an_error() -> None:
     gold = [_texts("dataset", "test rows")]
 
@@ -366,7 +444,7 @@ def test_the_worst_come_first_and_every_task_and_pair_is_looked_at() -> None:
     recipe = _recipe(learning_rate=0.1)
 
     found = findings(
-        recipe, [*_run(), *cells], {r.cell: () for r in [*_run(), *cells]}, [_facts(), other]
+        recipe, [*_run(), *cells], {r.cell: {} for r in [*_run(), *cells]}, [_facts(), other]
     )
 
     assert [(f.severity, f.subject) for f in found] == [

@@ -176,6 +176,7 @@ def test_a_run_with_a_fine_tuned_target_and_text_of_every_writer(
     assert not [finding for finding in results.findings if finding.severity == "error"]
     (facts,) = results.data
     assert facts["fine_tuning"]["ledger"]["steps"] == 1
+    assert facts["fine_tuning"]["history"][0]["step"] == 0
     assert {text["writer"] for text in facts["fine_tuning"]["texts"]} == {"dataset"}
     save_results(results, tmp_path)
     (path,) = render(results, tmp_path, ["leaderboard"])

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from harness import cli
 from harness.errors import UserError
 from harness.published import Finding, Results
 from harness.regression import accepted
+from harness.regression.comparable import differences, facts, standing
 from harness.regression.gate import Terms, judge
+from harness.settings.recipes import load_recipe
 from harness.storage.results import load_results, save_results
 from harness.storage.stored import measured
 
@@ -167,19 +170,71 @@ def test_a_run_on_other_terms_is_refused_unless_that_was_declared(
     assert name in " ".join(outcome.differs)
 
 
+def with_keys(recipe: Mapping[str, Any], **keys: Any) -> dict[str, Any]:
+    """Return a recipe with more keys: training's, the methods', or its own."""
+    training = {**recipe["training"], **keys.pop("training", {})}
+    methods = [{**item, **keys.get("methods", {})} for item in recipe["methods"]]
+    return {**recipe, **keys, "training": training, "methods": methods}
+
+
+@pytest.mark.parametrize(
+    ("key", "otherwise", "name"),
+    [
+        ({"training": {"beta2": 0.95}}, {"training": {"beta2": 0.9}}, "training.beta2"),
+        ({"training": {"budget": None}}, {"training": {"budget": {"steps": 9}}}, "budget.steps"),
+        ({"training": {"mixture": {}}}, {"training": {"mixture": {"draft": 1}}}, "mixture.draft"),
+        ({"prompting": {"format": "auto"}}, {"prompting": {"format": "chat"}}, "prompting.format"),
+        ({"methods": {"temperature": 1.0}}, {"methods": {"temperature": 2.0}}, "kd.temperature"),
+        ({"by_task": {}}, {"by_task": {"gsm8k": {"data": {"train_rows": 1}}}}, "by_task.gsm8k"),
+    ],
+)
+def test_a_key_at_its_default_is_a_key_left_out_and_any_other_value_is_a_difference(
+    tmp_path: Path,
+    known: accepted.Accepted,
+    key: dict[str, Any],
+    otherwise: dict[str, Any],
+    name: str,
+) -> None:
+    """Keys come and go: what was accepted before one was known, and after, is compared alike."""
+    results = run_of(tmp_path, {"kd": [EASY]})
+    by_default = replace(results, recipe=with_keys(results.recipe, **key))
+    set_to = replace(results, recipe=with_keys(results.recipe, **otherwise))
+
+    assert judged(tmp_path, known, by_default).differs == ()
+    assert judged(tmp_path, accepted_of(tmp_path, by_default), results).differs == ()
+    with pytest.raises(UserError, match=name):
+        judged(tmp_path, known, set_to)
+    with pytest.raises(UserError, match=name):
+        judged(tmp_path, accepted_of(tmp_path, set_to), results)
+
+
+def test_the_accepted_quickstart_is_this_quickstart() -> None:
+    """What CI holds each change against would refuse every run if the recipe were another."""
+    document = load_recipe("quickstart", tasks=["gsm8k"]).model_dump(mode="json")
+    results = Results("quickstart", "", document, (), (), (), (), (), {})
+    accepted_recipe = {
+        name: value
+        for name, value in accepted.load(ROOT / "reports/accepted/quickstart.json").facts.items()
+        if name.startswith("recipe.")
+    }
+    now = {name: value for name, value in facts(results).items() if name.startswith("recipe.")}
+
+    assert differences(accepted_recipe, now, standing(results)) == []
+
+
 def test_other_versions_and_hardware_are_refused_and_another_commit_is_not(
     tmp_path: Path, known: accepted.Accepted
 ) -> None:
     results = run_of(tmp_path, {"kd": [EASY]})
 
-    def made_with(**facts: Any) -> Results:
-        return replace(results, manifest={**results.manifest, **facts})
+    def made_with(**found: Any) -> Results:
+        return replace(results, manifest={**results.manifest, **found})
 
     assert judged(tmp_path, known, made_with(git={"commit": "1", "dirty": True})).verdict == "PASS"
-    for facts in ({"versions": {"torch": "9"}}, {"hardware": {"cores": 64}}, {"threads": 8}):
-        with pytest.raises(UserError, match=next(iter(facts))):
-            judged(tmp_path, known, made_with(**facts))
-        assert judged(tmp_path, known, made_with(**facts), declared=tuple(facts)).differs
+    for other in ({"versions": {"torch": "9"}}, {"hardware": {"cores": 64}}, {"threads": 8}):
+        with pytest.raises(UserError, match=next(iter(other))):
+            judged(tmp_path, known, made_with(**other))
+        assert judged(tmp_path, known, made_with(**other), declared=tuple(other)).differs
 
 
 @pytest.mark.parametrize("margin", [0.0, -0.01, float("nan")])

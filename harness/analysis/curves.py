@@ -1,0 +1,29 @@
+"""How a training went by its own validation: which of its checkpoints was kept.
+
+A history has a point for each validation: the step, the criterion's value ("validation_..."), and
+the loss of the step before, if there was one.
+"""
+
+from collections.abc import Mapping, Sequence
+
+History = Sequence[Mapping[str, float]]
+
+
+def criterion(history: History) -> str:
+    """Return the name of what checkpoints were chosen by; raises ValueError if there is none."""
+    names = [name for point in history for name in point if name.startswith("validation_")]
+    if not names:
+        raise ValueError("a history without a validation")
+    return names[0]
+
+
+def kept(history: History) -> Mapping[str, float]:
+    """Return the point whose weights the training returned: the best, of equal ones the first."""
+    name = criterion(history)
+    best = min if name.endswith("_loss") else max
+    return best(history, key=lambda point: point[name])
+
+
+def learned_nothing(history: History) -> bool:
+    """Say whether the weights before the first step were better on validation than all after."""
+    return len(history) > 1 and kept(history)["step"] == 0

@@ -1,0 +1,73 @@
+"""Measure what is deployed: any running OpenAI-compatible endpoint."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.options import Data, folder
+from harness.errors import UserError
+
+
+def measure_server(
+    url: Annotated[str, typer.Argument(help="Its base URL, such as http://127.0.0.1:8000/v1.")],
+    model: Annotated[str, typer.Option(help="The model's name there.")],
+    task: Annotated[str, typer.Option(help="Whose prompts are sent.")] = "gsm8k",
+    prompts: Annotated[int, typer.Option(min=2, help="How many test prompts.")] = 32,
+    concurrency: Annotated[str, typer.Option(help="Requests at a time, like 1,4,16.")] = "1",
+    blocks: Annotated[int, typer.Option(min=2, help="Blocks that the prompts are parted in.")] = 5,
+    temperature: Annotated[float, typer.Option(min=0)] = 0.0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Length limit of replies.")] = 256,
+    against: Annotated[
+        str | None, typer.Option(help="The same model served without a draft, for the speedup.")
+    ] = None,
+    key_variable: Annotated[
+        str, typer.Option(help="The environment variable that holds a key, if one is needed.")
+    ] = "",
+    out: Annotated[Path | None, typer.Option("--out", help="A JSON file for all facts.")] = None,
+    data: Data = None,
+) -> None:
+    """Send a task's prompts to a server, read its counters: acceptance, times, speedup.
+
+    Its counters (vLLM's names) are of all its traffic, so it must serve nothing else meanwhile.
+    """
+    import json
+
+    from harness import registry
+    from harness.data import load_rows
+    from harness.grading.chat import read_key
+    from harness.progress import Progress
+    from harness.serving.endpoint import Endpoint
+    from harness.serving.lines import lines
+    from harness.serving.measuring import Load, document, measure
+    from harness.types import Arm
+
+    key = read_key(key_variable, "endpoint")
+    endpoints: dict[Arm, Endpoint] = {"draft": Endpoint(url, model, key)}
+    if against:
+        endpoints["target"] = Endpoint(against, model, key)
+    sources = ["directory"] if data else ["samples"]
+    rows = load_rows(
+        registry.find("tasks", task), "test", prompts, sources=sources, directory=folder(data)
+    )
+    runs = []
+    for at_a_time in _counts(concurrency):
+        load = Load(at_a_time, blocks, max_tokens, temperature)
+        found = measure(endpoints, rows.examples, load, Progress())
+        for line in lines(found, load):
+            typer.echo(line)
+        runs.append(document(found, endpoints, load))
+    if out:
+        told = {"task": task, "rows": rows.digest, "source": rows.source, "runs": runs}
+        out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+        typer.echo(f"Written: {out}")
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) < 1:
+        raise UserError(f"--concurrency {text!r} is no list of counts; write it like 1,4,16.")
+    return found

@@ -1,0 +1,103 @@
+"""Look after the store: ls, verify, gc."""
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Kept = Annotated[Path, typer.Option("--store", help="The store's folder.")]
+DEFAULT = Path("results/store")
+
+
+def ls(store: Kept = DEFAULT) -> None:
+    """List what is stored: size, age, last use, what it is and which runs it was made for.
+
+    A star marks what a stored run or one under way needs, which `gc` never takes.
+    """
+    from harness.storage import care
+    from harness.store import Store
+    from harness.text import plain
+
+    now, found = time.time(), care.results(Store(store))
+    typer.echo(
+        f"  {'stage':12} {'key':12} {'size':>9} {'made':>8} {'used':>8}  what, for which runs"
+    )
+    for item in found:
+        mark = "*" if item.needed else " "
+        ages = f"{_age(now - item.made):>8} {_age(now - item.used):>8}"
+        what = f"{care.label(item)}: {', '.join(item.runs) or 'no known run'}"
+        typer.echo(f"{mark} {item.name} {size(item.num_bytes):>9} {ages}  {plain(what)}")
+    needed = sum(item.num_bytes for item in found if item.needed)
+    typer.echo(
+        f"{len(found)} results, {size(sum(item.num_bytes for item in found))}, of which "
+        f"{size(needed)} are needed; {size(care.size_of(store))} with all else in {store}."
+    )
+
+
+def verify(store: Kept = DEFAULT) -> None:
+    """Hash everything that is stored again; what is damaged is named and set aside.
+
+    The next run makes it again. Exit code 1 if anything is damaged.
+    """
+    from harness.storage import care
+    from harness.store import Store
+
+    checked = list(care.verify(Store(store)))
+    damages = [wrong for _, wrong in checked if wrong]
+    for wrong in damages:
+        typer.echo(f"Damaged: {wrong}; the next run makes it again.")
+    total = size(sum(item.num_bytes for item, _ in checked))
+    typer.echo(f"{len(checked)} results, {total}, read and hashed: {len(damages)} damaged.")
+    if damages:
+        raise typer.Exit(1)
+
+
+def gc(
+    store: Kept = DEFAULT,
+    keep_under: Annotated[
+        str | None, typer.Option(help="How large the store may be, like 20GB.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, and take nothing.")
+    ] = False,
+) -> None:
+    """Take away what was left behind: by killed runs, damaged, of no use any more.
+
+    With a limit also results that no stored run and none under way needs, those used longest ago
+    first. Exit code 1 if what is needed is above the limit.
+    """
+    from harness.storage import care
+    from harness.store import Store
+
+    limit = care.parse_size(keep_under) if keep_under is not None else None
+    done = care.collect(Store(store), limit, dry=dry_run)
+    for item in done.gone:
+        typer.echo(f"{'Would go' if dry_run else 'Gone'}: {item.name} {size(item.num_bytes):>9}")
+    typer.echo(f"{size(done.freed)} freed; {size(done.num_bytes)} stay in {store}.")
+    if limit is not None and done.num_bytes > limit:
+        typer.echo(
+            f"draftmark: that is above {keep_under}: stored runs and those under way need it "
+            "(draftmark store ls); delete the folder of a run to let go of what it needs.",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+def size(num_bytes: int) -> str:
+    """Return a number of bytes in words."""
+    value, unit = float(num_bytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def _age(seconds: float) -> str:
+    told = timedelta(seconds=int(max(0.0, seconds)))
+    if told.days:
+        return f"{told.days} d"
+    hours, minutes = divmod(told.seconds // 60, 60)
+    return f"{hours} h" if hours else f"{minutes} min"

@@ -1,0 +1,115 @@
+"""Peak memory and energy of a run, where the machine tells.
+
+Memory: on CUDA what torch has allocated in this process for the arm; else all resident memory of
+this process and of those that it started, both arms loaded, for freed memory is used again and no
+arm's part can be told: Linux lets a process reset its high-water mark. Energy: of the
+accelerators, by NVML's own counters, where nvidia-ml-py is installed (the extra `energy`).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+T = TypeVar("T")
+_RESET_PEAK = "5"  # man 5 proc, clear_refs: the peak of resident memory starts anew
+
+
+class MachineMeter:
+    """Meters the runs of one arm, whose engine `opened` loads."""
+
+    def __init__(self, device: str) -> None:
+        self._cuda = device.startswith("cuda")
+        self._weights = self._before = 0
+        self._energy_before: float | None = None
+
+    def opening(self, load: Callable[[], T]) -> T:
+        """Return what is loaded, having noted the memory that it takes."""
+        before = self._used()
+        loaded = load()
+        self._weights = max(self._used() - before, 0)
+        return loaded
+
+    def start(self) -> None:
+        """Begin a run."""
+        if self._cuda:
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            for process in _processes():
+                with suppress(OSError):
+                    Path(f"/proc/{process.pid}/clear_refs").write_text(_RESET_PEAK)
+        self._before, self._energy_before = self._used(), _energy_j(self._cuda)
+
+    def stop(self) -> tuple[int | None, float | None]:
+        """Return the run's peak memory and energy, where they can be had."""
+        after = _energy_j(self._cuda)
+        spent = None
+        if after is not None and self._energy_before is not None:
+            spent = after - self._energy_before
+        return self._peak(), spent
+
+    def _used(self) -> int:
+        if not self._cuda:
+            return 0
+        import torch
+
+        return int(torch.cuda.memory_allocated())
+
+    def _peak(self) -> int | None:
+        if not self._cuda:
+            peaks = [_high_water(process.pid) for process in _processes()]
+            return sum(peaks) if all(peaks) else None
+        if not self._weights:
+            return None  # the engine is in a process of its own: torch here knows nothing
+        import torch
+
+        return self._weights + max(int(torch.cuda.max_memory_allocated()) - self._before, 0)
+
+
+def _processes() -> Iterator[psutil.Process]:
+    """Yield this process and those that it started."""
+    own = psutil.Process()
+    yield own
+    with suppress(psutil.Error):
+        yield from own.children(recursive=True)
+
+
+def _high_water(pid: int) -> int:
+    """Return a process's peak of resident memory in bytes, 0 where nothing tells."""
+    with suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _energy_j(cuda: bool) -> float | None:
+    """Return what this process's accelerators have used since their driver was loaded."""
+    if not cuda:
+        return None
+    import torch
+
+    torch.cuda.synchronize()
+    uuids = [
+        str(torch.cuda.get_device_properties(i).uuid) for i in range(torch.cuda.device_count())
+    ]
+    return nvml_energy_j(uuids)
+
+
+def nvml_energy_j(uuids: list[str]) -> float | None:
+    """Return the counters of some accelerators, summed; None where NVML does not tell."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    nvml: Any = pynvml
+    try:
+        nvml.nvmlInit()
+        handles = [nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}") for uuid in uuids]
+        return sum(float(nvml.nvmlDeviceGetTotalEnergyConsumption(one)) for one in handles) / 1e3
+    except nvml.NVMLError:  # older cards, slices of one
+        return None

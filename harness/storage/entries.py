@@ -1,0 +1,98 @@
+"""Entries of the store: what says of a result how it came to be, and that it is as it was written.
+
+`entry.json` has the hash of every file beside it, `entry.sha256` that of `entry.json`, as
+`sha256sum` writes it: no bit changes anywhere without showing.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ENTRY, SEAL = "entry.json", "entry.sha256"
+ASIDE = "damaged"  # the folder of a store for what is not as it was written
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A result in the store: its folder and what is known of how it came to be."""
+
+    directory: Path
+    key: str
+    stage: str
+    label: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    files: Mapping[str, Mapping[str, Any]]  # name -> {"sha256", "bytes"}
+    seconds: float
+    manifest: Mapping[str, Any]
+
+
+class Damaged(Exception):
+    """An entry whose files are not what they were when they were written."""
+
+
+def read_entry(directory: Path) -> Entry:
+    """Return the verified entry in a folder `<stage>/<key>`, which must be there.
+
+    Raises Damaged if anything in the folder is not as it was written.
+    """
+    try:
+        if (directory / SEAL).read_bytes() != seal(directory).encode():
+            raise Damaged(f"{directory / ENTRY} is not what was written: its hash differs")
+        entry = Entry(directory=directory, **json.loads((directory / ENTRY).read_text("utf-8")))
+    except (FileNotFoundError, ValueError, TypeError) as error:
+        raise Damaged(f"{directory / ENTRY} does not read: {error}") from error
+    if (entry.stage, entry.key) != (directory.parent.name, directory.name):
+        raise Damaged(f"{directory / ENTRY} is of another result: {entry.stage} {entry.key}")
+    there = {*files_in(directory)} - {ENTRY, SEAL}
+    for name, recorded in entry.files.items():
+        if name not in there:
+            raise Damaged(f"{directory / name} is missing")
+        if describe(directory / name) != recorded:
+            raise Damaged(f"{directory / name} is not what was written: its hash differs")
+    if strange := sorted(there - entry.files.keys()):
+        raise Damaged(f"{directory / strange[0]} is not of this result")
+    return entry
+
+
+def set_aside(root: Path, directory: Path) -> Path:
+    """Move a damaged entry of a store out of the way, to be looked at; return where it went."""
+    (root / ASIDE).mkdir(parents=True, exist_ok=True)
+    prefix = f"{directory.parent.name}-{directory.name[:12]}-"
+    to = Path(tempfile.mkdtemp(prefix=prefix, dir=root / ASIDE))
+    directory.replace(to / "entry")
+    return to / "entry"
+
+
+def entry_facts(entry: Entry) -> dict[str, Any]:
+    """Return an entry as JSON, for a result's provenance: no paths."""
+    facts = asdict(entry)
+    del facts["directory"]
+    return facts
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(directory: Path) -> str:
+    """Return what `sha256sum` says of an entry."""
+    return f"{sha256_of(directory / ENTRY)}  {ENTRY}\n"
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what an entry records of a file."""
+    return {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+
+
+def files_in(directory: Path) -> list[str]:
+    """Return the names of all files in a folder, however deep."""
+    return sorted(
+        str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()
+    )

@@ -1,0 +1,227 @@
+"""End-to-end speed: every engine, batch and block length, what the cost model says, and why slower.
+
+Read from the published numbers alone, whose keys say what they were measured on.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from harness.analysis.slowness import Terms, why_slower
+from harness.published import Number, Result, Results
+from reports._acceptance import failed
+from reports._markdown import escape, interval, table, three, two
+from reports._rows import row_name
+
+_NOTE = """\
+**Speedup**: time of the target alone / time with the draft, per token, by the clock around each run
+of a block, in the order A B B A; 95 % t interval on logs over {blocks} blocks. {length}
+
+Beside it what the parts of a block promise, each timed by itself: **c** is the time of drafting a
+token and **w** what a drafted token adds to the target's pass, in plain passes; **predicted** is at
+the passes and drafted tokens that the engine counted, prefill included. **Overhead** is predicted /
+measured: what the engine takes with a draft beyond those parts (below 1, it is faster than they
+are)."""
+_LENGTH = {
+    "natural": "Texts end as the target ends them.",
+    "fixed": "All texts have the length limit's tokens, end tokens ignored.",
+}
+_FLOOR = "The target against itself. A speedup within such an interval is none."
+_NO_MODEL = (
+    "slower; why, the cost model would say: it is measured with `speed.cost_model = true`, at the "
+    "batch sizes that the draft can be timed at by itself"
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row of the tables: a cell under one set of terms, with the numbers measured there."""
+
+    method: str
+    terms: Mapping[str, str]
+    numbers: Mapping[str, Number]
+
+    @property
+    def label(self) -> str:
+        """Which row it is, in words."""
+        told = self.terms
+        where = f"{told['engine']}, T={told['t']}, batch {told['batch']}, gamma {told['gamma']}"
+        return f"{self.method}, {where}"
+
+    def show(self, name: str) -> str:
+        """Return a number with its interval, or a dash."""
+        return interval(self.numbers[name]) if name in self.numbers else "-"
+
+
+def speed(results: Results, directory: Path) -> dict[str, str]:
+    """Return speed.md: of each task and pair the measurements, the noise, and why drafts slow."""
+    sections = [f"# {escape(results.title)}: speed"]
+    told = results.recipe["speed"]
+    if not told:
+        return {"speed.md": f"{sections[0]}\n\nThe recipe has speed = false: nothing was timed.\n"}
+    sections.append(_NOTE.format(blocks=told["blocks"], length=_LENGTH[told["length"]]))
+    for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
+        rows = list(group)
+        sections += [f"## {escape(task)}, {escape(pair)}", *_sections(rows)]
+    return {"speed.md": "\n\n".join(section for section in sections if section) + "\n"}
+
+
+def _sections(rows: Sequence[Result]) -> Iterator[str]:
+    measured = [
+        item for row in rows for item in _measured(row, escape(str(row_name(row.cell, rows))))
+    ]
+    if measured:
+        yield _speedups(measured)
+        yield _slower(measured)
+        yield _times(measured)
+    yield _floors(rows)
+    yield _failures(rows)
+    yield from (failed(row) for row in rows if row.failure)
+
+
+def _measured(row: Result, method: str) -> Iterator[Measured]:
+    """Yield what was measured of a cell, by its terms, in the order of the recipe."""
+    by_label: dict[str, dict[str, Number]] = {}
+    for key, number in row.numbers.items():
+        name, _, label = key.removesuffix("]").partition("[")
+        arm, _, rest = label.partition(",") if label.startswith("arm=") else ("", "", label)
+        if rest.startswith("gamma=") and "engine=" in rest:
+            own = f"{name}, {arm.removeprefix('arm=')}" if arm else name
+            by_label.setdefault(rest, {})[own] = number
+    for label, numbers in by_label.items():
+        yield Measured(method, _terms(label), numbers)
+
+
+def _terms(label: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in label.split(","))
+
+
+def _where(item: Measured) -> list[str]:
+    return [item.method, *(escape(item.terms[name]) for name in ("engine", "t", "batch", "gamma"))]
+
+
+def _speedups(measured: Sequence[Measured]) -> str:
+    names = {
+        "predicted": "predicted_speedup",
+        "overhead": "overhead",
+        "tokens a pass": "counted_block_efficiency",
+        "drafted a pass": "counted_drafted",
+        "c": "cost_ratio",
+        "w": "verification_cost",
+    }
+    header = ["method", "engine", "T", "batch", "gamma", "speedup", *names]
+    body = [
+        [*_where(item), _speedup(item), *(item.show(name) for name in names.values())]
+        for item in measured
+    ]
+    return table(header, body, "ll" + "r" * (len(header) - 2))
+
+
+def _speedup(item: Measured) -> str:
+    if "speedup" in item.numbers:
+        return interval(item.numbers["speedup"])
+    share = 1 - item.numbers["same_length"].value
+    return f"none: {share:.0%} of texts have other lengths with the draft"
+
+
+def _slower(measured: Sequence[Measured]) -> str:
+    lines = [f"- {item.label}: {_why(item)}" for item in measured if _is_slower(item)]
+    if not lines:
+        return ""
+    note = (
+        "A drafted token must save more than it costs. Where it costs half a plain pass or more "
+        "its price is named as the reason, below that its acceptance; where it pays and the clock "
+        "says otherwise, the engine."
+    )
+    return "\n\n".join(["### Where a draft makes things slower", note, "\n".join(lines)])
+
+
+def _is_slower(item: Measured) -> bool:
+    return "speedup" in item.numbers and item.numbers["speedup"].value < 1
+
+
+def _why(item: Measured) -> str:
+    numbers = item.numbers
+    sure = (numbers["speedup"].high or 1) < 1
+    how = f"{two(numbers['speedup'].value)}" + ("" if sure else " (the interval holds 1)")
+    if "overhead" not in numbers:
+        return f"{how}, {_NO_MODEL}"
+    terms = Terms(
+        tokens_per_pass=numbers["counted_block_efficiency"].value,
+        drafted_per_pass=numbers["counted_drafted"].value,
+        cost_ratio=numbers["cost_ratio"].value,
+        verification_cost=numbers["verification_cost"].value,
+        batch_size=int(item.terms["batch"]),
+        overhead=numbers["overhead"].value,
+    )
+    return f"{how}, {why_slower(terms)}"
+
+
+def _times(measured: Sequence[Measured]) -> str:
+    columns = {
+        "first token, ms": ("first_token_s", 1e3),
+        "token, ms": ("token_s", 1e3),
+        "peak memory, GB": ("peak_bytes", 1e-9),
+        "energy of a token, J": ("energy_j", 1.0),
+    }
+    shown = [
+        (f"{title}, {who}", f"{name}, {arm}", scale)
+        for title, (name, scale) in columns.items()
+        for arm, who in (("target", "alone"), ("draft", "with draft"))
+        if any(f"{name}, {arm}" in item.numbers for item in measured)
+    ]
+    if not shown:
+        return ""
+    header = ["method", "engine", "T", "batch", "gamma", *(title for title, _, _ in shown)]
+    body = [
+        [*_where(item), *(_scaled(item.numbers.get(key), scale) for _, key, scale in shown)]
+        for item in measured
+    ]
+    return "### Beside it\n\n" + table(header, body, "ll" + "r" * (len(header) - 2))
+
+
+def _scaled(number: Number | None, scale: float) -> str:
+    if number is None:
+        return "-"
+    if number.low is None or number.high is None:
+        return three(number.value * scale)
+    return f"{two(number.value * scale)} [{two(number.low * scale)}, {two(number.high * scale)}]"
+
+
+def _floors(rows: Sequence[Result]) -> str:
+    floors = {
+        key.removesuffix("]").partition("[")[2]: number
+        for row in rows
+        for key, number in row.numbers.items()
+        if key.startswith("noise_floor[")
+    }
+    body = [
+        [*(escape(_terms(label)[name]) for name in ("engine", "t", "batch")), *_width(number)]
+        for label, number in floors.items()
+    ]
+    if not body:
+        return ""
+    header = ["engine", "T", "batch", "speedup of nothing", "width", "holds 1"]
+    return f"### Noise\n\n{_FLOOR}\n\n" + table(header, body, "lrrrrl")
+
+
+def _width(number: Number) -> list[str]:
+    if number.low is None or number.high is None:
+        return [interval(number), "-", "-"]
+    holds = "yes" if number.low <= 1 <= number.high else "**no**"
+    return [interval(number), f"{number.high - number.low:.1%}", holds]
+
+
+def _failures(rows: Sequence[Result]) -> str:
+    body = [
+        [escape(str(row_name(row.cell, rows))), escape(what), escape(reason)]
+        for row in rows
+        for what, reason in row.speed_failures.items()
+    ]
+    if not body:
+        return ""
+    return "### Not measured\n\n" + table(["method", "what", "reason"], body, "lll")
+
+
+REPORT = speed

@@ -1,0 +1,100 @@
+"""Numbers of a measurement whose times are known."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.analysis.speeds import keyed, speed_numbers
+from harness.config import Recipe
+from harness.settings.sections import Condition, Speed
+from harness.storage.cell_records import Records
+from harness.storage.speed_records import Measurement, Run
+from harness.types import Arm, Decode, Ledger, Round, TimedDecode
+
+ABBA: tuple[Arm, ...] = ("target", "draft", "draft", "target")
+
+
+def recipe_of(**speed: Any) -> Recipe:
+    pair = {"name": "p", "target": "tiny-target", "draft": {"pruned": [0, 7]}}
+    return Recipe.model_validate(
+        {
+            "title": "t",
+            "tasks": ["gsm8k"],
+            "pairs": [pair],
+            "methods": [{"name": "untrained"}],
+            "speed": {"blocks": 2, **speed},
+        }
+    )
+
+
+def decode_of(name: str, tokens: Sequence[int], rounds: Sequence[Round]) -> Decode:
+    return Decode(name, tuple(tokens), 3, tuple(rounds), 0.5, 1.5, "length", 0.5)
+
+
+def measured(
+    seconds: Sequence[tuple[float, float]], *, drafted: Sequence[int] = (1, 2, 3, 4)
+) -> Measurement:
+    """Return blocks of one prompt, with the seconds of a run without and with the draft."""
+    alone, together = [Round(0, 0)] * 4, [Round(3, 2), Round(1, 0)]
+    decodes, runs = [], []
+    for block, (without, with_draft) in enumerate(seconds):
+        repeats: dict[Arm, int] = {"target": 0, "draft": 0}
+        for arm in ABBA:
+            target = arm == "target"
+            text = decode_of(
+                f"p{block}", (1, 2, 3, 4) if target else drafted, alone if target else together
+            )
+            decodes.append(TimedDecode(arm, block, repeats[arm], text))
+            runs.append(Run(arm, block, repeats[arm], without if target else with_draft, 10, 8.0))
+            repeats[arm] += 1
+    return Measurement(decodes, runs, {})
+
+
+def numbers_of(measurements: dict[Condition, Measurement], recipe: Recipe, **more: Any) -> Any:
+    records = Records(Ledger(), {}, (), (), (), speeds=measurements, **more)
+    return speed_numbers(records, recipe)
+
+
+def test_the_first_measurement_is_the_headline_and_each_has_its_own_keys() -> None:
+    recipe = recipe_of(num_speculative_tokens=[3, 5])
+    assert recipe.speed is not None
+    first, second = recipe.speed.conditions()
+    found = numbers_of(
+        {first: measured([(4.0, 2.0), (4.0, 2.0)]), second: measured([(3.0, 3.0), (8.0, 2.0)])},
+        recipe,
+    )
+    assert found["speedup"] == found[keyed("speedup", first.label)]
+    assert found["speedup"].value == pytest.approx(2.0)
+    assert found[keyed("speedup", second.label)].value == pytest.approx(2.0)  # of 1 and 4
+    label = "gamma=5,engine=reference,t=0,batch=1,length=natural"
+    assert second.label == label
+    draft = f"arm=draft,{label}"
+    assert found[f"first_token_s[{draft}]"].value == pytest.approx(0.5)
+    assert found[f"token_s[{draft}]"].value == pytest.approx(1.5 / 3)
+    assert found[f"peak_bytes[{draft}]"].value == 10
+    assert found[f"energy_j[{draft}]"].value == pytest.approx(8.0 / 4)
+    assert found[f"counted_block_efficiency[{label}]"].value == pytest.approx(4 / 2)
+    assert found[f"counted_drafted[{label}]"].value == pytest.approx(4 / 2)
+
+
+def test_texts_of_other_lengths_give_no_speedup_at_temperature_zero() -> None:
+    recipe = recipe_of()
+    under = Speed(blocks=2).conditions()[0]
+    shorter = measured([(4.0, 2.0), (4.0, 2.0)], drafted=(1, 2))
+    found = numbers_of({under: shorter}, recipe)
+    assert not any(name.startswith("speedup") for name in found)
+    assert found[keyed("same_length", under.label)].value == 0
+    warm = replace(under, temperature=1.0)
+    assert numbers_of({warm: shorter}, recipe)[keyed("speedup", warm.label)].value == 1.0
+
+
+def test_the_noise_floor_is_a_speedup_of_its_own() -> None:
+    recipe = recipe_of()
+    under = Speed(blocks=2).conditions()[0]
+    floor = measured([(2.0, 2.1), (2.1, 2.0)])
+    found = numbers_of({}, recipe, floors={under: floor})
+    number = found["noise_floor[engine=reference,t=0,batch=1,length=natural]"]
+    assert number.low < 1 < number.high
+    assert list(found) == ["noise_floor[engine=reference,t=0,batch=1,length=natural]"]

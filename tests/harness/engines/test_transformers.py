@@ -1,0 +1,220 @@
+"""The transformers engine: the reference engine's tokens and passes, and its own conventions."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from baselines.eagle import METHOD as Eagle
+from baselines.prompt_lookup import METHOD as PromptLookup
+from baselines.untrained import METHOD as Untrained
+from harness.blocks import block_counts
+from harness.engines.reference import ENGINE as REFERENCE
+from harness.engines.transformers import ENGINE
+from harness.errors import UserError
+from harness.inputs.model_files import end_tokens
+from harness.models import save_model
+from harness.nodes.measurements import engine_for
+from harness.progress import Progress
+from harness.protocols import EngineSettings, Method
+from harness.responses.endings import StopStrings
+from harness.teacher import Features, TargetLaws, write_features
+from harness.types import (
+    GREEDY,
+    AcceptanceTable,
+    Decode,
+    Placement,
+    Prompt,
+    Sampler,
+    Samplers,
+    Text,
+)
+
+GAMMA = 4
+Decoding = Callable[..., list[Decode]]
+
+
+@pytest.fixture
+def draft_directory(draft: Any, tokenizer: Any, tmp_path: Path) -> Path:
+    save_model(draft, tokenizer, tmp_path / "draft")
+    return tmp_path / "draft"
+
+
+@pytest.fixture
+def settings(tiny_directory: Path) -> Callable[..., EngineSettings]:
+    def make(sampler: Sampler = GREEDY, **changes: Any) -> EngineSettings:
+        told = {"num_speculative_tokens": GAMMA, "max_new_tokens": 60, "seed": 0, **changes}
+        return EngineSettings(
+            samplers=Samplers(sampler, sampler),
+            end_tokens=end_tokens(tiny_directory),
+            placement=Placement(),
+            **told,
+        )
+
+    return make
+
+
+@pytest.fixture
+def decode(
+    tiny_directory: Path, draft_directory: Path, settings: Callable[..., EngineSettings]
+) -> Decoding:
+    """Return a function that decodes prompts with a method, or with none."""
+
+    def run(
+        prompts: list[Prompt], method: Method | None, engine: Any = ENGINE, **told: Any
+    ) -> list[Decode]:
+        folder = told.pop("folder", draft_directory)
+        running = engine.open(tiny_directory, method, folder, settings(**told))
+        return list(running.generate(prompts))
+
+    return run
+
+
+@pytest.fixture
+def score(target: Any, draft_directory: Path, tmp_path: Path) -> Callable[..., Any]:
+    """Return a function that fills the acceptance tables of greedy texts, in their order."""
+
+    def tables(method: Method, texts: list[Text]) -> list[AcceptanceTable]:
+        with Progress(quiet=True).step("", len(texts)) as step:
+            write_features(target, texts, tmp_path, dtype="float32", step=step)
+        laws = TargetLaws(target, Features.load(tmp_path))
+        drafter = method.drafter(draft_directory, Placement())
+        scored = drafter.score(texts, laws, Samplers(GREEDY, GREEDY))
+        by_id = {table.example_id: table for table in scored}
+        return [by_id[text.example_id] for text in texts]
+
+    return tables
+
+
+def tokens_of(decoded: list[Decode]) -> list[tuple[int, ...]]:
+    return [item.token_ids for item in decoded]
+
+
+@pytest.mark.parametrize("method", [Untrained(), PromptLookup(), PromptLookup(max_ngram=2)])
+def test_it_writes_the_reference_engines_tokens_in_the_passes_that_scoring_predicts(
+    decode: Decoding, score: Any, prompts: list[Prompt], method: Method
+) -> None:
+    alone = decode(prompts[:6], None, REFERENCE)
+    decoded = decode(prompts[:6], method)
+    assert tokens_of(decoded) == tokens_of(alone)
+    texts = [
+        Text(item.example_id, prompt.token_ids, item.token_ids, item.finish_reason)
+        for item, prompt in zip(decoded, prompts, strict=False)
+    ]
+    counts = block_counts(score(method, texts), GAMMA)
+    assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
+    for item, accepted in zip(decoded, counts.accepted_B, strict=True):
+        # By its convention the token that ends a text may be the target's own.
+        assert accepted - sum(r.accepted for r in item.rounds) in (0, 1)
+        assert all(r.accepted <= r.drafted <= GAMMA for r in item.rounds)
+
+
+def test_without_a_draft_a_pass_gives_a_token(decode: Decoding, prompts: list[Prompt]) -> None:
+    decoded = decode(prompts[:4], None)
+    assert tokens_of(decoded) == tokens_of(decode(prompts[:4], None, REFERENCE))
+    for item in decoded:
+        assert item.target_passes == len(item.token_ids)
+        assert item.first_token_s == item.prefill_s > 0
+        assert item.decode_s > 0
+
+
+@pytest.mark.parametrize("sampler", [GREEDY, Sampler(1.0), Sampler(0.8, 20, 0.9)])
+def test_a_draft_that_is_its_target_has_every_token_accepted(
+    decode: Decoding, tiny_directory: Path, prompts: list[Prompt], sampler: Sampler
+) -> None:
+    for item in decode(prompts[:4], Untrained(), sampler=sampler, folder=tiny_directory):
+        assert sum(r.drafted for r in item.rounds) > 0
+        assert all(r.accepted == r.drafted for r in item.rounds)
+
+
+def test_what_is_sampled_depends_on_the_seed_and_the_prompt_alone(
+    decode: Decoding, prompts: list[Prompt]
+) -> None:
+    first = tokens_of(decode(prompts[:3], Untrained(), sampler=Sampler(1.0)))
+    assert tokens_of(decode(prompts[1:3], Untrained(), sampler=Sampler(1.0))) == first[1:]
+    assert tokens_of(decode(prompts[:3], Untrained(), sampler=Sampler(1.0), seed=1)) != first
+
+
+@pytest.mark.parametrize("method", [None, Untrained()])
+def test_a_fixed_length_is_kept_past_end_tokens(
+    decode: Decoding, prompts: list[Prompt], tiny_directory: Path, method: Method | None
+) -> None:
+    told = {"fixed_length": True, "max_new_tokens": 150}
+    decoded = decode(prompts[:3], method, **told)
+    assert [len(item.token_ids) for item in decoded] == [150] * 3
+    assert any(end_tokens(tiny_directory) & set(item.token_ids[:-1]) for item in decoded)
+    assert tokens_of(decoded) == tokens_of(decode(prompts[:3], method, REFERENCE, **told))
+
+
+def test_a_stop_string_ends_a_text_where_it_does_in_the_reference_engine(
+    decode: Decoding, tokenizer: Any, prompts: list[Prompt]
+) -> None:
+    stop = StopStrings(("\n",), lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
+    told = {"stop": stop, "max_new_tokens": 100}
+    decoded = decode(prompts[:4], Untrained(), **told)
+    assert tokens_of(decoded) == tokens_of(decode(prompts[:4], None, REFERENCE, **told))
+    assert any(item.finish_reason == "stop_string" for item in decoded)
+
+
+def test_the_target_alone_runs_in_batches_as_it_does_one_by_one(
+    decode: Decoding, prompts: list[Prompt]
+) -> None:
+    together = decode(prompts[:5], None, batch_size=4)
+    assert tokens_of(together) == tokens_of(decode(prompts[:5], None))
+    assert [item.finish_reason for item in together] == [
+        item.finish_reason for item in decode(prompts[:5], None)
+    ]
+
+
+def test_what_files_say_of_generation_is_not_read(
+    decode: Decoding, draft_directory: Path, prompts: list[Prompt]
+) -> None:
+    before = decode(prompts[:3], Untrained())
+    (draft_directory / "generation_config.json").write_text(
+        json.dumps({"repetition_penalty": 1.5, "num_assistant_tokens": 1, "top_k": 1})
+    )
+    after = decode(prompts[:3], Untrained())
+    assert [item.rounds for item in after] == [item.rounds for item in before]
+
+
+def test_it_tells_what_it_pinned(
+    tiny_directory: Path, draft_directory: Path, settings: Callable[..., EngineSettings]
+) -> None:
+    running = ENGINE.open(tiny_directory, Untrained(), draft_directory, settings(Sampler(1.0)))
+    told = json.loads(json.dumps(running.describe()))
+    assert told["assistant"]["num_assistant_tokens"] == GAMMA
+    assert told["assistant"]["num_assistant_tokens_schedule"] == "constant"
+    assert told["assistant"]["assistant_confidence_threshold"] == 0.0
+    assert told["generation"] | {"top_k": 0, "do_sample": True} == told["generation"]
+
+
+@pytest.mark.parametrize(
+    ("method", "told", "said"),
+    [
+        (Untrained(), {"batch_size": 4}, "one prompt at a time, not 4"),
+        (PromptLookup(min_ngram=2), {}, "not to min_ngram = 2"),
+        (PromptLookup(), {"sampler": Sampler(1.0, top_p=0.9)}, "under top_p = 0.9"),
+    ],
+)
+def test_what_it_cannot_do_it_says(
+    decode: Decoding, prompts: list[Prompt], method: Method, told: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        decode(prompts[:1], method, **told)
+
+
+def test_a_draft_that_is_sampled_otherwise_is_refused(
+    tiny_directory: Path, settings: Callable[..., EngineSettings]
+) -> None:
+    from dataclasses import replace
+
+    apart = replace(settings(Sampler(1.0)), samplers=Samplers(Sampler(1.0), GREEDY))
+    with pytest.raises(UserError, match="samples the draft as the target, not by temperature 0"):
+        ENGINE.open(tiny_directory, Untrained(), tiny_directory, apart)
+
+
+def test_feature_heads_are_left_to_other_engines() -> None:
+    with pytest.raises(UserError, match="does not run feature_head drafts"):
+        engine_for("transformers", Eagle())

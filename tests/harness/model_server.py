@@ -1,0 +1,99 @@
+"""A model server on this machine, for tests: vLLM's protocol over real HTTP, without a model.
+
+It streams `tokens` words to each request and counts as a server that speculates does: each request
+takes `drafts` drafts of 3 tokens, of which the first is always accepted and the second half the
+time.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from typing import Any
+
+MODEL = "tiny"
+
+
+@dataclass
+class Server:
+    """How the server answers, and what it was asked."""
+
+    url: str = ""
+    tokens: Callable[[int], int] = lambda number: 6  # of the request with this number
+    drafts: int = 2
+    status: int = 200
+    has_metrics: bool = True
+    stranger: int = 0  # requests of others, for each that is counted
+    usage: bool = True
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    lock: Lock = field(default_factory=Lock)
+
+    def metrics(self) -> str:
+        """Return the page of counters; another model's are on it too."""
+        done = len(self.requests) * (1 + self.stranger)
+        drafts = done * self.drafts
+        label = f'engine="0",model_name="{MODEL}"'
+        counters = {
+            f"vllm:spec_decode_num_drafts_total{{{label}}}": drafts,
+            f"vllm:spec_decode_num_draft_tokens_total{{{label}}}": 3 * drafts,
+            f"vllm:spec_decode_num_accepted_tokens_total{{{label}}}": 1.5 * drafts,
+            f'vllm:spec_decode_num_accepted_tokens_per_pos_total{{{label},position="0"}}': drafts,
+            f'vllm:spec_decode_num_accepted_tokens_per_pos_total{{{label},position="1"}}': drafts
+            / 2,
+            f'vllm:spec_decode_num_accepted_tokens_per_pos_total{{{label},position="2"}}': 0,
+            f'vllm:request_success_total{{{label},finished_reason="stop"}}': done,
+            'vllm:spec_decode_num_drafts_total{model_name="other"}': 1e6 + done,
+        }
+        lines = ["# HELP vllm:spec_decode_num_drafts Number of drafts.", "process_bytes NaN"]
+        return "\n".join([*lines, *(f"{name} {float(value)}" for name, value in counters.items())])
+
+    def events(self, number: int) -> Iterator[dict[str, Any]]:
+        """Yield the events of a stream: a role, several tokens at once, the usage."""
+        count = self.tokens(number)
+        yield {"choices": [{"delta": {"role": "assistant", "content": ""}}]}
+        yield {"choices": [{"delta": {"content": "word "}}]}
+        yield {"choices": [{"delta": {"content": "word " * (count - 1)}, "finish_reason": "stop"}]}
+        if self.usage:
+            yield {"choices": [], "usage": {"completion_tokens": count}}
+
+
+@contextmanager
+def serve(server: Server) -> Iterator[Server]:
+    """Serve as long as the block runs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with server.lock:
+                number = len(server.requests)
+                server.requests.append({**asked, "authorization": self.headers["Authorization"]})
+            self.send_response(server.status)
+            self.end_headers()
+            if server.status != 200:
+                self.wfile.write(f"no: {self.headers['Authorization']}".encode())
+                return
+            for event in server.events(number):
+                self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+                self.wfile.flush()
+            self.wfile.write(b"data: [DONE]\n\n")
+
+        def do_GET(self) -> None:
+            there = self.path == "/metrics" and server.has_metrics
+            self.send_response(200 if there else 404)
+            self.end_headers()
+            self.wfile.write(server.metrics().encode() if there else b"")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        server.url = f"http://127.0.0.1:{http.server_port}/v1"
+        thread = Thread(target=http.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            http.shutdown()
+            thread.join()

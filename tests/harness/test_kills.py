@@ -1,0 +1,111 @@
+"""kill -9: whatever a run was about, the next one goes on and ends with the same results."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mortal_runs
+import pytest
+
+from harness.experiment import plan
+from harness.fanout import execute
+from harness.isolation import bubblewrap
+from harness.progress import Progress
+from harness.published import Results
+from harness.runner import run
+from harness.settings.recipes import load_recipe
+from harness.storage.entries import ENTRY, files_in, sha256_of
+from harness.storage.results import load_results
+from harness.store import Store
+
+ROOT = Path(__file__).parents[2]
+QUIET = Progress(quiet=True)
+RECIPE = """
+title = "a small run"
+tasks = ["gsm8k"]
+threads = 1
+[data]
+sources = ["samples"]
+train_rows = 8
+validation_rows = 2
+test_rows = 4
+[[pairs]]
+name = "tiny"
+target = "tiny-target"
+draft = { pruned = [0, 7] }
+[training]
+rows_per_batch = 4
+[[methods]]
+name = "kd"
+[evaluation]
+temperatures = [0]
+max_new_tokens = 24
+[speed]
+blocks = 2
+prompts_per_block = 1
+"""
+
+
+def killed(kind: str, folder: Path, kills: int) -> dict[str, int]:
+    """Kill so many runs in a process of its own, let one finish, and return what was found."""
+    done = subprocess.run(
+        [sys.executable, mortal_runs.__file__, kind, str(folder), str(kills), "0"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
+
+
+def written(store: Path) -> dict[str, str]:
+    """Return the hash of every file of every result."""
+    return {
+        str((path.parent / name).relative_to(store)): sha256_of(path.parent / name)
+        for path in store.glob(f"*/*/{ENTRY}")
+        for name in files_in(path.parent)
+        if not name.startswith("entry.")  # which say how long it took
+    }
+
+
+def test_killed_a_hundred_times_a_run_ends_with_the_same_bytes_and_leaves_no_process(
+    tmp_path: Path,
+) -> None:
+    """Between the kills no result is half there: all that has an entry is as it was written."""
+    (tmp_path / "lives").mkdir()
+    calm = Store(tmp_path / "calm")
+    execute(mortal_runs.graph(bubblewrap.why_not() is None), calm, QUIET)
+
+    found = killed("graph", tmp_path / "lives", 100)
+
+    assert (found["kills"], found["orphans"], found["damaged"]) == (100, 0, 0)
+    assert found["moments"] > 30
+    for place in (tmp_path / "lives").iterdir():
+        assert written(place / "store") == written(calm.root)
+
+
+def facts(results: Results) -> list[object]:
+    """Return what must not differ between two runs: all numbers but times."""
+    return [
+        (row.cell, {name: n for name, n in row.numbers.items() if name != "speedup"})
+        for row in results.results
+    ]
+
+
+@pytest.mark.slow
+def test_a_killed_recipe_ends_with_the_same_numbers(tmp_path: Path) -> None:
+    (tmp_path / "lives").mkdir()
+    recipe = tmp_path / "lives" / "small.toml"
+    recipe.write_text(RECIPE)
+    expected = run(plan(load_recipe(str(recipe)), QUIET), "small", Store(tmp_path / "calm"), QUIET)
+
+    found = killed("recipe", tmp_path / "lives", 3)
+
+    assert (found["kills"], found["orphans"], found["damaged"]) == (3, 0, 0)
+    for place in (path for path in (tmp_path / "lives").iterdir() if path.is_dir()):
+        (results,) = place.glob("small-*")
+        assert facts(load_results(results)) == facts(expected)

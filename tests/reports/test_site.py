@@ -1,0 +1,267 @@
+"""The site: complete from zero to many runs, closed to the network, and deaf to hostile text."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stored_runs import HOSTILE, NUMBER, run_of
+from typer.testing import CliRunner
+
+from harness import cli
+from harness.analysis.costs import Costs, expected_speedups
+from harness.blocks import block_counts
+from harness.published import Cell, Comparison, Finding, Pooled, Result, Results, Standing
+from harness.storage.examples import Example, read_examples
+from harness.storage.records import read_tables, write_rows
+from harness.types import Ledger
+from reports._site_cells import shaded, walked
+from reports._site_charts import cell_charts
+from reports._site_pages import Run
+from reports.site import Site
+
+RATE = "block_efficiency[t=0,gamma=4]"
+HISTORY = ({"step": 0.0, "validation_acceptance": 0.5}, {"step": 9.0, "validation_acceptance": 0.4})
+URL_HOLDERS = ("href", "src")
+
+
+class Page(HTMLParser):
+    """What a browser would act on: tags, addresses, places, text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self._quiet = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        self._quiet = tag == "script"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._quiet = False
+
+    def handle_data(self, data: str) -> None:
+        self.text += "" if self._quiet else data
+
+    @property
+    def addresses(self) -> list[str]:
+        return [t[name] for _, t in self.tags for name in URL_HOLDERS if name in t]
+
+
+def site(*runs: tuple[Results, Path]) -> Mapping[str, str | bytes]:
+    return Site(runs=runs, folder="")(runs[0][0], runs[0][1])
+
+
+def pages(files: Mapping[str, str | bytes]) -> dict[str, Page]:
+    return {name: Page(str(text)) for name, text in files.items() if name.endswith(".html")}
+
+
+def run(tmp_path: Path, **changes: Any) -> Results:
+    return replace(run_of(tmp_path, {"kd": [[0.5, 0.7]], "sft": [[0.4, 0.6]]}), **changes)
+
+
+def test_every_link_leads_to_a_file_and_a_place_that_are_there(tmp_path: Path) -> None:
+    files = site((run(tmp_path / "a"), tmp_path / "a"), (run(tmp_path / "b"), tmp_path / "b"))
+    found = pages(files)
+    for name, page in found.items():
+        for address in page.addresses:
+            file, _, place = address.partition("#")
+            at = (Path("/") / Path(name).parent / file).resolve().relative_to("/") if file else name
+            assert str(at) in files, (name, address)
+            if place:
+                ids = [t.get("id") for _, t in found[str(at)].tags]
+                assert place in ids, (name, address)
+
+
+def test_no_page_has_inline_scripts_or_styles_or_reaches_for_the_network(tmp_path: Path) -> None:
+    for name, page in pages(site((run(tmp_path), tmp_path))).items():
+        policies = [t for tag, t in page.tags if t.get("http-equiv") == "Content-Security-Policy"]
+        assert "default-src 'none'; script-src 'self'" in policies[0]["content"], name
+        for tag, told in page.tags:
+            assert "style" not in told
+            assert not [attribute for attribute in told if attribute.startswith("on")]
+            if tag == "script":
+                assert "src" in told or told["type"] == "application/json"
+            assert tag != "style"
+        assert not [address for address in page.addresses if "//" in address]
+
+
+def test_what_is_loaded_comes_with_its_licence_and_version() -> None:
+    vendor = Path("reports/site/vendor")
+    told = (vendor / "README.md").read_text("utf-8")
+    for folder in (item for item in vendor.iterdir() if item.is_dir()):
+        assert f"`{folder.name}`" in told
+        assert [file for file in folder.iterdir() if file.name.lower().startswith("license")]
+    assert "DataTables 3.1.5" in (vendor / "datatables/dataTables.min.js").read_text("utf-8")[:40]
+    assert "Chart.js v4.6.1" in (vendor / "chartjs/chart.umd.min.js").read_text("utf-8")[:100]
+
+
+def test_numbers_lead_to_their_definitions(tmp_path: Path) -> None:
+    files = site((run(tmp_path), tmp_path))
+    for name in ("index.html", "tables/1-1-gsm8k-p.html", "cells/1-1-gsm8k-kd-s0.html"):
+        leads = [a for a in pages(files)[name].addresses if a.endswith("#block-efficiency")]
+        assert leads, name
+    assert "accepted / tested" in pages(files)["definitions.html"].text
+
+
+def test_methods_are_ranked_with_their_groups_and_say_that_one_seed_is_few(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    kd, sft = (row.cell.contender for row in results.results)
+    letters = (Standing(kd, RATE, "a"), Standing(sft, RATE, "ab"))
+    text = Page(str(site((replace(results, standings=letters), tmp_path))["index.html"])).text
+    assert "could not be told apart" in text
+    assert re.search(r"kd\s*0\.60 \[0\.40, 0\.60\]\s*a\s*sft\s*0\.50 \[0\.40, 0\.60\]\s*ab", text)
+    assert "One seed: it says nothing" in text
+
+
+def test_no_runs_no_results_and_nothing_but_failures_are_pages_that_say_so(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    empty = replace(results, results=())
+    assert "the run has no results" in str(site((empty, tmp_path))["index.html"])
+    failed = tuple(
+        replace(row, numbers={}, failure="no luck", records="") for row in results.results
+    )
+    files = site((replace(results, results=failed), tmp_path))
+    assert "All cells failed" in str(files["index.html"])
+    cell = Page(str(files["cells/1-1-gsm8k-kd-s0.html"])).text
+    assert "This cell failed: no luck" in cell
+    assert "There is no ledger" in cell
+
+
+def test_a_missing_cell_a_failed_seed_and_missing_records_are_told(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [[0.5, 0.7], [0.5, 0.6]], "sft": [[0.4, 0.6]]})
+    first, second, third = results.results
+    rows = (first, replace(second, numbers={}, failure="no luck"), replace(third, records="gone"))
+    files = site((replace(results, results=rows), tmp_path))
+    index = Page(str(files["index.html"])).text
+    assert "0, 1 (1 failed)" in index
+    assert "1 of 3 cells failed." in index
+    assert "kept no example texts" in str(files["cells/1-3-gsm8k-sft-s0.html"])
+
+
+def test_a_training_its_ledger_and_what_it_lacks_stand_on_the_cells_page(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    first, second = results.results
+    row = replace(first, history=HISTORY, ledger=Ledger(steps=9, supervised_tokens=12345))
+    files = site((replace(results, results=(row, second)), tmp_path))
+    text = Page(str(files["cells/1-1-gsm8k-kd-s0.html"])).text
+    assert "Nothing learned" in text
+    assert "12,345" in text
+    assert "Learned nothing: kd" in str(files["tables/1-1-gsm8k-p.html"])
+
+
+def test_the_cost_model_is_that_of_the_tables_themselves(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [[0.5, 0.8, 0.3]]})
+    (row,) = results.results
+    tables = read_tables(tmp_path / row.records / "tables-t0.parquet")
+    counts = {gamma: [block_counts(tables, gamma)] for gamma in (1, 4, 16)}
+    numbers = {}
+    for gamma, (found,) in counts.items():
+        rates = {
+            "block_efficiency": found.tokens_B.sum() / found.passes_B.sum(),
+            "accepted_per_pass": found.accepted_B.sum() / found.passes_B.sum(),
+            "draft_acceptance_rate": found.accepted_B.sum() / found.drafted_B.sum(),
+        }
+        for name, value in rates.items():
+            numbers[f"{name}[t=0,gamma={gamma}]"] = replace(NUMBER, value=float(value))
+    charts = list(cell_charts(Run(1, results, tmp_path), replace(row, numbers=numbers)))
+    (costs,) = (chart for chart in charts if chart["title"].startswith("Expected speedup"))
+    for series in costs["series"]:
+        right = expected_speedups(counts, Costs(float(series["name"].rpartition("= ")[2])))
+        assert {x: y for x, y, *_ in series["points"]} == pytest.approx(right)
+
+
+def test_tokens_are_marked_by_what_became_of_them() -> None:
+    def item(*accept: list[float]) -> Example:
+        return Example("x", "Q", ["t"] * len(accept), list(accept))
+
+    #  a block of two, accepted whole, with its bonus; one rejected at once; one not drafted
+    certain = item([1.0, 1.0], [1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [], [1.0])
+    assert walked(certain) == "AabRNA"
+    assert shaded(item([0.0], [0.25], [1.0], [])) == "029n"
+
+
+def test_examples_are_read_beside_their_tables(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [[1.0, 0.0]]}, length=3)
+    folder = tmp_path / results.results[0].records
+    assert read_examples(folder, 0.0, 4) == []
+    rows = [{"example_id": f"gsm8k/test/{n}", "prompt": "Q", "pieces": list("abc")} for n in (0, 1)]
+    write_rows(folder / "examples-t0.parquet", rows)
+    first, second = read_examples(folder, 0.0, 2)
+    assert first.accept == [[1.0, 1.0], [1.0, 1.0], [1.0]]
+    assert walked(second) == "RRR"
+    cell = str(site((results, tmp_path))["cells/1-1-gsm8k-kd-s0.html"])
+    payload = json.loads(cell.partition('id="data">')[2].partition("</script>")[0])
+    assert [(e["id"], e["marks"]) for e in payload["examples"]] == [
+        ("gsm8k/test/0", "Aaa"),
+        ("gsm8k/test/1", "RRR"),
+    ]
+
+
+def hostile(tmp_path: Path) -> Results:
+    """Return a run whose every text is hostile, with examples that are."""
+    results = run_of(tmp_path, {HOSTILE: [[0.5, 0.7]], "kd": [[0.4, 0.6]]}, tasks=("gsm8k",))
+    first, second = results.results
+    cell = Cell(HOSTILE, HOSTILE, HOSTILE, 0)
+    numbers = {**first.numbers, f"{HOSTILE}[{HOSTILE}]": replace(NUMBER, definition=HOSTILE)}
+    ledger = Ledger(steps=1)
+    entry = {"stage": HOSTILE, "label": HOSTILE, "key": HOSTILE, "settings": {HOSTILE: HOSTILE}}
+    provenance = {"entries": [{**entry, "manifest": None, "seconds": 1.0}]}
+    row = replace(first, cell=cell, numbers=numbers, ledger=ledger, provenance=provenance)
+    other = replace(second, cell=replace(cell, method="kd"), failure=HOSTILE)
+    for n in (0, 1):
+        text = {"prompt": HOSTILE, "pieces": [HOSTILE, "</script><script>alert(2)</script>"]}
+        rows = [{"example_id": f"gsm8k/test/{n}", **text}]
+        write_rows(tmp_path / first.records / "examples-t0.parquet", rows)
+    who = row.cell.contender
+    compared = Comparison(who, HOSTILE, RATE, NUMBER, 0.01, 0.02, 0.05, None)
+    pair = {"name": HOSTILE, "target": HOSTILE, "draft": {"model": HOSTILE}}
+    return replace(
+        results,
+        name=HOSTILE,
+        title=HOSTILE,
+        recipe={**results.recipe, "pairs": [pair], HOSTILE: HOSTILE},
+        results=(row, other),
+        pooled=(Pooled(who, (0, 1), numbers),),
+        comparisons=(compared,),
+        standings=(Standing(who, RATE, HOSTILE),),
+        findings=(Finding("warning", HOSTILE, HOSTILE),),
+    )
+
+
+def test_hostile_text_does_nothing_on_any_page(tmp_path: Path) -> None:
+    files = site((hostile(tmp_path / "a"), tmp_path / "a"), (run(tmp_path / "b"), tmp_path / "b"))
+    plain = pages(site((run(tmp_path / "b"), tmp_path / "b")))
+    known = {tag for page in plain.values() for tag, _ in page.tags} | {"li", "nav", "label"}
+    for name, page in pages(files).items():
+        text = str(files[name])
+        assert re.fullmatch(r"[A-Za-z0-9._/-]{1,200}", name)
+        assert "alert(1)</script>" not in text
+        assert not [mark for mark in ("\u202e", "\x1b", "\x00") if mark in text], name
+        assert len(re.findall(r"<script", text)) == text.count("</script>") <= 7
+        tags = {tag for tag, _ in page.tags}
+        assert tags <= known | {"select", "option", "form", "strong", "details", "summary"}, name
+
+
+def test_the_command_takes_any_number_of_runs_and_the_report_one(tmp_path: Path) -> None:
+    for name in "ab":
+        run(tmp_path / "runs" / name)
+    out = tmp_path / "out"
+    done = CliRunner().invoke(cli.app, ["site", str(tmp_path / "runs"), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "Run" in (out / "index.html").read_text("utf-8")
+    one = tmp_path / "runs" / "a"
+    done = CliRunner().invoke(cli.app, ["report", str(one), "site"])
+    assert done.exit_code == 0, done.output
+    assert (one / "site" / "index.html").is_file()
+
+
+def test_a_cell_of_a_run_is_a_result_of_its_own(tmp_path: Path) -> None:
+    results: tuple[Result, ...] = run(tmp_path).results
+    assert len({Run(1, run(tmp_path), tmp_path).cells[row.cell] for row in results}) == 2

@@ -1,0 +1,97 @@
+"""The speed report: each measurement in a row, the noise, and why a draft makes things slower."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.published import Cell, Number, Result, Results
+from reports.speed import REPORT
+
+PLAIN = "gamma=3,engine=transformers,t=0,batch=1,length=natural"
+WIDE = "gamma=3,engine=vllm,t=0,batch=8,length=natural"
+SPEED = {"blocks": 5, "length": "natural"}
+
+
+def number(value: float, spread: float = 0.05) -> Number:
+    return Number(value, value - spread, value + spread, 5, "")
+
+
+def model(speedup: float, tau: float, c: float, w: float) -> dict[str, Number]:
+    return {
+        "speedup": number(speedup),
+        "predicted_speedup": number(tau / (1 + 3 * (c + w))),
+        "overhead": number(tau / (1 + 3 * (c + w)) / speedup),
+        "counted_block_efficiency": number(tau),
+        "counted_drafted": number(3.0),
+        "cost_ratio": number(c),
+        "verification_cost": number(w),
+    }
+
+
+def text_of(numbers: dict[str, Number], speed: Any = SPEED, **more: Any) -> str:
+    row = Result(Cell("gsm8k", "p", "kd", 0), numbers, None, {}, **more)
+    results = Results("r", "A <title>", {"speed": speed}, (row,), (), (), (), (), {})
+    return REPORT(results, Path())["speed.md"]
+
+
+def test_each_measurement_is_a_row_with_its_model_beside_it() -> None:
+    numbers = {f"{name}[{PLAIN}]": n for name, n in model(1.3, 2.5, 0.1, 0.02).items()}
+    numbers |= {f"speedup[{WIDE}]": number(1.1), "speedup": number(1.3)}
+    text = text_of(numbers)
+    assert "| kd | transformers | 0 | 1 | 3 | 1.300 [1.250, 1.350] | 1.838" in text
+    assert "| kd | vllm | 0 | 8 | 3 | 1.100 [1.050, 1.150] | - | - |" in text
+    assert "slower" not in text
+    assert "A &lt;title&gt;" in text
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (model(0.8, 1.3, 0.2, 0.0), "0.80, acceptance too low"),
+        (model(0.8, 2.0, 0.9, 0.0), "0.80, cost ratio too high"),
+        (model(0.98, 2.5, 0.1, 0.0), "0.98 (the interval holds 1), engine overhead"),
+        ({"speedup": number(0.7)}, "0.70, slower; why, the cost model would say"),
+    ],
+)
+def test_a_draft_that_makes_things_slower_is_named_with_the_reason(
+    told: dict[str, Number], reason: str
+) -> None:
+    text = text_of({f"{name}[{PLAIN}]": n for name, n in told.items()})
+    assert f"- kd, transformers, T=0, batch 1, gamma 3: {reason}" in text
+
+
+def test_arms_of_other_lengths_are_flagged_and_have_no_speedup() -> None:
+    text = text_of({f"same_length[{PLAIN}]": number(0.75)})
+    assert "| none: 25% of texts have other lengths with the draft |" in text
+
+
+def test_times_memory_and_energy_stand_beside_where_they_were_told() -> None:
+    draft, target = f"arm=draft,{PLAIN}", f"arm=target,{PLAIN}"
+    numbers = {
+        f"speedup[{PLAIN}]": number(1.2),
+        f"first_token_s[{target}]": number(0.1),
+        f"first_token_s[{draft}]": number(0.2),
+        f"peak_bytes[{draft}]": Number(2e9, None, None, 5, ""),
+    }
+    text = text_of(numbers)
+    assert "first token, ms, alone | first token, ms, with draft |" in text
+    assert "| 100.00 [50.00, 150.00] | 200.00 [150.00, 250.00] | 2.000 |" in text
+    assert "energy" not in text
+
+
+def test_the_noise_floor_says_whether_it_holds_one_and_how_wide_it_is() -> None:
+    floors = {
+        "noise_floor[engine=transformers,t=0,batch=1,length=fixed]": number(1.01, 0.02),
+        "noise_floor[engine=vllm,t=0,batch=8,length=fixed]": number(1.2, 0.02),
+    }
+    text = text_of(floors)
+    assert "| transformers | 0 | 1 | 1.010 [0.990, 1.030] | 4.0% | yes |" in text
+    assert "| vllm | 0 | 8 | 1.200 [1.180, 1.220] | 4.0% | **no** |" in text
+
+
+def test_what_failed_is_listed_and_a_run_without_speed_says_so() -> None:
+    assert "| kd | gamma=3 | It \\| hung. |" in text_of(
+        {}, speed_failures={"gamma=3": "It | hung."}
+    )
+    assert "nothing was timed" in text_of({}, speed=None)

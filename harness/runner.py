@@ -34,6 +34,7 @@ from harness.storage.records import (
 )
 from harness.storage.selections import publish
 from harness.storage.speed_records import ENGINE, PARTS, RUNS, Measurement
+from harness.storage.sums import RECORDS, inside
 from harness.store import Store
 
 
@@ -126,9 +127,11 @@ def save_records(recipe_plan: Plan, results: Results, store: Store, directory: P
         if result.failure:
             placed.append(result)
             continue
-        name = f"records/{number:02d}"
-        folder = directory / name
+        name = f"{RECORDS}/{number:02d}"
+        folder = inside(directory, name)
         folder.mkdir(parents=True, exist_ok=True)
+        for link in filter(Path.is_symlink, folder.iterdir()):
+            link.unlink()  # what is written here is not written elsewhere
         nodes = recipe_plan.cells[result.cell]
         for file, source in _record_files(nodes, store).items():
             shutil.copyfile(source, folder / file)

@@ -88,6 +88,8 @@ FREE_OF_TORCH = (
     "sandbox",
     "cli",
     "runner",
+    "scheduling.cluster",
+    "scheduling.status",
     "experiment",
     "storage.records",
     "storage.selections",

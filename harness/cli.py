@@ -72,7 +72,7 @@ def main() -> None:
     except Stopped as stopped:
         _stop(stopped, 130)
     except Exception as error:
-        full = explain_full_disk(error, Path.cwd())
+        full = explain_full_disk(error, Path(getattr(error, "filename", None) or Path.cwd()))
         if full is None:
             raise
         _stop(full)

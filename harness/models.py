@@ -7,6 +7,8 @@ sides before any softmax, for no text ever holds them. Weights are safetensors o
 comes with a model runs only where the recipe says so.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -77,10 +79,11 @@ def _as_configured(logits: torch.Tensor, config: Any) -> torch.Tensor:
 
 
 def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
-    """Return the tokenizer of a model folder."""
-    return AutoTokenizer.from_pretrained(
-        directory, local_files_only=True, trust_remote_code=trust_remote_code
-    )
+    """Return the tokenizer of a model folder; raises UserError if it needs code that may not run"""
+    with _telling_of_code(directory):
+        return AutoTokenizer.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=trust_remote_code
+        )
 
 
 def load_model(directory: Path, placement: Placement = HERE) -> LanguageModel:
@@ -88,20 +91,34 @@ def load_model(directory: Path, placement: Placement = HERE) -> LanguageModel:
 
     Raises UserError if its head is smaller than the tokenizer, and if body and head, taken apart,
     do not give the model's own logits: such a family does something after its head that draftmark
-    does not know.
+    does not know. Also if the model needs code that came with it and may not run.
     """
-    model = AutoModelForCausalLM.from_pretrained(
-        directory,
-        dtype=getattr(torch, placement.dtype),
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=placement.trust_remote_code,
-    )
+    with _telling_of_code(directory):
+        model = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=getattr(torch, placement.dtype),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=placement.trust_remote_code,
+        )
     tokenizer = load_tokenizer(directory, trust_remote_code=placement.trust_remote_code)
     _check_rows(model, len(tokenizer))
     loaded = LanguageModel(model.to(placement.device).eval(), len(tokenizer))
     _check_head(loaded, directory)
     return loaded
+
+
+@contextmanager
+def _telling_of_code(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise UserError(
+            f"{directory} comes with code of its own, which would run with your rights; read it, "
+            "then say trust_remote_code = true in the pair, or take another model."
+        ) from error
 
 
 def drop_body(loaded: LanguageModel) -> None:

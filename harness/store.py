@@ -130,7 +130,7 @@ class Store:
             "manifest": environment.manifest(),
         }
         _write_durably(directory / ENTRY, json.dumps(entry, indent=1).encode())
-        _write_durably(directory / SEAL, seal(directory).encode())
+        _write_durably(directory / SEAL, seal(directory / ENTRY).encode())
         final = self.directory(node)
         final.parent.mkdir(parents=True, exist_ok=True)
         if (final / ENTRY).is_file():  # by one that took our lease over, thinking us dead
@@ -177,7 +177,8 @@ def explain_full_disk(error: Exception, where: Path) -> UserError | None:
     # safetensors raises an error of its own, which has the system's words and no number.
     if number not in (errno.ENOSPC, errno.EDQUOT) and os.strerror(errno.ENOSPC) not in str(error):
         return None
-    free = shutil.disk_usage(where if where.exists() else Path.cwd()).free
+    there = next(path for path in (where, *where.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
     return UserError(
         f"The disk of {where} is full ({free / 1e9:.2f} GB free). Nothing finished is lost: make "
         f"room (draftmark store gc), or name another folder with --store, then run again."

@@ -20,6 +20,7 @@ import torch
 
 from harness.models import LanguageModel
 from harness.progress import Step
+from harness.storage.mapped import mapped
 from harness.storage.records import TEXTS, read_texts, write_texts
 from harness.store import write_json
 from harness.types import Text
@@ -85,9 +86,9 @@ def write_features(
     """Write the hidden states of texts, in their order, with the texts themselves."""
     write_json(directory / _SHAPE, {"dtype": dtype, "hidden_size": model.hidden_size})
     write_texts(directory / TEXTS, texts)
-    mapped = Features.load(directory, create=True)
+    kept = Features.load(directory, create=True)
     for text, hidden_ND in hidden_states(model, texts):
-        mapped.of(text).copy_(hidden_ND)
+        kept.of(text).copy_(hidden_ND)
         step.advance()
 
 
@@ -105,7 +106,7 @@ class Features:
         shape = json.loads((directory / _SHAPE).read_text("utf-8"))
         size = sum(len(text.response_ids) for text in texts) * shape["hidden_size"]
         dtype = getattr(torch, shape["dtype"])
-        flat = torch.from_file(str(directory / _HIDDEN), shared=create, size=size, dtype=dtype)
+        flat = mapped(directory / _HIDDEN, size, dtype, create=create)
         return cls(tuple(texts), flat.view(-1, shape["hidden_size"]))
 
     @cached_property

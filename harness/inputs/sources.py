@@ -4,7 +4,6 @@ A data directory holds `<folder>/<split>.jsonl` or `.jsonl.gz` in the column nam
 set; the folder has the task's name, unless the task says otherwise.
 """
 
-import gzip
 import json
 import os
 import zlib
@@ -15,6 +14,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.inputs import hub as hub_client
+from harness.inputs.bounds import unzipped
 from harness.types import Row, Split, Task
 
 DATA_VARIABLE = "DRAFTMARK_DATA"
@@ -89,7 +89,7 @@ def _read_jsonl(folder: Path, split: Split, name: str) -> RawSplit:
 def _lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+        text = (unzipped(data, path) if path.suffix == ".gz" else data).decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{path} does not read: {error}; fetch or write it again.") from error
     return text.split("\n")

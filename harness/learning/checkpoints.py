@@ -1,7 +1,8 @@
 """Checkpoints of an unfinished training: safetensors and JSON, whole or not there at all.
 
 The weights that validated best lie beside them, in a file of their own: they are as large as the
-model, and not read before the end.
+model, and not read before the end. A checkpoint has the hash of all these, and of what says so: a
+damaged one is deleted, never gone on from.
 """
 
 import json
@@ -15,8 +16,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from harness.storage.entries import describe, files_in, seal
 from harness.types import Ledger
 
+SEAL = "state.sha256"
 _STATE, _WEIGHTS, _OPTIMISER = "state.json", "weights", "optimiser"
 
 
@@ -36,16 +39,11 @@ def save(directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.
     temporary = directory / "writing"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file(_untied(model.state_dict()), temporary / _file(_WEIGHTS))
-    save_file(_moments(optimiser), temporary / _file(_OPTIMISER))
-    facts = {
-        "step": state.step,
-        "best": state.best,
-        "loss": state.loss,
-        "history": list(state.history),
-        "ledger": asdict(state.ledger),
-    }
-    (temporary / _STATE).write_text(json.dumps(facts), encoding="utf-8")
+    try:
+        _write(temporary, state, model, optimiser)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # a full disk is not kept full by half of one
+        raise
     final = directory / f"step-{state.step:08d}"
     shutil.rmtree(final, ignore_errors=True)
     temporary.replace(final)
@@ -72,6 +70,25 @@ def load_best(directory: Path, step: int, model: Any) -> None:
             own[name].copy_(file.get_tensor(name))
 
 
+def _write(
+    directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.Optimizer
+) -> None:
+    save_file(_untied(model.state_dict()), directory / _file(_WEIGHTS))
+    save_file(_moments(optimiser), directory / _file(_OPTIMISER))
+    best = None if state.best is None else describe(_best(directory.parent, state.best))
+    facts = {
+        "step": state.step,
+        "best": state.best,
+        "best_file": best,
+        "loss": state.loss,
+        "history": list(state.history),
+        "ledger": asdict(state.ledger),
+        "files": {name: describe(directory / name) for name in files_in(directory)},
+    }
+    (directory / _STATE).write_text(json.dumps(facts), encoding="utf-8")
+    (directory / SEAL).write_text(seal(directory / _STATE), encoding="utf-8")
+
+
 def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint | None:
     """Put the latest whole checkpoint into model and optimiser and return it; None if none is."""
     for path in reversed(_checkpoints(directory)):
@@ -83,12 +100,18 @@ def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -
 
 
 def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint:
+    if (path / SEAL).read_text("utf-8") != seal(path / _STATE):
+        raise ValueError(f"{path / _STATE} is not what was written")
     facts = json.loads((path / _STATE).read_text("utf-8"))
+    if facts["files"] != {name: describe(path / name) for name in facts["files"]}:
+        raise ValueError(f"a file of {path} is not what was written")
     weights = _retied(load_file(path / _file(_WEIGHTS)), model)
     moments = load_file(path / _file(_OPTIMISER))
     best = facts["best"]
     if best is not None:
         _check_whole(_best(path.parent, best), model)
+        if describe(_best(path.parent, best)) != facts["best_file"]:
+            raise ValueError(f"{_best(path.parent, best)} is not what was written")
     checkpoint = Checkpoint(
         step=facts["step"],
         ledger=Ledger(**facts["ledger"]),

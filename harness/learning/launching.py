@@ -5,6 +5,7 @@ step's rows, and the first one writes. The store is left to the process that sta
 write is in the job's folders, which it alone makes a result of. They end with it, however it ends.
 """
 
+import hashlib
 import os
 import pickle
 import subprocess
@@ -14,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -42,8 +43,9 @@ def share(work: Work, job: Job, processes: int) -> None:
     for name in (_MENDABLE, _BUG):
         (folder / name).unlink(missing_ok=True)
     places = (job.inputs, job.out, job.scratch, job.logs, job.progress.quiet)
-    (folder / _ORDER).write_bytes(pickle.dumps((work, places)))
-    code = _run(folder, processes, threads)
+    order = pickle.dumps((work, places))
+    (folder / _ORDER).write_bytes(order)
+    code = _run(folder, hashlib.sha256(order).hexdigest(), processes, threads)
     if (folder / _MENDABLE).exists():
         raise UserError((folder / _MENDABLE).read_text("utf-8"))
     if code:
@@ -63,10 +65,11 @@ def _threads(processes: int) -> int:
     return max(1, torch.get_num_threads() // processes)
 
 
-def _run(folder: Path, processes: int, threads: int) -> int:
+def _run(folder: Path, order: str, processes: int, threads: int) -> int:
     """Return the exit status of the launcher."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(processes), "-m", "harness.learning.launching", str(folder)]
+    command += ["--nproc-per-node", str(processes), "-m", "harness.learning.launching"]
+    command += [str(folder), order]
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
@@ -98,11 +101,19 @@ def _end_with_the_one_that_started_us() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _main(folder: Path) -> None:
+def _read_order(folder: Path, sha256: str) -> tuple[Work, Any]:
+    """Return the order whose hash we were told: nobody else's is unpickled."""
+    order = (folder / _ORDER).read_bytes()
+    if hashlib.sha256(order).hexdigest() != sha256:
+        raise RuntimeError(f"{folder / _ORDER} is not the order that was given")
+    return pickle.loads(order)  # type: ignore[no-any-return]
+
+
+def _main(folder: Path, sha256: str) -> None:
     """Do a share of the work that was sent to this process."""
     _end_with_the_one_that_started_us()
+    work, (inputs, out, scratch, logs, quiet) = _read_order(folder, sha256)
     team = Team.join()
-    work, (inputs, out, scratch, logs, quiet) = pickle.loads((folder / _ORDER).read_bytes())
     progress = Progress(Console(highlight=False), quiet=quiet or not team.is_first)
     try:
         work(Job(inputs, out, scratch, progress, logs), team)
@@ -122,4 +133,4 @@ def _fail(path: Path, text: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    _main(Path(sys.argv[1]), sys.argv[2])

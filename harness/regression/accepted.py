@@ -8,17 +8,57 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
 
 from harness.analysis.quantities import DEFINITIONS, RATES
 from harness.errors import UserError
 from harness.published import Contender, Results
 from harness.regression.comparable import facts
+from harness.settings.validation import Section, explain
 from harness.statistics import over_seeds
 from harness.storage.stored import COLUMNS, Measured, measured
 from harness.text import plain
+from harness.types import MAX_GAMMA
 
 FORMAT = 1
+
+
+class _Rate(Section):
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+class _Event(Section):
+    date: str
+    commit: str | None
+    reason: str
+    numbers: Mapping[str, _Rate]
+
+
+class _Cell(Section):
+    task: str
+    pair: str
+    method: str
+    temperature: Annotated[float, Field(ge=0)]
+    seeds: Annotated[
+        Mapping[str, Mapping[str, tuple[Annotated[float, Field(ge=0)], ...]]], Field(min_length=1)
+    ]
+
+
+class _Document(Section):
+    """Accepted numbers as they stand in their file."""
+
+    format: Literal[1]
+    gamma: Annotated[int, Field(ge=1, le=MAX_GAMMA)]
+    declared: tuple[str, ...]
+    history: tuple[_Event, ...]
+    facts: Mapping[str, str]
+    prompts: Mapping[str, tuple[str, ...]]
+    cells: tuple[_Cell, ...]
 
 
 @dataclass(frozen=True)
@@ -59,9 +99,10 @@ def accept(
     found = tuple(_wanted(measured(results, directory), methods))
     gamma = results.recipe["evaluation"]["num_speculative_tokens"]
     known = facts(results)
+    commit = known.get("git.commit", "null")
     event = {
         "date": date,
-        "commit": json.loads(known.get("git.commit", "null")),
+        "commit": None if commit == "null" else commit.replace('"', ""),  # or several, with "and"
         "reason": reason.strip(),
         "numbers": dict(_numbers(found)),
     }
@@ -131,27 +172,24 @@ def load(path: Path) -> Accepted:
     if not path.is_file():
         raise UserError(f"There is no {path}; accept a run's numbers first with draftmark bless.")
     try:
-        document = json.loads(path.read_text("utf-8"))
-        if document["format"] != FORMAT:
-            raise ValueError(f"format {document['format']}, not {FORMAT}")
+        document = _Document.model_validate_json(path.read_bytes(), strict=True)
         return Accepted(
-            gamma=document["gamma"],
-            declared=tuple(document["declared"]),
-            facts=document["facts"],
-            measured=tuple(_measured(cell, document["prompts"]) for cell in document["cells"]),
-            history=tuple(document["history"]),
+            gamma=document.gamma,
+            declared=document.declared,
+            facts=document.facts,
+            measured=tuple(_measured(cell, document.prompts) for cell in document.cells),
+            history=tuple(event.model_dump() for event in document.history),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValidationError as error:
+        said = explain(error, f"{path} does not read", _Document)
+        raise UserError(f"{said.removesuffix('.')}; bless a run anew.") from error
+    except (ValueError, KeyError) as error:
         raise UserError(f"{path} does not read ({error}); bless a run anew.") from error
 
 
-def _measured(cell: Mapping[str, Any], prompts: Mapping[str, Any]) -> Measured:
-    contender = Contender(cell["task"], cell["pair"], cell["method"])
-    mine = tuple(prompts[contender.task])
-    seeds = {
-        int(seed): {name: tuple(map(float, columns[name])) for name in COLUMNS}
-        for seed, columns in cell["seeds"].items()
-    }
+def _measured(cell: _Cell, prompts: Mapping[str, tuple[str, ...]]) -> Measured:
+    mine = prompts[cell.task]
+    seeds = {int(seed): {name: cell.seeds[seed][name] for name in COLUMNS} for seed in cell.seeds}
     if any(len(column) != len(mine) for columns in seeds.values() for column in columns.values()):
-        raise ValueError(f"{contender.method} has not as many counts as there are prompts")
-    return Measured(contender, float(cell["temperature"]), mine, seeds)
+        raise ValueError(f"{cell.method} has not as many counts as there are prompts")
+    return Measured(Contender(cell.task, cell.pair, cell.method), cell.temperature, mine, seeds)

@@ -41,7 +41,7 @@ def read_entry(directory: Path) -> Entry:
     Raises Damaged if anything in the folder is not as it was written.
     """
     try:
-        if (directory / SEAL).read_bytes() != seal(directory).encode():
+        if (directory / SEAL).read_bytes() != seal(directory / ENTRY).encode():
             raise Damaged(f"{directory / ENTRY} is not what was written: its hash differs")
         entry = Entry(directory=directory, **json.loads((directory / ENTRY).read_text("utf-8")))
     except (FileNotFoundError, ValueError, TypeError) as error:
@@ -81,9 +81,9 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(directory: Path) -> str:
-    """Return what `sha256sum` says of an entry."""
-    return f"{sha256_of(directory / ENTRY)}  {ENTRY}\n"
+def seal(path: Path) -> str:
+    """Return what `sha256sum` says of a file."""
+    return f"{sha256_of(path)}  {path.name}\n"
 
 
 def describe(path: Path) -> dict[str, Any]:

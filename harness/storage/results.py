@@ -1,58 +1,47 @@
 """Results on disk: `results/<recipe>-<key>/`, named by what decided them, reports beside them."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from harness import registry
 from harness.errors import UserError
 from harness.protocols import Report
-from harness.published import (
-    Cell,
-    Comparison,
-    Contender,
-    Finding,
-    Number,
-    Pooled,
-    Result,
-    Results,
-    Standing,
-)
-from harness.store import write_json
-from harness.types import Ledger
+from harness.published import Results
+from harness.settings.validation import explain
+from harness.storage.entries import files_in
+from harness.storage.sums import RECORDS, SUMS, check_all, inside, intact, write_sums
+from harness.store import write_json, write_whole
 
 FILE = "results.json"
 
 
 def save_results(results: Results, directory: Path) -> None:
-    """Write results as JSON, in full or not at all."""
+    """Write results as JSON, in full or not at all, and the sums of all that belongs to them."""
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / SUMS).unlink(missing_ok=True)
     write_json(directory / FILE, asdict(results))
+    names = [f"{RECORDS}/{name}" for name in files_in(directory / RECORDS)]
+    write_sums(directory, [FILE, *names])
 
 
 def load_results(directory: Path) -> Results:
-    """Return the results in a folder; raises UserError if there are none or they do not read."""
-    path = directory / FILE
-    if not path.is_file():
+    """Return the results in a folder; raises UserError if there are none or they do not read.
+
+    And if one of the records beside them is damaged.
+    """
+    if not (directory / FILE).is_file():
         raise UserError(f"{directory} has no {FILE}; name a folder that `draftmark run` printed.")
+    path = intact(directory, FILE)
+    check_all(directory)  # now, and not in whichever report reads it
     try:
-        document = json.loads(path.read_text("utf-8"))
-        return Results(
-            name=document["name"],
-            title=document["title"],
-            recipe=document["recipe"],
-            results=tuple(_result(item) for item in document["results"]),
-            pooled=tuple(_pooled(item) for item in document["pooled"]),
-            comparisons=tuple(_comparison(item) for item in document["comparisons"]),
-            standings=tuple(_standing(item) for item in document["standings"]),
-            data=tuple(document["data"]),
-            manifest=document["manifest"],
-            findings=tuple(Finding(**item) for item in document["findings"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} does not read ({error}); run the recipe again.") from error
+        # Numbers are not taken strictly: JSON writes 1.0 and 1 alike in other hands.
+        return TypeAdapter(Results).validate_json(path.read_bytes())
+    except ValidationError as error:
+        said = explain(error, f"{path} does not read")
+        raise UserError(f"{said.removesuffix('.')}; run the recipe again.") from error
 
 
 def run_folders(folders: Sequence[Path]) -> list[Path]:
@@ -69,41 +58,6 @@ def run_folders(folders: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def _result(document: Mapping[str, Any]) -> Result:
-    ledger = document["ledger"]
-    return Result(
-        cell=Cell(**document["cell"]),
-        numbers=_numbers(document["numbers"]),
-        ledger=Ledger(**ledger) if ledger else None,
-        provenance=document["provenance"],
-        failure=document["failure"],
-        records=document["records"],
-        speed_failures=document.get("speed_failures", {}),  # older results have none
-        history=tuple(document.get("history", ())),
-    )
-
-
-def _numbers(document: Mapping[str, Any]) -> dict[str, Number]:
-    return {name: Number(**number) for name, number in document.items()}
-
-
-def _pooled(document: Mapping[str, Any]) -> Pooled:
-    contender = Contender(**document["contender"])
-    return Pooled(contender, tuple(document["seeds"]), _numbers(document["numbers"]))
-
-
-def _comparison(document: Mapping[str, Any]) -> Comparison:
-    parts = {
-        "contender": Contender(**document["contender"]),
-        "difference": Number(**document["difference"]),
-    }
-    return Comparison(**{**document, **parts})
-
-
-def _standing(document: Mapping[str, Any]) -> Standing:
-    return Standing(**{**document, "contender": Contender(**document["contender"])})
-
-
 def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
     """Write the named reports into a folder and return their files."""
     return write(results, directory, [registry.find("reports", name) for name in names])
@@ -116,6 +70,7 @@ def write(results: Results, directory: Path, reports: Sequence[Report]) -> list[
     }
     for file, content in contents.items():
         data = content if isinstance(content, bytes) else content.encode("utf-8")
-        (directory / file).parent.mkdir(parents=True, exist_ok=True)
-        (directory / file).write_bytes(data)
+        folder = inside(directory, str(Path(file).parent))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / Path(file).name, data)
     return [directory / file for file in contents]

@@ -3,24 +3,28 @@
 Read from the acceptance tables beside the results; nothing is run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from harness.analysis.quantities import RATES
 from harness.blocks import block_counts
 from harness.errors import UserError
 from harness.published import Contender, Result, Results
 from harness.statistics import Counts, Effect, effect
-from harness.storage.records import read_tables, tables_name
+from harness.storage.records import read_rows, read_tables, tables_name
+from harness.storage.sums import intact
 from harness.types import AcceptanceTable
 
 COLUMNS = ("accepted", "tested", "drafted", "tokens", "passes")
 _DECIMALS = 4  # of expected counts; a rate of 100 tokens moves by less than 1e-6
 ByPrompt = tuple[float, ...]
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,20 @@ def paired(now: Measured, before: Measured, quantity: str, prompts: Sequence[str
 
 
 def tables_of(result: Result, directory: Path, temperature: float) -> list[AcceptanceTable]:
-    """Return a cell's tables at a temperature; raises UserError if they are gone."""
-    path = directory / result.records / tables_name(temperature)
-    if not path.is_file():
-        raise UserError(f"{path} is missing; run the recipe again, or bring the whole folder.")
-    return read_tables(path)
+    """Return a cell's tables at a temperature; raises UserError if they are gone or damaged."""
+    return _read(result, directory, tables_name(temperature), read_tables)
+
+
+def rows_of(result: Result, directory: Path, file: str) -> list[dict[str, Any]]:
+    """Return the rows of one of a cell's files; raises UserError if it is gone or damaged."""
+    return _read(result, directory, file, read_rows)
+
+
+def _read(
+    result: Result, directory: Path, file: str, read: Callable[[Path], list[Row]]
+) -> list[Row]:
+    path = intact(directory, f"{result.records}/{file}")
+    try:
+        return read(path)
+    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
+        raise UserError(f"{path} does not read ({error}); run the recipe again.") from error

@@ -182,7 +182,8 @@ def trainer(model: LlamaForCausalLM, *, recipe: Recipe, steps: int) -> Trainer:
 def train(state: Trainer, *, steps: list[Batch], recipe: Recipe, checkpoint: Path | None) -> None:
     """One step for each batch, from where the checkpoint stands if there is one."""
     if checkpoint and checkpoint.exists():
-        for part, saved in zip(state.parts(), torch.load(checkpoint), strict=True):
+        kept = torch.load(checkpoint, weights_only=True)
+        for part, saved in zip(state.parts(), kept, strict=True):
             part.load_state_dict(saved)
     begin, first = time.perf_counter(), state.schedules[0].last_epoch
     for step, batch in enumerate(steps[first:], start=first + 1):

@@ -18,6 +18,7 @@ from harness.published import Cell, Result, Results
 from harness.settings.recipes import load_recipe
 from harness.storage.entries import ENTRY
 from harness.storage.results import FILE, save_results
+from harness.storage.sums import SUMS
 from harness.store import Store
 
 MANIFEST = {
@@ -82,7 +83,12 @@ def _mended(outcome: Outcome) -> str:
 
 
 def _files() -> list[Path]:
-    return [path for path in Path.cwd().rglob("*") if path.is_file()]
+    """Return all files but the sums beside results, and what a store notes of runs."""
+    return sorted(
+        path
+        for path in Path().rglob("*")
+        if path.is_file() and path.name != SUMS and not {"holds", "locks"} & {*path.parts}
+    )
 
 
 def test_the_list_has_everything_that_can_be_named(draftmark: Command) -> None:

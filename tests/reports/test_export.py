@@ -13,6 +13,7 @@ from stored_runs import HOSTILE, NUMBER, run_of
 
 from harness.published import Comparison, Contender, Pooled, Results
 from harness.storage.records import write_rows
+from harness.storage.results import save_results
 from reports.export import COMPARISONS, NUMBERS, REPORT
 from reports.lm_eval import REPORT as LM_EVAL
 
@@ -130,6 +131,7 @@ def test_a_sample_is_a_prompt_with_its_text_scores_and_counts(tmp_path: Path) ->
         for n in range(2)
     ]
     write_rows(tmp_path / "records/00/target-grades.parquet", rows)
+    save_results(results, tmp_path)  # with the sums of all that is beside them
     lines = LM_EVAL(results, tmp_path)["lm_eval/p__kd__0/samples_gsm8k.jsonl"].splitlines()
     first = json.loads(lines[0])
     assert len(lines) == 2

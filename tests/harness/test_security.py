@@ -1,0 +1,267 @@
+"""What the README says that draftmark executes, opens and trusts: a test for each of its claims.
+
+The judge's key is tested with the judge (grading/test_chat.py, nodes/test_assessments.py), programs
+that models write in test_sandbox_hostile.py, archives in inputs/test_bounds.py.
+"""
+
+import ast
+import hashlib
+import json
+import pickle
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stored_runs import run_of
+
+from harness import registry
+from harness.errors import UserError
+from harness.experiment import plan
+from harness.graph import Node
+from harness.learning import launching
+from harness.models import load_model, load_tokenizer
+from harness.progress import Progress
+from harness.published import Cell
+from harness.settings.recipes import load_recipe, members
+from harness.storage.results import load_results, render
+from harness.storage.stored import measured
+from harness.store import Store
+from harness.types import Placement
+
+ROOT = Path(__file__).parents[2]
+QUIET = Progress(quiet=True)
+# What would run or unpickle what somebody else wrote, by the end of its dotted name.
+FORBIDDEN = (
+    "pickle.load",
+    "pickle.loads",
+    "pickle.Unpickler",
+    "read_pickle",
+    "joblib.load",
+    "dill.loads",
+    "shelve.open",
+    "marshal.loads",
+    "yaml.load",
+    "os.system",
+    "eval",
+    "exec",
+)
+# The order that a run gives to its own processes, whose hash it tells them besides.
+EXEMPT = {"harness/learning/launching.py: pickle.loads"}
+
+
+def _calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield every call in the project: its file, the dotted name, constants among its keywords."""
+    for package in ("harness", "tasks", "baselines", "reports"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call):
+                    constants = {
+                        item.arg: getattr(item.value, "value", "?")
+                        for item in node.keywords
+                        if item.arg
+                    }
+                    yield str(path.relative_to(ROOT)), ast.unparse(node.func), constants
+
+
+def test_nothing_is_unpickled_and_no_text_is_run() -> None:
+    found = {
+        f"{file}: {name}"
+        for file, name, told in _calls()
+        if name in FORBIDDEN
+        or name.endswith(tuple(f".{each}" for each in FORBIDDEN if "." in each))
+        or (name == "torch.load" and told.get("weights_only") is not True)
+        or (name.endswith(".load") and told.get("allow_pickle", False) is not False)
+        or told.get("shell", False) is not False
+    }
+
+    assert found == EXEMPT
+
+
+class _Bomb:
+    """What a pickle may hold: a call, made as it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+def test_an_order_that_the_run_did_not_give_is_not_unpickled(tmp_path: Path) -> None:
+    bomb = pickle.dumps(_Bomb(tmp_path / "went off"))
+    (tmp_path / launching._ORDER).write_bytes(bomb)
+
+    with pytest.raises(RuntimeError, match="is not the order that was given"):
+        launching._read_order(tmp_path, hashlib.sha256(b"the order").hexdigest())
+
+    assert not (tmp_path / "went off").exists()
+    launching._read_order(tmp_path, hashlib.sha256(bomb).hexdigest())
+    assert (tmp_path / "went off").exists()  # the bomb is one
+
+
+RECIPE = """
+title = "x"
+tasks = ["gsm8k"]
+speed = false
+[data]
+sources = ["samples"]
+train_rows = 4
+validation_rows = 2
+test_rows = 2
+[[pairs]]
+name = "p"
+target = "{target}"
+draft = {{ pruned = [0] }}
+trust_remote_code = {trust}
+[[methods]]
+name = "untrained"
+"""
+
+
+def _recipe(folder: Path, target: Path, trust: str = "false") -> str:
+    path = folder / "mine.toml"
+    path.write_text(RECIPE.format(target=target, trust=trust))
+    return str(path)
+
+
+def test_a_model_of_pickled_weights_alone_is_refused_before_they_are_opened(
+    tmp_path: Path, tiny_directory: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_directory, model)
+    (model / "model.safetensors").unlink()
+    (model / "pytorch_model.bin").write_bytes(pickle.dumps(_Bomb(tmp_path / "went off")))
+
+    with pytest.raises(UserError, match=r"has no \.safetensors file"):
+        plan(load_recipe(_recipe(tmp_path, model)), QUIET)
+    with pytest.raises(OSError, match="safetensors"):
+        load_model(model)
+    assert not (tmp_path / "went off").exists()
+
+
+CODE = """
+from pathlib import Path
+from transformers import LlamaConfig, LlamaForCausalLM
+
+Path({mark!r}).touch()
+
+class OwnConfig(LlamaConfig):
+    model_type = {kind!r}
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def _with_code(tmp_path: Path, tiny: Path, kind: str) -> tuple[Path, Path]:
+    """Return a model folder with code of its own, and what is there once that has run."""
+    model, mark = tmp_path / f"own_{kind}", tmp_path / "ran"
+    shutil.copytree(tiny, model)
+    (model / "own.py").write_text(CODE.format(mark=str(mark), kind=kind))
+    config = json.loads((model / "config.json").read_text())
+    config |= {
+        "model_type": kind,
+        "architectures": ["OwnModel"],
+        "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"},
+    }
+    (model / "config.json").write_text(json.dumps(config))
+    return model, mark
+
+
+@pytest.fixture
+def _own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let transformers put the code that it copies where the test ends with it."""
+    import transformers.dynamic_module_utils as dynamic
+
+    monkeypatch.setattr(dynamic, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+
+
+@pytest.mark.usefixtures("_own_modules")
+def test_code_that_comes_with_a_model_runs_only_at_the_recipes_word(
+    tmp_path: Path, tiny_directory: Path
+) -> None:
+    model, mark = _with_code(tmp_path, tiny_directory, "of_its_own")
+
+    with pytest.raises(UserError, match=r"code of its own.*trust_remote_code = true"):
+        load_model(model)
+    load_tokenizer(model)  # which is of a kind that transformers knows
+    assert not mark.exists()
+    load_model(model, Placement(trust_remote_code=True))
+    assert mark.exists()  # so it would have been seen
+
+
+@pytest.mark.usefixtures("_own_modules")
+def test_a_family_that_transformers_knows_is_loaded_without_the_code_beside_it(
+    tmp_path: Path, tiny_directory: Path
+) -> None:
+    model, mark = _with_code(tmp_path, tiny_directory, "llama")
+
+    assert type(load_model(model).model).__module__.startswith("transformers.models.llama")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("word", ['"true"', "1", '"yes"', "[true]"])
+def test_only_true_is_the_recipes_word(tmp_path: Path, tiny_directory: Path, word: str) -> None:
+    with pytest.raises(UserError, match=r"pairs\.0\.trust_remote_code"):
+        load_recipe(_recipe(tmp_path, tiny_directory, word))
+
+
+OUTSIDE = ("../x", "/etc/passwd", "..", ".", "a/../../x", "x\x00", "~", "samples/tiny-target")
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_no_name_leads_out_of_where_names_are_looked_up(name: str) -> None:
+    for group in ("tasks", "baselines", "engines", "reports"):
+        with pytest.raises(UserError, match="Unknown"):
+            registry.find(group, name)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="Unknown recipe"):
+        members(name)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_what_trackers_write_stays_in_the_store(tmp_path: Path, name: str) -> None:
+    node = Node("draft", f"draft {name}, seed 0", {}, {}, code=())
+
+    assert Store(tmp_path).logs(node).resolve().parent == (tmp_path / "logs").resolve()
+
+
+def test_names_of_pairs_and_methods_name_no_files(tmp_path: Path) -> None:
+    """Not even where a report writes a folder for each: they stay below the run's own."""
+    results = run_of(tmp_path / "run", {"kd": [(0.5, 0.6)]})
+    cell = Cell("gsm8k", "../../out", "/tmp/out", 0)
+    hostile = replace(results, results=(replace(results.results[0], cell=cell),))
+
+    for file in render(hostile, tmp_path / "run", ["lm_eval", "tables", "export"]):
+        assert file.resolve().is_relative_to((tmp_path / "run").resolve())
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+def test_links_in_a_run_folder_are_not_followed(tmp_path: Path) -> None:
+    results = run_of(tmp_path / "run", {"kd": [(0.5, 0.6)]})
+    precious, folder = tmp_path / "precious.md", tmp_path / "folder"
+    precious.write_text("mine")
+    folder.mkdir()
+    (tmp_path / "run" / "tables.tex").symlink_to(precious)
+    (tmp_path / "run" / "lm_eval").symlink_to(folder)
+
+    files = render(results, tmp_path / "run", ["tables"])
+    with pytest.raises(UserError, match="leads out of"):
+        render(results, tmp_path / "run", ["lm_eval"])
+
+    assert precious.read_text() == "mine"
+    assert list(folder.iterdir()) == []
+    assert all(not file.is_symlink() for file in files)
+
+
+@pytest.mark.parametrize("place", ["..", "/", "../other/records/00", "records/../../other"])
+def test_records_are_read_from_the_runs_own_folder_alone(tmp_path: Path, place: str) -> None:
+    results = run_of(tmp_path / "run", {"kd": [(0.5, 0.6)]})
+    shutil.copytree(tmp_path / "run", tmp_path / "other")
+    hostile = replace(results, results=(replace(results.results[0], records=place),))
+
+    with pytest.raises(UserError, match="leads out of"):
+        measured(hostile, tmp_path / "run")
+    assert measured(load_results(tmp_path / "run"), tmp_path / "run")

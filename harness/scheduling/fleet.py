@@ -54,7 +54,7 @@ class Fleet:
         cpus, gpus = (
             sum(have.get(kind, 0) for _, have in self._machines) for kind in ("CPU", "GPU")
         )
-        return f"{len(self._machines)} machines with {cpus:.0f} processors and {gpus:.0f} GPUs"
+        return f"{cpus:.0f} processors and {gpus:.0f} GPUs, machines: {len(self._machines)}"
 
     def check(self) -> None:
         """Raise UserError if a machine lacks the store or a model, or none is enough for a stage.

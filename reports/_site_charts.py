@@ -29,7 +29,7 @@ def forests(board: Board) -> Iterator[Chart]:
         if ordered:
             groups = [line.letters.get(name, "") for line, _ in ordered]
             labels = [
-                f"{plain(line.contender.method, 60)}{f' ({group})' if group else ''}"
+                " · ".join(part for part in (group, plain(line.contender.method, 60)) if part)
                 for (line, _), group in zip(ordered, groups, strict=True)
             ]
             points = [_point(place, number) for place, (_, number) in enumerate(ordered)]
@@ -37,7 +37,7 @@ def forests(board: Board) -> Iterator[Chart]:
                 "kind": "forest",
                 "title": f"Block efficiency at temperature {temperature:g}",
                 "x": f"tokens per pass of the target, blocks of {run.gamma}",
-                "y": "method (group)",
+                "y": "group · method",
                 "labels": labels,
                 "series": [{"name": "block efficiency", "points": points}],
             }

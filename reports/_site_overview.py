@@ -8,7 +8,7 @@ from harness.published import Contender, Result
 from harness.text import plain
 from reports._sections import Entry, Format, Shown, three, two
 from reports._site_charts import Chart, forests
-from reports._site_pages import Board, Line, Run, key
+from reports._site_pages import Board, Line, Run, key, slug
 
 SHOWN_BOARDS = 12  # rankings that are not folded away
 CHARTED = 6  # up to so many have a chart on the front page
@@ -29,7 +29,7 @@ def index(runs: Sequence[Run]) -> dict[str, Any]:
         charted[board.file] = range(first, len(charts))
     words = ["method", "task", "pair", *(["run"] if several else []), "seeds", "groups", "gamma"]
     header = [*words, *columns, *(["published"] if published else [])]
-    lines = [
+    rows = [
         _line(board, line, several, columns, published)
         for board in boards
         for line in ordered(board)
@@ -49,7 +49,7 @@ def index(runs: Sequence[Run]) -> dict[str, Any]:
         "filters": _filters(boards, several),
         "header": header,
         "words": len(words),
-        "lines": lines,
+        "rows": rows,
     }
 
 
@@ -82,7 +82,8 @@ def _line(
     several: bool,
     columns: Mapping[str, tuple[str, float | None, Format]],
     published: bool,
-) -> dict[str, Any]:
+) -> list[Any]:
+    """Return a row of the table: strings, [text, page] and [order, value, interval, place]."""
     run, who, own = board.run, line.contender, line.numbers
     numbers: list[Entry] = []
     for name, temperature, form in columns.values():
@@ -96,12 +97,16 @@ def _line(
         numbers.append("; ".join(f"{three(f.value)} ({f.table.column})" for f in figures) or "-")
     seeds = line.seeds + (f" ({len(line.failed)} failed)" if line.failed else "")
     groups = " / ".join(_letters(board, line))
-    return {
-        "method": plain(who.method),
-        "file": run.cells[line.cells[0].cell] if len(line.cells) == 1 else board.file,
-        "texts": [who.task, who.pair, *([run.label] if several else []), seeds, groups, run.gamma],
-        "numbers": numbers,
-    }
+    page = run.cells[line.cells[0].cell] if len(line.cells) == 1 else board.file
+    words = [who.task, who.pair, *([run.label] if several else []), seeds, groups, f"{run.gamma}"]
+    return [[plain(who.method), page], *map(plain, words), *map(_entry, numbers)]
+
+
+def _entry(item: Entry) -> str | list[Any]:
+    if not isinstance(item, Shown):
+        return plain(str(item))
+    place = f"definitions.html#{slug(item.key.partition('[')[0])}"
+    return [item.number.value, item.value, item.interval, place]
 
 
 def _letters(board: Board, line: Line) -> list[str]:

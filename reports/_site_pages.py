@@ -82,6 +82,7 @@ class Run:
     number: int
     results: Results
     directory: Path
+    label: str = ""  # its name, commit and day; with its number where others have the same
 
     @property
     def file(self) -> str:
@@ -92,13 +93,6 @@ class Run:
     def data(self) -> str:
         """The folder of its numbers as data."""
         return f"data/{self.number}-{slug(self.results.name)}"
-
-    @property
-    def label(self) -> str:
-        """Its name, commit and day."""
-        git = self.results.manifest.get("git") or {}
-        told = [git.get("commit", "")[:8], (git.get("date") or "")[:10]]
-        return plain(" ".join([self.results.name, *(part for part in told if part)]))
 
     @property
     def gamma(self) -> int:
@@ -142,3 +136,18 @@ class Run:
 def key(name: str, temperature: float, gamma: int) -> str:
     """Return the key of a number at a temperature and block length."""
     return f"{name}[t={temperature:g},gamma={gamma}]"
+
+
+def runs_of(given: Sequence[tuple[Results, Path]]) -> list[Run]:
+    """Return runs with their numbers, and with labels that tell them apart."""
+    labels = [_label(results) for results, _ in given]
+    return [
+        Run(number, *item, label if labels.count(label) == 1 else f"{label} ({number})")
+        for number, (item, label) in enumerate(zip(given, labels, strict=True), start=1)
+    ]
+
+
+def _label(results: Results) -> str:
+    git = results.manifest.get("git") or {}
+    told = [git.get("commit", "")[:8], (git.get("date") or "")[:10]]
+    return plain(" ".join([results.name, *(part for part in told if part)]))

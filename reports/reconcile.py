@@ -21,6 +21,7 @@ from harness.published import Result, Results
 from harness.storage.stored import tables_of
 from harness.types import AcceptanceTable
 from reports._acceptance import failed, title
+from reports._engine_counts import engine_section
 from reports._markdown import escape, interval, table
 
 # A serving engine's prefill emits the first token, and its last block counts whole.
@@ -113,6 +114,8 @@ COUNTED = {
     "transformers": "the first pass reads prompt and first block, so passes are the reference "
     "engine's; the last token within the limit, what follows an end token of the draft, and by "
     "lookup end tokens are not drafted, so at its end a text may count one accepted token less",
+    "vllm": "prefill emits the first token, so the first block starts at the second; passes that "
+    "drafted nothing are among them",
 }
 
 
@@ -139,6 +142,7 @@ def reconcile(results: Results, directory: Path) -> dict[str, str]:
             body = table(["tool", "number", "value", "definition"], _rows(tables, gamma), "llrl")
             sections.append(f"{heading}\n\n{body}")
         sections += _counted(result)
+        sections += engine_section(result, results, directory)
     return {"reconcile.md": "\n\n".join(sections) + "\n"}
 
 

@@ -19,7 +19,7 @@ from reports._manifest import facts
 from reports._site_cells import page as cell_page
 from reports._site_charts import COSTS, forests
 from reports._site_definitions import GLOSSARY, all_definitions
-from reports._site_pages import Board, Run
+from reports._site_pages import Board, Run, runs_of
 from reports._site_render import Ready, assets, page
 from reports.export import REPORT as export
 from reports.leaderboard import REPORT as leaderboard
@@ -37,8 +37,7 @@ class Site:
 
     def __call__(self, results: Results, directory: Path) -> dict[str, str | bytes]:
         """Return every file of the site; `index.html` is where it starts."""
-        given = self.runs or ((results, directory),)
-        runs = [Run(number, *item) for number, item in enumerate(given, start=1)]
+        runs = runs_of(self.runs or ((results, directory),))
         root = f"{self.folder}/" if self.folder else ""
         return {f"{root}{file}": content for file, content in _files(runs)}
 

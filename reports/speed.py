@@ -3,6 +3,7 @@
 Read from the published numbers alone, whose keys say what they were measured on.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -64,6 +65,7 @@ def speed(results: Results, directory: Path) -> dict[str, str]:
     for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
         rows = list(group)
         sections += [f"## {escape(task)}, {escape(pair)}", *_sections(rows)]
+    sections.append(_told(results.results, directory))
     return {"speed.md": "\n\n".join(section for section in sections if section) + "\n"}
 
 
@@ -222,6 +224,25 @@ def _failures(rows: Sequence[Result]) -> str:
     if not body:
         return ""
     return "### Not measured\n\n" + table(["method", "what", "reason"], body, "lll")
+
+
+def _told(rows: Sequence[Result], directory: Path) -> str:
+    """Return what engines say of themselves, each once: both arms, pinned defaults among it."""
+    files = [
+        file
+        for row in rows
+        if row.records
+        for file in sorted((directory / row.records).glob("engine*.json"))
+    ]
+    found: dict[str, None] = {}
+    for file in files:
+        told = json.loads(file.read_text("utf-8"))
+        for arm in ("target", "draft"):
+            if arm in told:
+                said = json.dumps(told[arm], sort_keys=True)
+                who = "the target alone" if arm == "target" else "with a draft"
+                found[f"- {escape(told['engine'])}, {who}: {escape(said)}"] = None
+    return "\n\n".join(["## What engines were told", "\n".join(found)]) if found else ""
 
 
 REPORT = speed

@@ -46,3 +46,15 @@ def test_the_bench_of_training_trains_every_arm_on_the_same_tokens() -> None:
     ]
     assert "draftmark / TRL, GKD trainer" in done.stdout
     assert "goal: under 1.4" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_bench_of_rates_prints_each_kind_of_work_beside_plain_products() -> None:
+    told = "--model tiny-target --layers 0 7 --rows 2 --rows-per-batch 1 --max-new-tokens 4"
+    command = [sys.executable, "-m", "tests.bench.rates", *told.split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    works = {row[0].removeprefix("| "): float(row[-1].removesuffix(" |")) for row in rows[1:]}
+    assert works.keys() == {"writing, all rows at once", "reading", "training"}
+    assert all(0 <= share < 2 for share in works.values())

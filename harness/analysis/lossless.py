@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.blocks import block_counts
+from harness.analysis.counting import convention_of
+from harness.blocks import REFERENCE, Convention, block_counts
 from harness.drafting.tables import Floats
 from harness.models import LanguageModel, load_model
 from harness.progress import Step
@@ -52,29 +53,32 @@ def run_checks(
 ) -> list[Check]:
     """Return the checks of a draft in an engine; `folders` has "target" and "draft"."""
 
-    def decode(with_method: Method | None, draft: Path | None, **changes: Any) -> list[Decode]:
+    def decode(
+        with_method: Method | None, draft: Path | None, **changes: Any
+    ) -> tuple[list[Decode], Convention]:
         running = engine.open(folders["target"], with_method, draft, replace(settings, **changes))
         decodes = list(running.generate(prompts))
         step.advance()
-        return decodes
+        return decodes, convention_of(running)
 
     sampler = settings.samplers.target
     placement = replace(settings.placement, dtype="float32")
     target = load_model(folders["target"], placement)
-    together = decode(method, folders["draft"])
+    together, convention = decode(method, folders["draft"])
     texts = as_texts(together, prompts)
     laws = laws_of(target, texts)
     if sampler.temperature == 0:
-        twice = decode(None, None), decode(None, None)
+        twice = decode(None, None)[0], decode(None, None)[0]
         dtype = settings.placement.dtype
         found = [check_identity(*twice, together, prompts, target, dtype)]
     else:
         found = [check_law(texts, laws, sampler)]
     drafter = method.drafter(folders["draft"], placement)
     gamma = settings.num_speculative_tokens
-    found.append(check_counts(together, texts, drafter, laws, settings.samplers, gamma))
+    samplers = settings.samplers
+    found.append(check_counts(together, texts, drafter, laws, samplers, gamma, convention))
     if method.kind == "language_model":
-        own = decode(method, folders["target"], samplers=Samplers(sampler, sampler))
+        own, _ = decode(method, folders["target"], samplers=Samplers(sampler, sampler))
         found.append(check_own_draft(own))
     return found
 
@@ -195,6 +199,7 @@ def check_counts(
     laws: TargetLaws,
     samplers: Samplers,
     num_speculative_tokens: int,
+    convention: Convention = REFERENCE,
 ) -> Check:
     """Compare the passes that the engine made with those that scoring predicts of its texts."""
     name = "passes are as predicted"
@@ -202,7 +207,8 @@ def check_counts(
         tables = {table.example_id: table for table in drafter.score(texts, laws, samplers)}
     except ValueError as refused:
         return Check(name, False, str(refused))
-    counts = block_counts([tables[text.example_id] for text in texts], num_speculative_tokens)
+    in_order = [tables[text.example_id] for text in texts]
+    counts = block_counts(in_order, num_speculative_tokens, convention)
     counted_B = np.array([float(decode.target_passes) for decode in decodes])
     difference_B = counted_B - counts.passes_B
     error = float(difference_B.std(ddof=1)) / math.sqrt(len(decodes)) if len(decodes) > 1 else 0.0

@@ -23,8 +23,8 @@ from harness.types import Arm
 DEFINITIONS = {
     "cost_ratio": "c: time of drafting a token / a plain pass of the target, each timed by itself; "
     "geometric mean over repeats",
-    "verification_cost": "w: what a drafted token adds to the target's pass, in plain passes; mean "
-    "over repeats",
+    "verification_cost": "w: what a drafted token adds to the target's pass, in plain passes; of "
+    "the geometric mean over repeats of both passes' ratio",
     "predicted_speedup": "of the tokens, passes and drafted tokens that the engine counted, at the "
     "times of the parts, prefill included; geometric mean over repeats",
     "overhead": "predicted / measured speedup: what the engine takes with a draft beyond the parts",
@@ -64,13 +64,19 @@ def predictions(
     if len(times) < 2:
         return
     yield "cost_ratio", _geometric([each.cost_ratio() for each in times], "cost_ratio")
-    costs = [each.verification_cost(gamma) for each in times]
-    yield "verification_cost", statistics.mean(costs, DEFINITIONS["verification_cost"])
+    yield "verification_cost", _verification(times, gamma)
     predicted = _geometric([_predicted(each, gamma, counts) for each in times], "predicted_speedup")
     yield "predicted_speedup", predicted
     if speedup and speedup.low and speedup.high:
         value, low, high = (predicted.value / v for v in (speedup.value, speedup.high, speedup.low))
         yield "overhead", Number(value, low, high, speedup.n, DEFINITIONS["overhead"])
+
+
+def _verification(times: Sequence[Times], gamma: int) -> Number:
+    """Return w, of the mean ratio of both passes: noise can make it negative."""
+    ratios = statistics.log_ratio_interval([each.verify / each.plain for each in times])
+    value, low, high = ((ratio - 1) / gamma for ratio in ratios)
+    return Number(value, low, high, len(times), DEFINITIONS["verification_cost"])
 
 
 def _predicted(times: Times, gamma: int, counts: Mapping[str, Sequence[float]]) -> float:

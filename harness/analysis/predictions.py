@@ -1,6 +1,7 @@
 """What a speed run says a drafted token costs, and the speedup that scoring predicts with it.
 
-The unit is a plain pass of the target, timed in the same block. Beyond its passes, the draft's arm
+For runs of one text at a time, where no part was timed by itself (harness/analysis/parts.py). The
+unit is a plain pass of the target, timed in the same block. Beyond its passes, the draft's arm
 takes c + w for each drafted token (harness/analysis/costs.py): that is read from its decoding. A
 block is predicted with the cost that the *other* blocks had, and with the passes that the
 acceptance tables expect for its prompts, so that no block predicts itself.
@@ -51,6 +52,10 @@ def predicted_speedup(
 
     None for fewer than two blocks, or if a prompt of the run was not scored.
     """
+    wanted = {item.decode.example_id for item in timed}
+    tables = [table for table in tables if table.example_id in wanted]
+    if len(tables) < len(wanted) or not tables:
+        return None
     counts = block_counts(tables, num_speculative_tokens)
     rates = {
         table.example_id: (passes / tokens, drafted / tokens)
@@ -58,8 +63,6 @@ def predicted_speedup(
             tables, counts.passes_B, counts.drafted_B, counts.tokens_B, strict=True
         )
     }
-    if any(item.decode.example_id not in rates for item in timed):
-        return None
     blocks = [_block(block, rates) for block in _by_block(timed)]
     if len(blocks) < 2:
         return None
@@ -72,7 +75,9 @@ def predicted_speedup(
 
 
 def _by_block(timed: Sequence[TimedDecode]) -> list[list[TimedDecode]]:
-    """Return the blocks in which both arms ran."""
+    """Return the blocks in which both arms ran; none if the engine counted no passes."""
+    if not all(item.decode.rounds for item in timed):
+        return []
     numbers = sorted({item.block for item in timed})
     blocks = [[item for item in timed if item.block == number] for number in numbers]
     return [block for block in blocks if {item.arm for item in block} == {"target", "draft"}]

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from harness import statistics
 from harness.analysis.arms import other_lengths
+from harness.analysis.counting import told_convention
 from harness.analysis.parts import predictions
-from harness.blocks import block_counts
+from harness.blocks import Convention, block_counts
 from harness.config import Recipe
 from harness.published import Number
 from harness.settings.sections import Condition
@@ -75,12 +76,13 @@ def _of_measurement(
         yield "speedup", speedup
     tables = records.tables.get(under.temperature, ())
     if greedy and tables and under.length == "natural":
-        yield from _passes(timed, tables, under.num_speculative_tokens)
+        yield from _passes(measured, tables, under.num_speculative_tokens)
     for arm in ARMS:
         mine = [item.decode for item in timed if item.arm == arm]
         runs = [run for run in measured.runs if run.arm == arm]
         yield from ((f"{name}[arm={arm}", number) for name, number in _of_arm(mine, runs))
-    counts = _counts([item.decode for item in timed if item.arm == "draft"])
+    convention = told_convention(measured.told.get("draft", {}))
+    counts = _counts([item.decode for item in timed if item.arm == "draft"], convention)
     if counts["passes"]:
         for name, top in (("counted_block_efficiency", "tokens"), ("counted_drafted", "drafted")):
             number = statistics.ratio(counts[top], counts["passes"], DEFINITIONS[name])
@@ -124,11 +126,15 @@ def _of_arm(decodes: Sequence[Decode], runs: Sequence[Run]) -> Iterator[tuple[st
         yield "energy_j", Number(value, None, None, len(spent), DEFINITIONS["energy_j"])
 
 
-def _counts(decodes: Sequence[Decode]) -> Mapping[str, list[float]]:
-    """Return what an engine counted of each prompt; nothing if it counted no passes of one."""
+def _counts(decodes: Sequence[Decode], convention: Convention) -> Mapping[str, list[float]]:
+    """Return what an engine counted of each prompt; nothing if it counted no passes of one.
+
+    Tokens are those that passes gave: not what prefill emitted.
+    """
     counted = decodes if all(decode.rounds for decode in decodes) else ()
+    first = int(convention.prefill_emits_first)
     return {
-        "tokens": _by_prompt(counted, [len(d.token_ids) for d in counted]),
+        "tokens": _by_prompt(counted, [len(d.token_ids) - first for d in counted]),
         "passes": _by_prompt(counted, [d.target_passes for d in counted]),
         "drafted": _by_prompt(counted, [sum(r.drafted for r in d.rounds) for d in counted]),
         "runs": _by_prompt(counted, [1.0] * len(counted)),
@@ -161,14 +167,15 @@ def _first_run(timed: Sequence[TimedDecode], arm: Arm) -> dict[str, Decode]:
 
 
 def _passes(
-    timed: Sequence[TimedDecode], tables: Sequence[AcceptanceTable], gamma: int
+    measured: Measurement, tables: Sequence[AcceptanceTable], gamma: int
 ) -> Iterator[tuple[str, Number]]:
-    """Yield the passes that the engine counted and those predicted for the same prompts."""
-    decoded = _first_run(timed, "draft")
+    """Yield the passes that the engine counted, and those that its convention predicts of them."""
+    decoded = _first_run(measured.decodes, "draft")
     chosen = [table for table in tables if table.example_id in decoded]
     counted = [float(decoded[table.example_id].target_passes) for table in chosen]
     if not any(counted):
         return
-    predicted = block_counts(chosen, gamma).passes_B
+    convention = told_convention(measured.told.get("draft", {}))
+    predicted = block_counts(chosen, gamma, convention).passes_B
     yield "counted_passes", statistics.mean(counted, DEFINITIONS["counted_passes"])
     yield "predicted_passes", statistics.mean(predicted, DEFINITIONS["predicted_passes"])

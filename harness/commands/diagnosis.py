@@ -10,7 +10,7 @@ from harness.inputs import fetch, hub
 from harness.inputs.sources import DATA_VARIABLE, data_directory, data_folder
 from harness.isolation import bubblewrap
 
-_EXTRAS = {"vllm": "vllm", "ray": "ray"}
+_EXTRAS = {"vllm": "make vllm", "ray": "make ray"}  # how each is had
 
 
 def lines(data: Path | None) -> Iterator[str]:
@@ -34,9 +34,9 @@ def lines(data: Path | None) -> Iterator[str]:
         state = "fetched" if fetch.fetched(name) else f"not fetched; draftmark fetch {name}"
         yield f"  {name}  {state}"
     yield f"data          {_data(data)}"
-    for extra, module in _EXTRAS.items():
-        found = importlib.util.find_spec(module) is not None
-        state = "installed" if found else f"missing; pip install 'draftmark[{extra}]'"
+    for extra, install in _EXTRAS.items():
+        found = importlib.util.find_spec(extra) is not None
+        state = "installed" if found else f"missing; {install}"
         yield f"extra {extra:7} {state}"
 
 

@@ -46,16 +46,13 @@ def measure_server(
     endpoints: dict[Arm, Endpoint] = {"draft": Endpoint(url, model, key)}
     if against:
         endpoints["target"] = Endpoint(against, model, key)
-    sources = ["directory"] if data else ["samples"]
-    rows = load_rows(
-        registry.find("tasks", task), "test", prompts, sources=sources, directory=folder(data)
-    )
+    sources, asked = ["directory"] if data else ["samples"], registry.find("tasks", task)
+    rows = load_rows(asked, "test", prompts, sources=sources, directory=folder(data))
     runs = []
     for at_a_time in _counts(concurrency):
         load = Load(at_a_time, blocks, max_tokens, temperature)
         found = measure(endpoints, rows.examples, load, Progress())
-        for line in lines(found, load):
-            typer.echo(line)
+        typer.echo("\n".join(lines(found, load)))
         runs.append(document(found, endpoints, load))
     if out:
         told = {"task": task, "rows": rows.digest, "source": rows.source, "runs": runs}

@@ -86,7 +86,7 @@ def decodes(
         blocks = [prompts[start :: under.blocks] for start in range(under.blocks)]
         with job.progress.step("decoding", 4 * len(blocks)) as step:
             measured = interleave(arms, blocks, step.advance, under.batch_size)
-        Measurement(*measured, told).save(job.out)
+        Measurement(*measured, {"engine": under.engine, **told}).save(job.out)
 
     settings = {
         **under.settings(),
@@ -184,7 +184,7 @@ def _arms(
         running = meter.opening(load)
         arms[arm] = TimedArm(partial(_decoded, running), meter)
         if isinstance(running, Described):
-            told[arm] = running.describe()
+            told[arm] = dict(running.describe())
     return arms, told
 
 

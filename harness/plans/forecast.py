@@ -49,7 +49,7 @@ def places(made: Schedule) -> dict[str, str]:
 
 
 def _named(gpus: Sequence[int]) -> str:
-    return f"GPU {', '.join(map(str, sorted(gpus)))}" if len(gpus) == 1 else f"GPUs {gpus}"
+    return f"GPU{'s' * (len(gpus) > 1)} {', '.join(map(str, sorted(gpus)))}"
 
 
 def totals(costs: Costs, made: Schedule, gpu: str) -> Iterator[str]:

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.errors import UserError
 from harness.graph import Node
 from harness.progress import Progress, Step
+from harness.scheduling.stopping import Stopped
 from harness.store import Store
 
 RUNS, ALIVE = "runs", "alive"
@@ -72,7 +74,7 @@ class Journal:
         try:
             yield
         except BaseException as error:
-            self.tell("end", reason=f"{type(error).__name__}: {error}".rstrip(": "))
+            self.tell("end", reason=_reason(error))
             raise
         else:
             self.tell("end", reason="")
@@ -89,6 +91,12 @@ class Journal:
     def listening(self, progress: Progress, node: Node) -> Progress:
         """Return a progress that tells the journal how far a stage is, beside what it shows."""
         return _Told(progress, self, node) if self.folder else progress
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, Stopped | UserError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def _process_start() -> float:

@@ -65,7 +65,7 @@ def standing(store: Path, run: str, now: float | None = None) -> Standing:
     now = now or time.time()
     end = next((event["reason"] for event in reversed(events) if event["event"] == "end"), None)
     if end is None and not _lives(first, attempts[-1], now):
-        end = "it died"
+        end = "it died; what is done is kept, and the same command goes on from there."
     said: dict[str, list[Event]] = {item["key"]: [] for item in first["stages"]}
     for event in events:
         said.get(event.get("key", ""), []).append(event)
@@ -179,8 +179,6 @@ def lines(now: Standing) -> list[str]:
     said += _listed("running", now.of("running"), now.at) + _listed("failed", now.of("failed"), 0)
     if now.end is None and (left := remaining(now)) is not None:
         said.append(f"about {duration(left)} left, if stages take as long as those of their kind")
-    if now.end:
-        said.append("what is done is kept: the same command goes on from there")
     return said
 
 

@@ -1,1 +1,1 @@
-"""Measures a server that runs already: what an OpenAI-compatible endpoint gives, and how fast."""
+"""Serving engines: started in a process of their own, or a server that runs already."""

@@ -26,6 +26,7 @@ class Cloud:
     title: str
     points: Mapping[str, Points]
     target: Points
+    marks: Sequence[str] = ()  # what is written beside the target's points
 
 
 def inches(clouds: int, methods: Sequence[str]) -> tuple[float, float]:
@@ -53,6 +54,9 @@ def fill(figure: "Figure", run: Run, clouds: Sequence[Cloud], across: str, up: s
                 elinewidth=0.7,
                 **look,
             )
+        for mark, (one, other) in zip(cloud.marks, cloud.target, strict=False):
+            at = (one.value, other.value)
+            axes.annotate(mark, at, (4, 4), textcoords="offset points", fontsize=7)
         axes.set_title(cloud.title, loc="left")
         if index % COLUMNS == 0:
             axes.set_ylabel(up)

@@ -28,12 +28,11 @@ def figures(run: Run) -> Iterator[Drawing | NotDrawn]:
     drawn, left = first(places(list(found)), clouds.MOST_PANELS, "tasks and pairs")
     panels = [_cloud(run, place, methods, found, temperatures) for place in drawn]
     shown = [method for method in methods if any(method in panel.points for panel in panels)]
-    order = " to ".join(f"{temperature:g}" for temperature in dict.fromkeys(_ends(temperatures)))
     yield Drawing(
         NAME,
         f"Fidelity (mean score) against diversity (distinct-2, different pairs of words / pairs) "
         f"of {told['count']} sampled responses to a prompt, of drafts alone and of the target; "
-        f"a point for each temperature, {order} along a line. Bars are 95 % intervals.",
+        f"a point for each temperature, which stands beside the target's. Bars are 95 % intervals.",
         clouds.inches(len(panels), shown),
         ("task", "pair", "method", "whose", "temperature", "quantity", *NUMBER),
         [
@@ -47,10 +46,6 @@ def figures(run: Run) -> Iterator[Drawing | NotDrawn]:
         lambda figure: clouds.fill(figure, run, panels, "diversity, distinct-2", "fidelity"),
         " ".join(filter(None, (fewer, left))),
     )
-
-
-def _ends(temperatures: list[float]) -> tuple[float, float]:
-    return temperatures[0], temperatures[-1]
 
 
 def _points(numbers: Numbers, whose: str, temperatures: list[float]) -> clouds.Points:
@@ -79,4 +74,5 @@ def _cloud(
         run.title(place, 28),
         {method: _points(own, "draft", temperatures) for method, own in mine.items()},
         target[0] if target else [],
+        [f"T = {temperature:g}" for temperature in temperatures],
     )

@@ -93,7 +93,8 @@ def _kept(run: Run, contender: Contender) -> Kept | None:
         return None
     gaps, kept = (np.array([row[name] for row in rows]) for name in ("gap", "kept"))
     low, high = np.quantile(gaps, [_TAIL, 1 - _TAIL])
-    edges = np.linspace(low, max(high, low + 1e-6), _BINS + 1)
+    width = max(high - low, 1e-6) / _BINS  # and no bin has gaps of both signs
+    edges = width * np.arange(np.floor(low / width), np.ceil(high / width) + 2)
     inside = np.clip(gaps, edges[0], edges[-1])
     mine, others = (np.histogram(inside[which], edges)[0].tolist() for which in (kept, ~kept))
     known = [row for row in rows if row["token"] is not None]

@@ -36,6 +36,13 @@ class Run:
         return [row for row in self.results.results if not row.failure and row.numbers]
 
     @cached_property
+    def _by_contender(self) -> dict[Contender, list[Result]]:
+        found: dict[Contender, list[Result]] = {}
+        for row in self.done:
+            found.setdefault(row.cell.contender, []).append(row)
+        return found
+
+    @cached_property
     def methods(self) -> list[str]:
         """The methods, in the recipe's order, that have numbers or failed."""
         return list(dict.fromkeys(row.cell.method for row in self.results.results))
@@ -56,7 +63,7 @@ class Run:
 
     def cells(self, contender: Contender) -> list[Result]:
         """Return a contender's cells, one for each seed, that have numbers."""
-        return [row for row in self.done if row.cell.contender == contender]
+        return self._by_contender.get(contender, [])
 
     def key(self, name: str, temperature: float, gamma: int | None = None, more: str = "") -> str:
         """Return the name of a number at a block length, by default the recipe's."""

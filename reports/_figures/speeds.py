@@ -1,9 +1,9 @@
 """Measured against predicted speedup; and what speed runs say that a drafted token costs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.analysis.predictions import drafting_cost, predicted_speedup
 from harness.published import Cell, Contender, Number, Result
@@ -29,19 +29,58 @@ class Speed:
     cell: Cell
     measured: Number
     predicted: Number | None
-    cost: float
+    cost: float | None
+    where: str  # what it was measured on, as the numbers' keys have it; "" of the headline
+    how: str  # what the prediction is made of
 
 
 def speeds(run: Run) -> list[Speed]:
-    """Return what the speed runs of a run say, where their records lie beside its results."""
-    told = run.results.recipe.get("speed")
-    return [found for row in run.done if told and (found := _speed(run, row, told))]
+    """Return what the speed runs of the methods that are drawn say, the headline first.
+
+    By the parts that were timed by themselves, where they were; else by the records.
+    """
+    told: Mapping[str, Any] = run.results.recipe.get("speed") or {}
+    methods = set(run.methods[:MOST_METHODS])
+    rows = [row for row in run.done if told and row.cell.method in methods]
+    return [
+        found
+        for row in rows
+        for found in list(_of_parts(row)) or filter(None, [_of_records(run, row, told)])
+    ]
+
+
+def _of_parts(row: Result) -> Iterator[Speed]:
+    start, own = "predicted_speedup[", row.numbers
+    for where in [key.removeprefix(start)[:-1] for key in own if key.startswith(start)]:
+        if measured := own.get(f"speedup[{where}]"):
+            terms = (f"{name}[{where}]" for name in ("cost_ratio", "verification_cost"))
+            cost = max(0.0, sum(own[name].value for name in terms if name in own))
+            predicted = own[f"{start}{where}]"]
+            yield Speed(row.cell, measured, predicted, cost, where, "parts timed by themselves")
+
+
+def _of_records(run: Run, row: Result, told: Mapping[str, Any]) -> Speed | None:
+    folder, measured = run.directory / row.records, row.numbers.get("speedup")
+    first_of = headline(told)
+    alone = first_of["batch_size"] == 1
+    if not (alone and measured and row.records and (folder / DECODES).is_file()):
+        return None
+    timed = read_decodes(folder / DECODES)
+    file = folder / tables_name(first_of["temperature"])
+    gamma = first_of["num_speculative_tokens"]
+    predicted = predicted_speedup(timed, read_tables(file), gamma) if file.is_file() else None
+    return Speed(row.cell, measured, predicted, drafting_cost(timed), "", "the other blocks")
 
 
 def costs(found: Sequence[Speed]) -> dict[Contender, float]:
-    """Return what a drafted token of each contender costs, the mean over its seeds."""
-    whose = dict.fromkeys(item.cell.contender for item in found)
-    return {who: fmean(item.cost for item in found if item.cell.contender == who) for who in whose}
+    """Return what a drafted token of each contender costs, over seeds and conditions.
+
+    0 of one that drafts nothing.
+    """
+    known: dict[Contender, list[float]] = {}
+    for item in found:
+        known.setdefault(item.cell.contender, []).append(item.cost or 0.0)
+    return {who: fmean(values) for who, values in known.items()}
 
 
 def figures(run: Run, found: Sequence[Speed]) -> Iterator[Drawing | NotDrawn]:
@@ -55,19 +94,22 @@ def figures(run: Run, found: Sequence[Speed]) -> Iterator[Drawing | NotDrawn]:
     numbers = ("value", "low", "high", "n")
     yield Drawing(
         NAME,
-        "Measured against predicted speedup, prefill included: a point for each method, task and "
-        "seed. Predicted from the expected passes of the same prompts and from what drafted tokens "
-        "cost in the other blocks of the run; below the line an engine's overheads are more than "
-        "that. Bars are 95 % intervals over blocks.",
+        "Measured against predicted speedup, prefill included: a point for each method, task, seed "
+        "and condition. Predicted from what the parts of a block take by themselves; where they "
+        "were not timed, from the expected passes of the same prompts and what drafted tokens cost "
+        "in the other blocks of the run. Below the line an engine's overheads are more than that. "
+        "Bars are 95 % intervals over blocks.",
         (COLUMN, 2.85 + grids.height(0, methods, COLUMN)),
         (
-            *("task", "pair", "method", "seed", "cost_of_a_drafted_token"),
+            *("task", "pair", "method", "seed", "measured_on"),
+            *("predicted_from", "cost_of_a_drafted_token"),
             *(f"measured_{name}" for name in numbers),
             *(f"predicted_{name}" for name in numbers),
         ),
         [
             (
-                *(item.cell.task, item.cell.pair, item.cell.method, item.cell.seed, item.cost),
+                *(item.cell.task, item.cell.pair, item.cell.method, item.cell.seed),
+                *(item.where, item.how, item.cost),
                 *number(item.measured),
                 *number(predicted),
             )
@@ -76,20 +118,6 @@ def figures(run: Run, found: Sequence[Speed]) -> Iterator[Drawing | NotDrawn]:
         lambda figure: _fill(figure, run, methods, points),
         left,
     )
-
-
-def _speed(run: Run, row: Result, told: dict[str, object]) -> Speed | None:
-    folder, measured = run.directory / row.records, row.numbers.get("speedup")
-    told = headline(told)
-    if not (measured and row.records and (folder / DECODES).is_file()):
-        return None
-    if told["length"] != "natural" or told["batch_size"] != 1:
-        return None  # of other texts than the tables, or of times that prompts share
-    timed = read_decodes(folder / DECODES)
-    file = folder / tables_name(float(str(told["temperature"])))
-    gamma = int(str(told["num_speculative_tokens"]))
-    predicted = predicted_speedup(timed, read_tables(file), gamma) if file.is_file() else None
-    return Speed(row.cell, measured, predicted, drafting_cost(timed) or 0.0)
 
 
 def _fill(

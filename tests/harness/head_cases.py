@@ -1,5 +1,7 @@
 """What the tests of feature heads share: heads of small targets of every family, trained little."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,8 +9,16 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from harness.heads.feature_heads import FeatureHead, Shape
 from harness.heads.head_inits import make_head
+from harness.heads.states import LiveStates, States, write_states
+from harness.learning.batches import Fixed, Texts
 from harness.models import LanguageModel
+from harness.progress import Progress
+from harness.protocols import FeatureMethod
+from harness.settings.model_sections import Training
+from harness.teacher import Features
+from harness.training import TrainingContext
 
+SETTINGS = Training(passes=8, rows_per_batch=8, learning_rate=4e-3, validations=1)
 _SMALL: dict[str, Any] = {
     "vocab_size": 64,
     "hidden_size": 32,
@@ -44,3 +54,30 @@ def small_head(target: LanguageModel, architecture: Any, **options: Any) -> Feat
     return make_head(
         target, Shape(architecture, layers, target.vocab_size, size), seed=0, **options
     )
+
+
+def trained_head(
+    method: FeatureMethod, target: LanguageModel, read: Mapping[str, Features], folder: Path
+) -> FeatureHead:
+    """Return a head trained a little: tokens are accepted then, and rejected."""
+    training, validation = read["train"], read["validation"]
+    states = LiveStates(target, method.layers(target.model.config.num_hidden_layers))
+    with Progress(quiet=True).step("", 1) as step:
+        write_states(
+            target, training.texts, states.layers, folder, dtype="float32", limit=1, step=step
+        )
+        source = Fixed(training.texts, training, States.load(folder))
+        context = TrainingContext(
+            draft=method.head(target, training.texts, 0),
+            target=target,
+            settings=SETTINGS,
+            dtype="float32",
+            seed=0,
+            scratch=folder,
+            step=step,
+            texts=Texts({"dataset": source}, {"dataset": 1.0}),
+            criterion=method.criterion(target, validation, states),
+        )
+    made = method.train(context).model
+    assert isinstance(made, FeatureHead)
+    return made

@@ -317,3 +317,35 @@ def test_a_selection_of_tokens_that_cannot_be_read_is_drawn_by_gap_alone(tmp_pat
     )
     files = REPORT(results, tmp_path)
     assert {line["part"] for line in lines(files, "kept-tokens")} == {"gap"}
+
+
+def test_speed_is_held_against_the_cost_model_where_its_parts_were_timed(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [EASY]})
+    where = "gamma=4,engine=reference,t=0,batch=1,length=natural"
+    values = {
+        "speedup": 1.4,
+        "predicted_speedup": 1.5,
+        "cost_ratio": 0.2,
+        "verification_cost": 0.05,
+        "block_efficiency": 3.0,
+    }
+    own = {f"{name}[{where}]": replace(NUMBER, value=value) for name, value in values.items()}
+    own |= {
+        f"{name}[t=0,gamma=4]": replace(NUMBER, value=value)
+        for name, value in (("accepted_per_pass", 2.0), ("draft_acceptance_rate", 0.5))
+    }
+    (row,) = results.results
+    timed = replace(row, numbers={**row.numbers, **own, "speedup": NUMBER})
+    recipe = {**results.recipe, "speed": {"temperature": [0.0], "num_speculative_tokens": [4, 8]}}
+    files = REPORT(replace(results, results=(timed,), recipe=recipe), tmp_path)
+    (line,) = lines(files, "measured-against-predicted")
+    assert (line["measured_on"], line["predicted_from"]) == (where, "parts timed by themselves")
+    assert (float(line["measured_value"]), float(line["predicted_value"])) == (1.4, 1.5)
+    assert float(line["cost_of_a_drafted_token"]) == pytest.approx(0.25)
+    (speedup,) = (
+        float(line["value"])
+        for line in lines(files, "gamma-t0")
+        if line["quantity"] == "predicted_speedup"
+    )
+    # Four tokens are drafted in a pass: 2 accepted, of which 1 in 2 is.
+    assert speedup == pytest.approx(np.mean(EASY) / (1 + 0.25 * 4))

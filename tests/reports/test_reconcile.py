@@ -1,5 +1,6 @@
 """One run under other tools' definitions, on tables whose numbers are known."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from harness.drafting.tables import sliding_table
 from harness.errors import UserError
 from harness.published import Cell, Number, Result, Results
-from harness.storage.records import tables_name, write_tables
-from harness.types import AcceptanceTable
+from harness.storage.records import DECODES, tables_name, write_decodes, write_tables
+from harness.storage.speed_records import ENGINE
+from harness.types import AcceptanceTable, Decode, Round, TimedDecode
 from reports.reconcile import REPORT
 
 RECIPE: dict[str, Any] = {
@@ -70,6 +72,48 @@ def test_acceptance_tables_that_are_gone_are_one_sentence(tmp_path: Path) -> Non
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, records=".")
     with pytest.raises(UserError, match=r"tables-t0.parquet is missing; run the recipe again"):
         REPORT(Results("r", "t", RECIPE, (row,), (), (), (), (), {}), tmp_path)
+
+
+SERVING = {"prefill_emits_first": True, "counts_beyond_end": True}
+TIMED: dict[str, Any] = {
+    **RECIPE,
+    "speed": {"engine": "vllm", "temperature": 0.0, "num_speculative_tokens": 3},
+}
+
+
+def counted(decodes: list[Decode], tables: list[AcceptanceTable], folder: Path) -> dict[str, Any]:
+    """Return the rows of the engine's own counts: [engine, predicted] by name."""
+    write_tables(folder / tables_name(0.0), tables)
+    write_decodes(folder / DECODES, [TimedDecode("draft", 0, 0, each) for each in decodes])
+    (folder / ENGINE).write_text(json.dumps({"draft": {"convention": SERVING}}), "utf-8")
+    row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, records=".")
+    text = REPORT(Results("r", "t", TIMED, (row,), (), (), (), (), {}), folder)["reconcile.md"]
+    assert "Counted by the vllm engine" in text
+    rows = [line.strip("| ").split(" | ") for line in text.split("Counted by")[1].splitlines()]
+    return {row[0]: row[1:] for row in rows if len(row) == 3}
+
+
+def decoded(name: str, length: int, rounds: tuple[Round, ...]) -> Decode:
+    return Decode(name, (1,) * length, 5, rounds, 0.1, 0.1, "length")
+
+
+def test_an_engines_own_counts_stand_beside_those_predicted_by_its_convention(
+    tmp_path: Path,
+) -> None:
+    # 6 tokens: prefill emits one, a pass four, and the last accepts three for the one that is left.
+    full = Round(3, 3)
+    found = counted([decoded("a", 6, (full, full))], [always(1.0, 6, "a")], tmp_path)
+    assert found["passes of the target"] == ["2", "2"]
+    assert found["drafted tokens"] == ["6", "6"]
+    assert found["accepted tokens"] == ["4", "4"]
+    assert found["accepted beyond the end of a text"] == ["2", "-"]
+
+
+def test_texts_of_another_length_are_left_out_of_the_comparison(tmp_path: Path) -> None:
+    rounds = (Round(3, 0), Round(3, 0))
+    decodes = [decoded("a", 3, rounds), decoded("b", 3, rounds)]
+    found = counted(decodes, [always(0.0, 3, "a"), always(0.0, 9, "b")], tmp_path)
+    assert found["passes of the target"] == ["2", "2"]
 
 
 def test_what_an_engine_counted_stands_beside_what_is_predicted(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The speed report: each measurement in a row, the noise, and why a draft makes things slower."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,14 @@ def test_what_failed_is_listed_and_a_run_without_speed_says_so() -> None:
         {}, speed_failures={"gamma=3": "It | hung."}
     )
     assert "nothing was timed" in text_of({}, speed=None)
+
+
+def test_what_engines_were_told_is_printed_once(tmp_path: Path) -> None:
+    told = {"engine": "transformers", "target": {"do_sample": False}, "draft": {"threshold": 0.0}}
+    for name in ("engine.json", "engine-1.json"):
+        (tmp_path / name).write_text(json.dumps(told), encoding="utf-8")
+    row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, records=".")
+    results = Results("r", "t", {"speed": SPEED}, (row,), (), (), (), (), {})
+    text = REPORT(results, tmp_path)["speed.md"]
+    assert text.count('transformers, the target alone: {"do_sample": false}') == 1
+    assert text.count('transformers, with a draft: {"threshold": 0.0}') == 1

@@ -74,6 +74,7 @@
       };
     }
     var all = { x: axis(chart.x, look, { type: "linear", bounds: "data" }), y: axis(chart.y, look, { grace: "5%" }) };
+    all.x.ticks.callback = shown;
     all.x.ticks.precision = 0;
     if (chart.series.some(function (series) { return series.right; })) {
       all.right = axis(chart.right, look, { position: "right", grid: { display: false }, beginAtZero: true });

@@ -15,12 +15,46 @@
     });
   }
 
-  function overview(table) {
+  function linked(text, address, kind) {
+    var link = document.createElement("a");
+    link.href = document.body.dataset.top + address;
+    link.textContent = text;
+    link.className = kind || "";
+    return link;
+  }
+
+  // A cell of the front page's table: a name with its page, a number with its place, or text.
+  function entry(item, kind) {
+    if (kind !== "display") {
+      if (typeof item === "string") { return item === "-" || item === "failed" ? "" : item; }
+      return kind === "filter" ? String(item[item.length > 2 ? 1 : 0]) : item[0];
+    }
+    var made = document.createElement("span");
+    if (typeof item === "string") {
+      made.textContent = item === "-" ? "–" : item;
+      made.className = item === "-" ? "none" : item === "failed" ? "failed" : "";
+    } else if (item.length === 2) {
+      return linked(item[0], item[1]);
+    } else {
+      var interval = document.createElement("span");
+      interval.className = "ci";
+      interval.textContent = item[2];
+      made.append(linked(item[1], item[3], "num"), " ", interval);
+    }
+    return made;
+  }
+
+  function overview(table, rows) {
     var form = document.getElementById("filters");
-    var long = table.tBodies[0].rows.length > 25;
     var made = new DataTable(table, {
-      order: [], paging: long, pageLength: 25, lengthMenu: [25, 100, 500], language: LANGUAGE,
-      autoWidth: false,
+      data: rows, deferRender: true, order: [], paging: rows.length > 25, pageLength: 25,
+      lengthMenu: [25, 100, 500], language: LANGUAGE, autoWidth: false,
+      columns: Array.from(table.tHead.rows[0].cells, function (head, place) {
+        return {
+          data: place, className: head.className, render: entry, cellType: place ? "td" : "th",
+          createdCell: function (cell) { if (!place) { cell.scope = "row"; } },
+        };
+      }),
     });
     form.hidden = !form.querySelector("select");
     form.addEventListener("submit", function (event) { event.preventDefault(); });
@@ -31,6 +65,8 @@
         made.column(Number(select.dataset.column)).search(select.value, { exact: select.value !== "" });
       });
       made.draw();
+      var more = document.querySelector(".more");
+      if (more) { more.open = Object.values(chosen).some(Boolean); }
       document.querySelectorAll(".card").forEach(function (card) {
         card.hidden = ["task", "pair", "run"].some(function (name) {
           return chosen[name] && card.dataset[name] !== chosen[name];
@@ -52,11 +88,7 @@
           data: 0, className: "l",
           render: function (name, kind, row) {
             if (kind !== "display") { return name; }
-            var link = document.createElement("a");
-            link.href = document.body.dataset.top + "definitions.html#" + row[1];
-            link.className = "num";
-            link.textContent = name;
-            return link;
+            return linked(name, "definitions.html#" + row[1], "num");
           },
         },
         { data: 2, className: "l", render: text }, { data: 3, className: "r", render: digits },
@@ -99,7 +131,7 @@
     var told = data ? JSON.parse(data.textContent) : {};
     document.querySelectorAll("table[data-sortable]").forEach(whole);
     var table = document.getElementById("overview");
-    if (table) { overview(table); }
+    if (table) { overview(table, told.rows); }
     var all = document.getElementById("all-numbers");
     if (all) { numbers(all, told.numbers); }
     var place = document.getElementById("examples-here");

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from head_cases import small_target
+from head_cases import small_target, trained_head
 
 from baselines.eagle import METHOD as Eagle
 from baselines.eagle3 import METHOD as Eagle3
@@ -20,15 +20,11 @@ from harness.heads.feature_drafters import FeatureHeadDrafter
 from harness.heads.feature_heads import FeatureHead, Shape
 from harness.heads.head_inits import make_head
 from harness.heads.rolls import rolled
-from harness.heads.states import LiveStates, States, write_states
+from harness.heads.states import LiveStates
 from harness.inputs.model_files import end_tokens
-from harness.learning.batches import Fixed, Texts
 from harness.models import LanguageModel
-from harness.progress import Progress
 from harness.protocols import EngineSettings
-from harness.settings.model_sections import Training
 from harness.teacher import Features, TargetLaws
-from harness.training import TrainingContext
 from harness.types import (
     GREEDY,
     AcceptanceTable,
@@ -42,7 +38,6 @@ from harness.types import (
 
 ONE = Sampler(1.0)
 LIMIT = 24
-SETTINGS = Training(passes=8, rows_per_batch=8, learning_rate=4e-3, validations=1)
 METHODS = {
     "eagle": Eagle(from_layer=7),
     "eagle3": Eagle3(depth=2, from_layer=7),
@@ -61,28 +56,7 @@ def train(
 
     @cache
     def trained(name: str) -> FeatureHead:
-        method, training, validation = METHODS[name], read["train"], read["validation"]
-        states = LiveStates(target, method.layers(8))
-        folder = tmp_path_factory.mktemp("head")
-        with Progress(quiet=True).step("", 1) as step:
-            write_states(
-                target, training.texts, states.layers, folder, dtype="float32", limit=1, step=step
-            )
-            source = Fixed(training.texts, training, States.load(folder))
-            context = TrainingContext(
-                draft=method.head(target, training.texts, 0),
-                target=target,
-                settings=SETTINGS,
-                dtype="float32",
-                seed=0,
-                scratch=folder,
-                step=step,
-                texts=Texts({"dataset": source}, {"dataset": 1.0}),
-                criterion=method.criterion(target, validation, states),
-            )
-        made = method.train(context).model
-        assert isinstance(made, FeatureHead)
-        return made
+        return trained_head(METHODS[name], target, read, tmp_path_factory.mktemp("head"))
 
     return trained
 

@@ -95,7 +95,7 @@ def test_a_run_elsewhere_lives_as_long_as_it_shows_itself(store: Store) -> None:
     shown = (journal.folder / ALIVE).stat().st_mtime
 
     assert standing(store.root, "run", shown + SILENT_S / 2).end is None
-    assert standing(store.root, "run", shown + SILENT_S * 2).end == "it died"
+    assert (standing(store.root, "run", shown + SILENT_S * 2).end or "").startswith("it died")
 
 
 def test_a_run_that_is_asked_to_stop_begins_no_stage_but_loads_what_is_there(store: Store) -> None:
@@ -116,7 +116,7 @@ def test_an_error_ends_a_run_with_its_name(store: Store) -> None:
 
     with pytest.raises(UserError):
         fail()
-    assert standing(store.root, "run").end == "UserError: The disk is full."
+    assert standing(store.root, "run").end == "The disk is full."
 
 
 def test_an_unknown_run_is_named_with_the_known_ones(store: Store) -> None:

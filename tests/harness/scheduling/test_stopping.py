@@ -3,6 +3,7 @@
 Real processes and real signals, of a run whose stages sleep.
 """
 
+import importlib.util
 import signal
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
+from harness.scheduling.cluster import INSTALL
 from harness.scheduling.status import Standing, standing
 from harness.storage.entries import ENTRY
 from tests.harness.sleepers import RUN
@@ -63,7 +66,7 @@ def test_ctrl_c_once_finishes_the_stage_that_runs_and_stops(tmp_path: Path) -> N
     process = _begin(tmp_path, *LONG)
     _until(lambda: _runs(tmp_path), process)
     process.send_signal(signal.SIGINT)
-    _until(lambda: (_now(tmp_path)).stopping, process)
+    _until(lambda: _now(tmp_path).stopping, process)
 
     said, _ = process.communicate()
 
@@ -76,11 +79,35 @@ def test_ctrl_c_once_finishes_the_stage_that_runs_and_stops(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason=f"Ray is not installed: {INSTALL}"
+)
+@pytest.mark.parametrize("times", [1, 2])
+def test_on_a_cluster_ctrl_c_does_the_same(tmp_path: Path, times: int) -> None:
+    seconds = "4" if times == 1 else "600"
+    process = _begin(tmp_path, *LONG[:-1], seconds, "--cluster", "local")
+    _until(lambda: _runs(tmp_path), process)
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _until(lambda: _now(tmp_path).stopping, process)
+    if times == 2:
+        process.send_signal(signal.SIGINT)
+
+    said, _ = process.communicate()
+
+    assert process.returncode == 130
+    assert said.startswith("Stopped; what is done is kept")
+    assert _made(tmp_path) in ((1, 2) if times == 1 else (0,))
+    assert psutil.wait_procs(below, timeout=60)[1] == []
+    _goes_on(tmp_path)
+
+
+@pytest.mark.slow
 def test_ctrl_c_twice_stops_at_once_and_what_ran_is_no_result(tmp_path: Path) -> None:
     process = _begin(tmp_path, *LONG[:-1], "600")
     _until(lambda: _runs(tmp_path), process)
     process.send_signal(signal.SIGINT)
-    _until(lambda: (_now(tmp_path)).stopping, process)
+    _until(lambda: _now(tmp_path).stopping, process)
     process.send_signal(signal.SIGINT)
 
     process.communicate(timeout=60)
@@ -98,6 +125,6 @@ def test_a_run_that_was_killed_is_seen_to_be_dead_and_goes_on(tmp_path: Path) ->
     process.kill()
     process.communicate()
 
-    assert _now(tmp_path).end == "it died"
+    assert (_now(tmp_path).end or "").startswith("it died; what is done is kept")
     assert not _now(tmp_path).of("running")
     _goes_on(tmp_path)

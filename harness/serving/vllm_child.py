@@ -1,0 +1,166 @@
+"""The program that holds a vLLM engine: asked by lines of JSON, it opens it and decodes.
+
+It imports nothing of draftmark's, and what asks it imports nothing of vLLM's. Answers go to what
+was standard output when it started; whatever vLLM prints goes to the log.
+
+Prompts are handed to the engine as others finish, so `at_once` of them are under way; the clock of
+each runs from there. The tokens of every pass of the target are noted, and of its drafts what vLLM
+tells of each request (`per_request_spec_decode_metrics`, from version 0.32 on).
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+
+class Server:
+    """One engine, which serves nothing else."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """Load it by vLLM's own options."""
+        from vllm import LLM
+
+        self._engine = LLM(**options).llm_engine
+        self._mended = mend_expansion()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the engine came to, of what was asked and of its own choice."""
+        import torch
+        import vllm
+
+        config = self._engine.vllm_config
+        scheduler, cache = config.scheduler_config, config.cache_config
+        return {
+            "versions": {"vllm": vllm.__version__, "torch": torch.__version__},
+            "device": config.device_config.device_type,
+            "threads": torch.get_num_threads(),
+            "compilation": f"{config.compilation_config.mode!r}",
+            "cuda_graphs": f"{config.compilation_config.cudagraph_mode!r}",
+            "chunked_prefill": scheduler.enable_chunked_prefill,
+            "async_scheduling": scheduler.async_scheduling,
+            "max_num_batched_tokens": scheduler.max_num_batched_tokens,
+            "prefix_caching": cache.enable_prefix_caching,
+            "kv_block_tokens": cache.block_size,
+            "kv_tokens": cache.block_size * (cache.num_gpu_blocks or 0),
+            "mended": self._mended,
+        }
+
+    def decode(
+        self, prompts: Sequence[Mapping[str, Any]], sampling: Mapping[str, Any], at_once: int
+    ) -> list[dict[str, Any]]:
+        """Return what became of each prompt, in order; a prompt has `token_ids` and `seed`."""
+        waiting, running = deque(enumerate(prompts)), dict[str, Request]()
+        done: dict[str, dict[str, Any]] = {}
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                number, prompt = waiting.popleft()
+                running[str(number)] = Request()
+                self._add(str(number), prompt, sampling)
+            for output in self._engine.step():
+                running[output.request_id].note(output)
+                if output.finished:
+                    done[output.request_id] = running.pop(output.request_id).told(output)
+        return [done[str(number)] for number in range(len(prompts))]
+
+    def _add(self, name: str, prompt: Mapping[str, Any], sampling: Mapping[str, Any]) -> None:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(
+            **sampling, seed=prompt["seed"], output_kind=RequestOutputKind.DELTA
+        )
+        self._engine.add_request(name, {"prompt_token_ids": prompt["token_ids"]}, params)
+
+
+class Request:
+    """A prompt under way: the tokens of each pass, and when they came."""
+
+    def __init__(self) -> None:
+        """Start its clock."""
+        self._started = perf_counter()
+        self._passes: list[list[int]] = []
+        self._first_s = 0.0
+
+    def note(self, output: Any) -> None:
+        """Note the tokens of a pass: of the first, the prefill, one."""
+        self._first_s = self._first_s or perf_counter() - self._started
+        self._passes.append(list(output.outputs[0].token_ids))
+
+    def told(self, output: Any) -> dict[str, Any]:
+        """Return what is known of it at its end."""
+        drafts = output.outputs[0].spec_decode_metrics
+        return {
+            "passes": self._passes,
+            "drafted": list(drafts.per_step_drafted) if drafts else [],
+            "accepted": list(drafts.per_step_accepted) if drafts else [],
+            "finish_reason": output.outputs[0].finish_reason,
+            "preemptions": output.metrics.num_preemptions,
+            "first_token_s": self._first_s,
+            "total_s": perf_counter() - self._started,
+        }
+
+
+def mend_expansion() -> list[str]:
+    """Put right what spreads a request's temperature to its drafted tokens, if it is wrong here.
+
+    On a CPU, vLLM 0.32's `expand_batch_to_tokens` writes to a copy and returns memory that nobody
+    has written, so at temperatures above 0 drafts are verified at a random temperature: even a
+    target's own drafts are refused. Return what was mended.
+    """
+    import torch
+    from vllm.v1.sample import rejection_sampler
+
+    found = rejection_sampler.expand_batch_to_tokens
+    ends, values = torch.tensor([1, 3], dtype=torch.int32), torch.tensor([0.5, 2.0])
+    if torch.cuda.is_available() or found(values, ends, 3).tolist() == [0.5, 2.0, 2.0]:
+        return []
+    rejection_sampler.expand_batch_to_tokens = _expand
+    return ["vllm.v1.sample.rejection_sampler.expand_batch_to_tokens"]
+
+
+def _expand(values: Any, ends: Any, size: int, replace_from: int = 0, replace_to: int = 0) -> Any:
+    """Return each request's value once for each of its tokens; `ends` is where theirs end."""
+    import torch
+
+    counts = torch.diff(ends, prepend=ends.new_zeros(1)).to(torch.int64)
+    replaced = torch.where(values == replace_from, replace_to, values).to(values.dtype)
+    return replaced.repeat_interleave(counts, output_size=size)
+
+
+def _listen(lines: "queue.SimpleQueue[str]") -> None:
+    """Hand on what is asked; when what asks is gone, end, in the middle of a pass too."""
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(0)
+
+
+def main() -> None:
+    """Answer until nothing can be asked any more."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    server: Server | None = None
+    while True:
+        question = json.loads(lines.get())
+        try:
+            if server is None:
+                server = Server(question)
+                told: dict[str, Any] = {"answer": server.facts()}
+            else:
+                told = {"answer": server.decode(**question)}
+        except Exception as error:
+            traceback.print_exc()
+            told = {"failed": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(told) + "\n")
+
+
+if __name__ == "__main__":
+    main()

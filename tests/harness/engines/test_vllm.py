@@ -1,0 +1,191 @@
+"""vLLM on a tiny pair: lossless, and its own counts are those that scoring predicts."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from head_cases import trained_head
+
+from baselines.eagle import METHOD as Eagle
+from baselines.eagle3 import METHOD as Eagle3
+from baselines.prompt_lookup import METHOD as PromptLookup
+from baselines.untrained import METHOD as Untrained
+from harness.analysis.counting import engine_counts
+from harness.analysis.lossless import as_texts, check_law, laws_of
+from harness.blocks import block_counts
+from harness.engines import vllm
+from harness.errors import UserError
+from harness.inputs.model_files import end_tokens
+from harness.models import LanguageModel, save_model
+from harness.protocols import EngineSettings, Method
+from harness.serving.children import ChildFailure
+from harness.teacher import Features
+from harness.types import GREEDY, Decode, Placement, Prompt, Round, Sampler, Samplers
+
+ONE, LIMIT, GAMMA = Sampler(1.0), 24, 3
+HEADS: dict[str, Any] = {
+    "eagle": Eagle(from_layer=7),
+    "eagle3": Eagle3(depth=2, from_layer=7, draft_vocabulary=300),
+}
+needs_vllm = pytest.mark.skipif(
+    find_spec("vllm") is None, reason=f"vLLM is not installed; {vllm.INSTALL}"
+)
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_directory: Path) -> EngineSettings:
+    ends = end_tokens(tiny_directory)
+    return EngineSettings(Samplers(GREEDY, GREEDY), GAMMA, LIMIT, ends, 0, Placement(), None, 4)
+
+
+@pytest.fixture(scope="module")
+def asked(prompts: list[Prompt]) -> list[Prompt]:
+    return prompts[:12]
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_directory: Path, settings: EngineSettings, asked: list[Prompt]) -> list[Decode]:
+    """What vLLM decodes without a draft."""
+    running = vllm.ENGINE.open(tiny_directory, None, None, settings)
+    return list(running.generate(asked))
+
+
+@pytest.fixture
+def drafts(
+    draft: Any,
+    target: LanguageModel,
+    tokenizer: Any,
+    read_gold: Callable[..., dict[str, Features]],
+    tmp_path: Path,
+) -> Callable[[str], tuple[Method, Path]]:
+    """Return a function that gives a method and the folder of its draft, by vLLM's name for it."""
+
+    def made(name: str) -> tuple[Method, Path]:
+        if name == "ngram":
+            return PromptLookup(), tmp_path
+        method, model = Untrained(), draft
+        if name in HEADS:
+            scratch = tmp_path / "scratch"
+            scratch.mkdir()
+            method = HEADS[name]
+            model = trained_head(method, target, read_gold(train=24, validation=2), scratch)
+        save_model(model, tokenizer, tmp_path)
+        return method, tmp_path
+
+    return made
+
+
+@needs_vllm
+@pytest.mark.slow
+def test_without_a_draft_it_writes_what_generation_writes(
+    alone: list[Decode], asked: list[Prompt], write: Any
+) -> None:
+    texts = write(asked, 0.0, max_new_tokens=LIMIT)
+    assert [item.token_ids for item in alone] == [text.response_ids for text in texts]
+    assert [item.finish_reason for item in alone] == [text.finish_reason for text in texts]
+    for item in alone:
+        assert item.target_passes == len(item.token_ids) - 1  # prefill gave the first
+        assert item.first_token_s is not None
+        assert 0 < item.first_token_s < item.prefill_s + item.decode_s
+
+
+@needs_vllm
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["draft_model", "ngram", "eagle", "eagle3"])
+def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
+    name: str,
+    drafts: Callable[[str], tuple[Method, Path]],
+    alone: list[Decode],
+    asked: list[Prompt],
+    settings: EngineSettings,
+    target: LanguageModel,
+    tiny_directory: Path,
+) -> None:
+    method, folder = drafts(name)
+    running = vllm.ENGINE.open(tiny_directory, method, folder, settings)
+    decoded = list(running.generate(asked))
+    assert [item.token_ids for item in decoded] == [item.token_ids for item in alone]
+    assert [item.finish_reason for item in decoded] == [item.finish_reason for item in alone]
+
+    laws = laws_of(target, as_texts(decoded, asked))
+    scored = method.drafter(folder, Placement()).score(laws.features.texts, laws, settings.samplers)
+    tables = {table.example_id: table for table in scored}
+    in_order = [tables[prompt.example_id] for prompt in asked]
+    predicted = block_counts(in_order, GAMMA, vllm.CONVENTION)
+    counted = engine_counts(decoded, vllm.CONVENTION)
+    assert 0 < counted.accepted_B.sum() < counted.drafted_B.sum()
+    assert counted.passes_B.tolist() == predicted.passes_B.tolist()
+    assert counted.drafted_B.tolist() == predicted.drafted_B.tolist()
+    assert counted.within_B.tolist() == predicted.accepted_B.tolist()
+
+    told = running.describe()
+    assert told["engine"]["speculative_config"]["method"] == name
+    assert told["engine"]["enable_prefix_caching"] is False
+    assert told["resolved"]["prefix_caching"] is False
+    assert str(folder) not in str(told)
+
+
+@needs_vllm
+@pytest.mark.slow
+def test_a_draft_that_is_its_target_has_every_token_accepted_at_any_temperature(
+    tiny_directory: Path, settings: EngineSettings, asked: list[Prompt], target: LanguageModel
+) -> None:
+    sampled = replace(settings, samplers=Samplers(ONE, ONE), max_new_tokens=60)
+    running = vllm.ENGINE.open(tiny_directory, Untrained(), tiny_directory, sampled)
+    at_one = list(running.generate(asked))
+    at_zero = list(replace(running, settings=settings).generate(asked))
+    for decoded in (at_one, at_zero):
+        counted = engine_counts(decoded, vllm.CONVENTION)
+        assert counted.accepted_B.tolist() == counted.drafted_B.tolist()
+    texts = as_texts(at_one, asked)
+    assert check_law(texts, laws_of(target, texts), ONE).passed
+    other = list(replace(running, settings=replace(sampled, seed=1)).generate(asked))
+    assert [item.token_ids for item in other] != [item.token_ids for item in at_one]
+
+
+@needs_vllm
+@pytest.mark.slow
+def test_an_engine_that_is_killed_or_hangs_fails_in_words_and_leaves_nothing(
+    tiny_directory: Path, settings: EngineSettings, asked: list[Prompt]
+) -> None:
+    before = set(psutil.Process().children(recursive=True))
+    running = vllm.ENGINE.open(tiny_directory, None, None, settings)
+    os.kill(running.child.pid, signal.SIGKILL)
+    with pytest.raises(ChildFailure, match="vLLM was ended by SIGKILL"):
+        list(running.generate(asked))
+    with pytest.raises(ChildFailure, match=r"vLLM did not answer within 0\.5 s and was ended"):
+        vllm.VllmEngine(timeout_s=0.5).open(tiny_directory, None, None, settings)
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_a_machine_without_vllm_is_told_how_to_get_it(
+    tiny_directory: Path, settings: EngineSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(UserError, match=r"needs vLLM, 0\.32 or later; run `make vllm`"):
+        vllm.ENGINE.open(tiny_directory, None, None, settings)
+
+
+@pytest.mark.parametrize(
+    ("emitted", "drafts", "expected"),
+    [
+        ([], [], []),
+        ([1, 1], [], [(0, 0), (0, 0)]),
+        ([4, 2], [(3, 3), (3, 1)], [(3, 3), (3, 1)]),
+        ([1, 3, 1], [(3, 2)], [(0, 0), (3, 2), (0, 0)]),
+        ([4, 1], [(3, 3), (3, 2)], [(3, 3), (3, 2)]),  # the text ends within the last block
+        ([4, 1], [(3, 3)], [(3, 3), (0, 0)]),
+    ],
+)
+def test_passes_are_told_apart_by_what_they_gave(
+    emitted: list[int], drafts: list[tuple[int, int]], expected: list[tuple[int, int]]
+) -> None:
+    found = vllm._rounds(emitted, [Round(*each) for each in drafts])
+    assert [(each.drafted, each.accepted) for each in found] == expected

@@ -24,12 +24,15 @@ def gate(results: Results, directory: Path) -> dict[str, str]:
     path = directory / FILE
     if not path.is_file():
         raise UserError(f"{directory} has no {FILE}; run draftmark gate on it first.")
-    outcome = json.loads(path.read_text("utf-8"))
-    return {
-        "gate.md": _markdown(results.title, outcome),
-        "gate.xml": _junit(outcome),
-        "gate.bencher.json": json.dumps(_bencher(outcome), indent=1) + "\n",
-    }
+    try:
+        outcome = json.loads(path.read_text("utf-8"))
+        return {
+            "gate.md": _markdown(results.title, outcome),
+            "gate.xml": _junit(outcome),
+            "gate.bencher.json": json.dumps(_bencher(outcome), indent=1) + "\n",
+        }
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{path} does not read ({error}); run the gate again.") from error
 
 
 def _markdown(title: str, outcome: _Facts) -> str:

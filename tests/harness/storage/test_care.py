@@ -1,11 +1,11 @@
 """The store looked after: what it says of itself, what it finds damaged, what it lets go."""
 
-import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from harness.graph import Job, Node
 from harness.progress import Progress
 from harness.storage import care
 from harness.storage.holds import held
+from harness.storage.results import save_results
 from harness.store import Store
 
 QUIET = Progress(quiet=True)
@@ -191,10 +192,9 @@ def test_a_run_from_before_runs_were_noted_keeps_what_its_results_name(store: St
     last = _node("last", input=first)
     execute([last, _node("other")], store, QUIET)
     directory = store.root.parent / "old-01234567"
-    run_of(directory, {"kd": [(0.5, 0.6)]})
-    document = json.loads((directory / "results.json").read_text())
-    document["results"][0]["provenance"] = {"entries": [{"key": last.key}]}
-    (directory / "results.json").write_text(json.dumps(document))
+    results = run_of(directory, {"kd": [(0.5, 0.6)]})
+    row = replace(results.results[0], provenance={"entries": [{"key": last.key}]})
+    save_results(replace(results, results=(row,)), directory)
 
     care.collect(store, 0)
 
@@ -217,6 +217,7 @@ from harness.fanout import execute
 from harness.graph import Node
 from harness.progress import Progress
 from harness.storage.holds import held
+from harness.storage.results import save_results
 from harness.store import Store
 
 def build(job):

@@ -95,7 +95,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     label = f"draft {entry.title}, seed {seed}"
     code = (registry.module_name("baselines", entry.name), "harness.drafting.drafts")
     # How a draft will be measured does not decide what it is.
-    drafters = ("drafters", "feature_drafters", "tree_drafters")
+    drafters = ("drafting.drafters", "heads.feature_drafters", "drafting.tree_drafters")
     aside = frozenset(f"harness.{name}" for name in drafters)
     processes = training.processes if method.trains else 1
     return Node("draft", label, settings, inputs, code, build, aside=aside, processes=processes)

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import graph
+from harness import experiment, graph
 from harness.graph import Node, code_version, digest, topological
+from harness.progress import Progress
+from harness.settings.recipes import load_recipe
 
 Version = Callable[..., str]
 CODE = '''"""What it is for."""
@@ -243,3 +245,11 @@ def test_neutral_modules_exist() -> None:
     missing = [name for name in graph._NEUTRAL if not graph._is_module(name)]
 
     assert missing == []
+
+
+def test_the_modules_that_stages_name_exist() -> None:
+    nodes = topological(experiment.plan(load_recipe("quickstart"), Progress(quiet=True)).nodes)
+    named = {name for node in nodes for name in (*node.code, *node.aside)}
+
+    assert {"baselines.kd", "harness.drafting.drafters"} <= named
+    assert [name for name in named if not graph._is_module(name)] == []

@@ -33,7 +33,7 @@ def _grade(number: int, arm: str = "alone", **changes: Any) -> dict[str, Any]:
 
 
 GRADES = [_grade(0), _grade(1, truncated=1.0), _grade(2, exact_match=1.0, answered=1.0)]
-RECORDS = Records(Ledger(), {}, GRADES, (), (), ())
+RECORDS = Records(Ledger(), {}, GRADES, (), ())
 
 
 def test_every_score_and_outcome_has_a_name_of_its_own() -> None:

@@ -1,9 +1,10 @@
 """Is the engine lossless with each draft? The verdict of every check, with its evidence."""
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # before Python 3.12 pydantic does not take typing's
 
 from harness.errors import UserError
 from harness.published import Results

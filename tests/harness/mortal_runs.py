@@ -155,7 +155,8 @@ def main(kind: str, folder: Path, kills: int, seed: int) -> dict[str, int]:
         found["finished" if finished else "kills"] += 1
         store = Store(place / "store")
         moments.add((found["finished"], len(list(store.root.glob("*/*/entry.json")))))
-        found["damaged"] += sum(bool(wrong) for _, wrong in care.verify(store))
+        if store.root.exists():  # else it was killed before it had one
+            found["damaged"] += sum(bool(wrong) for _, wrong in care.verify(store))
     _reap(_fork(live, place)[0])
     return found | {"moments": len(moments)}
 

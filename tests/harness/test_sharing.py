@@ -1,0 +1,66 @@
+"""Two runs that share a store at once make each stage once, and both end with its results."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from mortal_runs import QUIET
+
+from harness.experiment import plan
+from harness.settings.recipes import load_recipe
+from harness.storage.results import load_results
+
+ROOT = Path(__file__).parents[2]
+RECIPE = """
+title = "two"
+tasks = ["gsm8k"]
+speed = false
+threads = 1
+[data]
+sources = ["samples"]
+train_rows = 8
+validation_rows = 2
+test_rows = 4
+[[pairs]]
+name = "tiny"
+target = "tiny-target"
+draft = { pruned = [0, 7] }
+[training]
+rows_per_batch = 4
+[[methods]]
+name = "untrained"
+[[methods]]
+name = "kd"
+[evaluation]
+max_new_tokens = 24
+"""
+MADE = re.compile(r"^(.+): [0-9.]+ s$", re.M)  # what is said of a stage when it is there
+
+
+@pytest.mark.slow
+def test_two_runs_that_share_a_store_make_each_stage_once(tmp_path: Path) -> None:
+    recipe = tmp_path / "two.toml"
+    recipe.write_text(RECIPE)
+    command = [sys.executable, "-m", "harness.cli", "run", str(recipe)]
+    runs = [
+        subprocess.Popen(
+            [*command, "--store", str(tmp_path / "store"), "--out", str(tmp_path / name)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name in ("a", "b")
+    ]
+    said = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+
+    made = Counter(label for text in said for label in MADE.findall(text))
+    nodes = plan(load_recipe(str(recipe)), QUIET).nodes
+    entries = list((tmp_path / "store").glob("*/*/entry.json"))
+    assert made.total() == len(made) == len(entries) <= len(nodes)
+    first, second = (load_results(next((tmp_path / name).glob("two-*"))) for name in ("a", "b"))
+    assert [row.numbers for row in first.results] == [row.numbers for row in second.results]

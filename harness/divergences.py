@@ -24,6 +24,11 @@ def wide(logits_NV: torch.Tensor) -> torch.Tensor:
     return logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
 
 
+def is_finite(values: torch.Tensor) -> bool:
+    """Say whether no value is infinite or none: one sum, where to mend each would cost far more."""
+    return math.isfinite(float(values.detach().sum()))
+
+
 def log_laws(
     draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor, temperature: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,7 +50,7 @@ def _kl(log_a_NV: torch.Tensor, log_b_NV: torch.Tensor, skew: float = 0.0) -> to
     """
     a_NV = log_a_NV.exp()
     log_ratio_NV = log_b_NV - log_a_NV
-    if not math.isfinite(float(log_ratio_NV.detach().sum())):  # what costs most is done if needed
+    if not is_finite(log_ratio_NV):
         log_ratio_NV = torch.where(a_NV > 0, log_ratio_NV, 0.0)
     if skew:
         of_a = log_ratio_NV.new_tensor(math.log(skew))

@@ -10,7 +10,7 @@ Legend: N supervised position, V vocabulary.
 
 import torch
 
-from harness.divergences import forward_kl, log_laws, tvd
+from harness.divergences import forward_kl, is_finite, log_laws, tvd
 
 
 def negative_log_acceptance(
@@ -47,5 +47,6 @@ def adaptive_kl_tv(
     tv_N = tvd(draft_logits_NV, target_logits_NV)
     alpha_N = 1 - tv_N.detach() if alpha is None else torch.full_like(tv_N, alpha)
     of_kl_N = torch.exp(-eta * alpha_N)
-    within_NV = target_logits_NV.masked_fill(draft_logits_NV.isneginf(), -torch.inf)
-    return of_kl_N * forward_kl(draft_logits_NV, within_NV) + (1 - of_kl_N) * tv_N
+    if not is_finite(draft_logits_NV):  # a draft vocabulary: KL is of what both have
+        target_logits_NV = target_logits_NV.masked_fill(draft_logits_NV.isneginf(), -torch.inf)
+    return of_kl_N * forward_kl(draft_logits_NV, target_logits_NV) + (1 - of_kl_N) * tv_N

@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from harness.divergences import wide
+from harness.divergences import is_finite, wide
 from harness.errors import UserError, unknown
 
 Weight = Literal["target", "draft", "uniform"] | float
@@ -71,7 +71,10 @@ def csd(
 
 def _residual(draft_NV: torch.Tensor, target_NV: torch.Tensor) -> torch.Tensor:
     """Return D [N, V], 0 for what is no token on either side."""
-    return torch.where(draft_NV.isneginf() & target_NV.isneginf(), 0.0, draft_NV - target_NV)
+    residual_NV = draft_NV - target_NV
+    if is_finite(residual_NV):
+        return residual_NV
+    return torch.where(draft_NV.isneginf() & target_NV.isneginf(), 0.0, residual_NV)
 
 
 @torch.no_grad()

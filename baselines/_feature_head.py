@@ -49,8 +49,9 @@ class FeatureHeadMethod(ABC):
     features in training; depth k weighs `decay` to the power k. `keep` below 1 is AdaSPEC's
     selection (arXiv 2510.19779; its k is 0.4): a reference head is trained first, then the head on
     the share of tokens where its loss, over all depths, exceeds the reference's by most.
-    `from_layer`: the target's layer
-    that the head's starts as; by default it is random, as published. `tree`: what is drafted
+    `from_layer`: the target's layer that the head's starts as; by default it is random, as
+    published. What layers put out can be far larger than the features, which come after the last
+    norm: EAGLE-1's head, which has none, then starts worse than random. `tree`: what is drafted
     instead of a chain, as paths of ranks (`harness.drafting.trees`), or "eagle" for the one that
     EAGLE-1 was published with; block length g is then the tree down to depth g.
     """

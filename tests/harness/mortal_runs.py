@@ -33,6 +33,30 @@ from harness.storage.holds import held
 from harness.store import Store
 
 QUIET = Progress(quiet=True)
+RECIPE = """
+title = "a small run"
+tasks = ["gsm8k"]
+threads = 1
+[data]
+sources = ["samples"]
+train_rows = 8
+validation_rows = 2
+test_rows = 4
+[[pairs]]
+name = "tiny"
+target = "tiny-target"
+draft = { pruned = [0, 7] }
+[training]
+rows_per_batch = 4
+[[methods]]
+name = "kd"
+[evaluation]
+temperatures = [0]
+max_new_tokens = 24
+[speed]
+blocks = 2
+prompts_per_block = 1
+"""
 STAGES, PIECES, PIECE_BYTES = 60, 6, 8192
 _PR_SET_CHILD_SUBREAPER = 36
 _ORPHANS_END_S = 10.0

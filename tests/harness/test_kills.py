@@ -23,30 +23,6 @@ from harness.store import Store
 ROOT = Path(__file__).parents[2]
 QUIET = Progress(quiet=True)
 MACHINES = ("speedup", "first_token_s", "token_s", "peak_bytes", "energy_j")  # and of its moment
-RECIPE = """
-title = "a small run"
-tasks = ["gsm8k"]
-threads = 1
-[data]
-sources = ["samples"]
-train_rows = 8
-validation_rows = 2
-test_rows = 4
-[[pairs]]
-name = "tiny"
-target = "tiny-target"
-draft = { pruned = [0, 7] }
-[training]
-rows_per_batch = 4
-[[methods]]
-name = "kd"
-[evaluation]
-temperatures = [0]
-max_new_tokens = 24
-[speed]
-blocks = 2
-prompts_per_block = 1
-"""
 
 
 def killed(kind: str, folder: Path, kills: int) -> dict[str, int]:
@@ -101,7 +77,7 @@ def facts(results: Results) -> list[object]:
 def test_a_killed_recipe_ends_with_the_same_numbers(tmp_path: Path) -> None:
     (tmp_path / "lives").mkdir()
     recipe = tmp_path / "lives" / "small.toml"
-    recipe.write_text(RECIPE)
+    recipe.write_text(mortal_runs.RECIPE)
     expected = run(plan(load_recipe(str(recipe)), QUIET), "small", Store(tmp_path / "calm"), QUIET)
 
     found = killed("recipe", tmp_path / "lives", 3)

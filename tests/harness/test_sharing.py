@@ -7,36 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from mortal_runs import QUIET
+from mortal_runs import QUIET, RECIPE
 
 from harness.experiment import plan
 from harness.settings.recipes import load_recipe
 from harness.storage.results import load_results
 
 ROOT = Path(__file__).parents[2]
-RECIPE = """
-title = "two"
-tasks = ["gsm8k"]
-speed = false
-threads = 1
-[data]
-sources = ["samples"]
-train_rows = 8
-validation_rows = 2
-test_rows = 4
-[[pairs]]
-name = "tiny"
-target = "tiny-target"
-draft = { pruned = [0, 7] }
-[training]
-rows_per_batch = 4
-[[methods]]
-name = "untrained"
-[[methods]]
-name = "kd"
-[evaluation]
-max_new_tokens = 24
-"""
 MADE = re.compile(r"^(.+): [0-9.]+ s$", re.M)  # what is said of a stage when it is there
 
 

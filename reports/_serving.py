@@ -197,7 +197,7 @@ def _up_to(cases: Sequence[Case]) -> str:
     if not paying:
         return f"no draft is known to pay at any of the batch sizes {all_sizes}."
     if len(paying) > len(upwards):
-        return f"a draft pays at batch {', '.join(map(str, paying))}, of {all_sizes}."
+        return f"a draft is known to pay at batch {', '.join(map(str, paying))}, of {all_sizes}."
     return f"**a draft pays up to batch {upwards[-1].batch}**, of {all_sizes}."
 
 

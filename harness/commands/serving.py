@@ -38,7 +38,7 @@ def measure_server(
     from harness.grading.chat import read_key
     from harness.progress import Progress
     from harness.serving.endpoint import Endpoint
-    from harness.serving.lines import lines
+    from harness.serving.lines import lines, verdict
     from harness.serving.measuring import Load, document, measure
     from harness.types import Arm
 
@@ -48,12 +48,15 @@ def measure_server(
         endpoints["target"] = Endpoint(against, model, key)
     sources, asked = ["directory"] if data else ["samples"], registry.find("tasks", task)
     rows = load_rows(asked, "test", prompts, sources=sources, directory=folder(data))
-    runs = []
+    runs, measured = [], []
     for at_a_time in _counts(concurrency):
         load = Load(at_a_time, blocks, max_tokens, temperature)
         found = measure(endpoints, rows.examples, load, Progress())
         typer.echo("\n".join(lines(found, load)))
         runs.append(document(found, endpoints, load))
+        measured.append((load, found))
+    for line in verdict(measured):
+        typer.echo(line)
     if out:
         told = {"task": task, "rows": rows.digest, "source": rows.source, "runs": runs}
         out.write_text(json.dumps(told, indent=1), encoding="utf-8")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from harness.analysis.choosing import advise, priced
 from harness.analysis.costs import (
     FREE,
     Costs,
@@ -19,7 +18,7 @@ from harness.analysis.costs import (
     highest_break_even_cost,
 )
 from harness.published import Number, Results
-from reports._acceptance import Scored, failed, scored
+from reports._acceptance import Scored, advised, failed, scored
 from reports._markdown import escape, interval, table, two
 from reports._serving import NOTE, expected_advice
 from reports._what_if_figure import figure
@@ -157,7 +156,7 @@ def _first_w(grid: Grid) -> str:
 
 
 def _choice(item: Scored, costs: Costs) -> str:
-    given = advise({gamma: priced(seeds, costs) for gamma, seeds in item.by_gamma.items()})
+    given = advised(item, costs)
     if not given.gamma:
         best = given.number(given.highest).value
         sure = given.tied[-1] == 0 or best <= 1

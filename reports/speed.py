@@ -37,7 +37,10 @@ def speed(results: Results, directory: Path) -> dict[str, str]:
     told = results.recipe["speed"]
     if not told:
         return {"speed.md": f"{sections[0]}\n\nThe recipe has speed = false: nothing was timed.\n"}
-    sections += [NOTE, _NOTE.format(blocks=told["blocks"], length=_LENGTH[told["length"]])]
+    sections += [
+        NOTE,
+        _NOTE.format(blocks=told["blocks"], length=_LENGTH[told.get("length", "natural")]),
+    ]
     for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
         rows = list(group)
         sections.append(f"## {escape(task)}, {escape(pair)}")

@@ -1,7 +1,8 @@
 """Measure what is deployed: any running OpenAI-compatible endpoint."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,8 +32,6 @@ def measure_server(
 
     Its counters (vLLM's names) are of all its traffic, so it must serve nothing else meanwhile.
     """
-    import json
-
     from harness import registry
     from harness.data import load_rows
     from harness.grading.chat import read_key
@@ -58,9 +57,14 @@ def measure_server(
     for line in verdict(measured):
         typer.echo(line)
     if out:
-        told = {"task": task, "rows": rows.digest, "source": rows.source, "runs": runs}
-        out.write_text(json.dumps(told, indent=1), encoding="utf-8")
-        typer.echo(f"Written: {out}")
+        _save(out, {"task": task, "rows": rows.digest, "source": rows.source, "runs": runs})
+
+
+def _save(out: Path, told: Mapping[str, Any]) -> None:
+    import json
+
+    out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    typer.echo(f"Written: {out}")
 
 
 def _counts(text: str) -> list[int]:

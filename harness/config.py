@@ -26,7 +26,7 @@ from harness.published import Cell
 from harness.settings.model_sections import Pair, Training
 from harness.settings.sections import Data, Evaluation, Prompting, Speed
 from harness.settings.validation import Section, UnlessFalse, as_json, explain, validated
-from harness.types import GREEDY, Sampler, Samplers, Task
+from harness.types import GREEDY, Sampler, Samplers, Split, Task
 
 
 class MethodEntry(BaseModel):
@@ -168,6 +168,16 @@ class Recipe(Section):
                     "or more"
                 )
         return self
+
+    @property
+    def row_counts(self) -> dict[Split, int]:
+        """How many rows of each split are read: for drafts as they are, test rows alone."""
+        counts: dict[Split, int] = {"test": self.data.test_rows}
+        made = any(pair.fine_tune or pair.draft.head == "fitted" for pair in self.pairs)
+        if not made and not any(entry.build().trains for entry in self.methods):
+            return counts
+        train, validation = self.data.train_rows, self.data.validation_rows
+        return {"train": train, "validation": validation, **counts}
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells in the order of the recipe."""

@@ -132,11 +132,7 @@ def _check_layers(pair: Pair, directory: Path) -> None:
 def _rows(
     recipe: Recipe, task: Task, data: Path | None, progress: Progress, complete: bool
 ) -> dict[Split, Rows]:
-    counts: dict[Split, int] = {
-        "train": recipe.data.train_rows,
-        "validation": recipe.data.validation_rows,
-        "test": recipe.data.test_rows,
-    }
+    counts = recipe.row_counts
     wanted = counts_with_shots(task, recipe.prompting, counts)
     try:
         loaded = load_splits(task, wanted, sources=recipe.data.sources, directory=data)

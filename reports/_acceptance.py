@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from harness.analysis.costs import ByGamma
+from harness.analysis.choosing import Advice, advise, priced
+from harness.analysis.costs import ByGamma, Costs
 from harness.blocks import block_counts
 from harness.published import Contender, Number, Result, Results
 from harness.storage.stored import tables_of
@@ -34,6 +35,11 @@ class Scored:
         seeds = self.by_gamma[1]
         prompts = f"{len(seeds[0].tokens_B)} prompts"
         return f"{prompts} and {len(seeds)} seeds" if len(seeds) > 1 else prompts
+
+
+def advised(item: Scored, costs: Costs) -> Advice:
+    """Return which block length to serve with, were a drafted token to cost so much."""
+    return advise({gamma: priced(seeds, costs) for gamma, seeds in item.by_gamma.items()})
 
 
 def scored(results: Results, directory: Path) -> Iterator[Scored]:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from harness.analysis.costs import Costs, best, expected_speedups
+from harness.analysis.costs import Costs, expected_speedup, expected_speedups
 from harness.published import Number
-from reports._acceptance import Scored
+from reports._acceptance import Scored, advised
 from reports._figures.style import COLOURS, DASHES, GREY, colours_in_order, draw, panels
 
 if TYPE_CHECKING:
@@ -59,13 +59,12 @@ def _row_sizes(number: int) -> list[int]:
 
 
 def _by_gamma(axes: "Axes", item: Scored, costs: Sequence[Costs]) -> None:
-    """Draw expected speedup over gamma, a line for each cost, its best gamma marked."""
+    """Draw expected speedup over gamma, a line for each cost, the gamma to take marked."""
     for cost, colour in zip(costs, colours_in_order(len(costs)), strict=True):
         speedups = expected_speedups(item.by_gamma, cost)
         axes.plot(list(speedups), list(speedups.values()), color=colour, label=_name(cost))
-        choice = best(item.by_gamma, cost)
-        if choice.gamma:
-            _mark(axes, choice.gamma, choice.number, colour)
+        if gamma := advised(item, cost).gamma:
+            _mark(axes, gamma, expected_speedup(item.by_gamma[gamma], cost), colour)
     _line_at_one(axes)
     axes.set_xscale("log", base=2)
     ticks = [2**power for power in range(6) if 2**power <= max(item.by_gamma)]
@@ -100,7 +99,7 @@ def _name(cost: Costs) -> str:
 
 
 def _mark(axes: "Axes", gamma: int, number: Number, colour: str) -> None:
-    """Mark the best gamma with its interval."""
+    """Mark a gamma with its interval."""
     low = number.value if number.low is None else number.low
     high = number.value if number.high is None else number.high
     axes.vlines(gamma, low, high, color=colour)
@@ -134,6 +133,6 @@ def _legend(canvas: "Figure", axes: "Axes") -> None:
         names,
         loc="outside lower center",
         ncols=len(names),
-        title="cost of a drafted token, c + w (target passes); dot: best gamma, with its 95 % "
-        "interval; dashed: the target alone",
+        title="cost of a drafted token, c + w (target passes); dashed: the target alone;\n"
+        "dot: the shortest gamma not told from the best, with its 95 % interval",
     )

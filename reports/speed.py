@@ -4,16 +4,16 @@ Read from the published numbers alone, whose keys say what they were measured on
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from harness.analysis.slowness import Terms, why_slower
 from harness.published import Number, Result, Results
 from reports._acceptance import failed
 from reports._markdown import escape, interval, table, three, two
+from reports._measured import Measured, measured_of, terms_of
 from reports._rows import row_name
+from reports._serving import NOTE, advice
 
 _NOTE = """\
 **Speedup**: time of the target alone / time with the draft, per token, by the clock around each run
@@ -29,30 +29,6 @@ _LENGTH = {
     "fixed": "All texts have the length limit's tokens, end tokens ignored.",
 }
 _FLOOR = "The target against itself. A speedup within such an interval is none."
-_NO_MODEL = (
-    "slower; why, the cost model would say: it is measured with `speed.cost_model = true`, at the "
-    "batch sizes that the draft can be timed at by itself"
-)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A row of the tables: a cell under one set of terms, with the numbers measured there."""
-
-    method: str
-    terms: Mapping[str, str]
-    numbers: Mapping[str, Number]
-
-    @property
-    def label(self) -> str:
-        """Which row it is, in words."""
-        told = self.terms
-        where = f"{told['engine']}, T={told['t']}, batch {told['batch']}, gamma {told['gamma']}"
-        return f"{self.method}, {where}"
-
-    def show(self, name: str) -> str:
-        """Return a number with its interval, or a dash."""
-        return interval(self.numbers[name]) if name in self.numbers else "-"
 
 
 def speed(results: Results, directory: Path) -> dict[str, str]:
@@ -61,17 +37,21 @@ def speed(results: Results, directory: Path) -> dict[str, str]:
     told = results.recipe["speed"]
     if not told:
         return {"speed.md": f"{sections[0]}\n\nThe recipe has speed = false: nothing was timed.\n"}
-    sections.append(_NOTE.format(blocks=told["blocks"], length=_LENGTH[told["length"]]))
+    sections += [
+        NOTE,
+        _NOTE.format(blocks=told["blocks"], length=_LENGTH[told.get("length", "natural")]),
+    ]
     for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
         rows = list(group)
-        sections += [f"## {escape(task)}, {escape(pair)}", *_sections(rows)]
+        sections.append(f"## {escape(task)}, {escape(pair)}")
+        sections += [advice(rows, results, directory), *_sections(rows)]
     sections.append(_told(results.results, directory))
     return {"speed.md": "\n\n".join(section for section in sections if section) + "\n"}
 
 
 def _sections(rows: Sequence[Result]) -> Iterator[str]:
     measured = [
-        item for row in rows for item in _measured(row, escape(str(row_name(row.cell, rows))))
+        item for row in rows for item in measured_of(row, escape(str(row_name(row.cell, rows))))
     ]
     if measured:
         yield _speedups(measured)
@@ -80,23 +60,6 @@ def _sections(rows: Sequence[Result]) -> Iterator[str]:
     yield _floors(rows)
     yield _failures(rows)
     yield from (failed(row) for row in rows if row.failure)
-
-
-def _measured(row: Result, method: str) -> Iterator[Measured]:
-    """Yield what was measured of a cell, by its terms, in the order of the recipe."""
-    by_label: dict[str, dict[str, Number]] = {}
-    for key, number in row.numbers.items():
-        name, _, label = key.removesuffix("]").partition("[")
-        arm, _, rest = label.partition(",") if label.startswith("arm=") else ("", "", label)
-        if rest.startswith("gamma=") and "engine=" in rest:
-            own = f"{name}, {arm.removeprefix('arm=')}" if arm else name
-            by_label.setdefault(rest, {})[own] = number
-    for label, numbers in by_label.items():
-        yield Measured(method, _terms(label), numbers)
-
-
-def _terms(label: str) -> dict[str, str]:
-    return dict(part.split("=", 1) for part in label.split(","))
 
 
 def _where(item: Measured) -> list[str]:
@@ -144,20 +107,9 @@ def _is_slower(item: Measured) -> bool:
 
 
 def _why(item: Measured) -> str:
-    numbers = item.numbers
-    sure = (numbers["speedup"].high or 1) < 1
-    how = f"{two(numbers['speedup'].value)}" + ("" if sure else " (the interval holds 1)")
-    if "overhead" not in numbers:
-        return f"{how}, {_NO_MODEL}"
-    terms = Terms(
-        tokens_per_pass=numbers["counted_block_efficiency"].value,
-        drafted_per_pass=numbers["counted_drafted"].value,
-        cost_ratio=numbers["cost_ratio"].value,
-        verification_cost=numbers["verification_cost"].value,
-        batch_size=int(item.terms["batch"]),
-        overhead=numbers["overhead"].value,
-    )
-    return f"{how}, {why_slower(terms)}"
+    speedup = item.numbers["speedup"]
+    sure = "" if (speedup.high or 1) < 1 else " (the interval holds 1)"
+    return f"{two(speedup.value)}{sure}, {item.why_slower}"
 
 
 def _times(measured: Sequence[Measured]) -> str:
@@ -199,7 +151,7 @@ def _floors(rows: Sequence[Result]) -> str:
         if key.startswith("noise_floor[")
     }
     body = [
-        [*(escape(_terms(label)[name]) for name in ("engine", "t", "batch")), *_width(number)]
+        [*(escape(terms_of(label)[name]) for name in ("engine", "t", "batch")), *_width(number)]
         for label, number in floors.items()
     ]
     if not body:

@@ -3,15 +3,14 @@
 Nothing is run: the acceptance tables hold the fate of every block, and harness/costs.py prices it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from harness.analysis.costs import (
     FREE,
-    Choice,
     Costs,
-    best,
     break_even_acceptance,
     break_even_cost,
     expected_speedup,
@@ -19,8 +18,9 @@ from harness.analysis.costs import (
     highest_break_even_cost,
 )
 from harness.published import Number, Results
-from reports._acceptance import Scored, failed, scored
+from reports._acceptance import Scored, advised, failed, scored
 from reports._markdown import escape, interval, table, two
+from reports._serving import NOTE, expected_advice
 from reports._what_if_figure import figure
 
 SHOWN = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)  # the block lengths that a table has room for
@@ -50,6 +50,12 @@ accepted with the same probability (theorem 3.8). Beside the rates above it says
 is from paying. Real acceptance is uneven: what decides is each draft's own break-even cost."""
 
 
+_NOT_TIMED = """\
+This run has not timed what its drafts cost. With `cost_model = true` in the recipe's `[speed]` it
+does, at every one of `batch_sizes`, and the block length to serve with is named here. Of a cost
+that is known, `--cost-ratio` and `--verification-cost` show the best block length below."""
+
+
 @dataclass(frozen=True)
 class WhatIf:
     """The report, with the costs that its tables are for, in plain target passes."""
@@ -66,6 +72,7 @@ class WhatIf:
         found = list(scored(results, directory))
         sections = [f"# {escape(results.title)}: what if drafting cost something else", _MODEL]
         if found:
+            sections += ["## What to serve with", *_serving(results, directory)]
             sections += ["![Expected speedup by gamma and cost](what_if.png)"]
             sections += ["## Does it pay?", _paying(found, results), _PAYS, _needed(grid), _NEEDED]
         for item in found:
@@ -74,6 +81,17 @@ class WhatIf:
         text = "\n\n".join(sections) + "\n"
         picture = {"what_if.png": figure(found, [row[0] for row in grid])} if found else {}
         return {"what_if.md": text, **picture}
+
+
+def _serving(results: Results, directory: Path) -> Iterator[str]:
+    """Yield what the costs that the run measured come to, of each task and pair."""
+    told = {}
+    for place, rows in groupby(results.results, lambda row: (row.cell.task, row.cell.pair)):
+        if advice := expected_advice(list(rows), results, directory):
+            told[place] = (
+                f"{escape(', '.join(place))}, at the costs that were measured:\n\n{advice}"
+            )
+    yield from [NOTE, *told.values()] if told else [_NOT_TIMED]
 
 
 Grid = Sequence[Sequence[Costs]]  # a row for each cost ratio, a column for each verification cost
@@ -102,23 +120,25 @@ def _needed(grid: Grid) -> str:
 
 def _best(item: Scored, grid: Grid) -> str:
     header = ["c", *(f"w = {costs.verification_cost:g}" for costs in grid[0])]
-    body = [[_ratio(row), *(_choice(best(item.by_gamma, costs)) for costs in row)] for row in grid]
+    body = [[_ratio(row), *(_choice(item, costs) for costs in row)] for row in grid]
     note = (
-        f"Expected speedup at the best gamma of 0 to {max(item.by_gamma)}; 95 % interval over "
-        f"{item.units}. Gamma was chosen on these prompts, which flatters the speedup a little."
+        f"Expected speedup at the shortest gamma of 1 to {max(item.by_gamma)} that cannot be told "
+        f"from the best, and the longest that cannot; 95 % interval over {item.units}, of the "
+        "shortest alone. Gamma 0: none pays. Not sure: the best cannot be told from the target "
+        "alone, all lengths compared at once."
     )
     return f"{note}\n\n" + table(header, body, "r" * len(header))
 
 
 def _by_gamma(item: Scored, grid: Grid) -> str:
-    priced = [expected_speedups(item.by_gamma, row[0]) for row in grid]
+    by_cost = [expected_speedups(item.by_gamma, row[0]) for row in grid]
     header = ["gamma", "tau", "break-even cost", *(f"c = {_ratio(row)}" for row in grid)]
     body = [
         [
             f"{gamma}",
             interval(expected_speedup(item.by_gamma[gamma], FREE)),
             _or_dash(break_even_cost(item.by_gamma[gamma])),
-            *(two(speedups[gamma]) for speedups in priced),
+            *(two(speedups[gamma]) for speedups in by_cost),
         ]
         for gamma in SHOWN
         if gamma in item.by_gamma
@@ -135,14 +155,18 @@ def _first_w(grid: Grid) -> str:
     return f"{grid[0][0].verification_cost:g}"
 
 
-def _choice(choice: Choice) -> str:
-    number = choice.number
-    if not choice.gamma:
-        return "1, gamma 0"
+def _choice(item: Scored, costs: Costs) -> str:
+    given = advised(item, costs)
+    if not given.gamma:
+        best = given.number(given.highest).value
+        sure = given.tied[-1] == 0 or best <= 1
+        return "1, gamma 0" if sure else f"{two(best)}, gamma {given.highest}, not sure"
+    number, longest = expected_speedup(item.by_gamma[given.gamma], costs), max(given.tied)
+    tied = f" to {longest}" if longest > given.gamma else ""
     if number.low is None or number.high is None:
-        return f"{two(number.value)}, gamma {choice.gamma}"
+        return f"{two(number.value)}, gamma {given.gamma}{tied}"
     span = f"[{two(number.low)}, {two(number.high)}]"
-    return f"{two(number.value)} {span}, gamma {choice.gamma}"
+    return f"{two(number.value)} {span}, gamma {given.gamma}{tied}"
 
 
 def _or_dash(number: Number | None) -> str:

@@ -30,7 +30,6 @@ _SPEEDUP = "expected: tokens / (passes + drafted (c + w)), in plain target passe
 _BREAK_EVEN = (
     "(tokens - passes) / drafted: the cost c + w of a drafted token at which nothing is won"
 )
-NO_DRAFT = Number(1.0, None, None, 0, "the target alone")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ FREE = Costs(0.0)
 
 @dataclass(frozen=True)
 class Choice:
-    """A block length that was chosen for its number; gamma 0 is the target alone."""
+    """A block length that was chosen for its number."""
 
     gamma: int
     number: Number
@@ -85,13 +84,6 @@ def speedup_of(tokens: float, drafted: float, costs: Costs) -> float:
 def break_even_of(tokens: float, drafted: float) -> float:
     """Return the c + w at which nothing is won, of the same rates."""
     return (tokens - 1) / drafted
-
-
-def best(by_gamma: ByGamma, costs: Costs) -> Choice:
-    """Return the block length with the highest expected speedup, gamma 0 where none pays."""
-    speedups = {0: 1.0} | expected_speedups(by_gamma, costs)
-    gamma = _highest(speedups)
-    return Choice(gamma, expected_speedup(by_gamma[gamma], costs) if gamma else NO_DRAFT)
 
 
 def break_even_cost(seeds: Seeds) -> Number | None:

@@ -60,16 +60,23 @@ def predictions(
     Nothing where parts were not timed at this batch size.
     """
     gamma = under.num_speculative_tokens
-    times = list(_times(parts, under.batch_size, gamma))
+    times = list(times_of(parts, under.batch_size, gamma))
     if len(times) < 2:
         return
-    yield "cost_ratio", _geometric([each.cost_ratio() for each in times], "cost_ratio")
-    yield "verification_cost", _verification(times, gamma)
+    yield from costs_of(times, gamma).items()
     predicted = _geometric([_predicted(each, gamma, counts) for each in times], "predicted_speedup")
     yield "predicted_speedup", predicted
     if speedup and speedup.low and speedup.high:
         value, low, high = (predicted.value / v for v in (speedup.value, speedup.high, speedup.low))
         yield "overhead", Number(value, low, high, speedup.n, DEFINITIONS["overhead"])
+
+
+def costs_of(times: Sequence[Times], gamma: int) -> dict[str, Number]:
+    """Return c and w, by their names; raises ValueError on fewer than two repeats."""
+    return {
+        "cost_ratio": _geometric([each.cost_ratio() for each in times], "cost_ratio"),
+        "verification_cost": _verification(times, gamma),
+    }
 
 
 def _verification(times: Sequence[Times], gamma: int) -> Number:
@@ -88,7 +95,7 @@ def _predicted(times: Times, gamma: int, counts: Mapping[str, Sequence[float]]) 
     return alone / (prompts * (target + draft) + passes * times.plain + drafted * per_drafted)
 
 
-def _times(parts: Sequence[Part], batch_size: int, gamma: int) -> Iterator[Times]:
+def times_of(parts: Sequence[Part], batch_size: int, gamma: int) -> Iterator[Times]:
     """Yield the times of each repeat, means over the contexts that were timed."""
     mine = [part for part in parts if part.batch_size == batch_size]
     for repeat in sorted({part.repeat for part in mine}):

@@ -90,13 +90,18 @@ def _of_measurement(
         yield from predictions(under, records.parts, counts, speedup)
 
 
-def _speedup(measured: Measurement, definition: str) -> Number:
+def block_ratios(measured: Measurement) -> list[float]:
+    """Return time of the target alone / time with the draft, per token, of each block in order."""
     blocks = sorted({run.block for run in measured.runs})
-    ratios = [
+    return [
         _s_per_token(measured, b, "target") / _s_per_token(measured, b, "draft") for b in blocks
     ]
+
+
+def _speedup(measured: Measurement, definition: str) -> Number:
+    ratios = block_ratios(measured)
     value, low, high = statistics.log_ratio_interval(ratios)
-    return Number(value, low, high, len(blocks), definition)
+    return Number(value, low, high, len(ratios), definition)
 
 
 def _s_per_token(measured: Measurement, block: int, arm: Arm) -> float:

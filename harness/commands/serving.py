@@ -1,7 +1,8 @@
 """Measure what is deployed: any running OpenAI-compatible endpoint."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,14 +32,12 @@ def measure_server(
 
     Its counters (vLLM's names) are of all its traffic, so it must serve nothing else meanwhile.
     """
-    import json
-
     from harness import registry
     from harness.data import load_rows
     from harness.grading.chat import read_key
     from harness.progress import Progress
     from harness.serving.endpoint import Endpoint
-    from harness.serving.lines import lines
+    from harness.serving.lines import lines, verdict
     from harness.serving.measuring import Load, document, measure
     from harness.types import Arm
 
@@ -48,16 +47,24 @@ def measure_server(
         endpoints["target"] = Endpoint(against, model, key)
     sources, asked = ["directory"] if data else ["samples"], registry.find("tasks", task)
     rows = load_rows(asked, "test", prompts, sources=sources, directory=folder(data))
-    runs = []
+    runs, measured = [], []
     for at_a_time in _counts(concurrency):
         load = Load(at_a_time, blocks, max_tokens, temperature)
         found = measure(endpoints, rows.examples, load, Progress())
         typer.echo("\n".join(lines(found, load)))
         runs.append(document(found, endpoints, load))
+        measured.append((load, found))
+    for line in verdict(measured):
+        typer.echo(line)
     if out:
-        told = {"task": task, "rows": rows.digest, "source": rows.source, "runs": runs}
-        out.write_text(json.dumps(told, indent=1), encoding="utf-8")
-        typer.echo(f"Written: {out}")
+        _save(out, {"task": task, "rows": rows.digest, "source": rows.source, "runs": runs})
+
+
+def _save(out: Path, told: Mapping[str, Any]) -> None:
+    import json
+
+    out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    typer.echo(f"Written: {out}")
 
 
 def _counts(text: str) -> list[int]:

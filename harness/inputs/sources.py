@@ -78,7 +78,7 @@ def _read_jsonl(folder: Path, split: Split, name: str) -> RawSplit:
     files = [folder / f"{split}.jsonl.gz", folder / f"{split}.jsonl"]
     path = next((file for file in files if file.is_file()), None)
     if path is None:
-        raise Unavailable(f"no {split}.jsonl.gz in {folder}")
+        raise Unavailable(f"no {split}.jsonl.gz and no {split}.jsonl in {folder}")
     lines = [(number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
     numbers = [number for number, _ in lines]
     return RawSplit(

@@ -57,7 +57,7 @@ def _has_budget(site: Site) -> bool:
 
 def _tokens(sites: Mapping[tuple[str, str], Site]) -> Iterator[str]:
     for (task, pair), site in sites.items():
-        load = site.loads.gold["train"]
+        load = next(iter(site.loads.gold.values()))  # of rows to train on, if there are any
         how = "counted" if site.loads.counted else "assumed"
         several = f" for {pair}" if len({pair for _, pair in sites}) > 1 else ""
         means = f"{load.prompt / load.rows:.0f}, {load.response / load.rows:.0f}"

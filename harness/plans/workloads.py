@@ -36,18 +36,12 @@ class Workloads:
     def of(cls, setting: Setting, directory: Path | None) -> "Workloads":
         """Return the loads of a setting; `directory` is the target's folder, if it is here."""
         tokenizer = _tokenizer(directory) if directory else None
-        told = setting.recipe.data
-        counts: dict[Split, int] = {
-            "train": told.train_rows,
-            "validation": told.validation_rows,
-            "test": told.test_rows,
-        }
         counted = tokenizer is not None and not any(rows.missing for rows in setting.rows.values())
         gold = {
             split: _count(tokenizer, setting.rows[split].examples, _template(setting, directory))
             if counted
             else _assume(setting.task.name, count)
-            for split, count in counts.items()
+            for split, count in setting.recipe.row_counts.items()
         }
         return cls(setting, gold, counted)
 

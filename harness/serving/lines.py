@@ -1,13 +1,13 @@
 """What a measurement of an endpoint prints."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.published import Number
 from harness.serving.counters import Counted
 from harness.serving.measuring import Load, Served, other_lengths, speedup
 from harness.types import Arm
 
-_WHO: Mapping[Arm, str] = {"draft": "endpoint", "target": "the one without a draft"}
+_WHO: Mapping[Arm, str] = {"draft": "endpoint", "target": "the one it is held against"}
 
 
 def lines(found: Mapping[Arm, Served], load: Load) -> Iterator[str]:
@@ -53,9 +53,32 @@ def _speedup(found: Mapping[Arm, Served], load: Load) -> str:
             "the arms did other work"
         )
     number = speedup(found)
-    return (
-        f"speedup {number.value:.3f} [{number.low:.3f}, {number.high:.3f}] over {number.n} blocks"
-    )
+    shown = f"{number.value:.3f} [{number.low:.3f}, {number.high:.3f}] over {number.n} blocks"
+    if drafts(found["target"]):
+        return f"{shown}: not of a draft, for the other one drafts as well"
+    return f"speedup {shown}"
+
+
+def drafts(served: Served) -> bool:
+    """Return whether a server is known to have drafted for what was sent."""
+    return bool(served.counted and served.counted.drafts)
+
+
+def verdict(measured: Sequence[tuple[Load, Mapping[Arm, Served]]]) -> Iterator[str]:
+    """Yield at how many requests at a time the draft pays: nothing where no speedup is given."""
+    told = {
+        load.concurrency: speedup(found)
+        for load, found in measured
+        if len(found) == 2
+        and not drafts(found["target"])
+        and not (load.temperature == 0 and other_lengths(found))
+    }
+    if told:
+        every = ", ".join(map(str, told))
+        pays = ", ".join(str(n) for n, number in told.items() if (number.low or 0) > 1)
+        loses = ", ".join(str(n) for n, number in told.items() if (number.high or 1) < 1)
+        yield f"of {every} requests at a time the draft pays for certain at: {pays or 'none'}"
+        yield f"  it makes things slower for certain at: {loses or 'none'}"
 
 
 def _ms(number: Number) -> str:

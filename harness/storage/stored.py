@@ -105,17 +105,18 @@ def paired(now: Measured, before: Measured, quantity: str, prompts: Sequence[str
 
 def tables_of(result: Result, directory: Path, temperature: float) -> list[AcceptanceTable]:
     """Return a cell's tables at a temperature; raises UserError if they are gone or damaged."""
-    return _read(result, directory, tables_name(temperature), read_tables)
+    return read_record(result, directory, tables_name(temperature), read_tables)
 
 
 def rows_of(result: Result, directory: Path, file: str) -> list[dict[str, Any]]:
     """Return the rows of one of a cell's files; raises UserError if it is gone or damaged."""
-    return _read(result, directory, file, read_rows)
+    return read_record(result, directory, file, read_rows)
 
 
-def _read(
+def read_record(
     result: Result, directory: Path, file: str, read: Callable[[Path], list[Row]]
 ) -> list[Row]:
+    """Return what a reader makes of a cell's file; raises UserError if it is gone or damaged."""
     path = intact(directory, f"{result.records}/{file}")
     try:
         return read(path)

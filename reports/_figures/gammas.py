@@ -105,8 +105,9 @@ def _drawing(
         for gamma, value in by_gamma.items()
     ]
     whose = (
-        "each draft's own cost of a drafted token, as its speed run has it, which knows one gamma "
-        "and charges an engine's overheads to what was drafted"
+        "each draft's own cost of a drafted token, the same at every gamma: c + w of its timed "
+        "parts, at the smallest batch and for the longest blocks of the speed run; where no parts "
+        "were timed, what its first speed run took beyond its passes, engine overheads included"
         if measured
         else f"a supposed cost of {SUPPOSED:g} plain passes for a drafted token: no speed was run"
     )

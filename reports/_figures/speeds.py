@@ -73,14 +73,23 @@ def _of_records(run: Run, row: Result, told: Mapping[str, Any]) -> Speed | None:
 
 
 def costs(found: Sequence[Speed]) -> dict[Contender, float]:
-    """Return what a drafted token of each contender costs, over seeds and conditions.
+    """Return what a drafted token of each contender costs, over seeds; 0 if it drafts nothing.
 
-    0 of one that drafts nothing.
+    Of several conditions that of the smallest batch with the longest blocks: over most tokens, what
+    one adds to a pass is told best.
     """
-    known: dict[Contender, list[float]] = {}
-    for item in found:
-        known.setdefault(item.cell.contender, []).append(item.cost or 0.0)
-    return {who: fmean(values) for who, values in known.items()}
+    known: dict[Cell, Speed] = {}
+    for item in sorted(found, key=_smallest_batch_longest_block):
+        known.setdefault(item.cell, item)
+    by_contender: dict[Contender, list[float]] = {}
+    for cell, item in known.items():
+        by_contender.setdefault(cell.contender, []).append(item.cost or 0.0)
+    return {who: fmean(values) for who, values in by_contender.items()}
+
+
+def _smallest_batch_longest_block(item: Speed) -> tuple[int, int]:
+    told = dict(part.split("=", 1) for part in item.where.split(",") if part)
+    return int(told.get("batch", 1)), -int(told.get("gamma", 0))
 
 
 def figures(run: Run, found: Sequence[Speed]) -> Iterator[Drawing | NotDrawn]:

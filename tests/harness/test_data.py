@@ -236,8 +236,10 @@ def test_where_no_source_has_the_rows_every_one_says_why(task: Task, tmp_path: P
 
     message = str(caught.value)
     assert "hub: org/toy@0123456: no network in tests" in message
-    assert f"directory: no train.jsonl.gz in {tmp_path / 'data' / 'toy'}" in message
-    assert f"samples: no train.jsonl.gz in {task.samples}" in message
+    assert (
+        f"directory: no train.jsonl.gz and no train.jsonl in {tmp_path / 'data' / 'toy'}" in message
+    )
+    assert f"samples: no train.jsonl.gz and no train.jsonl in {task.samples}" in message
     assert f"toy/train.jsonl.gz in it by --data or {DATA_VARIABLE}" in message
 
 

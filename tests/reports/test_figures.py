@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from stored_runs import HOSTILE, NUMBER, run_of
 
-from harness.published import Comparison, Number, Result, Results
+from harness.published import Cell, Comparison, Number, Result, Results
 from harness.storage.records import write_rows
 from harness.storage.selections import SELECTION
 from harness.types import Ledger
+from reports._figures import speeds
 from reports._figures.kept import token_type
 from reports.figures import REPORT
 
@@ -361,3 +362,15 @@ def test_speed_is_held_against_the_cost_model_where_its_parts_were_timed(tmp_pat
     )
     # Four tokens are drafted in a pass: 2 accepted, of which 1 in 2 is.
     assert speedup == pytest.approx(np.mean(EASY) / (1 + 0.25 * 4))
+
+
+def test_of_several_conditions_the_smallest_batch_with_the_longest_blocks_prices_a_token() -> None:
+    cell = Cell("gsm8k", "p", "kd", 0)
+    where = "gamma={},engine=reference,t=0,batch={},length=natural"
+    found = [
+        speeds.Speed(cell, NUMBER, None, cost, where.format(gamma, batch), "")
+        for gamma, batch, cost in ((1, 1, 0.9), (5, 1, 0.3), (5, 8, 0.7))
+    ]
+    seed = replace(found[0], cell=replace(cell, seed=1), cost=0.5, where="")
+    assert speeds.costs(found) == {cell.contender: pytest.approx(0.3)}
+    assert speeds.costs([*found, seed]) == {cell.contender: pytest.approx(0.4)}

@@ -98,6 +98,10 @@ def test_what_failed_is_listed_and_a_run_without_speed_says_so() -> None:
     assert "nothing was timed" in text_of({}, speed=None)
 
 
+def test_a_run_from_before_there_were_fixed_lengths_still_reads() -> None:
+    assert "Texts end as the target ends them." in text_of({}, speed={"blocks": 5})
+
+
 def test_what_engines_were_told_is_printed_once(tmp_path: Path) -> None:
     told = {"engine": "transformers", "target": {"do_sample": False}, "draft": {"threshold": 0.0}}
     for name in ("engine.json", "engine-1.json"):

@@ -61,7 +61,8 @@ def test_a_perfect_draft_at_every_cost(tmp_path: Path) -> None:
     text = text_of(run_of(tmp_path, {"kd": (1.0,)}), tmp_path)
     rows = {row[0]: row for row in rows_of(text, "gsm8k, p, kd, temperature 0")}
     # 400 tokens are 12 blocks of 30 + 1 and one that ends with its 28th: 388 drafted tokens.
-    assert rows["0"][1] == "30.77 [30.77, 30.77], gamma 30"  # the shortest that needs 13 passes
+    # The shortest that needs 13 passes, and the longest that needs no fewer.
+    assert rows["0"][1] == "30.77 [30.77, 30.77], gamma 30 to 32"
     assert rows["0.5"][1].startswith(f"{400 / (13 + 388 * 0.5):.2f} ")
     assert rows["4"][1:3] == ["5.000 [5.000, 5.000]", "1.000 [1.000, 1.000]"]
     assert rows["4"][-1] == f"{5 / 3:.2f}"  # 5 tokens in 1 + 4 x 0.5

@@ -1,6 +1,7 @@
 """A running endpoint: what it counted, what the stream tells, and that no key gets out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from harness.progress import Progress
 from harness.registry import find
 from harness.serving.counters import between
 from harness.serving.endpoint import Endpoint, Sample, parse
-from harness.serving.lines import lines
-from harness.serving.measuring import Load, measure, other_lengths, speedup
+from harness.serving.lines import lines, verdict
+from harness.serving.measuring import Load, Served, measure, other_lengths, speedup
+from harness.types import Arm
 
 KEY = "sk-very-secret"
 LOAD = Load(concurrency=3, blocks=2, max_tokens=32, temperature=0.0)
@@ -65,6 +67,36 @@ def test_two_endpoints_are_two_arms_in_blocks() -> None:
     shown = "\n".join(lines(found, LOAD))
     assert "this server does not speculate" in shown
     assert "speedup" in shown
+
+
+def timed(drafts: int, draft_s: float, target_s: float) -> dict[Arm, Served]:
+    """Return what two servers did, as if their blocks had taken so long."""
+    with serve(Server()) as one, serve(Server(drafts=drafts)) as other:
+        both: dict[Arm, Endpoint] = {
+            "draft": Endpoint(one.url, MODEL),
+            "target": Endpoint(other.url, MODEL),
+        }
+        found = measure(both, examples(), LOAD, Progress(quiet=True))
+    seconds = {"draft": draft_s, "target": target_s}
+    return {
+        arm: replace(
+            served, blocks=tuple(replace(block, wall_s=seconds[arm]) for block in served.blocks)
+        )
+        for arm, served in found.items()
+    }
+
+
+def test_it_is_said_at_how_many_requests_at_a_time_a_draft_pays() -> None:
+    fast, slow = timed(0, 1.0, 1.5), timed(0, 1.0, 0.8)
+    told = "\n".join(verdict([(replace(LOAD, concurrency=1), fast), (LOAD, slow)]))
+    assert "of 1, 3 requests at a time the draft pays for certain at: 1\n" in told
+    assert "slower for certain at: 3" in told
+
+
+def test_held_against_a_server_that_drafts_too_there_is_no_speedup_of_a_draft() -> None:
+    found = timed(2, 1.0, 1.5)
+    assert "1.500 [1.500, 1.500] over 2 blocks: not of a draft" in "\n".join(lines(found, LOAD))
+    assert not list(verdict([(LOAD, found)]))
 
 
 def test_replies_of_other_lengths_at_temperature_zero_give_no_speedup() -> None:

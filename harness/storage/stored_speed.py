@@ -1,0 +1,42 @@
+"""What a stored run timed: the blocks of its speed runs, and the parts timed by themselves."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.analysis.speeds import block_ratios, keyed
+from harness.published import Result
+from harness.settings.sections import Condition, Speed
+from harness.settings.validation import validated
+from harness.storage.records import DECODES, read_decodes
+from harness.storage.speed_records import PARTS, RUNS, Measurement, Part, Run
+from harness.storage.stored import read_record, rows_of
+
+
+def parts_of(result: Result, directory: Path) -> list[Part]:
+    """Return the timed parts of a cell; none where its recipe asked for none, or they failed.
+
+    Raises UserError if they are damaged.
+    """
+    if not (directory / result.records / PARTS).is_file():
+        return []
+    return [Part(**row) for row in rows_of(result, directory, PARTS)]
+
+
+def ratios_of(
+    result: Result, directory: Path, speed: Mapping[str, Any]
+) -> Iterator[tuple[Condition, list[float]]]:
+    """Yield the ratios of times of each block, of every measurement that has a speedup.
+
+    `speed` is that section of the stored recipe. Raises UserError if records are damaged; those
+    that are not here are passed over.
+    """
+    told: Speed = validated(Speed, dict(speed), f"the recipe in {directory}")
+    for number, under in enumerate(told.conditions()):
+        mark = f"-{number}" if number else ""
+        decodes, runs = (name.replace(".", f"{mark}.") for name in (DECODES, RUNS))
+        here = all((directory / result.records / name).is_file() for name in (decodes, runs))
+        if here and keyed("speedup", under.label) in result.numbers:
+            timed = read_record(result, directory, decodes, read_decodes)
+            clock = [Run(**row) for row in rows_of(result, directory, runs)]
+            yield under, block_ratios(Measurement(timed, clock, {}))

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from harness.errors import UserError
-from harness.storage.entries import ASIDE, ENTRY, SEAL, Damaged, read_entry, set_aside
+from harness.storage.entries import ASIDE, ENTRY, LIGHT, SEAL, Damaged, read_entry, set_aside
 from harness.storage.holds import HOLDS, Hold, closure, holds
 from harness.store import SCRATCH, WRITING, Store
 
@@ -147,7 +147,7 @@ def _item(path: Path, key: str, known: list[Hold], needed: frozenset[str]) -> It
 
 def _left_behind(store: Store, kept: list[Item]) -> Iterator[Item]:
     """Yield what no run reads again: of killed runs, damaged, checkpoints of what is finished."""
-    done = {item.key for item in kept}
+    done = _whole(kept)
     for path in sorted(store.root.glob(f"{WRITING}/*")):
         key = _KEY.match(path.name)
         yield _item(path, key[0] if key else "", [], frozenset())
@@ -163,12 +163,17 @@ def _left_behind(store: Store, kept: list[Item]) -> Iterator[Item]:
 
 def _unfinished(store: Store, kept: list[Item]) -> Iterator[Item]:
     """Yield the checkpoints of what is not finished."""
-    done = {item.key for item in kept}
+    done = _whole(kept)
     known = holds(store)
     needed = frozenset(key for hold in known if hold.status != "gone" for key in hold.keys)
     for path in sorted(store.root.glob(f"{SCRATCH}/*")):
         if path.name not in done:
             yield _item(path, path.name, known, needed)
+
+
+def _whole(kept: list[Item]) -> set[str]:
+    """Return the keys of results that are not light: those may be under way once more."""
+    return {item.key for item in kept if not (item.directory / LIGHT).exists()}
 
 
 def _take(store: Store, item: Item, *, dry: bool) -> list[Item]:

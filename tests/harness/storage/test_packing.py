@@ -196,6 +196,17 @@ def test_a_damaged_result_is_made_again_of_what_was_light(there: Store, bench: B
     assert (there.load(scores).directory / "tables.parquet").read_bytes() == b"scores 0"
 
 
+def test_the_collector_leaves_the_checkpoints_of_what_is_being_made_again(
+    there: Store, bench: Bench
+) -> None:
+    draft = bench.scores(0).inputs["draft"]
+    (there.scratch(draft) / "step-7").write_text("checkpoint")
+
+    assert care.collect(there).gone == ()
+    ensure(draft, there, QUIET)
+    assert not (there.root / "scratch" / draft.key).exists()
+
+
 def test_a_run_is_told_as_cached_where_light_is_enough(there: Store, bench: Bench) -> None:
     journal = Journal.open(there, RUN)
     journal.tell_run("a title", topological([bench.scores(0), bench.scores(1)]), there)

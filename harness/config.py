@@ -30,12 +30,16 @@ from harness.types import GREEDY, Sampler, Samplers, Task
 
 
 class MethodEntry(BaseModel):
-    """A method and its knobs; `label` tells apart two entries of the same method."""
+    """A method and its knobs; `label` tells apart two entries of the same method.
+
+    `against`: the entries that it is compared with, by the names in tables; by default the first.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
     label: str = ""
+    against: tuple[str, ...] = ()
     training: Mapping[str, Any] = Field(default_factory=dict)
 
     @property
@@ -48,9 +52,10 @@ class MethodEntry(BaseModel):
         method = registry.find("baselines", self.name)
         knobs = self.model_extra or {}
         known = {field.name for field in dataclasses.fields(method)}
+        own = MethodEntry.model_fields.keys() - {"name"}
         for knob in knobs:
             if knob not in known:
-                raise unknown(f"knob of method {self.name!r}", knob, known | {"label", "training"})
+                raise unknown(f"knob of method {self.name!r}", knob, known | own)
         try:
             built: Method = TypeAdapter(method).validate_json(as_json(knobs), strict=True)
         except ValidationError as error:
@@ -58,12 +63,17 @@ class MethodEntry(BaseModel):
         return built
 
 
+Seeds = tuple[Annotated[int, Field(ge=0, lt=2**32)], ...]
+
+
 class ForTask(Section):
     """What is otherwise for one task: keys of these sections, in place of the recipe's own.
 
     `fine_tune` is of every pair that fine-tunes its target; `methods` by the names in tables.
+    `seeds` are the task's own: a task may be cheap enough for more of them.
     """
 
+    seeds: Seeds | None = None
     data: Mapping[str, Any] = Field(default_factory=dict)
     training: Mapping[str, Any] = Field(default_factory=dict)
     fine_tune: Mapping[str, Any] = Field(default_factory=dict)
@@ -81,7 +91,7 @@ class Recipe(Section):
     tasks: tuple[str, ...]
     pairs: tuple[Pair, ...]
     methods: tuple[MethodEntry, ...]
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = (0,)
+    seeds: Seeds = (0,)
     data: Data = Data()
     prompting: Prompting = Prompting()
     training: Training = Training()
@@ -119,10 +129,23 @@ class Recipe(Section):
             for title, told in own.methods.items():
                 if not isinstance(told.get("training", {}), Mapping):
                     raise ValueError(f"by_task.{task}.methods.{title}.training is no table of keys")
-            if any(told.keys() & {"name", "label"} for told in own.methods.values()):
+            if any(told.keys() & {"name", "label", "against"} for told in own.methods.values()):
                 raise ValueError(f"by_task.{task}.methods changes knobs and training, no names")
             if own.fine_tune and not any(pair.fine_tune for pair in self.pairs):
                 raise ValueError(f"by_task.{task}.fine_tune is given, but no pair has fine_tune")
+        return self
+
+    @model_validator(mode="after")
+    def _compared_with_others(self) -> "Recipe":
+        titles = [method.title for method in self.methods]
+        for method in self.methods:
+            for other in method.against:
+                if other not in titles or other == method.title:
+                    others = ", ".join(title for title in titles if title != method.title)
+                    raise ValueError(
+                        f"method {method.title!r} is against {other!r}, which is none of the "
+                        f"others here: {others}"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -148,16 +171,17 @@ class Recipe(Section):
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells in the order of the recipe."""
-        for task, pair, method, seed in itertools.product(
-            self.tasks, self.pairs, self.methods, self.seeds
-        ):
-            yield Cell(task=task, pair=pair.name, method=method.title, seed=seed)
+        for task in self.tasks:
+            seeds = self.for_task(task).seeds
+            for pair, method, seed in itertools.product(self.pairs, self.methods, seeds):
+                yield Cell(task=task, pair=pair.name, method=method.title, seed=seed)
 
     def for_task(self, task: str) -> "Recipe":
         """Return the recipe as it is for one task; raises UserError for what does not fit."""
         if task not in self.by_task:
             return self
         own, document = self.by_task[task], self.model_dump(mode="json", exclude={"by_task"})
+        document["seeds"] = self.seeds if own.seeds is None else own.seeds
         document["data"] |= own.data
         document["training"] |= own.training
         for pair in document["pairs"]:

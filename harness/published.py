@@ -60,7 +60,7 @@ class Pooled:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A contender against the recipe's first method, on the same prompts, over their seeds.
+    """A contender against another method, on the same prompts, over their seeds.
 
     `p_value` is for no difference, `adjusted_p` after Holm over all comparisons of the run;
     `detectable` is the smallest difference that 8 in 10 experiments of this size would find;

@@ -101,14 +101,14 @@ def _differences(rows: Sequence[Result], results: Results) -> Iterator[Section]:
     note = (
         f"Paired on prompts. p after Holm over the {len(results.comparisons)} comparisons of this "
         "run; detectable: the smallest difference that 8 in 10 experiments of this size find; "
-        f"prompts: how many would find the difference seen. {_seeds_note(results)}"
+        f"prompts: how many would find the difference seen. {_seeds_note(rows)}"
     )
     header = ["method", "difference", "value", "p", "detectable", "prompts"]
     yield Section("Paired differences", [note, Table(header, body, "llrrrr")])
 
 
-def _seeds_note(results: Results) -> str:
-    seeds = len(results.recipe["seeds"])
+def _seeds_note(rows: Sequence[Result]) -> str:
+    seeds = len({row.cell.seed for row in rows})
     if seeds == 1:
         return "One seed says nothing of how far another training of the same method would land."
     few = "; fewer than 3 say little of that" if seeds < 3 else ""

@@ -17,7 +17,7 @@ def facts(results: Results) -> Iterator[str]:
     """Yield machines, versions, rows and models, a line each."""
     for made in _manifests(results):
         yield from _machine(made)
-    yield f"seeds: {', '.join(map(str, results.recipe['seeds']))}"
+    yield f"seeds: {seeds(results)}"
     for item in results.data:
         rows = ", ".join(f"{n} {split}" for split, n in item["rows"].items())
         yield (
@@ -28,6 +28,17 @@ def facts(results: Results) -> Iterator[str]:
             f"pair {item['pair']}: target {item['target']} (files "
             f"{item['target_digest'][:12]}){_fine_tuned(item)}, draft init {item['draft']}"
         )
+
+
+def seeds(results: Results) -> str:
+    """Return the seeds in words; task by task, where they are not the same for all."""
+    found: dict[str, dict[int, None]] = {}
+    for row in results.results:
+        found.setdefault(row.cell.task, {})[row.cell.seed] = None
+    told = {task: ", ".join(map(str, own)) for task, own in found.items()}
+    if len(set(told.values())) == 1:
+        return next(iter(told.values()))
+    return "; ".join(f"{own} on {task}" for task, own in told.items())
 
 
 def _fine_tuned(item: Mapping[str, Any]) -> str:

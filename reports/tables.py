@@ -114,12 +114,23 @@ def _winner(group: Sequence[Measured], rate: str) -> Contender | None:
     return next((who.contender for who, n in zip(group, won, strict=True) if n == most > 0), None)
 
 
+def _seeds(grid: Grid) -> str:
+    counts: dict[str, set[int]] = {}
+    for row in grid.results.results:
+        counts.setdefault(row.cell.task, set()).add(row.cell.seed)
+    some = sorted({len(seeds) for seeds in counts.values()})
+    if some == [1]:
+        return "One seed"
+    if len(some) == 1:
+        return f"Means over {some[0]} seeds"
+    told = (f"{len(seeds)} on {task}" for task, seeds in counts.items())
+    return f"Means over seeds ({', '.join(told)})"
+
+
 def _note(grid: Grid) -> str:
-    seeds = len(grid.results.recipe["seeds"])
-    many = f"Means over {seeds} seeds" if seeds > 1 else "One seed"
     text = (
-        f"{many}; after the sign, half of the 95 % interval. Bold: significantly better than every "
-        "other method of its task and pair (paired on prompts, Holm, 5 %)."
+        f"{_seeds(grid)}; after the sign, half of the 95 % interval. Bold: significantly better "
+        "than every other method of its task and pair (paired on prompts, Holm, 5 %)."
     )
     lacks = [
         f"{who.method} on {who.task}, {who.pair} failed"

@@ -1,4 +1,4 @@
-"""Contenders compared, on the same prompts: each with the recipe's first method, and by rank.
+"""Contenders compared, on the same prompts: each with those that the recipe names, and by rank.
 
 A seed decides the order of the rows, the same for all methods, and moves them together: where two
 have the same seeds, what counts is their difference at each.
@@ -28,13 +28,12 @@ def by_contender(cells: Mapping[Cell, Mapping[str, Quantity]]) -> dict[Contender
 
 
 def compare(contenders: Mapping[Contender, Seeds], recipe: Recipe) -> tuple[Comparison, ...]:
-    """Return the comparisons of all with the first method's, adjusted for their number."""
-    first = recipe.methods[0].title
+    """Return the comparisons that the recipe plans, adjusted for their number."""
     found = [
-        _comparison(contender, first, name, seeds, baseline)
+        _comparison(contender, against, name, seeds, baseline)
         for contender, seeds in contenders.items()
-        if contender.method != first
-        and (baseline := contenders.get(replace(contender, method=first)))
+        for against in _others(contender, recipe)
+        if (baseline := contenders.get(replace(contender, method=against)))
         for name in _compared(recipe)
         if _has(name, seeds) and _has(name, baseline)
     ]
@@ -42,6 +41,12 @@ def compare(contenders: Mapping[Contender, Seeds], recipe: Recipe) -> tuple[Comp
     return tuple(
         replace(comparison, adjusted_p=p) for comparison, p in zip(found, adjusted, strict=True)
     )
+
+
+def _others(contender: Contender, recipe: Recipe) -> Sequence[str]:
+    """Return whom a contender is compared with: whom its entry names, else the first method."""
+    first = recipe.methods[0].title
+    return recipe.method(contender.method).against or [first] * (contender.method != first)
 
 
 def rank(contenders: Mapping[Contender, Seeds], recipe: Recipe) -> tuple[Standing, ...]:
@@ -95,7 +100,7 @@ def _of(name: str, seeds: Seeds) -> list[Quantity]:
 
 
 def _comparison(
-    contender: Contender, first: str, name: str, seeds: Seeds, baseline: Seeds
+    contender: Contender, against: str, name: str, seeds: Seeds, baseline: Seeds
 ) -> Comparison:
     mine, theirs = _of(name, seeds), _of(name, baseline)
     same_prompts(*mine, *theirs)
@@ -103,12 +108,12 @@ def _comparison(
     together = list(seeds) == list(baseline)
     test = paired_test(left, right, paired_seeds=together)
     both = " and seeds" if together and len(seeds) > 1 else ""
-    definition = f"{name} minus that of {first}, paired on prompts{both}"
+    definition = f"{name} minus that of {against}, paired on prompts{both}"
     difference = statistics.difference(left, right, definition, paired_seeds=together)
     p_value = _p_value(test, mine, theirs)
     return Comparison(
         contender=contender,
-        against=first,
+        against=against,
         quantity=name,
         difference=difference,
         p_value=p_value,

@@ -1,4 +1,4 @@
-"""The forest plot: paired differences of acceptance from the first method's."""
+"""The forest plot: paired differences of acceptance from the methods that each is compared with."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -26,12 +26,11 @@ def figures(run: Run) -> Iterator[Drawing | NotDrawn]:
     if not found:
         yield NotDrawn(NAME, "a run of one method compares nothing")
         return
-    against = found[0].against
     lines, left = first(_lines(found), _MOST_LINES, "lines")
     yield Drawing(
         NAME,
-        f"Acceptance rate less that of {label(against)}, paired on prompts, and on seeds where "
-        f"both have the same; blocks of {run.gamma} drafted tokens. Bars are 95 % intervals, each "
+        f"Acceptance rate less {_whose(found)}, paired on prompts, and on seeds where both "
+        f"have the same; blocks of {run.gamma} drafted tokens. Bars are 95 % intervals, each "
         f"by itself; filled: significant at {LEVEL:.0%} after Holm over all comparisons of the "
         "run.",
         (PAGE, _LINE_INCHES * len(lines) + _FRAME_INCHES),
@@ -51,16 +50,41 @@ def figures(run: Run) -> Iterator[Drawing | NotDrawn]:
     )
 
 
-_Line = tuple[str, str, str | None]  # task, pair and method; None for the heading of the first two
+# Task, pair, and a method with whom it is compared; None for the heading of the first two.
+_Line = tuple[str, str, tuple[str, str] | None]
 
 
 def _lines(found: Sequence[Comparison]) -> list[_Line]:
-    contenders = list(dict.fromkeys(item.contender for item in found))
+    compared = list(dict.fromkeys(map(_line, found)))
     return [
-        (*place, method)
-        for place in places(contenders)
-        for method in (None, *(who.method for who in contenders if (who.task, who.pair) == place))
+        line
+        for place in places([item.contender for item in found])
+        for line in ((*place, None), *(line for line in compared if line[:2] == place))
     ]
+
+
+def _line(item: Comparison) -> _Line:
+    return item.contender.task, item.contender.pair, (item.contender.method, item.against)
+
+
+def _words(line: _Line, run: Run, found: Sequence[Comparison]) -> str:
+    """Return what a line is called; whom its method is compared with if not all with the same."""
+    task, pair, compared = line
+    if compared is None:
+        return run.title((task, pair))
+    mine, other = map(label, compared)
+    return mine if _common(found) else f"{mine} \N{MINUS SIGN} {other}"
+
+
+def _common(found: Sequence[Comparison]) -> str | None:
+    """Return the one method that all are compared with, if it is one."""
+    others = {item.against for item in found}
+    return others.pop() if len(others) == 1 else None
+
+
+def _whose(found: Sequence[Comparison]) -> str:
+    common = _common(found)
+    return f"that of {label(common)}" if common else "that of the method after the minus sign"
 
 
 def _fill(figure: "Figure", run: Run, found: Sequence[Comparison], lines: Sequence[_Line]) -> None:
@@ -70,21 +94,19 @@ def _fill(figure: "Figure", run: Run, found: Sequence[Comparison], lines: Sequen
         mine = [item for item in found if item.quantity == quantity]
         _panel(axes, mine, lines)
         axes.set_title(f"temperature {temperature:g}", loc="left")
-    names = [
-        run.title((task, pair)) if method is None else label(method) for task, pair, method in lines
-    ]
+    names = [_words(line, run, found) for line in lines]
     grid[0].set_yticks(range(len(lines)), names)
-    for tick, (_, _, method) in zip(grid[0].get_yticklabels(), lines, strict=True):
-        tick.set_fontweight("normal" if method else "bold")
+    for tick, (_, _, compared) in zip(grid[0].get_yticklabels(), lines, strict=True):
+        tick.set_fontweight("normal" if compared else "bold")
     grid[0].set_ylim(len(lines) - 0.3, -0.7)
-    figure.supxlabel(f"acceptance rate less that of {label(found[0].against)}", fontsize=8)
+    figure.supxlabel(f"acceptance rate less {_whose(found)}", fontsize=8)
 
 
 def _panel(axes: "Axes", found: Sequence[Comparison], lines: Sequence[_Line]) -> None:
     axes.axvline(0, color=GREY, linewidth=0.8)
     places_of = {line: place for place, line in enumerate(lines)}
     for item in found:
-        line = places_of.get(who(item.contender))
+        line = places_of.get(_line(item))
         if line is not None:
             significant = item.adjusted_p < LEVEL
             axes.errorbar(

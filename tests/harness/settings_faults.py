@@ -55,7 +55,7 @@ WHOLE: dict[str, Any] = {
     },
     "methods": [
         {"name": "kd", "temperature": 2.0, "training": {"passes": 3.0}},
-        {"name": "adaspec", "label": "ada", "keep": 0.4},
+        {"name": "adaspec", "label": "ada", "keep": 0.4, "against": ["kd"]},
         {"name": "eagle3", "depth": 3, "decay": 0.8},
     ],
     "evaluation": {
@@ -84,6 +84,7 @@ WHOLE: dict[str, Any] = {
     },
     "by_task": {
         "mbpp": {
+            "seeds": [0],
             "data": {"train_rows": 32},
             "training": {"learning_rate": 0.01},
             "fine_tune": {"passes": 1.0},

@@ -423,6 +423,7 @@ FOR_MBPP = """
 [training]
 passes = 3
 [by_task.mbpp]
+seeds = [3, 4]
 data = { train_rows = 40 }
 training = { learning_rate = 1e-5, rows_per_batch = 2 }
 fine_tune = { passes = 1 }
@@ -442,6 +443,8 @@ def test_a_task_may_have_settings_of_its_own(load: Load) -> None:
     assert [(each.passes, each.rows_per_batch) for each in trained] == [(3, 8), (30, 2)]
     assert [told.method("kd").build().temperature for told in (gsm8k, mbpp)] == [1.0, 2.0]
     assert mbpp.training_of(mbpp.method("untrained")).passes == 3
+    seeds = {task: {c.seed for c in recipe.cells() if c.task == task} for task in recipe.tasks}
+    assert seeds == {"gsm8k": {0}, "mbpp": {3, 4}}
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
@@ -455,6 +458,9 @@ def test_a_task_may_have_settings_of_its_own(load: Load) -> None:
         ("[by_task.gsm8k.training]\npases = 2", "by_task.gsm8k: Unknown key 'training.pases'"),
         ("[by_task.gsm8k.training]\npasses = -2", "by_task.gsm8k: training.passes"),
         ("[by_task.gsm8k.fine_tune]\npasses = 2", "no pair has fine_tune"),
+        ("[by_task.gsm8k]\nseeds = [1, 1]", "by_task.gsm8k: seeds repeat: 1, 1"),
+        ("[by_task.gsm8k]\nseeds = []", "by_task.gsm8k: seeds is empty"),
+        ("[by_task.gsm8k.methods.kd]\nagainst = ['untrained']", "no names"),
         ("[by_task.gsm8k.speeds]\npasses = 2", "Unknown key 'by_task.gsm8k.speeds'"),
     ],
 )
@@ -473,3 +479,10 @@ def test_a_recipe_on_fewer_tasks_forgets_what_it_says_of_the_others(tmp_path: Pa
 
     assert (dict(gsm8k.by_task), gsm8k.prompting.styles) == ({}, {"gsm8k": "adaspec"})
     assert (list(mbpp.by_task), mbpp.prompting.styles) == (["mbpp"], {})
+
+
+@pytest.mark.parametrize("other", ["kdd", "kd"])
+def test_a_method_is_compared_with_others_of_the_recipe(load: Load, other: str) -> None:
+    methods = METHODS.replace('name = "kd"', f'name = "kd"\nagainst = ["{other}"]')
+    sentence = _mistake(load, methods=methods)
+    assert f"method 'kd' is against '{other}', which is none of the others here" in sentence

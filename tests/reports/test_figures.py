@@ -144,6 +144,18 @@ def test_the_data_are_the_published_numbers(drawn: Files) -> None:
     assert (difference["method"], difference["against"]) == ("kd", "untrained")
 
 
+def test_a_forest_of_several_comparisons_names_both_methods_of_each(tmp_path: Path) -> None:
+    run = whole(tmp_path, {"untrained": [WORSE], "kd": [EASY]})
+    (compared,) = run.comparisons
+    other = replace(run.results[0].cell.contender, method="csd")
+    several = replace(run, comparisons=(compared, replace(compared, contender=other, against="kd")))
+
+    drawing = text(REPORT(several, tmp_path), "differences.svg")
+
+    assert "kd \N{MINUS SIGN} untrained" in drawing
+    assert "csd \N{MINUS SIGN} kd" in drawing
+
+
 def test_speedup_is_predicted_from_what_was_drafted(drawn: Files) -> None:
     by_gamma = {
         int(line["gamma"]): float(line["value"])

@@ -247,6 +247,13 @@ def test_the_manifest_says_what_the_numbers_rest_on() -> None:
     assert "vllm" not in text
 
 
+def test_the_manifest_tells_seeds_by_task_where_they_differ() -> None:
+    rows = [_result(seed=0), _result(seed=1), _result(seed=0)]
+    rows[2] = replace(rows[2], cell=replace(rows[2].cell, task="mbpp"))
+
+    assert "seeds: 0, 1 on gsm8k; 0 on mbpp" in _render(*rows).partition("## Manifest")[2]
+
+
 def _number(value: float, definition: str = "a number") -> Number:
     return Number(value, value, value, 8, definition)
 

@@ -57,6 +57,8 @@ store_app = typer.Typer(help="Look after the store of finished stages.", no_args
 store_app.command(name="ls")(storing.ls)
 store_app.command(name="verify")(storing.verify)
 store_app.command(name="gc")(storing.gc)
+store_app.command(name="pack")(storing.pack)
+store_app.command(name="unpack")(storing.unpack)
 app.add_typer(store_app, name="store")
 
 

@@ -18,7 +18,6 @@ from harness.sandbox import Sandbox
 from harness.settings.model_sections import Pair
 from harness.settings.sections import Condition, Samples
 from harness.stages import Setting
-from harness.store import Store
 from harness.types import GREEDY, Sampler, Split, Task
 
 SAFE = Sandbox()
@@ -221,8 +220,3 @@ def _samples(setting: Setting, alone: Node | None) -> dict[tuple[str, float], No
         for who, model in _models(alone)
         for temperature in (samples.temperatures if samples else ())
     }
-
-
-def unfinished(recipe_plan: Plan, store: Store) -> list[Node]:
-    """Return the nodes that a run would have to make."""
-    return [node for node in recipe_plan.nodes if not store.has(node)]

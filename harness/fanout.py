@@ -42,12 +42,15 @@ def execute(
     if the run is asked to stop while there is something left to make.
     """
     failures: dict[str, Failure] = {}
-    for node in topological(nodes):
-        if upstream := blocked(node, failures, journal):
+    order = list(topological(nodes))
+    missing = store.missing(order)
+    for node in order:
+        whole = node.key in missing
+        if whole and (upstream := blocked(node, failures, journal)):
             failures[node.key] = upstream
-        elif stop.asked and not store.has(node):
+        elif stop.asked and not store.has(node, whole=whole):
             raise Stopped
-        elif (failure := attempt(node, store, progress, threads, journal)) is not None:
+        elif failure := attempt(node, store, progress, threads, journal, whole=whole):
             failures[node.key] = failure
     return failures
 
@@ -62,14 +65,20 @@ def blocked(node: Node, failures: Mapping[str, Failure], journal: Journal) -> Fa
 
 
 def attempt(
-    node: Node, store: Store, progress: Progress, threads: int | None, journal: Journal
+    node: Node,
+    store: Store,
+    progress: Progress,
+    threads: int | None,
+    journal: Journal,
+    *,
+    whole: bool = True,
 ) -> Failure | None:
     """Make a node's result if it is missing; return why there is none.
 
     Raises UserError if the disk is full.
     """
     try:
-        ensure(node, store, progress, threads=threads, journal=journal)
+        ensure(node, store, progress, threads=threads, journal=journal, whole=whole)
     except UserError as error:
         failure = Failure(node.label, str(error), "")
     except Exception as error:
@@ -93,13 +102,17 @@ def ensure(
     *,
     threads: int | None = None,
     journal: Journal = UNHEARD,
+    whole: bool = True,
 ) -> Entry:
-    """Return the node's entry, made now if the store has none or a damaged one."""
-    if store.has(node):
+    """Return the node's entry, made now if the store has none or a damaged one.
+
+    A light one will do where it need not be whole.
+    """
+    if store.has(node, whole=whole):
         with suppress(Damaged, KeyError, FileNotFoundError):
             return store.load(node)
     with store.lock(node):
-        if store.has(node):  # damaged, unless another process has made it meanwhile
+        if store.has(node, whole=whole):  # damaged, unless another process has made it meanwhile
             try:
                 return store.load(node)
             except Damaged as damage:
@@ -112,6 +125,10 @@ def _make(
     node: Node, store: Store, progress: Progress, threads: int | None, journal: Journal
 ) -> Entry:
     assert node.build is not None
+    inputs = {  # a light one is made again here, if it was not known before that it is read
+        name: ensure(upstream, store, progress, threads=threads, journal=journal).directory
+        for name, upstream in node.inputs.items()
+    }
     if threads:
         import torch
 
@@ -120,7 +137,6 @@ def _make(
     progress.say(f"{node.stage}: {node.label} ...")
     journal.tell("start", key=node.key)
     out = store.new_directory(node)
-    inputs = {name: store.load(upstream).directory for name, upstream in node.inputs.items()}
     scratch, telling = store.scratch(node), journal.listening(progress, node)
     node.build(Job(inputs, out, scratch, telling, store.logs(node)))
     for file in sorted((scratch / LEFT).glob("*")):

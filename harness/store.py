@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from filelock import BaseFileLock, FileLock, SoftFileLease
 
 from harness import environment
 from harness.errors import UserError
-from harness.graph import Node
+from harness.graph import Node, topological
 from harness.storage.entries import (
     ENTRY,
+    LIGHT,
     SEAL,
     Entry,
+    complete,
     describe,
     files_in,
     read_entry,
@@ -60,18 +63,38 @@ class Store:
         name = re.sub(r"[^a-z0-9]+", "-", node.label.lower()).strip("-")
         return self.root / LOGS / f"{name[:60]}-{node.key[:8]}"
 
-    def has(self, node: Node) -> bool:
-        """Say whether a result is there, without verifying it."""
-        return node.given is not None or (self.directory(node) / ENTRY).is_file()
+    def has(self, node: Node, *, whole: bool = False) -> bool:
+        """Say whether a result is there, without verifying it; a light one is not there whole."""
+        if node.given is not None:
+            return True
+        directory = self.directory(node)
+        return (directory / ENTRY).is_file() and not (whole and (directory / LIGHT).exists())
+
+    def missing(self, nodes: Iterable[Node]) -> dict[str, Node]:
+        """Return by key what has to be made for nodes and all that they rest on, inputs first.
+
+        That is what is not there, and what is there light and something is to be made of.
+        """
+        read: set[str] = set()
+        found = {}
+        for node in reversed(list(topological(nodes))):
+            if not self.has(node, whole=node.key in read):
+                found[node.key] = node
+                read |= {upstream.key for upstream in node.inputs.values()}
+        return dict(reversed(found.items()))
 
     def load(self, node: Node) -> Entry:
         """Return the verified entry of a node.
 
         Raises KeyError if there is none, Damaged if a file's hash is not the recorded one.
         """
-        if node.key not in self._verified:
-            self._verified[node.key] = self._verify(node)
-        return self._verified[node.key]
+        if node.key in self._verified:
+            return self._verified[node.key]
+        whole = self.has(node, whole=True)
+        entry = self._verify(node)
+        if whole:  # a light one may be made whole, by anybody
+            self._verified[node.key] = entry
+        return entry
 
     def set_aside(self, node: Node) -> Path:
         """Move a damaged entry out of the way, to be looked at; return where it went."""
@@ -119,28 +142,38 @@ class Store:
     def commit(self, node: Node, directory: Path, *, seconds: float) -> Entry:
         """Make a finished folder the node's result; its checkpoints are deleted."""
         files = {name: describe(directory / name) for name in files_in(directory)}
-        entry = {
-            "key": node.key,
-            "stage": node.stage,
-            "label": node.label,
-            "settings": node.settings,
-            "inputs": {name: upstream.key for name, upstream in node.inputs.items()},
-            "files": files,
-            "seconds": seconds,
-            "manifest": environment.manifest(),
-        }
-        _write_durably(directory / ENTRY, json.dumps(entry, indent=1).encode())
-        _write_durably(directory / SEAL, seal(directory / ENTRY).encode())
-        final = self.directory(node)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        if (final / ENTRY).is_file():  # by one that took our lease over, thinking us dead
-            shutil.rmtree(directory)
-        else:
-            if final.exists():
-                self.set_aside(node)
-            directory.replace(final)
+        if not complete(self.directory(node), directory, files):
+            entry = {
+                "key": node.key,
+                "stage": node.stage,
+                "label": node.label,
+                "settings": node.settings,
+                "inputs": {name: upstream.key for name, upstream in node.inputs.items()},
+                "files": files,
+                "seconds": seconds,
+                "manifest": environment.manifest(),
+            }
+            _write_durably(directory / ENTRY, json.dumps(entry, indent=1).encode())
+            _write_durably(directory / SEAL, seal(directory / ENTRY).encode())
+        self._place(node, directory)
         shutil.rmtree(self.root / SCRATCH / node.key, ignore_errors=True)
         return self.load(node)
+
+    def _place(self, node: Node, directory: Path) -> None:
+        """Move a finished folder to where the node's result is, in place of a light one."""
+        final = self.directory(node)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if self.has(node, whole=True):  # by one that took our lease over, thinking us dead
+            shutil.rmtree(directory)
+            return
+        if self.has(node):
+            light = final.replace(directory.with_name(f"{directory.name}-light"))
+            directory.replace(final)
+            shutil.rmtree(light)
+            return
+        if final.exists():
+            self.set_aside(node)
+        directory.replace(final)
 
     def _verify(self, node: Node) -> Entry:
         directory = self.directory(node)

@@ -26,5 +26,5 @@ def export(
     recipe = stored_recipe(results.recipe, directory)
     prepared = experiment.plan(recipe, progress, data=folder(data))
     kept = Store(store or directory.parent / "store")
-    for made in export_all(prepared, kept, writable(out)):
+    for made in export_all(prepared, kept, writable(out), progress):
         typer.echo(f"Written: {made}")

@@ -1,4 +1,4 @@
-"""Look after the store: ls, verify, gc."""
+"""Look after the store: ls, verify, gc; take what a run needs elsewhere: pack, unpack."""
 
 import time
 from datetime import timedelta
@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.commands.options import StoreAt, writable
+
 Kept = Annotated[Path, typer.Option("--store", help="The store's folder.")]
 DEFAULT = Path("results/store")
 
@@ -14,9 +16,11 @@ DEFAULT = Path("results/store")
 def ls(store: Kept = DEFAULT) -> None:
     """List what is stored: size, age, last use, what it is and which runs it was made for.
 
-    A star marks what a stored run or one under way needs, which `gc` never takes.
+    A star marks what a stored run or one under way needs, which `gc` never takes. Of what is light
+    large files were left out (`pack`).
     """
     from harness.storage import care
+    from harness.storage.entries import LIGHT
     from harness.store import Store
     from harness.text import plain
 
@@ -27,7 +31,8 @@ def ls(store: Kept = DEFAULT) -> None:
     for item in found:
         mark = "*" if item.needed else " "
         ages = f"{_age(now - item.made):>8} {_age(now - item.used):>8}"
-        what = f"{care.label(item)}: {', '.join(item.runs) or 'no known run'}"
+        light = " (light)" if (item.directory / LIGHT).exists() else ""
+        what = f"{care.label(item)}{light}: {', '.join(item.runs) or 'no known run'}"
         typer.echo(f"{mark} {item.name} {size(item.num_bytes):>9} {ages}  {plain(what)}")
     needed = sum(item.num_bytes for item in found if item.needed)
     typer.echo(
@@ -83,6 +88,43 @@ def gc(
             err=True,
         )
         raise typer.Exit(1)
+
+
+def pack(
+    run: Annotated[Path, typer.Argument(help="A run's folder, also of one that is not finished.")],
+    out: Annotated[Path, typer.Option("--out", help="The pack's folder, new or of a pack before.")],
+    store: StoreAt = None,
+) -> None:
+    """Write what is finished of a run into a folder small enough to commit.
+
+    Weights and hidden states are left out: where a stage is to be made of them, they are made
+    again. All numbers and reports do without.
+    """
+    from harness.storage import care, packing
+    from harness.store import Store
+
+    moved = packing.pack(Store(store or run.parent / "store"), run.name, writable(out))
+    typer.echo(
+        f"{moved.results} results, {moved.light} of them light, {size(care.size_of(out))} in {out}."
+    )
+
+
+def unpack(
+    packed: Annotated[Path, typer.Argument(help="A folder that `draftmark store pack` wrote.")],
+    store: Kept = DEFAULT,
+) -> None:
+    """Put the results of a pack into a store, verified; a run goes on from there.
+
+    What the store has already stays as it is.
+    """
+    from harness.storage import packing
+    from harness.store import Store
+
+    moved = packing.unpack(packed, Store(writable(store)))
+    typer.echo(
+        f"{moved.results} results put into {store}, {moved.light} of them light; "
+        f"{moved.there} were there, or are being made."
+    )
 
 
 def size(num_bytes: int) -> str:

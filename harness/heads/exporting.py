@@ -5,13 +5,16 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.experiment import Plan
+from harness.fanout import ensure
+from harness.progress import Progress
 from harness.published import Cell
 from harness.store import Store
 
 
-def export_all(plan: Plan, store: Store, out: Path) -> Iterator[Path]:
+def export_all(plan: Plan, store: Store, out: Path, progress: Progress) -> Iterator[Path]:
     """Yield the folders that are written: of every head in the store, one for each layout.
 
+    A head whose weights were left out of a pack is trained again.
     Raises UserError if there is no head of the run, or one that vLLM does not load.
     """
     made = [cell for cell, nodes in plan.cells.items() if _is_head(plan, cell, store)]
@@ -21,7 +24,8 @@ def export_all(plan: Plan, store: Store, out: Path) -> Iterator[Path]:
             "recipe with eagle or eagle3."
         )
     for cell in made:
-        yield from _export(plan, cell, store.load(plan.cells[cell].draft).directory, out)
+        head = ensure(plan.cells[cell].draft, store, progress, threads=plan.recipe.threads)
+        yield from _export(plan, cell, head.directory, out)
 
 
 def _is_head(plan: Plan, cell: Cell, store: Store) -> bool:

@@ -92,21 +92,23 @@ def _stages(
     """Return every stage once, under the first task and pair that need it."""
     found: dict[tuple[str, str], list[Stage]] = {key: [] for key in sites}
     seen: set[str] = set()
+    missing = store.missing(plan.nodes)
     for cell, nodes in plan.cells.items():
         key = (cell.task, cell.pair)
         for node in topological(nodes.all()):
             if node.key not in seen:
                 seen.add(node.key)
-                found[key].append(_stage(node, store, sites[key].cost(node, cell)))
+                cost = sites[key].cost(node, cell)
+                found[key].append(_stage(node, store, cost, made=node.key not in missing))
     return found
 
 
-def _stage(node: Node, store: Store, cost: Cost) -> Stage:
+def _stage(node: Node, store: Store, cost: Cost, *, made: bool) -> Stage:
     if node.given:
         return Stage(node, "given", cost)
     if not node.inputs:
         return Stage(node, "absent", cost)
-    if not known(node) or not store.has(node):
+    if not known(node) or not made:
         return Stage(node, "to do", cost)
     try:
         entry = json.loads((store.directory(node) / ENTRY).read_text("utf-8"))

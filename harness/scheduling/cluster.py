@@ -45,7 +45,7 @@ def execute(
     Raises UserError if Ray or the cluster is not to be had, or cannot run a stage at all.
     """
     order = {node.key: node for node in topological(nodes)}
-    missing = {key: node for key, node in order.items() if not store.has(node)}
+    missing = store.missing(order.values())
     if not missing:
         return {}
     with connected(address) as ray:

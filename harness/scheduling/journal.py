@@ -52,13 +52,15 @@ class Journal:
 
     def tell_run(self, title: str, nodes: Iterable[Node], store: Store) -> None:
         """Note what the run is: its stages, and which of them are there already."""
+        nodes = list(nodes)
+        missing = store.missing(nodes)
         stages = [
             {
                 "key": node.key,
                 "stage": node.stage,
                 "label": node.label,
                 "inputs": [upstream.key for upstream in node.inputs.values()],
-                "cached": store.has(node),
+                "cached": node.key not in missing,
             }
             for node in nodes
             if not node.given

@@ -13,7 +13,7 @@ from harness.errors import UserError
 from harness.plans.schedule import Work, simulate
 from harness.plans.units import duration
 from harness.scheduling.journal import ALIVE, BEAT_S, RUNS
-from harness.storage.entries import ENTRY
+from harness.storage.entries import ENTRY, LIGHT
 
 SILENT_S = 12 * BEAT_S  # a run on another machine that shows no sign for so long is taken for dead
 _SHOWN = 20  # stages that run, or that failed, that are listed
@@ -113,9 +113,9 @@ def _lives(first: Event, folder: Path, now: float) -> bool:
 def _stage(item: Mapping[str, Any], said: Sequence[Event], store: Path, lives: bool) -> Stage:
     """Return what became of a stage; what is in the store is done, whoever made it."""
     stage = Stage(item["stage"], item["label"], tuple(item["inputs"]))
-    entry = store / stage.stage / item["key"] / ENTRY
-    took = _seconds(entry)
-    if took is not None:
+    entry = store / stage.stage / item["key"]
+    took = _seconds(entry / ENTRY)
+    if took is not None and (item["cached"] or not (entry / LIGHT).exists()):
         return _with(stage, "cached" if item["cached"] else "done", seconds=took)
     if not said:
         return stage

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from harness.errors import UserError
-from harness.storage.entries import ASIDE, ENTRY, SEAL, Damaged, read_entry, set_aside
+from harness.storage.entries import ASIDE, ENTRY, LIGHT, SEAL, Damaged, read_entry, set_aside
 from harness.storage.holds import HOLDS, Hold, closure, holds
 from harness.store import SCRATCH, WRITING, Store
 
@@ -69,10 +69,11 @@ def parse_size(text: str) -> int:
 def results(store: Store) -> list[Item]:
     """Return every result, by stage and key; raises UserError if there is no store."""
     _require(store)
-    folders = [path for path in _folders(store) if (path / ENTRY).is_file()]
+    made = [path for path in folders(store.root) if (path / ENTRY).is_file()]
     known = holds(store)
-    needed = closure({path.name: path / ENTRY for path in folders}, known)
-    return [_item(path, path.name, known, needed) for path in folders]
+    held = [key for hold in known if hold.status != "gone" for key in hold.keys]
+    needed = closure({path.name: path / ENTRY for path in made}, held)
+    return [_item(path, path.name, known, needed) for path in made]
 
 
 def verify(store: Store) -> Iterator[tuple[Item, str]]:
@@ -127,12 +128,12 @@ def _require(store: Store) -> None:
         raise UserError(f"There is no store {store.root}; name its folder with --store.")
 
 
-def _folders(store: Store) -> list[Path]:
-    """Return the folders of results, whole or not."""
+def folders(root: Path) -> list[Path]:
+    """Return the folders of results below a store's, whole or not."""
     beside = {ASIDE, SCRATCH, WRITING}
     return [
         path
-        for path in sorted(store.root.glob("*/*"))
+        for path in sorted(root.glob("*/*"))
         if _KEY.fullmatch(path.name) and path.parent.name not in beside and path.is_dir()
     ]
 
@@ -146,13 +147,13 @@ def _item(path: Path, key: str, known: list[Hold], needed: frozenset[str]) -> It
 
 def _left_behind(store: Store, kept: list[Item]) -> Iterator[Item]:
     """Yield what no run reads again: of killed runs, damaged, checkpoints of what is finished."""
-    done = {item.key for item in kept}
+    done = _whole(kept)
     for path in sorted(store.root.glob(f"{WRITING}/*")):
         key = _KEY.match(path.name)
         yield _item(path, key[0] if key else "", [], frozenset())
     for path in sorted(store.root.glob(f"{ASIDE}/*")):
         yield _item(path, "", [], frozenset())
-    for path in _folders(store):
+    for path in folders(store.root):
         if not (path / ENTRY).is_file():
             yield _item(path, path.name, [], frozenset())
     for path in sorted(store.root.glob(f"{SCRATCH}/*")):
@@ -162,12 +163,17 @@ def _left_behind(store: Store, kept: list[Item]) -> Iterator[Item]:
 
 def _unfinished(store: Store, kept: list[Item]) -> Iterator[Item]:
     """Yield the checkpoints of what is not finished."""
-    done = {item.key for item in kept}
+    done = _whole(kept)
     known = holds(store)
     needed = frozenset(key for hold in known if hold.status != "gone" for key in hold.keys)
     for path in sorted(store.root.glob(f"{SCRATCH}/*")):
         if path.name not in done:
             yield _item(path, path.name, known, needed)
+
+
+def _whole(kept: list[Item]) -> set[str]:
+    """Return the keys of results that are not light: those may be under way once more."""
+    return {item.key for item in kept if not (item.directory / LIGHT).exists()}
 
 
 def _take(store: Store, item: Item, *, dry: bool) -> list[Item]:

@@ -61,13 +61,13 @@ def holds(store: Store) -> list[Hold]:
     return found
 
 
-def closure(entries: Mapping[str, Path], known: Iterable[Hold]) -> frozenset[str]:
-    """Return the keys that runs need, with what these were made of.
+def closure(entries: Mapping[str, Path], keys: Iterable[str]) -> frozenset[str]:
+    """Return keys with those of what their results were made of.
 
     `entries`: where the `entry.json` of each result is, by its key.
     """
     needed: set[str] = set()
-    waiting = [key for hold in known if hold.status != "gone" for key in hold.keys]
+    waiting = list(keys)
     while waiting:
         key = waiting.pop()
         if key not in needed:

@@ -9,7 +9,7 @@ import pytest
 
 from harness import cli
 from harness.analysis.quantities import key
-from harness.experiment import plan, unfinished
+from harness.experiment import plan
 from harness.progress import Progress
 from harness.published import Results
 from harness.registry import find
@@ -94,7 +94,7 @@ def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
     assert [text["writer"] for text in trained.provenance["draft_texts"]] == ["dataset", "target"]
     assert [finding.severity for finding in first.findings] == ["note"]
     prepared = plan(load_recipe(str(recipe)), Progress(quiet=True))
-    assert unfinished(prepared, Store(tmp_path / "store")) == []
+    assert Store(tmp_path / "store").missing(prepared.nodes) == {}
     assert run_here() == first
 
 

@@ -186,4 +186,8 @@ def test_a_run_without_heads_exports_nothing(planned: Planned, tmp_path: Path) -
     from harness.heads.exporting import export_all
 
     with pytest.raises(UserError, match="No feature head of this run"):
-        list(export_all(planned({"name": "untrained"}), Store(tmp_path), tmp_path))
+        list(
+            export_all(
+                planned({"name": "untrained"}), Store(tmp_path), tmp_path, Progress(quiet=True)
+            )
+        )

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from baselines._language_model import LanguageModelMethod
 from baselines._selection import Choice, kept, train_on_gaps
+from harness.drafting.methods import LanguageModelMethod
 from harness.types import Course, Draft
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from baselines._language_model import LanguageModelMethod
 from baselines._weights import Weight
+from harness.drafting.methods import LanguageModelMethod
 from harness.types import Draft
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ recipe as TVD, batches of 32 and 300,000 steps; no code by its authors was found
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from baselines._language_model import LanguageModelMethod
+from harness.drafting.methods import LanguageModelMethod
 from harness.types import Draft
 
 if TYPE_CHECKING:

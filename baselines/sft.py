@@ -14,7 +14,7 @@ states of the text are made all the same, once for all methods, and listed in th
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from baselines._language_model import LanguageModelMethod
+from harness.drafting.methods import LanguageModelMethod
 from harness.types import Draft
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from baselines._language_model import LanguageModelMethod
+from harness.drafting.methods import LanguageModelMethod
 from harness.types import Draft, Ledger
 
 if TYPE_CHECKING:

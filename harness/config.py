@@ -4,7 +4,6 @@ A knob lives with what it configures: a method's knobs are the fields of its dat
 whatever a recipe says of them is checked against those. Unknown keys are errors.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -14,18 +13,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    TypeAdapter,
-    ValidationError,
     model_validator,
 )
 
-from harness import registry
-from harness.errors import UserError, unknown
 from harness.protocols import Method
 from harness.published import Cell
+from harness.settings.method_classes import built
 from harness.settings.model_sections import Pair, Training
 from harness.settings.sections import Data, Evaluation, Prompting, Speed
-from harness.settings.validation import Section, UnlessFalse, as_json, explain, validated
+from harness.settings.validation import Section, UnlessFalse, validated
 from harness.types import GREEDY, Sampler, Samplers, Split, Task
 
 
@@ -49,18 +45,8 @@ class MethodEntry(BaseModel):
 
     def build(self) -> Method:
         """Return the method with this entry's knobs; raises UserError on a bad one."""
-        method = registry.find("baselines", self.name)
-        knobs = self.model_extra or {}
-        known = {field.name for field in dataclasses.fields(method)}
         own = MethodEntry.model_fields.keys() - {"name"}
-        for knob in knobs:
-            if knob not in known:
-                raise unknown(f"knob of method {self.name!r}", knob, known | own)
-        try:
-            built: Method = TypeAdapter(method).validate_json(as_json(knobs), strict=True)
-        except ValidationError as error:
-            raise UserError(explain(error, f"method {self.name!r}")) from error
-        return built
+        return built(self.name, self.model_extra or {}, own)
 
 
 Seeds = tuple[Annotated[int, Field(ge=0, lt=2**32)], ...]

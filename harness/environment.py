@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("draftmark", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy")
+_SOURCE = Path(__file__).resolve().parent.parent
 
 
 def manifest() -> dict[str, Any]:
@@ -39,15 +40,36 @@ def machine() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return the commit of draftmark's source and whether it has changes; None outside git."""
-    root = Path(__file__).resolve().parent.parent
+    """Return the commit of draftmark's source and whether it has changes; None outside git.
+
+    Installed into a folder of somebody's repository it is no part of that.
+    """
+    return _commit(_SOURCE) if _repository(_SOURCE) == _SOURCE else None
+
+
+def project_state() -> dict[str, Any] | None:
+    """Return the commit of the repository worked in, if that is another than draftmark's.
+
+    Files that it does not track, like results, are no changes of it.
+    """
+    root = _repository(Path.cwd())
+    return None if root in (None, _SOURCE) else _commit(root, "--untracked-files=no")
+
+
+def _repository(folder: Path) -> Path | None:
+    """Return the top of the git repository that a folder is in."""
+    root = _output("git", "-C", str(folder), "rev-parse", "--show-toplevel")
+    return Path(root).resolve() if root else None
+
+
+def _commit(root: Path, *how: str) -> dict[str, Any] | None:
     commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
     if commit is None:
         return None
     return {
         "commit": commit,
         "date": _output("git", "-C", str(root), "show", "-s", "--format=%cI", "HEAD"),
-        "dirty": bool(_output("git", "-C", str(root), "status", "--porcelain")),
+        "dirty": bool(_output("git", "-C", str(root), "status", "--porcelain", *how)),
     }
 
 

@@ -123,8 +123,8 @@ def digest(value: Any) -> str:
 def code_version(module: str, aside: frozenset[str] = frozenset()) -> str:
     """Return a hash of a module and of the project's modules that it imports, however deep.
 
-    A plug-in's own package counts as the project's. The hash is taken of the syntax tree without
-    docstrings: comments and layout change nothing.
+    A plug-in's own package counts as the project's, with its relative imports. The hash is taken of
+    the syntax tree without docstrings: comments and layout change nothing.
     """
     return digest({name: _tree_hash(_parse(name)) for name in sorted(_closure(module, aside))})
 
@@ -152,12 +152,22 @@ def _parse(module: str) -> ast.Module:
 
 def _own_imports(module: str, own: frozenset[str]) -> Iterator[str]:
     for statement in _running(_parse(module)):
-        if isinstance(statement, ast.ImportFrom) and statement.module:
+        if isinstance(statement, ast.ImportFrom):
             names = [name.name for name in statement.names]
-            yield from _own_modules(statement.module, names, own)
+            yield from _own_modules(_absolute(module, statement), names, own)
         elif isinstance(statement, ast.Import):
             for alias in statement.names:
                 yield from _own_modules(alias.name, [], own)
+
+
+def _absolute(module: str, statement: ast.ImportFrom) -> str:
+    """Return the full name of what a statement of `module` imports from."""
+    name = statement.module or ""
+    if not statement.level:
+        return name
+    spec = importlib.util.find_spec(module)
+    assert spec is not None, f"there is no module {module}"
+    return importlib.util.resolve_name("." * statement.level + name, spec.parent)
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:

@@ -127,3 +127,11 @@ class Results:
     data: tuple[Mapping[str, Any], ...]
     manifest: Mapping[str, Any]
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def commit(self) -> Mapping[str, Any]:
+        """What the run is a run of: a commit of the project that it was started in, with its date.
+
+        Else one of draftmark's own; empty if neither is known.
+        """
+        return self.manifest.get("project") or self.manifest.get("git") or {}

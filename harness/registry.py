@@ -7,12 +7,16 @@ before it is asked for by name, and a listing imports nothing heavy.
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from functools import cache
+from importlib import metadata
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import UserError, unknown
+from harness.text import plain
 
 Group = Literal["tasks", "baselines", "engines", "reports"]
 
@@ -44,13 +48,22 @@ def names(group: Group) -> list[str]:
 def find(group: Group, name: str) -> Any:
     """Return what a registry holds under `name`.
 
-    Raises UserError with the nearest name if there is no such thing.
+    Raises UserError with the nearest name if there is no such thing, and with the line that is at
+    fault if the file that defines it does not load.
     """
+    attribute = _ATTRIBUTES[group]
     if name in _modules(group):
-        module = importlib.import_module(f"{_PACKAGES[group]}.{name}")
-        return getattr(module, _ATTRIBUTES[group])
+        file = f"{_PACKAGES[group].replace('.', '/')}/{name}.py"
+        module = _loaded(file, lambda: importlib.import_module(f"{_PACKAGES[group]}.{name}"))
+        if not hasattr(module, attribute):
+            raise UserError(
+                f"{file} has no {attribute}; name its {_NOUNS[group]} {attribute}, or begin the "
+                "file's name with _ if it is a helper."
+            )
+        return getattr(module, attribute)
     if name in _plugins(group):
-        return _load(_plugins(group)[name])
+        point = _plugins(group)[name]
+        return _loaded(f"The plug-in {name!r} ({point.value})", point.load)
     raise unknown(_NOUNS[group], name, names(group))
 
 
@@ -79,8 +92,23 @@ def _plugins(group: Group) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=f"draftmark.{group}")}
 
 
-def _load(point: EntryPoint) -> Any:
+def _loaded(what: str, load: Callable[[], Any]) -> Any:
+    """Return what `load` gives; whatever its code raises becomes one sentence with the place."""
     try:
-        return point.load()
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"The plug-in {point.name!r} ({point.value}) fails: {error}.") from error
+        return load()
+    except UserError:
+        raise
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        raise UserError(f"{what} does not load: {plain(told, 300)}{_place(error)}.") from error
+
+
+def _place(error: Exception) -> str:
+    """Return where an error was raised, but for Python's own machinery of imports."""
+    if isinstance(error, SyntaxError):
+        return ""  # it says so itself
+    frames = traceback.extract_tb(error.__traceback__)
+    shown = [frame for frame in frames if not frame.filename.startswith("<frozen")]
+    if shown[-1].filename in (__file__, metadata.__file__):  # nothing of the file has run
+        return ""
+    return f" (line {shown[-1].lineno} of {Path(shown[-1].filename).name})"

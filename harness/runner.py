@@ -11,7 +11,7 @@ from harness.analysis.comparisons import Seeds, by_contender, compare, rank
 from harness.analysis.quality import qualities
 from harness.analysis.quantities import Quantity, quantities
 from harness.analysis.summary import pool, summarise
-from harness.environment import manifest
+from harness.environment import manifest, project_state
 from harness.experiment import CellNodes, Plan
 from harness.fanout import Failure, execute
 from harness.graph import Node
@@ -80,7 +80,7 @@ def run(
         comparisons=compare(contenders, recipe),
         standings=rank(contenders, recipe),
         data=data,
-        manifest=manifest(),
+        manifest={**manifest(), "project": project_state()},
         findings=fairness.findings(recipe, results, speeds, data),
     )
 

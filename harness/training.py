@@ -61,10 +61,10 @@ class _Training:
 def train(context: TrainingContext, token_loss: TokenLoss, survey: Survey | None = None) -> Draft:
     """Return the draft at its best validation checkpoint, with ledger and history.
 
-    `token_loss` takes (draft logits [N, V], target logits [N, V], Batch) and returns [N], in
-    float32. Without a target in the context its logits are [N, 0], and cost nothing. Raises
-    UserError if the budget is used up before, or if the loss is not finite; the weights before that
-    step are kept.
+    `token_loss` takes (draft logits [N, V], target logits [N, V], Batch), in float32, and returns
+    [N]. Without a target in the context its logits are [N, 0], and cost nothing. Raises UserError
+    if the budget is used up before, if the loss is not one number a token, or if it is not finite;
+    the weights before that step are kept.
     """
     return_large_blocks()
     model, settings, goal = context.draft.model, context.settings, context.goal
@@ -152,9 +152,12 @@ def _clipped_norm(training: _Training) -> float:
 def _not_finite(training: _Training, state: Checkpoint, loss: float, norm: float) -> UserError:
     training.save(state)
     training.context.team.wait()  # that none ends the others while they write
+    mend = "Lower the learning_rate."
+    if state.step == 0:
+        mend = "No step was taken yet, so look at the loss itself: a log or quotient of 0, an inf?"
     return UserError(
         f"The loss is {loss}, its gradient's norm {norm}, at step {state.step + 1}; the weights "
-        f"before it are kept in {training.context.scratch}. Lower the learning_rate."
+        f"before it are kept in {training.context.scratch}. {mend}"
     )
 
 

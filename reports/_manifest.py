@@ -17,6 +17,9 @@ def facts(results: Results) -> Iterator[str]:
     """Yield machines, versions, rows and models, a line each."""
     for made in _manifests(results):
         yield from _machine(made)
+    if project := results.manifest.get("project"):
+        changed = " with changes" if project["dirty"] else ""
+        yield f"run in a project at commit {project['commit'][:12]}{changed}"
     yield f"seeds: {seeds(results)}"
     for item in results.data:
         rows = ", ".join(f"{n} {split}" for split, n in item["rows"].items())

@@ -148,6 +148,6 @@ def runs_of(given: Sequence[tuple[Results, Path]]) -> list[Run]:
 
 
 def _label(results: Results) -> str:
-    git = results.manifest.get("git") or {}
+    git = results.commit
     told = [git.get("commit", "")[:8], (git.get("date") or "")[:10]]
     return plain(" ".join([results.name, *(part for part in told if part)]))

@@ -116,7 +116,7 @@ class Trend:
 
 
 def _run(results: Results, directory: Path) -> Run:
-    git = results.manifest.get("git") or {}
+    git = results.commit
     if git.get("date"):
         date = datetime.fromisoformat(git["date"])
     else:

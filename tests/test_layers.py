@@ -27,6 +27,7 @@ ALLOWED_OF_HARNESS = {
         "teacher",
         "scoring",
         "drafting.drafters",
+        "drafting.methods",
         "heads.feature_heads",
         "heads.feature_drafters",
         "heads.head_inits",

@@ -5,6 +5,7 @@ from typing import Any
 
 from harness import models
 from harness.drafting.fitting import fit_head
+from harness.errors import UserError
 from harness.graph import Job
 from harness.heads.states import States
 from harness.learning.batches import Fixed, OnPolicy, Source, Texts
@@ -61,7 +62,11 @@ def make(order: Order, job: Job, team: Team = ALONE) -> None:
     models.cast_weights(target, pair.dtype)  # what training computes in
     before = Ledger(target_forward_tokens=_tokens_read_before(job))
     made = _train(order, start, target, job, before, team)
-    assert made.model is not None, f"{type(order.method).__name__} trained no model"
+    if not isinstance(made, Draft) or made.model is None:
+        raise UserError(
+            f"{type(order.method).__name__}.train returned {made!r:.60}; return a Draft with a "
+            "model, like the one that harness.training.train returns."
+        )
     if team.is_first:
         models.save_model(made.model, tokenizer, job.out)
         facts = {

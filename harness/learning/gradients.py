@@ -1,7 +1,7 @@
 """The gradient of one step, in memory that does not grow with positions x vocabulary.
 
 Positions are gathered before the head, and head and loss run in chunks of positions with their own
-backward pass. Compute is in the pair's dtype, the loss in float32.
+backward pass. Compute is in the pair's dtype, the loss in float32: it is given such logits.
 
 Legend: N supervised token, D hidden size, V vocabulary; of a draft that reads a token at K depths,
 states are [N, K, D] and logits [N, K, V].
@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from harness.divergences import wide
+from harness.errors import UserError
 from harness.learning.batches import Batch, Lesson
 from harness.learning.contexts import Survey, TokenLoss, TrainingContext
 from harness.learning.flops import CHUNK_LOGITS
@@ -49,16 +51,36 @@ def backward(
     total = 0.0
     for part in _chunks(leaf_ND, draft.vocab_size):
         with autocast(context):
-            draft_logits_NV = draft.logits(leaf_ND[part])
-            target_logits_NV = _target_logits(context, lesson.hidden_ND[part])
+            draft_logits_NV = wide(draft.logits(leaf_ND[part]))
+            target_logits_NV = wide(_target_logits(context, lesson.hidden_ND[part]))
         told = replace(batch.part(part), states=(leaf_ND[part], lesson.hidden_ND[part]))
-        loss_N = token_loss(draft_logits_NV, target_logits_NV, told)
+        loss_N = _one_each(token_loss(draft_logits_NV, target_logits_NV, told), told)
         loss = (loss_N * weights_N[part]).sum() / weight
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         total += float(loss.detach())
     if lesson.texts:
         hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
     return total
+
+
+def _one_each(loss_N: Any, batch: Batch) -> torch.Tensor:
+    """Return a loss; raises UserError if it is not one number for each token, with a gradient.
+
+    Any other shape that broadcasts would train, on another loss than the one that was meant.
+    """
+    shape = tuple(loss_N.shape) if isinstance(loss_N, torch.Tensor) else type(loss_N).__name__
+    if shape != (len(batch.labels_N),):
+        raise UserError(
+            f"The loss of {len(batch.labels_N)} tokens is {shape}, not one number for each of "
+            f"them; return a tensor of shape ({len(batch.labels_N)},), summed over the vocabulary."
+        )
+    if not loss_N.requires_grad:
+        raise UserError(
+            "The loss has no gradient; compute it of the draft's logits, without detach, item or "
+            "no_grad on the way."
+        )
+    tensor: torch.Tensor = loss_N
+    return tensor
 
 
 @torch.no_grad()
@@ -77,8 +99,8 @@ def _surveyed(
     parts = [hidden_ND.new_empty(0)]
     for part in _chunks(hidden_ND, context.draft.vocab_size):
         with autocast(context):
-            target_logits_NV = _target_logits(context, lesson.hidden_ND[part])
-            logits = [model.logits(states_ND[part]) for model, states_ND in readers]
+            target_logits_NV = wide(_target_logits(context, lesson.hidden_ND[part]))
+            logits = [wide(model.logits(states_ND[part])) for model, states_ND in readers]
         of_draft_N, *of_reference = (
             survey.measure(
                 logits_NV,

@@ -99,10 +99,11 @@ def accept(
     found = tuple(_wanted(measured(results, directory), methods))
     gamma = results.recipe["evaluation"]["num_speculative_tokens"]
     known = facts(results)
-    commit = known.get("git.commit", "null")
+    made = known.get("git.commit", "null").replace('"', "")  # or several, with "and"
+    project = results.manifest.get("project")
     event = {
         "date": date,
-        "commit": None if commit == "null" else commit.replace('"', ""),  # or several, with "and"
+        "commit": project["commit"] if project else None if made == "null" else made,
         "reason": reason.strip(),
         "numbers": dict(_numbers(found)),
     }

@@ -13,7 +13,7 @@ from typing import Any
 from harness.published import Results
 from harness.regression.defaults import defaults
 
-ALWAYS = ("git",)  # another commit is what two runs are compared for
+ALWAYS = ("git", "project")  # another commit is what two runs are compared for
 # Of the recipe: its name, and what no acceptance rate depends on.
 _LEFT_OUT = ("title", "speed")
 _OF_DATA = (
@@ -39,6 +39,7 @@ _WEIGHTS = (
     "recipe.training",
     "recipe.",
     "git",
+    "project",
     "versions.",
     "threads",
     "hardware.",

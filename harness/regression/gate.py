@@ -1,5 +1,6 @@
 """A run against accepted numbers: what the gate says of each contender, and of all together."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,14 @@ from harness.errors import UserError, unknown
 from harness.published import Contender, Results
 from harness.regression.accepted import Accepted, refuse_unfit
 from harness.regression.comparable import differences, facts, standing, undeclared
-from harness.regression.gating import Rule, Verdict, all_of
+from harness.regression.gating import Rule, Verdict, all_of, prompts_needed
+from harness.statistics import Effect
 from harness.storage.stored import Measured, paired, shared
 from harness.text import plain
 
 QUANTITY = "acceptance_rate"
 FEW_SEEDS = 3
+_SHOWN = 5  # differences in one sentence
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,31 @@ def same_terms(results: Results, accepted: Accepted, declared: Sequence[str]) ->
     found = differences(accepted.facts, facts(results), standing(results))
     wrong = undeclared(found, [*accepted.declared, *declared])
     if wrong:
-        shown = plain(", ".join(map(str, wrong[:5]))) + (", ..." if len(wrong) > 5 else "")
+        _refuse_another_recipe(results, accepted)
+        shown = plain(", ".join(map(str, wrong[:_SHOWN]))) + (", ..." if wrong[_SHOWN:] else "")
+        count = "one thing" if len(wrong) == 1 else f"{len(wrong)} things"
+        names = dict.fromkeys(re.sub(r"^hardware\..*", "hardware", item.name) for item in wrong)
+        options = " ".join(f"--declare {name}" for name in [*names][:_SHOWN])
         raise UserError(
-            f"The run differs from the accepted one in {len(wrong)} things not declared: {shown}; "
-            f"run it on the same terms, or declare what is meant to differ: --declare "
-            f"{wrong[0].name}."
+            f"The run differs from the accepted one in {count} not declared: {shown}; run it on "
+            f"the same terms, or declare what is meant to differ: {plain(options)}."
         )
     return tuple(str(item) for item in found)
+
+
+def _refuse_another_recipe(results: Results, accepted: Accepted) -> None:
+    """Raise UserError if a run has nothing at all of what was accepted."""
+    here = {row.cell.contender: None for row in results.results}
+    there = {item.contender: None for item in accepted.measured}
+    if there and not here.keys() & there.keys():
+        has, wants = (
+            plain(", ".join(f"{each.task}/{each.pair}/{each.method}" for each in side), 200)
+            for side in (here, there)
+        )
+        raise UserError(
+            f"The run has {has}, and accepted was {wants}: those are numbers of another recipe; "
+            "name its own with --against, or accept this run's with draftmark bless."
+        )
 
 
 def judge(
@@ -129,16 +150,28 @@ def _line(
         return Line(before.name, "INCONCLUSIVE", len(prompts), rates[1], rates[0], note=note)
     found = paired(now, before, quantity, prompts)
     low, high = rule.interval(found)
+    verdict = rule.verdict(low, high)
     return Line(
         before.name,
-        rule.verdict(low, high),
+        verdict,
         len(prompts),
         rates[1],
         rates[0],
         found.value,
         low,
         high,
+        _too_few(found, rule) if verdict == "INCONCLUSIVE" else "",
     )
+
+
+def _too_few(found: Effect, rule: Rule) -> str:
+    """Return what would tell where a difference's interval holds the margin."""
+    needed = prompts_needed(found, rule)
+    if needed is None:
+        return "seeds differ by too much for this margin: more seeds, or a wider margin"
+    if needed <= found.n:
+        return "it is near the margin itself: more prompts, or another margin"
+    return f"too few prompts: {needed} would do"
 
 
 def _mean_rate(side: Sequence[Any]) -> float:

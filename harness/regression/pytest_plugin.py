@@ -36,12 +36,15 @@ def _gate(
     from harness.storage.results import load_results
     from harness.storage.stored import measured
 
+    mistake = ""
     try:
         terms = Terms(margin, quantity, tuple(declare))
         known, results = accepted.load(Path(against)), load_results(Path(result))
         outcome = judge(results, measured(results, Path(result), known.gamma), known, terms)
     except UserError as error:
-        pytest.fail(str(error), pytrace=False)
+        mistake = str(error)  # failing here would print it twice, as the cause as well
+    if mistake:
+        pytest.fail(mistake, pytrace=False)
     if outcome.verdict != "PASS":
         pytest.fail(_told(outcome), pytrace=False)
     return outcome
@@ -53,8 +56,9 @@ def _told(outcome: "Outcome") -> str:
     for line in outcome.lines:
         if line.verdict == "PASS":
             continue
-        fallen = line.note
+        told = [line.note] if line.note else []
         if line.difference is not None:
-            fallen = f"{line.difference:+.4f} [{line.low:+.4f}, {line.high:+.4f}]"
-        lines.append(f"  {line.verdict} {plain(line.name)}: {plain(fallen)} on {line.n} prompts")
+            interval = f"{line.difference:+.4f} [{line.low:+.4f}, {line.high:+.4f}]"
+            told.insert(0, f"{interval} on {line.n} prompts")
+        lines.append(f"  {line.verdict} {plain(line.name)}: {plain('; '.join(told))}")
     return "\n".join(lines)

@@ -196,6 +196,9 @@ def test_code_that_does_something_else_is_a_new_version(
         "from probe.maths import add",
         "def later():\n    from probe import maths",
         "from probe import other",
+        "from . import maths",
+        "from .maths import add",
+        "from .other import maths",
     ],
 )
 def test_what_is_imported_counts_however_deep(version: Version, how: str) -> None:
@@ -204,6 +207,19 @@ def test_what_is_imported_counts_however_deep(version: Version, how: str) -> Non
     before = version(code, other=other)
 
     assert version(code, other=other, maths=MATHS.replace("+", "-")) != before
+
+
+@pytest.mark.parametrize("how", ["from .maths import add", "from . import maths"])
+def test_what_a_package_itself_imports_counts_too(
+    version: Version, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A plug-in's entry point may name its package, whose __init__ takes the rest together."""
+    code = "from probe import taken\n"
+
+    before = version(code, __init__=f"{how}\ntaken = 1\n")
+
+    changed = {"__init__": f"{how}\ntaken = 1\n", "maths": MATHS.replace("+", "-")}
+    assert version(code, **changed) != before
 
 
 @pytest.mark.parametrize("unused", ["", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"])

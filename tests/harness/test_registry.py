@@ -113,7 +113,7 @@ def test_a_broken_plug_in_is_named(
 ) -> None:
     _install(monkeypatch, tmp_path, source, value)
 
-    with pytest.raises(UserError, match=f"plug-in 'outside' \\({value}\\) fails"):
+    with pytest.raises(UserError, match=f"plug-in 'outside' \\({value}\\) does not load"):
         registry.find("tasks", "outside")
 
 

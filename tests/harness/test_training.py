@@ -25,7 +25,7 @@ from harness.progress import Progress
 from harness.responses.generation import Sampling
 from harness.settings.model_sections import Budget, DraftInit, Training, Writer
 from harness.teacher import Features
-from harness.training import TokenLoss, TrainingContext, train
+from harness.training import Survey, TokenLoss, TrainingContext, train
 from harness.types import Draft, Ledger, Prompt, Sampler
 
 SETTINGS = Training(passes=1, rows_per_batch=4, learning_rate=2e-3, validations=2)
@@ -399,6 +399,46 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_weights(
     with pytest.raises(UserError, match=r"nan.* at step 3;.*learning_rate"):
         train(context(), diverging)
     assert (tmp_path / "step-00000002" / "weights.safetensors").is_file()
+
+
+def test_a_loss_that_is_not_finite_at_once_is_no_matter_of_the_learning_rate(context: Any) -> None:
+    with pytest.raises(UserError, match="look at the loss itself") as caught:
+        train(context(), lambda draft, target, batch: kl(draft, target, batch) * float("inf"))
+    assert "learning_rate" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda loss_N: loss_N[:, None], r"is \(\d+, 1\), not one number for each"),
+        (lambda loss_N: loss_N.mean(), r"is \(\), not one number for each"),
+        (lambda loss_N: loss_N[:, None] * torch.ones(3), r"is \(\d+, 3\), not one number"),
+        (lambda loss_N: loss_N.sum().item(), "is float, not one number"),
+        (lambda loss_N: None, "is NoneType, not one number"),
+        (lambda loss_N: loss_N.detach(), "has no gradient"),
+    ],
+)
+def test_a_loss_that_is_not_a_number_a_token_with_a_gradient_is_one_sentence(
+    context: Any, spoil: Callable[[torch.Tensor], Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        train(context(), lambda draft, target, batch: spoil(kl(draft, target, batch)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_losses_and_surveys_are_given_float32_whatever_a_pair_computes_in(
+    context: Any, dtype: str
+) -> None:
+    seen: set[torch.dtype] = set()
+
+    def watched(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
+        seen.update((draft.dtype, target.dtype))
+        return kl(draft, target, batch)
+
+    settings = SETTINGS.model_copy(update={"passes": 4 / 24})
+    train(context(dtype=dtype, settings=settings), watched, Survey(watched))
+
+    assert seen == {torch.float32}
 
 
 def test_an_infinite_gradient_of_a_finite_loss_stops_as_well(context: Any) -> None:

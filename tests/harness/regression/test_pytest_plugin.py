@@ -1,6 +1,7 @@
 """The gate as a fixture, in a pytest of its own."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,8 @@ def told(tmp_path: Path) -> Path:
     good = [0.5, 0.6, 0.7, 0.8, 0.9, 0.65]
     results = run_of(tmp_path / "good", {"kd": [good]})
     run_of(tmp_path / "worse", {"kd": [[alpha - 0.1 for alpha in good]]})
+    wobble = [0.2, -0.2, 0.1, -0.1, 0.1, 0.0]
+    run_of(tmp_path / "wobbly", {"kd": [[a + b for a, b in zip(good, wobble, strict=True)]]})
     known = accepted.accept(results, tmp_path / "good", reason="x", date="2026-01-01")
     accepted.save(known, tmp_path / "accepted.json")
     return tmp_path
@@ -64,3 +67,10 @@ def test_a_run_that_fell_fails_with_its_interval(told: Path) -> None:
 def test_a_mistake_fails_in_one_sentence(told: Path) -> None:
     assert "accept a run's numbers first" in outcome_of(told, "good", file="nowhere.json")
     assert "A margin of 0 is none" in outcome_of(told, "good", margin=0)
+
+
+def test_a_mistake_is_told_once_and_what_is_inconclusive_says_what_would_do(told: Path) -> None:
+    assert "During handling" not in outcome_of(told, "good", file="nowhere.json")
+    printed = outcome_of(told, "wobbly")
+    assert "INCONCLUSIVE gsm8k/p/kd/t=0: +0.0" in printed
+    assert re.search(r"on 6 prompts; too few prompts: \d+ would do", printed)

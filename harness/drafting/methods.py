@@ -1,4 +1,4 @@
-"""What methods have in common whose draft is a language model."""
+"""What methods have in common whose draft is a language model; your own may derive from it."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,0 +1,62 @@
+"""Which commits a manifest tells of: draftmark's own, and the project's that it is used in."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import environment
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a repository with one commit, and work in it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "a")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "a@example.org")
+    git("init", "-q")
+    (tmp_path / "mine.toml").write_text('title = "mine"\n', encoding="utf-8")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    return tmp_path
+
+
+def git(*arguments: str) -> str:
+    done = subprocess.run(("git", *arguments), capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_a_project_is_told_by_its_commit_and_whether_its_files_have_changed(project: Path) -> None:
+    (project / "results").mkdir()
+    (project / "results" / "new").write_text("not of the project", encoding="utf-8")
+
+    found = environment.project_state()
+
+    assert found
+    assert found["commit"] == git("rev-parse", "HEAD")
+    assert found["date"] == git("show", "-s", "--format=%cI", "HEAD")
+    assert not found["dirty"]
+    (project / "mine.toml").write_text('title = "other"\n', encoding="utf-8")
+    changed = environment.project_state()
+    assert changed
+    assert changed["dirty"]
+
+
+def test_draftmark_itself_is_no_project_of_its_own_nor_is_what_is_no_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(environment.__file__).parent)
+    assert environment.project_state() is None
+    monkeypatch.chdir(tmp_path)
+    assert environment.project_state() is None
+
+
+def test_installed_into_a_projects_folder_draftmark_is_not_of_its_commit(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "_SOURCE", project / ".venv" / "site-packages")
+    (project / ".venv" / "site-packages").mkdir(parents=True)
+
+    assert environment.git_state() is None
+    assert environment.project_state()

@@ -75,9 +75,9 @@ ALONE = Estimate(0.0, {})  # the target without a draft
 class Advice:
     """What to serve with: `gamma`, 0 where no block length is known to pay.
 
-    `highest` has the highest estimate of all block lengths that draft; `tied` are those (0 among
-    them) that cannot be told from the best candidate. `gamma` is the shortest of the tied that pays
-    for certain.
+    `highest` has the highest estimate of all block lengths that draft. The best is the highest of
+    those that pay for certain, or of all where none does; `tied` are the candidates, 0 among them,
+    that it is not known to beat. `gamma` is the shortest of the tied that pays for certain.
     """
 
     gamma: int
@@ -105,12 +105,12 @@ def advise(candidates: Mapping[int, Estimate]) -> Advice:
     if not candidates:
         raise ValueError("no block lengths to choose among")
     level = _level(len(candidates))
+    sure = {gamma: item for gamma, item in candidates.items() if _ahead(item, ALONE, level)}
     every = {0: ALONE} | dict(sorted(candidates.items()))
-    best = _highest(every)
-    tied = tuple(gamma for gamma, item in every.items() if not _ahead(every[best], item, level))
-    # Where the target alone is not tied, the best is surely ahead of it.
-    sure = (gamma for gamma in tied if _ahead(every[gamma], ALONE, level))
-    return Advice(0 if 0 in tied else min(sure), _highest(candidates), tied, candidates)
+    best = every[_highest(sure or every)]
+    tied = tuple(gamma for gamma, item in every.items() if not _ahead(best, item, level))
+    pays = (gamma for gamma in tied if gamma in sure)
+    return Advice(min(pays, default=0), _highest(candidates), tied, candidates)
 
 
 def rivals(found: Mapping[str, Advice]) -> list[str]:

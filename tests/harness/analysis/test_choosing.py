@@ -113,6 +113,13 @@ def test_a_tied_length_that_may_not_pay_is_passed_over() -> None:
     assert found.gamma == 4
 
 
+def test_a_length_that_pays_for_certain_is_named_below_a_higher_one_that_may_not() -> None:
+    sure = np.array([0.10, 0.11, 0.09, 0.10, 0.10])
+    wild = np.array([0.9, -0.5, 0.8, -0.4, 0.6])
+    found = advise({1: measured(np.exp(sure).tolist()), 4: measured(np.exp(wild).tolist())})
+    assert (found.gamma, found.highest, found.tied) == (1, 4, (1, 4))
+
+
 @pytest.mark.parametrize(
     ("logs", "loses", "tied"),
     [([-0.3, -0.31, -0.29], True, (0,)), ([0.3, -0.3, 0.2], False, (0, 2))],

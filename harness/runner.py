@@ -51,8 +51,11 @@ def run(
     recipe_plan: Plan, name: str, store: Store, progress: Progress, make: Execute = execute
 ) -> Results:
     """Return the results of every cell; a failed cell is a row with its reason."""
-    recipe = recipe_plan.recipe
-    failures = make(recipe_plan.nodes, store, progress, threads=recipe.threads)
+    recipe, project = recipe_plan.recipe, project_state()
+    tried = make(recipe_plan.nodes, store, progress, threads=recipe.threads)
+    # What was light, and could not be made whole, is there for all that reads no more of it.
+    there = {node.key for node in recipe_plan.nodes if store.has(node)}
+    failures = {key: failure for key, failure in tried.items() if key not in there}
     speeds: dict[Cell, Mapping[Condition, Measurement]] = {}
     counted: dict[Cell, dict[str, Quantity]] = {}
     results = []
@@ -60,8 +63,8 @@ def run(
         if failure := _failure(nodes.needed(), failures):
             results.append(Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}"))
             continue
-        there = _there(nodes, failures)
-        records, provenance = _records(there, store), _provenance(there, store)
+        made = _made(nodes, failures)
+        records, provenance = _records(made, store), _provenance(made, store)
         speeds[cell] = records.speeds
         result = _result(recipe_plan, cell, records, provenance, counted)
         results.append(replace(result, speed_failures=_speed_failures(nodes, failures)))
@@ -80,7 +83,7 @@ def run(
         comparisons=compare(contenders, recipe),
         standings=rank(contenders, recipe),
         data=data,
-        manifest={**manifest(), "project": project_state()},
+        manifest={**manifest(), "project": project},
         findings=fairness.findings(recipe, results, speeds, data),
     )
 
@@ -181,7 +184,7 @@ def _failure(nodes: Iterable[Node], failures: Mapping[str, Failure]) -> Failure 
     return next((failures[node.key] for node in nodes if node.key in failures), None)
 
 
-def _there(nodes: CellNodes, failures: Collection[str]) -> CellNodes:
+def _made(nodes: CellNodes, failures: Collection[str]) -> CellNodes:
     """Return a cell's nodes without those of speed that failed."""
 
     def left(some: Mapping[Condition, Node]) -> dict[Condition, Node]:

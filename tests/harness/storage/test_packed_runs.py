@@ -139,6 +139,17 @@ def test_a_run_goes_on_from_its_pack_with_the_same_numbers(tmp_path: Path) -> No
     assert [row.numbers for row in last.results] == [row.numbers for row in first.results]
     assert [row.ledger for row in last.results] == [row.ledger for row in first.results]
 
+    untrained, nodes = next(iter(prepared.cells.items()))
+    (decodes,) = nodes.decodes.values()
+    shutil.rmtree(there.directory(decodes))
+    there.scratch(nodes.draft).rmdir()
+    (there.root / "scratch" / nodes.draft.key).touch()  # no draft can be made there again
+    lame, made = _run(prepared, Store(there.root), tmp_path / "there" / "lame")
+    row = _rows(lame)[untrained]
+    assert (made, row.failure, len(row.speed_failures)) == ({}, None, 1)
+    assert "speedup" not in row.numbers
+    assert row.numbers.items() <= _rows(first)[untrained].numbers.items()
+
 
 def _made(store: Store, node: Node) -> Any:
     """Return the bytes of what a stage made, without the entry."""

@@ -12,10 +12,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from filelock import Timeout
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
 from harness.errors import UserError
 from harness.settings.validation import Section, explain
@@ -27,6 +27,7 @@ from harness.storage.entries import (
     Damaged,
     Entry,
     describe,
+    entry_facts,
     listed,
     read_facts,
     set_aside,
@@ -40,10 +41,11 @@ ENTRIES, FILES = "entries", "files"
 _PACKED = {".json", ".jsonl", ".parquet", ".txt", ".jinja", ".model"}  # tables and text, no code
 _MOST_BYTES = 10**7  # of an `entry.json`
 _STAGE = re.compile(r"[a-z]+")
+_Key = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _File(Section):
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    sha256: _Key
     bytes: Annotated[int, Field(ge=0)]
 
 
@@ -51,7 +53,19 @@ class _File(Section):
 _Name = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
 ]
-_NAMED = TypeAdapter(dict[_Name, _File])
+
+
+class _Facts(Section):
+    """What an `entry.json` may say."""
+
+    key: _Key
+    stage: str
+    label: str
+    settings: dict[str, Any]
+    inputs: dict[str, _Key]
+    files: dict[_Name, _File]
+    seconds: float
+    manifest: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -164,7 +178,7 @@ def _is_packed(name: str) -> bool:
 
 
 def _read(root: Path, folder: Path) -> tuple[Entry, dict[str, _File]]:
-    """Return an entry and its files, by names that lead nowhere; raises Damaged for others.
+    """Return an entry and its files, by names that lead nowhere; raises Damaged for any other.
 
     Raises UserError if links lead out of `root`.
     """
@@ -174,7 +188,7 @@ def _read(root: Path, folder: Path) -> tuple[Entry, dict[str, _File]]:
             raise Damaged(f"{path} is not what was written: it is missing or too large")
     entry = read_facts(folder)
     try:
-        return entry, _NAMED.validate_python(entry.files)
+        return entry, _Facts.model_validate(entry_facts(entry)).files
     except ValidationError as error:
         raise Damaged(
             plain(explain(error, f"{folder / ENTRY} does not read")).removesuffix(".")

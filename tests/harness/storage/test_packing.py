@@ -317,6 +317,22 @@ def test_names_that_lead_out_are_refused(packed: Path, tmp_path: Path, name: str
     assert not list(tmp_path.rglob("escaped*"))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('"label": "draft"', '"label": ["draft"]', "label"),
+        ('"inputs": {\n', '"inputs": {\n  "other": ["a"],\n', "inputs.other"),
+    ],
+)
+def test_facts_of_another_kind_are_refused(
+    packed: Path, tmp_path: Path, old: str, new: str, named: str
+) -> None:
+    _told_otherwise(packed, old, new)
+
+    with pytest.raises(UserError, match=rf"entry\.json does not read: {named}"):
+        unpack(packed, Store(tmp_path / "store"))
+
+
 def test_a_hash_that_is_a_path_is_refused(packed: Path, tmp_path: Path) -> None:
     _told_otherwise(packed, _hash(packed, "draft.json"), "../../secret")
 

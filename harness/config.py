@@ -132,6 +132,8 @@ class Recipe(Section):
                         f"method {method.title!r} is against {other!r}, which is none of the "
                         f"others here: {others}"
                     )
+            if len(set(method.against)) < len(method.against):
+                raise ValueError(f"method {method.title!r}: against names one method twice")
         return self
 
     @model_validator(mode="after")

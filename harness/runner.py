@@ -34,6 +34,7 @@ from harness.storage.records import (
 )
 from harness.storage.selections import publish
 from harness.storage.speed_records import ENGINE, PARTS, RUNS, Measurement
+from harness.storage.stored_speed import file_of
 from harness.storage.sums import RECORDS, inside
 from harness.store import Store
 
@@ -166,9 +167,8 @@ def _record_files(nodes: CellNodes, store: Store) -> dict[str, Path]:
     if nodes.decode_grades and store.has(nodes.decode_grades):  # of speed, what did not fail
         files["decode-grades.parquet"] = store.load(nodes.decode_grades).directory / GRADES
     for number, node in enumerate(nodes.decodes.values()):
-        mark = f"-{number}" if number else ""  # in the order of the recipe, the headline without
         for file in (DECODES, RUNS, ENGINE) if store.has(node) else ():
-            files[file.replace(".", f"{mark}.")] = store.load(node).directory / file
+            files[file_of(number, file)] = store.load(node).directory / file
     if nodes.parts and store.has(nodes.parts):
         files[PARTS] = store.load(nodes.parts).directory / PARTS
     for (who, temperature), node in nodes.samples.items():

@@ -18,7 +18,6 @@ from harness.analysis.choosing import (
     in_turn,
     longest_block,
     measured,
-    renamed,
     rivals,
 )
 from harness.analysis.parts import costs_of, times_of
@@ -112,9 +111,9 @@ def _by_batch(
     everywhere = in_turn(parts)
     for batch in batches(everywhere):
         candidates = {
-            gamma: renamed(found, "repeats", f"repeats of {name}")
+            gamma: found
             for gamma, count in counts.items()
-            if (found := expected(count, everywhere, batch, gamma))
+            if (found := expected(count, everywhere, batch, gamma, name))
         }
         if candidates:
             given = advise(candidates)

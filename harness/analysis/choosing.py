@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.analysis.costs import Costs, Seeds
+from harness.analysis.costs import Costs, Seeds, times_with
 from harness.analysis.parts import times_of
 from harness.blocks import BlockCounts
 from harness.drafting.tables import Floats
@@ -135,14 +135,16 @@ def measured(ratios: Sequence[float]) -> Estimate:
 
 def priced(seeds: Seeds, costs: Costs) -> Estimate:
     """Return the expected speedup at supposed costs: of decoding, prefill aside."""
-    items = [(one.tokens_B, one.passes_B + costs.per_token * one.drafted_B) for one in seeds]
-    return _of_ratios(items, "seeds")
+    return _of_ratios(times_with(seeds, costs), "seeds")
 
 
-def expected(counts: BlockCounts, parts: Sequence[Part], batch: int, gamma: int) -> Estimate | None:
+def expected(
+    counts: BlockCounts, parts: Sequence[Part], batch: int, gamma: int, whose: str
+) -> Estimate | None:
     """Return the expected speedup at the times of parts, prefill included; None if not timed.
 
     As `predicted_speedup` in parts.py, of all scored prompts in place of what an engine counted.
+    `whose` parts: the noise of their repeats is no other draft's.
     """
     items = []
     for times in times_of(parts, batch, gamma):
@@ -150,13 +152,7 @@ def expected(counts: BlockCounts, parts: Sequence[Part], batch: int, gamma: int)
         per_drafted = times.draft + times.verification_cost(gamma) * times.plain
         passes_B = counts.passes_B * times.plain + counts.drafted_B * per_drafted
         items.append((target + counts.tokens_B * times.plain, target + draft + passes_B))
-    return _of_ratios(items, "repeats") if len(items) > 1 else None
-
-
-def renamed(estimate: Estimate, source: str, name: str) -> Estimate:
-    """Return an estimate whose source of noise is its own: not paired with another's."""
-    moves = {name if key == source else key: value for key, value in estimate.moves.items()}
-    return replace(estimate, moves=moves)
+    return _of_ratios(items, f"repeats of {whose}") if len(items) > 1 else None
 
 
 def batches(parts: Sequence[Part], who: Arm = "draft") -> list[int]:

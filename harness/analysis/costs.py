@@ -68,12 +68,12 @@ class Choice:
 
 def expected_speedup(seeds: Seeds, costs: Costs) -> Number:
     """Return the expected speedup, pooled over prompts; at no costs it is the block efficiency."""
-    return statistics.over_seeds(_times(seeds, costs), _SPEEDUP)
+    return statistics.over_seeds(times_with(seeds, costs), _SPEEDUP)
 
 
 def expected_speedups(by_gamma: ByGamma, costs: Costs) -> dict[int, float]:
     """Return the expected speedup at each block length, without intervals."""
-    return {gamma: _value(_times(seeds, costs)) for gamma, seeds in by_gamma.items()}
+    return {gamma: _value(times_with(seeds, costs)) for gamma, seeds in by_gamma.items()}
 
 
 def speedup_of(tokens: float, drafted: float, costs: Costs) -> float:
@@ -121,7 +121,7 @@ def break_even_acceptance(gamma: int, costs: Costs) -> float | None:
     return float(optimize.brentq(won_per_drafted, 0.0, 1.0))
 
 
-def _times(seeds: Seeds, costs: Costs) -> list[Counts]:
+def times_with(seeds: Seeds, costs: Costs) -> list[Counts]:
     """Return each seed's times of the target alone and with the draft, in plain passes."""
     return [(item.tokens_B, item.passes_B + costs.per_token * item.drafted_B) for item in seeds]
 

@@ -13,6 +13,14 @@ from harness.storage.speed_records import PARTS, RUNS, Measurement, Part, Run
 from harness.storage.stored import read_record, rows_of
 
 
+def file_of(number: int, name: str) -> str:
+    """Return what a file of a recipe's measurement is called in a results folder, the first as is.
+
+    `number`: its place in the order of the recipe's conditions.
+    """
+    return name.replace(".", f"-{number}.") if number else name
+
+
 def parts_of(result: Result, directory: Path) -> list[Part]:
     """Return the timed parts of a cell; none where its recipe asked for none, or they failed.
 
@@ -33,8 +41,7 @@ def ratios_of(
     """
     told: Speed = validated(Speed, dict(speed), f"the recipe in {directory}")
     for number, under in enumerate(told.conditions()):
-        mark = f"-{number}" if number else ""
-        decodes, runs = (name.replace(".", f"{mark}.") for name in (DECODES, RUNS))
+        decodes, runs = (file_of(number, name) for name in (DECODES, RUNS))
         here = all((directory / result.records / name).is_file() for name in (decodes, runs))
         if here and keyed("speedup", under.label) in result.numbers:
             timed = read_record(result, directory, decodes, read_decodes)

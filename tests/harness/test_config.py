@@ -486,3 +486,8 @@ def test_a_method_is_compared_with_others_of_the_recipe(load: Load, other: str) 
     methods = METHODS.replace('name = "kd"', f'name = "kd"\nagainst = ["{other}"]')
     sentence = _mistake(load, methods=methods)
     assert f"method 'kd' is against '{other}', which is none of the others here" in sentence
+
+
+def test_a_comparison_is_planned_once(load: Load) -> None:
+    methods = METHODS.replace('name = "kd"', 'name = "kd"\nagainst = ["untrained", "untrained"]')
+    assert "method 'kd': against names one method twice" in _mistake(load, methods=methods)

@@ -81,10 +81,10 @@ def test_the_cost_model_predicts_scored_prompts_as_it_does_those_an_engine_count
     }
     under = Condition("reference", 0.0, 3, 5, 4, "float32")
     numbers = dict(predictions(under, told, engine, None))
-    found = expected(one, told, 1, 3)
+    found = expected(one, told, 1, 3, "kd")
     assert found is not None
     assert math.exp(found.value) == pytest.approx(numbers["predicted_speedup"].value)
-    assert expected(one, told, 8, 3) is None  # not timed
+    assert expected(one, told, 8, 3, "kd") is None  # not timed
 
 
 def test_what_moves_both_alike_drops_out_of_a_difference() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from harness.analysis.costs import Costs, expected_speedup, expected_speedups
 from harness.published import Number
 from reports._acceptance import Scored, advised
-from reports._figures.style import COLOURS, DASHES, GREY, colours_in_order, draw, panels
+from reports._figures.style import COLOURS, DASHES, GREY, colours_in_order, draw, in_rows, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ def figure(found: Sequence[Scored], costs: Sequence[Costs]) -> bytes:
     Rows are tasks, pairs and temperatures; those with many drafts take several rows.
     """
     groups = list(_groups(found))
-    rows = [size for group in groups for size in _row_sizes(len(group) + 1)]
+    rows = [size for group in groups for size in in_rows(len(group) + 1, MAX_COLUMNS)]
 
     def fill(canvas: "Figure") -> None:
         free = iter(panels(canvas, rows))
@@ -51,11 +51,6 @@ def _groups(found: Sequence[Scored]) -> Sequence[Sequence[Scored]]:
         who = item.contender
         groups.setdefault((who.task, who.pair, item.temperature), []).append(item)
     return list(groups.values())
-
-
-def _row_sizes(number: int) -> list[int]:
-    whole, rest = divmod(number, MAX_COLUMNS)
-    return [MAX_COLUMNS] * whole + [rest] * bool(rest)
 
 
 def _by_gamma(axes: "Axes", item: Scored, costs: Sequence[Costs]) -> None:

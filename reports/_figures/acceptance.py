@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from harness.published import Contender
 from reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, number, spread, who
-from reports._figures.run import MOST_METHODS, Place, Run, first, places
-from reports._figures.style import COLOURS, MARKERS, PAGE, label, panels
+from reports._figures.run import Place, Run, drawn_of
+from reports._figures.style import COLOURS, MARKERS, PAGE, in_rows, label, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,10 +28,10 @@ def figures(run: Run) -> Iterator[Drawing | NotDrawn]:
     if not rows:
         yield NotDrawn(name, "no cell has an acceptance rate")
         return
-    methods, fewer = first(run.methods, MOST_METHODS, "methods")
-    drawn, left = first(places(list(run.numbers)), _MOST_PANELS, "tasks and pairs")
-    sizes = [len(drawn[start : start + _COLUMNS]) for start in range(0, len(drawn), _COLUMNS)]
-    height = len(sizes) * (_LINE_INCHES * max(2, len(methods)) + _FRAME_INCHES)
+    methods, drawn, left = drawn_of(run, run.numbers, _MOST_PANELS)
+    height = len(in_rows(len(drawn), _COLUMNS)) * (
+        _LINE_INCHES * max(2, len(methods)) + _FRAME_INCHES
+    )
     yield Drawing(
         name,
         f"Acceptance rate (accepted / tested drafted tokens) by method and task, blocks of "
@@ -40,19 +40,13 @@ def figures(run: Run) -> Iterator[Drawing | NotDrawn]:
         (PAGE, height),
         (*WHO, "temperature", *NUMBER),
         rows,
-        lambda figure: _fill(figure, run, methods, drawn, sizes),
-        " ".join(filter(None, (fewer, left))),
+        lambda figure: _fill(figure, run, methods, drawn),
+        left,
     )
 
 
-def _fill(
-    figure: "Figure",
-    run: Run,
-    methods: Sequence[str],
-    drawn: Sequence[Place],
-    sizes: Sequence[int],
-) -> None:
-    every = panels(figure, sizes)
+def _fill(figure: "Figure", run: Run, methods: Sequence[str], drawn: Sequence[Place]) -> None:
+    every = panels(figure, in_rows(len(drawn), _COLUMNS))
     for index, (axes, place) in enumerate(zip(every, drawn, strict=True)):
         axes.sharex(every[0])
         _panel(axes, run, methods, place)

@@ -8,7 +8,7 @@ from harness.published import Number
 from reports._figures import grids
 from reports._figures.drawing import spread
 from reports._figures.run import Run
-from reports._figures.style import COLUMN, PAGE, panels
+from reports._figures.style import COLUMN, PAGE, named_panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,8 +38,8 @@ def inches(clouds: int, methods: Sequence[str]) -> tuple[float, float]:
 
 def fill(figure: "Figure", run: Run, clouds: Sequence[Cloud], across: str, up: str) -> None:
     """Draw the panels."""
-    sizes = [len(clouds[start : start + COLUMNS]) for start in range(0, len(clouds), COLUMNS)]
-    for index, (axes, cloud) in enumerate(zip(panels(figure, sizes), clouds, strict=True)):
+    every = named_panels(figure, len(clouds), COLUMNS, across, up)
+    for axes, cloud in zip(every, clouds, strict=True):
         looks = {method: run.look(method).line for method in cloud.points}
         for points, look in [
             *((cloud.points[method], look) for method, look in looks.items()),
@@ -58,10 +58,6 @@ def fill(figure: "Figure", run: Run, clouds: Sequence[Cloud], across: str, up: s
             at = (one.value, other.value)
             axes.annotate(mark, at, (4, 4), textcoords="offset points", fontsize=7)
         axes.set_title(cloud.title, loc="left")
-        if index % COLUMNS == 0:
-            axes.set_ylabel(up)
-        if index >= len(clouds) - sizes[-1]:
-            axes.set_xlabel(across)
     methods = list(dict.fromkeys(method for cloud in clouds for method in cloud.points))
     alone = any(cloud.target for cloud in clouds)
     single = [name for name in methods if all(len(it.points.get(name, ())) < 2 for it in clouds)]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from harness.published import Contender, Number
 from reports._figures import grids
 from reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, number, spread, who
-from reports._figures.run import MOST_METHODS, Place, Run, first, places
-from reports._figures.style import COLUMN, PAGE, panels
+from reports._figures.run import Place, Run, drawn_of
+from reports._figures.style import COLUMN, PAGE, in_rows, named_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,9 +45,8 @@ def _flops(run: Run, contender: Contender) -> float:
 
 
 def _drawing(name: str, run: Run, temperature: float, found: Mapping[Contender, Point]) -> Drawing:
-    methods, fewer = first(run.methods, MOST_METHODS, "methods")
-    drawn, left = first(places(list(found)), _MOST_PANELS, "tasks and pairs")
-    sizes = [len(drawn[start : start + _COLUMNS]) for start in range(0, len(drawn), _COLUMNS)]
+    methods, drawn, left = drawn_of(run, found, _MOST_PANELS)
+    rows = len(in_rows(len(drawn), _COLUMNS))
     width = COLUMN if len(drawn) == 1 and len(methods) <= _NARROW else PAGE
     return Drawing(
         name,
@@ -55,11 +54,11 @@ def _drawing(name: str, run: Run, temperature: float, found: Mapping[Contender, 
         "against what training cost: FLOPs of draft and target's head as the ledger estimates "
         "them, the mean over seeds. Lines across are drafts that were not trained. Bars are 95 % "
         "intervals; points of the same compute stand side by side.",
-        (width, len(sizes) * _ROW_INCHES + grids.height(0, methods, width)),
+        (width, rows * _ROW_INCHES + grids.height(0, methods, width)),
         (*WHO, "temperature", "flops", *NUMBER),
         [(*who(item), temperature, flops, *number(rate)) for item, (flops, rate) in found.items()],
-        lambda figure: _fill(figure, run, methods, drawn, sizes, found),
-        " ".join(filter(None, (fewer, left))),
+        lambda figure: _fill(figure, run, methods, drawn, found),
+        left,
     )
 
 
@@ -68,12 +67,11 @@ def _fill(
     run: Run,
     methods: Sequence[str],
     drawn: Sequence[Place],
-    sizes: Sequence[int],
     found: Mapping[Contender, Point],
 ) -> None:
-    every = panels(figure, sizes)
+    every = named_panels(figure, len(drawn), _COLUMNS, "training, FLOPs", "acceptance rate")
     low, high = _ends(found.values())
-    for index, (axes, place) in enumerate(zip(every, drawn, strict=True)):
+    for axes, place in zip(every, drawn, strict=True):
         mine = {
             method: found[contender]
             for method in methods
@@ -83,10 +81,6 @@ def _fill(
             _point(axes, run, method, flops, mine[method][1])
         _log_scale(axes, low, high)
         axes.set_title(run.title(place, 28), loc="left")
-        if index % _COLUMNS == 0:
-            axes.set_ylabel("acceptance rate")
-        if index >= len(drawn) - sizes[-1]:
-            axes.set_xlabel("training, FLOPs")
     trained = {item.method for item, (flops, _) in found.items() if flops}
     grids.legend(figure, run, methods, points=trained)
 

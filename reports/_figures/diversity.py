@@ -9,7 +9,7 @@ from harness.published import Contender
 from reports._figures import clouds
 from reports._figures.clouds import Cloud
 from reports._figures.drawing import NUMBER, Drawing, NotDrawn, Numbers, number, who
-from reports._figures.run import MOST_METHODS, Place, Run, first, places
+from reports._figures.run import Place, Run, drawn_of
 
 NAME, ACROSS, UP = "fidelity-against-diversity", "distinct_2", "fidelity"
 _QUANTITIES = (UP, "distinct_1", ACROSS, "self_bleu")
@@ -24,8 +24,7 @@ def figures(run: Run) -> Iterator[Drawing | NotDrawn]:
         why = "the recipe asks for no samples" if not told else "no draft has samples"
         yield NotDrawn(NAME, f"{why} ([evaluation.samples])")
         return
-    methods, fewer = first(run.methods, MOST_METHODS, "methods")
-    drawn, left = first(places(list(found)), clouds.MOST_PANELS, "tasks and pairs")
+    methods, drawn, left = drawn_of(run, found, clouds.MOST_PANELS)
     panels = [_cloud(run, place, methods, found, temperatures) for place in drawn]
     shown = [method for method in methods if any(method in panel.points for panel in panels)]
     yield Drawing(
@@ -44,7 +43,7 @@ def figures(run: Run) -> Iterator[Drawing | NotDrawn]:
             if (key := f"{quantity}_{whose}[t={temperature:g}]") in own
         ],
         lambda figure: clouds.fill(figure, run, panels, "diversity, distinct-2", "fidelity"),
-        " ".join(filter(None, (fewer, left))),
+        left,
     )
 
 

@@ -9,7 +9,7 @@ from harness.published import Contender, Number
 from reports._figures import grids
 from reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, Numbers, number, who
 from reports._figures.grids import Line, Panel
-from reports._figures.run import MOST_METHODS, Place, Run, first, places
+from reports._figures.run import Place, Run, drawn_of
 from reports._figures.style import PAGE
 
 SUPPOSED = 0.1  # the cost of a drafted token, in plain passes, where none was measured
@@ -93,8 +93,7 @@ def _drafted(run: Run, contender: Contender, temperature: float, gamma: int) -> 
 def _drawing(
     name: str, run: Run, temperature: float, found: Mapping[Contender, Curve], measured: bool
 ) -> Drawing:
-    methods, fewer = first(run.methods, MOST_METHODS, "methods")
-    drawn, left = first(places(list(found)), grids.MOST_ROWS, "tasks and pairs")
+    methods, drawn, left = drawn_of(run, found, grids.MOST_ROWS)
     rows = [
         (*who(item), temperature, gamma, quantity, *number(value), curve.cost)
         for item, curve in found.items()
@@ -122,7 +121,7 @@ def _drawing(
         lambda figure: grids.fill(
             figure, run, [_row(run, place, methods, found, measured) for place in drawn]
         ),
-        " ".join(filter(None, (fewer, left))),
+        left,
     )
 
 

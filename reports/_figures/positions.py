@@ -6,7 +6,7 @@ from harness.published import Contender, Number
 from reports._figures import grids
 from reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, Numbers, number, who
 from reports._figures.grids import Panel
-from reports._figures.run import MOST_METHODS, Place, Run, first, places
+from reports._figures.run import Place, Run, drawn_of
 from reports._figures.style import PAGE
 
 _WHICH = ("marginal", "conditional")
@@ -47,8 +47,7 @@ def _key(run: Run, which: str, temperature: float, position: int) -> str:
 def _drawing(
     name: str, run: Run, temperature: float, found: Mapping[Contender, ByPosition]
 ) -> Drawing:
-    methods, fewer = first(run.methods, MOST_METHODS, "methods")
-    drawn, left = first(places(list(found)), grids.MOST_ROWS, "tasks and pairs")
+    methods, drawn, left = drawn_of(run, found, grids.MOST_ROWS)
     rows = [
         (*who(item), temperature, position, f"{which}_acceptance", *number(value))
         for item, both in found.items()
@@ -67,7 +66,7 @@ def _drawing(
         lambda figure: grids.fill(
             figure, run, [_row(run, place, methods, found) for place in drawn]
         ),
-        " ".join(filter(None, (fewer, left))),
+        left,
     )
 
 

@@ -6,7 +6,7 @@ from harness.published import Contender, Number
 from reports._figures import clouds
 from reports._figures.clouds import Cloud
 from reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, number, who
-from reports._figures.run import MOST_METHODS, Place, Run, first, places
+from reports._figures.run import Place, Run, drawn_of
 
 NAME = "quality-against-speed"
 _ONE = Number(1.0, None, None, 0, "the target alone")
@@ -20,8 +20,7 @@ def figures(run: Run) -> Iterator[Drawing | NotDrawn]:
     if not found:
         yield NotDrawn(NAME, "no speed was run")
         return
-    methods, fewer = first(run.methods, MOST_METHODS, "methods")
-    drawn, left = first(places(found), clouds.MOST_PANELS, "tasks and pairs")
+    methods, drawn, left = drawn_of(run, found, clouds.MOST_PANELS)
     rows = [
         (*who(item), name, *number(run.numbers[item][name]))
         for item in found
@@ -38,7 +37,7 @@ def figures(run: Run) -> Iterator[Drawing | NotDrawn]:
         (*WHO, "quantity", *NUMBER),
         rows,
         lambda figure: clouds.fill(figure, run, told, "measured speedup (times)", "score"),
-        " ".join(filter(None, (fewer, left))),
+        left,
     )
 
 

@@ -1,6 +1,6 @@
 """What all figures of a run share: who has numbers, which come first, and how methods look."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,7 +75,19 @@ class Run:
         return label(f"{place[0]}, {place[1]}" if several else place[0], longest)
 
 
-def places(contenders: Sequence[Contender]) -> list[Place]:
+def drawn_of(
+    run: Run, contenders: Iterable[Contender], most: int
+) -> tuple[list[str], list[Place], str]:
+    """Return the methods, and the tasks and pairs of contenders, that a picture has room for.
+
+    `most`: tasks and pairs. Last is what it leaves out, in words.
+    """
+    methods, fewer = first(run.methods, MOST_METHODS, "methods")
+    drawn, left = first(places(contenders), most, "tasks and pairs")
+    return methods, drawn, " ".join(filter(None, (fewer, left)))
+
+
+def places(contenders: Iterable[Contender]) -> list[Place]:
     """Return the tasks and pairs of contenders, each once, in their order."""
     return list(dict.fromkeys((item.task, item.pair) for item in contenders))
 

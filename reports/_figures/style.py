@@ -133,6 +133,11 @@ def printed(inches: tuple[float, float], fill: Callable[["Figure"], None]) -> di
         return {ending: _bytes(figure, ending) for ending in _METADATA}
 
 
+def in_rows(number: int, columns: int) -> list[int]:
+    """Return how many of some panels stand in each row, where it has room for so many."""
+    return [min(columns, number - start) for start in range(0, number, columns)]
+
+
 def panels(figure: "Figure", rows: Sequence[int]) -> list["Axes"]:
     """Return the panels, row by row, of a grid whose row r has rows[r] of them."""
     grid = figure.subplots(len(rows), max(rows), squeeze=False)
@@ -140,6 +145,17 @@ def panels(figure: "Figure", rows: Sequence[int]) -> list["Axes"]:
         for axes in grid[row][number:]:
             axes.remove()
     return [axes for row, number in enumerate(rows) for axes in grid[row][:number]]
+
+
+def named_panels(figure: "Figure", number: int, columns: int, across: str, up: str) -> list["Axes"]:
+    """Return so many panels in rows, their axes named at the left and below the last row."""
+    sizes = in_rows(number, columns)
+    every = panels(figure, sizes)
+    for axes in every[::columns]:
+        axes.set_ylabel(up)
+    for axes in every[-sizes[-1] :]:
+        axes.set_xlabel(across)
+    return every
 
 
 def label(text: str, longest: int = LONGEST_LABEL) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_runs import small_recipe
 
 from harness import cli
 from harness.analysis.quantities import key
@@ -18,40 +19,11 @@ from harness.settings.recipes import load_recipe
 from harness.storage.results import load_results, save_results
 from harness.store import Store
 
-RECIPE = """
-title = "a small run"
-tasks = ["gsm8k"]
-threads = 1
-
-[data]
-sources = ["samples"]
-train_rows = 32
-validation_rows = 4
-test_rows = 8
-
-[[pairs]]
-name = "tiny"
-target = "tiny-target"
-draft = { pruned = [0, 7] }
-
-[training]
-passes = 2
-rows_per_batch = 4
-learning_rate = 3e-3
-
-[[methods]]
-name = "untrained"
-
-[[methods]]
-name = "kd"
-
-[evaluation]
-max_new_tokens = 64
-
-[speed]
-blocks = 2
-prompts_per_block = 2
-"""
+RECIPE = small_recipe(
+    (32, 4, 8),
+    ["untrained", "kd"],
+    evaluation="max_new_tokens = 64\n[speed]\nblocks = 2\nprompts_per_block = 2",
+)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as xml
 
 import numpy as np
 import pytest
+from small_runs import small_recipe
 from stored_runs import HOSTILE, run_of
 
 from harness import cli
@@ -366,35 +367,13 @@ def test_hostile_names_do_nothing_in_what_the_gate_writes(
         assert bad not in text
 
 
-RECIPE = """
-title = "a small run"
-tasks = ["gsm8k"]
-threads = 1
-speed = false
-
-[data]
-sources = ["samples"]
-train_rows = 32
-validation_rows = 4
-test_rows = 16
-
-[[pairs]]
-name = "tiny"
-target = "tiny-target"
-draft = { pruned = [0, 7] }
-
-[training]
-passes = 2
-rows_per_batch = 8
-learning_rate = 3e-3
-
-[[methods]]
-name = "kd"
-
-[evaluation]
-max_new_tokens = 32
-temperatures = [0.0]
-"""
+RECIPE = small_recipe(
+    (32, 4, 16),
+    ["kd"],
+    top="speed = false",
+    rows_per_batch=8,
+    evaluation="max_new_tokens = 32\ntemperatures = [0.0]",
+)
 
 
 @pytest.mark.slow

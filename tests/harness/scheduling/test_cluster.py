@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from small_runs import small_recipe
 
 from harness import cli
 from harness.experiment import plan
@@ -32,37 +33,9 @@ needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason=f"Ray is not installed: {INSTALL}"
 )
 KINDS = {"responses", "features", "draft", "scores", "grades", "likelihoods"}
-RECIPE = """
-title = "a cut of the quickstart"
-tasks = ["gsm8k"]
-threads = 1
-speed = false
-
-[data]
-sources = ["samples"]
-train_rows = 16
-validation_rows = 4
-test_rows = 6
-
-[[pairs]]
-name = "tiny-2of8"
-target = "tiny-target"
-draft = { pruned = [0, 7], head = "copied" }
-
-[training]
-passes = 2
-rows_per_batch = 4
-learning_rate = 3e-3
-
-[[methods]]
-name = "untrained"
-
-[[methods]]
-name = "kd"
-
-[evaluation]
-max_new_tokens = 32
-"""
+RECIPE = small_recipe(
+    (16, 4, 6), ["untrained", "kd"], top="speed = false", evaluation="max_new_tokens = 32"
+)
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ class Recipe(Section):
         for method in self.methods:
             for other in method.against:
                 if other not in titles or other == method.title:
-                    others = ", ".join(title for title in titles if title != method.title)
+                    others = ", ".join(title for title in titles if title != method.title) or "none"
                     raise ValueError(
                         f"method {method.title!r} is against {other!r}, which is none of the "
                         f"others here: {others}"

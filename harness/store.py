@@ -167,6 +167,7 @@ class Store:
             shutil.rmtree(directory)
             return
         if self.has(node):
+            # Of a run that is killed between these two it is made again, as of any killed run.
             light = final.replace(directory.with_name(f"{directory.name}-light"))
             directory.replace(final)
             shutil.rmtree(light)

@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.published import Results
 from reports._markdown import escape
+from reports._rows import seeds_of
 
 
 def manifest(results: Results) -> str:
@@ -35,10 +36,7 @@ def facts(results: Results) -> Iterator[str]:
 
 def seeds(results: Results) -> str:
     """Return the seeds in words; task by task, where they are not the same for all."""
-    found: dict[str, dict[int, None]] = {}
-    for row in results.results:
-        found.setdefault(row.cell.task, {})[row.cell.seed] = None
-    told = {task: ", ".join(map(str, own)) for task, own in found.items()}
+    told = {task: ", ".join(map(str, own)) for task, own in seeds_of(results.results).items()}
     if len(set(told.values())) == 1:
         return next(iter(told.values()))
     return "; ".join(f"{own} on {task}" for task, own in told.items())

@@ -47,6 +47,6 @@ def show(number: Number, form: Format) -> str:
     return str(Shown("", number, form))
 
 
-def interval(number: Number) -> str:
+def interval(number: Number, form: Format = three) -> str:
     """Return a number with its interval, for tables that say n elsewhere."""
-    return str(Shown("", number, three, "interval"))
+    return str(Shown("", number, form, "interval"))

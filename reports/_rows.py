@@ -33,6 +33,14 @@ def row_name(cell: Cell, rows: Sequence[Result]) -> Name:
     return Name(cell.method + (f", seed {cell.seed}" if several else ""), cell)
 
 
+def seeds_of(rows: Sequence[Result]) -> dict[str, list[int]]:
+    """Return the seeds of each task: it may have its own."""
+    found: dict[str, dict[int, None]] = {}
+    for row in rows:
+        found.setdefault(row.cell.task, {})[row.cell.seed] = None
+    return {task: list(seeds) for task, seeds in found.items()}
+
+
 def headline(speed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the first measurement of a recipe's speed section was made with."""
     told = {name: _first(value) for name, value in speed.items()}

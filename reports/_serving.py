@@ -28,17 +28,17 @@ from harness.storage.speed_records import Part
 from harness.storage.stored import tables_of
 from harness.storage.stored_speed import parts_of, ratios_of
 from harness.types import AcceptanceTable
-from reports._markdown import escape, two
+from reports._markdown import escape, interval, two
 from reports._measured import Measured, measured_of
 from reports._rows import row_name
 
 NOTE = """\
 A draft is named with its `num_speculative_tokens` (gamma) where it pays for certain: of the lengths
-that cannot be told from the best, the shortest that pays. These intervals hold for all lengths that
-were compared at once (95 % together), so they are wider than those of one length alone; more
-prompts and blocks make them narrower. *Measured*: by the clock, paired on blocks of prompts. *Cost
-model*: what timed parts promise for all scored prompts, prefill included, an engine's own overhead
-left out."""
+that cannot be told from the best, the shortest that pays. These intervals hold for all lengths of
+a draft at once (95 % together), so they are wider than those of one length alone; more prompts and
+blocks make them narrower. They are each draft's own: of many drafts that win nothing, one may seem
+to. *Measured*: by the clock, paired on blocks of prompts. *Cost model*: what timed parts promise
+for all scored prompts, prefill included, an engine's own overhead left out."""
 _UNTIMED = "drafting was timed of one text at a time, and one after another it does not pay"
 _PREFILL = "decoding alone would win, but the draft reads the prompt as well: texts are too short"
 
@@ -201,6 +201,4 @@ def _up_to(cases: Sequence[Case]) -> str:
 
 
 def _speedup(number: Number) -> str:
-    if number.low is None or number.high is None:
-        return f"{two(number.value)} (no interval)"
-    return f"{two(number.value)} [{two(number.low)}, {two(number.high)}]"
+    return interval(number, two) + (" (no interval)" if number.low is None else "")

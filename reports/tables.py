@@ -14,6 +14,7 @@ from harness.analysis.significance import holm, test_of
 from harness.published import Contender, Number, Results
 from harness.storage.stored import Measured, measured, paired, shared
 from reports._markdown import escape, table
+from reports._rows import seeds_of
 from reports._text import latex
 
 LEVEL = 0.05
@@ -115,15 +116,13 @@ def _winner(group: Sequence[Measured], rate: str) -> Contender | None:
 
 
 def _seeds(grid: Grid) -> str:
-    counts: dict[str, set[int]] = {}
-    for row in grid.results.results:
-        counts.setdefault(row.cell.task, set()).add(row.cell.seed)
-    some = sorted({len(seeds) for seeds in counts.values()})
-    if some == [1]:
+    seeds_by_task = seeds_of(grid.results.results)
+    some = {len(seeds) for seeds in seeds_by_task.values()}
+    if some == {1}:
         return "One seed"
     if len(some) == 1:
-        return f"Means over {some[0]} seeds"
-    told = (f"{len(seeds)} on {task}" for task, seeds in counts.items())
+        return f"Means over {some.pop()} seeds"
+    told = (f"{len(seeds)} on {task}" for task, seeds in seeds_by_task.items())
     return f"Means over seeds ({', '.join(told)})"
 
 

@@ -163,10 +163,7 @@ def _choice(item: Scored, costs: Costs) -> str:
         return "1, gamma 0" if sure else f"{two(best)}, gamma {given.highest}, not sure"
     number, longest = expected_speedup(item.by_gamma[given.gamma], costs), max(given.tied)
     tied = f" to {longest}" if longest > given.gamma else ""
-    if number.low is None or number.high is None:
-        return f"{two(number.value)}, gamma {given.gamma}{tied}"
-    span = f"[{two(number.low)}, {two(number.high)}]"
-    return f"{two(number.value)} {span}, gamma {given.gamma}{tied}"
+    return f"{interval(number, two)}, gamma {given.gamma}{tied}"
 
 
 def _or_dash(number: Number | None) -> str:

@@ -6,7 +6,10 @@ seed, a repeat of timing, a block of a speed run. Candidates that share units ar
 so that what moves both alike drops out.
 
 The highest estimate of several is not yet the best: each of the others is held against it, and all
-intervals here hold at once (95 % together, Bonferroni), as in comparisons with the best (Hsu 1981).
+intervals of a draft hold at once (95 % together, Bonferroni), as in comparisons with the best (Hsu
+1981).
+
+Legend: B prompt.
 """
 
 import math

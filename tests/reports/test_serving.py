@@ -44,7 +44,7 @@ def test_the_answer_names_draft_block_length_speedup_and_the_last_batch_that_pay
     results = run_of(tmp_path, {"kd": (0.8,), "untrained": (0.1,)})
     with_parts(results, tmp_path, 0.1, {1: 0.0, 4: 0.2, 16: 0.9})
     lines = lines_of(str(WHAT_IF(results, tmp_path)["what_if.md"]))
-    # At c = 0.1 blocks of 4 give 3.36 / 1.4; at c + w = 0.3 blocks of 2 or 3: 2.44 / 1.6 is best.
+    # At c = 0.1 blocks of 4 give 3.36 / 1.4; at c + w = 0.3 blocks of 3 give 2.95 / 1.9, the most.
     assert "batch 1, cost model: **kd, num_speculative_tokens = 4: 2.39" in lines[0]
     assert "untrained is slower, at best 1.00" in lines[0]
     assert "batch 4, cost model: **kd, num_speculative_tokens = 3: 1.55" in lines[1]

@@ -16,11 +16,14 @@ from pathlib import Path
 from filelock import Timeout
 
 from harness.errors import UserError
+from harness.scheduling.journal import RUNS
 from harness.storage.entries import ASIDE, ENTRY, LIGHT, SEAL, Damaged, read_entry, set_aside
 from harness.storage.holds import HOLDS, Hold, closure, holds
-from harness.store import SCRATCH, WRITING, Store
+from harness.store import FAILURES, LOCKS, LOGS, SCRATCH, WRITING, Store
 
 _KEY = re.compile(r"[0-9a-f]{64}")
+# What is no stage in a store, and in no pack is taken for one.
+_BESIDE = {ASIDE, FAILURES, HOLDS, LOCKS, LOGS, RUNS, SCRATCH, WRITING}
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -130,11 +133,10 @@ def _require(store: Store) -> None:
 
 def folders(root: Path) -> list[Path]:
     """Return the folders of results below a store's, whole or not."""
-    beside = {ASIDE, SCRATCH, WRITING}
     return [
         path
         for path in sorted(root.glob("*/*"))
-        if _KEY.fullmatch(path.name) and path.parent.name not in beside and path.is_dir()
+        if _KEY.fullmatch(path.name) and path.parent.name not in _BESIDE and path.is_dir()
     ]
 
 

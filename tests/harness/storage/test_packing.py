@@ -396,6 +396,17 @@ def test_an_entry_is_not_taken_for_another(packed: Path, tmp_path: Path) -> None
         unpack(packed, Store(tmp_path / "store"))
 
 
+@pytest.mark.parametrize("beside", ["runs", "holds", "locks", "tmp"])
+def test_what_stands_beside_the_stages_of_a_store_is_no_stage_of_a_pack(
+    packed: Path, tmp_path: Path, beside: str
+) -> None:
+    _told_otherwise(packed, '"stage": "draft"', f'"stage": "{beside}"')
+    (packed / "entries" / "draft").rename(packed / "entries" / beside)
+
+    assert unpack(packed, Store(tmp_path / "store")) == Moved(results=3, light=1)
+    assert not list(tmp_path.glob(f"store/{beside}/*/{ENTRY}"))
+
+
 def test_weights_that_somebody_put_into_a_pack_are_never_unpacked(
     packed: Path, tmp_path: Path
 ) -> None:

@@ -198,7 +198,8 @@ def _level(comparisons: int) -> float:
 
 
 def _ahead(one: Estimate, other: Estimate, level: float) -> bool:
-    return one.minus(other).ends(level)[0] > _EQUAL
+    # No interval begins above its value, and most pairs need none.
+    return one.value > other.value and one.minus(other).ends(level)[0] > _EQUAL
 
 
 def _highest(candidates: Mapping[int, Estimate]) -> int:

@@ -93,10 +93,12 @@ def complete(light: Path, again: Path, made: Mapping[str, Mapping[str, Any]]) ->
     long it took and where. `made` are the new files, as an entry records them.
     """
     left_out = left_out_of(light)
+    if not left_out:
+        return False
     with suppress(Damaged):
         files = read_entry(light).files
         same = all(made.get(name) == files[name] for name in left_out)
-        if left_out and same and made.keys() == files.keys():
+        if same and made.keys() == files.keys():
             for name in {*files_in(light)} - {LIGHT}:
                 shutil.copyfile(light / name, again / name)
             return True

@@ -63,5 +63,5 @@ def measured_of(row: Result, method: str) -> Iterator[Measured]:
 
 
 def terms_of(label: str) -> dict[str, str]:
-    """Return the terms that a number's key names."""
-    return dict(part.split("=", 1) for part in label.split(","))
+    """Return the terms that a number's key names; none of the headline's, which names none."""
+    return dict(part.split("=", 1) for part in label.split(",") if part)

@@ -23,6 +23,7 @@ from harness.types import AcceptanceTable
 from reports._acceptance import failed, title
 from reports._engine_counts import engine_section
 from reports._markdown import escape, interval, table
+from reports._measured import terms_of
 
 # A serving engine's prefill emits the first token, and its last block counts whole.
 SERVING = Convention(prefill_emits_first=True, counts_beyond_end=True)
@@ -153,7 +154,7 @@ def _counted(result: Result) -> Iterator[str]:
         name, _, label = key.removesuffix("]").partition("[")
         predicted = result.numbers.get(f"predicted_passes[{label}]")
         if name == "counted_passes" and predicted:
-            told = dict(part.split("=", 1) for part in label.split(","))
+            told = terms_of(label)
             means = COUNTED.get(told["engine"], "see the engine's own file")
             terms = [escape(told[term]) for term in ("engine", "gamma", "batch")]
             body.append([*terms, interval(number), interval(predicted), means])

@@ -12,6 +12,7 @@ from reports._figures import grids
 from reports._figures.drawing import Drawing, NotDrawn, number, spread
 from reports._figures.run import MOST_METHODS, Run, first
 from reports._figures.style import COLUMN, GREY
+from reports._measured import terms_of
 from reports._rows import headline
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def costs(found: Sequence[Speed]) -> dict[Contender, float]:
 
 
 def _smallest_batch_longest_block(item: Speed) -> tuple[int, int]:
-    told = dict(part.split("=", 1) for part in item.where.split(",") if part)
+    told = terms_of(item.where)
     return int(told.get("batch", 1)), -int(told.get("gamma", 0))
 
 

@@ -27,7 +27,6 @@ from harness.storage.entries import (
     Damaged,
     Entry,
     describe,
-    entry_facts,
     listed,
     read_facts,
     set_aside,
@@ -187,8 +186,9 @@ def _read(root: Path, folder: Path) -> tuple[Entry, dict[str, _File]]:
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
             raise Damaged(f"{path} is not what was written: it is missing or too large")
     entry = read_facts(folder)
+    told = {name: value for name, value in vars(entry).items() if name != "directory"}
     try:
-        return entry, _Facts.model_validate(entry_facts(entry)).files
+        return entry, _Facts.model_validate(told).files
     except ValidationError as error:
         raise Damaged(
             plain(explain(error, f"{folder / ENTRY} does not read")).removesuffix(".")

@@ -34,11 +34,11 @@ from reports._rows import row_name
 
 NOTE = """\
 A draft is named with its `num_speculative_tokens` (gamma) where it pays for certain: of the lengths
-that cannot be told from the best, the shortest that pays. These intervals hold for all lengths of
-a draft at once (95 % together), so they are wider than those of one length alone; more prompts and
-blocks make them narrower. They are each draft's own: of many drafts that win nothing, one may seem
-to. *Measured*: by the clock, paired on blocks of prompts. *Cost model*: what timed parts promise
-for all scored prompts, prefill included, an engine's own overhead left out."""
+that cannot be told from the best, the shortest that pays. These intervals hold for all drafts and
+lengths of a line at once (95 % together), so they are wider than those of one alone; more prompts
+and blocks make them narrower, fewer drafts and lengths too. *Measured*: by the clock, paired on
+blocks of prompts. *Cost model*: what timed parts promise for all scored prompts, prefill included,
+an engine's own overhead left out."""
 _UNTIMED = "drafting was timed of one text at a time, and one after another it does not pay"
 _PREFILL = "decoding alone would win, but the draft reads the prompt as well: texts are too short"
 
@@ -71,16 +71,18 @@ def expected_advice(rows: Sequence[Result], results: Results, directory: Path) -
 
 def _measured(rows: Sequence[Result], results: Results, directory: Path) -> Iterator[Case]:
     cases: dict[str, Case] = {}
-    for row in rows:
+    speed = results.recipe["speed"] or {}
+    timed = [(row, ratios) for row in rows if (ratios := list(ratios_of(row, directory, speed)))]
+    for row, all_ratios in timed:
         name = escape(str(row_name(row.cell, rows)))
         told = {(item.terms["gamma"], _terms(item)): item for item in measured_of(row, name)}
         found: dict[str, dict[int, Estimate]] = {}
-        for under, ratios in ratios_of(row, directory, results.recipe["speed"] or {}):
+        for under, ratios in all_ratios:
             how = f"measured by {under.engine}"
             cases.setdefault(under.terms, Case(under.temperature, how, under.batch_size))
             found.setdefault(under.terms, {})[under.num_speculative_tokens] = measured(ratios)
         for terms, candidates in found.items():
-            given = advise(candidates)
+            given = advise(candidates, len(timed))
             cases[terms].advice[name] = given
             cases[terms].reasons[name] = told[str(given.highest), terms].why_slower
     yield from cases.values()
@@ -97,14 +99,14 @@ def _expected(rows: Sequence[Result], results: Results, directory: Path) -> Iter
         for row, parts in timed:
             name = escape(str(row_name(row.cell, rows)))
             tables = tables_of(row, directory, temperature)
-            for batch, given, reason in _by_batch(name, tables, parts):
+            for batch, given, reason in _by_batch(name, tables, parts, len(timed)):
                 case = cases.setdefault(batch, Case(temperature, "cost model", batch))
                 case.advice[name], case.reasons[name] = given, reason
         yield from (cases[batch] for batch in sorted(cases))
 
 
 def _by_batch(
-    name: str, tables: Sequence[AcceptanceTable], parts: Sequence[Part]
+    name: str, tables: Sequence[AcceptanceTable], parts: Sequence[Part], drafts: int
 ) -> Iterator[tuple[int, Advice, str]]:
     """Yield a draft's advice at each batch size, and why it would be slower there."""
     counts = {gamma: block_counts(tables, gamma) for gamma in range(1, longest_block(parts) + 1)}
@@ -116,7 +118,7 @@ def _by_batch(
             if (found := expected(count, everywhere, batch, gamma, name))
         }
         if candidates:
-            given = advise(candidates)
+            given = advise(candidates, drafts)
             yield batch, given, _reason(parts, batch, given.highest, counts[given.highest])
 
 

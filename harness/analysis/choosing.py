@@ -6,8 +6,8 @@ seed, a repeat of timing, a block of a speed run. Candidates that share units ar
 so that what moves both alike drops out.
 
 The highest estimate of several is not yet the best: each of the others is held against it, and all
-intervals of a draft hold at once (95 % together, Bonferroni), as in comparisons with the best (Hsu
-1981).
+intervals of a choice, of every draft at every block length, hold at once (95 % together,
+Bonferroni), as in comparisons with the best (Hsu 1981).
 
 Legend: B prompt.
 """
@@ -29,7 +29,7 @@ from harness.types import Arm
 
 _LEVEL = 0.05  # of all comparisons of a choice together
 _EQUAL = 1e-9  # logs that rounding alone makes different
-_DEFINITION = "speedup; the interval holds for all block lengths that were compared, at once"
+_DEFINITION = "speedup; the interval holds for all drafts and block lengths compared, at once"
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,15 @@ class Advice:
 
     `highest` has the highest estimate of all block lengths that draft. The best is the highest of
     those that pay for certain, or of all where none does; `tied` are the candidates, 0 among them,
-    that it is not known to beat. `gamma` is the shortest of the tied that pays for certain.
+    that it is not known to beat. `gamma` is the shortest of the tied that pays for certain. All
+    intervals hold at `level`.
     """
 
     gamma: int
     highest: int
     tied: tuple[int, ...]
     candidates: Mapping[int, Estimate]
+    level: float
 
     @property
     def estimate(self) -> Estimate:
@@ -100,20 +102,23 @@ class Advice:
 
     def number(self, gamma: int) -> Number:
         """Return the speedup at a block length; the interval holds for all of them at once."""
-        return self.candidates[gamma].number(_level(len(self.candidates)))
+        return self.candidates[gamma].number(self.level)
 
 
-def advise(candidates: Mapping[int, Estimate]) -> Advice:
-    """Return what to serve with, of block lengths; raises ValueError on none."""
+def advise(candidates: Mapping[int, Estimate], drafts: int = 1) -> Advice:
+    """Return what to serve with, of a draft's block lengths; raises ValueError on none.
+
+    `drafts`: how many there are to choose among. Of many that are worth nothing one would be named.
+    """
     if not candidates:
         raise ValueError("no block lengths to choose among")
-    level = _level(len(candidates))
+    level = _level(len(candidates) * drafts)
     sure = {gamma: item for gamma, item in candidates.items() if _ahead(item, ALONE, level)}
     every = {0: ALONE} | dict(sorted(candidates.items()))
     best = every[_highest(sure or every)]
     tied = tuple(gamma for gamma, item in every.items() if not _ahead(best, item, level))
     pays = (gamma for gamma in tied if gamma in sure)
-    return Advice(min(pays, default=0), _highest(candidates), tied, candidates)
+    return Advice(min(pays, default=0), _highest(candidates), tied, candidates, level)
 
 
 def rivals(found: Mapping[str, Advice]) -> list[str]:

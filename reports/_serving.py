@@ -72,12 +72,12 @@ def expected_advice(rows: Sequence[Result], results: Results, directory: Path) -
 def _measured(rows: Sequence[Result], results: Results, directory: Path) -> Iterator[Case]:
     cases: dict[str, Case] = {}
     speed = results.recipe["speed"] or {}
-    timed = [(row, ratios) for row in rows if (ratios := list(ratios_of(row, directory, speed)))]
-    for row, all_ratios in timed:
+    timed = [(row, runs) for row in rows if (runs := list(ratios_of(row, directory, speed)))]
+    for row, runs in timed:
         name = escape(str(row_name(row.cell, rows)))
         told = {(item.terms["gamma"], _terms(item)): item for item in measured_of(row, name)}
         found: dict[str, dict[int, Estimate]] = {}
-        for under, ratios in all_ratios:
+        for under, ratios in runs:
             how = f"measured by {under.engine}"
             cases.setdefault(under.terms, Case(under.temperature, how, under.batch_size))
             found.setdefault(under.terms, {})[under.num_speculative_tokens] = measured(ratios)

@@ -12,6 +12,10 @@ class UserError(Exception):
     """Something that the person at the keyboard can put right."""
 
 
+class Unsupported(UserError):
+    """Sound in itself, but not done by the engine that was asked: others may do it."""
+
+
 def unknown(kind: str, value: str, choices: Iterable[str]) -> UserError:
     """Return the error for a name that is none of `choices`, with the nearest one."""
     known = sorted(choices)

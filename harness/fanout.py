@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from harness.errors import UserError
+from harness.errors import Unsupported, UserError
 from harness.graph import LEFT, Job, Node, topological
 from harness.progress import Progress
 from harness.scheduling.journal import UNHEARD, Journal
@@ -25,6 +25,7 @@ class Failure:
     label: str
     reason: str
     details: str  # the traceback of a bug; empty for what a person can mend
+    refused: bool = False  # an engine does not do it: nothing broke
 
 
 def execute(
@@ -80,7 +81,8 @@ def attempt(
     try:
         ensure(node, store, progress, threads=threads, journal=journal, whole=whole)
     except UserError as error:
-        failure = Failure(node.label, str(error), "")
+        refused = isinstance(error, Unsupported)
+        failure = Failure(node.label, str(error), "", refused=refused)
     except Exception as error:
         full = explain_full_disk(error, store.root)
         if full:
@@ -90,7 +92,7 @@ def attempt(
         progress.say(f"Traceback: {store.note_failure(node, failure.details)}")
     else:
         return None
-    progress.say(f"FAILED {failure.label}: {failure.reason}")
+    progress.say(f"{'REFUSED' if failure.refused else 'FAILED'} {failure.label}: {failure.reason}")
     journal.tell("failed", key=node.key, reason=failure.reason)
     return failure
 

@@ -100,6 +100,7 @@ class Result:
     failure: str | None = None
     records: str = ""  # the folder of its per-prompt records, beside the results
     speed_failures: Mapping[str, str] = field(default_factory=dict)  # what failed -> reason
+    speed_refusals: Mapping[str, str] = field(default_factory=dict)  # what no engine does -> reason
     history: tuple[Mapping[str, float], ...] = ()
 
 

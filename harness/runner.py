@@ -68,7 +68,8 @@ def run(
         records, provenance = _records(made, store), _provenance(made, store)
         speeds[cell] = records.speeds
         result = _result(recipe_plan, cell, records, provenance, counted)
-        results.append(replace(result, speed_failures=_speed_failures(nodes, failures)))
+        failed, refused = _unmeasured(nodes, failures, some=bool(made.decodes))
+        results.append(replace(result, speed_failures=failed, speed_refusals=refused))
     data = data_facts(recipe_plan.settings.values(), store)
     contenders = by_contender(counted)
     return Results(
@@ -202,13 +203,23 @@ def _made(nodes: CellNodes, failures: Collection[str]) -> CellNodes:
     )
 
 
-def _speed_failures(nodes: CellNodes, failures: Mapping[str, Failure]) -> dict[str, str]:
-    """Return why measurements of speed failed, by what was to be measured."""
+def _unmeasured(
+    nodes: CellNodes, failures: Mapping[str, Failure], *, some: bool
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return why measurements of speed failed, and why refused, by what was to be measured.
+
+    What engines refuse is no failure where `some` of what was asked is there: of several engines
+    and batch sizes not every combination exists.
+    """
     tried = {under.label: node for under, node in nodes.decodes.items()}
     tried |= {f"noise floor, {under.terms}": node for under, node in nodes.floors.items()}
     tried |= {"cost model": nodes.parts} if nodes.parts else {}
-    found = {what: _failure([node], failures) for what, node in tried.items()}
-    return {what: failure.reason for what, failure in found.items() if failure}
+    failed: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for what, node in tried.items():
+        if failure := _failure([node], failures):
+            (refused if failure.refused and some else failed)[what] = failure.reason
+    return failed, refused
 
 
 def _records(nodes: CellNodes, store: Store) -> Records:

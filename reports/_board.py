@@ -227,3 +227,10 @@ def _failures(rows: Sequence[Result]) -> Iterator[Section]:
     ]
     if body:
         yield Section("Failed", [Table(["method", "reason"], body, "ll")])
+    refused: list[list[Entry]] = [
+        [f"{row_name(row.cell, rows)}, {what}", reason]
+        for row in rows
+        for what, reason in row.speed_refusals.items()
+    ]
+    if refused:
+        yield Section("What engines do not do", [Table(["speed of", "reason"], refused, "ll")])

@@ -171,7 +171,7 @@ def _failures(rows: Sequence[Result]) -> str:
     body = [
         [escape(str(row_name(row.cell, rows))), escape(what), escape(reason)]
         for row in rows
-        for what, reason in row.speed_failures.items()
+        for what, reason in {**row.speed_failures, **row.speed_refusals}.items()
     ]
     if not body:
         return ""

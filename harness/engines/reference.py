@@ -18,7 +18,7 @@ import torch
 from harness.drafting.tree_verification import walk
 from harness.drafting.trees import drafted_depth
 from harness.engines._text import Written
-from harness.errors import UserError
+from harness.errors import Unsupported
 from harness.models import LanguageModel, load_model
 from harness.protocols import Drafter, EngineSettings, FeatureSession, Method, Session
 from harness.responses.generation import check_fits, stream
@@ -143,10 +143,10 @@ class ReferenceEngine:
     ) -> _Loop:
         """Load the target, and the draft of a method if one is given.
 
-        Raises UserError for batches: this loop has none.
+        Raises Unsupported for batches: this loop has none.
         """
         if settings.batch_size > 1:
-            raise UserError(
+            raise Unsupported(
                 f"The reference engine decodes one prompt at a time, not {settings.batch_size}; "
                 "set speed.batch_sizes = [1], or choose another speed.engine."
             )

@@ -23,7 +23,7 @@ from transformers import GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from harness.engines._observing import Ended, Passes, Unpadded
-from harness.errors import UserError
+from harness.errors import Unsupported
 from harness.models import LanguageModel, load_model
 from harness.protocols import EngineSettings, LookupMethod, Method
 from harness.responses.generation import check_fits, left_padded, stream
@@ -111,7 +111,7 @@ class TransformersEngine:
     ) -> _Running:
         """Load the target, and the draft of a method if one is given.
 
-        Raises UserError for what `generate` cannot do with a draft.
+        Raises Unsupported for what `generate` cannot do with a draft.
         """
         model = load_model(target, settings.placement)
         model.model.generation_config = GenerationConfig()
@@ -131,31 +131,31 @@ class TransformersEngine:
 
 
 def _check(method: Method, settings: EngineSettings) -> None:
-    """Raise UserError for what `generate` cannot do, or does otherwise than it is asked."""
+    """Raise Unsupported for what `generate` cannot do, or does otherwise than it is asked."""
     samplers = settings.samplers
     if settings.batch_size > 1:
-        raise UserError(
+        raise Unsupported(
             f"transformers' assisted generation takes one prompt at a time, not "
             f"{settings.batch_size}; set speed.batch_sizes = [1], or choose another speed.engine."
         )
     if isinstance(method, LookupMethod):
         if method.min_ngram > 1:
-            raise UserError(
+            raise Unsupported(
                 f"transformers' prompt lookup goes down to single tokens, not to min_ngram = "
                 f"{method.min_ngram}; set it to 1, or choose another speed.engine."
             )
         if samplers.target.temperature and samplers.target.top_p < 1:
-            raise UserError(
+            raise Unsupported(
                 "transformers' prompt lookup throws drafts away by chance under top_p = "
                 f"{samplers.target.top_p:g}; set it to 1, or choose another speed.engine."
             )
     elif method.kind != "language_model":
-        raise UserError(
+        raise Unsupported(
             f"The transformers engine knows drafts without a model by lookup alone, not "
             f"{type(method).__name__}; choose another speed.engine."
         )
     elif samplers.draft != samplers.target:
-        raise UserError(
+        raise Unsupported(
             f"transformers' assisted generation samples the draft as the target, not by "
             f"{samplers.draft.describe()}; leave evaluation.draft out, or choose another "
             "speed.engine."

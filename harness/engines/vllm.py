@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.blocks import Convention
-from harness.errors import UserError
+from harness.errors import Unsupported, UserError
 from harness.protocols import EngineSettings, Method
 from harness.responses.endings import finish_reason
 from harness.serving import vllm_options
@@ -143,8 +143,8 @@ class VllmEngine:
     ) -> _Running:
         """Start a process with the target, and the draft of a method if one is given.
 
-        Raises UserError if vLLM is not installed or does not do what is asked, ChildFailure if it
-        does not open.
+        Raises UserError if vLLM is not installed, Unsupported if it does not do what is asked,
+        ChildFailure if it does not open.
         """
         if find_spec("vllm") is None:
             raise UserError(f"The vllm engine needs vLLM, 0.32 or later; {INSTALL}.")
@@ -186,7 +186,7 @@ class VllmEngine:
 def _exported(method: Method, draft: Path, settings: EngineSettings, folder: Path) -> Path:
     """Return the folder of a draft as vLLM loads it: of a head, one that is written now.
 
-    Raises UserError for a draft that proposes trees: vLLM drafts chains.
+    Raises Unsupported for a draft that proposes trees: vLLM drafts chains.
     """
     if method.kind != "feature_head":
         return draft
@@ -195,7 +195,7 @@ def _exported(method: Method, draft: Path, settings: EngineSettings, folder: Pat
 
     drafter = method.drafter(draft, settings.placement)
     if not isinstance(drafter, FeatureHeadDrafter):
-        raise UserError(
+        raise Unsupported(
             "vLLM drafts chains, not trees; leave `tree` out, or choose another engine."
         )
     layout = LAYOUTS[drafter.head.model.shape.kind][0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness import registry
 from harness.config import MethodEntry
 from harness.environment import machine
-from harness.errors import UserError
+from harness.errors import Unsupported
 from harness.graph import Job, Node
 from harness.nodes.feature_stages import states as states_of
 from harness.protocols import (
@@ -193,10 +193,10 @@ def _decoded(running: Running, prompts: Sequence[Prompt]) -> Sequence[Decode]:
 
 
 def engine_for(name: str, method: Method | None) -> Engine:
-    """Return an engine by its name; raises UserError if it does not run the method's drafts."""
+    """Return an engine by its name; raises Unsupported if it does not run the method's drafts."""
     engine: Engine = registry.find("engines", name)
     if method and not engine.supports(method.kind):
-        raise UserError(
+        raise Unsupported(
             f"The {name} engine does not run {method.kind} drafts; choose another speed.engine, or "
             "speed = false."
         )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError
+from harness.errors import Unsupported
 from harness.protocols import EngineSettings, LookupMethod, Method
 from harness.types import Sampler
 
@@ -74,7 +74,7 @@ def _config(target: Path) -> Any:
 def drafting(method: Method, draft: Path, settings: EngineSettings) -> dict[str, Any]:
     """Return vLLM's `speculative_config` for a draft: a folder in a layout that vLLM loads.
 
-    Raises UserError for what vLLM does not do, or would do otherwise than it is scored.
+    Raises Unsupported for what vLLM does not do, or would do otherwise than it is scored.
     """
     told = {
         "num_speculative_tokens": settings.num_speculative_tokens,
@@ -89,7 +89,7 @@ def drafting(method: Method, draft: Path, settings: EngineSettings) -> dict[str,
         return {"method": "draft_model", **own}
     if method.kind == "feature_head":
         return {"method": _head_method(draft), **own}
-    raise UserError(
+    raise Unsupported(
         f"vLLM does not draft as {type(method).__name__} does; choose another speed.engine, or "
         "speed = false."
     )
@@ -101,7 +101,7 @@ def _draft_sampling(target: Sampler, draft: Sampler) -> str:
         return "greedy"
     if draft == Sampler(target.temperature):
         return "probabilistic"
-    raise UserError(
+    raise Unsupported(
         f"vLLM drafts at temperature 0 or at the target's, {target.temperature:g}, without cuts, "
         f"not by {draft.describe()}; set evaluation.draft = {{ temperature = 0 }}, or top_k = 0 "
         "and top_p = 1 in it."

@@ -50,8 +50,13 @@ TOGETHER = ALONE.replace("batch=1", "batch=2")
 
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
+    return results_of(RECIPE, tmp_path)
+
+
+def results_of(recipe: str, tmp_path: Path) -> Results:
+    """Return the results of a recipe as they read from its run's folder."""
     path = tmp_path / "recipe.toml"
-    path.write_text(RECIPE)
+    path.write_text(recipe)
     quiet, store = Progress(quiet=True), Store(tmp_path / "store")
     prepared = plan(load_recipe(str(path)), quiet)
     made = save_records(prepared, run(prepared, "r", store, quiet), store, tmp_path / "out")
@@ -64,8 +69,9 @@ def test_what_the_engine_refuses_is_named_and_the_rest_has_numbers(
 ) -> None:
     (row,) = results.results
     assert row.failure is None
-    assert row.speed_failures.keys() == {TOGETHER, f"noise floor, {TOGETHER.partition(',')[2]}"}
-    assert "decodes one prompt at a time, not 2" in row.speed_failures[TOGETHER]
+    assert not row.speed_failures
+    assert row.speed_refusals.keys() == {TOGETHER, f"noise floor, {TOGETHER.partition(',')[2]}"}
+    assert "decodes one prompt at a time, not 2" in row.speed_refusals[TOGETHER]
     measured = {"speedup", f"speedup[{ALONE}]", f"cost_ratio[{ALONE}]", f"overhead[{ALONE}]"}
     assert measured <= row.numbers.keys()
     assert f"noise_floor[{ALONE.partition(',')[2]}]" in row.numbers
@@ -74,3 +80,10 @@ def test_what_the_engine_refuses_is_named_and_the_rest_has_numbers(
     files = {path.name for path in (tmp_path / "out" / row.records).iterdir()}
     assert {"decodes.parquet", "runs.parquet", "parts.parquet", "decode-grades.parquet"} <= files
     assert "decodes-1.parquet" not in files
+
+
+def test_where_engines_refuse_all_that_was_asked_the_row_has_failed(tmp_path: Path) -> None:
+    recipe = RECIPE.replace("batch_sizes = [1, 2]", "batch_sizes = [2]")
+    (row,) = results_of(recipe.partition("noise_floor")[0], tmp_path).results
+    assert (row.failure, dict(row.speed_refusals)) == (None, {})
+    assert "decodes one prompt at a time, not 2" in row.speed_failures[TOGETHER]

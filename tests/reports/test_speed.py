@@ -95,6 +95,7 @@ def test_what_failed_is_listed_and_a_run_without_speed_says_so() -> None:
     assert "| kd | gamma=3 | It \\| hung. |" in text_of(
         {}, speed_failures={"gamma=3": "It | hung."}
     )
+    assert "| kd | gamma=8 | Not here. |" in text_of({}, speed_refusals={"gamma=8": "Not here."})
     assert "nothing was timed" in text_of({}, speed=None)
 
 

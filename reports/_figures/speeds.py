@@ -108,7 +108,7 @@ def figures(run: Run, found: Sequence[Speed]) -> Iterator[Drawing | NotDrawn]:
         "and condition. Predicted from what the parts of a block take by themselves; where they "
         "were not timed, from the expected passes of the same prompts and what drafted tokens cost "
         "in the other blocks of the run. Below the line an engine's overheads are more than that. "
-        "Bars are 95 % intervals over blocks.",
+        f"Bars are 95 % intervals over blocks.{_fillings(points)}",
         (COLUMN, 2.85 + grids.height(0, methods, COLUMN)),
         (
             *("task", "pair", "method", "seed", "measured_on"),
@@ -130,6 +130,16 @@ def figures(run: Run, found: Sequence[Speed]) -> Iterator[Drawing | NotDrawn]:
     )
 
 
+def _engine(item: Speed) -> str:
+    return terms_of(item.where).get("engine", "")
+
+
+def _fillings(points: Sequence[tuple[Speed, Number]]) -> str:
+    """Return what tells engines apart, where there are several: the first one's points are full."""
+    full, *others = dict.fromkeys(_engine(item) for item, _ in points)
+    return f" Full: {full}; hollow: {', '.join(others)}." if others else ""
+
+
 def _fill(
     figure: "Figure",
     run: Run,
@@ -138,15 +148,19 @@ def _fill(
 ) -> None:
     axes = figure.subplots()
     shown = [(item, predicted) for item, predicted in points if item.cell.method in methods]
-    for method in methods:
-        mine = [both for both in shown if both[0].cell.method == method]
+    groups: dict[tuple[str, str], list[tuple[Speed, Number]]] = {}
+    for item, predicted in shown:
+        groups.setdefault((item.cell.method, _engine(item)), []).append((item, predicted))
+    for (method, engine), mine in groups.items():
+        look = run.look(method)
         axes.errorbar(
             [predicted.value for _, predicted in mine],
             [item.measured.value for item, _ in mine],
             xerr=spread([predicted for _, predicted in mine]),
             yerr=spread([item.measured for item, _ in mine]),
             elinewidth=0.7,
-            **run.look(method).point,
+            markerfacecolor=look.colour if engine == _engine(points[0][0]) else "white",
+            **look.point,
         )
     _scale(axes, [each for item, predicted in shown for each in (item.measured, predicted)])
     axes.set_xlabel("predicted speedup (times)")

@@ -364,6 +364,21 @@ def test_speed_is_held_against_the_cost_model_where_its_parts_were_timed(tmp_pat
     assert speedup == pytest.approx(np.mean(EASY) / (1 + 0.25 * 4))
 
 
+def test_points_of_several_engines_are_told_apart(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [EASY]})
+    (row,) = results.results
+    own = {
+        f"{name}[gamma=4,engine={engine},t=0,batch=1,length=natural]": NUMBER
+        for name in ("speedup", "predicted_speedup", "cost_ratio", "verification_cost")
+        for engine in ("vllm", "transformers")
+    }
+    timed = replace(row, numbers={**row.numbers, **own})
+    recipe = {**results.recipe, "speed": {"temperature": [0.0], "num_speculative_tokens": [4]}}
+    files = REPORT(replace(results, results=(timed,), recipe=recipe), tmp_path)
+    assert len(list(lines(files, "measured-against-predicted"))) == 2
+    assert "Full: vllm; hollow: transformers." in str(files["figures/index.md"])
+
+
 def test_of_several_conditions_the_smallest_batch_with_the_longest_blocks_prices_a_token() -> None:
     cell = Cell("gsm8k", "p", "kd", 0)
     where = "gamma={},engine=reference,t=0,batch={},length=natural"

@@ -3,7 +3,6 @@
 Read from the published numbers alone, whose keys say what they were measured on.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +13,7 @@ from reports._markdown import escape, interval, table, three, two
 from reports._measured import Measured, measured_of, terms_of
 from reports._rows import row_name
 from reports._serving import NOTE, advice
+from reports._told import told
 
 _NOTE = """\
 **Speedup**: time of the target alone / time with the draft, per token, by the clock around each run
@@ -34,18 +34,18 @@ _FLOOR = "The target against itself. A speedup within such an interval is none."
 def speed(results: Results, directory: Path) -> dict[str, str]:
     """Return speed.md: of each task and pair the measurements, the noise, and why drafts slow."""
     sections = [f"# {escape(results.title)}: speed"]
-    told = results.recipe["speed"]
-    if not told:
+    asked = results.recipe["speed"]
+    if not asked:
         return {"speed.md": f"{sections[0]}\n\nThe recipe has speed = false: nothing was timed.\n"}
     sections += [
         NOTE,
-        _NOTE.format(blocks=told["blocks"], length=_LENGTH[told.get("length", "natural")]),
+        _NOTE.format(blocks=asked["blocks"], length=_LENGTH[asked.get("length", "natural")]),
     ]
     for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
         rows = list(group)
         sections.append(f"## {escape(task)}, {escape(pair)}")
         sections += [advice(rows, results, directory), *_sections(rows)]
-    sections.append(_told(results.results, directory))
+    sections.append(told(results.results, directory))
     return {"speed.md": "\n\n".join(section for section in sections if section) + "\n"}
 
 
@@ -176,25 +176,6 @@ def _failures(rows: Sequence[Result]) -> str:
     if not body:
         return ""
     return "### Not measured\n\n" + table(["method", "what", "reason"], body, "lll")
-
-
-def _told(rows: Sequence[Result], directory: Path) -> str:
-    """Return what engines say of themselves, each once: both arms, pinned defaults among it."""
-    files = [
-        file
-        for row in rows
-        if row.records
-        for file in sorted((directory / row.records).glob("engine*.json"))
-    ]
-    found: dict[str, None] = {}
-    for file in files:
-        told = json.loads(file.read_text("utf-8"))
-        for arm in ("target", "draft"):
-            if arm in told:
-                said = json.dumps(told[arm], sort_keys=True)
-                who = "the target alone" if arm == "target" else "with a draft"
-                found[f"- {escape(told['engine'])}, {who}: {escape(said)}"] = None
-    return "\n\n".join(["## What engines were told", "\n".join(found)]) if found else ""
 
 
 REPORT = speed

@@ -103,12 +103,27 @@ def test_a_run_from_before_there_were_fixed_lengths_still_reads() -> None:
     assert "Texts end as the target ends them." in text_of({}, speed={"blocks": 5})
 
 
-def test_what_engines_were_told_is_printed_once(tmp_path: Path) -> None:
-    told = {"engine": "transformers", "target": {"do_sample": False}, "draft": {"threshold": 0.0}}
-    for name in ("engine.json", "engine-1.json"):
-        (tmp_path / name).write_text(json.dumps(told), encoding="utf-8")
+def test_what_arms_were_told_is_shared_by_all_or_stands_in_a_table(tmp_path: Path) -> None:
+    for number, gamma in ((0, 1), (1, 3)):
+        alone = {"sampling": {"top_p": 1.0, "stop": []}, "drafted": None}
+        told = {"engine": "vllm", "target": alone, "draft": {**alone, "drafted": gamma}}
+        (tmp_path / f"engine-{number}.json").write_text(json.dumps(told), encoding="utf-8")
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, records=".")
     results = Results("r", "t", {"speed": SPEED}, (row,), (), (), (), (), {})
     text = REPORT(results, tmp_path)["speed.md"]
-    assert text.count('transformers, the target alone: {"do_sample": false}') == 1
-    assert text.count('transformers, with a draft: {"threshold": 0.0}') == 1
+    assert (
+        r"In every arm of every run: sampling.stop = \[\], sampling.top_p = 1.0."
+        in text.replace(r"\_", "_")
+    )
+    assert "| drafted | null | 1, 3 |" in text
+
+
+def test_a_setting_that_one_arm_lacks_is_no_shared_one(tmp_path: Path) -> None:
+    told = {"engine": "transformers", "target": {"sample": False}, "draft": {"threshold": 0.0}}
+    (tmp_path / "engine.json").write_text(json.dumps(told), encoding="utf-8")
+    row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, records=".")
+    results = Results("r", "t", {"speed": SPEED}, (row,), (), (), (), (), {})
+    text = REPORT(results, tmp_path)["speed.md"]
+    assert "In every arm" not in text
+    assert "| sample | false | - |" in text
+    assert "| threshold | - | 0.0 |" in text

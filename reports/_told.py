@@ -1,4 +1,4 @@
-"""What engines say of themselves: what all arms of all runs share, and what differs between them."""
+"""What engines say of themselves: what all arms of all runs share, and what differs."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -27,6 +27,11 @@ class Failure:
     details: str  # the traceback of a bug; empty for what a person can mend
     refused: bool = False  # an engine does not do it: nothing broke
 
+    @property
+    def event(self) -> str:
+        """What a journal calls it."""
+        return "refused" if self.refused else "failed"
+
 
 def execute(
     nodes: Iterable[Node],
@@ -60,7 +65,7 @@ def blocked(node: Node, failures: Mapping[str, Failure], journal: Journal) -> Fa
     """Return why a node cannot be made, if one that it needs has failed."""
     for upstream in node.inputs.values():
         if failure := failures.get(upstream.key):
-            journal.tell("failed", key=node.key, reason=f"needs {failure.label}")
+            journal.tell(failure.event, key=node.key, reason=f"needs {failure.label}")
             return failure
     return None
 
@@ -92,8 +97,8 @@ def attempt(
         progress.say(f"Traceback: {store.note_failure(node, failure.details)}")
     else:
         return None
-    progress.say(f"{'REFUSED' if failure.refused else 'FAILED'} {failure.label}: {failure.reason}")
-    journal.tell("failed", key=node.key, reason=failure.reason)
+    progress.say(f"{failure.event.upper()} {failure.label}: {failure.reason}")
+    journal.tell(failure.event, key=node.key, reason=failure.reason)
     return failure
 
 

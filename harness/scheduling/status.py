@@ -16,7 +16,7 @@ from harness.scheduling.journal import ALIVE, BEAT_S, RUNS
 from harness.storage.entries import ENTRY, LIGHT
 
 SILENT_S = 12 * BEAT_S  # a run on another machine that shows no sign for so long is taken for dead
-_SHOWN = 20  # stages that run, or that failed, that are listed
+_SHOWN = 20  # stages that run, or that have no result, that are listed
 
 Event = Mapping[str, Any]
 
@@ -28,10 +28,10 @@ class Stage:
     stage: str
     label: str
     inputs: tuple[str, ...]
-    state: str = "to do"  # cached, done, running, failed
+    state: str = "to do"  # cached, done, running, failed, refused
     since: float = 0.0  # when it began, if it runs
     seconds: float = 0.0  # that it took, if it is done or cached
-    note: str = ""  # how far it is, where it runs, why it failed
+    note: str = ""  # how far it is, where it runs, why it failed or was refused
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ def _stage(item: Mapping[str, Any], said: Sequence[Event], store: Path, lives: b
     if not said:
         return stage
     last = said[-1]
-    if last["event"] == "failed":
-        return _with(stage, "failed", note=last["reason"])
+    if last["event"] in ("failed", "refused"):
+        return _with(stage, last["event"], note=last["reason"])
     if not lives or last["event"] == "done":
         return stage
     since = next((e["at"] for e in reversed(said) if e["event"] == "start"), last["at"])
@@ -170,13 +170,14 @@ def lines(now: Standing) -> list[str]:
         state = f"finished in {spent}"
     counts = ", ".join(
         f"{len(found)} {name}"
-        for name in ("cached", "done", "running", "failed", "to do")
+        for name in ("cached", "done", "running", "failed", "refused", "to do")
         if (found := now.of(name))
     )
     said = [f"{now.run}: {now.title}", f"{state}; {len(now.stages)} stages: {counts}"]
     if now.stopping:
         said.append("stopping when the stages that run are done")
-    said += _listed("running", now.of("running"), now.at) + _listed("failed", now.of("failed"), 0)
+    for state in ("running", "failed", "refused"):
+        said += _listed(state, now.of(state), now.at)
     if now.end is None and (left := remaining(now)) is not None:
         said.append(f"about {duration(left)} left, if stages take as long as those of their kind")
     return said

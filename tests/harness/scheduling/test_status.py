@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UserError
+from harness.errors import Unsupported, UserError
 from harness.fanout import execute
 from harness.graph import Job, Node, topological
 from harness.progress import Progress
@@ -42,17 +42,20 @@ def test_a_finished_run_says_what_was_there_what_was_made_and_what_failed(store:
     first = _node("first")
     execute([first], store, QUIET)
     bad = _node("bad", error=RuntimeError("no luck"))
+    undone = _node("batches", error=Unsupported("it does no batches"))
 
-    _run(store, _node("second", first), _node("child", bad))
+    _run(store, _node("second", first), _node("child", bad), undone)
 
     now = standing(store.root, "run")
     states = {stage.label: stage.state for stage in now.stages.values()}
-    assert states == {"first": "cached", "second": "done", "bad": "failed", "child": "failed"}
+    made = {"first": "cached", "second": "done"}
+    assert states == made | {"bad": "failed", "child": "failed", "batches": "refused"}
     text = "\n".join(lines(now))
     assert text.startswith("run: a title\nfinished in ")
-    assert "4 stages: 1 cached, 1 done, 2 failed" in text
+    assert "5 stages: 1 cached, 1 done, 2 failed, 1 refused" in text
     assert "failed stage: bad: RuntimeError: no luck" in text
     assert "failed stage: child: needs bad" in text
+    assert "refused stage: batches: it does no batches" in text
     assert latest(store.root) == "run"
 
 

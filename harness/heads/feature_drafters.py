@@ -9,12 +9,10 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
+from harness.heads.chain_scores import score_chains
 from harness.heads.feature_heads import FeatureHead
-from harness.heads.rolls import rolled
-from harness.heads.states import LiveStates
-from harness.scoring import score_by_depth
 from harness.teacher import TargetLaws
-from harness.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
+from harness.types import AcceptanceTable, Proposal, Sampler, Samplers, Text
 from harness.verification import draw, warp
 
 
@@ -102,13 +100,8 @@ class FeatureHeadDrafter:
     def score(
         self, texts: Sequence[Text], target: TargetLaws, samplers: Samplers
     ) -> Iterator[AcceptanceTable]:
-        """Yield the acceptance table of each text, for blocks of up to MAX_GAMMA tokens.
-
-        The target's states are those of `target`, or computed by its body if it has none.
-        """
-        states = target.states or LiveStates(target.target, self.head.model.shape.layers)
-        for text, by_depth in rolled(self.head, texts, states, MAX_GAMMA):
-            yield score_by_depth(text, target, samplers, map(self.head.logits, by_depth))
+        """Yield the acceptance table of each text, for blocks of up to MAX_GAMMA tokens."""
+        return score_chains(self.head, texts, target, samplers)
 
     def start(
         self, prompt_ids: Sequence[int], sampler: Sampler, generator: torch.Generator

@@ -24,6 +24,7 @@ from harness.heads.states import LiveStates
 from harness.inputs.model_files import end_tokens
 from harness.models import LanguageModel
 from harness.protocols import EngineSettings
+from harness.scoring import score_by_depth
 from harness.teacher import Features, TargetLaws
 from harness.types import (
     GREEDY,
@@ -144,6 +145,47 @@ def test_above_zero_tokens_have_the_targets_law_and_counts_are_within_the_interv
     assert law.passed, law.evidence
     counts = check_counts(decoded, written, FeatureHeadDrafter(train(name)), laws, how, 4)
     assert counts.passed, counts.evidence
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "how",
+    [Samplers(GREEDY, GREEDY), Samplers(ONE, ONE), Samplers(Sampler(0.7, top_k=20), GREEDY)],
+    ids=["0", "1", "0.7, greedy"],
+)
+def test_chains_that_are_not_followed_to_their_ends_count_as_those_that_are(
+    train: Callable[[str], FeatureHead],
+    target: LanguageModel,
+    write: Any,
+    prompts: list[Prompt],
+    name: str,
+    how: Samplers,
+) -> None:
+    head, texts = train(name), write(prompts[:6], how.target, max_new_tokens=40)
+    laws = laws_of(target, texts)
+    whole = {
+        text.example_id: score_by_depth(text, laws, how, map(head.logits, by_depth))
+        for text, by_depth in rolled(head, texts, LiveStates(target, head.model.shape.layers), 32)
+    }
+    tables = score(head, laws, how)
+    for gamma in (1, 4, 32):
+        mine, theirs = (
+            block_counts(each, gamma) for each in (tables, [whole[t.example_id] for t in texts])
+        )
+        for field in ("tokens_B", "passes_B", "drafted_B", "tested_BG", "reached_BG"):
+            np.testing.assert_allclose(getattr(mine, field), getattr(theirs, field), atol=1e-5)
+    for table in tables:
+        theirs = whole[table.example_id]
+        np.testing.assert_allclose(table.accept_SD[:, 0], theirs.accept_SD[:, 0], atol=1e-6)
+        np.testing.assert_allclose(table.overlap_S, theirs.overlap_S, atol=1e-6)
+        np.testing.assert_array_equal(table.greedy_match_S, theirs.greedy_match_S)
+        followed_SD = table.accept_SD[:, 1:] > 0
+        np.testing.assert_allclose(
+            table.accept_SD[:, 1:][followed_SD], theirs.accept_SD[:, 1:][followed_SD], atol=1e-5
+        )
+    if how.target == ONE:  # not all was computed
+        left_out = [(whole[t.example_id].accept_SD > 0) & (t.accept_SD == 0) for t in tables]
+        assert sum(each.sum() for each in left_out) > 0
 
 
 def test_stored_states_score_as_live_ones(

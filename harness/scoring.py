@@ -5,13 +5,13 @@ warp; y is the target's own text under p. Speculative sampling emits y with law 
 token was accepted, not resampled, with probability min(1, q(y) / p(y)). Where the target is greedy
 that is q(y), where the draft is deterministic it is 1 or 0: one formula for all samplers.
 
-A language model is scored in one teacher-forced pass; a draft that feeds on what it drafted, in one
-for each depth; a deterministic draft is asked at every start.
+A language model is scored in one teacher-forced pass, a deterministic draft is asked at every
+start; `harness.heads.chain_scores` has drafts that feed on what they drafted.
 
 Legend: N position of a response, V vocabulary, S start of a block, D depth in it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -46,9 +46,11 @@ def score_language_model(
         p_N, q_N = (law_NV.gather(-1, y_N[:, None])[:, 0] for law_NV in (p_NV, q_NV))
         overlap_N = overlap(q_NV, p_NV)
         agree_N = draft_logits_NV.argmax(-1) == target_logits_NV.argmax(-1)
+        # Of a y that rounding made impossible: the probability that any token was accepted.
+        accept_N = torch.where(p_N > 0, acceptance(p_N, q_N), overlap_N)
         yield sliding_table(
             text.example_id,
-            accept_S=_numbers(_acceptance(p_N, q_N, overlap_N)),
+            accept_S=_numbers(accept_N),
             overlap_S=_numbers(overlap_N),
             greedy_match_S=_numbers(agree_N),
             depth=MAX_GAMMA,
@@ -57,10 +59,9 @@ def score_language_model(
     _check_own(impossible, tokens)
 
 
-def _acceptance(p_N: torch.Tensor, q_N: torch.Tensor, overlap_N: torch.Tensor) -> torch.Tensor:
-    """Return the probability [N] that y was accepted; of an impossible y, that any token was."""
-    ratio_N = torch.where(q_N >= p_N, torch.ones_like(q_N), q_N / p_N)
-    return torch.where(p_N > 0, ratio_N, overlap_N)
+def acceptance(p_N: torch.Tensor, q_N: torch.Tensor) -> torch.Tensor:
+    """Return the probability [N] that y was accepted, of its probabilities; 1 if p is 0."""
+    return torch.where(q_N >= p_N, torch.ones_like(q_N), q_N / p_N)
 
 
 def _check_own(impossible: int, tokens: int) -> None:
@@ -69,35 +70,6 @@ def _check_own(impossible: int, tokens: int) -> None:
             f"{impossible} of {tokens} tokens of these texts have probability 0 under the target's "
             "sampler: the target did not write them so"
         )
-
-
-@torch.no_grad()
-def score_by_depth(
-    text: Text, target: TargetLaws, samplers: Samplers, logits_by_depth: Iterable[torch.Tensor]
-) -> AcceptanceTable:
-    """Return the acceptance table of a text for a draft whose law depends on where a block started.
-
-    `logits_by_depth` has for each depth j the draft's logits [S, V] for the token at s + j of the
-    blocks that start at s = 0 ... N - j - 1, as a feature head has that feeds on what it drafted.
-    """
-    p_NV = warp(target.logits(text), samplers.target)
-    y_N = torch.tensor(text.response_ids, device=p_NV.device)
-    length = len(y_N)
-    accept_SD = np.zeros((length, MAX_GAMMA))
-    overlap_N = agree_N = torch.empty(0)
-    depth = 0
-    for depth, logits_SV in enumerate(logits_by_depth):
-        q_SV, law_SV = warp(logits_SV, samplers.draft), p_NV[depth:]
-        q_S, p_S = (law.gather(-1, y_N[depth:, None])[:, 0] for law in (q_SV, law_SV))
-        overlap_S = overlap(q_SV, law_SV)
-        accept_SD[: length - depth, depth] = _numbers(_acceptance(p_S, q_S, overlap_S))
-        if depth == 0:
-            overlap_N = overlap_S
-            agree_N = logits_SV.argmax(-1) == target.logits(text).argmax(-1)
-    drafted_S = np.minimum(depth + 1, length - np.arange(length))
-    return AcceptanceTable(
-        text.example_id, accept_SD, drafted_S, _numbers(overlap_N), _numbers(agree_N)
-    )
 
 
 @torch.no_grad()

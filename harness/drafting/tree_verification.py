@@ -61,8 +61,9 @@ def score_tree(
 ) -> AcceptanceTable:
     """Return the acceptance table of a text for a tree, by depth: 1 where the text stays in it.
 
-    `logits_by_depth` as for `scoring.score_by_depth`: the draft's, along the text. overlap_S is
-    what the target's law gives the first children together.
+    `logits_by_depth` has for each depth j the draft's logits [S, V] for the token at s + j of the
+    blocks that start at s = 0 ... N - j - 1, along the text. overlap_S is what the target's law
+    gives the first children together.
     """
     p_NV = warp(target.logits(text), sampler)
     length = len(text.response_ids)

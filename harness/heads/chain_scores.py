@@ -17,6 +17,7 @@ from harness.divergences import overlap
 from harness.heads.feature_heads import FeatureHead
 from harness.heads.rolls import roll
 from harness.heads.states import LiveStates
+from harness.scoring import acceptance
 from harness.teacher import TargetLaws, batches_by_length
 from harness.types import MAX_GAMMA, AcceptanceTable, Samplers, Text
 from harness.verification import warp
@@ -87,10 +88,10 @@ class _Chains:
         self._agree_S = (logits_NV.argmax(-1) == target_logits_NV.argmax(-1)).double().cpu()
 
     def _acceptance(self, q_AV: torch.Tensor, positions_A: torch.Tensor) -> torch.Tensor:
-        """Return how likely the text's tokens at some positions are accepted [A], as `scoring`."""
+        """Return how likely the text's tokens at some positions are accepted [A]."""
         y_A, p_A = self._y_N[positions_A], self._p_N[positions_A]
         q_A = q_AV.gather(-1, y_A[:, None].to(q_AV.device))[:, 0].double().cpu()
-        accept_A = torch.where(q_A >= p_A, torch.ones_like(q_A), q_A / p_A)
+        accept_A = acceptance(p_A, q_A)
         impossible_A = p_A == 0  # by rounding: that any token was accepted
         if impossible_A.any():
             accept_A[impossible_A] = self._overlap(

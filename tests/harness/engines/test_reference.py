@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from depth_scores import score_by_depth
 
 from baselines.prompt_lookup import METHOD as PromptLookup
 from harness.analysis.lossless import check_law, laws_of
@@ -19,7 +20,6 @@ from harness.models import LanguageModel
 from harness.progress import Progress
 from harness.protocols import EngineSettings
 from harness.responses.kv_cache import CachedModel
-from harness.scoring import score_by_depth
 from harness.teacher import Features, TargetLaws, hidden_states, write_features
 from harness.types import (
     GREEDY,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from depth_scores import score_by_depth
 from head_cases import small_target, trained_head
 
 from baselines.eagle import METHOD as Eagle
@@ -24,7 +25,6 @@ from harness.heads.states import LiveStates
 from harness.inputs.model_files import end_tokens
 from harness.models import LanguageModel
 from harness.protocols import EngineSettings
-from harness.scoring import score_by_depth
 from harness.teacher import Features, TargetLaws
 from harness.types import (
     GREEDY,

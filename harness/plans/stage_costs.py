@@ -65,6 +65,8 @@ class Site:
             case "decodes":
                 method = self.setting.recipe.method(cell.method).build()
                 return self._decodes(node.settings, method if "draft" in node.inputs else None)
+            case "parts":
+                return self._parts(node.settings, self.setting.recipe.method(cell.method).build())
             case _:
                 return Cost()  # tokenising, grading, asking a judge: no model runs here
 
@@ -189,3 +191,16 @@ class Site:
             )
             cost += replace(drafted, peak_bytes=alone.peak_bytes + drafted.peak_bytes)
         return cost
+
+    def _parts(self, told: Mapping[str, Any], method: Method) -> Cost:
+        """Return the cost of the contexts that parts are timed after; their own passes are short.
+
+        Every width of a pass has two contexts, taken for whole texts: an upper bound.
+        """
+        texts, widths = self.loads.written("test"), told["longest_block"] + 1
+        once = texts.times(2 * sum(told["batch_sizes"]) / texts.rows)
+        cost = estimates.reading(self.target, once.times(widths), self.machine, dtype=told["dtype"])
+        if method.kind == "training_free":
+            return cost
+        drafted = estimates.reading(self._shape(method), once, self.machine, dtype=told["dtype"])
+        return replace(cost + drafted, peak_bytes=cost.peak_bytes + drafted.peak_bytes)

@@ -10,6 +10,7 @@ from harness.plans.stage_costs import Site
 
 # What a process takes before it holds a model: Python with torch.
 BASE_BYTES = 10**9
+TIMED = ("decodes", "parts")  # the stages that measure time
 _MACHINE = hardware.machine("h100", hardware.UTILISATION)  # only ratios of its times are used
 
 
@@ -42,6 +43,6 @@ def _needs(node: Node, cost: Cost, threads: int) -> Needs:
         cpus=threads * node.processes,
         gpus=node.processes if cost.peak_bytes else 0,
         memory_bytes=int(cost.peak_bytes) + BASE_BYTES if cost.peak_bytes else 0,
-        alone=node.stage == "decodes",
+        alone=node.stage in TIMED,
         seconds=cost.gpu_s,
     )

@@ -39,7 +39,12 @@ def test_what_holds_a_model_takes_a_gpu_and_memory_and_grading_takes_none() -> N
 
 
 def test_only_what_takes_times_is_alone() -> None:
-    assert {stage for (stage, _), needs in _needs().items() if needs.alone} == {"decodes"}
+    speed = load_recipe("quickstart").model_dump(mode="json")["speed"]
+    for cost_model, timed in ((False, {"decodes"}), (True, {"decodes", "parts"})):
+        found = _needs(speed={**speed, "cost_model": cost_model})
+        alone = {key: needs for key, needs in found.items() if needs.alone}
+        assert {stage for stage, _ in alone} == timed
+        assert all(needs.gpus == 1 and needs.memory_bytes > BASE_BYTES for needs in alone.values())
 
 
 def test_a_training_in_several_processes_takes_as_many_of_each() -> None:

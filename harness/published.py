@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -128,6 +129,21 @@ class Results:
     data: tuple[Mapping[str, Any], ...]
     manifest: Mapping[str, Any]
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def numbers(self) -> Mapping[Contender, Mapping[str, Number]]:
+        """The numbers of each contender: those of its one seed, or of all of its seeds together.
+
+        A contender whose only seed failed has none, nor has one of whose seeds a single one is
+        left: it says nothing of the others.
+        """
+        seeds = Counter(row.cell.contender for row in self.results)
+        single = {
+            row.cell.contender: row.numbers
+            for row in self.results
+            if seeds[row.cell.contender] == 1 and not row.failure
+        }
+        return single | {item.contender: item.numbers for item in self.pooled}
 
     @property
     def commit(self) -> Mapping[str, Any]:

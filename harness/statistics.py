@@ -75,9 +75,15 @@ def ratio_difference(first: Counts, second: Counts, definition: str) -> Number:
 
 
 def over_seeds(seeds: Sequence[Counts], definition: str) -> Number:
-    """Return the mean over seeds of each seed's ratio, with an interval over prompts and seeds."""
+    """Return the mean over seeds of each seed's ratio, with an interval over prompts and seeds.
+
+    None of a single prompt, which tells nothing of prompts.
+    """
     if len(seeds) == 1:
         return ratio(*seeds[0], definition)
+    if len(seeds[0][0]) == 1:
+        value = math.fsum(ratio(*counts, definition).value for counts in seeds) / len(seeds)
+        return Number(value, None, None, 1, definition)
     return student(effect(seeds), definition)
 
 
@@ -114,6 +120,19 @@ class Effect:
     degrees: float
     n: int
     seeds_error: float = 0.0
+
+    def on_prompts(self, n: int, inflated: float = 1.0) -> tuple[float, float]:
+        """Return the standard error of such an estimate on n prompts, and its degrees of freedom.
+
+        `inflated`: by how much the variance over prompts is taken to be larger than it was.
+        """
+        of_prompts, of_seeds = self.standard_error**2 - self.seeds_error**2, self.seeds_error**2
+        # What Satterthwaite's formula has of the seeds: part^2 / degrees, summed over their parts.
+        spread = self.standard_error**4 / self.degrees - of_prompts**2 / (self.n - 1)
+        of_prompts *= inflated * self.n / n
+        variance = of_prompts + of_seeds
+        spread = of_prompts**2 / (n - 1) + (spread if of_seeds else 0.0)
+        return math.sqrt(variance), variance**2 / spread if spread else n - 1
 
 
 def effect(

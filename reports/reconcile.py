@@ -50,9 +50,10 @@ PRINTED = (
     Printed(
         "vLLM",
         "Mean acceptance length",
-        "1 + accepted / drafts, pooled; drafts after the token that prefill emits",
+        "1 + accepted / drafts, pooled; a draft is a block with drafted tokens, after the token "
+        "that prefill emits",
         SERVING,
-        lambda counts, _: 1 + _ratio(counts.accepted_B.sum(), counts.passes_B.sum()),
+        lambda counts, _: 1 + _ratio(counts.accepted_B.sum(), counts.tested_BG[:, 0].sum()),
     ),
     Printed(
         "vLLM",
@@ -87,7 +88,7 @@ PRINTED = (
         "0-alpha",
         "accepted / tested at the first drafted position",
         LOOP,
-        lambda counts, _: _ratio(counts.reached_BG[:, 0].sum(), counts.passes_B.sum()),
+        lambda counts, _: _ratio(counts.reached_BG[:, 0].sum(), counts.tested_BG[:, 0].sum()),
     ),
     Printed(
         "transformers",

@@ -73,8 +73,7 @@ def _grid(results: Results, found: Sequence[Measured], rate: str, temperature: f
     name = f"{rate}[t={temperature:g},gamma={gamma}]"
     title, scale = RATES[rate]
     contenders = list(dict.fromkeys(row.cell.contender for row in results.results))
-    numbers = {row.cell.contender: row.numbers for row in results.results if not row.failure}
-    numbers |= {item.contender: item.numbers for item in results.pooled}
+    numbers = results.numbers
     here = [item for item in found if item.temperature == temperature]
     return Grid(
         title=f"{title}; temperature {temperature:g}, blocks of {gamma} drafted tokens",

@@ -92,7 +92,10 @@ def _compared(recipe: Recipe) -> list[str]:
 
 
 def _has(name: str, seeds: Seeds) -> bool:
-    return bool(seeds) and all(name in seed for seed in seeds.values())
+    """Say whether every seed has a quantity, of two prompts or more: one tells no spread."""
+    return bool(seeds) and all(
+        name in seed and len(seed[name].prompts) > 1 for seed in seeds.values()
+    )
 
 
 def _of(name: str, seeds: Seeds) -> list[Quantity]:

@@ -29,8 +29,7 @@ from harness.teacher import Features, TargetLaws, hidden_states
 from harness.types import Decode, Prompt, Sampler, Samplers, Text
 from harness.verification import warp
 
-REFUSED = 1e-3  # the p value below which a law is not the target's
-COUNT_ERRORS = 3.0  # standard errors by which counts may differ from what is predicted
+REFUSED = 1e-3  # the p value below which a law is not the target's, or counts are not predicted
 _ULPS = {"float32": 64.0, "bfloat16": 4.0, "float16": 4.0}  # of the best logit, that rounding moves
 
 
@@ -202,6 +201,8 @@ def check_counts(
     convention: Convention = REFERENCE,
 ) -> Check:
     """Compare the passes that the engine made with those that scoring predicts of its texts."""
+    from scipy import stats
+
     name = "passes are as predicted"
     try:
         tables = {table.example_id: table for table in drafter.score(texts, laws, samplers)}
@@ -211,8 +212,11 @@ def check_counts(
     counts = block_counts(in_order, num_speculative_tokens, convention)
     counted_B = np.array([float(decode.target_passes) for decode in decodes])
     difference_B = counted_B - counts.passes_B
-    error = float(difference_B.std(ddof=1)) / math.sqrt(len(decodes)) if len(decodes) > 1 else 0.0
-    passed = abs(difference_B.mean()) <= COUNT_ERRORS * error + 1e-6
+    error = reach = 0.0  # of a single prompt nothing is known: its passes must be those predicted
+    if len(decodes) > 1:
+        error = float(difference_B.std(ddof=1)) / math.sqrt(len(decodes))
+        reach = float(stats.t.isf(REFUSED / 2, len(decodes) - 1)) * error
+    passed = abs(difference_B.mean()) <= reach + 1e-6
     evidence = (
         f"{counted_B.mean():.2f} passes a prompt counted, {counts.passes_B.mean():.2f} predicted, "
         f"standard error of the difference {error:.2f}"

@@ -27,7 +27,8 @@ DEFINITIONS = {
     "the geometric mean over repeats of both passes' ratio",
     "predicted_speedup": "of the tokens, passes and drafted tokens that the engine counted, at the "
     "times of the parts, prefill included; geometric mean over repeats",
-    "overhead": "predicted / measured speedup: what the engine takes with a draft beyond the parts",
+    "overhead": "predicted / measured speedup, with the spread of both: what the engine takes with a "
+    "draft beyond the parts",
 }
 
 
@@ -67,8 +68,15 @@ def predictions(
     predicted = _geometric([_predicted(each, gamma, counts) for each in times], "predicted_speedup")
     yield "predicted_speedup", predicted
     if speedup and speedup.low and speedup.high:
-        value, low, high = (predicted.value / v for v in (speedup.value, speedup.high, speedup.low))
-        yield "overhead", Number(value, low, high, speedup.n, DEFINITIONS["overhead"])
+        yield "overhead", _overhead(predicted, speedup)
+
+
+def _overhead(predicted: Number, speedup: Number) -> Number:
+    """Return what is predicted / what was measured; the spread of both, on logs, is in it."""
+    value = predicted.value / speedup.value
+    half = math.hypot(*(math.log((n.high or n.value) / n.value) for n in (predicted, speedup)))
+    ends = value * math.exp(-half), value * math.exp(half)
+    return Number(value, *ends, speedup.n, DEFINITIONS["overhead"])
 
 
 def costs_of(times: Sequence[Times], gamma: int) -> dict[str, Number]:

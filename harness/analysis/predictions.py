@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness import statistics
-from harness.blocks import block_counts
+from harness.blocks import REFERENCE, Convention, block_counts
 from harness.published import Number
-from harness.types import AcceptanceTable, TimedDecode
+from harness.types import AcceptanceTable, Decode, Round, TimedDecode
 
 DEFINITION = (
     "time of the target alone / predicted time with the draft, prefill included: expected passes "
@@ -39,31 +39,38 @@ class _Block:
         return (self.prefill_s + self.decode_s) / (self.prefill_s + self.pass_s * passes)
 
 
-def drafting_cost(timed: Sequence[TimedDecode]) -> float | None:
-    """Return c + w in plain passes, at least 0; None if nothing was drafted or nothing timed."""
-    blocks = [_block(block) for block in _by_block(timed)]
-    return _cost(blocks) if any(block.drafted for block in blocks) else None
+def drafting_cost(timed: Sequence[TimedDecode], convention: Convention = REFERENCE) -> float | None:
+    """Return c + w in plain passes, at least 0, and 0 if nothing was drafted.
+
+    None if nothing was timed, or the engine counted no passes.
+    """
+    blocks = [_block(block, convention) for block in _by_block(timed)]
+    return _cost(blocks) if blocks else None
 
 
 def predicted_speedup(
-    timed: Sequence[TimedDecode], tables: Sequence[AcceptanceTable], num_speculative_tokens: int
+    timed: Sequence[TimedDecode],
+    tables: Sequence[AcceptanceTable],
+    num_speculative_tokens: int,
+    convention: Convention = REFERENCE,
 ) -> Number | None:
     """Return the predicted speedup of a speed run, with a t interval on the logs of its blocks.
 
-    None for fewer than two blocks, or if a prompt of the run was not scored.
+    `convention`: how its engine counts. None for fewer than two blocks, or if a prompt of the run
+    was not scored.
     """
     wanted = {item.decode.example_id for item in timed}
     tables = [table for table in tables if table.example_id in wanted]
     if len(tables) < len(wanted) or not tables:
         return None
-    counts = block_counts(tables, num_speculative_tokens)
+    counts = block_counts(tables, num_speculative_tokens, convention)
     rates = {
-        table.example_id: (passes / tokens, drafted / tokens)
+        table.example_id: (passes / max(tokens, 1), drafted / max(tokens, 1))
         for table, passes, drafted, tokens in zip(
             tables, counts.passes_B, counts.drafted_B, counts.tokens_B, strict=True
         )
     }
-    blocks = [_block(block, rates) for block in _by_block(timed)]
+    blocks = [_block(block, convention, rates) for block in _by_block(timed)]
     if len(blocks) < 2:
         return None
     speedups = [
@@ -75,25 +82,40 @@ def predicted_speedup(
 
 
 def _by_block(timed: Sequence[TimedDecode]) -> list[list[TimedDecode]]:
-    """Return the blocks in which both arms ran; none if the engine counted no passes."""
-    if not all(item.decode.rounds for item in timed):
-        return []
+    """Return the blocks in which both arms made passes; none if the engine counted none."""
     numbers = sorted({item.block for item in timed})
     blocks = [[item for item in timed if item.block == number] for number in numbers]
-    return [block for block in blocks if {item.arm for item in block} == {"target", "draft"}]
+    made = [{item.arm for item in block if item.decode.rounds} for block in blocks]
+    return [block for block, arms in zip(blocks, made, strict=True) if len(arms) == 2]
+
+
+def _in_prefill(decode: Decode, convention: Convention) -> int:
+    """Return how many of a text's passes its prefill's time holds.
+
+    One where the first token came with prefill and is a block's: the first pass reads the prompt.
+    """
+    together = decode.first_token_s == decode.prefill_s
+    return int(together and not convention.prefill_emits_first)
 
 
 def _block(
-    block: Sequence[TimedDecode], rates: Mapping[str, tuple[float, float]] | None = None
+    block: Sequence[TimedDecode],
+    convention: Convention,
+    rates: Mapping[str, tuple[float, float]] | None = None,
 ) -> _Block:
     alone = [item.decode for item in block if item.arm == "target"]
     mine = [item.decode for item in block if item.arm == "draft"]
+
+    def timed(decode: Decode) -> Sequence[Round]:
+        return decode.rounds[_in_prefill(decode, convention) :]
+
     decode_s = sum(decode.decode_s for decode in alone)
-    pass_s = decode_s / sum(decode.target_passes for decode in alone)
-    excess = sum(decode.decode_s / pass_s - decode.target_passes for decode in mine)
+    pass_s = decode_s / sum(len(timed(decode)) for decode in alone)
+    excess = sum(decode.decode_s / pass_s - len(timed(decode)) for decode in mine)
     expected = [
-        (len(decode.token_ids) * passes, len(decode.token_ids) * drafted)
+        (tokens * passes - _in_prefill(decode, convention), tokens * drafted)
         for decode in mine
+        for tokens in [len(decode.token_ids) - int(convention.prefill_emits_first)]
         for passes, drafted in [(rates or {}).get(decode.example_id, (0.0, 0.0))]
     ]
     return _Block(
@@ -101,7 +123,7 @@ def _block(
         decode_s=decode_s,
         pass_s=pass_s,
         excess=excess,
-        drafted=sum(round_.drafted for decode in mine for round_ in decode.rounds),
+        drafted=sum(round_.drafted for decode in mine for round_ in timed(decode)),
         expected_passes=sum(passes for passes, _ in expected),
         expected_drafted=sum(drafted for _, drafted in expected),
     )

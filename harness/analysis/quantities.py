@@ -25,7 +25,8 @@ DEFINITIONS = {
     "block_efficiency": "tokens emitted per pass of the target, prefill aside; the token that the "
     "target itself adds to a block is among them",
     "accepted_per_pass": "drafted tokens accepted per pass of the target, without the one it adds",
-    "marginal_acceptance": "blocks that accept this position / blocks, as vLLM counts it",
+    "marginal_acceptance": "blocks that accept this position / blocks that drafted anything, as "
+    "vLLM counts it",
     "conditional_acceptance": "blocks that accept this position / blocks that test it",
     "expected_acceptance_rate": "mean over tokens of sum min(p, q); top-1 agreement at "
     "temperature 0",
@@ -129,7 +130,7 @@ def _by_position(counts: BlockCounts, temperature: float, gamma: int) -> _Counte
         reached_B, tested_B = counts.reached_BG[:, position - 1], counts.tested_BG[:, position - 1]
         where = key("", temperature, gamma)[:-1] + f",position={position}]"
         for name, bottom_B in (
-            ("marginal_acceptance", counts.passes_B),
+            ("marginal_acceptance", counts.tested_BG[:, 0]),
             ("conditional_acceptance", tested_B),
         ):
             found[name + where] = reached_B, bottom_B, DEFINITIONS[name]

@@ -17,17 +17,12 @@ class PairedTest:
     """A test for no difference between two ratios on the same prompts."""
 
     p_value: float
-    standard_error: float
-    degrees: float  # of freedom, of the t law that the difference is compared with
-    n: int
+    found: Effect
 
     @property
     def detectable(self) -> float:
         """The difference that a two-sided test at 5 % finds in 8 of 10 such experiments."""
-        from scipy import stats
-
-        quantiles = (float(stats.t.ppf(level, self.degrees)) for level in (0.975, 0.8))
-        return sum(quantiles) * self.standard_error
+        return _detectable(self.found.standard_error, self.found.degrees)
 
     def prompts_needed(self, wanted: float) -> int:
         """Return how many prompts would find a difference of `wanted` in 8 of 10 experiments.
@@ -37,7 +32,15 @@ class PairedTest:
         """
         if wanted == 0:
             raise ValueError("no number of prompts finds a difference of 0")
-        return math.ceil(self.n * (self.detectable / wanted) ** 2)
+        n = self.found.n
+        of_prompts = math.sqrt(max(self.found.standard_error**2 - self.found.seeds_error**2, 0.0))
+        return math.ceil(n * (_detectable(of_prompts, n - 1) / wanted) ** 2)
+
+
+def _detectable(standard_error: float, degrees: float) -> float:
+    from scipy import stats
+
+    return sum(float(stats.t.ppf(level, degrees)) for level in (0.975, 0.8)) * standard_error
 
 
 def paired_test(
@@ -59,7 +62,7 @@ def test_of(found: Effect) -> PairedTest:
     else:
         ratio = abs(found.value) / found.standard_error
         p_value = float(2 * stats.t.sf(ratio, found.degrees))
-    return PairedTest(p_value, found.standard_error, found.degrees, found.n)
+    return PairedTest(p_value, found)
 
 
 def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:

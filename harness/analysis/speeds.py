@@ -132,11 +132,11 @@ def _of_arm(decodes: Sequence[Decode], runs: Sequence[Run]) -> Iterator[tuple[st
 
 
 def _counts(decodes: Sequence[Decode], convention: Convention) -> Mapping[str, list[float]]:
-    """Return what an engine counted of each prompt; nothing if it counted no passes of one.
+    """Return what an engine counted of each prompt; nothing if it counted no passes.
 
-    Tokens are those that passes gave: not what prefill emitted.
+    Tokens are those that passes gave: not what prefill emitted, which may be a whole answer.
     """
-    counted = decodes if all(decode.rounds for decode in decodes) else ()
+    counted = decodes if any(decode.rounds for decode in decodes) else ()
     first = int(convention.prefill_emits_first)
     return {
         "tokens": _by_prompt(counted, [len(d.token_ids) - first for d in counted]),

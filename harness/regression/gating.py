@@ -70,21 +70,24 @@ def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
 
     As many let it pass where nothing fell. `pilot` is a difference of two runs on some prompts; its
     spread is taken at its upper 90 % limit (Browne 1995), for few prompts may flatter it. None if
-    no number will do: seeds differ by more than the margin.
+    no number will do: seeds differ by too much for the margin.
     """
     from scipy import stats
 
     def enough(n: int) -> bool:
-        degrees = pilot.degrees if pilot.seeds_error else n - 1
+        error, degrees = pilot.on_prompts(n, limit)
         reach = sum(float(stats.t.ppf(p, degrees)) for p in (1 - rule.level, POWER))
-        return reach * math.sqrt(variance / n + pilot.seeds_error**2) <= rule.margin
+        return reach * error <= rule.margin
 
-    of_prompts = pilot.standard_error**2 - pilot.seeds_error**2
     limit = (pilot.n - 1) / float(stats.chi2.ppf(1 - _ASSURANCE, pilot.n - 1))
-    variance = of_prompts * pilot.n * limit
-    if not enough(_MOST):
+    # More prompts leave the few degrees of freedom of the seeds: beyond some number the reach grows
+    # again. So the first doubling that is enough is sought, and the least number within it.
+    doublings = (2**power for power in range(1, _MOST.bit_length()))
+    last = next(filter(enough, doublings), None)
+    if last is None:
         return None
-    return 2 + bisect_left(range(2, _MOST), True, key=enough)
+    inside = range(last // 2 + 1, last)
+    return inside.start + int(bisect_left(inside, True, key=enough))
 
 
 def unrelated(counts: Counts) -> Effect:

@@ -7,6 +7,7 @@ same prompts in the order A B B A, the geometric mean of their ratios of time pe
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from time import perf_counter
 from typing import Any
 
@@ -22,7 +23,8 @@ from harness.types import Arm, Example
 DEFINITIONS = {
     "speedup": "time of the endpoint without a draft / time of the one with it, per token; "
     "geometric mean over blocks, n = blocks",
-    "first_token_s": "seconds from a request to its first token; mean over requests",
+    "first_token_s": "seconds from a request to its first token; mean over prompts, each asked "
+    "twice",
     "token_s": "seconds for each token after a request's first, pooled",
     "tokens_per_s": "tokens of all requests / seconds of all blocks, at this concurrency",
 }
@@ -67,12 +69,20 @@ class Served:
         """All replies, block by block."""
         return [reply for block in self.blocks for reply in block.replies]
 
+    @property
+    def by_prompt(self) -> list[tuple[Reply, ...]]:
+        """The two replies to each prompt: every block is asked twice, one run after the other."""
+        runs = zip(self.blocks[::2], self.blocks[1::2], strict=True)
+        return [
+            both for one, again in runs for both in zip(one.replies, again.replies, strict=True)
+        ]
+
     def numbers(self) -> dict[str, Number]:
-        """Return the times, each with its interval where there is one."""
-        replies = self.replies
-        later = [reply.num_tokens - 1 for reply in replies]
-        rest = [reply.total_s - reply.first_token_s for reply in replies]
-        first = [reply.first_token_s for reply in replies]
+        """Return the times, each with its interval over prompts where there is one."""
+        replies, prompts = self.replies, self.by_prompt
+        later = [sum(reply.num_tokens - 1 for reply in both) for both in prompts]
+        rest = [sum(reply.total_s - reply.first_token_s for reply in both) for both in prompts]
+        first = [fmean(reply.first_token_s for reply in both) for both in prompts]
         found = {"first_token_s": statistics.mean(first, DEFINITIONS["first_token_s"])}
         if sum(later):
             found["token_s"] = statistics.ratio(rest, later, DEFINITIONS["token_s"])

@@ -57,9 +57,9 @@ def _drawing(
     return Drawing(
         name,
         f"Acceptance by position in blocks of {run.gamma} drafted tokens at temperature "
-        f"{temperature:g}. Left, marginal: of all blocks, those that accept the position and all "
-        "before it. Right, conditional: of the blocks that test the position, those that accept "
-        "it. Bands are 95 % intervals.",
+        f"{temperature:g}. Left, marginal: of the blocks that drafted, those that accept the "
+        "position and all before it. Right, conditional: of the blocks that test the position, "
+        "those that accept it. Bands are 95 % intervals.",
         (PAGE, grids.height(len(drawn), methods)),
         (*WHO, "temperature", "position", "quantity", *NUMBER),
         rows,

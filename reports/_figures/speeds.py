@@ -1,13 +1,17 @@
 """Measured against predicted speedup; and what speed runs say that a drafted token costs."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from harness.analysis.counting import told_convention
 from harness.analysis.predictions import drafting_cost, predicted_speedup
 from harness.published import Cell, Contender, Number, Result
 from harness.storage.records import DECODES, read_decodes, read_tables, tables_name
+from harness.storage.speed_records import ENGINE
 from reports._figures import grids
 from reports._figures.drawing import Drawing, NotDrawn, number, spread
 from reports._figures.run import MOST_METHODS, Run, first
@@ -67,14 +71,24 @@ def _of_records(run: Run, row: Result, told: Mapping[str, Any]) -> Speed | None:
     if not (alone and measured and row.records and (folder / DECODES).is_file()):
         return None
     timed = read_decodes(folder / DECODES)
+    convention = told_convention(_told(folder).get("draft", {}))
     file = folder / tables_name(first_of["temperature"])
     gamma = first_of["num_speculative_tokens"]
-    predicted = predicted_speedup(timed, read_tables(file), gamma) if file.is_file() else None
-    return Speed(row.cell, measured, predicted, drafting_cost(timed), "", "the other blocks")
+    tables = read_tables(file) if file.is_file() else []
+    predicted = predicted_speedup(timed, tables, gamma, convention)
+    cost = drafting_cost(timed, convention)
+    return Speed(row.cell, measured, predicted, cost, "", "the other blocks")
+
+
+def _told(folder: Path) -> Mapping[str, Any]:
+    """Return what an engine told of itself; nothing where that is not kept."""
+    file = folder / ENGINE
+    told: Mapping[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return told
 
 
 def costs(found: Sequence[Speed]) -> dict[Contender, float]:
-    """Return what a drafted token of each contender costs, over seeds; 0 if it drafts nothing.
+    """Return what a drafted token of each contender costs, over seeds, where that is known.
 
     Of several conditions that of the smallest batch with the longest blocks: over most tokens, what
     one adds to a pass is told best.
@@ -84,7 +98,8 @@ def costs(found: Sequence[Speed]) -> dict[Contender, float]:
         known.setdefault(item.cell, item)
     by_contender: dict[Contender, list[float]] = {}
     for cell, item in known.items():
-        by_contender.setdefault(cell.contender, []).append(item.cost or 0.0)
+        if item.cost is not None:
+            by_contender.setdefault(cell.contender, []).append(item.cost)
     return {who: fmean(values) for who, values in by_contender.items()}
 
 

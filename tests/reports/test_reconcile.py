@@ -50,6 +50,19 @@ def test_a_useless_draft_as_each_tool_would_print_it(tmp_path: Path) -> None:
     assert found["accept_length"] == pytest.approx(9 / 8, abs=1e-3)
 
 
+def test_passes_that_drafted_nothing_are_no_drafts(tmp_path: Path) -> None:
+    # 8 tokens, of which a lookup proposed the fourth and fifth, and both were accepted.
+    accept_SD, drafted_S = np.zeros((8, 16)), np.zeros(8, dtype=np.int64)
+    accept_SD[3, :2], drafted_S[3] = 1.0, 2
+    ones = np.ones(8)
+    found = printed([AcceptanceTable("a", accept_SD, drafted_S, ones, ones)], tmp_path)
+    assert found["Mean acceptance length"] == pytest.approx(3.0)
+    assert found["Avg Draft acceptance rate"] == pytest.approx(1.0)
+    assert found["0-alpha"] == pytest.approx(1.0)
+    # Prefill emits the first token; of the other seven the draft's pass gives three.
+    assert found["#Mean accepted tokens"] == pytest.approx(7 / 5)
+
+
 def test_the_last_block_counts_whole_where_a_serving_engine_counts_it_so(tmp_path: Path) -> None:
     # 3 tokens: prefill emits one, one pass accepts both that are left, of three drafted.
     found = printed([always(1.0, 3, "a")], tmp_path)

@@ -12,7 +12,7 @@ from stored_runs import HOSTILE, MANIFEST, NUMBER, recipe_of, run_of
 
 from harness import cli
 from harness.errors import UserError
-from harness.published import Cell, Number, Result, Results
+from harness.published import Cell, Number, Pooled, Result, Results
 from harness.storage.results import save_results
 from reports.trend import REPORT
 
@@ -74,6 +74,23 @@ def test_a_run_that_failed_is_a_gap_and_named(tmp_path: Path) -> None:
     found = trend(tmp_path, run(1, 0.5), run(2, None), run(3, 0.5))
     assert len(points(found)) == 2
     assert "no number in 1 runs, the last of them 00000000 2026-01-02" in found["trend.md"]
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_one_seed_that_is_left_says_nothing_of_both(tmp_path: Path, failed: int) -> None:
+    def of_seeds(day: int, lost: int | None) -> Results:
+        (first,) = run(day, 0.45).results
+        second = replace(first, cell=replace(first.cell, seed=1))
+        rows = [first, second]
+        if lost is not None:
+            rows[lost] = replace(rows[lost], numbers={}, failure="broke")
+        both = Pooled(first.cell.contender, (0, 1), first.numbers)
+        pooled = () if lost is not None else (both,)
+        return replace(run(day, 0.45), results=tuple(rows), pooled=pooled)
+
+    found = trend(tmp_path, of_seeds(1, None), of_seeds(2, failed))
+    assert len(points(found)) == 1
+    assert "no number in 1 runs" in found["trend.md"]
 
 
 def test_a_number_without_an_interval_is_drawn(tmp_path: Path) -> None:

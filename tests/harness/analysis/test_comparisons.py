@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from harness.analysis.comparisons import by_contender, compare
+from harness.analysis.comparisons import by_contender, compare, rank
 from harness.analysis.quantities import Quantity, key
 from harness.config import Recipe
-from harness.published import Cell
+from harness.published import Cell, Number
+from harness.statistics import over_seeds
 
 NAME = key("acceptance_rate", 0.0, 4)
 RATES = {"kd": 0.5, "adaspec": 0.6, "random": 0.4}
@@ -53,3 +54,22 @@ def test_a_method_is_compared_with_those_that_its_entry_names() -> None:
         ("adaspec", "random"): pytest.approx(0.2),
         ("random", "kd"): pytest.approx(-0.1),
     }
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_a_single_prompt_compares_and_ranks_nothing(seeds: tuple[int, ...]) -> None:
+    efficiency = key("block_efficiency", 0.0, 4)
+    rates = {
+        Cell("gsm8k", "p", title, seed): {
+            name: Quantity((np.array([rate + seed]), np.ones(1)), "x", ("a",))
+            for name in (NAME, efficiency)
+        }
+        for title, rate in RATES.items()
+        for seed in seeds
+    }
+    contenders = by_contender(rates)
+    assert compare(contenders, _recipe()) == rank(contenders, _recipe()) == ()
+    for each in contenders.values():
+        values = [quantities[NAME].counts[0][0] for quantities in each.values()]
+        number = over_seeds([quantities[NAME].counts for quantities in each.values()], "x")
+        assert number == Number(pytest.approx(np.mean(values)), None, None, 1, "x")

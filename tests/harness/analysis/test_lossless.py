@@ -1,10 +1,11 @@
 """The checks of losslessness pass for the engine as it is, and fail for one that cheats."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,13 +13,24 @@ from baselines.prompt_lookup import METHOD as PromptLookup
 from baselines.untrained import METHOD as Untrained
 from harness.analysis import lossless
 from harness.analysis.lossless import Check, run_checks
+from harness.drafting.tables import sliding_table
 from harness.engines import reference
 from harness.engines.reference import ENGINE
 from harness.inputs.model_files import end_tokens
 from harness.models import save_model
 from harness.progress import Progress
 from harness.protocols import EngineSettings
-from harness.types import GREEDY, Decode, Placement, Prompt, Round, Sampler, Samplers
+from harness.types import (
+    GREEDY,
+    AcceptanceTable,
+    Decode,
+    Placement,
+    Prompt,
+    Round,
+    Sampler,
+    Samplers,
+    Text,
+)
 
 SAMPLED = Sampler(1.0, top_p=0.95)
 Checks = Callable[..., dict[str, Check]]
@@ -127,3 +139,40 @@ def test_a_target_that_rejects_itself_is_caught() -> None:
     assert lossless.check_own_draft([decode("a", (1, 2), Round(1, 1))]).passed
     assert not lossless.check_own_draft([decode("a", (1, 2), Round(2, 1))]).passed
     assert not lossless.check_own_draft([decode("a", (1, 2), Round(0, 0))]).passed
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A draft whose acceptance is known: each of its tokens is accepted with one probability."""
+
+    accept: float
+
+    def score(self, texts: Sequence[Text], *_: Any) -> Iterator[AcceptanceTable]:
+        for text in texts:
+            accept_S = np.full(len(text.response_ids), self.accept)
+            yield sliding_table(text.example_id, accept_S, accept_S, accept_S, 32)
+
+
+def simulated(name: str, accept: float, length: int, generator: np.random.Generator) -> Decode:
+    """Return what a lossless engine does with blocks of four."""
+    rounds, left = [], length
+    while left > 0:
+        drafted = min(4, left)
+        rejected = np.flatnonzero(generator.random(drafted) >= accept)
+        accepted = int(rejected[0]) if len(rejected) else drafted
+        rounds.append(Round(drafted, accepted))
+        left -= accepted + 1
+    return decode(name, tuple(range(length)), *rounds)
+
+
+@pytest.mark.parametrize(("really", "refused"), [(0.5, range(6)), (0.8, range(190, 201))])
+def test_of_few_prompts_counts_are_refused_as_seldom_as_laws(really: float, refused: range) -> None:
+    generator, how = np.random.default_rng(3), Samplers(Sampler(1.0), Sampler(1.0))
+    texts = [Text(f"{number}", (1,), tuple(range(60))) for number in range(8)]
+    draft: Any = Scored(0.5)
+    nothing: Any = None
+    failed = 0
+    for _ in range(800 if really == 0.5 else 200):
+        decodes = [simulated(text.example_id, really, 60, generator) for text in texts]
+        failed += not lossless.check_counts(decodes, texts, draft, nothing, how, 4).passed
+    assert failed in refused  # three standard errors would refuse some 16 of 800

@@ -1,5 +1,8 @@
 """The cost model of measured parts: what it predicts, and overhead as its residual."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from harness.analysis.parts import predictions
@@ -46,6 +49,18 @@ def test_the_terms_are_in_plain_passes_and_the_prediction_is_the_cost_models() -
     assert found["verification_cost"] == pytest.approx(0.1)
     assert found["predicted_speedup"] == pytest.approx(250 / (100 + 300 * (0.25 + 0.1)))
     assert found["overhead"] == pytest.approx(found["predicted_speedup"] / 1.5)
+
+
+def test_the_interval_of_the_overhead_has_the_spread_of_both() -> None:
+    exact = {name: n for name, n in predictions(UNDER, parts(), COUNTS, MEASURED)}
+    assert exact["overhead"].high == pytest.approx(exact["overhead"].value * 2.0 / 1.5)
+    noisy = [*parts(), *(replace(part, repeat=2) for part in parts(draft=0.9) if part.repeat == 0)]
+    found = {name: n for name, n in predictions(UNDER, noisy, COUNTS, MEASURED)}
+    halves = [
+        math.log((found[name].high or 0) / found[name].value)
+        for name in ("overhead", "predicted_speedup")
+    ]
+    assert halves[0] == pytest.approx(math.hypot(halves[1], math.log(2.0 / 1.5)))
 
 
 def test_a_drifting_clock_does_not_widen_ratios() -> None:

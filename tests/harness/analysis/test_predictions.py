@@ -1,12 +1,14 @@
 """What drafted tokens cost and the speedup predicted with it, on decodes whose times are known."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from harness.analysis.predictions import drafting_cost, predicted_speedup
+from harness.blocks import Convention
 from harness.drafting.tables import sliding_table
 from harness.types import AcceptanceTable, Arm, Decode, Round, TimedDecode
 
@@ -46,8 +48,8 @@ def test_the_cost_of_a_drafted_token_is_found_whatever_a_pass_takes(cost: float)
     assert drafting_cost(run([cost] * 3)) == pytest.approx(cost)
 
 
-def test_a_draft_that_drafts_nothing_has_no_cost() -> None:
-    assert drafting_cost(run([0.0, 0.0], drafted=0)) is None
+def test_a_draft_that_drafts_nothing_costs_nothing() -> None:
+    assert drafting_cost(run([0.0, 0.0], drafted=0)) == 0
     assert drafting_cost([]) is None
 
 
@@ -58,6 +60,45 @@ def test_times_that_follow_the_model_are_predicted_exactly() -> None:
     # Prefill of one pass, then 20 passes alone; with the draft 4 and 16 drafted tokens.
     assert (found.value, found.low, found.high) == pytest.approx([21 / (1 + 4 + 16 * 0.25)] * 3)
     assert found.n == 3
+
+
+def test_an_answer_that_prefill_gave_whole_hides_no_cost() -> None:
+    timed = run([0.25] * 3)
+    short = [replace(item, decode=replace(item.decode, rounds=(), decode_s=0.0)) for item in timed]
+    of_another = [replace(it, decode=replace(it.decode, example_id="short")) for it in short[:4]]
+    assert drafting_cost([*timed, *of_another]) == pytest.approx(0.25)
+    assert drafting_cost(short) is None  # an engine that counts no passes
+
+
+def test_what_prefill_emits_is_predicted_of_no_block() -> None:
+    # 19 tokens after prefill's, none accepted, drafting free: as fast as without a draft.
+    timed = [
+        replace(item, decode=replace(item.decode, rounds=(Round(drafted, 0),) * 19, decode_s=1.9))
+        for number in (0, 1)
+        for item in block(number, pass_s=0.1, cost=0.0)
+        for drafted in [0 if item.arm == "target" else GAMMA]
+    ]
+    zeros = np.zeros(TOKENS)
+    rejected = [sliding_table(f"prompt {n}", zeros, zeros, zeros, 32) for n in (0, 1)]
+    found = predicted_speedup(timed, rejected, GAMMA, Convention(prefill_emits_first=True))
+    assert found is not None
+    assert found.value == pytest.approx(1.0)
+
+
+def test_the_first_pass_reads_the_prompt_where_it_is_timed_with_prefill() -> None:
+    def with_prefill(item: TimedDecode) -> TimedDecode:
+        decode, count = item.decode, len(item.decode.rounds)
+        first_s = decode.prefill_s + decode.decode_s / count
+        rest_s = decode.decode_s * (count - 1) / count
+        told = replace(decode, prefill_s=first_s, decode_s=rest_s, first_token_s=first_s)
+        return replace(item, decode=told)
+
+    timed = [with_prefill(item) for item in run([0.25] * 3)]
+    assert drafting_cost(timed) == pytest.approx(0.25)
+    found = predicted_speedup(timed, tables(0, 1, 2), GAMMA)
+    assert found is not None
+    # Prefill with the first pass is two; 19 passes alone; 3 with the draft, and 16 drafted tokens.
+    assert found.value == pytest.approx(21 / (2 + 3 + 16 * 0.25))
 
 
 def test_no_block_is_predicted_with_its_own_cost() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.analysis.significance import PairedTest, holm, letters, mcnemar, paired_test
+from harness.statistics import Effect
 
 
 def test_the_paired_test_is_a_paired_t_test_where_denominators_are_one() -> None:
@@ -17,7 +18,7 @@ def test_the_paired_test_is_a_paired_t_test_where_denominators_are_one() -> None
     ones = np.ones(40)
     found = paired_test([(first, ones)], [(second, ones)])
     assert found.p_value == pytest.approx(stats.ttest_rel(first, second).pvalue)
-    assert found.standard_error == pytest.approx((first - second).std(ddof=1) / np.sqrt(40))
+    assert found.found.standard_error == pytest.approx((first - second).std(ddof=1) / np.sqrt(40))
 
 
 def test_the_paired_test_holds_its_level_and_has_the_power_that_it_says() -> None:
@@ -41,7 +42,7 @@ def test_the_paired_test_holds_its_level_and_has_the_power_that_it_says() -> Non
 
 
 def test_prompts_needed_is_what_makes_a_difference_detectable() -> None:
-    found = PairedTest(p_value=1.0, standard_error=0.01, degrees=63, n=64)
+    found = PairedTest(1.0, Effect(0.0, 0.01, 63, 64))
     assert found.prompts_needed(found.detectable) == 64
     assert found.prompts_needed(found.detectable / 2) == 256
 
@@ -66,7 +67,14 @@ def test_holm_is_stepwise_and_never_lets_a_smaller_p_end_above_a_larger() -> Non
 
 def test_no_number_of_prompts_finds_a_difference_of_nothing() -> None:
     with pytest.raises(ValueError, match="difference of 0"):
-        PairedTest(p_value=1.0, standard_error=0.01, degrees=63, n=64).prompts_needed(0.0)
+        PairedTest(1.0, Effect(0.0, 0.01, 63, 64)).prompts_needed(0.0)
+
+
+def test_prompts_needed_is_of_the_drafts_that_there_are() -> None:
+    alone = PairedTest(1.0, Effect(0.03, 0.01, 199, 200))
+    with_seeds = PairedTest(1.0, Effect(0.03, 5**0.5 * 0.01, 3, 200, seeds_error=0.02))
+    assert with_seeds.detectable > 2 * alone.detectable
+    assert with_seeds.prompts_needed(0.03) == alone.prompts_needed(0.03)
 
 
 def test_seeds_that_differ_more_than_methods_make_a_difference_unsure() -> None:

@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from harness.drafting.tables import Floats
-from harness.regression.gating import ERROR, Rule, all_of, looks, prompts_needed, unrelated
+from harness.regression.gating import (
+    ERROR,
+    POWER,
+    Rule,
+    all_of,
+    looks,
+    prompts_needed,
+    unrelated,
+)
 from harness.statistics import Counts, Effect, effect
 
 MARGIN, PAIRS = 0.01, 1000
@@ -149,6 +158,20 @@ def test_a_small_pilot_asks_for_more_prompts() -> None:
 def test_no_number_of_prompts_tells_seeds_apart() -> None:
     pilot = Effect(0.0, 0.02, 4, 64, seeds_error=0.019)
     assert prompts_needed(pilot, Rule(0.01)) is None
+
+
+def test_degrees_of_freedom_that_more_prompts_take_are_counted() -> None:
+    # Seeds whose spread, known by two degrees of freedom, alone reaches beyond the margin.
+    parts = 0.02**2, 0.0024**2
+    degrees = sum(parts) ** 2 / (parts[0] ** 2 / 63 + parts[1] ** 2 / 2)
+    pilot = Effect(0.0, sum(parts) ** 0.5, degrees, 64, seeds_error=0.0024)
+    assert pilot.on_prompts(64) == pytest.approx((pilot.standard_error, degrees))
+    assert pilot.on_prompts(10**12) == pytest.approx((0.0024, 2.0), rel=1e-3)
+    assert prompts_needed(pilot, Rule(0.01)) is None
+    needed = prompts_needed(pilot, Rule(0.05)) or 0
+    error, degrees = pilot.on_prompts(needed)
+    reach = stats.t.ppf(1 - Rule(0.05).level, degrees) + stats.t.ppf(POWER, degrees)
+    assert reach * error < 0.05
 
 
 def test_identical_runs_need_two_prompts() -> None:

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from model_server import MODEL, Server, serve
 
-from harness import cli
+from harness import cli, statistics
 from harness.data import load_rows
 from harness.errors import UserError
 from harness.progress import Progress
 from harness.registry import find
 from harness.serving.counters import between
-from harness.serving.endpoint import Endpoint, Sample, parse
+from harness.serving.endpoint import Endpoint, Reply, Sample, parse
 from harness.serving.lines import lines, verdict
-from harness.serving.measuring import Load, Served, measure, other_lengths, speedup
+from harness.serving.measuring import Block, Load, Served, measure, other_lengths, speedup
 from harness.types import Arm
 
 KEY = "sk-very-secret"
@@ -67,6 +67,17 @@ def test_two_endpoints_are_two_arms_in_blocks() -> None:
     shown = "\n".join(lines(found, LOAD))
     assert "this server does not speculate" in shown
     assert "speedup" in shown
+
+
+def test_a_prompt_that_is_asked_twice_counts_once() -> None:
+    replies = tuple(Reply("", 9, 1.0 + number, 9.0 + 2 * number, "stop") for number in range(4))
+    asked = (replies[:2], replies[:2], replies[2:], replies[2:])
+    blocks = tuple(Block(some, 1.0) for some in asked)
+    numbers = Served(blocks, None).numbers()
+    first, later = [1.0, 2.0, 3.0, 4.0], [8.0] * 4
+    assert numbers["first_token_s"] == statistics.mean(first, numbers["first_token_s"].definition)
+    per_token = statistics.ratio([8.0, 9.0, 10.0, 11.0], later, numbers["token_s"].definition)
+    assert numbers["token_s"] == per_token
 
 
 def timed(drafts: int, draft_s: float, target_s: float) -> dict[Arm, Served]:

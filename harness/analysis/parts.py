@@ -27,8 +27,8 @@ DEFINITIONS = {
     "the geometric mean over repeats of both passes' ratio",
     "predicted_speedup": "of the tokens, passes and drafted tokens that the engine counted, at the "
     "times of the parts, prefill included; geometric mean over repeats",
-    "overhead": "predicted / measured speedup, with the spread of both: what the engine takes with a "
-    "draft beyond the parts",
+    "overhead": "predicted / measured speedup, with the spread of both: what the engine takes with "
+    "a draft beyond the parts",
 }
 
 

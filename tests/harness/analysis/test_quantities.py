@@ -1,0 +1,29 @@
+"""Quantities of tables whose counts are known."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from harness.analysis.quantities import quantities
+from harness.settings.recipes import load_recipe
+from harness.types import MAX_GAMMA, AcceptanceTable
+
+
+def test_blocks_that_drafted_nothing_are_none_of_those_that_accept_a_position() -> None:
+    # 8 tokens, of which a lookup proposed the fourth and fifth, and the first of them was right.
+    accept_SD, drafted_S = np.zeros((8, MAX_GAMMA)), np.zeros(8, dtype=np.int64)
+    accept_SD[3, 0], drafted_S[3] = 1.0, 2
+    table = AcceptanceTable("a", accept_SD, drafted_S, np.ones(8), np.ones(8))
+    records: Any = SimpleNamespace(tables={0.0: [table]})
+    found = quantities(records, load_recipe("quickstart"))
+
+    def rate(name: str) -> float:
+        top_B, bottom_B = found[name].counts
+        return float(top_B.sum() / bottom_B.sum())
+
+    where = "[t=0,gamma=4,position="
+    assert [rate(f"marginal_acceptance{where}{place}]") for place in (1, 2)] == [1.0, 0.0]
+    assert [rate(f"conditional_acceptance{where}{place}]") for place in (1, 2)] == [1.0, 0.0]
+    assert f"conditional_acceptance{where}3]" not in found  # nothing tests it
+    assert rate("block_efficiency[t=0,gamma=4]") == 8 / 7

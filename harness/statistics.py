@@ -128,10 +128,10 @@ class Effect:
         """
         of_prompts, of_seeds = self.standard_error**2 - self.seeds_error**2, self.seeds_error**2
         # What Satterthwaite's formula has of the seeds: part^2 / degrees, summed over their parts.
-        spread = self.standard_error**4 / self.degrees - of_prompts**2 / (self.n - 1)
+        seeds_spread = self.standard_error**4 / self.degrees - of_prompts**2 / (self.n - 1)
         of_prompts *= inflated * self.n / n
         variance = of_prompts + of_seeds
-        spread = of_prompts**2 / (n - 1) + (spread if of_seeds else 0.0)
+        spread = of_prompts**2 / (n - 1) + (max(seeds_spread, 0.0) if of_seeds else 0.0)
         return math.sqrt(variance), variance**2 / spread if spread else n - 1
 
 

@@ -44,7 +44,7 @@ def drafting_cost(timed: Sequence[TimedDecode], convention: Convention = REFEREN
 
     None if nothing was timed, or the engine counted no passes.
     """
-    blocks = [_block(block, convention) for block in _by_block(timed)]
+    blocks = [_block(block, convention) for block in _by_block(timed, convention)]
     return _cost(blocks) if blocks else None
 
 
@@ -70,7 +70,7 @@ def predicted_speedup(
             tables, counts.passes_B, counts.drafted_B, counts.tokens_B, strict=True
         )
     }
-    blocks = [_block(block, convention, rates) for block in _by_block(timed)]
+    blocks = [_block(block, convention, rates) for block in _by_block(timed, convention)]
     if len(blocks) < 2:
         return None
     speedups = [
@@ -81,11 +81,11 @@ def predicted_speedup(
     return Number(value, low, high, len(blocks), DEFINITION)
 
 
-def _by_block(timed: Sequence[TimedDecode]) -> list[list[TimedDecode]]:
-    """Return the blocks in which both arms made passes; none if the engine counted none."""
+def _by_block(timed: Sequence[TimedDecode], convention: Convention) -> list[list[TimedDecode]]:
+    """Return the blocks in which passes of both arms were timed; none if none was counted."""
     numbers = sorted({item.block for item in timed})
     blocks = [[item for item in timed if item.block == number] for number in numbers]
-    made = [{item.arm for item in block if item.decode.rounds} for block in blocks]
+    made = [{item.arm for item in block if _timed(item.decode, convention)} for block in blocks]
     return [block for block, arms in zip(blocks, made, strict=True) if len(arms) == 2]
 
 
@@ -98,6 +98,11 @@ def _in_prefill(decode: Decode, convention: Convention) -> int:
     return int(together and not convention.prefill_emits_first)
 
 
+def _timed(decode: Decode, convention: Convention) -> Sequence[Round]:
+    """Return the rounds whose time is that of decoding, not of prefill."""
+    return decode.rounds[_in_prefill(decode, convention) :]
+
+
 def _block(
     block: Sequence[TimedDecode],
     convention: Convention,
@@ -105,13 +110,9 @@ def _block(
 ) -> _Block:
     alone = [item.decode for item in block if item.arm == "target"]
     mine = [item.decode for item in block if item.arm == "draft"]
-
-    def timed(decode: Decode) -> Sequence[Round]:
-        return decode.rounds[_in_prefill(decode, convention) :]
-
     decode_s = sum(decode.decode_s for decode in alone)
-    pass_s = decode_s / sum(len(timed(decode)) for decode in alone)
-    excess = sum(decode.decode_s / pass_s - len(timed(decode)) for decode in mine)
+    pass_s = decode_s / sum(len(_timed(decode, convention)) for decode in alone)
+    excess = sum(decode.decode_s / pass_s - len(_timed(decode, convention)) for decode in mine)
     expected = [
         (tokens * passes - _in_prefill(decode, convention), tokens * drafted)
         for decode in mine
@@ -123,7 +124,7 @@ def _block(
         decode_s=decode_s,
         pass_s=pass_s,
         excess=excess,
-        drafted=sum(round_.drafted for decode in mine for round_ in timed(decode)),
+        drafted=sum(round_.drafted for decode in mine for round_ in _timed(decode, convention)),
         expected_passes=sum(passes for passes, _ in expected),
         expected_drafted=sum(drafted for _, drafted in expected),
     )

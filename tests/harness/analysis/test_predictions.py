@@ -95,6 +95,8 @@ def test_the_first_pass_reads_the_prompt_where_it_is_timed_with_prefill() -> Non
 
     timed = [with_prefill(item) for item in run([0.25] * 3)]
     assert drafting_cost(timed) == pytest.approx(0.25)
+    at_once = [replace(it, decode=replace(it.decode, rounds=(Round(0, 0),))) for it in timed[:4]]
+    assert drafting_cost([replace(item, block=9) for item in at_once]) is None  # all in prefill
     found = predicted_speedup(timed, tables(0, 1, 2), GAMMA)
     assert found is not None
     # Prefill with the first pass is two; 19 passes alone; 3 with the draft, and 16 drafted tokens.

@@ -43,6 +43,12 @@ class BlockCounts:
     reached_BG: Floats  # blocks whose first g tokens were all accepted; g = 1 ... gamma
 
     @property
+    def drafts_B(self) -> Floats:
+        """Blocks that drafted anything: what vLLM counts as drafts."""
+        drafts_B: Floats = self.tested_BG[:, 0]
+        return drafts_B
+
+    @property
     def tested_B(self) -> Floats:
         """Tokens compared with the target's choice: up to the first rejection, included."""
         tested_B: Floats = self.tested_BG.sum(-1)

@@ -1,16 +1,15 @@
 """What an engine counted in a run, beside what acceptance tables predict of the same prompts."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.analysis.counting import engine_counts, told_convention
+from harness.analysis.counting import engine_counts
 from harness.blocks import Convention, block_counts
 from harness.published import Result, Results
 from harness.storage.records import DECODES, read_decodes
-from harness.storage.speed_records import ENGINE
 from harness.storage.stored import tables_of
+from harness.storage.stored_speed import convention_in
 from harness.types import AcceptanceTable, Decode
 from reports._markdown import escape, table
 
@@ -34,7 +33,7 @@ def engine_section(result: Result, results: Results, directory: Path) -> Iterato
     same = [n for n in asked if temperature or _length(tables[n]) == len(decodes[n].token_ids)]
     if not same:
         return
-    convention = told_convention(_told(folder))
+    convention = convention_in(folder)
     rows = _rows([decodes[n] for n in same], [tables[n] for n in same], gamma, convention)
     yield "\n\n".join(
         [
@@ -78,13 +77,6 @@ def _in_words(convention: Convention) -> str:
     if convention.counts_beyond_end:
         return f"{first}; the last block counts whole, so tokens past the end are accepted too."
     return f"{first}; what is drafted past the end of a text is not counted."
-
-
-def _told(folder: Path) -> Mapping[str, Any]:
-    """Return what the draft's arm told of itself; nothing where the engine tells nothing."""
-    path = folder / ENGINE
-    told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return dict(told.get("draft", {}))
 
 
 def _length(scored: AcceptanceTable) -> int:

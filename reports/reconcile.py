@@ -53,7 +53,7 @@ PRINTED = (
         "1 + accepted / drafts, pooled; a draft is a block with drafted tokens, after the token "
         "that prefill emits",
         SERVING,
-        lambda counts, _: 1 + _ratio(counts.accepted_B.sum(), counts.tested_BG[:, 0].sum()),
+        lambda counts, _: 1 + _ratio(counts.accepted_B.sum(), counts.drafts_B.sum()),
     ),
     Printed(
         "vLLM",
@@ -88,7 +88,7 @@ PRINTED = (
         "0-alpha",
         "accepted / tested at the first drafted position",
         LOOP,
-        lambda counts, _: _ratio(counts.reached_BG[:, 0].sum(), counts.tested_BG[:, 0].sum()),
+        lambda counts, _: _ratio(counts.reached_BG[:, 0].sum(), counts.drafts_B.sum()),
     ),
     Printed(
         "transformers",

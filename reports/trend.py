@@ -131,8 +131,9 @@ def _series(runs: Sequence[Run], rate: str) -> Iterator[Series]:
     for run in runs:
         told = run.results.recipe["evaluation"]
         gamma = told["num_speculative_tokens"]
+        numbers = run.results.numbers
         for who in dict.fromkeys(row.cell.contender for row in run.results.results):
-            own = run.results.numbers.get(who, {})
+            own = numbers.get(who, {})
             for temperature in told["temperatures"]:
                 number = own.get(f"{rate}[t={temperature:g},gamma={gamma}]")
                 found.setdefault((who, temperature, gamma), []).append(Point(run, number))

@@ -130,7 +130,7 @@ def _by_position(counts: BlockCounts, temperature: float, gamma: int) -> _Counte
         reached_B, tested_B = counts.reached_BG[:, position - 1], counts.tested_BG[:, position - 1]
         where = key("", temperature, gamma)[:-1] + f",position={position}]"
         for name, bottom_B in (
-            ("marginal_acceptance", counts.tested_BG[:, 0]),
+            ("marginal_acceptance", counts.drafts_B),
             ("conditional_acceptance", tested_B),
         ):
             found[name + where] = reached_B, bottom_B, DEFINITIONS[name]

@@ -1,15 +1,18 @@
 """What a stored run timed: the blocks of its speed runs, and the parts timed by themselves."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.analysis.counting import told_convention
 from harness.analysis.speeds import block_ratios, keyed
+from harness.blocks import Convention
 from harness.published import Result
 from harness.settings.sections import Condition, Speed
 from harness.settings.validation import validated
 from harness.storage.records import DECODES, read_decodes
-from harness.storage.speed_records import PARTS, RUNS, Measurement, Part, Run
+from harness.storage.speed_records import ENGINE, PARTS, RUNS, Measurement, Part, Run
 from harness.storage.stored import read_record, rows_of
 
 
@@ -19,6 +22,13 @@ def file_of(number: int, name: str) -> str:
     `number`: its place in the order of the recipe's conditions.
     """
     return name.replace(".", f"-{number}.") if number else name
+
+
+def convention_in(folder: Path) -> Convention:
+    """Return how the engine of a cell's first measurement counts; as the reference's if untold."""
+    file = folder / ENGINE
+    told = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return told_convention(told.get("draft", {}))
 
 
 def parts_of(result: Result, directory: Path) -> list[Part]:

@@ -1,17 +1,14 @@
 """Measured against predicted speedup; and what speed runs say that a drafted token costs."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.counting import told_convention
 from harness.analysis.predictions import drafting_cost, predicted_speedup
 from harness.published import Cell, Contender, Number, Result
 from harness.storage.records import DECODES, read_decodes, read_tables, tables_name
-from harness.storage.speed_records import ENGINE
+from harness.storage.stored_speed import convention_in
 from reports._figures import grids
 from reports._figures.drawing import Drawing, NotDrawn, number, spread
 from reports._figures.run import MOST_METHODS, Run, first
@@ -71,20 +68,13 @@ def _of_records(run: Run, row: Result, told: Mapping[str, Any]) -> Speed | None:
     if not (alone and measured and row.records and (folder / DECODES).is_file()):
         return None
     timed = read_decodes(folder / DECODES)
-    convention = told_convention(_told(folder).get("draft", {}))
+    convention = convention_in(folder)
     file = folder / tables_name(first_of["temperature"])
     gamma = first_of["num_speculative_tokens"]
     tables = read_tables(file) if file.is_file() else []
     predicted = predicted_speedup(timed, tables, gamma, convention)
     cost = drafting_cost(timed, convention)
     return Speed(row.cell, measured, predicted, cost, "", "the other blocks")
-
-
-def _told(folder: Path) -> Mapping[str, Any]:
-    """Return what an engine told of itself; nothing where that is not kept."""
-    file = folder / ENGINE
-    told: Mapping[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return told
 
 
 def costs(found: Sequence[Speed]) -> dict[Contender, float]:

@@ -1,6 +1,6 @@
 """What methods have in common whose draft is a head on the target's features.
 
-The head (`harness.heads.feature_heads`) is one decoder layer of the target's architecture between
+The head (`draftmark.models.feature_head`) is one decoder layer of the target's architecture between
 the target's embedding and output head, both frozen. It trains on text that is there beforehand,
 whose features the store holds; the checkpoint is the one whose first drafted token is accepted most
 on the validation rows.
@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from baselines._selection import kept, train_on_gaps
-from baselines._token_losses import TokenLossName
-from harness.protocols import Drafter
-from harness.types import Course, Draft, Kind, Placement, Text
+from draftmark.baselines._selection import kept, train_on_gaps
+from draftmark.baselines._token_losses import TokenLossName
+from draftmark.speculation.interfaces import Drafter
+from draftmark.types import Kind, Placement, Text, TrainingRun
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.heads.feature_heads import Architecture, FeatureHead
-    from harness.heads.states import StateSource
-    from harness.learning.selection import Criterion
-    from harness.models import LanguageModel
-    from harness.teacher import Features
-    from harness.training import TokenLoss, TrainingContext
+    from draftmark.models.feature_head import Architecture, FeatureHead
+    from draftmark.models.hidden_states import Features, StateSource
+    from draftmark.models.language_model import LanguageModel
+    from draftmark.training.context import Draft, TrainingContext
+    from draftmark.training.loop import TokenLoss
+    from draftmark.training.validation import Criterion
 
 
 # `mc_sim_7b_63` of EAGLE's code (eagle/model/choices.py at 08dc06c): 25 nodes, 5 deep.
@@ -52,7 +52,7 @@ class FeatureHeadMethod(ABC):
     `from_layer`: the target's layer that the head's starts as; by default it is random, as
     published. What layers put out can be far larger than the features, which come after the last
     norm: EAGLE-1's head, which has none, then starts worse than random. `tree`: what is drafted
-    instead of a chain, as paths of ranks (`harness.drafting.trees`), or "eagle" for the one that
+    instead of a chain, as paths of ranks (`speculation.trees`), or "eagle" for the one that
     EAGLE-1 was published with; block length g is then the tree down to depth g.
     """
 
@@ -71,7 +71,7 @@ class FeatureHeadMethod(ABC):
     def __post_init__(self) -> None:
         """Raise ValueError for paths that are no tree."""
         if self.tree not in (None, "eagle"):
-            from harness.drafting.trees import Tree
+            from draftmark.speculation.trees import Tree
 
             Tree.of(self.paths)
 
@@ -90,8 +90,8 @@ class FeatureHeadMethod(ABC):
 
     def head(self, target: "LanguageModel", texts: Sequence[Text], seed: int) -> "FeatureHead":
         """Return the untrained head; raises UserError for what the target has not."""
-        from harness.heads.feature_heads import Shape
-        from harness.heads.head_inits import make_head
+        from draftmark.models.feature_head import Shape
+        from draftmark.models.head_inits import make_head
 
         layers = self.layers(target.model.config.num_hidden_layers)
         ids = self.draft_ids(texts, target.vocab_size)
@@ -99,10 +99,10 @@ class FeatureHeadMethod(ABC):
         shape = Shape(self.architecture, layers, target.vocab_size, size)
         return make_head(target, shape, seed=seed, draft_ids=ids, from_layer=self.from_layer)
 
-    def fit(self, context: "TrainingContext", loss: "TokenLoss", noise: float = 0.0) -> Draft:
+    def fit(self, context: "TrainingContext", loss: "TokenLoss", noise: float = 0.0) -> "Draft":
         """Return the context's head trained by a loss, taken at every depth."""
-        from harness.heads.head_training import by_depth, in_training
-        from harness.training import train
+        from draftmark.training.head_training import by_depth, in_training
+        from draftmark.training.loop import train
 
         head = in_training(context.draft, self.depth, noise, context.seed)
         ready, loss = replace(context, draft=head), by_depth(loss, self.decay)
@@ -110,7 +110,7 @@ class FeatureHeadMethod(ABC):
             return train(ready, loss)
         return train_on_gaps(ready, loss, lambda gap_N, batch: kept(gap_N, batch, self.keep))
 
-    def courses(self, told: Course) -> tuple[Course, ...]:
+    def training_runs(self, told: TrainingRun) -> tuple[TrainingRun, ...]:
         """Return the training, and the reference's before it if it selects."""
         own = replace(told, depth=self.depth)
         return (own,) if self.keep == 1 else (own, replace(own, compared=True))
@@ -119,16 +119,16 @@ class FeatureHeadMethod(ABC):
         self, target: "LanguageModel", validation: "Features", states: "StateSource"
     ) -> "Criterion":
         """Return the acceptance of each block's first token on the validation rows."""
-        from harness.heads.head_training import head_acceptance
+        from draftmark.training.head_training import head_acceptance
 
         return head_acceptance(target, validation, states)
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the saved head as a drafter."""
-        from harness.drafting.tree_drafters import TreeDrafter
-        from harness.drafting.trees import Tree
-        from harness.heads.feature_drafters import FeatureHeadDrafter
-        from harness.heads.feature_heads import load_head
+        from draftmark.models.feature_head import load_head
+        from draftmark.speculation.head_drafter import FeatureHeadDrafter
+        from draftmark.speculation.tree_drafter import TreeDrafter
+        from draftmark.speculation.trees import Tree
 
         head = load_head(directory, placement)
         return TreeDrafter(head, Tree.of(self.paths)) if self.paths else FeatureHeadDrafter(head)

@@ -13,13 +13,12 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
-from harness.types import Draft
-
 if TYPE_CHECKING:
     import torch
 
-    from harness.learning.batches import Batch
-    from harness.training import TokenLoss, TrainingContext
+    from draftmark.training.batches import Batch
+    from draftmark.training.context import Draft, TrainingContext
+    from draftmark.training.loop import TokenLoss
 
 Choice = Literal["gap", "reversed", "random"]
 
@@ -32,12 +31,12 @@ def train_on_gaps(
     reference_passes: float | None = None,
     reference_rows_per_batch: int | None = None,
     reference_as_init: bool = False,
-) -> Draft:
+) -> "Draft":
     """Return the draft trained on what `weigh` makes of its loss less a reference's.
 
     The reference is trained first, from the same init by the same loss; the ledger has both.
     """
-    from harness.training import Survey, train
+    from draftmark.training.loop import PreLossPass, train
 
     model = context.draft.model
     init = {name: value.clone() for name, value in model.state_dict().items()}
@@ -47,7 +46,7 @@ def train_on_gaps(
     reference = replace(context.draft, model=copy.deepcopy(model).requires_grad_(False))
     if not reference_as_init:
         model.load_state_dict(init)
-    made = train(context.after(first.ledger), loss, Survey(loss, reference, weigh))
+    made = train(context.after(first.ledger), loss, PreLossPass(loss, reference, weigh))
     return replace(made, ledger=first.ledger + made.ledger)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
-    from harness.divergences import Divergence
+    from draftmark.training.divergences import Divergence
 
 TokenLossName = Literal[
     "soft_cross_entropy",
@@ -34,9 +34,9 @@ TokenLossName = Literal[
 
 def token_loss(name: TokenLossName) -> "Divergence":
     """Return a loss by its name, each with its paper's own settings."""
-    from harness.divergences import DIVERGENCES, soft_cross_entropy
-    from harness.learning.acceptance_losses import adaptive_kl_tv, negative_log_acceptance
-    from harness.learning.logit_losses import csd, dld
+    from draftmark.training.acceptance_losses import adaptive_kl_tv, negative_log_acceptance
+    from draftmark.training.divergences import DIVERGENCES, soft_cross_entropy
+    from draftmark.training.logit_losses import csd, dld
 
     if name == "adaptive_kl_tv":
         return adaptive_kl_tv

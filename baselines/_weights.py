@@ -14,5 +14,5 @@ def _checked(weight: Any) -> Any:
     raise ValueError(f"take one of {', '.join(LAWS)}, or the target's share of a mixture, 0 to 1")
 
 
-# As `harness.learning.logit_losses.Weight`, which would load torch.
+# As `draftmark.training.logit_losses.Weight`, which would load torch.
 Weight = Annotated[Literal["target", "draft", "uniform"] | float, BeforeValidator(_checked)]

@@ -19,7 +19,8 @@ it the heads do, and 1.4 with the quickstart's pair: 2.4 times kd for equal pass
 controls are the knobs `selection` and `reference_as_init`; `keep = 1`, the rest by default, gives
 kd's weights bit for bit.
 
-Some steps are noted, token by token, with the gap and what was kept (harness.storage.selections).
+Some steps are noted, token by token, with the gap and what was kept
+(`training.token_selection_log`).
 
 Legend: N supervised position.
 """
@@ -29,15 +30,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from baselines._selection import Choice, kept, train_on_gaps
-from harness.drafting.methods import LanguageModelMethod
-from harness.types import Course, Draft
+from draftmark.baselines._selection import Choice, kept, train_on_gaps
+from draftmark.speculation.methods import LanguageModelMethod
+from draftmark.types import TrainingRun
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.learning.batches import Batch
-    from harness.training import TrainingContext
+    from draftmark.training.batches import Batch
+    from draftmark.training.context import Draft, TrainingContext
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,16 @@ class AdaSPEC(LanguageModelMethod):
     reference_rows_per_batch: Annotated[int, Field(ge=1)] | None = None
     reference_as_init: bool = False
 
-    def courses(self, told: Course) -> tuple[Course, ...]:
+    def training_runs(self, told: TrainingRun) -> tuple[TrainingRun, ...]:
         """Return the reference's training and the draft's, which compares with it."""
         passes = self.reference_passes or told.passes
         rows = self.reference_rows_per_batch or told.rows_per_batch
-        return Course(passes, rows), replace(told, compared=True)
+        return TrainingRun(passes, rows), replace(told, compared=True)
 
-    def train(self, context: "TrainingContext") -> Draft:
+    def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained on the selected tokens, with the ledger of both trainings."""
-        from harness.divergences import DIVERGENCES
-        from harness.storage.selections import gather, note
+        from draftmark.training.divergences import DIVERGENCES
+        from draftmark.training.token_selection_log import gather, note
 
         divergence = DIVERGENCES[self.divergence]
 

@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from baselines._weights import Weight
-from harness.drafting.methods import LanguageModelMethod
-from harness.types import Draft
+from draftmark.baselines._weights import Weight
+from draftmark.speculation.methods import LanguageModelMethod
 
 if TYPE_CHECKING:
-    from harness.training import TrainingContext
+    from draftmark.training.context import Draft, TrainingContext
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,10 @@ class ConcreteScoreDistillation(LanguageModelMethod):
     weights: tuple[Weight, Weight] = ("draft", "draft")
     weight_temperature: Annotated[float, Field(gt=0)] = 1.0
 
-    def train(self, context: "TrainingContext") -> Draft:
+    def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by concrete score distillation."""
-        from harness.learning.logit_losses import csd
-        from harness.training import train
+        from draftmark.training.logit_losses import csd
+        from draftmark.training.loop import train
 
         return train(
             context,

@@ -20,11 +20,10 @@ recipe as TVD, batches of 32 and 300,000 steps; no code by its authors was found
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from harness.drafting.methods import LanguageModelMethod
-from harness.types import Draft
+from draftmark.speculation.methods import LanguageModelMethod
 
 if TYPE_CHECKING:
-    from harness.training import TrainingContext
+    from draftmark.training.context import Draft, TrainingContext
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,10 @@ class DistillSpec(LanguageModelMethod):
 
     divergence: Literal["forward_kl", "reverse_kl", "jsd", "tvd"] = "forward_kl"
 
-    def train(self, context: "TrainingContext") -> Draft:
+    def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by the divergence."""
-        from harness.divergences import DIVERGENCES
-        from harness.training import train
+        from draftmark.training.divergences import DIVERGENCES
+        from draftmark.training.loop import train
 
         divergence = DIVERGENCES[self.divergence]
         return train(context, lambda draft, target, _: divergence(draft, target))

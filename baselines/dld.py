@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from baselines._weights import Weight
-from harness.drafting.methods import LanguageModelMethod
-from harness.types import Draft
+from draftmark.baselines._weights import Weight
+from draftmark.speculation.methods import LanguageModelMethod
 
 if TYPE_CHECKING:
-    from harness.training import TrainingContext
+    from draftmark.training.context import Draft, TrainingContext
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,10 @@ class DirectLogitDistillation(LanguageModelMethod):
     normalisation: Literal["none", "mean"] = "none"
     weight_temperature: Annotated[float, Field(gt=0)] = 1.0
 
-    def train(self, context: "TrainingContext") -> Draft:
+    def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by direct logit distillation."""
-        from harness.learning.logit_losses import dld
-        from harness.training import train
+        from draftmark.training.logit_losses import dld
+        from draftmark.training.loop import train
 
         return train(
             context,

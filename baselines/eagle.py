@@ -18,16 +18,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from baselines._feature_head import FeatureHeadMethod
-from baselines._token_losses import token_loss
-from harness.types import Draft
+from draftmark.baselines._feature_head import FeatureHeadMethod
+from draftmark.baselines._token_losses import token_loss
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.heads.feature_heads import Architecture
-    from harness.learning.batches import Batch
-    from harness.training import TrainingContext
+    from draftmark.models.feature_head import Architecture
+    from draftmark.training.batches import Batch
+    from draftmark.training.context import Draft, TrainingContext
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -46,9 +45,9 @@ class Eagle(FeatureHeadMethod):
         """Return the last: its state is the feature."""
         return (num_layers,)
 
-    def train(self, context: "TrainingContext") -> Draft:
+    def train(self, context: "TrainingContext") -> "Draft":
         """Return the head trained by both losses."""
-        from harness.heads.head_training import state_distance
+        from draftmark.training.head_training import state_distance
 
         between_laws = token_loss(self.loss)
 

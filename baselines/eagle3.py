@@ -21,23 +21,23 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from baselines._feature_head import FeatureHeadMethod
-from baselines._token_losses import token_loss
-from harness.errors import UserError
-from harness.types import Draft, Text
+from draftmark.baselines._feature_head import FeatureHeadMethod
+from draftmark.baselines._token_losses import token_loss
+from draftmark.errors import UserError
+from draftmark.types import Text
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.heads.feature_heads import Architecture
-    from harness.training import TrainingContext
+    from draftmark.models.feature_head import Architecture
+    from draftmark.training.context import Draft, TrainingContext
 
 Layer = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
 class Eagle3(FeatureHeadMethod):
-    """`features`: the three layers that are fused, as `harness.heads.states` counts them.
+    """`features`: the three layers that are fused, as `draftmark.models.layer_states` counts them.
 
     By default 2, the middle, and the last but three, closer together where a target is shallow.
     """
@@ -67,13 +67,13 @@ class Eagle3(FeatureHeadMethod):
 
     def draft_ids(self, texts: Sequence[Text], vocab_size: int) -> "torch.Tensor | None":
         """Return the most frequent tokens of the texts, if the draft has its own vocabulary."""
-        from harness.heads.head_training import frequent_ids
+        from draftmark.training.head_training import frequent_ids
 
         if self.draft_vocabulary is None or self.draft_vocabulary >= vocab_size:
             return None
         return frequent_ids(texts, self.draft_vocabulary)
 
-    def train(self, context: "TrainingContext") -> Draft:
+    def train(self, context: "TrainingContext") -> "Draft":
         """Return the head trained at every depth."""
         between_laws = token_loss(self.loss)
         return self.fit(context, lambda draft_NV, target_NV, _: between_laws(draft_NV, target_NV))

@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from harness.drafting.methods import LanguageModelMethod
-from harness.types import Draft
+from draftmark.speculation.methods import LanguageModelMethod
 
 if TYPE_CHECKING:
-    from harness.training import TrainingContext
+    from draftmark.training.context import Draft, TrainingContext
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,10 @@ class GeneralisedDistillation(LanguageModelMethod):
 
     beta: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
-    def train(self, context: "TrainingContext") -> Draft:
+    def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by the generalised JSD."""
-        from harness.divergences import jsd
-        from harness.training import train
+        from draftmark.training.divergences import jsd
+        from draftmark.training.loop import train
 
         return train(context, lambda draft, target, _: jsd(draft, target, self.beta))
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from harness.drafting.methods import LanguageModelMethod
-from harness.types import Draft
+from draftmark.speculation.methods import LanguageModelMethod
 
 if TYPE_CHECKING:
-    from harness.training import TrainingContext
+    from draftmark.training.context import Draft, TrainingContext
 
 
 @dataclass(frozen=True)
@@ -23,10 +22,10 @@ class KnowledgeDistillation(LanguageModelMethod):
 
     temperature: Annotated[float, Field(gt=0)] = 1.0
 
-    def train(self, context: "TrainingContext") -> Draft:
+    def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by KL(target || draft)."""
-        from harness.divergences import forward_kl
-        from harness.training import train
+        from draftmark.training.divergences import forward_kl
+        from draftmark.training.loop import train
 
         return train(context, lambda draft, target, _: forward_kl(draft, target, self.temperature))
 

@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from harness.drafting.methods import LanguageModelMethod
-from harness.types import Draft
+from draftmark.speculation.methods import LanguageModelMethod
 
 if TYPE_CHECKING:
-    from harness.training import TrainingContext
+    from draftmark.training.context import Draft, TrainingContext
 
 
 @dataclass(frozen=True)
@@ -49,20 +48,20 @@ class LK(LanguageModelMethod):
                 "objective = 'adaptive_kl_tv'"
             )
 
-    def train(self, context: "TrainingContext") -> Draft:
+    def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by the objective."""
-        from harness.learning.acceptance_losses import (
+        from draftmark.training.acceptance_losses import (
             acceptance,
             adaptive_kl_tv,
             negative_log_acceptance,
         )
-        from harness.training import Survey, train
+        from draftmark.training.loop import PreLossPass, train
 
         if self.objective == "negative_log_acceptance":
             return train(context, lambda draft, target, _: negative_log_acceptance(draft, target))
         if self.per == "position":
             return train(context, lambda draft, target, _: adaptive_kl_tv(draft, target, self.eta))
-        survey = Survey(lambda draft, target, _: acceptance(draft, target))
+        survey = PreLossPass(lambda draft, target, _: acceptance(draft, target))
         return train(
             context,
             lambda draft, target, batch: adaptive_kl_tv(draft, target, self.eta, batch.mean),

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from harness.protocols import Drafter
-from harness.types import (
+from draftmark.speculation.interfaces import Drafter
+from draftmark.types import (
     AcceptanceTable,
-    Draft,
     Kind,
     Ledger,
     Placement,
@@ -29,8 +28,8 @@ from harness.types import (
 if TYPE_CHECKING:
     import torch
 
-    from harness.teacher import TargetLaws
-    from harness.training import TrainingContext
+    from draftmark.models.hidden_states import TargetLogits
+    from draftmark.training.context import Draft, TrainingContext
 
 
 class LookupSession:
@@ -68,10 +67,10 @@ class LookupDrafter:
     min_ngram: int
 
     def score(
-        self, texts: Sequence[Text], target: "TargetLaws", samplers: Samplers
+        self, texts: Sequence[Text], target: "TargetLogits", samplers: Samplers
     ) -> Iterator[AcceptanceTable]:
         """Yield the acceptance table of each text."""
-        from harness.scoring import score_deterministic
+        from draftmark.speculation.scoring import score_deterministic
 
         return score_deterministic(lambda _: self._session(), texts, target, samplers)
 
@@ -100,8 +99,10 @@ class PromptLookup:
         if self.min_ngram > self.max_ngram:
             raise ValueError(f"min_ngram = {self.min_ngram} is above max_ngram = {self.max_ngram}")
 
-    def train(self, context: "TrainingContext") -> Draft:
+    def train(self, context: "TrainingContext") -> "Draft":
         """Return no model, at no cost."""
+        from draftmark.training.context import Draft
+
         return Draft(None, Ledger())
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:

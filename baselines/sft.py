@@ -14,21 +14,20 @@ states of the text are made all the same, once for all methods, and listed in th
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from harness.drafting.methods import LanguageModelMethod
-from harness.types import Draft
+from draftmark.speculation.methods import LanguageModelMethod
 
 if TYPE_CHECKING:
-    from harness.training import TrainingContext
+    from draftmark.training.context import Draft, TrainingContext
 
 
 @dataclass(frozen=True)
 class SupervisedFineTuning(LanguageModelMethod):
     """Has no knobs."""
 
-    def train(self, context: "TrainingContext") -> Draft:
+    def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by cross-entropy on the tokens of its text."""
-        from harness.divergences import cross_entropy
-        from harness.training import train
+        from draftmark.training.divergences import cross_entropy
+        from draftmark.training.loop import train
 
         without_laws = replace(context, target=None)
         return train(without_laws, lambda draft, _, batch: cross_entropy(draft, batch.labels_N))

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.drafting.methods import LanguageModelMethod
-from harness.types import Draft, Ledger
+from draftmark.speculation.methods import LanguageModelMethod
+from draftmark.types import Ledger
 
 if TYPE_CHECKING:
-    from harness.training import TrainingContext
+    from draftmark.training.context import Draft, TrainingContext
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,10 @@ class Untrained(LanguageModelMethod):
 
     trains: ClassVar[bool] = False
 
-    def train(self, context: "TrainingContext") -> Draft:
+    def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft init, at no cost."""
+        from draftmark.training.context import Draft
+
         return Draft(context.draft, Ledger())
 
 

@@ -1,1 +1,1 @@
-"""The library of draftmark: it knows no particular task, method or report."""
+"""draftmark: benchmarks drafts for speculative decoding."""

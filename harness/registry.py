@@ -15,16 +15,16 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import UserError, unknown
-from harness.text import plain
+from draftmark.errors import UserError, unknown
+from draftmark.text import plain
 
 Group = Literal["tasks", "baselines", "engines", "reports"]
 
 _PACKAGES: Mapping[Group, str] = {
-    "tasks": "tasks",
-    "baselines": "baselines",
-    "engines": "harness.engines",
-    "reports": "reports",
+    "tasks": "draftmark.tasks",
+    "baselines": "draftmark.baselines",
+    "engines": "draftmark.engines",
+    "reports": "draftmark.reports",
 }
 _ATTRIBUTES: Mapping[Group, str] = {
     "tasks": "TASK",

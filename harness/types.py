@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from harness.models import LanguageModel
-    from harness.sandbox import Sandbox
 
 Row = Mapping[str, Any]
 Turn = dict[str, str]
@@ -49,6 +47,13 @@ class HubData:
     splits: Mapping[Split, str]
 
 
+class ProgramRunner(Protocol):
+    """What runs model-written programs: `draftmark.grading.sandbox.Sandbox`."""
+
+    def run_many(self, programs: Sequence[Any]) -> Sequence[Any]:
+        """Return the outcome of each program, in order."""
+
+
 @dataclass(frozen=True)
 class Task:
     """A task: where its rows are, how a row becomes an example, how an answer is graded.
@@ -70,7 +75,7 @@ class Task:
     # Which of the scores only tell how a response ended, 1 or 0 each, and what each one means.
     outcomes: Mapping[str, str] = field(default_factory=dict)
     grade_programs: (
-        Callable[[Sequence[tuple[Example, str]], Sandbox], list[dict[str, float]]] | None
+        Callable[[Sequence[tuple[Example, str]], ProgramRunner], list[dict[str, float]]] | None
     ) = None
     left_out: Callable[[Row], str | None] = lambda row: None  # by what rule a row is no example
     folder: str = ""  # in a data directory, where that is not the task's name
@@ -206,7 +211,7 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingRun:
     """One training of those that make a draft, as a plan counts it.
 
     `compared`: at each step a reference of the draft's shape reads the texts as well. `depth`: at
@@ -217,15 +222,6 @@ class Course:
     rows_per_batch: int
     compared: bool = False
     depth: int = 1
-
-
-@dataclass(frozen=True)
-class Draft:
-    """What training gives: a model if there is one, what it cost, and how its validation went."""
-
-    model: LanguageModel | None
-    ledger: Ledger
-    history: Sequence[Mapping[str, float]] = ()
 
 
 @dataclass(frozen=True)

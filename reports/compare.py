@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.analysis.significance import PairedTest, holm, test_of
-from harness.errors import UserError
-from harness.published import Number, Results
-from harness.regression.comparable import by_weight, differing
-from harness.statistics import student
-from harness.storage.stored import Measured, measured, paired, shared
-from reports._markdown import escape, show, table, three
+from draftmark.analysis.gate.comparable import by_weight, differing
+from draftmark.analysis.significance import PairedTest, holm, test_of
+from draftmark.analysis.statistics import student
+from draftmark.analysis.stored_counts import Measured, measured, paired, shared
+from draftmark.errors import UserError
+from draftmark.reports._shared.markdown import escape, show, table, three
+from draftmark.results import Number, Results
 
 RATES = ("acceptance_rate", "block_efficiency")
 LEVEL = 0.05

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.published import Number, Results
-from reports._text import csv_text
+from draftmark.reports._shared.escape import csv_text
+from draftmark.results import Number, Results
 
 NUMBERS = {
     "task": str,

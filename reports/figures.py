@@ -6,8 +6,7 @@ Nothing is run. What a run has no data for is not drawn, and the index says why.
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.published import Results
-from reports._figures import (
+from draftmark.reports._figures import (
     acceptance,
     compute,
     differences,
@@ -19,8 +18,9 @@ from reports._figures import (
     quality,
     speeds,
 )
-from reports._figures.drawing import Drawing, NotDrawn
-from reports._figures.run import Run
+from draftmark.reports._figures.drawing import Drawing, NotDrawn
+from draftmark.reports._figures.run import Run
+from draftmark.results import Results
 
 FOLDER = "figures"
 

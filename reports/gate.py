@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as xml
 
-from harness.errors import UserError
-from harness.published import Results
-from harness.text import plain
-from reports._markdown import escape, table, three
+from draftmark.errors import UserError
+from draftmark.reports._shared.markdown import escape, table, three
+from draftmark.results import Results
+from draftmark.text import plain
 
 FILE = "gate.json"  # what `draftmark gate` leaves: all that is rendered here
 _Facts = Mapping[str, Any]

@@ -3,12 +3,12 @@
 from itertools import groupby
 from pathlib import Path
 
-from harness.published import Results
-from reports._board import board
-from reports._checks import checks
-from reports._definitions import definitions
-from reports._manifest import manifest
-from reports._markdown import escape, markdown
+from draftmark.reports._shared.board import board
+from draftmark.reports._shared.checks import checks
+from draftmark.reports._shared.definitions import definitions
+from draftmark.reports._shared.manifest import manifest
+from draftmark.reports._shared.markdown import escape, markdown
+from draftmark.results import Results
 
 
 def leaderboard(results: Results, directory: Path) -> dict[str, str]:

@@ -15,8 +15,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from harness.published import Number, Result, Results
-from harness.storage.stored import COLUMNS, Measured, measured, rows_of
+from draftmark.analysis.stored_counts import COLUMNS, Measured, measured, rows_of
+from draftmark.results import Number, Result, Results
 
 _TARGET, _DRAFT = "target-grades.parquet", "draft-alone-grades.parquet"
 _NOT_SCORES = ("arm", "example_id", "num_tokens", "text")

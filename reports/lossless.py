@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # before Python 3.12 pydantic does not take typing's
 
-from harness.errors import UserError
-from harness.published import Results
-from reports._markdown import escape, table
+from draftmark.errors import UserError
+from draftmark.reports._shared.markdown import escape, table
+from draftmark.results import Results
 
 FILE = "lossless.json"  # what `draftmark verify` leaves beside the results
 

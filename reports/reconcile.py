@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.blocks import REFERENCE, BlockCounts, Convention, block_counts
-from harness.published import Result, Results
-from harness.storage.stored import tables_of
-from harness.types import AcceptanceTable
-from reports._acceptance import failed, title
-from reports._engine_counts import engine_section
-from reports._markdown import escape, interval, table
-from reports._measured import terms_of
+from draftmark.analysis.stored_counts import tables_of
+from draftmark.reports._shared.acceptance import failed, title
+from draftmark.reports._shared.engine_counts import engine_section
+from draftmark.reports._shared.markdown import escape, interval, table
+from draftmark.reports._shared.speed_rows import terms_of
+from draftmark.results import Result, Results
+from draftmark.speculation.blocks import REFERENCE, BlockCounts, Convention, block_counts
+from draftmark.types import AcceptanceTable
 
 # A serving engine's prefill emits the first token, and its last block counts whole.
 SERVING = Convention(prefill_emits_first=True, counts_beyond_end=True)

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from harness.published import Result, Results
-from harness.text import paragraphs
-from reports import _site_overview
-from reports._board import board as sections_of
-from reports._checks import LOOKED_FOR, overlaps
-from reports._manifest import facts
-from reports._site_cells import page as cell_page
-from reports._site_charts import COSTS, forests
-from reports._site_definitions import GLOSSARY, all_definitions
-from reports._site_pages import Board, Run, runs_of
-from reports._site_render import Ready, assets, page
-from reports.export import REPORT as export
-from reports.leaderboard import REPORT as leaderboard
+from draftmark.reports._shared.board import board as sections_of
+from draftmark.reports._shared.checks import LOOKED_FOR, overlaps
+from draftmark.reports._shared.manifest import facts
+from draftmark.reports._site import overview
+from draftmark.reports._site.cells import page as cell_page
+from draftmark.reports._site.charts import COSTS, forests
+from draftmark.reports._site.definitions import GLOSSARY, all_definitions
+from draftmark.reports._site.pages import Board, Run, runs_of
+from draftmark.reports._site.render import Ready, assets, page
+from draftmark.reports.export import REPORT as export
+from draftmark.reports.leaderboard import REPORT as leaderboard
+from draftmark.results import Result, Results
+from draftmark.text import paragraphs
 
 LONGEST_RECIPE = 100_000
 Files = Mapping[str, str | bytes]
@@ -43,8 +43,8 @@ class Site:
 
 
 def _files(runs: list[Run]) -> Iterator[tuple[str, str | bytes]]:
-    yield "index.html", page("index.html", 0, **_site_overview.index(runs))
-    counted = [_site_overview.counted(run) for run in runs]
+    yield "index.html", page("index.html", 0, **overview.index(runs))
+    counted = [overview.counted(run) for run in runs]
     yield "runs.html", page("runs.html", 0, runs=counted)
     known = all_definitions([run.results for run in runs])
     yield "definitions.html", page("definitions.html", 0, definitions=known, glossary=GLOSSARY)
@@ -70,7 +70,7 @@ def _run_page(run: Run, files: list[str]) -> str:
         "run.html",
         1,
         run=run,
-        lacks=list(_site_overview.run_lacks(run)),
+        lacks=list(overview.run_lacks(run)),
         looked_for=LOOKED_FOR,
         overlaps=overlaps(run.results),
         failed=[row for row in run.results.results if row.failure],
@@ -90,7 +90,7 @@ def _table_page(board: Board) -> str:
         sections=list(sections_of(board.rows, board.run.results)),
         charts=list(forests(board)),
         findings=findings,
-        lacks=list(_site_overview.lacks(board)),
+        lacks=list(overview.lacks(board)),
     )
 
 

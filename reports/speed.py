@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from harness.published import Number, Result, Results
-from reports._acceptance import failed
-from reports._markdown import escape, interval, table, three, two
-from reports._measured import Measured, measured_of, terms_of
-from reports._rows import row_name
-from reports._serving import NOTE, advice
-from reports._told import told
+from draftmark.reports._shared.acceptance import failed
+from draftmark.reports._shared.engine_settings import told
+from draftmark.reports._shared.markdown import escape, interval, table, three, two
+from draftmark.reports._shared.recommendation import NOTE, advice
+from draftmark.reports._shared.rows import row_name
+from draftmark.reports._shared.speed_rows import Measured, measured_of, terms_of
+from draftmark.results import Number, Result, Results
 
 _NOTE = """\
 **Speedup**: time of the target alone / time with the draft, per token, by the clock around each run

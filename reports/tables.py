@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from harness.analysis.significance import holm, test_of
-from harness.published import Contender, Number, Results
-from harness.storage.stored import Measured, measured, paired, shared
-from reports._markdown import escape, table
-from reports._rows import seeds_of
-from reports._text import latex
+from draftmark.analysis.significance import holm, test_of
+from draftmark.analysis.stored_counts import Measured, measured, paired, shared
+from draftmark.reports._shared.escape import latex
+from draftmark.reports._shared.markdown import escape, table
+from draftmark.reports._shared.rows import seeds_of
+from draftmark.results import Contender, Number, Results
 
 LEVEL = 0.05
 _WIDE = 6  # columns of numbers, above which a table takes the width of the page
@@ -169,13 +169,13 @@ def _latex(grid: Grid) -> str:
     ]
     names = [latex(method) for _ in grid.pairs for method in grid.methods]
     body = _rows(grid, latex, "\\textbf{{{}}}", " {{\\scriptsize$\\pm$ {}}}")
-    wide = width * len(grid.pairs) > _WIDE
-    kind = "table*" if wide else "table"
+    to_float32 = width * len(grid.pairs) > _WIDE
+    kind = "table*" if to_float32 else "table"
     lines = [
         f"\\begin{{{kind}}}[t]",
         "\\centering",
         f"\\caption{{{latex(grid.title)}. {latex(_note(grid))}}}",
-        *(["\\resizebox{\\textwidth}{!}{%"] if wide else []),
+        *(["\\resizebox{\\textwidth}{!}{%"] if to_float32 else []),
         f"\\begin{{tabular}}{{l{'r' * (width * len(grid.pairs))}}}",
         "\\toprule",
         " & ".join(["", *over]) + r" \\",
@@ -184,7 +184,7 @@ def _latex(grid: Grid) -> str:
         "\\midrule",
         *(" & ".join(row) + r" \\" for row in body),
         "\\bottomrule",
-        "\\end{tabular}" + "}" * wide,
+        "\\end{tabular}" + "}" * to_float32,
         f"\\end{{{kind}}}",
     ]
     return "\n".join(lines)

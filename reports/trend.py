@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.errors import UserError, unknown
-from harness.published import Contender, Number, Results
-from harness.regression.comparable import by_weight, differing, undeclared
-from harness.regression.steps import FEWEST, steps
-from harness.text import plain
-from reports._markdown import escape, interval, table, three
-from reports._text import csv_text
-from reports._trend_figure import figure
+from draftmark.analysis.change_points import FEWEST, steps
+from draftmark.analysis.gate.comparable import by_weight, differing, undeclared
+from draftmark.errors import UserError, unknown
+from draftmark.reports._figures.trend import figure
+from draftmark.reports._shared.escape import csv_text
+from draftmark.reports._shared.markdown import escape, interval, table, three
+from draftmark.results import Contender, Number, Results
+from draftmark.text import plain
 
 RATES = ("acceptance_rate", "draft_acceptance_rate", "block_efficiency", "accepted_per_pass")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from harness.analysis.costs import (
+from draftmark.analysis.expected_speedup import (
     FREE,
     Costs,
     break_even_acceptance,
@@ -17,11 +17,11 @@ from harness.analysis.costs import (
     expected_speedups,
     highest_break_even_cost,
 )
-from harness.published import Number, Results
-from reports._acceptance import Scored, advised, failed, scored
-from reports._markdown import escape, interval, table, two
-from reports._serving import NOTE, expected_advice
-from reports._what_if_figure import figure
+from draftmark.reports._figures.what_if import figure
+from draftmark.reports._shared.acceptance import Scored, advised, failed, scored
+from draftmark.reports._shared.markdown import escape, interval, table, two
+from draftmark.reports._shared.recommendation import NOTE, expected_advice
+from draftmark.results import Number, Results
 
 SHOWN = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)  # the block lengths that a table has room for
 

@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import Any
 
-from harness.types import Example
+from draftmark.types import Example
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 _READ = re.compile("[a-z0-9]")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from itertools import islice
 
-from harness.types import Example, Row
+from draftmark.types import Example, Row
 
 _WORD = re.compile(r"\S+")
 

@@ -16,8 +16,8 @@ letter or digit that ROUGE reads (emoji, Morse, Japanese), which any response wo
 import re
 from pathlib import Path
 
-from harness.types import Example, HubData, Row, Task
-from tasks._rouge import grade, is_readable
+from draftmark.tasks._rouge import grade, is_readable
+from draftmark.types import Example, HubData, Row, Task
 
 _PLACEHOLDER = re.compile(r"<?no\s?output|<noinput>$", re.IGNORECASE)
 

@@ -15,7 +15,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from harness.types import Example, HubData, Row, Task
+from draftmark.types import Example, HubData, Row, Task
 
 # `ANS_RE` of the published evaluation; the first match counts, as there.
 _ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")

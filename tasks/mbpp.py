@@ -15,8 +15,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.sandbox import STATUSES, Outcome, Program, Sandbox
-from harness.types import Example, HubData, Row, Task
+from draftmark.grading.sandbox import STATUSES, Outcome, Program, Sandbox
+from draftmark.types import Example, HubData, ProgramRunner, Row, Task
 
 _QUESTION = (
     "You are an expert Python programmer, and here is your task: {text} "
@@ -68,7 +68,7 @@ def grade(example: Example, text: str) -> dict[str, float]:
 
 
 def grade_programs(
-    answers: Sequence[tuple[Example, str]], sandbox: Sandbox
+    answers: Sequence[tuple[Example, str]], sandbox: ProgramRunner
 ) -> list[dict[str, float]]:
     """Return the scores of each response, in order; runs on all cores.
 

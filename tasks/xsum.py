@@ -15,9 +15,9 @@ summary are left out.
 
 from pathlib import Path
 
-from harness.types import Example, HubData, Row, Task
-from tasks._rouge import grade
-from tasks._summaries import ask, without_text
+from draftmark.tasks._rouge import grade
+from draftmark.tasks._summaries import ask, without_text
+from draftmark.types import Example, HubData, Row, Task
 
 MAX_SOURCE_WORDS = 600
 INSTRUCTION = "Summarize the news article above in one sentence."

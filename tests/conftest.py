@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from harness.data import load_rows, load_splits
-from harness.inputs.model_files import end_tokens, own_models
-from harness.progress import Progress
-from harness.registry import find
-from harness.settings.model_sections import DraftInit
-from harness.types import Prompt, Sampler, Text
+from draftmark.config.model_sections import DraftInit
+from draftmark.data.rows import load_rows, load_splits
+from draftmark.models.files import end_tokens, own_models
+from draftmark.progress import Progress
+from draftmark.registry import find
+from draftmark.types import Prompt, Sampler, Text
 
 # One thread for each of pytest's processes; set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,7 +30,7 @@ def tiny_directory() -> Path:
 
 @pytest.fixture(scope="session")
 def tokenizer(tiny_directory: Path) -> Any:
-    from harness.models import load_tokenizer
+    from draftmark.models.language_model import load_tokenizer
 
     return load_tokenizer(tiny_directory)
 
@@ -38,7 +38,7 @@ def tokenizer(tiny_directory: Path) -> Any:
 @pytest.fixture(scope="session")
 def target(tiny_directory: Path) -> Any:
     """The tiny target in float32."""
-    from harness.models import load_model
+    from draftmark.models.language_model import load_model
 
     return load_model(tiny_directory)
 
@@ -46,7 +46,7 @@ def target(tiny_directory: Path) -> Any:
 @pytest.fixture
 def draft(target: Any) -> Any:
     """The first and last layer of the tiny target, untrained."""
-    from harness.models import make_draft
+    from draftmark.models.language_model import make_draft
 
     return make_draft(DraftInit(pruned=(0, 7)), target, seed=0)
 
@@ -54,7 +54,7 @@ def draft(target: Any) -> Any:
 @pytest.fixture(scope="session")
 def prompts(tokenizer: Any) -> list[Prompt]:
     """The prompts of the project's own 64 test rows."""
-    from harness.responses.prompts import encode_prompts
+    from draftmark.data.prompts import encode_prompts
 
     rows = load_rows(find("tasks", "gsm8k"), "test", 64, sources=["samples"])
     return encode_prompts(tokenizer, rows.examples)
@@ -63,7 +63,7 @@ def prompts(tokenizer: Any) -> list[Prompt]:
 @pytest.fixture(scope="session")
 def write(target: Any, tiny_directory: Path) -> Callable[..., list[Text]]:
     """Return a function that has the tiny target write texts."""
-    from harness.responses.generation import Sampling, generate
+    from draftmark.models.generation import Sampling, generate
 
     def write_texts(
         prompts: list[Prompt], how: float | Sampler, *, max_new_tokens: int = 160, seed: int = 0
@@ -86,8 +86,8 @@ def read_gold(
     target: Any, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., dict[str, Any]]:
     """Return a function that gives the target's hidden states on gold answers: split=rows."""
-    from harness.responses.prompts import encode_gold
-    from harness.teacher import Features, write_features
+    from draftmark.data.prompts import encode_gold
+    from draftmark.models.hidden_states import Features, write_features
 
     def read(**counts: int) -> dict[str, Any]:
         wanted: Any = counts

@@ -2,11 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 TINY = "--model tiny-target --layers 0 7 --tasks gsm8k"
 TRAINING = f"{TINY} --rows 2 --rows-per-batch 1 --passes 1 --repeats 1"
 SMALL = "--prompts 2 --repeats 2 --max-new-tokens 8 --gammas 4"

@@ -6,8 +6,8 @@ from pathlib import Path
 import typer.main
 import yaml
 
-from harness.cli import app
-from harness.registry import names
+from draftmark.cli.main import app
+from draftmark.registry import names
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 WORKFLOW = re.search(r"\n    name: acceptance\n(?:    .*\n)+", README)

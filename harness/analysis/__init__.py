@@ -1,1 +1,1 @@
-"""Records -> numbers: quantities, comparisons, and whether those are fair."""
+"""Records to numbers: statistics, quantities, cost model, fairness, literature, gate."""

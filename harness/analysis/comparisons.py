@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, groupby
 
-from harness import statistics
-from harness.analysis.quantities import Quantity, key
-from harness.analysis.significance import PairedTest, holm, letters, mcnemar, paired_test
-from harness.analysis.summary import same_prompts
-from harness.config import Recipe
-from harness.published import Cell, Comparison, Contender, Standing
+from draftmark.analysis import statistics
+from draftmark.analysis.quantities import Quantity, key
+from draftmark.analysis.significance import PairedTest, holm, letters, mcnemar, paired_test
+from draftmark.analysis.summary import same_prompts
+from draftmark.config.recipe import Recipe
+from draftmark.results import Cell, Comparison, Contender, Standing
 
 Seeds = Mapping[int, Mapping[str, Quantity]]  # the quantities of each seed of a contender
 LEVEL = 0.05

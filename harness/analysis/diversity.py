@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.drafting.tables import Floats
+from draftmark.store.acceptance_tables import Floats
 
 DEFINITIONS = {
     "fidelity": "mean over a prompt's responses",

@@ -8,14 +8,14 @@ comparing them, a note what is worth knowing.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.analysis import training_terms
-from harness.analysis.arms import of_measurement
-from harness.analysis.grounds import shared_grounds
-from harness.analysis.groups import Check, Group, differing, listed, name_of
-from harness.config import Recipe
-from harness.published import Cell, Finding, Result, Severity
-from harness.settings.sections import Condition
-from harness.storage.speed_records import Measurement
+from draftmark.analysis import training_fairness
+from draftmark.analysis.comparability import shared_grounds
+from draftmark.analysis.fairness_checks import Check, Group, differing, listed, name_of
+from draftmark.analysis.speed_fairness import of_measurement
+from draftmark.config.recipe import Recipe
+from draftmark.config.sections import SpeedCondition
+from draftmark.results import Cell, Finding, Result, Severity
+from draftmark.store.speed_records import Measurement
 
 # A copied test row can lift a rate by its share at most: beyond 1 in 100 by more than the
 # intervals over some hundred prompts can hide.
@@ -28,7 +28,7 @@ _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 def findings(
     recipe: Recipe,
     results: Sequence[Result],
-    speeds: Mapping[Cell, Mapping[Condition, Measurement]],
+    speeds: Mapping[Cell, Mapping[SpeedCondition, Measurement]],
     data: Sequence[Mapping[str, Any]],
 ) -> tuple[Finding, ...]:
     """Return what is unfair or leaks in a run; `data` has a task and pair's facts each.
@@ -135,5 +135,5 @@ _CHECKS: tuple[Check, ...] = (
     _ground,
     _arms,
     _texts,
-    *training_terms.CHECKS,
+    *training_fairness.CHECKS,
 )

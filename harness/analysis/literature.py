@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.published import Contender
-from harness.settings.validation import Section, parsed, validated
+from draftmark.config.validation import Section, parsed, validated
+from draftmark.results import Contender
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -78,7 +78,7 @@ class Figure:
 @cache
 def figures() -> tuple[Figure, ...]:
     """Return every figure that comes with draftmark."""
-    folder = resources.files("baselines") / "recipes" / "published"
+    folder = resources.files("draftmark.baselines") / "recipes" / "published"
     files = sorted((item for item in folder.iterdir()), key=lambda item: item.name)
     return tuple(
         figure

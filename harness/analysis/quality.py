@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.diversity import by_prompt, fidelity_and_diversity
-from harness.analysis.quantities import Quantity, key
-from harness.config import Recipe
-from harness.grading.judging import score
-from harness.grading.scores import OUTCOMES
-from harness.storage.cell_records import Records
-from harness.types import Task
+from draftmark.analysis.diversity import by_prompt, fidelity_and_diversity
+from draftmark.analysis.quantities import Quantity, key
+from draftmark.config.recipe import Recipe
+from draftmark.grading.judging import score
+from draftmark.grading.scores import OUTCOMES
+from draftmark.store.cell_records import Records
+from draftmark.types import Task
 
 WHO = {
     "target": "the target alone",

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.blocks import BlockCounts, block_counts
-from harness.config import Recipe
-from harness.drafting.tables import Floats
-from harness.statistics import Counts
-from harness.storage.cell_records import Records
-from harness.types import AcceptanceTable
+from draftmark.analysis.statistics import Counts
+from draftmark.config.recipe import Recipe
+from draftmark.speculation.blocks import BlockCounts, block_counts
+from draftmark.store.acceptance_tables import Floats
+from draftmark.store.cell_records import Records
+from draftmark.types import AcceptanceTable
 
 GAMMAS = range(1, 17)
 DEFINITIONS = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_lowercase
 
-from harness.statistics import Counts, Effect, effect
+from draftmark.analysis.statistics import Counts, Effect, effect
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,17 @@ no speedup is given: the draft's arm had other work to do.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness import statistics
-from harness.analysis.arms import other_lengths
-from harness.analysis.counting import told_convention
-from harness.analysis.parts import predictions
-from harness.blocks import Convention, block_counts
-from harness.config import Recipe
-from harness.published import Number
-from harness.settings.sections import Condition
-from harness.storage.cell_records import Records
-from harness.storage.speed_records import Measurement, Run
-from harness.types import AcceptanceTable, Arm, Decode, TimedDecode
+from draftmark.analysis import statistics
+from draftmark.analysis.cost_model import predictions
+from draftmark.analysis.speed_fairness import other_lengths
+from draftmark.config.recipe import Recipe
+from draftmark.config.sections import SpeedCondition
+from draftmark.results import Number
+from draftmark.speculation.blocks import Convention, block_counts
+from draftmark.speculation.engine_counts import told_convention
+from draftmark.store.cell_records import Records
+from draftmark.store.speed_records import Measurement, Run
+from draftmark.types import AcceptanceTable, Arm, Decode, TimedDecode
 
 DEFINITIONS = {
     "speedup": "time of the target alone / time with the draft, per token, prefill included; "
@@ -65,7 +65,7 @@ def keyed(name: str, where: str) -> str:
 
 
 def _of_measurement(
-    under: Condition, measured: Measurement, records: Records
+    under: SpeedCondition, measured: Measurement, records: Records
 ) -> Iterator[tuple[str, Number]]:
     timed, greedy = measured.decodes, under.temperature == 0
     if greedy:

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness import statistics
-from harness.analysis.quantities import Quantity
-from harness.analysis.speeds import speed_numbers
-from harness.config import Recipe
-from harness.published import Number
-from harness.storage.cell_records import Records
+from draftmark.analysis import statistics
+from draftmark.analysis.quantities import Quantity
+from draftmark.analysis.speeds import speed_numbers
+from draftmark.config.recipe import Recipe
+from draftmark.results import Number
+from draftmark.store.cell_records import Records
 
 
 def summarise(found: Mapping[str, Quantity], records: Records, recipe: Recipe) -> dict[str, Number]:

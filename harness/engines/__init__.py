@@ -1,1 +1,1 @@
-"""One file = one engine: something that generates text, with a draft or without."""
+"""Engines: one file is one engine."""

@@ -14,9 +14,9 @@ import torch
 from transformers import LogitsProcessor, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
-from harness.engines._text import Written
-from harness.protocols import EngineSettings
-from harness.types import Decode, Prompt, Round
+from draftmark.engines._text import Written
+from draftmark.speculation.interfaces import EngineSettings
+from draftmark.types import Decode, Prompt, Round
 
 
 @dataclass

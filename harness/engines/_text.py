@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness.protocols import EngineSettings
-from harness.responses.endings import finish_reason
-from harness.types import FinishReason, Prompt, Round
+from draftmark.models.stop_conditions import finish_reason
+from draftmark.speculation.interfaces import EngineSettings
+from draftmark.types import FinishReason, Prompt, Round
 
 
 @dataclass

@@ -15,17 +15,24 @@ from time import perf_counter
 
 import torch
 
-from harness.drafting.tree_verification import walk
-from harness.drafting.trees import drafted_depth
-from harness.engines._text import Written
-from harness.errors import Unsupported
-from harness.models import LanguageModel, load_model
-from harness.protocols import Drafter, EngineSettings, FeatureSession, Method, Session
-from harness.responses.generation import check_fits, stream
-from harness.responses.kv_cache import CachedModel
-from harness.timing import synchronise
-from harness.types import Decode, Kind, Prompt, Proposal, Round
-from harness.verification import verify, warp
+from draftmark.engines._text import Written
+from draftmark.engines.measure.timing import synchronise
+from draftmark.errors import Unsupported
+from draftmark.models.generation import check_fits, stream
+from draftmark.models.kv_cache import CachedModel
+from draftmark.models.language_model import LanguageModel, load_model
+from draftmark.models.sampling import sampler_probs
+from draftmark.speculation.interfaces import (
+    Drafter,
+    EngineSettings,
+    FeatureSession,
+    Method,
+    Session,
+)
+from draftmark.speculation.tree_verification import walk
+from draftmark.speculation.trees import drafted_depth
+from draftmark.speculation.verification import verify
+from draftmark.types import Decode, Kind, Prompt, Proposal, Round
 
 NOTHING = Proposal(())
 
@@ -88,7 +95,7 @@ class _Loop:
         drafted = proposal.token_ids
         hidden_TD = target.feed([*ids[len(target.seen) :], *drafted], proposal.parents)
         logits_HV = self.target.logits(hidden_TD[-len(drafted) - 1 :])
-        p_HV = warp(logits_HV, self.settings.samplers.target).cpu()
+        p_HV = sampler_probs(logits_HV, self.settings.samplers.target).cpu()
         before = len(hidden_TD) - len(drafted)
         if proposal.parents is None:
             accepted, following = _verified(proposal, p_HV, generator)

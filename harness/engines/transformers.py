@@ -22,13 +22,13 @@ import torch
 from transformers import GenerationConfig
 from transformers.utils import logging as transformers_logging
 
-from harness.engines._observing import Ended, Passes, Unpadded
-from harness.errors import Unsupported
-from harness.models import LanguageModel, load_model
-from harness.protocols import EngineSettings, LookupMethod, Method
-from harness.responses.generation import check_fits, left_padded, stream
-from harness.timing import synchronise
-from harness.types import Decode, Kind, Prompt
+from draftmark.engines._observing import Ended, Passes, Unpadded
+from draftmark.engines.measure.timing import synchronise
+from draftmark.errors import Unsupported
+from draftmark.models.generation import check_fits, left_padded, stream
+from draftmark.models.language_model import LanguageModel, load_model
+from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
+from draftmark.types import Decode, Kind, Prompt
 
 # The library's defaults stop drafting at tokens that the draft is unsure of, and lengthen and
 # shorten blocks as it goes: numbers at a block length would be of no block length.

@@ -16,13 +16,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.blocks import Convention
-from harness.errors import Unsupported, UserError
-from harness.protocols import EngineSettings, Method
-from harness.responses.endings import finish_reason
-from harness.serving import vllm_options
-from harness.serving.children import Child
-from harness.types import Decode, FinishReason, Kind, Prompt, Round
+from draftmark.engines._vllm import options
+from draftmark.engines._vllm.child_process import Child
+from draftmark.errors import Unsupported, UserError
+from draftmark.models.stop_conditions import finish_reason
+from draftmark.speculation.blocks import Convention
+from draftmark.speculation.interfaces import EngineSettings, Method
+from draftmark.types import Decode, FinishReason, Kind, Prompt, Round
 
 CONVENTION = Convention(prefill_emits_first=True, counts_beyond_end=True)
 INSTALL = "run `make vllm`, or `pip install 'draftmark[vllm]'` where there is a GPU"
@@ -53,14 +53,14 @@ class _Running:
             "prompts": [
                 {"token_ids": prompt.token_ids, "seed": self._seed(prompt)} for prompt in prompts
             ],
-            "sampling": vllm_options.sampling_options(self.settings),
+            "sampling": options.sampling_options(self.settings),
             "at_once": self.settings.batch_size,
         }
         for prompt, made in zip(prompts, self.child.ask(question), strict=True):
             yield _decode(prompt, made, self.settings)
 
     def _seed(self, prompt: Prompt) -> int | None:
-        from harness.responses.generation import stream
+        from draftmark.models.generation import stream
 
         if self.settings.samplers.target.temperature == 0:
             return None
@@ -150,30 +150,28 @@ class VllmEngine:
             raise UserError(f"The vllm engine needs vLLM, 0.32 or later; {INSTALL}.")
         import torch
 
-        room, variables = (
-            self._room(target),
-            vllm_options.environment(settings.placement.device, torch.get_num_threads()),
-        )
+        room = self._room(target)
+        variables = options.environment(settings.placement.device, torch.get_num_threads())
         with tempfile.TemporaryDirectory() as folder:
             speculation = None
             if method is not None and draft is not None:
                 ready = _exported(method, draft, settings, Path(folder))
-                speculation = vllm_options.drafting(method, ready, settings)
-            options = vllm_options.engine_options(target, settings, speculation, room)
-            command = [sys.executable, "-P", str(vllm_options.PROGRAM)]
+                speculation = options.drafting(method, ready, settings)
+            engine_options = options.engine_options(target, settings, speculation, room)
+            command = [sys.executable, "-P", str(options.PROGRAM)]
             child = Child("vLLM", command, {**os.environ, **variables}, self._timeout_s())
-            facts = child.ask(options)
+            facts = child.ask(engine_options)
         told = {
-            "engine": vllm_options.without_places(options),
-            "sampling": vllm_options.sampling_options(settings),
-            "environment": vllm_options.without_places(variables),
+            "engine": options.without_places(engine_options),
+            "sampling": options.sampling_options(settings),
+            "environment": options.without_places(variables),
             "resolved": facts,
             "convention": asdict(CONVENTION),
         }
         return _Running(child, settings, room, told)
 
     def _room(self, target: Path) -> int:
-        return min(self.max_model_len, vllm_options.max_positions(target))
+        return min(self.max_model_len, options.max_positions(target))
 
     def _timeout_s(self) -> float:
         told = os.environ.get(TIMEOUT_VARIABLE, str(self.timeout_s))
@@ -190,8 +188,8 @@ def _exported(method: Method, draft: Path, settings: EngineSettings, folder: Pat
     """
     if method.kind != "feature_head":
         return draft
-    from harness.heads.feature_drafters import FeatureHeadDrafter
-    from harness.heads.head_exports import LAYOUTS, Verifier, export
+    from draftmark.models.head_exports import LAYOUTS, Verifier, export
+    from draftmark.speculation.head_drafter import FeatureHeadDrafter
 
     drafter = method.drafter(draft, settings.placement)
     if not isinstance(drafter, FeatureHeadDrafter):

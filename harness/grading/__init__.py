@@ -1,1 +1,1 @@
-"""Answers -> scores: graders, `evaluate` metrics, and a judge behind an endpoint."""
+"""Answers to scores: task grades, the judge, the sandbox for model-written code."""

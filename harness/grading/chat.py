@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError
-from harness.progress import Step
+from draftmark.errors import UserError
+from draftmark.progress import Step
 
 Messages = Sequence[Mapping[str, str]]
 Name = tuple[str, bool]  # of a question: its prompt, and whether the draft's answer is the first

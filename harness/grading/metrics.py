@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.grading.scores import grade
-from harness.sandbox import Sandbox
-from harness.types import Example, Task
+from draftmark.grading.sandbox import Sandbox
+from draftmark.grading.scores import grade
+from draftmark.types import Example, Task
 
 if TYPE_CHECKING:
     import evaluate

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.types import Example, FinishReason, Task
+from draftmark.types import Example, FinishReason, Task
 
 if TYPE_CHECKING:
-    from harness.sandbox import Sandbox
+    from draftmark.grading.sandbox import Sandbox
 
 OUTCOMES = {
     "truncated": "it was cut at the length limit",

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.published import Contender
-from reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, number, spread, who
-from reports._figures.run import Place, Run, drawn_of
-from reports._figures.style import COLOURS, MARKERS, PAGE, in_rows, label, panels
+from draftmark.reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, number, spread, who
+from draftmark.reports._figures.run import Place, Run, drawn_of
+from draftmark.reports._figures.style import COLOURS, MARKERS, PAGE, in_rows, label, panels
+from draftmark.results import Contender
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

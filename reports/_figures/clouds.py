@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.published import Number
-from reports._figures import grids
-from reports._figures.drawing import spread
-from reports._figures.run import Run
-from reports._figures.style import COLUMN, PAGE, named_panels
+from draftmark.reports._figures import grids
+from draftmark.reports._figures.drawing import spread
+from draftmark.reports._figures.run import Run
+from draftmark.reports._figures.style import COLUMN, PAGE, named_panels
+from draftmark.results import Number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from harness.published import Contender, Number
-from reports._figures import grids
-from reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, number, spread, who
-from reports._figures.run import Place, Run, drawn_of
-from reports._figures.style import COLUMN, PAGE, in_rows, named_panels
+from draftmark.reports._figures import grids
+from draftmark.reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, number, spread, who
+from draftmark.reports._figures.run import Place, Run, drawn_of
+from draftmark.reports._figures.style import COLUMN, PAGE, in_rows, named_panels
+from draftmark.results import Contender, Number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.published import Comparison
-from reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, number, spread, who
-from reports._figures.run import Run, first, places
-from reports._figures.style import COLOURS, GREY, PAGE, label
+from draftmark.reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, number, spread, who
+from draftmark.reports._figures.run import Run, first, places
+from draftmark.reports._figures.style import COLOURS, GREY, PAGE, label
+from draftmark.results import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

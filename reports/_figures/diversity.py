@@ -5,11 +5,11 @@ As CSD's figure has it (Kim et al. 2025, arXiv 2509.25837): up and to the right 
 
 from collections.abc import Iterator, Mapping
 
-from harness.published import Contender
-from reports._figures import clouds
-from reports._figures.clouds import Cloud
-from reports._figures.drawing import NUMBER, Drawing, NotDrawn, Numbers, number, who
-from reports._figures.run import Place, Run, drawn_of
+from draftmark.reports._figures import clouds
+from draftmark.reports._figures.clouds import Cloud
+from draftmark.reports._figures.drawing import NUMBER, Drawing, NotDrawn, Numbers, number, who
+from draftmark.reports._figures.run import Place, Run, drawn_of
+from draftmark.results import Contender
 
 NAME, ACROSS, UP = "fidelity-against-diversity", "distinct_2", "fidelity"
 _QUANTITIES = (UP, "distinct_1", ACROSS, "self_bleu")

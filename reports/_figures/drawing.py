@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.published import Contender, Number
-from reports._figures.style import printed
-from reports._text import csv_text
+from draftmark.reports._figures.style import printed
+from draftmark.reports._shared.escape import csv_text
+from draftmark.results import Contender, Number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

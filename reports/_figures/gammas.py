@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from harness.analysis.quantities import GAMMAS
-from harness.published import Contender, Number
-from reports._figures import grids
-from reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, Numbers, number, who
-from reports._figures.grids import Line, Panel
-from reports._figures.run import Place, Run, drawn_of
-from reports._figures.style import PAGE
+from draftmark.analysis.quantities import GAMMAS
+from draftmark.reports._figures import grids
+from draftmark.reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, Numbers, number, who
+from draftmark.reports._figures.grids import Line, Panel
+from draftmark.reports._figures.run import Place, Run, drawn_of
+from draftmark.reports._figures.style import PAGE
+from draftmark.results import Contender, Number
 
 SUPPOSED = 0.1  # the cost of a drafted token, in plain passes, where none was measured
 _PREDICTED = "tokens / (passes + drafted c), in plain target passes; prefill aside"

@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.published import Number
-from reports._figures.run import Run
-from reports._figures.style import GREY, PAGE, label
+from draftmark.reports._figures.run import Run
+from draftmark.reports._figures.style import GREY, PAGE, label
+from draftmark.results import Number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from html import escape as html
 
-from harness.published import Results
-from harness.text import plain
-from reports._figures.drawing import Drawing, NotDrawn
-from reports._markdown import escape
+from draftmark.reports._figures.drawing import Drawing, NotDrawn
+from draftmark.reports._shared.markdown import escape
+from draftmark.results import Results
+from draftmark.text import plain
 
 _ENDINGS = ("pdf", "svg", "png", "csv")
 _PAGE = """\

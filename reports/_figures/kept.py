@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness import statistics
-from harness.published import Contender, Number
-from harness.storage.records import read_rows
-from harness.storage.selections import SELECTION
-from reports._figures.drawing import WHO, Drawing, NotDrawn, Value, spread, who
-from reports._figures.run import Run, first
-from reports._figures.style import COLOURS, GREY, HATCHES, PAGE, label
+from draftmark.analysis import statistics
+from draftmark.reports._figures.drawing import WHO, Drawing, NotDrawn, Value, spread, who
+from draftmark.reports._figures.run import Run, first
+from draftmark.reports._figures.style import COLOURS, GREY, HATCHES, PAGE, label
+from draftmark.results import Contender, Number
+from draftmark.store.records import SELECTION, read_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

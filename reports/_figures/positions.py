@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
-from harness.published import Contender, Number
-from reports._figures import grids
-from reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, Numbers, number, who
-from reports._figures.grids import Panel
-from reports._figures.run import Place, Run, drawn_of
-from reports._figures.style import PAGE
+from draftmark.reports._figures import grids
+from draftmark.reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, Numbers, number, who
+from draftmark.reports._figures.grids import Panel
+from draftmark.reports._figures.run import Place, Run, drawn_of
+from draftmark.reports._figures.style import PAGE
+from draftmark.results import Contender, Number
 
 _WHICH = ("marginal", "conditional")
 ByPosition = Mapping[str, Mapping[int, Number]]  # marginal, conditional -> position -> number

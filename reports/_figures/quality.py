@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from harness.published import Contender, Number
-from reports._figures import clouds
-from reports._figures.clouds import Cloud
-from reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, number, who
-from reports._figures.run import Place, Run, drawn_of
+from draftmark.reports._figures import clouds
+from draftmark.reports._figures.clouds import Cloud
+from draftmark.reports._figures.drawing import NUMBER, WHO, Drawing, NotDrawn, number, who
+from draftmark.reports._figures.run import Place, Run, drawn_of
+from draftmark.results import Contender, Number
 
 NAME = "quality-against-speed"
 _ONE = Number(1.0, None, None, 0, "the target alone")

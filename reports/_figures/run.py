@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from harness.published import Contender, Result, Results
-from reports._figures.drawing import Numbers
-from reports._figures.style import Look, label
+from draftmark.reports._figures.drawing import Numbers
+from draftmark.reports._figures.style import Look, label
+from draftmark.results import Contender, Result, Results
 
 MOST_METHODS = 24  # in one picture; their data is in the CSV file
 Place = tuple[str, str]  # task and pair

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.predictions import drafting_cost, predicted_speedup
-from harness.published import Cell, Contender, Number, Result
-from harness.storage.records import DECODES, read_decodes, read_tables, tables_name
-from harness.storage.stored_speed import convention_in
-from reports._figures import grids
-from reports._figures.drawing import Drawing, NotDrawn, number, spread
-from reports._figures.run import MOST_METHODS, Run, first
-from reports._figures.style import COLUMN, GREY
-from reports._measured import terms_of
-from reports._rows import headline
+from draftmark.analysis.predicted_speedup import drafting_cost, predicted_speedup
+from draftmark.analysis.stored_speed import convention_in
+from draftmark.reports._figures import grids
+from draftmark.reports._figures.drawing import Drawing, NotDrawn, number, spread
+from draftmark.reports._figures.run import MOST_METHODS, Run, first
+from draftmark.reports._figures.style import COLUMN, GREY
+from draftmark.reports._shared.rows import headline
+from draftmark.reports._shared.speed_rows import terms_of
+from draftmark.results import Cell, Contender, Number, Result
+from draftmark.store.acceptance_tables import read_tables
+from draftmark.store.records import DECODES, read_decodes, tables_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from harness.text import plain
+from draftmark.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

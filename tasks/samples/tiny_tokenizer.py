@@ -1,4 +1,4 @@
-"""The tiny target's tokenizer: byte-level BPE over own rows, single digits, ChatML."""
+"""The tiny target's tokenizer: byte-level BPE with single digits, and ChatML turns."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from harness.types import Example
+from draftmark.types import Example
 
 PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
 VOCABULARY = 1024
-CONTEXT = 1024  # the longest prompt and 512 new tokens fit
+CONTEXT = 1024  # fits the longest prompt and 512 new tokens
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
@@ -28,14 +28,11 @@ class Encoded:
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Merges learned on `texts`; digits are cut apart before, so none is ever merged."""
+    """Learn merges from texts; digits are split off first, so that none is merged."""
     core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
@@ -55,15 +52,17 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def prompt_text(example: Example, *, tokenizer: PreTrainedTokenizerFast) -> str:
-    """What the example asks, ready for the assistant's turn."""
+def render_prompt(example: Example, *, tokenizer: PreTrainedTokenizerFast) -> str:
+    """Render what an example asks, up to where the assistant's turn begins."""
     turns = [*example.messages]
     return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
 
 
-def encode(examples: Sequence[Example], *, tokenizer: PreTrainedTokenizerFast) -> list[Encoded]:
-    """Prompt and answer of each example, cut where generation begins, with the end token."""
-    prompts = tokenizer([prompt_text(example, tokenizer=tokenizer) for example in examples])
+def encode_examples(
+    examples: Sequence[Example], *, tokenizer: PreTrainedTokenizerFast
+) -> list[Encoded]:
+    """Encode each example's prompt, and its answer with the end token."""
+    prompts = tokenizer([render_prompt(example, tokenizer=tokenizer) for example in examples])
     answers = tokenizer([example.reference + END for example in examples])
     pairs = zip(prompts["input_ids"], answers["input_ids"], strict=True)
     return [Encoded(prompt + answer, prompt=len(prompt)) for prompt, answer in pairs]

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from method_cases import Make
 
-from harness.learning.batches import Fixed, Texts
-from harness.learning.selection import acceptance
-from harness.models import LanguageModel, make_draft
-from harness.progress import Progress
-from harness.settings.model_sections import DraftInit, Training
-from harness.teacher import Features
-from harness.training import TrainingContext
+from draftmark.config.model_sections import DraftInit, Training
+from draftmark.models.hidden_states import Features
+from draftmark.models.language_model import LanguageModel, make_draft
+from draftmark.progress import Progress
+from draftmark.training.batches import Fixed, Texts
+from draftmark.training.loop import TrainingContext
+from draftmark.training.validation import acceptance
 
 SETTINGS = Training(passes=2, rows_per_batch=4, learning_rate=2e-3, validations=2)
 

@@ -10,12 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines._selection import num_kept
-from baselines.adaspec import METHOD as AdaSPEC
-from harness.config import MethodEntry
-from harness.divergences import DIVERGENCES
-from harness.errors import UserError
-from harness.learning.batches import Batch
+from draftmark.baselines._selection import num_kept
+from draftmark.baselines.adaspec import METHOD as AdaSPEC
+from draftmark.config.recipe import MethodEntry
+from draftmark.errors import UserError
+from draftmark.speculation.build_method import build_method
+from draftmark.training.batches import Batch
+from draftmark.training.divergences import DIVERGENCES
 
 KEEPS = [0.1, 0.25, 0.4, 0.57, 0.9, 1.0]
 GAPS = [0.3, -1.0, 2.0, 0.3, 0.0, 0.3, 5.0, -2.0, 0.1, -0.5]
@@ -100,7 +101,7 @@ def test_random_keeps_the_same_share_drawn_by_seed_and_step() -> None:
 
 def test_its_divergences_are_those_there_are() -> None:
     for name in DIVERGENCES:
-        assert MethodEntry.model_validate({"name": "adaspec", "divergence": name}).build()
+        assert build_method(MethodEntry.model_validate({"name": "adaspec", "divergence": name}))
 
 
 @pytest.mark.parametrize(
@@ -117,4 +118,4 @@ def test_its_divergences_are_those_there_are() -> None:
 )
 def test_a_bad_knob_is_refused(knob: str, value: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        MethodEntry.model_validate({"name": "adaspec", knob: value}).build()
+        build_method(MethodEntry.model_validate({"name": "adaspec", knob: value}))

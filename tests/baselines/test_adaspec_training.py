@@ -8,29 +8,28 @@ from typing import Any
 import pytest
 import torch
 
-from baselines._selection import num_kept
-from baselines.adaspec import METHOD as AdaSPEC
-from baselines.kd import METHOD as KnowledgeDistillation
-from harness import training
-from harness.data import load_rows
-from harness.divergences import tvd
-from harness.errors import UserError
-from harness.graph import LEFT
-from harness.learning import gradients
-from harness.learning.batches import Batch, Fixed, OnPolicy, Texts
-from harness.learning.ledgers import tokens_read
-from harness.learning.selection import acceptance
-from harness.models import LanguageModel, make_draft
-from harness.progress import Progress
-from harness.registry import find
-from harness.responses.generation import Sampling
-from harness.responses.prompts import encode_gold
-from harness.settings.model_sections import Budget, DraftInit, Training
-from harness.storage.records import read_rows
-from harness.storage.selections import SELECTION
-from harness.teacher import Features, write_features
-from harness.training import Survey, TrainingContext, train
-from harness.types import Draft, Ledger, Prompt, Sampler
+from draftmark.baselines._selection import num_kept
+from draftmark.baselines.adaspec import METHOD as AdaSPEC
+from draftmark.baselines.kd import METHOD as KnowledgeDistillation
+from draftmark.config.model_sections import Budget, DraftInit, Training
+from draftmark.data.prompts import encode_gold
+from draftmark.data.rows import load_rows
+from draftmark.errors import UserError
+from draftmark.models.generation import Sampling
+from draftmark.models.hidden_states import Features, write_features
+from draftmark.models.language_model import LanguageModel, make_draft
+from draftmark.progress import Progress
+from draftmark.registry import find
+from draftmark.store.graph import LEFT
+from draftmark.store.records import SELECTION, read_rows
+from draftmark.training import gradients, loop
+from draftmark.training.batches import Batch, Fixed, OnPolicy, Texts
+from draftmark.training.context import Draft
+from draftmark.training.divergences import tvd
+from draftmark.training.ledger import tokens_read
+from draftmark.training.loop import PreLossPass, TrainingContext, train
+from draftmark.training.validation import acceptance
+from draftmark.types import Ledger, Prompt, Sampler
 
 SETTINGS = Training(passes=1.5, rows_per_batch=4, learning_rate=2e-3, validations=2)
 STEPS = 3  # of 8 rows
@@ -104,14 +103,14 @@ class Seen:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.starts: list[dict[str, torch.Tensor]] = []
-        self.surveys: list[Survey | None] = []
+        self.surveys: list[PreLossPass | None] = []
 
         def noting(context: TrainingContext, loss: Any, survey: Any = None) -> Draft:
             self.starts.append(weights(context.draft))
             self.surveys.append(survey)
             return train(context, loss, survey)
 
-        monkeypatch.setattr(training, "train", noting)
+        monkeypatch.setattr(loop, "train", noting)
 
 
 @pytest.mark.parametrize("as_init", [False, True])
@@ -164,7 +163,7 @@ def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
     for chunk in chunks:
         monkeypatch.setattr(gradients, "CHUNK_LOGITS", chunk * ready.draft.vocab_size)
         ready.draft.model.zero_grad()
-        survey = Survey(lambda p, q, _: tvd(p, q), other.draft, weigh)
+        survey = PreLossPass(lambda p, q, _: tvd(p, q), other.draft, weigh)
         mean = gradients.backward(ready, lesson, batch, survey.measure, survey)
         means.append(mean)
     by_hand = torch.cat(losses[0]).detach()[expected > 0].mean()
@@ -225,7 +224,7 @@ def test_a_budget_holds_for_both_trainings_together(
         ledgers.append((made := train(context, loss, survey)).ledger)
         return made
 
-    monkeypatch.setattr(training, "train", noting)
+    monkeypatch.setattr(loop, "train", noting)
     made = AdaSPEC().train(context("adaspec", writer=writer, budget=budget)).ledger
     assert amount <= _spent(made, limit) < amount + 4 * step
     halves = [_spent(ledger, limit) for ledger in ledgers]
@@ -249,7 +248,7 @@ def test_the_reference_may_have_batches_of_its_own(context: Make) -> None:
 def test_an_interruption_of_either_training_changes_no_bit(
     context: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: str, writer: str
 ) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL_S", 0.0)
     method = AdaSPEC(selection="random")
     straight = method.train(context("straight", writer=writer))
     folder = tmp_path / "resumed" / ("reference" if stage == "reference" else "")

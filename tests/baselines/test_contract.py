@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from method_cases import Make, built, prepared
 
-from harness import registry
-from harness.learning.schedule import total_steps
-from harness.models import LanguageModel, save_model
-from harness.teacher import Features, TargetLaws
-from harness.types import Placement, Sampler, Samplers
+from draftmark import registry
+from draftmark.models.hidden_states import Features, TargetLogits
+from draftmark.models.language_model import LanguageModel, save_model
+from draftmark.training.schedule import total_steps
+from draftmark.types import Placement, Sampler, Samplers
 
 TRAINED = [name for name in registry.names("baselines") if registry.find("baselines", name).trains]
 
@@ -49,6 +49,8 @@ def test_a_method_trains_a_draft_that_is_better_loads_and_scores(
     save_model(made.model, tokenizer, tmp_path)
     known, sampler = few["validation"], Sampler(1.0)
     drafter = method.drafter(tmp_path, Placement())
-    tables = list(drafter.score(known.texts, TargetLaws(target, known), Samplers(sampler, sampler)))
+    tables = list(
+        drafter.score(known.texts, TargetLogits(target, known), Samplers(sampler, sampler))
+    )
     overlaps = [value for table in tables for value in table.overlap_S]
     assert sum(overlaps) / len(overlaps) == pytest.approx(max(values), abs=1e-4)

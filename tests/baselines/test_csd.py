@@ -4,7 +4,7 @@ import pytest
 import torch
 from method_cases import Make, assert_same_gradient, built, gradient
 
-from harness.errors import UserError
+from draftmark.errors import UserError
 
 
 def test_two_draft_weights_descend_as_reverse_kl(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from method_cases import Make, built, trained, weights
 
-from harness.errors import UserError
+from draftmark.errors import UserError
 
 
 def test_forward_kl_gives_the_weights_of_plain_distillation_bit_for_bit(context: Make) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from method_cases import Make, assert_same_gradient, built, gradient
 
-from harness.errors import UserError
+from draftmark.errors import UserError
 
 
 def test_uniform_and_without_means_it_is_csd_with_uniform_weights(

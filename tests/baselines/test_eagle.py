@@ -7,24 +7,24 @@ import pytest
 import torch
 from method_cases import Make, built, latest, prepared
 
-from baselines import _feature_head
-from baselines._selection import kept
-from baselines._token_losses import token_loss
-from harness.analysis.lossless import laws_of
-from harness.divergences import forward_kl
-from harness.errors import UserError
-from harness.heads.feature_heads import FeatureHead
-from harness.heads.head_training import HeadInTraining, by_depth, in_training
-from harness.heads.rolls import rolled
-from harness.heads.states import LiveStates
-from harness.learning.batches import Batch
-from harness.learning.gradients import backward
-from harness.models import LanguageModel
-from harness.protocols import FeatureMethod
-from harness.settings.model_sections import Training
-from harness.teacher import Features
-from harness.training import TrainingContext
-from harness.types import Text
+from draftmark.baselines import _feature_head
+from draftmark.baselines._selection import kept
+from draftmark.baselines._token_losses import token_loss
+from draftmark.config.model_sections import Training
+from draftmark.engines.measure.lossless import laws_of
+from draftmark.errors import UserError
+from draftmark.models.feature_head import FeatureHead
+from draftmark.models.head_rollout import rolled
+from draftmark.models.hidden_states import Features
+from draftmark.models.language_model import LanguageModel
+from draftmark.models.layer_states import LiveStates
+from draftmark.speculation.interfaces import FeatureMethod
+from draftmark.training.batches import Batch
+from draftmark.training.divergences import forward_kl
+from draftmark.training.gradients import backward
+from draftmark.training.head_training import HeadInTraining, by_depth, in_training
+from draftmark.training.loop import TrainingContext
+from draftmark.types import Text
 
 SHORT = Training(passes=4 / 12, rows_per_batch=4, learning_rate=1e-3, validations=1)
 
@@ -220,7 +220,7 @@ def test_layers_that_are_not_there_are_refused() -> None:
 def test_chunks_give_the_gradient_of_the_whole(ready: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     gradients = []
     for size in (1024 * 7 * 3, 2**23):
-        monkeypatch.setattr("harness.learning.gradients.CHUNK_LOGITS", size)
+        monkeypatch.setattr("draftmark.training.gradients.CHUNK_LOGITS", size)
         _, given = ready("eagle3", {})
         head = in_training(given.draft, 3, 0.0, 0)
         lesson = given.texts.lesson(0, 4)

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 from method_cases import Make, assert_same_gradient, built, gradient, latest
 
-from harness.errors import UserError
-from harness.learning.batches import Fixed, OnPolicy, Texts
-from harness.learning.schedule import total_steps
-from harness.models import LanguageModel, make_draft
-from harness.responses.generation import Sampling
-from harness.settings.model_sections import DraftInit
-from harness.teacher import Features
-from harness.training import TrainingContext
-from harness.types import Prompt, Sampler
+from draftmark.config.model_sections import DraftInit
+from draftmark.errors import UserError
+from draftmark.models.generation import Sampling
+from draftmark.models.hidden_states import Features
+from draftmark.models.language_model import LanguageModel, make_draft
+from draftmark.training.batches import Fixed, OnPolicy, Texts
+from draftmark.training.loop import TrainingContext
+from draftmark.training.schedule import total_steps
+from draftmark.types import Prompt, Sampler
 
 
 def test_beta_of_a_half_is_the_jsd_of_distillspec(

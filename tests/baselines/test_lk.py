@@ -4,12 +4,12 @@ import pytest
 import torch
 from method_cases import Make, assert_same_gradient, built, gradient
 
-from harness.errors import UserError
-from harness.learning import gradients
-from harness.learning.acceptance_losses import acceptance, adaptive_kl_tv
-from harness.learning.batches import Batch
-from harness.teacher import right_padded, supervised
-from harness.training import Survey
+from draftmark.errors import UserError
+from draftmark.models.hidden_states import right_padded, supervised
+from draftmark.training import gradients
+from draftmark.training.acceptance_losses import acceptance, adaptive_kl_tv
+from draftmark.training.batches import Batch
+from draftmark.training.loop import PreLossPass
 
 
 @pytest.mark.parametrize("per", ["batch", "position"])
@@ -55,7 +55,7 @@ def test_of_a_batch_the_mixture_is_that_of_its_mean_acceptance(
         return adaptive_kl_tv(draft, target, alpha=batch.mean)
 
     monkeypatch.setattr(gradients, "CHUNK_LOGITS", 100 * ready.draft.vocab_size)
-    survey = Survey(lambda draft, target, _: acceptance(draft, target))
+    survey = PreLossPass(lambda draft, target, _: acceptance(draft, target))
     gradients.backward(ready, lesson, batch, loss, survey)
     assert len(means) > 1
     assert means == pytest.approx([float(shared.mean())] * len(means), rel=1e-5)

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.prompt_lookup import METHOD as PromptLookup
-from baselines.prompt_lookup import LookupSession
-from harness.config import MethodEntry
-from harness.errors import UserError
+from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
+from draftmark.baselines.prompt_lookup import LookupSession
+from draftmark.config.recipe import MethodEntry
+from draftmark.errors import UserError
+from draftmark.speculation.build_method import build_method
 
 texts = st.lists(st.integers(0, 3), min_size=1, max_size=30)
 
@@ -60,7 +61,7 @@ def test_a_short_draft_begins_a_long_one(ids: list[int], num_tokens: int) -> Non
 def test_an_empty_range_of_ngrams_is_refused() -> None:
     entry = MethodEntry.model_validate({"name": "prompt_lookup", "min_ngram": 4, "max_ngram": 2})
     with pytest.raises(UserError, match="min_ngram = 4 is above max_ngram = 2"):
-        entry.build()
+        build_method(entry)
 
 
 def test_it_has_no_model() -> None:

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.experiment import plan
-from harness.inputs import hub
-from harness.plans import estimates, planning
-from harness.plans.hardware import machine
-from harness.plans.stage_costs import Site
-from harness.progress import Progress
-from harness.settings.recipes import load_recipe, members, recipe_names
-from harness.types import Course
+from draftmark.data import hub
+from draftmark.pipeline.experiment import plan
+from draftmark.pipeline.planning import estimates, plan_table
+from draftmark.pipeline.planning.hardware import machine
+from draftmark.pipeline.planning.stage_costs import Site
+from draftmark.pipeline.recipe_files import load_recipe, members, recipe_names
+from draftmark.progress import Progress
+from draftmark.speculation.build_method import build_method
+from draftmark.types import TrainingRun
 
 PAIRS = ("pythia", "codegen")
 # Epochs of target, reference and draft, and the learning rate: README of the published code at
@@ -40,7 +41,7 @@ def test_adaspecs_recipes_have_the_published_hyperparameters(
         target = reference = draft = 3
     recipe = load_recipe(f"adaspec_{pair}_{column}").for_task(task)
     kd, adaspec = (recipe.training_of(recipe.method(name)) for name in ("kd", "adaspec"))
-    made = recipe.method("adaspec").build()
+    made = build_method(recipe.method("adaspec"))
     rows = 8 if task == "mbpp" else 16
 
     fine_tune = recipe.pairs[0].fine_tune
@@ -62,7 +63,7 @@ def test_the_ablation_matches_passes_and_batches_where_it_says_so() -> None:
 
     assert schedules[0] == schedules[1]
     assert len(recipe.seeds) >= 3
-    keeps = [entry.build().keep for entry in recipe.methods if ", k = 0" in entry.title]
+    keeps = [build_method(entry).keep for entry in recipe.methods if ", k = 0" in entry.title]
     assert keeps == [0.2, 0.4, 0.6, 0.8]
 
 
@@ -83,7 +84,9 @@ def test_the_ablation_matches_compute_where_it_says_so() -> None:
                     dtype="bfloat16",
                     target_head=site.target.head,
                 )
-                for course in entry.build().courses(Course(told.passes, told.rows_per_batch))
+                for course in build_method(entry).training_runs(
+                    TrainingRun(told.passes, told.rows_per_batch)
+                )
             ]
         ).flops
 
@@ -100,8 +103,8 @@ def test_every_recipe_can_be_planned_without_its_models_and_rows(
     monkeypatch.setenv("DRAFTMARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DRAFTMARK_DATA", raising=False)
 
-    text = planning.show(name, tmp_path / "store", machine("h100", 0.3))
+    text = plan_table.show(name, tmp_path / "store", machine("h100", 0.3))
 
     assert text.count(" to do: ") == len(members(name)) + (len(members(name)) > 1)
-    assert max(map(len, text.splitlines())) <= planning.WIDTH
+    assert max(map(len, text.splitlines())) <= plan_table.WIDTH
     assert list(tmp_path.iterdir()) == []

@@ -2,8 +2,8 @@
 
 from method_cases import Make, built, trained
 
-from harness.learning.selection import loss
-from harness.teacher import Features
+from draftmark.models.hidden_states import Features
+from draftmark.training.validation import loss
 
 
 def test_it_makes_unseen_gold_answers_likelier(context: Make, few: dict[str, Features]) -> None:

@@ -14,14 +14,15 @@ from typing import Any
 
 import torch
 
-from harness import environment, teacher
-from harness.models import pick_device
-from harness.plans import estimates, hardware, shapes
-from harness.plans.estimates import Load
-from harness.progress import silent
-from harness.responses.generation import Sampling, generate
-from harness.settings.model_sections import DraftInit
-from harness.types import GREEDY, Course, Prompt
+from draftmark import environment
+from draftmark.config.model_sections import DraftInit
+from draftmark.models import hidden_states, shapes
+from draftmark.models.generation import Sampling, generate
+from draftmark.models.language_model import pick_device
+from draftmark.pipeline.planning import estimates, hardware
+from draftmark.pipeline.planning.estimates import Load
+from draftmark.progress import silent
+from draftmark.types import GREEDY, Prompt, TrainingRun
 from tests.bench.training import Bench, ours, prepare, read_once
 
 ANY = hardware.machine("h100", 0.3)  # of its costs only the FLOPs are used
@@ -70,13 +71,13 @@ def rates(bench: Bench, told: argparse.Namespace) -> dict[str, tuple[float, floa
         read = estimates.reading(target, gold, ANY, head=False)
 
         def reading() -> None:
-            teacher.write_features(
+            hidden_states.write_features(
                 bench.target, bench.texts, Path(name), dtype="float32", step=silent()
             )
 
         found["reading"] = (gold.read, read.all_flops, seconds(reading))
         source = read_once(bench, Path(name) / "features")
-    course = Course(bench.settings.passes, bench.settings.rows_per_batch)
+    course = TrainingRun(bench.settings.passes, bench.settings.rows_per_batch)
     trained = estimates.training(draft, gold, course, ANY, dtype="float32", target_head=target.head)
     took = seconds(lambda: ours(bench, "kd", source))
     found["training"] = (gold.read * course.passes, trained.all_flops, took)

@@ -20,21 +20,22 @@ from time import perf_counter
 import torch
 from transformers.utils import logging as transformers_logging
 
-from harness import environment, registry, teacher
-from harness.blocks import block_counts
-from harness.data import load_rows
-from harness.drafting.drafters import LanguageModelDrafter
-from harness.engines.reference import _Loop
-from harness.inputs.model_files import end_tokens, resolve
-from harness.models import LanguageModel, load_model, load_tokenizer, make_draft
-from harness.progress import Progress
-from harness.protocols import EngineSettings
-from harness.responses.generation import Sampling, generate
-from harness.responses.prompts import encode_prompts
-from harness.settings.model_sections import DraftInit
-from harness.stages import ROWS_PER_BATCH
-from harness.statistics import log_ratio_interval
-from harness.types import GREEDY, MAX_GAMMA, Placement, Prompt, Sampler, Samplers, Text
+from draftmark import environment, registry
+from draftmark.analysis.statistics import log_ratio_interval
+from draftmark.config.model_sections import DraftInit
+from draftmark.data.prompts import encode_prompts
+from draftmark.data.rows import load_rows
+from draftmark.engines.reference import _Loop
+from draftmark.models import hidden_states
+from draftmark.models.files import end_tokens, resolve
+from draftmark.models.generation import Sampling, generate
+from draftmark.models.language_model import LanguageModel, load_model, load_tokenizer, make_draft
+from draftmark.pipeline.setting import ROWS_PER_BATCH
+from draftmark.progress import Progress
+from draftmark.speculation.blocks import block_counts
+from draftmark.speculation.interfaces import EngineSettings
+from draftmark.speculation.language_model_drafter import LanguageModelDrafter
+from draftmark.types import GREEDY, MAX_GAMMA, Placement, Prompt, Sampler, Samplers, Text
 
 SAMPLERS = (GREEDY, Sampler(1.0))
 GAMMA = 4  # the block length of the loops that scoring is compared with
@@ -94,8 +95,10 @@ def score(bench: Bench, texts: Texts) -> int:
     num_tokens = 0
     for sampler, written in texts.items():
         with tempfile.TemporaryDirectory() as name, Progress(quiet=True).step("", 0) as step:
-            teacher.write_features(bench.target, written, Path(name), dtype="float32", step=step)
-            laws = teacher.TargetLaws(bench.target, teacher.Features.load(Path(name)))
+            hidden_states.write_features(
+                bench.target, written, Path(name), dtype="float32", step=step
+            )
+            laws = hidden_states.TargetLogits(bench.target, hidden_states.Features.load(Path(name)))
             drafter = LanguageModelDrafter(bench.draft)
             tables = list(drafter.score(written, laws, Samplers(sampler, sampler)))
         counts = [block_counts(tables, gamma) for gamma in range(1, MAX_GAMMA + 1)]
@@ -108,10 +111,12 @@ def forward(bench: Bench, texts: Texts) -> int:
     """Run both models over the same batches, to the logits of responses and no further."""
     num_tokens = 0
     for written in texts.values():
-        for batch in teacher.batches_by_length(written):
+        for batch in hidden_states.batches_by_length(written):
             for model in (bench.target, bench.draft):
-                states_BTD = model.hidden(*teacher.right_padded(batch, model.device))
-                logits_NV = model.logits(torch.cat(list(teacher.supervised(batch, states_BTD))))
+                states_BTD = model.hidden(*hidden_states.right_padded(batch, model.device))
+                logits_NV = model.logits(
+                    torch.cat(list(hidden_states.supervised(batch, states_BTD)))
+                )
             num_tokens += len(logits_NV)
     return num_tokens
 

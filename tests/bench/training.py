@@ -30,19 +30,26 @@ from typing import Any
 import torch
 from torch.nn.functional import kl_div, log_softmax
 
-from harness import environment, registry, teacher
-from harness.data import load_rows
-from harness.inputs.model_files import end_tokens, resolve
-from harness.learning.batches import Fixed, Texts
-from harness.learning.schedule import total_steps
-from harness.learning.selection import Criterion
-from harness.models import LanguageModel, drop_body, load_model, load_tokenizer, make_draft
-from harness.progress import Progress
-from harness.responses.prompts import encode_gold
-from harness.settings.model_sections import DraftInit, Optimisation
-from harness.statistics import log_ratio_interval
-from harness.training import TrainingContext
-from harness.types import Text
+from draftmark import environment, registry
+from draftmark.analysis.statistics import log_ratio_interval
+from draftmark.config.model_sections import DraftInit, Optimisation
+from draftmark.data.prompts import encode_gold
+from draftmark.data.rows import load_rows
+from draftmark.models import hidden_states
+from draftmark.models.files import end_tokens, resolve
+from draftmark.models.language_model import (
+    LanguageModel,
+    drop_body,
+    load_model,
+    load_tokenizer,
+    make_draft,
+)
+from draftmark.progress import Progress
+from draftmark.training.batches import Fixed, Texts
+from draftmark.training.loop import TrainingContext
+from draftmark.training.schedule import total_steps
+from draftmark.training.validation import Criterion
+from draftmark.types import Text
 
 IGNORED = -100  # the label of what is not supervised
 UNJUDGED = Criterion("none", lambda _: 0.0)  # the others choose no checkpoint either
@@ -130,9 +137,9 @@ def read_once(bench: Bench, folder: Path) -> Fixed:
     """Return the rows with the target's hidden states; its body is dropped."""
     folder.mkdir()
     with Progress(quiet=True).step("", 0) as step:
-        teacher.write_features(bench.target, bench.texts, folder, dtype="bfloat16", step=step)
+        hidden_states.write_features(bench.target, bench.texts, folder, dtype="bfloat16", step=step)
     drop_body(bench.target)
-    features = teacher.Features.load(folder)
+    features = hidden_states.Features.load(folder)
     return Fixed(features.texts, features)
 
 
@@ -236,8 +243,8 @@ def passes_alone(bench: Bench) -> None:
     texts = Texts({"dataset": Fixed(bench.texts)}, {"dataset": 1.0}, 0)
     for step in len(SWEEP) * list(range(total_steps(len(texts), bench.settings))):
         rows = texts.lesson(step, bench.settings.rows_per_batch).texts
-        states_BTD = bench.draft.hidden(*teacher.right_padded(rows, bench.draft.device))
-        logits_NV = bench.draft.logits(torch.cat(list(teacher.supervised(rows, states_BTD))))
+        states_BTD = bench.draft.hidden(*hidden_states.right_padded(rows, bench.draft.device))
+        logits_NV = bench.draft.logits(torch.cat(list(hidden_states.supervised(rows, states_BTD))))
         logits_NV.backward(torch.ones_like(logits_NV))
         bench.draft.model.zero_grad()
 

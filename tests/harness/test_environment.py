@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment
+from draftmark import environment
 
 
 @pytest.fixture

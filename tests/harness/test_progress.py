@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from harness.progress import Aside, Progress
+from draftmark.progress import Aside, Progress
 
 
 def _progress(*, terminal: bool = False, quiet: bool = False) -> tuple[Progress, StringIO]:

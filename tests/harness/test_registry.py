@@ -6,12 +6,13 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-from harness import registry
-from harness.errors import UserError
-from harness.registry import Group
+import draftmark.tasks
+from draftmark import registry
+from draftmark.errors import UserError
+from draftmark.registry import Group
 
-ROOT = Path(__file__).parent.parent.parent
 FOLDERS: dict[Group, Path] = {
     "tasks": ROOT / "tasks",
     "baselines": ROOT / "baselines",
@@ -64,11 +65,10 @@ def test_everything_listed_is_found_and_has_a_summary(group: Group) -> None:
 def test_a_new_file_is_all_that_an_addition_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import tasks
 
     (tmp_path / "spelling.py").write_text('"""Spell."""\n\nTASK = 7\n', encoding="utf-8")
     (tmp_path / "_shared.py").write_text("", encoding="utf-8")
-    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    monkeypatch.setattr(draftmark.tasks, "__path__", [*draftmark.tasks.__path__, str(tmp_path)])
 
     assert "spelling" in registry.names("tasks")
     assert "_shared" not in registry.names("tasks")
@@ -120,7 +120,7 @@ def test_a_broken_plug_in_is_named(
 def test_a_plug_in_never_shadows_the_projects_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.gsm8k import TASK
+    from draftmark.tasks.gsm8k import TASK
 
     _install(monkeypatch, tmp_path, PLUGIN, "outside_task:TASK")
     own = registry._plugins("tasks").pop("outside")

@@ -1,6 +1,6 @@
 """The types that stages hand on: what they do besides holding."""
 
-from harness.types import Ledger
+from draftmark.types import Ledger
 
 
 def test_two_ledgers_add_up_but_for_the_peak() -> None:

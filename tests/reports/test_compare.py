@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from stored_runs import HOSTILE, MANIFEST, run_of
 
-from harness.errors import UserError
-from harness.published import Results
-from reports.compare import REPORT
+from draftmark.errors import UserError
+from draftmark.reports.compare import REPORT
+from draftmark.results import Results
 
 EASY = tuple(np.linspace(0.5, 0.9, 24))
 WORSE = tuple(np.array(EASY) - 0.1)

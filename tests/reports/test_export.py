@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from stored_runs import HOSTILE, NUMBER, run_of
 
-from harness.published import Comparison, Contender, Pooled, Results
-from harness.storage.records import write_rows
-from harness.storage.results import save_results
-from reports.export import COMPARISONS, NUMBERS, REPORT
-from reports.lm_eval import REPORT as LM_EVAL
+from draftmark.reports.export import COMPARISONS, NUMBERS, REPORT
+from draftmark.reports.lm_eval import REPORT as LM_EVAL
+from draftmark.results import Comparison, Contender, Pooled, Results
+from draftmark.store.records import write_rows
+from draftmark.store.run_folder import save_results
 
 RATES = [0.5, 0.7]
 

@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from places import ROOT
 from stored_runs import HOSTILE, NUMBER, run_of
 
-from harness.published import Cell, Comparison, Number, Result, Results
-from harness.storage.records import write_rows
-from harness.storage.selections import SELECTION
-from harness.types import Ledger
-from reports._figures import speeds
-from reports._figures.kept import token_type
-from reports.figures import REPORT
+from draftmark.reports._figures import speeds
+from draftmark.reports._figures.kept import token_type
+from draftmark.reports.figures import REPORT
+from draftmark.results import Cell, Comparison, Number, Result, Results
+from draftmark.store.records import SELECTION, write_rows
+from draftmark.types import Ledger
 
 EASY = tuple(np.linspace(0.5, 0.9, 4))
 WORSE = tuple(np.array(EASY) - 0.1)
@@ -231,7 +231,7 @@ def test_hostile_names_do_nothing(tmp_path: Path) -> None:
 SCRIPT = """
 import hashlib, sys
 from pathlib import Path
-sys.path[:0] = ["tests", "tests/reports"]
+sys.path[:0] = sys.argv[2:]
 from test_figures import EASY, WORSE, REPORT, whole
 folder = Path(sys.argv[1])
 results = whole(folder, {"untrained": [WORSE], "kd": [EASY]})
@@ -244,11 +244,11 @@ for name, content in sorted(REPORT(results, folder).items()):
 def test_two_processes_write_the_same_bytes(tmp_path: Path, drawn: Files) -> None:
     import hashlib
 
+    paths = [str(ROOT / "tests" / name) for name in ("support", "reports")]
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        [sys.executable, "-c", SCRIPT, str(tmp_path), *paths],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
         env={"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "HOME": str(tmp_path), "PATH": ""},
     )
     assert done.returncode == 0, done.stderr

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from stored_runs import HOSTILE, NUMBER, run_of
 
-from harness.published import Cell, Results
-from harness.registry import find, names
+from draftmark.registry import find, names
+from draftmark.results import Cell, Results
 
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 OTHERS = {"gate", "compare"}  # of a verdict and of two runs: their own tests have this

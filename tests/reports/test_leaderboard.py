@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness.published import Cell, Comparison, Finding, Number, Pooled, Result, Results, Standing
-from harness.settings.recipes import load_recipe
-from harness.types import Ledger
-from reports.leaderboard import REPORT
+from draftmark.pipeline.recipe_files import load_recipe
+from draftmark.reports.leaderboard import REPORT
+from draftmark.results import Cell, Comparison, Finding, Number, Pooled, Result, Results, Standing
+from draftmark.types import Ledger
 
 RECIPE: dict[str, Any] = load_recipe("quickstart").model_dump(mode="json")
 MANIFEST = {

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.drafting.tables import sliding_table
-from harness.errors import UserError
-from harness.published import Cell, Number, Result, Results
-from harness.storage.records import DECODES, tables_name, write_decodes, write_tables
-from harness.storage.speed_records import ENGINE
-from harness.types import AcceptanceTable, Decode, Round, TimedDecode
-from reports.reconcile import REPORT
+from draftmark.errors import UserError
+from draftmark.reports.reconcile import REPORT
+from draftmark.results import Cell, Number, Result, Results
+from draftmark.store.acceptance_tables import sliding_table, write_tables
+from draftmark.store.records import DECODES, tables_name, write_decodes
+from draftmark.store.speed_records import ENGINE
+from draftmark.types import AcceptanceTable, Decode, Round, TimedDecode
 
 RECIPE: dict[str, Any] = {
     "evaluation": {"num_speculative_tokens": 3, "temperatures": [0.0]},

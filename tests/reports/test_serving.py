@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from harness.published import Number, Results
-from harness.storage.records import DECODES, write_decodes, write_rows
-from harness.storage.speed_records import RUNS, Part, read_parts, write_parts
-from harness.types import Arm, Decode, TimedDecode
-from reports.speed import REPORT as SPEED
-from reports.what_if import REPORT as WHAT_IF
+from draftmark.reports.speed import REPORT as SPEED
+from draftmark.reports.what_if import REPORT as WHAT_IF
+from draftmark.results import Number, Results
+from draftmark.store.records import DECODES, write_decodes, write_rows
+from draftmark.store.speed_records import RUNS, TimedPass, read_parts, write_parts
+from draftmark.types import Arm, Decode, TimedDecode
 from tests.reports.test_what_if import run_of
 
 ARMS: tuple[Arm, ...] = ("target", "draft")
@@ -25,9 +25,9 @@ def with_parts(results: Results, directory: Path, draft: float, batches: dict[in
     told = []
     for repeat in range(7):
         for batch, wider in batches.items():
-            told.append(Part("draft", repeat, batch, 9, 1, draft))
+            told.append(TimedPass("draft", repeat, batch, 9, 1, draft))
             told += [
-                Part("target", repeat, batch, 9, width, 1.0 + wider * (width - 1))
+                TimedPass("target", repeat, batch, 9, width, 1.0 + wider * (width - 1))
                 for width in range(1, 6)
             ]
     for row in results.results:

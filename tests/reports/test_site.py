@@ -12,17 +12,18 @@ import pytest
 from stored_runs import HOSTILE, NUMBER, run_of
 from typer.testing import CliRunner
 
-from harness import cli
-from harness.analysis.costs import Costs, expected_speedups
-from harness.blocks import block_counts
-from harness.published import Cell, Comparison, Finding, Pooled, Result, Results, Standing
-from harness.storage.examples import Example, read_examples
-from harness.storage.records import read_tables, write_rows
-from harness.types import Ledger
-from reports._site_cells import shaded, walked
-from reports._site_charts import cell_charts
-from reports._site_pages import Run
-from reports.site import Site
+from draftmark.analysis.expected_speedup import Costs, expected_speedups
+from draftmark.cli import main
+from draftmark.reports._site.cells import shaded, walked
+from draftmark.reports._site.charts import cell_charts
+from draftmark.reports._site.pages import Run
+from draftmark.reports.site import Site
+from draftmark.results import Cell, Comparison, Finding, Pooled, Result, Results, Standing
+from draftmark.speculation.blocks import block_counts
+from draftmark.store.acceptance_tables import read_tables
+from draftmark.store.examples import Example, read_examples
+from draftmark.store.records import write_rows
+from draftmark.types import Ledger
 
 RATE = "block_efficiency[t=0,gamma=4]"
 HISTORY = ({"step": 0.0, "validation_acceptance": 0.5}, {"step": 9.0, "validation_acceptance": 0.4})
@@ -254,11 +255,11 @@ def test_the_command_takes_any_number_of_runs_and_the_report_one(tmp_path: Path)
     for name in "ab":
         run(tmp_path / "runs" / name)
     out = tmp_path / "out"
-    done = CliRunner().invoke(cli.app, ["site", str(tmp_path / "runs"), "--out", str(out)])
+    done = CliRunner().invoke(main.app, ["site", str(tmp_path / "runs"), "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert "Run" in (out / "index.html").read_text("utf-8")
     one = tmp_path / "runs" / "a"
-    done = CliRunner().invoke(cli.app, ["report", str(one), "site"])
+    done = CliRunner().invoke(main.app, ["report", str(one), "site"])
     assert done.exit_code == 0, done.output
     assert (one / "site" / "index.html").is_file()
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from stored_runs import HOSTILE, NUMBER, run_of
 
-from harness.published import Standing
-from harness.storage.records import write_rows
-from harness.storage.results import write
-from reports.site import Site
+from draftmark.pipeline.render import write
+from draftmark.reports.site import Site
+from draftmark.results import Standing
+from draftmark.store.records import write_rows
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -111,8 +111,8 @@ def opened(browser: Any, page: Path) -> Any:
     browser.get(page.as_uri())
     ready = "return document.documentElement.dataset.ready"
     WebDriverWait(browser, 60).until(lambda driver: driver.execute_script(ready) == "yes")
-    wide = "return document.documentElement.scrollWidth <= window.innerWidth"
-    assert browser.execute_script(wide), f"{page} is wider than the window"
+    to_float32 = "return document.documentElement.scrollWidth <= window.innerWidth"
+    assert browser.execute_script(to_float32), f"{page} is wider than the window"
     return browser
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.published import Cell, Number, Result, Results
-from reports.speed import REPORT
+from draftmark.reports.speed import REPORT
+from draftmark.results import Cell, Number, Result, Results
 
 PLAIN = "gamma=3,engine=transformers,t=0,batch=1,length=natural"
 WIDE = "gamma=3,engine=vllm,t=0,batch=8,length=natural"

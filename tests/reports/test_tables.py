@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from stored_runs import HOSTILE, run_of
 
-from harness.published import Contender, Number, Pooled, Results
-from reports.tables import REPORT
+from draftmark.reports.tables import REPORT
+from draftmark.results import Contender, Number, Pooled, Results
 
 EASY = tuple(np.linspace(0.5, 0.9, 24))
 WORSE = tuple(np.array(EASY) - 0.1)

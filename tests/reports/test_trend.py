@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from stored_runs import HOSTILE, MANIFEST, NUMBER, recipe_of, run_of
 
-from harness import cli
-from harness.errors import UserError
-from harness.published import Cell, Number, Pooled, Result, Results
-from harness.storage.results import save_results
-from reports.trend import REPORT
+from draftmark.cli import main
+from draftmark.errors import UserError
+from draftmark.reports.trend import REPORT
+from draftmark.results import Cell, Number, Pooled, Result, Results
+from draftmark.store.run_folder import save_results
 
 RATE = "acceptance_rate[t=0,gamma=4]"
 
@@ -139,7 +139,7 @@ def test_the_command_finds_runs_below_a_folder(
         command = ["draftmark", "trend", *map(str, folders), "--out", str(out)]
         monkeypatch.setattr(sys, "argv", command)
         with pytest.raises(SystemExit) as stop:
-            cli.main()
+            main.main()
         return int(stop.value.code or 0)
 
     assert draftmark(tmp_path / "results", tmp_path / "results" / "run-1") == 0

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.drafting.tables import sliding_table
-from harness.errors import UserError
-from harness.published import Cell, Number, Pooled, Result, Results
-from harness.storage.records import tables_name, write_tables
-from harness.types import MAX_GAMMA
-from reports.what_if import REPORT
+from draftmark.errors import UserError
+from draftmark.reports.what_if import REPORT
+from draftmark.results import Cell, Number, Pooled, Result, Results
+from draftmark.store.acceptance_tables import sliding_table, write_tables
+from draftmark.store.records import tables_name
+from draftmark.types import MAX_GAMMA
 
 HOSTILE = "_a|b`<script>$x_1$\n# d"
 RATE = Number(0.5123, 0.4, 0.6, 3, "accepted / tested")
@@ -155,7 +155,10 @@ def test_a_cost_below_nothing_is_refused_before_tables_are_read(tmp_path: Path) 
 
 
 def test_importing_reports_loads_no_matplotlib() -> None:
-    script = "import sys, reports.what_if, reports._figures; print('matplotlib' in sys.modules)"
+    script = (
+        "import sys, draftmark.reports.what_if, draftmark.reports._figures\n"
+        "print('matplotlib' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
 

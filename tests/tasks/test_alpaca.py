@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tasks.alpaca import TASK, left_out, to_example
+from draftmark.tasks.alpaca import TASK, left_out, to_example
 
 
 def _row(output: str, extra: str = "") -> dict[str, str]:

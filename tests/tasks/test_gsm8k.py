@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.gsm8k import TASK, extract_answer, extract_last_number, grade, to_example
+from draftmark.tasks.gsm8k import TASK, extract_answer, extract_last_number, grade, to_example
 
 
 def _row(answer: str) -> dict[str, str]:

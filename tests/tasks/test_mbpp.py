@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import UserError
-from harness.isolation import bubblewrap
-from harness.sandbox import STATUSES, Sandbox
-from tasks.mbpp import TASK, extract_program, grade, grade_programs, to_example
+from draftmark.errors import UserError
+from draftmark.grading.isolation import bubblewrap
+from draftmark.grading.sandbox import STATUSES, Sandbox
+from draftmark.tasks.mbpp import TASK, extract_program, grade, grade_programs, to_example
 
 REASON = bubblewrap.why_not()
 isolated = pytest.mark.skipif(REASON is not None, reason=f"no isolation: {REASON}")

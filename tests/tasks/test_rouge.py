@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from harness.types import Example
-from tasks._rouge import ROUGE_TYPES, grade, is_readable, rouge
+from draftmark.tasks._rouge import ROUGE_TYPES, grade, is_readable, rouge
+from draftmark.types import Example
 
 WORDS = st.sampled_from(
     ["the", "cat", "cats", "sitting", "run", "running", "3", "1,000", "naïve", "彼女", "\n", "."]

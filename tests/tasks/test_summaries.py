@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.inputs.sources import data_folder
-from harness.types import Row, Task
-from tasks import cnn_dm, xsum
-from tasks._summaries import opening
+from draftmark.data.sources import data_folder
+from draftmark.tasks import cnn_dm, xsum
+from draftmark.tasks._summaries import opening
+from draftmark.types import Row, Task
 
 TASKS = [
     pytest.param(cnn_dm.TASK, cnn_dm.MAX_SOURCE_WORDS, id="cnn_dm"),

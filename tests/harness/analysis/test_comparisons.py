@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from harness.analysis.comparisons import by_contender, compare, rank
-from harness.analysis.quantities import Quantity, key
-from harness.config import Recipe
-from harness.published import Cell, Number
-from harness.statistics import over_seeds
+from draftmark.analysis.comparisons import by_contender, compare, rank
+from draftmark.analysis.quantities import Quantity, key
+from draftmark.analysis.statistics import over_seeds
+from draftmark.config.recipe import Recipe
+from draftmark.results import Cell, Number
 
 NAME = key("acceptance_rate", 0.0, 4)
 RATES = {"kd": 0.5, "adaspec": 0.6, "random": 0.4}

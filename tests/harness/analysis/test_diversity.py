@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harness.analysis.diversity import (
+from draftmark.analysis.diversity import (
     DEFINITIONS,
     distinct_n,
     fidelity_and_diversity,

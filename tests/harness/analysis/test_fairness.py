@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.fairness import findings
-from harness.analysis.training_terms import BUDGET_TOLERANCE, BUDGETS
-from harness.config import Recipe
-from harness.inputs.leaks import overlaps
-from harness.published import Cell, Finding, Result
-from harness.settings.recipes import load_recipe
-from harness.settings.sections import Condition
-from harness.storage.speed_records import Measurement
-from harness.types import Decode, Example, Ledger, Round, TimedDecode
+from draftmark.analysis.fairness import findings
+from draftmark.analysis.training_fairness import BUDGET_TOLERANCE, BUDGETS
+from draftmark.config.recipe import Recipe
+from draftmark.config.sections import SpeedCondition
+from draftmark.data.leaks import overlaps
+from draftmark.pipeline.recipe_files import load_recipe
+from draftmark.results import Cell, Finding, Result
+from draftmark.store.speed_records import Measurement
+from draftmark.types import Decode, Example, Ledger, Round, TimedDecode
 
 END, LIMIT = 0, 4
 SAMPLERS = {"target": {"temperature": 0.0}, "draft": {"temperature": 0.0}}
@@ -27,8 +27,8 @@ LEDGER = Ledger(
     reference_forward_tokens=20,
     flops=1e9,
 )
-Runs = dict[Cell, dict[Condition, Measurement]]
-UNDER = Condition("reference", 0.0, 4, 2, 2, "float32")
+Runs = dict[Cell, dict[SpeedCondition, Measurement]]
+UNDER = SpeedCondition("reference", 0.0, 4, 2, 2, "float32")
 
 
 def _recipe(**training: Any) -> Recipe:
@@ -115,7 +115,7 @@ def _found(
     recipe: Recipe | None = None,
     facts: dict[str, Any] | None = None,
     timed: Sequence[TimedDecode] | None = None,
-    under: Condition = UNDER,
+    under: SpeedCondition = UNDER,
 ) -> tuple[Finding, ...]:
     results = _run() if results is None else results
     measured = Measurement(_timed() if timed is None else timed, (), {})
@@ -385,7 +385,7 @@ def _drafted(*token_ids: int) -> list[TimedDecode]:
     ]
 
 
-def _of_speed(timed: list[TimedDecode], under: Condition = UNDER) -> list[tuple[str, str]]:
+def _of_speed(timed: list[TimedDecode], under: SpeedCondition = UNDER) -> list[tuple[str, str]]:
     found = _found(timed=timed, under=under)
     return list(dict.fromkeys((f.severity, f.text.partition(": ")[2]) for f in found))
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from harness.analysis import literature
-from harness.analysis.literature import Figure, figures, matching, read
-from harness.errors import UserError
-from harness.published import Contender
-from harness.settings.recipes import load_recipe
+from draftmark.analysis import literature
+from draftmark.analysis.literature import Figure, figures, matching, read
+from draftmark.errors import UserError
+from draftmark.pipeline.recipe_files import load_recipe
+from draftmark.results import Contender
 
 TABLE = """
 [[tables]]

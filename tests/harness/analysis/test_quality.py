@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.analysis.quality import qualities
-from harness.analysis.summary import summarise
-from harness.config import Recipe
-from harness.registry import find
-from harness.settings.recipes import load_recipe
-from harness.settings.sections import Judge
-from harness.storage.cell_records import Records
-from harness.types import Ledger
+from draftmark.analysis.quality import qualities
+from draftmark.analysis.summary import summarise
+from draftmark.config.recipe import Recipe
+from draftmark.config.sections import Judge
+from draftmark.pipeline.recipe_files import load_recipe
+from draftmark.registry import find
+from draftmark.store.cell_records import Records
+from draftmark.types import Ledger
 
 RECIPE = load_recipe("quickstart")
 JUDGED: Recipe = RECIPE.model_copy(

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.quantities import quantities
-from harness.settings.recipes import load_recipe
-from harness.types import MAX_GAMMA, AcceptanceTable
+from draftmark.analysis.quantities import quantities
+from draftmark.pipeline.recipe_files import load_recipe
+from draftmark.types import MAX_GAMMA, AcceptanceTable
 
 
 def test_blocks_that_drafted_nothing_are_none_of_those_that_accept_a_position() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.analysis.significance import PairedTest, holm, letters, mcnemar, paired_test
-from harness.statistics import Effect
+from draftmark.analysis.significance import PairedTest, holm, letters, mcnemar, paired_test
+from draftmark.analysis.statistics import Effect
 
 
 def test_the_paired_test_is_a_paired_t_test_where_denominators_are_one() -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.speeds import keyed, speed_numbers
-from harness.config import Recipe
-from harness.settings.sections import Condition, Speed
-from harness.storage.cell_records import Records
-from harness.storage.speed_records import Measurement, Run
-from harness.types import Arm, Decode, Ledger, Round, TimedDecode
+from draftmark.analysis.speeds import keyed, speed_numbers
+from draftmark.config.recipe import Recipe
+from draftmark.config.sections import Speed, SpeedCondition
+from draftmark.store.cell_records import Records
+from draftmark.store.speed_records import Measurement, Run
+from draftmark.types import Arm, Decode, Ledger, Round, TimedDecode
 
 ABBA: tuple[Arm, ...] = ("target", "draft", "draft", "target")
 
@@ -52,7 +52,7 @@ def measured(
     return Measurement(decodes, runs, {})
 
 
-def numbers_of(measurements: dict[Condition, Measurement], recipe: Recipe, **more: Any) -> Any:
+def numbers_of(measurements: dict[SpeedCondition, Measurement], recipe: Recipe, **more: Any) -> Any:
     records = Records(Ledger(), {}, (), (), (), speeds=measurements, **more)
     return speed_numbers(records, recipe)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from harness.analysis.quantities import Quantity
-from harness.analysis.summary import pool
+from draftmark.analysis.quantities import Quantity
+from draftmark.analysis.summary import pool
 
 
 def _quantity(*values: float) -> Quantity:

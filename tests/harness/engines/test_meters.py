@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.engines._meters import MachineMeter, nvml_energy_j
+from draftmark.engines._meters import MachineMeter, nvml_energy_j
 
 SIZE = 200_000_000
 

@@ -10,18 +10,19 @@ import pytest
 import torch
 from depth_scores import score_by_depth
 
-from baselines.prompt_lookup import METHOD as PromptLookup
-from harness.analysis.lossless import check_law, laws_of
-from harness.blocks import block_counts
-from harness.drafting.drafters import LanguageModelDrafter
-from harness.engines.reference import _Loop
-from harness.inputs.model_files import end_tokens
-from harness.models import LanguageModel
-from harness.progress import Progress
-from harness.protocols import EngineSettings
-from harness.responses.kv_cache import CachedModel
-from harness.teacher import Features, TargetLaws, hidden_states, write_features
-from harness.types import (
+from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
+from draftmark.engines.measure.lossless import check_law, laws_of
+from draftmark.engines.reference import _Loop
+from draftmark.models.files import end_tokens
+from draftmark.models.hidden_states import Features, TargetLogits, hidden_states, write_features
+from draftmark.models.kv_cache import CachedModel
+from draftmark.models.language_model import LanguageModel
+from draftmark.models.sampling import draw, sampler_probs
+from draftmark.progress import Progress
+from draftmark.speculation.blocks import block_counts
+from draftmark.speculation.interfaces import EngineSettings
+from draftmark.speculation.language_model_drafter import LanguageModelDrafter
+from draftmark.types import (
     GREEDY,
     AcceptanceTable,
     Decode,
@@ -32,7 +33,6 @@ from harness.types import (
     Samplers,
     Text,
 )
-from harness.verification import draw, warp
 
 SHORT = 32  # new tokens, where whole texts would say no more
 
@@ -57,7 +57,7 @@ class Fading:
     model: LanguageModel
 
     def score(
-        self, texts: list[Text], target: TargetLaws, how: Samplers
+        self, texts: list[Text], target: TargetLogits, how: Samplers
     ) -> Iterator[AcceptanceTable]:
         for text, hidden_ND in hidden_states(self.model, texts):
             logits_NV = self.model.logits(hidden_ND)
@@ -81,7 +81,7 @@ class FadingSession:
         unread, drafted, laws = list(token_ids), [], []
         for depth in range(num_tokens):
             logits_V = self.cached.model.logits(self.cached.feed(unread)[-1]) / (1 + depth)
-            laws.append(warp(logits_V, self.sampler))
+            laws.append(sampler_probs(logits_V, self.sampler))
             drafted.append(int(draw(laws[-1], self.stream)))
             unread = drafted[-1:]
         return Proposal(tuple(drafted), torch.stack(laws))
@@ -115,7 +115,7 @@ def score(target: Any, tmp_path: Path) -> Callable[..., list[AcceptanceTable]]:
     def tables(model: Any, texts: list[Text], how: float | Samplers) -> list[AcceptanceTable]:
         with Progress(quiet=True).step("", len(texts)) as step:
             write_features(target, texts, tmp_path, dtype="float32", step=step)
-        laws = TargetLaws(target, Features.load(tmp_path))
+        laws = TargetLogits(target, Features.load(tmp_path))
         drafter = LanguageModelDrafter(model) if isinstance(model, LanguageModel) else model
         scored = drafter.score(texts, laws, samplers(how))
         by_id = {table.example_id: table for table in scored}

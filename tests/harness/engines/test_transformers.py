@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from baselines.eagle import METHOD as Eagle
-from baselines.prompt_lookup import METHOD as PromptLookup
-from baselines.untrained import METHOD as Untrained
-from harness.blocks import block_counts
-from harness.engines.reference import ENGINE as REFERENCE
-from harness.engines.transformers import ENGINE
-from harness.errors import UserError
-from harness.inputs.model_files import end_tokens
-from harness.models import save_model
-from harness.nodes.measurements import engine_for
-from harness.progress import Progress
-from harness.protocols import EngineSettings, Method
-from harness.responses.endings import StopStrings
-from harness.teacher import Features, TargetLaws, write_features
-from harness.types import (
+from draftmark.baselines.eagle import METHOD as Eagle
+from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
+from draftmark.baselines.untrained import METHOD as Untrained
+from draftmark.engines.reference import ENGINE as REFERENCE
+from draftmark.engines.transformers import ENGINE
+from draftmark.errors import UserError
+from draftmark.models.files import end_tokens
+from draftmark.models.hidden_states import Features, TargetLogits, write_features
+from draftmark.models.language_model import save_model
+from draftmark.models.stop_conditions import StopStrings
+from draftmark.pipeline.stages.measurements import engine_for
+from draftmark.progress import Progress
+from draftmark.speculation.blocks import block_counts
+from draftmark.speculation.interfaces import EngineSettings, Method
+from draftmark.types import (
     GREEDY,
     AcceptanceTable,
     Decode,
@@ -79,7 +79,7 @@ def score(target: Any, draft_directory: Path, tmp_path: Path) -> Callable[..., A
     def tables(method: Method, texts: list[Text]) -> list[AcceptanceTable]:
         with Progress(quiet=True).step("", len(texts)) as step:
             write_features(target, texts, tmp_path, dtype="float32", step=step)
-        laws = TargetLaws(target, Features.load(tmp_path))
+        laws = TargetLogits(target, Features.load(tmp_path))
         drafter = method.drafter(draft_directory, Placement())
         scored = drafter.score(texts, laws, Samplers(GREEDY, GREEDY))
         by_id = {table.example_id: table for table in scored}

@@ -13,21 +13,21 @@ import psutil
 import pytest
 from head_cases import trained_head
 
-from baselines.eagle import METHOD as Eagle
-from baselines.eagle3 import METHOD as Eagle3
-from baselines.prompt_lookup import METHOD as PromptLookup
-from baselines.untrained import METHOD as Untrained
-from harness.analysis.counting import engine_counts
-from harness.analysis.lossless import as_texts, check_law, laws_of
-from harness.blocks import block_counts
-from harness.engines import vllm
-from harness.errors import UserError
-from harness.inputs.model_files import end_tokens
-from harness.models import LanguageModel, save_model
-from harness.protocols import EngineSettings, Method
-from harness.serving.children import ChildFailure
-from harness.teacher import Features
-from harness.types import GREEDY, Decode, Placement, Prompt, Round, Sampler, Samplers
+from draftmark.baselines.eagle import METHOD as Eagle
+from draftmark.baselines.eagle3 import METHOD as Eagle3
+from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
+from draftmark.baselines.untrained import METHOD as Untrained
+from draftmark.engines import vllm
+from draftmark.engines._vllm.child_process import ChildFailure
+from draftmark.engines.measure.lossless import as_texts, check_law, laws_of
+from draftmark.errors import UserError
+from draftmark.models.files import end_tokens
+from draftmark.models.hidden_states import Features
+from draftmark.models.language_model import LanguageModel, save_model
+from draftmark.speculation.blocks import block_counts
+from draftmark.speculation.engine_counts import engine_counts
+from draftmark.speculation.interfaces import EngineSettings, Method
+from draftmark.types import GREEDY, Decode, Placement, Prompt, Round, Sampler, Samplers
 
 ONE, LIMIT, GAMMA = Sampler(1.0), 24, 3
 HEADS: dict[str, Any] = {

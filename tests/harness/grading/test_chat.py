@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from judge_server import Answer, says, serve
 
-from harness.errors import UserError
-from harness.grading.chat import Chat, Messages, ask_all, read_key
-from harness.progress import Progress
+from draftmark.errors import UserError
+from draftmark.grading.chat import Chat, Messages, ask_all, read_key
+from draftmark.progress import Progress
 
 KEY = "sk-THE-SECRET-0123456789"
 ASKED: Messages = ({"role": "user", "content": "Well?"},)

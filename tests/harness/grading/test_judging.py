@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.grading.judging import both_orders, question, score
-from harness.types import Example
+from draftmark.grading.judging import both_orders, question, score
+from draftmark.types import Example
 
 TEXT = st.text(max_size=40)
 

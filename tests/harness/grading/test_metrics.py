@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UserError
-from harness.grading.metrics import as_metric, mean_grades
-from harness.isolation import bubblewrap
-from harness.registry import find
-from harness.sandbox import Sandbox
+from draftmark.errors import UserError
+from draftmark.grading.isolation import bubblewrap
+from draftmark.grading.metrics import as_metric, mean_grades
+from draftmark.grading.sandbox import Sandbox
+from draftmark.registry import find
 
 NUMBERS = [{"question": f"{n} + 0?", "answer": f"#### {n}"} for n in range(3)]
 ORDERS = [{"instruction": "Say it.", "input": "", "output": text} for text in ("a cat", "a dog")]
@@ -88,7 +88,7 @@ def test_a_row_that_is_no_example_is_an_error(row: dict[str, Any], sentence: str
 
 def test_importing_it_loads_neither_evaluate_nor_torch() -> None:
     script = (
-        "import sys, harness.grading.metrics;"
+        "import sys, draftmark.grading.metrics;"
         "print({'evaluate', 'torch', 'nltk'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

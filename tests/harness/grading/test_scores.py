@@ -2,11 +2,11 @@
 
 import pytest
 
-from harness.grading.scores import OUTCOMES, grade, outcomes
-from harness.isolation import bubblewrap
-from harness.registry import find
-from harness.sandbox import Sandbox
-from harness.types import FinishReason
+from draftmark.grading.isolation import bubblewrap
+from draftmark.grading.sandbox import Sandbox
+from draftmark.grading.scores import OUTCOMES, grade, outcomes
+from draftmark.registry import find
+from draftmark.types import FinishReason
 
 ROWS = {
     "gsm8k": {"question": "1 + 1?", "answer": "#### 2"},

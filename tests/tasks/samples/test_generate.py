@@ -1,4 +1,4 @@
-"""The written splits of every task: reproducible, without repeats, read as the task reads."""
+"""Tests that the written splits are reproducible, have no repeats, and suit their tasks."""
 
 import gzip
 from itertools import islice
@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.samples import generate
-from tasks.samples.build_target import TASKS
-from tasks.samples.generate import SOURCES, fresh, question_of, read
+from draftmark.tasks.samples import generate
+from draftmark.tasks.samples.build_target import TASKS
+from draftmark.tasks.samples.generate import SOURCES, generate_unseen_rows, read_split
 
 COLUMNS = {
     "gsm8k": {"question", "answer"},
@@ -27,29 +27,31 @@ SPLITS = [(task, split) for task, source in SOURCES.items() for split in source.
 
 
 def rows_of(task: str) -> list[dict[str, Any]]:
-    return [row for split in SOURCES[task].sizes for row in read(task, split)]
+    return [row for split in SOURCES[task].sizes for row in read_split(task, split)]
 
 
 @pytest.mark.parametrize("task", SOURCES)
 def test_written_splits_regenerate_byte_identically(task: str) -> None:
     written = {
-        split: gzip.decompress(generate.path_of(task, split).read_bytes())
+        split: gzip.decompress(generate.split_path(task, split).read_bytes())
         for split in SOURCES[task].sizes
     }
-    assert written == {split: generate.jsonl(rows) for split, rows in generate.splits(task).items()}
+    assert written == {
+        split: generate.encode_rows(rows) for split, rows in generate.generate_splits(task).items()
+    }
 
 
 @pytest.mark.parametrize(("task", "split"), SPLITS)
 def test_written_gzip_holds_neither_time_nor_name(task: str, split: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.gz"
-    generate.write(path, data=generate.jsonl(read(task, split)))
+    generate.write_rows(path, read_split(task, split))
     flags, time = path.read_bytes()[3], path.read_bytes()[4:8]
     assert (flags, time) == (0, bytes(4))
 
 
 @pytest.mark.parametrize("task", SOURCES)
 def test_splits_share_no_question_and_hold_none_twice(task: str) -> None:
-    questions = [question_of(row, asks=SOURCES[task].asks) for row in rows_of(task)]
+    questions = [SOURCES[task].question_of(row) for row in rows_of(task)]
     assert len(set(questions)) == len(questions) == sum(SOURCES[task].sizes.values())
 
 
@@ -81,21 +83,22 @@ def test_the_task_leaves_no_row_out(task: str) -> None:
 @settings(max_examples=10)
 @given(seed=st.integers(min_value=0, max_value=2**32))
 def test_a_seed_always_gives_the_same_rows(task: str, seed: int) -> None:
-    first, again = (list(islice(SOURCES[task].rows(seed), 5)) for _ in range(2))
+    first, again = (list(islice(SOURCES[task].generate_rows(seed), 5)) for _ in range(2))
     assert first == again
 
 
 @pytest.mark.parametrize("task", SOURCES)
-def test_fresh_rows_hold_no_held_out_question(task: str) -> None:
+def test_unseen_rows_hold_no_held_out_question(task: str) -> None:
     source = SOURCES[task]
-    rows = fresh(task, num=50, seed=source.seed)  # the seed of the splits gives their questions
-    held_out = [*read(task, "validation"), *read(task, "test")]
-    asked = {question_of(row, asks=source.asks) for row in rows}
-    assert asked.isdisjoint(question_of(row, asks=source.asks) for row in held_out)
+    # The seed of the splits would give their questions again.
+    rows = generate_unseen_rows(task, num=50, seed=source.seed)
+    held_out = [*read_split(task, "validation"), *read_split(task, "test")]
+    asked = {source.question_of(row) for row in rows}
+    assert asked.isdisjoint(source.question_of(row) for row in held_out)
 
 
 def test_answers_differ_enough_to_tell_drafts_apart() -> None:
-    """A draft that learned a handful of answers by heart must not look good."""
+    """A draft that memorized a few answers must not look good."""
     for task in SOURCES:
         answers = [TASKS[task].to_example("row", row).reference for row in rows_of(task)]
         assert len(set(answers)) > len(answers) / 2, task

@@ -1,4 +1,4 @@
-"""The tiny target: built from what it is not tested on, safe, loadable, with room for answers."""
+"""Tests that the tiny target trains on unseen rows, loads safely, and has room for answers."""
 
 from functools import cache
 from pathlib import Path
@@ -9,22 +9,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from harness.types import Example
-from tasks.samples import generate
-from tasks.samples.build_target import (
+from draftmark.tasks.samples import generate
+from draftmark.tasks.samples.build_target import (
     FOLDER,
     TASKS,
+    Batch,
     Recipe,
-    batches,
-    collate,
-    new_model,
-    train,
-    trainer,
-    training_examples,
+    make_batches,
+    make_model,
+    make_schedules,
+    make_training_examples,
+    pad_rows,
+    train_model,
 )
-from tasks.samples.tiny_tokenizer import CONTEXT, Encoded, encode
+from draftmark.tasks.samples.tiny_tokenizer import CONTEXT, Encoded, encode_examples
+from draftmark.types import Example
 
 
 @cache
@@ -33,17 +34,17 @@ def tokenizer() -> Any:
 
 
 def examples(task: str, split: str) -> list[Example]:
-    return [TASKS[task].to_example("row", row) for row in generate.read(task, split)]
+    return [TASKS[task].to_example("row", row) for row in generate.read_split(task, split)]
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_target_is_trained_as_the_task_asks_on_rows_of_its_own(task: str) -> None:
     recipe = Recipe(rows={task: 9})
-    (trained,) = training_examples(recipe).values()
-    fresh = generate.fresh(task, num=9, seed=recipe.seed)
+    (trained,) = make_training_examples(recipe).values()
+    unseen = generate.generate_unseen_rows(task, num=9, seed=recipe.seed)
     assert [(item.messages, item.reference) for item in trained] == [
         (item.messages, item.reference)
-        for item in (TASKS[task].to_example("", row) for row in fresh)
+        for item in (TASKS[task].to_example("", row) for row in unseen)
     ]
 
 
@@ -55,14 +56,14 @@ def test_target_is_trained_on_every_task_under_a_seed_of_its_own() -> None:
 @given(lengths=st.lists(st.integers(min_value=2, max_value=40), min_size=1, max_size=30))
 def test_batches_hold_every_row_once_and_no_more_than_their_tokens(lengths: list[int]) -> None:
     rows = [Encoded([length] * length, prompt=1) for length in lengths]
-    made = batches(rows, recipe=Recipe(batch_tokens=60), pad=0)
+    made = make_batches(rows, recipe=Recipe(batch_tokens=60), pad=0)
     assert all(batch.ids.numel() <= 60 for batch in made)
     assert sorted(row[0].item() for batch in made for row in batch.ids) == sorted(lengths)
 
 
 def test_padding_weighs_nothing_in_training() -> None:
     rows = [Encoded([5, 6, 7], prompt=2), Encoded([5, 6, 7, 8], prompt=1)]
-    batch = collate(rows, question_weight=0.5, pad=0)
+    batch = pad_rows(rows, question_weight=0.5, pad=0)
     assert batch.ids.tolist() == [[5, 6, 7, 0], [5, 6, 7, 8]]
     assert batch.weights.tolist() == [[0.5, 0.5, 1, 0], [0.5, 1, 1, 1]]
 
@@ -71,23 +72,29 @@ def test_training_resumed_from_a_checkpoint_ends_where_an_uninterrupted_one_does
     tmp_path: Path,
 ) -> None:
     recipe = Recipe(checkpoint_every=2)
-    steps = [collate([Encoded([5, 6, 7 + n], 1)], question_weight=0.1, pad=0) for n in range(4)]
+    batches = [pad_rows([Encoded([5, 6, 7 + n], 1)], question_weight=0.1, pad=0) for n in range(4)]
+
+    def train(batches: list[Batch], *, checkpoint: Path | None) -> LlamaForCausalLM:
+        model = make_model(tokenizer())
+        schedules = make_schedules(model, recipe=recipe, steps=200)
+        train_model(
+            model, schedules=schedules, batches=batches, recipe=recipe, checkpoint=checkpoint
+        )
+        return model
 
     def weights(*, checkpoint: Path | None) -> torch.Tensor:
         torch.manual_seed(0)
-        state = trainer(new_model(tokenizer()), recipe=recipe, steps=200)
-        train(state, steps=steps[:3] if checkpoint else steps, recipe=recipe, checkpoint=checkpoint)
+        model = train(batches[:3] if checkpoint else batches, checkpoint=checkpoint)
         if checkpoint:  # the third step is lost
-            state = trainer(new_model(tokenizer()), recipe=recipe, steps=200)
-            train(state, steps=steps, recipe=recipe, checkpoint=checkpoint)
-        return torch.cat([value.flatten() for value in state.model.parameters()])
+            model = train(batches, checkpoint=checkpoint)
+        return torch.cat([value.flatten() for value in model.parameters()])
 
     assert torch.equal(weights(checkpoint=None), weights(checkpoint=tmp_path / "checkpoint.pt"))
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_prompts_leave_room_for_the_longest_answer_and_gold_answers_are_short(task: str) -> None:
-    rows = encode(
+    rows = encode_examples(
         [*examples(task, "train"), *examples(task, "validation"), *examples(task, "test")],
         tokenizer=tokenizer(),
     )
@@ -121,7 +128,7 @@ def test_chat_template_round_trips() -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_rows_are_cut_where_generation_begins(task: str) -> None:
     example = examples(task, "test")[0]
-    (encoded,) = encode([example], tokenizer=tokenizer())
+    (encoded,) = encode_examples([example], tokenizer=tokenizer())
     prompt = tokenizer().apply_chat_template(
         [*example.messages], add_generation_prompt=True, tokenize=True
     )

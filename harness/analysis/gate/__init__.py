@@ -1,0 +1,1 @@
+"""The acceptance gate: accepted numbers, comparability, decision rule, power."""

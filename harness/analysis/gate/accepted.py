@@ -1,0 +1,196 @@
+"""Accepted numbers: what a run counted of each prompt, blessed with a reason, to gate later runs.
+
+One small JSON file: counts, names of prompts, the facts that a run must share to be compared, and
+the history of what was accepted when and why. No text of prompts or outputs is in it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from draftmark.analysis.gate.comparable import facts
+from draftmark.analysis.quantities import DEFINITIONS, RATES
+from draftmark.analysis.statistics import over_seeds
+from draftmark.analysis.stored_counts import COLUMNS, Measured, measured
+from draftmark.config.validation import Section, explain
+from draftmark.errors import UserError
+from draftmark.results import Contender, Results
+from draftmark.text import plain
+from draftmark.types import MAX_GAMMA
+
+FORMAT = 1
+
+
+class _Rate(Section):
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+class _Event(Section):
+    date: str
+    commit: str | None
+    reason: str
+    numbers: Mapping[str, _Rate]
+
+
+class _Cell(Section):
+    task: str
+    pair: str
+    method: str
+    temperature: Annotated[float, Field(ge=0)]
+    seeds: Annotated[
+        Mapping[str, Mapping[str, tuple[Annotated[float, Field(ge=0)], ...]]], Field(min_length=1)
+    ]
+
+
+class _Document(Section):
+    """Accepted numbers as they stand in their file."""
+
+    format: Literal[1]
+    gamma: Annotated[int, Field(ge=1, le=MAX_GAMMA)]
+    declared: tuple[str, ...]
+    history: tuple[_Event, ...]
+    facts: Mapping[str, str]
+    prompts: Mapping[str, tuple[str, ...]]
+    cells: tuple[_Cell, ...]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What was accepted, and how it came to be."""
+
+    gamma: int
+    declared: tuple[str, ...]  # facts that later runs may differ in
+    facts: Mapping[str, str]
+    measured: tuple[Measured, ...]
+    history: tuple[Mapping[str, Any], ...] = field(default=())  # the newest last
+
+
+def accept(
+    results: Results,
+    directory: Path,
+    *,
+    reason: str,
+    date: str,
+    methods: Sequence[str] | None = None,
+    declared: Sequence[str] = (),
+    before: Accepted | None = None,
+) -> Accepted:
+    """Return the accepted numbers of a run, with the history of those before.
+
+    Raises UserError without a reason, of a run with failed cells or unfit to be compared, or if
+    there is nothing of the methods to accept.
+    """
+    if not reason.strip():
+        raise UserError("Accepting numbers needs a reason; say why they are right with --reason.")
+    for row in results.results:
+        if row.failure and (methods is None or row.cell.method in methods):
+            raise UserError(
+                f"{plain(row.cell.method)} on {row.cell.task} failed ({plain(row.failure)}); mend "
+                "it and run again, or accept other methods alone with --methods."
+            )
+    refuse_unfit(results)
+    found = tuple(_wanted(measured(results, directory), methods))
+    gamma = results.recipe["evaluation"]["num_speculative_tokens"]
+    known = facts(results)
+    made = known.get("git.commit", "null").replace('"', "")  # or several, with "and"
+    project = results.manifest.get("project")
+    event = {
+        "date": date,
+        "commit": project["commit"] if project else None if made == "null" else made,
+        "reason": reason.strip(),
+        "numbers": dict(_numbers(found)),
+    }
+    history = (*(before.history if before else ()), event)
+    return Accepted(gamma, tuple(declared), known, found, history)
+
+
+def refuse_unfit(results: Results) -> None:
+    """Raise UserError if a check of fairness or leaks found an error in a run."""
+    for finding in results.findings:
+        if finding.severity == "error":
+            raise UserError(
+                f"The run is unfit to be compared ({plain(finding.subject)}: "
+                f"{plain(finding.text)}); mend that and run it again."
+            )
+
+
+def _wanted(found: Sequence[Measured], methods: Sequence[str] | None) -> Iterator[Measured]:
+    known = list(dict.fromkeys(item.contender.method for item in found))
+    for name in methods or ():
+        if name not in known:
+            raise UserError(
+                f"Unknown method {name!r}. This run has numbers of: {', '.join(known) or 'none'}."
+            )
+    if not found:
+        raise UserError("The run has no numbers to accept; run a recipe with a task and a method.")
+    yield from (item for item in found if methods is None or item.contender.method in methods)
+
+
+def _numbers(found: Iterable[Measured]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each rate with its interval, for the history."""
+    for item in found:
+        for rate in RATES:
+            counts = item.counts(rate, item.prompts)
+            if all(bottom_B.sum() for _, bottom_B in counts):
+                number = asdict(over_seeds(counts, DEFINITIONS[rate]))
+                shown = {key: number[key] for key in ("value", "low", "high", "n")}
+                yield f"{item.name} {rate}", shown
+
+
+def save(accepted: Accepted, path: Path) -> None:
+    """Write accepted numbers in full or not at all, a line for each cell."""
+    prompts = {item.contender.task: item.prompts for item in accepted.measured}
+    document = {
+        "format": FORMAT,
+        "gamma": accepted.gamma,
+        "declared": accepted.declared,
+        "history": accepted.history,
+        "facts": accepted.facts,
+        "prompts": prompts,
+    }
+    lines = [f'"{key}": {json.dumps(value)}' for key, value in document.items()]
+    cells = ",\n".join(json.dumps(_cell(item)) for item in accepted.measured)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text("{" + ",\n".join([*lines, f'"cells": [\n{cells}\n]']) + "}\n", "utf-8")
+    temporary.replace(path)
+
+
+def _cell(item: Measured) -> dict[str, Any]:
+    whose = {**asdict(item.contender), "temperature": item.temperature}
+    return whose | {"seeds": {str(seed): columns for seed, columns in item.seeds.items()}}
+
+
+def load(path: Path) -> Accepted:
+    """Return the accepted numbers in a file; raises UserError if there are none."""
+    if not path.is_file():
+        raise UserError(f"There is no {path}; accept a run's numbers first with draftmark bless.")
+    try:
+        document = _Document.model_validate_json(path.read_bytes(), strict=True)
+        return Accepted(
+            gamma=document.gamma,
+            declared=document.declared,
+            facts=document.facts,
+            measured=tuple(_measured(cell, document.prompts) for cell in document.cells),
+            history=tuple(event.model_dump() for event in document.history),
+        )
+    except ValidationError as error:
+        said = explain(error, f"{path} does not read", _Document)
+        raise UserError(f"{said.removesuffix('.')}; bless a run anew.") from error
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path} does not read ({error}); bless a run anew.") from error
+
+
+def _measured(cell: _Cell, prompts: Mapping[str, tuple[str, ...]]) -> Measured:
+    mine = prompts[cell.task]
+    seeds = {int(seed): {name: cell.seeds[seed][name] for name in COLUMNS} for seed in cell.seeds}
+    if any(len(column) != len(mine) for columns in seeds.values() for column in columns.values()):
+        raise ValueError(f"{cell.method} has not as many counts as there are prompts")
+    return Measured(Contender(cell.task, cell.pair, cell.method), cell.temperature, mine, seeds)

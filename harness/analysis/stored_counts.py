@@ -1,0 +1,125 @@
+"""What a stored run counted of each prompt: what runs are paired on, and stored tables read from.
+
+Read from the acceptance tables beside the results; nothing is run.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from draftmark.analysis.quantities import RATES
+from draftmark.analysis.statistics import Counts, Effect, effect
+from draftmark.errors import UserError
+from draftmark.results import Contender, Result, Results
+from draftmark.speculation.blocks import block_counts
+from draftmark.store.acceptance_tables import read_tables
+from draftmark.store.checksums import intact
+from draftmark.store.records import read_rows, tables_name
+from draftmark.types import AcceptanceTable
+
+COLUMNS = ("accepted", "tested", "drafted", "tokens", "passes")
+_DECIMALS = 4  # of expected counts; a rate of 100 tokens moves by less than 1e-6
+ByPrompt = tuple[float, ...]
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A contender at a temperature: its prompts, and what was counted of each, by seed."""
+
+    contender: Contender
+    temperature: float
+    prompts: tuple[str, ...]
+    seeds: Mapping[int, Mapping[str, ByPrompt]]  # seed -> column -> for each prompt
+
+    @property
+    def name(self) -> str:
+        """Whose numbers it has, in a form that files and shells can bear."""
+        who = self.contender
+        return f"{who.task}/{who.pair}/{who.method}/t={self.temperature:g}"
+
+    def counts(self, quantity: str, prompts: Sequence[str]) -> list[Counts]:
+        """Return numerators and denominators of a rate on some of its prompts, for each seed."""
+        place = {prompt: index for index, prompt in enumerate(self.prompts)}
+        rows = [place[prompt] for prompt in prompts]
+        top, bottom = RATES[quantity]
+        return [
+            (np.array(columns[top])[rows], np.array(columns[bottom])[rows])
+            for columns in self.seeds.values()
+        ]
+
+
+def measured(results: Results, directory: Path, gamma: int | None = None) -> list[Measured]:
+    """Return what was counted of every contender that has numbers, at every temperature.
+
+    Of blocks of `gamma` drafted tokens, by default the recipe's. Raises UserError if tables are
+    missing.
+    """
+    told = results.recipe["evaluation"]
+    length = gamma or told["num_speculative_tokens"]
+    done = (row for row in results.results if not row.failure)
+    return [
+        _measured(contender, seeds, directory, temperature, length)
+        for contender, rows in groupby(done, key=lambda row: row.cell.contender)
+        for seeds in [list(rows)]
+        for temperature in told["temperatures"]
+    ]
+
+
+def _measured(
+    contender: Contender, rows: Sequence[Result], directory: Path, temperature: float, gamma: int
+) -> Measured:
+    prompts: tuple[str, ...] = ()
+    seeds = {}
+    for row in rows:
+        tables = tables_of(row, directory, temperature)
+        found = tuple(table.example_id for table in tables)
+        if prompts and found != prompts:
+            raise ValueError(f"not paired: seeds of {contender} were measured on other prompts")
+        prompts = found
+        counts = block_counts(tables, gamma)
+        seeds[row.cell.seed] = {
+            name: tuple(getattr(counts, f"{name}_B").round(_DECIMALS).tolist()) for name in COLUMNS
+        }
+    return Measured(contender, temperature, prompts, seeds)
+
+
+def shared(first: Measured, second: Measured) -> list[str]:
+    """Return the prompts that both have, in the order of the first."""
+    theirs = set(second.prompts)
+    return [prompt for prompt in first.prompts if prompt in theirs]
+
+
+def paired(now: Measured, before: Measured, quantity: str, prompts: Sequence[str]) -> Effect:
+    """Return the difference of a rate, paired on prompts, and on seeds if they are the same.
+
+    Raises ValueError on fewer than two prompts, or where there is nothing to divide by.
+    """
+    sides = [item.counts(quantity, prompts) for item in (now, before)]
+    return effect(*sides, paired_seeds=list(now.seeds) == list(before.seeds))
+
+
+def tables_of(result: Result, directory: Path, temperature: float) -> list[AcceptanceTable]:
+    """Return a cell's tables at a temperature; raises UserError if they are gone or damaged."""
+    return read_record(result, directory, tables_name(temperature), read_tables)
+
+
+def rows_of(result: Result, directory: Path, file: str) -> list[dict[str, Any]]:
+    """Return the rows of one of a cell's files; raises UserError if it is gone or damaged."""
+    return read_record(result, directory, file, read_rows)
+
+
+def read_record(
+    result: Result, directory: Path, file: str, read: Callable[[Path], list[Row]]
+) -> list[Row]:
+    """Return what a reader makes of a cell's file; raises UserError if it is gone or damaged."""
+    path = intact(directory, f"{result.records}/{file}")
+    try:
+        return read(path)
+    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
+        raise UserError(f"{path} does not read ({error}); run the recipe again.") from error

@@ -1,0 +1,59 @@
+"""What a stored run timed: the blocks of its speed runs, and the parts timed by themselves."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from draftmark.analysis.speeds import block_ratios, keyed
+from draftmark.analysis.stored_counts import read_record, rows_of
+from draftmark.config.sections import Speed, SpeedCondition
+from draftmark.config.validation import validated
+from draftmark.results import Result
+from draftmark.speculation.blocks import Convention
+from draftmark.speculation.engine_counts import told_convention
+from draftmark.store.records import DECODES, read_decodes
+from draftmark.store.speed_records import ENGINE, PARTS, RUNS, Measurement, Run, TimedPass
+
+
+def file_of(number: int, name: str) -> str:
+    """Return what a file of a recipe's measurement is called in a results folder, the first as is.
+
+    `number`: its place in the order of the recipe's conditions.
+    """
+    return name.replace(".", f"-{number}.") if number else name
+
+
+def convention_in(folder: Path) -> Convention:
+    """Return how the engine of a cell's first measurement counts; as the reference's if untold."""
+    file = folder / ENGINE
+    told = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return told_convention(told.get("draft", {}))
+
+
+def parts_of(result: Result, directory: Path) -> list[TimedPass]:
+    """Return the timed parts of a cell; none where its recipe asked for none, or they failed.
+
+    Raises UserError if they are damaged.
+    """
+    if not (directory / result.records / PARTS).is_file():
+        return []
+    return [TimedPass(**row) for row in rows_of(result, directory, PARTS)]
+
+
+def ratios_of(
+    result: Result, directory: Path, speed: Mapping[str, Any]
+) -> Iterator[tuple[SpeedCondition, list[float]]]:
+    """Yield the ratios of times of each block, of every measurement that has a speedup.
+
+    `speed` is that section of the stored recipe. Raises UserError if records are damaged; those
+    that are not here are passed over.
+    """
+    told: Speed = validated(Speed, dict(speed), f"the recipe in {directory}")
+    for number, under in enumerate(told.conditions()):
+        decodes, runs = (file_of(number, name) for name in (DECODES, RUNS))
+        here = all((directory / result.records / name).is_file() for name in (decodes, runs))
+        if here and keyed("speedup", under.label) in result.numbers:
+            timed = read_record(result, directory, decodes, read_decodes)
+            clock = [Run(**row) for row in rows_of(result, directory, runs)]
+            yield under, block_ratios(Measurement(timed, clock, {}))

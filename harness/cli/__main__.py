@@ -1,0 +1,5 @@
+"""`python -m draftmark.cli`."""
+
+from draftmark.cli.main import main
+
+main()

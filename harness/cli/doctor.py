@@ -1,0 +1,63 @@
+"""What `draftmark doctor` prints: what this machine has, and what it lacks with the mend."""
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from draftmark import environment, registry
+from draftmark.data import hub
+from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
+from draftmark.grading.isolation import bubblewrap
+from draftmark.models import download
+
+_EXTRAS = {"vllm": "make vllm", "ray": "make ray"}  # how each is had
+
+
+def lines(data: Path | None) -> Iterator[str]:
+    """Yield the lines of the diagnosis."""
+    import torch
+
+    facts = environment.manifest()
+    hardware = facts["hardware"]
+    yield f"python        {facts['python']}"
+    for name, version in facts["versions"].items():
+        yield f"{name:13} {version or 'not installed'}"
+    yield f"processor     {hardware['processor']}, {hardware['cores']} cores"
+    yield f"memory        {hardware['memory_bytes'] / 1e9:.1f} GB"
+    yield f"accelerators  {', '.join(hardware['accelerators']) or 'none'}"
+    yield f"threads       {torch.get_num_threads()}"
+    yield f"disk          {shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free here"
+    yield f"hub           {_hub()}"
+    yield f"sandbox       {_sandbox()}"
+    yield f"model cache   {download.cache_directory()}"
+    for name in download.CATALOGUE:
+        state = "fetched" if download.fetched(name) else f"not fetched; draftmark fetch {name}"
+        yield f"  {name}  {state}"
+    yield f"data          {_data(data)}"
+    for extra, install in _EXTRAS.items():
+        found = importlib.util.find_spec(extra) is not None
+        state = "installed" if found else f"missing; {install}"
+        yield f"extra {extra:7} {state}"
+
+
+def _hub() -> str:
+    try:
+        hub.require()
+    except hub.Unreachable as error:
+        return f"unreachable: {error}"
+    return "answers, or HF_HUB_OFFLINE is set"
+
+
+def _sandbox() -> str:
+    reason = bubblewrap.why_not()
+    return f"{reason}; {bubblewrap.INSTALL}" if reason else "bubblewrap isolates programs"
+
+
+def _data(data: Path | None) -> str:
+    named = data or data_directory()
+    if named is None:
+        return f"no data directory named ({DATA_VARIABLE} is not set)"
+    found = [registry.find("tasks", name) for name in registry.names("tasks")]
+    tasks = [task.name for task in found if (named / data_folder(task)).is_dir()]
+    return f"{named}: {', '.join(tasks) or 'no known task in it'}"

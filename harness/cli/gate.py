@@ -1,0 +1,121 @@
+"""Hold runs against accepted numbers: bless, power, gate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from draftmark.cli.options import Data, Ran, StoreAt, listed, show
+from draftmark.pipeline.publish import writable
+from draftmark.text import plain
+
+Margin = Annotated[
+    float, typer.Option(help="How much a rate may fall, in its own units: 0.01 is a point.")
+]
+Quantity = Annotated[
+    str, typer.Option(help="The rate that is held against the margin, like block_efficiency.")
+]
+Declared = Annotated[
+    list[str] | None,
+    typer.Option("--declare", help="A fact that may differ, like hardware; may be given again."),
+]
+AcceptedFile = Annotated[Path, typer.Argument(help="Accepted numbers, a JSON file.")]
+_CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
+
+
+def bless(
+    directory: Ran,
+    file: AcceptedFile,
+    reason: Annotated[str, typer.Option(help="Why these numbers are right.")],
+    methods: Annotated[
+        str | None, typer.Option(help="Methods to accept, like kd,csd [default: all].")
+    ] = None,
+    declare: Declared = None,
+) -> None:
+    """Accept a run's numbers, for later runs to be held against; earlier ones stay in its history.
+
+    `--declare` names what later runs may differ in: kept with the numbers.
+    """
+    from datetime import UTC, datetime
+
+    from draftmark.analysis.gate import accepted
+    from draftmark.store.run_folder import load_results
+
+    before = accepted.load(file) if file.exists() else None
+    new = accepted.accept(
+        load_results(directory),
+        directory,
+        reason=reason,
+        date=datetime.now(UTC).date().isoformat(),
+        methods=listed(methods),
+        declared=declare or (),
+        before=before,
+    )
+    accepted.save(new, file)
+    earlier = before.history[-1]["numbers"] if before and before.history else {}
+    for name, number in new.history[-1]["numbers"].items():
+        was = f"  (was {earlier[name]['value']:.4f})" if name in earlier else ""
+        typer.echo(f"{plain(name)}  {number['value']:.4f}{was}")
+    typer.echo(f"Written: {file}")
+
+
+def power(
+    directory: Ran,
+    margin: Margin = 0.01,
+    against: Annotated[
+        Path | None, typer.Option(help="Accepted numbers: how this run spreads against them.")
+    ] = None,
+    quantity: Quantity = "acceptance_rate",
+) -> None:
+    """Show how many prompts a margin needs: to fail 95 of 100 true drops of twice the margin."""
+    from draftmark.analysis.gate import accepted
+    from draftmark.analysis.gate.gate import Terms
+    from draftmark.analysis.gate.power import pilots
+    from draftmark.store.run_folder import load_results
+
+    terms = Terms(margin, quantity)
+    known = accepted.load(against) if against else None
+    for line in pilots(load_results(directory), directory, known, terms):
+        typer.echo(plain(str(line)))
+
+
+def gate(
+    directory: Ran,
+    against: Annotated[Path, typer.Option(help="Accepted numbers, from draftmark bless.")],
+    margin: Margin = 0.01,
+    quantity: Quantity = "acceptance_rate",
+    declare: Declared = None,
+    up_to: Annotated[
+        int | None,
+        typer.Option(
+            help="While inconclusive, run again with twice the prompts, to at most so many."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for what the gate writes [default: the run's].")
+    ] = None,
+    store: StoreAt = None,
+    data: Data = None,
+) -> None:
+    """Has acceptance fallen by more than a margin? PASS, FAIL (exit code 1) or INCONCLUSIVE (3).
+
+    Paired on prompts with accepted numbers; runs that differ in what was not declared are refused.
+    """
+    from dataclasses import asdict
+
+    from draftmark.analysis.gate import accepted
+    from draftmark.analysis.gate.gate import Terms
+    from draftmark.pipeline.more_prompts import look
+    from draftmark.pipeline.publish import Places
+    from draftmark.pipeline.render import render
+    from draftmark.store.run_folder import load_results
+    from draftmark.store.store import write_json
+
+    results = load_results(directory)
+    terms = Terms(margin, quantity, tuple(declare or ()))
+    places = Places(directory.parent, store, data)
+    outcome = look(results, directory, accepted.load(against), terms, places, up_to)
+    place = writable(out or directory)
+    write_json(place / "gate.json", asdict(outcome))
+    show(render(results, place, ["gate"]))
+    raise typer.Exit(_CODES[outcome.verdict])

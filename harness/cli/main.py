@@ -1,0 +1,80 @@
+"""The command line: every command, and how a mistake ends.
+
+Exit codes: 0, or 1 if a cell failed, a row is malformed or a check of fairness or leaks found an
+error, or 2 for what a person can mend (one sentence, no traceback), or 130 for a run that Ctrl-C
+has stopped. Of the gate: 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
+"""
+
+import sys
+from pathlib import Path
+
+import typer
+
+from draftmark.cli import check, export, gate, measure_server, report, run, status, store
+from draftmark.errors import UserError
+
+app = typer.Typer(
+    name="draftmark",
+    help="Benchmarks drafts for speculative decoding: trains them, measures them, says how sure.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(run.run)
+app.command()(run.plan)
+app.command()(status.status)
+app.command(name="list")(run.list_)
+app.command()(run.fetch)
+app.command()(report.report)
+app.command()(report.reconcile)
+app.command()(report.compare)
+app.command()(report.trend)
+app.command()(report.site)
+app.command()(report.what_if)
+app.command()(gate.bless)
+app.command()(gate.power)
+app.command()(gate.gate)
+app.command()(export.export)
+app.command()(measure_server.measure_server)
+app.command()(check.verify)
+app.command()(check.doctor)
+
+data_app = typer.Typer(help="Look at data before a run does.", no_args_is_help=True)
+data_app.command(name="check")(check.data_check)
+app.add_typer(data_app, name="data")
+
+store_app = typer.Typer(help="Look after the store of finished stages.", no_args_is_help=True)
+store_app.command(name="ls")(store.ls)
+store_app.command(name="verify")(store.verify)
+store_app.command(name="gc")(store.gc)
+store_app.command(name="pack")(store.pack)
+store_app.command(name="unpack")(store.unpack)
+app.add_typer(store_app, name="store")
+
+
+def main() -> None:
+    """Run the command line; what a person can mend ends in one sentence and exit code 2."""
+    from draftmark.pipeline.stopping import Stopped
+    from draftmark.store.store import explain_full_disk
+
+    try:
+        app()
+    except UserError as error:
+        _stop(error)
+    except Stopped as stopped:
+        _stop(stopped, 130)
+    except Exception as error:
+        full = explain_full_disk(error, Path(getattr(error, "filename", None) or Path.cwd()))
+        if full is None:
+            raise
+        _stop(full)
+
+
+def _stop(error: Exception, code: int = 2) -> None:
+    typer.echo(f"draftmark: {error}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Recipe sections and their validation. Knows no method and imports no torch."""

@@ -1,0 +1,113 @@
+"""Where rows lie: the hub, a data directory, or the project's own samples.
+
+A data directory holds `<folder>/<split>.jsonl` or `.jsonl.gz` in the column names of the hub's data
+set; the folder has the task's name, unless the task says otherwise.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from draftmark.data import hub as hub_client
+from draftmark.data.size_limits import unzipped
+from draftmark.errors import UserError
+from draftmark.types import Row, Split, Task
+
+DATA_VARIABLE = "DRAFTMARK_DATA"
+
+
+@dataclass(frozen=True)
+class RawSplit:
+    """One split as it lies in its source: lines of a file or rows of the hub, not yet judged."""
+
+    source: str
+    items: Sequence[Any]
+    parse: Callable[[Any], Row]  # raises ValueError
+    place: Callable[[int], str]
+
+
+class Unavailable(Exception):
+    """A source cannot give the rows; the next one is tried."""
+
+
+def data_directory() -> Path | None:
+    """Return the data directory that the environment names, or None."""
+    value = os.environ.get(DATA_VARIABLE)
+    return Path(value) if value else None
+
+
+def data_folder(task: Task) -> str:
+    """Return the name of a task's folder in a data directory."""
+    return task.folder or task.name
+
+
+def _from_hub(task: Task, split: Split, _: Path | None) -> RawSplit:
+    hub = task.hub
+    name = f"hub {hub.path}@{hub.revision[:7]}"
+    try:
+        hub_client.require()
+        import datasets
+
+        datasets.disable_progress_bars()
+        found = datasets.load_dataset(
+            hub.path, hub.name, revision=hub.revision, split=hub.splits[split]
+        )
+    except Exception as error:  # the hub's client raises a dozen kinds for "not reachable"
+        reason = str(error).strip().partition("\n")[0][:160]
+        raise Unavailable(f"{name.removeprefix('hub ')}: {reason}") from error
+    # Not made a list: of 287,000 articles only those asked for are read.
+    return RawSplit(name, found, dict, lambda index: f"{name}, {hub.splits[split]}, row {index}")
+
+
+def _from_directory(task: Task, split: Split, directory: Path | None) -> RawSplit:
+    named = directory or data_directory()
+    if named is None:
+        raise Unavailable(f"{DATA_VARIABLE} is not set")
+    return _read_jsonl(named / data_folder(task), split, "directory")
+
+
+def _from_samples(task: Task, split: Split, _: Path | None) -> RawSplit:
+    return _read_jsonl(task.samples, split, "samples")
+
+
+def _read_jsonl(folder: Path, split: Split, name: str) -> RawSplit:
+    files = [folder / f"{split}.jsonl.gz", folder / f"{split}.jsonl"]
+    path = next((file for file in files if file.is_file()), None)
+    if path is None:
+        raise Unavailable(f"no {split}.jsonl.gz and no {split}.jsonl in {folder}")
+    lines = [(number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
+    numbers = [number for number, _ in lines]
+    return RawSplit(
+        name, [line for _, line in lines], _parse, lambda index: f"{path}, line {numbers[index]}"
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        data = path.read_bytes()
+        text = (unzipped(data, path) if path.suffix == ".gz" else data).decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} does not read: {error}; fetch or write it again.") from error
+    return text.split("\n")
+
+
+def _parse(line: str) -> Row:
+    try:
+        row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise ValueError("not a JSON object")
+    return row
+
+
+READERS: Mapping[str, Callable[[Task, Split, Path | None], RawSplit]] = {
+    "hub": _from_hub,
+    "directory": _from_directory,
+    "samples": _from_samples,
+}

@@ -1,0 +1,1 @@
+"""The vLLM engine's child process: its program, its options, how it is started."""

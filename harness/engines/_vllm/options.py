@@ -1,0 +1,155 @@
+"""What vLLM is told: every setting that decides tokens, acceptance or speed, alike in both arms.
+
+Only the draft differs between the arms. What is left to vLLM is told back by the engine itself
+(`vllm_child.Server.facts`), and both are recorded with a measurement.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from draftmark.errors import Unsupported
+from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
+from draftmark.types import Sampler
+
+PROGRAM = Path(__file__).with_name("vllm_child.py")
+_FULL_TEXTS = 8  # of the longest there may be, fit the cache; of shorter ones more
+_INTEL_OPENMP = Path(sys.prefix) / "lib" / "libiomp5.so"
+
+
+def engine_options(
+    target: Path, settings: EngineSettings, speculation: Mapping[str, Any] | None, room: int
+) -> dict[str, Any]:
+    """Return the arguments of vLLM's `LLM`; `room` is the longest text in tokens."""
+    full = min(settings.batch_size, _FULL_TEXTS)
+    return {
+        "model": str(target),
+        "dtype": settings.placement.dtype,
+        "trust_remote_code": settings.placement.trust_remote_code,
+        "seed": settings.seed,
+        "max_model_len": room,
+        "max_num_seqs": settings.batch_size,
+        # A prompt is read in one pass, whatever is drafted for the others of its batch.
+        "max_num_batched_tokens": room * full,
+        "enable_chunked_prefill": False,
+        "enable_prefix_caching": False,  # else the second arm would find the first one's prompts
+        # Twice, for a draft model: the arms have the same.
+        "kv_cache_memory_bytes": 2 * full * room * _cache_bytes(target, settings.placement.dtype),
+        "enforce_eager": True,  # no compilation, no CUDA graphs
+        "async_scheduling": False,
+        "tensor_parallel_size": 1,
+        "generation_config": "vllm",  # samplers are the recipe's, not the model folder's
+        "skip_tokenizer_init": settings.stop is None,
+        "disable_log_stats": False,
+        "speculative_config": dict(speculation) if speculation else None,
+        "per_request_spec_decode_metrics": "detailed" if speculation else "none",
+    }
+
+
+def max_positions(target: Path) -> int:
+    """Return how many tokens fit the context of the model in a folder."""
+    return int(_config(target).max_position_embeddings)
+
+
+def _cache_bytes(target: Path, dtype: str) -> int:
+    """Return what the keys and values of a token take."""
+    import torch
+
+    config = _config(target)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    numbers = 2 * int(config.num_hidden_layers) * int(heads) * int(width)
+    return numbers * int(getattr(torch, dtype).itemsize)
+
+
+def _config(target: Path) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(target, local_files_only=True)
+
+
+def drafting(method: Method, draft: Path, settings: EngineSettings) -> dict[str, Any]:
+    """Return vLLM's `speculative_config` for a draft: a folder in a layout that vLLM loads.
+
+    Raises Unsupported for what vLLM does not do, or would do otherwise than it is scored.
+    """
+    told = {
+        "num_speculative_tokens": settings.num_speculative_tokens,
+        "rejection_sample_method": "standard",
+    }
+    if isinstance(method, LookupMethod):
+        ngrams = {"prompt_lookup_max": method.max_ngram, "prompt_lookup_min": method.min_ngram}
+        return {"method": "ngram", **ngrams, **told}
+    sampling = _draft_sampling(settings.samplers.target, settings.samplers.draft)
+    own = {"model": str(draft), "draft_sample_method": sampling, **told}
+    if method.kind == "language_model":
+        return {"method": "draft_model", **own}
+    if method.kind == "feature_head":
+        return {"method": _head_method(draft), **own}
+    raise Unsupported(
+        f"vLLM does not draft as {type(method).__name__} does; choose another speed.engine, or "
+        "speed = false."
+    )
+
+
+def _draft_sampling(target: Sampler, draft: Sampler) -> str:
+    """Return vLLM's `draft_sample_method`: the first choice, or the target's temperature uncut."""
+    if draft.temperature == 0:
+        return "greedy"
+    if draft == Sampler(target.temperature):
+        return "probabilistic"
+    raise Unsupported(
+        f"vLLM drafts at temperature 0 or at the target's, {target.temperature:g}, without cuts, "
+        f"not by {draft.describe()}; set evaluation.draft = {{ temperature = 0 }}, or top_k = 0 "
+        "and top_p = 1 in it."
+    )
+
+
+def _head_method(directory: Path) -> str:
+    told = json.loads((directory / "config.json").read_text("utf-8"))
+    return "eagle3" if "eagle_aux_hidden_state_layer_ids" in told else "eagle"
+
+
+def sampling_options(settings: EngineSettings) -> dict[str, Any]:
+    """Return the arguments of vLLM's `SamplingParams`, but for the seed, which is the prompt's."""
+    sampler = settings.samplers.target
+    return {
+        "temperature": sampler.temperature,
+        "top_k": sampler.top_k,
+        "top_p": sampler.top_p,
+        "max_tokens": settings.max_new_tokens,
+        "ignore_eos": True,  # `stop_token_ids` alone end a text
+        "stop_token_ids": sorted(settings.end_tokens),
+        "stop": list(settings.stop.strings) if settings.stop else [],
+        "include_stop_str_in_output": True,
+        "detokenize": settings.stop is not None,
+    }
+
+
+def without_places(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without the folders of this machine: they are recorded."""
+    kept = {name: value for name, value in options.items() if name not in ("model", "LD_PRELOAD")}
+    if draft := kept.get("speculative_config"):
+        kept["speculative_config"] = without_places(draft)
+    if "LD_PRELOAD" in options:
+        kept["LD_PRELOAD"] = _INTEL_OPENMP.name
+    return kept
+
+
+def environment(device: str, threads: int) -> dict[str, str]:
+    """Return the environment variables of the engine's process, besides this one's own."""
+    told = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine is in the child itself
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "HF_HUB_OFFLINE": "1",
+    }
+    if device == "cpu":
+        told |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
+        if _INTEL_OPENMP.exists():  # what vLLM's documentation asks for
+            before = os.environ.get("LD_PRELOAD")
+            told["LD_PRELOAD"] = ":".join(filter(None, [str(_INTEL_OPENMP), before]))
+    return told

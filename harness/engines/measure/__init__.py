@@ -1,0 +1,1 @@
+"""Timing, lossless checks and served endpoints."""

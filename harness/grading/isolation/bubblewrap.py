@@ -1,0 +1,101 @@
+"""How bubblewrap is called: what a program can see, and why it can reach nothing else.
+
+It sees Python's own files, read-only, /dev/null and an empty /tmp that ends with it. It has its own
+user, process, network, IPC and host namespaces, no capability, may make no further namespace, and
+`isolation.syscalls` says which system calls are refused. No /proc is mounted: there is
+nothing in it to read.
+
+Root would be root inside as well, and the kernel does not limit how many processes root has. So
+root steps down first, in an outer bubblewrap that shows `nobody` the same files: where Python
+lies may be closed to others (/root).
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from draftmark.grading.isolation import syscalls
+
+INSTALL = "apt-get install bubblewrap"
+# The interpreter that a virtual environment rests on: no package beside the standard library.
+PYTHON = Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
+_NOBODY = "65534"
+_PROBE_TIMEOUT_S = 60
+
+
+def why_not() -> str | None:
+    """Return why programs cannot be isolated on this machine, or None where they can."""
+    found = shutil.which("bwrap")
+    return _failure(found) if found else "bubblewrap is not installed"
+
+
+def prefix(scratch_bytes: int, refused: int) -> list[str]:
+    """Return what to put before a command so that it runs isolated, with so large a /tmp.
+
+    `refused` is an open file that holds `syscalls.refusing()`; the command must inherit it.
+    """
+    bwrap = shutil.which("bwrap") or "bwrap"
+    inner = [bwrap, *_view(), *_isolation(scratch_bytes, refused), "--"]
+    return inner if os.getuid() else [*_step_down(bwrap), *inner]
+
+
+@cache
+def _failure(bwrap: str) -> str | None:
+    """Return what bubblewrap says when a trivial program is run, None if it ran."""
+    with tempfile.TemporaryFile() as refused:
+        refused.write(syscalls.refusing())
+        refused.seek(0)
+        done = subprocess.run(
+            [*prefix(2**20, refused.fileno()), str(PYTHON), "-S", "-c", "pass"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PROBE_TIMEOUT_S,
+            env={},
+            pass_fds=[refused.fileno()],
+            check=False,
+        )
+    said = done.stderr.decode(errors="replace").strip().partition("\n")[0]
+    return f"{bwrap} cannot isolate here ({said})" if done.returncode else None
+
+
+def _view(*tools: str) -> Iterator[str]:
+    """Yield the arguments that show Python, the shared libraries it needs, and some tools."""
+    base = Path(sys.base_prefix)
+    libraries = {base / "lib", base / sys.platlibdir}
+    libraries |= {Path(name) for name in ("/usr/lib", "/usr/lib64", "/lib", "/lib64")}
+    shown = [PYTHON, *sorted(libraries), *map(Path, ("/etc/ld.so.cache", "/dev/null", *tools))]
+    # bubblewrap makes missing parents as closed as they are outside; these are made open.
+    for folder in sorted({parent for path in shown for parent in path.parents} - {Path("/")}):
+        yield from ("--dir", str(folder))
+    for path in shown:
+        how = "--dev-bind-try" if path.is_char_device() else "--ro-bind-try"
+        yield from (how, str(path), str(path))
+
+
+def _isolation(scratch_bytes: int, refused: int) -> list[str]:
+    return [
+        *(("--seccomp", str(refused)) if syscalls.refusing() else ()),
+        *("--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"),
+        *("--hostname", "sandbox", "--new-session", "--die-with-parent"),
+        *("--size", str(scratch_bytes), "--tmpfs", "/tmp", "--chdir", "/tmp"),
+        *("--remount-ro", "/"),
+    ]
+
+
+def _step_down(bwrap: str) -> list[str]:
+    """Return what makes root `nobody`, able to run bubblewrap where only `_view` is to be seen."""
+    setpriv = shutil.which("setpriv") or "setpriv"
+    return [
+        *(bwrap, *_view(bwrap, setpriv), "--cap-drop", "ALL"),
+        # Root's dying processes cannot signal those of `nobody`; the end of their namespace can.
+        *("--unshare-pid", "--die-with-parent"),
+        *("--bind", "/proc", "/proc", "--dir", "/tmp"),  # which the inner one needs
+        *("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"),
+        "--",
+        *(setpriv, "--reuid", _NOBODY, "--regid", _NOBODY, "--clear-groups", "--"),
+    ]

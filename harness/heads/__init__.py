@@ -1,1 +1,0 @@
-"""Feature heads: drafts that read the target's own states."""

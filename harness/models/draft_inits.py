@@ -1,0 +1,98 @@
+"""What a draft starts as, as transformers models: some layers of the target, or random weights.
+
+Layers are found by structure: families name them differently (`model.layers`, `transformer.h`).
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from draftmark.errors import UserError
+
+
+def prune(model: Any, layers: Sequence[int]) -> Any:
+    """Return a float32 copy of a model with only `layers`, in that order; all else is copied.
+
+    Raises UserError for a layer that it has not, and if its layers cannot be told.
+    """
+    available = model.config.num_hidden_layers
+    if beyond := [index for index in layers if index >= available]:
+        raise UserError(
+            f"pruned = {list(layers)}: the target has layers 0..{available - 1}, not {beyond[0]}."
+        )
+    config = copy.deepcopy(model.config)
+    for name, value in _per_layer(config).items():
+        setattr(config, name, [value[index] for index in layers])
+    config.num_hidden_layers = len(layers)
+    draft = type(model)._from_config(config, dtype=torch.float32)
+    draft.load_state_dict(_weights_of(model, layers))
+    return draft.eval()
+
+
+def randomise(config: Any, changes: Mapping[str, Any], seed: int) -> Any:
+    """Return a float32 model of the config's family with some values changed and random weights.
+
+    Raises UserError for a value that the family has not, and for values that do not fit together.
+    """
+    known = {*config.to_dict(), *config.attribute_map}
+    if unknown := [key for key in changes if not hasattr(config, key)]:
+        raise UserError(
+            f"random = {{ {unknown[0]} = ... }}: {config.model_type!r} has no such config value; "
+            f"it has {', '.join(sorted(k for k in known if 'size' in k or 'num' in k))}."
+        )
+    changed = {**config.to_dict(), **changes}
+    if changed.get("num_hidden_layers", config.num_hidden_layers) != config.num_hidden_layers:
+        for name in _per_layer(config).keys() - changes.keys():
+            del changed[name]  # the family's own pattern is of as many layers as there are now
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            made = AutoConfig.for_model(changed.pop("model_type"), **changed)
+            model = AutoModelForCausalLM.from_config(made, dtype=torch.float32).eval()
+            with torch.no_grad():
+                model(input_ids=torch.zeros(1, 2, dtype=torch.long))  # shapes clash only here
+        except (StrictDataclassError, ValueError, RuntimeError, ArithmeticError) as error:
+            raise UserError(
+                f"random = {dict(changes)}: these values do not fit the others of the target's "
+                f"config ({' '.join(str(error).split())}); change those that go with them as well."
+            ) from error
+    return model
+
+
+def _per_layer(config: Any) -> dict[str, list[Any]]:
+    """Return the config's lists that have one entry for each layer: its kind, ..."""
+    return {
+        name: value
+        for name, value in config.to_dict().items()
+        if isinstance(value, list) and len(value) == config.num_hidden_layers
+    }
+
+
+def _weights_of(model: Any, layers: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Return the state dict of a model with only `layers`, renumbered."""
+    stack = _name_of_layers(model)
+    kept = {k: v for k, v in model.state_dict().items() if not k.startswith(stack)}
+    for new, index in enumerate(layers):
+        kept |= model.get_submodule(f"{stack}{index}").state_dict(prefix=f"{stack}{new}.")
+    return kept
+
+
+def _name_of_layers(model: Any) -> str:
+    """Return the name, with its dot, of the one outermost list of as many modules as layers."""
+    found: list[str] = []
+    for name, module in model.named_modules():
+        if not isinstance(module, torch.nn.ModuleList) or name.startswith(tuple(found)):
+            continue
+        if len(module) == model.config.num_hidden_layers:
+            found.append(f"{name}.")
+    if len(found) != 1:
+        raise UserError(
+            f"{type(model).__name__} has {len(found)} lists of {model.config.num_hidden_layers} "
+            "modules where draftmark looks for its layers, so they cannot be pruned; give another "
+            "model as the draft."
+        )
+    return found[0]

@@ -1,0 +1,208 @@
+"""A head that drafts from the target's own features: one decoder layer, and the target's ends.
+
+EAGLE-1 (Li et al. 2024, arXiv 2401.15077) and EAGLE-3 (Li et al. 2025, arXiv 2503.01840). At slot
+i the head reads the embedding of token i + 1 beside the feature at i, and puts out the feature at
+i + 1, from which the output head takes the law of token i + 2. Embedding and output head are the
+target's, frozen; the layer is of the target's own architecture.
+
+- `eagle`: the feature is the target's final state. `fc` joins it with the embedding (2 D to D);
+  the layer has no norm before its attention, and none follows it.
+- `eagle3`: the feature is what `fc` makes of several of the target's layers (L D to D); the layer
+  attends with the normed embedding beside the normed feature (2 D). A norm goes before the output
+  head, and what is fed on is the state before that norm. The output head may be cut to the tokens
+  that matter: the draft's own vocabulary.
+
+Legend: B batch, T slot, L layer, D hidden size, V vocabulary.
+"""
+
+import copy
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_model as load_weights
+from safetensors.torch import save_model as save_weights
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from draftmark.models.language_model import LanguageModel
+from draftmark.store.store import write_json
+from draftmark.types import Placement
+
+Architecture = Literal["eagle", "eagle3"]
+_NORMS = ("norm", "final_layer_norm", "final_layernorm")
+_HEAD, _WEIGHTS = "head.json", "head.safetensors"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a head is made as, besides its layer's config."""
+
+    kind: Architecture
+    layers: tuple[int, ...]  # whose states it reads, as `states` counts them
+    vocab_size: int  # the tokenizer's
+    draft_vocab_size: int | None = None  # None: all of the vocabulary
+
+
+class _Joined(torch.nn.Module):
+    """The norms before EAGLE-3's attention: the embedding is put here before the layer runs."""
+
+    def __init__(self, norm: torch.nn.Module) -> None:
+        super().__init__()
+        self.embedding_norm = copy.deepcopy(norm)
+        self.feature_norm = copy.deepcopy(norm)
+        self.embedding_BTD: torch.Tensor | None = None
+
+    def forward(self, feature_BTD: torch.Tensor) -> torch.Tensor:
+        assert self.embedding_BTD is not None
+        joined = (self.embedding_norm(self.embedding_BTD), self.feature_norm(feature_BTD))
+        return torch.cat(joined, dim=-1)
+
+
+class HeadModule(torch.nn.Module):
+    """The weights: a one-layer model of the target's family, without its norms, and `fc`."""
+
+    draft_ids_V: torch.Tensor  # of the draft's own vocabulary, if it has one
+
+    def __init__(self, causal: Any, shape: Shape) -> None:
+        super().__init__()
+        self.config, self.shape, self.causal = causal.config, shape, causal
+        width, base = self.config.hidden_size, causal.base_model
+        layer, last = base.layers[0], norm_name(base)
+        own_norm = getattr(base, last)
+        setattr(base, last, torch.nn.Identity())
+        if shape.kind == "eagle":
+            self.norm: torch.nn.Module = torch.nn.Identity()
+            self.fc = torch.nn.Linear(2 * width, width, bias=False)
+            if hasattr(layer, "post_attention_layernorm"):  # else the MLP shares the norm: Phi
+                layer.input_layernorm = torch.nn.Identity()
+        else:
+            self.norm = own_norm
+            self.fc = torch.nn.Linear(len(shape.layers) * width, width, bias=False)
+            layer.input_layernorm = _Joined(layer.input_layernorm)
+            _widen(layer, width)
+        if shape.draft_vocab_size:
+            whole = causal.get_output_embeddings()
+            cut = torch.nn.Linear(width, shape.draft_vocab_size, whole.bias is not None)
+            causal.set_output_embeddings(cut)
+            self.config.tie_word_embeddings = False
+            self.register_buffer("draft_ids_V", torch.arange(shape.draft_vocab_size))
+        for module in (causal.get_input_embeddings(), causal.get_output_embeddings()):
+            module.requires_grad_(False)
+
+    @property
+    def joined(self) -> _Joined | None:
+        """The norms that join embedding and feature, of EAGLE-3."""
+        norm = getattr(self.causal.base_model.layers[0], "input_layernorm", None)
+        return norm if isinstance(norm, _Joined) else None
+
+    def get_input_embeddings(self) -> Any:
+        """Return the embedding."""
+        return self.causal.get_input_embeddings()
+
+    def get_output_embeddings(self) -> Any:
+        """Return the output head."""
+        return self.causal.get_output_embeddings()
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Return how many weights there are."""
+        kept = (each for each in self.parameters() if each.requires_grad or not only_trainable)
+        return sum(each.numel() for each in kept)
+
+    def save_pretrained(self, directory: Path) -> None:
+        """Write config, shape and weights."""
+        self.config.to_json_file(directory / "config.json", use_diff=False)
+        write_json(directory / _HEAD, asdict(self.shape))
+        save_weights(self, str(directory / _WEIGHTS))
+
+
+def norm_name(base: Any) -> str:
+    """Return what a body calls its last norm."""
+    return next(name for name in _NORMS if hasattr(base, name))
+
+
+def _widen(layer: Any, width: int) -> None:
+    """Give what reads the joined norm inputs of 2 D: the attention, and an MLP that shares it."""
+    parts = [getattr(layer, "self_attn", None) or layer.attention]
+    if not hasattr(layer, "post_attention_layernorm"):
+        parts.append(layer.mlp)
+    for part in parts:
+        for name, linear in list(part.named_children()):
+            outward = name in ("o_proj", "dense", "down_proj", "fc2")
+            if isinstance(linear, torch.nn.Linear) and not outward:
+                widened = torch.nn.Linear(2 * width, linear.out_features, linear.bias is not None)
+                setattr(part, name, widened)
+
+
+@dataclass(frozen=True)
+class FeatureHead(LanguageModel):
+    """A head as training, scoring and engines take it: features in, features and logits out.
+
+    `hidden` of ids alone is what a language model has and a head has not: it raises TypeError.
+    """
+
+    model: HeadModule
+
+    def hidden(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor | None = None) -> torch.Tensor:
+        """Raise TypeError: without the target's features a head has no states."""
+        raise TypeError("a feature head reads the target's features, not tokens alone")
+
+    def fuse(self, states_TLD: torch.Tensor) -> torch.Tensor:
+        """Return the feature [..., D] that the head takes of the target's states [..., L, D]."""
+        states_TLD = states_TLD.to(self.device, self.model.fc.weight.dtype)
+        if self.model.shape.kind == "eagle":
+            return states_TLD[..., 0, :]
+        fused: torch.Tensor = self.model.fc(states_TLD.flatten(-2))
+        return fused
+
+    def step(
+        self,
+        following_BT: torch.Tensor,
+        features_BTD: torch.Tensor,
+        positions_BT: torch.Tensor,
+        mask_BTK: torch.Tensor,
+        cache: Any,
+    ) -> torch.Tensor:
+        """Return the next features [B, T, D] of slots, of their features and the tokens after.
+
+        mask_BTK says which of the K slots in the cache, these included, each may read.
+        """
+        embedding_BTD = self.model.get_input_embeddings()(following_BT)
+        inputs_BTD, joined = features_BTD, self.model.joined
+        if joined is None:
+            inputs_BTD = self.model.fc(torch.cat([embedding_BTD, features_BTD], dim=-1))
+        else:
+            joined.embedding_BTD = embedding_BTD
+        states: torch.Tensor = self.model.causal.base_model(
+            inputs_embeds=inputs_BTD,
+            attention_mask=mask_BTK[:, None],
+            position_ids=positions_BT,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+        if joined is not None:
+            joined.embedding_BTD = None
+        return states
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return logits [..., V] of features [..., D]; -inf outside the draft's own vocabulary."""
+        logits = super().logits(self.model.norm(hidden))
+        if self.model.shape.draft_vocab_size is None:
+            return logits
+        full = logits.new_full((*logits.shape[:-1], self.vocab_size), -torch.inf)
+        return full.index_copy(-1, self.model.draft_ids_V, logits)
+
+
+def load_head(directory: Path, placement: Placement) -> FeatureHead:
+    """Return the head that was saved in a folder, ready to evaluate."""
+    told = json.loads((directory / _HEAD).read_text("utf-8"))
+    shape = Shape(**{**told, "layers": tuple(told["layers"])})
+    config = AutoConfig.from_pretrained(directory, local_files_only=True)
+    causal = AutoModelForCausalLM.from_config(
+        config, dtype=torch.float32, attn_implementation="sdpa"
+    )
+    module = HeadModule(causal, shape)
+    load_weights(module, directory / _WEIGHTS)
+    module = module.to(placement.device, getattr(torch, placement.dtype)).eval()
+    return FeatureHead(module, shape.vocab_size)

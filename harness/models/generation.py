@@ -1,0 +1,148 @@
+"""A model's own responses, many prompts at once.
+
+A loop of our own with a KV cache: what decides a token is the model, the sampler and the
+prompt's own random stream, never a file of generation defaults that came with the model, nor which
+prompts happened to share the batch (up to rounding).
+
+Legend: B batch, T position, V vocabulary.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers import DynamicCache
+
+from draftmark.errors import UserError
+from draftmark.models.language_model import LanguageModel
+from draftmark.models.sampling import draw, sampler_probs
+from draftmark.models.stop_conditions import StopStrings, finish_reason
+from draftmark.progress import Step
+from draftmark.types import FinishReason, Prompt, Sampler, Text
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How responses are drawn; one stream of random numbers for each prompt comes of `seed`.
+
+    Of several responses to a prompt each is a `sample` with a stream of its own.
+    """
+
+    sampler: Sampler
+    max_new_tokens: int
+    end_tokens: frozenset[int]
+    seed: int
+    sample: int = 0
+    stop: StopStrings | None = None
+
+    def stream(self, prompt: Prompt) -> torch.Generator:
+        """Return the random stream of a prompt."""
+        again = (str(self.sample),) if self.sample else ()
+        return stream(self.seed, prompt.example_id, *again)
+
+
+@dataclass
+class _Row:
+    """A response under way."""
+
+    prompt: Prompt
+    generator: torch.Generator
+    tokens: list[int] = field(default_factory=list)
+    reason: FinishReason | None = None
+
+
+def stream(seed: int, *names: str) -> torch.Generator:
+    """Return the random stream of a prompt: the same for the same seed and names, anywhere."""
+    text = "\0".join([str(seed), *names]).encode()
+    number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+    return torch.Generator().manual_seed(number)
+
+
+def check_fits(model: LanguageModel, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
+    """Raise UserError for the first prompt that leaves no room for a response in the context."""
+    for prompt in prompts:
+        needed = len(prompt.token_ids) + max_new_tokens
+        if needed > model.max_positions:
+            raise UserError(
+                f"{prompt.example_id}: {len(prompt.token_ids)} prompt tokens and {max_new_tokens} "
+                f"new ones do not fit the model's context of {model.max_positions}; lower "
+                "evaluation.max_new_tokens or leave the row out."
+            )
+
+
+@torch.no_grad()
+def generate(
+    model: LanguageModel,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    *,
+    rows_per_batch: int,
+    step: Step | None = None,
+) -> list[Text]:
+    """Return each prompt with the response that the model gives it, in the order of `prompts`."""
+    check_fits(model, prompts, sampling.max_new_tokens)
+    by_length = sorted(prompts, key=lambda prompt: (len(prompt.token_ids), prompt.example_id))
+    texts = {}
+    for start in range(0, len(by_length), rows_per_batch):
+        for text in _generate_batch(model, by_length[start : start + rows_per_batch], sampling):
+            texts[text.example_id] = text
+            if step:
+                step.advance()
+    return [texts[prompt.example_id] for prompt in prompts]
+
+
+def _generate_batch(
+    model: LanguageModel, prompts: Sequence[Prompt], sampling: Sampling
+) -> Iterator[Text]:
+    rows = [_Row(prompt, sampling.stream(prompt)) for prompt in prompts]
+    alive = list(rows)
+    ids_BT, mask_BT = left_padded([prompt.token_ids for prompt in prompts], model.device)
+    positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
+    cache = DynamicCache(config=model.model.config)
+    while alive:
+        hidden_BTD = model.model.base_model(
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            position_ids=positions_BT,
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+        _extend(alive, model.logits(hidden_BTD[:, -1]), sampling)
+        kept = [index for index, row in enumerate(alive) if row.reason is None]
+        if len(kept) < len(alive):
+            alive = [alive[index] for index in kept]
+            kept_B = torch.tensor(kept, dtype=torch.long, device=model.device)
+            cache.batch_select_indices(kept_B)
+            mask_BT, positions_BT = mask_BT[kept_B], positions_BT[kept_B]
+        ids_BT = torch.tensor([[row.tokens[-1]] for row in alive], device=model.device)
+        mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(alive), 1)], dim=1)
+        positions_BT = positions_BT[:, -1:] + 1
+    for row in rows:
+        assert row.reason is not None
+        yield Text(row.prompt.example_id, row.prompt.token_ids, tuple(row.tokens), row.reason)
+
+
+def _extend(rows: Sequence[_Row], logits_BV: torch.Tensor, sampling: Sampling) -> None:
+    """Add a token to every row and note which are finished."""
+    if sampling.sampler.temperature == 0:
+        tokens = logits_BV.argmax(-1).tolist()
+    else:
+        probs_BV = sampler_probs(logits_BV, sampling.sampler).cpu()
+        tokens = [int(draw(probs_BV[index], row.generator)) for index, row in enumerate(rows)]
+    for row, token in zip(rows, tokens, strict=True):
+        row.tokens.append(token)
+        row.reason = finish_reason(row.tokens, sampling)
+
+
+def left_padded(
+    rows: Sequence[Sequence[int]], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (ids [B, T], mask [B, T]) with every row ending at the last position."""
+    longest = max(map(len, rows))
+    ids_BT = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask_BT = torch.zeros_like(ids_BT)
+    for index, row in enumerate(rows):
+        ids_BT[index, longest - len(row) :] = torch.tensor(row)
+        mask_BT[index, longest - len(row) :] = 1
+    return ids_BT.to(device), mask_BT.to(device)

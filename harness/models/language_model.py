@@ -1,0 +1,222 @@
+"""Loads targets and drafts, makes drafts, checks that both speak with one tokenizer.
+
+Legend: B batch, T position, N supervised position, D hidden size, V vocabulary.
+
+The vocabulary is the tokenizer's: the padding ids that heads carry beyond it are cut off both
+sides before any softmax, for no text ever holds them. Weights are safetensors only, and code that
+comes with a model runs only where the recipe says so.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from draftmark.config.model_sections import DraftInit
+from draftmark.errors import UserError
+from draftmark.models.draft_inits import prune, randomise
+from draftmark.models.head_product import head_product
+from draftmark.types import Placement
+
+transformers_logging.disable_progress_bar()  # a run tells its own progress
+
+HERE = Placement()
+_PROBE_TOLERANCE = 1e-4  # of the largest logit, in float32
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model seen as a body (ids to hidden states) and a head (to logits)."""
+
+    model: Any  # transformers.PreTrainedModel
+    vocab_size: int
+
+    def hidden(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the final hidden states [B, T, D], after the last norm; mask_BT is 1 on text."""
+        body = self.model.base_model
+        states: torch.Tensor = body(
+            input_ids=ids_BT, attention_mask=mask_BT, use_cache=False
+        ).last_hidden_state
+        return states
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return logits [..., V] of hidden states [..., D], as the model's own forward does."""
+        logits = head_product(self.model.get_output_embeddings(), hidden)
+        logits = _as_configured(logits, self.model.config)
+        padded = logits.shape[-1] > self.vocab_size
+        return logits[..., : self.vocab_size] if padded else logits
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are: those of the head, for the body may have been dropped."""
+        return cast(torch.device, self.model.get_output_embeddings().weight.device)
+
+    @property
+    def hidden_size(self) -> int:
+        """How many numbers a hidden state has."""
+        return int(self.model.config.hidden_size)
+
+    @property
+    def max_positions(self) -> int:
+        """How many tokens fit its context."""
+        return int(self.model.config.max_position_embeddings)
+
+
+def _as_configured(logits: torch.Tensor, config: Any) -> torch.Tensor:
+    """Apply what some families do after the head: scaling (Cohere, Granite), soft caps (Gemma)."""
+    if scale := getattr(config, "logit_scale", None):
+        logits = logits * scale
+    if scaling := getattr(config, "logits_scaling", None):
+        logits = logits / scaling
+    if cap := getattr(config, "final_logit_softcapping", None):
+        logits = torch.tanh(logits / cap) * cap
+    return logits
+
+
+def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
+    """Return the tokenizer of a model folder; raises UserError if it needs code that may not run"""
+    with _telling_of_code(directory):
+        return AutoTokenizer.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+
+
+def load_model(directory: Path, placement: Placement = HERE) -> LanguageModel:
+    """Return the model of a folder, ready to evaluate.
+
+    Raises UserError if its head is smaller than the tokenizer, and if body and head, taken apart,
+    do not give the model's own logits: such a family does something after its head that draftmark
+    does not know. Also if the model needs code that came with it and may not run.
+    """
+    with _telling_of_code(directory):
+        model = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=getattr(torch, placement.dtype),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=placement.trust_remote_code,
+        )
+    tokenizer = load_tokenizer(directory, trust_remote_code=placement.trust_remote_code)
+    _check_rows(model, len(tokenizer))
+    loaded = LanguageModel(model.to(placement.device).eval(), len(tokenizer))
+    _check_head(loaded, directory)
+    return loaded
+
+
+@contextmanager
+def _telling_of_code(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise UserError(
+            f"{directory} comes with code of its own, which would run with your rights; read it, "
+            "then say trust_remote_code = true in the pair, or take another model."
+        ) from error
+
+
+def drop_body(loaded: LanguageModel) -> None:
+    """Free the memory of all weights but the head's: from here on it only gives logits."""
+    loaded.model.base_model.to("meta")
+    for parameter in loaded.model.get_output_embeddings().parameters():
+        # A copy: as long as one tensor of a weight file is in use, all of it stays mapped.
+        parameter.data = parameter.data.clone()
+
+
+def cast_weights(loaded: LanguageModel, dtype: str) -> None:
+    """Compute in another dtype from here on, as if loaded in it.
+
+    Buffers stay as they are: frequencies of rotary positions, rounded to bfloat16, would turn far
+    positions by the wrong angle.
+    """
+    for parameter in loaded.model.parameters():
+        parameter.data = parameter.data.to(getattr(torch, dtype))
+
+
+def pick_device() -> str:
+    """Return the fastest device here."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _check_rows(model: Any, vocab_size: int) -> None:
+    rows = model.get_output_embeddings().weight.shape[0]
+    if vocab_size > rows:
+        raise UserError(
+            f"The tokenizer has {vocab_size} tokens and the model's head {rows}: they do not "
+            "belong together; check the model's folder, or the vocab_size of a random draft."
+        )
+
+
+@torch.no_grad()
+def _check_head(loaded: LanguageModel, directory: Path) -> None:
+    probe_BT = torch.arange(1, 5, device=loaded.device).remainder(loaded.vocab_size)[None]
+    own = loaded.model(input_ids=probe_BT).logits[..., : loaded.vocab_size]
+    apart = loaded.logits(loaded.hidden(probe_BT))
+    tolerance = _PROBE_TOLERANCE * float(own.abs().max().float())
+    if loaded.model.dtype == torch.float32 and not torch.allclose(own, apart, atol=tolerance):
+        raise UserError(
+            f"{directory}: {type(loaded.model).__name__} does more after its head than draftmark "
+            "knows, so cached hidden states would give wrong logits; this family is not supported."
+        )
+
+
+def check_same_tokenizer(target: Any, draft: Any, names: tuple[str, str]) -> None:
+    """Raise UserError, showing the first ids that disagree, unless both tokenizers are one."""
+    first, second = target.get_vocab(), draft.get_vocab()
+    if first == second:
+        return
+    by_id = [{index: token for token, index in vocab.items()} for vocab in (first, second)]
+    ids = sorted(set(by_id[0]) | set(by_id[1]))
+    differing = [index for index in ids if by_id[0].get(index) != by_id[1].get(index)]
+    shown = "; ".join(
+        f"{index}: {by_id[0].get(index)!r} and {by_id[1].get(index)!r}" for index in differing[:3]
+    )
+    raise UserError(
+        f"The tokenizers of {names[0]!r} and {names[1]!r} differ in {len(differing)} ids "
+        f"({shown}). A draft must share its target's tokenizer; choose another draft."
+    )
+
+
+def make_draft(
+    init: DraftInit,
+    target: LanguageModel,
+    *,
+    seed: int,
+    directory: Path | None = None,
+    placement: Placement = HERE,
+) -> LanguageModel:
+    """Return a fresh draft in float32: of layers of the target, of random weights, or as it is.
+
+    Raises UserError for layers and config keys that the target has not, and for a head smaller than
+    its tokenizer.
+    """
+    if init.pruned is not None:
+        model = prune(target.model, init.pruned)
+        if init.head == "shared":
+            freeze_embeddings(model)
+    elif init.random is not None:
+        model = randomise(target.model.config, init.random, seed)
+        _check_rows(model, target.vocab_size)
+    else:
+        assert directory is not None
+        model = load_model(directory, placement).model
+    return LanguageModel(model, target.vocab_size)
+
+
+def freeze_embeddings(model: Any) -> None:
+    """Leave embedding and head, its bias if it has one, as they are: not trained."""
+    for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+
+
+def save_model(loaded: LanguageModel, tokenizer: Any, directory: Path) -> None:
+    """Write weights as safetensors with config and tokenizer, loadable by any engine."""
+    loaded.model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)

@@ -1,0 +1,1 @@
+"""Recipe to stages to results: the experiment graph, executors, runs and their folders."""

@@ -1,0 +1,48 @@
+"""What each stage of a run needs of a machine: processors, GPUs, memory, quiet."""
+
+from dataclasses import dataclass
+
+from draftmark.pipeline.experiment import Plan
+from draftmark.pipeline.planning import hardware
+from draftmark.pipeline.planning.estimates import Cost
+from draftmark.pipeline.planning.stage_costs import Site
+from draftmark.store.graph import Node, topological
+
+# What a process takes before it holds a model: Python with torch.
+BASE_BYTES = 10**9
+TIMED = ("decodes", "parts")  # the stages that measure time
+_MACHINE = hardware.machine("h100", hardware.UTILISATION)  # only ratios of its times are used
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a stage asks for; its GPUs are what it takes where there are any."""
+
+    cpus: int = 1
+    gpus: int = 0
+    memory_bytes: int = 0
+    alone: bool = False  # it measures time: nothing else may run beside it
+    seconds: float = 0.0  # an estimate, to start first what most waits for
+
+
+def of(plan: Plan) -> dict[str, Needs]:
+    """Return what every stage needs, by its key."""
+    sites = {key: Site.of(setting, _MACHINE) for key, setting in plan.settings.items()}
+    found: dict[str, Needs] = {}
+    for cell, nodes in plan.cells.items():
+        site = sites[cell.task, cell.pair]
+        for node in topological(nodes.all()):
+            if node.key not in found:
+                found[node.key] = _needs(node, site.cost(node, cell), plan.recipe.threads or 1)
+    return found
+
+
+def _needs(node: Node, cost: Cost, threads: int) -> Needs:
+    """Return a stage's needs; what holds a model takes a GPU for each of its processes."""
+    return Needs(
+        cpus=threads * node.processes,
+        gpus=node.processes if cost.peak_bytes else 0,
+        memory_bytes=int(cost.peak_bytes) + BASE_BYTES if cost.peak_bytes else 0,
+        alone=node.stage in TIMED,
+        seconds=cost.gpu_s,
+    )

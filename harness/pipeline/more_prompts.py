@@ -1,0 +1,51 @@
+"""Looks: a gate that is inconclusive takes more prompts, by running the same recipe with more rows.
+
+What does not depend on test rows, like the drafts, is in the store and is not made again.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from draftmark.analysis.gate.accepted import Accepted
+from draftmark.analysis.gate.gate import Outcome, Terms, judge
+from draftmark.analysis.gate.rule import looks
+from draftmark.analysis.stored_counts import measured
+from draftmark.pipeline.publish import Places, publish
+from draftmark.pipeline.recipe_files import stored_recipe
+from draftmark.results import Results
+
+
+def look(
+    results: Results,
+    directory: Path,
+    accepted: Accepted,
+    terms: Terms,
+    places: Places,
+    up_to: int | None,
+) -> Outcome:
+    """Return what the gate says of a run, or while it is inconclusive of larger ones of it.
+
+    Each has twice the test rows of the one before, up to `up_to`, or to as many as were accepted:
+    more would have nothing to be paired with.
+    """
+    rows = int(results.recipe["data"]["test_rows"])
+    most = max((len(item.prompts) for item in accepted.measured), default=rows)
+    sizes = looks(rows, min(up_to or rows, most))
+    for number, size in enumerate(sizes, start=1):
+        if number > 1:
+            results, directory = _with_rows(results, directory, size, places)
+        now = measured(results, directory, accepted.gamma)
+        outcome = judge(results, now, accepted, terms, looks=len(sizes))
+        if outcome.verdict != "INCONCLUSIVE":
+            break
+    return replace(outcome, sizes=tuple(sizes[:number]))
+
+
+def _with_rows(
+    results: Results, directory: Path, test_rows: int, places: Places
+) -> tuple[Results, Path]:
+    """Run a recipe again with more test rows, without its speed: that is not gated."""
+    told = results.recipe
+    data = {**told["data"], "test_rows": test_rows}
+    recipe = stored_recipe({**told, "data": data, "speed": None}, directory)
+    return publish(recipe, results.name, places)

@@ -1,0 +1,1 @@
+"""Plans: estimated FLOPs, memory, disk and hours of each stage."""

@@ -1,0 +1,1 @@
+"""The stages: each function returns a node of the graph."""

@@ -1,0 +1,138 @@
+"""The stages that measure quality: grades, likelihoods, verdicts. A function makes a node."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from draftmark import registry
+from draftmark.config.sections import Judge
+from draftmark.grading.scores import grade, outcomes
+from draftmark.models.stop_conditions import StopStrings
+from draftmark.pipeline.setting import Setting
+from draftmark.pipeline.stages.texts import gold_texts, responses
+from draftmark.store.graph import Job, Node
+from draftmark.store.records import (
+    GRADES,
+    LIKELIHOODS,
+    TEXTS,
+    VERDICTS,
+    read_answers,
+    read_texts,
+    write_rows,
+)
+from draftmark.types import GREEDY
+
+
+def grades(setting: Setting, texts: Node) -> Node:
+    """Return the node of the quality of responses, or of each arm's decodes."""
+
+    def build(job: Job) -> None:
+        tokenizer = setting.tokenizer(job.inputs["target"])
+        stop = setting.stop_strings(job.inputs["target"])
+        examples = {example.id: example for example in setting.rows["test"].examples}
+        given = [
+            {
+                "arm": answer.arm,
+                "example_id": answer.example_id,
+                "num_tokens": len(answer.token_ids),
+                "text": (text := _answer(tokenizer.decode, answer.token_ids, stop)),
+                **outcomes(text, answer.finish_reason),
+            }
+            for answer in read_answers(job.inputs["texts"])
+        ]
+        answers = [(examples[row["example_id"]], row["text"]) for row in given]
+        scores = grade(setting.task, answers, setting.sandbox)
+        rows = [{**row, **score} for row, score in zip(given, scores, strict=True)]
+        write_rows(job.out / GRADES, rows)
+
+    inputs = {"target": setting.target, "texts": texts}
+    settings = {
+        "version": setting.task.version,
+        "rows": setting.rows["test"].digest,
+        "stop": setting.stop,
+    }
+    if setting.task.grade_programs and setting.sandbox.exposes:
+        settings["unsafe"] = True  # such grades are never served to a run that is safe
+    label = f"{setting.task.name} quality of {texts.label}"
+    task = registry.module_name("tasks", setting.task.name)
+    code = (task, "draftmark.grading.scores", "draftmark.store.records")
+    return Node("grades", label, settings, inputs, code, build)
+
+
+def _answer(decode: Any, token_ids: Sequence[int], stop: StopStrings | None) -> str:
+    """Return what is graded of a response: its text, up to a stop string."""
+    text: str = decode(token_ids, skip_special_tokens=True)
+    return stop.cut(text) if stop else text
+
+
+def likelihoods(setting: Setting, of: Node | None = None) -> Node:
+    """Return the node of how likely a model, the target if none is given, finds gold answers."""
+
+    def build(job: Job) -> None:
+        from draftmark.models.language_model import load_model
+        from draftmark.models.likelihood import log_likelihoods
+
+        texts = read_texts(job.inputs["texts"] / TEXTS)
+        model = load_model(job.inputs["model"], setting.placement())
+        rows = {}
+        with job.progress.step("reading", len(texts)) as step:
+            for text, nats in log_likelihoods(model, texts):
+                counts = {"nats": nats, "num_tokens": len(text.response_ids)}
+                rows[text.example_id] = {"example_id": text.example_id, **counts}
+                step.advance()
+        write_rows(job.out / LIKELIHOODS, [rows[text.example_id] for text in texts])
+
+    inputs = {"model": of or setting.target, "texts": gold_texts(setting, "test")}
+    label = f"likelihood of the gold answers by {of.label if of else 'the target'}"
+    code = ("draftmark.models.likelihood", "draftmark.store.records")
+    return Node("likelihoods", label, {}, inputs, code, build)
+
+
+def verdicts(setting: Setting, judge: Judge, drafted: Node) -> Node:
+    """Return the node of what a judge replies on a draft's responses, alone, in both orders.
+
+    Its key has no credential, and of the endpoint the host alone.
+    """
+    rows = setting.rows["test"].first(judge.prompts)
+
+    def build(job: Job) -> None:
+        from draftmark.grading.chat import Chat, ask_all, read_key
+        from draftmark.grading.judging import both_orders
+
+        drafts, others = (_responses(setting, job, name) for name in ("draft", "against"))
+        chat = Chat(judge.endpoint, judge.model, judge.options, read_key(judge.key_variable))
+        asked = both_orders(rows.examples, drafts, others)
+        with job.progress.step("judging", len(asked)) as step:
+            replies = ask_all(chat.ask, asked, job.scratch / "replies.jsonl", step)
+        write_rows(
+            job.out / VERDICTS,
+            [
+                {"example_id": name, "draft_first": draft_first, "reply": reply}
+                for (name, draft_first), reply in replies.items()
+            ],
+        )
+
+    inputs = {
+        "target": setting.target,
+        "draft": responses(setting, "test", GREEDY, drafted),
+        "against": gold_texts(setting, "test")
+        if judge.against == "reference"
+        else responses(setting, "test", GREEDY),
+    }
+    settings = {
+        "host": judge.host,
+        "model": judge.model,
+        "options": dict(judge.options),
+        "rows": rows.digest,
+    }
+    label = f"verdicts of {judge.model} on {drafted.label} against the {judge.against}"
+    return Node("verdicts", label, settings, inputs, ("draftmark.grading.judging",), build)
+
+
+def _responses(setting: Setting, job: Job, name: str) -> dict[str, str]:
+    """Return the texts of an input by example id."""
+    tokenizer = setting.tokenizer(job.inputs["target"])
+    stop = setting.stop_strings(job.inputs["target"])
+    return {
+        text.example_id: _answer(tokenizer.decode, text.response_ids, stop)
+        for text in read_texts(job.inputs[name] / TEXTS)
+    }

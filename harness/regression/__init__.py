@@ -1,1 +1,0 @@
-"""The gate: accepted numbers, the rule, more prompts while it is inconclusive, pytest's fixture."""

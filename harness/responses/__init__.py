@@ -1,1 +1,0 @@
-"""From a question to a response: prompts, generation, where a response ends, how likely it is."""

@@ -1,1 +1,0 @@
-"""Where and when stages run: on a cluster, what they need there, and how a run is followed."""

@@ -1,1 +1,0 @@
-"""Serving engines: started in a process of their own, or a server that runs already."""

@@ -1,0 +1,1 @@
+"""Methods, drafters and engines as interfaces; acceptance tables and block statistics."""

@@ -1,0 +1,144 @@
+"""Acceptance probabilities -> every block statistic, exactly (DESIGN section 4).
+
+Given the target's own text y, let P(s) be the probability that a block starts at s. From s, with d
+drafted tokens, j of them are accepted and the next is replaced with probability
+accept[s,0] ... accept[s,j-1] (1 - accept[s,j]), which moves the start to s+j+1; all are accepted
+with probability accept[s,0] ... accept[s,d-1], and the bonus token moves it to s+d+1. Expected
+target passes given y are the sum of P(s): no draft decoding, and every gamma from one table.
+
+Engines differ in what they count, so a `Convention` says it: whether prefill emits the first token,
+and whether a block at the end of y counts all that it drafted or only what is within y.
+
+Legend: B prompt, S start of a block, D depth in it, G depth as published (position 1 is index 0).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from draftmark.store.acceptance_tables import Floats, Ints
+from draftmark.types import AcceptanceTable
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How an engine counts. The defaults are the reference engine's."""
+
+    prefill_emits_first: bool = False  # the first block then starts at the second token
+    counts_beyond_end: bool = False  # the last block counts all of gamma as drafted
+
+
+REFERENCE = Convention()
+
+
+@dataclass(frozen=True)
+class BlockCounts:
+    """Expected counts of each prompt: facts to be pooled, then divided."""
+
+    tokens_B: Floats  # in the text, its end token included; without what prefill emitted
+    passes_B: Floats  # of the target, after prefill
+    drafted_B: Floats
+    tested_BG: Floats  # blocks whose token at position g was compared with the target's choice
+    reached_BG: Floats  # blocks whose first g tokens were all accepted; g = 1 ... gamma
+
+    @property
+    def drafts_B(self) -> Floats:
+        """Blocks that drafted anything: what vLLM counts as drafts."""
+        drafts_B: Floats = self.tested_BG[:, 0]
+        return drafts_B
+
+    @property
+    def tested_B(self) -> Floats:
+        """Tokens compared with the target's choice: up to the first rejection, included."""
+        tested_B: Floats = self.tested_BG.sum(-1)
+        return tested_B
+
+    @property
+    def accepted_B(self) -> Floats:
+        """Drafted tokens that were kept."""
+        accepted_B: Floats = self.reached_BG.sum(-1)
+        return accepted_B
+
+
+def block_counts(
+    tables: Sequence[AcceptanceTable],
+    num_speculative_tokens: int,
+    convention: Convention = REFERENCE,
+) -> BlockCounts:
+    """Return the expected counts of blocks of `num_speculative_tokens` over each table's text.
+
+    Raises ValueError if there are no tables or if they are narrower than the block.
+    """
+    if not tables:
+        raise ValueError("no acceptance tables: nothing to count")
+    depth = num_speculative_tokens
+    reach_BSD, drafted_BS, lengths_B = _stack(tables, depth)
+    first = int(convention.prefill_emits_first)
+    starts_BS = _starts(reach_BSD, lengths_B, first)
+    tested_BSD = np.concatenate([np.ones_like(reach_BSD[..., :1]), reach_BSD[..., :-1]], axis=-1)
+    tested_BSD = tested_BSD * (np.arange(depth) < drafted_BS[..., None])
+    return BlockCounts(
+        tokens_B=(lengths_B - first).astype(np.float64),
+        passes_B=starts_BS.sum(-1),
+        drafted_B=(starts_BS * _drafted(drafted_BS, lengths_B, convention, depth)).sum(-1),
+        tested_BG=np.einsum("bs,bsd->bd", starts_BS, tested_BSD),
+        reached_BG=np.einsum("bs,bsd->bd", starts_BS, reach_BSD),
+    )
+
+
+def _stack(
+    tables: Sequence[AcceptanceTable], num_speculative_tokens: int
+) -> tuple[Floats, Ints, Ints]:
+    """Return (reach [B, S, D], drafted [B, S], lengths [B]), padded with zeros.
+
+    reach[b, s, j] is the probability that a block starting at s has its tokens 0..j accepted.
+    """
+    lengths_B = np.array([len(table.drafted_S) for table in tables], dtype=np.int64)
+    longest = int(lengths_B.max())
+    reach_BSD = np.zeros((len(tables), longest, num_speculative_tokens))
+    drafted_BS = np.zeros((len(tables), longest), dtype=np.int64)
+    for index, table in enumerate(tables):
+        accept_SD = table.accept_SD[:, :num_speculative_tokens]
+        if accept_SD.shape[1] < num_speculative_tokens:
+            raise ValueError(
+                f"the table of {table.example_id} is {accept_SD.shape[1]} deep, not "
+                f"{num_speculative_tokens}"
+            )
+        drafted_S = np.minimum(table.drafted_S, num_speculative_tokens)
+        inside_SD = np.arange(num_speculative_tokens) < drafted_S[:, None]
+        reach_BSD[index, : len(drafted_S)] = np.cumprod(np.where(inside_SD, accept_SD, 0.0), axis=1)
+        drafted_BS[index, : len(drafted_S)] = drafted_S
+    return reach_BSD, drafted_BS, lengths_B
+
+
+def _drafted(drafted_BS: Ints, lengths_B: Ints, convention: Convention, depth: int) -> Ints:
+    """Return how many tokens a block counts as drafted, by its start [B, S]."""
+    if not convention.counts_beyond_end:
+        return drafted_BS
+    left_BS = lengths_B[:, None] - np.arange(drafted_BS.shape[1])
+    cut_short_BS = (drafted_BS == left_BS) & (left_BS > 0)
+    return np.where(cut_short_BS, depth, drafted_BS)
+
+
+def _starts(reach_BSD: Floats, lengths_B: Ints, first: int) -> Floats:
+    """Return P(s) [B, S]: the probability that a block starts at s, the first one at `first`."""
+    num_prompts, longest, depth = reach_BSD.shape
+    # A block that reaches the end starts nothing more: room for the start it would have had.
+    starts_BS = np.zeros((num_prompts, longest + depth + 1))
+    starts_BS[:, first] = 1.0
+    for start in range(longest):
+        here_B = starts_BS[:, start] * (start < lengths_B)
+        starts_BS[:, start] = here_B
+        moves_BD = _moves(reach_BSD[:, start])
+        starts_BS[:, start + 1 : start + depth + 2] += here_B[:, None] * moves_BD
+    return starts_BS[:, :longest]
+
+
+def _moves(reach_BD: Floats) -> Floats:
+    """Return the law [B, D + 1] of how many tokens of a block are accepted."""
+    before_BD = np.concatenate([np.ones_like(reach_BD[:, :1]), reach_BD], axis=1)
+    after_BD = np.concatenate([reach_BD, np.zeros_like(reach_BD[:, :1])], axis=1)
+    # reach is zero beyond what is drafted, so all of "all accepted" falls on depth d.
+    law_BD: Floats = before_BD - after_BD
+    return law_BD

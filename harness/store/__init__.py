@@ -1,0 +1,1 @@
+"""Content-addressed artifacts: nodes, keys and entries; file formats of records and runs."""

@@ -1,0 +1,1 @@
+"""The one training loop: batches, losses, budgets, checkpoints, processes, validation."""

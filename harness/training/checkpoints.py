@@ -1,0 +1,175 @@
+"""Checkpoints of an unfinished training: safetensors and JSON, whole or not there at all.
+
+The weights that validated best lie beside them, in a file of their own: they are as large as the
+model, and not read before the end. A checkpoint has the hash of all these, and of what says so: a
+damaged one is deleted, never gone on from.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from draftmark.store.entries import describe, files_in, seal
+from draftmark.types import Ledger
+
+SEAL = "state.sha256"
+_STATE, _WEIGHTS, _OPTIMISER = "state.json", "weights", "optimiser"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training is, besides the weights and the optimiser's moments."""
+
+    step: int
+    ledger: Ledger
+    history: tuple[Mapping[str, float], ...]
+    best: int | None  # the step whose weights validated best
+    loss: float | None = None
+
+
+def save(directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.Optimizer) -> None:
+    """Write a checkpoint; the rename makes it exist, then older ones are deleted."""
+    temporary = directory / "writing"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        _write(temporary, state, model, optimiser)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # a full disk is not kept full by half of one
+        raise
+    final = directory / f"step-{state.step:08d}"
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.replace(final)
+    for older in _checkpoints(directory)[:-1]:
+        shutil.rmtree(older, ignore_errors=True)
+    for path in set(directory.glob("best-*")) - {_best(directory, state.best)}:
+        path.unlink()
+
+
+def save_best(directory: Path, step: int, model: Any) -> None:
+    """Write the weights of a step as the best so far; the rename makes the file exist."""
+    directory.mkdir(parents=True, exist_ok=True)
+    temporary = directory / "writing.safetensors"
+    save_file(_untied(model.state_dict()), temporary)
+    temporary.replace(_best(directory, step))
+
+
+@torch.no_grad()
+def load_best(directory: Path, step: int, model: Any) -> None:
+    """Put the best weights into the model, one tensor after the other."""
+    own = model.state_dict()
+    with safe_open(_best(directory, step), "pt") as file:
+        for name in file.keys():  # noqa: SIM118  # a file, not a mapping
+            own[name].copy_(file.get_tensor(name))
+
+
+def _write(
+    directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.Optimizer
+) -> None:
+    save_file(_untied(model.state_dict()), directory / _file(_WEIGHTS))
+    save_file(_moments(optimiser), directory / _file(_OPTIMISER))
+    best = None if state.best is None else describe(_best(directory.parent, state.best))
+    facts = {
+        "step": state.step,
+        "best": state.best,
+        "best_file": best,
+        "loss": state.loss,
+        "history": list(state.history),
+        "ledger": asdict(state.ledger),
+        "files": {name: describe(directory / name) for name in files_in(directory)},
+    }
+    (directory / _STATE).write_text(json.dumps(facts), encoding="utf-8")
+    (directory / SEAL).write_text(seal(directory / _STATE), encoding="utf-8")
+
+
+def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint | None:
+    """Put the latest whole checkpoint into model and optimiser and return it; None if none is."""
+    for path in reversed(_checkpoints(directory)):
+        try:
+            return _load(path, model, optimiser)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
+            shutil.rmtree(path, ignore_errors=True)  # damaged: an older one, or from the start
+    return None
+
+
+def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint:
+    if (path / SEAL).read_text("utf-8") != seal(path / _STATE):
+        raise ValueError(f"{path / _STATE} is not what was written")
+    facts = json.loads((path / _STATE).read_text("utf-8"))
+    if facts["files"] != {name: describe(path / name) for name in facts["files"]}:
+        raise ValueError(f"a file of {path} is not what was written")
+    weights = _retied(load_file(path / _file(_WEIGHTS)), model)
+    moments = load_file(path / _file(_OPTIMISER))
+    best = facts["best"]
+    if best is not None and describe(_best(path.parent, best)) != facts["best_file"]:
+        raise ValueError(f"{_best(path.parent, best)} is not what was written")
+    checkpoint = Checkpoint(
+        step=facts["step"],
+        ledger=Ledger(**facts["ledger"]),
+        history=tuple(facts["history"]),
+        best=best,
+        loss=facts["loss"],
+    )
+    # All of it has been read: only now are model and optimiser touched.
+    model.load_state_dict(weights)
+    _restore(optimiser, moments)
+    return checkpoint
+
+
+def _checkpoints(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.glob("step-*") if (path / _STATE).is_file())
+
+
+def _best(directory: Path, step: int | None) -> Path:
+    return directory / f"best-{step if step is not None else 0:08d}.safetensors"
+
+
+def _file(name: str) -> str:
+    return f"{name}.safetensors"
+
+
+def _untied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return each storage once: safetensors keeps no tensors that share memory."""
+    seen: set[int] = set()
+    kept = {}
+    for name, tensor in weights.items():
+        if tensor.data_ptr() not in seen:
+            seen.add(tensor.data_ptr())
+            kept[name] = tensor.contiguous()
+    return kept
+
+
+def _retied(weights: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
+    """Return `weights` with the names that share another's memory in `model` put back."""
+    by_pointer: dict[int, str] = {}
+    full = dict(weights)
+    for name, tensor in model.state_dict().items():
+        first = by_pointer.setdefault(tensor.data_ptr(), name)
+        if name not in full:
+            full[name] = full[first]
+    return full
+
+
+def _moments(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{index}.{name}": value.contiguous()
+        for index, moments in state.items()
+        for name, value in moments.items()
+    } or {"none": torch.zeros(0)}
+
+
+def _restore(optimiser: torch.optim.Optimizer, moments: Mapping[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in moments.items():
+        index, dot, key = name.partition(".")
+        if dot:
+            state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

@@ -1,0 +1,68 @@
+"""Fine-tunes a target on a task's gold answers, by the one training loop.
+
+AdaSPEC does so with all of its targets (Hu et al. 2025, arXiv 2510.19779). The checkpoint of the
+lowest validation loss is kept; the target as it was competes as well.
+"""
+
+from dataclasses import asdict
+
+import torch
+from transformers import GenerationConfig
+
+from draftmark.config.model_sections import FineTuning, Pair
+from draftmark.models import language_model
+from draftmark.store.graph import Job
+from draftmark.store.records import TARGET, TEXTS, read_texts
+from draftmark.store.store import write_json
+from draftmark.training.batches import Batch, Fixed, Texts
+from draftmark.training.divergences import cross_entropy
+from draftmark.training.loop import TrainingContext, train
+from draftmark.training.process_group import ALONE, ProcessGroup
+from draftmark.training.validation import loss
+from draftmark.types import Placement, Text
+
+
+def fine_tune(
+    pair: Pair,
+    recipe: FineTuning,
+    end_tokens: frozenset[int],
+    seed: int,
+    job: Job,
+    team: ProcessGroup = ALONE,
+) -> None:
+    """Write the fine-tuned target, loadable as the one it was, with its ledger and history."""
+    base = job.inputs["target"]
+    tokenizer = language_model.load_tokenizer(base, trust_remote_code=pair.trust_remote_code)
+    placement = Placement(language_model.pick_device(), "float32", pair.trust_remote_code)
+    target = language_model.load_model(base, placement)
+    texts = Texts({"dataset": Fixed(_texts(job, "train"))}, {"dataset": 1.0}, seed)
+    context = TrainingContext(
+        draft=target,
+        target=None,
+        settings=recipe,
+        dtype=pair.dtype,
+        seed=seed,
+        scratch=job.scratch,
+        texts=texts,
+        criterion=loss(_texts(job, "validation")),
+        team=team,
+    )
+    with context.tracked(job, "fine-tuning") as ready:
+        made = train(ready, _label_loss)
+    if not team.is_first:
+        return
+    # Sampling defaults that came with the model are not taken over: its end tokens are.
+    target.model.generation_config = GenerationConfig(eos_token_id=sorted(end_tokens))
+    language_model.save_model(target, tokenizer, job.out)
+    write_json(job.out / TARGET, {"ledger": asdict(made.ledger), "history": list(made.history)})
+
+
+def _texts(job: Job, split: str) -> list[Text]:
+    return read_texts(job.inputs[split] / TEXTS)
+
+
+def _label_loss(
+    logits_NV: torch.Tensor, no_target_logits: torch.Tensor, batch: Batch
+) -> torch.Tensor:
+    """Return the cross-entropy of the gold answer's tokens [N]."""
+    return cross_entropy(logits_NV, batch.labels_N)

@@ -1,0 +1,98 @@
+"""Losses on logits rather than laws: direct logit distillation and concrete score distillation.
+
+Both of Kim et al. 2025, "Distillation of Large Language Models via Concrete Score Matching" (arXiv
+2509.25837). With z the draft's logits, t the target's, D = z - t and w a law over the vocabulary
+through which no gradient flows, DLD is half the mean of D squared under w and CSD half the variance
+of D: CSD lets the draft's logits differ by a constant, as softmax does, and DLD does not. A token
+whose logit is -inf on both sides is none of the vocabulary; on one side, neither loss is finite.
+
+Legend: N supervised position, V vocabulary.
+"""
+
+from typing import Literal
+
+import torch
+
+from draftmark.errors import UserError, unknown
+from draftmark.training.divergences import is_finite, to_float32
+
+Weight = Literal["target", "draft", "uniform"] | float
+"""A law over the vocabulary, by whose it is; a number is the target's share of a mixture with the
+draft's (CSD's code: `CSD_TS_mix`)."""
+
+
+def dld(
+    draft_logits_NV: torch.Tensor,
+    target_logits_NV: torch.Tensor,
+    weight: Weight = "target",
+    normalisation: Literal["none", "mean"] = "none",
+    weight_temperature: float = 1.0,
+) -> torch.Tensor:
+    """Return half of the sum of w D^2 [N]; "mean" takes each side's mean over the vocabulary off.
+
+    DLD of CSD's ablation (arXiv 2509.25837, table 5). The code at c77a3a7 (`dld_ablation`) has a
+    quarter where this has a half, so that CSD's (U, U) is mean-centred DLD with U exactly.
+    Raises UserError for an unknown weight or normalisation.
+    """
+    draft_NV, target_NV = to_float32(draft_logits_NV), to_float32(target_logits_NV)
+    residual_NV = _residual(draft_NV, target_NV)
+    if normalisation == "mean":
+        uniform_NV = _law("uniform", draft_NV, target_NV, 1.0)
+        residual_NV = residual_NV - (uniform_NV * residual_NV).sum(-1, keepdim=True)
+    elif normalisation != "none":
+        raise unknown("normalisation", normalisation, ("none", "mean"))
+    w_NV = _law(weight, draft_NV, target_NV, weight_temperature)
+    return (w_NV * residual_NV.square()).sum(-1) / 2
+
+
+def csd(
+    draft_logits_NV: torch.Tensor,
+    target_logits_NV: torch.Tensor,
+    weights: tuple[Weight, Weight] = ("draft", "draft"),
+    weight_temperature: float = 1.0,
+) -> torch.Tensor:
+    """Return a quarter of the sum over x, y of w1(x) w2(y) (D_x - D_y)^2 [N], at cost V.
+
+    As (E1[D^2] + E2[D^2]) / 4 - E1[D] E2[D] / 2, which has the gradient
+    (w1 (D - E2[D]) + w2 (D - E1[D])) / 2 of the authors' code at c77a3a7. The paper's sum has a
+    half for the quarter, so twice the gradient; the value that the code returns is no loss, it only
+    carries that gradient. `weight_temperature` softens w1 and w2, never D; the code has it for two
+    "draft" weights only. Those at temperature 1 have exactly the gradient of reverse KL: they are
+    one method, not two. Raises UserError for an unknown weight.
+    """
+    draft_NV, target_NV = to_float32(draft_logits_NV), to_float32(target_logits_NV)
+    w1_NV, w2_NV = (_law(each, draft_NV, target_NV, weight_temperature) for each in weights)
+    residual_NV = _residual(draft_NV, target_NV)
+    # The value does not depend on a constant taken off; without its bulk nothing cancels.
+    residual_NV = residual_NV - (w1_NV * residual_NV).sum(-1, keepdim=True).detach()
+    squares_N = ((w1_NV + w2_NV) * residual_NV.square()).sum(-1)
+    return squares_N / 4 - (w1_NV * residual_NV).sum(-1) * (w2_NV * residual_NV).sum(-1) / 2
+
+
+def _residual(draft_NV: torch.Tensor, target_NV: torch.Tensor) -> torch.Tensor:
+    """Return D [N, V], 0 for what is no token on either side."""
+    residual_NV = draft_NV - target_NV
+    if is_finite(residual_NV):
+        return residual_NV
+    return torch.where(draft_NV.isneginf() & target_NV.isneginf(), 0.0, residual_NV)
+
+
+@torch.no_grad()
+def _law(
+    weight: Weight, draft_NV: torch.Tensor, target_NV: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Return the law that a weight names [N, V], without a gradient."""
+    match weight:
+        case "draft":
+            return torch.softmax(draft_NV / temperature, dim=-1)
+        case "target":
+            return torch.softmax(target_NV / temperature, dim=-1)
+        case "uniform":
+            return torch.softmax(torch.where(target_NV.isneginf(), target_NV, 0.0), dim=-1)
+        case float() | int() if 0 <= weight <= 1:
+            p_NV = torch.softmax(target_NV / temperature, dim=-1)
+            return torch.lerp(torch.softmax(draft_NV / temperature, dim=-1), p_NV, weight)
+        case str():
+            raise unknown("weight", weight, ("target", "draft", "uniform"))
+        case _:
+            raise UserError(f"A target's share of {weight:g} is none; take 0 to 1.")

@@ -1,0 +1,176 @@
+"""The one training loop: every method that trains a draft, and a target's fine-tuning, goes by it.
+
+It takes texts step by step, with the target's hidden states where a loss compares with its laws, a
+loss for each supervised token, perhaps a survey of the step's tokens, and the settings. Weights are
+in float32. What a step reads is a function of seed, step and weights, and a checkpoint holds all
+the rest, so an interrupted run ends with the same bits on a CPU.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain
+
+import torch
+
+from draftmark.errors import UserError
+from draftmark.training.batches import Batch
+from draftmark.training.budgets import Goal
+from draftmark.training.checkpoints import Checkpoint, load_best, load_latest, save, save_best
+from draftmark.training.context import Draft, PreLossPass, TokenLoss, TrainingContext
+from draftmark.training.gradients import autocast, backward
+from draftmark.training.ledger import Work, charge, peak_bytes
+from draftmark.training.memory import return_large_blocks
+from draftmark.training.readers import depth_of
+from draftmark.training.schedule import learning_rate, validates
+from draftmark.types import Ledger, Text
+
+__all__ = ["PreLossPass", "TokenLoss", "TrainingContext", "train"]
+
+CHECKPOINT_INTERVAL_S = 60.0
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What stays the same from step to step."""
+
+    context: TrainingContext
+    token_loss: TokenLoss
+    survey: PreLossPass | None
+    optimiser: torch.optim.Optimizer
+    goal: Goal
+
+    @property
+    def compares(self) -> bool:
+        """Whether a reference reads every step's texts."""
+        return self.survey is not None and self.survey.reference is not None
+
+    def save(self, state: Checkpoint) -> None:
+        """Write a checkpoint, if this process is the one that writes."""
+        if self.context.team.is_first:
+            save(self.context.scratch, state, self.context.draft.model, self.optimiser)
+
+
+def train(
+    context: TrainingContext, token_loss: TokenLoss, survey: PreLossPass | None = None
+) -> Draft:
+    """Return the draft at its best validation checkpoint, with ledger and history.
+
+    `token_loss` takes (draft logits [N, V], target logits [N, V], Batch), in float32, and returns
+    [N]. Without a target in the context its logits are [N, 0], and cost nothing. Raises UserError
+    if the budget is used up before, if the loss is not one number a token, or if it is not finite;
+    the weights before that step are kept.
+    """
+    return_large_blocks()
+    model, settings, goal = context.draft.model, context.settings, context.goal
+    optimiser = torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=settings.learning_rate,
+        betas=(0.9, settings.beta2),
+        weight_decay=settings.weight_decay,
+        fused=True,  # no copies of what it works on
+    )
+    training = _Training(context, token_loss, survey, optimiser, goal)
+    state = load_latest(context.scratch, model, optimiser)
+    state = state or _validate(context, Checkpoint(0, Ledger(), history=(), best=None))
+    context.step.advance(goal.units_done(state.ledger))
+    last_saved = time.monotonic()
+    while (before := goal.share(state.ledger)) < 1:
+        state = _train_step(training, state)
+        after = goal.share(state.ledger)
+        if validates(before, after, settings):
+            state = _validate(context, state)
+        if (context.keeps_end and after >= 1) or (
+            time.monotonic() - last_saved > CHECKPOINT_INTERVAL_S
+        ):
+            training.save(state)
+            last_saved = time.monotonic()
+    if state.best is not None:
+        context.team.wait()  # that the first has written it
+        load_best(context.scratch, state.best, model)
+    return Draft(context.draft, replace(state.ledger, peak_bytes=peak_bytes()), state.history)
+
+
+def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
+    started = time.perf_counter()
+    context, goal, before = training.context, training.goal, training.goal.share(state.ledger)
+    team, settings = context.team, context.settings
+    lesson = context.texts.lesson(state.step, settings.rows_per_batch, team.share)
+    everyones = team.lists(lesson.texts)
+    texts = list(chain.from_iterable(everyones))
+    batch = Batch.of(texts, state.step, float(before), context.draft.device)
+    mine = _tokens_of(team.rank, everyones)
+    part = backward(context, lesson, batch, training.token_loss, training.survey, mine)
+    loss, norm = team.total(part), _clipped_norm(training)
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise _not_finite(training, state, loss, norm)
+    seconds = team.of_first(lambda: time.perf_counter() - started)
+    depth, surveyed = depth_of(context.draft), training.survey is not None
+    work = Work(texts, depth, lesson.live, surveyed, training.compares)
+    ledger = charge(state.ledger, work, context.draft, context.target, seconds)
+    rate = learning_rate(before, goal.share(ledger), settings)
+    for group in training.optimiser.param_groups:
+        group["lr"] = rate
+    training.optimiser.step()
+    training.optimiser.zero_grad(set_to_none=True)
+    seconds = team.of_first(lambda: time.perf_counter() - started)
+    ledger = replace(ledger, train_s=state.ledger.train_s + seconds)
+    speed = len(batch.labels_N) / seconds
+    units = goal.units_done(ledger) - goal.units_done(state.ledger)
+    context.step.advance(units, f"loss {loss:.3f}, {speed:.0f} supervised tokens/s")
+    context.journal.log(
+        {
+            "loss": loss,
+            "learning_rate": rate,
+            "gradient_norm": norm,
+            "supervised_tokens_per_second": speed,
+        },
+        state.step + 1,
+    )
+    return replace(state, step=state.step + 1, ledger=ledger, loss=loss)
+
+
+def _tokens_of(rank: int, everyones: Sequence[Sequence[Text]]) -> slice:
+    """Return which of the step's tokens are those of one process."""
+    ends = [0, *accumulate(sum(len(text.response_ids) for text in each) for each in everyones)]
+    return slice(ends[rank], ends[rank + 1])
+
+
+def _clipped_norm(training: _Training) -> float:
+    """Sum the processes' gradients and clip them; return their norm before."""
+    parameters = [each for group in training.optimiser.param_groups for each in group["params"]]
+    training.context.team.sum_gradients(parameters)
+    clip_norm = training.context.settings.clip_norm
+    return float(torch.nn.utils.clip_grad_norm_(parameters, clip_norm))
+
+
+def _not_finite(training: _Training, state: Checkpoint, loss: float, norm: float) -> UserError:
+    training.save(state)
+    training.context.team.wait()  # that none ends the others while they write
+    mend = "Lower the learning_rate."
+    if state.step == 0:
+        mend = "No step was taken yet, so look at the loss itself: a log or quotient of 0, an inf?"
+    return UserError(
+        f"The loss is {loss}, its gradient's norm {norm}, at step {state.step + 1}; the weights "
+        f"before it are kept in {training.context.scratch}. {mend}"
+    )
+
+
+def _validate(context: TrainingContext, state: Checkpoint) -> Checkpoint:
+    """Note the criterion's value, and the weights if it is the best so far."""
+    criterion = context.criterion
+    assert criterion is not None, "nothing to choose a checkpoint by"
+    with autocast(context):
+        value = context.team.of_first(lambda: criterion.measure(context.draft))
+    context.journal.log({criterion.name: value}, state.step)
+    best = criterion.improves(value, [point[criterion.name] for point in state.history])
+    point = {"step": float(state.step), criterion.name: value}
+    if state.loss is not None:
+        point["loss"] = state.loss
+    state = replace(state, history=(*state.history, point))
+    if best:
+        state = replace(state, best=state.step)
+        if context.team.is_first:
+            save_best(context.scratch, state.step, context.draft.model)
+    return state

@@ -1,0 +1,84 @@
+"""Which tokens a training kept, by what gap: some steps of it, noted as it goes.
+
+A method that keeps some of a step's tokens notes them; 16 steps, evenly over the training, are
+enough to see which. Which steps those are is a function of how much of the training is done, so an
+interruption changes nothing. When the training is over the notes are gathered in the folder whose
+files become part of the result; beside a run's results stands, for each token, what it reads.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from draftmark.store.graph import LEFT
+from draftmark.store.records import SELECTION
+
+if TYPE_CHECKING:
+    import torch
+
+    from draftmark.training.batches import Batch
+
+SNAPSHOTS = 16
+MOST_TOKENS = 16_384  # of a step; of more, every second, third ... is noted
+_NOTES = "selections"
+
+
+def note(scratch: Path, gap_N: "torch.Tensor", kept_N: "torch.Tensor", batch: "Batch") -> None:
+    """Write down the gaps of a step and what was kept, if this is a step to be noted."""
+    file = scratch / _NOTES / f"{int(batch.done * SNAPSHOTS):02d}.parquet"
+    if file.exists():
+        return
+    some = slice(None, None, -(-len(gap_N) // MOST_TOKENS))
+    rows = batch.rows_N[some].tolist()
+    columns = {
+        "step": pa.array([batch.step] * len(rows), pa.int32()),
+        "done": pa.array([batch.done] * len(rows), pa.float32()),
+        "example_id": pa.array([batch.example_ids[row] for row in rows], pa.string()),
+        "position": pa.array(batch.positions_N[some].tolist(), pa.int32()),
+        "token_id": pa.array(batch.labels_N[some].tolist(), pa.int32()),
+        "gap": pa.array(gap_N[some].tolist(), pa.float32()),
+        "kept": pa.array((kept_N[some] > 0).tolist(), pa.bool_()),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".writing")
+    pq.write_table(pa.table(columns), temporary)
+    temporary.replace(file)
+
+
+def gather(scratch: Path) -> None:
+    """Put all notes of a training that is over where they become part of its result."""
+    notes = sorted((scratch / _NOTES).glob("*.parquet"))
+    if notes:
+        (scratch / LEFT).mkdir(exist_ok=True)
+        pq.write_table(pa.concat_tables(map(pq.read_table, notes)), scratch / LEFT / SELECTION)
+
+
+def publish(draft: Path, folder: Path) -> None:
+    """Copy a draft's selection, if it has one, into a folder of records, with what tokens read.
+
+    `token` is null and `special` false where the tokenizer has no file of its own to be read by.
+    """
+    if not (draft / SELECTION).is_file():
+        return
+    table = pq.read_table(draft / SELECTION)
+    ids = pc.unique(table["token_id"]).to_pylist()
+    reads = _reads(draft / "tokenizer.json", ids)
+    place = pc.index_in(table["token_id"], pa.array(ids, pa.int32()))
+    for name, values in reads.items():
+        table = table.append_column(name, values.take(place))
+    pq.write_table(table, folder / SELECTION)
+
+
+def _reads(tokenizer_file: Path, ids: Sequence[int]) -> dict[str, Any]:
+    if not tokenizer_file.is_file():
+        return {"token": pa.nulls(len(ids), pa.string()), "special": pa.array([False] * len(ids))}
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    added = {key for key, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    texts = [tokenizer.decode([key], skip_special_tokens=False) for key in ids]
+    return {"token": pa.array(texts, pa.string()), "special": pa.array([k in added for k in ids])}

@@ -1,0 +1,63 @@
+"""What checkpoints of a training are chosen by: a number measured on validation rows, never test.
+
+Legend: N supervised position, V vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from draftmark.models.hidden_states import Features, TargetLogits, hidden_states
+from draftmark.models.language_model import LanguageModel
+from draftmark.models.sampling import sampler_probs
+from draftmark.training.divergences import cross_entropy, overlap
+from draftmark.types import Sampler, Text
+
+AS_THEY_ARE = Sampler(1.0)  # validation compares the laws themselves
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A number that says how good a checkpoint is, by its name in the history."""
+
+    name: str
+    measure: Callable[[LanguageModel], float]
+    lower_is_better: bool = False
+
+    def improves(self, value: float, earlier: Sequence[float]) -> bool:
+        """Say whether a value is better than all earlier ones."""
+        if self.lower_is_better:
+            return all(value < other for other in earlier)
+        return all(value > other for other in earlier)
+
+
+def acceptance(target: LanguageModel, validation: Features) -> Criterion:
+    """Return the mean of sum min(p, q) at temperature 1 over the target's own responses."""
+    laws = TargetLogits(target, validation)
+
+    @torch.no_grad()
+    def measure(draft: LanguageModel) -> float:
+        total, tokens = 0.0, 0
+        for text, hidden_ND in hidden_states(draft, validation.texts):
+            q_NV = sampler_probs(draft.logits(hidden_ND), AS_THEY_ARE)
+            total += float(overlap(q_NV, sampler_probs(laws.logits(text), AS_THEY_ARE)).sum())
+            tokens += len(text.response_ids)
+        return total / tokens
+
+    return Criterion("validation_acceptance", measure)
+
+
+def loss(validation: Sequence[Text]) -> Criterion:
+    """Return the mean cross-entropy of the responses' tokens, in nats."""
+
+    @torch.no_grad()
+    def measure(model: LanguageModel) -> float:
+        total, tokens = 0.0, 0
+        for text, hidden_ND in hidden_states(model, validation):
+            labels_N = torch.tensor(text.response_ids, device=model.device)
+            total += float(cross_entropy(model.logits(hidden_ND), labels_N).sum())
+            tokens += len(text.response_ids)
+        return total / tokens
+
+    return Criterion("validation_loss", measure, lower_is_better=True)

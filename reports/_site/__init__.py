@@ -1,0 +1,1 @@
+"""The static site: pages, charts and their data."""

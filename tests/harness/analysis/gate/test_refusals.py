@@ -1,0 +1,81 @@
+"""What a gate that gives no verdict says to do about it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from stored_runs import run_of
+
+from draftmark.analysis.gate import accepted
+from draftmark.analysis.gate.gate import Outcome, Terms, judge
+from draftmark.analysis.stored_counts import measured
+from draftmark.errors import UserError
+from draftmark.results import Results
+
+EASY = tuple(np.linspace(0.5, 0.9, 24))
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> accepted.Accepted:
+    results = run_of(tmp_path / "before", {"kd": [EASY]})
+    return accepted.accept(results, tmp_path / "before", reason="first", date="2026-01-01")
+
+
+def judged(directory: Path, known: accepted.Accepted, results: Results) -> Outcome:
+    return judge(results, measured(results, directory), known, Terms(0.01))
+
+
+def test_another_recipes_numbers_are_told_as_that(tmp_path: Path, known: accepted.Accepted) -> None:
+    results = run_of(tmp_path, {"sft": [EASY]})
+
+    with pytest.raises(UserError, match="has gsm8k/p/sft, and accepted was gsm8k/p/kd: those are"):
+        judged(tmp_path, known, results)
+
+
+def test_a_refusal_shows_all_that_is_to_declare_and_takes_a_machine_as_one_thing(
+    tmp_path: Path, known: accepted.Accepted
+) -> None:
+    results = run_of(tmp_path, {"kd": [EASY]})
+    hardware = {**results.manifest["hardware"], "cores": 64, "processor": "another"}
+    other = replace(results, manifest={**results.manifest, "hardware": hardware, "threads": 8})
+
+    with pytest.raises(UserError) as refused:
+        judged(tmp_path, known, other)
+    assert "in 3 things not declared" in str(refused.value)
+    assert str(refused.value).endswith(": --declare hardware --declare threads.")
+
+
+def test_one_difference_is_one_thing(tmp_path: Path, known: accepted.Accepted) -> None:
+    results = run_of(tmp_path, {"kd": [EASY]})
+
+    with pytest.raises(UserError, match="in one thing not declared: recipe"):
+        judged(tmp_path, known, replace(results, recipe={**results.recipe, "seeds": [1]}))
+
+
+def test_the_commit_of_the_project_worked_in_is_what_is_accepted_and_never_refused(
+    tmp_path: Path, known: accepted.Accepted
+) -> None:
+    results = run_of(tmp_path, {"kd": [EASY]})
+    project: dict[str, Any] = {"commit": "f" * 40, "date": "2026-01-02", "dirty": False}
+    of_project = replace(results, manifest={**results.manifest, "project": project})
+
+    assert judged(tmp_path, known, of_project).verdict == "PASS"
+    blessed = accepted.accept(of_project, tmp_path, reason="x", date="2026-01-02")
+    assert blessed.history[0]["commit"] == "f" * 40
+
+
+@pytest.mark.parametrize(("shift", "said"), [(0.0, "too few prompts: "), (0.01, "")])
+def test_an_inconclusive_line_says_how_many_prompts_would_do(
+    tmp_path: Path, known: accepted.Accepted, shift: float, said: str
+) -> None:
+    wobble = 0.03 * np.random.default_rng(0).uniform(-1, 1, len(EASY))
+    results = run_of(tmp_path, {"kd": [tuple(np.array(EASY) - shift + wobble)]})
+
+    outcome = judged(tmp_path, known, results)
+
+    assert outcome.verdict == "INCONCLUSIVE"
+    assert any(line.note.startswith(said) for line in outcome.lines)
+    assert all(line.note for line in outcome.lines if line.verdict == "INCONCLUSIVE")
+    assert not any(line.note for line in outcome.lines if line.verdict != "INCONCLUSIVE")

@@ -1,0 +1,114 @@
+"""What drafted tokens cost and the speedup predicted with it, on decodes whose times are known."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from draftmark.analysis.predicted_speedup import drafting_cost, predicted_speedup
+from draftmark.speculation.blocks import Convention
+from draftmark.store.acceptance_tables import sliding_table
+from draftmark.types import AcceptanceTable, Arm, Decode, Round, TimedDecode
+
+TOKENS, GAMMA = 20, 4
+ROUNDS = 4  # of four drafted, four accepted and one more: 20 tokens
+
+
+def decode(name: str, rounds: Sequence[Round], decode_s: float, prefill_s: float = 0.0) -> Decode:
+    return Decode(name, tuple(range(TOKENS)), 5, tuple(rounds), prefill_s, decode_s, "stop")
+
+
+def block(number: int, *, pass_s: float, cost: float, drafted: int = GAMMA) -> list[TimedDecode]:
+    """Return a block in which a drafted token takes `cost` passes: each arm twice."""
+    name = f"prompt {number}"
+    alone = decode(name, [Round(0, 0)] * TOKENS, TOKENS * pass_s, pass_s)
+    seconds = pass_s * (ROUNDS + cost * ROUNDS * drafted)
+    mine = decode(name, [Round(drafted, drafted)] * ROUNDS, seconds, pass_s)
+    arms: list[tuple[Arm, Decode]] = [("target", alone), ("draft", mine)]
+    return [TimedDecode(arm, number, repeat, each) for arm, each in arms for repeat in (0, 1)]
+
+
+def tables(*numbers: int) -> list[AcceptanceTable]:
+    ones = np.ones(TOKENS)
+    return [sliding_table(f"prompt {number}", ones, ones, ones, 32) for number in numbers]
+
+
+def run(costs: Sequence[float], **more: Any) -> list[TimedDecode]:
+    return [
+        item
+        for number, cost in enumerate(costs)
+        for item in block(number, pass_s=0.1 * (number + 1), cost=cost, **more)
+    ]
+
+
+@pytest.mark.parametrize("cost", [0.0, 0.1, 0.75])
+def test_the_cost_of_a_drafted_token_is_found_whatever_a_pass_takes(cost: float) -> None:
+    assert drafting_cost(run([cost] * 3)) == pytest.approx(cost)
+
+
+def test_a_draft_that_drafts_nothing_costs_nothing() -> None:
+    assert drafting_cost(run([0.0, 0.0], drafted=0)) == 0
+    assert drafting_cost([]) is None
+
+
+def test_times_that_follow_the_model_are_predicted_exactly() -> None:
+    timed = run([0.25] * 3)
+    found = predicted_speedup(timed, tables(0, 1, 2), GAMMA)
+    assert found is not None
+    # Prefill of one pass, then 20 passes alone; with the draft 4 and 16 drafted tokens.
+    assert (found.value, found.low, found.high) == pytest.approx([21 / (1 + 4 + 16 * 0.25)] * 3)
+    assert found.n == 3
+
+
+def test_an_answer_that_prefill_gave_whole_hides_no_cost() -> None:
+    timed = run([0.25] * 3)
+    short = [replace(item, decode=replace(item.decode, rounds=(), decode_s=0.0)) for item in timed]
+    of_another = [replace(it, decode=replace(it.decode, example_id="short")) for it in short[:4]]
+    assert drafting_cost([*timed, *of_another]) == pytest.approx(0.25)
+    assert drafting_cost(short) is None  # an engine that counts no passes
+
+
+def test_what_prefill_emits_is_predicted_of_no_block() -> None:
+    # 19 tokens after prefill's, none accepted, drafting free: as fast as without a draft.
+    timed = [
+        replace(item, decode=replace(item.decode, rounds=(Round(drafted, 0),) * 19, decode_s=1.9))
+        for number in (0, 1)
+        for item in block(number, pass_s=0.1, cost=0.0)
+        for drafted in [0 if item.arm == "target" else GAMMA]
+    ]
+    zeros = np.zeros(TOKENS)
+    rejected = [sliding_table(f"prompt {n}", zeros, zeros, zeros, 32) for n in (0, 1)]
+    found = predicted_speedup(timed, rejected, GAMMA, Convention(prefill_emits_first=True))
+    assert found is not None
+    assert found.value == pytest.approx(1.0)
+
+
+def test_the_first_pass_reads_the_prompt_where_it_is_timed_with_prefill() -> None:
+    def with_prefill(item: TimedDecode) -> TimedDecode:
+        decode, count = item.decode, len(item.decode.rounds)
+        first_s = decode.prefill_s + decode.decode_s / count
+        rest_s = decode.decode_s * (count - 1) / count
+        told = replace(decode, prefill_s=first_s, decode_s=rest_s, first_token_s=first_s)
+        return replace(item, decode=told)
+
+    timed = [with_prefill(item) for item in run([0.25] * 3)]
+    assert drafting_cost(timed) == pytest.approx(0.25)
+    at_once = [replace(it, decode=replace(it.decode, rounds=(Round(0, 0),))) for it in timed[:4]]
+    assert drafting_cost([replace(item, block=9) for item in at_once]) is None  # all in prefill
+    found = predicted_speedup(timed, tables(0, 1, 2), GAMMA)
+    assert found is not None
+    # Prefill with the first pass is two; 19 passes alone; 3 with the draft, and 16 drafted tokens.
+    assert found.value == pytest.approx(21 / (2 + 3 + 16 * 0.25))
+
+
+def test_no_block_is_predicted_with_its_own_cost() -> None:
+    found = predicted_speedup(run([0.0, 1.0]), tables(0, 1), GAMMA)
+    assert found is not None
+    assert found.value == pytest.approx((21 / (1 + 4 + 16) * 21 / (1 + 4)) ** 0.5)
+
+
+def test_what_was_not_scored_or_ran_once_is_not_predicted() -> None:
+    assert predicted_speedup(run([0.1, 0.1]), tables(0, 7), GAMMA) is None
+    assert predicted_speedup(run([0.1]), tables(0), GAMMA) is None

@@ -1,0 +1,181 @@
+"""What can be told apart of block lengths: closed forms, pairing, and how often chance is named."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from draftmark.analysis import statistics
+from draftmark.analysis.cost_model import predictions
+from draftmark.analysis.expected_speedup import Costs
+from draftmark.analysis.recommendation import (
+    Estimate,
+    advise,
+    batches,
+    expected,
+    in_turn,
+    longest_block,
+    measured,
+    priced,
+    rivals,
+)
+from draftmark.config.sections import SpeedCondition
+from draftmark.speculation.blocks import BlockCounts, block_counts
+from draftmark.store.acceptance_tables import sliding_table
+from draftmark.store.speed_records import TimedPass
+
+RNG = np.random.default_rng(7)
+
+
+def counts(gamma: int, prompts: int = 12, seed: int = 0) -> BlockCounts:
+    """Return the counts of texts whose tokens are accepted with probabilities of their own."""
+    rng = np.random.default_rng(seed)
+    tables = []
+    for number in range(prompts):
+        accept_S = rng.beta(4, 2, size=60)
+        tables.append(sliding_table(str(number), accept_S, accept_S, accept_S, 8))
+    return block_counts(tables, gamma)
+
+
+def parts(draft: float = 0.2, verify: float = 2.4, noise: float = 0.0) -> list[TimedPass]:
+    """Return seven repeats of the parts of blocks of up to 4 tokens, prefill among them."""
+    rng, found = np.random.default_rng(3), []
+    for repeat in range(7):
+        slow = math.exp(noise * rng.standard_normal())
+        found += [
+            TimedPass("target", repeat, 1, 0, 9, 5.0),
+            TimedPass("draft", repeat, 1, 0, 9, 1.0),
+        ]
+        found.append(TimedPass("draft", repeat, 1, 9, 1, draft * slow))
+        for width in range(1, 6):
+            found.append(
+                TimedPass("target", repeat, 1, 9, width, 2.0 + (verify - 2.0) * (width - 1))
+            )
+    return found
+
+
+def test_a_speed_run_has_the_t_interval_of_its_published_speedup() -> None:
+    ratios = [1.2, 1.5, 1.1, 1.4]
+    found = measured(ratios).number(0.95)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        statistics.log_ratio_interval(ratios)
+    )
+
+
+def test_an_expected_speedup_has_the_delta_methods_error_of_a_ratio_over_prompts() -> None:
+    one, costs = counts(3), Costs(0.1, 0.05)
+    with_draft_B = one.passes_B + 0.15 * one.drafted_B
+    exact = statistics.effect([(one.tokens_B, with_draft_B)])
+    found = priced([one], costs)
+    assert math.exp(found.value) == pytest.approx(exact.value)
+    low, high = found.ends(0.95)
+    half = statistics.student(exact, "").high
+    assert half is not None
+    assert (high - low) / 2 == pytest.approx((half - exact.value) / exact.value)
+
+
+def test_the_cost_model_predicts_scored_prompts_as_it_does_those_an_engine_counted() -> None:
+    one, told = counts(3), parts(noise=0.1)
+    engine = {
+        "runs": [1.0] * len(one.tokens_B),
+        "tokens": one.tokens_B.tolist(),
+        "passes": one.passes_B.tolist(),
+        "drafted": one.drafted_B.tolist(),
+    }
+    under = SpeedCondition("reference", 0.0, 3, 5, 4, "float32")
+    numbers = dict(predictions(under, told, engine, None))
+    found = expected(one, told, 1, 3, "kd")
+    assert found is not None
+    assert math.exp(found.value) == pytest.approx(numbers["predicted_speedup"].value)
+    assert expected(one, told, 8, 3, "kd") is None  # not timed
+
+
+def test_what_moves_both_alike_drops_out_of_a_difference() -> None:
+    noise = RNG.normal(size=6)
+    slow, fast = (measured(np.exp(noise + shift).tolist()) for shift in (0.1, 0.2))
+    assert fast.minus(slow).ends(0.95) == pytest.approx((0.1, 0.1))
+    other = Estimate(slow.value, {"others": slow.moves["blocks"]})
+    low, high = fast.minus(other).ends(0.95)
+    assert low < 0.1 < high
+
+
+def test_of_tied_lengths_the_shortest_that_pays_is_named() -> None:
+    base = np.array([0.30, 0.32, 0.28, 0.31, 0.29])
+    jitter = np.array([0.03, -0.02, 0.01, -0.01, 0.0])
+    ratios = {1: base - 0.2, 2: base, 3: base + jitter, 5: base - 0.15}
+    found = advise({gamma: measured(np.exp(logs).tolist()) for gamma, logs in ratios.items()})
+    assert (found.gamma, found.highest, found.tied) == (2, 3, (2, 3))
+    assert not found.loses
+
+
+def test_a_tied_length_that_may_not_pay_is_passed_over() -> None:
+    sure = np.array([0.30, 0.31, 0.29, 0.30, 0.30])
+    wild = np.array([0.9, -0.5, 0.8, -0.4, 0.6])
+    found = advise({1: measured(np.exp(wild).tolist()), 4: measured(np.exp(sure).tolist())})
+    assert found.tied == (1, 4)
+    assert found.gamma == 4
+
+
+def test_a_length_that_pays_for_certain_is_named_below_a_higher_one_that_may_not() -> None:
+    sure = np.array([0.10, 0.11, 0.09, 0.10, 0.10])
+    wild = np.array([0.9, -0.5, 0.8, -0.4, 0.6])
+    found = advise({1: measured(np.exp(sure).tolist()), 4: measured(np.exp(wild).tolist())})
+    assert (found.gamma, found.highest, found.tied) == (1, 4, (1, 4))
+
+
+@pytest.mark.parametrize(
+    ("logs", "loses", "tied"),
+    [([-0.3, -0.31, -0.29], True, (0,)), ([0.3, -0.3, 0.2], False, (0, 2))],
+)
+def test_what_does_not_pay_for_certain_is_not_named(
+    logs: Sequence[float], loses: bool, tied: tuple[int, ...]
+) -> None:
+    found = advise({2: measured(np.exp(logs).tolist())})
+    assert (found.gamma, found.loses, found.tied) == (0, loses, tied)
+
+
+def test_one_prompt_says_nothing_of_its_spread() -> None:
+    found = advise({1: priced([counts(1, prompts=1)], Costs(0.0))})
+    assert (found.gamma, found.tied) == (0, (0, 1))
+    assert (found.number(1).low, found.number(1).high) == (None, None)
+
+
+def test_of_no_lengths_nothing_is_chosen() -> None:
+    with pytest.raises(ValueError, match="no block lengths"):
+        advise({})
+
+
+@pytest.mark.parametrize("drafts", [1, 4])
+def test_chance_is_named_a_winner_in_no_more_than_5_of_100_runs(drafts: int) -> None:
+    """Five lengths that neither win nor lose: 2.5 % is what the level allows on this side."""
+    rng = np.random.default_rng(11)
+
+    def names_one() -> bool:
+        shared = rng.normal(size=6)
+        logs = {gamma: 0.1 * (shared + rng.normal(size=6)) for gamma in range(1, 6)}
+        found = {gamma: measured(np.exp(each).tolist()) for gamma, each in logs.items()}
+        return advise(found, drafts).gamma > 0
+
+    assert sum(any([names_one() for _ in range(drafts)]) for _ in range(400)) / 400 <= 0.05
+
+
+def test_drafts_that_cannot_be_told_from_the_best_are_its_rivals() -> None:
+    base = np.array([0.40, 0.42, 0.38, 0.41, 0.39])
+    jitter = np.array([0.03, -0.02, 0.01, -0.01, -0.02])
+    logs = {"kd": base, "lookup": base + jitter, "small": base - 0.2, "bad": base - 0.8}
+    found = {name: advise({3: measured(np.exp(it).tolist())}) for name, it in logs.items()}
+    assert rivals(found) == ["kd", "lookup"]
+    assert rivals({"bad": found["bad"]}) == []
+
+
+def test_a_draft_timed_at_one_text_drafts_for_one_after_another() -> None:
+    told = parts()
+    widened = [replace(p, batch_size=4, seconds=2 * p.seconds) for p in told if p.who == "target"]
+    every = in_turn([*told, *widened])
+    assert (batches([*told, *widened]), batches(every)) == ([1], [1, 4])
+    drafting = [p.seconds for p in every if p.who == "draft" and p.batch_size == 4 and p.context]
+    assert drafting == pytest.approx([0.8] * 7)
+    assert in_turn(told) == told
+    assert longest_block(told) == 4

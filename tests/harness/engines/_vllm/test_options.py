@@ -1,0 +1,92 @@
+"""What vLLM is told: alike in both arms, and nothing that it would do otherwise than scored."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
+from draftmark.baselines.untrained import METHOD as Untrained
+from draftmark.engines._vllm.options import (
+    drafting,
+    engine_options,
+    sampling_options,
+    without_places,
+)
+from draftmark.errors import UserError
+from draftmark.speculation.interfaces import EngineSettings
+from draftmark.types import GREEDY, Placement, Sampler, Samplers
+
+SETTINGS = EngineSettings(Samplers(GREEDY, GREEDY), 3, 24, frozenset({2}), 0, Placement())
+
+
+def sampled(target: Sampler, draft: Sampler) -> EngineSettings:
+    return replace(SETTINGS, samplers=Samplers(target, draft))
+
+
+def test_the_arms_differ_in_the_draft_alone(tiny_directory: Path) -> None:
+    draft = drafting(Untrained(), tiny_directory, SETTINGS)
+    alone = engine_options(tiny_directory, SETTINGS, None, 512)
+    together = engine_options(tiny_directory, SETTINGS, draft, 512)
+    differing = {name for name in alone if alone[name] != together[name]}
+    assert differing == {"speculative_config", "per_request_spec_decode_metrics"}
+    assert draft["method"] == "draft_model"
+    assert draft["num_speculative_tokens"] == 3
+
+
+def test_what_is_recorded_names_no_folder(tiny_directory: Path) -> None:
+    draft = drafting(Untrained(), tiny_directory, SETTINGS)
+    told = without_places(engine_options(tiny_directory, SETTINGS, draft, 512))
+    assert str(tiny_directory) not in str(told)
+    assert told["speculative_config"]["method"] == "draft_model"
+
+
+def test_the_cache_holds_eight_of_the_longest_texts_with_a_drafts(tiny_directory: Path) -> None:
+    """A token of the tiny target has keys and values of 8 layers, 2 heads of 32, 4 bytes each."""
+    for batch_size, texts in ((1, 1), (8, 8), (64, 8)):
+        settings = replace(SETTINGS, batch_size=batch_size)
+        options = engine_options(tiny_directory, settings, None, 512)
+        assert options["kv_cache_memory_bytes"] == 2 * texts * 512 * (2 * 8 * 2 * 32 * 4)
+
+
+@pytest.mark.parametrize(
+    ("target", "draft", "expected"),
+    [
+        (GREEDY, GREEDY, "greedy"),
+        (Sampler(0.7), GREEDY, "greedy"),
+        (Sampler(0.7), Sampler(0.7), "probabilistic"),
+        (Sampler(0.7, 20, 0.9), Sampler(0.7), "probabilistic"),
+    ],
+)
+def test_drafts_are_drawn_greedily_or_at_the_targets_temperature(
+    target: Sampler, draft: Sampler, expected: str, tiny_directory: Path
+) -> None:
+    told = drafting(Untrained(), tiny_directory, sampled(target, draft))
+    assert told["draft_sample_method"] == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "draft"),
+    [
+        (GREEDY, Sampler(1.0)),
+        (Sampler(0.7), Sampler(1.0)),
+        (Sampler(0.7, 20), Sampler(0.7, 20)),
+        (Sampler(0.7, 0, 0.9), Sampler(0.7, 0, 0.9)),
+    ],
+)
+def test_a_draft_that_vllm_would_draw_otherwise_is_refused(
+    target: Sampler, draft: Sampler, tiny_directory: Path
+) -> None:
+    with pytest.raises(UserError, match="without cuts, not by temperature"):
+        drafting(Untrained(), tiny_directory, sampled(target, draft))
+
+
+def test_a_lookup_draws_nothing_so_its_sampler_does_not_matter(tmp_path: Path) -> None:
+    told = drafting(PromptLookup(4, 2), tmp_path, sampled(Sampler(0.7, 20), Sampler(1.0)))
+    assert (told["method"], told["prompt_lookup_max"], told["prompt_lookup_min"]) == ("ngram", 4, 2)
+
+
+def test_only_the_end_tokens_end_a_text_and_of_a_fixed_length_none_do() -> None:
+    told = sampling_options(SETTINGS)
+    assert (told["stop_token_ids"], told["ignore_eos"], told["max_tokens"]) == ([2], True, 24)
+    assert sampling_options(replace(SETTINGS, fixed_length=True))["stop_token_ids"] == []

@@ -1,0 +1,58 @@
+"""Blocks in the order A B B A, every shape warm before, a meter around each run."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from draftmark.engines.measure.timing import ABBA, TimedArm, interleave
+from draftmark.types import Decode, Prompt, Round
+
+
+class Noted:
+    """An arm that notes what it was asked, and a meter that counts its runs."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.running = 0
+
+    def decode(self, prompts: Sequence[Prompt]) -> list[Decode]:
+        self.asked.append(tuple(prompt.example_id for prompt in prompts))
+        return [Decode(p.example_id, (1,), 1, (Round(0, 0),), 0.0, 0.0, "length") for p in prompts]
+
+    def start(self) -> None:
+        self.running += 1
+
+    def stop(self) -> tuple[int, float]:
+        return 100 * self.running, 0.5
+
+
+def prompts(*lengths: int) -> list[Prompt]:
+    return [Prompt(f"p{length}", (0,) * length) for length in lengths]
+
+
+def test_every_block_runs_as_a_b_b_a_and_each_run_is_metered() -> None:
+    target, draft = Noted(), Noted()
+    arms = {"target": TimedArm(target.decode, target), "draft": TimedArm(draft.decode, draft)}
+    advanced: list[int] = []
+    timed, runs = interleave(  # type: ignore[arg-type]
+        arms, [prompts(3, 1), prompts(2, 4)], lambda: advanced.append(1)
+    )
+    assert [(run.arm, run.block) for run in runs] == [(arm, b) for b in (0, 1) for arm in ABBA]
+    assert [run.repeat for run in runs] == [0, 0, 1, 1] * 2
+    assert [run.peak_bytes for run in runs if run.arm == "draft"] == [100, 200, 300, 400]
+    assert all(run.wall_s >= 0 and run.energy_j == 0.5 for run in runs)
+    assert len(timed) == 16
+    assert len(advanced) == 8
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "warm"), [(1, [("p1",), ("p4",)]), (2, [("p1", "p2"), ("p3", "p4")])]
+)
+def test_the_shortest_and_the_longest_batch_are_warm_before_the_clock_runs(
+    batch_size: int, warm: list[tuple[str, ...]]
+) -> None:
+    arm = Noted()
+    arms = {"target": TimedArm(arm.decode, Noted()), "draft": TimedArm(Noted().decode, Noted())}
+    interleave(arms, [prompts(3, 1), prompts(2, 4)], lambda: None, batch_size)  # type: ignore[arg-type]
+    assert arm.asked[:2] == warm
+    assert arm.asked[2:] == [("p3", "p1")] * 2 + [("p2", "p4")] * 2

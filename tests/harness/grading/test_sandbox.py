@@ -1,0 +1,296 @@
+"""The sandbox says how a program ended, limits it, and never runs one unisolated unasked."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from places import ROOT
+
+from draftmark.errors import UserError
+from draftmark.grading.isolation import bubblewrap
+from draftmark.grading.sandbox import Limits, Outcome, Program, Sandbox, Status
+
+LIMITS = Limits(cpu_s=1, wall_s=20, memory_bytes=128 * 2**20)
+REASON = bubblewrap.why_not()
+isolated = pytest.mark.skipif(REASON is not None, reason=f"no isolation: {REASON}")
+ENDS: list[tuple[str, str, Status]] = [
+    ("def f(): return 1", "assert f() == 1", "passed"),
+    ("def f(): return 2", "assert f() == 1", "assertion"),
+    ("class Wrong(AssertionError): pass\nraise Wrong", "", "assertion"),
+    ("def f(: return 1", "assert f() == 1", "syntax"),
+    ("eval('1 +')", "", "error"),
+    ("", "assert f() == 1", "error"),
+    ("while True: pass", "", "timeout"),
+    ("held = bytearray(2**30)", "", "memory"),
+    ("print('x' * 2**21)", "", "output"),
+    ("raise SystemExit(0)", "assert True", "error"),
+    ("import os; os._exit(0)", "assert True", "error"),
+]
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine without bubblewrap."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine whose bubblewrap cannot make namespaces."""
+    fake = tmp_path / "bwrap"
+    fake.write_text("#!/bin/sh\necho 'bwrap: No permissions' >&2; exit 1\n", encoding="utf-8")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@isolated
+@pytest.mark.parametrize(("source", "checks", "status"), ENDS)
+def test_an_outcome_says_how_the_program_ended(source: str, checks: str, status: Status) -> None:
+    outcome = Sandbox(limits=LIMITS).run(Program(source, checks))
+
+    assert outcome.status == status
+    assert outcome.isolated
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize(("source", "checks", "status"), ENDS)
+def test_limits_alone_tell_the_same_and_mark_it(source: str, checks: str, status: Status) -> None:
+    outcome = Sandbox(unsafe=True, limits=LIMITS).run(Program(source, checks))
+
+    assert outcome.status == status
+    assert not outcome.isolated
+
+
+@pytest.mark.usefixtures("bare")
+def test_without_bubblewrap_nothing_runs_and_the_mend_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        Sandbox().run(Program(f"open({str(tmp_path / 'ran')!r}, 'w')"))
+
+    assert str(caught.value) == (
+        "Programs that a model wrote would not be isolated: bubblewrap is not installed; run "
+        "`apt-get install bubblewrap`, or accept the risk with --unsafe-code."
+    )
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_bubblewrap_that_cannot_isolate_is_found_out_by_running_it() -> None:
+    with pytest.raises(UserError, match=r"cannot isolate here \(bwrap: No permissions\)"):
+        Sandbox().run_many([Program("")])
+
+
+@isolated
+def test_unsafe_still_isolates_where_it_can() -> None:
+    assert Sandbox(unsafe=True).run(Program("")).isolated
+
+
+@pytest.mark.usefixtures("bare")
+def test_unsafe_time_is_up_for_the_whole_group(tmp_path: Path) -> None:
+    """The grandchild would write the file after the program was ended."""
+    late = tmp_path / "late"
+    source = "import os, time\nif os.fork() == 0:\n    time.sleep(3)\n"
+    source += f"    open({str(late)!r}, 'w')\ntime.sleep(99)"
+    limits = Limits(wall_s=1, processes=100_000)
+
+    outcome = Sandbox(unsafe=True, limits=limits).run(Program(source))
+
+    assert outcome.status == "timeout"
+    time.sleep(3)
+    assert not late.exists()
+
+
+@isolated
+def test_many_programs_come_back_in_order() -> None:
+    programs = [Program(f"x = {i}", f"assert x != 3, x\nprint({i})") for i in range(9)]
+
+    outcomes = Sandbox().run_many(programs, workers=4)
+
+    assert [outcome.status == "passed" for outcome in outcomes] == [i != 3 for i in range(9)]
+    assert [outcome.output for outcome in outcomes if outcome.status == "passed"] == [
+        f"{i}\n" for i in range(9) if i != 3
+    ]
+
+
+@isolated
+def test_only_the_end_of_the_output_is_kept() -> None:
+    outcome = Sandbox().run(Program("print('a' * 100_000)\nprint('b' * 100)"))
+
+    assert outcome.status == "passed"
+    assert len(outcome.output) == 2000
+    assert outcome.output.endswith("a\n" + "b" * 100 + "\n")
+
+
+@isolated
+def test_a_failure_shows_the_programs_own_lines_only() -> None:
+    outcome = Sandbox().run(Program("def f():\n    return 1 / 0", "assert f() == 1"))
+
+    assert outcome.output == (
+        "Traceback (most recent call last):\n"
+        '  File "checks", line 1, in <module>\n'
+        '  File "program", line 2, in f\n'
+        "ZeroDivisionError: division by zero\n"
+    )
+
+
+@isolated
+def test_the_limits_hold_inside() -> None:
+    limits = Limits(cpu_s=7, memory_bytes=2**28, processes=5, file_bytes=2**16)
+    source = "import resource\nfor kind in 'CPU', 'AS', 'NPROC', 'FSIZE', 'NOFILE', 'CORE':\n"
+    source += "    print(*resource.getrlimit(getattr(resource, 'RLIMIT_' + kind)))"
+
+    outcome = Sandbox(limits=limits).run(Program(source))
+
+    assert outcome.output.split("\n")[:-1] == [
+        "7 8",
+        f"{2**28} {2**28}",
+        "5 5",
+        f"{2**16} {2**16}",
+        "64 64",
+        "0 0",
+    ]
+
+
+@isolated
+def test_limits_above_the_hard_ones_are_lowered_to_them() -> None:
+    """Run in a process of its own, as a lowered hard limit stays."""
+    script = (
+        "import resource\n"
+        "from draftmark.grading.sandbox import Limits, Program, Sandbox\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**36, 2**36))\n"
+        "source = 'import resource; print(resource.getrlimit(resource.RLIMIT_NOFILE)[1],'\n"
+        "source += 'resource.getrlimit(resource.RLIMIT_AS)[1])'\n"
+        "print(Sandbox(limits=Limits(memory_bytes=2**40)).run(Program(source)).output)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert done.stdout.split() == ["50", str(2**36)], done.stderr
+
+
+@isolated
+def test_a_program_ends_with_the_process_that_runs_it() -> None:
+    mark = str(2**20 + os.getpid())
+    script = (
+        "from draftmark.grading.sandbox import Limits, Program, Sandbox\n"
+        f"Sandbox(limits=Limits(file_bytes={mark})).run(Program('import time; time.sleep(99)'))"
+    )
+    runner = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        _wait_until(lambda: _with_argument(mark))
+    finally:
+        runner.kill()
+        runner.wait()
+
+    _wait_until(lambda: not _with_argument(mark))
+
+
+def _with_argument(argument: str) -> list[int]:
+    found = psutil.process_iter(["cmdline"])
+    return [process.pid for process in found if argument in (process.info["cmdline"] or ())]
+
+
+def _wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@isolated
+def test_the_program_has_a_temporary_folder_and_nothing_else_to_write_in() -> None:
+    source = (
+        "import os\n"
+        "def writes(folder):\n"
+        "    try: open(folder + '/x', 'w').write('x')\n"
+        "    except OSError: return False\n"
+        "    return True\n"
+        "print([folder for folder, _, _ in os.walk('/') if writes(folder)], os.getcwd())"
+    )
+
+    assert Sandbox().run(Program(source)).output == "['/tmp'] /tmp\n"
+
+
+@isolated
+def test_runs_share_nothing() -> None:
+    write, read = Program("open('/tmp/x', 'w')"), Program("open('/tmp/x')")
+
+    assert [outcome.status for outcome in Sandbox().run_many([write, read], workers=1)] == [
+        "passed",
+        "error",
+    ]
+
+
+@isolated
+def test_sets_iterate_alike_on_every_run() -> None:
+    program = Program("print({'one', 'two', 'three', 'four', 'five'})")
+
+    outputs = {outcome.output for outcome in Sandbox().run_many([program] * 5)}
+
+    assert len(outputs) == 1
+
+
+@isolated
+def test_dataclasses_and_pickles_find_their_module() -> None:
+    source = (
+        "from __future__ import annotations\n"
+        "import pickle\nfrom dataclasses import dataclass\n"
+        "@dataclass\nclass Point:\n    x: int\n"
+        "if __name__ == '__main__': raise ValueError('not run as a script')"
+    )
+    checks = "assert pickle.loads(pickle.dumps(Point(3))).x == 3"
+
+    assert Sandbox().run(Program(source, checks)).status == "passed"
+
+
+@isolated
+@settings(max_examples=15)
+@given(st.text(st.characters(exclude_categories=[])))
+def test_any_text_has_an_outcome(text: str) -> None:
+    outcome = Sandbox(limits=LIMITS).run(Program(text, "assert False"))
+
+    assert isinstance(outcome, Outcome)
+    assert outcome.status != "passed"
+
+
+def test_this_process_keeps_its_own_limits() -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+
+    Sandbox(unsafe=True).run(Program(""))
+
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+@isolated
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
+def test_others_than_root_are_isolated_too() -> None:
+    """With the system's Python, if there is one: root's own may be closed to others."""
+    python = shutil.which("python3", path="/usr/bin")
+    if python is None:
+        pytest.skip("no Python in /usr/bin")
+    script = "from draftmark.grading.sandbox import *; print(Sandbox().run(Program('import os')))"
+
+    done = subprocess.run(
+        [python, "-B", "-c", script],
+        capture_output=True,
+        text=True,
+        user=65534,
+        group=65534,
+        extra_groups=(),
+        cwd="/",
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"]},
+    )
+
+    if "ModuleNotFoundError" in done.stderr:
+        pytest.skip("this checkout is closed to others")
+    assert "status='passed'" in done.stdout, done.stderr
+    assert "isolated=True" in done.stdout

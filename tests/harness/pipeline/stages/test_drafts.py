@@ -1,0 +1,254 @@
+"""Stages that train: the nodes that each source of text needs, and a fine-tuned target."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from draftmark.config.recipe import Recipe
+from draftmark.pipeline.executor import execute
+from draftmark.pipeline.experiment import Plan, plan
+from draftmark.pipeline.provenance import data_facts, texts_behind
+from draftmark.pipeline.recipe_files import load_recipe
+from draftmark.pipeline.render import render
+from draftmark.pipeline.runner import run
+from draftmark.progress import Progress
+from draftmark.results import Results
+from draftmark.store.graph import Node, topological
+from draftmark.store.records import DRAFT
+from draftmark.store.run_folder import save_results
+from draftmark.store.store import Store
+from draftmark.training.trackers import JSON_LINES
+
+FINE_TUNE = {"passes": 0.5, "rows_per_batch": 4, "learning_rate": 1e-4, "validations": 1}
+PAIR = {"name": "tiny", "target": "tiny-target", "draft": {"pruned": [0, 7]}}
+
+Planned = Callable[..., Plan]
+
+
+def _methods(**trainings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": "kd", "label": label, "training": told} for label, told in trainings.items()]
+
+
+@pytest.fixture
+def planned() -> Planned:
+    """Return what plans the quickstart on few rows, changed."""
+
+    def changed(pair: Mapping[str, Any] = PAIR, **changes: Any) -> Plan:
+        document = load_recipe("quickstart").model_dump(mode="json")
+        document["data"] |= {"train_rows": 8, "validation_rows": 4, "test_rows": 4}
+        document["training"] |= {"passes": 1, "rows_per_batch": 4, "validations": 1}
+        document |= {"tasks": ["gsm8k"], "pairs": [{**PAIR, **pair}], "speed": False}
+        document |= changes
+        return plan(Recipe(**document), Progress(quiet=True))
+
+    return changed
+
+
+def _drafts(prepared: Plan) -> dict[str, Node]:
+    return {cell.method: nodes.draft for cell, nodes in prepared.cells.items()}
+
+
+@pytest.mark.parametrize(
+    ("training", "writers"),
+    [
+        ({"text": "dataset"}, {"dataset"}),
+        ({"text": "target"}, {"target"}),
+        ({"text": "draft"}, {"draft"}),
+        ({"text": "mixture", "mixture": {"dataset": 0.5, "draft": 0.5}}, {"dataset", "draft"}),
+        ({"text": "mixture", "mixture": {"dataset": 1, "draft": 0}}, {"dataset"}),
+    ],
+)
+def test_only_what_a_source_of_text_needs_is_made(
+    planned: Planned, training: dict[str, Any], writers: set[str]
+) -> None:
+    (node,) = _drafts(planned(methods=_methods(kd=training))).values()
+
+    assert set(node.inputs) == {"target", "validation", *(f"{name} texts" for name in writers)}
+    behind = texts_behind([node])
+    rows = {text["rows"] for text in behind if "train" in text["label"]}
+    assert len(rows) == 1
+    assert {text["writer"] for text in behind if text["rows"] in rows} == writers
+
+
+@pytest.mark.parametrize(
+    ("text", "fitted_on"), [("dataset", "dataset"), ("target", "target"), ("draft", "dataset")]
+)
+def test_a_fitted_head_needs_text_that_is_there_before_and_nothing_more(
+    planned: Planned, text: str, fitted_on: str
+) -> None:
+    pair = {"draft": {"pruned": [0, 7], "head": "fitted"}}
+    prepared = planned(pair, methods=[{"name": "untrained", "training": {"text": text}}])
+
+    assert set(_drafts(prepared)["untrained"].inputs) == {"target", f"{fitted_on} texts"}
+
+
+def test_how_long_a_draft_may_write_decides_what_it_becomes_only_if_it_writes(
+    planned: Planned,
+) -> None:
+    methods = _methods(on={"text": "draft"}, off={"text": "dataset"})
+    document = load_recipe("quickstart").evaluation.model_dump(mode="json")
+    shorter = {**document, "max_new_tokens": 9}
+    settings = [
+        {title: dict(node.settings) for title, node in _drafts(prepared).items()}
+        for prepared in (planned(methods=methods), planned(methods=methods, evaluation=shorter))
+    ]
+
+    assert settings[0]["on"] != settings[1]["on"]
+    assert settings[0]["off"] == settings[1]["off"]
+
+
+def test_a_fine_tuned_target_takes_the_place_of_the_one_that_was_given(
+    planned: Planned, tmp_path: Path
+) -> None:
+    given, tuned = planned(), planned({"fine_tune": FINE_TUNE})
+    (setting,) = tuned.settings.values()
+    base = setting.target.inputs["target"]
+
+    assert (setting.target.stage, base.stage) == ("target", "target")
+    assert {node.key for node in given.nodes if node.stage == "target"} == {base.key}
+    assert setting.target.settings["digest"] == base.settings["digest"]
+    (plain,) = given.settings.values()
+    assert setting.end_tokens == plain.end_tokens
+    making = {node.key for node in topological([setting.target])}
+    for node in tuned.nodes:
+        if node.key not in making:
+            targets = [item.key for item in node.inputs.values() if item.stage == "target"]
+            assert set(targets) <= {setting.target.key}
+    # What the target was made of is not what drafts are made of or scored on.
+    for cell in tuned.cells.values():
+        scored = texts_behind(node.inputs["features"] for node in cell.scores.values())
+        assert {text["writer"] for text in scored} == {"target"}
+    assert texts_behind([_drafts(tuned)["untrained"]]) == []
+    (facts,) = data_facts(tuned.settings.values(), Store(tmp_path))
+    assert facts["fine_tuning"] is None  # not made yet
+
+
+def test_pairs_that_fine_tune_a_target_alike_share_it(planned: Planned) -> None:
+    pairs = [{**PAIR, "fine_tune": FINE_TUNE}, {**PAIR, "name": "other", "fine_tune": FINE_TUNE}]
+    settings = planned(pairs=pairs).settings.values()
+
+    assert len({setting.target.key for setting in settings}) == 1
+    pairs[1]["fine_tune"] = {**FINE_TUNE, "passes": 1}
+    settings = planned(pairs=pairs).settings.values()
+    assert len({setting.target.key for setting in settings}) == 2
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+def _run(prepared: Plan, store: Store) -> Results:
+    results = run(prepared, "r", store, Progress(quiet=True))
+    assert [row.failure for row in results.results] == [None] * len(results.results)
+    return results
+
+
+@pytest.mark.slow
+def test_a_run_with_a_fine_tuned_target_and_text_of_every_writer(
+    planned: Planned, store: Store, tmp_path: Path
+) -> None:
+    mixture = {"dataset": 0.25, "target": 0.25, "draft": 0.5}
+    methods = _methods(
+        draft={"text": "draft"},
+        whole={"text": "mixture", "mixture": {"draft": 1.0}},
+        mixed={"text": "mixture", "mixture": mixture, "passes": 4},
+    )
+    evaluation = {"temperatures": [1.0], "max_new_tokens": 8}
+    prepared = planned({"fine_tune": FINE_TUNE}, methods=methods, evaluation=evaluation)
+    results = _run(prepared, store)
+    files = {
+        title: store.load(node).files["model.safetensors"]
+        for title, node in _drafts(prepared).items()
+    }
+    ledgers = {row.cell.method: row.ledger for row in results.results}
+
+    assert files["draft"] == files["whole"] != files["mixed"]
+    assert ledgers["draft"] is not None
+    assert ledgers["mixed"] is not None
+    assert ledgers["draft"].generated_tokens == ledgers["draft"].supervised_tokens
+    assert 0 < ledgers["mixed"].generated_tokens < ledgers["mixed"].supervised_tokens
+    assert not [finding for finding in results.findings if finding.severity == "error"]
+    (facts,) = results.data
+    assert facts["fine_tuning"]["ledger"]["steps"] == 1
+    assert facts["fine_tuning"]["history"][0]["step"] == 0
+    assert {text["writer"] for text in facts["fine_tuning"]["texts"]} == {"dataset"}
+    save_results(results, tmp_path)
+    (path,) = render(results, tmp_path, ["leaderboard"])
+    assert "fine-tuned on gsm8k: 1 steps, 4 rows, " in path.read_text("utf-8")
+
+
+def test_what_the_target_read_before_training_counts_towards_its_budget(
+    planned: Planned, store: Store
+) -> None:
+    methods = _methods(kd={"budget": {"target_forward_tokens": 10}})
+    prepared = planned(methods=methods, evaluation={"temperatures": [1.0], "max_new_tokens": 8})
+    (node,) = _drafts(prepared).values()
+
+    failures = execute([node], store, Progress(quiet=True))
+
+    reason = failures[node.key].reason
+    assert "training.budget: target_forward_tokens = 10 is used up before" in reason
+    read = [item for name, item in node.inputs.items() if name != "target"]
+    assert len(read) == 2
+    assert all(store.has(item) for item in read)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A draft, what it cost, and what trackers were told: but for speed."""
+
+    weights: Mapping[str, torch.Tensor]
+    ledger: Mapping[str, Any]
+    told: Sequence[Mapping[str, float]]
+
+
+def _made(of: Node, store: Store, processes: int) -> _Made:
+    assert not execute([of], store, Progress(quiet=True))
+    folder = store.load(of).directory
+    facts = json.loads((folder / DRAFT).read_text("utf-8"))
+    assert facts["processes"] == processes
+    _, *lines = (store.logs(of) / JSON_LINES).read_text("utf-8").splitlines()
+    told = [json.loads(line) for line in lines]
+    for line in told:
+        line.pop("supervised_tokens_per_second", None)
+        line.pop("reference/supervised_tokens_per_second", None)
+    return _Made(load_file(folder / "model.safetensors"), facts["ledger"], told)
+
+
+@pytest.mark.slow
+def test_several_processes_make_the_drafts_that_one_makes(planned: Planned, tmp_path: Path) -> None:
+    mixture = {"text": "mixture", "mixture": {"dataset": 0.5, "draft": 0.5}}
+    changes: dict[str, Any] = {
+        "methods": [
+            {"name": "kd", "training": mixture},
+            {"name": "adaspec", "reference_passes": 0.5},
+        ],
+        # Rows that two processes share unevenly, and a last batch of one row: none for the second.
+        "data": {"sources": ["samples"], "train_rows": 9, "validation_rows": 4, "test_rows": 4},
+        "evaluation": {"temperatures": [1.0], "max_new_tokens": 8},
+    }
+    training = {"passes": 2, "rows_per_batch": 4, "validations": 2, "trackers": ["jsonl"]}
+    alone, together = (
+        planned({"dtype": "float32"}, training={**training, "processes": count}, **changes)
+        for count in (1, 2)
+    )
+    for title, node in _drafts(alone).items():
+        assert node.key == _drafts(together)[title].key
+        one = _made(node, Store(tmp_path / "one"), 1)
+        two = _made(_drafts(together)[title], Store(tmp_path / "two"), 2)
+        assert 0 < one.ledger["supervised_tokens"] == two.ledger["supervised_tokens"]
+        assert (one.ledger["generated_tokens"] > 0) == (title == "kd")
+        for quantity in ("steps", "rows", "generated_tokens", "target_forward_tokens", "flops"):
+            assert one.ledger[quantity] == two.ledger[quantity]
+        assert one.ledger["reference_forward_tokens"] == two.ledger["reference_forward_tokens"]
+        for mine, theirs in zip(one.told, two.told, strict=True):
+            assert mine == pytest.approx(theirs, rel=1e-3)
+        for name, tensor in one.weights.items():
+            torch.testing.assert_close(two.weights[name], tensor, atol=2e-5, rtol=1e-3)

@@ -1,0 +1,130 @@
+"""What is said of a run: of one that goes on, that failed, that is over, that nobody knows."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from draftmark.errors import Unsupported, UserError
+from draftmark.pipeline.executor import execute
+from draftmark.pipeline.journal import ALIVE, Journal
+from draftmark.pipeline.publish import tracked
+from draftmark.pipeline.status import SILENT_S, latest, lines, remaining, standing
+from draftmark.pipeline.stopping import Stop, Stopped
+from draftmark.progress import Progress
+from draftmark.store.graph import Job, Node, topological
+from draftmark.store.store import Store
+
+QUIET = Progress(quiet=True)
+
+
+def _node(name: str, before: Node | None = None, error: Exception | None = None) -> Node:
+    def build(job: Job) -> None:
+        if error:
+            raise error
+        (job.out / "text").write_text(name)
+
+    inputs = {"before": before} if before else {}
+    return Node("stage", name, {"name": name}, inputs, code=(), build=build)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def _run(store: Store, *nodes: Node) -> None:
+    with tracked(store, "run", "a title", topological(nodes)) as (journal, stop):
+        execute(nodes, store, QUIET, journal=journal, stop=stop)
+
+
+def test_a_finished_run_says_what_was_there_what_was_made_and_what_failed(store: Store) -> None:
+    first = _node("first")
+    execute([first], store, QUIET)
+    bad = _node("bad", error=RuntimeError("no luck"))
+    undone = _node("batches", error=Unsupported("it does no batches"))
+
+    _run(store, _node("second", first), _node("child", bad), undone)
+
+    now = standing(store.root, "run")
+    states = {stage.label: stage.state for stage in now.stages.values()}
+    made = {"first": "cached", "second": "done"}
+    assert states == made | {"bad": "failed", "child": "failed", "batches": "refused"}
+    text = "\n".join(lines(now))
+    assert text.startswith("run: a title\nfinished in ")
+    assert "5 stages: 1 cached, 1 done, 2 failed, 1 refused" in text
+    assert "failed stage: bad: RuntimeError: no luck" in text
+    assert "failed stage: child: needs bad" in text
+    assert "refused stage: batches: it does no batches" in text
+    assert latest(store.root) == "run"
+
+
+def test_a_run_that_goes_on_says_what_runs_for_how_long_and_what_is_left(store: Store) -> None:
+    first = _node("first")
+    second, third = _node("second", first), _node("third", first)
+    journal = Journal.open(store, "run")
+    journal.tell_run("a title", topological([second, third]), store)
+    execute([first], store, QUIET, journal=journal)
+    journal.tell("start", key=second.key)
+    with journal.listening(QUIET, second).step("reading", 8) as step:
+        step.advance(3)
+
+    now = standing(store.root, "run")
+
+    (running,) = now.of("running")
+    assert now.end is None
+    assert running.note.startswith("reading 3/8, ")
+    assert [stage.label for stage in now.of("to do")] == ["third"]
+    left = remaining(now)
+    assert left is not None
+    assert left >= now.of("done")[0].seconds  # the third is still to come
+    assert "1 done, 1 running, 1 to do" in lines(now)[1]
+
+
+def test_no_time_is_foretold_before_a_stage_of_every_kind_is_done(store: Store) -> None:
+    journal = Journal.open(store, "run")
+    journal.tell_run("a title", [_node("first")], store)
+
+    assert remaining(standing(store.root, "run")) is None
+
+
+def test_a_run_elsewhere_lives_as_long_as_it_shows_itself(store: Store) -> None:
+    journal = Journal.open(store, "run")
+    journal.tell_run("a title", [_node("first")], store)
+    assert journal.folder is not None
+    (path,) = journal.folder.glob("*.jsonl")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "host": "elsewhere"}) + '\n{"at')
+    (journal.folder / ALIVE).touch()
+    shown = (journal.folder / ALIVE).stat().st_mtime
+
+    assert standing(store.root, "run", shown + SILENT_S / 2).end is None
+    assert (standing(store.root, "run", shown + SILENT_S * 2).end or "").startswith("it died")
+
+
+def test_a_run_that_is_asked_to_stop_begins_no_stage_but_loads_what_is_there(store: Store) -> None:
+    first = _node("first")
+    execute([first], store, QUIET)
+    stop = Stop()
+    stop.asked = True
+
+    assert execute([first], store, QUIET, stop=stop) == {}
+    with pytest.raises(Stopped):
+        execute([_node("second", first)], store, QUIET, stop=stop)
+
+
+def test_an_error_ends_a_run_with_its_name(store: Store) -> None:
+    def fail() -> None:
+        with tracked(store, "run", "a title", []):
+            raise UserError("The disk is full.")
+
+    with pytest.raises(UserError):
+        fail()
+    assert standing(store.root, "run").end == "The disk is full."
+
+
+def test_an_unknown_run_is_named_with_the_known_ones(store: Store) -> None:
+    with pytest.raises(UserError, match="No run has begun in"):
+        latest(store.root)
+    _run(store, _node("first"))
+    with pytest.raises(UserError, match=r"run 'other' in .*; known: run\."):
+        standing(store.root, "other")

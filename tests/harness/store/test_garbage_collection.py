@@ -1,0 +1,312 @@
+"""The store looked after: what it says of itself, what it finds damaged, what it lets go."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from places import ROOT
+from stored_runs import run_of
+
+from draftmark.cli import main
+from draftmark.errors import UserError
+from draftmark.pipeline.executor import ensure, execute
+from draftmark.progress import Progress
+from draftmark.store import garbage_collection
+from draftmark.store.graph import Job, Node
+from draftmark.store.run_folder import save_results
+from draftmark.store.run_locks import held
+from draftmark.store.store import Store
+
+QUIET = Progress(quiet=True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "results" / "store")
+
+
+def _write(job: Job) -> None:
+    (job.out / "a.bin").write_bytes(bytes(1000))
+
+
+def _node(label: str, **inputs: Node) -> Node:
+    return Node("stage", label, {"label": label}, inputs, code=(), build=_write)
+
+
+def _made(store: Store, *labels: str) -> list[Node]:
+    """Make results one after the other: the first was used longest ago."""
+    nodes = [_node(label) for label in labels]
+    execute(nodes, store, QUIET)
+    for age, node in enumerate(reversed(nodes), start=1):
+        _last_used(store, node, hours=age)
+    return nodes
+
+
+def _last_used(store: Store, node: Node, *, hours: float) -> None:
+    for path in store.directory(node).iterdir():
+        os.utime(path, (time.time() - 3600 * hours,) * 2)
+
+
+def _run(store: Store, name: str, *nodes: Node, stored: bool = True) -> Path:
+    """Leave a store as a run leaves it that is over, with its results or without."""
+    directory = store.root.parent / name
+    with held(store, directory, nodes):
+        execute(nodes, store, QUIET)
+    if stored:
+        run_of(directory, {"kd": [(0.5, 0.6)]})
+    return directory
+
+
+def _left(store: Store) -> set[str]:
+    return {garbage_collection.label(item) for item in garbage_collection.results(store)}
+
+
+def draftmark(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["draftmark", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main.main()
+    said = capsys.readouterr()
+    return int(stop.value.code or 0), said.out + said.err
+
+
+def test_every_result_is_listed_with_size_ages_and_what_it_is_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lone, needed = _made(store, "lone", "needed")
+    _run(store, "mine-01234567", needed)
+    _last_used(store, lone, hours=49)
+
+    code, said = draftmark(monkeypatch, capsys, "store", "ls", "--store", store.root)
+
+    of_lone, of_needed = (
+        next(line for line in said.splitlines() if f"  {label}: " in line)
+        for label in ("lone", "needed")
+    )
+    assert code == 0
+    assert of_lone.startswith("  stage")
+    assert "2 d" in of_lone
+    assert of_lone.endswith("no known run")
+    assert of_needed.startswith("* stage")
+    assert of_needed.endswith("mine-01234567")
+    sizes = {
+        garbage_collection.label(item): item.num_bytes for item in garbage_collection.results(store)
+    }
+    assert sizes["lone"] == sum(p.stat().st_size for p in store.directory(lone).iterdir())
+    assert "2 results" in said
+
+
+def test_verify_names_what_is_damaged_sets_it_aside_and_the_next_run_makes_it_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, damaged = _made(store, "whole", "damaged")
+    path = store.directory(damaged) / "a.bin"
+    path.write_bytes(bytes(999) + b"\x01")
+    command = ("store", "verify", "--store", store.root)
+
+    code, said = draftmark(monkeypatch, capsys, *command)
+
+    assert code == 1
+    assert f"Damaged: {path} is not what was written" in said
+    assert "2 results" in said
+    assert (Store(store.root).has(whole), Store(store.root).has(damaged)) == (True, False)
+    ensure(damaged, Store(store.root), QUIET)
+    code, said = draftmark(monkeypatch, capsys, *command)
+    assert (code, "0 damaged" in said) == (0, True)
+
+
+def test_without_a_limit_only_what_was_left_behind_goes(store: Store) -> None:
+    (node,) = _made(store, "a result")
+    unfinished = _node("unfinished")
+    (store.scratch(unfinished) / "step-7").write_text("checkpoint")
+    leftovers = [
+        store.scratch(node) / "step-1",  # of what is finished
+        store.new_directory(unfinished) / "half",  # of a run that was killed
+        store.root / "damaged" / "stage-0" / "entry" / "a.bin",
+        store.root / "stage" / ("0" * 64) / "a.bin",  # a folder without an entry
+    ]
+    for path in leftovers:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(10))
+    before = garbage_collection.size_of(store.root)
+
+    assert garbage_collection.collect(store, dry=True).freed == 40
+    assert all(path.exists() for path in leftovers)
+    done = garbage_collection.collect(store)
+
+    assert done.freed == 40
+    assert done.num_bytes == before - 40 == garbage_collection.size_of(store.root)
+    assert not any(path.exists() for path in leftovers)
+    assert Store(store.root).load(node)
+    assert (store.scratch(unfinished) / "step-7").exists()
+
+
+def test_above_the_limit_what_was_used_longest_ago_goes_first_until_it_is_kept(
+    store: Store,
+) -> None:
+    _made(store, "oldest", "older", "newest")
+    size = min(
+        item.num_bytes for item in garbage_collection.results(store)
+    )  # a digit more or less of seconds
+
+    garbage_collection.collect(store, garbage_collection.size_of(store.root) - size)
+    assert _left(store) == {"older", "newest"}
+    garbage_collection.collect(store, 0)
+    assert _left(store) == set()
+
+
+def test_to_be_loaded_is_to_be_used(store: Store) -> None:
+    first, _ = _made(store, "first", "second")
+    Store(store.root).load(first)
+
+    garbage_collection.collect(store, garbage_collection.size_of(store.root) - 1)
+
+    assert _left(store) == {"first"}
+
+
+def test_what_a_stored_run_needs_stays_with_all_that_it_was_made_of(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = _node("first")
+    last = _node("last", input=first)
+    directory = _run(store, "mine-01234567", last)
+    _run(store, "interrupted-01234567", _node("of an interrupted run"), stored=False)
+    _made(store, "of no run")
+    command = ("store", "gc", "--keep-under", "1B", "--store", store.root)
+
+    code, said = draftmark(monkeypatch, capsys, *command)
+
+    assert _left(store) == {"first", "last"}
+    assert code == 1
+    assert "that is above 1B: stored runs" in said
+    (directory / "results.json").unlink()
+    assert draftmark(monkeypatch, capsys, *command)[0] == 1  # locks and holds are a few bytes
+    assert _left(store) == set()
+
+
+def test_a_run_from_before_runs_were_noted_keeps_what_its_results_name(store: Store) -> None:
+    first = _node("first")
+    last = _node("last", input=first)
+    execute([last, _node("other")], store, QUIET)
+    directory = store.root.parent / "old-01234567"
+    results = run_of(directory, {"kd": [(0.5, 0.6)]})
+    row = replace(results.results[0], provenance={"entries": [{"key": last.key}]})
+    save_results(replace(results, results=(row,)), directory)
+
+    garbage_collection.collect(store, 0)
+
+    assert _left(store) == {"first", "last"}
+
+
+def test_a_folder_of_results_that_moves_with_its_store_keeps_what_it_needs(store: Store) -> None:
+    _run(store, "mine-01234567", _node("needed"))
+    moved = store.root.parent.rename(store.root.parent.with_name("elsewhere"))
+
+    garbage_collection.collect(Store(moved / "store"), 0)
+
+    assert _left(Store(moved / "store")) == {"needed"}
+
+
+RUN = """
+import sys, time
+from pathlib import Path
+from draftmark.pipeline.executor import execute
+from draftmark.store.graph import Node
+from draftmark.progress import Progress
+from draftmark.store.run_locks import held
+from draftmark.store.run_folder import save_results
+from draftmark.store.store import Store
+
+def build(job):
+    (job.out / "a.bin").write_bytes(bytes(1000))
+    print(job.out.name, flush=True)
+    if sys.argv[2] == "making":
+        time.sleep(60)
+
+store = Store(Path(sys.argv[1]))
+node = Node("stage", "of a run", {"label": "of a run"}, {}, code=(), build=build)
+with held(store, store.root.parent / "mine-01234567", [node]):
+    execute([node], store, Progress(quiet=True))
+    print("done", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("when", ["making", "made"])
+def test_nothing_is_taken_from_a_run_under_way_until_it_is_dead(store: Store, when: str) -> None:
+    command = [sys.executable, "-c", RUN, str(store.root), when]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert running.stdout
+    running.stdout.readline()
+    if when == "made":
+        running.stdout.readline()
+
+    assert garbage_collection.collect(store, 0).gone == ()
+    running.kill()
+    running.wait()
+    running.stdout.close()
+    gone = garbage_collection.collect(store, 0).gone
+
+    assert [item.directory.parent.name for item in gone if item.num_bytes] == [
+        "tmp" if when == "making" else "stage"
+    ]
+
+
+def test_a_link_is_taken_away_and_not_followed(store: Store, tmp_path: Path) -> None:
+    _made(store, "a result")
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.tex").write_text("all of it")
+    for place in ("damaged/x", "tmp/" + "1" * 64, "stage/" + "2" * 64, "scratch/" + "3" * 64):
+        (store.root / place).parent.mkdir(exist_ok=True)
+        (store.root / place).symlink_to(tmp_path / "precious")
+
+    garbage_collection.collect(store, 0)
+
+    assert (tmp_path / "precious" / "thesis.tex").read_text() == "all of it"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("20GB", 20 * 10**9), ("1.5 tb", 1.5 * 10**12), ("0", 0), ("10kB", 10**4), ("7 b", 7)],
+)
+def test_sizes_are_in_powers_of_1000(text: str, size: int) -> None:
+    assert garbage_collection.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "20 gibibytes", "1e9", "nan", "2 0GB", "٢GB"])
+def test_what_is_no_size_is_one_sentence(text: str) -> None:
+    with pytest.raises(UserError, match="is no size; give one like 500MB or 20GB"):
+        garbage_collection.parse_size(text)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        garbage_collection.results,
+        garbage_collection.collect,
+        lambda s: list(garbage_collection.verify(s)),
+    ],
+)
+def test_a_store_that_is_not_there_is_one_sentence(
+    tmp_path: Path, work: Callable[[Store], Any]
+) -> None:
+    with pytest.raises(UserError, match="There is no store"):
+        work(Store(tmp_path / "nowhere"))
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_note_of_a_run_that_does_not_read_stops_the_collector(store: Store) -> None:
+    _run(store, "mine-01234567", _node("needed"))
+    (note,) = (store.root / "holds").iterdir()
+    note.write_text(note.read_text()[:40])
+
+    with pytest.raises(UserError, match=r"mine-01234567.*\.json does not read"):
+        garbage_collection.collect(store, 0)
+    assert store.has(_node("needed"))

@@ -1,0 +1,125 @@
+"""Records come back from disk as they were written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from draftmark.speculation.blocks import block_counts
+from draftmark.store.acceptance_tables import read_tables, sliding_table, write_tables
+from draftmark.store.records import (
+    read_decodes,
+    read_rows,
+    read_texts,
+    write_decodes,
+    write_rows,
+    write_texts,
+)
+from draftmark.types import AcceptanceTable, Decode, Round, Text, TimedDecode
+
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+tokens = st.lists(st.integers(0, 2**31), max_size=6).map(tuple)
+reasons = st.sampled_from(["stop", "length"])
+seconds = st.floats(0, 1e6)
+probabilities = st.floats(0, 1)
+texts = st.builds(Text, names, tokens, tokens, reasons)
+quickly = settings(max_examples=40, deadline=None)
+
+
+@st.composite
+def rounds(draw: st.DrawFn) -> tuple[Round, ...]:
+    drafted = draw(st.lists(st.integers(0, 16), max_size=4))
+    return tuple(Round(number, draw(st.integers(0, number))) for number in drafted)
+
+
+decodes = st.builds(
+    Decode, names, tokens, st.integers(1, 2048), rounds(), seconds, seconds, reasons
+)
+timed_decodes = st.builds(
+    TimedDecode, st.sampled_from(["target", "draft"]), st.integers(0, 9), st.integers(0, 1), decodes
+)
+
+
+def _array(draw: st.DrawFn, *shape: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    size = int(np.prod(shape))
+    values = draw(st.lists(probabilities, min_size=size, max_size=size))
+    return np.array(values, dtype=np.float64).reshape(shape)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> AcceptanceTable:
+    """Return a table that slides, or one that drafts what it likes where it likes."""
+    length, depth = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    overlap_S, match_S = _array(draw, length), _array(draw, length)
+    if draw(st.booleans()):
+        return sliding_table(draw(names), _array(draw, length), overlap_S, match_S, depth)
+    drafted = [draw(st.integers(0, min(depth, length - start))) for start in range(length)]
+    constant = draw(st.sampled_from([None, 0.0, 1.0]))
+    accept_SD = (
+        _array(draw, length, depth) if constant is None else np.full((length, depth), constant)
+    )
+    return AcceptanceTable(draw(names), accept_SD, np.array(drafted), overlap_S, match_S)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("records") / "records.parquet"
+
+
+@quickly
+@given(written=st.lists(texts, min_size=1, max_size=4))
+def test_texts_come_back(path: Path, written: list[Text]) -> None:
+    write_texts(path, written)
+
+    assert read_texts(path) == written
+
+
+@quickly
+@given(written=st.lists(timed_decodes, min_size=1, max_size=4))
+def test_decodes_come_back(path: Path, written: list[TimedDecode]) -> None:
+    write_decodes(path, written)
+
+    assert read_decodes(path) == written
+
+
+@quickly
+@given(written=st.lists(tables(), min_size=1, max_size=4))
+def test_acceptance_tables_come_back(path: Path, written: list[AcceptanceTable]) -> None:
+    write_tables(path, iter(written))
+
+    for back, table in zip(read_tables(path), written, strict=True):
+        assert back.example_id == table.example_id
+        np.testing.assert_array_equal(back.accept_SD, table.accept_SD)
+        np.testing.assert_array_equal(back.drafted_S, table.drafted_S)
+        np.testing.assert_array_equal(back.overlap_S, table.overlap_S)
+        np.testing.assert_array_equal(back.greedy_match_S, table.greedy_match_S)
+
+
+def test_a_method_that_drafts_nothing_comes_back_as_one(path: Path) -> None:
+    """Prompt lookup may find nothing to draft anywhere: each token is then a plain target pass."""
+    zeros_S = np.zeros(3)
+    table = AcceptanceTable("a", np.zeros((3, 2)), np.zeros(3, dtype=np.int64), zeros_S, zeros_S)
+    write_tables(path, [table])
+
+    counts = block_counts(read_tables(path), 2)
+
+    assert (counts.drafted_B.sum(), counts.passes_B.sum()) == (0, 3)
+
+
+def test_a_table_that_slides_is_stored_by_its_starts_alone(path: Path) -> None:
+    some_S = np.linspace(0.1, 0.9, 5)
+    write_tables(path, [sliding_table("a", some_S, some_S, some_S, depth=4)])
+
+    assert read_rows(path)[0]["accept"] == some_S.tolist()
+
+
+@pytest.mark.parametrize("write", [write_rows, write_texts, write_tables, write_decodes])
+def test_nothing_to_write_is_an_error(tmp_path: Path, write: Callable[[Path, Any], None]) -> None:
+    with pytest.raises(ValueError, match=r"no rows for empty\.parquet"):
+        write(tmp_path / "empty.parquet", [])
+
+    assert not (tmp_path / "empty.parquet").exists()

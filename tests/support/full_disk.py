@@ -1,0 +1,90 @@
+"""What happens when the disk is full: run inside a mount namespace, on a disk of a few megabytes.
+
+    python full_disk.py FOLDER
+
+mounts a disk at FOLDER, fills it with each of the ways in which stages write, and prints what was
+said of each as JSON. All that was finished before must be whole, and go on being used.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from draftmark.errors import UserError
+from draftmark.models.memory_map import mapped
+from draftmark.pipeline.executor import execute
+from draftmark.progress import Progress
+from draftmark.store import garbage_collection
+from draftmark.store.graph import Job, Node
+from draftmark.store.records import write_rows
+from draftmark.store.store import Store, write_json
+from draftmark.training.checkpoints import Checkpoint, save
+from draftmark.types import Ledger
+
+QUIET = Progress(quiet=True)
+DISK_BYTES, MUCH = 4 * 2**20, 8 * 2**20
+
+
+def _checkpoint(job: Job) -> None:
+    model = torch.nn.Linear(MUCH // 4, 1)
+    save(job.scratch, Checkpoint(1, Ledger(), (), None), model, torch.optim.SGD(model.parameters()))
+
+
+def _map(job: Job) -> None:
+    mapped(job.out / "states.bin", MUCH, torch.uint8, create=True).fill_(7)
+
+
+WAYS: dict[str, Callable[[Job], object]] = {
+    "bytes": lambda job: (job.out / "a.bin").write_bytes(bytes(MUCH)),
+    "json": lambda job: write_json(job.out / "a.json", "x" * MUCH),
+    "parquet": lambda job: write_rows(
+        job.out / "a.parquet", [{"x": torch.randn(MUCH // 8).tolist()}]
+    ),
+    "safetensors": lambda job: save_file({"x": torch.zeros(MUCH)}, job.out / "a.safetensors"),
+    "map": _map,
+    "checkpoint": _checkpoint,
+    "many files": lambda job: [(job.out / str(n)).write_bytes(bytes(9999)) for n in range(999)],
+    "directories": lambda job: [(job.out / str(n)).mkdir() for n in range(10**5)],
+}
+
+
+def _small(job: Job) -> None:
+    (job.out / "a.bin").write_bytes(bytes(100_000))
+
+
+def _node(label: str, build: Callable[[Job], object], **inputs: Node) -> Node:
+    def run(job: Job) -> None:
+        build(job)
+
+    return Node("stage", label, {"label": label}, inputs, code=(), build=run)
+
+
+def main(folder: Path) -> dict[str, str]:
+    """Fill the disk in every way; return what was said of each."""
+    options = f"size={DISK_BYTES},nr_inodes=5000"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
+    store = Store(folder / "store")
+    finished = _node("finished", _small)
+    assert execute([finished], store, QUIET) == {}
+    said = {}
+    for name, way in WAYS.items():
+        try:
+            failures = execute([_node(name, way, before=finished)], Store(store.root), QUIET)
+            said[name] = f"no error: {failures}"
+        except UserError as error:
+            said[name] = str(error)
+        assert Store(store.root).load(finished)
+        assert not any(wrong for _, wrong in garbage_collection.verify(store))
+        garbage_collection.collect(store)
+        # What the unfinished stage had taken is free again: the next one has room.
+        assert execute([_node(f"after {name}", _small)], store, QUIET) == {}
+    return said
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))

@@ -1,0 +1,83 @@
+"""What the tests of feature heads share: heads of small targets of every family, trained little."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from draftmark.config.model_sections import Training
+from draftmark.models.feature_head import FeatureHead, Shape
+from draftmark.models.head_inits import make_head
+from draftmark.models.hidden_states import Features
+from draftmark.models.language_model import LanguageModel
+from draftmark.models.layer_states import LiveStates, States, write_states
+from draftmark.progress import Progress
+from draftmark.speculation.interfaces import FeatureMethod
+from draftmark.training.batches import Fixed, Texts
+from draftmark.training.loop import TrainingContext
+
+SETTINGS = Training(passes=8, rows_per_batch=8, learning_rate=4e-3, validations=1)
+_SMALL: dict[str, Any] = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+}
+OWN: dict[str, dict[str, Any]] = {
+    "llama": {"num_key_value_heads": 2, "tie_word_embeddings": True},
+    "mistral": {"num_key_value_heads": 2, "sliding_window": 4},
+    "qwen2": {"num_key_value_heads": 2},
+    "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
+    "gpt_neox": {"rotary_pct": 0.5},
+    "phi": {"partial_rotary_factor": 0.5},
+}
+ARCHITECTURES = {"eagle": (4,), "eagle3": (1, 2, 3)}
+
+
+def small_target(family: str) -> LanguageModel:
+    """Return a random target of a family."""
+    config = AutoConfig.for_model(family, **_SMALL, **OWN[family])
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    return LanguageModel(model, config.vocab_size)
+
+
+def small_head(target: LanguageModel, architecture: Any, **options: Any) -> FeatureHead:
+    """Return a random head of a target; `draft_ids` cut its vocabulary."""
+    ids = options.get("draft_ids")
+    size = None if ids is None else len(ids)
+    layers = ARCHITECTURES[architecture]
+    return make_head(
+        target, Shape(architecture, layers, target.vocab_size, size), seed=0, **options
+    )
+
+
+def trained_head(
+    method: FeatureMethod, target: LanguageModel, read: Mapping[str, Features], folder: Path
+) -> FeatureHead:
+    """Return a head trained a little: tokens are accepted then, and rejected."""
+    training, validation = read["train"], read["validation"]
+    states = LiveStates(target, method.layers(target.model.config.num_hidden_layers))
+    with Progress(quiet=True).step("", 1) as step:
+        write_states(
+            target, training.texts, states.layers, folder, dtype="float32", limit=1, step=step
+        )
+        source = Fixed(training.texts, training, States.load(folder))
+        context = TrainingContext(
+            draft=method.head(target, training.texts, 0),
+            target=target,
+            settings=SETTINGS,
+            dtype="float32",
+            seed=0,
+            scratch=folder,
+            step=step,
+            texts=Texts({"dataset": source}, {"dataset": 1.0}),
+            criterion=method.criterion(target, validation, states),
+        )
+    made = method.train(context).model
+    assert isinstance(made, FeatureHead)
+    return made

@@ -1,0 +1,188 @@
+"""Runs that are killed: this script starts a run again and again and ends it by SIGKILL.
+
+A moment is drawn by the files that a run changes, not by the clock: so many of them, and a little
+later, mostly in the middle of something, it is dead, however busy the machine is.
+
+It forks, so that a life costs no imports, and adopts whatever a killed run leaves behind, so that
+an orphan is seen: a process that outlives its run becomes a child of this one.
+
+    python mortal_runs.py graph|recipe FOLDER KILLS SEED
+
+prints how many kills there were, as JSON, how many runs came to their end, and what was found.
+"""
+
+import ctypes
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from draftmark.grading.isolation import bubblewrap
+from draftmark.grading.sandbox import Program, Sandbox
+from draftmark.pipeline.executor import execute
+from draftmark.progress import Progress
+from draftmark.store import garbage_collection
+from draftmark.store.graph import Job, Node
+from draftmark.store.run_locks import held
+from draftmark.store.store import Store
+
+QUIET = Progress(quiet=True)
+RECIPE = """
+title = "a small run"
+tasks = ["gsm8k"]
+threads = 1
+[data]
+sources = ["samples"]
+train_rows = 8
+validation_rows = 2
+test_rows = 4
+[[pairs]]
+name = "tiny"
+target = "tiny-target"
+draft = { pruned = [0, 7] }
+[training]
+rows_per_batch = 4
+[[methods]]
+name = "kd"
+[evaluation]
+temperatures = [0]
+max_new_tokens = 24
+[speed]
+blocks = 2
+prompts_per_block = 1
+"""
+STAGES, PIECES, PIECE_BYTES = 60, 6, 8192
+_PR_SET_CHILD_SUBREAPER = 36
+_ORPHANS_END_S = 10.0
+
+
+def graph(isolates: bool) -> list[Node]:
+    """Return many small stages; each reads two before it, keeps checkpoints, writes in pieces.
+
+    Some run a program in the sandbox on the way, where programs can be isolated.
+    """
+    nodes: list[Node] = []
+    for number in range(STAGES):
+        inputs = {str(n): nodes[n] for n in {number // 2, number // 3} if number}
+        build = _build(number, isolates and number % 8 == 1)
+        nodes.append(Node(f"kind{number % 4}", f"{number}", {"n": number}, inputs, (), build))
+    return nodes
+
+
+def _build(number: int, runs_program: bool) -> Callable[[Job], None]:
+    def build(job: Job) -> None:
+        read = [path.read_bytes() for place in job.inputs.values() for path in place.glob("*.bin")]
+        state = hashlib.sha256(b"".join(sorted(read)) + bytes([number])).digest()
+        if runs_program:
+            state += Sandbox().run(Program("import time; time.sleep(0.02)")).status.encode()
+        for piece in range(PIECES):
+            kept = job.scratch / f"{piece}.bin"
+            if not kept.exists():  # a checkpoint is written as the trainings write theirs
+                half = job.scratch / "writing"
+                half.write_bytes(hashlib.shake_256(state + bytes([piece])).digest(PIECE_BYTES))
+                half.replace(kept)
+            with (job.out / f"{piece % 2}.bin").open("ab") as file:
+                file.write(kept.read_bytes())
+
+    return build
+
+
+def _live_in_graph(folder: Path) -> None:
+    store = Store(folder / "store")
+    nodes = graph(bubblewrap.why_not() is None)
+    with held(store, folder / "graph-00000000", nodes):
+        assert execute(nodes, store, QUIET) == {}
+
+
+def _live_in_recipe(folder: Path) -> None:
+    from draftmark.pipeline.publish import Places, publish
+    from draftmark.pipeline.recipe_files import load_recipe
+
+    publish(load_recipe(str(folder.parent / "small.toml")), "small", Places(folder))
+
+
+def _fork(live: Callable[[Path], None], folder: Path, changes: int = 0) -> tuple[int, int]:
+    """Start a life; return its process, and what can be read when it has changed so many files."""
+    told, tell = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(tell)
+        return child, told
+    code = 1
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.addaudithook(_teller(tell, changes))
+        live(folder)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _teller(tell: int, changes: int) -> Callable[[str, tuple[Any, ...]], None]:
+    left = changes
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal left
+        writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if writes or event in ("os.rename", "os.mkdir", "os.rmdir", "os.remove"):
+            left -= 1
+            if left == 0:
+                os.write(tell, b"!")
+
+    return hear
+
+
+def _reap(child: int) -> tuple[bool, int]:
+    """Wait for a run and for what it left; return whether it finished, and how many live on."""
+    finished, deadline = False, time.monotonic() + _ORPHANS_END_S
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return finished, 0
+        if pid == child:
+            finished = not os.WIFSIGNALED(status)
+            assert not finished or os.WEXITSTATUS(status) == 0, "a run failed"
+        elif not pid and time.monotonic() > deadline:
+            return finished, 1
+        time.sleep(0.001)
+
+
+def main(kind: str, folder: Path, kills: int, seed: int) -> dict[str, int]:
+    """Kill so many runs, each at a random moment of its life, then let one finish."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    live, changes, late_s = (_live_in_graph, 120, 0.005)
+    if kind == "recipe":
+        import draftmark.engines.reference  # noqa: F401  # before the first fork: it takes seconds
+
+        live, changes, late_s = _live_in_recipe, 60, 0.1
+    draw = random.Random(seed)
+    found = {"kills": 0, "finished": 0, "orphans": 0, "damaged": 0}
+    moments, place = set(), folder
+    while found["kills"] < kills:
+        place = folder / str(found["finished"])  # a finished run is left, and another begun
+        place.mkdir(exist_ok=True)
+        child, told = _fork(live, place, draw.randint(1, changes))
+        os.read(told, 1)
+        time.sleep(draw.uniform(0, late_s))
+        os.close(told)
+        os.kill(child, signal.SIGKILL)
+        finished, orphans = _reap(child)
+        found["orphans"] += orphans
+        found["finished" if finished else "kills"] += 1
+        store = Store(place / "store")
+        moments.add((found["finished"], len(list(store.root.glob("*/*/entry.json")))))
+        if store.root.exists():  # else it was killed before it had one
+            found["damaged"] += sum(bool(wrong) for _, wrong in garbage_collection.verify(store))
+    _reap(_fork(live, place)[0])
+    return found | {"moments": len(moments)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:]))))

@@ -1,0 +1,76 @@
+"""A run whose stages sleep, as a process of its own: for tests with signals, and to time what
+handing out stages costs. It ends like the command line does.
+
+    python -m tests.support.sleepers FOLDER --chains 10 --length 3 --seconds 0.3 [--cluster ADDRESS]
+"""
+
+import argparse
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from draftmark.pipeline import executor
+from draftmark.pipeline.cluster import executor as cluster_executor
+from draftmark.pipeline.publish import tracked
+from draftmark.pipeline.stopping import Stopped
+from draftmark.progress import Progress
+from draftmark.store.graph import Job, Node, topological
+from draftmark.store.store import Store
+
+RUN = "sleep"
+
+
+def chain(number: int, length: int, seconds: float) -> Node:
+    """Return the last of some stages, each of which sleeps after the one before."""
+
+    def build(job: Job) -> None:
+        for name, path in job.inputs.items():
+            (job.out / name).write_bytes((path / "slept").read_bytes())
+        with job.progress.step("sleeping", 2) as step:
+            for _ in range(2):
+                time.sleep(seconds / 2)
+                step.advance()
+        (job.out / "slept").write_text(f"{number}")
+
+    node: Node | None = None
+    for depth in range(length):
+        inputs = {"before": node} if node else {}
+        settings = {"number": number, "depth": depth}
+        node = Node("sleep", f"sleep {number}, {depth}", settings, inputs, (), build)
+    assert node is not None
+    return node
+
+
+def main() -> None:
+    """Sleep."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--chains", type=int, default=10)
+    parser.add_argument("--length", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.3)
+    parser.add_argument("--cluster")
+    told = parser.parse_args()
+    nodes = [chain(number, told.length, told.seconds) for number in range(told.chains)]
+    store = Store(told.folder / "store")
+    try:
+        with tracked(store, RUN, "sleepers", topological(nodes)) as (journal, stop):
+            make = partial(executor.execute, journal=journal, stop=stop)
+            if told.cluster:
+                make = partial(
+                    cluster_executor.execute,
+                    address=told.cluster,
+                    needs={},
+                    journal=journal,
+                    stop=stop,
+                )
+            started = time.perf_counter()
+            failures = make(nodes, store, Progress(quiet=True))
+    except Stopped as stopped:
+        print(stopped)
+        sys.exit(130)
+    print(f"{time.perf_counter() - started:.2f} s, {len(failures)} failures")
+
+
+if __name__ == "__main__":
+    main()

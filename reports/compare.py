@@ -8,7 +8,7 @@ from typing import Any
 
 from draftmark.analysis.gate.comparable import by_weight, differing
 from draftmark.analysis.significance import PairedTest, holm, test_of
-from draftmark.analysis.statistics import student
+from draftmark.analysis.statistics import mean_ratio
 from draftmark.analysis.stored_counts import Measured, measured, paired, shared
 from draftmark.errors import UserError
 from draftmark.reports._shared.markdown import escape, show, table, three
@@ -89,11 +89,8 @@ def _comparison(
     now: Measured, before: Measured, rate: str, prompts: Sequence[str]
 ) -> tuple[dict[str, Any], PairedTest]:
     found = paired(now, before, rate, prompts)
-    number = student(found, f"{rate}, B - A, paired on prompts")
-    values = [
-        sum(float(top_B.sum() / bottom_B.sum()) for top_B, bottom_B in side) / len(side)
-        for side in (before.counts(rate, prompts), now.counts(rate, prompts))
-    ]
+    number = found.number(f"{rate}, B - A, paired on prompts")
+    values = [mean_ratio(side.counts(rate, prompts)) for side in (before, now)]
     told = {"name": now.name, "quantity": rate, "a": values[0], "b": values[1]}
     return {**told, "difference": asdict(number)}, test_of(found)
 

@@ -1,6 +1,6 @@
 """What if drafting cost something else: expected speedup, best block length, break-even.
 
-Nothing is run: the acceptance tables hold the fate of every block, and harness/costs.py prices it.
+Nothing is run: acceptance tables and supposed costs enter the cost model (analysis/cost_model.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from draftmark.analysis.expected_speedup import (
+from draftmark.analysis.cost_model import (
     FREE,
     Costs,
     break_even_acceptance,
@@ -16,6 +16,7 @@ from draftmark.analysis.expected_speedup import (
     expected_speedup,
     expected_speedups,
     highest_break_even_cost,
+    supposed_costs,
 )
 from draftmark.reports._figures.what_if import figure
 from draftmark.reports._shared.acceptance import Scored, advised, failed, scored
@@ -68,7 +69,7 @@ class WhatIf:
 
         Raises UserError for a cost below 0, or if acceptance tables are missing.
         """
-        grid = [[Costs(c, w) for w in self.verification_costs] for c in self.cost_ratios]
+        grid = [[supposed_costs(c, w) for w in self.verification_costs] for c in self.cost_ratios]
         found = list(scored(results, directory))
         sections = [f"# {escape(results.title)}: what if drafting cost something else", _MODEL]
         if found:
@@ -102,7 +103,7 @@ def _paying(found: Sequence[Scored], results: Results) -> str:
     body = []
     for item in found:
         highest = highest_break_even_cost(item.by_gamma)
-        pays = [interval(highest.number), f"{highest.gamma}"] if highest else ["never drafts", "-"]
+        pays = [interval(highest[1]), f"{highest[0]}"] if highest else ["never drafts", "-"]
         body.append([escape(item.title), _or_dash(item.acceptance), *pays])
     header = ["draft", f"acceptance rate, gamma {gamma}", "highest break-even cost", "at gamma"]
     return table(header, body)

@@ -1,140 +1,193 @@
-"""The cost model with its terms measured: parts of a block -> cost ratio, predicted speedup.
+"""The cost model: the speedup that counts of blocks and costs of their parts come to.
 
-Of the parts that were timed by themselves, a draft's step is c plain passes of the target (the cost
-ratio), and a pass over 1 + gamma tokens adds w of a plain pass for each (the verification cost). On
-what the engine counted, prefill included, they promise
+The unit of time is a plain pass of the target, over one token of each text. Drafting a token costs
+c of it (the cost ratio), verifying a drafted token costs w more (the verification cost: about 0
+where decoding waits for memory, more with large batches). Over N prompts
 
-    (N prefill + tokens t) / (N (prefill + draft's prefill) + passes t + drafted (c + w) t)
+    speedup = (N prefill + tokens) / (N (prefill + draft prefill) + passes + drafted (c + w))
 
-for N prompts and a plain pass of t seconds. The promise over what was measured is the engine's
-overhead: what it takes with a draft that is in none of the parts.
+Without prefill this is Leviathan et al. 2023 (arXiv 2211.17192), theorem 3.8, if every token is
+accepted with the same probability alpha and every block drafts gamma: (1 - alpha^(gamma+1)) /
+((1 - alpha) (gamma c + 1)). The expected counts of blocks.py assume neither. Sampling and an
+engine's overheads are left out.
+
+Legend: B prompt.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from draftmark.analysis import statistics
-from draftmark.config.sections import SpeedCondition
+from draftmark.analysis.statistics import Counts
+from draftmark.errors import UserError
 from draftmark.results import Number
-from draftmark.store.speed_records import TimedPass
-from draftmark.types import Arm
+from draftmark.speculation.blocks import BlockCounts
+from draftmark.store.acceptance_tables import Floats
 
-DEFINITIONS = {
-    "cost_ratio": "c: time of drafting a token / a plain pass of the target, each timed by itself; "
-    "geometric mean over repeats",
-    "verification_cost": "w: what a drafted token adds to the target's pass, in plain passes; of "
-    "the geometric mean over repeats of both passes' ratio",
-    "predicted_speedup": "of the tokens, passes and drafted tokens that the engine counted, at the "
-    "times of the parts, prefill included; geometric mean over repeats",
-    "overhead": "predicted / measured speedup, with the spread of both: what the engine takes with "
-    "a draft beyond the parts",
-}
+Seeds = Sequence[BlockCounts]  # of each seed's draft, on the same prompts
+ByGamma = Mapping[int, Seeds]  # block length -> counts
+T = TypeVar("T", float, Floats)  # of all prompts together, or of each prompt [B]
+
+HIGH_COST = 0.5  # plain passes: above it more than half of all drafted tokens must be accepted
+_SPEEDUP = "expected: tokens / (passes + drafted (c + w)), in plain target passes; prefill aside"
+_BREAK_EVEN = (
+    "(tokens - passes) / drafted: the cost c + w of a drafted token at which nothing is won"
+)
 
 
 @dataclass(frozen=True)
-class PassTimes:
-    """Seconds of the parts of a block at a batch size, in one repeat."""
+class Costs:
+    """Costs in plain target passes; a measured verification cost can be negative by noise."""
 
-    plain: float  # a pass of the target over one token of each text
-    verify: float  # ... over 1 + gamma tokens
-    draft: float  # drafting a token
-    prefills: tuple[float, float]  # of the target, of the draft
+    cost_ratio: float  # c: drafting a token
+    verification_cost: float = 0.0  # w: what a drafted token adds to the target's pass
+    prefill: float = 0.0  # of a prompt by the target
+    draft_prefill: float = 0.0  # of a prompt by the draft
 
-    def cost_ratio(self) -> float:
-        """Return c."""
-        return self.draft / self.plain
-
-    def verification_cost(self, gamma: int) -> float:
-        """Return w; noise can make it negative."""
-        return (self.verify - self.plain) / (gamma * self.plain)
+    @property
+    def per_token(self) -> float:
+        """Cost of a drafted token, c + w: only the sum decides."""
+        return self.cost_ratio + self.verification_cost
 
 
-def predictions(
-    under: SpeedCondition,
-    parts: Sequence[TimedPass],
-    counts: Mapping[str, Sequence[float]],
-    speedup: Number | None,
-) -> Iterator[tuple[str, Number]]:
-    """Yield the terms of the cost model, what they predict, and the overhead of the engine.
+FREE = Costs(0.0)
 
-    Nothing where parts were not timed at this batch size.
+
+def supposed_costs(cost_ratio: float, verification_cost: float = 0.0) -> Costs:
+    """Return costs that a user supposes; raises UserError unless both are finite and 0 or more."""
+    for name, value in (("cost ratio", cost_ratio), ("verification cost", verification_cost)):
+        if not (math.isfinite(value) and value >= 0):
+            raise UserError(
+                f"A {name} of {value:g} is not possible; it must be a finite number of plain "
+                "target passes, 0 or more."
+            )
+    return Costs(cost_ratio, verification_cost)
+
+
+def both_times(costs: Costs, tokens: T, passes: T, drafted: T, prompts: float = 1) -> tuple[T, T]:
+    """Return the times of the target alone and with the draft, in plain passes."""
+    alone = prompts * costs.prefill + tokens
+    prefill = prompts * (costs.prefill + costs.draft_prefill)
+    return alone, prefill + passes + costs.per_token * drafted
+
+
+def speedup(
+    costs: Costs, tokens: float, passes: float, drafted: float, prompts: float = 1
+) -> float:
+    """Return the speedup of counts that are summed over prompts."""
+    alone, with_draft = both_times(costs, tokens, passes, drafted, prompts)
+    return alone / with_draft
+
+
+def savings(tokens: T, passes: T, drafted: T) -> tuple[T, T]:
+    """Return the passes that a draft saves, and the drafted tokens that cost them.
+
+    Their ratio is the break-even cost: the c + w at which the speedup is 1, prefill aside.
     """
-    gamma = under.num_speculative_tokens
-    times = list(times_of(parts, under.batch_size, gamma))
-    if len(times) < 2:
-        return
-    yield from costs_of(times, gamma).items()
-    predicted = _geometric([_predicted(each, gamma, counts) for each in times], "predicted_speedup")
-    yield "predicted_speedup", predicted
-    if speedup and speedup.low and speedup.high:
-        yield "overhead", _overhead(predicted, speedup)
+    alone, with_free_draft = both_times(FREE, tokens, passes, drafted)
+    return alone - with_free_draft, drafted
 
 
-def _overhead(predicted: Number, speedup: Number) -> Number:
-    """Return what is predicted / what was measured; the spread of both, on logs, is in it."""
-    value = predicted.value / speedup.value
-    half = math.hypot(*(math.log((n.high or n.value) / n.value) for n in (predicted, speedup)))
-    ends = value * math.exp(-half), value * math.exp(half)
-    return Number(value, *ends, speedup.n, DEFINITIONS["overhead"])
+def block_times(counts: BlockCounts, costs: Costs) -> Counts:
+    """Return the times [B] of the target alone and with the draft, in plain passes."""
+    return both_times(costs, counts.tokens_B, counts.passes_B, counts.drafted_B)
 
 
-def costs_of(times: Sequence[PassTimes], gamma: int) -> dict[str, Number]:
-    """Return c and w, by their names; raises ValueError on fewer than two repeats."""
+def expected_speedup(seeds: Seeds, costs: Costs) -> Number:
+    """Return the expected speedup, pooled over prompts; at no costs it is the block efficiency."""
+    return statistics.over_seeds([block_times(item, costs) for item in seeds], _SPEEDUP)
+
+
+def expected_speedups(by_gamma: ByGamma, costs: Costs) -> dict[int, float]:
+    """Return the expected speedup at each block length, without intervals, which take long."""
     return {
-        "cost_ratio": _geometric([each.cost_ratio() for each in times], "cost_ratio"),
-        "verification_cost": _verification(times, gamma),
+        gamma: statistics.mean_ratio([block_times(item, costs) for item in seeds])
+        for gamma, seeds in by_gamma.items()
     }
 
 
-def _verification(times: Sequence[PassTimes], gamma: int) -> Number:
-    """Return w, of the mean ratio of both passes: noise can make it negative."""
-    ratios = statistics.log_ratio_interval([each.verify / each.plain for each in times])
-    value, low, high = ((ratio - 1) / gamma for ratio in ratios)
-    return Number(value, low, high, len(times), DEFINITIONS["verification_cost"])
+def break_even_cost(seeds: Seeds) -> Number | None:
+    """Return the c + w at which the speedup is 1; None for a draft that never drafts.
+
+    As every pass but a text's last emits one token of its own, this is the share of drafted tokens
+    that are accepted (`draft_acceptance_rate`), less the last blocks' missing bonus tokens.
+    """
+    return statistics.over_seeds(_savings(seeds), _BREAK_EVEN) if _drafts(seeds) else None
 
 
-def _predicted(times: PassTimes, gamma: int, counts: Mapping[str, Sequence[float]]) -> float:
-    names = ("runs", "tokens", "passes", "drafted")
-    prompts, tokens, passes, drafted = (math.fsum(counts[name]) for name in names)
-    target, draft = times.prefills
-    per_drafted = times.draft + times.verification_cost(gamma) * times.plain
-    alone = prompts * target + tokens * times.plain
-    return alone / (prompts * (target + draft) + passes * times.plain + drafted * per_drafted)
+def highest_break_even_cost(by_gamma: ByGamma) -> tuple[int, Number] | None:
+    """Return the block length with the highest break-even cost (the shortest of equals), and both.
+
+    Above that cost no draft is better. None for a draft that never drafts.
+    """
+    costs = {
+        gamma: statistics.mean_ratio(_savings(seeds))
+        for gamma, seeds in by_gamma.items()
+        if _drafts(seeds)
+    }
+    if not costs:
+        return None
+    gamma = max(costs, key=lambda length: (costs[length], -length))
+    return gamma, statistics.over_seeds(_savings(by_gamma[gamma]), _BREAK_EVEN)
 
 
-def times_of(parts: Sequence[TimedPass], batch_size: int, gamma: int) -> Iterator[PassTimes]:
-    """Yield the times of each repeat, means over the contexts that were timed."""
-    mine = [part for part in parts if part.batch_size == batch_size]
-    for repeat in sorted({part.repeat for part in mine}):
-        here = [part for part in mine if part.repeat == repeat]
-        passes = {
-            width: _mean([p.seconds for p in _of(here, "target") if p.context and p.width == width])
-            for width in (1, gamma + 1)
-        }
-        drafts = [part.seconds / part.width for part in _of(here, "draft") if part.context]
-        if not drafts or None in passes.values():
-            return
-        prefill = [_mean([p.seconds for p in _of(here, who) if not p.context]) for who in _WHO]
-        yield PassTimes(
-            plain=passes[1] or 0.0,
-            verify=passes[gamma + 1] or 0.0,
-            draft=_mean(drafts) or 0.0,
-            prefills=(prefill[0] or 0.0, prefill[1] or 0.0),  # a lookup has none
+def _savings(seeds: Seeds) -> list[Counts]:
+    return [savings(item.tokens_B, item.passes_B, item.drafted_B) for item in seeds]
+
+
+def _drafts(seeds: Seeds) -> bool:
+    return all(item.drafted_B.sum() > 0 for item in seeds)
+
+
+def break_even_acceptance(gamma: int, costs: Costs) -> float | None:
+    """Return the smallest acceptance rate at which blocks of `gamma` pay; None if not even 1 does.
+
+    For tokens accepted independently, all with the same probability a: theorem 3.8's speedup is 1
+    where the mean of a, a^2 ... a^gamma is c + w. The rate is smallest at gamma 1, so that no block
+    length pays below a = c + w (corollary 3.9).
+    """
+    from scipy import optimize
+
+    def saved_per_drafted(a: float) -> float:
+        return math.fsum(a**k for k in range(1, gamma + 1)) / gamma - costs.per_token
+
+    if costs.per_token > 1:
+        return None
+    return float(optimize.brentq(saved_per_drafted, 0.0, 1.0))
+
+
+def why_slower(
+    tokens_per_pass: float,
+    drafted_per_pass: float,
+    costs: Costs,
+    batch_size: int,
+    overhead: float | None = None,
+) -> str:
+    """Return which term makes a draft slower than the target alone, with its numbers.
+
+    Where a drafted token costs more than it saves, no engine can win with the draft. Where it costs
+    less, the rest went to the engine, whose overhead is predicted / measured speedup; without an
+    `overhead`, to prefill.
+    """
+    if drafted_per_pass == 0:
+        return "nothing is drafted, so nothing can be won"
+    saved, drafted = savings(tokens_per_pass, 1.0, drafted_per_pass)
+    saving, cost = saved / drafted, costs.cost_ratio + max(costs.verification_cost, 0.0)
+    saves = f"a drafted token saves {saving:.2f} of a plain pass and costs {cost:.2f}"
+    numbers = f"{saves} (c = {costs.cost_ratio:.2f}, w = {costs.verification_cost:.2f})"
+    if cost < saving and overhead is None:
+        return (
+            "decoding alone would win, but the draft reads the prompt as well: texts are too short"
         )
-
-
-_WHO: tuple[Arm, ...] = ("target", "draft")
-
-
-def _of(parts: Sequence[TimedPass], who: Arm) -> Iterator[TimedPass]:
-    return (part for part in parts if part.who == who)
-
-
-def _mean(seconds: Sequence[float]) -> float | None:
-    return math.fsum(seconds) / len(seconds) if seconds else None
-
-
-def _geometric(values: Sequence[float], name: str) -> Number:
-    value, low, high = statistics.log_ratio_interval(values)
-    return Number(value, low, high, len(values), DEFINITIONS[name])
+    if cost < saving:
+        took = f"it takes {overhead:.2f} times what the parts take"
+        return f"engine overhead: {numbers}, but with a draft {took}"
+    if cost < HIGH_COST:
+        reason = "acceptance too low"
+    elif costs.cost_ratio >= costs.verification_cost:
+        reason = "cost ratio too high"
+    else:
+        reason = "batch too large" if batch_size > 1 else "verification too dear"
+    return f"{reason}: {numbers}"

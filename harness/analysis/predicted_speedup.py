@@ -1,42 +1,120 @@
-"""What a speed run says a drafted token costs, and the speedup that scoring predicts with it.
+"""Measured costs, and the speedup that the cost model predicts with them.
 
-For runs of one text at a time, where no part was timed by itself (`cost_model`). The
-unit is a plain pass of the target, timed in the same block. Beyond its passes, the draft's arm
-takes c + w for each drafted token (`expected_speedup`): that is read from its decoding. A
-block is predicted with the cost that the *other* blocks had, and with the passes that the
-acceptance tables expect for its prompts, so that no block predicts itself.
+Costs are measured in two ways. With `speed.cost_model` the passes of a block are timed by
+themselves; what the engine counted is then predicted at these times, and predicted / measured
+speedup is the engine's overhead. Without, for runs of one text at a time, c + w is the time that
+the draft's arm took beyond its passes, for each drafted token. A block of prompts is then predicted
+with the cost that the *other* blocks had, and with the passes that the acceptance tables expect for
+its prompts, so that no block predicts itself.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
-from draftmark.analysis import statistics
+from draftmark.analysis.cost_model import Costs, speedup
+from draftmark.analysis.statistics import geometric_mean, log_ratio_interval
+from draftmark.config.sections import SpeedCondition
 from draftmark.results import Number
 from draftmark.speculation.blocks import REFERENCE, Convention, block_counts
-from draftmark.types import AcceptanceTable, Decode, Round, TimedDecode
+from draftmark.store.speed_records import TimedPass
+from draftmark.types import AcceptanceTable, Decode, TimedDecode
 
-DEFINITION = (
-    "time of the target alone / predicted time with the draft, prefill included: expected passes "
-    "and drafted tokens of the same prompts, at the cost that drafted tokens had in the other "
-    "blocks; geometric mean over blocks, n = blocks"
-)
+DEFINITIONS = {
+    "cost_ratio": "c: time of drafting a token / a plain pass of the target, each timed by itself; "
+    "geometric mean over repeats",
+    "verification_cost": "w: what a drafted token adds to the target's pass, in plain passes; of "
+    "the geometric mean over repeats of both passes' ratio",
+    "predicted_speedup": "of the tokens, passes and drafted tokens that the engine counted, at the "
+    "times of the parts, prefill included; geometric mean over repeats",
+    "overhead": "predicted / measured speedup, with the spread of both: what the engine takes with "
+    "a draft beyond the parts",
+    "predicted_from_blocks": "time of the target alone / predicted time with the draft, prefill "
+    "included: expected passes and drafted tokens of the same prompts, at the cost that drafted "
+    "tokens had in the other blocks; geometric mean over blocks, n = blocks",
+}
+
+
+def cost_model_numbers(
+    condition: SpeedCondition,
+    passes: Sequence[TimedPass],
+    counts: Mapping[str, Sequence[float]],
+    measured: Number | None,
+) -> Iterator[tuple[str, Number]]:
+    """Yield c, w, the predicted speedup and the engine's overhead; nothing if not timed twice.
+
+    `counts` are the engine's: "runs" of prompts, "tokens", "passes", "drafted".
+    """
+    gamma = condition.num_speculative_tokens
+    repeats = timed_costs(passes, condition.batch_size, gamma)
+    if len(repeats) < 2:
+        return
+    yield from cost_numbers(repeats, gamma).items()
+    sums = [math.fsum(counts[name]) for name in ("tokens", "passes", "drafted", "runs")]
+    speedups = [speedup(costs, *sums) for costs in repeats]
+    predicted = geometric_mean(speedups, DEFINITIONS["predicted_speedup"])
+    yield "predicted_speedup", predicted
+    if measured and measured.low and measured.high:
+        yield "overhead", _overhead(predicted, measured)
+
+
+def _overhead(predicted: Number, measured: Number) -> Number:
+    """Return predicted / measured speedup, with the spread of both on their logarithms."""
+    value = predicted.value / measured.value
+    half = math.hypot(*(math.log((n.high or n.value) / n.value) for n in (predicted, measured)))
+    ends = value * math.exp(-half), value * math.exp(half)
+    return Number(value, *ends, measured.n, DEFINITIONS["overhead"])
+
+
+def timed_costs(passes: Sequence[TimedPass], batch_size: int, gamma: int) -> list[Costs]:
+    """Return the costs in each repeat, of means over contexts; none if not timed at this size."""
+    by_repeat: dict[int, list[TimedPass]] = {}
+    for item in passes:
+        if item.batch_size == batch_size:
+            by_repeat.setdefault(item.repeat, []).append(item)
+    found = [_repeat_costs(by_repeat[repeat], gamma) for repeat in sorted(by_repeat)]
+    return [costs for costs in found if costs]
+
+
+def _repeat_costs(passes: Sequence[TimedPass], gamma: int) -> Costs | None:
+    decoding = [item for item in passes if item.context]
+    plain, verify = (
+        [p.seconds for p in decoding if (p.who, p.width) == ("target", width)]
+        for width in (1, gamma + 1)
+    )
+    drafting = [p.seconds / p.width for p in decoding if p.who == "draft"]
+    if not (plain and verify and drafting):
+        return None
+    pass_s = fmean(plain)
+    prefills = (
+        fmean([p.seconds for p in passes if p.who == who and not p.context] or [0.0]) / pass_s
+        for who in ("target", "draft")  # a lookup has no prefill
+    )
+    verification_cost = (fmean(verify) - pass_s) / (gamma * pass_s)
+    return Costs(fmean(drafting) / pass_s, verification_cost, *prefills)
+
+
+def cost_numbers(repeats: Sequence[Costs], gamma: int) -> dict[str, Number]:
+    """Return c and w by name; raises ValueError on fewer than two repeats."""
+    ratios = [1 + gamma * costs.verification_cost for costs in repeats]  # w may be below 0
+    w, low, high = ((ratio - 1) / gamma for ratio in log_ratio_interval(ratios))
+    return {
+        "cost_ratio": geometric_mean([it.cost_ratio for it in repeats], DEFINITIONS["cost_ratio"]),
+        "verification_cost": Number(w, low, high, len(repeats), DEFINITIONS["verification_cost"]),
+    }
 
 
 @dataclass(frozen=True)
 class _Block:
-    """A block: seconds of the target alone, what the draft's arm did, what was expected of it."""
+    """A block of prompts: what both arms took and what the tables expect, in plain passes."""
 
-    prefill_s: float
-    decode_s: float
-    pass_s: float  # a plain pass
-    excess: float  # what the draft's arm took beyond its passes, in plain passes
+    prefill: float
+    plain: int  # passes of the target alone
+    excess: float  # what the draft's arm took beyond its passes
     drafted: int
-    expected_passes: float = 0.0
-    expected_drafted: float = 0.0
-
-    def predicted(self, cost: float) -> float:
-        passes = self.expected_passes + cost * self.expected_drafted
-        return (self.prefill_s + self.decode_s) / (self.prefill_s + self.pass_s * passes)
+    expected_passes: float
+    expected_drafted: float
 
 
 def drafting_cost(timed: Sequence[TimedDecode], convention: Convention = REFERENCE) -> float | None:
@@ -44,7 +122,7 @@ def drafting_cost(timed: Sequence[TimedDecode], convention: Convention = REFEREN
 
     None if nothing was timed, or the engine counted no passes.
     """
-    blocks = [_block(block, convention) for block in _by_block(timed, convention)]
+    blocks = list(_blocks(timed, convention, {}))
     return _cost(blocks) if blocks else None
 
 
@@ -56,80 +134,73 @@ def predicted_speedup(
 ) -> Number | None:
     """Return the predicted speedup of a speed run, with a t interval on the logs of its blocks.
 
-    `convention`: how its engine counts. None for fewer than two blocks, or if a prompt of the run
-    was not scored.
+    `convention` is the engine's. None for fewer than two blocks, or if a prompt has no table.
     """
     wanted = {item.decode.example_id for item in timed}
     tables = [table for table in tables if table.example_id in wanted]
     if len(tables) < len(wanted) or not tables:
         return None
     counts = block_counts(tables, num_speculative_tokens, convention)
+    by_prompt = zip(tables, counts.passes_B, counts.drafted_B, counts.tokens_B, strict=True)
     rates = {
         table.example_id: (passes / max(tokens, 1), drafted / max(tokens, 1))
-        for table, passes, drafted, tokens in zip(
-            tables, counts.passes_B, counts.drafted_B, counts.tokens_B, strict=True
-        )
+        for table, passes, drafted, tokens in by_prompt
     }
-    blocks = [_block(block, convention, rates) for block in _by_block(timed, convention)]
+    blocks = list(_blocks(timed, convention, rates))
     if len(blocks) < 2:
         return None
-    speedups = [
-        block.predicted(_cost([*blocks[:index], *blocks[index + 1 :]]))
-        for index, block in enumerate(blocks)
-    ]
-    value, low, high = statistics.log_ratio_interval(speedups)
-    return Number(value, low, high, len(blocks), DEFINITION)
-
-
-def _by_block(timed: Sequence[TimedDecode], convention: Convention) -> list[list[TimedDecode]]:
-    """Return the blocks in which passes of both arms were timed; none if none was counted."""
-    numbers = sorted({item.block for item in timed})
-    blocks = [[item for item in timed if item.block == number] for number in numbers]
-    made = [{item.arm for item in block if _timed(item.decode, convention)} for block in blocks]
-    return [block for block, arms in zip(blocks, made, strict=True) if len(arms) == 2]
-
-
-def _in_prefill(decode: Decode, convention: Convention) -> int:
-    """Return how many of a text's passes its prefill's time holds.
-
-    One where the first token came with prefill and is a block's: the first pass reads the prompt.
-    """
-    together = decode.first_token_s == decode.prefill_s
-    return int(together and not convention.prefill_emits_first)
-
-
-def _timed(decode: Decode, convention: Convention) -> Sequence[Round]:
-    """Return the rounds whose time is that of decoding, not of prefill."""
-    return decode.rounds[_in_prefill(decode, convention) :]
-
-
-def _block(
-    block: Sequence[TimedDecode],
-    convention: Convention,
-    rates: Mapping[str, tuple[float, float]] | None = None,
-) -> _Block:
-    alone = [item.decode for item in block if item.arm == "target"]
-    mine = [item.decode for item in block if item.arm == "draft"]
-    decode_s = sum(decode.decode_s for decode in alone)
-    pass_s = decode_s / sum(len(_timed(decode, convention)) for decode in alone)
-    excess = sum(decode.decode_s / pass_s - len(_timed(decode, convention)) for decode in mine)
-    expected = [
-        (tokens * passes - _in_prefill(decode, convention), tokens * drafted)
-        for decode in mine
-        for tokens in [len(decode.token_ids) - int(convention.prefill_emits_first)]
-        for passes, drafted in [(rates or {}).get(decode.example_id, (0.0, 0.0))]
-    ]
-    return _Block(
-        prefill_s=sum(decode.prefill_s for decode in alone),
-        decode_s=decode_s,
-        pass_s=pass_s,
-        excess=excess,
-        drafted=sum(round_.drafted for decode in mine for round_ in _timed(decode, convention)),
-        expected_passes=sum(passes for passes, _ in expected),
-        expected_drafted=sum(drafted for _, drafted in expected),
-    )
+    speedups = []
+    for index, block in enumerate(blocks):
+        costs = Costs(_cost([*blocks[:index], *blocks[index + 1 :]]), prefill=block.prefill)
+        expected = block.expected_passes, block.expected_drafted
+        speedups.append(speedup(costs, block.plain, *expected))
+    return geometric_mean(speedups, DEFINITIONS["predicted_from_blocks"])
 
 
 def _cost(blocks: Sequence[_Block]) -> float:
     drafted = sum(block.drafted for block in blocks)
     return max(0.0, sum(block.excess for block in blocks) / drafted) if drafted else 0.0
+
+
+def _blocks(
+    timed: Sequence[TimedDecode],
+    convention: Convention,
+    rates: Mapping[str, tuple[float, float]],
+) -> Iterator[_Block]:
+    """Yield the blocks in which passes of both arms were timed; none if none was counted.
+
+    `rates`: passes and drafted tokens that the tables expect for each token of a prompt.
+    """
+    for number in sorted({item.block for item in timed}):
+        alone, drafting = (
+            [item.decode for item in timed if (item.block, item.arm) == (number, arm)]
+            for arm in ("target", "draft")
+        )
+        rounds = [decode.rounds[_passes_in_prefill(decode, convention) :] for decode in drafting]
+        plain = sum(len(d.rounds[_passes_in_prefill(d, convention) :]) for d in alone)
+        if not (plain and any(rounds)):
+            continue
+        pass_s = sum(decode.decode_s for decode in alone) / plain
+        passes = drafted = 0.0
+        for decode in drafting:
+            tokens = len(decode.token_ids) - int(convention.prefill_emits_first)
+            passes_per_token, drafted_per_token = rates.get(decode.example_id, (0.0, 0.0))
+            passes += tokens * passes_per_token - _passes_in_prefill(decode, convention)
+            drafted += tokens * drafted_per_token
+        yield _Block(
+            prefill=sum(decode.prefill_s for decode in alone) / pass_s,
+            plain=plain,
+            excess=sum(decode.decode_s for decode in drafting) / pass_s - sum(map(len, rounds)),
+            drafted=sum(round_.drafted for own in rounds for round_ in own),
+            expected_passes=passes,
+            expected_drafted=drafted,
+        )
+
+
+def _passes_in_prefill(decode: Decode, convention: Convention) -> int:
+    """Return 1 where the first pass is timed with prefill, as it reads the prompt; else 0.
+
+    That is where the first token came with prefill and is a block's.
+    """
+    together = decode.first_token_s == decode.prefill_s
+    return int(together and not convention.prefill_emits_first)

@@ -1,6 +1,6 @@
-"""Measurements of speed -> published numbers, each keyed by the terms that it was measured on.
+"""Measurements of speed -> numbers, each keyed by its condition (engine, temperature, batch ...).
 
-Time is that of the clock around an engine's run over a block, and both arms' tokens are counted
+Time is the clock around an engine's run over a block of prompts. Both arms' tokens are counted
 alike, up to and including the first end token. Where greedy texts of the two arms differ in length,
 no speedup is given: the draft's arm had other work to do.
 """
@@ -8,7 +8,7 @@ no speedup is given: the draft's arm had other work to do.
 from collections.abc import Iterator, Mapping, Sequence
 
 from draftmark.analysis import statistics
-from draftmark.analysis.cost_model import predictions
+from draftmark.analysis.predicted_speedup import cost_model_numbers
 from draftmark.analysis.speed_fairness import other_lengths
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import SpeedCondition
@@ -37,7 +37,7 @@ DEFINITIONS = {
     "counted_drafted": "drafted tokens per pass of the target, as the engine counted",
 }
 ARMS: tuple[Arm, ...] = ("target", "draft")
-# What the headline's measurement is also published as, without its terms.
+# Numbers of the first condition that stand without its terms as well.
 HEADLINE = ("speedup", "identical", "counted_passes", "predicted_passes")
 
 
@@ -45,49 +45,48 @@ def speed_numbers(records: Records, recipe: Recipe) -> dict[str, Number]:
     """Return the numbers of every measurement that did not fail."""
     numbers: dict[str, Number] = {}
     headline = recipe.speed.conditions()[0] if recipe.speed else None
-    for under, measured in records.speeds.items():
-        own = dict(_of_measurement(under, measured, records))
-        if under == headline:
+    for condition, measured in records.speeds.items():
+        own = dict(_measurement_numbers(condition, measured, records))
+        if condition == headline:
             numbers |= {name: own[name] for name in HEADLINE if name in own}
-        numbers |= {keyed(name, under.label): number for name, number in own.items()}
-    for under, measured in records.floors.items():
-        number = _speedup(measured, DEFINITIONS["noise_floor"])
-        numbers[keyed("noise_floor", under.terms)] = number
+        numbers |= {keyed(name, condition.label): number for name, number in own.items()}
+    for condition, measured in records.floors.items():
+        number = statistics.geometric_mean(block_ratios(measured), DEFINITIONS["noise_floor"])
+        numbers[keyed("noise_floor", condition.terms)] = number
     return numbers
 
 
-def keyed(name: str, where: str) -> str:
-    """Return the key of a number that depends on what it was measured on.
+def keyed(name: str, terms: str) -> str:
+    """Return the key of a number with its terms.
 
-    A name that says an arm already keeps it: "token_s[arm=draft" becomes one key.
+    A name that has an arm already keeps it: "token_s[arm=draft" becomes one key.
     """
-    return f"{name},{where}]" if "[" in name else f"{name}[{where}]"
+    return f"{name},{terms}]" if "[" in name else f"{name}[{terms}]"
 
 
-def _of_measurement(
-    under: SpeedCondition, measured: Measurement, records: Records
+def _measurement_numbers(
+    condition: SpeedCondition, measured: Measurement, records: Records
 ) -> Iterator[tuple[str, Number]]:
-    timed, greedy = measured.decodes, under.temperature == 0
+    timed, greedy = measured.decodes, condition.temperature == 0
     if greedy:
-        yield from _against_the_target(timed)
+        yield from _agreement(timed)
     speedup = None
     if not (greedy and other_lengths(timed)):
-        speedup = _speedup(measured, DEFINITIONS["speedup"])
+        speedup = statistics.geometric_mean(block_ratios(measured), DEFINITIONS["speedup"])
         yield "speedup", speedup
-    tables = records.tables.get(under.temperature, ())
-    if greedy and tables and under.length == "natural":
-        yield from _passes(measured, tables, under.num_speculative_tokens)
+    convention = told_convention(measured.told.get("draft", {}))
+    tables = records.tables.get(condition.temperature, ())
+    if greedy and tables and condition.length == "natural":
+        yield from _passes(timed, tables, condition.num_speculative_tokens, convention)
     for arm in ARMS:
         mine = [item.decode for item in timed if item.arm == arm]
         runs = [run for run in measured.runs if run.arm == arm]
-        yield from ((f"{name}[arm={arm}", number) for name, number in _of_arm(mine, runs))
-    convention = told_convention(measured.told.get("draft", {}))
+        yield from ((f"{name}[arm={arm}", number) for name, number in _arm_numbers(mine, runs))
     counts = _counts([item.decode for item in timed if item.arm == "draft"], convention)
     if counts["passes"]:
         for name, top in (("counted_block_efficiency", "tokens"), ("counted_drafted", "drafted")):
-            number = statistics.ratio(counts[top], counts["passes"], DEFINITIONS[name])
-            yield name, number
-        yield from predictions(under, records.parts, counts, speedup)
+            yield name, statistics.ratio(counts[top], counts["passes"], DEFINITIONS[name])
+        yield from cost_model_numbers(condition, records.parts, counts, speedup)
 
 
 def block_ratios(measured: Measurement) -> list[float]:
@@ -98,21 +97,14 @@ def block_ratios(measured: Measurement) -> list[float]:
     ]
 
 
-def _speedup(measured: Measurement, definition: str) -> Number:
-    ratios = block_ratios(measured)
-    value, low, high = statistics.log_ratio_interval(ratios)
-    return Number(value, low, high, len(ratios), definition)
-
-
 def _s_per_token(measured: Measurement, block: int, arm: Arm) -> float:
-    """Return total time / total tokens of an arm in a block: one function counts for both arms."""
     seconds = sum(run.wall_s for run in measured.runs if (run.block, run.arm) == (block, arm))
     mine = [i.decode for i in measured.decodes if (i.block, i.arm) == (block, arm)]
     return seconds / sum(len(decode.token_ids) for decode in mine)
 
 
-def _of_arm(decodes: Sequence[Decode], runs: Sequence[Run]) -> Iterator[tuple[str, Number]]:
-    """Yield an arm's times, memory and energy, as far as they were told."""
+def _arm_numbers(decodes: Sequence[Decode], runs: Sequence[Run]) -> Iterator[tuple[str, Number]]:
+    """Yield an arm's times, memory and energy, as far as they were recorded."""
     first_s = [d.first_token_s for d in decodes if d.first_token_s is not None]
     if len(first_s) == len(decodes):
         of_prompts = _by_prompt(decodes, first_s), _by_prompt(decodes, [1.0] * len(decodes))
@@ -120,8 +112,8 @@ def _of_arm(decodes: Sequence[Decode], runs: Sequence[Run]) -> Iterator[tuple[st
         later = _by_prompt(decodes, [len(d.token_ids) - 1 for d in decodes])
         rest = [d.prefill_s + d.decode_s - s for d, s in zip(decodes, first_s, strict=True)]
         if sum(later):
-            number = statistics.ratio(_by_prompt(decodes, rest), later, DEFINITIONS["token_s"])
-            yield "token_s", number
+            rest_s = _by_prompt(decodes, rest)
+            yield "token_s", statistics.ratio(rest_s, later, DEFINITIONS["token_s"])
     peaks = [run.peak_bytes for run in runs if run.peak_bytes is not None]
     if peaks:
         yield "peak_bytes", Number(max(peaks), None, None, len(peaks), DEFINITIONS["peak_bytes"])
@@ -132,9 +124,9 @@ def _of_arm(decodes: Sequence[Decode], runs: Sequence[Run]) -> Iterator[tuple[st
 
 
 def _counts(decodes: Sequence[Decode], convention: Convention) -> Mapping[str, list[float]]:
-    """Return what an engine counted of each prompt; nothing if it counted no passes.
+    """Return an engine's counts of each prompt; empty if it counted no passes.
 
-    Tokens are those that passes gave: not what prefill emitted, which may be a whole answer.
+    Tokens are those of passes: not those of prefill, which may be a whole answer.
     """
     counted = decodes if any(decode.rounds for decode in decodes) else ()
     first = int(convention.prefill_emits_first)
@@ -154,7 +146,8 @@ def _by_prompt(decodes: Sequence[Decode], values: Sequence[float]) -> list[float
     return list(sums.values())
 
 
-def _against_the_target(timed: Sequence[TimedDecode]) -> Iterator[tuple[str, Number]]:
+def _agreement(timed: Sequence[TimedDecode]) -> Iterator[tuple[str, Number]]:
+    """Yield how many texts are the same, and of the same length, with the draft as without."""
     alone, together = _first_run(timed, "target"), _first_run(timed, "draft")
     same = [float(alone[name].token_ids == together[name].token_ids) for name in alone]
     yield "identical", statistics.share(same, DEFINITIONS["identical"])
@@ -164,23 +157,20 @@ def _against_the_target(timed: Sequence[TimedDecode]) -> Iterator[tuple[str, Num
 
 
 def _first_run(timed: Sequence[TimedDecode], arm: Arm) -> dict[str, Decode]:
-    return {
-        item.decode.example_id: item.decode
-        for item in timed
-        if item.arm == arm and item.repeat == 0
-    }
+    return {it.decode.example_id: it.decode for it in timed if (it.arm, it.repeat) == (arm, 0)}
 
 
 def _passes(
-    measured: Measurement, tables: Sequence[AcceptanceTable], gamma: int
+    timed: Sequence[TimedDecode],
+    tables: Sequence[AcceptanceTable],
+    gamma: int,
+    convention: Convention,
 ) -> Iterator[tuple[str, Number]]:
-    """Yield the passes that the engine counted, and those that its convention predicts of them."""
-    decoded = _first_run(measured.decodes, "draft")
+    """Yield the passes that the engine counted, and those that the tables predict."""
+    decoded = _first_run(timed, "draft")
     chosen = [table for table in tables if table.example_id in decoded]
     counted = [float(decoded[table.example_id].target_passes) for table in chosen]
-    if not any(counted):
-        return
-    convention = told_convention(measured.told.get("draft", {}))
-    predicted = block_counts(chosen, gamma, convention).passes_B
-    yield "counted_passes", statistics.mean(counted, DEFINITIONS["counted_passes"])
-    yield "predicted_passes", statistics.mean(predicted, DEFINITIONS["predicted_passes"])
+    if any(counted):
+        predicted = block_counts(chosen, gamma, convention).passes_B
+        yield "counted_passes", statistics.mean(counted, DEFINITIONS["counted_passes"])
+        yield "predicted_passes", statistics.mean(predicted, DEFINITIONS["predicted_passes"])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from draftmark.analysis.expected_speedup import Costs, expected_speedup, expected_speedups
+from draftmark.analysis.cost_model import Costs, expected_speedup, expected_speedups
 from draftmark.reports._figures.style import (
     COLOURS,
     DASHES,

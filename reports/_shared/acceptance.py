@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from draftmark.analysis.expected_speedup import ByGamma, Costs
+from draftmark.analysis.cost_model import ByGamma, Costs
 from draftmark.analysis.recommendation import Advice, advise, priced
 from draftmark.analysis.stored_counts import tables_of
 from draftmark.reports._shared.markdown import escape

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import groupby, takewhile
 from pathlib import Path
 
-from draftmark.analysis.cost_model import costs_of, times_of
+from draftmark.analysis.cost_model import Costs, why_slower
+from draftmark.analysis.predicted_speedup import cost_numbers, timed_costs
 from draftmark.analysis.recommendation import (
     Advice,
     Estimate,
@@ -21,7 +22,6 @@ from draftmark.analysis.recommendation import (
     measured,
     rivals,
 )
-from draftmark.analysis.slowdown_reason import Terms, why_slower
 from draftmark.analysis.stored_counts import tables_of
 from draftmark.analysis.stored_speed import parts_of, ratios_of
 from draftmark.reports._shared.markdown import escape, interval, two
@@ -40,7 +40,6 @@ and blocks make them narrower, fewer drafts and lengths too. *Measured*: by the 
 blocks of prompts. *Cost model*: what timed parts promise for all scored prompts, prefill included,
 an engine's own overhead left out."""
 _UNTIMED = "drafting was timed of one text at a time, and one after another it does not pay"
-_PREFILL = "decoding alone would win, but the draft reads the prompt as well: texts are too short"
 
 
 @dataclass(frozen=True)
@@ -125,18 +124,11 @@ def _by_batch(
 def _reason(parts: Sequence[TimedPass], batch: int, gamma: int, counts: BlockCounts) -> str:
     if batch not in batches(parts):
         return _UNTIMED
-    costs = costs_of(list(times_of(parts, batch, gamma)), gamma)
+    numbers = cost_numbers(timed_costs(parts, batch, gamma), gamma)
+    costs = Costs(numbers["cost_ratio"].value, numbers["verification_cost"].value)
     passes = counts.passes_B.sum()
-    terms = Terms(
-        tokens_per_pass=float(counts.tokens_B.sum() / passes),
-        drafted_per_pass=float(counts.drafted_B.sum() / passes),
-        cost_ratio=costs["cost_ratio"].value,
-        verification_cost=costs["verification_cost"].value,
-        batch_size=batch,
-        overhead=1.0,
-    )
-    wins = terms.drafted_per_pass > 0 and terms.cost < terms.saving
-    return _PREFILL if wins else why_slower(terms)
+    tokens_per_pass = float(counts.tokens_B.sum() / passes)
+    return why_slower(tokens_per_pass, float(counts.drafted_B.sum() / passes), costs, batch)
 
 
 def _lines(cases: Sequence[Case]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from draftmark.analysis.slowdown_reason import Terms, why_slower
+from draftmark.analysis.cost_model import Costs, why_slower
 from draftmark.reports._shared.markdown import interval
 from draftmark.results import Number, Result
 
@@ -38,15 +38,13 @@ class Measured:
         numbers = self.numbers
         if "overhead" not in numbers:
             return _NO_MODEL
-        terms = Terms(
-            tokens_per_pass=numbers["counted_block_efficiency"].value,
-            drafted_per_pass=numbers["counted_drafted"].value,
-            cost_ratio=numbers["cost_ratio"].value,
-            verification_cost=numbers["verification_cost"].value,
-            batch_size=int(self.terms["batch"]),
-            overhead=numbers["overhead"].value,
+        return why_slower(
+            numbers["counted_block_efficiency"].value,
+            numbers["counted_drafted"].value,
+            Costs(numbers["cost_ratio"].value, numbers["verification_cost"].value),
+            int(self.terms["batch"]),
+            numbers["overhead"].value,
         )
-        return why_slower(terms)
 
 
 def measured_of(row: Result, method: str) -> Iterator[Measured]:

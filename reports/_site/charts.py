@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from draftmark.analysis import validation_history
-from draftmark.analysis.expected_speedup import Costs, break_even_of, speedup_of
+from draftmark.analysis.cost_model import Costs, savings, speedup
 from draftmark.reports._site.pages import Board, Run, key
 from draftmark.results import Number, Result
 from draftmark.text import plain
@@ -107,7 +107,7 @@ def _costs(run: Run, row: Result) -> Iterator[Chart]:
             {
                 "name": f"c + w = {cost:g}",
                 "points": [
-                    [gamma, speedup_of(tau, drafted, Costs(cost)), None, None]
+                    [gamma, speedup(Costs(cost), tau, 1.0, drafted), None, None]
                     for gamma, (tau, drafted) in rates.items()
                 ],
             }
@@ -141,12 +141,15 @@ def best_costs(run: Run, row: Result) -> list[dict[str, Any]]:
         rates = dict(_rates(row.numbers, temperature))
         if not rates:
             continue
-        borne = {gamma: break_even_of(*rate) for gamma, rate in rates.items()}
-        most = max(borne, key=lambda gamma: (borne[gamma], -gamma))
+        break_even = {}
+        for gamma, (tau, drafted) in rates.items():
+            saved, paid = savings(tau, 1.0, drafted)
+            break_even[gamma] = saved / paid
+        most = max(break_even, key=lambda gamma: (break_even[gamma], -gamma))
         found.append(
             {
                 "temperature": f"{temperature:g}",
-                "break_even": f"{borne[most]:.3f}",
+                "break_even": f"{break_even[most]:.3f}",
                 "gamma": most,
                 "choices": [_choice(rates, cost) for cost in COSTS],
             }
@@ -155,7 +158,8 @@ def best_costs(run: Run, row: Result) -> list[dict[str, Any]]:
 
 
 def _choice(rates: Mapping[int, tuple[float, float]], cost: float) -> str:
-    speedups = {0: 1.0} | {g: speedup_of(*rate, Costs(cost)) for g, rate in rates.items()}
+    found = ((g, speedup(Costs(cost), tau, 1.0, drafted)) for g, (tau, drafted) in rates.items())
+    speedups = {0: 1.0} | dict(found)
     gamma = max(speedups, key=lambda g: (speedups[g], -g))
     return f"{speedups[gamma]:.2f}, gamma {gamma}" if gamma else "1, the target alone"
 

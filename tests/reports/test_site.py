@@ -12,7 +12,7 @@ import pytest
 from stored_runs import HOSTILE, NUMBER, run_of
 from typer.testing import CliRunner
 
-from draftmark.analysis.expected_speedup import Costs, expected_speedups
+from draftmark.analysis.cost_model import Costs, expected_speedups
 from draftmark.cli import main
 from draftmark.reports._site.cells import shaded, walked
 from draftmark.reports._site.charts import cell_charts

@@ -150,7 +150,7 @@ def test_the_figure_is_a_png_and_the_same_bytes_each_time(tmp_path: Path) -> Non
 
 def test_a_cost_below_nothing_is_refused_before_tables_are_read(tmp_path: Path) -> None:
     results = Results("r", "t", {}, (), (), (), (), (), {})
-    with pytest.raises(UserError, match="cost ratio of -1 is no time"):
+    with pytest.raises(UserError, match="cost ratio of -1 is not possible"):
         replace(REPORT, cost_ratios=(-1.0,))(results, tmp_path)
 
 

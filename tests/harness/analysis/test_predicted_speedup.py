@@ -1,5 +1,6 @@
-"""What drafted tokens cost and the speedup predicted with it, on decodes whose times are known."""
+"""Predicted speedups: of passes whose times are known, and of decodes whose times are known."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -7,12 +8,102 @@ from typing import Any
 import numpy as np
 import pytest
 
-from draftmark.analysis.predicted_speedup import drafting_cost, predicted_speedup
+from draftmark.analysis.predicted_speedup import (
+    cost_model_numbers,
+    drafting_cost,
+    predicted_speedup,
+)
+from draftmark.config.sections import SpeedCondition
+from draftmark.results import Number
 from draftmark.speculation.blocks import Convention
 from draftmark.store.acceptance_tables import sliding_table
+from draftmark.store.speed_records import TimedPass
 from draftmark.types import AcceptanceTable, Arm, Decode, Round, TimedDecode
 
-TOKENS, GAMMA = 20, 4
+GAMMA = 3
+CONDITION = SpeedCondition("reference", 0.0, GAMMA, 5, 4, "float32")
+# 100 passes of blocks of 3 that give 250 tokens, in 5 runs.
+ENGINE_COUNTS = {"runs": [5.0], "tokens": [250.0], "passes": [100.0], "drafted": [300.0]}
+MEASURED = Number(1.5, 1.2, 2.0, 5, "")
+
+
+def parts(
+    *, plain: float = 2.0, verify: float = 2.6, draft: float = 0.5, prefills: bool = False
+) -> list[TimedPass]:
+    """Return parts at two contexts, in two repeats of which one ran at half the speed."""
+    found = []
+    for repeat, slow in enumerate((1.0, 2.0)):
+        for context in (10, 20):
+            for who, width, seconds in (
+                ("target", 1, plain),
+                ("target", GAMMA + 1, verify),
+                ("draft", 1, draft),
+            ):
+                found.append(TimedPass(who, repeat, 1, context, width, slow * seconds))  # type: ignore[arg-type]
+        if prefills:
+            found += [
+                TimedPass("target", repeat, 1, 0, 10, slow * 8.0),
+                TimedPass("draft", repeat, 1, 0, 10, slow * 2.0),
+            ]
+    return found
+
+
+def values(*args: object, **changes: float) -> dict[str, float]:
+    timed = parts(**changes)  # type: ignore[arg-type]
+    return {
+        name: n.value for name, n in cost_model_numbers(CONDITION, timed, ENGINE_COUNTS, MEASURED)
+    }
+
+
+def test_the_terms_are_in_plain_passes_and_the_prediction_is_the_cost_models() -> None:
+    found = values()
+    assert found["cost_ratio"] == pytest.approx(0.25)
+    assert found["verification_cost"] == pytest.approx(0.1)
+    assert found["predicted_speedup"] == pytest.approx(250 / (100 + 300 * (0.25 + 0.1)))
+    assert found["overhead"] == pytest.approx(found["predicted_speedup"] / 1.5)
+
+
+def test_the_interval_of_the_overhead_has_the_spread_of_both() -> None:
+    exact = {name: n for name, n in cost_model_numbers(CONDITION, parts(), ENGINE_COUNTS, MEASURED)}
+    assert exact["overhead"].high == pytest.approx(exact["overhead"].value * 2.0 / 1.5)
+    noisy = [*parts(), *(replace(part, repeat=2) for part in parts(draft=0.9) if part.repeat == 0)]
+    found = {name: n for name, n in cost_model_numbers(CONDITION, noisy, ENGINE_COUNTS, MEASURED)}
+    halves = [
+        math.log((found[name].high or 0) / found[name].value)
+        for name in ("overhead", "predicted_speedup")
+    ]
+    assert halves[0] == pytest.approx(math.hypot(halves[1], math.log(2.0 / 1.5)))
+
+
+def test_a_drifting_clock_does_not_widen_ratios() -> None:
+    for name, number in cost_model_numbers(CONDITION, parts(), ENGINE_COUNTS, MEASURED):
+        if name in ("cost_ratio", "predicted_speedup"):
+            assert number.low == pytest.approx(number.high)
+
+
+def test_prefill_of_both_models_counts_once_for_each_run() -> None:
+    found = values(prefills=True)
+    alone, together = 5 * 8 + 250 * 2, 5 * (8 + 2) + 100 * 2 + 300 * (0.5 + 0.2)
+    assert found["predicted_speedup"] == pytest.approx(alone / together)
+
+
+def test_a_proposal_costs_each_of_its_tokens_alike() -> None:
+    timed = [
+        p if p.who == "target" else TimedPass("draft", p.repeat, 1, 10, 4, 4.0) for p in parts()
+    ]
+    found = {name: n.value for name, n in cost_model_numbers(CONDITION, timed, ENGINE_COUNTS, None)}
+    assert found["cost_ratio"] == pytest.approx(1.0 / (2.0 * 2**0.5))
+    assert "overhead" not in found
+
+
+def test_nothing_is_said_of_batch_sizes_that_were_not_timed() -> None:
+    widened = SpeedCondition("reference", 0.0, GAMMA, 5, 4, "float32", batch_size=8)
+    assert list(cost_model_numbers(widened, parts(), ENGINE_COUNTS, MEASURED)) == []
+    alone = [part for part in parts() if part.who == "target"]
+    assert list(cost_model_numbers(CONDITION, alone, ENGINE_COUNTS, MEASURED)) == []
+
+
+TOKENS, DRAFTED = 20, 4
 ROUNDS = 4  # of four drafted, four accepted and one more: 20 tokens
 
 
@@ -20,7 +111,7 @@ def decode(name: str, rounds: Sequence[Round], decode_s: float, prefill_s: float
     return Decode(name, tuple(range(TOKENS)), 5, tuple(rounds), prefill_s, decode_s, "stop")
 
 
-def block(number: int, *, pass_s: float, cost: float, drafted: int = GAMMA) -> list[TimedDecode]:
+def block(number: int, *, pass_s: float, cost: float, drafted: int = DRAFTED) -> list[TimedDecode]:
     """Return a block in which a drafted token takes `cost` passes: each arm twice."""
     name = f"prompt {number}"
     alone = decode(name, [Round(0, 0)] * TOKENS, TOKENS * pass_s, pass_s)
@@ -55,7 +146,7 @@ def test_a_draft_that_drafts_nothing_costs_nothing() -> None:
 
 def test_times_that_follow_the_model_are_predicted_exactly() -> None:
     timed = run([0.25] * 3)
-    found = predicted_speedup(timed, tables(0, 1, 2), GAMMA)
+    found = predicted_speedup(timed, tables(0, 1, 2), DRAFTED)
     assert found is not None
     # Prefill of one pass, then 20 passes alone; with the draft 4 and 16 drafted tokens.
     assert (found.value, found.low, found.high) == pytest.approx([21 / (1 + 4 + 16 * 0.25)] * 3)
@@ -76,11 +167,11 @@ def test_what_prefill_emits_is_predicted_of_no_block() -> None:
         replace(item, decode=replace(item.decode, rounds=(Round(drafted, 0),) * 19, decode_s=1.9))
         for number in (0, 1)
         for item in block(number, pass_s=0.1, cost=0.0)
-        for drafted in [0 if item.arm == "target" else GAMMA]
+        for drafted in [0 if item.arm == "target" else DRAFTED]
     ]
     zeros = np.zeros(TOKENS)
     rejected = [sliding_table(f"prompt {n}", zeros, zeros, zeros, 32) for n in (0, 1)]
-    found = predicted_speedup(timed, rejected, GAMMA, Convention(prefill_emits_first=True))
+    found = predicted_speedup(timed, rejected, DRAFTED, Convention(prefill_emits_first=True))
     assert found is not None
     assert found.value == pytest.approx(1.0)
 
@@ -90,25 +181,25 @@ def test_the_first_pass_reads_the_prompt_where_it_is_timed_with_prefill() -> Non
         decode, count = item.decode, len(item.decode.rounds)
         first_s = decode.prefill_s + decode.decode_s / count
         rest_s = decode.decode_s * (count - 1) / count
-        told = replace(decode, prefill_s=first_s, decode_s=rest_s, first_token_s=first_s)
-        return replace(item, decode=told)
+        moved = replace(decode, prefill_s=first_s, decode_s=rest_s, first_token_s=first_s)
+        return replace(item, decode=moved)
 
     timed = [with_prefill(item) for item in run([0.25] * 3)]
     assert drafting_cost(timed) == pytest.approx(0.25)
     at_once = [replace(it, decode=replace(it.decode, rounds=(Round(0, 0),))) for it in timed[:4]]
     assert drafting_cost([replace(item, block=9) for item in at_once]) is None  # all in prefill
-    found = predicted_speedup(timed, tables(0, 1, 2), GAMMA)
+    found = predicted_speedup(timed, tables(0, 1, 2), DRAFTED)
     assert found is not None
     # Prefill with the first pass is two; 19 passes alone; 3 with the draft, and 16 drafted tokens.
     assert found.value == pytest.approx(21 / (2 + 3 + 16 * 0.25))
 
 
 def test_no_block_is_predicted_with_its_own_cost() -> None:
-    found = predicted_speedup(run([0.0, 1.0]), tables(0, 1), GAMMA)
+    found = predicted_speedup(run([0.0, 1.0]), tables(0, 1), DRAFTED)
     assert found is not None
     assert found.value == pytest.approx((21 / (1 + 4 + 16) * 21 / (1 + 4)) ** 0.5)
 
 
 def test_what_was_not_scored_or_ran_once_is_not_predicted() -> None:
-    assert predicted_speedup(run([0.1, 0.1]), tables(0, 7), GAMMA) is None
-    assert predicted_speedup(run([0.1]), tables(0), GAMMA) is None
+    assert predicted_speedup(run([0.1, 0.1]), tables(0, 7), DRAFTED) is None
+    assert predicted_speedup(run([0.1]), tables(0), DRAFTED) is None

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from draftmark.analysis import statistics
-from draftmark.analysis.cost_model import predictions
-from draftmark.analysis.expected_speedup import Costs
+from draftmark.analysis.cost_model import Costs
+from draftmark.analysis.predicted_speedup import cost_model_numbers
 from draftmark.analysis.recommendation import (
     Estimate,
     advise,
@@ -71,25 +71,25 @@ def test_an_expected_speedup_has_the_delta_methods_error_of_a_ratio_over_prompts
     found = priced([one], costs)
     assert math.exp(found.value) == pytest.approx(exact.value)
     low, high = found.ends(0.95)
-    half = statistics.student(exact, "").high
+    half = exact.number("").high
     assert half is not None
     assert (high - low) / 2 == pytest.approx((half - exact.value) / exact.value)
 
 
 def test_the_cost_model_predicts_scored_prompts_as_it_does_those_an_engine_counted() -> None:
-    one, told = counts(3), parts(noise=0.1)
+    one, timed = counts(3), parts(noise=0.1)
     engine = {
         "runs": [1.0] * len(one.tokens_B),
         "tokens": one.tokens_B.tolist(),
         "passes": one.passes_B.tolist(),
         "drafted": one.drafted_B.tolist(),
     }
-    under = SpeedCondition("reference", 0.0, 3, 5, 4, "float32")
-    numbers = dict(predictions(under, told, engine, None))
-    found = expected(one, told, 1, 3, "kd")
+    condition = SpeedCondition("reference", 0.0, 3, 5, 4, "float32")
+    numbers = dict(cost_model_numbers(condition, timed, engine, None))
+    found = expected(one, timed, 1, 3, "kd")
     assert found is not None
     assert math.exp(found.value) == pytest.approx(numbers["predicted_speedup"].value)
-    assert expected(one, told, 8, 3, "kd") is None  # not timed
+    assert expected(one, timed, 8, 3, "kd") is None  # not timed
 
 
 def test_what_moves_both_alike_drops_out_of_a_difference() -> None:
@@ -171,11 +171,11 @@ def test_drafts_that_cannot_be_told_from_the_best_are_its_rivals() -> None:
 
 
 def test_a_draft_timed_at_one_text_drafts_for_one_after_another() -> None:
-    told = parts()
-    widened = [replace(p, batch_size=4, seconds=2 * p.seconds) for p in told if p.who == "target"]
-    every = in_turn([*told, *widened])
-    assert (batches([*told, *widened]), batches(every)) == ([1], [1, 4])
+    timed = parts()
+    widened = [replace(p, batch_size=4, seconds=2 * p.seconds) for p in timed if p.who == "target"]
+    every = in_turn([*timed, *widened])
+    assert (batches([*timed, *widened]), batches(every)) == ([1], [1, 4])
     drafting = [p.seconds for p in every if p.who == "draft" and p.batch_size == 4 and p.context]
     assert drafting == pytest.approx([0.8] * 7)
-    assert in_turn(told) == told
-    assert longest_block(told) == 4
+    assert in_turn(timed) == timed
+    assert longest_block(timed) == 4

@@ -81,20 +81,20 @@ def test_the_first_measurement_is_the_headline_and_each_has_its_own_keys() -> No
 
 def test_texts_of_other_lengths_give_no_speedup_at_temperature_zero() -> None:
     recipe = recipe_of()
-    under = Speed(blocks=2).conditions()[0]
+    condition = Speed(blocks=2).conditions()[0]
     shorter = measured([(4.0, 2.0), (4.0, 2.0)], drafted=(1, 2))
-    found = numbers_of({under: shorter}, recipe)
+    found = numbers_of({condition: shorter}, recipe)
     assert not any(name.startswith("speedup") for name in found)
-    assert found[keyed("same_length", under.label)].value == 0
-    warm = replace(under, temperature=1.0)
+    assert found[keyed("same_length", condition.label)].value == 0
+    warm = replace(condition, temperature=1.0)
     assert numbers_of({warm: shorter}, recipe)[keyed("speedup", warm.label)].value == 1.0
 
 
 def test_the_noise_floor_is_a_speedup_of_its_own() -> None:
     recipe = recipe_of()
-    under = Speed(blocks=2).conditions()[0]
+    condition = Speed(blocks=2).conditions()[0]
     floor = measured([(2.0, 2.1), (2.1, 2.0)])
-    found = numbers_of({}, recipe, floors={under: floor})
+    found = numbers_of({}, recipe, floors={condition: floor})
     number = found["noise_floor[engine=reference,t=0,batch=1,length=natural]"]
     assert number.low < 1 < number.high
     assert list(found) == ["noise_floor[engine=reference,t=0,batch=1,length=natural]"]

@@ -1,17 +1,16 @@
-"""Whether a run's methods were compared on the same terms: findings, the worst first.
+"""Checks that a run's methods were compared on the same terms: findings, the worst first.
 
-Read from what the run recorded (ledgers, decodes, store entries, rows), not from what it meant to
-do. An error is what makes numbers unfit to be compared, a warning what a reader must know before
-comparing them, a note what is worth knowing.
+They read what the run recorded (ledgers, decodes, store entries, rows), not its recipe's intent. An
+error makes numbers unfit to be compared, a warning must be read before comparing them, a note is
+worth knowing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from draftmark.analysis import training_fairness
-from draftmark.analysis.comparability import shared_grounds
-from draftmark.analysis.fairness_checks import Check, Group, differing, listed, name_of
-from draftmark.analysis.speed_fairness import of_measurement
+from draftmark.analysis import validation_history
+from draftmark.analysis.speed_fairness import speed_faults
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import SpeedCondition
 from draftmark.results import Cell, Finding, Result, Severity
@@ -22,7 +21,39 @@ from draftmark.store.speed_records import Measurement
 LEAK_SHARE = 0.01
 # Validation only picks one of a few checkpoints: a tenth of its rows cannot steer that.
 VALIDATION_SHARE = 0.1
+BUDGET_TOLERANCE = 0.02
+BUDGETS = (
+    "steps",
+    "rows",
+    "supervised_tokens",
+    "generated_tokens",
+    "target_forward_tokens",
+    "reference_forward_tokens",
+    "flops",
+)
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
+_TEXT_SETTINGS = {"text", "text_temperature", "mixture"}
+# Settings that tell a recipe's speed conditions apart.
+_SPEED_TERMS = ("engine", "temperature", "num_speculative_tokens", "batch_size")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cells of one task and pair that have numbers."""
+
+    recipe: Recipe
+    rows: Sequence[Result]
+    speeds: Mapping[Cell, Mapping[SpeedCondition, Measurement]]
+    data: Mapping[str, Any]
+
+    def finding(self, severity: Severity, text: str, /, **facts: Any) -> Finding:
+        """Return a finding about this task and pair."""
+        return Finding(severity, f"{self.data['task']}, {self.data['pair']}", text, facts)
+
+    @property
+    def trained(self) -> list[Result]:
+        """The cells whose draft was trained."""
+        return [row for row in self.rows if row.ledger and row.ledger.steps]
 
 
 def findings(
@@ -31,9 +62,9 @@ def findings(
     speeds: Mapping[Cell, Mapping[SpeedCondition, Measurement]],
     data: Sequence[Mapping[str, Any]],
 ) -> tuple[Finding, ...]:
-    """Return what is unfair or leaks in a run; `data` has a task and pair's facts each.
+    """Return the findings of a run; `data` holds the facts of each task and pair.
 
-    `results` have the provenance that the runner gives them; failed ones are passed over.
+    `results` have the runner's provenance; failed ones are skipped.
     """
     found: list[Finding] = []
     for facts in data:
@@ -45,7 +76,7 @@ def findings(
 
 
 def _leaks(group: Group) -> Iterator[Finding]:
-    """Test rows among those that drafts were made of, or their target was fine-tuned on."""
+    """Yield test rows among the rows that drafts were trained on, or their target tuned on."""
     digests, tuned = group.data["digest"], group.data["fine_tuning"]
     texts = [text for row in group.rows for text in row.provenance["draft_texts"]]
     read = {text["rows"] for text in [*texts, *(tuned["texts"] if tuned else ())]}
@@ -75,7 +106,7 @@ def _leak_severity(overlap: Mapping[str, Any]) -> Severity:
 
 
 def _foreign_rows(group: Group) -> Iterator[Finding]:
-    """Drafts made of test rows or of unknown ones, or whose checkpoint was chosen on them."""
+    """Yield drafts trained on test rows or unknown rows, or whose checkpoint they chose."""
     test = group.data["digest"]["test"]
     allowed = set(group.data["digest"].values()) - {test}
     for row in group.rows:
@@ -83,57 +114,166 @@ def _foreign_rows(group: Group) -> Iterator[Finding]:
             if text["rows"] in allowed:
                 continue
             what = "test rows" if text["rows"] == test else "rows of neither train nor validation"
-            why = f"was made of {what}, or its checkpoint chosen on them"
-            yield group.finding("error", f"{name_of(row)} {why}: {text['label']}", text=text)
+            why = f"was trained on {what}, or its checkpoint was chosen on them"
+            yield group.finding("error", f"{_name(row)} {why}: {text['label']}", text=text)
 
 
-def _ground(group: Group) -> Iterator[Finding]:
-    """Cells that were measured on other rows, texts or targets, or timed under other settings."""
-    grounds = shared_grounds({name_of(row): row for row in group.rows})
-    for what, values in differing(grounds).items():
-        yield group.finding(
-            "error", f"methods differ in what was to be the same: {listed({what: values})}"
-        )
-    rows = {ground["test rows"] for ground in grounds.values()} - {group.data["digest"]["test"]}
-    if rows:
-        yield group.finding(
-            "error", "numbers are of other test rows than this run's", rows=sorted(rows)
-        )
+def _measured_on(group: Group) -> Iterator[Finding]:
+    """Yield cells measured on other rows, texts or targets, or timed with other settings.
+
+    Terms that only some cells have are skipped: speed measurements of one method may have failed.
+    """
+    terms = {_name(row): dict(_terms_of(row)) for row in group.rows}
+    shared = set.intersection(*map(set, terms.values())) if terms else set()
+    for what, values in _differing(terms).items():
+        if what in shared:
+            text = f"methods were not measured on the same terms: {_in_words({what: values})}"
+            yield group.finding("error", text)
+    rows = {own["test rows"] for own in terms.values() if "test rows" in shared}
+    if other := rows - {group.data["digest"]["test"]}:
+        text = "numbers were measured on other test rows than this run's"
+        yield group.finding("error", text, rows=sorted(other))
+
+
+def _terms_of(row: Result) -> Iterator[tuple[str, Any]]:
+    """Yield the terms that a cell was measured on, by name."""
+    for entry in row.provenance["entries"]:
+        settings, inputs = entry["settings"], entry["inputs"]
+        if entry["stage"] == "grades":
+            yield from {"test rows": settings["rows"], "target": inputs["target"]}.items()
+        elif entry["stage"] == "scores":
+            samplers = settings["samplers"]
+            where = f"at temperature {samplers['target']['temperature']:g}"
+            yield f"texts scored {where}", inputs["features"]
+            yield f"samplers {where}", samplers
+        elif entry["stage"] == "decodes":
+            which = ", ".join(str(settings[name]) for name in _SPEED_TERMS if name in settings)
+            which += "" if "draft" in inputs else ", noise floor"
+            for name, value in settings.items():
+                yield f"speed setting {name} ({which})", value
 
 
 def _arms(group: Group) -> Iterator[Finding]:
-    """Speed measurements whose arms did not run on the same terms."""
+    """Yield speed measurements whose arms did not run on the same terms."""
     limits = {
         "max_new_tokens": group.data["max_new_tokens"],
         "end_tokens": frozenset(group.data["end_tokens"]),
     }
     for row in group.rows:
-        for number, (under, measured) in enumerate(group.speeds[row.cell].items()):
-            name = f"speed of {name_of(row)}" + (f", {under.label}" if number else "")
-            for severity, fault in of_measurement(under, measured, **limits):
+        for number, (condition, measured) in enumerate(group.speeds[row.cell].items()):
+            name = f"speed of {_name(row)}" + (f", {condition.label}" if number else "")
+            for severity, fault in speed_faults(condition, measured.decodes, **limits):
                 yield group.finding(severity, f"{name}: {fault}")
 
 
 def _texts(group: Group) -> Iterator[Finding]:
-    """Numbers of, and drafts made of, texts that the target did not write."""
-    made_of_gold = []
+    """Yield cells scored on, and drafts trained on, texts that the target did not write."""
+    trained_on_gold = []
     for row in group.rows:
         for text in row.provenance["scored_texts"]:
             if text["writer"] != "target":
-                what = f"{name_of(row)} was scored on texts that the target did not write"
+                what = f"{_name(row)} was scored on texts that the target did not write"
                 yield group.finding("error", f"{what}: {text['label']}", text=text)
         if any(text["writer"] == "dataset" for text in row.provenance["draft_texts"]):
-            made_of_gold.append(name_of(row))
-    if made_of_gold:
-        text = f"made of gold answers, which the target did not write: {', '.join(made_of_gold)}"
-        yield group.finding("note", text, cells=made_of_gold)
+            trained_on_gold.append(_name(row))
+    if trained_on_gold:
+        names = ", ".join(trained_on_gold)
+        text = f"trained on gold answers, which the target did not write: {names}"
+        yield group.finding("note", text, cells=trained_on_gold)
 
 
+def _budgets(group: Group) -> Iterator[Finding]:
+    """Yield training budgets that differ between cells by more than the tolerance."""
+    unequal = {}
+    for quantity in BUDGETS:
+        spent = {_name(row): getattr(row.ledger, quantity) for row in group.trained}
+        if spent and max(spent.values()) > (1 + BUDGET_TOLERANCE) * min(spent.values()):
+            unequal[quantity] = spent
+    if unequal:
+        parts = [f"{quantity} {_range(spent)}" for quantity, spent in unequal.items()]
+        text = "training budgets are unequal: " + "; ".join(parts).replace("_", " ")
+        yield group.finding("warning", text, budgets=unequal)
+
+
+def _range(spent: Mapping[str, float]) -> str:
+    least, most = min(spent, key=spent.__getitem__), max(spent, key=spent.__getitem__)
+    ratio = f" ({spent[most] / spent[least]:.2f} times)" if spent[least] else ""
+    return f"{spent[least]:.4g} of {least}, {spent[most]:.4g} of {most}{ratio}"
+
+
+def _training(group: Group) -> Iterator[Finding]:
+    """Yield training settings that differ between methods: a warning if they decide the text."""
+    titles = dict.fromkeys(row.cell.method for row in group.trained)
+    settings = {
+        title: group.recipe.training_of(group.recipe.method(title)).deciding() for title in titles
+    }
+    if found := _differing(settings):
+        severity: Severity = "warning" if found.keys() & _TEXT_SETTINGS else "note"
+        text = f"trained methods differ in their settings: {_in_words(found)}"
+        yield group.finding(severity, text, settings=found)
+
+
+def _seeds(group: Group) -> Iterator[Finding]:
+    """Yield methods that have numbers for different seeds."""
+    seeds = {
+        entry.title: sorted(r.cell.seed for r in group.rows if r.cell.method == entry.title)
+        for entry in group.recipe.methods
+    }
+    if len(set(map(tuple, seeds.values()))) > 1:
+        text = f"methods have numbers for different seeds: {_in_words({'seeds': seeds})}"
+        yield group.finding("warning", text, seeds=seeds)
+
+
+def _learned_nothing(group: Group) -> Iterator[Finding]:
+    """Yield trainings, of drafts or of the target, that kept their initial weights."""
+    histories = {_name(row): row.history for row in group.rows}
+    if tuned := group.data["fine_tuning"]:
+        histories["the fine-tuned target"] = tuned.get("history", ())
+    for who, history in histories.items():
+        if not validation_history.learned_nothing(history):
+            continue
+        name, start, last = validation_history.criterion(history), history[0], history[-1]
+        after = validation_history.kept(history[1:])[name]
+        text = (
+            f"{who} kept its initial weights: no checkpoint of {last['step']:.0f} steps was better "
+            f"on validation than that of step 0 ({name.replace('_', ' ')} {start[name]:.4g}, at "
+            f"best {after:.4g} later)"
+        )
+        yield group.finding("warning", text, history=list(history))
+
+
+def _name(row: Result) -> str:
+    return f"{row.cell.method} (seed {row.cell.seed})"
+
+
+def _differing(values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return, of settings by owner, those that differ: setting -> owner -> value."""
+    names = dict.fromkeys(name for settings in values.values() for name in settings)
+    by_name = {name: {owner: s.get(name) for owner, s in values.items()} for name in names}
+    return {
+        name: owners
+        for name, owners in by_name.items()
+        if any(value != next(iter(owners.values())) for value in owners.values())
+    }
+
+
+def _in_words(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return settings by owner in words, long values cut."""
+    return "; ".join(
+        f"{name} {', '.join(f'{value!s:.40} ({owner})' for owner, value in owners.items())}"
+        for name, owners in found.items()
+    )
+
+
+Check = Callable[[Group], Iterator[Finding]]
 _CHECKS: tuple[Check, ...] = (
     _leaks,
     _foreign_rows,
-    _ground,
+    _measured_on,
     _arms,
     _texts,
-    *training_fairness.CHECKS,
+    _budgets,
+    _training,
+    _seeds,
+    _learned_nothing,
 )

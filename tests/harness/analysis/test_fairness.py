@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from draftmark.analysis.fairness import findings
-from draftmark.analysis.training_fairness import BUDGET_TOLERANCE, BUDGETS
+from draftmark.analysis.fairness import BUDGET_TOLERANCE, BUDGETS, findings
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import SpeedCondition
 from draftmark.data.leaks import overlaps
@@ -28,7 +27,7 @@ LEDGER = Ledger(
     flops=1e9,
 )
 Runs = dict[Cell, dict[SpeedCondition, Measurement]]
-UNDER = SpeedCondition("reference", 0.0, 4, 2, 2, "float32")
+CONDITION = SpeedCondition("reference", 0.0, 4, 2, 2, "float32")
 
 
 def _recipe(**training: Any) -> Recipe:
@@ -115,11 +114,11 @@ def _found(
     recipe: Recipe | None = None,
     facts: dict[str, Any] | None = None,
     timed: Sequence[TimedDecode] | None = None,
-    under: SpeedCondition = UNDER,
+    condition: SpeedCondition = CONDITION,
 ) -> tuple[Finding, ...]:
     results = _run() if results is None else results
     measured = Measurement(_timed() if timed is None else timed, (), {})
-    speeds: Runs = {r.cell: {under: measured} for r in results}
+    speeds: Runs = {r.cell: {condition: measured} for r in results}
     return findings(recipe or _recipe(), results, speeds, [facts or _facts()])
 
 
@@ -149,9 +148,8 @@ def test_a_training_that_kept_the_weights_it_started_with_is_warned_of() -> None
     finding = _one(_found([replace(first, history=worse), *others]))
     assert finding.severity == "warning"
     assert finding.text == (
-        "untrained (seed 0) is what it was before training: of the checkpoints of 20 steps none "
-        "was better on validation than that of step 0 (validation acceptance 0.5, at best 0.5 "
-        "later)"
+        "untrained (seed 0) kept its initial weights: no checkpoint of 20 steps was better on "
+        "validation than that of step 0 (validation acceptance 0.5, at best 0.5 later)"
     )
     better = _course("validation_acceptance", 0.5, 0.25, 0.51)
     assert _found([replace(first, history=better), *others]) == ()
@@ -162,7 +160,7 @@ def test_so_is_a_target_whose_fine_tuning_only_raised_its_loss() -> None:
         tuned = {"texts": [], "history": _course("validation_loss", *losses)}
         return _found(facts={**_facts(), "fine_tuning": tuned})
 
-    assert _one(found(2.0, 2.5, 3.0)).text.startswith("the fine-tuned target is what it was")
+    assert _one(found(2.0, 2.5, 3.0)).text.startswith("the fine-tuned target kept its initial")
     assert found(2.0, 1.5, 3.0) == found(2.0) == ()
 
 
@@ -221,7 +219,7 @@ def test_a_checkpoint_chosen_on_rows_that_are_in_test_is_found_by_their_text(
 
 
 @pytest.mark.parametrize(
-    ("rows", "words"), [("test rows", "made of test rows"), ("others", "neither train nor")]
+    ("rows", "words"), [("test rows", "trained on test rows"), ("others", "neither train nor")]
 )
 def test_a_draft_made_of_rows_that_are_not_for_it_is_found_by_their_digest(
     rows: str, words: str
@@ -385,8 +383,10 @@ def _drafted(*token_ids: int) -> list[TimedDecode]:
     ]
 
 
-def _of_speed(timed: list[TimedDecode], under: SpeedCondition = UNDER) -> list[tuple[str, str]]:
-    found = _found(timed=timed, under=under)
+def _of_speed(
+    timed: list[TimedDecode], condition: SpeedCondition = CONDITION
+) -> list[tuple[str, str]]:
+    found = _found(timed=timed, condition=condition)
     return list(dict.fromkeys((f.severity, f.text.partition(": ")[2]) for f in found))
 
 
@@ -395,7 +395,7 @@ def test_texts_of_other_lengths_at_temperature_zero_are_an_error() -> None:
 
     assert severity == "error"
     assert text.startswith("2 texts have other lengths with the draft than without")
-    assert _of_speed(_drafted(5, END), replace(UNDER, temperature=1.0)) == []
+    assert _of_speed(_drafted(5, END), replace(CONDITION, temperature=1.0)) == []
 
 
 def test_other_tokens_of_the_same_lengths_at_temperature_zero_are_a_warning() -> None:
@@ -406,7 +406,7 @@ def test_other_tokens_of_the_same_lengths_at_temperature_zero_are_a_warning() ->
 
 
 def test_of_a_fixed_length_no_end_token_ends_a_text() -> None:
-    fixed = replace(UNDER, length="fixed")
+    fixed = replace(CONDITION, length="fixed")
 
     ((severity, text),) = _of_speed(_timed(), fixed)
 

@@ -1,12 +1,12 @@
-"""Accepted numbers: what a run counted of each prompt, blessed with a reason, to gate later runs.
+"""Accepted numbers: the counts of a run's prompts, blessed with a reason, to gate later runs.
 
 One small JSON file: counts, names of prompts, the facts that a run must share to be compared, and
-the history of what was accepted when and why. No text of prompts or outputs is in it.
+the history of acceptances with their reasons. It holds no text of prompts or outputs.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -50,7 +50,7 @@ class _Cell(Section):
 
 
 class _Document(Section):
-    """Accepted numbers as they stand in their file."""
+    """The file of accepted numbers."""
 
     format: Literal[1]
     gamma: Annotated[int, Field(ge=1, le=MAX_GAMMA)]
@@ -63,13 +63,13 @@ class _Document(Section):
 
 @dataclass(frozen=True)
 class Accepted:
-    """What was accepted, and how it came to be."""
+    """Accepted counts and facts, with the history of acceptances."""
 
     gamma: int
     declared: tuple[str, ...]  # facts that later runs may differ in
     facts: Mapping[str, str]
     measured: tuple[Measured, ...]
-    history: tuple[Mapping[str, Any], ...] = field(default=())  # the newest last
+    history: tuple[Mapping[str, Any], ...] = ()  # the newest last
 
 
 def accept(
@@ -82,46 +82,21 @@ def accept(
     declared: Sequence[str] = (),
     before: Accepted | None = None,
 ) -> Accepted:
-    """Return the accepted numbers of a run, with the history of those before.
+    """Return the accepted numbers of a run, with the history of `before`.
 
-    Raises UserError without a reason, of a run with failed cells or unfit to be compared, or if
-    there is nothing of the methods to accept.
+    Raises UserError without a reason, for a run with failed cells or errors of fairness, or if the
+    run has no numbers of the methods.
     """
     if not reason.strip():
         raise UserError("Accepting numbers needs a reason; say why they are right with --reason.")
     for row in results.results:
         if row.failure and (methods is None or row.cell.method in methods):
             raise UserError(
-                f"{plain(row.cell.method)} on {row.cell.task} failed ({plain(row.failure)}); mend "
+                f"{plain(row.cell.method)} on {row.cell.task} failed ({plain(row.failure)}); fix "
                 "it and run again, or accept other methods alone with --methods."
             )
     refuse_unfit(results)
-    found = tuple(_wanted(measured(results, directory), methods))
-    gamma = results.recipe["evaluation"]["num_speculative_tokens"]
-    known = facts(results)
-    made = known.get("git.commit", "null").replace('"', "")  # or several, with "and"
-    project = results.manifest.get("project")
-    event = {
-        "date": date,
-        "commit": project["commit"] if project else None if made == "null" else made,
-        "reason": reason.strip(),
-        "numbers": dict(_numbers(found)),
-    }
-    history = (*(before.history if before else ()), event)
-    return Accepted(gamma, tuple(declared), known, found, history)
-
-
-def refuse_unfit(results: Results) -> None:
-    """Raise UserError if a check of fairness or leaks found an error in a run."""
-    for finding in results.findings:
-        if finding.severity == "error":
-            raise UserError(
-                f"The run is unfit to be compared ({plain(finding.subject)}: "
-                f"{plain(finding.text)}); mend that and run it again."
-            )
-
-
-def _wanted(found: Sequence[Measured], methods: Sequence[str] | None) -> Iterator[Measured]:
+    found = measured(results, directory)
     known = list(dict.fromkeys(item.contender.method for item in found))
     for name in methods or ():
         if name not in known:
@@ -130,10 +105,31 @@ def _wanted(found: Sequence[Measured], methods: Sequence[str] | None) -> Iterato
             )
     if not found:
         raise UserError("The run has no numbers to accept; run a recipe with a task and a method.")
-    yield from (item for item in found if methods is None or item.contender.method in methods)
+    wanted = tuple(it for it in found if methods is None or it.contender.method in methods)
+    run_facts, project = facts(results), results.manifest.get("project")
+    commits = run_facts.get("git.commit", "null").replace('"', "")  # or several, with "and"
+    event = {
+        "date": date,
+        "commit": project["commit"] if project else None if commits == "null" else commits,
+        "reason": reason.strip(),
+        "numbers": dict(_numbers(wanted)),
+    }
+    history = (*(before.history if before else ()), event)
+    gamma = results.recipe["evaluation"]["num_speculative_tokens"]
+    return Accepted(gamma, tuple(declared), run_facts, wanted, history)
 
 
-def _numbers(found: Iterable[Measured]) -> Iterator[tuple[str, dict[str, Any]]]:
+def refuse_unfit(results: Results) -> None:
+    """Raise UserError if a run has an error of fairness or leaks."""
+    for finding in results.findings:
+        if finding.severity == "error":
+            raise UserError(
+                f"The run is unfit to be compared ({plain(finding.subject)}: "
+                f"{plain(finding.text)}); fix that and run it again."
+            )
+
+
+def _numbers(found: Sequence[Measured]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each rate with its interval, for the history."""
     for item in found:
         for rate in RATES:
@@ -145,31 +141,29 @@ def _numbers(found: Iterable[Measured]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def save(accepted: Accepted, path: Path) -> None:
-    """Write accepted numbers in full or not at all, a line for each cell."""
-    prompts = {item.contender.task: item.prompts for item in accepted.measured}
+    """Write accepted numbers atomically, a line for each cell."""
     document = {
         "format": FORMAT,
         "gamma": accepted.gamma,
         "declared": accepted.declared,
         "history": accepted.history,
         "facts": accepted.facts,
-        "prompts": prompts,
+        "prompts": {item.contender.task: item.prompts for item in accepted.measured},
     }
+    cells = [
+        {**asdict(item.contender), "temperature": item.temperature, "seeds": {**item.seeds}}
+        for item in accepted.measured
+    ]
     lines = [f'"{key}": {json.dumps(value)}' for key, value in document.items()]
-    cells = ",\n".join(json.dumps(_cell(item)) for item in accepted.measured)
+    lines.append('"cells": [\n' + ",\n".join(map(json.dumps, cells)) + "\n]")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text("{" + ",\n".join([*lines, f'"cells": [\n{cells}\n]']) + "}\n", "utf-8")
+    temporary.write_text("{" + ",\n".join(lines) + "}\n", "utf-8")
     temporary.replace(path)
 
 
-def _cell(item: Measured) -> dict[str, Any]:
-    whose = {**asdict(item.contender), "temperature": item.temperature}
-    return whose | {"seeds": {str(seed): columns for seed, columns in item.seeds.items()}}
-
-
 def load(path: Path) -> Accepted:
-    """Return the accepted numbers in a file; raises UserError if there are none."""
+    """Return the accepted numbers of a file; raises UserError if it is missing or invalid."""
     if not path.is_file():
         raise UserError(f"There is no {path}; accept a run's numbers first with draftmark bless.")
     try:
@@ -182,8 +176,8 @@ def load(path: Path) -> Accepted:
             history=tuple(event.model_dump() for event in document.history),
         )
     except ValidationError as error:
-        said = explain(error, f"{path} does not read", _Document)
-        raise UserError(f"{said.removesuffix('.')}; bless a run anew.") from error
+        sentence = explain(error, f"{path} does not read", _Document)
+        raise UserError(f"{sentence.removesuffix('.')}; bless a run anew.") from error
     except (ValueError, KeyError) as error:
         raise UserError(f"{path} does not read ({error}); bless a run anew.") from error
 

@@ -1,20 +1,27 @@
-"""What has to be equal for two runs to be compared: facts by name, and where they differ.
+"""Facts that must be equal for two runs to be compared, and where they differ.
 
-Facts are what decides acceptance: the recipe, the rows, the target, versions and hardware. What a
-run took, and what its speed was measured with, are none. A difference that is meant is *declared*,
-by the fact's name or the start of it: "hardware" covers "hardware.cores".
+Facts are what decides acceptance: the recipe, the rows, the target, versions and hardware; costs
+and speed settings are left out. A difference that is meant is *declared*, by the fact's name or the
+start of it: "hardware" covers "hardware.cores". A recipe's key at its default equals a key left
+out, so that numbers accepted before draftmark knew a key stay comparable.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from draftmark.analysis.gate.defaults import defaults
+from pydantic import BaseModel, TypeAdapter
+
+from draftmark import registry
+from draftmark.config.recipe import MethodEntry, Recipe
+from draftmark.config.validation import section_in
+from draftmark.errors import UserError
 from draftmark.results import Results
 
 ALWAYS = ("git", "project")  # another commit is what two runs are compared for
-# Of the recipe: its name, and what no acceptance rate depends on.
+# Of the recipe: its name, and settings that no acceptance rate depends on.
 _LEFT_OUT = ("title", "speed")
 _OF_DATA = (
     "task_version",
@@ -27,7 +34,7 @@ _OF_DATA = (
     "max_new_tokens",
     "end_tokens",
 )
-# How many test rows there are changes these; prompts are then paired by their names.
+# The number of test rows changes these; prompts are then paired by their names.
 _BY_SIZE = ("recipe.data.test_rows", "rows.test", "digest.test")
 
 _WEIGHTS = (
@@ -49,7 +56,7 @@ _WEIGHTS = (
 
 @dataclass(frozen=True)
 class Difference:
-    """A fact that two runs do not share; None where one of them has no such fact."""
+    """A fact in which two runs differ; None where a run has no such fact."""
 
     name: str
     before: str | None
@@ -60,21 +67,21 @@ class Difference:
 
 
 def facts(results: Results) -> dict[str, str]:
-    """Return what decides a run's acceptance, by name."""
-    found = _of_recipe(results.recipe, results.recipe)
+    """Return the facts that decide a run's acceptance, by name."""
+    found = _recipe_facts(results.recipe, results.recipe)
     for item in results.data:
         kept = {name: item[name] for name in _OF_DATA if name in item}
         found |= dict(_flat(f"data.{item['task']}.{item['pair']}", kept))
-    return found | _surroundings(results)
+    return found | _environment_facts(results)
 
 
 def standing(results: Results) -> dict[str, str]:
-    """Return the facts of a recipe like this one in which every key stands at its default."""
-    return _of_recipe(results.recipe, defaults(results.recipe))
+    """Return the facts of the same recipe with every key at its default; required keys have none"""
+    return _recipe_facts(results.recipe, _defaults(Recipe, results.recipe))
 
 
-def _of_recipe(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, str]:
-    """Return values in a recipe's shape by name; pairs and methods by what the recipe calls them"""
+def _recipe_facts(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, str]:
+    """Return values in a recipe's shape, pairs and methods keyed by their names in the recipe."""
     named = {name: item for name, item in values.items() if name not in _LEFT_OUT}
     for name, key in (("pairs", "name"), ("methods", "label")):
         called = [item.get(key) or item["name"] for item in recipe.get(name, ())]
@@ -82,19 +89,49 @@ def _of_recipe(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str
     return dict(_flat("recipe", named))
 
 
+def _defaults(section: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of a recipe's section, in the shape of its stored values."""
+    found = _knob_defaults(str(values.get("name"))) if section is MethodEntry else {}
+    for name, field in section.model_fields.items():
+        inner, value = section_in(field.annotation), values.get(name)
+        if inner and isinstance(value, Mapping):
+            found[name] = _defaults(inner, value)
+        elif inner and isinstance(value, list | tuple):
+            found[name] = [_defaults(inner, item) for item in value]
+        elif not field.is_required():
+            default = field.get_default(call_default_factory=True)
+            found[name] = TypeAdapter(Any).dump_python(default, mode="json")
+    return found
+
+
+def _knob_defaults(name: str) -> dict[str, Any]:
+    """Return the defaults of a method's knobs; none of a plug-in that is not installed."""
+    try:
+        method = registry.find("baselines", name)
+    except UserError:
+        return {}
+    return {
+        field.name: TypeAdapter(Any).dump_python(field.default, mode="json")
+        for field in dataclasses.fields(method)
+        if field.default is not dataclasses.MISSING
+    }
+
+
 def by_weight(found: Sequence[Difference]) -> list[Difference]:
-    """Return differences, those first that matter most: what is measured, then how, then where."""
-    return sorted(found, key=lambda item: _weight(item.name))
+    """Return differences, the most important first: data, then recipe, then environment."""
 
+    def weight(item: Difference) -> int:
+        return next(
+            (place for place, start in enumerate(_WEIGHTS) if item.name.startswith(start)), 0
+        )
 
-def _weight(name: str) -> int:
-    return next((place for place, start in enumerate(_WEIGHTS) if name.startswith(start)), 0)
+    return sorted(found, key=weight)
 
 
 def differences(
     before: Mapping[str, str], now: Mapping[str, str], default: Mapping[str, str]
 ) -> list[Difference]:
-    """Return every fact that differs; one that is left out on a side has its `default` there."""
+    """Return every fact that differs; a fact that one side lacks has its `default` there."""
     return [
         Difference(name, before.get(name), now.get(name))
         for name in dict.fromkeys([*before, *now])
@@ -110,7 +147,7 @@ def differing(before: Results, now: Results) -> list[Difference]:
 def undeclared(found: Sequence[Difference], declared: Sequence[str]) -> list[Difference]:
     """Return the differences that no declared name covers.
 
-    Of runs with different numbers of test rows, what follows from that needs no declaring.
+    Another number of test rows needs no declaring, nor the facts that follow from it.
     """
     names = [*ALWAYS, *declared]
     implied = _BY_SIZE if any(item.name == _BY_SIZE[0] for item in found) else ()
@@ -122,16 +159,16 @@ def undeclared(found: Sequence[Difference], declared: Sequence[str]) -> list[Dif
     ]
 
 
-def _surroundings(results: Results) -> dict[str, str]:
-    """Return versions, hardware and commit of what drafts and scores were made with."""
-    made = [
+def _environment_facts(results: Results) -> dict[str, str]:
+    """Return versions, hardware and commit that drafts and scores were computed with."""
+    entries = [
         entry["manifest"]
         for row in results.results
         for entry in row.provenance.get("entries", ())
         if entry["manifest"] and entry["stage"] in ("draft", "scores")
     ]
     found: dict[str, dict[str, None]] = {}
-    for manifest in made or [results.manifest]:
+    for manifest in entries or [results.manifest]:
         for name, value in _flat("", manifest):
             found.setdefault(name, {})[value] = None
     return {name: " and ".join(sorted(values)) for name, values in found.items()}

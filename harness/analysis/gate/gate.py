@@ -1,4 +1,4 @@
-"""A run against accepted numbers: what the gate says of each contender, and of all together."""
+"""A run against accepted numbers: a verdict for each contender, and for all together."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,35 +9,34 @@ from draftmark.analysis.gate.accepted import Accepted, refuse_unfit
 from draftmark.analysis.gate.comparable import differences, facts, standing, undeclared
 from draftmark.analysis.gate.rule import Rule, Verdict, all_of, prompts_needed
 from draftmark.analysis.quantities import RATES
-from draftmark.analysis.statistics import Effect
+from draftmark.analysis.statistics import Effect, mean_ratio
 from draftmark.analysis.stored_counts import Measured, paired, shared
 from draftmark.errors import UserError, unknown
 from draftmark.results import Contender, Results
 from draftmark.text import plain
 
-QUANTITY = "acceptance_rate"
 FEW_SEEDS = 3
 _SHOWN = 5  # differences in one sentence
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What is asked of the gate; raises UserError for a margin that is none, or another rate."""
+    """A gate's settings; raises UserError unless the margin is above 0 and the rate is known."""
 
     margin: float
-    quantity: str = QUANTITY
+    quantity: str = "acceptance_rate"
     declared: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.margin > 0:
-            raise UserError(f"A margin of {self.margin:g} is none; name one above 0, like 0.01.")
+            raise UserError(f"A margin of {self.margin:g} must be above 0, like 0.01.")
         if self.quantity not in RATES:
             raise unknown("quantity", self.quantity, RATES)
 
 
 @dataclass(frozen=True)
 class Line:
-    """What the gate says of a contender at a temperature; rates are None where there are none."""
+    """The verdict on a contender at a temperature; rates that are not known are None."""
 
     name: str
     verdict: Verdict
@@ -52,7 +51,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the gate says, and by which rule."""
+    """The verdict of a gate, with its rule."""
 
     verdict: Verdict
     quantity: str
@@ -61,14 +60,13 @@ class Outcome:
     lines: tuple[Line, ...]
     differs: tuple[str, ...]  # as was declared, or as another number of prompts implies
     notes: tuple[str, ...]
-    sizes: tuple[int, ...] = ()  # numbers of test rows that were looked at, this one last
+    sizes: tuple[int, ...] = ()  # numbers of test rows at each look, this one last
 
 
-def same_terms(results: Results, accepted: Accepted, declared: Sequence[str]) -> tuple[str, ...]:
-    """Return how a run differs from accepted numbers: by what was declared, or in its size.
-
-    Raises UserError if they differ in anything else.
-    """
+def _allowed_differences(
+    results: Results, accepted: Accepted, declared: Sequence[str]
+) -> tuple[str, ...]:
+    """Return how a run differs from accepted numbers; raises UserError if not as declared."""
     found = differences(accepted.facts, facts(results), standing(results))
     wrong = undeclared(found, [*accepted.declared, *declared])
     if wrong:
@@ -85,7 +83,7 @@ def same_terms(results: Results, accepted: Accepted, declared: Sequence[str]) ->
 
 
 def _refuse_another_recipe(results: Results, accepted: Accepted) -> None:
-    """Raise UserError if a run has nothing at all of what was accepted."""
+    """Raise UserError if a run has none of the accepted contenders."""
     here = {row.cell.contender: None for row in results.results}
     there = {item.contender: None for item in accepted.measured}
     if there and not here.keys() & there.keys():
@@ -102,20 +100,18 @@ def _refuse_another_recipe(results: Results, accepted: Accepted) -> None:
 def judge(
     results: Results, now: Sequence[Measured], accepted: Accepted, terms: Terms, *, looks: int = 1
 ) -> Outcome:
-    """Return what the gate says of a run; `now` is what it counted of its prompts.
+    """Return the verdict on a run whose counts are `now`.
 
-    Raises UserError if the run differs in what was not declared, or is unfit to be compared.
+    Raises UserError if the run differs in undeclared facts, or is unfit to be compared.
     """
     refuse_unfit(results)
-    allowed = same_terms(results, accepted, terms.declared)
+    allowed = _allowed_differences(results, accepted, terms.declared)
     rule = Rule(terms.margin, len(accepted.measured), looks)
     there = {(item.contender, item.temperature): item for item in now}
     failed = {row.cell.contender: row.failure for row in results.results if row.failure}
     lines = tuple(
-        _line(
-            before, there.get((before.contender, before.temperature)), failed, rule, terms.quantity
-        )
-        for before in accepted.measured
+        _line(item, there.get((item.contender, item.temperature)), failed, rule, terms.quantity)
+        for item in accepted.measured
     )
     return Outcome(
         verdict=all_of([line.verdict for line in lines]),
@@ -140,32 +136,24 @@ def _line(
     if now is None:
         return Line(before.name, "INCONCLUSIVE", note="it is not in this run")
     prompts = shared(before, now)
-    sides = [item.counts(quantity, prompts) for item in (now, before)]
+    sides = [item.counts(quantity, prompts) for item in (before, now)]
     if any(not bottom_B.sum() for side in sides for _, bottom_B in side):
         note = "nothing to divide by: no prompt in common, or nothing was drafted"
         return Line(before.name, "INCONCLUSIVE", len(prompts), note=note)
-    rates = [_mean_rate(side) for side in sides]
+    earlier_rate, rate = (mean_ratio(side) for side in sides)
     if len(prompts) < 2:
         note = "one prompt has no interval"
-        return Line(before.name, "INCONCLUSIVE", len(prompts), rates[1], rates[0], note=note)
+        return Line(before.name, "INCONCLUSIVE", len(prompts), earlier_rate, rate, note=note)
     found = paired(now, before, quantity, prompts)
     low, high = rule.interval(found)
     verdict = rule.verdict(low, high)
-    return Line(
-        before.name,
-        verdict,
-        len(prompts),
-        rates[1],
-        rates[0],
-        found.value,
-        low,
-        high,
-        _too_few(found, rule) if verdict == "INCONCLUSIVE" else "",
-    )
+    note = _too_few(found, rule) if verdict == "INCONCLUSIVE" else ""
+    rates = earlier_rate, rate, found.value
+    return Line(before.name, verdict, len(prompts), *rates, low, high, note)
 
 
 def _too_few(found: Effect, rule: Rule) -> str:
-    """Return what would tell where a difference's interval holds the margin."""
+    """Return what would settle a difference whose interval holds the margin."""
     needed = prompts_needed(found, rule)
     if needed is None:
         return "seeds differ by too much for this margin: more seeds, or a wider margin"
@@ -174,12 +162,8 @@ def _too_few(found: Effect, rule: Rule) -> str:
     return f"too few prompts: {needed} would do"
 
 
-def _mean_rate(side: Sequence[Any]) -> float:
-    return sum(float(top.sum() / bottom.sum()) for top, bottom in side) / len(side)
-
-
 def _notes(now: Sequence[Measured], accepted: Accepted) -> Iterator[str]:
-    """Yield what a reader must know: few seeds, what is not gated, other texts."""
+    """Yield what a reader must know: few seeds, contenders not gated, other texts."""
     seeds = min((len(item.seeds) for item in now), default=0)
     if seeds == 1:
         yield "One seed: this is of these drafts, and not of another training of the same method."
@@ -191,14 +175,15 @@ def _notes(now: Sequence[Measured], accepted: Accepted) -> Iterator[str]:
         yield f"Not accepted yet, so not gated: {', '.join(new)}."
     for item in now:
         before = known.get((item.contender, item.temperature))
-        if before and (other := _other_texts(item, before)):
+        prompts = shared(item, before) if before else []
+        if before and (other := _other_lengths(item, before, prompts)):
             yield (
                 f"{item.name}: the target's text has another length than the accepted one on "
-                f"{other} of {len(shared(item, before))} prompts, so it is other text."
+                f"{other} of {len(prompts)} prompts, so it is other text."
             )
 
 
-def _other_texts(now: Measured, before: Measured) -> int:
-    prompts = shared(now, before)
+def _other_lengths(now: Measured, before: Measured, prompts: Sequence[str]) -> int:
+    """Return how many prompts have another number of tokens."""
     (mine, _), (theirs, _) = (m.counts("block_efficiency", prompts)[0] for m in (now, before))
     return int((mine != theirs).sum())

@@ -1,4 +1,4 @@
-"""How many prompts a gate needs, from a run and, if there is one, another to pair it with."""
+"""How many prompts a gate needs, estimated from a run and, if there are any, accepted numbers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from draftmark.results import Results
 
 @dataclass(frozen=True)
 class Pilot:
-    """What a contender's gate needs, and what that was estimated from."""
+    """How many prompts a contender's gate needs, and the source of the estimate."""
 
     name: str
     prompts: int  # that the run has
@@ -36,22 +36,18 @@ def pilots(
     found = measured(results, directory, known.gamma if known else None)
     rule = Rule(terms.margin, len(before or found))
     for item in found:
-        name, here = item.name, len(item.prompts)
-        if not _has_rate(item, terms.quantity):
-            yield Pilot(name, here, None, "fewer than two prompts, or nothing was drafted")
-            continue
-        earlier = before.get((item.contender, item.temperature))
-        pilot, source = _pilot(item, earlier, terms.quantity)
-        yield Pilot(name, here, prompts_needed(pilot, rule), source)
-
-
-def _has_rate(item: Measured, quantity: str) -> bool:
-    counts = item.counts(quantity, item.prompts)
-    return len(item.prompts) > 1 and all(bottom_B.sum() for _, bottom_B in counts)
+        name, here, needed = item.name, len(item.prompts), None
+        source = "fewer than two prompts, or nothing was drafted"
+        counts = item.counts(terms.quantity, item.prompts)
+        if here > 1 and all(bottom_B.sum() for _, bottom_B in counts):
+            earlier = before.get((item.contender, item.temperature))
+            pilot, source = _pilot(item, earlier, terms.quantity)
+            needed = prompts_needed(pilot, rule)
+        yield Pilot(name, here, needed, source)
 
 
 def _pilot(item: Measured, before: Measured | None, quantity: str) -> tuple[Effect, str]:
-    """Return the difference of two runs, or a bound on how it would spread."""
+    """Return the difference of two runs, or a bound on its spread, with its source."""
     if before and len(prompts := shared(item, before)) > 1:
         found = paired(item, before, quantity, prompts)
         if found.standard_error:

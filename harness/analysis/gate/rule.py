@@ -1,11 +1,11 @@
-"""The rule of the gate: has a rate fallen by more than a margin, not, or can it not be said yet?
+"""The rule of the gate: has a rate fallen by more than a margin, not, or is it too soon to say?
 
-The paired interval of (now - before) is held against the margin: below it as a whole the gate
-fails, above it as a whole it passes (non-inferiority), else more prompts are needed. Prompts may be
-added and looked at again. Each look is one more chance to err, and so is each comparison of a gate,
-so the error is divided by both (Bonferroni: it holds however looks and comparisons hang together).
-That an interval misses the true difference, on the side where the gate then errs, happens to any of
-a gate's intervals with probability `error` at most.
+The gate fails if the paired interval of (now - before) lies below -margin as a whole, and passes if
+it lies above it as a whole (non-inferiority); else more prompts are needed. Prompts may be added
+and looked at again. Each look is one more chance to err, and so is each comparison, so the error is
+divided by both (Bonferroni: it holds however looks and comparisons depend on each other). The
+probability that any of a gate's intervals misses the true difference, on the side where the gate
+then errs, is at most `ERROR`.
 """
 
 import math
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from draftmark.analysis.statistics import Counts, Effect, effect
+from draftmark.analysis.statistics import Counts, Effect, effect, t_interval
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 ERROR = 0.01  # of a gate as a whole, on one side
@@ -25,7 +25,7 @@ _MOST = 10**9  # prompts: beyond it no number will do
 
 @dataclass(frozen=True)
 class Rule:
-    """A margin, in the units of the rate, and how an error of the whole gate is shared out."""
+    """A margin, in the units of the rate, and the numbers that the gate's error is divided by."""
 
     margin: float
     comparisons: int = 1
@@ -38,20 +38,17 @@ class Rule:
 
     def interval(self, found: Effect) -> tuple[float, float]:
         """Return the interval of a difference at this level."""
-        from scipy import stats
-
-        half = float(stats.t.ppf(1 - self.level, found.degrees)) * found.standard_error
-        return found.value - half, found.value + half
+        return t_interval(found.value, found.standard_error, found.degrees, 1 - self.level)
 
     def verdict(self, low: float, high: float) -> Verdict:
-        """Return what an interval of (now - before) says; an improvement never fails."""
+        """Return the verdict on an interval of (now - before); an improvement never fails."""
         if high < -self.margin:
             return "FAIL"
         return "PASS" if low > -self.margin else "INCONCLUSIVE"
 
 
 def all_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return what several verdicts come to: one that fails is enough, and all have to pass."""
+    """Return the verdict on all together: one FAIL fails, all have to PASS."""
     if "FAIL" in verdicts:
         return "FAIL"
     return "PASS" if verdicts and set(verdicts) == {"PASS"} else "INCONCLUSIVE"
@@ -66,11 +63,11 @@ def looks(first: int, last: int) -> list[int]:
 
 
 def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
-    """Return how many prompts let a gate fail at a true drop of twice the margin, in 95 of 100.
+    """Return how many prompts let 95 of 100 gates fail at a true drop of twice the margin.
 
-    As many let it pass where nothing fell. `pilot` is a difference of two runs on some prompts; its
-    spread is taken at its upper 90 % limit (Browne 1995), for few prompts may flatter it. None if
-    no number will do: seeds differ by too much for the margin.
+    As many gates pass where nothing fell. `pilot` is a difference of two runs on some prompts; its
+    spread is taken at its upper 90 % limit (Browne 1995), as few prompts may flatter it. None if no
+    number will do: seeds differ by too much for the margin.
     """
     from scipy import stats
 
@@ -91,10 +88,10 @@ def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
 
 
 def unrelated(counts: Counts) -> Effect:
-    """Return the pilot of a run that there is no second one of: a bound on the spread.
+    """Return the pilot of a single run: a bound on how its difference to another would spread.
 
-    Of two runs as good as this one, whose prompts are not harder for the one where they are easier
-    for the other, the difference spreads at most as if they had nothing in common.
+    If no prompt is harder for the second run where it is easier for this one, the difference of two
+    runs as good as this one spreads at most as that of independent runs.
     """
     one = effect([counts])
     return Effect(0.0, math.sqrt(2) * one.standard_error, one.degrees, one.n)

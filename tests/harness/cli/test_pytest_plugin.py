@@ -66,7 +66,7 @@ def test_a_run_that_fell_fails_with_its_interval(told: Path) -> None:
 
 def test_a_mistake_fails_in_one_sentence(told: Path) -> None:
     assert "accept a run's numbers first" in outcome_of(told, "good", file="nowhere.json")
-    assert "A margin of 0 is none" in outcome_of(told, "good", margin=0)
+    assert "A margin of 0 must be above 0" in outcome_of(told, "good", margin=0)
 
 
 def test_a_mistake_is_told_once_and_what_is_inconclusive_says_what_would_do(told: Path) -> None:

@@ -240,7 +240,7 @@ def test_other_versions_and_hardware_are_refused_and_another_commit_is_not(
 
 @pytest.mark.parametrize("margin", [0.0, -0.01, float("nan")])
 def test_a_margin_that_is_none_is_refused(margin: float) -> None:
-    with pytest.raises(UserError, match="is none; name one above 0"):
+    with pytest.raises(UserError, match="must be above 0"):
         Terms(margin)
 
 

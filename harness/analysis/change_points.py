@@ -1,9 +1,11 @@
-"""Steps in a series of numbers: where its level changed, by PELT (Killick et al. 2012).
+"""Steps in a series of numbers: places where its level changed, by PELT (Killick et al. 2012).
 
-The levels are those of least squares with a penalty for each step, 3 s^2 log n (the modified BIC of
-Zhang and Siegmund 2007, to leading order), s the noise between neighbours. A level lasts two runs
-or more, and they are of medians of three runs, which leave steps where they are: one odd run is no
-step. A step smaller than `least` is none, however sure it is.
+Levels are fitted by least squares with a penalty for each step, 3 s^2 log n (the modified BIC of
+Zhang and Siegmund 2007, to leading order), s the noise between neighbours. A level lasts two values
+or more. Levels are fitted to medians of three values, which leave steps where they are, so that one
+odd value is not a step. Steps smaller than `least` are dropped, however sure they are.
+
+Legend: N value.
 """
 
 import math
@@ -14,9 +16,9 @@ import numpy as np
 
 from draftmark.store.acceptance_tables import Floats
 
-FEWEST = 4  # values; of fewer no noise can be told from a step
-_RUNS = 2  # that a level lasts at least
-_MAD = 0.6745  # the median of a normal law's absolute deviation, in standard deviations
+FEWEST = 4  # values; in fewer, noise cannot be told from a step
+_SHORTEST_LEVEL = 2  # values
+_MAD = 0.6745  # the median absolute deviation of a normal distribution, in standard deviations
 
 
 def steps(values: Sequence[float], least: float) -> list[int]:
@@ -26,22 +28,18 @@ def steps(values: Sequence[float], least: float) -> list[int]:
     import ruptures
 
     signal_N = np.asarray(values, dtype=np.float64)
-    model = ruptures.Pelt(model="l2", min_size=_RUNS, jump=1).fit(_without_odd_ones(signal_N))
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(signal_N, 3), axis=-1)
+    smooth_N = np.concatenate([medians[:1], medians, medians[-1:]])
+    model = ruptures.Pelt(model="l2", min_size=_SHORTEST_LEVEL, jump=1).fit(smooth_N)
     penalty = 3 * _noise(signal_N, least) ** 2 * math.log(len(values))
     found = [int(place) for place in model.predict(pen=penalty)][:-1]
     return _large(signal_N, found, least)
 
 
-def _without_odd_ones(signal_N: Floats) -> Floats:
-    """Return each value's median with its neighbours; at the ends that of the outer three."""
-    medians = np.median(np.lib.stride_tricks.sliding_window_view(signal_N, 3), axis=-1)
-    return np.concatenate([medians[:1], medians, medians[-1:]])
-
-
 def _noise(signal_N: Floats, least: float) -> float:
-    """Return the spread between neighbours, that steps do not move; a quarter of `least` or more.
+    """Return the spread between neighbours, which steps do not move, or a quarter of `least`.
 
-    What is the same to the last digit has no noise, and any change in it would be a step.
+    Values equal to the last digit have no noise, and any change in them would be a step.
     """
     moves_N = np.diff(signal_N)
     spread = float(np.median(np.abs(moves_N - np.median(moves_N)))) / _MAD / math.sqrt(2)
@@ -49,7 +47,7 @@ def _noise(signal_N: Floats, least: float) -> float:
 
 
 def _large(signal_N: Floats, places: list[int], least: float) -> list[int]:
-    """Return the steps that are large enough, the smallest left out first."""
+    """Return the steps of size `least` or more, dropping the smallest one by one."""
     while places:
         edges = [0, *places, len(signal_N)]
         levels = [signal_N[a:b].mean() for a, b in pairwise(edges)]

@@ -1,7 +1,7 @@
-"""Contenders compared, on the same prompts: each with those that the recipe names, and by rank.
+"""Contenders compared on the same prompts: those that the recipe names, and all by rank.
 
-A seed decides the order of the rows, the same for all methods, and moves them together: where two
-have the same seeds, what counts is their difference at each.
+A seed decides the order of the training rows, the same for all methods, and so moves methods
+together. Two methods with the same seeds are compared seed by seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,8 @@ from dataclasses import replace
 from itertools import combinations, groupby
 
 from draftmark.analysis import statistics
-from draftmark.analysis.quantities import Quantity, key
-from draftmark.analysis.significance import PairedTest, holm, letters, mcnemar, paired_test
-from draftmark.analysis.summary import same_prompts
+from draftmark.analysis.quantities import Quantity, key, require_same_prompts
+from draftmark.analysis.significance import holm, letters, mcnemar, paired_test
 from draftmark.config.recipe import Recipe
 from draftmark.results import Cell, Comparison, Contender, Standing
 
@@ -28,13 +27,18 @@ def by_contender(cells: Mapping[Cell, Mapping[str, Quantity]]) -> dict[Contender
 
 
 def compare(contenders: Mapping[Contender, Seeds], recipe: Recipe) -> tuple[Comparison, ...]:
-    """Return the comparisons that the recipe plans, adjusted for their number."""
+    """Return the comparisons that the recipe plans, p values adjusted for their number.
+
+    A contender is compared with those that its entry names, else with the first method.
+    """
+    first = recipe.methods[0].title
     found = [
         _comparison(contender, against, name, seeds, baseline)
         for contender, seeds in contenders.items()
-        for against in _others(contender, recipe)
+        for against in recipe.method(contender.method).against
+        or [first] * (contender.method != first)
         if (baseline := contenders.get(replace(contender, method=against)))
-        for name in _compared(recipe)
+        for name in [*_keys(recipe, "acceptance_rate", "block_efficiency"), "quality_draft"]
         if _has(name, seeds) and _has(name, baseline)
     ]
     adjusted = holm([comparison.p_value for comparison in found])
@@ -43,31 +47,28 @@ def compare(contenders: Mapping[Contender, Seeds], recipe: Recipe) -> tuple[Comp
     )
 
 
-def _others(contender: Contender, recipe: Recipe) -> Sequence[str]:
-    """Return whom a contender is compared with: whom its entry names, else the first method."""
-    first = recipe.methods[0].title
-    return recipe.method(contender.method).against or [first] * (contender.method != first)
-
-
 def rank(contenders: Mapping[Contender, Seeds], recipe: Recipe) -> tuple[Standing, ...]:
-    """Return who can be told apart from whom by block efficiency, in every task and pair."""
-    gamma = recipe.evaluation.num_speculative_tokens
-    names = [key("block_efficiency", t, gamma) for t in recipe.evaluation.temperatures]
+    """Return, for each task and pair, which contenders differ in block efficiency, as letters."""
     standings: list[Standing] = []
     for _, group in groupby(contenders, key=lambda item: (item.task, item.pair)):
         members = list(group)
-        for name in names:
+        for name in _keys(recipe, "block_efficiency"):
             known = [item for item in members if _has(name, contenders[item])]
             if len(known) > 1:
                 standings += _standings(name, known, contenders)
     return tuple(standings)
 
 
+def _keys(recipe: Recipe, *names: str) -> list[str]:
+    gamma = recipe.evaluation.num_speculative_tokens
+    return [key(name, t, gamma) for t in recipe.evaluation.temperatures for name in names]
+
+
 def _standings(
     name: str, known: Sequence[Contender], contenders: Mapping[Contender, Seeds]
 ) -> list[Standing]:
     counts = {item: [q.counts for q in _of(name, contenders[item])] for item in known}
-    ranked = sorted(known, key=lambda item: -statistics.effect(counts[item]).value)
+    ranked = sorted(known, key=lambda item: -statistics.mean_ratio(counts[item]))
     pairs = list(combinations(range(len(ranked)), 2))
     tests = [
         paired_test(
@@ -82,17 +83,8 @@ def _standings(
     return [Standing(item, name, letter) for item, letter in zip(ranked, found, strict=True)]
 
 
-def _compared(recipe: Recipe) -> list[str]:
-    gamma = recipe.evaluation.num_speculative_tokens
-    return [
-        key(name, temperature, gamma)
-        for temperature in recipe.evaluation.temperatures
-        for name in ("acceptance_rate", "block_efficiency")
-    ] + ["quality_draft"]
-
-
 def _has(name: str, seeds: Seeds) -> bool:
-    """Say whether every seed has a quantity, of two prompts or more: one tells no spread."""
+    """True if every seed has a quantity, of two prompts or more: one prompt has no spread."""
     return bool(seeds) and all(
         name in seed and len(seed[name].prompts) > 1 for seed in seeds.values()
     )
@@ -106,14 +98,16 @@ def _comparison(
     contender: Contender, against: str, name: str, seeds: Seeds, baseline: Seeds
 ) -> Comparison:
     mine, theirs = _of(name, seeds), _of(name, baseline)
-    same_prompts(*mine, *theirs)
+    require_same_prompts(*mine, *theirs)
     left, right = [item.counts for item in mine], [item.counts for item in theirs]
     together = list(seeds) == list(baseline)
     test = paired_test(left, right, paired_seeds=together)
     both = " and seeds" if together and len(seeds) > 1 else ""
     definition = f"{name} minus that of {against}, paired on prompts{both}"
     difference = statistics.difference(left, right, definition, paired_seeds=together)
-    p_value = _p_value(test, mine, theirs)
+    p_value = test.p_value
+    if len(mine) == len(theirs) == 1 and mine[0].is_share and theirs[0].is_share:
+        p_value = mcnemar(left[0][0].tolist(), right[0][0].tolist())  # which is exact
     return Comparison(
         contender=contender,
         against=against,
@@ -124,10 +118,3 @@ def _comparison(
         detectable=test.detectable,
         prompts_needed=test.prompts_needed(difference.value) if difference.value else None,
     )
-
-
-def _p_value(test: PairedTest, mine: Sequence[Quantity], theirs: Sequence[Quantity]) -> float:
-    """Return the test's p value; of yes and no, McNemar's, which is exact."""
-    if len(mine) == len(theirs) == 1 and mine[0].is_share and theirs[0].is_share:
-        return mcnemar(mine[0].counts[0].tolist(), theirs[0].counts[0].tolist())
-    return test.p_value

@@ -2,8 +2,8 @@
 
 Fidelity is the task's headline score. Diversity is distinct-n (Li et al. 2016, 1510.03055) and
 Self-BLEU (Zhu et al. 2018, Texygen, 1802.01886; more is less diverse), each within a prompt: counts
-of n-grams are pooled over prompts, then divided; scores are averaged. Words are what spaces
-separate, case kept: no tokenizer decides. pass@k is of tasks whose answers are right or wrong.
+of n-grams are pooled over prompts, then divided; scores are averaged. Words are split at spaces,
+case kept: no tokenizer decides. pass@k is for tasks whose answers are right or wrong.
 
 Legend: B prompt.
 """
@@ -44,11 +44,16 @@ def fidelity_and_diversity(
     found = {"fidelity": (np.array([np.mean(some) for some in scores]), ones_B, definition)}
     for n in (1, 2):
         name = f"distinct_{n}"
-        counts = np.array([_distinct(some, n) for some in texts], dtype=np.float64)
+        counts = np.array([distinct_n(some, n) for some in texts], dtype=np.float64)
         found[name] = counts[:, 0], counts[:, 1], DEFINITIONS[name]
     bleu_B = np.array([self_bleu(some) for some in texts])
     found["self_bleu"] = bleu_B, ones_B, DEFINITIONS["self_bleu"]
-    return found | (_passes(scores) if pass_or_fail else {})
+    if pass_or_fail:  # pass@k for k = 1, 2, 4 ... and for all of a prompt's responses
+        n = min(map(len, scores))
+        for k in sorted({n, *(2**power for power in range(n.bit_length()))}):
+            passed_B = np.array([pass_at_k(len(some), round(sum(some)), k) for some in scores])
+            found[f"pass@{k}"] = passed_B, ones_B, DEFINITIONS["pass@"].format(k=k, n=n)
+    return found
 
 
 def by_prompt(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -57,21 +62,6 @@ def by_prompt(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, 
     for row in rows:
         groups.setdefault(row["example_id"], []).append(row)
     return groups
-
-
-def _passes(scores: Sequence[Sequence[float]]) -> dict[str, tuple[Floats, Floats, str]]:
-    """Return pass@k for k = 1, 2, 4 and so on, and for all of a prompt's responses."""
-    n = min(map(len, scores))
-    ks = sorted({n, *(2**power for power in range(n.bit_length()) if 2**power <= n)})
-    definition = DEFINITIONS["pass@"]
-    return {
-        f"pass@{k}": (
-            np.array([pass_at_k(len(some), round(sum(some)), k) for some in scores]),
-            np.ones(len(scores)),
-            definition.format(k=k, n=n),
-        )
-        for k in ks
-    }
 
 
 def pass_at_k(samples: int, passed: int, k: int) -> float:
@@ -85,30 +75,26 @@ def pass_at_k(samples: int, passed: int, k: int) -> float:
     return 1 - comb(samples - passed, k) / comb(samples, k)
 
 
-def distinct_n(texts: Sequence[str], n: int) -> float:
-    """Return different n-grams / n-grams of some texts, in (0, 1]; none spans two texts.
+def distinct_n(texts: Sequence[str], n: int) -> tuple[int, int]:
+    """Return (different n-grams, n-grams) of some texts; none spans two texts.
 
-    As in later work the denominator counts n-grams; Li et al. divide by words, of which there are
-    n - 1 more for each text. Raises ValueError if no text has n words.
+    distinct-n is their ratio. As in later work the denominator counts n-grams; Li et al. divide by
+    words, of which there are n - 1 more for each text.
     """
-    different, total = _distinct(texts, n)
-    if not total:
-        raise ValueError(f"distinct-{n} of {len(texts)} texts, none of which has {n} words")
-    return different / total
-
-
-def _distinct(texts: Sequence[str], n: int) -> tuple[int, int]:
-    """Return how many different n-grams some texts have, and how many in all."""
-    grams = [gram for text in texts for gram in _grams(text.split(), n)]
+    grams = [
+        tuple(words[start : start + n])
+        for words in map(str.split, texts)
+        for start in range(len(words) - n + 1)
+    ]
     return len(set(grams)), len(grams)
 
 
 def self_bleu(texts: Sequence[str]) -> float:
     """Return the mean BLEU-4 of each text with all others as its references, in 0..1.
 
-    As Texygen has it: uniform weights and NLTK's smoothing method 1. A text of fewer than four
-    words is compared up to its own length, so that texts that are all the same have 1. Two empty
-    texts are the same. Raises ValueError for fewer than two texts.
+    As in Texygen: uniform weights and NLTK's smoothing method 1. A text of fewer than four words is
+    compared up to its own length, so that equal texts have 1. Two empty texts are equal. Raises
+    ValueError for fewer than two texts.
     """
     if len(texts) < 2:
         raise ValueError(f"Self-BLEU compares texts with each other; there are {len(texts)}")
@@ -126,7 +112,3 @@ def _bleu(references: Sequence[list[str]], hypothesis: list[str]) -> float:
     weights = (1 / order,) * order
     smoothing: Any = SmoothingFunction().method1
     return float(sentence_bleu(references, hypothesis, weights, smoothing_function=smoothing))
-
-
-def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
-    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]

@@ -1,8 +1,8 @@
-"""Figures that papers publish, to be printed beside what a run measured. Data, never results.
+"""Figures that papers publish, printed beside the numbers of a run.
 
-They lie beside the recipes in `published/`, a file for each paper: tables of one pair, method and
-column, with how the figure is defined, where it was read, and whether that is the paper's own text
-or its code (`primary`) or somebody else's notes on it (`secondary`).
+Each paper has a file beside the recipes, in `published/`: tables of one pair, method and column,
+with the figure's definition and source. A source is the paper's own text or code (`primary`) or
+somebody else's notes on it (`secondary`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,10 +20,9 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Table(Section):
-    """The figures of one pair, method and column, by task.
+    """The figures of one pair, method and column, by task, in percent.
 
-    `method` is as the recipes call it, `called` as the paper does; `beside` is the number of a run
-    that comes nearest. Of a unit of percent, values are 0 to 100.
+    `method` is the recipes' name, `called` the paper's; `beside` is the nearest number of a run.
     """
 
     target: Text
@@ -41,7 +40,7 @@ class Table(Section):
 
 
 class Paper(Section):
-    """A paper's figures; `protocol`: how what was measured there differs from here, in words."""
+    """A paper's figures; `protocol` says how its measurement differs from draftmark's."""
 
     paper: Text
     protocol: Text
@@ -62,7 +61,7 @@ class Paper(Section):
 
 @dataclass(frozen=True)
 class Figure:
-    """One published figure; `value` is a fraction, 0 to 1."""
+    """One published figure."""
 
     task: str
     table: Table
@@ -71,25 +70,24 @@ class Figure:
 
     @property
     def value(self) -> float:
-        """The figure as a fraction."""
+        """The figure as a fraction, 0 to 1."""
         return self.table.values[self.task] / 100
 
 
 @cache
 def figures() -> tuple[Figure, ...]:
-    """Return every figure that comes with draftmark."""
+    """Return the figures of every file in `published/`."""
     folder = resources.files("draftmark.baselines") / "recipes" / "published"
-    files = sorted((item for item in folder.iterdir()), key=lambda item: item.name)
     return tuple(
         figure
-        for file in files
+        for file in sorted(folder.iterdir(), key=lambda item: item.name)
         if file.name.endswith(".toml")
         for figure in read(file.read_text("utf-8"), f"published/{file.name}")
     )
 
 
 def read(text: str, origin: str) -> Iterator[Figure]:
-    """Yield the figures of a file; raises UserError naming `origin` and what is wrong in it."""
+    """Yield the figures of a file; raises UserError that names `origin` and the faulty key."""
     paper = validated(Paper, parsed(text, origin), origin)
     for table in paper.tables:
         for task in table.values:
@@ -97,9 +95,9 @@ def read(text: str, origin: str) -> Iterator[Figure]:
 
 
 def matching(contender: Contender, recipe: Mapping[str, Any]) -> list[Figure]:
-    """Return the figures of a contender's task, pair and method; `recipe` is as results hold it.
+    """Return the figures of a contender's task, pair and method; `recipe` is that of its results.
 
-    Models are compared by name alone: not by who publishes them, nor at which revision.
+    Models are compared by name alone, without publisher and revision.
     """
     models = [
         (_name(pair["target"]), _name(pair["draft"].get("model") or ""))
@@ -115,4 +113,5 @@ def matching(contender: Contender, recipe: Mapping[str, Any]) -> list[Figure]:
 
 
 def _name(reference: str) -> str:
+    """Return "pythia-1.4b" of "EleutherAI/pythia-1.4b@main"."""
     return reference.partition("@")[0].rstrip("/").rpartition("/")[2].lower()

@@ -1,4 +1,4 @@
-"""Records -> quantities of quality: scores, how responses ended, samples, likelihood, verdicts.
+"""Records -> quantities of quality: scores, outcomes, samples, likelihood, verdicts of a judge.
 
 Each is of the target, of the draft alone or of the target with the draft: "quality_draft" is the
 mean of the task's headline score, "quality_draft[rouge1]" of another one.
@@ -39,19 +39,23 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def qualities(records: Records, task: Task, recipe: Recipe) -> dict[str, Quantity]:
-    """Return every quantity of quality; what has nothing to be divided by is left out."""
+    """Return every quantity of quality whose denominator is not 0."""
     found: dict[str, Quantity] = {}
     groups = {
         "target": records.target_grades,
         "draft": records.draft_grades,
-        "with_draft": _of_arm(records.decode_grades, "draft"),
-        "target_there": _of_arm(records.decode_grades, "target"),
+        "with_draft": [row for row in records.decode_grades if row["arm"] == "draft"],
+        "target_there": [row for row in records.decode_grades if row["arm"] == "target"],
     }
     for who, rows in groups.items():
         if rows:
             found |= dict(_scores(rows, who, task))
     for (who, temperature), rows in records.samples.items():
-        found |= _of_samples(rows, who, temperature, task)
+        prompts = tuple(dict.fromkeys(row["example_id"] for row in rows))
+        numbers = fidelity_and_diversity(rows, task.headline, pass_or_fail=task.pass_or_fail)
+        for name, (top_B, bottom_B, definition) in numbers.items():
+            whose = f"{definition}, of {WHO[who]}"
+            found[key(f"{name}_{who}", temperature)] = Quantity((top_B, bottom_B), whose, prompts)
     for who, rows in records.likelihoods.items():
         found[f"reference_log_likelihood_{who}"] = _quantity(
             rows,
@@ -64,37 +68,20 @@ def qualities(records: Records, task: Task, recipe: Recipe) -> dict[str, Quantit
     return {name: item for name, item in found.items() if item.counts[1].sum() > 0}
 
 
-def _of_arm(rows: Rows, arm: str) -> Rows:
-    return [row for row in rows if row["arm"] == arm]
-
-
 def _scores(rows: Rows, who: str, task: Task) -> Iterator[tuple[str, Quantity]]:
     """Yield the mean of each score, the headline's first, and the share of each outcome."""
     names = [name for name in rows[0] if name not in _FACTS]
     for name in sorted(names, key=lambda name: name != task.headline):
-        values = [row[name] for row in rows]
-        definition = f"{name} of {WHO[who]}"
+        where, definition = f"quality_{who}[{name}]", f"{name} of {WHO[who]}"
         if name in OUTCOMES:
-            definition = DEFINITIONS["outcome"].format(who=WHO[who], meaning=OUTCOMES[name])
-            yield f"{name}_{who}", _quantity(rows, values, definition)
+            where, meaning = f"{name}_{who}", OUTCOMES[name]
+            definition = DEFINITIONS["outcome"].format(who=WHO[who], meaning=meaning)
         elif name in task.outcomes:
-            definition = DEFINITIONS["outcome"].format(who=WHO[who], meaning=task.outcomes[name])
-            yield f"outcome_{who}[{name}]", _quantity(rows, values, definition)
+            where, meaning = f"outcome_{who}[{name}]", task.outcomes[name]
+            definition = DEFINITIONS["outcome"].format(who=WHO[who], meaning=meaning)
         elif name == task.headline:
-            yield f"quality_{who}", _quantity(rows, values, definition)
-        else:
-            yield f"quality_{who}[{name}]", _quantity(rows, values, definition)
-
-
-def _of_samples(rows: Rows, who: str, temperature: float, task: Task) -> dict[str, Quantity]:
-    prompts = tuple(dict.fromkeys(row["example_id"] for row in rows))
-    numbers = fidelity_and_diversity(rows, task.headline, pass_or_fail=task.pass_or_fail)
-    return {
-        key(f"{name}_{who}", temperature): Quantity(
-            (top_B, bottom_B), f"{definition}, of {WHO[who]}", prompts
-        )
-        for name, (top_B, bottom_B, definition) in numbers.items()
-    }
+            where = f"quality_{who}"
+        yield where, _quantity(rows, [row[name] for row in rows], definition)
 
 
 def _verdicts(rows: Rows, recipe: Recipe) -> dict[str, Quantity]:
@@ -105,17 +92,17 @@ def _verdicts(rows: Rows, recipe: Recipe) -> dict[str, Quantity]:
     clear = [pair is not None for pair in pairs]
     wins = [sum(pair) / 2 if pair else 0.0 for pair in pairs]
     flips = [pair is not None and pair[0] != pair[1] for pair in pairs]
-    told = DEFINITIONS["win_rate"].format(against=f"the {judge.against}", model=judge.model)
+    win_rate = DEFINITIONS["win_rate"].format(against=f"the {judge.against}", model=judge.model)
     some = [both[0] for both in prompts.values()]
     return {
-        "win_rate": _quantity(some, wins, told, clear),
+        "win_rate": _quantity(some, wins, win_rate, clear),
         "judge_flips": _quantity(some, flips, DEFINITIONS["judge_flips"], clear),
         "judge_unclear": _quantity(some, [not ok for ok in clear], DEFINITIONS["judge_unclear"]),
     }
 
 
 def _points(both: Rows) -> tuple[float, float] | None:
-    """Return what the draft scores in each order; None without two clear verdicts."""
+    """Return the draft's points in each order; None without two clear verdicts."""
     first, second = (score(row["reply"], draft_first=row["draft_first"]) for row in both)
     return None if first is None or second is None else (first, second)
 
@@ -123,7 +110,7 @@ def _points(both: Rows) -> tuple[float, float] | None:
 def _quantity(
     rows: Rows, tops: Sequence[float], definition: str, bottoms: Sequence[float] | None = None
 ) -> Quantity:
-    """Return the quantity of a row for each prompt; a mean, where no denominators are given."""
+    """Return the quantity of one row for each prompt; without denominators, a mean."""
     top_B = np.array(tops, dtype=np.float64)
     bottom_B = np.ones(len(rows)) if bottoms is None else np.array(bottoms, dtype=np.float64)
     return Quantity((top_B, bottom_B), definition, tuple(row["example_id"] for row in rows))

@@ -1,8 +1,8 @@
-"""Records -> quantities: what is counted of each prompt, for a number to be made of.
+"""Records -> quantities: a numerator and a denominator for each prompt.
 
-A quantity is a numerator and a denominator for every prompt. A cell's number pools them, several
-seeds' numbers pool those, a comparison pairs them: each made of the same facts. Every quantity is
-named, with its temperature and block length where they matter: "block_efficiency[t=0,gamma=4]".
+A cell's number pools a quantity over its prompts, the number of several seeds pools those, a
+comparison pairs two quantities on their prompts. A name holds the temperature and block length
+where they matter: "block_efficiency[t=0,gamma=4]".
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ DEFINITIONS = {
     "temperature 0",
     "top1_agreement": "share of tokens where draft and target have the same first choice",
 }
-# Rates by what is divided by what, of the counts of blocks.
+# Rates by numerator and denominator, of the counts of blocks.
 RATES = {
     "acceptance_rate": ("accepted", "tested"),
     "draft_acceptance_rate": ("accepted", "drafted"),
@@ -53,9 +53,15 @@ class Quantity:
 
     @property
     def is_share(self) -> bool:
-        """Whether it says yes or no of each prompt."""
+        """True if each prompt counts 0 or 1, of 1."""
         top_B, bottom_B = self.counts
         return bool(np.all(bottom_B == 1) and np.isin(top_B, (0, 1)).all())
+
+
+def require_same_prompts(*items: Quantity) -> None:
+    """Raise ValueError if quantities were measured on different prompts."""
+    if len({item.prompts for item in items}) > 1:
+        raise ValueError("not paired: measured on different prompts")
 
 
 def key(name: str, temperature: float, gamma: int | None = None) -> str:
@@ -64,21 +70,23 @@ def key(name: str, temperature: float, gamma: int | None = None) -> str:
 
 
 def quantities(records: Records, recipe: Recipe) -> dict[str, Quantity]:
-    """Return every quantity of acceptance; what has nothing to be divided by is left out."""
-    gamma = recipe.evaluation.num_speculative_tokens
+    """Return every quantity of acceptance whose denominator is not 0."""
+    shown = recipe.evaluation.num_speculative_tokens
     found: dict[str, Quantity] = {}
     for temperature, tables in records.tables.items():
         prompts = tuple(table.example_id for table in tables)
-        counted = {**_of_laws(tables, temperature), **_of_blocks(tables, temperature, gamma)}
+        counted = _token_rates(tables, temperature)
+        for gamma in sorted({*GAMMAS, shown}):
+            counted |= _block_rates(block_counts(tables, gamma), temperature, gamma, gamma == shown)
         for name, (top_B, bottom_B, definition) in counted.items():
             found[name] = Quantity((top_B, bottom_B), definition, prompts)
     return {name: item for name, item in found.items() if item.counts[1].sum() > 0}
 
 
-_Counted = dict[str, tuple[Floats, Floats, str]]
+_Counted = dict[str, tuple[Floats, Floats, str]]  # numerators, denominators, definition
 
 
-def _of_laws(tables: Sequence[AcceptanceTable], temperature: float) -> _Counted:
+def _token_rates(tables: Sequence[AcceptanceTable], temperature: float) -> _Counted:
     lengths_B = np.array([float(len(table.overlap_S)) for table in tables])
     sums = {
         "expected_acceptance_rate": np.array([table.overlap_S.sum() for table in tables]),
@@ -90,37 +98,20 @@ def _of_laws(tables: Sequence[AcceptanceTable], temperature: float) -> _Counted:
     }
 
 
-def _of_blocks(tables: Sequence[AcceptanceTable], temperature: float, shown: int) -> _Counted:
-    """Return the rates at every block length; at the one shown also per prompt and by position."""
+def _block_rates(counts: BlockCounts, temperature: float, gamma: int, shown: bool) -> _Counted:
+    """Return the rates of a block length; if it is `shown`, also per prompt and by position."""
     found: _Counted = {}
-    for gamma in sorted({*GAMMAS, shown}):
-        counts = block_counts(tables, gamma)
-        for name, (top_B, bottom_B) in rates(counts).items():
-            found[key(name, temperature, gamma)] = top_B, bottom_B, DEFINITIONS[name]
-        if gamma == shown:
-            found |= _per_prompt(counts, temperature, gamma) | _by_position(
-                counts, temperature, gamma
-            )
-    return found
-
-
-def rates(counts: BlockCounts) -> dict[str, Counts]:
-    """Return each rate as (numerators, denominators) of prompts, to be pooled and divided."""
-    return {
-        name: (getattr(counts, f"{top}_B"), getattr(counts, f"{bottom}_B"))
-        for name, (top, bottom) in RATES.items()
-    }
-
-
-def _per_prompt(counts: BlockCounts, temperature: float, gamma: int) -> _Counted:
-    found: _Counted = {}
-    for name in PER_PROMPT:
-        top_B, bottom_B = rates(counts)[name]
-        some_B = (bottom_B > 0).astype(np.float64)
-        ratio_B = np.divide(top_B, bottom_B, out=np.zeros_like(top_B), where=bottom_B > 0)
-        definition = f"mean over prompts of each one's own: {DEFINITIONS[name]}"
-        found[key(f"{name}_per_prompt", temperature, gamma)] = ratio_B, some_B, definition
-    return found
+    per_prompt: _Counted = {}
+    for name, (top, bottom) in RATES.items():
+        top_B, bottom_B = getattr(counts, f"{top}_B"), getattr(counts, f"{bottom}_B")
+        found[key(name, temperature, gamma)] = top_B, bottom_B, DEFINITIONS[name]
+        if name in PER_PROMPT:
+            some_B = (bottom_B > 0).astype(np.float64)
+            ratio_B = np.divide(top_B, bottom_B, out=np.zeros_like(top_B), where=bottom_B > 0)
+            definition = f"mean over prompts of each one's own: {DEFINITIONS[name]}"
+            own = key(f"{name}_per_prompt", temperature, gamma)
+            per_prompt[own] = ratio_B, some_B, definition
+    return found | per_prompt | _by_position(counts, temperature, gamma) if shown else found
 
 
 def _by_position(counts: BlockCounts, temperature: float, gamma: int) -> _Counted:

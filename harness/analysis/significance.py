@@ -1,4 +1,4 @@
-"""Is a difference real? Paired tests, their power, and groups of methods that cannot be told apart.
+"""Paired tests, their power, and the groups of methods that cannot be told apart.
 
 The unit is the prompt, and above it the seed: see `statistics.effect`.
 """
@@ -6,7 +6,7 @@ The unit is the prompt, and above it the seed: see `statistics.effect`.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from string import ascii_lowercase
 
 from draftmark.analysis.statistics import Counts, Effect, effect
@@ -27,7 +27,7 @@ class PairedTest:
     def prompts_needed(self, wanted: float) -> int:
         """Return how many prompts would find a difference of `wanted` in 8 of 10 experiments.
 
-        More prompts do not tell seeds apart: it holds for the drafts that there are. Raises
+        It holds for these trained drafts: more prompts do not reduce the spread of seeds. Raises
         ValueError if `wanted` is 0, which no number of prompts can find.
         """
         if wanted == 0:
@@ -54,7 +54,7 @@ def paired_test(
 
 
 def test_of(found: Effect) -> PairedTest:
-    """Return the t test of a difference that was estimated."""
+    """Return the t test of an estimated difference."""
     from scipy import stats
 
     if found.standard_error == 0:
@@ -66,9 +66,9 @@ def test_of(found: Effect) -> PairedTest:
 
 
 def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the exact p value of McNemar's test: are two methods right equally often?
+    """Return the exact p value of McNemar's test (1947) that two methods are right equally often.
 
-    Only prompts on which they disagree say anything (McNemar 1947). `first`, `second`: 0 or 1.
+    Only prompts on which they disagree count. `first`, `second`: 0 or 1 for each prompt.
     """
     from scipy import stats
 
@@ -88,30 +88,27 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def letters(number: int, differ: Callable[[int, int], bool]) -> list[str]:
-    """Return the letters of each of `number` contenders, which are in the order of their rank.
+    """Return the letters of each of `number` contenders, in the order of their rank.
 
-    Two share a letter if, and only if, they cannot be told apart: a compact letter display, made by
-    inserting the differences and absorbing what is covered (Piepho 2004).
+    Two share a letter if and only if they do not differ: a compact letter display, built by
+    inserting the differences one by one and absorbing covered groups (Piepho 2004).
     """
     groups = [frozenset(range(number))]
     for pair in combinations(range(number), 2):
         if differ(*pair):
-            groups = _parted(groups, frozenset(pair))
+            groups = _split(groups, frozenset(pair))
     groups.sort(key=sorted)
+    names = [*ascii_lowercase, *(f"({a}{b})" for a, b in product(ascii_lowercase, repeat=2))]
     return [
-        "".join(letter for letter, group in zip(_names(), groups, strict=False) if item in group)
+        "".join(name for name, group in zip(names, groups, strict=False) if item in group)
         for item in range(number)
     ]
 
 
-def _parted(groups: Sequence[frozenset[int]], pair: frozenset[int]) -> list[frozenset[int]]:
-    """Return the groups, each that holds the pair in two without one of it; none within another."""
+def _split(groups: Sequence[frozenset[int]], pair: frozenset[int]) -> list[frozenset[int]]:
+    """Return groups of which none holds the pair, and none lies within another."""
     parts: list[frozenset[int]] = []
     for group in groups:
         parts += [group - {item} for item in pair] if pair <= group else [group]
     unique = list(dict.fromkeys(parts))
     return [part for part in unique if not any(part < other for other in unique)]
-
-
-def _names() -> list[str]:
-    return [*ascii_lowercase, *(f"({a}{b})" for a in ascii_lowercase for b in ascii_lowercase)]

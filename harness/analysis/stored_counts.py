@@ -1,7 +1,4 @@
-"""What a stored run counted of each prompt: what runs are paired on, and stored tables read from.
-
-Read from the acceptance tables beside the results; nothing is run.
-"""
+"""Counts of each prompt in a stored run, read from the acceptance tables beside its results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +27,7 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Measured:
-    """A contender at a temperature: its prompts, and what was counted of each, by seed."""
+    """The counts of a contender's prompts at a temperature, by seed."""
 
     contender: Contender
     temperature: float
@@ -39,12 +36,12 @@ class Measured:
 
     @property
     def name(self) -> str:
-        """Whose numbers it has, in a form that files and shells can bear."""
+        """Contender and temperature, in characters that files and shells accept."""
         who = self.contender
         return f"{who.task}/{who.pair}/{who.method}/t={self.temperature:g}"
 
     def counts(self, quantity: str, prompts: Sequence[str]) -> list[Counts]:
-        """Return numerators and denominators of a rate on some of its prompts, for each seed."""
+        """Return numerators and denominators of a rate on some of the prompts, for each seed."""
         place = {prompt: index for index, prompt in enumerate(self.prompts)}
         rows = [place[prompt] for prompt in prompts]
         top, bottom = RATES[quantity]
@@ -55,19 +52,19 @@ class Measured:
 
 
 def measured(results: Results, directory: Path, gamma: int | None = None) -> list[Measured]:
-    """Return what was counted of every contender that has numbers, at every temperature.
+    """Return the counts of every contender that has numbers, at every temperature.
 
-    Of blocks of `gamma` drafted tokens, by default the recipe's. Raises UserError if tables are
-    missing.
+    Blocks have `gamma` drafted tokens, by default the recipe's. Raises UserError if tables are
+    missing, ValueError if seeds were measured on different prompts.
     """
-    told = results.recipe["evaluation"]
-    length = gamma or told["num_speculative_tokens"]
+    evaluation = results.recipe["evaluation"]
+    length = gamma or evaluation["num_speculative_tokens"]
     done = (row for row in results.results if not row.failure)
     return [
         _measured(contender, seeds, directory, temperature, length)
         for contender, rows in groupby(done, key=lambda row: row.cell.contender)
         for seeds in [list(rows)]
-        for temperature in told["temperatures"]
+        for temperature in evaluation["temperatures"]
     ]
 
 
@@ -98,26 +95,26 @@ def shared(first: Measured, second: Measured) -> list[str]:
 def paired(now: Measured, before: Measured, quantity: str, prompts: Sequence[str]) -> Effect:
     """Return the difference of a rate, paired on prompts, and on seeds if they are the same.
 
-    Raises ValueError on fewer than two prompts, or where there is nothing to divide by.
+    Raises ValueError on fewer than two prompts, or if a denominator sums to zero.
     """
     sides = [item.counts(quantity, prompts) for item in (now, before)]
     return effect(*sides, paired_seeds=list(now.seeds) == list(before.seeds))
 
 
 def tables_of(result: Result, directory: Path, temperature: float) -> list[AcceptanceTable]:
-    """Return a cell's tables at a temperature; raises UserError if they are gone or damaged."""
+    """Return a cell's tables at a temperature; raises UserError if missing or damaged."""
     return read_record(result, directory, tables_name(temperature), read_tables)
 
 
 def rows_of(result: Result, directory: Path, file: str) -> list[dict[str, Any]]:
-    """Return the rows of one of a cell's files; raises UserError if it is gone or damaged."""
+    """Return the rows of one of a cell's files; raises UserError if missing or damaged."""
     return read_record(result, directory, file, read_rows)
 
 
 def read_record(
     result: Result, directory: Path, file: str, read: Callable[[Path], list[Row]]
 ) -> list[Row]:
-    """Return what a reader makes of a cell's file; raises UserError if it is gone or damaged."""
+    """Return the rows of a cell's file by a reader; raises UserError if missing or damaged."""
     path = intact(directory, f"{result.records}/{file}")
     try:
         return read(path)

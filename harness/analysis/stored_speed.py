@@ -1,4 +1,4 @@
-"""What a stored run timed: the blocks of its speed runs, and the parts timed by themselves."""
+"""Speed runs of a stored run: ratios of their blocks, and passes timed by themselves."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,22 +17,19 @@ from draftmark.store.speed_records import ENGINE, PARTS, RUNS, Measurement, Run,
 
 
 def file_of(number: int, name: str) -> str:
-    """Return what a file of a recipe's measurement is called in a results folder, the first as is.
-
-    `number`: its place in the order of the recipe's conditions.
-    """
+    """Return the name in a results folder of a file of the recipe's condition `number`."""
     return name.replace(".", f"-{number}.") if number else name
 
 
 def convention_in(folder: Path) -> Convention:
-    """Return how the engine of a cell's first measurement counts; as the reference's if untold."""
+    """Return the convention of a cell's first engine; the reference engine's if not recorded."""
     file = folder / ENGINE
-    told = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return told_convention(told.get("draft", {}))
+    recorded = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return told_convention(recorded.get("draft", {}))
 
 
 def parts_of(result: Result, directory: Path) -> list[TimedPass]:
-    """Return the timed parts of a cell; none where its recipe asked for none, or they failed.
+    """Return the timed passes of a cell; none if the recipe timed none, or timing failed.
 
     Raises UserError if they are damaged.
     """
@@ -46,14 +43,14 @@ def ratios_of(
 ) -> Iterator[tuple[SpeedCondition, list[float]]]:
     """Yield the ratios of times of each block, of every measurement that has a speedup.
 
-    `speed` is that section of the stored recipe. Raises UserError if records are damaged; those
-    that are not here are passed over.
+    `speed` is that section of the stored recipe. Raises UserError if records are damaged; missing
+    ones are skipped.
     """
-    told: Speed = validated(Speed, dict(speed), f"the recipe in {directory}")
-    for number, under in enumerate(told.conditions()):
+    section: Speed = validated(Speed, dict(speed), f"the recipe in {directory}")
+    for number, condition in enumerate(section.conditions()):
         decodes, runs = (file_of(number, name) for name in (DECODES, RUNS))
         here = all((directory / result.records / name).is_file() for name in (decodes, runs))
-        if here and keyed("speedup", under.label) in result.numbers:
+        if here and keyed("speedup", condition.label) in result.numbers:
             timed = read_record(result, directory, decodes, read_decodes)
             clock = [Run(**row) for row in rows_of(result, directory, runs)]
-            yield under, block_ratios(Measurement(timed, clock, {}))
+            yield condition, block_ratios(Measurement(timed, clock, {}))

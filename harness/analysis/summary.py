@@ -1,6 +1,6 @@
-"""Quantities and decodes -> published numbers: each a value with interval, n and definition.
+"""Quantities and decodes -> numbers: each a value with interval, n and definition.
 
-Pure functions of what the store holds, so a definition can be corrected without a model.
+Pure functions of stored records, so a definition can be corrected without a model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from draftmark.analysis import statistics
-from draftmark.analysis.quantities import Quantity
+from draftmark.analysis.quantities import Quantity, require_same_prompts
 from draftmark.analysis.speeds import speed_numbers
 from draftmark.config.recipe import Recipe
 from draftmark.results import Number
@@ -24,38 +24,29 @@ def summarise(found: Mapping[str, Quantity], records: Records, recipe: Recipe) -
 def pool(
     seeds: Sequence[Mapping[str, Quantity]], speedups: Sequence[Number] = ()
 ) -> dict[str, Number]:
-    """Return the numbers of two seeds or more together, of those that every seed has.
+    """Return the means over two seeds or more, of the numbers that every seed has.
 
-    The mean over seeds, with an interval over prompts and seeds; of the speedups over seeds alone.
-    Raises ValueError if seeds were measured on different prompts.
+    Intervals are over prompts and seeds; that of the speedup is over seeds alone. Raises ValueError
+    if seeds were measured on different prompts.
     """
     pooled = {}
     if len(speedups) > 1:
-        value, low, high = statistics.log_ratio_interval([number.value for number in speedups])
         definition = "geometric mean over seeds of each one's speedup, n = seeds"
-        pooled["speedup"] = Number(value, low, high, len(speedups), definition)
-    return pooled | {
-        name: _pooled([seed[name] for seed in seeds])
-        for name in seeds[0]
-        if all(name in seed for seed in seeds) and same_prompts(*(seed[name] for seed in seeds))
-    }
+        values = [number.value for number in speedups]
+        pooled["speedup"] = statistics.geometric_mean(values, definition)
+    shared = [name for name in seeds[0] if all(name in seed for seed in seeds)]
+    return pooled | {name: _pooled([seed[name] for seed in seeds]) for name in shared}
 
 
 def _pooled(seeds: Sequence[Quantity]) -> Number:
+    require_same_prompts(*seeds)
     first = seeds[0]
     if all(np.array_equal(seed.counts, first.counts) for seed in seeds):
-        return _number(first)  # what does not depend on the seed, or never happened with any
+        return _number(first)  # it does not depend on the seed, or never happened with any
     found = statistics.over_seeds([seed.counts for seed in seeds], first.definition)
     if found.low is None or found.high is None or not all(seed.is_share for seed in seeds):
         return found
     return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
-
-
-def same_prompts(*items: Quantity) -> bool:
-    """Return True; raises ValueError if quantities are of different prompts."""
-    if len({item.prompts for item in items}) > 1:
-        raise ValueError("not paired: measured on different prompts")
-    return True
 
 
 def _number(item: Quantity) -> Number:

@@ -1,4 +1,4 @@
-"""How a training went by its own validation: which of its checkpoints was kept.
+"""A training's validation history: which of its checkpoints was kept.
 
 A history has a point for each validation: the step, the criterion's value ("validation_..."), and
 the loss of the step before, if there was one.
@@ -10,7 +10,7 @@ History = Sequence[Mapping[str, float]]
 
 
 def criterion(history: History) -> str:
-    """Return the name of what checkpoints were chosen by; raises ValueError if there is none."""
+    """Return the name of the value that chose the checkpoint; raises ValueError without one."""
     names = [name for point in history for name in point if name.startswith("validation_")]
     if not names:
         raise ValueError("a history without a validation")
@@ -25,5 +25,5 @@ def kept(history: History) -> Mapping[str, float]:
 
 
 def learned_nothing(history: History) -> bool:
-    """Say whether the weights before the first step were better on validation than all after."""
+    """True if no weights after the first step were better on validation than those before."""
     return len(history) > 1 and kept(history)["step"] == 0

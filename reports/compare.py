@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.gate.comparable import by_weight, differing
-from draftmark.analysis.significance import PairedTest, holm, test_of
+from draftmark.analysis.significance import PairedTest, holm, t_test
 from draftmark.analysis.statistics import mean_ratio
 from draftmark.analysis.stored_counts import Measured, measured, paired, shared
 from draftmark.errors import UserError
@@ -92,7 +92,7 @@ def _comparison(
     number = found.number(f"{rate}, B - A, paired on prompts")
     values = [mean_ratio(side.counts(rate, prompts)) for side in (before, now)]
     told = {"name": now.name, "quantity": rate, "a": values[0], "b": values[1]}
-    return {**told, "difference": asdict(number)}, test_of(found)
+    return {**told, "difference": asdict(number)}, t_test(found)
 
 
 def _facts(found: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from draftmark.analysis.significance import holm, test_of
+from draftmark.analysis.significance import holm, t_test
 from draftmark.analysis.stored_counts import Measured, measured, paired, shared
 from draftmark.reports._shared.escape import latex
 from draftmark.reports._shared.markdown import escape, table
@@ -105,7 +105,7 @@ def _winner(group: Sequence[Measured], rate: str) -> Contender | None:
         if len(prompts) < 2:
             return None
         effects.append(paired(group[a], group[b], rate, prompts))
-    adjusted = holm([test_of(effect).p_value for effect in effects])
+    adjusted = holm([t_test(effect).p_value for effect in effects])
     won = [0] * len(group)
     for (a, b), effect, p in zip(pairs, effects, adjusted, strict=True):
         if p < LEVEL and effect.value:

@@ -16,7 +16,7 @@ import numpy as np
 
 from draftmark.store.acceptance_tables import Floats
 
-FEWEST = 4  # values; in fewer, noise cannot be told from a step
+FEWEST = 4  # values; in fewer, noise cannot be distinguished from a step
 _SHORTEST_LEVEL = 2  # values
 _MAD = 0.6745  # the median absolute deviation of a normal distribution, in standard deviations
 

@@ -10,7 +10,8 @@ from itertools import combinations, groupby
 
 from draftmark.analysis import statistics
 from draftmark.analysis.quantities import Quantity, key, require_same_prompts
-from draftmark.analysis.significance import holm, letters, mcnemar, paired_test
+from draftmark.analysis.significance import PairedTest, holm, letters, mcnemar, t_test
+from draftmark.analysis.statistics import Counts
 from draftmark.config.recipe import Recipe
 from draftmark.results import Cell, Comparison, Contender, Standing
 
@@ -67,17 +68,9 @@ def _keys(recipe: Recipe, *names: str) -> list[str]:
 def _standings(
     name: str, known: Sequence[Contender], contenders: Mapping[Contender, Seeds]
 ) -> list[Standing]:
-    counts = {item: [q.counts for q in _of(name, contenders[item])] for item in known}
-    ranked = sorted(known, key=lambda item: -statistics.mean_ratio(counts[item]))
+    ranked = sorted(known, key=lambda it: -statistics.mean_ratio(_counts(name, contenders[it])))
     pairs = list(combinations(range(len(ranked)), 2))
-    tests = [
-        paired_test(
-            counts[ranked[a]],
-            counts[ranked[b]],
-            paired_seeds=list(contenders[ranked[a]]) == list(contenders[ranked[b]]),
-        ).p_value
-        for a, b in pairs
-    ]
+    tests = [_test(name, contenders[ranked[a]], contenders[ranked[b]]).p_value for a, b in pairs]
     adjusted = dict(zip(pairs, holm(tests), strict=True))
     found = letters(len(ranked), lambda a, b: adjusted[a, b] < LEVEL)
     return [Standing(item, name, letter) for item, letter in zip(ranked, found, strict=True)]
@@ -90,31 +83,28 @@ def _has(name: str, seeds: Seeds) -> bool:
     )
 
 
-def _of(name: str, seeds: Seeds) -> list[Quantity]:
-    return [seed[name] for seed in seeds.values()]
+def _counts(name: str, seeds: Seeds) -> list[Counts]:
+    return [seed[name].counts for seed in seeds.values()]
+
+
+def _test(name: str, seeds: Seeds, baseline: Seeds) -> PairedTest:
+    """Return the test of two contenders, paired on seeds if both have the same."""
+    sides = _counts(name, seeds), _counts(name, baseline)
+    return t_test(statistics.effect(*sides, paired_seeds=list(seeds) == list(baseline)))
 
 
 def _comparison(
     contender: Contender, against: str, name: str, seeds: Seeds, baseline: Seeds
 ) -> Comparison:
-    mine, theirs = _of(name, seeds), _of(name, baseline)
-    require_same_prompts(*mine, *theirs)
-    left, right = [item.counts for item in mine], [item.counts for item in theirs]
-    together = list(seeds) == list(baseline)
-    test = paired_test(left, right, paired_seeds=together)
+    quantities = [seed[name] for seed in (*seeds.values(), *baseline.values())]
+    require_same_prompts(*quantities)
+    sides, together = (_counts(name, seeds), _counts(name, baseline)), list(seeds) == list(baseline)
     both = " and seeds" if together and len(seeds) > 1 else ""
     definition = f"{name} minus that of {against}, paired on prompts{both}"
-    difference = statistics.difference(left, right, definition, paired_seeds=together)
-    p_value = test.p_value
-    if len(mine) == len(theirs) == 1 and mine[0].is_share and theirs[0].is_share:
-        p_value = mcnemar(left[0][0].tolist(), right[0][0].tolist())  # which is exact
-    return Comparison(
-        contender=contender,
-        against=against,
-        quantity=name,
-        difference=difference,
-        p_value=p_value,
-        adjusted_p=p_value,
-        detectable=test.detectable,
-        prompts_needed=test.prompts_needed(difference.value) if difference.value else None,
-    )
+    number = statistics.difference(*sides, definition, paired_seeds=together)
+    test = _test(name, seeds, baseline)
+    needed = test.prompts_needed(number.value) if number.value else None
+    p = test.p_value
+    if len(seeds) == len(baseline) == 1 and all(item.is_share for item in quantities):
+        p = mcnemar(*(item.counts[0].tolist() for item in quantities))  # which is exact
+    return Comparison(contender, against, name, number, p, p, test.detectable, needed)

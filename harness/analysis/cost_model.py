@@ -8,8 +8,8 @@ where decoding waits for memory, more with large batches). Over N prompts
 
 Without prefill this is Leviathan et al. 2023 (arXiv 2211.17192), theorem 3.8, if every token is
 accepted with the same probability alpha and every block drafts gamma: (1 - alpha^(gamma+1)) /
-((1 - alpha) (gamma c + 1)). The expected counts of blocks.py assume neither. Sampling and an
-engine's overheads are left out.
+((1 - alpha) (gamma c + 1)). The counts of blocks.py assume neither. Sampling and an engine's
+overheads are left out.
 
 Legend: B prompt.
 """
@@ -35,6 +35,7 @@ _SPEEDUP = "expected: tokens / (passes + drafted (c + w)), in plain target passe
 _BREAK_EVEN = (
     "(tokens - passes) / drafted: the cost c + w of a drafted token at which nothing is won"
 )
+_PREFILL = "decoding alone would win, but the draft reads the prompt as well: texts are too short"
 
 
 @dataclass(frozen=True)
@@ -118,19 +119,15 @@ def break_even_cost(seeds: Seeds) -> Number | None:
 
 
 def highest_break_even_cost(by_gamma: ByGamma) -> tuple[int, Number] | None:
-    """Return the block length with the highest break-even cost (the shortest of equals), and both.
+    """Return the block length with the highest break-even cost, the shortest of equals, and both.
 
     Above that cost no draft is better. None for a draft that never drafts.
     """
-    costs = {
-        gamma: statistics.mean_ratio(_savings(seeds))
-        for gamma, seeds in by_gamma.items()
-        if _drafts(seeds)
-    }
-    if not costs:
+    found = {gamma: _savings(seeds) for gamma, seeds in by_gamma.items() if _drafts(seeds)}
+    if not found:
         return None
-    gamma = max(costs, key=lambda length: (costs[length], -length))
-    return gamma, statistics.over_seeds(_savings(by_gamma[gamma]), _BREAK_EVEN)
+    gamma = max(found, key=lambda length: (statistics.mean_ratio(found[length]), -length))
+    return gamma, statistics.over_seeds(found[gamma], _BREAK_EVEN)
 
 
 def _savings(seeds: Seeds) -> list[Counts]:
@@ -168,8 +165,7 @@ def why_slower(
     """Return which term makes a draft slower than the target alone, with its numbers.
 
     Where a drafted token costs more than it saves, no engine can win with the draft. Where it costs
-    less, the rest went to the engine, whose overhead is predicted / measured speedup; without an
-    `overhead`, to prefill.
+    less, the engine's `overhead` (predicted / measured speedup) takes the rest; if None, prefill.
     """
     if drafted_per_pass == 0:
         return "nothing is drafted, so nothing can be won"
@@ -178,9 +174,7 @@ def why_slower(
     saves = f"a drafted token saves {saving:.2f} of a plain pass and costs {cost:.2f}"
     numbers = f"{saves} (c = {costs.cost_ratio:.2f}, w = {costs.verification_cost:.2f})"
     if cost < saving and overhead is None:
-        return (
-            "decoding alone would win, but the draft reads the prompt as well: texts are too short"
-        )
+        return _PREFILL
     if cost < saving:
         took = f"it takes {overhead:.2f} times what the parts take"
         return f"engine overhead: {numbers}, but with a draft {took}"

@@ -23,17 +23,12 @@ LEAK_SHARE = 0.01
 VALIDATION_SHARE = 0.1
 BUDGET_TOLERANCE = 0.02
 BUDGETS = (
-    "steps",
-    "rows",
-    "supervised_tokens",
-    "generated_tokens",
-    "target_forward_tokens",
-    "reference_forward_tokens",
-    "flops",
+    *("steps", "rows", "supervised_tokens", "generated_tokens"),
+    *("target_forward_tokens", "reference_forward_tokens", "flops"),
 )
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 _TEXT_SETTINGS = {"text", "text_temperature", "mixture"}
-# Settings that tell a recipe's speed conditions apart.
+# Settings in which a recipe's speed conditions differ.
 _SPEED_TERMS = ("engine", "temperature", "num_speculative_tokens", "batch_size")
 
 
@@ -155,14 +150,11 @@ def _terms_of(row: Result) -> Iterator[tuple[str, Any]]:
 
 def _arms(group: Group) -> Iterator[Finding]:
     """Yield speed measurements whose arms did not run on the same terms."""
-    limits = {
-        "max_new_tokens": group.data["max_new_tokens"],
-        "end_tokens": frozenset(group.data["end_tokens"]),
-    }
+    limits = group.data["max_new_tokens"], frozenset(group.data["end_tokens"])
     for row in group.rows:
         for number, (condition, measured) in enumerate(group.speeds[row.cell].items()):
             name = f"speed of {_name(row)}" + (f", {condition.label}" if number else "")
-            for severity, fault in speed_faults(condition, measured.decodes, **limits):
+            for severity, fault in speed_faults(condition, measured.decodes, *limits):
                 yield group.finding(severity, f"{name}: {fault}")
 
 
@@ -265,15 +257,7 @@ def _in_words(found: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-Check = Callable[[Group], Iterator[Finding]]
-_CHECKS: tuple[Check, ...] = (
-    _leaks,
-    _foreign_rows,
-    _measured_on,
-    _arms,
-    _texts,
-    _budgets,
-    _training,
-    _seeds,
-    _learned_nothing,
+_CHECKS: tuple[Callable[[Group], Iterator[Finding]], ...] = (
+    *(_leaks, _foreign_rows, _measured_on, _arms, _texts),
+    *(_budgets, _training, _seeds, _learned_nothing),
 )

@@ -48,14 +48,13 @@ class Paper(Section):
 
     @model_validator(mode="after")
     def _each_once(self) -> "Paper":
-        places = [
-            (table.target, table.draft, table.method, table.column, task)
-            for table in self.tables
-            for task in table.values
-        ]
-        for place in places:
-            if places.count(place) > 1:
-                raise ValueError(f"{', '.join(place)} has two figures")
+        seen = set()
+        for table in self.tables:
+            for task in table.values:
+                place = (table.target, table.draft, table.method, table.column, task)
+                if place in seen:
+                    raise ValueError(f"{', '.join(place)} has two figures")
+                seen.add(place)
         return self
 
 

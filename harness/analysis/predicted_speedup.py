@@ -1,11 +1,10 @@
 """Measured costs, and the speedup that the cost model predicts with them.
 
-Costs are measured in two ways. With `speed.cost_model` the passes of a block are timed by
-themselves; what the engine counted is then predicted at these times, and predicted / measured
-speedup is the engine's overhead. Without, for runs of one text at a time, c + w is the time that
-the draft's arm took beyond its passes, for each drafted token. A block of prompts is then predicted
-with the cost that the *other* blocks had, and with the passes that the acceptance tables expect for
-its prompts, so that no block predicts itself.
+With `speed.cost_model` the passes of a block are timed by themselves; the engine's counts are then
+predicted at these times, and predicted / measured speedup is the engine's overhead. Without, for
+runs of one text at a time, c + w is the time that the draft's arm took beyond its passes, for each
+drafted token. A block of prompts is then predicted with the cost of the *other* blocks and with the
+passes that acceptance tables expect for its prompts, so that no block predicts itself.
 """
 
 import math
@@ -19,7 +18,7 @@ from draftmark.config.sections import SpeedCondition
 from draftmark.results import Number
 from draftmark.speculation.blocks import REFERENCE, Convention, block_counts
 from draftmark.store.speed_records import TimedPass
-from draftmark.types import AcceptanceTable, Decode, TimedDecode
+from draftmark.types import AcceptanceTable, Decode, Round, TimedDecode
 
 DEFINITIONS = {
     "cost_ratio": "c: time of drafting a token / a plain pass of the target, each timed by itself; "
@@ -46,11 +45,10 @@ def cost_model_numbers(
 
     `counts` are the engine's: "runs" of prompts, "tokens", "passes", "drafted".
     """
-    gamma = condition.num_speculative_tokens
-    repeats = timed_costs(passes, condition.batch_size, gamma)
+    repeats = timed_costs(passes, condition.batch_size, condition.num_speculative_tokens)
     if len(repeats) < 2:
         return
-    yield from cost_numbers(repeats, gamma).items()
+    yield from cost_numbers(repeats, condition.num_speculative_tokens).items()
     sums = [math.fsum(counts[name]) for name in ("tokens", "passes", "drafted", "runs")]
     speedups = [speedup(costs, *sums) for costs in repeats]
     predicted = geometric_mean(speedups, DEFINITIONS["predicted_speedup"])
@@ -113,8 +111,7 @@ class _Block:
     plain: int  # passes of the target alone
     excess: float  # what the draft's arm took beyond its passes
     drafted: int
-    expected_passes: float
-    expected_drafted: float
+    expected: tuple[float, float]  # passes, drafted tokens
 
 
 def drafting_cost(timed: Sequence[TimedDecode], convention: Convention = REFERENCE) -> float | None:
@@ -150,10 +147,10 @@ def predicted_speedup(
     if len(blocks) < 2:
         return None
     speedups = []
-    for index, block in enumerate(blocks):
-        costs = Costs(_cost([*blocks[:index], *blocks[index + 1 :]]), prefill=block.prefill)
-        expected = block.expected_passes, block.expected_drafted
-        speedups.append(speedup(costs, block.plain, *expected))
+    for block in blocks:
+        cost = _cost([other for other in blocks if other is not block])
+        costs = Costs(cost, prefill=block.prefill)
+        speedups.append(speedup(costs, block.plain, *block.expected))
     return geometric_mean(speedups, DEFINITIONS["predicted_from_blocks"])
 
 
@@ -176,8 +173,8 @@ def _blocks(
             [item.decode for item in timed if (item.block, item.arm) == (number, arm)]
             for arm in ("target", "draft")
         )
-        rounds = [decode.rounds[_passes_in_prefill(decode, convention) :] for decode in drafting]
-        plain = sum(len(d.rounds[_passes_in_prefill(d, convention) :]) for d in alone)
+        plain = sum(len(_timed_rounds(decode, convention)) for decode in alone)
+        rounds = [_timed_rounds(decode, convention) for decode in drafting]
         if not (plain and any(rounds)):
             continue
         pass_s = sum(decode.decode_s for decode in alone) / plain
@@ -192,15 +189,14 @@ def _blocks(
             plain=plain,
             excess=sum(decode.decode_s for decode in drafting) / pass_s - sum(map(len, rounds)),
             drafted=sum(round_.drafted for own in rounds for round_ in own),
-            expected_passes=passes,
-            expected_drafted=drafted,
+            expected=(passes, drafted),
         )
 
 
-def _passes_in_prefill(decode: Decode, convention: Convention) -> int:
-    """Return 1 where the first pass is timed with prefill, as it reads the prompt; else 0.
+def _timed_rounds(decode: Decode, convention: Convention) -> Sequence[Round]:
+    return decode.rounds[_passes_in_prefill(decode, convention) :]
 
-    That is where the first token came with prefill and is a block's.
-    """
-    together = decode.first_token_s == decode.prefill_s
-    return int(together and not convention.prefill_emits_first)
+
+def _passes_in_prefill(decode: Decode, convention: Convention) -> int:
+    """Return 1 if the first block's pass reads the prompt, and is timed with prefill; else 0."""
+    return int(decode.first_token_s == decode.prefill_s and not convention.prefill_emits_first)

@@ -88,41 +88,30 @@ _Counted = dict[str, tuple[Floats, Floats, str]]  # numerators, denominators, de
 
 def _token_rates(tables: Sequence[AcceptanceTable], temperature: float) -> _Counted:
     lengths_B = np.array([float(len(table.overlap_S)) for table in tables])
-    sums = {
-        "expected_acceptance_rate": np.array([table.overlap_S.sum() for table in tables]),
-        "top1_agreement": np.array([table.greedy_match_S.sum() for table in tables]),
-    }
-    return {
-        key(name, temperature): (top_B, lengths_B, DEFINITIONS[name])
-        for name, top_B in sums.items()
-    }
+    fields = {"expected_acceptance_rate": "overlap_S", "top1_agreement": "greedy_match_S"}
+    found: _Counted = {}
+    for name, field in fields.items():
+        top_B = np.array([getattr(table, field).sum() for table in tables])
+        found[key(name, temperature)] = top_B, lengths_B, DEFINITIONS[name]
+    return found
 
 
 def _block_rates(counts: BlockCounts, temperature: float, gamma: int, shown: bool) -> _Counted:
     """Return the rates of a block length; if it is `shown`, also per prompt and by position."""
     found: _Counted = {}
-    per_prompt: _Counted = {}
+    more: _Counted = {}
     for name, (top, bottom) in RATES.items():
         top_B, bottom_B = getattr(counts, f"{top}_B"), getattr(counts, f"{bottom}_B")
         found[key(name, temperature, gamma)] = top_B, bottom_B, DEFINITIONS[name]
         if name in PER_PROMPT:
-            some_B = (bottom_B > 0).astype(np.float64)
             ratio_B = np.divide(top_B, bottom_B, out=np.zeros_like(top_B), where=bottom_B > 0)
             definition = f"mean over prompts of each one's own: {DEFINITIONS[name]}"
             own = key(f"{name}_per_prompt", temperature, gamma)
-            per_prompt[own] = ratio_B, some_B, definition
-    return found | per_prompt | _by_position(counts, temperature, gamma) if shown else found
-
-
-def _by_position(counts: BlockCounts, temperature: float, gamma: int) -> _Counted:
-    """Return marginal and conditional acceptance at each position."""
-    found: _Counted = {}
-    for position in range(1, gamma + 1):
-        reached_B, tested_B = counts.reached_BG[:, position - 1], counts.tested_BG[:, position - 1]
-        where = key("", temperature, gamma)[:-1] + f",position={position}]"
-        for name, bottom_B in (
-            ("marginal_acceptance", counts.drafts_B),
-            ("conditional_acceptance", tested_B),
-        ):
-            found[name + where] = reached_B, bottom_B, DEFINITIONS[name]
-    return found
+            more[own] = ratio_B, (bottom_B > 0).astype(np.float64), definition
+    for index in range(gamma):
+        where = key("", temperature, gamma)[:-1] + f",position={index + 1}]"
+        bottoms = {"marginal": counts.drafts_B, "conditional": counts.tested_BG[:, index]}
+        for kind, bottom_B in bottoms.items():
+            name = f"{kind}_acceptance"
+            more[name + where] = counts.reached_BG[:, index], bottom_B, DEFINITIONS[name]
+    return found | more if shown else found

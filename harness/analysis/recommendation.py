@@ -1,4 +1,4 @@
-"""What to serve with: the block length, or no draft, as far as candidates can be told apart.
+"""What to serve with: the block length, or no draft, as far as candidates can be distinguished.
 
 A candidate is a draft at a block length (gamma), or the target alone (gamma 0, speedup 1). An
 estimate is the logarithm of a candidate's speedup, and how far each unit moves it to first order:
@@ -20,7 +20,7 @@ import numpy as np
 
 from draftmark.analysis.cost_model import Costs, Seeds, block_times
 from draftmark.analysis.predicted_speedup import timed_costs
-from draftmark.analysis.statistics import Counts, t_interval
+from draftmark.analysis.statistics import Counts, standard_error, t_interval
 from draftmark.results import Number
 from draftmark.speculation.blocks import BlockCounts
 from draftmark.store.acceptance_tables import Floats
@@ -47,18 +47,10 @@ class Estimate:
         return Estimate(self.value - other.value, moves)
 
     def ends(self, level: float) -> tuple[float, float]:
-        """Return the ends of a t interval of the logarithm, infinite if a source has one unit.
-
-        Variances of sources add up; degrees of freedom are Satterthwaite's.
-        """
+        """Return the ends of a t interval of the logarithm, infinite if a source has one unit."""
         if any(len(values) < 2 for values in self.moves.values()):
             return -math.inf, math.inf
-        parts = [(float(v.var(ddof=1)) / len(v), len(v) - 1) for v in self.moves.values()]
-        variance = math.fsum(part for part, _ in parts)
-        if not variance:
-            return self.value, self.value
-        degrees = variance**2 / math.fsum(part**2 / df for part, df in parts)
-        return t_interval(self.value, math.sqrt(variance), degrees, 0.5 + level / 2)
+        return t_interval(self.value, *standard_error([*self.moves.values()]), 0.5 + level / 2)
 
     def number(self, level: float) -> Number:
         """Return the speedup with its interval, or without one where a source has one unit."""

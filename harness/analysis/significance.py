@@ -1,4 +1,4 @@
-"""Paired tests, their power, and the groups of methods that cannot be told apart.
+"""Paired tests, their power, and the groups of methods that cannot be distinguished.
 
 The unit is the prompt, and above it the seed: see `statistics.effect`.
 """
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from string import ascii_lowercase
 
-from draftmark.analysis.statistics import Counts, Effect, effect
+from draftmark.analysis.statistics import Effect
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """A test for no difference between two ratios on the same prompts."""
+    """A t test for no difference between two ratios on the same prompts."""
 
     p_value: float
     found: Effect
@@ -43,17 +43,7 @@ def _detectable(standard_error: float, degrees: float) -> float:
     return sum(float(stats.t.ppf(level, degrees)) for level in (0.975, 0.8)) * standard_error
 
 
-def paired_test(
-    first: Sequence[Counts], second: Sequence[Counts], *, paired_seeds: bool = False
-) -> PairedTest:
-    """Return the t test of first - second, each the counts of one seed or of several.
-
-    Raises ValueError on fewer than two prompts, or on different numbers of them.
-    """
-    return test_of(effect(first, second, paired_seeds=paired_seeds))
-
-
-def test_of(found: Effect) -> PairedTest:
+def t_test(found: Effect) -> PairedTest:
     """Return the t test of an estimated difference."""
     from scipy import stats
 

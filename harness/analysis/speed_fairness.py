@@ -13,7 +13,6 @@ _RUNS = {("target", 0), ("target", 1), ("draft", 0), ("draft", 1)}
 def speed_faults(
     condition: SpeedCondition,
     timed: Sequence[TimedDecode],
-    *,
     max_new_tokens: int,
     end_tokens: frozenset[int],
 ) -> list[tuple[Severity, str]]:
@@ -72,18 +71,17 @@ def _length_faults(
 ) -> dict[str, Callable[[Decode], bool]]:
     """Return each way to break the length policy with its test."""
 
-    def goes_on(decode: Decode) -> bool:
-        return bool(end_tokens.intersection(decode.token_ids[:-1]))
-
-    def stops_early(decode: Decode) -> bool:
-        ended = end_tokens.intersection(decode.token_ids[-1:])
-        return (
-            not (ended or decode.finish_reason == "stop_string")
-            and len(decode.token_ids) < max_new_tokens
-        )
+    def has_end(token_ids: tuple[int, ...]) -> bool:
+        return not end_tokens.isdisjoint(token_ids)
 
     return {
         f"are longer than {max_new_tokens} tokens": lambda d: len(d.token_ids) > max_new_tokens,
-        "go on after an end token": goes_on,
-        "stop before an end and the length limit": stops_early,
+        "go on after an end token": lambda d: has_end(d.token_ids[:-1]),
+        "stop before an end and the length limit": lambda d: (
+            not (
+                has_end(d.token_ids[-1:])
+                or d.finish_reason == "stop_string"
+                or len(d.token_ids) >= max_new_tokens
+            )
+        ),
     }

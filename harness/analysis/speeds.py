@@ -68,6 +68,7 @@ def _measurement_numbers(
     condition: SpeedCondition, measured: Measurement, records: Records
 ) -> Iterator[tuple[str, Number]]:
     timed, greedy = measured.decodes, condition.temperature == 0
+    decodes = {arm: [item.decode for item in timed if item.arm == arm] for arm in ARMS}
     if greedy:
         yield from _agreement(timed)
     speedup = None
@@ -78,42 +79,44 @@ def _measurement_numbers(
     tables = records.tables.get(condition.temperature, ())
     if greedy and tables and condition.length == "natural":
         yield from _passes(timed, tables, condition.num_speculative_tokens, convention)
-    for arm in ARMS:
-        mine = [item.decode for item in timed if item.arm == arm]
-        runs = [run for run in measured.runs if run.arm == arm]
-        yield from ((f"{name}[arm={arm}", number) for name, number in _arm_numbers(mine, runs))
-    counts = _counts([item.decode for item in timed if item.arm == "draft"], convention)
-    if counts["passes"]:
+    for arm, mine in decodes.items():
+        for name, number in _arm_numbers(mine, [run for run in measured.runs if run.arm == arm]):
+            yield f"{name}[arm={arm}", number
+    counts = _counts(decodes["draft"], convention)
+    if passes := counts["passes"]:
         for name, top in (("counted_block_efficiency", "tokens"), ("counted_drafted", "drafted")):
-            yield name, statistics.ratio(counts[top], counts["passes"], DEFINITIONS[name])
+            yield name, statistics.ratio(counts[top], passes, DEFINITIONS[name])
         yield from cost_model_numbers(condition, records.parts, counts, speedup)
 
 
 def block_ratios(measured: Measurement) -> list[float]:
     """Return time of the target alone / time with the draft, per token, of each block in order."""
-    blocks = sorted({run.block for run in measured.runs})
-    return [
-        _s_per_token(measured, b, "target") / _s_per_token(measured, b, "draft") for b in blocks
-    ]
-
-
-def _s_per_token(measured: Measurement, block: int, arm: Arm) -> float:
-    seconds = sum(run.wall_s for run in measured.runs if (run.block, run.arm) == (block, arm))
-    mine = [i.decode for i in measured.decodes if (i.block, i.arm) == (block, arm)]
-    return seconds / sum(len(decode.token_ids) for decode in mine)
+    seconds: dict[tuple[int, Arm], float] = {}
+    tokens: dict[tuple[int, Arm], int] = {}
+    for run in measured.runs:
+        place = run.block, run.arm
+        seconds[place] = seconds.get(place, 0.0) + run.wall_s
+    for item in measured.decodes:
+        place = item.block, item.arm
+        tokens[place] = tokens.get(place, 0) + len(item.decode.token_ids)
+    s_per_token = {place: seconds[place] / tokens[place] for place in seconds}
+    blocks = sorted({block for block, _ in seconds})
+    return [s_per_token[b, "target"] / s_per_token[b, "draft"] for b in blocks]
 
 
 def _arm_numbers(decodes: Sequence[Decode], runs: Sequence[Run]) -> Iterator[tuple[str, Number]]:
     """Yield an arm's times, memory and energy, as far as they were recorded."""
     first_s = [d.first_token_s for d in decodes if d.first_token_s is not None]
     if len(first_s) == len(decodes):
-        of_prompts = _by_prompt(decodes, first_s), _by_prompt(decodes, [1.0] * len(decodes))
-        yield "first_token_s", statistics.ratio(*of_prompts, DEFINITIONS["first_token_s"])
-        later = _by_prompt(decodes, [len(d.token_ids) - 1 for d in decodes])
-        rest = [d.prefill_s + d.decode_s - s for d, s in zip(decodes, first_s, strict=True)]
-        if sum(later):
-            rest_s = _by_prompt(decodes, rest)
-            yield "token_s", statistics.ratio(rest_s, later, DEFINITIONS["token_s"])
+        later = [len(d.token_ids) - 1 for d in decodes]
+        rest_s = [d.prefill_s + d.decode_s - s for d, s in zip(decodes, first_s, strict=True)]
+        for name, tops, bottoms in (
+            ("first_token_s", first_s, [1] * len(decodes)),
+            ("token_s", rest_s, later),
+        ):
+            if sum(bottoms):
+                sums = _by_prompt(decodes, tops), _by_prompt(decodes, bottoms)
+                yield name, statistics.ratio(*sums, DEFINITIONS[name])
     peaks = [run.peak_bytes for run in runs if run.peak_bytes is not None]
     if peaks:
         yield "peak_bytes", Number(max(peaks), None, None, len(peaks), DEFINITIONS["peak_bytes"])
@@ -130,12 +133,13 @@ def _counts(decodes: Sequence[Decode], convention: Convention) -> Mapping[str, l
     """
     counted = decodes if any(decode.rounds for decode in decodes) else ()
     first = int(convention.prefill_emits_first)
-    return {
-        "tokens": _by_prompt(counted, [len(d.token_ids) - first for d in counted]),
-        "passes": _by_prompt(counted, [d.target_passes for d in counted]),
-        "drafted": _by_prompt(counted, [sum(r.drafted for r in d.rounds) for d in counted]),
-        "runs": _by_prompt(counted, [1.0] * len(counted)),
+    values = {
+        "tokens": [len(decode.token_ids) - first for decode in counted],
+        "passes": [decode.target_passes for decode in counted],
+        "drafted": [sum(round_.drafted for round_ in decode.rounds) for decode in counted],
+        "runs": [1] * len(counted),
     }
+    return {name: _by_prompt(counted, each) for name, each in values.items()}
 
 
 def _by_prompt(decodes: Sequence[Decode], values: Sequence[float]) -> list[float]:

@@ -158,10 +158,10 @@ def effect(
 
     All seeds share the prompts; each method has its own seeds. So the variance has a part for the
     prompts (the delta method: how far each moves the ratio, averaged over seeds) and one for the
-    seeds of each side, with Satterthwaite's (1946) degrees of freedom. A bootstrap of three seeds
-    would be far too sure: it has ten different samples. With `paired_seeds` both sides have the
-    same seeds in the same order, and the seeds' part is that of their differences. Raises
-    ValueError on fewer than two prompts, or if sides differ in their number.
+    seeds of each side. A bootstrap of three seeds would be far too sure: it has ten different
+    samples. With `paired_seeds` both sides have the same seeds in the same order, and the seeds'
+    part is that of their differences. Raises ValueError on fewer than two prompts, or if sides
+    differ in their number.
     """
     sides = [(sign, side) for sign, side in ((1.0, first), (-1.0, second)) if side]
     n = len(first[0][0])
@@ -179,15 +179,20 @@ def effect(
     value = math.fsum(math.fsum(side) / len(side) for side in ratios)
     if paired_seeds and second:
         ratios = [[a + b for a, b in zip(*ratios, strict=True)]]
-    parts = [
-        (float(np.var(side, ddof=1)) / len(side), len(side) - 1) for side in ratios if len(side) > 1
-    ]
-    seeds_error = math.sqrt(math.fsum(part for part, _ in parts))
-    parts.append((float(np.var(moves_B, ddof=1)) / n, n - 1))
+    seeds = [np.array(side) for side in ratios if len(side) > 1]
+    seeds_error = standard_error(seeds)[0] if seeds else 0.0
+    return Effect(value, *standard_error([*seeds, moves_B]), n, seeds_error)
+
+
+def standard_error(sources: Sequence[Floats]) -> tuple[float, float]:
+    """Return the standard error of a sum of means, one for each source of noise, of its units.
+
+    And its degrees of freedom, by Satterthwaite (1946); without noise the last source's.
+    """
+    parts = [(float(np.var(units, ddof=1)) / len(units), len(units) - 1) for units in sources]
     variance = math.fsum(part for part, _ in parts)
     spread = math.fsum(part**2 / degrees for part, degrees in parts)
-    degrees = variance**2 / spread if spread else n - 1
-    return Effect(value, math.sqrt(variance), degrees, n, seeds_error)
+    return math.sqrt(variance), variance**2 / spread if spread else parts[-1][1]
 
 
 def _checked(numerators: Any, denominators: Any) -> Counts:

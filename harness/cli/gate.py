@@ -76,7 +76,7 @@ def power(
     terms = Terms(margin, quantity)
     known = accepted.load(against) if against else None
     for line in pilots(load_results(directory), directory, known, terms):
-        typer.echo(plain(str(line)))
+        typer.echo(plain(line))
 
 
 def gate(

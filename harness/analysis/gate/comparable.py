@@ -24,32 +24,15 @@ ALWAYS = ("git", "project")  # another commit is what two runs are compared for
 # Of the recipe: its name, and settings that no acceptance rate depends on.
 _LEFT_OUT = ("title", "speed")
 _OF_DATA = (
-    "task_version",
-    "target",
-    "target_digest",
-    "draft",
-    "rows",
-    "source",
-    "digest",
-    "max_new_tokens",
-    "end_tokens",
+    *("task_version", "target", "target_digest", "draft", "rows", "source", "digest"),
+    *("max_new_tokens", "end_tokens"),
 )
 # The number of test rows changes these; prompts are then paired by their names.
 _BY_SIZE = ("recipe.data.test_rows", "rows.test", "digest.test")
-
+# Starts of names, the most important first.
 _WEIGHTS = (
-    "data.",
-    "recipe.data",
-    "recipe.pairs",
-    "recipe.evaluation",
-    "recipe.prompting",
-    "recipe.training",
-    "recipe.",
-    "git",
-    "project",
-    "versions.",
-    "threads",
-    "hardware.",
+    *("data.", "recipe.data", "recipe.pairs", "recipe.evaluation", "recipe.prompting"),
+    *("recipe.training", "recipe.", "git", "project", "versions.", "threads", "hardware."),
     "python",
 )
 

@@ -113,15 +113,8 @@ def judge(
         _line(item, there.get((item.contender, item.temperature)), failed, rule, terms.quantity)
         for item in accepted.measured
     )
-    return Outcome(
-        verdict=all_of([line.verdict for line in lines]),
-        quantity=terms.quantity,
-        gamma=accepted.gamma,
-        rule=rule,
-        lines=lines,
-        differs=allowed,
-        notes=tuple(_notes(now, accepted)),
-    )
+    verdict, notes = all_of([line.verdict for line in lines]), tuple(_notes(now, accepted))
+    return Outcome(verdict, terms.quantity, accepted.gamma, rule, lines, allowed, notes)
 
 
 def _line(

@@ -63,11 +63,10 @@ def looks(first: int, last: int) -> list[int]:
 
 
 def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
-    """Return how many prompts let 95 of 100 gates fail at a true drop of twice the margin.
+    """Return how many prompts let 95 of 100 gates fail at twice the margin, and pass at no drop.
 
-    As many gates pass where nothing fell. `pilot` is a difference of two runs on some prompts; its
-    spread is taken at its upper 90 % limit (Browne 1995), as few prompts may flatter it. None if no
-    number will do: seeds differ by too much for the margin.
+    `pilot` is a difference of two runs on some prompts; its spread is taken at its upper 90 % limit
+    (Browne 1995), as few prompts may flatter it. None if seeds differ by too much for the margin.
     """
     from scipy import stats
 
@@ -79,8 +78,7 @@ def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
     limit = (pilot.n - 1) / float(stats.chi2.ppf(1 - _ASSURANCE, pilot.n - 1))
     # More prompts leave the few degrees of freedom of the seeds: beyond some number the reach grows
     # again. So the first doubling that is enough is sought, and the least number within it.
-    doublings = (2**power for power in range(1, _MOST.bit_length()))
-    last = next(filter(enough, doublings), None)
+    last = next(filter(enough, (2**power for power in range(1, _MOST.bit_length()))), None)
     if last is None:
         return None
     inside = range(last // 2 + 1, last)

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from draftmark.analysis.significance import PairedTest, holm, letters, mcnemar, paired_test
-from draftmark.analysis.statistics import Effect
+from draftmark.analysis.significance import PairedTest, holm, letters, mcnemar, t_test
+from draftmark.analysis.statistics import Effect, effect
 
 
 def test_the_paired_test_is_a_paired_t_test_where_denominators_are_one() -> None:
     generator = np.random.default_rng(4)
     first, second = generator.normal(0.3, 1, 40), generator.normal(0, 1, 40)
     ones = np.ones(40)
-    found = paired_test([(first, ones)], [(second, ones)])
+    found = t_test(effect([(first, ones)], [(second, ones)]))
     assert found.p_value == pytest.approx(stats.ttest_rel(first, second).pvalue)
     assert found.found.standard_error == pytest.approx((first - second).std(ddof=1) / np.sqrt(40))
 
@@ -31,7 +31,7 @@ def test_the_paired_test_holds_its_level_and_has_the_power_that_it_says() -> Non
         noise = generator.normal(0, 0.05, size=(2, 60))
         first = lengths * (easy + gain + noise[0])
         second = lengths * (easy + noise[1])
-        return paired_test([(first, lengths)], [(second, lengths)])
+        return t_test(effect([(first, lengths)], [(second, lengths)]))
 
     trials = 600
     errors = sum(experiment(0.0).p_value < 0.05 for _ in range(trials))
@@ -49,7 +49,7 @@ def test_prompts_needed_is_what_makes_a_difference_detectable() -> None:
 
 def test_two_equal_methods_do_not_differ() -> None:
     values, ones = np.array([1.0, 2.0, 3.0]), np.ones(3)
-    found = paired_test([(values, ones)], [(values, ones)])
+    found = t_test(effect([(values, ones)], [(values, ones)]))
     assert (found.p_value, found.detectable) == (1.0, 0.0)
 
 
@@ -80,10 +80,10 @@ def test_prompts_needed_is_of_the_drafts_that_there_are() -> None:
 def test_seeds_that_differ_more_than_methods_make_a_difference_unsure() -> None:
     generator = np.random.default_rng(9)
     noise, ones = generator.normal(0, 0.01, size=50), np.ones(50)
-    sure = paired_test([(0.62 + noise, ones)], [(0.60 + 0 * noise, ones)])
+    sure = t_test(effect([(0.62 + noise, ones)], [(0.60 + 0 * noise, ones)]))
     first = [(shift + noise, ones) for shift in (0.55, 0.62, 0.69)]
     second = [(shift + 0 * noise, ones) for shift in (0.53, 0.60, 0.67)]
-    unsure = paired_test(first, second)
+    unsure = t_test(effect(first, second))
     assert sure.p_value < 1e-6
     assert unsure.p_value > 0.5
 

@@ -42,6 +42,5 @@ def _pilot(item: Measured, before: Measured | None, quantity: str) -> tuple[Effe
     seeds = item.counts(quantity, item.prompts)
     if len(seeds) > 1 and (found := effect(seeds[:1], seeds[1:2])).standard_error:
         return found, "as two seeds spread"
-    return unrelated(
-        seeds[0]
-    ), "at most, for runs that share nothing; power --against estimates it better"
+    bound = "at most, for runs that share nothing; power --against is closer"
+    return unrelated(seeds[0]), bound

@@ -106,8 +106,8 @@ def accept(
     if not found:
         raise UserError("The run has no numbers to accept; run a recipe with a task and a method.")
     wanted = tuple(it for it in found if methods is None or it.contender.method in methods)
-    run_facts, project = facts(results), results.manifest.get("project")
-    commits = run_facts.get("git.commit", "null").replace('"', "")  # or several, with "and"
+    known_facts, project = facts(results), results.manifest.get("project")
+    commits = known_facts.get("git.commit", "null").replace('"', "")  # or several, with "and"
     event = {
         "date": date,
         "commit": project["commit"] if project else None if commits == "null" else commits,
@@ -116,7 +116,7 @@ def accept(
     }
     history = (*(before.history if before else ()), event)
     gamma = results.recipe["evaluation"]["num_speculative_tokens"]
-    return Accepted(gamma, tuple(declared), run_facts, wanted, history)
+    return Accepted(gamma, tuple(declared), known_facts, wanted, history)
 
 
 def refuse_unfit(results: Results) -> None:

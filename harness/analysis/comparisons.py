@@ -16,6 +16,7 @@ from draftmark.config.recipe import Recipe
 from draftmark.results import Cell, Comparison, Contender, Standing
 
 Seeds = Mapping[int, Mapping[str, Quantity]]  # the quantities of each seed of a contender
+Contenders = Mapping[Contender, Seeds]
 LEVEL = 0.05
 
 
@@ -27,7 +28,7 @@ def by_contender(cells: Mapping[Cell, Mapping[str, Quantity]]) -> dict[Contender
     return dict(found)
 
 
-def compare(contenders: Mapping[Contender, Seeds], recipe: Recipe) -> tuple[Comparison, ...]:
+def compare(contenders: Contenders, recipe: Recipe) -> tuple[Comparison, ...]:
     """Return the comparisons that the recipe plans, p values adjusted for their number.
 
     A contender is compared with those that its entry names, else with the first method.
@@ -48,7 +49,7 @@ def compare(contenders: Mapping[Contender, Seeds], recipe: Recipe) -> tuple[Comp
     )
 
 
-def rank(contenders: Mapping[Contender, Seeds], recipe: Recipe) -> tuple[Standing, ...]:
+def rank(contenders: Contenders, recipe: Recipe) -> tuple[Standing, ...]:
     """Return, for each task and pair, which contenders differ in block efficiency, as letters."""
     standings: list[Standing] = []
     for _, group in groupby(contenders, key=lambda item: (item.task, item.pair)):
@@ -65,9 +66,7 @@ def _keys(recipe: Recipe, *names: str) -> list[str]:
     return [key(name, t, gamma) for t in recipe.evaluation.temperatures for name in names]
 
 
-def _standings(
-    name: str, known: Sequence[Contender], contenders: Mapping[Contender, Seeds]
-) -> list[Standing]:
+def _standings(name: str, known: Sequence[Contender], contenders: Contenders) -> list[Standing]:
     ranked = sorted(known, key=lambda it: -statistics.mean_ratio(_counts(name, contenders[it])))
     pairs = list(combinations(range(len(ranked)), 2))
     tests = [_test(name, contenders[ranked[a]], contenders[ranked[b]]).p_value for a, b in pairs]

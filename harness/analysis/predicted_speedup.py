@@ -9,8 +9,8 @@ passes that acceptance tables expect for its prompts, so that no block predicts 
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 from draftmark.analysis.cost_model import Costs, speedup
 from draftmark.analysis.statistics import geometric_mean, log_ratio_interval
@@ -18,7 +18,7 @@ from draftmark.config.sections import SpeedCondition
 from draftmark.results import Number
 from draftmark.speculation.blocks import REFERENCE, Convention, block_counts
 from draftmark.store.speed_records import TimedPass
-from draftmark.types import AcceptanceTable, Decode, Round, TimedDecode
+from draftmark.types import AcceptanceTable, Arm, Decode, TimedDecode
 
 DEFINITIONS = {
     "cost_ratio": "c: time of drafting a token / a plain pass of the target, each timed by itself; "
@@ -103,15 +103,15 @@ def cost_numbers(repeats: Sequence[Costs], gamma: int) -> dict[str, Number]:
     }
 
 
-@dataclass(frozen=True)
-class _Block:
-    """A block of prompts: what both arms took and what the tables expect, in plain passes."""
+class _Sums(NamedTuple):
+    """Sums over the decodes of an arm in a block of prompts."""
 
-    prefill: float
-    plain: int  # passes of the target alone
-    excess: float  # what the draft's arm took beyond its passes
-    drafted: int
-    expected: tuple[float, float]  # passes, drafted tokens
+    prefill_s: float
+    decode_s: float
+    passes: float  # whose time decode_s holds, and their drafted tokens
+    drafted: float
+    expected_passes: float
+    expected_drafted: float
 
 
 def drafting_cost(timed: Sequence[TimedDecode], convention: Convention = REFERENCE) -> float | None:
@@ -119,7 +119,7 @@ def drafting_cost(timed: Sequence[TimedDecode], convention: Convention = REFEREN
 
     None if nothing was timed, or the engine counted no passes.
     """
-    blocks = list(_blocks(timed, convention, {}))
+    blocks = _blocks(timed, convention, {})
     return _cost(blocks) if blocks else None
 
 
@@ -143,60 +143,56 @@ def predicted_speedup(
         table.example_id: (passes / max(tokens, 1), drafted / max(tokens, 1))
         for table, passes, drafted, tokens in by_prompt
     }
-    blocks = list(_blocks(timed, convention, rates))
+    blocks = _blocks(timed, convention, rates)
     if len(blocks) < 2:
         return None
     speedups = []
     for block in blocks:
+        target, draft = block
         cost = _cost([other for other in blocks if other is not block])
-        costs = Costs(cost, prefill=block.prefill)
-        speedups.append(speedup(costs, block.plain, *block.expected))
+        costs = Costs(cost, prefill=target.prefill_s * target.passes / target.decode_s)
+        expected = draft.expected_passes, draft.expected_drafted
+        speedups.append(speedup(costs, target.passes, *expected))
     return geometric_mean(speedups, DEFINITIONS["predicted_from_blocks"])
 
 
-def _cost(blocks: Sequence[_Block]) -> float:
-    drafted = sum(block.drafted for block in blocks)
-    return max(0.0, sum(block.excess for block in blocks) / drafted) if drafted else 0.0
+def _cost(blocks: Sequence[tuple[_Sums, _Sums]]) -> float:
+    """Return c + w: what the draft's arm took beyond its passes, for each drafted token."""
+    drafted = sum(draft.drafted for _, draft in blocks)
+    beyond = sum(
+        draft.decode_s * target.passes / target.decode_s - draft.passes for target, draft in blocks
+    )
+    return max(0.0, beyond / drafted) if drafted else 0.0
 
 
 def _blocks(
-    timed: Sequence[TimedDecode],
-    convention: Convention,
-    rates: Mapping[str, tuple[float, float]],
-) -> Iterator[_Block]:
-    """Yield the blocks in which passes of both arms were timed; none if none was counted.
+    timed: Sequence[TimedDecode], convention: Convention, rates: Mapping[str, tuple[float, float]]
+) -> list[tuple[_Sums, _Sums]]:
+    """Return (target, draft) of the blocks in which both arms' passes were timed and counted.
 
     `rates`: passes and drafted tokens that the tables expect for each token of a prompt.
     """
-    for number in sorted({item.block for item in timed}):
-        alone, drafting = (
-            [item.decode for item in timed if (item.block, item.arm) == (number, arm)]
-            for arm in ("target", "draft")
-        )
-        plain = sum(len(_timed_rounds(decode, convention)) for decode in alone)
-        rounds = [_timed_rounds(decode, convention) for decode in drafting]
-        if not (plain and any(rounds)):
-            continue
-        pass_s = sum(decode.decode_s for decode in alone) / plain
-        passes = drafted = 0.0
-        for decode in drafting:
-            tokens = len(decode.token_ids) - int(convention.prefill_emits_first)
-            passes_per_token, drafted_per_token = rates.get(decode.example_id, (0.0, 0.0))
-            passes += tokens * passes_per_token - _passes_in_prefill(decode, convention)
-            drafted += tokens * drafted_per_token
-        yield _Block(
-            prefill=sum(decode.prefill_s for decode in alone) / pass_s,
-            plain=plain,
-            excess=sum(decode.decode_s for decode in drafting) / pass_s - sum(map(len, rounds)),
-            drafted=sum(round_.drafted for own in rounds for round_ in own),
-            expected=(passes, drafted),
-        )
+    by_arm: dict[tuple[int, Arm], list[Decode]] = {}
+    for item in timed:
+        by_arm.setdefault((item.block, item.arm), []).append(item.decode)
+    sums = {place: _sums(decodes, convention, rates) for place, decodes in by_arm.items()}
+    blocks = sorted({item.block for item in timed})
+    pairs = [(sums.get((n, "target")), sums.get((n, "draft"))) for n in blocks]
+    return [(a, b) for a, b in pairs if a and b and a.passes and b.passes]
 
 
-def _timed_rounds(decode: Decode, convention: Convention) -> Sequence[Round]:
-    return decode.rounds[_passes_in_prefill(decode, convention) :]
-
-
-def _passes_in_prefill(decode: Decode, convention: Convention) -> int:
-    """Return 1 if the first block's pass reads the prompt, and is timed with prefill; else 0."""
-    return int(decode.first_token_s == decode.prefill_s and not convention.prefill_emits_first)
+def _sums(
+    decodes: Sequence[Decode], convention: Convention, rates: Mapping[str, tuple[float, float]]
+) -> _Sums:
+    rows = []
+    for decode in decodes:
+        # Where the first token is a block's and came with prefill, its pass read the prompt.
+        together = decode.first_token_s == decode.prefill_s
+        in_prefill = int(together and not convention.prefill_emits_first)
+        rounds = decode.rounds[in_prefill:]
+        tokens = len(decode.token_ids) - int(convention.prefill_emits_first)
+        passes, drafted = rates.get(decode.example_id, (0.0, 0.0))
+        counted = len(rounds), sum(round_.drafted for round_ in rounds)
+        expected = tokens * passes - in_prefill, tokens * drafted
+        rows.append((decode.prefill_s, decode.decode_s, *counted, *expected))
+    return _Sums(*map(sum, zip(*rows, strict=True)))

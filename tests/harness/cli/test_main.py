@@ -219,7 +219,7 @@ def test_a_cost_below_nothing_is_one_sentence(draftmark: Command, option: str) -
 
     sentence = _mended(draftmark("what-if", "mine", option, "-0.5"))
 
-    assert f"A {option[2:].replace('-', ' ')} of -0.5 is no time" in sentence
+    assert f"A {option[2:].replace('-', ' ')} of -0.5 is not possible" in sentence
     assert [path.name for path in _files()] == [FILE]
 
 

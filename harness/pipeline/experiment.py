@@ -1,76 +1,55 @@
 """recipe -> the graph of stages: rows, models, and what each cell's row will be made of."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from draftmark import registry
 from draftmark.config.model_sections import Pair
 from draftmark.config.recipe import Recipe
-from draftmark.config.sections import Samples, SpeedCondition
 from draftmark.data.few_shot import counts_with_shots, format_prompts
 from draftmark.data.rows import NoSource, Rows, describe, load_splits
 from draftmark.errors import UserError
 from draftmark.grading.sandbox import Sandbox
 from draftmark.models.files import at_hand, num_layers, resolve
+from draftmark.pipeline.outputs import Output, outputs_of
 from draftmark.pipeline.setting import Setting
-from draftmark.pipeline.stages import drafts, grades, measurements, texts
+from draftmark.pipeline.stages import drafts, texts
 from draftmark.progress import Progress
 from draftmark.results import Cell
 from draftmark.speculation.build_method import build_method
 from draftmark.store.graph import Node, digest, topological
-from draftmark.types import GREEDY, Sampler, Split, Task
+from draftmark.types import Split, Task
 
 SAFE = Sandbox()
 
 
 @dataclass(frozen=True)
-class CellNodes:
-    """The results that one cell's row is made of."""
-
-    draft: Node
-    target_grades: Node
-    scores: Mapping[float, Node]
-    draft_grades: Node | None = None  # a method without a model writes nothing alone
-    decode_grades: Node | None = None
-    likelihoods: Mapping[str, Node] = field(default_factory=dict)  # of the target, of the draft
-    samples: Mapping[tuple[str, float], Node] = field(default_factory=dict)  # ... by temperature
-    verdicts: Node | None = None
-    decodes: Mapping[SpeedCondition, Node] = field(default_factory=dict)  # the headline first
-    floors: Mapping[SpeedCondition, Node] = field(default_factory=dict)  # the target against itself
-    parts: Node | None = None
-
-    def all(self) -> Iterator[Node]:
-        """Yield every node of the cell."""
-        yield from self.needed()
-        yield from (*self.decodes.values(), *self.floors.values())
-        yield from (node for node in (self.decode_grades, self.parts) if node)
-
-    def needed(self) -> Iterator[Node]:
-        """Yield the nodes without which the cell has no numbers: not those of speed."""
-        yield from (self.draft, self.target_grades, *self.scores.values())
-        yield from (*self.likelihoods.values(), *self.samples.values())
-        yield from (node for node in (self.draft_grades, self.verdicts) if node)
-
-
-@dataclass(frozen=True)
 class Plan:
-    """A recipe with everything decided that its results depend on."""
+    """A recipe with the outputs of every cell."""
 
     recipe: Recipe
-    settings: Mapping[tuple[str, str], Setting]  # of (task, pair)
-    cells: Mapping[Cell, CellNodes] = field(default_factory=dict)
+    settings: Mapping[tuple[str, str], Setting]  # by task and pair
+    cells: Mapping[Cell, Mapping[str, Output]]
 
     @property
     def nodes(self) -> list[Node]:
-        """Every node once, inputs before what needs them."""
-        return list(topological(node for cell in self.cells.values() for node in cell.all()))
+        """Every node once, inputs before the nodes that need them."""
+        return list(topological(node for cell in self.cells for node in self.nodes_of(cell)))
 
     @property
     def key(self) -> str:
-        """A hash that names the results: of every node and of what the report is told."""
-        nodes = [node.key for cell in self.cells.values() for node in cell.all()]
+        """A hash of all that the results and their reports depend on."""
+        nodes = [node.key for cell in self.cells for node in self.nodes_of(cell)]
         return digest([nodes, self.recipe.model_dump(mode="json")])
+
+    def nodes_of(self, cell: Cell) -> list[Node]:
+        """Return the nodes of a cell's outputs, without their inputs."""
+        return [output.node for output in self.cells[cell].values()]
+
+    def draft(self, cell: Cell) -> Node:
+        """Return the node of a cell's draft."""
+        return self.cells[cell]["draft"].node
 
 
 def plan(
@@ -100,7 +79,7 @@ def plan(
             if pair.fine_tune:
                 setting = replace(setting, target=drafts.fine_tuned(setting))
             settings[name, pair.name] = setting
-    cells = {cell: _nodes(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
+    cells = {cell: outputs_of(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
     return Plan(recipe, settings, cells)
 
 
@@ -162,71 +141,3 @@ def row_counts(recipe: Recipe) -> dict[Split, int]:
     if not from_rows and not any(build_method(entry).trains for entry in recipe.methods):
         return counts
     return {"train": recipe.data.train_rows, "validation": recipe.data.validation_rows, **counts}
-
-
-def _nodes(setting: Setting, cell: Cell) -> CellNodes:
-    recipe = setting.recipe
-    entry = recipe.method(cell.method)
-    draft = drafts.draft(setting, entry, cell.seed)
-    # A method without a model writes nothing alone.
-    alone = draft if build_method(entry).kind == "language_model" else None
-    judge = recipe.evaluation.judge
-    speed = recipe.speed
-    decodes = {
-        under: measurements.decodes(setting, under, entry, draft)
-        for under in (speed.conditions() if speed else ())
-    }
-    graded = [node for under, node in decodes.items() if under.length == "natural"][:1]
-    return CellNodes(
-        draft=draft,
-        target_grades=_alone_grades(setting, GREEDY, None),
-        scores={
-            temperature: measurements.scores(setting, entry, draft, recipe.samplers(temperature))
-            for temperature in recipe.evaluation.temperatures
-        },
-        draft_grades=_alone_grades(setting, GREEDY, alone) if alone else None,
-        decodes=decodes,
-        decode_grades=grades.grades(setting, graded[0]) if graded else None,
-        likelihoods={who: grades.likelihoods(setting, model) for who, model in _models(alone)},
-        samples=_samples(setting, alone),
-        verdicts=grades.verdicts(setting, judge, alone) if judge and alone else None,
-        floors=_floors(setting),
-        parts=measurements.part_times(setting, entry, draft)
-        if speed and speed.cost_model
-        else None,
-    )
-
-
-def _floors(setting: Setting) -> dict[SpeedCondition, Node]:
-    """Return the target timed against itself, once for the terms that a draft does not change."""
-    speed = setting.recipe.speed
-    floors: dict[str, tuple[SpeedCondition, Node]] = {}
-    for under in speed.conditions() if speed and speed.noise_floor else ():
-        if under.terms not in floors:
-            floors[under.terms] = under, measurements.decodes(setting, under, None, None)
-    return dict(floors.values())
-
-
-def _models(alone: Node | None) -> Iterator[tuple[str, Node | None]]:
-    """Yield who can write alone, with its node; the target's is the setting's own."""
-    yield "target", None
-    if alone:
-        yield "draft", alone
-
-
-def _alone_grades(
-    setting: Setting, sampler: Sampler, of: Node | None, samples: Samples | None = None
-) -> Node:
-    return grades.grades(setting, texts.responses(setting, "test", sampler, of, samples))
-
-
-def _samples(setting: Setting, alone: Node | None) -> dict[tuple[str, float], Node]:
-    """Return the grades of several responses to a prompt, by who wrote them and how warm."""
-    recipe, samples = setting.recipe, setting.recipe.evaluation.samples
-    return {
-        (who, temperature): _alone_grades(
-            setting, recipe.samplers(temperature).target, model, samples
-        )
-        for who, model in _models(alone)
-        for temperature in (samples.temperatures if samples else ())
-    }

@@ -18,20 +18,20 @@ def export_all(plan: Plan, store: Store, out: Path, progress: Progress) -> Itera
     A head whose weights were left out of a pack is trained again.
     Raises UserError if there is no head of the run, or one that vLLM does not load.
     """
-    made = [cell for cell, nodes in plan.cells.items() if _is_head(plan, cell, store)]
+    made = [cell for cell in plan.cells if _is_head(plan, cell, store)]
     if not made:
         raise UserError(
             f"No feature head of this run is in {store.root}; name its store by --store, or run a "
             "recipe with eagle or eagle3."
         )
     for cell in made:
-        head = ensure(plan.cells[cell].draft, store, progress, threads=plan.recipe.threads)
+        head = ensure(plan.draft(cell), store, progress, threads=plan.recipe.threads)
         yield from _export(plan, cell, head.directory, out)
 
 
 def _is_head(plan: Plan, cell: Cell, store: Store) -> bool:
     kind = build_method(plan.recipe.method(cell.method)).kind
-    return kind == "feature_head" and store.has(plan.cells[cell].draft)
+    return kind == "feature_head" and store.has(plan.draft(cell))
 
 
 def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path]:

@@ -1,12 +1,14 @@
 """What results rest on: the rows and the target of each task and pair, the texts behind a stage."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from draftmark.data.leaks import overlaps
+from draftmark.pipeline.outputs import Output
 from draftmark.pipeline.setting import Setting
+from draftmark.store.entries import entry_facts
 from draftmark.store.graph import Node, topological
 from draftmark.store.records import TARGET
 from draftmark.store.store import Store
@@ -61,6 +63,16 @@ def _fine_tuning(target: Node, store: Store) -> dict[str, Any] | None:
     made = json.loads((store.load(target).directory / TARGET).read_text("utf-8"))
     texts = texts_behind(target.inputs.values())
     return {"texts": texts, "ledger": made["ledger"], "history": made["history"]}
+
+
+def cell_facts(outputs: Mapping[str, Output], store: Store) -> dict[str, Any]:
+    """Return the entries that a cell's numbers come from, and the texts behind them, as JSON."""
+    scores = [output.node for output in outputs.values() if output.field == "tables"]
+    return {
+        "entries": [entry_facts(store.load(output.node)) for output in outputs.values()],
+        "draft_texts": texts_behind([outputs["draft"].node]),
+        "scored_texts": texts_behind(node.inputs["features"] for node in scores),
+    }
 
 
 def texts_behind(nodes: Iterable[Node]) -> list[dict[str, Any]]:

@@ -35,7 +35,8 @@ class Places:
 def publish(recipe: "Recipe", name: str, places: Places) -> tuple[Results, Path]:
     """Run a recipe; return its results and the folder that they were written to."""
     from draftmark.grading.sandbox import Sandbox
-    from draftmark.pipeline import experiment, runner
+    from draftmark.pipeline import experiment
+    from draftmark.pipeline.save_records import save_records
     from draftmark.progress import Progress
     from draftmark.store.run_folder import save_results
     from draftmark.store.run_locks import held
@@ -49,7 +50,7 @@ def publish(recipe: "Recipe", name: str, places: Places) -> tuple[Results, Path]
     directory = places.out / f"{name}-{prepared.key[:8]}"
     with held(store, directory, prepared.nodes):
         results = _run(prepared, name, directory, store, progress, places.cluster)
-        results = runner.save_records(prepared, results, store, directory)
+        results = save_records(prepared, results, store, directory)
         save_results(results, directory)
     return results, directory
 

@@ -34,18 +34,18 @@ def verify(plan: Plan, store: Store, progress: Progress, num_prompts: int) -> li
     A draft whose weights were left out of a pack is trained again. Raises UserError if none is
     there: the run is elsewhere, or code or rows have changed since.
     """
-    made = {cell: nodes for cell, nodes in plan.cells.items() if store.has(nodes.draft)}
+    made = [cell for cell in plan.cells if store.has(plan.draft(cell))]
     if not made:
         raise UserError(
             f"No draft of this run is in {store.root}; name its store by --store and its rows by "
             "--data, or run the recipe again."
         )
     found = []
-    for cell, nodes in made.items():
+    for cell in made:
         setting = plan.settings[cell.task, cell.pair]
         entry = setting.recipe.method(cell.method)
         for temperature in plan.recipe.evaluation.temperatures:
-            node = checks(setting, entry, nodes.draft, temperature, num_prompts)
+            node = checks(setting, entry, plan.draft(cell), temperature, num_prompts)
             made_of = ensure(node, store, progress, threads=plan.recipe.threads)
             for check in json.loads((made_of.directory / CHECKS).read_text("utf-8")):
                 found.append({"cell": asdict(cell), "temperature": temperature, **check})

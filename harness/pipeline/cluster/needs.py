@@ -29,9 +29,9 @@ def of(plan: Plan) -> dict[str, Needs]:
     """Return what every stage needs, by its key."""
     sites = {key: Site.of(setting, _MACHINE) for key, setting in plan.settings.items()}
     found: dict[str, Needs] = {}
-    for cell, nodes in plan.cells.items():
+    for cell in plan.cells:
         site = sites[cell.task, cell.pair]
-        for node in topological(nodes.all()):
+        for node in topological(plan.nodes_of(cell)):
             if node.key not in found:
                 found[node.key] = _needs(node, site.cost(node, cell), plan.recipe.threads or 1)
     return found

@@ -93,9 +93,9 @@ def _stages(
     found: dict[tuple[str, str], list[Stage]] = {key: [] for key in sites}
     seen: set[str] = set()
     missing = store.missing(plan.nodes)
-    for cell, nodes in plan.cells.items():
+    for cell in plan.cells:
         key = (cell.task, cell.pair)
-        for node in topological(nodes.all()):
+        for node in topological(plan.nodes_of(cell)):
             if node.key not in seen:
                 seen.add(node.key)
                 cost = sites[key].cost(node, cell)

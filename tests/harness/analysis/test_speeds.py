@@ -11,7 +11,7 @@ from draftmark.config.recipe import Recipe
 from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.store.cell_records import Records
 from draftmark.store.speed_records import Measurement, Run
-from draftmark.types import Arm, Decode, Ledger, Round, TimedDecode
+from draftmark.types import Arm, Decode, Round, TimedDecode
 
 ABBA: tuple[Arm, ...] = ("target", "draft", "draft", "target")
 
@@ -53,7 +53,7 @@ def measured(
 
 
 def numbers_of(measurements: dict[SpeedCondition, Measurement], recipe: Recipe, **more: Any) -> Any:
-    records = Records(Ledger(), {}, (), (), (), speeds=measurements, **more)
+    records = Records(speeds=measurements, **more)
     return speed_numbers(records, recipe)
 
 

@@ -16,7 +16,8 @@ from draftmark.pipeline.journal import Journal
 from draftmark.pipeline.planning import hardware
 from draftmark.pipeline.planning.plan_table import table
 from draftmark.pipeline.recipe_files import load_recipe
-from draftmark.pipeline.runner import run, save_records
+from draftmark.pipeline.runner import run
+from draftmark.pipeline.save_records import save_records
 from draftmark.progress import Progress
 from draftmark.results import Cell, Result, Results
 from draftmark.store import garbage_collection
@@ -97,7 +98,8 @@ def _states(prepared: Plan, store: Store) -> dict[str, str]:
 
 
 def _scores(prepared: Plan, method: str) -> Node:
-    return next(n for c, n in prepared.cells.items() if c.method == method).scores[0.0]
+    cell = next(cell for cell in prepared.cells if cell.method == method)
+    return prepared.cells[cell]["scores, t=0"].node
 
 
 @pytest.mark.slow
@@ -141,11 +143,12 @@ def test_a_run_goes_on_from_its_pack_with_the_same_numbers(tmp_path: Path) -> No
     assert [row.numbers for row in last.results] == [row.numbers for row in first.results]
     assert [row.ledger for row in last.results] == [row.ledger for row in first.results]
 
-    untrained, nodes = next(iter(prepared.cells.items()))
-    (decodes,) = nodes.decodes.values()
+    untrained = next(iter(prepared.cells))
+    draft = prepared.draft(untrained)
+    (decodes,) = (node for node in prepared.nodes_of(untrained) if node.stage == "decodes")
     shutil.rmtree(there.directory(decodes))
-    there.scratch(nodes.draft).rmdir()
-    (there.root / "scratch" / nodes.draft.key).touch()  # no draft can be made there again
+    there.scratch(draft).rmdir()
+    (there.root / "scratch" / draft.key).touch()  # no draft can be made there again
     lame, made = _run(prepared, Store(there.root), tmp_path / "there" / "lame")
     row = _rows(lame)[untrained]
     assert (made, row.failure, len(row.speed_failures)) == ({}, None, 1)

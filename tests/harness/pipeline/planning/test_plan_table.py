@@ -64,7 +64,7 @@ def test_planned_flops_are_those_that_real_trainings_charge(
     evaluation = {"temperatures": [1.0], "max_new_tokens": 8}
     prepared = planned(pairs=[pair], methods=METHODS, evaluation=evaluation)
     store, site = Store(tmp_path), _site(prepared)
-    assert execute((nodes.draft for nodes in prepared.cells.values()), store, QUIET) == {}
+    assert execute(map(prepared.draft, prepared.cells), store, QUIET) == {}
 
     def ledger(node: Node, file: str) -> dict[str, Any]:
         made = store.load(node).directory
@@ -76,7 +76,8 @@ def test_planned_flops_are_those_that_real_trainings_charge(
     )
     # What a plan does not know exactly is how a chat template wraps a question.
     assert tuned.flops == pytest.approx(ledger(setting.target, TARGET)["flops"], rel=0.05)
-    for cell, nodes in prepared.cells.items():
+    for cell in prepared.cells:
+        draft = prepared.draft(cell)
         method = build_method(setting.recipe.method(cell.method))
         training_runs = method.training_runs(TrainingRun(2, 4))
         costs = [
@@ -90,14 +91,14 @@ def test_planned_flops_are_those_that_real_trainings_charge(
             )
             for course in training_runs
         ]
-        spent = ledger(nodes.draft, DRAFT)
+        spent = ledger(draft, DRAFT)
         assert estimates.total(costs).flops == pytest.approx(spent["flops"], rel=0.05)
-        whole = site.cost(nodes.draft, cell)
+        whole = site.cost(draft, cell)
         assert whole.flops > spent["flops"]  # validation is in it
-        saved = store.load(nodes.draft).directory / "model.safetensors"
+        saved = store.load(draft).directory / "model.safetensors"
         header = 8 + int.from_bytes(saved.read_bytes()[:8], "little")
         assert whole.disk_bytes == saved.stat().st_size - header
-        features = nodes.draft.inputs["dataset texts"]
+        features = draft.inputs["dataset texts"]
         file = store.load(features).directory / "hidden.bin"
         assert site.cost(features, cell).disk_bytes == file.stat().st_size
 

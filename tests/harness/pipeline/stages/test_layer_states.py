@@ -54,7 +54,7 @@ def planned() -> Planned:
 
 
 def _node(prepared: Plan, method: str) -> Node:
-    return next(nodes.draft for cell, nodes in prepared.cells.items() if cell.method == method)
+    return next(prepared.draft(cell) for cell in prepared.cells if cell.method == method)
 
 
 def test_a_head_reads_states_of_its_texts_and_no_draft_init(planned: Planned) -> None:
@@ -163,7 +163,7 @@ def _check_costs(prepared: Plan, results: Results, store: Store) -> None:
     (setting,) = prepared.settings.values()
     site = Site.of(setting, H100)
     for row in results.results:
-        node = prepared.cells[row.cell].draft
+        node = prepared.draft(row.cell)
         gold, validation = (
             sum(map(num_positions, read_texts(store.load(node.inputs[name]).directory / TEXTS)))
             for name in ("dataset texts", "validation")

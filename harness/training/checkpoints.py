@@ -86,7 +86,7 @@ def _write(
         "files": {name: describe(directory / name) for name in files_in(directory)},
     }
     (directory / _STATE).write_text(json.dumps(facts), encoding="utf-8")
-    (directory / SEAL).write_text(seal(directory / _STATE), encoding="utf-8")
+    (directory / SEAL).write_text(seal(directory, _STATE), encoding="utf-8")
 
 
 def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint | None:
@@ -100,7 +100,7 @@ def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -
 
 
 def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint:
-    if (path / SEAL).read_text("utf-8") != seal(path / _STATE):
+    if (path / SEAL).read_text("utf-8") != seal(path, _STATE):
         raise ValueError(f"{path / _STATE} is not what was written")
     facts = json.loads((path / _STATE).read_text("utf-8"))
     if facts["files"] != {name: describe(path / name) for name in facts["files"]}:

@@ -262,7 +262,7 @@ def test_a_full_disk_stops_the_run_and_says_what_to_do(
     store: Store, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     if when == "while committing":
-        monkeypatch.setattr(store_module, "_write_durably", _full_disk)
+        monkeypatch.setattr(store_module, "write_whole", _full_disk)
     node = _node(_full_disk if when == "while building" else _write)
 
     with pytest.raises(UserError, match=r"disk of .* is full .* --store, then run again"):

@@ -1,6 +1,6 @@
-"""Runs the graph in this process: what is cached is loaded, what is not is made and committed.
+"""The executor of this process: builds every node whose result the store lacks, inputs first.
 
-A node that fails takes down only what depends on it; the rest goes on.
+If a node fails, the nodes that depend on it fail as well; all others are built.
 """
 
 import time
@@ -20,16 +20,16 @@ from draftmark.store.store import Store, explain_full_disk
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a node has no result."""
+    """The reason why a node has no result."""
 
-    label: str
+    label: str  # of the node that failed, which may be an input
     reason: str
-    details: str  # the traceback of a bug; empty for what a person can mend
-    refused: bool = False  # an engine does not do it: nothing broke
+    details: str  # the traceback of a bug; empty if the user can fix the cause
+    refused: bool = False  # an engine does not support the settings
 
     @property
     def event(self) -> str:
-        """What a journal calls it."""
+        """The name of the journal's event."""
         return "refused" if self.refused else "failed"
 
 
@@ -42,10 +42,10 @@ def execute(
     journal: Journal = UNHEARD,
     stop: Stop = NEVER,
 ) -> dict[str, Failure]:
-    """Make every missing result, on `threads` of the processor; return the failures by node key.
+    """Make every missing result with `threads` CPU threads; return the failures by node key.
 
-    Raises UserError at once if the disk is full: nothing else would succeed either. Raises Stopped
-    if the run is asked to stop while there is something left to make.
+    Raises UserError if the disk is full, as every other node would fail too. Raises Stopped if a
+    stop was requested and a result is still missing.
     """
     failures: dict[str, Failure] = {}
     for node in topological(nodes):
@@ -60,7 +60,7 @@ def execute(
 
 
 def blocked(node: Node, failures: Mapping[str, Failure], journal: Journal) -> Failure | None:
-    """Return why a node cannot be made, if one that it needs has failed."""
+    """Return the failure of one of a node's inputs, if any failed."""
     for upstream in node.inputs.values():
         if failure := failures.get(upstream.key):
             journal.tell(failure.event, key=node.key, reason=f"needs {failure.label}")
@@ -71,7 +71,7 @@ def blocked(node: Node, failures: Mapping[str, Failure], journal: Journal) -> Fa
 def attempt(
     node: Node, store: Store, progress: Progress, threads: int | None, journal: Journal
 ) -> Failure | None:
-    """Make a node's result if it is missing; return why there is none.
+    """Make a node's result if it is missing; return the failure, if any.
 
     Raises UserError if the disk is full.
     """
@@ -102,12 +102,12 @@ def ensure(
     threads: int | None = None,
     journal: Journal = UNHEARD,
 ) -> Entry:
-    """Return the node's entry, made now if the store has none or a damaged one."""
+    """Return a node's entry; make the result if the store lacks it or has a damaged one."""
     if store.has(node):
         with suppress(Damaged, KeyError, FileNotFoundError):
             return store.load(node)
     with store.lock(node.key):
-        if store.has(node):  # damaged, unless another process has made it meanwhile
+        if store.has(node):  # damaged, unless another process made it meanwhile
             try:
                 return store.load(node)
             except Damaged as damage:
@@ -132,8 +132,8 @@ def _make(
     progress.say(f"{node.stage}: {node.label} ...")
     journal.tell("start", key=node.key)
     out = store.new_directory(node)
-    scratch, telling = store.scratch(node), journal.listening(progress, node)
-    node.build(Job(inputs, out, scratch, telling, store.logs(node)))
+    scratch, recorded = store.scratch(node), journal.listening(progress, node)
+    node.build(Job(inputs, out, scratch, recorded, store.logs(node)))
     for file in sorted((scratch / LEFT).glob("*")):
         file.replace(out / file.name)
     seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""recipe -> the graph of stages: rows, models, and what each cell's row will be made of."""
+"""The plan of a recipe: its rows, its models, and the outputs of every cell as nodes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -60,10 +60,10 @@ def plan(
     sandbox: Sandbox = SAFE,
     complete: bool = True,
 ) -> Plan:
-    """Return the graph of a recipe; raises UserError if rows or models are not to be had.
+    """Return the plan of a recipe; raises UserError if rows or models are not available.
 
-    `data` is a data directory; `sandbox` is what runs programs that models write. A plan that need
-    not be complete fetches no model, and goes on without models and rows that are not here.
+    `data` is a data directory; programs that models write run in `sandbox`. If the plan need not be
+    `complete`, no model is fetched, and missing models and rows are planned by name.
     """
     if data and "directory" not in recipe.data.sources:
         progress.say(f"The recipe reads {', '.join(recipe.data.sources)}: --data is not used.")
@@ -71,11 +71,11 @@ def plan(
     settings = {}
     for name in recipe.tasks:
         task: Task = registry.find("tasks", name)
-        told = recipe.for_task(name)
-        rows = _rows(told, task, data, progress, complete)
-        for pair in told.pairs:
+        on_task = recipe.for_task(name)
+        rows = _rows(on_task, task, data, progress, complete)
+        for pair in on_task.pairs:
             target, init = models[pair.name]
-            setting = Setting(told, task, pair, target, rows, sandbox, init)
+            setting = Setting(on_task, task, pair, target, rows, sandbox, init)
             if pair.fine_tune:
                 setting = replace(setting, target=drafts.fine_tuned(setting))
             settings[name, pair.name] = setting
@@ -84,9 +84,9 @@ def plan(
 
 
 def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, Node | None]:
-    """Return the target, and what drafts start as if that is a model by itself."""
+    """Return the target, and the model that drafts start from if the pair names one."""
 
-    def found(stage: str, reference: str) -> Node:
+    def model_node(stage: str, reference: str) -> Node:
         directory = resolve(reference, progress) if complete else at_hand(reference)
         if directory is None:
             return texts.absent(stage, reference)
@@ -94,17 +94,17 @@ def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, No
             _check_layers(pair, directory)
         return texts.given(stage, reference, directory, trust_remote_code=pair.trust_remote_code)
 
-    init = found("init", pair.draft.model) if pair.draft.model else None
-    return found("target", pair.target), init
+    init = model_node("init", pair.draft.model) if pair.draft.model else None
+    return model_node("target", pair.target), init
 
 
 def _check_layers(pair: Pair, directory: Path) -> None:
     available = num_layers(directory)
-    beyond = [layer for layer in pair.draft.pruned or () if layer >= available]
-    if beyond:
+    missing = [layer for layer in pair.draft.pruned or () if layer >= available]
+    if missing:
         raise UserError(
             f"pair {pair.name!r}: pruned = {list(pair.draft.pruned or ())}, but {pair.target} has "
-            f"layers 0 to {available - 1}, not {beyond[0]}."
+            f"layers 0 to {available - 1}, not {missing[0]}."
         )
 
 
@@ -112,9 +112,9 @@ def _rows(
     recipe: Recipe, task: Task, data: Path | None, progress: Progress, complete: bool
 ) -> dict[Split, Rows]:
     counts = row_counts(recipe)
-    wanted = counts_with_shots(task, recipe.prompting, counts)
+    with_shots = counts_with_shots(task, recipe.prompting, counts)
     try:
-        loaded = load_splits(task, wanted, sources=recipe.data.sources, directory=data)
+        loaded = load_splits(task, with_shots, sources=recipe.data.sources, directory=data)
     except NoSource as error:
         if complete:
             raise
@@ -135,9 +135,9 @@ def _rows(
 
 
 def row_counts(recipe: Recipe) -> dict[Split, int]:
-    """Return the number of rows that each split needs; test rows alone if nothing is trained."""
+    """Return the number of rows that each split needs; only test rows if nothing is trained."""
     counts: dict[Split, int] = {"test": recipe.data.test_rows}
-    from_rows = any(pair.fine_tune or pair.draft.head == "fitted" for pair in recipe.pairs)
-    if not from_rows and not any(build_method(entry).trains for entry in recipe.methods):
+    fits_to_rows = any(pair.fine_tune or pair.draft.head == "fitted" for pair in recipe.pairs)
+    if not fits_to_rows and not any(build_method(entry).trains for entry in recipe.methods):
         return counts
     return {"train": recipe.data.train_rows, "validation": recipe.data.validation_rows, **counts}

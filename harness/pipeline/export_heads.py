@@ -1,4 +1,4 @@
-"""`draftmark export`: the feature heads of a run, in the layouts that vLLM loads."""
+"""`draftmark export`: writes a run's feature heads in the layouts that vLLM loads."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,18 +13,18 @@ from draftmark.store.store import Store
 
 
 def export_all(plan: Plan, store: Store, out: Path, progress: Progress) -> Iterator[Path]:
-    """Yield the folders that are written: of every head in the store, one for each layout.
+    """Yield the written folders: one for each layout of every head in the store.
 
-    A damaged head is trained again. Raises UserError if there is no head of the run, or one that
-    vLLM does not load.
+    A damaged head is trained again. Raises UserError if the store has no head of the run, or if
+    vLLM does not load one.
     """
-    made = [cell for cell in plan.cells if _is_head(plan, cell, store)]
-    if not made:
+    heads = [cell for cell in plan.cells if _is_head(plan, cell, store)]
+    if not heads:
         raise UserError(
             f"No feature head of this run is in {store.root}; name its store by --store, or run a "
             "recipe with eagle or eagle3."
         )
-    for cell in made:
+    for cell in heads:
         head = ensure(plan.draft(cell), store, progress, threads=plan.recipe.threads)
         yield from _export(plan, cell, head.directory, out)
 

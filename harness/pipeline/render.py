@@ -1,4 +1,4 @@
-"""TODO."""
+"""Reports: results rendered to files, all of them or none."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +11,12 @@ from draftmark.store.store import write_whole
 
 
 def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
-    """Write the named reports into a folder and return their files."""
+    """Write the reports of these names into a folder; return their files."""
     return write(results, directory, [registry.find("reports", name) for name in names])
 
 
 def write(results: Results, directory: Path, reports: Sequence[Report]) -> list[Path]:
-    """Write reports into a folder, all of them or none, and return their files."""
+    """Write reports into a folder; return their files. If one report raises, none is written."""
     contents = {
         file: content for report in reports for file, content in report(results, directory).items()
     }

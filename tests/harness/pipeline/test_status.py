@@ -123,7 +123,7 @@ def test_an_error_ends_a_run_with_its_name(store: Store) -> None:
 
 
 def test_an_unknown_run_is_named_with_the_known_ones(store: Store) -> None:
-    with pytest.raises(UserError, match="No run has begun in"):
+    with pytest.raises(UserError, match="There is no run in"):
         latest(store.root)
     _run(store, _node("first"))
     with pytest.raises(UserError, match=r"run 'other' in .*; known: run\."):

@@ -71,7 +71,7 @@ def test_ctrl_c_once_finishes_the_stage_that_runs_and_stops(tmp_path: Path) -> N
     said, _ = process.communicate()
 
     assert process.returncode == 130
-    assert said.startswith("Stopped; what is done is kept")
+    assert said.startswith("Stopped. Finished results are kept")
     assert _made(tmp_path) == 1
     assert not _runs(tmp_path)
     assert (_now(tmp_path).end or "").startswith("Stopped")
@@ -96,7 +96,7 @@ def test_on_a_cluster_ctrl_c_does_the_same(tmp_path: Path, times: int) -> None:
     said, _ = process.communicate()
 
     assert process.returncode == 130
-    assert said.startswith("Stopped; what is done is kept")
+    assert said.startswith("Stopped. Finished results are kept")
     assert _made(tmp_path) in ((1, 2) if times == 1 else (0,))
     assert psutil.wait_procs(below, timeout=60)[1] == []
     _goes_on(tmp_path)
@@ -125,6 +125,6 @@ def test_a_run_that_was_killed_is_seen_to_be_dead_and_goes_on(tmp_path: Path) ->
     process.kill()
     process.communicate()
 
-    assert (_now(tmp_path).end or "").startswith("it died; what is done is kept")
+    assert (_now(tmp_path).end or "").startswith("it died. Finished results are kept")
     assert not _now(tmp_path).of("running")
     _goes_on(tmp_path)

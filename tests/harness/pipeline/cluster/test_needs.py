@@ -7,7 +7,7 @@ import pytest
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
 from draftmark.pipeline.cluster.fleet import asks
-from draftmark.pipeline.cluster.needs import BASE_BYTES, Needs, of
+from draftmark.pipeline.cluster.needs import BASE_BYTES, Needs, stage_needs
 from draftmark.pipeline.experiment import plan
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
@@ -21,7 +21,7 @@ def _needs(**changes: Any) -> dict[tuple[str, str], Needs]:
     document = load_recipe("quickstart").model_dump(mode="json")
     document["data"] |= {"train_rows": 8, "validation_rows": 4, "test_rows": 5}
     prepared = plan(Recipe(**{**document, "tasks": ["gsm8k"], **changes}), Progress(quiet=True))
-    needed = of(prepared)
+    needed = stage_needs(prepared)
     return {(node.stage, node.label): needed[node.key] for node in prepared.nodes}
 
 

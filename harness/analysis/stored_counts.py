@@ -18,8 +18,8 @@ from draftmark.errors import UserError
 from draftmark.results import Contender, Result, Results
 from draftmark.speculation.blocks import block_counts
 from draftmark.store.acceptance_tables import read_tables
-from draftmark.store.checksums import intact
 from draftmark.store.records import read_rows, tables_name
+from draftmark.store.run_folder import intact
 from draftmark.types import AcceptanceTable
 
 COLUMNS = ("accepted", "tested", "drafted", "tokens", "passes")

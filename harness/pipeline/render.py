@@ -6,7 +6,7 @@ from pathlib import Path
 from draftmark import registry
 from draftmark.results import Results
 from draftmark.speculation.interfaces import Report
-from draftmark.store.checksums import inside
+from draftmark.store.run_folder import inside
 from draftmark.store.store import write_whole
 
 

@@ -21,14 +21,11 @@ def examples_name(temperature: float) -> str:
 
 def write_examples(texts: Path, tokenizer: Any, path: Path) -> None:
     """Write the first texts of a folder: the prompt as text, the response as text per token."""
-    rows = [
-        {
-            "example_id": text.example_id,
-            "prompt": tokenizer.decode(list(text.prompt_ids)),
-            "pieces": pieces(tokenizer, text.response_ids),
-        }
-        for text in read_texts(texts / TEXTS)[:COUNT]
-    ]
+    rows = []
+    for text in read_texts(texts / TEXTS)[:COUNT]:
+        prompt = tokenizer.decode(list(text.prompt_ids))
+        found = pieces(tokenizer, text.response_ids)
+        rows.append({"example_id": text.example_id, "prompt": prompt, "pieces": found})
     write_rows(path, rows)
 
 

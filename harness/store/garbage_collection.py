@@ -28,22 +28,19 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 @dataclass(frozen=True)
 class Item:
-    """A result or another folder of a store; `used` and `made` are seconds since 1970.
-
-    `key` is the lock of the folder; it is empty if no process can be writing there.
-    """
+    """A result, or another folder of a store that may be deleted."""
 
     directory: Path
-    key: str
+    key: str  # a process that writes there has locked this key; "" if none can
     num_bytes: int
-    used: float
-    made: float
+    used: float  # seconds since 1970
+    made: float  # seconds since 1970
     runs: tuple[str, ...]  # that have this result as a stage
     needed: bool  # by a stored or running run, itself or as an input
 
     @property
     def name(self) -> str:
-        """The stage, or the folder of the store, and the start of the key."""
+        """The parent folder, which is a result's stage, and the start of the key."""
         return f"{self.directory.parent.name:12} {self.directory.name[:12]}"
 
     @property
@@ -103,10 +100,10 @@ def _damage(directory: Path) -> str:
 
 
 def collect(store: Store, limit: int | None = None, *, dry: bool = False) -> Collected:
-    """Delete leftovers, and while the store is above `limit` bytes what no run needs.
+    """Delete leftovers, then folders that no run needs while the store is above `limit` bytes.
 
-    Leftovers are folders of killed runs, damaged results and checkpoints of finished stages. If
-    `dry`, nothing is deleted. Raises UserError if there is no store.
+    Leftovers: folders of killed runs, damaged results, checkpoints of finished stages. With `dry`
+    nothing is deleted. Raises UserError if there is no store.
     """
     gone: list[Item] = []
     spare: list[Item] = []
@@ -148,18 +145,12 @@ def _delete(store: Store, item: Item, *, dry: bool) -> list[Item]:
 
 def size_of(directory: Path) -> int:
     """Return the bytes of all files below a folder; links are not followed."""
-    return sum(
-        (Path(place) / name).lstat().st_size
-        for place, _, names in os.walk(directory)
-        for name in names
-    )
+    files = (Path(place) / name for place, _, names in os.walk(directory) for name in names)
+    return sum(file.lstat().st_size for file in files)
 
 
 def _stage_folders(store: Store) -> list[Path]:
-    """Return the folders `<stage>/<key>` of a store, with or without an entry.
-
-    Raises UserError if there is no store.
-    """
+    """Return all folders `<stage>/<key>` of a store; raises UserError if there is no store."""
     if not store.root.is_dir():
         raise UserError(f"There is no store {store.root}; name its folder with --store.")
     return [

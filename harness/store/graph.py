@@ -75,20 +75,14 @@ class Node:
         return [code_version(module, self.aside) for module in self.code]
 
 
-def topological(nodes: Iterable[Node]) -> Iterator[Node]:
+def topological(nodes: Iterable[Node], _seen: set[str] | None = None) -> Iterator[Node]:
     """Yield each node and upstream node once, inputs first."""
-    seen: set[str] = set()
-
-    def visit(node: Node) -> Iterator[Node]:
-        if node.key in seen:
-            return
-        seen.add(node.key)
-        for upstream in node.inputs.values():
-            yield from visit(upstream)
-        yield node
-
+    seen = set() if _seen is None else _seen
     for node in nodes:
-        yield from visit(node)
+        if node.key not in seen:
+            seen.add(node.key)
+            yield from topological(node.inputs.values(), seen)
+            yield node
 
 
 def digest(value: Any) -> str:
@@ -149,7 +143,7 @@ def _own_imports(module: str, own: frozenset[str]) -> Iterator[str]:
             relative = "." * statement.level + (statement.module or "")
             package = _spec(module).parent if statement.level else None
             names = [importlib.util.resolve_name(relative, package)]
-            if names[0].partition(".")[0] in own:  # other packages are not imported to look
+            if names[0].partition(".")[0] in own:  # `_is_module` imports the package
                 members = [f"{names[0]}.{alias.name}" for alias in statement.names]
                 names = [member for member in members if _is_module(member)] or names
         yield from (name for name in names if name.partition(".")[0] in own)

@@ -19,7 +19,6 @@ from draftmark.store.run_folder import FILE, load_results
 from draftmark.store.store import Store, write_json
 
 HOLDS = "holds"
-Status = Literal["running", "stored", "gone"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Hold:
     """A run with the keys of its stages; "gone" if it neither runs nor has stored results."""
 
     run: str
-    status: Status
+    status: Literal["running", "stored", "gone"]
     keys: frozenset[str]
 
 

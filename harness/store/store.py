@@ -24,7 +24,7 @@ from draftmark.errors import UserError
 from draftmark.store.entries import ENTRY, SEAL, Entry, describe, files_in, read_entry, seal
 from draftmark.store.graph import Node, topological
 
-# Folders of the root that are not stages; damaged entries are set aside in ASIDE.
+# Folders of the root that are not stages.
 ASIDE, FAILURES, LOCKS, LOGS, RUNS = "damaged", "failures", "locks", "logs", "runs"
 SCRATCH, WRITING = "scratch", "tmp"
 SHARED = "shared"  # this file marks a store that several machines use
@@ -122,10 +122,7 @@ class Store:
         return directory
 
     def commit(self, node: Node, directory: Path, *, seconds: float) -> Entry:
-        """Return the entry of a finished folder, moved into place; delete the node's checkpoints.
-
-        A result that another process has committed meanwhile stays, and the folder is deleted.
-        """
+        """Move a finished folder into place, delete the node's checkpoints, return the entry."""
         entry = {
             "key": node.key,
             "stage": node.stage,
@@ -140,7 +137,7 @@ class Store:
         write_whole(directory / SEAL, seal(directory, ENTRY).encode())
         final = self.directory(node)
         final.parent.mkdir(parents=True, exist_ok=True)
-        if self.has(node):  # our lease expired, and another process took over
+        if self.has(node):  # our lease expired, and another process made the result
             shutil.rmtree(directory)
         else:
             if final.exists():

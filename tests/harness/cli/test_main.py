@@ -18,9 +18,8 @@ from draftmark.pipeline import experiment, runner
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
 from draftmark.results import Cell, Result, Results
-from draftmark.store.checksums import SUMS
 from draftmark.store.entries import ENTRY
-from draftmark.store.run_folder import FILE, save_results
+from draftmark.store.run_folder import FILE, SUMS, save_results
 from draftmark.store.store import Store
 
 MANIFEST = {

@@ -58,7 +58,7 @@ def _facts(setting: Setting) -> dict[str, Any]:
 
 def _fine_tuning(target: Node, store: Store) -> dict[str, Any] | None:
     """Return the texts, ledger and history of a fine-tuned target; None if it is not tuned."""
-    if target.given or not store.has(target):
+    if target.existing_folder or not store.has(target):
         return None
     facts = json.loads((store.load(target).directory / TARGET).read_text("utf-8"))
     texts = texts_behind(target.inputs.values())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from draftmark.pipeline.experiment import Plan
 from draftmark.results import Cell, Results
-from draftmark.store.checksums import RECORDS, inside
 from draftmark.store.examples import examples_name, write_examples
+from draftmark.store.run_folder import RECORDS, path_inside
 from draftmark.store.store import Store
 from draftmark.training.token_selection_log import publish
 
@@ -18,7 +18,7 @@ def save_records(plan: Plan, results: Results, store: Store, directory: Path) ->
     for number, result in enumerate(results.results):
         if not result.failure:
             name = f"{RECORDS}/{number:02d}"
-            _save_cell(plan, result.cell, store, inside(directory, name))
+            _save_cell(plan, result.cell, store, path_inside(directory, name))
             result = replace(result, records=name)
         saved.append(result)
     return replace(results, results=tuple(saved))

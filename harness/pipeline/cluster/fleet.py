@@ -62,7 +62,7 @@ class Fleet:
         nodes = self._context.nodes.values()
         for node in nodes:
             self._options(node)
-        models = [node.given.resolve() for node in nodes if node.given]
+        models = [node.existing_folder.resolve() for node in nodes if node.existing_folder]
         probe = self._ray.remote(look)
         replies = self._ray.get(
             [

@@ -110,10 +110,12 @@ def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, No
     def found(stage: str, reference: str) -> Node:
         directory = resolve(reference, progress) if complete else at_hand(reference)
         if directory is None:
-            return texts.absent(stage, reference)
+            return texts.missing_model(stage, reference)
         if stage == "target":
             _check_layers(pair, directory)
-        return texts.given(stage, reference, directory, trust_remote_code=pair.trust_remote_code)
+        return texts.existing_model(
+            stage, reference, directory, trust_remote_code=pair.trust_remote_code
+        )
 
     init = found("init", pair.draft.model) if pair.draft.model else None
     return found("target", pair.target), init

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from draftmark.models.feature_head import Architecture, FeatureHead
-    from draftmark.models.hidden_states import Features, StateSource
+    from draftmark.models.hidden_states import StateSource, StoredHiddenStates
     from draftmark.models.language_model import LanguageModel
     from draftmark.training.context import Draft, TrainingContext
     from draftmark.training.loop import TokenLoss
@@ -116,7 +116,7 @@ class FeatureHeadMethod(ABC):
         return (own,) if self.keep == 1 else (own, replace(own, compared=True))
 
     def criterion(
-        self, target: "LanguageModel", validation: "Features", states: "StateSource"
+        self, target: "LanguageModel", validation: "StoredHiddenStates", states: "StateSource"
     ) -> "Criterion":
         """Return the acceptance of each block's first token on the validation rows."""
         from draftmark.training.head_training import head_acceptance

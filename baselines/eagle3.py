@@ -37,7 +37,7 @@ Layer = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Eagle3(FeatureHeadMethod):
-    """`features`: the three layers that are fused, as `draftmark.models.layer_states` counts them.
+    """`features`: the three layers that are fused, as `draftmark.models.hidden_states` counts them.
 
     By default 2, the middle, and the last but three, closer together where a target is shallow.
     """

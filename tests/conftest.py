@@ -87,7 +87,7 @@ def read_gold(
 ) -> Callable[..., dict[str, Any]]:
     """Return a function that gives the target's hidden states on gold answers: split=rows."""
     from draftmark.data.prompts import encode_gold
-    from draftmark.models.hidden_states import Features, write_features
+    from draftmark.models.hidden_states import StoredHiddenStates, write_hidden_states
 
     def read(**counts: int) -> dict[str, Any]:
         wanted: Any = counts
@@ -97,8 +97,8 @@ def read_gold(
             texts = encode_gold(tokenizer, rows.examples, frozenset({tokenizer.eos_token_id}))
             folder = tmp_path_factory.mktemp(split)
             with Progress(quiet=True).step("", len(texts)) as step:
-                write_features(target, texts, folder, dtype="float32", step=step)
-            found[split] = Features.load(folder)
+                write_hidden_states(target, texts, folder, dtype="float32", step=step)
+            found[split] = StoredHiddenStates.load(folder)
         return found
 
     return read

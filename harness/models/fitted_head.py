@@ -14,15 +14,17 @@ from typing import Any
 
 import torch
 
-from draftmark.models.hidden_states import Features, hidden_states
+from draftmark.models.hidden_states import StoredHiddenStates, hidden_states
 from draftmark.models.language_model import LanguageModel, freeze_embeddings
 
 RIDGE = 1e-2  # of the draft states' mean square
 
 
-def fit_head(draft: LanguageModel, target: LanguageModel, features: Features) -> LanguageModel:
+def fit_head(
+    draft: LanguageModel, target: LanguageModel, states: StoredHiddenStates
+) -> LanguageModel:
     """Return the draft with a fitted head; embedding and head are not trained further."""
-    a_DE = _regress(draft, features)
+    a_DE = _regress(draft, states)
     fitted = _untied(draft)
     mine, its = fitted.get_output_embeddings(), target.model.get_output_embeddings()
     known = slice(target.vocab_size)  # the padding rows beyond may differ in number
@@ -34,11 +36,11 @@ def fit_head(draft: LanguageModel, target: LanguageModel, features: Features) ->
     return LanguageModel(fitted.to(draft.device).eval(), draft.vocab_size)
 
 
-def _regress(draft: LanguageModel, features: Features) -> torch.Tensor:
+def _regress(draft: LanguageModel, states: StoredHiddenStates) -> torch.Tensor:
     """Return A [D, E] that minimises |X A - Y|^2 + ridge, X of the draft, Y of the target."""
     xx_DD, xy_DE = torch.zeros(()).double(), torch.zeros(()).double()
-    for text, hidden_ND in hidden_states(draft, features.texts):
-        x_ND, y_NE = hidden_ND.double().cpu(), features.of(text).double()
+    for text, hidden_ND in hidden_states(draft, states.texts):
+        x_ND, y_NE = hidden_ND.double().cpu(), states.last_layer_of(text).double()
         xx_DD = xx_DD + x_ND.T @ x_ND
         xy_DE = xy_DE + x_ND.T @ y_NE
     ridge_DD = RIDGE * xx_DD.diagonal().mean() * torch.eye(len(xx_DD)).double()

@@ -64,7 +64,7 @@ def rolled(
     There are `depth` of them, or as many as the response has tokens.
     """
     for batch in batches_by_length(texts):
-        fused = [head.fuse(states.of(text)) for text in batch]
+        fused = [head.fuse(states.states_of(text)) for text in batch]
         longest = max(len(text.response_ids) for text in batch)
         by_depth = list(roll(head, batch, fused, min(depth, longest)))
         for index, text in enumerate(batch):

@@ -89,10 +89,12 @@ def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, No
     def model_node(stage: str, reference: str) -> Node:
         directory = resolve(reference, progress) if complete else at_hand(reference)
         if directory is None:
-            return texts.absent(stage, reference)
+            return texts.missing_model(stage, reference)
         if stage == "target":
             _check_layers(pair, directory)
-        return texts.given(stage, reference, directory, trust_remote_code=pair.trust_remote_code)
+        return texts.existing_model(
+            stage, reference, directory, trust_remote_code=pair.trust_remote_code
+        )
 
     init = model_node("init", pair.draft.model) if pair.draft.model else None
     return model_node("target", pair.target), init

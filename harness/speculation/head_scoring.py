@@ -15,8 +15,7 @@ import torch
 
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.head_rollout import roll
-from draftmark.models.hidden_states import TargetLogits, batches_by_length
-from draftmark.models.layer_states import LiveStates
+from draftmark.models.hidden_states import LiveStates, TargetLogits, batches_by_length
 from draftmark.models.sampling import sampler_probs
 from draftmark.speculation.scoring import acceptance
 from draftmark.training.divergences import overlap
@@ -36,10 +35,10 @@ def score_chains(
     Acceptance is 0 from the depth on at which a chain is no longer followed (NEGLIGIBLE). The
     target's states are those of `target`, or computed by its body if it has none.
     """
-    states = target.states or LiveStates(target.target, head.model.shape.layers)
+    states = target.layer_states or LiveStates(target.target, head.model.shape.layers)
     for batch in batches_by_length(texts):
         chains = [_Chains(text, target, samplers) for text in batch]
-        features = [head.fuse(states.of(text)) for text in batch]
+        features = [head.fuse(states.states_of(text)) for text in batch]
         depth = min(MAX_GAMMA, max(len(text.response_ids) for text in batch))
         for hidden_BRH in roll(head, batch, features, depth):
             for one, hidden_RH in zip(chains, hidden_BRH, strict=True):

@@ -25,7 +25,7 @@ from draftmark.types import (
 if TYPE_CHECKING:
     import torch
 
-    from draftmark.models.hidden_states import Features, StateSource, TargetLogits
+    from draftmark.models.hidden_states import StateSource, StoredHiddenStates, TargetLogits
     from draftmark.models.language_model import LanguageModel
     from draftmark.training.context import Draft, TrainingContext
     from draftmark.training.validation import Criterion
@@ -111,7 +111,7 @@ class FeatureMethod(Method, Protocol):
         """Return the untrained head for a target, whose body is there; `texts` are its rows'."""
 
     def criterion(
-        self, target: LanguageModel, validation: Features, states: StateSource
+        self, target: LanguageModel, validation: StoredHiddenStates, states: StateSource
     ) -> Criterion:
         """Return what checkpoints are chosen by."""
 

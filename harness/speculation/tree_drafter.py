@@ -10,8 +10,7 @@ import torch
 
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.head_rollout import rolled
-from draftmark.models.hidden_states import TargetLogits
-from draftmark.models.layer_states import LiveStates
+from draftmark.models.hidden_states import LiveStates, TargetLogits
 from draftmark.speculation.head_drafter import FeatureHeadSession
 from draftmark.speculation.tree_verification import ranked, score_tree
 from draftmark.speculation.trees import Path, Tree
@@ -88,7 +87,7 @@ class TreeDrafter:
         self, texts: Sequence[Text], target: TargetLogits, samplers: Samplers
     ) -> Iterator[AcceptanceTable]:
         """Yield the acceptance table of each text: block length g is the tree down to depth g."""
-        states = target.states or LiveStates(target.target, self.head.model.shape.layers)
+        states = target.layer_states or LiveStates(target.target, self.head.model.shape.layers)
         for text, by_depth in rolled(self.head, texts, states, self.tree.depth):
             logits = map(self.head.logits, by_depth)
             yield score_tree(text, target, samplers.target, self.tree, logits)

@@ -15,7 +15,7 @@ import torch
 
 from draftmark.config.model_sections import Writer
 from draftmark.models.generation import Sampling, check_fits, generate, stream
-from draftmark.models.hidden_states import Features, StateSource, hidden_states
+from draftmark.models.hidden_states import StateSource, StoredHiddenStates, hidden_states
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.schedule import order_of_pass
 from draftmark.types import Prompt, Text
@@ -93,8 +93,8 @@ class Fixed:
     """Texts that are there before training, with the target's cached hidden states if need be."""
 
     texts: Sequence[Text]
-    features: Features | None = None
-    states: StateSource | None = None
+    final_states: StoredHiddenStates | None = None
+    layer_states: StateSource | None = None
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -104,12 +104,13 @@ class Fixed:
     def lesson(self, rows: Sequence[int], step: int) -> TrainingBatch:
         """Return the texts of some rows."""
         texts = [self.texts[index] for index in rows]
-        if self.features is None:
+        if self.final_states is None:
             return TrainingBatch(
                 texts, torch.empty(sum(len(text.response_ids) for text in texts), 0)
             )
-        hidden_ND = torch.cat([self.features.of(text) for text in texts])
-        layers = [self.states.of(text) for text in texts] if self.states else ()
+        hidden_ND = torch.cat([self.final_states.last_layer_of(text) for text in texts])
+        source = self.layer_states
+        layers = [source.states_of(text) for text in texts] if source else ()
         return TrainingBatch(texts, hidden_ND, layers=layers)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.head_rollout import roll, rolled
-from draftmark.models.hidden_states import Features, StateSource, TargetLogits
+from draftmark.models.hidden_states import StateSource, StoredHiddenStates, TargetLogits
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.sampling import sampler_probs
 from draftmark.training.batches import Batch, TrainingBatch
@@ -107,7 +107,9 @@ def state_distance(batch: Batch) -> torch.Tensor:
     return distance_ND.mean(-1)
 
 
-def head_acceptance(target: LanguageModel, validation: Features, states: StateSource) -> Criterion:
+def head_acceptance(
+    target: LanguageModel, validation: StoredHiddenStates, states: StateSource
+) -> Criterion:
     """Return the mean of sum min(p, q) at temperature 1 of each block's first drafted token."""
     laws = TargetLogits(target, validation)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from draftmark.models.hidden_states import Features, TargetLogits, hidden_states
+from draftmark.models.hidden_states import StoredHiddenStates, TargetLogits, hidden_states
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.sampling import sampler_probs
 from draftmark.training.divergences import cross_entropy, overlap
@@ -32,7 +32,7 @@ class Criterion:
         return all(value > other for other in earlier)
 
 
-def acceptance(target: LanguageModel, validation: Features) -> Criterion:
+def acceptance(target: LanguageModel, validation: StoredHiddenStates) -> Criterion:
     """Return the mean of sum min(p, q) at temperature 1 over the target's own responses."""
     laws = TargetLogits(target, validation)
 

@@ -9,7 +9,7 @@ import pytest
 from method_cases import Make
 
 from draftmark.config.model_sections import DraftInit, Training
-from draftmark.models.hidden_states import Features
+from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import LanguageModel, make_draft
 from draftmark.progress import Progress
 from draftmark.training.batches import Fixed, Texts
@@ -20,14 +20,16 @@ SETTINGS = Training(passes=2, rows_per_batch=4, learning_rate=2e-3, validations=
 
 
 @pytest.fixture(scope="session")
-def few(read_gold: Callable[..., dict[str, Features]]) -> dict[str, Features]:
+def few(read_gold: Callable[..., dict[str, StoredHiddenStates]]) -> dict[str, StoredHiddenStates]:
     """Hidden states of the gold answers of 12 training and 4 validation rows."""
     return read_gold(train=12, validation=4)
 
 
 @pytest.fixture
 def context(
-    target: LanguageModel, few: dict[str, Features], tmp_path_factory: pytest.TempPathFactory
+    target: LanguageModel,
+    few: dict[str, StoredHiddenStates],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Make:
     """Return a function that makes a context with a fresh draft and scratch folder."""
 

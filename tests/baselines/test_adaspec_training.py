@@ -16,7 +16,7 @@ from draftmark.data.prompts import encode_gold
 from draftmark.data.rows import load_rows
 from draftmark.errors import UserError
 from draftmark.models.generation import Sampling
-from draftmark.models.hidden_states import Features, write_features
+from draftmark.models.hidden_states import StoredHiddenStates, write_hidden_states
 from draftmark.models.language_model import LanguageModel, make_draft
 from draftmark.progress import Progress
 from draftmark.registry import find
@@ -39,17 +39,19 @@ Make = Callable[..., TrainingContext]
 @pytest.fixture(scope="module")
 def features(
     target: LanguageModel, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Features:
+) -> StoredHiddenStates:
     rows = load_rows(find("tasks", "gsm8k"), "train", 8, sources=["samples"])
     texts = encode_gold(tokenizer, rows.examples, frozenset({tokenizer.eos_token_id}))
     folder = tmp_path_factory.mktemp("train")
     with Progress(quiet=True).step("", len(texts)) as step:
-        write_features(target, texts, folder, dtype="float32", step=step)
-    return Features.load(folder)
+        write_hidden_states(target, texts, folder, dtype="float32", step=step)
+    return StoredHiddenStates.load(folder)
 
 
 @pytest.fixture
-def context(target: LanguageModel, features: Features, tokenizer: Any, tmp_path: Path) -> Make:
+def context(
+    target: LanguageModel, features: StoredHiddenStates, tokenizer: Any, tmp_path: Path
+) -> Make:
     """Return a function that makes a context with a fresh draft, in a folder called so."""
 
     def make(folder: str, *, writer: str = "dataset", **settings: Any) -> TrainingContext:
@@ -171,7 +173,7 @@ def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
 
 
 def test_the_ledger_counts_both_trainings_and_what_the_reference_read(
-    context: Make, features: Features
+    context: Make, features: StoredHiddenStates
 ) -> None:
     once = KnowledgeDistillation().train(context("kd")).ledger
     made = AdaSPEC().train(context("adaspec")).ledger

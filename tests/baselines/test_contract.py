@@ -8,7 +8,7 @@ import pytest
 from method_cases import Make, built, prepared
 
 from draftmark import registry
-from draftmark.models.hidden_states import Features, TargetLogits
+from draftmark.models.hidden_states import StoredHiddenStates, TargetLogits
 from draftmark.models.language_model import LanguageModel, save_model
 from draftmark.training.schedule import total_steps
 from draftmark.types import Placement, Sampler, Samplers
@@ -22,7 +22,7 @@ def test_a_method_trains_a_draft_that_is_better_loads_and_scores(
     context: Make,
     target: LanguageModel,
     tokenizer: Any,
-    few: dict[str, Features],
+    few: dict[str, StoredHiddenStates],
     tmp_path: Path,
 ) -> None:
     method = built(name)

@@ -15,9 +15,8 @@ from draftmark.engines.measure.lossless import laws_of
 from draftmark.errors import UserError
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.head_rollout import rolled
-from draftmark.models.hidden_states import Features
+from draftmark.models.hidden_states import LiveStates, StoredHiddenStates
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.layer_states import LiveStates
 from draftmark.speculation.interfaces import FeatureMethod
 from draftmark.training.batches import Batch
 from draftmark.training.divergences import forward_kl
@@ -30,7 +29,7 @@ SHORT = Training(passes=4 / 12, rows_per_batch=4, learning_rate=1e-3, validation
 
 
 @pytest.fixture
-def ready(context: Make, few: dict[str, Features]) -> Any:
+def ready(context: Make, few: dict[str, StoredHiddenStates]) -> Any:
     """Return a function that gives a method and its context, of one step, unless changed."""
 
     def make(name: str, knobs: dict[str, Any], **changes: Any) -> tuple[Any, TrainingContext]:
@@ -61,7 +60,7 @@ def by_hand(
             p_NV = laws.logits(text)[k:].softmax(-1)
             log_q_NV = head.logits(hidden_ND).log_softmax(-1)
             cross += decay**k * float(-(p_NV * log_q_NV).sum())
-            wanted = laws.features.of(text)[k:]
+            wanted = laws.final_states.last_layer_of(text)[k:]
             smooth += float(torch.nn.functional.smooth_l1_loss(hidden_ND, wanted)) * len(wanted)
     total = sum(decay**k for k in range(depth)) * tokens
     return cross / total, smooth / tokens
@@ -104,7 +103,9 @@ def test_noise_is_of_the_seed_and_the_step(ready: Any) -> None:
     assert len({*losses}) == 3
 
 
-def test_no_chain_starts_before_the_response(few: dict[str, Features], ready: Any) -> None:
+def test_no_chain_starts_before_the_response(
+    few: dict[str, StoredHiddenStates], ready: Any
+) -> None:
     _, given = ready("eagle3", {})
     lesson = given.texts.lesson(0, 4)
     head = in_training(given.draft, 3, 0.0, 0)

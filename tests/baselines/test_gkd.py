@@ -8,7 +8,7 @@ from method_cases import Make, assert_same_gradient, built, gradient, latest
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
 from draftmark.models.generation import Sampling
-from draftmark.models.hidden_states import Features
+from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import LanguageModel, make_draft
 from draftmark.training.batches import Fixed, OnPolicy, Texts
 from draftmark.training.loop import TrainingContext
@@ -48,7 +48,7 @@ def test_near_its_ends_it_is_a_kl_of_small_scale(
 
 
 def test_lambda_is_the_share_of_text_that_the_draft_writes(
-    context: Make, few: dict[str, Features], tokenizer: Any
+    context: Make, few: dict[str, StoredHiddenStates], tokenizer: Any
 ) -> None:
     given, read = context(), few["train"]
     prompts = [Prompt(text.example_id, text.prompt_ids) for text in read.texts]

@@ -71,7 +71,7 @@ def rates(bench: Bench, told: argparse.Namespace) -> dict[str, tuple[float, floa
         read = estimates.reading(target, gold, ANY, head=False)
 
         def reading() -> None:
-            hidden_states.write_features(
+            hidden_states.write_hidden_states(
                 bench.target, bench.texts, Path(name), dtype="float32", step=silent()
             )
 

@@ -95,10 +95,12 @@ def score(bench: Bench, texts: Texts) -> int:
     num_tokens = 0
     for sampler, written in texts.items():
         with tempfile.TemporaryDirectory() as name, Progress(quiet=True).step("", 0) as step:
-            hidden_states.write_features(
+            hidden_states.write_hidden_states(
                 bench.target, written, Path(name), dtype="float32", step=step
             )
-            laws = hidden_states.TargetLogits(bench.target, hidden_states.Features.load(Path(name)))
+            laws = hidden_states.TargetLogits(
+                bench.target, hidden_states.StoredHiddenStates.load(Path(name))
+            )
             drafter = LanguageModelDrafter(bench.draft)
             tables = list(drafter.score(written, laws, Samplers(sampler, sampler)))
         counts = [block_counts(tables, gamma) for gamma in range(1, MAX_GAMMA + 1)]

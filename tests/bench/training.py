@@ -137,9 +137,11 @@ def read_once(bench: Bench, folder: Path) -> Fixed:
     """Return the rows with the target's hidden states; its body is dropped."""
     folder.mkdir()
     with Progress(quiet=True).step("", 0) as step:
-        hidden_states.write_features(bench.target, bench.texts, folder, dtype="bfloat16", step=step)
+        hidden_states.write_hidden_states(
+            bench.target, bench.texts, folder, dtype="bfloat16", step=step
+        )
     drop_body(bench.target)
-    features = hidden_states.Features.load(folder)
+    features = hidden_states.StoredHiddenStates.load(folder)
     return Fixed(features.texts, features)
 
 

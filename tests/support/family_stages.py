@@ -14,7 +14,7 @@ from draftmark.baselines.kd import METHOD as KnowledgeDistillation
 from draftmark.config.model_sections import DraftInit, Pair, Training
 from draftmark.engines.reference import ENGINE
 from draftmark.models.generation import Sampling, generate
-from draftmark.models.hidden_states import Features, TargetLogits, write_features
+from draftmark.models.hidden_states import StoredHiddenStates, TargetLogits, write_hidden_states
 from draftmark.models.language_model import LanguageModel, load_model
 from draftmark.pipeline.stages.make_draft import DraftSpec, make
 from draftmark.progress import Progress
@@ -73,7 +73,7 @@ def written(model: LanguageModel, count: int, seed: int, temperature: float) -> 
 def read(model: LanguageModel, texts: list[Text], directory: Path) -> Path:
     directory.mkdir()
     with Progress(quiet=True).step("", len(texts)) as step:
-        write_features(model, texts, directory, dtype="float32", step=step)
+        write_hidden_states(model, texts, directory, dtype="float32", step=step)
     return directory
 
 
@@ -118,7 +118,7 @@ def tables(of: Family, draft: LanguageModel, sampler: Sampler, tmp: Path) -> lis
     """Score a draft on what the target writes, greedily or at temperature 1."""
     texts = list(of.greedy) if sampler == GREEDY else written(of.target, 4, 2, 1.0)
     directory = Path(tempfile.mkdtemp(dir=tmp)) / "features"
-    laws = TargetLogits(of.target, Features.load(read(of.target, texts, directory)))
+    laws = TargetLogits(of.target, StoredHiddenStates.load(read(of.target, texts, directory)))
     found = score_language_model(draft, texts, laws, Samplers(sampler, sampler))
     by_id = {table.example_id: table for table in found}
     return [by_id[text.example_id] for text in texts]

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from draftmark.errors import UserError
-from draftmark.models.memory_map import mapped
+from draftmark.models.hidden_states import map_file
 from draftmark.pipeline.executor import execute
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection
@@ -36,7 +36,7 @@ def _checkpoint(job: Job) -> None:
 
 
 def _map(job: Job) -> None:
-    mapped(job.out / "states.bin", MUCH, torch.uint8, create=True).fill_(7)
+    map_file(job.out / "states.bin", MUCH, torch.uint8, create=True).fill_(7)
 
 
 WAYS: dict[str, Callable[[Job], object]] = {

@@ -10,9 +10,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from draftmark.config.model_sections import Training
 from draftmark.models.feature_head import FeatureHead, Shape
 from draftmark.models.head_inits import make_head
-from draftmark.models.hidden_states import Features
+from draftmark.models.hidden_states import LiveStates, StoredHiddenStates, write_hidden_states
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.layer_states import LiveStates, States, write_states
 from draftmark.progress import Progress
 from draftmark.speculation.interfaces import FeatureMethod
 from draftmark.training.batches import Fixed, Texts
@@ -57,16 +56,25 @@ def small_head(target: LanguageModel, architecture: Any, **options: Any) -> Feat
 
 
 def trained_head(
-    method: FeatureMethod, target: LanguageModel, read: Mapping[str, Features], folder: Path
+    method: FeatureMethod,
+    target: LanguageModel,
+    read: Mapping[str, StoredHiddenStates],
+    folder: Path,
 ) -> FeatureHead:
     """Return a head trained a little: tokens are accepted then, and rejected."""
     training, validation = read["train"], read["validation"]
     states = LiveStates(target, method.layers(target.model.config.num_hidden_layers))
     with Progress(quiet=True).step("", 1) as step:
-        write_states(
-            target, training.texts, states.layers, folder, dtype="float32", limit=1, step=step
+        write_hidden_states(
+            target,
+            training.texts,
+            folder,
+            dtype="float32",
+            step=step,
+            layers=states.layers,
+            positions="all",
         )
-        source = Fixed(training.texts, training, States.load(folder))
+        source = Fixed(training.texts, training, StoredHiddenStates.load(folder))
         context = TrainingContext(
             draft=method.head(target, training.texts, 0),
             target=target,

@@ -10,9 +10,8 @@ import torch
 
 from draftmark.config.model_sections import Training
 from draftmark.config.recipe import MethodEntry
-from draftmark.models.hidden_states import Features
+from draftmark.models.hidden_states import LiveStates, StoredHiddenStates
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.layer_states import LiveStates
 from draftmark.speculation.build_method import build_method
 from draftmark.speculation.interfaces import FeatureMethod, Method
 from draftmark.training.batches import Fixed, Texts
@@ -30,7 +29,7 @@ def built(name: str, **knobs: Any) -> Method:
 
 
 def prepared(
-    given: TrainingContext, method: Method, read: Mapping[str, Features]
+    given: TrainingContext, method: Method, read: Mapping[str, StoredHiddenStates]
 ) -> TrainingContext:
     """Return the context that a method is given in a run: a feature head's has the head."""
     if not isinstance(method, FeatureMethod):

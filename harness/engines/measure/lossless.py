@@ -19,7 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from draftmark.models.hidden_states import Features, TargetLogits, hidden_states
+from draftmark.models.hidden_states import (
+    FINAL,
+    StoredHiddenStates,
+    TargetLogits,
+    hidden_states,
+)
 from draftmark.models.language_model import LanguageModel, load_model
 from draftmark.models.sampling import sampler_probs
 from draftmark.progress import Step
@@ -94,7 +99,8 @@ def laws_of(target: LanguageModel, texts: Sequence[Text]) -> TargetLogits:
     """Return the target's laws on texts, read now."""
     by_id = {text.example_id: hidden_ND for text, hidden_ND in hidden_states(target, texts)}
     hidden_ND = torch.cat([by_id[text.example_id] for text in texts])
-    return TargetLogits(target, Features(tuple(texts), hidden_ND))
+    stored = StoredHiddenStates(tuple(texts), FINAL, "supervised", hidden_ND[:, None])
+    return TargetLogits(target, stored)
 
 
 def check_identity(

@@ -106,8 +106,9 @@ class Site:
         read = estimates.reading(self.target, load, self.machine, head=False)
         dtype = node.settings["dtype"]
         kept = estimates.feature_bytes(self.target, load.response, dtype)
-        if layers := node.settings.get("layers"):
-            kept = estimates.state_bytes(self.target, len(layers), load.read, dtype)
+        if node.settings["positions"] == "all":
+            layers = len(node.settings["layers"])
+            kept = estimates.state_bytes(self.target, layers, load.read, dtype)
         return replace(read, disk_bytes=kept)
 
     def _shape(self, method: Method) -> Shape:

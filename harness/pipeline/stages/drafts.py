@@ -9,11 +9,12 @@ from draftmark.config.model_sections import Training, Writer
 from draftmark.config.recipe import MethodEntry
 from draftmark.errors import UserError
 from draftmark.pipeline.setting import TEXT_SEED, Setting
-from draftmark.pipeline.stages import layer_states
-from draftmark.pipeline.stages.texts import features, gold_texts, questions, responses
+from draftmark.pipeline.stages.hidden_states import final_states, layer_states
+from draftmark.pipeline.stages.texts import gold_texts, responses, unanswered_prompts
 from draftmark.speculation.build_method import build_method
+from draftmark.speculation.interfaces import FeatureMethod
 from draftmark.store.graph import Job, Node
-from draftmark.store.records import training_texts
+from draftmark.store.records import training_states, training_texts
 from draftmark.training.trackers import check_installed
 from draftmark.types import Sampler
 
@@ -75,8 +76,8 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
         inputs |= _texts(setting, training, *training.shares) | {"validation": _validation(setting)}
         if "draft" in training.shares:
             settings |= {"max_new_tokens": setting.max_new_tokens, "stop": setting.stop}
-    if method.kind == "feature_head":
-        inputs |= _states(setting, entry, training, inputs)
+    if isinstance(method, FeatureMethod):
+        inputs |= _layer_states(setting, entry, method, training, inputs)
 
     def build(job: Job) -> None:
         from draftmark.models.generation import Sampling
@@ -119,26 +120,33 @@ def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, 
 def _source(setting: Setting, training: Training, writer: Writer) -> Node:
     """Return what drafts read of a writer: its texts as the target sees them, or only questions."""
     if writer == "draft":
-        return questions(setting, "train")
+        return unanswered_prompts(setting, "train")
     if writer == "dataset":
-        return features(setting, gold_texts(setting, "train"), "bfloat16")
+        return final_states(setting, gold_texts(setting, "train"))
     sampler = Sampler(training.text_temperature)
-    return features(setting, responses(setting, "train", sampler), "bfloat16")
+    return final_states(setting, responses(setting, "train", sampler))
 
 
-def _states(
-    setting: Setting, entry: MethodEntry, training: Training, inputs: dict[str, Node]
+def _layer_states(
+    setting: Setting,
+    entry: MethodEntry,
+    method: FeatureMethod,
+    training: Training,
+    inputs: dict[str, Node],
 ) -> dict[str, Node]:
-    """Return the target's states on what a head is trained on and chosen by."""
+    """Return the target's layer states on the texts that a head is trained on and chosen by."""
     if "draft" in training.shares:
         raise UserError(
             f"method {entry.title!r}: training.text = 'draft' or a share of it; a feature head "
             "writes no text without its target. Take 'dataset' or 'target'."
         )
     names = (*map(training_texts, training.shares), "validation")
-    return layer_states.inputs(setting, build_method(entry), {name: inputs[name] for name in names})
+    return {
+        training_states(name): layer_states(setting, method, inputs[name].inputs["texts"])
+        for name in names
+    }
 
 
 def _validation(setting: Setting) -> Node:
     """Return the target's own text that checkpoints are chosen on."""
-    return features(setting, responses(setting, "validation", Sampler(1.0)), "bfloat16")
+    return final_states(setting, responses(setting, "validation", Sampler(1.0)))

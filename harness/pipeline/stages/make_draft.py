@@ -8,8 +8,7 @@ from draftmark.errors import UserError
 from draftmark.models import language_model
 from draftmark.models.fitted_head import fit_head
 from draftmark.models.generation import Sampling
-from draftmark.models.hidden_states import Features
-from draftmark.models.layer_states import States
+from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.speculation.interfaces import FeatureMethod, Method
 from draftmark.store.graph import Job
 from draftmark.store.records import DRAFT, TEXTS, read_texts, training_states, training_texts
@@ -90,7 +89,7 @@ def _start(
     """Return the draft init; a given draft's tokenizer must be the target's."""
     pair, given = order.pair, job.inputs.get("init")
     if isinstance(order.method, FeatureMethod):
-        read = Features.load(job.inputs[training_texts(order.training.fixed_text)])
+        read = StoredHiddenStates.load(job.inputs[training_texts(order.training.fixed_text)])
         return order.method.head(target, read.texts, order.seed)
     if given is not None:
         own = language_model.load_tokenizer(given, trust_remote_code=pair.trust_remote_code)
@@ -100,7 +99,7 @@ def _start(
     )
     start = language_model.LanguageModel(made.model.to(placement.device), made.vocab_size)
     if pair.draft.head == "fitted":
-        read = Features.load(job.inputs[training_texts(order.training.fixed_text)])
+        read = StoredHiddenStates.load(job.inputs[training_texts(order.training.fixed_text)])
         return fit_head(start, target, read)
     return start
 
@@ -136,7 +135,7 @@ def _train(
 
 
 def _criterion(method: Method, target: language_model.LanguageModel, job: Job) -> Criterion:
-    validation = Features.load(job.inputs["validation"])
+    validation = StoredHiddenStates.load(job.inputs["validation"])
     states = _states("validation", job)
     if isinstance(method, FeatureMethod):
         assert states is not None
@@ -144,10 +143,10 @@ def _criterion(method: Method, target: language_model.LanguageModel, job: Job) -
     return acceptance(target, validation)
 
 
-def _states(texts: str, job: Job) -> States | None:
+def _states(texts: str, job: Job) -> StoredHiddenStates | None:
     """Return the target's states on some texts, where the method reads them."""
     directory = job.inputs.get(training_states(texts))
-    return States.load(directory) if directory else None
+    return StoredHiddenStates.load(directory) if directory else None
 
 
 def _source(
@@ -162,8 +161,8 @@ def _source(
         unanswered = read_texts(directory / TEXTS)
         prompts = [Prompt(text.example_id, text.prompt_ids) for text in unanswered]
         return OnPolicy(draft, target, prompts, order.sampling)
-    features = Features.load(directory)
-    return Fixed(features.texts, features, _states(training_texts(writer), job))
+    final = StoredHiddenStates.load(directory)
+    return Fixed(final.texts, final, _states(training_texts(writer), job))
 
 
 def _init(order: DraftSpec) -> str:

@@ -12,8 +12,8 @@ from draftmark.config.sections import SpeedCondition
 from draftmark.environment import machine
 from draftmark.errors import Unsupported
 from draftmark.pipeline.setting import TEXT_SEED, Setting
-from draftmark.pipeline.stages.layer_states import states as states_of
-from draftmark.pipeline.stages.texts import features, responses
+from draftmark.pipeline.stages.hidden_states import final_states, layer_states
+from draftmark.pipeline.stages.texts import responses
 from draftmark.speculation.build_method import build_method
 from draftmark.speculation.interfaces import (
     Described,
@@ -38,27 +38,27 @@ def scores(setting: Setting, entry: MethodEntry, drafted: Node, samplers: Sample
     method = build_method(entry)
 
     def build(job: Job) -> None:
-        from draftmark.models.hidden_states import Features, TargetLogits
+        from draftmark.models.hidden_states import StoredHiddenStates, TargetLogits
         from draftmark.models.language_model import load_model
-        from draftmark.models.layer_states import States
 
         placement = setting.placement()
         model = load_model(job.inputs["target"], placement)
-        known = Features.load(job.inputs["features"])
+        known = StoredHiddenStates.load(job.inputs["features"])
         drafter = method.drafter(job.inputs["draft"], placement)
-        states = States.load(job.inputs["states"]) if "states" in job.inputs else None
-        laws, tables = TargetLogits(model, known, states), {}
+        layers = job.inputs.get("states")
+        states = StoredHiddenStates.load(layers) if layers else None
+        target, tables = TargetLogits(model, known, states), {}
         with job.progress.step("scoring", len(known.texts)) as step:
-            for table in drafter.score(known.texts, laws, samplers):
+            for table in drafter.score(known.texts, target, samplers):
                 tables[table.example_id] = table
                 step.advance()
         write_tables(job.out / TABLES, [tables[text.example_id] for text in known.texts])
 
     texts = responses(setting, "test", samplers.target)
-    read = features(setting, texts, "float32")
+    read = final_states(setting, texts, "float32")
     inputs = {"target": setting.target, "draft": drafted, "features": read}
     if isinstance(method, FeatureMethod):
-        inputs["states"] = states_of(setting, method, texts, "float32")
+        inputs["states"] = layer_states(setting, method, texts, "float32")
     label = f"acceptance of {drafted.label}, {samplers.target.describe()}"
     settings = {"samplers": asdict(samplers)}
     code = (

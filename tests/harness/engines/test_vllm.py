@@ -22,7 +22,7 @@ from draftmark.engines._vllm.child_process import ChildFailure
 from draftmark.engines.measure.lossless import as_texts, check_law, laws_of
 from draftmark.errors import UserError
 from draftmark.models.files import end_tokens
-from draftmark.models.hidden_states import Features
+from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import LanguageModel, save_model
 from draftmark.speculation.blocks import block_counts
 from draftmark.speculation.engine_counts import engine_counts
@@ -62,7 +62,7 @@ def drafts(
     draft: Any,
     target: LanguageModel,
     tokenizer: Any,
-    read_gold: Callable[..., dict[str, Features]],
+    read_gold: Callable[..., dict[str, StoredHiddenStates]],
     tmp_path: Path,
 ) -> Callable[[str], tuple[Method, Path]]:
     """Return a function that gives a method and the folder of its draft, by vLLM's name for it."""
@@ -115,7 +115,9 @@ def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     assert [item.finish_reason for item in decoded] == [item.finish_reason for item in alone]
 
     laws = laws_of(target, as_texts(decoded, asked))
-    scored = method.drafter(folder, Placement()).score(laws.features.texts, laws, settings.samplers)
+    scored = method.drafter(folder, Placement()).score(
+        laws.final_states.texts, laws, settings.samplers
+    )
     tables = {table.example_id: table for table in scored}
     in_order = [tables[prompt.example_id] for prompt in asked]
     predicted = block_counts(in_order, GAMMA, vllm.CONVENTION)

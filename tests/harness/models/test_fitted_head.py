@@ -8,37 +8,41 @@ import torch
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.models.fitted_head import fit_head
-from draftmark.models.hidden_states import Features, hidden_states, write_features
+from draftmark.models.hidden_states import StoredHiddenStates, hidden_states, write_hidden_states
 from draftmark.models.language_model import LanguageModel, load_model, make_draft, save_model
 from draftmark.progress import Progress
 from draftmark.types import Text
 
 
 @pytest.fixture
-def features(target: LanguageModel, greedy_texts: list[Text], tmp_path: Path) -> Features:
+def features(target: LanguageModel, greedy_texts: list[Text], tmp_path: Path) -> StoredHiddenStates:
     with Progress(quiet=True).step("", 32) as step:
-        write_features(target, greedy_texts[:32], tmp_path, dtype="float32", step=step)
-    return Features.load(tmp_path)
+        write_hidden_states(target, greedy_texts[:32], tmp_path, dtype="float32", step=step)
+    return StoredHiddenStates.load(tmp_path)
 
 
-def agreement(draft: LanguageModel, features: Features, target: LanguageModel) -> float:
+def agreement(draft: LanguageModel, features: StoredHiddenStates, target: LanguageModel) -> float:
     """Return the mean overlap of the two laws at temperature 1."""
     total, tokens = 0.0, 0
     for text, hidden in hidden_states(draft, features.texts):
         with torch.no_grad():
-            p = target.logits(features.of(text)).softmax(-1)
+            p = target.logits(features.last_layer_of(text)).softmax(-1)
             q = draft.logits(hidden).softmax(-1)
         total += float(torch.minimum(p, q).sum())
         tokens += len(q)
     return total / tokens
 
 
-def test_the_whole_target_is_fitted_to_itself(target: LanguageModel, features: Features) -> None:
+def test_the_whole_target_is_fitted_to_itself(
+    target: LanguageModel, features: StoredHiddenStates
+) -> None:
     whole = make_draft(DraftInit(pruned=tuple(range(8))), target, seed=0)
     assert agreement(fit_head(whole, target, features), features, target) > 0.99
 
 
-def test_a_rotated_target_is_rotated_back(target: LanguageModel, features: Features) -> None:
+def test_a_rotated_target_is_rotated_back(
+    target: LanguageModel, features: StoredHiddenStates
+) -> None:
     """Negating every channel after the last norm is undone by the fit, whatever it is."""
     whole = make_draft(DraftInit(pruned=tuple(range(8))), target, seed=0)
     with torch.no_grad():
@@ -48,7 +52,7 @@ def test_a_rotated_target_is_rotated_back(target: LanguageModel, features: Featu
 
 
 def test_a_fitted_head_starts_a_pruned_draft_well_above_a_copied_one(
-    target: LanguageModel, features: Features
+    target: LanguageModel, features: StoredHiddenStates
 ) -> None:
     draft = make_draft(DraftInit(pruned=(0, 7)), target, seed=0)
     before = agreement(draft, features, target)
@@ -56,7 +60,7 @@ def test_a_fitted_head_starts_a_pruned_draft_well_above_a_copied_one(
 
 
 def test_a_fitted_draft_is_saved_and_loaded_with_its_own_head(
-    target: LanguageModel, features: Features, tokenizer: Any, tmp_path: Path
+    target: LanguageModel, features: StoredHiddenStates, tokenizer: Any, tmp_path: Path
 ) -> None:
     draft = fit_head(make_draft(DraftInit(pruned=(0,)), target, seed=0), target, features)
     save_model(draft, tokenizer, tmp_path / "saved")
@@ -68,7 +72,7 @@ def test_a_fitted_draft_is_saved_and_loaded_with_its_own_head(
     assert not torch.equal(loaded.model.get_output_embeddings().weight, embedding)
 
 
-def test_a_fitted_head_is_not_trained(target: LanguageModel, features: Features) -> None:
+def test_a_fitted_head_is_not_trained(target: LanguageModel, features: StoredHiddenStates) -> None:
     draft = fit_head(make_draft(DraftInit(pruned=(0,)), target, seed=0), target, features)
     assert not draft.model.get_output_embeddings().weight.requires_grad
     assert not draft.model.get_input_embeddings().weight.requires_grad

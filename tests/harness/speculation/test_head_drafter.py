@@ -20,9 +20,8 @@ from draftmark.models.feature_head import FeatureHead, Shape
 from draftmark.models.files import end_tokens
 from draftmark.models.head_inits import make_head
 from draftmark.models.head_rollout import rolled
-from draftmark.models.hidden_states import Features, TargetLogits
+from draftmark.models.hidden_states import LiveStates, StoredHiddenStates, TargetLogits
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.layer_states import LiveStates
 from draftmark.speculation.blocks import block_counts
 from draftmark.speculation.head_drafter import FeatureHeadDrafter
 from draftmark.speculation.interfaces import EngineSettings
@@ -49,7 +48,7 @@ METHODS = {
 @pytest.fixture(scope="module")
 def train(
     target: LanguageModel,
-    read_gold: Callable[..., dict[str, Features]],
+    read_gold: Callable[..., dict[str, StoredHiddenStates]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], FeatureHead]:
     """Return a function that trains a head a little: tokens are accepted then, and rejected."""
@@ -88,7 +87,7 @@ def texts_of(decoded: list[Decode], prompts: list[Prompt]) -> list[Text]:
 
 def score(head: FeatureHead, laws: TargetLogits, how: Samplers) -> list[AcceptanceTable]:
     """Return the tables of the texts of some laws, in their order."""
-    texts = laws.features.texts
+    texts = laws.final_states.texts
     tables = {table.example_id: table for table in FeatureHeadDrafter(head).score(texts, laws, how)}
     return [tables[text.example_id] for text in texts]
 
@@ -195,7 +194,7 @@ def test_stored_states_score_as_live_ones(
     stored = LiveStates(target, train("eagle3").model.shape.layers)
     for mine, theirs in zip(
         score(train("eagle3"), laws, how),
-        score(train("eagle3"), replace(laws, states=stored), how),
+        score(train("eagle3"), replace(laws, layer_states=stored), how),
         strict=True,
     ):
         np.testing.assert_array_equal(mine.accept_SD, theirs.accept_SD)
@@ -207,8 +206,8 @@ class Shifted:
     def __init__(self, states: LiveStates) -> None:
         self._states = states
 
-    def of(self, text: Text) -> torch.Tensor:
-        return torch.roll(self._states.of(text), -1, dims=0)
+    def states_of(self, text: Text) -> torch.Tensor:
+        return torch.roll(self._states.states_of(text), -1, dims=0)
 
 
 def passing_on(head: FeatureHead, half: int) -> FeatureHead:
@@ -232,7 +231,7 @@ def test_given_the_next_features_and_identity_weights_everything_is_accepted(
     for text, by_depth in rolled(head, texts[:8], states, 1):
         mine_NV, theirs_NV = head.logits(by_depth[0]), laws.logits(text)
         torch.testing.assert_close(mine_NV, theirs_NV, atol=1e-3, rtol=1e-3)
-    shifted = replace(laws, states=states)
+    shifted = replace(laws, layer_states=states)
     for table in score(head, shifted, Samplers(GREEDY, GREEDY)):
         assert np.all(table.accept_SD[:, 0] == 1.0)
 

@@ -99,7 +99,7 @@ def test_planned_flops_are_those_that_real_trainings_charge(
         header = 8 + int.from_bytes(saved.read_bytes()[:8], "little")
         assert whole.disk_bytes == saved.stat().st_size - header
         features = draft.inputs["dataset texts"]
-        file = store.load(features).directory / "hidden.bin"
+        file = store.load(features).directory / "states.bin"
         assert site.cost(features, cell).disk_bytes == file.stat().st_size
 
 

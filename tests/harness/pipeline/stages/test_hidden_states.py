@@ -14,8 +14,8 @@ from draftmark.errors import UserError
 from draftmark.models import shapes
 from draftmark.models.feature_head import Shape
 from draftmark.models.head_inits import make_head
+from draftmark.models.hidden_states import num_positions
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.layer_states import num_positions
 from draftmark.pipeline.experiment import Plan, plan
 from draftmark.pipeline.planning import estimates, hardware
 from draftmark.pipeline.planning.plan_table import table

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 
 from draftmark.pipeline.experiment import Plan
-from draftmark.pipeline.planning import hardware
-from draftmark.pipeline.planning.estimates import Cost
+from draftmark.pipeline.planning.estimates import Cost, Machine
 from draftmark.pipeline.planning.stage_costs import Site
 from draftmark.store.graph import Node, topological
 
 # What a process takes before it holds a model: Python with torch.
 BASE_BYTES = 10**9
 TIMED = ("decodes", "parts")  # the stages that measure time
-_MACHINE = hardware.machine("h100", hardware.UTILISATION)  # only ratios of its times are used
+_MACHINE = Machine.named("h100")  # only ratios of its times are used
 
 
 @dataclass(frozen=True)

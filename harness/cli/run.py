@@ -75,9 +75,10 @@ def plan(
     gpus: Annotated[int, typer.Option(min=1, help="How many GPUs share the work.")] = 1,
 ) -> None:
     """Show the stages of a recipe, what is cached and what the rest costs, before anything runs."""
-    from draftmark.pipeline.planning import hardware, plan_table
+    from draftmark.pipeline.planning import plan_table
+    from draftmark.pipeline.planning.estimates import Machine
 
-    machine, at = hardware.machine(gpu, utilisation), store or out / "store"
+    machine, at = Machine.named(gpu, utilisation), store or out / "store"
     rows = folder(data)
     typer.echo(plan_table.show(recipe, at, machine, gpus=gpus, data=rows, tasks=listed(tasks)))
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from draftmark.errors import UserError
 from draftmark.pipeline.journal import ALIVE, BEAT_S
+from draftmark.pipeline.planning.estimates import format_seconds
 from draftmark.pipeline.planning.schedule import Work, simulate
-from draftmark.pipeline.planning.units import duration
 from draftmark.pipeline.stopping import FLAG
 from draftmark.store.entries import ENTRY
 from draftmark.store.store import RUNS
@@ -162,7 +162,7 @@ def remaining(now: Standing) -> float | None:
 
 def lines(now: Standing) -> list[str]:
     """Return the lines that `draftmark status` prints."""
-    spent = duration(now.at - now.began)
+    spent = format_seconds(now.at - now.began)
     state = f"running for {spent}" if now.end is None else f"ended after {spent}: {now.end}"
     if now.end == "":
         state = f"finished in {spent}"
@@ -177,14 +177,14 @@ def lines(now: Standing) -> list[str]:
     for state in ("running", "failed", "refused"):
         printed += _listed(state, now.of(state), now.at)
     if now.end is None and (left := remaining(now)) is not None:
-        printed.append(f"about {duration(left)} left, by the mean time of done stages of each kind")
+        printed.append(f"about {format_seconds(left)} left, by the mean time of stages like these")
     return printed
 
 
 def _listed(state: str, stages: Sequence[Stage], at: float) -> list[str]:
     found = [
         f"  {state} {stage.stage}: {stage.label}: "
-        + (f"{duration(at - stage.since)}, " if stage.since else "")
+        + (f"{format_seconds(at - stage.since)}, " if stage.since else "")
         + stage.note
         for stage in stages
     ]

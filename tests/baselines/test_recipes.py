@@ -6,8 +6,8 @@ import pytest
 
 from draftmark.data import hub
 from draftmark.pipeline.experiment import plan
-from draftmark.pipeline.planning import estimates, plan_table
-from draftmark.pipeline.planning.hardware import machine
+from draftmark.pipeline.planning import plan_table
+from draftmark.pipeline.planning.estimates import Machine, training_cost
 from draftmark.pipeline.planning.stage_costs import Site
 from draftmark.pipeline.recipe_files import load_recipe, members, recipe_names
 from draftmark.progress import Progress
@@ -70,25 +70,22 @@ def test_the_ablation_matches_passes_and_batches_where_it_says_so() -> None:
 def test_the_ablation_matches_compute_where_it_says_so() -> None:
     prepared = plan(load_recipe("adaspec_ablation"), Progress(quiet=True))
     (setting,) = prepared.settings.values()
-    site = Site.of(setting, machine("h100", 0.3))
+    site = Site.of(setting, Machine.named("h100"))
     flops = {}
     for entry in setting.recipe.methods:
-        told = setting.recipe.training_of(entry)
-        flops[entry.title] = estimates.total(
-            [
-                estimates.training(
-                    site.draft,
-                    site.loads.gold["train"],
-                    course,
-                    site.machine,
-                    dtype="bfloat16",
-                    target_head=site.target.head,
-                )
-                for course in build_method(entry).training_runs(
-                    TrainingRun(told.passes, told.rows_per_batch)
-                )
-            ]
-        ).flops
+        training = setting.recipe.training_of(entry)
+        run = TrainingRun(training.passes, training.rows_per_batch)
+        flops[entry.title] = sum(
+            training_cost(
+                site.draft,
+                site.gold["train"],
+                each,
+                site.machine,
+                dtype="bfloat16",
+                target_head=site.target.head,
+            ).flops
+            for each in build_method(entry).training_runs(run)
+        )
 
     assert flops["adaspec, kd's compute"] == pytest.approx(flops["kd"], rel=0.02)
     assert flops["kd, adaspec's compute"] == pytest.approx(flops["adaspec, k = 0.4"], rel=0.02)
@@ -103,7 +100,7 @@ def test_every_recipe_can_be_planned_without_its_models_and_rows(
     monkeypatch.setenv("DRAFTMARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DRAFTMARK_DATA", raising=False)
 
-    text = plan_table.show(name, tmp_path / "store", machine("h100", 0.3))
+    text = plan_table.show(name, tmp_path / "store", Machine.named("h100"))
 
     assert text.count(" to do: ") == len(members(name)) + (len(members(name)) > 1)
     assert max(map(len, text.splitlines())) <= plan_table.WIDTH

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 from draftmark.pipeline.experiment import Plan
-from draftmark.pipeline.planning import hardware
-from draftmark.pipeline.planning.estimates import Cost
+from draftmark.pipeline.planning.estimates import Cost, Machine
 from draftmark.pipeline.planning.stage_costs import Site
 from draftmark.store.graph import Node, topological
 
 BASE_BYTES = 10**9  # a process with torch before it loads a model
 TIMED = ("decodes", "parts")  # the stages that measure time
-_MACHINE = hardware.machine("h100", hardware.UTILISATION)  # only the ratios of its times matter
+_MACHINE = Machine.named("h100")  # only the ratios of its times matter
 
 
 @dataclass(frozen=True)

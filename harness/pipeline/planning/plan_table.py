@@ -1,6 +1,6 @@
-"""What a run would do, before it does it: every stage, which are cached, and what the rest costs.
+"""The plan of a run as text: its stages, which are cached, what the rest costs, the assumptions.
 
-No model file and no network are needed: what is not here is planned by its name.
+A plan needs no model files and no network: models that are not on this machine are planned by name.
 """
 
 import json
@@ -10,21 +10,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from draftmark.data.rows import MISSING
+from draftmark.environment import machine as this_machine
 from draftmark.pipeline import experiment
 from draftmark.pipeline.experiment import Plan
-from draftmark.pipeline.planning import assumptions, forecast
-from draftmark.pipeline.planning.estimates import Cost, total
-from draftmark.pipeline.planning.hardware import Machine
-from draftmark.pipeline.planning.schedule import Schedule
+from draftmark.pipeline.planning.estimates import (
+    ACTIVATION_BYTES,
+    TRAINED_WEIGHT_BYTES,
+    Cost,
+    Machine,
+    format_bytes,
+    format_seconds,
+)
+from draftmark.pipeline.planning.schedule import (
+    ASSUMED,
+    Schedule,
+    StageCosts,
+    forecast,
+    placements,
+    schedule_stages,
+)
 from draftmark.pipeline.planning.stage_costs import Site
-from draftmark.pipeline.planning.units import duration, size
 from draftmark.pipeline.recipe_files import load_recipe, members
+from draftmark.pipeline.setting import ROWS_PER_BATCH
 from draftmark.progress import Progress
 from draftmark.store.entries import ENTRY
 from draftmark.store.graph import Node, topological
+from draftmark.store.records import DRAFT, TARGET
 from draftmark.store.store import Store
+from draftmark.training.flops import CHUNK_LOGITS
 
 WIDTH = 100
+_LEDGERS = {"draft": DRAFT, "target": TARGET}  # the file with a training's ledger, by stage
 _HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU", "what")
 _LINE = "{:11} {:8} {:7} {:>7} {:>7} {:>7} {:>7}  {}"
 _INDENT = len(_LINE.format(*[""] * len(_HEADER)))
@@ -32,12 +48,12 @@ _INDENT = len(_LINE.format(*[""] * len(_HEADER)))
 
 @dataclass(frozen=True)
 class Stage:
-    """A node with where it stands and what making it costs."""
+    """A node, its state in the store, and its cost."""
 
     node: Node
     state: str  # given, absent, cached, damaged, to do
     cost: Cost
-    seconds: float | None = None  # that making it took, if it is cached
+    seconds: float | None = None  # measured when a cached stage was made
 
 
 def show(
@@ -49,48 +65,48 @@ def show(
     data: Path | None = None,
     tasks: Sequence[str] | None = None,
 ) -> str:
-    """Return the plan of a recipe, or of each recipe of a suite and of all together, as text."""
-    kept, names, texts = Store(store), members(recipe), []
+    """Return the plan of a recipe as text; of a suite, the plan of each recipe and their total."""
+    names, texts = members(recipe), []
     every: dict[str, Stage] = {}
     for name in names:
         loaded = load_recipe(name, tasks=tasks)
         plan = experiment.plan(loaded, Progress(), data=data, complete=False)
         title = [f"{name}: {loaded.title}", ""] if len(names) > 1 else []
-        text, stages = table(plan, kept, machine, gpus)
+        text, stages = table(plan, Store(store), machine, gpus)
         texts.append("\n".join([*title, text]))
         every |= {stage.node.key: stage for stage in stages}
     if len(names) > 1:
-        made = _schedule(list(every.values()), gpus)
-        totals = _totals(list(every.values()), machine, made)
-        notes = [f"All of {recipe}, shared stages once:", *totals]
-        texts.append("\n".join(line for note in notes for line in _wrapped(note)))
+        stages = list(every.values())
+        totals = _totals(stages, machine, schedule_stages(_remaining(stages), gpus))
+        texts.append(_wrap([f"All of {recipe}, each shared stage counted once:", *totals]))
     return "\n\n\n".join(texts)
 
 
 def table(plan: Plan, store: Store, machine: Machine, gpus: int = 1) -> tuple[str, list[Stage]]:
-    """Return a line for each stage under its task and pair, the totals, and what they rest on.
+    """Return the plan as text, and its stages.
 
-    With the stages themselves. Of several GPUs each line says which one the stage would run on.
+    The text has one line per stage under its task and pair, the assumptions, and the totals. On
+    several GPUs each line names the GPU that the stage would run on.
     """
     sites = {key: Site.of(setting, machine) for key, setting in plan.settings.items()}
-    found = _stages(plan, sites, store)
-    every = [stage for stages in found.values() for stage in stages]
-    made = _schedule(every, gpus)
-    where = forecast.places(made) if gpus > 1 else {}
+    by_site = _stages(plan, sites, store)
+    every = [stage for stages in by_site.values() for stage in stages]
+    schedule = schedule_stages(_remaining(every), gpus)
+    where = placements(schedule) if gpus > 1 else {}
     lines = [_LINE.format(*_HEADER)]
-    for key, stages in found.items():
+    for key, stages in by_site.items():
         lines += ["", ", ".join(key)]
         lines += [_line(stage, where.get(stage.node.key)) for stage in stages]
-    notes = [*assumptions.of(sites, machine, store), forecast.ASSUMED, ""]
-    notes += _totals(every, machine, made)
-    return "\n".join([*lines, "", *(line for note in notes for line in _wrapped(note))]), every
+    totals = _totals(every, machine, schedule)
+    notes = [*_assumptions(sites, machine, store), ASSUMED, "", *totals]
+    return "\n".join([*lines, "", _wrap(notes)]), every
 
 
 def _stages(
     plan: Plan, sites: Mapping[tuple[str, str], Site], store: Store
 ) -> dict[tuple[str, str], list[Stage]]:
     """Return every stage once, under the first task and pair that need it."""
-    found: dict[tuple[str, str], list[Stage]] = {key: [] for key in sites}
+    by_site: dict[tuple[str, str], list[Stage]] = {key: [] for key in sites}
     seen: set[str] = set()
     missing = store.missing(plan.nodes)
     for cell in plan.cells:
@@ -99,26 +115,26 @@ def _stages(
             if node.key not in seen:
                 seen.add(node.key)
                 cost = sites[key].cost(node, cell)
-                found[key].append(_stage(node, store, cost, made=node.key not in missing))
-    return found
+                by_site[key].append(_stage(node, store, cost, stored=node.key not in missing))
+    return by_site
 
 
-def _stage(node: Node, store: Store, cost: Cost, *, made: bool) -> Stage:
+def _stage(node: Node, store: Store, cost: Cost, *, stored: bool) -> Stage:
     if node.existing_folder:
         return Stage(node, "given", cost)
     if not node.inputs:
         return Stage(node, "absent", cost)
-    if not known(node) or not made:
+    if not known(node) or not stored:
         return Stage(node, "to do", cost)
     try:
         entry = json.loads((store.directory(node) / ENTRY).read_text("utf-8"))
         return Stage(node, "cached", cost, float(entry["seconds"]))
     except (ValueError, KeyError, TypeError):
-        return Stage(node, "damaged", cost)  # a run sets it aside and makes it again
+        return Stage(node, "damaged", cost)  # a run sets the entry aside and rebuilds it
 
 
 def known(node: Node) -> bool:
-    """Say whether a node's key is the one that a run would have: nothing it rests on is missing."""
+    """True if a run would give the node the same key: no rows and no model are missing."""
     own = (str(node.settings.get(name, "")) for name in ("rows", "digest"))
     missing = any(value.startswith(MISSING) for value in own)
     return not missing and all(known(upstream) for upstream in node.inputs.values())
@@ -130,9 +146,9 @@ def _line(stage: Stage, where: str | None) -> str:
     if cost != Cost():
         numbers = [
             f"{cost.all_flops:.1e}".replace("e+", "e") if cost.all_flops else "-",
-            size(cost.peak_bytes),
-            size(cost.disk_bytes) if cost.disk_bytes else "-",
-            duration(cost.gpu_s),
+            format_bytes(cost.peak_bytes),
+            format_bytes(cost.disk_bytes) if cost.disk_bytes else "-",
+            format_seconds(cost.gpu_s),
         ]
     key = node.key[:8] if known(node) else "unknown"
     took = f" (took {stage.seconds:.1f} s)" if stage.seconds is not None else ""
@@ -141,36 +157,102 @@ def _line(stage: Stage, where: str | None) -> str:
     return "\n".join([first, *(" " * _INDENT + rest for rest in label[1:])])
 
 
-def _waiting(stages: Sequence[Stage]) -> list[Stage]:
-    return [stage for stage in stages if stage.state in ("to do", "damaged")]
-
-
-def _schedule(stages: Sequence[Stage], gpus: int) -> Schedule:
-    return forecast.schedule([(stage.node, stage.cost) for stage in _waiting(stages)], gpus)
-
-
-def _totals(stages: Sequence[Stage], machine: Machine, made: Schedule) -> Iterator[str]:
-    absent = [stage.node.label for stage in stages if stage.state == "absent"]
-    waiting = _waiting(stages)
-    if absent:
-        yield f"Not here, and planned by name: {', '.join(absent)}."
-    cost = total([stage.cost for stage in waiting])
+def _assumptions(
+    sites: Mapping[tuple[str, str], Site], machine: Machine, store: Store
+) -> Iterator[str]:
+    """Yield one line for each assumption."""
+    gpu = machine.gpu
+    tera = {dtype: f"{rate / 1e12:g}" for dtype, rate in gpu.flops.items()}
+    yield "Estimates from model shapes and these assumptions; nothing was measured:"
     yield (
-        f"{len(stages)} stages, {len(waiting)} to do: {cost.all_flops:.2e} FLOPs, "
-        f"{size(cost.peak_bytes)} of memory at most, {size(cost.disk_bytes)} on disk, "
-        f"{duration(cost.gpu_s)} on one {machine.gpu.name}."
+        "- FLOPs: 2 per weight and token in a forward pass, 6 in training (Kaplan et al. 2020), "
+        "plus attention between tokens over half of each text."
     )
-    costs = [(stage.node, stage.cost) for stage in waiting]
-    yield from forecast.totals(costs, made, machine.gpu.name)
-    beyond = [s.node for s in waiting if s.cost.peak_bytes > machine.gpu.memory_bytes]
-    if beyond:
-        kinds = ", ".join(sorted({node.stage for node in beyond}))
+    yield (
+        f"- {gpu.name}: {tera['bfloat16']} TFLOP/s in bfloat16, {tera['float32']} in float32, "
+        f"{gpu.bandwidth / 1e12:g} TB/s (data sheet). Stages reach {machine.utilisation:g} of the "
+        "FLOP/s (--utilisation). Texts are generated and scored in float32; training runs in the "
+        "pair's dtype."
+    )
+    yield (
+        "- Decoding is bound by memory bandwidth: each pass reads all weights for "
+        f"{ROWS_PER_BATCH} texts. Texts reach the length limit and no drafted token is accepted: "
+        "upper bounds. Kernel launches, which dominate for small models, are not counted."
+    )
+    yield (
+        f"- Memory: {TRAINED_WEIGHT_BYTES} bytes per trained weight (weight, gradient, AdamW), "
+        f"{ACTIVATION_BYTES} per token, dimension and layer of a batch in 16 bits (Korthikanti et "
+        f"al. 2022), {CHUNK_LOGITS:,} logits at once. Disk: float32 weights and hidden states, "
+        "without the checkpoints of an unfinished training."
+    )
+    yield "- Mean tokens per row (prompt, gold answer): " + "; ".join(_token_means(sites)) + "."
+    recipes = [site.setting.recipe for site in sites.values()]
+    if any(recipe.training_of(entry).budget for recipe in recipes for entry in recipe.methods):
+        yield "- A method with a budget is planned by its `passes`, as if it had no budget."
+    yield "- Responses are as long as gold answers, up to the length limit."
+    yield from _measured_rate(store)
+
+
+def _token_means(sites: Mapping[tuple[str, str], Site]) -> Iterator[str]:
+    several = len({pair for _, pair in sites}) > 1
+    for (task, pair), site in sites.items():
+        load = next(iter(site.gold.values()))  # of the training rows, if there are any
+        means = f"{load.prompt / load.rows:.0f}, {load.response / load.rows:.0f}"
+        how = "counted" if site.counted else "assumed"
+        yield f"{task}{f' for {pair}' if several else ''} {means} ({how})"
+
+
+def _measured_rate(store: Store) -> Iterator[str]:
+    """Yield the FLOP/s of the store's trainings on this machine's processor, if there are any."""
+    here = this_machine()
+    if here["accelerators"]:
+        return
+    flops, seconds, count = 0.0, 0.0, 0
+    for stage, name in _LEDGERS.items():
+        for path in sorted((store.root / stage).glob(f"*/{name}")):
+            try:
+                entry = json.loads((path.parent / ENTRY).read_text("utf-8"))
+                ledger = json.loads(path.read_text("utf-8"))["ledger"]
+                if entry["manifest"]["hardware"]["processor"] == here["processor"]:
+                    flops, seconds = flops + ledger["flops"], seconds + ledger["train_s"]
+                    count += ledger["train_s"] > 0
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # a damaged entry: a run reports it
+    if seconds:
         yield (
-            f"{len(beyond)} of them ({kinds}) need more memory than one {machine.gpu.name} has, "
-            "and draftmark runs a stage on one: they would fail there."
+            f"- This machine's processor: {count} trainings in the store reached "
+            f"{flops / seconds / 1e9:.1f} GFLOP/s."
         )
 
 
-def _wrapped(note: str) -> list[str]:
-    indent = "  " if note.startswith("- ") else ""
-    return textwrap.wrap(note, WIDTH, subsequent_indent=indent) or [""]
+def _remaining(stages: Sequence[Stage]) -> StageCosts:
+    return [(stage.node, stage.cost) for stage in stages if stage.state in ("to do", "damaged")]
+
+
+def _totals(stages: Sequence[Stage], machine: Machine, schedule: Schedule) -> Iterator[str]:
+    absent = [stage.node.label for stage in stages if stage.state == "absent"]
+    if absent:
+        yield f"Not on this machine, planned by name: {', '.join(absent)}."
+    costs, gpu = _remaining(stages), machine.gpu
+    cost = sum((cost for _, cost in costs), Cost())
+    yield (
+        f"{len(stages)} stages, {len(costs)} to do: {cost.all_flops:.2e} FLOPs, "
+        f"{format_bytes(cost.peak_bytes)} of memory at most, {format_bytes(cost.disk_bytes)} on "
+        f"disk, {format_seconds(cost.gpu_s)} on one {gpu.name}."
+    )
+    yield from forecast(costs, schedule, gpu.name)
+    too_large = [node.stage for node, cost in costs if cost.peak_bytes > gpu.memory_bytes]
+    if too_large:
+        yield (
+            f"{len(too_large)} of them ({', '.join(sorted(set(too_large)))}) need more memory than "
+            f"one {gpu.name} has. draftmark runs a stage on one GPU, so they would fail there."
+        )
+
+
+def _wrap(notes: Sequence[str]) -> str:
+    """Return notes as lines of at most WIDTH characters; list items hang."""
+    wrapped = (
+        textwrap.wrap(note, WIDTH, subsequent_indent="  " if note.startswith("- ") else "") or [""]
+        for note in notes
+    )
+    return "\n".join(line for lines in wrapped for line in lines)

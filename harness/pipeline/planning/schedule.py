@@ -1,32 +1,44 @@
-"""When each stage of a graph would run, and where: list scheduling, simulated.
+"""When and on which GPUs the stages of a graph run: list scheduling, simulated.
 
-Whenever GPUs are free, the ready stage starts that the longest chain of stages waits for (Graham
-1969, SIAM J. Appl. Math. 17, 416; by length of the chain: Hu 1961). Such a schedule lasts at least
-as long as the longest chain and as all work shared equally, and at most as both together.
+Whenever GPUs are free, the ready stage with the longest chain of dependent stages starts (Graham
+1969, SIAM J. Appl. Math. 17, 416; by length of the chain: Hu 1961). With the longest chain and
+the total work divided by the GPUs as two lower bounds, such a schedule lasts at most their sum.
 """
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from draftmark.errors import UserError
+from draftmark.pipeline.planning.estimates import Cost, format_seconds
+from draftmark.store.graph import Node
+
+StageCosts = Sequence[tuple[Node, Cost]]  # of the stages to do, inputs first
+
+ASSUMED = (
+    "- On several GPUs: a stage that holds a model takes training.processes GPUs and runs that "
+    "many times faster. The other stages run on processors. Their time, and the time to load "
+    "models, read the store and start stages, is not counted."
+)
 
 
 @dataclass(frozen=True)
 class Work:
-    """A stage to be scheduled: how long it takes, on how many GPUs, after which others."""
+    """A stage to schedule: its seconds, its GPUs, the keys of its inputs."""
 
     seconds: float
-    gpus: int = 1  # none: it runs on processors, of which there are always enough
+    gpus: int = 1  # 0: the stage runs on processors, of which there are always enough
     inputs: tuple[str, ...] = ()
 
     @property
     def gpu_s(self) -> float:
-        """The GPU-seconds that it takes."""
+        """GPU-seconds."""
         return self.seconds * self.gpus
 
 
 @dataclass(frozen=True)
 class Slot:
-    """When a stage runs, and on which GPUs."""
+    """The start and end of a stage in seconds, and the GPUs that it runs on."""
 
     start: float
     end: float
@@ -35,7 +47,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When and where every stage runs on some GPUs."""
+    """The slot of every stage, by key, on a number of GPUs."""
 
     gpus: int
     slots: Mapping[str, Slot]
@@ -47,15 +59,15 @@ class Schedule:
 
     @property
     def efficiency(self) -> float:
-        """The share of the GPUs' time that is used; 1 where none is needed."""
+        """The share of GPU time in use; 1 for an empty schedule."""
         used = sum((slot.end - slot.start) * len(slot.gpus) for slot in self.slots.values())
         return used / (self.gpus * self.makespan) if self.makespan else 1.0
 
 
 def ranks(works: Mapping[str, Work]) -> dict[str, float]:
-    """Return how many seconds pass from the start of each work to the end of its longest chain.
+    """Return the seconds from the start of each stage to the end of its longest chain, by key.
 
-    Works come after their inputs; an input that is none of them is there already.
+    Stages come after their inputs. Inputs that are not among the stages count as finished.
     """
     after = dict.fromkeys(works, 0.0)
     for key in reversed(list(works)):
@@ -67,7 +79,7 @@ def ranks(works: Mapping[str, Work]) -> dict[str, float]:
 
 
 def critical_path(works: Mapping[str, Work]) -> list[str]:
-    """Return the longest chain of works, first to last: no number of GPUs is faster."""
+    """Return the keys of the longest chain, first to last: a lower bound for any number of GPUs."""
     rank, path = ranks(works), list[str]()
     heads = [key for key, work in works.items() if not any(up in works for up in work.inputs)]
     while heads:
@@ -77,9 +89,9 @@ def critical_path(works: Mapping[str, Work]) -> list[str]:
 
 
 def simulate(works: Mapping[str, Work], gpus: int) -> Schedule:
-    """Return the schedule of works on GPUs; raises ValueError if one needs more than there are."""
+    """Return the schedule on GPUs; raises ValueError if a stage needs more GPUs than that."""
     if any(work.gpus > gpus for work in works.values()):
-        raise ValueError(f"a work needs {max(w.gpus for w in works.values())} GPUs, of {gpus}")
+        raise ValueError(f"a stage needs {max(w.gpus for w in works.values())} GPUs, of {gpus}")
     rank = ranks(works)
     children: dict[str, list[str]] = {key: [] for key in works}
     missing: dict[str, int] = {}
@@ -93,7 +105,7 @@ def simulate(works: Mapping[str, Work], gpus: int) -> Schedule:
     free, slots, ends = list(range(gpus)), dict[str, Slot](), list[tuple[float, str]]()
     now = 0.0
     while ready or ends:
-        for key in _fitting(ready, works, free):
+        for key in _pop_fitting(ready, works, free):
             taken = tuple(heapq.heappop(free) for _ in range(works[key].gpus))
             slots[key] = Slot(now, now + works[key].seconds, taken)
             heapq.heappush(ends, (slots[key].end, key))
@@ -107,10 +119,10 @@ def simulate(works: Mapping[str, Work], gpus: int) -> Schedule:
     return Schedule(gpus, slots)
 
 
-def _fitting(
+def _pop_fitting(
     ready: list[tuple[float, str]], works: Mapping[str, Work], free: list[int]
 ) -> Iterator[str]:
-    """Take out of `ready`, the most urgent first, what the free GPUs are enough for."""
+    """Pop from `ready`, longest chain first, each stage that the free GPUs are enough for."""
     waiting = []
     while ready:
         item = heapq.heappop(ready)
@@ -118,7 +130,63 @@ def _fitting(
             yield item[1]
         else:
             waiting.append(item)
-        if not free and len(waiting) > 0:
+        if not free and waiting:
             break
     for item in waiting:
         heapq.heappush(ready, item)
+
+
+def works_of(costs: StageCosts) -> dict[str, Work]:
+    """Return the stages to schedule by key, inputs first."""
+    return {
+        node.key: Work(
+            cost.gpu_s / node.processes,
+            node.processes if cost.gpu_s else 0,
+            tuple(upstream.key for upstream in node.inputs.values()),
+        )
+        for node, cost in costs
+    }
+
+
+def schedule_stages(costs: StageCosts, gpus: int) -> Schedule:
+    """Return the schedule on GPUs; raises UserError if a stage needs more GPUs than that."""
+    for node, _ in costs:
+        if node.processes > gpus:
+            raise UserError(
+                f"{node.label}: training.processes = {node.processes} needs as many GPUs, but "
+                f"--gpus is {gpus}; raise --gpus or lower training.processes."
+            )
+    return simulate(works_of(costs), gpus)
+
+
+def placements(schedule: Schedule) -> dict[str, str]:
+    """Return in words where each stage runs and from when, by key."""
+    where = dict.fromkeys(schedule.slots, "processor")
+    for key, slot in schedule.slots.items():
+        if slot.gpus:
+            gpus = f"GPU{'s' * (len(slot.gpus) > 1)} {', '.join(map(str, sorted(slot.gpus)))}"
+            where[key] = f"{gpus} from {format_seconds(slot.start)}"
+    return where
+
+
+def forecast(costs: StageCosts, schedule: Schedule, gpu: str) -> Iterator[str]:
+    """Yield in words the GPU time per stage, the time of the schedule, and the longest chain."""
+    works = works_of(costs)
+    if not schedule.makespan:
+        return
+    by_stage: dict[str, float] = {}
+    for node, _ in costs:
+        by_stage[node.stage] = by_stage.get(node.stage, 0.0) + works[node.key].gpu_s
+    total = sum(by_stage.values())
+    times = [f"{stage} {format_seconds(s)}" for stage, s in by_stage.items() if s]
+    yield f"Time on one {gpu} by stage: {', '.join(times)}, total {format_seconds(total)}."
+    path = [key for key in critical_path(works) if works[key].seconds]
+    chain = sum(works[key].seconds for key in path)
+    yield (
+        f"With --gpus {schedule.gpus}: {format_seconds(schedule.makespan)}, "
+        f"{schedule.efficiency:.0%} of GPU time in use (simulated). No schedule is shorter than "
+        f"{format_seconds(max(total / schedule.gpus, chain))}."
+    )
+    labels = {node.key: f"{node.stage}: {node.label}" for node, _ in costs}
+    links = [f"{labels[key]} ({format_seconds(works[key].seconds)})" for key in path]
+    yield f"Longest chain of stages, {format_seconds(chain)}: {'; then '.join(links)}."

@@ -17,7 +17,8 @@ from draftmark.models.head_inits import make_head
 from draftmark.models.hidden_states import num_positions
 from draftmark.models.language_model import LanguageModel
 from draftmark.pipeline.experiment import Plan, plan
-from draftmark.pipeline.planning import estimates, hardware
+from draftmark.pipeline.planning import estimates
+from draftmark.pipeline.planning.estimates import Machine
 from draftmark.pipeline.planning.plan_table import table
 from draftmark.pipeline.planning.stage_costs import Site
 from draftmark.pipeline.recipe_files import load_recipe
@@ -32,7 +33,7 @@ from draftmark.store.run_folder import save_results
 from draftmark.store.store import Store
 from draftmark.types import TrainingRun
 
-H100 = hardware.machine("h100", 0.3)
+H100 = Machine.named("h100")
 Planned = Callable[..., Plan]
 PAIR = {"name": "tiny", "target": "tiny-target", "dtype": "float32", "draft": {"pruned": [0, 7]}}
 
@@ -176,7 +177,7 @@ def _check_costs(prepared: Plan, results: Results, store: Store) -> None:
         course = TrainingRun(1, 4, depth=2 if row.cell.method == "eagle3" else 1)
         shape = shapes.of_head(site.target, len(method.layers(8)))
         told = {"dtype": "float32", "target_head": site.target.head}
-        planned = estimates.training(shape, site.loads.gold["train"], course, H100, **told)
+        planned = estimates.training_cost(shape, site.gold["train"], course, H100, **told)
         if row.cell.method == "eagle":  # eagle3's head is cut, which a plan does not count
             assert planned.flops == pytest.approx(row.ledger.flops, rel=0.05)
         states = node.inputs["states of dataset texts"]

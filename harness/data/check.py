@@ -1,7 +1,7 @@
-"""What a data set's rows are like before a run meets them: `draftmark data check`.
+"""Checks the rows of a data set before a run: `draftmark data check`.
 
-Every row of every split is judged as a run would judge it. A malformed row is an error; rows left
-out by the task's rule, questions that a split repeats and questions that two splits share are said.
+Every row of every split is read as a run would read it. A malformed row is an error. Rows that the
+task leaves out, questions that a split repeats and questions that two splits share are counted.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from draftmark.types import Example, Split, Task
 
 @dataclass(frozen=True)
 class SplitCheck:
-    """What the rows of one split are."""
+    """The examples and the malformed rows of one split."""
 
     rows: Rows
     malformed: tuple[Malformed, ...]
@@ -32,51 +32,50 @@ class SplitCheck:
 
     @property
     def read(self) -> int:
-        """The number of rows there are."""
-        return len(self.rows.examples) + sum(self.rows.left_out.values()) + len(self.malformed)
+        """The number of all rows."""
+        return len(self.examples) + sum(self.rows.left_out.values()) + len(self.malformed)
 
     @property
     def repeated(self) -> int:
-        """The number of examples that ask what an earlier one asked."""
-        asked = {normal(question(item)) for item in self.rows.examples}
-        return len(self.rows.examples) - len(asked)
+        """The number of examples whose question an earlier one has."""
+        return len(self.examples) - len({normal(question(item)) for item in self.examples})
 
 
 @dataclass(frozen=True)
 class TaskCheck:
-    """What the rows of a task are, and how many questions two splits share."""
+    """The checks of a task's splits, and the questions that two splits share."""
 
     name: str
     splits: Mapping[Split, SplitCheck]
-    shared: Mapping[tuple[Split, Split], Overlap]  # questions of the second in the first
+    shared: Mapping[tuple[Split, Split], Overlap]  # questions of the second split in the first
 
     @property
     def malformed(self) -> int:
-        """The number of malformed rows in all splits."""
+        """The number of malformed rows of all splits."""
         return sum(len(split.malformed) for split in self.splits.values())
 
     def lines(self) -> Iterator[str]:
-        """Yield what there is to say, a line each."""
+        """Yield the lines that the command prints."""
         for name, split in self.splits.items():
             yield (
                 f"{self.name:8} {name:10} {split.rows.source}: {split.read} rows, "
-                f"{len(split.rows.examples)} examples, {describe(split.rows.left_out)}, "
+                f"{len(split.examples)} examples, {describe(split.rows.left_out)}, "
                 f"{len(split.malformed)} malformed, {split.repeated} repeated"
             )
-            yield from (f"  {bad.place}: {bad.reason}; mend the row." for bad in split.malformed)
+            yield from (f"  {bad.place}: {bad.reason}; fix the row." for bad in split.malformed)
         for (first, second), found in self.shared.items():
             yield (
-                f"{self.name:8} of {found.test_rows} {second} questions {found.duplicates} are in "
-                f"{first}, {found.copied} with those copied for the most part"
+                f"{self.name:8} of {found.test_rows} {second} questions, {found.duplicates} are in "
+                f"{first}, or {found.copied} with those that are mostly copied"
             )
 
 
 def check_all(names: Sequence[str] | None, directory: Path | None) -> Iterator[TaskCheck]:
-    """Yield the check of some tasks, by default of all that have rows there.
+    """Yield the checks of the named tasks, by default of all that have rows.
 
-    Rows of the data directory if one is named, here or in the environment, else of the project's
-    own samples. Raises UserError for an unknown task, one that is named and has no rows, a file
-    that does not read, or if there is nothing to check.
+    The rows come from the data directory, if an argument or the environment names one, else from
+    the project's samples. Raises UserError for an unknown task, a named task without rows, an
+    unreadable file, or if no task has rows.
     """
     tasks: list[Task] = [registry.find("tasks", name) for name in names or registry.names("tasks")]
     named = directory or data_directory()
@@ -88,7 +87,7 @@ def check_all(names: Sequence[str] | None, directory: Path | None) -> Iterator[T
         ]
     if not tasks:
         raise UserError(
-            f"There are no rows of any task in {named}; name another folder by --data or "
+            f"There are no rows of any task in {named}; set another folder by --data or "
             f"{DATA_VARIABLE}."
         )
     for task in tasks:
@@ -98,7 +97,7 @@ def check_all(names: Sequence[str] | None, directory: Path | None) -> Iterator[T
 def check(task: Task, *, sources: Sequence[str], directory: Path | None = None) -> TaskCheck:
     """Return the check of all splits of a task.
 
-    Raises UserError if no source has them or a file does not read.
+    Raises UserError if no source has the splits or a file is unreadable.
     """
     found = read_splits(task, list(task.hub.splits), sources=sources, directory=directory)
     splits = {name: _check(task, name, raw) for name, raw in found.items()}

@@ -1,7 +1,7 @@
-"""Sends a task's prompts to running endpoints, in blocks, and says what came of it.
+"""Sends a task's prompts to running endpoints, in blocks, and measures acceptance and times.
 
-With a second endpoint, the same server without a draft, both are timed as two arms: blocks of the
-same prompts in the order A B B A, the geometric mean of their ratios of time per token.
+A second endpoint, the same server without a draft, gives the speedup: both decode blocks of the
+same prompts in the order A B B A.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from draftmark.analysis import statistics
-from draftmark.engines.measure.endpoint import Endpoint, Reply
-from draftmark.engines.measure.endpoint_counters import Counted, between
+from draftmark.engines.measure.endpoint import DraftCounts, Endpoint, Reply, count_drafts
 from draftmark.engines.measure.timing import ABBA
 from draftmark.errors import UserError
 from draftmark.progress import Progress, Step
@@ -32,7 +31,7 @@ DEFINITIONS = {
 
 @dataclass(frozen=True)
 class Load:
-    """How an endpoint is asked: so many requests at a time, in so many blocks."""
+    """The load on an endpoint: requests at a time, blocks of prompts, and settings of replies."""
 
     concurrency: int
     blocks: int
@@ -40,29 +39,29 @@ class Load:
     temperature: float
 
     def options(self) -> dict[str, Any]:
-        """Return the fields of a request that say so."""
+        """Return the fields of a request."""
         return {"max_tokens": self.max_tokens, "temperature": self.temperature}
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block's requests at one endpoint, in the order of its prompts."""
+    """The replies of one endpoint to a block, in the order of its prompts."""
 
     replies: tuple[Reply, ...]
     wall_s: float
 
     @property
     def s_per_token(self) -> float:
-        """Return total time / total tokens."""
+        """Total time / total tokens."""
         return self.wall_s / sum(reply.num_tokens for reply in self.replies)
 
 
 @dataclass(frozen=True)
-class Served:
-    """What was measured of an endpoint."""
+class Measurement:
+    """The runs of an endpoint and its counters; every block runs twice in a row."""
 
     blocks: tuple[Block, ...]
-    counted: Counted | None
+    counted: DraftCounts | None
 
     @property
     def replies(self) -> list[Reply]:
@@ -70,15 +69,21 @@ class Served:
         return [reply for block in self.blocks for reply in block.replies]
 
     @property
-    def by_prompt(self) -> list[tuple[Reply, ...]]:
-        """The two replies to each prompt: every block is asked twice, one run after the other."""
-        runs = zip(self.blocks[::2], self.blocks[1::2], strict=True)
+    def pairs(self) -> list[tuple[Block, Block]]:
+        """The two runs of each block."""
+        return list(zip(self.blocks[::2], self.blocks[1::2], strict=True))
+
+    @property
+    def by_prompt(self) -> list[tuple[Reply, Reply]]:
+        """The two replies to each prompt."""
         return [
-            both for one, again in runs for both in zip(one.replies, again.replies, strict=True)
+            both
+            for one, again in self.pairs
+            for both in zip(one.replies, again.replies, strict=True)
         ]
 
     def numbers(self) -> dict[str, Number]:
-        """Return the times, each with its interval over prompts where there is one."""
+        """Return the times in seconds, with intervals over prompts where they exist."""
         replies, prompts = self.replies, self.by_prompt
         later = [sum(reply.num_tokens - 1 for reply in both) for both in prompts]
         rest = [sum(reply.total_s - reply.first_token_s for reply in both) for both in prompts]
@@ -93,10 +98,10 @@ class Served:
 
 def measure(
     endpoints: Mapping[Arm, Endpoint], examples: Sequence[Example], load: Load, progress: Progress
-) -> dict[Arm, Served]:
-    """Return what was measured of one endpoint ("draft"), or of two.
+) -> dict[Arm, Measurement]:
+    """Return the measurements of one endpoint ("draft"), or of two.
 
-    A request for the shortest and the longest question goes to each before, untimed.
+    Warm-up requests with the shortest and the longest question are neither timed nor counted.
     """
     if load.blocks > len(examples):
         raise UserError(f"{load.blocks} blocks need as many prompts, not {len(examples)}.")
@@ -111,14 +116,14 @@ def measure(
         for start in range(load.blocks):
             for arm in order:
                 asked = examples[start :: load.blocks]
-                blocks[arm].append(_block(endpoints[arm], asked, load, step))
+                blocks[arm].append(_run_block(endpoints[arm], asked, load, step))
     return {
-        arm: Served(tuple(blocks[arm]), between(before[arm], endpoint.metrics()))
+        arm: Measurement(tuple(blocks[arm]), count_drafts(before[arm], endpoint.metrics()))
         for arm, endpoint in endpoints.items()
     }
 
 
-def _block(endpoint: Endpoint, examples: Sequence[Example], load: Load, step: Step) -> Block:
+def _run_block(endpoint: Endpoint, examples: Sequence[Example], load: Load, step: Step) -> Block:
     def ask(example: Example) -> Reply:
         reply = endpoint.complete(example.messages, load.options())
         step.advance()
@@ -130,50 +135,41 @@ def _block(endpoint: Endpoint, examples: Sequence[Example], load: Load, step: St
         return Block(replies, perf_counter() - started)
 
 
-def speedup(found: Mapping[Arm, Served]) -> Number:
-    """Return the speedup of the endpoint with a draft; each arm ran every block twice."""
-    pairs = {
-        arm: [sum(block.s_per_token for block in served.blocks[i : i + 2]) for i in _firsts(served)]
-        for arm, served in found.items()
+def speedup(found: Mapping[Arm, Measurement]) -> Number:
+    """Return the speedup of the endpoint with a draft over the one without."""
+    times = {
+        arm: [one.s_per_token + again.s_per_token for one, again in measured.pairs]
+        for arm, measured in found.items()
     }
-    ratios = [a / b for a, b in zip(pairs["target"], pairs["draft"], strict=True)]
+    ratios = [a / b for a, b in zip(times["target"], times["draft"], strict=True)]
     value, low, high = statistics.log_ratio_interval(ratios)
     return Number(value, low, high, len(ratios), DEFINITIONS["speedup"])
 
 
-def _firsts(served: Served) -> range:
-    return range(0, len(served.blocks), 2)
+def count_length_mismatches(found: Mapping[Arm, Measurement]) -> int:
+    """Return the number of prompts whose replies, over all runs and arms, differ in length."""
+    by_prompt = zip(*(measured.by_prompt for measured in found.values()), strict=True)
+    lengths = ({reply.num_tokens for both in arms for reply in both} for arms in by_prompt)
+    return sum(len(each) > 1 for each in lengths)
 
 
-def other_lengths(found: Mapping[Arm, Served]) -> int:
-    """Return how many prompts have replies of different lengths over all runs of both arms."""
-    runs = [
-        [[reply.num_tokens for reply in block.replies] for block in served.blocks]
-        for served in found.values()
-    ]
-    blocks = [
-        [arm[i] for arm in runs for i in (2 * b, 2 * b + 1)] for b in range(len(runs[0]) // 2)
-    ]
-    return sum(len(set(prompt)) > 1 for block in blocks for prompt in zip(*block, strict=True))
-
-
-def document(
-    found: Mapping[Arm, Served], endpoints: Mapping[Arm, Endpoint], load: Load
+def to_json(
+    found: Mapping[Arm, Measurement], endpoints: Mapping[Arm, Endpoint], load: Load
 ) -> dict[str, Any]:
-    """Return facts and numbers as JSON holds them: no key, and no text of replies."""
-    told: dict[str, Any] = {"load": asdict(load)}
-    for arm, served in found.items():
-        told[arm] = {
-            "url": endpoints[arm].url,
+    """Return facts and numbers as JSON, without keys and without the text of replies."""
+    document: dict[str, Any] = {"load": asdict(load)}
+    for arm, measured in found.items():
+        document[arm] = {
+            "url": endpoints[arm].client.url,
             "model": endpoints[arm].model,
-            "counted": asdict(served.counted) if served.counted else None,
-            "numbers": {name: asdict(number) for name, number in served.numbers().items()},
+            "counted": asdict(measured.counted) if measured.counted else None,
+            "numbers": {name: asdict(number) for name, number in measured.numbers().items()},
             "blocks": [
                 {"wall_s": block.wall_s, "requests": [_facts(reply) for reply in block.replies]}
-                for block in served.blocks
+                for block in measured.blocks
             ],
         }
-    return told
+    return document
 
 
 def _facts(reply: Reply) -> dict[str, Any]:

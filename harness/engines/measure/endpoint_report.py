@@ -1,84 +1,89 @@
-"""What a measurement of an endpoint prints."""
+"""The lines that `draftmark measure-server` prints."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from draftmark.engines.measure.endpoint_counters import Counted
-from draftmark.engines.measure.endpoint_load import Load, Served, other_lengths, speedup
+from draftmark.engines.measure.endpoint import DraftCounts
+from draftmark.engines.measure.endpoint_load import (
+    Load,
+    Measurement,
+    count_length_mismatches,
+    speedup,
+)
 from draftmark.results import Number
 from draftmark.types import Arm
 
-_WHO: Mapping[Arm, str] = {"draft": "endpoint", "target": "the one it is held against"}
+_NAMES: Mapping[Arm, str] = {"draft": "endpoint", "target": "endpoint without a draft"}
 
 
-def lines(found: Mapping[Arm, Served], load: Load) -> Iterator[str]:
+def measurement_lines(found: Mapping[Arm, Measurement], load: Load) -> Iterator[str]:
     """Yield the lines on one concurrency."""
     yield f"{load.concurrency} at a time, {load.blocks} blocks, temperature {load.temperature:g}"
-    for arm, served in found.items():
-        numbers = served.numbers()
-        yield f"  {_WHO[arm]}: {len(served.replies)} requests"
+    for arm, measured in found.items():
+        numbers = measured.numbers()
+        yield f"  {_NAMES[arm]}: {len(measured.replies)} requests"
         yield f"    first token   {_ms(numbers['first_token_s'])}"
         if "token_s" in numbers:
             yield f"    token         {_ms(numbers['token_s'])}"
         yield f"    tokens / s    {numbers['tokens_per_s'].value:.1f}"
-        yield from (f"    {line}" for line in _counted(served))
+        yield from (f"    {line}" for line in _count_lines(measured))
     if len(found) == 2:
         yield f"  {_speedup(found, load)}"
 
 
-def _counted(served: Served) -> Iterator[str]:
-    counted = served.counted
+def _count_lines(measured: Measurement) -> Iterator[str]:
+    counted = measured.counted
     if counted is None:
         yield "no /metrics: acceptance is not known"
     elif not counted.drafts:
         yield "no drafts were counted: this server does not speculate"
     else:
         yield from _rates(counted)
-    others = counted.finished - len(served.replies) if counted and counted.finished else 0
+    others = counted.finished - len(measured.replies) if counted and counted.finished else 0
     if others:
-        yield f"NOT ALONE: the server finished {others:+d} requests beside these; counts are of all"
+        yield f"NOT ALONE: the server finished {others:+d} other requests; its counts include them"
 
 
-def _rates(counted: Counted) -> Iterator[str]:
+def _rates(counted: DraftCounts) -> Iterator[str]:
     yield f"mean acceptance length  {counted.mean_acceptance_length:.3f} (1 + accepted / drafts)"
     yield f"draft acceptance rate   {counted.draft_acceptance_rate:.3f} (accepted / drafted)"
     marginal = ", ".join(f"{accepted / counted.drafts:.3f}" for accepted in counted.by_position)
     yield f"by position             {marginal} (accepted there / drafts)"
 
 
-def _speedup(found: Mapping[Arm, Served], load: Load) -> str:
-    other = other_lengths(found) if load.temperature == 0 else 0
-    if other:
+def _speedup(found: Mapping[Arm, Measurement], load: Load) -> str:
+    mismatches = count_length_mismatches(found) if load.temperature == 0 else 0
+    if mismatches:
         return (
-            f"no speedup: {other} prompts have replies of different lengths at temperature 0, so "
-            "the arms did other work"
+            f"no speedup: {mismatches} prompts have replies of different lengths at temperature 0, "
+            "so the two endpoints did different work"
         )
     number = speedup(found)
     shown = f"{number.value:.3f} [{number.low:.3f}, {number.high:.3f}] over {number.n} blocks"
-    if drafts(found["target"]):
-        return f"{shown}: not of a draft, for the other one drafts as well"
+    if _drafts(found["target"]):
+        return f"{shown}: not the speedup of a draft, as the other endpoint drafts as well"
     return f"speedup {shown}"
 
 
-def drafts(served: Served) -> bool:
-    """Return whether a server is known to have drafted for what was sent."""
-    return bool(served.counted and served.counted.drafts)
+def _drafts(measured: Measurement) -> bool:
+    """True if the server is known to have drafted."""
+    return bool(measured.counted and measured.counted.drafts)
 
 
-def verdict(measured: Sequence[tuple[Load, Mapping[Arm, Served]]]) -> Iterator[str]:
-    """Yield at how many requests at a time the draft pays: nothing where no speedup is given."""
-    told = {
+def verdict_lines(runs: Sequence[tuple[Load, Mapping[Arm, Measurement]]]) -> Iterator[str]:
+    """Yield the concurrencies at which the draft pays; nothing without a speedup."""
+    speedups = {
         load.concurrency: speedup(found)
-        for load, found in measured
+        for load, found in runs
         if len(found) == 2
-        and not drafts(found["target"])
-        and not (load.temperature == 0 and other_lengths(found))
+        and not _drafts(found["target"])
+        and not (load.temperature == 0 and count_length_mismatches(found))
     }
-    if told:
-        every = ", ".join(map(str, told))
-        pays = ", ".join(str(n) for n, number in told.items() if (number.low or 0) > 1)
-        loses = ", ".join(str(n) for n, number in told.items() if (number.high or 1) < 1)
-        yield f"of {every} requests at a time the draft pays for certain at: {pays or 'none'}"
-        yield f"  it makes things slower for certain at: {loses or 'none'}"
+    if speedups:
+        every = ", ".join(map(str, speedups))
+        pays = ", ".join(str(n) for n, number in speedups.items() if (number.low or 0) > 1)
+        loses = ", ".join(str(n) for n, number in speedups.items() if (number.high or 1) < 1)
+        yield f"of {every} requests at a time, the draft certainly pays at: {pays or 'none'}"
+        yield f"  it certainly slows the server at: {loses or 'none'}"
 
 
 def _ms(number: Number) -> str:

@@ -95,11 +95,13 @@ def verdicts(setting: Setting, judge: Judge, drafted: Node) -> Node:
     rows = setting.rows["test"].first(judge.prompts)
 
     def build(job: Job) -> None:
-        from draftmark.grading.chat import Chat, ask_all, read_key
+        from draftmark.grading.chat import Chat, ask_all
+        from draftmark.grading.http_client import HttpClient, read_key
         from draftmark.grading.judging import both_orders
 
         drafts, others = (_responses(setting, job, name) for name in ("draft", "against"))
-        chat = Chat(judge.endpoint, judge.model, judge.options, read_key(judge.key_variable))
+        client = HttpClient(judge.endpoint, read_key(judge.key_variable, "judge"))
+        chat = Chat(client, judge.model, judge.options)
         asked = both_orders(rows.examples, drafts, others)
         with job.progress.step("judging", len(asked)) as step:
             replies = ask_all(chat.ask, asked, job.scratch / "replies.jsonl", step)

@@ -50,8 +50,8 @@ def test_every_malformed_row_is_named_by_file_and_line(tmp_path: Path) -> None:
     assert places == [f"{path}, line {number}" for number in (2, 5, 6)]
     assert found.malformed == 4
     lines = list(found.lines())
-    assert f"  {path}, line 6: no text in column 'answer'; mend the row." in lines
-    assert any("line 1: column 'question' is empty; mend the row." in line for line in lines)
+    assert f"  {path}, line 6: no text in column 'answer'; fix the row." in lines
+    assert any("line 1: column 'question' is empty; fix the row." in line for line in lines)
 
 
 def test_the_counts_of_a_split_add_up(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_questions_that_two_splits_share_are_counted(tmp_path: Path) -> None:
         ("validation", "test"): 2,
     }
     assert (
-        "gsm8k    of 4 test questions 3 are in train, 3 with those copied for the most part"
+        "gsm8k    of 4 test questions, 3 are in train, or 3 with those that are mostly copied"
         in found.lines()
     )
 
@@ -118,5 +118,5 @@ def test_what_is_wrong_with_a_file_is_one_sentence(tmp_path: Path) -> None:
     folder = _write(tmp_path / "gsm8k", {"train": [], "validation": [], "test": []})
     (folder / "gsm8k" / "train.jsonl.gz").write_bytes(b"not gzip")
 
-    with pytest.raises(UserError, match="does not read"):
+    with pytest.raises(UserError, match="is unreadable"):
         list(check_all(None, tmp_path))

@@ -76,7 +76,7 @@ def test_without_bubblewrap_nothing_runs_and_the_mend_is_told(tmp_path: Path) ->
         Sandbox().run(Program(f"open({str(tmp_path / 'ran')!r}, 'w')"))
 
     assert str(caught.value) == (
-        "Programs that a model wrote would not be isolated: bubblewrap is not installed; run "
+        "Model-written programs cannot be isolated: bubblewrap is not installed; run "
         "`apt-get install bubblewrap`, or accept the risk with --unsafe-code."
     )
     assert not (tmp_path / "ran").exists()

@@ -1,4 +1,4 @@
-"""The stages that train: a fine-tuned target, drafts. As in `stages`, a function makes a node."""
+"""The stages that train: fine-tuned targets and drafts. Each function returns a node."""
 
 from dataclasses import asdict
 from functools import partial
@@ -20,9 +20,10 @@ from draftmark.types import Sampler
 
 
 def fine_tuned(setting: Setting) -> Node:
-    """Return the node of the target trained on the task's gold answers; its pair says how.
+    """Return the node of the target, fine-tuned on the task's gold answers as its pair says.
 
-    One for all methods and seeds of the pair. End tokens and digest are of the target as given.
+    All methods and seeds of the pair share it. Its settings keep the end tokens and the digest of
+    the original target.
     """
     pair, base = setting.pair, setting.target
     assert pair.fine_tune is not None
@@ -53,64 +54,81 @@ def fine_tuned(setting: Setting) -> Node:
 
 
 def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
-    """Return the node of a method's draft."""
-    method, pair = build_method(entry), setting.pair
-    training = setting.recipe.training_of(entry)
+    """Return the node of a method's draft.
+
+    Raises UserError if a tracker is not installed, or if a feature head would train on its own
+    text.
+    """
+    method, training = build_method(entry), setting.recipe.training_of(entry)
     check_installed(training.trackers)
-    settings: dict[str, Any] = {
-        "method": entry.name,
-        "knobs": asdict(method),  # type: ignore[call-overload]  # a Method is a dataclass
-    }
-    inputs = {"target": setting.target}
-    if method.kind != "training_free":
-        # Of layers or a model as they are, every seed makes the same draft.
-        settings |= {"seed": seed} if method.trains or pair.draft.random is not None else {}
-    if method.kind == "language_model":
-        settings |= {"init": pair.draft.model_dump(mode="json", exclude={"model"})}
-        inputs |= {"init": setting.init} if setting.init else {}
-        if pair.draft.head == "fitted":
-            settings |= {"fitted on": training.fixed_text}
-            inputs |= _texts(setting, training, training.fixed_text)
-    if method.trains:
-        settings |= {"training": training.deciding(), "dtype": pair.dtype}
-        inputs |= _texts(setting, training, *training.shares) | {"validation": _validation(setting)}
-        if "draft" in training.shares:
-            settings |= {"max_new_tokens": setting.max_new_tokens, "stop": setting.stop}
-    if isinstance(method, FeatureMethod):
-        inputs |= _layer_states(setting, entry, method, training, inputs)
+    processes = training.processes if method.trains else 1
 
     def build(job: Job) -> None:
         from draftmark.models.generation import Sampling
         from draftmark.pipeline.stages.make_draft import DraftSpec, make
         from draftmark.training.launcher import share
 
-        sampler = Sampler(training.text_temperature)
         sampling = Sampling(
-            sampler,
+            Sampler(training.text_temperature),
             setting.max_new_tokens,
             setting.end_tokens,
             seed,
             stop=setting.stop_strings(job.inputs["target"]),
         )
-        work = partial(make, DraftSpec(pair, method, training, sampling, seed))
-        share(work, job, training.processes if method.trains else 1)
+        work = partial(make, DraftSpec(setting.pair, method, training, sampling, seed))
+        share(work, job, processes)
 
-    label = f"draft {entry.title}, seed {seed}"
-    code = (registry.module_name("baselines", entry.name), "draftmark.pipeline.stages.make_draft")
-    # How a draft will be measured does not decide what it is.
+    # Drafters only measure a draft.
     drafters = ("language_model_drafter", "head_drafter", "tree_drafter")
-    ignored_modules = frozenset(f"draftmark.speculation.{name}" for name in drafters)
-    processes = training.processes if method.trains else 1
     return Node(
         "draft",
-        label,
-        settings,
-        inputs,
-        code,
+        f"draft {entry.title}, seed {seed}",
+        _draft_settings(setting, entry, seed),
+        _draft_inputs(setting, entry),
+        (registry.module_name("baselines", entry.name), "draftmark.pipeline.stages.make_draft"),
         build,
-        ignored_modules=ignored_modules,
+        ignored_modules=frozenset(f"draftmark.speculation.{name}" for name in drafters),
         processes=processes,
     )
+
+
+def _draft_settings(setting: Setting, entry: MethodEntry, seed: int) -> dict[str, Any]:
+    """Return the settings that enter the cache key of a draft."""
+    method, init = build_method(entry), setting.pair.draft
+    training = setting.recipe.training_of(entry)
+    settings: dict[str, Any] = {
+        "method": entry.name,
+        "knobs": asdict(method),  # type: ignore[call-overload]  # a Method is a dataclass
+    }
+    # An untrained draft that is not random is the same for every seed.
+    if method.kind != "training_free" and (method.trains or init.random is not None):
+        settings |= {"seed": seed}
+    if method.kind == "language_model":
+        settings |= {"init": init.model_dump(mode="json", exclude={"model"})}
+        if init.head == "fitted":
+            settings |= {"fitted on": training.fixed_text}
+    if method.trains:
+        settings |= {"training": training.deciding(), "dtype": setting.pair.dtype}
+        if "draft" in training.shares:
+            settings |= {"max_new_tokens": setting.max_new_tokens, "stop": setting.stop}
+    return settings
+
+
+def _draft_inputs(setting: Setting, entry: MethodEntry) -> dict[str, Node]:
+    """Return the models that a draft starts from, and the texts and states that it reads."""
+    method, training = build_method(entry), setting.recipe.training_of(entry)
+    inputs = {"target": setting.target}
+    if method.kind == "language_model":
+        inputs |= {"init": setting.init} if setting.init else {}
+        if setting.pair.draft.head == "fitted":
+            inputs |= _texts(setting, training, training.fixed_text)
+    if method.trains:
+        # Checkpoints are chosen on the target's own text.
+        validation = final_states(setting, responses(setting, "validation", Sampler(1.0)))
+        inputs |= _texts(setting, training, *training.shares) | {"validation": validation}
+    if isinstance(method, FeatureMethod):
+        inputs |= _layer_states(setting, entry, method, training, inputs)
+    return inputs
 
 
 def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, Node]:
@@ -118,7 +136,7 @@ def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, 
 
 
 def _source(setting: Setting, training: Training, writer: Writer) -> Node:
-    """Return what drafts read of a writer: its texts as the target sees them, or only questions."""
+    """Return the target's final states on a writer's texts; for a draft, only the prompts."""
     if writer == "draft":
         return unanswered_prompts(setting, "train")
     if writer == "dataset":
@@ -134,19 +152,14 @@ def _layer_states(
     training: Training,
     inputs: dict[str, Node],
 ) -> dict[str, Node]:
-    """Return the target's layer states on the texts that a head is trained on and chosen by."""
+    """Return the target's layer states on a head's training and validation texts."""
     if "draft" in training.shares:
         raise UserError(
             f"method {entry.title!r}: training.text = 'draft' or a share of it; a feature head "
-            "writes no text without its target. Take 'dataset' or 'target'."
+            "writes no text without its target. Use 'dataset' or 'target'."
         )
     names = (*map(training_texts, training.shares), "validation")
     return {
         training_states(name): layer_states(setting, method, inputs[name].inputs["texts"])
         for name in names
     }
-
-
-def _validation(setting: Setting) -> Node:
-    """Return the target's own text that checkpoints are chosen on."""
-    return final_states(setting, responses(setting, "validation", Sampler(1.0)))

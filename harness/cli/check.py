@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.options import Data, Ran, StoreAt, show
-from draftmark.pipeline.publish import folder
+from draftmark.pipeline.publish import data_folder
 
 
 def data_check(
@@ -22,7 +22,7 @@ def data_check(
     from draftmark.data.check import check_all
 
     bad = 0
-    for result in check_all(names, folder(data)):
+    for result in check_all(names, data_folder(data)):
         for line in result.lines():
             typer.echo(line)
         bad += result.malformed
@@ -34,7 +34,7 @@ def doctor(data: Data = None) -> None:
     """Show what this machine has: versions, hardware, models, data, network."""
     from draftmark.cli.doctor import lines
 
-    for line in lines(folder(data)):
+    for line in lines(data_folder(data)):
         typer.echo(line)
 
 
@@ -54,10 +54,10 @@ def verify(
 
     results, progress = load_results(directory), Progress()
     recipe = stored_recipe(results.recipe, directory)
-    prepared = experiment.plan(recipe, progress, data=folder(data))
+    prepared = experiment.plan(recipe, progress, data=data_folder(data))
     kept = Store(store or directory.parent / "store")
     found = verify.verify(prepared, kept, progress, prompts)
-    verify.publish(found, prepared, directory)
+    verify.save_checks(found, prepared, directory)
     show(render(results, directory, ["lossless"]))
-    if verify.failed(found):
+    if verify.failed_cells(found):
         raise typer.Exit(1)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.options import Data, Ran, StoreAt
-from draftmark.pipeline.publish import folder, writable
+from draftmark.pipeline.publish import data_folder, writable_folder
 
 
 def export(
@@ -17,7 +17,7 @@ def export(
 ) -> None:
     """Write the feature heads of a run as vLLM loads them, in every layout there is."""
     from draftmark.pipeline import experiment
-    from draftmark.pipeline.export_heads import export_all
+    from draftmark.pipeline.export_heads import export_heads
     from draftmark.pipeline.recipe_files import stored_recipe
     from draftmark.progress import Progress
     from draftmark.store.run_folder import load_results
@@ -25,7 +25,7 @@ def export(
 
     results, progress = load_results(directory), Progress()
     recipe = stored_recipe(results.recipe, directory)
-    prepared = experiment.plan(recipe, progress, data=folder(data))
+    prepared = experiment.plan(recipe, progress, data=data_folder(data))
     kept = Store(store or directory.parent / "store")
-    for made in export_all(prepared, kept, writable(out), progress):
+    for made in export_heads(prepared, kept, writable_folder(out), progress):
         typer.echo(f"Written: {made}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.options import Data, Ran, StoreAt, listed, show
-from draftmark.pipeline.publish import writable
+from draftmark.pipeline.publish import writable_folder
 from draftmark.text import plain
 
 Margin = Annotated[
@@ -105,17 +105,17 @@ def gate(
 
     from draftmark.analysis.gate import accepted
     from draftmark.analysis.gate.gate import Terms
-    from draftmark.pipeline.more_prompts import look
-    from draftmark.pipeline.publish import Places
+    from draftmark.pipeline.more_prompts import judge_with_looks
+    from draftmark.pipeline.publish import RunOptions
     from draftmark.pipeline.render import render
     from draftmark.store.run_folder import load_results
     from draftmark.store.store import write_json
 
     results = load_results(directory)
     terms = Terms(margin, quantity, tuple(declare or ()))
-    places = Places(directory.parent, store, data)
-    outcome = look(results, directory, accepted.load(against), terms, places, up_to)
-    place = writable(out or directory)
+    options = RunOptions(directory.parent, store, data)
+    outcome = judge_with_looks(results, directory, accepted.load(against), terms, options, up_to)
+    place = writable_folder(out or directory)
     write_json(place / "gate.json", asdict(outcome))
     show(render(results, place, ["gate"]))
     raise typer.Exit(_CODES[outcome.verdict])

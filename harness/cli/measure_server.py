@@ -7,7 +7,7 @@ import typer
 
 from draftmark.cli.options import Data
 from draftmark.errors import UserError
-from draftmark.pipeline.publish import folder
+from draftmark.pipeline.publish import data_folder
 
 
 def measure_server(
@@ -48,7 +48,7 @@ def measure_server(
         arm: Endpoint(HttpClient(at, key, timeout_s=600), model) for arm, at in urls.items() if at
     }
     sources, found = ["directory" if data else "samples"], registry.find("tasks", task)
-    rows = load_rows(found, "test", prompts, sources=sources, directory=folder(data))
+    rows = load_rows(found, "test", prompts, sources=sources, directory=data_folder(data))
     runs = []
     for at_a_time in _counts(concurrency):
         load = Load(at_a_time, blocks, max_tokens, temperature)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.options import Ran, show
-from draftmark.pipeline.publish import writable
+from draftmark.pipeline.publish import writable_folder
 
 
 def report(
@@ -39,11 +39,11 @@ def compare(
     from dataclasses import replace
 
     from draftmark import registry
-    from draftmark.pipeline.render import write
+    from draftmark.pipeline.render import write_reports
     from draftmark.store.run_folder import load_results
 
     report = replace(registry.find("reports", "compare"), before=load_results(a), folder=a)
-    show(write(load_results(b), b, [report]))
+    show(write_reports(load_results(b), b, [report]))
 
 
 def trend(
@@ -59,13 +59,13 @@ def trend(
     from dataclasses import replace
 
     from draftmark import registry
-    from draftmark.pipeline.render import write
+    from draftmark.pipeline.render import write_reports
     from draftmark.store.run_folder import load_results, run_folders
 
     runs = tuple((load_results(folder), folder) for folder in run_folders(folders))
     told = {"runs": runs, "rate": rate, "least": least, "dates": dates}
     report = replace(registry.find("reports", "trend"), **told)
-    show(write(runs[-1][0], writable(out), [report]))
+    show(write_reports(runs[-1][0], writable_folder(out), [report]))
 
 
 def site(
@@ -78,12 +78,12 @@ def site(
     from dataclasses import replace
 
     from draftmark import registry
-    from draftmark.pipeline.render import write
+    from draftmark.pipeline.render import write_reports
     from draftmark.store.run_folder import load_results, run_folders
 
     runs = tuple((load_results(folder), folder) for folder in run_folders(folders))
     report = replace(registry.find("reports", "site"), runs=runs, folder="")
-    written = write(runs[-1][0], writable(out), [report])
+    written = write_reports(runs[-1][0], writable_folder(out), [report])
     typer.echo(f"Written: {out / 'index.html'} and {len(written) - 1} files more")
 
 
@@ -102,10 +102,10 @@ def what_if(
     from dataclasses import replace
 
     from draftmark import registry
-    from draftmark.pipeline.render import write
+    from draftmark.pipeline.render import write_reports
     from draftmark.store.run_folder import load_results
 
     given = {"cost_ratios": cost_ratio, "verification_costs": verification_cost}
     changes = {name: tuple(values) for name, values in given.items() if values}
     report = replace(registry.find("reports", "what_if"), **changes)
-    show(write(load_results(directory), directory, [report]))
+    show(write_reports(load_results(directory), directory, [report]))

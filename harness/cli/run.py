@@ -17,11 +17,11 @@ from draftmark.cli.options import (
     Utilisation,
     listed,
 )
-from draftmark.pipeline.publish import folder
+from draftmark.pipeline.publish import data_folder
 
 if TYPE_CHECKING:
     from draftmark.config.recipe import Recipe as Experiment
-    from draftmark.pipeline.publish import Places
+    from draftmark.pipeline.publish import RunOptions
 
 
 def run(
@@ -34,26 +34,26 @@ def run(
     cluster: Cluster = None,
 ) -> None:
     """Run a recipe, or a suite's one after the other: train drafts, measure, write leaderboards."""
-    from draftmark.pipeline.publish import Places
-    from draftmark.pipeline.recipe_files import load_recipe, members
+    from draftmark.pipeline.publish import RunOptions
+    from draftmark.pipeline.recipe_files import load_recipe, suite_members
 
     if cluster:
-        from draftmark.pipeline.cluster.executor import require
+        from draftmark.pipeline.cluster.executor import require_ray
 
-        require()
-    loaded = {name: load_recipe(name, tasks=listed(tasks)) for name in members(recipe)}
-    places = Places(out, store, data, unsafe_code, cluster)
-    fit = [_run(one, Path(name).stem, places) for name, one in loaded.items()]
+        require_ray()
+    loaded = {name: load_recipe(name, tasks=listed(tasks)) for name in suite_members(recipe)}
+    options = RunOptions(out, store, data, unsafe_code, cluster)
+    fit = [_run(one, Path(name).stem, options) for name, one in loaded.items()]
     if not all(fit):
         raise typer.Exit(1)
 
 
-def _run(recipe: "Experiment", name: str, places: "Places") -> bool:
+def _run(recipe: "Experiment", name: str, options: "RunOptions") -> bool:
     """Run a recipe, show its leaderboard; say whether no cell failed and no check found fault."""
-    from draftmark.pipeline.publish import publish
+    from draftmark.pipeline.publish import run_recipe
     from draftmark.pipeline.render import render
 
-    results, directory = publish(recipe, name, places)
+    results, directory = run_recipe(recipe, name, options)
     files = render(results, directory, ["leaderboard"])
     typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
     for file in [*files, directory / "results.json"]:
@@ -79,7 +79,7 @@ def plan(
     from draftmark.pipeline.planning.estimates import Machine
 
     machine, at = Machine.named(gpu, utilisation), store or out / "store"
-    rows = folder(data)
+    rows = data_folder(data)
     typer.echo(plan_table.show(recipe, at, machine, gpus=gpus, data=rows, tasks=listed(tasks)))
 
 

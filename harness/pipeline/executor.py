@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from draftmark.errors import Unsupported, UserError
-from draftmark.pipeline.journal import UNHEARD, Journal
-from draftmark.pipeline.stopping import NEVER, Stop, Stopped
+from draftmark.pipeline.journal import NO_JOURNAL, Journal
+from draftmark.pipeline.stopping import NO_STOP, Stop, Stopped
 from draftmark.progress import Progress
 from draftmark.store.entries import Damaged, Entry
 from draftmark.store.graph import RESULT_FILES, Job, Node, topological
@@ -39,8 +39,8 @@ def execute(
     progress: Progress,
     *,
     threads: int | None = None,
-    journal: Journal = UNHEARD,
-    stop: Stop = NEVER,
+    journal: Journal = NO_JOURNAL,
+    stop: Stop = NO_STOP,
 ) -> dict[str, Failure]:
     """Make every missing result with `threads` CPU threads; return the failures by node key.
 
@@ -50,25 +50,25 @@ def execute(
     failures: dict[str, Failure] = {}
     for node in topological(nodes):
         missing = not store.has(node)
-        if missing and (upstream := blocked(node, failures, journal)):
+        if missing and (upstream := failed_input(node, failures, journal)):
             failures[node.key] = upstream
-        elif missing and stop.asked:
+        elif missing and stop.requested:
             raise Stopped
-        elif failure := attempt(node, store, progress, threads, journal):
+        elif failure := attempt_stage(node, store, progress, threads, journal):
             failures[node.key] = failure
     return failures
 
 
-def blocked(node: Node, failures: Mapping[str, Failure], journal: Journal) -> Failure | None:
+def failed_input(node: Node, failures: Mapping[str, Failure], journal: Journal) -> Failure | None:
     """Return the failure of one of a node's inputs, if any failed."""
     for upstream in node.inputs.values():
         if failure := failures.get(upstream.key):
-            journal.tell(failure.event, key=node.key, reason=f"needs {failure.label}")
+            journal.record(failure.event, key=node.key, reason=f"needs {failure.label}")
             return failure
     return None
 
 
-def attempt(
+def attempt_stage(
     node: Node, store: Store, progress: Progress, threads: int | None, journal: Journal
 ) -> Failure | None:
     """Make a node's result if it is missing; return the failure, if any.
@@ -76,7 +76,7 @@ def attempt(
     Raises UserError if the disk is full.
     """
     try:
-        ensure(node, store, progress, threads=threads, journal=journal)
+        ensure_entry(node, store, progress, threads=threads, journal=journal)
     except UserError as error:
         refused = isinstance(error, Unsupported)
         failure = Failure(node.label, str(error), "", refused=refused)
@@ -90,17 +90,17 @@ def attempt(
     else:
         return None
     progress.say(f"{failure.event.upper()} {failure.label}: {failure.reason}")
-    journal.tell(failure.event, key=node.key, reason=failure.reason)
+    journal.record(failure.event, key=node.key, reason=failure.reason)
     return failure
 
 
-def ensure(
+def ensure_entry(
     node: Node,
     store: Store,
     progress: Progress,
     *,
     threads: int | None = None,
-    journal: Journal = UNHEARD,
+    journal: Journal = NO_JOURNAL,
 ) -> Entry:
     """Return a node's entry; make the result if the store lacks it or has a damaged one."""
     if store.has(node):
@@ -121,7 +121,7 @@ def _make(
 ) -> Entry:
     assert node.build is not None
     inputs = {
-        name: ensure(upstream, store, progress, threads=threads, journal=journal).directory
+        name: ensure_entry(upstream, store, progress, threads=threads, journal=journal).directory
         for name, upstream in node.inputs.items()
     }
     if threads:
@@ -130,14 +130,14 @@ def _make(
         torch.set_num_threads(threads)
     started = time.perf_counter()
     progress.say(f"{node.stage}: {node.label} ...")
-    journal.tell("start", key=node.key)
+    journal.record("start", key=node.key)
     out = store.new_directory(node)
-    scratch, recorded = store.scratch(node), journal.listening(progress, node)
+    scratch, recorded = store.scratch(node), journal.recorded(progress, node)
     node.build(Job(inputs, out, scratch, recorded, store.logs(node)))
     for file in sorted((scratch / RESULT_FILES).glob("*")):
         file.replace(out / file.name)
     seconds = time.perf_counter() - started
     entry = store.commit(node, out, seconds=seconds)
     progress.say(f"{node.stage}: {node.label}: {seconds:.1f} s")
-    journal.tell("done", key=node.key, seconds=seconds)
+    journal.record("done", key=node.key, seconds=seconds)
     return entry

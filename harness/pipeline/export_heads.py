@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import ensure
+from draftmark.pipeline.executor import ensure_entry
 from draftmark.pipeline.experiment import Plan
 from draftmark.progress import Progress
 from draftmark.results import Cell
@@ -12,7 +12,7 @@ from draftmark.speculation.build_method import build_method
 from draftmark.store.store import Store
 
 
-def export_all(plan: Plan, store: Store, out: Path, progress: Progress) -> Iterator[Path]:
+def export_heads(plan: Plan, store: Store, out: Path, progress: Progress) -> Iterator[Path]:
     """Yield the written folders: one for each layout of every head in the store.
 
     A damaged head is trained again. Raises UserError if the store has no head of the run, or if
@@ -25,7 +25,7 @@ def export_all(plan: Plan, store: Store, out: Path, progress: Progress) -> Itera
             "recipe with eagle or eagle3."
         )
     for cell in heads:
-        head = ensure(plan.draft(cell), store, progress, threads=plan.recipe.threads)
+        head = ensure_entry(plan.draft(cell), store, progress, threads=plan.recipe.threads)
         yield from _export(plan, cell, head.directory, out)
 
 

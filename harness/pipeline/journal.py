@@ -22,7 +22,7 @@ from draftmark.store.graph import Node
 from draftmark.store.store import RUNS, Store
 
 ALIVE = "alive"
-BEAT_S = 5.0  # the time between two touches of ALIVE, which other machines watch
+HEARTBEAT_S = 5.0  # the time between two touches of ALIVE, which other machines watch
 _STEP_S = 1.0  # the least time between two events of one step
 
 
@@ -40,7 +40,7 @@ class Journal:
         folder.mkdir(parents=True)
         return cls(folder)
 
-    def tell(self, event: str, **facts: Any) -> None:
+    def record(self, event: str, **facts: Any) -> None:
         """Append an event, with its time, host and process."""
         if self.folder is None:
             return
@@ -49,7 +49,7 @@ class Journal:
         with (self.folder / f"{host}-{pid}.jsonl").open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
-    def tell_run(self, title: str, nodes: Iterable[Node], store: Store) -> None:
+    def record_run(self, title: str, nodes: Iterable[Node], store: Store) -> None:
         """Append the run's first event: its stages, and which of them are cached."""
         nodes = list(nodes)
         missing = store.missing(nodes)
@@ -64,10 +64,10 @@ class Journal:
             for node in nodes
             if not node.existing_folder
         ]
-        self.tell("run", title=title, started=_process_start(), stages=stages)
+        self.record("run", title=title, started=_process_start(), stages=stages)
 
     @contextmanager
-    def alive(self) -> Iterator[None]:
+    def heartbeat(self) -> Iterator[None]:
         """Touch ALIVE at intervals while the block runs; append how the run ended."""
         ended = threading.Event()
         thread = threading.Thread(target=self._beat, args=(ended,), daemon=True)
@@ -75,10 +75,10 @@ class Journal:
         try:
             yield
         except BaseException as error:
-            self.tell("end", reason=_reason(error))
+            self.record("end", reason=_reason(error))
             raise
         else:
-            self.tell("end", reason="")
+            self.record("end", reason="")
         finally:
             ended.set()
             thread.join()
@@ -86,10 +86,10 @@ class Journal:
     def _beat(self, ended: threading.Event) -> None:
         while self.folder is not None:
             (self.folder / ALIVE).touch()
-            if ended.wait(BEAT_S):
+            if ended.wait(HEARTBEAT_S):
                 return
 
-    def listening(self, progress: Progress, node: Node) -> Progress:
+    def recorded(self, progress: Progress, node: Node) -> Progress:
         """Return a progress that shows a node's steps and appends them to the journal."""
         return _JournalProgress(progress, self, node) if self.folder else progress
 
@@ -116,7 +116,7 @@ class _JournalProgress(Progress):
     def step(self, label: str, total: int) -> Iterator[Step]:
         def append(done: int) -> None:
             facts = {"label": label, "done": done, "total": total}
-            self._journal.tell("step", key=self._node.key, **facts)
+            self._journal.record("step", key=self._node.key, **facts)
 
         with self._shown.step(label, total) as step:
             yield _JournalStep(step, append)
@@ -135,4 +135,4 @@ class _JournalStep:
             self._append(self._done)
 
 
-UNHEARD = Journal()
+NO_JOURNAL = Journal()

@@ -10,17 +10,17 @@ from draftmark.analysis.gate.accepted import Accepted
 from draftmark.analysis.gate.gate import Outcome, Terms, judge
 from draftmark.analysis.gate.rule import looks
 from draftmark.analysis.stored_counts import measured
-from draftmark.pipeline.publish import Places, publish
+from draftmark.pipeline.publish import RunOptions, run_recipe
 from draftmark.pipeline.recipe_files import stored_recipe
 from draftmark.results import Results
 
 
-def look(
+def judge_with_looks(
     results: Results,
     directory: Path,
     accepted: Accepted,
     terms: Terms,
-    places: Places,
+    options: RunOptions,
     up_to: int | None,
 ) -> Outcome:
     """Return the gate's outcome for a run, or for the last of its larger repetitions.
@@ -33,7 +33,7 @@ def look(
     sizes = looks(rows, min(up_to or rows, most))
     for number, size in enumerate(sizes, start=1):
         if number > 1:
-            results, directory = _with_rows(results, directory, size, places)
+            results, directory = _with_rows(results, directory, size, options)
         now = measured(results, directory, accepted.gamma)
         outcome = judge(results, now, accepted, terms, looks=len(sizes))
         if outcome.verdict != "INCONCLUSIVE":
@@ -42,9 +42,9 @@ def look(
 
 
 def _with_rows(
-    results: Results, directory: Path, test_rows: int, places: Places
+    results: Results, directory: Path, test_rows: int, options: RunOptions
 ) -> tuple[Results, Path]:
     """Run a recipe again with more test rows and without speed, which the gate does not judge."""
     data = {**results.recipe["data"], "test_rows": test_rows}
     recipe = stored_recipe({**results.recipe, "data": data, "speed": None}, directory)
-    return publish(recipe, results.name, places)
+    return run_recipe(recipe, results.name, options)

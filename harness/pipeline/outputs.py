@@ -41,9 +41,8 @@ from draftmark.types import GREEDY, AcceptanceTable, Sampler
 class Output:
     """A stored result of a cell.
 
-    `read` returns the records in the result's folder. They are the field `field` of `Records`, or
-    its entry `key`. `copies`: the names of files in the result's folder -> of their copies beside
-    the run's results.
+    `read` returns the records in the result's folder; they become the field `field` of `Records`,
+    or its entry `key`. `copies` maps files of that folder to their names beside the run's results.
     """
 
     node: Node
@@ -51,7 +50,7 @@ class Output:
     read: Callable[[Path], Any]
     copies: Mapping[str, str]
     key: Any = None
-    required: bool = True  # False: without this output the row keeps its other numbers
+    required: bool = True  # False: if this output fails, the row keeps its other numbers
 
 
 _Named = tuple[str, Output]
@@ -60,7 +59,7 @@ _Named = tuple[str, Output]
 def outputs_of(setting: Setting, cell: Cell) -> dict[str, Output]:
     """Return the outputs of a cell by name, in the order that enters the key of a plan.
 
-    A row names its failed and refused measurements of speed by their outputs.
+    Rows name failed and refused speed measurements by their outputs.
     """
     entry = setting.recipe.method(cell.method)
     draft = drafts.draft(setting, entry, cell.seed)
@@ -124,7 +123,7 @@ def _speed_outputs(setting: Setting, entry: MethodEntry, draft: Node) -> Iterato
 def _grades(
     setting: Setting, model: Node | None, sampler: Sampler = GREEDY, samples: Samples | None = None
 ) -> Node:
-    """Return the node of the grades of what a model, the target if it is None, writes alone."""
+    """Return the node of the grades of a model's own responses; None stands for the target."""
     return grades.grades(setting, texts.responses(setting, "test", sampler, model, samples))
 
 

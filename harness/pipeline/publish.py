@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Places:
+class RunOptions:
     """The options of a run: its folders, and how its stages run."""
 
     out: Path
@@ -32,7 +32,7 @@ class Places:
     cluster: str | None = None  # the address of a Ray cluster, or "local"; None: this process
 
 
-def publish(recipe: "Recipe", name: str, places: Places) -> tuple[Results, Path]:
+def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> tuple[Results, Path]:
     """Run a recipe and save its results and records; return the results and their folder."""
     from draftmark.grading.sandbox import Sandbox
     from draftmark.pipeline import experiment
@@ -43,13 +43,13 @@ def publish(recipe: "Recipe", name: str, places: Places) -> tuple[Results, Path]
     from draftmark.store.store import Store
 
     progress = Progress()
-    sandbox = Sandbox(unsafe=places.unsafe_code)
-    prepared = experiment.plan(recipe, progress, data=folder(places.data), sandbox=sandbox)
-    writable(places.out)
-    store = Store(writable(places.store or places.out / "store"))
-    directory = places.out / f"{name}-{prepared.key[:8]}"
+    sandbox = Sandbox(unsafe=options.unsafe_code)
+    prepared = experiment.plan(recipe, progress, data=data_folder(options.data), sandbox=sandbox)
+    writable_folder(options.out)
+    store = Store(writable_folder(options.store or options.out / "store"))
+    directory = options.out / f"{name}-{prepared.key[:8]}"
     with lock_run(store, directory, prepared.nodes):
-        results = _run(prepared, name, directory, store, progress, places.cluster)
+        results = _run(prepared, name, directory, store, progress, options.cluster)
         results = save_records(prepared, results, store, directory)
         save_results(results, directory)
     return results, directory
@@ -89,24 +89,24 @@ def tracked(
     from draftmark.pipeline.stopping import Stop, Stopped
 
     journal = Journal.open(store, run)
-    journal.tell_run(title, nodes, store)
+    journal.record_run(title, nodes, store)
     stop = Stop(journal.folder)
-    with journal.alive():
+    with journal.heartbeat():
         try:
-            with stop.listening():
+            with stop.catch_interrupts():
                 yield journal, stop
         except KeyboardInterrupt:
             raise Stopped from None
 
 
-def folder(path: Path | None) -> Path | None:
+def data_folder(path: Path | None) -> Path | None:
     """Return a data directory; raises UserError if it does not exist."""
     if path is not None and not path.is_dir():
         raise UserError(f"There is no folder {str(path)!r}; name one with <task>/<split> files.")
     return path
 
 
-def writable(path: Path) -> Path:
+def writable_folder(path: Path) -> Path:
     """Return a folder, created if missing; raises UserError if it is not writable."""
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ class Suite(Section):
     recipes: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-def members(name_or_path: str) -> tuple[str, ...]:
+def suite_members(name_or_path: str) -> tuple[str, ...]:
     """Return the names of a suite's recipes in order, or the name of a single recipe.
 
     Raises UserError as `load_recipe` does, and if the suite names an unknown recipe.

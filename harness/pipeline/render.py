@@ -12,10 +12,10 @@ from draftmark.store.store import write_atomically
 
 def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
     """Write the reports of these names into a folder; return their files."""
-    return write(results, directory, [registry.find("reports", name) for name in names])
+    return write_reports(results, directory, [registry.find("reports", name) for name in names])
 
 
-def write(results: Results, directory: Path, reports: Sequence[Report]) -> list[Path]:
+def write_reports(results: Results, directory: Path, reports: Sequence[Report]) -> list[Path]:
     """Write reports into a folder; return their files. If one report raises, none is written."""
     contents = {
         file: content for report in reports for file, content in report(results, directory).items()

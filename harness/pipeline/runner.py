@@ -1,4 +1,4 @@
-"""The experiment: every stage is run, and every cell's records become a row of results."""
+"""The experiment: run every stage, then turn each cell's records into a row of results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -82,10 +82,10 @@ def _row(plan: Plan, cell: Cell, store: Store, failures: Mapping[str, Failure]) 
             return Row(Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}"))
     made = {name: output for name, output in outputs.items() if name not in failed}
     records = read_records(made, store)
-    # An output that failed because its input did is not named as well.
+    # An output whose input failed is not named beside that input.
     own = {n: failure for n, failure in failed.items() if failure.label == outputs[n].node.label}
-    # Engines do not run every combination of settings: if one was measured, the others that they
-    # refuse are not failures.
+    # Engines do not support every combination of settings. If one was measured, the others that
+    # were refused are not failures.
     refused = {n: f.reason for n, f in own.items() if f.refused and records.speeds}
     result = Result(
         cell,
@@ -105,7 +105,7 @@ def _with_numbers(result: Result, records: Records, plan: Plan) -> Row:
         found = quantities(records, plan.recipe) | qualities(records, task, plan.recipe)
         numbers = summarise(found, records, plan.recipe)
     except Exception as error:  # the other cells keep their numbers
-        reason = f"its numbers cannot be taken: {type(error).__name__}: {error}"
+        reason = f"the numbers cannot be computed: {type(error).__name__}: {error}"
         return Row(replace(result, failure=reason))
     return Row(replace(result, numbers=numbers), found, records.speeds)
 

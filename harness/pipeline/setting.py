@@ -78,7 +78,7 @@ class Setting:
             return None
         return StopStrings(self.stop, partial(tokenizer.decode, skip_special_tokens=True))
 
-    def decoding(
+    def engine_settings(
         self, condition: SpeedCondition, samplers: Samplers, directory: Path
     ) -> EngineSettings:
         """Return an engine's settings for the target in `directory` under a speed condition."""

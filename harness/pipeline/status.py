@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.errors import UserError
-from draftmark.pipeline.journal import ALIVE, BEAT_S
+from draftmark.pipeline.journal import ALIVE, HEARTBEAT_S
 from draftmark.pipeline.planning.estimates import format_seconds
 from draftmark.pipeline.planning.schedule import Work, simulate
 from draftmark.pipeline.stopping import FLAG
 from draftmark.store.entries import ENTRY
 from draftmark.store.store import RUNS
 
-SILENT_S = 12 * BEAT_S  # a run on another machine counts as dead after this time without a sign
+SILENT_S = 12 * HEARTBEAT_S  # a run on another machine is dead if ALIVE is older
 _SHOWN = 20  # at most so many running, failed or refused stages are listed
 
 Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageStatus:
     """One stage of a run and its state."""
 
     stage: str
@@ -37,7 +37,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunStatus:
     """The state of a run at a time."""
 
     run: str
@@ -46,14 +46,14 @@ class Standing:
     at: float
     end: str | None  # why the run ended: "" if it finished, None while it runs
     stopping: bool = False
-    stages: Mapping[str, Stage] = field(default_factory=dict)
+    stages: Mapping[str, StageStatus] = field(default_factory=dict)
 
-    def of(self, state: str) -> list[Stage]:
-        """Return the stages in a state of `Stage`."""
+    def in_state(self, state: str) -> list[StageStatus]:
+        """Return the stages in a state of `StageStatus`."""
         return [stage for stage in self.stages.values() if stage.state == state]
 
 
-def standing(store: Path, run: str, now: float | None = None) -> Standing:
+def run_status(store: Path, run: str, now: float | None = None) -> RunStatus:
     """Return the status of the latest attempt at a run; raises UserError for an unknown run."""
     attempts = sorted((store / RUNS / run).glob("*/"))
     events = sorted(_events(attempts[-1]), key=lambda event: event["at"]) if attempts else []
@@ -77,10 +77,10 @@ def standing(store: Path, run: str, now: float | None = None) -> Standing:
     }
     last = now if end is None else max(event["at"] for event in events)
     stopping = end is None and (attempts[-1] / FLAG).exists()
-    return Standing(run, first["title"], first["at"], last, end, stopping, stages)
+    return RunStatus(run, first["title"], first["at"], last, end, stopping, stages)
 
 
-def latest(store: Path) -> str:
+def latest_run(store: Path) -> str:
     """Return the name of the run that began last; raises UserError if there is none."""
     attempts = sorted((store / RUNS).glob("*/*/"), key=lambda path: path.name)
     if not attempts:
@@ -113,9 +113,11 @@ def _lives(first: Event, folder: Path, now: float) -> bool:
     return alive.exists() and now - alive.stat().st_mtime < SILENT_S
 
 
-def _stage(item: Mapping[str, Any], events: Sequence[Event], store: Path, lives: bool) -> Stage:
+def _stage(
+    item: Mapping[str, Any], events: Sequence[Event], store: Path, lives: bool
+) -> StageStatus:
     """Return a stage with its state; a result in the store is done, whichever run made it."""
-    stage = Stage(item["stage"], item["label"], tuple(item["inputs"]))
+    stage = StageStatus(item["stage"], item["label"], tuple(item["inputs"]))
     seconds = _seconds(store / stage.stage / item["key"] / ENTRY)
     if seconds is not None:
         return replace(stage, state="cached" if item["cached"] else "done", seconds=seconds)
@@ -139,13 +141,13 @@ def _seconds(entry: Path) -> float | None:
         return None
 
 
-def remaining(now: Standing) -> float | None:
+def seconds_left(now: RunStatus) -> float | None:
     """Return an estimate of the seconds left, from the mean time of the done stages of each kind.
 
     None if a kind of stage is still to do and none of that kind is done.
     """
     seconds: dict[str, list[float]] = {}
-    for stage in [*now.of("done"), *now.of("cached")]:
+    for stage in [*now.in_state("done"), *now.in_state("cached")]:
         seconds.setdefault(stage.stage, []).append(stage.seconds)
     left = {k: s for k, s in now.stages.items() if s.state in ("to do", "running")}
     if any(stage.stage not in seconds for stage in left.values()):
@@ -157,10 +159,10 @@ def remaining(now: Standing) -> float | None:
         )
         for key, s in left.items()
     }
-    return simulate(works, max(1, len(now.of("running")))).makespan
+    return simulate(works, max(1, len(now.in_state("running")))).makespan
 
 
-def lines(now: Standing) -> list[str]:
+def status_lines(now: RunStatus) -> list[str]:
     """Return the lines that `draftmark status` prints."""
     spent = format_seconds(now.at - now.began)
     state = f"running for {spent}" if now.end is None else f"ended after {spent}: {now.end}"
@@ -169,19 +171,19 @@ def lines(now: Standing) -> list[str]:
     counts = ", ".join(
         f"{len(found)} {name}"
         for name in ("cached", "done", "running", "failed", "refused", "to do")
-        if (found := now.of(name))
+        if (found := now.in_state(name))
     )
     printed = [f"{now.run}: {now.title}", f"{state}; {len(now.stages)} stages: {counts}"]
     if now.stopping:
         printed.append("stopping when the running stages have finished")
     for state in ("running", "failed", "refused"):
-        printed += _listed(state, now.of(state), now.at)
-    if now.end is None and (left := remaining(now)) is not None:
+        printed += _listed(state, now.in_state(state), now.at)
+    if now.end is None and (left := seconds_left(now)) is not None:
         printed.append(f"about {format_seconds(left)} left, by the mean time of stages like these")
     return printed
 
 
-def _listed(state: str, stages: Sequence[Stage], at: float) -> list[str]:
+def _listed(state: str, stages: Sequence[StageStatus], at: float) -> list[str]:
     found = [
         f"  {state} {stage.stage}: {stage.label}: "
         + (f"{format_seconds(at - stage.since)}, " if stage.since else "")

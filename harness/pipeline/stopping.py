@@ -24,10 +24,10 @@ class Stop:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.flag = folder / FLAG if folder else None
-        self.asked = False
+        self.requested = False
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def catch_interrupts(self) -> Iterator[None]:
         """Set the flag on Ctrl-C while the block runs; the second raises KeyboardInterrupt."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread can handle signals
@@ -39,12 +39,12 @@ class Stop:
             signal.signal(signal.SIGINT, before)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
         if self.flag:
             self.flag.touch()
         os.write(2, _MESSAGE)  # a signal handler must not wait for the console's lock
 
 
-NEVER = Stop()
+NO_STOP = Stop()

@@ -14,7 +14,7 @@ from draftmark import registry
 from draftmark.config.recipe import MethodEntry
 from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import ensure
+from draftmark.pipeline.executor import ensure_entry
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.measurements import engine_for
@@ -25,7 +25,7 @@ from draftmark.store.graph import Job, Node
 from draftmark.store.store import Store, write_json
 
 CHECKS = "checks.json"
-PUBLISHED = "lossless.json"
+FILE = "lossless.json"
 
 
 def verify(plan: Plan, store: Store, progress: Progress, num_prompts: int) -> list[dict[str, Any]]:
@@ -45,21 +45,21 @@ def verify(plan: Plan, store: Store, progress: Progress, num_prompts: int) -> li
         setting = plan.settings[cell.task, cell.pair]
         method = setting.recipe.method(cell.method)
         for temperature in plan.recipe.evaluation.temperatures:
-            node = checks(setting, method, plan.draft(cell), temperature, num_prompts)
-            entry = ensure(node, store, progress, threads=plan.recipe.threads)
+            node = checks_node(setting, method, plan.draft(cell), temperature, num_prompts)
+            entry = ensure_entry(node, store, progress, threads=plan.recipe.threads)
             for check in json.loads((entry.directory / CHECKS).read_text("utf-8")):
                 found.append({"cell": asdict(cell), "temperature": temperature, **check})
     return found
 
 
-def publish(found: Sequence[Mapping[str, Any]], plan: Plan, directory: Path) -> None:
+def save_checks(found: Sequence[Mapping[str, Any]], plan: Plan, directory: Path) -> None:
     """Write the checks, with their engine and dtype, beside a run's results."""
     condition = _condition(plan.recipe.speed)
     facts = {"engine": condition.engine, "dtype": condition.dtype, "checks": list(found)}
-    write_json(directory / PUBLISHED, facts)
+    write_json(directory / FILE, facts)
 
 
-def failed(found: Sequence[Mapping[str, Any]]) -> list[Cell]:
+def failed_cells(found: Sequence[Mapping[str, Any]]) -> list[Cell]:
     """Return the cells that failed a check."""
     return [Cell(**check["cell"]) for check in found if not check["passed"]]
 
@@ -69,7 +69,7 @@ def _condition(speed: Speed | None) -> SpeedCondition:
     return replace((speed or Speed()).conditions()[0], batch_size=1, length="natural")
 
 
-def checks(
+def checks_node(
     setting: Setting, entry: MethodEntry, draft: Node, temperature: float, num_prompts: int
 ) -> Node:
     """Return the node of the lossless checks of a draft at a temperature."""
@@ -80,7 +80,7 @@ def checks(
     def build(job: Job) -> None:
         from draftmark.engines.measure.lossless import run_checks
 
-        settings = setting.decoding(condition, samplers, job.inputs["target"])
+        settings = setting.engine_settings(condition, samplers, job.inputs["target"])
         prompts = setting.prompts(job.inputs["target"], rows.examples)
         engine = engine_for(condition.engine, method)
         with job.progress.step("checking", 4) as step:

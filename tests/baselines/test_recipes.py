@@ -9,7 +9,7 @@ from draftmark.pipeline.experiment import plan
 from draftmark.pipeline.planning import plan_table
 from draftmark.pipeline.planning.estimates import Machine, training_cost
 from draftmark.pipeline.planning.stage_costs import Site
-from draftmark.pipeline.recipe_files import load_recipe, members, recipe_names
+from draftmark.pipeline.recipe_files import load_recipe, recipe_names, suite_members
 from draftmark.progress import Progress
 from draftmark.speculation.build_method import build_method
 from draftmark.types import TrainingRun
@@ -102,6 +102,6 @@ def test_every_recipe_can_be_planned_without_its_models_and_rows(
 
     text = plan_table.show(name, tmp_path / "store", Machine.named("h100"))
 
-    assert text.count(" to do: ") == len(members(name)) + (len(members(name)) > 1)
+    assert text.count(" to do: ") == len(suite_members(name)) + (len(suite_members(name)) > 1)
     assert max(map(len, text.splitlines())) <= plan_table.WIDTH
     assert list(tmp_path.iterdir()) == []

@@ -23,7 +23,7 @@ from draftmark.analysis.stored_counts import measured
 from draftmark.errors import UserError
 from draftmark.models.language_model import load_model, load_tokenizer
 from draftmark.pipeline.experiment import plan
-from draftmark.pipeline.recipe_files import load_recipe, members
+from draftmark.pipeline.recipe_files import load_recipe, suite_members
 from draftmark.pipeline.render import render
 from draftmark.progress import Progress
 from draftmark.results import Cell
@@ -222,7 +222,7 @@ def test_no_name_leads_out_of_where_names_are_looked_up(name: str) -> None:
         with pytest.raises(UserError, match="Unknown"):
             registry.find(group, name)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="Unknown recipe"):
-        members(name)
+        suite_members(name)
 
 
 @pytest.mark.parametrize("name", OUTSIDE)

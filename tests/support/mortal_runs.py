@@ -101,10 +101,10 @@ def _live_in_graph(folder: Path) -> None:
 
 
 def _live_in_recipe(folder: Path) -> None:
-    from draftmark.pipeline.publish import Places, publish
+    from draftmark.pipeline.publish import RunOptions, run_recipe
     from draftmark.pipeline.recipe_files import load_recipe
 
-    publish(load_recipe(str(folder.parent / "small.toml")), "small", Places(folder))
+    run_recipe(load_recipe(str(folder.parent / "small.toml")), "small", RunOptions(folder))
 
 
 def _fork(live: Callable[[Path], None], folder: Path, changes: int = 0) -> tuple[int, int]:

@@ -16,10 +16,10 @@ from draftmark.errors import UserError
 from draftmark.pipeline.cluster.fleet import Fleet
 from draftmark.pipeline.cluster.needs import Needs
 from draftmark.pipeline.cluster.workers import WorkerContext
-from draftmark.pipeline.executor import Failure, blocked
-from draftmark.pipeline.journal import UNHEARD, Journal
+from draftmark.pipeline.executor import Failure, failed_input
+from draftmark.pipeline.journal import NO_JOURNAL, Journal
 from draftmark.pipeline.planning.schedule import Work, ranks
-from draftmark.pipeline.stopping import NEVER, Stop, Stopped
+from draftmark.pipeline.stopping import NO_STOP, Stop, Stopped
 from draftmark.progress import Progress
 from draftmark.store.graph import Node, topological
 from draftmark.store.store import Store
@@ -37,8 +37,8 @@ def execute(
     address: str,
     needs: Mapping[str, Needs],
     threads: int | None = None,
-    journal: Journal = UNHEARD,
-    stop: Stop = NEVER,
+    journal: Journal = NO_JOURNAL,
+    stop: Stop = NO_STOP,
 ) -> dict[str, Failure]:
     """Make every missing result on a cluster; return the failures by node key.
 
@@ -49,10 +49,12 @@ def execute(
     missing = store.missing(order.values())
     if not missing:
         return {}
-    with connected(address) as ray:
+    with connect_ray(address) as ray:
         if address != LOCAL:
             store.share()
-        context = WorkerContext.of(order, store, threads, journal, stop)
+        versions = {key: node.versions for key, node in order.items()}
+        root = store.root.resolve()
+        context = WorkerContext(order, versions, root, threads, journal, stop.flag)
         fleet = Fleet(ray, context, needs)
         fleet.check()
         progress.say(f"{len(missing)} stages on {fleet.describe()}.")
@@ -71,17 +73,17 @@ def _run_stages(
     failures: dict[str, Failure] = {}
     running: dict[Any, Node] = {}
     while waiting or running:
-        ready = [] if stop.asked else _ready(waiting, running.values(), failures, journal)
+        ready = [] if stop.requested else _ready(waiting, running.values(), failures, journal)
         for node in sorted(ready, key=lambda node: -priority[node.key]):
             running[fleet.start(node)] = waiting.pop(node.key)
-        if stop.asked and not running:
+        if stop.requested and not running:
             raise Stopped
         for ref in fleet.finished(list(running)):
             node = running.pop(ref)
             outcome = fleet.outcome(ref, node)
             if outcome.fatal:
                 raise UserError(outcome.fatal)
-            if outcome.left:
+            if outcome.not_started:
                 waiting[node.key] = node
             elif outcome.failure:
                 failures[node.key] = outcome.failure
@@ -109,7 +111,7 @@ def _ready(
     """Return the stages whose inputs are made; move stages with a failed input to `failures`."""
     unmade, ready = {node.key for node in running}, []
     for key, node in list(waiting.items()):  # inputs first
-        if failure := blocked(node, failures, journal):
+        if failure := failed_input(node, failures, journal):
             failures[key] = failure
             del waiting[key]
         elif not any(item.key in unmade for item in node.inputs.values()):
@@ -118,14 +120,14 @@ def _ready(
     return ready
 
 
-def require() -> None:
+def require_ray() -> None:
     """Raise UserError with the install command if Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
         raise UserError(f"--cluster needs Ray, which is not installed: {INSTALL}.")
 
 
 @contextmanager
-def connected(address: str) -> Iterator[ModuleType]:
+def connect_ray(address: str) -> Iterator[ModuleType]:
     """Yield Ray, connected to the cluster at an address, or to a local one that the block owns.
 
     Raises UserError if Ray is not installed, or if there is no cluster at the address.
@@ -133,7 +135,7 @@ def connected(address: str) -> Iterator[ModuleType]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends no usage statistics
     if address == LOCAL:  # listen on this machine's loopback address only
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    require()
+    require_ray()
     import ray
 
     _reach(address)

@@ -6,7 +6,7 @@ from typing import Any
 
 from draftmark.errors import UserError
 from draftmark.pipeline.cluster.needs import Needs
-from draftmark.pipeline.cluster.workers import Outcome, WorkerContext, look, work
+from draftmark.pipeline.cluster.workers import Outcome, WorkerContext, missing_folder, run_stage
 from draftmark.pipeline.executor import Failure
 from draftmark.store.graph import Node
 
@@ -14,7 +14,9 @@ RETRIES = 3  # a stage fails once so many retries have lost their worker as well
 _WAKE_S = 1.0  # a wait returns after this time, so that Ctrl-C is handled
 
 
-def asks(needs: Needs, machines: Sequence[Mapping[str, float]], label: str) -> dict[str, float]:
+def ray_options(
+    needs: Needs, machines: Sequence[Mapping[str, float]], label: str
+) -> dict[str, float]:
     """Return the Ray resources of a stage, given the resources of each machine.
 
     CPUs and memory are capped at those of the largest machine, as recipes are written for one
@@ -63,7 +65,7 @@ class Fleet:
         for node in nodes:
             self._options(node)
         models = [node.existing_folder.resolve() for node in nodes if node.existing_folder]
-        probe = self._ray.remote(look)
+        probe = self._ray.remote(missing_folder)
         replies = self._ray.get(
             [
                 probe.options(num_cpus=0, scheduling_strategy=self._at(name)).remote(
@@ -92,7 +94,7 @@ class Fleet:
 
     def _options(self, node: Node) -> dict[str, float]:
         machines = [has for _, has in self._machines]
-        return asks(self.needs.get(node.key, Needs()), machines, node.label)
+        return ray_options(self.needs.get(node.key, Needs()), machines, node.label)
 
     def finished(self, running: Sequence[Any]) -> list[Any]:
         """Return the finished references, after a short wait if there are none yet."""
@@ -108,7 +110,7 @@ class Fleet:
             outcome: Outcome = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-            self._context.journal.tell("failed", key=node.key, reason=reason)
+            self._context.journal.record("failed", key=node.key, reason=reason)
             return Outcome(Failure(node.label, reason, str(error)))
         return outcome
 
@@ -116,4 +118,4 @@ class Fleet:
 def _on_a_worker(context_ref: list[Any], name: str, key: str) -> Outcome:
     import ray
 
-    return work(lambda: ray.get(context_ref[0]), name, key)
+    return run_stage(lambda: ray.get(context_ref[0]), name, key)

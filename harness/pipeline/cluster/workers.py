@@ -7,9 +7,8 @@ from pathlib import Path
 
 from draftmark.environment import machine
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import Failure, attempt
+from draftmark.pipeline.executor import Failure, attempt_stage
 from draftmark.pipeline.journal import Journal
-from draftmark.pipeline.stopping import Stop
 from draftmark.progress import Progress
 from draftmark.store.graph import Node
 from draftmark.store.store import Store
@@ -26,19 +25,6 @@ class WorkerContext:
     journal: Journal
     flag: Path | None  # no new stage starts once this file exists
 
-    @classmethod
-    def of(
-        cls,
-        nodes: Mapping[str, Node],
-        store: Store,
-        threads: int | None,
-        journal: Journal,
-        stop: Stop,
-    ) -> "WorkerContext":
-        """Return the context for making nodes in a store."""
-        versions = {key: node.versions for key, node in nodes.items()}
-        return cls(nodes, versions, store.root.resolve(), threads, journal, stop.flag)
-
     @property
     def stopped(self) -> bool:
         """True if no new stage may start."""
@@ -53,23 +39,23 @@ class Outcome:
     host: str = ""
     seconds: float = 0.0
     fatal: str = ""  # an error that every other stage would meet too
-    left: bool = False  # the run was asked to stop before the stage began
+    not_started: bool = False  # the run was asked to stop before the stage began
 
 
-def work(fetch: Callable[[], WorkerContext], name: str, key: str) -> Outcome:
+def run_stage(fetch: Callable[[], WorkerContext], name: str, key: str) -> Outcome:
     """Make the result of the node `key`, unless the run is to stop.
 
     `fetch` returns the context, which is named `name` and fetched once.
     """
     context, store = _context(name, fetch)
     if context.stopped:
-        return Outcome(left=True)
+        return Outcome(not_started=True)
     node, host = context.nodes[key], platform.node()
     if reason := _reason_against(node, context):
-        context.journal.tell("failed", key=key, reason=reason)
+        context.journal.record("failed", key=key, reason=reason)
         return Outcome(Failure(node.label, reason, ""), host)
     try:
-        failure = attempt(node, store, Progress(quiet=True), context.threads, context.journal)
+        failure = attempt_stage(node, store, Progress(quiet=True), context.threads, context.journal)
     except UserError as error:
         return Outcome(host=host, fatal=str(error))
     return Outcome(failure, host, 0.0 if failure else store.load(node).seconds)
@@ -100,7 +86,7 @@ def _reason_against(node: Node, context: WorkerContext) -> str:
     return ""
 
 
-def look(root: Path, given: Sequence[Path]) -> str:
+def missing_folder(root: Path, models: Sequence[Path]) -> str:
     """Return which folder, the shared store or a model, this machine lacks; "" if none."""
-    missing = [path for path in (root, *given) if not path.is_dir()]
+    missing = [path for path in (root, *models) if not path.is_dir()]
     return f"{platform.node()} has no {missing[0]}" if missing else ""

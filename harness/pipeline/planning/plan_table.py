@@ -30,7 +30,7 @@ from draftmark.pipeline.planning.schedule import (
     schedule_stages,
 )
 from draftmark.pipeline.planning.stage_costs import Site
-from draftmark.pipeline.recipe_files import load_recipe, members
+from draftmark.pipeline.recipe_files import load_recipe, suite_members
 from draftmark.pipeline.setting import ROWS_PER_BATCH
 from draftmark.progress import Progress
 from draftmark.store.entries import ENTRY
@@ -66,7 +66,7 @@ def show(
     tasks: Sequence[str] | None = None,
 ) -> str:
     """Return the plan of a recipe as text; of a suite, the plan of each recipe and their total."""
-    names, texts = members(recipe), []
+    names, texts = suite_members(recipe), []
     every: dict[str, Stage] = {}
     for name in names:
         loaded = load_recipe(name, tasks=tasks)

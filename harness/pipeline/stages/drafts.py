@@ -65,7 +65,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
 
     def build(job: Job) -> None:
         from draftmark.models.generation import Sampling
-        from draftmark.pipeline.stages.make_draft import DraftSpec, make
+        from draftmark.pipeline.stages.make_draft import DraftSpec, write_draft
         from draftmark.training.launcher import share
 
         sampling = Sampling(
@@ -75,7 +75,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
             seed,
             stop=setting.stop_strings(job.inputs["target"]),
         )
-        work = partial(make, DraftSpec(setting.pair, method, training, sampling, seed))
+        work = partial(write_draft, DraftSpec(setting.pair, method, training, sampling, seed))
         share(work, job, processes)
 
     # Drafters only measure a draft.

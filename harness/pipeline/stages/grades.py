@@ -29,7 +29,7 @@ def grades(setting: Setting, texts: Node) -> Node:
         tokenizer = setting.tokenizer(job.inputs["target"])
         stop = setting.stop_strings(job.inputs["target"])
         examples = {example.id: example for example in setting.rows["test"].examples}
-        given = [
+        rows = [
             {
                 "arm": answer.arm,
                 "example_id": answer.example_id,
@@ -39,10 +39,10 @@ def grades(setting: Setting, texts: Node) -> Node:
             }
             for answer in read_answers(job.inputs["texts"])
         ]
-        answers = [(examples[row["example_id"]], row["text"]) for row in given]
+        answers = [(examples[row["example_id"]], row["text"]) for row in rows]
         scores = grade(setting.task, answers, setting.sandbox)
-        rows = [{**row, **score} for row, score in zip(given, scores, strict=True)]
-        write_rows(job.out / GRADES, rows)
+        graded = [{**row, **score} for row, score in zip(rows, scores, strict=True)]
+        write_rows(job.out / GRADES, graded)
 
     inputs = {"target": setting.target, "texts": texts}
     settings = {

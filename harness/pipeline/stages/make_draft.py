@@ -42,7 +42,7 @@ class DraftSpec:
         return self.method.trains and "draft" in self.training.shares
 
 
-def make(spec: DraftSpec, job: Job, team: ProcessGroup = ALONE) -> None:
+def write_draft(spec: DraftSpec, job: Job, team: ProcessGroup = ALONE) -> None:
     """Write the draft of a method into `job.out`: weights, tokenizer and `draft.json`.
 
     A method without a model gets only `draft.json`. The first process of the team writes. Raises

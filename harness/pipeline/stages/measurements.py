@@ -84,7 +84,7 @@ def decodes(
         from draftmark.engines.measure.timing import interleave
 
         prompts = setting.prompts(job.inputs["target"], rows.examples)
-        settings = setting.decoding(condition, samplers, job.inputs["target"])
+        settings = setting.engine_settings(condition, samplers, job.inputs["target"])
         arms, facts = _arms(condition.engine, method, job, settings)
         blocks = [prompts[start :: condition.blocks] for start in range(condition.blocks)]
         with job.progress.step("decoding", 4 * len(blocks)) as step:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from draftmark.config.model_sections import Budget, Training
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
-from draftmark.pipeline.recipe_files import load_recipe, members, recipe_names
+from draftmark.pipeline.recipe_files import load_recipe, recipe_names, suite_members
 from draftmark.results import Cell
 from draftmark.speculation.build_method import build_method
 
@@ -46,19 +46,19 @@ def _mistake(load: Load, **parts: str) -> str:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_shipped_recipe_loads(name: str) -> None:
-    assert all(list(load_recipe(member).cells()) for member in members(name))
+    assert all(list(load_recipe(member).cells()) for member in suite_members(name))
 
 
 def test_a_suite_is_its_recipes_and_is_none_itself(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('title = "Two"\nrecipes = ["methods", "quickstart"]\n')
-    assert members(str(path)) == ("methods", "quickstart")
-    assert members("quickstart") == ("quickstart",)
+    assert suite_members(str(path)) == ("methods", "quickstart")
+    assert suite_members("quickstart") == ("quickstart",)
     with pytest.raises(UserError, match=r"is a suite: name one of its recipes, methods, quickst"):
         load_recipe(str(path))
     path.write_text('title = "Two"\nrecipes = ["quickstrat"]\n')
     with pytest.raises(UserError, match="Did you mean 'quickstart'"):
-        members(str(path))
+        suite_members(str(path))
 
 
 def test_an_unknown_recipe_gets_the_nearest_name() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import ensure, execute
+from draftmark.pipeline.executor import ensure_entry, execute
 from draftmark.progress import Progress
 from draftmark.store.graph import RESULT_FILES, Job, Node
 from draftmark.store.store import Store
@@ -124,8 +124,8 @@ def test_every_made_node_is_said_with_its_seconds(
     store: Store, made: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     node = _node(made, "a")
-    ensure(node, store, Progress())
-    ensure(node, store, Progress())
+    ensure_entry(node, store, Progress())
+    ensure_entry(node, store, Progress())
 
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "stage: a ..."

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from draftmark.pipeline.cluster.executor import INSTALL
-from draftmark.pipeline.status import Standing, standing
+from draftmark.pipeline.status import RunStatus, run_status
 from draftmark.store.entries import ENTRY
 from tests.support.sleepers import RUN
 
@@ -47,8 +47,8 @@ def _made(folder: Path) -> int:
     return len(list(folder.glob(f"store/*/*/{ENTRY}")))
 
 
-def _now(folder: Path) -> Standing:
-    return standing(folder / "store", RUN)
+def _now(folder: Path) -> RunStatus:
+    return run_status(folder / "store", RUN)
 
 
 def _goes_on(folder: Path, *options: str) -> None:
@@ -121,10 +121,10 @@ def test_ctrl_c_twice_stops_at_once_and_what_ran_is_no_result(tmp_path: Path) ->
 def test_a_run_that_was_killed_is_seen_to_be_dead_and_goes_on(tmp_path: Path) -> None:
     process = _begin(tmp_path, *LONG[:-1], "600")
     _until(lambda: _runs(tmp_path), process)
-    _until(lambda: bool(_now(tmp_path).of("running")), process)
+    _until(lambda: bool(_now(tmp_path).in_state("running")), process)
     process.kill()
     process.communicate()
 
     assert (_now(tmp_path).end or "").startswith("it died. Finished results are kept")
-    assert not _now(tmp_path).of("running")
+    assert not _now(tmp_path).in_state("running")
     _goes_on(tmp_path)

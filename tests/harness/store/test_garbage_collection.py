@@ -15,7 +15,7 @@ from stored_runs import run_of
 
 from draftmark.cli import main
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import ensure, execute
+from draftmark.pipeline.executor import ensure_entry, execute
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection
 from draftmark.store.graph import Job, Node
@@ -115,7 +115,7 @@ def test_verify_names_what_is_damaged_sets_it_aside_and_the_next_run_makes_it_ag
     assert f"Damaged: {path} is not what was written" in said
     assert "2 results" in said
     assert (Store(store.root).has(whole), Store(store.root).has(damaged)) == (True, False)
-    ensure(damaged, Store(store.root), QUIET)
+    ensure_entry(damaged, Store(store.root), QUIET)
     code, said = draftmark(monkeypatch, capsys, *command)
     assert (code, "0 damaged" in said) == (0, True)
 

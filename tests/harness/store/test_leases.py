@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import SoftFileLease, Timeout
 
-from draftmark.pipeline.executor import ensure
+from draftmark.pipeline.executor import ensure_entry
 from draftmark.progress import Progress
 from draftmark.store import store as store_module
 from draftmark.store.graph import Job, Node
@@ -67,7 +67,7 @@ def test_a_lock_holds_while_its_holder_lives_and_not_after(
     process.kill()
     process.communicate()
 
-    entry = ensure(_node(), store, QUIET)
+    entry = ensure_entry(_node(), store, QUIET)
 
     assert (entry.directory / "text").read_text() == "made"
 
@@ -78,7 +78,7 @@ def test_one_that_wakes_after_its_lease_was_taken_over_changes_nothing(store: St
     (late / "text").write_text("made")
     theirs = store.root / "tmp" / f"{node.key}-elsewhere-1"
     late.replace(theirs)
-    entry = ensure(node, Store(store.root), QUIET)
+    entry = ensure_entry(node, Store(store.root), QUIET)
     before = (entry.directory / "entry.json").stat().st_mtime_ns
     assert not theirs.exists()  # what it left is cleared away
 

@@ -186,11 +186,11 @@ def _check_costs(prepared: Plan, results: Results, store: Store) -> None:
 
 
 def test_a_run_without_heads_exports_nothing(planned: Planned, tmp_path: Path) -> None:
-    from draftmark.pipeline.export_heads import export_all
+    from draftmark.pipeline.export_heads import export_heads
 
     with pytest.raises(UserError, match="No feature head of this run"):
         list(
-            export_all(
+            export_heads(
                 planned({"name": "untrained"}), Store(tmp_path), tmp_path, Progress(quiet=True)
             )
         )

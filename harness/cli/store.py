@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 Folder = Annotated[Path, typer.Option("--store", help="The store's folder.")]
-DEFAULT = Path("results/store")
+DEFAULT_STORE = Path("results/store")
 
 
-def ls(store: Folder = DEFAULT) -> None:
+def ls(store: Folder = DEFAULT_STORE) -> None:
     """List the results: size, age, time since last use, label and runs.
 
     A star marks a result that a stored or running run needs; `gc` never deletes it.
@@ -30,11 +30,11 @@ def ls(store: Folder = DEFAULT) -> None:
     needed = _size(sum(item.num_bytes for item in found if item.needed))
     typer.echo(
         f"{len(found)} results, {_size(sum(item.num_bytes for item in found))}, of which {needed} "
-        f"are needed; {_size(garbage_collection.size_of(store))} in {store} in total."
+        f"are needed; {_size(garbage_collection.folder_size(store))} in {store} in total."
     )
 
 
-def verify(store: Folder = DEFAULT) -> None:
+def verify(store: Folder = DEFAULT_STORE) -> None:
     """Hash every stored file again, and set damaged results aside; the next run makes them again.
 
     Exit code 1 if a result is damaged.
@@ -53,7 +53,7 @@ def verify(store: Folder = DEFAULT) -> None:
 
 
 def gc(
-    store: Folder = DEFAULT,
+    store: Folder = DEFAULT_STORE,
     keep_under: Annotated[
         str | None, typer.Option(help="The store's largest size, like 20GB.")
     ] = None,

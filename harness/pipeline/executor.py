@@ -14,7 +14,7 @@ from draftmark.pipeline.journal import UNHEARD, Journal
 from draftmark.pipeline.stopping import NEVER, Stop, Stopped
 from draftmark.progress import Progress
 from draftmark.store.entries import Damaged, Entry
-from draftmark.store.graph import LEFT, Job, Node, topological
+from draftmark.store.graph import RESULT_FILES, Job, Node, topological
 from draftmark.store.store import Store, explain_full_disk
 
 
@@ -134,7 +134,7 @@ def _make(
     out = store.new_directory(node)
     scratch, telling = store.scratch(node), journal.listening(progress, node)
     node.build(Job(inputs, out, scratch, telling, store.logs(node)))
-    for file in sorted((scratch / LEFT).glob("*")):
+    for file in sorted((scratch / RESULT_FILES).glob("*")):
         file.replace(out / file.name)
     seconds = time.perf_counter() - started
     entry = store.commit(node, out, seconds=seconds)

@@ -60,12 +60,11 @@ def read_tables(path: Path) -> list[AcceptanceTable]:
     """Return acceptance tables in the order in which they were written."""
     tables = []
     for row in read_rows(path):
-        accept, overlap_S, greedy_match_S = (
+        accept, overlap_S, match_S = (
             np.array(row[name], dtype=np.float64) for name in ("accept", "overlap", "greedy_match")
         )
         drafted_S, depth = np.array(row["drafted"], dtype=np.int64), row["depth"]
         slides = len(accept) == len(drafted_S)
         accept_SD = _slide(accept, depth) if slides else accept.reshape(len(drafted_S), depth)
-        table = AcceptanceTable(row["example_id"], accept_SD, drafted_S, overlap_S, greedy_match_S)
-        tables.append(table)
+        tables.append(AcceptanceTable(row["example_id"], accept_SD, drafted_S, overlap_S, match_S))
     return tables

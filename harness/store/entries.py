@@ -39,7 +39,7 @@ def read_entry(directory: Path) -> Entry:
     Raises Damaged if a file of the folder is missing, changed or unknown to its entry.
     """
     try:
-        if (directory / SEAL).read_bytes() != seal(directory, ENTRY).encode():
+        if (directory / SEAL).read_bytes() != checksum_line(directory, ENTRY).encode():
             raise Damaged(f"{directory / ENTRY} is not what was written: its hash differs")
         entry = Entry(directory=directory, **json.loads((directory / ENTRY).read_text("utf-8")))
     except (FileNotFoundError, ValueError, TypeError) as error:
@@ -52,7 +52,7 @@ def read_entry(directory: Path) -> Entry:
             raise Damaged(f"{directory / name} is missing")
         if name not in entry.files:
             raise Damaged(f"{directory / name} does not belong to this result")
-        if describe(directory / name) != entry.files[name]:
+        if hash_and_size(directory / name) != entry.files[name]:
             raise Damaged(f"{directory / name} is not what was written: its hash differs")
     return entry
 
@@ -68,18 +68,22 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(directory: Path, name: str) -> str:
+def checksum_line(directory: Path, name: str) -> str:
     """Return the line that `sha256sum` prints for a file of a folder."""
     return f"{sha256_of(directory / name)}  {name}\n"
 
 
-def describe(path: Path) -> dict[str, Any]:
+def hash_and_size(path: Path) -> dict[str, Any]:
     """Return a file's hash and size, as an entry records them."""
     return {"sha256": sha256_of(path), "bytes": path.stat().st_size}
 
 
+def hash_files(directory: Path) -> dict[str, dict[str, Any]]:
+    """Return the hash and size of every file below a folder, by its name."""
+    return {name: hash_and_size(directory / name) for name in files_in(directory)}
+
+
 def files_in(directory: Path) -> list[str]:
     """Return the names of all files below a folder, relative to it."""
-    return sorted(
-        str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()
-    )
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return sorted(str(path.relative_to(directory)) for path in files)

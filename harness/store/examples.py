@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from draftmark.store.records import TEXTS, read_texts, tables_name, write_rows
 
-COUNT = 8  # for each task, pair and temperature; the first test prompts, not selected ones
+NUM_EXAMPLES = 8  # for each task, pair and temperature; the first test prompts, not selected ones
 _WINDOW = 16  # a token's characters depend on at most so many tokens before it
 _PARTIAL = "\ufffd"  # a decoder's output for an incomplete character
 
@@ -22,14 +22,14 @@ def examples_name(temperature: float) -> str:
 def write_examples(texts: Path, tokenizer: Any, path: Path) -> None:
     """Write the first texts of a folder: the prompt as text, the response as text per token."""
     rows = []
-    for text in read_texts(texts / TEXTS)[:COUNT]:
+    for text in read_texts(texts / TEXTS)[:NUM_EXAMPLES]:
         prompt = tokenizer.decode(list(text.prompt_ids))
-        found = pieces(tokenizer, text.response_ids)
+        found = token_pieces(tokenizer, text.response_ids)
         rows.append({"example_id": text.example_id, "prompt": prompt, "pieces": found})
     write_rows(path, rows)
 
 
-def pieces(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
+def token_pieces(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
     """Return the text that each token adds; a character of several tokens goes to the last."""
     found = []
     for end in range(1, len(token_ids) + 1):
@@ -68,7 +68,7 @@ def read_examples(directory: Path, temperature: float, depth: int) -> list[Examp
 
 
 def _first(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.ParquetFile(path).read().slice(0, COUNT).to_pylist()
+    rows: list[dict[str, Any]] = pq.ParquetFile(path).read().slice(0, NUM_EXAMPLES).to_pylist()
     return rows
 
 

@@ -17,17 +17,17 @@ from filelock import Timeout
 
 from draftmark.errors import UserError
 from draftmark.store.entries import ENTRY, SEAL, Damaged, read_entry
-from draftmark.store.run_locks import HOLDS, Hold, holds
+from draftmark.store.run_locks import RUN_LOCKS, RunLock, read_run_locks
 from draftmark.store.store import ASIDE, FAILURES, LOCKS, LOGS, RUNS, SCRATCH, WRITING, Store
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = (WRITING, ASIDE, SCRATCH)  # of killed runs, damaged results, checkpoints
-_NOT_STAGES = {*_UNFINISHED, FAILURES, HOLDS, LOCKS, LOGS, RUNS}
+_NOT_STAGES = {*_UNFINISHED, FAILURES, RUN_LOCKS, LOCKS, LOGS, RUNS}
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 @dataclass(frozen=True)
-class Item:
+class StoredFolder:
     """A result, or another folder of a store that may be deleted."""
 
     directory: Path
@@ -56,7 +56,7 @@ class Item:
 class Collected:
     """The folders that were deleted, or would be, and the bytes of the store without them."""
 
-    gone: tuple[Item, ...]
+    gone: tuple[StoredFolder, ...]
     num_bytes: int
 
     @property
@@ -73,20 +73,18 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
-def results(store: Store) -> list[Item]:
+def results(store: Store) -> list[StoredFolder]:
     """Return every result, by stage and key; raises UserError if there is no store."""
     finished = [path for path in _stage_folders(store) if (path / ENTRY).is_file()]
     return list(_items(store, finished))
 
 
-def verify(store: Store) -> Iterator[tuple[Item, str]]:
+def verify(store: Store) -> Iterator[tuple[StoredFolder, str]]:
     """Yield every result with its damage, or ""; a damaged result is set aside."""
     for item in results(store):
-        damage = _damage(item.directory)
-        if damage:
+        if damage := _damage(item.directory):
             with store.lock(item.key):
-                damage = _damage(item.directory)  # "" if a process has replaced it meanwhile
-                if damage:
+                if damage := _damage(item.directory):  # no process has replaced it meanwhile
                     damage += f"; set aside in {store.set_aside(item.directory)}"
         yield item, damage
 
@@ -105,11 +103,11 @@ def collect(store: Store, limit: int | None = None, *, dry: bool = False) -> Col
     Leftovers: folders of killed runs, damaged results, checkpoints of finished stages. With `dry`
     nothing is deleted. Raises UserError if there is no store.
     """
-    gone: list[Item] = []
-    spare: list[Item] = []
+    gone: list[StoredFolder] = []
+    spare: list[StoredFolder] = []
     stages = _stage_folders(store)
-    with store.lock(HOLDS):  # no run starts meanwhile
-        total = size_of(store.root)
+    with store.lock(RUN_LOCKS):  # no run starts meanwhile
+        total = folder_size(store.root)
         finished = {path.name for path in stages if (path / ENTRY).is_file()}
         others = [path for name in _UNFINISHED for path in sorted(store.root.glob(f"{name}/*"))]
         for item in _items(store, [*others, *stages]):
@@ -129,7 +127,7 @@ def collect(store: Store, limit: int | None = None, *, dry: bool = False) -> Col
     return Collected(tuple(gone), total - sum(item.num_bytes for item in gone))
 
 
-def _delete(store: Store, item: Item, *, dry: bool) -> list[Item]:
+def _delete(store: Store, item: StoredFolder, *, dry: bool) -> list[StoredFolder]:
     """Delete a folder; return it in a list, or nothing if a process has locked it."""
     try:
         with store.lock(item.key).acquire(timeout=0) if item.key else nullcontext():
@@ -143,7 +141,7 @@ def _delete(store: Store, item: Item, *, dry: bool) -> list[Item]:
     return [item]
 
 
-def size_of(directory: Path) -> int:
+def folder_size(directory: Path) -> int:
     """Return the bytes of all files below a folder; links are not followed."""
     files = (Path(place) / name for place, _, names in os.walk(directory) for name in names)
     return sum(file.lstat().st_size for file in files)
@@ -160,20 +158,20 @@ def _stage_folders(store: Store) -> list[Path]:
     ]
 
 
-def _items(store: Store, folders: Iterable[Path]) -> Iterator[Item]:
+def _items(store: Store, folders: Iterable[Path]) -> Iterator[StoredFolder]:
     """Yield folders of a store with their sizes, times and the runs that need them."""
-    runs = holds(store)
+    runs = read_run_locks(store)
     needed = _needed(store, runs)
     for path in folders:
         found = _KEY.match(path.name)
         key = found[0] if found else ""
         files = [path / name for name in (ENTRY, SEAL) if (path / name).exists()] or [path]
-        made, *used = [file.stat().st_mtime for file in files]
+        times = [file.stat().st_mtime for file in files]
         names = tuple(run.run for run in runs if key in run.keys)
-        yield Item(path, key, size_of(path), max([made, *used]), made, names, key in needed)
+        yield StoredFolder(path, key, folder_size(path), max(times), times[0], names, key in needed)
 
 
-def _needed(store: Store, runs: Iterable[Hold]) -> set[str]:
+def _needed(store: Store, runs: Iterable[RunLock]) -> set[str]:
     """Return the keys of all stages of the stored and running runs, and of their inputs."""
     entries = {path.name: path / ENTRY for path in _stage_folders(store)}
     waiting = [key for run in runs if run.status != "gone" for key in run.keys]

@@ -28,7 +28,7 @@ Build = Callable[["Job"], None]
 # packages: they store results, or declare settings that other modules use.
 _NEUTRAL = ("draftmark.config", "draftmark.store")
 
-LEFT = "left"  # files in this folder of `Job.scratch` become part of the result
+RESULT_FILES = "left"  # files in this folder of `Job.scratch` become part of the result
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Job:
 
     inputs: Inputs
     out: Path  # this folder becomes the result
-    scratch: Path  # checkpoints and LEFT, kept across interruptions
+    scratch: Path  # checkpoints and RESULT_FILES, kept across interruptions
     progress: Progress
     logs: Path | None = None  # tracker logs, outside the result
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One stage with its inputs, or an existing folder (`given`) named by its digest."""
+    """One stage with its inputs, or an existing folder (`existing_folder`) named by its digest."""
 
     stage: str
     label: str
@@ -52,8 +52,8 @@ class Node:
     inputs: Mapping[str, "Node"]
     code: tuple[str, ...]  # names of the modules that compute it; if empty, `build` has no version
     build: Build | None = None
-    given: Path | None = None
-    aside: frozenset[str] = frozenset()  # imports of `code` that cannot change the result
+    existing_folder: Path | None = None
+    ignored: frozenset[str] = frozenset()  # imports of `code` that cannot change the result
     processes: int = 1  # that share the work; not in the key
 
     @cached_property
@@ -72,7 +72,7 @@ class Node:
     @property
     def versions(self) -> list[str]:
         """The version of each module in `code`, as installed."""
-        return [code_version(module, self.aside) for module in self.code]
+        return [code_version(module, self.ignored) for module in self.code]
 
 
 def topological(nodes: Iterable[Node], _seen: set[str] | None = None) -> Iterator[Node]:
@@ -92,23 +92,23 @@ def digest(value: Any) -> str:
 
 
 @cache
-def code_version(module: str, aside: frozenset[str] = frozenset()) -> str:
+def code_version(module: str, ignored: frozenset[str] = frozenset()) -> str:
     """Return a hash of a module and of the project's modules that it imports, transitively.
 
     A plug-in's package counts as the project's. Modules are hashed as syntax trees without
     docstrings, so comments and layout do not change the version.
     """
-    return digest({name: _tree_hash(_parse(name)) for name in sorted(_closure(module, aside))})
+    return digest({name: _tree_hash(_parse(name)) for name in sorted(_closure(module, ignored))})
 
 
 @cache
-def _closure(module: str, aside: frozenset[str] = frozenset()) -> frozenset[str]:
+def _closure(module: str, ignored: frozenset[str] = frozenset()) -> frozenset[str]:
     own = frozenset({"draftmark", module.partition(".")[0]})
     reached: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in reached | aside and (name == module or not _is_neutral(name)):
+        if name not in reached | ignored and (name == module or not _is_neutral(name)):
             reached.add(name)
             waiting.extend(_own_imports(name, own))
     return frozenset(reached)

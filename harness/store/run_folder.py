@@ -13,30 +13,31 @@ from pydantic import TypeAdapter, ValidationError
 from draftmark.config.validation import explain
 from draftmark.errors import UserError
 from draftmark.results import Results
-from draftmark.store.entries import files_in, seal
-from draftmark.store.store import write_json, write_whole
+from draftmark.store.entries import checksum_line, files_in
+from draftmark.store.store import write_atomically, write_json
 
-FILE, RECORDS, SUMS = "results.json", "records", "results.sha256"
+RESULTS, RECORDS, SUMS = "results.json", "records", "results.sha256"
 
 
 def save_results(results: Results, directory: Path) -> None:
     """Write results as JSON, and the checksums of the file and of the records beside it."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / SUMS).unlink(missing_ok=True)
-    write_json(directory / FILE, asdict(results))
-    names = [FILE, *(f"{RECORDS}/{name}" for name in files_in(directory / RECORDS))]
-    write_whole(directory / SUMS, "".join(seal(directory, name) for name in names).encode())
+    write_json(directory / RESULTS, asdict(results))
+    names = [RESULTS, *(f"{RECORDS}/{name}" for name in files_in(directory / RECORDS))]
+    lines = "".join(checksum_line(directory, name) for name in names)
+    write_atomically(directory / SUMS, lines.encode())
 
 
 def load_results(directory: Path) -> Results:
     """Return the results in a folder; raises UserError if they or a record do not read."""
-    if not (directory / FILE).is_file():
-        raise UserError(f"{directory} has no {FILE}; name a folder that `draftmark run` printed.")
-    path = intact(directory, FILE)
+    if not (directory / RESULTS).is_file():
+        raise UserError(f"{directory} has no {RESULTS}; name a folder that `draftmark run` wrote.")
+    path = verified_file(directory, RESULTS)
     for line in _sums(directory):  # now, rather than in the report that reads the record
         name = line.partition("  ")[2]
         if (directory / name).is_file():
-            intact(directory, name)
+            verified_file(directory, name)
     try:
         # Numbers are not validated strictly: other programs write 1.0 as 1.
         return TypeAdapter(Results).validate_json(path.read_bytes())
@@ -49,14 +50,14 @@ def run_folders(folders: Sequence[Path]) -> list[Path]:
     """Return the run folders among and directly below `folders`; raises UserError without any."""
     found: dict[Path, None] = {}
     for folder in folders:
-        files = [*folder.glob(FILE)] or sorted(folder.glob(f"*/{FILE}"))
+        files = [*folder.glob(RESULTS)] or sorted(folder.glob(f"*/{RESULTS}"))
         if not files:
-            raise UserError(f"{folder} holds no {FILE}; name folders that `draftmark run` printed.")
+            raise UserError(f"{folder} holds no {RESULTS}; name folders of `draftmark run`.")
         found |= dict.fromkeys(file.parent for file in files)
     return list(found)
 
 
-def inside(directory: Path, name: str) -> Path:
+def path_inside(directory: Path, name: str) -> Path:
     """Return a path in a run's folder; raises UserError if links or dots lead out of the folder."""
     path = directory / name
     if not path.resolve().is_relative_to(directory.resolve()):
@@ -64,12 +65,13 @@ def inside(directory: Path, name: str) -> Path:
     return path
 
 
-def intact(directory: Path, name: str) -> Path:
+def verified_file(directory: Path, name: str) -> Path:
     """Return a file of a run's folder; raises UserError if it is missing, damaged or outside."""
-    path = inside(directory, name)
+    path = path_inside(directory, name)
     if not path.is_file():
         raise UserError(f"{path} is missing; run the recipe again, or copy the whole folder.")
-    if (directory / SUMS).is_file() and seal(directory, name).strip() not in _sums(directory):
+    line = checksum_line(directory, name).strip()
+    if (directory / SUMS).is_file() and line not in _sums(directory):
         raise UserError(
             f"{path} does not read: its hash is not in {SUMS}; run the recipe again, or copy the "
             "whole folder."

@@ -15,14 +15,14 @@ from typing import Literal
 
 from draftmark.errors import UserError
 from draftmark.store.graph import Node, digest
-from draftmark.store.run_folder import FILE, load_results
+from draftmark.store.run_folder import RESULTS, load_results
 from draftmark.store.store import Store, write_json
 
-HOLDS = "holds"
+RUN_LOCKS = "holds"
 
 
 @dataclass(frozen=True)
-class Hold:
+class RunLock:
     """A run with the keys of its stages; "gone" if it neither runs nor has stored results."""
 
     run: str
@@ -31,12 +31,12 @@ class Hold:
 
 
 @contextmanager
-def held(store: Store, directory: Path, nodes: Iterable[Node]) -> Iterator[None]:
+def lock_run(store: Store, directory: Path, nodes: Iterable[Node]) -> Iterator[None]:
     """Protect the results of nodes inside the block, and later while `directory` has results."""
     place = os.path.relpath(directory.resolve(), store.root.resolve())
-    (store.root / HOLDS).mkdir(parents=True, exist_ok=True)
-    path = store.root / HOLDS / f"{directory.name}-{digest(place)[:8]}.json"
-    with store.lock(HOLDS):  # waits until a garbage collection ends
+    (store.root / RUN_LOCKS).mkdir(parents=True, exist_ok=True)
+    path = store.root / RUN_LOCKS / f"{directory.name}-{digest(place)[:8]}.json"
+    with store.lock(RUN_LOCKS):  # waits until a garbage collection ends
         if not path.exists():
             keys = sorted(node.key for node in nodes)
             write_json(path, {"run": directory.name, "results": place, "keys": keys})
@@ -46,23 +46,23 @@ def held(store: Store, directory: Path, nodes: Iterable[Node]) -> Iterator[None]
         yield
 
 
-def holds(store: Store) -> list[Hold]:
+def read_run_locks(store: Store) -> list[RunLock]:
     """Return the locks of all runs of a store, and of run folders beside it without a lock file.
 
     Raises UserError if a lock file or such a folder does not read.
     """
-    found = [_read(store, path) for path in sorted((store.root / HOLDS).glob("*.json"))]
+    found = [_read(store, path) for path in sorted((store.root / RUN_LOCKS).glob("*.json"))]
     locked = {lock.run for lock in found}
-    for path in sorted(store.root.resolve().parent.glob(f"*/{FILE}")):
+    for path in sorted(store.root.resolve().parent.glob(f"*/{RESULTS}")):
         if path.parent.name not in locked:
             rows = load_results(path.parent).results
             entries = [entry for row in rows for entry in row.provenance.get("entries", ())]
             keys = frozenset(entry["key"] for entry in entries)
-            found.append(Hold(path.parent.name, "stored", keys))
+            found.append(RunLock(path.parent.name, "stored", keys))
     return found
 
 
-def _read(store: Store, path: Path) -> Hold:
+def _read(store: Store, path: Path) -> RunLock:
     with path.open("rb+") as file:
         try:
             facts = json.loads(file.read())
@@ -74,6 +74,6 @@ def _read(store: Store, path: Path) -> Hold:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return Hold(run, "running", keys)
-    stored = (store.root / results / FILE).is_file()
-    return Hold(run, "stored" if stored else "gone", keys)
+            return RunLock(run, "running", keys)
+    stored = (store.root / results / RESULTS).is_file()
+    return RunLock(run, "stored" if stored else "gone", keys)

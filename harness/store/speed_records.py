@@ -13,7 +13,7 @@ RUNS, PARTS, ENGINE = "runs.parquet", "parts.parquet", "engine.json"
 
 
 @dataclass(frozen=True)
-class Run:
+class TimedRun:
     """A timed run of one arm over the prompts of a block, measured outside the engine.
 
     `peak_bytes`: the arm's own on an accelerator, else the process's with both arms loaded;
@@ -30,22 +30,22 @@ class Run:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Decodes and timed runs of two arms; `told` has the engine's name and settings for each."""
+    """Decodes and timed runs of two arms; `engine_facts` has the engine's name and settings."""
 
     decodes: Sequence[TimedDecode]
-    runs: Sequence[Run]
-    told: Mapping[str, Any]
+    runs: Sequence[TimedRun]
+    engine_facts: Mapping[str, Any]
 
     def save(self, directory: Path) -> None:
         """Write the measurement into a folder; raises ValueError if it has no decodes."""
         write_decodes(directory / DECODES, self.decodes)
         write_rows(directory / RUNS, [asdict(run) for run in self.runs])
-        (directory / ENGINE).write_text(json.dumps(self.told, indent=1), encoding="utf-8")
+        (directory / ENGINE).write_text(json.dumps(self.engine_facts, indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, directory: Path) -> "Measurement":
         """Return the measurement in a folder."""
-        runs = [Run(**row) for row in read_rows(directory / RUNS)]
+        runs = [TimedRun(**row) for row in read_rows(directory / RUNS)]
         engine_facts = json.loads((directory / ENGINE).read_text("utf-8"))
         return cls(read_decodes(directory / DECODES), runs, engine_facts)
 

@@ -21,7 +21,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLease
 
 from draftmark import environment
 from draftmark.errors import UserError
-from draftmark.store.entries import ENTRY, SEAL, Entry, describe, files_in, read_entry, seal
+from draftmark.store.entries import ENTRY, SEAL, Entry, checksum_line, hash_files, read_entry
 from draftmark.store.graph import Node, topological
 
 # Folders of the root that are not stages.
@@ -40,7 +40,7 @@ class Store:
 
     def directory(self, node: Node) -> Path:
         """Return the folder of the node's result, which may not exist yet."""
-        return node.given or self.root / node.stage / node.key
+        return node.existing_folder or self.root / node.stage / node.key
 
     def scratch(self, node: Node) -> Path:
         """Return the folder for the node's checkpoints; create it if it is missing."""
@@ -55,7 +55,7 @@ class Store:
 
     def has(self, node: Node) -> bool:
         """True if the node's result is in the store; its files are not verified."""
-        return node.given is not None or (self.directory(node) / ENTRY).is_file()
+        return node.existing_folder is not None or (self.directory(node) / ENTRY).is_file()
 
     def missing(self, nodes: Iterable[Node]) -> dict[str, Node]:
         """Return by key the nodes, and the nodes they depend on, without a result; inputs first."""
@@ -69,7 +69,7 @@ class Store:
         if node.key in self._verified:
             return self._verified[node.key]
         folder = self.directory(node)
-        if node.given:
+        if node.existing_folder:
             entry = Entry(folder, node.key, node.stage, node.label, node.settings, {}, {}, 0.0, {})
         elif self.has(node):
             entry = read_entry(folder)
@@ -129,12 +129,12 @@ class Store:
             "label": node.label,
             "settings": node.settings,
             "inputs": {name: upstream.key for name, upstream in node.inputs.items()},
-            "files": {name: describe(directory / name) for name in files_in(directory)},
+            "files": hash_files(directory),
             "seconds": seconds,
             "manifest": environment.manifest(),
         }
         write_json(directory / ENTRY, entry)
-        write_whole(directory / SEAL, seal(directory, ENTRY).encode())
+        write_atomically(directory / SEAL, checksum_line(directory, ENTRY).encode())
         final = self.directory(node)
         final.parent.mkdir(parents=True, exist_ok=True)
         if self.has(node):  # our lease expired, and another process made the result
@@ -149,10 +149,10 @@ class Store:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically; raises ValueError if a number is not finite."""
-    write_whole(path, json.dumps(value, indent=1, allow_nan=False).encode())
+    write_atomically(path, json.dumps(value, indent=1, allow_nan=False).encode())
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Write a file atomically; a link at `path` is replaced, not followed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -20,7 +20,7 @@ from draftmark.progress import Progress
 from draftmark.store import garbage_collection
 from draftmark.store.graph import Job, Node
 from draftmark.store.run_folder import save_results
-from draftmark.store.run_locks import held
+from draftmark.store.run_locks import lock_run
 from draftmark.store.store import Store
 
 QUIET = Progress(quiet=True)
@@ -56,7 +56,7 @@ def _last_used(store: Store, node: Node, *, hours: float) -> None:
 def _run(store: Store, name: str, *nodes: Node, stored: bool = True) -> Path:
     """Leave a store as a run leaves it that is over, with its results or without."""
     directory = store.root.parent / name
-    with held(store, directory, nodes):
+    with lock_run(store, directory, nodes):
         execute(nodes, store, QUIET)
     if stored:
         run_of(directory, {"kd": [(0.5, 0.6)]})
@@ -133,14 +133,14 @@ def test_without_a_limit_only_what_was_left_behind_goes(store: Store) -> None:
     for path in leftovers:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(10))
-    before = garbage_collection.size_of(store.root)
+    before = garbage_collection.folder_size(store.root)
 
     assert garbage_collection.collect(store, dry=True).freed == 40
     assert all(path.exists() for path in leftovers)
     done = garbage_collection.collect(store)
 
     assert done.freed == 40
-    assert done.num_bytes == before - 40 == garbage_collection.size_of(store.root)
+    assert done.num_bytes == before - 40 == garbage_collection.folder_size(store.root)
     assert not any(path.exists() for path in leftovers)
     assert Store(store.root).load(node)
     assert (store.scratch(unfinished) / "step-7").exists()
@@ -154,7 +154,7 @@ def test_above_the_limit_what_was_used_longest_ago_goes_first_until_it_is_kept(
         item.num_bytes for item in garbage_collection.results(store)
     )  # a digit more or less of seconds
 
-    garbage_collection.collect(store, garbage_collection.size_of(store.root) - size)
+    garbage_collection.collect(store, garbage_collection.folder_size(store.root) - size)
     assert _left(store) == {"older", "newest"}
     garbage_collection.collect(store, 0)
     assert _left(store) == set()
@@ -164,7 +164,7 @@ def test_to_be_loaded_is_to_be_used(store: Store) -> None:
     first, _ = _made(store, "first", "second")
     Store(store.root).load(first)
 
-    garbage_collection.collect(store, garbage_collection.size_of(store.root) - 1)
+    garbage_collection.collect(store, garbage_collection.folder_size(store.root) - 1)
 
     assert _left(store) == {"first"}
 
@@ -218,7 +218,7 @@ from pathlib import Path
 from draftmark.pipeline.executor import execute
 from draftmark.store.graph import Node
 from draftmark.progress import Progress
-from draftmark.store.run_locks import held
+from draftmark.store.run_locks import lock_run
 from draftmark.store.run_folder import save_results
 from draftmark.store.store import Store
 
@@ -230,7 +230,7 @@ def build(job):
 
 store = Store(Path(sys.argv[1]))
 node = Node("stage", "of a run", {"label": "of a run"}, {}, code=(), build=build)
-with held(store, store.root.parent / "mine-01234567", [node]):
+with lock_run(store, store.root.parent / "mine-01234567", [node]):
     execute([node], store, Progress(quiet=True))
     print("done", flush=True)
     time.sleep(60)

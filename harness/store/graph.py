@@ -53,7 +53,7 @@ class Node:
     code: tuple[str, ...]  # names of the modules that compute it; if empty, `build` has no version
     build: Build | None = None
     existing_folder: Path | None = None
-    ignored_modules: frozenset[str] = frozenset()  # imports of `code` that cannot change the result
+    ignored: frozenset[str] = frozenset()  # imports of `code` that cannot change the result
     processes: int = 1  # that share the work; not in the key
 
     @cached_property
@@ -72,7 +72,7 @@ class Node:
     @property
     def versions(self) -> list[str]:
         """The version of each module in `code`, as installed."""
-        return [code_version(module, self.ignored_modules) for module in self.code]
+        return [code_version(module, self.ignored) for module in self.code]
 
 
 def topological(nodes: Iterable[Node], _seen: set[str] | None = None) -> Iterator[Node]:

@@ -87,7 +87,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
         _draft_inputs(setting, entry),
         (registry.module_name("baselines", entry.name), "draftmark.pipeline.stages.make_draft"),
         build,
-        ignored_modules=frozenset(f"draftmark.speculation.{name}" for name in drafters),
+        ignored=frozenset(f"draftmark.speculation.{name}" for name in drafters),
         processes=processes,
     )
 

@@ -267,7 +267,7 @@ def test_neutral_modules_exist() -> None:
 
 def test_the_modules_that_stages_name_exist() -> None:
     nodes = topological(experiment.plan(load_recipe("quickstart"), Progress(quiet=True)).nodes)
-    named = {name for node in nodes for name in (*node.code, *node.ignored_modules)}
+    named = {name for node in nodes for name in (*node.code, *node.ignored)}
 
     assert {"draftmark.baselines.kd", "draftmark.speculation.language_model_drafter"} <= named
     assert [name for name in named if not graph._is_module(name)] == []

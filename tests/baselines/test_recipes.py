@@ -11,7 +11,7 @@ from draftmark.pipeline.planning.hardware import machine
 from draftmark.pipeline.planning.stage_costs import Site
 from draftmark.pipeline.recipe_files import load_recipe, members, recipe_names
 from draftmark.progress import Progress
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 from draftmark.types import TrainingRun
 
 PAIRS = ("pythia", "codegen")

@@ -90,8 +90,7 @@ class FeatureHeadMethod(ABC):
 
     def head(self, target: "LanguageModel", texts: Sequence[Text], seed: int) -> "FeatureHead":
         """Return the untrained head; raises UserError for what the target has not."""
-        from draftmark.models.feature_head import Shape
-        from draftmark.models.head_inits import make_head
+        from draftmark.models.feature_head import Shape, make_head
 
         layers = self.layers(target.model.config.num_hidden_layers)
         ids = self.draft_ids(texts, target.vocab_size)

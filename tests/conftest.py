@@ -46,7 +46,7 @@ def target(tiny_directory: Path) -> Any:
 @pytest.fixture
 def draft(target: Any) -> Any:
     """The first and last layer of the tiny target, untrained."""
-    from draftmark.models.language_model import make_draft
+    from draftmark.models.draft_inits import make_draft
 
     return make_draft(DraftInit(pruned=(0, 7)), target, seed=0)
 

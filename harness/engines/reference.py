@@ -29,7 +29,7 @@ from draftmark.speculation.interfaces import (
     Method,
     Session,
 )
-from draftmark.speculation.tree_verification import walk
+from draftmark.speculation.tree_drafter import walk
 from draftmark.speculation.trees import drafted_depth
 from draftmark.speculation.verification import verify
 from draftmark.types import Decode, Kind, Prompt, Proposal, Round

@@ -5,13 +5,51 @@ Layers are found by structure: families name them differently (`model.layers`, `
 
 import copy
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
+from draftmark.models.hidden_states import StoredHiddenStates, hidden_states
+from draftmark.models.language_model import HERE, LanguageModel, check_head_rows, load_model
+from draftmark.types import Placement
+
+
+def make_draft(
+    init: DraftInit,
+    target: LanguageModel,
+    *,
+    seed: int,
+    directory: Path | None = None,
+    placement: Placement = HERE,
+) -> LanguageModel:
+    """Return a fresh draft in float32: of layers of the target, of random weights, or as it is.
+
+    Raises UserError for layers and config keys that the target has not, and for a head smaller than
+    its tokenizer.
+    """
+    if init.pruned is not None:
+        model = prune(target.model, init.pruned)
+        if init.head == "shared":
+            freeze_embeddings(model)
+    elif init.random is not None:
+        model = randomise(target.model.config, init.random, seed)
+        check_head_rows(model, target.vocab_size)
+    else:
+        assert directory is not None
+        model = load_model(directory, placement).model
+    return LanguageModel(model, target.vocab_size)
+
+
+def freeze_embeddings(model: Any) -> None:
+    """Leave embedding and head, its bias if it has one, as they are: not trained."""
+    for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
 
 
 def prune(model: Any, layers: Sequence[int]) -> Any:
@@ -96,3 +134,43 @@ def _name_of_layers(model: Any) -> str:
             "model as the draft."
         )
     return found[0]
+
+
+RIDGE = 1e-2  # of the draft states' mean square
+
+
+def fit_head(
+    draft: LanguageModel, target: LanguageModel, states: StoredHiddenStates
+) -> LanguageModel:
+    """Return the draft with a fitted head; embedding and head are not trained further."""
+    a_DE = _regress(draft, states)
+    fitted = _untied(draft)
+    mine, its = fitted.get_output_embeddings(), target.model.get_output_embeddings()
+    known = slice(target.vocab_size)  # the padding rows beyond may differ in number
+    with torch.no_grad():
+        mine.weight[known] = (its.weight[known].double().cpu() @ a_DE.T).float()
+        if its.bias is not None:
+            mine.bias[known] = its.bias[known].float().cpu()
+    freeze_embeddings(fitted)
+    return LanguageModel(fitted.to(draft.device).eval(), draft.vocab_size)
+
+
+def _regress(draft: LanguageModel, states: StoredHiddenStates) -> torch.Tensor:
+    """Return A [D, E] that minimises |X A - Y|^2 + ridge, X of the draft, Y of the target."""
+    xx_DD, xy_DE = torch.zeros(()).double(), torch.zeros(()).double()
+    for text, hidden_ND in hidden_states(draft, states.texts):
+        x_ND, y_NE = hidden_ND.double().cpu(), states.last_layer_of(text).double()
+        xx_DD = xx_DD + x_ND.T @ x_ND
+        xy_DE = xy_DE + x_ND.T @ y_NE
+    ridge_DD = RIDGE * xx_DD.diagonal().mean() * torch.eye(len(xx_DD)).double()
+    a_DE: torch.Tensor = torch.linalg.solve(xx_DD + ridge_DD, xy_DE)
+    return a_DE
+
+
+def _untied(draft: LanguageModel) -> Any:
+    """Return a copy of the draft whose head is a matrix of its own."""
+    config = copy.deepcopy(draft.model.config)
+    config.tie_word_embeddings = False
+    model = type(draft.model)._from_config(config, dtype=torch.float32)
+    model.load_state_dict(draft.model.state_dict())
+    return model

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch.nn.functional import linear
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
-from draftmark.models.draft_inits import prune, randomise
-from draftmark.models.head_product import head_product
 from draftmark.types import Placement
 
 transformers_logging.disable_progress_bar()  # a run tells its own progress
@@ -102,7 +100,7 @@ def load_model(directory: Path, placement: Placement = HERE) -> LanguageModel:
             trust_remote_code=placement.trust_remote_code,
         )
     tokenizer = load_tokenizer(directory, trust_remote_code=placement.trust_remote_code)
-    _check_rows(model, len(tokenizer))
+    check_head_rows(model, len(tokenizer))
     loaded = LanguageModel(model.to(placement.device).eval(), len(tokenizer))
     _check_head(loaded, directory)
     return loaded
@@ -144,7 +142,7 @@ def pick_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _check_rows(model: Any, vocab_size: int) -> None:
+def check_head_rows(model: Any, vocab_size: int) -> None:
     rows = model.get_output_embeddings().weight.shape[0]
     if vocab_size > rows:
         raise UserError(
@@ -183,40 +181,48 @@ def check_same_tokenizer(target: Any, draft: Any, names: tuple[str, str]) -> Non
     )
 
 
-def make_draft(
-    init: DraftInit,
-    target: LanguageModel,
-    *,
-    seed: int,
-    directory: Path | None = None,
-    placement: Placement = HERE,
-) -> LanguageModel:
-    """Return a fresh draft in float32: of layers of the target, of random weights, or as it is.
-
-    Raises UserError for layers and config keys that the target has not, and for a head smaller than
-    its tokenizer.
-    """
-    if init.pruned is not None:
-        model = prune(target.model, init.pruned)
-        if init.head == "shared":
-            freeze_embeddings(model)
-    elif init.random is not None:
-        model = randomise(target.model.config, init.random, seed)
-        _check_rows(model, target.vocab_size)
-    else:
-        assert directory is not None
-        model = load_model(directory, placement).model
-    return LanguageModel(model, target.vocab_size)
-
-
-def freeze_embeddings(model: Any) -> None:
-    """Leave embedding and head, its bias if it has one, as they are: not trained."""
-    for module in (model.get_input_embeddings(), model.get_output_embeddings()):
-        for parameter in module.parameters():
-            parameter.requires_grad_(False)
-
-
 def save_model(loaded: LanguageModel, tokenizer: Any, directory: Path) -> None:
     """Write weights as safetensors with config and tokenizer, loadable by any engine."""
     loaded.model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+
+
+def head_product(head: Any, states: torch.Tensor) -> torch.Tensor:
+    """Return a head's logits [..., V] of states [..., D]: what calling the head returns."""
+    weight_VD, bias_V = head.weight, getattr(head, "bias", None)
+    if not _adds_in_place(head, states):
+        logits: torch.Tensor = head(states)
+        return logits
+    logits = _Product.apply(states, weight_VD)  # type: ignore[no-untyped-call]
+    return logits if bias_V is None else logits + bias_V
+
+
+def _adds_in_place(head: Any, states: torch.Tensor) -> bool:
+    """Say whether the head is a plain matrix that trains in the dtype it is kept in."""
+    return (
+        type(head) is torch.nn.Linear
+        and torch.is_grad_enabled()
+        and head.weight.requires_grad
+        and head.weight.is_leaf
+        and states.dtype == head.weight.dtype
+        and not torch.is_autocast_enabled(states.device.type)
+    )
+
+
+class _Product(torch.autograd.Function):
+    """states @ weight.T, whose backward pass adds the weight's gradient in place."""
+
+    @staticmethod
+    def forward(ctx: Any, states: torch.Tensor, weight_VD: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(states, weight_VD)
+        return linear(states, weight_VD)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        states, weight_VD = ctx.saved_tensors
+        gradient_NV, states_ND = gradient.flatten(0, -2), states.flatten(0, -2)
+        if weight_VD.grad is None:
+            weight_VD.grad = gradient_NV.T @ states_ND
+        else:
+            weight_VD.grad.addmm_(gradient_NV.T, states_ND)
+        return gradient @ weight_VD, None

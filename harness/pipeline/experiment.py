@@ -17,7 +17,7 @@ from draftmark.pipeline.setting import Setting
 from draftmark.pipeline.stages import drafts, texts
 from draftmark.progress import Progress
 from draftmark.results import Cell
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Node, digest, topological
 from draftmark.types import Split, Task
 

@@ -8,7 +8,7 @@ from draftmark.pipeline.executor import ensure_entry
 from draftmark.pipeline.experiment import Plan
 from draftmark.progress import Progress
 from draftmark.results import Cell
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 from draftmark.store.store import Store
 
 

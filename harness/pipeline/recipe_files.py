@@ -14,7 +14,7 @@ from draftmark import registry
 from draftmark.config.recipe import Recipe
 from draftmark.config.validation import Section, parsed, validated
 from draftmark.errors import UserError, unknown
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 
 
 def recipe_names() -> list[str]:

@@ -20,7 +20,7 @@ from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.measurements import engine_for
 from draftmark.progress import Progress
 from draftmark.results import Cell
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Job, Node
 from draftmark.store.store import Store, write_json
 

@@ -1,10 +1,18 @@
 """What methods have in common whose draft is a language model; your own may derive from it."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from draftmark.speculation.interfaces import Drafter
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from draftmark import registry
+from draftmark.config.recipe import MethodEntry
+from draftmark.config.validation import as_json, explain
+from draftmark.errors import UserError, unknown
+from draftmark.speculation.interfaces import Drafter, Method
+from draftmark.text import plain
 from draftmark.types import Kind, Placement, TrainingRun
 
 
@@ -25,3 +33,55 @@ class LanguageModelMethod:
         from draftmark.speculation.language_model_drafter import LanguageModelDrafter
 
         return LanguageModelDrafter(load_model(directory, placement))
+
+
+_NEEDED = ("kind", "trains", "train", "drafter")  # of a Method
+_BASE = "draftmark.speculation.methods.LanguageModelMethod"
+
+
+def build_method(entry: MethodEntry) -> Method:
+    """Return the method of a recipe entry, with the entry's knobs.
+
+    Raises UserError if the registry has no such method, if its class is not a frozen dataclass
+    with the interface of a Method, or if a knob is unknown or has a wrong value.
+    """
+    name, knobs = entry.name, entry.knobs
+    method = _method_class(name)
+    known = {field.name for field in dataclasses.fields(method)}
+    for knob in knobs:
+        if knob not in known:
+            raise unknown(
+                f"knob of method {name!r}", knob, known | MethodEntry.model_fields.keys() - {"name"}
+            )
+    try:
+        made: Method = TypeAdapter(method).validate_json(as_json(knobs), strict=True)
+    except ValidationError as error:
+        raise UserError(explain(error, f"method {name!r}")) from error
+    except PydanticUserError as error:
+        reason = plain(error.message.partition("\n")[0], 200)
+        raise UserError(f"A knob of method {name!r} has no type of a setting: {reason}") from error
+    return made
+
+
+def _method_class(name: str) -> Any:
+    """Return the class that a method's file gives, whose fields are the method's knobs."""
+    found = registry.find("baselines", name)
+    where = registry.module_name("baselines", name)
+    if not isinstance(found, type):
+        raise UserError(
+            f"METHOD in {where} is {found!r:.60}, no class; name the class itself, without ()."
+        )
+    # In the class's own names: what derives from a dataclass is none before it is decorated.
+    declared: Any = vars(found).get("__dataclass_params__")
+    if declared is None or not declared.frozen:
+        raise UserError(
+            f"{found.__name__} in {where} is no frozen dataclass, so its knobs would not count; "
+            "write @dataclass(frozen=True) above it."
+        )
+    missing = [part for part in _NEEDED if not hasattr(found, part)]
+    if missing:
+        raise UserError(
+            f"{found.__name__} in {where} has no {', '.join(missing)}; define that, or derive the "
+            f"class from {_BASE}, which has all but train."
+        )
+    return found

@@ -6,7 +6,7 @@ token was accepted, not resampled, with probability min(1, q(y) / p(y)). Where t
 that is q(y), where the draft is deterministic it is 1 or 0: one formula for all samplers.
 
 A language model is scored in one teacher-forced pass, a deterministic draft is asked at every
-start; `draftmark.speculation.head_scoring` has drafts that feed on what they drafted.
+start; `draftmark.speculation.head_drafter` has drafts that feed on what they drafted.
 
 Legend: N position of a response, V vocabulary, S start of a block, D depth in it.
 """

@@ -3,18 +3,20 @@
 Legend: T slot, L layer, D hidden size, K slot in the cache, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.head_rollout import rolled
 from draftmark.models.hidden_states import LiveStates, TargetLogits
+from draftmark.models.sampling import draw, sampler_probs
 from draftmark.speculation.head_drafter import FeatureHeadSession
-from draftmark.speculation.tree_verification import ranked, score_tree
 from draftmark.speculation.trees import Path, Tree
-from draftmark.types import AcceptanceTable, Proposal, Sampler, Samplers, Text
+from draftmark.store.acceptance_tables import Ints
+from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
 
 
 class TreeSession(FeatureHeadSession):
@@ -97,3 +99,74 @@ class TreeDrafter:
     ) -> TreeSession:
         """Return a session; the engine shows it the target's states."""
         return TreeSession(self.head, prompt_ids, sampler, generator, self.tree)
+
+
+def ranked(logits: torch.Tensor) -> torch.Tensor:
+    """Return the tokens [..., V] from the likeliest on, ties by id."""
+    return logits.argsort(dim=-1, descending=True, stable=True)
+
+
+def walk(
+    proposal: Proposal, p_HV: torch.Tensor, generator: torch.Generator
+) -> tuple[list[int], int]:
+    """Return (the accepted nodes, one below the other; the token that follows them).
+
+    The first row of p_HV is the target's law after the text, the next ones those after each node.
+    """
+    assert proposal.parents is not None
+    path: list[int] = []
+    here = -1
+    while True:
+        token = int(draw(p_HV[here + 1], generator))
+        below = (
+            node
+            for node, parent in enumerate(proposal.parents)
+            if parent == here and proposal.token_ids[node] == token
+        )
+        if (found := next(below, None)) is None:
+            return path, token
+        path.append(here := found)
+
+
+@torch.no_grad()
+def score_tree(
+    text: Text,
+    target: TargetLogits,
+    sampler: Sampler,
+    tree: Tree,
+    logits_by_depth: Iterable[torch.Tensor],
+) -> AcceptanceTable:
+    """Return the acceptance table of a text for a tree, by depth: 1 where the text stays in it.
+
+    `logits_by_depth` has for each depth j the draft's logits [S, V] for the token at s + j of the
+    blocks that start at s = 0 ... N - j - 1, along the text. overlap_S is what the target's law
+    gives the first children together.
+    """
+    p_NV = sampler_probs(target.logits(text), sampler)
+    length = len(text.response_ids)
+    y_N = torch.tensor(text.response_ids, device=p_NV.device)
+    ranks_SD = np.full((length, tree.depth), -1)
+    for depth, logits_SV in enumerate(logits_by_depth):
+        order_SV = ranked(logits_SV)
+        ranks_S = (order_SV == y_N[depth:, None]).int().argmax(-1)
+        ranks_SD[: length - depth, depth] = ranks_S.cpu().numpy()
+        if depth == 0:
+            first_SV = torch.zeros_like(p_NV)
+            first_SV.scatter_(-1, order_SV[:, tree.children[()]], 1.0)
+            overlap_S = (p_NV * first_SV).sum(-1).double().cpu().numpy()
+            agree_S = (order_SV[:, 0] == target.logits(text).argmax(-1)).double().cpu().numpy()
+    accept_SD = np.zeros((length, MAX_GAMMA))
+    drafted_S = np.minimum(tree.depth, length - np.arange(length))
+    for s, ranks_D in enumerate(ranks_SD):
+        passed = _passed(tree, ranks_D[: drafted_S[s]])
+        accept_SD[s, :passed] = 1.0
+        if tuple(ranks_D[:passed].tolist()) not in tree.children:
+            drafted_S[s] = passed
+    return AcceptanceTable(text.example_id, accept_SD, drafted_S, overlap_S, agree_S)
+
+
+def _passed(tree: Tree, ranks_D: Ints) -> int:
+    """Return how many nodes of the tree a text passes whose tokens have these ranks."""
+    path = tuple(ranks_D.tolist())
+    known = set(tree.paths)
+    return next((depth for depth in range(len(path)) if path[: depth + 1] not in known), len(path))

@@ -9,13 +9,19 @@ Legend: N supervised position, D hidden size of the target.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from draftmark.config.model_sections import Writer
 from draftmark.models.generation import Sampling, check_fits, generate, stream
-from draftmark.models.hidden_states import StateSource, StoredHiddenStates, hidden_states
+from draftmark.models.hidden_states import (
+    StateSource,
+    StoredHiddenStates,
+    hidden_states,
+    right_padded,
+    supervised,
+)
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.schedule import order_of_pass
 from draftmark.types import Prompt, Text
@@ -188,3 +194,28 @@ class Texts:
             if drawn < 0:
                 return writer
         return writer  # the shares fell short of 1 by rounding
+
+
+@runtime_checkable
+class LessonReader(Protocol):
+    """A draft that reads lessons in its own way."""
+
+    @property
+    def depth(self) -> int:
+        """K: at how many depths a supervised token is read."""
+
+    def read(self, lesson: TrainingBatch, step: int) -> torch.Tensor:
+        """Return states [N, K, D]; what stands where there is no such depth means nothing."""
+
+
+def read(model: LanguageModel, lesson: TrainingBatch, step: int) -> torch.Tensor:
+    """Return a model's states of a lesson's supervised tokens: [N, D], of a reader [N, K, D]."""
+    if isinstance(model, LessonReader):
+        return model.read(lesson, step)
+    states_BTD = model.hidden(*right_padded(lesson.texts, model.device))
+    return torch.cat(list(supervised(lesson.texts, states_BTD)))
+
+
+def depth_of(model: LanguageModel) -> int:
+    """Return at how many depths a model reads a supervised token."""
+    return model.depth if isinstance(model, LessonReader) else 1

@@ -16,8 +16,8 @@ from draftmark.models.language_model import LanguageModel
 from draftmark.progress import Aside, Step, silent
 from draftmark.store.graph import Job
 from draftmark.training.batches import Batch, Texts
-from draftmark.training.budgets import WHOLE, Goal, goal
 from draftmark.training.process_group import ALONE, ProcessGroup
+from draftmark.training.schedule import WHOLE, Goal, goal
 from draftmark.training.trackers import Journal
 from draftmark.training.validation import Criterion
 from draftmark.types import Ledger

@@ -15,15 +15,12 @@ from itertools import accumulate, chain
 import torch
 
 from draftmark.errors import UserError
-from draftmark.training.batches import Batch
-from draftmark.training.budgets import Goal
+from draftmark.training.batches import Batch, depth_of
 from draftmark.training.checkpoints import Checkpoint, load_best, load_latest, save, save_best
 from draftmark.training.context import Draft, PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.gradients import autocast, backward
-from draftmark.training.ledger import Work, charge, peak_bytes
-from draftmark.training.memory import return_large_blocks
-from draftmark.training.readers import depth_of
-from draftmark.training.schedule import learning_rate, validates
+from draftmark.training.ledger import Work, charge, peak_bytes, return_large_blocks
+from draftmark.training.schedule import Goal, learning_rate, validates
 from draftmark.types import Ledger, Text
 
 __all__ = ["PreLossPass", "TokenLoss", "TrainingContext", "train"]

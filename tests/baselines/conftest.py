@@ -9,8 +9,9 @@ import pytest
 from method_cases import Make
 
 from draftmark.config.model_sections import DraftInit, Training
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.hidden_states import StoredHiddenStates
-from draftmark.models.language_model import LanguageModel, make_draft
+from draftmark.models.language_model import LanguageModel
 from draftmark.progress import Progress
 from draftmark.training.batches import Fixed, Texts
 from draftmark.training.loop import TrainingContext

@@ -14,7 +14,7 @@ from draftmark.baselines._selection import num_kept
 from draftmark.baselines.adaspec import METHOD as AdaSPEC
 from draftmark.config.recipe import MethodEntry
 from draftmark.errors import UserError
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 from draftmark.training.batches import Batch
 from draftmark.training.divergences import DIVERGENCES
 

@@ -15,9 +15,10 @@ from draftmark.config.model_sections import Budget, DraftInit, Training
 from draftmark.data.prompts import encode_gold
 from draftmark.data.rows import load_rows
 from draftmark.errors import UserError
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.generation import Sampling
 from draftmark.models.hidden_states import StoredHiddenStates, write_hidden_states
-from draftmark.models.language_model import LanguageModel, make_draft
+from draftmark.models.language_model import LanguageModel
 from draftmark.progress import Progress
 from draftmark.registry import find
 from draftmark.store.graph import RESULT_FILES

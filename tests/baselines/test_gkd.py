@@ -7,9 +7,10 @@ from method_cases import Make, assert_same_gradient, built, gradient, latest
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.generation import Sampling
 from draftmark.models.hidden_states import StoredHiddenStates
-from draftmark.models.language_model import LanguageModel, make_draft
+from draftmark.models.language_model import LanguageModel
 from draftmark.training.batches import Fixed, OnPolicy, Texts
 from draftmark.training.loop import TrainingContext
 from draftmark.training.schedule import total_steps

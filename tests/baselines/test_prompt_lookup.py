@@ -10,7 +10,7 @@ from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.prompt_lookup import LookupSession
 from draftmark.config.recipe import MethodEntry
 from draftmark.errors import UserError
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 
 texts = st.lists(st.integers(0, 3), min_size=1, max_size=30)
 

@@ -11,7 +11,7 @@ from draftmark.pipeline.planning.estimates import Machine, training_cost
 from draftmark.pipeline.planning.stage_costs import Site
 from draftmark.pipeline.recipe_files import load_recipe, recipe_names, suite_members
 from draftmark.progress import Progress
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 from draftmark.types import TrainingRun
 
 PAIRS = ("pythia", "codegen")

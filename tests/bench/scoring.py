@@ -27,9 +27,10 @@ from draftmark.data.prompts import encode_prompts
 from draftmark.data.rows import load_rows
 from draftmark.engines.reference import _Loop
 from draftmark.models import hidden_states
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.files import end_tokens, resolve
 from draftmark.models.generation import Sampling, generate
-from draftmark.models.language_model import LanguageModel, load_model, load_tokenizer, make_draft
+from draftmark.models.language_model import LanguageModel, load_model, load_tokenizer
 from draftmark.pipeline.setting import ROWS_PER_BATCH
 from draftmark.progress import Progress
 from draftmark.speculation.blocks import block_counts

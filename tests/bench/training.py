@@ -36,14 +36,9 @@ from draftmark.config.model_sections import DraftInit, Optimisation
 from draftmark.data.prompts import encode_gold
 from draftmark.data.rows import load_rows
 from draftmark.models import hidden_states
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.files import end_tokens, resolve
-from draftmark.models.language_model import (
-    LanguageModel,
-    drop_body,
-    load_model,
-    load_tokenizer,
-    make_draft,
-)
+from draftmark.models.language_model import LanguageModel, drop_body, load_model, load_tokenizer
 from draftmark.progress import Progress
 from draftmark.training.batches import Fixed, Texts
 from draftmark.training.loop import TrainingContext

@@ -8,8 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from draftmark.config.model_sections import Training
-from draftmark.models.feature_head import FeatureHead, Shape
-from draftmark.models.head_inits import make_head
+from draftmark.models.feature_head import FeatureHead, Shape, make_head
 from draftmark.models.hidden_states import LiveStates, StoredHiddenStates, write_hidden_states
 from draftmark.models.language_model import LanguageModel
 from draftmark.progress import Progress

@@ -12,8 +12,8 @@ from draftmark.config.model_sections import Training
 from draftmark.config.recipe import MethodEntry
 from draftmark.models.hidden_states import LiveStates, StoredHiddenStates
 from draftmark.models.language_model import LanguageModel
-from draftmark.speculation.build_method import build_method
 from draftmark.speculation.interfaces import FeatureMethod, Method
+from draftmark.speculation.methods import build_method
 from draftmark.training.batches import Fixed, Texts
 from draftmark.training.context import Draft
 from draftmark.training.loop import TrainingContext

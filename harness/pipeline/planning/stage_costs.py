@@ -20,8 +20,8 @@ from draftmark.pipeline.planning.estimates import (
 from draftmark.pipeline.planning.workloads import gold_loads
 from draftmark.pipeline.setting import ROWS_PER_BATCH, Setting
 from draftmark.results import Cell
-from draftmark.speculation.build_method import build_method
 from draftmark.speculation.interfaces import FeatureMethod, Method, Planned
+from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Node
 from draftmark.types import Split, TrainingRun
 

@@ -11,8 +11,8 @@ from draftmark.errors import UserError
 from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.hidden_states import final_states, layer_states
 from draftmark.pipeline.stages.texts import gold_texts, responses, unanswered_prompts
-from draftmark.speculation.build_method import build_method
 from draftmark.speculation.interfaces import FeatureMethod
+from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import training_states, training_texts
 from draftmark.training.trackers import check_installed

@@ -6,7 +6,7 @@ from typing import Any
 from draftmark.config.model_sections import Pair, Training, Writer
 from draftmark.errors import UserError
 from draftmark.models import language_model
-from draftmark.models.fitted_head import fit_head
+from draftmark.models.draft_inits import fit_head, make_draft
 from draftmark.models.generation import Sampling
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.speculation.interfaces import FeatureMethod, Method
@@ -97,9 +97,7 @@ def _start(
     if directory is not None:
         own = language_model.load_tokenizer(directory, trust_remote_code=pair.trust_remote_code)
         language_model.check_same_tokenizer(tokenizer, own, (pair.target, str(pair.draft.model)))
-    init = language_model.make_draft(
-        pair.draft, target, seed=spec.seed, directory=directory, placement=placement
-    )
+    init = make_draft(pair.draft, target, seed=spec.seed, directory=directory, placement=placement)
     start = language_model.LanguageModel(init.model.to(placement.device), init.vocab_size)
     if pair.draft.head == "fitted":
         read = StoredHiddenStates.load(job.inputs[training_texts(spec.training.fixed_text)])

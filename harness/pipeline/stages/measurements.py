@@ -14,7 +14,6 @@ from draftmark.errors import Unsupported
 from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.hidden_states import final_states, layer_states
 from draftmark.pipeline.stages.texts import responses
-from draftmark.speculation.build_method import build_method
 from draftmark.speculation.interfaces import (
     Described,
     Engine,
@@ -23,6 +22,7 @@ from draftmark.speculation.interfaces import (
     Method,
     Running,
 )
+from draftmark.speculation.methods import build_method
 from draftmark.store.acceptance_tables import write_tables
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import TABLES

@@ -12,7 +12,7 @@ from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
 from draftmark.pipeline.recipe_files import load_recipe, recipe_names, suite_members
 from draftmark.results import Cell
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 
 HEAD = 'title = "A recipe"\ntasks = ["gsm8k"]\n'
 PAIR = '[[pairs]]\nname = "p"\ntarget = "tiny-target"\ndraft = { pruned = [0] }\n'

@@ -23,14 +23,13 @@ from transformers import AutoModelForCausalLM
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
-from draftmark.models.fitted_head import fit_head
+from draftmark.models.draft_inits import fit_head, make_draft
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import (
     LanguageModel,
     cast_weights,
     drop_body,
     load_model,
-    make_draft,
     save_model,
 )
 from draftmark.speculation.blocks import block_counts

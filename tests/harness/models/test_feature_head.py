@@ -8,8 +8,7 @@ import torch
 from head_cases import ARCHITECTURES, OWN, small_head, small_target
 
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead, Shape, load_head
-from draftmark.models.head_inits import make_head
+from draftmark.models.feature_head import FeatureHead, Shape, load_head, make_head
 from draftmark.models.head_rollout import roll
 from draftmark.models.hidden_states import LiveStates
 from draftmark.models.language_model import LanguageModel

@@ -16,9 +16,8 @@ from draftmark.baselines.eagle import METHOD as Eagle
 from draftmark.baselines.eagle3 import METHOD as Eagle3
 from draftmark.engines.measure.lossless import check_counts, check_law, laws_of
 from draftmark.engines.reference import _Loop
-from draftmark.models.feature_head import FeatureHead, Shape
+from draftmark.models.feature_head import FeatureHead, Shape, make_head
 from draftmark.models.files import end_tokens
-from draftmark.models.head_inits import make_head
 from draftmark.models.head_rollout import rolled
 from draftmark.models.hidden_states import LiveStates, StoredHiddenStates, TargetLogits
 from draftmark.models.language_model import LanguageModel

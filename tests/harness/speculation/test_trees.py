@@ -16,11 +16,10 @@ from draftmark.errors import UserError
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.language_model import LanguageModel
 from draftmark.speculation.blocks import block_counts
-from draftmark.speculation.build_method import build_method
 from draftmark.speculation.head_drafter import FeatureHeadDrafter
 from draftmark.speculation.interfaces import EngineSettings
-from draftmark.speculation.tree_drafter import TreeDrafter
-from draftmark.speculation.tree_verification import walk
+from draftmark.speculation.methods import build_method
+from draftmark.speculation.tree_drafter import TreeDrafter, walk
 from draftmark.speculation.trees import Tree, depths, drafted_depth
 from draftmark.types import GREEDY, Decode, Placement, Prompt, Proposal, Sampler, Samplers, Text
 

@@ -13,9 +13,10 @@ import torch
 
 from draftmark.config.model_sections import Budget, DraftInit, Training, Writer
 from draftmark.errors import UserError
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.generation import Sampling
 from draftmark.models.hidden_states import StoredHiddenStates
-from draftmark.models.language_model import LanguageModel, load_model, make_draft, save_model
+from draftmark.models.language_model import LanguageModel, load_model, save_model
 from draftmark.progress import Progress
 from draftmark.store.graph import Job
 from draftmark.training import gradients, loop

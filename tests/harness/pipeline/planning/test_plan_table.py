@@ -17,7 +17,7 @@ from draftmark.pipeline.planning.estimates import Cost, Load, Machine
 from draftmark.pipeline.planning.stage_costs import Site
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Node
 from draftmark.store.records import DRAFT, TARGET
 from draftmark.store.store import Store

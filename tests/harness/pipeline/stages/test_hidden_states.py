@@ -12,8 +12,7 @@ from draftmark.cli.main import app
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
 from draftmark.models import shapes
-from draftmark.models.feature_head import Shape
-from draftmark.models.head_inits import make_head
+from draftmark.models.feature_head import Shape, make_head
 from draftmark.models.hidden_states import num_positions
 from draftmark.models.language_model import LanguageModel
 from draftmark.pipeline.experiment import Plan, plan
@@ -25,8 +24,8 @@ from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.pipeline.runner import run
 from draftmark.progress import Progress
 from draftmark.results import Results
-from draftmark.speculation.build_method import build_method
 from draftmark.speculation.interfaces import FeatureMethod
+from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Node
 from draftmark.store.records import TEXTS, read_texts
 from draftmark.store.run_folder import save_results

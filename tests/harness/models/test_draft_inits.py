@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from draftmark.config.model_sections import DraftInit
-from draftmark.models.fitted_head import fit_head
+from draftmark.models.draft_inits import fit_head, make_draft
 from draftmark.models.hidden_states import StoredHiddenStates, hidden_states, write_hidden_states
-from draftmark.models.language_model import LanguageModel, load_model, make_draft, save_model
+from draftmark.models.language_model import LanguageModel, load_model, save_model
 from draftmark.progress import Progress
 from draftmark.types import Text
 

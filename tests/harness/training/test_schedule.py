@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from draftmark.config.model_sections import Budget, FineTuning, Limit, Training
 from draftmark.errors import UserError
-from draftmark.training.budgets import goal
-from draftmark.training.schedule import learning_rate, validates
+from draftmark.training.schedule import goal, learning_rate, validates
 from draftmark.types import Ledger
 
 SHARES = st.lists(st.fractions(0, 1), min_size=1, max_size=20, unique=True).map(sorted)

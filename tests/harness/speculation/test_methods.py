@@ -9,7 +9,7 @@ import pytest
 from draftmark import baselines, registry
 from draftmark.config.recipe import MethodEntry
 from draftmark.errors import UserError
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 
 METHOD = '''"""A method of one's own."""
 

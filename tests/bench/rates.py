@@ -20,12 +20,12 @@ from draftmark.models import hidden_states, shapes
 from draftmark.models.generation import Sampling, generate
 from draftmark.models.language_model import pick_device
 from draftmark.pipeline.planning import estimates
-from draftmark.pipeline.planning.estimates import Load, Machine
+from draftmark.pipeline.planning.estimates import Load, find_gpu
 from draftmark.progress import silent
 from draftmark.types import GREEDY, Prompt, TrainingRun
 from tests.bench.training import Bench, ours, prepare, read_once
 
-ANY = Machine.named("h100")  # of its costs only the FLOPs are used
+ANY = find_gpu("h100")  # of its costs only the FLOPs are used
 SIDE = 2048  # of the square matrices
 
 

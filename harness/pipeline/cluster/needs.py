@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from draftmark.pipeline.experiment import Plan
-from draftmark.pipeline.planning.estimates import Cost, Machine
+from draftmark.pipeline.planning.estimates import Cost, find_gpu
 from draftmark.pipeline.planning.stage_costs import Site
 from draftmark.store.graph import Node, topological
 
 # What a process takes before it holds a model: Python with torch.
 BASE_BYTES = 10**9
 TIMED = ("decodes", "parts")  # the stages that measure time
-_MACHINE = Machine.named("h100")  # only ratios of its times are used
+_GPU = find_gpu("h100")  # only ratios of its times are used
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Needs:
 
 def of(plan: Plan) -> dict[str, Needs]:
     """Return what every stage needs, by its key."""
-    sites = {key: Site.of(setting, _MACHINE) for key, setting in plan.settings.items()}
+    sites = {key: Site.of(setting, _GPU) for key, setting in plan.settings.items()}
     found: dict[str, Needs] = {}
     for cell, nodes in plan.cells.items():
         site = sites[cell.task, cell.pair]

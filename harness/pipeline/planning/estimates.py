@@ -5,7 +5,7 @@ separately. Seconds assume a share of a data sheet's FLOP/s; nothing is measured
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from draftmark.errors import unknown
@@ -27,12 +27,24 @@ LOGIT_ARRAYS = 6
 
 @dataclass(frozen=True)
 class Gpu:
-    """One accelerator: dense FLOP/s by dtype, memory in bytes, bandwidth in bytes/s."""
+    """One accelerator: peak dense FLOP/s by dtype, memory in bytes, bandwidth in bytes/s.
+
+    `utilisation`: the share of the peak FLOP/s that matrix products reach.
+    """
 
     name: str
     flops: Mapping[str, float]
     memory_bytes: float
     bandwidth: float
+    utilisation: float = UTILISATION
+
+    def compute_s(self, flops: float, dtype: str) -> float:
+        """Return the seconds that FLOPs take in a dtype."""
+        return flops / (self.flops.get(dtype, self.flops["bfloat16"]) * self.utilisation)
+
+    def pass_s(self, num_bytes: float, flops: float, dtype: str) -> float:
+        """Return the seconds of a decoding pass, bound by memory bandwidth or by FLOPs."""
+        return max(num_bytes / self.bandwidth, self.compute_s(flops, dtype))
 
 
 # NVIDIA's data sheets of the SXM and PCIe modules, without sparsity; float32 without TF32, which is
@@ -45,28 +57,11 @@ GPUS = {
 }
 
 
-@dataclass(frozen=True)
-class Machine:
-    """A GPU and the share of its peak FLOP/s that matrix products reach."""
-
-    gpu: Gpu
-    utilisation: float = UTILISATION
-
-    @classmethod
-    def named(cls, name: str, utilisation: float = UTILISATION) -> "Machine":
-        """Return the machine with the GPU of that name; raises UserError for an unknown name."""
-        if name not in GPUS:
-            raise unknown("GPU", name, GPUS)
-        return cls(GPUS[name], utilisation)
-
-    def compute_s(self, flops: float, dtype: str) -> float:
-        """Return the seconds that FLOPs take in a dtype."""
-        rates = self.gpu.flops
-        return flops / (rates.get(dtype, rates["bfloat16"]) * self.utilisation)
-
-    def pass_s(self, num_bytes: float, flops: float, dtype: str) -> float:
-        """Return the seconds of a decoding pass, bound by memory bandwidth or by FLOPs."""
-        return max(num_bytes / self.gpu.bandwidth, self.compute_s(flops, dtype))
+def find_gpu(name: str, utilisation: float = UTILISATION) -> Gpu:
+    """Return a GPU by name; raises UserError for an unknown name."""
+    if name not in GPUS:
+        raise unknown("GPU", name, GPUS)
+    return replace(GPUS[name], utilisation=utilisation)
 
 
 @dataclass(frozen=True)
@@ -127,30 +122,30 @@ def attention_flops(shape: Shape, tokens: float, length: float) -> float:
 
 
 def forward_cost(
-    shape: Shape, load: Load, machine: Machine, *, dtype: str = "float32", head: bool = True
+    shape: Shape, load: Load, gpu: Gpu, *, dtype: str = "float32", head: bool = True
 ) -> Cost:
     """Return the cost of one forward pass over texts, in batches of 4096 tokens."""
     flops = 2 * shape.body * load.read + (2 * shape.head * load.response if head else 0)
     attention = attention_flops(shape, load.read, load.mean_length)
     peak_bytes = SIZES[dtype] * (shape.parameters + 4096 * shape.hidden * 8)
-    return Cost(flops, attention, peak_bytes, 0, machine.compute_s(flops + attention, dtype))
+    return Cost(flops, attention, peak_bytes, 0, gpu.compute_s(flops + attention, dtype))
 
 
 def generation_cost(
-    shape: Shape, load: Load, limit: int, machine: Machine, *, rows_per_batch: int, dtype: str
+    shape: Shape, load: Load, limit: int, gpu: Gpu, *, rows_per_batch: int, dtype: str
 ) -> Cost:
     """Return the cost of generating responses batch by batch.
 
     Each decoding pass reads the weights and the batch's KV cache. A batch runs to `limit` tokens:
     an upper bound.
     """
-    forward = forward_cost(shape, load, machine, dtype=dtype)
-    prefill_s = machine.compute_s(2 * shape.body * load.prompt, dtype)
+    forward = forward_cost(shape, load, gpu, dtype=dtype)
+    prefill_s = gpu.compute_s(2 * shape.body * load.prompt, dtype)
     batch = min(rows_per_batch, load.rows)
     token_bytes = 2 * shape.layers * shape.key_value_heads * shape.head_dim * SIZES[dtype]
     cache = batch * (load.prompt / load.rows + limit) * token_bytes
     weights = shape.parameters * SIZES[dtype]
-    pass_s = machine.pass_s(weights + cache, 2 * (shape.body + shape.head) * batch, dtype)
+    pass_s = gpu.pass_s(weights + cache, 2 * (shape.body + shape.head) * batch, dtype)
     passes = -(-load.rows // batch) * limit
     return Cost(forward.flops, forward.attention, weights + cache, 0, prefill_s + passes * pass_s)
 
@@ -159,7 +154,7 @@ def training_cost(
     shape: Shape,
     load: Load,
     run: TrainingRun,
-    machine: Machine,
+    gpu: Gpu,
     *,
     dtype: str,
     target_head: int = 0,
@@ -186,7 +181,7 @@ def training_cost(
     peak += tokens * shape.hidden * shape.layers * ACTIVATION_BYTES * SIZES[dtype] / 2
     supervised = run.rows_per_batch * load.response / load.rows
     peak += LOGIT_ARRAYS * 4 * min(CHUNK_LOGITS, shape.vocabulary * supervised)
-    return Cost(flops, attention, peak, 0, machine.compute_s(flops + attention, dtype))
+    return Cost(flops, attention, peak, 0, gpu.compute_s(flops + attention, dtype))
 
 
 def hidden_state_bytes(shape: Shape, positions: float, dtype: str) -> float:

@@ -17,7 +17,7 @@ from draftmark.pipeline.planning.estimates import (
     ACTIVATION_BYTES,
     TRAINED_WEIGHT_BYTES,
     Cost,
-    Machine,
+    Gpu,
     format_bytes,
     format_seconds,
 )
@@ -59,7 +59,7 @@ class Stage:
 def show(
     recipe: str,
     store: Path,
-    machine: Machine,
+    gpu: Gpu,
     *,
     gpus: int = 1,
     data: Path | None = None,
@@ -72,23 +72,23 @@ def show(
         loaded = load_recipe(name, tasks=tasks)
         plan = experiment.plan(loaded, Progress(), data=data, complete=False)
         title = [f"{name}: {loaded.title}", ""] if len(names) > 1 else []
-        text, stages = table(plan, Store(store), machine, gpus)
+        text, stages = table(plan, Store(store), gpu, gpus)
         texts.append("\n".join([*title, text]))
         every |= {stage.node.key: stage for stage in stages}
     if len(names) > 1:
         stages = list(every.values())
-        totals = _totals(stages, machine, schedule_stages(_remaining(stages), gpus))
+        totals = _totals(stages, gpu, schedule_stages(_remaining(stages), gpus))
         texts.append(_wrap([f"All of {recipe}, each shared stage counted once:", *totals]))
     return "\n\n\n".join(texts)
 
 
-def table(plan: Plan, store: Store, machine: Machine, gpus: int = 1) -> tuple[str, list[Stage]]:
+def table(plan: Plan, store: Store, gpu: Gpu, gpus: int = 1) -> tuple[str, list[Stage]]:
     """Return the plan as text, and its stages.
 
     The text has one line per stage under its task and pair, the assumptions, and the totals. On
     several GPUs each line names the GPU that the stage would run on.
     """
-    sites = {key: Site.of(setting, machine) for key, setting in plan.settings.items()}
+    sites = {key: Site.of(setting, gpu) for key, setting in plan.settings.items()}
     by_site = _stages(plan, sites, store)
     every = [stage for stages in by_site.values() for stage in stages]
     schedule = schedule_stages(_remaining(every), gpus)
@@ -97,8 +97,8 @@ def table(plan: Plan, store: Store, machine: Machine, gpus: int = 1) -> tuple[st
     for key, stages in by_site.items():
         lines += ["", ", ".join(key)]
         lines += [_line(stage, where.get(stage.node.key)) for stage in stages]
-    totals = _totals(every, machine, schedule)
-    notes = [*_assumptions(sites, machine, store), ASSUMED, "", *totals]
+    totals = _totals(every, gpu, schedule)
+    notes = [*_assumptions(sites, gpu, store), ASSUMED, "", *totals]
     return "\n".join([*lines, "", _wrap(notes)]), every
 
 
@@ -157,11 +157,8 @@ def _line(stage: Stage, where: str | None) -> str:
     return "\n".join([first, *(" " * _INDENT + rest for rest in label[1:])])
 
 
-def _assumptions(
-    sites: Mapping[tuple[str, str], Site], machine: Machine, store: Store
-) -> Iterator[str]:
+def _assumptions(sites: Mapping[tuple[str, str], Site], gpu: Gpu, store: Store) -> Iterator[str]:
     """Yield one line for each assumption."""
-    gpu = machine.gpu
     tera = {dtype: f"{rate / 1e12:g}" for dtype, rate in gpu.flops.items()}
     yield "Estimates from model shapes and these assumptions; nothing was measured:"
     yield (
@@ -170,7 +167,7 @@ def _assumptions(
     )
     yield (
         f"- {gpu.name}: {tera['bfloat16']} TFLOP/s in bfloat16, {tera['float32']} in float32, "
-        f"{gpu.bandwidth / 1e12:g} TB/s (data sheet). Stages reach {machine.utilisation:g} of the "
+        f"{gpu.bandwidth / 1e12:g} TB/s (data sheet). Stages reach {gpu.utilisation:g} of the "
         "FLOP/s (--utilisation). Texts are generated and scored in float32; training runs in the "
         "pair's dtype."
     )
@@ -229,11 +226,11 @@ def _remaining(stages: Sequence[Stage]) -> StageCosts:
     return [(stage.node, stage.cost) for stage in stages if stage.state in ("to do", "damaged")]
 
 
-def _totals(stages: Sequence[Stage], machine: Machine, schedule: Schedule) -> Iterator[str]:
+def _totals(stages: Sequence[Stage], gpu: Gpu, schedule: Schedule) -> Iterator[str]:
     absent = [stage.node.label for stage in stages if stage.state == "absent"]
     if absent:
         yield f"Not on this machine, planned by name: {', '.join(absent)}."
-    costs, gpu = _remaining(stages), machine.gpu
+    costs = _remaining(stages)
     cost = sum((cost for _, cost in costs), Cost())
     yield (
         f"{len(stages)} stages, {len(costs)} to do: {cost.all_flops:.2e} FLOPs, "

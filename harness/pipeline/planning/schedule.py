@@ -8,6 +8,7 @@ the total work divided by the GPUs as two lower bounds, such a schedule lasts at
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
 from draftmark.errors import UserError
 from draftmark.pipeline.planning.estimates import Cost, format_seconds
@@ -93,29 +94,23 @@ def simulate(works: Mapping[str, Work], gpus: int) -> Schedule:
     if any(work.gpus > gpus for work in works.values()):
         raise ValueError(f"a stage needs {max(w.gpus for w in works.values())} GPUs, of {gpus}")
     rank = ranks(works)
-    children: dict[str, list[str]] = {key: [] for key in works}
-    missing: dict[str, int] = {}
-    for key, work in works.items():
-        known = [upstream for upstream in work.inputs if upstream in works]
-        missing[key] = len(known)
-        for upstream in known:
-            children[upstream].append(key)
-    ready = [(-rank[key], key) for key, count in missing.items() if not count]
-    heapq.heapify(ready)
-    free, slots, ends = list(range(gpus)), dict[str, Slot](), list[tuple[float, str]]()
-    now = 0.0
-    while ready or ends:
+    graph = TopologicalSorter(
+        {key: [up for up in work.inputs if up in works] for key, work in works.items()}
+    )
+    graph.prepare()
+    free, ready, ends = list(range(gpus)), list[tuple[float, str]](), list[tuple[float, str]]()
+    slots, now = dict[str, Slot](), 0.0
+    while graph.is_active():
+        for key in graph.get_ready():
+            heapq.heappush(ready, (-rank[key], key))
         for key in _pop_fitting(ready, works, free):
             taken = tuple(heapq.heappop(free) for _ in range(works[key].gpus))
             slots[key] = Slot(now, now + works[key].seconds, taken)
             heapq.heappush(ends, (slots[key].end, key))
-        now, over = heapq.heappop(ends)
-        for gpu in slots[over].gpus:
+        now, ended = heapq.heappop(ends)
+        for gpu in slots[ended].gpus:
             heapq.heappush(free, gpu)
-        for child in children[over]:
-            missing[child] -= 1
-            if not missing[child]:
-                heapq.heappush(ready, (-rank[child], child))
+        graph.done(ended)
     return Schedule(gpus, slots)
 
 

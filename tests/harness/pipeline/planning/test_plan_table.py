@@ -13,7 +13,7 @@ from draftmark.models import shapes
 from draftmark.pipeline.executor import execute
 from draftmark.pipeline.experiment import Plan, plan
 from draftmark.pipeline.planning import estimates, plan_table
-from draftmark.pipeline.planning.estimates import Cost, Load, Machine
+from draftmark.pipeline.planning.estimates import Cost, Load, find_gpu
 from draftmark.pipeline.planning.stage_costs import Site
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
@@ -23,7 +23,7 @@ from draftmark.store.records import DRAFT, TARGET
 from draftmark.store.store import Store
 from draftmark.types import TrainingRun
 
-H100 = Machine.named("h100")
+H100 = find_gpu("h100")
 QUIET = Progress(quiet=True)
 TUNE = {"passes": 2, "rows_per_batch": 4, "learning_rate": 1e-4, "validations": 1}
 
@@ -203,4 +203,4 @@ def test_seconds_have_a_readable_unit(seconds: float, text: str) -> None:
 
 def test_the_error_for_an_unknown_gpu_names_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"GPU 'h101'.*h100"):
-        Machine.named("h101")
+        find_gpu("h101")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from draftmark.errors import UserError
 from draftmark.pipeline.experiment import plan
 from draftmark.pipeline.planning import plan_table
-from draftmark.pipeline.planning.estimates import Cost, Machine
+from draftmark.pipeline.planning.estimates import Cost, find_gpu
 from draftmark.pipeline.planning.schedule import (
     Schedule,
     Work,
@@ -28,7 +28,7 @@ from draftmark.progress import Progress
 from draftmark.store.graph import Node
 from draftmark.store.store import Store
 
-H100 = Machine.named("h100")
+H100 = find_gpu("h100")
 
 
 @st.composite

@@ -18,7 +18,7 @@ from draftmark.models.language_model import LanguageModel
 from draftmark.models.layer_states import num_positions
 from draftmark.pipeline.experiment import Plan, plan
 from draftmark.pipeline.planning import estimates
-from draftmark.pipeline.planning.estimates import Machine
+from draftmark.pipeline.planning.estimates import find_gpu
 from draftmark.pipeline.planning.plan_table import table
 from draftmark.pipeline.planning.stage_costs import Site
 from draftmark.pipeline.recipe_files import load_recipe
@@ -33,7 +33,7 @@ from draftmark.store.run_folder import save_results
 from draftmark.store.store import Store
 from draftmark.types import TrainingRun
 
-H100 = Machine.named("h100")
+H100 = find_gpu("h100")
 Planned = Callable[..., Plan]
 PAIR = {"name": "tiny", "target": "tiny-target", "dtype": "float32", "draft": {"pruned": [0, 7]}}
 

@@ -90,15 +90,13 @@ class PromptLookup:
         """Yield the acceptance table of each text."""
         from draftmark.speculation.scoring import score_deterministic
 
-        return score_deterministic(lambda _: self._session(), texts, target, samplers)
+        sizes = self.max_ngram, self.min_ngram
+        return score_deterministic(lambda _: LookupSession(*sizes), texts, target, samplers)
 
     def start(
         self, prompt_ids: Sequence[int], sampler: Sampler, generator: "torch.Generator"
     ) -> LookupSession:
         """Return a session; its first proposal indexes the prompt."""
-        return self._session()
-
-    def _session(self) -> LookupSession:
         return LookupSession(self.max_ngram, self.min_ngram)
 
 

@@ -42,10 +42,6 @@ class Gpu:
         """Return the seconds that FLOPs take in a dtype."""
         return flops / (self.flops.get(dtype, self.flops["bfloat16"]) * self.utilisation)
 
-    def pass_s(self, num_bytes: float, flops: float, dtype: str) -> float:
-        """Return the seconds of a decoding pass, bound by memory bandwidth or by FLOPs."""
-        return max(num_bytes / self.bandwidth, self.compute_s(flops, dtype))
-
 
 # NVIDIA's data sheets of the SXM and PCIe modules, without sparsity; float32 without TF32, which is
 # torch's default.
@@ -136,8 +132,8 @@ def generation_cost(
 ) -> Cost:
     """Return the cost of generating responses batch by batch.
 
-    Each decoding pass reads the weights and the batch's KV cache. A batch runs to `limit` tokens:
-    an upper bound.
+    A decoding pass reads the weights and the batch's KV cache; memory bandwidth or FLOPs bound its
+    time. A batch runs to `limit` tokens: an upper bound.
     """
     forward = forward_cost(shape, load, gpu, dtype=dtype)
     prefill_s = gpu.compute_s(2 * shape.body * load.prompt, dtype)
@@ -145,7 +141,8 @@ def generation_cost(
     token_bytes = 2 * shape.layers * shape.key_value_heads * shape.head_dim * SIZES[dtype]
     cache = batch * (load.prompt / load.rows + limit) * token_bytes
     weights = shape.parameters * SIZES[dtype]
-    pass_s = gpu.pass_s(weights + cache, 2 * (shape.body + shape.head) * batch, dtype)
+    flops_s = gpu.compute_s(2 * (shape.body + shape.head) * batch, dtype)
+    pass_s = max((weights + cache) / gpu.bandwidth, flops_s)
     passes = -(-load.rows // batch) * limit
     return Cost(forward.flops, forward.attention, weights + cache, 0, prefill_s + passes * pass_s)
 

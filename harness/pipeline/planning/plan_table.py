@@ -13,22 +13,9 @@ from draftmark.data.rows import MISSING
 from draftmark.environment import machine as this_machine
 from draftmark.pipeline import experiment
 from draftmark.pipeline.experiment import Plan
-from draftmark.pipeline.planning.estimates import (
-    ACTIVATION_BYTES,
-    TRAINED_WEIGHT_BYTES,
-    Cost,
-    Gpu,
-    format_bytes,
-    format_seconds,
-)
-from draftmark.pipeline.planning.schedule import (
-    ASSUMED,
-    Schedule,
-    StageCosts,
-    forecast,
-    placements,
-    schedule_stages,
-)
+from draftmark.pipeline.planning import estimates
+from draftmark.pipeline.planning.estimates import Cost, Gpu, format_bytes, format_seconds
+from draftmark.pipeline.planning.schedule import ASSUMED, StageCosts, forecast, placements
 from draftmark.pipeline.planning.stage_costs import Site
 from draftmark.pipeline.recipe_files import load_recipe, members
 from draftmark.pipeline.setting import ROWS_PER_BATCH
@@ -77,7 +64,7 @@ def show(
         every |= {stage.node.key: stage for stage in stages}
     if len(names) > 1:
         stages = list(every.values())
-        totals = _totals(stages, gpu, schedule_stages(_remaining(stages), gpus))
+        totals = _totals(stages, gpu, gpus)
         texts.append(_wrap([f"All of {recipe}, each shared stage counted once:", *totals]))
     return "\n\n\n".join(texts)
 
@@ -91,14 +78,12 @@ def table(plan: Plan, store: Store, gpu: Gpu, gpus: int = 1) -> tuple[str, list[
     sites = {key: Site.of(setting, gpu) for key, setting in plan.settings.items()}
     by_site = _stages(plan, sites, store)
     every = [stage for stages in by_site.values() for stage in stages]
-    schedule = schedule_stages(_remaining(every), gpus)
-    where = placements(schedule) if gpus > 1 else {}
+    where = placements(_remaining(every), gpus) if gpus > 1 else {}
     lines = [_LINE.format(*_HEADER)]
     for key, stages in by_site.items():
         lines += ["", ", ".join(key)]
         lines += [_line(stage, where.get(stage.node.key)) for stage in stages]
-    totals = _totals(every, gpu, schedule)
-    notes = [*_assumptions(sites, gpu, store), ASSUMED, "", *totals]
+    notes = [*_assumptions(sites, gpu, store), ASSUMED, "", *_totals(every, gpu, gpus)]
     return "\n".join([*lines, "", _wrap(notes)]), every
 
 
@@ -177,10 +162,10 @@ def _assumptions(sites: Mapping[tuple[str, str], Site], gpu: Gpu, store: Store) 
         "upper bounds. Kernel launches, which dominate for small models, are not counted."
     )
     yield (
-        f"- Memory: {TRAINED_WEIGHT_BYTES} bytes per trained weight (weight, gradient, AdamW), "
-        f"{ACTIVATION_BYTES} per token, dimension and layer of a batch in 16 bits (Korthikanti et "
-        f"al. 2022), {CHUNK_LOGITS:,} logits at once. Disk: float32 weights and hidden states, "
-        "without the checkpoints of an unfinished training."
+        f"- Memory: {estimates.TRAINED_WEIGHT_BYTES} bytes per trained weight (weight, gradient, "
+        f"AdamW), {estimates.ACTIVATION_BYTES} per token, dimension and layer of a batch in 16 "
+        f"bits (Korthikanti et al. 2022), {CHUNK_LOGITS:,} logits at once. Disk: float32 weights "
+        "and hidden states, without the checkpoints of an unfinished training."
     )
     yield "- Mean tokens per row (prompt, gold answer): " + "; ".join(_token_means(sites)) + "."
     recipes = [site.setting.recipe for site in sites.values()]
@@ -226,7 +211,7 @@ def _remaining(stages: Sequence[Stage]) -> StageCosts:
     return [(stage.node, stage.cost) for stage in stages if stage.state in ("to do", "damaged")]
 
 
-def _totals(stages: Sequence[Stage], gpu: Gpu, schedule: Schedule) -> Iterator[str]:
+def _totals(stages: Sequence[Stage], gpu: Gpu, gpus: int) -> Iterator[str]:
     absent = [stage.node.label for stage in stages if stage.state == "absent"]
     if absent:
         yield f"Not on this machine, planned by name: {', '.join(absent)}."
@@ -237,7 +222,7 @@ def _totals(stages: Sequence[Stage], gpu: Gpu, schedule: Schedule) -> Iterator[s
         f"{format_bytes(cost.peak_bytes)} of memory at most, {format_bytes(cost.disk_bytes)} on "
         f"disk, {format_seconds(cost.gpu_s)} on one {gpu.name}."
     )
-    yield from forecast(costs, schedule, gpu.name)
+    yield from forecast(costs, gpus, gpu.name)
     too_large = [node.stage for node, cost in costs if cost.peak_bytes > gpu.memory_bytes]
     if too_large:
         yield (

@@ -154,19 +154,20 @@ def schedule_stages(costs: StageCosts, gpus: int) -> Schedule:
     return simulate(works_of(costs), gpus)
 
 
-def placements(schedule: Schedule) -> dict[str, str]:
+def placements(costs: StageCosts, gpus: int) -> dict[str, str]:
     """Return in words where each stage runs and from when, by key."""
-    where = dict.fromkeys(schedule.slots, "processor")
-    for key, slot in schedule.slots.items():
+    slots = schedule_stages(costs, gpus).slots
+    where = dict.fromkeys(slots, "processor")
+    for key, slot in slots.items():
         if slot.gpus:
-            gpus = f"GPU{'s' * (len(slot.gpus) > 1)} {', '.join(map(str, sorted(slot.gpus)))}"
-            where[key] = f"{gpus} from {format_seconds(slot.start)}"
+            names = f"GPU{'s' * (len(slot.gpus) > 1)} {', '.join(map(str, sorted(slot.gpus)))}"
+            where[key] = f"{names} from {format_seconds(slot.start)}"
     return where
 
 
-def forecast(costs: StageCosts, schedule: Schedule, gpu: str) -> Iterator[str]:
+def forecast(costs: StageCosts, gpus: int, gpu: str) -> Iterator[str]:
     """Yield in words the GPU time per stage, the time of the schedule, and the longest chain."""
-    works = works_of(costs)
+    works, schedule = works_of(costs), schedule_stages(costs, gpus)
     if not schedule.makespan:
         return
     by_stage: dict[str, float] = {}
@@ -178,9 +179,9 @@ def forecast(costs: StageCosts, schedule: Schedule, gpu: str) -> Iterator[str]:
     path = [key for key in critical_path(works) if works[key].seconds]
     chain = sum(works[key].seconds for key in path)
     yield (
-        f"With --gpus {schedule.gpus}: {format_seconds(schedule.makespan)}, "
+        f"With --gpus {gpus}: {format_seconds(schedule.makespan)}, "
         f"{schedule.efficiency:.0%} of GPU time in use (simulated). No schedule is shorter than "
-        f"{format_seconds(max(total / schedule.gpus, chain))}."
+        f"{format_seconds(max(total / gpus, chain))}."
     )
     labels = {node.key: f"{node.stage}: {node.label}" for node, _ in costs}
     links = [f"{labels[key]} ({format_seconds(works[key].seconds)})" for key in path]

@@ -11,15 +11,8 @@ from draftmark.data.prompts import plain
 from draftmark.models import shapes
 from draftmark.models.shapes import Shape
 from draftmark.pipeline.experiment import row_counts
-from draftmark.pipeline.planning.estimates import (
-    Cost,
-    Gpu,
-    Load,
-    forward_cost,
-    generation_cost,
-    hidden_state_bytes,
-    training_cost,
-)
+from draftmark.pipeline.planning import estimates
+from draftmark.pipeline.planning.estimates import Cost, Gpu, Load, training_cost
 from draftmark.pipeline.setting import ROWS_PER_BATCH, Setting
 from draftmark.results import Cell
 from draftmark.speculation.build_method import build_method
@@ -115,11 +108,12 @@ class Site:
         return replace(load, response=min(load.response, self.setting.max_new_tokens * load.rows))
 
     def _forward(self, shape: Shape, load: Load, **options: Any) -> Cost:
-        return forward_cost(shape, load, self.gpu, **options)
+        return estimates.forward_cost(shape, load, self.gpu, **options)
 
     def _generation(self, shape: Shape, load: Load, rows: int, dtype: str = "float32") -> Cost:
         limit = self.setting.max_new_tokens
-        return generation_cost(shape, load, limit, self.gpu, rows_per_batch=rows, dtype=dtype)
+        options: Any = {"rows_per_batch": rows, "dtype": dtype}
+        return estimates.generation_cost(shape, load, limit, self.gpu, **options)
 
     def _model_shape(self, node: Node) -> Shape:
         """Return the shape of the model that a stage runs."""
@@ -132,7 +126,7 @@ class Site:
         """Return the cost of the target's hidden states, or of those of several layers."""
         load, layers = self.load(node.inputs["texts"]), node.settings.get("layers")
         positions = len(layers) * load.read if layers else load.response
-        disk_bytes = hidden_state_bytes(self.target, positions, node.settings["dtype"])
+        disk_bytes = estimates.hidden_state_bytes(self.target, positions, node.settings["dtype"])
         return replace(self._forward(self.target, load, head=False), disk_bytes=disk_bytes)
 
     def _draft_shape(self, method: Method) -> Shape:
@@ -228,30 +222,23 @@ def _gold_loads(setting: Setting, directory: Path | None) -> tuple[dict[Split, L
 
     `directory` is the target's folder, if present.
     """
-    tokenizer = _load_tokenizer(directory) if directory else None
     counts = row_counts(setting.recipe)
-    if tokenizer is None or any(rows.missing for rows in setting.rows.values()):
+    file = directory / "tokenizer.json" if directory else None
+    missing = any(rows.missing for rows in setting.rows.values())
+    if file is None or not file.is_file() or missing:
         prompt, response = TOKENS.get(setting.task.name, OTHER_TASK)
         return {split: Load(n, prompt * n, response * n) for split, n in counts.items()}, False
-    turn = _template_tokens(setting, directory)
+    from tokenizers import Tokenizer  # loads without transformers
+
+    tokenizer = Tokenizer.from_file(str(file))
+    has_template = file.with_name("chat_template.jinja").is_file()
+    chat = setting.format == "chat" or (setting.format == "auto" and has_template)
+    turn = CHAT if chat else 0
     return {s: _count_tokens(tokenizer, setting.rows[s].examples, turn) for s in counts}, True
 
 
-def _load_tokenizer(directory: Path) -> Any:
-    """Return the tokenizer of a folder, loaded without transformers, or None."""
-    from tokenizers import Tokenizer
-
-    path = directory / "tokenizer.json"
-    return Tokenizer.from_file(str(path)) if path.is_file() else None
-
-
-def _template_tokens(setting: Setting, directory: Path | None) -> int:
-    """Return the tokens that the chat template adds to a turn; 0 for plain text."""
-    has = directory is not None and (directory / "chat_template.jinja").is_file()
-    return CHAT if setting.format == "chat" or (setting.format == "auto" and has) else 0
-
-
 def _count_tokens(tokenizer: Any, rows: Sequence[Example], turn: int) -> Load:
+    """Return the load of rows; `turn`: tokens of the chat template around each turn."""
     examples = rows[:COUNTED]
     prompts = tokenizer.encode_batch([plain(example.messages) for example in examples])
     answers = tokenizer.encode_batch(

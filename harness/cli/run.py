@@ -80,7 +80,9 @@ def plan(
 
     device, at = find_gpu(gpu, utilisation), store or out / "store"
     rows = folder(data)
-    typer.echo(plan_table.show(recipe, at, device, gpus=gpus, data=rows, tasks=listed(tasks)))
+    typer.echo(
+        plan_table.render_plan(recipe, at, device, gpus=gpus, data=rows, tasks=listed(tasks))
+    )
 
 
 def list_() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from draftmark.errors import UserError
 from draftmark.pipeline.journal import ALIVE, BEAT_S
 from draftmark.pipeline.planning.estimates import format_seconds
-from draftmark.pipeline.planning.schedule import Work, simulate
+from draftmark.pipeline.planning.schedule import StageRun, simulate_schedule
 from draftmark.store.entries import ENTRY, LIGHT
 from draftmark.store.store import RUNS
 
@@ -154,13 +154,13 @@ def remaining(now: Standing) -> float | None:
     if any(stage.stage not in taken for stage in left.values()):
         return None
     works = {
-        key: Work(
+        key: StageRun(
             max(statistics.mean(taken[s.stage]) - (now.at - s.since if s.since else 0.0), 0.0),
             inputs=s.inputs,
         )
         for key, s in left.items()
     }
-    return simulate(works, max(1, len(now.of("running")))).makespan
+    return simulate_schedule(works, max(1, len(now.of("running")))).makespan
 
 
 def lines(now: Standing) -> list[str]:

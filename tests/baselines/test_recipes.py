@@ -8,7 +8,7 @@ from draftmark.data import hub
 from draftmark.pipeline.experiment import plan
 from draftmark.pipeline.planning import plan_table
 from draftmark.pipeline.planning.estimates import find_gpu, training_cost
-from draftmark.pipeline.planning.stage_costs import Site
+from draftmark.pipeline.planning.stage_costs import SettingCosts
 from draftmark.pipeline.recipe_files import load_recipe, members, recipe_names
 from draftmark.progress import Progress
 from draftmark.speculation.build_method import build_method
@@ -70,19 +70,19 @@ def test_the_ablations_arms_of_equal_passes_have_equal_schedules() -> None:
 def test_the_ablations_arms_of_equal_compute_have_equal_flops() -> None:
     prepared = plan(load_recipe("adaspec_ablation"), Progress(quiet=True))
     (setting,) = prepared.settings.values()
-    site = Site.of(setting, find_gpu("h100"))
+    costs = SettingCosts.from_setting(setting, find_gpu("h100"))
     flops = {}
     for entry in setting.recipe.methods:
         training = setting.recipe.training_of(entry)
         run = TrainingRun(training.passes, training.rows_per_batch)
         flops[entry.title] = sum(
             training_cost(
-                site.draft,
-                site.gold["train"],
+                costs.draft,
+                costs.gold["train"],
                 each,
-                site.gpu,
+                costs.gpu,
                 dtype="bfloat16",
-                target_head=site.target.head,
+                target_head=costs.target.head,
             ).flops
             for each in build_method(entry).training_runs(run)
         )
@@ -100,7 +100,7 @@ def test_every_recipe_is_planned_without_models_and_rows(
     monkeypatch.setenv("DRAFTMARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DRAFTMARK_DATA", raising=False)
 
-    text = plan_table.show(name, tmp_path / "store", find_gpu("h100"))
+    text = plan_table.render_plan(name, tmp_path / "store", find_gpu("h100"))
 
     assert text.count(" to do: ") == len(members(name)) + (len(members(name)) > 1)
     assert max(map(len, text.splitlines())) <= plan_table.WIDTH

@@ -35,7 +35,7 @@ COUNTED = 2000  # rows counted; the rest is extrapolated
 
 
 @dataclass(frozen=True)
-class Site:
+class SettingCosts:
     """The stage costs of one task and pair, and what they follow from.
 
     `gold` has the loads of gold answers; `counted` is True if their tokens were counted.
@@ -50,7 +50,7 @@ class Site:
     gpu: Gpu
 
     @classmethod
-    def of(cls, setting: Setting, gpu: Gpu) -> "Site":
+    def from_setting(cls, setting: Setting, gpu: Gpu) -> "SettingCosts":
         """Return the stage costs of a setting; raises UserError for a model of unknown shape."""
         pair = setting.pair
         base = setting.target.inputs.get("target", setting.target)
@@ -105,7 +105,8 @@ class Site:
     def written(self, split: Split) -> Load:
         """Return the load of a model's responses: as long as gold answers, up to the limit."""
         load = self.gold[split]
-        return replace(load, response=min(load.response, self.setting.max_new_tokens * load.rows))
+        limit = self.setting.max_new_tokens * load.rows
+        return replace(load, response_tokens=min(load.response_tokens, limit))
 
     def _forward(self, shape: Shape, load: Load, **options: Any) -> Cost:
         return estimates.forward_cost(shape, load, self.gpu, **options)
@@ -125,7 +126,7 @@ class Site:
     def _features(self, node: Node) -> Cost:
         """Return the cost of the target's hidden states, or of those of several layers."""
         load, layers = self.load(node.inputs["texts"]), node.settings.get("layers")
-        positions = len(layers) * load.read if layers else load.response
+        positions = len(layers) * load.read_tokens if layers else load.response_tokens
         disk_bytes = estimates.hidden_state_bytes(self.target, positions, node.settings["dtype"])
         return replace(self._forward(self.target, load, head=False), disk_bytes=disk_bytes)
 
@@ -176,7 +177,7 @@ class Site:
 
     def _scores(self, method: Method, node: Node) -> Cost:
         load = self.load(node.inputs["features"].inputs["texts"])
-        flops = 2 * self.target.head * load.response
+        flops = 2 * self.target.head * load.response_tokens
         gpu_s = self.gpu.compute_s(flops, "float32")
         cost = Cost(flops=flops, peak_bytes=4 * self.target.parameters, gpu_s=gpu_s)
         if method.kind == "training_free":

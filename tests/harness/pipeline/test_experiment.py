@@ -48,7 +48,7 @@ def test_drafts_as_they_are_are_measured_on_test_rows_alone(prompts: Path, tmp_p
     prepared = planned(prompts, AS_IT_IS, "untrained", "prompt_lookup")
     (setting,) = prepared.settings.values()
     assert {split: len(rows.examples) for split, rows in setting.rows.items()} == {"test": 4}
-    text, _ = plan_table.table(prepared, Store(tmp_path / "store"), find_gpu("h100"))
+    text, _ = plan_table.tabulate_plan(prepared, Store(tmp_path / "store"), find_gpu("h100"))
     assert "alpaca" in text
 
 

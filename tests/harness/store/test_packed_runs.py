@@ -14,7 +14,7 @@ from draftmark.pipeline.executor import execute
 from draftmark.pipeline.experiment import Plan, plan
 from draftmark.pipeline.journal import Journal
 from draftmark.pipeline.planning.estimates import find_gpu
-from draftmark.pipeline.planning.plan_table import table
+from draftmark.pipeline.planning.plan_table import tabulate_plan
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.pipeline.runner import run, save_records
 from draftmark.progress import Progress
@@ -92,7 +92,7 @@ def _records(folder: Path) -> dict[str, bytes]:
 
 def _states(prepared: Plan, store: Store) -> dict[str, str]:
     """Return what a plan says of each draft."""
-    _, stages = table(prepared, store, find_gpu("h100"))
+    _, stages = tabulate_plan(prepared, store, find_gpu("h100"))
     return {stage.node.label: stage.state for stage in stages if stage.node.stage == "draft"}
 
 

@@ -46,8 +46,8 @@ class FeatureHeadMethod(ABC):
 
     `loss`: the token loss. `depth`: how many tokens training rolls the head forward on its own
     features; the loss at depth k has the weight `decay` to the power k. `keep` below 1: AdaSPEC's
-    selection by the loss summed over depths (arXiv 2510.19779, there 0.4), against a reference
-    head. `from_layer`: the target's layer that initialises the head; None is random, as published.
+    selection (arXiv 2510.19779, there 0.4) by the loss over all depths, against a reference head.
+    `from_layer`: the target's layer that initialises the head; None is random, as published.
     Outputs of layers can be far larger than features, which are normalised; EAGLE-1's head has no
     norm and then starts worse than random. `tree`: what is drafted in place of a chain, as paths of
     ranks (`speculation.trees`) or "eagle", EAGLE-1's tree; block length g is its first g levels.

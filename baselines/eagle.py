@@ -6,9 +6,9 @@ token is
 
     state_weight smooth_l1(f', f) + loss_weight H(p, q)
 
-with H the soft cross-entropy. Uniform noise on the features in training stands for the head's own
-errors at greater depths. `depth` above 1 rolls the head forward in training as HASS does (arXiv
-2408.15766); published: 1. EAGLE-2 is the same head with dynamic trees. Code:
+with H the `loss`, by default soft cross-entropy. Uniform noise on the features in training stands
+for the head's own errors at greater depths. `depth` above 1 rolls the head forward in training as
+HASS does (arXiv 2408.15766); published: 1. EAGLE-2 is the same head with dynamic trees. Code:
 https://github.com/SafeAILab/EAGLE.
 
 Published recipe: ShareGPT's own text, AdamW (0.9, 0.95), learning rate 3e-5, clip 0.5, 20 epochs,

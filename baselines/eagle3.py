@@ -6,9 +6,10 @@ draft q, the loss of a token at depth k is
 
     decay^k H(p, q)
 
-with H the soft cross-entropy. Published: depth 7, decay 0.8 (speculators' code: 3 and 1.0).
-`draft_vocabulary` cuts the output head to the most frequent tokens of the training text, as
-published for large vocabularies (32,000 of 128,000 for Llama 3). Tokens outside count as rejected.
+with H the `loss`, by default soft cross-entropy. Published: depth 7, decay 0.8 (speculators' code:
+3 and 1.0). `draft_vocabulary` cuts the output head to the most frequent tokens of the training
+text, as published for large vocabularies (32,000 of 128,000 for Llama 3). Tokens outside count as
+rejected.
 
 Deviation from the code (https://github.com/SafeAILab/EAGLE at cb7e084): the loss is the mean over
 supervised positions, there over all positions of a batch, masked ones too.

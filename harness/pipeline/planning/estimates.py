@@ -121,9 +121,8 @@ def forward_cost(
     shape: Shape, load: Load, gpu: Gpu, *, dtype: str = "float32", head: bool = True
 ) -> Cost:
     """Return the cost of one forward pass over texts, in batches of 4096 tokens."""
-    flops = 2 * shape.body * load.read_tokens + (
-        2 * shape.head * load.response_tokens if head else 0
-    )
+    flops = 2 * shape.body * load.read_tokens
+    flops += 2 * shape.head * load.response_tokens if head else 0
     attention = attention_flops(shape, load.read_tokens, load.mean_length)
     peak_bytes = SIZES[dtype] * (shape.parameters + 4096 * shape.hidden * 8)
     return Cost(flops, attention, peak_bytes, 0, gpu.compute_s(flops + attention, dtype))

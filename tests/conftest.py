@@ -1,4 +1,4 @@
-"""What the tests share: the project's tiny target, a pruned draft of it, and texts it wrote."""
+"""Fixtures of all tests: the tiny target, a pruned draft of it, and its texts."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from draftmark.types import Prompt, Sampler, Text
 # One thread for each of pytest's processes; set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# No test fails for being slow on a busy machine.
+# Hypothesis sets no deadline: the machine may be busy.
 settings.register_profile("draftmark", deadline=None)
 settings.load_profile("draftmark")
 
@@ -53,7 +53,7 @@ def draft(target: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def prompts(tokenizer: Any) -> list[Prompt]:
-    """The prompts of the project's own 64 test rows."""
+    """The prompts of the 64 sample test rows."""
     from draftmark.data.prompts import encode_prompts
 
     rows = load_rows(find("tasks", "gsm8k"), "test", 64, sources=["samples"])
@@ -62,7 +62,7 @@ def prompts(tokenizer: Any) -> list[Prompt]:
 
 @pytest.fixture(scope="session")
 def write(target: Any, tiny_directory: Path) -> Callable[..., list[Text]]:
-    """Return a function that has the tiny target write texts."""
+    """Return a function that generates texts with the tiny target."""
     from draftmark.models.generation import Sampling, generate
 
     def write_texts(
@@ -85,7 +85,7 @@ def greedy_texts(write: Callable[..., list[Text]], prompts: list[Prompt]) -> lis
 def read_gold(
     target: Any, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., dict[str, Any]]:
-    """Return a function that gives the target's hidden states on gold answers: split=rows."""
+    """Return a function that maps split=rows to the target's hidden states on gold answers."""
     from draftmark.data.prompts import encode_gold
     from draftmark.models.hidden_states import StoredHiddenStates, write_hidden_states
 

@@ -76,11 +76,13 @@ def plan(
 ) -> None:
     """Show the stages of a recipe, what is cached and what the rest costs, before anything runs."""
     from draftmark.pipeline.planning import plan_table
-    from draftmark.pipeline.planning.estimates import Machine
+    from draftmark.pipeline.planning.estimates import find_gpu
 
-    machine, at = Machine.named(gpu, utilisation), store or out / "store"
+    device, at = find_gpu(gpu, utilisation), store or out / "store"
     rows = data_folder(data)
-    typer.echo(plan_table.show(recipe, at, machine, gpus=gpus, data=rows, tasks=listed(tasks)))
+    typer.echo(
+        plan_table.render_plan(recipe, at, device, gpus=gpus, data=rows, tasks=listed(tasks))
+    )
 
 
 def list_() -> None:

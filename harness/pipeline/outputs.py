@@ -17,7 +17,7 @@ from draftmark.config.sections import Samples, SpeedCondition
 from draftmark.pipeline.setting import Setting
 from draftmark.pipeline.stages import drafts, grades, measurements, texts
 from draftmark.results import Cell
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 from draftmark.store.acceptance_tables import read_tables
 from draftmark.store.cell_records import Records
 from draftmark.store.graph import Node

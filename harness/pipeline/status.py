@@ -12,7 +12,7 @@ from typing import Any
 from draftmark.errors import UserError
 from draftmark.pipeline.journal import ALIVE, HEARTBEAT_S
 from draftmark.pipeline.planning.estimates import format_seconds
-from draftmark.pipeline.planning.schedule import Work, simulate
+from draftmark.pipeline.planning.schedule import StageRun, simulate_schedule
 from draftmark.pipeline.stopping import FLAG
 from draftmark.store.entries import ENTRY
 from draftmark.store.store import RUNS
@@ -153,13 +153,13 @@ def seconds_left(now: RunStatus) -> float | None:
     if any(stage.stage not in seconds for stage in left.values()):
         return None
     works = {
-        key: Work(
+        key: StageRun(
             max(statistics.mean(seconds[s.stage]) - (now.at - s.since if s.since else 0.0), 0.0),
             inputs=s.inputs,
         )
         for key, s in left.items()
     }
-    return simulate(works, max(1, len(now.in_state("running")))).makespan
+    return simulate_schedule(works, max(1, len(now.in_state("running")))).makespan
 
 
 def status_lines(now: RunStatus) -> list[str]:

@@ -1,4 +1,4 @@
-"""What methods train with here: few rows of gold answers and the tiny pair."""
+"""Fixtures of the methods' tests: few rows of gold answers and the tiny pair."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +32,7 @@ def context(
     few: dict[str, StoredHiddenStates],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Make:
-    """Return a function that makes a context with a fresh draft and scratch folder."""
+    """Return a function that makes a training context with a new draft and scratch folder."""
 
     def make(**changes: Any) -> TrainingContext:
         scratch: Path = tmp_path_factory.mktemp("scratch")

@@ -1,4 +1,4 @@
-"""What every method that trains has to do, found by the registry: a new file is tested by this."""
+"""The contract of every method that trains. The registry finds methods, so new files are tested."""
 
 import math
 from pathlib import Path
@@ -17,7 +17,7 @@ TRAINED = [name for name in registry.names("baselines") if registry.find("baseli
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_method_trains_a_draft_that_is_better_loads_and_scores(
+def test_a_method_trains_a_better_draft_that_loads_and_scores(
     name: str,
     context: Make,
     target: LanguageModel,

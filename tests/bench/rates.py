@@ -20,12 +20,12 @@ from draftmark.models import hidden_states, shapes
 from draftmark.models.generation import Sampling, generate
 from draftmark.models.language_model import pick_device
 from draftmark.pipeline.planning import estimates
-from draftmark.pipeline.planning.estimates import Load, Machine
+from draftmark.pipeline.planning.estimates import Load, find_gpu
 from draftmark.progress import silent
 from draftmark.types import GREEDY, Prompt, TrainingRun
 from tests.bench.training import Bench, ours, prepare, read_once
 
-ANY = Machine.named("h100")  # of its costs only the FLOPs are used
+ANY = find_gpu("h100")  # of its costs only the FLOPs are used
 SIDE = 2048  # of the square matrices
 
 
@@ -66,7 +66,7 @@ def rates(bench: Bench, told: argparse.Namespace) -> dict[str, tuple[float, floa
     found = {}
     took = seconds(lambda: generate(bench.target, prompts, sampling, rows_per_batch=rows))
     wrote = estimates.forward_cost(target, written, ANY)
-    found["writing, all rows at once"] = (written.response, wrote.all_flops, took)
+    found["writing, all rows at once"] = (written.response_tokens, wrote.total_flops, took)
     with tempfile.TemporaryDirectory() as name:
         read = estimates.forward_cost(target, gold, ANY, head=False)
 
@@ -75,14 +75,14 @@ def rates(bench: Bench, told: argparse.Namespace) -> dict[str, tuple[float, floa
                 bench.target, bench.texts, Path(name), dtype="float32", step=silent()
             )
 
-        found["reading"] = (gold.read, read.all_flops, seconds(reading))
+        found["reading"] = (gold.read_tokens, read.total_flops, seconds(reading))
         source = read_once(bench, Path(name) / "features")
     course = TrainingRun(bench.settings.passes, bench.settings.rows_per_batch)
     trained = estimates.training_cost(
         draft, gold, course, ANY, dtype="float32", target_head=target.head
     )
     took = seconds(lambda: ours(bench, "kd", source))
-    found["training"] = (gold.read * course.passes, trained.all_flops, took)
+    found["training"] = (gold.read_tokens * course.passes, trained.total_flops, took)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the tests of methods share: how one is built, run, and seen to descend."""
+"""Methods in tests: build one, train with it, and take the gradient of its first step."""
 
 import itertools
 from collections.abc import Callable, Mapping
@@ -24,14 +24,14 @@ Weights = dict[str, torch.Tensor]
 
 
 def built(name: str, **knobs: Any) -> Method:
-    """Return a method as a recipe builds it."""
+    """Return a method, built as from a recipe."""
     return build_method(MethodEntry.model_validate({"name": name, **knobs}))
 
 
 def prepared(
     given: TrainingContext, method: Method, read: Mapping[str, StoredHiddenStates]
 ) -> TrainingContext:
-    """Return the context that a method is given in a run: a feature head's has the head."""
+    """Return the training context of a run; for feature heads it has the head."""
     if not isinstance(method, FeatureMethod):
         return given
     assert given.target is not None
@@ -52,7 +52,7 @@ def weights(model: LanguageModel | None) -> Weights:
 
 
 def latest() -> Criterion:
-    """Return a criterion by which every checkpoint is better than the one before."""
+    """Return a criterion that prefers later checkpoints."""
     count = itertools.count()
     return Criterion("validations", lambda _: float(next(count)))
 
@@ -64,9 +64,9 @@ def trained(make: Make, method: Method, **changes: Any) -> Draft:
 def gradient(
     make: Make, method: Method, monkeypatch: pytest.MonkeyPatch, times: float = 1.0
 ) -> torch.Tensor:
-    """Return some times the first gradient: what a step of plain descent takes off the weights.
+    """Return `times` the gradient of the first step, from a step of plain gradient descent.
 
-    AdamW would hide its scale, and clipping as well.
+    AdamW and clipping would hide its scale.
     """
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -90,6 +90,6 @@ def gradient(
 
 
 def assert_same_gradient(first: torch.Tensor, second: torch.Tensor, rtol: float = 1e-4) -> None:
-    """Check that two gradients differ by little beside their norm, which is not zero."""
+    """Assert that two gradients are close relative to their norm, which is not zero."""
     assert float(second.norm()) > 1e-3
     assert float((first - second).norm()) < rtol * float(second.norm())

@@ -1,4 +1,4 @@
-"""Where tests find files: the checkout, and real rows if this machine has them."""
+"""Folders that tests read: the checkout, and real rows if present."""
 
 import os
 from pathlib import Path
@@ -6,5 +6,5 @@ from pathlib import Path
 from draftmark.data.sources import DATA_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
-# Real rows, where the environment names them or a folder beside the checkout holds them.
+# Real rows: the environment names the folder, or it lies beside the checkout.
 REAL_ROWS = Path(os.environ.get(DATA_VARIABLE) or ROOT.parent / "shared" / "data")

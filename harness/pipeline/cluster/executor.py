@@ -18,7 +18,7 @@ from draftmark.pipeline.cluster.needs import Needs
 from draftmark.pipeline.cluster.workers import WorkerContext
 from draftmark.pipeline.executor import Failure, failed_input
 from draftmark.pipeline.journal import NO_JOURNAL, Journal
-from draftmark.pipeline.planning.schedule import Work, ranks
+from draftmark.pipeline.planning.schedule import StageRun, longest_chain_s
 from draftmark.pipeline.stopping import NO_STOP, Stop, Stopped
 from draftmark.progress import Progress
 from draftmark.store.graph import Node, topological
@@ -98,8 +98,8 @@ def _priorities(nodes: Mapping[str, Node], needs: Mapping[str, Needs]) -> dict[s
     works = {}
     for key, node in nodes.items():
         inputs = tuple(upstream.key for upstream in node.inputs.values())
-        works[key] = Work(needs[key].seconds if key in needs else 0.0, 1, inputs)
-    return ranks(works)
+        works[key] = StageRun(needs[key].seconds if key in needs else 0.0, 1, inputs)
+    return longest_chain_s(works)
 
 
 def _ready(

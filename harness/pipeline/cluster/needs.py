@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from draftmark.pipeline.experiment import Plan
-from draftmark.pipeline.planning.estimates import Cost, Machine
-from draftmark.pipeline.planning.stage_costs import Site
+from draftmark.pipeline.planning.estimates import Cost, find_gpu
+from draftmark.pipeline.planning.stage_costs import SettingCosts
 from draftmark.store.graph import Node, topological
 
 BASE_BYTES = 10**9  # a process with torch before it loads a model
 TIMED = ("decodes", "parts")  # the stages that measure time
-_MACHINE = Machine.named("h100")  # only the ratios of its times matter
+_GPU = find_gpu("h100")  # only the ratios of its times matter
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,16 @@ class Needs:
 
 def stage_needs(plan: Plan) -> dict[str, Needs]:
     """Return the needs of every stage by node key."""
-    sites = {key: Site.of(setting, _MACHINE) for key, setting in plan.settings.items()}
+    costs = {
+        key: SettingCosts.from_setting(setting, _GPU) for key, setting in plan.settings.items()
+    }
     found: dict[str, Needs] = {}
     for cell in plan.cells:
-        site = sites[cell.task, cell.pair]
+        of_setting = costs[cell.task, cell.pair]
         for node in topological(plan.nodes_of(cell)):
             if node.key not in found:
-                found[node.key] = _needs(node, site.cost(node, cell), plan.recipe.threads or 1)
+                cost = of_setting.cost(node, cell)
+                found[node.key] = _needs(node, cost, plan.recipe.threads or 1)
     return found
 
 

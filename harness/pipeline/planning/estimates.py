@@ -5,7 +5,7 @@ separately. Seconds assume a share of a data sheet's FLOP/s; nothing is measured
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 
 from draftmark.errors import unknown
@@ -27,12 +27,20 @@ LOGIT_ARRAYS = 6
 
 @dataclass(frozen=True)
 class Gpu:
-    """One accelerator: dense FLOP/s by dtype, memory in bytes, bandwidth in bytes/s."""
+    """One accelerator: peak dense FLOP/s by dtype, memory in bytes, bandwidth in bytes/s.
+
+    `utilisation`: the share of the peak FLOP/s that matrix products reach.
+    """
 
     name: str
     flops: Mapping[str, float]
     memory_bytes: float
     bandwidth: float
+    utilisation: float = UTILISATION
+
+    def compute_s(self, flops: float, dtype: str) -> float:
+        """Return the seconds that FLOPs take in a dtype."""
+        return flops / (self.flops.get(dtype, self.flops["bfloat16"]) * self.utilisation)
 
 
 # NVIDIA's data sheets of the SXM and PCIe modules, without sparsity; float32 without TF32, which is
@@ -45,28 +53,11 @@ GPUS = {
 }
 
 
-@dataclass(frozen=True)
-class Machine:
-    """A GPU and the share of its peak FLOP/s that matrix products reach."""
-
-    gpu: Gpu
-    utilisation: float = UTILISATION
-
-    @classmethod
-    def named(cls, name: str, utilisation: float = UTILISATION) -> "Machine":
-        """Return the machine with the GPU of that name; raises UserError for an unknown name."""
-        if name not in GPUS:
-            raise unknown("GPU", name, GPUS)
-        return cls(GPUS[name], utilisation)
-
-    def compute_s(self, flops: float, dtype: str) -> float:
-        """Return the seconds that FLOPs take in a dtype."""
-        rates = self.gpu.flops
-        return flops / (rates.get(dtype, rates["bfloat16"]) * self.utilisation)
-
-    def pass_s(self, num_bytes: float, flops: float, dtype: str) -> float:
-        """Return the seconds of a decoding pass, bound by memory bandwidth or by FLOPs."""
-        return max(num_bytes / self.gpu.bandwidth, self.compute_s(flops, dtype))
+def find_gpu(name: str, utilisation: float = UTILISATION) -> Gpu:
+    """Return a GPU by name; raises UserError for an unknown name."""
+    if name not in GPUS:
+        raise unknown("GPU", name, GPUS)
+    return replace(GPUS[name], utilisation=utilisation)
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ class Cost:
     """The cost of a stage; `flops` are those of weights, without attention."""
 
     flops: float = 0.0
-    attention: float = 0.0
+    attention_flops: float = 0.0
     peak_bytes: float = 0.0
     disk_bytes: float = 0.0
     gpu_s: float = 0.0
@@ -83,16 +74,16 @@ class Cost:
         """Return the cost of both, one after the other: sums, and the larger peak."""
         return Cost(
             self.flops + other.flops,
-            self.attention + other.attention,
+            self.attention_flops + other.attention_flops,
             max(self.peak_bytes, other.peak_bytes),
             self.disk_bytes + other.disk_bytes,
             self.gpu_s + other.gpu_s,
         )
 
     @property
-    def all_flops(self) -> float:
+    def total_flops(self) -> float:
         """FLOPs of weights and of attention."""
-        return self.flops + self.attention
+        return self.flops + self.attention_flops
 
 
 @dataclass(frozen=True)
@@ -100,22 +91,22 @@ class Load:
     """A number of rows and the tokens of all of them; responses include the end token."""
 
     rows: float
-    prompt: float
-    response: float
+    prompt_tokens: float
+    response_tokens: float
 
     @property
-    def read(self) -> float:
+    def read_tokens(self) -> float:
         """The tokens that a model reads: all but the last of each row."""
-        return self.prompt + self.response - self.rows
+        return self.prompt_tokens + self.response_tokens - self.rows
 
     @property
     def mean_length(self) -> float:
         """The mean tokens per row."""
-        return (self.prompt + self.response) / self.rows
+        return (self.prompt_tokens + self.response_tokens) / self.rows
 
     def scaled(self, factor: float) -> "Load":
         """Return the load times a factor."""
-        return Load(self.rows * factor, self.prompt * factor, self.response * factor)
+        return Load(*(factor * each for each in astuple(self)))
 
 
 def attention_flops(shape: Shape, tokens: float, length: float) -> float:
@@ -127,39 +118,42 @@ def attention_flops(shape: Shape, tokens: float, length: float) -> float:
 
 
 def forward_cost(
-    shape: Shape, load: Load, machine: Machine, *, dtype: str = "float32", head: bool = True
+    shape: Shape, load: Load, gpu: Gpu, *, dtype: str = "float32", head: bool = True
 ) -> Cost:
     """Return the cost of one forward pass over texts, in batches of 4096 tokens."""
-    flops = 2 * shape.body * load.read + (2 * shape.head * load.response if head else 0)
-    attention = attention_flops(shape, load.read, load.mean_length)
+    flops = 2 * shape.body * load.read_tokens
+    flops += 2 * shape.head * load.response_tokens if head else 0
+    attention = attention_flops(shape, load.read_tokens, load.mean_length)
     peak_bytes = SIZES[dtype] * (shape.parameters + 4096 * shape.hidden * 8)
-    return Cost(flops, attention, peak_bytes, 0, machine.compute_s(flops + attention, dtype))
+    return Cost(flops, attention, peak_bytes, 0, gpu.compute_s(flops + attention, dtype))
 
 
 def generation_cost(
-    shape: Shape, load: Load, limit: int, machine: Machine, *, rows_per_batch: int, dtype: str
+    shape: Shape, load: Load, limit: int, gpu: Gpu, *, rows_per_batch: int, dtype: str
 ) -> Cost:
     """Return the cost of generating responses batch by batch.
 
-    Each decoding pass reads the weights and the batch's KV cache. A batch runs to `limit` tokens:
-    an upper bound.
+    A decoding pass reads the weights and the batch's KV cache; memory bandwidth or FLOPs bound its
+    time. A batch runs to `limit` tokens: an upper bound.
     """
-    forward = forward_cost(shape, load, machine, dtype=dtype)
-    prefill_s = machine.compute_s(2 * shape.body * load.prompt, dtype)
+    forward = forward_cost(shape, load, gpu, dtype=dtype)
+    prefill_s = gpu.compute_s(2 * shape.body * load.prompt_tokens, dtype)
     batch = min(rows_per_batch, load.rows)
     token_bytes = 2 * shape.layers * shape.key_value_heads * shape.head_dim * SIZES[dtype]
-    cache = batch * (load.prompt / load.rows + limit) * token_bytes
+    cache = batch * (load.prompt_tokens / load.rows + limit) * token_bytes
     weights = shape.parameters * SIZES[dtype]
-    pass_s = machine.pass_s(weights + cache, 2 * (shape.body + shape.head) * batch, dtype)
+    flops_s = gpu.compute_s(2 * (shape.body + shape.head) * batch, dtype)
+    pass_s = max((weights + cache) / gpu.bandwidth, flops_s)
     passes = -(-load.rows // batch) * limit
-    return Cost(forward.flops, forward.attention, weights + cache, 0, prefill_s + passes * pass_s)
+    gpu_s = prefill_s + passes * pass_s
+    return Cost(forward.flops, forward.attention_flops, weights + cache, 0, gpu_s)
 
 
 def training_cost(
     shape: Shape,
     load: Load,
     run: TrainingRun,
-    machine: Machine,
+    gpu: Gpu,
     *,
     dtype: str,
     target_head: int = 0,
@@ -173,20 +167,24 @@ def training_cost(
     seen = load.scaled(run.passes)
     weights = Weights(shape.body, shape.head, target_head, shape.trained_head)
     extra = {"surveyed": run.compared, "compared": run.compared}
-    step = partial(of_step, weights, seen.read, seen.response, **extra, depth=run.depth)
+    step = partial(
+        of_step, weights, seen.read_tokens, seen.response_tokens, **extra, depth=run.depth
+    )
     flops = step()
     flops += live * (step(live=True) - flops)
-    slots = 1 + (run.depth - 1) * load.response / load.read  # positions per token read
-    forward = attention_flops(shape, seen.read * slots, load.mean_length)
+    slots = (
+        1 + (run.depth - 1) * load.response_tokens / load.read_tokens
+    )  # positions per token read
+    forward = attention_flops(shape, seen.read_tokens * slots, load.mean_length)
     attention = forward * (3 + live + (1 if run.compared else 0))
     peak = 4.0 * (shape.parameters - shape.trained) + shape.trained * TRAINED_WEIGHT_BYTES
     peak += 2 * 4 * shape.parameters if run.compared else 0  # the reference and the init
     peak += target_head * SIZES[dtype]
     tokens = run.rows_per_batch * load.mean_length * slots
     peak += tokens * shape.hidden * shape.layers * ACTIVATION_BYTES * SIZES[dtype] / 2
-    supervised = run.rows_per_batch * load.response / load.rows
+    supervised = run.rows_per_batch * load.response_tokens / load.rows
     peak += LOGIT_ARRAYS * 4 * min(CHUNK_LOGITS, shape.vocabulary * supervised)
-    return Cost(flops, attention, peak, 0, machine.compute_s(flops + attention, dtype))
+    return Cost(flops, attention, peak, 0, gpu.compute_s(flops + attention, dtype))
 
 
 def hidden_state_bytes(shape: Shape, positions: float, dtype: str) -> float:

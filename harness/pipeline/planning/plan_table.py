@@ -13,23 +13,10 @@ from draftmark.data.rows import MISSING
 from draftmark.environment import machine as this_machine
 from draftmark.pipeline import experiment
 from draftmark.pipeline.experiment import Plan
-from draftmark.pipeline.planning.estimates import (
-    ACTIVATION_BYTES,
-    TRAINED_WEIGHT_BYTES,
-    Cost,
-    Machine,
-    format_bytes,
-    format_seconds,
-)
-from draftmark.pipeline.planning.schedule import (
-    ASSUMED,
-    Schedule,
-    StageCosts,
-    forecast,
-    placements,
-    schedule_stages,
-)
-from draftmark.pipeline.planning.stage_costs import Site
+from draftmark.pipeline.planning import estimates
+from draftmark.pipeline.planning.estimates import Cost, Gpu, format_bytes, format_seconds
+from draftmark.pipeline.planning.schedule import ASSUMED, StageCosts, forecast, placements
+from draftmark.pipeline.planning.stage_costs import SettingCosts
 from draftmark.pipeline.recipe_files import load_recipe, suite_members
 from draftmark.pipeline.setting import ROWS_PER_BATCH
 from draftmark.progress import Progress
@@ -40,14 +27,13 @@ from draftmark.store.store import Store
 from draftmark.training.flops import CHUNK_LOGITS
 
 WIDTH = 100
-_LEDGERS = {"draft": DRAFT, "target": TARGET}  # the file with a training's ledger, by stage
 _HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU", "what")
 _LINE = "{:11} {:8} {:7} {:>7} {:>7} {:>7} {:>7}  {}"
 _INDENT = len(_LINE.format(*[""] * len(_HEADER)))
 
 
 @dataclass(frozen=True)
-class Stage:
+class PlannedStage:
     """A node, its state in the store, and its cost."""
 
     node: Node
@@ -56,10 +42,10 @@ class Stage:
     seconds: float | None = None  # measured when a cached stage was made
 
 
-def show(
+def render_plan(
     recipe: str,
     store: Path,
-    machine: Machine,
+    gpu: Gpu,
     *,
     gpus: int = 1,
     data: Path | None = None,
@@ -67,46 +53,48 @@ def show(
 ) -> str:
     """Return the plan of a recipe as text; of a suite, the plan of each recipe and their total."""
     names, texts = suite_members(recipe), []
-    every: dict[str, Stage] = {}
+    every: dict[str, PlannedStage] = {}
     for name in names:
         loaded = load_recipe(name, tasks=tasks)
         plan = experiment.plan(loaded, Progress(), data=data, complete=False)
         title = [f"{name}: {loaded.title}", ""] if len(names) > 1 else []
-        text, stages = table(plan, Store(store), machine, gpus)
+        text, stages = tabulate_plan(plan, Store(store), gpu, gpus)
         texts.append("\n".join([*title, text]))
         every |= {stage.node.key: stage for stage in stages}
     if len(names) > 1:
         stages = list(every.values())
-        totals = _totals(stages, machine, schedule_stages(_remaining(stages), gpus))
+        totals = _totals(stages, gpu, gpus)
         texts.append(_wrap([f"All of {recipe}, each shared stage counted once:", *totals]))
     return "\n\n\n".join(texts)
 
 
-def table(plan: Plan, store: Store, machine: Machine, gpus: int = 1) -> tuple[str, list[Stage]]:
+def tabulate_plan(
+    plan: Plan, store: Store, gpu: Gpu, gpus: int = 1
+) -> tuple[str, list[PlannedStage]]:
     """Return the plan as text, and its stages.
 
     The text has one line per stage under its task and pair, the assumptions, and the totals. On
     several GPUs each line names the GPU that the stage would run on.
     """
-    sites = {key: Site.of(setting, machine) for key, setting in plan.settings.items()}
-    by_site = _stages(plan, sites, store)
-    every = [stage for stages in by_site.values() for stage in stages]
-    schedule = schedule_stages(_remaining(every), gpus)
-    where = placements(schedule) if gpus > 1 else {}
+    setting_costs = {
+        key: SettingCosts.from_setting(setting, gpu) for key, setting in plan.settings.items()
+    }
+    by_setting = _stages(plan, setting_costs, store)
+    every = [stage for stages in by_setting.values() for stage in stages]
+    where = placements(_remaining(every), gpus) if gpus > 1 else {}
     lines = [_LINE.format(*_HEADER)]
-    for key, stages in by_site.items():
+    for key, stages in by_setting.items():
         lines += ["", ", ".join(key)]
         lines += [_line(stage, where.get(stage.node.key)) for stage in stages]
-    totals = _totals(every, machine, schedule)
-    notes = [*_assumptions(sites, machine, store), ASSUMED, "", *totals]
+    notes = [*_assumptions(setting_costs, gpu, store), ASSUMED, "", *_totals(every, gpu, gpus)]
     return "\n".join([*lines, "", _wrap(notes)]), every
 
 
 def _stages(
-    plan: Plan, sites: Mapping[tuple[str, str], Site], store: Store
-) -> dict[tuple[str, str], list[Stage]]:
+    plan: Plan, setting_costs: Mapping[tuple[str, str], SettingCosts], store: Store
+) -> dict[tuple[str, str], list[PlannedStage]]:
     """Return every stage once, under the first task and pair that need it."""
-    by_site: dict[tuple[str, str], list[Stage]] = {key: [] for key in sites}
+    by_setting: dict[tuple[str, str], list[PlannedStage]] = {key: [] for key in setting_costs}
     seen: set[str] = set()
     missing = store.missing(plan.nodes)
     for cell in plan.cells:
@@ -114,43 +102,43 @@ def _stages(
         for node in topological(plan.nodes_of(cell)):
             if node.key not in seen:
                 seen.add(node.key)
-                cost = sites[key].cost(node, cell)
-                by_site[key].append(_stage(node, store, cost, stored=node.key not in missing))
-    return by_site
+                cost = setting_costs[key].cost(node, cell)
+                by_setting[key].append(_stage(node, store, cost, stored=node.key not in missing))
+    return by_setting
 
 
-def _stage(node: Node, store: Store, cost: Cost, *, stored: bool) -> Stage:
+def _stage(node: Node, store: Store, cost: Cost, *, stored: bool) -> PlannedStage:
     if node.existing_folder:
-        return Stage(node, "given", cost)
+        return PlannedStage(node, "given", cost)
     if not node.inputs:
-        return Stage(node, "absent", cost)
-    if not known(node) or not stored:
-        return Stage(node, "to do", cost)
+        return PlannedStage(node, "absent", cost)
+    if not has_final_key(node) or not stored:
+        return PlannedStage(node, "to do", cost)
     try:
         entry = json.loads((store.directory(node) / ENTRY).read_text("utf-8"))
-        return Stage(node, "cached", cost, float(entry["seconds"]))
+        return PlannedStage(node, "cached", cost, float(entry["seconds"]))
     except (ValueError, KeyError, TypeError):
-        return Stage(node, "damaged", cost)  # a run sets the entry aside and rebuilds it
+        return PlannedStage(node, "damaged", cost)  # a run sets the entry aside and rebuilds it
 
 
-def known(node: Node) -> bool:
+def has_final_key(node: Node) -> bool:
     """True if a run would give the node the same key: no rows and no model are missing."""
     own = (str(node.settings.get(name, "")) for name in ("rows", "digest"))
     missing = any(value.startswith(MISSING) for value in own)
-    return not missing and all(known(upstream) for upstream in node.inputs.values())
+    return not missing and all(has_final_key(upstream) for upstream in node.inputs.values())
 
 
-def _line(stage: Stage, where: str | None) -> str:
+def _line(stage: PlannedStage, where: str | None) -> str:
     node, cost = stage.node, stage.cost
     numbers = ["-"] * 4
     if cost != Cost():
         numbers = [
-            f"{cost.all_flops:.1e}".replace("e+", "e") if cost.all_flops else "-",
+            f"{cost.total_flops:.1e}".replace("e+", "e") if cost.total_flops else "-",
             format_bytes(cost.peak_bytes),
             format_bytes(cost.disk_bytes) if cost.disk_bytes else "-",
             format_seconds(cost.gpu_s),
         ]
-    key = node.key[:8] if known(node) else "unknown"
+    key = node.key[:8] if has_final_key(node) else "unknown"
     took = f" (took {stage.seconds:.1f} s)" if stage.seconds is not None else ""
     label = textwrap.wrap(node.label + took + (f" [{where}]" if where else ""), WIDTH - _INDENT)
     first = _LINE.format(node.stage, key, stage.state, *numbers, label[0])
@@ -158,10 +146,9 @@ def _line(stage: Stage, where: str | None) -> str:
 
 
 def _assumptions(
-    sites: Mapping[tuple[str, str], Site], machine: Machine, store: Store
+    setting_costs: Mapping[tuple[str, str], SettingCosts], gpu: Gpu, store: Store
 ) -> Iterator[str]:
     """Yield one line for each assumption."""
-    gpu = machine.gpu
     tera = {dtype: f"{rate / 1e12:g}" for dtype, rate in gpu.flops.items()}
     yield "Estimates from model shapes and these assumptions; nothing was measured:"
     yield (
@@ -170,7 +157,7 @@ def _assumptions(
     )
     yield (
         f"- {gpu.name}: {tera['bfloat16']} TFLOP/s in bfloat16, {tera['float32']} in float32, "
-        f"{gpu.bandwidth / 1e12:g} TB/s (data sheet). Stages reach {machine.utilisation:g} of the "
+        f"{gpu.bandwidth / 1e12:g} TB/s (data sheet). Stages reach {gpu.utilisation:g} of the "
         "FLOP/s (--utilisation). Texts are generated and scored in float32; training runs in the "
         "pair's dtype."
     )
@@ -180,25 +167,29 @@ def _assumptions(
         "upper bounds. Kernel launches, which dominate for small models, are not counted."
     )
     yield (
-        f"- Memory: {TRAINED_WEIGHT_BYTES} bytes per trained weight (weight, gradient, AdamW), "
-        f"{ACTIVATION_BYTES} per token, dimension and layer of a batch in 16 bits (Korthikanti et "
-        f"al. 2022), {CHUNK_LOGITS:,} logits at once. Disk: float32 weights and hidden states, "
-        "without the checkpoints of an unfinished training."
+        f"- Memory: {estimates.TRAINED_WEIGHT_BYTES} bytes per trained weight (weight, gradient, "
+        f"AdamW), {estimates.ACTIVATION_BYTES} per token, dimension and layer of a batch in 16 "
+        f"bits (Korthikanti et al. 2022), {CHUNK_LOGITS:,} logits at once. Disk: float32 weights "
+        "and hidden states, without the checkpoints of an unfinished training."
     )
-    yield "- Mean tokens per row (prompt, gold answer): " + "; ".join(_token_means(sites)) + "."
-    recipes = [site.setting.recipe for site in sites.values()]
+    yield (
+        "- Mean tokens per row (prompt, gold answer): "
+        + "; ".join(_token_means(setting_costs))
+        + "."
+    )
+    recipes = [costs.setting.recipe for costs in setting_costs.values()]
     if any(recipe.training_of(entry).budget for recipe in recipes for entry in recipe.methods):
         yield "- A method with a budget is planned by its `passes`, as if it had no budget."
     yield "- Responses are as long as gold answers, up to the length limit."
     yield from _measured_rate(store)
 
 
-def _token_means(sites: Mapping[tuple[str, str], Site]) -> Iterator[str]:
-    several = len({pair for _, pair in sites}) > 1
-    for (task, pair), site in sites.items():
-        load = next(iter(site.gold.values()))  # of the training rows, if there are any
-        means = f"{load.prompt / load.rows:.0f}, {load.response / load.rows:.0f}"
-        how = "counted" if site.counted else "assumed"
+def _token_means(setting_costs: Mapping[tuple[str, str], SettingCosts]) -> Iterator[str]:
+    several = len({pair for _, pair in setting_costs}) > 1
+    for (task, pair), costs in setting_costs.items():
+        load = next(iter(costs.gold.values()))  # of the training rows, if there are any
+        means = f"{load.prompt_tokens / load.rows:.0f}, {load.response_tokens / load.rows:.0f}"
+        how = "counted" if costs.counted else "assumed"
         yield f"{task}{f' for {pair}' if several else ''} {means} ({how})"
 
 
@@ -208,16 +199,16 @@ def _measured_rate(store: Store) -> Iterator[str]:
     if here["accelerators"]:
         return
     flops, seconds, count = 0.0, 0.0, 0
-    for stage, name in _LEDGERS.items():
-        for path in sorted((store.root / stage).glob(f"*/{name}")):
-            try:
-                entry = json.loads((path.parent / ENTRY).read_text("utf-8"))
-                ledger = json.loads(path.read_text("utf-8"))["ledger"]
-                if entry["manifest"]["hardware"]["processor"] == here["processor"]:
-                    flops, seconds = flops + ledger["flops"], seconds + ledger["train_s"]
-                    count += ledger["train_s"] > 0
-            except (OSError, ValueError, KeyError, TypeError):
-                continue  # a damaged entry: a run reports it
+    ledgers = [*store.root.glob(f"draft/*/{DRAFT}"), *store.root.glob(f"target/*/{TARGET}")]
+    for path in sorted(ledgers):
+        try:
+            entry = json.loads((path.parent / ENTRY).read_text("utf-8"))
+            ledger = json.loads(path.read_text("utf-8"))["ledger"]
+            if entry["manifest"]["hardware"]["processor"] == here["processor"]:
+                flops, seconds = flops + ledger["flops"], seconds + ledger["train_s"]
+                count += ledger["train_s"] > 0
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # a damaged entry: a run reports it
     if seconds:
         yield (
             f"- This machine's processor: {count} trainings in the store reached "
@@ -225,22 +216,22 @@ def _measured_rate(store: Store) -> Iterator[str]:
         )
 
 
-def _remaining(stages: Sequence[Stage]) -> StageCosts:
+def _remaining(stages: Sequence[PlannedStage]) -> StageCosts:
     return [(stage.node, stage.cost) for stage in stages if stage.state in ("to do", "damaged")]
 
 
-def _totals(stages: Sequence[Stage], machine: Machine, schedule: Schedule) -> Iterator[str]:
+def _totals(stages: Sequence[PlannedStage], gpu: Gpu, gpus: int) -> Iterator[str]:
     absent = [stage.node.label for stage in stages if stage.state == "absent"]
     if absent:
         yield f"Not on this machine, planned by name: {', '.join(absent)}."
-    costs, gpu = _remaining(stages), machine.gpu
+    costs = _remaining(stages)
     cost = sum((cost for _, cost in costs), Cost())
     yield (
-        f"{len(stages)} stages, {len(costs)} to do: {cost.all_flops:.2e} FLOPs, "
+        f"{len(stages)} stages, {len(costs)} to do: {cost.total_flops:.2e} FLOPs, "
         f"{format_bytes(cost.peak_bytes)} of memory at most, {format_bytes(cost.disk_bytes)} on "
         f"disk, {format_seconds(cost.gpu_s)} on one {gpu.name}."
     )
-    yield from forecast(costs, schedule, gpu.name)
+    yield from forecast(costs, gpus, gpu.name)
     too_large = [node.stage for node, cost in costs if cost.peak_bytes > gpu.memory_bytes]
     if too_large:
         yield (

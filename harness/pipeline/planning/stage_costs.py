@@ -1,33 +1,41 @@
-"""The cost of each stage of a plan, from the model shapes and loads of its task and pair."""
+"""The cost of each stage of a plan, from the model shapes and token counts of its task and pair."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from draftmark.config.recipe import MethodEntry
+from draftmark.data.prompts import plain
 from draftmark.models import shapes
 from draftmark.models.shapes import Shape
-from draftmark.pipeline.planning.estimates import (
-    Cost,
-    Load,
-    Machine,
-    forward_cost,
-    generation_cost,
-    hidden_state_bytes,
-    training_cost,
-)
-from draftmark.pipeline.planning.workloads import gold_loads
+from draftmark.pipeline.experiment import row_counts
+from draftmark.pipeline.planning import estimates
+from draftmark.pipeline.planning.estimates import Cost, Gpu, Load, training_cost
 from draftmark.pipeline.setting import ROWS_PER_BATCH, Setting
 from draftmark.results import Cell
 from draftmark.speculation.interfaces import FeatureMethod, Method, Planned
 from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Node
-from draftmark.types import Split, TrainingRun
+from draftmark.types import Example, Split, TrainingRun
+
+# Mean tokens of (prompt, gold answer with its end token) of the first 300 training rows of each
+# task, in plain text, by SmolLM2's tokenizer of 49,152 tokens. Other tokenizers were not counted.
+TOKENS = {
+    "gsm8k": (62, 131),
+    "alpaca": (20, 49),
+    "mbpp": (137, 63),
+    "cnn_dm": (726, 54),
+    "xsum": (472, 29),
+}
+OTHER_TASK = (128, 128)
+CHAT = 5  # tokens of a chat template around each turn
+COUNTED = 2000  # rows counted; the rest is extrapolated
 
 
 @dataclass(frozen=True)
-class Site:
+class SettingCosts:
     """The stage costs of one task and pair, and what they follow from.
 
     `gold` has the loads of gold answers; `counted` is True if their tokens were counted.
@@ -39,10 +47,10 @@ class Site:
     gold: Mapping[Split, Load]
     counted: bool
     splits: Mapping[str, Split]  # by the digest of their rows
-    machine: Machine
+    gpu: Gpu
 
     @classmethod
-    def of(cls, setting: Setting, machine: Machine) -> "Site":
+    def from_setting(cls, setting: Setting, gpu: Gpu) -> "SettingCosts":
         """Return the stage costs of a setting; raises UserError for a model of unknown shape."""
         pair = setting.pair
         base = setting.target.inputs.get("target", setting.target)
@@ -54,9 +62,7 @@ class Site:
         config = shapes.config_of(pair.target, base.existing_folder)
         draft = shapes.of_draft(pair.draft, target, given, config)
         splits: dict[str, Split] = {rows.digest: split for split, rows in setting.rows.items()}
-        return cls(
-            setting, target, draft, *gold_loads(setting, base.existing_folder), splits, machine
-        )
+        return cls(setting, target, draft, *_gold_loads(setting, base.existing_folder), splits, gpu)
 
     def cost(self, node: Node, cell: Cell) -> Cost:
         """Return the cost of one of the cell's stages; zero for a stage that runs no model."""
@@ -99,14 +105,16 @@ class Site:
     def written(self, split: Split) -> Load:
         """Return the load of a model's responses: as long as gold answers, up to the limit."""
         load = self.gold[split]
-        return replace(load, response=min(load.response, self.setting.max_new_tokens * load.rows))
+        limit = self.setting.max_new_tokens * load.rows
+        return replace(load, response_tokens=min(load.response_tokens, limit))
 
     def _forward(self, shape: Shape, load: Load, **options: Any) -> Cost:
-        return forward_cost(shape, load, self.machine, **options)
+        return estimates.forward_cost(shape, load, self.gpu, **options)
 
     def _generation(self, shape: Shape, load: Load, rows: int, dtype: str = "float32") -> Cost:
         limit = self.setting.max_new_tokens
-        return generation_cost(shape, load, limit, self.machine, rows_per_batch=rows, dtype=dtype)
+        options: Any = {"rows_per_batch": rows, "dtype": dtype}
+        return estimates.generation_cost(shape, load, limit, self.gpu, **options)
 
     def _model_shape(self, node: Node) -> Shape:
         """Return the shape of the model that a stage runs."""
@@ -118,8 +126,9 @@ class Site:
     def _features(self, node: Node) -> Cost:
         """Return the cost of the target's hidden states, or of those of several layers."""
         load, every = self.load(node.inputs["texts"]), node.settings["positions"] == "all"
-        positions = len(node.settings["layers"]) * load.read if every else load.response
-        disk_bytes = hidden_state_bytes(self.target, positions, node.settings["dtype"])
+        layers = len(node.settings["layers"])
+        positions = layers * load.read_tokens if every else load.response_tokens
+        disk_bytes = estimates.hidden_state_bytes(self.target, positions, node.settings["dtype"])
         return replace(self._forward(self.target, load, head=False), disk_bytes=disk_bytes)
 
     def _draft_shape(self, method: Method) -> Shape:
@@ -131,7 +140,7 @@ class Site:
         pair, fine_tune = self.setting.pair, self.setting.pair.fine_tune
         assert fine_tune is not None
         run = TrainingRun(fine_tune.passes, fine_tune.rows_per_batch)
-        cost = training_cost(self.target, self.gold["train"], run, self.machine, dtype=pair.dtype)
+        cost = training_cost(self.target, self.gold["train"], run, self.gpu, dtype=pair.dtype)
         checks = self.gold["validation"].scaled(fine_tune.validations + 1)
         cost += self._forward(self.target, checks)
         return replace(cost, disk_bytes=4 * self.target.parameters)
@@ -161,7 +170,7 @@ class Site:
         cost, shape = Cost(), self._draft_shape(method)
         checks = self.written("validation").scaled(training.validations + 1)
         for run in training_runs:
-            cost += training_cost(shape, load, run, self.machine, **options)
+            cost += training_cost(shape, load, run, self.gpu, **options)
             cost += self._forward(shape, checks)
             if live:  # the target reads the draft's texts
                 cost += self._forward(self.target, load.scaled(run.passes * live), dtype=dtype)
@@ -169,8 +178,8 @@ class Site:
 
     def _scores(self, method: Method, node: Node) -> Cost:
         load = self.load(node.inputs["features"].inputs["texts"])
-        flops = 2 * self.target.head * load.response
-        gpu_s = self.machine.compute_s(flops, "float32")
+        flops = 2 * self.target.head * load.response_tokens
+        gpu_s = self.gpu.compute_s(flops, "float32")
         cost = Cost(flops=flops, peak_bytes=4 * self.target.parameters, gpu_s=gpu_s)
         if method.kind == "training_free":
             return cost
@@ -208,3 +217,36 @@ class Site:
             return cost
         drafted = forward(self._draft_shape(method), contexts)
         return replace(cost + drafted, peak_bytes=cost.peak_bytes + drafted.peak_bytes)
+
+
+def _gold_loads(setting: Setting, directory: Path | None) -> tuple[dict[Split, Load], bool]:
+    """Return the loads of the splits' gold answers, and True if their tokens were counted.
+
+    `directory` is the target's folder, if present.
+    """
+    counts = row_counts(setting.recipe)
+    file = directory / "tokenizer.json" if directory else None
+    missing = any(rows.missing for rows in setting.rows.values())
+    if file is None or not file.is_file() or missing:
+        prompt, response = TOKENS.get(setting.task.name, OTHER_TASK)
+        return {split: Load(n, prompt * n, response * n) for split, n in counts.items()}, False
+    from tokenizers import Tokenizer  # loads without transformers
+
+    tokenizer = Tokenizer.from_file(str(file))
+    has_template = file.with_name("chat_template.jinja").is_file()
+    chat = setting.format == "chat" or (setting.format == "auto" and has_template)
+    turn = CHAT if chat else 0
+    return {s: _count_tokens(tokenizer, setting.rows[s].examples, turn) for s in counts}, True
+
+
+def _count_tokens(tokenizer: Any, rows: Sequence[Example], turn: int) -> Load:
+    """Return the load of rows; `turn`: tokens of the chat template around each turn."""
+    examples = rows[:COUNTED]
+    prompts = tokenizer.encode_batch([plain(example.messages) for example in examples])
+    answers = tokenizer.encode_batch(
+        [example.reference for example in examples], add_special_tokens=False
+    )
+    response = sum(len(answer.ids) for answer in answers) + len(examples)
+    prompt = sum(len(encoded.ids) for encoded in prompts)
+    prompt += sum(turn * (len(example.messages) + 1) for example in examples)  # + the answer's turn
+    return Load(len(examples), prompt, response).scaled(len(rows) / len(examples))

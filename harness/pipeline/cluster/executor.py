@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from draftmark.environment import install_hint
 from draftmark.errors import UserError
 from draftmark.pipeline.cluster.fleet import Fleet
 from draftmark.pipeline.cluster.needs import Needs
@@ -26,7 +27,6 @@ from draftmark.store.store import Store
 
 LOCAL = "local"
 _REACH_S = 10.0
-INSTALL = "pip install 'draftmark[ray]'"
 
 
 def execute(
@@ -120,7 +120,9 @@ def _ready(
 def require() -> None:
     """Raise UserError with the command that installs Ray, if it is not here."""
     if importlib.util.find_spec("ray") is None:
-        raise UserError(f"--cluster needs Ray, which is not installed: {INSTALL}.")
+        raise UserError(
+            f"--cluster needs Ray, which is not installed; run `{install_hint('ray')}`."
+        )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import ROOT
+from places import PACKAGE
 
 from draftmark.cli import main
 from draftmark.data import hub
@@ -154,8 +154,7 @@ def test_a_mistake_in_a_recipe_stops_before_anything_is_written(
 
 
 def _quickstart() -> str:
-    folder = ROOT / "baselines" / "recipes"
-    return (folder / "quickstart.toml").read_text("utf-8")
+    return (PACKAGE / "baselines" / "recipes" / "quickstart.toml").read_text("utf-8")
 
 
 def test_an_unknown_model_is_one_sentence(draftmark: Command) -> None:

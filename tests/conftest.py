@@ -1,7 +1,8 @@
 """What the tests share: the project's tiny target, a pruned draft of it, and texts it wrote."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test fails for being slow on a busy machine.
 settings.register_profile("draftmark", deadline=None)
 settings.load_profile("draftmark")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_name_for_each_module() -> Iterator[None]:
+    """Fail in the end if a folder of the code was imported under its own name as well."""
+    yield
+    assert not {"harness", "tasks", "baselines", "reports"} & sys.modules.keys()
 
 
 @pytest.fixture

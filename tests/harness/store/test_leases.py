@@ -20,7 +20,7 @@ import socket, sys, time
 from pathlib import Path
 if sys.argv[2]:
     socket.gethostname = lambda: sys.argv[2]
-from harness import store
+from draftmark.store import store
 from draftmark.store.graph import Node
 store.LEASE_S = float(sys.argv[3])
 with store.Store(Path(sys.argv[1])).lock(Node("stage", "n", {}, {}, ())):

@@ -16,7 +16,7 @@ from draftmark.results import Number
 from draftmark.speculation.blocks import Convention, block_counts
 from draftmark.speculation.engine_counts import told_convention
 from draftmark.store.cell_records import Records
-from draftmark.store.speed_records import Measurement, Run
+from draftmark.store.speed_records import Measurement, TimedRun
 from draftmark.types import AcceptanceTable, Arm, Decode, TimedDecode
 
 DEFINITIONS = {
@@ -81,7 +81,7 @@ def _of_measurement(
         mine = [item.decode for item in timed if item.arm == arm]
         runs = [run for run in measured.runs if run.arm == arm]
         yield from ((f"{name}[arm={arm}", number) for name, number in _of_arm(mine, runs))
-    convention = told_convention(measured.told.get("draft", {}))
+    convention = told_convention(measured.engine_facts.get("draft", {}))
     counts = _counts([item.decode for item in timed if item.arm == "draft"], convention)
     if counts["passes"]:
         for name, top in (("counted_block_efficiency", "tokens"), ("counted_drafted", "drafted")):
@@ -111,7 +111,7 @@ def _s_per_token(measured: Measurement, block: int, arm: Arm) -> float:
     return seconds / sum(len(decode.token_ids) for decode in mine)
 
 
-def _of_arm(decodes: Sequence[Decode], runs: Sequence[Run]) -> Iterator[tuple[str, Number]]:
+def _of_arm(decodes: Sequence[Decode], runs: Sequence[TimedRun]) -> Iterator[tuple[str, Number]]:
     """Yield an arm's times, memory and energy, as far as they were told."""
     first_s = [d.first_token_s for d in decodes if d.first_token_s is not None]
     if len(first_s) == len(decodes):
@@ -180,7 +180,7 @@ def _passes(
     counted = [float(decoded[table.example_id].target_passes) for table in chosen]
     if not any(counted):
         return
-    convention = told_convention(measured.told.get("draft", {}))
+    convention = told_convention(measured.engine_facts.get("draft", {}))
     predicted = block_counts(chosen, gamma, convention).passes_B
     yield "counted_passes", statistics.mean(counted, DEFINITIONS["counted_passes"])
     yield "predicted_passes", statistics.mean(predicted, DEFINITIONS["predicted_passes"])

@@ -13,7 +13,7 @@ from draftmark.results import Result
 from draftmark.speculation.blocks import Convention
 from draftmark.speculation.engine_counts import told_convention
 from draftmark.store.records import DECODES, read_decodes
-from draftmark.store.speed_records import ENGINE, PARTS, RUNS, Measurement, Run, TimedPass
+from draftmark.store.speed_records import ENGINE, PARTS, RUNS, Measurement, TimedPass, TimedRun
 
 
 def file_of(number: int, name: str) -> str:
@@ -55,5 +55,5 @@ def ratios_of(
         here = all((directory / result.records / name).is_file() for name in (decodes, runs))
         if here and keyed("speedup", under.label) in result.numbers:
             timed = read_record(result, directory, decodes, read_decodes)
-            clock = [Run(**row) for row in rows_of(result, directory, runs)]
+            clock = [TimedRun(**row) for row in rows_of(result, directory, runs)]
             yield under, block_ratios(Measurement(timed, clock, {}))

@@ -49,8 +49,6 @@ store_app = typer.Typer(help="Look after the store of finished stages.", no_args
 store_app.command(name="ls")(store.ls)
 store_app.command(name="verify")(store.verify)
 store_app.command(name="gc")(store.gc)
-store_app.command(name="pack")(store.pack)
-store_app.command(name="unpack")(store.unpack)
 app.add_typer(store_app, name="store")
 
 

@@ -14,7 +14,7 @@ from draftmark.pipeline.journal import UNHEARD, Journal
 from draftmark.pipeline.stopping import NEVER, Stop, Stopped
 from draftmark.progress import Progress
 from draftmark.store.entries import Damaged, Entry
-from draftmark.store.graph import LEFT, Job, Node, topological
+from draftmark.store.graph import RESULT_FILES, Job, Node, topological
 from draftmark.store.store import Store, explain_full_disk
 
 
@@ -48,15 +48,13 @@ def execute(
     if the run is asked to stop while there is something left to make.
     """
     failures: dict[str, Failure] = {}
-    order = list(topological(nodes))
-    missing = store.missing(order)
-    for node in order:
-        whole = node.key in missing
-        if whole and (upstream := blocked(node, failures, journal)):
+    for node in topological(nodes):
+        missing = not store.has(node)
+        if missing and (upstream := blocked(node, failures, journal)):
             failures[node.key] = upstream
-        elif stop.asked and not store.has(node, whole=whole):
+        elif missing and stop.asked:
             raise Stopped
-        elif failure := attempt(node, store, progress, threads, journal, whole=whole):
+        elif failure := attempt(node, store, progress, threads, journal):
             failures[node.key] = failure
     return failures
 
@@ -71,20 +69,14 @@ def blocked(node: Node, failures: Mapping[str, Failure], journal: Journal) -> Fa
 
 
 def attempt(
-    node: Node,
-    store: Store,
-    progress: Progress,
-    threads: int | None,
-    journal: Journal,
-    *,
-    whole: bool = True,
+    node: Node, store: Store, progress: Progress, threads: int | None, journal: Journal
 ) -> Failure | None:
     """Make a node's result if it is missing; return why there is none.
 
     Raises UserError if the disk is full.
     """
     try:
-        ensure(node, store, progress, threads=threads, journal=journal, whole=whole)
+        ensure(node, store, progress, threads=threads, journal=journal)
     except UserError as error:
         refused = isinstance(error, Unsupported)
         failure = Failure(node.label, str(error), "", refused=refused)
@@ -109,21 +101,17 @@ def ensure(
     *,
     threads: int | None = None,
     journal: Journal = UNHEARD,
-    whole: bool = True,
 ) -> Entry:
-    """Return the node's entry, made now if the store has none or a damaged one.
-
-    A light one will do where it need not be whole.
-    """
-    if store.has(node, whole=whole):
+    """Return the node's entry, made now if the store has none or a damaged one."""
+    if store.has(node):
         with suppress(Damaged, KeyError, FileNotFoundError):
             return store.load(node)
-    with store.lock(node):
-        if store.has(node, whole=whole):  # damaged, unless another process has made it meanwhile
+    with store.lock(node.key):
+        if store.has(node):  # damaged, unless another process has made it meanwhile
             try:
                 return store.load(node)
             except Damaged as damage:
-                aside = store.set_aside(node)
+                aside = store.set_aside(store.directory(node))
                 progress.say(f"Damaged: {damage}. Set aside in {aside}; making it again.")
         return _make(node, store, progress, threads, journal)
 
@@ -132,7 +120,7 @@ def _make(
     node: Node, store: Store, progress: Progress, threads: int | None, journal: Journal
 ) -> Entry:
     assert node.build is not None
-    inputs = {  # a light one is made again here, if it was not known before that it is read
+    inputs = {
         name: ensure(upstream, store, progress, threads=threads, journal=journal).directory
         for name, upstream in node.inputs.items()
     }
@@ -146,7 +134,7 @@ def _make(
     out = store.new_directory(node)
     scratch, telling = store.scratch(node), journal.listening(progress, node)
     node.build(Job(inputs, out, scratch, telling, store.logs(node)))
-    for file in sorted((scratch / LEFT).glob("*")):
+    for file in sorted((scratch / RESULT_FILES).glob("*")):
         file.replace(out / file.name)
     seconds = time.perf_counter() - started
     entry = store.commit(node, out, seconds=seconds)

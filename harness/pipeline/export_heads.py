@@ -15,8 +15,8 @@ from draftmark.store.store import Store
 def export_all(plan: Plan, store: Store, out: Path, progress: Progress) -> Iterator[Path]:
     """Yield the folders that are written: of every head in the store, one for each layout.
 
-    A head whose weights were left out of a pack is trained again.
-    Raises UserError if there is no head of the run, or one that vLLM does not load.
+    A damaged head is trained again. Raises UserError if there is no head of the run, or one that
+    vLLM does not load.
     """
     made = [cell for cell, nodes in plan.cells.items() if _is_head(plan, cell, store)]
     if not made:

@@ -63,7 +63,7 @@ class Journal:
                 "cached": node.key not in missing,
             }
             for node in nodes
-            if not node.given
+            if not node.existing_folder
         ]
         self.tell("run", title=title, started=_process_start(), stages=stages)
 

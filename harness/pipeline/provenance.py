@@ -56,7 +56,7 @@ def _facts(setting: Setting) -> dict[str, Any]:
 
 def _fine_tuning(target: Node, store: Store) -> dict[str, Any] | None:
     """Return how a target was fine-tuned: texts, ledger, history; None of one as given."""
-    if target.given or not store.has(target):
+    if target.existing_folder or not store.has(target):
         return None
     made = json.loads((store.load(target).directory / TARGET).read_text("utf-8"))
     texts = texts_behind(target.inputs.values())

@@ -38,7 +38,7 @@ def publish(recipe: "Recipe", name: str, places: Places) -> tuple[Results, Path]
     from draftmark.pipeline import experiment, runner
     from draftmark.progress import Progress
     from draftmark.store.run_folder import save_results
-    from draftmark.store.run_locks import held
+    from draftmark.store.run_locks import lock_run
     from draftmark.store.store import Store
 
     progress = Progress()
@@ -47,7 +47,7 @@ def publish(recipe: "Recipe", name: str, places: Places) -> tuple[Results, Path]
     writable(places.out)
     store = Store(writable(places.store or places.out / "store"))
     directory = places.out / f"{name}-{prepared.key[:8]}"
-    with held(store, directory, prepared.nodes):
+    with lock_run(store, directory, prepared.nodes):
         results = _run(prepared, name, directory, store, progress, places.cluster)
         results = runner.save_records(prepared, results, store, directory)
         save_results(results, directory)

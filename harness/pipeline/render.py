@@ -6,8 +6,8 @@ from pathlib import Path
 from draftmark import registry
 from draftmark.results import Results
 from draftmark.speculation.interfaces import Report
-from draftmark.store.checksums import inside
-from draftmark.store.store import write_whole
+from draftmark.store.run_folder import path_inside
+from draftmark.store.store import write_atomically
 
 
 def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
@@ -22,7 +22,7 @@ def write(results: Results, directory: Path, reports: Sequence[Report]) -> list[
     }
     for file, content in contents.items():
         data = content if isinstance(content, bytes) else content.encode("utf-8")
-        folder = inside(directory, str(Path(file).parent))
+        folder = path_inside(directory, str(Path(file).parent))
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / Path(file).name, data)
+        write_atomically(folder / Path(file).name, data)
     return [directory / file for file in contents]

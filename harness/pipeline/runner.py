@@ -21,7 +21,6 @@ from draftmark.pipeline.setting import Setting
 from draftmark.progress import Progress
 from draftmark.results import Cell, Contender, Pooled, Result, Results
 from draftmark.store.cell_records import Records
-from draftmark.store.checksums import RECORDS, inside
 from draftmark.store.entries import entry_facts
 from draftmark.store.examples import examples_name, write_examples
 from draftmark.store.graph import Node
@@ -34,6 +33,7 @@ from draftmark.store.records import (
     samples_name,
     tables_name,
 )
+from draftmark.store.run_folder import RECORDS, path_inside
 from draftmark.store.speed_records import ENGINE, PARTS, RUNS, Measurement
 from draftmark.store.store import Store
 from draftmark.training.token_selection_log import publish
@@ -133,7 +133,7 @@ def save_records(recipe_plan: Plan, results: Results, store: Store, directory: P
             placed.append(result)
             continue
         name = f"{RECORDS}/{number:02d}"
-        folder = inside(directory, name)
+        folder = path_inside(directory, name)
         folder.mkdir(parents=True, exist_ok=True)
         for link in filter(Path.is_symlink, folder.iterdir()):
             link.unlink()  # what is written here is not written elsewhere

@@ -13,7 +13,7 @@ from draftmark.errors import UserError
 from draftmark.pipeline.journal import ALIVE, BEAT_S
 from draftmark.pipeline.planning.schedule import Work, simulate
 from draftmark.pipeline.planning.units import duration
-from draftmark.store.entries import ENTRY, LIGHT
+from draftmark.store.entries import ENTRY
 from draftmark.store.store import RUNS
 
 SILENT_S = 12 * BEAT_S  # a run on another machine that shows no sign for so long is taken for dead
@@ -114,9 +114,8 @@ def _lives(first: Event, folder: Path, now: float) -> bool:
 def _stage(item: Mapping[str, Any], said: Sequence[Event], store: Path, lives: bool) -> Stage:
     """Return what became of a stage; what is in the store is done, whoever made it."""
     stage = Stage(item["stage"], item["label"], tuple(item["inputs"]))
-    entry = store / stage.stage / item["key"]
-    took = _seconds(entry / ENTRY)
-    if took is not None and (item["cached"] or not (entry / LIGHT).exists()):
+    took = _seconds(store / stage.stage / item["key"] / ENTRY)
+    if took is not None:
         return _with(stage, "cached" if item["cached"] else "done", seconds=took)
     if not said:
         return stage

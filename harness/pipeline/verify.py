@@ -31,8 +31,8 @@ PUBLISHED = "lossless.json"
 def verify(plan: Plan, store: Store, progress: Progress, num_prompts: int) -> list[dict[str, Any]]:
     """Return the checks of every cell whose draft is in the store, as JSON.
 
-    A draft whose weights were left out of a pack is trained again. Raises UserError if none is
-    there: the run is elsewhere, or code or rows have changed since.
+    A damaged draft is trained again. Raises UserError if none is there: the run is elsewhere, or
+    code or rows have changed since.
     """
     made = {cell: nodes for cell, nodes in plan.cells.items() if store.has(nodes.draft)}
     if not made:

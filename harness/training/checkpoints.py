@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from draftmark.store.entries import describe, files_in, seal
+from draftmark.store.entries import checksum_line, hash_and_size, hash_files
 from draftmark.types import Ledger
 
 SEAL = "state.sha256"
@@ -75,7 +75,7 @@ def _write(
 ) -> None:
     save_file(_untied(model.state_dict()), directory / _file(_WEIGHTS))
     save_file(_moments(optimiser), directory / _file(_OPTIMISER))
-    best = None if state.best is None else describe(_best(directory.parent, state.best))
+    best = None if state.best is None else hash_and_size(_best(directory.parent, state.best))
     facts = {
         "step": state.step,
         "best": state.best,
@@ -83,10 +83,10 @@ def _write(
         "loss": state.loss,
         "history": list(state.history),
         "ledger": asdict(state.ledger),
-        "files": {name: describe(directory / name) for name in files_in(directory)},
+        "files": hash_files(directory),
     }
     (directory / _STATE).write_text(json.dumps(facts), encoding="utf-8")
-    (directory / SEAL).write_text(seal(directory / _STATE), encoding="utf-8")
+    (directory / SEAL).write_text(checksum_line(directory, _STATE), encoding="utf-8")
 
 
 def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint | None:
@@ -100,15 +100,15 @@ def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -
 
 
 def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint:
-    if (path / SEAL).read_text("utf-8") != seal(path / _STATE):
+    if (path / SEAL).read_text("utf-8") != checksum_line(path, _STATE):
         raise ValueError(f"{path / _STATE} is not what was written")
     facts = json.loads((path / _STATE).read_text("utf-8"))
-    if facts["files"] != {name: describe(path / name) for name in facts["files"]}:
+    if facts["files"] != {name: hash_and_size(path / name) for name in facts["files"]}:
         raise ValueError(f"a file of {path} is not what was written")
     weights = _retied(load_file(path / _file(_WEIGHTS)), model)
     moments = load_file(path / _file(_OPTIMISER))
     best = facts["best"]
-    if best is not None and describe(_best(path.parent, best)) != facts["best_file"]:
+    if best is not None and hash_and_size(_best(path.parent, best)) != facts["best_file"]:
         raise ValueError(f"{_best(path.parent, best)} is not what was written")
     checkpoint = Checkpoint(
         step=facts["step"],

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from draftmark.store.graph import LEFT
+from draftmark.store.graph import RESULT_FILES
 from draftmark.store.records import SELECTION
 
 if TYPE_CHECKING:
@@ -53,8 +53,10 @@ def gather(scratch: Path) -> None:
     """Put all notes of a training that is over where they become part of its result."""
     notes = sorted((scratch / _NOTES).glob("*.parquet"))
     if notes:
-        (scratch / LEFT).mkdir(exist_ok=True)
-        pq.write_table(pa.concat_tables(map(pq.read_table, notes)), scratch / LEFT / SELECTION)
+        (scratch / RESULT_FILES).mkdir(exist_ok=True)
+        pq.write_table(
+            pa.concat_tables(map(pq.read_table, notes)), scratch / RESULT_FILES / SELECTION
+        )
 
 
 def publish(draft: Path, folder: Path) -> None:

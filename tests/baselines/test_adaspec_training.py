@@ -20,7 +20,7 @@ from draftmark.models.hidden_states import Features, write_features
 from draftmark.models.language_model import LanguageModel, make_draft
 from draftmark.progress import Progress
 from draftmark.registry import find
-from draftmark.store.graph import LEFT
+from draftmark.store.graph import RESULT_FILES
 from draftmark.store.records import SELECTION, read_rows
 from draftmark.training import gradients, loop
 from draftmark.training.batches import Batch, Fixed, OnPolicy, Texts
@@ -301,7 +301,7 @@ def test_a_reference_that_was_trained_is_not_trained_again(
 def test_what_each_step_kept_is_noted_with_its_gaps(context: Make) -> None:
     ready = context("noted")
     AdaSPEC().train(ready)
-    rows = read_rows(ready.scratch / LEFT / SELECTION)
+    rows = read_rows(ready.scratch / RESULT_FILES / SELECTION)
     assert sorted({row["step"] for row in rows}) == list(range(STEPS))
     for step in range(STEPS):
         mine = [row for row in rows if row["step"] == step]

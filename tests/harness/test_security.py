@@ -1,8 +1,7 @@
 """What the README says that draftmark executes, opens and trusts: a test for each of its claims.
 
 The judge's key is tested with the judge (grading/test_chat.py, nodes/test_assessments.py), programs
-that models write in test_sandbox_hostile.py, archives in inputs/test_bounds.py, packs in
-storage/test_packing.py.
+that models write in test_sandbox_hostile.py, archives in data/test_size_limits.py.
 """
 
 import ast

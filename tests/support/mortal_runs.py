@@ -29,7 +29,7 @@ from draftmark.pipeline.executor import execute
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection
 from draftmark.store.graph import Job, Node
-from draftmark.store.run_locks import held
+from draftmark.store.run_locks import lock_run
 from draftmark.store.store import Store
 
 QUIET = Progress(quiet=True)
@@ -96,7 +96,7 @@ def _build(number: int, runs_program: bool) -> Callable[[Job], None]:
 def _live_in_graph(folder: Path) -> None:
     store = Store(folder / "store")
     nodes = graph(bubblewrap.why_not() is None)
-    with held(store, folder / "graph-00000000", nodes):
+    with lock_run(store, folder / "graph-00000000", nodes):
         assert execute(nodes, store, QUIET) == {}
 
 

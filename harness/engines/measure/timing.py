@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
-from draftmark.store.speed_records import Run
+from draftmark.store.speed_records import TimedRun
 from draftmark.types import Arm, Decode, Prompt, TimedDecode
 
 ABBA: tuple[Arm, ...] = ("target", "draft", "draft", "target")
@@ -47,7 +47,7 @@ def interleave(
     blocks: Sequence[Sequence[Prompt]],
     advance: Callable[[], None],
     batch_size: int = 1,
-) -> tuple[list[TimedDecode], list[Run]]:
+) -> tuple[list[TimedDecode], list[TimedRun]]:
     """Return every arm's decodes of every block and the clock around each run, in order A B B A.
 
     The warm-up decodes the shortest and the longest prompts, a batch of each, with both arms,
@@ -71,9 +71,9 @@ def interleave(
 
 def _run(
     arm: TimedArm, prompts: Sequence[Prompt], name: Arm, block: int, repeat: int
-) -> tuple[Sequence[Decode], Run]:
+) -> tuple[Sequence[Decode], TimedRun]:
     arm.meter.start()
     started = perf_counter()
     decodes = arm.decode(prompts)
     wall_s = perf_counter() - started
-    return decodes, Run(name, block, repeat, wall_s, *arm.meter.stop())
+    return decodes, TimedRun(name, block, repeat, wall_s, *arm.meter.stop())

@@ -63,7 +63,11 @@ class Fleet:
         """
         for node in self._orders.nodes.values():
             self._options(node)
-        given = [node.given.resolve() for node in self._orders.nodes.values() if node.given]
+        given = [
+            node.existing_folder.resolve()
+            for node in self._orders.nodes.values()
+            if node.existing_folder
+        ]
         probe = self._ray.remote(look)
         asked = [
             probe.options(num_cpus=0, scheduling_strategy=self._at(name)).remote(

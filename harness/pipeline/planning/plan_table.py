@@ -104,7 +104,7 @@ def _stages(
 
 
 def _stage(node: Node, store: Store, cost: Cost, *, made: bool) -> Stage:
-    if node.given:
+    if node.existing_folder:
         return Stage(node, "given", cost)
     if not node.inputs:
         return Stage(node, "absent", cost)

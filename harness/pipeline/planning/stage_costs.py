@@ -36,19 +36,21 @@ class Site:
         """Return the site of a setting; raises UserError for a model of unknown shape."""
         pair = setting.pair
         base = setting.target.inputs.get("target", setting.target)
-        target = shapes.of_model(pair.target, base.given)
+        target = shapes.of_model(pair.target, base.existing_folder)
         given = None
         if pair.draft.model is not None:
-            folder = setting.init.given if setting.init else None
+            folder = setting.init.existing_folder if setting.init else None
             given = shapes.of_model(pair.draft.model, folder)
-        config = shapes.config_of(pair.target, base.given)
+        config = shapes.config_of(pair.target, base.existing_folder)
         draft = shapes.of_draft(pair.draft, target, given, config)
         splits: dict[str, Split] = {rows.digest: split for split, rows in setting.rows.items()}
-        return cls(setting, target, draft, Workloads.of(setting, base.given), splits, machine)
+        return cls(
+            setting, target, draft, Workloads.of(setting, base.existing_folder), splits, machine
+        )
 
     def cost(self, node: Node, cell: Cell) -> Cost:
         """Return the cost of one of the cell's stages; none of what is there already."""
-        if node.given or not node.inputs:
+        if node.existing_folder or not node.inputs:
             return Cost()
         match node.stage:
             case "responses" if node.settings["source"] == "model":

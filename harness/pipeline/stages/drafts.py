@@ -98,9 +98,9 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     code = (registry.module_name("baselines", entry.name), "draftmark.pipeline.stages.make_draft")
     # How a draft will be measured does not decide what it is.
     drafters = ("language_model_drafter", "head_drafter", "tree_drafter")
-    aside = frozenset(f"draftmark.speculation.{name}" for name in drafters)
+    ignored = frozenset(f"draftmark.speculation.{name}" for name in drafters)
     processes = training.processes if method.trains else 1
-    return Node("draft", label, settings, inputs, code, build, aside=aside, processes=processes)
+    return Node("draft", label, settings, inputs, code, build, ignored=ignored, processes=processes)
 
 
 def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, Node]:

@@ -28,7 +28,7 @@ def inputs(setting: Setting, method: Method, nodes: Mapping[str, Node]) -> dict[
 def states(setting: Setting, method: FeatureMethod, texts: Node, dtype: str = "bfloat16") -> Node:
     """Return the node of what the layers that a method reads put out, at every position."""
     base = setting.target.inputs.get("target", setting.target)
-    shape = shapes.of_model(setting.pair.target, base.given)
+    shape = shapes.of_model(setting.pair.target, base.existing_folder)
     layers = method.layers(shape.layers)
     limit = setting.recipe.data.max_features_gb
 

@@ -24,7 +24,7 @@ def given(stage: str, reference: str, directory: Path, *, trust_remote_code: boo
         "end_tokens": sorted(end_tokens(directory)),
         "trust_remote_code": trust_remote_code,
     }
-    return Node(stage, f"{stage} {reference}", settings, {}, code=(), given=directory)
+    return Node(stage, f"{stage} {reference}", settings, {}, code=(), existing_folder=directory)
 
 
 def absent(stage: str, reference: str) -> Node:

@@ -20,9 +20,8 @@ from draftmark.pipeline import experiment, runner
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
 from draftmark.results import Cell, Result, Results
-from draftmark.store.checksums import SUMS
 from draftmark.store.entries import ENTRY
-from draftmark.store.run_folder import FILE, save_results
+from draftmark.store.run_folder import RESULTS, SUMS, save_results
 from draftmark.store.store import Store
 
 MANIFEST = {
@@ -203,7 +202,7 @@ def test_a_failed_cell_is_a_row_and_exit_code_1(
     assert outcome.code == 1
     assert "draft kd, seed 0: Mend this." in outcome.out
     shown = [path for path in _files() if "store" not in path.parts]
-    assert {path.name for path in shown} == {FILE, "leaderboard.md"}
+    assert {path.name for path in shown} == {RESULTS, "leaderboard.md"}
 
 
 def test_reports_are_rendered_again(draftmark: Command) -> None:
@@ -221,7 +220,7 @@ def test_a_cost_below_nothing_is_one_sentence(draftmark: Command, option: str) -
     sentence = _mended(draftmark("what-if", "mine", option, "-0.5"))
 
     assert f"A {option[2:].replace('-', ' ')} of -0.5 is no time" in sentence
-    assert [path.name for path in _files()] == [FILE]
+    assert [path.name for path in _files()] == [RESULTS]
 
 
 def test_what_if_names_a_failed_cell_though_there_is_nothing_to_draw(draftmark: Command) -> None:
@@ -231,7 +230,7 @@ def test_what_if_names_a_failed_cell_though_there_is_nothing_to_draw(draftmark: 
 
     assert outcome.code == 0
     assert "Failed: no luck" in outcome.out
-    assert {path.name for path in _files()} == {FILE, "what_if.md"}
+    assert {path.name for path in _files()} == {RESULTS, "what_if.md"}
 
 
 def test_an_unknown_report_writes_none_at_all(draftmark: Command) -> None:
@@ -240,7 +239,7 @@ def test_an_unknown_report_writes_none_at_all(draftmark: Command) -> None:
     sentence = _mended(draftmark("report", "mine", "leaderboard", "leaderbord"))
 
     assert "Unknown report 'leaderbord'. Did you mean 'leaderboard'" in sentence
-    assert [path.name for path in _files()] == [FILE]
+    assert [path.name for path in _files()] == [RESULTS]
 
 
 @pytest.mark.parametrize("command", ["report", "reconcile", "what-if"])
@@ -266,11 +265,11 @@ def test_results_that_do_not_read_are_one_sentence(
     draftmark: Command, change: Callable[[str], str]
 ) -> None:
     save_results(_results(), Path("mine"))
-    file = Path("mine") / FILE
+    file = Path("mine") / RESULTS
     file.write_text(change(file.read_text()))
 
     assert "does not read" in _mended(draftmark("report", "mine"))
-    assert [path.name for path in _files()] == [FILE]
+    assert [path.name for path in _files()] == [RESULTS]
 
 
 def test_a_full_disk_is_one_sentence(draftmark: Command, monkeypatch: pytest.MonkeyPatch) -> None:

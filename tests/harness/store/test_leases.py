@@ -23,8 +23,8 @@ if sys.argv[2]:
 from draftmark.store import store
 from draftmark.store.graph import Node
 store.LEASE_S = float(sys.argv[3])
-with store.Store(Path(sys.argv[1])).lock(Node("stage", "n", {}, {}, ())):
-    print("held", flush=True)
+with store.Store(Path(sys.argv[1])).lock(Node("stage", "n", {}, {}, ()).key):
+    print("locked", flush=True)
     time.sleep(600)
 """
 
@@ -49,7 +49,7 @@ def _holder(store: Store, host: str, lease_s: float) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", HOLD, str(store.root), host, str(lease_s)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
+    assert process.stdout.readline() == "locked\n"
     return process
 
 
@@ -60,7 +60,7 @@ def test_a_lock_holds_while_its_holder_lives_and_not_after(
 ) -> None:
     monkeypatch.setattr(store_module, "LEASE_S", 3.0)
     process = _holder(store, host, 3.0)
-    lock = store.lock(_node())
+    lock = store.lock(_node().key)
     assert isinstance(lock, SoftFileLease)
     with pytest.raises(Timeout):
         lock.acquire(timeout=4.5)  # longer than a lease: the holder renews it

@@ -67,7 +67,7 @@ def test_what_is_not_there_is_a_key_error(store: Store) -> None:
 
 
 def test_a_given_folder_is_used_where_it_is(store: Store, tmp_path: Path) -> None:
-    node = Node("target", "given", {"digest": "d"}, {}, code=(), given=tmp_path)
+    node = Node("target", "given", {"digest": "d"}, {}, code=(), existing_folder=tmp_path)
 
     assert store.has(node)
     assert ensure(node, store, QUIET).directory == tmp_path
@@ -262,7 +262,7 @@ def test_a_full_disk_stops_the_run_and_says_what_to_do(
     store: Store, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     if when == "while committing":
-        monkeypatch.setattr(store_module, "_write_durably", _full_disk)
+        monkeypatch.setattr(store_module, "write_atomically", _full_disk)
     node = _node(_full_disk if when == "while building" else _write)
 
     with pytest.raises(UserError, match=r"disk of .* is full .* --store, then run again"):

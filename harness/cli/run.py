@@ -75,11 +75,14 @@ def plan(
     gpus: Annotated[int, typer.Option(min=1, help="How many GPUs share the work.")] = 1,
 ) -> None:
     """Show the stages of a recipe, what is cached and what the rest costs, before anything runs."""
-    from draftmark.pipeline.planning import hardware, plan_table
+    from draftmark.pipeline.planning import plan_table
+    from draftmark.pipeline.planning.estimates import find_gpu
 
-    machine, at = hardware.machine(gpu, utilisation), store or out / "store"
+    device, at = find_gpu(gpu, utilisation), store or out / "store"
     rows = folder(data)
-    typer.echo(plan_table.show(recipe, at, machine, gpus=gpus, data=rows, tasks=listed(tasks)))
+    typer.echo(
+        plan_table.render_plan(recipe, at, device, gpus=gpus, data=rows, tasks=listed(tasks))
+    )
 
 
 def list_() -> None:

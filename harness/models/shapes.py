@@ -1,6 +1,6 @@
-"""The sizes of models, as a plan needs them: of a folder's own files, else from a table. No torch.
+"""Shapes of models for plans, without torch: from a model's folder, or from a table by name.
 
-Of a folder, `config.json` says the shape, and the headers of its safetensors count the weights.
+In a folder, `config.json` has the shape and the headers of the safetensors count the weights.
 """
 
 import json
@@ -26,7 +26,7 @@ _HEADS = ("lm_head.weight", "embed_out.weight")
 
 @dataclass(frozen=True)
 class Shape:
-    """What a language model's costs follow from; `parameters` counts a tied head once.
+    """The sizes that a language model's cost follows from; `parameters` counts a tied head once.
 
     `trained_head`: whether a training changes embedding and head.
     """

@@ -11,8 +11,8 @@ from typing import Any
 
 from draftmark.errors import UserError
 from draftmark.pipeline.journal import ALIVE, BEAT_S
-from draftmark.pipeline.planning.schedule import Work, simulate
-from draftmark.pipeline.planning.units import duration
+from draftmark.pipeline.planning.estimates import format_seconds
+from draftmark.pipeline.planning.schedule import StageRun, simulate_schedule
 from draftmark.store.entries import ENTRY
 from draftmark.store.store import RUNS
 
@@ -153,18 +153,18 @@ def remaining(now: Standing) -> float | None:
     if any(stage.stage not in taken for stage in left.values()):
         return None
     works = {
-        key: Work(
+        key: StageRun(
             max(statistics.mean(taken[s.stage]) - (now.at - s.since if s.since else 0.0), 0.0),
             inputs=s.inputs,
         )
         for key, s in left.items()
     }
-    return simulate(works, max(1, len(now.of("running")))).makespan
+    return simulate_schedule(works, max(1, len(now.of("running")))).makespan
 
 
 def lines(now: Standing) -> list[str]:
     """Return where a run stands, for a person."""
-    spent = duration(now.at - now.began)
+    spent = format_seconds(now.at - now.began)
     state = f"running for {spent}" if now.end is None else f"over after {spent}: {now.end}"
     if now.end == "":
         state = f"finished in {spent}"
@@ -179,14 +179,16 @@ def lines(now: Standing) -> list[str]:
     for state in ("running", "failed", "refused"):
         said += _listed(state, now.of(state), now.at)
     if now.end is None and (left := remaining(now)) is not None:
-        said.append(f"about {duration(left)} left, if stages take as long as those of their kind")
+        said.append(
+            f"about {format_seconds(left)} left, if stages take as long as those of their kind"
+        )
     return said
 
 
 def _listed(state: str, stages: Sequence[Stage], at: float) -> list[str]:
     found = [
         f"  {state} {stage.stage}: {stage.label}: "
-        + (f"{duration(at - stage.since)}, " if stage.since else "")
+        + (f"{format_seconds(at - stage.since)}, " if stage.since else "")
         + stage.note
         for stage in stages
     ]

@@ -1,4 +1,4 @@
-"""What the tests of feature heads share: heads of small targets of every family, trained little."""
+"""Feature heads on small random targets of every family, untrained or trained a little."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +47,7 @@ def small_target(family: str) -> LanguageModel:
 
 
 def small_head(target: LanguageModel, architecture: Any, **options: Any) -> FeatureHead:
-    """Return a random head of a target; `draft_ids` cut its vocabulary."""
+    """Return a random head of a target; `draft_ids` are its draft vocabulary."""
     ids = options.get("draft_ids")
     size = None if ids is None else len(ids)
     layers = ARCHITECTURES[architecture]
@@ -59,7 +59,7 @@ def small_head(target: LanguageModel, architecture: Any, **options: Any) -> Feat
 def trained_head(
     method: FeatureMethod, target: LanguageModel, read: Mapping[str, Features], folder: Path
 ) -> FeatureHead:
-    """Return a head trained a little: tokens are accepted then, and rejected."""
+    """Return a head trained a little: some tokens are accepted, some rejected."""
     training, validation = read["train"], read["validation"]
     states = LiveStates(target, method.layers(target.model.config.num_hidden_layers))
     with Progress(quiet=True).step("", 1) as step:

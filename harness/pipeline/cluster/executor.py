@@ -19,7 +19,7 @@ from draftmark.pipeline.cluster.needs import Needs
 from draftmark.pipeline.cluster.workers import WorkerContext
 from draftmark.pipeline.executor import Failure, blocked
 from draftmark.pipeline.journal import UNHEARD, Journal
-from draftmark.pipeline.planning.schedule import Work, ranks
+from draftmark.pipeline.planning.schedule import StageRun, longest_chain_s
 from draftmark.pipeline.stopping import NEVER, Stop, Stopped
 from draftmark.progress import Progress
 from draftmark.store.graph import Node, topological
@@ -95,8 +95,8 @@ def _urgency(nodes: Mapping[str, Node], needs: Mapping[str, Needs]) -> dict[str,
     works = {}
     for key, node in nodes.items():
         inputs = tuple(upstream.key for upstream in node.inputs.values())
-        works[key] = Work(needs[key].seconds if key in needs else 0.0, 1, inputs)
-    return ranks(works)
+        works[key] = StageRun(needs[key].seconds if key in needs else 0.0, 1, inputs)
+    return longest_chain_s(works)
 
 
 def _ready(

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 
 from draftmark.pipeline.experiment import Plan
-from draftmark.pipeline.planning import hardware
-from draftmark.pipeline.planning.estimates import Cost
-from draftmark.pipeline.planning.stage_costs import Site
+from draftmark.pipeline.planning.estimates import Cost, find_gpu
+from draftmark.pipeline.planning.stage_costs import SettingCosts
 from draftmark.store.graph import Node, topological
 
 # What a process takes before it holds a model: Python with torch.
 BASE_BYTES = 10**9
 TIMED = ("decodes", "parts")  # the stages that measure time
-_MACHINE = hardware.machine("h100", hardware.UTILISATION)  # only ratios of its times are used
+_GPU = find_gpu("h100")  # only ratios of its times are used
 
 
 @dataclass(frozen=True)
@@ -27,13 +26,16 @@ class Needs:
 
 def of(plan: Plan) -> dict[str, Needs]:
     """Return what every stage needs, by its key."""
-    sites = {key: Site.of(setting, _MACHINE) for key, setting in plan.settings.items()}
+    costs = {
+        key: SettingCosts.from_setting(setting, _GPU) for key, setting in plan.settings.items()
+    }
     found: dict[str, Needs] = {}
     for cell, nodes in plan.cells.items():
-        site = sites[cell.task, cell.pair]
+        of_setting = costs[cell.task, cell.pair]
         for node in topological(nodes.all()):
             if node.key not in found:
-                found[node.key] = _needs(node, site.cost(node, cell), plan.recipe.threads or 1)
+                cost = of_setting.cost(node, cell)
+                found[node.key] = _needs(node, cost, plan.recipe.threads or 1)
     return found
 
 

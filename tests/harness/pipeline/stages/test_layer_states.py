@@ -17,9 +17,10 @@ from draftmark.models.head_inits import make_head
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.layer_states import num_positions
 from draftmark.pipeline.experiment import Plan, plan
-from draftmark.pipeline.planning import estimates, hardware
-from draftmark.pipeline.planning.plan_table import table
-from draftmark.pipeline.planning.stage_costs import Site
+from draftmark.pipeline.planning import estimates
+from draftmark.pipeline.planning.estimates import find_gpu
+from draftmark.pipeline.planning.plan_table import tabulate_plan
+from draftmark.pipeline.planning.stage_costs import SettingCosts
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.pipeline.runner import run
 from draftmark.progress import Progress
@@ -32,7 +33,7 @@ from draftmark.store.run_folder import save_results
 from draftmark.store.store import Store
 from draftmark.types import TrainingRun
 
-H100 = hardware.machine("h100", 0.3)
+H100 = find_gpu("h100")
 Planned = Callable[..., Plan]
 PAIR = {"name": "tiny", "target": "tiny-target", "dtype": "float32", "draft": {"pruned": [0, 7]}}
 
@@ -77,7 +78,7 @@ def test_a_plan_says_the_bytes_of_a_token_and_of_all_and_the_limit_decides_no_by
     planned: Planned, tmp_path: Path
 ) -> None:
     prepared = planned({"name": "eagle3"}, {"name": "eagle"})
-    text, stages = table(prepared, Store(tmp_path), H100)
+    text, stages = tabulate_plan(prepared, Store(tmp_path), H100)
     assert "layers 2, 4, 5 at every position of gold answers, train: 768 bytes" in " ".join(
         text.split()
     )
@@ -161,7 +162,7 @@ def test_a_run_trains_scores_and_exports_heads(planned: Planned, tmp_path: Path)
 def _check_costs(prepared: Plan, results: Results, store: Store) -> None:
     """Compare what heads cost with what was read, and with what a plan expects."""
     (setting,) = prepared.settings.values()
-    site = Site.of(setting, H100)
+    costs = SettingCosts.from_setting(setting, H100)
     for row in results.results:
         node = prepared.cells[row.cell].draft
         gold, validation = (
@@ -174,14 +175,16 @@ def _check_costs(prepared: Plan, results: Results, store: Store) -> None:
         method = build_method(setting.recipe.method(row.cell.method))
         assert isinstance(method, FeatureMethod)
         course = TrainingRun(1, 4, depth=2 if row.cell.method == "eagle3" else 1)
-        shape = shapes.of_head(site.target, len(method.layers(8)))
-        told = {"dtype": "float32", "target_head": site.target.head}
-        planned = estimates.training(shape, site.loads.gold["train"], course, H100, **told)
+        shape = shapes.of_head(costs.target, len(method.layers(8)))
+        told = {"dtype": "float32", "target_head": costs.target.head}
+        planned = estimates.training_cost(shape, costs.gold["train"], course, H100, **told)
         if row.cell.method == "eagle":  # eagle3's head is cut, which a plan does not count
             assert planned.flops == pytest.approx(row.ledger.flops, rel=0.05)
         states = node.inputs["states of dataset texts"]
         file = store.load(states).directory / "states.bin"
-        assert site.cost(states, row.cell).disk_bytes == pytest.approx(file.stat().st_size, rel=0.1)
+        assert costs.cost(states, row.cell).disk_bytes == pytest.approx(
+            file.stat().st_size, rel=0.1
+        )
 
 
 def test_a_run_without_heads_exports_nothing(planned: Planned, tmp_path: Path) -> None:

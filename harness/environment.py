@@ -11,6 +11,7 @@ from typing import Any
 
 PACKAGES = ("draftmark", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy")
 _SOURCE = Path(__file__).resolve().parent.parent
+_MAKE_TARGETS = ("vllm", "ray")
 
 
 def manifest() -> dict[str, Any]:
@@ -54,6 +55,13 @@ def project_state() -> dict[str, Any] | None:
     """
     root = _repository(Path.cwd())
     return None if root in (None, _SOURCE) else _commit(root, "--untracked-files=no")
+
+
+def install_hint(extra: str) -> str:
+    """Return the command that installs an extra: by make in a checkout, else by pip."""
+    if extra in _MAKE_TARGETS and (_SOURCE / "Makefile").exists():
+        return f"make {extra}"
+    return f"pip install 'draftmark[{extra}]'"
 
 
 def _repository(folder: Path) -> Path | None:

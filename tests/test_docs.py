@@ -1,5 +1,6 @@
 """README and docs: every command they show runs, every link leads somewhere, pages are short."""
 
+import os
 import re
 import shlex
 import shutil
@@ -15,7 +16,7 @@ import pytest
 import typer.main
 import yaml
 from model_server import Server, serve
-from places import ROOT
+from places import ROOT, in_repository
 from pydantic import BaseModel
 from small_runs import small_recipe
 
@@ -26,12 +27,10 @@ from draftmark.config.recipe import Recipe
 from draftmark.models.files import own_models
 from draftmark.registry import names
 
-PAGES = {
-    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for pattern in ("*.md", "docs/*.md", "*/README.md")
-    for path in sorted(ROOT.glob(pattern))
-}
 FOLDERS = ("harness", "tasks", "baselines", "reports", "tests")
+FILES = [path for pattern in ("*.md", "docs/*.md") for path in sorted(ROOT.glob(pattern))]
+NAMES = [str(path.relative_to(ROOT)) for path in FILES] + [f"{name}/README.md" for name in FOLDERS]
+PAGES = {page: in_repository(page).read_text(encoding="utf-8") for page in NAMES}
 MOST_LINES = {
     "README.md": 150,
     "CONTRIBUTING.md": 30,
@@ -82,10 +81,8 @@ def test_every_link_leads_somewhere(page: str) -> None:
         place, _, heading = link.removeprefix(REPOSITORY).removeprefix(RAW).partition("#")
         if place.startswith(("http://", "https://")):
             continue
-        base = ROOT if link != place and link.startswith((REPOSITORY, RAW)) else None
-        target = (base or (ROOT / page).parent) / place if place else ROOT / page
-        if link.startswith((REPOSITORY, RAW)):
-            target = ROOT / place
+        start = "" if link.startswith((REPOSITORY, RAW)) else Path(page).parent
+        target = in_repository(os.path.normpath(Path(start, place)) if place else page)
         if not target.exists() or (heading and heading not in _anchors(target)):
             lost.append(link)
 
@@ -218,7 +215,7 @@ def _prepare(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     serve = serve.replace("/models/target", tiny).replace("/models/draft", tiny)
     (folder / "serve.toml").write_text(serve, encoding="utf-8")
     for task in ("gsm8k", "alpaca"):
-        shutil.copytree(ROOT / "tasks" / "samples" / task, folder / "DIR" / task)
+        shutil.copytree(in_repository(f"tasks/samples/{task}"), folder / "DIR" / task)
     (folder / "DIR" / "sums").mkdir()
     rows = "".join(
         f'{{"question": "What is {a} + {b}?", "answer": "{a + b}"}}\n'

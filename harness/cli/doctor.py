@@ -11,7 +11,7 @@ from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
 from draftmark.grading.isolation import bubblewrap
 from draftmark.models import download
 
-_EXTRAS = {"vllm": "make vllm", "ray": "make ray"}  # how each is had
+_EXTRAS = ("vllm", "ray")
 
 
 def lines(data: Path | None) -> Iterator[str]:
@@ -35,9 +35,9 @@ def lines(data: Path | None) -> Iterator[str]:
         state = "fetched" if download.fetched(name) else f"not fetched; draftmark fetch {name}"
         yield f"  {name}  {state}"
     yield f"data          {_data(data)}"
-    for extra, install in _EXTRAS.items():
+    for extra in _EXTRAS:
         found = importlib.util.find_spec(extra) is not None
-        state = "installed" if found else f"missing; {install}"
+        state = "installed" if found else f"missing; {environment.install_hint(extra)}"
         yield f"extra {extra:7} {state}"
 
 

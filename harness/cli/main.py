@@ -6,7 +6,9 @@ has stopped. Of the gate: 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
 """
 
 import sys
+from importlib import metadata
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -17,7 +19,6 @@ app = typer.Typer(
     name="draftmark",
     help="Benchmarks drafts for speculative decoding: trains them, measures them, says how sure.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -51,13 +52,31 @@ store_app.command(name="gc")(store.gc)
 app.add_typer(store_app, name="store")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"draftmark {metadata.version('draftmark')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
 def main() -> None:
     """Run the command line; what a person can mend ends in one sentence and exit code 2."""
     from draftmark.pipeline.stopping import Stopped
     from draftmark.store.store import explain_full_disk
 
     try:
-        app()
+        app(prog_name="draftmark")
     except UserError as error:
         _stop(error)
     except Stopped as stopped:
@@ -72,7 +91,3 @@ def main() -> None:
 def _stop(error: Exception, code: int = 2) -> None:
     typer.echo(f"draftmark: {error}", err=True)
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -18,6 +18,7 @@ from typing import Any
 
 from draftmark.engines._vllm import options
 from draftmark.engines._vllm.child_process import Child
+from draftmark.environment import install_hint
 from draftmark.errors import Unsupported, UserError
 from draftmark.models.stop_conditions import finish_reason
 from draftmark.speculation.blocks import Convention
@@ -25,7 +26,6 @@ from draftmark.speculation.interfaces import EngineSettings, Method
 from draftmark.types import Decode, FinishReason, Kind, Prompt, Round
 
 CONVENTION = Convention(prefill_emits_first=True, counts_beyond_end=True)
-INSTALL = "run `make vllm`, or `pip install 'draftmark[vllm]'` where there is a GPU"
 TIMEOUT_VARIABLE = "DRAFTMARK_ENGINE_TIMEOUT"
 
 
@@ -147,7 +147,9 @@ class VllmEngine:
         ChildFailure if it does not open.
         """
         if find_spec("vllm") is None:
-            raise UserError(f"The vllm engine needs vLLM, 0.32 or later; {INSTALL}.")
+            raise UserError(
+                f"The vllm engine needs vLLM, 0.32 or later; run `{install_hint('vllm')}`."
+            )
         import torch
 
         room = self._room(target)

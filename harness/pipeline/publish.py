@@ -42,8 +42,7 @@ def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> tuple[Result
     from draftmark.store.run_locks import lock_run
     from draftmark.store.store import Store
 
-    progress = Progress()
-    sandbox = Sandbox(unsafe=options.unsafe_code)
+    progress, sandbox = Progress(), Sandbox(unsafe=options.unsafe_code)
     prepared = experiment.plan(recipe, progress, data=data_folder(options.data), sandbox=sandbox)
     writable_folder(options.out)
     store = Store(writable_folder(options.store or options.out / "store"))

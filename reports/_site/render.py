@@ -24,7 +24,7 @@ def page(template: str, depth: int, **told: Any) -> str:
 
 def assets() -> Mapping[str, bytes]:
     """Return every file that pages load, by its place in the site."""
-    folder = resources.files("reports") / _HERE
+    folder = resources.files("draftmark.reports") / _HERE
     return {
         file: content for name in _COPIED for file, content in _below(folder / name, name).items()
     }
@@ -44,7 +44,7 @@ def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("reports", f"{_HERE}/templates"),
+        loader=PackageLoader("draftmark.reports", f"{_HERE}/templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

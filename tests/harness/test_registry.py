@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from places import ROOT
+from places import PACKAGE
 
 import draftmark.tasks
 from draftmark import registry
@@ -15,10 +15,10 @@ from draftmark.errors import UserError
 from draftmark.registry import Group
 
 FOLDERS: dict[Group, Path] = {
-    "tasks": ROOT / "tasks",
-    "baselines": ROOT / "baselines",
-    "engines": ROOT / "harness" / "engines",
-    "reports": ROOT / "reports",
+    "tasks": PACKAGE / "tasks",
+    "baselines": PACKAGE / "baselines",
+    "engines": PACKAGE / "engines",
+    "reports": PACKAGE / "reports",
 }
 PLUGIN = '"""A task from outside."""\n\nTASK = "the task"\n'
 

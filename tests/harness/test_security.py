@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import ROOT
+from places import PACKAGE
 from stored_runs import run_of
 
 from draftmark import registry
@@ -51,15 +51,15 @@ FORBIDDEN = (
 )
 # The order that a run gives to its own processes, whose hash it tells them besides.
 EXEMPT = {
-    "harness/training/launcher.py: pickle.loads",
+    "training/launcher.py: pickle.loads",
     "tasks/samples/expressions.py: eval",  # of the project's own templates, by a developer
 }
 
 
 def _calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield every call in the project: its file, the dotted name, constants among its keywords."""
-    for package in ("harness", "tasks", "baselines", "reports"):
-        for path in sorted((ROOT / package).rglob("*.py")):
+    for folder in (PACKAGE, *(PACKAGE / name for name in ("tasks", "baselines", "reports"))):
+        for path in sorted(folder.rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call):
                     constants = {
@@ -67,7 +67,7 @@ def _calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
                         for item in node.keywords
                         if item.arg
                     }
-                    yield str(path.relative_to(ROOT)), ast.unparse(node.func), constants
+                    yield str(path.relative_to(PACKAGE)), ast.unparse(node.func), constants
 
 
 def test_nothing_is_unpickled_and_no_text_is_run() -> None:

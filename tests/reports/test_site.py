@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import PACKAGE
 from stored_runs import HOSTILE, NUMBER, run_of
 from typer.testing import CliRunner
 
@@ -94,7 +95,7 @@ def test_no_page_has_inline_scripts_or_styles_or_reaches_for_the_network(tmp_pat
 
 
 def test_what_is_loaded_comes_with_its_licence_and_version() -> None:
-    vendor = Path("reports/site/vendor")
+    vendor = PACKAGE / "reports" / "site" / "vendor"
     told = (vendor / "README.md").read_text("utf-8")
     for folder in (item for item in vendor.iterdir() if item.is_dir()):
         assert f"`{folder.name}`" in told

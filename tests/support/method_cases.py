@@ -1,49 +1,21 @@
-"""Methods in tests: build one, train with it, and take the gradient of its first step."""
+"""What the tests of methods share: how one is built, run, and seen to descend."""
 
 import itertools
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from draftmark.config.model_sections import Training
-from draftmark.config.recipe import MethodEntry
-from draftmark.models.hidden_states import LiveStates, StoredHiddenStates
+from draftmark.contract.fixtures import MakeContext, build_named_method, context_for_method
 from draftmark.models.language_model import LanguageModel
-from draftmark.speculation.interfaces import FeatureMethod, Method
-from draftmark.speculation.methods import build_method
-from draftmark.training.batches import Fixed, Texts
+from draftmark.speculation.interfaces import Method
 from draftmark.training.context import Draft
-from draftmark.training.loop import TrainingContext
 from draftmark.training.validation import Criterion
 
-Make = Callable[..., TrainingContext]
+Make = MakeContext
 Weights = dict[str, torch.Tensor]
-
-
-def built(name: str, **knobs: Any) -> Method:
-    """Return a method, built as from a recipe."""
-    return build_method(MethodEntry.model_validate({"name": name, **knobs}))
-
-
-def prepared(
-    given: TrainingContext, method: Method, read: Mapping[str, StoredHiddenStates]
-) -> TrainingContext:
-    """Return the training context of a run; for feature heads it has the head."""
-    if not isinstance(method, FeatureMethod):
-        return given
-    assert given.target is not None
-    training, validation = read["train"], read["validation"]
-    layers = method.layers(given.target.model.config.num_hidden_layers)
-    states = LiveStates(given.target, layers)
-    return replace(
-        given,
-        draft=method.head(given.target, training.texts, given.seed),
-        texts=Texts({"dataset": Fixed(training.texts, training, states)}, {"dataset": 1.0}),
-        criterion=method.criterion(given.target, validation, states),
-    )
+built, prepared = build_named_method, context_for_method
 
 
 def weights(model: LanguageModel | None) -> Weights:
@@ -52,7 +24,7 @@ def weights(model: LanguageModel | None) -> Weights:
 
 
 def latest() -> Criterion:
-    """Return a criterion that prefers later checkpoints."""
+    """Return a criterion by which every checkpoint is better than the one before."""
     count = itertools.count()
     return Criterion("validations", lambda _: float(next(count)))
 
@@ -64,9 +36,9 @@ def trained(make: Make, method: Method, **changes: Any) -> Draft:
 def gradient(
     make: Make, method: Method, monkeypatch: pytest.MonkeyPatch, times: float = 1.0
 ) -> torch.Tensor:
-    """Return `times` the gradient of the first step, from a step of plain gradient descent.
+    """Return some times the first gradient: what a step of plain descent takes off the weights.
 
-    AdamW and clipping would hide its scale.
+    AdamW would hide its scale, and clipping as well.
     """
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -90,6 +62,6 @@ def gradient(
 
 
 def assert_same_gradient(first: torch.Tensor, second: torch.Tensor, rtol: float = 1e-4) -> None:
-    """Assert that two gradients are close relative to their norm, which is not zero."""
+    """Check that two gradients differ by little beside their norm, which is not zero."""
     assert float(second.norm()) > 1e-3
     assert float((first - second).norm()) < rtol * float(second.norm())

@@ -15,7 +15,7 @@ from draftmark.errors import Unsupported
 from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
 from draftmark.types import Sampler
 
-PROGRAM = Path(__file__).with_name("vllm_child.py")
+PROGRAM = Path(__file__).with_name("server.py")
 _FULL_TEXTS = 8  # of the longest there may be, fit the cache; of shorter ones more
 _INTEL_OPENMP = Path(sys.prefix) / "lib" / "libiomp5.so"
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from draftmark.environment import install_hint
 from draftmark.errors import UserError
 from draftmark.pipeline.cluster.fleet import Fleet
 from draftmark.pipeline.cluster.needs import Needs
@@ -26,7 +27,6 @@ from draftmark.store.store import Store
 
 LOCAL = "local"
 _REACH_S = 10.0
-INSTALL = "pip install 'draftmark[ray]'"
 
 
 def execute(
@@ -123,12 +123,14 @@ def _ready(
 def require_ray() -> None:
     """Raise UserError with the install command if Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
-        raise UserError(f"--cluster needs Ray, which is not installed: {INSTALL}.")
+        raise UserError(
+            f"--cluster needs Ray, which is not installed; run `{install_hint('ray')}`."
+        )
 
 
 @contextmanager
 def connect_ray(address: str) -> Iterator[ModuleType]:
-    """Yield Ray, connected to the cluster at an address, or to a local one that the block owns.
+    """Yield Ray, connected to a cluster; a "local" one runs as long as the block.
 
     Raises UserError if Ray is not installed, or if there is no cluster at the address.
     """

@@ -91,17 +91,17 @@ def _start(
 ) -> language_model.LanguageModel:
     """Return the draft init; raises UserError if a draft model has another tokenizer."""
     pair, directory = spec.pair, job.inputs.get("init")
+    fixed = training_texts(spec.training.fixed_text)
     if isinstance(spec.method, FeatureMethod):
-        read = StoredHiddenStates.load(job.inputs[training_texts(spec.training.fixed_text)])
-        return spec.method.head(target, read.texts, spec.seed)
+        texts = StoredHiddenStates.load(job.inputs[fixed]).texts
+        return spec.method.head(target, texts, spec.seed)
     if directory is not None:
         own = language_model.load_tokenizer(directory, trust_remote_code=pair.trust_remote_code)
         language_model.check_same_tokenizer(tokenizer, own, (pair.target, str(pair.draft.model)))
     init = make_draft(pair.draft, target, seed=spec.seed, directory=directory, placement=placement)
     start = language_model.LanguageModel(init.model.to(placement.device), init.vocab_size)
     if pair.draft.head == "fitted":
-        read = StoredHiddenStates.load(job.inputs[training_texts(spec.training.fixed_text)])
-        return fit_head(start, target, read)
+        return fit_head(start, target, StoredHiddenStates.load(job.inputs[fixed]))
     return start
 
 

@@ -2,15 +2,17 @@
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
-from places import ROOT
+from places import PACKAGE
 
 from draftmark.cli import main
 from draftmark.data import hub
@@ -151,8 +153,7 @@ def test_a_mistake_in_a_recipe_stops_before_anything_is_written(
 
 
 def _quickstart() -> str:
-    folder = ROOT / "baselines" / "recipes"
-    return (folder / "quickstart.toml").read_text("utf-8")
+    return (PACKAGE / "baselines" / "recipes" / "quickstart.toml").read_text("utf-8")
 
 
 def test_an_unknown_model_is_one_sentence(draftmark: Command) -> None:
@@ -297,6 +298,34 @@ def test_the_doctor_says_what_is_missing_and_how_to_get_it(draftmark: Command) -
     assert "unreachable: no network in tests" in outcome.out
     assert "not fetched; draftmark fetch smollm2-135m-instruct" in outcome.out
     assert "no known task in it" in outcome.out
+
+
+def test_the_version_is_printed(draftmark: Command) -> None:
+    assert draftmark("--version") == Outcome(0, f"draftmark {metadata.version('draftmark')}\n", "")
+
+
+def test_a_module_run_shows_the_name_of_the_command() -> None:
+    command = [sys.executable, "-m", "draftmark", "plan", "--help"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith("Usage: draftmark plan ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_the_names_of_commands(
+    draftmark: Command, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    monkeypatch.setenv("_DRAFTMARK_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("COMP_WORDS", "draftmark re")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "draftmark re")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+
+    outcome = draftmark()
+
+    assert {"report", "reconcile"} <= set(re.findall(r"[a-z]+", outcome.out))
+    assert "gate" not in outcome.out
 
 
 def test_the_console_script_ends_in_one_sentence(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.engines import vllm
 from draftmark.engines._vllm.child_process import ChildFailure
 from draftmark.engines.measure.lossless import as_texts, check_law, laws_of
+from draftmark.environment import install_hint
 from draftmark.errors import UserError
 from draftmark.models.files import end_tokens
 from draftmark.models.hidden_states import StoredHiddenStates
@@ -35,7 +36,7 @@ HEADS: dict[str, Any] = {
     "eagle3": Eagle3(depth=2, from_layer=7, draft_vocabulary=300),
 }
 needs_vllm = pytest.mark.skipif(
-    find_spec("vllm") is None, reason=f"vLLM is not installed; {vllm.INSTALL}"
+    find_spec("vllm") is None, reason=f"vLLM is not installed; {install_hint('vllm')}"
 )
 
 
@@ -171,7 +172,7 @@ def test_a_machine_without_vllm_is_told_how_to_get_it(
     tiny_directory: Path, settings: EngineSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(UserError, match=r"needs vLLM, 0\.32 or later; run `make vllm`"):
+    with pytest.raises(UserError, match=r"needs vLLM, 0\.32 or later; run `(make|pip) "):
         vllm.ENGINE.open(tiny_directory, None, None, settings)
 
 

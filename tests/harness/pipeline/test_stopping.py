@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from draftmark.pipeline.cluster.executor import INSTALL
+from draftmark.environment import install_hint
 from draftmark.pipeline.status import RunStatus, run_status
 from draftmark.store.entries import ENTRY
 from tests.support.sleepers import RUN
@@ -80,7 +80,7 @@ def test_ctrl_c_once_finishes_the_stage_that_runs_and_stops(tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason=f"Ray is not installed: {INSTALL}"
+    importlib.util.find_spec("ray") is None, reason=f"Ray is not installed; {install_hint('ray')}"
 )
 @pytest.mark.parametrize("times", [1, 2])
 def test_on_a_cluster_ctrl_c_does_the_same(tmp_path: Path, times: int) -> None:

@@ -182,7 +182,7 @@ def test_what_is_wrong_with_accepted_numbers_is_named_by_its_key(run: Path) -> N
 def test_published_figures_that_are_damaged_are_a_sentence_or_figures(
     name: str, damage: Callable[[bytes], bytes]
 ) -> None:
-    file = resources.files("baselines") / "recipes" / "published" / f"{name}.toml"
+    file = resources.files("draftmark.baselines") / "recipes" / "published" / f"{name}.toml"
     text = damage(file.read_bytes()).decode("utf-8", "replace")
 
     with suppress(UserError):

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from draftmark.models.files import own_models
 from draftmark.models.language_model import load_tokenizer
 from draftmark.store.examples import NUM_EXAMPLES, examples_name, token_pieces, write_examples
 from draftmark.store.records import TEXTS, read_rows, write_texts
 from draftmark.types import Text
 
-TARGET = Path("tasks/samples/tiny-target")
+TARGET = own_models()["tiny-target"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from draftmark.analysis.stored_counts import Measured, measured, paired, shared
 from draftmark.reports._shared.content import escape, table
 from draftmark.reports._shared.rows import (
     gamma_of,
-    grouped,
+    group_by,
     rate_key,
     seeds_by_task,
     temperatures_of,
@@ -122,7 +122,7 @@ def _note(results: Results, failed: Sequence[Contender]) -> str:
 def _best(found: Sequence[Measured], rate: str) -> list[Contender]:
     """Return the contender of each task and pair that is significantly better than all others."""
     tested = (i for i in found if all(b.sum() for _, b in i.counts(rate, i.prompts)))
-    groups = grouped(tested, lambda item: (item.contender.task, item.contender.pair))
+    groups = group_by(tested, lambda item: (item.contender.task, item.contender.pair))
     return [best for group in groups.values() if (best := _winner(group, rate))]
 
 

@@ -55,7 +55,7 @@ def draw_acceptance(run: DrawnRun) -> Drawing | NotDrawn:
 def _fill_acceptance(
     figure: "Figure", run: DrawnRun, methods: Sequence[str], drawn: Sequence[Place]
 ) -> None:
-    every = style.panels(figure, style.in_rows(len(drawn), _COLUMNS))
+    every = style.add_panels(figure, style.in_rows(len(drawn), _COLUMNS))
     for index, (axes, place) in enumerate(zip(every, drawn, strict=True)):
         axes.sharex(every[0])
         _acceptance_panel(axes, run, methods, place)

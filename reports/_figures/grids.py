@@ -195,7 +195,7 @@ def _panel(axes: "Axes", run: DrawnRun, lines: Lines, grid: Grid) -> None:
     many = len(lines) > _CROWD
     for method, line in lines.items():
         look, x = run.look(method), list(line)
-        values, lows, highs = style.ends(list(line.values()))
+        values, lows, highs = style.interval_ends(list(line.values()))
         alpha = 0.07 if many else 0.15
         axes.fill_between(x, lows, highs, color=look.colour, alpha=alpha, linewidth=0)
         axes.plot(x, values, markevery=3 if many and len(x) > _CROWD else 1, **look.line)

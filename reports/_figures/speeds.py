@@ -10,7 +10,7 @@ from draftmark.analysis.stored_speed import convention_in
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import NUMBER, Drawing, NotDrawn
 from draftmark.reports._figures.run import MOST_METHODS, DrawnRun, first_few
-from draftmark.reports._shared.rows import first_speed_settings, grouped
+from draftmark.reports._shared.rows import first_speed_settings, group_by
 from draftmark.reports._shared.speed_rows import conditions_of
 from draftmark.results import Cell, Contender, Number, Result
 from draftmark.store.acceptance_tables import read_tables
@@ -139,7 +139,7 @@ def _fillings(points: Sequence[tuple[Speed, Number]]) -> str:
 
 def _fill(figure: "Figure", run: DrawnRun, points: Sequence[tuple[Speed, Number]]) -> None:
     axes = figure.subplots()
-    groups = grouped(points, lambda point: (point[0].cell.method, point[0].engine))
+    groups = group_by(points, lambda point: (point[0].cell.method, point[0].engine))
     for (method, engine), mine in groups.items():
         look = run.look(method)
         axes.errorbar(

@@ -106,7 +106,7 @@ def ordered_colours(number: int) -> list[str]:
     return [to_hex(colormaps["viridis"](shade)) for shade in shades]
 
 
-def ends(numbers: Sequence[Number]) -> tuple[list[float], list[float], list[float]]:
+def interval_ends(numbers: Sequence[Number]) -> tuple[list[float], list[float], list[float]]:
     """Return values and the low and high ends of their intervals; the value where there is none."""
     lows = [each.value if each.low is None else each.low for each in numbers]
     highs = [each.value if each.high is None else each.high for each in numbers]
@@ -115,14 +115,14 @@ def ends(numbers: Sequence[Number]) -> tuple[list[float], list[float], list[floa
 
 def error_bars(numbers: Sequence[Number]) -> list[list[float]]:
     """Return how far intervals reach below and above their values; 0 where there is none."""
-    values, lows, highs = ends(numbers)
+    values, lows, highs = interval_ends(numbers)
     return [
         [max(0.0, value - low) for value, low in zip(values, lows, strict=True)],
         [max(0.0, high - value) for value, high in zip(values, highs, strict=True)],
     ]
 
 
-def draw(
+def draw_png(
     rows: int, columns: int, panel_inches: tuple[float, float], fill: Callable[["Figure"], None]
 ) -> bytes:
     """Return the PNG of rows x columns panels of a size; `fill` draws them."""
@@ -132,7 +132,7 @@ def draw(
         return _bytes(figure, "png")
 
 
-def print_files(inches: tuple[float, float], fill: Callable[["Figure"], None]) -> dict[str, bytes]:
+def paper_files(inches: tuple[float, float], fill: Callable[["Figure"], None]) -> dict[str, bytes]:
     """Return a paper's figure as PDF, SVG and PNG, by file ending; `fill` draws it."""
     with _style(_PRINTED):
         figure = _filled(inches, PRINTED_DOTS_PER_INCH, fill)
@@ -156,7 +156,7 @@ def in_rows(number: int, columns: int) -> list[int]:
     return [min(columns, number - start) for start in range(0, number, columns)]
 
 
-def panels(figure: "Figure", rows: Sequence[int]) -> list["Axes"]:
+def add_panels(figure: "Figure", rows: Sequence[int]) -> list["Axes"]:
     """Return the panels, row by row, of a grid with rows[r] panels in row r."""
     grid = figure.subplots(len(rows), max(rows), squeeze=False)
     for row, number in enumerate(rows):
@@ -168,7 +168,7 @@ def panels(figure: "Figure", rows: Sequence[int]) -> list["Axes"]:
 def named_panels(figure: "Figure", number: int, columns: int, across: str, up: str) -> list["Axes"]:
     """Return panels in rows, with axis labels at the left and below the last row."""
     sizes = in_rows(number, columns)
-    every = panels(figure, sizes)
+    every = add_panels(figure, sizes)
     for axes in every[::columns]:
         axes.set_ylabel(up)
     for axes in every[-sizes[-1] :]:

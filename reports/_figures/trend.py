@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from draftmark.reports._figures import style
-from draftmark.reports._shared.rows import grouped
+from draftmark.reports._shared.rows import group_by
 from draftmark.reports._shared.series import DatedRun, Series
 from draftmark.text import plain
 
@@ -22,13 +22,13 @@ def trend_png(
 ) -> bytes:
     """Return the PNG, of 24 style.panels at most; the CSV file has all series."""
     known = (item for item in every if item.known)
-    groups = grouped(known, lambda i: (i.contender.task, i.contender.pair, i.temperature))
+    groups = group_by(known, lambda i: (i.contender.task, i.contender.pair, i.temperature))
     shown = list(groups.items())[:_MOST_PANELS]
     columns = min(_COLUMNS, len(shown))
     rows = style.in_rows(len(shown), columns)
 
     def fill(figure: "Figure") -> None:
-        for axes, (place, lines) in zip(style.panels(figure, rows), shown, strict=True):
+        for axes, (place, lines) in zip(style.add_panels(figure, rows), shown, strict=True):
             task, pair, temperature = place
             title = f"{task}, {pair}, temperature {temperature:g}"
             axes.set_title(plain(title, 2 * _LONGEST_NAME))
@@ -36,14 +36,14 @@ def trend_png(
             axes.set_ylabel(rate)
             _name_runs(axes, runs, by_date)
 
-    return style.draw(len(rows), columns, _PANEL, fill)
+    return style.draw_png(len(rows), columns, _PANEL, fill)
 
 
 def _panel(axes: "Axes", lines: Sequence[Series], by_date: bool) -> None:
     for index, line in enumerate(lines):
         look = style.Look.of(index)
         x = [_place(run, by_date) for run, _ in line.known]
-        y, lows, highs = style.ends([number for _, number in line.known])
+        y, lows, highs = style.interval_ends([number for _, number in line.known])
         axes.fill_between(x, lows, highs, color=look.colour, alpha=0.15, linewidth=0)
         axes.plot(
             x,

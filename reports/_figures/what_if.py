@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from draftmark.analysis.expected_speedup import Costs, expected_speedup, expected_speedups
 from draftmark.reports._figures import style
 from draftmark.reports._shared.acceptance import ScoredDraft, advice_at
-from draftmark.reports._shared.rows import grouped
+from draftmark.reports._shared.rows import group_by
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,12 +25,12 @@ def what_if_png(found: Sequence[ScoredDraft], costs: Sequence[Costs]) -> bytes:
 
     Each task, pair and temperature starts a row; many drafts take several rows.
     """
-    by_place = grouped(found, lambda i: (i.contender.task, i.contender.pair, i.temperature))
+    by_place = group_by(found, lambda i: (i.contender.task, i.contender.pair, i.temperature))
     groups = list(by_place.values())
     rows = [size for group in groups for size in style.in_rows(len(group) + 1, MAX_COLUMNS)]
 
     def fill(figure: "Figure") -> None:
-        free = iter(style.panels(figure, rows))
+        free = iter(style.add_panels(figure, rows))
         drafts = []
         for group in groups:
             for item in group:
@@ -42,7 +42,7 @@ def what_if_png(found: Sequence[ScoredDraft], costs: Sequence[Costs]) -> bytes:
             _scale(axes, highest)
         _legend(figure, drafts[0])
 
-    return style.draw(len(rows), max(rows), PANEL_INCHES, fill)
+    return style.draw_png(len(rows), max(rows), PANEL_INCHES, fill)
 
 
 def _by_gamma(axes: "Axes", item: ScoredDraft, costs: Sequence[Costs]) -> None:
@@ -52,7 +52,8 @@ def _by_gamma(axes: "Axes", item: ScoredDraft, costs: Sequence[Costs]) -> None:
         x, y = list(speedups), list(speedups.values())
         axes.plot(x, y, color=colour, label=f"{cost.per_token:g}")
         if gamma := advice_at(item, cost).gamma:
-            values, lows, highs = style.ends([expected_speedup(item.by_gamma[gamma], cost)])
+            best = expected_speedup(item.by_gamma[gamma], cost)
+            values, lows, highs = style.interval_ends([best])
             axes.vlines(gamma, lows, highs, color=colour)
             axes.plot([gamma], values, "o", color=colour, markersize=4)
     axes.set_xscale("log", base=2)

@@ -34,8 +34,8 @@ from draftmark.types import AcceptanceTable
 
 NOTE = """\
 A draft is recommended only where its speedup is significantly above 1: at the shortest such block
-length, `num_speculative_tokens` (gamma), that does not differ significantly from the best. Intervals
-hold for all drafts and lengths of a line at once (95 %); more prompts or blocks, and fewer drafts
+length, `num_speculative_tokens` (gamma), that does not differ significantly from the best.
+Intervals hold for all drafts and lengths of a line at once (95 %); more prompts, and fewer drafts
 or lengths, make them narrower. *Measured*: wall time, paired on blocks of prompts. *Cost model*:
 expected time of all scored prompts from timed passes, prefill included, without engine overhead."""
 _UNTIMED = "drafting was timed only at batch 1, and drafting text after text does not pay"

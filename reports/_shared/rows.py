@@ -69,7 +69,7 @@ def headline_columns(temperatures: Iterable[float]) -> list[Column]:
     ]
 
 
-def grouped(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, list[_Item]]:
+def group_by(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, list[_Item]]:
     """Return the items of each key, in their order."""
     found: dict[_Key, list[_Item]] = {}
     for item in items:
@@ -126,7 +126,7 @@ def row_name(cell: Cell, rows: Sequence[Result]) -> RowName:
 
 def seeds_by_task(rows: Sequence[Result]) -> dict[str, list[int]]:
     """Return the seeds of each task."""
-    by_task = grouped((row.cell for row in rows), lambda cell: cell.task)
+    by_task = group_by((row.cell for row in rows), lambda cell: cell.task)
     return {task: list(dict.fromkeys(c.seed for c in cells)) for task, cells in by_task.items()}
 
 

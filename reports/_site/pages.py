@@ -60,7 +60,7 @@ class Board:
 
     @property
     def efficiency_keys(self) -> list[str]:
-        """The keys of block efficiency, by which methods are ranked and grouped."""
+        """The keys of block efficiency, by which methods are ranked and group_by."""
         return [self.run.key("block_efficiency", t) for t in self.run.temperatures]
 
     @cached_property

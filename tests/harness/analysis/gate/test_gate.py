@@ -422,7 +422,7 @@ def test_an_inconclusive_gate_takes_more_prompts_up_to_its_cap(
     code = draftmark(monkeypatch, "gate", small, "--against", file, "--up-to", "64")
 
     assert code == 3
-    assert "Looked at 4, 8, 16 test rows." in capsys.readouterr().out
+    assert "Looks were taken at 4, 8, 16 test rows." in capsys.readouterr().out
 
 
 def _jittered(item: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from draftmark.data.check import TaskCheck, check, check_all
+from draftmark.data.check import TaskCheck, check, check_all, count_repeated
 from draftmark.data.sources import DATA_VARIABLE
 from draftmark.errors import UserError
 from draftmark.registry import find
@@ -46,7 +46,7 @@ def test_every_malformed_row_is_named_by_file_and_line(tmp_path: Path) -> None:
     found = _checked(tmp_path)
 
     path = tmp_path / "gsm8k" / "train.jsonl.gz"
-    places = [bad.place for bad in found.splits["train"].malformed]
+    places = [fault.partition(": ")[0] for fault in found.splits["train"].malformed]
     assert places == [f"{path}, line {number}" for number in (2, 5, 6)]
     assert found.malformed == 4
     lines = list(found.lines())
@@ -64,8 +64,8 @@ def test_the_counts_of_a_split_add_up(tmp_path: Path) -> None:
 
     split = _checked(tmp_path, task).splits["train"]
 
-    assert (split.read, len(split.rows.examples), split.repeated) == (6, 3, 1)
-    assert split.rows.left_out == {"dull question": 2}
+    assert (split.num_read, len(split.examples), count_repeated(split.examples)) == (6, 3, 1)
+    assert split.left_out == {"dull question": 2}
     assert len(split.malformed) == 1
 
 
@@ -102,7 +102,7 @@ def test_without_names_every_task_that_has_rows_there_is_checked(tmp_path: Path)
 def test_without_a_data_directory_the_projects_own_samples_are_checked() -> None:
     (found,) = check_all(["gsm8k"], None)
 
-    assert {split.rows.source for split in found.splits.values()} == {"samples"}
+    assert {split.source for split in found.splits.values()} == {"samples"}
     assert found.malformed == 0
     assert not any(item.duplicates for item in found.shared.values())
 

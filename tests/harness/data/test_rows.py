@@ -191,9 +191,7 @@ def test_rows_left_out_by_rule_are_passed_over_and_counted_and_ids_stay(task: Ta
 def test_rows_left_out_by_rule_do_not_count_as_rows(task: Task) -> None:
     _write(task.samples, [ROW, {**ROW, "answer": ""}])
 
-    with pytest.raises(
-        UserError, match=r"has 1 rows .*1 left out \(1 no answer\)\), but 2"
-    ):
+    with pytest.raises(UserError, match=r"has 1 rows .*1 left out \(1 no answer\)\), but 2"):
         _samples(_without_nothing(task), 2)
 
 

@@ -77,9 +77,7 @@ def test_a_crafted_header_is_refused_before_anything_is_allocated(
 
     tracemalloc.start()
     try:
-        with pytest.raises(
-            UserError, match=r"crafted\.gguf is not a GGUF file that"
-        ):
+        with pytest.raises(UserError, match=r"crafted\.gguf is not a GGUF file that"):
             check_gguf(path)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:

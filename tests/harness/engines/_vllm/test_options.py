@@ -8,6 +8,7 @@ import pytest
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.engines._vllm.options import (
+    PROGRAM,
     drafting,
     engine_options,
     sampling_options,
@@ -18,6 +19,10 @@ from draftmark.speculation.interfaces import EngineSettings
 from draftmark.types import GREEDY, Placement, Sampler, Samplers
 
 SETTINGS = EngineSettings(Samplers(GREEDY, GREEDY), 3, 24, frozenset({2}), 0, Placement())
+
+
+def test_the_program_of_the_child_exists() -> None:
+    assert PROGRAM.is_file()
 
 
 def sampled(target: Sampler, draft: Sampler) -> EngineSettings:

@@ -1,4 +1,4 @@
-"""What `draftmark doctor` prints: what this machine has, and what it lacks with the mend."""
+"""The lines of `draftmark doctor`: what this machine has, and how to add what it lacks."""
 
 import importlib.util
 import shutil
@@ -11,7 +11,7 @@ from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
 from draftmark.grading.isolation import bubblewrap
 from draftmark.models import download
 
-_EXTRAS = {"vllm": "make vllm", "ray": "make ray"}  # how each is had
+_EXTRAS = {"vllm": "make vllm", "ray": "make ray"}  # the commands that install them
 
 
 def lines(data: Path | None) -> Iterator[str]:
@@ -57,7 +57,7 @@ def _sandbox() -> str:
 def _data(data: Path | None) -> str:
     named = data or data_directory()
     if named is None:
-        return f"no data directory named ({DATA_VARIABLE} is not set)"
+        return f"no data directory ({DATA_VARIABLE} is not set)"
     found = [registry.find("tasks", name) for name in registry.names("tasks")]
     tasks = [task.name for task in found if (named / data_folder(task)).is_dir()]
     return f"{named}: {', '.join(tasks) or 'no known task in it'}"

@@ -1,12 +1,12 @@
-"""Take drafts elsewhere: export."""
+"""Export drafts."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from draftmark.cli.options import Data, Ran, StoreAt
-from draftmark.pipeline.publish import folder, writable
+from draftmark.cli.options import Data, Ran, StoreAt, reopen
+from draftmark.pipeline.publish import writable
 
 
 def export(
@@ -15,17 +15,9 @@ def export(
     store: StoreAt = None,
     data: Data = None,
 ) -> None:
-    """Write the feature heads of a run as vLLM loads them, in every layout there is."""
-    from draftmark.pipeline import experiment
+    """Write the feature heads of a run in every layout that vLLM can load."""
     from draftmark.pipeline.export_heads import export_all
-    from draftmark.pipeline.recipe_files import stored_recipe
-    from draftmark.progress import Progress
-    from draftmark.store.run_folder import load_results
-    from draftmark.store.store import Store
 
-    results, progress = load_results(directory), Progress()
-    recipe = stored_recipe(results.recipe, directory)
-    prepared = experiment.plan(recipe, progress, data=folder(data))
-    kept = Store(store or directory.parent / "store")
-    for made in export_all(prepared, kept, writable(out), progress):
-        typer.echo(f"Written: {made}")
+    _, plan, kept, progress = reopen(directory, store, data)
+    for path in export_all(plan, kept, writable(out), progress):
+        typer.echo(f"Written: {path}")

@@ -1,4 +1,4 @@
-"""Hold runs against accepted numbers: bless, power, gate."""
+"""Compare runs with accepted numbers: bless, power, gate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,14 +10,12 @@ from draftmark.pipeline.publish import writable
 from draftmark.text import plain
 
 Margin = Annotated[
-    float, typer.Option(help="How much a rate may fall, in its own units: 0.01 is a point.")
+    float, typer.Option(help="The fall of a rate that is allowed; 0.01 is one percentage point.")
 ]
-Quantity = Annotated[
-    str, typer.Option(help="The rate that is held against the margin, like block_efficiency.")
-]
+Quantity = Annotated[str, typer.Option(help="The rate that is compared, like block_efficiency.")]
 Declared = Annotated[
     list[str] | None,
-    typer.Option("--declare", help="A fact that may differ, like hardware; may be given again."),
+    typer.Option("--declare", help="A fact that may differ, like hardware; may be repeated."),
 ]
 AcceptedFile = Annotated[Path, typer.Argument(help="Accepted numbers, a JSON file.")]
 _CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
@@ -32,9 +30,10 @@ def bless(
     ] = None,
     declare: Declared = None,
 ) -> None:
-    """Accept a run's numbers, for later runs to be held against; earlier ones stay in its history.
+    """Accept a run's numbers as those that later runs are compared with.
 
-    `--declare` names what later runs may differ in: kept with the numbers.
+    Earlier numbers stay in the file's history. `--declare` names facts in which later runs may
+    differ; they are stored with the numbers.
     """
     from datetime import UTC, datetime
 
@@ -63,11 +62,11 @@ def power(
     directory: Ran,
     margin: Margin = 0.01,
     against: Annotated[
-        Path | None, typer.Option(help="Accepted numbers: how this run spreads against them.")
+        Path | None, typer.Option(help="Accepted numbers, for the spread of differences to them.")
     ] = None,
     quantity: Quantity = "acceptance_rate",
 ) -> None:
-    """Show how many prompts a margin needs: to fail 95 of 100 true drops of twice the margin."""
+    """Show how many prompts a margin needs to fail 95 of 100 true drops of twice the margin."""
     from draftmark.analysis.gate import accepted
     from draftmark.analysis.gate.gate import Terms
     from draftmark.analysis.gate.power import pilots
@@ -87,19 +86,18 @@ def gate(
     declare: Declared = None,
     up_to: Annotated[
         int | None,
-        typer.Option(
-            help="While inconclusive, run again with twice the prompts, to at most so many."
-        ),
+        typer.Option(help="While inconclusive, run again with twice the prompts, up to this many."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for what the gate writes [default: the run's].")
+        Path | None, typer.Option(help="Folder for the gate's files [default: the run's].")
     ] = None,
     store: StoreAt = None,
     data: Data = None,
 ) -> None:
-    """Has acceptance fallen by more than a margin? PASS, FAIL (exit code 1) or INCONCLUSIVE (3).
+    """Test that a rate has not fallen by more than a margin: PASS, FAIL (1), INCONCLUSIVE (3).
 
-    Paired on prompts with accepted numbers; runs that differ in what was not declared are refused.
+    The numbers in brackets are exit codes. Runs are paired with the accepted numbers on prompts,
+    and refused if they differ in a fact that was not declared.
     """
     from dataclasses import asdict
 

@@ -71,10 +71,10 @@ def checks(
 @pytest.mark.parametrize("sampler", [GREEDY, SAMPLED])
 def test_the_engine_as_it_is_passes_every_check(checks: Checks, sampler: Sampler) -> None:
     found = checks(sampler)
-    law = (
+    tokens = (
         "tokens are the target's" if sampler == GREEDY else "tokens have the target's distribution"
     )
-    assert list(found) == [law, "passes are as predicted", "the target as its own draft"]
+    assert list(found) == [tokens, "passes are as predicted", "the target as its own draft"]
     assert all(check.passed for check in found.values()), found
 
 
@@ -106,7 +106,9 @@ def test_an_engine_that_samples_at_another_temperature_is_caught(
     checks: Checks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampler_probs = reference.sampler_probs
-    monkeypatch.setattr(reference, "warp", lambda logits, _: sampler_probs(logits, Sampler(1.6)))
+    monkeypatch.setattr(
+        reference, "sampler_probs", lambda logits, _: sampler_probs(logits, Sampler(1.6))
+    )
     assert not checks(Sampler(1.0))["tokens have the target's distribution"].passed
 
 

@@ -24,17 +24,22 @@ def opening(text: str, max_words: int) -> str:
     return text[: ends[-1]] if ends else ""
 
 
-def ask(
-    example_id: str, article: str, summary: str, *, instruction: str, max_source_words: int
-) -> Example:
-    """Return the example that asks for a summary of the opening of an article.
+def ask_for_summary(
+    article: str, summary: str, instruction: str, max_source_words: int
+) -> Callable[[str, Row], Example]:
+    """Return the function that makes examples of rows with an article and a summary column.
 
-    Its meta holds the number of words of the article and the limit of the opening.
+    A prompt is the opening of the article, then the instruction. The example's meta holds the
+    number of words of the article and the limit of the opening.
     """
-    source = opening(article, max_source_words)
-    return Example(
-        id=example_id,
-        messages=({"role": "user", "content": f"{source}\n\n{instruction}"},),
-        reference=summary,
-        meta={"source_words": len(article.split()), "max_source_words": max_source_words},
-    )
+
+    def to_example(example_id: str, row: Row) -> Example:
+        source = opening(row[article], max_source_words)
+        return Example(
+            id=example_id,
+            messages=({"role": "user", "content": f"{source}\n\n{instruction}"},),
+            reference=row[summary],
+            meta={"source_words": len(row[article].split()), "max_source_words": max_source_words},
+        )
+
+    return to_example

@@ -16,24 +16,13 @@ without an article or without highlights are left out.
 from pathlib import Path
 
 from draftmark.tasks._rouge import grade
-from draftmark.tasks._summaries import ask, without_text
-from draftmark.types import Example, HubData, Row, Task
+from draftmark.tasks._summaries import ask_for_summary, without_text
+from draftmark.types import HubData, Task
 
 MAX_SOURCE_WORDS = 800
 INSTRUCTION = (
     "Summarize the news article above in about three short sentences, each on a line of its own."
 )
-
-
-def to_example(example_id: str, row: Row) -> Example:
-    """Return the example of a row: the opening of its article, then the instruction."""
-    return ask(
-        example_id,
-        row["article"],
-        row["highlights"],
-        instruction=INSTRUCTION,
-        max_source_words=MAX_SOURCE_WORDS,
-    )
 
 
 TASK = Task(
@@ -47,7 +36,7 @@ TASK = Task(
     ),
     samples=Path(__file__).parent / "samples" / "cnn_dm",
     columns=("article", "highlights"),
-    to_example=to_example,
+    to_example=ask_for_summary("article", "highlights", INSTRUCTION, MAX_SOURCE_WORDS),
     grade=grade,
     headline="rougeLsum",
     max_new_tokens=128,

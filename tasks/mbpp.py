@@ -59,20 +59,14 @@ def extract_program(text: str) -> str:
 
 
 def grade(example: Example, text: str) -> dict[str, float]:
-    """Return pass@1 of one response, and how it ended, as 0 or 1 for each way; see `Outcome`.
-
-    Raises UserError where programs cannot be isolated.
-    """
+    """Return the scores of one response; raises UserError if programs cannot be isolated."""
     return grade_programs([(example, text)], Sandbox())[0]
 
 
 def grade_programs(
     answers: Sequence[tuple[Example, str]], sandbox: ProgramRunner
 ) -> list[dict[str, float]]:
-    """Return the scores of each response, in order; runs on all cores.
-
-    Raises UserError where the sandbox cannot isolate and does not allow that.
-    """
+    """Return pass@1 and, for each way to end (see `Outcome`), 0 or 1, of each response."""
     programs = [Program(extract_program(text), example.meta["checks"]) for example, text in answers]
     return [_scores(outcome) for outcome in sandbox.run_many(programs)]
 

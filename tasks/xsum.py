@@ -15,22 +15,11 @@ summary, and 8 in 10 documents are whole. Rows without a document or without a s
 from pathlib import Path
 
 from draftmark.tasks._rouge import grade
-from draftmark.tasks._summaries import ask, without_text
-from draftmark.types import Example, HubData, Row, Task
+from draftmark.tasks._summaries import ask_for_summary, without_text
+from draftmark.types import HubData, Task
 
 MAX_SOURCE_WORDS = 600
 INSTRUCTION = "Summarize the news article above in one sentence."
-
-
-def to_example(example_id: str, row: Row) -> Example:
-    """Return the example of a row: the opening of its document, then the instruction."""
-    return ask(
-        example_id,
-        row["document"],
-        row["summary"],
-        instruction=INSTRUCTION,
-        max_source_words=MAX_SOURCE_WORDS,
-    )
 
 
 TASK = Task(
@@ -44,7 +33,7 @@ TASK = Task(
     ),
     samples=Path(__file__).parent / "samples" / "xsum",
     columns=("document", "summary"),
-    to_example=to_example,
+    to_example=ask_for_summary("document", "summary", INSTRUCTION, MAX_SOURCE_WORDS),
     grade=grade,
     headline="rougeL",
     max_new_tokens=64,

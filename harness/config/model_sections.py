@@ -165,16 +165,13 @@ class FineTuning(Optimisation):
 
 
 class Pair(Section):
-    """A target and the init of its drafts; `dtype` is that of training.
-
-    With `fine_tune`, the target is first trained on the task, and then used everywhere.
-    """
+    """A target and the init of its drafts."""
 
     name: str
     target: str
-    fine_tune: FineTuning | None = None
+    fine_tune: FineTuning | None = None  # of the target, before it is used for anything else
     draft: DraftInit
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of training
     trust_remote_code: bool = False
 
 

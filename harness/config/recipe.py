@@ -19,16 +19,13 @@ from draftmark.types import GREEDY, Sampler, Samplers, Task
 
 
 class MethodEntry(BaseModel):
-    """A method and its knobs; two entries of one method need different labels.
-
-    `against` has the titles of the entries that it is compared with; by default the first entry.
-    """
+    """A method and its knobs; two entries of one method need different labels."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
     label: str = ""
-    against: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()  # titles of the entries it is compared with [default: the first]
     training: Mapping[str, Any] = Field(default_factory=dict)
 
     @property

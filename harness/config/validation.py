@@ -63,10 +63,7 @@ def _values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 def validated(
     section: type[S], document: Mapping[str, Any], origin: str, at: tuple[str, ...] = ()
 ) -> S:
-    """Return the section of a document; raises UserError naming `origin` and the key.
-
-    `at` is the place of the section in its origin.
-    """
+    """Return the section at a place `at` of its origin; raises UserError naming origin and key."""
     try:
         return section.model_validate(with_tuples(document), strict=True)
     except ValidationError as error:

@@ -71,10 +71,7 @@ def check_all(names: Sequence[str] | None, directory: Path | None) -> Iterator[T
 
 
 def check(task: Task, *, sources: Sequence[str], directory: Path | None = None) -> TaskCheck:
-    """Return the check of all splits of a task.
-
-    Raises UserError if no source has the splits or a file is unreadable.
-    """
+    """Return the check of all splits; raises UserError for missing splits, unreadable files."""
     found = read_splits(task, list(task.hub.splits), sources=sources, directory=directory)
     splits = {name: parse_rows(task, name, raw) for name, raw in found.items()}
     shared = {

@@ -12,9 +12,9 @@ duplicate.
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from draftmark.types import Example
 
@@ -25,10 +25,6 @@ SHOWN = 5
 
 Part = Literal["question", "answer"]
 _Ngram = tuple[str, ...]
-_PARTS: Mapping[Part, Callable[[Example], str]] = {
-    "question": lambda example: question(example),
-    "answer": lambda example: example.reference,
-}
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,7 @@ def overlaps(
     return tuple(
         _overlap(name, part, _texts(rows, part), _texts(test, part))
         for name, rows in groups.items()
-        for part in _PARTS
+        for part in get_args(Part)
     )
 
 
@@ -110,11 +106,8 @@ def _folded(text: str) -> str:
 
 
 def _texts(examples: Sequence[Example], part: Part) -> list[_Text]:
-    texts = []
-    for example in examples:
-        text = _PARTS[part](example)
-        texts.append(_Text(example.id, words(text), normal(text)))
-    return texts
+    texts = [(e.id, question(e) if part == "question" else e.reference) for e in examples]
+    return [_Text(example_id, words(text), normal(text)) for example_id, text in texts]
 
 
 def _overlap(group: str, part: Part, rows: Sequence[_Text], test: Sequence[_Text]) -> Overlap:

@@ -88,10 +88,7 @@ def load_splits(
 def read_splits(
     task: Task, splits: Sequence[Split], *, sources: Sequence[str], directory: Path | None = None
 ) -> dict[Split, RawSplit]:
-    """Return the raw splits of the first source that has all of them.
-
-    Raises NoSource, with the reason of each source, if none has.
-    """
+    """Return the raw splits of the first source that has all; raises NoSource with the reasons."""
     reasons = []
     for source in sources:
         try:

@@ -135,10 +135,7 @@ class ReferenceEngine:
     def open(
         self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
     ) -> _Loop:
-        """Load the target, and the draft of a method if one is given.
-
-        Raises Unsupported for batches, which this loop does not have.
-        """
+        """Load the target, and the draft if one is given; raises Unsupported for batches."""
         if settings.batch_size > 1:
             raise Unsupported(
                 f"The reference engine decodes one prompt at a time, not {settings.batch_size}; "

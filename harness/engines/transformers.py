@@ -183,10 +183,7 @@ class TransformersEngine:
     def open(
         self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
     ) -> _Running:
-        """Load the target, and the draft of a method if one is given.
-
-        Raises Unsupported for settings that `generate` does not have with a draft.
-        """
+        """Load the target, and the draft if one is given; raises Unsupported for its settings."""
         model = load_model(target, settings.placement)
         model.model.generation_config = GenerationConfig()
         if method is None or draft is None:

@@ -16,13 +16,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from draftmark.engines._text import GeneratedText
 from draftmark.engines._vllm import options
 from draftmark.engines._vllm.child_process import Child
 from draftmark.errors import Unsupported, UserError
-from draftmark.models.stop_conditions import finish_reason
 from draftmark.speculation.blocks import Convention
 from draftmark.speculation.interfaces import EngineSettings, Method
-from draftmark.types import Decode, FinishReason, Kind, Prompt, Round
+from draftmark.types import Decode, Kind, Prompt, Round
 
 CONVENTION = Convention(prefill_emits_first=True, counts_beyond_end=True)
 INSTALL = "run `make vllm`, or `pip install 'draftmark[vllm]'` where there is a GPU"
@@ -85,26 +85,19 @@ def _decode(prompt: Prompt, answer: Mapping[str, Any], settings: EngineSettings)
             f"vLLM's cache was too small for {settings.batch_size} prompts at once "
             f"({prompt.example_id} was preempted); lower speed.batch_sizes."
         )
-    tokens, reason = _cut([token for each in answer["passes"] for token in each], settings)
+    text = GeneratedText(prompt)
+    text.extend([token for each in answer["passes"] for token in each], settings)
     drafts = list(map(Round, answer["drafted"], answer["accepted"]))
     return Decode(
         example_id=prompt.example_id,
-        token_ids=tuple(tokens),
+        token_ids=tuple(text.tokens),
         num_prompt_tokens=len(prompt.token_ids),
         rounds=tuple(_rounds([len(each) for each in answer["passes"][1:]], drafts)),
         prefill_s=answer["first_token_s"],
         decode_s=answer["total_s"] - answer["first_token_s"],
-        finish_reason=reason,
+        finish_reason=text.reason or "stop_string",  # found by vLLM only: it decodes token by token
         first_token_s=answer["first_token_s"],
     )
-
-
-def _cut(tokens: Sequence[int], settings: EngineSettings) -> tuple[Sequence[int], FinishReason]:
-    """Return tokens up to the one that ends the text, by the rule that all engines share."""
-    for count in range(1, len(tokens) + 1):
-        if reason := finish_reason(tokens[:count], settings):
-            return tokens[:count], reason
-    return tokens, "stop_string"  # found by vLLM only, which decodes token by token
 
 
 def _rounds(emitted: Sequence[int], drafts: Sequence[Round]) -> Iterator[Round]:
@@ -181,10 +174,7 @@ class VllmEngine:
 
 
 def _export(method: Method, draft: Path, settings: EngineSettings, folder: Path) -> Path:
-    """Return the folder of a draft that vLLM can load; a head is exported to `folder`.
-
-    Raises Unsupported for a draft that proposes trees, as vLLM drafts chains.
-    """
+    """Return the draft's folder, for a head that of its export; raises Unsupported for trees."""
     if method.kind != "feature_head":
         return draft
     from draftmark.models.head_exports import LAYOUTS, Verifier, export

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from draftmark.cli.options import Data, Ran, StoreAt, reopen, show
+from draftmark.cli.options import Data, RunFolder, StoreAt, reopen_run, show_files
 from draftmark.pipeline.publish import folder
 
 
@@ -19,10 +19,10 @@ def data_check(
     The rows are those of the data directory if one is set, else the project's own samples. Exit
     code 1 if a row is malformed.
     """
-    from draftmark.data.check import check_all
+    from draftmark.data.check import check_tasks
 
     bad = 0
-    for result in check_all(names, folder(data)):
+    for result in check_tasks(names, folder(data)):
         for line in result.lines():
             typer.echo(line)
         bad += result.malformed
@@ -39,7 +39,7 @@ def doctor(data: Data = None) -> None:
 
 
 def verify(
-    directory: Ran,
+    directory: RunFolder,
     prompts: Annotated[int, typer.Option(min=2, help="Number of test prompts to decode.")] = 8,
     store: StoreAt = None,
     data: Data = None,
@@ -48,9 +48,9 @@ def verify(
     from draftmark.pipeline import verify
     from draftmark.pipeline.render import render
 
-    results, plan, kept, progress = reopen(directory, store, data)
+    results, plan, kept, progress = reopen_run(directory, store, data)
     found = verify.verify(plan, kept, progress, prompts)
     verify.publish(found, plan, directory)
-    show(render(results, directory, ["lossless"]))
+    show_files(render(results, directory, ["lossless"]))
     if verify.failed(found):
         raise typer.Exit(1)

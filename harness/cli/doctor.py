@@ -43,14 +43,14 @@ def lines(data: Path | None) -> Iterator[str]:
 
 def _hub() -> str:
     try:
-        hub.require()
+        hub.check_reachable()
     except hub.Unreachable as error:
         return f"unreachable: {error}"
     return "answers, or HF_HUB_OFFLINE is set"
 
 
 def _sandbox() -> str:
-    reason = bubblewrap.why_not()
+    reason = bubblewrap.why_unavailable()
     return f"{reason}; {bubblewrap.INSTALL}" if reason else "bubblewrap isolates programs"
 
 

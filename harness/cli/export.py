@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from draftmark.cli.options import Data, Ran, StoreAt, reopen
+from draftmark.cli.options import Data, RunFolder, StoreAt, reopen_run
 from draftmark.pipeline.publish import writable
 
 
 def export(
-    directory: Ran,
+    directory: RunFolder,
     out: Annotated[Path, typer.Option("--out", help="Folder for the exported heads.")],
     store: StoreAt = None,
     data: Data = None,
@@ -18,6 +18,6 @@ def export(
     """Write the feature heads of a run in every layout that vLLM can load."""
     from draftmark.pipeline.export_heads import export_all
 
-    _, plan, kept, progress = reopen(directory, store, data)
+    _, plan, kept, progress = reopen_run(directory, store, data)
     for path in export_all(plan, kept, writable(out), progress):
         typer.echo(f"Written: {path}")

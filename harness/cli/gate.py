@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from draftmark.cli.options import Data, Ran, StoreAt, listed, show
+from draftmark.cli.options import Data, RunFolder, StoreAt, show_files, split_names
 from draftmark.pipeline.publish import writable
 from draftmark.text import plain
 
@@ -22,7 +22,7 @@ _CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 
 
 def bless(
-    directory: Ran,
+    directory: RunFolder,
     file: AcceptedFile,
     reason: Annotated[str, typer.Option(help="Why these numbers are right.")],
     methods: Annotated[
@@ -46,7 +46,7 @@ def bless(
         directory,
         reason=reason,
         date=datetime.now(UTC).date().isoformat(),
-        methods=listed(methods),
+        methods=split_names(methods),
         declared=declare or (),
         before=before,
     )
@@ -59,7 +59,7 @@ def bless(
 
 
 def power(
-    directory: Ran,
+    directory: RunFolder,
     margin: Margin = 0.01,
     against: Annotated[
         Path | None, typer.Option(help="Accepted numbers, for the spread of differences to them.")
@@ -79,7 +79,7 @@ def power(
 
 
 def gate(
-    directory: Ran,
+    directory: RunFolder,
     against: Annotated[Path, typer.Option(help="Accepted numbers, from draftmark bless.")],
     margin: Margin = 0.01,
     quantity: Quantity = "acceptance_rate",
@@ -115,5 +115,5 @@ def gate(
     outcome = look(results, directory, accepted.load(against), terms, places, up_to)
     place = writable(out or directory)
     write_json(place / "gate.json", asdict(outcome))
-    show(render(results, place, ["gate"]))
+    show_files(render(results, place, ["gate"]))
     raise typer.Exit(_CODES[outcome.verdict])

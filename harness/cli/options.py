@@ -34,15 +34,15 @@ Cluster = Annotated[
     str | None,
     typer.Option("--cluster", help="Run stages on Ray: 'local', or a cluster's address."),
 ]
-Ran = Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")]
+RunFolder = Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")]
 
 
-def listed(text: str | None) -> list[str] | None:
+def split_names(text: str | None) -> list[str] | None:
     """Return the names in a comma-separated list."""
     return [name.strip() for name in text.split(",")] if text is not None else None
 
 
-def reopen(
+def reopen_run(
     directory: Path, store: Path | None, data: Path | None
 ) -> "tuple[Results, Plan, Store, Progress]":
     """Return a run's results, the plan of its recipe, its store, and a progress output."""
@@ -59,7 +59,7 @@ def reopen(
     return results, plan, Store(store or directory.parent / "store"), progress
 
 
-def show(files: list[Path]) -> None:
+def show_files(files: list[Path]) -> None:
     """Print the Markdown files, then the paths of all files."""
     for file in files:
         if file.suffix == ".md":

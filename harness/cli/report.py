@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from draftmark import registry
-from draftmark.cli.options import Ran, show
+from draftmark.cli.options import RunFolder, show_files
 from draftmark.pipeline.publish import writable
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Folders = Annotated[
 
 
 def report(
-    directory: Ran,
+    directory: RunFolder,
     names: Annotated[
         list[str] | None, typer.Argument(help="Reports [default: leaderboard].")
     ] = None,
@@ -31,9 +31,9 @@ def report(
         typer.echo(f"Written: {file}")
 
 
-def reconcile(directory: Ran) -> None:
+def reconcile(directory: RunFolder) -> None:
     """Show a run's numbers as vLLM, SGLang, Spec-Bench, EAGLE and AdaSPEC would print them."""
-    show(_render("reconcile", _load(directory), directory))
+    show_files(_render("reconcile", _load(directory), directory))
 
 
 def compare(
@@ -41,7 +41,7 @@ def compare(
     b: Annotated[Path, typer.Argument(help="The later run; its folder gets the files.")],
 ) -> None:
     """Compare two runs: settings that differ, then B - A of every rate, paired on prompts."""
-    show(_render("compare", _load(b), b, before=_load(a), folder=a))
+    show_files(_render("compare", _load(b), b, before=_load(a), folder=a))
 
 
 def trend(
@@ -54,7 +54,7 @@ def trend(
     """Show a rate over many runs, in the order of their commits, and where its level changed."""
     runs = _load_all(folders)
     fields = {"runs": runs, "rate": rate, "least": least, "dates": dates}
-    show(_render("trend", runs[-1][0], writable(out), **fields))
+    show_files(_render("trend", runs[-1][0], writable(out), **fields))
 
 
 def site(
@@ -68,7 +68,7 @@ def site(
 
 
 def what_if(
-    directory: Ran,
+    directory: RunFolder,
     cost_ratio: Annotated[
         list[float] | None,
         typer.Option(help="Time to draft a token, in target passes; may be repeated."),
@@ -81,7 +81,7 @@ def what_if(
     """Show the drafts' speedups at other costs, with best block lengths and break-even costs."""
     options = {"cost_ratios": cost_ratio, "verification_costs": verification_cost}
     fields = {name: tuple(values) for name, values in options.items() if values}
-    show(_render("what_if", _load(directory), directory, **fields))
+    show_files(_render("what_if", _load(directory), directory, **fields))
 
 
 def _load(directory: Path) -> "Results":

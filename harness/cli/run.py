@@ -15,7 +15,7 @@ from draftmark.cli.options import (
     Tasks,
     Unsafe,
     Utilisation,
-    listed,
+    split_names,
 )
 from draftmark.pipeline.publish import folder
 
@@ -41,7 +41,7 @@ def run(
         from draftmark.pipeline.cluster.executor import require
 
         require()
-    loaded = {name: load_recipe(name, tasks=listed(tasks)) for name in members(recipe)}
+    loaded = {name: load_recipe(name, tasks=split_names(tasks)) for name in members(recipe)}
     places = Places(out, store, data, unsafe_code, cluster)
     fit = [_run(one, Path(name).stem, places) for name, one in loaded.items()]
     if not all(fit):
@@ -79,7 +79,7 @@ def plan(
 
     machine, at = hardware.machine(gpu, utilisation), store or out / "store"
     rows = folder(data)
-    typer.echo(plan_table.show(recipe, at, machine, gpus=gpus, data=rows, tasks=listed(tasks)))
+    typer.echo(plan_table.show(recipe, at, machine, gpus=gpus, data=rows, tasks=split_names(tasks)))
 
 
 def list_() -> None:

@@ -10,8 +10,8 @@ from itertools import combinations
 from pathlib import Path
 
 from draftmark import registry
-from draftmark.data.leaks import Overlap, normal, overlaps, question
-from draftmark.data.rows import Rows, describe, parse_rows, read_splits
+from draftmark.data.leaks import Overlap, find_overlaps, normalise, question_text
+from draftmark.data.rows import Rows, describe_left_out, parse_rows, read_splits
 from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
 from draftmark.errors import UserError
 from draftmark.types import Example, Split, Task
@@ -35,7 +35,7 @@ class TaskCheck:
         for name, rows in self.splits.items():
             yield (
                 f"{self.name:8} {name:10} {rows.source}: {rows.num_read} rows, "
-                f"{len(rows.examples)} examples, {describe(rows.left_out)}, "
+                f"{len(rows.examples)} examples, {describe_left_out(rows.left_out)}, "
                 f"{len(rows.malformed)} malformed, {count_repeated(rows.examples)} repeated"
             )
             yield from (f"  {fault}; fix the row." for fault in rows.malformed)
@@ -46,7 +46,7 @@ class TaskCheck:
             )
 
 
-def check_all(names: Sequence[str] | None, directory: Path | None) -> Iterator[TaskCheck]:
+def check_tasks(names: Sequence[str] | None, directory: Path | None) -> Iterator[TaskCheck]:
     """Yield the checks of the named tasks, by default of all that have rows.
 
     The rows come from the data directory, if an argument or the environment names one, else from
@@ -67,15 +67,15 @@ def check_all(names: Sequence[str] | None, directory: Path | None) -> Iterator[T
             f"{DATA_VARIABLE}."
         )
     for task in tasks:
-        yield check(task, sources=["directory" if named else "samples"], directory=named)
+        yield check_task(task, sources=["directory" if named else "samples"], directory=named)
 
 
-def check(task: Task, *, sources: Sequence[str], directory: Path | None = None) -> TaskCheck:
+def check_task(task: Task, *, sources: Sequence[str], directory: Path | None = None) -> TaskCheck:
     """Return the check of all splits; raises UserError for missing splits, unreadable files."""
     found = read_splits(task, list(task.hub.splits), sources=sources, directory=directory)
     splits = {name: parse_rows(task, name, raw) for name, raw in found.items()}
     shared = {
-        (first, second): overlaps({first: splits[first].examples}, splits[second].examples)[0]
+        (first, second): find_overlaps({first: splits[first].examples}, splits[second].examples)[0]
         for first, second in combinations(splits, 2)
         if splits[second].examples
     }
@@ -84,4 +84,4 @@ def check(task: Task, *, sources: Sequence[str], directory: Path | None = None) 
 
 def count_repeated(examples: Sequence[Example]) -> int:
     """Return the number of examples whose question an earlier one has."""
-    return len(examples) - len({normal(question(example)) for example in examples})
+    return len(examples) - len({normalise(question_text(example)) for example in examples})

@@ -76,7 +76,7 @@ def load_splits(
         if item.malformed:
             raise UserError(f"{item.malformed[0]}; fix the row.")
         if len(item.examples) < counts[split]:
-            skipped = f", {describe(item.left_out)}" if item.left_out else ""
+            skipped = f", {describe_left_out(item.left_out)}" if item.left_out else ""
             raise UserError(
                 f"{task.name} has {len(item.examples)} rows in its {split} split ({item.source}"
                 f"{skipped}), but {counts[split]} are needed; lower data.{split}_rows in the "
@@ -122,7 +122,7 @@ def parse_rows(task: Task, split: Split, raw: RawSplit, count: int | None = None
     return Rows(tuple(examples), raw.source, dict(left_out), tuple(malformed))
 
 
-def describe(left_out: Mapping[str, int]) -> str:
+def describe_left_out(left_out: Mapping[str, int]) -> str:
     """Return "3 left out (2 empty output, 1 <nooutput>)", or "0 left out"."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
     return f"{sum(left_out.values())} left out" + (f" ({reasons})" if reasons else "")

@@ -18,14 +18,14 @@ _RESET_PEAK = "5"  # man 5 proc, clear_refs: resets the peak of resident memory
 
 
 class MachineMeter:
-    """Measures the runs of one arm, whose engine is loaded by `opening`."""
+    """Measures the runs of one arm, whose engine is loaded by `measure_load`."""
 
     def __init__(self, device: str) -> None:
         self._cuda = device.startswith("cuda")
         self._weights = self._before = 0
         self._energy_before: float | None = None
 
-    def opening(self, load: Callable[[], T]) -> T:
+    def measure_load(self, load: Callable[[], T]) -> T:
         """Return the result of `load`; the memory that it takes counts as the arm's weights."""
         before = self._used()
         loaded = load()

@@ -144,20 +144,22 @@ class VllmEngine:
         import torch
 
         max_len = min(self.max_model_len, options.max_positions(target))
-        variables = options.environment(settings.placement.device, torch.get_num_threads())
+        variables = options.environment_variables(
+            settings.placement.device, torch.get_num_threads()
+        )
         with tempfile.TemporaryDirectory() as folder:
             speculation = None
             if method is not None and draft is not None:
                 exported = _export(method, draft, settings, Path(folder))
-                speculation = options.drafting(method, exported, settings)
+                speculation = options.speculation_options(method, exported, settings)
             engine_options = options.engine_options(target, settings, speculation, max_len)
             command = [sys.executable, "-P", str(options.PROGRAM)]
             child = Child("vLLM", command, {**os.environ, **variables}, self._timeout_s())
             facts = child.ask(engine_options)
         description = {
-            "engine": options.without_places(engine_options),
+            "engine": options.without_paths(engine_options),
             "sampling": options.sampling_options(settings),
-            "environment": options.without_places(variables),
+            "environment": options.without_paths(variables),
             "resolved": facts,
             "convention": asdict(CONVENTION),
         }

@@ -95,11 +95,11 @@ class Sandbox:
     @property
     def exposes(self) -> bool:
         """True if programs would run here with this user's rights."""
-        return self.unsafe and bubblewrap.why_not() is not None
+        return self.unsafe and bubblewrap.why_unavailable() is not None
 
     def _isolates(self) -> bool:
         """True if programs are isolated here; raises UserError if they are not and must be."""
-        reason = bubblewrap.why_not()
+        reason = bubblewrap.why_unavailable()
         if reason and not self.unsafe:
             raise UserError(
                 f"Model-written programs cannot be isolated: {reason}; run "
@@ -114,7 +114,7 @@ class Sandbox:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             folder = Path(name)
             (folder / "payload").write_bytes(source + checks + secret)
-            (folder / "refused").write_bytes(syscalls.refusing())
+            (folder / "refused").write_bytes(syscalls.seccomp_filter())
             (folder / "work").mkdir()
             sizes = (len(source), len(checks))
             seconds, timed_out = self._execute(folder, sizes, isolated=isolated)
@@ -140,9 +140,9 @@ class Sandbox:
             (folder / "refused").open("rb") as refused,
         ):
             files = (payload.fileno(), report.fileno())
-            prefix = (
-                bubblewrap.prefix(self.limits.scratch_bytes, refused.fileno()) if isolated else []
-            )
+            prefix = []
+            if isolated:
+                prefix = bubblewrap.command_prefix(self.limits.scratch_bytes, refused.fileno())
             start = time.monotonic()
             process = subprocess.Popen(
                 [*prefix, *_PYTHON, *map(str, (*self._limits(), *files, *sizes))],
@@ -166,7 +166,7 @@ class Sandbox:
                 process.wait()
 
     def _limits(self) -> tuple[int, ...]:
-        """Return the arguments of `jail.restrict`."""
+        """Return the arguments of `jail.lower_limits`."""
         own = self.limits
         return own.cpu_s, own.memory_bytes, own.processes, own.file_bytes, _OPEN_FILES
 

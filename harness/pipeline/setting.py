@@ -70,11 +70,11 @@ class Setting:
 
     def stop_strings(self, directory: Path) -> StopStrings | None:
         """Return the strings that end a response of the target in a folder, if any do."""
-        from draftmark.data.prompts import is_plain
+        from draftmark.data.prompts import is_plain_text
 
         tokenizer = self.tokenizer(directory)
         told = self.recipe.prompting.stop is not None
-        if not self.stop or not (told or is_plain(tokenizer, self.format)):
+        if not self.stop or not (told or is_plain_text(tokenizer, self.format)):
             return None
         return StopStrings(self.stop, partial(tokenizer.decode, skip_special_tokens=True))
 

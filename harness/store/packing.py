@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from filelock import Timeout
 from pydantic import Field, ValidationError
 
-from draftmark.config.validation import Section, explain
+from draftmark.config.validation import Section, explain_error
 from draftmark.errors import UserError
 from draftmark.store import garbage_collection
 from draftmark.store.checksums import inside
@@ -193,7 +193,7 @@ def _read(root: Path, folder: Path) -> tuple[Entry, dict[str, _File]]:
         return entry, _Facts.model_validate(told).files
     except ValidationError as error:
         raise Damaged(
-            plain(explain(error, f"{folder / ENTRY} does not read")).removesuffix(".")
+            plain(explain_error(error, f"{folder / ENTRY} does not read")).removesuffix(".")
         ) from error
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from draftmark.config.validation import explain
+from draftmark.config.validation import explain_error
 from draftmark.errors import UserError
 from draftmark.results import Results
 from draftmark.store.checksums import RECORDS, SUMS, check_all, intact, write_sums
@@ -38,7 +38,7 @@ def load_results(directory: Path) -> Results:
         # Numbers are not taken strictly: JSON writes 1.0 and 1 alike in other hands.
         return TypeAdapter(Results).validate_json(path.read_bytes())
     except ValidationError as error:
-        said = explain(error, f"{path} does not read")
+        said = explain_error(error, f"{path} does not read")
         raise UserError(f"{said.removesuffix('.')}; run the recipe again.") from error
 
 

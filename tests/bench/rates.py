@@ -21,7 +21,7 @@ from draftmark.models.generation import Sampling, generate
 from draftmark.models.language_model import pick_device
 from draftmark.pipeline.planning import estimates, hardware
 from draftmark.pipeline.planning.estimates import Load
-from draftmark.progress import silent
+from draftmark.progress import silent_step
 from draftmark.types import GREEDY, Prompt, TrainingRun
 from tests.bench.training import Bench, ours, prepare, read_once
 
@@ -72,7 +72,7 @@ def rates(bench: Bench, told: argparse.Namespace) -> dict[str, tuple[float, floa
 
         def reading() -> None:
             hidden_states.write_features(
-                bench.target, bench.texts, Path(name), dtype="float32", step=silent()
+                bench.target, bench.texts, Path(name), dtype="float32", step=silent_step()
             )
 
         found["reading"] = (gold.read, read.all_flops, seconds(reading))

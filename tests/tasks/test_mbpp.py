@@ -11,7 +11,7 @@ from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import STATUSES, Sandbox
 from draftmark.tasks.mbpp import TASK, extract_program, grade, grade_programs, to_example
 
-REASON = bubblewrap.why_not()
+REASON = bubblewrap.why_unavailable()
 isolated = pytest.mark.skipif(REASON is not None, reason=f"no isolation: {REASON}")
 RIGHT = "def add(a, b):\n    return a + b"
 

@@ -71,7 +71,7 @@ def _config(target: Path) -> Any:
     return AutoConfig.from_pretrained(target, local_files_only=True)
 
 
-def drafting(method: Method, draft: Path, settings: EngineSettings) -> dict[str, Any]:
+def speculation_options(method: Method, draft: Path, settings: EngineSettings) -> dict[str, Any]:
     """Return vLLM's `speculative_config` for a draft in a folder that vLLM can load.
 
     Raises Unsupported for a draft that vLLM does not run, or would sample in another way than the
@@ -130,17 +130,17 @@ def sampling_options(settings: EngineSettings) -> dict[str, Any]:
     }
 
 
-def without_places(options: Mapping[str, Any]) -> dict[str, Any]:
+def without_paths(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options without this machine's folders, as they are stored."""
     kept = {name: value for name, value in options.items() if name not in ("model", "LD_PRELOAD")}
     if draft := kept.get("speculative_config"):
-        kept["speculative_config"] = without_places(draft)
+        kept["speculative_config"] = without_paths(draft)
     if "LD_PRELOAD" in options:
         kept["LD_PRELOAD"] = _INTEL_OPENMP.name
     return kept
 
 
-def environment(device: str, threads: int) -> dict[str, str]:
+def environment_variables(device: str, threads: int) -> dict[str, str]:
     """Return the environment variables that the engine's process gets beside this process's own."""
     variables = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine runs in the child itself

@@ -29,7 +29,7 @@ _FIRST_TOKEN = 5  # contexts skip the first ids, which are mostly special tokens
 
 
 @torch.no_grad()
-def time_parts(
+def time_passes(
     folders: Mapping[str, Path],
     method: Method,
     placement: Placement,

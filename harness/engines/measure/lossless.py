@@ -29,7 +29,7 @@ from draftmark.speculation.interfaces import Drafter, Engine, EngineSettings, Me
 from draftmark.store.acceptance_tables import Floats
 from draftmark.types import Decode, Prompt, Sampler, Samplers, Text
 
-REFUSED = 1e-3  # the p value below which a check fails
+MIN_P_VALUE = 1e-3  # the p value below which a check fails
 # A gap of at most so many units in the last place of the best logit is a tie within rounding.
 _ULPS = {"float32": 64.0, "bfloat16": 4.0, "float16": 4.0}
 
@@ -65,14 +65,14 @@ def run_checks(
     placement = replace(settings.placement, dtype="float32")
     target = load_model(folders["target"], placement)
     together, convention = decode(method, folders["draft"])
-    texts = as_texts(together, prompts)
-    logits = laws_of(target, texts)
+    texts = to_texts(together, prompts)
+    logits = read_target_logits(target, texts)
     if sampler.temperature == 0:
         twice = decode(None, None)[0], decode(None, None)[0]
         dtype = settings.placement.dtype
         found = [check_identity(*twice, together, prompts, target, dtype)]
     else:
-        found = [check_law(texts, logits, sampler)]
+        found = [check_distribution(texts, logits, sampler)]
     drafter = method.drafter(folders["draft"], placement)
     gamma = settings.num_speculative_tokens
     samplers = settings.samplers
@@ -83,7 +83,7 @@ def run_checks(
     return found
 
 
-def as_texts(decodes: Sequence[Decode], prompts: Sequence[Prompt]) -> list[Text]:
+def to_texts(decodes: Sequence[Decode], prompts: Sequence[Prompt]) -> list[Text]:
     """Return an engine's decodes as texts, for the target to read."""
     return [
         Text(decode.example_id, prompt.token_ids, decode.token_ids, decode.finish_reason)
@@ -91,7 +91,7 @@ def as_texts(decodes: Sequence[Decode], prompts: Sequence[Prompt]) -> list[Text]
     ]
 
 
-def laws_of(target: LanguageModel, texts: Sequence[Text]) -> TargetLogits:
+def read_target_logits(target: LanguageModel, texts: Sequence[Text]) -> TargetLogits:
     """Return the target's logits on texts, from one forward pass now."""
     by_id = {text.example_id: hidden_ND for text, hidden_ND in hidden_states(target, texts)}
     hidden_ND = torch.cat([by_id[text.example_id] for text in texts])
@@ -110,7 +110,7 @@ def check_identity(
     floor = sum(a.token_ids == b.token_ids for a, b in zip(alone, again, strict=True))
     differing = [
         (text, decode)
-        for text, decode in zip(as_texts(alone, prompts), together, strict=True)
+        for text, decode in zip(to_texts(alone, prompts), together, strict=True)
         if text.response_ids != decode.token_ids
     ]
     evidence = [
@@ -119,7 +119,7 @@ def check_identity(
     ]
     gaps = []
     if differing:
-        gaps = list(_gaps(differing, laws_of(target, [text for text, _ in differing])))
+        gaps = list(_gaps(differing, read_target_logits(target, [text for text, _ in differing])))
     tie = _ULPS[dtype] * torch.finfo(getattr(torch, dtype)).eps
     for (text, _), (position, gap, best) in zip(differing, gaps, strict=True):
         what = "a tie within rounding" if gap <= tie * best else "no tie"
@@ -146,7 +146,7 @@ def _gaps(
         yield position, best - second, abs(best)
 
 
-def check_law(texts: Sequence[Text], logits: TargetLogits, sampler: Sampler) -> Check:
+def check_distribution(texts: Sequence[Text], logits: TargetLogits, sampler: Sampler) -> Check:
     """Test that the tokens were drawn from the target's distribution, by two statistics.
 
     Kolmogorov-Smirnov on the randomised PIT detects any change, but little where most tokens are
@@ -163,9 +163,9 @@ def check_law(texts: Sequence[Text], logits: TargetLogits, sampler: Sampler) -> 
     evidence = (
         f"{len(transformed)} tokens of {len(texts)} prompts: PIT under the target's distribution "
         f"{uniform.statistic:.4f} from uniform (p {uniform.pvalue:.3g}), surprise {surprise:+.2f} "
-        f"standard errors from its mean; p of both {p_value:.3g}, refused below {REFUSED:g}"
+        f"standard errors from its mean; p of both {p_value:.3g}, refused below {MIN_P_VALUE:g}"
     )
-    return Check("tokens have the target's distribution", p_value > REFUSED, evidence)
+    return Check("tokens have the target's distribution", p_value > MIN_P_VALUE, evidence)
 
 
 def _read(text: Text, logits: TargetLogits, sampler: Sampler) -> tuple[Floats, Floats, Floats]:
@@ -218,7 +218,7 @@ def check_counts(
     error = reach = 0.0  # a single prompt has no standard error: its passes must be as predicted
     if len(decodes) > 1:
         error = float(difference_B.std(ddof=1)) / math.sqrt(len(decodes))
-        reach = float(stats.t.isf(REFUSED / 2, len(decodes) - 1)) * error
+        reach = float(stats.t.isf(MIN_P_VALUE / 2, len(decodes) - 1)) * error
     passed = abs(difference_B.mean()) <= reach + 1e-6
     evidence = (
         f"{counted_B.mean():.2f} passes a prompt counted, {counts.passes_B.mean():.2f} predicted, "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from draftmark.data.prompts import plain
+from draftmark.data.prompts import to_plain_text
 from draftmark.pipeline.experiment import row_counts
 from draftmark.pipeline.planning.estimates import Load
 from draftmark.pipeline.setting import Setting
@@ -75,7 +75,7 @@ def _template(setting: Setting, directory: Path | None) -> int:
 
 def _count(tokenizer: Any, rows: Sequence[Example], around: int) -> Load:
     examples = rows[:COUNTED]
-    prompts = tokenizer.encode_batch([plain(example.messages) for example in examples])
+    prompts = tokenizer.encode_batch([to_plain_text(example.messages) for example in examples])
     answers = tokenizer.encode_batch(
         [example.reference for example in examples], add_special_tokens=False
     )

@@ -37,7 +37,7 @@ def fine_tuned(setting: Setting) -> Node:
 
     settings = {
         **base.settings,
-        "fine_tune": recipe.deciding(),
+        "fine_tune": recipe.key_settings(),
         "dtype": pair.dtype,
         "seed": TEXT_SEED,
     }
@@ -71,7 +71,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
             settings |= {"fitted on": training.fixed_text}
             inputs |= _texts(setting, training, training.fixed_text)
     if method.trains:
-        settings |= {"training": training.deciding(), "dtype": pair.dtype}
+        settings |= {"training": training.key_settings(), "dtype": pair.dtype}
         inputs |= _texts(setting, training, *training.shares) | {"validation": _validation(setting)}
         if "draft" in training.shares:
             settings |= {"max_new_tokens": setting.max_new_tokens, "stop": setting.stop}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from draftmark.data.check import TaskCheck, check, check_all, count_repeated
+from draftmark.data.check import TaskCheck, check_task, check_tasks, count_repeated
 from draftmark.data.sources import DATA_VARIABLE
 from draftmark.errors import UserError
 from draftmark.registry import find
@@ -36,7 +36,7 @@ def _write(folder: Path, splits: Mapping[Split, Lines]) -> Path:
 
 
 def _checked(directory: Path, task: Task | None = None) -> TaskCheck:
-    return check(task or find("tasks", "gsm8k"), sources=["directory"], directory=directory)
+    return check_task(task or find("tasks", "gsm8k"), sources=["directory"], directory=directory)
 
 
 def test_every_malformed_row_is_named_by_file_and_line(tmp_path: Path) -> None:
@@ -95,12 +95,12 @@ def test_without_names_every_task_that_has_rows_there_is_checked(tmp_path: Path)
     for folder, row in {"gsm8k": _row("a"), "cnn_dailymail": article}.items():
         _write(tmp_path / folder, {"train": [row], "validation": [row], "test": [row]})
 
-    assert [found.name for found in check_all(None, tmp_path)] == ["cnn_dm", "gsm8k"]
-    assert [found.name for found in check_all(["cnn_dm"], tmp_path)] == ["cnn_dm"]
+    assert [found.name for found in check_tasks(None, tmp_path)] == ["cnn_dm", "gsm8k"]
+    assert [found.name for found in check_tasks(["cnn_dm"], tmp_path)] == ["cnn_dm"]
 
 
 def test_without_a_data_directory_the_projects_own_samples_are_checked() -> None:
-    (found,) = check_all(["gsm8k"], None)
+    (found,) = check_tasks(["gsm8k"], None)
 
     assert {split.source for split in found.splits.values()} == {"samples"}
     assert found.malformed == 0
@@ -109,9 +109,9 @@ def test_without_a_data_directory_the_projects_own_samples_are_checked() -> None
 
 def test_a_task_that_is_named_and_has_no_rows_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No source has the train, validation, test rows of 'xsum'"):
-        list(check_all(["xsum"], tmp_path))
+        list(check_tasks(["xsum"], tmp_path))
     with pytest.raises(UserError, match=f"no rows of any task in {tmp_path}"):
-        list(check_all(None, tmp_path))
+        list(check_tasks(None, tmp_path))
 
 
 def test_what_is_wrong_with_a_file_is_one_sentence(tmp_path: Path) -> None:
@@ -119,4 +119,4 @@ def test_what_is_wrong_with_a_file_is_one_sentence(tmp_path: Path) -> None:
     (folder / "gsm8k" / "train.jsonl.gz").write_bytes(b"not gzip")
 
     with pytest.raises(UserError, match="is unreadable"):
-        list(check_all(None, tmp_path))
+        list(check_tasks(None, tmp_path))

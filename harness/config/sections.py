@@ -25,7 +25,7 @@ class Data(Section):
     train_rows: Count = 1000
     validation_rows: Count = 64
     test_rows: Count = 200
-    max_features_gb: Annotated[float, Field(gt=0)] = 20.0  # of disk, for a set of texts
+    max_features_gb: Annotated[float, Field(gt=0)] = 20.0  # hidden states of a text set, on disk
 
 
 class Prompting(Section):

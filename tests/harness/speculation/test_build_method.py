@@ -64,7 +64,7 @@ def test_a_method_of_ones_own_is_built_with_its_knob(write: Write) -> None:
     [
         ("@dataclass(frozen=True)\n", "", "write @dataclass(frozen=True) above it."),
         ("METHOD = Mine", "METHOD = Mine()", "no class; name the class itself, without ()."),
-        ("METHOD = Mine", "NAME = Mine", "baselines/own.py has no METHOD; name its method METHOD"),
+        ("METHOD = Mine", "NAME = Mine", "baselines/own.py does not define METHOD; give its method that"),
         ("(LanguageModelMethod)", "", "has no kind, trains, drafter; define that, or derive"),
         ("(frozen=True)", "", "own.py does not load: TypeError: cannot inherit non-frozen"),
         ("def train(self", "def train((self", "SyntaxError: "),

@@ -65,7 +65,7 @@ def test_a_budget_is_of_exactly_one_quantity(limits: dict[str, int]) -> None:
 
 
 def test_a_target_that_is_fine_tuned_has_no_budget_as_a_teacher() -> None:
-    with pytest.raises(ValueError, match="take steps, supervised_tokens, flops or seconds"):
+    with pytest.raises(ValueError, match="use steps, supervised_tokens, flops or seconds"):
         FineTuning(budget=Budget(target_forward_tokens=9))
 
 

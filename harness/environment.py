@@ -41,10 +41,7 @@ def machine() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return the commit of draftmark's source and whether it has changes; None outside git.
-
-    None also if draftmark is installed below the root of another repository.
-    """
+    """Return the commit of draftmark's source, and True if changed; None outside its own git."""
     return _commit(_SOURCE) if _repository(_SOURCE) == _SOURCE else None
 
 

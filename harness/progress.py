@@ -22,7 +22,7 @@ class Step(Protocol):
 
 
 @dataclass(frozen=True)
-class Aside:
+class NamedStep:
     """A view of a step that passes on named notes and never advances the count."""
 
     step: Step
@@ -67,7 +67,7 @@ class Progress:
             yield _Bar(bars, label, total)
 
 
-def silent() -> Step:
+def silent_step() -> Step:
     """Return a step that shows nothing."""
     return _Silent()
 

@@ -90,10 +90,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a cell: its numbers, or the reason for its failure.
-
-    `history` has the validations of its training (see `draftmark.analysis.validation_history`).
-    """
+    """The result of a cell: its numbers, or the reason for its failure."""
 
     cell: Cell
     numbers: Mapping[str, Number]
@@ -103,7 +100,7 @@ class Result:
     records: str = ""  # the folder of its per-prompt records, beside the results
     speed_failures: Mapping[str, str] = field(default_factory=dict)  # failed condition -> reason
     speed_refusals: Mapping[str, str] = field(default_factory=dict)  # unsupported one -> reason
-    history: tuple[Mapping[str, float], ...] = ()
+    history: tuple[Mapping[str, float], ...] = ()  # of validation: analysis.validation_history
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,12 @@ Arm = Literal["target", "draft"]
 
 @dataclass(frozen=True)
 class Example:
-    """One item of a task: its chat turns, its gold answer, and the facts that grading needs.
-
-    `meta["question"]` is the bare question, where the last turn holds more than that.
-    """
+    """One item of a task: its chat turns, its gold answer, and facts for grading."""
 
     id: str  # stable: "gsm8k/test/17"
     messages: tuple[Turn, ...]
     reference: str
+    # For grading; "question" is the bare question if the last turn holds more.
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -188,15 +186,12 @@ class AcceptanceTable:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The cost of training a draft; zero where nothing was done.
-
-    `generated_tokens` counts the training text that the draft wrote itself.
-    """
+    """The cost of training a draft; zero where nothing was done."""
 
     steps: int = 0
     rows: int = 0
     supervised_tokens: int = 0
-    generated_tokens: int = 0
+    generated_tokens: int = 0  # training text that the draft wrote itself
     target_forward_tokens: int = 0
     reference_forward_tokens: int = 0
     flops: float = 0.0

@@ -8,7 +8,7 @@ from typing import Any
 from draftmark.analysis.speeds import block_ratios, keyed
 from draftmark.analysis.stored_counts import read_record, rows_of
 from draftmark.config.sections import Speed, SpeedCondition
-from draftmark.config.validation import validated
+from draftmark.config.validation import validate_section
 from draftmark.results import Result
 from draftmark.speculation.blocks import Convention
 from draftmark.speculation.engine_counts import told_convention
@@ -49,7 +49,7 @@ def ratios_of(
     `speed` is that section of the stored recipe. Raises UserError if records are damaged; those
     that are not here are passed over.
     """
-    told: Speed = validated(Speed, dict(speed), f"the recipe in {directory}")
+    told: Speed = validate_section(Speed, dict(speed), f"the recipe in {directory}")
     for number, under in enumerate(told.conditions()):
         decodes, runs = (file_of(number, name) for name in (DECODES, RUNS))
         here = all((directory / result.records / name).is_file() for name in (decodes, runs))

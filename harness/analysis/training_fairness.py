@@ -42,7 +42,8 @@ def _training(group: Group) -> Iterator[Finding]:
     """Trained methods whose settings differ; on other text, that is a warning."""
     titles = dict.fromkeys(row.cell.method for row in group.trained)
     settings = {
-        title: group.recipe.training_of(group.recipe.method(title)).deciding() for title in titles
+        title: group.recipe.training_of(group.recipe.method(title)).key_settings()
+        for title in titles
     }
     found = differing(settings)
     if found:

@@ -1,4 +1,4 @@
-"""What `draftmark doctor` prints: what this machine has, and what it lacks with the mend."""
+"""The lines of `draftmark doctor`: what this machine has, and how to add what it lacks."""
 
 import importlib.util
 import shutil
@@ -43,21 +43,21 @@ def lines(data: Path | None) -> Iterator[str]:
 
 def _hub() -> str:
     try:
-        hub.require()
+        hub.check_reachable()
     except hub.Unreachable as error:
         return f"unreachable: {error}"
     return "answers, or HF_HUB_OFFLINE is set"
 
 
 def _sandbox() -> str:
-    reason = bubblewrap.why_not()
+    reason = bubblewrap.why_unavailable()
     return f"{reason}; {bubblewrap.INSTALL}" if reason else "bubblewrap isolates programs"
 
 
 def _data(data: Path | None) -> str:
     named = data or data_directory()
     if named is None:
-        return f"no data directory named ({DATA_VARIABLE} is not set)"
+        return f"no data directory ({DATA_VARIABLE} is not set)"
     found = [registry.find("tasks", name) for name in registry.names("tasks")]
     tasks = [task.name for task in found if (named / data_folder(task)).is_dir()]
     return f"{named}: {', '.join(tasks) or 'no known task in it'}"

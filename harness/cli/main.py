@@ -1,8 +1,8 @@
-"""The command line: every command, and how a mistake ends.
+"""The command line: all commands, and the exit codes of errors.
 
-Exit codes: 0, or 1 if a cell failed, a row is malformed or a check of fairness or leaks found an
-error, or 2 for what a person can mend (one sentence, no traceback), or 130 for a run that Ctrl-C
-has stopped. Of the gate: 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
+Exit codes: 0; 1 if a cell failed, a row is malformed, or a fairness or leak check found an error;
+2 for an error that the user can fix (one sentence, no traceback); 130 for a run stopped by Ctrl-C.
+The gate: 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
 """
 
 import sys
@@ -17,7 +17,7 @@ from draftmark.errors import UserError
 
 app = typer.Typer(
     name="draftmark",
-    help="Benchmarks drafts for speculative decoding: trains them, measures them, says how sure.",
+    help="Benchmarks drafts for speculative decoding: trains and measures them, with intervals.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -41,11 +41,11 @@ app.command()(measure_server.measure_server)
 app.command()(check.verify)
 app.command()(check.doctor)
 
-data_app = typer.Typer(help="Look at data before a run does.", no_args_is_help=True)
+data_app = typer.Typer(help="Check data before a run.", no_args_is_help=True)
 data_app.command(name="check")(check.data_check)
 app.add_typer(data_app, name="data")
 
-store_app = typer.Typer(help="Look after the store of finished stages.", no_args_is_help=True)
+store_app = typer.Typer(help="Manage the store of finished stages.", no_args_is_help=True)
 store_app.command(name="ls")(store.ls)
 store_app.command(name="verify")(store.verify)
 store_app.command(name="gc")(store.gc)
@@ -71,7 +71,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; what a person can mend ends in one sentence and exit code 2."""
+    """Run the command line; a UserError ends it with one sentence and exit code 2."""
     from draftmark.pipeline.stopping import Stopped
     from draftmark.store.store import explain_full_disk
 

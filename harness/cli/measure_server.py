@@ -34,9 +34,8 @@ def measure_server(
     """
     from draftmark import registry
     from draftmark.data.rows import load_rows
+    from draftmark.engines.measure import endpoint_load
     from draftmark.engines.measure.endpoint import Endpoint
-    from draftmark.engines.measure.endpoint_load import Load, measure, to_json
-    from draftmark.engines.measure.endpoint_report import measurement_lines, verdict_lines
     from draftmark.grading.http_client import HttpClient, read_key
     from draftmark.progress import Progress
     from draftmark.store.store import write_json
@@ -51,14 +50,15 @@ def measure_server(
     rows = load_rows(found, "test", prompts, sources=sources, directory=data_folder(data))
     runs = []
     for at_a_time in _counts(concurrency):
-        load = Load(at_a_time, blocks, max_tokens, temperature)
-        runs.append((load, measure(endpoints, rows.examples, load, Progress())))
-        typer.echo("\n".join(measurement_lines(runs[-1][1], load)))
-    for line in verdict_lines(runs):
+        load = endpoint_load.Load(at_a_time, blocks, max_tokens, temperature)
+        runs.append((load, endpoint_load.measure(endpoints, rows.examples, load, Progress())))
+        typer.echo("\n".join(endpoint_load.measurement_lines(runs[-1][1], load)))
+    for line in endpoint_load.verdict_lines(runs):
         typer.echo(line)
     if out:
         facts = {"task": task, "rows": rows.digest, "source": rows.source}
-        write_json(out, facts | {"runs": [to_json(both, endpoints, load) for load, both in runs]})
+        measured = [endpoint_load.to_json(both, endpoints, load) for load, both in runs]
+        write_json(out, facts | {"runs": measured})
         typer.echo(f"Written: {out}")
 
 

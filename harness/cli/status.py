@@ -1,4 +1,4 @@
-"""Follow a run from another terminal: status."""
+"""Follow a run from another terminal."""
 
 import sys
 import time
@@ -16,12 +16,12 @@ EVERY_S = 2.0
 def status(
     run: Annotated[
         Path | None,
-        typer.Argument(help="A run's folder, or one of runs [default: the latest in results]."),
+        typer.Argument(help="A run's folder, or a folder of runs [default: the latest run]."),
     ] = None,
     store: StoreAt = None,
-    once: Annotated[bool, typer.Option("--once", help="Say it once; do not follow.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the status once and exit.")] = False,
 ) -> None:
-    """Show what of a run is done, what runs and what failed; on a terminal, until it is over."""
+    """Show the stages of a run that are done, running or failed; on a terminal, until it ends."""
     from draftmark.pipeline.status import latest_run, run_status, status_lines
 
     folder = run or Path("results")

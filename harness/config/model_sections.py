@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from draftmark.config.sections import Count, Fraction
-from draftmark.config.validation import Section, UnlessFalse
+from draftmark.config.validation import NoneIfFalse, Section
 
 Writer = Literal["dataset", "target", "draft"]
 WRITERS: tuple[Writer, ...] = ("dataset", "target", "draft")
@@ -115,7 +115,7 @@ class Optimisation(Section):
     """
 
     passes: Annotated[float, Field(gt=0)] = 1.0
-    budget: Annotated[Budget | None, UnlessFalse] = None
+    budget: Annotated[Budget | None, NoneIfFalse] = None
     rows_per_batch: Count = 8
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     warmup_fraction: Fraction = 0.1
@@ -127,7 +127,7 @@ class Optimisation(Section):
     processes: Count = 1
     trackers: tuple[Tracker, ...] = ()
 
-    def deciding(self) -> dict[str, Any]:
+    def key_settings(self) -> dict[str, Any]:
         """Return the settings that decide the weights, as JSON.
 
         `processes` are left out: like threads, they only change the order of floating-point sums.
@@ -165,16 +165,13 @@ class FineTuning(Optimisation):
 
 
 class Pair(Section):
-    """A target and the init of its drafts; `dtype` is that of training.
-
-    With `fine_tune`, the target is first trained on the task, and then used everywhere.
-    """
+    """A target and the init of its drafts."""
 
     name: str
     target: str
-    fine_tune: FineTuning | None = None
+    fine_tune: FineTuning | None = None  # of the target, before it is used for anything else
     draft: DraftInit
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of training
     trust_remote_code: bool = False
 
 

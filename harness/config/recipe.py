@@ -13,22 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from draftmark.config.model_sections import Pair, Training
 from draftmark.config.sections import Data, Evaluation, Prompting, Speed
-from draftmark.config.validation import Section, UnlessFalse, validated
+from draftmark.config.validation import NoneIfFalse, Section, validate_section
 from draftmark.results import Cell
 from draftmark.types import GREEDY, Sampler, Samplers, Task
 
 
 class MethodEntry(BaseModel):
-    """A method and its knobs; two entries of one method need different labels.
-
-    `against` has the titles of the entries that it is compared with; by default the first entry.
-    """
+    """A method and its knobs; two entries of one method need different labels."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
     label: str = ""
-    against: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()  # titles of the entries it is compared with [default: the first]
     training: Mapping[str, Any] = Field(default_factory=dict)
 
     @property
@@ -45,7 +42,7 @@ class MethodEntry(BaseModel):
 Seeds = tuple[Annotated[int, Field(ge=0, lt=2**32)], ...]
 
 
-class ForTask(Section):
+class TaskOverrides(Section):
     """Overrides for one task: keys of these sections replace the recipe's own.
 
     `fine_tune` applies to every pair that fine-tunes its target; `methods` is keyed by title.
@@ -74,9 +71,9 @@ class Recipe(Section):
     prompting: Prompting = Prompting()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-    speed: Annotated[Speed | None, UnlessFalse] = Speed()
+    speed: Annotated[Speed | None, NoneIfFalse] = Speed()
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None
-    by_task: Mapping[str, ForTask] = Field(default_factory=dict)
+    by_task: Mapping[str, TaskOverrides] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _no_duplicates(self) -> "Recipe":
@@ -167,7 +164,7 @@ class Recipe(Section):
         for entry, method in zip(document["methods"], self.methods, strict=True):
             changes = own.methods.get(method.title, {})
             entry |= {**changes, "training": {**entry["training"], **changes.get("training", {})}}
-        return validated(Recipe, document, f"by_task.{task}")
+        return validate_section(Recipe, document, f"by_task.{task}")
 
     def pair(self, name: str) -> Pair:
         """Return the pair called `name`."""
@@ -180,7 +177,7 @@ class Recipe(Section):
     def training_of(self, entry: MethodEntry) -> Training:
         """Return an entry's training settings: its own keys over the recipe's."""
         merged = {**self.training.model_dump(), **entry.training}
-        return validated(Training, merged, f"method {entry.title!r}", ("training",))
+        return validate_section(Training, merged, f"method {entry.title!r}", ("training",))
 
     def samplers(self, temperature: float) -> Samplers:
         """Return the samplers of target and draft at a temperature of the target."""

@@ -19,17 +19,13 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class Data(Section):
-    """The rows of a task, from the first of the sources that has them.
-
-    `max_features_gb` limits the disk space of the target's hidden states on one set of texts, where
-    a method reads them at every position.
-    """
+    """The rows of a task, from the first of the sources that has them."""
 
     sources: Annotated[tuple[Source, ...], Field(min_length=1)] = ("hub", "directory", "samples")
     train_rows: Count = 1000
     validation_rows: Count = 64
     test_rows: Count = 200
-    max_features_gb: Annotated[float, Field(gt=0)] = 20.0
+    max_features_gb: Annotated[float, Field(gt=0)] = 20.0  # hidden states of a text set, on disk
 
 
 class Prompting(Section):
@@ -56,15 +52,14 @@ class DraftSampling(Section):
 
 
 class Samples(Section):
-    """Several sampled responses of the target and of each draft alone to a test prompt.
+    """Several sampled responses of the target, and of each draft alone, to a test prompt.
 
-    They give pass@k, and fidelity against diversity. `prompts` takes the first test prompts, by
-    default all.
+    They give pass@k, and fidelity against diversity.
     """
 
     count: Annotated[int, Field(ge=2)] = 4
     temperatures: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
-    prompts: Count | None = None
+    prompts: Count | None = None  # the first of them [default: all]
 
 
 class Judge(Section):
@@ -103,16 +98,13 @@ class Judge(Section):
 
 
 class Evaluation(Section):
-    """What is measured: the target's samplers, and the block length that tables show.
-
-    `top_k` and `top_p` cut the distributions at temperatures above 0.
-    """
+    """What is measured: the target's samplers, and the block length that tables show."""
 
     temperatures: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (
         0.0,
         1.0,
     )
-    top_k: Annotated[int, Field(ge=0)] = 0
+    top_k: Annotated[int, Field(ge=0)] = 0  # like top_p, at temperatures above 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     draft: DraftSampling = DraftSampling()
     num_speculative_tokens: Annotated[int, Field(ge=1, le=MAX_GAMMA)] = 4
@@ -191,17 +183,9 @@ class Speed(Section):
 
     def conditions(self) -> tuple[SpeedCondition, ...]:
         """Return the conditions of all measurements, the headline first."""
+        shared = self.model_dump(include={"blocks", "prompts_per_block", "dtype", "length"})
         return tuple(
-            SpeedCondition(
-                engine=engine,
-                temperature=temperature,
-                num_speculative_tokens=gamma,
-                blocks=self.blocks,
-                prompts_per_block=self.prompts_per_block,
-                dtype=self.dtype,
-                batch_size=batch_size,
-                length=self.length,
-            )
+            SpeedCondition(engine, temperature, gamma, batch_size=batch_size, **shared)
             for engine, temperature, batch_size, gamma in itertools.product(
                 self.engines,
                 _several(self.temperature),

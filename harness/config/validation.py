@@ -18,7 +18,7 @@ from draftmark.text import plain
 S = TypeVar("S", bound="Section")
 
 # TOML has no null: `speed = false` removes a section.
-UnlessFalse = BeforeValidator(lambda value: None if value is False else value)
+NoneIfFalse = BeforeValidator(lambda value: None if value is False else value)
 
 
 class Section(BaseModel):
@@ -27,7 +27,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def parsed(text: str, origin: str) -> dict[str, Any]:
+def parse_toml(text: str, origin: str) -> dict[str, Any]:
     """Return a TOML document; raises UserError for invalid TOML, and for nan and inf."""
     try:
         document = tomllib.loads(text)
@@ -60,35 +60,32 @@ def _values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield from _values(item, f"{key}.{name}" if key else str(name))
 
 
-def validated(
+def validate_section(
     section: type[S], document: Mapping[str, Any], origin: str, at: tuple[str, ...] = ()
 ) -> S:
-    """Return the section of a document; raises UserError naming `origin` and the key.
-
-    `at` is the place of the section in its origin.
-    """
+    """Return the section at a place `at` of its origin; raises UserError naming origin and key."""
     try:
-        return section.model_validate(with_tuples(document), strict=True)
+        return section.model_validate(lists_to_tuples(document), strict=True)
     except ValidationError as error:
-        raise UserError(explain(error, origin, section, at)) from error
+        raise UserError(explain_error(error, origin, section, at)) from error
 
 
-def as_json(value: Any) -> str:
+def toml_to_json(value: Any) -> str:
     """Return a TOML value as JSON text; dates and times, which no key takes, become tables."""
     return json.dumps(value, default=lambda when: {"date or time": str(when)})
 
 
-def with_tuples(value: Any) -> Any:
+def lists_to_tuples(value: Any) -> Any:
     """Return a TOML value with its lists as tuples, which sections hold."""
     match value:
         case dict():
-            return {key: with_tuples(item) for key, item in value.items()}
+            return {key: lists_to_tuples(item) for key, item in value.items()}
         case list() | tuple():
-            return tuple(with_tuples(item) for item in value)
+            return tuple(lists_to_tuples(item) for item in value)
     return value
 
 
-def explain(
+def explain_error(
     error: ValidationError,
     origin: str,
     section: type[Section] | None = None,
@@ -120,14 +117,14 @@ def _fields_at(section: type[Section] | None, place: tuple[int | str, ...]) -> l
     for part in place:
         # A part that is not a field names an entry of a table of sections.
         if isinstance(part, str) and known is not None and part in known.model_fields:
-            known = section_in(known.model_fields[part].annotation)
+            known = section_of(known.model_fields[part].annotation)
     prefix = "".join(f"{part}." for part in place)
     return [prefix + name for name in known.model_fields] if known is not None else []
 
 
-def section_in(annotation: Any) -> type[BaseModel] | None:
+def section_of(annotation: Any) -> type[BaseModel] | None:
     """Return the section inside an annotation such as `tuple[Pair, ...]` or `Speed | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    inner = (section_in(part) for part in getattr(annotation, "__args__", ()))
+    inner = (section_of(part) for part in getattr(annotation, "__args__", ()))
     return next((found for found in inner if found is not None), None)

@@ -4,41 +4,17 @@ Every row of every split is read as a run would read it. A malformed row is an e
 task leaves out, questions that a split repeats and questions that two splits share are counted.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 from draftmark import registry
-from draftmark.data.leaks import Overlap, normal, overlaps, question
-from draftmark.data.rows import LeftOut, Malformed, Rows, describe, judged, read_splits
-from draftmark.data.sources import DATA_VARIABLE, RawSplit, data_directory, data_folder
+from draftmark.data.leaks import Overlap, find_overlaps, normalise, question_text
+from draftmark.data.rows import Rows, describe_left_out, parse_rows, read_splits
+from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
 from draftmark.errors import UserError
 from draftmark.types import Example, Split, Task
-
-
-@dataclass(frozen=True)
-class SplitCheck:
-    """The examples and the malformed rows of one split."""
-
-    rows: Rows
-    malformed: tuple[Malformed, ...]
-
-    @property
-    def examples(self) -> tuple[Example, ...]:
-        """The rows that are examples."""
-        return self.rows.examples
-
-    @property
-    def read(self) -> int:
-        """The number of all rows."""
-        return len(self.examples) + sum(self.rows.left_out.values()) + len(self.malformed)
-
-    @property
-    def repeated(self) -> int:
-        """The number of examples whose question an earlier one has."""
-        return len(self.examples) - len({normal(question(item)) for item in self.examples})
 
 
 @dataclass(frozen=True)
@@ -46,23 +22,23 @@ class TaskCheck:
     """The checks of a task's splits, and the questions that two splits share."""
 
     name: str
-    splits: Mapping[Split, SplitCheck]
+    splits: Mapping[Split, Rows]
     shared: Mapping[tuple[Split, Split], Overlap]  # questions of the second split in the first
 
     @property
     def malformed(self) -> int:
         """The number of malformed rows of all splits."""
-        return sum(len(split.malformed) for split in self.splits.values())
+        return sum(len(rows.malformed) for rows in self.splits.values())
 
     def lines(self) -> Iterator[str]:
         """Yield the lines that the command prints."""
-        for name, split in self.splits.items():
+        for name, rows in self.splits.items():
             yield (
-                f"{self.name:8} {name:10} {split.rows.source}: {split.read} rows, "
-                f"{len(split.examples)} examples, {describe(split.rows.left_out)}, "
-                f"{len(split.malformed)} malformed, {split.repeated} repeated"
+                f"{self.name:8} {name:10} {rows.source}: {rows.num_read} rows, "
+                f"{len(rows.examples)} examples, {describe_left_out(rows.left_out)}, "
+                f"{len(rows.malformed)} malformed, {count_repeated(rows.examples)} repeated"
             )
-            yield from (f"  {bad.place}: {bad.reason}; fix the row." for bad in split.malformed)
+            yield from (f"  {fault}; fix the row." for fault in rows.malformed)
         for (first, second), found in self.shared.items():
             yield (
                 f"{self.name:8} of {found.test_rows} {second} questions, {found.duplicates} are in "
@@ -70,7 +46,7 @@ class TaskCheck:
             )
 
 
-def check_all(names: Sequence[str] | None, directory: Path | None) -> Iterator[TaskCheck]:
+def check_tasks(names: Sequence[str] | None, directory: Path | None) -> Iterator[TaskCheck]:
     """Yield the checks of the named tasks, by default of all that have rows.
 
     The rows come from the data directory, if an argument or the environment names one, else from
@@ -91,33 +67,21 @@ def check_all(names: Sequence[str] | None, directory: Path | None) -> Iterator[T
             f"{DATA_VARIABLE}."
         )
     for task in tasks:
-        yield check(task, sources=["directory" if named else "samples"], directory=named)
+        yield check_task(task, sources=["directory" if named else "samples"], directory=named)
 
 
-def check(task: Task, *, sources: Sequence[str], directory: Path | None = None) -> TaskCheck:
-    """Return the check of all splits of a task.
-
-    Raises UserError if no source has the splits or a file is unreadable.
-    """
+def check_task(task: Task, *, sources: Sequence[str], directory: Path | None = None) -> TaskCheck:
+    """Return the check of all splits; raises UserError for missing splits, unreadable files."""
     found = read_splits(task, list(task.hub.splits), sources=sources, directory=directory)
-    splits = {name: _check(task, name, raw) for name, raw in found.items()}
+    splits = {name: parse_rows(task, name, raw) for name, raw in found.items()}
     shared = {
-        (first, second): overlaps({first: splits[first].examples}, splits[second].examples)[0]
+        (first, second): find_overlaps({first: splits[first].examples}, splits[second].examples)[0]
         for first, second in combinations(splits, 2)
         if splits[second].examples
     }
     return TaskCheck(task.name, splits, shared)
 
 
-def _check(task: Task, split: Split, raw: RawSplit) -> SplitCheck:
-    examples: list[Example] = []
-    left_out: Counter[str] = Counter()
-    malformed: list[Malformed] = []
-    for row in judged(task, split, raw):
-        if isinstance(row, Malformed):
-            malformed.append(row)
-        elif isinstance(row, LeftOut):
-            left_out[row.reason] += 1
-        else:
-            examples.append(row)
-    return SplitCheck(Rows(tuple(examples), raw.source, dict(left_out)), tuple(malformed))
+def count_repeated(examples: Sequence[Example]) -> int:
+    """Return the number of examples whose question an earlier one has."""
+    return len(examples) - len({normalise(question_text(example)) for example in examples})

@@ -16,7 +16,7 @@ class Unreachable(Exception):
     """The hub does not answer."""
 
 
-def require() -> None:
+def check_reachable() -> None:
     """Raise Unreachable, with the reason, unless the hub answers or HF_HUB_OFFLINE is set."""
     reason = None if os.environ.get("HF_HUB_OFFLINE") else _why_unreachable()
     if reason:

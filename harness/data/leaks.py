@@ -12,9 +12,9 @@ duplicate.
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from draftmark.types import Example
 
@@ -25,10 +25,6 @@ SHOWN = 5
 
 Part = Literal["question", "answer"]
 _Ngram = tuple[str, ...]
-_PARTS: Mapping[Part, Callable[[Example], str]] = {
-    "question": lambda example: question(example),
-    "answer": lambda example: example.reference,
-}
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class _Text:
     normal: str  # equal for duplicates
 
 
-def overlaps(
+def find_overlaps(
     groups: Mapping[str, Sequence[Example]], test: Sequence[Example]
 ) -> tuple[Overlap, ...]:
     """Return the overlap of the test rows with each named group, for questions and for answers.
@@ -81,23 +77,23 @@ def overlaps(
     return tuple(
         _overlap(name, part, _texts(rows, part), _texts(test, part))
         for name, rows in groups.items()
-        for part in _PARTS
+        for part in get_args(Part)
     )
 
 
-def question(example: Example) -> str:
+def question_text(example: Example) -> str:
     """Return an example's question, without the task's instructions where the task marks them."""
     asked: str = example.meta.get("question", example.messages[-1]["content"])
     return asked
 
 
-def normal(text: str) -> str:
+def normalise(text: str) -> str:
     """Return the normalised text: equal for texts that differ in case, spaces, punctuation."""
     # A text without words keeps its punctuation: "?" is not "!".
-    return " ".join(words(text) or _folded(text).split())
+    return " ".join(split_words(text) or _folded(text).split())
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return the words of a text, without case, punctuation and typographic variants."""
     folded = _folded(text)
     marks = [mark for mark in set(folded) if unicodedata.category(mark).startswith("P")]
@@ -110,11 +106,8 @@ def _folded(text: str) -> str:
 
 
 def _texts(examples: Sequence[Example], part: Part) -> list[_Text]:
-    texts = []
-    for example in examples:
-        text = _PARTS[part](example)
-        texts.append(_Text(example.id, words(text), normal(text)))
-    return texts
+    texts = [(e.id, question_text(e) if part == "question" else e.reference) for e in examples]
+    return [_Text(example_id, split_words(text), normalise(text)) for example_id, text in texts]
 
 
 def _overlap(group: str, part: Part, rows: Sequence[_Text], test: Sequence[_Text]) -> Overlap:

@@ -22,8 +22,8 @@ def encode_prompt(tokenizer: Any, example: Example, form: str = "auto") -> tuple
     `form` is "chat", "plain" or "auto" (the model's chat template if it has one). Raises UserError
     for "chat" without a template.
     """
-    if is_plain(tokenizer, form):
-        return tuple(tokenizer.encode(plain(example.messages)))
+    if is_plain_text(tokenizer, form):
+        return tuple(tokenizer.encode(to_plain_text(example.messages)))
     if not tokenizer.chat_template:
         raise UserError(
             "prompting.format = 'chat', but the target has no chat template; choose 'plain', or "
@@ -40,12 +40,12 @@ def encode_prompt(tokenizer: Any, example: Example, form: str = "auto") -> tuple
     )
 
 
-def is_plain(tokenizer: Any, form: str) -> bool:
+def is_plain_text(tokenizer: Any, form: str) -> bool:
     """True if prompts of a format are plain text for this tokenizer."""
     return form == "plain" or (form == "auto" and not tokenizer.chat_template)
 
 
-def plain(messages: Sequence[Turn]) -> str:
+def to_plain_text(messages: Sequence[Turn]) -> str:
     """Return turns as plain text: a question, its answer on the next line, an empty line."""
     parts = []
     for turn in messages:

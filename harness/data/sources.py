@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.data import hub as hub_client
-from draftmark.data.size_limits import unzipped
+from draftmark.data.size_limits import unzip
 from draftmark.errors import UserError
 from draftmark.types import Row, Split, Task
 
@@ -49,7 +49,7 @@ def _from_hub(task: Task, split: Split, _: Path | None) -> RawSplit:
     hub = task.hub
     name = f"hub {hub.path}@{hub.revision[:7]}"
     try:
-        hub_client.require()
+        hub_client.check_reachable()
         import datasets
 
         datasets.disable_progress_bars()
@@ -89,7 +89,7 @@ def _read_jsonl(folder: Path, split: Split, name: str) -> RawSplit:
 def _lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
-        text = (unzipped(data, path) if path.suffix == ".gz" else data).decode("utf-8")
+        text = (unzip(data, path) if path.suffix == ".gz" else data).decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is unreadable: {error}; fetch or write it again.") from error
     return text.split("\n")

@@ -13,12 +13,12 @@ from draftmark.grading.http_client import HttpClient, RequestFailed, not_a_compl
 from draftmark.progress import Step
 
 Messages = Sequence[Mapping[str, str]]
-Name = tuple[str, bool]  # of a question: its prompt, and whether the draft's answer is the first
+QuestionId = tuple[str, bool]  # its prompt, and True if the draft's answer is the first
 PARALLEL = 4
 
 
 @dataclass(frozen=True)
-class Chat:
+class ChatModel:
     """A model at a server, with further fields of each request."""
 
     client: HttpClient
@@ -54,8 +54,8 @@ class Chat:
 
 
 def ask_all(
-    ask: Callable[[Messages], str], questions: Mapping[Name, Messages], kept: Path, step: Step
-) -> dict[Name, str]:
+    ask: Callable[[Messages], str], questions: Mapping[QuestionId, Messages], kept: Path, step: Step
+) -> dict[QuestionId, str]:
     """Return the reply to each question, in order; PARALLEL questions are asked at a time.
 
     Each reply is appended to the file `kept` as it arrives; a question whose reply is in that file
@@ -76,7 +76,7 @@ def ask_all(
     return {name: replies[name] for name in questions}
 
 
-def _read(kept: Path) -> dict[Name, str]:
+def _read(kept: Path) -> dict[QuestionId, str]:
     replies = {}
     for line in kept.read_text("utf-8").splitlines() if kept.exists() else ():
         try:

@@ -95,11 +95,11 @@ class Sandbox:
     @property
     def exposes(self) -> bool:
         """True if programs would run here with this user's rights."""
-        return self.unsafe and bubblewrap.why_not() is not None
+        return self.unsafe and bubblewrap.why_unavailable() is not None
 
     def _isolates(self) -> bool:
         """True if programs are isolated here; raises UserError if they are not and must be."""
-        reason = bubblewrap.why_not()
+        reason = bubblewrap.why_unavailable()
         if reason and not self.unsafe:
             raise UserError(
                 f"Model-written programs cannot be isolated: {reason}; run "
@@ -114,21 +114,25 @@ class Sandbox:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
             folder = Path(name)
             (folder / "payload").write_bytes(source + checks + secret)
-            (folder / "refused").write_bytes(syscalls.refusing())
+            (folder / "refused").write_bytes(syscalls.seccomp_filter())
             (folder / "work").mkdir()
-            ending = self._execute(folder, [len(source), len(checks)], isolated=isolated)
+            sizes = (len(source), len(checks))
+            seconds, timed_out = self._execute(folder, sizes, isolated=isolated)
             report = _read(folder / "report", _REPORT_BYTES)
             output = _read(folder / "output", _EXCERPT_BYTES, from_end=True)
             full = (folder / "output").stat().st_size >= self.limits.file_bytes
         return Outcome(
-            status=_status(report, secret, timed_out=ending.timed_out, full=full),
-            seconds=ending.seconds,
+            status=_status(report, secret, timed_out=timed_out, full=full),
+            seconds=seconds,
             output=output.decode("utf-8", "replace"),
             isolated=isolated,
         )
 
-    def _execute(self, folder: Path, sizes: Sequence[int], *, isolated: bool) -> "_Ending":
-        """Run the payload in a folder until it ends or time is up, then kill its process group."""
+    def _execute(self, folder: Path, sizes: Sequence[int], *, isolated: bool) -> tuple[float, bool]:
+        """Run the payload in a folder, then kill its process group.
+
+        Return the seconds it took, and True if time was up.
+        """
         with (
             (folder / "payload").open("rb") as payload,
             (folder / "report").open("wb") as report,
@@ -136,9 +140,9 @@ class Sandbox:
             (folder / "refused").open("rb") as refused,
         ):
             files = (payload.fileno(), report.fileno())
-            prefix = (
-                bubblewrap.prefix(self.limits.scratch_bytes, refused.fileno()) if isolated else []
-            )
+            prefix = []
+            if isolated:
+                prefix = bubblewrap.command_prefix(self.limits.scratch_bytes, refused.fileno())
             start = time.monotonic()
             process = subprocess.Popen(
                 [*prefix, *_PYTHON, *map(str, (*self._limits(), *files, *sizes))],
@@ -153,24 +157,18 @@ class Sandbox:
             try:
                 code = process.wait(self.limits.wall_s)
                 seconds = time.monotonic() - start
-                return _Ending(seconds, _killed(code) and seconds >= self.limits.cpu_s)
+                return seconds, _killed(code) and seconds >= self.limits.cpu_s
             except subprocess.TimeoutExpired:
-                return _Ending(time.monotonic() - start, timed_out=True)
+                return time.monotonic() - start, True
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
     def _limits(self) -> tuple[int, ...]:
-        """Return the arguments of `jail.restrict`."""
+        """Return the arguments of `jail.lower_limits`."""
         own = self.limits
         return own.cpu_s, own.memory_bytes, own.processes, own.file_bytes, _OPEN_FILES
-
-
-@dataclass(frozen=True)
-class _Ending:
-    seconds: float
-    timed_out: bool
 
 
 def _killed(code: int) -> bool:

@@ -160,7 +160,7 @@ def _hub_reference(name: str) -> Published:
 
 
 def _from_hub(published: Published, partial: Path, progress: Progress) -> str:
-    hub.require()
+    hub.check_reachable()
     import huggingface_hub
 
     progress.say(f"Fetching {published.repository}@{published.revision[:7]} from the hub ...")

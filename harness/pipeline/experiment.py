@@ -8,7 +8,7 @@ from draftmark import registry
 from draftmark.config.model_sections import Pair
 from draftmark.config.recipe import Recipe
 from draftmark.data.few_shot import counts_with_shots, format_prompts
-from draftmark.data.rows import NoSource, Rows, describe, load_splits
+from draftmark.data.rows import NoSource, Rows, describe_left_out, load_splits
 from draftmark.errors import UserError
 from draftmark.grading.sandbox import Sandbox
 from draftmark.models.files import at_hand, num_layers, resolve
@@ -132,7 +132,9 @@ def _rows(
     )
     for split, item in rows.items():
         if item.left_out:
-            progress.say(f"{task.name}, {split}: {describe(item.left_out)} by the task's rule")
+            progress.say(
+                f"{task.name}, {split}: {describe_left_out(item.left_out)} by the task's rule"
+            )
     return rows
 
 

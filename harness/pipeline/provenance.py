@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from draftmark.data.leaks import overlaps
+from draftmark.data.leaks import find_overlaps
 from draftmark.pipeline.outputs import Output
 from draftmark.pipeline.setting import Setting
 from draftmark.store.entries import entry_facts
@@ -34,7 +34,7 @@ def _overlaps(setting: Setting) -> list[dict[str, Any]]:
         for split, item in setting.rows.items()
         if split != "test"
     }
-    return [asdict(overlap) for overlap in overlaps(groups, setting.rows["test"].examples)]
+    return [asdict(overlap) for overlap in find_overlaps(groups, setting.rows["test"].examples)]
 
 
 def _facts(setting: Setting) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from draftmark import registry
 from draftmark.config.recipe import Recipe
-from draftmark.config.validation import Section, parsed, validated
+from draftmark.config.validation import Section, parse_toml, validate_section
 from draftmark.errors import UserError, unknown
 from draftmark.speculation.methods import build_method
 
@@ -38,7 +38,7 @@ def suite_members(name_or_path: str) -> tuple[str, ...]:
     document, origin = _document(name_or_path)
     if "recipes" not in document:
         return (name_or_path,)
-    suite: Suite = validated(Suite, document, origin)
+    suite: Suite = validate_section(Suite, document, origin)
     for name in suite.recipes:
         if name not in recipe_names():
             raise unknown(f"recipe in {origin}", name, recipe_names())
@@ -53,18 +53,18 @@ def load_recipe(name_or_path: str, *, tasks: Sequence[str] | None = None) -> Rec
     """
     document, origin = _document(name_or_path)
     if "recipes" in document:
-        names = ", ".join(validated(Suite, document, origin).recipes)
+        names = ", ".join(validate_section(Suite, document, origin).recipes)
         raise UserError(f"{origin} is a suite: name one of its recipes, {names}.")
     if tasks is not None:
         document = _with_tasks(document, tasks)
-    recipe: Recipe = validated(Recipe, document, origin)
+    recipe: Recipe = validate_section(Recipe, document, origin)
     _check_names(recipe)
     return recipe
 
 
 def stored_recipe(document: Mapping[str, Any], directory: Path) -> Recipe:
     """Return the recipe that a run's results store; raises UserError if it is not valid."""
-    recipe: Recipe = validated(Recipe, document, f"the recipe in {directory}")
+    recipe: Recipe = validate_section(Recipe, document, f"the recipe in {directory}")
     _check_names(recipe)
     return recipe
 
@@ -72,7 +72,7 @@ def stored_recipe(document: Mapping[str, Any], directory: Path) -> Recipe:
 def _document(name_or_path: str) -> tuple[dict[str, Any], str]:
     """Return the document of a recipe or suite, and its name for error messages."""
     text, origin = _read(name_or_path)
-    return parsed(text, origin), origin
+    return parse_toml(text, origin), origin
 
 
 def _read(name_or_path: str) -> tuple[str, str]:

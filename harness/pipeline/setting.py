@@ -70,11 +70,11 @@ class Setting:
 
         None if there are no stop strings; the task's own apply to plain-text prompts only.
         """
-        from draftmark.data.prompts import is_plain
+        from draftmark.data.prompts import is_plain_text
 
         tokenizer = self.tokenizer(directory)
         configured = self.recipe.prompting.stop is not None
-        if not self.stop or not (configured or is_plain(tokenizer, self.format)):
+        if not self.stop or not (configured or is_plain_text(tokenizer, self.format)):
             return None
         return StopStrings(self.stop, partial(tokenizer.decode, skip_special_tokens=True))
 

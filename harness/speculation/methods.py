@@ -9,7 +9,7 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from draftmark import registry
 from draftmark.config.recipe import MethodEntry
-from draftmark.config.validation import as_json, explain
+from draftmark.config.validation import explain_error, toml_to_json
 from draftmark.errors import UserError, unknown
 from draftmark.speculation.interfaces import Drafter, Method
 from draftmark.text import plain
@@ -54,9 +54,9 @@ def build_method(entry: MethodEntry) -> Method:
                 f"knob of method {name!r}", knob, known | MethodEntry.model_fields.keys() - {"name"}
             )
     try:
-        made: Method = TypeAdapter(method).validate_json(as_json(knobs), strict=True)
+        made: Method = TypeAdapter(method).validate_json(toml_to_json(knobs), strict=True)
     except ValidationError as error:
-        raise UserError(explain(error, f"method {name!r}")) from error
+        raise UserError(explain_error(error, f"method {name!r}")) from error
     except PydanticUserError as error:
         reason = plain(error.message.partition("\n")[0], 200)
         raise UserError(f"A knob of method {name!r} has no type of a setting: {reason}") from error

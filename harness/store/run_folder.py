@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from draftmark.config.validation import explain
+from draftmark.config.validation import explain_error
 from draftmark.errors import UserError
 from draftmark.results import Results
 from draftmark.store.entries import checksum_line, files_in
@@ -42,7 +42,7 @@ def load_results(directory: Path) -> Results:
         # Numbers are not validated strictly: other programs write 1.0 as 1.
         return TypeAdapter(Results).validate_json(path.read_bytes())
     except ValidationError as error:
-        reason = explain(error, f"{path} does not read")
+        reason = explain_error(error, f"{path} does not read")
         raise UserError(f"{reason.removesuffix('.')}; run the recipe again.") from error
 
 

@@ -13,7 +13,7 @@ import torch
 
 from draftmark.config.model_sections import Optimisation
 from draftmark.models.language_model import LanguageModel
-from draftmark.progress import Aside, Step, silent
+from draftmark.progress import NamedStep, Step, silent_step
 from draftmark.store.graph import Job
 from draftmark.training.batches import Batch, Texts
 from draftmark.training.process_group import ALONE, ProcessGroup
@@ -39,7 +39,7 @@ class TrainingContext:
     dtype: str
     seed: int
     scratch: Path
-    step: Step = field(default_factory=silent)
+    step: Step = field(default_factory=silent_step)
     texts: Texts = field(default_factory=Texts)
     criterion: Criterion | None = None
     keeps_end: bool = False  # write a checkpoint at the end, so that it is read if called again
@@ -62,7 +62,7 @@ class TrainingContext:
         """
         settings = self.settings
         run = job.logs if self.team.is_first else None
-        told = {**settings.deciding(), "dtype": self.dtype, "seed": self.seed}
+        told = {**settings.key_settings(), "dtype": self.dtype, "seed": self.seed}
         units = self.goal.units
         journal = Journal.open(settings.trackers, run, told)
         try:
@@ -87,7 +87,7 @@ class TrainingContext:
             settings=self.settings.model_copy(update=own),
             part=self.part / 2,
             scratch=self.scratch / name,
-            step=Aside(self.step, name),
+            step=NamedStep(self.step, name),
             journal=self.journal.aside(name),
             keeps_end=True,
         )

@@ -11,7 +11,7 @@ from draftmark.baselines import _feature_head
 from draftmark.baselines._selection import selection_weights
 from draftmark.baselines._token_losses import token_loss
 from draftmark.config.model_sections import Training
-from draftmark.engines.measure.lossless import laws_of
+from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.errors import UserError
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.head_rollout import rolled
@@ -53,7 +53,7 @@ def by_hand(
     """Return (soft cross-entropy, smooth L1) over tokens and depths, chain by chain."""
 
     states = LiveStates(target, head.model.shape.layers)
-    logits, cross, smooth, tokens = laws_of(target, texts), 0.0, 0.0, 0
+    logits, cross, smooth, tokens = read_target_logits(target, texts), 0.0, 0.0, 0
     for text, hidden in rolled(head, texts, states, depth):
         tokens += len(text.response_ids)
         for k, hidden_ND in enumerate(hidden):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from draftmark import registry
 from draftmark.config.recipe import MethodEntry, Recipe
-from draftmark.config.validation import section_in
+from draftmark.config.validation import section_of
 from draftmark.errors import UserError
 
 
@@ -27,7 +27,7 @@ def defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def _of(section: type[BaseModel], told: Mapping[str, Any]) -> dict[str, Any]:
     found = _knobs(told) if section is MethodEntry else {}
     for name, field in section.model_fields.items():
-        inner, value = section_in(field.annotation), told.get(name)
+        inner, value = section_of(field.annotation), told.get(name)
         if inner and isinstance(value, Mapping):
             found[name] = _of(inner, value)
         elif inner and isinstance(value, list | tuple):

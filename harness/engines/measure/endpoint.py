@@ -135,10 +135,7 @@ def parse_metrics(text: str) -> Iterator[Sample]:
 def count_drafts(
     before: Sequence[Sample] | None, after: Sequence[Sample] | None
 ) -> DraftCounts | None:
-    """Return the differences of the counters between two reads; None without metrics.
-
-    Raises UserError if a counter fell: the server was restarted in between.
-    """
+    """Return the counters' differences, None without metrics; raises UserError if one fell."""
     if before is None or after is None:
         return None
     positions = {s.labels.get("position") for s in after if _is(s, _BY_POSITION)}

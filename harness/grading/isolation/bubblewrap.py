@@ -27,16 +27,16 @@ _NOBODY = "65534"
 _PROBE_TIMEOUT_S = 60
 
 
-def why_not() -> str | None:
+def why_unavailable() -> str | None:
     """Return why programs cannot be isolated on this machine, or None if they can."""
     found = shutil.which("bwrap")
     return _failure(found) if found else "bubblewrap is not installed"
 
 
-def prefix(scratch_bytes: int, refused: int) -> list[str]:
+def command_prefix(scratch_bytes: int, refused: int) -> list[str]:
     """Return the words before a command that isolate it, with a /tmp of `scratch_bytes`.
 
-    `refused` is an open file with `syscalls.refusing()`; the command must inherit it.
+    `refused` is an open file with `syscalls.seccomp_filter()`; the command must inherit it.
     """
     bwrap = shutil.which("bwrap") or "bwrap"
     inner = [bwrap, *_view(), *_isolation(scratch_bytes, refused), "--"]
@@ -47,10 +47,10 @@ def prefix(scratch_bytes: int, refused: int) -> list[str]:
 def _failure(bwrap: str) -> str | None:
     """Return bubblewrap's error for a trivial program, or None if that ran."""
     with tempfile.TemporaryFile() as refused:
-        refused.write(syscalls.refusing())
+        refused.write(syscalls.seccomp_filter())
         refused.seek(0)
         done = subprocess.run(
-            [*prefix(2**20, refused.fileno()), str(PYTHON), "-S", "-c", "pass"],
+            [*command_prefix(2**20, refused.fileno()), str(PYTHON), "-S", "-c", "pass"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_PROBE_TIMEOUT_S,
@@ -78,7 +78,7 @@ def _view(*tools: str) -> Iterator[str]:
 
 def _isolation(scratch_bytes: int, refused: int) -> list[str]:
     return [
-        *(("--seccomp", str(refused)) if syscalls.refusing() else ()),
+        *(("--seccomp", str(refused)) if syscalls.seccomp_filter() else ()),
         *("--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"),
         *("--hostname", "sandbox", "--new-session", "--die-with-parent"),
         *("--size", str(scratch_bytes), "--tmpfs", "/tmp", "--chdir", "/tmp"),

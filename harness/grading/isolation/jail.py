@@ -14,12 +14,12 @@ import sys
 def main() -> None:
     """Read the arguments (see `grading.sandbox`) and run the payload; never returns."""
     *limits, payload, report, program_size, checks_size = map(int, sys.argv[1:])
-    restrict(*limits)
+    lower_limits(*limits)
     sys.argv = ["program"]
-    judge(payload, report, program_size, checks_size)
+    run_payload(payload, report, program_size, checks_size)
 
 
-def restrict(
+def lower_limits(
     cpu_s: int, memory_bytes: int, processes: int, file_bytes: int, open_files: int
 ) -> None:
     """Lower the limits of this process and its children for good."""
@@ -40,7 +40,7 @@ def _lower(value: int, hard: int) -> int:
     return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
-def judge(payload: int, report: int, program_size: int, checks_size: int) -> None:
+def run_payload(payload: int, report: int, program_size: int, checks_size: int) -> None:
     """Run the program, then its checks, write the status to the report, and exit."""
     # Bound here, as the program may replace any of these.
     compile_, execute, read, write = compile, exec, os.pread, os.write

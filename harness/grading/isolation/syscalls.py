@@ -39,7 +39,7 @@ _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050001, 0x80000000  # refuse: EPERM
 _X32 = 0x40000000  # calls of the x32 ABI start here
 
 
-def refusing(machine: str = _MACHINE) -> bytes:
+def seccomp_filter(machine: str = _MACHINE) -> bytes:
     """Return the filter for a machine; empty for an architecture that is not listed here."""
     if machine not in _ARCHITECTURES:
         return b""

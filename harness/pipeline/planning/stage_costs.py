@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.config.recipe import MethodEntry
-from draftmark.data.prompts import plain
+from draftmark.data.prompts import to_plain_text
 from draftmark.models import shapes
 from draftmark.models.shapes import Shape
 from draftmark.pipeline.experiment import row_counts
@@ -242,7 +242,7 @@ def _gold_loads(setting: Setting, directory: Path | None) -> tuple[dict[Split, L
 def _count_tokens(tokenizer: Any, rows: Sequence[Example], turn: int) -> Load:
     """Return the load of rows; `turn`: tokens of the chat template around each turn."""
     examples = rows[:COUNTED]
-    prompts = tokenizer.encode_batch([plain(example.messages) for example in examples])
+    prompts = tokenizer.encode_batch([to_plain_text(example.messages) for example in examples])
     answers = tokenizer.encode_batch(
         [example.reference for example in examples], add_special_tokens=False
     )

@@ -39,7 +39,7 @@ def fine_tuned(setting: Setting) -> Node:
 
     settings = {
         **base.settings,
-        "fine_tune": recipe.deciding(),
+        "fine_tune": recipe.key_settings(),
         "dtype": pair.dtype,
         "seed": TEXT_SEED,
     }
@@ -108,7 +108,7 @@ def _draft_settings(setting: Setting, entry: MethodEntry, seed: int) -> dict[str
         if init.head == "fitted":
             settings |= {"fitted on": training.fixed_text}
     if method.trains:
-        settings |= {"training": training.deciding(), "dtype": setting.pair.dtype}
+        settings |= {"training": training.key_settings(), "dtype": setting.pair.dtype}
         if "draft" in training.shares:
             settings |= {"max_new_tokens": setting.max_new_tokens, "stop": setting.stop}
     return settings

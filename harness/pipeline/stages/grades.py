@@ -95,14 +95,14 @@ def verdicts(setting: Setting, judge: Judge, draft: Node) -> Node:
     rows = setting.rows["test"].first(judge.prompts)
 
     def build(job: Job) -> None:
-        from draftmark.grading.chat import Chat, ask_all
+        from draftmark.grading.chat import ChatModel, ask_all
         from draftmark.grading.http_client import HttpClient, read_key
-        from draftmark.grading.judging import both_orders
+        from draftmark.grading.judging import build_questions
 
         drafts, others = (_responses(setting, job, name) for name in ("draft", "against"))
         client = HttpClient(judge.endpoint, read_key(judge.key_variable, "judge"))
-        chat = Chat(client, judge.model, judge.options)
-        asked = both_orders(rows.examples, drafts, others)
+        chat = ChatModel(client, judge.model, judge.options)
+        asked = build_questions(rows.examples, drafts, others)
         with job.progress.step("judging", len(asked)) as step:
             replies = ask_all(chat.ask, asked, job.scratch / "replies.jsonl", step)
         write_rows(

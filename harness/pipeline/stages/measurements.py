@@ -127,14 +127,14 @@ def part_times(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
     rows = setting.rows["test"].first(conditions[0].num_prompts)
 
     def build(job: Job) -> None:
-        from draftmark.engines.measure.cost_model_timing import time_parts
+        from draftmark.engines.measure.cost_model_timing import time_passes
 
         prompts = setting.prompts(job.inputs["target"], rows.examples)
         lengths = sorted(len(prompt.token_ids) for prompt in prompts)
         median = lengths[len(lengths) // 2]
         write_parts(
             job.out,
-            time_parts(
+            time_passes(
                 job.inputs,
                 method,
                 setting.placement(speed.dtype),
@@ -184,7 +184,7 @@ def _arms(
     for arm, (drafting, directory) in models.items():
         meter = MachineMeter(settings.placement.device)
         load = partial(engine.open, job.inputs["target"], drafting, directory, settings)
-        running = meter.opening(load)
+        running = meter.measure_load(load)
         arms[arm] = TimedArm(partial(_decoded, running), meter)
         if isinstance(running, Described):
             facts[arm] = dict(running.describe())

@@ -10,7 +10,7 @@ from draftmark.analysis.fairness import findings
 from draftmark.analysis.training_fairness import BUDGET_TOLERANCE, BUDGETS
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import SpeedCondition
-from draftmark.data.leaks import overlaps
+from draftmark.data.leaks import find_overlaps
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.results import Cell, Finding, Result
 from draftmark.store.speed_records import Measurement
@@ -54,7 +54,7 @@ def _facts(
         "task": "gsm8k",
         "pair": "tiny",
         "digest": {split: f"{split} rows" for split in ("train", "validation", "test")},
-        "overlaps": [asdict(overlap) for overlap in overlaps(groups, _rows("test", *test))],
+        "overlaps": [asdict(overlap) for overlap in find_overlaps(groups, _rows("test", *test))],
         "max_new_tokens": LIMIT,
         "end_tokens": [END],
         "fine_tuning": None,

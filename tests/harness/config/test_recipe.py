@@ -359,8 +359,8 @@ def test_a_method_may_have_no_budget_where_the_recipe_has_one(load: Load) -> Non
 
 def test_trackers_and_processes_do_not_decide_what_a_training_gives() -> None:
     told = Training(trackers=("jsonl",), processes=4)
-    assert told.deciding() == Training().deciding()
-    assert told.deciding() != Training(budget=Budget(steps=1)).deciding()
+    assert told.key_settings() == Training().key_settings()
+    assert told.key_settings() != Training(budget=Budget(steps=1)).key_settings()
 
 
 def test_the_length_limit_is_the_recipes_or_else_the_tasks(load: Load) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from draftmark.data import hub
-from draftmark.data.rows import Rows, describe, load_rows
+from draftmark.data.rows import Rows, describe_left_out, load_rows
 from draftmark.data.sources import DATA_VARIABLE
 from draftmark.errors import UserError
 from draftmark.types import Example, HubData, Row, Task
@@ -185,7 +185,7 @@ def test_rows_left_out_by_rule_are_passed_over_and_counted_and_ids_stay(task: Ta
 
     assert [example.id for example in rows.examples] == ["toy/train/0", "toy/train/2"]
     assert rows.left_out == {"no answer": 1}
-    assert describe(rows.left_out) == "1 left out (1 no answer)"
+    assert describe_left_out(rows.left_out) == "1 left out (1 no answer)"
 
 
 def test_rows_left_out_by_rule_do_not_count_as_rows(task: Task) -> None:

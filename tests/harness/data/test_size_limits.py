@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from draftmark import registry
 from draftmark.data.rows import load_rows
-from draftmark.data.size_limits import MAX_UNPACKED, check_gguf, check_member, unzipped
+from draftmark.data.size_limits import MAX_UNPACKED, check_gguf, check_member, unzip
 from draftmark.errors import UserError
 
 HEADER = struct.Struct("<4sIQQ")
@@ -110,7 +110,7 @@ def test_a_member_of_an_archive_is_held_against_its_bound() -> None:
 def test_what_is_in_proportion_is_unpacked(parts: list[bytes]) -> None:
     packed = b"".join(map(gzip.compress, parts))
 
-    assert unzipped(packed, Path("rows.jsonl.gz")) == b"".join(parts)
+    assert unzip(packed, Path("rows.jsonl.gz")) == b"".join(parts)
 
 
 def test_rows_out_of_all_proportion_are_refused(tmp_path: Path) -> None:

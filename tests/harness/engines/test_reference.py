@@ -11,7 +11,7 @@ import torch
 from depth_scores import score_by_depth
 
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
-from draftmark.engines.measure.lossless import check_law, laws_of
+from draftmark.engines.measure.lossless import check_distribution, read_target_logits
 from draftmark.engines.reference import _Loop
 from draftmark.models.files import end_tokens
 from draftmark.models.hidden_states import (
@@ -257,7 +257,7 @@ def test_emitted_tokens_have_the_targets_law(
     decode: Any, draft: Any, target: Any, prompts: list[Prompt]
 ) -> None:
     texts = texts_of(decode(prompts[:40], draft, 1.0, 4, limit=SHORT), prompts[:40])
-    found = check_law(texts, laws_of(target, texts), Sampler(1.0))
+    found = check_distribution(texts, read_target_logits(target, texts), Sampler(1.0))
     print(found.evidence)
     assert found.passed
 

@@ -19,7 +19,7 @@ from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.engines import vllm
 from draftmark.engines._vllm.child_process import ChildFailure
-from draftmark.engines.measure.lossless import as_texts, check_law, laws_of
+from draftmark.engines.measure.lossless import check_distribution, read_target_logits, to_texts
 from draftmark.environment import install_hint
 from draftmark.errors import UserError
 from draftmark.models.files import end_tokens
@@ -115,9 +115,9 @@ def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     assert [item.token_ids for item in decoded] == [item.token_ids for item in alone]
     assert [item.finish_reason for item in decoded] == [item.finish_reason for item in alone]
 
-    laws = laws_of(target, as_texts(decoded, asked))
+    logits = read_target_logits(target, to_texts(decoded, asked))
     scored = method.drafter(folder, Placement()).score(
-        laws.final_states.texts, laws, settings.samplers
+        logits.final_states.texts, logits, settings.samplers
     )
     tables = {table.example_id: table for table in scored}
     in_order = [tables[prompt.example_id] for prompt in asked]
@@ -147,8 +147,8 @@ def test_a_draft_that_is_its_target_has_every_token_accepted_at_any_temperature(
     for decoded in (at_one, at_zero):
         counted = engine_counts(decoded, vllm.CONVENTION)
         assert counted.accepted_B.tolist() == counted.drafted_B.tolist()
-    texts = as_texts(at_one, asked)
-    assert check_law(texts, laws_of(target, texts), ONE).passed
+    texts = to_texts(at_one, asked)
+    assert check_distribution(texts, read_target_logits(target, texts), ONE).passed
     other = list(replace(running, settings=replace(sampled, seed=1)).generate(asked))
     assert [item.token_ids for item in other] != [item.token_ids for item in at_one]
 

@@ -9,7 +9,7 @@ import pytest
 from judge_server import Answer, says, serve
 
 from draftmark.errors import UserError
-from draftmark.grading.chat import Chat, Messages, ask_all
+from draftmark.grading.chat import ChatModel, Messages, ask_all
 from draftmark.grading.http_client import HttpClient, read_key
 from draftmark.progress import Progress
 
@@ -24,7 +24,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_request_is_what_the_protocol_says() -> None:
     with serve(lambda _: says("tie")) as server:
-        chat = Chat(
+        chat = ChatModel(
             HttpClient(f"{server.endpoint}/", KEY), "judge-1", {"temperature": 0, "model": "other"}
         )
         assert chat.ask(ASKED) == "tie"
@@ -42,7 +42,7 @@ def test_a_request_is_what_the_protocol_says() -> None:
 
 def test_without_a_key_none_is_sent() -> None:
     with serve(lambda _: says("A")) as server:
-        Chat(HttpClient(server.endpoint), "judge-1").ask(ASKED)
+        ChatModel(HttpClient(server.endpoint), "judge-1").ask(ASKED)
 
     assert server.requests[0]["authorization"] is None
 
@@ -50,7 +50,7 @@ def test_without_a_key_none_is_sent() -> None:
 def test_what_may_pass_is_tried_again() -> None:
     answers: Iterator[Answer] = iter([(429, "slow down"), (503, "busy"), says("B")])
     with serve(lambda _: next(answers)) as server:
-        assert Chat(HttpClient(server.endpoint), "judge-1", waits_s=(0, 0)).ask(ASKED) == "B"
+        assert ChatModel(HttpClient(server.endpoint), "judge-1", waits_s=(0, 0)).ask(ASKED) == "B"
 
     assert len(server.requests) == 3
 
@@ -67,7 +67,7 @@ def test_what_may_pass_is_tried_again() -> None:
 )
 def test_what_will_not_pass_is_one_sentence_at_once(answer: Answer, words: str) -> None:
     with serve(lambda _: answer) as server, pytest.raises(UserError, match=words) as caught:
-        Chat(HttpClient(server.endpoint), "judge-1").ask(ASKED)
+        ChatModel(HttpClient(server.endpoint), "judge-1").ask(ASKED)
 
     assert len(server.requests) == 1
     assert f"'judge-1' at {server.endpoint}" in str(caught.value)
@@ -78,7 +78,7 @@ def test_nobody_there_is_one_sentence() -> None:
     with serve(lambda _: says("A")) as server:
         pass
     with pytest.raises(UserError, match="Connection refused; fix that"):
-        Chat(HttpClient(server.endpoint), "judge-1", waits_s=(0,)).ask(ASKED)
+        ChatModel(HttpClient(server.endpoint), "judge-1", waits_s=(0,)).ask(ASKED)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307])
@@ -89,7 +89,7 @@ def test_a_redirect_is_refused(status: int) -> None:
         serve(lambda _: (status, f"{elsewhere.endpoint}/chat/completions")) as server,
         pytest.raises(UserError, match=f"status {status}"),
     ):
-        Chat(HttpClient(server.endpoint, KEY), "judge-1").ask(ASKED)
+        ChatModel(HttpClient(server.endpoint, KEY), "judge-1").ask(ASKED)
 
     assert elsewhere.requests == []
 
@@ -100,11 +100,11 @@ def test_a_server_that_says_the_key_again_is_not_repeated(status: int) -> None:
         return status, {"you sent": asked["authorization"]}
 
     with serve(echo) as server, pytest.raises(UserError, match=r"Bearer \[key\]") as caught:
-        Chat(HttpClient(server.endpoint, KEY), "judge-1").ask(ASKED)
+        ChatModel(HttpClient(server.endpoint, KEY), "judge-1").ask(ASKED)
 
     assert KEY not in str(caught.value)
     with serve(lambda asked: says(asked["authorization"])) as server:
-        chat = Chat(HttpClient(server.endpoint, KEY), "judge-1")
+        chat = ChatModel(HttpClient(server.endpoint, KEY), "judge-1")
         assert chat.ask(ASKED) == "Bearer [key]"
     assert KEY not in repr(chat)
 

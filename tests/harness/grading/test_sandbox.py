@@ -20,7 +20,7 @@ from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import Limits, Outcome, Program, Sandbox, Status
 
 LIMITS = Limits(cpu_s=1, wall_s=20, memory_bytes=128 * 2**20)
-REASON = bubblewrap.why_not()
+REASON = bubblewrap.why_unavailable()
 isolated = pytest.mark.skipif(REASON is not None, reason=f"no isolation: {REASON}")
 ENDS: list[tuple[str, str, Status]] = [
     ("def f(): return 1", "assert f() == 1", "passed"),

@@ -14,7 +14,7 @@ from head_cases import small_target, trained_head
 
 from draftmark.baselines.eagle import METHOD as Eagle
 from draftmark.baselines.eagle3 import METHOD as Eagle3
-from draftmark.engines.measure.lossless import check_counts, check_law, laws_of
+from draftmark.engines.measure.lossless import check_counts, check_distribution, read_target_logits
 from draftmark.engines.reference import _Loop
 from draftmark.models.feature_head import FeatureHead, Shape, make_head
 from draftmark.models.files import end_tokens
@@ -110,7 +110,7 @@ def test_at_temperature_zero_it_is_lossless_and_every_count_is_predicted_exactly
     how = Samplers(GREEDY, GREEDY)
     decoded = decode(prompts, train(name), how, gamma)
     assert [item.token_ids for item in decoded] == [text.response_ids for text in texts]
-    counts = block_counts(score(train(name), laws_of(target, texts), how), gamma)
+    counts = block_counts(score(train(name), read_target_logits(target, texts), how), gamma)
     assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
     for of_rounds, predicted_B in (
         ("drafted", counts.drafted_B),
@@ -138,8 +138,8 @@ def test_above_zero_tokens_have_the_targets_law_and_counts_are_within_the_interv
 ) -> None:
     some = prompts[:24]
     written = texts_of(decoded := decode(some, train(name), how, 4), some)
-    laws = laws_of(target, written)
-    law = check_law(written, laws, how.target)
+    laws = read_target_logits(target, written)
+    law = check_distribution(written, laws, how.target)
     assert law.passed, law.evidence
     counts = check_counts(decoded, written, FeatureHeadDrafter(train(name)), laws, how, 4)
     assert counts.passed, counts.evidence
@@ -160,7 +160,7 @@ def test_chains_that_are_not_followed_to_their_ends_count_as_those_that_are(
     how: Samplers,
 ) -> None:
     head, texts = train(name), write(prompts[:6], how.target, max_new_tokens=40)
-    laws = laws_of(target, texts)
+    laws = read_target_logits(target, texts)
     whole = {
         text.example_id: score_by_depth(text, laws, how, map(head.logits, by_depth))
         for text, by_depth in rolled(head, texts, LiveStates(target, head.model.shape.layers), 32)
@@ -189,7 +189,7 @@ def test_chains_that_are_not_followed_to_their_ends_count_as_those_that_are(
 def test_stored_states_score_as_live_ones(
     train: Callable[[str], FeatureHead], target: LanguageModel, texts: list[Text]
 ) -> None:
-    laws, how = laws_of(target, texts[:4]), Samplers(ONE, ONE)
+    laws, how = read_target_logits(target, texts[:4]), Samplers(ONE, ONE)
     stored = LiveStates(target, train("eagle3").model.shape.layers)
     for mine, theirs in zip(
         score(train("eagle3"), laws, how),
@@ -226,7 +226,7 @@ def test_given_the_next_features_and_identity_weights_everything_is_accepted(
 ) -> None:
     head = passing_on(make_head(target, Shape("eagle", (8,), target.vocab_size), seed=0), 1)
     states = Shifted(LiveStates(target, (8,)))
-    laws = laws_of(target, texts[:8])
+    laws = read_target_logits(target, texts[:8])
     for text, by_depth in rolled(head, texts[:8], states, 1):
         mine_NV, theirs_NV = head.logits(by_depth[0]), laws.logits(text)
         torch.testing.assert_close(mine_NV, theirs_NV, atol=1e-3, rtol=1e-3)
@@ -255,6 +255,6 @@ def test_where_the_next_feature_is_the_tokens_own_everything_is_accepted_at_ever
     rounds = [round_ for item in decoded for round_ in item.rounds]
     assert sum(round_.drafted for round_ in rounds) > 100
     assert all(round_.accepted == round_.drafted for round_ in rounds)
-    for table in score(head, laws_of(target, texts_of(decoded, prompts)), how):
+    for table in score(head, read_target_logits(target, texts_of(decoded, prompts)), how):
         inside_SD = np.arange(table.accept_SD.shape[1]) < table.drafted_S[:, None]
         np.testing.assert_allclose(table.accept_SD[inside_SD], 1.0, atol=1e-4)

@@ -24,9 +24,10 @@ from draftmark.engines.measure.endpoint_load import (
     Measurement,
     count_length_mismatches,
     measure,
+    measurement_lines,
     speedup,
+    verdict_lines,
 )
-from draftmark.engines.measure.endpoint_report import measurement_lines, verdict_lines
 from draftmark.errors import UserError
 from draftmark.grading.http_client import HttpClient
 from draftmark.progress import Progress

@@ -103,7 +103,7 @@ def test_grades_of_programs_that_ran_unisolated_are_served_to_no_safe_run(
         return _nodes(prepared)["target grades"].key
 
     safe = grades(unsafe=False)
-    if bubblewrap.why_not() is None:
+    if bubblewrap.why_unavailable() is None:
         assert grades(unsafe=True) == safe  # allowed, and not needed
     monkeypatch.setenv("PATH", "")  # no bubblewrap
     assert grades(unsafe=True) != safe

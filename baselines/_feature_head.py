@@ -109,9 +109,9 @@ class FeatureHeadMethod(ABC):
             return train(ready, loss)
         return train_on_gaps(ready, loss, lambda gap_N, batch: kept(gap_N, batch, self.keep))
 
-    def training_runs(self, told: TrainingRun) -> tuple[TrainingRun, ...]:
+    def training_runs(self, run: TrainingRun) -> tuple[TrainingRun, ...]:
         """Return the training, and the reference's before it if it selects."""
-        own = replace(told, depth=self.depth)
+        own = replace(run, depth=self.depth)
         return (own,) if self.keep == 1 else (own, replace(own, compared=True))
 
     def criterion(

@@ -46,7 +46,8 @@ def train_on_gaps(
     reference = replace(context.draft, model=copy.deepcopy(model).requires_grad_(False))
     if not reference_as_init:
         model.load_state_dict(init)
-    made = train(context.after(first.ledger), loss, PreLossPass(loss, reference, weigh))
+    context = replace(context, spent=context.spent + first.ledger)
+    made = train(context, loss, PreLossPass(loss, reference, weigh))
     return replace(made, ledger=first.ledger + made.ledger)
 
 

@@ -64,11 +64,11 @@ class AdaSPEC(LanguageModelMethod):
     reference_rows_per_batch: Annotated[int, Field(ge=1)] | None = None
     reference_as_init: bool = False
 
-    def training_runs(self, told: TrainingRun) -> tuple[TrainingRun, ...]:
+    def training_runs(self, run: TrainingRun) -> tuple[TrainingRun, ...]:
         """Return the reference's training and the draft's, which compares with it."""
-        passes = self.reference_passes or told.passes
-        rows = self.reference_rows_per_batch or told.rows_per_batch
-        return TrainingRun(passes, rows), replace(told, compared=True)
+        passes = self.reference_passes or run.passes
+        rows = self.reference_rows_per_batch or run.rows_per_batch
+        return TrainingRun(passes, rows), replace(run, compared=True)
 
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained on the selected tokens, with the ledger of both trainings."""

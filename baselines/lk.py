@@ -50,7 +50,7 @@ class LK(LanguageModelMethod):
 
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by the objective."""
-        from draftmark.training.acceptance_losses import (
+        from draftmark.training.divergences import (
             acceptance,
             adaptive_kl_tv,
             negative_log_acceptance,

@@ -85,7 +85,7 @@ def plan(
 def list_() -> None:
     """List recipes, tasks, methods, engines, reports, and models that can be fetched."""
     from draftmark import registry
-    from draftmark.models.download import CATALOGUE
+    from draftmark.models.files import CATALOGUE
     from draftmark.pipeline.recipe_files import recipe_names
 
     groups = {
@@ -102,7 +102,7 @@ def list_() -> None:
 
 def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:
     """Bring a pretrained model into the model cache, checksummed."""
-    from draftmark.models import download as models
+    from draftmark.models import files as models
     from draftmark.progress import Progress
 
     directory = models.fetch(name, Progress())

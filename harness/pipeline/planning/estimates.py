@@ -5,12 +5,12 @@ of 2 FLOPs for each dimension, over half of the text on average, in each layer. 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial, reduce
+from dataclasses import dataclass, replace
+from functools import reduce
 
 from draftmark.models.shapes import SIZES, Shape
 from draftmark.pipeline.planning.hardware import Machine
-from draftmark.training.flops import CHUNK_LOGITS, Weights, of_step
+from draftmark.training.flops import CHUNK_LOGITS, StepKind, Weights, of_step
 from draftmark.types import TrainingRun
 
 # Weights, gradients and AdamW's two moments in float32.
@@ -126,9 +126,9 @@ def training(
     """
     seen = load.times(course.passes)
     weights = Weights(shape.body, shape.head, target_head, shape.trained_head)
-    told = partial(of_step, surveyed=course.compared, compared=course.compared, depth=course.depth)
-    flops = told(weights, seen.read, seen.response)
-    alive = told(weights, seen.read, seen.response, live=True)
+    kind = StepKind(course.depth, measured=course.compared, compared=course.compared)
+    flops = of_step(weights, seen.read, seen.response, kind)
+    alive = of_step(weights, seen.read, seen.response, replace(kind, live=True))
     flops += live * (alive - flops)
     slots = 1 + (course.depth - 1) * load.response / load.read  # for each that is read
     once = attention(shape, seen.read * slots, load.length)

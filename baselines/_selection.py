@@ -46,7 +46,11 @@ def train_on_gaps(
     reference = replace(context.draft, model=copy.deepcopy(model).requires_grad_(False))
     if not reference_as_init:
         model.load_state_dict(init)
-    draft = train(context.after(first.ledger), loss, PreLossPass(loss, reference, weigh))
+    draft = train(
+        replace(context, spent=context.spent + first.ledger),
+        loss,
+        PreLossPass(loss, reference, weigh),
+    )
     return replace(draft, ledger=first.ledger + draft.ledger)
 
 

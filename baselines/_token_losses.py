@@ -36,8 +36,12 @@ TokenLossName = Literal[
 
 def token_loss(name: TokenLossName) -> "Divergence":
     """Return a token loss by name, with its paper's settings."""
-    from draftmark.training.acceptance_losses import adaptive_kl_tv, negative_log_acceptance
-    from draftmark.training.divergences import DIVERGENCES, soft_cross_entropy
+    from draftmark.training.divergences import (
+        DIVERGENCES,
+        adaptive_kl_tv,
+        negative_log_acceptance,
+        soft_cross_entropy,
+    )
     from draftmark.training.logit_losses import csd, dld
 
     if name == "adaptive_kl_tv":

@@ -49,19 +49,22 @@ class LK(LanguageModelMethod):
 
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by the objective."""
-        from draftmark.training import acceptance_losses as losses
+        from draftmark.training.divergences import (
+            acceptance,
+            adaptive_kl_tv,
+            negative_log_acceptance,
+        )
         from draftmark.training.loop import PreLossPass, train
 
         if self.objective == "negative_log_acceptance":
-            negative_log = losses.negative_log_acceptance
-            return train(context, lambda draft, target, _: negative_log(draft, target))
-        mixture = losses.adaptive_kl_tv
+            return train(context, lambda draft, target, _: negative_log_acceptance(draft, target))
         if self.per == "position":
-            return train(context, lambda draft, target, _: mixture(draft, target, self.eta))
+            return train(context, lambda draft, target, _: adaptive_kl_tv(draft, target, self.eta))
+        mean_acceptance = PreLossPass(lambda draft, target, _: acceptance(draft, target))
         return train(
             context,
-            lambda draft, target, batch: mixture(draft, target, self.eta, batch.mean),
-            PreLossPass(lambda draft, target, _: losses.acceptance(draft, target)),
+            lambda draft, target, batch: adaptive_kl_tv(draft, target, self.eta, batch.mean),
+            mean_acceptance,
         )
 
 

@@ -9,7 +9,7 @@ from draftmark import environment, registry
 from draftmark.data import hub
 from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
 from draftmark.grading.isolation import bubblewrap
-from draftmark.models import download
+from draftmark.models import files
 
 _EXTRAS = ("vllm", "ray")
 
@@ -30,9 +30,9 @@ def lines(data: Path | None) -> Iterator[str]:
     yield f"disk          {shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free here"
     yield f"hub           {_hub()}"
     yield f"sandbox       {_sandbox()}"
-    yield f"model cache   {download.cache_directory()}"
-    for name in download.CATALOGUE:
-        state = "fetched" if download.fetched(name) else f"not fetched; draftmark fetch {name}"
+    yield f"model cache   {files.cache_directory()}"
+    for name in files.CATALOGUE:
+        state = "fetched" if files.fetched(name) else f"not fetched; draftmark fetch {name}"
         yield f"  {name}  {state}"
     yield f"data          {_data(data)}"
     for extra in _EXTRAS:

@@ -86,7 +86,7 @@ def plan(
 def list_() -> None:
     """List recipes, tasks, methods, engines, reports, and the models that can be fetched."""
     from draftmark import registry
-    from draftmark.models.download import CATALOGUE
+    from draftmark.models.files import CATALOGUE
     from draftmark.pipeline.recipe_files import recipe_names
 
     groups = {
@@ -103,7 +103,7 @@ def list_() -> None:
 
 def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:
     """Download a pretrained model into the model cache and verify its checksum."""
-    from draftmark.models import download as models
+    from draftmark.models import files as models
     from draftmark.progress import Progress
 
     directory = models.fetch(name, Progress())

@@ -27,8 +27,8 @@ from transformers.utils import logging as transformers_logging
 from draftmark.engines._text import GeneratedText
 from draftmark.engines.measure.timing import synchronised_time
 from draftmark.errors import Unsupported
-from draftmark.models.generation import check_fits, left_padded, stream
-from draftmark.models.language_model import LanguageModel, load_model
+from draftmark.models.generation import check_fits, stream
+from draftmark.models.language_model import LanguageModel, load_model, pad_rows
 from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
 from draftmark.types import Decode, Kind, Prompt, Round
 
@@ -135,7 +135,7 @@ class _Running:
             yield from self._decode(prompts[start : start + self.settings.batch_size])
 
     def _decode(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
-        ids_BT, mask_BT = left_padded([p.token_ids for p in prompts], self.target.device)
+        ids_BT, mask_BT = pad_rows([p.token_ids for p in prompts], self.target.device, "left")
         passes, device = _Passes(), self.settings.placement.device
         hook = self.target.model.register_forward_pre_hook(passes.hook, with_kwargs=True)
         random = stream(self.settings.seed, "engine", *(prompt.example_id for prompt in prompts))

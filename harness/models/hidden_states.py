@@ -25,7 +25,7 @@ from typing import Literal, Protocol
 import torch
 
 from draftmark.errors import UserError
-from draftmark.models.language_model import LanguageModel
+from draftmark.models.language_model import LanguageModel, pad_rows
 from draftmark.progress import Step
 from draftmark.store.records import TEXTS, read_texts, write_texts
 from draftmark.store.store import write_json
@@ -50,14 +50,7 @@ def supervised_positions(text: Text) -> slice:
 
 def right_padded(texts: Sequence[Text], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (ids [B, T], mask [B, T]) of prompts and responses, all but each text's last token."""
-    rows = [[*text.prompt_ids, *text.response_ids][:-1] for text in texts]
-    longest = max(map(len, rows))
-    ids_BT = torch.zeros(len(rows), longest, dtype=torch.long)
-    mask_BT = torch.zeros_like(ids_BT)
-    for index, row in enumerate(rows):
-        ids_BT[index, : len(row)] = torch.tensor(row)
-        mask_BT[index, : len(row)] = 1
-    return ids_BT.to(device), mask_BT.to(device)
+    return pad_rows([[*text.prompt_ids, *text.response_ids][:-1] for text in texts], device)
 
 
 def supervised(texts: Sequence[Text], states_BTX: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -248,3 +241,22 @@ class TargetLogits:
         """Return logits [N, V] at the supervised positions of one text."""
         hidden_ND = self.final_states.last_layer_of(text)
         return self.target.logits(hidden_ND.to(self.target.device, self.target.model.dtype))
+
+
+@torch.no_grad()
+def log_likelihoods(model: LanguageModel, texts: Sequence[Text]) -> Iterator[tuple[Text, float]]:
+    """Yield each text with the log-probability of its response given its prompt, in nats.
+
+    The end token is part of the response. Raises UserError for a text longer than the context.
+    """
+    for text in texts:
+        needed = len(text.prompt_ids) + len(text.response_ids)
+        if needed > model.max_positions:
+            raise UserError(
+                f"{text.example_id}: the prompt and its gold answer have {needed} tokens, the "
+                f"model's context is {model.max_positions}; leave the row out."
+            )
+    for text, hidden_ND in hidden_states(model, texts):
+        log_probs_NV = model.logits(hidden_ND).float().log_softmax(-1)
+        y_N = torch.tensor(text.response_ids, device=log_probs_NV.device)
+        yield text, float(log_probs_NV.gather(-1, y_N[:, None]).double().sum())

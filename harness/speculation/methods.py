@@ -1,4 +1,4 @@
-"""What methods have in common whose draft is a language model; your own may derive from it."""
+"""Methods: the base class of those that train a language model, and building from a recipe."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -15,17 +15,20 @@ from draftmark.speculation.interfaces import Drafter, Method
 from draftmark.text import plain
 from draftmark.types import Kind, Placement, TrainingRun
 
+_NEEDED = ("kind", "trains", "train", "drafter")  # of a Method
+_BASE = "draftmark.speculation.methods.LanguageModelMethod"
+
 
 @dataclass(frozen=True)
 class LanguageModelMethod:
-    """A method whose draft is a language model, which proposes token by token."""
+    """Base class of methods whose draft is a language model, which proposes token by token."""
 
     kind: ClassVar[Kind] = "language_model"
     trains: ClassVar[bool] = True
 
-    def training_runs(self, told: TrainingRun) -> tuple[TrainingRun, ...]:
-        """Return the trainings that make a draft, one after the other: the one that is told."""
-        return (told,)
+    def training_runs(self, run: TrainingRun) -> tuple[TrainingRun, ...]:
+        """Return the training runs that make a draft: the recipe's `run` alone."""
+        return (run,)
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the saved language model as a drafter."""
@@ -35,15 +38,11 @@ class LanguageModelMethod:
         return LanguageModelDrafter(load_model(directory, placement))
 
 
-_NEEDED = ("kind", "trains", "train", "drafter")  # of a Method
-_BASE = "draftmark.speculation.methods.LanguageModelMethod"
-
-
 def build_method(entry: MethodEntry) -> Method:
     """Return the method of a recipe entry, with the entry's knobs.
 
-    Raises UserError if the registry has no such method, if its class is not a frozen dataclass
-    with the interface of a Method, or if a knob is unknown or has a wrong value.
+    Raises UserError for an unknown method, for a class that is not a frozen dataclass with the
+    interface of a Method, and for unknown or invalid knobs.
     """
     name, knobs = entry.name, entry.knobs
     method = _method_class(name)
@@ -59,29 +58,29 @@ def build_method(entry: MethodEntry) -> Method:
         raise UserError(explain_error(error, f"method {name!r}")) from error
     except PydanticUserError as error:
         reason = plain(error.message.partition("\n")[0], 200)
-        raise UserError(f"A knob of method {name!r} has no type of a setting: {reason}") from error
+        raise UserError(f"A knob of method {name!r} has an unusable type: {reason}") from error
     return made
 
 
 def _method_class(name: str) -> Any:
-    """Return the class that a method's file gives, whose fields are the method's knobs."""
+    """Return the class in a method's file, whose fields are the knobs."""
     found = registry.find("baselines", name)
     where = registry.module_name("baselines", name)
     if not isinstance(found, type):
         raise UserError(
-            f"METHOD in {where} is {found!r:.60}, no class; name the class itself, without ()."
+            f"METHOD in {where} is {found!r:.60}, not a class; name the class itself, without ()."
         )
-    # In the class's own names: what derives from a dataclass is none before it is decorated.
+    # Look in the class's own names: a subclass of a dataclass must be decorated itself.
     declared: Any = vars(found).get("__dataclass_params__")
     if declared is None or not declared.frozen:
         raise UserError(
-            f"{found.__name__} in {where} is no frozen dataclass, so its knobs would not count; "
+            f"{found.__name__} in {where} is not a frozen dataclass, so its knobs would not count; "
             "write @dataclass(frozen=True) above it."
         )
     missing = [part for part in _NEEDED if not hasattr(found, part)]
     if missing:
         raise UserError(
             f"{found.__name__} in {where} has no {', '.join(missing)}; define that, or derive the "
-            f"class from {_BASE}, which has all but train."
+            f"class from {_BASE}, which has everything except train."
         )
     return found

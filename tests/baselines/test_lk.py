@@ -7,8 +7,8 @@ from method_cases import Make, assert_same_gradient, built, gradient
 from draftmark.errors import UserError
 from draftmark.models.hidden_states import right_padded, supervised
 from draftmark.training import gradients
-from draftmark.training.acceptance_losses import acceptance, adaptive_kl_tv
 from draftmark.training.batches import Batch
+from draftmark.training.divergences import acceptance, adaptive_kl_tv
 from draftmark.training.loop import PreLossPass
 
 

@@ -19,7 +19,7 @@ from draftmark.models.language_model import LanguageModel, load_model
 from draftmark.pipeline.stages.make_draft import DraftSpec, make
 from draftmark.progress import Progress
 from draftmark.speculation.interfaces import EngineSettings
-from draftmark.speculation.scoring import score_language_model
+from draftmark.speculation.language_model_drafter import LanguageModelDrafter
 from draftmark.store.graph import Job
 from draftmark.store.records import DRAFT
 from draftmark.types import (
@@ -119,7 +119,7 @@ def tables(of: Family, draft: LanguageModel, sampler: Sampler, tmp: Path) -> lis
     texts = list(of.greedy) if sampler == GREEDY else written(of.target, 4, 2, 1.0)
     directory = Path(tempfile.mkdtemp(dir=tmp)) / "features"
     logits = TargetLogits(of.target, StoredHiddenStates.load(read(of.target, texts, directory)))
-    found = score_language_model(draft, texts, logits, Samplers(sampler, sampler))
+    found = LanguageModelDrafter(draft).score(texts, logits, Samplers(sampler, sampler))
     by_id = {table.example_id: table for table in found}
     return [by_id[text.example_id] for text in texts]
 

@@ -6,11 +6,10 @@ separately. Seconds assume a share of a data sheet's FLOP/s; nothing is measured
 
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
-from functools import partial
 
 from draftmark.errors import unknown
 from draftmark.models.shapes import SIZES, Shape
-from draftmark.training.flops import CHUNK_LOGITS, Weights, of_step
+from draftmark.training.flops import CHUNK_LOGITS, StepKind, Weights, of_step
 from draftmark.types import TrainingRun
 
 # Large trainings reach 0.3 to 0.5 of the peak FLOP/s (PaLM 0.46: Chowdhery et al. 2022, arXiv
@@ -166,12 +165,10 @@ def training_cost(
     """
     seen = load.scaled(run.passes)
     weights = Weights(shape.body, shape.head, target_head, shape.trained_head)
-    extra = {"surveyed": run.compared, "compared": run.compared}
-    step = partial(
-        of_step, weights, seen.read_tokens, seen.response_tokens, **extra, depth=run.depth
-    )
-    flops = step()
-    flops += live * (step(live=True) - flops)
+    kind = StepKind(run.depth, measured=run.compared, compared=run.compared)
+    flops = of_step(weights, seen.read_tokens, seen.response_tokens, kind)
+    on_policy = replace(kind, live=True)
+    flops += live * (of_step(weights, seen.read_tokens, seen.response_tokens, on_policy) - flops)
     slots = (
         1 + (run.depth - 1) * load.response_tokens / load.read_tokens
     )  # positions per token read

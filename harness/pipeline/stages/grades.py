@@ -68,8 +68,8 @@ def likelihoods(setting: Setting, model: Node | None = None) -> Node:
     """Return the node of a model's log-likelihoods of the gold answers; by default the target's."""
 
     def build(job: Job) -> None:
+        from draftmark.models.hidden_states import log_likelihoods
         from draftmark.models.language_model import load_model
-        from draftmark.models.likelihood import log_likelihoods
 
         texts = read_texts(job.inputs["texts"] / TEXTS)
         loaded = load_model(job.inputs["model"], setting.placement())
@@ -83,7 +83,7 @@ def likelihoods(setting: Setting, model: Node | None = None) -> Node:
 
     inputs = {"model": model or setting.target, "texts": gold_texts(setting, "test")}
     label = f"likelihood of the gold answers by {model.label if model else 'the target'}"
-    code = ("draftmark.models.likelihood", "draftmark.store.records")
+    code = ("draftmark.models.hidden_states", "draftmark.store.records")
     return Node("likelihoods", label, {}, inputs, code, build)
 
 

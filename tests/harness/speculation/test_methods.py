@@ -63,7 +63,7 @@ def test_a_method_of_ones_own_is_built_with_its_knob(write: Write) -> None:
     ("old", "new", "sentence"),
     [
         ("@dataclass(frozen=True)\n", "", "write @dataclass(frozen=True) above it."),
-        ("METHOD = Mine", "METHOD = Mine()", "no class; name the class itself, without ()."),
+        ("METHOD = Mine", "METHOD = Mine()", "not a class; name the class itself, without ()."),
         (
             "METHOD = Mine",
             "NAME = Mine",
@@ -74,7 +74,7 @@ def test_a_method_of_ones_own_is_built_with_its_knob(write: Write) -> None:
         ("def train(self", "def train((self", "SyntaxError: "),
         ("import dataclass\n", "import dataklass\n", "ImportError: cannot import name 'dataklass'"),
         ("METHOD = Mine", "METHOD = Nine", "name 'Nine' is not defined (line 18 of own.py)."),
-        ("k: int", "k: object.__class__('T', (), {})", "has no type of a setting: Unable to"),
+        ("k: int", "k: object.__class__('T', (), {})", "has an unusable type: Unable to"),
     ],
 )
 def test_what_is_wrong_with_its_file_is_said(

@@ -405,7 +405,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_weights(
 
 
 def test_a_loss_that_is_not_finite_at_once_is_no_matter_of_the_learning_rate(context: Any) -> None:
-    with pytest.raises(UserError, match="look at the loss itself") as caught:
+    with pytest.raises(UserError, match="check the loss itself") as caught:
         train(context(), lambda draft, target, batch: kl(draft, target, batch) * float("inf"))
     assert "learning_rate" not in str(caught.value)
 

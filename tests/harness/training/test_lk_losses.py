@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loss_cases import Loss, gradient, log_of, logits, padded, through_the_softmax
 
-from draftmark.training.acceptance_losses import acceptance, adaptive_kl_tv, negative_log_acceptance
-from draftmark.training.divergences import forward_kl, overlap, tvd
+from draftmark.training.divergences import (
+    acceptance,
+    adaptive_kl_tv,
+    forward_kl,
+    negative_log_acceptance,
+    overlap,
+    tvd,
+)
 
 SEEDS = st.integers(0, 10_000)
 

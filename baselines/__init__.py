@@ -1,1 +1,1 @@
-"""One file = one published method. The folder is the registry: `METHOD` is the class."""
+"""Published methods: one file is one method; `METHOD` is a frozen dataclass of its knobs."""

@@ -1,14 +1,16 @@
-"""The shared losses by name, for methods of which any may be the loss.
+"""Token losses by name for methods with a `loss` knob, and the weights of the logit losses.
 
-With a draft vocabulary the draft's logits are -inf outside it. The acceptance losses know that;
-for all others the target's law is cut to the draft's tokens and normalised, and a token on which
-the target's first choice is none of them counts nothing: EAGLE-3's rule (`cnets.py` of
+With a draft vocabulary, draft logits are -inf outside it. The acceptance losses allow for that. For
+the others the target distribution is restricted to the draft vocabulary and normalised, and the
+loss is 0 where the target's most likely token lies outside: EAGLE-3's rule (`cnets.py` of
 https://github.com/SafeAILab/EAGLE at cb7e084).
 
 Legend: N supervised token, V vocabulary.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 if TYPE_CHECKING:
     import torch
@@ -33,9 +35,13 @@ TokenLossName = Literal[
 
 
 def token_loss(name: TokenLossName) -> "Divergence":
-    """Return a loss by its name, each with its paper's own settings."""
-    from draftmark.training.acceptance_losses import adaptive_kl_tv, negative_log_acceptance
-    from draftmark.training.divergences import DIVERGENCES, soft_cross_entropy
+    """Return a token loss by name, with its paper's settings."""
+    from draftmark.training.divergences import (
+        DIVERGENCES,
+        adaptive_kl_tv,
+        negative_log_acceptance,
+        soft_cross_entropy,
+    )
     from draftmark.training.logit_losses import csd, dld
 
     if name == "adaptive_kl_tv":
@@ -47,7 +53,7 @@ def token_loss(name: TokenLossName) -> "Divergence":
 
 
 def _within_draft_vocabulary(loss: "Divergence") -> "Divergence":
-    def cut_N(draft_NV: "torch.Tensor", target_NV: "torch.Tensor") -> "torch.Tensor":
+    def restricted_N(draft_NV: "torch.Tensor", target_NV: "torch.Tensor") -> "torch.Tensor":
         import torch
 
         outside_NV = draft_NV.isneginf()
@@ -56,4 +62,19 @@ def _within_draft_vocabulary(loss: "Divergence") -> "Divergence":
         loss_N = loss(draft_NV, target_NV.masked_fill(outside_NV, -torch.inf))
         return torch.where(known_N, loss_N, 0.0)
 
-    return cut_N
+    return restricted_N
+
+
+def _check_weight(weight: Any) -> Any:
+    """Return a weight; raises ValueError for an unknown one."""
+    if weight in ("target", "draft", "uniform"):
+        return weight
+    if isinstance(weight, float | int) and 0 <= weight <= 1:
+        return weight
+    raise ValueError(
+        "must be 'target', 'draft', 'uniform', or the target's share of a mixture, 0 to 1"
+    )
+
+
+# As `draftmark.training.logit_losses.Weight`, which would load torch.
+Weight = Annotated[Literal["target", "draft", "uniform"] | float, BeforeValidator(_check_weight)]

@@ -1,28 +1,24 @@
-"""AdaSPEC: distillation on the tokens that a reference draft has shown can be learned.
+"""AdaSPEC: selective knowledge distillation (Hu et al. 2025, arXiv 2510.19779, equations 6 to 10).
 
-Hu et al. 2025 (arXiv 2510.19779, equations 6 to 10; code https://github.com/yuezhouhu/adaspec at
-381904c). A reference is trained from the draft init by plain distillation. The draft starts from
-the init again; at each step both are compared with the target token by token, and only the tokens
-count on which the draft's loss exceeds the reference's by most.
+A reference r is trained from the draft init by plain distillation. The draft q is then trained from
+the same init on the tokens where it has most to gain. With the target p, the loss of a step is
 
-Differences from the published code: the loss is the mean over the kept tokens (equation 10), where
-the code divides by all of them, a gradient `keep` times as large, which AdamW does not see and
-`clip_norm` does. The kept are counted as `torch.quantile` counts them without ties, and ties go to
-the token that comes first, where the code keeps all of them. Both trainings have the settings of
-the recipe's `training`, and each draft is its best checkpoint on validation rows.
+    mean of D(p, q) over the share `keep` of tokens with the largest D(p, q) - D(p, r)
 
-Budgets. The ledger counts both trainings, every supervised token (kept or not) and what the
-reference read. As in the paper the reference comes on top of the draft's passes, so kd with as many
-passes is the control of matched passes. Of matched compute: a `training.budget` of flops, which
-holds for both trainings together. A step that selects costs 1.3 to 2 times one of kd's, the more of
-it the heads do, and 1.4 with the quickstart's pair: 2.4 times kd for equal passes. The other
-controls are the knobs `selection` and `reference_as_init`; `keep = 1`, the rest by default, gives
-kd's weights bit for bit.
+Deviations from the code (https://github.com/yuezhouhu/adaspec at 381904c): the code divides by all
+tokens, so its gradient is `keep` times as large, which matters to `clip_norm` but not to AdamW. The
+number kept is that of `torch.quantile` without ties; of tied tokens the first are kept, where the
+code keeps all. Both trainings use the recipe's `training`, and each ends with its checkpoint of the
+best validation acceptance.
 
-Some steps are noted, token by token, with the gap and what was kept
-(`training.token_selection_log`).
+The ledger counts both trainings, all supervised tokens and the reference's forward passes. As in
+the paper, the reference comes on top of the draft's passes: `kd` with as many passes controls for
+passes, a `training.budget` of flops (shared by both trainings) for compute. A step that selects
+costs 1.3 to 2 times a step of `kd`, more where the heads dominate: 1.4 times with the quickstart's
+pair, which makes 2.4 times `kd` in all. Further controls are `selection` and `reference_as_init`.
+With `keep = 1` and the other defaults, the weights are those of `kd` bit for bit.
 
-Legend: N supervised position.
+Legend: N supervised token, V vocabulary.
 """
 
 from dataclasses import dataclass, replace
@@ -30,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from draftmark.baselines._selection import Choice, kept, train_on_gaps
+from draftmark.baselines._selection import Choice, selection_weights, train_on_gaps
 from draftmark.speculation.methods import LanguageModelMethod
 from draftmark.types import TrainingRun
 
@@ -43,15 +39,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AdaSPEC(LanguageModelMethod):
-    """The knobs; `keep` and `divergence` are the paper's.
+    """`keep` is the paper's k, `divergence` its D.
 
-    `keep`: the share of tokens kept (the paper's k). `divergence`: the loss of both trainings and
-    of the gap between them. `selection`: the largest gaps, the smallest (`reversed`), or tokens
-    drawn anew at each step (`random`); all three cost the same. `micro_batch`: how many rows are
-    ranked together, as they follow in the step (5 in the published code; 1: each by itself); by
-    default all rows of a step. `reference_passes`, `reference_rows_per_batch`: of the reference's
-    training, by default as the draft's, and half of the budget. `reference_as_init`: the draft
-    starts as the reference, not from the init.
+    `selection`: keep the largest gaps, the smallest ("reversed"), or tokens drawn at each step
+    ("random"), all at the same cost. `micro_batch`: rows whose tokens are ranked together (the
+    code: 5); None ranks all rows of a step. `reference_passes`, `reference_rows_per_batch`: of the
+    reference's training; None takes the draft's, and half of a budget. `reference_as_init`: the
+    draft starts as the reference.
     """
 
     keep: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -64,23 +58,18 @@ class AdaSPEC(LanguageModelMethod):
     reference_rows_per_batch: Annotated[int, Field(ge=1)] | None = None
     reference_as_init: bool = False
 
-    def training_runs(self, told: TrainingRun) -> tuple[TrainingRun, ...]:
-        """Return the reference's training and the draft's, which compares with it."""
-        passes = self.reference_passes or told.passes
-        rows = self.reference_rows_per_batch or told.rows_per_batch
-        return TrainingRun(passes, rows), replace(told, compared=True)
+    def training_runs(self, run: TrainingRun) -> tuple[TrainingRun, ...]:
+        """Return the training runs of the reference and of the draft."""
+        passes = self.reference_passes or run.passes
+        rows = self.reference_rows_per_batch or run.rows_per_batch
+        return TrainingRun(passes, rows), replace(run, compared=True)
 
     def train(self, context: "TrainingContext") -> "Draft":
-        """Return the draft trained on the selected tokens, with the ledger of both trainings."""
+        """Return the draft; gaps and kept tokens of some steps go to the token selection log."""
         from draftmark.training.divergences import DIVERGENCES
         from draftmark.training.token_selection_log import gather, note
 
         divergence = DIVERGENCES[self.divergence]
-
-        def loss(
-            draft_logits_NV: "torch.Tensor", target_logits_NV: "torch.Tensor", _: "Batch"
-        ) -> "torch.Tensor":
-            return divergence(draft_logits_NV, target_logits_NV)
 
         def weigh(gap_N: "torch.Tensor", batch: "Batch") -> "torch.Tensor":
             weights_N = self.weigh(gap_N, batch, context.seed)
@@ -88,9 +77,9 @@ class AdaSPEC(LanguageModelMethod):
                 note(context.scratch, gap_N, weights_N, batch)
             return weights_N
 
-        made = train_on_gaps(
+        draft = train_on_gaps(
             context,
-            loss,
+            lambda draft_NV, target_NV, _: divergence(draft_NV, target_NV),
             weigh,
             reference_passes=self.reference_passes,
             reference_rows_per_batch=self.reference_rows_per_batch,
@@ -98,11 +87,11 @@ class AdaSPEC(LanguageModelMethod):
         )
         if context.team.is_first:
             gather(context.scratch)
-        return made
+        return draft
 
     def weigh(self, gap_N: "torch.Tensor", batch: "Batch", seed: int) -> "torch.Tensor":
-        """Return 1 for each token that is kept and 0 for the others [N]."""
-        return kept(gap_N, batch, self.keep, self.selection, self.micro_batch, seed)
+        """Return weights [N] from gaps [N]: 1 for kept tokens, 0 for the others."""
+        return selection_weights(gap_N, batch, self.keep, self.selection, self.micro_batch, seed)
 
 
 METHOD = AdaSPEC

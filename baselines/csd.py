@@ -1,16 +1,16 @@
-"""Concrete score distillation: differences of logits as the target has them, weighed by two laws.
+"""CSD: distillation by concrete score matching (Kim et al. 2025, arXiv 2509.25837).
 
-Kim et al. 2025, "Distillation of Large Language Models via Concrete Score Matching" (arXiv
-2509.25837). With D = z - t, the draft's logits less the target's, the loss of a token is a quarter
-of the sum over x, y of w1(x) w2(y) (D_x - D_y)^2; no gradient goes through w1 and w2. A constant
-on all logits changes nothing (in `dld` it does).
+With the draft's logits z, the target's t and D = z - t, the loss of a token is
+
+    1/4 sum over x, y of w1(x) w2(y) (D_x - D_y)^2
+
+without a gradient through the weights. A constant on all logits changes nothing (in `dld` it does).
 
 The default (S, S), two "draft" weights at temperature 1, is the arm of the paper's table 1 and the
-code's `csd`. It has exactly the gradient of reverse KL: beside `distillspec` with reverse_kl it is
-the same method twice, and differences between them are noise. Arms that differ: (T, S) =
-["target", "draft"], the code's default for single tasks; (U, S) = ["uniform", "draft"]; mixtures,
-such as [0.5, 0.5] (the code's CSD_TS_mix); a `weight_temperature` of 1.5 (the code's best in its
-ablation). The paper measures text quality (ROUGE-L), never acceptance.
+code's `csd`. Its gradient is exactly reverse KL's: differences from `distillspec` with reverse_kl
+are noise. Other arms: (T, S) = ["target", "draft"], the code's default for single tasks; (U, S) =
+["uniform", "draft"]; [0.5, 0.5], the code's CSD_TS_mix; a `weight_temperature` of 1.5, the best of
+the code's ablation. The paper measures text quality (ROUGE-L), not acceptance.
 
 Published recipe: GPT-2 1.5B to 0.1B on Dolly, 20 epochs, learning rate 1e-4, batches of 8, cosine,
 weight decay 0.01.
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from draftmark.baselines._weights import Weight
+from draftmark.baselines._token_losses import Weight
 from draftmark.speculation.methods import LanguageModelMethod
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ConcreteScoreDistillation(LanguageModelMethod):
-    """`weights`: whose laws weigh, by whose they are or the target's share of a mixture.
+    """`weights`: w1 and w2, by name or as the target's share of a mixture with the draft.
 
-    `weight_temperature` softens those laws, never D.
+    `weight_temperature` softens w1 and w2, not D.
     """
 
     weights: tuple[Weight, Weight] = ("draft", "draft")

@@ -1,13 +1,14 @@
-"""Direct logit distillation: the squared distance of logits, weighed by a law.
+"""DLD: direct logit distillation, an ablation of CSD (Kim et al. 2025, arXiv 2509.25837, table 5).
 
-An ablation in Kim et al. 2025 (arXiv 2509.25837, table 5; `dld_ablation` of the code at c77a3a7).
-With D = z - t, the draft's logits less the target's, the loss of a token is half of the sum of
-w D^2; no gradient goes through w. The code has a quarter for the half.
+With the draft's logits z, the target's t and D = z - t, the loss of a token is
 
-Softmax ignores a constant on all logits and this loss does not, so that a draft spends itself on
-matching one: `normalisation = "mean"` takes each side's mean off first, and with uniform weights it
-then is `csd` with ["uniform", "uniform"]. The paper has CSD ahead of it for each weight. Both were
-measured by text quality, not acceptance; the recipe is CSD's.
+    1/2 sum over x of w(x) D_x^2
+
+without a gradient through the weight. The code (`dld_ablation` at c77a3a7) has 1/4.
+
+Softmax ignores a constant on all logits, this loss does not. `normalisation = "mean"` subtracts
+each side's mean first; with a uniform weight that is `csd` with ["uniform", "uniform"]. The paper
+ranks CSD above DLD for each weight, by text quality. The published recipe is CSD's.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from draftmark.baselines._weights import Weight
+from draftmark.baselines._token_losses import Weight
 from draftmark.speculation.methods import LanguageModelMethod
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DirectLogitDistillation(LanguageModelMethod):
-    """`weight`: whose law weighs; `weight_temperature` softens it.
+    """`weight`: w, as in `csd`; `weight_temperature` softens w.
 
-    The code also normalises by minimum, maximum, deviation and range; these are left out.
+    The code's normalisations by minimum, maximum, deviation and range are left out.
     """
 
     weight: Weight = "target"

@@ -1,13 +1,15 @@
-"""EAGLE-1: a one-layer head that predicts the target's next feature, and through it the token.
+"""EAGLE-1: speculative sampling with a feature head (Li et al. 2024, arXiv 2401.15077).
 
-Li et al. 2024, "EAGLE: Speculative Sampling Requires Rethinking Feature Uncertainty" (arXiv
-2401.15077; code https://github.com/SafeAILab/EAGLE). The head reads the target's last feature and
-the token that was drawn after it. The loss of a token is the smooth L1 distance of the head's
-feature from the target's, and `loss_weight` times the soft cross-entropy of the law that the
-target's output head takes of it; uniform noise on the features in training stands for what the head
-gets wrong at greater depths. EAGLE-2 is the same head with trees that grow as the draft is sure.
+One decoder layer predicts the target's next feature f from the last feature and the token drawn
+after it. For the head's feature f', the target p and the draft q = output head of f', the loss of a
+token is
 
-`depth` above 1 rolls the head forward in training, as HASS does (arXiv 2408.15766); published: 1.
+    state_weight smooth_l1(f', f) + loss_weight H(p, q)
+
+with H the `loss`, by default soft cross-entropy. Uniform noise on the features in training stands
+for the head's own errors at greater depths. `depth` above 1 rolls the head forward in training as
+HASS does (arXiv 2408.15766); published: 1. EAGLE-2 is the same head with dynamic trees. Code:
+https://github.com/SafeAILab/EAGLE.
 
 Published recipe: ShareGPT's own text, AdamW (0.9, 0.95), learning rate 3e-5, clip 0.5, 20 epochs,
 noise 0.2 (its width is that times 512 / length).
@@ -28,34 +30,34 @@ if TYPE_CHECKING:
     from draftmark.training.batches import Batch
     from draftmark.training.context import Draft, TrainingContext
 
-Weight = Annotated[float, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
 class Eagle(FeatureHeadMethod):
-    """`state_weight` and `loss_weight` are of the feature's distance and of the laws' loss."""
+    """`state_weight` and `loss_weight` weigh the two losses; `noise` is the width of the noise."""
 
-    state_weight: Weight = 1.0
-    loss_weight: Weight = 0.1
-    noise: Weight = 0.2
+    state_weight: NonNegative = 1.0
+    loss_weight: NonNegative = 0.1
+    noise: NonNegative = 0.2
 
     architecture: ClassVar["Architecture"] = "eagle"
 
     def layers(self, num_layers: int) -> tuple[int, ...]:
-        """Return the last: its state is the feature."""
+        """Return the last layer, whose hidden state is the feature."""
         return (num_layers,)
 
     def train(self, context: "TrainingContext") -> "Draft":
-        """Return the head trained by both losses."""
+        """Return the head trained by the sum of both losses."""
         from draftmark.training.head_training import state_distance
 
-        between_laws = token_loss(self.loss)
+        logit_loss = token_loss(self.loss)
 
         def loss(
             draft_NV: "torch.Tensor", target_NV: "torch.Tensor", batch: "Batch"
         ) -> "torch.Tensor":
-            of_laws_N = between_laws(draft_NV, target_NV)
-            return self.loss_weight * of_laws_N + self.state_weight * state_distance(batch)
+            loss_N = self.loss_weight * logit_loss(draft_NV, target_NV)
+            return loss_N + self.state_weight * state_distance(batch)
 
         return self.fit(context, loss, self.noise)
 

@@ -1,18 +1,21 @@
-"""EAGLE-3: a one-layer head on fused low, middle and high features, trained as it will draft.
+"""EAGLE-3: a head on fused features with training-time test (Li et al. 2025, arXiv 2503.01840).
 
-Li et al. 2025, "EAGLE-3: Scaling up Inference Acceleration of Large Language Models via
-Training-Time Test" (arXiv 2503.01840; code https://github.com/SafeAILab/EAGLE at cb7e084). No
-feature is predicted, so the head is free in what it feeds on: in training it is rolled forward
-`depth` tokens on its own features, and the loss of the laws is taken at each, weighing `decay` to
-the power of the depth. Published: 7 and 0.8; the code of speculators has 3 and 1.0.
+One decoder layer reads a low, a middle and a high feature, fused. No feature is predicted: in
+training the head is rolled forward `depth` tokens on its own features. For the target p and the
+draft q, the loss of a token at depth k is
 
-`draft_vocabulary` cuts the output head to the tokens that the training text holds most often, as
-published for large vocabularies (32,000 of 128,000 for Llama 3). What is outside is never drafted,
-and counts as rejected.
+    decay^k H(p, q)
+
+with H the `loss`, by default soft cross-entropy. Published: depth 7, decay 0.8 (speculators' code:
+3 and 1.0). `draft_vocabulary` cuts the output head to the most frequent tokens of the training
+text, as published for large vocabularies (32,000 of 128,000 for Llama 3). Tokens outside count as
+rejected.
+
+Deviation from the code (https://github.com/SafeAILab/EAGLE at cb7e084): the loss is the mean over
+supervised positions, there over all positions of a batch, masked ones too.
 
 Published recipe: ShareGPT and UltraChat-200k, answered by the target (`text = "target"`), AdamW
-(0.9, 0.95), learning rate 5e-5, clip 0.5, 40 epochs. Its loss is divided by all positions of a
-batch, masked ones too; here it is the mean over the supervised ones.
+(0.9, 0.95), learning rate 5e-5, clip 0.5, 40 epochs.
 """
 
 from collections.abc import Sequence
@@ -37,9 +40,9 @@ Layer = Annotated[int, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Eagle3(FeatureHeadMethod):
-    """`features`: the three layers that are fused, as `draftmark.models.layer_states` counts them.
+    """`features`: the three fused layers; layer k is the hidden state after k layers.
 
-    By default 2, the middle, and the last but three, closer together where a target is shallow.
+    Default: 2, the middle, and the last but three, closer together for a shallow target.
     """
 
     depth: Annotated[int, Field(ge=1)] = 7
@@ -50,23 +53,20 @@ class Eagle3(FeatureHeadMethod):
     architecture: ClassVar["Architecture"] = "eagle3"
 
     def layers(self, num_layers: int) -> tuple[int, ...]:
-        """Return the three layers; raises UserError if the target has not three different ones."""
+        """Return the three layers in order; raises UserError if the target does not have them."""
         middle = num_layers // 2
-        chosen = self.features or (
-            min(2, middle - 1),
-            middle,
-            max(num_layers - 3, middle + 1),
-        )
-        if len(set(chosen)) < 3 or not 0 <= min(chosen) < max(chosen) < num_layers:
+        default = (min(2, middle - 1), middle, max(num_layers - 3, middle + 1))
+        low, middle, high = sorted(self.features or default)
+        if not 0 <= low < middle < high < num_layers:
             raise UserError(
-                f"eagle3: features = {list(chosen)} are not three different layers of a target "
-                f"with layers 0 to {num_layers - 1}; name three in the method's entry."
+                f"eagle3: features = {list(self.features or default)} are not three different "
+                f"layers of a target with layers 0 to {num_layers - 1}; set features to three of "
+                "them in the method's entry."
             )
-        low, middle, high = sorted(chosen)
         return low, middle, high
 
     def draft_ids(self, texts: Sequence[Text], vocab_size: int) -> "torch.Tensor | None":
-        """Return the most frequent tokens of the texts, if the draft has its own vocabulary."""
+        """Return the ids of the draft vocabulary: the most frequent tokens of the texts."""
         from draftmark.training.head_training import frequent_ids
 
         if self.draft_vocabulary is None or self.draft_vocabulary >= vocab_size:
@@ -75,8 +75,8 @@ class Eagle3(FeatureHeadMethod):
 
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the head trained at every depth."""
-        between_laws = token_loss(self.loss)
-        return self.fit(context, lambda draft_NV, target_NV, _: between_laws(draft_NV, target_NV))
+        loss = token_loss(self.loss)
+        return self.fit(context, lambda draft, target, _: loss(draft, target))
 
 
 METHOD = Eagle3

@@ -1,17 +1,18 @@
-"""Generalised knowledge distillation: a JSD with weight beta, on text partly the draft's own.
+"""GKD: generalised knowledge distillation (Agarwal et al. 2024, arXiv 2306.13649).
 
-Agarwal et al. 2024, "On-Policy Distillation of Language Models" (GKD, arXiv 2306.13649). The loss
-of a token is beta KL(p || m) + (1 - beta) KL(q || m) for m = beta p + (1 - beta) q, the target's
-law p and the draft's q. The paper's lambda, the share of steps whose text the draft writes at that
-moment (algorithm 1), is the mixture of the training text; at lambda = 0.5:
+For the target p, the draft q and m = beta p + (1 - beta) q, the loss of a token is
+
+    beta KL(p || m) + (1 - beta) KL(q || m)
+
+The paper's lambda is the share of steps whose text the draft generates at that step (algorithm 1),
+without a gradient through the sampling. Lambda = 0.5 is
 
     [[methods]]
     name = "gkd"
     training = { text = "mixture", mixture = { dataset = 0.5, draft = 0.5 } }
 
-and `text = "draft"` is lambda = 1. No gradient goes through the sampling. Without such a setting
-the text is the recipe's, and GKD then is only its divergence. TRL's defaults are lambda 0.5, beta
-0.5 and sampling at temperature 0.9 (`text_temperature` here).
+and lambda = 1 is `text = "draft"`. Without either, the text is the recipe's and only the divergence
+is GKD's. TRL's defaults: lambda 0.5, beta 0.5, `text_temperature` 0.9.
 """
 
 from dataclasses import dataclass
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GeneralisedDistillation(LanguageModelMethod):
-    """`beta`: forward KL is the limit at 0, reverse KL at 1 (`distillspec` has both).
+    """`beta`: the loss over beta tends to forward KL at 0, over 1 - beta to reverse KL at 1.
 
-    The loss, over beta or 1 - beta, tends to them; itself it tends to 0, so compare learning rates
-    and `clip_norm` with care near the ends. For a draft far from its target the limit is slow, as
-    the loss is bounded and a KL is not. CSD's code has a "gkd" arm of beta 0.9; OSD's "jsd" is
-    a weighted sum of both KLs, and none of this.
+    The loss itself tends to 0 there, which matters to learning rates and `clip_norm`. Convergence
+    is slow for a draft far from its target: the loss is bounded, KL is not. CSD's code has a "gkd"
+    arm with beta 0.9; OSD's "jsd" is a weighted sum of both KLs, a different loss.
     """
 
     beta: Annotated[float, Field(gt=0, lt=1)] = 0.5

@@ -1,8 +1,8 @@
-"""Plain knowledge distillation: forward KL from the target on fixed text.
+"""KD: knowledge distillation on fixed text (Hinton et al. 2015, arXiv 1503.02531).
 
-Hinton, Vinyals and Dean (2015, arXiv 1503.02531); as a draft's baseline in DistillSpec (Zhou et
-al. 2023, arXiv 2310.08461, "supervised KD"). Every supervised token weighs the same; the prompt's
-tokens are read and not supervised.
+The loss of a token is KL(p || q), for the target p and the draft q. All supervised tokens have the
+same weight; prompt tokens are not supervised. DistillSpec (Zhou et al. 2023, arXiv 2310.08461)
+calls it "supervised KD".
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KnowledgeDistillation(LanguageModelMethod):
-    """`temperature` softens both laws in the loss (1: the laws as they are)."""
+    """`temperature` softens p and q in the loss."""
 
     temperature: Annotated[float, Field(gt=0)] = 1.0
 
     def train(self, context: "TrainingContext") -> "Draft":
-        """Return the draft trained by KL(target || draft)."""
+        """Return the draft trained by KL(p || q)."""
         from draftmark.training.divergences import forward_kl
         from draftmark.training.loop import train
 

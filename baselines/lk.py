@@ -1,19 +1,18 @@
-"""LK losses: the acceptance of a drafted token as the objective, alone or after KL.
+"""LK losses: direct optimisation of acceptance (Samarin et al. 2026, arXiv 2602.23881).
 
-Samarin et al. 2026, "LK Losses" (arXiv 2602.23881). With alpha the sum of min(p, q), the chance of
-acceptance, the loss of a token is, by `objective`,
+For the target p, the draft q and alpha = sum of min(p, q), the acceptance probability, the loss of
+a token is, by `objective`,
 
     adaptive_kl_tv           c KL(p || q) + (1 - c) TV(p, q), c = exp(-eta alpha) (equations 4, 5)
-    negative_log_acceptance  -log alpha, whose gradient is TV's / alpha
+    negative_log_acceptance  -log alpha, whose gradient is that of TV over alpha
 
-No gradient goes through c. KL leads while the draft is far off, where TV hardly has a gradient, and
-TV takes over as alpha grows. The paper's gains are at temperature 1 (3.5 to 8.2 % of accepted
-length over KL); at temperature 0, and in engines that draft greedily whatever the temperature,
-sum min(p, q) is not what is measured, and about 1 % is left.
+without a gradient through c. KL leads far from the target, where TV has hardly a gradient; TV takes
+over as alpha grows. The paper's gains are at temperature 1 (3.5 to 8.2 % of accepted length over
+KL). About 1 % is left at temperature 0 and with greedy drafting, where acceptance is not alpha.
 
-Published recipe: the target's own responses at temperature 1 (`text = "target"`), 10 passes,
-batches of 64, learning rate 4e-4, cosine, 100 steps of warm-up, AdamW (0.9, 0.95), clip 0.5. It
-trains heads; their discount by position has no counterpart in a draft that is a language model.
+Published recipe: the target's responses at temperature 1 (`text = "target"`), 10 passes, batches of
+64, learning rate 4e-4, cosine, 100 steps of warm-up, AdamW (0.9, 0.95), clip 0.5. It trains heads;
+their discount by position has no counterpart in a language model draft.
 """
 
 from dataclasses import dataclass
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LK(LanguageModelMethod):
-    """`eta` and `per` are of adaptive_kl_tv: how soon KL is left, and whose alpha decides it.
+    """`eta` and `per` belong to adaptive_kl_tv: the rate of c, and the tokens of its alpha.
 
-    Paper: eta 3 (10 for Medusa). SpecForge's default is 1. "batch" is the mean over all supervised
-    tokens of the step, which both heads measure first, without a gradient; the ledger counts it.
-    Speculators has alpha per "position", which costs no such survey.
+    Paper: eta 3 (10 for Medusa); SpecForge: 1. `per` "batch" takes alpha's mean over the step's
+    supervised tokens, measured in a pass of both heads before the loss; the ledger counts it.
+    Speculators takes alpha per "position", without that pass.
     """
 
     objective: Literal["adaptive_kl_tv", "negative_log_acceptance"] = "adaptive_kl_tv"
@@ -50,7 +49,7 @@ class LK(LanguageModelMethod):
 
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by the objective."""
-        from draftmark.training.acceptance_losses import (
+        from draftmark.training.divergences import (
             acceptance,
             adaptive_kl_tv,
             negative_log_acceptance,
@@ -61,11 +60,11 @@ class LK(LanguageModelMethod):
             return train(context, lambda draft, target, _: negative_log_acceptance(draft, target))
         if self.per == "position":
             return train(context, lambda draft, target, _: adaptive_kl_tv(draft, target, self.eta))
-        survey = PreLossPass(lambda draft, target, _: acceptance(draft, target))
+        mean_acceptance = PreLossPass(lambda draft, target, _: acceptance(draft, target))
         return train(
             context,
             lambda draft, target, batch: adaptive_kl_tv(draft, target, self.eta, batch.mean),
-            survey,
+            mean_acceptance,
         )
 
 

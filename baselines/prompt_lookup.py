@@ -1,9 +1,9 @@
-"""Prompt lookup: drafts what followed the last few tokens where they stood before. No model.
+"""Prompt lookup decoding: n-grams of the text so far are the draft; no model (Saxena 2023).
 
-Saxena (2023, https://github.com/apoorvumang/prompt-lookup-decoding), as in transformers
-(`prompt_lookup_num_tokens`) and vLLM (method "ngram"): the longest n-gram that ends the text so far
-and occurs earlier in it, at its first occurrence. Strong where an answer repeats its prompt
-(summaries, code to edit), and it drafts nothing where nothing matches.
+The draft is what followed the first earlier occurrence of the longest n-gram that ends the text, as
+in https://github.com/apoorvumang/prompt-lookup-decoding, transformers (`prompt_lookup_num_tokens`)
+and vLLM (method "ngram"). Without an occurrence nothing is drafted. Strong where answers repeat
+their prompts: summaries, code to edit.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,60 +33,35 @@ if TYPE_CHECKING:
 
 
 class LookupSession:
-    """The n-grams of one text, by what follows the first occurrence of each."""
+    """An index of one text's n-grams: the position after each one's first occurrence."""
 
     def __init__(self, max_ngram: int, min_ngram: int) -> None:
         self._sizes = range(max_ngram, min_ngram - 1, -1)
-        self._following: dict[tuple[int, ...], int] = {}  # n-gram -> position after it
-        self._known = 0
+        self._following: dict[tuple[int, ...], int] = {}
+        self._indexed = 0
 
     def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
-        """Return what followed the longest n-gram that ends `token_ids`; none if none is there."""
+        """Return up to `num_tokens` tokens that followed the longest n-gram ending `token_ids`."""
         ids = tuple(token_ids)
-        self._learn(ids)
+        # N-grams that end before the last token: a token follows each of them.
+        for end in range(self._indexed + 1, len(ids)):
+            for size in self._sizes:
+                if size <= end:
+                    self._following.setdefault(ids[end - size : end], end)
+        self._indexed = max(self._indexed, len(ids) - 1)
         for size in self._sizes:
             position = self._following.get(ids[-size:]) if size < len(ids) else None
             if position is not None:
                 return Proposal(ids[position : position + num_tokens])
         return Proposal(())
 
-    def _learn(self, ids: tuple[int, ...]) -> None:
-        """Note the n-grams that end before the last token: something follows each of them."""
-        for end in range(self._known + 1, len(ids)):
-            for size in self._sizes:
-                if size <= end:
-                    self._following.setdefault(ids[end - size : end], end)
-        self._known = max(self._known, len(ids) - 1)
-
-
-@dataclass(frozen=True)
-class LookupDrafter:
-    """Proposes by lookup; it draws nothing, so samplers do not matter to it."""
-
-    max_ngram: int
-    min_ngram: int
-
-    def score(
-        self, texts: Sequence[Text], target: "TargetLogits", samplers: Samplers
-    ) -> Iterator[AcceptanceTable]:
-        """Yield the acceptance table of each text."""
-        from draftmark.speculation.scoring import score_deterministic
-
-        return score_deterministic(lambda _: self._session(), texts, target, samplers)
-
-    def start(
-        self, prompt_ids: Sequence[int], sampler: Sampler, generator: "torch.Generator"
-    ) -> LookupSession:
-        """Return a session, which reads the prompt with the first proposal."""
-        return self._session()
-
-    def _session(self) -> LookupSession:
-        return LookupSession(self.max_ngram, self.min_ngram)
-
 
 @dataclass(frozen=True)
 class PromptLookup:
-    """N-grams of `max_ngram` tokens are looked for first, then shorter ones down to `min_ngram`."""
+    """`max_ngram`, `min_ngram`: the range of n-gram sizes, tried from the longest.
+
+    The method is its own drafter. It is deterministic: samplers do not matter.
+    """
 
     max_ngram: Annotated[int, Field(ge=1)] = 3
     min_ngram: Annotated[int, Field(ge=1)] = 1
@@ -95,19 +70,34 @@ class PromptLookup:
     trains: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a range of n-grams that is empty."""
+        """Raise ValueError for an empty range."""
         if self.min_ngram > self.max_ngram:
             raise ValueError(f"min_ngram = {self.min_ngram} is above max_ngram = {self.max_ngram}")
 
     def train(self, context: "TrainingContext") -> "Draft":
-        """Return no model, at no cost."""
+        """Return a draft without a model, with an empty ledger."""
         from draftmark.training.context import Draft
 
         return Draft(None, Ledger())
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
-        """Return what looks up; nothing is read from the folder."""
-        return LookupDrafter(self.max_ngram, self.min_ngram)
+        """Return the method itself; the folder is not read."""
+        return self
+
+    def score(
+        self, texts: Sequence[Text], target: "TargetLogits", samplers: Samplers
+    ) -> Iterator[AcceptanceTable]:
+        """Yield the acceptance table of each text."""
+        from draftmark.speculation.scoring import score_deterministic
+
+        sizes = self.max_ngram, self.min_ngram
+        return score_deterministic(lambda _: LookupSession(*sizes), texts, target, samplers)
+
+    def start(
+        self, prompt_ids: Sequence[int], sampler: Sampler, generator: "torch.Generator"
+    ) -> LookupSession:
+        """Return a session; its first proposal indexes the prompt."""
+        return LookupSession(self.max_ngram, self.min_ngram)
 
 
 METHOD = PromptLookup

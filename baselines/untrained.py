@@ -1,4 +1,4 @@
-"""No training: the draft init as it is. The floor that every method has to beat."""
+"""Untrained: the draft init, the baseline of every training."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -17,7 +17,7 @@ class Untrained(LanguageModelMethod):
     trains: ClassVar[bool] = False
 
     def train(self, context: "TrainingContext") -> "Draft":
-        """Return the draft init, at no cost."""
+        """Return the draft init, with an empty ledger."""
         from draftmark.training.context import Draft
 
         return Draft(context.draft, Ledger())

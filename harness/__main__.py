@@ -1,5 +1,5 @@
 """`python -m draftmark`."""
 
-import runpy
+from draftmark.cli.main import main
 
-runpy.run_module("draftmark.cli", run_name="__main__", alter_sys=True)
+main()

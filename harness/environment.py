@@ -1,4 +1,4 @@
-"""The manifest: versions, commit, hardware. Every artifact and every result carries one."""
+"""The manifest: versions, commit and hardware. Every artifact and every result carries one."""
 
 import os
 import platform
@@ -11,10 +11,11 @@ from typing import Any
 
 PACKAGES = ("draftmark", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy")
 _SOURCE = Path(__file__).resolve().parent.parent
+_MAKE_TARGETS = ("vllm", "ray")
 
 
 def manifest() -> dict[str, Any]:
-    """Return where and with what this process runs: JSON, without names of people or hosts."""
+    """Return the manifest of this process as JSON, without names of people or hosts."""
     return {**_lasting_facts(), "threads": _threads()}
 
 
@@ -30,7 +31,7 @@ def _lasting_facts() -> dict[str, Any]:
 
 @cache
 def machine() -> dict[str, Any]:
-    """Return what decides how fast things are here: processor, cores, accelerators."""
+    """Return the hardware that decides speed: processor, cores, accelerators."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -40,36 +41,40 @@ def machine() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return the commit of draftmark's source and whether it has changes; None outside git.
-
-    Installed into a folder of somebody's repository it is no part of that.
-    """
+    """Return the commit of draftmark's source, and True if changed; None outside its own git."""
     return _commit(_SOURCE) if _repository(_SOURCE) == _SOURCE else None
 
 
 def project_state() -> dict[str, Any] | None:
-    """Return the commit of the repository worked in, if that is another than draftmark's.
+    """Return the commit of the working directory's repository; None for draftmark's own.
 
-    Files that it does not track, like results, are no changes of it.
+    Untracked files, such as results, do not count as changes.
     """
     root = _repository(Path.cwd())
     return None if root in (None, _SOURCE) else _commit(root, "--untracked-files=no")
 
 
+def install_hint(extra: str) -> str:
+    """Return the command that installs an extra: by make in a checkout, else by pip."""
+    if extra in _MAKE_TARGETS and (_SOURCE / "Makefile").exists():
+        return f"make {extra}"
+    return f"pip install 'draftmark[{extra}]'"
+
+
 def _repository(folder: Path) -> Path | None:
-    """Return the top of the git repository that a folder is in."""
+    """Return the root of the git repository that contains a folder, or None."""
     root = _output("git", "-C", str(folder), "rev-parse", "--show-toplevel")
     return Path(root).resolve() if root else None
 
 
-def _commit(root: Path, *how: str) -> dict[str, Any] | None:
+def _commit(root: Path, *status_options: str) -> dict[str, Any] | None:
     commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
     if commit is None:
         return None
     return {
         "commit": commit,
         "date": _output("git", "-C", str(root), "show", "-s", "--format=%cI", "HEAD"),
-        "dirty": bool(_output("git", "-C", str(root), "status", "--porcelain", *how)),
+        "dirty": bool(_output("git", "-C", str(root), "status", "--porcelain", *status_options)),
     }
 
 
@@ -110,12 +115,12 @@ def _memory_bytes() -> int:
 
 
 def _threads() -> int | None:
-    """Return torch's threads, if it is loaded: a manifest alone does not load it."""
+    """Return torch's threads if torch is loaded: a manifest must not load it."""
     torch = sys.modules.get("torch")
     return int(torch.get_num_threads()) if torch else None
 
 
 def _accelerators() -> list[str]:
-    """Return the names of NVIDIA devices, asked of the driver: the answer needs no torch."""
+    """Return the names of NVIDIA devices from the driver, which needs no torch."""
     found = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
     return found.splitlines() if found else []

@@ -1,4 +1,4 @@
-"""Tells a person how far a run is: bars on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run: bars on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -15,26 +15,26 @@ PLAIN_INTERVAL_S = 15.0
 
 
 class Step(Protocol):
-    """One thing under way, counted towards a total."""
+    """A unit of work that is counted towards a total."""
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        """Count `amount` more as done; `note` says how it goes."""
+        """Count `amount` more units as done; show `note` beside the count."""
 
 
 @dataclass(frozen=True)
-class Aside:
-    """A step that tells of something on the way by its name, and counts it as nothing done."""
+class NamedStep:
+    """A view of a step that passes on named notes and never advances the count."""
 
     step: Step
     name: str
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        """Say how it goes."""
+        """Show `note` after the name; `amount` is ignored."""
         self.step.advance(0, f"{self.name}: {note}" if note else "")
 
 
 class Progress:
-    """Where a run tells what it does. `quiet` tells nothing: for tests and for scripts."""
+    """The progress output of a run; `quiet` prints nothing, for tests and scripts."""
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
         self.console = console or Console(stderr=True, highlight=False)
@@ -67,8 +67,8 @@ class Progress:
             yield _Bar(bars, label, total)
 
 
-def silent() -> Step:
-    """Return a step that tells nothing."""
+def silent_step() -> Step:
+    """Return a step that shows nothing."""
     return _Silent()
 
 
@@ -87,27 +87,26 @@ class _Bar:
 
 
 class _Lines:
-    """A line now and then, so that a log shows that the run is alive."""
+    """Prints a line every PLAIN_INTERVAL_S, so that a log shows that the run is alive."""
 
     def __init__(self, progress: Progress, label: str, total: int) -> None:
         self._progress, self._label, self._total = progress, label, total
-        self._done = self._told = 0
+        self._done = self._printed = 0  # units done, now and when the last line was printed
         self._last = time.monotonic()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         if not self._done:
-            self._told = amount  # it may be what an interrupted run had done, and says no speed
+            self._printed = amount  # perhaps done by an interrupted run: it is no measure of speed
         self._done += amount
         now = time.monotonic()
         if now - self._last >= PLAIN_INTERVAL_S:
-            said = [note, self._left(now)]
-            line = f"  {self._label}: {self._done}/{self._total} {', '.join(filter(None, said))}"
-            self._progress.say(line.rstrip())
-            self._last, self._told = now, self._done
+            notes = ", ".join(filter(None, (note, self._left(now))))
+            self._progress.say(f"  {self._label}: {self._done}/{self._total} {notes}".rstrip())
+            self._last, self._printed = now, self._done
 
     def _left(self, now: float) -> str:
-        """Return how long the rest takes at the speed since the last line."""
-        done = self._done - self._told
+        """Return the remaining time at the speed since the last line."""
+        done = self._done - self._printed
         if not done or self._done >= self._total:
             return ""
         seconds = (self._total - self._done) * (now - self._last) / done

@@ -1,4 +1,4 @@
-"""What a run publishes: numbers with their intervals, comparisons, and what they rest on."""
+"""Results of a run: numbers with intervals, comparisons, findings and provenance."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Number:
-    """A published number: a value with its 95 % interval, the number of prompts, its definition.
+    """A result: a value, its 95 % interval, the number n of prompts, and its definition.
 
-    `low` and `high` are None where no interval can be given (a single prompt).
+    `low` and `high` are None where there is no interval (a single prompt).
     """
 
     value: float
@@ -28,7 +28,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Contender:
-    """A method on a task, for a pair: cells that differ in nothing but their seed."""
+    """A method on a task, for a pair: the cells that differ only in their seed."""
 
     task: str
     pair: str
@@ -46,7 +46,7 @@ class Cell:
 
     @property
     def contender(self) -> Contender:
-        """Whose cell it is."""
+        """The cell without its seed."""
         return Contender(self.task, self.pair, self.method)
 
 
@@ -61,11 +61,12 @@ class Pooled:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A contender against another method, on the same prompts, over their seeds.
+    """A contender against another method, paired on prompts, over their seeds.
 
-    `p_value` is for no difference, `adjusted_p` after Holm over all comparisons of the run;
-    `detectable` is the smallest difference that 8 in 10 experiments of this size would find;
-    `prompts_needed` is how many would find the difference that was seen (None if that is 0).
+    `p_value` tests for no difference; `adjusted_p` is Holm's over all comparisons of the run.
+    `detectable` is the smallest difference that 8 in 10 experiments of this size would find.
+    `prompts_needed` is the number of prompts that would find the observed difference; None if the
+    difference is 0.
     """
 
     contender: Contender
@@ -80,7 +81,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Standing:
-    """A contender's letters by a quantity: two that share one could not be told apart."""
+    """A contender's letters for a quantity; contenders that share a letter do not differ."""
 
     contender: Contender
     quantity: str
@@ -89,10 +90,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a cell: its numbers, or the reason why there are none.
-
-    `history` is how its training's validation went (see `draftmark.analysis.validation_history`).
-    """
+    """The result of a cell: its numbers, or the reason for its failure."""
 
     cell: Cell
     numbers: Mapping[str, Number]
@@ -100,14 +98,14 @@ class Result:
     provenance: Mapping[str, Any]
     failure: str | None = None
     records: str = ""  # the folder of its per-prompt records, beside the results
-    speed_failures: Mapping[str, str] = field(default_factory=dict)  # what failed -> reason
-    speed_refusals: Mapping[str, str] = field(default_factory=dict)  # what no engine does -> reason
-    history: tuple[Mapping[str, float], ...] = ()
+    speed_failures: Mapping[str, str] = field(default_factory=dict)  # failed condition -> reason
+    speed_refusals: Mapping[str, str] = field(default_factory=dict)  # unsupported one -> reason
+    history: tuple[Mapping[str, float], ...] = ()  # of validation: analysis.validation_history
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check of fairness or leaks found: an error makes the numbers unfit to be compared."""
+    """A finding of a fairness or leak check; with an error, numbers must not be compared."""
 
     severity: Severity
     subject: str  # the task and pair
@@ -117,7 +115,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Results:
-    """What a run gives to the reports: a row for every cell, and what all of them rest on."""
+    """All results of a run: one row per cell, with the recipe, data and manifest behind them."""
 
     name: str
     title: str
@@ -132,10 +130,9 @@ class Results:
 
     @property
     def numbers(self) -> Mapping[Contender, Mapping[str, Number]]:
-        """The numbers of each contender: those of its one seed, or of all of its seeds together.
+        """The numbers of each contender: of its single seed, or pooled over its seeds.
 
-        A contender whose only seed failed has none, nor has one of whose seeds a single one is
-        left: it says nothing of the others.
+        A contender has none if its only seed failed, or if all but one of several seeds failed.
         """
         seeds = Counter(row.cell.contender for row in self.results)
         single = {
@@ -147,8 +144,5 @@ class Results:
 
     @property
     def commit(self) -> Mapping[str, Any]:
-        """What the run is a run of: a commit of the project that it was started in, with its date.
-
-        Else one of draftmark's own; empty if neither is known.
-        """
+        """The commit of the project that the run was started in, else of draftmark; or {}."""
         return self.manifest.get("project") or self.manifest.get("git") or {}

@@ -1,17 +1,17 @@
-"""Text that comes of data, models or recipes, made harmless for terminals and pages."""
+"""Makes text from data, models or recipes safe to print on terminals and pages."""
 
 import unicodedata
 
 LONGEST = 2000  # characters of one text in a rendering
 _SPACES = str.maketrans({mark: " " for mark in "\n\r\t\v\f\u2028\u2029\x85"})
-# Control characters, marks that turn the direction of text, halves of characters, private ones.
+# Control characters, direction marks, surrogates, private use, unassigned.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
-    """Return text on one line, of what can be seen, cut where it is long."""
+    """Return text as one printable line, cut to `longest` characters."""
     shown = text[:longest]
-    if not shown.isprintable():  # most is, and is quickly told
+    if not shown.isprintable():  # the fast path: most text is
         shown = "".join(
             "\ufffd" if unicodedata.category(mark) in _UNPRINTABLE else mark
             for mark in shown.translate(_SPACES)
@@ -20,6 +20,6 @@ def plain(text: str, longest: int = LONGEST) -> str:
 
 
 def paragraphs(text: str, longest: int = LONGEST) -> str:
-    """Return text of what can be seen, with its line ends, cut where it is long."""
+    """Return printable text with its line breaks, cut to `longest` characters."""
     shown = "\n".join(plain(line, longest) for line in text[:longest].split("\n"))
     return shown if len(text) <= longest else f"{shown}… ({len(text)} characters)"

@@ -1,6 +1,6 @@
-"""The nouns. Raw facts are stored, rates are derived: no type here holds a rate.
+"""The nouns. Raw facts are stored and rates are derived: no type here holds a rate.
 
-Legend of array suffixes: S start of a block, D depth within it (0 is the first drafted token).
+Array suffixes: S start of a block, D depth in the block (0 is the first drafted token).
 """
 
 from __future__ import annotations
@@ -20,26 +20,24 @@ Turn = dict[str, str]
 Split = Literal["train", "validation", "test", "prompt"]
 Kind = Literal["language_model", "feature_head", "training_free"]
 FinishReason = Literal["stop", "stop_string", "length"]
-MAX_GAMMA = 32  # the longest block that is scored
+MAX_GAMMA = 32  # the most drafted tokens of a block
 Arm = Literal["target", "draft"]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One item of a task: what is asked, the gold answer, and what grading needs.
-
-    `meta["question"]` is what tells it apart, where the last turn holds more than that.
-    """
+    """One item of a task: its chat turns, its gold answer, and facts for grading."""
 
     id: str  # stable: "gsm8k/test/17"
     messages: tuple[Turn, ...]
     reference: str
+    # For grading; "question" is the bare question if the last turn holds more.
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class HubData:
-    """A data set on the Hugging Face hub, pinned; `splits` maps ours to slices of theirs."""
+    """A pinned data set on the Hugging Face hub; `splits` maps our splits to slices of theirs."""
 
     path: str
     name: str
@@ -48,48 +46,48 @@ class HubData:
 
 
 class ProgramRunner(Protocol):
-    """What runs model-written programs: `draftmark.grading.sandbox.Sandbox`."""
+    """Runs model-written programs; see `draftmark.grading.sandbox.Sandbox`."""
 
     def run_many(self, programs: Sequence[Any]) -> Sequence[Any]:
-        """Return the outcome of each program, in order."""
+        """Return the outcomes of the programs, in order."""
 
 
 @dataclass(frozen=True)
 class Task:
     """A task: where its rows are, how a row becomes an example, how an answer is graded.
 
-    `to_example` raises ValueError on a malformed row; `grade` returns scores in 0..1. A task whose
-    answers are programs has `grade_programs`, which runs them all in a given sandbox.
+    `to_example` raises ValueError on a malformed row. `grade` returns scores in 0..1;
+    `grade_programs` replaces it where answers are programs that need a sandbox.
     """
 
     name: str
     version: int
     hub: HubData
-    samples: Path  # the project's own rows
-    columns: tuple[str, ...]
+    samples: Path  # the folder of the project's own rows
+    columns: tuple[str, ...]  # that must hold text
     to_example: Callable[[str, Row], Example]
     grade: Callable[[Example, str], dict[str, float]]
     headline: str  # the score that a leaderboard shows
     max_new_tokens: int
-    pass_or_fail: bool = False  # the headline is 1 or 0: pass@k of several responses is defined
-    # Which of the scores only tell how a response ended, 1 or 0 each, and what each one means.
+    pass_or_fail: bool = False  # the headline is 0 or 1, so pass@k of several responses is defined
+    # The scores, 0 or 1, that only describe how a response ended, with the meaning of each.
     outcomes: Mapping[str, str] = field(default_factory=dict)
     grade_programs: (
         Callable[[Sequence[tuple[Example, str]], ProgramRunner], list[dict[str, float]]] | None
     ) = None
-    left_out: Callable[[Row], str | None] = lambda row: None  # by what rule a row is no example
-    folder: str = ""  # in a data directory, where that is not the task's name
-    stop: tuple[str, ...] = ()  # what a base model writes after its answer, and no answer holds
-    shots_from: Split = "train"  # whose first rows are solved examples, where a recipe wants them
+    left_out: Callable[[Row], str | None] = lambda row: None  # why a row is skipped; None: it isn't
+    folder: str = ""  # its name in a data directory [default: the task's name]
+    stop: tuple[str, ...] = ()  # strings that a base model writes after its answer, never in it
+    shots_from: Split = "train"  # the split whose first rows are the solved examples of a prompt
     styles: Mapping[str, Callable[[Example], Example]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """How a token is drawn: logits over the temperature, cut to the top k, then to the top p.
+    """How a token is drawn: logits / temperature, cut to the top k, then to the top p.
 
-    At temperature 0 it is the first choice, whatever the rest says. `top_k` 0 and `top_p` 1 cut
-    nothing; the order is that of transformers and vLLM.
+    The order is that of transformers and vLLM. Temperature 0 takes the most likely token, whatever
+    the cuts; `top_k` 0 and `top_p` 1 cut nothing.
     """
 
     temperature: float = 1.0
@@ -97,7 +95,7 @@ class Sampler:
     top_p: float = 1.0
 
     def describe(self) -> str:
-        """Return the sampler in words, as labels print it."""
+        """Return the sampler in words, for labels."""
         cuts = [f"top-k {self.top_k}"] if self.top_k else []
         cuts += [f"top-p {self.top_p:g}"] if self.top_p < 1 else []
         return ", ".join([f"temperature {self.temperature:g}", *(cuts if self.temperature else [])])
@@ -108,7 +106,7 @@ GREEDY = Sampler(0.0)
 
 @dataclass(frozen=True)
 class Samplers:
-    """How target and draft draw their tokens: two settings, for engines may part them."""
+    """The samplers of target and draft, which may differ."""
 
     target: Sampler
     draft: Sampler
@@ -116,7 +114,7 @@ class Samplers:
 
 @dataclass(frozen=True)
 class Text:
-    """A prompt and the response that follows it, as token ids; the response holds its end token."""
+    """Token ids of a prompt and of the response to it, which includes its end token."""
 
     example_id: str
     prompt_ids: tuple[int, ...]
@@ -126,7 +124,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What an engine is asked to continue."""
+    """Token ids that an engine continues."""
 
     example_id: str
     token_ids: tuple[int, ...]
@@ -134,7 +132,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Round:
-    """One draft and one verifying pass of the target. A plain target pass has drafted = 0."""
+    """One draft and one verifying pass of the target; drafted is 0 for a plain target pass."""
 
     drafted: int
     accepted: int
@@ -142,7 +140,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Decode:
-    """What an engine did with one prompt. `token_ids` ends at the first end token, included."""
+    """An engine's output for one prompt; `token_ids` ends with the first end token."""
 
     example_id: str
     token_ids: tuple[int, ...]
@@ -151,32 +149,32 @@ class Decode:
     prefill_s: float
     decode_s: float
     finish_reason: FinishReason
-    first_token_s: float | None = None  # since the prompt was given, where the engine tells
+    first_token_s: float | None = None  # from the request to the first token, if known
 
     @property
     def target_passes(self) -> int:
-        """Passes of the target after prefill."""
+        """The number of target passes after prefill."""
         return len(self.rounds)
 
 
 @dataclass(frozen=True)
 class TimedDecode:
-    """A decode with where in the measurement it was made."""
+    """A decode with its place in the measurement."""
 
     arm: Arm
     block: int
-    repeat: int  # 0 or 1: the first or the second time that this arm ran in its block
+    repeat: int  # 0 or 1: the arm's first or second run of the block
     decode: Decode
 
 
 @dataclass(frozen=True)
 class AcceptanceTable:
-    """How likely each drafted token of one prompt's output is to be accepted (DESIGN section 4).
+    """Acceptance probabilities of the tokens drafted along one response y (DESIGN section 4).
 
-    accept_SD[s, j]: probability, given the text y, that the token drafted at depth j of a block
-    starting at s is accepted; drafted_S[s]: how many tokens the method would draft there, at most
-    D and never past the end of y. overlap_S and greedy_match_S describe the draft's law at depth 0:
-    the sum of min(p, q), and whether the two most likely tokens agree.
+    accept_SD[s, j]: probability, given y, that the token drafted at depth j of a block that starts
+    at s is accepted. drafted_S[s]: number of tokens drafted there, at most D and never past the end
+    of y. At depth 0, overlap_S is the sum over the vocabulary of min(p, q), and greedy_match_S is 1
+    where target and draft have the same most likely token.
     """
 
     example_id: str
@@ -188,15 +186,12 @@ class AcceptanceTable:
 
 @dataclass(frozen=True)
 class Ledger:
-    """What a draft cost to train. Zero where nothing was done.
-
-    `generated_tokens`: those that the draft wrote itself, to be trained on.
-    """
+    """The cost of training a draft; zero where nothing was done."""
 
     steps: int = 0
     rows: int = 0
     supervised_tokens: int = 0
-    generated_tokens: int = 0
+    generated_tokens: int = 0  # training text that the draft wrote itself
     target_forward_tokens: int = 0
     reference_forward_tokens: int = 0
     flops: float = 0.0
@@ -204,7 +199,7 @@ class Ledger:
     peak_bytes: int = 0
 
     def __add__(self, other: Ledger) -> Ledger:
-        """Return what two trainings cost, one after the other: of memory, the larger peak."""
+        """Return the cost of both trainings in turn: sums, and the larger memory peak."""
         names = [each.name for each in fields(self)]
         total = {name: getattr(self, name) + getattr(other, name) for name in names}
         return Ledger(**{**total, "peak_bytes": max(self.peak_bytes, other.peak_bytes)})
@@ -212,24 +207,20 @@ class Ledger:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One training of those that make a draft, as a plan counts it.
-
-    `compared`: at each step a reference of the draft's shape reads the texts as well. `depth`: at
-    how many depths it reads each supervised token.
-    """
+    """One of the trainings that make a draft, as the planner counts it."""
 
     passes: float
     rows_per_batch: int
-    compared: bool = False
-    depth: int = 1
+    compared: bool = False  # a reference model of the draft's shape reads every batch as well
+    depth: int = 1  # the number of depths at which each supervised token is read
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """Drafted tokens and the law q_GV that each was drawn from; None if they were not drawn.
+    """Drafted tokens, with the draft probabilities q_GV that they were drawn from.
 
-    Of a tree, `parents` has the index of the token that each one follows, -1 for the text so far;
-    otherwise they follow one another.
+    q_GV is None if the tokens were not sampled. For a tree, `parents` holds the index of the token
+    that each one follows (-1: the text so far); None for a chain.
     """
 
     token_ids: tuple[int, ...]
@@ -239,7 +230,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Placement:
-    """How a model is held: where, in which numbers, and whether code that came with it may run."""
+    """How a model is loaded: device, dtype, and whether code from its repository may run."""
 
     device: str = "cpu"
     dtype: str = "float32"

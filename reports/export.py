@@ -1,6 +1,5 @@
 """All numbers and comparisons of a run as data: CSV, Parquet and JSON, a row for each number."""
 
-import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,40 +7,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from draftmark.reports._shared.escape import csv_text
+from draftmark.reports._shared.content import csv_file
 from draftmark.results import Number, Results
 
-NUMBERS = {
-    "task": str,
-    "pair": str,
-    "method": str,
-    "seeds": str,  # parted by spaces: one, or all that a number is pooled over
+_CONTENDER = {"task": str, "pair": str, "method": str}
+_VALUE = {"value": float, "low": float, "high": float, "n": int}
+NUMBERS: Mapping[str, type] = {
+    **_CONTENDER,
+    "seeds": str,  # separated by spaces: one, or all that the number pools
     "quantity": str,
-    "temperature": float,
-    "gamma": int,
-    "position": int,
-    "of": str,  # what else a name says: a score, an outcome
-    "value": float,
-    "low": float,
-    "high": float,
-    "n": int,
-    "definition": str,
-    "failure": str,
+    **{"temperature": float, "gamma": int, "position": int},
+    "of": str,  # the rest of the key: a score, an outcome
+    **_VALUE,
+    **{"definition": str, "failure": str},
 }
-COMPARISONS = {
-    "task": str,
-    "pair": str,
-    "method": str,
-    "against": str,
-    "quantity": str,
-    "value": float,
-    "low": float,
-    "high": float,
-    "n": int,
-    "p_value": float,
-    "adjusted_p": float,
-    "detectable": float,
-    "prompts_needed": int,
+COMPARISONS: Mapping[str, type] = {
+    **_CONTENDER,
+    **{"against": str, "quantity": str},
+    **_VALUE,
+    **{"p_value": float, "adjusted_p": float, "detectable": float, "prompts_needed": int},
     "definition": str,
 }
 _PARTS = {"t": ("temperature", float), "gamma": ("gamma", int), "position": ("position", int)}
@@ -49,20 +33,20 @@ _Rows = Sequence[Mapping[str, Any]]
 
 
 def export(results: Results, directory: Path) -> dict[str, str | bytes]:
-    """Return numbers.csv, .parquet and .json and comparisons.csv, .parquet and .json.
+    """Return numbers and comparisons, each as .csv, .parquet and .json.
 
-    Text is as it is in Parquet and JSON, and harmless to spreadsheets in CSV.
+    Parquet and JSON keep text as it is; CSV escapes formulas.
     """
-    found: dict[str, str | bytes] = {}
+    files: dict[str, str | bytes] = {}
     for name, rows, columns in (
-        ("numbers", list(_numbers(results)), NUMBERS),
-        ("comparisons", list(_comparisons(results)), COMPARISONS),
+        ("numbers", _numbers(results), NUMBERS),
+        ("comparisons", _comparisons(results), COMPARISONS),
     ):
         filled = [{column: row.get(column) for column in columns} for row in rows]
-        found[f"{name}.csv"] = _csv(filled, columns)
-        found[f"{name}.parquet"] = _parquet(filled, columns)
-        found[f"{name}.json"] = "[" + ",\n ".join(map(json.dumps, filled)) + "]\n"
-    return found
+        files[f"{name}.csv"] = csv_file(columns, (row.values() for row in filled))
+        files[f"{name}.parquet"] = _parquet(filled, columns)
+        files[f"{name}.json"] = "[" + ",\n ".join(map(json.dumps, filled)) + "]\n"
+    return files
 
 
 def _numbers(results: Results) -> Iterator[dict[str, Any]]:
@@ -70,44 +54,34 @@ def _numbers(results: Results) -> Iterator[dict[str, Any]]:
         seeds = " ".join(map(str, item.seeds))
         yield from _rows({**asdict(item.contender), "seeds": seeds}, item.numbers)
     for row in results.results:
-        whose = {**asdict(row.cell.contender), "seeds": str(row.cell.seed)}
+        cell = {**asdict(row.cell.contender), "seeds": str(row.cell.seed)}
         if row.failure:
-            yield {**whose, "failure": row.failure}
-        yield from _rows(whose, row.numbers)
+            yield {**cell, "failure": row.failure}
+        yield from _rows(cell, row.numbers)
 
 
-def _rows(whose: Mapping[str, Any], numbers: Mapping[str, Number]) -> Iterator[dict[str, Any]]:
+def _rows(cell: Mapping[str, Any], numbers: Mapping[str, Number]) -> Iterator[dict[str, Any]]:
     for key, number in numbers.items():
-        yield {**whose, **_named(key), **asdict(number)}
+        yield {**cell, **_key_columns(key), **asdict(number)}
 
 
-def _named(key: str) -> dict[str, Any]:
-    """Return what a number's key says: "block_efficiency[t=0,gamma=4]" by columns."""
+def _key_columns(key: str) -> dict[str, Any]:
+    """Return the columns of a key such as "block_efficiency[t=0,gamma=4]"."""
     quantity, _, rest = key.partition("[")
-    told: dict[str, Any] = {"quantity": quantity}
+    columns: dict[str, Any] = {"quantity": quantity}
     for part in rest.removesuffix("]").split(",") if rest else ():
         name, _, value = part.partition("=")
         if name in _PARTS and value:
             column, kind = _PARTS[name]
-            told[column] = kind(value)
+            columns[column] = kind(value)
         else:
-            told["of"] = part
-    return told
+            columns["of"] = part
+    return columns
 
 
 def _comparisons(results: Results) -> Iterator[dict[str, Any]]:
     for item in results.comparisons:
-        row = {**asdict(item.contender), **asdict(item)}
-        yield {**row, **asdict(item.difference)}
-
-
-def _csv(rows: _Rows, columns: Mapping[str, type]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow(csv_text(v) if isinstance(v, str) else v for v in row.values())
-    return stream.getvalue()
+        yield {**asdict(item.contender), **asdict(item), **asdict(item.difference)}
 
 
 def _parquet(rows: _Rows, columns: Mapping[str, type]) -> bytes:
@@ -117,12 +91,12 @@ def _parquet(rows: _Rows, columns: Mapping[str, type]) -> bytes:
     kinds = {str: pa.string(), float: pa.float64(), int: pa.int64()}
     schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([_bearable(row) for row in rows], schema=schema), sink)
+    pq.write_table(pa.Table.from_pylist([_encodable(row) for row in rows], schema=schema), sink)
     return sink.getvalue()
 
 
-def _bearable(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row whose text is UTF-8: half a character, which JSON can bear, is replaced."""
+def _encodable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row whose text is UTF-8: lone surrogates, which JSON can hold, are replaced."""
     return {
         name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
         for name, value in row.items()

@@ -1,58 +1,116 @@
-"""Figures for papers, as PDF, SVG and PNG with their data as CSV, in a folder with an index.
+"""Figures for papers, as PDF, SVG and PNG with their data as CSV, and an index page.
 
-Nothing is run. What a run has no data for is not drawn, and the index says why.
+Nothing is run. The index says why a figure is missing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from html import escape as escape_html
 from pathlib import Path
 
-from draftmark.reports._figures import (
-    acceptance,
-    compute,
-    differences,
-    diversity,
-    gammas,
-    index,
-    kept,
-    positions,
-    quality,
-    speeds,
-)
+from draftmark.reports._figures.clouds import draw_diversity, draw_quality
+from draftmark.reports._figures.compute import draw_compute
+from draftmark.reports._figures.dots import draw_acceptance, draw_differences
 from draftmark.reports._figures.drawing import Drawing, NotDrawn
-from draftmark.reports._figures.run import Run
+from draftmark.reports._figures.grids import draw_by_gamma, draw_by_position
+from draftmark.reports._figures.kept import draw_kept
+from draftmark.reports._figures.run import DrawnRun
+from draftmark.reports._figures.speeds import drafting_costs, draw_speeds, speeds_of
+from draftmark.reports._shared.content import escape
+from draftmark.reports._shared.rows import ONE_SEED
 from draftmark.results import Results
+from draftmark.text import plain
 
 FOLDER = "figures"
+_ENDINGS = ("pdf", "svg", "png", "csv")
+_PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: auto; padding: 1rem }}
+figure {{ margin: 0 0 3rem }}
+img {{ max-width: 100%; background: #fff }}
+</style>
+<h1>{title}</h1>
+{body}
+</html>
+"""
 
 
 def figures(results: Results, directory: Path) -> dict[str, str | bytes]:
     """Return the files of all figures of a run, and index.md and index.html, in one folder."""
-    run = Run(results, directory)
-    found = list(_all(run))
+    found = list(_figures(DrawnRun(results, directory)))
     drawn = [item for item in found if isinstance(item, Drawing)]
-    missing = [item for item in found if isinstance(item, NotDrawn)]
-    lacks = index.lacking(results, missing)
+    missing = [*_missing(results, [item for item in found if isinstance(item, NotDrawn)])]
     files: dict[str, str | bytes] = {}
     for item in drawn:
         files |= item.files()
-    files |= {
-        "index.md": index.markdown(results, drawn, lacks),
-        "index.html": index.page(results, drawn, lacks),
-    }
+    files["index.md"] = _markdown(results, drawn, missing)
+    files["index.html"] = _html(results, drawn, missing)
     return {f"{FOLDER}/{name}": content for name, content in files.items()}
 
 
-def _all(run: Run) -> Iterator[Drawing | NotDrawn]:
-    measured = speeds.speeds(run)
-    yield from acceptance.figures(run)
-    yield from gammas.figures(run, speeds.costs(measured))
-    yield from positions.figures(run)
-    yield from speeds.figures(run, measured)
-    yield from compute.figures(run)
-    yield from kept.figures(run)
-    yield from differences.figures(run)
-    yield from quality.figures(run)
-    yield from diversity.figures(run)
+def _figures(run: DrawnRun) -> Iterator[Drawing | NotDrawn]:
+    speeds = speeds_of(run)
+    costs = drafting_costs(speeds)
+    yield draw_acceptance(run)
+    yield from (draw_by_gamma(run, temperature, costs) for temperature in run.temperatures)
+    yield from (draw_by_position(run, temperature) for temperature in run.temperatures)
+    yield draw_speeds(run, speeds)
+    yield from (draw_compute(run, temperature) for temperature in run.temperatures)
+    yield draw_kept(run)
+    yield draw_differences(run)
+    yield draw_quality(run)
+    yield draw_diversity(run)
+
+
+def _missing(results: Results, not_drawn: Sequence[NotDrawn]) -> Iterator[str]:
+    """Yield the figures, cells and seeds that a run lacks."""
+    for item in not_drawn:
+        yield f"{item.name} is not drawn: {item.why}."
+    for row in results.results:
+        if row.failure:
+            cell = row.cell
+            name = f"{cell.method} on {cell.task}, {cell.pair}, seed {cell.seed}"
+            yield f"{plain(name, 200)} failed: {plain(row.failure, 300)}"
+    if results.results and len({row.cell.seed for row in results.results}) == 1:
+        yield ONE_SEED
+
+
+def _markdown(results: Results, drawn: Sequence[Drawing], missing: Sequence[str]) -> str:
+    parts = [f"# {escape(results.title)}: figures"]
+    for item in drawn:
+        links = ", ".join(f"[{ending.upper()}]({item.name}.{ending})" for ending in _ENDINGS)
+        parts += [f"## {item.name}", f"![{item.name}]({item.name}.png)"]
+        parts += [f"{escape(_caption(item))} {links}"]
+    if missing:
+        parts += ["## What is missing", "\n".join(f"- {escape(line)}" for line in missing)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _html(results: Results, drawn: Sequence[Drawing], missing: Sequence[str]) -> str:
+    """Return the index as HTML, which loads nothing but the files beside it."""
+    body = []
+    for item in drawn:
+        links = " ".join(
+            f'<a href="{item.name}.{ending}">{ending.upper()}</a>' for ending in _ENDINGS
+        )
+        caption = escape_html(_caption(item))
+        body.append(
+            f'<figure id="{item.name}"><img src="{item.name}.svg" alt="{caption}">'
+            f"<figcaption>{caption} {links}</figcaption></figure>"
+        )
+    if missing:
+        lines = "\n".join(f"<li>{escape_html(plain(line))}</li>" for line in missing)
+        body.append(f"<h2>What is missing</h2>\n<ul>\n{lines}\n</ul>")
+    title = f"{escape_html(plain(results.title))}: figures"
+    return _PAGE.format(title=title, body="\n".join(body))
+
+
+def _caption(item: Drawing) -> str:
+    return " ".join(filter(None, (item.caption, item.left_out)))
 
 
 REPORT = figures

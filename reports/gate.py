@@ -1,47 +1,41 @@
-"""What the gate said: Markdown for people, JUnit XML for CI, JSON in Bencher's metric format.
+"""The gate's verdict: Markdown for people, JUnit XML for CI, JSON in Bencher's metric format.
 
 Bencher: benchmark -> measure -> value, lower_value, upper_value (bencher.dev, "Bencher Metric
-Format"). JUnit: a contender is a test; one that is inconclusive is an error, for it did not pass.
+Format"). JUnit: each contender is a test; an inconclusive one is an error, since it did not pass.
 """
 
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as xml
 
-from draftmark.errors import UserError
-from draftmark.reports._shared.markdown import escape, table, three
+from draftmark.reports._shared.content import escape, table
+from draftmark.reports._shared.outcome import Facts, render_outcome
 from draftmark.results import Results
 from draftmark.text import plain
 
-FILE = "gate.json"  # what `draftmark gate` leaves: all that is rendered here
-_Facts = Mapping[str, Any]
+FILE = "gate.json"  # written by `draftmark gate`
 
 
 def gate(results: Results, directory: Path) -> dict[str, str]:
-    """Return gate.md, gate.xml and gate.bencher.json; raises UserError if no gate was run."""
-    path = directory / FILE
-    if not path.is_file():
-        raise UserError(f"{directory} has no {FILE}; run draftmark gate on it first.")
-    try:
-        outcome = json.loads(path.read_text("utf-8"))
-        return {
+    """Return gate.md, gate.xml and gate.bencher.json; raises UserError without gate.json."""
+    return render_outcome(
+        directory / FILE,
+        "draftmark gate",
+        lambda outcome: {
             "gate.md": _markdown(results.title, outcome),
             "gate.xml": _junit(outcome),
             "gate.bencher.json": json.dumps(_bencher(outcome), indent=1) + "\n",
-        }
-    except (ValueError, LookupError, TypeError) as error:
-        raise UserError(f"{path} does not read ({error}); run the gate again.") from error
+        },
+    )
 
 
-def _markdown(title: str, outcome: _Facts) -> str:
+def _markdown(title: str, outcome: Facts) -> str:
     body = [
         [
             escape(line["name"]),
             f"{line['n']}",
-            _or_dash(line["before"]),
-            _or_dash(line["now"]),
+            "-" if line["before"] is None else f"{line['before']:.3f}",
+            "-" if line["now"] is None else f"{line['now']:.3f}",
             _difference(line),
             line["verdict"] if line["verdict"] == "PASS" else f"**{line['verdict']}**",
             escape(line["note"]),
@@ -58,64 +52,56 @@ def _markdown(title: str, outcome: _Facts) -> str:
         *map(escape, outcome["notes"]),
     ]
     if outcome["differs"]:
-        what = "Differs, as declared or as another number of prompts implies"
-        parts.append(f"{what}: {escape('; '.join(outcome['differs']))}.")
+        allowed = "Differences that were declared or follow from the number of prompts"
+        parts.append(f"{allowed}: {escape('; '.join(outcome['differs']))}.")
     return "\n\n".join(parts) + "\n"
 
 
-def _how(outcome: _Facts) -> str:
+def _how(outcome: Facts) -> str:
     rule = outcome["rule"]
     text = (
-        "The difference is now - accepted, paired on prompts. FAIL: its interval is below -margin; "
-        "PASS: above it; else INCONCLUSIVE. The gate as a whole errs with 1 % at most, so each of "
-        f"{rule['comparisons']} comparisons at each of {rule['looks']} looks has its share of that."
+        "Difference: now - accepted, paired on prompts. FAIL: its interval is below -margin; PASS: "
+        "above -margin; INCONCLUSIVE: neither. The error probability of the whole gate, at most "
+        f"1 %, is split over {rule['comparisons']} comparisons and {rule['looks']} looks."
     )
     sizes = outcome["sizes"]
-    return text + (f" Looked at {', '.join(map(str, sizes))} test rows." if sizes else "")
+    return text + (f" Looks were taken at {', '.join(map(str, sizes))} test rows." if sizes else "")
 
 
-def _difference(line: _Facts) -> str:
+def _difference(line: Facts) -> str:
     if line["difference"] is None:
         return "-"
     return f"{line['difference']:+.4f} [{line['low']:+.4f}, {line['high']:+.4f}]"
 
 
-def _or_dash(value: float | None) -> str:
-    return "-" if value is None else three(value)
-
-
-def _junit(outcome: _Facts) -> str:
-    lines = outcome["lines"]
-    counts = {
-        "tests": len(lines),
-        "failures": sum(line["verdict"] == "FAIL" for line in lines),
-        "errors": sum(line["verdict"] == "INCONCLUSIVE" for line in lines),
-    }
-    shown = {name: str(count) for name, count in counts.items()}
-    suites = xml.Element("testsuites", shown)
-    suite = xml.SubElement(suites, "testsuite", {"name": "draftmark gate", **shown})
+def _junit(outcome: Facts) -> str:
+    lines, verdicts = outcome["lines"], [line["verdict"] for line in outcome["lines"]]
+    kinds = {"failures": verdicts.count("FAIL"), "errors": verdicts.count("INCONCLUSIVE")}
+    totals = {"tests": str(len(lines)), **{kind: str(count) for kind, count in kinds.items()}}
+    suites = xml.Element("testsuites", totals)
+    suite = xml.SubElement(suites, "testsuite", {"name": "draftmark gate", **totals})
     for line in lines:
-        whose, _, name = plain(line["name"]).rpartition("/")
-        case = xml.SubElement(suite, "testcase", {"classname": whose, "name": name, "time": "0"})
+        group, _, name = plain(line["name"]).rpartition("/")
+        case = xml.SubElement(suite, "testcase", {"classname": group, "name": name, "time": "0"})
         if line["verdict"] != "PASS":
             kind = "failure" if line["verdict"] == "FAIL" else "error"
             message = f"{outcome['quantity']}: {_difference(line)} {plain(line['note'])}"
-            told = {"type": line["verdict"], "message": message.strip()}
-            xml.SubElement(case, kind, told)
+            xml.SubElement(case, kind, {"type": line["verdict"], "message": message.strip()})
     xml.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(suites, "unicode") + "\n"
 
 
-def _bencher(outcome: _Facts) -> dict[str, dict[str, dict[str, float]]]:
-    return {plain(line["name"]): dict(_measures(outcome, line)) for line in outcome["lines"]}
-
-
-def _measures(outcome: _Facts, line: _Facts) -> Iterator[tuple[str, dict[str, float]]]:
-    if line["now"] is not None:
-        yield outcome["quantity"], {"value": line["now"]}
-    if line["difference"] is not None:
-        bounds = {"lower_value": line["low"], "upper_value": line["high"]}
-        yield f"{outcome['quantity']}_difference", {"value": line["difference"], **bounds}
+def _bencher(outcome: Facts) -> dict[str, dict[str, dict[str, float]]]:
+    quantity = outcome["quantity"]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for line in outcome["lines"]:
+        measures = found[plain(line["name"])] = {}
+        if line["now"] is not None:
+            measures[quantity] = {"value": line["now"]}
+        if line["difference"] is not None:
+            ends = {"lower_value": line["low"], "upper_value": line["high"]}
+            measures[f"{quantity}_difference"] = {"value": line["difference"], **ends}
+    return found
 
 
 REPORT = gate

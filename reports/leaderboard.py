@@ -1,30 +1,23 @@
 """The leaderboard in Markdown: a row for each method, every number with its interval and n."""
 
-from itertools import groupby
 from pathlib import Path
 
-from draftmark.reports._shared.board import board
-from draftmark.reports._shared.checks import checks
-from draftmark.reports._shared.definitions import definitions
-from draftmark.reports._shared.manifest import manifest
-from draftmark.reports._shared.markdown import escape, markdown
+from draftmark.reports._shared.board import board_sections
+from draftmark.reports._shared.checks import checks_section
+from draftmark.reports._shared.content import escape, section_markdown
+from draftmark.reports._shared.manifest import definitions_section, manifest_section
+from draftmark.reports._shared.rows import by_task_and_pair
 from draftmark.results import Results
 
 
 def leaderboard(results: Results, directory: Path) -> dict[str, str]:
-    """Return leaderboard.md: the table of each task and pair, then what it rests on."""
+    """Return leaderboard.md: the sections of each task and pair, checks, definitions, manifest."""
     sections = [f"# {escape(results.title)}"]
-    for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
+    for task, pair, rows in by_task_and_pair(results.results):
         sections.append(f"## {escape(task)}, {escape(pair)}")
-        sections += map(markdown, board(list(group), results))
-    sections += [checks(results), _definitions(results), manifest(results)]
+        sections += map(section_markdown, board_sections(rows, results))
+    sections += [checks_section(results), definitions_section(results), manifest_section(results)]
     return {"leaderboard.md": "\n\n".join(section for section in sections if section) + "\n"}
-
-
-def _definitions(results: Results) -> str:
-    known = definitions(results)
-    listed = [f"- `{key}`: {escape('; '.join(texts))}" for key, texts in sorted(known.items())]
-    return "## Definitions\n\n" + "\n".join(listed) if listed else ""
 
 
 REPORT = leaderboard

@@ -1,10 +1,9 @@
 """Results in the layout of lm-evaluation-harness: results.json and samples_<task>.jsonl.
 
 A folder for each pair, method and seed, since that harness writes one for each model. Keys are
-"metric,filter"; the filter says temperature and block length, "none" if neither matters. Its
-standard error is here half the 95 % interval / 1.96, or "N/A", as it writes where there is none.
-A sample is a prompt's response by the target, which every acceptance number is of, with what was
-counted of it.
+"metric,filter"; the filter is temperature and block length, "none" if neither applies. The standard
+error is half the 95 % interval / 1.96, or "N/A", as that harness writes where there is none. A
+sample is the target's response to a prompt, with the block counts of the drafts on it.
 """
 
 import hashlib
@@ -16,17 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.stored_counts import COLUMNS, Measured, measured, rows_of
-from draftmark.results import Number, Result, Results
+from draftmark.results import Result, Results
 
 _TARGET, _DRAFT = "target-grades.parquet", "draft-alone-grades.parquet"
 _NOT_SCORES = ("arm", "example_id", "num_tokens", "text")
 
 
 def lm_eval(results: Results, directory: Path) -> dict[str, str]:
-    """Return the files of every model, below lm_eval/.
-
-    Raises UserError if acceptance tables are missing.
-    """
+    """Return the files of every model, below lm_eval/; raises UserError without tables."""
     counted = measured(results, directory)
     files = {}
     ordered = sorted(results.results, key=_model)
@@ -36,11 +32,9 @@ def lm_eval(results: Results, directory: Path) -> dict[str, str]:
         document = json.dumps(_document(results, model, rows), indent=1)
         files[f"{folder}/results.json"] = document + "\n"
         for row in rows:
-            lines = list(_samples(row, directory, counted))
-            if lines:
-                files[f"{folder}/samples_{_file_name(row.cell.task)}.jsonl"] = (
-                    "\n".join(lines) + "\n"
-                )
+            if lines := list(_samples(row, directory, counted)):
+                file = f"{folder}/samples_{_file_name(row.cell.task)}.jsonl"
+                files[file] = "\n".join(lines) + "\n"
     return files
 
 
@@ -49,7 +43,7 @@ def _model(row: Result) -> tuple[str, str, int]:
 
 
 def _file_name(text: str) -> str:
-    """Return a name that is no path; what had to be changed is told apart by a hash."""
+    """Return a safe file name; text that had to be changed gets a hash, so names stay distinct."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:80]
     if safe == text:
         return safe
@@ -62,7 +56,7 @@ def _document(
     pair, method, seed = model
     data = {item["task"]: item for item in results.data if item["pair"] == pair}
     scored = [row for row in rows if not row.failure]
-    tested = {row.cell.task: _prompts(row) for row in scored}
+    tested = {r.cell.task: max((n.n for n in r.numbers.values()), default=0) for r in scored}
     shots = results.recipe.get("prompting", {}).get("shots", 0)
     git = results.manifest.get("git") or {}
     return {
@@ -86,29 +80,21 @@ def _scores(row: Result) -> dict[str, Any]:
     scores: dict[str, Any] = {"alias": row.cell.task}
     for key, number in row.numbers.items():
         metric, _, rest = key.partition("[")
-        where = rest.removesuffix("]").replace(",", " ") or "none"
-        scores[f"{metric},{where}"] = number.value
-        scores[f"{metric}_stderr,{where}"] = _standard_error(number)
+        condition = rest.removesuffix("]").replace(",", " ") or "none"
+        low, high = number.low, number.high
+        error = "N/A" if low is None or high is None else (high - low) / 2 / 1.96
+        scores[f"{metric},{condition}"] = number.value
+        scores[f"{metric}_stderr,{condition}"] = error
     return scores
 
 
-def _standard_error(number: Number) -> float | str:
-    if number.low is None or number.high is None:
-        return "N/A"
-    return (number.high - number.low) / 2 / 1.96
-
-
-def _prompts(row: Result) -> int:
-    return max((number.n for number in row.numbers.values()), default=0)
-
-
 def _samples(row: Result, directory: Path, counted: Sequence[Measured]) -> Iterator[str]:
-    """Yield a line for each prompt; none of a cell that failed or whose responses were not kept."""
+    """Yield a line for each prompt; none if the cell failed or its responses were not kept."""
     path = directory / row.records / _TARGET
     if row.failure or not path.is_file():
         return
     drafts = rows_of(row, directory, _DRAFT) if (path.parent / _DRAFT).is_file() else []
-    alone = {item["example_id"]: item for item in drafts}
+    alone = {each["example_id"]: {"resp": each["text"], **_scores_of(each)} for each in drafts}
     mine = [item for item in counted if item.contender == row.cell.contender]
     for number, item in enumerate(rows_of(row, directory, _TARGET)):
         name = item["example_id"]
@@ -117,13 +103,13 @@ def _samples(row: Result, directory: Path, counted: Sequence[Measured]) -> Itera
             {
                 "doc_id": number,
                 "doc": {"id": name},
-                "target": None,  # gold answers are not kept with results
+                "target": None,  # results keep no gold answers
                 "resps": [[item["text"]]],
                 "filtered_resps": [item["text"]],
                 "filter": "none",
                 "metrics": list(scores),
                 **scores,
-                "draft_alone": _alone(alone.get(name)),
+                "draft_alone": alone.get(name),
                 "counts": {f"t={m.temperature:g}": _counts(m, row.cell.seed, name) for m in mine},
             }
         )
@@ -131,10 +117,6 @@ def _samples(row: Result, directory: Path, counted: Sequence[Measured]) -> Itera
 
 def _scores_of(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in item.items() if name not in _NOT_SCORES}
-
-
-def _alone(item: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return {"resp": item["text"], **_scores_of(item)} if item else None
 
 
 def _counts(item: Measured, seed: int, prompt: str) -> dict[str, float] | None:

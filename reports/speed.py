@@ -1,72 +1,75 @@
-"""End-to-end speed: every engine, batch and block length, what the cost model says, and why slower.
+"""End-to-end speed of every engine, batch size and block length, beside the cost model's terms.
 
-Read from the published numbers alone, whose keys say what they were measured on.
+Everything is read from the numbers of the results, whose keys name the speed condition.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from dataclasses import replace
 from pathlib import Path
 
-from draftmark.reports._shared.acceptance import failed
-from draftmark.reports._shared.engine_settings import told
-from draftmark.reports._shared.markdown import escape, interval, table, three, two
-from draftmark.reports._shared.recommendation import NOTE, advice
-from draftmark.reports._shared.rows import row_name
-from draftmark.reports._shared.speed_rows import Measured, measured_of, terms_of
+from draftmark.reports._shared.content import (
+    Entry,
+    Section,
+    TableNumber,
+    escape,
+    section_markdown,
+    table_section,
+)
+from draftmark.reports._shared.engine_settings import engine_settings_section
+from draftmark.reports._shared.recommendation import NOTE, advice_section
+from draftmark.reports._shared.rows import (
+    by_task_and_pair,
+    failure_section,
+    row_name,
+    speed_reasons,
+)
+from draftmark.reports._shared.speed_rows import SpeedRow, conditions_of, speed_rows
 from draftmark.results import Number, Result, Results
 
 _NOTE = """\
-**Speedup**: time of the target alone / time with the draft, per token, by the clock around each run
+**Speedup**: time of the target alone / time with the draft, per token, by the wall time of each run
 of a block, in the order A B B A; 95 % t interval on logs over {blocks} blocks. {length}
 
-Beside it what the parts of a block promise, each timed by itself: **c** is the time of drafting a
-token and **w** what a drafted token adds to the target's pass, in plain passes; **predicted** is at
-the passes and drafted tokens that the engine counted, prefill included. **Overhead** is predicted /
-measured: what the engine takes with a draft beyond those parts (below 1, it is faster than they
-are)."""
+Cost model, from passes timed by themselves: **c** is the time of drafting a token and **w** the
+time that a drafted token adds to the target's pass, in plain passes of the target. **Predicted** is
+the speedup for the passes and drafted tokens that the engine counted, prefill included.
+**Overhead** is predicted / measured: above 1, the engine takes more time than the model."""
 _LENGTH = {
-    "natural": "Texts end as the target ends them.",
-    "fixed": "All texts have the length limit's tokens, end tokens ignored.",
+    "natural": "Texts end where the target ends them.",
+    "fixed": "All texts have as many tokens as the length limit; end tokens are ignored.",
 }
-_FLOOR = "The target against itself. A speedup within such an interval is none."
+_COLUMNS = ["method", "engine", "T", "batch", "gamma"]
 
 
 def speed(results: Results, directory: Path) -> dict[str, str]:
-    """Return speed.md: of each task and pair the measurements, the noise, and why drafts slow."""
+    """Return speed.md: for each task and pair the measurements, the noise, and why drafts slow."""
     sections = [f"# {escape(results.title)}: speed"]
-    asked = results.recipe["speed"]
-    if not asked:
+    settings = results.recipe["speed"]
+    if not settings:
         return {"speed.md": f"{sections[0]}\n\nThe recipe has speed = false: nothing was timed.\n"}
-    sections += [
-        NOTE,
-        _NOTE.format(blocks=asked["blocks"], length=_LENGTH[asked.get("length", "natural")]),
-    ]
-    for (task, pair), group in groupby(results.results, key=lambda r: (r.cell.task, r.cell.pair)):
-        rows = list(group)
+    length = _LENGTH[settings.get("length", "natural")]
+    sections += [NOTE, _NOTE.format(blocks=settings["blocks"], length=length)]
+    for task, pair, rows in by_task_and_pair(results.results):
         sections.append(f"## {escape(task)}, {escape(pair)}")
-        sections += [advice(rows, results, directory), *_sections(rows)]
-    sections.append(told(results.results, directory))
+        sections += [advice_section(rows, results, directory), *_sections(rows)]
+    sections.append(engine_settings_section(results.results, directory))
     return {"speed.md": "\n\n".join(section for section in sections if section) + "\n"}
 
 
 def _sections(rows: Sequence[Result]) -> Iterator[str]:
-    measured = [
-        item for row in rows for item in measured_of(row, escape(str(row_name(row.cell, rows))))
-    ]
-    if measured:
-        yield _speedups(measured)
-        yield _slower(measured)
-        yield _times(measured)
-    yield _floors(rows)
-    yield _failures(rows)
-    yield from (failed(row) for row in rows if row.failure)
+    measured = [item for row in rows for item in speed_rows(row, str(row_name(row.cell, rows)))]
+    yield from map(section_markdown, _speedups(measured))
+    yield _slower(measured)
+    for sections in (_times(measured), _floors(rows), _not_measured(rows)):
+        yield from map(section_markdown, sections)
+    yield from (failure_section(row) for row in rows if row.failure)
 
 
-def _where(item: Measured) -> list[str]:
-    return [item.method, *(escape(item.terms[name]) for name in ("engine", "t", "batch", "gamma"))]
+def _condition(item: SpeedRow) -> list[str]:
+    return [item.method, *(item.terms[name] for name in ("engine", "t", "batch", "gamma"))]
 
 
-def _speedups(measured: Sequence[Measured]) -> str:
+def _speedups(measured: Sequence[SpeedRow]) -> Iterator[Section]:
     names = {
         "predicted": "predicted_speedup",
         "overhead": "overhead",
@@ -75,44 +78,45 @@ def _speedups(measured: Sequence[Measured]) -> str:
         "c": "cost_ratio",
         "w": "verification_cost",
     }
-    header = ["method", "engine", "T", "batch", "gamma", "speedup", *names]
+    header = [*_COLUMNS, "speedup", *names]
     body = [
-        [*_where(item), _speedup(item), *(item.show(name) for name in names.values())]
+        [*_condition(item), _speedup(item), *(_number(item, name) for name in names.values())]
         for item in measured
     ]
-    return table(header, body, "ll" + "r" * (len(header) - 2))
+    yield from table_section("", [], header, body, "ll" + "r" * (len(header) - 2))
 
 
-def _speedup(item: Measured) -> str:
+def _number(item: SpeedRow, name: str) -> Entry:
+    return TableNumber(name, item.numbers[name], 3, "interval") if name in item.numbers else "-"
+
+
+def _speedup(item: SpeedRow) -> Entry:
     if "speedup" in item.numbers:
-        return interval(item.numbers["speedup"])
+        return _number(item, "speedup")
     share = 1 - item.numbers["same_length"].value
-    return f"none: {share:.0%} of texts have other lengths with the draft"
+    return f"none: {share:.0%} of texts have another length with the draft"
 
 
-def _slower(measured: Sequence[Measured]) -> str:
-    lines = [f"- {item.label}: {_why(item)}" for item in measured if _is_slower(item)]
+def _slower(measured: Sequence[SpeedRow]) -> str:
+    lines = []
+    for item in measured:
+        speedup = item.numbers.get("speedup")
+        if speedup and speedup.value < 1:
+            unsure = "" if (speedup.high or 1) < 1 else " (the interval holds 1)"
+            method, engine, t, batch, gamma = map(escape, _condition(item))
+            name = f"{method}, {engine}, T={t}, batch {batch}, gamma {gamma}"
+            lines.append(f"- {name}: {speedup.value:.2f}{unsure}, {item.why_slower}")
     if not lines:
         return ""
     note = (
-        "A drafted token must save more than it costs. Where it costs half a plain pass or more "
-        "its price is named as the reason, below that its acceptance; where it pays and the clock "
-        "says otherwise, the engine."
+        "A drafted token must save more time than it costs. If it costs more than it saves, the "
+        "reason is its cost where that is half a plain pass or more, else the acceptance. If it "
+        "saves more than it costs and decoding is slower nevertheless, the reason is the engine."
     )
-    return "\n\n".join(["### Where a draft makes things slower", note, "\n".join(lines)])
+    return "\n\n".join(["### Where a draft makes decoding slower", note, "\n".join(lines)])
 
 
-def _is_slower(item: Measured) -> bool:
-    return "speedup" in item.numbers and item.numbers["speedup"].value < 1
-
-
-def _why(item: Measured) -> str:
-    speedup = item.numbers["speedup"]
-    sure = "" if (speedup.high or 1) < 1 else " (the interval holds 1)"
-    return f"{two(speedup.value)}{sure}, {item.why_slower}"
-
-
-def _times(measured: Sequence[Measured]) -> str:
+def _times(measured: Sequence[SpeedRow]) -> Iterator[Section]:
     columns = {
         "first token, ms": ("first_token_s", 1e3),
         "token, ms": ("token_s", 1e3),
@@ -120,62 +124,53 @@ def _times(measured: Sequence[Measured]) -> str:
         "energy of a token, J": ("energy_j", 1.0),
     }
     shown = [
-        (f"{title}, {who}", f"{name}, {arm}", scale)
+        (f"{title}, {arm_title}", f"{name}, {arm}", scale)
         for title, (name, scale) in columns.items()
-        for arm, who in (("target", "alone"), ("draft", "with draft"))
+        for arm, arm_title in (("target", "alone"), ("draft", "with draft"))
         if any(f"{name}, {arm}" in item.numbers for item in measured)
     ]
-    if not shown:
-        return ""
-    header = ["method", "engine", "T", "batch", "gamma", *(title for title, _, _ in shown)]
+    header = [*_COLUMNS, *(title for title, _, _ in shown)]
     body = [
-        [*_where(item), *(_scaled(item.numbers.get(key), scale) for _, key, scale in shown)]
+        [*_condition(item), *(_scaled(item.numbers.get(key), scale) for _, key, scale in shown)]
         for item in measured
+        if shown
     ]
-    return "### Beside it\n\n" + table(header, body, "ll" + "r" * (len(header) - 2))
+    align = "ll" + "r" * (len(header) - 2)
+    yield from table_section("Times and resources", [], header, body, align)
 
 
-def _scaled(number: Number | None, scale: float) -> str:
+def _scaled(number: Number | None, scale: float) -> Entry:
     if number is None:
         return "-"
+    value = number.value * scale
     if number.low is None or number.high is None:
-        return three(number.value * scale)
-    return f"{two(number.value * scale)} [{two(number.low * scale)}, {two(number.high * scale)}]"
+        return f"{value:.3f}"
+    scaled = replace(number, value=value, low=number.low * scale, high=number.high * scale)
+    return TableNumber("", scaled, 2, "interval")
 
 
-def _floors(rows: Sequence[Result]) -> str:
+def _floors(rows: Sequence[Result]) -> Iterator[Section]:
     floors = {
-        key.removesuffix("]").partition("[")[2]: number
+        key.removesuffix("]").partition("[")[2]: TableNumber(key, number, 3, "interval")
         for row in rows
         for key, number in row.numbers.items()
         if key.startswith("noise_floor[")
     }
-    body = [
-        [*(escape(terms_of(label)[name]) for name in ("engine", "t", "batch")), *_width(number)]
-        for label, number in floors.items()
-    ]
-    if not body:
-        return ""
+    body: list[list[Entry]] = []
+    for label, floor in floors.items():
+        terms, low, high = conditions_of(label), floor.number.low, floor.number.high
+        width = holds = "-"
+        if low is not None and high is not None:
+            width, holds = f"{high - low:.1%}", "yes" if low <= 1 <= high else "**no**"
+        body.append([terms["engine"], terms["t"], terms["batch"], floor, width, holds])
     header = ["engine", "T", "batch", "speedup of nothing", "width", "holds 1"]
-    return f"### Noise\n\n{_FLOOR}\n\n" + table(header, body, "lrrrrl")
+    note = "The target against itself. A speedup within such an interval is noise."
+    yield from table_section("Noise", [note], header, body, "lrrrrl")
 
 
-def _width(number: Number) -> list[str]:
-    if number.low is None or number.high is None:
-        return [interval(number), "-", "-"]
-    holds = "yes" if number.low <= 1 <= number.high else "**no**"
-    return [interval(number), f"{number.high - number.low:.1%}", holds]
-
-
-def _failures(rows: Sequence[Result]) -> str:
-    body = [
-        [escape(str(row_name(row.cell, rows))), escape(what), escape(reason)]
-        for row in rows
-        for what, reason in {**row.speed_failures, **row.speed_refusals}.items()
-    ]
-    if not body:
-        return ""
-    return "### Not measured\n\n" + table(["method", "what", "reason"], body, "lll")
+def _not_measured(rows: Sequence[Result]) -> Iterator[Section]:
+    reasons = list(speed_reasons(rows, "speed_failures", "speed_refusals"))
+    yield from table_section("Not measured", [], ["method", "what", "reason"], reasons, "lll")
 
 
 REPORT = speed

@@ -1,24 +1,35 @@
 """Tables for papers, LaTeX (booktabs) and Markdown: tasks by pairs, methods side by side.
 
-In the shape of AdaSPEC's main table (Hu et al. 2025, arXiv 2510.19779, table 1). Bold is what is
-best and is significantly so: better than every other method of its task and pair, paired on
-prompts, by Holm's adjustment over all pairs of them. What is best by chance is not bold.
+In the layout of AdaSPEC's main table (Hu et al. 2025, arXiv 2510.19779, table 1). A number is bold
+if it is significantly better than every other method of its task and pair, paired on prompts,
+adjusted by Holm over all pairs of methods.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 from draftmark.analysis.significance import holm, t_test
 from draftmark.analysis.stored_counts import Measured, measured, paired, shared
-from draftmark.reports._shared.escape import latex
-from draftmark.reports._shared.markdown import escape, table
-from draftmark.reports._shared.rows import seeds_of
+from draftmark.reports._shared.content import escape, table
+from draftmark.reports._shared.rows import (
+    gamma_of,
+    group_by,
+    rate_key,
+    seeds_by_task,
+    temperatures_of,
+)
 from draftmark.results import Contender, Number, Results
+from draftmark.text import plain
 
 LEVEL = 0.05
-_WIDE = 6  # columns of numbers, above which a table takes the width of the page
+_MOST_COLUMNS = 6  # of numbers, in a table of a column's width
+_LATEX = str.maketrans(
+    {mark: f"\\{mark}" for mark in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+)
 RATES = {
     "acceptance_rate": ("Acceptance rate, %", 100.0),
     "block_efficiency": ("Block efficiency, tokens per pass of the target", 1.0),
@@ -27,28 +38,36 @@ RATES = {
 
 @dataclass(frozen=True)
 class Grid:
-    """One table: who is in it, what each one's number is, and whose is bold."""
+    """One table: its rows and columns, the number of each contender, and which are bold."""
 
     title: str
-    results: Results
-    tasks: tuple[str, ...]
-    pairs: tuple[str, ...]
-    methods: tuple[str, ...]
+    note: str
+    tasks: Sequence[str]
+    pairs: Sequence[str]
+    methods: Sequence[str]
     numbers: Mapping[Contender, Number]
-    failed: frozenset[Contender]
-    bold: frozenset[Contender]
+    failed: Collection[Contender]
+    bold: Collection[Contender]
     scale: float
 
-    def cell(self, who: Contender, bold: str, spread: str) -> str:
-        """Return a number with half its interval; "failed" of what did, a dash of what is not."""
-        if who not in self.numbers:
-            return "failed" if who in self.failed else "-"
-        number = self.numbers[who]
-        shown = f"{number.value * self.scale:.2f}"
-        shown = bold.format(shown) if who in self.bold else shown
+    def rows(self, text: Callable[[str], str], bold: str, spread: str) -> list[list[str]]:
+        """Return a row for each task; `bold` and `spread` are formats of a cell's parts."""
+        places = [(pair, method) for pair in self.pairs for method in self.methods]
+        return [
+            [text(t), *(self._cell(Contender(t, *place), bold, spread) for place in places)]
+            for t in self.tasks
+        ]
+
+    def _cell(self, contender: Contender, bold: str, spread: str) -> str:
+        """Return a number and half its interval; "failed" for a failure, a dash for no cell."""
+        if contender not in self.numbers:
+            return "failed" if contender in self.failed else "-"
+        number = self.numbers[contender]
+        value = f"{number.value * self.scale:.2f}"
+        value = bold.format(value) if contender in self.bold else value
         if number.low is None or number.high is None:
-            return shown
-        return shown + spread.format(f"{(number.high - number.low) / 2 * self.scale:.2f}")
+            return value
+        return value + spread.format(f"{(number.high - number.low) / 2 * self.scale:.2f}")
 
 
 def tables(results: Results, directory: Path) -> dict[str, str]:
@@ -57,43 +76,53 @@ def tables(results: Results, directory: Path) -> dict[str, str]:
     grids = [
         _grid(results, found, rate, temperature)
         for rate in RATES
-        for temperature in results.recipe["evaluation"]["temperatures"]
+        for temperature in temperatures_of(results)
     ]
-    heading = f"# {escape(results.title)}: tables\n\n"
+    markdown = [f"# {escape(results.title)}: tables", *map(_markdown, grids)]
+    latex = "\n\n".join(map(_latex, grids))
     return {
-        "tables.md": heading + "\n\n".join(map(_markdown, grids)) + "\n",
-        "tables.tex": "% Needs \\usepackage{booktabs,graphicx}.\n"
-        + "\n\n".join(map(_latex, grids))
-        + "\n",
+        "tables.md": "\n\n".join(markdown) + "\n",
+        "tables.tex": f"% Needs \\usepackage{{booktabs,graphicx}}.\n{latex}\n",
     }
 
 
 def _grid(results: Results, found: Sequence[Measured], rate: str, temperature: float) -> Grid:
-    gamma = results.recipe["evaluation"]["num_speculative_tokens"]
-    name = f"{rate}[t={temperature:g},gamma={gamma}]"
+    gamma = gamma_of(results)
+    key = rate_key(rate, temperature, gamma)
     title, scale = RATES[rate]
-    contenders = list(dict.fromkeys(row.cell.contender for row in results.results))
+    contenders = dict.fromkeys(row.cell.contender for row in results.results)
     numbers = results.numbers
-    here = [item for item in found if item.temperature == temperature]
+    failed = [contender for contender in contenders if contender not in numbers]
     return Grid(
         title=f"{title}; temperature {temperature:g}, blocks of {gamma} drafted tokens",
-        results=results,
-        tasks=tuple(dict.fromkeys(who.task for who in contenders)),
-        pairs=tuple(dict.fromkeys(who.pair for who in contenders)),
-        methods=tuple(dict.fromkeys(who.method for who in contenders)),
-        numbers={who: own[name] for who, own in numbers.items() if name in own},
-        failed=frozenset(contenders) - numbers.keys(),
-        bold=frozenset(_best(here, rate)),
+        note=_note(results, failed),
+        tasks=list(dict.fromkeys(contender.task for contender in contenders)),
+        pairs=list(dict.fromkeys(contender.pair for contender in contenders)),
+        methods=list(dict.fromkeys(contender.method for contender in contenders)),
+        numbers={item: own[key] for item, own in numbers.items() if key in own},
+        failed=failed,
+        bold=_best([item for item in found if item.temperature == temperature], rate),
         scale=scale,
     )
 
 
+def _note(results: Results, failed: Sequence[Contender]) -> str:
+    by_task = {task: len(seeds) for task, seeds in seeds_by_task(results.results).items()}
+    seeds = "Means over seeds ({})".format(", ".join(f"{n} on {t}" for t, n in by_task.items()))
+    if len(numbers := set(by_task.values())) == 1:
+        seeds = "One seed" if numbers == {1} else f"Means over {numbers.pop()} seeds"
+    text = (
+        f"{seeds}; beside each number half the width of its 95 % interval. Bold: significantly "
+        "better than every other method of its task and pair (paired on prompts, Holm, 5 %)."
+    )
+    ordered = sorted(failed, key=lambda item: (item.task, item.pair, item.method))
+    return " ".join([text, *(f"{c.method} on {c.task}, {c.pair} failed." for c in ordered)])
+
+
 def _best(found: Sequence[Measured], rate: str) -> list[Contender]:
-    """Return, of each task and pair, the contender that is significantly better than all others."""
-    groups: dict[tuple[str, str], list[Measured]] = {}
-    for item in found:
-        if all(bottom_B.sum() for _, bottom_B in item.counts(rate, item.prompts)):
-            groups.setdefault((item.contender.task, item.contender.pair), []).append(item)
+    """Return the contender of each task and pair that is significantly better than all others."""
+    tested = (i for i in found if all(b.sum() for _, b in i.counts(rate, i.prompts)))
+    groups = group_by(tested, lambda item: (item.contender.task, item.contender.pair))
     return [best for group in groups.values() if (best := _winner(group, rate))]
 
 
@@ -111,42 +140,7 @@ def _winner(group: Sequence[Measured], rate: str) -> Contender | None:
         if p < LEVEL and effect.value:
             won[a if effect.value > 0 else b] += 1
     most = len(group) - 1
-    return next((who.contender for who, n in zip(group, won, strict=True) if n == most > 0), None)
-
-
-def _seeds(grid: Grid) -> str:
-    seeds_by_task = seeds_of(grid.results.results)
-    some = {len(seeds) for seeds in seeds_by_task.values()}
-    if some == {1}:
-        return "One seed"
-    if len(some) == 1:
-        return f"Means over {some.pop()} seeds"
-    told = (f"{len(seeds)} on {task}" for task, seeds in seeds_by_task.items())
-    return f"Means over seeds ({', '.join(told)})"
-
-
-def _note(grid: Grid) -> str:
-    text = (
-        f"{_seeds(grid)}; after the sign, half of the 95 % interval. Bold: significantly better "
-        "than every other method of its task and pair (paired on prompts, Holm, 5 %)."
-    )
-    lacks = [
-        f"{who.method} on {who.task}, {who.pair} failed"
-        for who in sorted(grid.failed, key=lambda who: (who.task, who.pair, who.method))
-    ]
-    return " ".join([text, *(f"{lack}." for lack in lacks)])
-
-
-def _rows(grid: Grid, text: Callable[[str], str], bold: str, spread: str) -> list[list[str]]:
-    return [
-        [text(task)]
-        + [
-            grid.cell(Contender(task, pair, method), bold, spread)
-            for pair in grid.pairs
-            for method in grid.methods
-        ]
-        for task in grid.tasks
-    ]
+    return next((item.contender for item, n in zip(group, won, strict=True) if n == most > 0), None)
 
 
 def _markdown(grid: Grid) -> str:
@@ -154,28 +148,28 @@ def _markdown(grid: Grid) -> str:
         return f"## {grid.title}\n\nThe run has no results."
     header = ["task"]
     header += [f"{escape(m)} ({escape(pair)})" for pair in grid.pairs for m in grid.methods]
-    body = _rows(grid, escape, "**{}**", " ± {}")
-    return f"## {grid.title}\n\n{table(header, body)}\n\n{escape(_note(grid))}"
+    body = grid.rows(escape, "**{}**", " ± {}")
+    return f"## {grid.title}\n\n{table(header, body)}\n\n{escape(grid.note)}"
 
 
 def _latex(grid: Grid) -> str:
     if not grid.tasks:
         return f"% {grid.title}: the run has no results."
     width = len(grid.methods)
-    over = [f"\\multicolumn{{{width}}}{{c}}{{{latex(pair)}}}" for pair in grid.pairs]
+    over = [f"\\multicolumn{{{width}}}{{c}}{{{_escape_latex(pair)}}}" for pair in grid.pairs]
     rules = [
         f"\\cmidrule(lr){{{2 + place * width}-{1 + (place + 1) * width}}}"
         for place in range(len(grid.pairs))
     ]
-    names = [latex(method) for _ in grid.pairs for method in grid.methods]
-    body = _rows(grid, latex, "\\textbf{{{}}}", " {{\\scriptsize$\\pm$ {}}}")
-    to_float32 = width * len(grid.pairs) > _WIDE
-    kind = "table*" if to_float32 else "table"
+    names = [_escape_latex(method) for _ in grid.pairs for method in grid.methods]
+    body = grid.rows(_escape_latex, "\\textbf{{{}}}", " {{\\scriptsize$\\pm$ {}}}")
+    wide = width * len(grid.pairs) > _MOST_COLUMNS
+    kind = "table*" if wide else "table"
     lines = [
         f"\\begin{{{kind}}}[t]",
         "\\centering",
-        f"\\caption{{{latex(grid.title)}. {latex(_note(grid))}}}",
-        *(["\\resizebox{\\textwidth}{!}{%"] if to_float32 else []),
+        f"\\caption{{{_escape_latex(grid.title)}. {_escape_latex(grid.note)}}}",
+        *(["\\resizebox{\\textwidth}{!}{%"] if wide else []),
         f"\\begin{{tabular}}{{l{'r' * (width * len(grid.pairs))}}}",
         "\\toprule",
         " & ".join(["", *over]) + r" \\",
@@ -184,10 +178,14 @@ def _latex(grid: Grid) -> str:
         "\\midrule",
         *(" & ".join(row) + r" \\" for row in body),
         "\\bottomrule",
-        "\\end{tabular}" + "}" * to_float32,
+        "\\end{tabular}" + "}" * wide,
         f"\\end{{{kind}}}",
     ]
     return "\n".join(lines)
+
+
+def _escape_latex(text: str) -> str:
+    return plain(text).translate(_LATEX)
 
 
 REPORT = tables

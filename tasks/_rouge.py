@@ -1,9 +1,9 @@
 """ROUGE (Lin 2004) as the `rouge_score` package computes it: the grade of free text.
 
-F-measures of ROUGE-1, -2, -L and -Lsum with Porter's stemmer, one reference. For Lsum a sentence is
-a line, in the reference and in the response alike, as `rouge_score` has it by default; no sentence
-splitter is applied (the usual one, NLTK's Punkt, is a model to be downloaded). The package reads
-a-z and 0-9 only: in any other script there is nothing to overlap.
+F-measures of ROUGE-1, -2, -L and -Lsum with Porter's stemmer and one reference. For Lsum a sentence
+is a line, in reference and response alike, the default of `rouge_score`; the usual sentence
+splitter, NLTK's Punkt, is a model that would have to be downloaded. The package reads only a-z and
+0-9, so texts in other scripts have no overlap.
 """
 
 import re
@@ -28,12 +28,12 @@ def grade(example: Example, text: str) -> dict[str, float]:
 
 
 def is_readable(text: str) -> bool:
-    """Say whether there is anything in a text that ROUGE reads."""
+    """True if a text has a character that ROUGE reads."""
     return _READ.search(text.lower()) is not None
 
 
 @cache
 def _scorer() -> Any:
-    from rouge_score.rouge_scorer import RougeScorer  # it imports NLTK: a second
+    from rouge_score.rouge_scorer import RougeScorer  # imports NLTK, which takes a second
 
     return RougeScorer(ROUGE_TYPES, use_stemmer=True)

@@ -1,4 +1,4 @@
-"""What the tasks that summarise news share: which rows are left out, how long articles are cut."""
+"""Shared by the summary tasks: the rule that leaves out rows, and how articles are cut."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ _WORD = re.compile(r"\S+")
 
 
 def without_text(*columns: str) -> Callable[[Row], str | None]:
-    """Return the rule that leaves out rows in which one of some columns has no text."""
+    """Return the rule that leaves out rows in which one of the columns has no text."""
 
     def left_out(row: Row) -> str | None:
         return next((f"empty {column}" for column in columns if not row[column].strip()), None)
@@ -19,22 +19,27 @@ def without_text(*columns: str) -> Callable[[Row], str | None]:
 
 
 def opening(text: str, max_words: int) -> str:
-    """Return the first `max_words` words of a text, spaced as there; a word has no space in it."""
+    """Return the first `max_words` words of a text with their spacing; words have no space."""
     ends = [word.end() for word in islice(_WORD.finditer(text), max_words)]
     return text[: ends[-1]] if ends else ""
 
 
-def ask(
-    example_id: str, article: str, summary: str, *, instruction: str, max_source_words: int
-) -> Example:
-    """Return the example that asks for the summary of the opening of an article.
+def ask_for_summary(
+    article: str, summary: str, instruction: str, max_source_words: int
+) -> Callable[[str, Row], Example]:
+    """Return the function that makes examples of rows with an article and a summary column.
 
-    Its meta says how many words the article has and how many the prompt may take of it.
+    A prompt is the opening of the article, then the instruction. The example's meta holds the
+    number of words of the article and the limit of the opening.
     """
-    source = opening(article, max_source_words)
-    return Example(
-        id=example_id,
-        messages=({"role": "user", "content": f"{source}\n\n{instruction}"},),
-        reference=summary,
-        meta={"source_words": len(article.split()), "max_source_words": max_source_words},
-    )
+
+    def to_example(example_id: str, row: Row) -> Example:
+        source = opening(row[article], max_source_words)
+        return Example(
+            id=example_id,
+            messages=({"role": "user", "content": f"{source}\n\n{instruction}"},),
+            reference=row[summary],
+            meta={"source_words": len(row[article].split()), "max_source_words": max_source_words},
+        )
+
+    return to_example

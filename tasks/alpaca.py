@@ -1,16 +1,16 @@
-"""Alpaca: instructions that a language model made up, with its answers (Taori et al. 2023).
+"""Alpaca: instructions written by a language model, with its answers (Taori et al. 2023).
 
 A row: {"instruction": "Sort the numbers in ascending order.", "input": "3, 1, 2", "output":
 "1, 2, 3"}; `input` is empty in 6 rows of 10.
 
-Asked as one turn of the user's: the instruction, and below it the input if there is one. Stanford's
-template ("Below is an instruction ...") was for a model that knew no turns. Inputs that say
+The prompt is one user turn: the instruction, and below it the input if there is one. Stanford's
+template ("Below is an instruction ...") was for a model without chat turns. Inputs that say
 "Noinput" are kept as published.
 
-Graded by ROUGE-L, as papers on distillation grade instructions (MiniLLM, CSD); ROUGE-1, -2 and
--Lsum are beside it. Left out are rows without an answer to compare with: an empty output, a
-placeholder ("<nooutput>", "No output ...", or nothing but "<noinput>"), and answers without a
-letter or digit that ROUGE reads (emoji, Morse, Japanese), which any response would fail.
+Graded by ROUGE-L, as papers on distillation grade instructions (MiniLLM, CSD), with ROUGE-1, -2 and
+-Lsum beside it. Rows without an answer to compare with are left out: an empty output, a placeholder
+("<nooutput>", "No output ...", or only "<noinput>"), and answers that ROUGE cannot read (emoji,
+Morse, Japanese), which any response would fail.
 """
 
 import re
@@ -33,7 +33,7 @@ def left_out(row: Row) -> str | None:
 
 
 def to_example(example_id: str, row: Row) -> Example:
-    """Return the example of a row; raises ValueError if its input is no text."""
+    """Return the example of a row; raises ValueError if its input is not text."""
     extra = row.get("input")
     if not isinstance(extra, str):
         raise ValueError("no text in column 'input'")

@@ -2,38 +2,27 @@
 
 A row: {"article": "(CNN)As Israeli Prime Minister ... heads to the United States, some former
 security leaders ...", "highlights": "Retired general says ...\\nPoll shows ...", "id": "..."}
-Highlights are sentences, one on each line; the published spacing is kept.
+Highlights are sentences, one per line; the published spacing is kept.
 
-Graded by ROUGE-Lsum: what the summaries of this data set have been compared by since See et al.
-(their ROUGE-L is that of whole summaries, sentence by sentence). A sentence is a line, so the
-prompt asks for lines. ROUGE-1, -2 and -L are beside it.
+Graded by ROUGE-Lsum, the measure of this data set since See et al. (their ROUGE-L is summary-level,
+sentence by sentence). A sentence is a line, so the prompt asks for lines. ROUGE-1, -2 and -L are
+beside it.
 
-An article is cut after its first 800 words: with them, of 1,100 real rows, no prompt has more than
-1,300 tokens of SmolLM2's, so that any fits a context of 2,048 with its summary, and 7 in 10
-articles are whole. Rows without an article or without highlights are left out.
+An article is cut after 800 words. Then, of 1,100 real rows, no prompt has more than 1,300 tokens of
+SmolLM2, so each fits a context of 2,048 with its summary, and 7 in 10 articles are whole. Rows
+without an article or without highlights are left out.
 """
 
 from pathlib import Path
 
 from draftmark.tasks._rouge import grade
-from draftmark.tasks._summaries import ask, without_text
-from draftmark.types import Example, HubData, Row, Task
+from draftmark.tasks._summaries import ask_for_summary, without_text
+from draftmark.types import HubData, Task
 
 MAX_SOURCE_WORDS = 800
 INSTRUCTION = (
     "Summarize the news article above in about three short sentences, each on a line of its own."
 )
-
-
-def to_example(example_id: str, row: Row) -> Example:
-    """Return the example of a row: the opening of its article, then the instruction."""
-    return ask(
-        example_id,
-        row["article"],
-        row["highlights"],
-        instruction=INSTRUCTION,
-        max_source_words=MAX_SOURCE_WORDS,
-    )
 
 
 TASK = Task(
@@ -47,7 +36,7 @@ TASK = Task(
     ),
     samples=Path(__file__).parent / "samples" / "cnn_dm",
     columns=("article", "highlights"),
-    to_example=to_example,
+    to_example=ask_for_summary("article", "highlights", INSTRUCTION, MAX_SOURCE_WORDS),
     grade=grade,
     headline="rougeLsum",
     max_new_tokens=128,

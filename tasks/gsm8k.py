@@ -6,9 +6,9 @@ amount of fabric is 2+1=<<2+1=3>>3 bolts of fabric\\n#### 3"}
 
 Graded by exact match on the number after "####", extracted as the authors' evaluation does
 (https://github.com/openai/grade-school-math at 3101c7d, grade_school_math/dataset.py). Beside it,
-for models that end otherwise, `flexible_match` on the last number of the response, extracted and
-compared as lm-evaluation-harness does under "flexible-extract" (at 4e7e0d4,
-lm_eval/tasks/gsm8k/gsm8k.yaml), its oddities included: "..." counts as a number.
+for models that end in another way, `flexible_match` compares the last number of the response, as
+"flexible-extract" of lm-evaluation-harness does (at 4e7e0d4, lm_eval/tasks/gsm8k/gsm8k.yaml), with
+its oddities: "..." counts as a number.
 """
 
 import re
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from draftmark.types import Example, HubData, Row, Task
 
-# `ANS_RE` of the published evaluation; the first match counts, as there.
+# `ANS_RE` of the published evaluation, which takes the first match.
 _ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")
 # `regex_pattern` of "flexible-extract", and `regexes_to_ignore`, removed in this order.
 _FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
@@ -57,13 +57,13 @@ def to_example(example_id: str, row: Row) -> Example:
 
 
 def _as_published(example: Example, text: str) -> str:
-    """Return a text with the marker of the final number as upstream has it."""
+    """Return a text with upstream's marker of the final number."""
     marker = example.meta.get("marker")
     return re.sub(re.escape(marker) + r"\s*", "#### ", text) if marker else text
 
 
 def grade(example: Example, text: str) -> dict[str, float]:
-    """Return exact_match, flexible_match (see above), and answered ("####" and a number)."""
+    """Return exact_match, flexible_match (see above), and answered (a number after "####")."""
     final = extract_answer(_as_published(example, text))
     gold = _as_published(example, example.reference)
     return {
@@ -74,11 +74,11 @@ def grade(example: Example, text: str) -> dict[str, float]:
 
 
 def as_adaspec(example: Example) -> Example:
-    """Return the example as AdaSPEC asks and answers it.
+    """Return the example with AdaSPEC's prompt and answer.
 
     Hu et al. 2025 (arXiv 2510.19779); https://github.com/yuezhouhu/adaspec at 30e4209, utils.py:
-    an instruction after the question, and words for the "####" before the final number. There it
-    is plain text: prompting.format = "plain".
+    an instruction follows the question, and words replace the "####" before the final number.
+    AdaSPEC uses plain text: prompting.format = "plain".
     """
     marker = "The final answer is:"
     (turn,) = example.messages

@@ -4,11 +4,10 @@ A row: {"task_id": 11, "text": "Write a python function to remove first and last
 given character from the string.", "code": "def remove_Occ(s,ch): \\r\\n ...", "test_list": ["assert
 remove_Occ('hello','l') == 'heo'", ...], "test_setup_code": "", "challenge_test_list": []}
 
-Graded by running the program that a response contains with the row's `test_list` in the sandbox.
-Asked without examples, in the words of the authors' prompt; a chat's turns take the place of the
-[BEGIN] and [DONE] that mark the code there
-(https://github.com/google-research/google-research/tree/master/mbpp). The challenge tests are not
-run, as in the paper's main results.
+Graded by running the response's program with the row's `test_list` in the sandbox. The prompt is
+the authors' without examples; chat turns replace the [BEGIN] and [DONE] around their code
+(https://github.com/google-research/google-research/tree/master/mbpp). As in the paper's main
+results, the challenge tests are not run.
 """
 
 import re
@@ -22,7 +21,7 @@ _QUESTION = (
     "You are an expert Python programmer, and here is your task: {text} "
     "Your code should pass these tests:\n\n{tests}"
 )
-# What the first of these finds is the program; a response cut at its limit lacks the closing mark.
+# The first match is the program; a response cut at the length limit lacks the closing mark.
 _PROGRAMS = (
     re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE),
     re.compile(r"\[BEGIN\](.*?)(?:\[DONE\]|\Z)", re.DOTALL),
@@ -31,13 +30,13 @@ _PROGRAMS = (
 
 
 def to_example(example_id: str, row: Row) -> Example:
-    """Return the example of a row; raises ValueError if it has no tests or they are not texts."""
+    """Return the example of a row; raises ValueError if its tests are missing or not text."""
     tests = row.get("test_list")
     if not (isinstance(tests, list) and tests and all(isinstance(test, str) for test in tests)):
-        raise ValueError(f"test_list is no list of tests: {str(tests)[:40]!r}")
+        raise ValueError(f"test_list is not a list of tests: {str(tests)[:40]!r}")
     setup = row.get("test_setup_code", "")
     if not isinstance(setup, str):
-        raise ValueError(f"test_setup_code is no text: {str(setup)[:40]!r}")
+        raise ValueError(f"test_setup_code is not text: {str(setup)[:40]!r}")
     listed = "\n".join(tests)
     question = _QUESTION.format(text=row["text"].strip(), tests=listed)
     return Example(
@@ -60,20 +59,14 @@ def extract_program(text: str) -> str:
 
 
 def grade(example: Example, text: str) -> dict[str, float]:
-    """Return pass@1 of one response, and how it ended, as 0 or 1 for each way; see `Outcome`.
-
-    Raises UserError where programs cannot be isolated.
-    """
+    """Return the scores of one response; raises UserError if programs cannot be isolated."""
     return grade_programs([(example, text)], Sandbox())[0]
 
 
 def grade_programs(
     answers: Sequence[tuple[Example, str]], sandbox: ProgramRunner
 ) -> list[dict[str, float]]:
-    """Return the scores of each response, in order; runs on all cores.
-
-    Raises UserError where the sandbox cannot isolate and does not allow that.
-    """
+    """Return pass@1 and, for each way to end (see `Outcome`), 0 or 1, of each response."""
     programs = [Program(extract_program(text), example.meta["checks"]) for example, text in answers]
     return [_scores(outcome) for outcome in sandbox.run_many(programs)]
 

@@ -3,35 +3,23 @@
 A row: {"document": "The Exiles remain in the League Two relegation zone ...", "summary": "Newport
 County's recovery under caretaker manager ...", "id": "..."}
 
-Graded by ROUGE-L: a summary is one sentence, so there are no sentences to match one by one (Lsum),
-and the longest common subsequence sees the order of words, as ROUGE-2 does, without falling to
-almost zero for small models. ROUGE-1, -2 and -Lsum are beside it.
+Graded by ROUGE-L: a summary is one sentence, so Lsum has no sentences to match, and the longest
+common subsequence respects the order of words, as ROUGE-2 does, without falling to almost zero for
+small models. ROUGE-1, -2 and -Lsum are beside it.
 
-A document is cut after its first 600 words. Some are in Welsh, at up to 2.8 of SmolLM2's tokens a
-word: of 1,736 real rows no prompt has more than 1,700 tokens then, so that any fits a context of
-2,048 with its summary, and 8 in 10 documents are whole. Rows without a document or without a
-summary are left out.
+A document is cut after 600 words. Some are in Welsh, at up to 2.8 tokens of SmolLM2 a word: of
+1,736 real rows, no prompt then has more than 1,700 tokens, so each fits a context of 2,048 with its
+summary, and 8 in 10 documents are whole. Rows without a document or without a summary are left out.
 """
 
 from pathlib import Path
 
 from draftmark.tasks._rouge import grade
-from draftmark.tasks._summaries import ask, without_text
-from draftmark.types import Example, HubData, Row, Task
+from draftmark.tasks._summaries import ask_for_summary, without_text
+from draftmark.types import HubData, Task
 
 MAX_SOURCE_WORDS = 600
 INSTRUCTION = "Summarize the news article above in one sentence."
-
-
-def to_example(example_id: str, row: Row) -> Example:
-    """Return the example of a row: the opening of its document, then the instruction."""
-    return ask(
-        example_id,
-        row["document"],
-        row["summary"],
-        instruction=INSTRUCTION,
-        max_source_words=MAX_SOURCE_WORDS,
-    )
 
 
 TASK = Task(
@@ -45,7 +33,7 @@ TASK = Task(
     ),
     samples=Path(__file__).parent / "samples" / "xsum",
     columns=("document", "summary"),
-    to_example=to_example,
+    to_example=ask_for_summary("document", "summary", INSTRUCTION, MAX_SOURCE_WORDS),
     grade=grade,
     headline="rougeL",
     max_new_tokens=64,

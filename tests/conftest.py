@@ -1,7 +1,8 @@
 """What the tests share: the project's tiny target, a pruned draft of it, and texts it wrote."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import pytest
 from hypothesis import settings
 
 from draftmark.config.model_sections import DraftInit
-from draftmark.data.rows import load_rows, load_splits
-from draftmark.models.files import end_tokens, own_models
+from draftmark.contract.fixtures import read_gold, target, tiny_directory, tokenizer
+from draftmark.data.rows import load_rows
+from draftmark.models.files import end_tokens
 from draftmark.progress import Progress
 from draftmark.registry import find
 from draftmark.types import Prompt, Sampler, Text
+
+__all__ = ["read_gold", "target", "tiny_directory", "tokenizer"]
 
 # One thread for each of pytest's processes; set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,30 +27,17 @@ settings.register_profile("draftmark", deadline=None)
 settings.load_profile("draftmark")
 
 
-@pytest.fixture(scope="session")
-def tiny_directory() -> Path:
-    return own_models()["tiny-target"]
-
-
-@pytest.fixture(scope="session")
-def tokenizer(tiny_directory: Path) -> Any:
-    from draftmark.models.language_model import load_tokenizer
-
-    return load_tokenizer(tiny_directory)
-
-
-@pytest.fixture(scope="session")
-def target(tiny_directory: Path) -> Any:
-    """The tiny target in float32."""
-    from draftmark.models.language_model import load_model
-
-    return load_model(tiny_directory)
+@pytest.fixture(scope="session", autouse=True)
+def _one_name_for_each_module() -> Iterator[None]:
+    """Fail in the end if a folder of the code was imported under its own name as well."""
+    yield
+    assert not {"harness", "tasks", "baselines", "reports"} & sys.modules.keys()
 
 
 @pytest.fixture
 def draft(target: Any) -> Any:
     """The first and last layer of the tiny target, untrained."""
-    from draftmark.models.language_model import make_draft
+    from draftmark.models.draft_inits import make_draft
 
     return make_draft(DraftInit(pruned=(0, 7)), target, seed=0)
 
@@ -79,26 +70,3 @@ def write(target: Any, tiny_directory: Path) -> Callable[..., list[Text]]:
 @pytest.fixture(scope="session")
 def greedy_texts(write: Callable[..., list[Text]], prompts: list[Prompt]) -> list[Text]:
     return write(prompts, 0.0)
-
-
-@pytest.fixture(scope="session")
-def read_gold(
-    target: Any, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., dict[str, Any]]:
-    """Return a function that gives the target's hidden states on gold answers: split=rows."""
-    from draftmark.data.prompts import encode_gold
-    from draftmark.models.hidden_states import Features, write_features
-
-    def read(**counts: int) -> dict[str, Any]:
-        wanted: Any = counts
-        splits = load_splits(find("tasks", "gsm8k"), wanted, sources=["samples"])
-        found = {}
-        for split, rows in splits.items():
-            texts = encode_gold(tokenizer, rows.examples, frozenset({tokenizer.eos_token_id}))
-            folder = tmp_path_factory.mktemp(split)
-            with Progress(quiet=True).step("", len(texts)) as step:
-                write_features(target, texts, folder, dtype="float32", step=step)
-            found[split] = Features.load(folder)
-        return found
-
-    return read

@@ -35,7 +35,7 @@ _SPEEDUP = "expected: tokens / (passes + drafted (c + w)), in plain target passe
 _BREAK_EVEN = (
     "(tokens - passes) / drafted: the cost c + w of a drafted token at which nothing is won"
 )
-_PREFILL = "decoding alone would win, but the draft reads the prompt as well: texts are too short"
+_PREFILL = "decoding alone is faster, but the draft must also read the prompt: texts are too short"
 
 
 @dataclass(frozen=True)

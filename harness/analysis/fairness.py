@@ -197,7 +197,8 @@ def _training(group: Group) -> Iterator[Finding]:
     """Yield training settings that differ between methods: a warning if they decide the text."""
     titles = dict.fromkeys(row.cell.method for row in group.trained)
     settings = {
-        title: group.recipe.training_of(group.recipe.method(title)).deciding() for title in titles
+        title: group.recipe.training_of(group.recipe.method(title)).key_settings()
+        for title in titles
     }
     if found := _differing(settings):
         severity: Severity = "warning" if found.keys() & _TEXT_SETTINGS else "note"

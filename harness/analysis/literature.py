@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from draftmark.config.validation import Section, parsed, validated
+from draftmark.config.validation import Section, parse_toml, validate_section
 from draftmark.results import Contender
 
 Text = Annotated[str, Field(min_length=1)]
@@ -87,7 +87,7 @@ def figures() -> tuple[Figure, ...]:
 
 def read(text: str, origin: str) -> Iterator[Figure]:
     """Yield the figures of a file; raises UserError that names `origin` and the faulty key."""
-    paper = validated(Paper, parsed(text, origin), origin)
+    paper = validate_section(Paper, parse_toml(text, origin), origin)
     for table in paper.tables:
         for task in table.values:
             yield Figure(task, table, paper.paper, " ".join(paper.protocol.split()))

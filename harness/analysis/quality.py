@@ -12,7 +12,7 @@ import numpy as np
 from draftmark.analysis.diversity import by_prompt, fidelity_and_diversity
 from draftmark.analysis.quantities import Quantity, key
 from draftmark.config.recipe import Recipe
-from draftmark.grading.judging import score
+from draftmark.grading.judging import parse_verdict
 from draftmark.grading.scores import OUTCOMES
 from draftmark.store.cell_records import Records
 from draftmark.types import Task
@@ -103,7 +103,7 @@ def _verdicts(rows: Rows, recipe: Recipe) -> dict[str, Quantity]:
 
 def _points(both: Rows) -> tuple[float, float] | None:
     """Return the draft's points in each order; None without two clear verdicts."""
-    first, second = (score(row["reply"], draft_first=row["draft_first"]) for row in both)
+    first, second = (parse_verdict(row["reply"], draft_first=row["draft_first"]) for row in both)
     return None if first is None or second is None else (first, second)
 
 

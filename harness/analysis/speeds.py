@@ -16,7 +16,7 @@ from draftmark.results import Number
 from draftmark.speculation.blocks import Convention, block_counts
 from draftmark.speculation.engine_counts import told_convention
 from draftmark.store.cell_records import Records
-from draftmark.store.speed_records import Measurement, Run
+from draftmark.store.speed_records import Measurement, TimedRun
 from draftmark.types import AcceptanceTable, Arm, Decode, TimedDecode
 
 DEFINITIONS = {
@@ -75,7 +75,7 @@ def _measurement_numbers(
     if not (greedy and other_lengths(timed)):
         speedup = statistics.geometric_mean(block_ratios(measured), DEFINITIONS["speedup"])
         yield "speedup", speedup
-    convention = told_convention(measured.told.get("draft", {}))
+    convention = told_convention(measured.engine_facts.get("draft", {}))
     tables = records.tables.get(condition.temperature, ())
     if greedy and tables and condition.length == "natural":
         yield from _passes(timed, tables, condition.num_speculative_tokens, convention)
@@ -104,7 +104,9 @@ def block_ratios(measured: Measurement) -> list[float]:
     return [s_per_token[b, "target"] / s_per_token[b, "draft"] for b in blocks]
 
 
-def _arm_numbers(decodes: Sequence[Decode], runs: Sequence[Run]) -> Iterator[tuple[str, Number]]:
+def _arm_numbers(
+    decodes: Sequence[Decode], runs: Sequence[TimedRun]
+) -> Iterator[tuple[str, Number]]:
     """Yield an arm's times, memory and energy, as far as they were recorded."""
     first_s = [d.first_token_s for d in decodes if d.first_token_s is not None]
     if len(first_s) == len(decodes):

@@ -15,8 +15,8 @@ from draftmark.errors import UserError
 from draftmark.results import Contender, Result, Results
 from draftmark.speculation.blocks import block_counts
 from draftmark.store.acceptance_tables import read_tables
-from draftmark.store.checksums import intact
 from draftmark.store.records import read_rows, tables_name
+from draftmark.store.run_folder import verified_file
 from draftmark.types import AcceptanceTable
 
 COLUMNS = ("accepted", "tested", "drafted", "tokens", "passes")
@@ -115,7 +115,7 @@ def read_record(
     result: Result, directory: Path, file: str, read: Callable[[Path], list[Row]]
 ) -> list[Row]:
     """Return the rows of a cell's file by a reader; raises UserError if missing or damaged."""
-    path = intact(directory, f"{result.records}/{file}")
+    path = verified_file(directory, f"{result.records}/{file}")
     try:
         return read(path)
     except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:

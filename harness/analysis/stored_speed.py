@@ -8,12 +8,12 @@ from typing import Any
 from draftmark.analysis.speeds import block_ratios, keyed
 from draftmark.analysis.stored_counts import read_record, rows_of
 from draftmark.config.sections import Speed, SpeedCondition
-from draftmark.config.validation import validated
+from draftmark.config.validation import validate_section
 from draftmark.results import Result
 from draftmark.speculation.blocks import Convention
 from draftmark.speculation.engine_counts import told_convention
 from draftmark.store.records import DECODES, read_decodes
-from draftmark.store.speed_records import ENGINE, PARTS, RUNS, Measurement, Run, TimedPass
+from draftmark.store.speed_records import ENGINE, PARTS, RUNS, Measurement, TimedPass, TimedRun
 
 
 def file_of(number: int, name: str) -> str:
@@ -46,11 +46,11 @@ def ratios_of(
     `speed` is that section of the stored recipe. Raises UserError if records are damaged; missing
     ones are skipped.
     """
-    section: Speed = validated(Speed, dict(speed), f"the recipe in {directory}")
+    section: Speed = validate_section(Speed, dict(speed), f"the recipe in {directory}")
     for number, condition in enumerate(section.conditions()):
         decodes, runs = (file_of(number, name) for name in (DECODES, RUNS))
         here = all((directory / result.records / name).is_file() for name in (decodes, runs))
         if here and keyed("speedup", condition.label) in result.numbers:
             timed = read_record(result, directory, decodes, read_decodes)
-            clock = [Run(**row) for row in rows_of(result, directory, runs)]
+            clock = [TimedRun(**row) for row in rows_of(result, directory, runs)]
             yield condition, block_ratios(Measurement(timed, clock, {}))

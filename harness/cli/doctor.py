@@ -1,4 +1,4 @@
-"""What `draftmark doctor` prints: what this machine has, and what it lacks with the mend."""
+"""The lines of `draftmark doctor`: what this machine has, and how to add what it lacks."""
 
 import importlib.util
 import shutil
@@ -9,9 +9,9 @@ from draftmark import environment, registry
 from draftmark.data import hub
 from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
 from draftmark.grading.isolation import bubblewrap
-from draftmark.models import download
+from draftmark.models import files
 
-_EXTRAS = {"vllm": "make vllm", "ray": "make ray"}  # how each is had
+_EXTRAS = ("vllm", "ray")
 
 
 def lines(data: Path | None) -> Iterator[str]:
@@ -30,34 +30,34 @@ def lines(data: Path | None) -> Iterator[str]:
     yield f"disk          {shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free here"
     yield f"hub           {_hub()}"
     yield f"sandbox       {_sandbox()}"
-    yield f"model cache   {download.cache_directory()}"
-    for name in download.CATALOGUE:
-        state = "fetched" if download.fetched(name) else f"not fetched; draftmark fetch {name}"
+    yield f"model cache   {files.cache_directory()}"
+    for name in files.CATALOGUE:
+        state = "fetched" if files.fetched(name) else f"not fetched; draftmark fetch {name}"
         yield f"  {name}  {state}"
     yield f"data          {_data(data)}"
-    for extra, install in _EXTRAS.items():
+    for extra in _EXTRAS:
         found = importlib.util.find_spec(extra) is not None
-        state = "installed" if found else f"missing; {install}"
+        state = "installed" if found else f"missing; {environment.install_hint(extra)}"
         yield f"extra {extra:7} {state}"
 
 
 def _hub() -> str:
     try:
-        hub.require()
+        hub.check_reachable()
     except hub.Unreachable as error:
         return f"unreachable: {error}"
     return "answers, or HF_HUB_OFFLINE is set"
 
 
 def _sandbox() -> str:
-    reason = bubblewrap.why_not()
+    reason = bubblewrap.why_unavailable()
     return f"{reason}; {bubblewrap.INSTALL}" if reason else "bubblewrap isolates programs"
 
 
 def _data(data: Path | None) -> str:
     named = data or data_directory()
     if named is None:
-        return f"no data directory named ({DATA_VARIABLE} is not set)"
+        return f"no data directory ({DATA_VARIABLE} is not set)"
     found = [registry.find("tasks", name) for name in registry.names("tasks")]
     tasks = [task.name for task in found if (named / data_folder(task)).is_dir()]
     return f"{named}: {', '.join(tasks) or 'no known task in it'}"

@@ -1,31 +1,23 @@
-"""Take drafts elsewhere: export."""
+"""Export drafts."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from draftmark.cli.options import Data, Ran, StoreAt
-from draftmark.pipeline.publish import folder, writable
+from draftmark.cli.options import Data, RunFolder, StoreAt, reopen_run
+from draftmark.pipeline.publish import writable_folder
 
 
 def export(
-    directory: Ran,
+    directory: RunFolder,
     out: Annotated[Path, typer.Option("--out", help="Folder for the exported heads.")],
     store: StoreAt = None,
     data: Data = None,
 ) -> None:
-    """Write the feature heads of a run as vLLM loads them, in every layout there is."""
-    from draftmark.pipeline import experiment
-    from draftmark.pipeline.export_heads import export_all
-    from draftmark.pipeline.recipe_files import stored_recipe
-    from draftmark.progress import Progress
-    from draftmark.store.run_folder import load_results
-    from draftmark.store.store import Store
+    """Write the feature heads of a run in every layout that vLLM can load."""
+    from draftmark.pipeline.export_heads import export_heads
 
-    results, progress = load_results(directory), Progress()
-    recipe = stored_recipe(results.recipe, directory)
-    prepared = experiment.plan(recipe, progress, data=folder(data))
-    kept = Store(store or directory.parent / "store")
-    for made in export_all(prepared, kept, writable(out), progress):
-        typer.echo(f"Written: {made}")
+    _, plan, kept, progress = reopen_run(directory, store, data)
+    for path in export_heads(plan, kept, writable_folder(out), progress):
+        typer.echo(f"Written: {path}")

@@ -1,30 +1,28 @@
-"""Hold runs against accepted numbers: bless, power, gate."""
+"""Compare runs with accepted numbers: bless, power, gate."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from draftmark.cli.options import Data, Ran, StoreAt, listed, show
-from draftmark.pipeline.publish import writable
+from draftmark.cli.options import Data, RunFolder, StoreAt, show_files, split_names
+from draftmark.pipeline.publish import writable_folder
 from draftmark.text import plain
 
 Margin = Annotated[
-    float, typer.Option(help="How much a rate may fall, in its own units: 0.01 is a point.")
+    float, typer.Option(help="The fall of a rate that is allowed; 0.01 is one percentage point.")
 ]
-Quantity = Annotated[
-    str, typer.Option(help="The rate that is held against the margin, like block_efficiency.")
-]
+Quantity = Annotated[str, typer.Option(help="The rate that is compared, like block_efficiency.")]
 Declared = Annotated[
     list[str] | None,
-    typer.Option("--declare", help="A fact that may differ, like hardware; may be given again."),
+    typer.Option("--declare", help="A fact that may differ, like hardware; may be repeated."),
 ]
 AcceptedFile = Annotated[Path, typer.Argument(help="Accepted numbers, a JSON file.")]
 _CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 
 
 def bless(
-    directory: Ran,
+    directory: RunFolder,
     file: AcceptedFile,
     reason: Annotated[str, typer.Option(help="Why these numbers are right.")],
     methods: Annotated[
@@ -32,9 +30,10 @@ def bless(
     ] = None,
     declare: Declared = None,
 ) -> None:
-    """Accept a run's numbers, for later runs to be held against; earlier ones stay in its history.
+    """Accept a run's numbers as those that later runs are compared with.
 
-    `--declare` names what later runs may differ in: kept with the numbers.
+    Earlier numbers stay in the file's history. `--declare` names facts in which later runs may
+    differ; they are stored with the numbers.
     """
     from datetime import UTC, datetime
 
@@ -47,7 +46,7 @@ def bless(
         directory,
         reason=reason,
         date=datetime.now(UTC).date().isoformat(),
-        methods=listed(methods),
+        methods=split_names(methods),
         declared=declare or (),
         before=before,
     )
@@ -60,14 +59,14 @@ def bless(
 
 
 def power(
-    directory: Ran,
+    directory: RunFolder,
     margin: Margin = 0.01,
     against: Annotated[
-        Path | None, typer.Option(help="Accepted numbers: how this run spreads against them.")
+        Path | None, typer.Option(help="Accepted numbers, for the spread of differences to them.")
     ] = None,
     quantity: Quantity = "acceptance_rate",
 ) -> None:
-    """Show how many prompts a margin needs: to fail 95 of 100 true drops of twice the margin."""
+    """Show how many prompts a margin needs to fail 95 of 100 true drops of twice the margin."""
     from draftmark.analysis.gate import accepted
     from draftmark.analysis.gate.gate import Terms
     from draftmark.analysis.gate.power import pilots
@@ -80,42 +79,41 @@ def power(
 
 
 def gate(
-    directory: Ran,
+    directory: RunFolder,
     against: Annotated[Path, typer.Option(help="Accepted numbers, from draftmark bless.")],
     margin: Margin = 0.01,
     quantity: Quantity = "acceptance_rate",
     declare: Declared = None,
     up_to: Annotated[
         int | None,
-        typer.Option(
-            help="While inconclusive, run again with twice the prompts, to at most so many."
-        ),
+        typer.Option(help="While inconclusive, run again with twice the prompts, up to this many."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for what the gate writes [default: the run's].")
+        Path | None, typer.Option(help="Folder for the gate's files [default: the run's].")
     ] = None,
     store: StoreAt = None,
     data: Data = None,
 ) -> None:
-    """Has acceptance fallen by more than a margin? PASS, FAIL (exit code 1) or INCONCLUSIVE (3).
+    """Test that a rate has not fallen by more than a margin: PASS, FAIL (1), INCONCLUSIVE (3).
 
-    Paired on prompts with accepted numbers; runs that differ in what was not declared are refused.
+    The numbers in brackets are exit codes. Runs are paired with the accepted numbers on prompts,
+    and refused if they differ in a fact that was not declared.
     """
     from dataclasses import asdict
 
     from draftmark.analysis.gate import accepted
     from draftmark.analysis.gate.gate import Terms
-    from draftmark.pipeline.more_prompts import look
-    from draftmark.pipeline.publish import Places
+    from draftmark.pipeline.more_prompts import judge_with_looks
+    from draftmark.pipeline.publish import RunOptions
     from draftmark.pipeline.render import render
     from draftmark.store.run_folder import load_results
     from draftmark.store.store import write_json
 
     results = load_results(directory)
     terms = Terms(margin, quantity, tuple(declare or ()))
-    places = Places(directory.parent, store, data)
-    outcome = look(results, directory, accepted.load(against), terms, places, up_to)
-    place = writable(out or directory)
+    options = RunOptions(directory.parent, store, data)
+    outcome = judge_with_looks(results, directory, accepted.load(against), terms, options, up_to)
+    place = writable_folder(out or directory)
     write_json(place / "gate.json", asdict(outcome))
-    show(render(results, place, ["gate"]))
+    show_files(render(results, place, ["gate"]))
     raise typer.Exit(_CODES[outcome.verdict])

@@ -1,12 +1,14 @@
-"""The command line: every command, and how a mistake ends.
+"""The command line: all commands, and the exit codes of errors.
 
-Exit codes: 0, or 1 if a cell failed, a row is malformed or a check of fairness or leaks found an
-error, or 2 for what a person can mend (one sentence, no traceback), or 130 for a run that Ctrl-C
-has stopped. Of the gate: 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
+Exit codes: 0; 1 if a cell failed, a row is malformed, or a fairness or leak check found an error;
+2 for an error that the user can fix (one sentence, no traceback); 130 for a run stopped by Ctrl-C.
+The gate: 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
 """
 
 import sys
+from importlib import metadata
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -15,9 +17,8 @@ from draftmark.errors import UserError
 
 app = typer.Typer(
     name="draftmark",
-    help="Benchmarks drafts for speculative decoding: trains them, measures them, says how sure.",
+    help="Benchmarks drafts for speculative decoding: trains and measures them, with intervals.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -40,26 +41,42 @@ app.command()(measure_server.measure_server)
 app.command()(check.verify)
 app.command()(check.doctor)
 
-data_app = typer.Typer(help="Look at data before a run does.", no_args_is_help=True)
+data_app = typer.Typer(help="Check data before a run.", no_args_is_help=True)
 data_app.command(name="check")(check.data_check)
 app.add_typer(data_app, name="data")
 
-store_app = typer.Typer(help="Look after the store of finished stages.", no_args_is_help=True)
+store_app = typer.Typer(help="Manage the store of finished stages.", no_args_is_help=True)
 store_app.command(name="ls")(store.ls)
 store_app.command(name="verify")(store.verify)
 store_app.command(name="gc")(store.gc)
-store_app.command(name="pack")(store.pack)
-store_app.command(name="unpack")(store.unpack)
 app.add_typer(store_app, name="store")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"draftmark {metadata.version('draftmark')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
 def main() -> None:
-    """Run the command line; what a person can mend ends in one sentence and exit code 2."""
+    """Run the command line; a UserError ends it with one sentence and exit code 2."""
     from draftmark.pipeline.stopping import Stopped
     from draftmark.store.store import explain_full_disk
 
     try:
-        app()
+        app(prog_name="draftmark")
     except UserError as error:
         _stop(error)
     except Stopped as stopped:
@@ -74,7 +91,3 @@ def main() -> None:
 def _stop(error: Exception, code: int = 2) -> None:
     typer.echo(f"draftmark: {error}", err=True)
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,15 @@
-"""What commands are told and what they say: options that several share, how files are shown."""
+"""Options that several commands share, and how commands open runs and print files."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from draftmark.pipeline.experiment import Plan
+    from draftmark.progress import Progress
+    from draftmark.results import Results
+    from draftmark.store.store import Store
 
 Recipe = Annotated[str, typer.Argument(help="A recipe's name (draftmark list) or a TOML file.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for results.")]
@@ -15,29 +21,46 @@ Tasks = Annotated[
 ]
 Unsafe = Annotated[
     bool,
-    typer.Option("--unsafe-code", help="Run programs that models write without isolation."),
+    typer.Option("--unsafe-code", help="Run model-written programs without isolation."),
 ]
 Data = Annotated[
     Path | None, typer.Option("--data", help="A data directory: <task>/<split>.jsonl.gz.")
 ]
-GpuName = Annotated[str, typer.Option("--gpu", help="Whose hours: h100, h200, a100 or l40s.")]
+GpuName = Annotated[str, typer.Option("--gpu", help="GPU of the estimate: h100, h200, a100, l40s.")]
 Utilisation = Annotated[
-    float, typer.Option(min=0.01, max=1, help="The share of its FLOP/s that is reached.")
+    float, typer.Option(min=0.01, max=1, help="The share of the GPU's FLOP/s that is reached.")
 ]
 Cluster = Annotated[
     str | None,
     typer.Option("--cluster", help="Run stages on Ray: 'local', or a cluster's address."),
 ]
-Ran = Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")]
+RunFolder = Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")]
 
 
-def listed(text: str | None) -> list[str] | None:
-    """Return the names in a list parted by commas."""
+def split_names(text: str | None) -> list[str] | None:
+    """Return the names in a comma-separated list."""
     return [name.strip() for name in text.split(",")] if text is not None else None
 
 
-def show(files: list[Path]) -> None:
-    """Print what can be read here, then where all files are."""
+def reopen_run(
+    directory: Path, store: Path | None, data: Path | None
+) -> "tuple[Results, Plan, Store, Progress]":
+    """Return a run's results, the plan of its recipe, its store, and a progress output."""
+    from draftmark.pipeline import experiment
+    from draftmark.pipeline.publish import data_folder
+    from draftmark.pipeline.recipe_files import stored_recipe
+    from draftmark.progress import Progress
+    from draftmark.store.run_folder import load_results
+    from draftmark.store.store import Store
+
+    results, progress = load_results(directory), Progress()
+    recipe = stored_recipe(results.recipe, directory)
+    plan = experiment.plan(recipe, progress, data=data_folder(data))
+    return results, plan, Store(store or directory.parent / "store"), progress
+
+
+def show_files(files: list[Path]) -> None:
+    """Print the Markdown files, then the paths of all files."""
     for file in files:
         if file.suffix == ".md":
             typer.echo(file.read_text(encoding="utf-8"))

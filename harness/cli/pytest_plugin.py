@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def acceptance_gate() -> "Callable[..., Outcome]":
-    """Return the gate: it fails the test unless a stored run passes, and returns what it said."""
+    """Return the gate: it fails the test unless a stored run passes, and returns the outcome."""
     return _gate
 
 
@@ -36,29 +36,27 @@ def _gate(
     from draftmark.errors import UserError
     from draftmark.store.run_folder import load_results
 
-    mistake = ""
+    error = ""
     try:
         terms = Terms(margin, quantity, tuple(declare))
         known, results = accepted.load(Path(against)), load_results(Path(result))
         outcome = judge(results, measured(results, Path(result), known.gamma), known, terms)
-    except UserError as error:
-        mistake = str(error)  # failing here would print it twice, as the cause as well
-    if mistake:
-        pytest.fail(mistake, pytrace=False)
-    if outcome.verdict != "PASS":
-        pytest.fail(_told(outcome), pytrace=False)
+    except UserError as raised:
+        error = str(raised)  # failing here would print it twice, once as the cause
+    if error or outcome.verdict != "PASS":
+        pytest.fail(error or _describe(outcome), pytrace=False)
     return outcome
 
 
-def _told(outcome: "Outcome") -> str:
-    """Return the verdict, and each contender that did not pass with its interval."""
+def _describe(outcome: "Outcome") -> str:
+    """Return the verdict, and the contenders that did not pass with their intervals."""
     lines = [f"{outcome.verdict}: {outcome.quantity}, margin {outcome.rule.margin:g}"]
     for line in outcome.lines:
         if line.verdict == "PASS":
             continue
-        told = [line.note] if line.note else []
+        parts = [line.note] if line.note else []
         if line.difference is not None:
             interval = f"{line.difference:+.4f} [{line.low:+.4f}, {line.high:+.4f}]"
-            told.insert(0, f"{interval} on {line.n} prompts")
-        lines.append(f"  {line.verdict} {plain(line.name)}: {plain('; '.join(told))}")
+            parts.insert(0, f"{interval} on {line.n} prompts")
+        lines.append(f"  {line.verdict} {plain(line.name)}: {plain('; '.join(parts))}")
     return "\n".join(lines)

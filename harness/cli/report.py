@@ -1,111 +1,104 @@
-"""Show stored results, without running anything: reports, comparisons, trends, the site."""
+"""Render stored results: reports, comparisons, trends, the site."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from draftmark.cli.options import Ran, show
-from draftmark.pipeline.publish import writable
+from draftmark import registry
+from draftmark.cli.options import RunFolder, show_files
+from draftmark.pipeline.publish import writable_folder
+
+if TYPE_CHECKING:
+    from draftmark.results import Results
+
+Folders = Annotated[
+    list[Path], typer.Argument(help="Folders of runs, or folders that contain such folders.")
+]
 
 
 def report(
-    directory: Ran,
+    directory: RunFolder,
     names: Annotated[
         list[str] | None, typer.Argument(help="Reports [default: leaderboard].")
     ] = None,
 ) -> None:
-    """Render reports again from results, without running anything."""
+    """Render reports of a run again."""
     from draftmark.pipeline.render import render
-    from draftmark.store.run_folder import load_results
 
-    for file in render(load_results(directory), directory, names or ["leaderboard"]):
+    for file in render(_load(directory), directory, names or ["leaderboard"]):
         typer.echo(f"Written: {file}")
 
 
-def reconcile(directory: Ran) -> None:
-    """Show one run as vLLM, SGLang, Spec-Bench, EAGLE and AdaSPEC would print it."""
-    from draftmark.pipeline.render import render
-    from draftmark.store.run_folder import load_results
-
-    show(render(load_results(directory), directory, ["reconcile"]))
+def reconcile(directory: RunFolder) -> None:
+    """Show a run's numbers as vLLM, SGLang, Spec-Bench, EAGLE and AdaSPEC would print them."""
+    show_files(_render("reconcile", _load(directory), directory))
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(help="The run that is compared with.")],
-    b: Annotated[Path, typer.Argument(help="The run that is compared; gets the files.")],
+    a: Annotated[Path, typer.Argument(help="The earlier run.")],
+    b: Annotated[Path, typer.Argument(help="The later run; its folder gets the files.")],
 ) -> None:
-    """Compare two runs: what they do not share, then B - A of every rate, paired on prompts."""
-    from dataclasses import replace
-
-    from draftmark import registry
-    from draftmark.pipeline.render import write
-    from draftmark.store.run_folder import load_results
-
-    report = replace(registry.find("reports", "compare"), before=load_results(a), folder=a)
-    show(write(load_results(b), b, [report]))
+    """Compare two runs: settings that differ, then B - A of every rate, paired on prompts."""
+    show_files(_render("compare", _load(b), b, before=_load(a), folder=a))
 
 
 def trend(
-    folders: Annotated[
-        list[Path], typer.Argument(help="Folders of runs, or folders that hold such folders.")
-    ],
+    folders: Folders,
     rate: Annotated[str, typer.Option(help="The rate, like block_efficiency.")] = "acceptance_rate",
-    least: Annotated[float, typer.Option(help="The smallest step that counts.")] = 0.01,
-    dates: Annotated[bool, typer.Option("--dates", help="Draw runs apart by their dates.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder for what is written.")] = Path("trend"),
+    least: Annotated[float, typer.Option(help="The smallest change that counts.")] = 0.01,
+    dates: Annotated[bool, typer.Option("--dates", help="Space the runs by their dates.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("trend"),
 ) -> None:
     """Show a rate over many runs, in the order of their commits, and where its level changed."""
-    from dataclasses import replace
-
-    from draftmark import registry
-    from draftmark.pipeline.render import write
-    from draftmark.store.run_folder import load_results, run_folders
-
-    runs = tuple((load_results(folder), folder) for folder in run_folders(folders))
-    told = {"runs": runs, "rate": rate, "least": least, "dates": dates}
-    report = replace(registry.find("reports", "trend"), **told)
-    show(write(runs[-1][0], writable(out), [report]))
+    runs = _load_all(folders)
+    fields = {"runs": runs, "rate": rate, "least": least, "dates": dates}
+    show_files(_render("trend", runs[-1][0], writable_folder(out), **fields))
 
 
 def site(
-    folders: Annotated[
-        list[Path], typer.Argument(help="Folders of runs, or folders that hold such folders.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for what is written.")] = Path("site"),
+    folders: Folders,
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("site"),
 ) -> None:
-    """Write a static site of any number of runs: open its index.html, or serve the folder."""
-    from dataclasses import replace
-
-    from draftmark import registry
-    from draftmark.pipeline.render import write
-    from draftmark.store.run_folder import load_results, run_folders
-
-    runs = tuple((load_results(folder), folder) for folder in run_folders(folders))
-    report = replace(registry.find("reports", "site"), runs=runs, folder="")
-    written = write(runs[-1][0], writable(out), [report])
-    typer.echo(f"Written: {out / 'index.html'} and {len(written) - 1} files more")
+    """Write a static site of any number of runs; open its index.html, or serve the folder."""
+    runs = _load_all(folders)
+    written = _render("site", runs[-1][0], writable_folder(out), runs=runs, folder="")
+    typer.echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
 
 
 def what_if(
-    directory: Ran,
+    directory: RunFolder,
     cost_ratio: Annotated[
         list[float] | None,
-        typer.Option(help="Time of drafting a token, in target passes; may be given again."),
+        typer.Option(help="Time to draft a token, in target passes; may be repeated."),
     ] = None,
     verification_cost: Annotated[
         list[float] | None,
-        typer.Option(help="Time that verifying a drafted token adds; may be given again."),
+        typer.Option(help="Added time to verify a drafted token; may be repeated."),
     ] = None,
 ) -> None:
-    """Show what drafts would win at other costs: speedup, best block length, break-even."""
-    from dataclasses import replace
+    """Show the drafts' speedups at other costs, with best block lengths and break-even costs."""
+    options = {"cost_ratios": cost_ratio, "verification_costs": verification_cost}
+    fields = {name: tuple(values) for name, values in options.items() if values}
+    show_files(_render("what_if", _load(directory), directory, **fields))
 
-    from draftmark import registry
-    from draftmark.pipeline.render import write
+
+def _load(directory: Path) -> "Results":
     from draftmark.store.run_folder import load_results
 
-    given = {"cost_ratios": cost_ratio, "verification_costs": verification_cost}
-    changes = {name: tuple(values) for name, values in given.items() if values}
-    report = replace(registry.find("reports", "what_if"), **changes)
-    show(write(load_results(directory), directory, [report]))
+    return load_results(directory)
+
+
+def _load_all(folders: list[Path]) -> tuple[tuple["Results", Path], ...]:
+    from draftmark.store.run_folder import run_folders
+
+    return tuple((_load(folder), folder) for folder in run_folders(folders))
+
+
+def _render(name: str, results: "Results", directory: Path, **fields: Any) -> list[Path]:
+    """Write a report with some of its fields set; return its files."""
+    from draftmark.pipeline.render import write_reports
+
+    report = registry.find("reports", name)
+    return write_reports(results, directory, [replace(report, **fields) if fields else report])

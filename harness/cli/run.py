@@ -1,4 +1,4 @@
-"""Run experiments, and see before what they would do: run, plan, list, fetch."""
+"""Run and plan experiments: run, plan, list, fetch."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,13 +15,13 @@ from draftmark.cli.options import (
     Tasks,
     Unsafe,
     Utilisation,
-    listed,
+    split_names,
 )
-from draftmark.pipeline.publish import folder
+from draftmark.pipeline.publish import data_folder
 
 if TYPE_CHECKING:
     from draftmark.config.recipe import Recipe as Experiment
-    from draftmark.pipeline.publish import Places
+    from draftmark.pipeline.publish import RunOptions
 
 
 def run(
@@ -33,27 +33,27 @@ def run(
     unsafe_code: Unsafe = False,
     cluster: Cluster = None,
 ) -> None:
-    """Run a recipe, or a suite's one after the other: train drafts, measure, write leaderboards."""
-    from draftmark.pipeline.publish import Places
-    from draftmark.pipeline.recipe_files import load_recipe, members
+    """Run a recipe, or the recipes of a suite: train drafts, measure them, write leaderboards."""
+    from draftmark.pipeline.publish import RunOptions
+    from draftmark.pipeline.recipe_files import load_recipe, suite_members
 
     if cluster:
-        from draftmark.pipeline.cluster.executor import require
+        from draftmark.pipeline.cluster.executor import require_ray
 
-        require()
-    loaded = {name: load_recipe(name, tasks=listed(tasks)) for name in members(recipe)}
-    places = Places(out, store, data, unsafe_code, cluster)
-    fit = [_run(one, Path(name).stem, places) for name, one in loaded.items()]
+        require_ray()
+    loaded = {name: load_recipe(name, tasks=split_names(tasks)) for name in suite_members(recipe)}
+    options = RunOptions(out, store, data, unsafe_code, cluster)
+    fit = [_run(one, Path(name).stem, options) for name, one in loaded.items()]
     if not all(fit):
         raise typer.Exit(1)
 
 
-def _run(recipe: "Experiment", name: str, places: "Places") -> bool:
-    """Run a recipe, show its leaderboard; say whether no cell failed and no check found fault."""
-    from draftmark.pipeline.publish import publish
+def _run(recipe: "Experiment", name: str, options: "RunOptions") -> bool:
+    """Run a recipe and print its leaderboard; True if no cell and no check failed."""
+    from draftmark.pipeline.publish import run_recipe
     from draftmark.pipeline.render import render
 
-    results, directory = publish(recipe, name, places)
+    results, directory = run_recipe(recipe, name, options)
     files = render(results, directory, ["leaderboard"])
     typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
     for file in [*files, directory / "results.json"]:
@@ -72,20 +72,21 @@ def plan(
     tasks: Tasks = None,
     gpu: GpuName = "h100",
     utilisation: Utilisation = 0.3,
-    gpus: Annotated[int, typer.Option(min=1, help="How many GPUs share the work.")] = 1,
+    gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs that share the work.")] = 1,
 ) -> None:
-    """Show the stages of a recipe, what is cached and what the rest costs, before anything runs."""
-    from draftmark.pipeline.planning import hardware, plan_table
+    """Show a recipe's stages, which of them are cached, and the cost of the others; run nothing."""
+    from draftmark.pipeline.planning.estimates import find_gpu
+    from draftmark.pipeline.planning.plan_table import render_plan
 
-    machine, at = hardware.machine(gpu, utilisation), store or out / "store"
-    rows = folder(data)
-    typer.echo(plan_table.show(recipe, at, machine, gpus=gpus, data=rows, tasks=listed(tasks)))
+    device, at, rows = find_gpu(gpu, utilisation), store or out / "store", data_folder(data)
+    names = split_names(tasks)
+    typer.echo(render_plan(recipe, at, device, gpus=gpus, data=rows, tasks=names))
 
 
 def list_() -> None:
-    """List recipes, tasks, methods, engines, reports, and models that can be fetched."""
+    """List recipes, tasks, methods, engines, reports, and the models that can be fetched."""
     from draftmark import registry
-    from draftmark.models.download import CATALOGUE
+    from draftmark.models.files import CATALOGUE
     from draftmark.pipeline.recipe_files import recipe_names
 
     groups = {
@@ -101,8 +102,8 @@ def list_() -> None:
 
 
 def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:
-    """Bring a pretrained model into the model cache, checksummed."""
-    from draftmark.models import download as models
+    """Download a pretrained model into the model cache and verify its checksum."""
+    from draftmark.models import files as models
     from draftmark.progress import Progress
 
     directory = models.fetch(name, Progress())

@@ -1,4 +1,4 @@
-"""Follow a run from another terminal: status."""
+"""Follow a run from another terminal."""
 
 import sys
 import time
@@ -16,24 +16,24 @@ EVERY_S = 2.0
 def status(
     run: Annotated[
         Path | None,
-        typer.Argument(help="A run's folder, or one of runs [default: the latest in results]."),
+        typer.Argument(help="A run's folder, or a folder of runs [default: the latest run]."),
     ] = None,
     store: StoreAt = None,
-    once: Annotated[bool, typer.Option("--once", help="Say it once; do not follow.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the status once and exit.")] = False,
 ) -> None:
-    """Show what of a run is done, what runs and what failed; on a terminal, until it is over."""
-    from draftmark.pipeline.status import latest, lines, standing
+    """Show the stages of a run that are done, running or failed; on a terminal, until it ends."""
+    from draftmark.pipeline.status import latest_run, run_status, status_lines
 
     folder = run or Path("results")
     several = run is None or (run / "store").is_dir()
     kept = store or (folder if several else folder.parent) / "store"
-    name = latest(kept) if several else folder.name
+    name = latest_run(kept) if several else folder.name
     follow = sys.stdout.isatty() and not once
     while True:
-        now = standing(kept, name)
+        now = run_status(kept, name)
         if follow:
             Console().clear()
-        typer.echo("\n".join(lines(now)))
+        typer.echo("\n".join(status_lines(now)))
         if not follow or now.end is not None:
             return
         time.sleep(EVERY_S)

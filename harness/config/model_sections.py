@@ -1,4 +1,4 @@
-"""The sections of a recipe that make models: pairs, draft inits, how weights are trained."""
+"""The sections of a recipe on models: pairs, draft inits, training."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from draftmark.config.sections import Count, Fraction
-from draftmark.config.validation import Section, UnlessFalse
+from draftmark.config.validation import NoneIfFalse, Section
 
 Writer = Literal["dataset", "target", "draft"]
 WRITERS: tuple[Writer, ...] = ("dataset", "target", "draft")
 Limit = Literal["steps", "supervised_tokens", "target_forward_tokens", "flops", "seconds"]
-# "jsonl" is our own, the others are Accelerate's.
+# "jsonl" is draftmark's own tracker, the others are Accelerate's.
 Tracker = Literal[
     "jsonl",
     "aim",
@@ -27,10 +27,10 @@ Tracker = Literal[
 
 
 class DraftInit(Section):
-    """What a draft starts as: a model, some layers of the target, or random weights.
+    """The initial weights of a draft: a model, some layers of the target, or random weights.
 
-    `head`: of a pruned draft, the target's embedding and head, `shared` (not trained) or `copied`
-    (trained); `fitted` to the draft's body in closed form on the training text (not trained).
+    `head` of a pruned draft: the target's embedding and head, `shared` (not trained) or `copied`
+    (trained). `fitted` fits the head to the draft's body in closed form (not trained).
     """
 
     model: str | None = None
@@ -46,15 +46,15 @@ class DraftInit(Section):
         if self.pruned is not None and not self.pruned:
             raise ValueError("pruned needs at least one layer index")
         if self.pruned is not None and len(set(self.pruned)) < len(self.pruned):
-            raise ValueError("pruned names a layer twice")
+            raise ValueError("pruned must not name a layer twice")
         if self.pruned is None and self.head == "shared":
-            raise ValueError("head = 'shared' is for pruned drafts only")
+            raise ValueError("head = 'shared' needs a pruned draft")
         if self.model is not None and self.head == "fitted":
-            raise ValueError("head = 'fitted' is for pruned and random drafts only")
+            raise ValueError("head = 'fitted' needs a pruned or random draft")
         return self
 
     def describe(self) -> str:
-        """Return the init in words, as reports print it."""
+        """Return the init in words, for reports."""
         if self.pruned is not None:
             layers = ", ".join(map(str, self.pruned))
             return f"layers {layers} of the target, head {self.head}"
@@ -65,13 +65,12 @@ class DraftInit(Section):
 
 
 class Budget(Section):
-    """What a method may spend in all, in a quantity of its ledger: exactly one.
+    """The budget of all trainings of a method, in exactly one quantity of its ledger.
 
-    `supervised_tokens` and `steps` are of all its trainings, `flops` the ledger's estimate.
-    `target_forward_tokens` counts what the target read before training as well, to write texts
-    and as teacher; text that was there before costs it nothing more, so there `passes` end the
-    training. `seconds` are of training steps, without validation; they depend on the machine, so
-    neither a repetition nor an interrupted training gives the same bits.
+    `flops` are the ledger's estimate. `target_forward_tokens` include those that the target read to
+    write texts and as teacher, before training; fixed text costs no more of them, so there `passes`
+    end the training. `seconds` count training steps without validation; they depend on the machine,
+    so a repeated or resumed training has other bits.
     """
 
     steps: Count | None = None
@@ -83,8 +82,8 @@ class Budget(Section):
     @model_validator(mode="after")
     def _exactly_one(self) -> "Budget":
         if len(given := self._given()) != 1:
-            told = ", ".join(given) or "none"
-            raise ValueError(f"needs exactly one of {', '.join(get_args(Limit))}; got {told}")
+            got = ", ".join(given) or "none"
+            raise ValueError(f"needs exactly one of {', '.join(get_args(Limit))}; got {got}")
         return self
 
     def _given(self) -> dict[Limit, float]:
@@ -93,30 +92,30 @@ class Budget(Section):
 
     @property
     def limit(self) -> Limit:
-        """Which of the quantities it is."""
+        """The recipe key of the limited quantity."""
         return next(iter(self._given()))
 
     @property
     def amount(self) -> float:
-        """How much of it there is."""
+        """The limit in units of that quantity."""
         return self._given()[self.limit]
 
     @property
     def quantity(self) -> str:
-        """What the ledger calls it."""
+        """The ledger's name of that quantity."""
         return "train_s" if self.limit == "seconds" else self.limit
 
 
 class Optimisation(Section):
-    """How weights are trained: passes over the rows, and the steps of AdamW that they take.
+    """How weights are trained: passes over the rows in steps of AdamW.
 
-    `budget`: instead of passes, what the method may spend in all. `beta2` is the memory of AdamW's
-    second moment; `validations`: how often checkpoints compete. `processes` share every step's
-    rows, on as many GPUs if there are any; `trackers` are told how it goes.
+    `budget` replaces `passes` as the end of training. `beta2` is AdamW's decay of the second
+    moment. `validations` is the number of checkpoints that are compared. `processes` share the rows
+    of each step, one GPU each if there are any. `trackers` log the training.
     """
 
     passes: Annotated[float, Field(gt=0)] = 1.0
-    budget: Annotated[Budget | None, UnlessFalse] = None
+    budget: Annotated[Budget | None, NoneIfFalse] = None
     rows_per_batch: Count = 8
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     warmup_fraction: Fraction = 0.1
@@ -128,22 +127,21 @@ class Optimisation(Section):
     processes: Count = 1
     trackers: tuple[Tracker, ...] = ()
 
-    def deciding(self) -> dict[str, Any]:
-        """Return what decides the weights, as JSON.
+    def key_settings(self) -> dict[str, Any]:
+        """Return the settings that decide the weights, as JSON.
 
-        Like threads and the machine, `processes` change the order in which numbers are added, and
-        no more than that.
+        `processes` are left out: like threads, they only change the order of floating-point sums.
         """
         return self.model_dump(mode="json", exclude={"processes", "trackers"})
 
 
 class FineTuning(Optimisation):
-    """How a target is fine-tuned on the task's gold answers before drafts are made for it.
+    """How a target is fine-tuned on the task's gold answers, before drafts are made for it.
 
     The defaults are AdaSPEC's for its targets (Hu et al. 2025, arXiv 2510.19779): `run_train.sh` of
-    branch gsm8k-target-phi2 at bf0a107, in https://github.com/yuezhouhu/adaspec. What the script
-    does not say is as transformers' Trainer, which it calls, has it. The checkpoint of the lowest
-    validation loss is kept.
+    branch gsm8k-target-phi2 at bf0a107, in https://github.com/yuezhouhu/adaspec, and where the
+    script sets nothing, those of transformers' Trainer. The checkpoint with the lowest validation
+    loss is kept.
     """
 
     passes: Annotated[float, Field(gt=0)] = 3.0  # 6 in branch gsm8k-target-pythia-1.4b
@@ -157,36 +155,33 @@ class FineTuning(Optimisation):
     validations: Count = 3  # after every pass
 
     @model_validator(mode="after")
-    def _is_no_teacher(self) -> "FineTuning":
+    def _has_no_teacher(self) -> "FineTuning":
         if self.budget and self.budget.limit == "target_forward_tokens":
             raise ValueError(
-                "budget: fine-tuning has no target_forward_tokens, the target is what is trained; "
-                "take steps, supervised_tokens, flops or seconds"
+                "budget: fine-tuning trains the target and has no target_forward_tokens; "
+                "use steps, supervised_tokens, flops or seconds"
             )
         return self
 
 
 class Pair(Section):
-    """A target and what its drafts start as. `dtype` is what training computes in.
-
-    `fine_tune`: train the target on the task first; it is then the target of everything.
-    """
+    """A target and the init of its drafts."""
 
     name: str
     target: str
-    fine_tune: FineTuning | None = None
+    fine_tune: FineTuning | None = None  # of the target, before it is used for anything else
     draft: DraftInit
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of training
     trust_remote_code: bool = False
 
 
 class Training(Optimisation):
-    """How drafts are trained; the same for every method unless the method says otherwise.
+    """How drafts are trained, for every method unless its entry overrides a key.
 
-    `text`: what the draft reads. Gold answers (`dataset`), the target's own responses (`target`),
-    what the draft itself writes as it learns (`draft`: on-policy), or a `mixture` of these by their
-    shares: a step's rows are all of one writer, drawn anew for each step (Agarwal et al. 2024, GKD,
-    arXiv 2306.13649, algorithm 1: the share of on-policy text is its lambda).
+    `text` is the training text: gold answers (`dataset`), the target's responses (`target`), text
+    that the draft writes as it learns (`draft`: on-policy), or a `mixture` of these by shares. Of a
+    mixture, each step draws the one writer of its rows (Agarwal et al. 2024, GKD, arXiv 2306.13649,
+    algorithm 1, whose lambda is the share of on-policy text).
     """
 
     text: Literal["dataset", "target", "draft", "mixture"] = "dataset"
@@ -197,8 +192,7 @@ class Training(Optimisation):
     def _shares_sum_to_one(self) -> "Training":
         if self.text != "mixture" and self.mixture:
             raise ValueError(
-                f"mixture is given, but text = {self.text!r}; say text = 'mixture', or leave "
-                "mixture = {}"
+                f"mixture needs text = 'mixture', not {self.text!r}; set it, or leave mixture out"
             )
         total = sum(self.mixture.values())
         if self.text == "mixture" and abs(total - 1) > 1e-6:
@@ -210,11 +204,11 @@ class Training(Optimisation):
 
     @property
     def shares(self) -> dict[Writer, float]:
-        """The share of steps that read each writer's texts, of those that have one."""
+        """The share of steps of each writer whose share is above 0."""
         given = self.mixture if self.text == "mixture" else {self.text: 1.0}
         return {writer: given[writer] for writer in WRITERS if given.get(writer)}
 
     @property
     def fixed_text(self) -> Writer:
-        """What a head is fitted on: the first text that is there before training, else gold."""
+        """The writer of the text that a head is fitted on: the target, else the data set."""
         return "target" if "target" in self.shares and "dataset" not in self.shares else "dataset"

@@ -1,7 +1,7 @@
-"""Recipes: a TOML file becomes a typed Recipe, and a Recipe its cells.
+"""The typed Recipe of a TOML file, and its cells.
 
-A knob lives with what it configures: a method's knobs are the fields of its dataclass, and
-whatever a recipe says of them is checked against those. Unknown keys are errors.
+A method's knobs are the fields of its dataclass, and a recipe's values are checked against those.
+Unknown keys are errors.
 """
 
 import itertools
@@ -9,52 +9,43 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from draftmark.config.model_sections import Pair, Training
 from draftmark.config.sections import Data, Evaluation, Prompting, Speed
-from draftmark.config.validation import Section, UnlessFalse, validated
+from draftmark.config.validation import NoneIfFalse, Section, validate_section
 from draftmark.results import Cell
 from draftmark.types import GREEDY, Sampler, Samplers, Task
 
 
 class MethodEntry(BaseModel):
-    """A method and its knobs; `label` tells apart two entries of the same method.
-
-    `against`: the entries that it is compared with, by the names in tables; by default the first.
-    """
+    """A method and its knobs; two entries of one method need different labels."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
     label: str = ""
-    against: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()  # titles of the entries it is compared with [default: the first]
     training: Mapping[str, Any] = Field(default_factory=dict)
 
     @property
     def title(self) -> str:
-        """The name that tables show."""
+        """The name in tables."""
         return self.label or self.name
 
     @property
     def knobs(self) -> Mapping[str, Any]:
-        """Settings of the method itself: keys that are no field of an entry."""
+        """The method's own settings: the keys that are not fields of an entry."""
         return self.model_extra or {}
 
 
 Seeds = tuple[Annotated[int, Field(ge=0, lt=2**32)], ...]
 
 
-class ForTask(Section):
-    """What is otherwise for one task: keys of these sections, in place of the recipe's own.
+class TaskOverrides(Section):
+    """Overrides for one task: keys of these sections replace the recipe's own.
 
-    `fine_tune` is of every pair that fine-tunes its target; `methods` by the names in tables.
-    `seeds` are the task's own: a task may be cheap enough for more of them.
+    `fine_tune` applies to every pair that fine-tunes its target; `methods` is keyed by title.
     """
 
     seeds: Seeds | None = None
@@ -65,10 +56,10 @@ class ForTask(Section):
 
 
 class Recipe(Section):
-    """One experiment. Its cells are every task x pair x method x seed.
+    """One experiment; its cells are all combinations of task, pair, method and seed.
 
-    `threads` limits those of the processor: a tiny model is faster on one. `speed = false` leaves
-    the engine runs out.
+    `threads` limits torch's CPU threads: a tiny model is faster on one. `speed = false` skips the
+    engine runs.
     """
 
     title: str
@@ -80,9 +71,9 @@ class Recipe(Section):
     prompting: Prompting = Prompting()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-    speed: Annotated[Speed | None, UnlessFalse] = Speed()
+    speed: Annotated[Speed | None, NoneIfFalse] = Speed()
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None
-    by_task: Mapping[str, ForTask] = Field(default_factory=dict)
+    by_task: Mapping[str, TaskOverrides] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _no_duplicates(self) -> "Recipe":
@@ -106,17 +97,19 @@ class Recipe(Section):
         ):
             for name in names:
                 if name not in self.tasks:
-                    raise ValueError(f"{place} names {name!r}, which is none of tasks")
+                    raise ValueError(f"{place} names {name!r}, which is not one of tasks")
+        titles = [method.title for method in self.methods]
         for task, own in self.by_task.items():
-            for title in own.methods.keys() - {method.title for method in self.methods}:
-                raise ValueError(f"by_task.{task}.methods names {title!r}, which is no method here")
-            for title, told in own.methods.items():
-                if not isinstance(told.get("training", {}), Mapping):
-                    raise ValueError(f"by_task.{task}.methods.{title}.training is no table of keys")
-            if any(told.keys() & {"name", "label", "against"} for told in own.methods.values()):
-                raise ValueError(f"by_task.{task}.methods changes knobs and training, no names")
+            place = f"by_task.{task}"
+            for title, changes in own.methods.items():
+                if title not in titles:
+                    raise ValueError(f"{place}.methods names {title!r}, which is not a method here")
+                if not isinstance(changes.get("training", {}), Mapping):
+                    raise ValueError(f"{place}.methods.{title}.training must be a table")
+                if changes.keys() & {"name", "label", "against"}:
+                    raise ValueError(f"{place}.methods may change knobs and training, not names")
             if own.fine_tune and not any(pair.fine_tune for pair in self.pairs):
-                raise ValueError(f"by_task.{task}.fine_tune is given, but no pair has fine_tune")
+                raise ValueError(f"{place}.fine_tune needs a pair with fine_tune")
         return self
 
     @model_validator(mode="after")
@@ -127,43 +120,38 @@ class Recipe(Section):
                 if other not in titles or other == method.title:
                     others = ", ".join(title for title in titles if title != method.title) or "none"
                     raise ValueError(
-                        f"method {method.title!r} is against {other!r}, which is none of the "
+                        f"method {method.title!r} is against {other!r}, which is not one of the "
                         f"others here: {others}"
                     )
             if len(set(method.against)) < len(method.against):
-                raise ValueError(f"method {method.title!r}: against names one method twice")
+                raise ValueError(f"method {method.title!r}: against names a method twice")
         return self
 
     @model_validator(mode="after")
     def _enough_prompts(self) -> "Recipe":
-        if self.speed and self.speed.blocks > self.data.test_rows:
-            raise ValueError(
-                f"speed.blocks = {self.speed.blocks} needs data.test_rows of as many or more"
-            )
-        widest = max(self.speed.batch_sizes) if self.speed else 1
-        if self.speed and widest > 1 and self.speed.blocks * widest > self.data.test_rows:
-            raise ValueError(
-                f"speed.batch_sizes up to {widest} in {self.speed.blocks} blocks need "
-                f"data.test_rows of {self.speed.blocks * widest} or more"
-            )
+        needed: dict[str, int] = {}
+        if self.speed:
+            blocks, widest = self.speed.blocks, max(self.speed.batch_sizes)
+            needed[f"speed.blocks = {blocks}"] = blocks
+            needed[f"speed.batch_sizes up to {widest} in {blocks} blocks"] = blocks * widest
         for name in ("samples", "judge"):
-            told = getattr(self.evaluation, name)
-            if told and (told.prompts or 0) > self.data.test_rows:
-                raise ValueError(
-                    f"evaluation.{name}.prompts = {told.prompts} needs data.test_rows of as many "
-                    "or more"
-                )
+            section = getattr(self.evaluation, name)
+            if section and section.prompts:
+                needed[f"evaluation.{name}.prompts = {section.prompts}"] = section.prompts
+        for what, count in needed.items():
+            if count > self.data.test_rows:
+                raise ValueError(f"{what} needs data.test_rows of {count} or more")
         return self
 
     def cells(self) -> Iterator[Cell]:
-        """Yield the cells in the order of the recipe."""
+        """Yield the cells in the recipe's order."""
         for task in self.tasks:
             seeds = self.for_task(task).seeds
             for pair, method, seed in itertools.product(self.pairs, self.methods, seeds):
                 yield Cell(task=task, pair=pair.name, method=method.title, seed=seed)
 
     def for_task(self, task: str) -> "Recipe":
-        """Return the recipe as it is for one task; raises UserError for what does not fit."""
+        """Return the recipe with a task's overrides; raises UserError for an invalid one."""
         if task not in self.by_task:
             return self
         own, document = self.by_task[task], self.model_dump(mode="json", exclude={"by_task"})
@@ -174,30 +162,30 @@ class Recipe(Section):
             if pair["fine_tune"] is not None:
                 pair["fine_tune"] |= own.fine_tune
         for entry, method in zip(document["methods"], self.methods, strict=True):
-            told = own.methods.get(method.title, {})
-            entry |= {**told, "training": {**entry["training"], **told.get("training", {})}}
-        return validated(Recipe, document, f"by_task.{task}")
+            changes = own.methods.get(method.title, {})
+            entry |= {**changes, "training": {**entry["training"], **changes.get("training", {})}}
+        return validate_section(Recipe, document, f"by_task.{task}")
 
     def pair(self, name: str) -> Pair:
         """Return the pair called `name`."""
         return next(pair for pair in self.pairs if pair.name == name)
 
     def method(self, title: str) -> MethodEntry:
-        """Return the method entry that tables show as `title`."""
+        """Return the method entry with this title."""
         return next(method for method in self.methods if method.title == title)
 
     def training_of(self, entry: MethodEntry) -> Training:
-        """Return how this entry trains: the recipe's settings under the entry's own."""
-        told = {**self.training.model_dump(), **entry.training}
-        return validated(Training, told, f"method {entry.title!r}", ("training",))
+        """Return an entry's training settings: its own keys over the recipe's."""
+        merged = {**self.training.model_dump(), **entry.training}
+        return validate_section(Training, merged, f"method {entry.title!r}", ("training",))
 
     def samplers(self, temperature: float) -> Samplers:
-        """Return how target and draft are sampled at a temperature of the target."""
-        told = self.evaluation
-        target = Sampler(temperature, told.top_k, told.top_p) if temperature else GREEDY
-        draft = replace(target, **told.draft.model_dump(exclude_none=True))
+        """Return the samplers of target and draft at a temperature of the target."""
+        own = self.evaluation
+        target = Sampler(temperature, own.top_k, own.top_p) if temperature else GREEDY
+        draft = replace(target, **own.draft.model_dump(exclude_none=True))
         return Samplers(target, draft if draft.temperature else GREEDY)
 
     def max_new_tokens(self, task: Task) -> int:
-        """Return the length limit of responses: the recipe's, else the task's."""
+        """Return the length limit of responses in tokens: the recipe's, else the task's."""
         return self.evaluation.max_new_tokens or task.max_new_tokens

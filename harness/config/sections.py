@@ -1,4 +1,4 @@
-"""The sections of a recipe: rows, pairs, training, evaluation, speed. Unknown keys are errors."""
+"""The sections of a recipe on data, prompts, evaluation and speed."""
 
 import itertools
 import re
@@ -19,26 +19,22 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class Data(Section):
-    """Which rows are used. Sources are tried in order; the first that has the task is taken.
-
-    `max_features_gb`: how much disk the target's states on one set of texts may take, where a
-    method reads them at every position.
-    """
+    """The rows of a task, from the first of the sources that has them."""
 
     sources: Annotated[tuple[Source, ...], Field(min_length=1)] = ("hub", "directory", "samples")
     train_rows: Count = 1000
     validation_rows: Count = 64
     test_rows: Count = 200
-    max_features_gb: Annotated[float, Field(gt=0)] = 20.0
+    max_features_gb: Annotated[float, Field(gt=0)] = 20.0  # hidden states of a text set, on disk
 
 
 class Prompting(Section):
-    """How questions are put, to target and draft alike.
+    """How prompts are written, for target and draft alike.
 
     `format`: the target's chat template, plain text, or (auto) the template if there is one.
-    `shots`: how many solved examples go before the question. `styles`: a task's own named way of
-    asking, by task. `stop`: strings that end a response; by default the task's own in plain text,
-    and none in a chat.
+    `shots`: the number of solved examples before the question. `styles`: the name of a task's own
+    prompt style, by task. `stop`: strings that end a response; by default the task's own for plain
+    text and none for a chat.
     """
 
     format: Literal["auto", "chat", "plain"] = "auto"
@@ -48,7 +44,7 @@ class Prompting(Section):
 
 
 class DraftSampling(Section):
-    """Where the draft is sampled in another way than its target: what is not said is the same."""
+    """The draft's sampler where it differs from the target's; None means the target's value."""
 
     temperature: Annotated[float, Field(ge=0)] | None = None
     top_k: Annotated[int, Field(ge=0)] | None = None
@@ -56,22 +52,22 @@ class DraftSampling(Section):
 
 
 class Samples(Section):
-    """Several sampled responses to each of the first `prompts` test prompts (all, unless said).
+    """Several sampled responses of the target, and of each draft alone, to a test prompt.
 
-    Of the target and of each draft alone: for pass@k, and fidelity against diversity.
+    They give pass@k, and fidelity against diversity.
     """
 
     count: Annotated[int, Field(ge=2)] = 4
     temperatures: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
-    prompts: Count | None = None
+    prompts: Count | None = None  # the first of them [default: all]
 
 
 class Judge(Section):
-    """A model behind an OpenAI-compatible endpoint that says which of two responses is better.
+    """A judge: a model at an OpenAI-compatible endpoint that picks the better of two responses.
 
-    Of the draft alone, and of the target or the gold answer. The key is read from an environment
-    variable when the judge is asked, and is written nowhere; "" for an endpoint that needs none.
-    `options` are further fields of each request.
+    One is the draft's, the other the target's or the gold answer. `key_variable` names the
+    environment variable that holds the key, which is stored nowhere; "" sends no key. `options` are
+    further fields of each request.
     """
 
     endpoint: str
@@ -83,35 +79,32 @@ class Judge(Section):
 
     @model_validator(mode="after")
     def _holds_no_secret(self) -> "Judge":
-        """Refuse what may hold a key, without repeating it: recipes are recorded and printed."""
+        """Refuse what may hold a key, without repeating it: recipes are stored and printed."""
         place = urlsplit(self.endpoint)
         if place.scheme not in ("http", "https") or not place.hostname:
-            raise ValueError('endpoint is a URL such as "https://api.openai.com/v1"')
+            raise ValueError('endpoint must be a URL such as "https://api.openai.com/v1"')
         if place.username or place.password or place.query or place.fragment:
-            raise ValueError("endpoint is a URL without user, password, query or fragment")
+            raise ValueError("endpoint must be a URL without user, password, query or fragment")
         if not re.fullmatch(r"([A-Z_][A-Z0-9_]*)?", self.key_variable):
             raise ValueError(
-                "key_variable is the name of an environment variable in capitals, never a key"
+                "key_variable must name an environment variable in capitals; it is never a key"
             )
         return self
 
     @property
     def host(self) -> str:
-        """The endpoint's host, and port if it says one."""
+        """The endpoint's host, with its port if it has one."""
         return urlsplit(self.endpoint).netloc
 
 
 class Evaluation(Section):
-    """What is measured: samplers of the target, and the block length that tables show.
-
-    `top_k` and `top_p` cut the laws at temperatures above 0; `draft` samples the draft apart.
-    """
+    """What is measured: the target's samplers, and the block length that tables show."""
 
     temperatures: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (
         0.0,
         1.0,
     )
-    top_k: Annotated[int, Field(ge=0)] = 0
+    top_k: Annotated[int, Field(ge=0)] = 0  # like top_p, at temperatures above 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     draft: DraftSampling = DraftSampling()
     num_speculative_tokens: Annotated[int, Field(ge=1, le=MAX_GAMMA)] = 4
@@ -127,7 +120,7 @@ Gamma = Annotated[int, Field(ge=1, le=MAX_GAMMA)]
 
 @dataclass(frozen=True)
 class SpeedCondition:
-    """One measurement of speed: an engine with its target alone and with the draft."""
+    """The settings of one speed measurement: an engine with the target alone and with the draft."""
 
     engine: str
     temperature: float
@@ -140,34 +133,36 @@ class SpeedCondition:
 
     @property
     def num_prompts(self) -> int:
-        """How many prompts all blocks have together: every block fills a batch."""
+        """The number of prompts of all blocks; every block fills at least one batch."""
         return self.blocks * max(self.prompts_per_block, self.batch_size)
 
     @property
     def label(self) -> str:
-        """What tells it from the others of a recipe, in the keys of numbers."""
+        """The condition's unique name in a recipe, as the keys of numbers show it."""
         return f"gamma={self.num_speculative_tokens},{self.terms}"
 
     @property
     def terms(self) -> str:
-        """What is left of it where nothing is drafted."""
+        """The label without the block length: the condition of a run that drafts nothing."""
         where = f"t={self.temperature:g},batch={self.batch_size},length={self.length}"
         return f"engine={self.engine},{where}"
 
     def settings(self) -> dict[str, Any]:
-        """Return what decides the measurement; a later key is left out where it is as before it."""
-        told = asdict(self)
+        """Settings that enter the cache key.
+
+        Fields added later are omitted at their default, so old keys stay valid.
+        """
         added = {"batch_size": 1, "length": "natural"}
-        return {name: value for name, value in told.items() if added.get(name) != value}
+        return {name: value for name, value in asdict(self).items() if added.get(name) != value}
 
 
 class Speed(Section):
-    """End-to-end runs of engines, interleaved with the target alone, in blocks of prompts.
+    """Speed measurements: engine runs with the draft, interleaved with the target alone.
 
-    `engine`, `temperature` and `num_speculative_tokens` may be lists: with `batch_sizes` every
-    combination is a measurement, the first of them the headline. `length`: responses end as the
-    target ends them, or (fixed) all at the length limit, end tokens ignored. `noise_floor` times
-    the target against itself as well, `cost_model` a draft's step and the target's passes.
+    `engine`, `temperature` and `num_speculative_tokens` may be lists; with `batch_sizes`, every
+    combination is a measurement and the first one the headline. `length`: responses end naturally,
+    or (fixed) all at the length limit, end tokens ignored. `noise_floor` also times the target
+    against itself; `cost_model` also times the draft's and the target's passes by themselves.
     """
 
     engine: str | Annotated[tuple[str, ...], Field(min_length=1)] = "reference"
@@ -183,22 +178,14 @@ class Speed(Section):
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines, one or several."""
+        """The names of the engines."""
         return _several(self.engine)
 
     def conditions(self) -> tuple[SpeedCondition, ...]:
-        """Return every measurement, the headline first."""
+        """Return the conditions of all measurements, the headline first."""
+        shared = self.model_dump(include={"blocks", "prompts_per_block", "dtype", "length"})
         return tuple(
-            SpeedCondition(
-                engine=engine,
-                temperature=temperature,
-                num_speculative_tokens=gamma,
-                blocks=self.blocks,
-                prompts_per_block=self.prompts_per_block,
-                dtype=self.dtype,
-                batch_size=batch_size,
-                length=self.length,
-            )
+            SpeedCondition(engine, temperature, gamma, batch_size=batch_size, **shared)
             for engine, temperature, batch_size, gamma in itertools.product(
                 self.engines,
                 _several(self.temperature),

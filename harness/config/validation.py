@@ -1,6 +1,6 @@
-"""Closed sections of a recipe, and what a person is told when one does not fit.
+"""Validates the sections of a recipe; an error is one sentence that names the key.
 
-Types are taken at their word, as JSON's: true is no 1, and "12" no number.
+Types are strict, as in JSON: true is not 1, and "12" is not a number.
 """
 
 import json
@@ -17,18 +17,18 @@ from draftmark.text import plain
 
 S = TypeVar("S", bound="Section")
 
-# TOML has no word for nothing: `speed = false` takes a section away.
-UnlessFalse = BeforeValidator(lambda value: None if value is False else value)
+# TOML has no null: `speed = false` removes a section.
+NoneIfFalse = BeforeValidator(lambda value: None if value is False else value)
 
 
 class Section(BaseModel):
-    """A part of a recipe: immutable, and closed to keys that it does not know."""
+    """A part of a recipe: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def parsed(text: str, origin: str) -> dict[str, Any]:
-    """Return what TOML says; raises UserError for what is no TOML, and for nan and inf."""
+def parse_toml(text: str, origin: str) -> dict[str, Any]:
+    """Return a TOML document; raises UserError for invalid TOML, and for nan and inf."""
     try:
         document = tomllib.loads(text)
     except RecursionError as error:
@@ -40,14 +40,14 @@ def parsed(text: str, origin: str) -> dict[str, Any]:
         raise UserError(f"{origin} is not valid TOML: {error}: {plain(line, 80)}.") from error
     for key, value in _values(document):
         if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{origin}: {key}: {value} is no setting; give a finite number.")
-        if isinstance(value, int) and abs(value) >= 2**63:  # which TOML does not promise to keep
-            raise UserError(f"{origin}: {key}: a number of that size is no setting; lower it.")
+            raise UserError(f"{origin}: {key} must be finite (got {value}).")
+        if isinstance(value, int) and abs(value) >= 2**63:  # beyond the range that TOML promises
+            raise UserError(f"{origin}: {key} must lie between -2**63 and 2**63.")
     return document
 
 
 def _values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield everything in a document that holds nothing else, by its dotted key."""
+    """Yield the scalars of a document with their dotted keys."""
     inner: Iterable[tuple[Any, Any]] = ()
     match value:
         case dict():
@@ -60,44 +60,38 @@ def _values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield from _values(item, f"{key}.{name}" if key else str(name))
 
 
-def validated(
+def validate_section(
     section: type[S], document: Mapping[str, Any], origin: str, at: tuple[str, ...] = ()
 ) -> S:
-    """Return the section that a document gives; raises UserError naming `origin` and the key.
-
-    `at` is where in its origin the section stands.
-    """
+    """Return the section at a place `at` of its origin; raises UserError naming origin and key."""
     try:
-        return section.model_validate(with_tuples(document), strict=True)
+        return section.model_validate(lists_to_tuples(document), strict=True)
     except ValidationError as error:
-        raise UserError(explain(error, origin, section, at)) from error
+        raise UserError(explain_error(error, origin, section, at)) from error
 
 
-def as_json(value: Any) -> str:
-    """Return what TOML says as JSON; dates and times, which no key takes, become tables."""
+def toml_to_json(value: Any) -> str:
+    """Return a TOML value as JSON text; dates and times, which no key takes, become tables."""
     return json.dumps(value, default=lambda when: {"date or time": str(when)})
 
 
-def with_tuples(value: Any) -> Any:
-    """Return what TOML says with tuples for its lists: what sections hold."""
+def lists_to_tuples(value: Any) -> Any:
+    """Return a TOML value with its lists as tuples, which sections hold."""
     match value:
         case dict():
-            return {key: with_tuples(item) for key, item in value.items()}
+            return {key: lists_to_tuples(item) for key, item in value.items()}
         case list() | tuple():
-            return tuple(with_tuples(item) for item in value)
+            return tuple(lists_to_tuples(item) for item in value)
     return value
 
 
-def explain(
+def explain_error(
     error: ValidationError,
     origin: str,
     section: type[Section] | None = None,
     at: tuple[str, ...] = (),
 ) -> str:
-    """Return one sentence for the first thing that is wrong, with the nearest known key.
-
-    What is wrong with the whole names its keys itself.
-    """
+    """Return one sentence on the first error; an unknown key gets the nearest known one."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in (*at, *first["loc"]))
     if first["type"] == "extra_forbidden":
@@ -105,12 +99,12 @@ def explain(
         choices = [prefix + name for name in _fields_at(section, first["loc"][:-1])]
         return f"{origin}: {unknown('key', place, choices)}"
     message = first["msg"].removeprefix("Value error, ")
-    value = f" (got {_as_told(first['input'])!r})" if _is_plain(first["input"]) else ""
+    value = f" (got {_with_lists(first['input'])!r})" if _is_plain(first["input"]) else ""
     return f"{': '.join(filter(None, (origin, place, message)))}{value}."
 
 
-def _as_told(value: Any) -> Any:
-    return [_as_told(item) for item in value] if isinstance(value, tuple) else value
+def _with_lists(value: Any) -> Any:
+    return [_with_lists(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _is_plain(value: Any) -> bool:
@@ -121,16 +115,16 @@ def _fields_at(section: type[Section] | None, place: tuple[int | str, ...]) -> l
     """Return the dotted names of the known keys beside the one at `place`."""
     known: Any = section
     for part in place:
-        # What is no field is the name of an entry in a table of sections.
+        # A part that is not a field names an entry of a table of sections.
         if isinstance(part, str) and known is not None and part in known.model_fields:
-            known = section_in(known.model_fields[part].annotation)
+            known = section_of(known.model_fields[part].annotation)
     prefix = "".join(f"{part}." for part in place)
     return [prefix + name for name in known.model_fields] if known is not None else []
 
 
-def section_in(annotation: Any) -> type[BaseModel] | None:
+def section_of(annotation: Any) -> type[BaseModel] | None:
     """Return the section inside an annotation such as `tuple[Pair, ...]` or `Speed | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    inner = (section_in(part) for part in getattr(annotation, "__args__", ()))
+    inner = (section_of(part) for part in getattr(annotation, "__args__", ()))
     return next((found for found in inner if found is not None), None)

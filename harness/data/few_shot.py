@@ -1,7 +1,7 @@
-"""How questions are put: a task's styles, and solved examples before the question.
+"""Applies prompt styles and puts solved examples before the question.
 
-Solved examples are the first rows of the split that the task takes them from, which is never the
-test split; where that is the train split, drafts do not train on them.
+The solved examples are the first rows of the task's `shots_from` split, which is never the test
+split; drafts do not train on them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,34 +13,38 @@ from draftmark.errors import unknown
 from draftmark.types import Example, Split, Task, Turn
 
 
-def counts_with_shots(task: Task, told: Prompting, counts: Mapping[Split, int]) -> dict[Split, int]:
-    """Return how many rows of each split have to be read."""
+def counts_with_shots(
+    task: Task, prompting: Prompting, counts: Mapping[Split, int]
+) -> dict[Split, int]:
+    """Return the number of rows to read of each split, with those for solved examples."""
     wanted = dict(counts)
-    if told.shots:
-        wanted[task.shots_from] = wanted.get(task.shots_from, 0) + told.shots
+    if prompting.shots:
+        wanted[task.shots_from] = wanted.get(task.shots_from, 0) + prompting.shots
     return wanted
 
 
-def format_prompts(task: Task, told: Prompting, rows: Mapping[Split, Rows]) -> dict[Split, Rows]:
-    """Return the rows as they are asked; solved examples, if any, are left as split "prompt".
+def format_prompts(
+    task: Task, prompting: Prompting, rows: Mapping[Split, Rows]
+) -> dict[Split, Rows]:
+    """Return the rows as prompts show them, with the solved examples, if any, as split "prompt".
 
-    Raises UserError if the task has no such style.
+    Raises UserError for a style that the task does not have.
     """
-    styled = {split: _styled(task, told, item) for split, item in rows.items()}
-    if not told.shots:
+    styled = {split: _styled(task, prompting, item) for split, item in rows.items()}
+    if not prompting.shots:
         return styled
     source = styled[task.shots_from]
-    shots = source.examples[: told.shots]
+    shots = source.examples[: prompting.shots]
     found: dict[Split, Rows] = {"prompt": replace(source, examples=shots)}
     for split, item in styled.items():
-        asked = item.examples[told.shots :] if split == task.shots_from else item.examples
+        asked = item.examples[prompting.shots :] if split == task.shots_from else item.examples
         if split != "prompt":
             found[split] = replace(item, examples=tuple(_after(shots, one) for one in asked))
     return found
 
 
-def _styled(task: Task, told: Prompting, rows: Rows) -> Rows:
-    name = told.styles.get(task.name)
+def _styled(task: Task, prompting: Prompting, rows: Rows) -> Rows:
+    name = prompting.styles.get(task.name)
     if name is None:
         return rows
     if name not in task.styles:

@@ -1,8 +1,7 @@
-"""Whether the Hugging Face hub answers, asked once and quickly.
+"""Checks once, quickly, that the Hugging Face hub answers.
 
-Its clients retry for half a minute before they give up; a machine without a network should not wait
-that long. With HF_HUB_OFFLINE set they answer from their own caches at once, so they are not kept
-from it.
+The hub's clients retry for half a minute, which a machine without a network should not wait for.
+With HF_HUB_OFFLINE they answer from their caches at once, so the check is skipped.
 """
 
 import os
@@ -17,8 +16,8 @@ class Unreachable(Exception):
     """The hub does not answer."""
 
 
-def require() -> None:
-    """Raise Unreachable, with the reason, unless the hub answers or caches are to be used."""
+def check_reachable() -> None:
+    """Raise Unreachable, with the reason, unless the hub answers or HF_HUB_OFFLINE is set."""
     reason = None if os.environ.get("HF_HUB_OFFLINE") else _why_unreachable()
     if reason:
         raise Unreachable(reason)
@@ -31,6 +30,6 @@ def _why_unreachable() -> str | None:
         with urllib.request.urlopen(f"{endpoint}/robots.txt", timeout=TIMEOUT_S):
             return None
     except urllib.error.HTTPError:
-        return None  # it answered
+        return None  # the hub answered
     except (OSError, ValueError) as error:
         return f"{endpoint} does not answer ({getattr(error, 'reason', error)})"

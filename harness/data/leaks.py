@@ -1,20 +1,20 @@
-"""Rows that are in two splits: duplicates, and long passages in common.
+"""Finds rows that are in two splits: duplicates, and long passages in common.
 
-Two tests. The hash of the normalised text finds rows that are the same but for case, spaces and
-punctuation. Word 13-grams find what was copied into or out of another row, as in GPT-3 (Brown et
-al. 2020, arXiv 2005.14165, appendix C), which passes over 13-grams in more than 10 training
-documents as phrases that everybody uses. Here the words of 13-grams in more than 10 rows and more
-than 1 in 100 rows of a side are template text (the instruction on every row) and left out first. A
-row is copied if 8 in 10 of the 13-grams of what remains are elsewhere, partly copied if 2 in 10:
-the bounds of dirty and clean of Llama 2 (Touvron et al. 2023, arXiv 2307.09288, appendix A.6; there
-of tokens). A row with fewer than 13 words of its own is judged by its hash alone.
+Duplicates have the same normalised text: they differ at most in case, spaces and punctuation.
+Copied passages share word 13-grams, as in GPT-3 (Brown et al. 2020, arXiv 2005.14165, appendix C),
+which ignores 13-grams in more than 10 training documents as common phrases. Here, words of 13-grams
+in more than 10 rows and more than 1 in 100 rows of a side are template text (the instruction on
+every row) and are removed first. A row is copied if 8 in 10 of its remaining 13-grams are
+elsewhere, partly copied if 2 in 10: the bounds of dirty and clean of Llama 2 (Touvron et al. 2023,
+arXiv 2307.09288, appendix A.6, for tokens). A row with fewer than 13 words of its own can only be a
+duplicate.
 """
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from draftmark.types import Example
 
@@ -25,15 +25,11 @@ SHOWN = 5
 
 Part = Literal["question", "answer"]
 _Ngram = tuple[str, ...]
-_PARTS: Mapping[Part, Callable[[Example], str]] = {
-    "question": lambda example: question(example),
-    "answer": lambda example: example.reference,
-}
 
 
 @dataclass(frozen=True)
 class Match:
-    """A test row and the row that has most of it; n-grams of the test row without its template."""
+    """A test row and the row that shares most of it; n-grams are counted without template text."""
 
     test_id: str
     other_id: str
@@ -43,13 +39,13 @@ class Match:
 
     @property
     def share(self) -> float:
-        """How much of the test row is elsewhere: all of a duplicate."""
+        """The share of the test row's n-grams that are elsewhere; 1 for a duplicate."""
         return 1.0 if self.duplicate else self.shared_ngrams / self.ngrams
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many test rows are in a group of other rows, by their questions or by their answers."""
+    """The number of test rows whose questions, or whose answers, are in a group of other rows."""
 
     group: str
     part: Part
@@ -57,8 +53,8 @@ class Overlap:
     test_rows: int
     short: int  # test rows with fewer than NGRAM words of their own
     duplicates: int
-    copied: int  # duplicates, and rows of which COPIED_SHARE or more is in the group
-    partly: int  # those, and rows of which PARTLY_SHARE or more is
+    copied: int  # duplicates, and rows with a share of COPIED_SHARE or more
+    partly: int  # those, and rows with a share of PARTLY_SHARE or more
     examples: tuple[Match, ...]  # the worst
 
 
@@ -66,62 +62,59 @@ class Overlap:
 class _Text:
     example_id: str
     words: Sequence[str]
-    normal: str  # what duplicates have in common
+    normal: str  # equal for duplicates
 
 
-def overlaps(
+def find_overlaps(
     groups: Mapping[str, Sequence[Example]], test: Sequence[Example]
 ) -> tuple[Overlap, ...]:
-    """Return how the test rows overlap each named group, for questions and for answers.
+    """Return the overlap of the test rows with each named group, for questions and for answers.
 
-    Time and memory grow with the number of words. Raises ValueError if there are no test rows.
+    Time and memory are linear in the number of words. Raises ValueError without test rows.
     """
     if not test:
         raise ValueError("no test rows: nothing can overlap them")
     return tuple(
         _overlap(name, part, _texts(rows, part), _texts(test, part))
         for name, rows in groups.items()
-        for part in _PARTS
+        for part in get_args(Part)
     )
 
 
-def question(example: Example) -> str:
-    """Return what an example asks, without what a task puts around it if it says so."""
+def question_text(example: Example) -> str:
+    """Return an example's question, without the task's instructions where the task marks them."""
     asked: str = example.meta.get("question", example.messages[-1]["content"])
     return asked
 
 
-def normal(text: str) -> str:
-    """Return what two texts have in common that are the same but for case, spaces, punctuation."""
-    # "?" is not "!", although neither has words.
-    return " ".join(words(text) or _folded(text).split())
+def normalise(text: str) -> str:
+    """Return the normalised text: equal for texts that differ in case, spaces, punctuation."""
+    # A text without words keeps its punctuation: "?" is not "!".
+    return " ".join(split_words(text) or _folded(text).split())
 
 
-def words(text: str) -> list[str]:
-    """Return the words of a text without case, punctuation and typographic variants."""
+def split_words(text: str) -> list[str]:
+    """Return the words of a text, without case, punctuation and typographic variants."""
     folded = _folded(text)
     marks = [mark for mark in set(folded) if unicodedata.category(mark).startswith("P")]
     return folded.translate(dict.fromkeys(map(ord, marks), " ")).split()
 
 
 def _folded(text: str) -> str:
-    """Return a text in NFKC and casefolded; NFKC again, for casefolding may undo it."""
+    """Return a text in NFKC, casefolded, and in NFKC again, as casefolding may undo it."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _texts(examples: Sequence[Example], part: Part) -> list[_Text]:
-    texts = []
-    for example in examples:
-        text = _PARTS[part](example)
-        texts.append(_Text(example.id, words(text), normal(text)))
-    return texts
+    texts = [(e.id, question_text(e) if part == "question" else e.reference) for e in examples]
+    return [_Text(example_id, split_words(text), normalise(text)) for example_id, text in texts]
 
 
 def _overlap(group: str, part: Part, rows: Sequence[_Text], test: Sequence[_Text]) -> Overlap:
     phrases = _phrases(test, within=test) | _phrases(rows, within=test)
     own = [frozenset(_ngrams(_without(text.words, phrases))) for text in test]
     wanted = frozenset[_Ngram]().union(*own)
-    # Of several rows the first is named: later entries of a dict win.
+    # Later entries of a dict win, so in reverse order the first of several rows is named.
     same = {text.normal: text.example_id for text in reversed(rows)}
     where = {
         ngram: text.example_id
@@ -151,7 +144,7 @@ def _ngrams(found: Sequence[str]) -> Iterator[_Ngram]:
 
 
 def _phrases(rows: Sequence[_Text], within: Sequence[_Text]) -> set[_Ngram]:
-    """Return the n-grams of `within` that are in so many rows that they are template text."""
+    """Return the n-grams of `within` that are in enough rows to be template text."""
     known = {ngram for text in within for ngram in _ngrams(text.words)}
     counts = Counter(ngram for text in rows for ngram in known.intersection(_ngrams(text.words)))
     most = max(PHRASE_ROWS, PHRASE_SHARE * len(rows))
@@ -159,7 +152,7 @@ def _phrases(rows: Sequence[_Text], within: Sequence[_Text]) -> set[_Ngram]:
 
 
 def _without(found: Sequence[str], phrases: Collection[_Ngram]) -> Sequence[str]:
-    """Return words without those that stand in a phrase."""
+    """Return the words outside of all phrases."""
     starts = [start for start, ngram in enumerate(_ngrams(found)) if ngram in phrases]
     inside = {place for start in starts for place in range(start, start + NGRAM)}
     return [word for place, word in enumerate(found) if place not in inside] if inside else found
@@ -168,7 +161,7 @@ def _without(found: Sequence[str], phrases: Collection[_Ngram]) -> Sequence[str]
 def _match(
     text: _Text, ngrams: frozenset[_Ngram], same: Mapping[str, str], where: Mapping[_Ngram, str]
 ) -> Match | None:
-    """Return what is elsewhere of a test row, or None if it is too little to speak of."""
+    """Return the match of a test row, or None if its share is below PARTLY_SHARE."""
     shared = ngrams & where.keys()
     twin = same.get(text.normal)
     if twin is None and len(shared) < max(1.0, PARTLY_SHARE * len(ngrams)):

@@ -1,4 +1,4 @@
-"""Examples -> token ids, in the target's own chat template or as plain text."""
+"""Encodes examples as token ids, by the target's chat template or as plain text."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,23 +7,23 @@ from typing import Any
 from draftmark.errors import UserError
 from draftmark.types import Example, Prompt, Text, Turn
 
-# Some templates print today's date: on any other day the same run would have other prompts.
+# Some templates print today's date; a fixed one keeps the prompts of a run the same.
 _SOME_DAY = datetime(2024, 7, 26, tzinfo=UTC)
 
 
 def encode_prompts(tokenizer: Any, examples: Sequence[Example], form: str = "auto") -> list[Prompt]:
-    """Return the prompts of examples, up to where the response starts."""
+    """Return the prompts of examples; the response follows the last token."""
     return [Prompt(example.id, encode_prompt(tokenizer, example, form)) for example in examples]
 
 
 def encode_prompt(tokenizer: Any, example: Example, form: str = "auto") -> tuple[int, ...]:
-    """Return the token ids of an example's turns with the opening of the answer.
+    """Return the token ids of an example's turns and of the opening of the answer.
 
-    `form` is "chat", "plain", or "auto": the model's chat template if it has one. Raises UserError
-    if it has none and "chat" is asked for.
+    `form` is "chat", "plain" or "auto" (the model's chat template if it has one). Raises UserError
+    for "chat" without a template.
     """
-    if is_plain(tokenizer, form):
-        return tuple(tokenizer.encode(plain(example.messages)))
+    if is_plain_text(tokenizer, form):
+        return tuple(tokenizer.encode(to_plain_text(example.messages)))
     if not tokenizer.chat_template:
         raise UserError(
             "prompting.format = 'chat', but the target has no chat template; choose 'plain', or "
@@ -40,13 +40,13 @@ def encode_prompt(tokenizer: Any, example: Example, form: str = "auto") -> tuple
     )
 
 
-def is_plain(tokenizer: Any, form: str) -> bool:
-    """Say whether prompts of a format are plain text for this tokenizer."""
+def is_plain_text(tokenizer: Any, form: str) -> bool:
+    """True if prompts of a format are plain text for this tokenizer."""
     return form == "plain" or (form == "auto" and not tokenizer.chat_template)
 
 
-def plain(messages: Sequence[Turn]) -> str:
-    """Return turns as plain text: a question, its answer from the next line on, an empty line."""
+def to_plain_text(messages: Sequence[Turn]) -> str:
+    """Return turns as plain text: a question, its answer on the next line, an empty line."""
     parts = []
     for turn in messages:
         if turn["role"] == "assistant":
@@ -61,7 +61,7 @@ def encode_gold(
 ) -> list[Text]:
     """Return examples with their gold answers as responses, each closed by an end token.
 
-    By the tokenizer's own where it is one of `end_tokens`: the others end whole documents.
+    That is the tokenizer's own if it is among `end_tokens`: others may end whole documents.
     """
     own = tokenizer.eos_token_id
     end_token = own if own in end_tokens else min(end_tokens)

@@ -1,11 +1,11 @@
-"""Rows of a task from the hub, a data directory, or the project's own samples, always saying which.
+"""The rows of a task from the hub, a data directory, or the project's own samples.
 
-Rows enter a run's keys by their content, so the same rows give the same results whichever
-source they came from. An id counts the rows of the source, those that are left out included.
+Rows enter a run's keys by their content, so the same rows have the same results, whatever their
+source. An example's id counts all rows of the source, also those that are left out.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from draftmark.errors import UserError
 from draftmark.store.graph import digest
 from draftmark.types import Example, Row, Split, Task
 
-MISSING = "not here: "  # how the digest begins of what a plan goes without
+MISSING = "not here: "  # the start of the digest of rows that a plan does without
 
 
 class NoSource(UserError):
@@ -23,43 +23,31 @@ class NoSource(UserError):
 
 @dataclass(frozen=True)
 class Rows:
-    """The examples of one split and where they came from.
-
-    `missing` names them where a plan goes without them.
-    """
+    """The examples of one split, and their source."""
 
     examples: tuple[Example, ...]
     source: str  # "samples", "directory", or "hub openai/gsm8k@cc7b047"
-    left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> rows passed over
-    missing: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> number of rows
+    malformed: tuple[str, ...] = ()  # "place: reason" of each malformed row
+    missing: str = ""  # the name of rows that a plan does without
 
     def first(self, count: int | None) -> "Rows":
-        """Return the first rows; all, if no count is given."""
+        """Return the first rows; all, if count is None."""
         return replace(self, examples=self.examples[:count])
 
     @property
+    def num_read(self) -> int:
+        """The number of all rows that were read."""
+        return len(self.examples) + sum(self.left_out.values()) + len(self.malformed)
+
+    @property
     def digest(self) -> str:
-        """A hash of everything in the examples."""
+        """A hash of the content of all examples."""
         if self.missing:
             return MISSING + self.missing
         return digest(
             [[item.id, item.messages, item.reference, item.meta] for item in self.examples]
         )
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A row that is no example by the task's own rule."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Malformed:
-    """A row that is not what the task's columns promise."""
-
-    place: str
-    reason: str
 
 
 def load_rows(
@@ -76,23 +64,31 @@ def load_splits(
     sources: Sequence[str],
     directory: Path | None = None,
 ) -> dict[Split, Rows]:
-    """Return the first examples of each split, all from the first source that has all of them.
+    """Return the first examples of each split, from the first source that has all splits.
 
-    Rows that the task leaves out by its rule are passed over and counted. Raises UserError if no
-    source has the splits (with why for each), if there are fewer examples than asked for, or if a
-    row before the last one taken is malformed (with the file and the line).
+    Rows that the task leaves out are skipped and counted. Raises UserError if no source has the
+    splits (with the reason of each), if there are fewer examples than asked for, or if a row before
+    the last one taken is malformed (with file and line).
     """
     found = read_splits(task, list(counts), sources=sources, directory=directory)
-    return {split: _rows(task, split, count, found[split]) for split, count in counts.items()}
+    rows = {split: parse_rows(task, split, found[split], count) for split, count in counts.items()}
+    for split, item in rows.items():
+        if item.malformed:
+            raise UserError(f"{item.malformed[0]}; fix the row.")
+        if len(item.examples) < counts[split]:
+            skipped = f", {describe_left_out(item.left_out)}" if item.left_out else ""
+            raise UserError(
+                f"{task.name} has {len(item.examples)} rows in its {split} split ({item.source}"
+                f"{skipped}), but {counts[split]} are needed; lower data.{split}_rows in the "
+                "recipe."
+            )
+    return rows
 
 
 def read_splits(
     task: Task, splits: Sequence[Split], *, sources: Sequence[str], directory: Path | None = None
 ) -> dict[Split, RawSplit]:
-    """Return splits as they lie in the first source that has all of them.
-
-    Raises NoSource if none does, with why for each.
-    """
+    """Return the raw splits of the first source that has all; raises NoSource with the reasons."""
     reasons = []
     for source in sources:
         try:
@@ -101,54 +97,44 @@ def read_splits(
             reasons.append(f"{source}: {error}")
     raise NoSource(
         f"No source has the {', '.join(splits)} rows of {task.name!r}. Tried "
-        f"{'; '.join(reasons)}. Name a folder with {data_folder(task)}/{splits[0]}.jsonl.gz in "
-        f"it by --data or {DATA_VARIABLE}."
+        f"{'; '.join(reasons)}. Set a folder with {data_folder(task)}/{splits[0]}.jsonl.gz in it "
+        f"by --data or {DATA_VARIABLE}."
     )
 
 
-def judged(task: Task, split: Split, raw: RawSplit) -> Iterator[Example | LeftOut | Malformed]:
-    """Yield what each row is, in order."""
+def parse_rows(task: Task, split: Split, raw: RawSplit, count: int | None = None) -> Rows:
+    """Return the first `count` examples (None: all), and the other rows before the last of them."""
+    examples: list[Example] = []
+    left_out: Counter[str] = Counter()
+    malformed: list[str] = []
     for index, item in enumerate(raw.items):
+        if len(examples) == count:
+            break
         try:
-            yield _example(task, f"{task.name}/{split}/{index}", raw.parse(item))
+            row = _parse_row(task, f"{task.name}/{split}/{index}", raw.parse(item))
         except ValueError as error:
-            yield Malformed(raw.place(index), str(error))
+            malformed.append(f"{raw.place(index)}: {error}")
+            continue
+        if isinstance(row, Example):
+            examples.append(row)
+        else:
+            left_out[row] += 1
+    return Rows(tuple(examples), raw.source, dict(left_out), tuple(malformed))
 
 
-def describe(left_out: Mapping[str, int]) -> str:
+def describe_left_out(left_out: Mapping[str, int]) -> str:
     """Return "3 left out (2 empty output, 1 <nooutput>)", or "0 left out"."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
     return f"{sum(left_out.values())} left out" + (f" ({reasons})" if reasons else "")
 
 
-def _rows(task: Task, split: Split, count: int, raw: RawSplit) -> Rows:
-    examples: list[Example] = []
-    left_out: Counter[str] = Counter()
-    for row in judged(task, split, raw):
-        if len(examples) == count:
-            break
-        if isinstance(row, Malformed):
-            raise UserError(f"{row.place}: {row.reason}; mend the row.")
-        if isinstance(row, LeftOut):
-            left_out[row.reason] += 1
-        else:
-            examples.append(row)
-    if len(examples) < count:
-        raise UserError(
-            f"{task.name} has {len(examples)} rows in its {split} split ({raw.source}"
-            f"{', ' + describe(left_out) if left_out else ''}), {count} are asked for; lower "
-            f"data.{split}_rows in the recipe."
-        )
-    return Rows(tuple(examples), raw.source, dict(left_out))
-
-
-def _example(task: Task, example_id: str, row: Row) -> Example | LeftOut:
-    """Return what a row is; raises ValueError if it is malformed."""
+def _parse_row(task: Task, example_id: str, row: Row) -> Example | str:
+    """Return the example of a row, or why the task leaves it out; ValueError if malformed."""
     missing = [name for name in task.columns if not isinstance(row.get(name), str)]
     if missing:
         raise ValueError(f"no text in column {missing[0]!r}")
     if reason := task.left_out(row):
-        return LeftOut(reason)
+        return reason
     empty = [name for name in task.columns if not row[name].strip()]
     if empty:
         raise ValueError(f"column {empty[0]!r} is empty")

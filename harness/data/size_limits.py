@@ -1,6 +1,6 @@
-"""Archives and GGUF files are bounded before anything in them is unpacked or allocated.
+"""Bounds archives and GGUF files before anything in them is unpacked or allocated.
 
-What a header claims is held against how large the file is: an honest one never claims more.
+The sizes in a header are compared with the size of the file: a valid header never claims more.
 """
 
 import gzip
@@ -13,16 +13,16 @@ from typing import BinaryIO
 from draftmark.errors import UserError
 
 MAX_UNPACKED = 4 * 2**30  # bytes of one file of rows, or of one member of an archive
-_RATIO, _ALWAYS = 200, 64 * 2**20  # text packs at most so well; less than that harms nobody
+_RATIO, _ALWAYS = 200, 64 * 2**20  # the best ratio of text; bytes that are harmless at any ratio
 _GGUF_FIXED = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _STRING, _ARRAY, _MAX_DEPTH, _MAX_DIMENSIONS = 8, 9, 4, 4
-_LEAST_BITS = 1  # that a weight takes, however it is quantised
+_LEAST_BITS = 1  # of a weight, at the strongest quantisation
 
 
-def unzipped(data: bytes, path: Path) -> bytes:
-    """Return what gzip packed; raises UserError if that is out of all proportion.
+def unzip(data: bytes, path: Path) -> bytes:
+    """Return the unpacked bytes of gzip data; raises UserError if they are disproportionate.
 
-    Raises OSError, EOFError or zlib.error, as gzip does, if it is cut or damaged.
+    Raises OSError, EOFError or zlib.error, as gzip does, for damaged data.
     """
     limit = min(MAX_UNPACKED, max(_ALWAYS, _RATIO * len(data)))
     with gzip.open(io.BytesIO(data)) as packed:
@@ -30,7 +30,7 @@ def unzipped(data: bytes, path: Path) -> bytes:
     if len(found) > limit:
         raise UserError(
             f"{path} unpacks to more than {limit / 1e6:.0f} MB, out of proportion to its size; "
-            "unpack it yourself if it is meant to."
+            "if that is intended, unpack it yourself."
         )
     return found
 
@@ -39,7 +39,7 @@ def check_member(info: zipfile.ZipInfo) -> None:
     """Raise UserError if a member of an archive claims to be too large."""
     if info.file_size > MAX_UNPACKED:
         raise UserError(
-            f"{info.filename} claims {info.file_size / 1e9:.1f} GB, above "
+            f"{info.filename} claims {info.file_size / 1e9:.1f} GB, above the limit of "
             f"{MAX_UNPACKED / 1e9:.1f} GB; it is not unpacked."
         )
 
@@ -52,7 +52,7 @@ def check_gguf(path: Path) -> None:
             _check_header(file, size)
         except (ValueError, struct.error) as error:
             raise UserError(
-                f"{path} is no GGUF file that draftmark opens: {error or 'it is cut'}; fetch it "
+                f"{path} is not a GGUF file that draftmark opens: {error or 'it is cut'}; fetch it "
                 "again, or from elsewhere."
             ) from error
 
@@ -61,7 +61,7 @@ def _check_header(file: BinaryIO, size: int) -> None:
     magic, version, tensors, facts = struct.unpack("<4sIQQ", file.read(24))
     if magic != b"GGUF" or version not in (2, 3):
         raise ValueError(f"it starts with {magic!r}, version {version}")
-    for count, least in ((facts, 13), (tensors, 24)):  # the bytes that the smallest of each takes
+    for count, least in ((facts, 13), (tensors, 24)):  # least: bytes of the smallest entry
         _fits(count * least, file, size)
     for _ in range(facts):
         _skip_string(file, size)

@@ -1,7 +1,7 @@
-"""Where rows lie: the hub, a data directory, or the project's own samples.
+"""The sources of rows: the hub, a data directory, the project's own samples.
 
-A data directory holds `<folder>/<split>.jsonl` or `.jsonl.gz` in the column names of the hub's data
-set; the folder has the task's name, unless the task says otherwise.
+A data directory holds `<folder>/<split>.jsonl` or `.jsonl.gz` with the columns of the hub's data
+set; the folder has the task's name, unless the task sets another.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.data import hub as hub_client
-from draftmark.data.size_limits import unzipped
+from draftmark.data.size_limits import unzip
 from draftmark.errors import UserError
 from draftmark.types import Row, Split, Task
 
@@ -22,7 +22,7 @@ DATA_VARIABLE = "DRAFTMARK_DATA"
 
 @dataclass(frozen=True)
 class RawSplit:
-    """One split as it lies in its source: lines of a file or rows of the hub, not yet judged."""
+    """One split of a source: lines of a file or rows of the hub, not yet parsed."""
 
     source: str
     items: Sequence[Any]
@@ -31,11 +31,11 @@ class RawSplit:
 
 
 class Unavailable(Exception):
-    """A source cannot give the rows; the next one is tried."""
+    """A source does not have the rows; the next one is tried."""
 
 
 def data_directory() -> Path | None:
-    """Return the data directory that the environment names, or None."""
+    """Return the data directory in the environment, or None."""
     value = os.environ.get(DATA_VARIABLE)
     return Path(value) if value else None
 
@@ -49,7 +49,7 @@ def _from_hub(task: Task, split: Split, _: Path | None) -> RawSplit:
     hub = task.hub
     name = f"hub {hub.path}@{hub.revision[:7]}"
     try:
-        hub_client.require()
+        hub_client.check_reachable()
         import datasets
 
         datasets.disable_progress_bars()
@@ -59,7 +59,7 @@ def _from_hub(task: Task, split: Split, _: Path | None) -> RawSplit:
     except Exception as error:  # the hub's client raises a dozen kinds for "not reachable"
         reason = str(error).strip().partition("\n")[0][:160]
         raise Unavailable(f"{name.removeprefix('hub ')}: {reason}") from error
-    # Not made a list: of 287,000 articles only those asked for are read.
+    # Not a list: only the rows in use are read, of 287,000 articles say.
     return RawSplit(name, found, dict, lambda index: f"{name}, {hub.splits[split]}, row {index}")
 
 
@@ -89,16 +89,16 @@ def _read_jsonl(folder: Path, split: Split, name: str) -> RawSplit:
 def _lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
-        text = (unzipped(data, path) if path.suffix == ".gz" else data).decode("utf-8")
+        text = (unzip(data, path) if path.suffix == ".gz" else data).decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} does not read: {error}; fetch or write it again.") from error
+        raise UserError(f"{path} is unreadable: {error}; fetch or write it again.") from error
     return text.split("\n")
 
 
 def _parse(line: str) -> Row:
     try:
         row = json.loads(line)
-        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(row, ensure_ascii=False).encode()  # refuses half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON ({error})") from error
     if not isinstance(row, dict):

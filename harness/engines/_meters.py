@@ -1,9 +1,9 @@
-"""Peak memory and energy of a run, where the machine tells.
+"""Peak memory and energy of a run, where the machine reports them.
 
-Memory: on CUDA what torch has allocated in this process for the arm; else all resident memory of
-this process and of those that it started, both arms loaded, for freed memory is used again and no
-arm's part can be told: Linux lets a process reset its high-water mark. Energy: of the
-accelerators, by NVML's own counters, where nvidia-ml-py is installed (the extra `energy`).
+Memory on CUDA: what torch allocated in this process for the arm. Elsewhere: the resident memory of
+this process and its children, with both arms loaded, as freed memory is reused and cannot be split
+between arms; Linux lets a process reset its high-water mark. Energy: of the accelerators, by NVML's
+counters, if nvidia-ml-py is installed (the extra `energy`).
 """
 
 from collections.abc import Callable, Iterator
@@ -14,19 +14,19 @@ from typing import Any, TypeVar
 import psutil
 
 T = TypeVar("T")
-_RESET_PEAK = "5"  # man 5 proc, clear_refs: the peak of resident memory starts anew
+_RESET_PEAK = "5"  # man 5 proc, clear_refs: resets the peak of resident memory
 
 
 class MachineMeter:
-    """Meters the runs of one arm, whose engine `opened` loads."""
+    """Measures the runs of one arm, whose engine is loaded by `measure_load`."""
 
     def __init__(self, device: str) -> None:
         self._cuda = device.startswith("cuda")
         self._weights = self._before = 0
         self._energy_before: float | None = None
 
-    def opening(self, load: Callable[[], T]) -> T:
-        """Return what is loaded, having noted the memory that it takes."""
+    def measure_load(self, load: Callable[[], T]) -> T:
+        """Return the result of `load`; the memory that it takes counts as the arm's weights."""
         before = self._used()
         loaded = load()
         self._weights = max(self._used() - before, 0)
@@ -45,7 +45,7 @@ class MachineMeter:
         self._before, self._energy_before = self._used(), _energy_j(self._cuda)
 
     def stop(self) -> tuple[int | None, float | None]:
-        """Return the run's peak memory and energy, where they can be had."""
+        """Return the run's peak memory in bytes and its energy in joules, None if unknown."""
         after = _energy_j(self._cuda)
         spent = None
         if after is not None and self._energy_before is not None:
@@ -64,14 +64,14 @@ class MachineMeter:
             peaks = [_high_water(process.pid) for process in _processes()]
             return sum(peaks) if all(peaks) else None
         if not self._weights:
-            return None  # the engine is in a process of its own: torch here knows nothing
+            return None  # the engine runs in a process of its own, which torch here cannot see
         import torch
 
         return self._weights + max(int(torch.cuda.max_memory_allocated()) - self._before, 0)
 
 
 def _processes() -> Iterator[psutil.Process]:
-    """Yield this process and those that it started."""
+    """Yield this process and its descendants."""
     own = psutil.Process()
     yield own
     with suppress(psutil.Error):
@@ -79,7 +79,7 @@ def _processes() -> Iterator[psutil.Process]:
 
 
 def _high_water(pid: int) -> int:
-    """Return a process's peak of resident memory in bytes, 0 where nothing tells."""
+    """Return a process's peak of resident memory in bytes, 0 if unknown."""
     with suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -88,7 +88,7 @@ def _high_water(pid: int) -> int:
 
 
 def _energy_j(cuda: bool) -> float | None:
-    """Return what this process's accelerators have used since their driver was loaded."""
+    """Return the joules that this process's accelerators used since their driver was loaded."""
     if not cuda:
         return None
     import torch
@@ -101,7 +101,7 @@ def _energy_j(cuda: bool) -> float | None:
 
 
 def nvml_energy_j(uuids: list[str]) -> float | None:
-    """Return the counters of some accelerators, summed; None where NVML does not tell."""
+    """Return the sum of the accelerators' energy counters in joules; None if NVML has none."""
     try:
         import pynvml
     except ImportError:
@@ -111,5 +111,5 @@ def nvml_energy_j(uuids: list[str]) -> float | None:
         nvml.nvmlInit()
         handles = [nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}") for uuid in uuids]
         return sum(float(nvml.nvmlDeviceGetTotalEnergyConsumption(one)) for one in handles) / 1e3
-    except nvml.NVMLError:  # older cards, slices of one
+    except nvml.NVMLError:  # an older card, or a slice of a card
         return None

@@ -1,16 +1,16 @@
-"""What an engine that counts its own rounds has written so far for a prompt."""
+"""The text that an engine with its own count of rounds has generated for a prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from draftmark.models.stop_conditions import finish_reason
 from draftmark.speculation.interfaces import EngineSettings
-from draftmark.types import FinishReason, Prompt, Round
+from draftmark.types import Decode, FinishReason, Prompt, Round
 
 
 @dataclass
-class Written:
-    """A prompt with what has been generated so far."""
+class GeneratedText:
+    """A prompt, the tokens generated so far and their rounds."""
 
     prompt: Prompt
     tokens: list[int] = field(default_factory=list)
@@ -19,7 +19,7 @@ class Written:
 
     @property
     def ids(self) -> list[int]:
-        """The whole text so far."""
+        """Token ids of the prompt and of the generated text."""
         return [*self.prompt.token_ids, *self.tokens]
 
     def extend(self, tokens: Sequence[int], settings: EngineSettings) -> None:
@@ -29,11 +29,25 @@ class Written:
                 self.tokens.append(token)
                 self.reason = finish_reason(self.tokens, settings)
 
-    def rounds_within(self) -> tuple[Round, ...]:
-        """Return the rounds without what was drafted beyond the end of the text."""
+    def to_decode(self, *, prefill_s: float, decode_s: float, first_token_s: float) -> Decode:
+        """Return the decode of a text that has ended."""
+        assert self.reason is not None
+        return Decode(
+            example_id=self.prompt.example_id,
+            token_ids=tuple(self.tokens),
+            num_prompt_tokens=len(self.prompt.token_ids),
+            rounds=tuple(self._rounds_within()),
+            prefill_s=prefill_s,
+            decode_s=decode_s,
+            finish_reason=self.reason,
+            first_token_s=first_token_s,
+        )
+
+    def _rounds_within(self) -> list[Round]:
+        """Return the rounds without the tokens drafted beyond the end of the text."""
         rounds, start = [], 0
         for round_ in self.rounds:
             left = len(self.tokens) - start
             rounds.append(Round(min(round_.drafted, left), min(round_.accepted, left)))
             start += round_.accepted + 1
-        return tuple(rounds)
+        return rounds

@@ -1,22 +1,21 @@
 """The plain lossless loop, one prompt at a time, with a KV cache for target and draft.
 
-Slow and simple: what the others are compared with. It records every round. Prefill reads all of the
-prompt but its last token and emits nothing, so the first block starts at the first new token.
-What is drafted beyond the end of a text, an end token or the length limit, counts neither as
+It is slow and simple: the other engines are compared with it. It records every round. Prefill reads
+all of the prompt but its last token and emits nothing, so the first block starts at the first new
+token. Tokens drafted beyond the end of a text (an end token or the length limit) count neither as
 drafted nor as accepted.
 
-Legend: T position, G drafted token, H one more, V vocabulary.
+Legend: T position, G drafted token, H = G + 1, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 import torch
 
-from draftmark.engines._text import Written
-from draftmark.engines.measure.timing import synchronise
+from draftmark.engines._text import GeneratedText
+from draftmark.engines.measure.timing import synchronised_time
 from draftmark.errors import Unsupported
 from draftmark.models.generation import check_fits, stream
 from draftmark.models.kv_cache import CachedModel
@@ -29,12 +28,10 @@ from draftmark.speculation.interfaces import (
     Method,
     Session,
 )
-from draftmark.speculation.tree_verification import walk
+from draftmark.speculation.tree_drafter import walk
 from draftmark.speculation.trees import drafted_depth
 from draftmark.speculation.verification import verify
 from draftmark.types import Decode, Kind, Prompt, Proposal, Round
-
-NOTHING = Proposal(())
 
 
 @dataclass(frozen=True)
@@ -57,21 +54,16 @@ class _Loop:
         target = CachedModel(self.target, layers)
         if before_last := prompt.token_ids[:-1]:
             target.feed(before_last)
-            _show(session, target, range(len(before_last)))
+            _observe(session, target, range(len(before_last)))
         prefilled = self._now()
-        text = Written(prompt)
-        first_s = None
+        text = GeneratedText(prompt)
+        first_s = 0.0
         while text.reason is None:
             self._round(text, target, session, generator)
             first_s = first_s or self._now() - started
-        return Decode(
-            example_id=prompt.example_id,
-            token_ids=tuple(text.tokens),
-            num_prompt_tokens=len(prompt.token_ids),
-            rounds=text.rounds_within(),
+        return text.to_decode(
             prefill_s=prefilled - started,
             decode_s=self._now() - prefilled,
-            finish_reason=text.reason,
             first_token_s=first_s,
         )
 
@@ -82,64 +74,59 @@ class _Loop:
 
     def _round(
         self,
-        text: Written,
+        text: GeneratedText,
         target: CachedModel,
         session: Session | None,
         generator: torch.Generator,
     ) -> None:
-        """Draft a block, have the target verify it in one pass, keep what it accepts."""
+        """Draft a block, verify it in one pass of the target, and keep the accepted tokens."""
         ids = text.ids
         left = self.settings.max_new_tokens - len(text.tokens)
-        asked = min(self.settings.num_speculative_tokens, left)
-        proposal = session.propose(ids, asked) if session else NOTHING
+        limit = min(self.settings.num_speculative_tokens, left)
+        proposal = session.propose(ids, limit) if session else Proposal(())
         drafted = proposal.token_ids
         hidden_TD = target.feed([*ids[len(target.seen) :], *drafted], proposal.parents)
         logits_HV = self.target.logits(hidden_TD[-len(drafted) - 1 :])
         p_HV = sampler_probs(logits_HV, self.settings.samplers.target).cpu()
         before = len(hidden_TD) - len(drafted)
         if proposal.parents is None:
-            accepted, following = _verified(proposal, p_HV, generator)
+            accepted, following = _verify_chain(proposal, p_HV, generator)
             kept, depth = list(range(accepted)), len(drafted)
             target.keep(len(ids) + accepted)
         else:
             kept, following = walk(proposal, p_HV, generator)
             depth = drafted_depth(proposal.parents, kept)
             target.keep_nodes(len(ids), kept)
-        _show(session, target, [*range(before), *(before + index for index in kept)])
+        _observe(session, target, [*range(before), *(before + index for index in kept)])
         text.extend([*(drafted[index] for index in kept), following], self.settings)
         text.rounds.append(Round(drafted=depth, accepted=len(kept)))
 
     def _now(self) -> float:
-        synchronise(self.settings.placement.device)
-        return perf_counter()
+        return synchronised_time(self.settings.placement.device)
 
 
-def _verified(
+def _verify_chain(
     proposal: Proposal, p_HV: torch.Tensor, generator: torch.Generator
 ) -> tuple[int, int]:
-    """Return how many tokens of a chain are kept, and the token that follows them."""
+    """Return the number of accepted tokens of a chain, and the token that follows them."""
     drafted = proposal.token_ids
-    q_GV = _one_hot(drafted, p_HV) if proposal.q_GV is None else proposal.q_GV
+    q_GV = proposal.q_GV
+    if q_GV is None:  # the tokens were not sampled: each has draft probability 1
+        q_GV = torch.zeros(len(drafted), p_HV.shape[-1])
+        q_GV[torch.arange(len(drafted)), list(drafted)] = 1.0
     ids_NG = torch.tensor([drafted], dtype=torch.long)
     kept_N, following_N = verify(ids_NG, q_GV[None], p_HV[None], generator)
     return int(kept_N), int(following_N)
 
 
-def _show(session: Session | None, target: CachedModel, kept: Sequence[int]) -> None:
-    """Show a session that reads features those of the tokens of the last feed that are kept."""
+def _observe(session: Session | None, target: CachedModel, kept: Sequence[int]) -> None:
+    """Pass the features of the kept tokens of the last feed to a session that reads features."""
     if isinstance(session, FeatureSession):
         session.observe(target.states_TLD[list(kept)])
 
 
-def _one_hot(drafted: Sequence[int], p_GV: torch.Tensor) -> torch.Tensor:
-    """Return the laws [G, V] of tokens that were not drawn: all of it on each."""
-    q_GV = torch.zeros(len(drafted), p_GV.shape[-1])
-    q_GV[torch.arange(len(drafted)), list(drafted)] = 1.0
-    return q_GV
-
-
 class ReferenceEngine:
-    """Opens the plain loop; it runs every kind of draft, for each proposes in Python."""
+    """Opens the plain loop; it runs every kind of draft, as each proposes in Python."""
 
     def supports(self, kind: Kind) -> bool:
         """Every kind."""
@@ -148,10 +135,7 @@ class ReferenceEngine:
     def open(
         self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
     ) -> _Loop:
-        """Load the target, and the draft of a method if one is given.
-
-        Raises Unsupported for batches: this loop has none.
-        """
+        """Load the target, and the draft if one is given; raises Unsupported for batches."""
         if settings.batch_size > 1:
             raise Unsupported(
                 f"The reference engine decodes one prompt at a time, not {settings.batch_size}; "

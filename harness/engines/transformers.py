@@ -1,38 +1,117 @@
 """transformers' `generate`: assisted generation with a draft model, and its own prompt lookup.
 
-Every default of generation that decides what is drafted or accepted is pinned (`describe` tells
-them), and what a model's files say of generation is not read. Counted are the tokens that go into
-the target at each pass (a forward hook) and those that come out of it (a streamer).
+Every default of generation that decides drafts or acceptance is pinned (see `describe`), and the
+generation settings in a model's files are ignored. The rounds are read from the tokens that enter
+the target at each pass (a forward hook) and those that leave it (a streamer): a drafted token was
+accepted if it was emitted, for the token that replaces a rejected one always differs.
 
-Its convention: there is no prefill by itself, the first pass reads the prompt with the first block,
-so passes are those of the reference engine. It drafts less where that changes no pass: never the
-last token within the length limit, nothing after an end token that the draft wrote, and by lookup
-no end token. So of each text one accepted token less may be counted, at its end.
+Its convention: prefill is no pass of its own, as the first pass reads the prompt with the first
+block; so passes equal those of the reference engine. It drafts less where that changes no pass:
+never the last token within the length limit, nothing after a drafted end token, and no end token
+by lookup. So the end of a text may count one accepted token less.
 
 Legend: B prompt, T position.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
+from transformers.generation.streamers import BaseStreamer
 from transformers.utils import logging as transformers_logging
 
-from draftmark.engines._observing import Ended, Passes, Unpadded
-from draftmark.engines.measure.timing import synchronise
+from draftmark.engines._text import GeneratedText
+from draftmark.engines.measure.timing import synchronised_time
 from draftmark.errors import Unsupported
-from draftmark.models.generation import check_fits, left_padded, stream
-from draftmark.models.language_model import LanguageModel, load_model
+from draftmark.models.generation import check_fits, stream
+from draftmark.models.language_model import LanguageModel, load_model, pad_rows
 from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
-from draftmark.types import Decode, Kind, Prompt
+from draftmark.types import Decode, Kind, Prompt, Round
 
-# The library's defaults stop drafting at tokens that the draft is unsure of, and lengthen and
-# shorten blocks as it goes: numbers at a block length would be of no block length.
+# By default the library stops drafting at tokens of low confidence and adapts the block length;
+# then numbers would belong to no block length.
 _DRAFTING = {"num_assistant_tokens_schedule": "constant", "assistant_confidence_threshold": 0.0}
+
+
+@dataclass
+class _Passes(BaseStreamer):  # type: ignore[misc]
+    """The tokens that each pass of the target reads and emits, with the times."""
+
+    read: list[torch.Tensor] = field(default_factory=list)
+    emitted: list[torch.Tensor] = field(default_factory=list)  # the prompt first
+    at_s: list[float] = field(default_factory=list)
+
+    def hook(self, model: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
+        """Store the tokens that a pass reads; they are copied to the CPU after generation."""
+        self.read.append(kwargs["input_ids"])
+
+    def put(self, value: torch.Tensor) -> None:
+        """Store the tokens that a pass emits."""
+        self.emitted.append(value)
+        self.at_s.append(perf_counter())
+
+    def end(self) -> None:
+        """Nothing is held back."""
+
+    def decode(self, prompt: Prompt, row: int, settings: EngineSettings, started: float) -> Decode:
+        """Return the decode of a row of the batch that `generate` began at `started`."""
+        text, ended = GeneratedText(prompt), self.at_s[-1]
+        for read, given, at_s in zip(self.read, self.emitted[1:], self.at_s[1:], strict=True):
+            if text.reason:
+                break  # other rows of the batch continue
+            before, ended = len(text.ids), at_s
+            known = len(prompt.token_ids) if read is self.read[0] else 1
+            drafted = read[row].tolist()[known:] if len(read) == 1 else []
+            emitted = given.reshape(-1).tolist() if len(read) == 1 else [int(given[row])]
+            text.extend(emitted, settings)
+            text.rounds.append(Round(len(drafted), _count_equal(drafted, text.ids[before:])))
+        first_s = self.at_s[1] - started
+        return text.to_decode(
+            prefill_s=first_s, decode_s=ended - self.at_s[1], first_token_s=first_s
+        )
+
+
+def _count_equal(drafted: Sequence[int], emitted: Sequence[int]) -> int:
+    """Return the number of leading tokens that are equal."""
+    pairs = enumerate(zip(drafted, emitted, strict=False))
+    return next(
+        (place for place, (token, other) in pairs if token != other),
+        min(len(drafted), len(emitted)),
+    )
+
+
+@dataclass(frozen=True)
+class _MaskPadding(LogitsProcessor):  # type: ignore[misc]
+    """Rules out the ids beyond the tokenizer's, which pad the head."""
+
+    vocab_size: int
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores[:, self.vocab_size :] = -torch.inf
+        return scores
+
+
+@dataclass(frozen=True)
+class _StopStrings(StoppingCriteria):  # type: ignore[misc]
+    """Ends a text with the pass that completes a stop string."""
+
+    prompts: Sequence[Prompt]
+    settings: EngineSettings
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        new = input_ids.shape[1] - max(len(prompt.token_ids) for prompt in self.prompts)
+        ended = [self._ended(row[-new:]) for row in input_ids.tolist()]
+        return torch.tensor(ended, device=input_ids.device)
+
+    def _ended(self, tokens: Sequence[int]) -> bool:
+        """True if a token of the last pass ends the text."""
+        stop, last = self.settings.stop, self.settings.num_speculative_tokens + 1
+        ends = range(max(len(tokens) - last, 0), len(tokens))
+        return stop is not None and any(stop.found(tokens[: end + 1]) for end in ends)
 
 
 @dataclass(frozen=True)
@@ -43,35 +122,35 @@ class _Running:
     config: GenerationConfig
 
     def describe(self) -> Mapping[str, Any]:
-        """Return every setting of generation that is not the library's "not used"."""
-        told = {"generation": self.config.to_diff_dict()}
+        """Return the generation settings that differ from the library's empty config."""
+        settings = {"generation": self.config.to_diff_dict()}
         if self.assistant:
-            told["assistant"] = self.assistant.model.generation_config.to_diff_dict()
-        return told
+            settings["assistant"] = self.assistant.model.generation_config.to_diff_dict()
+        return settings
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
-        """Yield what was decoded for each prompt, in order, `batch_size` of them at a time."""
+        """Yield the decode of each prompt, in order, `batch_size` of them at a time."""
         check_fits(self.target, prompts, self.settings.max_new_tokens)
         for start in range(0, len(prompts), self.settings.batch_size):
             yield from self._decode(prompts[start : start + self.settings.batch_size])
 
     def _decode(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
-        ids_BT, mask_BT = left_padded([p.token_ids for p in prompts], self.target.device)
-        passes, device = Passes(), self.settings.placement.device
+        ids_BT, mask_BT = pad_rows([p.token_ids for p in prompts], self.target.device, "left")
+        passes, device = _Passes(), self.settings.placement.device
         hook = self.target.model.register_forward_pre_hook(passes.hook, with_kwargs=True)
         random = stream(self.settings.seed, "engine", *(prompt.example_id for prompt in prompts))
-        started = _now(device)
+        started = synchronised_time(device)
         verbosity = transformers_logging.get_verbosity()
-        transformers_logging.set_verbosity_error()  # it warns of how it calls itself
+        transformers_logging.set_verbosity_error()  # `generate` warns of its own calls
         try:
-            # `generate` draws from the global generator and takes no other: it is put back.
+            # `generate` draws from the global generator only; its state is restored.
             with torch.random.fork_rng(range(torch.cuda.device_count())):
                 torch.manual_seed(random.initial_seed())
                 self._generate(prompts, ids_BT, mask_BT, passes)
         finally:
             hook.remove()
             transformers_logging.set_verbosity(verbosity)
-        passes.at_s[-1] = _now(device)
+        passes.at_s[-1] = synchronised_time(device)
         for row, prompt in enumerate(prompts):
             yield passes.decode(prompt, row, self.settings, started)
 
@@ -80,7 +159,7 @@ class _Running:
         prompts: Sequence[Prompt],
         ids_BT: torch.Tensor,
         mask_BT: torch.Tensor,
-        passes: Passes,
+        passes: _Passes,
     ) -> None:
         padded = self.target.model.get_output_embeddings().weight.shape[0] > self.target.vocab_size
         self.target.model.generate(
@@ -88,36 +167,28 @@ class _Running:
             attention_mask=mask_BT,
             generation_config=self.config,
             assistant_model=self.assistant.model if self.assistant else None,
-            logits_processor=[Unpadded(self.target.vocab_size)] if padded else [],
-            stopping_criteria=[Ended(prompts, self.settings)] if self.settings.stop else [],
+            logits_processor=[_MaskPadding(self.target.vocab_size)] if padded else [],
+            stopping_criteria=[_StopStrings(prompts, self.settings)] if self.settings.stop else [],
             streamer=passes,
         )
-
-
-def _now(device: str) -> float:
-    synchronise(device)
-    return perf_counter()
 
 
 class TransformersEngine:
     """Opens `generate`; it runs draft models and prompt lookup, one prompt at a time."""
 
     def supports(self, kind: Kind) -> bool:
-        """Not heads on features: `generate` gives a draft nothing but tokens."""
+        """Every kind but feature heads: `generate` passes only tokens to a draft."""
         return kind != "feature_head"
 
     def open(
         self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
     ) -> _Running:
-        """Load the target, and the draft of a method if one is given.
-
-        Raises Unsupported for what `generate` cannot do with a draft.
-        """
+        """Load the target, and the draft if one is given; raises Unsupported for its settings."""
         model = load_model(target, settings.placement)
         model.model.generation_config = GenerationConfig()
         if method is None or draft is None:
             return _Running(model, None, settings, _config(settings))
-        _check(method, settings)
+        _check_supported(method, settings)
         if isinstance(method, LookupMethod):
             lookup = {
                 "prompt_lookup_num_tokens": settings.num_speculative_tokens,
@@ -125,13 +196,14 @@ class TransformersEngine:
             }
             return _Running(model, None, settings, _config(settings, **lookup))
         assistant = load_model(draft, settings.placement)
-        told = {**_DRAFTING, "num_assistant_tokens": settings.num_speculative_tokens}
-        assistant.model.generation_config = GenerationConfig(**told)
+        assistant.model.generation_config = GenerationConfig(
+            **_DRAFTING, num_assistant_tokens=settings.num_speculative_tokens
+        )
         return _Running(model, assistant, settings, _config(settings))
 
 
-def _check(method: Method, settings: EngineSettings) -> None:
-    """Raise Unsupported for what `generate` cannot do, or does otherwise than it is asked."""
+def _check_supported(method: Method, settings: EngineSettings) -> None:
+    """Raise Unsupported for settings that `generate` lacks or would change."""
     samplers = settings.samplers
     if settings.batch_size > 1:
         raise Unsupported(
@@ -146,12 +218,12 @@ def _check(method: Method, settings: EngineSettings) -> None:
             )
         if samplers.target.temperature and samplers.target.top_p < 1:
             raise Unsupported(
-                "transformers' prompt lookup throws drafts away by chance under top_p = "
+                "transformers' prompt lookup discards drafts at random under top_p = "
                 f"{samplers.target.top_p:g}; set it to 1, or choose another speed.engine."
             )
     elif method.kind != "language_model":
         raise Unsupported(
-            f"The transformers engine knows drafts without a model by lookup alone, not "
+            f"The transformers engine runs no draft without a model but prompt lookup, so not "
             f"{type(method).__name__}; choose another speed.engine."
         )
     elif samplers.draft != samplers.target:
@@ -163,7 +235,7 @@ def _check(method: Method, settings: EngineSettings) -> None:
 
 
 def _config(settings: EngineSettings, **lookup: int) -> GenerationConfig:
-    """Return all that `generate` is told; what is None here is not used, the cache is dynamic."""
+    """Return all settings of `generate`; None switches one off, and the cache is dynamic."""
     sampler = settings.samplers.target
     sampled = sampler.temperature > 0
     return GenerationConfig(

@@ -1,9 +1,9 @@
-"""vLLM: offline `LLM`, in a process of its own; draft models, heads (chains) and prompt lookup.
+"""vLLM: offline `LLM`, in a child process; draft models, heads (chains) and prompt lookup.
 
-Counts are vLLM's own, of each request. Its convention: prefill emits the first token, so blocks
-start at the second; every block drafts whole, and tokens accepted beyond the end of a text count
-as accepted. Numbers are added in another order than elsewhere, and in another one with a draft, so
-at temperature 0 texts may part at near ties: `draftmark verify` shows the gap there.
+Counts are vLLM's own, per request. Its convention: prefill emits the first token, so blocks start
+at the second; every block drafts `num_speculative_tokens`, and tokens accepted beyond the end of a
+text count as accepted. Floating-point sums have another order than elsewhere, and another one with
+a draft, so at temperature 0 texts may differ at near ties: `draftmark verify` shows the gap there.
 """
 
 import os
@@ -16,36 +16,36 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from draftmark.engines._text import GeneratedText
 from draftmark.engines._vllm import options
 from draftmark.engines._vllm.child_process import Child
+from draftmark.environment import install_hint
 from draftmark.errors import Unsupported, UserError
-from draftmark.models.stop_conditions import finish_reason
 from draftmark.speculation.blocks import Convention
 from draftmark.speculation.interfaces import EngineSettings, Method
-from draftmark.types import Decode, FinishReason, Kind, Prompt, Round
+from draftmark.types import Decode, Kind, Prompt, Round
 
 CONVENTION = Convention(prefill_emits_first=True, counts_beyond_end=True)
-INSTALL = "run `make vllm`, or `pip install 'draftmark[vllm]'` where there is a GPU"
 TIMEOUT_VARIABLE = "DRAFTMARK_ENGINE_TIMEOUT"
 
 
 @dataclass(frozen=True)
 class _Running:
-    """An engine in a child process, which ends with this."""
+    """An engine in a child process, which ends with this object."""
 
     child: Child
     settings: EngineSettings
-    room: int  # tokens of a prompt and its response, with what is drafted beyond its end
-    told: Mapping[str, Any]
+    max_len: int  # tokens of a prompt, its response and the tokens drafted beyond its end
+    description: Mapping[str, Any]
 
     def describe(self) -> Mapping[str, Any]:
-        """Return what vLLM was told, what it made of it, and how it counts."""
-        return self.told
+        """Return vLLM's options, the settings that it derived from them, and its convention."""
+        return self.description
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
-        """Yield what was decoded for each prompt, in order.
+        """Yield the decode of each prompt, in order.
 
-        Raises UserError for a prompt that does not fit, ChildFailure if the engine is gone.
+        Raises UserError for a prompt that does not fit, ChildFailure if the engine has ended.
         """
         for prompt in prompts:
             self._check_fits(prompt)
@@ -56,8 +56,8 @@ class _Running:
             "sampling": options.sampling_options(self.settings),
             "at_once": self.settings.batch_size,
         }
-        for prompt, made in zip(prompts, self.child.ask(question), strict=True):
-            yield _decode(prompt, made, self.settings)
+        for prompt, answer in zip(prompts, self.child.ask(question), strict=True):
+            yield _decode(prompt, answer, self.settings)
 
     def _seed(self, prompt: Prompt) -> int | None:
         from draftmark.models.generation import stream
@@ -69,49 +69,42 @@ class _Running:
     def _check_fits(self, prompt: Prompt) -> None:
         drafted = self.settings.num_speculative_tokens
         needed = len(prompt.token_ids) + self.settings.max_new_tokens + drafted
-        if needed > self.room:
+        if needed > self.max_len:
             raise UserError(
                 f"{prompt.example_id}: {len(prompt.token_ids)} prompt tokens, "
                 f"{self.settings.max_new_tokens} new ones and {drafted} drafted beyond do not fit "
-                f"the {self.room} that vLLM was opened with; lower evaluation.max_new_tokens or "
+                f"the {self.max_len} that vLLM was opened with; lower evaluation.max_new_tokens or "
                 "leave the row out."
             )
 
 
-def _decode(prompt: Prompt, made: Mapping[str, Any], settings: EngineSettings) -> Decode:
-    """Return what the child tells of a prompt; raises UserError if the cache was too small."""
-    if made["preemptions"]:
+def _decode(prompt: Prompt, answer: Mapping[str, Any], settings: EngineSettings) -> Decode:
+    """Return the decode in the child's answer; raises UserError if the cache was too small."""
+    if answer["preemptions"]:
         raise UserError(
             f"vLLM's cache was too small for {settings.batch_size} prompts at once "
-            f"({prompt.example_id} was put off); lower speed.batch_sizes."
+            f"({prompt.example_id} was preempted); lower speed.batch_sizes."
         )
-    tokens, reason = _ended([token for each in made["passes"] for token in each], settings)
-    drafts = list(map(Round, made["drafted"], made["accepted"]))
+    text = GeneratedText(prompt)
+    text.extend([token for each in answer["passes"] for token in each], settings)
+    drafts = list(map(Round, answer["drafted"], answer["accepted"]))
     return Decode(
         example_id=prompt.example_id,
-        token_ids=tuple(tokens),
+        token_ids=tuple(text.tokens),
         num_prompt_tokens=len(prompt.token_ids),
-        rounds=tuple(_rounds([len(each) for each in made["passes"][1:]], drafts)),
-        prefill_s=made["first_token_s"],
-        decode_s=made["total_s"] - made["first_token_s"],
-        finish_reason=reason,
-        first_token_s=made["first_token_s"],
+        rounds=tuple(_rounds([len(each) for each in answer["passes"][1:]], drafts)),
+        prefill_s=answer["first_token_s"],
+        decode_s=answer["total_s"] - answer["first_token_s"],
+        finish_reason=text.reason or "stop_string",  # found by vLLM only: it decodes token by token
+        first_token_s=answer["first_token_s"],
     )
 
 
-def _ended(tokens: Sequence[int], settings: EngineSettings) -> tuple[Sequence[int], FinishReason]:
-    """Return tokens up to the one that ends the text, by the rule that all engines share."""
-    for count in range(1, len(tokens) + 1):
-        if reason := finish_reason(tokens[:count], settings):
-            return tokens[:count], reason
-    return tokens, "stop_string"  # in vLLM's eyes: it decodes token by token
-
-
 def _rounds(emitted: Sequence[int], drafts: Sequence[Round]) -> Iterator[Round]:
-    """Yield the passes after prefill, of how many tokens each gave and of the drafts, in order.
+    """Yield the rounds after prefill, from the number of tokens of each pass and the drafts.
 
-    vLLM tells no order of both: where a plain pass stands beside drafts in vain, it may be another.
-    The last pass may have accepted more than the text holds.
+    vLLM does not report which passes drafted: a plain pass next to a draft of which nothing was
+    accepted cannot be told apart from it. The last pass may accept more tokens than the text has.
     """
     left = deque(drafts)
     for number, tokens in enumerate(emitted, start=1):
@@ -120,15 +113,15 @@ def _rounds(emitted: Sequence[int], drafts: Sequence[Round]) -> Iterator[Round]:
             yield left.popleft()
         else:
             yield Round(0, 0)
-    assert not left, "vLLM tells of more drafts than there were passes"
+    assert not left, "vLLM reports more drafts than passes"
 
 
 @dataclass(frozen=True)
 class VllmEngine:
-    """Opens vLLM. A context is cut to `max_model_len` tokens, the model's own if that is less.
+    """Opens vLLM with a context of `max_model_len` tokens, or the model's own if that is less.
 
-    `timeout_s`: the time that an engine has to open, and to decode what it is given at once; then
-    it is ended, and what needed it is a failed row. DRAFTMARK_ENGINE_TIMEOUT sets it elsewhere.
+    `timeout_s` limits opening and each call of `generate`; then the engine is killed, and its cell
+    becomes a failed row. The environment variable DRAFTMARK_ENGINE_TIMEOUT overrides it.
     """
 
     max_model_len: int = 2048
@@ -143,49 +136,49 @@ class VllmEngine:
     ) -> _Running:
         """Start a process with the target, and the draft of a method if one is given.
 
-        Raises UserError if vLLM is not installed, Unsupported if it does not do what is asked,
+        Raises UserError if vLLM is not installed, Unsupported for settings that it does not have,
         ChildFailure if it does not open.
         """
         if find_spec("vllm") is None:
-            raise UserError(f"The vllm engine needs vLLM, 0.32 or later; {INSTALL}.")
+            raise UserError(
+                f"The vllm engine needs vLLM, 0.32 or later; run `{install_hint('vllm')}`."
+            )
         import torch
 
-        room = self._room(target)
-        variables = options.environment(settings.placement.device, torch.get_num_threads())
+        max_len = min(self.max_model_len, options.max_positions(target))
+        variables = options.environment_variables(
+            settings.placement.device, torch.get_num_threads()
+        )
         with tempfile.TemporaryDirectory() as folder:
             speculation = None
             if method is not None and draft is not None:
-                ready = _exported(method, draft, settings, Path(folder))
-                speculation = options.drafting(method, ready, settings)
-            engine_options = options.engine_options(target, settings, speculation, room)
+                exported = _export(method, draft, settings, Path(folder))
+                speculation = options.speculation_options(method, exported, settings)
+            engine_options = options.engine_options(target, settings, speculation, max_len)
             command = [sys.executable, "-P", str(options.PROGRAM)]
             child = Child("vLLM", command, {**os.environ, **variables}, self._timeout_s())
             facts = child.ask(engine_options)
-        told = {
-            "engine": options.without_places(engine_options),
+        description = {
+            "engine": options.without_paths(engine_options),
             "sampling": options.sampling_options(settings),
-            "environment": options.without_places(variables),
+            "environment": options.without_paths(variables),
             "resolved": facts,
             "convention": asdict(CONVENTION),
         }
-        return _Running(child, settings, room, told)
-
-    def _room(self, target: Path) -> int:
-        return min(self.max_model_len, options.max_positions(target))
+        return _Running(child, settings, max_len, description)
 
     def _timeout_s(self) -> float:
-        told = os.environ.get(TIMEOUT_VARIABLE, str(self.timeout_s))
+        value = os.environ.get(TIMEOUT_VARIABLE, str(self.timeout_s))
         try:
-            return float(told)
+            return float(value)
         except ValueError:
-            raise UserError(f"{TIMEOUT_VARIABLE} = {told!r} is no number of seconds.") from None
+            raise UserError(
+                f"{TIMEOUT_VARIABLE} must be a number of seconds (got {value!r})."
+            ) from None
 
 
-def _exported(method: Method, draft: Path, settings: EngineSettings, folder: Path) -> Path:
-    """Return the folder of a draft as vLLM loads it: of a head, one that is written now.
-
-    Raises Unsupported for a draft that proposes trees: vLLM drafts chains.
-    """
+def _export(method: Method, draft: Path, settings: EngineSettings, folder: Path) -> Path:
+    """Return the draft's folder, for a head that of its export; raises Unsupported for trees."""
     if method.kind != "feature_head":
         return draft
     from draftmark.models.head_exports import LAYOUTS, Verifier, export

@@ -1,15 +1,7 @@
-"""Asks a model behind an OpenAI-compatible endpoint; the key is sent there and goes nowhere else.
+"""Asks a judge: a model at an OpenAI-compatible endpoint."""
 
-It is in no message, file, log or representation: what a server says is stripped of it before
-anyone reads it, and redirects, which would carry it elsewhere, are refused.
-"""
-
-import http.client
 import json
-import os
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,109 +9,57 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.errors import UserError
+from draftmark.grading.http_client import HttpClient, RequestFailed, not_a_completion
 from draftmark.progress import Step
 
 Messages = Sequence[Mapping[str, str]]
-Name = tuple[str, bool]  # of a question: its prompt, and whether the draft's answer is the first
+QuestionId = tuple[str, bool]  # its prompt, and True if the draft's answer is the first
 PARALLEL = 4
-_TIMEOUT_S = 120
-_MAX_BYTES = 2**20
-_SHOWN = 200  # characters of what a server said
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})  # may be over in a moment
-
-
-def read_key(variable: str, whose: str = "judge") -> str:
-    """Return the key in an environment variable; "" if no variable is named.
-
-    Raises UserError, which does not repeat it, if there is none or it cannot be a key.
-    """
-    key = os.environ.get(variable, "").strip() if variable else ""
-    if variable and not key:
-        raise UserError(
-            f"The {whose}'s key is read from the environment variable {variable}, which is not "
-            "set; set it, or name no variable for an endpoint that needs none."
-        )
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise UserError(f"{variable} does not hold a key: it has spaces or signs that no key has.")
-    return key
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Refuse: the error that follows names the status."""
-
-
-class _Failed(Exception):
-    def __init__(self, reason: str, *, passing: bool) -> None:
-        super().__init__(reason)
-        self.passing = passing
 
 
 @dataclass(frozen=True)
-class Chat:
-    """A model at an endpoint (its base URL, such as https://api.openai.com/v1)."""
+class ChatModel:
+    """A model at a server, with further fields of each request."""
 
-    endpoint: str
+    client: HttpClient
     model: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    key: str = field(default="", repr=False)
     waits_s: Sequence[float] = (1, 4, 16)  # before each further attempt
 
     def ask(self, messages: Messages) -> str:
-        """Return the model's reply; raises UserError, naming the endpoint, if none is to be had."""
+        """Return the model's reply; raises UserError, naming the endpoint, if there is none."""
         for wait_s in (*self.waits_s, None):
             try:
                 return self._ask(messages)
-            except _Failed as failure:
-                if wait_s is None or not failure.passing:
+            except RequestFailed as failure:
+                if wait_s is None or not failure.is_temporary:
                     raise UserError(
-                        f"The model {self.model!r} at {self.endpoint} gives no answer: {failure}; "
-                        "mend that, or leave [evaluation.judge] out of the recipe, and run again: "
-                        "the answers so far are kept."
+                        f"The model {self.model!r} at {self.client.url} gives no answer: "
+                        f"{failure}; fix that, or leave [evaluation.judge] out of the recipe, and "
+                        "run again: the replies so far are kept."
                     ) from None
                 time.sleep(wait_s)
         raise AssertionError("the last attempt returns or raises")
 
     def _ask(self, messages: Messages) -> str:
         fields = {**self.options, "model": self.model, "messages": list(messages)}
-        request = urllib.request.Request(
-            f"{self.endpoint.rstrip('/')}/chat/completions",
-            data=json.dumps(fields).encode(),
-            headers={"Content-Type": "application/json", "User-Agent": "draftmark"},
-        )
-        if self.key:
-            request.add_unredirected_header("Authorization", f"Bearer {self.key}")
+        answer = self.client.read("chat/completions", fields)
         try:
-            with urllib.request.build_opener(_NoRedirects).open(request, timeout=_TIMEOUT_S) as got:
-                text = got.read(_MAX_BYTES).decode("utf-8", "replace")
-        except urllib.error.HTTPError as error:
-            said = self._harmless(error.read(_MAX_BYTES).decode("utf-8", "replace"))
-            reason = f"status {error.code}, {said[:_SHOWN]!r}"
-            raise _Failed(reason, passing=error.code in _PASSING) from None
-        except (OSError, http.client.HTTPException) as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
-            raise _Failed(self._harmless(reason), passing=True) from None
-        return self._reply(self._harmless(text))
-
-    def _reply(self, text: str) -> str:
-        try:
-            reply = json.loads(text)["choices"][0]["message"]["content"]
+            reply = json.loads(answer)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError):
             reply = None
         if not isinstance(reply, str):
-            raise _Failed(f"what it sends is no chat completion, {text[:_SHOWN]!r}", passing=False)
+            raise not_a_completion(answer)
         return reply
-
-    def _harmless(self, text: str) -> str:
-        return text.replace(self.key, "[key]") if self.key else text
 
 
 def ask_all(
-    ask: Callable[[Messages], str], questions: Mapping[Name, Messages], kept: Path, step: Step
-) -> dict[Name, str]:
-    """Return the reply to each question, in their order; several are asked at a time.
+    ask: Callable[[Messages], str], questions: Mapping[QuestionId, Messages], kept: Path, step: Step
+) -> dict[QuestionId, str]:
+    """Return the reply to each question, in order; PARALLEL questions are asked at a time.
 
-    Each is appended to the file `kept` as it comes and is not asked for again if it is there.
+    Each reply is appended to the file `kept` as it arrives; a question whose reply is in that file
+    is not asked again.
     """
     replies = _read(kept)
     waiting = [name for name in questions if name not in replies]
@@ -128,7 +68,7 @@ def ask_all(
         for name, reply in zip(
             waiting, pool.map(lambda name: ask(questions[name]), waiting), strict=True
         ):
-            # The line's end comes first: what a killed run left half written spoils no other line.
+            # The line break comes first: half a line of a killed run must not spoil this one.
             file.write("\n" + json.dumps([name, reply]))
             file.flush()
             replies[name] = reply
@@ -136,7 +76,7 @@ def ask_all(
     return {name: replies[name] for name in questions}
 
 
-def _read(kept: Path) -> dict[Name, str]:
+def _read(kept: Path) -> dict[QuestionId, str]:
     replies = {}
     for line in kept.read_text("utf-8").splitlines() if kept.exists() else ():
         try:

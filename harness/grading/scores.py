@@ -1,4 +1,4 @@
-"""Answers -> scores: those of the task, and what is tallied of the answers to any task."""
+"""Scores of answers: the task's own, and the outcomes that are counted for every task."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OUTCOMES = {
 def grade(
     task: Task, answers: Sequence[tuple[Example, str]], sandbox: Sandbox
 ) -> list[dict[str, float]]:
-    """Return the scores of each answer to a task, in order; programs run in the sandbox."""
+    """Return the task's scores of each answer, in order; programs run in the sandbox."""
     if task.grade_programs:
         return task.grade_programs(answers, sandbox)
     return [task.grade(example, text) for example, text in answers]
 
 
 def outcomes(text: str, reason: FinishReason) -> dict[str, Any]:
-    """Return each of OUTCOMES for a response, as 0 or 1: it is graded all the same."""
+    """Return 0 or 1 for each of OUTCOMES of a response; they do not change its grade."""
     return {"truncated": float(reason == "length"), "empty": float(not text.strip())}

@@ -1,23 +1,69 @@
-"""What a draft starts as, as transformers models: some layers of the target, or random weights.
+"""Draft inits: some layers of the target, random weights, or another model; perhaps a fitted head.
 
-Layers are found by structure: families name them differently (`model.layers`, `transformer.h`).
+Layers are found by structure, because families name them differently (`model.layers`,
+`transformer.h`).
+
+A pruned draft feeds its head states that the head was not trained on. A fitted head corrects that
+in closed form: ridge regression finds the matrix A that maps the draft's final states to the
+target's on text, and A is folded into a copy of the target's head. The cost is one pass of the
+draft and a solve of D equations; it replaces the first passes of training.
+
+Legend: N position, D hidden size of the draft, E hidden size of the target, V vocabulary.
 """
 
 import copy
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
+from draftmark.models.hidden_states import StoredHiddenStates, hidden_states
+from draftmark.models.language_model import HERE, LanguageModel, check_head_rows, load_model
+from draftmark.types import Placement
+
+
+def make_draft(
+    init: DraftInit,
+    target: LanguageModel,
+    *,
+    seed: int,
+    directory: Path | None = None,
+    placement: Placement = HERE,
+) -> LanguageModel:
+    """Return the draft init in float32; `directory` has the draft model, if the init names one.
+
+    Raises UserError for layers or config keys that the target lacks, and for a head smaller than
+    the tokenizer.
+    """
+    if init.pruned is not None:
+        model = prune(target.model, init.pruned)
+        if init.head == "shared":
+            freeze_embeddings(model)
+    elif init.random is not None:
+        model = randomise(target.model.config, init.random, seed)
+        check_head_rows(model, target.vocab_size)
+    else:
+        assert directory is not None
+        model = load_model(directory, placement).model
+    return LanguageModel(model, target.vocab_size)
+
+
+def freeze_embeddings(model: Any) -> None:
+    """Exclude embedding and head, with its bias, from training."""
+    for module in (model.get_input_embeddings(), model.get_output_embeddings()):
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
 
 
 def prune(model: Any, layers: Sequence[int]) -> Any:
-    """Return a float32 copy of a model with only `layers`, in that order; all else is copied.
+    """Return a float32 copy of a model with only `layers`, in that order.
 
-    Raises UserError for a layer that it has not, and if its layers cannot be told.
+    Raises UserError for a layer that the model lacks, or if its list of layers is ambiguous.
     """
     available = model.config.num_hidden_layers
     if beyond := [index for index in layers if index >= available]:
@@ -34,9 +80,9 @@ def prune(model: Any, layers: Sequence[int]) -> Any:
 
 
 def randomise(config: Any, changes: Mapping[str, Any], seed: int) -> Any:
-    """Return a float32 model of the config's family with some values changed and random weights.
+    """Return a float32 model with random weights, of a config with some values changed.
 
-    Raises UserError for a value that the family has not, and for values that do not fit together.
+    Raises UserError for a value that the family lacks, and for inconsistent values.
     """
     known = {*config.to_dict(), *config.attribute_map}
     if unknown := [key for key in changes if not hasattr(config, key)]:
@@ -47,7 +93,7 @@ def randomise(config: Any, changes: Mapping[str, Any], seed: int) -> Any:
     changed = {**config.to_dict(), **changes}
     if changed.get("num_hidden_layers", config.num_hidden_layers) != config.num_hidden_layers:
         for name in _per_layer(config).keys() - changes.keys():
-            del changed[name]  # the family's own pattern is of as many layers as there are now
+            del changed[name]  # the family's own pattern then covers the new number of layers
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -57,14 +103,14 @@ def randomise(config: Any, changes: Mapping[str, Any], seed: int) -> Any:
                 model(input_ids=torch.zeros(1, 2, dtype=torch.long))  # shapes clash only here
         except (StrictDataclassError, ValueError, RuntimeError, ArithmeticError) as error:
             raise UserError(
-                f"random = {dict(changes)}: these values do not fit the others of the target's "
-                f"config ({' '.join(str(error).split())}); change those that go with them as well."
+                f"random = {dict(changes)}: these values do not fit others of the target's "
+                f"config ({' '.join(str(error).split())}); change those as well."
             ) from error
     return model
 
 
 def _per_layer(config: Any) -> dict[str, list[Any]]:
-    """Return the config's lists that have one entry for each layer: its kind, ..."""
+    """Return the lists of a config that have one entry for each layer, such as its kind."""
     return {
         name: value
         for name, value in config.to_dict().items()
@@ -92,7 +138,47 @@ def _name_of_layers(model: Any) -> str:
     if len(found) != 1:
         raise UserError(
             f"{type(model).__name__} has {len(found)} lists of {model.config.num_hidden_layers} "
-            "modules where draftmark looks for its layers, so they cannot be pruned; give another "
-            "model as the draft."
+            "modules, and exactly one must hold the layers to prune; take another model as the "
+            "draft."
         )
     return found[0]
+
+
+RIDGE = 1e-2  # relative to the mean square of the draft's states
+
+
+def fit_head(
+    draft: LanguageModel, target: LanguageModel, states: StoredHiddenStates
+) -> LanguageModel:
+    """Return the draft with a fitted head, whose embedding and head are frozen."""
+    a_DE = _regress(draft, states)
+    fitted = _untied(draft)
+    head, target_head = fitted.get_output_embeddings(), target.model.get_output_embeddings()
+    tokens = slice(target.vocab_size)  # the heads may differ in the number of padding rows
+    with torch.no_grad():
+        head.weight[tokens] = (target_head.weight[tokens].double().cpu() @ a_DE.T).float()
+        if target_head.bias is not None:
+            head.bias[tokens] = target_head.bias[tokens].float().cpu()
+    freeze_embeddings(fitted)
+    return LanguageModel(fitted.to(draft.device).eval(), draft.vocab_size)
+
+
+def _regress(draft: LanguageModel, states: StoredHiddenStates) -> torch.Tensor:
+    """Return A [D, E], which minimises |X A - Y|^2 + ridge for draft states X, target states Y."""
+    xx_DD, xy_DE = torch.zeros(()).double(), torch.zeros(()).double()
+    for text, hidden_ND in hidden_states(draft, states.texts):
+        x_ND, y_NE = hidden_ND.double().cpu(), states.last_layer_of(text).double()
+        xx_DD = xx_DD + x_ND.T @ x_ND
+        xy_DE = xy_DE + x_ND.T @ y_NE
+    ridge_DD = RIDGE * xx_DD.diagonal().mean() * torch.eye(len(xx_DD)).double()
+    a_DE: torch.Tensor = torch.linalg.solve(xx_DD + ridge_DD, xy_DE)
+    return a_DE
+
+
+def _untied(draft: LanguageModel) -> Any:
+    """Return a copy of the draft whose head does not share the embedding's weights."""
+    config = copy.deepcopy(draft.model.config)
+    config.tie_word_embeddings = False
+    model = type(draft.model)._from_config(config, dtype=torch.float32)
+    model.load_state_dict(draft.model.state_dict())
+    return model

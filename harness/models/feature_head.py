@@ -1,16 +1,15 @@
-"""A head that drafts from the target's own features: one decoder layer, and the target's ends.
+"""Feature heads: one decoder layer between the target's embedding and output head.
 
 EAGLE-1 (Li et al. 2024, arXiv 2401.15077) and EAGLE-3 (Li et al. 2025, arXiv 2503.01840). At slot
-i the head reads the embedding of token i + 1 beside the feature at i, and puts out the feature at
-i + 1, from which the output head takes the law of token i + 2. Embedding and output head are the
-target's, frozen; the layer is of the target's own architecture.
+i the head reads the embedding of token i + 1 beside the feature at i, and returns the feature at
+i + 1, from which the output head computes the distribution of token i + 2. Embedding and output
+head are the target's, frozen; the layer has the target's architecture.
 
 - `eagle`: the feature is the target's final state. `fc` joins it with the embedding (2 D to D);
   the layer has no norm before its attention, and none follows it.
-- `eagle3`: the feature is what `fc` makes of several of the target's layers (L D to D); the layer
-  attends with the normed embedding beside the normed feature (2 D). A norm goes before the output
-  head, and what is fed on is the state before that norm. The output head may be cut to the tokens
-  that matter: the draft's own vocabulary.
+- `eagle3`: `fc` fuses the outputs of several target layers into the feature (L D to D); the layer
+  attends with the normed embedding beside the normed feature (2 D). A norm precedes the output
+  head; the state before that norm is fed back. The output head may be cut to a draft vocabulary.
 
 Legend: B batch, T slot, L layer, D hidden size, V vocabulary.
 """
@@ -26,27 +25,29 @@ from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from draftmark.errors import UserError
 from draftmark.models.language_model import LanguageModel
 from draftmark.store.store import write_json
 from draftmark.types import Placement
 
 Architecture = Literal["eagle", "eagle3"]
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gpt_neox", "phi")
 _NORMS = ("norm", "final_layer_norm", "final_layernorm")
 _HEAD, _WEIGHTS = "head.json", "head.safetensors"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a head is made as, besides its layer's config."""
+    """The architecture of a head, besides the config of its layer."""
 
     kind: Architecture
-    layers: tuple[int, ...]  # whose states it reads, as `states` counts them
+    layers: tuple[int, ...]  # of the target, as `models.hidden_states` counts them
     vocab_size: int  # the tokenizer's
-    draft_vocab_size: int | None = None  # None: all of the vocabulary
+    draft_vocab_size: int | None = None  # None: the whole vocabulary
 
 
 class _Joined(torch.nn.Module):
-    """The norms before EAGLE-3's attention: the embedding is put here before the layer runs."""
+    """The norms before EAGLE-3's attention; `embedding_BTD` is set before the layer runs."""
 
     def __init__(self, norm: torch.nn.Module) -> None:
         super().__init__()
@@ -61,9 +62,9 @@ class _Joined(torch.nn.Module):
 
 
 class HeadModule(torch.nn.Module):
-    """The weights: a one-layer model of the target's family, without its norms, and `fc`."""
+    """The weights of a head: `fc`, and a one-layer model of the target's family without norms."""
 
-    draft_ids_V: torch.Tensor  # of the draft's own vocabulary, if it has one
+    draft_ids_V: torch.Tensor  # the ids of the draft vocabulary, if there is one
 
     def __init__(self, causal: Any, shape: Shape) -> None:
         super().__init__()
@@ -93,7 +94,7 @@ class HeadModule(torch.nn.Module):
 
     @property
     def joined(self) -> _Joined | None:
-        """The norms that join embedding and feature, of EAGLE-3."""
+        """EAGLE-3's norms of embedding and feature; None for EAGLE-1."""
         norm = getattr(self.causal.base_model.layers[0], "input_layernorm", None)
         return norm if isinstance(norm, _Joined) else None
 
@@ -106,9 +107,8 @@ class HeadModule(torch.nn.Module):
         return self.causal.get_output_embeddings()
 
     def num_parameters(self, only_trainable: bool = False) -> int:
-        """Return how many weights there are."""
-        kept = (each for each in self.parameters() if each.requires_grad or not only_trainable)
-        return sum(each.numel() for each in kept)
+        """Return the number of weights."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
 
     def save_pretrained(self, directory: Path) -> None:
         """Write config, shape and weights."""
@@ -118,12 +118,12 @@ class HeadModule(torch.nn.Module):
 
 
 def norm_name(base: Any) -> str:
-    """Return what a body calls its last norm."""
+    """Return the name of a body's last norm."""
     return next(name for name in _NORMS if hasattr(base, name))
 
 
 def _widen(layer: Any, width: int) -> None:
-    """Give what reads the joined norm inputs of 2 D: the attention, and an MLP that shares it."""
+    """Widen to 2 D the inputs of the attention, and of an MLP that shares its norm."""
     parts = [getattr(layer, "self_attn", None) or layer.attention]
     if not hasattr(layer, "post_attention_layernorm"):
         parts.append(layer.mlp)
@@ -137,10 +137,7 @@ def _widen(layer: Any, width: int) -> None:
 
 @dataclass(frozen=True)
 class FeatureHead(LanguageModel):
-    """A head as training, scoring and engines take it: features in, features and logits out.
-
-    `hidden` of ids alone is what a language model has and a head has not: it raises TypeError.
-    """
+    """A head as training, scoring and engines use it: features in, features and logits out."""
 
     model: HeadModule
 
@@ -149,7 +146,7 @@ class FeatureHead(LanguageModel):
         raise TypeError("a feature head reads the target's features, not tokens alone")
 
     def fuse(self, states_TLD: torch.Tensor) -> torch.Tensor:
-        """Return the feature [..., D] that the head takes of the target's states [..., L, D]."""
+        """Return the feature [..., D] that the head reads, from target states [..., L, D]."""
         states_TLD = states_TLD.to(self.device, self.model.fc.weight.dtype)
         if self.model.shape.kind == "eagle":
             return states_TLD[..., 0, :]
@@ -164,9 +161,10 @@ class FeatureHead(LanguageModel):
         mask_BTK: torch.Tensor,
         cache: Any,
     ) -> torch.Tensor:
-        """Return the next features [B, T, D] of slots, of their features and the tokens after.
+        """Return the next features [B, T, D] of slots with features_BTD and following tokens.
 
-        mask_BTK says which of the K slots in the cache, these included, each may read.
+        mask_BTK is True where a slot may attend to one of the K slots in the cache, new ones
+        included.
         """
         embedding_BTD = self.model.get_input_embeddings()(following_BT)
         inputs_BTD, joined = features_BTD, self.model.joined
@@ -186,7 +184,7 @@ class FeatureHead(LanguageModel):
         return states
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return logits [..., V] of features [..., D]; -inf outside the draft's own vocabulary."""
+        """Return logits [..., V] of features [..., D]; -inf outside the draft vocabulary."""
         logits = super().logits(self.model.norm(hidden))
         if self.model.shape.draft_vocab_size is None:
             return logits
@@ -196,8 +194,8 @@ class FeatureHead(LanguageModel):
 
 def load_head(directory: Path, placement: Placement) -> FeatureHead:
     """Return the head that was saved in a folder, ready to evaluate."""
-    told = json.loads((directory / _HEAD).read_text("utf-8"))
-    shape = Shape(**{**told, "layers": tuple(told["layers"])})
+    saved = json.loads((directory / _HEAD).read_text("utf-8"))
+    shape = Shape(**{**saved, "layers": tuple(saved["layers"])})
     config = AutoConfig.from_pretrained(directory, local_files_only=True)
     causal = AutoModelForCausalLM.from_config(
         config, dtype=torch.float32, attn_implementation="sdpa"
@@ -206,3 +204,77 @@ def load_head(directory: Path, placement: Placement) -> FeatureHead:
     load_weights(module, directory / _WEIGHTS)
     module = module.to(placement.device, getattr(torch, placement.dtype)).eval()
     return FeatureHead(module, shape.vocab_size)
+
+
+def make_head(
+    target: LanguageModel,
+    shape: Shape,
+    *,
+    seed: int,
+    draft_ids: torch.Tensor | None = None,
+    from_layer: int | None = None,
+) -> FeatureHead:
+    """Return an untrained float32 head for a target.
+
+    The layer and `fc` are random; with `from_layer` the layer copies that layer of the target where
+    the shapes agree. `draft_ids` are the ids of the draft vocabulary, ascending. Raises UserError
+    for a family that is not supported, and for a layer that the target lacks.
+    """
+    family = target.model.config.model_type
+    if family not in FAMILIES:
+        raise UserError(
+            f"Feature heads are made for {', '.join(FAMILIES)}, not {family!r}; choose another "
+            "target, or a method whose draft is a language model."
+        )
+    available = target.model.config.num_hidden_layers
+    if from_layer is not None and from_layer >= available:
+        raise UserError(f"from_layer = {from_layer}: the target has layers 0 to {available - 1}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = HeadModule(_one_layer(target.model), shape)
+    _take_ends(module, target.model, draft_ids)
+    if from_layer is not None:
+        _take_layer(module, target.model.base_model.layers[from_layer])
+    return FeatureHead(module.to(target.device).eval(), target.vocab_size)
+
+
+def _one_layer(model: Any) -> Any:
+    config = copy.deepcopy(model.config)
+    config.num_hidden_layers = 1
+    if getattr(config, "layer_types", None):
+        config.layer_types = ["full_attention"]
+    return type(model)._from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+
+
+@torch.no_grad()
+def _take_ends(module: HeadModule, model: Any, draft_ids: torch.Tensor | None) -> None:
+    """Copy the target's embedding, last norm and output head, cut to the draft vocabulary."""
+    module.get_input_embeddings().weight.copy_(model.get_input_embeddings().weight)
+    output = model.get_output_embeddings()
+    own = module.get_output_embeddings()
+    if draft_ids is None:
+        own.load_state_dict(output.state_dict())
+    else:
+        module.draft_ids_V.copy_(draft_ids)
+        rows = draft_ids.to(output.weight.device)
+        own.load_state_dict({name: value[rows] for name, value in output.state_dict().items()})
+    if module.shape.kind == "eagle3":
+        last = getattr(model.base_model, norm_name(model.base_model))
+        module.norm.load_state_dict(last.state_dict())
+
+
+@torch.no_grad()
+def _take_layer(module: HeadModule, layer: Any) -> None:
+    """Copy a layer of the target; where the head reads 2 D, into the half of the feature."""
+    sources = layer.state_dict()
+    for name, value in module.causal.base_model.layers[0].state_dict().items():
+        if (source := sources.get(name)) is None:
+            continue
+        if value.shape == source.shape:
+            value.copy_(source)
+        else:
+            value[:, source.shape[1] :].copy_(source)
+    if module.shape.kind == "eagle3":
+        joined = module.causal.base_model.layers[0].input_layernorm
+        for norm in (joined.embedding_norm, joined.feature_norm):
+            norm.load_state_dict(layer.input_layernorm.state_dict())

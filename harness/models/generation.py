@@ -1,8 +1,8 @@
-"""A model's own responses, many prompts at once.
+"""Responses of a model to prompts, in batches.
 
-A loop of our own with a KV cache: what decides a token is the model, the sampler and the
-prompt's own random stream, never a file of generation defaults that came with the model, nor which
-prompts happened to share the batch (up to rounding).
+A loop of our own with a KV cache, so that a token depends on the model, the sampler and the
+prompt's random stream alone: not on generation defaults that came with the model, nor (up to
+rounding) on the other prompts of the batch.
 
 Legend: B batch, T position, V vocabulary.
 """
@@ -15,7 +15,7 @@ import torch
 from transformers import DynamicCache
 
 from draftmark.errors import UserError
-from draftmark.models.language_model import LanguageModel
+from draftmark.models.language_model import LanguageModel, pad_rows
 from draftmark.models.sampling import draw, sampler_probs
 from draftmark.models.stop_conditions import StopStrings, finish_reason
 from draftmark.progress import Step
@@ -24,16 +24,13 @@ from draftmark.types import FinishReason, Prompt, Sampler, Text
 
 @dataclass(frozen=True)
 class Sampling:
-    """How responses are drawn; one stream of random numbers for each prompt comes of `seed`.
-
-    Of several responses to a prompt each is a `sample` with a stream of its own.
-    """
+    """How responses are drawn; `seed` and `sample` determine the random stream of each prompt."""
 
     sampler: Sampler
     max_new_tokens: int
     end_tokens: frozenset[int]
     seed: int
-    sample: int = 0
+    sample: int = 0  # the number of the response, where a prompt has several
     stop: StopStrings | None = None
 
     def stream(self, prompt: Prompt) -> torch.Generator:
@@ -44,7 +41,7 @@ class Sampling:
 
 @dataclass
 class _Row:
-    """A response under way."""
+    """An unfinished response."""
 
     prompt: Prompt
     generator: torch.Generator
@@ -53,14 +50,14 @@ class _Row:
 
 
 def stream(seed: int, *names: str) -> torch.Generator:
-    """Return the random stream of a prompt: the same for the same seed and names, anywhere."""
+    """Return a random stream that depends on the seed and the names alone."""
     text = "\0".join([str(seed), *names]).encode()
     number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
     return torch.Generator().manual_seed(number)
 
 
 def check_fits(model: LanguageModel, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
-    """Raise UserError for the first prompt that leaves no room for a response in the context."""
+    """Raise UserError for the first prompt whose longest response exceeds the context."""
     for prompt in prompts:
         needed = len(prompt.token_ids) + max_new_tokens
         if needed > model.max_positions:
@@ -80,7 +77,7 @@ def generate(
     rows_per_batch: int,
     step: Step | None = None,
 ) -> list[Text]:
-    """Return each prompt with the response that the model gives it, in the order of `prompts`."""
+    """Return each prompt with the model's response, in the order of `prompts`."""
     check_fits(model, prompts, sampling.max_new_tokens)
     by_length = sorted(prompts, key=lambda prompt: (len(prompt.token_ids), prompt.example_id))
     texts = {}
@@ -97,7 +94,7 @@ def _generate_batch(
 ) -> Iterator[Text]:
     rows = [_Row(prompt, sampling.stream(prompt)) for prompt in prompts]
     alive = list(rows)
-    ids_BT, mask_BT = left_padded([prompt.token_ids for prompt in prompts], model.device)
+    ids_BT, mask_BT = pad_rows([prompt.token_ids for prompt in prompts], model.device, "left")
     positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
     cache = DynamicCache(config=model.model.config)
     while alive:
@@ -124,7 +121,7 @@ def _generate_batch(
 
 
 def _extend(rows: Sequence[_Row], logits_BV: torch.Tensor, sampling: Sampling) -> None:
-    """Add a token to every row and note which are finished."""
+    """Append a token to every row and set the finish reason of finished ones."""
     if sampling.sampler.temperature == 0:
         tokens = logits_BV.argmax(-1).tolist()
     else:
@@ -133,16 +130,3 @@ def _extend(rows: Sequence[_Row], logits_BV: torch.Tensor, sampling: Sampling) -
     for row, token in zip(rows, tokens, strict=True):
         row.tokens.append(token)
         row.reason = finish_reason(row.tokens, sampling)
-
-
-def left_padded(
-    rows: Sequence[Sequence[int]], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (ids [B, T], mask [B, T]) with every row ending at the last position."""
-    longest = max(map(len, rows))
-    ids_BT = torch.zeros(len(rows), longest, dtype=torch.long)
-    mask_BT = torch.zeros_like(ids_BT)
-    for index, row in enumerate(rows):
-        ids_BT[index, longest - len(row) :] = torch.tensor(row)
-        mask_BT[index, longest - len(row) :] = 1
-    return ids_BT.to(device), mask_BT.to(device)

@@ -1,9 +1,10 @@
-"""Writes a feature head as vLLM loads it, in each of three layouts.
+"""Exports a feature head to vLLM, in one of three layouts.
 
-`eagle` for EAGLE-1; `eagle3` as EAGLE-3's authors publish heads, and `speculators` as those of
-https://github.com/vllm-project/speculators, which names its target and needs no method in vLLM's
-`speculative_config`. vLLM's heads are Llama layers, so only those of Llama targets can be written.
-All have an fc that joins the embedding first, then the features from low to high.
+`eagle` for EAGLE-1; `eagle3` as EAGLE-3's authors publish heads; `speculators` as
+https://github.com/vllm-project/speculators publishes them, with the name of the target, so that
+vLLM's `speculative_config` needs no method. vLLM's heads are Llama layers, so only heads of Llama
+targets can be exported. In all layouts fc reads the embedding first, then the features from low to
+high.
 
 Legend: V vocabulary.
 """
@@ -35,56 +36,52 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Verifier:
-    """The target that a head is for: where it is found, and how many tokens are drafted for it."""
+    """The target of a head: its name or path, and how many tokens are drafted for it."""
 
     name_or_path: str
     num_speculative_tokens: int
 
 
 def export(head: FeatureHead, layout: Layout, verifier: Verifier, directory: Path) -> None:
-    """Write config and weights; raises UserError for a layout that is not of this head."""
+    """Write config and weights; raises UserError for a layout that does not fit the head."""
     module, shape = head.model, head.model.shape
     family = module.config.model_type
     if layout not in LAYOUTS[shape.kind]:
         raise UserError(
-            f"The layout {layout!r} is not of {shape.kind} heads; take "
+            f"The layout {layout!r} does not fit {shape.kind} heads; take "
             f"{' or '.join(LAYOUTS[shape.kind])}."
         )
     if family != "llama":
         raise UserError(
-            f"vLLM's heads are Llama layers, and this one is of {family!r}; it runs in the "
-            "reference engine."
+            f"vLLM's heads are Llama layers, and the layer of this head is {family!r}; run it in "
+            "the reference engine."
         )
     layer = {**module.config.to_dict(), "num_hidden_layers": 1, "model_type": "llama"}
     if layout == "eagle":
-        told, weights = {**layer, "architectures": ["LlamaForCausalLM"]}, _of_eagle(head)
+        config: dict[str, Any] = {**layer, "architectures": ["LlamaForCausalLM"]}
+        weights = {**_body_tensors(head), "fc.weight": module.fc.weight}
     elif layout == "eagle3":
-        architectures = ["LlamaForCausalLMEagle3"]
-        told = {**layer, **_facts(head), "architectures": architectures}
-        weights = {k.replace("layers.0.", "midlayer."): v for k, v in _of_eagle3(head).items()}
+        config = {**layer, **_eagle3_facts(head), "architectures": ["LlamaForCausalLMEagle3"]}
+        tensors = _eagle3_tensors(head)
+        weights = {k.replace("layers.0.", "midlayer."): v for k, v in tensors.items()}
     else:
-        told, weights = _speculators_config(head, layer, verifier), _of_eagle3(head)
+        config, weights = _speculators_config(head, layer, verifier), _eagle3_tensors(head)
     directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / CONFIG, told)
+    write_json(directory / CONFIG, config)
     save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, directory / WEIGHTS)
 
 
-def _of_eagle(head: FeatureHead) -> dict[str, torch.Tensor]:
-    """Return EAGLE-1's tensors: no norm but the MLP's, the output head is the target's."""
-    return {**_body(head), "fc.weight": head.model.fc.weight}
+def _eagle3_tensors(head: FeatureHead) -> dict[str, torch.Tensor]:
+    """Return EAGLE-3's tensors, without the embedding, which is the target's.
 
-
-def _of_eagle3(head: FeatureHead) -> dict[str, torch.Tensor]:
-    """Return EAGLE-3's tensors; the embedding is the target's and left out.
-
-    A vocabulary that is not all of the target's rows comes with its maps: `d2t` says how far an id
-    of the draft is from the target's, `t2d` which of the target's there are.
+    A draft vocabulary comes with its maps: `d2t` is the offset of the target's id from each draft
+    id, `t2d` is True for each target id that the draft has.
     """
     module = head.model
     kept_V = _draft_ids(head)
     output = module.get_output_embeddings().weight[: len(kept_V)]
     weights = {
-        **{name: value for name, value in _body(head).items() if name != "embed_tokens.weight"},
+        **{k: v for k, v in _body_tensors(head).items() if k != "embed_tokens.weight"},
         "fc.weight": module.fc.weight,
         "norm.weight": module.norm.weight,
         "lm_head.weight": output,
@@ -97,24 +94,24 @@ def _of_eagle3(head: FeatureHead) -> dict[str, torch.Tensor]:
 
 
 def _draft_ids(head: FeatureHead) -> torch.Tensor:
-    """Return the target's ids of the draft's vocabulary; those that pad its head are left out."""
+    """Return the target's ids of the draft vocabulary, without padding ids."""
     if head.model.shape.draft_vocab_size:
         return head.model.draft_ids_V.cpu()
     return torch.arange(head.vocab_size)
 
 
-def _body(head: FeatureHead) -> dict[str, torch.Tensor]:
+def _body_tensors(head: FeatureHead) -> dict[str, torch.Tensor]:
     """Return the tensors of the embedding and the layer by vLLM's names."""
-    found = {}
+    tensors = {}
     for name, value in head.model.causal.base_model.state_dict().items():
         for own, theirs in _NAMES.items():
             name = name.replace(own, theirs)
-        found[name] = value
-    return found
+        tensors[name] = value
+    return tensors
 
 
-def _facts(head: FeatureHead) -> dict[str, Any]:
-    """Return what the configs of both EAGLE-3 layouts say besides the layer's own."""
+def _eagle3_facts(head: FeatureHead) -> dict[str, Any]:
+    """Return the config values that both EAGLE-3 layouts add to the layer's."""
     shape = head.model.shape
     return {
         "draft_vocab_size": len(_draft_ids(head)),
@@ -137,7 +134,7 @@ def _speculators_config(
         "architectures": ["Eagle3DraftModel"],
         "speculators_model_type": "eagle3",
         "speculators_version": "0.4.0",
-        **_facts(head),
+        **_eagle3_facts(head),
         "embed_requires_grad": False,
         "tie_word_embeddings": False,
         "transformer_layer_config": dict(layer),

@@ -1,11 +1,11 @@
-"""A head rolled forward from every start of a response at once: depth j feeds on depth j - 1.
+"""A feature head rolled forward from every start of a response at once: depth j reads depth j - 1.
 
-A chain that starts at slot s reads the target's features up to s, and beyond it what the head
-itself put out. At depth j the slot s + j of that chain attends to the slots 0 ... s of the target's
-features and to the chain's own at depths 1 ... j: one causal block, then diagonals, since the
-chains of different starts do not see each other. That is the attention pattern of EAGLE-3's
-training-time test (Li et al. 2025, arXiv 2503.01840, section 3.2), and, along a text that the
-target wrote, exactly what chain drafting computes: training and scoring are the same pass.
+A chain that starts at slot s reads the target's features up to s, and the head's own features
+beyond. At depth j the chain's slot s + j attends to slots 0 ... s of the target's features and to
+the chain's own slots at depths 1 ... j: one causal block, then diagonals, because chains of
+different starts do not see each other. EAGLE-3's training-time test has this attention pattern (Li
+et al. 2025, arXiv 2503.01840, section 3.2). Along a text that the target wrote, chain drafting
+computes exactly the same, so training and scoring share this pass.
 
 Legend: B text, T token, S slot, R start (of the response), D hidden size, K slot in the cache.
 """
@@ -25,10 +25,11 @@ from draftmark.types import Text
 def roll(
     head: FeatureHead, texts: Sequence[Text], features: Sequence[torch.Tensor], depth: int
 ) -> Iterator[torch.Tensor]:
-    """Yield, for each depth j, the head's features [B, R, D] for the tokens at r + j of responses.
+    """Yield, for each depth j, the head's features [B, R, D] for response tokens r + j.
 
-    `features` are those of each text [T, D], fused. Of a response of R tokens the rows r + j < R
-    mean something. Raises UserError for a prompt of one token: no feature stands before its answer.
+    `features` are the fused features [T, D] of each text. For a response of R tokens the rows
+    r + j < R are valid. Raises UserError for a prompt of one token, which leaves no feature before
+    the response.
     """
     _check_prompts(texts)
     device = head.device
@@ -42,7 +43,7 @@ def roll(
     cache = DynamicCache()
     causal_BSS = slots_BS[:, None, :] <= slots_BS[:, :, None]
     hidden_BSD = head.step(ids_BT[:, 1:-1], features_BSD, slots_BS, causal_BSS, cache)
-    hidden_BRD = hidden_BSD.gather(1, _columns(starts_BR, hidden_BSD.shape[-1]))
+    hidden_BRD = hidden_BSD.gather(1, starts_BR[..., None].expand(-1, -1, hidden_BSD.shape[-1]))
     yield hidden_BRD
     mask_BRK = slots_BS[:, None, :] <= starts_BR[:, :, None]
     own_BRR = torch.eye(starts_BR.shape[1], dtype=torch.bool, device=device).expand(
@@ -59,20 +60,17 @@ def roll(
 def rolled(
     head: FeatureHead, texts: Sequence[Text], states: StateSource, depth: int
 ) -> Iterator[tuple[Text, list[torch.Tensor]]]:
-    """Yield each text with the head's features [N - j, D] at each depth j, for the token at r + j.
+    """Yield each text with the head's features [N - j, D] of each depth j, for tokens r + j.
 
-    There are `depth` of them, or as many as the response has tokens.
+    The number of depths is `depth`, or the length of a shorter response.
     """
     for batch in batches_by_length(texts):
-        fused = [head.fuse(states.of(text)) for text in batch]
+        fused = [head.fuse(states.states_of(text)) for text in batch]
         longest = max(len(text.response_ids) for text in batch)
         by_depth = list(roll(head, batch, fused, min(depth, longest)))
         for index, text in enumerate(batch):
             length = len(text.response_ids)
-            yield (
-                text,
-                [hidden[index, : length - j] for j, hidden in enumerate(by_depth[:length])],
-            )
+            yield text, [states[index, : length - j] for j, states in enumerate(by_depth[:length])]
 
 
 def _check_prompts(texts: Sequence[Text]) -> None:
@@ -80,16 +78,12 @@ def _check_prompts(texts: Sequence[Text]) -> None:
         if len(text.prompt_ids) < 2:
             raise UserError(
                 f"{text.example_id}: the prompt has {len(text.prompt_ids)} tokens; a feature head "
-                "needs 2 or more, for it reads the feature of the one before the last."
+                "needs 2 or more, because it reads the feature of the last but one."
             )
 
 
 def _starts(texts: Sequence[Text], num_slots: int) -> torch.Tensor:
-    """Return the slot [B, R] from which the token r of each response is drafted first."""
+    """Return the slots [B, R] from which response tokens r are drafted at depth 0."""
     longest = max(len(text.response_ids) for text in texts)
     first_B1 = torch.tensor([[len(text.prompt_ids) - 2] for text in texts])
     return (first_B1 + torch.arange(longest)).clamp(max=num_slots - 1)
-
-
-def _columns(index_BR: torch.Tensor, width: int) -> torch.Tensor:
-    return index_BR[..., None].expand(-1, -1, width)

@@ -1,69 +1,69 @@
-"""The target as teacher: final hidden states at supervised positions, kept on disk.
+"""Hidden states of a model on texts: computed live, or stored on disk and memory-mapped.
 
-Logits are recomputed through the head, never stored: D numbers for each token instead of V. The
-same function reads target and draft in the same batches, so a draft that is its own target gives
-the same bits, and an acceptance of exactly 1.
+Logits are recomputed from the final states through the head, never stored: D numbers a token
+instead of V. Target and draft are read in the same batches, so a draft that is its own target has
+the same bits and an acceptance of exactly 1.
 
-Legend: B batch, T position, N supervised position, D hidden size, V vocabulary. The supervised
-positions of a text are those that predict its response: token i of the response is predicted at
-position (prompt length + i - 1).
+Layer k is the output of k layers: 0 is the embedding, the number of layers the final state, after
+the last norm. transformers counts `hidden_states` so, and vLLM its auxiliary ones. The supervised
+positions of a text predict its response: token i of the response is predicted at position
+(prompt length + i - 1). The last token predicts nothing and is left out.
+
+Legend: B batch, T position, N supervised position, L layer, D hidden size, V vocabulary.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 
-from draftmark.models.language_model import LanguageModel
-from draftmark.models.memory_map import mapped
+from draftmark.errors import UserError
+from draftmark.models.language_model import LanguageModel, pad_rows
 from draftmark.progress import Step
 from draftmark.store.records import TEXTS, read_texts, write_texts
 from draftmark.store.store import write_json
 from draftmark.types import Text
 
-
-class StateSource(Protocol):
-    """Where the states of texts come from."""
-
-    def of(self, text: Text) -> torch.Tensor:
-        """Return the states [T, L, D] of one text."""
-
-
+Positions = Literal["supervised", "all"]  # all: those of the prompt as well
+FINAL = (-1,)  # the final state alone, whatever the number of layers
 TOKENS_PER_BATCH = 4096
-_HIDDEN, _SHAPE = "hidden.bin", "shape.json"
+_GIGABYTE = 10**9
+_STATES, _SHAPE = "states.bin", "shape.json"
+
+
+def num_positions(text: Text) -> int:
+    """Return the number of positions at which a text has states: all but the last token's."""
+    return len(text.prompt_ids) + len(text.response_ids) - 1
+
+
+def supervised_positions(text: Text) -> slice:
+    """Return the positions that predict the response."""
+    return slice(len(text.prompt_ids) - 1, num_positions(text))
 
 
 def right_padded(texts: Sequence[Text], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (ids [B, T], mask [B, T]) of prompts and responses, each from the first position.
-
-    The last token of a text predicts nothing that is supervised and is left out.
-    """
-    rows = [[*text.prompt_ids, *text.response_ids][:-1] for text in texts]
-    longest = max(map(len, rows))
-    ids_BT = torch.zeros(len(rows), longest, dtype=torch.long)
-    mask_BT = torch.zeros_like(ids_BT)
-    for index, row in enumerate(rows):
-        ids_BT[index, : len(row)] = torch.tensor(row)
-        mask_BT[index, : len(row)] = 1
-    return ids_BT.to(device), mask_BT.to(device)
+    """Return (ids [B, T], mask [B, T]) of prompts and responses, all but each text's last token."""
+    return pad_rows([[*text.prompt_ids, *text.response_ids][:-1] for text in texts], device)
 
 
 def supervised(texts: Sequence[Text], states_BTX: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yield, for each text, what stands at its supervised positions: [N, ...]."""
-    for index, text in enumerate(texts):
-        first = len(text.prompt_ids) - 1
-        yield states_BTX[index, first : first + len(text.response_ids)]
+    """Yield the states [N, ...] of each text at its supervised positions."""
+    for text, states_TX in zip(texts, states_BTX, strict=True):
+        yield states_TX[supervised_positions(text)]
 
 
 def batches_by_length(texts: Sequence[Text]) -> Iterator[list[Text]]:
-    """Yield texts of like length together, at most TOKENS_PER_BATCH padded tokens at a time."""
+    """Yield texts of similar length together, at most TOKENS_PER_BATCH padded tokens a batch."""
     batch: list[Text] = []
-    for text in sorted(texts, key=lambda text: (_length(text), text.example_id)):
-        if batch and _length(text) * (len(batch) + 1) > TOKENS_PER_BATCH:
+    for text in sorted(texts, key=lambda text: (num_positions(text), text.example_id)):
+        if batch and (num_positions(text) + 1) * (len(batch) + 1) > TOKENS_PER_BATCH:
             yield batch
             batch = []
         batch.append(text)
@@ -71,73 +71,192 @@ def batches_by_length(texts: Sequence[Text]) -> Iterator[list[Text]]:
         yield batch
 
 
-def _length(text: Text) -> int:
-    return len(text.prompt_ids) + len(text.response_ids)
-
-
 @torch.no_grad()
 def hidden_states(
     model: LanguageModel, texts: Sequence[Text]
 ) -> Iterator[tuple[Text, torch.Tensor]]:
-    """Yield each text with the model's hidden states [N, D] at its supervised positions."""
+    """Yield each text with the model's final states [N, D] at its supervised positions."""
     for batch in batches_by_length(texts):
         states_BTD = model.hidden(*right_padded(batch, model.device))
         yield from zip(batch, supervised(batch, states_BTD), strict=True)
 
 
-def write_features(
-    model: LanguageModel, texts: Sequence[Text], directory: Path, *, dtype: str, step: Step
-) -> None:
-    """Write the hidden states of texts, in their order, with the texts themselves."""
-    write_json(directory / _SHAPE, {"dtype": dtype, "hidden_size": model.hidden_size})
-    write_texts(directory / TEXTS, texts)
-    kept = Features.load(directory, create=True)
-    for text, hidden_ND in hidden_states(model, texts):
-        kept.of(text).copy_(hidden_ND)
-        step.advance()
+def layer_states(
+    model: LanguageModel,
+    layers: Sequence[int],
+    ids_BT: torch.Tensor,
+    mask_BT: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return the outputs [B, T, L, D] of some layers; of the final one without keeping others."""
+    if tuple(layers) in (FINAL, (model.model.config.num_hidden_layers,)):
+        return model.hidden(ids_BT, mask_BT)[:, :, None]
+    every = model.model.base_model(
+        input_ids=ids_BT, attention_mask=mask_BT, use_cache=False, output_hidden_states=True
+    ).hidden_states
+    return torch.stack([every[layer] for layer in layers], dim=2)
+
+
+class StateSource(Protocol):
+    """Stored or live states of some layers at every position of a text."""
+
+    def states_of(self, text: Text) -> torch.Tensor:
+        """Return the states [T, L, D] of one text."""
 
 
 @dataclass(frozen=True)
-class Features:
-    """Texts and their hidden states, memory-mapped."""
+class LiveStates:
+    """States of some layers at every position, computed by the target on demand."""
+
+    target: LanguageModel
+    layers: tuple[int, ...]
+
+    @torch.no_grad()
+    def states_of(self, text: Text) -> torch.Tensor:
+        """Return the states [T, L, D] of one text."""
+        return layer_states(self.target, self.layers, *right_padded([text], self.target.device))[0]
+
+
+@dataclass(frozen=True)
+class StoredHiddenStates:
+    """Texts and the states of some layers at some of their positions, memory-mapped."""
 
     texts: tuple[Text, ...]
-    hidden_ND: torch.Tensor  # of all texts, one after the other
+    layers: tuple[int, ...]
+    positions: Positions
+    states_TLD: torch.Tensor  # of all texts, one after the other
 
     @classmethod
-    def load(cls, directory: Path, *, create: bool = False) -> "Features":
-        """Return what `write_features` wrote; `create` maps a new file, to be filled."""
-        texts = read_texts(directory / TEXTS)
+    def load(cls, directory: Path, *, create: bool = False) -> "StoredHiddenStates":
+        """Return the states that `write_hidden_states` wrote; `create` maps a new, empty file."""
+        texts = tuple(read_texts(directory / TEXTS))
         shape = json.loads((directory / _SHAPE).read_text("utf-8"))
-        size = sum(len(text.response_ids) for text in texts) * shape["hidden_size"]
+        layers, positions, width = tuple(shape["layers"]), shape["positions"], shape["hidden_size"]
+        size = _num_stored(texts, positions) * len(layers) * width
         dtype = getattr(torch, shape["dtype"])
-        flat = mapped(directory / _HIDDEN, size, dtype, create=create)
-        return cls(tuple(texts), flat.view(-1, shape["hidden_size"]))
+        flat = map_file(directory / _STATES, size, dtype, create=create)
+        return cls(texts, layers, positions, flat.view(-1, len(layers), width))
 
     @cached_property
-    def _offsets(self) -> dict[str, int]:
-        offsets, offset = {}, 0
+    def _slices(self) -> dict[str, slice]:
+        slices, offset = {}, 0
         for text in self.texts:
-            offsets[text.example_id] = offset
-            offset += len(text.response_ids)
-        return offsets
+            start, offset = offset, offset + _num_stored([text], self.positions)
+            slices[text.example_id] = slice(start, offset)
+        return slices
 
-    def of(self, text: Text) -> torch.Tensor:
-        """Return the hidden states [N, D] of one text."""
-        start = self._offsets[text.example_id]
-        return self.hidden_ND[start : start + len(text.response_ids)]
+    def states_of(self, text: Text) -> torch.Tensor:
+        """Return the states [T, L, D] of one text; [N, L, D] of supervised positions."""
+        return self.states_TLD[self._slices[text.example_id]]
+
+    def last_layer_of(self, text: Text) -> torch.Tensor:
+        """Return the states [N, D] of one text's last stored layer."""
+        return self.states_of(text)[:, -1]
+
+
+def _num_stored(texts: Iterable[Text], positions: Positions) -> int:
+    if positions == "all":
+        return sum(map(num_positions, texts))
+    return sum(len(text.response_ids) for text in texts)
+
+
+@torch.no_grad()
+def write_hidden_states(
+    model: LanguageModel,
+    texts: Sequence[Text],
+    directory: Path,
+    *,
+    dtype: str,
+    step: Step,
+    layers: Sequence[int] = FINAL,
+    positions: Positions = "supervised",
+    max_gigabytes: float = math.inf,
+) -> None:
+    """Write the texts and the states of some layers, in the order of the texts.
+
+    Raises UserError, before anything is written, if the states take more than `max_gigabytes` or
+    more than the disk has left.
+    """
+    bytes_per_token = len(layers) * model.hidden_size * getattr(torch, dtype).itemsize
+    _check_size(_num_stored(texts, positions), bytes_per_token, max_gigabytes, directory)
+    shape = {"layers": list(layers), "positions": positions, "hidden_size": model.hidden_size}
+    write_json(directory / _SHAPE, {"dtype": dtype, **shape})
+    write_texts(directory / TEXTS, texts)
+    stored = StoredHiddenStates.load(directory, create=True)
+    for batch in batches_by_length(texts):
+        states_BTLD = layer_states(model, layers, *right_padded(batch, model.device))
+        for text, states_TLD in zip(batch, states_BTLD, strict=True):
+            kept = slice(num_positions(text)) if positions == "all" else supervised_positions(text)
+            stored.states_of(text).copy_(states_TLD[kept])
+            step.advance()
+
+
+def map_file(path: Path, size: int, dtype: torch.dtype, *, create: bool = False) -> torch.Tensor:
+    """Return the `size` numbers of a file, memory-mapped; `create` makes a new file to be filled.
+
+    The disk space of a new file is reserved at once, and OSError raised if there is too little:
+    a write to a map without space behind it kills the process (SIGBUS) without a message.
+    """
+    if create:
+        with path.open("wb") as file:
+            _reserve(file.fileno(), size * dtype.itemsize)
+    return torch.from_file(str(path), shared=create, size=size, dtype=dtype)
+
+
+def _reserve(file: int, num_bytes: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, num_bytes)
+        return
+    piece = bytes(2**20)
+    for start in range(0, num_bytes, len(piece)):
+        os.write(file, piece[: num_bytes - start])
+
+
+def _check_size(tokens: int, bytes_per_token: int, max_gigabytes: float, directory: Path) -> None:
+    needed, free = tokens * bytes_per_token, shutil.disk_usage(directory).free
+    takes = (
+        f"The target's states would take {needed / _GIGABYTE:.2f} GB ({tokens} tokens of "
+        f"{bytes_per_token} bytes)"
+    )
+    if needed > max_gigabytes * _GIGABYTE:
+        raise UserError(
+            f"{takes}; data.max_features_gb is {max_gigabytes:g}. Raise it, or lower the rows."
+        )
+    if needed > free:
+        raise UserError(
+            f"{takes} and the disk has {free / _GIGABYTE:.2f} GB left; lower the rows, or keep "
+            "the store elsewhere (--store)."
+        )
 
 
 @dataclass(frozen=True)
 class TargetLogits:
-    """The target's logits on known texts, from cached hidden states through its head."""
+    """The target's logits on known texts, from stored final states through its head."""
 
     target: LanguageModel
-    features: Features
-    states: "StateSource | None" = None  # of the layers that a feature head reads, if stored
+    final_states: StoredHiddenStates
+    layer_states: StateSource | None = None  # of the layers that a feature head reads, if stored
 
     @torch.no_grad()
     def logits(self, text: Text) -> torch.Tensor:
         """Return logits [N, V] at the supervised positions of one text."""
-        hidden_ND = self.features.of(text).to(self.target.device, self.target.model.dtype)
-        return self.target.logits(hidden_ND)
+        hidden_ND = self.final_states.last_layer_of(text)
+        return self.target.logits(hidden_ND.to(self.target.device, self.target.model.dtype))
+
+
+@torch.no_grad()
+def log_likelihoods(model: LanguageModel, texts: Sequence[Text]) -> Iterator[tuple[Text, float]]:
+    """Yield each text with the log-probability of its response given its prompt, in nats.
+
+    The end token is part of the response. Raises UserError for a text longer than the context.
+    """
+    for text in texts:
+        needed = len(text.prompt_ids) + len(text.response_ids)
+        if needed > model.max_positions:
+            raise UserError(
+                f"{text.example_id}: the prompt and its gold answer have {needed} tokens, the "
+                f"model's context is {model.max_positions}; leave the row out."
+            )
+    for text, hidden_ND in hidden_states(model, texts):
+        log_probs_NV = model.logits(hidden_ND).float().log_softmax(-1)
+        y_N = torch.tensor(text.response_ids, device=log_probs_NV.device)
+        yield text, float(log_probs_NV.gather(-1, y_N[:, None]).double().sum())

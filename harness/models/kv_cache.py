@@ -1,4 +1,4 @@
-"""A model with the KV cache of one text, which can be cut back.
+"""A model with the KV cache of one text, which can be truncated.
 
 Legend: B batch (1), T position, L layer, D hidden size.
 """
@@ -13,9 +13,9 @@ from draftmark.models.language_model import LanguageModel
 
 
 class CachedModel:
-    """A model with the KV cache of one text: feed it what is new, cut back what was rejected.
+    """A model with the KV cache of one text: feed new tokens, drop rejected ones.
 
-    `states_TLD` is what some layers put out in the last feed, where any are asked for.
+    `states_TLD` are the outputs of `layers` in the last feed.
     """
 
     def __init__(self, model: LanguageModel, layers: Sequence[int] = ()) -> None:
@@ -23,13 +23,13 @@ class CachedModel:
         self.layers = layers
         self.states_TLD = torch.empty(0)
         self.cache = DynamicCache(config=model.model.config)
-        self.cache.activate_past_recording()  # sliding windows can be cut back only with it
+        self.cache.activate_past_recording()  # needed to truncate sliding windows
         self.seen: list[int] = []
 
     def feed(self, token_ids: Sequence[int], parents: Sequence[int] | None = None) -> torch.Tensor:
-        """Return the hidden states [T, D] of `token_ids`, read after all that was seen.
+        """Return the hidden states [T, D] of `token_ids`, read after all tokens in the cache.
 
-        With `parents` the last tokens are a tree: each follows the one that its parent says, -1 the
+        With `parents` the last tokens are a tree: a parent is the index of a node, or -1 for the
         text before the tree. Raises UserError for a tree if the model's attention has a window.
         """
         ids_BT = torch.tensor([list(token_ids)], device=self.model.device)
@@ -47,13 +47,13 @@ class CachedModel:
         return hidden_TD
 
     def keep(self, num_tokens: int) -> None:
-        """Forget all but the first `num_tokens` tokens."""
+        """Truncate the cache to the first `num_tokens` tokens."""
         if self.seen:
             self.cache.crop(num_tokens - len(self.seen))
             del self.seen[num_tokens:]
 
     def keep_nodes(self, num_tokens: int, nodes: Sequence[int]) -> None:
-        """Forget all but the first `num_tokens` tokens and, of the tree after them, some nodes."""
+        """Keep the first `num_tokens` tokens and some nodes of the tree after them."""
         kept = [*range(num_tokens), *(num_tokens + node for node in nodes)]
         for layer in self.cache.layers:
             index = torch.tensor(kept, device=layer.keys.device)
@@ -65,8 +65,8 @@ class CachedModel:
         """Return the attention mask and the positions of tokens that end in a tree."""
         if any(self.cache.is_sliding):
             raise UserError(
-                f"A tree cannot be verified by {self.model.model.config.model_type!r} models, "
-                "whose attention has a window; draft a chain."
+                f"{self.model.model.config.model_type!r} models cannot verify a tree, because "
+                "their attention has a window; draft a chain."
             )
         seen, first = len(self.seen), len(self.seen) + num_tokens - len(parents)
         sees_TK = torch.ones(num_tokens, seen + num_tokens, dtype=torch.bool).tril(seen)

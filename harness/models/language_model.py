@@ -1,37 +1,36 @@
-"""Loads targets and drafts, makes drafts, checks that both speak with one tokenizer.
+"""Language models: loading, saving, hidden states and logits, and the check of tokenizers.
+
+The vocabulary is the tokenizer's: a head's padding ids beyond it are cut off before any softmax, of
+target and draft alike, because no text contains them. Weights are safetensors only, and code that
+comes with a model runs only if the recipe allows it.
 
 Legend: B batch, T position, N supervised position, D hidden size, V vocabulary.
-
-The vocabulary is the tokenizer's: the padding ids that heads carry beyond it are cut off both
-sides before any softmax, for no text ever holds them. Weights are safetensors only, and code that
-comes with a model runs only where the recipe says so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch.nn.functional import linear
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
-from draftmark.models.draft_inits import prune, randomise
-from draftmark.models.head_product import head_product
 from draftmark.types import Placement
 
-transformers_logging.disable_progress_bar()  # a run tells its own progress
+transformers_logging.disable_progress_bar()  # a run shows its own progress
 
 HERE = Placement()
-_PROBE_TOLERANCE = 1e-4  # of the largest logit, in float32
+_PROBE_TOLERANCE = 1e-4  # relative to the largest logit, in float32
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A causal language model seen as a body (ids to hidden states) and a head (to logits)."""
+    """A causal language model: a body (ids to hidden states) and a head (states to logits)."""
 
     model: Any  # transformers.PreTrainedModel
     vocab_size: int
@@ -39,13 +38,11 @@ class LanguageModel:
     def hidden(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor | None = None) -> torch.Tensor:
         """Return the final hidden states [B, T, D], after the last norm; mask_BT is 1 on text."""
         body = self.model.base_model
-        states: torch.Tensor = body(
-            input_ids=ids_BT, attention_mask=mask_BT, use_cache=False
-        ).last_hidden_state
-        return states
+        read = body(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
+        return cast(torch.Tensor, read.last_hidden_state)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return logits [..., V] of hidden states [..., D], as the model's own forward does."""
+        """Return logits [..., V] of hidden states [..., D]: those of the model's own forward."""
         logits = head_product(self.model.get_output_embeddings(), hidden)
         logits = _as_configured(logits, self.model.config)
         padded = logits.shape[-1] > self.vocab_size
@@ -53,22 +50,22 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are: those of the head, for the body may have been dropped."""
+        """The device of the head's weights; the body may have been dropped."""
         return cast(torch.device, self.model.get_output_embeddings().weight.device)
 
     @property
     def hidden_size(self) -> int:
-        """How many numbers a hidden state has."""
+        """The width of a hidden state."""
         return int(self.model.config.hidden_size)
 
     @property
     def max_positions(self) -> int:
-        """How many tokens fit its context."""
+        """The number of tokens that fit the context."""
         return int(self.model.config.max_position_embeddings)
 
 
 def _as_configured(logits: torch.Tensor, config: Any) -> torch.Tensor:
-    """Apply what some families do after the head: scaling (Cohere, Granite), soft caps (Gemma)."""
+    """Apply the scaling (Cohere, Granite) or soft cap (Gemma) of some families' logits."""
     if scale := getattr(config, "logit_scale", None):
         logits = logits * scale
     if scaling := getattr(config, "logits_scaling", None):
@@ -78,9 +75,21 @@ def _as_configured(logits: torch.Tensor, config: Any) -> torch.Tensor:
     return logits
 
 
+def pad_rows(
+    rows: Sequence[Sequence[int]], device: torch.device, side: str = "right"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (ids [B, T], mask [B, T]) of rows padded on one side; the mask is 1 on tokens."""
+    ids = [torch.tensor(row, dtype=torch.long) for row in rows]
+    ids_BT, mask_BT = (
+        pad_sequence(each, batch_first=True, padding_side=side)
+        for each in (ids, [torch.ones_like(row) for row in ids])
+    )
+    return ids_BT.to(device), mask_BT.to(device)
+
+
 def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
-    """Return the tokenizer of a model folder; raises UserError if it needs code that may not run"""
-    with _telling_of_code(directory):
+    """Return the tokenizer of a model folder; raises UserError if it needs forbidden code."""
+    with _explain_remote_code(directory):
         return AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=trust_remote_code
         )
@@ -89,11 +98,11 @@ def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
 def load_model(directory: Path, placement: Placement = HERE) -> LanguageModel:
     """Return the model of a folder, ready to evaluate.
 
-    Raises UserError if its head is smaller than the tokenizer, and if body and head, taken apart,
-    do not give the model's own logits: such a family does something after its head that draftmark
-    does not know. Also if the model needs code that came with it and may not run.
+    Raises UserError if the head is smaller than the tokenizer, if body and head together do not
+    give the model's own logits (the family transforms its logits in an unknown way), or if the
+    model needs code that came with it and is forbidden.
     """
-    with _telling_of_code(directory):
+    with _explain_remote_code(directory):
         model = AutoModelForCausalLM.from_pretrained(
             directory,
             dtype=getattr(torch, placement.dtype),
@@ -102,14 +111,14 @@ def load_model(directory: Path, placement: Placement = HERE) -> LanguageModel:
             trust_remote_code=placement.trust_remote_code,
         )
     tokenizer = load_tokenizer(directory, trust_remote_code=placement.trust_remote_code)
-    _check_rows(model, len(tokenizer))
+    check_head_rows(model, len(tokenizer))
     loaded = LanguageModel(model.to(placement.device).eval(), len(tokenizer))
     _check_head(loaded, directory)
     return loaded
 
 
 @contextmanager
-def _telling_of_code(directory: Path) -> Iterator[None]:
+def _explain_remote_code(directory: Path) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
@@ -117,34 +126,35 @@ def _telling_of_code(directory: Path) -> Iterator[None]:
             raise
         raise UserError(
             f"{directory} comes with code of its own, which would run with your rights; read it, "
-            "then say trust_remote_code = true in the pair, or take another model."
+            "then set trust_remote_code = true in the pair, or take another model."
         ) from error
 
 
 def drop_body(loaded: LanguageModel) -> None:
-    """Free the memory of all weights but the head's: from here on it only gives logits."""
+    """Free the memory of all weights but the head's; only `logits` works from here on."""
     loaded.model.base_model.to("meta")
     for parameter in loaded.model.get_output_embeddings().parameters():
-        # A copy: as long as one tensor of a weight file is in use, all of it stays mapped.
+        # A copy: while one tensor of a weight file is in use, the whole file stays mapped.
         parameter.data = parameter.data.clone()
 
 
 def cast_weights(loaded: LanguageModel, dtype: str) -> None:
-    """Compute in another dtype from here on, as if loaded in it.
+    """Cast the weights in place, as if loaded in that dtype.
 
-    Buffers stay as they are: frequencies of rotary positions, rounded to bfloat16, would turn far
-    positions by the wrong angle.
+    Buffers keep their dtype: rotary frequencies rounded to bfloat16 would turn distant positions by
+    the wrong angle.
     """
     for parameter in loaded.model.parameters():
         parameter.data = parameter.data.to(getattr(torch, dtype))
 
 
 def pick_device() -> str:
-    """Return the fastest device here."""
+    """Return the fastest device of this machine."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _check_rows(model: Any, vocab_size: int) -> None:
+def check_head_rows(model: Any, vocab_size: int) -> None:
+    """Raise UserError if the head has fewer rows than the tokenizer has tokens."""
     rows = model.get_output_embeddings().weight.shape[0]
     if vocab_size > rows:
         raise UserError(
@@ -162,12 +172,12 @@ def _check_head(loaded: LanguageModel, directory: Path) -> None:
     if loaded.model.dtype == torch.float32 and not torch.allclose(own, apart, atol=tolerance):
         raise UserError(
             f"{directory}: {type(loaded.model).__name__} does more after its head than draftmark "
-            "knows, so cached hidden states would give wrong logits; this family is not supported."
+            "knows, so stored hidden states would give wrong logits; this family is not supported."
         )
 
 
 def check_same_tokenizer(target: Any, draft: Any, names: tuple[str, str]) -> None:
-    """Raise UserError, showing the first ids that disagree, unless both tokenizers are one."""
+    """Raise UserError, showing the first ids that differ, unless both vocabularies are equal."""
     first, second = target.get_vocab(), draft.get_vocab()
     if first == second:
         return
@@ -183,40 +193,50 @@ def check_same_tokenizer(target: Any, draft: Any, names: tuple[str, str]) -> Non
     )
 
 
-def make_draft(
-    init: DraftInit,
-    target: LanguageModel,
-    *,
-    seed: int,
-    directory: Path | None = None,
-    placement: Placement = HERE,
-) -> LanguageModel:
-    """Return a fresh draft in float32: of layers of the target, of random weights, or as it is.
-
-    Raises UserError for layers and config keys that the target has not, and for a head smaller than
-    its tokenizer.
-    """
-    if init.pruned is not None:
-        model = prune(target.model, init.pruned)
-        if init.head == "shared":
-            freeze_embeddings(model)
-    elif init.random is not None:
-        model = randomise(target.model.config, init.random, seed)
-        _check_rows(model, target.vocab_size)
-    else:
-        assert directory is not None
-        model = load_model(directory, placement).model
-    return LanguageModel(model, target.vocab_size)
-
-
-def freeze_embeddings(model: Any) -> None:
-    """Leave embedding and head, its bias if it has one, as they are: not trained."""
-    for module in (model.get_input_embeddings(), model.get_output_embeddings()):
-        for parameter in module.parameters():
-            parameter.requires_grad_(False)
-
-
 def save_model(loaded: LanguageModel, tokenizer: Any, directory: Path) -> None:
     """Write weights as safetensors with config and tokenizer, loadable by any engine."""
     loaded.model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+
+
+def head_product(head: Any, states: torch.Tensor) -> torch.Tensor:
+    """Return the logits [..., V] of states [..., D], as calling the head does.
+
+    Logits are computed in chunks of positions, and torch would allocate the head's gradient, as
+    large as the head, once a chunk. Here each chunk adds to the stored gradient in place.
+    """
+    if not _adds_in_place(head, states):
+        return cast(torch.Tensor, head(states))
+    logits: torch.Tensor = _Product.apply(states, head.weight)  # type: ignore[no-untyped-call]
+    return logits if head.bias is None else logits + head.bias
+
+
+def _adds_in_place(head: Any, states: torch.Tensor) -> bool:
+    """True if the head is a plain matrix that trains in the dtype it is stored in."""
+    return (
+        type(head) is torch.nn.Linear
+        and torch.is_grad_enabled()
+        and head.weight.requires_grad
+        and head.weight.is_leaf
+        and states.dtype == head.weight.dtype
+        and not torch.is_autocast_enabled(states.device.type)
+    )
+
+
+class _Product(torch.autograd.Function):
+    """states @ weight.T; the backward pass adds the weight's gradient in place."""
+
+    @staticmethod
+    def forward(ctx: Any, states: torch.Tensor, weight_VD: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(states, weight_VD)
+        return linear(states, weight_VD)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        states, weight_VD = ctx.saved_tensors
+        gradient_NV, states_ND = gradient.flatten(0, -2), states.flatten(0, -2)
+        if weight_VD.grad is None:
+            weight_VD.grad = gradient_NV.T @ states_ND
+        else:
+            weight_VD.grad.addmm_(gradient_NV.T, states_ND)
+        return gradient @ weight_VD, None

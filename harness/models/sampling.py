@@ -1,4 +1,7 @@
-"""TODO."""
+"""Sampling: the distribution that a sampler draws from, and draws from it.
+
+Legend: V vocabulary.
+"""
 
 import math
 
@@ -8,7 +11,7 @@ from draftmark.types import Sampler
 
 
 def sampler_probs(logits: torch.Tensor, sampler: Sampler) -> torch.Tensor:
-    """Return the law [..., V] that a sampler draws from; one-hot at temperature 0."""
+    """Return the sampler probabilities [..., V] of logits [..., V]; one-hot at temperature 0."""
     if sampler.temperature == 0:
         best = logits.argmax(dim=-1, keepdim=True)
         return torch.zeros_like(logits, dtype=torch.float32).scatter_(-1, best, 1.0)
@@ -21,7 +24,7 @@ def sampler_probs(logits: torch.Tensor, sampler: Sampler) -> torch.Tensor:
 
 
 def _nucleus(probs: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Return the fewest likeliest tokens that hold `top_p` together (Holtzman et al. 2020)."""
+    """Renormalise to the fewest likeliest tokens with mass `top_p` (Holtzman et al. 2020)."""
     ordered, index = probs.sort(dim=-1, descending=True)
     before = ordered.cumsum(dim=-1) - ordered
     kept = torch.zeros_like(probs).scatter_(-1, index, ordered * (before < top_p))
@@ -29,12 +32,12 @@ def _nucleus(probs: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 def draw(weights: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return a token [...] drawn from each of some laws [..., V], which need not be normalised.
+    """Return a token [...] drawn from each distribution [..., V], which need not be normalised.
 
-    By inverting the cumulated law in float64, so that one uniform number is one token.
+    Inverts the cumulative distribution in float64, so one uniform number gives one token.
     """
     cumulated = weights.double().cumsum(-1)
     uniform = torch.rand(weights.shape[:-1], generator=generator, dtype=torch.float64)[..., None]
     token = torch.searchsorted(cumulated, uniform * cumulated[..., -1:], right=True)
-    last = cumulated.argmax(-1, keepdim=True)  # the last token that has any weight
+    last = cumulated.argmax(-1, keepdim=True)  # the last token of positive weight
     return torch.minimum(token, last)[..., 0]

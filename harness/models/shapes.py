@@ -1,6 +1,6 @@
-"""The sizes of models, as a plan needs them: of a folder's own files, else from a table. No torch.
+"""The shapes of models, for planning: from the files of a folder, else from a table. No torch.
 
-Of a folder, `config.json` says the shape, and the headers of its safetensors count the weights.
+`config.json` has the shape of a folder's model, and the headers of its safetensors count weights.
 """
 
 import json
@@ -17,21 +17,16 @@ from typing import Any
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
 
-SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
-
+SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes
 _LAYER = re.compile(r"\.(?:layers|h)\.\d+\.")
 _HEADS = ("lm_head.weight", "embed_out.weight")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a language model's costs follow from; `parameters` counts a tied head once.
+    """The sizes of a language model that determine its costs."""
 
-    `trained_head`: whether a training changes embedding and head.
-    """
-
-    parameters: int
+    parameters: int  # a tied head counts once
     layer_parameters: int  # of one layer
     layers: int
     hidden: int
@@ -40,21 +35,21 @@ class Shape:
     head_dim: int
     vocabulary: int
     tied: bool
-    trained_head: bool = True
+    trained_head: bool = True  # a training changes embedding and head
 
     @property
     def head(self) -> int:
-        """The weights of the head; the embedding has as many."""
+        """The number of weights of the head, and of the embedding."""
         return self.vocabulary * self.hidden
 
     @property
     def body(self) -> int:
-        """The weights that every token goes through before the head."""
+        """The number of weights between embedding and head."""
         return self.parameters - self.head * (1 if self.tied else 2)
 
     @property
     def trained(self) -> int:
-        """The weights that a training changes."""
+        """The number of weights that a training changes."""
         return self.parameters if self.trained_head else self.body
 
     def cut(self, layers: int) -> "Shape":
@@ -64,9 +59,9 @@ class Shape:
 
 
 def of_model(reference: str, directory: Path | None) -> Shape:
-    """Return the shape of a model: of its folder, else of the table by the reference's name.
+    """Return the shape of a model: from its folder, else from the table by the reference's name.
 
-    Raises UserError for a model that is in neither.
+    Raises UserError for a model that both lack.
     """
     if directory is not None:
         return _of_folder(directory)
@@ -81,7 +76,7 @@ def of_model(reference: str, directory: Path | None) -> Shape:
 
 
 def of_draft(init: DraftInit, target: Shape, given: Shape | None, target_config: Any) -> Shape:
-    """Return the shape of a draft init; `given` is that of a model that is one by itself."""
+    """Return the shape of a draft init; `given` is the shape of the draft model, if it is one."""
     if init.model is not None:
         assert given is not None
         return given
@@ -90,26 +85,26 @@ def of_draft(init: DraftInit, target: Shape, given: Shape | None, target_config:
         shape = target.cut(len(init.pruned))
     elif init.random is not None:
         shape = _counted({**target_config, **init.random})
-    if init.head == "fitted" and shape.tied:  # its head becomes a matrix of its own
+    if init.head == "fitted" and shape.tied:  # a fitted head is untied
         shape = replace(shape, tied=False, parameters=shape.parameters + shape.head)
     return replace(shape, trained_head=init.head == "copied")
 
 
 def of_head(target: Shape, states: int) -> Shape:
-    """Return the shape of a feature head that reads so many of the target's states.
+    """Return the shape of a feature head that reads `states` states of the target.
 
-    One layer, the target's ends, and a matrix that joins: one state with the embedding, or several
-    with one another, where the attention then has the embedding as well.
+    One layer, the target's embedding and head, and a matrix that joins one state with the embedding
+    (EAGLE-1) or several states; in the latter case the attention reads the embedding as well.
     """
-    joins = max(2, states) * target.hidden**2
+    join = max(2, states) * target.hidden**2
     rows = (target.heads + 2 * target.key_value_heads) * target.head_dim
-    to_float32 = rows * target.hidden if states > 1 else 0
+    widened = rows * target.hidden if states > 1 else 0
     one = target.cut(1)
-    return replace(one, parameters=one.parameters + joins + to_float32, trained_head=False)
+    return replace(one, parameters=one.parameters + join + widened, trained_head=False)
 
 
 def config_of(reference: str, directory: Path | None) -> dict[str, Any]:
-    """Return a model's config with its `model_type`; of a shape that `of_model` returns."""
+    """Return the config, with `model_type`, of a model whose shape `of_model` knows."""
     if directory is not None:
         return dict(json.loads((directory / "config.json").read_text("utf-8")))
     entry = known()[reference.partition("@")[0].rpartition("/")[2].lower()]
@@ -118,7 +113,7 @@ def config_of(reference: str, directory: Path | None) -> dict[str, Any]:
 
 @cache
 def known() -> Mapping[str, Mapping[str, Any]]:
-    """Return the table by model name."""
+    """Return the table of shapes by model name."""
     text = (resources.files("draftmark.models") / "model_shapes.toml").read_text("utf-8")
     table = tomllib.loads(text)
     return {
@@ -138,9 +133,9 @@ def _of_folder(directory: Path) -> Shape:
 
 
 def _tensors(directory: Path) -> Iterator[tuple[str, int]]:
-    """Yield the name and size of every weight of a folder, of the headers of its files.
+    """Yield the name and size of every weight in the headers of a folder's files.
 
-    Buffers that some families save beside their weights are left out.
+    Buffers that some families save beside their weights are omitted.
     """
     for path in sorted(directory.glob("*.safetensors")):
         with path.open("rb") as file:
@@ -152,7 +147,7 @@ def _tensors(directory: Path) -> Iterator[tuple[str, int]]:
 
 
 def _shape(config: Mapping[str, Any], parameters: int, layer_parameters: int) -> Shape:
-    """Return the shape of a config in either of the two spellings that models use."""
+    """Return the shape of a config in either spelling of its keys."""
 
     def read(*names: str) -> Any:
         return next((config[name] for name in names if config.get(name) is not None), None)
@@ -172,7 +167,7 @@ def _shape(config: Mapping[str, Any], parameters: int, layer_parameters: int) ->
 
 
 def _counted(config: Mapping[str, Any]) -> Shape:
-    """Return the shape of a config, its weights counted on the model itself, without any memory."""
+    """Return the shape of a config; the weights are counted on a model without memory."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -180,10 +175,7 @@ def _counted(config: Mapping[str, Any]) -> Shape:
     made = AutoConfig.for_model(values.pop("model_type"), **values)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(made)
-    layer = sum(p.numel() for name, p in model.named_parameters() if _is_first_layer(name))
-    told = {**values, "tie_word_embeddings": bool(made.tie_word_embeddings)}
-    return _shape(told, model.num_parameters(), layer)
-
-
-def _is_first_layer(name: str) -> bool:
-    return ".layers.0." in name or ".h.0." in name
+    first = (".layers.0.", ".h.0.")
+    layer = sum(p.numel() for name, p in model.named_parameters() if any(f in name for f in first))
+    values["tie_word_embeddings"] = bool(made.tie_word_embeddings)
+    return _shape(values, model.num_parameters(), layer)

@@ -1,4 +1,4 @@
-"""Where a response ends: at an end token, at a stop string in its text, or at the length limit."""
+"""Stop conditions: an end token, a stop string in the text, or the length limit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,29 +9,29 @@ from draftmark.types import FinishReason
 
 @dataclass(frozen=True)
 class StopStrings:
-    """Strings that a model without a chat template writes after its answer, and how to see them.
+    """Strings that a model without a chat template writes after its answer.
 
-    The token that completes one is the response's last; what is graded ends before the string.
+    The token that completes a string is the response's last; the graded text ends before it.
     """
 
     strings: tuple[str, ...]
     decode: Callable[[Sequence[int]], str]
 
     def found(self, tokens: Sequence[int]) -> bool:
-        """Say whether the last token completes a stop string, if none was complete before it."""
-        # A token has a byte at least; one token more, as some decoders strip the first one's space.
+        """True if the last token completes a stop string, given that none was complete before."""
+        # A token has at least a byte; one more token, as some decoders strip the first's space.
         reach = max(len(string.encode()) for string in self.strings) + 1
         tail = self.decode(list(tokens[-reach:]))
         return any(string in tail for string in self.strings)
 
     def cut(self, text: str) -> str:
-        """Return a text up to the first stop string in it."""
-        places = [place for string in self.strings if (place := text.find(string)) >= 0]
-        return text[: min(places, default=len(text))]
+        """Return a text up to its first stop string."""
+        starts = [start for string in self.strings if (start := text.find(string)) >= 0]
+        return text[: min(starts, default=len(text))]
 
 
 class Limits(Protocol):
-    """What says where a response ends."""
+    """The stop conditions of a response."""
 
     @property
     def max_new_tokens(self) -> int:
@@ -43,11 +43,11 @@ class Limits(Protocol):
 
     @property
     def stop(self) -> StopStrings | None:
-        """The strings that do, if any."""
+        """The strings that end a response, if any."""
 
 
 def finish_reason(tokens: Sequence[int], limits: Limits) -> FinishReason | None:
-    """Return why a response ends with its last token, or None if it goes on."""
+    """Return why a response ends with its last token, or None if it continues."""
     if tokens[-1] in limits.end_tokens:
         return "stop"
     if limits.stop and limits.stop.found(tokens):

@@ -1,6 +1,6 @@
-"""Runs the graph in this process: what is cached is loaded, what is not is made and committed.
+"""The executor of this process: builds every node whose result the store lacks, inputs first.
 
-A node that fails takes down only what depends on it; the rest goes on.
+If a node fails, the nodes that depend on it fail as well; all others are built.
 """
 
 import time
@@ -10,26 +10,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from draftmark.errors import Unsupported, UserError
-from draftmark.pipeline.journal import UNHEARD, Journal
-from draftmark.pipeline.stopping import NEVER, Stop, Stopped
+from draftmark.pipeline.journal import NO_JOURNAL, Journal
+from draftmark.pipeline.stopping import NO_STOP, Stop, Stopped
 from draftmark.progress import Progress
 from draftmark.store.entries import Damaged, Entry
-from draftmark.store.graph import LEFT, Job, Node, topological
+from draftmark.store.graph import RESULT_FILES, Job, Node, topological
 from draftmark.store.store import Store, explain_full_disk
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a node has no result."""
+    """The reason why a node has no result."""
 
-    label: str
+    label: str  # of the node that failed, which may be an input
     reason: str
-    details: str  # the traceback of a bug; empty for what a person can mend
-    refused: bool = False  # an engine does not do it: nothing broke
+    details: str  # the traceback of a bug; empty if the user can fix the cause
+    refused: bool = False  # an engine does not support the settings
 
     @property
     def event(self) -> str:
-        """What a journal calls it."""
+        """The name of the journal's event."""
         return "refused" if self.refused else "failed"
 
 
@@ -39,52 +39,44 @@ def execute(
     progress: Progress,
     *,
     threads: int | None = None,
-    journal: Journal = UNHEARD,
-    stop: Stop = NEVER,
+    journal: Journal = NO_JOURNAL,
+    stop: Stop = NO_STOP,
 ) -> dict[str, Failure]:
-    """Make every missing result, on `threads` of the processor; return the failures by node key.
+    """Make every missing result with `threads` CPU threads; return the failures by node key.
 
-    Raises UserError at once if the disk is full: nothing else would succeed either. Raises Stopped
-    if the run is asked to stop while there is something left to make.
+    Raises UserError if the disk is full, as every other node would fail too. Raises Stopped if a
+    stop was requested and a result is still missing.
     """
     failures: dict[str, Failure] = {}
-    order = list(topological(nodes))
-    missing = store.missing(order)
-    for node in order:
-        whole = node.key in missing
-        if whole and (upstream := blocked(node, failures, journal)):
+    for node in topological(nodes):
+        missing = not store.has(node)
+        if missing and (upstream := failed_input(node, failures, journal)):
             failures[node.key] = upstream
-        elif stop.asked and not store.has(node, whole=whole):
+        elif missing and stop.requested:
             raise Stopped
-        elif failure := attempt(node, store, progress, threads, journal, whole=whole):
+        elif failure := attempt_stage(node, store, progress, threads, journal):
             failures[node.key] = failure
     return failures
 
 
-def blocked(node: Node, failures: Mapping[str, Failure], journal: Journal) -> Failure | None:
-    """Return why a node cannot be made, if one that it needs has failed."""
+def failed_input(node: Node, failures: Mapping[str, Failure], journal: Journal) -> Failure | None:
+    """Return the failure of one of a node's inputs, if any failed."""
     for upstream in node.inputs.values():
         if failure := failures.get(upstream.key):
-            journal.tell(failure.event, key=node.key, reason=f"needs {failure.label}")
+            journal.record(failure.event, key=node.key, reason=f"needs {failure.label}")
             return failure
     return None
 
 
-def attempt(
-    node: Node,
-    store: Store,
-    progress: Progress,
-    threads: int | None,
-    journal: Journal,
-    *,
-    whole: bool = True,
+def attempt_stage(
+    node: Node, store: Store, progress: Progress, threads: int | None, journal: Journal
 ) -> Failure | None:
-    """Make a node's result if it is missing; return why there is none.
+    """Make a node's result if it is missing; return the failure, if any.
 
     Raises UserError if the disk is full.
     """
     try:
-        ensure(node, store, progress, threads=threads, journal=journal, whole=whole)
+        ensure_entry(node, store, progress, threads=threads, journal=journal)
     except UserError as error:
         refused = isinstance(error, Unsupported)
         failure = Failure(node.label, str(error), "", refused=refused)
@@ -98,32 +90,28 @@ def attempt(
     else:
         return None
     progress.say(f"{failure.event.upper()} {failure.label}: {failure.reason}")
-    journal.tell(failure.event, key=node.key, reason=failure.reason)
+    journal.record(failure.event, key=node.key, reason=failure.reason)
     return failure
 
 
-def ensure(
+def ensure_entry(
     node: Node,
     store: Store,
     progress: Progress,
     *,
     threads: int | None = None,
-    journal: Journal = UNHEARD,
-    whole: bool = True,
+    journal: Journal = NO_JOURNAL,
 ) -> Entry:
-    """Return the node's entry, made now if the store has none or a damaged one.
-
-    A light one will do where it need not be whole.
-    """
-    if store.has(node, whole=whole):
+    """Return a node's entry; make the result if the store lacks it or has a damaged one."""
+    if store.has(node):
         with suppress(Damaged, KeyError, FileNotFoundError):
             return store.load(node)
-    with store.lock(node):
-        if store.has(node, whole=whole):  # damaged, unless another process has made it meanwhile
+    with store.lock(node.key):
+        if store.has(node):  # damaged, unless another process made it meanwhile
             try:
                 return store.load(node)
             except Damaged as damage:
-                aside = store.set_aside(node)
+                aside = store.set_aside(store.directory(node))
                 progress.say(f"Damaged: {damage}. Set aside in {aside}; making it again.")
         return _make(node, store, progress, threads, journal)
 
@@ -132,8 +120,8 @@ def _make(
     node: Node, store: Store, progress: Progress, threads: int | None, journal: Journal
 ) -> Entry:
     assert node.build is not None
-    inputs = {  # a light one is made again here, if it was not known before that it is read
-        name: ensure(upstream, store, progress, threads=threads, journal=journal).directory
+    inputs = {
+        name: ensure_entry(upstream, store, progress, threads=threads, journal=journal).directory
         for name, upstream in node.inputs.items()
     }
     if threads:
@@ -142,14 +130,14 @@ def _make(
         torch.set_num_threads(threads)
     started = time.perf_counter()
     progress.say(f"{node.stage}: {node.label} ...")
-    journal.tell("start", key=node.key)
+    journal.record("start", key=node.key)
     out = store.new_directory(node)
-    scratch, telling = store.scratch(node), journal.listening(progress, node)
-    node.build(Job(inputs, out, scratch, telling, store.logs(node)))
-    for file in sorted((scratch / LEFT).glob("*")):
+    scratch, recorded = store.scratch(node), journal.recorded(progress, node)
+    node.build(Job(inputs, out, scratch, recorded, store.logs(node)))
+    for file in sorted((scratch / RESULT_FILES).glob("*")):
         file.replace(out / file.name)
     seconds = time.perf_counter() - started
     entry = store.commit(node, out, seconds=seconds)
     progress.say(f"{node.stage}: {node.label}: {seconds:.1f} s")
-    journal.tell("done", key=node.key, seconds=seconds)
+    journal.record("done", key=node.key, seconds=seconds)
     return entry

@@ -1,37 +1,37 @@
-"""`draftmark export`: the feature heads of a run, in the layouts that vLLM loads."""
+"""`draftmark export`: writes a run's feature heads in the layouts that vLLM loads."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import ensure
+from draftmark.pipeline.executor import ensure_entry
 from draftmark.pipeline.experiment import Plan
 from draftmark.progress import Progress
 from draftmark.results import Cell
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 from draftmark.store.store import Store
 
 
-def export_all(plan: Plan, store: Store, out: Path, progress: Progress) -> Iterator[Path]:
-    """Yield the folders that are written: of every head in the store, one for each layout.
+def export_heads(plan: Plan, store: Store, out: Path, progress: Progress) -> Iterator[Path]:
+    """Yield the written folders: one for each layout of every head in the store.
 
-    A head whose weights were left out of a pack is trained again.
-    Raises UserError if there is no head of the run, or one that vLLM does not load.
+    A damaged head is trained again. Raises UserError if the store has no head of the run, or if
+    vLLM does not load one.
     """
-    made = [cell for cell, nodes in plan.cells.items() if _is_head(plan, cell, store)]
-    if not made:
+    heads = [cell for cell in plan.cells if _is_head(plan, cell, store)]
+    if not heads:
         raise UserError(
             f"No feature head of this run is in {store.root}; name its store by --store, or run a "
             "recipe with eagle or eagle3."
         )
-    for cell in made:
-        head = ensure(plan.cells[cell].draft, store, progress, threads=plan.recipe.threads)
+    for cell in heads:
+        head = ensure_entry(plan.draft(cell), store, progress, threads=plan.recipe.threads)
         yield from _export(plan, cell, head.directory, out)
 
 
 def _is_head(plan: Plan, cell: Cell, store: Store) -> bool:
     kind = build_method(plan.recipe.method(cell.method)).kind
-    return kind == "feature_head" and store.has(plan.cells[cell].draft)
+    return kind == "feature_head" and store.has(plan.draft(cell))
 
 
 def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path]:

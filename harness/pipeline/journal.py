@@ -1,7 +1,7 @@
-"""What a run tells of itself while it goes on: events as JSON lines in a folder of the store.
+"""The journal of a run: its events, as JSON lines in a folder of the store.
 
-Every process writes a file of its own, so that machines that share the folder never write to one
-file at once. A journal is never read by a run: losing it loses nothing.
+Every process writes its own file, so machines that share the folder never write to the same file.
+Runs never read a journal: `draftmark status` does.
 """
 
 import json
@@ -22,36 +22,35 @@ from draftmark.store.graph import Node
 from draftmark.store.store import RUNS, Store
 
 ALIVE = "alive"
-BEAT_S = 5.0  # how often a run shows that it lives, to those who cannot see its process
-_STEP_S = 1.0  # how often the counts within a stage are told
+HEARTBEAT_S = 5.0  # the time between two touches of ALIVE, which other machines watch
+_STEP_S = 1.0  # the least time between two events of one step
 
 
 @dataclass(frozen=True)
 class Journal:
-    """Where a run's events go; nowhere without a folder."""
+    """A folder for the events of one attempt at a run; without a folder they are dropped."""
 
     folder: Path | None = None
 
     @classmethod
     def open(cls, store: Store, run: str) -> "Journal":
-        """Return the journal of a new attempt at a run, named as its results are."""
+        """Return the journal of a new attempt at a run, by the name of the run's folder."""
         attempt = f"{time.time_ns():020d}-{os.getpid()}"
         folder = (store.root / RUNS / run / attempt).resolve()
         folder.mkdir(parents=True)
         return cls(folder)
 
-    def tell(self, event: str, **facts: Any) -> None:
-        """Note an event with its time and the process that it happened in."""
+    def record(self, event: str, **facts: Any) -> None:
+        """Append an event, with its time, host and process."""
         if self.folder is None:
             return
-        who = {"host": platform.node(), "pid": os.getpid()}
-        line = json.dumps({"at": time.time(), "event": event, **who, **facts})
-        name = f"{who['host']}-{who['pid']}.jsonl"
-        with (self.folder / name).open("a", encoding="utf-8") as file:
+        host, pid = platform.node(), os.getpid()
+        line = json.dumps({"at": time.time(), "event": event, "host": host, "pid": pid, **facts})
+        with (self.folder / f"{host}-{pid}.jsonl").open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
-    def tell_run(self, title: str, nodes: Iterable[Node], store: Store) -> None:
-        """Note what the run is: its stages, and which of them are there already."""
+    def record_run(self, title: str, nodes: Iterable[Node], store: Store) -> None:
+        """Append the run's first event: its stages, and which of them are cached."""
         nodes = list(nodes)
         missing = store.missing(nodes)
         stages = [
@@ -63,36 +62,36 @@ class Journal:
                 "cached": node.key not in missing,
             }
             for node in nodes
-            if not node.given
+            if not node.existing_folder
         ]
-        self.tell("run", title=title, started=_process_start(), stages=stages)
+        self.record("run", title=title, started=_process_start(), stages=stages)
 
     @contextmanager
-    def alive(self) -> Iterator[None]:
-        """Show that the run lives while the block runs, and note how it ended."""
-        over = threading.Event()
-        beating = threading.Thread(target=self._beat, args=(over,), daemon=True)
-        beating.start()
+    def heartbeat(self) -> Iterator[None]:
+        """Touch ALIVE at intervals while the block runs; append how the run ended."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(ended,), daemon=True)
+        thread.start()
         try:
             yield
         except BaseException as error:
-            self.tell("end", reason=_reason(error))
+            self.record("end", reason=_reason(error))
             raise
         else:
-            self.tell("end", reason="")
+            self.record("end", reason="")
         finally:
-            over.set()
-            beating.join()
+            ended.set()
+            thread.join()
 
-    def _beat(self, over: threading.Event) -> None:
+    def _beat(self, ended: threading.Event) -> None:
         while self.folder is not None:
             (self.folder / ALIVE).touch()
-            if over.wait(BEAT_S):
+            if ended.wait(HEARTBEAT_S):
                 return
 
-    def listening(self, progress: Progress, node: Node) -> Progress:
-        """Return a progress that tells the journal how far a stage is, beside what it shows."""
-        return _Told(progress, self, node) if self.folder else progress
+    def recorded(self, progress: Progress, node: Node) -> Progress:
+        """Return a progress that shows a node's steps and appends them to the journal."""
+        return _JournalProgress(progress, self, node) if self.folder else progress
 
 
 def _reason(error: BaseException) -> str:
@@ -102,38 +101,38 @@ def _reason(error: BaseException) -> str:
 
 
 def _process_start() -> float:
-    """Return when this process began: with its id, a name that is not given twice."""
+    """Return when this process began: process ids are reused, these pairs are not."""
     import psutil
 
     return float(psutil.Process().create_time())
 
 
-class _Told(Progress):
+class _JournalProgress(Progress):
     def __init__(self, shown: Progress, journal: Journal, node: Node) -> None:
         super().__init__(shown.console, quiet=shown.quiet)
         self._shown, self._journal, self._node = shown, journal, node
 
     @contextmanager
     def step(self, label: str, total: int) -> Iterator[Step]:
-        def tell(done: int) -> None:
+        def append(done: int) -> None:
             facts = {"label": label, "done": done, "total": total}
-            self._journal.tell("step", key=self._node.key, **facts)
+            self._journal.record("step", key=self._node.key, **facts)
 
         with self._shown.step(label, total) as step:
-            yield _Counted(step, tell)
+            yield _JournalStep(step, append)
 
 
-class _Counted:
-    def __init__(self, shown: Step, tell: Callable[[int], None]) -> None:
-        self._shown, self._tell = shown, tell
-        self._done, self._told = 0, 0.0
+class _JournalStep:
+    def __init__(self, shown: Step, append: Callable[[int], None]) -> None:
+        self._shown, self._append = shown, append
+        self._done, self._appended_at = 0, 0.0
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         self._shown.advance(amount, note)
         self._done += amount
-        if time.monotonic() - self._told >= _STEP_S:
-            self._told = time.monotonic()
-            self._tell(self._done)
+        if time.monotonic() - self._appended_at >= _STEP_S:
+            self._appended_at = time.monotonic()
+            self._append(self._done)
 
 
-UNHEARD = Journal()
+NO_JOURNAL = Journal()

@@ -1,6 +1,6 @@
-"""Looks: a gate that is inconclusive takes more prompts, by running the same recipe with more rows.
+"""Looks: while the gate is inconclusive, the recipe runs again with twice the test rows.
 
-What does not depend on test rows, like the drafts, is in the store and is not made again.
+Drafts do not depend on test rows, so they are in the store and are not trained again.
 """
 
 from dataclasses import replace
@@ -10,30 +10,30 @@ from draftmark.analysis.gate.accepted import Accepted
 from draftmark.analysis.gate.gate import Outcome, Terms, judge
 from draftmark.analysis.gate.rule import looks
 from draftmark.analysis.stored_counts import measured
-from draftmark.pipeline.publish import Places, publish
+from draftmark.pipeline.publish import RunOptions, run_recipe
 from draftmark.pipeline.recipe_files import stored_recipe
 from draftmark.results import Results
 
 
-def look(
+def judge_with_looks(
     results: Results,
     directory: Path,
     accepted: Accepted,
     terms: Terms,
-    places: Places,
+    options: RunOptions,
     up_to: int | None,
 ) -> Outcome:
-    """Return what the gate says of a run, or while it is inconclusive of larger ones of it.
+    """Return the gate's outcome for a run, or for the last of its larger repetitions.
 
-    Each has twice the test rows of the one before, up to `up_to`, or to as many as were accepted:
-    more would have nothing to be paired with.
+    Each look has twice the test rows of the one before, at most `up_to` and at most the number of
+    accepted prompts: more prompts could not be paired.
     """
     rows = int(results.recipe["data"]["test_rows"])
     most = max((len(item.prompts) for item in accepted.measured), default=rows)
     sizes = looks(rows, min(up_to or rows, most))
     for number, size in enumerate(sizes, start=1):
         if number > 1:
-            results, directory = _with_rows(results, directory, size, places)
+            results, directory = _with_rows(results, directory, size, options)
         now = measured(results, directory, accepted.gamma)
         outcome = judge(results, now, accepted, terms, looks=len(sizes))
         if outcome.verdict != "INCONCLUSIVE":
@@ -42,10 +42,9 @@ def look(
 
 
 def _with_rows(
-    results: Results, directory: Path, test_rows: int, places: Places
+    results: Results, directory: Path, test_rows: int, options: RunOptions
 ) -> tuple[Results, Path]:
-    """Run a recipe again with more test rows, without its speed: that is not gated."""
-    told = results.recipe
-    data = {**told["data"], "test_rows": test_rows}
-    recipe = stored_recipe({**told, "data": data, "speed": None}, directory)
-    return publish(recipe, results.name, places)
+    """Run a recipe again with more test rows and without speed, which the gate does not judge."""
+    data = {**results.recipe["data"], "test_rows": test_rows}
+    recipe = stored_recipe({**results.recipe, "data": data, "speed": None}, directory)
+    return run_recipe(recipe, results.name, options)

@@ -1,12 +1,14 @@
-"""What results rest on: the rows and the target of each task and pair, the texts behind a stage."""
+"""Provenance: the rows, target, entries and texts that results come from, as JSON."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from draftmark.data.leaks import overlaps
+from draftmark.data.leaks import find_overlaps
+from draftmark.pipeline.outputs import Output
 from draftmark.pipeline.setting import Setting
+from draftmark.store.entries import entry_facts
 from draftmark.store.graph import Node, topological
 from draftmark.store.records import TARGET
 from draftmark.store.store import Store
@@ -14,15 +16,15 @@ from draftmark.types import Example
 
 
 def data_facts(settings: Iterable[Setting], store: Store) -> tuple[dict[str, Any], ...]:
-    """Return what the cells of each task and pair have in common, as JSON."""
-    found: dict[str, list[dict[str, Any]]] = {}  # the pairs of a task share its rows
+    """Return the facts of each task and pair: rows, target, overlaps, fine-tuning."""
+    of_tasks: dict[str, list[dict[str, Any]]] = {}  # the pairs of a task share its rows
     facts = []
     for setting in settings:
         task = setting.task.name
-        if task not in found:
-            found[task] = _overlaps(setting)
-        shared = {"overlaps": found[task], "fine_tuning": _fine_tuning(setting.target, store)}
-        facts.append(_facts(setting) | shared)
+        if task not in of_tasks:
+            of_tasks[task] = _overlaps(setting)
+        tuning = _fine_tuning(setting.target, store)
+        facts.append({**_facts(setting), "overlaps": of_tasks[task], "fine_tuning": tuning})
     return tuple(facts)
 
 
@@ -32,7 +34,7 @@ def _overlaps(setting: Setting) -> list[dict[str, Any]]:
         for split, item in setting.rows.items()
         if split != "test"
     }
-    return [asdict(overlap) for overlap in overlaps(groups, setting.rows["test"].examples)]
+    return [asdict(overlap) for overlap in find_overlaps(groups, setting.rows["test"].examples)]
 
 
 def _facts(setting: Setting) -> dict[str, Any]:
@@ -55,21 +57,31 @@ def _facts(setting: Setting) -> dict[str, Any]:
 
 
 def _fine_tuning(target: Node, store: Store) -> dict[str, Any] | None:
-    """Return how a target was fine-tuned: texts, ledger, history; None of one as given."""
-    if target.given or not store.has(target):
+    """Return the texts, ledger and history of a fine-tuned target; None if it is not tuned."""
+    if target.existing_folder or not store.has(target):
         return None
-    made = json.loads((store.load(target).directory / TARGET).read_text("utf-8"))
+    facts = json.loads((store.load(target).directory / TARGET).read_text("utf-8"))
     texts = texts_behind(target.inputs.values())
-    return {"texts": texts, "ledger": made["ledger"], "history": made["history"]}
+    return {"texts": texts, "ledger": facts["ledger"], "history": facts["history"]}
+
+
+def cell_facts(outputs: Mapping[str, Output], store: Store) -> dict[str, Any]:
+    """Return the entries of a cell's outputs, and the texts of its draft and its scores."""
+    scores = [output.node for output in outputs.values() if output.field == "tables"]
+    return {
+        "entries": [entry_facts(store.load(output.node)) for output in outputs.values()],
+        "draft_texts": texts_behind([outputs["draft"].node]),
+        "scored_texts": texts_behind(node.inputs["features"] for node in scores),
+    }
 
 
 def texts_behind(nodes: Iterable[Node]) -> list[dict[str, Any]]:
-    """Return every set of texts that some nodes are made of: its rows, and who wrote it.
+    """Return the texts that nodes depend on, with their rows and writer.
 
-    What a target was fine-tuned on is not among them.
+    Texts that a target was fine-tuned on are left out.
     """
-    found = list(topological(nodes))
-    targets = topological(node for node in found if node.stage == "target")
+    upstream = list(topological(nodes))
+    targets = topological(node for node in upstream if node.stage == "target")
     of_targets = {node.key for node in targets}
     return [
         {
@@ -78,13 +90,13 @@ def texts_behind(nodes: Iterable[Node]) -> list[dict[str, Any]]:
             "rows": node.settings["rows"],
             "writer": _writer(node),
         }
-        for node in found
+        for node in upstream
         if node.stage == "responses" and node.key not in of_targets
     ]
 
 
 def _writer(responses: Node) -> str:
-    """Return who wrote a stage of texts: "dataset" (gold answers), "target" or "draft"."""
+    """Return the writer of texts: "dataset" (gold answers), "target" or "draft"."""
     source: str = responses.settings["source"]
     if source != "model":
         return source

@@ -1,4 +1,4 @@
-"""A recipe run and published: its stages, its results, their records, in a folder of their own."""
+"""From a recipe to a run's folder: plan, run, and save results and records."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -22,34 +22,34 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where a run writes, and where it finds its rows."""
+class RunOptions:
+    """The options of a run: its folders, and how its stages run."""
 
     out: Path
-    store: Path | None = None  # by default in `out`
+    store: Path | None = None  # by default `out`/store
     data: Path | None = None
-    unsafe_code: bool = False
-    cluster: str | None = None  # where stages run: here, on a Ray cluster of an address, or "local"
+    unsafe_code: bool = False  # run programs that models write without isolation
+    cluster: str | None = None  # the address of a Ray cluster, or "local"; None: this process
 
 
-def publish(recipe: "Recipe", name: str, places: Places) -> tuple[Results, Path]:
-    """Run a recipe; return its results and the folder that they were written to."""
+def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> tuple[Results, Path]:
+    """Run a recipe and save its results and records; return the results and their folder."""
     from draftmark.grading.sandbox import Sandbox
-    from draftmark.pipeline import experiment, runner
+    from draftmark.pipeline import experiment
+    from draftmark.pipeline.save_records import save_records
     from draftmark.progress import Progress
     from draftmark.store.run_folder import save_results
-    from draftmark.store.run_locks import held
+    from draftmark.store.run_locks import lock_run
     from draftmark.store.store import Store
 
-    progress = Progress()
-    sandbox = Sandbox(unsafe=places.unsafe_code)
-    prepared = experiment.plan(recipe, progress, data=folder(places.data), sandbox=sandbox)
-    writable(places.out)
-    store = Store(writable(places.store or places.out / "store"))
-    directory = places.out / f"{name}-{prepared.key[:8]}"
-    with held(store, directory, prepared.nodes):
-        results = _run(prepared, name, directory, store, progress, places.cluster)
-        results = runner.save_records(prepared, results, store, directory)
+    progress, sandbox = Progress(), Sandbox(unsafe=options.unsafe_code)
+    prepared = experiment.plan(recipe, progress, data=data_folder(options.data), sandbox=sandbox)
+    writable_folder(options.out)
+    store = Store(writable_folder(options.store or options.out / "store"))
+    directory = options.out / f"{name}-{prepared.key[:8]}"
+    with lock_run(store, directory, prepared.nodes):
+        results = _run(prepared, name, directory, store, progress, options.cluster)
+        results = save_records(prepared, results, store, directory)
         save_results(results, directory)
     return results, directory
 
@@ -62,17 +62,17 @@ def _run(
     progress: "Progress",
     cluster: str | None,
 ) -> Results:
-    """Run a plan here or on a cluster, so that it can be followed and stopped."""
+    """Run a plan, here or on a cluster, with a journal and a stop flag."""
     from draftmark.pipeline import executor, runner
 
     with tracked(store, directory.name, prepared.recipe.title, prepared.nodes) as (journal, stop):
         make = partial(executor.execute, journal=journal, stop=stop)
         if cluster:
-            from draftmark.pipeline.cluster import executor as fleet
-            from draftmark.pipeline.cluster import needs
+            from draftmark.pipeline.cluster import executor as on_ray
+            from draftmark.pipeline.cluster.needs import stage_needs
 
-            needed = needs.of(prepared)
-            make = partial(fleet.execute, address=cluster, needs=needed, journal=journal, stop=stop)
+            needs = stage_needs(prepared)
+            make = partial(on_ray.execute, address=cluster, needs=needs, journal=journal, stop=stop)
         return runner.run(prepared, name, store, progress, make)
 
 
@@ -82,33 +82,31 @@ def tracked(
 ) -> "Iterator[tuple[Journal, Stop]]":
     """Yield the run's event journal and its stop flag.
 
-    Raises Stopped if Ctrl-C stopped the run, at once or after the running stages ended.
+    Raises Stopped if Ctrl-C stopped the run, at once or after the running stages.
     """
     from draftmark.pipeline.journal import Journal
     from draftmark.pipeline.stopping import Stop, Stopped
 
     journal = Journal.open(store, run)
-    journal.tell_run(title, nodes, store)
+    journal.record_run(title, nodes, store)
     stop = Stop(journal.folder)
-    with journal.alive():
+    with journal.heartbeat():
         try:
-            with stop.listening():
+            with stop.catch_interrupts():
                 yield journal, stop
         except KeyboardInterrupt:
             raise Stopped from None
 
 
-def folder(path: Path | None) -> Path | None:
-    """Return a data directory; raises UserError if it is not there."""
+def data_folder(path: Path | None) -> Path | None:
+    """Return a data directory; raises UserError if it does not exist."""
     if path is not None and not path.is_dir():
-        raise UserError(
-            f"There is no folder {str(path)!r}; name one that holds <task>/<split> files."
-        )
+        raise UserError(f"There is no folder {str(path)!r}; name one with <task>/<split> files.")
     return path
 
 
-def writable(path: Path) -> Path:
-    """Return a folder, made if missing; raises UserError if nothing can be written to it."""
+def writable_folder(path: Path) -> Path:
+    """Return a folder, created if missing; raises UserError if it is not writable."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

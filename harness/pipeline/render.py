@@ -1,4 +1,4 @@
-"""TODO."""
+"""Reports: results rendered to files, all of them or none."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,23 +6,23 @@ from pathlib import Path
 from draftmark import registry
 from draftmark.results import Results
 from draftmark.speculation.interfaces import Report
-from draftmark.store.checksums import inside
-from draftmark.store.store import write_whole
+from draftmark.store.run_folder import path_inside
+from draftmark.store.store import write_atomically
 
 
 def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
-    """Write the named reports into a folder and return their files."""
-    return write(results, directory, [registry.find("reports", name) for name in names])
+    """Write the reports of these names into a folder; return their files."""
+    return write_reports(results, directory, [registry.find("reports", name) for name in names])
 
 
-def write(results: Results, directory: Path, reports: Sequence[Report]) -> list[Path]:
-    """Write reports into a folder, all of them or none, and return their files."""
+def write_reports(results: Results, directory: Path, reports: Sequence[Report]) -> list[Path]:
+    """Write reports into a folder; return their files. If one report raises, none is written."""
     contents = {
         file: content for report in reports for file, content in report(results, directory).items()
     }
     for file, content in contents.items():
         data = content if isinstance(content, bytes) else content.encode("utf-8")
-        folder = inside(directory, str(Path(file).parent))
+        folder = path_inside(directory, str(Path(file).parent))
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / Path(file).name, data)
+        write_atomically(folder / Path(file).name, data)
     return [directory / file for file in contents]

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The setting of a task and pair: rows, target and limits, as all stages use them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,16 +16,13 @@ from draftmark.speculation.interfaces import EngineSettings
 from draftmark.store.graph import Node
 from draftmark.types import Example, Placement, Prompt, Samplers, Split, Task
 
-# The evaluation text of a task and pair is the same for every method and seed.
-TEXT_SEED = 0
-
-
+TEXT_SEED = 0  # fixed: all methods and seeds of a task and pair are measured on the same texts
 ROWS_PER_BATCH = 32
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What the cells of one task and pair share."""
+    """The recipe, rows and target that the cells of one task and pair share."""
 
     recipe: Recipe
     task: Task
@@ -33,11 +30,11 @@ class Setting:
     target: Node
     rows: Mapping[Split, Rows]
     sandbox: Sandbox = field(default_factory=Sandbox)
-    init: Node | None = None  # the model that drafts start as, if it is one by itself
+    init: Node | None = None  # the model that drafts start from, unless it is cut from the target
 
     @property
     def max_new_tokens(self) -> int:
-        """The length limit of responses."""
+        """The length limit of responses, in tokens."""
         return self.recipe.max_new_tokens(self.task)
 
     @property
@@ -46,56 +43,59 @@ class Setting:
         return frozenset(self.target.settings["end_tokens"])
 
     def placement(self, dtype: str = "float32") -> Placement:
-        """How models are held on this machine."""
+        """Return the device and dtype of models on this machine."""
         from draftmark.models.language_model import pick_device
 
         return Placement(pick_device(), dtype, self.pair.trust_remote_code)
 
     @property
     def format(self) -> str:
-        """How prompts are put together."""
+        """The prompt format: chat, plain or auto."""
         return self.recipe.prompting.format
 
     def prompts(self, directory: Path, examples: Sequence[Example]) -> list[Prompt]:
-        """Return examples as prompts for the target in a folder."""
+        """Return examples as prompts, encoded for the target in `directory`."""
         from draftmark.data.prompts import encode_prompts
 
         return encode_prompts(self.tokenizer(directory), examples, self.format)
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """The strings that may end a response: the recipe's, else the task's in plain text."""
-        told = self.recipe.prompting.stop
-        return self.task.stop if told is None else told
+        """The stop strings of the recipe, else those of the task."""
+        configured = self.recipe.prompting.stop
+        return self.task.stop if configured is None else configured
 
     def stop_strings(self, directory: Path) -> StopStrings | None:
-        """Return the strings that end a response of the target in a folder, if any do."""
-        from draftmark.data.prompts import is_plain
+        """Return what ends a response of the target in `directory`, beside end tokens.
+
+        None if there are no stop strings; the task's own apply to plain-text prompts only.
+        """
+        from draftmark.data.prompts import is_plain_text
 
         tokenizer = self.tokenizer(directory)
-        told = self.recipe.prompting.stop is not None
-        if not self.stop or not (told or is_plain(tokenizer, self.format)):
+        configured = self.recipe.prompting.stop is not None
+        if not self.stop or not (configured or is_plain_text(tokenizer, self.format)):
             return None
         return StopStrings(self.stop, partial(tokenizer.decode, skip_special_tokens=True))
 
-    def decoding(
-        self, under: SpeedCondition, samplers: Samplers, directory: Path
+    def engine_settings(
+        self, condition: SpeedCondition, samplers: Samplers, directory: Path
     ) -> EngineSettings:
-        """Return how an engine decodes this task's prompts for the target in a folder."""
+        """Return an engine's settings for the target in `directory` under a speed condition."""
         return EngineSettings(
             samplers=samplers,
-            num_speculative_tokens=under.num_speculative_tokens,
+            num_speculative_tokens=condition.num_speculative_tokens,
             max_new_tokens=self.max_new_tokens,
             end_tokens=self.end_tokens,
             seed=TEXT_SEED,
-            placement=self.placement(under.dtype),
+            placement=self.placement(condition.dtype),
             stop=self.stop_strings(directory),
-            batch_size=under.batch_size,
-            fixed_length=under.length == "fixed",
+            batch_size=condition.batch_size,
+            fixed_length=condition.length == "fixed",
         )
 
     def tokenizer(self, directory: Path) -> Any:
-        """Return the tokenizer of the target in a folder."""
+        """Return the tokenizer of the target in `directory`."""
         from draftmark.models.language_model import load_tokenizer
 
         return load_tokenizer(directory, trust_remote_code=self.pair.trust_remote_code)

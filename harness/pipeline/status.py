@@ -1,88 +1,90 @@
-"""Where a run stands, read from what it tells and from the store: while it runs and ever after."""
+"""The status of a run, from its journal and the store: while it runs and afterwards."""
 
 import json
 import platform
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from draftmark.errors import UserError
-from draftmark.pipeline.journal import ALIVE, BEAT_S
-from draftmark.pipeline.planning.schedule import Work, simulate
-from draftmark.pipeline.planning.units import duration
-from draftmark.store.entries import ENTRY, LIGHT
+from draftmark.pipeline.journal import ALIVE, HEARTBEAT_S
+from draftmark.pipeline.planning.estimates import format_seconds
+from draftmark.pipeline.planning.schedule import StageRun, simulate_schedule
+from draftmark.pipeline.stopping import FLAG
+from draftmark.store.entries import ENTRY
 from draftmark.store.store import RUNS
 
-SILENT_S = 12 * BEAT_S  # a run on another machine that shows no sign for so long is taken for dead
-_SHOWN = 20  # stages that run, or that have no result, that are listed
+SILENT_S = 12 * HEARTBEAT_S  # a run on another machine is dead if ALIVE is older
+_SHOWN = 20  # at most so many running, failed or refused stages are listed
 
 Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage of a run: what it is, and what became of it."""
+class StageStatus:
+    """One stage of a run and its state."""
 
     stage: str
     label: str
     inputs: tuple[str, ...]
     state: str = "to do"  # cached, done, running, failed, refused
-    since: float = 0.0  # when it began, if it runs
-    seconds: float = 0.0  # that it took, if it is done or cached
-    note: str = ""  # how far it is, where it runs, why it failed or was refused
+    since: float = 0.0  # when a running stage began
+    seconds: float = 0.0  # how long a done or cached stage took
+    note: str = ""  # the step and host of a running stage; why a stage failed or was refused
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a run stands at a moment."""
+class RunStatus:
+    """The state of a run at a time."""
 
     run: str
     title: str
     began: float
     at: float
-    end: str | None  # why it is over; empty if all was done, None if it goes on
+    end: str | None  # why the run ended: "" if it finished, None while it runs
     stopping: bool = False
-    stages: Mapping[str, Stage] = field(default_factory=dict)
+    stages: Mapping[str, StageStatus] = field(default_factory=dict)
 
-    def of(self, state: str) -> list[Stage]:
-        """Return the stages in a state."""
+    def in_state(self, state: str) -> list[StageStatus]:
+        """Return the stages in a state of `StageStatus`."""
         return [stage for stage in self.stages.values() if stage.state == state]
 
 
-def standing(store: Path, run: str, now: float | None = None) -> Standing:
-    """Return where the latest attempt at a run stands; raises UserError if it is not known."""
+def run_status(store: Path, run: str, now: float | None = None) -> RunStatus:
+    """Return the status of the latest attempt at a run; raises UserError for an unknown run."""
     attempts = sorted((store / RUNS / run).glob("*/"))
     events = sorted(_events(attempts[-1]), key=lambda event: event["at"]) if attempts else []
     first = next((event for event in events if event["event"] == "run"), None)
     if first is None:
         known = sorted(path.name for path in (store / RUNS).glob("*/"))
         raise UserError(
-            f"Nothing is known of a run {run!r} in {store}; known: {', '.join(known) or 'none'}. "
-            "Name its folder, or its store by --store."
+            f"There is no run {run!r} in {store}; known: {', '.join(known) or 'none'}. "
+            "Name the run's folder, or its store by --store."
         )
     now = now or time.time()
     end = next((event["reason"] for event in reversed(events) if event["event"] == "end"), None)
     if end is None and not _lives(first, attempts[-1], now):
-        end = "it died; what is done is kept, and the same command goes on from there."
-    said: dict[str, list[Event]] = {item["key"]: [] for item in first["stages"]}
+        end = "it died. Finished results are kept; run the same command to continue."
+    by_key: dict[str, list[Event]] = {item["key"]: [] for item in first["stages"]}
     for event in events:
-        said.get(event.get("key", ""), []).append(event)
+        by_key.get(event.get("key", ""), []).append(event)
     stages = {
-        item["key"]: _stage(item, said[item["key"]], store, end is None) for item in first["stages"]
+        item["key"]: _stage(item, by_key[item["key"]], store, end is None)
+        for item in first["stages"]
     }
     last = now if end is None else max(event["at"] for event in events)
-    stopping = end is None and (attempts[-1] / "stop").exists()
-    return Standing(run, first["title"], first["at"], last, end, stopping, stages)
+    stopping = end is None and (attempts[-1] / FLAG).exists()
+    return RunStatus(run, first["title"], first["at"], last, end, stopping, stages)
 
 
-def latest(store: Path) -> str:
-    """Return the run that was begun last; raises UserError if there is none."""
+def latest_run(store: Path) -> str:
+    """Return the name of the run that began last; raises UserError if there is none."""
     attempts = sorted((store / RUNS).glob("*/*/"), key=lambda path: path.name)
     if not attempts:
-        raise UserError(f"No run has begun in {store}; name a run's folder, or --store.")
+        raise UserError(f"There is no run in {store}; name a run's folder, or --store.")
     return attempts[-1].parent.name
 
 
@@ -92,13 +94,13 @@ def _events(folder: Path) -> Iterator[Event]:
             try:
                 event = json.loads(line)
             except ValueError:
-                continue  # the last line of a process that was killed
+                continue  # the process was killed while it wrote its last line
             if isinstance(event, dict) and {"at", "event"} <= event.keys():
                 yield event
 
 
 def _lives(first: Event, folder: Path, now: float) -> bool:
-    """Say whether a run's process goes on: here it is looked for, elsewhere it shows itself."""
+    """True if a run's process lives; on another machine, if it touched ALIVE recently."""
     import psutil
 
     if first["host"] == platform.node():
@@ -111,83 +113,80 @@ def _lives(first: Event, folder: Path, now: float) -> bool:
     return alive.exists() and now - alive.stat().st_mtime < SILENT_S
 
 
-def _stage(item: Mapping[str, Any], said: Sequence[Event], store: Path, lives: bool) -> Stage:
-    """Return what became of a stage; what is in the store is done, whoever made it."""
-    stage = Stage(item["stage"], item["label"], tuple(item["inputs"]))
-    entry = store / stage.stage / item["key"]
-    took = _seconds(entry / ENTRY)
-    if took is not None and (item["cached"] or not (entry / LIGHT).exists()):
-        return _with(stage, "cached" if item["cached"] else "done", seconds=took)
-    if not said:
+def _stage(
+    item: Mapping[str, Any], events: Sequence[Event], store: Path, lives: bool
+) -> StageStatus:
+    """Return a stage with its state; a result in the store is done, whichever run made it."""
+    stage = StageStatus(item["stage"], item["label"], tuple(item["inputs"]))
+    seconds = _seconds(store / stage.stage / item["key"] / ENTRY)
+    if seconds is not None:
+        return replace(stage, state="cached" if item["cached"] else "done", seconds=seconds)
+    if not events:
         return stage
-    last = said[-1]
+    last = events[-1]
     if last["event"] in ("failed", "refused"):
-        return _with(stage, last["event"], note=last["reason"])
+        return replace(stage, state=last["event"], note=last["reason"])
     if not lives or last["event"] == "done":
         return stage
-    since = next((e["at"] for e in reversed(said) if e["event"] == "start"), last["at"])
-    far = f"{last['label']} {last['done']}/{last['total']}, " if last["event"] == "step" else ""
-    return _with(stage, "running", since=since, note=f"{far}{last['host']}")
-
-
-def _with(stage: Stage, state: str, **changes: Any) -> Stage:
-    return Stage(stage.stage, stage.label, stage.inputs, state, **changes)
+    since = next((e["at"] for e in reversed(events) if e["event"] == "start"), last["at"])
+    step = f"{last['label']} {last['done']}/{last['total']}, " if last["event"] == "step" else ""
+    return replace(stage, state="running", since=since, note=f"{step}{last['host']}")
 
 
 def _seconds(entry: Path) -> float | None:
-    """Return how long an entry took to make; None if there is none that reads."""
+    """Return how long an entry took to make; None if it is missing or does not read."""
     try:
         return float(json.loads(entry.read_text("utf-8"))["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def remaining(now: Standing) -> float | None:
-    """Return about how many seconds are left: as long as stages of their kind have taken here.
+def seconds_left(now: RunStatus) -> float | None:
+    """Return an estimate of the seconds left, from the mean time of the done stages of each kind.
 
-    None as long as a kind is to come of which none is done.
+    None if a kind of stage is still to do and none of that kind is done.
     """
-    taken: dict[str, list[float]] = {}
-    for stage in [*now.of("done"), *now.of("cached")]:
-        taken.setdefault(stage.stage, []).append(stage.seconds)
+    seconds: dict[str, list[float]] = {}
+    for stage in [*now.in_state("done"), *now.in_state("cached")]:
+        seconds.setdefault(stage.stage, []).append(stage.seconds)
     left = {k: s for k, s in now.stages.items() if s.state in ("to do", "running")}
-    if any(stage.stage not in taken for stage in left.values()):
+    if any(stage.stage not in seconds for stage in left.values()):
         return None
     works = {
-        key: Work(
-            max(statistics.mean(taken[s.stage]) - (now.at - s.since if s.since else 0.0), 0.0),
+        key: StageRun(
+            max(statistics.mean(seconds[s.stage]) - (now.at - s.since if s.since else 0.0), 0.0),
             inputs=s.inputs,
         )
         for key, s in left.items()
     }
-    return simulate(works, max(1, len(now.of("running")))).makespan
+    return simulate_schedule(works, max(1, len(now.in_state("running")))).makespan
 
 
-def lines(now: Standing) -> list[str]:
-    """Return where a run stands, for a person."""
-    spent = duration(now.at - now.began)
-    state = f"running for {spent}" if now.end is None else f"over after {spent}: {now.end}"
+def status_lines(now: RunStatus) -> list[str]:
+    """Return the lines that `draftmark status` prints."""
+    spent = format_seconds(now.at - now.began)
+    state = f"running for {spent}" if now.end is None else f"ended after {spent}: {now.end}"
     if now.end == "":
         state = f"finished in {spent}"
     counts = ", ".join(
         f"{len(found)} {name}"
         for name in ("cached", "done", "running", "failed", "refused", "to do")
-        if (found := now.of(name))
+        if (found := now.in_state(name))
     )
-    said = [f"{now.run}: {now.title}", f"{state}; {len(now.stages)} stages: {counts}"]
+    printed = [f"{now.run}: {now.title}", f"{state}; {len(now.stages)} stages: {counts}"]
     if now.stopping:
-        said.append("stopping when the stages that run are done")
+        printed.append("stopping when the running stages have finished")
     for state in ("running", "failed", "refused"):
-        said += _listed(state, now.of(state), now.at)
-    if now.end is None and (left := remaining(now)) is not None:
-        said.append(f"about {duration(left)} left, if stages take as long as those of their kind")
-    return said
+        printed += _listed(state, now.in_state(state), now.at)
+    if now.end is None and (left := seconds_left(now)) is not None:
+        printed.append(f"about {format_seconds(left)} left, by the mean time of stages like these")
+    return printed
 
 
-def _listed(state: str, stages: Sequence[Stage], at: float) -> list[str]:
+def _listed(state: str, stages: Sequence[StageStatus], at: float) -> list[str]:
     found = [
         f"  {state} {stage.stage}: {stage.label}: "
-        + (f"{duration(at - stage.since)}, " if stage.since else "")
+        + (f"{format_seconds(at - stage.since)}, " if stage.since else "")
         + stage.note
         for stage in stages
     ]

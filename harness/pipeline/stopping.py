@@ -1,4 +1,4 @@
-"""Ctrl-C: once, and what runs is finished before the run stops; twice, and it stops now."""
+"""Ctrl-C: the first lets running stages finish before the run stops, the second stops at once."""
 
 import os
 import signal
@@ -9,42 +9,42 @@ from pathlib import Path
 from types import FrameType
 
 FLAG = "stop"
-_SAID = b"\nStopping when the stages that run are done; Ctrl-C again stops now.\n"
+_MESSAGE = b"\nStopping when the running stages have finished; Ctrl-C again stops now.\n"
 
 
 class Stopped(Exception):
-    """The run was asked to stop and has: what is finished is kept."""
+    """The run stopped because the user asked; finished results are kept."""
 
     def __init__(self) -> None:
-        super().__init__("Stopped; what is done is kept, and the same command goes on from there.")
+        super().__init__("Stopped. Finished results are kept; run the same command to continue.")
 
 
 class Stop:
-    """Whether a run was asked to stop; told by a file too, for those who work on other machines."""
+    """The stop flag of a run: a file in the journal's folder shows it to other machines."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.flag = folder / FLAG if folder else None
-        self.asked = False
+        self.requested = False
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hear Ctrl-C while the block runs; the second one raises KeyboardInterrupt."""
+    def catch_interrupts(self) -> Iterator[None]:
+        """Set the flag on Ctrl-C while the block runs; the second raises KeyboardInterrupt."""
         if threading.current_thread() is not threading.main_thread():
-            yield  # signals are the main thread's
+            yield  # only the main thread can handle signals
             return
-        before = signal.signal(signal.SIGINT, self._hear)
+        before = signal.signal(signal.SIGINT, self._interrupt)
         try:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
         if self.flag:
             self.flag.touch()
-        os.write(2, _SAID)  # no console: one may be at work where the signal came
+        os.write(2, _MESSAGE)  # a signal handler must not wait for the console's lock
 
 
-NEVER = Stop()
+NO_STOP = Stop()

@@ -1,7 +1,7 @@
-"""`draftmark verify`: the lossless checks of a run's drafts, as stages of their own.
+"""`draftmark verify`: lossless checks of a run's drafts, as stages that are not part of the run.
 
-They run the recipe's engine again, on a few prompts and at every temperature that the recipe
-measures, so they are not part of a run. What they find is kept like any other result.
+Each stage runs the recipe's engine on a few prompts at one of the recipe's temperatures. The checks
+are stored like any other result.
 """
 
 import json
@@ -14,83 +14,83 @@ from draftmark import registry
 from draftmark.config.recipe import MethodEntry
 from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import ensure
+from draftmark.pipeline.executor import ensure_entry
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.measurements import engine_for
 from draftmark.progress import Progress
 from draftmark.results import Cell
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Job, Node
 from draftmark.store.store import Store, write_json
 
 CHECKS = "checks.json"
-PUBLISHED = "lossless.json"
+FILE = "lossless.json"
 
 
 def verify(plan: Plan, store: Store, progress: Progress, num_prompts: int) -> list[dict[str, Any]]:
     """Return the checks of every cell whose draft is in the store, as JSON.
 
-    A draft whose weights were left out of a pack is trained again. Raises UserError if none is
-    there: the run is elsewhere, or code or rows have changed since.
+    A damaged draft is trained again. Raises UserError if the store has no draft of the run: the run
+    has another store, or code or rows have changed since.
     """
-    made = {cell: nodes for cell, nodes in plan.cells.items() if store.has(nodes.draft)}
-    if not made:
+    cells = [cell for cell in plan.cells if store.has(plan.draft(cell))]
+    if not cells:
         raise UserError(
             f"No draft of this run is in {store.root}; name its store by --store and its rows by "
             "--data, or run the recipe again."
         )
     found = []
-    for cell, nodes in made.items():
+    for cell in cells:
         setting = plan.settings[cell.task, cell.pair]
-        entry = setting.recipe.method(cell.method)
+        method = setting.recipe.method(cell.method)
         for temperature in plan.recipe.evaluation.temperatures:
-            node = checks(setting, entry, nodes.draft, temperature, num_prompts)
-            made_of = ensure(node, store, progress, threads=plan.recipe.threads)
-            for check in json.loads((made_of.directory / CHECKS).read_text("utf-8")):
+            node = checks_node(setting, method, plan.draft(cell), temperature, num_prompts)
+            entry = ensure_entry(node, store, progress, threads=plan.recipe.threads)
+            for check in json.loads((entry.directory / CHECKS).read_text("utf-8")):
                 found.append({"cell": asdict(cell), "temperature": temperature, **check})
     return found
 
 
-def publish(found: Sequence[Mapping[str, Any]], plan: Plan, directory: Path) -> None:
-    """Write the checks beside a run's results, with the engine that they are of."""
-    under = _headline(plan.recipe.speed)
-    facts = {"engine": under.engine, "dtype": under.dtype, "checks": list(found)}
-    write_json(directory / PUBLISHED, facts)
+def save_checks(found: Sequence[Mapping[str, Any]], plan: Plan, directory: Path) -> None:
+    """Write the checks, with their engine and dtype, beside a run's results."""
+    condition = _condition(plan.recipe.speed)
+    facts = {"engine": condition.engine, "dtype": condition.dtype, "checks": list(found)}
+    write_json(directory / FILE, facts)
 
 
-def failed(found: Sequence[Mapping[str, Any]]) -> list[Cell]:
+def failed_cells(found: Sequence[Mapping[str, Any]]) -> list[Cell]:
     """Return the cells that failed a check."""
     return [Cell(**check["cell"]) for check in found if not check["passed"]]
 
 
-def _headline(speed: Speed | None) -> SpeedCondition:
-    """Return which engine is verified, and how it decodes: the reference engine by default."""
+def _condition(speed: Speed | None) -> SpeedCondition:
+    """Return the recipe's first speed condition, one prompt at a time and up to end tokens."""
     return replace((speed or Speed()).conditions()[0], batch_size=1, length="natural")
 
 
-def checks(
-    setting: Setting, entry: MethodEntry, drafted: Node, temperature: float, num_prompts: int
+def checks_node(
+    setting: Setting, entry: MethodEntry, draft: Node, temperature: float, num_prompts: int
 ) -> Node:
     """Return the node of the lossless checks of a draft at a temperature."""
-    under, method = _headline(setting.recipe.speed), build_method(entry)
+    condition, method = _condition(setting.recipe.speed), build_method(entry)
     samplers = setting.recipe.samplers(temperature)
     rows = setting.rows["test"].first(num_prompts)
 
     def build(job: Job) -> None:
         from draftmark.engines.measure.lossless import run_checks
 
-        settings = setting.decoding(under, samplers, job.inputs["target"])
+        settings = setting.engine_settings(condition, samplers, job.inputs["target"])
         prompts = setting.prompts(job.inputs["target"], rows.examples)
-        engine = engine_for(under.engine, method)
+        engine = engine_for(condition.engine, method)
         with job.progress.step("checking", 4) as step:
             found = run_checks(engine, method, job.inputs, settings, prompts, step)
         write_json(job.out / CHECKS, [asdict(check) for check in found])
 
     settings = {
-        "engine": under.engine,
-        "num_speculative_tokens": under.num_speculative_tokens,
-        "dtype": under.dtype,
+        "engine": condition.engine,
+        "num_speculative_tokens": condition.num_speculative_tokens,
+        "dtype": condition.dtype,
         "samplers": asdict(samplers),
         "rows": rows.digest,
         "format": setting.format,
@@ -99,11 +99,11 @@ def checks(
         "seed": TEXT_SEED,
     }
     code = (
-        registry.module_name("engines", under.engine),
+        registry.module_name("engines", condition.engine),
         registry.module_name("baselines", entry.name),
         "draftmark.engines.measure.lossless",
         "draftmark.data.prompts",
     )
-    label = f"lossless checks of {drafted.label}, {samplers.target.describe()}"
-    inputs = {"target": setting.target, "draft": drafted}
+    label = f"lossless checks of {draft.label}, {samplers.target.describe()}"
+    inputs = {"target": setting.target, "draft": draft}
     return Node("checks", label, settings, inputs, code, build)

@@ -1,13 +1,14 @@
-"""Acceptance probabilities -> every block statistic, exactly (DESIGN section 4).
+"""Block statistics, computed exactly from acceptance probabilities (DESIGN section 4).
 
 Given the target's own text y, let P(s) be the probability that a block starts at s. From s, with d
-drafted tokens, j of them are accepted and the next is replaced with probability
+drafted tokens, j are accepted and the next is replaced with probability
 accept[s,0] ... accept[s,j-1] (1 - accept[s,j]), which moves the start to s+j+1; all are accepted
-with probability accept[s,0] ... accept[s,d-1], and the bonus token moves it to s+d+1. Expected
-target passes given y are the sum of P(s): no draft decoding, and every gamma from one table.
+with probability accept[s,0] ... accept[s,d-1], and the bonus token moves the start to s+d+1. The
+expected number of target passes given y is the sum of P(s): no draft decoding, and one table serves
+every gamma.
 
-Engines differ in what they count, so a `Convention` says it: whether prefill emits the first token,
-and whether a block at the end of y counts all that it drafted or only what is within y.
+A `Convention` fixes where engines count differently: whether prefill emits the first token, and
+whether a block at the end of y counts all drafted tokens or those within y.
 
 Legend: B prompt, S start of a block, D depth in it, G depth as published (position 1 is index 0).
 """
@@ -23,7 +24,7 @@ from draftmark.types import AcceptanceTable
 
 @dataclass(frozen=True)
 class Convention:
-    """How an engine counts. The defaults are the reference engine's."""
+    """The counting convention of an engine; defaults are the reference engine's."""
 
     prefill_emits_first: bool = False  # the first block then starts at the second token
     counts_beyond_end: bool = False  # the last block counts all of gamma as drafted
@@ -34,9 +35,9 @@ REFERENCE = Convention()
 
 @dataclass(frozen=True)
 class BlockCounts:
-    """Expected counts of each prompt: facts to be pooled, then divided."""
+    """Expected counts of each prompt, to be pooled and then divided."""
 
-    tokens_B: Floats  # in the text, its end token included; without what prefill emitted
+    tokens_B: Floats  # in the text, with the end token, without the token that prefill emitted
     passes_B: Floats  # of the target, after prefill
     drafted_B: Floats
     tested_BG: Floats  # blocks whose token at position g was compared with the target's choice
@@ -44,7 +45,7 @@ class BlockCounts:
 
     @property
     def drafts_B(self) -> Floats:
-        """Blocks that drafted anything: what vLLM counts as drafts."""
+        """Blocks that drafted a token: vLLM's drafts."""
         drafts_B: Floats = self.tested_BG[:, 0]
         return drafts_B
 
@@ -56,7 +57,7 @@ class BlockCounts:
 
     @property
     def accepted_B(self) -> Floats:
-        """Drafted tokens that were kept."""
+        """Accepted tokens."""
         accepted_B: Floats = self.reached_BG.sum(-1)
         return accepted_B
 
@@ -68,7 +69,7 @@ def block_counts(
 ) -> BlockCounts:
     """Return the expected counts of blocks of `num_speculative_tokens` over each table's text.
 
-    Raises ValueError if there are no tables or if they are narrower than the block.
+    Raises ValueError without tables, and for tables less deep than the block.
     """
     if not tables:
         raise ValueError("no acceptance tables: nothing to count")
@@ -113,7 +114,7 @@ def _stack(
 
 
 def _drafted(drafted_BS: Ints, lengths_B: Ints, convention: Convention, depth: int) -> Ints:
-    """Return how many tokens a block counts as drafted, by its start [B, S]."""
+    """Return the number of tokens [B, S] that a block counts as drafted, by its start."""
     if not convention.counts_beyond_end:
         return drafted_BS
     left_BS = lengths_B[:, None] - np.arange(drafted_BS.shape[1])
@@ -122,9 +123,9 @@ def _drafted(drafted_BS: Ints, lengths_B: Ints, convention: Convention, depth: i
 
 
 def _starts(reach_BSD: Floats, lengths_B: Ints, first: int) -> Floats:
-    """Return P(s) [B, S]: the probability that a block starts at s, the first one at `first`."""
+    """Return P(s) [B, S], the probability that a block starts at s; the first block at `first`."""
     num_prompts, longest, depth = reach_BSD.shape
-    # A block that reaches the end starts nothing more: room for the start it would have had.
+    # Blocks that reach the end move their start past it, into extra columns that are cut off.
     starts_BS = np.zeros((num_prompts, longest + depth + 1))
     starts_BS[:, first] = 1.0
     for start in range(longest):
@@ -136,9 +137,9 @@ def _starts(reach_BSD: Floats, lengths_B: Ints, first: int) -> Floats:
 
 
 def _moves(reach_BD: Floats) -> Floats:
-    """Return the law [B, D + 1] of how many tokens of a block are accepted."""
+    """Return the distribution [B, D + 1] of the number of accepted tokens of a block."""
     before_BD = np.concatenate([np.ones_like(reach_BD[:, :1]), reach_BD], axis=1)
     after_BD = np.concatenate([reach_BD, np.zeros_like(reach_BD[:, :1])], axis=1)
-    # reach is zero beyond what is drafted, so all of "all accepted" falls on depth d.
-    law_BD: Floats = before_BD - after_BD
-    return law_BD
+    # reach is zero beyond the drafted tokens, so P(all accepted) falls on depth d.
+    probs_BD: Floats = before_BD - after_BD
+    return probs_BD

@@ -1,7 +1,7 @@
-"""What an engine counted of its decodes, in the form that scoring predicts it in.
+"""The counts of an engine's decodes, in the form that scoring predicts.
 
-An engine that verifies whole blocks may accept tokens beyond the end of a text: it counts them and
-the text does not hold them, so they are set apart, and the rest is exactly what can be predicted.
+An engine that verifies whole blocks may accept tokens beyond the end of a text. It counts them, but
+the text lacks them; they are separated here, because scoring predicts only the rest.
 
 Legend: B prompt.
 """
@@ -20,21 +20,21 @@ from draftmark.types import Decode
 
 @dataclass(frozen=True)
 class EngineCounts:
-    """Counts of each prompt as an engine has them; `beyond_B` of the accepted are past the end."""
+    """An engine's own counts of each prompt."""
 
     passes_B: Floats
     drafted_B: Floats
     accepted_B: Floats
-    beyond_B: Floats
+    beyond_B: Floats  # accepted tokens past the end of the text
 
     @property
     def within_B(self) -> Floats:
-        """Accepted tokens that the texts hold: what scoring predicts."""
+        """Accepted tokens within the texts, as scoring predicts."""
         return self.accepted_B - self.beyond_B
 
 
 def engine_counts(decodes: Sequence[Decode], convention: Convention) -> EngineCounts:
-    """Return an engine's counts; raises ValueError on no decodes."""
+    """Return an engine's counts; raises ValueError without decodes."""
     if not decodes:
         raise ValueError("no decodes: nothing to count")
     return EngineCounts(
@@ -46,18 +46,18 @@ def engine_counts(decodes: Sequence[Decode], convention: Convention) -> EngineCo
 
 
 def convention_of(running: Running) -> Convention:
-    """Return how an engine counts: as it tells of itself, else as the reference engine does."""
+    """Return the counting convention that an engine describes, else the reference engine's."""
     return told_convention(running.describe() if isinstance(running, Described) else {})
 
 
-def told_convention(told: Mapping[str, Any]) -> Convention:
-    """Return how an engine counts, of what it told of itself in a measurement."""
-    return Convention(**told.get("convention", {}))
+def told_convention(description: Mapping[str, Any]) -> Convention:
+    """Return the counting convention in an engine's stored description."""
+    return Convention(**description.get("convention", {}))
 
 
 def _beyond(decode: Decode, convention: Convention) -> int:
-    """Return how many accepted tokens of the last block the text does not hold."""
+    """Return the number of accepted tokens of the last block that the text lacks."""
     if not convention.counts_beyond_end:
         return 0
     emitted = int(convention.prefill_emits_first) + sum(r.accepted + 1 for r in decode.rounds)
-    return max(0, emitted - len(decode.token_ids) - 1)  # the last of them is the target's own
+    return max(0, emitted - len(decode.token_ids) - 1)  # the last emitted token is the target's

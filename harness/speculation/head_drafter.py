@@ -1,70 +1,81 @@
-"""A feature head as a drafter: scored depth by depth, and proposing with the target's features.
+"""The drafter of a feature head: proposing with the target's features, scored depth by depth.
 
-Legend: T slot, L layer, D hidden size, N position of a response, G drafted token, V vocabulary.
+Scoring follows `speculation.scoring`. At each depth only those chains are followed whose tokens may
+all be accepted, because the output head is most of the cost; of greedy chains few remain.
+
+Legend: T slot, L layer, D hidden size (H beside depths), N position of a response, G drafted token,
+V vocabulary; in scoring D depth, R and S start of a chain, A start of a followed chain.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from transformers import DynamicCache
 
 from draftmark.models.feature_head import FeatureHead
-from draftmark.models.hidden_states import TargetLogits
+from draftmark.models.head_rollout import roll
+from draftmark.models.hidden_states import LiveStates, TargetLogits, batches_by_length
 from draftmark.models.sampling import draw, sampler_probs
-from draftmark.speculation.head_scoring import score_chains
-from draftmark.types import AcceptanceTable, Proposal, Sampler, Samplers, Text
+from draftmark.speculation.scoring import acceptance
+from draftmark.training.divergences import overlap
+from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
+
+# A chain is followed while P(all of its tokens are accepted) exceeds this. The tokens of the others
+# would add less than this, once for each start, to any count of a text.
+NEGLIGIBLE = 2.0**-40
 
 
+@dataclass(eq=False)
 class FeatureHeadSession:
-    """A head with the KV cache of one text; what it drafted itself is dropped every round."""
+    """A head with the KV cache of one text; its own features are dropped every round."""
 
-    def __init__(
-        self,
-        head: FeatureHead,
-        prompt_ids: Sequence[int],
-        sampler: Sampler,
-        generator: torch.Generator,
-    ) -> None:
-        self.layers = head.model.shape.layers
-        self._head, self._prompt = head, prompt_ids
-        self._sampler, self._generator = sampler, generator
-        self._cache = DynamicCache()
-        self._unread: list[torch.Tensor] = []  # features of the target that no slot has read yet
-        self._slots = 0  # of the target's features, in the cache
-        self._drafted = 0  # slots of the head's own features, after them
+    head: FeatureHead
+    prompt_ids: Sequence[int]
+    sampler: Sampler
+    generator: torch.Generator
+    _cache: DynamicCache = field(default_factory=DynamicCache)
+    _unread: list[torch.Tensor] = field(default_factory=list)  # features that no slot has read yet
+    _slots: int = 0  # cached slots of target features
+    _drafted: int = 0  # cached slots of the head's own features, after them
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers of the target that the head reads."""
+        return self.head.model.shape.layers
 
     def observe(self, states_TLD: torch.Tensor) -> None:
-        """Take the target's states of the tokens that it has read and kept, after all before.
+        """Append the target's states of newly kept tokens.
 
-        Of the prompt the head reads at once what does not need its last token, as the target does.
+        The first call prefills the prompt except its last token, as the target does.
         """
-        self._unread += self._head.fuse(states_TLD)
-        if self._slots == 0 and len(self._prompt) > 2:
-            self._read(self._prompt[:-1])
+        self._unread += self.head.fuse(states_TLD)
+        if self._slots == 0 and len(self.prompt_ids) > 2:
+            self._read(self.prompt_ids[:-1])
 
     def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
-        """Return `num_tokens` tokens drawn one after the other, with their laws q_GV.
+        """Return `num_tokens` tokens drawn one after the other, with their distributions q_GV.
 
-        None while there is no feature to start from: after a prompt of one token.
+        Empty after a prompt of one token, which has no feature to start from.
         """
         if len(token_ids) < 2 or not num_tokens:
             return Proposal(())
         feature_D = self._read(token_ids)
         drafted: list[int] = []
-        laws = []
+        q_GV = []
         for number in range(num_tokens):
             if number:
                 feature_D = self._step(drafted[-1:], feature_D[None])[-1]
                 self._drafted += 1
-            laws.append(sampler_probs(self._head.logits(feature_D), self._sampler).cpu())
-            drafted.append(int(draw(laws[-1], self._generator)))
-        return Proposal(tuple(drafted), torch.stack(laws))
+            q_GV.append(sampler_probs(self.head.logits(feature_D), self.sampler).cpu())
+            drafted.append(int(draw(q_GV[-1], self.generator)))
+        return Proposal(tuple(drafted), torch.stack(q_GV))
 
     def _read(self, token_ids: Sequence[int]) -> torch.Tensor:
-        """Forget the head's own features, read the target's; return the feature [D] that follows.
+        """Drop the head's own features, read the target's; return the next feature [D].
 
-        Slot i reads the feature of token i with token i + 1, so the last token has no slot yet.
+        Slot i reads the feature of token i and token i + 1, so the last token has no slot yet.
         """
         if self._drafted:
             self._cache.crop(-self._drafted)
@@ -78,11 +89,11 @@ class FeatureHeadSession:
 
     def _step(self, following: Sequence[int], features_TD: torch.Tensor) -> torch.Tensor:
         """Return the features [T, D] that follow new slots at the end of the cache."""
-        device = self._head.device
+        device = self.head.device
         before = self._slots + self._drafted
         every_K = torch.arange(before + len(following), device=device)
         new_T = every_K[before:]
-        return self._head.step(
+        return self.head.step(
             torch.tensor([list(following)], device=device),
             features_TD[None],
             new_T[None],
@@ -97,14 +108,97 @@ class FeatureHeadDrafter:
 
     head: FeatureHead
 
+    @torch.no_grad()
     def score(
         self, texts: Sequence[Text], target: TargetLogits, samplers: Samplers
     ) -> Iterator[AcceptanceTable]:
-        """Yield the acceptance table of each text, for blocks of up to MAX_GAMMA tokens."""
-        return score_chains(self.head, texts, target, samplers)
+        """Yield the acceptance table of each text, for blocks of up to MAX_GAMMA tokens.
+
+        Acceptance is 0 from the depth at which a chain is no longer followed (NEGLIGIBLE). The
+        target's body computes its states if `target` has none stored.
+        """
+        states = target.layer_states or LiveStates(target.target, self.head.model.shape.layers)
+        for batch in batches_by_length(texts):
+            chains = [_Chains(text, target, samplers) for text in batch]
+            features = [self.head.fuse(states.states_of(text)) for text in batch]
+            depth = min(MAX_GAMMA, max(len(text.response_ids) for text in batch))
+            for hidden_BRH in roll(self.head, batch, features, depth):
+                for of_text, hidden_RH in zip(chains, hidden_BRH, strict=True):
+                    of_text.follow(self.head, hidden_RH)
+                if not any(len(of_text.followed) for of_text in chains):
+                    break
+            yield from (of_text.table() for of_text in chains)
 
     def start(
         self, prompt_ids: Sequence[int], sampler: Sampler, generator: torch.Generator
     ) -> FeatureHeadSession:
-        """Return a session; the engine shows it the target's states."""
+        """Return a session; the engine passes it the target's states."""
         return FeatureHeadSession(self.head, prompt_ids, sampler, generator)
+
+
+class _Chains:
+    """The chains of one text: one from every start of its response, all of the same depth."""
+
+    def __init__(self, text: Text, target: TargetLogits, samplers: Samplers) -> None:
+        self._text, self._target, self._samplers = text, target, samplers
+        length, self._depth = len(text.response_ids), 0
+        self._accept_SD = np.zeros((length, MAX_GAMMA))
+        self._reach_S = torch.ones(length, dtype=torch.float64)  # P(all tokens so far accepted)
+        self._y_N = torch.tensor(text.response_ids)
+        self._p_N = self._overlap_S = self._agree_S = torch.empty(0)
+
+    @property
+    def followed(self) -> torch.Tensor:
+        """The starts [A] of chains that have a token at this depth and may reach it."""
+        left = max(len(self._y_N) - self._depth, 0)
+        return torch.nonzero(self._reach_S[:left] > NEGLIGIBLE)[:, 0]
+
+    def follow(self, head: FeatureHead, hidden_RH: torch.Tensor) -> None:
+        """Score the chains at this depth, from the head's features of each start."""
+        starts_A = self.followed
+        if len(starts_A):
+            logits_AV = head.logits(hidden_RH[starts_A.to(hidden_RH.device)])
+            q_AV = sampler_probs(logits_AV, self._samplers.draft)
+            if self._depth == 0:
+                self._score_first_tokens(logits_AV, q_AV)
+            accept_A = self._acceptance(q_AV, starts_A + self._depth)
+            self._accept_SD[starts_A.numpy(), self._depth] = accept_A.numpy()
+            self._reach_S[starts_A] *= accept_A
+        self._depth += 1
+
+    def _score_first_tokens(self, logits_NV: torch.Tensor, q_NV: torch.Tensor) -> None:
+        """Store p(y), and the overlap and greedy match of the first drafted tokens."""
+        target_logits_NV = self._target.logits(self._text)
+        p_NV = sampler_probs(target_logits_NV, self._samplers.target)
+        self._p_N = p_NV.gather(-1, self._y_N[:, None].to(p_NV.device))[:, 0].double().cpu()
+        self._overlap_S = overlap(q_NV, p_NV).double().cpu()
+        self._agree_S = (logits_NV.argmax(-1) == target_logits_NV.argmax(-1)).double().cpu()
+
+    def _acceptance(self, q_AV: torch.Tensor, positions_A: torch.Tensor) -> torch.Tensor:
+        """Return P(y accepted) [A] at some positions of the text."""
+        y_A, p_A = self._y_N[positions_A], self._p_N[positions_A]
+        q_A = q_AV.gather(-1, y_A[:, None].to(q_AV.device))[:, 0].double().cpu()
+        accept_A = acceptance(p_A, q_A)
+        impossible_A = p_A == 0
+        if impossible_A.any():  # by rounding: take the probability that any token was accepted
+            accept_A[impossible_A] = self._overlap(
+                q_AV[impossible_A.to(q_AV.device)], positions_A[impossible_A]
+            )
+        return accept_A
+
+    def _overlap(self, q_AV: torch.Tensor, positions_A: torch.Tensor) -> torch.Tensor:
+        logits_NV = self._target.logits(self._text)
+        p_AV = sampler_probs(logits_NV[positions_A.to(logits_NV.device)], self._samplers.target)
+        return overlap(q_AV, p_AV).double().cpu()
+
+    def table(self) -> AcceptanceTable:
+        """Return the acceptance table of the text."""
+        length = len(self._y_N)
+        drafted_S = np.minimum(MAX_GAMMA, length - np.arange(length))
+        return AcceptanceTable(
+            self._text.example_id,
+            self._accept_SD,
+            drafted_S,
+            self._overlap_S.numpy(),
+            self._agree_S.numpy(),
+        )

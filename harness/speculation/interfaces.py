@@ -1,4 +1,4 @@
-"""The seams: what a method, a drafter, an engine and a report have to offer."""
+"""The interfaces of methods, drafters, engines and reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from draftmark.types import (
 if TYPE_CHECKING:
     import torch
 
-    from draftmark.models.hidden_states import Features, StateSource, TargetLogits
+    from draftmark.models.hidden_states import StateSource, StoredHiddenStates, TargetLogits
     from draftmark.models.language_model import LanguageModel
     from draftmark.training.context import Draft, TrainingContext
     from draftmark.training.validation import Criterion
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How an engine decodes: the same with a draft and without.
+    """The settings of an engine, the same with a draft and without.
 
-    `batch_size`: how many prompts are decoded at once. `fixed_length`: nothing ends a response but
-    its length; there are no `end_tokens` and no `stop` then, and it has exactly `max_new_tokens`.
+    `batch_size`: the number of prompts decoded at once. `fixed_length`: every response has exactly
+    `max_new_tokens` tokens, with `end_tokens` and `stop` removed.
     """
 
     samplers: Samplers
@@ -50,54 +50,54 @@ class EngineSettings:
     fixed_length: bool = False
 
     def __post_init__(self) -> None:
-        """Take away what ends a response of a fixed length."""
+        """Remove the other stop conditions of responses of fixed length."""
         if self.fixed_length:
             object.__setattr__(self, "end_tokens", frozenset())
             object.__setattr__(self, "stop", None)
 
 
 class Session(Protocol):
-    """A draft at work on one prompt; engines that loop in Python hold one for each prompt."""
+    """A draft that proposes for one prompt; engines that loop in Python keep one a prompt."""
 
     def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
-        """Return at most `num_tokens` tokens to follow `token_ids`, the whole text so far."""
+        """Return at most `num_tokens` tokens that may follow `token_ids`, the whole text so far."""
 
 
 @runtime_checkable
 class FeatureSession(Session, Protocol):
-    """A session of a draft that reads the target's features: engines show it what they computed."""
+    """A session of a draft that reads the target's features; engines pass them to `observe`."""
 
-    layers: tuple[int, ...]  # whose states it reads: k is what comes out of k layers
+    layers: tuple[int, ...]  # of the target; layer k is the output of k layers
 
     def observe(self, states_TLD: torch.Tensor) -> None:
-        """Take the states [T, L, D] of the tokens that the target has read and kept, in order."""
+        """Append the states [T, L, D] of the tokens that the target has read and kept, in order."""
 
 
 class Drafter(Protocol):
-    """What proposes: a draft made usable by scoring and by engines that loop in Python."""
+    """A draft as scoring and engines that loop in Python use it."""
 
     def score(
         self, texts: Sequence[Text], target: TargetLogits, samplers: Samplers
     ) -> Iterator[AcceptanceTable]:
-        """Yield the acceptance table of each text, which the target wrote by its sampler."""
+        """Yield the acceptance table of each text, which the target wrote with its sampler."""
 
     def start(
         self, prompt_ids: Sequence[int], sampler: Sampler, generator: torch.Generator
     ) -> Session:
-        """Return a session for one prompt, prefilled; what it drafts is drawn by `generator`."""
+        """Return a prefilled session for one prompt, which draws tokens with `generator`."""
 
 
 class Method(Protocol):
     """A published method: a frozen dataclass whose fields are its knobs."""
 
     kind: ClassVar[Kind]
-    trains: ClassVar[bool]  # False: rows and training settings do not matter
+    trains: ClassVar[bool]  # False: rows and training settings have no effect
 
     def train(self, context: TrainingContext) -> Draft:
-        """Return the draft that this method makes of the context's draft init and rows."""
+        """Return the draft trained from the context's draft init and rows."""
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
-        """Return what proposes, of the folder that the trained draft was saved in."""
+        """Return the drafter of the trained draft in a folder."""
 
 
 @runtime_checkable
@@ -105,20 +105,20 @@ class FeatureMethod(Method, Protocol):
     """A method whose draft is a head on the target's features."""
 
     def layers(self, num_layers: int) -> tuple[int, ...]:
-        """Return whose states the head reads, of a target with so many layers."""
+        """Return the layers that the head reads, of a target with `num_layers` layers."""
 
     def head(self, target: LanguageModel, texts: Sequence[Text], seed: int) -> LanguageModel:
-        """Return the untrained head for a target, whose body is there; `texts` are its rows'."""
+        """Return the untrained head for a complete target; `texts` are the training texts."""
 
     def criterion(
-        self, target: LanguageModel, validation: Features, states: StateSource
+        self, target: LanguageModel, validation: StoredHiddenStates, states: StateSource
     ) -> Criterion:
-        """Return what checkpoints are chosen by."""
+        """Return the criterion that selects a checkpoint."""
 
 
 @runtime_checkable
 class LookupMethod(Method, Protocol):
-    """A method that drafts by looking up n-grams, which engines do by themselves."""
+    """A method that drafts by looking up n-grams, which engines implement themselves."""
 
     max_ngram: int
     min_ngram: int
@@ -126,44 +126,41 @@ class LookupMethod(Method, Protocol):
 
 @runtime_checkable
 class Planned(Protocol):
-    """A method that tells a plan what it trains; of others it is taken for one training."""
+    """A method that reports its training runs to the planner. Other methods count as one run."""
 
-    def training_runs(self, told: TrainingRun) -> tuple[TrainingRun, ...]:
-        """Return the trainings that make a draft where a recipe tells of one."""
+    def training_runs(self, run: TrainingRun) -> tuple[TrainingRun, ...]:
+        """Return the training runs that make a draft, given the recipe's run."""
 
 
 class Running(Protocol):
     """An engine with its models loaded."""
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
-        """Yield what was decoded for each prompt, in order."""
+        """Yield the decode of each prompt, in order."""
 
 
 @runtime_checkable
 class Described(Running, Protocol):
-    """An engine that tells what it was started with, its pinned defaults among it."""
+    """An engine that describes its settings, with pinned defaults."""
 
     def describe(self) -> Mapping[str, Any]:
         """Return settings that JSON can hold."""
 
 
 class Engine(Protocol):
-    """Something that generates text, with a draft or without."""
+    """An engine that decodes prompts, with a draft or without."""
 
     def supports(self, kind: Kind) -> bool:
-        """Say whether drafts of this kind run here."""
+        """True if the engine runs drafts of this kind."""
 
     def open(
         self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
     ) -> Running:
-        """Load the target, and the draft of a method if one is given."""
+        """Load the target, and the method's draft if there is one."""
 
 
 class Report(Protocol):
-    """A rendering of results: file names and what is in them."""
+    """A rendering of results into files."""
 
     def __call__(self, results: Results, directory: Path) -> Mapping[str, str | bytes]:
-        """Return the text of each file, or the bytes of an image.
-
-        `directory` holds the per-prompt records.
-        """
+        """Return the text, or an image's bytes, of each file; `directory` has the records."""

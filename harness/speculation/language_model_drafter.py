@@ -1,7 +1,9 @@
-"""A language model as a drafter: scored in one pass, and proposing token by token.
+"""The drafter of a language model: scored in one pass, proposing token by token.
 
-Its law at a position does not depend on where the block started, so one teacher-forced pass fills
-the acceptance table of every block length. Shared by every method that trains a language model.
+The draft's distribution at a position does not depend on the start of the block, so one
+teacher-forced pass fills the acceptance table of every block length.
+
+Legend: G drafted token, V vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,68 +11,99 @@ from dataclasses import dataclass
 
 import torch
 
-from draftmark.models.hidden_states import TargetLogits
+from draftmark.models.hidden_states import TargetLogits, hidden_states
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.sampling import draw, sampler_probs
-from draftmark.speculation.scoring import score_language_model
-from draftmark.types import AcceptanceTable, Proposal, Sampler, Samplers, Text
+from draftmark.speculation.scoring import acceptance
+from draftmark.store.acceptance_tables import sliding_table
+from draftmark.training.divergences import overlap
+from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
+
+# Rounding gives a few tokens of a text probability 0 (ties at temperature 0, edges of a nucleus).
+# With a larger share of them the text is not the target's.
+MAX_IMPOSSIBLE = 0.05
 
 
 class LanguageModelSession:
-    """A draft model with the KV cache of one text."""
+    """A draft model with the KV cache of one text; it reads all but the prompt's last token."""
 
-    def __init__(self, model: LanguageModel, sampler: Sampler, generator: torch.Generator) -> None:
-        self._cached = CachedModel(model)
-        self._sampler = sampler
-        self._generator = generator
-
-    def prefill(self, token_ids: Sequence[int]) -> None:
-        """Read the prompt, all but its last token, as the target does."""
-        if len(token_ids) > 1:
-            self._cached.feed(token_ids[:-1])
+    def __init__(
+        self,
+        model: LanguageModel,
+        prompt_ids: Sequence[int],
+        sampler: Sampler,
+        generator: torch.Generator,
+    ) -> None:
+        self._cached, self._sampler, self._generator = CachedModel(model), sampler, generator
+        if len(prompt_ids) > 1:
+            self._cached.feed(prompt_ids[:-1])
 
     def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
-        """Return `num_tokens` tokens drawn one after the other, with their laws q_GV."""
-        # What was drafted and rejected is still in the cache: keep what agrees with the text.
+        """Return `num_tokens` tokens drawn one after the other, with their distributions q_GV."""
+        # The cache still has rejected tokens: keep the prefix that agrees with the text.
         self._cached.keep(_agreeing(self._cached.seen, token_ids))
         unread = token_ids[len(self._cached.seen) :]
         drafted: list[int] = []
-        laws = []
+        q_GV = []
         for _ in range(num_tokens):
             logits_V = self._cached.model.logits(self._cached.feed(unread)[-1])
-            law_V = sampler_probs(logits_V, self._sampler).cpu()
-            drafted.append(int(draw(law_V, self._generator)))
-            laws.append(law_V)
+            q_GV.append(sampler_probs(logits_V, self._sampler).cpu())
+            drafted.append(int(draw(q_GV[-1], self._generator)))
             unread = drafted[-1:]
-        return Proposal(tuple(drafted), torch.stack(laws))
+        return Proposal(tuple(drafted), torch.stack(q_GV))
 
 
 def _agreeing(seen: Sequence[int], token_ids: Sequence[int]) -> int:
-    """Return how many leading tokens agree, at most all but the last of `token_ids`."""
+    """Return the number of leading tokens that agree, at most all but the last of `token_ids`."""
     limit = min(len(seen), len(token_ids) - 1)
-    for index in range(limit):
-        if seen[index] != token_ids[index]:
-            return index
-    return limit
+    return next((index for index in range(limit) if seen[index] != token_ids[index]), limit)
 
 
 @dataclass(frozen=True)
 class LanguageModelDrafter:
-    """A trained language model that proposes."""
+    """A trained language model as a drafter."""
 
     model: LanguageModel
 
+    @torch.no_grad()
     def score(
         self, texts: Sequence[Text], target: TargetLogits, samplers: Samplers
     ) -> Iterator[AcceptanceTable]:
-        """Yield the acceptance table of each text."""
-        return score_language_model(self.model, texts, target, samplers)
+        """Yield the acceptance table of each text, for blocks of up to MAX_GAMMA tokens.
+
+        Raises ValueError, at the end, if the target cannot have written the texts with its sampler.
+        """
+        impossible, tokens = 0, 0
+        for text, hidden_ND in hidden_states(self.model, texts):
+            draft_logits_NV, target_logits_NV = self.model.logits(hidden_ND), target.logits(text)
+            q_NV = sampler_probs(draft_logits_NV, samplers.draft)
+            p_NV = sampler_probs(target_logits_NV, samplers.target)
+            y_N = torch.tensor(text.response_ids, device=q_NV.device)
+            p_N, q_N = (probs_NV.gather(-1, y_N[:, None])[:, 0] for probs_NV in (p_NV, q_NV))
+            overlap_N = overlap(q_NV, p_NV)
+            agree_N = draft_logits_NV.argmax(-1) == target_logits_NV.argmax(-1)
+            # Where rounding made y impossible: the probability that any token was accepted.
+            accept_N = torch.where(p_N > 0, acceptance(p_N, q_N), overlap_N)
+            accept_S, overlap_S, match_S = (
+                values_N.double().cpu().numpy() for values_N in (accept_N, overlap_N, agree_N)
+            )
+            yield sliding_table(
+                text.example_id,
+                accept_S=accept_S,
+                overlap_S=overlap_S,
+                greedy_match_S=match_S,
+                depth=MAX_GAMMA,
+            )
+            impossible, tokens = impossible + int((p_N == 0).sum()), tokens + len(y_N)
+        if impossible > MAX_IMPOSSIBLE * tokens:
+            raise ValueError(
+                f"{impossible} of {tokens} tokens of these texts have probability 0 under the "
+                "target's sampler: the target did not write them so"
+            )
 
     def start(
         self, prompt_ids: Sequence[int], sampler: Sampler, generator: torch.Generator
     ) -> LanguageModelSession:
         """Return a session that has read the prompt."""
-        session = LanguageModelSession(self.model, sampler, generator)
-        session.prefill(prompt_ids)
-        return session
+        return LanguageModelSession(self.model, prompt_ids, sampler, generator)

@@ -1,23 +1,34 @@
-"""What methods have in common whose draft is a language model; your own may derive from it."""
+"""Methods: the base class of those that train a language model, and building from a recipe."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from draftmark.speculation.interfaces import Drafter
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from draftmark import registry
+from draftmark.config.recipe import MethodEntry
+from draftmark.config.validation import explain_error, toml_to_json
+from draftmark.errors import UserError, unknown
+from draftmark.speculation.interfaces import Drafter, Method
+from draftmark.text import plain
 from draftmark.types import Kind, Placement, TrainingRun
+
+_NEEDED = ("kind", "trains", "train", "drafter")  # of a Method
+_BASE = "draftmark.speculation.methods.LanguageModelMethod"
 
 
 @dataclass(frozen=True)
 class LanguageModelMethod:
-    """A method whose draft is a language model, which proposes token by token."""
+    """Base class of methods whose draft is a language model, which proposes token by token."""
 
     kind: ClassVar[Kind] = "language_model"
     trains: ClassVar[bool] = True
 
-    def training_runs(self, told: TrainingRun) -> tuple[TrainingRun, ...]:
-        """Return the trainings that make a draft, one after the other: the one that is told."""
-        return (told,)
+    def training_runs(self, run: TrainingRun) -> tuple[TrainingRun, ...]:
+        """Return the training runs that make a draft: the recipe's `run` alone."""
+        return (run,)
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the saved language model as a drafter."""
@@ -25,3 +36,51 @@ class LanguageModelMethod:
         from draftmark.speculation.language_model_drafter import LanguageModelDrafter
 
         return LanguageModelDrafter(load_model(directory, placement))
+
+
+def build_method(entry: MethodEntry) -> Method:
+    """Return the method of a recipe entry, with the entry's knobs.
+
+    Raises UserError for an unknown method, for a class that is not a frozen dataclass with the
+    interface of a Method, and for unknown or invalid knobs.
+    """
+    name, knobs = entry.name, entry.knobs
+    method = _method_class(name)
+    known = {field.name for field in dataclasses.fields(method)}
+    for knob in knobs:
+        if knob not in known:
+            raise unknown(
+                f"knob of method {name!r}", knob, known | MethodEntry.model_fields.keys() - {"name"}
+            )
+    try:
+        made: Method = TypeAdapter(method).validate_json(toml_to_json(knobs), strict=True)
+    except ValidationError as error:
+        raise UserError(explain_error(error, f"method {name!r}")) from error
+    except PydanticUserError as error:
+        reason = plain(error.message.partition("\n")[0], 200)
+        raise UserError(f"A knob of method {name!r} has an unusable type: {reason}") from error
+    return made
+
+
+def _method_class(name: str) -> Any:
+    """Return the class in a method's file, whose fields are the knobs."""
+    found = registry.find("baselines", name)
+    where = registry.module_name("baselines", name)
+    if not isinstance(found, type):
+        raise UserError(
+            f"METHOD in {where} is {found!r:.60}, not a class; name the class itself, without ()."
+        )
+    # Look in the class's own names: a subclass of a dataclass must be decorated itself.
+    declared: Any = vars(found).get("__dataclass_params__")
+    if declared is None or not declared.frozen:
+        raise UserError(
+            f"{found.__name__} in {where} is not a frozen dataclass, so its knobs would not count; "
+            "write @dataclass(frozen=True) above it."
+        )
+    missing = [part for part in _NEEDED if not hasattr(found, part)]
+    if missing:
+        raise UserError(
+            f"{found.__name__} in {where} has no {', '.join(missing)}; define that, or derive the "
+            f"class from {_BASE}, which has everything except train."
+        )
+    return found

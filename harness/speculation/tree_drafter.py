@@ -1,51 +1,54 @@
-"""A feature head that drafts a static tree instead of a chain.
+"""The drafter of a static tree, by a feature head: proposing, verifying and scoring.
 
-Legend: T slot, L layer, D hidden size, K slot in the cache, V vocabulary.
+The children of a node are a fixed set, so at a node with the target's distribution p one of them is
+accepted with the sum of their probabilities under p. EAGLE's code tries them in order, accepting x
+with probability p(x) and removing it from p after a rejection. That is one draw from p: the round
+continues at the child with the drawn token, or the token is the bonus token if no child has it. At
+temperature 0 the draw is the target's choice.
+
+So, given a text that the target wrote, a node is passed if the text's token is among the children,
+and the expected passes of a tree are exact at every temperature, like those of a chain.
+
+Legend: T slot, D hidden size (depth in scoring), K slot in the cache, S start of a block, H node
+and the text before them, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.head_rollout import rolled
-from draftmark.models.hidden_states import TargetLogits
-from draftmark.models.layer_states import LiveStates
+from draftmark.models.hidden_states import LiveStates, TargetLogits
+from draftmark.models.sampling import draw, sampler_probs
 from draftmark.speculation.head_drafter import FeatureHeadSession
-from draftmark.speculation.tree_verification import ranked, score_tree
 from draftmark.speculation.trees import Path, Tree
-from draftmark.types import AcceptanceTable, Proposal, Sampler, Samplers, Text
+from draftmark.store.acceptance_tables import Ints
+from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
 
 
+@dataclass(eq=False)
 class TreeSession(FeatureHeadSession):
-    """A head with the KV cache of one text, which it extends by a tree in every round."""
+    """A head with the KV cache of one text, which proposes a tree in every round."""
 
-    def __init__(
-        self,
-        head: FeatureHead,
-        prompt_ids: Sequence[int],
-        sampler: Sampler,
-        generator: torch.Generator,
-        tree: Tree,
-    ) -> None:
-        super().__init__(head, prompt_ids, sampler, generator)
-        self._tree = tree
+    tree: Tree = field(kw_only=True)
 
     def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
-        """Return the tree's tokens down to a depth of `num_tokens`; none after a single token."""
+        """Return the tokens of the tree down to depth `num_tokens`; none after a single token."""
         if len(token_ids) < 2 or not num_tokens:
             return Proposal(())
-        tree = self._tree.cut(num_tokens)
+        tree = self.tree.cut(num_tokens)
         features: dict[Path, torch.Tensor] = {(): self._read(token_ids)}
         tokens: dict[Path, int] = {}
-        seats: list[Path] = []  # whose slots follow the target's in the cache
+        cached: list[Path] = []  # the nodes whose slots follow the target's in the cache
         for depth in range(tree.depth):
             inner = [path for path in tree.children if len(path) == depth]
             if depth:
-                features = self._grow(inner, tokens, features, seats)
+                features = self._grow(inner, tokens, features, cached)
             for path in inner:
-                order_V = ranked(self._head.logits(features[path]))
+                order_V = ranked(self.head.logits(features[path]))
                 tokens |= {(*path, rank): int(order_V[rank]) for rank in tree.children[path]}
         return Proposal(tuple(tokens[path] for path in tree.paths), parents=tree.parents)
 
@@ -54,19 +57,19 @@ class TreeSession(FeatureHeadSession):
         inner: Sequence[Path],
         tokens: dict[Path, int],
         features: dict[Path, torch.Tensor],
-        seats: list[Path],
+        cached: list[Path],
     ) -> dict[Path, torch.Tensor]:
-        """Return the features [D] that follow some nodes of one depth, which get their slots."""
-        device, depth = self._head.device, len(inner[0])
-        seats += inner
+        """Return the features [D] after the inner nodes of one depth, which join the cache."""
+        device, depth = self.head.device, len(inner[0])
+        cached += inner
         sees_TK = torch.tensor(
             [
-                [True] * self._slots + [path[: len(seat)] == seat for seat in seats]
+                [True] * self._slots + [path[: len(node)] == node for node in cached]
                 for path in inner
             ],
             device=device,
         )
-        hidden_TD = self._head.step(
+        hidden_TD = self.head.step(
             torch.tensor([[tokens[path] for path in inner]], device=device),
             torch.stack([features[path[:-1]] for path in inner])[None],
             torch.full((1, len(inner)), self._slots + depth - 1, device=device),
@@ -79,7 +82,7 @@ class TreeSession(FeatureHeadSession):
 
 @dataclass(frozen=True)
 class TreeDrafter:
-    """A trained head that proposes a static tree; the draft's sampler does not matter to it."""
+    """A trained head that proposes a static tree, whatever the draft's sampler."""
 
     head: FeatureHead
     tree: Tree
@@ -87,8 +90,8 @@ class TreeDrafter:
     def score(
         self, texts: Sequence[Text], target: TargetLogits, samplers: Samplers
     ) -> Iterator[AcceptanceTable]:
-        """Yield the acceptance table of each text: block length g is the tree down to depth g."""
-        states = target.states or LiveStates(target.target, self.head.model.shape.layers)
+        """Yield the acceptance table of each text; a block of g tokens is the tree to depth g."""
+        states = target.layer_states or LiveStates(target.target, self.head.model.shape.layers)
         for text, by_depth in rolled(self.head, texts, states, self.tree.depth):
             logits = map(self.head.logits, by_depth)
             yield score_tree(text, target, samplers.target, self.tree, logits)
@@ -96,5 +99,75 @@ class TreeDrafter:
     def start(
         self, prompt_ids: Sequence[int], sampler: Sampler, generator: torch.Generator
     ) -> TreeSession:
-        """Return a session; the engine shows it the target's states."""
-        return TreeSession(self.head, prompt_ids, sampler, generator, self.tree)
+        """Return a session; the engine passes it the target's states."""
+        return TreeSession(self.head, prompt_ids, sampler, generator, tree=self.tree)
+
+
+def ranked(logits: torch.Tensor) -> torch.Tensor:
+    """Return the tokens [..., V] from the likeliest to the least likely, ties by id."""
+    return logits.argsort(dim=-1, descending=True, stable=True)
+
+
+def walk(
+    proposal: Proposal, p_HV: torch.Tensor, generator: torch.Generator
+) -> tuple[list[int], int]:
+    """Return (the path of accepted nodes, the token that follows it).
+
+    The first row of p_HV is the target's distribution after the text, the others after each node.
+    """
+    assert proposal.parents is not None
+    path: list[int] = []
+    node = -1
+    while True:
+        token = int(draw(p_HV[node + 1], generator))
+        children = (
+            child
+            for child, parent in enumerate(proposal.parents)
+            if parent == node and proposal.token_ids[child] == token
+        )
+        if (child := next(children, None)) is None:
+            return path, token
+        path.append(node := child)
+
+
+@torch.no_grad()
+def score_tree(
+    text: Text,
+    target: TargetLogits,
+    sampler: Sampler,
+    tree: Tree,
+    logits_by_depth: Iterable[torch.Tensor],
+) -> AcceptanceTable:
+    """Return the acceptance table of a text for a tree: 1 at depths where the tree has the token.
+
+    `logits_by_depth` yields for each depth j the draft's logits [S, V] for the tokens s + j of the
+    blocks that start at s = 0 ... N - j - 1. overlap_S is the target's probability of the first
+    children together.
+    """
+    p_NV = sampler_probs(target.logits(text), sampler)
+    length = len(text.response_ids)
+    y_N = torch.tensor(text.response_ids, device=p_NV.device)
+    ranks_SD = np.full((length, tree.depth), -1)
+    for depth, logits_SV in enumerate(logits_by_depth):
+        order_SV = ranked(logits_SV)
+        ranks_S = (order_SV == y_N[depth:, None]).int().argmax(-1)
+        ranks_SD[: length - depth, depth] = ranks_S.cpu().numpy()
+        if depth == 0:
+            first_SV = torch.zeros_like(p_NV)
+            first_SV.scatter_(-1, order_SV[:, tree.children[()]], 1.0)
+            overlap_S = (p_NV * first_SV).sum(-1).double().cpu().numpy()
+            agree_S = (order_SV[:, 0] == target.logits(text).argmax(-1)).double().cpu().numpy()
+    accept_SD = np.zeros((length, MAX_GAMMA))
+    drafted_S = np.minimum(tree.depth, length - np.arange(length))
+    for s, ranks_D in enumerate(ranks_SD):
+        passed = _passed(tree, ranks_D[: drafted_S[s]])
+        accept_SD[s, :passed] = 1.0
+        if tuple(ranks_D[:passed].tolist()) not in tree.children:
+            drafted_S[s] = passed
+    return AcceptanceTable(text.example_id, accept_SD, drafted_S, overlap_S, agree_S)
+
+
+def _passed(tree: Tree, ranks_D: Ints) -> int:
+    """Return the number of nodes that a text passes whose tokens have these ranks."""
+    path, nodes = tuple(ranks_D.tolist()), set(tree.paths)
+    return next((depth for depth in range(len(path)) if path[: depth + 1] not in nodes), len(path))

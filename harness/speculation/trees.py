@@ -1,8 +1,8 @@
-"""Static trees of drafted tokens: a fixed list of paths, whose nodes are the draft's likeliest.
+"""Static trees of drafted tokens: a fixed set of paths of ranks.
 
-A node is named by the ranks that lead to it: (0, 2) is the third likeliest token after the
-likeliest one. A round drafts as deep as the tree is, or as its path if that ends in a leaf; nodes
-aside are not counted. No torch here: recipes name trees.
+A node is the path of ranks that leads to it: (0, 2) is the third likeliest token after the
+likeliest one. A round drafts to the depth of the tree, or of the accepted path if that ends in a
+leaf; siblings do not count. No torch here, because recipes contain trees.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,17 +16,17 @@ Path = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Tree:
-    """The paths of all nodes, shorter ones first. Raises ValueError for what is no tree."""
+    """The paths of all nodes, shorter ones first; raises ValueError if they are not a tree."""
 
     paths: tuple[Path, ...]
 
     def __post_init__(self) -> None:
-        """Check that every node has its parent, and stands once."""
+        """Check that nodes are unique and have their parents."""
         if not self.paths or len(set(self.paths)) < len(self.paths):
             raise ValueError("a tree has at least one node, and none twice")
         for path in self.paths:
             if not path or min(path) < 0:
-                raise ValueError(f"{list(path)} is no path; a path is ranks from 0 on")
+                raise ValueError(f"{list(path)} is not a path; a path has ranks from 0 on")
             if len(path) > 1 and path[:-1] not in self.paths:
                 raise ValueError(f"{list(path)} is in the tree and its parent is not")
         if self.depth > MAX_GAMMA:
@@ -39,16 +39,16 @@ class Tree:
 
     @cached_property
     def depth(self) -> int:
-        """How many tokens the longest path has."""
+        """The number of tokens of the longest path."""
         return max(map(len, self.paths))
 
     @cached_property
     def children(self) -> dict[Path, list[int]]:
-        """The ranks of each node's children; () is the text so far. Leaves are left out."""
-        found: dict[Path, list[int]] = {}
+        """The ranks of each inner node's children; () is the text so far."""
+        children: dict[Path, list[int]] = {}
         for path in self.paths:
-            found.setdefault(path[:-1], []).append(path[-1])
-        return found
+            children.setdefault(path[:-1], []).append(path[-1])
+        return children
 
     @cached_property
     def parents(self) -> tuple[int, ...]:
@@ -57,19 +57,19 @@ class Tree:
         return tuple(index.get(path[:-1], -1) for path in self.paths)
 
     def cut(self, depth: int) -> "Tree":
-        """Return the tree down to a depth of 1 or more."""
+        """Return the tree truncated to a depth of 1 or more."""
         return Tree(tuple(path for path in self.paths if len(path) <= depth))
 
 
 def depths(parents: Sequence[int]) -> list[int]:
-    """Return how deep each node is, 1 below the text; a parent stands before its children."""
-    found: list[int] = []
+    """Return the depth of each node, 1 for a child of the text; parents precede children."""
+    depth_of: list[int] = []
     for parent in parents:
-        found.append(1 if parent < 0 else found[parent] + 1)
-    return found
+        depth_of.append(1 if parent < 0 else depth_of[parent] + 1)
+    return depth_of
 
 
 def drafted_depth(parents: Sequence[int], path: Sequence[int]) -> int:
-    """Return how deep a round drafted: as its path if that ends in a leaf, else as the tree."""
+    """Return the depth of a round: of its path if that ends in a leaf, else of the tree."""
     last = path[-1] if path else -1
     return max(depths(parents), default=0) if last in parents else len(path)

@@ -1,7 +1,6 @@
-"""Acceptance tables: how a law that does not depend on the block's start fills one."""
+"""Acceptance tables in Parquet, and the tables of drafts that ignore where a block starts."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +16,29 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 def sliding_table(
     example_id: str, accept_S: Floats, overlap_S: Floats, greedy_match_S: Floats, depth: int
 ) -> AcceptanceTable:
-    """Return the table of a draft whose law does not depend on where the block started.
+    """Return the table of a draft whose distribution does not depend on the block's start.
 
-    accept[s, j] is then accept_S[s + j]; a block drafts up to the end of the text.
+    accept_SD[s, j] is accept_S[s + j], and 0 beyond the end of the text, where nothing is drafted.
     """
-    length = len(accept_S)
+    drafted_S = np.minimum(depth, len(accept_S) - np.arange(len(accept_S)))
+    accept_SD = _slide(accept_S, depth)
+    return AcceptanceTable(example_id, accept_SD, drafted_S, overlap_S, greedy_match_S)
+
+
+def _slide(accept_S: Floats, depth: int) -> Floats:
     padded = np.concatenate([accept_S, np.zeros(depth)])
-    accept_SD = np.lib.stride_tricks.sliding_window_view(padded, depth)[:length]
-    return AcceptanceTable(
-        example_id=example_id,
-        accept_SD=accept_SD,
-        drafted_S=np.minimum(depth, length - np.arange(length)),
-        overlap_S=overlap_S,
-        greedy_match_S=greedy_match_S,
-    )
+    return np.lib.stride_tricks.sliding_window_view(padded, depth)[: len(accept_S)]
 
 
 def write_tables(path: Path, tables: Iterable[AcceptanceTable]) -> None:
-    """Write acceptance tables, in full: accept [S, D] flattened by rows."""
+    """Write acceptance tables; raises ValueError if there are none."""
     write_rows(
         path,
         [
             {
                 "example_id": table.example_id,
                 "depth": table.accept_SD.shape[1],
-                "accept": _packed(table),
+                "accept": _stored_accept(table),
                 "drafted": table.drafted_S.tolist(),
                 "overlap": table.overlap_S.tolist(),
                 "greedy_match": table.greedy_match_S.tolist(),
@@ -51,33 +48,23 @@ def write_tables(path: Path, tables: Iterable[AcceptanceTable]) -> None:
     )
 
 
-def read_tables(path: Path) -> list[AcceptanceTable]:
-    """Return acceptance tables in the order in which they were written."""
-    return [_unpacked(row) for row in read_rows(path)]
-
-
-def _packed(table: AcceptanceTable) -> list[float]:
-    """Return accept_S where the table slides along it, else accept_SD row by row."""
-    by_start_S = table.accept_SD[:, 0]
-    again = sliding_table(
-        table.example_id,
-        by_start_S,
-        table.overlap_S,
-        table.greedy_match_S,
-        table.accept_SD.shape[1],
-    )
-    slides = np.array_equal(again.accept_SD, table.accept_SD)
-    values: list[float] = (by_start_S if slides else table.accept_SD.ravel()).tolist()
+def _stored_accept(table: AcceptanceTable) -> list[float]:
+    """Return accept_S of a sliding table, else accept_SD flattened by rows."""
+    accept_SD = table.accept_SD
+    slides = np.array_equal(_slide(accept_SD[:, 0], accept_SD.shape[1]), accept_SD)
+    values: list[float] = (accept_SD[:, 0] if slides else accept_SD.ravel()).tolist()
     return values
 
 
-def _unpacked(row: dict[str, Any]) -> AcceptanceTable:
-    accept = np.array(row["accept"], dtype=np.float64)
-    overlap_S = np.array(row["overlap"], dtype=np.float64)
-    greedy_match_S = np.array(row["greedy_match"], dtype=np.float64)
-    drafted_S = np.array(row["drafted"], dtype=np.int64)
-    if len(accept) == len(drafted_S):
-        table = sliding_table(row["example_id"], accept, overlap_S, greedy_match_S, row["depth"])
-        return replace(table, drafted_S=drafted_S)
-    accept_SD = accept.reshape(len(drafted_S), row["depth"])
-    return AcceptanceTable(row["example_id"], accept_SD, drafted_S, overlap_S, greedy_match_S)
+def read_tables(path: Path) -> list[AcceptanceTable]:
+    """Return acceptance tables in the order in which they were written."""
+    tables = []
+    for row in read_rows(path):
+        accept, overlap_S, match_S = (
+            np.array(row[name], dtype=np.float64) for name in ("accept", "overlap", "greedy_match")
+        )
+        drafted_S, depth = np.array(row["drafted"], dtype=np.int64), row["depth"]
+        slides = len(accept) == len(drafted_S)
+        accept_SD = _slide(accept, depth) if slides else accept.reshape(len(drafted_S), depth)
+        tables.append(AcceptanceTable(row["example_id"], accept_SD, drafted_S, overlap_S, match_S))
+    return tables

@@ -1,4 +1,4 @@
-"""A few of the texts that acceptance is measured on, token by token, to be read beside a draft."""
+"""Example texts for the site: tokens as text, with each token's acceptance probability."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,46 +9,43 @@ import pyarrow.parquet as pq
 
 from draftmark.store.records import TEXTS, read_texts, tables_name, write_rows
 
-COUNT = 8  # of each task, pair and temperature: the first test prompts, not chosen ones
-_WINDOW = 16  # tokens that a token's characters may depend on
-_HALF = "\ufffd"  # how a decoder prints the bytes of a character that is not whole yet
+NUM_EXAMPLES = 8  # for each task, pair and temperature; the first test prompts, not selected ones
+_WINDOW = 16  # a token's characters depend on at most so many tokens before it
+_PARTIAL = "\ufffd"  # a decoder's output for an incomplete character
 
 
 def examples_name(temperature: float) -> str:
-    """Return the file of the examples at a temperature, in a results folder."""
+    """Return the file name of the examples at a temperature."""
     return f"examples-t{temperature:g}.parquet"
 
 
 def write_examples(texts: Path, tokenizer: Any, path: Path) -> None:
-    """Write the first texts of a folder: the prompt, and the response's tokens as they read."""
-    rows = [
-        {
-            "example_id": text.example_id,
-            "prompt": tokenizer.decode(list(text.prompt_ids)),
-            "pieces": pieces(tokenizer, text.response_ids),
-        }
-        for text in read_texts(texts / TEXTS)[:COUNT]
-    ]
+    """Write the first texts of a folder: the prompt as text, the response as text per token."""
+    rows = []
+    for text in read_texts(texts / TEXTS)[:NUM_EXAMPLES]:
+        prompt = tokenizer.decode(list(text.prompt_ids))
+        found = token_pieces(tokenizer, text.response_ids)
+        rows.append({"example_id": text.example_id, "prompt": prompt, "pieces": found})
     write_rows(path, rows)
 
 
-def pieces(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
-    """Return what each token adds to the text; a character of several tokens is its last one's."""
+def token_pieces(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
+    """Return the text that each token adds; a character of several tokens goes to the last."""
     found = []
-    for place in range(len(token_ids)):
-        window = list(token_ids[max(0, place - _WINDOW) : place + 1])
-        whole = tokenizer.decode(window[:-1]).rstrip(_HALF)
-        piece = tokenizer.decode(window)[len(whole) :]
-        found.append("" if piece.endswith(_HALF) else piece)
+    for end in range(1, len(token_ids) + 1):
+        window = list(token_ids[max(0, end - 1 - _WINDOW) : end])
+        before = tokenizer.decode(window[:-1]).rstrip(_PARTIAL)
+        piece = tokenizer.decode(window)[len(before) :]
+        found.append("" if piece.endswith(_PARTIAL) else piece)
     return found
 
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and what of its text a draft would have had accepted.
+    """A prompt, the tokens of its response, and how likely a draft's tokens are accepted.
 
-    `accept[s][j]`: the probability that the token drafted at depth j of a block that starts at s is
-    accepted, of at most as many as the draft would draft there.
+    `accept[s][j]`: acceptance probability at depth j of a block starting at s, for as many depths
+    as the draft drafts there.
     """
 
     example_id: str
@@ -58,7 +55,7 @@ class Example:
 
 
 def read_examples(directory: Path, temperature: float, depth: int) -> list[Example]:
-    """Return the examples in a folder of records, in blocks of `depth`; none if it has none."""
+    """Return the examples in a folder of records, for blocks of `depth`; [] if it has none."""
     texts, tables = directory / examples_name(temperature), directory / tables_name(temperature)
     if not (texts.is_file() and tables.is_file()):
         return []
@@ -71,14 +68,12 @@ def read_examples(directory: Path, temperature: float, depth: int) -> list[Examp
 
 
 def _first(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.ParquetFile(path).read().slice(0, COUNT).to_pylist()
+    rows: list[dict[str, Any]] = pq.ParquetFile(path).read().slice(0, NUM_EXAMPLES).to_pylist()
     return rows
 
 
 def _accept(row: dict[str, Any], depth: int) -> list[list[float]]:
-    """Return the rows of a stored table that lead, cut to what is drafted (see `records`)."""
+    """Return a stored table (see `acceptance_tables`) by block start, cut to the drafted depths."""
     values, drafted = row["accept"], row["drafted"]
-    if len(values) == len(drafted):  # it slides: the same wherever a block starts
-        return [values[s : s + min(n, depth)] for s, n in enumerate(drafted)]
-    width = row["depth"]
-    return [values[s * width : s * width + min(n, depth)] for s, n in enumerate(drafted)]
+    step = 1 if len(values) == len(drafted) else row["depth"]  # 1: the table slides
+    return [values[s * step : s * step + min(n, depth)] for s, n in enumerate(drafted)]

@@ -1,189 +1,139 @@
-"""Looks after a store: what is in it and for whom, whether it is sound, what may go.
+"""Garbage collection: list and verify the results of a store, delete what no run needs.
 
-What a stored run or one under way needs never goes; of the rest, what was used longest ago goes
-first. Nothing is taken from under a process: what somebody is making is locked.
+Results that a stored or running run needs are never deleted; the others go least recently used
+first. A folder whose key a process has locked stays.
 """
 
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import Timeout
 
 from draftmark.errors import UserError
-from draftmark.store.entries import ASIDE, ENTRY, LIGHT, SEAL, Damaged, read_entry, set_aside
-from draftmark.store.run_locks import HOLDS, Hold, closure, holds
-from draftmark.store.store import FAILURES, LOCKS, LOGS, RUNS, SCRATCH, WRITING, Store
+from draftmark.store.entries import ENTRY, SEAL, Damaged, read_entry
+from draftmark.store.run_locks import RUN_LOCKS, RunLock, read_run_locks
+from draftmark.store.store import ASIDE, FAILURES, LOCKS, LOGS, RUNS, SCRATCH, WRITING, Store
 
 _KEY = re.compile(r"[0-9a-f]{64}")
-# What is no stage in a store, and in no pack is taken for one.
-_BESIDE = {ASIDE, FAILURES, HOLDS, LOCKS, LOGS, RUNS, SCRATCH, WRITING}
+_UNFINISHED = (WRITING, ASIDE, SCRATCH)  # of killed runs, damaged results, checkpoints
+_NOT_STAGES = {*_UNFINISHED, FAILURES, RUN_LOCKS, LOCKS, LOGS, RUNS}
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 @dataclass(frozen=True)
-class Item:
-    """A folder of a store that may stay or go; `used` is when, in seconds since 1970.
-
-    `key` is empty of what nobody can be at work on.
-    """
+class StoredFolder:
+    """A result, or another folder of a store that may be deleted."""
 
     directory: Path
-    key: str
+    key: str  # a process that writes there has locked this key; "" if none can
     num_bytes: int
-    used: float
-    made: float
-    runs: tuple[str, ...] = ()  # that it was made for
-    needed: bool = False
+    used: float  # seconds since 1970
+    made: float  # seconds since 1970
+    runs: tuple[str, ...]  # that have this result as a stage
+    needed: bool  # by a stored or running run, itself or as an input
 
     @property
     def name(self) -> str:
-        """What it is called in lines: its stage, or the folder that it lies in, and its key."""
+        """The parent folder, which is a result's stage, and the start of the key."""
         return f"{self.directory.parent.name:12} {self.directory.name[:12]}"
+
+    @property
+    def label(self) -> str:
+        """The label in a result's entry."""
+        try:
+            return str(json.loads((self.directory / ENTRY).read_bytes())["label"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "does not read"
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What was taken away, or would be, and how many bytes the store holds then."""
+    """The folders that were deleted, or would be, and the bytes of the store without them."""
 
-    gone: tuple[Item, ...]
+    gone: tuple[StoredFolder, ...]
     num_bytes: int
 
     @property
     def freed(self) -> int:
-        """How many bytes went."""
+        """The bytes of the deleted folders."""
         return sum(item.num_bytes for item in self.gone)
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes in words such as "20GB", in powers of 1000; raises UserError for others."""
+    """Return the bytes of a size such as "20GB", in powers of 1000; raises UserError otherwise."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip(), re.ASCII)
     if not found or found[2].upper() not in _UNITS:
-        raise UserError(f"{text!r} is no size; give one like 500MB or 20GB.")
+        raise UserError(f"{text!r} is not a size; give one like 500MB or 20GB.")
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
-def results(store: Store) -> list[Item]:
+def results(store: Store) -> list[StoredFolder]:
     """Return every result, by stage and key; raises UserError if there is no store."""
-    _require(store)
-    made = [path for path in folders(store.root) if (path / ENTRY).is_file()]
-    known = holds(store)
-    held = [key for hold in known if hold.status != "gone" for key in hold.keys]
-    needed = closure({path.name: path / ENTRY for path in made}, held)
-    return [_item(path, path.name, known, needed) for path in made]
+    finished = [path for path in _stage_folders(store) if (path / ENTRY).is_file()]
+    return list(_items(store, finished))
 
 
-def verify(store: Store) -> Iterator[tuple[Item, str]]:
-    """Yield every result with what is wrong with it, if anything is: then it was set aside."""
+def verify(store: Store) -> Iterator[tuple[StoredFolder, str]]:
+    """Yield every result with its damage, or ""; a damaged result is set aside."""
     for item in results(store):
-        try:
-            read_entry(item.directory)
-            yield item, ""
-        except Damaged:
-            yield item, _set_aside(store, item)
+        if damage := _damage(item.directory):
+            with store.lock(item.key):
+                if damage := _damage(item.directory):  # no process has replaced it meanwhile
+                    damage += f"; set aside in {store.set_aside(item.directory)}"
+        yield item, damage
+
+
+def _damage(directory: Path) -> str:
+    try:
+        read_entry(directory)
+    except Damaged as damage:
+        return str(damage) if directory.exists() else ""
+    return ""
 
 
 def collect(store: Store, limit: int | None = None, *, dry: bool = False) -> Collected:
-    """Take away what was left behind, and while the store is above its limit what nobody needs.
+    """Delete leftovers, then folders that no run needs while the store is above `limit` bytes.
 
-    Raises UserError if there is no store.
+    Leftovers: folders of killed runs, damaged results, checkpoints of finished stages. With `dry`
+    nothing is deleted. Raises UserError if there is no store.
     """
-    _require(store)
-    with store.lock_of(HOLDS):  # no run starts meanwhile
-        total = size_of(store.root)
-        gone = []
-        kept = results(store)
-        spare = [item for item in [*kept, *_unfinished(store, kept)] if not item.needed]
-        for item in _left_behind(store, kept):
-            gone += _take(store, item, dry=dry)
+    gone: list[StoredFolder] = []
+    spare: list[StoredFolder] = []
+    stages = _stage_folders(store)
+    with store.lock(RUN_LOCKS):  # no run starts meanwhile
+        total = folder_size(store.root)
+        finished = {path.name for path in stages if (path / ENTRY).is_file()}
+        others = [path for name in _UNFINISHED for path in sorted(store.root.glob(f"{name}/*"))]
+        for item in _items(store, [*others, *stages]):
+            folder = item.directory.parent.name
+            if folder == SCRATCH:
+                leftover = item.key in finished
+            else:
+                leftover = folder in _UNFINISHED or not (item.directory / ENTRY).is_file()
+            if leftover:
+                gone += _delete(store, item, dry=dry)
+            elif not item.needed:
+                spare.append(item)
         for item in sorted(spare, key=lambda item: item.used):
             if limit is None or total - sum(each.num_bytes for each in gone) <= limit:
                 break
-            gone += _take(store, item, dry=dry)
+            gone += _delete(store, item, dry=dry)
     return Collected(tuple(gone), total - sum(item.num_bytes for item in gone))
 
 
-def size_of(directory: Path) -> int:
-    """Return the bytes of all files in a folder, without what links lead to."""
-    return sum(
-        (Path(place) / name).lstat().st_size
-        for place, _, names in os.walk(directory)
-        for name in names
-    )
-
-
-def label(item: Item) -> str:
-    """Return what a result says that it is."""
+def _delete(store: Store, item: StoredFolder, *, dry: bool) -> list[StoredFolder]:
+    """Delete a folder; return it in a list, or nothing if a process has locked it."""
     try:
-        return str(json.loads((item.directory / ENTRY).read_bytes())["label"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "does not read"
-
-
-def _require(store: Store) -> None:
-    if not store.root.is_dir():
-        raise UserError(f"There is no store {store.root}; name its folder with --store.")
-
-
-def folders(root: Path) -> list[Path]:
-    """Return the folders of results below a store's, whole or not."""
-    return [
-        path
-        for path in sorted(root.glob("*/*"))
-        if _KEY.fullmatch(path.name) and path.parent.name not in _BESIDE and path.is_dir()
-    ]
-
-
-def _item(path: Path, key: str, known: list[Hold], needed: frozenset[str]) -> Item:
-    times = [(path / name).stat().st_mtime for name in (ENTRY, SEAL) if (path / name).exists()]
-    made = times[0] if times else path.stat().st_mtime
-    runs = tuple(hold.run for hold in known if key in hold.keys)
-    return Item(path, key, size_of(path), max([made, *times]), made, runs, key in needed)
-
-
-def _left_behind(store: Store, kept: list[Item]) -> Iterator[Item]:
-    """Yield what no run reads again: of killed runs, damaged, checkpoints of what is finished."""
-    done = _whole(kept)
-    for path in sorted(store.root.glob(f"{WRITING}/*")):
-        key = _KEY.match(path.name)
-        yield _item(path, key[0] if key else "", [], frozenset())
-    for path in sorted(store.root.glob(f"{ASIDE}/*")):
-        yield _item(path, "", [], frozenset())
-    for path in folders(store.root):
-        if not (path / ENTRY).is_file():
-            yield _item(path, path.name, [], frozenset())
-    for path in sorted(store.root.glob(f"{SCRATCH}/*")):
-        if path.name in done:
-            yield _item(path, path.name, [], frozenset())
-
-
-def _unfinished(store: Store, kept: list[Item]) -> Iterator[Item]:
-    """Yield the checkpoints of what is not finished."""
-    done = _whole(kept)
-    known = holds(store)
-    needed = frozenset(key for hold in known if hold.status != "gone" for key in hold.keys)
-    for path in sorted(store.root.glob(f"{SCRATCH}/*")):
-        if path.name not in done:
-            yield _item(path, path.name, known, needed)
-
-
-def _whole(kept: list[Item]) -> set[str]:
-    """Return the keys of results that are not light: those may be under way once more."""
-    return {item.key for item in kept if not (item.directory / LIGHT).exists()}
-
-
-def _take(store: Store, item: Item, *, dry: bool) -> list[Item]:
-    """Take a folder away, and return it; nothing, if somebody is at work on it."""
-    try:
-        with store.lock_of(item.key).acquire(timeout=0) if item.key else nullcontext():
+        with store.lock(item.key).acquire(timeout=0) if item.key else nullcontext():
             if not dry:
                 (store.root / WRITING).mkdir(exist_ok=True)
-                # In one step out of sight: half a result is never where a whole one was.
+                # One rename, so that a killed collection leaves no partial result in its place.
                 away = item.directory.replace(store.root / WRITING / f"gone-{item.directory.name}")
                 away.unlink() if away.is_symlink() else shutil.rmtree(away)
     except Timeout:
@@ -191,13 +141,45 @@ def _take(store: Store, item: Item, *, dry: bool) -> list[Item]:
     return [item]
 
 
-def _set_aside(store: Store, item: Item) -> str:
-    """Move a damaged result away; return what was wrong with it, unless it was made anew."""
-    with store.lock_of(item.key):
-        try:
-            read_entry(item.directory)
-        except Damaged as damage:
-            if not item.directory.exists():
-                return ""
-            return f"{damage}; set aside in {set_aside(store.root, item.directory)}"
-    return ""
+def folder_size(directory: Path) -> int:
+    """Return the bytes of all files below a folder; links are not followed."""
+    files = (Path(place) / name for place, _, names in os.walk(directory) for name in names)
+    return sum(file.lstat().st_size for file in files)
+
+
+def _stage_folders(store: Store) -> list[Path]:
+    """Return all folders `<stage>/<key>` of a store; raises UserError if there is no store."""
+    if not store.root.is_dir():
+        raise UserError(f"There is no store {store.root}; name its folder with --store.")
+    return [
+        path
+        for path in sorted(store.root.glob("*/*"))
+        if _KEY.fullmatch(path.name) and path.parent.name not in _NOT_STAGES and path.is_dir()
+    ]
+
+
+def _items(store: Store, folders: Iterable[Path]) -> Iterator[StoredFolder]:
+    """Yield folders of a store with their sizes, times and the runs that need them."""
+    runs = read_run_locks(store)
+    needed = _needed(store, runs)
+    for path in folders:
+        found = _KEY.match(path.name)
+        key = found[0] if found else ""
+        files = [path / name for name in (ENTRY, SEAL) if (path / name).exists()] or [path]
+        times = [file.stat().st_mtime for file in files]
+        names = tuple(run.run for run in runs if key in run.keys)
+        yield StoredFolder(path, key, folder_size(path), max(times), times[0], names, key in needed)
+
+
+def _needed(store: Store, runs: Iterable[RunLock]) -> set[str]:
+    """Return the keys of all stages of the stored and running runs, and of their inputs."""
+    entries = {path.name: path / ENTRY for path in _stage_folders(store)}
+    waiting = [key for run in runs if run.status != "gone" for key in run.keys]
+    needed: set[str] = set()
+    while waiting:
+        key = waiting.pop()
+        if key not in needed:
+            needed.add(key)
+            with suppress(KeyError, OSError, ValueError, AttributeError):  # absent or damaged
+                waiting += json.loads(entries[key].read_bytes())["inputs"].values()
+    return needed

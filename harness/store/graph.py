@@ -1,8 +1,8 @@
-"""The graph of stages: what each node depends on, and the key that names its result.
+"""The graph of stages: nodes with their inputs, and the key that names each result.
 
-A node's key is a hash of exactly what decides its bytes: the stage, its settings, the code that
-computes it, and the keys of its inputs. Never a path, a date or a machine. All keys are known
-before anything runs, which is how `draftmark plan` can tell what is cached.
+A key is a hash of what decides a result's bytes: the stage, its settings, its code and the keys of
+its inputs; never a path, a date or a machine. All keys are known before a stage runs, so
+`draftmark plan` knows which results are cached.
 """
 
 import ast
@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -23,97 +24,91 @@ from draftmark.progress import Progress
 Inputs = Mapping[str, Path]  # the folders of a node's inputs
 Build = Callable[["Job"], None]
 
-# A stage's code is its module and every module of the project that it imports, but for these
-# packages: they carry results about, or declare what code elsewhere uses.
+# The code of a stage is its modules and the project's modules that they import, except these
+# packages: they store results, or declare settings that other modules use.
 _NEUTRAL = ("draftmark.config", "draftmark.store")
 
-LEFT = "left"  # the folder in `scratch` whose files become part of the result
+RESULT_FILES = "left"  # files in this folder of `Job.scratch` become part of the result
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a stage is given to work with."""
+    """The folders and the progress display of a stage that is being built."""
 
     inputs: Inputs
-    out: Path  # a folder that becomes the result
-    scratch: Path  # a folder that outlives an interruption: checkpoints, and what is LEFT
+    out: Path  # this folder becomes the result
+    scratch: Path  # checkpoints and RESULT_FILES, kept across interruptions
     progress: Progress
-    logs: Path | None = None  # where trackers write, if they may: beside the store's results
+    logs: Path | None = None  # tracker logs, outside the result
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One stage with its inputs. `given` is a folder that exists already, named by its digest."""
+    """One stage with its inputs, or an existing folder (`existing_folder`) named by its digest."""
 
     stage: str
     label: str
     settings: Mapping[str, Any]
     inputs: Mapping[str, "Node"]
-    code: tuple[str, ...]  # the modules that compute it; with `build` itself, if there are any
+    code: tuple[str, ...]  # names of the modules that compute it; if empty, `build` has no version
     build: Build | None = None
-    given: Path | None = None
-    aside: frozenset[str] = frozenset()  # modules that `code` imports and that do not matter
-    processes: int = 1  # that share its work: how it is made, not what
+    existing_folder: Path | None = None
+    ignored: frozenset[str] = frozenset()  # imports of `code` that cannot change the result
+    processes: int = 1  # that share the work; not in the key
 
     @cached_property
     def key(self) -> str:
-        """The name of this node's result."""
+        """The key that names this node's result."""
         return digest(
             {
                 "stage": self.stage,
                 "settings": self.settings,
                 "code": self.versions,
-                "build": _function_hash(self.build) if self.build and self.code else None,
+                "build": _source_hash(self.build.__code__) if self.build and self.code else None,
                 "inputs": {name: node.key for name, node in self.inputs.items()},
             }
         )
 
     @property
     def versions(self) -> list[str]:
-        """The versions of its code here."""
-        return [code_version(module, self.aside) for module in self.code]
+        """The version of each module in `code`, as installed."""
+        return [code_version(module, self.ignored) for module in self.code]
 
 
-def topological(nodes: Iterable[Node]) -> Iterator[Node]:
-    """Yield every node reachable from `nodes` once, inputs before what needs them."""
-    seen: set[str] = set()
-
-    def visit(node: Node) -> Iterator[Node]:
-        if node.key in seen:
-            return
-        seen.add(node.key)
-        for upstream in node.inputs.values():
-            yield from visit(upstream)
-        yield node
-
+def topological(nodes: Iterable[Node], _seen: set[str] | None = None) -> Iterator[Node]:
+    """Yield each node and upstream node once, inputs first."""
+    seen = set() if _seen is None else _seen
     for node in nodes:
-        yield from visit(node)
+        if node.key not in seen:
+            seen.add(node.key)
+            yield from topological(node.inputs.values(), seen)
+            yield node
 
 
 def digest(value: Any) -> str:
-    """Return the SHA-256 of a JSON value, the same for the same value whatever its key order."""
+    """Return the SHA-256 of a JSON value, independent of key order; raises ValueError on NaN."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @cache
-def code_version(module: str, aside: frozenset[str] = frozenset()) -> str:
-    """Return a hash of a module and of the project's modules that it imports, however deep.
+def code_version(module: str, ignored: frozenset[str] = frozenset()) -> str:
+    """Return a hash of a module and of the project's modules that it imports, transitively.
 
-    A plug-in's own package counts as the project's, with its relative imports. The hash is taken of
-    the syntax tree without docstrings: comments and layout change nothing.
+    A plug-in's package counts as the project's. Modules are hashed as syntax trees without
+    docstrings, so comments and layout do not change the version.
     """
-    return digest({name: _tree_hash(_parse(name)) for name in sorted(_closure(module, aside))})
+    return digest({name: _tree_hash(_parse(name)) for name in sorted(_closure(module, ignored))})
 
 
 @cache
-def _closure(module: str, aside: frozenset[str] = frozenset()) -> frozenset[str]:
+def _closure(module: str, ignored: frozenset[str] = frozenset()) -> frozenset[str]:
     own = frozenset({"draftmark", module.partition(".")[0]})
     reached: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in reached | aside and (name == module or not _is_neutral(name)):
+        if name not in reached | ignored and (name == module or not _is_neutral(name)):
             reached.add(name)
             waiting.extend(_own_imports(name, own))
     return frozenset(reached)
@@ -125,65 +120,54 @@ def _is_neutral(module: str) -> bool:
     return package == "draftmark" or package in _NEUTRAL
 
 
-@cache
-def _parse(module: str) -> ast.Module:
+def _spec(module: str) -> ModuleSpec:
     spec = importlib.util.find_spec(module)
     assert spec is not None, f"there is no module {module}"
-    assert spec.origin is not None, f"{module} has no source"
-    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    return spec
+
+
+@cache
+def _parse(module: str) -> ast.Module:
+    origin = _spec(module).origin
+    assert origin is not None, f"{module} has no source"
+    return ast.parse(Path(origin).read_text(encoding="utf-8"))
 
 
 def _own_imports(module: str, own: frozenset[str]) -> Iterator[str]:
-    for statement in _running(_parse(module)):
-        if isinstance(statement, ast.ImportFrom):
-            names = [name.name for name in statement.names]
-            yield from _own_modules(_absolute(module, statement), names, own)
-        elif isinstance(statement, ast.Import):
-            for alias in statement.names:
-                yield from _own_modules(alias.name, [], own)
+    """Yield the modules of the packages `own` that a module imports."""
+    for statement in _executed(_parse(module)):
+        names: list[str] = []
+        if isinstance(statement, ast.Import):
+            names = [alias.name for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom):
+            relative = "." * statement.level + (statement.module or "")
+            package = _spec(module).parent if statement.level else None
+            names = [importlib.util.resolve_name(relative, package)]
+            if names[0].partition(".")[0] in own:  # `_is_module` imports the package
+                members = [f"{names[0]}.{alias.name}" for alias in statement.names]
+                names = [member for member in members if _is_module(member)] or names
+        yield from (name for name in names if name.partition(".")[0] in own)
 
 
-def _absolute(module: str, statement: ast.ImportFrom) -> str:
-    """Return the full name of what a statement of `module` imports from."""
-    name = statement.module or ""
-    if not statement.level:
-        return name
-    spec = importlib.util.find_spec(module)
-    assert spec is not None, f"there is no module {module}"
-    return importlib.util.resolve_name("." * statement.level + name, spec.parent)
-
-
-def _running(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a syntax tree, without what is there for type checkers alone."""
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a syntax tree, without blocks under `if TYPE_CHECKING`."""
     yield tree
     for child in ast.iter_child_nodes(tree):
         if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
-            yield from _running(child)
-
-
-def _own_modules(module: str, names: list[str], own: frozenset[str]) -> Iterator[str]:
-    """Yield `module`, or what `from module import names` takes out of it if it is a package."""
-    if module.partition(".")[0] not in own:
-        return
-    submodules = [f"{module}.{name}" for name in names if _is_module(f"{module}.{name}")]
-    yield from submodules or [module]
+            yield from _executed(child)
 
 
 def _is_module(name: str) -> bool:
-    """Say whether there is such a module, importing none but the packages that it is in."""
+    """True if a module has this name; only the packages above it are imported."""
     package = importlib.util.find_spec(name.rpartition(".")[0])
     if package is None or package.submodule_search_locations is None:
         return False
     return importlib.util.find_spec(name) is not None
 
 
-def _function_hash(function: Callable[..., Any]) -> str:
-    return _code_hash(function.__code__)
-
-
 @cache
-def _code_hash(code: CodeType) -> str:
-    """Return the hash of a function's source: many nodes have builds of the same code."""
+def _source_hash(code: CodeType) -> str:
+    """Return the hash of a function's source, cached as many nodes share a build."""
     return _tree_hash(ast.parse(textwrap.dedent(inspect.getsource(code))))
 
 
@@ -195,8 +179,7 @@ def _tree_hash(tree: ast.Module) -> str:
 
 
 def _is_docstring(statement: ast.stmt) -> bool:
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
+    return False

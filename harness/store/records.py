@@ -1,4 +1,4 @@
-"""Records on disk: Parquet tables of texts, acceptance and decodes. Facts only, no rates."""
+"""Records in Parquet: texts, decodes and other per-prompt facts; rates are derived later."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,36 +11,30 @@ import pyarrow.parquet as pq
 from draftmark.config.model_sections import Writer
 from draftmark.types import Decode, FinishReason, Round, Text, TimedDecode
 
-DRAFT = "draft.json"  # what is known of a draft, beside its weights
-TARGET = "target.json"  # what is known of a fine-tuned target, beside its weights
-SELECTION = "selection.parquet"  # which tokens a training kept
-TEXTS, TABLES, DECODES, GRADES, LIKELIHOODS, VERDICTS = (
-    "texts.parquet",
-    "tables.parquet",
-    "decodes.parquet",
-    "grades.parquet",
-    "likelihoods.parquet",
-    "verdicts.parquet",
-)
+DRAFT = "draft.json"  # a draft's ledger and training history, beside its weights
+TARGET = "target.json"  # the same for a fine-tuned target
+SELECTION = "selection.parquet"  # the tokens that a training kept
+TEXTS, TABLES, DECODES = "texts.parquet", "tables.parquet", "decodes.parquet"
+GRADES, LIKELIHOODS, VERDICTS = "grades.parquet", "likelihoods.parquet", "verdicts.parquet"
 
 
 def tables_name(temperature: float) -> str:
-    """Return the file of the acceptance tables at a temperature, in a results folder."""
+    """Return the file name of a cell's acceptance tables at a temperature."""
     return f"tables-t{temperature:g}.parquet"
 
 
 def training_texts(writer: Writer) -> str:
-    """Return what the training texts of a writer are called among the inputs of a draft."""
+    """Return the input name of a draft's training texts, by their writer."""
     return f"{writer} texts"
 
 
 def training_states(texts: str) -> str:
-    """Return what the target's states on such texts are called among the inputs of a draft."""
+    """Return the input name of the target's hidden states on training texts."""
     return f"states of {texts}"
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows as a Parquet file; raises ValueError on none: an empty table says nothing."""
+    """Write rows as a Parquet file; raises ValueError if there are none."""
     if not rows:
         raise ValueError(f"no rows for {path.name}")
     pq.write_table(pa.Table.from_pylist(list(rows)), path)
@@ -53,19 +47,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def write_texts(path: Path, texts: Sequence[Text]) -> None:
-    """Write texts in their order."""
-    write_rows(
-        path,
-        [
-            {
-                "example_id": text.example_id,
-                "prompt_ids": list(text.prompt_ids),
-                "response_ids": list(text.response_ids),
-                "finish_reason": text.finish_reason,
-            }
-            for text in texts
-        ],
-    )
+    """Write texts in their order; raises ValueError if there are none."""
+    write_rows(path, [vars(text) for text in texts])
 
 
 def read_texts(path: Path) -> list[Text]:
@@ -82,7 +65,7 @@ def read_texts(path: Path) -> list[Text]:
 
 
 def write_decodes(path: Path, timed: Sequence[TimedDecode]) -> None:
-    """Write what engines decoded, with the arm, block and repeat of each."""
+    """Write decodes, each with its arm, block and repeat; raises ValueError if there are none."""
     write_rows(
         path,
         [
@@ -106,29 +89,19 @@ def write_decodes(path: Path, timed: Sequence[TimedDecode]) -> None:
 
 
 def read_decodes(path: Path) -> list[TimedDecode]:
-    """Return what engines decoded, in the order in which it was."""
-    return [
-        TimedDecode(row["arm"], row["block"], row["repeat"], _decode(row))
-        for row in read_rows(path)
-    ]
-
-
-def _decode(row: dict[str, Any]) -> Decode:
-    return Decode(
-        example_id=row["example_id"],
-        token_ids=tuple(row["token_ids"]),
-        num_prompt_tokens=row["num_prompt_tokens"],
-        rounds=tuple(map(Round, row["drafted"], row["accepted"])),
-        prefill_s=row["prefill_s"],
-        decode_s=row["decode_s"],
-        finish_reason=row["finish_reason"],
-        first_token_s=row.get("first_token_s"),  # recorded from the second format on
-    )
+    """Return decodes in the order in which they were written."""
+    timed = []
+    for row in read_rows(path):  # the first format has no `first_token_s`
+        arm, block, repeat = (row.pop(name) for name in ("arm", "block", "repeat"))
+        row["token_ids"] = tuple(row["token_ids"])
+        rounds = tuple(map(Round, row.pop("drafted"), row.pop("accepted")))
+        timed.append(TimedDecode(arm, block, repeat, Decode(**row, rounds=rounds)))
+    return timed
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A response of an arm of an engine run, or of a model "alone"."""
+    """A response of one arm of a measurement, or of a model "alone"."""
 
     arm: str
     example_id: str
@@ -137,7 +110,7 @@ class Answer:
 
 
 def read_answers(directory: Path) -> list[Answer]:
-    """Return the answers in a folder of responses or of decodes."""
+    """Return the answers in a folder of decodes (first repeat) or of responses."""
     if (directory / DECODES).exists():
         return [
             Answer(item.arm, decode.example_id, decode.token_ids, decode.finish_reason)
@@ -151,5 +124,5 @@ def read_answers(directory: Path) -> list[Answer]:
 
 
 def samples_name(who: str, temperature: float) -> str:
-    """Return the file of a model's graded samples at a temperature, in a results folder."""
+    """Return the file name of a model's graded samples at a temperature."""
     return f"{who}-samples-t{temperature:g}.parquet"

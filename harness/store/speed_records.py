@@ -1,4 +1,4 @@
-"""What a measurement of speed leaves: decodes, the clock around each run, and timed parts."""
+"""Speed records: decodes, the wall time of each timed run, and timed model passes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ RUNS, PARTS, ENGINE = "runs.parquet", "parts.parquet", "engine.json"
 
 
 @dataclass(frozen=True)
-class Run:
-    """An arm's run over the prompts of a block, as seen from outside the engine.
+class TimedRun:
+    """A timed run of one arm over the prompts of a block, measured outside the engine.
 
-    `peak_bytes`: on an accelerator of the arm alone, else of the process with both arms loaded;
-    `energy_j`: of the accelerators. None where nothing tells.
+    `peak_bytes`: the arm's own on an accelerator, else the process's with both arms loaded;
+    `energy_j`: of all accelerators. None where there is no meter.
     """
 
     arm: Arm
@@ -30,35 +30,31 @@ class Run:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What two arms did, run by run and prompt by prompt; `told` is what the engine says of each.
-
-    Facts only: rates are derived.
-    """
+    """Decodes and timed runs of two arms; `engine_facts` has the engine's name and settings."""
 
     decodes: Sequence[TimedDecode]
-    runs: Sequence[Run]
-    told: Mapping[str, Any]
+    runs: Sequence[TimedRun]
+    engine_facts: Mapping[str, Any]
 
     def save(self, directory: Path) -> None:
-        """Write it into a folder."""
+        """Write the measurement into a folder; raises ValueError if it has no decodes."""
         write_decodes(directory / DECODES, self.decodes)
         write_rows(directory / RUNS, [asdict(run) for run in self.runs])
-        (directory / ENGINE).write_text(json.dumps(self.told, indent=1), encoding="utf-8")
+        (directory / ENGINE).write_text(json.dumps(self.engine_facts, indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, directory: Path) -> "Measurement":
-        """Return the one that was written into a folder."""
-        runs = [Run(**row) for row in read_rows(directory / RUNS)]
-        told = json.loads((directory / ENGINE).read_text("utf-8"))
-        return cls(read_decodes(directory / DECODES), runs, told)
+        """Return the measurement in a folder."""
+        runs = [TimedRun(**row) for row in read_rows(directory / RUNS)]
+        engine_facts = json.loads((directory / ENGINE).read_text("utf-8"))
+        return cls(read_decodes(directory / DECODES), runs, engine_facts)
 
 
 @dataclass(frozen=True)
 class TimedPass:
-    """A part of a block, timed by itself.
+    """A timed forward pass: `width` tokens of `batch_size` texts, each after `context` tokens.
 
-    A model reads `width` tokens of each of `batch_size` texts after `context` tokens of it. A draft
-    that is no language model drafts `width` tokens.
+    A draft that is not a language model drafts `width` tokens instead.
     """
 
     who: Arm
@@ -70,10 +66,10 @@ class TimedPass:
 
 
 def write_parts(directory: Path, parts: Sequence[TimedPass]) -> None:
-    """Write timed parts into a folder."""
+    """Write timed passes into a folder."""
     write_rows(directory / PARTS, [asdict(part) for part in parts])
 
 
 def read_parts(directory: Path) -> list[TimedPass]:
-    """Return the timed parts in a folder."""
+    """Return the timed passes in a folder."""
     return [TimedPass(**row) for row in read_rows(directory / PARTS)]

@@ -1,21 +1,27 @@
-"""Where the texts of a training step come from: they were there before, or the draft writes them.
+"""Training batches: the texts of a step, fixed before training or written by the draft.
 
-A step is a number: its rows, whose texts it reads and every token that is drawn for it are a
-function of the seed, the step and the weights, so that an interrupted training can go on.
+The rows of a step, the writer of its texts and every token drawn for it are a function of the seed,
+the number of the step and the weights, so an interrupted training can resume.
 
-Legend: N supervised position, D hidden size of the target.
+Legend: N supervised position, T position, L layer, K depth, D hidden size.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from draftmark.config.model_sections import Writer
 from draftmark.models.generation import Sampling, check_fits, generate, stream
-from draftmark.models.hidden_states import Features, StateSource, hidden_states
+from draftmark.models.hidden_states import (
+    StateSource,
+    StoredHiddenStates,
+    hidden_states,
+    right_padded,
+    supervised,
+)
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.schedule import order_of_pass
 from draftmark.types import Prompt, Text
@@ -25,24 +31,21 @@ Share = Callable[[Sequence[int]], Sequence[int]]
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss is told of supervised tokens besides the laws: which they are, and when.
+    """The supervised tokens of a step, or of a chunk of it, as a loss receives them."""
 
-    `rows_N` and `positions_N` lead to what a method keeps of a text that was there before. `states`
-    are the hidden states that the laws were made of, the draft's with a gradient and the target's.
-    """
-
-    labels_N: torch.Tensor  # the token that follows in the text
-    positions_N: torch.Tensor  # its place in its response, from 0
-    rows_N: torch.Tensor  # the index of its text in `example_ids`
+    labels_N: torch.Tensor  # the supervised tokens
+    positions_N: torch.Tensor  # their positions in their responses, from 0
+    rows_N: torch.Tensor  # the indices of their texts in `example_ids`
     example_ids: tuple[str, ...]
     step: int  # from 0
-    done: float  # how much of the training is done before this step: 0 to 1
-    mean: float = math.nan  # of what a survey measured of the whole step's tokens, if one did
+    done: float  # the fraction of the training before this step
+    mean: float = math.nan  # of the values that a PreLossPass measured on the whole step
+    # Hidden states behind the logits: the draft's, with a gradient, and the target's.
     states: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @classmethod
     def of(cls, texts: Sequence[Text], step: int, done: float, device: torch.device) -> "Batch":
-        """Return what there is to know of the responses of texts, one after the other."""
+        """Return the batch of the responses of texts, one after the other."""
         sizes = [len(text.response_ids) for text in texts]
         return cls(
             torch.tensor([token for text in texts for token in text.response_ids], device=device),
@@ -55,26 +58,18 @@ class Batch:
 
     def part(self, part: slice) -> "Batch":
         """Return the batch of some of the tokens."""
-        return replace(
-            self,
-            labels_N=self.labels_N[part],
-            positions_N=self.positions_N[part],
-            rows_N=self.rows_N[part],
-        )
+        fields = ("labels_N", "positions_N", "rows_N")
+        return replace(self, **{name: getattr(self, name)[part] for name in fields})
 
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """The texts of a step, with the target's hidden states; `live` if it came of models just now.
-
-    hidden_ND is [N, 0] where no target is read. `layers` are the states [T, L, D] of each text at
-    all its positions, where a feature head reads them.
-    """
+    """The texts of a step, with the target's hidden states."""
 
     texts: Sequence[Text]
-    hidden_ND: torch.Tensor
-    live: bool = False
-    layers: Sequence[torch.Tensor] = ()
+    hidden_ND: torch.Tensor  # [N, 0] in a training without a target
+    live: bool = False  # the draft has just written the texts, and the target read them
+    layers: Sequence[torch.Tensor] = ()  # states [T, L, D] of each text, for feature heads
 
 
 class Source(Protocol):
@@ -82,7 +77,7 @@ class Source(Protocol):
 
     @property
     def lengths(self) -> Sequence[int]:
-        """What is known of each row's length beforehand."""
+        """The length of each row, as far as it is known before training."""
 
     def lesson(self, rows: Sequence[int], step: int) -> TrainingBatch:
         """Return the texts of some rows."""
@@ -90,35 +85,36 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Fixed:
-    """Texts that are there before training, with the target's cached hidden states if need be."""
+    """Texts written before training, with the target's stored hidden states if losses need them."""
 
     texts: Sequence[Text]
-    features: Features | None = None
-    states: StateSource | None = None
+    final_states: StoredHiddenStates | None = None
+    layer_states: StateSource | None = None
 
     @property
     def lengths(self) -> Sequence[int]:
-        """The lengths of the texts as a model reads them."""
+        """The number of tokens of each text."""
         return [len(text.prompt_ids) + len(text.response_ids) for text in self.texts]
 
     def lesson(self, rows: Sequence[int], step: int) -> TrainingBatch:
         """Return the texts of some rows."""
         texts = [self.texts[index] for index in rows]
-        if self.features is None:
-            return TrainingBatch(
-                texts, torch.empty(sum(len(text.response_ids) for text in texts), 0)
-            )
-        hidden_ND = torch.cat([self.features.of(text) for text in texts])
-        layers = [self.states.of(text) for text in texts] if self.states else ()
+        if self.final_states is None:
+            num_tokens = sum(len(text.response_ids) for text in texts)
+            return TrainingBatch(texts, torch.empty(num_tokens, 0))
+        hidden_ND = torch.cat([self.final_states.last_layer_of(text) for text in texts])
+        source = self.layer_states
+        layers = [source.states_of(text) for text in texts] if source else ()
         return TrainingBatch(texts, hidden_ND, layers=layers)
 
 
 @dataclass(frozen=True)
 class OnPolicy:
-    """Texts that the draft writes as it is at that step, and that the target reads at once.
+    """Texts that the draft writes during training, and that the target reads at once.
 
     Agarwal et al. (2024, GKD, arXiv 2306.13649); for drafts Zhou et al. (2024, DistillSpec, arXiv
-    2310.08461). No gradient goes through the sampling. Raises UserError if a prompt does not fit.
+    2310.08461). No gradient flows through the sampling. Raises UserError if a prompt with its
+    longest response exceeds a context.
     """
 
     draft: LanguageModel
@@ -132,19 +128,16 @@ class OnPolicy:
 
     @property
     def lengths(self) -> Sequence[int]:
-        """The lengths of the prompts: no response is there yet."""
+        """The lengths of the prompts; responses do not exist yet."""
         return [len(prompt.token_ids) for prompt in self.prompts]
 
     def lesson(self, rows: Sequence[int], step: int) -> TrainingBatch:
-        """Return responses of the draft's present weights, drawn from a stream of the step."""
+        """Return responses of the draft's current weights, from a random stream of the step."""
         prompts = [self.prompts[index] for index in rows]
-        texts = generate(self.draft, prompts, self.sampling_of(step), rows_per_batch=len(prompts))
+        sampling = replace(self.sampling, seed=self.sampling.seed * 1_000_003 + step)
+        texts = generate(self.draft, prompts, sampling, rows_per_batch=len(prompts))
         read = {text.example_id: states for text, states in hidden_states(self.target, texts)}
         return TrainingBatch(texts, torch.cat([read[text.example_id] for text in texts]), live=True)
-
-    def sampling_of(self, step: int) -> Sampling:
-        """Return how the responses of a step are drawn: otherwise at each."""
-        return replace(self.sampling, seed=self.sampling.seed * 1_000_003 + step)
 
 
 @dataclass(frozen=True)
@@ -160,15 +153,15 @@ class Texts:
 
     @property
     def live(self) -> bool:
-        """Whether the target reads some of the texts only while training goes on."""
+        """True if the target reads some of the texts during training."""
         return "draft" in self.sources
 
     def lesson(
         self, step: int, rows_per_batch: int, share: Share = lambda rows: rows
     ) -> TrainingBatch:
-        """Return what step number `step` reads: every row once in a pass, whoever writes it.
+        """Return the texts of a step: each pass reads every row once, whoever writes it.
 
-        Of the step's rows those are read that `share` takes out; there may be none.
+        `share` selects this process's rows of the step, possibly none.
         """
         per_pass = math.ceil(len(self) / rows_per_batch)
         lengths = next(iter(self.sources.values())).lengths
@@ -180,10 +173,35 @@ class Texts:
         return self.sources[writer].lesson(rows, step)
 
     def writer(self, step: int) -> Writer:
-        """Return whose texts a step reads: drawn by share, from a stream of the step."""
+        """Return the writer of a step's texts, drawn by share from a random stream of the step."""
         drawn = torch.rand((), generator=stream(self.seed, "writer", str(step))).item()
         for writer in self.shares:
             drawn -= self.shares[writer]
             if drawn < 0:
                 return writer
-        return writer  # the shares fell short of 1 by rounding
+        return writer  # rounding left the sum of the shares below 1
+
+
+@runtime_checkable
+class LessonReader(Protocol):
+    """A draft that feeds on its own output, so it reads each supervised token at several depths."""
+
+    @property
+    def depth(self) -> int:
+        """K, the number of depths."""
+
+    def read(self, lesson: TrainingBatch, step: int) -> torch.Tensor:
+        """Return states [N, K, D], arbitrary at depths that a token does not have."""
+
+
+def read(model: LanguageModel, lesson: TrainingBatch, step: int) -> torch.Tensor:
+    """Return a draft's states of the supervised tokens: [N, D], or [N, K, D] at several depths."""
+    if isinstance(model, LessonReader):
+        return model.read(lesson, step)
+    states_BTD = model.hidden(*right_padded(lesson.texts, model.device))
+    return torch.cat(list(supervised(lesson.texts, states_BTD)))
+
+
+def depth_of(model: LanguageModel) -> int:
+    """Return the number of depths at which a draft reads a supervised token."""
+    return model.depth if isinstance(model, LessonReader) else 1

@@ -1,8 +1,8 @@
-"""Checkpoints of an unfinished training: safetensors and JSON, whole or not there at all.
+"""Checkpoints of an unfinished training: safetensors and JSON, complete or absent.
 
-The weights that validated best lie beside them, in a file of their own: they are as large as the
-model, and not read before the end. A checkpoint has the hash of all these, and of what says so: a
-damaged one is deleted, never gone on from.
+The weights that validated best lie beside them, in a separate file that is read only at the end. A
+checkpoint stores the hashes of all these files, and a hash of that list; a damaged checkpoint is
+deleted, never resumed.
 """
 
 import json
@@ -16,16 +16,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from draftmark.store.entries import describe, files_in, seal
+from draftmark.store.entries import checksum_line, hash_and_size, hash_files
 from draftmark.types import Ledger
 
 SEAL = "state.sha256"
-_STATE, _WEIGHTS, _OPTIMISER = "state.json", "weights", "optimiser"
+_STATE = "state.json"
+_WEIGHTS, _OPTIMISER = "weights.safetensors", "optimiser.safetensors"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training is, besides the weights and the optimiser's moments."""
+    """The state of a training, besides the weights and the optimiser's moments."""
 
     step: int
     ledger: Ledger
@@ -35,14 +36,14 @@ class Checkpoint:
 
 
 def save(directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.Optimizer) -> None:
-    """Write a checkpoint; the rename makes it exist, then older ones are deleted."""
+    """Write a checkpoint atomically by a rename, then delete older ones."""
     temporary = directory / "writing"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         _write(temporary, state, model, optimiser)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)  # a full disk is not kept full by half of one
+        shutil.rmtree(temporary, ignore_errors=True)  # half a checkpoint must not fill the disk
         raise
     final = directory / f"step-{state.step:08d}"
     shutil.rmtree(final, ignore_errors=True)
@@ -54,7 +55,7 @@ def save(directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.
 
 
 def save_best(directory: Path, step: int, model: Any) -> None:
-    """Write the weights of a step as the best so far; the rename makes the file exist."""
+    """Write the weights of a step as the best so far, atomically by a rename."""
     directory.mkdir(parents=True, exist_ok=True)
     temporary = directory / "writing.safetensors"
     save_file(_untied(model.state_dict()), temporary)
@@ -63,7 +64,7 @@ def save_best(directory: Path, step: int, model: Any) -> None:
 
 @torch.no_grad()
 def load_best(directory: Path, step: int, model: Any) -> None:
-    """Put the best weights into the model, one tensor after the other."""
+    """Copy the best weights into the model, one tensor at a time."""
     own = model.state_dict()
     with safe_open(_best(directory, step), "pt") as file:
         for name in file.keys():  # noqa: SIM118  # a file, not a mapping
@@ -73,9 +74,9 @@ def load_best(directory: Path, step: int, model: Any) -> None:
 def _write(
     directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.Optimizer
 ) -> None:
-    save_file(_untied(model.state_dict()), directory / _file(_WEIGHTS))
-    save_file(_moments(optimiser), directory / _file(_OPTIMISER))
-    best = None if state.best is None else describe(_best(directory.parent, state.best))
+    save_file(_untied(model.state_dict()), directory / _WEIGHTS)
+    save_file(_moments(optimiser), directory / _OPTIMISER)
+    best = None if state.best is None else hash_and_size(_best(directory.parent, state.best))
     facts = {
         "step": state.step,
         "best": state.best,
@@ -83,33 +84,33 @@ def _write(
         "loss": state.loss,
         "history": list(state.history),
         "ledger": asdict(state.ledger),
-        "files": {name: describe(directory / name) for name in files_in(directory)},
+        "files": hash_files(directory),
     }
     (directory / _STATE).write_text(json.dumps(facts), encoding="utf-8")
-    (directory / SEAL).write_text(seal(directory / _STATE), encoding="utf-8")
+    (directory / SEAL).write_text(checksum_line(directory, _STATE), encoding="utf-8")
 
 
 def load_latest(directory: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint | None:
-    """Put the latest whole checkpoint into model and optimiser and return it; None if none is."""
+    """Load the latest intact checkpoint into model and optimiser; return it, or None."""
     for path in reversed(_checkpoints(directory)):
         try:
             return _load(path, model, optimiser)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
-            shutil.rmtree(path, ignore_errors=True)  # damaged: an older one, or from the start
+            shutil.rmtree(path, ignore_errors=True)  # damaged: try an older one
     return None
 
 
 def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoint:
-    if (path / SEAL).read_text("utf-8") != seal(path / _STATE):
-        raise ValueError(f"{path / _STATE} is not what was written")
+    if (path / SEAL).read_text("utf-8") != checksum_line(path, _STATE):
+        raise ValueError(f"{path / _STATE} is damaged")
     facts = json.loads((path / _STATE).read_text("utf-8"))
-    if facts["files"] != {name: describe(path / name) for name in facts["files"]}:
-        raise ValueError(f"a file of {path} is not what was written")
-    weights = _retied(load_file(path / _file(_WEIGHTS)), model)
-    moments = load_file(path / _file(_OPTIMISER))
+    if facts["files"] != {name: hash_and_size(path / name) for name in facts["files"]}:
+        raise ValueError(f"a file of {path} is damaged")
+    weights = _retied(load_file(path / _WEIGHTS), model)
+    moments = load_file(path / _OPTIMISER)
     best = facts["best"]
-    if best is not None and describe(_best(path.parent, best)) != facts["best_file"]:
-        raise ValueError(f"{_best(path.parent, best)} is not what was written")
+    if best is not None and hash_and_size(_best(path.parent, best)) != facts["best_file"]:
+        raise ValueError(f"{_best(path.parent, best)} is damaged")
     checkpoint = Checkpoint(
         step=facts["step"],
         ledger=Ledger(**facts["ledger"]),
@@ -117,7 +118,7 @@ def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoin
         best=best,
         loss=facts["loss"],
     )
-    # All of it has been read: only now are model and optimiser touched.
+    # Everything has been read; only now change model and optimiser.
     model.load_state_dict(weights)
     _restore(optimiser, moments)
     return checkpoint
@@ -131,23 +132,16 @@ def _best(directory: Path, step: int | None) -> Path:
     return directory / f"best-{step if step is not None else 0:08d}.safetensors"
 
 
-def _file(name: str) -> str:
-    return f"{name}.safetensors"
-
-
 def _untied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return each storage once: safetensors keeps no tensors that share memory."""
-    seen: set[int] = set()
-    kept = {}
+    """Return the first tensor of each storage, as safetensors refuses tensors that share memory."""
+    by_pointer: dict[int, str] = {}
     for name, tensor in weights.items():
-        if tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
-            kept[name] = tensor.contiguous()
-    return kept
+        by_pointer.setdefault(tensor.data_ptr(), name)
+    return {name: weights[name].contiguous() for name in by_pointer.values()}
 
 
 def _retied(weights: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
-    """Return `weights` with the names that share another's memory in `model` put back."""
+    """Return `weights` with the names restored whose tensors share memory in `model`."""
     by_pointer: dict[int, str] = {}
     full = dict(weights)
     for name, tensor in model.state_dict().items():

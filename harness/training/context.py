@@ -1,4 +1,4 @@
-"""What a method trains with."""
+"""The context of a training: what a method trains with, and the draft that it returns."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import torch
 
 from draftmark.config.model_sections import Optimisation
 from draftmark.models.language_model import LanguageModel
-from draftmark.progress import Aside, Step, silent
+from draftmark.progress import NamedStep, Step, silent_step
 from draftmark.store.graph import Job
 from draftmark.training.batches import Batch, Texts
-from draftmark.training.budgets import WHOLE, Goal, goal
 from draftmark.training.process_group import ALONE, ProcessGroup
+from draftmark.training.schedule import WHOLE, Goal, goal
 from draftmark.training.trackers import Journal
 from draftmark.training.validation import Criterion
 from draftmark.types import Ledger
@@ -27,44 +27,39 @@ TokenLoss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a method trains with. Texts and criterion are there for a method that trains.
-
-    `spent` is what the method has cost so far, and `part` how much of what is left of its budget,
-    if it has one, this training may take.
-    """
+    """What a method trains with; texts and criterion are set for methods that train."""
 
     draft: LanguageModel  # the draft init, float32
-    target: LanguageModel | None  # its head, for losses that compare with its laws
+    target: LanguageModel | None  # at least its head, for losses that need target logits
     settings: Optimisation
     dtype: str
     seed: int
     scratch: Path
-    step: Step = field(default_factory=silent)
+    step: Step = field(default_factory=silent_step)
     texts: Texts = field(default_factory=Texts)
     criterion: Criterion | None = None
-    keeps_end: bool = False  # write a checkpoint at the end, so that it is read if called again
-    spent: Ledger = field(default_factory=Ledger)
-    part: Fraction = WHOLE
+    keeps_end: bool = False  # write a checkpoint at the end, for a resumed run to load
+    spent: Ledger = field(default_factory=Ledger)  # of the method, before this training
+    part: Fraction = WHOLE  # of the rest of the method's budget, if it has one
     team: ProcessGroup = ALONE
     journal: Journal = field(default_factory=Journal)
 
     @property
     def goal(self) -> Goal:
-        """What ends this training; raises UserError if the budget is used up already."""
+        """The goal that ends this training; raises UserError if the budget is used up."""
         live, rows = self.texts.live, len(self.texts)
         return goal(self.settings, rows, live=live, spent=self.spent, part=self.part)
 
     @contextmanager
     def tracked(self, job: Job, label: str) -> Iterator[TrainingContext]:
-        """Tell how the training goes, to who watches the job and to trackers, while a block runs.
+        """Yield the context with a progress bar of the job and with open trackers.
 
-        Raises UserError if the budget is used up already.
+        Raises UserError if the budget is used up.
         """
-        settings = self.settings
         run = job.logs if self.team.is_first else None
-        told = {**settings.deciding(), "dtype": self.dtype, "seed": self.seed}
+        settings = {**self.settings.key_settings(), "dtype": self.dtype, "seed": self.seed}
         units = self.goal.units
-        journal = Journal.open(settings.trackers, run, told)
+        journal = Journal.open(self.settings.trackers, run, settings)
         try:
             with job.progress.step(label, units) as step:
                 yield replace(self, step=step, journal=journal)
@@ -74,47 +69,42 @@ class TrainingContext:
     def before(
         self, name: str, passes: float | None = None, rows_per_batch: int | None = None
     ) -> TrainingContext:
-        """Return the context of a training before this one, by the same settings.
+        """Return the context of a training of the same draft in place, before this training.
 
-        It takes so many passes; by default as many as this one, or half of what is left of the
-        budget. It trains the same draft in place; an interruption of what follows does not repeat
-        it.
+        By default with the same passes, or half of the rest of the budget. A run that is
+        interrupted later does not repeat it.
         """
-        own: dict[str, Any] = {"passes": passes, "budget": None} if passes else {}
-        own |= {"rows_per_batch": rows_per_batch} if rows_per_batch else {}
+        changes: dict[str, Any] = {"passes": passes, "budget": None} if passes else {}
+        changes |= {"rows_per_batch": rows_per_batch} if rows_per_batch else {}
         return replace(
             self,
-            settings=self.settings.model_copy(update=own),
+            settings=self.settings.model_copy(update=changes),
             part=self.part / 2,
             scratch=self.scratch / name,
-            step=Aside(self.step, name),
+            step=NamedStep(self.step, name),
             journal=self.journal.aside(name),
             keeps_end=True,
         )
 
-    def after(self, ledger: Ledger) -> TrainingContext:
-        """Return the context of a training after one of the same method that has cost so much."""
-        return replace(self, spent=self.spent + ledger)
-
 
 @dataclass(frozen=True)
 class PreLossPass:
-    """What is measured of all tokens of a step, without gradient, before any gradient is taken.
+    """A pass over all tokens of a step, without gradient, before the loss.
 
-    `measure` is asked as a loss is; with a `reference`, what it says of the reference is taken off
-    what it says of the draft. The loss finds the mean over the step in its batch. `weigh` takes
-    what was measured [N] with the Batch of the whole step and returns weights [N], not all 0; the
-    step's loss is the mean by them, else all tokens weigh the same.
+    `measure` has the signature of a loss and returns values [N]. With a reference model, its value
+    is subtracted from the draft's. The loss finds the mean over the step in its batch. `weigh`
+    takes the values [N] and the Batch of the whole step and returns weights [N], not all 0, for the
+    mean of the step's loss; without it all tokens have equal weight.
     """
 
     measure: TokenLoss
-    reference: LanguageModel | None = None  # of the draft's shape, on its device; it is only read
+    reference: LanguageModel | None = None  # of the draft's shape, on its device; never trained
     weigh: Callable[[torch.Tensor, Batch], torch.Tensor] | None = None
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What training gives: a model if there is one, what it cost, and how its validation went."""
+    """The result of a training: a model if there is one, its ledger and validation history."""
 
     model: LanguageModel | None
     ledger: Ledger

@@ -1,10 +1,15 @@
-"""Divergences of a draft's law q from its target's law p, per token: [N, V] logits in, [N] out.
+"""Divergences of a draft's distribution q from the target's p: [N, V] logits in, [N] out.
 
-Forward KL is KL(p || q), the mean over the target's law; reverse KL is KL(q || p). All in nats, in
-float32 (float64 for float64 logits), from log-probabilities, so that no tiny probability is lost. A
-logit of -inf is a token of probability 0: where both laws have none it adds nothing, and where the
-definition says infinity so does the value; published code mostly zeroes such terms instead, which
-hides a draft that can never be right.
+Forward KL is KL(p || q), the mean under the target's distribution; reverse KL is KL(q || p). All
+are in nats, in float32 (float64 for float64 logits), from log-probabilities, so tiny probabilities
+keep their precision. A logit of -inf is a token of probability 0: it contributes nothing if p and q
+both have 0, and infinity where the definition says so. Published code mostly zeroes such terms,
+which hides a draft that can never be right.
+
+At the end the LK losses, whose objective is the acceptance probability alpha = sum of min(p, q)
+(Samarin et al. 2026, "LK Losses", arXiv 2602.23881). Outside a draft vocabulary the draft's logits
+are -inf: min(p, 0) = 0, so alpha and TV need no change of p; only KL, which would be infinite,
+renormalises p to the draft vocabulary (section 4.4).
 
 Legend: N supervised position, V vocabulary.
 """
@@ -20,12 +25,12 @@ Divergence = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def to_float32(logits_NV: torch.Tensor) -> torch.Tensor:
-    """Return the logits in the dtype that losses are computed in: float32, float64 if they are."""
+    """Return the logits in the dtype of losses: float32, or float64 for float64 logits."""
     return logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
 
 
 def is_finite(values: torch.Tensor) -> bool:
-    """Say whether no value is infinite or none: one sum, where to mend each would cost far more."""
+    """True if all values are finite. One reduction; cheaper than masking every element."""
     return math.isfinite(float(values.detach().sum()))
 
 
@@ -43,28 +48,28 @@ def log_probs(
 
 
 def _kl(log_a_NV: torch.Tensor, log_b_NV: torch.Tensor, skew: float = 0.0) -> torch.Tensor:
-    """Return sum of a log(a / m) [N] for m = skew a + (1 - skew) b, of measures of any mass.
+    """Return sum of a log(a / m) [N] for m = skew a + (1 - skew) b; a and b may have any mass.
 
-    From the ratio b / a alone, as m / a = skew + (1 - skew) b / a: it is finite wherever a is not
-    zero, while m itself can round to zero.
+    Computed from the ratio b / a alone, as m / a = skew + (1 - skew) b / a: the ratio is finite
+    wherever a is not zero, while m can round to zero.
     """
     a_NV = log_a_NV.exp()
     log_ratio_NV = log_b_NV - log_a_NV
     if not is_finite(log_ratio_NV):
         log_ratio_NV = torch.where(a_NV > 0, log_ratio_NV, 0.0)
     if skew:
-        of_a = log_ratio_NV.new_tensor(math.log(skew))
-        log_ratio_NV = torch.logaddexp(log_ratio_NV + math.log1p(-skew), of_a)
+        log_skew = log_ratio_NV.new_tensor(math.log(skew))
+        log_ratio_NV = torch.logaddexp(log_ratio_NV + math.log1p(-skew), log_skew)
     return -(a_NV * log_ratio_NV).sum(-1)
 
 
 def forward_kl(
     draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor, temperature: float = 1.0
 ) -> torch.Tensor:
-    """Return KL(p || q) [N] of the laws at `temperature`, times temperature squared.
+    """Return KL(p || q) [N] at `temperature`, times temperature squared.
 
     The square keeps the gradient's size as the temperature grows (Hinton et al. 2015, arXiv
-    1503.02531, section 2.1). At temperature 1 it is q - p, as that of soft cross entropy.
+    1503.02531, section 2.1). At temperature 1 the gradient is q - p, as of soft cross entropy.
     """
     log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV, temperature)
     return _kl(log_p_NV, log_q_NV) * temperature**2
@@ -73,7 +78,7 @@ def forward_kl(
 def soft_cross_entropy(
     draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor
 ) -> torch.Tensor:
-    """Return -sum p log q [N]: forward KL and the target's entropy, so forward KL's gradient."""
+    """Return -sum p log q [N]: forward KL plus the target's entropy, with forward KL's gradient."""
     log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV)
     p_NV = log_p_NV.exp()
     return -torch.where(p_NV > 0, p_NV * log_q_NV, 0.0).sum(-1)
@@ -94,15 +99,15 @@ def jsd(
 ) -> torch.Tensor:
     """Return beta KL(p || m) + (1 - beta) KL(q || m) [N] for m = beta p + (1 - beta) q.
 
-    GKD (Agarwal et al. 2023, arXiv 2306.13649). Over beta it tends to forward KL as beta
-    tends to 0, over 1 - beta to reverse KL as beta tends to 1; at both ends it is 0 itself. TRL's
-    code returns the KLs at 0 and 1 instead; DistiLLM's `js_distance(lam)` is beta = 1 - lam; OSD's
-    "jsd" is a weighted sum of both KLs and no JSD. Raises UserError if beta is not within (0, 1).
+    GKD (Agarwal et al. 2023, arXiv 2306.13649). jsd / beta tends to forward KL as beta tends to 0,
+    jsd / (1 - beta) to reverse KL as beta tends to 1; at 0 and 1 jsd is 0, where TRL's code returns
+    the KLs. DistiLLM's `js_distance(lam)` is beta = 1 - lam; OSD's "jsd" is a weighted sum of both
+    KLs, not a JSD. Raises UserError if beta is not within (0, 1).
     """
     if not 0 < beta < 1:
         raise UserError(
-            f"jsd is no divergence at beta {beta:g}; take one between 0 and 1, forward_kl as the "
-            "limit at 0, or reverse_kl as that at 1."
+            f"jsd is not a divergence at beta {beta:g}; take a beta between 0 and 1, forward_kl "
+            "for the limit at 0, or reverse_kl for the limit at 1."
         )
     log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV)
     of_target_N = _kl(log_p_NV, log_q_NV, skew=beta)
@@ -111,10 +116,10 @@ def jsd(
 
 
 def tvd(draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor) -> torch.Tensor:
-    """Return the total variation distance, half the sum of |p - q| [N]: the chance of rejection.
+    """Return the total variation distance [N], half the sum of |p - q|: P(rejection).
 
-    DistillSpec's divergence for acceptance (Zhou et al. 2023, arXiv 2310.08461). Its gradient is
-    half of q (s - E_q s) for s = sign(q - p). DSpark's code takes the sum without the half.
+    DistillSpec's divergence for acceptance (Zhou et al. 2023, arXiv 2310.08461). The gradient is
+    half of q (s - E_q s) for s = sign(q - p). DSpark's code omits the half.
     """
     log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV)
     return _distance(log_q_NV.exp(), log_p_NV.exp())
@@ -125,9 +130,9 @@ def skew_kl(
 ) -> torch.Tensor:
     """Return KL(p || skew p + (1 - skew) q) [N]: forward KL at skew 0, at most -log(skew).
 
-    SKL of DistiLLM (Ko et al. 2024, arXiv 2402.03898), whose alpha this is. Its code leaves out
-    the target's entropy: other values, the same gradient. Raises UserError if the skew is not
-    within [0, 1).
+    SKL of DistiLLM (Ko et al. 2024, arXiv 2402.03898); `skew` is its alpha. Its code omits the
+    target's entropy: other values, the same gradient. Raises UserError if the skew is not within
+    [0, 1).
     """
     _check_skew(skew)
     log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV)
@@ -139,7 +144,7 @@ def skew_reverse_kl(
 ) -> torch.Tensor:
     """Return KL(q || (1 - skew) p + skew q) [N]: reverse KL at skew 0, at most -log(skew).
 
-    SRKL of DistiLLM (arXiv 2402.03898); the draft inside the mixture is differentiated
+    SRKL of DistiLLM (arXiv 2402.03898); the gradient flows through the draft inside the mixture,
     as in its code. Raises UserError if the skew is not within [0, 1).
     """
     _check_skew(skew)
@@ -150,12 +155,12 @@ def skew_reverse_kl(
 def akl(
     draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor, head_mass: float = 0.5
 ) -> torch.Tensor:
-    """Return h KL(p || q) + (1 - h) KL(q || p) [N], h the head's share of sum |p - q|.
+    """Return h KL(p || q) + (1 - h) KL(q || p) [N] for the head's share h of sum |p - q|.
 
-    Wu et al. 2024 (arXiv 2404.02657), AKL; `head_mass` is its mu. The head is that of its code: the
-    target's likeliest tokens while their mass together stays within `head_mass`, and always the
-    first, so the token that crosses it is in the tail, other than in a top-p set. No gradient flows
-    through h, as in the code, which divides 0 by 0 where the laws agree.
+    Wu et al. 2024 (arXiv 2404.02657), AKL; `head_mass` is its mu. As in its code, the head is the
+    target's likeliest tokens while their mass stays within `head_mass`, and always the first; the
+    token that crosses the mass is in the tail, unlike in a top-p set. No gradient flows through h.
+    Where p = q, h is 0 here and 0 / 0 in the code.
     """
     log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV)
     head_N = _head_share(log_q_NV.detach().exp(), log_p_NV.detach().exp(), head_mass)
@@ -173,14 +178,14 @@ def abkd(
     -1 / (alpha beta) sum [p^alpha q^beta - alpha/(alpha+beta) p^(alpha+beta)
     - beta/(alpha+beta) q^(alpha+beta)], continued where alpha or beta is 0: forward KL at (1, 0),
     reverse KL at (0, 1), twice the sum of (sqrt p - sqrt q)^2 at (0.5, 0.5), half of (p - q)^2 at
-    (1, 1). At alpha = 0 or beta = 0 ABKD's code divides once by the other exponent where the limit
-    (and CSD's copy of the code) divides by its square; this is the limit. Raises UserError if an
-    exponent is negative, where the sum has no bound over the tokens of no mass, or both are 0.
+    (1, 1). At alpha = 0 or beta = 0 this is the limit, which divides by the square of the other
+    exponent (as CSD's copy of the code does); ABKD's code divides once. Raises UserError if an
+    exponent is negative, where tokens of probability 0 make the sum infinite, or if both are 0.
     """
     if min(alpha, beta) < 0 or alpha + beta == 0:
         raise UserError(
             f"abkd does not take alpha {alpha:g} with beta {beta:g}; both must be at least 0 and "
-            "one above it, as in the paper's 0.2 and 0.7."
+            "one positive, as in the paper's 0.2 and 0.7."
         )
     log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV)
     if beta == 0:
@@ -200,12 +205,51 @@ def cross_entropy(draft_logits_NV: torch.Tensor, labels_N: torch.Tensor) -> torc
 
 
 def overlap(draft_probs_NV: torch.Tensor, target_probs_NV: torch.Tensor) -> torch.Tensor:
-    """Return the sum of min(p, q) [N]: one minus the total variation distance, exactly 1 if p is q.
+    """Return the sum of min(p, q) [N]: one minus the total variation distance, exactly 1 if p = q.
 
-    It is the chance that a token drawn from the draft's law is accepted (Leviathan et al. 2023,
-    arXiv 2211.17192, theorem 3.5).
+    The probability that a token drawn from the draft is accepted (Leviathan et al. 2023, arXiv
+    2211.17192, theorem 3.5).
     """
     return 1 - _distance(draft_probs_NV, target_probs_NV)
+
+
+def negative_log_acceptance(
+    draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor
+) -> torch.Tensor:
+    """Return -log(alpha) [N]: cross entropy for a one-hot target; the gradient is TVD's / alpha.
+
+    L_alpha of the paper. The sum is taken in logarithms, so a draft far from the target keeps its
+    gradient; the code of speculators floors alpha at 1e-5 and SpecForge sets log 0 to 0, which
+    zero it. Infinite where p and q share no token.
+    """
+    log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV)
+    return -torch.logsumexp(torch.minimum(log_p_NV, log_q_NV), dim=-1)
+
+
+def acceptance(draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor) -> torch.Tensor:
+    """Return alpha [N], without a gradient."""
+    return 1 - tvd(draft_logits_NV, target_logits_NV).detach()
+
+
+def adaptive_kl_tv(
+    draft_logits_NV: torch.Tensor,
+    target_logits_NV: torch.Tensor,
+    eta: float = 3.0,
+    alpha: float | None = None,
+) -> torch.Tensor:
+    """Return c KL(p || q) + (1 - c) TV(p, q) [N] for c = exp(-eta alpha), without a gradient.
+
+    L_lambda of the paper (equations 4 and 5), with its eta of 3; a larger eta leaves KL sooner.
+    `alpha` is the mean over the batch (the paper; SpecForge's code, with eta 1); by default each
+    position has its own (the code of speculators). NaN where the target's probability of the whole
+    draft vocabulary is 0.
+    """
+    tv_N = tvd(draft_logits_NV, target_logits_NV)
+    alpha_N = 1 - tv_N.detach() if alpha is None else torch.full_like(tv_N, alpha)
+    weight_N = torch.exp(-eta * alpha_N)
+    if not is_finite(draft_logits_NV):  # a draft vocabulary: KL over its tokens
+        target_logits_NV = target_logits_NV.masked_fill(draft_logits_NV.isneginf(), -torch.inf)
+    return weight_N * forward_kl(draft_logits_NV, target_logits_NV) + (1 - weight_N) * tv_N
 
 
 DIVERGENCES: Mapping[str, Divergence] = {
@@ -218,7 +262,7 @@ DIVERGENCES: Mapping[str, Divergence] = {
     "akl": akl,
     "abkd": abkd,
 }
-"""By name, for a method whose divergence is a knob; each with its paper's own settings."""
+"""Divergences by name, for methods with a divergence as a knob; the papers' own settings."""
 
 
 def _distance(draft_probs_NV: torch.Tensor, target_probs_NV: torch.Tensor) -> torch.Tensor:
@@ -226,12 +270,12 @@ def _distance(draft_probs_NV: torch.Tensor, target_probs_NV: torch.Tensor) -> to
 
 
 def _mass_free_kl(log_a_NV: torch.Tensor, log_b_NV: torch.Tensor) -> torch.Tensor:
-    """Return sum of a log(a / b) - a + b [N]: KL of measures whose masses differ."""
+    """Return sum of a log(a / b) - a + b [N]: KL of unnormalised a and b."""
     return _kl(log_a_NV, log_b_NV) - log_a_NV.exp().sum(-1) + log_b_NV.exp().sum(-1)
 
 
 def _head_share(q_NV: torch.Tensor, p_NV: torch.Tensor, head_mass: float) -> torch.Tensor:
-    """Return the head's share of sum |p - q| [N]; 0 where the laws agree."""
+    """Return the head's share of sum |p - q| [N]; 0 where p = q."""
     sorted_p_NV, order_NV = p_NV.sort(dim=-1, descending=True)
     in_head_NV = sorted_p_NV.cumsum(-1) <= head_mass
     in_head_NV[:, 0] = True
@@ -242,4 +286,4 @@ def _head_share(q_NV: torch.Tensor, p_NV: torch.Tensor, head_mass: float) -> tor
 
 def _check_skew(skew: float) -> None:
     if not 0 <= skew < 1:
-        raise UserError(f"A skew of {skew:g} makes no mixture; take one from 0 to below 1.")
+        raise UserError(f"A skew of {skew:g} must be at least 0 and below 1.")

@@ -1,7 +1,7 @@
-"""Fine-tunes a target on a task's gold answers, by the one training loop.
+"""Fine-tunes a target on a task's gold answers, with the one training loop.
 
-AdaSPEC does so with all of its targets (Hu et al. 2025, arXiv 2510.19779). The checkpoint of the
-lowest validation loss is kept; the target as it was competes as well.
+AdaSPEC fine-tunes all of its targets (Hu et al. 2025, arXiv 2510.19779). The checkpoint with the
+lowest validation loss is kept, among them the original target.
 """
 
 from dataclasses import asdict
@@ -30,7 +30,7 @@ def fine_tune(
     job: Job,
     team: ProcessGroup = ALONE,
 ) -> None:
-    """Write the fine-tuned target, loadable as the one it was, with its ledger and history."""
+    """Write the fine-tuned target, in the format of the original, with its ledger and history."""
     base = job.inputs["target"]
     tokenizer = language_model.load_tokenizer(base, trust_remote_code=pair.trust_remote_code)
     placement = Placement(language_model.pick_device(), "float32", pair.trust_remote_code)
@@ -51,7 +51,7 @@ def fine_tune(
         made = train(ready, _label_loss)
     if not team.is_first:
         return
-    # Sampling defaults that came with the model are not taken over: its end tokens are.
+    # Keep the model's end tokens, but not the sampling defaults that came with it.
     target.model.generation_config = GenerationConfig(eos_token_id=sorted(end_tokens))
     language_model.save_model(target, tokenizer, job.out)
     write_json(job.out / TARGET, {"ledger": asdict(made.ledger), "history": list(made.history)})

@@ -1,19 +1,19 @@
-"""The FLOPs of a training step: what the ledger charges, and what a plan expects.
+"""The FLOPs of a training step, for the ledger and for plans.
 
-2 for each weight and token forward, 2 for the gradient of its input, 2 for its own (Kaplan et al.
-2020, arXiv 2001.08361, section 2.1). Attention between tokens is not counted here.
+For each weight and token: 2 forward, 2 for the gradient of the input, 2 for the gradient of the
+weight (Kaplan et al. 2020, arXiv 2001.08361, section 2.1). Attention between tokens is not counted.
 """
 
 from dataclasses import dataclass
 
-# Head and loss take positions x vocabulary of this many logits at once: 32 MiB each time that they
-# are held, which is half a dozen times.
+# Head and loss process this many logits (positions x vocabulary) at once: 32 MiB in float32, held
+# about six times.
 CHUNK_LOGITS = 2**23
 
 
 @dataclass(frozen=True)
 class Weights:
-    """How many weights do the work: the draft's body and head, the target's head if one is read."""
+    """The numbers of weights: of the draft's body and head, and of the target's head if used."""
 
     body: int
     head: int
@@ -21,30 +21,26 @@ class Weights:
     trains_head: bool = True
 
 
-def of_step(
-    weights: Weights,
-    read: float,
-    supervised: float,
-    *,
-    live: bool = False,
-    surveyed: bool = False,
-    compared: bool = False,
-    depth: int = 1,
-) -> float:
-    """Return the FLOPs of training on tokens: `read` by the body, `supervised` by the heads.
+@dataclass(frozen=True)
+class StepKind:
+    """The parts of a training step that cost extra."""
 
-    `live`: the draft wrote them first. `surveyed`: every head gave its logits once more, without a
-    gradient. `compared`: a reference of the draft's shape read them too. `depth`: at how many
-    depths the draft, or the reference, read each supervised token.
-    """
+    depth: int = 1  # the number of depths at which draft and reference read a supervised token
+    live: bool = False  # the draft writes the texts, and the target reads them at once
+    measured: bool = False  # a PreLossPass computes all logits once more, without a gradient
+    compared: bool = False  # a reference of the draft's shape reads the texts too
+
+
+def of_step(weights: Weights, read: float, supervised: float, kind: StepKind) -> float:
+    """Return the FLOPs of training on `read` tokens in the body and `supervised` in the heads."""
     body, head = weights.body, weights.head
-    slots, states = read + (depth - 1) * supervised, depth * supervised
+    slots, states = read + (kind.depth - 1) * supervised, kind.depth * supervised
     flops = 6 * body * slots + (6 if weights.trains_head else 4) * head * states
-    flops += 2 * weights.target_head * supervised * (2 if surveyed else 1)
-    if live:
+    flops += 2 * weights.target_head * supervised * (2 if kind.measured else 1)
+    if kind.live:
         flops += 2 * body * read + 2 * head * supervised
-    if surveyed:
+    if kind.measured:
         flops += 2 * head * states
-    if compared:
+    if kind.compared:
         flops += 2 * body * slots + 2 * head * states
     return flops

@@ -1,26 +1,25 @@
 """The gradient of one step, in memory that does not grow with positions x vocabulary.
 
-Positions are gathered before the head, and head and loss run in chunks of positions with their own
-backward pass. Compute is in the pair's dtype, the loss in float32: it is given such logits.
+Positions are gathered before the head; head and loss run in chunks of positions, each with its own
+backward pass. Models compute in the pair's dtype, losses in float32.
 
-Legend: N supervised token, D hidden size, V vocabulary; of a draft that reads a token at K depths,
-states are [N, K, D] and logits [N, K, V].
+Legend: N supervised token, D hidden size, V vocabulary. A draft that reads a token at K depths has
+states [N, K, D] and logits [N, K, V].
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from draftmark.errors import UserError
 from draftmark.models.language_model import LanguageModel
-from draftmark.training.batches import Batch, TrainingBatch
+from draftmark.training.batches import Batch, TrainingBatch, read
 from draftmark.training.context import PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.divergences import to_float32
 from draftmark.training.flops import CHUNK_LOGITS
-from draftmark.training.readers import read
 
 ALL = slice(None)
 
@@ -33,28 +32,28 @@ def backward(
     survey: PreLossPass | None = None,
     mine: slice = ALL,
 ) -> float:
-    """Add this process's part of the gradient of the step's mean loss; return its part of the loss.
+    """Accumulate this process's share of the mean loss's gradient; return its share of the loss.
 
-    `batch` is of the whole step, and `mine` which of its tokens are those of `lesson`.
+    `batch` is the batch of the whole step; `mine` selects the tokens of `lesson` from it.
     """
     draft = context.draft
     hidden_ND = _hidden(context, draft, lesson, batch.step)
-    # The head's graph ends here: each chunk frees its logits before the next makes its own.
+    # The head's graph ends here, so each chunk frees its logits before the next chunk.
     leaf_ND = hidden_ND.detach().requires_grad_()
     weights_N = torch.ones(len(batch.labels_N), device=draft.device)
     if survey is not None:
-        own_N = _surveyed(context, lesson, batch.part(mine), survey, leaf_ND)
-        surveyed_N = context.team.tokens(own_N)
-        batch = replace(batch, mean=float(surveyed_N.mean()))
-        weights_N = survey.weigh(surveyed_N, batch) if survey.weigh else weights_N
+        own_N = _measure(context, lesson, batch.part(mine), survey, leaf_ND)
+        values_N = context.team.tokens(own_N)
+        batch = replace(batch, mean=float(values_N.mean()))
+        weights_N = survey.weigh(values_N, batch) if survey.weigh else weights_N
     weight, weights_N, batch = float(weights_N.sum()), weights_N[mine], batch.part(mine)
     total = 0.0
     for part in _chunks(leaf_ND, draft.vocab_size):
         with autocast(context):
             draft_logits_NV = to_float32(draft.logits(leaf_ND[part]))
             target_logits_NV = to_float32(_target_logits(context, lesson.hidden_ND[part]))
-        told = replace(batch.part(part), states=(leaf_ND[part], lesson.hidden_ND[part]))
-        loss_N = _one_each(token_loss(draft_logits_NV, target_logits_NV, told), told)
+        chunk = replace(batch.part(part), states=(leaf_ND[part], lesson.hidden_ND[part]))
+        loss_N = check_per_token_loss(token_loss(draft_logits_NV, target_logits_NV, chunk), chunk)
         loss = (loss_N * weights_N[part]).sum() / weight
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         total += float(loss.detach())
@@ -63,45 +62,44 @@ def backward(
     return total
 
 
-def _one_each(loss_N: Any, batch: Batch) -> torch.Tensor:
-    """Return a loss; raises UserError if it is not one number for each token, with a gradient.
+def check_per_token_loss(loss_N: Any, batch: Batch) -> torch.Tensor:
+    """Return a loss; raises UserError unless it has shape [N] and a gradient.
 
-    Any other shape that broadcasts would train, on another loss than the one that was meant.
+    Another shape that broadcasts would train silently on a wrong loss.
     """
     shape = tuple(loss_N.shape) if isinstance(loss_N, torch.Tensor) else type(loss_N).__name__
     if shape != (len(batch.labels_N),):
         raise UserError(
-            f"The loss of {len(batch.labels_N)} tokens is {shape}, not one number for each of "
-            f"them; return a tensor of shape ({len(batch.labels_N)},), summed over the vocabulary."
+            f"The loss of {len(batch.labels_N)} tokens is {shape}, not one number for each token; "
+            f"return a tensor of shape ({len(batch.labels_N)},), summed over the vocabulary."
         )
     if not loss_N.requires_grad:
         raise UserError(
-            "The loss has no gradient; compute it of the draft's logits, without detach, item or "
-            "no_grad on the way."
+            "The loss has no gradient; compute it from the draft's logits, without detach, item "
+            "or no_grad."
         )
-    tensor: torch.Tensor = loss_N
-    return tensor
+    return cast(torch.Tensor, loss_N)
 
 
 @torch.no_grad()
-def _surveyed(
+def _measure(
     context: TrainingContext,
     lesson: TrainingBatch,
     batch: Batch,
     survey: PreLossPass,
     hidden_ND: torch.Tensor,
 ) -> torch.Tensor:
-    """Return what a survey measures of this process's tokens [N], of the draft's hidden states."""
+    """Return the values [N] that a PreLossPass measures on this process's tokens."""
     readers = [(context.draft, hidden_ND)]
     if survey.reference is not None:
-        of_reference_ND = _hidden(context, survey.reference, lesson, batch.step)
-        readers.append((survey.reference, of_reference_ND))
-    parts = [hidden_ND.new_empty(0)]
+        reference_ND = _hidden(context, survey.reference, lesson, batch.step)
+        readers.append((survey.reference, reference_ND))
+    values = [hidden_ND.new_empty(0)]
     for part in _chunks(hidden_ND, context.draft.vocab_size):
         with autocast(context):
             target_logits_NV = to_float32(_target_logits(context, lesson.hidden_ND[part]))
             logits = [to_float32(model.logits(states_ND[part])) for model, states_ND in readers]
-        of_draft_N, *of_reference = (
+        draft_N, *reference = (
             survey.measure(
                 logits_NV,
                 target_logits_NV,
@@ -109,15 +107,15 @@ def _surveyed(
             )
             for logits_NV, (_, states_ND) in zip(logits, readers, strict=True)
         )
-        parts.append(of_draft_N - of_reference[0] if of_reference else of_draft_N)
-    return torch.cat(parts)
+        values.append(draft_N - reference[0] if reference else draft_N)
+    return torch.cat(values)
 
 
 def _hidden(
     context: TrainingContext, model: LanguageModel, lesson: TrainingBatch, step: int
 ) -> torch.Tensor:
-    """Return a model's states of the supervised tokens: [N, D], of a feature head [N, K, D]."""
-    if not lesson.texts:  # more processes than rows
+    """Return a model's states of the supervised tokens: [N, D], or [N, K, D] of a feature head."""
+    if not lesson.texts:  # there are more processes than rows
         return torch.empty(0, model.hidden_size, device=model.device)
     with autocast(context):
         return read(model, lesson, step)
@@ -138,7 +136,7 @@ def _target_logits(context: TrainingContext, hidden_ND: torch.Tensor) -> torch.T
 
 
 def autocast(context: TrainingContext) -> Any:
-    """Return what makes a block compute in the pair's dtype."""
+    """Return a context manager in which models compute in the pair's dtype."""
     dtype = getattr(torch, context.dtype)
     device = context.draft.device.type
     return torch.autocast(device, dtype=dtype, enabled=dtype != torch.float32)

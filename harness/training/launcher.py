@@ -1,8 +1,8 @@
-"""Starts the processes that train one draft together, and tells what became of them.
+"""Launches the processes that train one draft together.
 
-Torch's own launcher starts them on this machine; each does the same work with a share of every
-step's rows, and the first one writes. The store is left to the process that started them: what they
-write is in the job's folders, which it alone makes a result of. They end with it, however it ends.
+Torch's own launcher starts the workers on this machine; each does the same work on its share of
+every step's rows, and the first one writes. Workers write to the job's folders; only the parent
+commits them to the store. Workers exit when the parent does, however it ends.
 """
 
 import hashlib
@@ -24,37 +24,37 @@ from draftmark.progress import Progress
 from draftmark.store.graph import Job
 from draftmark.training.process_group import ProcessGroup
 
-Work = Callable[[Job, ProcessGroup], None]  # of a module: it is sent by its name
+Work = Callable[[Job, ProcessGroup], None]  # pickled by name, so it must stand in a module
 
-_ORDER, _LOG, _MENDABLE, _BUG = "order.pickle", "processes.log", "mendable.txt", "bug.txt"
+_ORDER, _LOG, _USER_ERROR, _BUG = "order.pickle", "processes.log", "user_error.txt", "bug.txt"
 
 
 def share(work: Work, job: Job, processes: int) -> None:
-    """Do the work of a job here, or in several processes that share it.
+    """Run the work of a job in this process, or in several that share it.
 
-    Raises UserError if one of them does, or if there are fewer GPUs than processes; RuntimeError
-    with the traceback of any other error.
+    Raises UserError if a process does, or if there are fewer GPUs than processes; RuntimeError with
+    the traceback of any other error.
     """
     if processes == 1:
         work(job, ProcessGroup())
         return
     threads = _threads(processes)
     folder = job.scratch
-    for name in (_MENDABLE, _BUG):
+    for name in (_USER_ERROR, _BUG):
         (folder / name).unlink(missing_ok=True)
     places = (job.inputs, job.out, job.scratch, job.logs, job.progress.quiet)
     order = pickle.dumps((work, places))
     (folder / _ORDER).write_bytes(order)
     code = _run(folder, hashlib.sha256(order).hexdigest(), processes, threads)
-    if (folder / _MENDABLE).exists():
-        raise UserError((folder / _MENDABLE).read_text("utf-8"))
+    if (folder / _USER_ERROR).exists():
+        raise UserError((folder / _USER_ERROR).read_text("utf-8"))
     if code:
-        said = folder / (_BUG if (folder / _BUG).exists() else _LOG)
-        raise RuntimeError(f"one of {processes} processes failed: {said.read_text('utf-8')}")
+        reason = folder / (_BUG if (folder / _BUG).exists() else _LOG)
+        raise RuntimeError(f"one of {processes} processes failed: {reason.read_text('utf-8')}")
 
 
 def _threads(processes: int) -> int:
-    """Return how many threads of the processor each of so many processes may have."""
+    """Return the number of CPU threads of each process; raises UserError if GPUs are too few."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.device_count() < processes:
@@ -73,27 +73,27 @@ def _run(folder: Path, order: str, processes: int, threads: int) -> int:
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # where plug-ins are found
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # for plug-ins
     }
     with (
         (folder / _LOG).open("wb") as log,
-        # Progress goes where ours does. Standard input says nothing: it is open as long as we live.
+        # Workers show progress on our stderr. Their stdin is silent, and closes when we end.
         subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=2,
             stderr=log,
             env=environment,
-            start_new_session=True,  # the first Ctrl-C lets a stage finish: it must not hear it
-        ) as it,
+            start_new_session=True,  # the first Ctrl-C must not reach workers: a stage finishes
+        ) as launcher,
     ):
         try:
-            return it.wait()
+            return launcher.wait()
         finally:
-            it.terminate()
+            launcher.terminate()
 
 
-def _end_with_the_one_that_started_us() -> None:
+def _exit_with_parent() -> None:
     def watch() -> None:
         os.read(0, 1)
         os._exit(1)
@@ -102,7 +102,7 @@ def _end_with_the_one_that_started_us() -> None:
 
 
 def _read_order(folder: Path, sha256: str) -> tuple[Work, Any]:
-    """Return the order whose hash we were told: nobody else's is unpickled."""
+    """Return the pickled work and folders; raises RuntimeError if the file has another hash."""
     order = (folder / _ORDER).read_bytes()
     if hashlib.sha256(order).hexdigest() != sha256:
         raise RuntimeError(f"{folder / _ORDER} is not the order that was given")
@@ -110,22 +110,22 @@ def _read_order(folder: Path, sha256: str) -> tuple[Work, Any]:
 
 
 def _main(folder: Path, sha256: str) -> None:
-    """Do a share of the work that was sent to this process."""
-    _end_with_the_one_that_started_us()
+    """Run this process's share of the work."""
+    _exit_with_parent()
     work, (inputs, out, scratch, logs, quiet) = _read_order(folder, sha256)
     team = ProcessGroup.join()
     progress = Progress(Console(highlight=False), quiet=quiet or not team.is_first)
     try:
         work(Job(inputs, out, scratch, progress, logs), team)
     except UserError as error:
-        _fail(folder / _MENDABLE, str(error))
+        _fail(folder / _USER_ERROR, str(error))
     except Exception:
         _fail(folder / _BUG, traceback.format_exc())
     team.leave()
 
 
 def _fail(path: Path, text: str) -> NoReturn:
-    """Say why, unless another process has; end the others with this one."""
+    """Write the reason, unless another process has; exit, which ends the others."""
     with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
         file.write(text)
     sys.stdout.flush()

@@ -1,10 +1,10 @@
-"""Losses on logits rather than laws: direct logit distillation and concrete score distillation.
+"""Losses on logits instead of probabilities: direct logit and concrete score distillation.
 
-Both of Kim et al. 2025, "Distillation of Large Language Models via Concrete Score Matching" (arXiv
-2509.25837). With z the draft's logits, t the target's, D = z - t and w a law over the vocabulary
-through which no gradient flows, DLD is half the mean of D squared under w and CSD half the variance
-of D: CSD lets the draft's logits differ by a constant, as softmax does, and DLD does not. A token
-whose logit is -inf on both sides is none of the vocabulary; on one side, neither loss is finite.
+Both are of Kim et al. 2025, "Distillation of Large Language Models via Concrete Score Matching"
+(arXiv 2509.25837). Let D = z - t, the draft's logits minus the target's, and w a distribution over
+the vocabulary without gradient. DLD is half the mean of D squared under w, CSD half the variance of
+D: like softmax, CSD ignores a constant added to the logits, and DLD does not. A token whose logit
+is -inf in both models counts nothing; in one of them, both losses are infinite.
 
 Legend: N supervised position, V vocabulary.
 """
@@ -17,7 +17,7 @@ from draftmark.errors import UserError, unknown
 from draftmark.training.divergences import is_finite, to_float32
 
 Weight = Literal["target", "draft", "uniform"] | float
-"""A law over the vocabulary, by whose it is; a number is the target's share of a mixture with the
+"""Whose distribution weighs the vocabulary; a number is the target's share of a mixture with the
 draft's (CSD's code: `CSD_TS_mix`)."""
 
 
@@ -28,20 +28,20 @@ def dld(
     normalisation: Literal["none", "mean"] = "none",
     weight_temperature: float = 1.0,
 ) -> torch.Tensor:
-    """Return half of the sum of w D^2 [N]; "mean" takes each side's mean over the vocabulary off.
+    """Return half of the sum of w D^2 [N]; "mean" centres the logits of each model first.
 
     DLD of CSD's ablation (arXiv 2509.25837, table 5). The code at c77a3a7 (`dld_ablation`) has a
-    quarter where this has a half, so that CSD's (U, U) is mean-centred DLD with U exactly.
-    Raises UserError for an unknown weight or normalisation.
+    quarter; with a half, CSD's (U, U) is exactly mean-centred DLD with U. Raises UserError for an
+    unknown weight or normalisation.
     """
     draft_NV, target_NV = to_float32(draft_logits_NV), to_float32(target_logits_NV)
     residual_NV = _residual(draft_NV, target_NV)
     if normalisation == "mean":
-        uniform_NV = _law("uniform", draft_NV, target_NV, 1.0)
+        uniform_NV = _weight_probs("uniform", draft_NV, target_NV, 1.0)
         residual_NV = residual_NV - (uniform_NV * residual_NV).sum(-1, keepdim=True)
     elif normalisation != "none":
         raise unknown("normalisation", normalisation, ("none", "mean"))
-    w_NV = _law(weight, draft_NV, target_NV, weight_temperature)
+    w_NV = _weight_probs(weight, draft_NV, target_NV, weight_temperature)
     return (w_NV * residual_NV.square()).sum(-1) / 2
 
 
@@ -53,24 +53,24 @@ def csd(
 ) -> torch.Tensor:
     """Return a quarter of the sum over x, y of w1(x) w2(y) (D_x - D_y)^2 [N], at cost V.
 
-    As (E1[D^2] + E2[D^2]) / 4 - E1[D] E2[D] / 2, which has the gradient
+    Computed as (E1[D^2] + E2[D^2]) / 4 - E1[D] E2[D] / 2, with the gradient
     (w1 (D - E2[D]) + w2 (D - E1[D])) / 2 of the authors' code at c77a3a7. The paper's sum has a
-    half for the quarter, so twice the gradient; the value that the code returns is no loss, it only
-    carries that gradient. `weight_temperature` softens w1 and w2, never D; the code has it for two
-    "draft" weights only. Those at temperature 1 have exactly the gradient of reverse KL: they are
-    one method, not two. Raises UserError for an unknown weight.
+    half for the quarter, so twice the gradient; the code's value is not a loss, it only carries the
+    gradient. `weight_temperature` softens w1 and w2, never D; in the code, for two "draft" weights
+    only. Two "draft" weights at temperature 1 have exactly the gradient of reverse KL. Raises
+    UserError for an unknown weight.
     """
     draft_NV, target_NV = to_float32(draft_logits_NV), to_float32(target_logits_NV)
-    w1_NV, w2_NV = (_law(each, draft_NV, target_NV, weight_temperature) for each in weights)
+    w1_NV, w2_NV = (_weight_probs(w, draft_NV, target_NV, weight_temperature) for w in weights)
     residual_NV = _residual(draft_NV, target_NV)
-    # The value does not depend on a constant taken off; without its bulk nothing cancels.
+    # A constant does not change the value; subtracting the mean avoids cancellation.
     residual_NV = residual_NV - (w1_NV * residual_NV).sum(-1, keepdim=True).detach()
     squares_N = ((w1_NV + w2_NV) * residual_NV.square()).sum(-1)
     return squares_N / 4 - (w1_NV * residual_NV).sum(-1) * (w2_NV * residual_NV).sum(-1) / 2
 
 
 def _residual(draft_NV: torch.Tensor, target_NV: torch.Tensor) -> torch.Tensor:
-    """Return D [N, V], 0 for what is no token on either side."""
+    """Return D [N, V]; 0 for tokens whose logit is -inf in both models."""
     residual_NV = draft_NV - target_NV
     if is_finite(residual_NV):
         return residual_NV
@@ -78,10 +78,10 @@ def _residual(draft_NV: torch.Tensor, target_NV: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _law(
+def _weight_probs(
     weight: Weight, draft_NV: torch.Tensor, target_NV: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Return the law that a weight names [N, V], without a gradient."""
+    """Return the distribution [N, V] of a weight, without a gradient."""
     match weight:
         case "draft":
             return torch.softmax(draft_NV / temperature, dim=-1)
@@ -95,4 +95,4 @@ def _law(
         case str():
             raise unknown("weight", weight, ("target", "draft", "uniform"))
         case _:
-            raise UserError(f"A target's share of {weight:g} is none; take 0 to 1.")
+            raise UserError(f"The target's share of {weight:g} must be between 0 and 1.")

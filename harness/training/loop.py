@@ -1,30 +1,27 @@
-"""The one training loop: every method that trains a draft, and a target's fine-tuning, goes by it.
+"""The one training loop, for every method that trains a draft and for fine-tuning a target.
 
-It takes texts step by step, with the target's hidden states where a loss compares with its laws, a
-loss for each supervised token, perhaps a survey of the step's tokens, and the settings. Weights are
-in float32. What a step reads is a function of seed, step and weights, and a checkpoint holds all
-the rest, so an interrupted run ends with the same bits on a CPU.
+Each step reads texts, with the target's hidden states if the loss needs target logits, and applies
+a loss to each supervised token; a PreLossPass may measure the tokens first. Weights are float32.
+The texts of a step are a function of seed, step and weights, and a checkpoint holds all other
+state, so an interrupted run ends with the same bits on a CPU.
 """
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain
 
 import torch
 
 from draftmark.errors import UserError
-from draftmark.training.batches import Batch
-from draftmark.training.budgets import Goal
+from draftmark.training.batches import Batch, depth_of
 from draftmark.training.checkpoints import Checkpoint, load_best, load_latest, save, save_best
 from draftmark.training.context import Draft, PreLossPass, TokenLoss, TrainingContext
+from draftmark.training.flops import StepKind
 from draftmark.training.gradients import autocast, backward
-from draftmark.training.ledger import Work, charge, peak_bytes
-from draftmark.training.memory import return_large_blocks
-from draftmark.training.readers import depth_of
-from draftmark.training.schedule import learning_rate, validates
-from draftmark.types import Ledger, Text
+from draftmark.training.ledger import charge, peak_bytes, return_large_blocks
+from draftmark.training.schedule import Goal, learning_rate, validates
+from draftmark.types import Ledger
 
 __all__ = ["PreLossPass", "TokenLoss", "TrainingContext", "train"]
 
@@ -33,7 +30,7 @@ CHECKPOINT_INTERVAL_S = 60.0
 
 @dataclass(frozen=True)
 class _Training:
-    """What stays the same from step to step."""
+    """The constants of a training."""
 
     context: TrainingContext
     token_loss: TokenLoss
@@ -41,13 +38,8 @@ class _Training:
     optimiser: torch.optim.Optimizer
     goal: Goal
 
-    @property
-    def compares(self) -> bool:
-        """Whether a reference reads every step's texts."""
-        return self.survey is not None and self.survey.reference is not None
-
     def save(self, state: Checkpoint) -> None:
-        """Write a checkpoint, if this process is the one that writes."""
+        """Write a checkpoint, if this is the first process."""
         if self.context.team.is_first:
             save(self.context.scratch, state, self.context.draft.model, self.optimiser)
 
@@ -58,9 +50,9 @@ def train(
     """Return the draft at its best validation checkpoint, with ledger and history.
 
     `token_loss` takes (draft logits [N, V], target logits [N, V], Batch), in float32, and returns
-    [N]. Without a target in the context its logits are [N, 0], and cost nothing. Raises UserError
-    if the budget is used up before, if the loss is not one number a token, or if it is not finite;
-    the weights before that step are kept.
+    [N]. Without a target in the context its logits are [N, 0], at no cost. Raises UserError if the
+    budget is already used up, if the loss is not of shape [N], or if it is not finite; the weights
+    before that step are kept.
     """
     return_large_blocks()
     model, settings, goal = context.draft.model, context.settings, context.goal
@@ -69,7 +61,7 @@ def train(
         lr=settings.learning_rate,
         betas=(0.9, settings.beta2),
         weight_decay=settings.weight_decay,
-        fused=True,  # no copies of what it works on
+        fused=True,  # copies no weights
     )
     training = _Training(context, token_loss, survey, optimiser, goal)
     state = load_latest(context.scratch, model, optimiser)
@@ -87,7 +79,7 @@ def train(
             training.save(state)
             last_saved = time.monotonic()
     if state.best is not None:
-        context.team.wait()  # that the first has written it
+        context.team.wait()  # until the first process has written the weights
         load_best(context.scratch, state.best, model)
     return Draft(context.draft, replace(state.ledger, peak_bytes=peak_bytes()), state.history)
 
@@ -97,18 +89,20 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
     context, goal, before = training.context, training.goal, training.goal.share(state.ledger)
     team, settings = context.team, context.settings
     lesson = context.texts.lesson(state.step, settings.rows_per_batch, team.share)
-    everyones = team.lists(lesson.texts)
-    texts = list(chain.from_iterable(everyones))
+    by_process = team.lists(lesson.texts)
+    texts = list(chain.from_iterable(by_process))
     batch = Batch.of(texts, state.step, float(before), context.draft.device)
-    mine = _tokens_of(team.rank, everyones)
+    ends = [0, *accumulate(sum(len(text.response_ids) for text in each) for each in by_process)]
+    mine = slice(ends[team.rank], ends[team.rank + 1])
     part = backward(context, lesson, batch, training.token_loss, training.survey, mine)
     loss, norm = team.total(part), _clipped_norm(training)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise _not_finite(training, state, loss, norm)
     seconds = team.of_first(lambda: time.perf_counter() - started)
-    depth, surveyed = depth_of(context.draft), training.survey is not None
-    work = Work(texts, depth, lesson.live, surveyed, training.compares)
-    ledger = charge(state.ledger, work, context.draft, context.target, seconds)
+    survey, depth = training.survey, depth_of(context.draft)
+    compared = survey is not None and survey.reference is not None
+    kind = StepKind(depth, lesson.live, survey is not None, compared)
+    ledger = charge(state.ledger, texts, kind, context.draft, context.target, seconds)
     rate = learning_rate(before, goal.share(ledger), settings)
     for group in training.optimiser.param_groups:
         group["lr"] = rate
@@ -131,14 +125,8 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
     return replace(state, step=state.step + 1, ledger=ledger, loss=loss)
 
 
-def _tokens_of(rank: int, everyones: Sequence[Sequence[Text]]) -> slice:
-    """Return which of the step's tokens are those of one process."""
-    ends = [0, *accumulate(sum(len(text.response_ids) for text in each) for each in everyones)]
-    return slice(ends[rank], ends[rank + 1])
-
-
 def _clipped_norm(training: _Training) -> float:
-    """Sum the processes' gradients and clip them; return their norm before."""
+    """Sum the gradients over the processes and clip them; return the norm before clipping."""
     parameters = [each for group in training.optimiser.param_groups for each in group["params"]]
     training.context.team.sum_gradients(parameters)
     clip_norm = training.context.settings.clip_norm
@@ -147,20 +135,20 @@ def _clipped_norm(training: _Training) -> float:
 
 def _not_finite(training: _Training, state: Checkpoint, loss: float, norm: float) -> UserError:
     training.save(state)
-    training.context.team.wait()  # that none ends the others while they write
-    mend = "Lower the learning_rate."
+    training.context.team.wait()  # so no process ends the others while the first writes
+    advice = "Lower the learning_rate."
     if state.step == 0:
-        mend = "No step was taken yet, so look at the loss itself: a log or quotient of 0, an inf?"
+        advice = "It is the first step, so check the loss itself: a log or quotient of 0, an inf?"
     return UserError(
         f"The loss is {loss}, its gradient's norm {norm}, at step {state.step + 1}; the weights "
-        f"before it are kept in {training.context.scratch}. {mend}"
+        f"before it are kept in {training.context.scratch}. {advice}"
     )
 
 
 def _validate(context: TrainingContext, state: Checkpoint) -> Checkpoint:
-    """Note the criterion's value, and the weights if it is the best so far."""
+    """Return the state with the criterion's value; save the weights if it is the best so far."""
     criterion = context.criterion
-    assert criterion is not None, "nothing to choose a checkpoint by"
+    assert criterion is not None, "a training needs a criterion"
     with autocast(context):
         value = context.team.of_first(lambda: criterion.measure(context.draft))
     context.journal.log({criterion.name: value}, state.step)

@@ -1,7 +1,7 @@
-"""Several processes that train one draft: each takes a share of every step's rows.
+"""The processes that train one draft: each takes a share of every step's rows.
 
-Through Accelerate, which knows the backend of the machine (gloo on processors, nccl on GPUs). What
-a step learns is what one process would learn, up to the order in which numbers are added.
+Accelerate picks the backend of the machine (gloo on processors, nccl on GPUs). A step computes the
+same gradient as one process would, up to the order of summation.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,56 +14,56 @@ import torch
 
 T = TypeVar("T")
 
-_PATIENCE = timedelta(days=1)  # the others wait while the first one validates
+_TIMEOUT = timedelta(days=1)  # the other processes wait while the first one validates
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a training, seen from one of them. The first one writes what there is."""
+    """The processes of a training, seen from one of them. The first process writes all files."""
 
     rank: int = 0
     count: int = 1
 
     @classmethod
     def join(cls) -> "ProcessGroup":
-        """Return the team that the launcher has told this process of."""
+        """Return the group that the launcher put this process in."""
         from accelerate import PartialState
 
-        state = PartialState(cpu=not torch.cuda.is_available(), timeout=_PATIENCE)
+        state = PartialState(cpu=not torch.cuda.is_available(), timeout=_TIMEOUT)
         return cls(state.process_index, state.num_processes)
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes."""
+        """True if this process writes the files."""
         return self.rank == 0
 
     def share(self, rows: Sequence[T]) -> Sequence[T]:
-        """Return this process's rows: one after the other, as equal in number as can be."""
-        first, beyond = (-(-rank * len(rows) // self.count) for rank in (self.rank, self.rank + 1))
-        return rows[first:beyond]
+        """Return this process's rows: contiguous, and as equal in number as possible."""
+        first, end = (-(-rank * len(rows) // self.count) for rank in (self.rank, self.rank + 1))
+        return rows[first:end]
 
     def lists(self, mine: Iterable[T]) -> list[list[T]]:
-        """Return what each process has, in their order."""
+        """Return the items of each process, in the order of the processes."""
         if self.count == 1:
             return [list(mine)]
         from accelerate.utils import gather_object
 
-        everyones: list[list[T]] = gather_object([list(mine)])
-        return everyones
+        by_process: list[list[T]] = gather_object([list(mine)])
+        return by_process
 
     def tokens(self, mine_N: torch.Tensor) -> torch.Tensor:
-        """Return a number of each token [N] of all processes, in the order of their rows."""
+        """Return the values [N] of the tokens of all processes, in the order of their rows."""
         if self.count == 1:
             return mine_N
-        everyones = chain.from_iterable(self.lists([mine_N.cpu()]))
-        return torch.cat([each_N.to(mine_N.device) for each_N in everyones])
+        parts = chain.from_iterable(self.lists([mine_N.cpu()]))
+        return torch.cat([part_N.to(mine_N.device) for part_N in parts])
 
     def total(self, mine: float) -> float:
         """Return the sum of a number over the processes."""
         return sum(chain.from_iterable(self.lists([mine])))
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Give every process the sum of all processes' gradients."""
+        """Replace the gradients of every process by their sum over the processes."""
         if self.count == 1:
             return
         from accelerate.utils import reduce
@@ -73,7 +73,7 @@ class ProcessGroup:
             parameter.grad = reduce(mine, "sum")
 
     def of_first(self, make: Callable[[], T]) -> T:
-        """Return what the first process makes; the others make nothing."""
+        """Return what `make` returns in the first process; the others do not call it."""
         if self.count == 1:
             return make()
         from accelerate.utils import broadcast_object_list
@@ -82,12 +82,12 @@ class ProcessGroup:
         return made[0]
 
     def wait(self) -> None:
-        """Return when every process has come here."""
+        """Return when every process has called this."""
         if self.count > 1:
             self.lists([])
 
     def leave(self) -> None:
-        """End the connection to the others, when all have come here."""
+        """Close the connection to the others, when all have called this."""
         from accelerate import PartialState
 
         self.wait()

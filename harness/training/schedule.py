@@ -1,23 +1,34 @@
-"""Which rows a training takes when, at which learning rate: of the settings and the seed alone."""
+"""The schedule of a training: rows and learning rate of each step, validations, and the end.
+
+A training ends after its passes, or when its method has spent its budget. A budget covers a whole
+method, so earlier costs count: texts that the target read, the training of a reference. Progress is
+the share of the goal that the ledger shows; neither learning rate nor validations need the number
+of steps.
+"""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
 
 from draftmark.config.model_sections import Optimisation
+from draftmark.errors import UserError
+from draftmark.types import Ledger
 
 BUCKET = 8  # batches whose rows are sorted by length together
+WHOLE = Fraction(1)
+_PERCENT = 100
 
 
 def total_steps(num_rows: int, settings: Optimisation) -> int:
-    """Return the number of optimiser steps of as many passes as the settings say."""
+    """Return the number of optimiser steps of the passes in the settings."""
     return max(1, round(settings.passes * math.ceil(num_rows / settings.rows_per_batch)))
 
 
 def learning_rate(before: Fraction, after: Fraction, settings: Optimisation) -> float:
-    """Return the learning rate of a step, by the share of the training done before and after it.
+    """Return the learning rate of a step, from the progress before and after the step.
 
     Linear warm-up, then constant or a cosine to zero.
     """
@@ -31,13 +42,13 @@ def learning_rate(before: Fraction, after: Fraction, settings: Optimisation) -> 
 
 
 def validates(before: Fraction, after: Fraction, settings: Optimisation) -> bool:
-    """Say whether a checkpoint competes after a step: at equal shares of the training, and last."""
+    """True if a checkpoint is validated after a step: at equal shares of the training, and last."""
     parts = settings.validations
     return math.floor(after * parts) > math.floor(before * parts)
 
 
 def order_of_pass(lengths: Sequence[int], rows: int, *, seed: int, number: int) -> list[list[int]]:
-    """Return the batches of one pass: shuffled, rows of like length together, shuffled again."""
+    """Return the batches of one pass: shuffled, grouped by similar length, shuffled again."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
     shuffled = torch.randperm(len(lengths), generator=generator).tolist()
     ordered: list[int] = []
@@ -46,3 +57,55 @@ def order_of_pass(lengths: Sequence[int], rows: int, *, seed: int, number: int) 
         ordered += sorted(bucket, key=lengths.__getitem__)
     batches = [ordered[start : start + rows] for start in range(0, len(ordered), rows)]
     return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """An amount of a ledger's quantity. The step that reaches it is the last."""
+
+    quantity: str
+    amount: Fraction
+    units: int  # steps of the progress bar
+
+    def share(self, ledger: Ledger) -> Fraction:
+        """Return the progress in a training's ledger: 0 at the start, 1 or more when done."""
+        return Fraction(getattr(ledger, self.quantity)) / self.amount
+
+    def units_done(self, ledger: Ledger) -> int:
+        """Return the progress in units."""
+        return min(self.units, int(self.share(ledger) * self.units))
+
+
+def goal(
+    settings: Optimisation,
+    num_rows: int,
+    *,
+    live: bool,
+    spent: Ledger,
+    part: Fraction = WHOLE,
+) -> Goal:
+    """Return the goal of a training that may take `part` of the rest of its method's budget.
+
+    `spent` is the method's ledger before this training. `live` is True if the target reads texts
+    during training; otherwise its tokens are already spent, and passes end the training even under
+    a budget of them. Raises UserError if nothing is left.
+    """
+    budget, steps = settings.budget, total_steps(num_rows, settings)
+    passes = Goal("steps", Fraction(steps), steps)
+    if budget is None:
+        return passes
+    left = Fraction(budget.amount) - Fraction(getattr(spent, budget.quantity))
+    if budget.limit == "target_forward_tokens" and not live and left >= 0:
+        return passes
+    if left <= 0:
+        advice = "by the method's earlier training; raise it, or shorten the earlier training"
+        if budget.limit == "target_forward_tokens":
+            advice = (
+                "on texts that the target wrote or read as teacher; raise it, or lower "
+                "data.train_rows and data.validation_rows"
+            )
+        raise UserError(
+            f"training.budget: {budget.limit} = {budget.amount:g} is used up before this training: "
+            f"{float(getattr(spent, budget.quantity)):g} are spent, {advice}."
+        )
+    return Goal(budget.quantity, left * part, _PERCENT)

@@ -1,9 +1,8 @@
-"""Which tokens a training kept, by what gap: some steps of it, noted as it goes.
+"""The log of token selections: which tokens a training kept, and their gaps.
 
-A method that keeps some of a step's tokens notes them; 16 steps, evenly over the training, are
-enough to see which. Which steps those are is a function of how much of the training is done, so an
-interruption changes nothing. When the training is over the notes are gathered in the folder whose
-files become part of the result; beside a run's results stands, for each token, what it reads.
+A method that keeps some of a step's tokens logs 16 steps, evenly over the training. The logged
+steps are a function of progress, so an interruption does not change them. At the end of the
+training the log becomes part of its result; a run's folder has it with the text of each token.
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from draftmark.store.graph import LEFT
+from draftmark.store.graph import RESULT_FILES
 from draftmark.store.records import SELECTION
 
 if TYPE_CHECKING:
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
     from draftmark.training.batches import Batch
 
 SNAPSHOTS = 16
-MOST_TOKENS = 16_384  # of a step; of more, every second, third ... is noted
+MOST_TOKENS = 16_384  # logged for a step; a larger step logs every second, third ... token
 _NOTES = "selections"
 
 
 def note(scratch: Path, gap_N: "torch.Tensor", kept_N: "torch.Tensor", batch: "Batch") -> None:
-    """Write down the gaps of a step and what was kept, if this is a step to be noted."""
+    """Log the gaps of a step and which tokens were kept, if the step is one of those to log."""
     file = scratch / _NOTES / f"{int(batch.done * SNAPSHOTS):02d}.parquet"
     if file.exists():
         return
@@ -50,30 +49,31 @@ def note(scratch: Path, gap_N: "torch.Tensor", kept_N: "torch.Tensor", batch: "B
 
 
 def gather(scratch: Path) -> None:
-    """Put all notes of a training that is over where they become part of its result."""
+    """Move the log of a finished training to the folder that becomes part of its result."""
     notes = sorted((scratch / _NOTES).glob("*.parquet"))
     if notes:
-        (scratch / LEFT).mkdir(exist_ok=True)
-        pq.write_table(pa.concat_tables(map(pq.read_table, notes)), scratch / LEFT / SELECTION)
+        (scratch / RESULT_FILES).mkdir(exist_ok=True)
+        pq.write_table(
+            pa.concat_tables(map(pq.read_table, notes)), scratch / RESULT_FILES / SELECTION
+        )
 
 
 def publish(draft: Path, folder: Path) -> None:
-    """Copy a draft's selection, if it has one, into a folder of records, with what tokens read.
+    """Copy a draft's log, if it has one, into a folder of records, with the text of each token.
 
-    `token` is null and `special` false where the tokenizer has no file of its own to be read by.
+    `token` is null and `special` false if the draft has no tokenizer.json.
     """
     if not (draft / SELECTION).is_file():
         return
     table = pq.read_table(draft / SELECTION)
     ids = pc.unique(table["token_id"]).to_pylist()
-    reads = _reads(draft / "tokenizer.json", ids)
-    place = pc.index_in(table["token_id"], pa.array(ids, pa.int32()))
-    for name, values in reads.items():
-        table = table.append_column(name, values.take(place))
+    index = pc.index_in(table["token_id"], pa.array(ids, pa.int32()))
+    for name, values in _decode(draft / "tokenizer.json", ids).items():
+        table = table.append_column(name, values.take(index))
     pq.write_table(table, folder / SELECTION)
 
 
-def _reads(tokenizer_file: Path, ids: Sequence[int]) -> dict[str, Any]:
+def _decode(tokenizer_file: Path, ids: Sequence[int]) -> dict[str, Any]:
     if not tokenizer_file.is_file():
         return {"token": pa.nulls(len(ids), pa.string()), "special": pa.array([False] * len(ids))}
     from tokenizers import Tokenizer

@@ -1,6 +1,6 @@
-"""Tells Accelerate's trackers how a training goes: in files or services of their own.
+"""Reports a training to Accelerate's trackers, which write files or call services.
 
-What they are told changes nothing of the training, and is no part of its result.
+Trackers change neither the training nor its result.
 """
 
 import importlib.util
@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from draftmark.config.model_sections import Tracker as Name
 from draftmark.errors import UserError
@@ -27,21 +27,11 @@ def check_installed(names: Sequence[Name]) -> None:
             )
 
 
-class Tracker(Protocol):
-    """What is asked of accelerate.tracking.GeneralTracker."""
-
-    def store_init_configuration(self, values: dict[str, Any]) -> None:
-        """Note the settings of the run."""
-
-    def log(self, values: dict[str, Any], step: int | None = None) -> None:
-        """Note numbers of a step."""
-
-    def finish(self) -> None:
-        """Write what is still held."""
-
-
 class JsonLines:
-    """A line for each step, and one for the settings; an interrupted run goes on in the file."""
+    """A tracker that writes a line of settings and a line for each step; a resumed run appends.
+
+    Its methods are those of accelerate.tracking.GeneralTracker that a training uses.
+    """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -52,7 +42,7 @@ class JsonLines:
         self._write({"settings": values})
 
     def log(self, values: dict[str, Any], step: int | None = None) -> None:
-        """Write numbers of a step."""
+        """Write the metrics of a step."""
         self._write({"step": step, **values})
 
     def finish(self) -> None:
@@ -66,51 +56,48 @@ class JsonLines:
 
 @dataclass(frozen=True)
 class Journal:
-    """What is told how a training goes. Without trackers, nothing is."""
+    """The trackers of a training, possibly none."""
 
-    trackers: Sequence[Tracker] = ()
+    trackers: Sequence[Any] = ()  # JsonLines, or accelerate.tracking.GeneralTracker
     prefix: str = ""
 
     @classmethod
     def open(
         cls, names: Sequence[Name], run: Path | None, settings: Mapping[str, Any]
     ) -> "Journal":
-        """Return a journal of the trackers so called; those that write files do so in `run`."""
+        """Return a journal of the named trackers, whose files are in `run`; of none without it."""
         trackers = [_opened(name, run) for name in names] if run else []
+        # Accelerate's trackers take plain values or text, and no None.
+        plain = {
+            name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
+            for name, value in settings.items()
+            if value is not None
+        }
         for tracker in trackers:
-            tracker.store_init_configuration(_told(settings))
+            tracker.store_init_configuration(plain)
         return cls(tuple(trackers))
 
     def aside(self, name: str) -> "Journal":
-        """Return the journal of a training on the way, whose numbers bear its name."""
+        """Return the journal of an auxiliary training; its name prefixes the metrics."""
         return Journal(self.trackers, f"{self.prefix}{name}/")
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Tell numbers of a step, counted from 1; of step 0 are those before training."""
+        """Report the metrics of a step, counted from 1; step 0 is before training."""
         for tracker in self.trackers:
             tracker.log({f"{self.prefix}{name}": value for name, value in values.items()}, step)
 
     def close(self) -> None:
-        """Have the trackers write what they still hold."""
+        """Close the trackers."""
         for tracker in self.trackers:
             tracker.finish()
 
 
-def _opened(name: Name, run: Path) -> Tracker:
+def _opened(name: Name, run: Path) -> Any:
     if name == "jsonl":
         return JsonLines(run)
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     kind = LOGGER_TYPE_TO_CLASS[name]
-    tracker: Any = kind(run.name, run.parent) if kind.requires_logging_directory else kind(run.name)
+    tracker = kind(run.name, run.parent) if kind.requires_logging_directory else kind(run.name)
     tracker.start()
-    return tracker  # type: ignore[no-any-return]
-
-
-def _told(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as trackers take them: those that are set, plain values or text."""
-    return {
-        name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
-        for name, value in settings.items()
-        if value is not None
-    }
+    return tracker

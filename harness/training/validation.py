@@ -1,47 +1,58 @@
-"""What checkpoints of a training are chosen by: a number measured on validation rows, never test.
+"""Criteria that select a checkpoint: numbers measured on validation rows, never on test rows.
 
 Legend: N supervised position, V vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from draftmark.models.hidden_states import Features, TargetLogits, hidden_states
+from draftmark.models.hidden_states import StoredHiddenStates, TargetLogits, hidden_states
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.sampling import sampler_probs
 from draftmark.training.divergences import cross_entropy, overlap
 from draftmark.types import Sampler, Text
 
-AS_THEY_ARE = Sampler(1.0)  # validation compares the laws themselves
+AS_THEY_ARE = Sampler(1.0)  # validation compares the unmodified distributions
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """A number that says how good a checkpoint is, by its name in the history."""
+    """A quality of checkpoints, by its name in the history."""
 
     name: str
     measure: Callable[[LanguageModel], float]
     lower_is_better: bool = False
 
     def improves(self, value: float, earlier: Sequence[float]) -> bool:
-        """Say whether a value is better than all earlier ones."""
+        """True if a value is better than all earlier ones."""
         if self.lower_is_better:
             return all(value < other for other in earlier)
         return all(value > other for other in earlier)
 
 
-def acceptance(target: LanguageModel, validation: Features) -> Criterion:
+def acceptance(target: LanguageModel, validation: StoredHiddenStates) -> Criterion:
     """Return the mean of sum min(p, q) at temperature 1 over the target's own responses."""
-    laws = TargetLogits(target, validation)
+    return acceptance_of(target, validation, lambda draft: hidden_states(draft, validation.texts))
+
+
+def acceptance_of(
+    target: LanguageModel,
+    validation: StoredHiddenStates,
+    read: Callable[[Any], Iterator[tuple[Text, torch.Tensor]]],
+) -> Criterion:
+    """Return the mean of sum min(p, q) at temperature 1, for states [N, D] that `read` yields."""
+    known = TargetLogits(target, validation)
 
     @torch.no_grad()
     def measure(draft: LanguageModel) -> float:
         total, tokens = 0.0, 0
-        for text, hidden_ND in hidden_states(draft, validation.texts):
+        for text, hidden_ND in read(draft):
             q_NV = sampler_probs(draft.logits(hidden_ND), AS_THEY_ARE)
-            total += float(overlap(q_NV, sampler_probs(laws.logits(text), AS_THEY_ARE)).sum())
+            p_NV = sampler_probs(known.logits(text), AS_THEY_ARE)
+            total += float(overlap(q_NV, p_NV).sum())
             tokens += len(text.response_ids)
         return total / tokens
 

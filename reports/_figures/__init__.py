@@ -1,1 +1,1 @@
-"""The figures of a run, one file each; what they share is in style, run and drawing."""
+"""The figures of a run, by kind of picture; style, drawing and run are shared."""

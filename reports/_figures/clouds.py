@@ -1,22 +1,22 @@
-"""Panels of points with two intervals each: what two quantities trade for each other."""
+"""Panels of points with two intervals each: quality against speed, fidelity against diversity."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from draftmark.reports._figures import grids
-from draftmark.reports._figures.drawing import spread
-from draftmark.reports._figures.run import Run
-from draftmark.reports._figures.style import COLUMN, PAGE, named_panels
-from draftmark.results import Number
+from draftmark.reports._figures import style
+from draftmark.reports._figures.drawing import Drawing, NotDrawn
+from draftmark.reports._figures.run import DrawnRun, Numbers, at_place, choose_panels
+from draftmark.results import Contender, Number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS, MOST_PANELS = 3, 9
+_COLUMNS, _MOST_PANELS = 3, 9
 _ROW_INCHES = 2.0
-TARGET = "target alone"
-Points = Sequence[tuple[Number, Number]]
+_TARGET = "target alone"
+_ONE = Number(1.0, None, None, 0, "the target alone")
+Points = Sequence[tuple[Number, Number]]  # (across, up)
 
 
 @dataclass(frozen=True)
@@ -26,31 +26,109 @@ class Cloud:
     title: str
     points: Mapping[str, Points]
     target: Points
-    marks: Sequence[str] = ()  # what is written beside the target's points
+    marks: Sequence[str] = ()  # text beside the target's points
 
 
-def inches(clouds: int, methods: Sequence[str]) -> tuple[float, float]:
-    """Return the size of a picture of so many panels."""
-    width = COLUMN if clouds == 1 else PAGE
-    rows = -(-clouds // COLUMNS)
-    return width, rows * _ROW_INCHES + grids.height(0, [*methods, TARGET], width)
+def draw_quality(run: DrawnRun) -> Drawing | NotDrawn:
+    """Return the figure of the score of the text decoded with a draft, by measured speedup."""
+    name = "quality-against-speed"
+    needed = {"speedup", "quality_with_draft"}
+    found = {item: own for item, own in run.numbers.items() if needed <= own.keys()}
+    if not found:
+        return NotDrawn(name, "no speed was run")
+    methods, drawn, left = choose_panels(run, found, _MOST_PANELS)
+    clouds = []
+    for place in drawn:
+        mine = at_place(found, place, methods)
+        points = {m: [(own["speedup"], own["quality_with_draft"])] for m, own in mine.items()}
+        key = "quality_target_there"
+        target = [(_ONE, own[key]) for own in mine.values() if key in own]
+        clouds.append(Cloud(run.title(place, 28), points, target[:1]))
+    return Drawing(
+        name,
+        "The task's score of the text that the engine decoded with the draft, by measured speedup; "
+        "the star is the target alone on the same prompts. With lossless verification all points "
+        "are at the star's height. Bars are 95 % intervals.",
+        _inches(len(clouds), methods),
+        (Contender, "quantity", Number),
+        [
+            (item, quantity, own[quantity])
+            for item, own in found.items()
+            for quantity in ("speedup", "quality_with_draft", "quality_target_there")
+            if quantity in own
+        ],
+        lambda figure: _fill(figure, run, clouds, "measured speedup (times)", "score"),
+        left,
+    )
 
 
-def fill(figure: "Figure", run: Run, clouds: Sequence[Cloud], across: str, up: str) -> None:
-    """Draw the panels."""
-    every = named_panels(figure, len(clouds), COLUMNS, across, up)
+def draw_diversity(run: DrawnRun) -> Drawing | NotDrawn:
+    """Return the figure of fidelity against diversity, a line over temperatures for each draft.
+
+    As in CSD (Kim et al. 2025, arXiv 2509.25837): up and to the right is better.
+    """
+    name = "fidelity-against-diversity"
+    samples = run.results.recipe["evaluation"].get("samples") or {"temperatures": ()}
+    temperatures = samples["temperatures"]
+    found = {item: own for item, own in run.numbers.items() if _sampled(own, "draft", temperatures)}
+    if not found:
+        why = "no draft has samples" if temperatures else "the recipe asks for no samples"
+        return NotDrawn(name, f"{why} ([evaluation.samples])")
+    methods, drawn, left = choose_panels(run, found, _MOST_PANELS)
+    clouds = []
+    for place in drawn:
+        mine = at_place(found, place, methods)
+        points = {method: _sampled(own, "draft", temperatures) for method, own in mine.items()}
+        target = [_sampled(own, "target", temperatures) for own in mine.values()]
+        marks = [f"T = {temperature:g}" for temperature in temperatures]
+        clouds.append(Cloud(run.title(place, 28), points, target[0] if target else [], marks))
+    shown = [method for method in methods if any(method in cloud.points for cloud in clouds)]
+    return Drawing(
+        name,
+        "Fidelity (mean score) against diversity (distinct-2: distinct pairs of words / pairs) of "
+        f"{samples['count']} sampled responses per prompt, from drafts alone and from the target; "
+        "a point for each temperature, which is written beside the target's point. Bars are 95 % "
+        "intervals.",
+        _inches(len(clouds), shown),
+        (Contender, "whose", "temperature", "quantity", Number),
+        [
+            (item, whose, temperature, quantity, own[key])
+            for item, own in found.items()
+            for whose in ("draft", "target")
+            for temperature in temperatures
+            for quantity in ("fidelity", "distinct_1", "distinct_2", "self_bleu")
+            if (key := f"{quantity}_{whose}[t={temperature:g}]") in own
+        ],
+        lambda figure: _fill(figure, run, clouds, "diversity, distinct-2", "fidelity"),
+        left,
+    )
+
+
+def _sampled(numbers: Numbers, whose: str, temperatures: Sequence[float]) -> Points:
+    keys = [(f"distinct_2_{whose}[t={t:g}]", f"fidelity_{whose}[t={t:g}]") for t in temperatures]
+    return [(numbers[across], numbers[up]) for across, up in keys if {across, up} <= numbers.keys()]
+
+
+def _inches(clouds: int, methods: Sequence[str]) -> tuple[float, float]:
+    width = style.COLUMN if clouds == 1 else style.PAGE
+    rows = len(style.in_rows(clouds, _COLUMNS))
+    return width, rows * _ROW_INCHES + style.legend_inches([*methods, _TARGET], width)
+
+
+def _fill(figure: "Figure", run: DrawnRun, clouds: Sequence[Cloud], across: str, up: str) -> None:
+    every = style.named_panels(figure, len(clouds), _COLUMNS, across, up)
     for axes, cloud in zip(every, clouds, strict=True):
         looks = {method: run.look(method).line for method in cloud.points}
         for points, look in [
             *((cloud.points[method], look) for method, look in looks.items()),
-            (cloud.target, grids.OF_TARGET),
+            (cloud.target, style.TARGET),
         ]:
             x, y = [one for one, _ in points], [other for _, other in points]
             axes.errorbar(
                 [each.value for each in x],
                 [each.value for each in y],
-                xerr=spread(x),
-                yerr=spread(y),
+                xerr=style.error_bars(x),
+                yerr=style.error_bars(y),
                 elinewidth=0.7,
                 **look,
             )
@@ -59,6 +137,6 @@ def fill(figure: "Figure", run: Run, clouds: Sequence[Cloud], across: str, up: s
             axes.annotate(mark, at, (4, 4), textcoords="offset points", fontsize=7)
         axes.set_title(cloud.title, loc="left")
     methods = list(dict.fromkeys(method for cloud in clouds for method in cloud.points))
-    alone = any(cloud.target for cloud in clouds)
     single = [name for name in methods if all(len(it.points.get(name, ())) < 2 for it in clouds)]
-    grids.legend(figure, run, methods, target=TARGET if alone else None, points=single)
+    target = _TARGET if any(cloud.target for cloud in clouds) else None
+    style.legend(figure, run.looks(methods), target=target, points=single)

@@ -1,17 +1,17 @@
-"""AdaSPEC's kept-token picture: the gaps of kept and dropped tokens, and who is kept by type."""
+"""AdaSPEC's token selection: loss gaps of kept and dropped tokens, and kept shares by type."""
 
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from draftmark.analysis import statistics
-from draftmark.reports._figures.drawing import WHO, Drawing, NotDrawn, Value, spread, who
-from draftmark.reports._figures.run import Run, first
-from draftmark.reports._figures.style import COLOURS, GREY, HATCHES, PAGE, label
+from draftmark.reports._figures import style
+from draftmark.reports._figures.drawing import Drawing, NotDrawn, Value
+from draftmark.reports._figures.run import DrawnRun, first_few
 from draftmark.results import Contender, Number
 from draftmark.store.records import SELECTION, read_rows
 
@@ -19,43 +19,42 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NAME = "kept-tokens"
 TYPES = ("word", "number", "operator", "punctuation", "whitespace", "end", "other")
 _MOST_ROWS, _ROW_INCHES, _BINS = 5, 1.95, 40
-_TAIL = 0.005  # of the gaps, on either side, that stand in the outermost bins
-_ALSO_OPERATORS = "*/%^&|~-"  # which Unicode takes for punctuation and other signs
+_TAIL = 0.005  # share of the gaps, on either side, in the outermost bins
+_ALSO_OPERATORS = "*/%^&|~-"  # other categories in Unicode
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a contender's trainings noted: gaps, and kept tokens by type."""
+    """The token selection of a contender's training runs: gaps, and kept tokens by type."""
 
     edges: list[float]  # of the bins
     kept: list[int]  # tokens in each bin
     dropped: list[int]
-    shares: Mapping[str, Number]  # of a type's tokens, those kept; over training rows
-    tokens: Mapping[str, int]
-    share: float  # of all tokens
+    shares: Mapping[str, Number]  # kept share by token type; intervals over training rows
+    tokens: Mapping[str, int]  # by token type
+    share: float  # kept share of all tokens
 
 
-def figures(run: Run) -> Iterator[Drawing | NotDrawn]:
-    """Yield the figure."""
+def draw_kept(run: DrawnRun) -> Drawing | NotDrawn:
+    """Return the figure of kept tokens by loss gap and by type."""
+    name = "kept-tokens"
     found = {item: kept for item in run.numbers if (kept := _kept(run, item))}
     if not found:
-        why = "no method noted which tokens it kept, as adaspec does, or its records are not here"
-        yield NotDrawn(NAME, why)
-        return
-    shown, left = first(list(found), _MOST_ROWS, "selections")
-    yield Drawing(
-        NAME,
-        "Which tokens are kept: of 16 steps, evenly over the training, and all seeds. Left: tokens "
-        "by loss gap, the draft's loss less the reference's, in nats; the outermost bars hold "
-        f"what lies beyond, {_TAIL:.1%} on each side. Right: of the tokens of a type, the share "
-        "that is kept, with 95 % intervals over training rows, and how common the type is; the "
-        "dashed line is the share of all tokens.",
-        (PAGE, len(shown) * _ROW_INCHES + 0.35),
+        why = "no method recorded which tokens it kept, as adaspec does, or its records are missing"
+        return NotDrawn(name, why)
+    shown, left = first_few(list(found), _MOST_ROWS, "selections")
+    return Drawing(
+        name,
+        "The kept tokens of 16 steps, evenly over the training, and of all seeds. Left: tokens by "
+        "loss gap, the draft's loss less the reference's, in nats; the outermost bars include "
+        f"what lies beyond, {_TAIL:.1%} on each side. Right: the kept share of each type's tokens, "
+        "with 95 % intervals over training rows, and the type's share of all tokens; the dashed "
+        "line is the kept share of all tokens.",
+        (style.PAGE, len(shown) * _ROW_INCHES + 0.35),
         (
-            *(*WHO, "part", "gap_from", "gap_to", "token_type"),
+            *(Contender, "part", "gap_from", "gap_to", "token_type"),
             *("kept", "tokens", "share", "low", "high"),
         ),
         [row for item, kept in found.items() for row in _rows(item, kept)],
@@ -65,9 +64,10 @@ def figures(run: Run) -> Iterator[Drawing | NotDrawn]:
 
 
 def token_type(token: str, *, special: bool = False) -> str:
-    """Return what a token is by what it reads: of several, the first that TYPES and rules name.
+    """Return the type of a token's text, one of TYPES.
 
-    With a letter it is a word, with a digit a number, with a sign of mathematics an operator.
+    With a letter it is a word, else with a digit a number, else with a mathematical sign an
+    operator; a special token is an end.
     """
     text = token.strip()
     kinds = {unicodedata.category(mark) for mark in text}
@@ -84,7 +84,7 @@ def token_type(token: str, *, special: bool = False) -> str:
     return "punctuation" if any(kind.startswith("P") for kind in kinds) else "other"
 
 
-def _kept(run: Run, contender: Contender) -> Kept | None:
+def _kept(run: DrawnRun, contender: Contender) -> Kept | None:
     folders = [run.directory / row.records for row in run.cells(contender) if row.records]
     files = [folder / SELECTION for folder in folders if (folder / SELECTION).is_file()]
     rows = [row for file in files for row in read_rows(file)]
@@ -92,7 +92,7 @@ def _kept(run: Run, contender: Contender) -> Kept | None:
         return None
     gaps, kept = (np.array([row[name] for row in rows]) for name in ("gap", "kept"))
     low, high = np.quantile(gaps, [_TAIL, 1 - _TAIL])
-    width = max(high - low, 1e-6) / _BINS  # and no bin has gaps of both signs
+    width = max(high - low, 1e-6) / _BINS  # no bin has gaps of both signs
     edges = width * np.arange(np.floor(low / width), np.ceil(high / width) + 2)
     inside = np.clip(gaps, edges[0], edges[-1])
     mine, others = (np.histogram(inside[which], edges)[0].tolist() for which in (kept, ~kept))
@@ -108,33 +108,30 @@ def _kept(run: Run, contender: Contender) -> Kept | None:
 
 
 def _share(rows: Sequence[Mapping[str, object]]) -> Number:
-    """Return the kept share of some tokens; the tokens of a training row count together."""
-    kept: Counter[object] = Counter()
+    """Return the kept share of tokens; the unit of its interval is the training row."""
     tokens = Counter(row["example_id"] for row in rows)
-    kept.update(row["example_id"] for row in rows if row["kept"])
-    pairs = [(float(kept[name]), float(number)) for name, number in tokens.items()]
-    return statistics.ratio(
-        [top for top, _ in pairs], [bottom for _, bottom in pairs], "kept tokens / tokens"
-    )
+    kept = Counter(row["example_id"] for row in rows if row["kept"])
+    kept_by_row = [float(kept[name]) for name in tokens]
+    return statistics.ratio(kept_by_row, list(map(float, tokens.values())), "kept tokens / tokens")
 
 
-def _rows(contender: Contender, kept: Kept) -> Iterator[tuple[Value, ...]]:
+def _rows(contender: Contender, kept: Kept) -> Iterator[tuple[Value | Contender, ...]]:
     for low, high, some, others in zip(
         kept.edges[:-1], kept.edges[1:], kept.kept, kept.dropped, strict=True
     ):
         bounds = ("gap", low, high, None)
-        yield (*who(contender), *bounds, some, some + others, None, None, None)
+        yield (contender, *bounds, some, some + others, None, None, None)
     for kind, share in kept.shares.items():
         some = round(share.value * kept.tokens[kind])
         numbers = (some, kept.tokens[kind], share.value, share.low, share.high)
-        yield (*who(contender), "type", None, None, kind, *numbers)
+        yield (contender, "type", None, None, kind, *numbers)
 
 
-def _fill(figure: "Figure", run: Run, found: Mapping[Contender, Kept]) -> None:
+def _fill(figure: "Figure", run: DrawnRun, found: Mapping[Contender, Kept]) -> None:
     grid = figure.subplots(len(found), 2, squeeze=False)
     for (left, right), (contender, kept) in zip(grid, found.items(), strict=True):
         place = run.title((contender.task, contender.pair))
-        left.set_title(f"{label(contender.method)}, {place}", loc="left")
+        left.set_title(f"{style.label(contender.method)}, {place}", loc="left")
         _gaps(left, kept)
         _types(right, kept)
     grid[-1][0].set_xlabel("loss gap (nats)")
@@ -144,8 +141,8 @@ def _fill(figure: "Figure", run: Run, found: Mapping[Contender, Kept]) -> None:
 def _gaps(axes: "Axes", kept: Kept) -> None:
     width = kept.edges[1] - kept.edges[0]
     looks = (
-        ("kept", kept.kept, [0] * len(kept.kept), COLOURS[0], HATCHES[0]),
-        ("dropped", kept.dropped, kept.kept, "#dddddd", HATCHES[1]),
+        ("kept", kept.kept, [0] * len(kept.kept), style.COLOURS[0], ""),
+        ("dropped", kept.dropped, kept.kept, "#dddddd", "////"),
     )
     for name, heights, below, colour, hatch in looks:
         axes.bar(
@@ -155,35 +152,30 @@ def _gaps(axes: "Axes", kept: Kept) -> None:
             bottom=below,
             align="edge",
             color=colour,
-            edgecolor="white" if not hatch else GREY,
+            edgecolor="white" if not hatch else style.GREY,
             hatch=hatch,
             linewidth=0.3,
             label=name,
         )
-    axes.axvline(0, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)))
+    axes.axvline(0, **style.REFERENCE)
     axes.set_ylabel("tokens")
     axes.legend()
 
 
 def _types(axes: "Axes", kept: Kept) -> None:
     if not kept.shares:
-        axes.text(0.5, 0.5, "what tokens read is not known", transform=axes.transAxes, ha="center")
+        axes.text(0.5, 0.5, "token texts not recorded", transform=axes.transAxes, ha="center")
         return
     shares, total = list(kept.shares.values()), sum(kept.tokens.values())
     lines = range(len(shares))
-    axes.barh(lines, [each.value for each in shares], color=COLOURS[0], height=0.65)
-    axes.errorbar(
-        [each.value for each in shares],
-        lines,
-        xerr=spread(shares),
-        fmt="none",
-        ecolor="#000000",
-        elinewidth=1.0,
-    )
+    values = [each.value for each in shares]
+    axes.barh(lines, values, color=style.COLOURS[0], height=0.65)
+    black: Mapping[str, Any] = {"fmt": "none", "ecolor": "#000000", "elinewidth": 1.0}
+    axes.errorbar(values, lines, xerr=style.error_bars(shares), **black)
     names = [f"{kind} ({kept.tokens[kind] / total:.1%})" for kind in kept.shares]
     axes.set_yticks(lines, names)
     axes.invert_yaxis()
-    axes.axvline(kept.share, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)))
+    axes.axvline(kept.share, **style.REFERENCE)
     axes.set_xlim(0, 1)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)

@@ -1,30 +1,31 @@
-"""What all figures of a run share: who has numbers, which come first, and how methods look."""
+"""The results that all figures of a run share, and the choice of what a picture has room for."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from draftmark.reports._figures.drawing import Numbers
 from draftmark.reports._figures.style import Look, label
-from draftmark.results import Contender, Result, Results
+from draftmark.reports._shared.rows import gamma_of, rate_key, temperatures_of
+from draftmark.results import Contender, Number, Result, Results
 
-MOST_METHODS = 24  # in one picture; their data is in the CSV file
+MOST_METHODS = 24  # in one picture; the CSV file has all
+Numbers = Mapping[str, Number]
 Place = tuple[str, str]  # task and pair
 _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
-class Run:
-    """The results that figures are drawn of, with the folder of their records."""
+class DrawnRun:
+    """The results that figures are drawn from, with the folder of their records."""
 
     results: Results
     directory: Path
 
     @cached_property
     def numbers(self) -> dict[Contender, Numbers]:
-        """The numbers of each contender that has some: over its seeds, or of its only one."""
+        """The numbers of each contender that has any, pooled over its seeds if it has several."""
         found = {row.cell.contender: row.numbers for row in self.done}
         return found | {
             item.contender: item.numbers for item in self.results.pooled if item.contender in found
@@ -36,64 +37,66 @@ class Run:
         return [row for row in self.results.results if not row.failure and row.numbers]
 
     @cached_property
-    def _by_contender(self) -> dict[Contender, list[Result]]:
-        found: dict[Contender, list[Result]] = {}
-        for row in self.done:
-            found.setdefault(row.cell.contender, []).append(row)
-        return found
-
-    @cached_property
     def methods(self) -> list[str]:
-        """The methods, in the recipe's order, that have numbers or failed."""
+        """The methods, in the recipe's order."""
         return list(dict.fromkeys(row.cell.method for row in self.results.results))
 
     @cached_property
     def temperatures(self) -> list[float]:
-        """What responses were scored at."""
-        return list(self.results.recipe["evaluation"]["temperatures"])
+        """The temperatures at which drafts were scored."""
+        return temperatures_of(self.results)
 
     @cached_property
     def gamma(self) -> int:
         """The block length of the recipe."""
-        return int(self.results.recipe["evaluation"]["num_speculative_tokens"])
+        return gamma_of(self.results)
 
     def look(self, method: str) -> Look:
-        """Return how a method looks: the same in every figure."""
+        """Return the look of a method, the same in every figure."""
         return Look.of(self.methods.index(method))
 
-    def cells(self, contender: Contender) -> list[Result]:
-        """Return a contender's cells, one for each seed, that have numbers."""
-        return self._by_contender.get(contender, [])
+    def looks(self, methods: Iterable[str]) -> dict[str, Look]:
+        """Return the looks of methods, each method once."""
+        return {method: self.look(method) for method in methods}
 
-    def key(self, name: str, temperature: float, gamma: int | None = None, more: str = "") -> str:
-        """Return the name of a number at a block length, by default the recipe's."""
-        return f"{name}[t={temperature:g},gamma={gamma or self.gamma}{more}]"
+    def cells(self, contender: Contender) -> list[Result]:
+        """Return a contender's cells that have numbers, one for each seed."""
+        return [row for row in self.done if row.cell.contender == contender]
+
+    def key(self, name: str, temperature: float, gamma: int | None = None) -> str:
+        """Return the key of a rate at a block length, by default the recipe's."""
+        return rate_key(name, temperature, gamma or self.gamma)
 
     def title(self, place: Place, longest: int = 40) -> str:
-        """Return the heading of a panel: its task, and its pair where there are several."""
+        """Return the title of a panel: its task, and its pair if the run has several."""
         several = len({row.cell.pair for row in self.results.results}) > 1
         return label(f"{place[0]}, {place[1]}" if several else place[0], longest)
 
 
-def drawn_of(
-    run: Run, contenders: Iterable[Contender], most: int
+def choose_panels(
+    run: DrawnRun, contenders: Iterable[Contender], most: int
 ) -> tuple[list[str], list[Place], str]:
-    """Return the methods, and the tasks and pairs of contenders, that a picture has room for.
-
-    `most`: tasks and pairs. Last is what it leaves out, in words.
-    """
-    methods, fewer = first(run.methods, MOST_METHODS, "methods")
-    drawn, left = first(places(contenders), most, "tasks and pairs")
+    """Return the methods and the places (at most `most`) to draw, and what that leaves out."""
+    methods, fewer = first_few(run.methods, MOST_METHODS, "methods")
+    drawn, left = first_few(places_of(contenders), most, "tasks and pairs")
     return methods, drawn, " ".join(filter(None, (fewer, left)))
 
 
-def places(contenders: Iterable[Contender]) -> list[Place]:
+def places_of(contenders: Iterable[Contender]) -> list[Place]:
     """Return the tasks and pairs of contenders, each once, in their order."""
     return list(dict.fromkeys((item.task, item.pair) for item in contenders))
 
 
-def first(items: Sequence[_Item], most: int, noun: str) -> tuple[list[_Item], str]:
-    """Return the first of some items, as many as a picture has room for, and what it leaves out."""
+def at_place(
+    found: Mapping[Contender, _Item], place: Place, methods: Iterable[str]
+) -> dict[str, _Item]:
+    """Return the items of a task and pair, by method."""
+    contenders = {method: Contender(*place, method) for method in methods}
+    return {method: found[item] for method, item in contenders.items() if item in found}
+
+
+def first_few(items: Sequence[_Item], most: int, noun: str) -> tuple[list[_Item], str]:
+    """Return the first items, `most` at most, and a sentence on what that leaves out."""
     if len(items) <= most:
         return list(items), ""
     return list(items[:most]), f"Drawn are the first {most} of {len(items)} {noun}."

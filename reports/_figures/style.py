@@ -1,31 +1,35 @@
-"""How figures look, and how they become bytes: the same for the same numbers.
+"""The style of figures, and their files: equal numbers give equal bytes.
 
-matplotlib is imported where a figure is drawn, never with the module. Figures are made without
-pyplot: no window, no global state.
+Functions import matplotlib where they draw; the module does not. Figures are made without pyplot:
+no window, no global state.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from draftmark.results import Number
 from draftmark.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by readers with any colour vision; yellow is too pale here.
+# Okabe and Ito's colours, distinct for any colour vision; their yellow is too pale for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", "--", ":", "-.")  # once the colours are used up
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
-HATCHES = ("", "////", "....", "xxxx")
 GREY = "#666666"
 DOTS_PER_INCH, PRINTED_DOTS_PER_INCH = 150, 300
-COLUMN, PAGE = 3.25, 6.75  # inches: the width of a column, and of a page of two
-LONGEST_LABEL = 34
+COLUMN, PAGE = 3.25, 6.75  # inches: the width of a column, and of a page of two columns
+LONGEST_LABEL = 34  # characters
+# What all values are compared with; the target alone.
+REFERENCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 2))}
+TARGET: dict[str, Any] = {"color": "#000000", "marker": "*", "markersize": 6, "linestyle": "-"}
+_LETTER_INCHES, _HANDLE_INCHES, _LEGEND_ROW_INCHES = 0.054, 0.37, 0.145
 
 _STYLE = {
     "font.size": 9,
@@ -40,9 +44,9 @@ _STYLE = {
     "lines.markersize": 5,
     "legend.frameon": False,
     "legend.fontsize": 8,
-    "text.parse_math": False,  # names come of recipes: a $ in one is a $
+    "text.parse_math": False,  # a $ in a recipe's names is a $
 }
-# In a paper, at the width that it is printed: nothing is scaled, so 8 pt are 8 pt.
+# For a paper, at the printed width: nothing is scaled, so 8 pt stay 8 pt.
 _PRINTED = _STYLE | {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -56,11 +60,11 @@ _PRINTED = _STYLE | {
     "lines.linewidth": 1.1,
     "lines.markersize": 3.5,
     "hatch.linewidth": 0.5,
-    "pdf.fonttype": 42,  # TrueType: journals refuse what matplotlib writes by default
+    "pdf.fonttype": 42,  # TrueType: journals refuse matplotlib's default, Type 3
     "svg.fonttype": "path",
     "svg.hashsalt": "draftmark",
 }
-# No version, no date: the same numbers give the same bytes.
+# No version and no date, so that equal numbers give equal bytes.
 _METADATA: Mapping[str, Mapping[str, None]] = {
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
     "svg": {"Creator": None, "Date": None, "Format": None, "Type": None},
@@ -70,7 +74,7 @@ _METADATA: Mapping[str, Mapping[str, None]] = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a method looks in every figure of a run."""
+    """The colour, marker and dash of a method, the same in every figure of a run."""
 
     colour: str
     marker: str
@@ -78,23 +82,23 @@ class Look:
 
     @classmethod
     def of(cls, place: int) -> "Look":
-        """Return the look of the method at some place of a recipe."""
+        """Return the look of the method at a place in the recipe."""
         dash = DASHES[place // len(COLOURS) % len(DASHES)]
         return cls(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], dash)
 
     @property
     def point(self) -> dict[str, Any]:
-        """What draws a point."""
+        """Settings of a point."""
         return {"color": self.colour, "marker": self.marker, "linestyle": "none"}
 
     @property
     def line(self) -> dict[str, Any]:
-        """What draws a line with its points."""
+        """Settings of a line with its points."""
         return {"color": self.colour, "marker": self.marker, "linestyle": self.dash}
 
 
-def colours_in_order(number: int) -> list[str]:
-    """Return colours for an ordered quantity, dark to light, also told apart in grey."""
+def ordered_colours(number: int) -> list[str]:
+    """Return colours for an ordered quantity, dark to light, also distinct in grey."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
@@ -102,44 +106,58 @@ def colours_in_order(number: int) -> list[str]:
     return [to_hex(colormaps["viridis"](shade)) for shade in shades]
 
 
-def draw(
+def interval_ends(numbers: Sequence[Number]) -> tuple[list[float], list[float], list[float]]:
+    """Return values and the low and high ends of their intervals; the value where there is none."""
+    lows = [each.value if each.low is None else each.low for each in numbers]
+    highs = [each.value if each.high is None else each.high for each in numbers]
+    return [each.value for each in numbers], lows, highs
+
+
+def error_bars(numbers: Sequence[Number]) -> list[list[float]]:
+    """Return how far intervals reach below and above their values; 0 where there is none."""
+    values, lows, highs = interval_ends(numbers)
+    return [
+        [max(0.0, value - low) for value, low in zip(values, lows, strict=True)],
+        [max(0.0, high - value) for value, high in zip(values, highs, strict=True)],
+    ]
+
+
+def draw_png(
     rows: int, columns: int, panel_inches: tuple[float, float], fill: Callable[["Figure"], None]
 ) -> bytes:
-    """Return the PNG of a figure of rows x columns panels that `fill` draws."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    """Return the PNG of rows x columns panels of a size; `fill` draws them."""
     width, height = panel_inches
     with _style(_STYLE):
-        figure = Figure(
-            figsize=(width * columns, height * rows), dpi=DOTS_PER_INCH, layout="constrained"
-        )
-        FigureCanvasAgg(figure)
-        fill(figure)
+        figure = _filled((width * columns, height * rows), DOTS_PER_INCH, fill)
         return _bytes(figure, "png")
 
 
-def printed(inches: tuple[float, float], fill: Callable[["Figure"], None]) -> dict[str, bytes]:
-    """Return the PDF, SVG and PNG, by their endings, of a figure for a paper that `fill` draws."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+def paper_files(inches: tuple[float, float], fill: Callable[["Figure"], None]) -> dict[str, bytes]:
+    """Return a paper's figure as PDF, SVG and PNG, by file ending; `fill` draws it."""
     with _style(_PRINTED):
-        figure = Figure(figsize=inches, dpi=PRINTED_DOTS_PER_INCH, layout="constrained")
-        FigureCanvasAgg(figure)
-        fill(figure)
+        figure = _filled(inches, PRINTED_DOTS_PER_INCH, fill)
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # it is laid out: once for all formats
+        figure.set_layout_engine("none")  # laid out once for all formats
         return {ending: _bytes(figure, ending) for ending in _METADATA}
 
 
+def _filled(inches: tuple[float, float], dots: int, fill: Callable[["Figure"], None]) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=inches, dpi=dots, layout="constrained")
+    FigureCanvasAgg(figure)
+    fill(figure)
+    return figure
+
+
 def in_rows(number: int, columns: int) -> list[int]:
-    """Return how many of some panels stand in each row, where it has room for so many."""
+    """Return the number of panels in each row of at most `columns`."""
     return [min(columns, number - start) for start in range(0, number, columns)]
 
 
-def panels(figure: "Figure", rows: Sequence[int]) -> list["Axes"]:
-    """Return the panels, row by row, of a grid whose row r has rows[r] of them."""
+def add_panels(figure: "Figure", rows: Sequence[int]) -> list["Axes"]:
+    """Return the panels, row by row, of a grid with rows[r] panels in row r."""
     grid = figure.subplots(len(rows), max(rows), squeeze=False)
     for row, number in enumerate(rows):
         for axes in grid[row][number:]:
@@ -148,9 +166,9 @@ def panels(figure: "Figure", rows: Sequence[int]) -> list["Axes"]:
 
 
 def named_panels(figure: "Figure", number: int, columns: int, across: str, up: str) -> list["Axes"]:
-    """Return so many panels in rows, their axes named at the left and below the last row."""
+    """Return panels in rows, with axis labels at the left and below the last row."""
     sizes = in_rows(number, columns)
-    every = panels(figure, sizes)
+    every = add_panels(figure, sizes)
     for axes in every[::columns]:
         axes.set_ylabel(up)
     for axes in every[-sizes[-1] :]:
@@ -158,12 +176,47 @@ def named_panels(figure: "Figure", number: int, columns: int, across: str, up: s
     return every
 
 
+def legend_inches(names: Sequence[str], width: float = PAGE) -> float:
+    """Return the height of a legend below a figure."""
+    return -(-len(names) // _legend_columns(names, width)) * _LEGEND_ROW_INCHES + 0.15
+
+
+def legend(
+    figure: "Figure",
+    looks: Mapping[str, Look],
+    *,
+    points: Collection[str] = (),
+    target: str | None = None,
+) -> None:
+    """Draw the legend of methods below a figure.
+
+    `points`: the methods drawn without lines; `target`: the name of the target if it is drawn.
+    """
+    from matplotlib.lines import Line2D
+
+    styles = [look.point if name in points else look.line for name, look in looks.items()]
+    names = [label(name) for name in looks]
+    if target:
+        alone = {"linestyle": "none"} if looks.keys() <= set(points) else {}
+        styles.append(TARGET | alone)
+        names.append(target)
+    handles = [Line2D([], [], **style) for style in styles]
+    columns = _legend_columns(names, figure.get_figwidth())
+    figure.legend(handles, names, loc="outside lower center", ncols=columns)
+
+
+def _legend_columns(names: Sequence[str], inches: float) -> int:
+    longest = max((len(label(name)) for name in names), default=1)
+    most = max(1, int(inches / (longest * _LETTER_INCHES + _HANDLE_INCHES)))
+    return max(1, min(most, len(names)))
+
+
 def label(text: str, longest: int = LONGEST_LABEL) -> str:
-    """Return a name as a label: cut where it is long, of characters that the font has."""
+    """Return a name as a label: shortened, in characters of the font."""
     shown = plain(text, longest).partition("… (")[0]
     cut = f"{shown}…" if len(text) > longest else shown
     known = "".join(mark if ord(mark) in _font() else "\ufffd" for mark in cut)
-    # matplotlib leaves what starts with an underscore out of legends.
+    # matplotlib omits labels that start with an underscore from legends.
     return f" {known}" if known.startswith("_") else known
 
 
@@ -182,7 +235,7 @@ def _bytes(figure: "Figure", ending: str) -> bytes:
 
 @contextmanager
 def _style(settings: Mapping[str, Any]) -> Iterator[None]:
-    """Use this style alone, whatever a person's matplotlibrc says."""
+    """Use this style alone, ignoring the user's matplotlibrc."""
     from matplotlib import style
 
     with style.context(["default", dict(settings)]):

@@ -1,21 +1,13 @@
-"""The figure of the what-if: expected speedup by block length, and at its best by cost."""
+"""The figure of the what-if: expected speedup by block length, and the best one by cost."""
 
 from collections.abc import Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from draftmark.analysis.cost_model import Costs, expected_speedup, expected_speedups
-from draftmark.reports._figures.style import (
-    COLOURS,
-    DASHES,
-    GREY,
-    colours_in_order,
-    draw,
-    in_rows,
-    panels,
-)
-from draftmark.reports._shared.acceptance import Scored, advised
-from draftmark.results import Number
+from draftmark.reports._figures import style
+from draftmark.reports._shared.acceptance import ScoredDraft, advice_at
+from draftmark.reports._shared.rows import group_by
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,47 +20,42 @@ TITLE_WIDTH = 42  # characters
 TICKS = (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # of speedup
 
 
-def figure(found: Sequence[Scored], costs: Sequence[Costs]) -> bytes:
+def what_if_png(found: Sequence[ScoredDraft], costs: Sequence[Costs]) -> bytes:
     """Return the PNG: a panel for each draft, and one of all drafts by cost.
 
-    Rows are tasks, pairs and temperatures; those with many drafts take several rows.
+    Each task, pair and temperature starts a row; many drafts take several rows.
     """
-    groups = list(_groups(found))
-    rows = [size for group in groups for size in in_rows(len(group) + 1, MAX_COLUMNS)]
+    by_place = group_by(found, lambda i: (i.contender.task, i.contender.pair, i.temperature))
+    groups = list(by_place.values())
+    rows = [size for group in groups for size in style.in_rows(len(group) + 1, MAX_COLUMNS)]
 
-    def fill(canvas: "Figure") -> None:
-        free = iter(panels(canvas, rows))
+    def fill(figure: "Figure") -> None:
+        free = iter(style.add_panels(figure, rows))
         drafts = []
         for group in groups:
             for item in group:
                 drafts.append(next(free))
                 _by_gamma(drafts[-1], item, costs)
             _by_cost(next(free), group, costs)
-        highest = max(axes.dataLim.y1 for axes in canvas.axes)
-        for axes in canvas.axes:
+        highest = max(1.0, *(axes.dataLim.y1 for axes in figure.axes))
+        for axes in figure.axes:
             _scale(axes, highest)
-        _legend(canvas, drafts[0])
+        _legend(figure, drafts[0])
 
-    return draw(len(rows), max(rows), PANEL_INCHES, fill)
-
-
-def _groups(found: Sequence[Scored]) -> Sequence[Sequence[Scored]]:
-    """Return those of the same task, pair and temperature together, in their order."""
-    groups: dict[tuple[str, str, float], list[Scored]] = {}
-    for item in found:
-        who = item.contender
-        groups.setdefault((who.task, who.pair, item.temperature), []).append(item)
-    return list(groups.values())
+    return style.draw_png(len(rows), max(rows), PANEL_INCHES, fill)
 
 
-def _by_gamma(axes: "Axes", item: Scored, costs: Sequence[Costs]) -> None:
-    """Draw expected speedup over gamma, a line for each cost, the gamma to take marked."""
-    for cost, colour in zip(costs, colours_in_order(len(costs)), strict=True):
+def _by_gamma(axes: "Axes", item: ScoredDraft, costs: Sequence[Costs]) -> None:
+    """Draw expected speedup over gamma, a line for each cost; mark the recommended gamma."""
+    for cost, colour in zip(costs, style.ordered_colours(len(costs)), strict=True):
         speedups = expected_speedups(item.by_gamma, cost)
-        axes.plot(list(speedups), list(speedups.values()), color=colour, label=_name(cost))
-        if gamma := advised(item, cost).gamma:
-            _mark(axes, gamma, expected_speedup(item.by_gamma[gamma], cost), colour)
-    _line_at_one(axes)
+        x, y = list(speedups), list(speedups.values())
+        axes.plot(x, y, color=colour, label=f"{cost.per_token:g}")
+        if gamma := advice_at(item, cost).gamma:
+            best = expected_speedup(item.by_gamma[gamma], cost)
+            values, lows, highs = style.interval_ends([best])
+            axes.vlines(gamma, lows, highs, color=colour)
+            axes.plot([gamma], values, "o", color=colour, markersize=4)
     axes.set_xscale("log", base=2)
     ticks = [2**power for power in range(6) if 2**power <= max(item.by_gamma)]
     axes.set_xticks(ticks, [f"{tick}" for tick in ticks])
@@ -76,20 +63,16 @@ def _by_gamma(axes: "Axes", item: Scored, costs: Sequence[Costs]) -> None:
     _title(axes, item, item.contender.method)
 
 
-def _by_cost(axes: "Axes", group: Sequence[Scored], costs: Sequence[Costs]) -> None:
+def _by_cost(axes: "Axes", group: Sequence[ScoredDraft], costs: Sequence[Costs]) -> None:
     """Draw expected speedup at the best gamma over cost, a line for each draft."""
     end = max(0.5, *(cost.per_token for cost in costs))
     grid = [Costs(end * index / (POINTS - 1)) for index in range(POINTS)]
     lines = []
     for number, item in enumerate(group):
         highest = [max(1.0, *expected_speedups(item.by_gamma, cost).values()) for cost in grid]
-        lines += axes.plot(
-            [cost.per_token for cost in grid],
-            highest,
-            color=COLOURS[number % len(COLOURS)],
-            linestyle=DASHES[number // len(COLOURS) % len(DASHES)],
-        )
-    _line_at_one(axes)
+        look = style.Look.of(number)
+        x = [cost.per_token for cost in grid]
+        lines += axes.plot(x, highest, color=look.colour, linestyle=look.dash)
     names = [shorten(item.contender.method, 20) for item in group]
     axes.legend(lines, names, loc="upper right", ncols=1 + len(names) // 6)
     axes.set_xlabel("cost of a drafted token, c + w (target passes)")
@@ -97,24 +80,9 @@ def _by_cost(axes: "Axes", group: Sequence[Scored], costs: Sequence[Costs]) -> N
     _title(axes, group[0], "at the best gamma")
 
 
-def _name(cost: Costs) -> str:
-    return f"{cost.per_token:g}"
-
-
-def _mark(axes: "Axes", gamma: int, number: Number, colour: str) -> None:
-    """Mark a gamma with its interval."""
-    low = number.value if number.low is None else number.low
-    high = number.value if number.high is None else number.high
-    axes.vlines(gamma, low, high, color=colour)
-    axes.plot([gamma], [number.value], "o", color=colour, markersize=4)
-
-
-def _line_at_one(axes: "Axes") -> None:
-    axes.axhline(1.0, color=GREY, linestyle="--", linewidth=1.0)
-
-
 def _scale(axes: "Axes", highest: float) -> None:
-    """Give every panel the same scale, of ratios; what is far below 1 matters to nobody."""
+    """Give every panel the same logarithmic scale, from 0.5, and the line of the target alone."""
+    axes.axhline(1.0, color=style.GREY, linestyle="--", linewidth=1.0)
     axes.set_yscale("log", base=2)
     ticks = [tick for tick in TICKS if tick <= highest]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -122,20 +90,20 @@ def _scale(axes: "Axes", highest: float) -> None:
     axes.set_ylabel("expected speedup (times)")
 
 
-def _title(axes: "Axes", item: Scored, what: str) -> None:
-    who = item.contender
+def _title(axes: "Axes", item: ScoredDraft, what: str) -> None:
+    own = item.contender
     above = shorten(f"{what}, temperature {item.temperature:g}", TITLE_WIDTH)
-    axes.set_title(f"{above}\n{shorten(f'{who.task}, {who.pair}', TITLE_WIDTH)}", loc="left")
+    axes.set_title(f"{above}\n{shorten(f'{own.task}, {own.pair}', TITLE_WIDTH)}", loc="left")
 
 
-def _legend(canvas: "Figure", axes: "Axes") -> None:
-    """Say once, below, what the lines of every draft's panel are."""
+def _legend(figure: "Figure", axes: "Axes") -> None:
+    """Draw one legend below for the lines of every draft's panel."""
     lines, names = axes.get_legend_handles_labels()
-    canvas.legend(
+    figure.legend(
         lines,
         names,
         loc="outside lower center",
         ncols=len(names),
         title="cost of a drafted token, c + w (target passes); dashed: the target alone;\n"
-        "dot: the shortest gamma not told from the best, with its 95 % interval",
+        "dot: the shortest gamma not significantly slower than the best, with its 95 % interval",
     )

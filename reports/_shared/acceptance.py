@@ -1,80 +1,62 @@
-"""The acceptance tables beside results: what a report needs that counts blocks anew."""
+"""Block counts of every draft at every block length, from the acceptance tables beside results."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 from draftmark.analysis.cost_model import ByGamma, Costs
 from draftmark.analysis.recommendation import Advice, advise, priced
 from draftmark.analysis.stored_counts import tables_of
-from draftmark.reports._shared.markdown import escape
-from draftmark.results import Contender, Number, Result, Results
+from draftmark.reports._shared.rows import (
+    by_contender,
+    draft_title,
+    gamma_of,
+    numbers_of,
+    rate_key,
+    temperatures_of,
+)
+from draftmark.results import Contender, Number, Results
 from draftmark.speculation.blocks import block_counts
-from draftmark.types import AcceptanceTable
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A contender at a temperature: what its blocks of every length come to, by seed."""
+class ScoredDraft:
+    """A contender at a temperature, with the block counts of each seed at every block length."""
 
     contender: Contender
     temperature: float
     by_gamma: ByGamma
-    acceptance: Number | None  # as published; None if it drafted nothing
+    acceptance: Number | None  # acceptance rate in the results; None if nothing was drafted
 
     @property
     def title(self) -> str:
-        """Whose it is, in words."""
-        who = self.contender
-        return f"{who.task}, {who.pair}, {who.method}, temperature {self.temperature:g}"
+        """The draft's name."""
+        return draft_title(self.contender, self.temperature)
 
     @property
     def units(self) -> str:
-        """What its intervals are over, in words."""
+        """What its intervals are over: "64 prompts and 3 seeds"."""
         seeds = self.by_gamma[1]
         prompts = f"{len(seeds[0].tokens_B)} prompts"
         return f"{prompts} and {len(seeds)} seeds" if len(seeds) > 1 else prompts
 
 
-def advised(item: Scored, costs: Costs) -> Advice:
-    """Return which block length to serve with, were a drafted token to cost so much."""
-    return advise({gamma: priced(seeds, costs) for gamma, seeds in item.by_gamma.items()})
+def advice_at(draft: ScoredDraft, costs: Costs) -> Advice:
+    """Return the block length to serve with if a drafted token has these costs."""
+    return advise({gamma: priced(seeds, costs) for gamma, seeds in draft.by_gamma.items()})
 
 
-def scored(results: Results, directory: Path) -> Iterator[Scored]:
-    """Yield every contender at every temperature, over those of its seeds that have numbers."""
+def scored_drafts(results: Results, directory: Path) -> Iterator[ScoredDraft]:
+    """Yield every contender at every temperature, over its seeds that did not fail."""
     done = (result for result in results.results if not result.failure)
-    for contender, cells in groupby(done, key=lambda result: result.cell.contender):
-        seeds = list(cells)
-        for temperature in results.recipe["evaluation"]["temperatures"]:
-            tables = [tables_of(result, directory, temperature) for result in seeds]
-            acceptance = _acceptance(results, contender, seeds, temperature)
-            yield Scored(contender, temperature, _by_gamma(tables), acceptance)
-
-
-def _by_gamma(seeds: list[list[AcceptanceTable]]) -> ByGamma:
-    longest = min(item.accept_SD.shape[1] for tables in seeds for item in tables)
-    return {
-        gamma: [block_counts(tables, gamma) for tables in seeds] for gamma in range(1, longest + 1)
-    }
-
-
-def _acceptance(
-    results: Results, contender: Contender, seeds: list[Result], temperature: float
-) -> Number | None:
-    gamma = results.recipe["evaluation"]["num_speculative_tokens"]
-    pooled = [item.numbers for item in results.pooled if item.contender == contender]
-    numbers = pooled[0] if pooled else seeds[0].numbers
-    return numbers.get(f"acceptance_rate[t={temperature:g},gamma={gamma}]")
-
-
-def title(result: Result) -> str:
-    """Return a cell in words, for a heading."""
-    cell = result.cell
-    return escape(f"{cell.task}, {cell.pair}, {cell.method}, seed {cell.seed}")
-
-
-def failed(result: Result) -> str:
-    """Return the section of a cell that failed, with its reason."""
-    return f"## {title(result)}\n\nFailed: {escape(str(result.failure))}"
+    for contender, rows in by_contender(done):
+        numbers = numbers_of(rows, results) or {}
+        for temperature in temperatures_of(results):
+            seeds = [tables_of(row, directory, temperature) for row in rows]
+            longest = min(item.accept_SD.shape[1] for tables in seeds for item in tables)
+            by_gamma = {
+                gamma: [block_counts(tables, gamma) for tables in seeds]
+                for gamma in range(1, longest + 1)
+            }
+            acceptance = numbers.get(rate_key("acceptance_rate", temperature, gamma_of(results)))
+            yield ScoredDraft(contender, temperature, by_gamma, acceptance)

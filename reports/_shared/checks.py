@@ -1,55 +1,51 @@
-"""What the checks of fairness and leaks found: errors first, then the rows that splits share."""
+"""What the checks of fairness and leaks found: errors first, then rows that occur in two splits."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from draftmark.reports._shared.markdown import escape, markdown
-from draftmark.reports._shared.sections import Alert, Section, Table
+from draftmark.reports._shared.content import Alert, Section, Table, escape, section_markdown
 from draftmark.results import Results
 
 LOOKED_FOR = (
-    "Looked for: test rows among train and validation rows; drafts made of test rows; numbers of "
-    "different rows, texts, targets or speed settings; arms of speed runs with different prompts "
-    "or length policies; text that the target did not write; training budgets, settings and seeds "
-    "that differ between methods."
+    "Checked for: test rows among train and validation rows; drafts built from test rows; numbers "
+    "from different rows, texts, targets or speed settings; speed arms with different prompts or "
+    "length policies; text that the target did not write; methods with different training budgets, "
+    "settings or seeds."
 )
 
 
-def warnings(results: Results) -> Iterator[Alert]:
-    """Yield what a table has to say of errors, if there are any."""
+def error_alerts(results: Results) -> Iterator[Alert]:
+    """Yield the alert that stands beside numbers if a check found errors."""
     if errors := sum(finding.severity == "error" for finding in results.findings):
-        yield Alert(f"Not fit to be compared: see the errors ({errors}) of the checks below.")
+        yield Alert(f"Do not compare these numbers: the checks below found errors ({errors}).")
 
 
-def checks(results: Results) -> str:
-    """Return the section on what was found, and on what was looked for."""
+def checks_section(results: Results) -> str:
+    """Return the Markdown section of the findings, and of what was checked."""
     found = [
         f"- **{finding.severity}** {escape(finding.subject)}: {escape(finding.text)}"
         for finding in results.findings
     ]
     parts = ["## Checks of fairness and leaks", LOOKED_FOR, "\n".join(found) or "Nothing found."]
-    return "\n\n".join([*parts, markdown(overlaps(results))])
+    return "\n\n".join([*parts, section_markdown(overlap_section(results))])
 
 
-def overlaps(results: Results) -> Section:
-    """Return the rows that splits share, without a title."""
-    body = dict.fromkeys(tuple(_overlap(item)) for item in _of_tasks(results))
+def overlap_section(results: Results) -> Section:
+    """Return the table of test rows that also occur in other splits, without a heading."""
+    counts = ("test_rows", "duplicates", "copied", "partly", "short")
+    body = [
+        (
+            *(item["task"], f"{overlap['rows']} {overlap['group']}", overlap["part"]),
+            *(str(overlap[name]) for name in counts),
+            ", ".join(f"{m['test_id']} in {m['other_id']}" for m in overlap["examples"][:2]),
+        )
+        for item in results.data
+        for overlap in item["overlaps"]
+    ]
     header = ["task", "rows", "part", "test rows", "same", "most", "some", "short", "for example"]
     note = (
-        "Test rows that are in other rows too. Same: but for case, spaces and punctuation; most, "
-        "some: with those whose word 13-grams, template text left out, are there for 80 % or more, "
-        "20 % or more; short: fewer than 13 words of their own, so looked for as a whole only."
+        "Test rows that also occur among other rows. Same: equal up to case, spaces and "
+        "punctuation. Most, some: these, and rows of whose word 13-grams at least 80 % or 20 % "
+        "occur there, template text left out. Short: rows of fewer than 13 words outside the "
+        "template, which are compared only as a whole."
     )
-    return Section("", [Table(header, list(body), "lllrrrrrl"), note])
-
-
-def _of_tasks(results: Results) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    return ((item["task"], overlap) for item in results.data for overlap in item["overlaps"])
-
-
-def _overlap(found: tuple[str, Mapping[str, Any]]) -> Iterator[str]:
-    task, item = found
-    yield from (task, f"{item['rows']} {item['group']}", item["part"])
-    counts = ("test_rows", "duplicates", "copied", "partly", "short")
-    yield from (str(item[name]) for name in counts)
-    yield ", ".join(f"{match['test_id']} in {match['other_id']}" for match in item["examples"][:2])
+    return Section("", [Table(header, list(dict.fromkeys(body)), "lllrrrrrl"), note])

@@ -1,49 +1,81 @@
-"""What an engine counted in a run, beside what acceptance tables predict of the same prompts."""
+"""Counts of engines in a run, beside those that the acceptance tables predict."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from draftmark.analysis.stored_counts import tables_of
 from draftmark.analysis.stored_speed import convention_in
-from draftmark.reports._shared.markdown import escape, table
+from draftmark.reports._shared.content import escape, number_text, table
+from draftmark.reports._shared.rows import cell_title, first_speed_settings, temperatures_of
+from draftmark.reports._shared.speed_rows import conditions_of
 from draftmark.results import Result, Results
 from draftmark.speculation.blocks import Convention, block_counts
 from draftmark.speculation.engine_counts import engine_counts
 from draftmark.store.records import DECODES, read_decodes
 from draftmark.types import AcceptanceTable, Decode
 
+# How each engine counts.
+COUNTED = {
+    "reference": "prefill emits no token, so the first block starts at the first token; tokens "
+    "drafted beyond the end count neither as drafted nor as accepted",
+    "transformers": "the first pass reads prompt and first block, so passes equal the reference "
+    "engine's; it does not draft the last token within the limit, tokens after the draft's own end "
+    "token and, by lookup, end tokens, so the end of a text may have one accepted token less",
+    "vllm": "prefill emits the first token, so the first block starts at the second; passes that "
+    "drafted nothing are counted",
+}
 
-def engine_section(result: Result, results: Results, directory: Path) -> Iterator[str]:
-    """Yield a cell's engine counts beside the prediction, if it was timed at a scored temperature.
 
-    At temperature 0 of prompts whose texts are as long as the scored ones: of others, the engine
-    has decoded another text.
+def passes_section(result: Result) -> Iterator[str]:
+    """Yield the passes that engines counted at temperature 0, beside the predicted passes."""
+    body = []
+    for key, number in result.numbers.items():
+        name, _, label = key.removesuffix("]").partition("[")
+        predicted = result.numbers.get(f"predicted_passes[{label}]")
+        if name == "counted_passes" and predicted:
+            terms = conditions_of(label)
+            convention = COUNTED.get(terms["engine"], "see the engine's own file")
+            where = [escape(terms[term]) for term in ("engine", "gamma", "batch")]
+            body.append([*where, number_text(number), number_text(predicted), convention])
+    if body:
+        header = ["engine", "gamma", "batch", "passes a prompt, counted", "predicted", "how"]
+        heading = f"## {cell_title(result)}, as engines counted it at temperature 0"
+        yield f"{heading}\n\n{table(header, body, 'lrrrrl')}"
+
+
+def counts_section(result: Result, results: Results, directory: Path) -> Iterator[str]:
+    """Yield the counts of a cell's first speed run, if its temperature was scored.
+
+    At temperature 0 only prompts whose decoded text is as long as the scored one are compared:
+    otherwise the engine decoded another text.
     """
-    speed, folder = results.recipe.get("speed"), directory / result.records
-    if not speed or not (folder / DECODES).is_file():
+    folder = directory / result.records
+    if not results.recipe.get("speed") or not (folder / DECODES).is_file():
         return
-    temperature, gamma = _first(speed["temperature"]), _first(speed["num_speculative_tokens"])
-    if temperature not in results.recipe["evaluation"]["temperatures"]:
+    speed = first_speed_settings(results.recipe["speed"])
+    temperature, gamma = speed["temperature"], speed["num_speculative_tokens"]
+    if temperature not in temperatures_of(results):
         return
-    tables = {each.example_id: each for each in tables_of(result, directory, temperature)}
-    timed = (each for each in read_decodes(folder / DECODES) if each.arm == "draft")
-    decodes = {each.decode.example_id: each.decode for each in timed if each.repeat == 0}
-    asked = [name for name in decodes if name in tables]
-    same = [n for n in asked if temperature or _length(tables[n]) == len(decodes[n].token_ids)]
+    tables = {item.example_id: item for item in tables_of(result, directory, temperature)}
+    timed = (item for item in read_decodes(folder / DECODES) if item.arm == "draft")
+    decodes = {item.decode.example_id: item.decode for item in timed if item.repeat == 0}
+    scored = [name for name in decodes if name in tables]
+    same = [
+        name
+        for name in scored
+        if temperature or len(tables[name].drafted_S) == len(decodes[name].token_ids)
+    ]
     if not same:
         return
     convention = convention_in(folder)
     rows = _rows([decodes[n] for n in same], [tables[n] for n in same], gamma, convention)
-    yield "\n\n".join(
-        [
-            f"### Counted by the {escape(str(_first(speed['engine'])))} engine, temperature "
-            f"{temperature:g}, blocks of {gamma}",
-            f"{len(same)} of {len(asked)} prompts, those whose texts are as long as the scored "
-            f"ones. {_in_words(convention)}",
-            table(["count", "engine", "predicted"], rows),
-        ]
+    engine = escape(str(speed["engine"]))
+    heading = f"Counted by the {engine} engine, temperature {temperature:g}, blocks of {gamma}"
+    note = (
+        f"{len(same)} of {len(scored)} prompts: those whose text is as long as the scored one. "
+        f"{_in_words(convention)}"
     )
+    yield f"### {heading}\n\n{note}\n\n" + table(["count", "engine", "predicted"], rows)
 
 
 def _rows(
@@ -52,37 +84,23 @@ def _rows(
     gamma: int,
     convention: Convention,
 ) -> Iterator[list[str]]:
-    """Yield the counts, pooled; predicted ones are expectations."""
+    """Yield the pooled counts; predicted ones are expectations."""
     counted, predicted = engine_counts(decodes, convention), block_counts(tables, gamma, convention)
-    pairs = {
-        "passes of the target": (counted.passes_B, predicted.passes_B),
-        "drafted tokens": (counted.drafted_B, predicted.drafted_B),
-        "accepted tokens": (counted.within_B, predicted.accepted_B),
-    }
-    for name, (engine_B, predicted_B) in pairs.items():
-        yield [name, f"{engine_B.sum():g}", f"{predicted_B.sum():.6g}"]
+    engine = counted.passes_B.sum(), counted.drafted_B.sum(), counted.within_B.sum()
+    expected = predicted.passes_B.sum(), predicted.drafted_B.sum(), predicted.accepted_B.sum()
+    names = ("passes of the target", "drafted tokens", "accepted tokens")
+    for name, own, other in zip(names, engine, expected, strict=True):
+        yield [name, f"{own:g}", f"{other:.6g}"]
     yield ["accepted beyond the end of a text", f"{counted.beyond_B.sum():g}", "-"]
-    per_pass = [side.sum() / passes.sum() for side, passes in _accepted_and_passes(pairs)]
+    per_pass = (accepted / passes for passes, _, accepted in (engine, expected))
     yield ["accepted per pass", *(f"{value:.3f}" for value in per_pass)]
 
 
-def _accepted_and_passes(pairs: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
-    yield from zip(pairs["accepted tokens"], pairs["passes of the target"], strict=True)
-
-
 def _in_words(convention: Convention) -> str:
-    first = (
-        "Prefill emits the first token" if convention.prefill_emits_first else "Prefill emits none"
-    )
+    first = "the first token" if convention.prefill_emits_first else "no token"
     if convention.counts_beyond_end:
-        return f"{first}; the last block counts whole, so tokens past the end are accepted too."
-    return f"{first}; what is drafted past the end of a text is not counted."
-
-
-def _length(scored: AcceptanceTable) -> int:
-    return len(scored.drafted_S)
-
-
-def _first(told: Any) -> Any:
-    """Return a setting of the headline's measurement, of a recipe that may have a list of them."""
-    return told[0] if isinstance(told, Sequence) and not isinstance(told, str) else told
+        return (
+            f"Prefill emits {first}; the last block counts in full, so tokens beyond the end of a "
+            "text count as accepted."
+        )
+    return f"Prefill emits {first}; tokens drafted beyond the end of a text are not counted."

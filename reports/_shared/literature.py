@@ -1,59 +1,46 @@
-"""What papers publish of the same task, pair and method, beside what was measured."""
+"""Figures that papers publish of the same task, pair and method, beside the measured numbers."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 from draftmark.analysis.literature import Figure, matching
-from draftmark.reports._shared.rows import Numbers, pooled_of, shown
-from draftmark.reports._shared.sections import Entry, Section, Table, three
-from draftmark.results import Contender, Result, Results
+from draftmark.reports._shared.content import Entry, Section, table_section
+from draftmark.reports._shared.rows import (
+    Numbers,
+    by_contender,
+    gamma_of,
+    number_entry,
+    numbers_of,
+    rate_key,
+)
+from draftmark.results import Result, Results
 
 
-def literature(rows: Sequence[Result], results: Results) -> Iterator[Section]:
-    """Yield the published figures of these cells beside their numbers, if there are any."""
-    found = {
-        contender: matching(contender, results.recipe)
-        for contender in dict.fromkeys(row.cell.contender for row in rows)
-    }
-    body = [
-        _row(figure, contender.method, _numbers(contender, rows, results), results)
-        for contender, figures in found.items()
-        for figure in figures
-    ]
-    if not body:
-        return
+def literature_sections(rows: Sequence[Result], results: Results) -> Iterator[Section]:
+    """Yield the published figures of these cells beside their numbers; nothing if none match."""
+    body: list[list[Entry]] = []
+    papers: dict[str, None] = {}
+    for contender, cells in by_contender(rows):
+        for figure in matching(contender, results.recipe):
+            body.append(_row(figure, contender.method, numbers_of(cells, results), results))
+            papers[f"{figure.paper}: {figure.protocol}"] = None
     header = ["method", "published as", "column", "quantity", "published", "here", "source"]
-    figures = chain(*found.values())
-    papers = dict.fromkeys(f"{item.paper}: {item.protocol}" for item in figures)
-    note = "Definitions and protocols differ, so neither tests the other."
-    figures_beside = Table(header, body, "llllrrl")
-    yield Section("Published figures beside these", (note, *papers, figures_beside))
-
-
-def _numbers(contender: Contender, rows: Sequence[Result], results: Results) -> Numbers:
-    """Return a contender's numbers: of all seeds, where there are several that went well."""
-    if pooled := pooled_of(contender, results):
-        return pooled.numbers
-    mine = [row for row in rows if row.cell.contender == contender]
-    return next((row.numbers for row in mine if not row.failure), None)
+    note = "Definitions and protocols differ, so neither number tests the other."
+    title = "Published figures beside these"
+    yield from table_section(title, [note, *papers], header, body, "llllrrl")
 
 
 def _row(figure: Figure, method: str, numbers: Numbers, results: Results) -> list[Entry]:
-    told = figure.table
-    source = f"{told.source}; {'read there' if told.status == 'primary' else 'second-hand'}"
+    published = figure.table
+    read = "read there" if published.status == "primary" else "second-hand"
+    key: str = published.beside
+    if key == "acceptance_rate":
+        key = rate_key(key, 0, gamma_of(results))
     return [
         method,
-        told.called,
-        told.column,
-        f"{told.quantity}: {told.definition}",
-        three(figure.value),
-        shown(numbers, _key(told.beside, results), three),
-        source,
+        published.called,
+        published.column,
+        f"{published.quantity}: {published.definition}",
+        f"{figure.value:.3f}",
+        number_entry(numbers, key, 3),
+        f"{published.source}; {read}",
     ]
-
-
-def _key(name: str, results: Results) -> str:
-    """Return the number of a run that a figure stands beside; acceptance at temperature 0."""
-    if name != "acceptance_rate":
-        return name
-    return f"{name}[t=0,gamma={results.recipe['evaluation']['num_speculative_tokens']}]"

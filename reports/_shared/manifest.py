@@ -1,27 +1,43 @@
-"""What a report's numbers rest on: machines, versions, rows, models."""
+"""What a report's numbers rest on: definitions, machines, versions, rows and models."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
-from draftmark.reports._shared.markdown import escape
-from draftmark.reports._shared.rows import seeds_of
+from draftmark.reports._shared.content import escape
+from draftmark.reports._shared.rows import seeds_by_task
 from draftmark.results import Results
 
 
-def manifest(results: Results) -> str:
-    """Return the section on machines, versions, rows and models."""
-    return "## Manifest\n\n" + "\n".join(f"- {escape(line)}" for line in facts(results))
+def definitions_by_name(runs: Iterable[Results]) -> dict[str, dict[str, None]]:
+    """Return every definition of each number's name (its key without brackets), sorted by name."""
+    known: dict[str, dict[str, None]] = {}
+    for row in chain.from_iterable(run.results for run in runs):
+        for key, number in row.numbers.items():
+            known.setdefault(key.partition("[")[0], {})[number.definition] = None
+    return dict(sorted(known.items()))
 
 
-def facts(results: Results) -> Iterator[str]:
+def definitions_section(results: Results) -> str:
+    """Return the Markdown section of definitions; empty if there are no numbers."""
+    known = definitions_by_name([results])
+    listed = [f"- `{name}`: {escape('; '.join(texts))}" for name, texts in known.items()]
+    return "## Definitions\n\n" + "\n".join(listed) if listed else ""
+
+
+def manifest_section(results: Results) -> str:
+    """Return the Markdown section of machines, versions, rows and models."""
+    return "## Manifest\n\n" + "\n".join(f"- {escape(line)}" for line in manifest_lines(results))
+
+
+def manifest_lines(results: Results) -> Iterator[str]:
     """Yield machines, versions, rows and models, a line each."""
-    for made in _manifests(results):
-        yield from _machine(made)
+    for manifest in _manifests(results):
+        yield from _machine(manifest)
     if project := results.manifest.get("project"):
-        changed = " with changes" if project["dirty"] else ""
-        yield f"run in a project at commit {project['commit'][:12]}{changed}"
-    yield f"seeds: {seeds(results)}"
+        yield f"run in a project at commit {_commit(project)}"
+    yield f"seeds: {_seeds(results)}"
     for item in results.data:
         rows = ", ".join(f"{n} {split}" for split, n in item["rows"].items())
         yield (
@@ -30,20 +46,19 @@ def facts(results: Results) -> Iterator[str]:
         )
         yield (
             f"pair {item['pair']}: target {item['target']} (files "
-            f"{item['target_digest'][:12]}){_fine_tuned(item)}, draft init {item['draft']}"
+            f"{item['target_digest'][:12]}){_fine_tuning(item)}, draft init {item['draft']}"
         )
 
 
-def seeds(results: Results) -> str:
-    """Return the seeds in words; task by task, where they are not the same for all."""
-    told = {task: ", ".join(map(str, own)) for task, own in seeds_of(results.results).items()}
-    if len(set(told.values())) == 1:
-        return next(iter(told.values()))
-    return "; ".join(f"{own} on {task}" for task, own in told.items())
+def _seeds(results: Results) -> str:
+    by_task = {task: ", ".join(map(str, s)) for task, s in seeds_by_task(results.results).items()}
+    if len(set(by_task.values())) == 1:
+        return next(iter(by_task.values()))
+    return "; ".join(f"{seeds} on {task}" for task, seeds in by_task.items())
 
 
-def _fine_tuned(item: Mapping[str, Any]) -> str:
-    """Return what fine-tuning the target cost, in words; nothing of a target as it was given."""
+def _fine_tuning(item: Mapping[str, Any]) -> str:
+    """Return the training of a fine-tuned target, in words; empty for a target as it came."""
     if not item.get("fine_tuning"):
         return ""
     ledger = item["fine_tuning"]["ledger"]
@@ -55,22 +70,25 @@ def _fine_tuned(item: Mapping[str, Any]) -> str:
 
 
 def _manifests(results: Results) -> list[Mapping[str, Any]]:
-    """Return each different manifest of what the numbers were made of, not of this rendering."""
-    made = [
-        entry["manifest"]
-        for row in results.results
-        for entry in row.provenance.get("entries", ())
+    """Return each different manifest of the stored stages; of this run if none is recorded."""
+    stages = (entry for row in results.results for entry in row.provenance.get("entries", ()))
+    found = {
+        json.dumps(entry["manifest"], sort_keys=True): entry["manifest"]
+        for entry in stages
         if entry["manifest"]
-    ]
-    found = {json.dumps(facts, sort_keys=True): facts for facts in made}
+    }
     return list(found.values()) or [results.manifest]
 
 
-def _machine(facts: Mapping[str, Any]) -> Iterator[str]:
-    hardware, git, versions = facts["hardware"], facts["git"], facts["versions"]
+def _machine(manifest: Mapping[str, Any]) -> Iterator[str]:
+    hardware, git = manifest["hardware"], manifest["git"]
     accelerators = ", ".join(hardware["accelerators"]) or "no accelerator"
-    threads = f", threads used: {facts['threads']}" if facts.get("threads") else ""
-    yield (f"machine: {hardware['processor']}, {hardware['cores']} cores{threads}, {accelerators}")
-    yield "versions: " + ", ".join(f"{name} {value}" for name, value in versions.items() if value)
-    changed = " with changes" if git and git["dirty"] else ""
-    yield f"commit: {git['commit'][:12]}{changed}" if git else "commit: not a git checkout"
+    threads = f", threads used: {manifest['threads']}" if manifest.get("threads") else ""
+    yield f"machine: {hardware['processor']}, {hardware['cores']} cores{threads}, {accelerators}"
+    versions = (f"{name} {value}" for name, value in manifest["versions"].items() if value)
+    yield f"versions: {', '.join(versions)}"
+    yield f"commit: {_commit(git) if git else 'not a git checkout'}"
+
+
+def _commit(git: Mapping[str, Any]) -> str:
+    return f"{git['commit'][:12]}{' with changes' if git['dirty'] else ''}"

@@ -1,10 +1,15 @@
-"""The leaderboard's sections on quality: scores, how responses ended, samples, the judge."""
+"""The leaderboard's sections on quality: scores, outcomes, sampled responses, the judge."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 
-from draftmark.reports._shared.rows import pooled_of, row_name, shown
-from draftmark.reports._shared.sections import Name, Section, Table, three
+from draftmark.reports._shared.content import RowName, Section, Table, table_section
+from draftmark.reports._shared.rows import (
+    by_contender,
+    number_entry,
+    pooled_name,
+    pooled_of,
+    row_name,
+)
 from draftmark.results import Number, Result, Results
 
 _ARMS = {"with_draft": "with draft", "draft": "draft alone"}
@@ -15,14 +20,15 @@ _SAMPLED = {
     "self_bleu": "Self-BLEU",
 }
 _Numbers = Mapping[str, Number]
+_Named = Sequence[tuple[RowName, _Numbers]]
 
 
 def quality_sections(rows: Sequence[Result], results: Results) -> Iterator[Section]:
-    """Yield each section that there are numbers for."""
+    """Yield the sections that the results have numbers for."""
     finished = list(_finished(rows, results))
     if not finished:
         return
-    target = next(row.numbers for row in rows if row.numbers)  # it has no seeds
+    target = next(row.numbers for row in rows if row.numbers)  # the target has no seeds
     if "quality_target" in target:
         scores = {"quality_{}": target["quality_target"].definition.partition(" of ")[0]}
         scores |= _bracketed(target, "quality")
@@ -35,86 +41,75 @@ def quality_sections(rows: Sequence[Result], results: Results) -> Iterator[Secti
     yield from _judge(finished, results)
 
 
-def _finished(rows: Sequence[Result], results: Results) -> Iterator[tuple[Name, _Numbers]]:
-    """Yield what did not fail, of several seeds all together alone."""
-    for contender, cells in groupby(rows, key=lambda row: row.cell.contender):
-        if together := pooled_of(contender, results):
-            yield Name(f"{contender.method}, {len(together.seeds)} seeds"), together.numbers
+def _finished(rows: Sequence[Result], results: Results) -> Iterator[tuple[RowName, _Numbers]]:
+    """Yield the name and numbers of what did not fail; several seeds only pooled."""
+    for contender, cells in by_contender(rows):
+        if pooled := pooled_of(contender, results):
+            yield pooled_name(pooled), pooled.numbers
         else:
             yield from ((row_name(row.cell, rows), row.numbers) for row in cells if row.numbers)
 
 
 def _bracketed(numbers: _Numbers, name: str) -> dict[str, str]:
-    """Return what else there is of a name, as keys to be filled in with an arm, with titles."""
+    """Return {"quality_{}[flexible_match]": "flexible_match"}: keys without their arm, titles."""
     start = f"{name}_target["
     found = [key.removeprefix(start)[:-1] for key in numbers if key.startswith(start)]
     return {f"{name}_{{}}[{title}]": title for title in found}
 
 
-def _by_arm(
-    title: str,
-    columns: Mapping[str, str],
-    target: _Numbers,
-    finished: Sequence[tuple[Name, _Numbers]],
-) -> Section:
-    """Return the table with a line for the target, and for each method with and alone."""
-    wanted = [(Name("target alone"), target, "target")]
-    wanted.append((Name("target alone, where the engine ran"), target, "target_there"))
+def _by_arm(title: str, columns: Mapping[str, str], target: _Numbers, finished: _Named) -> Section:
+    """Return the table with the target's lines, and two for each method: with draft and alone."""
+    wanted = [(RowName("target alone"), target, "target")]
+    wanted.append((RowName("target alone, where the engine ran"), target, "target_there"))
     wanted += [
-        (Name(f"{label}, {_ARMS[arm]}", label.cell), own, arm)
-        for label, own in finished
+        (RowName(f"{name}, {_ARMS[arm]}", name.cell), own, arm)
+        for name, own in finished
         for arm in _ARMS
     ]
     body = [
-        [label, *(shown(numbers, key.format(arm), three) for key in columns)]
-        for label, numbers, arm in wanted
+        [name, *(number_entry(numbers, key.format(arm), 3) for key in columns)]
+        for name, numbers, arm in wanted
         if any(key.format(arm) in numbers for key in columns)
     ]
     return Section(title, [Table(["", *columns.values()], body)])
 
 
-def _samples(
-    target: _Numbers, finished: Sequence[tuple[Name, _Numbers]], results: Results
-) -> Iterator[Section]:
-    told = results.recipe["evaluation"].get("samples")
-    if not told:
+def _samples(target: _Numbers, finished: _Named, results: Results) -> Iterator[Section]:
+    samples = results.recipe["evaluation"].get("samples")
+    if not samples:
         return
     passes = {key.partition("_")[0] for key in target if key.startswith("pass@")}
-    columns = _SAMPLED | {key: key for key in sorted(passes, key=_k)}
-    wanted = [(Name("target alone"), target, "target")]
-    wanted += [(Name(f"{who}, draft alone", who.cell), own, "draft") for who, own in finished]
+    by_k = sorted(passes, key=lambda name: int(name.partition("@")[2]))
+    columns = _SAMPLED | {key: key for key in by_k}
+    wanted = [(RowName("target alone"), target, "target")]
+    wanted += [(RowName(f"{name}, draft alone", name.cell), own, "draft") for name, own in finished]
     body = [
-        [label, f"{t:g}", *(shown(numbers, f"{key}_{who}[t={t:g}]", three) for key in columns)]
-        for label, numbers, who in wanted
-        for t in told["temperatures"]
-        if f"fidelity_{who}[t={t:g}]" in numbers
+        [name, f"{t:g}", *(number_entry(own, f"{key}_{arm}[t={t:g}]", 3) for key in columns)]
+        for name, own, arm in wanted
+        for t in samples["temperatures"]
+        if f"fidelity_{arm}[t={t:g}]" in own
     ]
     note = (
-        f"{told['count']} sampled responses to a prompt; fidelity is their mean score. More of "
-        "distinct-n and less of Self-BLEU is more diverse."
+        f"{samples['count']} sampled responses per prompt; fidelity is their mean score. Higher "
+        "distinct-n and lower Self-BLEU mean more diverse responses."
     )
-    header = ["", "T", *columns.values()]
-    yield Section("Fidelity and diversity", [note, Table(header, body)])
+    yield Section("Fidelity and diversity", [note, Table(["", "T", *columns.values()], body)])
 
 
-def _k(name: str) -> int:
-    return int(name.partition("@")[2])
-
-
-def _judge(finished: Sequence[tuple[Name, _Numbers]], results: Results) -> Iterator[Section]:
+def _judge(finished: _Named, results: Results) -> Iterator[Section]:
     judge = results.recipe["evaluation"].get("judge")
-    names = ("win_rate", "judge_flips", "judge_unclear")
+    keys = ("win_rate", "judge_flips", "judge_unclear")
     body = [
-        [label, *(shown(numbers, name, three) for name in names)]
-        for label, numbers in finished
+        [name, *(number_entry(numbers, key, 3) for key in keys)]
+        for name, numbers in finished
         if "judge_unclear" in numbers
     ]
-    if not (judge and body):
+    if not judge:
         return
     note = (
         f"{judge['model']} compares the response of the draft alone with the "
-        f"{judge['against']}'s, in both orders; a tie counts half. Flips: prompts where the two "
-        "verdicts differ, so the order decided. n = prompts."
+        f"{judge['against']}'s, in both orders; a tie counts half. Flips: prompts on which "
+        "the two orders give different verdicts. n = prompts."
     )
     header = ["draft alone", "win rate", "flips", "without two clear verdicts"]
-    yield Section("Judge", [note, Table(header, body)])
+    yield from table_section("Judge", [note], header, body)

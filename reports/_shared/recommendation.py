@@ -1,7 +1,7 @@
-"""What to serve with: block length and draft, at each batch size, with what cannot be told apart.
+"""What to serve with: the draft and block length for each batch size, and those tied with it.
 
-By the clock where a speed run has several block lengths, and by the cost model: the fate of every
-block is in the acceptance tables, and parts that were timed by themselves price it.
+From measured speedups where a speed run has several block lengths, and from the cost model: block
+counts of the acceptance tables, at the measured times of drafting and verification.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,27 +24,26 @@ from draftmark.analysis.recommendation import (
 )
 from draftmark.analysis.stored_counts import tables_of
 from draftmark.analysis.stored_speed import parts_of, ratios_of
-from draftmark.reports._shared.markdown import escape, interval, two
-from draftmark.reports._shared.rows import row_name
-from draftmark.reports._shared.speed_rows import Measured, measured_of
-from draftmark.results import Number, Result, Results
+from draftmark.reports._shared.content import escape, number_text
+from draftmark.reports._shared.rows import row_name, temperatures_of
+from draftmark.reports._shared.speed_rows import SpeedRow, speed_rows
+from draftmark.results import Result, Results
 from draftmark.speculation.blocks import BlockCounts, block_counts
 from draftmark.store.speed_records import TimedPass
 from draftmark.types import AcceptanceTable
 
 NOTE = """\
-A draft is named with its `num_speculative_tokens` (gamma) where it pays for certain: of the lengths
-that cannot be told from the best, the shortest that pays. These intervals hold for all drafts and
-lengths of a line at once (95 % together), so they are wider than those of one alone; more prompts
-and blocks make them narrower, fewer drafts and lengths too. *Measured*: by the clock, paired on
-blocks of prompts. *Cost model*: what timed parts promise for all scored prompts, prefill included,
-an engine's own overhead left out."""
-_UNTIMED = "drafting was timed of one text at a time, and one after another it does not pay"
+A draft is recommended only where its speedup is significantly above 1: at the shortest such block
+length, `num_speculative_tokens` (gamma), that does not differ significantly from the best.
+Intervals hold for all drafts and lengths of a line at once (95 %); more prompts, and fewer drafts
+or lengths, make them narrower. *Measured*: wall time, paired on blocks of prompts. *Cost model*:
+expected time of all scored prompts from timed passes, prefill included, without engine overhead."""
+_UNTIMED = "drafting was timed only at batch 1, and drafting text after text does not pay"
 
 
 @dataclass(frozen=True)
 class Case:
-    """Drafts on the same terms: each one's advice, and why it would be slower, by its name."""
+    """Drafts under one condition: the advice on each, and why it would be slower, by its name."""
 
     temperature: float
     how: str
@@ -53,17 +52,15 @@ class Case:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
-def advice(rows: Sequence[Result], results: Results, directory: Path) -> str:
-    """Return the section for the cells of a task and pair; nothing where none has been timed."""
+def advice_section(rows: Sequence[Result], results: Results, directory: Path) -> str:
+    """Return the Markdown section for the cells of a task and pair; empty if none was timed."""
     done = [row for row in rows if not row.failure]
     cases = [*_measured(done, results, directory), *_expected(done, results, directory)]
-    if not cases:
-        return ""
-    return "### What to serve with\n\n" + "\n".join(_lines(cases))
+    return "\n".join(["### What to serve with\n", *_lines(cases)]) if cases else ""
 
 
 def expected_advice(rows: Sequence[Result], results: Results, directory: Path) -> str:
-    """Return the bullets that follow from the cost model alone; nothing without timed parts."""
+    """Return the bullets of the cost model; empty if no draft's passes were timed."""
     done = [row for row in rows if not row.failure]
     return "\n".join(_lines(list(_expected(done, results, directory))))
 
@@ -74,7 +71,7 @@ def _measured(rows: Sequence[Result], results: Results, directory: Path) -> Iter
     timed = [(row, runs) for row in rows if (runs := list(ratios_of(row, directory, speed)))]
     for row, runs in timed:
         name = escape(str(row_name(row.cell, rows)))
-        told = {(item.terms["gamma"], _terms(item)): item for item in measured_of(row, name)}
+        by_terms = {(item.terms["gamma"], _terms(item)): item for item in speed_rows(row, name)}
         found: dict[str, dict[int, Estimate]] = {}
         for under, ratios in runs:
             how = f"measured by {under.engine}"
@@ -83,17 +80,17 @@ def _measured(rows: Sequence[Result], results: Results, directory: Path) -> Iter
         for terms, candidates in found.items():
             given = advise(candidates, len(timed))
             cases[terms].advice[name] = given
-            cases[terms].reasons[name] = told[str(given.highest), terms].why_slower
+            cases[terms].reasons[name] = by_terms[str(given.highest), terms].why_slower
     yield from cases.values()
 
 
-def _terms(item: Measured) -> str:
+def _terms(item: SpeedRow) -> str:
     return ",".join(f"{key}={value}" for key, value in item.terms.items() if key != "gamma")
 
 
 def _expected(rows: Sequence[Result], results: Results, directory: Path) -> Iterator[Case]:
     timed = [(row, parts) for row in rows if (parts := parts_of(row, directory))]
-    for temperature in results.recipe["evaluation"]["temperatures"] if timed else ():
+    for temperature in temperatures_of(results) if timed else ():
         cases: dict[int, Case] = {}
         for row, parts in timed:
             name = escape(str(row_name(row.cell, rows)))
@@ -107,7 +104,7 @@ def _expected(rows: Sequence[Result], results: Results, directory: Path) -> Iter
 def _by_batch(
     name: str, tables: Sequence[AcceptanceTable], parts: Sequence[TimedPass], drafts: int
 ) -> Iterator[tuple[int, Advice, str]]:
-    """Yield a draft's advice at each batch size, and why it would be slower there."""
+    """Yield (batch size, advice, why the draft would be slower there)."""
     counts = {gamma: block_counts(tables, gamma) for gamma in range(1, longest_block(parts) + 1)}
     everywhere = in_turn(parts)
     for batch in batches(everywhere):
@@ -132,7 +129,7 @@ def _reason(parts: Sequence[TimedPass], batch: int, gamma: int, counts: BlockCou
 
 
 def _lines(cases: Sequence[Case]) -> Iterator[str]:
-    """Yield a bullet for each case, and one for the batch sizes of each temperature and way."""
+    """Yield a bullet for each case, and one that sums up the batch sizes."""
     in_order = sorted(cases, key=lambda case: (case.temperature, case.how, case.batch))
     for (temperature, how), group in groupby(in_order, lambda case: (case.temperature, case.how)):
         several = list(group)
@@ -144,40 +141,33 @@ def _lines(cases: Sequence[Case]) -> Iterator[str]:
 
 def _answer(case: Case) -> str:
     first, *tied = rivals(case.advice) or ("",)
-    said = [_first(first, case.advice[first])] if first else ["**no draft** is known to pay."]
-    for name, given in case.advice.items():
+    parts = [_first(first, case.advice[first])] if first else ["**no draft** is known to pay."]
+    for name, advice in case.advice.items():
         if name != first:
-            said.append(f"{name} {_beside(given, case.reasons[name], name in tied)}.")
-    return " ".join(said)
+            parts.append(f"{name} {_beside(advice, case.reasons[name], name in tied)}.")
+    return " ".join(parts)
 
 
-def _first(name: str, given: Advice) -> str:
-    shown = _speedup(given.number(given.gamma))
-    others = [gamma for gamma in given.tied if gamma != given.gamma]
-    told = f"**{name}, num_speculative_tokens = {given.gamma}: {shown}** times as fast."
+def _first(name: str, advice: Advice) -> str:
+    best = f"**{name}, num_speculative_tokens = {advice.gamma}: {_speedup(advice)}** times as fast."
+    others = [str(gamma) for gamma in advice.tied if gamma != advice.gamma]
     if not others:
-        return told
-    at = ", ".join(map(str, others))
-    return f"{told} Not told from it: gamma {at}{_highest(given)}."
+        return best
+    highest = f" (highest estimate: gamma {advice.highest}, {_speedup(advice, advice.highest)})"
+    shown = highest if advice.highest != advice.gamma else ""
+    return f"{best} Not significantly different: gamma {', '.join(others)}{shown}."
 
 
-def _highest(given: Advice) -> str:
-    if given.highest == given.gamma:
-        return ""
-    return f" (the highest is {given.highest}, {_speedup(given.number(given.highest))})"
-
-
-def _beside(given: Advice, reason: str, tied: bool) -> str:
-    if given.gamma:
-        how = "cannot be told from that" if tied else "pays less"
-        return f"{how}: {_speedup(given.number(given.gamma))} at gamma {given.gamma}"
-    at_best = f"at best {_speedup(given.number(given.highest))}, at gamma {given.highest}"
-    if given.loses and reason == _UNTIMED:
-        return f"is not known to pay, {at_best}: {reason}"
-    if given.loses:
-        return f"is slower, {at_best}: {reason}"
-    why = f": {reason}" if given.estimate.value < 0 and reason != _UNTIMED else ""
-    return f"cannot be told from the target alone, {at_best}{why}"
+def _beside(advice: Advice, reason: str, tied: bool) -> str:
+    if advice.gamma:
+        how = "is not significantly slower" if tied else "pays less"
+        return f"{how}: {_speedup(advice)} at gamma {advice.gamma}"
+    at_best = f"at best {_speedup(advice, advice.highest)}, at gamma {advice.highest}"
+    if advice.loses:
+        how = "is not known to pay" if reason == _UNTIMED else "is slower"
+        return f"{how}, {at_best}: {reason}"
+    why = f": {reason}" if advice.estimate.value < 0 and reason != _UNTIMED else ""
+    return f"does not differ significantly from the target alone, {at_best}{why}"
 
 
 def _up_to(cases: Sequence[Case]) -> str:
@@ -186,7 +176,7 @@ def _up_to(cases: Sequence[Case]) -> str:
     paying = [case.batch for case in cases if rivals(case.advice)]
     upwards = list(takewhile(lambda case: rivals(case.advice), cases))
     if len(paying) == len(cases):
-        return f"a draft pays at all batch sizes that were timed: {all_sizes}."
+        return f"a draft pays at every timed batch size: {all_sizes}."
     if not paying:
         return f"no draft is known to pay at any of the batch sizes {all_sizes}."
     if len(paying) > len(upwards):
@@ -194,5 +184,6 @@ def _up_to(cases: Sequence[Case]) -> str:
     return f"**a draft pays up to batch {upwards[-1].batch}**, of {all_sizes}."
 
 
-def _speedup(number: Number) -> str:
-    return interval(number, two) + (" (no interval)" if number.low is None else "")
+def _speedup(advice: Advice, gamma: int = 0) -> str:
+    number = advice.number(gamma or advice.gamma)
+    return number_text(number, 2) + (" (no interval)" if number.low is None else "")

@@ -1,85 +1,62 @@
-"""What a cell's page says, as data: headline numbers, all numbers, ledger, stages, examples."""
+"""The page of a cell, as data: headline numbers, all numbers, ledger, stages, examples."""
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from draftmark.analysis import validation_history
-from draftmark.reports._shared.sections import Shown, three, two
+from draftmark.reports._shared.content import TableNumber
+from draftmark.reports._shared.rows import LEDGER_COUNTS, headline_columns
 from draftmark.reports._site.charts import best_costs, cell_charts
-from draftmark.reports._site.pages import Run, key, slug
-from draftmark.reports._site.render import Ready
+from draftmark.reports._site.pages import SiteRun, slug
+from draftmark.reports._site.render import Paragraphs
 from draftmark.results import Number, Result
 from draftmark.store.examples import Example, read_examples
 from draftmark.text import paragraphs, plain
 
-LONGEST_PROMPT = 6000
-_LEDGER = {
-    "steps": "steps",
-    "rows": "rows",
-    "supervised_tokens": "supervised tokens",
-    "generated_tokens": "of these the draft's own",
-    "target_forward_tokens": "target forward tokens",
-    "reference_forward_tokens": "reference forward tokens",
-}
+LONGEST_PROMPT, LONGEST_SETTINGS = 6000, 200_000  # characters
+_STORED = ("stage", "key", "settings", "inputs", "files", "manifest")
 
 
-def page(run: Run, row: Result) -> dict[str, Any]:
-    """Return what the template of a cell is filled with."""
-    payload = {
-        "charts": list(cell_charts(run, row)),
-        "numbers": [_number(name, number) for name, number in row.numbers.items()],
-        "examples": list(_examples(run, row)),
-    }
+def cell_values(run: SiteRun, row: Result) -> dict[str, Any]:
+    """Return the values of the template of a cell."""
+    stages = row.provenance.get("entries", ())
+    stored = [{name: entry.get(name) for name in _STORED} for entry in stages]
     return {
         "run": run,
         "row": row,
         "cell": row.cell,
-        "payload": payload,
-        "headline": list(_headline(run, row)),
+        "payload": {
+            "charts": list(cell_charts(run, row)),
+            "numbers": [_number(key, number) for key, number in row.numbers.items()],
+            "examples": list(_examples(run, row)),
+        },
+        "headline": [
+            (column.heading, TableNumber(key, row.numbers[key], column.decimals))
+            for column in headline_columns(run.temperatures)
+            if (key := column.key(run.gamma)) in row.numbers
+        ],
         "ledger": list(_ledger(row)),
         "nothing_learned": validation_history.learned_nothing(row.history),
         "costs": best_costs(run, row),
-        "stages": [_stage(entry) for entry in row.provenance.get("entries", ())],
-        "settings": Ready(_settings(row)),
+        "stages": [_stage(entry) for entry in stages],
+        "settings": Paragraphs(paragraphs(json.dumps(stored, indent=1), LONGEST_SETTINGS)),
     }
 
 
-def _headline(run: Run, row: Result) -> Iterator[tuple[str, Shown]]:
-    wanted: dict[str, tuple[str, Any]] = {}
-    for t in run.temperatures:
-        wanted[f"acceptance rate, T={t:g}"] = key("acceptance_rate", t, run.gamma), three
-        wanted[f"block efficiency, T={t:g}"] = key("block_efficiency", t, run.gamma), two
-    wanted |= {
-        "speedup": ("speedup", two),
-        "quality with draft": ("quality_with_draft", three),
-        "quality of draft alone": ("quality_draft", three),
-    }
-    for title, (name, form) in wanted.items():
-        if name in row.numbers:
-            yield title, Shown(name, row.numbers[name], form)
-
-
-def _number(name: str, number: Number) -> list[Any]:
-    """Return a row of the table of all numbers; its definition is found by the first column."""
-    quantity, _, rest = name.partition("[")
-    where = plain(rest.removesuffix("]").replace(",", ", "), 200)
-    return [plain(quantity, 200), slug(quantity), where, *_values(number)]
-
-
-def _values(number: Number) -> list[float | int | None]:
-    bounds = (None if bound is None else round(bound, 5) for bound in (number.low, number.high))
-    return [round(number.value, 5), *bounds, number.n]
+def _number(key: str, number: Number) -> list[Any]:
+    """Return a row of the table of all numbers: quantity, its anchor, condition, number."""
+    quantity, _, rest = key.partition("[")
+    condition = plain(rest.removesuffix("]").replace(",", ", "), 200)
+    values = [None if v is None else round(v, 5) for v in (number.value, number.low, number.high)]
+    return [plain(quantity, 200), slug(quantity), condition, *values, number.n]
 
 
 def _ledger(row: Result) -> Iterator[tuple[str, str]]:
     if not row.ledger:
         return
-    told = asdict(row.ledger)
-    for name, title in _LEDGER.items():
-        yield title, f"{told[name]:,}"
+    for name, title in LEDGER_COUNTS.items():
+        yield title, f"{getattr(row.ledger, name):,}"
     yield "FLOPs (estimate)", f"{row.ledger.flops:.3g}"
     yield "seconds", f"{row.ledger.train_s:.1f}"
     yield "peak memory of the process so far", f"{row.ledger.peak_bytes / 1e9:.2f} GB"
@@ -88,8 +65,8 @@ def _ledger(row: Result) -> Iterator[tuple[str, str]]:
 
 
 def _stage(entry: Mapping[str, Any]) -> dict[str, str]:
-    made = entry.get("manifest") or {}
-    git, hardware = made.get("git") or {}, made.get("hardware") or {}
+    manifest = entry.get("manifest") or {}
+    git, hardware = manifest.get("git") or {}, manifest.get("hardware") or {}
     return {
         "stage": entry["stage"],
         "label": entry["label"],
@@ -100,20 +77,10 @@ def _stage(entry: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _settings(row: Result) -> str:
-    """Return settings, inputs and files of every stage as JSON."""
-    names = ("stage", "key", "settings", "inputs", "files", "manifest")
-    entries = [
-        {name: entry.get(name) for name in names} for entry in row.provenance.get("entries", ())
-    ]
-    return paragraphs(json.dumps(entries, indent=1), 200_000)
-
-
-def _examples(run: Run, row: Result) -> Iterator[dict[str, Any]]:
-    folder = run.directory / row.records if row.records else None
-    for temperature in run.temperatures if folder else ():
-        for item in read_examples(Path(str(folder)), temperature, run.gamma):
-            marks = walked(item) if temperature == 0 else shaded(item)
+def _examples(run: SiteRun, row: Result) -> Iterator[dict[str, Any]]:
+    for temperature in run.temperatures if row.records else ():
+        for item in read_examples(run.directory / row.records, temperature, run.gamma):
+            marks = block_marks(item) if temperature == 0 else acceptance_marks(item)
             yield {
                 "id": plain(item.example_id, 200),
                 "temperature": temperature,
@@ -123,22 +90,22 @@ def _examples(run: Run, row: Result) -> Iterator[dict[str, Any]]:
             }
 
 
-def walked(item: Example) -> str:
-    """Return what became of each token where all is certain, at temperature 0.
+def block_marks(item: Example) -> str:
+    """Return a letter for each token at temperature 0, where acceptance is 0 or 1.
 
-    a: drafted and accepted; r: the target's own, where the draft was rejected; b: the target's own
-    after a block that was accepted whole; n: nothing was drafted. A block's first is a capital.
+    a: drafted and accepted; r: the target's own, where the draft was rejected; b: the bonus token
+    after a block that was accepted in full; n: nothing was drafted. A block starts with a capital.
     """
     marks = ""
     while len(marks) < len(item.accept):
         chain = item.accept[len(marks)]
-        taken = next((j for j, accept in enumerate(chain) if accept < 0.5), len(chain))
-        own = "n" if not chain else "b" if taken == len(chain) else "r"
-        block = "a" * taken + own
+        accepted = next((j for j, accept in enumerate(chain) if accept < 0.5), len(chain))
+        own = "n" if not chain else "b" if accepted == len(chain) else "r"
+        block = "a" * accepted + own
         marks += block[0].upper() + block[1:]
     return marks[: len(item.accept)]
 
 
-def shaded(item: Example) -> str:
-    """Return how likely each token is to be accepted as a block's first, in tenths, 0 to 9."""
+def acceptance_marks(item: Example) -> str:
+    """Return each token's acceptance as the first of a block, in tenths, 0 to 9; n: no draft."""
     return "".join(f"{min(int(10 * chain[0]), 9)}" if chain else "n" for chain in item.accept)

@@ -1,7 +1,7 @@
-"""The site's charts as data: what each is of, its axes, its points with their intervals.
+"""The site's charts as data: titles, axes, and series of points with their intervals.
 
-A point is [x, y, low, high]; bounds are None where there is no interval. The page's script hands
-them to the chart library and to a table of the same numbers.
+A point is [x, y, low, high]; the ends are None where there is no interval. The page's script draws
+the charts, each with a table of its numbers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,159 +9,138 @@ from typing import Any
 
 from draftmark.analysis import validation_history
 from draftmark.analysis.cost_model import Costs, savings, speedup
-from draftmark.reports._site.pages import Board, Run, key
+from draftmark.reports._shared.rows import rate_key
+from draftmark.reports._site.pages import Board, SiteRun
 from draftmark.results import Number, Result
 from draftmark.text import plain
 
 Chart = dict[str, Any]
-Numbers = Mapping[str, Number]
 GAMMAS = range(1, 17)
 COSTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 
-def forests(board: Board) -> Iterator[Chart]:
-    """Yield a task and pair's chart of methods for each temperature, best first."""
+def forest_charts(board: Board) -> Iterator[Chart]:
+    """Yield a board's chart of methods for each temperature, the best method first."""
     run = board.run
-    for temperature in run.temperatures:
-        name = key("block_efficiency", temperature, run.gamma)
-        found = [(line, line.numbers[name]) for line in board.lines if name in line.numbers]
-        ordered = sorted(found, key=lambda item: -item[1].value)
-        if ordered:
-            groups = [line.letters.get(name, "") for line, _ in ordered]
-            labels = [
-                " · ".join(part for part in (group, plain(line.contender.method, 60)) if part)
-                for (line, _), group in zip(ordered, groups, strict=True)
-            ]
-            points = [_point(place, number) for place, (_, number) in enumerate(ordered)]
+    for temperature, key in zip(run.temperatures, board.efficiency_keys, strict=True):
+        found = [(line, line.numbers[key]) for line in board.lines if key in line.numbers]
+        found.sort(key=lambda item: -item[1].value)
+        names = [(line.letters.get(key), plain(line.contender.method, 60)) for line, _ in found]
+        points = [_point(place, number) for place, (_, number) in enumerate(found)]
+        if points:
             yield {
                 "kind": "forest",
                 "title": f"Block efficiency at temperature {temperature:g}",
                 "x": f"tokens per pass of the target, blocks of {run.gamma}",
                 "y": "group · method",
-                "labels": labels,
+                "labels": [" · ".join(filter(None, parts)) for parts in names],
                 "series": [{"name": "block efficiency", "points": points}],
             }
 
 
-def cell_charts(run: Run, row: Result) -> Iterator[Chart]:
-    """Yield the charts of a cell: of those that it has numbers for."""
+def cell_charts(run: SiteRun, row: Result) -> Iterator[Chart]:
+    """Yield the charts of a cell that it has numbers for."""
     for chart in (_by_gamma(run, row), _by_position(run, row), _training(row), *_costs(run, row)):
         if any(series["points"] for series in chart["series"]):
             yield chart
 
 
-def _by_gamma(run: Run, row: Result) -> Chart:
-    series = [
-        {
-            "name": f"temperature {temperature:g}",
-            "points": [
-                _point(gamma, row.numbers[name])
-                for gamma in GAMMAS
-                if (name := key("block_efficiency", temperature, gamma)) in row.numbers
-            ],
-        }
-        for temperature in run.temperatures
-    ]
-    axes = {"x": "drafted tokens in a block", "y": "tokens per pass of the target"}
-    return {"kind": "line", "title": "Block efficiency by block length", **axes, "series": series}
+def _lines(title: str, x: str, y: str, series: Sequence[Chart], **more: Any) -> Chart:
+    return {"kind": "line", "title": title, "x": x, "y": y, **more, "series": series}
 
 
-def _by_position(run: Run, row: Result) -> Chart:
+def _by_gamma(run: SiteRun, row: Result) -> Chart:
     series = []
-    for hue, temperature in enumerate(run.temperatures):
+    for temperature in run.temperatures:
+        keys = {gamma: run.key("block_efficiency", temperature, gamma) for gamma in GAMMAS}
+        series.append({"name": f"temperature {temperature:g}", "points": _points(row, keys)})
+    title, y = "Block efficiency by block length", "tokens per pass of the target"
+    return _lines(title, "drafted tokens in a block", y, series)
+
+
+def _by_position(run: SiteRun, row: Result) -> Chart:
+    series = []
+    for hue, t in enumerate(run.temperatures):
         for kind in ("conditional", "marginal"):
-            where = f"{kind}_acceptance[t={temperature:g},gamma={run.gamma},position="
-            points = [
-                _point(position, row.numbers[f"{where}{position}]"])
-                for position in range(1, run.gamma + 1)
-                if f"{where}{position}]" in row.numbers
-            ]
-            name = f"{kind}, temperature {temperature:g}"
+            places = range(1, run.gamma + 1)
+            keys = {p: rate_key(f"{kind}_acceptance", t, run.gamma, p) for p in places}
             look = {"dashed": kind == "marginal", "hue": hue}
-            series.append({"name": name, "points": points, **look})
-    axes = {"x": "position in the block", "y": "share accepted"}
-    return {"kind": "line", "title": "Acceptance by position", **axes, "series": series}
+            name = f"{kind}, temperature {t:g}"
+            series.append({"name": name, "points": _points(row, keys), **look})
+    return _lines("Acceptance by position", "position in the block", "share accepted", series)
 
 
 def _training(row: Result) -> Chart:
     series = []
     if row.history:
         name = validation_history.criterion(row.history)
-        told = {name: name.replace("_", " "), "loss": "loss of the step (right axis)"}
-        series = [
-            {
-                "name": title,
-                "points": [[p["step"], p[of], None, None] for p in row.history if of in p],
-                "right": of == "loss",
-            }
-            for of, title in told.items()
-        ]
-    axes = {"x": "step", "y": "validation", "right": "loss, nats"}
-    return {"kind": "line", "title": "Training", **axes, "series": series}
+        titles = {name: name.replace("_", " "), "loss": "loss of the step (right axis)"}
+        for key, title in titles.items():
+            points = [[p["step"], p[key], None, None] for p in row.history if key in p]
+            series.append({"name": title, "points": points, "right": key == "loss"})
+    return _lines("Training", "step", "validation", series, right="loss, nats")
 
 
-def _costs(run: Run, row: Result) -> Iterator[Chart]:
+def _costs(run: SiteRun, row: Result) -> Iterator[Chart]:
     for temperature in run.temperatures:
-        rates = dict(_rates(row.numbers, temperature))
-        series = [
-            {
-                "name": f"c + w = {cost:g}",
-                "points": [
-                    [gamma, speedup(Costs(cost), tau, 1.0, drafted), None, None]
-                    for gamma, (tau, drafted) in rates.items()
-                ],
-            }
-            for cost in COSTS
-        ]
-        yield {
-            "kind": "line",
-            "title": f"Expected speedup at temperature {temperature:g}",
-            "x": "drafted tokens in a block",
-            "y": "times as fast as the target alone",
-            "ordered": True,
-            "line_at": 1,
-            "series": series,
-        }
+        rates = _rates(run, row, temperature)
+        series = []
+        for cost in COSTS:
+            speedups = {gamma: speedup(Costs(cost), *rate) for gamma, rate in rates.items()}
+            points = [[gamma, value, None, None] for gamma, value in speedups.items()]
+            series.append({"name": f"c + w = {cost:g}", "points": points})
+        title = f"Expected speedup at temperature {temperature:g}"
+        x, y = "drafted tokens in a block", "times as fast as the target alone"
+        yield _lines(title, x, y, series, line_at=1)
 
 
-def _rates(numbers: Numbers, temperature: float) -> Iterator[tuple[int, tuple[float, float]]]:
-    """Yield of each block length the tokens and the drafted tokens per pass of the target."""
+_Rates = Mapping[int, tuple[float, float, float]]  # tokens, passes, drafted tokens
+
+
+def _rates(run: SiteRun, row: Result, temperature: float) -> _Rates:
+    """Return, by block length, the tokens, passes and drafted tokens per pass of the target."""
+    rates = {}
     for gamma in GAMMAS:
         names = ("block_efficiency", "accepted_per_pass", "draft_acceptance_rate")
-        found = [numbers.get(key(name, temperature, gamma)) for name in names]
-        tau, accepted, rate = [number.value if number else 0.0 for number in found]
-        if all(found) and rate:
-            yield gamma, (tau, accepted / rate)
+        found = [row.numbers.get(run.key(name, temperature, gamma)) for name in names]
+        tau, accepted, share = [number.value if number else 0.0 for number in found]
+        if all(found) and share:
+            rates[gamma] = tau, 1.0, accepted / share
+    return rates
 
 
-def best_costs(run: Run, row: Result) -> list[dict[str, Any]]:
+def best_costs(run: SiteRun, row: Result) -> list[dict[str, Any]]:
     """Return, by temperature, the highest break-even cost and the best block length by cost."""
     found = []
     for temperature in run.temperatures:
-        rates = dict(_rates(row.numbers, temperature))
-        if not rates:
-            continue
-        break_even = {}
-        for gamma, (tau, drafted) in rates.items():
-            saved, paid = savings(tau, 1.0, drafted)
-            break_even[gamma] = saved / paid
-        most = max(break_even, key=lambda gamma: (break_even[gamma], -gamma))
-        found.append(
-            {
-                "temperature": f"{temperature:g}",
-                "break_even": f"{break_even[most]:.3f}",
-                "gamma": most,
-                "choices": [_choice(rates, cost) for cost in COSTS],
-            }
-        )
+        if rates := _rates(run, row, temperature):
+            saved = {gamma: savings(*rate) for gamma, rate in rates.items()}
+            break_even = {gamma: passes / drafted for gamma, (passes, drafted) in saved.items()}
+            best = _highest(break_even)
+            found.append(
+                {
+                    "temperature": f"{temperature:g}",
+                    "break_even": f"{break_even[best]:.3f}",
+                    "gamma": best,
+                    "choices": [_choice(rates, cost) for cost in COSTS],
+                }
+            )
     return found
 
 
-def _choice(rates: Mapping[int, tuple[float, float]], cost: float) -> str:
-    found = ((g, speedup(Costs(cost), tau, 1.0, drafted)) for g, (tau, drafted) in rates.items())
-    speedups = {0: 1.0} | dict(found)
-    gamma = max(speedups, key=lambda g: (speedups[g], -g))
+def _choice(rates: _Rates, cost: float) -> str:
+    speedups = {0: 1.0} | {g: speedup(Costs(cost), *rate) for g, rate in rates.items()}
+    gamma = _highest(speedups)
     return f"{speedups[gamma]:.2f}, gamma {gamma}" if gamma else "1, the target alone"
+
+
+def _highest(values: Mapping[int, float]) -> int:
+    """Return the block length of the highest value, the shortest of equal ones."""
+    return max(values, key=lambda gamma: (values[gamma], -gamma))
+
+
+def _points(row: Result, keys: Mapping[int, str]) -> list[Sequence[float | None]]:
+    return [_point(x, row.numbers[key]) for x, key in keys.items() if key in row.numbers]
 
 
 def _point(x: float, number: Number) -> Sequence[float | None]:

@@ -1,38 +1,36 @@
 """The site's front page, as data: the ranking of each task and pair, then a row for each method."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from draftmark.analysis.literature import matching
-from draftmark.reports._shared.sections import Entry, Format, Shown, three, two
-from draftmark.reports._site.charts import Chart, forests
-from draftmark.reports._site.pages import Board, Line, Run, key, slug
-from draftmark.results import Contender, Result
+from draftmark.reports._shared.content import Entry, TableNumber
+from draftmark.reports._shared.rows import ONE_SEED, Column, headline_columns
+from draftmark.reports._site.charts import Chart, forest_charts
+from draftmark.reports._site.pages import Board, Line, SiteRun, slug
 from draftmark.text import plain
 
 SHOWN_BOARDS = 12  # rankings that are not folded away
-CHARTED = 6  # up to so many have a chart on the front page
-ALONE = "One seed: it says nothing of how far another training of a method would land."
+CHARTED = 6  # boards, above which the front page has no charts
 
 
-def index(runs: Sequence[Run]) -> dict[str, Any]:
-    """Return what the template of the front page is filled with."""
+def overview_values(runs: Sequence[SiteRun]) -> dict[str, Any]:
+    """Return the values of the template of the front page."""
     boards = [board for run in runs for board in run.boards]
     several = len(runs) > 1
     columns = _columns(runs)
-    published = any(matching(who, run.results.recipe) for run in runs for who in _contenders(run))
+    published = any(_published(board, line) for board in boards for line in board.lines)
     charts: list[Chart] = []
     charted: dict[str, range] = {}
     for board in boards if len(boards) <= CHARTED else ():
         first = len(charts)
-        charts += forests(board)
+        charts += forest_charts(board)
         charted[board.file] = range(first, len(charts))
     words = ["method", "task", "pair", *(["run"] if several else []), "seeds", "groups", "gamma"]
-    header = [*words, *columns, *(["published"] if published else [])]
+    headings = [column.heading for column in columns]
     rows = [
-        _line(board, line, several, columns, published)
-        for board in boards
-        for line in ordered(board)
+        _row(board, line, several, columns, published) for board in boards for line in board.ranked
     ]
     return {
         "heading": "Leaderboard" if several or not runs else plain(runs[0].results.title),
@@ -44,172 +42,125 @@ def index(runs: Sequence[Run]) -> dict[str, Any]:
         "shown_boards": SHOWN_BOARDS,
         "charted": charted,
         "charts": charts,
-        "ranked": ranked,
-        "lacks": lacks,
+        "ranked": ranking,
+        "lacks": board_lacks,
         "filters": _filters(boards, several),
-        "header": header,
+        "header": [*words, *headings, *(["published"] if published else [])],
         "words": len(words),
         "rows": rows,
     }
 
 
-def _contenders(run: Run) -> list[Contender]:
-    return list(dict.fromkeys(row.cell.contender for row in run.results.results))
-
-
-def _columns(runs: Sequence[Run]) -> dict[str, tuple[str, float | None, Format]]:
-    """Return (name, temperature, form) of each column of numbers, by its heading."""
-    found: dict[str, tuple[str, float | None, Format]] = {}
-    for temperature in sorted({t for run in runs for t in run.temperatures}):
-        where = f"T={temperature:g}"
-        found[f"acceptance rate, {where}"] = ("acceptance_rate", temperature, three)
-        found[f"block efficiency, {where}"] = ("block_efficiency", temperature, two)
-    names = {
-        "speedup": ("speedup", two),
-        "quality with draft": ("quality_with_draft", three),
-        "quality of draft alone": ("quality_draft", three),
-    }
-    rows = [row for run in runs for row in run.results.results]
-    for title, (name, form) in names.items():
-        if any(name in row.numbers for row in rows):
-            found[title] = (name, None, form)
-    return found
-
-
-def _line(
-    board: Board,
-    line: Line,
-    several: bool,
-    columns: Mapping[str, tuple[str, float | None, Format]],
-    published: bool,
-) -> list[Any]:
-    """Return a row of the table: strings, [text, page] and [order, value, interval, place]."""
-    run, who, own = board.run, line.contender, line.numbers
-    numbers: list[Entry] = []
-    for name, temperature, form in columns.values():
-        full = name if temperature is None else key(name, temperature, run.gamma)
-        if full in own:
-            numbers.append(Shown(full, own[full], form, "interval"))
-        else:
-            numbers.append("failed" if len(line.failed) == len(line.cells) else "-")
-    if published:
-        figures = matching(who, run.results.recipe)
-        numbers.append("; ".join(f"{three(f.value)} ({f.table.column})" for f in figures) or "-")
-    seeds = line.seeds + (f" ({len(line.failed)} failed)" if line.failed else "")
-    groups = " / ".join(_letters(board, line))
-    page = run.cells[line.cells[0].cell] if len(line.cells) == 1 else board.file
-    words = [who.task, who.pair, *([run.label] if several else []), seeds, groups, f"{run.gamma}"]
-    return [[plain(who.method), page], *map(plain, words), *map(_entry, numbers)]
-
-
-def _entry(item: Entry) -> str | list[Any]:
-    if not isinstance(item, Shown):
-        return plain(str(item))
-    place = f"definitions.html#{slug(item.key.partition('[')[0])}"
-    return [item.number.value, item.value, item.interval, place]
-
-
-def _letters(board: Board, line: Line) -> list[str]:
-    names = [key("block_efficiency", t, board.run.gamma) for t in board.run.temperatures]
-    return [line.letters.get(name, "") for name in names] if line.letters else []
-
-
-def ranked(board: Board) -> list[dict[str, Any]]:
-    """Return a task and pair's methods by block efficiency at the first temperature."""
-    names = [key("block_efficiency", t, board.run.gamma) for t in board.run.temperatures]
+def _columns(runs: Sequence[SiteRun]) -> list[Column]:
+    """Return the columns of numbers: those of all runs' temperatures, and engines' if measured."""
+    measured = {key for run in runs for row in run.results.results for key in row.numbers}
+    temperatures = sorted({t for run in runs for t in run.temperatures})
     return [
-        {
-            "method": plain(line.contender.method),
-            "numbers": [(_ranking(line, name), line.letters.get(name, "")) for name in names],
-        }
-        for line in ordered(board)
+        column
+        for column in headline_columns(temperatures)
+        if column.temperature is not None or column.quantity in measured
     ]
 
 
-def ordered(board: Board) -> list[Line]:
-    """Return a task and pair's methods by block efficiency, those without it last."""
-    names = [key("block_efficiency", t, board.run.gamma) for t in board.run.temperatures[:1]]
+def _row(
+    board: Board, line: Line, several: bool, columns: Sequence[Column], published: bool
+) -> list[Any]:
+    """Return a row of the table: strings, [text, page] and [order, value, interval, page]."""
+    run, own = board.run, line.contender
+    entries = [_entry(line, column.key(run.gamma), column.decimals) for column in columns]
+    if published:
+        entries.append(_published(board, line) or "-")
+    seeds = ", ".join(f"{row.cell.seed}" for row in line.cells)
+    seeds += f" ({line.num_failed} failed)" if line.num_failed else ""
+    letters = [line.letters.get(key, "") for key in board.efficiency_keys]
+    groups = " / ".join(letters) if line.letters else ""
+    page = run.cells[line.cells[0].cell] if len(line.cells) == 1 else board.file
+    words = [own.task, own.pair, *([run.label] if several else []), seeds, groups, f"{run.gamma}"]
+    return [[plain(own.method), page], *map(plain, words), *map(_script_entry, entries)]
 
-    def place(line: Line) -> float:
-        return min((-line.numbers[name].value for name in names if name in line.numbers), default=1)
 
-    return sorted(board.lines, key=place)
-
-
-def _ranking(line: Line, name: str) -> Entry:
-    if name in line.numbers:
-        return Shown(name, line.numbers[name], two, "interval")
-    return "failed" if len(line.failed) == len(line.cells) else "-"
+def _published(board: Board, line: Line) -> str:
+    figures = matching(line.contender, board.run.results.recipe)
+    return "; ".join(f"{figure.value:.3f} ({figure.table.column})" for figure in figures)
 
 
-def lacks(board: Board) -> Iterator[str]:
-    """Yield what a task and pair lacks, for its numbers to say more."""
-    failed = [row for row in board.rows if row.failure]
-    done = [line for line in board.lines if len(line.failed) < len(line.cells)]
+def _entry(line: Line, key: str, decimals: int) -> Entry:
+    if key in line.numbers:
+        return TableNumber(key, line.numbers[key], decimals, "interval")
+    return "failed" if line.all_failed else "-"
+
+
+def _script_entry(item: Entry) -> str | list[Any]:
+    if not isinstance(item, TableNumber):
+        return plain(str(item))
+    page = f"definitions.html#{slug(item.key.partition('[')[0])}"
+    return [item.number.value, item.value, item.interval, page]
+
+
+def ranking(board: Board) -> list[dict[str, Any]]:
+    """Return a board's methods with block efficiency and group letter at each temperature."""
+    return [
+        {
+            "method": plain(line.contender.method),
+            "numbers": [
+                (_entry(line, key, 2), line.letters.get(key, "")) for key in board.efficiency_keys
+            ],
+        }
+        for line in board.ranked
+    ]
+
+
+def board_lacks(board: Board) -> Iterator[str]:
+    """Yield what limits the conclusions from a board."""
+    failed = sum(line.num_failed for line in board.lines)
+    done = [line for line in board.lines if not line.all_failed]
     if not done:
         yield "All cells failed: there are no numbers."
         return
     if failed:
-        yield f"{len(failed)} of {len(board.rows)} cells failed."
+        yield f"{failed} of {len(board.rows)} cells failed."
     if len(done) == 1:
-        yield "One method has numbers: there is nothing to rank it with."
+        yield "Only one method has numbers: there is no ranking."
     if max(len(line.cells) for line in board.lines) == 1:
-        yield ALONE
+        yield ONE_SEED
 
 
-def run_lacks(run: Run) -> Iterator[str]:
-    """Yield what a run lacks."""
+def run_lacks(run: SiteRun) -> Iterator[str]:
+    """Yield what limits the conclusions from a run."""
     if not run.results.results:
         yield "The run has no results."
     elif len({row.cell.seed for row in run.results.results}) == 1:
-        yield ALONE
+        yield ONE_SEED
 
 
-def counted(run: Run) -> dict[str, Any]:
-    """Return a run with how much of it failed or was found wanting."""
-    severities = [item.severity for item in run.results.findings]
-    return {
-        "run": run,
-        "failed": sum(bool(row.failure) for row in run.results.results),
-        "errors": severities.count("error"),
-        "warnings": severities.count("warning"),
-    }
-
-
-def _alerts(run: Run, several: bool) -> Iterator[dict[str, str]]:
-    of = f"{run.label}: " if several else ""
-    found = counted(run)
-    if found["errors"]:
-        words = f"{of}not fit to be compared: the checks found errors ({found['errors']})."
+def _alerts(run: SiteRun, several: bool) -> Iterator[dict[str, str]]:
+    if errors := run.count("error"):
+        whose = f"{run.label}: do" if several else "Do"
+        words = f"{whose} not compare these numbers: the checks found errors ({errors})."
         yield {"words": words, "file": run.file}
-    elif found["warnings"] and not several:
-        words = f"The checks found warnings ({found['warnings']}), to be read before comparing."
+    elif (warnings := run.count("warning")) and not several:
+        words = f"The checks found warnings ({warnings}); read them before comparing numbers."
         yield {"words": words, "file": run.file}
 
 
-def _lead(runs: Sequence[Run], boards: Sequence[Board]) -> str:
-    rows: list[Result] = [row for run in runs for row in run.results.results]
+def _lead(runs: Sequence[SiteRun], boards: Sequence[Board]) -> str:
+    rows = list(chain.from_iterable(run.results.results for run in runs))
     failed = sum(bool(row.failure) for row in rows)
     methods = len({row.cell.method for row in rows})
-    parts = [f"{len(runs)} runs"] if len(runs) != 1 else [runs[0].label]
-    parts += [_count(len(boards), "task and pair", "tasks and pairs")]
-    parts += [_count(methods, "method", "methods"), _count(len(rows), "cell", "cells")]
-    return ", ".join(parts) + (f", {failed} of them failed" if failed else "")
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+    label = f"{len(runs)} runs" if len(runs) != 1 else runs[0].label
+    places = f"{len(boards)} {'task and pair' if len(boards) == 1 else 'tasks and pairs'}"
+    counts = {"method": methods, "cell": len(rows)}
+    words = [f"{number} {noun}{'' if number == 1 else 's'}" for noun, number in counts.items()]
+    return ", ".join([label, places, *words]) + (f", {failed} of them failed" if failed else "")
 
 
 def _filters(boards: Sequence[Board], several: bool) -> list[tuple[str, int, list[str]]]:
-    """Return (title, column of the table, choices) of each filter that has something to choose."""
-    methods = [line.contender.method for board in boards for line in board.lines]
+    """Return (title, column of the table, choices) of each filter with more than one choice."""
     found = [
-        ("Method", 0, methods),
+        ("Method", 0, [line.contender.method for board in boards for line in board.lines]),
         ("Task", 1, [board.task for board in boards]),
         ("Pair", 2, [board.pair for board in boards]),
+        ("Run", 3, [board.run.label for board in boards] if several else []),
     ]
-    if several:
-        found.append(("Run", 3, [board.run.label for board in boards]))
     choices = [(title, n, list(dict.fromkeys(map(plain, values)))) for title, n, values in found]
     return [item for item in choices if len(item[2]) > 1]

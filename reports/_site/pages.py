@@ -1,88 +1,99 @@
-"""What the site has pages of: runs, their tables (a task and pair each), their cells."""
+"""The things that the site has pages of: runs, their boards (a task and pair each), their cells."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 
-from draftmark.results import Cell, Contender, Number, Pooled, Result, Results
+from draftmark.reports._shared.rows import (
+    by_contender,
+    by_task_and_pair,
+    gamma_of,
+    numbers_of,
+    rate_key,
+    temperatures_of,
+)
+from draftmark.results import Cell, Contender, Number, Result, Results
 from draftmark.text import plain
 
 
 def slug(text: str, longest: int = 40) -> str:
-    """Return text as it may stand in the name of a file or of a place on a page."""
+    """Return text as part of a file name or an anchor."""
     return re.sub(r"[^A-Za-z0-9]+", "-", text[:200]).strip("-").lower()[:longest] or "x"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A contender in a table: its cells, and the numbers of all its seeds or of the one."""
+    """A contender in a table: its cells, and the numbers of its only seed or pooled over seeds."""
 
     contender: Contender
-    cells: tuple[Result, ...]
-    pooled: Pooled | None
-    letters: dict[str, str]  # by the quantity that they are of
+    cells: Sequence[Result]
+    numbers: Mapping[str, Number]  # empty if it failed
+    letters: dict[str, str]  # of its groups, by quantity
 
     @property
-    def numbers(self) -> dict[str, Number]:
-        """The numbers that stand for it; none of what failed."""
-        if self.pooled:
-            return dict(self.pooled.numbers)
-        return dict(next((row.numbers for row in self.cells if not row.failure), {}))
+    def num_failed(self) -> int:
+        """The number of its cells that failed."""
+        return sum(bool(row.failure) for row in self.cells)
 
     @property
-    def failed(self) -> list[Result]:
-        """Its cells that failed."""
-        return [row for row in self.cells if row.failure]
-
-    @property
-    def seeds(self) -> str:
-        """Its seeds in words."""
-        return ", ".join(f"{row.cell.seed}" for row in self.cells)
+    def all_failed(self) -> bool:
+        """True if none of its cells has numbers."""
+        return self.num_failed == len(self.cells)
 
 
 @dataclass(frozen=True)
 class Board:
     """A task and pair of a run, on a page of its own."""
 
-    run: "Run"
+    run: "SiteRun"
     number: int
-    rows: tuple[Result, ...]
-
-    @property
-    def task(self) -> str:
-        """Its task."""
-        return self.rows[0].cell.task
-
-    @property
-    def pair(self) -> str:
-        """Its pair."""
-        return self.rows[0].cell.pair
+    task: str
+    pair: str
+    rows: Sequence[Result]
 
     @property
     def file(self) -> str:
         """Its page."""
         return f"tables/{self.run.number}-{self.number}-{slug(f'{self.task} {self.pair}')}.html"
 
+    @property
+    def efficiency_keys(self) -> list[str]:
+        """The keys of block efficiency, by which methods are ranked and group_by."""
+        return [self.run.key("block_efficiency", t) for t in self.run.temperatures]
+
     @cached_property
     def lines(self) -> list[Line]:
         """Its contenders, in the order of the recipe."""
+        results = self.run.results
+        letters: dict[Contender, dict[str, str]] = {}
+        for item in results.standings:
+            letters.setdefault(item.contender, {})[item.quantity] = item.letters
         return [
-            Line(who, tuple(cells), self.run.pooled.get(who), self.run.letters.get(who, {}))
-            for who, cells in groupby(self.rows, key=lambda row: row.cell.contender)
+            Line(contender, cells, numbers_of(cells, results) or {}, letters.get(contender, {}))
+            for contender, cells in by_contender(self.rows)
         ]
+
+    @property
+    def ranked(self) -> list[Line]:
+        """Its contenders by block efficiency at the first temperature, those without it last."""
+        key = next(iter(self.efficiency_keys), "")
+
+        def rank(line: Line) -> float:
+            return -line.numbers[key].value if key in line.numbers else 1.0
+
+        return sorted(self.lines, key=rank)
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run with its place among all, and the names of its pages."""
+class SiteRun:
+    """A run with its place among all runs, and the names of its pages."""
 
     number: int
     results: Results
     directory: Path
-    label: str = ""  # its name, commit and day; with its number where others have the same
+    label: str = ""  # its name, commit and day; and its number if other runs have the same
 
     @property
     def file(self) -> str:
@@ -96,32 +107,23 @@ class Run:
 
     @property
     def gamma(self) -> int:
-        """The tokens that a block drafts, where no other number is named."""
-        return int(self.results.recipe["evaluation"]["num_speculative_tokens"])
+        """The block length of the recipe."""
+        return gamma_of(self.results)
 
     @property
-    def temperatures(self) -> Sequence[float]:
-        """The temperatures that it was measured at."""
-        return list(self.results.recipe["evaluation"]["temperatures"])
+    def temperatures(self) -> list[float]:
+        """The temperatures at which drafts were scored."""
+        return temperatures_of(self.results)
+
+    def key(self, name: str, temperature: float, gamma: int | None = None) -> str:
+        """Return the key of a rate at a block length, by default the recipe's."""
+        return rate_key(name, temperature, gamma or self.gamma)
 
     @cached_property
     def boards(self) -> list[Board]:
-        """Its tables, in the order of its results."""
-        groups = groupby(self.results.results, key=lambda row: (row.cell.task, row.cell.pair))
-        return [Board(self, n, tuple(rows)) for n, (_, rows) in enumerate(groups, start=1)]
-
-    @cached_property
-    def pooled(self) -> dict[Contender, Pooled]:
-        """Numbers over seeds, by whose they are."""
-        return {item.contender: item for item in self.results.pooled}
-
-    @cached_property
-    def letters(self) -> dict[Contender, dict[str, str]]:
-        """Groups, by whose and of which quantity they are."""
-        found: dict[Contender, dict[str, str]] = {}
-        for item in self.results.standings:
-            found.setdefault(item.contender, {})[item.quantity] = item.letters
-        return found
+        """Its boards, in the order of its results."""
+        groups = enumerate(by_task_and_pair(self.results.results), start=1)
+        return [Board(self, number, *group) for number, group in groups]
 
     @cached_property
     def cells(self) -> dict[Cell, str]:
@@ -132,22 +134,21 @@ class Run:
             for place, row in enumerate(self.results.results, start=1)
         }
 
+    def count(self, severity: str) -> int:
+        """Return how many findings of the checks have a severity."""
+        return sum(item.severity == severity for item in self.results.findings)
 
-def key(name: str, temperature: float, gamma: int) -> str:
-    """Return the key of a number at a temperature and block length."""
-    return f"{name}[t={temperature:g},gamma={gamma}]"
 
-
-def runs_of(given: Sequence[tuple[Results, Path]]) -> list[Run]:
-    """Return runs with their numbers, and with labels that tell them apart."""
-    labels = [_label(results) for results, _ in given]
+def site_runs(found: Sequence[tuple[Results, Path]]) -> list[SiteRun]:
+    """Return runs with their numbers, and with labels that differ."""
+    labels = [_label(results) for results, _ in found]
     return [
-        Run(number, *item, label if labels.count(label) == 1 else f"{label} ({number})")
-        for number, (item, label) in enumerate(zip(given, labels, strict=True), start=1)
+        SiteRun(number, *item, label if labels.count(label) == 1 else f"{label} ({number})")
+        for number, (item, label) in enumerate(zip(found, labels, strict=True), start=1)
     ]
 
 
 def _label(results: Results) -> str:
     git = results.commit
-    told = [git.get("commit", "")[:8], (git.get("date") or "")[:10]]
-    return plain(" ".join([results.name, *(part for part in told if part)]))
+    parts = [results.name, git.get("commit", "")[:8], (git.get("date") or "")[:10]]
+    return plain(" ".join(filter(None, parts)))

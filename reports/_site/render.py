@@ -1,4 +1,4 @@
-"""How pages are filled in: text that comes of data is made harmless on its way out, always."""
+"""The templates of the site; text from data is made harmless whenever a template prints it."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -6,25 +6,25 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
-from draftmark.reports._shared.sections import Alert, Name, Shown, Table
+from draftmark.reports._shared.content import Alert, RowName, Table, TableNumber
 from draftmark.reports._site.pages import slug
 from draftmark.text import plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_HERE = "site"  # beside this file: templates, assets, and libraries that others keep
+_PACKAGE, _FOLDER = "draftmark.reports", "site"  # templates, assets, and vendored libraries
 _COPIED = ("assets", "vendor")
 
 
-def page(template: str, depth: int, **told: Any) -> str:
+def render_page(template: str, depth: int, **values: Any) -> str:
     """Return a page that lies `depth` folders below the front page."""
-    return _environment().get_template(template).render(top="../" * depth, **told)
+    return _environment().get_template(template).render(top="../" * depth, **values)
 
 
-def assets() -> Mapping[str, bytes]:
-    """Return every file that pages load, by its place in the site."""
-    folder = resources.files("reports") / _HERE
+def static_files() -> Mapping[str, bytes]:
+    """Return every file that pages load, by its path in the site."""
+    folder = resources.files(_PACKAGE) / _FOLDER
     return {
         file: content for name in _COPIED for file, content in _below(folder / name, name).items()
     }
@@ -44,7 +44,7 @@ def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("reports", f"{_HERE}/templates"),
+        loader=PackageLoader(_PACKAGE, f"{_FOLDER}/templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -52,15 +52,15 @@ def _environment() -> "Environment":
         finalize=_harmless,
     )
     environment.filters["slug"] = slug
-    environment.tests["shown"] = lambda entry: isinstance(entry, Shown)
-    environment.tests["name"] = lambda entry: isinstance(entry, Name)
+    environment.tests["table_number"] = lambda entry: isinstance(entry, TableNumber)
+    environment.tests["row_name"] = lambda entry: isinstance(entry, RowName)
     environment.tests["alert"] = lambda part: isinstance(part, Alert)
-    environment.tests["grid"] = lambda part: isinstance(part, Table)
+    environment.tests["table"] = lambda part: isinstance(part, Table)
     return environment
 
 
-class Ready(str):
-    """Text that was made harmless before and may have several lines; it is escaped like any."""
+class Paragraphs(str):
+    """Text of several lines that is harmless already; templates still escape its HTML."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""AdaSPEC: which tokens it keeps, by hand and by laws, and the knobs it refuses."""
+"""AdaSPEC: the tokens it keeps, by hand and by property, and the knobs it refuses."""
 
 import math
 from collections import Counter
@@ -14,7 +14,7 @@ from draftmark.baselines._selection import num_kept
 from draftmark.baselines.adaspec import METHOD as AdaSPEC
 from draftmark.config.recipe import MethodEntry
 from draftmark.errors import UserError
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 from draftmark.training.batches import Batch
 from draftmark.training.divergences import DIVERGENCES
 
@@ -23,7 +23,7 @@ GAPS = [0.3, -1.0, 2.0, 0.3, 0.0, 0.3, 5.0, -2.0, 0.1, -0.5]
 
 
 def batch_of(rows: list[int], step: int = 0) -> Batch:
-    """Return the batch of tokens that belong to these rows."""
+    """Return a batch whose token i belongs to row rows[i]."""
     zeros_N = torch.zeros(len(rows), dtype=torch.long)
     names = tuple(map(str, range(max(rows) + 1)))
     return Batch(zeros_N, zeros_N, torch.tensor(rows), names, step, 0.0)
@@ -37,11 +37,11 @@ def kept(method: Any, gaps: list[float], rows: list[int] | None = None, step: in
     return set(weights_N.nonzero().squeeze(1).tolist())
 
 
-def test_the_largest_gaps_are_kept_and_of_equal_ones_the_first() -> None:
+def test_the_largest_gaps_are_kept_and_ties_by_index() -> None:
     assert kept(AdaSPEC(keep=0.4), GAPS) == {6, 2, 0, 3}
 
 
-def test_reversed_keeps_the_smallest() -> None:
+def test_reversed_keeps_the_smallest_gaps() -> None:
     assert kept(AdaSPEC(keep=0.4, selection="reversed"), GAPS) == {7, 1, 9, 4}
 
 
@@ -77,14 +77,14 @@ def test_without_ties_it_is_the_published_quantile(gaps: list[float], keep: floa
 
 
 @given(st.integers(1, 5000), st.integers(1, 100))
-def test_the_share_is_right_to_less_than_one_token(num_tokens: int, hundredths: int) -> None:
+def test_the_share_is_exact_to_one_token(num_tokens: int, hundredths: int) -> None:
     count = num_kept(num_tokens, hundredths / 100)
     assert 1 <= count <= num_tokens
     assert abs(count - Fraction(hundredths, 100) * num_tokens) <= 1
     assert hundredths < 100 or count == num_tokens
 
 
-def test_a_share_is_the_decimal_that_was_written() -> None:
+def test_a_share_is_read_as_a_decimal() -> None:
     assert math.floor(0.57 * 100) == 56
     assert num_kept(101, 0.57) == 58
 
@@ -99,13 +99,13 @@ def test_random_keeps_the_same_share_drawn_by_seed_and_step() -> None:
     assert all(110 < counts[index] < 210 for index in range(len(GAPS)))  # 160, sd 10
 
 
-def test_its_divergences_are_those_there_are() -> None:
+def test_every_divergence_is_a_choice() -> None:
     for name in DIVERGENCES:
         assert build_method(MethodEntry.model_validate({"name": "adaspec", "divergence": name}))
 
 
 @pytest.mark.parametrize(
-    ("knob", "value", "said"),
+    ("knob", "value", "message"),
     [
         ("keep", 0, "keep"),
         ("keep", 1.1, "keep"),
@@ -116,6 +116,6 @@ def test_its_divergences_are_those_there_are() -> None:
         ("k", 0.4, "keep"),
     ],
 )
-def test_a_bad_knob_is_refused(knob: str, value: Any, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_a_bad_knob_is_refused(knob: str, value: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         build_method(MethodEntry.model_validate({"name": "adaspec", knob: value}))

@@ -1,4 +1,4 @@
-"""AdaSPEC's two trainings: what they start from, what they cost, and resumption to the bit."""
+"""AdaSPEC's two trainings: their starts, their ledger, and bitwise resumption."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,12 +15,13 @@ from draftmark.config.model_sections import Budget, DraftInit, Training
 from draftmark.data.prompts import encode_gold
 from draftmark.data.rows import load_rows
 from draftmark.errors import UserError
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.generation import Sampling
-from draftmark.models.hidden_states import Features, write_features
-from draftmark.models.language_model import LanguageModel, make_draft
+from draftmark.models.hidden_states import StoredHiddenStates, write_hidden_states
+from draftmark.models.language_model import LanguageModel
 from draftmark.progress import Progress
 from draftmark.registry import find
-from draftmark.store.graph import LEFT
+from draftmark.store.graph import RESULT_FILES
 from draftmark.store.records import SELECTION, read_rows
 from draftmark.training import gradients, loop
 from draftmark.training.batches import Batch, Fixed, OnPolicy, Texts
@@ -39,18 +40,20 @@ Make = Callable[..., TrainingContext]
 @pytest.fixture(scope="module")
 def features(
     target: LanguageModel, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Features:
+) -> StoredHiddenStates:
     rows = load_rows(find("tasks", "gsm8k"), "train", 8, sources=["samples"])
     texts = encode_gold(tokenizer, rows.examples, frozenset({tokenizer.eos_token_id}))
     folder = tmp_path_factory.mktemp("train")
     with Progress(quiet=True).step("", len(texts)) as step:
-        write_features(target, texts, folder, dtype="float32", step=step)
-    return Features.load(folder)
+        write_hidden_states(target, texts, folder, dtype="float32", step=step)
+    return StoredHiddenStates.load(folder)
 
 
 @pytest.fixture
-def context(target: LanguageModel, features: Features, tokenizer: Any, tmp_path: Path) -> Make:
-    """Return a function that makes a context with a fresh draft, in a folder called so."""
+def context(
+    target: LanguageModel, features: StoredHiddenStates, tokenizer: Any, tmp_path: Path
+) -> Make:
+    """Return a function that makes a training context with a new draft in a named folder."""
 
     def make(folder: str, *, writer: str = "dataset", **settings: Any) -> TrainingContext:
         draft = make_draft(DraftInit(pruned=(0, 7)), target, seed=0)
@@ -98,41 +101,41 @@ def test_keeping_all_is_kd_bit_for_bit(context: Make, writer: str, dtype: str) -
     assert not same(weights(plain.model), weights(made(AdaSPEC(), "fewer").model))
 
 
-class Seen:
-    """What the two trainings of a method were called with, and what they started from."""
+class RecordedTrainings:
+    """The start weights and pre-loss passes of a method's trainings."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.starts: list[dict[str, torch.Tensor]] = []
         self.surveys: list[PreLossPass | None] = []
 
-        def noting(context: TrainingContext, loss: Any, survey: Any = None) -> Draft:
+        def record(context: TrainingContext, loss: Any, survey: Any = None) -> Draft:
             self.starts.append(weights(context.draft))
             self.surveys.append(survey)
             return train(context, loss, survey)
 
-        monkeypatch.setattr(loop, "train", noting)
+        monkeypatch.setattr(loop, "train", record)
 
 
 @pytest.mark.parametrize("as_init", [False, True])
-def test_the_second_training_starts_from_the_init_or_from_the_reference_if_told_so(
+def test_the_second_training_starts_from_the_init_or_from_the_reference(
     context: Make, monkeypatch: pytest.MonkeyPatch, as_init: bool
 ) -> None:
     init = weights(context("fresh").draft)
     plain = KnowledgeDistillation().train(context("kd"))
-    seen = Seen(monkeypatch)
+    recorded = RecordedTrainings(monkeypatch)
     AdaSPEC(reference_as_init=as_init).train(context("adaspec"))
-    assert seen.surveys[0] is None
-    assert seen.surveys[1] is not None
-    reference = seen.surveys[1].reference
+    assert recorded.surveys[0] is None
+    assert recorded.surveys[1] is not None
+    reference = recorded.surveys[1].reference
     assert same(weights(reference), weights(plain.model))
     assert not any(parameter.requires_grad for parameter in reference.model.parameters())
     assert not reference.model.training
-    assert same(seen.starts[0], init)
-    assert same(seen.starts[1], weights(plain.model) if as_init else init)
+    assert same(recorded.starts[0], init)
+    assert same(recorded.starts[1], weights(plain.model) if as_init else init)
 
 
 @pytest.mark.parametrize(("dtype", "chunks"), [("float32", [1024, 7]), ("bfloat16", [1024])])
-def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
+def test_the_gap_is_the_difference_of_training_losses_for_any_chunk_size(
     context: Make, monkeypatch: pytest.MonkeyPatch, dtype: str, chunks: list[int]
 ) -> None:
     ready, other = (replace(context(name), dtype=dtype) for name in ("first", "second"))
@@ -145,11 +148,11 @@ def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
     for each in (ready, other):
         parts: list[torch.Tensor] = []
 
-        def noting(draft: Any, target: Any, _: Batch, parts: Any = parts) -> torch.Tensor:
+        def record(draft: Any, target: Any, _: Batch, parts: Any = parts) -> torch.Tensor:
             parts.append(tvd(draft, target))
             return parts[-1]
 
-        gradients.backward(each, lesson, batch, noting)
+        gradients.backward(each, lesson, batch, record)
         losses.append(parts)
     expected = torch.cat(losses[0]).detach() - torch.cat(losses[1]).detach()
 
@@ -170,8 +173,8 @@ def test_the_gap_is_what_training_says_of_both_whatever_the_chunks(
     assert means == pytest.approx([float(by_hand)] * len(chunks), rel=1e-5)
 
 
-def test_the_ledger_counts_both_trainings_and_what_the_reference_read(
-    context: Make, features: Features
+def test_the_ledger_counts_both_trainings_and_the_references_forward_passes(
+    context: Make, features: StoredHiddenStates
 ) -> None:
     once = KnowledgeDistillation().train(context("kd")).ledger
     made = AdaSPEC().train(context("adaspec")).ledger
@@ -185,13 +188,13 @@ def test_the_ledger_counts_both_trainings_and_what_the_reference_read(
     heads = sum(model.get_output_embeddings().weight.numel() for model in (draft, draft, target))
     body = sum(p.numel() for p in draft.model.layers.parameters())
     extra = made.flops - 2 * once.flops - 2 * heads * once.supervised_tokens
-    assert extra == pytest.approx(2 * body * sum(read), rel=0.01)  # and its last norm
+    assert extra == pytest.approx(2 * body * sum(read), rel=0.01)  # the rest: its last norm
     controls = [AdaSPEC(selection="random"), AdaSPEC(selection="reversed"), AdaSPEC(keep=1.0)]
     for number, control in enumerate(controls):
         assert control.train(context(f"control {number}")).ledger.flops == made.flops
 
 
-def test_the_reference_may_have_passes_of_its_own(context: Make) -> None:
+def test_the_reference_can_have_its_own_passes(context: Make) -> None:
     made = AdaSPEC(reference_passes=0.5).train(context("short")).ledger
     assert made.steps == STEPS + 1
     fewer = AdaSPEC(reference_passes=0.5).train(context("fewer", passes=0.5)).ledger
@@ -220,11 +223,11 @@ def test_a_budget_holds_for_both_trainings_together(
     budget = Budget.model_validate({limit: amount})
     ledgers: list[Ledger] = []
 
-    def noting(context: TrainingContext, loss: Any, survey: Any = None) -> Draft:
+    def record(context: TrainingContext, loss: Any, survey: Any = None) -> Draft:
         ledgers.append((made := train(context, loss, survey)).ledger)
         return made
 
-    monkeypatch.setattr(loop, "train", noting)
+    monkeypatch.setattr(loop, "train", record)
     made = AdaSPEC().train(context("adaspec", writer=writer, budget=budget)).ledger
     assert amount <= _spent(made, limit) < amount + 4 * step
     halves = [_spent(ledger, limit) for ledger in ledgers]
@@ -237,7 +240,7 @@ def test_a_budget_that_the_reference_used_up_is_refused(context: Make) -> None:
         AdaSPEC(reference_passes=1.5).train(context("adaspec", budget=Budget(steps=2)))
 
 
-def test_the_reference_may_have_batches_of_its_own(context: Make) -> None:
+def test_the_reference_can_have_its_own_batch_size(context: Make) -> None:
     made = AdaSPEC(reference_rows_per_batch=2).train(context("small")).ledger
     assert made.steps == 3 * STEPS
     assert made.rows == AdaSPEC().train(context("same")).ledger.rows
@@ -245,7 +248,7 @@ def test_the_reference_may_have_batches_of_its_own(context: Make) -> None:
 
 @pytest.mark.parametrize("writer", ["dataset", "draft"])
 @pytest.mark.parametrize("stage", ["reference", "draft"])
-def test_an_interruption_of_either_training_changes_no_bit(
+def test_resuming_either_training_gives_the_same_bits(
     context: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: str, writer: str
 ) -> None:
     monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL_S", 0.0)
@@ -274,7 +277,7 @@ def test_an_interruption_of_either_training_changes_no_bit(
     assert timeless[0] == timeless[1]
 
 
-def test_a_reference_that_was_trained_is_not_trained_again(
+def test_a_finished_reference_is_not_trained_again(
     context: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = AdaSPEC()
@@ -286,22 +289,22 @@ def test_a_reference_that_was_trained_is_not_trained_again(
         patched.setattr(AdaSPEC, "weigh", refused)
         with pytest.raises(KeyboardInterrupt):
             method.train(context("same"))
-    told: list[str] = []
+    notes: list[str] = []
 
-    class Telling:
+    class Recording:
         def advance(self, amount: int = 1, note: str = "") -> None:
-            told.extend([note] if note else [])
+            notes.extend([note] if note else [])
 
-    resumed = method.train(replace(context("same"), step=Telling()))
-    assert len(told) == STEPS
-    assert not [note for note in told if note.startswith("reference: ")]
+    resumed = method.train(replace(context("same"), step=Recording()))
+    assert len(notes) == STEPS
+    assert not [note for note in notes if note.startswith("reference: ")]
     assert same(weights(resumed.model), weights(method.train(context("other")).model))
 
 
-def test_what_each_step_kept_is_noted_with_its_gaps(context: Make) -> None:
-    ready = context("noted")
+def test_each_steps_gaps_and_kept_tokens_are_logged(context: Make) -> None:
+    ready = context("logged")
     AdaSPEC().train(ready)
-    rows = read_rows(ready.scratch / LEFT / SELECTION)
+    rows = read_rows(ready.scratch / RESULT_FILES / SELECTION)
     assert sorted({row["step"] for row in rows}) == list(range(STEPS))
     for step in range(STEPS):
         mine = [row for row in rows if row["step"] == step]

@@ -1,4 +1,4 @@
-"""CSD: its default is reverse KL by another name, its other weights are not."""
+"""CSD: the default has reverse KL's gradient, other weights do not."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from method_cases import Make, assert_same_gradient, built, gradient
 from draftmark.errors import UserError
 
 
-def test_two_draft_weights_descend_as_reverse_kl(
+def test_two_draft_weights_have_reverse_kls_gradient(
     context: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = gradient(context, built("csd"), monkeypatch)
@@ -24,7 +24,7 @@ def test_two_draft_weights_descend_as_reverse_kl(
         {"weight_temperature": 1.5},
     ],
 )
-def test_other_weights_are_other_methods(
+def test_other_weights_have_another_gradient(
     context: Make, monkeypatch: pytest.MonkeyPatch, knobs: dict[str, object]
 ) -> None:
     mine = gradient(context, built("csd", **knobs), monkeypatch)
@@ -45,12 +45,12 @@ def test_the_order_of_the_weights_does_not_matter(
 @pytest.mark.parametrize(
     ("knobs", "words"),
     [
-        ({"weights": ["target", "student"]}, r"weights.1: take one of target, draft, uniform"),
+        ({"weights": ["target", "student"]}, r"weights.1: must be 'target', 'draft', 'uniform'"),
         ({"weights": [0.5, 1.5]}, r"share of a mixture, 0 to 1 \(got 1.5\)"),
         ({"weights": ["target"]}, r"weights.1: Field required"),
         ({"weight_temperature": 0}, r"weight_temperature: Input should be greater than 0"),
     ],
 )
-def test_weights_that_are_none_are_refused(knobs: dict[str, object], words: str) -> None:
+def test_invalid_weights_are_refused(knobs: dict[str, object], words: str) -> None:
     with pytest.raises(UserError, match=words):
         built("csd", **knobs)

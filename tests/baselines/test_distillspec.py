@@ -1,4 +1,4 @@
-"""DistillSpec: its divergences by name; as it stands it is plain distillation."""
+"""DistillSpec: its divergences by name; the default is plain distillation."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from method_cases import Make, built, trained, weights
 from draftmark.errors import UserError
 
 
-def test_forward_kl_gives_the_weights_of_plain_distillation_bit_for_bit(context: Make) -> None:
+def test_forward_kl_is_kd_bit_for_bit(context: Make) -> None:
     made = [weights(trained(context, built(name)).model) for name in ("distillspec", "kd")]
     start = weights(context().draft)
     assert all(torch.equal(made[0][name], made[1][name]) for name in start)
@@ -21,6 +21,6 @@ def test_every_divergence_raises_validation_acceptance(context: Make, divergence
     assert max(values) > values[0] + 0.01
 
 
-def test_another_divergence_is_refused_with_those_there_are() -> None:
+def test_the_error_for_an_unknown_divergence_names_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"divergence: .*'reverse_kl', 'jsd' or 'tvd' \(got 'kl'\)"):
         built("distillspec", divergence="kl")

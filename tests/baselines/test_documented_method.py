@@ -1,4 +1,4 @@
-"""The method that docs/adding-a-method.md shows works as it stands there, once it is saved."""
+"""The method shown in docs/adding-a-method.md works as printed there."""
 
 import re
 import sys
@@ -21,7 +21,7 @@ ENTRY_POINT = re.search(r"\n(\[project\.entry-points.*\n(?:.+\n)+)```", PAGE)
 
 @pytest.fixture(autouse=True)
 def _saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Save it as baselines/top_k.py."""
+    """Save the method as baselines/top_k.py."""
     assert SOURCE
     (tmp_path / "top_k.py").write_text(SOURCE[1], encoding="utf-8")
     monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(tmp_path)])
@@ -31,7 +31,7 @@ def _saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registry._modules.cache_clear()
 
 
-def test_it_is_listed_and_trains_a_draft_that_is_better(context: Make) -> None:
+def test_it_is_listed_and_trains_a_better_draft(context: Make) -> None:
     assert "top_k" in registry.names("baselines")
 
     history = built("top_k", k=50).train(context()).history
@@ -46,11 +46,11 @@ def test_with_all_tokens_it_is_plain_distillation(
     assert_same_gradient(mine, gradient(context, built("kd"), monkeypatch), rtol=1e-4)
 
 
-def test_its_loss_is_one_number_a_token_where_a_pair_computes_in_bfloat16(context: Make) -> None:
+def test_its_loss_has_one_value_per_token_in_bfloat16(context: Make) -> None:
     assert trained(context, built("top_k"), dtype="bfloat16").ledger.steps > 0
 
 
-def test_the_entry_point_that_it_shows_is_one_that_is_looked_at() -> None:
+def test_the_entry_point_on_the_page_is_one_the_registry_reads() -> None:
     assert ENTRY_POINT
     project = tomllib.loads(ENTRY_POINT[1])["project"]
 

@@ -1,4 +1,4 @@
-"""EAGLE-1 and EAGLE-3: their losses as written out, and the knobs that heads have."""
+"""EAGLE-1 and EAGLE-3: their losses by hand, and the knobs of heads."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,16 +8,15 @@ import torch
 from method_cases import Make, built, latest, prepared
 
 from draftmark.baselines import _feature_head
-from draftmark.baselines._selection import kept
+from draftmark.baselines._selection import selection_weights
 from draftmark.baselines._token_losses import token_loss
 from draftmark.config.model_sections import Training
-from draftmark.engines.measure.lossless import laws_of
+from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.errors import UserError
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.head_rollout import rolled
-from draftmark.models.hidden_states import Features
+from draftmark.models.hidden_states import LiveStates, StoredHiddenStates
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.layer_states import LiveStates
 from draftmark.speculation.interfaces import FeatureMethod
 from draftmark.training.batches import Batch
 from draftmark.training.divergences import forward_kl
@@ -30,13 +29,13 @@ SHORT = Training(passes=4 / 12, rows_per_batch=4, learning_rate=1e-3, validation
 
 
 @pytest.fixture
-def ready(context: Make, few: dict[str, Features]) -> Any:
-    """Return a function that gives a method and its context, of one step, unless changed."""
+def ready(context: Make, few: dict[str, StoredHiddenStates]) -> Any:
+    """Return a function that makes a method and its training context, by default of one step."""
 
     def make(name: str, knobs: dict[str, Any], **changes: Any) -> tuple[Any, TrainingContext]:
         method = built(name, **knobs)
-        told = {"settings": SHORT, "criterion": latest(), **changes}
-        return method, replace(prepared(context(), method, few), **told)
+        changes = {"settings": SHORT, "criterion": latest(), **changes}
+        return method, replace(prepared(context(), method, few), **changes)
 
     return make
 
@@ -54,20 +53,20 @@ def by_hand(
     """Return (soft cross-entropy, smooth L1) over tokens and depths, chain by chain."""
 
     states = LiveStates(target, head.model.shape.layers)
-    laws, cross, smooth, tokens = laws_of(target, texts), 0.0, 0.0, 0
+    logits, cross, smooth, tokens = read_target_logits(target, texts), 0.0, 0.0, 0
     for text, hidden in rolled(head, texts, states, depth):
         tokens += len(text.response_ids)
         for k, hidden_ND in enumerate(hidden):
-            p_NV = laws.logits(text)[k:].softmax(-1)
+            p_NV = logits.logits(text)[k:].softmax(-1)
             log_q_NV = head.logits(hidden_ND).log_softmax(-1)
             cross += decay**k * float(-(p_NV * log_q_NV).sum())
-            wanted = laws.features.of(text)[k:]
+            wanted = logits.final_states.last_layer_of(text)[k:]
             smooth += float(torch.nn.functional.smooth_l1_loss(hidden_ND, wanted)) * len(wanted)
     total = sum(decay**k for k in range(depth)) * tokens
     return cross / total, smooth / tokens
 
 
-def test_eagle_adds_the_features_distance_and_a_tenth_of_the_cross_entropy(
+def test_eagles_loss_is_the_feature_distance_and_a_tenth_of_the_cross_entropy(
     ready: Any, target: LanguageModel
 ) -> None:
     method, given = ready("eagle", {"noise": 0.0})
@@ -76,7 +75,7 @@ def test_eagle_adds_the_features_distance_and_a_tenth_of_the_cross_entropy(
     assert first_loss(method, given) == pytest.approx(0.1 * cross + smooth, rel=1e-4)
 
 
-def test_eagle3_adds_the_cross_entropy_of_every_depth_by_its_decay(
+def test_eagle3s_loss_is_the_decayed_cross_entropy_of_every_depth(
     ready: Any, target: LanguageModel
 ) -> None:
     method, given = ready("eagle3", {"depth": 4, "decay": 0.7})
@@ -86,7 +85,7 @@ def test_eagle3_adds_the_cross_entropy_of_every_depth_by_its_decay(
 
 
 @pytest.mark.parametrize("name", ["eagle", "eagle3"])
-def test_in_bfloat16_the_loss_is_nearly_that_in_float32(ready: Any, name: str) -> None:
+def test_the_bfloat16_loss_is_close_to_the_float32_loss(ready: Any, name: str) -> None:
     losses = []
     for dtype in ("float32", "bfloat16"):
         method, given = ready(name, {"depth": 2}, dtype=dtype)
@@ -94,7 +93,7 @@ def test_in_bfloat16_the_loss_is_nearly_that_in_float32(ready: Any, name: str) -
     assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.03)
 
 
-def test_noise_is_of_the_seed_and_the_step(ready: Any) -> None:
+def test_noise_follows_from_seed_and_step(ready: Any) -> None:
     losses = []
     for noise, seed in ((0.2, 0), (0.2, 0), (0.2, 1), (0.0, 0)):
         method, given = ready("eagle", {"noise": noise}, seed=seed)
@@ -104,7 +103,9 @@ def test_noise_is_of_the_seed_and_the_step(ready: Any) -> None:
     assert len({*losses}) == 3
 
 
-def test_no_chain_starts_before_the_response(few: dict[str, Features], ready: Any) -> None:
+def test_no_chain_starts_before_the_response(
+    few: dict[str, StoredHiddenStates], ready: Any
+) -> None:
     _, given = ready("eagle3", {})
     lesson = given.texts.lesson(0, 4)
     head = in_training(given.draft, 3, 0.0, 0)
@@ -122,7 +123,7 @@ def test_no_chain_starts_before_the_response(few: dict[str, Features], ready: An
     ["reverse_kl", "tvd", "csd", "dld", "adaptive_kl_tv", "negative_log_acceptance", "jsd"],
 )
 @pytest.mark.parametrize("vocabulary", [None, 200])
-def test_every_shared_loss_is_a_choice_with_a_draft_vocabulary_or_without(
+def test_every_token_loss_trains_with_and_without_a_draft_vocabulary(
     ready: Any, loss: str, vocabulary: int | None
 ) -> None:
     knobs = {"loss": loss, "depth": 2, "draft_vocabulary": vocabulary}
@@ -136,7 +137,7 @@ def test_every_shared_loss_is_a_choice_with_a_draft_vocabulary_or_without(
     assert not any("embed_tokens" in name or "lm_head" in name for name in moved)
 
 
-def test_soft_cross_entropy_and_forward_kl_are_one_gradient(ready: Any) -> None:
+def test_soft_cross_entropy_and_forward_kl_have_one_gradient(ready: Any) -> None:
     weights = []
     for loss in ("soft_cross_entropy", "forward_kl"):
         method, given = ready("eagle3", {"loss": loss, "depth": 2})
@@ -144,9 +145,8 @@ def test_soft_cross_entropy_and_forward_kl_are_one_gradient(ready: Any) -> None:
     torch.testing.assert_close(*weights, atol=1e-6, rtol=1e-5)
 
 
-def test_a_token_that_is_no_draft_token_counts_nothing() -> None:
-    """EAGLE-3's rule, for the losses that are not of acceptance."""
-
+def test_a_token_outside_the_draft_vocabulary_has_no_loss() -> None:
+    """EAGLE-3's rule, for all but the acceptance losses."""
     draft_NV = torch.tensor([[1.0, 0.0, -torch.inf]]).repeat(2, 1)
     target_NV = torch.tensor([[2.0, 0.0, 1.0], [0.0, 0.0, 5.0]])
     found_N = token_loss("forward_kl")(draft_NV, target_NV)
@@ -155,7 +155,7 @@ def test_a_token_that_is_no_draft_token_counts_nothing() -> None:
     assert torch.all(token_loss("negative_log_acceptance")(draft_NV, target_NV) > 0)
 
 
-def test_the_mean_over_depths_is_by_decay_and_over_what_there_is() -> None:
+def test_the_mean_over_depths_is_weighed_by_decay() -> None:
     positions = torch.tensor([0, 1, 2])
     batch = Batch(positions, positions, positions * 0, ("a",), 0, 0.0)
     batch = replace(batch, states=(torch.zeros(3, 2, 4), torch.zeros(3, 4)))
@@ -172,12 +172,11 @@ def test_selection_trains_a_reference_first_and_then_keeps_a_share(
     method, given = ready(name, {"keep": 0.4, "depth": 2})
     seen = []
 
-    def noting(gap_N: torch.Tensor, batch: Batch, keep: float) -> torch.Tensor:
-
-        seen.append((gap_N, kept(gap_N, batch, keep)))
+    def record(gap_N: torch.Tensor, batch: Batch, keep: float) -> torch.Tensor:
+        seen.append((gap_N, selection_weights(gap_N, batch, keep)))
         return seen[-1][1]
 
-    monkeypatch.setattr(_feature_head, "kept", noting)
+    monkeypatch.setattr(_feature_head, "selection_weights", record)
     made = method.train(given)
     ((gap_N, weights_N),) = seen
     assert float(weights_N.mean()) == pytest.approx(0.4, abs=0.02)
@@ -188,7 +187,7 @@ def test_selection_trains_a_reference_first_and_then_keeps_a_share(
     assert isinstance(made.model, HeadInTraining)
 
 
-def test_a_deeper_reading_costs_more(ready: Any) -> None:
+def test_a_greater_depth_costs_more_flops(ready: Any) -> None:
     flops = []
     for depth in (1, 2, 3):
         method, given = ready("eagle3", {"depth": depth})
@@ -206,7 +205,7 @@ def test_three_different_layers_are_fused(layers: int, chosen: tuple[int, ...]) 
     assert method.layers(layers) == chosen
 
 
-def test_layers_that_are_not_there_are_refused() -> None:
+def test_layers_that_the_target_does_not_have_are_refused() -> None:
     for knobs, layers in (({}, 2), ({"features": [1, 2, 8]}, 8), ({"features": [1, 1, 2]}, 8)):
         method = built("eagle3", **knobs)
         assert isinstance(method, FeatureMethod)

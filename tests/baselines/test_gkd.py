@@ -1,4 +1,4 @@
-"""GKD: its divergence at known weights, and its lambda as a mixture of texts."""
+"""GKD: its divergence at known beta, and its lambda as a mixture of texts."""
 
 from typing import Any
 
@@ -7,16 +7,17 @@ from method_cases import Make, assert_same_gradient, built, gradient, latest
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.generation import Sampling
-from draftmark.models.hidden_states import Features
-from draftmark.models.language_model import LanguageModel, make_draft
+from draftmark.models.hidden_states import StoredHiddenStates
+from draftmark.models.language_model import LanguageModel
 from draftmark.training.batches import Fixed, OnPolicy, Texts
 from draftmark.training.loop import TrainingContext
 from draftmark.training.schedule import total_steps
 from draftmark.types import Prompt, Sampler
 
 
-def test_beta_of_a_half_is_the_jsd_of_distillspec(
+def test_with_beta_one_half_it_is_distillspecs_jsd(
     context: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = gradient(context, built("gkd"), monkeypatch)
@@ -27,7 +28,7 @@ def test_beta_of_a_half_is_the_jsd_of_distillspec(
 @pytest.mark.parametrize(
     ("beta", "divergence", "rtol"), [(1e-3, "forward_kl", 0.01), (1 - 1e-4, "reverse_kl", 0.1)]
 )
-def test_near_its_ends_it_is_a_kl_of_small_scale(
+def test_near_beta_zero_and_one_it_is_a_scaled_kl(
     context: Make,
     target: LanguageModel,
     monkeypatch: pytest.MonkeyPatch,
@@ -35,7 +36,7 @@ def test_near_its_ends_it_is_a_kl_of_small_scale(
     divergence: str,
     rtol: float,
 ) -> None:
-    """For a draft near its target: far from it, the loss is bounded where the KLs are not."""
+    """Holds for a draft near its target: the loss is bounded, KL is not."""
 
     def near(**changes: Any) -> TrainingContext:
         layers = DraftInit(pruned=(0, 1, 2, 3, 4, 5, 7))
@@ -47,8 +48,8 @@ def test_near_its_ends_it_is_a_kl_of_small_scale(
     assert_same_gradient(mine, kl, rtol)
 
 
-def test_lambda_is_the_share_of_text_that_the_draft_writes(
-    context: Make, few: dict[str, Features], tokenizer: Any
+def test_lambda_is_the_share_of_on_policy_text(
+    context: Make, few: dict[str, StoredHiddenStates], tokenizer: Any
 ) -> None:
     given, read = context(), few["train"]
     prompts = [Prompt(text.example_id, text.prompt_ids) for text in read.texts]
@@ -65,6 +66,6 @@ def test_lambda_is_the_share_of_text_that_the_draft_writes(
 
 
 @pytest.mark.parametrize("beta", [0, 1, -0.5])
-def test_a_beta_that_makes_no_mixture_is_refused(beta: float) -> None:
+def test_a_beta_outside_zero_to_one_is_refused(beta: float) -> None:
     with pytest.raises(UserError, match=r"'gkd': beta: Input should be (greater|less) than [01]"):
         built("gkd", beta=beta)

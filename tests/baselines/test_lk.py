@@ -1,4 +1,4 @@
-"""LK: the ends of its mixture, and -log acceptance."""
+"""LK: the limits of its mixture, and -log acceptance."""
 
 import pytest
 import torch
@@ -7,20 +7,18 @@ from method_cases import Make, assert_same_gradient, built, gradient
 from draftmark.errors import UserError
 from draftmark.models.hidden_states import right_padded, supervised
 from draftmark.training import gradients
-from draftmark.training.acceptance_losses import acceptance, adaptive_kl_tv
 from draftmark.training.batches import Batch
+from draftmark.training.divergences import acceptance, adaptive_kl_tv
 from draftmark.training.loop import PreLossPass
 
 
 @pytest.mark.parametrize("per", ["batch", "position"])
-def test_at_eta_zero_it_is_plain_distillation(
-    context: Make, monkeypatch: pytest.MonkeyPatch, per: str
-) -> None:
+def test_with_eta_zero_it_is_kd(context: Make, monkeypatch: pytest.MonkeyPatch, per: str) -> None:
     mine = gradient(context, built("lk", eta=0, per=per), monkeypatch)
     assert_same_gradient(mine, gradient(context, built("kd"), monkeypatch), rtol=1e-6)
 
 
-def test_at_a_large_eta_it_is_total_variation(
+def test_with_a_large_eta_it_is_total_variation(
     context: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = gradient(context, built("lk", eta=1e4), monkeypatch)
@@ -29,7 +27,7 @@ def test_at_a_large_eta_it_is_total_variation(
 
 
 @pytest.mark.parametrize("per", ["batch", "position"])
-def test_its_mixture_is_the_same_whatever_the_chunks(
+def test_its_mixture_does_not_depend_on_chunks(
     context: Make, monkeypatch: pytest.MonkeyPatch, per: str
 ) -> None:
     whole = gradient(context, built("lk", per=per), monkeypatch)
@@ -37,7 +35,7 @@ def test_its_mixture_is_the_same_whatever_the_chunks(
     assert_same_gradient(gradient(context, built("lk", per=per), monkeypatch), whole, rtol=1e-5)
 
 
-def test_of_a_batch_the_mixture_is_that_of_its_mean_acceptance(
+def test_a_batchs_mixture_follows_from_its_mean_acceptance(
     context: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready = context()
@@ -61,7 +59,7 @@ def test_of_a_batch_the_mixture_is_that_of_its_mean_acceptance(
     assert means == pytest.approx([float(shared.mean())] * len(means), rel=1e-5)
 
 
-def test_only_the_batchs_mixture_costs_a_survey(context: Make) -> None:
+def test_only_the_batchs_mixture_costs_a_pre_loss_pass(context: Make) -> None:
     costs = {per: built("lk", per=per).train(context()).ledger for per in ("batch", "position")}
     ready = context()
     heads = sum(

@@ -1,4 +1,4 @@
-"""The recipes of papers: they hold the published settings, and can be planned without any model."""
+"""The papers' recipes: their published settings, and plans of them without models."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import pytest
 
 from draftmark.data import hub
 from draftmark.pipeline.experiment import plan
-from draftmark.pipeline.planning import estimates, plan_table
-from draftmark.pipeline.planning.hardware import machine
-from draftmark.pipeline.planning.stage_costs import Site
-from draftmark.pipeline.recipe_files import load_recipe, members, recipe_names
+from draftmark.pipeline.planning import plan_table
+from draftmark.pipeline.planning.estimates import find_gpu, training_cost
+from draftmark.pipeline.planning.stage_costs import SettingCosts
+from draftmark.pipeline.recipe_files import load_recipe, recipe_names, suite_members
 from draftmark.progress import Progress
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 from draftmark.types import TrainingRun
 
 PAIRS = ("pythia", "codegen")
@@ -50,13 +50,13 @@ def test_adaspecs_recipes_have_the_published_hyperparameters(
     assert kd.learning_rate == adaspec.learning_rate == rate
     assert (kd.passes, kd.rows_per_batch) == (reference, rows)
     assert (made.reference_passes, made.reference_rows_per_batch) == (reference, rows)
-    # What the table calls epochs and batch of the draft: those of the tokens that are kept.
+    # The table counts the draft's epochs and batch by kept tokens.
     assert made.keep == 0.4
     assert adaspec.passes * made.keep == pytest.approx(draft)
     assert adaspec.rows_per_batch * made.keep == pytest.approx(rows)
 
 
-def test_the_ablation_matches_passes_and_batches_where_it_says_so() -> None:
+def test_the_ablations_arms_of_equal_passes_have_equal_schedules() -> None:
     recipe = load_recipe("adaspec_ablation")
     trainings = {entry.title: recipe.training_of(entry) for entry in recipe.methods}
     schedules = [trainings[f"{name}, published schedule"] for name in ("kd", "adaspec")]
@@ -67,28 +67,25 @@ def test_the_ablation_matches_passes_and_batches_where_it_says_so() -> None:
     assert keeps == [0.2, 0.4, 0.6, 0.8]
 
 
-def test_the_ablation_matches_compute_where_it_says_so() -> None:
+def test_the_ablations_arms_of_equal_compute_have_equal_flops() -> None:
     prepared = plan(load_recipe("adaspec_ablation"), Progress(quiet=True))
     (setting,) = prepared.settings.values()
-    site = Site.of(setting, machine("h100", 0.3))
+    costs = SettingCosts.from_setting(setting, find_gpu("h100"))
     flops = {}
     for entry in setting.recipe.methods:
-        told = setting.recipe.training_of(entry)
-        flops[entry.title] = estimates.total(
-            [
-                estimates.training(
-                    site.draft,
-                    site.loads.gold["train"],
-                    course,
-                    site.machine,
-                    dtype="bfloat16",
-                    target_head=site.target.head,
-                )
-                for course in build_method(entry).training_runs(
-                    TrainingRun(told.passes, told.rows_per_batch)
-                )
-            ]
-        ).flops
+        training = setting.recipe.training_of(entry)
+        run = TrainingRun(training.passes, training.rows_per_batch)
+        flops[entry.title] = sum(
+            training_cost(
+                costs.draft,
+                costs.gold["train"],
+                each,
+                costs.gpu,
+                dtype="bfloat16",
+                target_head=costs.target.head,
+            ).flops
+            for each in build_method(entry).training_runs(run)
+        )
 
     assert flops["adaspec, kd's compute"] == pytest.approx(flops["kd"], rel=0.02)
     assert flops["kd, adaspec's compute"] == pytest.approx(flops["adaspec, k = 0.4"], rel=0.02)
@@ -96,15 +93,15 @@ def test_the_ablation_matches_compute_where_it_says_so() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_can_be_planned_without_its_models_and_rows(
+def test_every_recipe_is_planned_without_models_and_rows(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "_why_unreachable", lambda: "no network in tests")
     monkeypatch.setenv("DRAFTMARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DRAFTMARK_DATA", raising=False)
 
-    text = plan_table.show(name, tmp_path / "store", machine("h100", 0.3))
+    text = plan_table.render_plan(name, tmp_path / "store", find_gpu("h100"))
 
-    assert text.count(" to do: ") == len(members(name)) + (len(members(name)) > 1)
+    assert text.count(" to do: ") == len(suite_members(name)) + (len(suite_members(name)) > 1)
     assert max(map(len, text.splitlines())) <= plan_table.WIDTH
     assert list(tmp_path.iterdir()) == []

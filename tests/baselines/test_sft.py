@@ -1,12 +1,14 @@
-"""SFT: it learns the tokens of its text, and pays for no laws of the target."""
+"""SFT: it learns the tokens of its text, and does not pay for the target's head."""
 
 from method_cases import Make, built, trained
 
-from draftmark.models.hidden_states import Features
+from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.training.validation import loss
 
 
-def test_it_makes_unseen_gold_answers_likelier(context: Make, few: dict[str, Features]) -> None:
+def test_unseen_gold_answers_become_likelier(
+    context: Make, few: dict[str, StoredHiddenStates]
+) -> None:
     measure = loss(few["validation"].texts).measure
     made = trained(context, built("sft"))
     assert made.model is not None

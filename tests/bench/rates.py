@@ -19,13 +19,13 @@ from draftmark.config.model_sections import DraftInit
 from draftmark.models import hidden_states, shapes
 from draftmark.models.generation import Sampling, generate
 from draftmark.models.language_model import pick_device
-from draftmark.pipeline.planning import estimates, hardware
-from draftmark.pipeline.planning.estimates import Load
+from draftmark.pipeline.planning import estimates
+from draftmark.pipeline.planning.estimates import Load, find_gpu
 from draftmark.progress import silent
 from draftmark.types import GREEDY, Prompt, TrainingRun
 from tests.bench.training import Bench, ours, prepare, read_once
 
-ANY = hardware.machine("h100", 0.3)  # of its costs only the FLOPs are used
+ANY = find_gpu("h100")  # of its costs only the FLOPs are used
 SIDE = 2048  # of the square matrices
 
 
@@ -65,22 +65,24 @@ def rates(bench: Bench, told: argparse.Namespace) -> dict[str, tuple[float, floa
     rows = len(prompts)
     found = {}
     took = seconds(lambda: generate(bench.target, prompts, sampling, rows_per_batch=rows))
-    wrote = estimates.reading(target, written, ANY)
-    found["writing, all rows at once"] = (written.response, wrote.all_flops, took)
+    wrote = estimates.forward_cost(target, written, ANY)
+    found["writing, all rows at once"] = (written.response_tokens, wrote.total_flops, took)
     with tempfile.TemporaryDirectory() as name:
-        read = estimates.reading(target, gold, ANY, head=False)
+        read = estimates.forward_cost(target, gold, ANY, head=False)
 
         def reading() -> None:
-            hidden_states.write_features(
+            hidden_states.write_hidden_states(
                 bench.target, bench.texts, Path(name), dtype="float32", step=silent()
             )
 
-        found["reading"] = (gold.read, read.all_flops, seconds(reading))
+        found["reading"] = (gold.read_tokens, read.total_flops, seconds(reading))
         source = read_once(bench, Path(name) / "features")
     course = TrainingRun(bench.settings.passes, bench.settings.rows_per_batch)
-    trained = estimates.training(draft, gold, course, ANY, dtype="float32", target_head=target.head)
+    trained = estimates.training_cost(
+        draft, gold, course, ANY, dtype="float32", target_head=target.head
+    )
     took = seconds(lambda: ours(bench, "kd", source))
-    found["training"] = (gold.read * course.passes, trained.all_flops, took)
+    found["training"] = (gold.read_tokens * course.passes, trained.total_flops, took)
     return found
 
 

@@ -27,9 +27,10 @@ from draftmark.data.prompts import encode_prompts
 from draftmark.data.rows import load_rows
 from draftmark.engines.reference import _Loop
 from draftmark.models import hidden_states
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.files import end_tokens, resolve
 from draftmark.models.generation import Sampling, generate
-from draftmark.models.language_model import LanguageModel, load_model, load_tokenizer, make_draft
+from draftmark.models.language_model import LanguageModel, load_model, load_tokenizer
 from draftmark.pipeline.setting import ROWS_PER_BATCH
 from draftmark.progress import Progress
 from draftmark.speculation.blocks import block_counts
@@ -95,10 +96,12 @@ def score(bench: Bench, texts: Texts) -> int:
     num_tokens = 0
     for sampler, written in texts.items():
         with tempfile.TemporaryDirectory() as name, Progress(quiet=True).step("", 0) as step:
-            hidden_states.write_features(
+            hidden_states.write_hidden_states(
                 bench.target, written, Path(name), dtype="float32", step=step
             )
-            laws = hidden_states.TargetLogits(bench.target, hidden_states.Features.load(Path(name)))
+            laws = hidden_states.TargetLogits(
+                bench.target, hidden_states.StoredHiddenStates.load(Path(name))
+            )
             drafter = LanguageModelDrafter(bench.draft)
             tables = list(drafter.score(written, laws, Samplers(sampler, sampler)))
         counts = [block_counts(tables, gamma) for gamma in range(1, MAX_GAMMA + 1)]

@@ -36,14 +36,9 @@ from draftmark.config.model_sections import DraftInit, Optimisation
 from draftmark.data.prompts import encode_gold
 from draftmark.data.rows import load_rows
 from draftmark.models import hidden_states
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.files import end_tokens, resolve
-from draftmark.models.language_model import (
-    LanguageModel,
-    drop_body,
-    load_model,
-    load_tokenizer,
-    make_draft,
-)
+from draftmark.models.language_model import LanguageModel, drop_body, load_model, load_tokenizer
 from draftmark.progress import Progress
 from draftmark.training.batches import Fixed, Texts
 from draftmark.training.loop import TrainingContext
@@ -137,9 +132,11 @@ def read_once(bench: Bench, folder: Path) -> Fixed:
     """Return the rows with the target's hidden states; its body is dropped."""
     folder.mkdir()
     with Progress(quiet=True).step("", 0) as step:
-        hidden_states.write_features(bench.target, bench.texts, folder, dtype="bfloat16", step=step)
+        hidden_states.write_hidden_states(
+            bench.target, bench.texts, folder, dtype="bfloat16", step=step
+        )
     drop_body(bench.target)
-    features = hidden_states.Features.load(folder)
+    features = hidden_states.StoredHiddenStates.load(folder)
     return Fixed(features.texts, features)
 
 

@@ -60,3 +60,13 @@ def test_installed_into_a_projects_folder_draftmark_is_not_of_its_commit(
 
     assert environment.git_state() is None
     assert environment.project_state()
+
+
+def test_a_checkout_installs_extras_by_make_and_an_installed_package_by_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "_SOURCE", tmp_path)
+    assert environment.install_hint("vllm") == "pip install 'draftmark[vllm]'"
+    (tmp_path / "Makefile").touch()
+    assert environment.install_hint("vllm") == "make vllm"
+    assert environment.install_hint("energy") == "pip install 'draftmark[energy]'"

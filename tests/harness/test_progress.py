@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from draftmark.progress import Aside, Progress
+from draftmark.progress import NamedStep, Progress
 
 
 def _progress(*, terminal: bool = False, quiet: bool = False) -> tuple[Progress, StringIO]:
@@ -78,8 +78,8 @@ def test_what_is_done_on_the_way_is_told_and_not_counted(monkeypatch: pytest.Mon
 
     with progress.step("training", 9) as step:
         step.advance(2)
-        Aside(step, "reference").advance(5, "loss 0.5")
-        Aside(step, "reference").advance()
+        NamedStep(step, "reference").advance(5, "loss 0.5")
+        NamedStep(step, "reference").advance()
 
     assert out.getvalue() == "  training: 2/9 reference: loss 0.5\n"
 

@@ -1,8 +1,7 @@
 """What the README says that draftmark executes, opens and trusts: a test for each of its claims.
 
 The judge's key is tested with the judge (grading/test_chat.py, nodes/test_assessments.py), programs
-that models write in test_sandbox_hostile.py, archives in inputs/test_bounds.py, packs in
-storage/test_packing.py.
+that models write in test_sandbox_hostile.py, archives in data/test_size_limits.py.
 """
 
 import ast
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import ROOT
+from places import PACKAGE
 from stored_runs import run_of
 
 from draftmark import registry
@@ -24,7 +23,7 @@ from draftmark.analysis.stored_counts import measured
 from draftmark.errors import UserError
 from draftmark.models.language_model import load_model, load_tokenizer
 from draftmark.pipeline.experiment import plan
-from draftmark.pipeline.recipe_files import load_recipe, members
+from draftmark.pipeline.recipe_files import load_recipe, suite_members
 from draftmark.pipeline.render import render
 from draftmark.progress import Progress
 from draftmark.results import Cell
@@ -52,15 +51,15 @@ FORBIDDEN = (
 )
 # The order that a run gives to its own processes, whose hash it tells them besides.
 EXEMPT = {
-    "harness/training/launcher.py: pickle.loads",
+    "training/launcher.py: pickle.loads",
     "tasks/samples/expressions.py: eval",  # of the project's own templates, by a developer
 }
 
 
 def _calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield every call in the project: its file, the dotted name, constants among its keywords."""
-    for package in ("harness", "tasks", "baselines", "reports"):
-        for path in sorted((ROOT / package).rglob("*.py")):
+    for folder in (PACKAGE, *(PACKAGE / name for name in ("tasks", "baselines", "reports"))):
+        for path in sorted(folder.rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call):
                     constants = {
@@ -68,7 +67,7 @@ def _calls() -> Iterator[tuple[str, str, dict[str, Any]]]:
                         for item in node.keywords
                         if item.arg
                     }
-                    yield str(path.relative_to(ROOT)), ast.unparse(node.func), constants
+                    yield str(path.relative_to(PACKAGE)), ast.unparse(node.func), constants
 
 
 def test_nothing_is_unpickled_and_no_text_is_run() -> None:
@@ -223,7 +222,7 @@ def test_no_name_leads_out_of_where_names_are_looked_up(name: str) -> None:
         with pytest.raises(UserError, match="Unknown"):
             registry.find(group, name)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="Unknown recipe"):
-        members(name)
+        suite_members(name)
 
 
 @pytest.mark.parametrize("name", OUTSIDE)

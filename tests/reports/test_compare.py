@@ -37,7 +37,7 @@ def test_a_known_difference_is_found_and_none_where_there_is_none(tmp_path: Path
     assert found["gsm8k/p/kd/t=0", "block_efficiency"]["verdict"] == "B is lower"
     assert found["gsm8k/p/csd/t=0", "acceptance_rate"]["verdict"] == "no difference found"
     assert "Nothing: recipe, rows, target, versions and hardware are the same." in text
-    assert "- One seed says nothing" in text
+    assert "- One seed: the intervals do not cover" in text
 
 
 def test_chance_is_no_difference(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_what_only_one_has_and_what_failed_is_said(tmp_path: Path) -> None:
 
     text, _ = compared(tmp_path, a, replace(b, results=(kd, replace(lk, failure="it | broke"))))
 
-    assert "- Only A has numbers of: gsm8k/p/csd/t=0." in text
+    assert "- Only A has numbers for: gsm8k/p/csd/t=0." in text
     assert r"- B failed: gsm8k/p/lk, seed 0: it \| broke" in text
 
 

@@ -177,11 +177,11 @@ def test_what_a_run_has_no_data_for_is_not_drawn_and_the_index_says_why(tmp_path
             "positions-t0 is not drawn: no cell has acceptance by position",
             "measured-against-predicted is not drawn: no speed was run",
             "compute-t0 is not drawn: no draft was trained",
-            "kept-tokens is not drawn: no method noted which tokens it kept",
+            "kept-tokens is not drawn: no method recorded which tokens it kept",
             "differences is not drawn: a run of one method compares nothing",
             "quality-against-speed is not drawn: no speed was run",
             "fidelity-against-diversity is not drawn: the recipe asks for no samples",
-            "One seed: intervals are over prompts alone",
+            "One seed: the intervals do not cover",
         ):
             assert line in shown
 
@@ -376,7 +376,7 @@ def test_points_of_several_engines_are_told_apart(tmp_path: Path) -> None:
     recipe = {**results.recipe, "speed": {"temperature": [0.0], "num_speculative_tokens": [4]}}
     files = REPORT(replace(results, results=(timed,), recipe=recipe), tmp_path)
     assert len(list(lines(files, "measured-against-predicted"))) == 2
-    assert "Full: vllm; hollow: transformers." in str(files["figures/index.md"])
+    assert "Filled: vllm; hollow: transformers." in str(files["figures/index.md"])
 
 
 def test_of_several_conditions_the_smallest_batch_with_the_longest_blocks_prices_a_token() -> None:
@@ -387,5 +387,5 @@ def test_of_several_conditions_the_smallest_batch_with_the_longest_blocks_prices
         for gamma, batch, cost in ((1, 1, 0.9), (5, 1, 0.3), (5, 8, 0.7))
     ]
     seed = replace(found[0], cell=replace(cell, seed=1), cost=0.5, where="")
-    assert speeds.costs(found) == {cell.contender: pytest.approx(0.3)}
-    assert speeds.costs([*found, seed]) == {cell.contender: pytest.approx(0.4)}
+    assert speeds.drafting_costs(found) == {cell.contender: pytest.approx(0.3)}
+    assert speeds.drafting_costs([*found, seed]) == {cell.contender: pytest.approx(0.4)}

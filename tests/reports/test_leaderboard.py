@@ -379,16 +379,16 @@ def test_findings_are_printed_and_errors_marked_where_the_numbers_are() -> None:
     assert section.index("**error**") < section.index("**note**")
     assert "<script" not in section
     numbers = text.partition("### ")[0]
-    assert "**Not fit to be compared: see the errors (1) of the checks below.**" in numbers
+    assert "**Do not compare these numbers: the checks below found errors (1).**" in numbers
 
 
 def test_without_errors_no_number_is_marked_and_the_section_says_what_was_looked_for() -> None:
     assert (
-        "Not fit"
+        "Do not compare"
         not in REPORT(replace(_results(_result()), findings=(NOTE,)), Path())["leaderboard.md"]
     )
     section = _render(_result()).partition("## Checks of fairness and leaks")[2]
-    assert "Looked for: test rows among train" in section
+    assert "Checked for: test rows among train" in section
     assert "Nothing found." in section
 
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import PACKAGE
 from stored_runs import HOSTILE, NUMBER, run_of
 from typer.testing import CliRunner
 
 from draftmark.analysis.cost_model import Costs, expected_speedups
 from draftmark.cli import main
-from draftmark.reports._site.cells import shaded, walked
+from draftmark.reports._site.cells import acceptance_marks, block_marks
 from draftmark.reports._site.charts import cell_charts
-from draftmark.reports._site.pages import Run
+from draftmark.reports._site.pages import SiteRun
 from draftmark.reports.site import Site
 from draftmark.results import Cell, Comparison, Finding, Pooled, Result, Results, Standing
 from draftmark.speculation.blocks import block_counts
@@ -93,8 +96,22 @@ def test_no_page_has_inline_scripts_or_styles_or_reaches_for_the_network(tmp_pat
         assert not [address for address in page.addresses if "//" in address]
 
 
+def test_templates_and_assets_come_with_the_package_not_from_the_working_directory(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "from draftmark.reports._site.render import render_page, static_files\n"
+        "assert 'assets/site.js' in static_files()\n"
+        "assert 'No run was given' in render_page('runs.html', 0, runs=[])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_is_loaded_comes_with_its_licence_and_version() -> None:
-    vendor = Path("reports/site/vendor")
+    vendor = PACKAGE / "reports" / "site" / "vendor"
     told = (vendor / "README.md").read_text("utf-8")
     for folder in (item for item in vendor.iterdir() if item.is_dir()):
         assert f"`{folder.name}`" in told
@@ -117,9 +134,9 @@ def test_methods_are_ranked_with_their_groups_and_say_that_one_seed_is_few(tmp_p
     kd, sft = (row.cell.contender for row in results.results)
     letters = (Standing(kd, RATE, "a"), Standing(sft, RATE, "ab"))
     text = Page(str(site((replace(results, standings=letters), tmp_path))["index.html"])).text
-    assert "could not be told apart" in text
+    assert "do not differ significantly" in text
     assert re.search(r"kd\s*0\.60 \[0\.40, 0\.60\]\s*a\s*sft\s*0\.50 \[0\.40, 0\.60\]\s*ab", text)
-    assert "One seed: it says nothing" in text
+    assert "One seed: the intervals do not cover" in text
 
 
 def test_no_runs_no_results_and_nothing_but_failures_are_pages_that_say_so(tmp_path: Path) -> None:
@@ -133,7 +150,7 @@ def test_no_runs_no_results_and_nothing_but_failures_are_pages_that_say_so(tmp_p
     assert "All cells failed" in str(files["index.html"])
     cell = Page(str(files["cells/1-1-gsm8k-kd-s0.html"])).text
     assert "This cell failed: no luck" in cell
-    assert "There is no ledger" in cell
+    assert "This cell has no training ledger" in cell
 
 
 def test_a_missing_cell_a_failed_seed_and_missing_records_are_told(tmp_path: Path) -> None:
@@ -144,7 +161,7 @@ def test_a_missing_cell_a_failed_seed_and_missing_records_are_told(tmp_path: Pat
     index = str(files["index.html"])
     assert "0, 1 (1 failed)" in index
     assert "1 of 3 cells failed." in index
-    assert "kept no example texts" in str(files["cells/1-3-gsm8k-sft-s0.html"])
+    assert "has no example texts" in str(files["cells/1-3-gsm8k-sft-s0.html"])
 
 
 def test_a_training_its_ledger_and_what_it_lacks_stand_on_the_cells_page(tmp_path: Path) -> None:
@@ -172,7 +189,7 @@ def test_the_cost_model_is_that_of_the_tables_themselves(tmp_path: Path) -> None
         }
         for name, value in rates.items():
             numbers[f"{name}[t=0,gamma={gamma}]"] = replace(NUMBER, value=float(value))
-    charts = list(cell_charts(Run(1, results, tmp_path), replace(row, numbers=numbers)))
+    charts = list(cell_charts(SiteRun(1, results, tmp_path), replace(row, numbers=numbers)))
     (costs,) = (chart for chart in charts if chart["title"].startswith("Expected speedup"))
     for series in costs["series"]:
         right = expected_speedups(counts, Costs(float(series["name"].rpartition("= ")[2])))
@@ -185,8 +202,8 @@ def test_tokens_are_marked_by_what_became_of_them() -> None:
 
     #  a block of two, accepted whole, with its bonus; one rejected at once; one not drafted
     certain = item([1.0, 1.0], [1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [], [1.0])
-    assert walked(certain) == "AabRNA"
-    assert shaded(item([0.0], [0.25], [1.0], [])) == "029n"
+    assert block_marks(certain) == "AabRNA"
+    assert acceptance_marks(item([0.0], [0.25], [1.0], [])) == "029n"
 
 
 def test_examples_are_read_beside_their_tables(tmp_path: Path) -> None:
@@ -197,7 +214,7 @@ def test_examples_are_read_beside_their_tables(tmp_path: Path) -> None:
     write_rows(folder / "examples-t0.parquet", rows)
     first, second = read_examples(folder, 0.0, 2)
     assert first.accept == [[1.0, 1.0], [1.0, 1.0], [1.0]]
-    assert walked(second) == "RRR"
+    assert block_marks(second) == "RRR"
     cell = str(site((results, tmp_path))["cells/1-1-gsm8k-kd-s0.html"])
     payload = json.loads(cell.partition('id="data">')[2].partition("</script>")[0])
     assert [(e["id"], e["marks"]) for e in payload["examples"]] == [
@@ -266,4 +283,4 @@ def test_the_command_takes_any_number_of_runs_and_the_report_one(tmp_path: Path)
 
 def test_a_cell_of_a_run_is_a_result_of_its_own(tmp_path: Path) -> None:
     results: tuple[Result, ...] = run(tmp_path).results
-    assert len({Run(1, run(tmp_path), tmp_path).cells[row.cell] for row in results}) == 2
+    assert len({SiteRun(1, run(tmp_path), tmp_path).cells[row.cell] for row in results}) == 2

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from stored_runs import HOSTILE, NUMBER, run_of
 
-from draftmark.pipeline.render import write
+from draftmark.pipeline.render import write_reports
 from draftmark.reports.site import Site
 from draftmark.results import Standing
 from draftmark.store.records import write_rows
@@ -74,7 +74,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         runs.append((replace(results, results=rows, standings=standings), folder / name))
     out = folder / "out"
     out.mkdir()
-    write(runs[0][0], out, [Site(runs=tuple(runs), folder="")])
+    write_reports(runs[0][0], out, [Site(runs=tuple(runs), folder="")])
     return out
 
 

@@ -124,7 +124,7 @@ def test_hostile_names_do_nothing(tmp_path: Path) -> None:
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'block_efficiency'"):
         trend(tmp_path, run(1, 0.5), rate="block_eficiency")
-    with pytest.raises(UserError, match="A step of 0 is none"):
+    with pytest.raises(UserError, match=r"smallest step must be above 0, such as 0\.01; got 0"):
         trend(tmp_path, run(1, 0.5), least=0.0)
 
 

@@ -1,7 +1,7 @@
-"""Tiny models of every family that draftmark is tested with, random but with a mind of their own.
+"""Tiny random models of every family that draftmark is tested with.
 
-Every weight, bias and norm is drawn, so that whatever is forgotten shows. The head has rows
-beyond the tokenizer's, as those of Pythia, Phi and Qwen have.
+Every weight, bias and norm is random, so that one left out changes the result. The head has more
+rows than the tokenizer has tokens, as Pythia, Phi and Qwen do.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,10 +16,10 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from draftmark.models.language_model import LanguageModel, save_model
 
 TOKENS, ROWS = 90, 96
-END, END_WORD = 0, "<|endoftext|>"  # what Qwen's tokenizers add, were it not there
+END, END_WORD = 0, "<|endoftext|>"  # as in Qwen's tokenizers
 CONTEXT = 64
 LAYERS = 3
-SPREAD = 0.3  # of every weight: laws peaked enough to tell drafts apart
+SPREAD = 0.3  # of every weight: distributions peaked enough to distinguish drafts
 
 _GPT = {
     "vocab_size": ROWS,
@@ -45,7 +45,7 @@ _GROUPED = {**_PLAIN, "num_key_value_heads": 2}
 _GEMMA = {**_GROUPED, "head_dim": 8}
 _SLIDING = {**_GEMMA, "sliding_window": 8}
 
-# Family -> (its configuration's class, its values). Tied or not, and biases, as its models are.
+# Family -> (configuration class, values). Tied heads and biases as in its models.
 FAMILIES: Mapping[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {
     "gpt2": (transformers.GPT2Config, _GPT),
     "gpt_neox": (transformers.GPTNeoXConfig, _PLAIN),
@@ -65,7 +65,7 @@ BIASED_HEADS = {"codegen", "phi"}
 
 
 def save_family(family: str, directory: Path, *, letter: str = "w", **changes: Any) -> Path:
-    """Save a tiny model of a family, with a tokenizer of `letter`, and return its folder."""
+    """Save a tiny model of a family with the tokenizer of `letter`; return its folder."""
     configuration, values = FAMILIES[family]
     config = configuration(**{**values, **changes})
     with torch.random.fork_rng(devices=[]):
@@ -79,7 +79,7 @@ def save_family(family: str, directory: Path, *, letter: str = "w", **changes: A
 
 
 def word_tokenizer(size: int, letter: str = "w") -> PreTrainedTokenizerFast:
-    """Return a tokenizer of an end token and words: w1, w2, ..."""
+    """Return a tokenizer with an end token and the words w1, w2, ..."""
     words = {END_WORD: END, **{f"{letter}{index}": index for index in range(1, size)}}
     core = Tokenizer(models.WordLevel(words, unk_token=END_WORD))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -1,4 +1,4 @@
-"""What is done with a tiny family: it writes texts, drafts of it are trained, scored, decode."""
+"""Stages on a tiny family: generate texts, train a draft, score it, decode with it."""
 
 import json
 import tempfile
@@ -14,12 +14,12 @@ from draftmark.baselines.kd import METHOD as KnowledgeDistillation
 from draftmark.config.model_sections import DraftInit, Pair, Training
 from draftmark.engines.reference import ENGINE
 from draftmark.models.generation import Sampling, generate
-from draftmark.models.hidden_states import Features, TargetLogits, write_features
+from draftmark.models.hidden_states import StoredHiddenStates, TargetLogits, write_hidden_states
 from draftmark.models.language_model import LanguageModel, load_model
 from draftmark.pipeline.stages.make_draft import DraftSpec, make
 from draftmark.progress import Progress
 from draftmark.speculation.interfaces import EngineSettings
-from draftmark.speculation.scoring import score_language_model
+from draftmark.speculation.language_model_drafter import LanguageModelDrafter
 from draftmark.store.graph import Job
 from draftmark.store.records import DRAFT
 from draftmark.types import (
@@ -46,19 +46,19 @@ STARTS = {
 
 @dataclass(frozen=True)
 class Family:
-    """A tiny model of a family and what it wrote: greedily, and to train a draft on.
+    """A tiny model of a family, its greedy texts, and the training texts of drafts.
 
-    Its laws are random, so a draft is validated on what it was trained on: does it learn that?
+    The model is random, so a draft is validated on its training texts: does it learn them?
     """
 
     directory: Path
     target: LanguageModel
     greedy: tuple[Text, ...]
-    inputs: Mapping[str, Path]  # of the stage that makes a draft
+    inputs: Mapping[str, Path]  # of the stage that trains a draft
 
 
 def prompts(count: int, seed: int) -> list[Prompt]:
-    """Return prompts of random words, of 3 to 9 tokens."""
+    """Return prompts of 3 to 9 random words."""
     generator = torch.Generator().manual_seed(seed)
     sizes = [3 + index % 7 for index in range(count)]
     words = [torch.randint(1, TOKENS, (size,), generator=generator).tolist() for size in sizes]
@@ -73,12 +73,12 @@ def written(model: LanguageModel, count: int, seed: int, temperature: float) -> 
 def read(model: LanguageModel, texts: list[Text], directory: Path) -> Path:
     directory.mkdir()
     with Progress(quiet=True).step("", len(texts)) as step:
-        write_features(model, texts, directory, dtype="float32", step=step)
+        write_hidden_states(model, texts, directory, dtype="float32", step=step)
     return directory
 
 
 def family_in(directory: Path) -> Family:
-    """Have the tiny model of a folder write its texts."""
+    """Return the family of a folder's model, with generated texts."""
     target = load_model(directory)
     texts = read(target, written(target, 8, 1, 1.0), directory.with_name("texts"))
     names = ("dataset texts", "draft texts", "validation")
@@ -95,9 +95,9 @@ def trained(
     dtype: Any = "float32",
     training: Training = SETTINGS,
 ) -> Path:
-    """Have the stage make a draft of an init by KD, and return its folder.
+    """Train a draft from an init by KD; return its folder.
 
-    `given` is where the model is that a draft may start as.
+    `given`: the folder of a draft init that is a model.
     """
     pair = Pair(name="p", target="target", draft=start, dtype=dtype)
     inputs = {**of.inputs, **({"init": given} if given and start.model else {})}
@@ -109,23 +109,23 @@ def trained(
 
 
 def acceptances(draft: Path) -> list[float]:
-    """Return the validation acceptance of a draft's checkpoints, the first before training."""
+    """Return the validation acceptance of each checkpoint of a draft; the first is the init."""
     history = json.loads((draft / DRAFT).read_text("utf-8"))["history"]
     return [point["validation_acceptance"] for point in history]
 
 
 def tables(of: Family, draft: LanguageModel, sampler: Sampler, tmp: Path) -> list[AcceptanceTable]:
-    """Score a draft on what the target writes, greedily or at temperature 1."""
+    """Return a draft's acceptance tables on the target's texts, greedy or at temperature 1."""
     texts = list(of.greedy) if sampler == GREEDY else written(of.target, 4, 2, 1.0)
     directory = Path(tempfile.mkdtemp(dir=tmp)) / "features"
-    laws = TargetLogits(of.target, Features.load(read(of.target, texts, directory)))
-    found = score_language_model(draft, texts, laws, Samplers(sampler, sampler))
+    logits = TargetLogits(of.target, StoredHiddenStates.load(read(of.target, texts, directory)))
+    found = LanguageModelDrafter(draft).score(texts, logits, Samplers(sampler, sampler))
     by_id = {table.example_id: table for table in found}
     return [by_id[text.example_id] for text in texts]
 
 
 def decoded(of: Family, draft: Path | None) -> list[Decode]:
-    """Decode the greedy texts' prompts by the reference engine, 3 drafted tokens a block."""
+    """Decode the greedy texts' prompts in the reference engine, with blocks of 3 tokens."""
     settings = EngineSettings(Samplers(GREEDY, GREEDY), 3, NEW_TOKENS, ENDS, 0, Placement())
     running = ENGINE.open(of.directory, KD if draft else None, draft, settings)
     return list(running.generate([Prompt(t.example_id, t.prompt_ids) for t in of.greedy]))

@@ -1,9 +1,9 @@
-"""What happens when the disk is full: run inside a mount namespace, on a disk of a few megabytes.
+"""A full disk: a script for a mount namespace, on a disk of a few megabytes.
 
     python full_disk.py FOLDER
 
-mounts a disk at FOLDER, fills it with each of the ways in which stages write, and prints what was
-said of each as JSON. All that was finished before must be whole, and go on being used.
+mounts a disk at FOLDER, fills it in each way that stages write, and prints the errors as JSON.
+Finished entries must stay whole and usable.
 """
 
 import json
@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from draftmark.errors import UserError
-from draftmark.models.memory_map import mapped
+from draftmark.models.hidden_states import map_file
 from draftmark.pipeline.executor import execute
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection
@@ -36,7 +36,7 @@ def _checkpoint(job: Job) -> None:
 
 
 def _map(job: Job) -> None:
-    mapped(job.out / "states.bin", MUCH, torch.uint8, create=True).fill_(7)
+    map_file(job.out / "states.bin", MUCH, torch.uint8, create=True).fill_(7)
 
 
 WAYS: dict[str, Callable[[Job], object]] = {
@@ -65,25 +65,25 @@ def _node(label: str, build: Callable[[Job], object], **inputs: Node) -> Node:
 
 
 def main(folder: Path) -> dict[str, str]:
-    """Fill the disk in every way; return what was said of each."""
+    """Fill the disk in every way; return the error message of each."""
     options = f"size={DISK_BYTES},nr_inodes=5000"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
     store = Store(folder / "store")
     finished = _node("finished", _small)
     assert execute([finished], store, QUIET) == {}
-    said = {}
+    messages = {}
     for name, way in WAYS.items():
         try:
             failures = execute([_node(name, way, before=finished)], Store(store.root), QUIET)
-            said[name] = f"no error: {failures}"
+            messages[name] = f"no error: {failures}"
         except UserError as error:
-            said[name] = str(error)
+            messages[name] = str(error)
         assert Store(store.root).load(finished)
         assert not any(wrong for _, wrong in garbage_collection.verify(store))
         garbage_collection.collect(store)
-        # What the unfinished stage had taken is free again: the next one has room.
+        # The space of the unfinished stage is free again.
         assert execute([_node(f"after {name}", _small)], store, QUIET) == {}
-    return said
+    return messages
 
 
 if __name__ == "__main__":

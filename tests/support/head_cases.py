@@ -1,4 +1,4 @@
-"""What the tests of feature heads share: heads of small targets of every family, trained little."""
+"""Feature heads on small random targets of every family, untrained or trained a little."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +8,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from draftmark.config.model_sections import Training
-from draftmark.models.feature_head import FeatureHead, Shape
-from draftmark.models.head_inits import make_head
-from draftmark.models.hidden_states import Features
+from draftmark.models.feature_head import FeatureHead, Shape, make_head
+from draftmark.models.hidden_states import LiveStates, StoredHiddenStates, write_hidden_states
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.layer_states import LiveStates, States, write_states
 from draftmark.progress import Progress
 from draftmark.speculation.interfaces import FeatureMethod
 from draftmark.training.batches import Fixed, Texts
@@ -47,7 +45,7 @@ def small_target(family: str) -> LanguageModel:
 
 
 def small_head(target: LanguageModel, architecture: Any, **options: Any) -> FeatureHead:
-    """Return a random head of a target; `draft_ids` cut its vocabulary."""
+    """Return a random head of a target; `draft_ids` are its draft vocabulary."""
     ids = options.get("draft_ids")
     size = None if ids is None else len(ids)
     layers = ARCHITECTURES[architecture]
@@ -57,16 +55,25 @@ def small_head(target: LanguageModel, architecture: Any, **options: Any) -> Feat
 
 
 def trained_head(
-    method: FeatureMethod, target: LanguageModel, read: Mapping[str, Features], folder: Path
+    method: FeatureMethod,
+    target: LanguageModel,
+    read: Mapping[str, StoredHiddenStates],
+    folder: Path,
 ) -> FeatureHead:
-    """Return a head trained a little: tokens are accepted then, and rejected."""
+    """Return a head trained a little: some tokens are accepted, some rejected."""
     training, validation = read["train"], read["validation"]
     states = LiveStates(target, method.layers(target.model.config.num_hidden_layers))
     with Progress(quiet=True).step("", 1) as step:
-        write_states(
-            target, training.texts, states.layers, folder, dtype="float32", limit=1, step=step
+        write_hidden_states(
+            target,
+            training.texts,
+            folder,
+            dtype="float32",
+            step=step,
+            layers=states.layers,
+            positions="all",
         )
-        source = Fixed(training.texts, training, States.load(folder))
+        source = Fixed(training.texts, training, StoredHiddenStates.load(folder))
         context = TrainingContext(
             draft=method.head(target, training.texts, 0),
             target=target,

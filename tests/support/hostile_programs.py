@@ -1,8 +1,8 @@
-"""Programs that mean harm, each with how it should end; see `test_sandbox_hostile`.
+"""Hostile programs for the sandbox, each with its expected status; see `test_sandbox_hostile`.
 
-CANARY is the path of a file outside that holds SECRET, PORT a port of this machine that listens.
-An attack that is refused mostly ends in the exception that refuses it: `error`. `passed` is the end
-of an attack that does nothing: the program goes on, and what was attacked is still there.
+CANARY is the path of a file outside the sandbox that holds SECRET, PORT a listening port of this
+machine. A refused attack mostly ends in an exception: `error`. After an attack without effect the
+program goes on: `passed`.
 """
 
 from typing import NamedTuple
@@ -261,6 +261,6 @@ CHECKS = [
     Hostile("is nested too deep", "syntax", "x = " + "(" * 5000 + ")" * 5000),
 ]
 
-# Should isolation be broken, they do not run: isolated, a program is its namespace's process 2.
+# Without isolation the programs exit: isolated, a program is process 2 of its namespace.
 GUARD = "import os\nif os.getpid() > 2: os._exit(0)\n"
 HOSTILE = [*FILES, *NETWORK, *PROCESSES, *RESOURCES, *KERNEL, *CHECKS]

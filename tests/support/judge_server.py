@@ -1,4 +1,4 @@
-"""A judge on this machine, for tests: it answers what a function says, over real HTTP."""
+"""A local HTTP judge for tests; a function computes its answers."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,25 +8,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-Answer = tuple[int, Any]  # status, and what is sent: text as it is, else as JSON
+Answer = tuple[int, Any]  # status and body: text, or a value sent as JSON
 
 
 @dataclass
 class Served:
-    """Where the judge is and what it was asked."""
+    """The judge's endpoint and the requests it received."""
 
     endpoint: str
     requests: list[dict[str, Any]] = field(default_factory=list)  # fields, path, authorization
 
 
 def says(reply: str) -> Answer:
-    """Return the answer that holds a reply."""
+    """Return the answer with a reply."""
     return 200, {"choices": [{"message": {"role": "assistant", "content": reply}}]}
 
 
 @contextmanager
 def serve(answer: Callable[[dict[str, Any]], Answer]) -> Iterator[Served]:
-    """Serve what `answer` returns of each request, as long as the block runs."""
+    """Serve `answer(request)` for each request while the block runs."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of the losses share: seeded logits and the gradient in the draft's logits."""
+"""Seeded logits for tests of losses, and gradients with respect to the draft's logits."""
 
 from collections.abc import Callable
 
@@ -13,9 +13,9 @@ def logits(
     return 3 * torch.randn(rows, words, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def log_of(*laws: tuple[float, ...]) -> torch.Tensor:
-    """Return logits, one row for each law; a probability of 0 is a logit of -inf."""
-    return torch.tensor(laws, dtype=torch.float64).log()
+def log_of(*rows: tuple[float, ...]) -> torch.Tensor:
+    """Return the logits of rows of probabilities; a probability of 0 is a logit of -inf."""
+    return torch.tensor(rows, dtype=torch.float64).log()
 
 
 def gradient(loss: Loss, draft: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -26,10 +26,10 @@ def gradient(loss: Loss, draft: torch.Tensor, target: torch.Tensor) -> torch.Ten
 
 
 def padded(rows: torch.Tensor, words: int = 3) -> torch.Tensor:
-    """Return the logits with words of a padded vocabulary at their end, which no law gives."""
+    """Return the logits with `words` impossible tokens appended, as of a padded vocabulary."""
     return torch.nn.functional.pad(rows, (0, words), value=-torch.inf)
 
 
 def through_the_softmax(slope: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """Return the gradient in the logits of what has the given one in the law q."""
+    """Return the gradient with respect to the logits, from that with respect to q."""
     return q * (slope - (q * slope).sum(-1, keepdim=True))

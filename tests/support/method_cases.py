@@ -1,50 +1,21 @@
 """What the tests of methods share: how one is built, run, and seen to descend."""
 
 import itertools
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from draftmark.config.model_sections import Training
-from draftmark.config.recipe import MethodEntry
-from draftmark.models.hidden_states import Features
+from draftmark.contract.fixtures import MakeContext, build_named_method, context_for_method
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.layer_states import LiveStates
-from draftmark.speculation.build_method import build_method
-from draftmark.speculation.interfaces import FeatureMethod, Method
-from draftmark.training.batches import Fixed, Texts
+from draftmark.speculation.interfaces import Method
 from draftmark.training.context import Draft
-from draftmark.training.loop import TrainingContext
 from draftmark.training.validation import Criterion
 
-Make = Callable[..., TrainingContext]
+Make = MakeContext
 Weights = dict[str, torch.Tensor]
-
-
-def built(name: str, **knobs: Any) -> Method:
-    """Return a method as a recipe builds it."""
-    return build_method(MethodEntry.model_validate({"name": name, **knobs}))
-
-
-def prepared(
-    given: TrainingContext, method: Method, read: Mapping[str, Features]
-) -> TrainingContext:
-    """Return the context that a method is given in a run: a feature head's has the head."""
-    if not isinstance(method, FeatureMethod):
-        return given
-    assert given.target is not None
-    training, validation = read["train"], read["validation"]
-    layers = method.layers(given.target.model.config.num_hidden_layers)
-    states = LiveStates(given.target, layers)
-    return replace(
-        given,
-        draft=method.head(given.target, training.texts, given.seed),
-        texts=Texts({"dataset": Fixed(training.texts, training, states)}, {"dataset": 1.0}),
-        criterion=method.criterion(given.target, validation, states),
-    )
+built, prepared = build_named_method, context_for_method
 
 
 def weights(model: LanguageModel | None) -> Weights:

@@ -1,8 +1,7 @@
-"""A model server on this machine, for tests: vLLM's protocol over real HTTP, without a model.
+"""A local HTTP server for tests that speaks vLLM's protocol, without a model.
 
-It streams `tokens` words to each request and counts as a server that speculates does: each request
-takes `drafts` drafts of 3 tokens, of which the first is always accepted and the second half the
-time.
+It streams `tokens` words per request. Its counters are those of speculative decoding: `drafts`
+drafts of 3 tokens per request, the first always accepted, the second half of the time.
 """
 
 import json
@@ -18,20 +17,20 @@ MODEL = "tiny"
 
 @dataclass
 class Server:
-    """How the server answers, and what it was asked."""
+    """The server's behaviour, and the requests it received."""
 
     url: str = ""
-    tokens: Callable[[int], int] = lambda number: 6  # of the request with this number
+    tokens: Callable[[int], int] = lambda number: 6  # by the number of the request
     drafts: int = 2
     status: int = 200
     has_metrics: bool = True
-    stranger: int = 0  # requests of others, for each that is counted
+    stranger: int = 0  # other clients' requests per request of ours
     usage: bool = True
     requests: list[dict[str, Any]] = field(default_factory=list)
     lock: Lock = field(default_factory=Lock)
 
     def metrics(self) -> str:
-        """Return the page of counters; another model's are on it too."""
+        """Return the page of counters, with those of another model too."""
         done = len(self.requests) * (1 + self.stranger)
         drafts = done * self.drafts
         label = f'engine="0",model_name="{MODEL}"'
@@ -50,7 +49,7 @@ class Server:
         return "\n".join([*lines, *(f"{name} {float(value)}" for name, value in counters.items())])
 
     def events(self, number: int) -> Iterator[dict[str, Any]]:
-        """Yield the events of a stream: a role, several tokens at once, the usage."""
+        """Yield the events of a stream: the role, several tokens at once, the usage."""
         count = self.tokens(number)
         yield {"choices": [{"delta": {"role": "assistant", "content": ""}}]}
         yield {"choices": [{"delta": {"content": "word "}}]}
@@ -61,7 +60,7 @@ class Server:
 
 @contextmanager
 def serve(server: Server) -> Iterator[Server]:
-    """Serve as long as the block runs."""
+    """Serve while the block runs."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

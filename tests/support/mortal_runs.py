@@ -1,14 +1,14 @@
-"""Runs that are killed: this script starts a run again and again and ends it by SIGKILL.
+"""Killed runs: this script starts a run repeatedly and ends it by SIGKILL.
 
-A moment is drawn by the files that a run changes, not by the clock: so many of them, and a little
-later, mostly in the middle of something, it is dead, however busy the machine is.
+The moment is drawn as a number of file changes, not by the clock, plus a short delay: the kill
+lands mid-operation however busy the machine is.
 
-It forks, so that a life costs no imports, and adopts whatever a killed run leaves behind, so that
-an orphan is seen: a process that outlives its run becomes a child of this one.
+The script forks, so that a run costs no imports, and is a subreaper: a process that outlives its
+run becomes a child of the script and is found.
 
     python mortal_runs.py graph|recipe FOLDER KILLS SEED
 
-prints how many kills there were, as JSON, how many runs came to their end, and what was found.
+prints as JSON the kills, the finished runs, the orphans and the damaged entries.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ from draftmark.pipeline.executor import execute
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection
 from draftmark.store.graph import Job, Node
-from draftmark.store.run_locks import held
+from draftmark.store.run_locks import lock_run
 from draftmark.store.store import Store
 
 QUIET = Progress(quiet=True)
@@ -63,9 +63,9 @@ _ORPHANS_END_S = 10.0
 
 
 def graph(isolates: bool) -> list[Node]:
-    """Return many small stages; each reads two before it, keeps checkpoints, writes in pieces.
+    """Return many small stages; each reads two earlier ones, checkpoints, and writes in pieces.
 
-    Some run a program in the sandbox on the way, where programs can be isolated.
+    If programs can be isolated, some stages run one in the sandbox.
     """
     nodes: list[Node] = []
     for number in range(STAGES):
@@ -83,7 +83,7 @@ def _build(number: int, runs_program: bool) -> Callable[[Job], None]:
             state += Sandbox().run(Program("import time; time.sleep(0.02)")).status.encode()
         for piece in range(PIECES):
             kept = job.scratch / f"{piece}.bin"
-            if not kept.exists():  # a checkpoint is written as the trainings write theirs
+            if not kept.exists():  # checkpoints are written as trainings write them
                 half = job.scratch / "writing"
                 half.write_bytes(hashlib.shake_256(state + bytes([piece])).digest(PIECE_BYTES))
                 half.replace(kept)
@@ -96,50 +96,50 @@ def _build(number: int, runs_program: bool) -> Callable[[Job], None]:
 def _live_in_graph(folder: Path) -> None:
     store = Store(folder / "store")
     nodes = graph(bubblewrap.why_not() is None)
-    with held(store, folder / "graph-00000000", nodes):
+    with lock_run(store, folder / "graph-00000000", nodes):
         assert execute(nodes, store, QUIET) == {}
 
 
 def _live_in_recipe(folder: Path) -> None:
-    from draftmark.pipeline.publish import Places, publish
+    from draftmark.pipeline.publish import RunOptions, run_recipe
     from draftmark.pipeline.recipe_files import load_recipe
 
-    publish(load_recipe(str(folder.parent / "small.toml")), "small", Places(folder))
+    run_recipe(load_recipe(str(folder.parent / "small.toml")), "small", RunOptions(folder))
 
 
 def _fork(live: Callable[[Path], None], folder: Path, changes: int = 0) -> tuple[int, int]:
-    """Start a life; return its process, and what can be read when it has changed so many files."""
-    told, tell = os.pipe()
+    """Start a run; return its process id, and a pipe written after `changes` file changes."""
+    reader, writer = os.pipe()
     child = os.fork()
     if child:
-        os.close(tell)
-        return child, told
+        os.close(writer)
+        return child, reader
     code = 1
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        sys.addaudithook(_teller(tell, changes))
+        sys.addaudithook(_notify_after(writer, changes))
         live(folder)
         code = 0
     finally:
         os._exit(code)
 
 
-def _teller(tell: int, changes: int) -> Callable[[str, tuple[Any, ...]], None]:
+def _notify_after(writer: int, changes: int) -> Callable[[str, tuple[Any, ...]], None]:
     left = changes
 
-    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
         writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
         if writes or event in ("os.rename", "os.mkdir", "os.rmdir", "os.remove"):
             left -= 1
             if left == 0:
-                os.write(tell, b"!")
+                os.write(writer, b"!")
 
-    return hear
+    return audit
 
 
 def _reap(child: int) -> tuple[bool, int]:
-    """Wait for a run and for what it left; return whether it finished, and how many live on."""
+    """Wait for a run and its children; return True if it finished, and the number of orphans."""
     finished, deadline = False, time.monotonic() + _ORPHANS_END_S
     while True:
         try:
@@ -155,30 +155,30 @@ def _reap(child: int) -> tuple[bool, int]:
 
 
 def main(kind: str, folder: Path, kills: int, seed: int) -> dict[str, int]:
-    """Kill so many runs, each at a random moment of its life, then let one finish."""
+    """Kill `kills` runs at random moments, then let one finish."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     live, changes, late_s = (_live_in_graph, 120, 0.005)
     if kind == "recipe":
-        import draftmark.engines.reference  # noqa: F401  # before the first fork: it takes seconds
+        import draftmark.engines.reference  # noqa: F401  # import before the first fork: it takes seconds
 
         live, changes, late_s = _live_in_recipe, 60, 0.1
     draw = random.Random(seed)
     found = {"kills": 0, "finished": 0, "orphans": 0, "damaged": 0}
     moments, place = set(), folder
     while found["kills"] < kills:
-        place = folder / str(found["finished"])  # a finished run is left, and another begun
+        place = folder / str(found["finished"])  # a new folder after each finished run
         place.mkdir(exist_ok=True)
-        child, told = _fork(live, place, draw.randint(1, changes))
-        os.read(told, 1)
+        child, reader = _fork(live, place, draw.randint(1, changes))
+        os.read(reader, 1)
         time.sleep(draw.uniform(0, late_s))
-        os.close(told)
+        os.close(reader)
         os.kill(child, signal.SIGKILL)
         finished, orphans = _reap(child)
         found["orphans"] += orphans
         found["finished" if finished else "kills"] += 1
         store = Store(place / "store")
         moments.add((found["finished"], len(list(store.root.glob("*/*/entry.json")))))
-        if store.root.exists():  # else it was killed before it had one
+        if store.root.exists():  # else the run was killed before it had a store
             found["damaged"] += sum(bool(wrong) for _, wrong in garbage_collection.verify(store))
     _reap(_fork(live, place)[0])
     return found | {"moments": len(moments)}

@@ -1,4 +1,4 @@
-"""Recipes with one fault each, made of a recipe that has every key: what, where, and its key."""
+"""Recipes with one fault each, made from a recipe that has every key."""
 
 import copy
 import datetime
@@ -104,7 +104,7 @@ REQUIRED: tuple[Path, ...] = (
     ("evaluation", "judge", "endpoint"),
     ("evaluation", "judge", "model"),
 )
-BELOW: dict[str, float] = {  # the next value that a key does not take
+BELOW: dict[str, float] = {  # the nearest value below a key's range
     "train_rows": 0,
     "test_rows": 0,
     "validation_rows": 0,
@@ -160,7 +160,7 @@ OTHERS: tuple[Any, ...] = (
 
 @dataclass(frozen=True)
 class Fault:
-    """A recipe with one fault in it, and the key that a message must name."""
+    """A recipe with one fault, and the key that the error must name."""
 
     kind: str
     key: str
@@ -168,14 +168,14 @@ class Fault:
 
 
 def faults(count: int, seed: int) -> Iterator[Fault]:
-    """Yield so many recipes with a fault each, of all kinds in turn."""
+    """Yield `count` recipes with one fault each, of every kind in turn."""
     draw = random.Random(seed)
     for number in range(count):
         yield KINDS[number % len(KINDS)](draw, copy.deepcopy(WHOLE))
 
 
 def toml(document: dict[str, Any]) -> str:
-    """Return a document as TOML, a line for each of its keys."""
+    """Return a document as TOML, one line per key."""
     return "\n".join(f"{json.dumps(key)} = {_inline(item)}" for key, item in document.items())
 
 

@@ -1,5 +1,6 @@
-"""A run whose stages sleep, as a process of its own: for tests with signals, and to time what
-handing out stages costs. It ends like the command line does.
+"""A process that runs stages that sleep: for tests of signals, and to time the executor.
+
+Its exit code on Ctrl-C is the command line's.
 
     python -m tests.support.sleepers FOLDER --chains 10 --length 3 --seconds 0.3 [--cluster ADDRESS]
 """
@@ -22,7 +23,7 @@ RUN = "sleep"
 
 
 def chain(number: int, length: int, seconds: float) -> Node:
-    """Return the last of some stages, each of which sleeps after the one before."""
+    """Return the last node of a chain of stages that sleep."""
 
     def build(job: Job) -> None:
         for name, path in job.inputs.items():
@@ -43,23 +44,25 @@ def chain(number: int, length: int, seconds: float) -> Node:
 
 
 def main() -> None:
-    """Sleep."""
+    """Run the chains and print the seconds."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--chains", type=int, default=10)
     parser.add_argument("--length", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.3)
     parser.add_argument("--cluster")
-    told = parser.parse_args()
-    nodes = [chain(number, told.length, told.seconds) for number in range(told.chains)]
-    store = Store(told.folder / "store")
+    arguments = parser.parse_args()
+    nodes = [
+        chain(number, arguments.length, arguments.seconds) for number in range(arguments.chains)
+    ]
+    store = Store(arguments.folder / "store")
     try:
         with tracked(store, RUN, "sleepers", topological(nodes)) as (journal, stop):
             make = partial(executor.execute, journal=journal, stop=stop)
-            if told.cluster:
+            if arguments.cluster:
                 make = partial(
                     cluster_executor.execute,
-                    address=told.cluster,
+                    address=arguments.cluster,
                     needs={},
                     journal=journal,
                     stop=stop,

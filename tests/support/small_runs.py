@@ -1,4 +1,4 @@
-"""Recipes of runs that take seconds: drafts of two layers of the tiny target, on its own rows."""
+"""Recipes of runs that take seconds: two layers of the tiny target, on sample rows."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ def small_recipe(
     rows_per_batch: int = 4,
     evaluation: str,
 ) -> str:
-    """Return a recipe of so many train, validation and test rows; `top` are keys of its own.
+    """Return a recipe; `rows`: training, validation and test rows; `top`: its top-level keys.
 
-    `evaluation`: the keys of that section, and sections after it.
+    `evaluation`: the keys of that section, and the sections after it.
     """
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""Stored runs whose numbers are known: each prompt's tokens are accepted with one probability."""
+"""Stored runs with known numbers: all tokens of a prompt have one acceptance probability."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ Alphas = Mapping[str, Sequence[Sequence[float]]]  # method -> seed -> prompt
 def recipe_of(
     tasks: Sequence[str], alphas: Alphas, temperatures: Sequence[float]
 ) -> dict[str, Any]:
-    """Return the parts of a recipe that reports and gates read."""
+    """Return the recipe keys that reports and gates read."""
     seeds = max((len(item) for item in alphas.values()), default=1)
     return {
         "title": "A title",
@@ -51,7 +51,7 @@ def run_of(
     temperatures: Sequence[float] = (0.0,),
     length: int = 200,
 ) -> Results:
-    """Write a run into a folder and return it: the same prompts for every method and seed."""
+    """Write a run into a folder and return it; all methods and seeds have the same prompts."""
     rows = []
     for task in tasks:
         for method, seeds in alphas.items():

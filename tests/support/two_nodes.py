@@ -1,7 +1,7 @@
-"""A Ray cluster of two nodes on this machine, for tests: a process that they start and talk to.
+"""A process with a Ray cluster of two nodes on this machine, for tests.
 
-It prints the cluster's address, kills the second node when it is told "kill", and ends both with
-all their processes when its standard input ends, as it does when whoever started it is gone.
+It prints the cluster's address and kills the second node on reading "kill". At the end of standard
+input, so also when its parent is gone, it ends both nodes with all their processes.
 """
 
 import os
@@ -10,13 +10,13 @@ import tempfile
 
 os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_memory_monitor_refresh_ms": "0",  # a busy machine is no reason to kill workers
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # nothing but this machine is listened to
+    "RAY_memory_monitor_refresh_ms": "0",  # do not kill workers on a busy machine
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen to this machine only
 }
 
 
 def main() -> None:
-    """Run until standard input ends."""
+    """Run until the end of standard input."""
     from ray.cluster_utils import Cluster
 
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:

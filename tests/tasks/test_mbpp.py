@@ -11,7 +11,7 @@ from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import STATUSES, Sandbox
 from draftmark.tasks.mbpp import TASK, extract_program, grade, grade_programs, to_example
 
-REASON = bubblewrap.why_not()
+REASON = bubblewrap.why_unavailable()
 isolated = pytest.mark.skipif(REASON is not None, reason=f"no isolation: {REASON}")
 RIGHT = "def add(a, b):\n    return a + b"
 
@@ -49,10 +49,10 @@ def test_a_row_becomes_an_example() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"test_list": []}, r"test_list is no list of tests: '\[\]'"),
-        ({"test_list": "assert add(1, 2) == 3"}, "test_list is no list of tests: 'assert"),
-        ({"test_list": [1]}, r"test_list is no list of tests: '\[1\]'"),
-        ({"test_setup_code": 3}, "test_setup_code is no text: '3'"),
+        ({"test_list": []}, r"test_list is not a list of tests: '\[\]'"),
+        ({"test_list": "assert add(1, 2) == 3"}, "test_list is not a list of tests: 'assert"),
+        ({"test_list": [1]}, r"test_list is not a list of tests: '\[1\]'"),
+        ({"test_setup_code": 3}, "test_setup_code is not text: '3'"),
     ],
 )
 def test_a_row_without_tests_is_malformed(changes: dict[str, Any], message: str) -> None:

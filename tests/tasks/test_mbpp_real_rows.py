@@ -8,7 +8,7 @@ from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import Sandbox
 from draftmark.tasks.mbpp import TASK, grade_programs
 
-REASON = bubblewrap.why_not()
+REASON = bubblewrap.why_unavailable()
 
 pytestmark = [
     pytest.mark.skipif(

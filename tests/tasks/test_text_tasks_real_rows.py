@@ -6,7 +6,7 @@ import pytest
 from places import REAL_ROWS
 from rouge_score.rouge_scorer import RougeScorer
 
-from draftmark.data.check import check
+from draftmark.data.check import check_task
 from draftmark.data.rows import load_splits
 from draftmark.data.sources import DATA_VARIABLE, data_folder
 from draftmark.tasks import alpaca, cnn_dm, xsum
@@ -41,7 +41,7 @@ def test_no_real_row_is_malformed_and_few_are_left_out(task: Task) -> None:
     if not (REAL_ROWS / data_folder(task)).is_dir():
         pytest.skip(f"no real rows: {DATA_VARIABLE} names none of {data_folder(task)}")
 
-    found = check(task, sources=["directory"], directory=REAL_ROWS)
+    found = check_task(task, sources=["directory"], directory=REAL_ROWS)
 
     assert found.malformed == 0
     for split in found.splits.values():

@@ -16,7 +16,7 @@ from draftmark.analysis.gate.comparable import facts
 from draftmark.analysis.quantities import DEFINITIONS, RATES
 from draftmark.analysis.statistics import over_seeds
 from draftmark.analysis.stored_counts import COLUMNS, Measured, measured
-from draftmark.config.validation import Section, explain
+from draftmark.config.validation import Section, explain_error
 from draftmark.errors import UserError
 from draftmark.results import Contender, Results
 from draftmark.text import plain
@@ -176,7 +176,7 @@ def load(path: Path) -> Accepted:
             history=tuple(event.model_dump() for event in document.history),
         )
     except ValidationError as error:
-        sentence = explain(error, f"{path} does not read", _Document)
+        sentence = explain_error(error, f"{path} does not read", _Document)
         raise UserError(f"{sentence.removesuffix('.')}; bless a run anew.") from error
     except (ValueError, KeyError) as error:
         raise UserError(f"{path} does not read ({error}); bless a run anew.") from error

@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from draftmark import registry
 from draftmark.config.recipe import MethodEntry, Recipe
-from draftmark.config.validation import section_in
+from draftmark.config.validation import section_of
 from draftmark.errors import UserError
 from draftmark.results import Results
 
@@ -76,7 +76,7 @@ def _defaults(section: type[BaseModel], values: Mapping[str, Any]) -> dict[str, 
     """Return the defaults of a recipe's section, in the shape of its stored values."""
     found = _knob_defaults(str(values.get("name"))) if section is MethodEntry else {}
     for name, field in section.model_fields.items():
-        inner, value = section_in(field.annotation), values.get(name)
+        inner, value = section_of(field.annotation), values.get(name)
         if inner and isinstance(value, Mapping):
             found[name] = _defaults(inner, value)
         elif inner and isinstance(value, list | tuple):

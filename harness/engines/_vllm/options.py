@@ -1,7 +1,7 @@
-"""What vLLM is told: every setting that decides tokens, acceptance or speed, alike in both arms.
+"""vLLM's options: every setting that decides tokens, acceptance or speed, equal in both arms.
 
-Only the draft differs between the arms. What is left to vLLM is told back by the engine itself
-(`vllm_child.Server.facts`), and both are recorded with a measurement.
+Only the draft differs between the arms. The settings that vLLM derives itself are reported by
+`server.Server.facts`; both are stored with a measurement.
 """
 
 import json
@@ -15,33 +15,33 @@ from draftmark.errors import Unsupported
 from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
 from draftmark.types import Sampler
 
-PROGRAM = Path(__file__).with_name("vllm_child.py")
+PROGRAM = Path(__file__).with_name("server.py")
 _FULL_TEXTS = 8  # of the longest there may be, fit the cache; of shorter ones more
 _INTEL_OPENMP = Path(sys.prefix) / "lib" / "libiomp5.so"
 
 
 def engine_options(
-    target: Path, settings: EngineSettings, speculation: Mapping[str, Any] | None, room: int
+    target: Path, settings: EngineSettings, speculation: Mapping[str, Any] | None, max_len: int
 ) -> dict[str, Any]:
-    """Return the arguments of vLLM's `LLM`; `room` is the longest text in tokens."""
+    """Return the arguments of vLLM's `LLM`; `max_len` is the longest text in tokens."""
     full = min(settings.batch_size, _FULL_TEXTS)
     return {
         "model": str(target),
         "dtype": settings.placement.dtype,
         "trust_remote_code": settings.placement.trust_remote_code,
         "seed": settings.seed,
-        "max_model_len": room,
+        "max_model_len": max_len,
         "max_num_seqs": settings.batch_size,
         # A prompt is read in one pass, whatever is drafted for the others of its batch.
-        "max_num_batched_tokens": room * full,
+        "max_num_batched_tokens": max_len * full,
         "enable_chunked_prefill": False,
-        "enable_prefix_caching": False,  # else the second arm would find the first one's prompts
-        # Twice, for a draft model: the arms have the same.
-        "kv_cache_memory_bytes": 2 * full * room * _cache_bytes(target, settings.placement.dtype),
+        "enable_prefix_caching": False,  # a prompt is decoded several times
+        # Twice the target's own, for a draft model; both arms get the same.
+        "kv_cache_memory_bytes": 2 * full * max_len * _kv_bytes(target, settings.placement.dtype),
         "enforce_eager": True,  # no compilation, no CUDA graphs
         "async_scheduling": False,
         "tensor_parallel_size": 1,
-        "generation_config": "vllm",  # samplers are the recipe's, not the model folder's
+        "generation_config": "vllm",  # ignores the sampler in the model's folder
         "skip_tokenizer_init": settings.stop is None,
         "disable_log_stats": False,
         "speculative_config": dict(speculation) if speculation else None,
@@ -50,12 +50,12 @@ def engine_options(
 
 
 def max_positions(target: Path) -> int:
-    """Return how many tokens fit the context of the model in a folder."""
+    """Return the context length in tokens of the model in a folder."""
     return int(_config(target).max_position_embeddings)
 
 
-def _cache_bytes(target: Path, dtype: str) -> int:
-    """Return what the keys and values of a token take."""
+def _kv_bytes(target: Path, dtype: str) -> int:
+    """Return the bytes of the keys and values of a token."""
     import torch
 
     config = _config(target)
@@ -71,32 +71,33 @@ def _config(target: Path) -> Any:
     return AutoConfig.from_pretrained(target, local_files_only=True)
 
 
-def drafting(method: Method, draft: Path, settings: EngineSettings) -> dict[str, Any]:
-    """Return vLLM's `speculative_config` for a draft: a folder in a layout that vLLM loads.
+def speculation_options(method: Method, draft: Path, settings: EngineSettings) -> dict[str, Any]:
+    """Return vLLM's `speculative_config` for a draft in a folder that vLLM can load.
 
-    Raises Unsupported for what vLLM does not do, or would do otherwise than it is scored.
+    Raises Unsupported for a draft that vLLM does not run, or would sample in another way than the
+    scores assume.
     """
-    told = {
+    common = {
         "num_speculative_tokens": settings.num_speculative_tokens,
         "rejection_sample_method": "standard",
     }
     if isinstance(method, LookupMethod):
         ngrams = {"prompt_lookup_max": method.max_ngram, "prompt_lookup_min": method.min_ngram}
-        return {"method": "ngram", **ngrams, **told}
+        return {"method": "ngram", **ngrams, **common}
     sampling = _draft_sampling(settings.samplers.target, settings.samplers.draft)
-    own = {"model": str(draft), "draft_sample_method": sampling, **told}
+    model = {"model": str(draft), "draft_sample_method": sampling, **common}
     if method.kind == "language_model":
-        return {"method": "draft_model", **own}
+        return {"method": "draft_model", **model}
     if method.kind == "feature_head":
-        return {"method": _head_method(draft), **own}
+        return {"method": _head_method(draft), **model}
     raise Unsupported(
-        f"vLLM does not draft as {type(method).__name__} does; choose another speed.engine, or "
+        f"vLLM does not run drafts of {type(method).__name__}; choose another speed.engine, or "
         "speed = false."
     )
 
 
 def _draft_sampling(target: Sampler, draft: Sampler) -> str:
-    """Return vLLM's `draft_sample_method`: the first choice, or the target's temperature uncut."""
+    """Return vLLM's `draft_sample_method`: greedy, or at the target's temperature without cuts."""
     if draft.temperature == 0:
         return "greedy"
     if draft == Sampler(target.temperature):
@@ -109,19 +110,19 @@ def _draft_sampling(target: Sampler, draft: Sampler) -> str:
 
 
 def _head_method(directory: Path) -> str:
-    told = json.loads((directory / "config.json").read_text("utf-8"))
-    return "eagle3" if "eagle_aux_hidden_state_layer_ids" in told else "eagle"
+    config = json.loads((directory / "config.json").read_text("utf-8"))
+    return "eagle3" if "eagle_aux_hidden_state_layer_ids" in config else "eagle"
 
 
 def sampling_options(settings: EngineSettings) -> dict[str, Any]:
-    """Return the arguments of vLLM's `SamplingParams`, but for the seed, which is the prompt's."""
+    """Return the arguments of vLLM's `SamplingParams`, except the seed, which each prompt has."""
     sampler = settings.samplers.target
     return {
         "temperature": sampler.temperature,
         "top_k": sampler.top_k,
         "top_p": sampler.top_p,
         "max_tokens": settings.max_new_tokens,
-        "ignore_eos": True,  # `stop_token_ids` alone end a text
+        "ignore_eos": True,  # only `stop_token_ids` end a text
         "stop_token_ids": sorted(settings.end_tokens),
         "stop": list(settings.stop.strings) if settings.stop else [],
         "include_stop_str_in_output": True,
@@ -129,27 +130,27 @@ def sampling_options(settings: EngineSettings) -> dict[str, Any]:
     }
 
 
-def without_places(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options without the folders of this machine: they are recorded."""
+def without_paths(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without this machine's folders, as they are stored."""
     kept = {name: value for name, value in options.items() if name not in ("model", "LD_PRELOAD")}
     if draft := kept.get("speculative_config"):
-        kept["speculative_config"] = without_places(draft)
+        kept["speculative_config"] = without_paths(draft)
     if "LD_PRELOAD" in options:
         kept["LD_PRELOAD"] = _INTEL_OPENMP.name
     return kept
 
 
-def environment(device: str, threads: int) -> dict[str, str]:
-    """Return the environment variables of the engine's process, besides this one's own."""
-    told = {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine is in the child itself
+def environment_variables(device: str, threads: int) -> dict[str, str]:
+    """Return the environment variables that the engine's process gets beside this process's own."""
+    variables = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine runs in the child itself
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",
         "HF_HUB_OFFLINE": "1",
     }
     if device == "cpu":
-        told |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
-        if _INTEL_OPENMP.exists():  # what vLLM's documentation asks for
+        variables |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(threads)}
+        if _INTEL_OPENMP.exists():  # as vLLM's documentation recommends
             before = os.environ.get("LD_PRELOAD")
-            told["LD_PRELOAD"] = ":".join(filter(None, [str(_INTEL_OPENMP), before]))
-    return told
+            variables["LD_PRELOAD"] = ":".join(filter(None, [str(_INTEL_OPENMP), before]))
+    return variables

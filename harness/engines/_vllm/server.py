@@ -1,11 +1,11 @@
-"""The program that holds a vLLM engine: asked by lines of JSON, it opens it and decodes.
+"""The child process of the vLLM engine: opens it and decodes, answering lines of JSON.
 
-It imports nothing of draftmark's, and what asks it imports nothing of vLLM's. Answers go to what
-was standard output when it started; whatever vLLM prints goes to the log.
+It imports nothing of draftmark, and the process that asks it imports nothing of vLLM. Answers go to
+the original standard output; what vLLM prints goes to the log.
 
-Prompts are handed to the engine as others finish, so `at_once` of them are under way; the clock of
-each runs from there. The tokens of every pass of the target are noted, and of its drafts what vLLM
-tells of each request (`per_request_spec_decode_metrics`, from version 0.32 on).
+A prompt is added to the engine when another one finishes, so `at_once` of them run; its clock
+starts then. Stored are the tokens of every pass of the target, and vLLM's own counts of each
+request's drafts (`per_request_spec_decode_metrics`, since version 0.32).
 """
 
 import json
@@ -21,17 +21,17 @@ from typing import Any
 
 
 class Server:
-    """One engine, which serves nothing else."""
+    """A vLLM engine that serves only this process."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        """Load it by vLLM's own options."""
+        """Load the engine with the arguments of `LLM`."""
         from vllm import LLM
 
         self._engine = LLM(**options).llm_engine
-        self._mended = mend_expansion()
+        self._fixed = fix_expansion()
 
     def facts(self) -> dict[str, Any]:
-        """Return what the engine came to, of what was asked and of its own choice."""
+        """Return the settings that the engine resolved, and its versions."""
         import torch
         import vllm
 
@@ -49,13 +49,13 @@ class Server:
             "prefix_caching": cache.enable_prefix_caching,
             "kv_block_tokens": cache.block_size,
             "kv_tokens": cache.block_size * (cache.num_gpu_blocks or 0),
-            "mended": self._mended,
+            "mended": self._fixed,
         }
 
     def decode(
         self, prompts: Sequence[Mapping[str, Any]], sampling: Mapping[str, Any], at_once: int
     ) -> list[dict[str, Any]]:
-        """Return what became of each prompt, in order; a prompt has `token_ids` and `seed`."""
+        """Return the result of each prompt, in order; a prompt has `token_ids` and `seed`."""
         waiting, running = deque(enumerate(prompts)), dict[str, Request]()
         done: dict[str, dict[str, Any]] = {}
         while waiting or running:
@@ -64,9 +64,9 @@ class Server:
                 running[str(number)] = Request()
                 self._add(str(number), prompt, sampling)
             for output in self._engine.step():
-                running[output.request_id].note(output)
+                running[output.request_id].record(output)
                 if output.finished:
-                    done[output.request_id] = running.pop(output.request_id).told(output)
+                    done[output.request_id] = running.pop(output.request_id).result(output)
         return [done[str(number)] for number in range(len(prompts))]
 
     def _add(self, name: str, prompt: Mapping[str, Any], sampling: Mapping[str, Any]) -> None:
@@ -80,21 +80,21 @@ class Server:
 
 
 class Request:
-    """A prompt under way: the tokens of each pass, and when they came."""
+    """A running prompt: the tokens of each pass, and their times."""
 
     def __init__(self) -> None:
-        """Start its clock."""
+        """Start the clock."""
         self._started = perf_counter()
         self._passes: list[list[int]] = []
         self._first_s = 0.0
 
-    def note(self, output: Any) -> None:
-        """Note the tokens of a pass: of the first, the prefill, one."""
+    def record(self, output: Any) -> None:
+        """Record the tokens of a pass; the first pass, the prefill, has one."""
         self._first_s = self._first_s or perf_counter() - self._started
         self._passes.append(list(output.outputs[0].token_ids))
 
-    def told(self, output: Any) -> dict[str, Any]:
-        """Return what is known of it at its end."""
+    def result(self, output: Any) -> dict[str, Any]:
+        """Return the facts of a finished prompt."""
         drafts = output.outputs[0].spec_decode_metrics
         return {
             "passes": self._passes,
@@ -107,12 +107,12 @@ class Request:
         }
 
 
-def mend_expansion() -> list[str]:
-    """Put right what spreads a request's temperature to its drafted tokens, if it is wrong here.
+def fix_expansion() -> list[str]:
+    """Replace `expand_batch_to_tokens` if it is wrong here; return the names of what was replaced.
 
-    On a CPU, vLLM 0.32's `expand_batch_to_tokens` writes to a copy and returns memory that nobody
-    has written, so at temperatures above 0 drafts are verified at a random temperature: even a
-    target's own drafts are refused. Return what was mended.
+    On a CPU, vLLM 0.32's version, which spreads a request's temperature to its drafted tokens,
+    writes to a copy and returns uninitialised memory. Drafts are then verified at a random
+    temperature above 0: even the target as its own draft is rejected.
     """
     import torch
     from vllm.v1.sample import rejection_sampler
@@ -126,7 +126,7 @@ def mend_expansion() -> list[str]:
 
 
 def _expand(values: Any, ends: Any, size: int, replace_from: int = 0, replace_to: int = 0) -> Any:
-    """Return each request's value once for each of its tokens; `ends` is where theirs end."""
+    """Return each request's value repeated for its tokens, which end at `ends` (cumulative)."""
     import torch
 
     counts = torch.diff(ends, prepend=ends.new_zeros(1)).to(torch.int64)
@@ -135,14 +135,14 @@ def _expand(values: Any, ends: Any, size: int, replace_from: int = 0, replace_to
 
 
 def _listen(lines: "queue.SimpleQueue[str]") -> None:
-    """Hand on what is asked; when what asks is gone, end, in the middle of a pass too."""
+    """Queue the questions; when their pipe closes, exit at once, even during a pass."""
     for line in sys.stdin:
         lines.put(line)
     os._exit(0)
 
 
 def main() -> None:
-    """Answer until nothing can be asked any more."""
+    """Answer questions until their pipe closes."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -153,13 +153,13 @@ def main() -> None:
         try:
             if server is None:
                 server = Server(question)
-                told: dict[str, Any] = {"answer": server.facts()}
+                answer: dict[str, Any] = {"answer": server.facts()}
             else:
-                told = {"answer": server.decode(**question)}
+                answer = {"answer": server.decode(**question)}
         except Exception as error:
             traceback.print_exc()
-            told = {"failed": f"{type(error).__name__}: {error}"}
-        answers.write(json.dumps(told) + "\n")
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
 
 
 if __name__ == "__main__":

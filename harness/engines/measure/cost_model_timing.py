@@ -1,9 +1,9 @@
-"""Times the parts of a block by themselves: a draft's step, the target's pass over its tokens.
+"""Times the passes of a block by themselves: the draft's step, the target's verifying pass.
 
-What an engine adds (its own Python, sampling, scheduling) is not in them, so a speedup predicted of
-them beside the measured one shows what the engine costs. A language model, as target or draft,
-reads `width` tokens of each text of a batch after a context; of any other draft a proposal is timed
-through its session, one text at a time.
+They exclude an engine's own work (Python, sampling, scheduling), so the speedup predicted from them
+differs from the measured one by the engine's overhead. A pass of a language model, as target or
+draft, reads `width` tokens of each text of a batch after a context. Of any other draft, a proposal
+of its session is timed, one text at a time.
 
 Legend: B text of a batch, T position, D hidden size.
 """
@@ -11,12 +11,11 @@ Legend: B text of a batch, T position, D hidden size.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 
 import torch
 from transformers import DynamicCache
 
-from draftmark.engines.measure.timing import synchronise
+from draftmark.engines.measure.timing import synchronised_time
 from draftmark.models.generation import stream
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel, load_model
@@ -25,12 +24,12 @@ from draftmark.speculation.language_model_drafter import LanguageModelDrafter
 from draftmark.store.speed_records import TimedPass
 from draftmark.types import GREEDY, Arm, Placement
 
-REPEATS = 7  # of every part, in turns, after one that is not kept
-_FIRST_TOKEN = 5  # contexts hold no special tokens, which mostly come first
+REPEATS = 7  # of every pass, in turns, after one that is discarded
+_FIRST_TOKEN = 5  # contexts skip the first ids, which are mostly special tokens
 
 
 @torch.no_grad()
-def time_parts(
+def time_passes(
     folders: Mapping[str, Path],
     method: Method,
     placement: Placement,
@@ -39,55 +38,54 @@ def time_parts(
     longest_block: int,
     contexts: Sequence[int],
 ) -> list[TimedPass]:
-    """Return the parts of blocks of up to `longest_block` tokens after some numbers of tokens.
+    """Return the timed passes of blocks of up to `longest_block` tokens after each context length.
 
-    The first context is also read at once, as a prefill; `folders` has "target" and "draft".
+    The first context is also timed as a prefill; `folders` has "target" and "draft".
     """
     target = load_model(folders["target"], placement)
     drafter = method.drafter(folders["draft"], placement)
-    told: list[tuple[TimedPass, Callable[[], float]]] = []
+    passes: list[_Measured] = []
     for batch_size in batch_sizes:
-        told += _of_model("target", target, batch_size, contexts, longest_block + 1)
+        passes += _model_passes("target", target, batch_size, contexts, longest_block + 1)
         if isinstance(drafter, LanguageModelDrafter):
-            told += _of_model("draft", drafter.model, batch_size, contexts, 1)
+            passes += _model_passes("draft", drafter.model, batch_size, contexts, 1)
     if not isinstance(drafter, LanguageModelDrafter) and 1 in batch_sizes:
-        told += [_of_session(drafter, target, length, longest_block) for length in contexts]
-    for _, measure in told:
+        passes += [_session_pass(drafter, target, length, longest_block) for length in contexts]
+    for _, measure in passes:
         measure()
     return [
         replace(part, repeat=repeat, seconds=measure())
         for repeat in range(REPEATS)
-        for part, measure in told
+        for part, measure in passes
     ]
 
 
-Told = tuple[TimedPass, Callable[[], float]]
+_Measured = tuple[TimedPass, Callable[[], float]]  # a pass, and the function that times it
 
 
-def _of_model(
-    who: Arm, model: LanguageModel, batch_size: int, contexts: Sequence[int], widest: int
-) -> Iterator[Told]:
+def _model_passes(
+    arm: Arm, model: LanguageModel, batch_size: int, contexts: Sequence[int], widest: int
+) -> Iterator[_Measured]:
     """Yield a model's prefill of the first context, and its passes over 1 to `widest` tokens."""
-    prefill = TimedPass(who, 0, batch_size, 0, contexts[0], 0.0)
-    yield prefill, _pass(model, prefill)
-    for context in contexts:
-        for width in range(1, widest + 1):
-            part = TimedPass(who, 0, batch_size, context, width, 0.0)
-            yield part, _pass(model, part)
+    shapes = [(0, contexts[0])]
+    shapes += [(context, width) for context in contexts for width in range(1, widest + 1)]
+    for context, width in shapes:
+        part = TimedPass(arm, 0, batch_size, context, width, 0.0)
+        yield part, _timer(model, part)
 
 
-def _pass(model: LanguageModel, part: TimedPass) -> Callable[[], float]:
-    """Return what times a pass over `width` tokens, whose cache is made when it is first called."""
+def _timer(model: LanguageModel, part: TimedPass) -> Callable[[], float]:
+    """Return the function that times a pass; its first call makes the cache."""
     kept: list[DynamicCache] = []
 
     def measure() -> float:
         if not kept:
             kept.append(DynamicCache(config=model.model.config))
-            kept[0].activate_past_recording()  # sliding windows can be cut back only with it
+            kept[0].activate_past_recording()  # `crop` of sliding windows needs it
             if part.context:
                 _forward(model, _ids(model, part.batch_size, part.context), kept[0], 1)
         ids_BT = _ids(model, part.batch_size, part.width)
-        heads = part.width if part.context else 1  # of a prompt only the last token's law is used
+        heads = part.width if part.context else 1  # a prefill needs only the last token's logits
         seconds = _timed(model, lambda: _forward(model, ids_BT, kept[0], heads))
         kept[0].crop(-part.width)
         return seconds
@@ -100,8 +98,10 @@ def _forward(model: LanguageModel, ids_BT: torch.Tensor, cache: DynamicCache, he
     model.logits(read.last_hidden_state[:, -heads:])
 
 
-def _of_session(drafter: Drafter, target: LanguageModel, context: int, num_tokens: int) -> Told:
-    """Return what times a proposal of so many tokens, after one more token of a text each time."""
+def _session_pass(
+    drafter: Drafter, target: LanguageModel, context: int, num_tokens: int
+) -> _Measured:
+    """Return the timer of a proposal of `num_tokens`; each call extends the text by a token."""
     ids = _ids(target, 1, context)[0].tolist()
     session = drafter.start(ids, GREEDY, stream(0, "parts"))
     layers = session.layers if isinstance(session, FeatureSession) else ()
@@ -122,15 +122,13 @@ def _of_session(drafter: Drafter, target: LanguageModel, context: int, num_token
 
 
 def _ids(model: LanguageModel, batch_size: int, length: int) -> torch.Tensor:
-    """Return ids [B, T] that go through the vocabulary: what a pass takes depends on no token."""
+    """Return ids [B, T] that run through the vocabulary: time does not depend on the tokens."""
     last = max(model.vocab_size - _FIRST_TOKEN, 1)
     ids_T = torch.arange(length, device=model.device) % last + min(_FIRST_TOKEN, last)
     return ids_T.clamp(max=model.vocab_size - 1).expand(batch_size, length)
 
 
 def _timed(model: LanguageModel, work: Callable[[], object]) -> float:
-    synchronise(model.device.type)
-    started = perf_counter()
+    started = synchronised_time(model.device.type)
     work()
-    synchronise(model.device.type)
-    return perf_counter() - started
+    return synchronised_time(model.device.type) - started

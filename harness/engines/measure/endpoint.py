@@ -1,33 +1,33 @@
 """An OpenAI-compatible endpoint: one streamed chat completion, and the server's own counters.
 
-The key is sent there and goes nowhere else, as in harness/grading/chat.py: what a server says is
-stripped of it, and redirects, which would carry it elsewhere, are refused.
+vLLM's counters (`v1/spec_decode/metrics.py`) count drafts, drafted tokens, accepted tokens, and
+accepted tokens by position. They cover all traffic of the server, so a measurement needs the server
+for itself: the requests that the server finished meanwhile are counted beside those that were sent.
 """
 
-import http.client
-import json
 import math
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
 
 from draftmark.errors import UserError
+from draftmark.grading.http_client import HttpClient, RequestFailed
 
-_SHOWN = 200  # characters of what a server said
-_MAX_BYTES = 2**24
+# A line of a page in Prometheus' text format: name, labels, value, time.
 _SAMPLE = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+\d+)?$")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_DRAFTS = "vllm:spec_decode_num_drafts"
+_DRAFTED = "vllm:spec_decode_num_draft_tokens"
+_ACCEPTED = "vllm:spec_decode_num_accepted_tokens"
+_BY_POSITION = "vllm:spec_decode_num_accepted_tokens_per_pos"
+_FINISHED = "vllm:request_success"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of a request, with the seconds from it to its first token and to its end."""
+    """The reply to a request, with the seconds from the request to its first token and its end."""
 
     text: str
     num_tokens: int
@@ -38,45 +38,22 @@ class Reply:
 
 @dataclass(frozen=True)
 class Sample:
-    """A line of a server's metrics."""
+    """One value of a server's metrics."""
 
     name: str
     labels: Mapping[str, str]
     value: float
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Refuse: the error that follows names the status."""
-
-
 @dataclass(frozen=True)
 class Endpoint:
-    """A model at a base URL, such as http://127.0.0.1:8000/v1.
+    """A model at a server; its methods raise UserError, naming the URL, for a failed request."""
 
-    Raises UserError for a URL with anything in it that may be secret.
-    """
-
-    url: str
+    client: HttpClient
     model: str
-    key: str = field(default="", repr=False)
-    timeout_s: float = 600.0
-
-    def __post_init__(self) -> None:
-        """Refuse what may hold a key, without repeating it."""
-        place = urlsplit(self.url)
-        if place.scheme not in ("http", "https") or not place.hostname:
-            raise UserError(
-                'The endpoint is a URL such as "http://127.0.0.1:8000/v1"; give its own.'
-            )
-        if place.username or place.password or place.query or place.fragment:
-            raise UserError(
-                "The endpoint is a URL without user, password, query or fragment; name the "
-                "environment variable that holds a key by --key-variable."
-            )
 
     def complete(self, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]) -> Reply:
-        """Return the reply to a chat; raises UserError, naming the endpoint, if there is none."""
+        """Return the reply to a chat; `num_tokens` is the server's own count."""
         fields = {
             **options,
             "model": self.model,
@@ -85,75 +62,64 @@ class Endpoint:
             "stream_options": {"include_usage": True},
         }
         started, first_s, parts = perf_counter(), None, []
-        reason, counted = "", None
-        for event in self._events(f"{self.url.rstrip('/')}/chat/completions", fields):
-            if usage := event.get("usage"):
-                counted = usage["completion_tokens"]
-            for choice in event.get("choices") or ():
-                delta = choice.get("delta") or {}
-                if part := delta.get("content") or delta.get("reasoning_content"):
-                    first_s = first_s or perf_counter() - started
-                    parts.append(part)
-                reason = choice.get("finish_reason") or reason
+        reason, num_tokens = "", None
+        try:
+            for event in self.client.events("chat/completions", fields):
+                if usage := event.get("usage"):
+                    num_tokens = usage["completion_tokens"]
+                for choice in event.get("choices") or ():
+                    delta = choice.get("delta") or {}
+                    if part := delta.get("content") or delta.get("reasoning_content"):
+                        first_s = first_s or perf_counter() - started
+                        parts.append(part)
+                    reason = choice.get("finish_reason") or reason
+        except RequestFailed as failure:
+            raise self._failed(failure) from None
         total_s = perf_counter() - started
-        if first_s is None or not counted:
+        if first_s is None or not num_tokens:
             raise self._failed("it streams no token, or no usage at the end of the stream")
-        return Reply("".join(parts), int(counted), first_s, total_s, reason)
+        return Reply("".join(parts), int(num_tokens), first_s, total_s, reason)
 
     def metrics(self) -> list[Sample] | None:
-        """Return the server's counters of this model at /metrics; None if it has no such page."""
-        place = urlsplit(self.url)
+        """Return the metrics of this model at /metrics; None if the server has no such page."""
         try:
-            with closing(self._open(f"{place.scheme}://{place.netloc}/metrics")) as got:
-                text = got.read(_MAX_BYTES).decode("utf-8", "replace")
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code in (404, 405):
+            samples = list(parse_metrics(self.client.read("/metrics")))
+        except RequestFailed as failure:
+            if failure.status in (404, 405):
                 return None
-            raise self._failed(f"status {error.code} of /metrics") from None
-        except (OSError, http.client.HTTPException) as error:
-            raise self._failed(self._harmless(str(error))) from None
-        samples = list(parse(text))
+            raise self._failed(f"/metrics: {failure}") from None
         return [s for s in samples if s.labels.get("model_name", self.model) == self.model]
 
-    def _events(self, url: str, fields: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield what a stream of server-sent events holds, as it comes."""
-        try:
-            with closing(self._open(url, json.dumps(fields).encode())) as stream:
-                for line in stream:
-                    said = line.decode("utf-8", "replace").strip()
-                    if said.startswith("data:") and said != "data: [DONE]":
-                        yield json.loads(said.removeprefix("data:"))
-        except urllib.error.HTTPError as error:
-            with error:
-                said = self._harmless(error.read(_MAX_BYTES).decode("utf-8", "replace"))
-            raise self._failed(f"status {error.code}, {said[:_SHOWN]!r}") from None
-        except ValueError:
-            raise self._failed("what it streams is no chat completion") from None
-        except (OSError, http.client.HTTPException) as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
-            raise self._failed(self._harmless(reason)) from None
-
-    def _open(self, url: str, data: bytes | None = None) -> Any:
-        headers = {"Content-Type": "application/json", "User-Agent": "draftmark"}
-        request = urllib.request.Request(url, data=data, headers=headers)
-        if self.key:
-            request.add_unredirected_header("Authorization", f"Bearer {self.key}")
-        opener = urllib.request.build_opener(_NoRedirects)
-        return opener.open(request, timeout=self.timeout_s)
-
-    def _failed(self, reason: str) -> UserError:
+    def _failed(self, reason: object) -> UserError:
         return UserError(
-            f"The model {self.model!r} at {self.url} cannot be measured: {reason}; mend that and "
-            "measure again."
+            f"The model {self.model!r} at {self.client.url} cannot be measured: {reason}; fix "
+            "that and measure again."
         )
 
-    def _harmless(self, text: str) -> str:
-        return text.replace(self.key, "[key]") if self.key else text
+
+@dataclass(frozen=True)
+class DraftCounts:
+    """Differences of a server's counters; drafts is 0 if the server does not speculate."""
+
+    drafts: int
+    drafted: int
+    accepted: int
+    by_position: tuple[int, ...]
+    finished: int | None  # requests; None if the server does not count them
+
+    @property
+    def mean_acceptance_length(self) -> float:
+        """1 + accepted / drafts, as vLLM logs it."""
+        return 1 + self.accepted / self.drafts
+
+    @property
+    def draft_acceptance_rate(self) -> float:
+        """Accepted / drafted, as vLLM logs it."""
+        return self.accepted / self.drafted
 
 
-def parse(text: str) -> Iterator[Sample]:
-    """Yield the samples of a page in Prometheus' text format, those that are finite numbers."""
+def parse_metrics(text: str) -> Iterator[Sample]:
+    """Yield the finite samples of a page in Prometheus' text format."""
     for line in text.splitlines():
         found = _SAMPLE.match(line.strip())
         if not found:
@@ -164,3 +130,40 @@ def parse(text: str) -> Iterator[Sample]:
             continue
         if math.isfinite(value):
             yield Sample(found[1], dict(_LABEL.findall(found[2] or "")), value)
+
+
+def count_drafts(
+    before: Sequence[Sample] | None, after: Sequence[Sample] | None
+) -> DraftCounts | None:
+    """Return the counters' differences, None without metrics; raises UserError if one fell."""
+    if before is None or after is None:
+        return None
+    positions = {s.labels.get("position") for s in after if _is(s, _BY_POSITION)}
+    has_finished = any(_is(sample, _FINISHED) for sample in after)
+    return DraftCounts(
+        drafts=_rise(before, after, _DRAFTS),
+        drafted=_rise(before, after, _DRAFTED),
+        accepted=_rise(before, after, _ACCEPTED),
+        by_position=tuple(
+            _rise(before, after, _BY_POSITION, str(place)) for place in range(len(positions))
+        ),
+        finished=_rise(before, after, _FINISHED) if has_finished else None,
+    )
+
+
+def _rise(
+    before: Sequence[Sample], after: Sequence[Sample], name: str, position: str | None = None
+) -> int:
+    rise = _total(after, name, position) - _total(before, name, position)
+    if rise < 0:
+        raise UserError(f"The server's counter {name} fell: it was restarted; measure again.")
+    return round(rise)
+
+
+def _total(samples: Sequence[Sample], name: str, position: str | None) -> float:
+    mine = (s for s in samples if _is(s, name))
+    return sum(s.value for s in mine if position is None or s.labels.get("position") == position)
+
+
+def _is(sample: Sample, name: str) -> bool:
+    return sample.name in (name, f"{name}_total")  # Prometheus clients add _total

@@ -1,10 +1,10 @@
-"""Sends a task's prompts to running endpoints, in blocks, and says what came of it.
+"""Measures running endpoints under a load of a task's prompts, and prints the numbers.
 
-With a second endpoint, the same server without a draft, both are timed as two arms: blocks of the
-same prompts in the order A B B A, the geometric mean of their ratios of time per token.
+A second endpoint, the same server without a draft, gives the speedup: both decode blocks of the
+same prompts in the order A B B A.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from statistics import fmean
@@ -12,8 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from draftmark.analysis import statistics
-from draftmark.engines.measure.endpoint import Endpoint, Reply
-from draftmark.engines.measure.endpoint_counters import Counted, between
+from draftmark.engines.measure.endpoint import DraftCounts, Endpoint, Reply, count_drafts
 from draftmark.engines.measure.timing import ABBA
 from draftmark.errors import UserError
 from draftmark.progress import Progress, Step
@@ -28,11 +27,12 @@ DEFINITIONS = {
     "token_s": "seconds for each token after a request's first, pooled",
     "tokens_per_s": "tokens of all requests / seconds of all blocks, at this concurrency",
 }
+_NAMES: Mapping[Arm, str] = {"draft": "endpoint", "target": "endpoint without a draft"}
 
 
 @dataclass(frozen=True)
 class Load:
-    """How an endpoint is asked: so many requests at a time, in so many blocks."""
+    """The load on an endpoint: requests at a time, blocks of prompts, and settings of replies."""
 
     concurrency: int
     blocks: int
@@ -40,29 +40,29 @@ class Load:
     temperature: float
 
     def options(self) -> dict[str, Any]:
-        """Return the fields of a request that say so."""
+        """Return the fields of a request."""
         return {"max_tokens": self.max_tokens, "temperature": self.temperature}
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block's requests at one endpoint, in the order of its prompts."""
+    """The replies of one endpoint to a block, in the order of its prompts."""
 
     replies: tuple[Reply, ...]
     wall_s: float
 
     @property
     def s_per_token(self) -> float:
-        """Return total time / total tokens."""
+        """Total time / total tokens."""
         return self.wall_s / sum(reply.num_tokens for reply in self.replies)
 
 
 @dataclass(frozen=True)
-class Served:
-    """What was measured of an endpoint."""
+class Measurement:
+    """The runs of an endpoint and its counters; every block runs twice in a row."""
 
     blocks: tuple[Block, ...]
-    counted: Counted | None
+    counted: DraftCounts | None
 
     @property
     def replies(self) -> list[Reply]:
@@ -70,15 +70,21 @@ class Served:
         return [reply for block in self.blocks for reply in block.replies]
 
     @property
-    def by_prompt(self) -> list[tuple[Reply, ...]]:
-        """The two replies to each prompt: every block is asked twice, one run after the other."""
-        runs = zip(self.blocks[::2], self.blocks[1::2], strict=True)
+    def pairs(self) -> list[tuple[Block, Block]]:
+        """The two runs of each block."""
+        return list(zip(self.blocks[::2], self.blocks[1::2], strict=True))
+
+    @property
+    def by_prompt(self) -> list[tuple[Reply, Reply]]:
+        """The two replies to each prompt."""
         return [
-            both for one, again in runs for both in zip(one.replies, again.replies, strict=True)
+            both
+            for one, again in self.pairs
+            for both in zip(one.replies, again.replies, strict=True)
         ]
 
     def numbers(self) -> dict[str, Number]:
-        """Return the times, each with its interval over prompts where there is one."""
+        """Return the times in seconds, with intervals over prompts where they exist."""
         replies, prompts = self.replies, self.by_prompt
         later = [sum(reply.num_tokens - 1 for reply in both) for both in prompts]
         rest = [sum(reply.total_s - reply.first_token_s for reply in both) for both in prompts]
@@ -93,10 +99,10 @@ class Served:
 
 def measure(
     endpoints: Mapping[Arm, Endpoint], examples: Sequence[Example], load: Load, progress: Progress
-) -> dict[Arm, Served]:
-    """Return what was measured of one endpoint ("draft"), or of two.
+) -> dict[Arm, Measurement]:
+    """Return the measurements of one endpoint ("draft"), or of two.
 
-    A request for the shortest and the longest question goes to each before, untimed.
+    Warm-up requests with the shortest and the longest question are neither timed nor counted.
     """
     if load.blocks > len(examples):
         raise UserError(f"{load.blocks} blocks need as many prompts, not {len(examples)}.")
@@ -111,14 +117,14 @@ def measure(
         for start in range(load.blocks):
             for arm in order:
                 asked = examples[start :: load.blocks]
-                blocks[arm].append(_block(endpoints[arm], asked, load, step))
+                blocks[arm].append(_run_block(endpoints[arm], asked, load, step))
     return {
-        arm: Served(tuple(blocks[arm]), between(before[arm], endpoint.metrics()))
+        arm: Measurement(tuple(blocks[arm]), count_drafts(before[arm], endpoint.metrics()))
         for arm, endpoint in endpoints.items()
     }
 
 
-def _block(endpoint: Endpoint, examples: Sequence[Example], load: Load, step: Step) -> Block:
+def _run_block(endpoint: Endpoint, examples: Sequence[Example], load: Load, step: Step) -> Block:
     def ask(example: Example) -> Reply:
         reply = endpoint.complete(example.messages, load.options())
         step.advance()
@@ -130,51 +136,119 @@ def _block(endpoint: Endpoint, examples: Sequence[Example], load: Load, step: St
         return Block(replies, perf_counter() - started)
 
 
-def speedup(found: Mapping[Arm, Served]) -> Number:
-    """Return the speedup of the endpoint with a draft; each arm ran every block twice."""
-    pairs = {
-        arm: [sum(block.s_per_token for block in served.blocks[i : i + 2]) for i in _firsts(served)]
-        for arm, served in found.items()
+def speedup(found: Mapping[Arm, Measurement]) -> Number:
+    """Return the speedup of the endpoint with a draft over the one without."""
+    times = {
+        arm: [one.s_per_token + again.s_per_token for one, again in measured.pairs]
+        for arm, measured in found.items()
     }
-    ratios = [a / b for a, b in zip(pairs["target"], pairs["draft"], strict=True)]
+    ratios = [a / b for a, b in zip(times["target"], times["draft"], strict=True)]
     value, low, high = statistics.log_ratio_interval(ratios)
     return Number(value, low, high, len(ratios), DEFINITIONS["speedup"])
 
 
-def _firsts(served: Served) -> range:
-    return range(0, len(served.blocks), 2)
+def count_length_mismatches(found: Mapping[Arm, Measurement]) -> int:
+    """Return the number of prompts whose replies, over all runs and arms, differ in length."""
+    by_prompt = zip(*(measured.by_prompt for measured in found.values()), strict=True)
+    lengths = ({reply.num_tokens for both in arms for reply in both} for arms in by_prompt)
+    return sum(len(each) > 1 for each in lengths)
 
 
-def other_lengths(found: Mapping[Arm, Served]) -> int:
-    """Return how many prompts have replies of different lengths over all runs of both arms."""
-    runs = [
-        [[reply.num_tokens for reply in block.replies] for block in served.blocks]
-        for served in found.values()
-    ]
-    blocks = [
-        [arm[i] for arm in runs for i in (2 * b, 2 * b + 1)] for b in range(len(runs[0]) // 2)
-    ]
-    return sum(len(set(prompt)) > 1 for block in blocks for prompt in zip(*block, strict=True))
-
-
-def document(
-    found: Mapping[Arm, Served], endpoints: Mapping[Arm, Endpoint], load: Load
+def to_json(
+    found: Mapping[Arm, Measurement], endpoints: Mapping[Arm, Endpoint], load: Load
 ) -> dict[str, Any]:
-    """Return facts and numbers as JSON holds them: no key, and no text of replies."""
-    told: dict[str, Any] = {"load": asdict(load)}
-    for arm, served in found.items():
-        told[arm] = {
-            "url": endpoints[arm].url,
+    """Return facts and numbers as JSON, without keys and without the text of replies."""
+    document: dict[str, Any] = {"load": asdict(load)}
+    for arm, measured in found.items():
+        document[arm] = {
+            "url": endpoints[arm].client.url,
             "model": endpoints[arm].model,
-            "counted": asdict(served.counted) if served.counted else None,
-            "numbers": {name: asdict(number) for name, number in served.numbers().items()},
+            "counted": asdict(measured.counted) if measured.counted else None,
+            "numbers": {name: asdict(number) for name, number in measured.numbers().items()},
             "blocks": [
                 {"wall_s": block.wall_s, "requests": [_facts(reply) for reply in block.replies]}
-                for block in served.blocks
+                for block in measured.blocks
             ],
         }
-    return told
+    return document
 
 
 def _facts(reply: Reply) -> dict[str, Any]:
     return {name: value for name, value in asdict(reply).items() if name != "text"}
+
+
+def measurement_lines(found: Mapping[Arm, Measurement], load: Load) -> Iterator[str]:
+    """Yield the lines on one concurrency."""
+    yield f"{load.concurrency} at a time, {load.blocks} blocks, temperature {load.temperature:g}"
+    for arm, measured in found.items():
+        numbers = measured.numbers()
+        yield f"  {_NAMES[arm]}: {len(measured.replies)} requests"
+        yield f"    first token   {_ms(numbers['first_token_s'])}"
+        if "token_s" in numbers:
+            yield f"    token         {_ms(numbers['token_s'])}"
+        yield f"    tokens / s    {numbers['tokens_per_s'].value:.1f}"
+        yield from (f"    {line}" for line in _count_lines(measured))
+    if len(found) == 2:
+        yield f"  {_speedup(found, load)}"
+
+
+def _count_lines(measured: Measurement) -> Iterator[str]:
+    counted = measured.counted
+    if counted is None:
+        yield "no /metrics: acceptance is not known"
+    elif not counted.drafts:
+        yield "no drafts were counted: this server does not speculate"
+    else:
+        yield from _rates(counted)
+    others = counted.finished - len(measured.replies) if counted and counted.finished else 0
+    if others:
+        yield f"NOT ALONE: the server finished {others:+d} other requests; its counts include them"
+
+
+def _rates(counted: DraftCounts) -> Iterator[str]:
+    yield f"mean acceptance length  {counted.mean_acceptance_length:.3f} (1 + accepted / drafts)"
+    yield f"draft acceptance rate   {counted.draft_acceptance_rate:.3f} (accepted / drafted)"
+    marginal = ", ".join(f"{accepted / counted.drafts:.3f}" for accepted in counted.by_position)
+    yield f"by position             {marginal} (accepted there / drafts)"
+
+
+def _speedup(found: Mapping[Arm, Measurement], load: Load) -> str:
+    mismatches = count_length_mismatches(found) if load.temperature == 0 else 0
+    if mismatches:
+        return (
+            f"no speedup: {mismatches} prompts have replies of different lengths at temperature 0, "
+            "so the two endpoints did different work"
+        )
+    number = speedup(found)
+    shown = f"{number.value:.3f} [{number.low:.3f}, {number.high:.3f}] over {number.n} blocks"
+    if _drafts(found["target"]):
+        return f"{shown}: not the speedup of a draft, as the other endpoint drafts as well"
+    return f"speedup {shown}"
+
+
+def _drafts(measured: Measurement) -> bool:
+    """True if the server is known to have drafted."""
+    return bool(measured.counted and measured.counted.drafts)
+
+
+def verdict_lines(runs: Sequence[tuple[Load, Mapping[Arm, Measurement]]]) -> Iterator[str]:
+    """Yield the concurrencies at which the draft pays; nothing without a speedup."""
+    speedups = {
+        load.concurrency: speedup(found)
+        for load, found in runs
+        if len(found) == 2
+        and not _drafts(found["target"])
+        and not (load.temperature == 0 and count_length_mismatches(found))
+    }
+    if speedups:
+        every = ", ".join(map(str, speedups))
+        pays = ", ".join(str(n) for n, number in speedups.items() if (number.low or 0) > 1)
+        loses = ", ".join(str(n) for n, number in speedups.items() if (number.high or 1) < 1)
+        yield f"of {every} requests at a time, the draft certainly pays at: {pays or 'none'}"
+        yield f"  it certainly slows the server at: {loses or 'none'}"
+
+
+def _ms(number: Number) -> str:
+    if number.low is None or number.high is None:
+        return f"{number.value * 1e3:.1f} ms"
+    return f"{number.value * 1e3:.1f} [{number.low * 1e3:.1f}, {number.high * 1e3:.1f}] ms"

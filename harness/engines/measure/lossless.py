@@ -1,11 +1,11 @@
-"""Is an engine lossless with this draft? Checks of what it decoded, each with its evidence.
+"""Checks that an engine is lossless with a draft, each with its evidence.
 
 At temperature 0 the tokens must be those of the target alone. An engine in 16 bits does not even
-repeat itself, so where texts part, the gap between the target's two best logits there tells a tie
-that rounding decides from a mistake, and the target is run twice for the noise floor. Above 0 every
-emitted token must have the target's law: its randomised probability integral transform is uniform
-then, whatever the vocabulary. At any temperature a draft that is its target has all accepted, and
-the engine's counts must be those that scoring predicts of the same texts.
+reproduce itself, so where two texts first differ, the gap between the target's two best logits
+separates ties within rounding from mistakes, and the target is run twice for the noise floor. Above
+0 every token must come from the target's distribution: then its randomised probability integral
+transform (PIT) is uniform, for any vocabulary. At any temperature, the target as its own draft must
+have every token accepted, and the engine's counts must be those that scoring predicts.
 
 Legend: N position of a response, V vocabulary, D hidden size.
 """
@@ -19,7 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from draftmark.models.hidden_states import Features, TargetLogits, hidden_states
+from draftmark.models.hidden_states import (
+    FINAL,
+    StoredHiddenStates,
+    TargetLogits,
+    hidden_states,
+)
 from draftmark.models.language_model import LanguageModel, load_model
 from draftmark.models.sampling import sampler_probs
 from draftmark.progress import Step
@@ -29,13 +34,14 @@ from draftmark.speculation.interfaces import Drafter, Engine, EngineSettings, Me
 from draftmark.store.acceptance_tables import Floats
 from draftmark.types import Decode, Prompt, Sampler, Samplers, Text
 
-REFUSED = 1e-3  # the p value below which a law is not the target's, or counts are not predicted
-_ULPS = {"float32": 64.0, "bfloat16": 4.0, "float16": 4.0}  # of the best logit, that rounding moves
+MIN_P_VALUE = 1e-3  # the p value below which a check fails
+# A gap of at most so many units in the last place of the best logit is a tie within rounding.
+_ULPS = {"float32": 64.0, "bfloat16": 4.0, "float16": 4.0}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check: whether it held, and what was seen."""
+    """One check: whether it passed, and the evidence."""
 
     name: str
     passed: bool
@@ -64,37 +70,38 @@ def run_checks(
     placement = replace(settings.placement, dtype="float32")
     target = load_model(folders["target"], placement)
     together, convention = decode(method, folders["draft"])
-    texts = as_texts(together, prompts)
-    laws = laws_of(target, texts)
+    texts = to_texts(together, prompts)
+    logits = read_target_logits(target, texts)
     if sampler.temperature == 0:
         twice = decode(None, None)[0], decode(None, None)[0]
         dtype = settings.placement.dtype
         found = [check_identity(*twice, together, prompts, target, dtype)]
     else:
-        found = [check_law(texts, laws, sampler)]
+        found = [check_distribution(texts, logits, sampler)]
     drafter = method.drafter(folders["draft"], placement)
     gamma = settings.num_speculative_tokens
     samplers = settings.samplers
-    found.append(check_counts(together, texts, drafter, laws, samplers, gamma, convention))
+    found.append(check_counts(together, texts, drafter, logits, samplers, gamma, convention))
     if method.kind == "language_model":
         own, _ = decode(method, folders["target"], samplers=Samplers(sampler, sampler))
         found.append(check_own_draft(own))
     return found
 
 
-def as_texts(decodes: Sequence[Decode], prompts: Sequence[Prompt]) -> list[Text]:
-    """Return what an engine decoded as texts, to be read by the target."""
+def to_texts(decodes: Sequence[Decode], prompts: Sequence[Prompt]) -> list[Text]:
+    """Return an engine's decodes as texts, for the target to read."""
     return [
         Text(decode.example_id, prompt.token_ids, decode.token_ids, decode.finish_reason)
         for decode, prompt in zip(decodes, prompts, strict=True)
     ]
 
 
-def laws_of(target: LanguageModel, texts: Sequence[Text]) -> TargetLogits:
-    """Return the target's laws on texts, read now."""
+def read_target_logits(target: LanguageModel, texts: Sequence[Text]) -> TargetLogits:
+    """Return the target's logits on texts, from one forward pass now."""
     by_id = {text.example_id: hidden_ND for text, hidden_ND in hidden_states(target, texts)}
     hidden_ND = torch.cat([by_id[text.example_id] for text in texts])
-    return TargetLogits(target, Features(tuple(texts), hidden_ND))
+    stored = StoredHiddenStates(tuple(texts), FINAL, "supervised", hidden_ND[:, None])
+    return TargetLogits(target, stored)
 
 
 def check_identity(
@@ -105,23 +112,25 @@ def check_identity(
     target: LanguageModel,
     dtype: str,
 ) -> Check:
-    """Compare what was decoded with the draft with the target alone, decoded twice."""
+    """Compare the decodes `together` with the draft to the target's, decoded twice."""
     floor = sum(a.token_ids == b.token_ids for a, b in zip(alone, again, strict=True))
-    parted = [
+    differing = [
         (text, decode)
-        for text, decode in zip(as_texts(alone, prompts), together, strict=True)
+        for text, decode in zip(to_texts(alone, prompts), together, strict=True)
         if text.response_ids != decode.token_ids
     ]
     evidence = [
-        f"{len(alone) - len(parted)} of {len(alone)} prompts have the target's tokens (the target "
-        f"run twice: {floor})"
+        f"{len(alone) - len(differing)} of {len(alone)} prompts have the target's tokens (the "
+        f"target run twice: {floor})"
     ]
-    gaps = list(_gaps(parted, laws_of(target, [text for text, _ in parted]))) if parted else []
+    gaps = []
+    if differing:
+        gaps = list(_gaps(differing, read_target_logits(target, [text for text, _ in differing])))
     tie = _ULPS[dtype] * torch.finfo(getattr(torch, dtype)).eps
-    for (text, _), (position, gap, best) in zip(parted, gaps, strict=True):
+    for (text, _), (position, gap, best) in zip(differing, gaps, strict=True):
         what = "a tie within rounding" if gap <= tie * best else "no tie"
         evidence.append(
-            f"{text.example_id} parts at token {position}, where the two best logits are "
+            f"{text.example_id} differs from token {position} on, where the two best logits are "
             f"{gap:.2g} apart: {what}"
         )
     passed = all(gap <= tie * best for _, gap, best in gaps)
@@ -129,57 +138,57 @@ def check_identity(
 
 
 def _gaps(
-    parted: Sequence[tuple[Text, Decode]], laws: TargetLogits
+    differing: Sequence[tuple[Text, Decode]], logits: TargetLogits
 ) -> Iterator[tuple[int, float, float]]:
     """Yield (first position that differs, gap of the two best logits there, size of the best)."""
-    for text, decode in parted:
+    for text, decode in differing:
         pairs = zip(text.response_ids, decode.token_ids, strict=False)
         shorter = min(len(text.response_ids), len(decode.token_ids))
         position = next((n for n, (a, b) in enumerate(pairs) if a != b), shorter)
-        if position == len(text.response_ids):  # it went on where the target had ended
+        if position == len(text.response_ids):  # the target had ended here
             yield position, math.inf, 0.0
             continue
-        best, second = laws.logits(text)[position].topk(2).values.tolist()
+        best, second = logits.logits(text)[position].topk(2).values.tolist()
         yield position, best - second, abs(best)
 
 
-def check_law(texts: Sequence[Text], laws: TargetLogits, sampler: Sampler) -> Check:
-    """Test that every token was drawn from the target's law, in two ways.
+def check_distribution(texts: Sequence[Text], logits: TargetLogits, sampler: Sampler) -> Check:
+    """Test that the tokens were drawn from the target's distribution, by two statistics.
 
-    Kolmogorov-Smirnov on the randomised PIT sees any change; where most tokens are all but certain
-    it sees little, and the sum of the tokens' surprise -log p less its mean, in its standard
-    errors, sees a law that is too sharp or too flat. Bonferroni for the two.
+    Kolmogorov-Smirnov on the randomised PIT detects any change, but little where most tokens are
+    almost certain. There, the sum of the tokens' surprise (-log p) less its mean, in standard
+    errors, detects a distribution that is too sharp or too flat. Bonferroni for the two.
     """
     from scipy import stats
 
-    read = [_read(text, laws, sampler) for text in texts]
+    read = [_read(text, logits, sampler) for text in texts]
     transformed, excess, variance = (np.concatenate(part) for part in zip(*read, strict=True))
     uniform = stats.kstest(transformed, "uniform")
     surprise = float(excess.sum() / math.sqrt(variance.sum())) if variance.sum() > 0 else 0.0
     p_value = min(1.0, 2 * min(float(uniform.pvalue), 2 * float(stats.norm.sf(abs(surprise)))))
     evidence = (
-        f"{len(transformed)} tokens of {len(texts)} prompts: transformed by the target's law "
+        f"{len(transformed)} tokens of {len(texts)} prompts: PIT under the target's distribution "
         f"{uniform.statistic:.4f} from uniform (p {uniform.pvalue:.3g}), surprise {surprise:+.2f} "
-        f"standard errors from its mean; p of both {p_value:.3g}, refused below {REFUSED:g}"
+        f"standard errors from its mean; p of both {p_value:.3g}, refused below {MIN_P_VALUE:g}"
     )
-    return Check("tokens have the target's law", p_value > REFUSED, evidence)
+    return Check("tokens have the target's distribution", p_value > MIN_P_VALUE, evidence)
 
 
-def _read(text: Text, laws: TargetLogits, sampler: Sampler) -> tuple[Floats, Floats, Floats]:
+def _read(text: Text, logits: TargetLogits, sampler: Sampler) -> tuple[Floats, Floats, Floats]:
     """Return (PIT, surprise less its mean, variance of the surprise) [N] of a text's tokens.
 
-    The PIT is F(y-) + u p(y), with u of the prompt's own stream. F counts tokens from the likeliest
-    down: any order would be right, this one shows best what is too bold or too timid.
+    The PIT is F(y-) + u p(y), with u from the prompt's own stream. F sums tokens from the most
+    likely down: any order is valid, and this one is most sensitive to a wrong temperature.
     """
     from draftmark.models.generation import stream
 
-    p_NV = sampler_probs(laws.logits(text), sampler).double().cpu()
+    p_NV = sampler_probs(logits.logits(text), sampler).double().cpu()
     p_N1 = p_NV.gather(-1, torch.tensor(text.response_ids)[:, None])
     likelier_N = torch.where(p_NV > p_N1, p_NV, 0.0).sum(-1)
     alike_N = torch.where(p_NV == p_N1, p_NV, 0.0).sum(-1)
     generator = stream(0, "probability integral transform", text.example_id)
     uniform_N = torch.rand(len(alike_N), generator=generator, dtype=torch.float64)
-    # A token that rounding has put outside its own law (the edge of a nucleus) is no surprise.
+    # A token of probability 0 by rounding (at the edge of a nucleus) counts as no surprise.
     surprise_NV = -p_NV.clamp(min=torch.finfo(torch.float64).tiny).log()
     mean_N = (p_NV * surprise_NV).sum(-1)
     variance_N = (p_NV * (surprise_NV - mean_N[:, None]) ** 2).sum(-1)
@@ -195,27 +204,27 @@ def check_counts(
     decodes: Sequence[Decode],
     texts: Sequence[Text],
     drafter: Drafter,
-    laws: TargetLogits,
+    logits: TargetLogits,
     samplers: Samplers,
     num_speculative_tokens: int,
     convention: Convention = REFERENCE,
 ) -> Check:
-    """Compare the passes that the engine made with those that scoring predicts of its texts."""
+    """Compare the engine's passes with those that scoring predicts for its texts."""
     from scipy import stats
 
     name = "passes are as predicted"
     try:
-        tables = {table.example_id: table for table in drafter.score(texts, laws, samplers)}
+        tables = {table.example_id: table for table in drafter.score(texts, logits, samplers)}
     except ValueError as refused:
         return Check(name, False, str(refused))
     in_order = [tables[text.example_id] for text in texts]
     counts = block_counts(in_order, num_speculative_tokens, convention)
     counted_B = np.array([float(decode.target_passes) for decode in decodes])
     difference_B = counted_B - counts.passes_B
-    error = reach = 0.0  # of a single prompt nothing is known: its passes must be those predicted
+    error = reach = 0.0  # a single prompt has no standard error: its passes must be as predicted
     if len(decodes) > 1:
         error = float(difference_B.std(ddof=1)) / math.sqrt(len(decodes))
-        reach = float(stats.t.isf(REFUSED / 2, len(decodes) - 1)) * error
+        reach = float(stats.t.isf(MIN_P_VALUE / 2, len(decodes) - 1)) * error
     passed = abs(difference_B.mean()) <= reach + 1e-6
     evidence = (
         f"{counted_B.mean():.2f} passes a prompt counted, {counts.passes_B.mean():.2f} predicted, "
@@ -225,7 +234,7 @@ def check_counts(
 
 
 def check_own_draft(decodes: Sequence[Decode]) -> Check:
-    """Test that a draft that is its target had every token accepted."""
+    """Test that the target as its own draft had every token accepted."""
     drafted = sum(round_.drafted for decode in decodes for round_ in decode.rounds)
     accepted = sum(round_.accepted for decode in decodes for round_ in decode.rounds)
     evidence = f"{accepted} of {drafted} tokens accepted with the target as its own draft"

@@ -1,8 +1,8 @@
-"""Times two arms side by side: synchronised clocks, blocks of the order A B B A.
+"""Times two arms with synchronised clocks, in blocks of the order A B B A.
 
-Both arms of a block decode the same prompts. Drift of the machine (heat, other load) falls on both
-alike, and the ratio of a block is of total times, so prompts of different lengths weigh as they do
-for a user. `statistics.log_ratio_interval` averages the blocks' ratios.
+Both arms of a block decode the same prompts, so drift of the machine (heat, other load) affects
+both alike. The ratio of a block is one of total times, which weighs long prompts as a user does.
+`statistics.log_ratio_interval` averages the blocks' ratios.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,36 +10,37 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
-from draftmark.store.speed_records import Run
+from draftmark.store.speed_records import TimedRun
 from draftmark.types import Arm, Decode, Prompt, TimedDecode
 
 ABBA: tuple[Arm, ...] = ("target", "draft", "draft", "target")
 
 
 class Meter(Protocol):
-    """What is read of the machine around a run."""
+    """Measures the machine during a run."""
 
     def start(self) -> None:
         """Begin a run."""
 
     def stop(self) -> tuple[int | None, float | None]:
-        """Return the run's peak memory in bytes and its energy in joules, where they can be had."""
+        """Return the run's peak memory in bytes and its energy in joules, None if unknown."""
 
 
 @dataclass(frozen=True)
 class TimedArm:
-    """What decodes, and what is read of the machine meanwhile."""
+    """An arm's engine, and the meter of its runs."""
 
     decode: Callable[[Sequence[Prompt]], Sequence[Decode]]
     meter: Meter
 
 
-def synchronise(device: str) -> None:
-    """Wait until the device has done all it was asked to, so that a clock tells the truth."""
+def synchronised_time(device: str) -> float:
+    """Return the time in seconds after the device has finished all work queued on it."""
     if device.startswith("cuda"):
         import torch
 
         torch.cuda.synchronize()
+    return perf_counter()
 
 
 def interleave(
@@ -47,11 +48,10 @@ def interleave(
     blocks: Sequence[Sequence[Prompt]],
     advance: Callable[[], None],
     batch_size: int = 1,
-) -> tuple[list[TimedDecode], list[Run]]:
+) -> tuple[list[TimedDecode], list[TimedRun]]:
     """Return every arm's decodes of every block and the clock around each run, in order A B B A.
 
-    The warm-up decodes the shortest and the longest prompts, a batch of each, with both arms,
-    untimed.
+    An untimed warm-up decodes a batch of the shortest and one of the longest prompts with each arm.
     """
     by_length = sorted({p for block in blocks for p in block}, key=lambda p: len(p.token_ids))
     for arm in arms.values():
@@ -71,9 +71,9 @@ def interleave(
 
 def _run(
     arm: TimedArm, prompts: Sequence[Prompt], name: Arm, block: int, repeat: int
-) -> tuple[Sequence[Decode], Run]:
+) -> tuple[Sequence[Decode], TimedRun]:
     arm.meter.start()
     started = perf_counter()
     decodes = arm.decode(prompts)
     wall_s = perf_counter() - started
-    return decodes, Run(name, block, repeat, wall_s, *arm.meter.stop())
+    return decodes, TimedRun(name, block, repeat, wall_s, *arm.meter.stop())

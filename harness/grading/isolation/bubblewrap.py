@@ -1,13 +1,12 @@
-"""How bubblewrap is called: what a program can see, and why it can reach nothing else.
+"""The arguments of bubblewrap: what a program can see and reach.
 
-It sees Python's own files, read-only, /dev/null and an empty /tmp that ends with it. It has its own
-user, process, network, IPC and host namespaces, no capability, may make no further namespace, and
-`isolation.syscalls` says which system calls are refused. No /proc is mounted: there is
-nothing in it to read.
+It sees Python's own files, read-only, /dev/null and an empty /tmp of its own, but no /proc. It has
+its own user, process, network, IPC and host namespaces, has no capability, may make no further
+namespace, and gets the system call filter of `isolation.syscalls`.
 
-Root would be root inside as well, and the kernel does not limit how many processes root has. So
-root steps down first, in an outer bubblewrap that shows `nobody` the same files: where Python
-lies may be closed to others (/root).
+Root would be root inside as well, and the kernel does not limit root's processes. So root first
+becomes `nobody`, in an outer bubblewrap that shows the same files: Python's own folder (in /root)
+may be closed to other users.
 """
 
 import os
@@ -22,22 +21,22 @@ from pathlib import Path
 from draftmark.grading.isolation import syscalls
 
 INSTALL = "apt-get install bubblewrap"
-# The interpreter that a virtual environment rests on: no package beside the standard library.
+# The base interpreter of a virtual environment: it has the standard library only.
 PYTHON = Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
 _NOBODY = "65534"
 _PROBE_TIMEOUT_S = 60
 
 
-def why_not() -> str | None:
-    """Return why programs cannot be isolated on this machine, or None where they can."""
+def why_unavailable() -> str | None:
+    """Return why programs cannot be isolated on this machine, or None if they can."""
     found = shutil.which("bwrap")
     return _failure(found) if found else "bubblewrap is not installed"
 
 
-def prefix(scratch_bytes: int, refused: int) -> list[str]:
-    """Return what to put before a command so that it runs isolated, with so large a /tmp.
+def command_prefix(scratch_bytes: int, refused: int) -> list[str]:
+    """Return the words before a command that isolate it, with a /tmp of `scratch_bytes`.
 
-    `refused` is an open file that holds `syscalls.refusing()`; the command must inherit it.
+    `refused` is an open file with `syscalls.seccomp_filter()`; the command must inherit it.
     """
     bwrap = shutil.which("bwrap") or "bwrap"
     inner = [bwrap, *_view(), *_isolation(scratch_bytes, refused), "--"]
@@ -46,12 +45,12 @@ def prefix(scratch_bytes: int, refused: int) -> list[str]:
 
 @cache
 def _failure(bwrap: str) -> str | None:
-    """Return what bubblewrap says when a trivial program is run, None if it ran."""
+    """Return bubblewrap's error for a trivial program, or None if that ran."""
     with tempfile.TemporaryFile() as refused:
-        refused.write(syscalls.refusing())
+        refused.write(syscalls.seccomp_filter())
         refused.seek(0)
         done = subprocess.run(
-            [*prefix(2**20, refused.fileno()), str(PYTHON), "-S", "-c", "pass"],
+            [*command_prefix(2**20, refused.fileno()), str(PYTHON), "-S", "-c", "pass"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_PROBE_TIMEOUT_S,
@@ -59,17 +58,17 @@ def _failure(bwrap: str) -> str | None:
             pass_fds=[refused.fileno()],
             check=False,
         )
-    said = done.stderr.decode(errors="replace").strip().partition("\n")[0]
-    return f"{bwrap} cannot isolate here ({said})" if done.returncode else None
+    reason = done.stderr.decode(errors="replace").strip().partition("\n")[0]
+    return f"{bwrap} cannot isolate here ({reason})" if done.returncode else None
 
 
 def _view(*tools: str) -> Iterator[str]:
-    """Yield the arguments that show Python, the shared libraries it needs, and some tools."""
+    """Yield the arguments that show Python, its shared libraries, and some tools."""
     base = Path(sys.base_prefix)
     libraries = {base / "lib", base / sys.platlibdir}
     libraries |= {Path(name) for name in ("/usr/lib", "/usr/lib64", "/lib", "/lib64")}
     shown = [PYTHON, *sorted(libraries), *map(Path, ("/etc/ld.so.cache", "/dev/null", *tools))]
-    # bubblewrap makes missing parents as closed as they are outside; these are made open.
+    # bubblewrap copies the permissions of missing parents; --dir makes them readable.
     for folder in sorted({parent for path in shown for parent in path.parents} - {Path("/")}):
         yield from ("--dir", str(folder))
     for path in shown:
@@ -79,7 +78,7 @@ def _view(*tools: str) -> Iterator[str]:
 
 def _isolation(scratch_bytes: int, refused: int) -> list[str]:
     return [
-        *(("--seccomp", str(refused)) if syscalls.refusing() else ()),
+        *(("--seccomp", str(refused)) if syscalls.seccomp_filter() else ()),
         *("--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"),
         *("--hostname", "sandbox", "--new-session", "--die-with-parent"),
         *("--size", str(scratch_bytes), "--tmpfs", "/tmp", "--chdir", "/tmp"),
@@ -88,13 +87,13 @@ def _isolation(scratch_bytes: int, refused: int) -> list[str]:
 
 
 def _step_down(bwrap: str) -> list[str]:
-    """Return what makes root `nobody`, able to run bubblewrap where only `_view` is to be seen."""
+    """Return the command that makes root `nobody`, who sees only `_view` and can run bubblewrap."""
     setpriv = shutil.which("setpriv") or "setpriv"
     return [
         *(bwrap, *_view(bwrap, setpriv), "--cap-drop", "ALL"),
         # Root's dying processes cannot signal those of `nobody`; the end of their namespace can.
         *("--unshare-pid", "--die-with-parent"),
-        *("--bind", "/proc", "/proc", "--dir", "/tmp"),  # which the inner one needs
+        *("--bind", "/proc", "/proc", "--dir", "/tmp"),  # for the inner bubblewrap
         *("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"),
         "--",
         *(setpriv, "--reuid", _NOBODY, "--regid", _NOBODY, "--clear-groups", "--"),

@@ -1,9 +1,9 @@
-"""What runs inside the sandbox: it limits itself, runs a program and its checks, and reports.
+"""The script inside the sandbox: it limits itself, runs a program and its checks, and reports.
 
-`grading.sandbox` sends the text of this file as `python -c`, so nothing of the project need be
-visible there. The payload holds the program, its checks and a secret, and each part is read only
-when those before it have run: a program that ends early, or writes `passed` itself, has not passed,
-because the report counts with the secret only.
+`grading.sandbox` sends the text of this file as `python -c`, so the project's files need not be
+visible inside. The payload holds the program, its checks and a secret; each part is read when those
+before it have run. A report of `passed` counts only with the secret, so a program that ends early,
+or writes `passed` itself, has not passed.
 """
 
 import os
@@ -12,17 +12,17 @@ import sys
 
 
 def main() -> None:
-    """Read the arguments (see `grading.sandbox`), then never return."""
+    """Read the arguments (see `grading.sandbox`) and run the payload; never returns."""
     *limits, payload, report, program_size, checks_size = map(int, sys.argv[1:])
-    restrict(*limits)
+    lower_limits(*limits)
     sys.argv = ["program"]
-    judge(payload, report, program_size, checks_size)
+    run_payload(payload, report, program_size, checks_size)
 
 
-def restrict(
+def lower_limits(
     cpu_s: int, memory_bytes: int, processes: int, file_bytes: int, open_files: int
 ) -> None:
-    """Lower the limits of this process and all that it starts, for good."""
+    """Lower the limits of this process and its children for good."""
     for kind, value, margin in (
         (resource.RLIMIT_CPU, cpu_s, 1),  # SIGXCPU, and a second later SIGKILL
         (resource.RLIMIT_AS, memory_bytes, 0),
@@ -36,13 +36,13 @@ def restrict(
 
 
 def _lower(value: int, hard: int) -> int:
-    """Return a limit that may be set: above the hard limit a container refuses it."""
+    """Return the limit, at most the hard one: a container refuses more."""
     return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
-def judge(payload: int, report: int, program_size: int, checks_size: int) -> None:
-    """Run the program, then its checks, write one word on how that ended, and exit."""
-    # Bound here, as the program may put something else in the place of any of these.
+def run_payload(payload: int, report: int, program_size: int, checks_size: int) -> None:
+    """Run the program, then its checks, write the status to the report, and exit."""
+    # Bound here, as the program may replace any of these.
     compile_, execute, read, write = compile, exec, os.pread, os.write
     process, leave, show = os.getpid, os._exit, sys.excepthook
     everything = BaseException
@@ -63,7 +63,7 @@ def judge(payload: int, report: int, program_size: int, checks_size: int) -> Non
         error = raised
         for kind in type(raised).__mro__:
             verdict = words.get(kind, verdict)
-    if process() == own:  # a fork of the program comes here as well
+    if process() == own:  # a fork of the program gets here as well
         write(report, verdict)
         if error is not None:
             below = error.__traceback__ and error.__traceback__.tb_next

@@ -1,7 +1,8 @@
-"""The system calls that isolated programs are refused, as a seccomp filter (a classic BPF program).
+"""The seccomp filter (a classic BPF program) of isolated programs.
 
-What memory limits do not count (System V shared memory, message queues and semaphores), what looks
-into other processes, and what no short program needs and kernels had their holes in.
+It refuses memory that the limits do not count (System V shared memory, message queues and
+semaphores), access to other processes, and calls with a history of kernel bugs that no short
+program needs.
 """
 
 import os
@@ -29,17 +30,17 @@ _REFUSED = {  # the number on x86_64, on aarch64
     "userfaultfd": (323, 282),
     "io_uring_setup": (425, 425),
 }
-# Which of the two numbers, and the kernel's own name for the architecture.
+# The column of the number, and the kernel's AUDIT_ARCH constant.
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _MACHINE = os.uname().machine
 _LOAD, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT = 0, 4  # in the kernel's struct seccomp_data
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050001, 0x80000000  # refuse: EPERM
-_X32 = 0x40000000  # calls from here on are those of another ABI
+_X32 = 0x40000000  # calls of the x32 ABI start here
 
 
-def refusing(machine: str = _MACHINE) -> bytes:
-    """Return the filter for a machine; empty for an architecture whose numbers are not here."""
+def seccomp_filter(machine: str = _MACHINE) -> bytes:
+    """Return the filter for a machine; empty for an architecture that is not listed here."""
     if machine not in _ARCHITECTURES:
         return b""
     column, architecture = _ARCHITECTURES[machine]

@@ -1,1 +1,1 @@
-"""Stages on a Ray cluster."""
+"""The executor of a Ray cluster: machines, workers and what each stage needs of them."""

@@ -1,7 +1,7 @@
-"""Runs the graph on a Ray cluster: each stage is a task of a worker, on whatever machine.
+"""The executor of a Ray cluster: each stage is a Ray task, on any machine.
 
-The workers share the folder of the store: a result reaches the next stage through it, never through
-Ray. So a stage whose worker or machine dies is simply run again, and what was finished is kept.
+Results pass between stages through the folder of the store, which all machines share, never through
+Ray. So a stage whose worker or machine dies is run again, and finished results are kept.
 """
 
 import importlib.util
@@ -12,21 +12,21 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from draftmark.environment import install_hint
 from draftmark.errors import UserError
 from draftmark.pipeline.cluster.fleet import Fleet
 from draftmark.pipeline.cluster.needs import Needs
 from draftmark.pipeline.cluster.workers import WorkerContext
-from draftmark.pipeline.executor import Failure, blocked
-from draftmark.pipeline.journal import UNHEARD, Journal
-from draftmark.pipeline.planning.schedule import Work, ranks
-from draftmark.pipeline.stopping import NEVER, Stop, Stopped
+from draftmark.pipeline.executor import Failure, failed_input
+from draftmark.pipeline.journal import NO_JOURNAL, Journal
+from draftmark.pipeline.planning.schedule import StageRun, longest_chain_s
+from draftmark.pipeline.stopping import NO_STOP, Stop, Stopped
 from draftmark.progress import Progress
 from draftmark.store.graph import Node, topological
 from draftmark.store.store import Store
 
 LOCAL = "local"
 _REACH_S = 10.0
-INSTALL = "pip install 'draftmark[ray]'"
 
 
 def execute(
@@ -37,50 +37,53 @@ def execute(
     address: str,
     needs: Mapping[str, Needs],
     threads: int | None = None,
-    journal: Journal = UNHEARD,
-    stop: Stop = NEVER,
+    journal: Journal = NO_JOURNAL,
+    stop: Stop = NO_STOP,
 ) -> dict[str, Failure]:
-    """Make every missing result on a cluster; return the failures by node key, as in `fanout`.
+    """Make every missing result on a cluster; return the failures by node key.
 
-    Raises UserError if Ray or the cluster is not to be had, or cannot run a stage at all.
+    Raises UserError if Ray is not installed, the cluster cannot be joined or cannot run a stage.
+    Raises Stopped if a stop was requested.
     """
     order = {node.key: node for node in topological(nodes)}
     missing = store.missing(order.values())
     if not missing:
         return {}
-    with connected(address) as ray:
+    with connect_ray(address) as ray:
         if address != LOCAL:
             store.share()
-        told = WorkerContext.of(order, store, threads, journal, stop)
-        fleet = Fleet(ray, told, needs)
+        versions = {key: node.versions for key, node in order.items()}
+        root = store.root.resolve()
+        context = WorkerContext(order, versions, root, threads, journal, stop.flag)
+        fleet = Fleet(ray, context, needs)
         fleet.check()
-        progress.say(f"On {fleet.describe()}: {len(missing)} stages.")
-        return _conduct(missing, fleet, progress, journal, stop)
+        progress.say(f"{len(missing)} stages on {fleet.describe()}.")
+        return _run_stages(missing, fleet, progress, journal, stop)
 
 
-def _conduct(
+def _run_stages(
     missing: Mapping[str, Node],
     fleet: Fleet,
     progress: Progress,
     journal: Journal,
     stop: Stop,
 ) -> dict[str, Failure]:
-    """Hand out every stage when its inputs are made, the most urgent first."""
-    rank, waiting = _urgency(missing, fleet.needs), dict(missing)
+    """Start every stage once its inputs are made, by priority; return the failures."""
+    priority, waiting = _priorities(missing, fleet.needs), dict(missing)
     failures: dict[str, Failure] = {}
     running: dict[Any, Node] = {}
     while waiting or running:
-        ready = [] if stop.asked else _ready(waiting, running.values(), failures, journal)
-        for node in sorted(ready, key=lambda node: -rank[node.key]):
+        ready = [] if stop.requested else _ready(waiting, running.values(), failures, journal)
+        for node in sorted(ready, key=lambda node: -priority[node.key]):
             running[fleet.start(node)] = waiting.pop(node.key)
-        if stop.asked and not running:
+        if stop.requested and not running:
             raise Stopped
         for ref in fleet.finished(list(running)):
             node = running.pop(ref)
             outcome = fleet.outcome(ref, node)
             if outcome.fatal:
                 raise UserError(outcome.fatal)
-            if outcome.left:
+            if outcome.not_started:
                 waiting[node.key] = node
             elif outcome.failure:
                 failures[node.key] = outcome.failure
@@ -90,13 +93,13 @@ def _conduct(
     return failures
 
 
-def _urgency(nodes: Mapping[str, Node], needs: Mapping[str, Needs]) -> dict[str, float]:
-    """Return how long the longest chain of stages is that waits for each."""
+def _priorities(nodes: Mapping[str, Node], needs: Mapping[str, Needs]) -> dict[str, float]:
+    """Return the time of each stage together with the longest chain that waits for it."""
     works = {}
     for key, node in nodes.items():
         inputs = tuple(upstream.key for upstream in node.inputs.values())
-        works[key] = Work(needs[key].seconds if key in needs else 0.0, 1, inputs)
-    return ranks(works)
+        works[key] = StageRun(needs[key].seconds if key in needs else 0.0, 1, inputs)
+    return longest_chain_s(works)
 
 
 def _ready(
@@ -105,10 +108,10 @@ def _ready(
     failures: dict[str, Failure],
     journal: Journal,
 ) -> list[Node]:
-    """Return what can begin; what needs something that failed is itself moved to the failures."""
+    """Return the stages whose inputs are made; move stages with a failed input to `failures`."""
     unmade, ready = {node.key for node in running}, []
-    for key, node in list(waiting.items()):  # inputs before what needs them
-        if failure := blocked(node, failures, journal):
+    for key, node in list(waiting.items()):  # inputs first
+        if failure := failed_input(node, failures, journal):
             failures[key] = failure
             del waiting[key]
         elif not any(item.key in unmade for item in node.inputs.values()):
@@ -117,22 +120,24 @@ def _ready(
     return ready
 
 
-def require() -> None:
-    """Raise UserError with the command that installs Ray, if it is not here."""
+def require_ray() -> None:
+    """Raise UserError with the install command if Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
-        raise UserError(f"--cluster needs Ray, which is not installed: {INSTALL}.")
+        raise UserError(
+            f"--cluster needs Ray, which is not installed; run `{install_hint('ray')}`."
+        )
 
 
 @contextmanager
-def connected(address: str) -> Iterator[ModuleType]:
-    """Give Ray, connected to a cluster: one started here for the block, or that of an address.
+def connect_ray(address: str) -> Iterator[ModuleType]:
+    """Yield Ray, connected to a cluster; a "local" one runs as long as the block.
 
     Raises UserError if Ray is not installed, or if there is no cluster at the address.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what is run here
-    if address == LOCAL:  # it listens to this machine alone, as Ray has it elsewhere than on Linux
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends no usage statistics
+    if address == LOCAL:  # listen on this machine's loopback address only
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    require()
+    require_ray()
     import ray
 
     _reach(address)
@@ -148,10 +153,10 @@ def connected(address: str) -> Iterator[ModuleType]:
 
 
 def _reach(address: str) -> None:
-    """Raise UserError if nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    """Raise UserError if nothing listens at HOST:PORT; Ray would retry for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not (host and port.isdecimal()):
-        return  # "local", or "auto": Ray knows
+        return  # "local" or "auto", which Ray resolves
     try:
         socket.create_connection((host, int(port)), timeout=_REACH_S).close()
     except (OSError, OverflowError) as error:
@@ -161,6 +166,6 @@ def _reach(address: str) -> None:
 def _no_cluster(address: str, error: Exception) -> UserError:
     reason = str(error).partition("\n")[0]
     return UserError(
-        f"There is no Ray cluster at {address!r} that can be joined ({reason}); start one with "
-        "`ray start --head`, or take --cluster local."
+        f"There is no Ray cluster at {address!r} to join ({reason}); start one with "
+        "`ray start --head`, or use --cluster local."
     )

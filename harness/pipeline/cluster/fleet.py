@@ -1,4 +1,4 @@
-"""The machines of a Ray cluster: what they have, and how a stage gets what it needs of it."""
+"""The machines of a Ray cluster: their resources, and what each stage requests of them."""
 
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -6,76 +6,78 @@ from typing import Any
 
 from draftmark.errors import UserError
 from draftmark.pipeline.cluster.needs import Needs
-from draftmark.pipeline.cluster.workers import Outcome, WorkerContext, look, work
+from draftmark.pipeline.cluster.workers import Outcome, WorkerContext, missing_folder, run_stage
 from draftmark.pipeline.executor import Failure
 from draftmark.store.graph import Node
 
-RETRIES = 3  # a stage whose worker dies that often and once more is what kills its workers
-_WAKE_S = 1.0  # how often a wait looks up, to hear Ctrl-C
+RETRIES = 3  # a stage fails once so many retries have lost their worker as well
+_WAKE_S = 1.0  # a wait returns after this time, so that Ctrl-C is handled
 
 
-def asks(needs: Needs, machines: Sequence[Mapping[str, float]], label: str) -> dict[str, float]:
-    """Return what a stage asks Ray for, of machines that have so much each.
+def ray_options(
+    needs: Needs, machines: Sequence[Mapping[str, float]], label: str
+) -> dict[str, float]:
+    """Return the Ray resources of a stage, given the resources of each machine.
 
-    No more than the largest has, of processors and memory: recipes are written for one machine, and
-    estimates of memory are rough. GPUs it asks for where there are any; raises UserError if no
-    machine has as many.
+    CPUs and memory are capped at those of the largest machine, as recipes are written for one
+    machine and estimates of memory are rough. GPUs are requested only if a machine has any; raises
+    UserError if no machine has enough.
     """
-    gpus = needs.gpus if any(have.get("GPU") for have in machines) else 0
-    able = [have for have in machines if have.get("GPU", 0) >= gpus]
-    if not able:
+    gpus = needs.gpus if any(has.get("GPU") for has in machines) else 0
+    suitable = [has for has in machines if has.get("GPU", 0) >= gpus]
+    if not suitable:
         raise UserError(
             f"{label}: training.processes = {gpus}, but no machine of the cluster has more than "
-            f"{max(have.get('GPU', 0) for have in machines):.0f} GPUs; lower it."
+            f"{max(has.get('GPU', 0) for has in machines):.0f} GPUs; lower it."
         )
-    largest = max(able, key=lambda have: (have.get("CPU", 0), have.get("memory", 0)))
+    largest = max(suitable, key=lambda has: (has.get("CPU", 0), has.get("memory", 0)))
     cpus = largest.get("CPU", 1)
-    asked = {
+    options = {
         "num_cpus": cpus if needs.alone else min(needs.cpus, cpus),
         "memory": min(needs.memory_bytes, largest.get("memory", 0)),
         "num_gpus": gpus,
     }
-    return {name: amount for name, amount in asked.items() if amount}
+    return {name: amount for name, amount in options.items() if amount}
 
 
 class Fleet:
-    """A cluster that Ray is connected to, with the orders that its workers have."""
+    """A connected Ray cluster, whose workers share a context."""
 
-    def __init__(self, ray: ModuleType, orders: WorkerContext, needs: Mapping[str, Needs]) -> None:
-        self.needs, self._ray, self._orders = needs, ray, orders
-        self._held = ray.put(orders)
+    def __init__(self, ray: ModuleType, context: WorkerContext, needs: Mapping[str, Needs]) -> None:
+        self.needs, self._ray, self._context = needs, ray, context
+        self._context_ref = ray.put(context)
         self._machines = [
             (node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]
         ]
         self._task = ray.remote(_on_a_worker)
 
     def describe(self) -> str:
-        """Say what the cluster has."""
-        cpus, gpus = (
-            sum(have.get(kind, 0) for _, have in self._machines) for kind in ("CPU", "GPU")
-        )
-        return f"{cpus:.0f} processors and {gpus:.0f} GPUs, machines: {len(self._machines)}"
+        """Return the cluster's resources in words."""
+        cpus, gpus = (sum(has.get(kind, 0) for _, has in self._machines) for kind in ("CPU", "GPU"))
+        return f"a cluster of {cpus:.0f} CPUs and {gpus:.0f} GPUs, machines: {len(self._machines)}"
 
     def check(self) -> None:
-        """Raise UserError if a machine lacks the store or a model, or none is enough for a stage.
+        """Raise UserError if a machine lacks the store or a model, or a stage fits no machine.
 
-        A stage that waits for what no machine has would wait for ever.
+        Ray would wait forever for resources that no machine has.
         """
-        for node in self._orders.nodes.values():
+        nodes = self._context.nodes.values()
+        for node in nodes:
             self._options(node)
-        given = [node.given.resolve() for node in self._orders.nodes.values() if node.given]
-        probe = self._ray.remote(look)
-        asked = [
-            probe.options(num_cpus=0, scheduling_strategy=self._at(name)).remote(
-                self._orders.root, given
-            )
-            for name, have in self._machines
-            if have.get("CPU")
-        ]
-        lacking = [said for said in self._ray.get(asked) if said]
-        if lacking:
+        models = [node.existing_folder.resolve() for node in nodes if node.existing_folder]
+        probe = self._ray.remote(missing_folder)
+        replies = self._ray.get(
+            [
+                probe.options(num_cpus=0, scheduling_strategy=self._at(name)).remote(
+                    self._context.root, models
+                )
+                for name, has in self._machines
+                if has.get("CPU")
+            ]
+        )
+        if lacking := next(filter(None, replies), ""):
             raise UserError(
-                f"{lacking[0]}; --store, and DRAFTMARK_CACHE with the models, must be in a folder "
+                f"{lacking}; --store, and DRAFTMARK_CACHE with the models, must be in a folder "
                 "that all machines of the cluster share."
             )
 
@@ -85,17 +87,17 @@ class Fleet:
         return NodeAffinitySchedulingStrategy(node_id, soft=False)
 
     def start(self, node: Node) -> Any:
-        """Hand a stage to the cluster; return what stands for its outcome."""
-        name = self._held.hex()
+        """Submit a stage to the cluster; return the Ray reference of its outcome."""
+        name = self._context_ref.hex()
         task = self._task.options(name=node.label, max_retries=RETRIES, **self._options(node))
-        return task.remote([self._held], name, node.key)
+        return task.remote([self._context_ref], name, node.key)
 
     def _options(self, node: Node) -> dict[str, float]:
-        machines = [have for _, have in self._machines]
-        return asks(self.needs.get(node.key, Needs()), machines, node.label)
+        machines = [has for _, has in self._machines]
+        return ray_options(self.needs.get(node.key, Needs()), machines, node.label)
 
     def finished(self, running: Sequence[Any]) -> list[Any]:
-        """Return what has finished of what runs; none if nothing does for a moment."""
+        """Return the finished references, after a short wait if there are none yet."""
         if not running:
             return []
         self._ray.wait(running, num_returns=1, timeout=_WAKE_S)
@@ -103,17 +105,17 @@ class Fleet:
         return list(done)
 
     def outcome(self, ref: Any, node: Node) -> Outcome:
-        """Return what became of a stage that has finished."""
+        """Return the outcome of a finished stage; a lost worker is a failure."""
         try:
             outcome: Outcome = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-            self._orders.journal.tell("failed", key=node.key, reason=reason)
+            self._context.journal.record("failed", key=node.key, reason=reason)
             return Outcome(Failure(node.label, reason, str(error)))
         return outcome
 
 
-def _on_a_worker(held: list[Any], name: str, key: str) -> Outcome:
+def _on_a_worker(context_ref: list[Any], name: str, key: str) -> Outcome:
     import ray
 
-    return work(lambda: ray.get(held[0]), name, key)
+    return run_stage(lambda: ray.get(context_ref[0]), name, key)

@@ -1,44 +1,45 @@
-"""What each stage of a run needs of a machine: processors, GPUs, memory, quiet."""
+"""The needs of each stage: CPUs, GPUs, memory, and no other stage beside a timed one."""
 
 from dataclasses import dataclass
 
 from draftmark.pipeline.experiment import Plan
-from draftmark.pipeline.planning import hardware
-from draftmark.pipeline.planning.estimates import Cost
-from draftmark.pipeline.planning.stage_costs import Site
+from draftmark.pipeline.planning.estimates import Cost, find_gpu
+from draftmark.pipeline.planning.stage_costs import SettingCosts
 from draftmark.store.graph import Node, topological
 
-# What a process takes before it holds a model: Python with torch.
-BASE_BYTES = 10**9
+BASE_BYTES = 10**9  # a process with torch before it loads a model
 TIMED = ("decodes", "parts")  # the stages that measure time
-_MACHINE = hardware.machine("h100", hardware.UTILISATION)  # only ratios of its times are used
+_GPU = find_gpu("h100")  # only the ratios of its times matter
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a stage asks for; its GPUs are what it takes where there are any."""
+    """The resources of a stage; `gpus` applies only to clusters that have GPUs."""
 
     cpus: int = 1
     gpus: int = 0
     memory_bytes: int = 0
-    alone: bool = False  # it measures time: nothing else may run beside it
-    seconds: float = 0.0  # an estimate, to start first what most waits for
+    alone: bool = False  # the stage measures time, so no other may run on its machine
+    seconds: float = 0.0  # an estimate, by which stages are prioritised
 
 
-def of(plan: Plan) -> dict[str, Needs]:
-    """Return what every stage needs, by its key."""
-    sites = {key: Site.of(setting, _MACHINE) for key, setting in plan.settings.items()}
+def stage_needs(plan: Plan) -> dict[str, Needs]:
+    """Return the needs of every stage by node key."""
+    costs = {
+        key: SettingCosts.from_setting(setting, _GPU) for key, setting in plan.settings.items()
+    }
     found: dict[str, Needs] = {}
-    for cell, nodes in plan.cells.items():
-        site = sites[cell.task, cell.pair]
-        for node in topological(nodes.all()):
+    for cell in plan.cells:
+        of_setting = costs[cell.task, cell.pair]
+        for node in topological(plan.nodes_of(cell)):
             if node.key not in found:
-                found[node.key] = _needs(node, site.cost(node, cell), plan.recipe.threads or 1)
+                cost = of_setting.cost(node, cell)
+                found[node.key] = _needs(node, cost, plan.recipe.threads or 1)
     return found
 
 
 def _needs(node: Node, cost: Cost, threads: int) -> Needs:
-    """Return a stage's needs; what holds a model takes a GPU for each of its processes."""
+    """Return a stage's needs; a stage with a model takes a GPU for each of its processes."""
     return Needs(
         cpus=threads * node.processes,
         gpus=node.processes if cost.peak_bytes else 0,

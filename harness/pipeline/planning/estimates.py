@@ -1,158 +1,207 @@
-"""What reading, writing and training cost, of a model's shape and the tokens: closed forms.
+"""FLOPs, memory, disk and seconds from a model's shape and token counts, in closed form.
 
-FLOPs of weights are those of `flops`. Attention between tokens is counted beside them: 2 products
-of 2 FLOPs for each dimension, over half of the text on average, in each layer. Nothing is measured.
+FLOPs of weights are those of `training.flops`. FLOPs of attention between tokens are counted
+separately. Seconds assume a share of a data sheet's FLOP/s; nothing is measured.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial, reduce
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, replace
 
+from draftmark.errors import unknown
 from draftmark.models.shapes import SIZES, Shape
-from draftmark.pipeline.planning.hardware import Machine
-from draftmark.training.flops import CHUNK_LOGITS, Weights, of_step
+from draftmark.training.flops import CHUNK_LOGITS, StepKind, Weights, of_step
 from draftmark.types import TrainingRun
 
-# Weights, gradients and AdamW's two moments in float32.
+# Large trainings reach 0.3 to 0.5 of the peak FLOP/s (PaLM 0.46: Chowdhery et al. 2022, arXiv
+# 2204.02311, table 3); small models in small batches reach less.
+UTILISATION = 0.3
+# Weight, gradient and AdamW's two moments in float32.
 TRAINED_WEIGHT_BYTES = 4 * 4
-# Activations that a layer keeps for its gradient, in numbers of 16 bits, by token and dimension:
-# 34 bytes without attention scores (Korthikanti et al. 2022, arXiv 2205.05198, equation 1).
+# Activations that a layer keeps for its gradient, in bytes per token and dimension in 16 bits,
+# without attention scores (Korthikanti et al. 2022, arXiv 2205.05198, equation 1).
 ACTIVATION_BYTES = 34
-LOGITS = 6  # arrays of that many logits in float32: of draft and target, of the loss, gradients
+# Float32 arrays of logits held at once: of draft and target, of the loss, and gradients.
+LOGIT_ARRAYS = 6
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One accelerator: peak dense FLOP/s by dtype, memory in bytes, bandwidth in bytes/s.
+
+    `utilisation`: the share of the peak FLOP/s that matrix products reach.
+    """
+
+    name: str
+    flops: Mapping[str, float]
+    memory_bytes: float
+    bandwidth: float
+    utilisation: float = UTILISATION
+
+    def compute_s(self, flops: float, dtype: str) -> float:
+        """Return the seconds that FLOPs take in a dtype."""
+        return flops / (self.flops.get(dtype, self.flops["bfloat16"]) * self.utilisation)
+
+
+# NVIDIA's data sheets of the SXM and PCIe modules, without sparsity; float32 without TF32, which is
+# torch's default.
+GPUS = {
+    "h100": Gpu("H100 SXM 80 GB", {"bfloat16": 989e12, "float32": 67e12}, 80e9, 3.35e12),
+    "h200": Gpu("H200 SXM 141 GB", {"bfloat16": 989e12, "float32": 67e12}, 141e9, 4.8e12),
+    "a100": Gpu("A100 SXM 80 GB", {"bfloat16": 312e12, "float32": 19.5e12}, 80e9, 2.04e12),
+    "l40s": Gpu("L40S 48 GB", {"bfloat16": 362e12, "float32": 91.6e12}, 48e9, 0.864e12),
+}
+
+
+def find_gpu(name: str, utilisation: float = UTILISATION) -> Gpu:
+    """Return a GPU by name; raises UserError for an unknown name."""
+    if name not in GPUS:
+        raise unknown("GPU", name, GPUS)
+    return replace(GPUS[name], utilisation=utilisation)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage costs; `attention` is not in `flops`."""
+    """The cost of a stage; `flops` are those of weights, without attention."""
 
     flops: float = 0.0
-    attention: float = 0.0
+    attention_flops: float = 0.0
     peak_bytes: float = 0.0
     disk_bytes: float = 0.0
     gpu_s: float = 0.0
 
     def __add__(self, other: "Cost") -> "Cost":
-        """Return the cost of both, one after the other."""
+        """Return the cost of both, one after the other: sums, and the larger peak."""
         return Cost(
             self.flops + other.flops,
-            self.attention + other.attention,
+            self.attention_flops + other.attention_flops,
             max(self.peak_bytes, other.peak_bytes),
             self.disk_bytes + other.disk_bytes,
             self.gpu_s + other.gpu_s,
         )
 
     @property
-    def all_flops(self) -> float:
+    def total_flops(self) -> float:
         """FLOPs of weights and of attention."""
-        return self.flops + self.attention
-
-
-def total(costs: Sequence[Cost]) -> Cost:
-    """Return the cost of all, one after the other."""
-    return reduce(Cost.__add__, costs, Cost())
+        return self.flops + self.attention_flops
 
 
 @dataclass(frozen=True)
 class Load:
-    """Rows and the tokens of all of them; the end token is part of the response."""
+    """A number of rows and the tokens of all of them; responses include the end token."""
 
     rows: float
-    prompt: float
-    response: float
+    prompt_tokens: float
+    response_tokens: float
 
     @property
-    def read(self) -> float:
-        """The tokens that go through a model: all but the last of each row."""
-        return self.prompt + self.response - self.rows
+    def read_tokens(self) -> float:
+        """The tokens that a model reads: all but the last of each row."""
+        return self.prompt_tokens + self.response_tokens - self.rows
 
     @property
-    def length(self) -> float:
-        """The mean length of a text."""
-        return (self.prompt + self.response) / self.rows
+    def mean_length(self) -> float:
+        """The mean tokens per row."""
+        return (self.prompt_tokens + self.response_tokens) / self.rows
 
-    def times(self, factor: float) -> "Load":
-        """Return so many times as much."""
-        return Load(self.rows * factor, self.prompt * factor, self.response * factor)
+    def scaled(self, factor: float) -> "Load":
+        """Return the load times a factor."""
+        return Load(*(factor * each for each in astuple(self)))
 
 
-def attention(shape: Shape, tokens: float, length: float) -> float:
-    """Return the FLOPs of attention forward for tokens of texts of a length."""
+def attention_flops(shape: Shape, tokens: float, length: float) -> float:
+    """Return the FLOPs of attention in a forward pass over tokens of texts of a mean length.
+
+    2 products of 2 FLOPs per layer and dimension, over half of the text on average.
+    """
     return 2 * shape.layers * shape.heads * shape.head_dim * length * tokens
 
 
-def reading(
-    shape: Shape, load: Load, machine: Machine, *, dtype: str = "float32", head: bool = True
+def forward_cost(
+    shape: Shape, load: Load, gpu: Gpu, *, dtype: str = "float32", head: bool = True
 ) -> Cost:
-    """Return the cost of one pass over texts, in batches of 4096 tokens."""
-    flops = 2 * shape.body * load.read + (2 * shape.head * load.response if head else 0)
-    between = attention(shape, load.read, load.length)
-    held = SIZES[dtype] * (shape.parameters + 4096 * shape.hidden * 8)
-    return Cost(flops, between, held, 0, machine.compute_s(flops + between, dtype))
+    """Return the cost of one forward pass over texts, in batches of 4096 tokens."""
+    flops = 2 * shape.body * load.read_tokens
+    flops += 2 * shape.head * load.response_tokens if head else 0
+    attention = attention_flops(shape, load.read_tokens, load.mean_length)
+    peak_bytes = SIZES[dtype] * (shape.parameters + 4096 * shape.hidden * 8)
+    return Cost(flops, attention, peak_bytes, 0, gpu.compute_s(flops + attention, dtype))
 
 
-def writing(
-    shape: Shape, load: Load, limit: int, machine: Machine, *, rows_per_batch: int, dtype: str
+def generation_cost(
+    shape: Shape, load: Load, limit: int, gpu: Gpu, *, rows_per_batch: int, dtype: str
 ) -> Cost:
-    """Return the cost of generating responses, a batch at a time.
+    """Return the cost of generating responses batch by batch.
 
-    A pass of decoding reads the weights and the batch's keys and values. A batch goes on until its
-    longest response ends, taken for the limit: an upper bound.
+    A decoding pass reads the weights and the batch's KV cache; memory bandwidth or FLOPs bound its
+    time. A batch runs to `limit` tokens: an upper bound.
     """
-    done = reading(shape, load, machine, dtype=dtype)
-    prompt_s = machine.compute_s(2 * shape.body * load.prompt, dtype)
-    together = min(rows_per_batch, load.rows)
-    position = 2 * shape.layers * shape.key_value_heads * shape.head_dim * SIZES[dtype]
-    cache = together * (load.prompt / load.rows + limit) * position
+    forward = forward_cost(shape, load, gpu, dtype=dtype)
+    prefill_s = gpu.compute_s(2 * shape.body * load.prompt_tokens, dtype)
+    batch = min(rows_per_batch, load.rows)
+    token_bytes = 2 * shape.layers * shape.key_value_heads * shape.head_dim * SIZES[dtype]
+    cache = batch * (load.prompt_tokens / load.rows + limit) * token_bytes
     weights = shape.parameters * SIZES[dtype]
-    one_s = machine.pass_s(weights + cache, 2 * (shape.body + shape.head) * together, dtype)
-    passes = -(-load.rows // together) * limit
-    return Cost(done.flops, done.attention, weights + cache, 0, prompt_s + passes * one_s)
+    flops_s = gpu.compute_s(2 * (shape.body + shape.head) * batch, dtype)
+    pass_s = max((weights + cache) / gpu.bandwidth, flops_s)
+    passes = -(-load.rows // batch) * limit
+    gpu_s = prefill_s + passes * pass_s
+    return Cost(forward.flops, forward.attention_flops, weights + cache, 0, gpu_s)
 
 
-def training(
+def training_cost(
     shape: Shape,
     load: Load,
-    course: TrainingRun,
-    machine: Machine,
+    run: TrainingRun,
+    gpu: Gpu,
     *,
     dtype: str,
     target_head: int = 0,
     live: float = 0.0,
 ) -> Cost:
-    """Return the cost of the steps over `load`, the rows of one pass.
+    """Return the cost of a training run's steps; `load` holds the rows of one pass.
 
-    `live` is the share of steps whose text the draft writes. Validation, and what the target reads,
-    are not in it.
+    `live` is the share of steps whose text the draft generates. Validation and the target's forward
+    passes are not counted.
     """
-    seen = load.times(course.passes)
+    seen = load.scaled(run.passes)
     weights = Weights(shape.body, shape.head, target_head, shape.trained_head)
-    told = partial(of_step, surveyed=course.compared, compared=course.compared, depth=course.depth)
-    flops = told(weights, seen.read, seen.response)
-    alive = told(weights, seen.read, seen.response, live=True)
-    flops += live * (alive - flops)
-    slots = 1 + (course.depth - 1) * load.response / load.read  # for each that is read
-    once = attention(shape, seen.read * slots, load.length)
-    between = once * (3 + live + (1 if course.compared else 0))
-    held = 4.0 * (shape.parameters - shape.trained) + shape.trained * TRAINED_WEIGHT_BYTES
-    held += 2 * 4 * shape.parameters if course.compared else 0  # the reference, and the init
-    held += target_head * SIZES[dtype]
-    tokens = course.rows_per_batch * load.length * slots
-    held += tokens * shape.hidden * shape.layers * ACTIVATION_BYTES * SIZES[dtype] / 2
-    supervised = course.rows_per_batch * load.response / load.rows
-    held += LOGITS * 4 * min(CHUNK_LOGITS, shape.vocabulary * supervised)
-    return Cost(flops, between, held, 0, machine.compute_s(flops + between, dtype))
+    kind = StepKind(run.depth, measured=run.compared, compared=run.compared)
+    flops = of_step(weights, seen.read_tokens, seen.response_tokens, kind)
+    on_policy = replace(kind, live=True)
+    flops += live * (of_step(weights, seen.read_tokens, seen.response_tokens, on_policy) - flops)
+    slots = (
+        1 + (run.depth - 1) * load.response_tokens / load.read_tokens
+    )  # positions per token read
+    forward = attention_flops(shape, seen.read_tokens * slots, load.mean_length)
+    attention = forward * (3 + live + (1 if run.compared else 0))
+    peak = 4.0 * (shape.parameters - shape.trained) + shape.trained * TRAINED_WEIGHT_BYTES
+    peak += 2 * 4 * shape.parameters if run.compared else 0  # the reference and the init
+    peak += target_head * SIZES[dtype]
+    tokens = run.rows_per_batch * load.mean_length * slots
+    peak += tokens * shape.hidden * shape.layers * ACTIVATION_BYTES * SIZES[dtype] / 2
+    supervised = run.rows_per_batch * load.response_tokens / load.rows
+    peak += LOGIT_ARRAYS * 4 * min(CHUNK_LOGITS, shape.vocabulary * supervised)
+    return Cost(flops, attention, peak, 0, gpu.compute_s(flops + attention, dtype))
 
 
-def weight_bytes(shape: Shape) -> int:
-    """Return the bytes of a model as it is saved, in float32."""
-    return shape.parameters * 4
+def hidden_state_bytes(shape: Shape, positions: float, dtype: str) -> float:
+    """Return the bytes of the hidden states of one layer of the target at a number of positions."""
+    return positions * shape.hidden * SIZES[dtype]
 
 
-def state_bytes(shape: Shape, layers: int, read: float, dtype: str) -> float:
-    """Return the bytes of what some of the target's layers put out for every token it reads."""
-    return read * layers * shape.hidden * SIZES[dtype]
+def format_bytes(num_bytes: float) -> str:
+    """Return bytes in the unit with the fewest digits, such as "131 GB"."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if num_bytes < 999.5:
+            return f"{num_bytes:.0f} {unit}" if num_bytes >= 9.95 else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} TB"
 
 
-def feature_bytes(shape: Shape, supervised: float, dtype: str) -> float:
-    """Return the bytes of cached hidden states: one of the target's for each supervised token."""
-    return supervised * shape.hidden * SIZES[dtype]
+def format_seconds(seconds: float) -> str:
+    """Return seconds as a duration, such as "5 min"."""
+    if seconds < 1:
+        return "< 1 s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,6 +1,6 @@
-"""What a run would do, before it does it: every stage, which are cached, and what the rest costs.
+"""The plan of a run as text: its stages, which are cached, what the rest costs, the assumptions.
 
-No model file and no network are needed: what is not here is planned by its name.
+A plan needs no model files and no network: models that are not on this machine are planned by name.
 """
 
 import json
@@ -10,19 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from draftmark.data.rows import MISSING
+from draftmark.environment import machine as this_machine
 from draftmark.pipeline import experiment
 from draftmark.pipeline.experiment import Plan
-from draftmark.pipeline.planning import assumptions, forecast
-from draftmark.pipeline.planning.estimates import Cost, total
-from draftmark.pipeline.planning.hardware import Machine
-from draftmark.pipeline.planning.schedule import Schedule
-from draftmark.pipeline.planning.stage_costs import Site
-from draftmark.pipeline.planning.units import duration, size
-from draftmark.pipeline.recipe_files import load_recipe, members
+from draftmark.pipeline.planning import estimates
+from draftmark.pipeline.planning.estimates import Cost, Gpu, format_bytes, format_seconds
+from draftmark.pipeline.planning.schedule import ASSUMED, StageCosts, forecast, placements
+from draftmark.pipeline.planning.stage_costs import SettingCosts
+from draftmark.pipeline.recipe_files import load_recipe, suite_members
+from draftmark.pipeline.setting import ROWS_PER_BATCH
 from draftmark.progress import Progress
 from draftmark.store.entries import ENTRY
 from draftmark.store.graph import Node, topological
+from draftmark.store.records import DRAFT, TARGET
 from draftmark.store.store import Store
+from draftmark.training.flops import CHUNK_LOGITS
 
 WIDTH = 100
 _HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU", "what")
@@ -31,146 +33,217 @@ _INDENT = len(_LINE.format(*[""] * len(_HEADER)))
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A node with where it stands and what making it costs."""
+class PlannedStage:
+    """A node, its state in the store, and its cost."""
 
     node: Node
     state: str  # given, absent, cached, damaged, to do
     cost: Cost
-    seconds: float | None = None  # that making it took, if it is cached
+    seconds: float | None = None  # measured when a cached stage was made
 
 
-def show(
+def render_plan(
     recipe: str,
     store: Path,
-    machine: Machine,
+    gpu: Gpu,
     *,
     gpus: int = 1,
     data: Path | None = None,
     tasks: Sequence[str] | None = None,
 ) -> str:
-    """Return the plan of a recipe, or of each recipe of a suite and of all together, as text."""
-    kept, names, texts = Store(store), members(recipe), []
-    every: dict[str, Stage] = {}
+    """Return the plan of a recipe as text; of a suite, the plan of each recipe and their total."""
+    names, texts = suite_members(recipe), []
+    every: dict[str, PlannedStage] = {}
     for name in names:
         loaded = load_recipe(name, tasks=tasks)
         plan = experiment.plan(loaded, Progress(), data=data, complete=False)
         title = [f"{name}: {loaded.title}", ""] if len(names) > 1 else []
-        text, stages = table(plan, kept, machine, gpus)
+        text, stages = tabulate_plan(plan, Store(store), gpu, gpus)
         texts.append("\n".join([*title, text]))
         every |= {stage.node.key: stage for stage in stages}
     if len(names) > 1:
-        made = _schedule(list(every.values()), gpus)
-        totals = _totals(list(every.values()), machine, made)
-        notes = [f"All of {recipe}, shared stages once:", *totals]
-        texts.append("\n".join(line for note in notes for line in _wrapped(note)))
+        stages = list(every.values())
+        totals = _totals(stages, gpu, gpus)
+        texts.append(_wrap([f"All of {recipe}, each shared stage counted once:", *totals]))
     return "\n\n\n".join(texts)
 
 
-def table(plan: Plan, store: Store, machine: Machine, gpus: int = 1) -> tuple[str, list[Stage]]:
-    """Return a line for each stage under its task and pair, the totals, and what they rest on.
+def tabulate_plan(
+    plan: Plan, store: Store, gpu: Gpu, gpus: int = 1
+) -> tuple[str, list[PlannedStage]]:
+    """Return the plan as text, and its stages.
 
-    With the stages themselves. Of several GPUs each line says which one the stage would run on.
+    The text has one line per stage under its task and pair, the assumptions, and the totals. On
+    several GPUs each line names the GPU that the stage would run on.
     """
-    sites = {key: Site.of(setting, machine) for key, setting in plan.settings.items()}
-    found = _stages(plan, sites, store)
-    every = [stage for stages in found.values() for stage in stages]
-    made = _schedule(every, gpus)
-    where = forecast.places(made) if gpus > 1 else {}
+    setting_costs = {
+        key: SettingCosts.from_setting(setting, gpu) for key, setting in plan.settings.items()
+    }
+    by_setting = _stages(plan, setting_costs, store)
+    every = [stage for stages in by_setting.values() for stage in stages]
+    where = placements(_remaining(every), gpus) if gpus > 1 else {}
     lines = [_LINE.format(*_HEADER)]
-    for key, stages in found.items():
+    for key, stages in by_setting.items():
         lines += ["", ", ".join(key)]
         lines += [_line(stage, where.get(stage.node.key)) for stage in stages]
-    notes = [*assumptions.of(sites, machine, store), forecast.ASSUMED, ""]
-    notes += _totals(every, machine, made)
-    return "\n".join([*lines, "", *(line for note in notes for line in _wrapped(note))]), every
+    notes = [*_assumptions(setting_costs, gpu, store), ASSUMED, "", *_totals(every, gpu, gpus)]
+    return "\n".join([*lines, "", _wrap(notes)]), every
 
 
 def _stages(
-    plan: Plan, sites: Mapping[tuple[str, str], Site], store: Store
-) -> dict[tuple[str, str], list[Stage]]:
+    plan: Plan, setting_costs: Mapping[tuple[str, str], SettingCosts], store: Store
+) -> dict[tuple[str, str], list[PlannedStage]]:
     """Return every stage once, under the first task and pair that need it."""
-    found: dict[tuple[str, str], list[Stage]] = {key: [] for key in sites}
+    by_setting: dict[tuple[str, str], list[PlannedStage]] = {key: [] for key in setting_costs}
     seen: set[str] = set()
     missing = store.missing(plan.nodes)
-    for cell, nodes in plan.cells.items():
+    for cell in plan.cells:
         key = (cell.task, cell.pair)
-        for node in topological(nodes.all()):
+        for node in topological(plan.nodes_of(cell)):
             if node.key not in seen:
                 seen.add(node.key)
-                cost = sites[key].cost(node, cell)
-                found[key].append(_stage(node, store, cost, made=node.key not in missing))
-    return found
+                cost = setting_costs[key].cost(node, cell)
+                by_setting[key].append(_stage(node, store, cost, stored=node.key not in missing))
+    return by_setting
 
 
-def _stage(node: Node, store: Store, cost: Cost, *, made: bool) -> Stage:
-    if node.given:
-        return Stage(node, "given", cost)
+def _stage(node: Node, store: Store, cost: Cost, *, stored: bool) -> PlannedStage:
+    if node.existing_folder:
+        return PlannedStage(node, "given", cost)
     if not node.inputs:
-        return Stage(node, "absent", cost)
-    if not known(node) or not made:
-        return Stage(node, "to do", cost)
+        return PlannedStage(node, "absent", cost)
+    if not has_final_key(node) or not stored:
+        return PlannedStage(node, "to do", cost)
     try:
         entry = json.loads((store.directory(node) / ENTRY).read_text("utf-8"))
-        return Stage(node, "cached", cost, float(entry["seconds"]))
+        return PlannedStage(node, "cached", cost, float(entry["seconds"]))
     except (ValueError, KeyError, TypeError):
-        return Stage(node, "damaged", cost)  # a run sets it aside and makes it again
+        return PlannedStage(node, "damaged", cost)  # a run sets the entry aside and rebuilds it
 
 
-def known(node: Node) -> bool:
-    """Say whether a node's key is the one that a run would have: nothing it rests on is missing."""
+def has_final_key(node: Node) -> bool:
+    """True if a run would give the node the same key: no rows and no model are missing."""
     own = (str(node.settings.get(name, "")) for name in ("rows", "digest"))
     missing = any(value.startswith(MISSING) for value in own)
-    return not missing and all(known(upstream) for upstream in node.inputs.values())
+    return not missing and all(has_final_key(upstream) for upstream in node.inputs.values())
 
 
-def _line(stage: Stage, where: str | None) -> str:
+def _line(stage: PlannedStage, where: str | None) -> str:
     node, cost = stage.node, stage.cost
     numbers = ["-"] * 4
     if cost != Cost():
         numbers = [
-            f"{cost.all_flops:.1e}".replace("e+", "e") if cost.all_flops else "-",
-            size(cost.peak_bytes),
-            size(cost.disk_bytes) if cost.disk_bytes else "-",
-            duration(cost.gpu_s),
+            f"{cost.total_flops:.1e}".replace("e+", "e") if cost.total_flops else "-",
+            format_bytes(cost.peak_bytes),
+            format_bytes(cost.disk_bytes) if cost.disk_bytes else "-",
+            format_seconds(cost.gpu_s),
         ]
-    key = node.key[:8] if known(node) else "unknown"
+    key = node.key[:8] if has_final_key(node) else "unknown"
     took = f" (took {stage.seconds:.1f} s)" if stage.seconds is not None else ""
     label = textwrap.wrap(node.label + took + (f" [{where}]" if where else ""), WIDTH - _INDENT)
     first = _LINE.format(node.stage, key, stage.state, *numbers, label[0])
     return "\n".join([first, *(" " * _INDENT + rest for rest in label[1:])])
 
 
-def _waiting(stages: Sequence[Stage]) -> list[Stage]:
-    return [stage for stage in stages if stage.state in ("to do", "damaged")]
-
-
-def _schedule(stages: Sequence[Stage], gpus: int) -> Schedule:
-    return forecast.schedule([(stage.node, stage.cost) for stage in _waiting(stages)], gpus)
-
-
-def _totals(stages: Sequence[Stage], machine: Machine, made: Schedule) -> Iterator[str]:
-    absent = [stage.node.label for stage in stages if stage.state == "absent"]
-    waiting = _waiting(stages)
-    if absent:
-        yield f"Not here, and planned by name: {', '.join(absent)}."
-    cost = total([stage.cost for stage in waiting])
+def _assumptions(
+    setting_costs: Mapping[tuple[str, str], SettingCosts], gpu: Gpu, store: Store
+) -> Iterator[str]:
+    """Yield one line for each assumption."""
+    tera = {dtype: f"{rate / 1e12:g}" for dtype, rate in gpu.flops.items()}
+    yield "Estimates from model shapes and these assumptions; nothing was measured:"
     yield (
-        f"{len(stages)} stages, {len(waiting)} to do: {cost.all_flops:.2e} FLOPs, "
-        f"{size(cost.peak_bytes)} of memory at most, {size(cost.disk_bytes)} on disk, "
-        f"{duration(cost.gpu_s)} on one {machine.gpu.name}."
+        "- FLOPs: 2 per weight and token in a forward pass, 6 in training (Kaplan et al. 2020), "
+        "plus attention between tokens over half of each text."
     )
-    costs = [(stage.node, stage.cost) for stage in waiting]
-    yield from forecast.totals(costs, made, machine.gpu.name)
-    beyond = [s.node for s in waiting if s.cost.peak_bytes > machine.gpu.memory_bytes]
-    if beyond:
-        kinds = ", ".join(sorted({node.stage for node in beyond}))
+    yield (
+        f"- {gpu.name}: {tera['bfloat16']} TFLOP/s in bfloat16, {tera['float32']} in float32, "
+        f"{gpu.bandwidth / 1e12:g} TB/s (data sheet). Stages reach {gpu.utilisation:g} of the "
+        "FLOP/s (--utilisation). Texts are generated and scored in float32; training runs in the "
+        "pair's dtype."
+    )
+    yield (
+        "- Decoding is bound by memory bandwidth: each pass reads all weights for "
+        f"{ROWS_PER_BATCH} texts. Texts reach the length limit and no drafted token is accepted: "
+        "upper bounds. Kernel launches, which dominate for small models, are not counted."
+    )
+    yield (
+        f"- Memory: {estimates.TRAINED_WEIGHT_BYTES} bytes per trained weight (weight, gradient, "
+        f"AdamW), {estimates.ACTIVATION_BYTES} per token, dimension and layer of a batch in 16 "
+        f"bits (Korthikanti et al. 2022), {CHUNK_LOGITS:,} logits at once. Disk: float32 weights "
+        "and hidden states, without the checkpoints of an unfinished training."
+    )
+    yield (
+        "- Mean tokens per row (prompt, gold answer): "
+        + "; ".join(_token_means(setting_costs))
+        + "."
+    )
+    recipes = [costs.setting.recipe for costs in setting_costs.values()]
+    if any(recipe.training_of(entry).budget for recipe in recipes for entry in recipe.methods):
+        yield "- A method with a budget is planned by its `passes`, as if it had no budget."
+    yield "- Responses are as long as gold answers, up to the length limit."
+    yield from _measured_rate(store)
+
+
+def _token_means(setting_costs: Mapping[tuple[str, str], SettingCosts]) -> Iterator[str]:
+    several = len({pair for _, pair in setting_costs}) > 1
+    for (task, pair), costs in setting_costs.items():
+        load = next(iter(costs.gold.values()))  # of the training rows, if there are any
+        means = f"{load.prompt_tokens / load.rows:.0f}, {load.response_tokens / load.rows:.0f}"
+        how = "counted" if costs.counted else "assumed"
+        yield f"{task}{f' for {pair}' if several else ''} {means} ({how})"
+
+
+def _measured_rate(store: Store) -> Iterator[str]:
+    """Yield the FLOP/s of the store's trainings on this machine's processor, if there are any."""
+    here = this_machine()
+    if here["accelerators"]:
+        return
+    flops, seconds, count = 0.0, 0.0, 0
+    ledgers = [*store.root.glob(f"draft/*/{DRAFT}"), *store.root.glob(f"target/*/{TARGET}")]
+    for path in sorted(ledgers):
+        try:
+            entry = json.loads((path.parent / ENTRY).read_text("utf-8"))
+            ledger = json.loads(path.read_text("utf-8"))["ledger"]
+            if entry["manifest"]["hardware"]["processor"] == here["processor"]:
+                flops, seconds = flops + ledger["flops"], seconds + ledger["train_s"]
+                count += ledger["train_s"] > 0
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # a damaged entry: a run reports it
+    if seconds:
         yield (
-            f"{len(beyond)} of them ({kinds}) need more memory than one {machine.gpu.name} has, "
-            "and draftmark runs a stage on one: they would fail there."
+            f"- This machine's processor: {count} trainings in the store reached "
+            f"{flops / seconds / 1e9:.1f} GFLOP/s."
         )
 
 
-def _wrapped(note: str) -> list[str]:
-    indent = "  " if note.startswith("- ") else ""
-    return textwrap.wrap(note, WIDTH, subsequent_indent=indent) or [""]
+def _remaining(stages: Sequence[PlannedStage]) -> StageCosts:
+    return [(stage.node, stage.cost) for stage in stages if stage.state in ("to do", "damaged")]
+
+
+def _totals(stages: Sequence[PlannedStage], gpu: Gpu, gpus: int) -> Iterator[str]:
+    absent = [stage.node.label for stage in stages if stage.state == "absent"]
+    if absent:
+        yield f"Not on this machine, planned by name: {', '.join(absent)}."
+    costs = _remaining(stages)
+    cost = sum((cost for _, cost in costs), Cost())
+    yield (
+        f"{len(stages)} stages, {len(costs)} to do: {cost.total_flops:.2e} FLOPs, "
+        f"{format_bytes(cost.peak_bytes)} of memory at most, {format_bytes(cost.disk_bytes)} on "
+        f"disk, {format_seconds(cost.gpu_s)} on one {gpu.name}."
+    )
+    yield from forecast(costs, gpus, gpu.name)
+    too_large = [node.stage for node, cost in costs if cost.peak_bytes > gpu.memory_bytes]
+    if too_large:
+        yield (
+            f"{len(too_large)} of them ({', '.join(sorted(set(too_large)))}) need more memory than "
+            f"one {gpu.name} has. draftmark runs a stage on one GPU, so they would fail there."
+        )
+
+
+def _wrap(notes: Sequence[str]) -> str:
+    """Return notes as lines of at most WIDTH characters; list items hang."""
+    wrapped = (
+        textwrap.wrap(note, WIDTH, subsequent_indent="  " if note.startswith("- ") else "") or [""]
+        for note in notes
+    )
+    return "\n".join(line for lines in wrapped for line in lines)

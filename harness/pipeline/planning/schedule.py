@@ -1,32 +1,45 @@
-"""When each stage of a graph would run, and where: list scheduling, simulated.
+"""When and on which GPUs the stages of a graph run: list scheduling, simulated.
 
-Whenever GPUs are free, the ready stage starts that the longest chain of stages waits for (Graham
-1969, SIAM J. Appl. Math. 17, 416; by length of the chain: Hu 1961). Such a schedule lasts at least
-as long as the longest chain and as all work shared equally, and at most as both together.
+Whenever GPUs are free, the ready stage with the longest chain of dependent stages starts (Graham
+1969, SIAM J. Appl. Math. 17, 416; by length of the chain: Hu 1961). With the longest chain and
+the total work divided by the GPUs as two lower bounds, such a schedule lasts at most their sum.
 """
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
+
+from draftmark.errors import UserError
+from draftmark.pipeline.planning.estimates import Cost, format_seconds
+from draftmark.store.graph import Node
+
+StageCosts = Sequence[tuple[Node, Cost]]  # of the stages to do, inputs first
+
+ASSUMED = (
+    "- On several GPUs: a stage that holds a model takes training.processes GPUs and runs that "
+    "many times faster. The other stages run on processors. Their time, and the time to load "
+    "models, read the store and start stages, is not counted."
+)
 
 
 @dataclass(frozen=True)
-class Work:
-    """A stage to be scheduled: how long it takes, on how many GPUs, after which others."""
+class StageRun:
+    """A stage to schedule: its seconds, its GPUs, the keys of its inputs."""
 
     seconds: float
-    gpus: int = 1  # none: it runs on processors, of which there are always enough
+    gpus: int = 1  # 0: the stage runs on processors, of which there are always enough
     inputs: tuple[str, ...] = ()
 
     @property
     def gpu_s(self) -> float:
-        """The GPU-seconds that it takes."""
+        """GPU-seconds."""
         return self.seconds * self.gpus
 
 
 @dataclass(frozen=True)
 class Slot:
-    """When a stage runs, and on which GPUs."""
+    """The start and end of a stage in seconds, and the GPUs that it runs on."""
 
     start: float
     end: float
@@ -35,7 +48,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When and where every stage runs on some GPUs."""
+    """The slot of every stage, by key, on a number of GPUs."""
 
     gpus: int
     slots: Mapping[str, Slot]
@@ -47,78 +60,129 @@ class Schedule:
 
     @property
     def efficiency(self) -> float:
-        """The share of the GPUs' time that is used; 1 where none is needed."""
+        """The share of GPU time in use; 1 for an empty schedule."""
         used = sum((slot.end - slot.start) * len(slot.gpus) for slot in self.slots.values())
         return used / (self.gpus * self.makespan) if self.makespan else 1.0
 
 
-def ranks(works: Mapping[str, Work]) -> dict[str, float]:
-    """Return how many seconds pass from the start of each work to the end of its longest chain.
+def longest_chain_s(runs: Mapping[str, StageRun]) -> dict[str, float]:
+    """Return the seconds from the start of each stage to the end of its longest chain, by key.
 
-    Works come after their inputs; an input that is none of them is there already.
+    Stages come after their inputs. Inputs that are not among the stages count as finished.
     """
-    after = dict.fromkeys(works, 0.0)
-    for key in reversed(list(works)):
-        rank = after[key] + works[key].seconds
-        for upstream in works[key].inputs:
+    after = dict.fromkeys(runs, 0.0)
+    for key in reversed(list(runs)):
+        chain_s = after[key] + runs[key].seconds
+        for upstream in runs[key].inputs:
             if upstream in after:
-                after[upstream] = max(after[upstream], rank)
-    return {key: after[key] + work.seconds for key, work in works.items()}
+                after[upstream] = max(after[upstream], chain_s)
+    return {key: after[key] + run.seconds for key, run in runs.items()}
 
 
-def critical_path(works: Mapping[str, Work]) -> list[str]:
-    """Return the longest chain of works, first to last: no number of GPUs is faster."""
-    rank, path = ranks(works), list[str]()
-    heads = [key for key, work in works.items() if not any(up in works for up in work.inputs)]
+def critical_path(runs: Mapping[str, StageRun]) -> list[str]:
+    """Return the keys of the longest chain, first to last: a lower bound for any number of GPUs."""
+    chain_s, path = longest_chain_s(runs), list[str]()
+    heads = [key for key, run in runs.items() if not any(up in runs for up in run.inputs)]
     while heads:
-        path.append(max(heads, key=lambda key: rank[key]))
-        heads = [key for key, work in works.items() if path[-1] in work.inputs]
+        path.append(max(heads, key=lambda key: chain_s[key]))
+        heads = [key for key, run in runs.items() if path[-1] in run.inputs]
     return path
 
 
-def simulate(works: Mapping[str, Work], gpus: int) -> Schedule:
-    """Return the schedule of works on GPUs; raises ValueError if one needs more than there are."""
-    if any(work.gpus > gpus for work in works.values()):
-        raise ValueError(f"a work needs {max(w.gpus for w in works.values())} GPUs, of {gpus}")
-    rank = ranks(works)
-    children: dict[str, list[str]] = {key: [] for key in works}
-    missing: dict[str, int] = {}
-    for key, work in works.items():
-        known = [upstream for upstream in work.inputs if upstream in works]
-        missing[key] = len(known)
-        for upstream in known:
-            children[upstream].append(key)
-    ready = [(-rank[key], key) for key, count in missing.items() if not count]
-    heapq.heapify(ready)
-    free, slots, ends = list(range(gpus)), dict[str, Slot](), list[tuple[float, str]]()
-    now = 0.0
-    while ready or ends:
-        for key in _fitting(ready, works, free):
-            taken = tuple(heapq.heappop(free) for _ in range(works[key].gpus))
-            slots[key] = Slot(now, now + works[key].seconds, taken)
+def simulate_schedule(runs: Mapping[str, StageRun], gpus: int) -> Schedule:
+    """Return the schedule on GPUs; raises ValueError if a stage needs more GPUs than that."""
+    if any(run.gpus > gpus for run in runs.values()):
+        raise ValueError(f"a stage needs {max(w.gpus for w in runs.values())} GPUs, of {gpus}")
+    chain_s = longest_chain_s(runs)
+    graph = TopologicalSorter(
+        {key: [up for up in run.inputs if up in runs] for key, run in runs.items()}
+    )
+    graph.prepare()
+    free, ready, ends = list(range(gpus)), list[tuple[float, str]](), list[tuple[float, str]]()
+    slots, now = dict[str, Slot](), 0.0
+    while graph.is_active():
+        for key in graph.get_ready():
+            heapq.heappush(ready, (-chain_s[key], key))
+        for key in _pop_fitting(ready, runs, free):
+            taken = tuple(heapq.heappop(free) for _ in range(runs[key].gpus))
+            slots[key] = Slot(now, now + runs[key].seconds, taken)
             heapq.heappush(ends, (slots[key].end, key))
-        now, over = heapq.heappop(ends)
-        for gpu in slots[over].gpus:
+        now, ended = heapq.heappop(ends)
+        for gpu in slots[ended].gpus:
             heapq.heappush(free, gpu)
-        for child in children[over]:
-            missing[child] -= 1
-            if not missing[child]:
-                heapq.heappush(ready, (-rank[child], child))
+        graph.done(ended)
     return Schedule(gpus, slots)
 
 
-def _fitting(
-    ready: list[tuple[float, str]], works: Mapping[str, Work], free: list[int]
+def _pop_fitting(
+    ready: list[tuple[float, str]], runs: Mapping[str, StageRun], free: list[int]
 ) -> Iterator[str]:
-    """Take out of `ready`, the most urgent first, what the free GPUs are enough for."""
+    """Pop from `ready`, longest chain first, each stage that the free GPUs are enough for."""
     waiting = []
     while ready:
         item = heapq.heappop(ready)
-        if works[item[1]].gpus <= len(free):
+        if runs[item[1]].gpus <= len(free):
             yield item[1]
         else:
             waiting.append(item)
-        if not free and len(waiting) > 0:
+        if not free and waiting:
             break
     for item in waiting:
         heapq.heappush(ready, item)
+
+
+def stage_runs(costs: StageCosts) -> dict[str, StageRun]:
+    """Return the stages to schedule by key, inputs first."""
+    return {
+        node.key: StageRun(
+            cost.gpu_s / node.processes,
+            node.processes if cost.gpu_s else 0,
+            tuple(upstream.key for upstream in node.inputs.values()),
+        )
+        for node, cost in costs
+    }
+
+
+def schedule_stages(costs: StageCosts, gpus: int) -> Schedule:
+    """Return the schedule on GPUs; raises UserError if a stage needs more GPUs than that."""
+    for node, _ in costs:
+        if node.processes > gpus:
+            raise UserError(
+                f"{node.label}: training.processes = {node.processes} needs as many GPUs, but "
+                f"--gpus is {gpus}; raise --gpus or lower training.processes."
+            )
+    return simulate_schedule(stage_runs(costs), gpus)
+
+
+def placements(costs: StageCosts, gpus: int) -> dict[str, str]:
+    """Return in words where each stage runs and from when, by key."""
+    slots = schedule_stages(costs, gpus).slots
+    where = dict.fromkeys(slots, "processor")
+    for key, slot in slots.items():
+        if slot.gpus:
+            names = f"GPU{'s' * (len(slot.gpus) > 1)} {', '.join(map(str, sorted(slot.gpus)))}"
+            where[key] = f"{names} from {format_seconds(slot.start)}"
+    return where
+
+
+def forecast(costs: StageCosts, gpus: int, gpu: str) -> Iterator[str]:
+    """Yield in words the GPU time per stage, the time of the schedule, and the longest chain."""
+    runs, schedule = stage_runs(costs), schedule_stages(costs, gpus)
+    if not schedule.makespan:
+        return
+    by_stage: dict[str, float] = {}
+    for node, _ in costs:
+        by_stage[node.stage] = by_stage.get(node.stage, 0.0) + runs[node.key].gpu_s
+    total = sum(by_stage.values())
+    times = [f"{stage} {format_seconds(s)}" for stage, s in by_stage.items() if s]
+    yield f"Time on one {gpu} by stage: {', '.join(times)}, total {format_seconds(total)}."
+    path = [key for key in critical_path(runs) if runs[key].seconds]
+    chain = sum(runs[key].seconds for key in path)
+    yield (
+        f"With --gpus {gpus}: {format_seconds(schedule.makespan)}, "
+        f"{schedule.efficiency:.0%} of GPU time in use (simulated). No schedule is shorter than "
+        f"{format_seconds(max(total / gpus, chain))}."
+    )
+    labels = {node.key: f"{node.stage}: {node.label}" for node, _ in costs}
+    links = [f"{labels[key]} ({format_seconds(runs[key].seconds)})" for key in path]
+    yield f"Longest chain of stages, {format_seconds(chain)}: {'; then '.join(links)}."

@@ -1,55 +1,74 @@
-"""What each stage of a plan costs: its node, with the shapes and loads of its task and pair."""
+"""The cost of each stage of a plan, from the model shapes and token counts of its task and pair."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from draftmark.config.model_sections import Training
 from draftmark.config.recipe import MethodEntry
+from draftmark.data.prompts import to_plain_text
 from draftmark.models import shapes
 from draftmark.models.shapes import Shape
+from draftmark.pipeline.experiment import row_counts
 from draftmark.pipeline.planning import estimates
-from draftmark.pipeline.planning.estimates import Cost, Load
-from draftmark.pipeline.planning.hardware import Machine
-from draftmark.pipeline.planning.workloads import Workloads
+from draftmark.pipeline.planning.estimates import Cost, Gpu, Load, training_cost
 from draftmark.pipeline.setting import ROWS_PER_BATCH, Setting
 from draftmark.results import Cell
-from draftmark.speculation.build_method import build_method
 from draftmark.speculation.interfaces import FeatureMethod, Method, Planned
+from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Node
-from draftmark.types import Split, TrainingRun
+from draftmark.types import Example, Split, TrainingRun
+
+# Mean tokens of (prompt, gold answer with its end token) of the first 300 training rows of each
+# task, in plain text, by SmolLM2's tokenizer of 49,152 tokens. Other tokenizers were not counted.
+TOKENS = {
+    "gsm8k": (62, 131),
+    "alpaca": (20, 49),
+    "mbpp": (137, 63),
+    "cnn_dm": (726, 54),
+    "xsum": (472, 29),
+}
+OTHER_TASK = (128, 128)
+CHAT = 5  # tokens of a chat template around each turn
+COUNTED = 2000  # rows counted; the rest is extrapolated
 
 
 @dataclass(frozen=True)
-class Site:
-    """What the costs of a task and pair's stages follow from."""
+class SettingCosts:
+    """The stage costs of one task and pair, and what they follow from.
+
+    `gold` has the loads of gold answers; `counted` is True if their tokens were counted.
+    """
 
     setting: Setting
     target: Shape
     draft: Shape
-    loads: Workloads
+    gold: Mapping[Split, Load]
+    counted: bool
     splits: Mapping[str, Split]  # by the digest of their rows
-    machine: Machine
+    gpu: Gpu
 
     @classmethod
-    def of(cls, setting: Setting, machine: Machine) -> "Site":
-        """Return the site of a setting; raises UserError for a model of unknown shape."""
+    def from_setting(cls, setting: Setting, gpu: Gpu) -> "SettingCosts":
+        """Return the stage costs of a setting; raises UserError for a model of unknown shape."""
         pair = setting.pair
         base = setting.target.inputs.get("target", setting.target)
-        target = shapes.of_model(pair.target, base.given)
+        target = shapes.of_model(pair.target, base.existing_folder)
         given = None
         if pair.draft.model is not None:
-            folder = setting.init.given if setting.init else None
+            folder = setting.init.existing_folder if setting.init else None
             given = shapes.of_model(pair.draft.model, folder)
-        config = shapes.config_of(pair.target, base.given)
+        config = shapes.config_of(pair.target, base.existing_folder)
         draft = shapes.of_draft(pair.draft, target, given, config)
         splits: dict[str, Split] = {rows.digest: split for split, rows in setting.rows.items()}
-        return cls(setting, target, draft, Workloads.of(setting, base.given), splits, machine)
+        return cls(setting, target, draft, *_gold_loads(setting, base.existing_folder), splits, gpu)
 
     def cost(self, node: Node, cell: Cell) -> Cost:
-        """Return the cost of one of the cell's stages; none of what is there already."""
-        if node.given or not node.inputs:
+        """Return the cost of one of the cell's stages; zero for a stage that runs no model."""
+        if node.existing_folder or not node.inputs:
             return Cost()
+        entry = self.setting.recipe.method(cell.method)
         match node.stage:
             case "responses" if node.settings["source"] == "model":
                 return self._responses(node)
@@ -58,153 +77,176 @@ class Site:
             case "target":
                 return self._fine_tuning()
             case "draft":
-                return self._draft(self.setting.recipe.method(cell.method))
+                return self._draft(entry)
             case "scores":
-                return self._scores(build_method(self.setting.recipe.method(cell.method)), node)
+                return self._scores(build_method(entry), node)
             case "likelihoods":
-                load = self.loads.gold["test"]
-                return estimates.reading(self._model(node), load, self.machine)
+                return self._forward(self._model_shape(node), self.gold["test"])
             case "decodes":
-                method = build_method(self.setting.recipe.method(cell.method))
-                return self._decodes(node.settings, method if "draft" in node.inputs else None)
+                method = build_method(entry) if "draft" in node.inputs else None
+                return self._decodes(node.settings, method)
             case "parts":
-                return self._parts(
-                    node.settings, build_method(self.setting.recipe.method(cell.method))
-                )
+                return self._parts(node.settings, build_method(entry))
             case _:
-                return Cost()  # tokenising, grading, asking a judge: no model runs here
+                return Cost()
 
     def load(self, texts: Node) -> Load:
         """Return the load of a stage of texts."""
         split = self.splits.get(texts.settings["rows"], "test")
         if texts.settings["source"] != "model":
-            return self.loads.gold[split]
-        load = self.loads.written(split)
+            return self.gold[split]
+        load = self.written(split)
         samples = self.setting.recipe.evaluation.samples
         if samples and "count" in texts.settings:
             share = min(1.0, (samples.prompts or load.rows) / load.rows)
-            load = load.times(share * samples.count)
+            load = load.scaled(share * samples.count)
         return load
 
-    def _model(self, node: Node) -> Shape:
+    def written(self, split: Split) -> Load:
+        """Return the load of a model's responses: as long as gold answers, up to the limit."""
+        load = self.gold[split]
+        limit = self.setting.max_new_tokens * load.rows
+        return replace(load, response_tokens=min(load.response_tokens, limit))
+
+    def _forward(self, shape: Shape, load: Load, **options: Any) -> Cost:
+        return estimates.forward_cost(shape, load, self.gpu, **options)
+
+    def _generation(self, shape: Shape, load: Load, rows: int, dtype: str = "float32") -> Cost:
+        limit = self.setting.max_new_tokens
+        options: Any = {"rows_per_batch": rows, "dtype": dtype}
+        return estimates.generation_cost(shape, load, limit, self.gpu, **options)
+
+    def _model_shape(self, node: Node) -> Shape:
+        """Return the shape of the model that a stage runs."""
         return self.draft if node.inputs["model"].stage == "draft" else self.target
 
     def _responses(self, node: Node) -> Cost:
-        return estimates.writing(
-            self._model(node),
-            self.load(node),
-            self.setting.max_new_tokens,
-            self.machine,
-            rows_per_batch=ROWS_PER_BATCH,
-            dtype="float32",
-        )
+        return self._generation(self._model_shape(node), self.load(node), ROWS_PER_BATCH)
 
     def _features(self, node: Node) -> Cost:
-        load = self.load(node.inputs["texts"])
-        read = estimates.reading(self.target, load, self.machine, head=False)
-        dtype = node.settings["dtype"]
-        kept = estimates.feature_bytes(self.target, load.response, dtype)
-        if layers := node.settings.get("layers"):
-            kept = estimates.state_bytes(self.target, len(layers), load.read, dtype)
-        return replace(read, disk_bytes=kept)
+        """Return the cost of the target's hidden states, or of those of several layers."""
+        load, every = self.load(node.inputs["texts"]), node.settings["positions"] == "all"
+        layers = len(node.settings["layers"])
+        positions = layers * load.read_tokens if every else load.response_tokens
+        disk_bytes = estimates.hidden_state_bytes(self.target, positions, node.settings["dtype"])
+        return replace(self._forward(self.target, load, head=False), disk_bytes=disk_bytes)
 
-    def _shape(self, method: Method) -> Shape:
-        """Return the shape of a method's draft."""
+    def _draft_shape(self, method: Method) -> Shape:
         if isinstance(method, FeatureMethod):
             return shapes.of_head(self.target, len(method.layers(self.target.layers)))
         return self.draft
 
     def _fine_tuning(self) -> Cost:
-        pair, gold = self.setting.pair, self.loads.gold
-        assert pair.fine_tune is not None
-        course = TrainingRun(pair.fine_tune.passes, pair.fine_tune.rows_per_batch)
-        steps = estimates.training(
-            self.target, gold["train"], course, self.machine, dtype=pair.dtype
-        )
-        checks = gold["validation"].times(pair.fine_tune.validations + 1)
-        checked = estimates.reading(self.target, checks, self.machine)
-        return replace(steps + checked, disk_bytes=estimates.weight_bytes(self.target))
+        pair, fine_tune = self.setting.pair, self.setting.pair.fine_tune
+        assert fine_tune is not None
+        run = TrainingRun(fine_tune.passes, fine_tune.rows_per_batch)
+        cost = training_cost(self.target, self.gold["train"], run, self.gpu, dtype=pair.dtype)
+        checks = self.gold["validation"].scaled(fine_tune.validations + 1)
+        cost += self._forward(self.target, checks)
+        return replace(cost, disk_bytes=4 * self.target.parameters)
 
     def _draft(self, entry: MethodEntry) -> Cost:
-        method, told = build_method(entry), self.setting.recipe.training_of(entry)
+        method = build_method(entry)
         if method.kind == "training_free":
             return Cost()
-        shape = self._shape(method)
-        # Loading holds both in float32; of the target only the head stays, unless it reads along.
+        shape = self._draft_shape(method)
+        # Both models are loaded in float32; later only the target's head stays, unless the text is
+        # on-policy.
         cost = Cost(peak_bytes=4 * (self.target.parameters + shape.parameters))
         if method.kind == "language_model" and self.setting.pair.draft.head == "fitted":
-            cost += estimates.reading(self.draft, self.loads.gold["train"], self.machine)
+            cost += self._forward(self.draft, self.gold["train"])
         if method.trains:
-            cost += self._training(method, told)
-        return replace(cost, disk_bytes=estimates.weight_bytes(shape))
+            cost += self._training(method, entry)
+        return replace(cost, disk_bytes=4 * shape.parameters)
 
-    def _training(self, method: Method, told: Training) -> Cost:
-        own = TrainingRun(told.passes, told.rows_per_batch)
-        training_runs = method.training_runs(own) if isinstance(method, Planned) else (own,)
-        written = "dataset" not in told.shares
-        load = self.loads.written("train") if written else self.loads.gold["train"]
-        live, dtype = told.shares.get("draft", 0.0), self.setting.pair.dtype
-        cost, shape = Cost(), self._shape(method)
-        for course in training_runs:
-            cost += estimates.training(
-                shape,
-                load,
-                course,
-                self.machine,
-                dtype=dtype,
-                target_head=self.target.head,
-                live=live,
-            )
-            checks = self.loads.written("validation").times(told.validations + 1)
-            cost += estimates.reading(shape, checks, self.machine)
-            if live:  # the target reads along
-                lessons = load.times(course.passes * live)
-                cost += estimates.reading(self.target, lessons, self.machine, dtype=dtype)
+    def _training(self, method: Method, entry: MethodEntry) -> Cost:
+        training = self.setting.recipe.training_of(entry)
+        run = TrainingRun(training.passes, training.rows_per_batch)
+        training_runs = method.training_runs(run) if isinstance(method, Planned) else (run,)
+        written = "dataset" not in training.shares
+        load = self.written("train") if written else self.gold["train"]
+        live, dtype = training.shares.get("draft", 0.0), self.setting.pair.dtype
+        options: Any = {"dtype": dtype, "target_head": self.target.head, "live": live}
+        cost, shape = Cost(), self._draft_shape(method)
+        checks = self.written("validation").scaled(training.validations + 1)
+        for run in training_runs:
+            cost += training_cost(shape, load, run, self.gpu, **options)
+            cost += self._forward(shape, checks)
+            if live:  # the target reads the draft's texts
+                cost += self._forward(self.target, load.scaled(run.passes * live), dtype=dtype)
         return cost
 
     def _scores(self, method: Method, node: Node) -> Cost:
         load = self.load(node.inputs["features"].inputs["texts"])
-        laws = 2 * self.target.head * load.response
-        cost = Cost(flops=laws, peak_bytes=4 * self.target.parameters)
-        cost = replace(cost, gpu_s=self.machine.compute_s(laws, "float32"))
+        flops = 2 * self.target.head * load.response_tokens
+        gpu_s = self.gpu.compute_s(flops, "float32")
+        cost = Cost(flops=flops, peak_bytes=4 * self.target.parameters, gpu_s=gpu_s)
         if method.kind == "training_free":
             return cost
-        shape = self._shape(method)
-        drafted = estimates.reading(shape, load, self.machine)
+        shape = self._draft_shape(method)
         both = 4 * (self.target.parameters + shape.parameters)
-        return replace(cost + drafted, peak_bytes=both)
+        return replace(cost + self._forward(shape, load), peak_bytes=both)
 
-    def _decodes(self, told: Mapping[str, Any], method: Method | None) -> Cost:
-        limit, dtype = self.setting.max_new_tokens, told["dtype"]
-        together = told.get("batch_size", 1)
-        load = self.loads.written("test")
-        prompts = told["blocks"] * max(told["prompts_per_block"], together)
-        load = load.times(2 * prompts / load.rows)
-        # Twice alone, and twice with a draft of which nothing is accepted: an upper bound.
-        alone = estimates.writing(
-            self.target, load, limit, self.machine, rows_per_batch=together, dtype=dtype
-        )
+    def _decodes(self, settings: Mapping[str, Any], method: Method | None) -> Cost:
+        dtype, batch = settings["dtype"], settings.get("batch_size", 1)
+        load = self.written("test")
+        prompts = settings["blocks"] * max(settings["prompts_per_block"], batch)
+        load = load.scaled(2 * prompts / load.rows)
+        # Two runs without the draft, and two with it. No drafted token is accepted: an upper bound.
+        alone = self._generation(self.target, load, batch, dtype)
         if method is None:
             return alone + alone + alone + alone
-        many = load.times(told["num_speculative_tokens"])
-        verified = estimates.reading(self.target, many, self.machine, dtype=dtype)
-        cost = alone + alone + replace(verified, gpu_s=0)
+        drafted = load.scaled(settings["num_speculative_tokens"])
+        verification = self._forward(self.target, drafted, dtype=dtype)
+        cost = alone + alone + replace(verification, gpu_s=0)
         if method.kind != "training_free":
-            drafted = estimates.writing(
-                self._shape(method), many, limit, self.machine, rows_per_batch=together, dtype=dtype
-            )
-            cost += replace(drafted, peak_bytes=alone.peak_bytes + drafted.peak_bytes)
+            drafting = self._generation(self._draft_shape(method), drafted, batch, dtype)
+            cost += replace(drafting, peak_bytes=alone.peak_bytes + drafting.peak_bytes)
         return cost
 
-    def _parts(self, told: Mapping[str, Any], method: Method) -> Cost:
-        """Return the cost of the contexts that parts are timed after; their own passes are short.
+    def _parts(self, settings: Mapping[str, Any], method: Method) -> Cost:
+        """Return the cost of the contexts of timed passes; the passes themselves are short.
 
         Every width of a pass has two contexts, taken for whole texts: an upper bound.
         """
-        texts, widths = self.loads.written("test"), told["longest_block"] + 1
-        once = texts.times(2 * sum(told["batch_sizes"]) / texts.rows)
-        cost = estimates.reading(self.target, once.times(widths), self.machine, dtype=told["dtype"])
+        texts, widths = self.written("test"), settings["longest_block"] + 1
+        forward = partial(self._forward, dtype=settings["dtype"])
+        contexts = texts.scaled(2 * sum(settings["batch_sizes"]) / texts.rows)
+        cost = forward(self.target, contexts.scaled(widths))
         if method.kind == "training_free":
             return cost
-        drafted = estimates.reading(self._shape(method), once, self.machine, dtype=told["dtype"])
+        drafted = forward(self._draft_shape(method), contexts)
         return replace(cost + drafted, peak_bytes=cost.peak_bytes + drafted.peak_bytes)
+
+
+def _gold_loads(setting: Setting, directory: Path | None) -> tuple[dict[Split, Load], bool]:
+    """Return the loads of the splits' gold answers, and True if their tokens were counted.
+
+    `directory` is the target's folder, if present.
+    """
+    counts = row_counts(setting.recipe)
+    file = directory / "tokenizer.json" if directory else None
+    missing = any(rows.missing for rows in setting.rows.values())
+    if file is None or not file.is_file() or missing:
+        prompt, response = TOKENS.get(setting.task.name, OTHER_TASK)
+        return {split: Load(n, prompt * n, response * n) for split, n in counts.items()}, False
+    from tokenizers import Tokenizer  # loads without transformers
+
+    tokenizer = Tokenizer.from_file(str(file))
+    has_template = file.with_name("chat_template.jinja").is_file()
+    chat = setting.format == "chat" or (setting.format == "auto" and has_template)
+    turn = CHAT if chat else 0
+    return {s: _count_tokens(tokenizer, setting.rows[s].examples, turn) for s in counts}, True
+
+
+def _count_tokens(tokenizer: Any, rows: Sequence[Example], turn: int) -> Load:
+    """Return the load of rows; `turn`: tokens of the chat template around each turn."""
+    examples = rows[:COUNTED]
+    prompts = tokenizer.encode_batch([to_plain_text(example.messages) for example in examples])
+    answers = tokenizer.encode_batch(
+        [example.reference for example in examples], add_special_tokens=False
+    )
+    response = sum(len(answer.ids) for answer in answers) + len(examples)
+    prompt = sum(len(encoded.ids) for encoded in prompts)
+    prompt += sum(turn * (len(example.messages) + 1) for example in examples)  # + the answer's turn
+    return Load(len(examples), prompt, response).scaled(len(rows) / len(examples))

@@ -1,4 +1,4 @@
-"""The stages that train: a fine-tuned target, drafts. As in `stages`, a function makes a node."""
+"""The stages that train: fine-tuned targets and drafts. Each function returns a node."""
 
 from dataclasses import asdict
 from functools import partial
@@ -9,19 +9,21 @@ from draftmark.config.model_sections import Training, Writer
 from draftmark.config.recipe import MethodEntry
 from draftmark.errors import UserError
 from draftmark.pipeline.setting import TEXT_SEED, Setting
-from draftmark.pipeline.stages import layer_states
-from draftmark.pipeline.stages.texts import features, gold_texts, questions, responses
-from draftmark.speculation.build_method import build_method
+from draftmark.pipeline.stages.hidden_states import final_states, layer_states
+from draftmark.pipeline.stages.texts import gold_texts, responses, unanswered_prompts
+from draftmark.speculation.interfaces import FeatureMethod
+from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Job, Node
-from draftmark.store.records import training_texts
+from draftmark.store.records import training_states, training_texts
 from draftmark.training.trackers import check_installed
 from draftmark.types import Sampler
 
 
 def fine_tuned(setting: Setting) -> Node:
-    """Return the node of the target trained on the task's gold answers; its pair says how.
+    """Return the node of the target, fine-tuned on the task's gold answers as its pair says.
 
-    One for all methods and seeds of the pair. End tokens and digest are of the target as given.
+    All methods and seeds of the pair share it. Its settings keep the end tokens and the digest of
+    the original target.
     """
     pair, base = setting.pair, setting.target
     assert pair.fine_tune is not None
@@ -37,7 +39,7 @@ def fine_tuned(setting: Setting) -> Node:
 
     settings = {
         **base.settings,
-        "fine_tune": recipe.deciding(),
+        "fine_tune": recipe.key_settings(),
         "dtype": pair.dtype,
         "seed": TEXT_SEED,
     }
@@ -52,55 +54,81 @@ def fine_tuned(setting: Setting) -> Node:
 
 
 def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
-    """Return the node of a method's draft."""
-    method, pair = build_method(entry), setting.pair
-    training = setting.recipe.training_of(entry)
+    """Return the node of a method's draft.
+
+    Raises UserError if a tracker is not installed, or if a feature head would train on its own
+    text.
+    """
+    method, training = build_method(entry), setting.recipe.training_of(entry)
     check_installed(training.trackers)
-    settings: dict[str, Any] = {
-        "method": entry.name,
-        "knobs": asdict(method),  # type: ignore[call-overload]  # a Method is a dataclass
-    }
-    inputs = {"target": setting.target}
-    if method.kind != "training_free":
-        # Of layers or a model as they are, every seed makes the same draft.
-        settings |= {"seed": seed} if method.trains or pair.draft.random is not None else {}
-    if method.kind == "language_model":
-        settings |= {"init": pair.draft.model_dump(mode="json", exclude={"model"})}
-        inputs |= {"init": setting.init} if setting.init else {}
-        if pair.draft.head == "fitted":
-            settings |= {"fitted on": training.fixed_text}
-            inputs |= _texts(setting, training, training.fixed_text)
-    if method.trains:
-        settings |= {"training": training.deciding(), "dtype": pair.dtype}
-        inputs |= _texts(setting, training, *training.shares) | {"validation": _validation(setting)}
-        if "draft" in training.shares:
-            settings |= {"max_new_tokens": setting.max_new_tokens, "stop": setting.stop}
-    if method.kind == "feature_head":
-        inputs |= _states(setting, entry, training, inputs)
+    processes = training.processes if method.trains else 1
 
     def build(job: Job) -> None:
         from draftmark.models.generation import Sampling
-        from draftmark.pipeline.stages.make_draft import DraftSpec, make
+        from draftmark.pipeline.stages.make_draft import DraftSpec, write_draft
         from draftmark.training.launcher import share
 
-        sampler = Sampler(training.text_temperature)
         sampling = Sampling(
-            sampler,
+            Sampler(training.text_temperature),
             setting.max_new_tokens,
             setting.end_tokens,
             seed,
             stop=setting.stop_strings(job.inputs["target"]),
         )
-        work = partial(make, DraftSpec(pair, method, training, sampling, seed))
-        share(work, job, training.processes if method.trains else 1)
+        work = partial(write_draft, DraftSpec(setting.pair, method, training, sampling, seed))
+        share(work, job, processes)
 
-    label = f"draft {entry.title}, seed {seed}"
-    code = (registry.module_name("baselines", entry.name), "draftmark.pipeline.stages.make_draft")
-    # How a draft will be measured does not decide what it is.
+    # Drafters only measure a draft.
     drafters = ("language_model_drafter", "head_drafter", "tree_drafter")
-    aside = frozenset(f"draftmark.speculation.{name}" for name in drafters)
-    processes = training.processes if method.trains else 1
-    return Node("draft", label, settings, inputs, code, build, aside=aside, processes=processes)
+    return Node(
+        "draft",
+        f"draft {entry.title}, seed {seed}",
+        _draft_settings(setting, entry, seed),
+        _draft_inputs(setting, entry),
+        (registry.module_name("baselines", entry.name), "draftmark.pipeline.stages.make_draft"),
+        build,
+        ignored=frozenset(f"draftmark.speculation.{name}" for name in drafters),
+        processes=processes,
+    )
+
+
+def _draft_settings(setting: Setting, entry: MethodEntry, seed: int) -> dict[str, Any]:
+    """Return the settings that enter the cache key of a draft."""
+    method, init = build_method(entry), setting.pair.draft
+    training = setting.recipe.training_of(entry)
+    settings: dict[str, Any] = {
+        "method": entry.name,
+        "knobs": asdict(method),  # type: ignore[call-overload]  # a Method is a dataclass
+    }
+    # An untrained draft that is not random is the same for every seed.
+    if method.kind != "training_free" and (method.trains or init.random is not None):
+        settings |= {"seed": seed}
+    if method.kind == "language_model":
+        settings |= {"init": init.model_dump(mode="json", exclude={"model"})}
+        if init.head == "fitted":
+            settings |= {"fitted on": training.fixed_text}
+    if method.trains:
+        settings |= {"training": training.key_settings(), "dtype": setting.pair.dtype}
+        if "draft" in training.shares:
+            settings |= {"max_new_tokens": setting.max_new_tokens, "stop": setting.stop}
+    return settings
+
+
+def _draft_inputs(setting: Setting, entry: MethodEntry) -> dict[str, Node]:
+    """Return the models that a draft starts from, and the texts and states that it reads."""
+    method, training = build_method(entry), setting.recipe.training_of(entry)
+    inputs = {"target": setting.target}
+    if method.kind == "language_model":
+        inputs |= {"init": setting.init} if setting.init else {}
+        if setting.pair.draft.head == "fitted":
+            inputs |= _texts(setting, training, training.fixed_text)
+    if method.trains:
+        # Checkpoints are chosen on the target's own text.
+        validation = final_states(setting, responses(setting, "validation", Sampler(1.0)))
+        inputs |= _texts(setting, training, *training.shares) | {"validation": validation}
+    if isinstance(method, FeatureMethod):
+        inputs |= _layer_states(setting, entry, method, training, inputs)
+    return inputs
 
 
 def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, Node]:
@@ -108,28 +136,30 @@ def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, 
 
 
 def _source(setting: Setting, training: Training, writer: Writer) -> Node:
-    """Return what drafts read of a writer: its texts as the target sees them, or only questions."""
+    """Return the target's final states on a writer's texts; for a draft, only the prompts."""
     if writer == "draft":
-        return questions(setting, "train")
+        return unanswered_prompts(setting, "train")
     if writer == "dataset":
-        return features(setting, gold_texts(setting, "train"), "bfloat16")
+        return final_states(setting, gold_texts(setting, "train"))
     sampler = Sampler(training.text_temperature)
-    return features(setting, responses(setting, "train", sampler), "bfloat16")
+    return final_states(setting, responses(setting, "train", sampler))
 
 
-def _states(
-    setting: Setting, entry: MethodEntry, training: Training, inputs: dict[str, Node]
+def _layer_states(
+    setting: Setting,
+    entry: MethodEntry,
+    method: FeatureMethod,
+    training: Training,
+    inputs: dict[str, Node],
 ) -> dict[str, Node]:
-    """Return the target's states on what a head is trained on and chosen by."""
+    """Return the target's layer states on a head's training and validation texts."""
     if "draft" in training.shares:
         raise UserError(
             f"method {entry.title!r}: training.text = 'draft' or a share of it; a feature head "
-            "writes no text without its target. Take 'dataset' or 'target'."
+            "writes no text without its target. Use 'dataset' or 'target'."
         )
     names = (*map(training_texts, training.shares), "validation")
-    return layer_states.inputs(setting, build_method(entry), {name: inputs[name] for name in names})
-
-
-def _validation(setting: Setting) -> Node:
-    """Return the target's own text that checkpoints are chosen on."""
-    return features(setting, responses(setting, "validation", Sampler(1.0)), "bfloat16")
+    return {
+        training_states(name): layer_states(setting, method, inputs[name].inputs["texts"])
+        for name in names
+    }

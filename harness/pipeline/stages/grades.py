@@ -1,4 +1,4 @@
-"""The stages that measure quality: grades, likelihoods, verdicts. A function makes a node."""
+"""The stages that measure quality: grades, likelihoods, verdicts. Each function returns a node."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,13 +23,13 @@ from draftmark.types import GREEDY
 
 
 def grades(setting: Setting, texts: Node) -> Node:
-    """Return the node of the quality of responses, or of each arm's decodes."""
+    """Return the node of the grades of responses, or of each arm's decodes."""
 
     def build(job: Job) -> None:
         tokenizer = setting.tokenizer(job.inputs["target"])
         stop = setting.stop_strings(job.inputs["target"])
         examples = {example.id: example for example in setting.rows["test"].examples}
-        given = [
+        rows = [
             {
                 "arm": answer.arm,
                 "example_id": answer.example_id,
@@ -39,10 +39,10 @@ def grades(setting: Setting, texts: Node) -> Node:
             }
             for answer in read_answers(job.inputs["texts"])
         ]
-        answers = [(examples[row["example_id"]], row["text"]) for row in given]
+        answers = [(examples[row["example_id"]], row["text"]) for row in rows]
         scores = grade(setting.task, answers, setting.sandbox)
-        rows = [{**row, **score} for row, score in zip(given, scores, strict=True)]
-        write_rows(job.out / GRADES, rows)
+        graded = [{**row, **score} for row, score in zip(rows, scores, strict=True)]
+        write_rows(job.out / GRADES, graded)
 
     inputs = {"target": setting.target, "texts": texts}
     settings = {
@@ -51,7 +51,7 @@ def grades(setting: Setting, texts: Node) -> Node:
         "stop": setting.stop,
     }
     if setting.task.grade_programs and setting.sandbox.exposes:
-        settings["unsafe"] = True  # such grades are never served to a run that is safe
+        settings["unsafe"] = True  # a safe run never reads such grades
     label = f"{setting.task.name} quality of {texts.label}"
     task = registry.module_name("tasks", setting.task.name)
     code = (task, "draftmark.grading.scores", "draftmark.store.records")
@@ -59,48 +59,50 @@ def grades(setting: Setting, texts: Node) -> Node:
 
 
 def _answer(decode: Any, token_ids: Sequence[int], stop: StopStrings | None) -> str:
-    """Return what is graded of a response: its text, up to a stop string."""
+    """Return the text of a response, up to a stop string."""
     text: str = decode(token_ids, skip_special_tokens=True)
     return stop.cut(text) if stop else text
 
 
-def likelihoods(setting: Setting, of: Node | None = None) -> Node:
-    """Return the node of how likely a model, the target if none is given, finds gold answers."""
+def likelihoods(setting: Setting, model: Node | None = None) -> Node:
+    """Return the node of a model's log-likelihoods of the gold answers; by default the target's."""
 
     def build(job: Job) -> None:
+        from draftmark.models.hidden_states import log_likelihoods
         from draftmark.models.language_model import load_model
-        from draftmark.models.likelihood import log_likelihoods
 
         texts = read_texts(job.inputs["texts"] / TEXTS)
-        model = load_model(job.inputs["model"], setting.placement())
+        loaded = load_model(job.inputs["model"], setting.placement())
         rows = {}
         with job.progress.step("reading", len(texts)) as step:
-            for text, nats in log_likelihoods(model, texts):
+            for text, nats in log_likelihoods(loaded, texts):
                 counts = {"nats": nats, "num_tokens": len(text.response_ids)}
                 rows[text.example_id] = {"example_id": text.example_id, **counts}
                 step.advance()
         write_rows(job.out / LIKELIHOODS, [rows[text.example_id] for text in texts])
 
-    inputs = {"model": of or setting.target, "texts": gold_texts(setting, "test")}
-    label = f"likelihood of the gold answers by {of.label if of else 'the target'}"
-    code = ("draftmark.models.likelihood", "draftmark.store.records")
+    inputs = {"model": model or setting.target, "texts": gold_texts(setting, "test")}
+    label = f"likelihood of the gold answers by {model.label if model else 'the target'}"
+    code = ("draftmark.models.hidden_states", "draftmark.store.records")
     return Node("likelihoods", label, {}, inputs, code, build)
 
 
-def verdicts(setting: Setting, judge: Judge, drafted: Node) -> Node:
-    """Return the node of what a judge replies on a draft's responses, alone, in both orders.
+def verdicts(setting: Setting, judge: Judge, draft: Node) -> Node:
+    """Return the node of a judge's verdicts on the draft's own responses, in both orders.
 
-    Its key has no credential, and of the endpoint the host alone.
+    Its cache key has the endpoint's host, but no credential.
     """
     rows = setting.rows["test"].first(judge.prompts)
 
     def build(job: Job) -> None:
-        from draftmark.grading.chat import Chat, ask_all, read_key
-        from draftmark.grading.judging import both_orders
+        from draftmark.grading.chat import ChatModel, ask_all
+        from draftmark.grading.http_client import HttpClient, read_key
+        from draftmark.grading.judging import build_questions
 
         drafts, others = (_responses(setting, job, name) for name in ("draft", "against"))
-        chat = Chat(judge.endpoint, judge.model, judge.options, read_key(judge.key_variable))
-        asked = both_orders(rows.examples, drafts, others)
+        client = HttpClient(judge.endpoint, read_key(judge.key_variable, "judge"))
+        chat = ChatModel(client, judge.model, judge.options)
+        asked = build_questions(rows.examples, drafts, others)
         with job.progress.step("judging", len(asked)) as step:
             replies = ask_all(chat.ask, asked, job.scratch / "replies.jsonl", step)
         write_rows(
@@ -113,7 +115,7 @@ def verdicts(setting: Setting, judge: Judge, drafted: Node) -> Node:
 
     inputs = {
         "target": setting.target,
-        "draft": responses(setting, "test", GREEDY, drafted),
+        "draft": responses(setting, "test", GREEDY, draft),
         "against": gold_texts(setting, "test")
         if judge.against == "reference"
         else responses(setting, "test", GREEDY),
@@ -124,12 +126,12 @@ def verdicts(setting: Setting, judge: Judge, drafted: Node) -> Node:
         "options": dict(judge.options),
         "rows": rows.digest,
     }
-    label = f"verdicts of {judge.model} on {drafted.label} against the {judge.against}"
+    label = f"verdicts of {judge.model} on {draft.label} against the {judge.against}"
     return Node("verdicts", label, settings, inputs, ("draftmark.grading.judging",), build)
 
 
 def _responses(setting: Setting, job: Job, name: str) -> dict[str, str]:
-    """Return the texts of an input by example id."""
+    """Return the responses of an input, decoded, by example id."""
     tokenizer = setting.tokenizer(job.inputs["target"])
     stop = setting.stop_strings(job.inputs["target"])
     return {

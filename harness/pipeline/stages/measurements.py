@@ -1,4 +1,4 @@
-"""The stages that measure acceptance and speed: as in `stages`, a function makes a node."""
+"""The stages that measure acceptance and speed. Each function returns a node."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,9 +12,8 @@ from draftmark.config.sections import SpeedCondition
 from draftmark.environment import machine
 from draftmark.errors import Unsupported
 from draftmark.pipeline.setting import TEXT_SEED, Setting
-from draftmark.pipeline.stages.layer_states import states as states_of
-from draftmark.pipeline.stages.texts import features, responses
-from draftmark.speculation.build_method import build_method
+from draftmark.pipeline.stages.hidden_states import final_states, layer_states
+from draftmark.pipeline.stages.texts import responses
 from draftmark.speculation.interfaces import (
     Described,
     Engine,
@@ -23,6 +22,7 @@ from draftmark.speculation.interfaces import (
     Method,
     Running,
 )
+from draftmark.speculation.methods import build_method
 from draftmark.store.acceptance_tables import write_tables
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import TABLES
@@ -33,33 +33,33 @@ if TYPE_CHECKING:
     from draftmark.engines.measure.timing import TimedArm
 
 
-def scores(setting: Setting, entry: MethodEntry, drafted: Node, samplers: Samplers) -> Node:
+def scores(setting: Setting, entry: MethodEntry, draft: Node, samplers: Samplers) -> Node:
     """Return the node of a draft's acceptance tables on the target's test responses."""
     method = build_method(entry)
 
     def build(job: Job) -> None:
-        from draftmark.models.hidden_states import Features, TargetLogits
+        from draftmark.models.hidden_states import StoredHiddenStates, TargetLogits
         from draftmark.models.language_model import load_model
-        from draftmark.models.layer_states import States
 
         placement = setting.placement()
         model = load_model(job.inputs["target"], placement)
-        known = Features.load(job.inputs["features"])
+        known = StoredHiddenStates.load(job.inputs["features"])
         drafter = method.drafter(job.inputs["draft"], placement)
-        states = States.load(job.inputs["states"]) if "states" in job.inputs else None
-        laws, tables = TargetLogits(model, known, states), {}
+        layers = job.inputs.get("states")
+        states = StoredHiddenStates.load(layers) if layers else None
+        target, tables = TargetLogits(model, known, states), {}
         with job.progress.step("scoring", len(known.texts)) as step:
-            for table in drafter.score(known.texts, laws, samplers):
+            for table in drafter.score(known.texts, target, samplers):
                 tables[table.example_id] = table
                 step.advance()
         write_tables(job.out / TABLES, [tables[text.example_id] for text in known.texts])
 
     texts = responses(setting, "test", samplers.target)
-    read = features(setting, texts, "float32")
-    inputs = {"target": setting.target, "draft": drafted, "features": read}
+    read = final_states(setting, texts, "float32")
+    inputs = {"target": setting.target, "draft": draft, "features": read}
     if isinstance(method, FeatureMethod):
-        inputs["states"] = states_of(setting, method, texts, "float32")
-    label = f"acceptance of {drafted.label}, {samplers.target.describe()}"
+        inputs["states"] = layer_states(setting, method, texts, "float32")
+    label = f"acceptance of {draft.label}, {samplers.target.describe()}"
     settings = {"samplers": asdict(samplers)}
     code = (
         registry.module_name("baselines", entry.name),
@@ -70,44 +70,44 @@ def scores(setting: Setting, entry: MethodEntry, drafted: Node, samplers: Sample
 
 
 def decodes(
-    setting: Setting, under: SpeedCondition, entry: MethodEntry | None, drafted: Node | None
+    setting: Setting, condition: SpeedCondition, entry: MethodEntry | None, draft: Node | None
 ) -> Node:
-    """Return the node of an engine's runs with and without the draft, interleaved.
+    """Return the node of an engine's interleaved runs with and without the draft.
 
-    Without a method both arms are the target alone: what the difference of nothing measures as.
+    Without a method both arms are the target alone, which measures the noise floor.
     """
     method = build_method(entry) if entry else None
-    samplers = setting.recipe.samplers(under.temperature)
-    rows = setting.rows["test"].first(under.num_prompts)
+    samplers = setting.recipe.samplers(condition.temperature)
+    rows = setting.rows["test"].first(condition.num_prompts)
 
     def build(job: Job) -> None:
         from draftmark.engines.measure.timing import interleave
 
         prompts = setting.prompts(job.inputs["target"], rows.examples)
-        settings = setting.decoding(under, samplers, job.inputs["target"])
-        arms, told = _arms(under.engine, method, job, settings)
-        blocks = [prompts[start :: under.blocks] for start in range(under.blocks)]
+        settings = setting.engine_settings(condition, samplers, job.inputs["target"])
+        arms, facts = _arms(condition.engine, method, job, settings)
+        blocks = [prompts[start :: condition.blocks] for start in range(condition.blocks)]
         with job.progress.step("decoding", 4 * len(blocks)) as step:
-            measured = interleave(arms, blocks, step.advance, under.batch_size)
-        Measurement(*measured, {"engine": under.engine, **told}).save(job.out)
+            measured = interleave(arms, blocks, step.advance, condition.batch_size)
+        Measurement(*measured, {"engine": condition.engine, **facts}).save(job.out)
 
     settings = {
-        **under.settings(),
+        **condition.settings(),
         "samplers": asdict(samplers),
         "rows": rows.digest,
         "format": setting.format,
         "max_new_tokens": setting.max_new_tokens,
         "stop": setting.stop,
         "seed": TEXT_SEED,
-        # Times are of a machine: on another one they are taken again.
+        # Times depend on the machine, so another machine measures again.
         "threads": setting.recipe.threads,
         "machine": machine(),
     }
-    against = drafted.label if drafted else "itself"
-    label = f"{under.engine} engine, target alone against {against}, {under.label}"
-    inputs = {"target": setting.target} | ({"draft": drafted} if drafted else {})
+    against = draft.label if draft else "itself"
+    label = f"{condition.engine} engine, target alone against {against}, {condition.label}"
+    inputs = {"target": setting.target} | ({"draft": draft} if draft else {})
     code = (
-        registry.module_name("engines", under.engine),
+        registry.module_name("engines", condition.engine),
         *([registry.module_name("baselines", entry.name)] if entry else []),
         "draftmark.engines.measure.timing",
         "draftmark.engines._meters",
@@ -117,30 +117,30 @@ def decodes(
     return Node("decodes", label, settings, inputs, code, build)
 
 
-def part_times(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
-    """Return the node of what a draft's step and the target's passes take by themselves."""
+def part_times(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
+    """Return the node of the timed passes of draft and target that the cost model needs."""
     speed, method = setting.recipe.speed, build_method(entry)
     assert speed is not None
     conditions = speed.conditions()
-    batch_sizes = sorted({under.batch_size for under in conditions})
-    longest = max(under.num_speculative_tokens for under in conditions)
+    batch_sizes = sorted({condition.batch_size for condition in conditions})
+    longest = max(condition.num_speculative_tokens for condition in conditions)
     rows = setting.rows["test"].first(conditions[0].num_prompts)
 
     def build(job: Job) -> None:
-        from draftmark.engines.measure.cost_model_timing import time_parts
+        from draftmark.engines.measure.cost_model_timing import time_passes
 
         prompts = setting.prompts(job.inputs["target"], rows.examples)
         lengths = sorted(len(prompt.token_ids) for prompt in prompts)
-        middle = lengths[len(lengths) // 2]
+        median = lengths[len(lengths) // 2]
         write_parts(
             job.out,
-            time_parts(
+            time_passes(
                 job.inputs,
                 method,
                 setting.placement(speed.dtype),
                 batch_sizes=batch_sizes,
                 longest_block=longest,
-                contexts=(middle, middle + setting.max_new_tokens // 2),
+                contexts=(median, median + setting.max_new_tokens // 2),
             ),
         )
 
@@ -154,8 +154,8 @@ def part_times(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
         "threads": setting.recipe.threads,
         "machine": machine(),
     }
-    label = f"parts of a block, {drafted.label}"
-    inputs = {"target": setting.target, "draft": drafted}
+    label = f"parts of a block, {draft.label}"
+    inputs = {"target": setting.target, "draft": draft}
     code = (
         registry.module_name("baselines", entry.name),
         "draftmark.engines.measure.cost_model_timing",
@@ -167,28 +167,28 @@ def part_times(setting: Setting, entry: MethodEntry, drafted: Node) -> Node:
 def _arms(
     name: str, method: Method | None, job: Job, settings: EngineSettings
 ) -> tuple[dict[Arm, "TimedArm"], dict[str, Any]]:
-    """Return what decodes with the target alone and with the draft, and what each tells of itself.
+    """Return both arms, opened, and what their engines describe of themselves by arm.
 
-    Without a method the second arm is the first once more.
+    Without a method the draft's arm is the target alone too.
     """
     from draftmark.engines._meters import MachineMeter
     from draftmark.engines.measure.timing import TimedArm
 
     engine = engine_for(name, method)
-    opened: dict[Arm, tuple[Method | None, Path | None]] = {
+    models: dict[Arm, tuple[Method | None, Path | None]] = {
         "target": (None, None),
         "draft": (method, job.inputs.get("draft")),
     }
     arms: dict[Arm, TimedArm] = {}
-    told: dict[str, Any] = {}
-    for arm, (drafting, draft) in opened.items():
+    facts: dict[str, Any] = {}
+    for arm, (drafting, directory) in models.items():
         meter = MachineMeter(settings.placement.device)
-        load = partial(engine.open, job.inputs["target"], drafting, draft, settings)
-        running = meter.opening(load)
+        load = partial(engine.open, job.inputs["target"], drafting, directory, settings)
+        running = meter.measure_load(load)
         arms[arm] = TimedArm(partial(_decoded, running), meter)
         if isinstance(running, Described):
-            told[arm] = dict(running.describe())
-    return arms, told
+            facts[arm] = dict(running.describe())
+    return arms, facts
 
 
 def _decoded(running: Running, prompts: Sequence[Prompt]) -> Sequence[Decode]:
@@ -196,7 +196,7 @@ def _decoded(running: Running, prompts: Sequence[Prompt]) -> Sequence[Decode]:
 
 
 def engine_for(name: str, method: Method | None) -> Engine:
-    """Return an engine by its name; raises Unsupported if it does not run the method's drafts."""
+    """Return an engine by name; raises Unsupported if it does not run drafts of this method."""
     engine: Engine = registry.find("engines", name)
     if method and not engine.supports(method.kind):
         raise Unsupported(

@@ -1,76 +1,66 @@
-"""The stages: each a pure function of its key, which hashes exactly what decides its bytes.
+"""The stages of models and texts. A stage is a pure function of its key.
 
-target -> responses -> features -> draft -> scores, decodes -> grades (DESIGN section 3). A function
-here makes the node of the graph; the work is done by the module that the node names as its code.
-torch is imported where a stage runs, so that a plan costs nothing.
+The key hashes exactly what decides the bytes of a result: target -> responses -> features -> draft
+-> scores, decodes -> grades (DESIGN section 3). Each function here returns a node of the graph; the
+modules that the node names as its code do the work. torch is imported only when a stage runs, so
+planning stays cheap.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from draftmark.config.sections import Samples
-from draftmark.data.rows import MISSING
+from draftmark.data.rows import MISSING, Rows
 from draftmark.models.files import end_tokens, model_digest
 from draftmark.pipeline.setting import ROWS_PER_BATCH, TEXT_SEED, Setting
-from draftmark.store.graph import Job, Node
-from draftmark.store.records import TEXTS, read_texts, write_texts
+from draftmark.store.graph import Build, Job, Node
+from draftmark.store.records import TEXTS, write_texts
 from draftmark.types import Sampler, Split, Text
 
 
-def given(stage: str, reference: str, directory: Path, *, trust_remote_code: bool) -> Node:
-    """Return the node of a model as it is, named by its files' hash."""
+def existing_model(stage: str, reference: str, directory: Path, *, trust_remote_code: bool) -> Node:
+    """Return the node of a model in a folder, identified by the hash of its files."""
     settings = {
         "digest": model_digest(directory),
         "end_tokens": sorted(end_tokens(directory)),
         "trust_remote_code": trust_remote_code,
     }
-    return Node(stage, f"{stage} {reference}", settings, {}, code=(), given=directory)
+    return Node(stage, f"{stage} {reference}", settings, {}, code=(), existing_folder=directory)
 
 
-def absent(stage: str, reference: str) -> Node:
-    """Return the node of a model that is not here: a plan can go on, a run cannot."""
+def missing_model(stage: str, reference: str) -> Node:
+    """Return the node of a model that is not on this machine: enough to plan, not to run."""
     settings = {"digest": MISSING + reference, "end_tokens": []}
     return Node(stage, f"{stage} {reference}", settings, {}, code=())
 
 
 def gold_texts(setting: Setting, split: Split) -> Node:
     """Return the node of the gold answers of a split as texts."""
+    rows = setting.rows[split]
 
     def build(job: Job) -> None:
         from draftmark.data.prompts import encode_gold
 
         tokenizer = setting.tokenizer(job.inputs["target"])
-        examples = setting.rows[split].examples
-        texts = encode_gold(tokenizer, examples, setting.end_tokens, setting.format)
+        texts = encode_gold(tokenizer, rows.examples, setting.end_tokens, setting.format)
         write_texts(job.out / TEXTS, texts)
 
-    settings = {
-        "source": "dataset",
-        "rows": setting.rows[split].digest,
-        "format": setting.format,
-    }
-    label = f"gold answers, {split}"
-    code = ("draftmark.data.prompts", "draftmark.store.records")
-    return Node("responses", label, settings, {"target": setting.target}, code, build)
+    return _texts(setting, "dataset", rows, f"gold answers, {split}", build)
 
 
-def questions(setting: Setting, split: Split) -> Node:
-    """Return the node of the prompts of a split, which a draft answers while it is trained."""
+def unanswered_prompts(setting: Setting, split: Split) -> Node:
+    """Return the node of the prompts of a split, which a draft answers during its training."""
+    rows = setting.rows[split]
 
     def build(job: Job) -> None:
-        prompts = setting.prompts(job.inputs["target"], setting.rows[split].examples)
-        write_texts(
-            job.out / TEXTS, [Text(item.example_id, item.token_ids, ()) for item in prompts]
-        )
+        prompts = setting.prompts(job.inputs["target"], rows.examples)
+        texts = [Text(prompt.example_id, prompt.token_ids, ()) for prompt in prompts]
+        write_texts(job.out / TEXTS, texts)
 
-    settings = {
-        "source": "draft",
-        "rows": setting.rows[split].digest,
-        "format": setting.format,
-    }
     label = f"questions for the draft to answer in training, {split}"
-    code = ("draftmark.data.prompts", "draftmark.store.records")
-    return Node("responses", label, settings, {"target": setting.target}, code, build)
+    return _texts(setting, "draft", rows, label, build)
 
 
 def responses(
@@ -80,9 +70,9 @@ def responses(
     of: Node | None = None,
     samples: Samples | None = None,
 ) -> Node:
-    """Return the node of the responses that a model, the target if none is given, writes.
+    """Return the node of the responses that a model, by default the target, writes to a split.
 
-    One to each prompt, or as many as `samples` says: all first ones, then all second ones ...
+    One to each prompt, or `samples.count`: all first responses, then all second ones, and so on.
     """
     rows = setting.rows[split].first(samples.prompts if samples else None)
     count = samples.count if samples else 1
@@ -97,7 +87,7 @@ def responses(
         stop = setting.stop_strings(job.inputs["target"])
         texts = []
         with job.progress.step("generating", count * len(prompts)) as step:
-            for sample in range(count):  # each in batches of its own: the same however many follow
+            for sample in range(count):  # batches of its own: the same whatever the count
                 sampling = Sampling(sampler, *limits, TEXT_SEED, sample, stop)
                 texts += generate(
                     model, prompts, sampling, rows_per_batch=ROWS_PER_BATCH, step=step
@@ -105,9 +95,6 @@ def responses(
         write_texts(job.out / TEXTS, texts)
 
     settings = {
-        "source": "model",
-        "rows": rows.digest,
-        "format": setting.format,
         "sampler": asdict(sampler),
         "max_new_tokens": setting.max_new_tokens,
         "stop": setting.stop,
@@ -118,25 +105,21 @@ def responses(
     whose = f"{of.label}'s" if of else "target's"
     label = f"{whose} responses, {split}, {sampler.describe()}"
     label += f", {count} to a prompt" if samples else ""
-    inputs = {"model": of or setting.target, "target": setting.target}
-    code = ("draftmark.models.generation", "draftmark.data.prompts", "draftmark.store.records")
-    return Node("responses", label, settings, inputs, code, build)
+    return _texts(setting, "model", rows, label, build, settings, {"model": of or setting.target})
 
 
-def features(setting: Setting, texts: Node, dtype: str) -> Node:
-    """Return the node of the target's hidden states on texts."""
-
-    def build(job: Job) -> None:
-        from draftmark.models.hidden_states import write_features
-        from draftmark.models.language_model import load_model
-
-        read = read_texts(job.inputs["texts"] / TEXTS)
-        model = load_model(job.inputs["target"], setting.placement())
-        with job.progress.step("reading", len(read)) as step:
-            write_features(model, read, job.out, dtype=dtype, step=step)
-
-    inputs = {"target": setting.target, "texts": texts}
-    label = f"target's hidden states on {texts.label}"
-    return Node(
-        "features", label, {"dtype": dtype}, inputs, ("draftmark.models.hidden_states",), build
-    )
+def _texts(
+    setting: Setting,
+    source: str,
+    rows: Rows,
+    label: str,
+    build: Build,
+    settings: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Node] | None = None,
+) -> Node:
+    """Return a node of texts on rows; `inputs` other than the target are models that write."""
+    decisive = {"source": source, "rows": rows.digest, "format": setting.format, **(settings or {})}
+    generation = ("draftmark.models.generation",) if inputs else ()
+    code = (*generation, "draftmark.data.prompts", "draftmark.store.records")
+    inputs = {**(inputs or {}), "target": setting.target}
+    return Node("responses", label, decisive, inputs, code, build)

@@ -1,7 +1,7 @@
-// Hands the page's charts to Chart.js, in the colours of the theme, each with a table of its data.
+// Draws the page's charts with Chart.js, in the colours of the theme, each with a table of its data.
 (function () {
   "use strict";
-  // Okabe and Ito's colours, told apart with any colour vision; lighter ones on dark.
+  // Okabe and Ito's colours, distinct for any colour vision; lighter ones on dark.
   var LIGHT = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000"];
   var DARK = ["#56b4e9", "#e69f00", "#2fc79a", "#e29bc4", "#8fb8ff", "#f0e442", "#ffffff"];
   var MARKS = ["circle", "rect", "triangle", "rectRot", "crossRot", "star", "dash"];
@@ -151,13 +151,13 @@
     return made;
   }
 
-  function put(figure, chart) {
+  function addChart(figure, chart) {
     var title = document.createElement("figcaption"), box = document.createElement("div");
     var canvas = document.createElement("canvas"), data = document.createElement("details");
     title.textContent = chart.title;
     box.className = "canvas" + (chart.kind === "forest" ? " rows-" + Math.min(12, Math.max(3, chart.labels.length)) : "");
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", chart.title + "; its numbers are in the table below");
+    canvas.setAttribute("aria-label", chart.title + "; the table below has its numbers");
     cell(data, "summary", "Numbers of this chart");
     data.addEventListener("toggle", function () {
       if (data.open && !data.querySelector("table")) {
@@ -178,7 +178,7 @@
     var charts = data ? JSON.parse(data.textContent).charts || [] : [];
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     document.querySelectorAll("figure[data-chart]").forEach(function (figure) {
-      put(figure, charts[Number(figure.dataset.chart)]);
+      addChart(figure, charts[Number(figure.dataset.chart)]);
     });
   });
   document.addEventListener("themechange", function () {

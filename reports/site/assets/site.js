@@ -1,13 +1,13 @@
 // Makes tables sortable and filterable (DataTables), and shows examples token by token.
 (function () {
   "use strict";
-  var WORDS = { a: "accepted", r: "rejected: the target's own token", b: "bonus token", n: "not drafted" };
+  var WORDS = { a: "accepted", r: "the target's token in place of a rejected one", b: "bonus token", n: "not drafted" };
   var LANGUAGE = {
     search: "Search", lengthMenu: "_MENU_ a page", info: "_START_ to _END_ of _TOTAL_",
     infoEmpty: "none", infoFiltered: "(of _MAX_)", zeroRecords: "Nothing matches.", emptyTable: "Nothing here.",
   };
 
-  function whole(table) {
+  function sortable(table) {
     var long = table.tBodies[0].rows.length > 30;
     return new DataTable(table, {
       paging: long, pageLength: 25, lengthMenu: [25, 100, 500], searching: long, info: long,
@@ -23,7 +23,7 @@
     return link;
   }
 
-  // A cell of the front page's table: a name with its page, a number with its place, or text.
+  // A cell of the front page's table: a name with its page, a number with its definition, or text.
   function entry(item, kind) {
     if (kind !== "display") {
       if (typeof item === "string") { return item === "-" || item === "failed" ? "" : item; }
@@ -103,7 +103,7 @@
     var shade = /[0-9]/.test(mark);
     made.className = "t " + (shade ? "p" + mark : kind) + (mark !== kind ? " start" : "");
     made.textContent = piece.replace(/\n/g, "⏎\n");
-    made.title = shade ? "accepted with a probability of 0." + mark + " to " + (mark === "9" ? "1" : "0." + (Number(mark) + 1)) : WORDS[kind];
+    made.title = shade ? "accepted with probability 0." + mark + " to " + (mark === "9" ? "1" : "0." + (Number(mark) + 1)) : WORDS[kind];
     return made;
   }
 
@@ -128,14 +128,14 @@
   document.addEventListener("DOMContentLoaded", function () {
     DataTable.ext.errMode = "throw";
     var data = document.getElementById("data");
-    var told = data ? JSON.parse(data.textContent) : {};
-    document.querySelectorAll("table[data-sortable]").forEach(whole);
+    var payload = data ? JSON.parse(data.textContent) : {};
+    document.querySelectorAll("table[data-sortable]").forEach(sortable);
     var table = document.getElementById("overview");
-    if (table) { overview(table, told.rows); }
+    if (table) { overview(table, payload.rows); }
     var all = document.getElementById("all-numbers");
-    if (all) { numbers(all, told.numbers); }
+    if (all) { numbers(all, payload.numbers); }
     var place = document.getElementById("examples-here");
-    if (place) { told.examples.forEach(function (item, n) { place.appendChild(example(item, n === 0)); }); }
+    if (place) { payload.examples.forEach(function (item, n) { place.appendChild(example(item, n === 0)); }); }
     document.documentElement.dataset.ready = "yes";
   });
 })();

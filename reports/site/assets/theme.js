@@ -1,4 +1,4 @@
-// Chosen before the page is painted: what was chosen last, or else what the system prefers.
+// Sets the theme before the page is painted: the last choice, else the preference of the system.
 (function () {
   "use strict";
   var root = document.documentElement;
@@ -12,12 +12,12 @@
   set(stored() || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
   document.addEventListener("DOMContentLoaded", function () {
     var button = document.getElementById("theme");
-    function tell() { button.setAttribute("aria-pressed", String(root.dataset.theme === "dark")); }
-    tell();
+    function update() { button.setAttribute("aria-pressed", String(root.dataset.theme === "dark")); }
+    update();
     button.addEventListener("click", function () {
       set(root.dataset.theme === "dark" ? "light" : "dark");
-      try { localStorage.setItem("draftmark-theme", root.dataset.theme); } catch (error) { /* not kept */ }
-      tell();
+      try { localStorage.setItem("draftmark-theme", root.dataset.theme); } catch (error) { /* not stored */ }
+      update();
       document.dispatchEvent(new Event("themechange"));
     });
   });

@@ -9,7 +9,7 @@ import pytest
 from draftmark.analysis.fairness import BUDGET_TOLERANCE, BUDGETS, findings
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import SpeedCondition
-from draftmark.data.leaks import overlaps
+from draftmark.data.leaks import find_overlaps
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.results import Cell, Finding, Result
 from draftmark.store.speed_records import Measurement
@@ -53,7 +53,7 @@ def _facts(
         "task": "gsm8k",
         "pair": "tiny",
         "digest": {split: f"{split} rows" for split in ("train", "validation", "test")},
-        "overlaps": [asdict(overlap) for overlap in overlaps(groups, _rows("test", *test))],
+        "overlaps": [asdict(overlap) for overlap in find_overlaps(groups, _rows("test", *test))],
         "max_new_tokens": LIMIT,
         "end_tokens": [END],
         "fine_tuning": None,

@@ -13,7 +13,6 @@ from draftmark.config.sections import Judge
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.registry import find
 from draftmark.store.cell_records import Records
-from draftmark.types import Ledger
 
 RECIPE = load_recipe("quickstart")
 JUDGED: Recipe = RECIPE.model_copy(
@@ -33,7 +32,7 @@ def _grade(number: int, arm: str = "alone", **changes: Any) -> dict[str, Any]:
 
 
 GRADES = [_grade(0), _grade(1, truncated=1.0), _grade(2, exact_match=1.0, answered=1.0)]
-RECORDS = Records(Ledger(), {}, GRADES, (), ())
+RECORDS = Records(target_grades=GRADES)
 
 
 def test_every_score_and_outcome_has_a_name_of_its_own() -> None:

@@ -10,8 +10,8 @@ from draftmark.analysis.speeds import keyed, speed_numbers
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.store.cell_records import Records
-from draftmark.store.speed_records import Measurement, Run
-from draftmark.types import Arm, Decode, Ledger, Round, TimedDecode
+from draftmark.store.speed_records import Measurement, TimedRun
+from draftmark.types import Arm, Decode, Round, TimedDecode
 
 ABBA: tuple[Arm, ...] = ("target", "draft", "draft", "target")
 
@@ -47,13 +47,15 @@ def measured(
                 f"p{block}", (1, 2, 3, 4) if target else drafted, alone if target else together
             )
             decodes.append(TimedDecode(arm, block, repeats[arm], text))
-            runs.append(Run(arm, block, repeats[arm], without if target else with_draft, 10, 8.0))
+            runs.append(
+                TimedRun(arm, block, repeats[arm], without if target else with_draft, 10, 8.0)
+            )
             repeats[arm] += 1
     return Measurement(decodes, runs, {})
 
 
 def numbers_of(measurements: dict[SpeedCondition, Measurement], recipe: Recipe, **more: Any) -> Any:
-    records = Records(Ledger(), {}, (), (), (), speeds=measurements, **more)
+    records = Records(speeds=measurements, **more)
     return speed_numbers(records, recipe)
 
 

@@ -2,15 +2,17 @@
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
-from places import ROOT
+from places import PACKAGE
 
 from draftmark.cli import main
 from draftmark.data import hub
@@ -18,9 +20,8 @@ from draftmark.pipeline import experiment, runner
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
 from draftmark.results import Cell, Result, Results
-from draftmark.store.checksums import SUMS
 from draftmark.store.entries import ENTRY
-from draftmark.store.run_folder import FILE, save_results
+from draftmark.store.run_folder import RESULTS, SUMS, save_results
 from draftmark.store.store import Store
 
 MANIFEST = {
@@ -152,8 +153,7 @@ def test_a_mistake_in_a_recipe_stops_before_anything_is_written(
 
 
 def _quickstart() -> str:
-    folder = ROOT / "baselines" / "recipes"
-    return (folder / "quickstart.toml").read_text("utf-8")
+    return (PACKAGE / "baselines" / "recipes" / "quickstart.toml").read_text("utf-8")
 
 
 def test_an_unknown_model_is_one_sentence(draftmark: Command) -> None:
@@ -202,7 +202,7 @@ def test_a_failed_cell_is_a_row_and_exit_code_1(
     assert outcome.code == 1
     assert "draft kd, seed 0: Mend this." in outcome.out
     shown = [path for path in _files() if "store" not in path.parts]
-    assert {path.name for path in shown} == {FILE, "leaderboard.md"}
+    assert {path.name for path in shown} == {RESULTS, "leaderboard.md"}
 
 
 def test_reports_are_rendered_again(draftmark: Command) -> None:
@@ -220,7 +220,7 @@ def test_a_cost_below_nothing_is_one_sentence(draftmark: Command, option: str) -
     sentence = _mended(draftmark("what-if", "mine", option, "-0.5"))
 
     assert f"A {option[2:].replace('-', ' ')} of -0.5 is not possible" in sentence
-    assert [path.name for path in _files()] == [FILE]
+    assert [path.name for path in _files()] == [RESULTS]
 
 
 def test_what_if_names_a_failed_cell_though_there_is_nothing_to_draw(draftmark: Command) -> None:
@@ -230,7 +230,7 @@ def test_what_if_names_a_failed_cell_though_there_is_nothing_to_draw(draftmark: 
 
     assert outcome.code == 0
     assert "Failed: no luck" in outcome.out
-    assert {path.name for path in _files()} == {FILE, "what_if.md"}
+    assert {path.name for path in _files()} == {RESULTS, "what_if.md"}
 
 
 def test_an_unknown_report_writes_none_at_all(draftmark: Command) -> None:
@@ -239,7 +239,7 @@ def test_an_unknown_report_writes_none_at_all(draftmark: Command) -> None:
     sentence = _mended(draftmark("report", "mine", "leaderboard", "leaderbord"))
 
     assert "Unknown report 'leaderbord'. Did you mean 'leaderboard'" in sentence
-    assert [path.name for path in _files()] == [FILE]
+    assert [path.name for path in _files()] == [RESULTS]
 
 
 @pytest.mark.parametrize("command", ["report", "reconcile", "what-if"])
@@ -265,11 +265,11 @@ def test_results_that_do_not_read_are_one_sentence(
     draftmark: Command, change: Callable[[str], str]
 ) -> None:
     save_results(_results(), Path("mine"))
-    file = Path("mine") / FILE
+    file = Path("mine") / RESULTS
     file.write_text(change(file.read_text()))
 
     assert "does not read" in _mended(draftmark("report", "mine"))
-    assert [path.name for path in _files()] == [FILE]
+    assert [path.name for path in _files()] == [RESULTS]
 
 
 def test_a_full_disk_is_one_sentence(draftmark: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,6 +298,34 @@ def test_the_doctor_says_what_is_missing_and_how_to_get_it(draftmark: Command) -
     assert "unreachable: no network in tests" in outcome.out
     assert "not fetched; draftmark fetch smollm2-135m-instruct" in outcome.out
     assert "no known task in it" in outcome.out
+
+
+def test_the_version_is_printed(draftmark: Command) -> None:
+    assert draftmark("--version") == Outcome(0, f"draftmark {metadata.version('draftmark')}\n", "")
+
+
+def test_a_module_run_shows_the_name_of_the_command() -> None:
+    command = [sys.executable, "-m", "draftmark", "plan", "--help"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith("Usage: draftmark plan ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_the_names_of_commands(
+    draftmark: Command, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    monkeypatch.setenv("_DRAFTMARK_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("COMP_WORDS", "draftmark re")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "draftmark re")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+
+    outcome = draftmark()
+
+    assert {"report", "reconcile"} <= set(re.findall(r"[a-z]+", outcome.out))
+    assert "gate" not in outcome.out
 
 
 def test_the_console_script_ends_in_one_sentence(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from draftmark.errors import UserError
-from draftmark.pipeline.recipe_files import load_recipe, members
+from draftmark.pipeline.recipe_files import load_recipe, suite_members
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_no_file_ends_in_a_traceback(recipe: Path, text: str) -> None:
         load_recipe(str(recipe))
     if "recipes" in text:
         with pytest.raises(UserError, match="recipe"):
-            members(str(recipe))
+            suite_members(str(recipe))
 
 
 @given(st.binary(max_size=60))

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from draftmark.config.model_sections import Budget, Training
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
-from draftmark.pipeline.recipe_files import load_recipe, members, recipe_names
+from draftmark.pipeline.recipe_files import load_recipe, recipe_names, suite_members
 from draftmark.results import Cell
-from draftmark.speculation.build_method import build_method
+from draftmark.speculation.methods import build_method
 
 HEAD = 'title = "A recipe"\ntasks = ["gsm8k"]\n'
 PAIR = '[[pairs]]\nname = "p"\ntarget = "tiny-target"\ndraft = { pruned = [0] }\n'
@@ -46,19 +46,19 @@ def _mistake(load: Load, **parts: str) -> str:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_shipped_recipe_loads(name: str) -> None:
-    assert all(list(load_recipe(member).cells()) for member in members(name))
+    assert all(list(load_recipe(member).cells()) for member in suite_members(name))
 
 
 def test_a_suite_is_its_recipes_and_is_none_itself(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('title = "Two"\nrecipes = ["methods", "quickstart"]\n')
-    assert members(str(path)) == ("methods", "quickstart")
-    assert members("quickstart") == ("quickstart",)
+    assert suite_members(str(path)) == ("methods", "quickstart")
+    assert suite_members("quickstart") == ("quickstart",)
     with pytest.raises(UserError, match=r"is a suite: name one of its recipes, methods, quickst"):
         load_recipe(str(path))
     path.write_text('title = "Two"\nrecipes = ["quickstrat"]\n')
     with pytest.raises(UserError, match="Did you mean 'quickstart'"):
-        members(str(path))
+        suite_members(str(path))
 
 
 def test_an_unknown_recipe_gets_the_nearest_name() -> None:
@@ -142,7 +142,7 @@ def test_an_unknown_name_gets_the_nearest(load: Load, parts: dict[str, str], sen
     ("parts", "sentence"),
     [
         ({"head": HEAD.replace('"gsm8k"', "")}, "mine.toml: tasks is empty."),
-        ({"more": "[training.mixture]\ndraft = 1"}, "mine.toml: training: mixture is given"),
+        ({"more": "[training.mixture]\ndraft = 1"}, "mine.toml: training: mixture needs text"),
         (
             {"more": "[training]\nbudget = { steps = 3, seconds = 1 }"},
             "mine.toml: training.budget: needs exactly one of",
@@ -263,7 +263,7 @@ def test_a_draft_starts_as_exactly_one_thing(load: Load, draft: str) -> None:
     ("draft", "sentence"),
     [
         ("{ pruned = [] }", "pruned needs at least one layer index"),
-        ("{ model = 'm', head = 'shared' }", "head = 'shared' is for pruned drafts only"),
+        ("{ model = 'm', head = 'shared' }", "head = 'shared' needs a pruned draft"),
     ],
 )
 def test_a_draft_init_that_makes_no_sense_says_so(load: Load, draft: str, sentence: str) -> None:
@@ -296,8 +296,8 @@ SECRET = "abcSECRET"
 @pytest.mark.parametrize(
     ("told", "sentence"),
     [
-        ('endpoint = "api.test/v1"', "endpoint is a URL such as"),
-        ('endpoint = "file:///etc/passwd"', "endpoint is a URL such as"),
+        ('endpoint = "api.test/v1"', "endpoint must be a URL such as"),
+        ('endpoint = "file:///etc/passwd"', "endpoint must be a URL such as"),
         (f'endpoint = "https://me:{SECRET}@api.test/v1"', "without user, password"),
         (f'endpoint = "https://api.test/v1?key={SECRET}"', "without user, password"),
         (f'endpoint = "https://api.test"\nkey_variable = "sk-{SECRET}"', "never a key"),
@@ -359,8 +359,8 @@ def test_a_method_may_have_no_budget_where_the_recipe_has_one(load: Load) -> Non
 
 def test_trackers_and_processes_do_not_decide_what_a_training_gives() -> None:
     told = Training(trackers=("jsonl",), processes=4)
-    assert told.deciding() == Training().deciding()
-    assert told.deciding() != Training(budget=Budget(steps=1)).deciding()
+    assert told.key_settings() == Training().key_settings()
+    assert told.key_settings() != Training(budget=Budget(steps=1)).key_settings()
 
 
 def test_the_length_limit_is_the_recipes_or_else_the_tasks(load: Load) -> None:
@@ -390,7 +390,7 @@ def test_a_recipe_never_changes(change: Callable[[Any], None]) -> None:
         ("text = 'mixture'", "they sum to 0"),
         ("text = 'mixture'\nmixture = { dataset = 0.5, draft = 0.4 }", "they sum to 0.9"),
         ("text = 'mixture'\nmixture = { target = 0.7, draft = 0.7 }", "mixture = { dataset = 0.5"),
-        ("text = 'draft'\nmixture = { draft = 1.0 }", "mixture is given, but text = 'draft'"),
+        ("text = 'draft'\nmixture = { draft = 1.0 }", "needs text = 'mixture', not 'draft'"),
         ("text = 'mixture'\nmixture = { gold = 1.0 }", "training.mixture.gold"),
     ],
 )
@@ -452,16 +452,16 @@ def test_a_task_may_have_settings_of_its_own(load: Load) -> None:
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ("[by_task.xsum.training]\npasses = 2", "by_task names 'xsum', which is none of tasks"),
+        ("[by_task.xsum.training]\npasses = 2", "by_task names 'xsum', which is not one of tasks"),
         ("[by_task.gsm8k.methods.k]\nx = 2", "by_task.gsm8k.methods names 'k'"),
-        ("[by_task.gsm8k.methods.kd]\nlabel = 'x'", "no names"),
+        ("[by_task.gsm8k.methods.kd]\nlabel = 'x'", "not names"),
         ("[by_task.gsm8k.methods.kd]\nheat = 2.0", "knob of method 'kd' 'heat'"),
         ("[by_task.gsm8k.training]\npases = 2", "by_task.gsm8k: Unknown key 'training.pases'"),
         ("[by_task.gsm8k.training]\npasses = -2", "by_task.gsm8k: training.passes"),
-        ("[by_task.gsm8k.fine_tune]\npasses = 2", "no pair has fine_tune"),
+        ("[by_task.gsm8k.fine_tune]\npasses = 2", "fine_tune needs a pair with fine_tune"),
         ("[by_task.gsm8k]\nseeds = [1, 1]", "by_task.gsm8k: seeds repeat: 1, 1"),
         ("[by_task.gsm8k]\nseeds = []", "by_task.gsm8k: seeds is empty"),
-        ("[by_task.gsm8k.methods.kd]\nagainst = ['untrained']", "no names"),
+        ("[by_task.gsm8k.methods.kd]\nagainst = ['untrained']", "not names"),
         ("[by_task.gsm8k.speeds]\npasses = 2", "Unknown key 'by_task.gsm8k.speeds'"),
     ],
 )
@@ -486,9 +486,9 @@ def test_a_recipe_on_fewer_tasks_forgets_what_it_says_of_the_others(tmp_path: Pa
 def test_a_method_is_compared_with_others_of_the_recipe(load: Load, other: str) -> None:
     methods = METHODS.replace('name = "kd"', f'name = "kd"\nagainst = ["{other}"]')
     sentence = _mistake(load, methods=methods)
-    assert f"method 'kd' is against '{other}', which is none of the others here" in sentence
+    assert f"method 'kd' is against '{other}', which is not one of the others here" in sentence
 
 
 def test_a_comparison_is_planned_once(load: Load) -> None:
     methods = METHODS.replace('name = "kd"', 'name = "kd"\nagainst = ["untrained", "untrained"]')
-    assert "method 'kd': against names one method twice" in _mistake(load, methods=methods)
+    assert "method 'kd': against names a method twice" in _mistake(load, methods=methods)

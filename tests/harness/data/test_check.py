@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from draftmark.data.check import TaskCheck, check, check_all
+from draftmark.data.check import TaskCheck, check_task, check_tasks, count_repeated
 from draftmark.data.sources import DATA_VARIABLE
 from draftmark.errors import UserError
 from draftmark.registry import find
@@ -36,7 +36,7 @@ def _write(folder: Path, splits: Mapping[Split, Lines]) -> Path:
 
 
 def _checked(directory: Path, task: Task | None = None) -> TaskCheck:
-    return check(task or find("tasks", "gsm8k"), sources=["directory"], directory=directory)
+    return check_task(task or find("tasks", "gsm8k"), sources=["directory"], directory=directory)
 
 
 def test_every_malformed_row_is_named_by_file_and_line(tmp_path: Path) -> None:
@@ -46,12 +46,12 @@ def test_every_malformed_row_is_named_by_file_and_line(tmp_path: Path) -> None:
     found = _checked(tmp_path)
 
     path = tmp_path / "gsm8k" / "train.jsonl.gz"
-    places = [bad.place for bad in found.splits["train"].malformed]
+    places = [fault.partition(": ")[0] for fault in found.splits["train"].malformed]
     assert places == [f"{path}, line {number}" for number in (2, 5, 6)]
     assert found.malformed == 4
     lines = list(found.lines())
-    assert f"  {path}, line 6: no text in column 'answer'; mend the row." in lines
-    assert any("line 1: column 'question' is empty; mend the row." in line for line in lines)
+    assert f"  {path}, line 6: no text in column 'answer'; fix the row." in lines
+    assert any("line 1: column 'question' is empty; fix the row." in line for line in lines)
 
 
 def test_the_counts_of_a_split_add_up(tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_the_counts_of_a_split_add_up(tmp_path: Path) -> None:
 
     split = _checked(tmp_path, task).splits["train"]
 
-    assert (split.read, len(split.rows.examples), split.repeated) == (6, 3, 1)
-    assert split.rows.left_out == {"dull question": 2}
+    assert (split.num_read, len(split.examples), count_repeated(split.examples)) == (6, 3, 1)
+    assert split.left_out == {"dull question": 2}
     assert len(split.malformed) == 1
 
 
@@ -85,7 +85,7 @@ def test_questions_that_two_splits_share_are_counted(tmp_path: Path) -> None:
         ("validation", "test"): 2,
     }
     assert (
-        "gsm8k    of 4 test questions 3 are in train, 3 with those copied for the most part"
+        "gsm8k    of 4 test questions, 3 are in train, or 3 with those that are mostly copied"
         in found.lines()
     )
 
@@ -95,28 +95,28 @@ def test_without_names_every_task_that_has_rows_there_is_checked(tmp_path: Path)
     for folder, row in {"gsm8k": _row("a"), "cnn_dailymail": article}.items():
         _write(tmp_path / folder, {"train": [row], "validation": [row], "test": [row]})
 
-    assert [found.name for found in check_all(None, tmp_path)] == ["cnn_dm", "gsm8k"]
-    assert [found.name for found in check_all(["cnn_dm"], tmp_path)] == ["cnn_dm"]
+    assert [found.name for found in check_tasks(None, tmp_path)] == ["cnn_dm", "gsm8k"]
+    assert [found.name for found in check_tasks(["cnn_dm"], tmp_path)] == ["cnn_dm"]
 
 
 def test_without_a_data_directory_the_projects_own_samples_are_checked() -> None:
-    (found,) = check_all(["gsm8k"], None)
+    (found,) = check_tasks(["gsm8k"], None)
 
-    assert {split.rows.source for split in found.splits.values()} == {"samples"}
+    assert {split.source for split in found.splits.values()} == {"samples"}
     assert found.malformed == 0
     assert not any(item.duplicates for item in found.shared.values())
 
 
 def test_a_task_that_is_named_and_has_no_rows_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No source has the train, validation, test rows of 'xsum'"):
-        list(check_all(["xsum"], tmp_path))
+        list(check_tasks(["xsum"], tmp_path))
     with pytest.raises(UserError, match=f"no rows of any task in {tmp_path}"):
-        list(check_all(None, tmp_path))
+        list(check_tasks(None, tmp_path))
 
 
 def test_what_is_wrong_with_a_file_is_one_sentence(tmp_path: Path) -> None:
     folder = _write(tmp_path / "gsm8k", {"train": [], "validation": [], "test": []})
     (folder / "gsm8k" / "train.jsonl.gz").write_bytes(b"not gzip")
 
-    with pytest.raises(UserError, match="does not read"):
-        list(check_all(None, tmp_path))
+    with pytest.raises(UserError, match="is unreadable"):
+        list(check_tasks(None, tmp_path))

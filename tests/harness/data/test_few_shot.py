@@ -6,7 +6,7 @@ import pytest
 
 from draftmark.config.sections import Prompting
 from draftmark.data.few_shot import counts_with_shots, format_prompts
-from draftmark.data.prompts import encode_gold, encode_prompt, plain
+from draftmark.data.prompts import encode_gold, encode_prompt, to_plain_text
 from draftmark.data.rows import load_splits
 from draftmark.errors import UserError
 from draftmark.tasks.gsm8k import TASK
@@ -76,7 +76,7 @@ def test_plain_text_is_a_question_and_what_follows_is_its_answer() -> None:
         {"role": "assistant", "content": "2"},
         {"role": "user", "content": "2 + 2?\n"},
     ]
-    assert plain(turns) == "1 + 1?\n2\n\n2 + 2?\n"
+    assert to_plain_text(turns) == "1 + 1?\n2\n\n2 + 2?\n"
 
 
 def test_a_model_without_a_template_is_asked_in_plain_text(tokenizer: Any) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from places import REAL_ROWS
 
-from draftmark.data.leaks import NGRAM, PHRASE_ROWS, Overlap, overlaps, words
+from draftmark.data.leaks import NGRAM, PHRASE_ROWS, Overlap, find_overlaps, split_words
 from draftmark.data.rows import DATA_VARIABLE, load_splits
 from draftmark.tasks.mbpp import TASK as MBPP
 from draftmark.types import Example, Split
@@ -27,7 +27,7 @@ def _rows(*questions: str, split: str = "train") -> list[Example]:
 
 
 def _questions(train: Sequence[str], test: Sequence[str]) -> Overlap:
-    question, answer = overlaps({"train": _rows(*train)}, _rows(*test, split="test"))
+    question, answer = find_overlaps({"train": _rows(*train)}, _rows(*test, split="test"))
     assert (question.part, answer.part) == ("question", "answer")
     return question
 
@@ -72,7 +72,7 @@ def test_questions_and_answers_are_looked_at_apart() -> None:
     train = [Example("a", ({"role": "user", "content": "Why?"},), "Because")]
     test = [Example("b", ({"role": "user", "content": "How?"},), "because.")]
 
-    question, answer = overlaps({"train": train}, test)
+    question, answer = find_overlaps({"train": train}, test)
 
     assert (question.duplicates, answer.duplicates) == (0, 1)
 
@@ -80,7 +80,7 @@ def test_questions_and_answers_are_looked_at_apart() -> None:
 def test_every_named_group_has_its_own_counts() -> None:
     groups = {"train": _rows("a", "b"), "few-shot": _rows("c")}
 
-    found = {(o.group, o.part): o for o in overlaps(groups, _rows("c", "d", split="test"))}
+    found = {(o.group, o.part): o for o in find_overlaps(groups, _rows("c", "d", split="test"))}
 
     assert found.keys() == {(g, p) for g in groups for p in ("question", "answer")}
     assert found["train", "question"].duplicates == 0
@@ -183,7 +183,7 @@ def test_in_many_rows_a_passage_is_template_text_beyond_one_in_a_hundred() -> No
 
 def test_no_test_rows_are_an_error_and_no_other_rows_are_none() -> None:
     with pytest.raises(ValueError, match="no test rows"):
-        overlaps({"train": _rows("a")}, [])
+        find_overlaps({"train": _rows("a")}, [])
     assert _counts(_questions([], ["a"])) == (0, 0, 0)
 
 
@@ -224,7 +224,7 @@ def test_counts_are_nested(train: list[str], test: list[str]) -> None:
 
 @given(any_text)
 def test_normalised_text_stays_as_it_is(text: str) -> None:
-    assert words(" ".join(words(text))) == words(text)
+    assert split_words(" ".join(split_words(text))) == split_words(text)
 
 
 def _real(task: str, split: str, question: str, answer: str) -> list[Example]:
@@ -244,7 +244,7 @@ def test_three_problems_of_mbpp_repeat_the_text_of_a_training_problem() -> None:
     counts: dict[Split, int] = {"train": 374, "test": 500}
     rows = load_splits(MBPP, counts, sources=["directory"], directory=REAL_ROWS)
 
-    question, _ = overlaps({"train": rows["train"].examples}, rows["test"].examples)
+    question, _ = find_overlaps({"train": rows["train"].examples}, rows["test"].examples)
 
     assert question.duplicates == 3
     assert [m.test_id for m in question.examples if m.duplicate] == [
@@ -257,6 +257,6 @@ def test_no_question_of_gsm8k_is_in_two_splits() -> None:
         _real("gsm8k", split, "question", "answer") for split in ("train", "validation", "test")
     )
 
-    found = overlaps({"train": train, "validation": validation}, test)
+    found = find_overlaps({"train": train, "validation": validation}, test)
 
     assert [overlap.copied for overlap in found] == [0, 0, 0, 0]

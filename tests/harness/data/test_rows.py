@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from draftmark.data import hub
-from draftmark.data.rows import Rows, describe, load_rows
+from draftmark.data.rows import Rows, describe_left_out, load_rows
 from draftmark.data.sources import DATA_VARIABLE
 from draftmark.errors import UserError
 from draftmark.types import Example, HubData, Row, Task
@@ -131,7 +131,7 @@ def test_a_bad_row_is_named_by_file_and_line(
         _samples(task, 3)
 
     assert str(caught.value).startswith(f"{path}, line 3: {sentence}")
-    assert str(caught.value).endswith("; mend the row.")
+    assert str(caught.value).endswith("; fix the row.")
 
 
 def test_text_that_cannot_be_written_as_utf8_is_a_bad_row(task: Task) -> None:
@@ -162,14 +162,14 @@ def test_a_damaged_file_is_named(task: Task, damage: Callable[[bytes], bytes]) -
     path = _write(task.samples, [{**ROW, "question": f"{n} + {n}?"} for n in range(20)])
     path.write_bytes(damage(path.read_bytes()))
 
-    with pytest.raises(UserError, match=f"{path} does not read"):
+    with pytest.raises(UserError, match=f"{path} is unreadable"):
         _samples(task)
 
 
 def test_too_few_rows_says_how_many_there_are_and_which_setting_to_lower(task: Task) -> None:
     _write(task.samples, [ROW])
 
-    with pytest.raises(UserError, match=r"has 1 rows .* 2 are asked for; lower data\.train_rows"):
+    with pytest.raises(UserError, match=r"has 1 rows .* but 2 are needed; lower data\.train_rows"):
         _samples(task, 2)
 
 
@@ -185,13 +185,13 @@ def test_rows_left_out_by_rule_are_passed_over_and_counted_and_ids_stay(task: Ta
 
     assert [example.id for example in rows.examples] == ["toy/train/0", "toy/train/2"]
     assert rows.left_out == {"no answer": 1}
-    assert describe(rows.left_out) == "1 left out (1 no answer)"
+    assert describe_left_out(rows.left_out) == "1 left out (1 no answer)"
 
 
 def test_rows_left_out_by_rule_do_not_count_as_rows(task: Task) -> None:
     _write(task.samples, [ROW, {**ROW, "answer": ""}])
 
-    with pytest.raises(UserError, match=r"has 1 rows .*1 left out \(1 no answer\)\), 2 are asked"):
+    with pytest.raises(UserError, match=r"has 1 rows .*1 left out \(1 no answer\)\), but 2"):
         _samples(_without_nothing(task), 2)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from draftmark import registry
 from draftmark.data.rows import load_rows
-from draftmark.data.size_limits import MAX_UNPACKED, check_gguf, check_member, unzipped
+from draftmark.data.size_limits import MAX_UNPACKED, check_gguf, check_member, unzip
 from draftmark.errors import UserError
 
 HEADER = struct.Struct("<4sIQQ")
@@ -77,7 +77,7 @@ def test_a_crafted_header_is_refused_before_anything_is_allocated(
 
     tracemalloc.start()
     try:
-        with pytest.raises(UserError, match=r"crafted\.gguf is no GGUF file that draftmark opens"):
+        with pytest.raises(UserError, match=r"crafted\.gguf is not a GGUF file that"):
             check_gguf(path)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
@@ -110,7 +110,7 @@ def test_a_member_of_an_archive_is_held_against_its_bound() -> None:
 def test_what_is_in_proportion_is_unpacked(parts: list[bytes]) -> None:
     packed = b"".join(map(gzip.compress, parts))
 
-    assert unzipped(packed, Path("rows.jsonl.gz")) == b"".join(parts)
+    assert unzip(packed, Path("rows.jsonl.gz")) == b"".join(parts)
 
 
 def test_rows_out_of_all_proportion_are_refused(tmp_path: Path) -> None:

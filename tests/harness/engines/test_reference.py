@@ -11,10 +11,15 @@ import torch
 from depth_scores import score_by_depth
 
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
-from draftmark.engines.measure.lossless import check_law, laws_of
+from draftmark.engines.measure.lossless import check_distribution, read_target_logits
 from draftmark.engines.reference import _Loop
 from draftmark.models.files import end_tokens
-from draftmark.models.hidden_states import Features, TargetLogits, hidden_states, write_features
+from draftmark.models.hidden_states import (
+    StoredHiddenStates,
+    TargetLogits,
+    hidden_states,
+    write_hidden_states,
+)
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.sampling import draw, sampler_probs
@@ -114,8 +119,8 @@ def score(target: Any, tmp_path: Path) -> Callable[..., list[AcceptanceTable]]:
 
     def tables(model: Any, texts: list[Text], how: float | Samplers) -> list[AcceptanceTable]:
         with Progress(quiet=True).step("", len(texts)) as step:
-            write_features(target, texts, tmp_path, dtype="float32", step=step)
-        laws = TargetLogits(target, Features.load(tmp_path))
+            write_hidden_states(target, texts, tmp_path, dtype="float32", step=step)
+        laws = TargetLogits(target, StoredHiddenStates.load(tmp_path))
         drafter = LanguageModelDrafter(model) if isinstance(model, LanguageModel) else model
         scored = drafter.score(texts, laws, samplers(how))
         by_id = {table.example_id: table for table in scored}
@@ -252,7 +257,7 @@ def test_emitted_tokens_have_the_targets_law(
     decode: Any, draft: Any, target: Any, prompts: list[Prompt]
 ) -> None:
     texts = texts_of(decode(prompts[:40], draft, 1.0, 4, limit=SHORT), prompts[:40])
-    found = check_law(texts, laws_of(target, texts), Sampler(1.0))
+    found = check_distribution(texts, read_target_logits(target, texts), Sampler(1.0))
     print(found.evidence)
     assert found.passed
 

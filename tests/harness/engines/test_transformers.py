@@ -14,7 +14,7 @@ from draftmark.engines.reference import ENGINE as REFERENCE
 from draftmark.engines.transformers import ENGINE
 from draftmark.errors import UserError
 from draftmark.models.files import end_tokens
-from draftmark.models.hidden_states import Features, TargetLogits, write_features
+from draftmark.models.hidden_states import StoredHiddenStates, TargetLogits, write_hidden_states
 from draftmark.models.language_model import save_model
 from draftmark.models.stop_conditions import StopStrings
 from draftmark.pipeline.stages.measurements import engine_for
@@ -78,8 +78,8 @@ def score(target: Any, draft_directory: Path, tmp_path: Path) -> Callable[..., A
 
     def tables(method: Method, texts: list[Text]) -> list[AcceptanceTable]:
         with Progress(quiet=True).step("", len(texts)) as step:
-            write_features(target, texts, tmp_path, dtype="float32", step=step)
-        laws = TargetLogits(target, Features.load(tmp_path))
+            write_hidden_states(target, texts, tmp_path, dtype="float32", step=step)
+        laws = TargetLogits(target, StoredHiddenStates.load(tmp_path))
         drafter = method.drafter(draft_directory, Placement())
         scored = drafter.score(texts, laws, Samplers(GREEDY, GREEDY))
         by_id = {table.example_id: table for table in scored}

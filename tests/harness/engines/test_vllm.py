@@ -19,10 +19,11 @@ from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.engines import vllm
 from draftmark.engines._vllm.child_process import ChildFailure
-from draftmark.engines.measure.lossless import as_texts, check_law, laws_of
+from draftmark.engines.measure.lossless import check_distribution, read_target_logits, to_texts
+from draftmark.environment import install_hint
 from draftmark.errors import UserError
 from draftmark.models.files import end_tokens
-from draftmark.models.hidden_states import Features
+from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import LanguageModel, save_model
 from draftmark.speculation.blocks import block_counts
 from draftmark.speculation.engine_counts import engine_counts
@@ -35,7 +36,7 @@ HEADS: dict[str, Any] = {
     "eagle3": Eagle3(depth=2, from_layer=7, draft_vocabulary=300),
 }
 needs_vllm = pytest.mark.skipif(
-    find_spec("vllm") is None, reason=f"vLLM is not installed; {vllm.INSTALL}"
+    find_spec("vllm") is None, reason=f"vLLM is not installed; {install_hint('vllm')}"
 )
 
 
@@ -62,7 +63,7 @@ def drafts(
     draft: Any,
     target: LanguageModel,
     tokenizer: Any,
-    read_gold: Callable[..., dict[str, Features]],
+    read_gold: Callable[..., dict[str, StoredHiddenStates]],
     tmp_path: Path,
 ) -> Callable[[str], tuple[Method, Path]]:
     """Return a function that gives a method and the folder of its draft, by vLLM's name for it."""
@@ -114,8 +115,10 @@ def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     assert [item.token_ids for item in decoded] == [item.token_ids for item in alone]
     assert [item.finish_reason for item in decoded] == [item.finish_reason for item in alone]
 
-    laws = laws_of(target, as_texts(decoded, asked))
-    scored = method.drafter(folder, Placement()).score(laws.features.texts, laws, settings.samplers)
+    logits = read_target_logits(target, to_texts(decoded, asked))
+    scored = method.drafter(folder, Placement()).score(
+        logits.final_states.texts, logits, settings.samplers
+    )
     tables = {table.example_id: table for table in scored}
     in_order = [tables[prompt.example_id] for prompt in asked]
     predicted = block_counts(in_order, GAMMA, vllm.CONVENTION)
@@ -144,8 +147,8 @@ def test_a_draft_that_is_its_target_has_every_token_accepted_at_any_temperature(
     for decoded in (at_one, at_zero):
         counted = engine_counts(decoded, vllm.CONVENTION)
         assert counted.accepted_B.tolist() == counted.drafted_B.tolist()
-    texts = as_texts(at_one, asked)
-    assert check_law(texts, laws_of(target, texts), ONE).passed
+    texts = to_texts(at_one, asked)
+    assert check_distribution(texts, read_target_logits(target, texts), ONE).passed
     other = list(replace(running, settings=replace(sampled, seed=1)).generate(asked))
     assert [item.token_ids for item in other] != [item.token_ids for item in at_one]
 
@@ -169,7 +172,7 @@ def test_a_machine_without_vllm_is_told_how_to_get_it(
     tiny_directory: Path, settings: EngineSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(UserError, match=r"needs vLLM, 0\.32 or later; run `make vllm`"):
+    with pytest.raises(UserError, match=r"needs vLLM, 0\.32 or later; run `(make|pip) "):
         vllm.ENGINE.open(tiny_directory, None, None, settings)
 
 

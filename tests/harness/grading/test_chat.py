@@ -9,7 +9,8 @@ import pytest
 from judge_server import Answer, says, serve
 
 from draftmark.errors import UserError
-from draftmark.grading.chat import Chat, Messages, ask_all, read_key
+from draftmark.grading.chat import ChatModel, Messages, ask_all
+from draftmark.grading.http_client import HttpClient, read_key
 from draftmark.progress import Progress
 
 KEY = "sk-THE-SECRET-0123456789"
@@ -23,7 +24,9 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_request_is_what_the_protocol_says() -> None:
     with serve(lambda _: says("tie")) as server:
-        chat = Chat(f"{server.endpoint}/", "judge-1", {"temperature": 0, "model": "other"}, KEY)
+        chat = ChatModel(
+            HttpClient(f"{server.endpoint}/", KEY), "judge-1", {"temperature": 0, "model": "other"}
+        )
         assert chat.ask(ASKED) == "tie"
 
     assert server.requests == [
@@ -39,7 +42,7 @@ def test_a_request_is_what_the_protocol_says() -> None:
 
 def test_without_a_key_none_is_sent() -> None:
     with serve(lambda _: says("A")) as server:
-        Chat(server.endpoint, "judge-1").ask(ASKED)
+        ChatModel(HttpClient(server.endpoint), "judge-1").ask(ASKED)
 
     assert server.requests[0]["authorization"] is None
 
@@ -47,7 +50,7 @@ def test_without_a_key_none_is_sent() -> None:
 def test_what_may_pass_is_tried_again() -> None:
     answers: Iterator[Answer] = iter([(429, "slow down"), (503, "busy"), says("B")])
     with serve(lambda _: next(answers)) as server:
-        assert Chat(server.endpoint, "judge-1", waits_s=(0, 0)).ask(ASKED) == "B"
+        assert ChatModel(HttpClient(server.endpoint), "judge-1", waits_s=(0, 0)).ask(ASKED) == "B"
 
     assert len(server.requests) == 3
 
@@ -57,14 +60,14 @@ def test_what_may_pass_is_tried_again() -> None:
     [
         ((401, {"error": "no such key"}), r"status 401, '\{\"error\": \"no such key\"\}'"),
         ((404, "no such model"), "status 404, 'no such model'"),
-        ((200, "<html>"), "no chat completion, '<html>'"),
-        ((200, {"choices": []}), "no chat completion"),
-        ((200, {"choices": [{"message": {"content": None}}]}), "no chat completion"),
+        ((200, "<html>"), "not a chat completion, '<html>'"),
+        ((200, {"choices": []}), "not a chat completion"),
+        ((200, {"choices": [{"message": {"content": None}}]}), "not a chat completion"),
     ],
 )
 def test_what_will_not_pass_is_one_sentence_at_once(answer: Answer, words: str) -> None:
     with serve(lambda _: answer) as server, pytest.raises(UserError, match=words) as caught:
-        Chat(server.endpoint, "judge-1").ask(ASKED)
+        ChatModel(HttpClient(server.endpoint), "judge-1").ask(ASKED)
 
     assert len(server.requests) == 1
     assert f"'judge-1' at {server.endpoint}" in str(caught.value)
@@ -74,8 +77,8 @@ def test_what_will_not_pass_is_one_sentence_at_once(answer: Answer, words: str) 
 def test_nobody_there_is_one_sentence() -> None:
     with serve(lambda _: says("A")) as server:
         pass
-    with pytest.raises(UserError, match="Connection refused; mend that"):
-        Chat(server.endpoint, "judge-1", waits_s=(0,)).ask(ASKED)
+    with pytest.raises(UserError, match="Connection refused; fix that"):
+        ChatModel(HttpClient(server.endpoint), "judge-1", waits_s=(0,)).ask(ASKED)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307])
@@ -86,7 +89,7 @@ def test_a_redirect_is_refused(status: int) -> None:
         serve(lambda _: (status, f"{elsewhere.endpoint}/chat/completions")) as server,
         pytest.raises(UserError, match=f"status {status}"),
     ):
-        Chat(server.endpoint, "judge-1", {}, KEY).ask(ASKED)
+        ChatModel(HttpClient(server.endpoint, KEY), "judge-1").ask(ASKED)
 
     assert elsewhere.requests == []
 
@@ -97,11 +100,11 @@ def test_a_server_that_says_the_key_again_is_not_repeated(status: int) -> None:
         return status, {"you sent": asked["authorization"]}
 
     with serve(echo) as server, pytest.raises(UserError, match=r"Bearer \[key\]") as caught:
-        Chat(server.endpoint, "judge-1", {}, KEY).ask(ASKED)
+        ChatModel(HttpClient(server.endpoint, KEY), "judge-1").ask(ASKED)
 
     assert KEY not in str(caught.value)
     with serve(lambda asked: says(asked["authorization"])) as server:
-        chat = Chat(server.endpoint, "judge-1", {}, KEY)
+        chat = ChatModel(HttpClient(server.endpoint, KEY), "judge-1")
         assert chat.ask(ASKED) == "Bearer [key]"
     assert KEY not in repr(chat)
 
@@ -110,10 +113,10 @@ def test_the_key_is_read_from_the_variable_that_is_named(monkeypatch: pytest.Mon
     monkeypatch.setenv("A_KEY", f"{KEY}\n")
     monkeypatch.delenv("NO_KEY", raising=False)
 
-    assert read_key("A_KEY") == KEY
-    assert read_key("") == ""
+    assert read_key("A_KEY", "judge") == KEY
+    assert read_key("", "judge") == ""
     with pytest.raises(UserError, match="NO_KEY, which is not set; set it"):
-        read_key("NO_KEY")
+        read_key("NO_KEY", "judge")
 
 
 @pytest.mark.parametrize("value", ["sk-a\nsk-b", "sk a", "sk-\u00e9"])
@@ -123,7 +126,7 @@ def test_what_cannot_be_a_key_is_refused_and_not_repeated(
     monkeypatch.setenv("A_KEY", value)
 
     with pytest.raises(UserError, match="A_KEY does not hold a key") as caught:
-        read_key("A_KEY")
+        read_key("A_KEY", "judge")
 
     assert "sk" not in str(caught.value)
 

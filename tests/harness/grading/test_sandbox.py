@@ -20,7 +20,7 @@ from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import Limits, Outcome, Program, Sandbox, Status
 
 LIMITS = Limits(cpu_s=1, wall_s=20, memory_bytes=128 * 2**20)
-REASON = bubblewrap.why_not()
+REASON = bubblewrap.why_unavailable()
 isolated = pytest.mark.skipif(REASON is not None, reason=f"no isolation: {REASON}")
 ENDS: list[tuple[str, str, Status]] = [
     ("def f(): return 1", "assert f() == 1", "passed"),
@@ -76,7 +76,7 @@ def test_without_bubblewrap_nothing_runs_and_the_mend_is_told(tmp_path: Path) ->
         Sandbox().run(Program(f"open({str(tmp_path / 'ran')!r}, 'w')"))
 
     assert str(caught.value) == (
-        "Programs that a model wrote would not be isolated: bubblewrap is not installed; run "
+        "Model-written programs cannot be isolated: bubblewrap is not installed; run "
         "`apt-get install bubblewrap`, or accept the risk with --unsafe-code."
     )
     assert not (tmp_path / "ran").exists()

@@ -22,7 +22,7 @@ LIMITS = Limits(
 GRACE_S = 10
 
 pytestmark = pytest.mark.skipif(
-    bubblewrap.why_not() is not None, reason=f"no isolation: {bubblewrap.why_not()}"
+    bubblewrap.why_unavailable() is not None, reason=f"no isolation: {bubblewrap.why_unavailable()}"
 )
 
 

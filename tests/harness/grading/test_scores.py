@@ -17,7 +17,7 @@ WRONG = {"gsm8k": "#### 3", "mbpp": "x = 2"}
 
 
 def test_answers_are_graded_in_order() -> None:
-    allowed = Sandbox(unsafe=bubblewrap.why_not() is not None)
+    allowed = Sandbox(unsafe=bubblewrap.why_unavailable() is not None)
     for name, row in ROWS.items():
         task = find("tasks", name)
         example = task.to_example(f"{name}/test/0", row)

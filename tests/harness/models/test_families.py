@@ -23,14 +23,13 @@ from transformers import AutoModelForCausalLM
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
-from draftmark.models.fitted_head import fit_head
-from draftmark.models.hidden_states import Features
+from draftmark.models.draft_inits import fit_head, make_draft
+from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import (
     LanguageModel,
     cast_weights,
     drop_body,
     load_model,
-    make_draft,
     save_model,
 )
 from draftmark.speculation.blocks import block_counts
@@ -162,7 +161,9 @@ def test_a_pruned_draft_learns_and_only_a_copied_head_is_trained(
 ) -> None:
     start = make_draft(STARTS[head], family.target, seed=0)
     if head == "fitted":
-        start = fit_head(start, family.target, Features.load(family.inputs["dataset texts"]))
+        start = fit_head(
+            start, family.target, StoredHiddenStates.load(family.inputs["dataset texts"])
+        )
     made = trained(family, STARTS[head], tmp_path)
     before, *_, after = acceptances(made)
     assert after > before + 0.01
@@ -205,7 +206,7 @@ def test_a_draft_learns_from_its_own_text_in_bfloat16(
 
 def test_a_fitted_head_has_its_targets_bias(family: Family) -> None:
     start = make_draft(STARTS["random"], family.target, seed=0)
-    fitted = fit_head(start, family.target, Features.load(family.inputs["dataset texts"]))
+    fitted = fit_head(start, family.target, StoredHiddenStates.load(family.inputs["dataset texts"]))
     assert not any(weight.requires_grad for weight in vocabulary(fitted))
     for mine, its in zip(biases(fitted), biases(family.target), strict=True):
         assert torch.equal(mine[:TOKENS], its[:TOKENS])

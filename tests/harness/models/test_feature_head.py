@@ -8,11 +8,10 @@ import torch
 from head_cases import ARCHITECTURES, OWN, small_head, small_target
 
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead, Shape, load_head
-from draftmark.models.head_inits import make_head
+from draftmark.models.feature_head import FeatureHead, Shape, load_head, make_head
 from draftmark.models.head_rollout import roll
+from draftmark.models.hidden_states import LiveStates
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.layer_states import LiveStates
 from draftmark.training.head_training import frequent_ids
 from draftmark.types import Placement, Text
 
@@ -22,7 +21,7 @@ TEXT = Text("a", (3, 9, 4, 17), (5, 60, 2, 8, 11, 7))
 def logits(head: FeatureHead, target: LanguageModel, depth: int = 2) -> list[torch.Tensor]:
     states = LiveStates(target, head.model.shape.layers)
     with torch.no_grad():
-        fused = [head.fuse(states.of(TEXT))]
+        fused = [head.fuse(states.states_of(TEXT))]
         return [head.logits(hidden) for hidden in roll(head, [TEXT], fused, depth)]
 
 

@@ -16,7 +16,7 @@ import pytest
 from draftmark.engines.reference import ENGINE
 from draftmark.models.files import end_tokens
 from draftmark.models.generation import Sampling, generate
-from draftmark.models.hidden_states import Features, TargetLogits, write_features
+from draftmark.models.hidden_states import StoredHiddenStates, TargetLogits, write_hidden_states
 from draftmark.models.language_model import load_model
 from draftmark.progress import Progress
 from draftmark.speculation.interfaces import EngineSettings
@@ -74,8 +74,8 @@ def test_scored_as_its_own_draft_it_stays_at_one(
 ) -> None:
     texts = write(prompts[:8], sampler)
     with Progress(quiet=True).step("", 8) as step:
-        write_features(target, texts, tmp_path, dtype="float32", step=step)
-    laws = TargetLogits(target, Features.load(tmp_path))
+        write_hidden_states(target, texts, tmp_path, dtype="float32", step=step)
+    laws = TargetLogits(target, StoredHiddenStates.load(tmp_path))
     drafter = LanguageModelDrafter(load_model(opinionated))
     for table in drafter.score(texts, laws, Samplers(sampler, sampler)):
         assert np.all(table.accept_SD[:, 0] == 1.0)

@@ -168,7 +168,7 @@ def test_the_files_compute_what_the_head_does(layout: Layout, tmp_path: Path) ->
 
 
 def test_what_vllm_does_not_load_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="'eagle' is not of eagle3 heads; take eagle3 or specul"):
+    with pytest.raises(UserError, match="'eagle' does not fit eagle3 heads; take eagle3 or specul"):
         exported(small_head(small_target("llama"), "eagle3"), "eagle", tmp_path)
-    with pytest.raises(UserError, match="this one is of 'phi'"):
+    with pytest.raises(UserError, match="the layer of this head is 'phi'"):
         exported(small_head(small_target("phi"), "eagle3"), "eagle3", tmp_path)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from draftmark.models.head_product import head_product
+from draftmark.models.language_model import head_product
 
 
 def _head(bias: bool) -> torch.nn.Linear:

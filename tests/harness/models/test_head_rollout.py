@@ -10,7 +10,7 @@ from transformers import DynamicCache
 from draftmark.errors import UserError
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.head_rollout import roll
-from draftmark.models.layer_states import LiveStates
+from draftmark.models.hidden_states import LiveStates
 from draftmark.types import Text
 
 TEXTS = [
@@ -52,7 +52,7 @@ def test_a_roll_is_what_each_chain_is_by_itself(family: str, architecture: str) 
     head = small_head(target, architecture)
     states = LiveStates(target, head.model.shape.layers)
     with torch.no_grad():
-        fused = [head.fuse(states.of(text)) for text in TEXTS]
+        fused = [head.fuse(states.states_of(text)) for text in TEXTS]
         for depth, hidden_BRD in enumerate(roll(head, TEXTS, fused, 4)):
             for row, text in enumerate(TEXTS):
                 left = len(text.response_ids) - depth
@@ -71,7 +71,7 @@ def test_the_gradient_goes_through_every_depth() -> None:
     gradients = []
     for slow in (False, True):
         head.model.zero_grad()
-        fused_TD = head.fuse(states.of(TEXTS[0]))
+        fused_TD = head.fuse(states.states_of(TEXTS[0]))
         *_, last_BRD = roll(head, TEXTS[:1], [fused_TD], 3)
         left = len(TEXTS[0].response_ids) - 2
         hidden_RD = one_by_one(head, TEXTS[0], fused_TD, 2) if slow else last_BRD[0, :left]

@@ -10,13 +10,13 @@ import torch
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.files import end_tokens, model_digest, resolve
 from draftmark.models.language_model import (
     LanguageModel,
     check_same_tokenizer,
     drop_body,
     load_model,
-    make_draft,
     save_model,
 )
 from draftmark.progress import Progress

@@ -9,7 +9,8 @@ import pytest
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
 from draftmark.models import shapes
-from draftmark.models.language_model import LanguageModel, make_draft
+from draftmark.models.draft_inits import make_draft
+from draftmark.models.language_model import LanguageModel
 
 # As the papers and model cards print them, to the digits that they give.
 PUBLISHED = {

@@ -21,7 +21,8 @@ from family_stages import (
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
-from draftmark.models.language_model import load_model, make_draft, save_model
+from draftmark.models.draft_inits import make_draft
+from draftmark.models.language_model import load_model, save_model
 from draftmark.types import GREEDY, Sampler
 
 PADDED = ["gpt2", "gpt_neox", "phi", "qwen2", "gemma2"]  # tied and not, with a bias, with a cap

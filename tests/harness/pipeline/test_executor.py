@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import ensure, execute
+from draftmark.pipeline.executor import ensure_entry, execute
 from draftmark.progress import Progress
-from draftmark.store.graph import LEFT, Job, Node
+from draftmark.store.graph import RESULT_FILES, Job, Node
 from draftmark.store.store import Store
 
 QUIET = Progress(quiet=True)
@@ -124,8 +124,8 @@ def test_every_made_node_is_said_with_its_seconds(
     store: Store, made: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     node = _node(made, "a")
-    ensure(node, store, Progress())
-    ensure(node, store, Progress())
+    ensure_entry(node, store, Progress())
+    ensure_entry(node, store, Progress())
 
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "stage: a ..."
@@ -136,8 +136,8 @@ def test_every_made_node_is_said_with_its_seconds(
 
 def test_what_a_stage_leaves_in_its_scratch_folder_is_part_of_its_result(store: Store) -> None:
     def build(job: Job) -> None:
-        (job.scratch / LEFT).mkdir()
-        (job.scratch / LEFT / "notes").write_text("kept")
+        (job.scratch / RESULT_FILES).mkdir()
+        (job.scratch / RESULT_FILES / "notes").write_text("kept")
         (job.scratch / "checkpoint").write_text("not kept")
         (job.out / "text").write_text("made")
 

@@ -12,7 +12,8 @@ import draftmark.tasks.samples
 from draftmark.config.recipe import Recipe
 from draftmark.data.rows import NoSource
 from draftmark.pipeline.experiment import Plan, plan
-from draftmark.pipeline.planning import hardware, plan_table
+from draftmark.pipeline.planning import plan_table
+from draftmark.pipeline.planning.estimates import find_gpu
 from draftmark.progress import Progress
 from draftmark.store.store import Store
 
@@ -47,7 +48,7 @@ def test_drafts_as_they_are_are_measured_on_test_rows_alone(prompts: Path, tmp_p
     prepared = planned(prompts, AS_IT_IS, "untrained", "prompt_lookup")
     (setting,) = prepared.settings.values()
     assert {split: len(rows.examples) for split, rows in setting.rows.items()} == {"test": 4}
-    text, _ = plan_table.table(prepared, Store(tmp_path / "store"), hardware.machine("h100", 0.3))
+    text, _ = plan_table.tabulate_plan(prepared, Store(tmp_path / "store"), find_gpu("h100"))
     assert "alpaca" in text
 
 

@@ -55,7 +55,7 @@ def test_killed_a_hundred_times_a_run_ends_with_the_same_bytes_and_leaves_no_pro
     """Between the kills no result is half there: all that has an entry is as it was written."""
     (tmp_path / "lives").mkdir()
     calm = Store(tmp_path / "calm")
-    execute(mortal_runs.graph(bubblewrap.why_not() is None), calm, QUIET)
+    execute(mortal_runs.graph(bubblewrap.why_unavailable() is None), calm, QUIET)
 
     found = killed("graph", tmp_path / "lives", 100)
 

@@ -145,7 +145,7 @@ def test_a_checkpoint_chosen_on_test_rows_ends_a_run_in_an_error_with_its_result
     assert stop.value.code == 1
     printed = capsys.readouterr()
     assert "draftmark: gsm8k, tiny: of 8 test questions 4 are in the 4 validation" in printed.err
-    assert "Not fit to be compared" in printed.out
+    assert "Do not compare these numbers" in printed.out
     (found,) = (tmp_path / "results").glob("leaky-*")
     loaded = load_results(found).findings
     assert [f.severity for f in loaded if "validation rows" in f.text] == ["error"]

@@ -7,7 +7,8 @@ import pytest
 from draftmark.analysis.quantities import key
 from draftmark.pipeline.experiment import plan
 from draftmark.pipeline.recipe_files import load_recipe
-from draftmark.pipeline.runner import run, save_records
+from draftmark.pipeline.runner import run
+from draftmark.pipeline.save_records import save_records
 from draftmark.progress import Progress
 from draftmark.results import Results
 from draftmark.store.run_folder import load_results, save_results

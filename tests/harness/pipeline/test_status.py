@@ -9,7 +9,7 @@ from draftmark.errors import Unsupported, UserError
 from draftmark.pipeline.executor import execute
 from draftmark.pipeline.journal import ALIVE, Journal
 from draftmark.pipeline.publish import tracked
-from draftmark.pipeline.status import SILENT_S, latest, lines, remaining, standing
+from draftmark.pipeline.status import SILENT_S, latest_run, run_status, seconds_left, status_lines
 from draftmark.pipeline.stopping import Stop, Stopped
 from draftmark.progress import Progress
 from draftmark.store.graph import Job, Node, topological
@@ -46,66 +46,66 @@ def test_a_finished_run_says_what_was_there_what_was_made_and_what_failed(store:
 
     _run(store, _node("second", first), _node("child", bad), undone)
 
-    now = standing(store.root, "run")
+    now = run_status(store.root, "run")
     states = {stage.label: stage.state for stage in now.stages.values()}
     made = {"first": "cached", "second": "done"}
     assert states == made | {"bad": "failed", "child": "failed", "batches": "refused"}
-    text = "\n".join(lines(now))
+    text = "\n".join(status_lines(now))
     assert text.startswith("run: a title\nfinished in ")
     assert "5 stages: 1 cached, 1 done, 2 failed, 1 refused" in text
     assert "failed stage: bad: RuntimeError: no luck" in text
     assert "failed stage: child: needs bad" in text
     assert "refused stage: batches: it does no batches" in text
-    assert latest(store.root) == "run"
+    assert latest_run(store.root) == "run"
 
 
 def test_a_run_that_goes_on_says_what_runs_for_how_long_and_what_is_left(store: Store) -> None:
     first = _node("first")
     second, third = _node("second", first), _node("third", first)
     journal = Journal.open(store, "run")
-    journal.tell_run("a title", topological([second, third]), store)
+    journal.record_run("a title", topological([second, third]), store)
     execute([first], store, QUIET, journal=journal)
-    journal.tell("start", key=second.key)
-    with journal.listening(QUIET, second).step("reading", 8) as step:
+    journal.record("start", key=second.key)
+    with journal.recorded(QUIET, second).step("reading", 8) as step:
         step.advance(3)
 
-    now = standing(store.root, "run")
+    now = run_status(store.root, "run")
 
-    (running,) = now.of("running")
+    (running,) = now.in_state("running")
     assert now.end is None
     assert running.note.startswith("reading 3/8, ")
-    assert [stage.label for stage in now.of("to do")] == ["third"]
-    left = remaining(now)
+    assert [stage.label for stage in now.in_state("to do")] == ["third"]
+    left = seconds_left(now)
     assert left is not None
-    assert left >= now.of("done")[0].seconds  # the third is still to come
-    assert "1 done, 1 running, 1 to do" in lines(now)[1]
+    assert left >= now.in_state("done")[0].seconds  # the third is still to come
+    assert "1 done, 1 running, 1 to do" in status_lines(now)[1]
 
 
 def test_no_time_is_foretold_before_a_stage_of_every_kind_is_done(store: Store) -> None:
     journal = Journal.open(store, "run")
-    journal.tell_run("a title", [_node("first")], store)
+    journal.record_run("a title", [_node("first")], store)
 
-    assert remaining(standing(store.root, "run")) is None
+    assert seconds_left(run_status(store.root, "run")) is None
 
 
 def test_a_run_elsewhere_lives_as_long_as_it_shows_itself(store: Store) -> None:
     journal = Journal.open(store, "run")
-    journal.tell_run("a title", [_node("first")], store)
+    journal.record_run("a title", [_node("first")], store)
     assert journal.folder is not None
     (path,) = journal.folder.glob("*.jsonl")
     path.write_text(json.dumps({**json.loads(path.read_text()), "host": "elsewhere"}) + '\n{"at')
     (journal.folder / ALIVE).touch()
     shown = (journal.folder / ALIVE).stat().st_mtime
 
-    assert standing(store.root, "run", shown + SILENT_S / 2).end is None
-    assert (standing(store.root, "run", shown + SILENT_S * 2).end or "").startswith("it died")
+    assert run_status(store.root, "run", shown + SILENT_S / 2).end is None
+    assert (run_status(store.root, "run", shown + SILENT_S * 2).end or "").startswith("it died")
 
 
 def test_a_run_that_is_asked_to_stop_begins_no_stage_but_loads_what_is_there(store: Store) -> None:
     first = _node("first")
     execute([first], store, QUIET)
     stop = Stop()
-    stop.asked = True
+    stop.requested = True
 
     assert execute([first], store, QUIET, stop=stop) == {}
     with pytest.raises(Stopped):
@@ -119,12 +119,12 @@ def test_an_error_ends_a_run_with_its_name(store: Store) -> None:
 
     with pytest.raises(UserError):
         fail()
-    assert standing(store.root, "run").end == "The disk is full."
+    assert run_status(store.root, "run").end == "The disk is full."
 
 
 def test_an_unknown_run_is_named_with_the_known_ones(store: Store) -> None:
-    with pytest.raises(UserError, match="No run has begun in"):
-        latest(store.root)
+    with pytest.raises(UserError, match="There is no run in"):
+        latest_run(store.root)
     _run(store, _node("first"))
     with pytest.raises(UserError, match=r"run 'other' in .*; known: run\."):
-        standing(store.root, "other")
+        run_status(store.root, "other")

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from draftmark.pipeline.cluster.executor import INSTALL
-from draftmark.pipeline.status import Standing, standing
+from draftmark.environment import install_hint
+from draftmark.pipeline.status import RunStatus, run_status
 from draftmark.store.entries import ENTRY
 from tests.support.sleepers import RUN
 
@@ -47,8 +47,8 @@ def _made(folder: Path) -> int:
     return len(list(folder.glob(f"store/*/*/{ENTRY}")))
 
 
-def _now(folder: Path) -> Standing:
-    return standing(folder / "store", RUN)
+def _now(folder: Path) -> RunStatus:
+    return run_status(folder / "store", RUN)
 
 
 def _goes_on(folder: Path, *options: str) -> None:
@@ -71,7 +71,7 @@ def test_ctrl_c_once_finishes_the_stage_that_runs_and_stops(tmp_path: Path) -> N
     said, _ = process.communicate()
 
     assert process.returncode == 130
-    assert said.startswith("Stopped; what is done is kept")
+    assert said.startswith("Stopped. Finished results are kept")
     assert _made(tmp_path) == 1
     assert not _runs(tmp_path)
     assert (_now(tmp_path).end or "").startswith("Stopped")
@@ -80,7 +80,7 @@ def test_ctrl_c_once_finishes_the_stage_that_runs_and_stops(tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason=f"Ray is not installed: {INSTALL}"
+    importlib.util.find_spec("ray") is None, reason=f"Ray is not installed; {install_hint('ray')}"
 )
 @pytest.mark.parametrize("times", [1, 2])
 def test_on_a_cluster_ctrl_c_does_the_same(tmp_path: Path, times: int) -> None:
@@ -96,7 +96,7 @@ def test_on_a_cluster_ctrl_c_does_the_same(tmp_path: Path, times: int) -> None:
     said, _ = process.communicate()
 
     assert process.returncode == 130
-    assert said.startswith("Stopped; what is done is kept")
+    assert said.startswith("Stopped. Finished results are kept")
     assert _made(tmp_path) in ((1, 2) if times == 1 else (0,))
     assert psutil.wait_procs(below, timeout=60)[1] == []
     _goes_on(tmp_path)
@@ -121,10 +121,10 @@ def test_ctrl_c_twice_stops_at_once_and_what_ran_is_no_result(tmp_path: Path) ->
 def test_a_run_that_was_killed_is_seen_to_be_dead_and_goes_on(tmp_path: Path) -> None:
     process = _begin(tmp_path, *LONG[:-1], "600")
     _until(lambda: _runs(tmp_path), process)
-    _until(lambda: bool(_now(tmp_path).of("running")), process)
+    _until(lambda: bool(_now(tmp_path).in_state("running")), process)
     process.kill()
     process.communicate()
 
-    assert (_now(tmp_path).end or "").startswith("it died; what is done is kept")
-    assert not _now(tmp_path).of("running")
+    assert (_now(tmp_path).end or "").startswith("it died. Finished results are kept")
+    assert not _now(tmp_path).in_state("running")
     _goes_on(tmp_path)

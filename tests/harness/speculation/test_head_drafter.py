@@ -14,15 +14,13 @@ from head_cases import small_target, trained_head
 
 from draftmark.baselines.eagle import METHOD as Eagle
 from draftmark.baselines.eagle3 import METHOD as Eagle3
-from draftmark.engines.measure.lossless import check_counts, check_law, laws_of
+from draftmark.engines.measure.lossless import check_counts, check_distribution, read_target_logits
 from draftmark.engines.reference import _Loop
-from draftmark.models.feature_head import FeatureHead, Shape
+from draftmark.models.feature_head import FeatureHead, Shape, make_head
 from draftmark.models.files import end_tokens
-from draftmark.models.head_inits import make_head
 from draftmark.models.head_rollout import rolled
-from draftmark.models.hidden_states import Features, TargetLogits
+from draftmark.models.hidden_states import LiveStates, StoredHiddenStates, TargetLogits
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.layer_states import LiveStates
 from draftmark.speculation.blocks import block_counts
 from draftmark.speculation.head_drafter import FeatureHeadDrafter
 from draftmark.speculation.interfaces import EngineSettings
@@ -49,7 +47,7 @@ METHODS = {
 @pytest.fixture(scope="module")
 def train(
     target: LanguageModel,
-    read_gold: Callable[..., dict[str, Features]],
+    read_gold: Callable[..., dict[str, StoredHiddenStates]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], FeatureHead]:
     """Return a function that trains a head a little: tokens are accepted then, and rejected."""
@@ -88,7 +86,7 @@ def texts_of(decoded: list[Decode], prompts: list[Prompt]) -> list[Text]:
 
 def score(head: FeatureHead, laws: TargetLogits, how: Samplers) -> list[AcceptanceTable]:
     """Return the tables of the texts of some laws, in their order."""
-    texts = laws.features.texts
+    texts = laws.final_states.texts
     tables = {table.example_id: table for table in FeatureHeadDrafter(head).score(texts, laws, how)}
     return [tables[text.example_id] for text in texts]
 
@@ -112,7 +110,7 @@ def test_at_temperature_zero_it_is_lossless_and_every_count_is_predicted_exactly
     how = Samplers(GREEDY, GREEDY)
     decoded = decode(prompts, train(name), how, gamma)
     assert [item.token_ids for item in decoded] == [text.response_ids for text in texts]
-    counts = block_counts(score(train(name), laws_of(target, texts), how), gamma)
+    counts = block_counts(score(train(name), read_target_logits(target, texts), how), gamma)
     assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
     for of_rounds, predicted_B in (
         ("drafted", counts.drafted_B),
@@ -140,8 +138,8 @@ def test_above_zero_tokens_have_the_targets_law_and_counts_are_within_the_interv
 ) -> None:
     some = prompts[:24]
     written = texts_of(decoded := decode(some, train(name), how, 4), some)
-    laws = laws_of(target, written)
-    law = check_law(written, laws, how.target)
+    laws = read_target_logits(target, written)
+    law = check_distribution(written, laws, how.target)
     assert law.passed, law.evidence
     counts = check_counts(decoded, written, FeatureHeadDrafter(train(name)), laws, how, 4)
     assert counts.passed, counts.evidence
@@ -162,7 +160,7 @@ def test_chains_that_are_not_followed_to_their_ends_count_as_those_that_are(
     how: Samplers,
 ) -> None:
     head, texts = train(name), write(prompts[:6], how.target, max_new_tokens=40)
-    laws = laws_of(target, texts)
+    laws = read_target_logits(target, texts)
     whole = {
         text.example_id: score_by_depth(text, laws, how, map(head.logits, by_depth))
         for text, by_depth in rolled(head, texts, LiveStates(target, head.model.shape.layers), 32)
@@ -191,11 +189,11 @@ def test_chains_that_are_not_followed_to_their_ends_count_as_those_that_are(
 def test_stored_states_score_as_live_ones(
     train: Callable[[str], FeatureHead], target: LanguageModel, texts: list[Text]
 ) -> None:
-    laws, how = laws_of(target, texts[:4]), Samplers(ONE, ONE)
+    laws, how = read_target_logits(target, texts[:4]), Samplers(ONE, ONE)
     stored = LiveStates(target, train("eagle3").model.shape.layers)
     for mine, theirs in zip(
         score(train("eagle3"), laws, how),
-        score(train("eagle3"), replace(laws, states=stored), how),
+        score(train("eagle3"), replace(laws, layer_states=stored), how),
         strict=True,
     ):
         np.testing.assert_array_equal(mine.accept_SD, theirs.accept_SD)
@@ -207,8 +205,8 @@ class Shifted:
     def __init__(self, states: LiveStates) -> None:
         self._states = states
 
-    def of(self, text: Text) -> torch.Tensor:
-        return torch.roll(self._states.of(text), -1, dims=0)
+    def states_of(self, text: Text) -> torch.Tensor:
+        return torch.roll(self._states.states_of(text), -1, dims=0)
 
 
 def passing_on(head: FeatureHead, half: int) -> FeatureHead:
@@ -228,11 +226,11 @@ def test_given_the_next_features_and_identity_weights_everything_is_accepted(
 ) -> None:
     head = passing_on(make_head(target, Shape("eagle", (8,), target.vocab_size), seed=0), 1)
     states = Shifted(LiveStates(target, (8,)))
-    laws = laws_of(target, texts[:8])
+    laws = read_target_logits(target, texts[:8])
     for text, by_depth in rolled(head, texts[:8], states, 1):
         mine_NV, theirs_NV = head.logits(by_depth[0]), laws.logits(text)
         torch.testing.assert_close(mine_NV, theirs_NV, atol=1e-3, rtol=1e-3)
-    shifted = replace(laws, states=states)
+    shifted = replace(laws, layer_states=states)
     for table in score(head, shifted, Samplers(GREEDY, GREEDY)):
         assert np.all(table.accept_SD[:, 0] == 1.0)
 
@@ -257,6 +255,6 @@ def test_where_the_next_feature_is_the_tokens_own_everything_is_accepted_at_ever
     rounds = [round_ for item in decoded for round_ in item.rounds]
     assert sum(round_.drafted for round_ in rounds) > 100
     assert all(round_.accepted == round_.drafted for round_ in rounds)
-    for table in score(head, laws_of(target, texts_of(decoded, prompts)), how):
+    for table in score(head, read_target_logits(target, texts_of(decoded, prompts)), how):
         inside_SD = np.arange(table.accept_SD.shape[1]) < table.drafted_S[:, None]
         np.testing.assert_allclose(table.accept_SD[inside_SD], 1.0, atol=1e-4)

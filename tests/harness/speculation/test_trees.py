@@ -10,17 +10,16 @@ from head_cases import small_head, small_target
 
 from draftmark.baselines.eagle3 import METHOD as Eagle3
 from draftmark.config.recipe import MethodEntry
-from draftmark.engines.measure.lossless import laws_of
+from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.engines.reference import _Loop
 from draftmark.errors import UserError
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.language_model import LanguageModel
 from draftmark.speculation.blocks import block_counts
-from draftmark.speculation.build_method import build_method
 from draftmark.speculation.head_drafter import FeatureHeadDrafter
 from draftmark.speculation.interfaces import EngineSettings
-from draftmark.speculation.tree_drafter import TreeDrafter
-from draftmark.speculation.tree_verification import walk
+from draftmark.speculation.methods import build_method
+from draftmark.speculation.tree_drafter import TreeDrafter, walk
 from draftmark.speculation.trees import Tree, depths, drafted_depth
 from draftmark.types import GREEDY, Decode, Placement, Prompt, Proposal, Sampler, Samplers, Text
 
@@ -121,7 +120,7 @@ def test_the_counts_of_a_tree_are_those_predicted_of_its_texts_exactly(
     how, drafter = Samplers(sampler, sampler), TreeDrafter(head, BUSHY)
     decoded = decode(target, drafter, how, gamma)
     texts = texts_of(decoded)
-    by_id = {t.example_id: t for t in drafter.score(texts, laws_of(target, texts), how)}
+    by_id = {t.example_id: t for t in drafter.score(texts, read_target_logits(target, texts), how)}
     counts = block_counts([by_id[text.example_id] for text in texts], gamma)
     assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
     for name, predicted_B in (("drafted", counts.drafted_B), ("accepted", counts.accepted_B)):
@@ -144,7 +143,7 @@ def test_a_tree_of_one_path_is_a_greedy_chain(target: LanguageModel, head: Featu
         mine, theirs = (decode(target, drafter, how, gamma) for drafter in (tree, chain))
         assert [item.rounds for item in mine] == [item.rounds for item in theirs]
     texts = texts_of(mine)
-    laws = laws_of(target, texts)
+    laws = read_target_logits(target, texts)
     for mine_table, theirs_table in zip(
         tree.score(texts, laws, how), chain.score(texts, laws, how), strict=True
     ):
@@ -156,5 +155,5 @@ def test_a_tree_of_one_path_is_a_greedy_chain(target: LanguageModel, head: Featu
 def test_a_target_with_an_attention_window_verifies_no_tree() -> None:
     target = small_target("mistral")
     drafter = TreeDrafter(small_head(target, "eagle"), BUSHY)
-    with pytest.raises(UserError, match="A tree cannot be verified by 'mistral' models"):
+    with pytest.raises(UserError, match="'mistral' models cannot verify a tree"):
         decode(target, drafter, Samplers(GREEDY, GREEDY), 2)

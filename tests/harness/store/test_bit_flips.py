@@ -107,7 +107,6 @@ def test_a_small_run_has_every_kind_of_stage(small: Run) -> None:
         ENTRY,
         SEAL,
         "states.bin",
-        "hidden.bin",
         "model.safetensors",
         "tables.parquet",
         "verdicts.parquet",

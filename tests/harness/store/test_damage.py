@@ -100,7 +100,7 @@ def test_a_damaged_table_without_a_sum_is_a_sentence_or_a_table(
 ) -> None:
     """Of a run that was written without sums: what cannot be read is named."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("draftmark.store.checksums.SUMS", "none")
+        patch.setattr("draftmark.store.run_folder.SUMS", "none")
         results, file = load_results(run), run / "records/01/tables-t0.parquet"
         before = file.read_bytes()
         file.write_bytes(damage(before))
@@ -136,7 +136,7 @@ def test_results_of_another_shape_are_named_with_the_key(run: Path, data: st.Dat
     )
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("draftmark.store.checksums.SUMS", "none")
+            patch.setattr("draftmark.store.run_folder.SUMS", "none")
             file.write_text(json.dumps({**document, **kept}))
             with suppress(UserError):
                 render(load_results(run), run, ["tables", "export"])
@@ -182,7 +182,7 @@ def test_what_is_wrong_with_accepted_numbers_is_named_by_its_key(run: Path) -> N
 def test_published_figures_that_are_damaged_are_a_sentence_or_figures(
     name: str, damage: Callable[[bytes], bytes]
 ) -> None:
-    file = resources.files("baselines") / "recipes" / "published" / f"{name}.toml"
+    file = resources.files("draftmark.baselines") / "recipes" / "published" / f"{name}.toml"
     text = damage(file.read_bytes()).decode("utf-8", "replace")
 
     with suppress(UserError):

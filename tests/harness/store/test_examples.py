@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from draftmark.models.files import own_models
 from draftmark.models.language_model import load_tokenizer
-from draftmark.store.examples import COUNT, examples_name, pieces, write_examples
+from draftmark.store.examples import NUM_EXAMPLES, examples_name, token_pieces, write_examples
 from draftmark.store.records import TEXTS, read_rows, write_texts
 from draftmark.types import Text
 
-TARGET = Path("tasks/samples/tiny-target")
+TARGET = own_models()["tiny-target"]
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ def test_the_pieces_of_a_text_make_it_up_again(text: str) -> None:
     tokenizer = load_tokenizer(TARGET)
     ids = tokenizer.encode(text, add_special_tokens=False)
 
-    found = pieces(tokenizer, ids)
+    found = token_pieces(tokenizer, ids)
 
     assert len(found) == len(ids)
     assert "".join(found) == tokenizer.decode(ids) == text
@@ -29,13 +30,13 @@ def test_examples_are_the_first_texts_with_their_prompt(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(TARGET)
     texts = [
         Text(f"gsm8k/test/{n}", tuple(tokenizer.encode("Who?")), tuple(tokenizer.encode("Ann.")))
-        for n in range(COUNT + 1)
+        for n in range(NUM_EXAMPLES + 1)
     ]
     write_texts(tmp_path / TEXTS, texts)
 
     write_examples(tmp_path, tokenizer, tmp_path / examples_name(0.0))
 
     rows = read_rows(tmp_path / "examples-t0.parquet")
-    assert [row["example_id"] for row in rows] == [f"gsm8k/test/{n}" for n in range(COUNT)]
+    assert [row["example_id"] for row in rows] == [f"gsm8k/test/{n}" for n in range(NUM_EXAMPLES)]
     assert rows[0]["prompt"].endswith("Who?")
     assert "".join(rows[0]["pieces"]).endswith("Ann.")

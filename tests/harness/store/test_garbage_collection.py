@@ -15,12 +15,12 @@ from stored_runs import run_of
 
 from draftmark.cli import main
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import ensure, execute
+from draftmark.pipeline.executor import ensure_entry, execute
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection
 from draftmark.store.graph import Job, Node
 from draftmark.store.run_folder import save_results
-from draftmark.store.run_locks import held
+from draftmark.store.run_locks import lock_run
 from draftmark.store.store import Store
 
 QUIET = Progress(quiet=True)
@@ -56,7 +56,7 @@ def _last_used(store: Store, node: Node, *, hours: float) -> None:
 def _run(store: Store, name: str, *nodes: Node, stored: bool = True) -> Path:
     """Leave a store as a run leaves it that is over, with its results or without."""
     directory = store.root.parent / name
-    with held(store, directory, nodes):
+    with lock_run(store, directory, nodes):
         execute(nodes, store, QUIET)
     if stored:
         run_of(directory, {"kd": [(0.5, 0.6)]})
@@ -64,7 +64,7 @@ def _run(store: Store, name: str, *nodes: Node, stored: bool = True) -> Path:
 
 
 def _left(store: Store) -> set[str]:
-    return {garbage_collection.label(item) for item in garbage_collection.results(store)}
+    return {item.label for item in garbage_collection.results(store)}
 
 
 def draftmark(
@@ -96,9 +96,7 @@ def test_every_result_is_listed_with_size_ages_and_what_it_is_for(
     assert of_lone.endswith("no known run")
     assert of_needed.startswith("* stage")
     assert of_needed.endswith("mine-01234567")
-    sizes = {
-        garbage_collection.label(item): item.num_bytes for item in garbage_collection.results(store)
-    }
+    sizes = {item.label: item.num_bytes for item in garbage_collection.results(store)}
     assert sizes["lone"] == sum(p.stat().st_size for p in store.directory(lone).iterdir())
     assert "2 results" in said
 
@@ -117,7 +115,7 @@ def test_verify_names_what_is_damaged_sets_it_aside_and_the_next_run_makes_it_ag
     assert f"Damaged: {path} is not what was written" in said
     assert "2 results" in said
     assert (Store(store.root).has(whole), Store(store.root).has(damaged)) == (True, False)
-    ensure(damaged, Store(store.root), QUIET)
+    ensure_entry(damaged, Store(store.root), QUIET)
     code, said = draftmark(monkeypatch, capsys, *command)
     assert (code, "0 damaged" in said) == (0, True)
 
@@ -135,14 +133,14 @@ def test_without_a_limit_only_what_was_left_behind_goes(store: Store) -> None:
     for path in leftovers:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(10))
-    before = garbage_collection.size_of(store.root)
+    before = garbage_collection.folder_size(store.root)
 
     assert garbage_collection.collect(store, dry=True).freed == 40
     assert all(path.exists() for path in leftovers)
     done = garbage_collection.collect(store)
 
     assert done.freed == 40
-    assert done.num_bytes == before - 40 == garbage_collection.size_of(store.root)
+    assert done.num_bytes == before - 40 == garbage_collection.folder_size(store.root)
     assert not any(path.exists() for path in leftovers)
     assert Store(store.root).load(node)
     assert (store.scratch(unfinished) / "step-7").exists()
@@ -156,7 +154,7 @@ def test_above_the_limit_what_was_used_longest_ago_goes_first_until_it_is_kept(
         item.num_bytes for item in garbage_collection.results(store)
     )  # a digit more or less of seconds
 
-    garbage_collection.collect(store, garbage_collection.size_of(store.root) - size)
+    garbage_collection.collect(store, garbage_collection.folder_size(store.root) - size)
     assert _left(store) == {"older", "newest"}
     garbage_collection.collect(store, 0)
     assert _left(store) == set()
@@ -166,7 +164,7 @@ def test_to_be_loaded_is_to_be_used(store: Store) -> None:
     first, _ = _made(store, "first", "second")
     Store(store.root).load(first)
 
-    garbage_collection.collect(store, garbage_collection.size_of(store.root) - 1)
+    garbage_collection.collect(store, garbage_collection.folder_size(store.root) - 1)
 
     assert _left(store) == {"first"}
 
@@ -185,7 +183,7 @@ def test_what_a_stored_run_needs_stays_with_all_that_it_was_made_of(
 
     assert _left(store) == {"first", "last"}
     assert code == 1
-    assert "that is above 1B: stored runs" in said
+    assert "that is above 1B: stored and running runs" in said
     (directory / "results.json").unlink()
     assert draftmark(monkeypatch, capsys, *command)[0] == 1  # locks and holds are a few bytes
     assert _left(store) == set()
@@ -220,7 +218,7 @@ from pathlib import Path
 from draftmark.pipeline.executor import execute
 from draftmark.store.graph import Node
 from draftmark.progress import Progress
-from draftmark.store.run_locks import held
+from draftmark.store.run_locks import lock_run
 from draftmark.store.run_folder import save_results
 from draftmark.store.store import Store
 
@@ -232,7 +230,7 @@ def build(job):
 
 store = Store(Path(sys.argv[1]))
 node = Node("stage", "of a run", {"label": "of a run"}, {}, code=(), build=build)
-with held(store, store.root.parent / "mine-01234567", [node]):
+with lock_run(store, store.root.parent / "mine-01234567", [node]):
     execute([node], store, Progress(quiet=True))
     print("done", flush=True)
     time.sleep(60)
@@ -282,7 +280,7 @@ def test_sizes_are_in_powers_of_1000(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "20 gibibytes", "1e9", "nan", "2 0GB", "٢GB"])
 def test_what_is_no_size_is_one_sentence(text: str) -> None:
-    with pytest.raises(UserError, match="is no size; give one like 500MB or 20GB"):
+    with pytest.raises(UserError, match="is not a size; give one like 500MB or 20GB"):
         garbage_collection.parse_size(text)
 
 

@@ -64,7 +64,7 @@ def test_a_key_depends_on_what_each_input_is_and_on_its_part() -> None:
 
 
 def test_a_key_does_not_depend_on_label_or_path(tmp_path: Path) -> None:
-    same = _node(label="other", given=tmp_path)
+    same = _node(label="other", existing_folder=tmp_path)
 
     assert same.key == _node().key
 
@@ -267,7 +267,7 @@ def test_neutral_modules_exist() -> None:
 
 def test_the_modules_that_stages_name_exist() -> None:
     nodes = topological(experiment.plan(load_recipe("quickstart"), Progress(quiet=True)).nodes)
-    named = {name for node in nodes for name in (*node.code, *node.aside)}
+    named = {name for node in nodes for name in (*node.code, *node.ignored)}
 
     assert {"draftmark.baselines.kd", "draftmark.speculation.language_model_drafter"} <= named
     assert [name for name in named if not graph._is_module(name)] == []

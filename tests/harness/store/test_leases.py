@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import SoftFileLease, Timeout
 
-from draftmark.pipeline.executor import ensure
+from draftmark.pipeline.executor import ensure_entry
 from draftmark.progress import Progress
 from draftmark.store import store as store_module
 from draftmark.store.graph import Job, Node
@@ -20,11 +20,11 @@ import socket, sys, time
 from pathlib import Path
 if sys.argv[2]:
     socket.gethostname = lambda: sys.argv[2]
-from harness import store
+from draftmark.store import store
 from draftmark.store.graph import Node
 store.LEASE_S = float(sys.argv[3])
-with store.Store(Path(sys.argv[1])).lock(Node("stage", "n", {}, {}, ())):
-    print("held", flush=True)
+with store.Store(Path(sys.argv[1])).lock(Node("stage", "n", {}, {}, ()).key):
+    print("locked", flush=True)
     time.sleep(600)
 """
 
@@ -49,7 +49,7 @@ def _holder(store: Store, host: str, lease_s: float) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", HOLD, str(store.root), host, str(lease_s)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
+    assert process.stdout.readline() == "locked\n"
     return process
 
 
@@ -60,14 +60,14 @@ def test_a_lock_holds_while_its_holder_lives_and_not_after(
 ) -> None:
     monkeypatch.setattr(store_module, "LEASE_S", 3.0)
     process = _holder(store, host, 3.0)
-    lock = store.lock(_node())
+    lock = store.lock(_node().key)
     assert isinstance(lock, SoftFileLease)
     with pytest.raises(Timeout):
         lock.acquire(timeout=4.5)  # longer than a lease: the holder renews it
     process.kill()
     process.communicate()
 
-    entry = ensure(_node(), store, QUIET)
+    entry = ensure_entry(_node(), store, QUIET)
 
     assert (entry.directory / "text").read_text() == "made"
 
@@ -78,7 +78,7 @@ def test_one_that_wakes_after_its_lease_was_taken_over_changes_nothing(store: St
     (late / "text").write_text("made")
     theirs = store.root / "tmp" / f"{node.key}-elsewhere-1"
     late.replace(theirs)
-    entry = ensure(node, Store(store.root), QUIET)
+    entry = ensure_entry(node, Store(store.root), QUIET)
     before = (entry.directory / "entry.json").stat().st_mtime_ns
     assert not theirs.exists()  # what it left is cleared away
 

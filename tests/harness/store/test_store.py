@@ -15,7 +15,7 @@ import pytest
 from places import ROOT
 
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import ensure, execute
+from draftmark.pipeline.executor import ensure_entry, execute
 from draftmark.progress import Progress
 from draftmark.store import store as store_module
 from draftmark.store.entries import ENTRY, Damaged, Entry, entry_facts
@@ -52,7 +52,7 @@ def _below(folder: Path) -> list[Path]:
 def test_what_was_committed_is_loaded(store: Store) -> None:
     node = _node(x=1)
 
-    made = ensure(node, store, QUIET)
+    made = ensure_entry(node, store, QUIET)
 
     assert _again(store).has(node)
     assert _again(store).load(node) == made
@@ -67,10 +67,10 @@ def test_what_is_not_there_is_a_key_error(store: Store) -> None:
 
 
 def test_a_given_folder_is_used_where_it_is(store: Store, tmp_path: Path) -> None:
-    node = Node("target", "given", {"digest": "d"}, {}, code=(), given=tmp_path)
+    node = Node("target", "given", {"digest": "d"}, {}, code=(), existing_folder=tmp_path)
 
     assert store.has(node)
-    assert ensure(node, store, QUIET).directory == tmp_path
+    assert ensure_entry(node, store, QUIET).directory == tmp_path
     assert not (tmp_path / ENTRY).exists()
 
 
@@ -88,7 +88,7 @@ def test_an_entry_says_how_it_came_to_be(store: Store) -> None:
 
 
 def test_an_entry_names_no_path_of_this_machine(store: Store) -> None:
-    entry = ensure(_node(), store, QUIET)
+    entry = ensure_entry(_node(), store, QUIET)
 
     written = json.loads((entry.directory / ENTRY).read_text("utf-8"))
 
@@ -152,7 +152,7 @@ damages = pytest.mark.parametrize(
 @damages
 def test_a_damaged_entry_is_not_loaded(store: Store, damage: Callable[[Entry], None]) -> None:
     node = _node()
-    damage(ensure(node, store, QUIET))
+    damage(ensure_entry(node, store, QUIET))
 
     with pytest.raises(Damaged):
         _again(store).load(node)
@@ -163,9 +163,9 @@ def test_a_damaged_entry_is_set_aside_and_rebuilt(
     store: Store, damage: Callable[[Entry], None]
 ) -> None:
     node = _node()
-    damage(ensure(node, store, QUIET))
+    damage(ensure_entry(node, store, QUIET))
 
-    rebuilt = ensure(node, _again(store), QUIET)
+    rebuilt = ensure_entry(node, _again(store), QUIET)
 
     assert _again(store).load(node) == rebuilt
     assert (rebuilt.directory / "a.txt").read_text() == "a"
@@ -176,9 +176,9 @@ def test_the_damaged_file_and_where_it_went_are_named(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     node = _node()
-    _change(ensure(node, store, QUIET))
+    _change(ensure_entry(node, store, QUIET))
 
-    ensure(node, _again(store), Progress())
+    ensure_entry(node, _again(store), Progress())
 
     said = capsys.readouterr().err.replace("\n", "")
     assert f"{store.directory(node) / 'a.txt'} is not what was written" in said
@@ -187,7 +187,7 @@ def test_the_damaged_file_and_where_it_went_are_named(
 
 def test_an_entry_of_another_node_is_damage(store: Store) -> None:
     node = _node()
-    _take_anothers(ensure(node, store, QUIET))
+    _take_anothers(ensure_entry(node, store, QUIET))
 
     with pytest.raises(Damaged):
         _again(store).load(node)
@@ -195,12 +195,12 @@ def test_an_entry_of_another_node_is_damage(store: Store) -> None:
 
 def test_a_folder_without_an_entry_is_not_trusted_and_replaced(store: Store) -> None:
     node = _node()
-    ensure(node, store, QUIET)
+    ensure_entry(node, store, QUIET)
     (store.directory(node) / ENTRY).unlink()
     (store.directory(node) / "a.txt").write_text("half")
 
     assert not _again(store).has(node)
-    assert (ensure(node, _again(store), QUIET).directory / "a.txt").read_text() == "a"
+    assert (ensure_entry(node, _again(store), QUIET).directory / "a.txt").read_text() == "a"
 
 
 def test_what_a_build_left_behind_is_wiped_before_the_next(store: Store) -> None:
@@ -209,7 +209,7 @@ def test_what_a_build_left_behind_is_wiped_before_the_next(store: Store) -> None
     left.parent.mkdir(parents=True)
     left.write_text("half")
 
-    entry = ensure(node, store, QUIET)
+    entry = ensure_entry(node, store, QUIET)
 
     assert "half.txt" not in entry.files
     assert _below(store.root / "tmp") == []
@@ -222,7 +222,7 @@ def test_a_failed_build_leaves_no_result_and_keeps_its_checkpoints(store: Store)
 
     node = _node(fail)
     with pytest.raises(RuntimeError):
-        ensure(node, store, QUIET)
+        ensure_entry(node, store, QUIET)
 
     assert not store.has(node)
     assert (store.scratch(node) / "step-7").read_text() == "checkpoint"
@@ -233,7 +233,7 @@ def test_a_finished_build_deletes_its_checkpoints(store: Store) -> None:
         (job.scratch / "step-7").write_text("checkpoint")
         _write(job)
 
-    ensure(_node(build), store, QUIET)
+    ensure_entry(_node(build), store, QUIET)
 
     assert _below(store.root / "scratch") == []
 
@@ -262,7 +262,7 @@ def test_a_full_disk_stops_the_run_and_says_what_to_do(
     store: Store, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     if when == "while committing":
-        monkeypatch.setattr(store_module, "_write_durably", _full_disk)
+        monkeypatch.setattr(store_module, "write_atomically", _full_disk)
     node = _node(_full_disk if when == "while building" else _write)
 
     with pytest.raises(UserError, match=r"disk of .* is full .* --store, then run again"):
@@ -304,12 +304,12 @@ class _Slow(Store):
 @pytest.mark.parametrize("damaged", [False, True])
 def test_workers_that_need_the_same_result_make_it_once(store: Store, damaged: bool) -> None:
     if damaged:
-        _change(ensure(_node(), store, QUIET))
+        _change(ensure_entry(_node(), store, QUIET))
     build, failed = _Counted(), []
 
     def work() -> None:
         try:
-            ensure(_node(build), _Slow(store.root), QUIET)
+            ensure_entry(_node(build), _Slow(store.root), QUIET)
         except Exception as error:
             failed.append(error)
 
@@ -325,7 +325,7 @@ def test_workers_that_need_the_same_result_make_it_once(store: Store, damaged: b
 MAKE = """
 import os, signal, sys, time
 from pathlib import Path
-from draftmark.pipeline.executor import ensure
+from draftmark.pipeline.executor import ensure_entry
 from draftmark.store.graph import Node
 from draftmark.progress import Progress
 from draftmark.store.store import Store
@@ -340,7 +340,7 @@ def build(job):
     (job.out / "a.txt").write_text("whole")
 
 node = Node("stage", "a node", {}, {}, code=(), build=build)
-ensure(node, Store(Path(sys.argv[1])), Progress(quiet=True))
+ensure_entry(node, Store(Path(sys.argv[1])), Progress(quiet=True))
 """
 
 

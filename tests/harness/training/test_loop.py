@@ -13,9 +13,10 @@ import torch
 
 from draftmark.config.model_sections import Budget, DraftInit, Training, Writer
 from draftmark.errors import UserError
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.generation import Sampling
-from draftmark.models.hidden_states import Features
-from draftmark.models.language_model import LanguageModel, load_model, make_draft, save_model
+from draftmark.models.hidden_states import StoredHiddenStates
+from draftmark.models.language_model import LanguageModel, load_model, save_model
 from draftmark.progress import Progress
 from draftmark.store.graph import Job
 from draftmark.training import gradients, loop
@@ -33,14 +34,16 @@ MIXED: dict[Writer, float] = {"dataset": 0.5, "draft": 0.5}
 
 
 @pytest.fixture(scope="module")
-def features(read_gold: Callable[..., dict[str, Features]]) -> dict[str, Features]:
+def features(
+    read_gold: Callable[..., dict[str, StoredHiddenStates]],
+) -> dict[str, StoredHiddenStates]:
     """Hidden states of 24 training and 8 validation rows."""
     return read_gold(train=24, validation=8)
 
 
 @pytest.fixture
 def context(
-    target: LanguageModel, features: dict[str, Features], tokenizer: Any, tmp_path: Path
+    target: LanguageModel, features: dict[str, StoredHiddenStates], tokenizer: Any, tmp_path: Path
 ) -> Callable[..., TrainingContext]:
     """Return a function that makes a context with a fresh draft; `shares` is who writes."""
 
@@ -139,7 +142,7 @@ def test_chunks_give_the_gradient_of_the_whole(
 
 
 def test_cross_entropy_on_gold_answers_is_what_transformers_calls_the_loss(
-    context: Any, features: dict[str, Features]
+    context: Any, features: dict[str, StoredHiddenStates]
 ) -> None:
     """A prompt's labels are -100 there; here they are no supervised tokens."""
     texts = features["train"].texts
@@ -402,7 +405,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_weights(
 
 
 def test_a_loss_that_is_not_finite_at_once_is_no_matter_of_the_learning_rate(context: Any) -> None:
-    with pytest.raises(UserError, match="look at the loss itself") as caught:
+    with pytest.raises(UserError, match="check the loss itself") as caught:
         train(context(), lambda draft, target, batch: kl(draft, target, batch) * float("inf"))
     assert "learning_rate" not in str(caught.value)
 

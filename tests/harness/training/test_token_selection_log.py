@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from draftmark.store.graph import LEFT
+from draftmark.store.graph import RESULT_FILES
 from draftmark.store.records import SELECTION, read_rows
 from draftmark.training.batches import Batch
 from draftmark.training.token_selection_log import (
@@ -29,7 +29,7 @@ def noted(scratch: Path, steps: range, *, of: int, tokens: int = 3) -> None:
 
 def rows_of(scratch: Path) -> list[dict[str, Any]]:
     gather(scratch)
-    return read_rows(scratch / LEFT / SELECTION)
+    return read_rows(scratch / RESULT_FILES / SELECTION)
 
 
 def test_every_token_of_a_noted_step_is_there_with_its_gap(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_published_tokens_are_read_with_the_drafts_tokenizer(tmp_path: Path) -> 
     words = {"[UNK]": 0, **{f"word{number}": number for number in range(5, 7)}, "</s>": 7}
     made = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
     made.add_special_tokens(["</s>"])
-    draft, folder = tmp_path / LEFT, tmp_path / "records"
+    draft, folder = tmp_path / RESULT_FILES, tmp_path / "records"
     folder.mkdir()
     noted(tmp_path, range(2), of=2)
     gather(tmp_path)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as xml
 
 import numpy as np
 import pytest
-from places import ROOT
+from places import PACKAGE
 from small_runs import small_recipe
 from stored_runs import HOSTILE, run_of
 
@@ -27,6 +27,7 @@ from draftmark.results import Finding, Results
 from draftmark.store.run_folder import load_results, save_results
 
 EASY = tuple(np.linspace(0.5, 0.9, 24))
+ACCEPTED = PACKAGE / "reports" / "accepted" / "quickstart.json"
 
 
 def draftmark(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -215,7 +216,7 @@ def test_the_accepted_quickstart_is_this_quickstart() -> None:
     results = Results("quickstart", "", document, (), (), (), (), (), {})
     accepted_recipe = {
         name: value
-        for name, value in accepted.load(ROOT / "reports/accepted/quickstart.json").facts.items()
+        for name, value in accepted.load(ACCEPTED).facts.items()
         if name.startswith("recipe.")
     }
     now = {name: value for name, value in facts(results).items() if name.startswith("recipe.")}
@@ -381,9 +382,7 @@ def test_a_draft_trained_on_labels_shifted_by_one_fails_the_gate(tmp_path: Path)
     """The fault is planted in a copy of the code, as a commit that breaks training would be."""
     copy, recipe, file = tmp_path / "code", tmp_path / "small.toml", tmp_path / "accepted.json"
     recipe.write_text(RECIPE)
-    for package in ("harness", "tasks", "baselines", "reports"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / package, copy / package, ignore=ignored)
+    shutil.copytree(PACKAGE, copy / "draftmark", ignore=shutil.ignore_patterns("__pycache__"))
 
     def ran(*arguments: object) -> int:
         command = [sys.executable, "-m", "draftmark", *map(str, arguments)]
@@ -394,7 +393,7 @@ def test_a_draft_trained_on_labels_shifted_by_one_fails_the_gate(tmp_path: Path)
         return max((tmp_path / "results").glob("small-*"), key=lambda path: path.stat().st_mtime_ns)
 
     assert ran("bless", result(), file, "--reason", "the code as it is") == 0
-    method = copy / "baselines" / "kd.py"
+    method = copy / "draftmark" / "baselines" / "kd.py"
     right = "forward_kl(draft, target, self.temperature)"
     assert right in method.read_text()
     shifted = right.replace("target", "target.roll(1, 0)")
@@ -423,7 +422,7 @@ def test_an_inconclusive_gate_takes_more_prompts_up_to_its_cap(
     code = draftmark(monkeypatch, "gate", small, "--against", file, "--up-to", "64")
 
     assert code == 3
-    assert "Looked at 4, 8, 16 test rows." in capsys.readouterr().out
+    assert "Looks were taken at 4, 8, 16 test rows." in capsys.readouterr().out
 
 
 def _jittered(item: Any) -> Any:

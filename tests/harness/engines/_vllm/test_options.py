@@ -8,10 +8,11 @@ import pytest
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.engines._vllm.options import (
-    drafting,
+    PROGRAM,
     engine_options,
     sampling_options,
-    without_places,
+    speculation_options,
+    without_paths,
 )
 from draftmark.errors import UserError
 from draftmark.speculation.interfaces import EngineSettings
@@ -20,12 +21,16 @@ from draftmark.types import GREEDY, Placement, Sampler, Samplers
 SETTINGS = EngineSettings(Samplers(GREEDY, GREEDY), 3, 24, frozenset({2}), 0, Placement())
 
 
+def test_the_program_of_the_child_exists() -> None:
+    assert PROGRAM.is_file()
+
+
 def sampled(target: Sampler, draft: Sampler) -> EngineSettings:
     return replace(SETTINGS, samplers=Samplers(target, draft))
 
 
 def test_the_arms_differ_in_the_draft_alone(tiny_directory: Path) -> None:
-    draft = drafting(Untrained(), tiny_directory, SETTINGS)
+    draft = speculation_options(Untrained(), tiny_directory, SETTINGS)
     alone = engine_options(tiny_directory, SETTINGS, None, 512)
     together = engine_options(tiny_directory, SETTINGS, draft, 512)
     differing = {name for name in alone if alone[name] != together[name]}
@@ -35,8 +40,8 @@ def test_the_arms_differ_in_the_draft_alone(tiny_directory: Path) -> None:
 
 
 def test_what_is_recorded_names_no_folder(tiny_directory: Path) -> None:
-    draft = drafting(Untrained(), tiny_directory, SETTINGS)
-    told = without_places(engine_options(tiny_directory, SETTINGS, draft, 512))
+    draft = speculation_options(Untrained(), tiny_directory, SETTINGS)
+    told = without_paths(engine_options(tiny_directory, SETTINGS, draft, 512))
     assert str(tiny_directory) not in str(told)
     assert told["speculative_config"]["method"] == "draft_model"
 
@@ -61,7 +66,7 @@ def test_the_cache_holds_eight_of_the_longest_texts_with_a_drafts(tiny_directory
 def test_drafts_are_drawn_greedily_or_at_the_targets_temperature(
     target: Sampler, draft: Sampler, expected: str, tiny_directory: Path
 ) -> None:
-    told = drafting(Untrained(), tiny_directory, sampled(target, draft))
+    told = speculation_options(Untrained(), tiny_directory, sampled(target, draft))
     assert told["draft_sample_method"] == expected
 
 
@@ -78,11 +83,13 @@ def test_a_draft_that_vllm_would_draw_otherwise_is_refused(
     target: Sampler, draft: Sampler, tiny_directory: Path
 ) -> None:
     with pytest.raises(UserError, match="without cuts, not by temperature"):
-        drafting(Untrained(), tiny_directory, sampled(target, draft))
+        speculation_options(Untrained(), tiny_directory, sampled(target, draft))
 
 
 def test_a_lookup_draws_nothing_so_its_sampler_does_not_matter(tmp_path: Path) -> None:
-    told = drafting(PromptLookup(4, 2), tmp_path, sampled(Sampler(0.7, 20), Sampler(1.0)))
+    told = speculation_options(
+        PromptLookup(4, 2), tmp_path, sampled(Sampler(0.7, 20), Sampler(1.0))
+    )
     assert (told["method"], told["prompt_lookup_max"], told["prompt_lookup_min"]) == ("ngram", 4, 2)
 
 

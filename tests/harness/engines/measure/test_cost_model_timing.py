@@ -7,7 +7,7 @@ import pytest
 
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
-from draftmark.engines.measure.cost_model_timing import REPEATS, time_parts
+from draftmark.engines.measure.cost_model_timing import REPEATS, time_passes
 from draftmark.models.language_model import save_model
 from draftmark.store.speed_records import TimedPass, read_parts, write_parts
 from draftmark.types import Placement
@@ -27,7 +27,7 @@ def test_a_draft_model_has_steps_and_the_target_passes_of_every_width(
     folders: dict[str, Path], tmp_path: Path
 ) -> None:
     told: dict[str, Any] = {"batch_sizes": [1, 2], "longest_block": 2, "contexts": (6, 9)}
-    parts = time_parts(folders, Untrained(), Placement(), **told)
+    parts = time_passes(folders, Untrained(), Placement(), **told)
     passes = {(c, w) for c in (6, 9) for w in (1, 2, 3)} | {(0, 6)}
     assert shapes(parts, "target") == {(b, *shape) for b in (1, 2) for shape in passes}
     steps = {(0, 6), (6, 1), (9, 1)}
@@ -40,5 +40,5 @@ def test_a_draft_model_has_steps_and_the_target_passes_of_every_width(
 
 def test_another_draft_is_timed_through_its_session(folders: dict[str, Path]) -> None:
     told: dict[str, Any] = {"batch_sizes": [1, 2], "longest_block": 4, "contexts": (6,)}
-    parts = time_parts(folders, PromptLookup(), Placement(), **told)
+    parts = time_passes(folders, PromptLookup(), Placement(), **told)
     assert shapes(parts, "draft") == {(1, 6, 4)}

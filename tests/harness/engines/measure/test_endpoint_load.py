@@ -11,18 +11,25 @@ from model_server import MODEL, Server, serve
 from draftmark.analysis import statistics
 from draftmark.cli import main
 from draftmark.data.rows import load_rows
-from draftmark.engines.measure.endpoint import Endpoint, Reply, Sample, parse
-from draftmark.engines.measure.endpoint_counters import between
+from draftmark.engines.measure.endpoint import (
+    Endpoint,
+    Reply,
+    Sample,
+    count_drafts,
+    parse_metrics,
+)
 from draftmark.engines.measure.endpoint_load import (
     Block,
     Load,
-    Served,
+    Measurement,
+    count_length_mismatches,
     measure,
-    other_lengths,
+    measurement_lines,
     speedup,
+    verdict_lines,
 )
-from draftmark.engines.measure.endpoint_report import lines, verdict
 from draftmark.errors import UserError
+from draftmark.grading.http_client import HttpClient
 from draftmark.progress import Progress
 from draftmark.registry import find
 from draftmark.types import Arm
@@ -38,7 +45,10 @@ def examples(count: int = 6) -> Any:
 def test_acceptance_is_the_rise_of_the_servers_counters_over_the_requests() -> None:
     with serve(Server()) as server:
         found = measure(
-            {"draft": Endpoint(server.url, MODEL)}, examples(), LOAD, Progress(quiet=True)
+            {"draft": Endpoint(HttpClient(server.url), MODEL)},
+            examples(),
+            LOAD,
+            Progress(quiet=True),
         )
     counted = found["draft"].counted
     assert counted is not None
@@ -51,7 +61,12 @@ def test_acceptance_is_the_rise_of_the_servers_counters_over_the_requests() -> N
 
 def test_the_tasks_prompts_are_sent_as_they_are_asked() -> None:
     with serve(Server()) as server:
-        measure({"draft": Endpoint(server.url, MODEL)}, examples(), LOAD, Progress(quiet=True))
+        measure(
+            {"draft": Endpoint(HttpClient(server.url), MODEL)},
+            examples(),
+            LOAD,
+            Progress(quiet=True),
+        )
     asked = {request["messages"][-1]["content"] for request in server.requests}
     assert asked == {example.messages[-1]["content"] for example in examples()}
     assert {request["max_tokens"] for request in server.requests} == {32}
@@ -60,19 +75,24 @@ def test_the_tasks_prompts_are_sent_as_they_are_asked() -> None:
 
 def test_tokens_are_the_servers_own_count_however_the_stream_is_cut() -> None:
     with serve(Server()) as server:
-        reply = Endpoint(server.url, MODEL).complete(examples(1)[0].messages, LOAD.options())
+        reply = Endpoint(HttpClient(server.url), MODEL).complete(
+            examples(1)[0].messages, LOAD.options()
+        )
     assert (reply.num_tokens, reply.text.split()) == (6, ["word"] * 6)
     assert 0 < reply.first_token_s <= reply.total_s
 
 
 def test_two_endpoints_are_two_arms_in_blocks() -> None:
     with serve(Server()) as one, serve(Server(drafts=0)) as other:
-        endpoints: Any = {"target": Endpoint(other.url, MODEL), "draft": Endpoint(one.url, MODEL)}
+        endpoints: Any = {
+            "target": Endpoint(HttpClient(other.url), MODEL),
+            "draft": Endpoint(HttpClient(one.url), MODEL),
+        }
         found = measure(endpoints, examples(), LOAD, Progress(quiet=True))
     assert [len(served.blocks) for served in found.values()] == [4, 4]
     assert speedup(found).n == 2
-    assert other_lengths(found) == 0
-    shown = "\n".join(lines(found, LOAD))
+    assert count_length_mismatches(found) == 0
+    shown = "\n".join(measurement_lines(found, LOAD))
     assert "this server does not speculate" in shown
     assert "speedup" in shown
 
@@ -81,70 +101,81 @@ def test_a_prompt_that_is_asked_twice_counts_once() -> None:
     replies = tuple(Reply("", 9, 1.0 + number, 9.0 + 2 * number, "stop") for number in range(4))
     asked = (replies[:2], replies[:2], replies[2:], replies[2:])
     blocks = tuple(Block(some, 1.0) for some in asked)
-    numbers = Served(blocks, None).numbers()
+    numbers = Measurement(blocks, None).numbers()
     first, later = [1.0, 2.0, 3.0, 4.0], [8.0] * 4
     assert numbers["first_token_s"] == statistics.mean(first, numbers["first_token_s"].definition)
     per_token = statistics.ratio([8.0, 9.0, 10.0, 11.0], later, numbers["token_s"].definition)
     assert numbers["token_s"] == per_token
 
 
-def timed(drafts: int, draft_s: float, target_s: float) -> dict[Arm, Served]:
+def timed(drafts: int, draft_s: float, target_s: float) -> dict[Arm, Measurement]:
     """Return what two servers did, as if their blocks had taken so long."""
     with serve(Server()) as one, serve(Server(drafts=drafts)) as other:
         both: dict[Arm, Endpoint] = {
-            "draft": Endpoint(one.url, MODEL),
-            "target": Endpoint(other.url, MODEL),
+            "draft": Endpoint(HttpClient(one.url), MODEL),
+            "target": Endpoint(HttpClient(other.url), MODEL),
         }
         found = measure(both, examples(), LOAD, Progress(quiet=True))
     seconds = {"draft": draft_s, "target": target_s}
     return {
         arm: replace(
-            served, blocks=tuple(replace(block, wall_s=seconds[arm]) for block in served.blocks)
+            measured, blocks=tuple(replace(block, wall_s=seconds[arm]) for block in measured.blocks)
         )
-        for arm, served in found.items()
+        for arm, measured in found.items()
     }
 
 
 def test_it_is_said_at_how_many_requests_at_a_time_a_draft_pays() -> None:
     fast, slow = timed(0, 1.0, 1.5), timed(0, 1.0, 0.8)
-    told = "\n".join(verdict([(replace(LOAD, concurrency=1), fast), (LOAD, slow)]))
-    assert "of 1, 3 requests at a time the draft pays for certain at: 1\n" in told
-    assert "slower for certain at: 3" in told
+    told = "\n".join(verdict_lines([(replace(LOAD, concurrency=1), fast), (LOAD, slow)]))
+    assert "of 1, 3 requests at a time, the draft certainly pays at: 1\n" in told
+    assert "it certainly slows the server at: 3" in told
 
 
 def test_held_against_a_server_that_drafts_too_there_is_no_speedup_of_a_draft() -> None:
     found = timed(2, 1.0, 1.5)
-    assert "1.500 [1.500, 1.500] over 2 blocks: not of a draft" in "\n".join(lines(found, LOAD))
-    assert not list(verdict([(LOAD, found)]))
+    assert "1.500 [1.500, 1.500] over 2 blocks: not the speedup of a draft" in "\n".join(
+        measurement_lines(found, LOAD)
+    )
+    assert not list(verdict_lines([(LOAD, found)]))
 
 
 def test_replies_of_other_lengths_at_temperature_zero_give_no_speedup() -> None:
     with serve(Server()) as one, serve(Server(tokens=lambda number: 4 + number % 2)) as other:
-        endpoints: Any = {"target": Endpoint(other.url, MODEL), "draft": Endpoint(one.url, MODEL)}
+        endpoints: Any = {
+            "target": Endpoint(HttpClient(other.url), MODEL),
+            "draft": Endpoint(HttpClient(one.url), MODEL),
+        }
         found = measure(endpoints, examples(), LOAD, Progress(quiet=True))
     assert "no speedup: 6 prompts have replies of different lengths" in "\n".join(
-        lines(found, LOAD)
+        measurement_lines(found, LOAD)
     )
 
 
 def test_traffic_of_others_is_told() -> None:
     with serve(Server(stranger=1)) as server:
         found = measure(
-            {"draft": Endpoint(server.url, MODEL)}, examples(), LOAD, Progress(quiet=True)
+            {"draft": Endpoint(HttpClient(server.url), MODEL)},
+            examples(),
+            LOAD,
+            Progress(quiet=True),
         )
-    assert "NOT ALONE: the server finished +12 requests beside these" in "\n".join(
-        lines(found, LOAD)
+    assert "NOT ALONE: the server finished +12 other requests" in "\n".join(
+        measurement_lines(found, LOAD)
     )
 
 
 def test_a_server_without_metrics_still_has_times() -> None:
     with serve(Server(has_metrics=False)) as server:
         found = measure(
-            {"draft": Endpoint(server.url, MODEL)}, examples(), LOAD, Progress(quiet=True)
+            {"draft": Endpoint(HttpClient(server.url), MODEL)},
+            examples(),
+            LOAD,
+            Progress(quiet=True),
         )
     assert found["draft"].counted is None
     assert found["draft"].numbers()["first_token_s"].value > 0
-    assert "acceptance is not known" in "\n".join(lines(found, LOAD))
+    assert "acceptance is not known" in "\n".join(measurement_lines(found, LOAD))
 
 
 def test_the_command_prints_and_writes_what_it_measured_and_no_key(
@@ -186,10 +217,10 @@ def test_the_command_prints_and_writes_what_it_measured_and_no_key(
 )
 def test_a_server_that_fails_is_named_and_the_key_is_not(server: Server, said: str) -> None:
     with serve(server), pytest.raises(UserError) as error:
-        Endpoint(server.url, MODEL, KEY).complete(examples(1)[0].messages, {})
+        Endpoint(HttpClient(server.url, KEY), MODEL).complete(examples(1)[0].messages, {})
     assert said in str(error.value)
     assert server.url in str(error.value)
-    assert KEY not in str(error.value) + repr(Endpoint(server.url, MODEL, KEY))
+    assert KEY not in str(error.value) + repr(Endpoint(HttpClient(server.url, KEY), MODEL))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +228,7 @@ def test_a_server_that_fails_is_named_and_the_key_is_not(server: Server, said: s
 )
 def test_a_url_that_may_hold_a_secret_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(UserError) as error:
-        Endpoint(url, MODEL)
+        HttpClient(url)
     assert url not in str(error.value)
     assert "pw" not in str(error.value)
     assert "secret" not in str(error.value)
@@ -205,11 +236,11 @@ def test_a_url_that_may_hold_a_secret_is_refused_without_repeating_it(url: str) 
 
 def test_a_counter_that_fell_is_refused() -> None:
     fell = [Sample("vllm:spec_decode_num_drafts", {}, value) for value in (5.0, 3.0)]
-    with pytest.raises(UserError, match="started anew"):
-        between(fell[:1], fell[1:])
+    with pytest.raises(UserError, match="restarted"):
+        count_drafts(fell[:1], fell[1:])
 
 
 def test_prometheus_text_is_read() -> None:
     text = '# TYPE a counter\na{x="1",y="q\\"z"} 3.5 1700000000\nb 2\nc NaN\nbroken{\n'
-    found = list(parse(text))
+    found = list(parse_metrics(text))
     assert found == [Sample("a", {"x": "1", "y": 'q\\"z'}, 3.5), Sample("b", {}, 2.0)]

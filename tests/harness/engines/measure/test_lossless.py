@@ -71,8 +71,10 @@ def checks(
 @pytest.mark.parametrize("sampler", [GREEDY, SAMPLED])
 def test_the_engine_as_it_is_passes_every_check(checks: Checks, sampler: Sampler) -> None:
     found = checks(sampler)
-    law = "tokens are the target's" if sampler == GREEDY else "tokens have the target's law"
-    assert list(found) == [law, "passes are as predicted", "the target as its own draft"]
+    tokens = (
+        "tokens are the target's" if sampler == GREEDY else "tokens have the target's distribution"
+    )
+    assert list(found) == [tokens, "passes are as predicted", "the target as its own draft"]
     assert all(check.passed for check in found.values()), found
 
 
@@ -104,8 +106,10 @@ def test_an_engine_that_samples_at_another_temperature_is_caught(
     checks: Checks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sampler_probs = reference.sampler_probs
-    monkeypatch.setattr(reference, "warp", lambda logits, _: sampler_probs(logits, Sampler(1.6)))
-    assert not checks(Sampler(1.0))["tokens have the target's law"].passed
+    monkeypatch.setattr(
+        reference, "sampler_probs", lambda logits, _: sampler_probs(logits, Sampler(1.6))
+    )
+    assert not checks(Sampler(1.0))["tokens have the target's distribution"].passed
 
 
 def decode(name: str, tokens: tuple[int, ...], *rounds: Round) -> Decode:
@@ -121,7 +125,7 @@ def test_texts_that_part_at_a_tie_pass_and_say_so(
     arguments = (alone, alone, other, prompts[:1], target, "float32")
     apart = lossless.check_identity(*arguments)
     assert not apart.passed
-    assert "parts at token 5" in apart.evidence
+    assert "differs from token 5 on" in apart.evidence
     monkeypatch.setattr(lossless, "_ULPS", {"float32": 1e9})  # as if anything were rounding
     assert "a tie within rounding" in lossless.check_identity(*arguments).evidence
 

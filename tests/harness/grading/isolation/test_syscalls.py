@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from draftmark.grading.isolation.syscalls import refusing
+from draftmark.grading.isolation.syscalls import seccomp_filter
 
 ALLOW, EPERM, KILL = 0x7FFF0000, 0x00050001, 0x80000000
 NAMES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -16,7 +16,7 @@ ALLOWED = {"x86_64": (0, 1, 9, 56, 59, 231), "aarch64": (63, 64, 222, 220, 221, 
 
 def verdict(machine: str, architecture: int, number: int) -> int:
     """Return what the filter of a machine says of a call; the four instructions that it uses."""
-    program = list(struct.iter_unpack("=HBBI", refusing(machine)))
+    program = list(struct.iter_unpack("=HBBI", seccomp_filter(machine)))
     data = {0: number, 4: architecture}
     at = loaded = 0
     while True:
@@ -50,4 +50,4 @@ def test_calls_by_another_abi_are_not_let_through(machine: str) -> None:
 
 
 def test_an_unknown_architecture_has_no_filter() -> None:
-    assert refusing("vax") == b""
+    assert seccomp_filter("vax") == b""

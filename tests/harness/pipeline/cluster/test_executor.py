@@ -20,7 +20,7 @@ from places import ROOT
 from small_runs import small_recipe
 
 from draftmark.cli import main
-from draftmark.pipeline.cluster.executor import INSTALL
+from draftmark.environment import install_hint
 from draftmark.pipeline.experiment import plan
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.pipeline.runner import run
@@ -31,7 +31,7 @@ from draftmark.store.run_folder import load_results
 from draftmark.store.store import Store
 
 needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason=f"Ray is not installed: {INSTALL}"
+    importlib.util.find_spec("ray") is None, reason=f"Ray is not installed; {install_hint('ray')}"
 )
 KINDS = {"responses", "features", "draft", "scores", "grades", "likelihoods"}
 RECIPE = small_recipe(
@@ -154,7 +154,8 @@ def test_a_cluster_without_ray_ends_in_the_command_that_installs_it(
 
     assert stop.value.code == 2
     said = capsys.readouterr().err
-    assert said == f"draftmark: --cluster needs Ray, which is not installed: {INSTALL}.\n"
+    hint = install_hint("ray")
+    assert said == f"draftmark: --cluster needs Ray, which is not installed; run `{hint}`.\n"
 
 
 @needs_ray

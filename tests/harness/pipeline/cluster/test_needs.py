@@ -6,8 +6,8 @@ import pytest
 
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
-from draftmark.pipeline.cluster.fleet import asks
-from draftmark.pipeline.cluster.needs import BASE_BYTES, Needs, of
+from draftmark.pipeline.cluster.fleet import ray_options
+from draftmark.pipeline.cluster.needs import BASE_BYTES, Needs, stage_needs
 from draftmark.pipeline.experiment import plan
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
@@ -21,7 +21,7 @@ def _needs(**changes: Any) -> dict[tuple[str, str], Needs]:
     document = load_recipe("quickstart").model_dump(mode="json")
     document["data"] |= {"train_rows": 8, "validation_rows": 4, "test_rows": 5}
     prepared = plan(Recipe(**{**document, "tasks": ["gsm8k"], **changes}), Progress(quiet=True))
-    needed = of(prepared)
+    needed = stage_needs(prepared)
     return {(node.stage, node.label): needed[node.key] for node in prepared.nodes}
 
 
@@ -59,22 +59,26 @@ def test_a_training_in_several_processes_takes_as_many_of_each() -> None:
 def test_a_stage_asks_for_no_gpu_where_there_is_none() -> None:
     needs = Needs(cpus=2, gpus=2, memory_bytes=10**9)
 
-    assert asks(needs, [SMALL, LARGE], "draft") == {"num_cpus": 2, "memory": 10**9}
-    told = asks(needs, [LARGE, GPU], "draft")
+    assert ray_options(needs, [SMALL, LARGE], "draft") == {"num_cpus": 2, "memory": 10**9}
+    told = ray_options(needs, [LARGE, GPU], "draft")
     assert told == {"num_cpus": 2, "memory": 10**9, "num_gpus": 2}
 
 
 def test_a_stage_asks_for_no_more_than_the_machine_that_may_run_it_has() -> None:
     needs = Needs(cpus=32, gpus=1, memory_bytes=10**12)
 
-    assert asks(needs, [SMALL, LARGE], "draft") == {"num_cpus": 16, "memory": 32e9}
-    assert asks(needs, [LARGE, GPU], "draft") == {"num_cpus": 8, "memory": 64e9, "num_gpus": 1}
+    assert ray_options(needs, [SMALL, LARGE], "draft") == {"num_cpus": 16, "memory": 32e9}
+    assert ray_options(needs, [LARGE, GPU], "draft") == {
+        "num_cpus": 8,
+        "memory": 64e9,
+        "num_gpus": 1,
+    }
 
 
 def test_a_stage_that_is_to_be_alone_asks_for_all_processors_of_the_largest_machine() -> None:
-    assert asks(Needs(alone=True), [SMALL, LARGE], "decodes")["num_cpus"] == 16
+    assert ray_options(Needs(alone=True), [SMALL, LARGE], "decodes")["num_cpus"] == 16
 
 
 def test_more_gpus_than_any_machine_has_are_a_mistake_with_its_mend() -> None:
     with pytest.raises(UserError, match=r"draft kd: training.processes = 8, .* 4 GPUs; lower it"):
-        asks(Needs(gpus=8), [GPU, LARGE], "draft kd")
+        ray_options(Needs(gpus=8), [GPU, LARGE], "draft kd")

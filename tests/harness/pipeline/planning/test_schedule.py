@@ -1,102 +1,211 @@
-"""Simulated schedules: bounds that hold for every graph, cases by hand, a thousand cells."""
+"""Simulated schedules: bounds for every graph, cases by hand, a thousand cells, the plan's text."""
 
 import random
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from draftmark.pipeline.planning.schedule import Schedule, Work, critical_path, ranks, simulate
+from draftmark.errors import UserError
+from draftmark.pipeline.experiment import plan
+from draftmark.pipeline.planning import plan_table
+from draftmark.pipeline.planning.estimates import Cost, find_gpu
+from draftmark.pipeline.planning.schedule import (
+    Schedule,
+    StageRun,
+    critical_path,
+    forecast,
+    longest_chain_s,
+    placements,
+    schedule_stages,
+    simulate_schedule,
+    stage_runs,
+)
+from draftmark.pipeline.recipe_files import load_recipe
+from draftmark.progress import Progress
+from draftmark.store.graph import Node
+from draftmark.store.store import Store
+
+H100 = find_gpu("h100")
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> dict[str, Work]:
-    """Return works, each with inputs among those before it."""
-    works: dict[str, Work] = {}
+def graphs(draw: st.DrawFn) -> dict[str, StageRun]:
+    """Return stages, each with inputs among the earlier ones."""
+    runs: dict[str, StageRun] = {}
     for index in range(draw(st.integers(1, 12))):
-        inputs = draw(st.sets(st.sampled_from(list(works)), max_size=3)) if works else set()
+        inputs = draw(st.sets(st.sampled_from(list(runs)), max_size=3)) if runs else set()
         seconds = draw(st.integers(0, 5))
-        works[str(index)] = Work(seconds, draw(st.integers(0, 1)), tuple(sorted(inputs)))
-    return works
+        runs[str(index)] = StageRun(seconds, draw(st.integers(0, 1)), tuple(sorted(inputs)))
+    return runs
 
 
-def _used(made: Schedule, moment: float) -> list[int]:
-    running = [slot for slot in made.slots.values() if slot.start <= moment < slot.end]
+def _gpus_in_use(schedule: Schedule, moment: float) -> list[int]:
+    running = [slot for slot in schedule.slots.values() if slot.start <= moment < slot.end]
     return [gpu for slot in running for gpu in slot.gpus]
 
 
 @settings(max_examples=100, deadline=None)
 @given(graphs(), st.integers(1, 4))
 def test_a_schedule_keeps_order_shares_no_gpu_and_lasts_within_the_bounds(
-    works: dict[str, Work], gpus: int
+    runs: dict[str, StageRun], gpus: int
 ) -> None:
-    made = simulate(works, gpus)
+    schedule = simulate_schedule(runs, gpus)
 
-    assert made.slots.keys() == works.keys()
-    for key, slot in made.slots.items():
-        assert all(made.slots[up].end <= slot.start for up in works[key].inputs)
-        assert len(slot.gpus) == works[key].gpus
-        used = _used(made, slot.start)
+    assert schedule.slots.keys() == runs.keys()
+    for key, slot in schedule.slots.items():
+        assert all(schedule.slots[up].end <= slot.start for up in runs[key].inputs)
+        assert len(slot.gpus) == runs[key].gpus
+        used = _gpus_in_use(schedule, slot.start)
         assert len(set(used)) == len(used)
         assert set(used) <= set(range(gpus))
-    chain = sum(works[key].seconds for key in critical_path(works))
-    shared = sum(work.gpu_s for work in works.values()) / gpus
-    assert max(chain, shared) <= made.makespan <= chain + shared
-    assert 0 <= made.efficiency <= 1
+    chain = sum(runs[key].seconds for key in critical_path(runs))
+    shared = sum(work.gpu_s for work in runs.values()) / gpus
+    assert max(chain, shared) <= schedule.makespan <= chain + shared
+    assert 0 <= schedule.efficiency <= 1
 
 
-def test_the_longest_chain_goes_first() -> None:
-    works = {"a": Work(1), "b": Work(1), "c": Work(1), "d": Work(3, inputs=("c",))}
+def test_the_longest_chain_starts_first() -> None:
+    runs = {"a": StageRun(1), "b": StageRun(1), "c": StageRun(1), "d": StageRun(3, inputs=("c",))}
 
-    assert ranks(works) == {"a": 1, "b": 1, "c": 4, "d": 3}
-    assert critical_path(works) == ["c", "d"]
-    made = simulate(works, 2)
-    assert (made.slots["c"].start, made.makespan, made.efficiency) == (0, 4, 6 / 8)
+    assert longest_chain_s(runs) == {"a": 1, "b": 1, "c": 4, "d": 3}
+    assert critical_path(runs) == ["c", "d"]
+    schedule = simulate_schedule(runs, 2)
+    assert (schedule.slots["c"].start, schedule.makespan, schedule.efficiency) == (0, 4, 6 / 8)
 
 
-def test_a_stage_on_several_gpus_waits_for_all_of_them_and_takes_its_own_each() -> None:
-    works = {"long": Work(2), "wide": Work(1, gpus=2), "short": Work(0.5)}
+def test_a_stage_on_several_gpus_waits_until_all_are_free() -> None:
+    runs = {"long": StageRun(2), "wide": StageRun(1, gpus=2), "short": StageRun(0.5)}
 
-    made = simulate(works, 2)
+    schedule = simulate_schedule(runs, 2)
 
-    assert made.slots["wide"].gpus == (0, 1)
-    assert made.slots["wide"].start == 2
-    assert made.slots["short"].end == 0.5
+    assert schedule.slots["wide"].gpus == (0, 1)
+    assert schedule.slots["wide"].start == 2
+    assert schedule.slots["short"].end == 0.5
     with pytest.raises(ValueError, match="2 GPUs, of 1"):
-        simulate(works, 1)
+        simulate_schedule(runs, 1)
 
 
-def test_what_needs_no_gpu_waits_for_none() -> None:
-    works = {"gpu": Work(5), "a": Work(2, gpus=0), "b": Work(2, gpus=0, inputs=("a",))}
+def test_a_stage_without_a_gpu_waits_for_no_gpu() -> None:
+    runs = {"gpu": StageRun(5), "a": StageRun(2, gpus=0), "b": StageRun(2, gpus=0, inputs=("a",))}
 
-    assert simulate(works, 1).slots["b"].end == 4
-
-
-def test_inputs_that_are_there_already_are_not_waited_for() -> None:
-    assert simulate({"a": Work(1, inputs=("made before",))}, 1).makespan == 1
+    assert simulate_schedule(runs, 1).slots["b"].end == 4
 
 
-def _cells(count: int) -> dict[str, Work]:
-    """Return the stages of so many cells: 40 tasks and pairs of 5 methods with 5 seeds each."""
-    draw, works = random.Random(0), dict[str, Work]()
+def test_an_input_outside_the_graph_counts_as_finished() -> None:
+    assert simulate_schedule({"a": StageRun(1, inputs=("made before",))}, 1).makespan == 1
+
+
+def _cells(count: int) -> dict[str, StageRun]:
+    """Return the stages of the cells: per task and pair 5 methods with 5 seeds each."""
+    draw, runs = random.Random(0), dict[str, StageRun]()
     for site in range(count // 25):
         size = draw.uniform(0.5, 2.0)
-        works[f"{site} texts"] = Work(600 * size)
-        works[f"{site} features"] = Work(120 * size, inputs=(f"{site} texts",))
+        runs[f"{site} texts"] = StageRun(600 * size)
+        runs[f"{site} features"] = StageRun(120 * size, inputs=(f"{site} texts",))
         for cell in range(25):
             name = f"{site} {cell}"
-            draft = Work(draw.uniform(600, 1800) * size, inputs=(f"{site} features",))
-            works[f"{name} draft"] = draft
-            works[f"{name} scores"] = Work(60 * size, inputs=(f"{name} draft",))
-            works[f"{name} decodes"] = Work(300 * size, inputs=(f"{name} draft",))
-            works[f"{name} grades"] = Work(0, 0, (f"{name} decodes",))
-    return works
+            draft = StageRun(draw.uniform(600, 1800) * size, inputs=(f"{site} features",))
+            runs[f"{name} draft"] = draft
+            runs[f"{name} scores"] = StageRun(60 * size, inputs=(f"{name} draft",))
+            runs[f"{name} decodes"] = StageRun(300 * size, inputs=(f"{name} draft",))
+            runs[f"{name} grades"] = StageRun(0, 0, (f"{name} decodes",))
+    return runs
 
 
-def test_twice_as_many_workers_keep_nine_tenths_of_their_use_on_a_thousand_cells() -> None:
-    works = _cells(1000)
-    spans = {gpus: simulate(works, gpus).makespan for gpus in (1, 2, 4, 8, 16, 32, 64)}
+def test_doubling_the_gpus_is_nine_tenths_efficient_on_a_thousand_cells() -> None:
+    runs = _cells(1000)
+    spans = {gpus: simulate_schedule(runs, gpus).makespan for gpus in (1, 2, 4, 8, 16, 32, 64)}
 
     for gpus in (1, 2, 4, 8, 16, 32):
         assert spans[gpus] / spans[2 * gpus] >= 2 * 0.9
-    assert simulate(works, 64).efficiency >= 0.9
+    assert simulate_schedule(runs, 64).efficiency >= 0.9
+
+
+def _node(name: str, stage: str = "draft", before: Node | None = None, processes: int = 1) -> Node:
+    inputs = {"before": before} if before else {}
+    return Node(stage, name, {"name": name}, inputs, (), processes=processes)
+
+
+def _costs() -> list[tuple[Node, Cost]]:
+    """Return a target of one hour, drafts of two hours and one hour, and a grade."""
+    target = _node("t", "target")
+    long, short = _node("long", before=target), _node("short", before=target)
+    grade = _node("g", "grades", long)
+    hours = [(target, 1), (long, 2), (short, 1), (grade, 0)]
+    return [(node, Cost(gpu_s=3600.0 * each)) for node, each in hours]
+
+
+def test_forecast_by_hand() -> None:
+    costs = _costs()
+    lines = list(forecast(costs, 2, "H100"))
+
+    assert lines == [
+        "Time on one H100 by stage: target 60 min, draft 3.0 h, total 4.0 h.",
+        "With --gpus 2: 3.0 h, 67% of GPU time in use (simulated). No schedule is shorter than "
+        "3.0 h.",
+        "Longest chain of stages, 3.0 h: target: t (60 min); then draft: long (2.0 h).",
+    ]
+    _, shared, _ = forecast(costs, 1, "H100")
+    assert shared.startswith("With --gpus 1: 4.0 h, 100% of GPU time in use")
+
+
+def test_every_stage_is_placed_and_one_without_a_model_on_a_processor() -> None:
+    costs = _costs()
+    labels = {node.key: node.label for node, _ in costs}
+
+    places = placements(costs, 2)
+
+    assert {labels[key]: place for key, place in places.items()} == {
+        "t": "GPU 0 from < 1 s",
+        "long": "GPU 0 from 60 min",
+        "short": "GPU 1 from 60 min",
+        "g": "processor",
+    }
+
+
+def test_a_training_of_four_processes_takes_a_quarter_of_the_time_on_four_gpus() -> None:
+    costs = [(_node("wide", processes=4), Cost(gpu_s=3600.0))]
+
+    schedule = schedule_stages(costs, 4)
+
+    assert (schedule.makespan, schedule.efficiency) == (900.0, 1.0)
+    assert list(placements(costs, 4).values()) == ["GPUs 0, 1, 2, 3 from < 1 s"]
+    with pytest.raises(
+        UserError, match=r"wide: training.processes = 4 needs as many GPUs, but --gpus is 2"
+    ):
+        schedule_stages(costs, 2)
+
+
+def test_the_forecast_of_nothing_is_empty() -> None:
+    assert list(forecast([], 8, "H100")) == []
+
+
+def test_a_plan_on_several_gpus_fits_a_hundred_columns_and_places_every_stage(
+    tmp_path: Path,
+) -> None:
+    text = plan_table.render_plan("quickstart", tmp_path, H100, gpus=4, tasks=["gsm8k"])
+
+    assert max(map(len, text.splitlines())) <= plan_table.WIDTH
+    flat = " ".join(text.split())
+    assert len(re.findall(r"\[(?:processor|GPU \d from [^\]]+)\]", flat)) == 32
+    assert "With --gpus 4: " in flat
+    assert "Longest chain of stages" in flat
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["adaspec_qwen", "csd_gpt2"])
+def test_the_papers_recipes_stay_within_the_bounds_of_list_scheduling(recipe: str) -> None:
+    prepared = plan(load_recipe(recipe), Progress(quiet=True), complete=False)
+    _, stages = plan_table.tabulate_plan(prepared, Store(Path("nowhere")), H100)
+    costs = [(stage.node, stage.cost) for stage in stages if stage.state == "to do"]
+    runs = stage_runs(costs)
+    together = sum(work.gpu_s for work in runs.values())
+    chain = sum(runs[key].seconds for key in critical_path(runs))
+
+    one, many = (schedule_stages(costs, gpus).makespan for gpus in (1, 64))
+
+    assert one == pytest.approx(together)
+    assert max(chain, together / 64) <= many <= chain + together / 64

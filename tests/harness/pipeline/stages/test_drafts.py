@@ -51,7 +51,7 @@ def planned() -> Planned:
 
 
 def _drafts(prepared: Plan) -> dict[str, Node]:
-    return {cell.method: nodes.draft for cell, nodes in prepared.cells.items()}
+    return {cell.method: prepared.draft(cell) for cell in prepared.cells}
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,9 @@ def test_a_fine_tuned_target_takes_the_place_of_the_one_that_was_given(
             targets = [item.key for item in node.inputs.values() if item.stage == "target"]
             assert set(targets) <= {setting.target.key}
     # What the target was made of is not what drafts are made of or scored on.
-    for cell in tuned.cells.values():
-        scored = texts_behind(node.inputs["features"] for node in cell.scores.values())
+    for outputs in tuned.cells.values():
+        scores = (output.node for output in outputs.values() if output.field == "tables")
+        scored = texts_behind(node.inputs["features"] for node in scores)
         assert {text["writer"] for text in scored} == {"target"}
     assert texts_behind([_drafts(tuned)["untrained"]]) == []
     (facts,) = data_facts(tuned.settings.values(), Store(tmp_path))

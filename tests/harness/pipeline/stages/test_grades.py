@@ -11,10 +11,11 @@ from judge_server import Answer, says, serve
 
 from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import Sandbox
-from draftmark.pipeline.experiment import CellNodes, Plan, plan
+from draftmark.pipeline.experiment import Plan, plan
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.pipeline.render import render
-from draftmark.pipeline.runner import run, save_records
+from draftmark.pipeline.runner import run
+from draftmark.pipeline.save_records import save_records
 from draftmark.progress import Progress
 from draftmark.results import Results
 from draftmark.store.graph import Node
@@ -69,9 +70,9 @@ def prepare(tmp_path: Path) -> Prepare:
     return prepare_recipe
 
 
-def _nodes(prepared: Plan) -> CellNodes:
-    (nodes,) = prepared.cells.values()
-    return nodes
+def _nodes(prepared: Plan) -> dict[str, Node]:
+    (outputs,) = prepared.cells.values()
+    return {name: output.node for name, output in outputs.items()}
 
 
 def _programs(folder: Path) -> Path:
@@ -99,10 +100,10 @@ def test_grades_of_programs_that_ran_unisolated_are_served_to_no_safe_run(
         prepared = prepare(
             task=task, data=data if task == "mbpp" else None, sandbox=Sandbox(unsafe)
         )
-        return _nodes(prepared).target_grades.key
+        return _nodes(prepared)["target grades"].key
 
     safe = grades(unsafe=False)
-    if bubblewrap.why_not() is None:
+    if bubblewrap.why_unavailable() is None:
         assert grades(unsafe=True) == safe  # allowed, and not needed
     monkeypatch.setenv("PATH", "")  # no bubblewrap
     assert grades(unsafe=True) != safe
@@ -116,9 +117,7 @@ def test_the_address_and_the_key_of_a_judge_do_not_decide_its_verdicts(prepare: 
         for old, new in changes.items():
             assert old in text
             text = text.replace(old, new)
-        verdicts = _nodes(prepare(text)).verdicts
-        assert verdicts is not None
-        return verdicts.key
+        return _nodes(prepare(text))["verdicts"].key
 
     assert key() == key(v1="v2") == key(JUDGE_KEY="OTHER_KEY")
     assert len({key(), key(**{"x.test": "y.test"}), key(**{"judge-1": "j"})}) == 3
@@ -132,7 +131,7 @@ def test_a_sample_is_the_same_however_many_there_are(prepare: Prepare, tmp_path:
     for count in (2, 3):
         prepared = prepare(SAMPLES.format(count=count))
         run(prepared, "small", store, QUIET)
-        graded = _nodes(prepared).samples["draft", 1.0]
+        graded = _nodes(prepared)["samples, draft, t=1"]
         directory = store.load(graded.inputs["texts"]).directory
         texts[count] = read_texts(directory / TEXTS)
         assert len(read_rows(store.load(graded).directory / GRADES)) == 3 * count
@@ -236,11 +235,10 @@ def test_a_method_without_a_model_is_measured_only_as_a_draft(prepare: Prepare) 
         SAMPLES.format(count=2),
         JUDGE.format(endpoint="http://x.test"),
     )
-    nodes: dict[str, CellNodes] = {cell.method: nodes for cell, nodes in prepared.cells.items()}
-    lookup, model = nodes["prompt_lookup"], nodes["untrained"]
+    outputs = {cell.method: outputs for cell, outputs in prepared.cells.items()}
+    lookup, model = outputs["prompt_lookup"], outputs["untrained"]
 
-    assert lookup.verdicts is None
-    assert {*lookup.likelihoods} == {"target"}
-    assert {*model.samples} - {*lookup.samples} == {("draft", 1.0)}
-    shared: Node = lookup.samples["target", 1.0]
-    assert shared.key == model.samples["target", 1.0].key
+    alone = {"likelihoods, draft", "samples, draft, t=1", "draft grades", "verdicts"}
+    assert {*model} - {*lookup} == alone
+    shared = "samples, target, t=1"
+    assert lookup[shared].node.key == model[shared].node.key

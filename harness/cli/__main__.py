@@ -1,5 +1,0 @@
-"""`python -m draftmark.cli`."""
-
-from draftmark.cli.main import main
-
-main()

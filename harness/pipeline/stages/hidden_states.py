@@ -1,0 +1,75 @@
+"""The stages that store the target's hidden states on texts.
+
+Drafts are trained and scored on final states at the supervised positions; feature heads read
+several layers at every position as well. The label of those says the bytes a token and a plan the
+total, before anything is written; more than `data.max_features_gb` is refused.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from draftmark.models import shapes
+from draftmark.models.shapes import SIZES
+from draftmark.pipeline.setting import Setting
+from draftmark.speculation.interfaces import FeatureMethod
+from draftmark.store.graph import Job, Node
+from draftmark.store.records import TEXTS, read_texts
+
+if TYPE_CHECKING:
+    from draftmark.models.hidden_states import Positions
+
+_FINAL = (-1,)  # as in `models.hidden_states`, which loads torch
+
+
+def final_states(setting: Setting, texts: Node, dtype: str = "bfloat16") -> Node:
+    """Return the node of the target's final states at the supervised positions of texts."""
+    label = f"target's hidden states on {texts.label}"
+    return _hidden_states(setting, texts, _FINAL, "supervised", dtype, label)
+
+
+def layer_states(
+    setting: Setting, method: FeatureMethod, texts: Node, dtype: str = "bfloat16"
+) -> Node:
+    """Return the node of the layers that a method reads, at every position of texts."""
+    base = setting.target.inputs.get("target", setting.target)
+    shape = shapes.of_model(setting.pair.target, base.existing_folder)
+    layers = method.layers(shape.layers)
+    label = (
+        f"target's layers {', '.join(map(str, layers))} at every position of {texts.label}: "
+        f"{len(layers) * shape.hidden * SIZES[dtype]} bytes a token"
+    )
+    return _hidden_states(setting, texts, layers, "all", dtype, label)
+
+
+def _hidden_states(
+    setting: Setting,
+    texts: Node,
+    layers: Sequence[int],
+    positions: "Positions",
+    dtype: str,
+    label: str,
+) -> Node:
+    limit = setting.recipe.data.max_features_gb if positions == "all" else math.inf
+
+    def build(job: Job) -> None:
+        from draftmark.models.hidden_states import write_hidden_states
+        from draftmark.models.language_model import load_model
+
+        read = read_texts(job.inputs["texts"] / TEXTS)
+        model = load_model(job.inputs["target"], setting.placement())
+        with job.progress.step("reading", len(read)) as step:
+            write_hidden_states(
+                model,
+                read,
+                job.out,
+                dtype=dtype,
+                step=step,
+                layers=layers,
+                positions=positions,
+                max_gigabytes=limit,
+            )
+
+    settings = {"dtype": dtype, "layers": list(layers), "positions": positions}
+    inputs = {"target": setting.target, "texts": texts}
+    return Node("features", label, settings, inputs, ("draftmark.models.hidden_states",), build)

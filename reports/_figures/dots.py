@@ -1,0 +1,185 @@
+"""Dots with their intervals, a line for each method: acceptance rates, and paired differences."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from draftmark.reports._figures import style
+from draftmark.reports._figures.drawing import Drawing, NotDrawn
+from draftmark.reports._figures.run import (
+    DrawnRun,
+    Place,
+    at_place,
+    choose_panels,
+    first_few,
+    places_of,
+)
+from draftmark.results import Comparison, Contender, Number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LEVEL = 0.05  # of significance
+_COLUMNS, _MOST_PANELS, _MOST_LINES = 5, 15, 48
+_METHOD_INCHES, _LINE_INCHES, _FRAME_INCHES = 0.22, 0.165, 0.75
+# Task, pair, and a method with the one that it is compared with; None in the first two's heading.
+_Line = tuple[str, str, tuple[str, str] | None]
+
+
+def draw_acceptance(run: DrawnRun) -> Drawing | NotDrawn:
+    """Return the figure of acceptance rates by method, a panel for each task and pair."""
+    name = "acceptance"
+    rows = [
+        (item, temperature, numbers[key])
+        for item, numbers in run.numbers.items()
+        for temperature in run.temperatures
+        if (key := run.key("acceptance_rate", temperature)) in numbers
+    ]
+    if not rows:
+        return NotDrawn(name, "no cell has an acceptance rate")
+    methods, drawn, left = choose_panels(run, run.numbers, _MOST_PANELS)
+    row_inches = _METHOD_INCHES * max(2, len(methods)) + _FRAME_INCHES
+    return Drawing(
+        name,
+        f"Acceptance rate (accepted / tested drafted tokens) by method and task, blocks of "
+        f"{run.gamma} drafted tokens; bars are 95 % intervals over prompts, and over seeds where "
+        "there are several.",
+        (style.PAGE, len(style.in_rows(len(drawn), _COLUMNS)) * row_inches),
+        (Contender, "temperature", Number),
+        rows,
+        lambda figure: _fill_acceptance(figure, run, methods, drawn),
+        left,
+    )
+
+
+def _fill_acceptance(
+    figure: "Figure", run: DrawnRun, methods: Sequence[str], drawn: Sequence[Place]
+) -> None:
+    every = style.add_panels(figure, style.in_rows(len(drawn), _COLUMNS))
+    for index, (axes, place) in enumerate(zip(every, drawn, strict=True)):
+        axes.sharex(every[0])
+        _acceptance_panel(axes, run, methods, place)
+        names = [style.label(method) for method in methods] if index % _COLUMNS == 0 else []
+        axes.set_yticks(range(len(methods)), names or [""] * len(methods))
+    figure.supxlabel("acceptance rate", fontsize=8)
+    if len(run.temperatures) > 1:
+        handles, names = every[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper right", ncols=len(names))
+
+
+def _acceptance_panel(axes: "Axes", run: DrawnRun, methods: Sequence[str], place: Place) -> None:
+    several, mine = len(run.temperatures), at_place(run.numbers, place, methods)
+    for index, temperature in enumerate(run.temperatures):
+        key = run.key("acceptance_rate", temperature)
+        found = {methods.index(m): own[key] for m, own in mine.items() if key in own}
+        shift = 0.36 * (index - (several - 1) / 2) if several > 1 else 0.0
+        colour = style.COLOURS[index % len(style.COLOURS)]
+        axes.errorbar(
+            [each.value for each in found.values()],
+            [line + shift for line in found],
+            xerr=style.error_bars(list(found.values())),
+            fmt=style.MARKERS[index % len(style.MARKERS)],
+            color=colour,
+            markerfacecolor=colour if index % 2 == 0 else "white",
+            elinewidth=1.0,
+            label=f"temperature {temperature:g}",
+        )
+    started = {row.cell.contender for row in run.results.results}
+    for line, method in enumerate(methods):
+        if method not in mine:
+            text = "failed" if Contender(*place, method) in started else "not run"
+            at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
+            axes.text(0.03, line, text, fontsize=6.5, **at)
+    axes.set_title(run.title(place, 24), loc="left")
+    axes.set_ylim(len(methods) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+
+
+def draw_differences(run: DrawnRun) -> Drawing | NotDrawn:
+    """Return the forest plot of acceptance rates less those of the methods compared with."""
+    name = "differences"
+    wanted = {run.key("acceptance_rate", temperature) for temperature in run.temperatures}
+    found = [item for item in run.results.comparisons if item.quantity in wanted]
+    if not found:
+        return NotDrawn(name, "a run of one method compares nothing")
+    lines, left = first_few(_lines(found), _MOST_LINES, "lines")
+    return Drawing(
+        name,
+        f"Acceptance rate less {_baseline(found)}, paired on prompts, and on seeds where both have "
+        f"the same; blocks of {run.gamma} drafted tokens. Bars are single 95 % intervals; filled "
+        f"dots are significant at {LEVEL:.0%} after Holm over all comparisons of the run.",
+        (style.PAGE, _LINE_INCHES * len(lines) + _FRAME_INCHES),
+        (Contender, "against", "quantity", Number, "p_value", "adjusted_p", "detectable"),
+        [
+            (
+                *(item.contender, item.against, item.quantity, item.difference),
+                *(item.p_value, item.adjusted_p, item.detectable),
+            )
+            for item in run.results.comparisons
+        ],
+        lambda figure: _fill_differences(figure, run, found, lines),
+        left,
+    )
+
+
+def _lines(found: Sequence[Comparison]) -> list[_Line]:
+    compared = list(dict.fromkeys(map(_line, found)))
+    return [
+        line
+        for place in places_of(item.contender for item in found)
+        for line in ((*place, None), *(line for line in compared if line[:2] == place))
+    ]
+
+
+def _line(item: Comparison) -> _Line:
+    return item.contender.task, item.contender.pair, (item.contender.method, item.against)
+
+
+def _line_name(line: _Line, run: DrawnRun, found: Sequence[Comparison]) -> str:
+    """Return a line's method, with the one compared with unless that is the same for all lines."""
+    task, pair, compared = line
+    if compared is None:
+        return run.title((task, pair))
+    mine, other = map(style.label, compared)
+    same = len({item.against for item in found}) == 1
+    return mine if same else f"{mine} \N{MINUS SIGN} {other}"
+
+
+def _baseline(found: Sequence[Comparison]) -> str:
+    only, *others = {item.against for item in found}
+    return "that of the method after the minus sign" if others else f"that of {style.label(only)}"
+
+
+def _fill_differences(
+    figure: "Figure", run: DrawnRun, found: Sequence[Comparison], lines: Sequence[_Line]
+) -> None:
+    grid = figure.subplots(1, len(run.temperatures), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, temperature in zip(grid, run.temperatures, strict=True):
+        quantity = run.key("acceptance_rate", temperature)
+        _difference_panel(axes, [item for item in found if item.quantity == quantity], lines)
+        axes.set_title(f"temperature {temperature:g}", loc="left")
+    names = [_line_name(line, run, found) for line in lines]
+    grid[0].set_yticks(range(len(lines)), names)
+    for tick, (_, _, compared) in zip(grid[0].get_yticklabels(), lines, strict=True):
+        tick.set_fontweight("normal" if compared else "bold")
+    grid[0].set_ylim(len(lines) - 0.3, -0.7)
+    figure.supxlabel(f"acceptance rate less {_baseline(found)}", fontsize=8)
+
+
+def _difference_panel(axes: "Axes", found: Sequence[Comparison], lines: Sequence[_Line]) -> None:
+    axes.axvline(0, color=style.GREY, linewidth=0.8)
+    places = {line: place for place, line in enumerate(lines)}
+    for item in found:
+        if (line := places.get(_line(item))) is not None:
+            axes.errorbar(
+                [item.difference.value],
+                [line],
+                xerr=style.error_bars([item.difference]),
+                fmt="o",
+                color=style.COLOURS[0],
+                markerfacecolor=style.COLOURS[0] if item.adjusted_p < LEVEL else "white",
+                elinewidth=1.0,
+            )
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)

@@ -1,0 +1,157 @@
+"""Report content: sections, tables and numbers as data, and their Markdown and CSV.
+
+Text in sections is raw. Whatever prints text from data, models or recipes escapes it.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from draftmark.results import Cell, Number
+from draftmark.text import plain
+
+LONGEST_CELL = 32_000  # characters in a CSV file: spreadsheets take 32,767
+_FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # also in full width
+_MARKDOWN = str.maketrans(
+    {mark: f"\\{mark}" for mark in "\\|`[]"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+)
+Parts = Literal["all", "interval", "value"]
+
+
+@dataclass(frozen=True)
+class TableNumber:
+    """A number in a table; `parts`: the value with interval and n, with interval, or alone."""
+
+    key: str
+    number: Number
+    decimals: int
+    parts: Parts = "all"
+
+    @property
+    def value(self) -> str:
+        """The value."""
+        return f"{self.number.value:.{self.decimals}f}"
+
+    @property
+    def interval(self) -> str:
+        """The interval, or a note that there is none; empty where `parts` omits it."""
+        low, high = self.number.low, self.number.high
+        if self.parts == "value":
+            return ""
+        if low is None or high is None:
+            return f"(n={self.number.n}, no interval)" if self.parts == "all" else ""
+        return f"[{low:.{self.decimals}f}, {high:.{self.decimals}f}]"
+
+    @property
+    def n(self) -> str:
+        """The number of prompts, where it stands beside an interval."""
+        return f"n={self.number.n}" if self.parts == "all" and "[" in self.interval else ""
+
+    def __str__(self) -> str:
+        """Return all parts."""
+        return " ".join(filter(None, (self.value, self.interval, self.n)))
+
+
+@dataclass(frozen=True)
+class RowName:
+    """The name of a table's row, and the cell of the experiment if the row has a single one."""
+
+    text: str
+    cell: Cell | None = None
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
+
+Entry = str | TableNumber | RowName
+Rows = Sequence[Sequence[Entry]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `align` has a letter for each column, l or r (default: l, then r)."""
+
+    header: Sequence[str]
+    rows: Rows
+    align: str = ""
+
+    @property
+    def marks(self) -> str:
+        """The alignment of each column."""
+        return self.align or "l" + "r" * (len(self.header) - 1)
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A warning that must be read before the numbers."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading (empty: none) and the content under it."""
+
+    title: str
+    parts: Sequence[str | Alert | Table]
+
+
+def table_section(
+    title: str, notes: Sequence[str], header: Sequence[str], rows: Rows, align: str = ""
+) -> Iterator[Section]:
+    """Yield the section of a table, notes first; nothing if the table has no rows."""
+    if rows:
+        yield Section(title, [*notes, Table(header, rows, align)])
+
+
+def escape(text: str) -> str:
+    """Return text on one line as Markdown prints it, in tables too."""
+    return plain(text).translate(_MARKDOWN)
+
+
+def number_text(number: Number | None, decimals: int = 3, parts: Parts = "interval") -> str:
+    """Return a number with its interval, or a dash; `parts` "all" adds n."""
+    return str(TableNumber("", number, decimals, parts)) if number else "-"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
+    """Return a Markdown table of cells that are Markdown; `align` as in Table."""
+    marks = Table(header, (), align).marks
+    rule = ["---:" if mark == "r" else "---" for mark in marks]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+
+
+def section_markdown(section: Section) -> str:
+    """Return a section as Markdown, its text escaped."""
+    heading = [f"### {escape(section.title)}"] if section.title else []
+    return "\n\n".join([*heading, *map(_part, section.parts)])
+
+
+def _part(part: str | Alert | Table) -> str:
+    if isinstance(part, Table):
+        rows = [[_entry(entry) for entry in row] for row in part.rows]
+        return table([escape(name) for name in part.header], rows, part.marks)
+    return f"**{escape(part.text)}**" if isinstance(part, Alert) else escape(part)
+
+
+def _entry(entry: Entry) -> str:
+    return str(entry) if isinstance(entry, TableNumber) else escape(str(entry))
+
+
+def csv_file(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a CSV file, its text escaped."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(_escape_csv(value) if isinstance(value, str) else value for value in row)
+    return stream.getvalue()
+
+
+def _escape_csv(text: str) -> str:
+    """Return text that no spreadsheet runs as a formula (OWASP, "CSV injection")."""
+    shown = plain(text, LONGEST_CELL)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULAS) else shown

@@ -6,10 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from draftmark.analysis.gate.comparable import by_weight, differing
+from draftmark.analysis.gate.comparable import by_weight, run_differences
 from draftmark.analysis.significance import PairedTest, holm, t_test
 from draftmark.analysis.statistics import mean_ratio
-from draftmark.analysis.stored_counts import Measured, measured, paired, shared
+from draftmark.analysis.stored_counts import (
+    StoredCounts,
+    paired_effect,
+    shared_prompts,
+    stored_counts,
+)
 from draftmark.errors import UserError
 from draftmark.reports._shared.content import escape, number_text, table
 from draftmark.reports._shared.rows import ONE_SEED, gamma_of
@@ -40,9 +45,12 @@ class Compare:
         if self.before is None or self.folder is None:
             raise UserError("A comparison needs two runs; use draftmark compare A B.")
         gamma = gamma_of(results)
-        sides = measured(self.before, self.folder, gamma), measured(results, directory, gamma)
+        sides = (
+            stored_counts(self.before, self.folder, gamma),
+            stored_counts(results, directory, gamma),
+        )
         found = list(_compared(*sides))
-        differs = by_weight(differing(self.before, results))
+        differs = by_weight(run_differences(self.before, results))
         document = {
             "a": self.before.name,
             "b": results.name,
@@ -64,13 +72,15 @@ class Compare:
         }
 
 
-def _compared(before: Sequence[Measured], now: Sequence[Measured]) -> Iterator[dict[str, Any]]:
+def _compared(
+    before: Sequence[StoredCounts], now: Sequence[StoredCounts]
+) -> Iterator[dict[str, Any]]:
     """Yield the comparisons, their p-values adjusted by Holm."""
     earlier = {(item.contender, item.temperature): item for item in before}
     found: list[tuple[dict[str, Any], PairedTest]] = []
     for item in now:
         other = earlier.get((item.contender, item.temperature))
-        if other is None or len(prompts := shared(item, other)) < 2:
+        if other is None or len(prompts := shared_prompts(item, other)) < 2:
             continue
         for rate in RATES:
             counts = item.counts(rate, prompts) + other.counts(rate, prompts)
@@ -86,9 +96,9 @@ def _compared(before: Sequence[Measured], now: Sequence[Measured]) -> Iterator[d
 
 
 def _comparison(
-    now: Measured, before: Measured, rate: str, prompts: Sequence[str]
+    now: StoredCounts, before: StoredCounts, rate: str, prompts: Sequence[str]
 ) -> tuple[dict[str, Any], PairedTest]:
-    effect = paired(now, before, rate, prompts)
+    effect = paired_effect(now, before, rate, prompts)
     number = effect.number(f"{rate}, B - A, paired on prompts")
     a, b = (mean_ratio(side.counts(rate, prompts)) for side in (before, now))
     values = {"name": now.name, "quantity": rate, "a": a, "b": b}
@@ -124,7 +134,7 @@ def _table(found: Sequence[Mapping[str, Any]], gamma: int) -> str:
     return f"Blocks of {gamma} drafted tokens. {_HOW}\n\n" + table(header, body, "llrrrrrl")
 
 
-def _limits(runs: Sequence[Results], sides: Sequence[Sequence[Measured]]) -> Iterator[str]:
+def _limits(runs: Sequence[Results], sides: Sequence[Sequence[StoredCounts]]) -> Iterator[str]:
     """Yield what could not be compared, and why."""
     names = [dict.fromkeys(item.name for item in side) for side in sides]
     for which, own, other in (("A", *names), ("B", *reversed(names))):

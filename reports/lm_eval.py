@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from draftmark.analysis.stored_counts import COLUMNS, Measured, measured, rows_of
+from draftmark.analysis.stored_counts import COLUMNS, StoredCounts, stored_counts, stored_rows
 from draftmark.results import Result, Results
 
 _TARGET, _DRAFT = "target-grades.parquet", "draft-alone-grades.parquet"
@@ -23,7 +23,7 @@ _NOT_SCORES = ("arm", "example_id", "num_tokens", "text")
 
 def lm_eval(results: Results, directory: Path) -> dict[str, str]:
     """Return the files of every model, below lm_eval/; raises UserError without tables."""
-    counted = measured(results, directory)
+    counted = stored_counts(results, directory)
     files = {}
     ordered = sorted(results.results, key=_model)
     for model, cells in groupby(ordered, key=_model):
@@ -88,15 +88,15 @@ def _scores(row: Result) -> dict[str, Any]:
     return scores
 
 
-def _samples(row: Result, directory: Path, counted: Sequence[Measured]) -> Iterator[str]:
+def _samples(row: Result, directory: Path, counted: Sequence[StoredCounts]) -> Iterator[str]:
     """Yield a line for each prompt; none if the cell failed or its responses were not kept."""
     path = directory / row.records / _TARGET
     if row.failure or not path.is_file():
         return
-    drafts = rows_of(row, directory, _DRAFT) if (path.parent / _DRAFT).is_file() else []
+    drafts = stored_rows(row, directory, _DRAFT) if (path.parent / _DRAFT).is_file() else []
     alone = {each["example_id"]: {"resp": each["text"], **_scores_of(each)} for each in drafts}
     mine = [item for item in counted if item.contender == row.cell.contender]
-    for number, item in enumerate(rows_of(row, directory, _TARGET)):
+    for number, item in enumerate(stored_rows(row, directory, _TARGET)):
         name = item["example_id"]
         scores = _scores_of(item)
         yield json.dumps(
@@ -119,7 +119,7 @@ def _scores_of(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in item.items() if name not in _NOT_SCORES}
 
 
-def _counts(item: Measured, seed: int, prompt: str) -> dict[str, float] | None:
+def _counts(item: StoredCounts, seed: int, prompt: str) -> dict[str, float] | None:
     if prompt not in item.prompts or seed not in item.seeds:
         return None
     place = item.prompts.index(prompt)

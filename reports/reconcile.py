@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from draftmark.analysis.stored_counts import tables_of
+from draftmark.analysis.stored_counts import stored_tables
 from draftmark.reports._shared.content import escape, table
 from draftmark.reports._shared.engine_counts import counts_section, passes_section
 from draftmark.reports._shared.rows import cell_title, failure_section, gamma_of, temperatures_of
@@ -127,7 +127,7 @@ def reconcile(results: Results, directory: Path) -> dict[str, str]:
             sections.append(failure_section(result))
             continue
         for temperature in temperatures_of(results):
-            tables = tables_of(result, directory, temperature)
+            tables = stored_tables(result, directory, temperature)
             heading = f"## {cell_title(result)}, temperature {temperature:g}"
             body = table(["tool", "number", "value", "definition"], _rows(tables, gamma), "llrl")
             sections.append(f"{heading}\n\n{body}")

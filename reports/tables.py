@@ -11,7 +11,12 @@ from itertools import combinations
 from pathlib import Path
 
 from draftmark.analysis.significance import holm, t_test
-from draftmark.analysis.stored_counts import Measured, measured, paired, shared
+from draftmark.analysis.stored_counts import (
+    StoredCounts,
+    paired_effect,
+    shared_prompts,
+    stored_counts,
+)
 from draftmark.reports._shared.content import escape, table
 from draftmark.reports._shared.rows import (
     gamma_of,
@@ -72,7 +77,7 @@ class Grid:
 
 def tables(results: Results, directory: Path) -> dict[str, str]:
     """Return tables.md and tables.tex; raises UserError if acceptance tables are missing."""
-    found = measured(results, directory)
+    found = stored_counts(results, directory)
     grids = [
         _grid(results, found, rate, temperature)
         for rate in RATES
@@ -86,7 +91,7 @@ def tables(results: Results, directory: Path) -> dict[str, str]:
     }
 
 
-def _grid(results: Results, found: Sequence[Measured], rate: str, temperature: float) -> Grid:
+def _grid(results: Results, found: Sequence[StoredCounts], rate: str, temperature: float) -> Grid:
     gamma = gamma_of(results)
     key = rate_key(rate, temperature, gamma)
     title, scale = RATES[rate]
@@ -119,21 +124,21 @@ def _note(results: Results, failed: Sequence[Contender]) -> str:
     return " ".join([text, *(f"{c.method} on {c.task}, {c.pair} failed." for c in ordered)])
 
 
-def _best(found: Sequence[Measured], rate: str) -> list[Contender]:
+def _best(found: Sequence[StoredCounts], rate: str) -> list[Contender]:
     """Return the contender of each task and pair that is significantly better than all others."""
     tested = (i for i in found if all(b.sum() for _, b in i.counts(rate, i.prompts)))
     groups = group_by(tested, lambda item: (item.contender.task, item.contender.pair))
     return [best for group in groups.values() if (best := _winner(group, rate))]
 
 
-def _winner(group: Sequence[Measured], rate: str) -> Contender | None:
+def _winner(group: Sequence[StoredCounts], rate: str) -> Contender | None:
     pairs = list(combinations(range(len(group)), 2))
     effects = []
     for a, b in pairs:
-        prompts = shared(group[a], group[b])
+        prompts = shared_prompts(group[a], group[b])
         if len(prompts) < 2:
             return None
-        effects.append(paired(group[a], group[b], rate, prompts))
+        effects.append(paired_effect(group[a], group[b], rate, prompts))
     adjusted = holm([t_test(effect).p_value for effect in effects])
     won = [0] * len(group)
     for (a, b), effect, p in zip(pairs, effects, adjusted, strict=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.change_points import FEWEST
-from draftmark.analysis.gate.comparable import by_weight, differing, undeclared
+from draftmark.analysis.gate.comparable import by_weight, run_differences, undeclared
 from draftmark.errors import UserError, unknown
 from draftmark.reports._figures.trend import trend_png
 from draftmark.reports._shared.content import csv_file, escape, number_text, table
@@ -101,7 +101,7 @@ def _steps_of(item: Series) -> Iterator[list[str]]:
     for before, here, after in zip(edges[:-2], edges[1:-1], edges[2:], strict=True):
         levels = [_mean(known[before:here]), _mean(known[here:after])]
         older, newer = known[here - 1][0].results, known[here][0].results
-        also = by_weight(undeclared(differing(older, newer), ()))
+        also = by_weight(undeclared(run_differences(older, newer), ()))
         changed = "; ".join(map(str, also[:3])) + ("; ..." if len(also) > 3 else "")
         run = escape(known[here][0].label)
         yield [escape(item.title), run, *levels, escape(changed) or "the commit alone"]

@@ -21,7 +21,7 @@ _SHORTEST_LEVEL = 2  # values
 _MAD = 0.6745  # the median absolute deviation of a normal distribution, in standard deviations
 
 
-def steps(values: Sequence[float], least: float) -> list[int]:
+def find_steps(values: Sequence[float], least: float) -> list[int]:
     """Return the places where a new level starts; none in fewer than four values."""
     if len(values) < FEWEST:
         return []

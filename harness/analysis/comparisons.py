@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import combinations, groupby
 
 from draftmark.analysis import statistics
-from draftmark.analysis.quantities import Quantity, key, require_same_prompts
-from draftmark.analysis.significance import PairedTest, holm, letters, mcnemar, t_test
+from draftmark.analysis.quantities import Quantity, quantity_key, require_same_prompts
+from draftmark.analysis.significance import PairedTest, group_letters, holm, mcnemar, t_test
 from draftmark.analysis.statistics import Counts
 from draftmark.config.recipe import Recipe
 from draftmark.results import Cell, Comparison, Contender, Standing
@@ -28,7 +28,7 @@ def by_contender(cells: Mapping[Cell, Mapping[str, Quantity]]) -> dict[Contender
     return dict(found)
 
 
-def compare(contenders: Contenders, recipe: Recipe) -> tuple[Comparison, ...]:
+def compare_contenders(contenders: Contenders, recipe: Recipe) -> tuple[Comparison, ...]:
     """Return the comparisons that the recipe plans, p values adjusted for their number.
 
     A contender is compared with those that its entry names, else with the first method.
@@ -49,7 +49,7 @@ def compare(contenders: Contenders, recipe: Recipe) -> tuple[Comparison, ...]:
     )
 
 
-def rank(contenders: Contenders, recipe: Recipe) -> tuple[Standing, ...]:
+def rank_contenders(contenders: Contenders, recipe: Recipe) -> tuple[Standing, ...]:
     """Return, for each task and pair, which contenders differ in block efficiency, as letters."""
     standings: list[Standing] = []
     for _, group in groupby(contenders, key=lambda item: (item.task, item.pair)):
@@ -63,7 +63,7 @@ def rank(contenders: Contenders, recipe: Recipe) -> tuple[Standing, ...]:
 
 def _keys(recipe: Recipe, *names: str) -> list[str]:
     gamma = recipe.evaluation.num_speculative_tokens
-    return [key(name, t, gamma) for t in recipe.evaluation.temperatures for name in names]
+    return [quantity_key(name, t, gamma) for t in recipe.evaluation.temperatures for name in names]
 
 
 def _standings(name: str, known: Sequence[Contender], contenders: Contenders) -> list[Standing]:
@@ -71,7 +71,7 @@ def _standings(name: str, known: Sequence[Contender], contenders: Contenders) ->
     pairs = list(combinations(range(len(ranked)), 2))
     tests = [_test(name, contenders[ranked[a]], contenders[ranked[b]]).p_value for a, b in pairs]
     adjusted = dict(zip(pairs, holm(tests), strict=True))
-    found = letters(len(ranked), lambda a, b: adjusted[a, b] < LEVEL)
+    found = group_letters(len(ranked), lambda a, b: adjusted[a, b] < LEVEL)
     return [Standing(item, name, letter) for item, letter in zip(ranked, found, strict=True)]
 
 

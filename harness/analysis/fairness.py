@@ -226,7 +226,7 @@ def _learned_nothing(group: Group) -> Iterator[Finding]:
         if not validation_history.learned_nothing(history):
             continue
         name, start, last = validation_history.criterion(history), history[0], history[-1]
-        after = validation_history.kept(history[1:])[name]
+        after = validation_history.kept_point(history[1:])[name]
         text = (
             f"{who} kept its initial weights: no checkpoint of {last['step']:.0f} steps was better "
             f"on validation than that of step 0 ({name.replace('_', ' ')} {start[name]:.4g}, at "

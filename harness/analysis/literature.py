@@ -74,18 +74,18 @@ class Figure:
 
 
 @cache
-def figures() -> tuple[Figure, ...]:
+def published_figures() -> tuple[Figure, ...]:
     """Return the figures of every file in `published/`."""
     folder = resources.files("draftmark.baselines") / "recipes" / "published"
     return tuple(
         figure
         for file in sorted(folder.iterdir(), key=lambda item: item.name)
         if file.name.endswith(".toml")
-        for figure in read(file.read_text("utf-8"), f"published/{file.name}")
+        for figure in read_figures(file.read_text("utf-8"), f"published/{file.name}")
     )
 
 
-def read(text: str, origin: str) -> Iterator[Figure]:
+def read_figures(text: str, origin: str) -> Iterator[Figure]:
     """Yield the figures of a file; raises UserError that names `origin` and the faulty key."""
     paper = validate_section(Paper, parse_toml(text, origin), origin)
     for table in paper.tables:
@@ -93,7 +93,7 @@ def read(text: str, origin: str) -> Iterator[Figure]:
             yield Figure(task, table, paper.paper, " ".join(paper.protocol.split()))
 
 
-def matching(contender: Contender, recipe: Mapping[str, Any]) -> list[Figure]:
+def matching_figures(contender: Contender, recipe: Mapping[str, Any]) -> list[Figure]:
     """Return the figures of a contender's task, pair and method; `recipe` is that of its results.
 
     Models are compared by name alone, without publisher and revision.
@@ -105,7 +105,7 @@ def matching(contender: Contender, recipe: Mapping[str, Any]) -> list[Figure]:
     ]
     return [
         figure
-        for figure in figures()
+        for figure in published_figures()
         if (figure.table.target, figure.table.draft) in models
         and (figure.task, figure.table.method) == (contender.task, contender.method)
     ]

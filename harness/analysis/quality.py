@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from draftmark.analysis.diversity import by_prompt, fidelity_and_diversity
-from draftmark.analysis.quantities import Quantity, key
+from draftmark.analysis.quantities import Quantity, quantity_key
 from draftmark.config.recipe import Recipe
 from draftmark.grading.judging import parse_verdict
 from draftmark.grading.scores import OUTCOMES
@@ -55,7 +55,9 @@ def qualities(records: Records, task: Task, recipe: Recipe) -> dict[str, Quantit
         numbers = fidelity_and_diversity(rows, task.headline, pass_or_fail=task.pass_or_fail)
         for name, (top_B, bottom_B, definition) in numbers.items():
             whose = f"{definition}, of {WHO[who]}"
-            found[key(f"{name}_{who}", temperature)] = Quantity((top_B, bottom_B), whose, prompts)
+            found[quantity_key(f"{name}_{who}", temperature)] = Quantity(
+                (top_B, bottom_B), whose, prompts
+            )
     for who, rows in records.likelihoods.items():
         found[f"reference_log_likelihood_{who}"] = _quantity(
             rows,

@@ -64,7 +64,7 @@ def require_same_prompts(*items: Quantity) -> None:
         raise ValueError("not paired: measured on different prompts")
 
 
-def key(name: str, temperature: float, gamma: int | None = None) -> str:
+def quantity_key(name: str, temperature: float, gamma: int | None = None) -> str:
     """Return the key of a quantity that depends on temperature and block length."""
     return f"{name}[t={temperature:g}{f',gamma={gamma}' if gamma else ''}]"
 
@@ -92,7 +92,7 @@ def _token_rates(tables: Sequence[AcceptanceTable], temperature: float) -> _Coun
     found: _Counted = {}
     for name, field in fields.items():
         top_B = np.array([getattr(table, field).sum() for table in tables])
-        found[key(name, temperature)] = top_B, lengths_B, DEFINITIONS[name]
+        found[quantity_key(name, temperature)] = top_B, lengths_B, DEFINITIONS[name]
     return found
 
 
@@ -102,14 +102,14 @@ def _block_rates(counts: BlockCounts, temperature: float, gamma: int, shown: boo
     more: _Counted = {}
     for name, (top, bottom) in RATES.items():
         top_B, bottom_B = getattr(counts, f"{top}_B"), getattr(counts, f"{bottom}_B")
-        found[key(name, temperature, gamma)] = top_B, bottom_B, DEFINITIONS[name]
+        found[quantity_key(name, temperature, gamma)] = top_B, bottom_B, DEFINITIONS[name]
         if name in PER_PROMPT:
             ratio_B = np.divide(top_B, bottom_B, out=np.zeros_like(top_B), where=bottom_B > 0)
             definition = f"mean over prompts of each one's own: {DEFINITIONS[name]}"
-            own = key(f"{name}_per_prompt", temperature, gamma)
+            own = quantity_key(f"{name}_per_prompt", temperature, gamma)
             more[own] = ratio_B, (bottom_B > 0).astype(np.float64), definition
     for index in range(gamma):
-        where = key("", temperature, gamma)[:-1] + f",position={index + 1}]"
+        where = quantity_key("", temperature, gamma)[:-1] + f",position={index + 1}]"
         bottoms = {"marginal": counts.drafts_B, "conditional": counts.tested_BG[:, index]}
         for kind, bottom_B in bottoms.items():
             name = f"{kind}_acceptance"

@@ -109,7 +109,7 @@ def advise(candidates: Mapping[int, Estimate], drafts: int = 1) -> Advice:
     return Advice(min(pays, default=0), _highest(candidates), tied, candidates, level)
 
 
-def rivals(found: Mapping[str, Advice]) -> list[str]:
+def drafts_to_serve(found: Mapping[str, Advice]) -> list[str]:
     """Return the drafts to serve with: the one of the highest speedup, then those tied with it.
 
     Drafts that pay are compared, each at its own block length; the list is empty if none pays.
@@ -123,18 +123,18 @@ def rivals(found: Mapping[str, Advice]) -> list[str]:
     return [first, *(n for n in others if not _ahead(paying[first], paying[n], level))]
 
 
-def measured(ratios: Sequence[float]) -> Estimate:
+def measured_estimate(ratios: Sequence[float]) -> Estimate:
     """Return the estimate of a speed run, from the ratio of times in each block of prompts."""
     logs = np.log(np.asarray(ratios, dtype=np.float64))
     return Estimate(float(logs.mean()), {"blocks": logs - logs.mean()})
 
 
-def priced(seeds: Seeds, costs: Costs) -> Estimate:
+def supposed_estimate(seeds: Seeds, costs: Costs) -> Estimate:
     """Return the estimate at supposed costs."""
     return _of_ratios([block_times(counts, costs) for counts in seeds], "seeds")
 
 
-def expected(
+def expected_estimate(
     counts: BlockCounts, passes: Sequence[TimedPass], batch_size: int, gamma: int, draft: str
 ) -> Estimate | None:
     """Return the estimate at measured costs, prefill included; None if not timed twice.
@@ -154,17 +154,17 @@ def _of_ratios(times: Sequence[Counts], source: str) -> Estimate:
     return Estimate(float(logs.mean()), {"prompts": prompts_B} | own)
 
 
-def batches(passes: Sequence[TimedPass], arm: Arm = "draft") -> list[int]:
+def timed_batch_sizes(passes: Sequence[TimedPass], arm: Arm = "draft") -> list[int]:
     """Return the batch sizes at which the draft, or the target, was timed."""
     return sorted({item.batch_size for item in passes if item.who == arm})
 
 
-def in_turn(passes: Sequence[TimedPass]) -> list[TimedPass]:
+def with_drafting_in_turn(passes: Sequence[TimedPass]) -> list[TimedPass]:
     """Return passes, with a draft's at batch size 1 repeated for the sizes timed without a draft.
 
     Drafting for one text after another bounds the draft's time at larger batches from above.
     """
-    missing = set(batches(passes, "target")) - set(batches(passes))
+    missing = set(timed_batch_sizes(passes, "target")) - set(timed_batch_sizes(passes))
     alone = [item for item in passes if item.who == "draft" and item.batch_size == 1]
     return [
         *passes,
@@ -176,7 +176,7 @@ def in_turn(passes: Sequence[TimedPass]) -> list[TimedPass]:
     ]
 
 
-def longest_block(passes: Sequence[TimedPass]) -> int:
+def longest_timed_block(passes: Sequence[TimedPass]) -> int:
     """Return the longest block whose pass of the target was timed."""
     return max(item.width for item in passes if item.who == "target" and item.context) - 1
 

@@ -77,7 +77,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def letters(number: int, differ: Callable[[int, int], bool]) -> list[str]:
+def group_letters(number: int, differ: Callable[[int, int], bool]) -> list[str]:
     """Return the letters of each of `number` contenders, in the order of their rank.
 
     Two share a letter if and only if they do not differ: a compact letter display, built by

@@ -49,14 +49,14 @@ def speed_numbers(records: Records, recipe: Recipe) -> dict[str, Number]:
         own = dict(_measurement_numbers(condition, measured, records))
         if condition == headline:
             numbers |= {name: own[name] for name in HEADLINE if name in own}
-        numbers |= {keyed(name, condition.label): number for name, number in own.items()}
+        numbers |= {speed_key(name, condition.label): number for name, number in own.items()}
     for condition, measured in records.floors.items():
         number = statistics.geometric_mean(block_ratios(measured), DEFINITIONS["noise_floor"])
-        numbers[keyed("noise_floor", condition.terms)] = number
+        numbers[speed_key("noise_floor", condition.terms)] = number
     return numbers
 
 
-def keyed(name: str, terms: str) -> str:
+def speed_key(name: str, terms: str) -> str:
     """Return the key of a number with its terms.
 
     A name that has an arm already keeps it: "token_s[arm=draft" becomes one key.

@@ -26,7 +26,7 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
-class Measured:
+class StoredCounts:
     """The counts of a contender's prompts at a temperature, by seed."""
 
     contender: Contender
@@ -51,7 +51,9 @@ class Measured:
         ]
 
 
-def measured(results: Results, directory: Path, gamma: int | None = None) -> list[Measured]:
+def stored_counts(
+    results: Results, directory: Path, gamma: int | None = None
+) -> list[StoredCounts]:
     """Return the counts of every contender that has numbers, at every temperature.
 
     Blocks have `gamma` drafted tokens, by default the recipe's. Raises UserError if tables are
@@ -70,11 +72,11 @@ def measured(results: Results, directory: Path, gamma: int | None = None) -> lis
 
 def _measured(
     contender: Contender, rows: Sequence[Result], directory: Path, temperature: float, gamma: int
-) -> Measured:
+) -> StoredCounts:
     prompts: tuple[str, ...] = ()
     seeds = {}
     for row in rows:
-        tables = tables_of(row, directory, temperature)
+        tables = stored_tables(row, directory, temperature)
         found = tuple(table.example_id for table in tables)
         if prompts and found != prompts:
             raise ValueError(f"not paired: seeds of {contender} were measured on other prompts")
@@ -83,16 +85,18 @@ def _measured(
         seeds[row.cell.seed] = {
             name: tuple(getattr(counts, f"{name}_B").round(_DECIMALS).tolist()) for name in COLUMNS
         }
-    return Measured(contender, temperature, prompts, seeds)
+    return StoredCounts(contender, temperature, prompts, seeds)
 
 
-def shared(first: Measured, second: Measured) -> list[str]:
+def shared_prompts(first: StoredCounts, second: StoredCounts) -> list[str]:
     """Return the prompts that both have, in the order of the first."""
     theirs = set(second.prompts)
     return [prompt for prompt in first.prompts if prompt in theirs]
 
 
-def paired(now: Measured, before: Measured, quantity: str, prompts: Sequence[str]) -> Effect:
+def paired_effect(
+    now: StoredCounts, before: StoredCounts, quantity: str, prompts: Sequence[str]
+) -> Effect:
     """Return the difference of a rate, paired on prompts, and on seeds if they are the same.
 
     Raises ValueError on fewer than two prompts, or if a denominator sums to zero.
@@ -101,12 +105,12 @@ def paired(now: Measured, before: Measured, quantity: str, prompts: Sequence[str
     return effect(*sides, paired_seeds=list(now.seeds) == list(before.seeds))
 
 
-def tables_of(result: Result, directory: Path, temperature: float) -> list[AcceptanceTable]:
+def stored_tables(result: Result, directory: Path, temperature: float) -> list[AcceptanceTable]:
     """Return a cell's tables at a temperature; raises UserError if missing or damaged."""
     return read_record(result, directory, tables_name(temperature), read_tables)
 
 
-def rows_of(result: Result, directory: Path, file: str) -> list[dict[str, Any]]:
+def stored_rows(result: Result, directory: Path, file: str) -> list[dict[str, Any]]:
     """Return the rows of one of a cell's files; raises UserError if missing or damaged."""
     return read_record(result, directory, file, read_rows)
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from draftmark.analysis.speeds import block_ratios, keyed
-from draftmark.analysis.stored_counts import read_record, rows_of
+from draftmark.analysis.speeds import block_ratios, speed_key
+from draftmark.analysis.stored_counts import read_record, stored_rows
 from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.config.validation import validate_section
 from draftmark.results import Result
@@ -16,29 +16,29 @@ from draftmark.store.records import DECODES, read_decodes
 from draftmark.store.speed_records import ENGINE, PARTS, RUNS, Measurement, TimedPass, TimedRun
 
 
-def file_of(number: int, name: str) -> str:
+def condition_file(number: int, name: str) -> str:
     """Return the name in a results folder of a file of the recipe's condition `number`."""
     return name.replace(".", f"-{number}.") if number else name
 
 
-def convention_in(folder: Path) -> Convention:
+def stored_convention(folder: Path) -> Convention:
     """Return the convention of a cell's first engine; the reference engine's if not recorded."""
     file = folder / ENGINE
     recorded = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     return told_convention(recorded.get("draft", {}))
 
 
-def parts_of(result: Result, directory: Path) -> list[TimedPass]:
+def stored_passes(result: Result, directory: Path) -> list[TimedPass]:
     """Return the timed passes of a cell; none if the recipe timed none, or timing failed.
 
     Raises UserError if they are damaged.
     """
     if not (directory / result.records / PARTS).is_file():
         return []
-    return [TimedPass(**row) for row in rows_of(result, directory, PARTS)]
+    return [TimedPass(**row) for row in stored_rows(result, directory, PARTS)]
 
 
-def ratios_of(
+def stored_ratios(
     result: Result, directory: Path, speed: Mapping[str, Any]
 ) -> Iterator[tuple[SpeedCondition, list[float]]]:
     """Yield the ratios of times of each block, of every measurement that has a speedup.
@@ -48,9 +48,9 @@ def ratios_of(
     """
     section: Speed = validate_section(Speed, dict(speed), f"the recipe in {directory}")
     for number, condition in enumerate(section.conditions()):
-        decodes, runs = (file_of(number, name) for name in (DECODES, RUNS))
+        decodes, runs = (condition_file(number, name) for name in (DECODES, RUNS))
         here = all((directory / result.records / name).is_file() for name in (decodes, runs))
-        if here and keyed("speedup", condition.label) in result.numbers:
+        if here and speed_key("speedup", condition.label) in result.numbers:
             timed = read_record(result, directory, decodes, read_decodes)
-            clock = [TimedRun(**row) for row in rows_of(result, directory, runs)]
+            clock = [TimedRun(**row) for row in stored_rows(result, directory, runs)]
             yield condition, block_ratios(Measurement(timed, clock, {}))

@@ -21,7 +21,7 @@ def summarise(found: Mapping[str, Quantity], records: Records, recipe: Recipe) -
     return {name: _number(item) for name, item in found.items()} | speed_numbers(records, recipe)
 
 
-def pool(
+def pool_seeds(
     seeds: Sequence[Mapping[str, Quantity]], speedups: Sequence[Number] = ()
 ) -> dict[str, Number]:
     """Return the means over two seeds or more, of the numbers that every seed has.

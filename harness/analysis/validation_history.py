@@ -17,7 +17,7 @@ def criterion(history: History) -> str:
     return names[0]
 
 
-def kept(history: History) -> Mapping[str, float]:
+def kept_point(history: History) -> Mapping[str, float]:
     """Return the point whose weights the training returned: the best, of equal ones the first."""
     name = criterion(history)
     best = min if name.endswith("_loss") else max
@@ -26,4 +26,4 @@ def kept(history: History) -> Mapping[str, float]:
 
 def learned_nothing(history: History) -> bool:
     """True if no weights after the first step were better on validation than those before."""
-    return len(history) > 1 and kept(history)["step"] == 0
+    return len(history) > 1 and kept_point(history)["step"] == 0

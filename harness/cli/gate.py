@@ -68,13 +68,13 @@ def power(
 ) -> None:
     """Show how many prompts a margin needs to fail 95 of 100 true drops of twice the margin."""
     from draftmark.analysis.gate import accepted
-    from draftmark.analysis.gate.gate import Terms
-    from draftmark.analysis.gate.power import pilots
+    from draftmark.analysis.gate.gate import GateTerms
+    from draftmark.analysis.gate.power import power_lines
     from draftmark.store.run_folder import load_results
 
-    terms = Terms(margin, quantity)
+    terms = GateTerms(margin, quantity)
     known = accepted.load(against) if against else None
-    for line in pilots(load_results(directory), directory, known, terms):
+    for line in power_lines(load_results(directory), directory, known, terms):
         typer.echo(plain(line))
 
 
@@ -102,7 +102,7 @@ def gate(
     from dataclasses import asdict
 
     from draftmark.analysis.gate import accepted
-    from draftmark.analysis.gate.gate import Terms
+    from draftmark.analysis.gate.gate import GateTerms
     from draftmark.pipeline.more_prompts import judge_with_looks
     from draftmark.pipeline.publish import RunOptions
     from draftmark.pipeline.render import render
@@ -110,7 +110,7 @@ def gate(
     from draftmark.store.store import write_json
 
     results = load_results(directory)
-    terms = Terms(margin, quantity, tuple(declare or ()))
+    terms = GateTerms(margin, quantity, tuple(declare or ()))
     options = RunOptions(directory.parent, store, data)
     outcome = judge_with_looks(results, directory, accepted.load(against), terms, options, up_to)
     place = writable_folder(out or directory)

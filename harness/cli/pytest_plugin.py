@@ -13,11 +13,11 @@ import pytest
 from draftmark.text import plain
 
 if TYPE_CHECKING:
-    from draftmark.analysis.gate.gate import Outcome
+    from draftmark.analysis.gate.gate import GateOutcome
 
 
 @pytest.fixture
-def acceptance_gate() -> "Callable[..., Outcome]":
+def acceptance_gate() -> "Callable[..., GateOutcome]":
     """Return the gate: it fails the test unless a stored run passes, and returns the outcome."""
     return _gate
 
@@ -29,18 +29,20 @@ def _gate(
     margin: float = 0.01,
     quantity: str = "acceptance_rate",
     declare: Sequence[str] = (),
-) -> "Outcome":
+) -> "GateOutcome":
     from draftmark.analysis.gate import accepted
-    from draftmark.analysis.gate.gate import Terms, judge
-    from draftmark.analysis.stored_counts import measured
+    from draftmark.analysis.gate.gate import GateTerms, judge_run
+    from draftmark.analysis.stored_counts import stored_counts
     from draftmark.errors import UserError
     from draftmark.store.run_folder import load_results
 
     error = ""
     try:
-        terms = Terms(margin, quantity, tuple(declare))
+        terms = GateTerms(margin, quantity, tuple(declare))
         known, results = accepted.load(Path(against)), load_results(Path(result))
-        outcome = judge(results, measured(results, Path(result), known.gamma), known, terms)
+        outcome = judge_run(
+            results, stored_counts(results, Path(result), known.gamma), known, terms
+        )
     except UserError as raised:
         error = str(raised)  # failing here would print it twice, once as the cause
     if error or outcome.verdict != "PASS":
@@ -48,7 +50,7 @@ def _gate(
     return outcome
 
 
-def _describe(outcome: "Outcome") -> str:
+def _describe(outcome: "GateOutcome") -> str:
     """Return the verdict, and the contenders that did not pass with their intervals."""
     lines = [f"{outcome.verdict}: {outcome.quantity}, margin {outcome.rule.margin:g}"]
     for line in outcome.lines:

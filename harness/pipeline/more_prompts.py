@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from draftmark.analysis.gate.accepted import Accepted
-from draftmark.analysis.gate.gate import Outcome, Terms, judge
-from draftmark.analysis.gate.rule import looks
-from draftmark.analysis.stored_counts import measured
+from draftmark.analysis.gate.gate import GateOutcome, GateTerms, judge_run
+from draftmark.analysis.gate.rule import look_sizes
+from draftmark.analysis.stored_counts import stored_counts
 from draftmark.pipeline.publish import RunOptions, run_recipe
 from draftmark.pipeline.recipe_files import stored_recipe
 from draftmark.results import Results
@@ -19,10 +19,10 @@ def judge_with_looks(
     results: Results,
     directory: Path,
     accepted: Accepted,
-    terms: Terms,
+    terms: GateTerms,
     options: RunOptions,
     up_to: int | None,
-) -> Outcome:
+) -> GateOutcome:
     """Return the gate's outcome for a run, or for the last of its larger repetitions.
 
     Each look has twice the test rows of the one before, at most `up_to` and at most the number of
@@ -30,12 +30,12 @@ def judge_with_looks(
     """
     rows = int(results.recipe["data"]["test_rows"])
     most = max((len(item.prompts) for item in accepted.measured), default=rows)
-    sizes = looks(rows, min(up_to or rows, most))
+    sizes = look_sizes(rows, min(up_to or rows, most))
     for number, size in enumerate(sizes, start=1):
         if number > 1:
             results, directory = _with_rows(results, directory, size, options)
-        now = measured(results, directory, accepted.gamma)
-        outcome = judge(results, now, accepted, terms, looks=len(sizes))
+        now = stored_counts(results, directory, accepted.gamma)
+        outcome = judge_run(results, now, accepted, terms, looks=len(sizes))
         if outcome.verdict != "INCONCLUSIVE":
             break
     return replace(outcome, sizes=tuple(sizes[:number]))

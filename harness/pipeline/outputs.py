@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from draftmark.analysis.stored_speed import file_of
+from draftmark.analysis.stored_speed import condition_file
 from draftmark.config.recipe import MethodEntry
 from draftmark.config.sections import Samples, SpeedCondition
 from draftmark.pipeline.setting import Setting
@@ -104,7 +104,7 @@ def _speed_outputs(setting: Setting, entry: MethodEntry, draft: Node) -> Iterato
         return
     decodes = {c: measurements.decodes(setting, c, entry, draft) for c in speed.conditions()}
     for number, (condition, node) in enumerate(decodes.items()):
-        copies = {file: file_of(number, file) for file in (DECODES, RUNS, ENGINE)}
+        copies = {file: condition_file(number, file) for file in (DECODES, RUNS, ENGINE)}
         yield condition.label, Output(node, "speeds", Measurement.load, copies, condition)
     floors: dict[str, SpeedCondition] = {}  # one for all conditions that differ in the draft alone
     for condition in decodes if speed.noise_floor else ():

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from draftmark.analysis import fairness
-from draftmark.analysis.comparisons import Seeds, by_contender, compare, rank
+from draftmark.analysis.comparisons import Seeds, by_contender, compare_contenders, rank_contenders
 from draftmark.analysis.quality import qualities
 from draftmark.analysis.quantities import Quantity, quantities
-from draftmark.analysis.summary import pool, summarise
+from draftmark.analysis.summary import pool_seeds, summarise
 from draftmark.config.sections import SpeedCondition
 from draftmark.environment import manifest, project_state
 from draftmark.pipeline.executor import Failure, execute
@@ -64,8 +64,8 @@ def run(
             for contender, seeds in contenders.items()
             if len(seeds) > 1
         ),
-        comparisons=compare(contenders, recipe),
-        standings=rank(contenders, recipe),
+        comparisons=compare_contenders(contenders, recipe),
+        standings=rank_contenders(contenders, recipe),
         data=data,
         manifest={**manifest(), "project": project},
         findings=fairness.findings(
@@ -113,4 +113,4 @@ def _with_numbers(result: Result, records: Records, plan: Plan) -> Row:
 def _pooled(contender: Contender, seeds: Seeds, results: Sequence[Result]) -> Pooled:
     mine = [row.numbers for row in results if row.cell.contender == contender]
     speedups = [numbers["speedup"] for numbers in mine if "speedup" in numbers]
-    return Pooled(contender, tuple(seeds), pool(list(seeds.values()), speedups))
+    return Pooled(contender, tuple(seeds), pool_seeds(list(seeds.values()), speedups))

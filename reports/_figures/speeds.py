@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from draftmark.analysis.predicted_speedup import drafting_cost, predicted_speedup
-from draftmark.analysis.stored_speed import convention_in
+from draftmark.analysis.stored_speed import stored_convention
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import NUMBER, Drawing, NotDrawn
 from draftmark.reports._figures.run import MOST_METHODS, DrawnRun, first_few
@@ -72,7 +72,7 @@ def _of_records(run: DrawnRun, row: Result, settings: Mapping[str, Any]) -> Spee
     if not (alone and measured and row.records and (folder / DECODES).is_file()):
         return None
     timed = read_decodes(folder / DECODES)
-    convention = convention_in(folder)
+    convention = stored_convention(folder)
     file = folder / tables_name(first["temperature"])
     gamma = first["num_speculative_tokens"]
     tables = read_tables(file) if file.is_file() else []

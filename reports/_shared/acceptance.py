@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from draftmark.analysis.cost_model import ByGamma, Costs
-from draftmark.analysis.recommendation import Advice, advise, priced
-from draftmark.analysis.stored_counts import tables_of
+from draftmark.analysis.recommendation import Advice, advise, supposed_estimate
+from draftmark.analysis.stored_counts import stored_tables
 from draftmark.reports._shared.rows import (
     by_contender,
     draft_title,
@@ -43,7 +43,9 @@ class ScoredDraft:
 
 def advice_at(draft: ScoredDraft, costs: Costs) -> Advice:
     """Return the block length to serve with if a drafted token has these costs."""
-    return advise({gamma: priced(seeds, costs) for gamma, seeds in draft.by_gamma.items()})
+    return advise(
+        {gamma: supposed_estimate(seeds, costs) for gamma, seeds in draft.by_gamma.items()}
+    )
 
 
 def scored_drafts(results: Results, directory: Path) -> Iterator[ScoredDraft]:
@@ -52,7 +54,7 @@ def scored_drafts(results: Results, directory: Path) -> Iterator[ScoredDraft]:
     for contender, rows in by_contender(done):
         numbers = numbers_of(rows, results) or {}
         for temperature in temperatures_of(results):
-            seeds = [tables_of(row, directory, temperature) for row in rows]
+            seeds = [stored_tables(row, directory, temperature) for row in rows]
             longest = min(item.accept_SD.shape[1] for tables in seeds for item in tables)
             by_gamma = {
                 gamma: [block_counts(tables, gamma) for tables in seeds]

@@ -187,7 +187,7 @@ def _training(rows: Sequence[Result]) -> Iterator[Section]:
             *(f"{getattr(row.ledger, name)}" for name in LEDGER_COUNTS),
             f"{row.ledger.flops:.2e}",
             f"{row.ledger.train_s:.1f}",
-            f"{validation_history.kept(row.history)['step']:.0f}" if row.history else "-",
+            f"{validation_history.kept_point(row.history)['step']:.0f}" if row.history else "-",
             f"{row.ledger.peak_bytes / 1e9:.2f}",
         ]
         for row in rows

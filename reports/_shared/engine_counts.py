@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from draftmark.analysis.stored_counts import tables_of
-from draftmark.analysis.stored_speed import convention_in
+from draftmark.analysis.stored_counts import stored_tables
+from draftmark.analysis.stored_speed import stored_convention
 from draftmark.reports._shared.content import escape, number_text, table
 from draftmark.reports._shared.rows import cell_title, first_speed_settings, temperatures_of
 from draftmark.reports._shared.speed_rows import conditions_of
@@ -56,7 +56,7 @@ def counts_section(result: Result, results: Results, directory: Path) -> Iterato
     temperature, gamma = speed["temperature"], speed["num_speculative_tokens"]
     if temperature not in temperatures_of(results):
         return
-    tables = {item.example_id: item for item in tables_of(result, directory, temperature)}
+    tables = {item.example_id: item for item in stored_tables(result, directory, temperature)}
     timed = (item for item in read_decodes(folder / DECODES) if item.arm == "draft")
     decodes = {item.decode.example_id: item.decode for item in timed if item.repeat == 0}
     scored = [name for name in decodes if name in tables]
@@ -67,7 +67,7 @@ def counts_section(result: Result, results: Results, directory: Path) -> Iterato
     ]
     if not same:
         return
-    convention = convention_in(folder)
+    convention = stored_convention(folder)
     rows = _rows([decodes[n] for n in same], [tables[n] for n in same], gamma, convention)
     engine = escape(str(speed["engine"]))
     heading = f"Counted by the {engine} engine, temperature {temperature:g}, blocks of {gamma}"

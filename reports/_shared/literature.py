@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from draftmark.analysis.literature import Figure, matching
+from draftmark.analysis.literature import Figure, matching_figures
 from draftmark.reports._shared.content import Entry, Section, table_section
 from draftmark.reports._shared.rows import (
     Numbers,
@@ -20,7 +20,7 @@ def literature_sections(rows: Sequence[Result], results: Results) -> Iterator[Se
     body: list[list[Entry]] = []
     papers: dict[str, None] = {}
     for contender, cells in by_contender(rows):
-        for figure in matching(contender, results.recipe):
+        for figure in matching_figures(contender, results.recipe):
             body.append(_row(figure, contender.method, numbers_of(cells, results), results))
             papers[f"{figure.paper}: {figure.protocol}"] = None
     header = ["method", "published as", "column", "quantity", "published", "here", "source"]

@@ -15,15 +15,15 @@ from draftmark.analysis.recommendation import (
     Advice,
     Estimate,
     advise,
-    batches,
-    expected,
-    in_turn,
-    longest_block,
-    measured,
-    rivals,
+    drafts_to_serve,
+    expected_estimate,
+    longest_timed_block,
+    measured_estimate,
+    timed_batch_sizes,
+    with_drafting_in_turn,
 )
-from draftmark.analysis.stored_counts import tables_of
-from draftmark.analysis.stored_speed import parts_of, ratios_of
+from draftmark.analysis.stored_counts import stored_tables
+from draftmark.analysis.stored_speed import stored_passes, stored_ratios
 from draftmark.reports._shared.content import escape, number_text
 from draftmark.reports._shared.rows import row_name, temperatures_of
 from draftmark.reports._shared.speed_rows import SpeedRow, speed_rows
@@ -68,7 +68,7 @@ def expected_advice(rows: Sequence[Result], results: Results, directory: Path) -
 def _measured(rows: Sequence[Result], results: Results, directory: Path) -> Iterator[Case]:
     cases: dict[str, Case] = {}
     speed = results.recipe["speed"] or {}
-    timed = [(row, runs) for row in rows if (runs := list(ratios_of(row, directory, speed)))]
+    timed = [(row, runs) for row in rows if (runs := list(stored_ratios(row, directory, speed)))]
     for row, runs in timed:
         name = escape(str(row_name(row.cell, rows)))
         by_terms = {(item.terms["gamma"], _terms(item)): item for item in speed_rows(row, name)}
@@ -76,7 +76,9 @@ def _measured(rows: Sequence[Result], results: Results, directory: Path) -> Iter
         for under, ratios in runs:
             how = f"measured by {under.engine}"
             cases.setdefault(under.terms, Case(under.temperature, how, under.batch_size))
-            found.setdefault(under.terms, {})[under.num_speculative_tokens] = measured(ratios)
+            found.setdefault(under.terms, {})[under.num_speculative_tokens] = measured_estimate(
+                ratios
+            )
         for terms, candidates in found.items():
             given = advise(candidates, len(timed))
             cases[terms].advice[name] = given
@@ -89,12 +91,12 @@ def _terms(item: SpeedRow) -> str:
 
 
 def _expected(rows: Sequence[Result], results: Results, directory: Path) -> Iterator[Case]:
-    timed = [(row, parts) for row in rows if (parts := parts_of(row, directory))]
+    timed = [(row, parts) for row in rows if (parts := stored_passes(row, directory))]
     for temperature in temperatures_of(results) if timed else ():
         cases: dict[int, Case] = {}
         for row, parts in timed:
             name = escape(str(row_name(row.cell, rows)))
-            tables = tables_of(row, directory, temperature)
+            tables = stored_tables(row, directory, temperature)
             for batch, given, reason in _by_batch(name, tables, parts, len(timed)):
                 case = cases.setdefault(batch, Case(temperature, "cost model", batch))
                 case.advice[name], case.reasons[name] = given, reason
@@ -105,13 +107,15 @@ def _by_batch(
     name: str, tables: Sequence[AcceptanceTable], parts: Sequence[TimedPass], drafts: int
 ) -> Iterator[tuple[int, Advice, str]]:
     """Yield (batch size, advice, why the draft would be slower there)."""
-    counts = {gamma: block_counts(tables, gamma) for gamma in range(1, longest_block(parts) + 1)}
-    everywhere = in_turn(parts)
-    for batch in batches(everywhere):
+    counts = {
+        gamma: block_counts(tables, gamma) for gamma in range(1, longest_timed_block(parts) + 1)
+    }
+    everywhere = with_drafting_in_turn(parts)
+    for batch in timed_batch_sizes(everywhere):
         candidates = {
             gamma: found
             for gamma, count in counts.items()
-            if (found := expected(count, everywhere, batch, gamma, name))
+            if (found := expected_estimate(count, everywhere, batch, gamma, name))
         }
         if candidates:
             given = advise(candidates, drafts)
@@ -119,7 +123,7 @@ def _by_batch(
 
 
 def _reason(parts: Sequence[TimedPass], batch: int, gamma: int, counts: BlockCounts) -> str:
-    if batch not in batches(parts):
+    if batch not in timed_batch_sizes(parts):
         return _UNTIMED
     numbers = cost_numbers(timed_costs(parts, batch, gamma), gamma)
     costs = Costs(numbers["cost_ratio"].value, numbers["verification_cost"].value)
@@ -140,7 +144,7 @@ def _lines(cases: Sequence[Case]) -> Iterator[str]:
 
 
 def _answer(case: Case) -> str:
-    first, *tied = rivals(case.advice) or ("",)
+    first, *tied = drafts_to_serve(case.advice) or ("",)
     parts = [_first(first, case.advice[first])] if first else ["**no draft** is known to pay."]
     for name, advice in case.advice.items():
         if name != first:
@@ -173,8 +177,8 @@ def _beside(advice: Advice, reason: str, tied: bool) -> str:
 def _up_to(cases: Sequence[Case]) -> str:
     """Return the batch sizes up to which some draft pays; `cases` are in their order."""
     all_sizes = ", ".join(str(case.batch) for case in cases)
-    paying = [case.batch for case in cases if rivals(case.advice)]
-    upwards = list(takewhile(lambda case: rivals(case.advice), cases))
+    paying = [case.batch for case in cases if drafts_to_serve(case.advice)]
+    upwards = list(takewhile(lambda case: drafts_to_serve(case.advice), cases))
     if len(paying) == len(cases):
         return f"a draft pays at every timed batch size: {all_sizes}."
     if not paying:

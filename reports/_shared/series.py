@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from draftmark.analysis.change_points import steps
+from draftmark.analysis.change_points import find_steps
 from draftmark.reports._shared.rows import draft_title, gamma_of, rate_key, temperatures_of
 from draftmark.results import Contender, Number, Results
 
@@ -71,5 +71,5 @@ def series_over(runs: Sequence[DatedRun], rate: str, least: float) -> Iterator[S
                 found.setdefault((contender, temperature, gamma), []).append(point)
     for (contender, temperature, gamma), points in found.items():
         series = Series(contender, temperature, gamma, tuple(points))
-        levels = steps([number.value for _, number in series.known], least)
+        levels = find_steps([number.value for _, number in series.known], least)
         yield replace(series, steps=tuple(levels))

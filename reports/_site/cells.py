@@ -61,7 +61,10 @@ def _ledger(row: Result) -> Iterator[tuple[str, str]]:
     yield "seconds", f"{row.ledger.train_s:.1f}"
     yield "peak memory of the process so far", f"{row.ledger.peak_bytes / 1e9:.2f} GB"
     if row.history:
-        yield "step of the checkpoint kept", f"{validation_history.kept(row.history)['step']:.0f}"
+        yield (
+            "step of the checkpoint kept",
+            f"{validation_history.kept_point(row.history)['step']:.0f}",
+        )
 
 
 def _stage(entry: Mapping[str, Any]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from draftmark.analysis.literature import matching
+from draftmark.analysis.literature import matching_figures
 from draftmark.reports._shared.content import Entry, TableNumber
 from draftmark.reports._shared.rows import ONE_SEED, Column, headline_columns
 from draftmark.reports._site.charts import Chart, forest_charts
@@ -80,7 +80,7 @@ def _row(
 
 
 def _published(board: Board, line: Line) -> str:
-    figures = matching(line.contender, board.run.results.recipe)
+    figures = matching_figures(line.contender, board.run.results.recipe)
     return "; ".join(f"{figure.value:.3f} ({figure.table.column})" for figure in figures)
 
 

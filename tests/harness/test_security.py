@@ -19,7 +19,7 @@ from places import PACKAGE
 from stored_runs import run_of
 
 from draftmark import registry
-from draftmark.analysis.stored_counts import measured
+from draftmark.analysis.stored_counts import stored_counts
 from draftmark.errors import UserError
 from draftmark.models.language_model import load_model, load_tokenizer
 from draftmark.pipeline.experiment import plan
@@ -267,5 +267,5 @@ def test_records_are_read_from_the_runs_own_folder_alone(tmp_path: Path, place: 
     hostile = replace(results, results=(replace(results.results[0], records=place),))
 
     with pytest.raises(UserError, match="leads out of"):
-        measured(hostile, tmp_path / "run")
-    assert measured(load_results(tmp_path / "run"), tmp_path / "run")
+        stored_counts(hostile, tmp_path / "run")
+    assert stored_counts(load_results(tmp_path / "run"), tmp_path / "run")

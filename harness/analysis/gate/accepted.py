@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from draftmark.analysis.gate.comparable import facts
+from draftmark.analysis.gate.comparable import run_facts
 from draftmark.analysis.quantities import DEFINITIONS, RATES
 from draftmark.analysis.statistics import over_seeds
-from draftmark.analysis.stored_counts import COLUMNS, Measured, measured
+from draftmark.analysis.stored_counts import COLUMNS, StoredCounts, stored_counts
 from draftmark.config.validation import Section, explain_error
 from draftmark.errors import UserError
 from draftmark.results import Contender, Results
@@ -68,7 +68,7 @@ class Accepted:
     gamma: int
     declared: tuple[str, ...]  # facts that later runs may differ in
     facts: Mapping[str, str]
-    measured: tuple[Measured, ...]
+    measured: tuple[StoredCounts, ...]
     history: tuple[Mapping[str, Any], ...] = ()  # the newest last
 
 
@@ -96,7 +96,7 @@ def accept(
                 "it and run again, or accept other methods alone with --methods."
             )
     refuse_unfit(results)
-    found = measured(results, directory)
+    found = stored_counts(results, directory)
     known = list(dict.fromkeys(item.contender.method for item in found))
     for name in methods or ():
         if name not in known:
@@ -106,7 +106,7 @@ def accept(
     if not found:
         raise UserError("The run has no numbers to accept; run a recipe with a task and a method.")
     wanted = tuple(it for it in found if methods is None or it.contender.method in methods)
-    known_facts, project = facts(results), results.manifest.get("project")
+    known_facts, project = run_facts(results), results.manifest.get("project")
     commits = known_facts.get("git.commit", "null").replace('"', "")  # or several, with "and"
     event = {
         "date": date,
@@ -129,7 +129,7 @@ def refuse_unfit(results: Results) -> None:
             )
 
 
-def _numbers(found: Sequence[Measured]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _numbers(found: Sequence[StoredCounts]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each rate with its interval, for the history."""
     for item in found:
         for rate in RATES:
@@ -182,9 +182,9 @@ def load(path: Path) -> Accepted:
         raise UserError(f"{path} does not read ({error}); bless a run anew.") from error
 
 
-def _measured(cell: _Cell, prompts: Mapping[str, tuple[str, ...]]) -> Measured:
+def _measured(cell: _Cell, prompts: Mapping[str, tuple[str, ...]]) -> StoredCounts:
     mine = prompts[cell.task]
     seeds = {int(seed): {name: cell.seeds[seed][name] for name in COLUMNS} for seed in cell.seeds}
     if any(len(column) != len(mine) for columns in seeds.values() for column in columns.values()):
         raise ValueError(f"{cell.method} has not as many counts as there are prompts")
-    return Measured(Contender(cell.task, cell.pair, cell.method), cell.temperature, mine, seeds)
+    return StoredCounts(Contender(cell.task, cell.pair, cell.method), cell.temperature, mine, seeds)

@@ -49,7 +49,7 @@ class Difference:
         return f"{self.name} ({_short(self.before)}, now {_short(self.now)})"
 
 
-def facts(results: Results) -> dict[str, str]:
+def run_facts(results: Results) -> dict[str, str]:
     """Return the facts that decide a run's acceptance, by name."""
     found = _recipe_facts(results.recipe, results.recipe)
     for item in results.data:
@@ -58,7 +58,7 @@ def facts(results: Results) -> dict[str, str]:
     return found | _environment_facts(results)
 
 
-def standing(results: Results) -> dict[str, str]:
+def default_facts(results: Results) -> dict[str, str]:
     """Return the facts of the same recipe with every key at its default; required keys have none"""
     return _recipe_facts(results.recipe, _defaults(Recipe, results.recipe))
 
@@ -122,9 +122,11 @@ def differences(
     ]
 
 
-def differing(before: Results, now: Results) -> list[Difference]:
+def run_differences(before: Results, now: Results) -> list[Difference]:
     """Return every fact in which two runs differ."""
-    return differences(facts(before), facts(now), standing(before) | standing(now))
+    return differences(
+        run_facts(before), run_facts(now), default_facts(before) | default_facts(now)
+    )
 
 
 def undeclared(found: Sequence[Difference], declared: Sequence[str]) -> list[Difference]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from draftmark.analysis.gate.accepted import Accepted, refuse_unfit
-from draftmark.analysis.gate.comparable import differences, facts, standing, undeclared
-from draftmark.analysis.gate.rule import Rule, Verdict, all_of, prompts_needed
+from draftmark.analysis.gate.comparable import default_facts, differences, run_facts, undeclared
+from draftmark.analysis.gate.rule import Rule, Verdict, overall_verdict, prompts_needed
 from draftmark.analysis.quantities import RATES
 from draftmark.analysis.statistics import Effect, mean_ratio
-from draftmark.analysis.stored_counts import Measured, paired, shared
+from draftmark.analysis.stored_counts import StoredCounts, paired_effect, shared_prompts
 from draftmark.errors import UserError, unknown
 from draftmark.results import Contender, Results
 from draftmark.text import plain
@@ -20,7 +20,7 @@ _SHOWN = 5  # differences in one sentence
 
 
 @dataclass(frozen=True)
-class Terms:
+class GateTerms:
     """A gate's settings; raises UserError unless the margin is above 0 and the rate is known."""
 
     margin: float
@@ -35,7 +35,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Line:
+class GateLine:
     """The verdict on a contender at a temperature; rates that are not known are None."""
 
     name: str
@@ -50,14 +50,14 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GateOutcome:
     """The verdict of a gate, with its rule."""
 
     verdict: Verdict
     quantity: str
     gamma: int
     rule: Rule
-    lines: tuple[Line, ...]
+    lines: tuple[GateLine, ...]
     differs: tuple[str, ...]  # as was declared, or as another number of prompts implies
     notes: tuple[str, ...]
     sizes: tuple[int, ...] = ()  # numbers of test rows at each look, this one last
@@ -67,7 +67,7 @@ def _allowed_differences(
     results: Results, accepted: Accepted, declared: Sequence[str]
 ) -> tuple[str, ...]:
     """Return how a run differs from accepted numbers; raises UserError if not as declared."""
-    found = differences(accepted.facts, facts(results), standing(results))
+    found = differences(accepted.facts, run_facts(results), default_facts(results))
     wrong = undeclared(found, [*accepted.declared, *declared])
     if wrong:
         _refuse_another_recipe(results, accepted)
@@ -97,9 +97,14 @@ def _refuse_another_recipe(results: Results, accepted: Accepted) -> None:
         )
 
 
-def judge(
-    results: Results, now: Sequence[Measured], accepted: Accepted, terms: Terms, *, looks: int = 1
-) -> Outcome:
+def judge_run(
+    results: Results,
+    now: Sequence[StoredCounts],
+    accepted: Accepted,
+    terms: GateTerms,
+    *,
+    looks: int = 1,
+) -> GateOutcome:
     """Return the verdict on a run whose counts are `now`.
 
     Raises UserError if the run differs in undeclared facts, or is unfit to be compared.
@@ -113,36 +118,36 @@ def judge(
         _line(item, there.get((item.contender, item.temperature)), failed, rule, terms.quantity)
         for item in accepted.measured
     )
-    verdict, notes = all_of([line.verdict for line in lines]), tuple(_notes(now, accepted))
-    return Outcome(verdict, terms.quantity, accepted.gamma, rule, lines, allowed, notes)
+    verdict, notes = overall_verdict([line.verdict for line in lines]), tuple(_notes(now, accepted))
+    return GateOutcome(verdict, terms.quantity, accepted.gamma, rule, lines, allowed, notes)
 
 
 def _line(
-    before: Measured,
-    now: Measured | None,
+    before: StoredCounts,
+    now: StoredCounts | None,
     failed: Mapping[Contender, Any],
     rule: Rule,
     quantity: str,
-) -> Line:
+) -> GateLine:
     if before.contender in failed:
-        return Line(before.name, "FAIL", note=f"it failed: {failed[before.contender]}")
+        return GateLine(before.name, "FAIL", note=f"it failed: {failed[before.contender]}")
     if now is None:
-        return Line(before.name, "INCONCLUSIVE", note="it is not in this run")
-    prompts = shared(before, now)
+        return GateLine(before.name, "INCONCLUSIVE", note="it is not in this run")
+    prompts = shared_prompts(before, now)
     sides = [item.counts(quantity, prompts) for item in (before, now)]
     if any(not bottom_B.sum() for side in sides for _, bottom_B in side):
         note = "nothing to divide by: no prompt in common, or nothing was drafted"
-        return Line(before.name, "INCONCLUSIVE", len(prompts), note=note)
+        return GateLine(before.name, "INCONCLUSIVE", len(prompts), note=note)
     earlier_rate, rate = (mean_ratio(side) for side in sides)
     if len(prompts) < 2:
         note = "one prompt has no interval"
-        return Line(before.name, "INCONCLUSIVE", len(prompts), earlier_rate, rate, note=note)
-    found = paired(now, before, quantity, prompts)
+        return GateLine(before.name, "INCONCLUSIVE", len(prompts), earlier_rate, rate, note=note)
+    found = paired_effect(now, before, quantity, prompts)
     low, high = rule.interval(found)
     verdict = rule.verdict(low, high)
     note = _too_few(found, rule) if verdict == "INCONCLUSIVE" else ""
     rates = earlier_rate, rate, found.value
-    return Line(before.name, verdict, len(prompts), *rates, low, high, note)
+    return GateLine(before.name, verdict, len(prompts), *rates, low, high, note)
 
 
 def _too_few(found: Effect, rule: Rule) -> str:
@@ -155,7 +160,7 @@ def _too_few(found: Effect, rule: Rule) -> str:
     return f"too few prompts: {needed} would do"
 
 
-def _notes(now: Sequence[Measured], accepted: Accepted) -> Iterator[str]:
+def _notes(now: Sequence[StoredCounts], accepted: Accepted) -> Iterator[str]:
     """Yield what a reader must know: few seeds, contenders not gated, other texts."""
     seeds = min((len(item.seeds) for item in now), default=0)
     if seeds == 1:
@@ -168,7 +173,7 @@ def _notes(now: Sequence[Measured], accepted: Accepted) -> Iterator[str]:
         yield f"Not accepted yet, so not gated: {', '.join(new)}."
     for item in now:
         before = known.get((item.contender, item.temperature))
-        prompts = shared(item, before) if before else []
+        prompts = shared_prompts(item, before) if before else []
         if before and (other := _other_lengths(item, before, prompts)):
             yield (
                 f"{item.name}: the target's text has another length than the accepted one on "
@@ -176,7 +181,7 @@ def _notes(now: Sequence[Measured], accepted: Accepted) -> Iterator[str]:
             )
 
 
-def _other_lengths(now: Measured, before: Measured, prompts: Sequence[str]) -> int:
+def _other_lengths(now: StoredCounts, before: StoredCounts, prompts: Sequence[str]) -> int:
     """Return how many prompts have another number of tokens."""
     (mine, _), (theirs, _) = (m.counts("block_efficiency", prompts)[0] for m in (now, before))
     return int((mine != theirs).sum())

@@ -4,19 +4,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from draftmark.analysis.gate.accepted import Accepted
-from draftmark.analysis.gate.gate import Terms
-from draftmark.analysis.gate.rule import Rule, prompts_needed, unrelated
+from draftmark.analysis.gate.gate import GateTerms
+from draftmark.analysis.gate.rule import Rule, prompts_needed, unrelated_effect
 from draftmark.analysis.statistics import Effect, effect
-from draftmark.analysis.stored_counts import Measured, measured, paired, shared
+from draftmark.analysis.stored_counts import (
+    StoredCounts,
+    paired_effect,
+    shared_prompts,
+    stored_counts,
+)
 from draftmark.results import Results
 
 
-def pilots(
-    results: Results, directory: Path, known: Accepted | None, terms: Terms
+def power_lines(
+    results: Results, directory: Path, known: Accepted | None, terms: GateTerms
 ) -> Iterator[str]:
     """Yield a line for each contender: how many prompts its gate needs, and on what evidence."""
     before = {(item.contender, item.temperature): item for item in known.measured} if known else {}
-    found = measured(results, directory, known.gamma if known else None)
+    found = stored_counts(results, directory, known.gamma if known else None)
     rule = Rule(terms.margin, len(before or found))
     for item in found:
         here, needed = len(item.prompts), None
@@ -33,14 +38,14 @@ def pilots(
             yield f"{item.name}: {needed} prompts ({here} here: {enough}; {source})"
 
 
-def _pilot(item: Measured, before: Measured | None, quantity: str) -> tuple[Effect, str]:
+def _pilot(item: StoredCounts, before: StoredCounts | None, quantity: str) -> tuple[Effect, str]:
     """Return the difference of two runs, or a bound on its spread, with its source."""
-    if before and len(prompts := shared(item, before)) > 1:
-        found = paired(item, before, quantity, prompts)
+    if before and len(prompts := shared_prompts(item, before)) > 1:
+        found = paired_effect(item, before, quantity, prompts)
         if found.standard_error:
             return found, "as it and its seeds spread against the accepted numbers"
     seeds = item.counts(quantity, item.prompts)
     if len(seeds) > 1 and (found := effect(seeds[:1], seeds[1:2])).standard_error:
         return found, "as two seeds spread"
     bound = "at most, for runs that share nothing; power --against is closer"
-    return unrelated(seeds[0]), bound
+    return unrelated_effect(seeds[0]), bound

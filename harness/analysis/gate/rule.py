@@ -47,14 +47,14 @@ class Rule:
         return "PASS" if low > -self.margin else "INCONCLUSIVE"
 
 
-def all_of(verdicts: Sequence[Verdict]) -> Verdict:
+def overall_verdict(verdicts: Sequence[Verdict]) -> Verdict:
     """Return the verdict on all together: one FAIL fails, all have to PASS."""
     if "FAIL" in verdicts:
         return "FAIL"
     return "PASS" if verdicts and set(verdicts) == {"PASS"} else "INCONCLUSIVE"
 
 
-def looks(first: int, last: int) -> list[int]:
+def look_sizes(first: int, last: int) -> list[int]:
     """Return the numbers of prompts to look at: each twice the one before, up to the last."""
     sizes = [first]
     while sizes[-1] < last:
@@ -85,7 +85,7 @@ def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
     return inside.start + int(bisect_left(inside, True, key=enough))
 
 
-def unrelated(counts: Counts) -> Effect:
+def unrelated_effect(counts: Counts) -> Effect:
     """Return the pilot of a single run: a bound on how its difference to another would spread.
 
     If no prompt is harder for the second run where it is easier for this one, the difference of two

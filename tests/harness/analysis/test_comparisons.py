@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from draftmark.analysis.comparisons import by_contender, compare, rank
-from draftmark.analysis.quantities import Quantity, key
+from draftmark.analysis.comparisons import by_contender, compare_contenders, rank_contenders
+from draftmark.analysis.quantities import Quantity, quantity_key
 from draftmark.analysis.statistics import over_seeds
 from draftmark.config.recipe import Recipe
 from draftmark.results import Cell, Number
 
-NAME = key("acceptance_rate", 0.0, 4)
+NAME = quantity_key("acceptance_rate", 0.0, 4)
 RATES = {"kd": 0.5, "adaspec": 0.6, "random": 0.4}
 
 
@@ -36,7 +36,7 @@ def _compared(recipe: Recipe) -> dict[tuple[str, str], float]:
         Cell(task="gsm8k", pair="p", method=title, seed=0): {NAME: _quantity(rate)}
         for title, rate in RATES.items()
     }
-    found = compare(by_contender(cells), recipe)
+    found = compare_contenders(by_contender(cells), recipe)
     return {(item.contender.method, item.against): item.difference.value for item in found}
 
 
@@ -58,7 +58,7 @@ def test_a_method_is_compared_with_those_that_its_entry_names() -> None:
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
 def test_a_single_prompt_compares_and_ranks_nothing(seeds: tuple[int, ...]) -> None:
-    efficiency = key("block_efficiency", 0.0, 4)
+    efficiency = quantity_key("block_efficiency", 0.0, 4)
     rates = {
         Cell("gsm8k", "p", title, seed): {
             name: Quantity((np.array([rate + seed]), np.ones(1)), "x", ("a",))
@@ -68,7 +68,7 @@ def test_a_single_prompt_compares_and_ranks_nothing(seeds: tuple[int, ...]) -> N
         for seed in seeds
     }
     contenders = by_contender(rates)
-    assert compare(contenders, _recipe()) == rank(contenders, _recipe()) == ()
+    assert compare_contenders(contenders, _recipe()) == rank_contenders(contenders, _recipe()) == ()
     for each in contenders.values():
         values = [quantities[NAME].counts[0][0] for quantities in each.values()]
         number = over_seeds([quantities[NAME].counts for quantities in each.values()], "x")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from draftmark.analysis import literature
-from draftmark.analysis.literature import Figure, figures, matching, read
+from draftmark.analysis.literature import Figure, matching_figures, published_figures, read_figures
 from draftmark.errors import UserError
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.results import Contender
@@ -31,7 +31,7 @@ HEAD = 'paper = "P"\nprotocol = "differs."\n'
 def _of(pair: str, task: str, method: str, column: str) -> Figure:
     (found,) = (
         figure
-        for figure in figures()
+        for figure in published_figures()
         if (figure.table.draft, figure.task) == (pair, task)
         and (figure.table.method, figure.table.column) == (method, column)
     )
@@ -39,9 +39,13 @@ def _of(pair: str, task: str, method: str, column: str) -> Figure:
 
 
 def test_every_shipped_figure_loads_and_says_where_it_was_read() -> None:
-    assert len(figures()) == 2 * 4 * 5 + 2 + 4 * 5 + 3
-    assert {figure.table.status for figure in figures() if "CSD" in figure.paper} == {"secondary"}
-    assert {figure.table.status for figure in figures() if "Ada" in figure.paper} == {"primary"}
+    assert len(published_figures()) == 2 * 4 * 5 + 2 + 4 * 5 + 3
+    assert {figure.table.status for figure in published_figures() if "CSD" in figure.paper} == {
+        "secondary"
+    }
+    assert {figure.table.status for figure in published_figures() if "Ada" in figure.paper} == {
+        "primary"
+    }
 
 
 def test_adaspecs_gains_are_those_that_its_table_sums_to() -> None:
@@ -60,7 +64,7 @@ def test_adaspecs_gains_are_those_that_its_table_sums_to() -> None:
 
 
 def test_a_figure_is_a_fraction_of_its_percent() -> None:
-    (figure,) = read(HEAD + TABLE, "x.toml")
+    (figure,) = read_figures(HEAD + TABLE, "x.toml")
 
     assert figure.value == pytest.approx(0.5758)
     assert figure.protocol == "differs."
@@ -82,7 +86,7 @@ def test_a_figure_is_a_fraction_of_its_percent() -> None:
 )
 def test_a_damaged_file_is_one_sentence(text: str, sentence: str) -> None:
     with pytest.raises(UserError) as caught:
-        list(read(text, "x.toml"))
+        list(read_figures(text, "x.toml"))
 
     assert sentence in str(caught.value)
     assert str(caught.value).startswith("x.toml")
@@ -100,7 +104,9 @@ def _recipe(target: str, draft: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_models_are_told_by_their_names_alone(target: str, draft: str) -> None:
-    found = matching(Contender("gsm8k", "mine", "adaspec"), _recipe(target, {"model": draft}))
+    found = matching_figures(
+        Contender("gsm8k", "mine", "adaspec"), _recipe(target, {"model": draft})
+    )
 
     assert [(figure.table.column, figure.value) for figure in found] == [
         ("3 epochs", pytest.approx(0.6263)),
@@ -122,7 +128,7 @@ def test_another_task_pair_or_method_has_no_figure(
 ) -> None:
     recipe = _recipe("x/pythia-1.4b@a", draft)
 
-    assert matching(Contender(task, "mine", method), recipe) == []
+    assert matching_figures(Contender(task, "mine", method), recipe) == []
 
 
 @pytest.mark.parametrize(
@@ -133,7 +139,9 @@ def test_the_papers_recipes_meet_its_figures(name: str) -> None:
     recipe = load_recipe(name)
     document = recipe.model_dump(mode="json")
     met = {
-        (cell.task, cell.method) for cell in recipe.cells() if matching(cell.contender, document)
+        (cell.task, cell.method)
+        for cell in recipe.cells()
+        if matching_figures(cell.contender, document)
     }
 
     assert met == {(task, method) for task in recipe.tasks for method in ("kd", "adaspec")}
@@ -143,7 +151,7 @@ def test_csds_recipe_for_gsm8k_meets_its_figures() -> None:
     recipe = load_recipe("csd_gemma")
     document = recipe.model_dump(mode="json")
 
-    met = {cell.method for cell in recipe.cells() if matching(cell.contender, document)}
+    met = {cell.method for cell in recipe.cells() if matching_figures(cell.contender, document)}
 
     assert met == {"kd", "reverse KL", "csd (T,S)"}
-    assert literature.figures() is figures()
+    assert literature.published_figures() is published_figures()

@@ -13,13 +13,13 @@ from draftmark.analysis.predicted_speedup import cost_model_numbers
 from draftmark.analysis.recommendation import (
     Estimate,
     advise,
-    batches,
-    expected,
-    in_turn,
-    longest_block,
-    measured,
-    priced,
-    rivals,
+    drafts_to_serve,
+    expected_estimate,
+    longest_timed_block,
+    measured_estimate,
+    supposed_estimate,
+    timed_batch_sizes,
+    with_drafting_in_turn,
 )
 from draftmark.config.sections import SpeedCondition
 from draftmark.speculation.blocks import BlockCounts, block_counts
@@ -58,7 +58,7 @@ def parts(draft: float = 0.2, verify: float = 2.4, noise: float = 0.0) -> list[T
 
 def test_a_speed_run_has_the_t_interval_of_its_published_speedup() -> None:
     ratios = [1.2, 1.5, 1.1, 1.4]
-    found = measured(ratios).number(0.95)
+    found = measured_estimate(ratios).number(0.95)
     assert (found.value, found.low, found.high) == pytest.approx(
         statistics.log_ratio_interval(ratios)
     )
@@ -68,7 +68,7 @@ def test_an_expected_speedup_has_the_delta_methods_error_of_a_ratio_over_prompts
     one, costs = counts(3), Costs(0.1, 0.05)
     with_draft_B = one.passes_B + 0.15 * one.drafted_B
     exact = statistics.effect([(one.tokens_B, with_draft_B)])
-    found = priced([one], costs)
+    found = supposed_estimate([one], costs)
     assert math.exp(found.value) == pytest.approx(exact.value)
     low, high = found.ends(0.95)
     half = exact.number("").high
@@ -86,15 +86,15 @@ def test_the_cost_model_predicts_scored_prompts_as_it_does_those_an_engine_count
     }
     condition = SpeedCondition("reference", 0.0, 3, 5, 4, "float32")
     numbers = dict(cost_model_numbers(condition, timed, engine, None))
-    found = expected(one, timed, 1, 3, "kd")
+    found = expected_estimate(one, timed, 1, 3, "kd")
     assert found is not None
     assert math.exp(found.value) == pytest.approx(numbers["predicted_speedup"].value)
-    assert expected(one, timed, 8, 3, "kd") is None  # not timed
+    assert expected_estimate(one, timed, 8, 3, "kd") is None  # not timed
 
 
 def test_what_moves_both_alike_drops_out_of_a_difference() -> None:
     noise = RNG.normal(size=6)
-    slow, fast = (measured(np.exp(noise + shift).tolist()) for shift in (0.1, 0.2))
+    slow, fast = (measured_estimate(np.exp(noise + shift).tolist()) for shift in (0.1, 0.2))
     assert fast.minus(slow).ends(0.95) == pytest.approx((0.1, 0.1))
     other = Estimate(slow.value, {"others": slow.moves["blocks"]})
     low, high = fast.minus(other).ends(0.95)
@@ -105,7 +105,9 @@ def test_of_tied_lengths_the_shortest_that_pays_is_named() -> None:
     base = np.array([0.30, 0.32, 0.28, 0.31, 0.29])
     jitter = np.array([0.03, -0.02, 0.01, -0.01, 0.0])
     ratios = {1: base - 0.2, 2: base, 3: base + jitter, 5: base - 0.15}
-    found = advise({gamma: measured(np.exp(logs).tolist()) for gamma, logs in ratios.items()})
+    found = advise(
+        {gamma: measured_estimate(np.exp(logs).tolist()) for gamma, logs in ratios.items()}
+    )
     assert (found.gamma, found.highest, found.tied) == (2, 3, (2, 3))
     assert not found.loses
 
@@ -113,7 +115,9 @@ def test_of_tied_lengths_the_shortest_that_pays_is_named() -> None:
 def test_a_tied_length_that_may_not_pay_is_passed_over() -> None:
     sure = np.array([0.30, 0.31, 0.29, 0.30, 0.30])
     wild = np.array([0.9, -0.5, 0.8, -0.4, 0.6])
-    found = advise({1: measured(np.exp(wild).tolist()), 4: measured(np.exp(sure).tolist())})
+    found = advise(
+        {1: measured_estimate(np.exp(wild).tolist()), 4: measured_estimate(np.exp(sure).tolist())}
+    )
     assert found.tied == (1, 4)
     assert found.gamma == 4
 
@@ -121,7 +125,9 @@ def test_a_tied_length_that_may_not_pay_is_passed_over() -> None:
 def test_a_length_that_pays_for_certain_is_named_below_a_higher_one_that_may_not() -> None:
     sure = np.array([0.10, 0.11, 0.09, 0.10, 0.10])
     wild = np.array([0.9, -0.5, 0.8, -0.4, 0.6])
-    found = advise({1: measured(np.exp(sure).tolist()), 4: measured(np.exp(wild).tolist())})
+    found = advise(
+        {1: measured_estimate(np.exp(sure).tolist()), 4: measured_estimate(np.exp(wild).tolist())}
+    )
     assert (found.gamma, found.highest, found.tied) == (1, 4, (1, 4))
 
 
@@ -132,12 +138,12 @@ def test_a_length_that_pays_for_certain_is_named_below_a_higher_one_that_may_not
 def test_what_does_not_pay_for_certain_is_not_named(
     logs: Sequence[float], loses: bool, tied: tuple[int, ...]
 ) -> None:
-    found = advise({2: measured(np.exp(logs).tolist())})
+    found = advise({2: measured_estimate(np.exp(logs).tolist())})
     assert (found.gamma, found.loses, found.tied) == (0, loses, tied)
 
 
 def test_one_prompt_says_nothing_of_its_spread() -> None:
-    found = advise({1: priced([counts(1, prompts=1)], Costs(0.0))})
+    found = advise({1: supposed_estimate([counts(1, prompts=1)], Costs(0.0))})
     assert (found.gamma, found.tied) == (0, (0, 1))
     assert (found.number(1).low, found.number(1).high) == (None, None)
 
@@ -155,7 +161,7 @@ def test_chance_is_named_a_winner_in_no_more_than_5_of_100_runs(drafts: int) -> 
     def names_one() -> bool:
         shared = rng.normal(size=6)
         logs = {gamma: 0.1 * (shared + rng.normal(size=6)) for gamma in range(1, 6)}
-        found = {gamma: measured(np.exp(each).tolist()) for gamma, each in logs.items()}
+        found = {gamma: measured_estimate(np.exp(each).tolist()) for gamma, each in logs.items()}
         return advise(found, drafts).gamma > 0
 
     assert sum(any([names_one() for _ in range(drafts)]) for _ in range(400)) / 400 <= 0.05
@@ -165,17 +171,17 @@ def test_drafts_that_cannot_be_told_from_the_best_are_its_rivals() -> None:
     base = np.array([0.40, 0.42, 0.38, 0.41, 0.39])
     jitter = np.array([0.03, -0.02, 0.01, -0.01, -0.02])
     logs = {"kd": base, "lookup": base + jitter, "small": base - 0.2, "bad": base - 0.8}
-    found = {name: advise({3: measured(np.exp(it).tolist())}) for name, it in logs.items()}
-    assert rivals(found) == ["kd", "lookup"]
-    assert rivals({"bad": found["bad"]}) == []
+    found = {name: advise({3: measured_estimate(np.exp(it).tolist())}) for name, it in logs.items()}
+    assert drafts_to_serve(found) == ["kd", "lookup"]
+    assert drafts_to_serve({"bad": found["bad"]}) == []
 
 
 def test_a_draft_timed_at_one_text_drafts_for_one_after_another() -> None:
     timed = parts()
     widened = [replace(p, batch_size=4, seconds=2 * p.seconds) for p in timed if p.who == "target"]
-    every = in_turn([*timed, *widened])
-    assert (batches([*timed, *widened]), batches(every)) == ([1], [1, 4])
+    every = with_drafting_in_turn([*timed, *widened])
+    assert (timed_batch_sizes([*timed, *widened]), timed_batch_sizes(every)) == ([1], [1, 4])
     drafting = [p.seconds for p in every if p.who == "draft" and p.batch_size == 4 and p.context]
     assert drafting == pytest.approx([0.8] * 7)
-    assert in_turn(timed) == timed
-    assert longest_block(timed) == 4
+    assert with_drafting_in_turn(timed) == timed
+    assert longest_timed_block(timed) == 4

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from draftmark.analysis.significance import PairedTest, holm, letters, mcnemar, t_test
+from draftmark.analysis.significance import PairedTest, group_letters, holm, mcnemar, t_test
 from draftmark.analysis.statistics import Effect, effect
 
 
@@ -90,22 +90,22 @@ def test_seeds_that_differ_more_than_methods_make_a_difference_unsure() -> None:
 
 def test_the_letters_of_a_chain_of_neighbours_overlap() -> None:
     """The first and the third differ, the second is like both."""
-    assert letters(3, lambda a, b: (a, b) == (0, 2)) == ["a", "ab", "b"]
+    assert group_letters(3, lambda a, b: (a, b) == (0, 2)) == ["a", "ab", "b"]
 
 
 def test_without_differences_all_share_one_letter() -> None:
-    assert letters(4, lambda a, b: False) == ["a"] * 4
+    assert group_letters(4, lambda a, b: False) == ["a"] * 4
 
 
 def test_where_all_differ_each_has_a_letter_in_the_order_of_rank() -> None:
-    assert letters(3, lambda a, b: True) == ["a", "b", "c"]
+    assert group_letters(3, lambda a, b: True) == ["a", "b", "c"]
 
 
 @given(st.integers(1, 7), st.data())
 def test_two_share_a_letter_exactly_if_they_do_not_differ(number: int, data: st.DataObject) -> None:
     pairs = list(combinations(range(number), 2))
     apart = {pair for pair in pairs if data.draw(st.booleans())}
-    found = letters(number, lambda a, b: (a, b) in apart)
+    found = group_letters(number, lambda a, b: (a, b) in apart)
     assert all(found)
     for a, b in pairs:
         assert bool(set(found[a]) & set(found[b])) == ((a, b) not in apart)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from draftmark.analysis.speeds import keyed, speed_numbers
+from draftmark.analysis.speeds import speed_key, speed_numbers
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.store.cell_records import Records
@@ -67,9 +67,9 @@ def test_the_first_measurement_is_the_headline_and_each_has_its_own_keys() -> No
         {first: measured([(4.0, 2.0), (4.0, 2.0)]), second: measured([(3.0, 3.0), (8.0, 2.0)])},
         recipe,
     )
-    assert found["speedup"] == found[keyed("speedup", first.label)]
+    assert found["speedup"] == found[speed_key("speedup", first.label)]
     assert found["speedup"].value == pytest.approx(2.0)
-    assert found[keyed("speedup", second.label)].value == pytest.approx(2.0)  # of 1 and 4
+    assert found[speed_key("speedup", second.label)].value == pytest.approx(2.0)  # of 1 and 4
     label = "gamma=5,engine=reference,t=0,batch=1,length=natural"
     assert second.label == label
     draft = f"arm=draft,{label}"
@@ -87,9 +87,9 @@ def test_texts_of_other_lengths_give_no_speedup_at_temperature_zero() -> None:
     shorter = measured([(4.0, 2.0), (4.0, 2.0)], drafted=(1, 2))
     found = numbers_of({condition: shorter}, recipe)
     assert not any(name.startswith("speedup") for name in found)
-    assert found[keyed("same_length", condition.label)].value == 0
+    assert found[speed_key("same_length", condition.label)].value == 0
     warm = replace(condition, temperature=1.0)
-    assert numbers_of({warm: shorter}, recipe)[keyed("speedup", warm.label)].value == 1.0
+    assert numbers_of({warm: shorter}, recipe)[speed_key("speedup", warm.label)].value == 1.0
 
 
 def test_the_noise_floor_is_a_speedup_of_its_own() -> None:

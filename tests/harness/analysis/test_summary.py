@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from draftmark.analysis.quantities import Quantity
-from draftmark.analysis.summary import pool
+from draftmark.analysis.summary import pool_seeds
 
 
 def _quantity(*values: float) -> Quantity:
@@ -15,7 +15,7 @@ def _quantity(*values: float) -> Quantity:
 def test_seeds_that_agree_on_every_prompt_say_what_one_of_them_says() -> None:
     none = _quantity(*[0.0] * 64)
 
-    number = pool([{"share": none}, {"share": none}])["share"]
+    number = pool_seeds([{"share": none}, {"share": none}])["share"]
 
     assert (number.value, number.low) == (0, 0)
     assert number.high == pytest.approx(0.057, abs=1e-3)
@@ -24,7 +24,7 @@ def test_seeds_that_agree_on_every_prompt_say_what_one_of_them_says() -> None:
 def test_an_interval_of_a_share_stays_within_0_and_1() -> None:
     seeds = [{"share": _quantity(0, 0, 0, 1)}, {"share": _quantity(1, 1, 1, 1)}]
 
-    number = pool(seeds)["share"]
+    number = pool_seeds(seeds)["share"]
 
     assert (number.low, number.value, number.high) == (0.0, 0.625, 1.0)
 
@@ -32,7 +32,7 @@ def test_an_interval_of_a_share_stays_within_0_and_1() -> None:
 def test_an_interval_of_another_mean_is_not_cut() -> None:
     seeds = [{"mean": _quantity(0, 0, 0, 1.5)}, {"mean": _quantity(1, 1, 1, 1)}]
 
-    number = pool(seeds)["mean"]
+    number = pool_seeds(seeds)["mean"]
 
     assert number.low is not None
     assert number.low < 0
@@ -42,4 +42,4 @@ def test_seeds_of_different_prompts_are_not_pooled() -> None:
     other = Quantity((np.ones(1), np.ones(1)), "a mean", ("another",))
 
     with pytest.raises(ValueError, match="different prompts"):
-        pool([{"x": _quantity(1)}, {"x": other}])
+        pool_seeds([{"x": _quantity(1)}, {"x": other}])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_runs import small_recipe
 
-from draftmark.analysis.quantities import key
+from draftmark.analysis.quantities import quantity_key
 from draftmark.cli import main
 from draftmark.pipeline.experiment import plan
 from draftmark.pipeline.recipe_files import load_recipe
@@ -49,13 +49,13 @@ def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
 ) -> None:
     first = run_here()
     untrained, trained = first.results
-    name = key("acceptance_rate", 0.0, 4)
+    name = quantity_key("acceptance_rate", 0.0, 4)
     assert trained.numbers[name].value > untrained.numbers[name].value
     compared = {item.quantity: item for item in first.comparisons}
     assert compared[name].difference.n == 8
     assert compared[name].contender.method == "kd"
     groups = {(s.contender.method, s.quantity): s.letters for s in first.standings}
-    rank = key("block_efficiency", 0.0, 4)
+    rank = quantity_key("block_efficiency", 0.0, 4)
     assert (groups["kd", rank], groups["untrained", rank]) == ("a", "b")
     assert trained.numbers["identical"].value == 1.0
     for row in first.results:

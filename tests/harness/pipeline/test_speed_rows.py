@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from draftmark.analysis.quantities import key
+from draftmark.analysis.quantities import quantity_key
 from draftmark.pipeline.experiment import plan
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.pipeline.runner import run
@@ -76,7 +76,7 @@ def test_what_the_engine_refuses_is_named_and_the_rest_has_numbers(
     measured = {"speedup", f"speedup[{ALONE}]", f"cost_ratio[{ALONE}]", f"overhead[{ALONE}]"}
     assert measured <= row.numbers.keys()
     assert f"noise_floor[{ALONE.partition(',')[2]}]" in row.numbers
-    assert key("acceptance_rate", 0.0, 4) in row.numbers
+    assert quantity_key("acceptance_rate", 0.0, 4) in row.numbers
     assert not any(TOGETHER in name for name in row.numbers)
     files = {path.name for path in (tmp_path / "out" / row.records).iterdir()}
     assert {"decodes.parquet", "runs.parquet", "parts.parquet", "decode-grades.parquet"} <= files

@@ -20,8 +20,8 @@ from stored_runs import run_of
 from draftmark import registry
 from draftmark.analysis import literature
 from draftmark.analysis.gate import accepted
-from draftmark.analysis.gate.gate import Terms, judge
-from draftmark.analysis.stored_counts import measured
+from draftmark.analysis.gate.gate import GateTerms, judge_run
+from draftmark.analysis.stored_counts import stored_counts
 from draftmark.data.rows import load_rows
 from draftmark.errors import UserError
 from draftmark.pipeline.render import render
@@ -86,7 +86,7 @@ def test_a_damaged_table_of_a_run_is_named_by_every_report_that_reads_it(
             with pytest.raises(UserError, match=r"tables-t0\.parquet"):
                 load_results(run)
             with pytest.raises(UserError, match=r"tables-t0\.parquet"):
-                measured(results, run)
+                stored_counts(results, run)
             with pytest.raises(UserError, match=r"tables-t0\.parquet"):
                 render(results, run, ["reconcile"])
     finally:
@@ -106,7 +106,7 @@ def test_a_damaged_table_without_a_sum_is_a_sentence_or_a_table(
         file.write_bytes(damage(before))
         try:
             with suppress(UserError):
-                measured(results, run)
+                stored_counts(results, run)
         finally:
             file.write_bytes(before)
 
@@ -160,7 +160,7 @@ def test_accepted_numbers_that_are_damaged_are_a_sentence_or_numbers(
 
     with suppress(UserError):
         known = accepted.load(file)
-        judge(results, measured(results, run, known.gamma), known, Terms(0.01))
+        judge_run(results, stored_counts(results, run, known.gamma), known, GateTerms(0.01))
 
 
 def test_what_is_wrong_with_accepted_numbers_is_named_by_its_key(run: Path) -> None:
@@ -186,7 +186,9 @@ def test_published_figures_that_are_damaged_are_a_sentence_or_figures(
     text = damage(file.read_bytes()).decode("utf-8", "replace")
 
     with suppress(UserError):
-        assert all(0 <= figure.value <= 1 for figure in literature.read(text, f"{name}.toml"))
+        assert all(
+            0 <= figure.value <= 1 for figure in literature.read_figures(text, f"{name}.toml")
+        )
 
 
 @given(

@@ -17,9 +17,9 @@ from small_runs import small_recipe
 from stored_runs import HOSTILE, run_of
 
 from draftmark.analysis.gate import accepted
-from draftmark.analysis.gate.comparable import differences, facts, standing
-from draftmark.analysis.gate.gate import Terms, judge
-from draftmark.analysis.stored_counts import measured
+from draftmark.analysis.gate.comparable import default_facts, differences, run_facts
+from draftmark.analysis.gate.gate import GateTerms, judge_run
+from draftmark.analysis.stored_counts import stored_counts
 from draftmark.cli import main
 from draftmark.errors import UserError
 from draftmark.pipeline.recipe_files import load_recipe
@@ -57,7 +57,7 @@ def known(tmp_path: Path) -> accepted.Accepted:
 def judged(
     directory: Path, known: accepted.Accepted, results: Results, margin: float = 0.01, **how: Any
 ) -> Any:
-    return judge(results, measured(results, directory), known, Terms(margin, **how))
+    return judge_run(results, stored_counts(results, directory), known, GateTerms(margin, **how))
 
 
 @pytest.mark.parametrize(
@@ -219,9 +219,9 @@ def test_the_accepted_quickstart_is_this_quickstart() -> None:
         for name, value in accepted.load(ACCEPTED).facts.items()
         if name.startswith("recipe.")
     }
-    now = {name: value for name, value in facts(results).items() if name.startswith("recipe.")}
+    now = {name: value for name, value in run_facts(results).items() if name.startswith("recipe.")}
 
-    assert differences(accepted_recipe, now, standing(results)) == []
+    assert differences(accepted_recipe, now, default_facts(results)) == []
 
 
 def test_other_versions_and_hardware_are_refused_and_another_commit_is_not(
@@ -242,12 +242,12 @@ def test_other_versions_and_hardware_are_refused_and_another_commit_is_not(
 @pytest.mark.parametrize("margin", [0.0, -0.01, float("nan")])
 def test_a_margin_that_is_none_is_refused(margin: float) -> None:
     with pytest.raises(UserError, match="must be above 0"):
-        Terms(margin)
+        GateTerms(margin)
 
 
 def test_an_unknown_rate_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="Did you mean 'block_efficiency'"):
-        Terms(0.01, "block_eficiency")
+        GateTerms(0.01, "block_eficiency")
 
 
 def test_blessing_keeps_the_reasons_and_numbers_of_before(tmp_path: Path) -> None:

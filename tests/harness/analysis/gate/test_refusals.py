@@ -9,8 +9,8 @@ import pytest
 from stored_runs import run_of
 
 from draftmark.analysis.gate import accepted
-from draftmark.analysis.gate.gate import Outcome, Terms, judge
-from draftmark.analysis.stored_counts import measured
+from draftmark.analysis.gate.gate import GateOutcome, GateTerms, judge_run
+from draftmark.analysis.stored_counts import stored_counts
 from draftmark.errors import UserError
 from draftmark.results import Results
 
@@ -23,8 +23,8 @@ def known(tmp_path: Path) -> accepted.Accepted:
     return accepted.accept(results, tmp_path / "before", reason="first", date="2026-01-01")
 
 
-def judged(directory: Path, known: accepted.Accepted, results: Results) -> Outcome:
-    return judge(results, measured(results, directory), known, Terms(0.01))
+def judged(directory: Path, known: accepted.Accepted, results: Results) -> GateOutcome:
+    return judge_run(results, stored_counts(results, directory), known, GateTerms(0.01))
 
 
 def test_another_recipes_numbers_are_told_as_that(tmp_path: Path, known: accepted.Accepted) -> None:

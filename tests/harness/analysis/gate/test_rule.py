@@ -10,10 +10,10 @@ from draftmark.analysis.gate.rule import (
     ERROR,
     POWER,
     Rule,
-    all_of,
-    looks,
+    look_sizes,
+    overall_verdict,
     prompts_needed,
-    unrelated,
+    unrelated_effect,
 )
 from draftmark.analysis.statistics import Counts, Effect, effect
 from draftmark.store.acceptance_tables import Floats
@@ -85,7 +85,7 @@ def test_without_a_drop_it_fails_1_in_100_at_most_however_few_the_prompts(prompt
 
 def test_looking_again_and_again_does_not_make_it_err_more_often() -> None:
     generator = np.random.default_rng(3)
-    sizes = looks(32, 512)
+    sizes = look_sizes(32, 512)
     rule = Rule(MARGIN, looks=len(sizes))
     wrong = 0
     for _ in range(PAIRS):
@@ -127,16 +127,16 @@ def test_the_error_is_shared_by_comparisons_and_looks() -> None:
 
 
 def test_one_failure_is_enough_and_all_have_to_pass() -> None:
-    assert all_of(["PASS", "FAIL", "INCONCLUSIVE"]) == "FAIL"
-    assert all_of(["PASS", "INCONCLUSIVE"]) == "INCONCLUSIVE"
-    assert all_of(["PASS", "PASS"]) == "PASS"
-    assert all_of([]) == "INCONCLUSIVE"
+    assert overall_verdict(["PASS", "FAIL", "INCONCLUSIVE"]) == "FAIL"
+    assert overall_verdict(["PASS", "INCONCLUSIVE"]) == "INCONCLUSIVE"
+    assert overall_verdict(["PASS", "PASS"]) == "PASS"
+    assert overall_verdict([]) == "INCONCLUSIVE"
 
 
 def test_looks_double_up_to_the_last() -> None:
-    assert looks(64, 64) == [64]
-    assert looks(64, 300) == [64, 128, 256, 300]
-    assert looks(64, 10) == [64]
+    assert look_sizes(64, 64) == [64]
+    assert look_sizes(64, 300) == [64, 128, 256, 300]
+    assert look_sizes(64, 10) == [64]
 
 
 def test_the_prompts_needed_in_closed_form() -> None:
@@ -183,7 +183,7 @@ def test_unrelated_runs_spread_as_two_of_one() -> None:
     other_B: Floats = np.random.default_rng(5).uniform(size=500)
     ones_B = np.ones(500)
     measured = effect([(rates_B, ones_B)], [(other_B, ones_B)]).standard_error
-    assert unrelated((rates_B, ones_B)).standard_error == pytest.approx(measured, rel=0.05)
+    assert unrelated_effect((rates_B, ones_B)).standard_error == pytest.approx(measured, rel=0.05)
 
 
 def test_seeds_paired_with_themselves_do_not_differ() -> None:

@@ -181,7 +181,7 @@ def _export(method: Method, draft: Path, settings: EngineSettings, folder: Path)
     """Return the draft's folder, for a head that of its export; raises Unsupported for trees."""
     if method.kind != "feature_head":
         return draft
-    from draftmark.models.head_exports import LAYOUTS, Verifier, export_head
+    from draftmark.models.head_exports import LAYOUTS, export_head
     from draftmark.speculation.head_drafter import FeatureHeadDrafter
 
     drafter = method.drafter(draft, settings.placement)
@@ -190,7 +190,8 @@ def _export(method: Method, draft: Path, settings: EngineSettings, folder: Path)
             "vLLM drafts chains, not trees; leave `tree` out, or choose another engine."
         )
     layout = LAYOUTS[drafter.head.model.shape.kind][0]
-    export_head(drafter.head, layout, Verifier("", settings.num_speculative_tokens), folder)
+    tokens = settings.num_speculative_tokens
+    export_head(drafter.head, layout, folder, target="", num_speculative_tokens=tokens)
     return folder
 
 

@@ -10,7 +10,6 @@ Legend: V vocabulary.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,16 +33,13 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Verifier:
-    """The target of a head: its name or path, and how many tokens are drafted for it."""
+def export_head(
+    head: FeatureHead, layout: Layout, directory: Path, *, target: str, num_speculative_tokens: int
+) -> None:
+    """Write config and weights; raises UserError for a layout that does not fit the head.
 
-    name_or_path: str
-    num_speculative_tokens: int
-
-
-def export_head(head: FeatureHead, layout: Layout, verifier: Verifier, directory: Path) -> None:
-    """Write config and weights; raises UserError for a layout that does not fit the head."""
+    `target` is the target's name or path, `num_speculative_tokens` how many tokens vLLM drafts.
+    """
     module, shape = head.model, head.model.shape
     family = module.config.model_type
     if layout not in LAYOUTS[shape.kind]:
@@ -65,7 +61,8 @@ def export_head(head: FeatureHead, layout: Layout, verifier: Verifier, directory
         tensors = _eagle3_tensors(head)
         weights = {k.replace("layers.0.", "midlayer."): v for k, v in tensors.items()}
     else:
-        config, weights = _speculators_config(head, layer, verifier), _eagle3_tensors(head)
+        config = _speculators_config(head, layer, target, num_speculative_tokens)
+        weights = _eagle3_tensors(head)
     directory.mkdir(parents=True, exist_ok=True)
     write_json(directory / CONFIG, config)
     save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, directory / WEIGHTS)
@@ -122,11 +119,11 @@ def _eagle3_facts(head: FeatureHead) -> dict[str, Any]:
 
 
 def _speculators_config(
-    head: FeatureHead, layer: Mapping[str, Any], verifier: Verifier
+    head: FeatureHead, layer: Mapping[str, Any], target: str, num_speculative_tokens: int
 ) -> dict[str, Any]:
     proposal = {
         "proposal_type": "greedy",
-        "speculative_tokens": verifier.num_speculative_tokens,
+        "speculative_tokens": num_speculative_tokens,
         "accept_tolerance": 0.0,
         "verifier_accept_k": 1,
     }
@@ -142,9 +139,6 @@ def _speculators_config(
             "algorithm": "eagle3",
             "default_proposal_method": "greedy",
             "proposal_methods": [proposal],
-            "verifier": {
-                "name_or_path": verifier.name_or_path,
-                "architectures": ["LlamaForCausalLM"],
-            },
+            "verifier": {"name_or_path": target, "architectures": ["LlamaForCausalLM"]},
         },
     }

@@ -36,13 +36,13 @@ def _is_head(plan: Plan, cell: Cell, store: Store) -> bool:
 
 def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path]:
     from draftmark.models.feature_head import load_head
-    from draftmark.models.head_exports import LAYOUTS, Verifier, export_head
+    from draftmark.models.head_exports import LAYOUTS, export_head
     from draftmark.types import Placement
 
     head = load_head(directory, Placement())
     tokens = plan.recipe.evaluation.num_speculative_tokens
-    verifier = Verifier(plan.recipe.pair(cell.pair).target, tokens)
+    target = plan.recipe.pair(cell.pair).target
     for layout in LAYOUTS[head.model.shape.kind]:
         folder = out / f"{cell.task}-{cell.pair}-{cell.method}-{cell.seed}" / layout
-        export_head(head, layout, verifier, folder)
+        export_head(head, layout, folder, target=target, num_speculative_tokens=tokens)
         yield folder

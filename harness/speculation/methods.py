@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
@@ -53,13 +53,12 @@ def build_method(entry: MethodEntry) -> Method:
                 f"knob of method {name!r}", knob, known | MethodEntry.model_fields.keys() - {"name"}
             )
     try:
-        made: Method = TypeAdapter(method).validate_json(toml_to_json(knobs), strict=True)
+        return cast(Method, TypeAdapter(method).validate_json(toml_to_json(knobs), strict=True))
     except ValidationError as error:
         raise UserError(explain_error(error, f"method {name!r}")) from error
     except PydanticUserError as error:
         reason = plain(error.message.partition("\n")[0], 200)
         raise UserError(f"A knob of method {name!r} has an unusable type: {reason}") from error
-    return made
 
 
 def _method_class(name: str) -> Any:

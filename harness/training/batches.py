@@ -3,13 +3,12 @@
 The rows of a step, the writer of its texts and every token drawn for it are a function of the seed,
 the number of the step and the weights, so an interrupted training can resume.
 
-Legend: N supervised position, T position, L layer, K depth, D hidden size.
+Legend: N supervised position, T position, L layer, D hidden size.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -19,8 +18,6 @@ from draftmark.models.hidden_states import (
     StateSource,
     StoredHiddenStates,
     hidden_states,
-    right_padded,
-    select_supervised,
 )
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.schedule import order_of_pass
@@ -72,17 +69,6 @@ class TrainingBatch:
     hidden_ND: torch.Tensor  # [N, 0] in a training without a target
     live: bool = False  # the draft has just written the texts, and the target read them
     layers: Sequence[torch.Tensor] = ()  # states [T, L, D] of each text, for feature heads
-
-
-class Source(Protocol):
-    """One writer's texts for the training rows."""
-
-    @property
-    def lengths(self) -> Sequence[int]:
-        """The length of each row, as far as it is known before training."""
-
-    def training_batch(self, rows: Sequence[int], step: int) -> TrainingBatch:
-        """Return the texts of some rows."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +130,9 @@ class OnPolicyTexts:
         )
 
 
+Source = FixedTexts | OnPolicyTexts
+
+
 @dataclass(frozen=True)
 class TrainingTexts:
     """The training texts of every writer that has a share of the steps."""
@@ -184,28 +173,3 @@ class TrainingTexts:
             if drawn < 0:
                 return writer
         return writer  # rounding left the sum of the shares below 1
-
-
-@runtime_checkable
-class BatchReader(Protocol):
-    """A draft that feeds on its own output, so it reads each supervised token at several depths."""
-
-    @property
-    def depth(self) -> int:
-        """K, the number of depths."""
-
-    def read(self, training_batch: TrainingBatch, step: int) -> torch.Tensor:
-        """Return states [N, K, D], arbitrary at depths that a token does not have."""
-
-
-def read_batch(model: LanguageModel, training_batch: TrainingBatch, step: int) -> torch.Tensor:
-    """Return a draft's states of the supervised tokens: [N, D], or [N, K, D] at several depths."""
-    if isinstance(model, BatchReader):
-        return model.read(training_batch, step)
-    states_BTD = model.hidden(*right_padded(training_batch.texts, model.device))
-    return torch.cat(list(select_supervised(training_batch.texts, states_BTD)))
-
-
-def num_depths(model: LanguageModel) -> int:
-    """Return the number of depths at which a draft reads a supervised token."""
-    return model.depth if isinstance(model, BatchReader) else 1

@@ -113,13 +113,8 @@ def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoin
     best = facts["best"]
     if best is not None and hash_and_size(_best(path.parent, best)) != facts["best_file"]:
         raise ValueError(f"{_best(path.parent, best)} is damaged")
-    checkpoint = Checkpoint(
-        step=facts["step"],
-        ledger=Ledger(**facts["ledger"]),
-        history=tuple(facts["history"]),
-        best=best,
-        loss=facts["loss"],
-    )
+    ledger, history = Ledger(**facts["ledger"]), tuple(facts["history"])
+    checkpoint = Checkpoint(facts["step"], ledger, history, best, facts["loss"])
     # Everything has been read; only now change model and optimiser.
     model.load_state_dict(weights)
     _restore(optimiser, moments)

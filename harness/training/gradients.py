@@ -16,10 +16,11 @@ import torch
 
 from draftmark.errors import UserError
 from draftmark.models.language_model import LanguageModel
-from draftmark.training.batches import Batch, TrainingBatch, read_batch
+from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.context import PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.divergences import to_float32
 from draftmark.training.flops import CHUNK_LOGITS
+from draftmark.training.head_training import read_batch
 
 ALL = slice(None)
 

@@ -11,7 +11,12 @@ import torch
 
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.head_rollout import roll_forward, rolled_features
-from draftmark.models.hidden_states import StateSource, StoredHiddenStates
+from draftmark.models.hidden_states import (
+    StateSource,
+    StoredHiddenStates,
+    right_padded,
+    select_supervised,
+)
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.validation import Criterion, mean_acceptance
@@ -69,6 +74,14 @@ def trainable_head(head: LanguageModel, depth: int, noise: float, seed: int) -> 
     """Return a head for the training loop; it trains in place."""
     assert isinstance(head, FeatureHead)
     return HeadInTraining(head.model, head.vocab_size, depth, noise, seed)
+
+
+def read_batch(model: LanguageModel, training_batch: TrainingBatch, step: int) -> torch.Tensor:
+    """Return a draft's states of the supervised tokens: [N, D], or [N, K, D] of a head."""
+    if isinstance(model, HeadInTraining):
+        return model.read(training_batch, step)
+    states_BTD = model.hidden(*right_padded(training_batch.texts, model.device))
+    return torch.cat(list(select_supervised(training_batch.texts, states_BTD)))
 
 
 def mean_over_depths(loss: Loss, decay: float) -> Loss:

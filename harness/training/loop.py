@@ -14,7 +14,7 @@ from itertools import accumulate, chain
 import torch
 
 from draftmark.errors import UserError
-from draftmark.training.batches import Batch, num_depths
+from draftmark.training.batches import Batch
 from draftmark.training.checkpoints import (
     Checkpoint,
     load_best,
@@ -25,6 +25,7 @@ from draftmark.training.checkpoints import (
 from draftmark.training.context import Draft, PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.flops import StepKind
 from draftmark.training.gradients import autocast, backward
+from draftmark.training.head_training import HeadInTraining
 from draftmark.training.ledger import charge_step, peak_bytes, return_large_blocks
 from draftmark.training.schedule import Goal, learning_rate, validates
 from draftmark.types import Ledger
@@ -43,6 +44,13 @@ class _Training:
     pre_loss_pass: PreLossPass | None
     optimiser: torch.optim.Optimizer
     goal: Goal
+
+    def step_kind(self, live: bool) -> StepKind:
+        """Return the kind of a step for the ledger; `live` if the draft writes its texts."""
+        draft, measuring = self.context.draft, self.pre_loss_pass
+        depth = draft.depth if isinstance(draft, HeadInTraining) else 1
+        compared = measuring is not None and measuring.reference is not None
+        return StepKind(depth, live, measuring is not None, compared)
 
     def save(self, state: Checkpoint) -> None:
         """Write a checkpoint, if this is the first process."""
@@ -109,9 +117,7 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise _not_finite(training, state, loss, norm)
     seconds = team.from_first(lambda: time.perf_counter() - started)
-    pre_loss_pass, depth = training.pre_loss_pass, num_depths(context.draft)
-    compared = pre_loss_pass is not None and pre_loss_pass.reference is not None
-    kind = StepKind(depth, training_batch.live, pre_loss_pass is not None, compared)
+    kind = training.step_kind(training_batch.live)
     ledger = charge_step(state.ledger, texts, kind, context.draft, context.target, seconds)
     rate = learning_rate(before, goal.share(ledger), settings)
     for group in training.optimiser.param_groups:

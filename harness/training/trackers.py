@@ -66,7 +66,7 @@ class Journal:
         cls, names: Sequence[Name], run: Path | None, settings: Mapping[str, Any]
     ) -> "Journal":
         """Return a journal of the named trackers, whose files are in `run`; of none without it."""
-        trackers = [_opened(name, run) for name in names] if run else []
+        trackers = [_open_tracker(name, run) for name in names] if run else []
         # Accelerate's trackers take plain values or text, and no None.
         plain = {
             name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
@@ -92,7 +92,7 @@ class Journal:
             tracker.finish()
 
 
-def _opened(name: Name, run: Path) -> Any:
+def _open_tracker(name: Name, run: Path) -> Any:
     if name == "jsonl":
         return JsonLines(run)
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS

@@ -69,7 +69,7 @@ def quantity_key(name: str, temperature: float, gamma: int | None = None) -> str
     return f"{name}[t={temperature:g}{f',gamma={gamma}' if gamma else ''}]"
 
 
-def quantities(records: Records, recipe: Recipe) -> dict[str, Quantity]:
+def acceptance_quantities(records: Records, recipe: Recipe) -> dict[str, Quantity]:
     """Return every quantity of acceptance whose denominator is not 0."""
     shown = recipe.evaluation.num_speculative_tokens
     found: dict[str, Quantity] = {}

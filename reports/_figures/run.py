@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from draftmark.reports._figures.style import Look, label
+from draftmark.reports._figures.style import Look, font_label
 from draftmark.reports._shared.rows import gamma_of, rate_key, temperatures_of
 from draftmark.results import Contender, Number, Result, Results
 
@@ -70,7 +70,7 @@ class DrawnRun:
     def title(self, place: Place, longest: int = 40) -> str:
         """Return the title of a panel: its task, and its pair if the run has several."""
         several = len({row.cell.pair for row in self.results.results}) > 1
-        return label(f"{place[0]}, {place[1]}" if several else place[0], longest)
+        return font_label(f"{place[0]}, {place[1]}" if several else place[0], longest)
 
 
 def choose_panels(

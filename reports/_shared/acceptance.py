@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from draftmark.analysis.cost_model import ByGamma, Costs
-from draftmark.analysis.recommendation import Advice, advise, supposed_estimate
+from draftmark.analysis.recommendation import Advice, recommend, supposed_estimate
 from draftmark.analysis.stored_counts import stored_tables
 from draftmark.reports._shared.rows import (
     by_contender,
@@ -43,7 +43,7 @@ class ScoredDraft:
 
 def advice_at(draft: ScoredDraft, costs: Costs) -> Advice:
     """Return the block length to serve with if a drafted token has these costs."""
-    return advise(
+    return recommend(
         {gamma: supposed_estimate(seeds, costs) for gamma, seeds in draft.by_gamma.items()}
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeVar
 
-from draftmark.reports._shared.content import Entry, RowName, TableNumber, escape
+from draftmark.reports._shared.content import Entry, RowName, TableNumber, escape_markdown
 from draftmark.results import Cell, Contender, Number, Pooled, Result, Results
 
 ONE_SEED = "One seed: the intervals do not cover the variation between training runs."
@@ -165,9 +165,9 @@ def draft_title(contender: Contender, temperature: float) -> str:
 def cell_title(result: Result) -> str:
     """Return the name of a cell, as Markdown."""
     cell = result.cell
-    return escape(f"{cell.task}, {cell.pair}, {cell.method}, seed {cell.seed}")
+    return escape_markdown(f"{cell.task}, {cell.pair}, {cell.method}, seed {cell.seed}")
 
 
 def failure_section(result: Result) -> str:
     """Return the Markdown section of a cell that failed, with the reason."""
-    return f"## {cell_title(result)}\n\nFailed: {escape(str(result.failure))}"
+    return f"## {cell_title(result)}\n\nFailed: {escape_markdown(str(result.failure))}"

@@ -15,7 +15,7 @@ from draftmark.reports._shared.rows import (
     temperatures_of,
 )
 from draftmark.results import Cell, Contender, Number, Result, Results
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 
 def slug(text: str, longest: int = 40) -> str:
@@ -151,4 +151,4 @@ def site_runs(found: Sequence[tuple[Results, Path]]) -> list[SiteRun]:
 def _label(results: Results) -> str:
     git = results.commit
     parts = [results.name, git.get("commit", "")[:8], (git.get("date") or "")[:10]]
-    return plain(" ".join(filter(None, parts)))
+    return printable_text(" ".join(filter(None, parts)))

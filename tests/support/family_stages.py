@@ -16,7 +16,7 @@ from draftmark.engines.reference import ENGINE
 from draftmark.models.generation import Sampling, generate
 from draftmark.models.hidden_states import StoredHiddenStates, TargetLogits, write_hidden_states
 from draftmark.models.language_model import LanguageModel, load_model
-from draftmark.pipeline.stages.make_draft import DraftSpec, make
+from draftmark.pipeline.stages.make_draft import DraftSpec, write_draft
 from draftmark.progress import Progress
 from draftmark.speculation.interfaces import EngineSettings
 from draftmark.speculation.language_model_drafter import LanguageModelDrafter
@@ -104,7 +104,7 @@ def trained(
     out = Path(tempfile.mkdtemp(dir=tmp))
     job = Job(inputs, out, out.with_suffix(".scratch"), Progress(quiet=True))
     sampling = Sampling(Sampler(1.0), NEW_TOKENS, ENDS, 0)
-    make(DraftSpec(pair, KD, training, sampling, 0), job)
+    write_draft(DraftSpec(pair, KD, training, sampling, 0), job)
     return out
 
 

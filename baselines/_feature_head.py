@@ -70,7 +70,7 @@ class FeatureHeadMethod(ABC):
         if self.tree not in (None, "eagle"):
             from draftmark.speculation.trees import Tree
 
-            Tree.of(self.paths)
+            Tree.from_paths(self.paths)
 
     @property
     def paths(self) -> tuple[tuple[int, ...], ...]:
@@ -87,21 +87,21 @@ class FeatureHeadMethod(ABC):
 
     def head(self, target: "LanguageModel", texts: Sequence[Text], seed: int) -> "FeatureHead":
         """Return the untrained head; raises UserError for a target without the layers it reads."""
-        from draftmark.models.feature_head import Shape, make_head
+        from draftmark.models.feature_head import HeadShape, make_head
 
         layers = self.layers(target.model.config.num_hidden_layers)
         ids = self.draft_ids(texts, target.vocab_size)
         size = None if ids is None else len(ids)
-        shape = Shape(self.architecture, layers, target.vocab_size, size)
+        shape = HeadShape(self.architecture, layers, target.vocab_size, size)
         return make_head(target, shape, seed=seed, draft_ids=ids, from_layer=self.from_layer)
 
     def fit(self, context: "TrainingContext", loss: "TokenLoss", noise: float = 0.0) -> "Draft":
         """Return the head trained by a token loss at every depth."""
-        from draftmark.training.head_training import by_depth, in_training
+        from draftmark.training.head_training import mean_over_depths, trainable_head
         from draftmark.training.loop import train
 
-        head = in_training(context.draft, self.depth, noise, context.seed)
-        context, loss = replace(context, draft=head), by_depth(loss, self.decay)
+        head = trainable_head(context.draft, self.depth, noise, context.seed)
+        context, loss = replace(context, draft=head), mean_over_depths(loss, self.decay)
         if self.keep == 1:
             return train(context, loss)
         return train_on_gaps(
@@ -117,9 +117,9 @@ class FeatureHeadMethod(ABC):
         self, target: "LanguageModel", validation: "StoredHiddenStates", states: "StateSource"
     ) -> "Criterion":
         """Return the acceptance of first drafted tokens on the validation rows."""
-        from draftmark.training.head_training import head_acceptance
+        from draftmark.training.head_training import head_acceptance_criterion
 
-        return head_acceptance(target, validation, states)
+        return head_acceptance_criterion(target, validation, states)
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the drafter of a saved head."""
@@ -129,4 +129,8 @@ class FeatureHeadMethod(ABC):
         from draftmark.speculation.trees import Tree
 
         head = load_head(directory, placement)
-        return TreeDrafter(head, Tree.of(self.paths)) if self.paths else FeatureHeadDrafter(head)
+        return (
+            TreeDrafter(head, Tree.from_paths(self.paths))
+            if self.paths
+            else FeatureHeadDrafter(head)
+        )

@@ -67,14 +67,14 @@ class AdaSPEC(LanguageModelMethod):
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft; gaps and kept tokens of some steps go to the token selection log."""
         from draftmark.training.divergences import DIVERGENCES
-        from draftmark.training.token_selection_log import gather, note
+        from draftmark.training.token_selection_log import gather_selections, log_selection
 
         divergence = DIVERGENCES[self.divergence]
 
         def weigh(gap_N: "torch.Tensor", batch: "Batch") -> "torch.Tensor":
             weights_N = self.weigh(gap_N, batch, context.seed)
             if context.team.is_first:
-                note(context.scratch, gap_N, weights_N, batch)
+                log_selection(context.scratch, gap_N, weights_N, batch)
             return weights_N
 
         draft = train_on_gaps(
@@ -86,7 +86,7 @@ class AdaSPEC(LanguageModelMethod):
             reference_as_init=self.reference_as_init,
         )
         if context.team.is_first:
-            gather(context.scratch)
+            gather_selections(context.scratch)
         return draft
 
     def weigh(self, gap_N: "torch.Tensor", batch: "Batch", seed: int) -> "torch.Tensor":

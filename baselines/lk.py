@@ -50,8 +50,8 @@ class LK(LanguageModelMethod):
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by the objective."""
         from draftmark.training.divergences import (
-            acceptance,
             adaptive_kl_tv,
+            expected_acceptance,
             negative_log_acceptance,
         )
         from draftmark.training.loop import PreLossPass, train
@@ -60,10 +60,12 @@ class LK(LanguageModelMethod):
             return train(context, lambda draft, target, _: negative_log_acceptance(draft, target))
         if self.per == "position":
             return train(context, lambda draft, target, _: adaptive_kl_tv(draft, target, self.eta))
-        mean_acceptance = PreLossPass(lambda draft, target, _: acceptance(draft, target))
+        mean_acceptance = PreLossPass(lambda draft, target, _: expected_acceptance(draft, target))
         return train(
             context,
-            lambda draft, target, batch: adaptive_kl_tv(draft, target, self.eta, batch.mean),
+            lambda draft, target, batch: adaptive_kl_tv(
+                draft, target, self.eta, batch.pre_loss_mean
+            ),
             mean_acceptance,
         )
 

@@ -32,7 +32,7 @@ def lines(data: Path | None) -> Iterator[str]:
     yield f"sandbox       {_sandbox()}"
     yield f"model cache   {files.cache_directory()}"
     for name in files.CATALOGUE:
-        state = "fetched" if files.fetched(name) else f"not fetched; draftmark fetch {name}"
+        state = "fetched" if files.cached_model(name) else f"not fetched; draftmark fetch {name}"
         yield f"  {name}  {state}"
     yield f"data          {_data(data)}"
     for extra in _EXTRAS:

@@ -106,6 +106,6 @@ def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.
     from draftmark.models import files as models
     from draftmark.progress import Progress
 
-    directory = models.fetch(name, Progress())
-    models.verify(directory)
+    directory = models.fetch_model(name, Progress())
+    models.verify_model(directory)
     typer.echo(str(directory))

@@ -85,9 +85,9 @@ def context(
 ) -> MakeContext:
     """Return a function that makes a context with a fresh draft and scratch folder."""
     from draftmark.models.draft_inits import make_draft
-    from draftmark.training.batches import Fixed, Texts
+    from draftmark.training.batches import FixedTexts, TrainingTexts
     from draftmark.training.loop import TrainingContext
-    from draftmark.training.validation import acceptance
+    from draftmark.training.validation import acceptance_criterion
 
     def make(**changes: Any) -> TrainingContext:
         scratch: Path = tmp_path_factory.mktemp("scratch")
@@ -100,8 +100,10 @@ def context(
                 seed=0,
                 scratch=scratch,
                 step=step,
-                texts=Texts({"dataset": Fixed(few["train"].texts, few["train"])}, {"dataset": 1.0}),
-                criterion=acceptance(target, few["validation"]),
+                texts=TrainingTexts(
+                    {"dataset": FixedTexts(few["train"].texts, few["train"])}, {"dataset": 1.0}
+                ),
+                criterion=acceptance_criterion(target, few["validation"]),
             )
         return replace(base, **changes)
 
@@ -121,7 +123,7 @@ def context_for_method(
     """Return the context that a method receives in a run: a feature head's has the head."""
     from draftmark.models.hidden_states import LiveStates
     from draftmark.speculation.interfaces import FeatureMethod
-    from draftmark.training.batches import Fixed, Texts
+    from draftmark.training.batches import FixedTexts, TrainingTexts
 
     if not isinstance(method, FeatureMethod):
         return base
@@ -131,6 +133,8 @@ def context_for_method(
     return replace(
         base,
         draft=method.head(base.target, training.texts, base.seed),
-        texts=Texts({"dataset": Fixed(training.texts, training, states)}, {"dataset": 1.0}),
+        texts=TrainingTexts(
+            {"dataset": FixedTexts(training.texts, training, states)}, {"dataset": 1.0}
+        ),
         criterion=method.criterion(base.target, validation, states),
     )

@@ -17,7 +17,7 @@ import torch
 from draftmark.engines._text import GeneratedText
 from draftmark.engines.measure.timing import synchronised_time
 from draftmark.errors import Unsupported
-from draftmark.models.generation import check_fits, stream
+from draftmark.models.generation import check_fits, random_stream
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel, load_model
 from draftmark.models.sampling import sampler_probs
@@ -28,7 +28,7 @@ from draftmark.speculation.interfaces import (
     Method,
     Session,
 )
-from draftmark.speculation.tree_drafter import walk
+from draftmark.speculation.tree_drafter import verify_tree
 from draftmark.speculation.trees import drafted_depth
 from draftmark.speculation.verification import verify
 from draftmark.types import Decode, Kind, Prompt, Proposal, Round
@@ -47,7 +47,7 @@ class _Loop:
             yield self._decode(prompt)
 
     def _decode(self, prompt: Prompt) -> Decode:
-        generator = stream(self.settings.seed, "engine", prompt.example_id)
+        generator = random_stream(self.settings.seed, "engine", prompt.example_id)
         started = self._now()
         session = self._session(prompt, generator)
         layers = session.layers if isinstance(session, FeatureSession) else ()
@@ -94,7 +94,7 @@ class _Loop:
             kept, depth = list(range(accepted)), len(drafted)
             target.keep(len(ids) + accepted)
         else:
-            kept, following = walk(proposal, p_HV, generator)
+            kept, following = verify_tree(proposal, p_HV, generator)
             depth = drafted_depth(proposal.parents, kept)
             target.keep_nodes(len(ids), kept)
         _observe(session, target, [*range(before), *(before + index for index in kept)])

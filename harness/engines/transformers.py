@@ -27,7 +27,7 @@ from transformers.utils import logging as transformers_logging
 from draftmark.engines._text import GeneratedText
 from draftmark.engines.measure.timing import synchronised_time
 from draftmark.errors import Unsupported
-from draftmark.models.generation import check_fits, stream
+from draftmark.models.generation import check_fits, random_stream
 from draftmark.models.language_model import LanguageModel, load_model, pad_rows
 from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
 from draftmark.types import Decode, Kind, Prompt, Round
@@ -111,7 +111,7 @@ class _StopStrings(StoppingCriteria):  # type: ignore[misc]
         """True if a token of the last pass ends the text."""
         stop, last = self.settings.stop, self.settings.num_speculative_tokens + 1
         ends = range(max(len(tokens) - last, 0), len(tokens))
-        return stop is not None and any(stop.found(tokens[: end + 1]) for end in ends)
+        return stop is not None and any(stop.completes(tokens[: end + 1]) for end in ends)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,9 @@ class _Running:
         ids_BT, mask_BT = pad_rows([p.token_ids for p in prompts], self.target.device, "left")
         passes, device = _Passes(), self.settings.placement.device
         hook = self.target.model.register_forward_pre_hook(passes.hook, with_kwargs=True)
-        random = stream(self.settings.seed, "engine", *(prompt.example_id for prompt in prompts))
+        random = random_stream(
+            self.settings.seed, "engine", *(prompt.example_id for prompt in prompts)
+        )
         started = synchronised_time(device)
         verbosity = transformers_logging.get_verbosity()
         transformers_logging.set_verbosity_error()  # `generate` warns of its own calls

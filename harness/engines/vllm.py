@@ -60,11 +60,11 @@ class _Running:
             yield _decode(prompt, answer, self.settings)
 
     def _seed(self, prompt: Prompt) -> int | None:
-        from draftmark.models.generation import stream
+        from draftmark.models.generation import random_stream
 
         if self.settings.samplers.target.temperature == 0:
             return None
-        return stream(self.settings.seed, "engine", prompt.example_id).initial_seed()
+        return random_stream(self.settings.seed, "engine", prompt.example_id).initial_seed()
 
     def _check_fits(self, prompt: Prompt) -> None:
         drafted = self.settings.num_speculative_tokens
@@ -181,7 +181,7 @@ def _export(method: Method, draft: Path, settings: EngineSettings, folder: Path)
     """Return the draft's folder, for a head that of its export; raises Unsupported for trees."""
     if method.kind != "feature_head":
         return draft
-    from draftmark.models.head_exports import LAYOUTS, Verifier, export
+    from draftmark.models.head_exports import LAYOUTS, Verifier, export_head
     from draftmark.speculation.head_drafter import FeatureHeadDrafter
 
     drafter = method.drafter(draft, settings.placement)
@@ -190,7 +190,7 @@ def _export(method: Method, draft: Path, settings: EngineSettings, folder: Path)
             "vLLM drafts chains, not trees; leave `tree` out, or choose another engine."
         )
     layout = LAYOUTS[drafter.head.model.shape.kind][0]
-    export(drafter.head, layout, Verifier("", settings.num_speculative_tokens), folder)
+    export_head(drafter.head, layout, Verifier("", settings.num_speculative_tokens), folder)
     return folder
 
 

@@ -23,7 +23,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
 from draftmark.models.hidden_states import StoredHiddenStates, hidden_states
-from draftmark.models.language_model import HERE, LanguageModel, check_head_rows, load_model
+from draftmark.models.language_model import (
+    DEFAULT_PLACEMENT,
+    LanguageModel,
+    check_head_rows,
+    load_model,
+)
 from draftmark.types import Placement
 
 
@@ -33,7 +38,7 @@ def make_draft(
     *,
     seed: int,
     directory: Path | None = None,
-    placement: Placement = HERE,
+    placement: Placement = DEFAULT_PLACEMENT,
 ) -> LanguageModel:
     """Return the draft init in float32; `directory` has the draft model, if the init names one.
 

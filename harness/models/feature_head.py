@@ -37,7 +37,7 @@ _HEAD, _WEIGHTS = "head.json", "head.safetensors"
 
 
 @dataclass(frozen=True)
-class Shape:
+class HeadShape:
     """The architecture of a head, besides the config of its layer."""
 
     kind: Architecture
@@ -66,7 +66,7 @@ class HeadModule(torch.nn.Module):
 
     draft_ids_V: torch.Tensor  # the ids of the draft vocabulary, if there is one
 
-    def __init__(self, causal: Any, shape: Shape) -> None:
+    def __init__(self, causal: Any, shape: HeadShape) -> None:
         super().__init__()
         self.config, self.shape, self.causal = causal.config, shape, causal
         width, base = self.config.hidden_size, causal.base_model
@@ -195,7 +195,7 @@ class FeatureHead(LanguageModel):
 def load_head(directory: Path, placement: Placement) -> FeatureHead:
     """Return the head that was saved in a folder, ready to evaluate."""
     saved = json.loads((directory / _HEAD).read_text("utf-8"))
-    shape = Shape(**{**saved, "layers": tuple(saved["layers"])})
+    shape = HeadShape(**{**saved, "layers": tuple(saved["layers"])})
     config = AutoConfig.from_pretrained(directory, local_files_only=True)
     causal = AutoModelForCausalLM.from_config(
         config, dtype=torch.float32, attn_implementation="sdpa"
@@ -208,7 +208,7 @@ def load_head(directory: Path, placement: Placement) -> FeatureHead:
 
 def make_head(
     target: LanguageModel,
-    shape: Shape,
+    shape: HeadShape,
     *,
     seed: int,
     draft_ids: torch.Tensor | None = None,

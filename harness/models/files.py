@@ -77,14 +77,14 @@ def resolve(reference: str, progress: Progress) -> Path:
 
     Raises UserError with the choices if the model is unknown.
     """
-    return at_hand(reference) or fetch(reference, progress)
+    return local_model(reference) or fetch_model(reference, progress)
 
 
-def at_hand(reference: str) -> Path | None:
+def local_model(reference: str) -> Path | None:
     """Return the folder of a model, or None if it is not on this machine."""
     if Path(reference).is_dir():
         return Path(reference)
-    return own_models().get(reference) or fetched(reference)
+    return own_models().get(reference) or cached_model(reference)
 
 
 def own_models() -> dict[str, Path]:
@@ -151,13 +151,13 @@ def cache_directory() -> Path:
     return Path(named) if named else platformdirs.user_cache_path("draftmark")
 
 
-def fetched(name: str) -> Path | None:
+def cached_model(name: str) -> Path | None:
     """Return the folder of a model in the cache, or None if the cache lacks it in full."""
     directory = _model_directory(name)
     return directory if (directory / RECORD).is_file() else None
 
 
-def fetch(name: str, progress: Progress) -> Path:
+def fetch_model(name: str, progress: Progress) -> Path:
     """Return the cached folder of a model, downloading it first if it is missing.
 
     `name` is in the catalogue, or `organisation/model@revision` on the hub. Raises UserError that
@@ -166,10 +166,10 @@ def fetch(name: str, progress: Progress) -> Path:
     published = CATALOGUE.get(name) or _hub_reference(name)
     _model_directory(name).parent.mkdir(parents=True, exist_ok=True)
     with FileLock(_beside(name, "lock")):
-        return fetched(name) or _fetch(name, published, progress)
+        return cached_model(name) or _fetch(name, published, progress)
 
 
-def verify(directory: Path) -> None:
+def verify_model(directory: Path) -> None:
     """Raise UserError if a file of a cached model differs from what was downloaded."""
     try:
         record = json.loads((directory / RECORD).read_text("utf-8"))

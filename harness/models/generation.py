@@ -16,7 +16,7 @@ from transformers import DynamicCache
 
 from draftmark.errors import UserError
 from draftmark.models.language_model import LanguageModel, pad_rows
-from draftmark.models.sampling import draw, sampler_probs
+from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.models.stop_conditions import StopStrings, finish_reason
 from draftmark.progress import Step
 from draftmark.types import FinishReason, Prompt, Sampler, Text
@@ -36,7 +36,7 @@ class Sampling:
     def stream(self, prompt: Prompt) -> torch.Generator:
         """Return the random stream of a prompt."""
         again = (str(self.sample),) if self.sample else ()
-        return stream(self.seed, prompt.example_id, *again)
+        return random_stream(self.seed, prompt.example_id, *again)
 
 
 @dataclass
@@ -49,7 +49,7 @@ class _Row:
     reason: FinishReason | None = None
 
 
-def stream(seed: int, *names: str) -> torch.Generator:
+def random_stream(seed: int, *names: str) -> torch.Generator:
     """Return a random stream that depends on the seed and the names alone."""
     text = "\0".join([str(seed), *names]).encode()
     number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
@@ -126,7 +126,9 @@ def _extend(rows: Sequence[_Row], logits_BV: torch.Tensor, sampling: Sampling) -
         tokens = logits_BV.argmax(-1).tolist()
     else:
         probs_BV = sampler_probs(logits_BV, sampling.sampler).cpu()
-        tokens = [int(draw(probs_BV[index], row.generator)) for index, row in enumerate(rows)]
+        tokens = [
+            int(draw_tokens(probs_BV[index], row.generator)) for index, row in enumerate(rows)
+        ]
     for row, token in zip(rows, tokens, strict=True):
         row.tokens.append(token)
         row.reason = finish_reason(row.tokens, sampling)

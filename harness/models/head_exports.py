@@ -42,7 +42,7 @@ class Verifier:
     num_speculative_tokens: int
 
 
-def export(head: FeatureHead, layout: Layout, verifier: Verifier, directory: Path) -> None:
+def export_head(head: FeatureHead, layout: Layout, verifier: Verifier, directory: Path) -> None:
     """Write config and weights; raises UserError for a layout that does not fit the head."""
     module, shape = head.model, head.model.shape
     family = module.config.model_type

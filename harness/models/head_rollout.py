@@ -22,7 +22,7 @@ from draftmark.models.hidden_states import StateSource, batches_by_length
 from draftmark.types import Text
 
 
-def roll(
+def roll_forward(
     head: FeatureHead, texts: Sequence[Text], features: Sequence[torch.Tensor], depth: int
 ) -> Iterator[torch.Tensor]:
     """Yield, for each depth j, the head's features [B, R, D] for response tokens r + j.
@@ -57,7 +57,7 @@ def roll(
 
 
 @torch.no_grad()
-def rolled(
+def rolled_features(
     head: FeatureHead, texts: Sequence[Text], states: StateSource, depth: int
 ) -> Iterator[tuple[Text, list[torch.Tensor]]]:
     """Yield each text with the head's features [N - j, D] of each depth j, for tokens r + j.
@@ -67,7 +67,7 @@ def rolled(
     for batch in batches_by_length(texts):
         fused = [head.fuse(states.states_of(text)) for text in batch]
         longest = max(len(text.response_ids) for text in batch)
-        by_depth = list(roll(head, batch, fused, min(depth, longest)))
+        by_depth = list(roll_forward(head, batch, fused, min(depth, longest)))
         for index, text in enumerate(batch):
             length = len(text.response_ids)
             yield text, [states[index, : length - j] for j, states in enumerate(by_depth[:length])]

@@ -53,7 +53,7 @@ def right_padded(texts: Sequence[Text], device: torch.device) -> tuple[torch.Ten
     return pad_rows([[*text.prompt_ids, *text.response_ids][:-1] for text in texts], device)
 
 
-def supervised(texts: Sequence[Text], states_BTX: torch.Tensor) -> Iterator[torch.Tensor]:
+def select_supervised(texts: Sequence[Text], states_BTX: torch.Tensor) -> Iterator[torch.Tensor]:
     """Yield the states [N, ...] of each text at its supervised positions."""
     for text, states_TX in zip(texts, states_BTX, strict=True):
         yield states_TX[supervised_positions(text)]
@@ -78,7 +78,7 @@ def hidden_states(
     """Yield each text with the model's final states [N, D] at its supervised positions."""
     for batch in batches_by_length(texts):
         states_BTD = model.hidden(*right_padded(batch, model.device))
-        yield from zip(batch, supervised(batch, states_BTD), strict=True)
+        yield from zip(batch, select_supervised(batch, states_BTD), strict=True)
 
 
 def layer_states(

@@ -24,7 +24,7 @@ from draftmark.types import Placement
 
 transformers_logging.disable_progress_bar()  # a run shows its own progress
 
-HERE = Placement()
+DEFAULT_PLACEMENT = Placement()
 _PROBE_TOLERANCE = 1e-4  # relative to the largest logit, in float32
 
 
@@ -95,7 +95,7 @@ def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
         )
 
 
-def load_model(directory: Path, placement: Placement = HERE) -> LanguageModel:
+def load_model(directory: Path, placement: Placement = DEFAULT_PLACEMENT) -> LanguageModel:
     """Return the model of a folder, ready to evaluate.
 
     Raises UserError if the head is smaller than the tokenizer, if body and head together do not

@@ -31,7 +31,7 @@ def _nucleus(probs: torch.Tensor, top_p: float) -> torch.Tensor:
     return kept / kept.sum(dim=-1, keepdim=True)
 
 
-def draw(weights: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def draw_tokens(weights: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Return a token [...] drawn from each distribution [..., V], which need not be normalised.
 
     Inverts the cumulative distribution in float64, so one uniform number gives one token.

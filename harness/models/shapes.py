@@ -66,12 +66,12 @@ def of_model(reference: str, directory: Path | None) -> Shape:
     if directory is not None:
         return _of_folder(directory)
     name = reference.partition("@")[0].rpartition("/")[2].lower()
-    if name not in known():
+    if name not in shape_table():
         raise UserError(
             f"The plan needs the shape of {reference!r}, which is not here; fetch it with "
-            f"`draftmark fetch`, name its folder, or take one of {', '.join(known())}."
+            f"`draftmark fetch`, name its folder, or take one of {', '.join(shape_table())}."
         )
-    entry = known()[name]
+    entry = shape_table()[name]
     return _shape(entry["config"], entry["parameters"], entry["layer_parameters"])
 
 
@@ -107,12 +107,12 @@ def config_of(reference: str, directory: Path | None) -> dict[str, Any]:
     """Return the config, with `model_type`, of a model whose shape `of_model` knows."""
     if directory is not None:
         return dict(json.loads((directory / "config.json").read_text("utf-8")))
-    entry = known()[reference.partition("@")[0].rpartition("/")[2].lower()]
+    entry = shape_table()[reference.partition("@")[0].rpartition("/")[2].lower()]
     return {"model_type": entry["model_type"], **entry["config"]}
 
 
 @cache
-def known() -> Mapping[str, Mapping[str, Any]]:
+def shape_table() -> Mapping[str, Mapping[str, Any]]:
     """Return the table of shapes by model name."""
     text = (resources.files("draftmark.models") / "model_shapes.toml").read_text("utf-8")
     table = tomllib.loads(text)

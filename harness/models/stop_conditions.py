@@ -17,7 +17,7 @@ class StopStrings:
     strings: tuple[str, ...]
     decode: Callable[[Sequence[int]], str]
 
-    def found(self, tokens: Sequence[int]) -> bool:
+    def completes(self, tokens: Sequence[int]) -> bool:
         """True if the last token completes a stop string, given that none was complete before."""
         # A token has at least a byte; one more token, as some decoders strip the first's space.
         reach = max(len(string.encode()) for string in self.strings) + 1
@@ -50,6 +50,6 @@ def finish_reason(tokens: Sequence[int], limits: Limits) -> FinishReason | None:
     """Return why a response ends with its last token, or None if it continues."""
     if tokens[-1] in limits.end_tokens:
         return "stop"
-    if limits.stop and limits.stop.found(tokens):
+    if limits.stop and limits.stop.completes(tokens):
         return "stop_string"
     return "length" if len(tokens) == limits.max_new_tokens else None

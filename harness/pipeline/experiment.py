@@ -11,7 +11,7 @@ from draftmark.data.few_shot import counts_with_shots, format_prompts
 from draftmark.data.rows import NoSource, Rows, describe_left_out, load_splits
 from draftmark.errors import UserError
 from draftmark.grading.sandbox import Sandbox
-from draftmark.models.files import at_hand, num_layers, resolve
+from draftmark.models.files import local_model, num_layers, resolve
 from draftmark.pipeline.outputs import Output, outputs_of
 from draftmark.pipeline.setting import Setting
 from draftmark.pipeline.stages import drafts, texts
@@ -87,7 +87,7 @@ def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, No
     """Return the target, and the model that drafts start from if the pair names one."""
 
     def model_node(stage: str, reference: str) -> Node:
-        directory = resolve(reference, progress) if complete else at_hand(reference)
+        directory = resolve(reference, progress) if complete else local_model(reference)
         if directory is None:
             return texts.missing_model(stage, reference)
         if stage == "target":

@@ -36,7 +36,7 @@ def _is_head(plan: Plan, cell: Cell, store: Store) -> bool:
 
 def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path]:
     from draftmark.models.feature_head import load_head
-    from draftmark.models.head_exports import LAYOUTS, Verifier, export
+    from draftmark.models.head_exports import LAYOUTS, Verifier, export_head
     from draftmark.types import Placement
 
     head = load_head(directory, Placement())
@@ -44,5 +44,5 @@ def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path
     verifier = Verifier(plan.recipe.pair(cell.pair).target, tokens)
     for layout in LAYOUTS[head.model.shape.kind]:
         folder = out / f"{cell.task}-{cell.pair}-{cell.method}-{cell.seed}" / layout
-        export(head, layout, verifier, folder)
+        export_head(head, layout, verifier, folder)
         yield folder

@@ -9,7 +9,7 @@ from draftmark.results import Cell, Results
 from draftmark.store.examples import examples_name, write_examples
 from draftmark.store.run_folder import RECORDS, path_inside
 from draftmark.store.store import Store
-from draftmark.training.token_selection_log import publish
+from draftmark.training.token_selection_log import publish_selections
 
 
 def save_records(plan: Plan, results: Results, store: Store, directory: Path) -> Results:
@@ -39,4 +39,4 @@ def _save_cell(plan: Plan, cell: Cell, store: Store, folder: Path) -> None:
             texts = store.load(output.node.inputs["features"].inputs["texts"]).directory
             tokenizer = setting.tokenizer(store.load(setting.target).directory)
             write_examples(texts, tokenizer, examples)
-    publish(store.load(plan.draft(cell)).directory, folder)
+    publish_selections(store.load(plan.draft(cell)).directory, folder)

@@ -15,10 +15,10 @@ import torch
 from transformers import DynamicCache
 
 from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_rollout import roll
+from draftmark.models.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates, TargetLogits, batches_by_length
-from draftmark.models.sampling import draw, sampler_probs
-from draftmark.speculation.scoring import acceptance
+from draftmark.models.sampling import draw_tokens, sampler_probs
+from draftmark.speculation.scoring import accept_probability
 from draftmark.training.divergences import overlap
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
 
@@ -69,7 +69,7 @@ class FeatureHeadSession:
                 feature_D = self._step(drafted[-1:], feature_D[None])[-1]
                 self._drafted += 1
             q_GV.append(sampler_probs(self.head.logits(feature_D), self.sampler).cpu())
-            drafted.append(int(draw(q_GV[-1], self.generator)))
+            drafted.append(int(draw_tokens(q_GV[-1], self.generator)))
         return Proposal(tuple(drafted), torch.stack(q_GV))
 
     def _read(self, token_ids: Sequence[int]) -> torch.Tensor:
@@ -122,7 +122,7 @@ class FeatureHeadDrafter:
             chains = [_Chains(text, target, samplers) for text in batch]
             features = [self.head.fuse(states.states_of(text)) for text in batch]
             depth = min(MAX_GAMMA, max(len(text.response_ids) for text in batch))
-            for hidden_BRH in roll(self.head, batch, features, depth):
+            for hidden_BRH in roll_forward(self.head, batch, features, depth):
                 for of_text, hidden_RH in zip(chains, hidden_BRH, strict=True):
                     of_text.follow(self.head, hidden_RH)
                 if not any(len(of_text.followed) for of_text in chains):
@@ -178,7 +178,7 @@ class _Chains:
         """Return P(y accepted) [A] at some positions of the text."""
         y_A, p_A = self._y_N[positions_A], self._p_N[positions_A]
         q_A = q_AV.gather(-1, y_A[:, None].to(q_AV.device))[:, 0].double().cpu()
-        accept_A = acceptance(p_A, q_A)
+        accept_A = accept_probability(p_A, q_A)
         impossible_A = p_A == 0
         if impossible_A.any():  # by rounding: take the probability that any token was accepted
             accept_A[impossible_A] = self._overlap(

@@ -14,8 +14,8 @@ import torch
 from draftmark.models.hidden_states import TargetLogits, hidden_states
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.sampling import draw, sampler_probs
-from draftmark.speculation.scoring import acceptance
+from draftmark.models.sampling import draw_tokens, sampler_probs
+from draftmark.speculation.scoring import accept_probability
 from draftmark.store.acceptance_tables import sliding_table
 from draftmark.training.divergences import overlap
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
@@ -49,7 +49,7 @@ class LanguageModelSession:
         for _ in range(num_tokens):
             logits_V = self._cached.model.logits(self._cached.feed(unread)[-1])
             q_GV.append(sampler_probs(logits_V, self._sampler).cpu())
-            drafted.append(int(draw(q_GV[-1], self._generator)))
+            drafted.append(int(draw_tokens(q_GV[-1], self._generator)))
             unread = drafted[-1:]
         return Proposal(tuple(drafted), torch.stack(q_GV))
 
@@ -84,7 +84,7 @@ class LanguageModelDrafter:
             overlap_N = overlap(q_NV, p_NV)
             agree_N = draft_logits_NV.argmax(-1) == target_logits_NV.argmax(-1)
             # Where rounding made y impossible: the probability that any token was accepted.
-            accept_N = torch.where(p_N > 0, acceptance(p_N, q_N), overlap_N)
+            accept_N = torch.where(p_N > 0, accept_probability(p_N, q_N), overlap_N)
             accept_S, overlap_S, match_S = (
                 values_N.double().cpu().numpy() for values_N in (accept_N, overlap_N, agree_N)
             )

@@ -22,7 +22,7 @@ from draftmark.speculation.interfaces import Session
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Samplers, Text
 
 
-def acceptance(p_N: torch.Tensor, q_N: torch.Tensor) -> torch.Tensor:
+def accept_probability(p_N: torch.Tensor, q_N: torch.Tensor) -> torch.Tensor:
     """Return P(y accepted) [N] of the probabilities p(y) and q(y); 1 where p(y) is 0."""
     return torch.where(q_N >= p_N, torch.ones_like(q_N), q_N / p_N)
 

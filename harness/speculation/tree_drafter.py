@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_rollout import rolled
+from draftmark.models.head_rollout import rolled_features
 from draftmark.models.hidden_states import LiveStates, TargetLogits
-from draftmark.models.sampling import draw, sampler_probs
+from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.speculation.head_drafter import FeatureHeadSession
 from draftmark.speculation.trees import Path, Tree
 from draftmark.store.acceptance_tables import Ints
@@ -48,7 +48,7 @@ class TreeSession(FeatureHeadSession):
             if depth:
                 features = self._grow(inner, tokens, features, cached)
             for path in inner:
-                order_V = ranked(self.head.logits(features[path]))
+                order_V = rank_tokens(self.head.logits(features[path]))
                 tokens |= {(*path, rank): int(order_V[rank]) for rank in tree.children[path]}
         return Proposal(tuple(tokens[path] for path in tree.paths), parents=tree.parents)
 
@@ -92,7 +92,7 @@ class TreeDrafter:
     ) -> Iterator[AcceptanceTable]:
         """Yield the acceptance table of each text; a block of g tokens is the tree to depth g."""
         states = target.layer_states or LiveStates(target.target, self.head.model.shape.layers)
-        for text, by_depth in rolled(self.head, texts, states, self.tree.depth):
+        for text, by_depth in rolled_features(self.head, texts, states, self.tree.depth):
             logits = map(self.head.logits, by_depth)
             yield score_tree(text, target, samplers.target, self.tree, logits)
 
@@ -103,12 +103,12 @@ class TreeDrafter:
         return TreeSession(self.head, prompt_ids, sampler, generator, tree=self.tree)
 
 
-def ranked(logits: torch.Tensor) -> torch.Tensor:
+def rank_tokens(logits: torch.Tensor) -> torch.Tensor:
     """Return the tokens [..., V] from the likeliest to the least likely, ties by id."""
     return logits.argsort(dim=-1, descending=True, stable=True)
 
 
-def walk(
+def verify_tree(
     proposal: Proposal, p_HV: torch.Tensor, generator: torch.Generator
 ) -> tuple[list[int], int]:
     """Return (the path of accepted nodes, the token that follows it).
@@ -119,7 +119,7 @@ def walk(
     path: list[int] = []
     node = -1
     while True:
-        token = int(draw(p_HV[node + 1], generator))
+        token = int(draw_tokens(p_HV[node + 1], generator))
         children = (
             child
             for child, parent in enumerate(proposal.parents)
@@ -149,7 +149,7 @@ def score_tree(
     y_N = torch.tensor(text.response_ids, device=p_NV.device)
     ranks_SD = np.full((length, tree.depth), -1)
     for depth, logits_SV in enumerate(logits_by_depth):
-        order_SV = ranked(logits_SV)
+        order_SV = rank_tokens(logits_SV)
         ranks_S = (order_SV == y_N[depth:, None]).int().argmax(-1)
         ranks_SD[: length - depth, depth] = ranks_S.cpu().numpy()
         if depth == 0:

@@ -33,7 +33,7 @@ class Tree:
             raise ValueError(f"the tree is {self.depth} deep; at most {MAX_GAMMA} is scored")
 
     @classmethod
-    def of(cls, paths: Iterable[Sequence[int]]) -> "Tree":
+    def from_paths(cls, paths: Iterable[Sequence[int]]) -> "Tree":
         """Return the tree of paths in any order."""
         return cls(tuple(sorted(map(tuple, paths), key=lambda path: (len(path), path))))
 
@@ -61,7 +61,7 @@ class Tree:
         return Tree(tuple(path for path in self.paths if len(path) <= depth))
 
 
-def depths(parents: Sequence[int]) -> list[int]:
+def node_depths(parents: Sequence[int]) -> list[int]:
     """Return the depth of each node, 1 for a child of the text; parents precede children."""
     depth_of: list[int] = []
     for parent in parents:
@@ -72,4 +72,4 @@ def depths(parents: Sequence[int]) -> list[int]:
 def drafted_depth(parents: Sequence[int], path: Sequence[int]) -> int:
     """Return the depth of a round: of its path if that ends in a leaf, else of the tree."""
     last = path[-1] if path else -1
-    return max(depths(parents), default=0) if last in parents else len(path)
+    return max(node_depths(parents), default=0) if last in parents else len(path)

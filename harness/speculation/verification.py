@@ -11,7 +11,7 @@ Legend: p and q as in the paper, target and draft; N block, G drafted token, V v
 
 import torch
 
-from draftmark.models.sampling import draw
+from draftmark.models.sampling import draw_tokens
 
 
 def verify(
@@ -30,7 +30,7 @@ def verify(
     # No token was drafted at the bonus position: q is 0 there, and the residual is p.
     q_NHV = torch.cat([q_NGV, torch.zeros_like(p_NHV[:, :1])], dim=1)
     left_NV = residual(p_NHV[rows_N, accepted_N], q_NHV[rows_N, accepted_N])
-    return accepted_N, draw(left_NV, generator)
+    return accepted_N, draw_tokens(left_NV, generator)
 
 
 def residual(p_NV: torch.Tensor, q_NV: torch.Tensor) -> torch.Tensor:

@@ -14,19 +14,19 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from draftmark.config.model_sections import Writer
-from draftmark.models.generation import Sampling, check_fits, generate, stream
+from draftmark.models.generation import Sampling, check_fits, generate, random_stream
 from draftmark.models.hidden_states import (
     StateSource,
     StoredHiddenStates,
     hidden_states,
     right_padded,
-    supervised,
+    select_supervised,
 )
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.schedule import order_of_pass
 from draftmark.types import Prompt, Text
 
-Share = Callable[[Sequence[int]], Sequence[int]]
+RowSelection = Callable[[Sequence[int]], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,14 @@ class Batch:
     example_ids: tuple[str, ...]
     step: int  # from 0
     done: float  # the fraction of the training before this step
-    mean: float = math.nan  # of the values that a PreLossPass measured on the whole step
+    pre_loss_mean: float = math.nan  # of the values that a PreLossPass measured on the whole step
     # Hidden states behind the logits: the draft's, with a gradient, and the target's.
     states: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @classmethod
-    def of(cls, texts: Sequence[Text], step: int, done: float, device: torch.device) -> "Batch":
+    def from_texts(
+        cls, texts: Sequence[Text], step: int, done: float, device: torch.device
+    ) -> "Batch":
         """Return the batch of the responses of texts, one after the other."""
         sizes = [len(text.response_ids) for text in texts]
         return cls(
@@ -79,12 +81,12 @@ class Source(Protocol):
     def lengths(self) -> Sequence[int]:
         """The length of each row, as far as it is known before training."""
 
-    def lesson(self, rows: Sequence[int], step: int) -> TrainingBatch:
+    def training_batch(self, rows: Sequence[int], step: int) -> TrainingBatch:
         """Return the texts of some rows."""
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedTexts:
     """Texts written before training, with the target's stored hidden states if losses need them."""
 
     texts: Sequence[Text]
@@ -96,7 +98,7 @@ class Fixed:
         """The number of tokens of each text."""
         return [len(text.prompt_ids) + len(text.response_ids) for text in self.texts]
 
-    def lesson(self, rows: Sequence[int], step: int) -> TrainingBatch:
+    def training_batch(self, rows: Sequence[int], step: int) -> TrainingBatch:
         """Return the texts of some rows."""
         texts = [self.texts[index] for index in rows]
         if self.final_states is None:
@@ -109,7 +111,7 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class OnPolicy:
+class OnPolicyTexts:
     """Texts that the draft writes during training, and that the target reads at once.
 
     Agarwal et al. (2024, GKD, arXiv 2306.13649); for drafts Zhou et al. (2024, DistillSpec, arXiv
@@ -131,17 +133,19 @@ class OnPolicy:
         """The lengths of the prompts; responses do not exist yet."""
         return [len(prompt.token_ids) for prompt in self.prompts]
 
-    def lesson(self, rows: Sequence[int], step: int) -> TrainingBatch:
+    def training_batch(self, rows: Sequence[int], step: int) -> TrainingBatch:
         """Return responses of the draft's current weights, from a random stream of the step."""
         prompts = [self.prompts[index] for index in rows]
         sampling = replace(self.sampling, seed=self.sampling.seed * 1_000_003 + step)
         texts = generate(self.draft, prompts, sampling, rows_per_batch=len(prompts))
-        read = {text.example_id: states for text, states in hidden_states(self.target, texts)}
-        return TrainingBatch(texts, torch.cat([read[text.example_id] for text in texts]), live=True)
+        states_of = {text.example_id: states for text, states in hidden_states(self.target, texts)}
+        return TrainingBatch(
+            texts, torch.cat([states_of[text.example_id] for text in texts]), live=True
+        )
 
 
 @dataclass(frozen=True)
-class Texts:
+class TrainingTexts:
     """The training texts of every writer that has a share of the steps."""
 
     sources: Mapping[Writer, Source] = field(default_factory=dict)
@@ -156,8 +160,8 @@ class Texts:
         """True if the target reads some of the texts during training."""
         return "draft" in self.sources
 
-    def lesson(
-        self, step: int, rows_per_batch: int, share: Share = lambda rows: rows
+    def training_batch(
+        self, step: int, rows_per_batch: int, share: RowSelection = lambda rows: rows
     ) -> TrainingBatch:
         """Return the texts of a step: each pass reads every row once, whoever writes it.
 
@@ -170,11 +174,11 @@ class Texts:
         rows = share(order[step % per_pass])
         if not rows:
             return TrainingBatch((), torch.empty(0, 0), live=writer == "draft")
-        return self.sources[writer].lesson(rows, step)
+        return self.sources[writer].training_batch(rows, step)
 
     def writer(self, step: int) -> Writer:
         """Return the writer of a step's texts, drawn by share from a random stream of the step."""
-        drawn = torch.rand((), generator=stream(self.seed, "writer", str(step))).item()
+        drawn = torch.rand((), generator=random_stream(self.seed, "writer", str(step))).item()
         for writer in self.shares:
             drawn -= self.shares[writer]
             if drawn < 0:
@@ -183,25 +187,25 @@ class Texts:
 
 
 @runtime_checkable
-class LessonReader(Protocol):
+class BatchReader(Protocol):
     """A draft that feeds on its own output, so it reads each supervised token at several depths."""
 
     @property
     def depth(self) -> int:
         """K, the number of depths."""
 
-    def read(self, lesson: TrainingBatch, step: int) -> torch.Tensor:
+    def read(self, training_batch: TrainingBatch, step: int) -> torch.Tensor:
         """Return states [N, K, D], arbitrary at depths that a token does not have."""
 
 
-def read(model: LanguageModel, lesson: TrainingBatch, step: int) -> torch.Tensor:
+def read_batch(model: LanguageModel, training_batch: TrainingBatch, step: int) -> torch.Tensor:
     """Return a draft's states of the supervised tokens: [N, D], or [N, K, D] at several depths."""
-    if isinstance(model, LessonReader):
-        return model.read(lesson, step)
-    states_BTD = model.hidden(*right_padded(lesson.texts, model.device))
-    return torch.cat(list(supervised(lesson.texts, states_BTD)))
+    if isinstance(model, BatchReader):
+        return model.read(training_batch, step)
+    states_BTD = model.hidden(*right_padded(training_batch.texts, model.device))
+    return torch.cat(list(select_supervised(training_batch.texts, states_BTD)))
 
 
-def depth_of(model: LanguageModel) -> int:
+def num_depths(model: LanguageModel) -> int:
     """Return the number of depths at which a draft reads a supervised token."""
-    return model.depth if isinstance(model, LessonReader) else 1
+    return model.depth if isinstance(model, BatchReader) else 1

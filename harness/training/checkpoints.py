@@ -35,7 +35,9 @@ class Checkpoint:
     loss: float | None = None
 
 
-def save(directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.Optimizer) -> None:
+def save_checkpoint(
+    directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.Optimizer
+) -> None:
     """Write a checkpoint atomically by a rename, then delete older ones."""
     temporary = directory / "writing"
     shutil.rmtree(temporary, ignore_errors=True)

@@ -15,9 +15,9 @@ from draftmark.config.model_sections import Optimisation
 from draftmark.models.language_model import LanguageModel
 from draftmark.progress import NamedStep, Step, silent_step
 from draftmark.store.graph import Job
-from draftmark.training.batches import Batch, Texts
+from draftmark.training.batches import Batch, TrainingTexts
 from draftmark.training.process_group import ALONE, ProcessGroup
-from draftmark.training.schedule import WHOLE, Goal, goal
+from draftmark.training.schedule import WHOLE, Goal, training_goal
 from draftmark.training.trackers import Journal
 from draftmark.training.validation import Criterion
 from draftmark.types import Ledger
@@ -36,7 +36,7 @@ class TrainingContext:
     seed: int
     scratch: Path
     step: Step = field(default_factory=silent_step)
-    texts: Texts = field(default_factory=Texts)
+    texts: TrainingTexts = field(default_factory=TrainingTexts)
     criterion: Criterion | None = None
     keeps_end: bool = False  # write a checkpoint at the end, for a resumed run to load
     spent: Ledger = field(default_factory=Ledger)  # of the method, before this training
@@ -48,7 +48,7 @@ class TrainingContext:
     def goal(self) -> Goal:
         """The goal that ends this training; raises UserError if the budget is used up."""
         live, rows = self.texts.live, len(self.texts)
-        return goal(self.settings, rows, live=live, spent=self.spent, part=self.part)
+        return training_goal(self.settings, rows, live=live, spent=self.spent, part=self.part)
 
     @contextmanager
     def tracked(self, job: Job, label: str) -> Iterator[TrainingContext]:

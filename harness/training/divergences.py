@@ -226,7 +226,9 @@ def negative_log_acceptance(
     return -torch.logsumexp(torch.minimum(log_p_NV, log_q_NV), dim=-1)
 
 
-def acceptance(draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor) -> torch.Tensor:
+def expected_acceptance(
+    draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor
+) -> torch.Tensor:
     """Return alpha [N], without a gradient."""
     return 1 - tvd(draft_logits_NV, target_logits_NV).detach()
 

@@ -14,11 +14,11 @@ from draftmark.models import language_model
 from draftmark.store.graph import Job
 from draftmark.store.records import TARGET, TEXTS, read_texts
 from draftmark.store.store import write_json
-from draftmark.training.batches import Batch, Fixed, Texts
+from draftmark.training.batches import Batch, FixedTexts, TrainingTexts
 from draftmark.training.divergences import cross_entropy
 from draftmark.training.loop import TrainingContext, train
 from draftmark.training.process_group import ALONE, ProcessGroup
-from draftmark.training.validation import loss
+from draftmark.training.validation import loss_criterion
 from draftmark.types import Placement, Text
 
 
@@ -35,7 +35,7 @@ def fine_tune(
     tokenizer = language_model.load_tokenizer(base, trust_remote_code=pair.trust_remote_code)
     placement = Placement(language_model.pick_device(), "float32", pair.trust_remote_code)
     target = language_model.load_model(base, placement)
-    texts = Texts({"dataset": Fixed(_texts(job, "train"))}, {"dataset": 1.0}, seed)
+    texts = TrainingTexts({"dataset": FixedTexts(_texts(job, "train"))}, {"dataset": 1.0}, seed)
     context = TrainingContext(
         draft=target,
         target=None,
@@ -44,7 +44,7 @@ def fine_tune(
         seed=seed,
         scratch=job.scratch,
         texts=texts,
-        criterion=loss(_texts(job, "validation")),
+        criterion=loss_criterion(_texts(job, "validation")),
         team=team,
     )
     with context.tracked(job, "fine-tuning") as ready:

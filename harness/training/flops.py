@@ -12,7 +12,7 @@ CHUNK_LOGITS = 2**23
 
 
 @dataclass(frozen=True)
-class Weights:
+class WeightCounts:
     """The numbers of weights: of the draft's body and head, and of the target's head if used."""
 
     body: int
@@ -31,7 +31,7 @@ class StepKind:
     compared: bool = False  # a reference of the draft's shape reads the texts too
 
 
-def of_step(weights: Weights, read: float, supervised: float, kind: StepKind) -> float:
+def step_flops(weights: WeightCounts, read: float, supervised: float, kind: StepKind) -> float:
     """Return the FLOPs of training on `read` tokens in the body and `supervised` in the heads."""
     body, head = weights.body, weights.head
     slots, states = read + (kind.depth - 1) * supervised, kind.depth * supervised

@@ -16,7 +16,7 @@ import torch
 
 from draftmark.errors import UserError
 from draftmark.models.language_model import LanguageModel
-from draftmark.training.batches import Batch, TrainingBatch, read
+from draftmark.training.batches import Batch, TrainingBatch, read_batch
 from draftmark.training.context import PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.divergences import to_float32
 from draftmark.training.flops import CHUNK_LOGITS
@@ -26,38 +26,38 @@ ALL = slice(None)
 
 def backward(
     context: TrainingContext,
-    lesson: TrainingBatch,
+    training_batch: TrainingBatch,
     batch: Batch,
     token_loss: TokenLoss,
-    survey: PreLossPass | None = None,
+    pre_loss_pass: PreLossPass | None = None,
     mine: slice = ALL,
 ) -> float:
     """Accumulate this process's share of the mean loss's gradient; return its share of the loss.
 
-    `batch` is the batch of the whole step; `mine` selects the tokens of `lesson` from it.
+    `batch` is the batch of the whole step; `mine` selects the tokens of `training_batch` from it.
     """
     draft = context.draft
-    hidden_ND = _hidden(context, draft, lesson, batch.step)
+    hidden_ND = _hidden(context, draft, training_batch, batch.step)
     # The head's graph ends here, so each chunk frees its logits before the next chunk.
     leaf_ND = hidden_ND.detach().requires_grad_()
     weights_N = torch.ones(len(batch.labels_N), device=draft.device)
-    if survey is not None:
-        own_N = _measure(context, lesson, batch.part(mine), survey, leaf_ND)
-        values_N = context.team.tokens(own_N)
-        batch = replace(batch, mean=float(values_N.mean()))
-        weights_N = survey.weigh(values_N, batch) if survey.weigh else weights_N
+    if pre_loss_pass is not None:
+        own_N = _measure(context, training_batch, batch.part(mine), pre_loss_pass, leaf_ND)
+        values_N = context.team.gather_tokens(own_N)
+        batch = replace(batch, pre_loss_mean=float(values_N.mean()))
+        weights_N = pre_loss_pass.weigh(values_N, batch) if pre_loss_pass.weigh else weights_N
     weight, weights_N, batch = float(weights_N.sum()), weights_N[mine], batch.part(mine)
     total = 0.0
     for part in _chunks(leaf_ND, draft.vocab_size):
         with autocast(context):
             draft_logits_NV = to_float32(draft.logits(leaf_ND[part]))
-            target_logits_NV = to_float32(_target_logits(context, lesson.hidden_ND[part]))
-        chunk = replace(batch.part(part), states=(leaf_ND[part], lesson.hidden_ND[part]))
+            target_logits_NV = to_float32(_target_logits(context, training_batch.hidden_ND[part]))
+        chunk = replace(batch.part(part), states=(leaf_ND[part], training_batch.hidden_ND[part]))
         loss_N = check_per_token_loss(token_loss(draft_logits_NV, target_logits_NV, chunk), chunk)
         loss = (loss_N * weights_N[part]).sum() / weight
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         total += float(loss.detach())
-    if lesson.texts:
+    if training_batch.texts:
         hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
     return total
 
@@ -84,26 +84,26 @@ def check_per_token_loss(loss_N: Any, batch: Batch) -> torch.Tensor:
 @torch.no_grad()
 def _measure(
     context: TrainingContext,
-    lesson: TrainingBatch,
+    training_batch: TrainingBatch,
     batch: Batch,
-    survey: PreLossPass,
+    pre_loss_pass: PreLossPass,
     hidden_ND: torch.Tensor,
 ) -> torch.Tensor:
     """Return the values [N] that a PreLossPass measures on this process's tokens."""
     readers = [(context.draft, hidden_ND)]
-    if survey.reference is not None:
-        reference_ND = _hidden(context, survey.reference, lesson, batch.step)
-        readers.append((survey.reference, reference_ND))
+    if pre_loss_pass.reference is not None:
+        reference_ND = _hidden(context, pre_loss_pass.reference, training_batch, batch.step)
+        readers.append((pre_loss_pass.reference, reference_ND))
     values = [hidden_ND.new_empty(0)]
     for part in _chunks(hidden_ND, context.draft.vocab_size):
         with autocast(context):
-            target_logits_NV = to_float32(_target_logits(context, lesson.hidden_ND[part]))
+            target_logits_NV = to_float32(_target_logits(context, training_batch.hidden_ND[part]))
             logits = [to_float32(model.logits(states_ND[part])) for model, states_ND in readers]
         draft_N, *reference = (
-            survey.measure(
+            pre_loss_pass.measure(
                 logits_NV,
                 target_logits_NV,
-                replace(batch.part(part), states=(states_ND[part], lesson.hidden_ND[part])),
+                replace(batch.part(part), states=(states_ND[part], training_batch.hidden_ND[part])),
             )
             for logits_NV, (_, states_ND) in zip(logits, readers, strict=True)
         )
@@ -112,13 +112,13 @@ def _measure(
 
 
 def _hidden(
-    context: TrainingContext, model: LanguageModel, lesson: TrainingBatch, step: int
+    context: TrainingContext, model: LanguageModel, training_batch: TrainingBatch, step: int
 ) -> torch.Tensor:
     """Return a model's states of the supervised tokens: [N, D], or [N, K, D] of a feature head."""
-    if not lesson.texts:  # there are more processes than rows
+    if not training_batch.texts:  # there are more processes than rows
         return torch.empty(0, model.hidden_size, device=model.device)
     with autocast(context):
-        return read(model, lesson, step)
+        return read_batch(model, training_batch, step)
 
 
 def _chunks(states_ND: torch.Tensor, vocab_size: int) -> Iterator[slice]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_rollout import roll, rolled
+from draftmark.models.head_rollout import roll_forward, rolled_features
 from draftmark.models.hidden_states import StateSource, StoredHiddenStates
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.batches import Batch, TrainingBatch
-from draftmark.training.validation import Criterion, acceptance_of
+from draftmark.training.validation import Criterion, mean_acceptance
 from draftmark.types import Text
 
 _NOISE_LENGTH = 512  # the number of tokens of a text at which noise has its nominal width
@@ -34,15 +34,15 @@ class HeadInTraining(FeatureHead):
     noise: float = 0.0
     noise_seed: int = 0
 
-    def read(self, lesson: TrainingBatch, step: int) -> torch.Tensor:
+    def read(self, training_batch: TrainingBatch, step: int) -> torch.Tensor:
         """Return features [N, K, D]; the feature of token r at depth k is of the start at r - k.
 
         Zeros where k > r, because no chain starts before the response.
         """
-        fused = [self.fuse(states) for states in self._noisy(lesson.layers, step)]
-        by_depth = list(roll(self, lesson.texts, fused, self.depth))
+        fused = [self.fuse(states) for states in self._noisy(training_batch.layers, step)]
+        by_depth = list(roll_forward(self, training_batch.texts, fused, self.depth))
         read = []
-        for row, text in enumerate(lesson.texts):
+        for row, text in enumerate(training_batch.texts):
             length = len(text.response_ids)
             shifted = [
                 torch.nn.functional.pad(
@@ -65,13 +65,13 @@ class HeadInTraining(FeatureHead):
         ]
 
 
-def in_training(head: LanguageModel, depth: int, noise: float, seed: int) -> HeadInTraining:
+def trainable_head(head: LanguageModel, depth: int, noise: float, seed: int) -> HeadInTraining:
     """Return a head for the training loop; it trains in place."""
     assert isinstance(head, FeatureHead)
     return HeadInTraining(head.model, head.vocab_size, depth, noise, seed)
 
 
-def by_depth(loss: Loss, decay: float) -> Loss:
+def mean_over_depths(loss: Loss, decay: float) -> Loss:
     """Return a loss that is the mean over the depths at which a token may be drafted.
 
     Depth k has weight `decay` to the power k, and counts 0 for tokens with fewer than k response
@@ -102,16 +102,16 @@ def state_distance(batch: Batch) -> torch.Tensor:
     return distance_ND.mean(-1)
 
 
-def head_acceptance(
+def head_acceptance_criterion(
     target: LanguageModel, validation: StoredHiddenStates, states: StateSource
 ) -> Criterion:
     """Return the mean of sum min(p, q) at temperature 1 of each block's first drafted token."""
 
     def read(head: FeatureHead) -> Iterator[tuple[Text, torch.Tensor]]:
-        for text, by_depth in rolled(head, validation.texts, states, 1):
+        for text, by_depth in rolled_features(head, validation.texts, states, 1):
             yield text, by_depth[0]
 
-    return acceptance_of(target, validation, read)
+    return mean_acceptance(target, validation, read)
 
 
 def frequent_ids(texts: Sequence[Text], size: int) -> torch.Tensor:

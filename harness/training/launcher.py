@@ -29,7 +29,7 @@ Work = Callable[[Job, ProcessGroup], None]  # pickled by name, so it must stand 
 _ORDER, _LOG, _USER_ERROR, _BUG = "order.pickle", "processes.log", "user_error.txt", "bug.txt"
 
 
-def share(work: Work, job: Job, processes: int) -> None:
+def run_shared(work: Work, job: Job, processes: int) -> None:
     """Run the work of a job in this process, or in several that share it.
 
     Raises UserError if a process does, or if there are fewer GPUs than processes; RuntimeError with

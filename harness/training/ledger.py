@@ -14,7 +14,7 @@ import torch
 
 from draftmark.models.hidden_states import num_positions
 from draftmark.models.language_model import LanguageModel
-from draftmark.training.flops import StepKind, Weights, of_step
+from draftmark.training.flops import StepKind, WeightCounts, step_flops
 from draftmark.types import Ledger, Text
 
 _M_MMAP_THRESHOLD = -3  # malloc.h
@@ -26,7 +26,7 @@ def tokens_read(texts: Iterable[Text]) -> int:
     return sum(map(num_positions, texts))
 
 
-def charge(
+def charge_step(
     ledger: Ledger,
     texts: Sequence[Text],
     kind: StepKind,
@@ -44,8 +44,8 @@ def charge(
     tied = draft.model.config.tie_word_embeddings
     body = draft.model.num_parameters() - embedding - (0 if tied else head.numel())
     target_head = target.model.get_output_embeddings().weight.numel() if target else 0
-    weights = Weights(body, head.numel(), target_head, head.requires_grad)
-    flops = of_step(weights, read, supervised, kind)
+    weights = WeightCounts(body, head.numel(), target_head, head.requires_grad)
+    flops = step_flops(weights, read, supervised, kind)
     return replace(
         ledger,
         steps=ledger.steps + 1,

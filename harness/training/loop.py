@@ -14,12 +14,18 @@ from itertools import accumulate, chain
 import torch
 
 from draftmark.errors import UserError
-from draftmark.training.batches import Batch, depth_of
-from draftmark.training.checkpoints import Checkpoint, load_best, load_latest, save, save_best
+from draftmark.training.batches import Batch, num_depths
+from draftmark.training.checkpoints import (
+    Checkpoint,
+    load_best,
+    load_latest,
+    save_best,
+    save_checkpoint,
+)
 from draftmark.training.context import Draft, PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.flops import StepKind
 from draftmark.training.gradients import autocast, backward
-from draftmark.training.ledger import charge, peak_bytes, return_large_blocks
+from draftmark.training.ledger import charge_step, peak_bytes, return_large_blocks
 from draftmark.training.schedule import Goal, learning_rate, validates
 from draftmark.types import Ledger
 
@@ -34,18 +40,18 @@ class _Training:
 
     context: TrainingContext
     token_loss: TokenLoss
-    survey: PreLossPass | None
+    pre_loss_pass: PreLossPass | None
     optimiser: torch.optim.Optimizer
     goal: Goal
 
     def save(self, state: Checkpoint) -> None:
         """Write a checkpoint, if this is the first process."""
         if self.context.team.is_first:
-            save(self.context.scratch, state, self.context.draft.model, self.optimiser)
+            save_checkpoint(self.context.scratch, state, self.context.draft.model, self.optimiser)
 
 
 def train(
-    context: TrainingContext, token_loss: TokenLoss, survey: PreLossPass | None = None
+    context: TrainingContext, token_loss: TokenLoss, pre_loss_pass: PreLossPass | None = None
 ) -> Draft:
     """Return the draft at its best validation checkpoint, with ledger and history.
 
@@ -63,7 +69,7 @@ def train(
         weight_decay=settings.weight_decay,
         fused=True,  # copies no weights
     )
-    training = _Training(context, token_loss, survey, optimiser, goal)
+    training = _Training(context, token_loss, pre_loss_pass, optimiser, goal)
     state = load_latest(context.scratch, model, optimiser)
     state = state or _validate(context, Checkpoint(0, Ledger(), history=(), best=None))
     context.step.advance(goal.units_done(state.ledger))
@@ -88,27 +94,31 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
     started = time.perf_counter()
     context, goal, before = training.context, training.goal, training.goal.share(state.ledger)
     team, settings = context.team, context.settings
-    lesson = context.texts.lesson(state.step, settings.rows_per_batch, team.share)
-    by_process = team.lists(lesson.texts)
+    training_batch = context.texts.training_batch(
+        state.step, settings.rows_per_batch, team.own_rows
+    )
+    by_process = team.gather_lists(training_batch.texts)
     texts = list(chain.from_iterable(by_process))
-    batch = Batch.of(texts, state.step, float(before), context.draft.device)
+    batch = Batch.from_texts(texts, state.step, float(before), context.draft.device)
     ends = [0, *accumulate(sum(len(text.response_ids) for text in each) for each in by_process)]
     mine = slice(ends[team.rank], ends[team.rank + 1])
-    part = backward(context, lesson, batch, training.token_loss, training.survey, mine)
-    loss, norm = team.total(part), _clipped_norm(training)
+    part = backward(
+        context, training_batch, batch, training.token_loss, training.pre_loss_pass, mine
+    )
+    loss, norm = team.sum_values(part), _clipped_norm(training)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise _not_finite(training, state, loss, norm)
-    seconds = team.of_first(lambda: time.perf_counter() - started)
-    survey, depth = training.survey, depth_of(context.draft)
-    compared = survey is not None and survey.reference is not None
-    kind = StepKind(depth, lesson.live, survey is not None, compared)
-    ledger = charge(state.ledger, texts, kind, context.draft, context.target, seconds)
+    seconds = team.from_first(lambda: time.perf_counter() - started)
+    pre_loss_pass, depth = training.pre_loss_pass, num_depths(context.draft)
+    compared = pre_loss_pass is not None and pre_loss_pass.reference is not None
+    kind = StepKind(depth, training_batch.live, pre_loss_pass is not None, compared)
+    ledger = charge_step(state.ledger, texts, kind, context.draft, context.target, seconds)
     rate = learning_rate(before, goal.share(ledger), settings)
     for group in training.optimiser.param_groups:
         group["lr"] = rate
     training.optimiser.step()
     training.optimiser.zero_grad(set_to_none=True)
-    seconds = team.of_first(lambda: time.perf_counter() - started)
+    seconds = team.from_first(lambda: time.perf_counter() - started)
     ledger = replace(ledger, train_s=state.ledger.train_s + seconds)
     speed = len(batch.labels_N) / seconds
     units = goal.units_done(ledger) - goal.units_done(state.ledger)
@@ -150,7 +160,7 @@ def _validate(context: TrainingContext, state: Checkpoint) -> Checkpoint:
     criterion = context.criterion
     assert criterion is not None, "a training needs a criterion"
     with autocast(context):
-        value = context.team.of_first(lambda: criterion.measure(context.draft))
+        value = context.team.from_first(lambda: criterion.measure(context.draft))
     context.journal.log({criterion.name: value}, state.step)
     best = criterion.improves(value, [point[criterion.name] for point in state.history])
     point = {"step": float(state.step), criterion.name: value}

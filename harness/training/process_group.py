@@ -37,12 +37,12 @@ class ProcessGroup:
         """True if this process writes the files."""
         return self.rank == 0
 
-    def share(self, rows: Sequence[T]) -> Sequence[T]:
+    def own_rows(self, rows: Sequence[T]) -> Sequence[T]:
         """Return this process's rows: contiguous, and as equal in number as possible."""
         first, end = (-(-rank * len(rows) // self.count) for rank in (self.rank, self.rank + 1))
         return rows[first:end]
 
-    def lists(self, mine: Iterable[T]) -> list[list[T]]:
+    def gather_lists(self, mine: Iterable[T]) -> list[list[T]]:
         """Return the items of each process, in the order of the processes."""
         if self.count == 1:
             return [list(mine)]
@@ -51,16 +51,16 @@ class ProcessGroup:
         by_process: list[list[T]] = gather_object([list(mine)])
         return by_process
 
-    def tokens(self, mine_N: torch.Tensor) -> torch.Tensor:
+    def gather_tokens(self, mine_N: torch.Tensor) -> torch.Tensor:
         """Return the values [N] of the tokens of all processes, in the order of their rows."""
         if self.count == 1:
             return mine_N
-        parts = chain.from_iterable(self.lists([mine_N.cpu()]))
+        parts = chain.from_iterable(self.gather_lists([mine_N.cpu()]))
         return torch.cat([part_N.to(mine_N.device) for part_N in parts])
 
-    def total(self, mine: float) -> float:
+    def sum_values(self, mine: float) -> float:
         """Return the sum of a number over the processes."""
-        return sum(chain.from_iterable(self.lists([mine])))
+        return sum(chain.from_iterable(self.gather_lists([mine])))
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace the gradients of every process by their sum over the processes."""
@@ -72,7 +72,7 @@ class ProcessGroup:
             mine = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
             parameter.grad = reduce(mine, "sum")
 
-    def of_first(self, make: Callable[[], T]) -> T:
+    def from_first(self, make: Callable[[], T]) -> T:
         """Return what `make` returns in the first process; the others do not call it."""
         if self.count == 1:
             return make()
@@ -84,7 +84,7 @@ class ProcessGroup:
     def wait(self) -> None:
         """Return when every process has called this."""
         if self.count > 1:
-            self.lists([])
+            self.gather_lists([])
 
     def leave(self) -> None:
         """Close the connection to the others, when all have called this."""

@@ -76,7 +76,7 @@ class Goal:
         return min(self.units, int(self.share(ledger) * self.units))
 
 
-def goal(
+def training_goal(
     settings: Optimisation,
     num_rows: int,
     *,

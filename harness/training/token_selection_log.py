@@ -26,7 +26,9 @@ MOST_TOKENS = 16_384  # logged for a step; a larger step logs every second, thir
 _NOTES = "selections"
 
 
-def note(scratch: Path, gap_N: "torch.Tensor", kept_N: "torch.Tensor", batch: "Batch") -> None:
+def log_selection(
+    scratch: Path, gap_N: "torch.Tensor", kept_N: "torch.Tensor", batch: "Batch"
+) -> None:
     """Log the gaps of a step and which tokens were kept, if the step is one of those to log."""
     file = scratch / _NOTES / f"{int(batch.done * SNAPSHOTS):02d}.parquet"
     if file.exists():
@@ -48,7 +50,7 @@ def note(scratch: Path, gap_N: "torch.Tensor", kept_N: "torch.Tensor", batch: "B
     temporary.replace(file)
 
 
-def gather(scratch: Path) -> None:
+def gather_selections(scratch: Path) -> None:
     """Move the log of a finished training to the folder that becomes part of its result."""
     notes = sorted((scratch / _NOTES).glob("*.parquet"))
     if notes:
@@ -58,7 +60,7 @@ def gather(scratch: Path) -> None:
         )
 
 
-def publish(draft: Path, folder: Path) -> None:
+def publish_selections(draft: Path, folder: Path) -> None:
     """Copy a draft's log, if it has one, into a folder of records, with the text of each token.
 
     `token` is null and `special` false if the draft has no tokenizer.json.

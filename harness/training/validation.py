@@ -15,7 +15,7 @@ from draftmark.models.sampling import sampler_probs
 from draftmark.training.divergences import cross_entropy, overlap
 from draftmark.types import Sampler, Text
 
-AS_THEY_ARE = Sampler(1.0)  # validation compares the unmodified distributions
+UNMODIFIED = Sampler(1.0)  # validation compares the unmodified distributions
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Criterion:
         return all(value > other for other in earlier)
 
 
-def acceptance(target: LanguageModel, validation: StoredHiddenStates) -> Criterion:
+def acceptance_criterion(target: LanguageModel, validation: StoredHiddenStates) -> Criterion:
     """Return the mean of sum min(p, q) at temperature 1 over the target's own responses."""
-    return acceptance_of(target, validation, lambda draft: hidden_states(draft, validation.texts))
+    return mean_acceptance(target, validation, lambda draft: hidden_states(draft, validation.texts))
 
 
-def acceptance_of(
+def mean_acceptance(
     target: LanguageModel,
     validation: StoredHiddenStates,
     read: Callable[[Any], Iterator[tuple[Text, torch.Tensor]]],
@@ -50,8 +50,8 @@ def acceptance_of(
     def measure(draft: LanguageModel) -> float:
         total, tokens = 0.0, 0
         for text, hidden_ND in read(draft):
-            q_NV = sampler_probs(draft.logits(hidden_ND), AS_THEY_ARE)
-            p_NV = sampler_probs(known.logits(text), AS_THEY_ARE)
+            q_NV = sampler_probs(draft.logits(hidden_ND), UNMODIFIED)
+            p_NV = sampler_probs(known.logits(text), UNMODIFIED)
             total += float(overlap(q_NV, p_NV).sum())
             tokens += len(text.response_ids)
         return total / tokens
@@ -59,7 +59,7 @@ def acceptance_of(
     return Criterion("validation_acceptance", measure)
 
 
-def loss(validation: Sequence[Text]) -> Criterion:
+def loss_criterion(validation: Sequence[Text]) -> Criterion:
     """Return the mean cross-entropy of the responses' tokens, in nats."""
 
     @torch.no_grad()

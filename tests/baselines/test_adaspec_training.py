@@ -24,12 +24,12 @@ from draftmark.registry import find
 from draftmark.store.graph import RESULT_FILES
 from draftmark.store.records import SELECTION, read_rows
 from draftmark.training import gradients, loop
-from draftmark.training.batches import Batch, Fixed, OnPolicy, Texts
+from draftmark.training.batches import Batch, FixedTexts, OnPolicyTexts, TrainingTexts
 from draftmark.training.context import Draft
 from draftmark.training.divergences import tvd
 from draftmark.training.ledger import tokens_read
 from draftmark.training.loop import PreLossPass, TrainingContext, train
-from draftmark.training.validation import acceptance
+from draftmark.training.validation import acceptance_criterion
 from draftmark.types import Ledger, Prompt, Sampler
 
 SETTINGS = Training(passes=1.5, rows_per_batch=4, learning_rate=2e-3, validations=2)
@@ -60,8 +60,8 @@ def context(
         prompts = [Prompt(text.example_id, text.prompt_ids) for text in features.texts]
         sampling = Sampling(Sampler(1.0), 6, frozenset({tokenizer.eos_token_id}), 0)
         sources = {
-            "dataset": Fixed(features.texts, features),
-            "draft": OnPolicy(draft, target, prompts, sampling),
+            "dataset": FixedTexts(features.texts, features),
+            "draft": OnPolicyTexts(draft, target, prompts, sampling),
         }
         with Progress(quiet=True).step("", 1) as step:
             return TrainingContext(
@@ -72,8 +72,8 @@ def context(
                 seed=0,
                 scratch=tmp_path / folder,
                 step=step,
-                texts=Texts({writer: sources[writer]}, {writer: 1.0}, 0),
-                criterion=acceptance(target, features),
+                texts=TrainingTexts({writer: sources[writer]}, {writer: 1.0}, 0),
+                criterion=acceptance_criterion(target, features),
             )
 
     return make
@@ -106,12 +106,12 @@ class RecordedTrainings:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.starts: list[dict[str, torch.Tensor]] = []
-        self.surveys: list[PreLossPass | None] = []
+        self.passes: list[PreLossPass | None] = []
 
-        def record(context: TrainingContext, loss: Any, survey: Any = None) -> Draft:
+        def record(context: TrainingContext, loss: Any, pre_loss_pass: Any = None) -> Draft:
             self.starts.append(weights(context.draft))
-            self.surveys.append(survey)
-            return train(context, loss, survey)
+            self.passes.append(pre_loss_pass)
+            return train(context, loss, pre_loss_pass)
 
         monkeypatch.setattr(loop, "train", record)
 
@@ -124,9 +124,9 @@ def test_the_second_training_starts_from_the_init_or_from_the_reference(
     plain = KnowledgeDistillation().train(context("kd"))
     recorded = RecordedTrainings(monkeypatch)
     AdaSPEC(reference_as_init=as_init).train(context("adaspec"))
-    assert recorded.surveys[0] is None
-    assert recorded.surveys[1] is not None
-    reference = recorded.surveys[1].reference
+    assert recorded.passes[0] is None
+    assert recorded.passes[1] is not None
+    reference = recorded.passes[1].reference
     assert same(weights(reference), weights(plain.model))
     assert not any(parameter.requires_grad for parameter in reference.model.parameters())
     assert not reference.model.training
@@ -142,8 +142,8 @@ def test_the_gap_is_the_difference_of_training_losses_for_any_chunk_size(
     with torch.no_grad():
         for parameter in other.draft.model.parameters():
             parameter.mul_(1.01)
-    lesson = ready.texts.lesson(0, 4)
-    batch = Batch.of(lesson.texts, 0, 0.0, ready.draft.device)
+    training_batch = ready.texts.training_batch(0, 4)
+    batch = Batch.from_texts(training_batch.texts, 0, 0.0, ready.draft.device)
     losses: list[list[torch.Tensor]] = []
     for each in (ready, other):
         parts: list[torch.Tensor] = []
@@ -152,7 +152,7 @@ def test_the_gap_is_the_difference_of_training_losses_for_any_chunk_size(
             parts.append(tvd(draft, target))
             return parts[-1]
 
-        gradients.backward(each, lesson, batch, record)
+        gradients.backward(each, training_batch, batch, record)
         losses.append(parts)
     expected = torch.cat(losses[0]).detach() - torch.cat(losses[1]).detach()
 
@@ -166,8 +166,10 @@ def test_the_gap_is_the_difference_of_training_losses_for_any_chunk_size(
     for chunk in chunks:
         monkeypatch.setattr(gradients, "CHUNK_LOGITS", chunk * ready.draft.vocab_size)
         ready.draft.model.zero_grad()
-        survey = PreLossPass(lambda p, q, _: tvd(p, q), other.draft, weigh)
-        mean = gradients.backward(ready, lesson, batch, survey.measure, survey)
+        pre_loss_pass = PreLossPass(lambda p, q, _: tvd(p, q), other.draft, weigh)
+        mean = gradients.backward(
+            ready, training_batch, batch, pre_loss_pass.measure, pre_loss_pass
+        )
         means.append(mean)
     by_hand = torch.cat(losses[0]).detach()[expected > 0].mean()
     assert means == pytest.approx([float(by_hand)] * len(chunks), rel=1e-5)
@@ -182,7 +184,7 @@ def test_the_ledger_counts_both_trainings_and_the_references_forward_passes(
         assert getattr(made, quantity) == 2 * getattr(once, quantity) > 0
     assert once.reference_forward_tokens == 0
     ready = context("fresh")
-    read = [tokens_read(ready.texts.lesson(step, 4).texts) for step in range(STEPS)]
+    read = [tokens_read(ready.texts.training_batch(step, 4).texts) for step in range(STEPS)]
     assert made.reference_forward_tokens == sum(read)
     draft, target = ready.draft.model, ready.target.model
     heads = sum(model.get_output_embeddings().weight.numel() for model in (draft, draft, target))
@@ -223,8 +225,8 @@ def test_a_budget_holds_for_both_trainings_together(
     budget = Budget.model_validate({limit: amount})
     ledgers: list[Ledger] = []
 
-    def record(context: TrainingContext, loss: Any, survey: Any = None) -> Draft:
-        ledgers.append((made := train(context, loss, survey)).ledger)
+    def record(context: TrainingContext, loss: Any, pre_loss_pass: Any = None) -> Draft:
+        ledgers.append((made := train(context, loss, pre_loss_pass)).ledger)
         return made
 
     monkeypatch.setattr(loop, "train", record)
@@ -308,7 +310,7 @@ def test_each_steps_gaps_and_kept_tokens_are_logged(context: Make) -> None:
     assert sorted({row["step"] for row in rows}) == list(range(STEPS))
     for step in range(STEPS):
         mine = [row for row in rows if row["step"] == step]
-        texts = ready.texts.lesson(step, 4).texts
+        texts = ready.texts.training_batch(step, 4).texts
         assert [row["token_id"] for row in mine] == [t for it in texts for t in it.response_ids]
         kept = [row["gap"] for row in mine if row["kept"]]
         assert len(kept) == num_kept(len(mine), 0.4)

@@ -14,14 +14,14 @@ from draftmark.config.model_sections import Training
 from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.errors import UserError
 from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_rollout import rolled
+from draftmark.models.head_rollout import rolled_features
 from draftmark.models.hidden_states import LiveStates, StoredHiddenStates
 from draftmark.models.language_model import LanguageModel
 from draftmark.speculation.interfaces import FeatureMethod
 from draftmark.training.batches import Batch
 from draftmark.training.divergences import forward_kl
 from draftmark.training.gradients import backward
-from draftmark.training.head_training import HeadInTraining, by_depth, in_training
+from draftmark.training.head_training import HeadInTraining, mean_over_depths, trainable_head
 from draftmark.training.loop import TrainingContext
 from draftmark.types import Text
 
@@ -54,7 +54,7 @@ def by_hand(
 
     states = LiveStates(target, head.model.shape.layers)
     logits, cross, smooth, tokens = read_target_logits(target, texts), 0.0, 0.0, 0
-    for text, hidden in rolled(head, texts, states, depth):
+    for text, hidden in rolled_features(head, texts, states, depth):
         tokens += len(text.response_ids)
         for k, hidden_ND in enumerate(hidden):
             p_NV = logits.logits(text)[k:].softmax(-1)
@@ -70,7 +70,7 @@ def test_eagles_loss_is_the_feature_distance_and_a_tenth_of_the_cross_entropy(
     ready: Any, target: LanguageModel
 ) -> None:
     method, given = ready("eagle", {"noise": 0.0})
-    texts = list(given.texts.lesson(0, 4).texts)
+    texts = list(given.texts.training_batch(0, 4).texts)
     cross, smooth = by_hand(given.draft, target, texts, 1, 1.0)
     assert first_loss(method, given) == pytest.approx(0.1 * cross + smooth, rel=1e-4)
 
@@ -79,7 +79,7 @@ def test_eagle3s_loss_is_the_decayed_cross_entropy_of_every_depth(
     ready: Any, target: LanguageModel
 ) -> None:
     method, given = ready("eagle3", {"depth": 4, "decay": 0.7})
-    texts = list(given.texts.lesson(0, 4).texts)
+    texts = list(given.texts.training_batch(0, 4).texts)
     cross, _ = by_hand(given.draft, target, texts, 4, 0.7)
     assert first_loss(method, given) == pytest.approx(cross, rel=1e-4)
 
@@ -107,11 +107,11 @@ def test_no_chain_starts_before_the_response(
     few: dict[str, StoredHiddenStates], ready: Any
 ) -> None:
     _, given = ready("eagle3", {})
-    lesson = given.texts.lesson(0, 4)
-    head = in_training(given.draft, 3, 0.0, 0)
+    training_batch = given.texts.training_batch(0, 4)
+    head = trainable_head(given.draft, 3, 0.0, 0)
     with torch.no_grad():
-        states_NKD = head.read(lesson, 0)
-    batch = Batch.of(lesson.texts, 0, 0.0, head.device)
+        states_NKD = head.read(training_batch, 0)
+    batch = Batch.from_texts(training_batch.texts, 0, 0.0, head.device)
     assert states_NKD.shape == (len(batch.labels_N), 3, head.hidden_size)
     for k in range(3):
         none_N = states_NKD[:, k].abs().sum(-1) == 0
@@ -160,7 +160,7 @@ def test_the_mean_over_depths_is_weighed_by_decay() -> None:
     batch = Batch(positions, positions, positions * 0, ("a",), 0, 0.0)
     batch = replace(batch, states=(torch.zeros(3, 2, 4), torch.zeros(3, 4)))
     logits_NKV = torch.tensor([[[1.0], [10.0]]]).repeat(3, 1, 1)
-    loss = by_depth(lambda draft, _, __: draft[:, 0], 0.5)
+    loss = mean_over_depths(lambda draft, _, __: draft[:, 0], 0.5)
     found_N = loss(logits_NKV, torch.zeros(3, 1), batch)
     torch.testing.assert_close(found_N, torch.tensor([1.0, 6.0, 6.0]) / 1.5)
 
@@ -221,10 +221,10 @@ def test_chunks_give_the_gradient_of_the_whole(ready: Any, monkeypatch: pytest.M
     for size in (1024 * 7 * 3, 2**23):
         monkeypatch.setattr("draftmark.training.gradients.CHUNK_LOGITS", size)
         _, given = ready("eagle3", {})
-        head = in_training(given.draft, 3, 0.0, 0)
-        lesson = given.texts.lesson(0, 4)
-        batch = Batch.of(lesson.texts, 0, 0.0, head.device)
-        loss = by_depth(lambda draft, goal, _: forward_kl(draft, goal), 0.8)
-        backward(replace(given, draft=head), lesson, batch, loss)
+        head = trainable_head(given.draft, 3, 0.0, 0)
+        training_batch = given.texts.training_batch(0, 4)
+        batch = Batch.from_texts(training_batch.texts, 0, 0.0, head.device)
+        loss = mean_over_depths(lambda draft, goal, _: forward_kl(draft, goal), 0.8)
+        backward(replace(given, draft=head), training_batch, batch, loss)
         gradients.append(head.model.fc.weight.grad)
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-3)

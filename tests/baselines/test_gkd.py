@@ -11,7 +11,7 @@ from draftmark.models.draft_inits import make_draft
 from draftmark.models.generation import Sampling
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import LanguageModel
-from draftmark.training.batches import Fixed, OnPolicy, Texts
+from draftmark.training.batches import FixedTexts, OnPolicyTexts, TrainingTexts
 from draftmark.training.loop import TrainingContext
 from draftmark.training.schedule import total_steps
 from draftmark.types import Prompt, Sampler
@@ -55,10 +55,10 @@ def test_lambda_is_the_share_of_on_policy_text(
     prompts = [Prompt(text.example_id, text.prompt_ids) for text in read.texts]
     sampling = Sampling(Sampler(1.0), 12, frozenset({tokenizer.eos_token_id}), 0)
     sources = {
-        "dataset": Fixed(read.texts, read),
-        "draft": OnPolicy(given.draft, given.target, prompts, sampling),
+        "dataset": FixedTexts(read.texts, read),
+        "draft": OnPolicyTexts(given.draft, given.target, prompts, sampling),
     }
-    texts = Texts(sources, {"dataset": 0.5, "draft": 0.5}, 0)
+    texts = TrainingTexts(sources, {"dataset": 0.5, "draft": 0.5}, 0)
     writers = {texts.writer(step) for step in range(total_steps(len(given.texts), given.settings))}
     assert writers == {"dataset", "draft"}
     ledger = built("gkd").train(context(draft=given.draft, texts=texts, criterion=latest())).ledger

@@ -5,10 +5,10 @@ import torch
 from method_cases import Make, assert_same_gradient, built, gradient
 
 from draftmark.errors import UserError
-from draftmark.models.hidden_states import right_padded, supervised
+from draftmark.models.hidden_states import right_padded, select_supervised
 from draftmark.training import gradients
 from draftmark.training.batches import Batch
-from draftmark.training.divergences import acceptance, adaptive_kl_tv
+from draftmark.training.divergences import adaptive_kl_tv, expected_acceptance
 from draftmark.training.loop import PreLossPass
 
 
@@ -39,22 +39,24 @@ def test_a_batchs_mixture_follows_from_its_mean_acceptance(
     context: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready = context()
-    lesson = ready.texts.lesson(0, 4)
-    batch = Batch.of(lesson.texts, 0, 0.0, ready.draft.device)
+    training_batch = ready.texts.training_batch(0, 4)
+    batch = Batch.from_texts(training_batch.texts, 0, 0.0, ready.draft.device)
     with torch.no_grad():
-        states_BTD = ready.draft.hidden(*right_padded(lesson.texts, ready.draft.device))
-        draft = ready.draft.logits(torch.cat(list(supervised(lesson.texts, states_BTD))))
-        target = ready.target.logits(lesson.hidden_ND)
+        states_BTD = ready.draft.hidden(*right_padded(training_batch.texts, ready.draft.device))
+        draft = ready.draft.logits(
+            torch.cat(list(select_supervised(training_batch.texts, states_BTD)))
+        )
+        target = ready.target.logits(training_batch.hidden_ND)
         shared = torch.minimum(draft.softmax(-1), target.softmax(-1)).sum(-1)
     means: list[float] = []
 
     def loss(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
-        means.append(batch.mean)
-        return adaptive_kl_tv(draft, target, alpha=batch.mean)
+        means.append(batch.pre_loss_mean)
+        return adaptive_kl_tv(draft, target, alpha=batch.pre_loss_mean)
 
     monkeypatch.setattr(gradients, "CHUNK_LOGITS", 100 * ready.draft.vocab_size)
-    survey = PreLossPass(lambda draft, target, _: acceptance(draft, target))
-    gradients.backward(ready, lesson, batch, loss, survey)
+    pre_loss_pass = PreLossPass(lambda draft, target, _: expected_acceptance(draft, target))
+    gradients.backward(ready, training_batch, batch, loss, pre_loss_pass)
     assert len(means) > 1
     assert means == pytest.approx([float(shared.mean())] * len(means), rel=1e-5)
 

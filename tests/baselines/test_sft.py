@@ -3,13 +3,13 @@
 from method_cases import Make, built, trained
 
 from draftmark.models.hidden_states import StoredHiddenStates
-from draftmark.training.validation import loss
+from draftmark.training.validation import loss_criterion
 
 
 def test_unseen_gold_answers_become_likelier(
     context: Make, few: dict[str, StoredHiddenStates]
 ) -> None:
-    measure = loss(few["validation"].texts).measure
+    measure = loss_criterion(few["validation"].texts).measure
     made = trained(context, built("sft"))
     assert made.model is not None
     assert measure(made.model) < measure(context().draft) - 0.1

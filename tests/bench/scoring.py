@@ -118,7 +118,7 @@ def forward(bench: Bench, texts: Texts) -> int:
             for model in (bench.target, bench.draft):
                 states_BTD = model.hidden(*hidden_states.right_padded(batch, model.device))
                 logits_NV = model.logits(
-                    torch.cat(list(hidden_states.supervised(batch, states_BTD)))
+                    torch.cat(list(hidden_states.select_supervised(batch, states_BTD)))
                 )
             num_tokens += len(logits_NV)
     return num_tokens

@@ -40,7 +40,7 @@ from draftmark.models.draft_inits import make_draft
 from draftmark.models.files import end_tokens, resolve
 from draftmark.models.language_model import LanguageModel, drop_body, load_model, load_tokenizer
 from draftmark.progress import Progress
-from draftmark.training.batches import Fixed, Texts
+from draftmark.training.batches import FixedTexts, TrainingTexts
 from draftmark.training.loop import TrainingContext
 from draftmark.training.schedule import total_steps
 from draftmark.training.validation import Criterion
@@ -108,7 +108,7 @@ def lengths(told: argparse.Namespace, name: str) -> tuple[float, float]:
     )
 
 
-def ours(bench: Bench, method: str = "kd", source: Fixed | None = None) -> None:
+def ours(bench: Bench, method: str = "kd", source: FixedTexts | None = None) -> None:
     """Train as a run does: the target reads the rows once, and then only its head is used."""
     with tempfile.TemporaryDirectory() as name, Progress(quiet=True).step("", 0) as step:
         folder = Path(name)
@@ -121,14 +121,14 @@ def ours(bench: Bench, method: str = "kd", source: Fixed | None = None) -> None:
             seed=0,
             scratch=folder,
             step=step,
-            texts=Texts({"dataset": source}, {"dataset": 1.0}, 0),
+            texts=TrainingTexts({"dataset": source}, {"dataset": 1.0}, 0),
             criterion=UNJUDGED,
         )
         made = registry.find("baselines", method)().train(context)
     assert made.ledger.supervised_tokens == bench.num_tokens
 
 
-def read_once(bench: Bench, folder: Path) -> Fixed:
+def read_once(bench: Bench, folder: Path) -> FixedTexts:
     """Return the rows with the target's hidden states; its body is dropped."""
     folder.mkdir()
     with Progress(quiet=True).step("", 0) as step:
@@ -137,7 +137,7 @@ def read_once(bench: Bench, folder: Path) -> Fixed:
         )
     drop_body(bench.target)
     features = hidden_states.StoredHiddenStates.load(folder)
-    return Fixed(features.texts, features)
+    return FixedTexts(features.texts, features)
 
 
 def trl(bench: Bench) -> None:
@@ -237,11 +237,13 @@ def sweep(bench: Bench) -> None:
 
 def passes_alone(bench: Bench) -> None:
     """Run as many forward and backward passes of the draft as the sweep, and nothing else."""
-    texts = Texts({"dataset": Fixed(bench.texts)}, {"dataset": 1.0}, 0)
+    texts = TrainingTexts({"dataset": FixedTexts(bench.texts)}, {"dataset": 1.0}, 0)
     for step in len(SWEEP) * list(range(total_steps(len(texts), bench.settings))):
-        rows = texts.lesson(step, bench.settings.rows_per_batch).texts
+        rows = texts.training_batch(step, bench.settings.rows_per_batch).texts
         states_BTD = bench.draft.hidden(*hidden_states.right_padded(rows, bench.draft.device))
-        logits_NV = bench.draft.logits(torch.cat(list(hidden_states.supervised(rows, states_BTD))))
+        logits_NV = bench.draft.logits(
+            torch.cat(list(hidden_states.select_supervised(rows, states_BTD)))
+        )
         logits_NV.backward(torch.ones_like(logits_NV))
         bench.draft.model.zero_grad()
 

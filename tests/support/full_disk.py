@@ -23,7 +23,7 @@ from draftmark.store import garbage_collection
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import write_rows
 from draftmark.store.store import Store, write_json
-from draftmark.training.checkpoints import Checkpoint, save
+from draftmark.training.checkpoints import Checkpoint, save_checkpoint
 from draftmark.types import Ledger
 
 QUIET = Progress(quiet=True)
@@ -32,7 +32,9 @@ DISK_BYTES, MUCH = 4 * 2**20, 8 * 2**20
 
 def _checkpoint(job: Job) -> None:
     model = torch.nn.Linear(MUCH // 4, 1)
-    save(job.scratch, Checkpoint(1, Ledger(), (), None), model, torch.optim.SGD(model.parameters()))
+    save_checkpoint(
+        job.scratch, Checkpoint(1, Ledger(), (), None), model, torch.optim.SGD(model.parameters())
+    )
 
 
 def _map(job: Job) -> None:

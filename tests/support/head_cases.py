@@ -8,12 +8,12 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from draftmark.config.model_sections import Training
-from draftmark.models.feature_head import FeatureHead, Shape, make_head
+from draftmark.models.feature_head import FeatureHead, HeadShape, make_head
 from draftmark.models.hidden_states import LiveStates, StoredHiddenStates, write_hidden_states
 from draftmark.models.language_model import LanguageModel
 from draftmark.progress import Progress
 from draftmark.speculation.interfaces import FeatureMethod
-from draftmark.training.batches import Fixed, Texts
+from draftmark.training.batches import FixedTexts, TrainingTexts
 from draftmark.training.loop import TrainingContext
 
 SETTINGS = Training(passes=8, rows_per_batch=8, learning_rate=4e-3, validations=1)
@@ -50,7 +50,7 @@ def small_head(target: LanguageModel, architecture: Any, **options: Any) -> Feat
     size = None if ids is None else len(ids)
     layers = ARCHITECTURES[architecture]
     return make_head(
-        target, Shape(architecture, layers, target.vocab_size, size), seed=0, **options
+        target, HeadShape(architecture, layers, target.vocab_size, size), seed=0, **options
     )
 
 
@@ -73,7 +73,7 @@ def trained_head(
             layers=states.layers,
             positions="all",
         )
-        source = Fixed(training.texts, training, StoredHiddenStates.load(folder))
+        source = FixedTexts(training.texts, training, StoredHiddenStates.load(folder))
         context = TrainingContext(
             draft=method.head(target, training.texts, 0),
             target=target,
@@ -82,7 +82,7 @@ def trained_head(
             seed=0,
             scratch=folder,
             step=step,
-            texts=Texts({"dataset": source}, {"dataset": 1.0}),
+            texts=TrainingTexts({"dataset": source}, {"dataset": 1.0}),
             criterion=method.criterion(target, validation, states),
         )
     made = method.train(context).model

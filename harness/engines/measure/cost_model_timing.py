@@ -16,7 +16,7 @@ import torch
 from transformers import DynamicCache
 
 from draftmark.engines.measure.timing import synchronised_time
-from draftmark.models.generation import stream
+from draftmark.models.generation import random_stream
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel, load_model
 from draftmark.speculation.interfaces import Drafter, FeatureSession, Method
@@ -103,7 +103,7 @@ def _session_pass(
 ) -> _Measured:
     """Return the timer of a proposal of `num_tokens`; each call extends the text by a token."""
     ids = _ids(target, 1, context)[0].tolist()
-    session = drafter.start(ids, GREEDY, stream(0, "parts"))
+    session = drafter.start(ids, GREEDY, random_stream(0, "parts"))
     layers = session.layers if isinstance(session, FeatureSession) else ()
     cached = CachedModel(target, layers)
     more = iter(_ids(target, 1, context + REPEATS + 1)[0, context:].tolist())

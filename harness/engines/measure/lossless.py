@@ -180,13 +180,13 @@ def _read(text: Text, logits: TargetLogits, sampler: Sampler) -> tuple[Floats, F
     The PIT is F(y-) + u p(y), with u from the prompt's own stream. F sums tokens from the most
     likely down: any order is valid, and this one is most sensitive to a wrong temperature.
     """
-    from draftmark.models.generation import stream
+    from draftmark.models.generation import random_stream
 
     p_NV = sampler_probs(logits.logits(text), sampler).double().cpu()
     p_N1 = p_NV.gather(-1, torch.tensor(text.response_ids)[:, None])
     likelier_N = torch.where(p_NV > p_N1, p_NV, 0.0).sum(-1)
     alike_N = torch.where(p_NV == p_N1, p_NV, 0.0).sum(-1)
-    generator = stream(0, "probability integral transform", text.example_id)
+    generator = random_stream(0, "probability integral transform", text.example_id)
     uniform_N = torch.rand(len(alike_N), generator=generator, dtype=torch.float64)
     # A token of probability 0 by rounding (at the edge of a nucleus) counts as no surprise.
     surprise_NV = -p_NV.clamp(min=torch.finfo(torch.float64).tiny).log()

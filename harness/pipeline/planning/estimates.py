@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, replace
 
 from draftmark.errors import unknown
 from draftmark.models.shapes import SIZES, Shape
-from draftmark.training.flops import CHUNK_LOGITS, StepKind, Weights, of_step
+from draftmark.training.flops import CHUNK_LOGITS, StepKind, WeightCounts, step_flops
 from draftmark.types import TrainingRun
 
 # Large trainings reach 0.3 to 0.5 of the peak FLOP/s (PaLM 0.46: Chowdhery et al. 2022, arXiv
@@ -164,11 +164,11 @@ def training_cost(
     passes are not counted.
     """
     seen = load.scaled(run.passes)
-    weights = Weights(shape.body, shape.head, target_head, shape.trained_head)
+    weights = WeightCounts(shape.body, shape.head, target_head, shape.trained_head)
     kind = StepKind(run.depth, measured=run.compared, compared=run.compared)
-    flops = of_step(weights, seen.read_tokens, seen.response_tokens, kind)
+    flops = step_flops(weights, seen.read_tokens, seen.response_tokens, kind)
     on_policy = replace(kind, live=True)
-    flops += live * (of_step(weights, seen.read_tokens, seen.response_tokens, on_policy) - flops)
+    flops += live * (step_flops(weights, seen.read_tokens, seen.response_tokens, on_policy) - flops)
     slots = (
         1 + (run.depth - 1) * load.response_tokens / load.read_tokens
     )  # positions per token read

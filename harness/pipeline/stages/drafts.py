@@ -32,10 +32,10 @@ def fine_tuned(setting: Setting) -> Node:
 
     def build(job: Job) -> None:
         from draftmark.training.fine_tuning import fine_tune
-        from draftmark.training.launcher import share
+        from draftmark.training.launcher import run_shared
 
         work = partial(fine_tune, pair, recipe, setting.end_tokens, TEXT_SEED)
-        share(work, job, recipe.processes)
+        run_shared(work, job, recipe.processes)
 
     settings = {
         **base.settings,
@@ -66,7 +66,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     def build(job: Job) -> None:
         from draftmark.models.generation import Sampling
         from draftmark.pipeline.stages.make_draft import DraftSpec, write_draft
-        from draftmark.training.launcher import share
+        from draftmark.training.launcher import run_shared
 
         sampling = Sampling(
             Sampler(training.text_temperature),
@@ -76,7 +76,7 @@ def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
             stop=setting.stop_strings(job.inputs["target"]),
         )
         work = partial(write_draft, DraftSpec(setting.pair, method, training, sampling, seed))
-        share(work, job, processes)
+        run_shared(work, job, processes)
 
     # Drafters only measure a draft.
     drafters = ("language_model_drafter", "head_drafter", "tree_drafter")

@@ -13,12 +13,12 @@ from draftmark.speculation.interfaces import FeatureMethod, Method
 from draftmark.store.graph import Job
 from draftmark.store.records import DRAFT, TEXTS, read_texts, training_states, training_texts
 from draftmark.store.store import write_json
-from draftmark.training.batches import Fixed, OnPolicy, Source, Texts
+from draftmark.training.batches import FixedTexts, OnPolicyTexts, Source, TrainingTexts
 from draftmark.training.context import Draft
 from draftmark.training.ledger import tokens_read
 from draftmark.training.loop import TrainingContext
 from draftmark.training.process_group import ALONE, ProcessGroup
-from draftmark.training.validation import Criterion, acceptance
+from draftmark.training.validation import Criterion, acceptance_criterion
 from draftmark.types import Ledger, Placement, Prompt
 
 # How often the target reads each input before training: to write the text, for its final states ...
@@ -128,7 +128,7 @@ def _train(
         return spec.method.train(context)
     shares = spec.training.shares
     sources = {writer: _source(writer, spec, start, target, job) for writer in shares}
-    texts = Texts(sources, shares, spec.seed)
+    texts = TrainingTexts(sources, shares, spec.seed)
     criterion = _criterion(spec.method, target, job)
     ready = replace(context, texts=texts, criterion=criterion)
     with ready.tracked(job, "training") as tracked:
@@ -141,7 +141,7 @@ def _criterion(method: Method, target: language_model.LanguageModel, job: Job) -
     if isinstance(method, FeatureMethod):
         assert states is not None
         return method.criterion(target, validation, states)
-    return acceptance(target, validation)
+    return acceptance_criterion(target, validation)
 
 
 def _states(texts: str, job: Job) -> StoredHiddenStates | None:
@@ -161,9 +161,9 @@ def _source(
     if writer == "draft":
         texts = read_texts(directory / TEXTS)
         prompts = [Prompt(text.example_id, text.prompt_ids) for text in texts]
-        return OnPolicy(draft, target, prompts, spec.sampling)
+        return OnPolicyTexts(draft, target, prompts, spec.sampling)
     final = StoredHiddenStates.load(directory)
-    return Fixed(final.texts, final, _states(training_texts(writer), job))
+    return FixedTexts(final.texts, final, _states(training_texts(writer), job))
 
 
 def _tokens_read_before(job: Job) -> int:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy import stats
 
-from draftmark.models.sampling import draw
+from draftmark.models.sampling import draw_tokens
 from draftmark.speculation.verification import residual, verify
 
 DRAWS, WORDS, GAMMA, TOKENS = 1_000_000, 3, 2, 3
@@ -44,7 +44,7 @@ def emitted(
         drafted, laws_q, laws_p = [], [], []
         for _ in range(GAMMA):
             q_NV, p_NV = q_CV[last_N + 1], p_CV[last_N + 1]
-            last_N = q_NV.argmax(-1) if greedy else draw(q_NV, generator)
+            last_N = q_NV.argmax(-1) if greedy else draw_tokens(q_NV, generator)
             drafted.append(last_N)
             laws_q.append(q_NV)
             laws_p.append(p_NV)
@@ -108,7 +108,7 @@ def accepting(ratio: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Ru
         q_NG, p_NG = (law[:, :GAMMA].gather(-1, drafted[..., None])[..., 0] for law in (q, p))
         uniform_NG = torch.rand(drafted.shape, generator=generator)
         accepted = (uniform_NG < ratio(p_NG, q_NG)).long().cumprod(-1).sum(-1)
-        return accepted, draw(_left(p, q, accepted), generator)
+        return accepted, draw_tokens(_left(p, q, accepted), generator)
 
     return rule
 
@@ -129,7 +129,7 @@ def replacing(
         drafted: torch.Tensor, q: torch.Tensor, p: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         accepted, following = verify(drafted, q, p, generator)
-        faulty = draw(other(p, q, accepted), generator)
+        faulty = draw_tokens(other(p, q, accepted), generator)
         return accepted, torch.where((accepted == GAMMA) == bonus, faulty, following)
 
     return rule

@@ -22,7 +22,7 @@ from draftmark.models.hidden_states import (
 )
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.sampling import draw, sampler_probs
+from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.progress import Progress
 from draftmark.speculation.blocks import block_counts
 from draftmark.speculation.interfaces import EngineSettings
@@ -87,7 +87,7 @@ class FadingSession:
         for depth in range(num_tokens):
             logits_V = self.cached.model.logits(self.cached.feed(unread)[-1]) / (1 + depth)
             laws.append(sampler_probs(logits_V, self.sampler))
-            drafted.append(int(draw(laws[-1], self.stream)))
+            drafted.append(int(draw_tokens(laws[-1], self.stream)))
             unread = drafted[-1:]
         return Proposal(tuple(drafted), torch.stack(laws))
 

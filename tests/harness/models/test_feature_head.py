@@ -8,8 +8,8 @@ import torch
 from head_cases import ARCHITECTURES, OWN, small_head, small_target
 
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead, Shape, load_head, make_head
-from draftmark.models.head_rollout import roll
+from draftmark.models.feature_head import FeatureHead, HeadShape, load_head, make_head
+from draftmark.models.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.head_training import frequent_ids
@@ -22,7 +22,7 @@ def logits(head: FeatureHead, target: LanguageModel, depth: int = 2) -> list[tor
     states = LiveStates(target, head.model.shape.layers)
     with torch.no_grad():
         fused = [head.fuse(states.states_of(TEXT))]
-        return [head.logits(hidden) for hidden in roll(head, [TEXT], fused, depth)]
+        return [head.logits(hidden) for hidden in roll_forward(head, [TEXT], fused, depth)]
 
 
 @pytest.mark.parametrize("family", OWN)
@@ -96,7 +96,7 @@ def test_a_head_starts_as_a_layer_of_the_target_if_it_is_asked_to(architecture: 
 
 def test_the_same_seed_gives_the_same_head() -> None:
     target = small_target("llama")
-    shape = Shape("eagle", (4,), 64)
+    shape = HeadShape("eagle", (4,), 64)
     first, second, other = (make_head(target, shape, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first.model.fc.weight, second.model.fc.weight)
     assert not torch.equal(first.model.fc.weight, other.model.fc.weight)

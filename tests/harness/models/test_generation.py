@@ -9,7 +9,7 @@ import torch
 
 from draftmark.errors import UserError
 from draftmark.models.files import end_tokens
-from draftmark.models.generation import Sampling, check_fits, generate, stream
+from draftmark.models.generation import Sampling, check_fits, generate, random_stream
 from draftmark.progress import Progress
 from draftmark.types import Prompt, Sampler, Text
 
@@ -93,9 +93,9 @@ def test_sampled_first_tokens_have_the_models_law(
 
 
 def test_streams_of_different_names_differ() -> None:
-    first, second = (torch.rand(3, generator=stream(0, name)) for name in ("a", "b"))
+    first, second = (torch.rand(3, generator=random_stream(0, name)) for name in ("a", "b"))
     assert not torch.equal(first, second)
-    assert torch.equal(first, torch.rand(3, generator=stream(0, "a")))
+    assert torch.equal(first, torch.rand(3, generator=random_stream(0, "a")))
 
 
 def test_a_prompt_that_does_not_fit_the_context_is_named(target: Any) -> None:

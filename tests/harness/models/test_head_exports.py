@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 from draftmark.errors import UserError
 from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_exports import CONFIG, WEIGHTS, Layout, Verifier, export
+from draftmark.models.head_exports import CONFIG, WEIGHTS, Layout, Verifier, export_head
 
 WIDTH, MLP, KV, VOCAB = 32, 48, 16, 64
 LAYER = {
@@ -40,7 +40,7 @@ Weights = dict[str, torch.Tensor]
 
 
 def exported(head: FeatureHead, layout: Layout, folder: Path) -> tuple[dict[str, Any], Weights]:
-    export(head, layout, Verifier("the/target", 3), folder)
+    export_head(head, layout, Verifier("the/target", 3), folder)
     config: dict[str, Any] = json.loads((folder / CONFIG).read_text("utf-8"))
     return config, load_file(folder / WEIGHTS)
 

@@ -9,7 +9,7 @@ from transformers import DynamicCache
 
 from draftmark.errors import UserError
 from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_rollout import roll
+from draftmark.models.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates
 from draftmark.types import Text
 
@@ -53,7 +53,7 @@ def test_a_roll_is_what_each_chain_is_by_itself(family: str, architecture: str) 
     states = LiveStates(target, head.model.shape.layers)
     with torch.no_grad():
         fused = [head.fuse(states.states_of(text)) for text in TEXTS]
-        for depth, hidden_BRD in enumerate(roll(head, TEXTS, fused, 4)):
+        for depth, hidden_BRD in enumerate(roll_forward(head, TEXTS, fused, 4)):
             for row, text in enumerate(TEXTS):
                 left = len(text.response_ids) - depth
                 if left > 0:
@@ -72,7 +72,7 @@ def test_the_gradient_goes_through_every_depth() -> None:
     for slow in (False, True):
         head.model.zero_grad()
         fused_TD = head.fuse(states.states_of(TEXTS[0]))
-        *_, last_BRD = roll(head, TEXTS[:1], [fused_TD], 3)
+        *_, last_BRD = roll_forward(head, TEXTS[:1], [fused_TD], 3)
         left = len(TEXTS[0].response_ids) - 2
         hidden_RD = one_by_one(head, TEXTS[0], fused_TD, 2) if slow else last_BRD[0, :left]
         hidden_RD.square().sum().backward()
@@ -85,4 +85,4 @@ def test_a_prompt_of_one_token_is_refused() -> None:
     text = Text("short", (3,), (5, 6))
     head = small_head(target, "eagle")
     with pytest.raises(UserError, match="short: the prompt has 1 tokens"):
-        next(roll(head, [text], [torch.zeros(2, 32)], 1))
+        next(roll_forward(head, [text], [torch.zeros(2, 32)], 1))

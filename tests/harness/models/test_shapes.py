@@ -30,9 +30,9 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(shapes.known()))
+@pytest.mark.parametrize("name", sorted(shapes.shape_table()))
 def test_every_shape_is_that_of_the_model_that_transformers_builds(name: str) -> None:
-    entry = shapes.known()[name]
+    entry = shapes.shape_table()[name]
     built = shapes._counted({"model_type": entry["model_type"], **entry["config"]})
 
     assert shapes.of_model(name, None) == built

@@ -34,7 +34,7 @@ def test_a_response_ends_with_the_token_that_completes_the_first_stop_string(
 ) -> None:
     stop = StopStrings(strings, of_characters)
     tokens = [ord(character) for character in text]
-    lengths = [size for size in range(1, len(text) + 1) if stop.found(tokens[:size])]
+    lengths = [size for size in range(1, len(text) + 1) if stop.completes(tokens[:size])]
     ends = [place + len(s) for s in strings if (place := text.find(s)) >= 0]
     assert lengths[:1] == ([min(ends)] if ends else [])
 

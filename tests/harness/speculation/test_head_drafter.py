@@ -16,9 +16,9 @@ from draftmark.baselines.eagle import METHOD as Eagle
 from draftmark.baselines.eagle3 import METHOD as Eagle3
 from draftmark.engines.measure.lossless import check_counts, check_distribution, read_target_logits
 from draftmark.engines.reference import _Loop
-from draftmark.models.feature_head import FeatureHead, Shape, make_head
+from draftmark.models.feature_head import FeatureHead, HeadShape, make_head
 from draftmark.models.files import end_tokens
-from draftmark.models.head_rollout import rolled
+from draftmark.models.head_rollout import rolled_features
 from draftmark.models.hidden_states import LiveStates, StoredHiddenStates, TargetLogits
 from draftmark.models.language_model import LanguageModel
 from draftmark.speculation.blocks import block_counts
@@ -163,7 +163,9 @@ def test_chains_that_are_not_followed_to_their_ends_count_as_those_that_are(
     laws = read_target_logits(target, texts)
     whole = {
         text.example_id: score_by_depth(text, laws, how, map(head.logits, by_depth))
-        for text, by_depth in rolled(head, texts, LiveStates(target, head.model.shape.layers), 32)
+        for text, by_depth in rolled_features(
+            head, texts, LiveStates(target, head.model.shape.layers), 32
+        )
     }
     tables = score(head, laws, how)
     for gamma in (1, 4, 32):
@@ -224,10 +226,10 @@ def passing_on(head: FeatureHead, half: int) -> FeatureHead:
 def test_given_the_next_features_and_identity_weights_everything_is_accepted(
     target: LanguageModel, texts: list[Text]
 ) -> None:
-    head = passing_on(make_head(target, Shape("eagle", (8,), target.vocab_size), seed=0), 1)
+    head = passing_on(make_head(target, HeadShape("eagle", (8,), target.vocab_size), seed=0), 1)
     states = Shifted(LiveStates(target, (8,)))
     laws = read_target_logits(target, texts[:8])
-    for text, by_depth in rolled(head, texts[:8], states, 1):
+    for text, by_depth in rolled_features(head, texts[:8], states, 1):
         mine_NV, theirs_NV = head.logits(by_depth[0]), laws.logits(text)
         torch.testing.assert_close(mine_NV, theirs_NV, atol=1e-3, rtol=1e-3)
     shifted = replace(laws, layer_states=states)
@@ -247,7 +249,7 @@ def test_where_the_next_feature_is_the_tokens_own_everything_is_accepted_at_ever
         for layer in target.model.base_model.layers:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
-    head = passing_on(make_head(target, Shape("eagle", (4,), 64), seed=0), 0)
+    head = passing_on(make_head(target, HeadShape("eagle", (4,), 64), seed=0), 0)
     prompts = [Prompt(str(number), (number, 3)) for number in range(1, 9)]
     settings = EngineSettings(how, 5, 24, frozenset(), 0, Placement())
     drafter = FeatureHeadDrafter(head)

@@ -19,12 +19,12 @@ from draftmark.speculation.blocks import block_counts
 from draftmark.speculation.head_drafter import FeatureHeadDrafter
 from draftmark.speculation.interfaces import EngineSettings
 from draftmark.speculation.methods import build_method
-from draftmark.speculation.tree_drafter import TreeDrafter, walk
-from draftmark.speculation.trees import Tree, depths, drafted_depth
+from draftmark.speculation.tree_drafter import TreeDrafter, verify_tree
+from draftmark.speculation.trees import Tree, drafted_depth, node_depths
 from draftmark.types import GREEDY, Decode, Placement, Prompt, Proposal, Sampler, Samplers, Text
 
-BUSHY = Tree.of([[1], [0], [0, 0], [0, 2], [2], [1, 1], [0, 2, 0], [0, 2, 3]])
-CHAIN = Tree.of([[0] * depth for depth in range(1, 6)])
+BUSHY = Tree.from_paths([[1], [0], [0, 0], [0, 2], [2], [1, 1], [0, 2, 0], [0, 2, 3]])
+CHAIN = Tree.from_paths([[0] * depth for depth in range(1, 6)])
 ONE = Sampler(1.0)
 PROMPTS = [Prompt(str(number), (number, 3, 2 * number + 1)) for number in range(1, 25)]
 HOT = 6.0  # a random target hardly prefers a token: sharper, it has a law to be met
@@ -34,7 +34,7 @@ def test_a_tree_knows_its_nodes() -> None:
     assert BUSHY.paths[:4] == ((0,), (1,), (2,), (0, 0))
     assert BUSHY.parents == (-1, -1, -1, 0, 0, 1, 4, 4)
     assert BUSHY.children == {(): [0, 1, 2], (0,): [0, 2], (1,): [1], (0, 2): [0, 3]}
-    assert depths(BUSHY.parents) == [1, 1, 1, 2, 2, 2, 3, 3]
+    assert node_depths(BUSHY.parents) == [1, 1, 1, 2, 2, 2, 3, 3]
     assert BUSHY.depth == 3
     assert BUSHY.cut(1) == Tree(((0,), (1,), (2,)))
 
@@ -51,13 +51,13 @@ def test_a_tree_knows_its_nodes() -> None:
 )
 def test_what_is_no_tree_is_refused(paths: list[list[int]], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        Tree.of(paths)
+        Tree.from_paths(paths)
 
 
 def test_a_recipe_that_names_no_tree_is_told_so() -> None:
     with pytest.raises(UserError, match="is in the tree and its parent is not"):
         build_method(MethodEntry.model_validate({"name": "eagle3", "tree": [[0], [1, 0]]}))
-    assert Tree.of(Eagle3(tree="eagle").paths).depth == 5
+    assert Tree.from_paths(Eagle3(tree="eagle").paths).depth == 5
     assert len(Eagle3(tree="eagle").paths) == 25
 
 
@@ -75,7 +75,7 @@ def test_what_a_tree_emits_has_the_targets_law() -> None:
     generator = torch.Generator().manual_seed(0)
     seen: Counter[tuple[int, ...]] = Counter()
     for _ in range(20_000):
-        path, following = walk(proposal, p_HV, generator)
+        path, following = verify_tree(proposal, p_HV, generator)
         seen[(*(proposal.token_ids[node] for node in path), following)] += 1
     expected = {(0,): 0.1, (2,): 0.3}
     expected |= {(3, word): 0.4 * float(p_HV[1, word]) for word in range(4)}

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from draftmark.models.sampling import draw, sampler_probs
+from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.speculation.verification import residual, verify
 from draftmark.types import GREEDY, Sampler
 
@@ -26,7 +26,7 @@ def verify_one(
 def test_a_draft_that_is_the_target_is_always_accepted(logits: list[float], seed: int) -> None:
     p_V = sampler_probs(torch.tensor(logits), Sampler(1.0))
     generator = stream(seed)
-    accepted, _ = verify_one(int(draw(p_V, generator)), p_V, p_V, generator)
+    accepted, _ = verify_one(int(draw_tokens(p_V, generator)), p_V, p_V, generator)
     assert accepted == 1
 
 
@@ -52,7 +52,7 @@ def test_warping_divides_logits_by_the_temperature(temperature: float, logits: l
 
 def test_a_drawn_token_always_has_weight() -> None:
     law_V = torch.tensor([0.0, 0.5, 0.0, 0.5, 0.0])
-    assert {int(draw(law_V, stream(seed))) for seed in range(200)} == {1, 3}
+    assert {int(draw_tokens(law_V, stream(seed))) for seed in range(200)} == {1, 3}
 
 
 @settings(max_examples=50)

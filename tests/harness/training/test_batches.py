@@ -11,20 +11,20 @@ from draftmark.errors import UserError
 from draftmark.models.generation import Sampling
 from draftmark.models.hidden_states import hidden_states
 from draftmark.models.language_model import LanguageModel
-from draftmark.training.batches import Batch, Fixed, OnPolicy, Texts
+from draftmark.training.batches import Batch, FixedTexts, OnPolicyTexts, TrainingTexts
 from draftmark.types import GREEDY, Prompt, Sampler, Text
 
 SHARES = {"dataset": 0.2, "target": 0.3, "draft": 0.5}
 
 
-def _fixed(rows: int, writer: int = 0) -> Fixed:
-    return Fixed([Text(str(row), (1,), (writer,) * (row % 5 + 1)) for row in range(rows)])
+def _fixed(rows: int, writer: int = 0) -> FixedTexts:
+    return FixedTexts([Text(str(row), (1,), (writer,) * (row % 5 + 1)) for row in range(rows)])
 
 
 def test_a_loss_is_told_of_each_token_what_it_is_and_where_it_stands() -> None:
     texts = [Text("a", (7,), (3, 4, 5)), Text("b", (8, 9), (6, 2))]
 
-    batch = Batch.of(texts, 4, 0.4, torch.device("cpu"))
+    batch = Batch.from_texts(texts, 4, 0.4, torch.device("cpu"))
 
     assert batch.labels_N.tolist() == [3, 4, 5, 6, 2]
     assert batch.positions_N.tolist() == [0, 1, 2, 0, 1]
@@ -37,50 +37,52 @@ def test_a_loss_is_told_of_each_token_what_it_is_and_where_it_stands() -> None:
 
 
 def test_steps_are_shared_among_writers_as_told() -> None:
-    texts = Texts({}, SHARES, seed=3)
+    texts = TrainingTexts({}, SHARES, seed=3)
 
     counts = Counter(texts.writer(step) for step in range(4000))
 
     for writer, share in SHARES.items():
         assert counts[writer] / 4000 == pytest.approx(share, abs=0.03)
-    again = Texts({}, SHARES, seed=3)
+    again = TrainingTexts({}, SHARES, seed=3)
     assert [texts.writer(n) for n in range(50)] == [again.writer(n) for n in range(50)]
-    other = Texts({}, SHARES, seed=4)
+    other = TrainingTexts({}, SHARES, seed=4)
     assert [texts.writer(n) for n in range(50)] != [other.writer(n) for n in range(50)]
 
 
 def test_whoever_writes_every_row_comes_once_in_a_pass() -> None:
     sources = {"dataset": _fixed(22, writer=0), "target": _fixed(22, writer=1)}
-    texts = Texts(sources, {"dataset": 0.5, "target": 0.5})
+    texts = TrainingTexts(sources, {"dataset": 0.5, "target": 0.5})
 
-    lessons = [texts.lesson(step, 4) for step in range(6)]
+    batches = [texts.training_batch(step, 4) for step in range(6)]
 
-    rows = chain.from_iterable(lesson.texts for lesson in lessons)
+    rows = chain.from_iterable(training_batch.texts for training_batch in batches)
     assert sorted(int(text.example_id) for text in rows) == list(range(22))
-    writers = [{text.response_ids[0] for text in lesson.texts} for lesson in lessons]
+    writers = [
+        {text.response_ids[0] for text in training_batch.texts} for training_batch in batches
+    ]
     assert all(len(found) == 1 for found in writers)
     assert set.union(*writers) == {0, 1}
 
 
 @pytest.fixture
-def on_policy(draft: LanguageModel, target: LanguageModel, prompts: list[Prompt]) -> OnPolicy:
-    return OnPolicy(draft, target, prompts[:6], Sampling(Sampler(1.0), 9, frozenset({2}), 0))
+def on_policy(draft: LanguageModel, target: LanguageModel, prompts: list[Prompt]) -> OnPolicyTexts:
+    return OnPolicyTexts(draft, target, prompts[:6], Sampling(Sampler(1.0), 9, frozenset({2}), 0))
 
 
 def test_the_target_reads_what_the_draft_has_just_written(
-    on_policy: OnPolicy, target: LanguageModel
+    on_policy: OnPolicyTexts, target: LanguageModel
 ) -> None:
-    lesson = on_policy.lesson([4, 1, 3], 0)
+    training_batch = on_policy.training_batch([4, 1, 3], 0)
 
-    assert [text.example_id for text in lesson.texts] == [
+    assert [text.example_id for text in training_batch.texts] == [
         on_policy.prompts[row].example_id for row in (4, 1, 3)
     ]
-    alone = [next(hidden_states(target, [text]))[1] for text in lesson.texts]
-    torch.testing.assert_close(lesson.hidden_ND, torch.cat(alone), atol=1e-4, rtol=1e-4)
+    alone = [next(hidden_states(target, [text]))[1] for text in training_batch.texts]
+    torch.testing.assert_close(training_batch.hidden_ND, torch.cat(alone), atol=1e-4, rtol=1e-4)
 
 
-def test_each_step_draws_otherwise_and_the_same_step_the_same(on_policy: OnPolicy) -> None:
-    first, again, later = (on_policy.lesson([0, 1], step).texts for step in (0, 0, 1))
+def test_each_step_draws_otherwise_and_the_same_step_the_same(on_policy: OnPolicyTexts) -> None:
+    first, again, later = (on_policy.training_batch([0, 1], step).texts for step in (0, 0, 1))
 
     assert first == again
     assert first != later
@@ -90,10 +92,10 @@ def test_a_prompt_that_leaves_the_draft_no_room_is_found_before_any_training(
     draft: LanguageModel, target: LanguageModel, prompts: list[Prompt]
 ) -> None:
     with pytest.raises(UserError, match="do not fit the model's context"):
-        OnPolicy(draft, target, prompts, Sampling(GREEDY, 100_000, frozenset({2}), 0))
+        OnPolicyTexts(draft, target, prompts, Sampling(GREEDY, 100_000, frozenset({2}), 0))
 
 
 def test_texts_without_cached_states_have_none(tokenizer: Any) -> None:
-    lesson = _fixed(4).lesson([1, 2], 0)
+    training_batch = _fixed(4).training_batch([1, 2], 0)
 
-    assert lesson.hidden_ND.shape == (2 + 3, 0)
+    assert training_batch.hidden_ND.shape == (2 + 3, 0)

@@ -24,7 +24,7 @@ from draftmark.registry import find
 from draftmark.store.graph import Job
 from draftmark.store.records import TARGET, TEXTS, write_texts
 from draftmark.training.fine_tuning import fine_tune
-from draftmark.training.validation import loss
+from draftmark.training.validation import loss_criterion
 from draftmark.types import Split, Text
 
 PAIR = Pair(name="p", target="tiny-target", draft=DraftInit(pruned=(0,)), dtype="float32")
@@ -74,10 +74,12 @@ def test_a_fine_tuned_target_does_better_on_rows_that_it_has_not_seen(
 ) -> None:
     folder = tuned(RECIPE)
 
-    made, unseen = load_model(folder), loss(gold("test", 8))
+    made, unseen = load_model(folder), loss_criterion(gold("test", 8))
     assert unseen.measure(made) < 0.7 * unseen.measure(target)
     losses = _validation_losses(folder)
-    assert loss(gold("validation", 6)).measure(made) == pytest.approx(min(losses), rel=1e-4)
+    assert loss_criterion(gold("validation", 6)).measure(made) == pytest.approx(
+        min(losses), rel=1e-4
+    )
     ledger = json.loads((folder / TARGET).read_text("utf-8"))["ledger"]
     assert (ledger["steps"], ledger["rows"]) == (12, 48)
     assert ledger["supervised_tokens"] > 0

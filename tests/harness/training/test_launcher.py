@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from draftmark.errors import UserError
 from draftmark.progress import Progress
 from draftmark.store.graph import Job
-from draftmark.training.launcher import share
+from draftmark.training.launcher import run_shared
 from draftmark.training.process_group import ProcessGroup
 
 
@@ -21,13 +21,13 @@ def _note(job: Job, team: ProcessGroup) -> None:
     if team.is_first:
         weight.grad = torch.tensor([1.0, 2.0])  # the other one had no rows
     team.sum_gradients([weight])
-    everyones = team.tokens(torch.tensor([float(team.rank)]).repeat(team.rank + 1))
+    everyones = team.gather_tokens(torch.tensor([float(team.rank)]).repeat(team.rank + 1))
     said = [
-        list(team.share(range(5))),
+        list(team.own_rows(range(5))),
         weight.grad.tolist() if weight.grad is not None else None,
         everyones.tolist(),
-        team.total(team.rank + 0.5),
-        team.of_first(lambda: f"from {team.rank}"),
+        team.sum_values(team.rank + 0.5),
+        team.from_first(lambda: f"from {team.rank}"),
     ]
     (job.out / f"{team.rank}.txt").write_text(str(said), encoding="utf-8")
 
@@ -54,7 +54,7 @@ def job(tmp_path: Path) -> Job:
 
 @given(st.integers(0, 40), st.integers(1, 9))
 def test_every_row_is_one_processs_in_order_and_as_equal_as_can_be(rows: int, count: int) -> None:
-    shares = [ProcessGroup(rank, count).share(range(rows)) for rank in range(count)]
+    shares = [ProcessGroup(rank, count).own_rows(range(rows)) for rank in range(count)]
 
     assert [row for each in shares for row in each] == list(range(rows))
     sizes = [len(each) for each in shares]
@@ -63,7 +63,7 @@ def test_every_row_is_one_processs_in_order_and_as_equal_as_can_be(rows: int, co
 
 
 def test_alone_a_team_is_what_it_is_given(job: Job) -> None:
-    share(_note, job, 1)
+    run_shared(_note, job, 1)
 
     assert (job.out / "0.txt").read_text("utf-8") == str(
         [[0, 1, 2, 3, 4], [1.0, 2.0], [0.0], 0.5, "from 0"]
@@ -72,7 +72,7 @@ def test_alone_a_team_is_what_it_is_given(job: Job) -> None:
 
 @pytest.mark.slow
 def test_processes_share_rows_and_put_together_what_they_have(job: Job) -> None:
-    share(_note, job, 2)
+    run_shared(_note, job, 2)
 
     together = [[1.0, 2.0], [0.0, 1.0, 1.0], 2.0, "from 0"]
     said = [(job.out / f"{rank}.txt").read_text("utf-8") for rank in (0, 1)]
@@ -82,10 +82,10 @@ def test_processes_share_rows_and_put_together_what_they_have(job: Job) -> None:
 @pytest.mark.slow
 def test_what_a_person_can_mend_is_said_in_one_sentence(job: Job) -> None:
     with pytest.raises(UserError, match=r"^The rows are too long\.$"):
-        share(_refuse, job, 2)
+        run_shared(_refuse, job, 2)
 
 
 @pytest.mark.slow
 def test_the_traceback_of_a_bug_is_that_of_the_process_that_had_it(job: Job) -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError: nothing to divide by"):
-        share(_fail, job, 2)
+        run_shared(_fail, job, 2)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from loss_cases import Loss, gradient, log_of, logits, padded, through_the_softmax
 
 from draftmark.training.divergences import (
-    acceptance,
     adaptive_kl_tv,
+    expected_acceptance,
     forward_kl,
     negative_log_acceptance,
     overlap,
@@ -21,7 +21,7 @@ SEEDS = st.integers(0, 10_000)
 
 
 def of_batch(draft: torch.Tensor, target: torch.Tensor, eta: float = 3.0) -> torch.Tensor:
-    return adaptive_kl_tv(draft, target, eta, float(acceptance(draft, target).mean()))
+    return adaptive_kl_tv(draft, target, eta, float(expected_acceptance(draft, target).mean()))
 
 
 LOSSES = (negative_log_acceptance, adaptive_kl_tv, of_batch)
@@ -66,11 +66,11 @@ def test_a_loss_is_zero_where_the_laws_agree_and_only_there(
 def test_the_gradient_of_the_first_loss_is_that_of_tvd_over_the_acceptance(seed: int) -> None:
     draft, target = logits(seed), logits(seed + 1)
     q, p = draft.softmax(-1), target.softmax(-1)
-    acceptance = torch.minimum(p, q).sum(-1, keepdim=True)
+    expected_acceptance = torch.minimum(p, q).sum(-1, keepdim=True)
 
-    expected = through_the_softmax((q - p).sign() / 2, q) / acceptance
+    expected = through_the_softmax((q - p).sign() / 2, q) / expected_acceptance
     assert_equal(gradient(negative_log_acceptance, draft, target), expected)
-    assert_equal(gradient(tvd, draft, target) / acceptance, expected)
+    assert_equal(gradient(tvd, draft, target) / expected_acceptance, expected)
 
 
 def test_the_gradient_of_the_first_loss_is_that_of_finite_differences() -> None:

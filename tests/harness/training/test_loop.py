@@ -20,13 +20,19 @@ from draftmark.models.language_model import LanguageModel, load_model, save_mode
 from draftmark.progress import Progress
 from draftmark.store.graph import Job
 from draftmark.training import gradients, loop
-from draftmark.training.batches import Batch, Fixed, OnPolicy, Texts, TrainingBatch
+from draftmark.training.batches import (
+    Batch,
+    FixedTexts,
+    OnPolicyTexts,
+    TrainingBatch,
+    TrainingTexts,
+)
 from draftmark.training.context import Draft
 from draftmark.training.divergences import cross_entropy, forward_kl
 from draftmark.training.loop import PreLossPass, TokenLoss, TrainingContext, train
 from draftmark.training.schedule import learning_rate, order_of_pass, total_steps
 from draftmark.training.trackers import JSON_LINES, Journal
-from draftmark.training.validation import acceptance
+from draftmark.training.validation import acceptance_criterion
 from draftmark.types import Ledger, Prompt, Sampler
 
 SETTINGS = Training(passes=1, rows_per_batch=4, learning_rate=2e-3, validations=2)
@@ -56,8 +62,8 @@ def context(
             Sampler(changes.pop("temperature", 1.0)), 12, frozenset({tokenizer.eos_token_id}), 0
         )
         sources = {
-            "dataset": Fixed(train, features["train"]),
-            "draft": OnPolicy(draft, target, prompts, sampling),
+            "dataset": FixedTexts(train, features["train"]),
+            "draft": OnPolicyTexts(draft, target, prompts, sampling),
         }
         with Progress(quiet=True).step("", 1) as step:
             base = TrainingContext(
@@ -68,8 +74,8 @@ def context(
                 seed=0,
                 scratch=tmp_path,
                 step=step,
-                texts=Texts({name: sources[name] for name in shares}, shares, 0),
-                criterion=acceptance(target, features["validation"]),
+                texts=TrainingTexts({name: sources[name] for name in shares}, shares, 0),
+                criterion=acceptance_criterion(target, features["validation"]),
             )
         return replace(base, **changes)
 
@@ -96,9 +102,9 @@ def kl(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
     return forward_kl(draft, target)
 
 
-def backward(ready: TrainingContext, lesson: TrainingBatch, loss: TokenLoss) -> float:
-    batch = Batch.of(lesson.texts, 0, 0.0, ready.draft.device)
-    return gradients.backward(ready, lesson, batch, loss)
+def backward(ready: TrainingContext, training_batch: TrainingBatch, loss: TokenLoss) -> float:
+    batch = Batch.from_texts(training_batch.texts, 0, 0.0, ready.draft.device)
+    return gradients.backward(ready, training_batch, batch, loss)
 
 
 def weights(model: LanguageModel) -> dict[str, torch.Tensor]:
@@ -122,7 +128,7 @@ def test_a_draft_that_is_its_target_learns_nothing(context: Any, target: Languag
     whole = make_draft(DraftInit(pruned=tuple(range(8))), target, seed=0)
     ready = context(draft=whole)
     assert ready.criterion.measure(whole) == pytest.approx(1.0, abs=1e-5)
-    loss = backward(ready, ready.texts.lesson(0, 4), kl)
+    loss = backward(ready, ready.texts.training_batch(0, 4), kl)
     assert loss == pytest.approx(0.0, abs=1e-5)
     slopes = [p.grad for p in whole.model.parameters() if p.grad is not None]
     assert max(float(slope.abs().max()) for slope in slopes) < 1e-4
@@ -135,7 +141,7 @@ def test_chunks_give_the_gradient_of_the_whole(
     for size in (7, 10_000):
         ready = context()
         monkeypatch.setattr(gradients, "CHUNK_LOGITS", size * ready.draft.vocab_size)
-        backward(ready, ready.texts.lesson(0, 4), kl)
+        backward(ready, ready.texts.training_batch(0, 4), kl)
         found.append({n: p.grad for n, p in ready.draft.model.named_parameters()})
     for name, gradient in found[0].items():
         torch.testing.assert_close(gradient, found[1][name], atol=1e-5, rtol=1e-3)
@@ -146,9 +152,11 @@ def test_cross_entropy_on_gold_answers_is_what_transformers_calls_the_loss(
 ) -> None:
     """A prompt's labels are -100 there; here they are no supervised tokens."""
     texts = features["train"].texts
-    ready = context(target=None, texts=Texts({"dataset": Fixed(texts)}, {"dataset": 1.0}))
-    lesson = Fixed(texts).lesson([0], 0)
-    loss = backward(ready, lesson, lambda draft, _, b: cross_entropy(draft, b.labels_N))
+    ready = context(
+        target=None, texts=TrainingTexts({"dataset": FixedTexts(texts)}, {"dataset": 1.0})
+    )
+    training_batch = FixedTexts(texts).training_batch([0], 0)
+    loss = backward(ready, training_batch, lambda draft, _, b: cross_entropy(draft, b.labels_N))
     mine = [parameter.grad.clone() for parameter in ready.draft.model.parameters()]
     ready.draft.model.zero_grad()
     ids = torch.tensor([[*texts[0].prompt_ids, *texts[0].response_ids]])
@@ -204,8 +212,8 @@ def test_what_the_draft_is_trained_on_is_written_by_its_weights_of_that_step(
 
     def written(model: LanguageModel) -> list[int]:
         source = replace(ready.texts.sources["draft"], draft=model)
-        lesson = Texts({"draft": source}, {"draft": 1.0}).lesson(3, 4)
-        return [token for text in lesson.texts for token in text.response_ids]
+        training_batch = TrainingTexts({"draft": source}, {"draft": 1.0}).training_batch(3, 4)
+        return [token for text in training_batch.texts for token in text.response_ids]
 
     assert labels == written(load_model(tmp_path / "at-step-3"))
     assert labels != written(context().draft)
@@ -232,9 +240,9 @@ def test_only_responses_are_supervised(context: Any) -> None:
         counted.append(len(draft))
         return forward_kl(draft, target)
 
-    lesson = ready.texts.lesson(0, 4)
-    backward(ready, lesson, loss)
-    assert sum(counted) == sum(len(text.response_ids) for text in lesson.texts)
+    training_batch = ready.texts.training_batch(0, 4)
+    backward(ready, training_batch, loss)
+    assert sum(counted) == sum(len(text.response_ids) for text in training_batch.texts)
 
 
 @pytest.mark.parametrize("shares", [{"dataset": 1.0}, {"draft": 1.0}, MIXED])

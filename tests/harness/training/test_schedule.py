@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from draftmark.config.model_sections import Budget, FineTuning, Limit, Training
 from draftmark.errors import UserError
-from draftmark.training.schedule import goal, learning_rate, validates
+from draftmark.training.schedule import learning_rate, training_goal, validates
 from draftmark.types import Ledger
 
 SHARES = st.lists(st.fractions(0, 1), min_size=1, max_size=20, unique=True).map(sorted)
@@ -21,7 +21,9 @@ def _budget(**limits: Any) -> Training:
 
 
 def test_without_a_budget_passes_end_a_training() -> None:
-    found = goal(Training(passes=2, rows_per_batch=4), 10, live=False, spent=Ledger(steps=99))
+    found = training_goal(
+        Training(passes=2, rows_per_batch=4), 10, live=False, spent=Ledger(steps=99)
+    )
     assert (found.quantity, found.amount, found.units) == ("steps", 6, 6)
 
 
@@ -29,7 +31,7 @@ def test_without_a_budget_passes_end_a_training() -> None:
 def test_what_a_method_spent_before_counts(limit: Limit) -> None:
     settings = _budget(**{limit: 100})
     quantity = settings.budget.quantity if settings.budget else ""
-    found = goal(settings, 10, live=True, spent=replace(Ledger(), **{quantity: 40}))
+    found = training_goal(settings, 10, live=True, spent=replace(Ledger(), **{quantity: 40}))
     assert found.quantity == quantity
     assert found.share(replace(Ledger(), **{quantity: 45})) == Fraction(3, 4)
     assert found.units_done(replace(Ledger(), **{quantity: 45})) == 75
@@ -37,7 +39,7 @@ def test_what_a_method_spent_before_counts(limit: Limit) -> None:
 
 def test_a_training_before_another_takes_its_part_of_what_is_left() -> None:
     spent, settings = Ledger(steps=20), _budget(steps=100)
-    found = goal(settings, 10, live=False, spent=spent, part=Fraction(1, 2))
+    found = training_goal(settings, 10, live=False, spent=spent, part=Fraction(1, 2))
     assert found.amount == 40
 
 
@@ -46,15 +48,15 @@ def test_a_budget_that_is_used_up_before_says_so(limit: Limit) -> None:
     settings = _budget(**{limit: 100})
     quantity = settings.budget.quantity if settings.budget else ""
     with pytest.raises(UserError, match=f"{limit} = 100 is used up before .* 100 are spent"):
-        goal(settings, 10, live=True, spent=replace(Ledger(), **{quantity: 100}))
+        training_goal(settings, 10, live=True, spent=replace(Ledger(), **{quantity: 100}))
 
 
 def test_what_the_target_read_before_may_be_all_of_its_budget_if_it_reads_no_more() -> None:
     settings = _budget(target_forward_tokens=100)
-    found = goal(settings, 10, live=False, spent=Ledger(target_forward_tokens=100))
+    found = training_goal(settings, 10, live=False, spent=Ledger(target_forward_tokens=100))
     assert (found.quantity, found.amount) == ("steps", 6)
     with pytest.raises(UserError, match=r"raise it, or lower data\.train_rows"):
-        goal(settings, 10, live=False, spent=Ledger(target_forward_tokens=101))
+        training_goal(settings, 10, live=False, spent=Ledger(target_forward_tokens=101))
 
 
 @pytest.mark.parametrize("limits", [{}, {"steps": 1, "seconds": 1}])

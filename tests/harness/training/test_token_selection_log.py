@@ -13,9 +13,9 @@ from draftmark.training.batches import Batch
 from draftmark.training.token_selection_log import (
     MOST_TOKENS,
     SNAPSHOTS,
-    gather,
-    note,
-    publish,
+    gather_selections,
+    log_selection,
+    publish_selections,
 )
 
 
@@ -24,11 +24,11 @@ def noted(scratch: Path, steps: range, *, of: int, tokens: int = 3) -> None:
     for step in steps:
         rows_N, places_N = torch.arange(tokens) % 2, torch.arange(tokens)
         batch = Batch(places_N + 5, places_N, rows_N, ("a", "b"), step, step / of)
-        note(scratch, torch.full((tokens,), step + 0.1), (places_N == 1).float(), batch)
+        log_selection(scratch, torch.full((tokens,), step + 0.1), (places_N == 1).float(), batch)
 
 
 def rows_of(scratch: Path) -> list[dict[str, Any]]:
-    gather(scratch)
+    gather_selections(scratch)
     return read_rows(scratch / RESULT_FILES / SELECTION)
 
 
@@ -67,8 +67,8 @@ def test_of_a_large_step_tokens_are_noted_evenly(tmp_path: Path) -> None:
 
 
 def test_what_noted_nothing_leaves_nothing(tmp_path: Path) -> None:
-    gather(tmp_path)
-    publish(tmp_path, tmp_path)
+    gather_selections(tmp_path)
+    publish_selections(tmp_path, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -81,11 +81,11 @@ def test_published_tokens_are_read_with_the_drafts_tokenizer(tmp_path: Path) -> 
     draft, folder = tmp_path / RESULT_FILES, tmp_path / "records"
     folder.mkdir()
     noted(tmp_path, range(2), of=2)
-    gather(tmp_path)
-    publish(draft, folder)
+    gather_selections(tmp_path)
+    publish_selections(draft, folder)
     assert {row["token"] for row in read_rows(folder / SELECTION)} == {None}
     made.save(str(draft / "tokenizer.json"))
-    publish(draft, folder)
+    publish_selections(draft, folder)
     rows = read_rows(folder / SELECTION)
     assert [(row["token"], row["special"]) for row in rows[:3]] == [
         ("word5", False),

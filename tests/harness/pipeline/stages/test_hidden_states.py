@@ -12,7 +12,7 @@ from draftmark.cli.main import app
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
 from draftmark.models import shapes
-from draftmark.models.feature_head import Shape, make_head
+from draftmark.models.feature_head import HeadShape, make_head
 from draftmark.models.hidden_states import num_positions
 from draftmark.models.language_model import LanguageModel
 from draftmark.pipeline.experiment import Plan, plan
@@ -97,7 +97,7 @@ def test_a_plan_says_the_bytes_of_a_token_and_of_all_and_the_limit_decides_no_by
 def test_a_plan_knows_a_heads_size(
     architecture: Any, layers: tuple[int, ...], target: LanguageModel, tiny_directory: Path
 ) -> None:
-    head = make_head(target, Shape(architecture, layers, target.vocab_size), seed=0)
+    head = make_head(target, HeadShape(architecture, layers, target.vocab_size), seed=0)
     shape = shapes.of_head(shapes.of_model("tiny-target", tiny_directory), len(layers))
     # But for two norms at most, of 128 weights.
     assert shape.parameters == pytest.approx(head.model.num_parameters(), abs=256)

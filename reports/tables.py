@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from draftmark.analysis.quantities import quantity_key
 from draftmark.analysis.significance import holm_adjusted, t_test
 from draftmark.analysis.stored_counts import (
     StoredCounts,
@@ -21,7 +22,6 @@ from draftmark.reports._shared.content import escape_markdown, markdown_table
 from draftmark.reports._shared.rows import (
     gamma_of,
     group_by,
-    rate_key,
     seeds_by_task,
     temperatures_of,
 )
@@ -93,7 +93,7 @@ def tables(results: Results, directory: Path) -> dict[str, str]:
 
 def _grid(results: Results, found: Sequence[StoredCounts], rate: str, temperature: float) -> Grid:
     gamma = gamma_of(results)
-    key = rate_key(rate, temperature, gamma)
+    key = quantity_key(rate, temperature, gamma)
     title, scale = RATES[rate]
     contenders = dict.fromkeys(row.cell.contender for row in results.results)
     numbers = results.numbers

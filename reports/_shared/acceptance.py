@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from draftmark.analysis.cost_model import ByGamma, Costs
+from draftmark.analysis.quantities import quantity_key
 from draftmark.analysis.recommendation import Advice, recommend, supposed_estimate
 from draftmark.analysis.stored_counts import stored_tables
 from draftmark.reports._shared.rows import (
@@ -12,7 +13,6 @@ from draftmark.reports._shared.rows import (
     draft_title,
     gamma_of,
     numbers_of,
-    rate_key,
     temperatures_of,
 )
 from draftmark.results import Contender, Number, Results
@@ -60,5 +60,7 @@ def scored_drafts(results: Results, directory: Path) -> Iterator[ScoredDraft]:
                 gamma: [block_counts(tables, gamma) for tables in seeds]
                 for gamma in range(1, longest + 1)
             }
-            acceptance = numbers.get(rate_key("acceptance_rate", temperature, gamma_of(results)))
+            acceptance = numbers.get(
+                quantity_key("acceptance_rate", temperature, gamma_of(results))
+            )
             yield ScoredDraft(contender, temperature, by_gamma, acceptance)

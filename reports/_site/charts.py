@@ -9,7 +9,7 @@ from typing import Any
 
 from draftmark.analysis import validation_history
 from draftmark.analysis.cost_model import Costs, modelled_speedup, savings
-from draftmark.reports._shared.rows import rate_key
+from draftmark.analysis.quantities import quantity_key
 from draftmark.reports._site.pages import Board, SiteRun
 from draftmark.results import Number, Result
 from draftmark.text import printable_text
@@ -65,7 +65,7 @@ def _by_position(run: SiteRun, row: Result) -> Chart:
     for hue, t in enumerate(run.temperatures):
         for kind in ("conditional", "marginal"):
             places = range(1, run.gamma + 1)
-            keys = {p: rate_key(f"{kind}_acceptance", t, run.gamma, p) for p in places}
+            keys = {p: quantity_key(f"{kind}_acceptance", t, run.gamma, p) for p in places}
             look = {"dashed": kind == "marginal", "hue": hue}
             name = f"{kind}, temperature {t:g}"
             series.append({"name": name, "points": _points(row, keys), **look})

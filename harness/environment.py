@@ -25,12 +25,12 @@ def _lasting_facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "git": git_state(),
-        "hardware": {**machine(), "memory_bytes": _memory_bytes()},
+        "hardware": {**machine_facts(), "memory_bytes": _memory_bytes()},
     }
 
 
 @cache
-def machine() -> dict[str, Any]:
+def machine_facts() -> dict[str, Any]:
     """Return the hardware that decides speed: processor, cores, accelerators."""
     return {
         "system": f"{platform.system()} {platform.machine()}",

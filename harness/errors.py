@@ -16,7 +16,7 @@ class Unsupported(UserError):
     """A valid request that this engine does not serve; another engine may."""
 
 
-def unknown(kind: str, value: str, choices: Iterable[str]) -> UserError:
+def unknown_name_error(kind: str, value: str, choices: Iterable[str]) -> UserError:
     """Return the error for a name that is not among `choices`; it suggests the nearest one."""
     known = sorted(choices)
     near = get_close_matches(value, known, n=1, cutoff=0.5)

@@ -15,8 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-from draftmark.errors import UserError, unknown
-from draftmark.text import plain
+from draftmark.errors import UserError, unknown_name_error
+from draftmark.text import printable_text
 
 Group = Literal["tasks", "baselines", "engines", "reports"]
 
@@ -29,12 +29,12 @@ _NOUNS: Mapping[Group, str] = {
 }
 
 
-def names(group: Group) -> list[str]:
+def registered_names(group: Group) -> list[str]:
     """Return the sorted names of a registry."""
     return sorted(_modules(group) | _plugins(group).keys())
 
 
-def find(group: Group, name: str) -> Any:
+def find_registered(group: Group, name: str) -> Any:
     """Return the registry entry `name`.
 
     Raises UserError for an unknown name, with the nearest known one, and for a file that does not
@@ -53,7 +53,7 @@ def find(group: Group, name: str) -> Any:
     if name in _plugins(group):
         point = _plugins(group)[name]
         return _load(f"The plug-in {name!r} ({point.value})", point.load)
-    raise unknown(noun, name, names(group))
+    raise unknown_name_error(noun, name, registered_names(group))
 
 
 def module_name(group: Group, name: str) -> str:
@@ -82,7 +82,7 @@ def _load(what: str, load: Callable[[], Any]) -> Any:
     except UserError:
         raise
     except Exception as error:
-        reason = plain(f"{type(error).__name__}: {error}", 300)
+        reason = printable_text(f"{type(error).__name__}: {error}", 300)
         raise UserError(f"{what} does not load: {reason}{_place(error)}.") from error
 
 

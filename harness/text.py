@@ -8,7 +8,7 @@ _SPACES = str.maketrans({mark: " " for mark in "\n\r\t\v\f\u2028\u2029\x85"})
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
-def plain(text: str, longest: int = LONGEST) -> str:
+def printable_text(text: str, longest: int = LONGEST) -> str:
     """Return text as one printable line, cut to `longest` characters."""
     shown = text[:longest]
     if not shown.isprintable():  # the fast path: most text is
@@ -19,7 +19,7 @@ def plain(text: str, longest: int = LONGEST) -> str:
     return shown if len(text) <= longest else f"{shown}… ({len(text)} characters)"
 
 
-def paragraphs(text: str, longest: int = LONGEST) -> str:
+def printable_paragraphs(text: str, longest: int = LONGEST) -> str:
     """Return printable text with its line breaks, cut to `longest` characters."""
-    shown = "\n".join(plain(line, longest) for line in text[:longest].split("\n"))
+    shown = "\n".join(printable_text(line, longest) for line in text[:longest].split("\n"))
     return shown if len(text) <= longest else f"{shown}… ({len(text)} characters)"

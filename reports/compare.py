@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.gate.comparable import by_weight, run_differences
-from draftmark.analysis.significance import PairedTest, holm, t_test
+from draftmark.analysis.significance import PairedTest, holm_adjusted, t_test
 from draftmark.analysis.statistics import mean_ratio
 from draftmark.analysis.stored_counts import (
     StoredCounts,
@@ -16,7 +16,7 @@ from draftmark.analysis.stored_counts import (
     stored_counts,
 )
 from draftmark.errors import UserError
-from draftmark.reports._shared.content import escape, number_text, table
+from draftmark.reports._shared.content import escape_markdown, markdown_table, number_text
 from draftmark.reports._shared.rows import ONE_SEED, gamma_of
 from draftmark.results import Number, Results
 
@@ -59,12 +59,13 @@ class Compare:
             "comparisons": found,
         }
         text = [
-            f"# {escape(results.title)} (B) against {escape(self.before.title)} (A)",
+            f"# {escape_markdown(results.title)} (B) against "
+            f"{escape_markdown(self.before.title)} (A)",
             "## What differs between the runs",
             _differing([str(item) for item in differs]),
             "## Paired differences",
             _table(found, gamma),
-            *(f"- {escape(line)}" for line in _limits((self.before, results), sides)),
+            *(f"- {escape_markdown(line)}" for line in _limits((self.before, results), sides)),
         ]
         return {
             "compare.md": "\n\n".join(text) + "\n",
@@ -86,7 +87,7 @@ def _compared(
             counts = item.counts(rate, prompts) + other.counts(rate, prompts)
             if all(bottom_B.sum() for _, bottom_B in counts):
                 found.append(_comparison(item, other, rate, prompts))
-    adjusted = holm([test.p_value for _, test in found])
+    adjusted = holm_adjusted([test.p_value for _, test in found])
     for (comparison, test), p in zip(found, adjusted, strict=True):
         value = comparison["difference"]["value"]
         verdict = "no difference found"
@@ -108,7 +109,7 @@ def _comparison(
 def _differing(found: Sequence[str]) -> str:
     if not found:
         return "Nothing: recipe, rows, target, versions and hardware are the same."
-    lines = [f"- {escape(item)}" for item in found[:SHOWN]]
+    lines = [f"- {escape_markdown(item)}" for item in found[:SHOWN]]
     if len(found) > SHOWN:
         lines.append(f"- {len(found) - SHOWN} more, in compare.json")
     return "A's value first; the most important differences first.\n\n" + "\n".join(lines)
@@ -119,8 +120,8 @@ def _table(found: Sequence[Mapping[str, Any]], gamma: int) -> str:
         return "No method has two prompts or more in both runs: nothing can be paired."
     body = [
         [
-            escape(item["name"]),
-            escape(item["quantity"]),
+            escape_markdown(item["name"]),
+            escape_markdown(item["quantity"]),
             f"{item['a']:.3f}",
             f"{item['b']:.3f}",
             number_text(Number(**item["difference"]), parts="all"),
@@ -131,7 +132,9 @@ def _table(found: Sequence[Mapping[str, Any]], gamma: int) -> str:
         for item in found
     ]
     header = ["", "rate", "A", "B", "B - A", "p", "detectable", "verdict"]
-    return f"Blocks of {gamma} drafted tokens. {_HOW}\n\n" + table(header, body, "llrrrrrl")
+    return f"Blocks of {gamma} drafted tokens. {_HOW}\n\n" + markdown_table(
+        header, body, "llrrrrrl"
+    )
 
 
 def _limits(runs: Sequence[Results], sides: Sequence[Sequence[StoredCounts]]) -> Iterator[str]:

@@ -15,10 +15,10 @@ from draftmark.reports._figures.grids import draw_by_gamma, draw_by_position
 from draftmark.reports._figures.kept import draw_kept
 from draftmark.reports._figures.run import DrawnRun
 from draftmark.reports._figures.speeds import drafting_costs, draw_speeds, speeds_of
-from draftmark.reports._shared.content import escape
+from draftmark.reports._shared.content import escape_markdown
 from draftmark.reports._shared.rows import ONE_SEED
 from draftmark.results import Results
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 FOLDER = "figures"
 _ENDINGS = ("pdf", "svg", "png", "csv")
@@ -74,19 +74,19 @@ def _missing(results: Results, not_drawn: Sequence[NotDrawn]) -> Iterator[str]:
         if row.failure:
             cell = row.cell
             name = f"{cell.method} on {cell.task}, {cell.pair}, seed {cell.seed}"
-            yield f"{plain(name, 200)} failed: {plain(row.failure, 300)}"
+            yield f"{printable_text(name, 200)} failed: {printable_text(row.failure, 300)}"
     if results.results and len({row.cell.seed for row in results.results}) == 1:
         yield ONE_SEED
 
 
 def _markdown(results: Results, drawn: Sequence[Drawing], missing: Sequence[str]) -> str:
-    parts = [f"# {escape(results.title)}: figures"]
+    parts = [f"# {escape_markdown(results.title)}: figures"]
     for item in drawn:
         links = ", ".join(f"[{ending.upper()}]({item.name}.{ending})" for ending in _ENDINGS)
         parts += [f"## {item.name}", f"![{item.name}]({item.name}.png)"]
-        parts += [f"{escape(_caption(item))} {links}"]
+        parts += [f"{escape_markdown(_caption(item))} {links}"]
     if missing:
-        parts += ["## What is missing", "\n".join(f"- {escape(line)}" for line in missing)]
+        parts += ["## What is missing", "\n".join(f"- {escape_markdown(line)}" for line in missing)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -103,9 +103,9 @@ def _html(results: Results, drawn: Sequence[Drawing], missing: Sequence[str]) ->
             f"<figcaption>{caption} {links}</figcaption></figure>"
         )
     if missing:
-        lines = "\n".join(f"<li>{escape_html(plain(line))}</li>" for line in missing)
+        lines = "\n".join(f"<li>{escape_html(printable_text(line))}</li>" for line in missing)
         body.append(f"<h2>What is missing</h2>\n<ul>\n{lines}\n</ul>")
-    title = f"{escape_html(plain(results.title))}: figures"
+    title = f"{escape_html(printable_text(results.title))}: figures"
     return _PAGE.format(title=title, body="\n".join(body))
 
 

@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
-from draftmark.reports._shared.content import escape, table
+from draftmark.reports._shared.content import escape_markdown, markdown_table
 from draftmark.reports._shared.outcome import Facts, render_outcome
 from draftmark.results import Results
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 FILE = "gate.json"  # written by `draftmark gate`
 
@@ -32,28 +32,28 @@ def gate(results: Results, directory: Path) -> dict[str, str]:
 def _markdown(title: str, outcome: Facts) -> str:
     body = [
         [
-            escape(line["name"]),
+            escape_markdown(line["name"]),
             f"{line['n']}",
             "-" if line["before"] is None else f"{line['before']:.3f}",
             "-" if line["now"] is None else f"{line['now']:.3f}",
             _difference(line),
             line["verdict"] if line["verdict"] == "PASS" else f"**{line['verdict']}**",
-            escape(line["note"]),
+            escape_markdown(line["note"]),
         ]
         for line in outcome["lines"]
     ]
     header = ["", "prompts", "accepted", "now", "difference", "verdict", "note"]
     parts = [
         f"# Gate: {outcome['verdict']}",
-        f"{escape(title)}: {escape(outcome['quantity'])}, blocks of {outcome['gamma']} drafted "
-        f"tokens, margin {outcome['rule']['margin']:g}.",
-        table(header, body, "lrrrrll"),
+        f"{escape_markdown(title)}: {escape_markdown(outcome['quantity'])}, "
+        f"blocks of {outcome['gamma']} drafted tokens, margin {outcome['rule']['margin']:g}.",
+        markdown_table(header, body, "lrrrrll"),
         _how(outcome),
-        *map(escape, outcome["notes"]),
+        *map(escape_markdown, outcome["notes"]),
     ]
     if outcome["differs"]:
         allowed = "Differences that were declared or follow from the number of prompts"
-        parts.append(f"{allowed}: {escape('; '.join(outcome['differs']))}.")
+        parts.append(f"{allowed}: {escape_markdown('; '.join(outcome['differs']))}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -81,11 +81,11 @@ def _junit(outcome: Facts) -> str:
     suites = xml.Element("testsuites", totals)
     suite = xml.SubElement(suites, "testsuite", {"name": "draftmark gate", **totals})
     for line in lines:
-        group, _, name = plain(line["name"]).rpartition("/")
+        group, _, name = printable_text(line["name"]).rpartition("/")
         case = xml.SubElement(suite, "testcase", {"classname": group, "name": name, "time": "0"})
         if line["verdict"] != "PASS":
             kind = "failure" if line["verdict"] == "FAIL" else "error"
-            message = f"{outcome['quantity']}: {_difference(line)} {plain(line['note'])}"
+            message = f"{outcome['quantity']}: {_difference(line)} {printable_text(line['note'])}"
             xml.SubElement(case, kind, {"type": line["verdict"], "message": message.strip()})
     xml.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(suites, "unicode") + "\n"
@@ -95,7 +95,7 @@ def _bencher(outcome: Facts) -> dict[str, dict[str, dict[str, float]]]:
     quantity = outcome["quantity"]
     found: dict[str, dict[str, dict[str, float]]] = {}
     for line in outcome["lines"]:
-        measures = found[plain(line["name"])] = {}
+        measures = found[printable_text(line["name"])] = {}
         if line["now"] is not None:
             measures[quantity] = {"value": line["now"]}
         if line["difference"] is not None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from draftmark.reports._shared.content import escape, table
+from draftmark.reports._shared.content import escape_markdown, markdown_table
 from draftmark.reports._shared.outcome import Facts, render_outcome
 from draftmark.results import Results
 
@@ -24,19 +24,22 @@ def _markdown(title: str, outcome: Facts) -> str:
     verdict = f"{failed} of {len(checks)} checks failed" if failed else "All checks passed"
     body = [
         [
-            escape(" ".join(str(check["cell"][part]) for part in ("task", "pair", "method"))),
+            escape_markdown(
+                " ".join(str(check["cell"][part]) for part in ("task", "pair", "method"))
+            ),
             f"{check['cell']['seed']}",
             f"{check['temperature']:g}",
-            escape(check["name"]),
+            escape_markdown(check["name"]),
             "pass" if check["passed"] else "**FAIL**",
-            escape(check["evidence"]),
+            escape_markdown(check["evidence"]),
         ]
         for check in checks
     ]
     parts = [
-        f"# {escape(title)}: is it lossless?",
-        f"{verdict}: {escape(outcome['engine'])} engine, {escape(outcome['dtype'])}.",
-        table(["draft", "seed", "T", "check", "verdict", "evidence"], body, "lrrlll"),
+        f"# {escape_markdown(title)}: is it lossless?",
+        f"{verdict}: {escape_markdown(outcome['engine'])} engine, "
+        f"{escape_markdown(outcome['dtype'])}.",
+        markdown_table(["draft", "seed", "T", "check", "verdict", "evidence"], body, "lrrlll"),
     ]
     return "\n\n".join(parts) + "\n"
 

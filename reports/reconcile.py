@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from draftmark.analysis.stored_counts import stored_tables
-from draftmark.reports._shared.content import escape, table
+from draftmark.reports._shared.content import escape_markdown, markdown_table
 from draftmark.reports._shared.engine_counts import counts_section, passes_section
 from draftmark.reports._shared.rows import cell_title, failure_section, gamma_of, temperatures_of
 from draftmark.results import Results
@@ -118,7 +118,7 @@ def reconcile(results: Results, directory: Path) -> dict[str, str]:
     """Return reconcile.md: for each cell and temperature, each tool's numbers."""
     gamma = gamma_of(results)
     sections = [
-        f"# {escape(results.title)}, as other tools would print it",
+        f"# {escape_markdown(results.title)}, as other tools would print it",
         f"Blocks of {gamma} drafted tokens. All numbers describe the same run and differ only by "
         "definition.",
     ]
@@ -129,7 +129,9 @@ def reconcile(results: Results, directory: Path) -> dict[str, str]:
         for temperature in temperatures_of(results):
             tables = stored_tables(result, directory, temperature)
             heading = f"## {cell_title(result)}, temperature {temperature:g}"
-            body = table(["tool", "number", "value", "definition"], _rows(tables, gamma), "llrl")
+            body = markdown_table(
+                ["tool", "number", "value", "definition"], _rows(tables, gamma), "llrl"
+            )
             sections.append(f"{heading}\n\n{body}")
         sections += passes_section(result)
         sections += counts_section(result, results, directory)

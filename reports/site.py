@@ -21,7 +21,7 @@ from draftmark.reports._site.render import Paragraphs, render_page, static_files
 from draftmark.reports.export import REPORT as export
 from draftmark.reports.leaderboard import REPORT as leaderboard
 from draftmark.results import Result, Results
-from draftmark.text import paragraphs
+from draftmark.text import printable_paragraphs
 
 LONGEST_RECIPE = 100_000  # characters
 
@@ -71,7 +71,9 @@ def _run_page(run: SiteRun, files: Sequence[str]) -> str:
         failed=[row for row in run.results.results if row.failure],
         facts=list(manifest_lines(run.results)),
         files=files,
-        recipe=Paragraphs(paragraphs(json.dumps(run.results.recipe, indent=1), LONGEST_RECIPE)),
+        recipe=Paragraphs(
+            printable_paragraphs(json.dumps(run.results.recipe, indent=1), LONGEST_RECIPE)
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from draftmark.reports._shared.content import (
     Entry,
     Section,
     TableNumber,
-    escape,
+    escape_markdown,
     section_markdown,
     table_section,
 )
@@ -43,14 +43,14 @@ _COLUMNS = ["method", "engine", "T", "batch", "gamma"]
 
 def speed(results: Results, directory: Path) -> dict[str, str]:
     """Return speed.md: for each task and pair the measurements, the noise, and why drafts slow."""
-    sections = [f"# {escape(results.title)}: speed"]
+    sections = [f"# {escape_markdown(results.title)}: speed"]
     settings = results.recipe["speed"]
     if not settings:
         return {"speed.md": f"{sections[0]}\n\nThe recipe has speed = false: nothing was timed.\n"}
     length = _LENGTH[settings.get("length", "natural")]
     sections += [NOTE, _NOTE.format(blocks=settings["blocks"], length=length)]
     for task, pair, rows in by_task_and_pair(results.results):
-        sections.append(f"## {escape(task)}, {escape(pair)}")
+        sections.append(f"## {escape_markdown(task)}, {escape_markdown(pair)}")
         sections += [advice_section(rows, results, directory), *_sections(rows)]
     sections.append(engine_settings_section(results.results, directory))
     return {"speed.md": "\n\n".join(section for section in sections if section) + "\n"}
@@ -103,7 +103,7 @@ def _slower(measured: Sequence[SpeedRow]) -> str:
         speedup = item.numbers.get("speedup")
         if speedup and speedup.value < 1:
             unsure = "" if (speedup.high or 1) < 1 else " (the interval holds 1)"
-            method, engine, t, batch, gamma = map(escape, _condition(item))
+            method, engine, t, batch, gamma = map(escape_markdown, _condition(item))
             name = f"{method}, {engine}, T={t}, batch {batch}, gamma {gamma}"
             lines.append(f"- {name}: {speedup.value:.2f}{unsure}, {item.why_slower}")
     if not lines:

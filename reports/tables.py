@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from draftmark.analysis.significance import holm, t_test
+from draftmark.analysis.quantities import quantity_key
+from draftmark.analysis.significance import holm_adjusted, t_test
 from draftmark.analysis.stored_counts import (
     StoredCounts,
     paired_effect,
     shared_prompts,
     stored_counts,
 )
-from draftmark.reports._shared.content import escape, table
+from draftmark.reports._shared.content import escape_markdown, markdown_table
 from draftmark.reports._shared.rows import (
     gamma_of,
     group_by,
-    rate_key,
     seeds_by_task,
     temperatures_of,
 )
 from draftmark.results import Contender, Number, Results
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 LEVEL = 0.05
 _MOST_COLUMNS = 6  # of numbers, in a table of a column's width
@@ -83,7 +83,7 @@ def tables(results: Results, directory: Path) -> dict[str, str]:
         for rate in RATES
         for temperature in temperatures_of(results)
     ]
-    markdown = [f"# {escape(results.title)}: tables", *map(_markdown, grids)]
+    markdown = [f"# {escape_markdown(results.title)}: tables", *map(_markdown, grids)]
     latex = "\n\n".join(map(_latex, grids))
     return {
         "tables.md": "\n\n".join(markdown) + "\n",
@@ -93,7 +93,7 @@ def tables(results: Results, directory: Path) -> dict[str, str]:
 
 def _grid(results: Results, found: Sequence[StoredCounts], rate: str, temperature: float) -> Grid:
     gamma = gamma_of(results)
-    key = rate_key(rate, temperature, gamma)
+    key = quantity_key(rate, temperature, gamma)
     title, scale = RATES[rate]
     contenders = dict.fromkeys(row.cell.contender for row in results.results)
     numbers = results.numbers
@@ -139,7 +139,7 @@ def _winner(group: Sequence[StoredCounts], rate: str) -> Contender | None:
         if len(prompts) < 2:
             return None
         effects.append(paired_effect(group[a], group[b], rate, prompts))
-    adjusted = holm([t_test(effect).p_value for effect in effects])
+    adjusted = holm_adjusted([t_test(effect).p_value for effect in effects])
     won = [0] * len(group)
     for (a, b), effect, p in zip(pairs, effects, adjusted, strict=True):
         if p < LEVEL and effect.value:
@@ -152,9 +152,13 @@ def _markdown(grid: Grid) -> str:
     if not grid.tasks:
         return f"## {grid.title}\n\nThe run has no results."
     header = ["task"]
-    header += [f"{escape(m)} ({escape(pair)})" for pair in grid.pairs for m in grid.methods]
-    body = grid.rows(escape, "**{}**", " ± {}")
-    return f"## {grid.title}\n\n{table(header, body)}\n\n{escape(grid.note)}"
+    header += [
+        f"{escape_markdown(m)} ({escape_markdown(pair)})"
+        for pair in grid.pairs
+        for m in grid.methods
+    ]
+    body = grid.rows(escape_markdown, "**{}**", " ± {}")
+    return f"## {grid.title}\n\n{markdown_table(header, body)}\n\n{escape_markdown(grid.note)}"
 
 
 def _latex(grid: Grid) -> str:
@@ -190,7 +194,7 @@ def _latex(grid: Grid) -> str:
 
 
 def _escape_latex(text: str) -> str:
-    return plain(text).translate(_LATEX)
+    return printable_text(text).translate(_LATEX)
 
 
 REPORT = tables

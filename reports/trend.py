@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.change_points import FEWEST
-from draftmark.analysis.gate.comparable import by_weight, run_differences, undeclared
-from draftmark.errors import UserError, unknown
+from draftmark.analysis.gate.comparable import by_weight, run_differences, undeclared_differences
+from draftmark.errors import UserError, unknown_name_error
 from draftmark.reports._figures.trend import trend_png
-from draftmark.reports._shared.content import csv_file, escape, number_text, table
+from draftmark.reports._shared.content import csv_file, escape_markdown, markdown_table, number_text
 from draftmark.reports._shared.series import DatedRun, Series, dated_runs, series_over
 from draftmark.results import Number, Results
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 RATES = ("acceptance_rate", "draft_acceptance_rate", "block_efficiency", "accepted_per_pass")
 _CSV = (
@@ -36,7 +36,7 @@ class Trend:
         Raises UserError for an unknown rate or a smallest step that is not above 0.
         """
         if self.rate not in RATES:
-            raise unknown("rate", self.rate, RATES)
+            raise unknown_name_error("rate", self.rate, RATES)
         if not self.least > 0:
             raise UserError(f"The smallest step must be above 0, such as 0.01; got {self.least:g}.")
         runs = dated_runs(self.runs or ((results, directory),))
@@ -51,7 +51,7 @@ class Trend:
         return files
 
     def _markdown(self, runs: Sequence[DatedRun], every: Sequence[Series]) -> str:
-        first, last = escape(runs[0].label), escape(runs[-1].label)
+        first, last = escape_markdown(runs[0].label), escape_markdown(runs[-1].label)
         parts = [
             f"# Trend of {self.rate.replace('_', ' ')}",
             f"{len(runs)} runs, from {first} to {last}, ordered by commit. A step is a lasting "
@@ -64,14 +64,14 @@ class Trend:
         if len(runs) < FEWEST:
             parts.append(f"Fewer than {FEWEST} runs: a step cannot be distinguished from noise.")
         if failed := list(_failed(every)):
-            parts += ["## Failed", "\n".join(f"- {escape(line)}" for line in failed)]
+            parts += ["## Failed", "\n".join(f"- {escape_markdown(line)}" for line in failed)]
         return "\n\n".join(parts) + "\n"
 
     def _csv_rows(self, item: Series) -> Iterator[list[Any]]:
         own, starts = item.contender, {item.known[step][0].place for step in item.steps}
         key = [own.task, own.pair, own.method, item.temperature, item.gamma]
         for run, number in item.known:
-            when = [plain(run.commit), run.date.isoformat()]
+            when = [printable_text(run.commit), run.date.isoformat()]
             numbers = [number.value, number.low, number.high, number.n]
             yield [*key, *when, self.rate, *numbers, int(run.place in starts)]
 
@@ -82,9 +82,9 @@ def _levels(every: Sequence[Series]) -> str:
         if known := item.known:
             first, last = known[0][1], known[-1][1]
             numbers = [number_text(first), number_text(last), f"{last.value - first.value:+.3f}"]
-            name = f"{escape(item.title)}, blocks of {item.gamma}"
+            name = f"{escape_markdown(item.title)}, blocks of {item.gamma}"
             body.append([name, f"{len(known)}", *numbers, f"{len(item.steps)}"])
-    return table(["", "runs", "first", "last", "change", "steps"], body)
+    return markdown_table(["", "runs", "first", "last", "change", "steps"], body)
 
 
 def _steps(every: Sequence[Series]) -> str:
@@ -92,7 +92,7 @@ def _steps(every: Sequence[Series]) -> str:
     if not body:
         return "None found."
     header = ["", "first run of the new level", "before", "after", "what else changed there"]
-    return table(header, body, "llrrl")
+    return markdown_table(header, body, "llrrl")
 
 
 def _steps_of(item: Series) -> Iterator[list[str]]:
@@ -101,10 +101,15 @@ def _steps_of(item: Series) -> Iterator[list[str]]:
     for before, here, after in zip(edges[:-2], edges[1:-1], edges[2:], strict=True):
         levels = [_mean(known[before:here]), _mean(known[here:after])]
         older, newer = known[here - 1][0].results, known[here][0].results
-        also = by_weight(undeclared(run_differences(older, newer), ()))
+        also = by_weight(undeclared_differences(run_differences(older, newer), ()))
         changed = "; ".join(map(str, also[:3])) + ("; ..." if len(also) > 3 else "")
-        run = escape(known[here][0].label)
-        yield [escape(item.title), run, *levels, escape(changed) or "the commit alone"]
+        run = escape_markdown(known[here][0].label)
+        yield [
+            escape_markdown(item.title),
+            run,
+            *levels,
+            escape_markdown(changed) or "the commit alone",
+        ]
 
 
 def _mean(points: Sequence[tuple[DatedRun, Number]]) -> str:

@@ -19,7 +19,7 @@ from draftmark.analysis.cost_model import (
 )
 from draftmark.reports._figures.what_if import what_if_png
 from draftmark.reports._shared.acceptance import ScoredDraft, advice_at, scored_drafts
-from draftmark.reports._shared.content import escape, number_text, table
+from draftmark.reports._shared.content import escape_markdown, markdown_table, number_text
 from draftmark.reports._shared.recommendation import NOTE, expected_advice
 from draftmark.reports._shared.rows import by_task_and_pair, failure_section, gamma_of
 from draftmark.results import Results
@@ -71,13 +71,20 @@ class WhatIf:
         """
         grid = [[supposed_costs(c, w) for w in self.verification_costs] for c in self.cost_ratios]
         found = list(scored_drafts(results, directory))
-        sections = [f"# {escape(results.title)}: what if drafting cost something else", _MODEL]
+        sections = [
+            f"# {escape_markdown(results.title)}: what if drafting cost something else",
+            _MODEL,
+        ]
         if found:
             sections += ["## What to serve with", *_serving(results, directory)]
             sections += ["![Expected speedup by gamma and cost](what_if.png)"]
             sections += ["## Does it pay?", _paying(found, results), _PAYS, _needed(grid), _NEEDED]
         for item in found:
-            sections += [f"## {escape(item.title)}", _best(item, grid), _by_gamma(item, grid)]
+            sections += [
+                f"## {escape_markdown(item.title)}",
+                _best(item, grid),
+                _by_gamma(item, grid),
+            ]
         sections += [failure_section(result) for result in results.results if result.failure]
         text = "\n\n".join(sections) + "\n"
         picture = {"what_if.png": what_if_png(found, [row[0] for row in grid])} if found else {}
@@ -89,20 +96,22 @@ def _serving(results: Results, directory: Path) -> Iterator[str]:
     found = []
     for task, pair, rows in by_task_and_pair(results.results):
         if advice := expected_advice(rows, results, directory):
-            found.append(f"{escape(f'{task}, {pair}')}, at the measured costs:\n\n{advice}")
+            found.append(
+                f"{escape_markdown(f'{task}, {pair}')}, at the measured costs:\n\n{advice}"
+            )
     yield from [NOTE, *found] if found else [_NOT_TIMED]
 
 
 def _paying(found: Sequence[ScoredDraft], results: Results) -> str:
     body = []
     for item in found:
-        name, rate = escape(item.title), number_text(item.acceptance)
+        name, rate = escape_markdown(item.title), number_text(item.acceptance)
         if highest := highest_break_even_cost(item.by_gamma):
             body.append([name, rate, number_text(highest[1]), f"{highest[0]}"])
         else:
             body.append([name, rate, "never drafts", "-"])
     header = f"acceptance rate, gamma {gamma_of(results)}"
-    return table(["draft", header, "highest break-even cost", "at gamma"], body)
+    return markdown_table(["draft", header, "highest break-even cost", "at gamma"], body)
 
 
 def _needed(grid: Grid) -> str:
@@ -114,7 +123,7 @@ def _needed(grid: Grid) -> str:
             [f"{row[0].cost_ratio:g}", *("never" if a is None else f"{a:.3f}" for a in needed)]
         )
     header = [f"c, w = {grid[0][0].verification_cost:g}", *(f"gamma {gamma}" for gamma in lengths)]
-    return table(header, body, "r" * len(header))
+    return markdown_table(header, body, "r" * len(header))
 
 
 def _best(item: ScoredDraft, grid: Grid) -> str:
@@ -126,7 +135,7 @@ def _best(item: ScoredDraft, grid: Grid) -> str:
         f"95 % interval over {item.units}. Gamma 0: no length pays. Not sure: with all lengths "
         "compared at once, the best does not differ significantly from the target alone."
     )
-    return f"{note}\n\n" + table(header, body, "r" * len(header))
+    return f"{note}\n\n" + markdown_table(header, body, "r" * len(header))
 
 
 def _by_gamma(item: ScoredDraft, grid: Grid) -> str:
@@ -144,7 +153,7 @@ def _by_gamma(item: ScoredDraft, grid: Grid) -> str:
     ]
     w = grid[0][0].verification_cost
     note = f"By gamma; under each c the expected speedup at w = {w:g}:"
-    return f"{note}\n\n" + table(header, body, "r" * len(header))
+    return f"{note}\n\n" + markdown_table(header, body, "r" * len(header))
 
 
 def _choice(item: ScoredDraft, costs: Costs) -> str:

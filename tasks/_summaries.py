@@ -18,7 +18,7 @@ def without_text(*columns: str) -> Callable[[Row], str | None]:
     return left_out
 
 
-def opening(text: str, max_words: int) -> str:
+def first_words(text: str, max_words: int) -> str:
     """Return the first `max_words` words of a text with their spacing; words have no space."""
     ends = [word.end() for word in islice(_WORD.finditer(text), max_words)]
     return text[: ends[-1]] if ends else ""
@@ -34,7 +34,7 @@ def ask_for_summary(
     """
 
     def to_example(example_id: str, row: Row) -> Example:
-        source = opening(row[article], max_source_words)
+        source = first_words(row[article], max_source_words)
         return Example(
             id=example_id,
             messages=({"role": "user", "content": f"{source}\n\n{instruction}"},),

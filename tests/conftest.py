@@ -14,7 +14,7 @@ from draftmark.contract.fixtures import read_gold, target, tiny_directory, token
 from draftmark.data.rows import load_rows
 from draftmark.models.files import end_tokens
 from draftmark.progress import Progress
-from draftmark.registry import find
+from draftmark.registry import find_registered
 from draftmark.types import Prompt, Sampler, Text
 
 __all__ = ["read_gold", "target", "tiny_directory", "tokenizer"]
@@ -47,7 +47,7 @@ def prompts(tokenizer: Any) -> list[Prompt]:
     """The prompts of the project's own 64 test rows."""
     from draftmark.data.prompts import encode_prompts
 
-    rows = load_rows(find("tasks", "gsm8k"), "test", 64, sources=["samples"])
+    rows = load_rows(find_registered("tasks", "gsm8k"), "test", 64, sources=["samples"])
     return encode_prompts(tokenizer, rows.examples)
 
 

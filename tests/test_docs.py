@@ -25,7 +25,7 @@ from draftmark.cli.main import app, main
 from draftmark.config import model_sections, sections
 from draftmark.config.recipe import Recipe
 from draftmark.models.files import own_models
-from draftmark.registry import names
+from draftmark.registry import registered_names
 
 FOLDERS = ("harness", "tasks", "baselines", "reports", "tests")
 FILES = [path for pattern in ("*.md", "docs/*.md") for path in sorted(ROOT.glob(pattern))]
@@ -106,7 +106,7 @@ def test_every_command_and_report_has_a_place_in_the_docs() -> None:
 
     assert set(CLI.commands) - shown == set()
     every = "\n".join(PAGES.values())
-    assert [name for name in names("reports") if f"`{name}`" not in every] == []
+    assert [name for name in registered_names("reports") if f"`{name}`" not in every] == []
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *MOST_LINES])

@@ -33,7 +33,7 @@ def test_the_gate_passes_beside_packages_of_our_own(acceptance_gate):
     assert acceptance_gate({run!r}, against={accepted!r}).verdict == "PASS"
     for package in baselines, harness, reports, tasks:
         assert package.mine.NAME == "mine"
-    assert "gsm8k" in registry.names("tasks")
+    assert "gsm8k" in registry.registered_names("tasks")
 """
 
 
@@ -236,7 +236,7 @@ def test_an_editable_install_adds_one_name_and_lists_a_new_file_at_once(
     for group, attribute in (("tasks", "TASK"), ("baselines", "METHOD")):
         folder = checkout / group if (checkout / group).exists() else source / "draftmark" / group
         (folder / "mine.py").write_text(f'"""Mine."""\n\n{attribute} = 7\n', encoding="utf-8")
-        script = f"from draftmark.registry import find; print(find({group!r}, 'mine'))"
+        script = f"from draftmark import registry as r; print(r.find_registered({group!r}, 'mine'))"
         printed = _run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=source)
         (folder / "mine.py").unlink()
         assert printed == "7\n"

@@ -10,7 +10,13 @@ from itertools import combinations, groupby
 
 from draftmark.analysis import statistics
 from draftmark.analysis.quantities import Quantity, quantity_key, require_same_prompts
-from draftmark.analysis.significance import PairedTest, group_letters, holm, mcnemar, t_test
+from draftmark.analysis.significance import (
+    PairedTest,
+    group_letters,
+    holm_adjusted,
+    mcnemar_p,
+    t_test,
+)
 from draftmark.analysis.statistics import Counts
 from draftmark.config.recipe import Recipe
 from draftmark.results import Cell, Comparison, Contender, Standing
@@ -43,7 +49,7 @@ def compare_contenders(contenders: Contenders, recipe: Recipe) -> tuple[Comparis
         for name in [*_keys(recipe, "acceptance_rate", "block_efficiency"), "quality_draft"]
         if _has(name, seeds) and _has(name, baseline)
     ]
-    adjusted = holm([comparison.p_value for comparison in found])
+    adjusted = holm_adjusted([comparison.p_value for comparison in found])
     return tuple(
         replace(comparison, adjusted_p=p) for comparison, p in zip(found, adjusted, strict=True)
     )
@@ -70,7 +76,7 @@ def _standings(name: str, known: Sequence[Contender], contenders: Contenders) ->
     ranked = sorted(known, key=lambda it: -statistics.mean_ratio(_counts(name, contenders[it])))
     pairs = list(combinations(range(len(ranked)), 2))
     tests = [_test(name, contenders[ranked[a]], contenders[ranked[b]]).p_value for a, b in pairs]
-    adjusted = dict(zip(pairs, holm(tests), strict=True))
+    adjusted = dict(zip(pairs, holm_adjusted(tests), strict=True))
     found = group_letters(len(ranked), lambda a, b: adjusted[a, b] < LEVEL)
     return [Standing(item, name, letter) for item, letter in zip(ranked, found, strict=True)]
 
@@ -89,7 +95,7 @@ def _counts(name: str, seeds: Seeds) -> list[Counts]:
 def _test(name: str, seeds: Seeds, baseline: Seeds) -> PairedTest:
     """Return the test of two contenders, paired on seeds if both have the same."""
     sides = _counts(name, seeds), _counts(name, baseline)
-    return t_test(statistics.effect(*sides, paired_seeds=list(seeds) == list(baseline)))
+    return t_test(statistics.estimate_effect(*sides, paired_seeds=list(seeds) == list(baseline)))
 
 
 def _comparison(
@@ -100,10 +106,10 @@ def _comparison(
     sides, together = (_counts(name, seeds), _counts(name, baseline)), list(seeds) == list(baseline)
     both = " and seeds" if together and len(seeds) > 1 else ""
     definition = f"{name} minus that of {against}, paired on prompts{both}"
-    number = statistics.difference(*sides, definition, paired_seeds=together)
+    number = statistics.estimate_difference(*sides, definition, paired_seeds=together)
     test = _test(name, seeds, baseline)
     needed = test.prompts_needed(number.value) if number.value else None
     p = test.p_value
     if len(seeds) == len(baseline) == 1 and all(item.is_share for item in quantities):
-        p = mcnemar(*(item.counts[0].tolist() for item in quantities))  # which is exact
+        p = mcnemar_p(*(item.counts[0].tolist() for item in quantities))  # which is exact
     return Comparison(contender, against, name, number, p, p, test.detectable, needed)

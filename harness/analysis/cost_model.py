@@ -74,7 +74,7 @@ def both_times(costs: Costs, tokens: T, passes: T, drafted: T, prompts: float = 
     return alone, prefill + passes + costs.per_token * drafted
 
 
-def speedup(
+def modelled_speedup(
     costs: Costs, tokens: float, passes: float, drafted: float, prompts: float = 1
 ) -> float:
     """Return the speedup of counts that are summed over prompts."""

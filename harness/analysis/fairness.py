@@ -51,7 +51,7 @@ class Group:
         return [row for row in self.rows if row.ledger and row.ledger.steps]
 
 
-def findings(
+def fairness_findings(
     recipe: Recipe,
     results: Sequence[Result],
     speeds: Mapping[Cell, Mapping[SpeedCondition, Measurement]],
@@ -225,7 +225,11 @@ def _learned_nothing(group: Group) -> Iterator[Finding]:
     for who, history in histories.items():
         if not validation_history.learned_nothing(history):
             continue
-        name, start, last = validation_history.criterion(history), history[0], history[-1]
+        name, start, last = (
+            validation_history.validation_criterion(history),
+            history[0],
+            history[-1],
+        )
         after = validation_history.kept_point(history[1:])[name]
         text = (
             f"{who} kept its initial weights: no checkpoint of {last['step']:.0f} steps was better "

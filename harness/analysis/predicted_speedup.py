@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from draftmark.analysis.cost_model import Costs, speedup
+from draftmark.analysis.cost_model import Costs, modelled_speedup
 from draftmark.analysis.statistics import geometric_mean, log_ratio_interval
 from draftmark.config.sections import SpeedCondition
 from draftmark.results import Number
@@ -50,7 +50,7 @@ def cost_model_numbers(
         return
     yield from cost_numbers(repeats, condition.num_speculative_tokens).items()
     sums = [math.fsum(counts[name]) for name in ("tokens", "passes", "drafted", "runs")]
-    speedups = [speedup(costs, *sums) for costs in repeats]
+    speedups = [modelled_speedup(costs, *sums) for costs in repeats]
     predicted = geometric_mean(speedups, DEFINITIONS["predicted_speedup"])
     yield "predicted_speedup", predicted
     if measured and measured.low and measured.high:
@@ -152,7 +152,7 @@ def predicted_speedup(
         cost = _cost([other for other in blocks if other is not block])
         costs = Costs(cost, prefill=target.prefill_s * target.passes / target.decode_s)
         expected = draft.expected_passes, draft.expected_drafted
-        speedups.append(speedup(costs, target.passes, *expected))
+        speedups.append(modelled_speedup(costs, target.passes, *expected))
     return geometric_mean(speedups, DEFINITIONS["predicted_from_blocks"])
 
 

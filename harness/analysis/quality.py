@@ -38,7 +38,7 @@ _FACTS = frozenset({"arm", "example_id", "num_tokens", "text"})  # of a grade, b
 Rows = Sequence[Mapping[str, Any]]
 
 
-def qualities(records: Records, task: Task, recipe: Recipe) -> dict[str, Quantity]:
+def quality_quantities(records: Records, task: Task, recipe: Recipe) -> dict[str, Quantity]:
     """Return every quantity of quality whose denominator is not 0."""
     found: dict[str, Quantity] = {}
     groups = {

@@ -64,12 +64,15 @@ def require_same_prompts(*items: Quantity) -> None:
         raise ValueError("not paired: measured on different prompts")
 
 
-def quantity_key(name: str, temperature: float, gamma: int | None = None) -> str:
-    """Return the key of a quantity that depends on temperature and block length."""
-    return f"{name}[t={temperature:g}{f',gamma={gamma}' if gamma else ''}]"
+def quantity_key(
+    name: str, temperature: float, gamma: int | None = None, position: int | None = None
+) -> str:
+    """Return the key of a quantity: "marginal_acceptance[t=0,gamma=4,position=1]"."""
+    terms = {"t": f"{temperature:g}", "gamma": gamma, "position": position}
+    return f"{name}[{','.join(f'{term}={value}' for term, value in terms.items() if value)}]"
 
 
-def quantities(records: Records, recipe: Recipe) -> dict[str, Quantity]:
+def acceptance_quantities(records: Records, recipe: Recipe) -> dict[str, Quantity]:
     """Return every quantity of acceptance whose denominator is not 0."""
     shown = recipe.evaluation.num_speculative_tokens
     found: dict[str, Quantity] = {}
@@ -109,9 +112,9 @@ def _block_rates(counts: BlockCounts, temperature: float, gamma: int, shown: boo
             own = quantity_key(f"{name}_per_prompt", temperature, gamma)
             more[own] = ratio_B, (bottom_B > 0).astype(np.float64), definition
     for index in range(gamma):
-        where = quantity_key("", temperature, gamma)[:-1] + f",position={index + 1}]"
         bottoms = {"marginal": counts.drafts_B, "conditional": counts.tested_BG[:, index]}
         for kind, bottom_B in bottoms.items():
             name = f"{kind}_acceptance"
-            more[name + where] = counts.reached_BG[:, index], bottom_B, DEFINITIONS[name]
+            own = quantity_key(name, temperature, gamma, index + 1)
+            more[own] = counts.reached_BG[:, index], bottom_B, DEFINITIONS[name]
     return found | more if shown else found

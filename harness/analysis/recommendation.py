@@ -93,7 +93,7 @@ class Advice:
         return self.candidates[gamma].number(self.level)
 
 
-def advise(candidates: Mapping[int, Estimate], drafts: int = 1) -> Advice:
+def recommend(candidates: Mapping[int, Estimate], drafts: int = 1) -> Advice:
     """Return which of a draft's block lengths to serve with; raises ValueError if there is none.
 
     `drafts` is how many the choice is among: the more there are, the sooner chance names one.

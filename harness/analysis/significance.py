@@ -55,7 +55,7 @@ def t_test(found: Effect) -> PairedTest:
     return PairedTest(p_value, found)
 
 
-def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
+def mcnemar_p(first: Sequence[float], second: Sequence[float]) -> float:
     """Return the exact p value of McNemar's test (1947) that two methods are right equally often.
 
     Only prompts on which they disagree count. `first`, `second`: 0 or 1 for each prompt.
@@ -67,7 +67,7 @@ def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
     return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm_adjusted(p_values: Sequence[float]) -> list[float]:
     """Return p values adjusted for their number: the family-wise error is kept (Holm 1979)."""
     from statsmodels.stats.multitest import multipletests
 

@@ -85,7 +85,7 @@ def _measurement_numbers(
     counts = _counts(decodes["draft"], convention)
     if passes := counts["passes"]:
         for name, top in (("counted_block_efficiency", "tokens"), ("counted_drafted", "drafted")):
-            yield name, statistics.ratio(counts[top], passes, DEFINITIONS[name])
+            yield name, statistics.estimate_ratio(counts[top], passes, DEFINITIONS[name])
         yield from cost_model_numbers(condition, records.parts, counts, speedup)
 
 
@@ -118,7 +118,7 @@ def _arm_numbers(
         ):
             if sum(bottoms):
                 sums = _by_prompt(decodes, tops), _by_prompt(decodes, bottoms)
-                yield name, statistics.ratio(*sums, DEFINITIONS[name])
+                yield name, statistics.estimate_ratio(*sums, DEFINITIONS[name])
     peaks = [run.peak_bytes for run in runs if run.peak_bytes is not None]
     if peaks:
         yield "peak_bytes", Number(max(peaks), None, None, len(peaks), DEFINITIONS["peak_bytes"])
@@ -156,10 +156,10 @@ def _agreement(timed: Sequence[TimedDecode]) -> Iterator[tuple[str, Number]]:
     """Yield how many texts are the same, and of the same length, with the draft as without."""
     alone, together = _first_run(timed, "target"), _first_run(timed, "draft")
     same = [float(alone[name].token_ids == together[name].token_ids) for name in alone]
-    yield "identical", statistics.share(same, DEFINITIONS["identical"])
+    yield "identical", statistics.estimate_share(same, DEFINITIONS["identical"])
     other = set(other_lengths(timed))
     length = [float(name not in other) for name in alone]
-    yield "same_length", statistics.share(length, DEFINITIONS["same_length"])
+    yield "same_length", statistics.estimate_share(length, DEFINITIONS["same_length"])
 
 
 def _first_run(timed: Sequence[TimedDecode], arm: Arm) -> dict[str, Decode]:
@@ -178,5 +178,8 @@ def _passes(
     counted = [float(decoded[table.example_id].target_passes) for table in chosen]
     if any(counted):
         predicted = block_counts(chosen, gamma, convention).passes_B
-        yield "counted_passes", statistics.mean(counted, DEFINITIONS["counted_passes"])
-        yield "predicted_passes", statistics.mean(predicted, DEFINITIONS["predicted_passes"])
+        yield "counted_passes", statistics.estimate_mean(counted, DEFINITIONS["counted_passes"])
+        yield (
+            "predicted_passes",
+            statistics.estimate_mean(predicted, DEFINITIONS["predicted_passes"]),
+        )

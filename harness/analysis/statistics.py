@@ -24,7 +24,9 @@ RESAMPLES = 4999  # other resamples move the ends of an interval by 2 % of its h
 _SEED = 20260101  # of the bootstrap: the same records print the same interval
 
 
-def ratio(numerators: Sequence[float] | Floats, denominators: Any, definition: str) -> Number:
+def estimate_ratio(
+    numerators: Sequence[float] | Floats, denominators: Any, definition: str
+) -> Number:
     """Return the pooled ratio sum(numerators) / sum(denominators) over prompts.
 
     Raises ValueError on no prompts or a zero denominator: a rate of nothing is not 0.
@@ -32,12 +34,12 @@ def ratio(numerators: Sequence[float] | Floats, denominators: Any, definition: s
     return _bootstrap(_checked(numerators, denominators), definition)
 
 
-def mean(values: Sequence[float] | Floats, definition: str) -> Number:
+def estimate_mean(values: Sequence[float] | Floats, definition: str) -> Number:
     """Return the mean over prompts."""
-    return ratio(values, np.ones(len(values)), definition)
+    return estimate_ratio(values, np.ones(len(values)), definition)
 
 
-def share(flags: Sequence[float] | Floats, definition: str) -> Number:
+def estimate_share(flags: Sequence[float] | Floats, definition: str) -> Number:
     """Return the share of prompts whose flag is 1 (not 0), with Wilson's interval.
 
     Where a bootstrap of 0 in 64 has no width, this says that the share may be 5 %. Raises
@@ -100,13 +102,13 @@ def over_seeds(seeds: Sequence[Counts], definition: str) -> Number:
     A single prompt has no interval: its spread is not known.
     """
     if len(seeds) == 1:
-        return ratio(*seeds[0], definition)
+        return estimate_ratio(*seeds[0], definition)
     if len(seeds[0][0]) == 1:
         return Number(mean_ratio([_checked(*it) for it in seeds]), None, None, 1, definition)
-    return effect(seeds).number(definition)
+    return estimate_effect(seeds).number(definition)
 
 
-def difference(
+def estimate_difference(
     first: Sequence[Counts],
     second: Sequence[Counts],
     definition: str,
@@ -116,7 +118,7 @@ def difference(
     """Return first - second, each a mean over seeds of a ratio, on the same prompts."""
     if len(first) == len(second) == 1:
         return ratio_difference(first[0], second[0], definition)
-    return effect(first, second, paired_seeds=paired_seeds).number(definition)
+    return estimate_effect(first, second, paired_seeds=paired_seeds).number(definition)
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ class Effect:
         return math.sqrt(variance), variance**2 / spread if spread else n - 1
 
 
-def effect(
+def estimate_effect(
     first: Sequence[Counts], second: Sequence[Counts] = (), *, paired_seeds: bool = False
 ) -> Effect:
     """Return the mean ratio of `first`, less that of `second`, each of one seed or several.

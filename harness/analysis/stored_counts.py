@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from draftmark.analysis.quantities import RATES
-from draftmark.analysis.statistics import Counts, Effect, effect
+from draftmark.analysis.statistics import Counts, Effect, estimate_effect
 from draftmark.errors import UserError
 from draftmark.results import Contender, Result, Results
 from draftmark.speculation.blocks import block_counts
@@ -102,7 +102,7 @@ def paired_effect(
     Raises ValueError on fewer than two prompts, or if a denominator sums to zero.
     """
     sides = [item.counts(quantity, prompts) for item in (now, before)]
-    return effect(*sides, paired_seeds=list(now.seeds) == list(before.seeds))
+    return estimate_effect(*sides, paired_seeds=list(now.seeds) == list(before.seeds))
 
 
 def stored_tables(result: Result, directory: Path, temperature: float) -> list[AcceptanceTable]:

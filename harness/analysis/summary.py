@@ -16,7 +16,9 @@ from draftmark.results import Number
 from draftmark.store.cell_records import Records
 
 
-def summarise(found: Mapping[str, Quantity], records: Records, recipe: Recipe) -> dict[str, Number]:
+def summarise_cell(
+    found: Mapping[str, Quantity], records: Records, recipe: Recipe
+) -> dict[str, Number]:
     """Return every number of a cell."""
     return {name: _number(item) for name, item in found.items()} | speed_numbers(records, recipe)
 
@@ -52,5 +54,5 @@ def _pooled(seeds: Sequence[Quantity]) -> Number:
 def _number(item: Quantity) -> Number:
     top_B, bottom_B = item.counts
     if item.is_share:
-        return statistics.share(top_B, item.definition)
-    return statistics.ratio(top_B, bottom_B, item.definition)
+        return statistics.estimate_share(top_B, item.definition)
+    return statistics.estimate_ratio(top_B, bottom_B, item.definition)

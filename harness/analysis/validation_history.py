@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 History = Sequence[Mapping[str, float]]
 
 
-def criterion(history: History) -> str:
+def validation_criterion(history: History) -> str:
     """Return the name of the value that chose the checkpoint; raises ValueError without one."""
     names = [name for point in history for name in point if name.startswith("validation_")]
     if not names:
@@ -19,7 +19,7 @@ def criterion(history: History) -> str:
 
 def kept_point(history: History) -> Mapping[str, float]:
     """Return the point whose weights the training returned: the best, of equal ones the first."""
-    name = criterion(history)
+    name = validation_criterion(history)
     best = min if name.endswith("_loss") else max
     return best(history, key=lambda point: point[name])
 

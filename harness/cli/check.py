@@ -32,9 +32,9 @@ def data_check(
 
 def doctor(data: Data = None) -> None:
     """Show versions, hardware, models, data and network of this machine, and how to add them."""
-    from draftmark.cli.doctor import lines
+    from draftmark.cli.doctor import diagnosis_lines
 
-    for line in lines(data_folder(data)):
+    for line in diagnosis_lines(data_folder(data)):
         typer.echo(line)
 
 
@@ -46,11 +46,11 @@ def verify(
 ) -> None:
     """Check that the engine is lossless with each draft of a run; exit code 1 if it is not."""
     from draftmark.pipeline import verify
-    from draftmark.pipeline.render import render
+    from draftmark.pipeline.render import render_reports
 
     results, plan, kept, progress = reopen_run(directory, store, data)
-    found = verify.verify(plan, kept, progress, prompts)
+    found = verify.verify_run(plan, kept, progress, prompts)
     verify.save_checks(found, plan, directory)
-    show_files(render(results, directory, ["lossless"]))
+    show_files(render_reports(results, directory, ["lossless"]))
     if verify.failed_cells(found):
         raise typer.Exit(1)

@@ -14,7 +14,7 @@ from draftmark.models import files
 _EXTRAS = ("vllm", "ray")
 
 
-def lines(data: Path | None) -> Iterator[str]:
+def diagnosis_lines(data: Path | None) -> Iterator[str]:
     """Yield the lines of the diagnosis."""
     import torch
 
@@ -58,6 +58,6 @@ def _data(data: Path | None) -> str:
     named = data or data_directory()
     if named is None:
         return f"no data directory ({DATA_VARIABLE} is not set)"
-    found = [registry.find("tasks", name) for name in registry.names("tasks")]
+    found = [registry.find_registered("tasks", name) for name in registry.registered_names("tasks")]
     tasks = [task.name for task in found if (named / data_folder(task)).is_dir()]
     return f"{named}: {', '.join(tasks) or 'no known task in it'}"

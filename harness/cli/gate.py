@@ -7,7 +7,7 @@ import typer
 
 from draftmark.cli.options import Data, RunFolder, StoreAt, show_files, split_names
 from draftmark.pipeline.publish import writable_folder
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 Margin = Annotated[
     float, typer.Option(help="The fall of a rate that is allowed; 0.01 is one percentage point.")
@@ -40,8 +40,8 @@ def bless(
     from draftmark.analysis.gate import accepted
     from draftmark.store.run_folder import load_results
 
-    before = accepted.load(file) if file.exists() else None
-    new = accepted.accept(
+    before = accepted.load_accepted(file) if file.exists() else None
+    new = accepted.accept_run(
         load_results(directory),
         directory,
         reason=reason,
@@ -50,11 +50,11 @@ def bless(
         declared=declare or (),
         before=before,
     )
-    accepted.save(new, file)
+    accepted.save_accepted(new, file)
     earlier = before.history[-1]["numbers"] if before and before.history else {}
     for name, number in new.history[-1]["numbers"].items():
         was = f"  (was {earlier[name]['value']:.4f})" if name in earlier else ""
-        typer.echo(f"{plain(name)}  {number['value']:.4f}{was}")
+        typer.echo(f"{printable_text(name)}  {number['value']:.4f}{was}")
     typer.echo(f"Written: {file}")
 
 
@@ -73,9 +73,9 @@ def power(
     from draftmark.store.run_folder import load_results
 
     terms = GateTerms(margin, quantity)
-    known = accepted.load(against) if against else None
+    known = accepted.load_accepted(against) if against else None
     for line in power_lines(load_results(directory), directory, known, terms):
-        typer.echo(plain(line))
+        typer.echo(printable_text(line))
 
 
 def gate(
@@ -105,15 +105,17 @@ def gate(
     from draftmark.analysis.gate.gate import GateTerms
     from draftmark.pipeline.more_prompts import judge_with_looks
     from draftmark.pipeline.publish import RunOptions
-    from draftmark.pipeline.render import render
+    from draftmark.pipeline.render import render_reports
     from draftmark.store.run_folder import load_results
     from draftmark.store.store import write_json
 
     results = load_results(directory)
     terms = GateTerms(margin, quantity, tuple(declare or ()))
     options = RunOptions(directory.parent, store, data)
-    outcome = judge_with_looks(results, directory, accepted.load(against), terms, options, up_to)
+    outcome = judge_with_looks(
+        results, directory, accepted.load_accepted(against), terms, options, up_to
+    )
     place = writable_folder(out or directory)
     write_json(place / "gate.json", asdict(outcome))
-    show_files(render(results, place, ["gate"]))
+    show_files(render_reports(results, place, ["gate"]))
     raise typer.Exit(_CODES[outcome.verdict])

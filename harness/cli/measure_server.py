@@ -34,7 +34,7 @@ def measure_server(
     """
     from draftmark import registry
     from draftmark.data.rows import load_rows
-    from draftmark.engines.measure import endpoint_load
+    from draftmark.engines.measure import endpoint_load as measure
     from draftmark.engines.measure.endpoint import Endpoint
     from draftmark.grading.http_client import HttpClient, read_key
     from draftmark.progress import Progress
@@ -46,18 +46,19 @@ def measure_server(
     endpoints = {
         arm: Endpoint(HttpClient(at, key, timeout_s=600), model) for arm, at in urls.items() if at
     }
-    sources, found = ["directory" if data else "samples"], registry.find("tasks", task)
+    sources, found = ["directory" if data else "samples"], registry.find_registered("tasks", task)
     rows = load_rows(found, "test", prompts, sources=sources, directory=data_folder(data))
     runs = []
     for at_a_time in _counts(concurrency):
-        load = endpoint_load.Load(at_a_time, blocks, max_tokens, temperature)
-        runs.append((load, endpoint_load.measure(endpoints, rows.examples, load, Progress())))
-        typer.echo("\n".join(endpoint_load.measurement_lines(runs[-1][1], load)))
-    for line in endpoint_load.verdict_lines(runs):
+        load = measure.Load(at_a_time, blocks, max_tokens, temperature)
+        both = measure.measure_endpoint(endpoints, rows.examples, load, Progress())
+        runs.append((load, both))
+        typer.echo("\n".join(measure.measurement_lines(both, load)))
+    for line in measure.verdict_lines(runs):
         typer.echo(line)
     if out:
         facts = {"task": task, "rows": rows.digest, "source": rows.source}
-        measured = [endpoint_load.to_json(both, endpoints, load) for load, both in runs]
+        measured = [measure.to_json(both, endpoints, load) for load, both in runs]
         write_json(out, facts | {"runs": measured})
         typer.echo(f"Written: {out}")
 

@@ -55,7 +55,7 @@ def reopen_run(
 
     results, progress = load_results(directory), Progress()
     recipe = stored_recipe(results.recipe, directory)
-    plan = experiment.plan(recipe, progress, data=data_folder(data))
+    plan = experiment.plan_experiment(recipe, progress, data=data_folder(data))
     return results, plan, Store(store or directory.parent / "store"), progress
 
 

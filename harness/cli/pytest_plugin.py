@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 if TYPE_CHECKING:
     from draftmark.analysis.gate.gate import GateOutcome
@@ -39,7 +39,7 @@ def _gate(
     error = ""
     try:
         terms = GateTerms(margin, quantity, tuple(declare))
-        known, results = accepted.load(Path(against)), load_results(Path(result))
+        known, results = accepted.load_accepted(Path(against)), load_results(Path(result))
         outcome = judge_run(
             results, stored_counts(results, Path(result), known.gamma), known, terms
         )
@@ -60,5 +60,7 @@ def _describe(outcome: "GateOutcome") -> str:
         if line.difference is not None:
             interval = f"{line.difference:+.4f} [{line.low:+.4f}, {line.high:+.4f}]"
             parts.insert(0, f"{interval} on {line.n} prompts")
-        lines.append(f"  {line.verdict} {plain(line.name)}: {plain('; '.join(parts))}")
+        lines.append(
+            f"  {line.verdict} {printable_text(line.name)}: {printable_text('; '.join(parts))}"
+        )
     return "\n".join(lines)

@@ -25,9 +25,9 @@ def report(
     ] = None,
 ) -> None:
     """Render reports of a run again."""
-    from draftmark.pipeline.render import render
+    from draftmark.pipeline.render import render_reports
 
-    for file in render(_load(directory), directory, names or ["leaderboard"]):
+    for file in render_reports(_load(directory), directory, names or ["leaderboard"]):
         typer.echo(f"Written: {file}")
 
 
@@ -100,5 +100,5 @@ def _render(name: str, results: "Results", directory: Path, **fields: Any) -> li
     """Write a report with some of its fields set; return its files."""
     from draftmark.pipeline.render import write_reports
 
-    report = registry.find("reports", name)
+    report = registry.find_registered("reports", name)
     return write_reports(results, directory, [replace(report, **fields) if fields else report])

@@ -51,10 +51,10 @@ def run(
 def _run(recipe: "Experiment", name: str, options: "RunOptions") -> bool:
     """Run a recipe and print its leaderboard; True if no cell and no check failed."""
     from draftmark.pipeline.publish import run_recipe
-    from draftmark.pipeline.render import render
+    from draftmark.pipeline.render import render_reports
 
     results, directory = run_recipe(recipe, name, options)
-    files = render(results, directory, ["leaderboard"])
+    files = render_reports(results, directory, ["leaderboard"])
     typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
     for file in [*files, directory / "results.json"]:
         typer.echo(f"Written: {file}")
@@ -91,10 +91,10 @@ def list_() -> None:
 
     groups = {
         "recipes": recipe_names(),
-        "tasks": registry.names("tasks"),
-        "methods": registry.names("baselines"),
-        "engines": registry.names("engines"),
-        "reports": registry.names("reports"),
+        "tasks": registry.registered_names("tasks"),
+        "methods": registry.registered_names("baselines"),
+        "engines": registry.registered_names("engines"),
+        "reports": registry.registered_names("reports"),
         "models": sorted(CATALOGUE),
     }
     for title, found in groups.items():

@@ -18,14 +18,14 @@ def ls(store: Folder = DEFAULT_STORE) -> None:
     """
     from draftmark.store import garbage_collection
     from draftmark.store.store import Store
-    from draftmark.text import plain
+    from draftmark.text import printable_text
 
-    now, found = time.time(), garbage_collection.results(Store(store))
+    now, found = time.time(), garbage_collection.stored_results(Store(store))
     typer.echo(f"  {'stage':12} {'key':12} {'size':>9} {'made':>8} {'used':>8}  label, runs")
     for item in found:
         mark = "*" if item.needed else " "
         ages = f"{_age(now - item.made):>8} {_age(now - item.used):>8}"
-        label = plain(f"{item.label}: {', '.join(item.runs) or 'no known run'}")
+        label = printable_text(f"{item.label}: {', '.join(item.runs) or 'no known run'}")
         typer.echo(f"{mark} {item.name} {_size(item.num_bytes):>9} {ages}  {label}")
     needed = _size(sum(item.num_bytes for item in found if item.needed))
     typer.echo(
@@ -42,7 +42,7 @@ def verify(store: Folder = DEFAULT_STORE) -> None:
     from draftmark.store import garbage_collection
     from draftmark.store.store import Store
 
-    checked = list(garbage_collection.verify(Store(store)))
+    checked = list(garbage_collection.verify_store(Store(store)))
     damages = [damage for _, damage in checked if damage]
     for damage in damages:
         typer.echo(f"Damaged: {damage}; the next run makes it again.")
@@ -70,7 +70,7 @@ def gc(
     from draftmark.store.store import Store
 
     limit = garbage_collection.parse_size(keep_under) if keep_under is not None else None
-    done = garbage_collection.collect(Store(store), limit, dry=dry_run)
+    done = garbage_collection.collect_garbage(Store(store), limit, dry=dry_run)
     verb = "Would delete" if dry_run else "Deleted"
     for item in done.gone:
         typer.echo(f"{verb}: {item.name} {_size(item.num_bytes):>9}")

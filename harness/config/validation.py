@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from draftmark.errors import UserError, unknown
-from draftmark.text import plain
+from draftmark.errors import UserError, unknown_name_error
+from draftmark.text import printable_text
 
 S = TypeVar("S", bound="Section")
 
@@ -37,7 +37,9 @@ def parse_toml(text: str, origin: str) -> dict[str, Any]:
         found = re.search(r"at line (\d+)", str(error))
         lines = text.split("\n")[: int(found[1]) if found else None]
         line = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        raise UserError(f"{origin} is not valid TOML: {error}: {plain(line, 80)}.") from error
+        raise UserError(
+            f"{origin} is not valid TOML: {error}: {printable_text(line, 80)}."
+        ) from error
     for key, value in _values(document):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{origin}: {key} must be finite (got {value}).")
@@ -97,7 +99,7 @@ def explain_error(
     if first["type"] == "extra_forbidden":
         prefix = "".join(f"{part}." for part in at)
         choices = [prefix + name for name in _fields_at(section, first["loc"][:-1])]
-        return f"{origin}: {unknown('key', place, choices)}"
+        return f"{origin}: {unknown_name_error('key', place, choices)}"
     message = first["msg"].removeprefix("Value error, ")
     value = f" (got {_with_lists(first['input'])!r})" if _is_plain(first["input"]) else ""
     return f"{': '.join(filter(None, (origin, place, message)))}{value}."

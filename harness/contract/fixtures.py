@@ -14,7 +14,7 @@ from draftmark.config.recipe import MethodEntry
 from draftmark.data.rows import load_splits
 from draftmark.models.files import own_models
 from draftmark.progress import Progress
-from draftmark.registry import find
+from draftmark.registry import find_registered
 
 if TYPE_CHECKING:  # importing fixtures loads no torch, so a conftest can set its threads first
     from draftmark.models.hidden_states import StoredHiddenStates
@@ -58,7 +58,7 @@ def read_gold(
 
     def read(**counts: int) -> dict[str, StoredHiddenStates]:
         wanted: Any = counts
-        splits = load_splits(find("tasks", "gsm8k"), wanted, sources=["samples"])
+        splits = load_splits(find_registered("tasks", "gsm8k"), wanted, sources=["samples"])
         features: dict[str, StoredHiddenStates] = {}
         for split, rows in splits.items():
             texts = encode_gold(tokenizer, rows.examples, frozenset({tokenizer.eos_token_id}))

@@ -13,7 +13,11 @@ from draftmark.models.language_model import LanguageModel, save_model
 from draftmark.training.schedule import total_steps
 from draftmark.types import Placement, Sampler, Samplers
 
-TRAINED = [name for name in registry.names("baselines") if registry.find("baselines", name).trains]
+TRAINED = [
+    name
+    for name in registry.registered_names("baselines")
+    if registry.find_registered("baselines", name).trains
+]
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 from draftmark import registry
-from draftmark.data.leaks import Overlap, find_overlaps, normalise, question_text
+from draftmark.data.leaks import Overlap, find_overlaps, normalise_question, question_text
 from draftmark.data.rows import Rows, describe_left_out, parse_rows, read_splits
 from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
 from draftmark.errors import UserError
@@ -53,7 +53,10 @@ def check_tasks(names: Sequence[str] | None, directory: Path | None) -> Iterator
     the project's samples. Raises UserError for an unknown task, a named task without rows, an
     unreadable file, or if no task has rows.
     """
-    tasks: list[Task] = [registry.find("tasks", name) for name in names or registry.names("tasks")]
+    tasks: list[Task] = [
+        registry.find_registered("tasks", name)
+        for name in names or registry.registered_names("tasks")
+    ]
     named = directory or data_directory()
     if not names:
         tasks = [
@@ -84,4 +87,4 @@ def check_task(task: Task, *, sources: Sequence[str], directory: Path | None = N
 
 def count_repeated(examples: Sequence[Example]) -> int:
     """Return the number of examples whose question an earlier one has."""
-    return len(examples) - len({normalise(question_text(example)) for example in examples})
+    return len(examples) - len({normalise_question(question_text(example)) for example in examples})

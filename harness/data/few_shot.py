@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from draftmark.config.sections import Prompting
 from draftmark.data.rows import Rows
-from draftmark.errors import unknown
+from draftmark.errors import unknown_name_error
 from draftmark.types import Example, Split, Task, Turn
 
 
@@ -48,7 +48,7 @@ def _styled(task: Task, prompting: Prompting, rows: Rows) -> Rows:
     if name is None:
         return rows
     if name not in task.styles:
-        raise unknown(f"style of task {task.name!r}", name, task.styles)
+        raise unknown_name_error(f"style of task {task.name!r}", name, task.styles)
     return replace(rows, examples=tuple(map(task.styles[name], rows.examples)))
 
 

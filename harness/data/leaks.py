@@ -87,7 +87,7 @@ def question_text(example: Example) -> str:
     return asked
 
 
-def normalise(text: str) -> str:
+def normalise_question(text: str) -> str:
     """Return the normalised text: equal for texts that differ in case, spaces, punctuation."""
     # A text without words keeps its punctuation: "?" is not "!".
     return " ".join(split_words(text) or _folded(text).split())
@@ -107,7 +107,9 @@ def _folded(text: str) -> str:
 
 def _texts(examples: Sequence[Example], part: Part) -> list[_Text]:
     texts = [(e.id, question_text(e) if part == "question" else e.reference) for e in examples]
-    return [_Text(example_id, split_words(text), normalise(text)) for example_id, text in texts]
+    return [
+        _Text(example_id, split_words(text), normalise_question(text)) for example_id, text in texts
+    ]
 
 
 def _overlap(group: str, part: Part, rows: Sequence[_Text], test: Sequence[_Text]) -> Overlap:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from draftmark.data.sources import DATA_VARIABLE, READERS, RawSplit, Unavailable, data_folder
 from draftmark.errors import UserError
-from draftmark.store.graph import digest
+from draftmark.store.graph import json_digest
 from draftmark.types import Example, Row, Split, Task
 
 MISSING = "not here: "  # the start of the digest of rows that a plan does without
@@ -45,7 +45,7 @@ class Rows:
         """A hash of the content of all examples."""
         if self.missing:
             return MISSING + self.missing
-        return digest(
+        return json_digest(
             [[item.id, item.messages, item.reference, item.meta] for item in self.examples]
         )
 

@@ -19,7 +19,7 @@ _STRING, _ARRAY, _MAX_DEPTH, _MAX_DIMENSIONS = 8, 9, 4, 4
 _LEAST_BITS = 1  # of a weight, at the strongest quantisation
 
 
-def unzip(data: bytes, path: Path) -> bytes:
+def unzip_within_limit(data: bytes, path: Path) -> bytes:
     """Return the unpacked bytes of gzip data; raises UserError if they are disproportionate.
 
     Raises OSError, EOFError or zlib.error, as gzip does, for damaged data.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.data import hub as hub_client
-from draftmark.data.size_limits import unzip
+from draftmark.data.size_limits import unzip_within_limit
 from draftmark.errors import UserError
 from draftmark.types import Row, Split, Task
 
@@ -89,7 +89,7 @@ def _read_jsonl(folder: Path, split: Split, name: str) -> RawSplit:
 def _lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
-        text = (unzip(data, path) if path.suffix == ".gz" else data).decode("utf-8")
+        text = (unzip_within_limit(data, path) if path.suffix == ".gz" else data).decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is unreadable: {error}; fetch or write it again.") from error
     return text.split("\n")

@@ -30,7 +30,7 @@ from draftmark.speculation.interfaces import (
 )
 from draftmark.speculation.tree_drafter import verify_tree
 from draftmark.speculation.trees import drafted_depth
-from draftmark.speculation.verification import verify
+from draftmark.speculation.verification import verify_block
 from draftmark.types import Decode, Kind, Prompt, Proposal, Round
 
 
@@ -115,7 +115,7 @@ def _verify_chain(
         q_GV = torch.zeros(len(drafted), p_HV.shape[-1])
         q_GV[torch.arange(len(drafted)), list(drafted)] = 1.0
     ids_NG = torch.tensor([drafted], dtype=torch.long)
-    kept_N, following_N = verify(ids_NG, q_GV[None], p_HV[None], generator)
+    kept_N, following_N = verify_block(ids_NG, q_GV[None], p_HV[None], generator)
     return int(kept_N), int(following_N)
 
 

@@ -16,7 +16,7 @@ OUTCOMES = {
 }
 
 
-def grade(
+def grade_answers(
     task: Task, answers: Sequence[tuple[Example, str]], sandbox: Sandbox
 ) -> list[dict[str, float]]:
     """Return the task's scores of each answer, in order; programs run in the sandbox."""
@@ -25,6 +25,6 @@ def grade(
     return [task.grade(example, text) for example, text in answers]
 
 
-def outcomes(text: str, reason: FinishReason) -> dict[str, Any]:
+def response_outcomes(text: str, reason: FinishReason) -> dict[str, Any]:
     """Return 0 or 1 for each of OUTCOMES of a response; they do not change its grade."""
     return {"truncated": float(reason == "length"), "empty": float(not text.strip())}

@@ -46,11 +46,11 @@ def make_draft(
     the tokenizer.
     """
     if init.pruned is not None:
-        model = prune(target.model, init.pruned)
+        model = prune_layers(target.model, init.pruned)
         if init.head == "shared":
             freeze_embeddings(model)
     elif init.random is not None:
-        model = randomise(target.model.config, init.random, seed)
+        model = random_model(target.model.config, init.random, seed)
         check_head_rows(model, target.vocab_size)
     else:
         assert directory is not None
@@ -65,7 +65,7 @@ def freeze_embeddings(model: Any) -> None:
             parameter.requires_grad_(False)
 
 
-def prune(model: Any, layers: Sequence[int]) -> Any:
+def prune_layers(model: Any, layers: Sequence[int]) -> Any:
     """Return a float32 copy of a model with only `layers`, in that order.
 
     Raises UserError for a layer that the model lacks, or if its list of layers is ambiguous.
@@ -84,7 +84,7 @@ def prune(model: Any, layers: Sequence[int]) -> Any:
     return draft.eval()
 
 
-def randomise(config: Any, changes: Mapping[str, Any], seed: int) -> Any:
+def random_model(config: Any, changes: Mapping[str, Any], seed: int) -> Any:
     """Return a float32 model with random weights, of a config with some values changed.
 
     Raises UserError for a value that the family lacks, and for inconsistent values.

@@ -28,7 +28,7 @@ from draftmark.data.size_limits import check_gguf, check_member
 from draftmark.errors import UserError
 from draftmark.progress import Progress
 from draftmark.store.entries import sha256_of
-from draftmark.store.graph import digest
+from draftmark.store.graph import json_digest
 from draftmark.store.store import explain_full_disk, write_json
 
 CACHE_VARIABLE = "DRAFTMARK_CACHE"
@@ -72,7 +72,7 @@ CATALOGUE = {
 }
 
 
-def resolve(reference: str, progress: Progress) -> Path:
+def resolve_model(reference: str, progress: Progress) -> Path:
     """Return the folder of a model: a path, a model of the project, or a download by name.
 
     Raises UserError with the choices if the model is unknown.
@@ -109,7 +109,7 @@ def model_digest(directory: Path) -> str:
         if path.suffix in (".safetensors", ".json", ".jinja", ".txt", ".model", ".py")
         and path.name != RECORD
     ]
-    return digest({path.name: sha256_of(path) for path in kept})
+    return json_digest({path.name: sha256_of(path) for path in kept})
 
 
 def num_layers(directory: Path) -> int:

@@ -58,7 +58,7 @@ class Shape:
         return replace(self, layers=layers, parameters=self.parameters - fewer)
 
 
-def of_model(reference: str, directory: Path | None) -> Shape:
+def model_shape(reference: str, directory: Path | None) -> Shape:
     """Return the shape of a model: from its folder, else from the table by the reference's name.
 
     Raises UserError for a model that both lack.
@@ -75,7 +75,7 @@ def of_model(reference: str, directory: Path | None) -> Shape:
     return _shape(entry["config"], entry["parameters"], entry["layer_parameters"])
 
 
-def of_draft(init: DraftInit, target: Shape, given: Shape | None, target_config: Any) -> Shape:
+def draft_shape(init: DraftInit, target: Shape, given: Shape | None, target_config: Any) -> Shape:
     """Return the shape of a draft init; `given` is the shape of the draft model, if it is one."""
     if init.model is not None:
         assert given is not None
@@ -90,7 +90,7 @@ def of_draft(init: DraftInit, target: Shape, given: Shape | None, target_config:
     return replace(shape, trained_head=init.head == "copied")
 
 
-def of_head(target: Shape, states: int) -> Shape:
+def head_shape(target: Shape, states: int) -> Shape:
     """Return the shape of a feature head that reads `states` states of the target.
 
     One layer, the target's embedding and head, and a matrix that joins one state with the embedding
@@ -103,7 +103,7 @@ def of_head(target: Shape, states: int) -> Shape:
     return replace(one, parameters=one.parameters + join + widened, trained_head=False)
 
 
-def config_of(reference: str, directory: Path | None) -> dict[str, Any]:
+def model_config(reference: str, directory: Path | None) -> dict[str, Any]:
     """Return the config, with `model_type`, of a model whose shape `of_model` knows."""
     if directory is not None:
         return dict(json.loads((directory / "config.json").read_text("utf-8")))
@@ -122,7 +122,7 @@ def shape_table() -> Mapping[str, Mapping[str, Any]]:
 
 
 def _of_folder(directory: Path) -> Shape:
-    config = config_of("", directory)
+    config = model_config("", directory)
     tensors = dict(_tensors(directory))
     own_head = any(name in tensors for name in _HEADS)
     tied = bool(config.get("tie_word_embeddings", not own_head))

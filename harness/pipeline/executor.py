@@ -14,7 +14,7 @@ from draftmark.pipeline.journal import NO_JOURNAL, Journal
 from draftmark.pipeline.stopping import NO_STOP, Stop, Stopped
 from draftmark.progress import Progress
 from draftmark.store.entries import Damaged, Entry
-from draftmark.store.graph import RESULT_FILES, Job, Node, topological
+from draftmark.store.graph import RESULT_FILES, Job, Node, topological_order
 from draftmark.store.store import Store, explain_full_disk
 
 
@@ -33,7 +33,7 @@ class Failure:
         return "refused" if self.refused else "failed"
 
 
-def execute(
+def execute_stages(
     nodes: Iterable[Node],
     store: Store,
     progress: Progress,
@@ -48,7 +48,7 @@ def execute(
     stop was requested and a result is still missing.
     """
     failures: dict[str, Failure] = {}
-    for node in topological(nodes):
+    for node in topological_order(nodes):
         missing = not store.has(node)
         if missing and (upstream := failed_input(node, failures, journal)):
             failures[node.key] = upstream

@@ -11,14 +11,14 @@ from draftmark.data.few_shot import counts_with_shots, format_prompts
 from draftmark.data.rows import NoSource, Rows, describe_left_out, load_splits
 from draftmark.errors import UserError
 from draftmark.grading.sandbox import Sandbox
-from draftmark.models.files import local_model, num_layers, resolve
+from draftmark.models.files import local_model, num_layers, resolve_model
 from draftmark.pipeline.outputs import Output, outputs_of
 from draftmark.pipeline.setting import Setting
 from draftmark.pipeline.stages import drafts, texts
 from draftmark.progress import Progress
 from draftmark.results import Cell
 from draftmark.speculation.methods import build_method
-from draftmark.store.graph import Node, digest, topological
+from draftmark.store.graph import Node, json_digest, topological_order
 from draftmark.types import Split, Task
 
 SAFE = Sandbox()
@@ -35,13 +35,13 @@ class Plan:
     @property
     def nodes(self) -> list[Node]:
         """Every node once, inputs before the nodes that need them."""
-        return list(topological(node for cell in self.cells for node in self.nodes_of(cell)))
+        return list(topological_order(node for cell in self.cells for node in self.nodes_of(cell)))
 
     @property
     def key(self) -> str:
         """A hash of all that the results and their reports depend on."""
         nodes = [node.key for cell in self.cells for node in self.nodes_of(cell)]
-        return digest([nodes, self.recipe.model_dump(mode="json")])
+        return json_digest([nodes, self.recipe.model_dump(mode="json")])
 
     def nodes_of(self, cell: Cell) -> list[Node]:
         """Return the nodes of a cell's outputs, without their inputs."""
@@ -52,7 +52,7 @@ class Plan:
         return self.cells[cell]["draft"].node
 
 
-def plan(
+def plan_experiment(
     recipe: Recipe,
     progress: Progress,
     *,
@@ -70,14 +70,14 @@ def plan(
     models = {pair.name: _models_of(pair, progress, complete) for pair in recipe.pairs}
     settings = {}
     for name in recipe.tasks:
-        task: Task = registry.find("tasks", name)
+        task: Task = registry.find_registered("tasks", name)
         on_task = recipe.for_task(name)
         rows = _rows(on_task, task, data, progress, complete)
         for pair in on_task.pairs:
             target, init = models[pair.name]
             setting = Setting(on_task, task, pair, target, rows, sandbox, init)
             if pair.fine_tune:
-                setting = replace(setting, target=drafts.fine_tuned(setting))
+                setting = replace(setting, target=drafts.fine_tuned_node(setting))
             settings[name, pair.name] = setting
     cells = {cell: outputs_of(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
     return Plan(recipe, settings, cells)
@@ -87,12 +87,12 @@ def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, No
     """Return the target, and the model that drafts start from if the pair names one."""
 
     def model_node(stage: str, reference: str) -> Node:
-        directory = resolve(reference, progress) if complete else local_model(reference)
+        directory = resolve_model(reference, progress) if complete else local_model(reference)
         if directory is None:
-            return texts.missing_model(stage, reference)
+            return texts.missing_model_node(stage, reference)
         if stage == "target":
             _check_layers(pair, directory)
-        return texts.existing_model(
+        return texts.existing_model_node(
             stage, reference, directory, trust_remote_code=pair.trust_remote_code
         )
 

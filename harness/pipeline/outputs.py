@@ -62,7 +62,7 @@ def outputs_of(setting: Setting, cell: Cell) -> dict[str, Output]:
     Rows name failed and refused speed measurements by their outputs.
     """
     entry = setting.recipe.method(cell.method)
-    draft = drafts.draft(setting, entry, cell.seed)
+    draft = drafts.draft_node(setting, entry, cell.seed)
     speed = {
         name: replace(output, required=False)
         for name, output in _speed_outputs(setting, entry, draft)
@@ -80,10 +80,10 @@ def _quality_outputs(setting: Setting, entry: MethodEntry, draft: Node) -> Itera
     node = _grades(setting, None)
     yield "target grades", _rows(node, "target_grades", GRADES, "target-grades.parquet")
     for t in evaluation.temperatures:
-        node = measurements.scores(setting, entry, draft, recipe.samplers(t))
+        node = measurements.scores_node(setting, entry, draft, recipe.samplers(t))
         yield f"scores, t={t:g}", Output(node, "tables", _tables, {TABLES: tables_name(t)}, t)
     for writer, model in writers.items():
-        node, copy = grades.likelihoods(setting, model), f"{writer}-{LIKELIHOODS}"
+        node, copy = grades.likelihoods_node(setting, model), f"{writer}-{LIKELIHOODS}"
         yield f"likelihoods, {writer}", _rows(node, "likelihoods", LIKELIHOODS, copy, writer)
     samples = evaluation.samples
     for writer, t in product(writers, samples.temperatures if samples else ()):
@@ -94,7 +94,7 @@ def _quality_outputs(setting: Setting, entry: MethodEntry, draft: Node) -> Itera
         node = _grades(setting, draft)
         yield "draft grades", _rows(node, "draft_grades", GRADES, "draft-alone-grades.parquet")
     if "draft" in writers and evaluation.judge:
-        node = grades.verdicts(setting, evaluation.judge, draft)
+        node = grades.verdicts_node(setting, evaluation.judge, draft)
         yield "verdicts", _rows(node, "verdicts", VERDICTS, VERDICTS)
 
 
@@ -102,7 +102,7 @@ def _speed_outputs(setting: Setting, entry: MethodEntry, draft: Node) -> Iterato
     speed = setting.recipe.speed
     if speed is None:
         return
-    decodes = {c: measurements.decodes(setting, c, entry, draft) for c in speed.conditions()}
+    decodes = {c: measurements.decodes_node(setting, c, entry, draft) for c in speed.conditions()}
     for number, (condition, node) in enumerate(decodes.items()):
         copies = {file: condition_file(number, file) for file in (DECODES, RUNS, ENGINE)}
         yield condition.label, Output(node, "speeds", Measurement.load, copies, condition)
@@ -110,13 +110,13 @@ def _speed_outputs(setting: Setting, entry: MethodEntry, draft: Node) -> Iterato
     for condition in decodes if speed.noise_floor else ():
         floors.setdefault(condition.terms, condition)
     for terms, condition in floors.items():
-        node = measurements.decodes(setting, condition, None, None)
+        node = measurements.decodes_node(setting, condition, None, None)
         yield f"noise floor, {terms}", Output(node, "floors", Measurement.load, {}, condition)
     if speed.length == "natural":
-        node = grades.grades(setting, next(iter(decodes.values())))
+        node = grades.grades_node(setting, next(iter(decodes.values())))
         yield "decode grades", _rows(node, "decode_grades", GRADES, "decode-grades.parquet")
     if speed.cost_model:
-        node = measurements.part_times(setting, entry, draft)
+        node = measurements.pass_times_node(setting, entry, draft)
         yield "cost model", Output(node, "parts", read_parts, {PARTS: PARTS})
 
 
@@ -124,7 +124,9 @@ def _grades(
     setting: Setting, model: Node | None, sampler: Sampler = GREEDY, samples: Samples | None = None
 ) -> Node:
     """Return the node of the grades of a model's own responses; None stands for the target."""
-    return grades.grades(setting, texts.responses(setting, "test", sampler, model, samples))
+    return grades.grades_node(
+        setting, texts.responses_node(setting, "test", sampler, model, samples)
+    )
 
 
 def _tables(folder: Path) -> list[AcceptanceTable]:

@@ -9,7 +9,7 @@ from draftmark.data.leaks import find_overlaps
 from draftmark.pipeline.outputs import Output
 from draftmark.pipeline.setting import Setting
 from draftmark.store.entries import entry_facts
-from draftmark.store.graph import Node, topological
+from draftmark.store.graph import Node, topological_order
 from draftmark.store.records import TARGET
 from draftmark.store.store import Store
 from draftmark.types import Example
@@ -80,8 +80,8 @@ def texts_behind(nodes: Iterable[Node]) -> list[dict[str, Any]]:
 
     Texts that a target was fine-tuned on are left out.
     """
-    upstream = list(topological(nodes))
-    targets = topological(node for node in upstream if node.stage == "target")
+    upstream = list(topological_order(nodes))
+    targets = topological_order(node for node in upstream if node.stage == "target")
     of_targets = {node.key for node in targets}
     return [
         {

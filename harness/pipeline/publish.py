@@ -43,7 +43,9 @@ def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> tuple[Result
     from draftmark.store.store import Store
 
     progress, sandbox = Progress(), Sandbox(unsafe=options.unsafe_code)
-    prepared = experiment.plan(recipe, progress, data=data_folder(options.data), sandbox=sandbox)
+    prepared = experiment.plan_experiment(
+        recipe, progress, data=data_folder(options.data), sandbox=sandbox
+    )
     writable_folder(options.out)
     store = Store(writable_folder(options.store or options.out / "store"))
     directory = options.out / f"{name}-{prepared.key[:8]}"
@@ -65,19 +67,21 @@ def _run(
     """Run a plan, here or on a cluster, with a journal and a stop flag."""
     from draftmark.pipeline import executor, runner
 
-    with tracked(store, directory.name, prepared.recipe.title, prepared.nodes) as (journal, stop):
-        make = partial(executor.execute, journal=journal, stop=stop)
+    with track_run(store, directory.name, prepared.recipe.title, prepared.nodes) as (journal, stop):
+        make = partial(executor.execute_stages, journal=journal, stop=stop)
         if cluster:
             from draftmark.pipeline.cluster import executor as on_ray
             from draftmark.pipeline.cluster.needs import stage_needs
 
             needs = stage_needs(prepared)
-            make = partial(on_ray.execute, address=cluster, needs=needs, journal=journal, stop=stop)
-        return runner.run(prepared, name, store, progress, make)
+            make = partial(
+                on_ray.execute_on_cluster, address=cluster, needs=needs, journal=journal, stop=stop
+            )
+        return runner.run_experiment(prepared, name, store, progress, make)
 
 
 @contextmanager
-def tracked(
+def track_run(
     store: "Store", run: str, title: str, nodes: "Iterable[Node]"
 ) -> "Iterator[tuple[Journal, Stop]]":
     """Yield the run's event journal and its stop flag.

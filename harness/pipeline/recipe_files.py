@@ -13,7 +13,7 @@ from pydantic import Field
 from draftmark import registry
 from draftmark.config.recipe import Recipe
 from draftmark.config.validation import Section, parse_toml, validate_section
-from draftmark.errors import UserError, unknown
+from draftmark.errors import UserError, unknown_name_error
 from draftmark.speculation.methods import build_method
 
 
@@ -41,7 +41,7 @@ def suite_members(name_or_path: str) -> tuple[str, ...]:
     suite: Suite = validate_section(Suite, document, origin)
     for name in suite.recipes:
         if name not in recipe_names():
-            raise unknown(f"recipe in {origin}", name, recipe_names())
+            raise unknown_name_error(f"recipe in {origin}", name, recipe_names())
     return suite.recipes
 
 
@@ -85,7 +85,7 @@ def _read(name_or_path: str) -> tuple[str, str]:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} does not read: {error}; fix or replace it.") from error
     if name_or_path not in recipe_names():
-        raise unknown("recipe", name_or_path, recipe_names())
+        raise unknown_name_error("recipe", name_or_path, recipe_names())
     file = resources.files("draftmark.baselines") / "recipes" / f"{name_or_path}.toml"
     return file.read_text(encoding="utf-8"), f"recipe {name_or_path!r}"
 
@@ -106,12 +106,12 @@ def _with_tasks(document: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any
 def _check_names(recipe: Recipe) -> None:
     """Raise UserError for an unknown task, method, knob or engine, before anything runs."""
     for task in recipe.tasks:
-        registry.find("tasks", task)
+        registry.find_registered("tasks", task)
         on_task = recipe.for_task(task)
         for entry in on_task.methods:
             build_method(entry)
             on_task.training_of(entry)
-    engines = registry.names("engines")
+    engines = registry.registered_names("engines")
     for engine in recipe.speed.engines if recipe.speed else ():
         if engine not in engines:
-            raise unknown("engine", engine, engines)
+            raise unknown_name_error("engine", engine, engines)

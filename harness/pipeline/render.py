@@ -10,9 +10,11 @@ from draftmark.store.run_folder import path_inside
 from draftmark.store.store import write_atomically
 
 
-def render(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
+def render_reports(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
     """Write the reports of these names into a folder; return their files."""
-    return write_reports(results, directory, [registry.find("reports", name) for name in names])
+    return write_reports(
+        results, directory, [registry.find_registered("reports", name) for name in names]
+    )
 
 
 def write_reports(results: Results, directory: Path, reports: Sequence[Report]) -> list[Path]:

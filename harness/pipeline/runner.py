@@ -6,12 +6,12 @@ from typing import Protocol
 
 from draftmark.analysis import fairness
 from draftmark.analysis.comparisons import Seeds, by_contender, compare_contenders, rank_contenders
-from draftmark.analysis.quality import qualities
-from draftmark.analysis.quantities import Quantity, quantities
-from draftmark.analysis.summary import pool_seeds, summarise
+from draftmark.analysis.quality import quality_quantities
+from draftmark.analysis.quantities import Quantity, acceptance_quantities
+from draftmark.analysis.summary import pool_seeds, summarise_cell
 from draftmark.config.sections import SpeedCondition
 from draftmark.environment import manifest, project_state
-from draftmark.pipeline.executor import Failure, execute
+from draftmark.pipeline.executor import Failure, execute_stages
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.outputs import read_records
 from draftmark.pipeline.provenance import cell_facts, data_facts
@@ -42,8 +42,8 @@ class Row:
     speeds: Mapping[SpeedCondition, Measurement] = field(default_factory=dict)
 
 
-def run(
-    plan: Plan, name: str, store: Store, progress: Progress, make: Execute = execute
+def run_experiment(
+    plan: Plan, name: str, store: Store, progress: Progress, make: Execute = execute_stages
 ) -> Results:
     """Return the results of every cell; a failed cell is a row with its reason."""
     recipe, project = plan.recipe, project_state()
@@ -68,7 +68,7 @@ def run(
         standings=rank_contenders(contenders, recipe),
         data=data,
         manifest={**manifest(), "project": project},
-        findings=fairness.findings(
+        findings=fairness.fairness_findings(
             recipe, results, {cell: row.speeds for cell, row in rows.items()}, data
         ),
     )
@@ -102,8 +102,10 @@ def _row(plan: Plan, cell: Cell, store: Store, failures: Mapping[str, Failure]) 
 def _with_numbers(result: Result, records: Records, plan: Plan) -> Row:
     task = plan.settings[result.cell.task, result.cell.pair].task
     try:
-        found = quantities(records, plan.recipe) | qualities(records, task, plan.recipe)
-        numbers = summarise(found, records, plan.recipe)
+        found = acceptance_quantities(records, plan.recipe) | quality_quantities(
+            records, task, plan.recipe
+        )
+        numbers = summarise_cell(found, records, plan.recipe)
     except Exception as error:  # the other cells keep their numbers
         reason = f"the numbers cannot be computed: {type(error).__name__}: {error}"
         return Row(replace(result, failure=reason))

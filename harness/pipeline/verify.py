@@ -28,7 +28,9 @@ CHECKS = "checks.json"
 FILE = "lossless.json"
 
 
-def verify(plan: Plan, store: Store, progress: Progress, num_prompts: int) -> list[dict[str, Any]]:
+def verify_run(
+    plan: Plan, store: Store, progress: Progress, num_prompts: int
+) -> list[dict[str, Any]]:
     """Return the checks of every cell whose draft is in the store, as JSON.
 
     A damaged draft is trained again. Raises UserError if the store has no draft of the run: the run

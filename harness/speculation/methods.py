@@ -10,9 +10,9 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from draftmark import registry
 from draftmark.config.recipe import MethodEntry
 from draftmark.config.validation import explain_error, toml_to_json
-from draftmark.errors import UserError, unknown
+from draftmark.errors import UserError, unknown_name_error
 from draftmark.speculation.interfaces import Drafter, Method
-from draftmark.text import plain
+from draftmark.text import printable_text
 from draftmark.types import Kind, Placement, TrainingRun
 
 _NEEDED = ("kind", "trains", "train", "drafter")  # of a Method
@@ -49,7 +49,7 @@ def build_method(entry: MethodEntry) -> Method:
     known = {field.name for field in dataclasses.fields(method)}
     for knob in knobs:
         if knob not in known:
-            raise unknown(
+            raise unknown_name_error(
                 f"knob of method {name!r}", knob, known | MethodEntry.model_fields.keys() - {"name"}
             )
     try:
@@ -57,13 +57,13 @@ def build_method(entry: MethodEntry) -> Method:
     except ValidationError as error:
         raise UserError(explain_error(error, f"method {name!r}")) from error
     except PydanticUserError as error:
-        reason = plain(error.message.partition("\n")[0], 200)
+        reason = printable_text(error.message.partition("\n")[0], 200)
         raise UserError(f"A knob of method {name!r} has an unusable type: {reason}") from error
 
 
 def _method_class(name: str) -> Any:
     """Return the class in a method's file, whose fields are the knobs."""
-    found = registry.find("baselines", name)
+    found = registry.find_registered("baselines", name)
     where = registry.module_name("baselines", name)
     if not isinstance(found, type):
         raise UserError(

@@ -14,7 +14,7 @@ import torch
 from draftmark.models.sampling import draw_tokens
 
 
-def verify(
+def verify_block(
     drafted_NG: torch.Tensor, q_NGV: torch.Tensor, p_NHV: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (numbers of accepted tokens [N], the tokens that follow them [N]).
@@ -29,11 +29,11 @@ def verify(
     rows_N = torch.arange(len(accepted_N))
     # No token was drafted at the bonus position: q is 0 there, and the residual is p.
     q_NHV = torch.cat([q_NGV, torch.zeros_like(p_NHV[:, :1])], dim=1)
-    left_NV = residual(p_NHV[rows_N, accepted_N], q_NHV[rows_N, accepted_N])
+    left_NV = residual_weights(p_NHV[rows_N, accepted_N], q_NHV[rows_N, accepted_N])
     return accepted_N, draw_tokens(left_NV, generator)
 
 
-def residual(p_NV: torch.Tensor, q_NV: torch.Tensor) -> torch.Tensor:
+def residual_weights(p_NV: torch.Tensor, q_NV: torch.Tensor) -> torch.Tensor:
     """Return the residual max(0, p - q) [N, V], not normalised."""
     left_NV = (p_NV.double() - q_NV.double()).clamp(min=0)
     # Rounding can reject where p = q: then p is the limit of the residual.

@@ -73,15 +73,15 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
-def results(store: Store) -> list[StoredFolder]:
+def stored_results(store: Store) -> list[StoredFolder]:
     """Return every result, by stage and key; raises UserError if there is no store."""
     finished = [path for path in _stage_folders(store) if (path / ENTRY).is_file()]
     return list(_items(store, finished))
 
 
-def verify(store: Store) -> Iterator[tuple[StoredFolder, str]]:
+def verify_store(store: Store) -> Iterator[tuple[StoredFolder, str]]:
     """Yield every result with its damage, or ""; a damaged result is set aside."""
-    for item in results(store):
+    for item in stored_results(store):
         if damage := _damage(item.directory):
             with store.lock(item.key):
                 if damage := _damage(item.directory):  # no process has replaced it meanwhile
@@ -97,7 +97,7 @@ def _damage(directory: Path) -> str:
     return ""
 
 
-def collect(store: Store, limit: int | None = None, *, dry: bool = False) -> Collected:
+def collect_garbage(store: Store, limit: int | None = None, *, dry: bool = False) -> Collected:
     """Delete leftovers, then folders that no run needs while the store is above `limit` bytes.
 
     Leftovers: folders of killed runs, damaged results, checkpoints of finished stages. With `dry`

@@ -59,7 +59,7 @@ class Node:
     @cached_property
     def key(self) -> str:
         """The key that names this node's result."""
-        return digest(
+        return json_digest(
             {
                 "stage": self.stage,
                 "settings": self.settings,
@@ -75,17 +75,17 @@ class Node:
         return [code_version(module, self.ignored) for module in self.code]
 
 
-def topological(nodes: Iterable[Node], _seen: set[str] | None = None) -> Iterator[Node]:
+def topological_order(nodes: Iterable[Node], _seen: set[str] | None = None) -> Iterator[Node]:
     """Yield each node and upstream node once, inputs first."""
     seen = set() if _seen is None else _seen
     for node in nodes:
         if node.key not in seen:
             seen.add(node.key)
-            yield from topological(node.inputs.values(), seen)
+            yield from topological_order(node.inputs.values(), seen)
             yield node
 
 
-def digest(value: Any) -> str:
+def json_digest(value: Any) -> str:
     """Return the SHA-256 of a JSON value, independent of key order; raises ValueError on NaN."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -98,7 +98,9 @@ def code_version(module: str, ignored: frozenset[str] = frozenset()) -> str:
     A plug-in's package counts as the project's. Modules are hashed as syntax trees without
     docstrings, so comments and layout do not change the version.
     """
-    return digest({name: _tree_hash(_parse(name)) for name in sorted(_closure(module, ignored))})
+    return json_digest(
+        {name: _tree_hash(_parse(name)) for name in sorted(_closure(module, ignored))}
+    )
 
 
 @cache

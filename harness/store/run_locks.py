@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from draftmark.errors import UserError
-from draftmark.store.graph import Node, digest
+from draftmark.store.graph import Node, json_digest
 from draftmark.store.run_folder import RESULTS, load_results
 from draftmark.store.store import Store, write_json
 
@@ -35,7 +35,7 @@ def lock_run(store: Store, directory: Path, nodes: Iterable[Node]) -> Iterator[N
     """Protect the results of nodes inside the block, and later while `directory` has results."""
     place = os.path.relpath(directory.resolve(), store.root.resolve())
     (store.root / RUN_LOCKS).mkdir(parents=True, exist_ok=True)
-    path = store.root / RUN_LOCKS / f"{directory.name}-{digest(place)[:8]}.json"
+    path = store.root / RUN_LOCKS / f"{directory.name}-{json_digest(place)[:8]}.json"
     with store.lock(RUN_LOCKS):  # waits until a garbage collection ends
         if not path.exists():
             keys = sorted(node.key for node in nodes)

@@ -22,7 +22,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLease
 from draftmark import environment
 from draftmark.errors import UserError
 from draftmark.store.entries import ENTRY, SEAL, Entry, checksum_line, hash_files, read_entry
-from draftmark.store.graph import Node, topological
+from draftmark.store.graph import Node, topological_order
 
 # Folders of the root that are not stages.
 ASIDE, FAILURES, LOCKS, LOGS, RUNS = "damaged", "failures", "locks", "logs", "runs"
@@ -59,7 +59,7 @@ class Store:
 
     def missing(self, nodes: Iterable[Node]) -> dict[str, Node]:
         """Return by key the nodes, and the nodes they depend on, without a result; inputs first."""
-        return {node.key: node for node in topological(nodes) if not self.has(node)}
+        return {node.key: node for node in topological_order(nodes) if not self.has(node)}
 
     def load(self, node: Node) -> Entry:
         """Return the verified entry of a node.

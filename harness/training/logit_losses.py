@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 
-from draftmark.errors import UserError, unknown
+from draftmark.errors import UserError, unknown_name_error
 from draftmark.training.divergences import is_finite, to_float32
 
 Weight = Literal["target", "draft", "uniform"] | float
@@ -40,7 +40,7 @@ def dld(
         uniform_NV = _weight_probs("uniform", draft_NV, target_NV, 1.0)
         residual_NV = residual_NV - (uniform_NV * residual_NV).sum(-1, keepdim=True)
     elif normalisation != "none":
-        raise unknown("normalisation", normalisation, ("none", "mean"))
+        raise unknown_name_error("normalisation", normalisation, ("none", "mean"))
     w_NV = _weight_probs(weight, draft_NV, target_NV, weight_temperature)
     return (w_NV * residual_NV.square()).sum(-1) / 2
 
@@ -93,6 +93,6 @@ def _weight_probs(
             p_NV = torch.softmax(target_NV / temperature, dim=-1)
             return torch.lerp(torch.softmax(draft_NV / temperature, dim=-1), p_NV, weight)
         case str():
-            raise unknown("weight", weight, ("target", "draft", "uniform"))
+            raise unknown_name_error("weight", weight, ("target", "draft", "uniform"))
         case _:
             raise UserError(f"The target's share of {weight:g} must be between 0 and 1.")

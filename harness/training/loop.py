@@ -27,7 +27,7 @@ from draftmark.training.flops import StepKind
 from draftmark.training.gradients import autocast, backward
 from draftmark.training.head_training import HeadInTraining
 from draftmark.training.ledger import charge_step, peak_bytes, return_large_blocks
-from draftmark.training.schedule import Goal, learning_rate, validates
+from draftmark.training.schedule import Goal, is_validation_step, learning_rate
 from draftmark.types import Ledger
 
 __all__ = ["PreLossPass", "TokenLoss", "TrainingContext", "train"]
@@ -85,7 +85,7 @@ def train(
     while (before := goal.share(state.ledger)) < 1:
         state = _train_step(training, state)
         after = goal.share(state.ledger)
-        if validates(before, after, settings):
+        if is_validation_step(before, after, settings):
             state = _validate(context, state)
         if (context.keeps_end and after >= 1) or (
             time.monotonic() - last_saved > CHECKPOINT_INTERVAL_S

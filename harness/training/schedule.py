@@ -41,7 +41,7 @@ def learning_rate(before: Fraction, after: Fraction, settings: Optimisation) -> 
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def validates(before: Fraction, after: Fraction, settings: Optimisation) -> bool:
+def is_validation_step(before: Fraction, after: Fraction, settings: Optimisation) -> bool:
     """True if a checkpoint is validated after a step: at equal shares of the training, and last."""
     parts = settings.validations
     return math.floor(after * parts) > math.floor(before * parts)

@@ -59,7 +59,7 @@ def _fill_acceptance(
     for index, (axes, place) in enumerate(zip(every, drawn, strict=True)):
         axes.sharex(every[0])
         _acceptance_panel(axes, run, methods, place)
-        names = [style.label(method) for method in methods] if index % _COLUMNS == 0 else []
+        names = [style.font_label(method) for method in methods] if index % _COLUMNS == 0 else []
         axes.set_yticks(range(len(methods)), names or [""] * len(methods))
     figure.supxlabel("acceptance rate", fontsize=8)
     if len(run.temperatures) > 1:
@@ -141,14 +141,16 @@ def _line_name(line: _Line, run: DrawnRun, found: Sequence[Comparison]) -> str:
     task, pair, compared = line
     if compared is None:
         return run.title((task, pair))
-    mine, other = map(style.label, compared)
+    mine, other = map(style.font_label, compared)
     same = len({item.against for item in found}) == 1
     return mine if same else f"{mine} \N{MINUS SIGN} {other}"
 
 
 def _baseline(found: Sequence[Comparison]) -> str:
     only, *others = {item.against for item in found}
-    return "that of the method after the minus sign" if others else f"that of {style.label(only)}"
+    return (
+        "that of the method after the minus sign" if others else f"that of {style.font_label(only)}"
+    )
 
 
 def _fill_differences(

@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from draftmark.analysis.quantities import GAMMAS
+from draftmark.analysis.quantities import GAMMAS, quantity_key
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import Drawing, NotDrawn
 from draftmark.reports._figures.run import DrawnRun, Numbers, Place, at_place, choose_panels
-from draftmark.reports._shared.rows import rate_key
 from draftmark.results import Contender, Number
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def draw_by_position(run: DrawnRun, temperature: float) -> Drawing | NotDrawn:
 
 
 def _by_position(run: DrawnRun, numbers: Numbers, quantity: str, temperature: float) -> Line:
-    keys = {p: rate_key(quantity, temperature, run.gamma, p) for p in range(1, run.gamma + 1)}
+    keys = {p: quantity_key(quantity, temperature, run.gamma, p) for p in range(1, run.gamma + 1)}
     return {place: numbers[key] for place, key in keys.items() if key in numbers}
 
 

@@ -112,7 +112,9 @@ def _share(rows: Sequence[Mapping[str, object]]) -> Number:
     tokens = Counter(row["example_id"] for row in rows)
     kept = Counter(row["example_id"] for row in rows if row["kept"])
     kept_by_row = [float(kept[name]) for name in tokens]
-    return statistics.ratio(kept_by_row, list(map(float, tokens.values())), "kept tokens / tokens")
+    return statistics.estimate_ratio(
+        kept_by_row, list(map(float, tokens.values())), "kept tokens / tokens"
+    )
 
 
 def _rows(contender: Contender, kept: Kept) -> Iterator[tuple[Value | Contender, ...]]:
@@ -131,7 +133,7 @@ def _fill(figure: "Figure", run: DrawnRun, found: Mapping[Contender, Kept]) -> N
     grid = figure.subplots(len(found), 2, squeeze=False)
     for (left, right), (contender, kept) in zip(grid, found.items(), strict=True):
         place = run.title((contender.task, contender.pair))
-        left.set_title(f"{style.label(contender.method)}, {place}", loc="left")
+        left.set_title(f"{style.font_label(contender.method)}, {place}", loc="left")
         _gaps(left, kept)
         _types(right, kept)
     grid[-1][0].set_xlabel("loss gap (nats)")

@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from draftmark.reports._figures.style import Look, label
-from draftmark.reports._shared.rows import gamma_of, rate_key, temperatures_of
+from draftmark.analysis.quantities import quantity_key
+from draftmark.reports._figures.style import Look, font_label
+from draftmark.reports._shared.rows import gamma_of, temperatures_of
 from draftmark.results import Contender, Number, Result, Results
 
 MOST_METHODS = 24  # in one picture; the CSV file has all
@@ -65,12 +66,12 @@ class DrawnRun:
 
     def key(self, name: str, temperature: float, gamma: int | None = None) -> str:
         """Return the key of a rate at a block length, by default the recipe's."""
-        return rate_key(name, temperature, gamma or self.gamma)
+        return quantity_key(name, temperature, gamma or self.gamma)
 
     def title(self, place: Place, longest: int = 40) -> str:
         """Return the title of a panel: its task, and its pair if the run has several."""
         several = len({row.cell.pair for row in self.results.results}) > 1
-        return label(f"{place[0]}, {place[1]}" if several else place[0], longest)
+        return font_label(f"{place[0]}, {place[1]}" if several else place[0], longest)
 
 
 def choose_panels(

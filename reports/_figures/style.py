@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from draftmark.results import Number
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -195,7 +195,7 @@ def legend(
     from matplotlib.lines import Line2D
 
     styles = [look.point if name in points else look.line for name, look in looks.items()]
-    names = [label(name) for name in looks]
+    names = [font_label(name) for name in looks]
     if target:
         alone = {"linestyle": "none"} if looks.keys() <= set(points) else {}
         styles.append(TARGET | alone)
@@ -206,14 +206,14 @@ def legend(
 
 
 def _legend_columns(names: Sequence[str], inches: float) -> int:
-    longest = max((len(label(name)) for name in names), default=1)
+    longest = max((len(font_label(name)) for name in names), default=1)
     most = max(1, int(inches / (longest * _LETTER_INCHES + _HANDLE_INCHES)))
     return max(1, min(most, len(names)))
 
 
-def label(text: str, longest: int = LONGEST_LABEL) -> str:
+def font_label(text: str, longest: int = LONGEST_LABEL) -> str:
     """Return a name as a label: shortened, in characters of the font."""
-    shown = plain(text, longest).partition("… (")[0]
+    shown = printable_text(text, longest).partition("… (")[0]
     cut = f"{shown}…" if len(text) > longest else shown
     known = "".join(mark if ord(mark) in _font() else "\ufffd" for mark in cut)
     # matplotlib omits labels that start with an underscore from legends.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from draftmark.reports._figures import style
 from draftmark.reports._shared.rows import group_by
 from draftmark.reports._shared.series import DatedRun, Series
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ def trend_png(
         for axes, (place, lines) in zip(style.add_panels(figure, rows), shown, strict=True):
             task, pair, temperature = place
             title = f"{task}, {pair}, temperature {temperature:g}"
-            axes.set_title(plain(title, 2 * _LONGEST_NAME))
+            axes.set_title(printable_text(title, 2 * _LONGEST_NAME))
             _panel(axes, lines, by_date)
             axes.set_ylabel(rate)
             _name_runs(axes, runs, by_date)
@@ -52,7 +52,7 @@ def _panel(axes: "Axes", lines: Sequence[Series], by_date: bool) -> None:
             linestyle=look.dash,
             marker="o" if len(x) <= _MOST_MARKS else "",
             markersize=3,
-            label=plain(line.contender.method, _LONGEST_NAME),
+            label=printable_text(line.contender.method, _LONGEST_NAME),
         )
         for step in line.steps:
             middle = (x[step - 1] + x[step]) / 2
@@ -68,5 +68,5 @@ def _name_runs(axes: "Axes", runs: Sequence[DatedRun], by_date: bool) -> None:
     """Label some of the runs, evenly spaced, with commit and day."""
     last = len(runs) - 1
     named = [runs[place] for place in sorted({round(n * last / _TICKS) for n in range(_TICKS + 1)})]
-    labels = [plain(run.label).replace(" ", "\n", 1) for run in named]
+    labels = [printable_text(run.label).replace(" ", "\n", 1) for run in named]
     axes.set_xticks([_place(run, by_date) for run in named], labels, fontsize=6)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from draftmark.analysis.cost_model import ByGamma, Costs
-from draftmark.analysis.recommendation import Advice, advise, supposed_estimate
+from draftmark.analysis.quantities import quantity_key
+from draftmark.analysis.recommendation import Advice, recommend, supposed_estimate
 from draftmark.analysis.stored_counts import stored_tables
 from draftmark.reports._shared.rows import (
     by_contender,
     draft_title,
     gamma_of,
     numbers_of,
-    rate_key,
     temperatures_of,
 )
 from draftmark.results import Contender, Number, Results
@@ -43,7 +43,7 @@ class ScoredDraft:
 
 def advice_at(draft: ScoredDraft, costs: Costs) -> Advice:
     """Return the block length to serve with if a drafted token has these costs."""
-    return advise(
+    return recommend(
         {gamma: supposed_estimate(seeds, costs) for gamma, seeds in draft.by_gamma.items()}
     )
 
@@ -60,5 +60,7 @@ def scored_drafts(results: Results, directory: Path) -> Iterator[ScoredDraft]:
                 gamma: [block_counts(tables, gamma) for tables in seeds]
                 for gamma in range(1, longest + 1)
             }
-            acceptance = numbers.get(rate_key("acceptance_rate", temperature, gamma_of(results)))
+            acceptance = numbers.get(
+                quantity_key("acceptance_rate", temperature, gamma_of(results))
+            )
             yield ScoredDraft(contender, temperature, by_gamma, acceptance)

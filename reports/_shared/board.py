@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from draftmark.analysis import validation_history
+from draftmark.analysis.quantities import quantity_key
 from draftmark.reports._shared.checks import error_alerts
 from draftmark.reports._shared.content import (
     Alert,
@@ -21,7 +22,6 @@ from draftmark.reports._shared.rows import (
     gamma_of,
     headline_columns,
     number_entry,
-    rate_key,
     row_name,
     speed_reasons,
     table_lines,
@@ -139,7 +139,7 @@ def _engine_checks(rows: Sequence[Result]) -> Iterator[Section]:
 def _by_gamma(rows: Sequence[Result], results: Results) -> Section:
     parts = []
     for temperature in temperatures_of(results):
-        keys = [rate_key("block_efficiency", temperature, gamma) for gamma in GAMMAS]
+        keys = [quantity_key("block_efficiency", temperature, gamma) for gamma in GAMMAS]
         body: list[list[Entry]] = [
             [row_name(row.cell, rows), *(_value(row, key) for key in keys)]
             for row in rows
@@ -167,7 +167,7 @@ def _by_position(rows: Sequence[Result], results: Results) -> Iterator[Section]:
 
 
 def _positions(row: Result, kind: str, temperature: float, gamma: int) -> list[Entry]:
-    keys = [rate_key(f"{kind}_acceptance", temperature, gamma, p) for p in range(1, gamma + 1)]
+    keys = [quantity_key(f"{kind}_acceptance", temperature, gamma, p) for p in range(1, gamma + 1)]
     own = row.numbers
     return [TableNumber(key, own[key], 3, "interval") if key in own else "" for key in keys]
 

@@ -2,7 +2,13 @@
 
 from collections.abc import Iterator
 
-from draftmark.reports._shared.content import Alert, Section, Table, escape, section_markdown
+from draftmark.reports._shared.content import (
+    Alert,
+    Section,
+    Table,
+    escape_markdown,
+    section_markdown,
+)
 from draftmark.results import Results
 
 LOOKED_FOR = (
@@ -22,7 +28,8 @@ def error_alerts(results: Results) -> Iterator[Alert]:
 def checks_section(results: Results) -> str:
     """Return the Markdown section of the findings, and of what was checked."""
     found = [
-        f"- **{finding.severity}** {escape(finding.subject)}: {escape(finding.text)}"
+        f"- **{finding.severity}** {escape_markdown(finding.subject)}: "
+        f"{escape_markdown(finding.text)}"
         for finding in results.findings
     ]
     parts = ["## Checks of fairness and leaks", LOOKED_FOR, "\n".join(found) or "Nothing found."]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from draftmark.results import Cell, Number
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 LONGEST_CELL = 32_000  # characters in a CSV file: spreadsheets take 32,767
 _FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # also in full width
@@ -107,9 +107,9 @@ def table_section(
         yield Section(title, [*notes, Table(header, rows, align)])
 
 
-def escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Return text on one line as Markdown prints it, in tables too."""
-    return plain(text).translate(_MARKDOWN)
+    return printable_text(text).translate(_MARKDOWN)
 
 
 def number_text(number: Number | None, decimals: int = 3, parts: Parts = "interval") -> str:
@@ -117,7 +117,7 @@ def number_text(number: Number | None, decimals: int = 3, parts: Parts = "interv
     return str(TableNumber("", number, decimals, parts)) if number else "-"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
     """Return a Markdown table of cells that are Markdown; `align` as in Table."""
     marks = Table(header, (), align).marks
     rule = ["---:" if mark == "r" else "---" for mark in marks]
@@ -126,19 +126,19 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "")
 
 def section_markdown(section: Section) -> str:
     """Return a section as Markdown, its text escaped."""
-    heading = [f"### {escape(section.title)}"] if section.title else []
+    heading = [f"### {escape_markdown(section.title)}"] if section.title else []
     return "\n\n".join([*heading, *map(_part, section.parts)])
 
 
 def _part(part: str | Alert | Table) -> str:
     if isinstance(part, Table):
         rows = [[_entry(entry) for entry in row] for row in part.rows]
-        return table([escape(name) for name in part.header], rows, part.marks)
-    return f"**{escape(part.text)}**" if isinstance(part, Alert) else escape(part)
+        return markdown_table([escape_markdown(name) for name in part.header], rows, part.marks)
+    return f"**{escape_markdown(part.text)}**" if isinstance(part, Alert) else escape_markdown(part)
 
 
 def _entry(entry: Entry) -> str:
-    return str(entry) if isinstance(entry, TableNumber) else escape(str(entry))
+    return str(entry) if isinstance(entry, TableNumber) else escape_markdown(str(entry))
 
 
 def csv_file(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
@@ -153,5 +153,5 @@ def csv_file(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 def _escape_csv(text: str) -> str:
     """Return text that no spreadsheet runs as a formula (OWASP, "CSV injection")."""
-    shown = plain(text, LONGEST_CELL)
+    shown = printable_text(text, LONGEST_CELL)
     return f"'{shown}" if shown.lstrip().startswith(_FORMULAS) else shown

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from draftmark.analysis.stored_counts import stored_tables
 from draftmark.analysis.stored_speed import stored_convention
-from draftmark.reports._shared.content import escape, number_text, table
+from draftmark.reports._shared.content import escape_markdown, markdown_table, number_text
 from draftmark.reports._shared.rows import cell_title, first_speed_settings, temperatures_of
 from draftmark.reports._shared.speed_rows import conditions_of
 from draftmark.results import Result, Results
@@ -35,12 +35,12 @@ def passes_section(result: Result) -> Iterator[str]:
         if name == "counted_passes" and predicted:
             terms = conditions_of(label)
             convention = COUNTED.get(terms["engine"], "see the engine's own file")
-            where = [escape(terms[term]) for term in ("engine", "gamma", "batch")]
+            where = [escape_markdown(terms[term]) for term in ("engine", "gamma", "batch")]
             body.append([*where, number_text(number), number_text(predicted), convention])
     if body:
         header = ["engine", "gamma", "batch", "passes a prompt, counted", "predicted", "how"]
         heading = f"## {cell_title(result)}, as engines counted it at temperature 0"
-        yield f"{heading}\n\n{table(header, body, 'lrrrrl')}"
+        yield f"{heading}\n\n{markdown_table(header, body, 'lrrrrl')}"
 
 
 def counts_section(result: Result, results: Results, directory: Path) -> Iterator[str]:
@@ -69,13 +69,13 @@ def counts_section(result: Result, results: Results, directory: Path) -> Iterato
         return
     convention = stored_convention(folder)
     rows = _rows([decodes[n] for n in same], [tables[n] for n in same], gamma, convention)
-    engine = escape(str(speed["engine"]))
+    engine = escape_markdown(str(speed["engine"]))
     heading = f"Counted by the {engine} engine, temperature {temperature:g}, blocks of {gamma}"
     note = (
         f"{len(same)} of {len(scored)} prompts: those whose text is as long as the scored one. "
         f"{_in_words(convention)}"
     )
-    yield f"### {heading}\n\n{note}\n\n" + table(["count", "engine", "predicted"], rows)
+    yield f"### {heading}\n\n{note}\n\n" + markdown_table(["count", "engine", "predicted"], rows)
 
 
 def _rows(

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from draftmark.reports._shared.content import escape, table
+from draftmark.reports._shared.content import escape_markdown, markdown_table
 from draftmark.results import Result
 
 _ARMS = {"target": "the target alone", "draft": "with a draft"}
@@ -17,7 +17,7 @@ def engine_settings_section(rows: Sequence[Result], directory: Path) -> str:
     sections = [
         section
         for engine, settings in _by_engine(rows, directory).items()
-        for section in (f"### {escape(engine)}", *_sections(settings))
+        for section in (f"### {escape_markdown(engine)}", *_sections(settings))
     ]
     return "\n\n".join(["## Engine settings", *sections]) if sections else ""
 
@@ -54,8 +54,10 @@ def _sections(settings: Settings) -> Iterator[str]:
         if len(values := {value for arm in by_arm for value in arm}) == 1:
             shared.append(f"{name} = {values.pop()}")
         else:
-            differing.append([escape(name), *(escape(", ".join(arm)) for arm in by_arm)])
+            differing.append(
+                [escape_markdown(name), *(escape_markdown(", ".join(arm)) for arm in by_arm)]
+            )
     if shared:
-        yield f"In every arm of every run: {escape(', '.join(shared))}."
+        yield f"In every arm of every run: {escape_markdown(', '.join(shared))}."
     if differing:
-        yield table(["what differs", *_ARMS.values()], differing, "lll")
+        yield markdown_table(["what differs", *_ARMS.values()], differing, "lll")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from draftmark.analysis.literature import Figure, matching_figures
+from draftmark.analysis.quantities import quantity_key
 from draftmark.reports._shared.content import Entry, Section, table_section
 from draftmark.reports._shared.rows import (
     Numbers,
@@ -10,7 +11,6 @@ from draftmark.reports._shared.rows import (
     gamma_of,
     number_entry,
     numbers_of,
-    rate_key,
 )
 from draftmark.results import Result, Results
 
@@ -34,7 +34,7 @@ def _row(figure: Figure, method: str, numbers: Numbers, results: Results) -> lis
     read = "read there" if published.status == "primary" else "second-hand"
     key: str = published.beside
     if key == "acceptance_rate":
-        key = rate_key(key, 0, gamma_of(results))
+        key = quantity_key(key, 0, gamma_of(results))
     return [
         method,
         published.called,

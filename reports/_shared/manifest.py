@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from draftmark.reports._shared.content import escape
+from draftmark.reports._shared.content import escape_markdown
 from draftmark.reports._shared.rows import seeds_by_task
 from draftmark.results import Results
 
@@ -22,13 +22,15 @@ def definitions_by_name(runs: Iterable[Results]) -> dict[str, dict[str, None]]:
 def definitions_section(results: Results) -> str:
     """Return the Markdown section of definitions; empty if there are no numbers."""
     known = definitions_by_name([results])
-    listed = [f"- `{name}`: {escape('; '.join(texts))}" for name, texts in known.items()]
+    listed = [f"- `{name}`: {escape_markdown('; '.join(texts))}" for name, texts in known.items()]
     return "## Definitions\n\n" + "\n".join(listed) if listed else ""
 
 
 def manifest_section(results: Results) -> str:
     """Return the Markdown section of machines, versions, rows and models."""
-    return "## Manifest\n\n" + "\n".join(f"- {escape(line)}" for line in manifest_lines(results))
+    return "## Manifest\n\n" + "\n".join(
+        f"- {escape_markdown(line)}" for line in manifest_lines(results)
+    )
 
 
 def manifest_lines(results: Results) -> Iterator[str]:

@@ -14,17 +14,17 @@ from draftmark.analysis.predicted_speedup import cost_numbers, timed_costs
 from draftmark.analysis.recommendation import (
     Advice,
     Estimate,
-    advise,
     drafts_to_serve,
     expected_estimate,
     longest_timed_block,
     measured_estimate,
+    recommend,
     timed_batch_sizes,
     with_drafting_in_turn,
 )
 from draftmark.analysis.stored_counts import stored_tables
 from draftmark.analysis.stored_speed import stored_passes, stored_ratios
-from draftmark.reports._shared.content import escape, number_text
+from draftmark.reports._shared.content import escape_markdown, number_text
 from draftmark.reports._shared.rows import row_name, temperatures_of
 from draftmark.reports._shared.speed_rows import SpeedRow, speed_rows
 from draftmark.results import Result, Results
@@ -70,7 +70,7 @@ def _measured(rows: Sequence[Result], results: Results, directory: Path) -> Iter
     speed = results.recipe["speed"] or {}
     timed = [(row, runs) for row in rows if (runs := list(stored_ratios(row, directory, speed)))]
     for row, runs in timed:
-        name = escape(str(row_name(row.cell, rows)))
+        name = escape_markdown(str(row_name(row.cell, rows)))
         by_terms = {(item.terms["gamma"], _terms(item)): item for item in speed_rows(row, name)}
         found: dict[str, dict[int, Estimate]] = {}
         for under, ratios in runs:
@@ -80,7 +80,7 @@ def _measured(rows: Sequence[Result], results: Results, directory: Path) -> Iter
                 ratios
             )
         for terms, candidates in found.items():
-            given = advise(candidates, len(timed))
+            given = recommend(candidates, len(timed))
             cases[terms].advice[name] = given
             cases[terms].reasons[name] = by_terms[str(given.highest), terms].why_slower
     yield from cases.values()
@@ -95,7 +95,7 @@ def _expected(rows: Sequence[Result], results: Results, directory: Path) -> Iter
     for temperature in temperatures_of(results) if timed else ():
         cases: dict[int, Case] = {}
         for row, parts in timed:
-            name = escape(str(row_name(row.cell, rows)))
+            name = escape_markdown(str(row_name(row.cell, rows)))
             tables = stored_tables(row, directory, temperature)
             for batch, given, reason in _by_batch(name, tables, parts, len(timed)):
                 case = cases.setdefault(batch, Case(temperature, "cost model", batch))
@@ -118,7 +118,7 @@ def _by_batch(
             if (found := expected_estimate(count, everywhere, batch, gamma, name))
         }
         if candidates:
-            given = advise(candidates, drafts)
+            given = recommend(candidates, drafts)
             yield batch, given, _reason(parts, batch, given.highest, counts[given.highest])
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeVar
 
-from draftmark.reports._shared.content import Entry, RowName, TableNumber, escape
+from draftmark.analysis.quantities import quantity_key
+from draftmark.reports._shared.content import Entry, RowName, TableNumber, escape_markdown
 from draftmark.results import Cell, Contender, Number, Pooled, Result, Results
 
 ONE_SEED = "One seed: the intervals do not cover the variation between training runs."
@@ -32,12 +33,6 @@ def temperatures_of(results: Results) -> list[float]:
     return list(results.recipe["evaluation"]["temperatures"])
 
 
-def rate_key(name: str, temperature: float, gamma: int, position: int | None = None) -> str:
-    """Return the key of a rate: "marginal_acceptance[t=0,gamma=4,position=1]"."""
-    end = "" if position is None else f",position={position}"
-    return f"{name}[t={temperature:g},gamma={gamma}{end}]"
-
-
 @dataclass(frozen=True)
 class Column:
     """A column of the table of methods; `temperature` is None for an engine's numbers."""
@@ -51,7 +46,7 @@ class Column:
         """Return the key of the column's number for blocks of `gamma` drafted tokens."""
         if self.temperature is None:
             return self.quantity
-        return rate_key(self.quantity, self.temperature, gamma)
+        return quantity_key(self.quantity, self.temperature, gamma)
 
 
 def headline_columns(temperatures: Iterable[float]) -> list[Column]:
@@ -165,9 +160,9 @@ def draft_title(contender: Contender, temperature: float) -> str:
 def cell_title(result: Result) -> str:
     """Return the name of a cell, as Markdown."""
     cell = result.cell
-    return escape(f"{cell.task}, {cell.pair}, {cell.method}, seed {cell.seed}")
+    return escape_markdown(f"{cell.task}, {cell.pair}, {cell.method}, seed {cell.seed}")
 
 
 def failure_section(result: Result) -> str:
     """Return the Markdown section of a cell that failed, with the reason."""
-    return f"## {cell_title(result)}\n\nFailed: {escape(str(result.failure))}"
+    return f"## {cell_title(result)}\n\nFailed: {escape_markdown(str(result.failure))}"

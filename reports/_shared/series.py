@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from draftmark.analysis.change_points import find_steps
-from draftmark.reports._shared.rows import draft_title, gamma_of, rate_key, temperatures_of
+from draftmark.analysis.quantities import quantity_key
+from draftmark.reports._shared.rows import draft_title, gamma_of, temperatures_of
 from draftmark.results import Contender, Number, Results
 
 
@@ -67,7 +68,7 @@ def series_over(runs: Sequence[DatedRun], rate: str, least: float) -> Iterator[S
         for contender in dict.fromkeys(row.cell.contender for row in run.results.results):
             own = numbers.get(contender, {})
             for temperature in temperatures_of(run.results):
-                point = run, own.get(rate_key(rate, temperature, gamma))
+                point = run, own.get(quantity_key(rate, temperature, gamma))
                 found.setdefault((contender, temperature, gamma), []).append(point)
     for (contender, temperature, gamma), points in found.items():
         series = Series(contender, temperature, gamma, tuple(points))

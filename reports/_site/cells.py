@@ -12,7 +12,7 @@ from draftmark.reports._site.pages import SiteRun, slug
 from draftmark.reports._site.render import Paragraphs
 from draftmark.results import Number, Result
 from draftmark.store.examples import Example, read_examples
-from draftmark.text import paragraphs, plain
+from draftmark.text import printable_paragraphs, printable_text
 
 LONGEST_PROMPT, LONGEST_SETTINGS = 6000, 200_000  # characters
 _STORED = ("stage", "key", "settings", "inputs", "files", "manifest")
@@ -40,16 +40,18 @@ def cell_values(run: SiteRun, row: Result) -> dict[str, Any]:
         "nothing_learned": validation_history.learned_nothing(row.history),
         "costs": best_costs(run, row),
         "stages": [_stage(entry) for entry in stages],
-        "settings": Paragraphs(paragraphs(json.dumps(stored, indent=1), LONGEST_SETTINGS)),
+        "settings": Paragraphs(
+            printable_paragraphs(json.dumps(stored, indent=1), LONGEST_SETTINGS)
+        ),
     }
 
 
 def _number(key: str, number: Number) -> list[Any]:
     """Return a row of the table of all numbers: quantity, its anchor, condition, number."""
     quantity, _, rest = key.partition("[")
-    condition = plain(rest.removesuffix("]").replace(",", ", "), 200)
+    condition = printable_text(rest.removesuffix("]").replace(",", ", "), 200)
     values = [None if v is None else round(v, 5) for v in (number.value, number.low, number.high)]
-    return [plain(quantity, 200), slug(quantity), condition, *values, number.n]
+    return [printable_text(quantity, 200), slug(quantity), condition, *values, number.n]
 
 
 def _ledger(row: Result) -> Iterator[tuple[str, str]]:
@@ -85,10 +87,10 @@ def _examples(run: SiteRun, row: Result) -> Iterator[dict[str, Any]]:
         for item in read_examples(run.directory / row.records, temperature, run.gamma):
             marks = block_marks(item) if temperature == 0 else acceptance_marks(item)
             yield {
-                "id": plain(item.example_id, 200),
+                "id": printable_text(item.example_id, 200),
                 "temperature": temperature,
-                "prompt": paragraphs(item.prompt, LONGEST_PROMPT),
-                "pieces": [paragraphs(piece, 200) for piece in item.pieces],
+                "prompt": printable_paragraphs(item.prompt, LONGEST_PROMPT),
+                "pieces": [printable_paragraphs(piece, 200) for piece in item.pieces],
                 "marks": marks[: len(item.pieces)],
             }
 

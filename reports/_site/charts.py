@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from draftmark.analysis import validation_history
-from draftmark.analysis.cost_model import Costs, savings, speedup
-from draftmark.reports._shared.rows import rate_key
+from draftmark.analysis.cost_model import Costs, modelled_speedup, savings
+from draftmark.analysis.quantities import quantity_key
 from draftmark.reports._site.pages import Board, SiteRun
 from draftmark.results import Number, Result
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 Chart = dict[str, Any]
 GAMMAS = range(1, 17)
@@ -25,7 +25,9 @@ def forest_charts(board: Board) -> Iterator[Chart]:
     for temperature, key in zip(run.temperatures, board.efficiency_keys, strict=True):
         found = [(line, line.numbers[key]) for line in board.lines if key in line.numbers]
         found.sort(key=lambda item: -item[1].value)
-        names = [(line.letters.get(key), plain(line.contender.method, 60)) for line, _ in found]
+        names = [
+            (line.letters.get(key), printable_text(line.contender.method, 60)) for line, _ in found
+        ]
         points = [_point(place, number) for place, (_, number) in enumerate(found)]
         if points:
             yield {
@@ -63,7 +65,7 @@ def _by_position(run: SiteRun, row: Result) -> Chart:
     for hue, t in enumerate(run.temperatures):
         for kind in ("conditional", "marginal"):
             places = range(1, run.gamma + 1)
-            keys = {p: rate_key(f"{kind}_acceptance", t, run.gamma, p) for p in places}
+            keys = {p: quantity_key(f"{kind}_acceptance", t, run.gamma, p) for p in places}
             look = {"dashed": kind == "marginal", "hue": hue}
             name = f"{kind}, temperature {t:g}"
             series.append({"name": name, "points": _points(row, keys), **look})
@@ -73,7 +75,7 @@ def _by_position(run: SiteRun, row: Result) -> Chart:
 def _training(row: Result) -> Chart:
     series = []
     if row.history:
-        name = validation_history.criterion(row.history)
+        name = validation_history.validation_criterion(row.history)
         titles = {name: name.replace("_", " "), "loss": "loss of the step (right axis)"}
         for key, title in titles.items():
             points = [[p["step"], p[key], None, None] for p in row.history if key in p]
@@ -86,7 +88,9 @@ def _costs(run: SiteRun, row: Result) -> Iterator[Chart]:
         rates = _rates(run, row, temperature)
         series = []
         for cost in COSTS:
-            speedups = {gamma: speedup(Costs(cost), *rate) for gamma, rate in rates.items()}
+            speedups = {
+                gamma: modelled_speedup(Costs(cost), *rate) for gamma, rate in rates.items()
+            }
             points = [[gamma, value, None, None] for gamma, value in speedups.items()]
             series.append({"name": f"c + w = {cost:g}", "points": points})
         title = f"Expected speedup at temperature {temperature:g}"
@@ -129,7 +133,7 @@ def best_costs(run: SiteRun, row: Result) -> list[dict[str, Any]]:
 
 
 def _choice(rates: _Rates, cost: float) -> str:
-    speedups = {0: 1.0} | {g: speedup(Costs(cost), *rate) for g, rate in rates.items()}
+    speedups = {0: 1.0} | {g: modelled_speedup(Costs(cost), *rate) for g, rate in rates.items()}
     gamma = _highest(speedups)
     return f"{speedups[gamma]:.2f}, gamma {gamma}" if gamma else "1, the target alone"
 

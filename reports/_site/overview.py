@@ -9,7 +9,7 @@ from draftmark.reports._shared.content import Entry, TableNumber
 from draftmark.reports._shared.rows import ONE_SEED, Column, headline_columns
 from draftmark.reports._site.charts import Chart, forest_charts
 from draftmark.reports._site.pages import Board, Line, SiteRun, slug
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 SHOWN_BOARDS = 12  # rankings that are not folded away
 CHARTED = 6  # boards, above which the front page has no charts
@@ -33,7 +33,7 @@ def overview_values(runs: Sequence[SiteRun]) -> dict[str, Any]:
         _row(board, line, several, columns, published) for board in boards for line in board.ranked
     ]
     return {
-        "heading": "Leaderboard" if several or not runs else plain(runs[0].results.title),
+        "heading": "Leaderboard" if several or not runs else printable_text(runs[0].results.title),
         "lead": _lead(runs, boards),
         "alerts": [alert for run in runs for alert in _alerts(run, several)],
         "runs": runs,
@@ -42,7 +42,7 @@ def overview_values(runs: Sequence[SiteRun]) -> dict[str, Any]:
         "shown_boards": SHOWN_BOARDS,
         "charted": charted,
         "charts": charts,
-        "ranked": ranking,
+        "ranked": ranking_table,
         "lacks": board_lacks,
         "filters": _filters(boards, several),
         "header": [*words, *headings, *(["published"] if published else [])],
@@ -76,7 +76,11 @@ def _row(
     groups = " / ".join(letters) if line.letters else ""
     page = run.cells[line.cells[0].cell] if len(line.cells) == 1 else board.file
     words = [own.task, own.pair, *([run.label] if several else []), seeds, groups, f"{run.gamma}"]
-    return [[plain(own.method), page], *map(plain, words), *map(_script_entry, entries)]
+    return [
+        [printable_text(own.method), page],
+        *map(printable_text, words),
+        *map(_script_entry, entries),
+    ]
 
 
 def _published(board: Board, line: Line) -> str:
@@ -92,16 +96,16 @@ def _entry(line: Line, key: str, decimals: int) -> Entry:
 
 def _script_entry(item: Entry) -> str | list[Any]:
     if not isinstance(item, TableNumber):
-        return plain(str(item))
+        return printable_text(str(item))
     page = f"definitions.html#{slug(item.key.partition('[')[0])}"
     return [item.number.value, item.value, item.interval, page]
 
 
-def ranking(board: Board) -> list[dict[str, Any]]:
+def ranking_table(board: Board) -> list[dict[str, Any]]:
     """Return a board's methods with block efficiency and group letter at each temperature."""
     return [
         {
-            "method": plain(line.contender.method),
+            "method": printable_text(line.contender.method),
             "numbers": [
                 (_entry(line, key, 2), line.letters.get(key, "")) for key in board.efficiency_keys
             ],
@@ -162,5 +166,7 @@ def _filters(boards: Sequence[Board], several: bool) -> list[tuple[str, int, lis
         ("Pair", 2, [board.pair for board in boards]),
         ("Run", 3, [board.run.label for board in boards] if several else []),
     ]
-    choices = [(title, n, list(dict.fromkeys(map(plain, values)))) for title, n, values in found]
+    choices = [
+        (title, n, list(dict.fromkeys(map(printable_text, values)))) for title, n, values in found
+    ]
     return [item for item in choices if len(item[2]) > 1]

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from draftmark.analysis.quantities import quantity_key
 from draftmark.reports._shared.rows import (
     by_contender,
     by_task_and_pair,
     gamma_of,
     numbers_of,
-    rate_key,
     temperatures_of,
 )
 from draftmark.results import Cell, Contender, Number, Result, Results
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 
 def slug(text: str, longest: int = 40) -> str:
@@ -117,7 +117,7 @@ class SiteRun:
 
     def key(self, name: str, temperature: float, gamma: int | None = None) -> str:
         """Return the key of a rate at a block length, by default the recipe's."""
-        return rate_key(name, temperature, gamma or self.gamma)
+        return quantity_key(name, temperature, gamma or self.gamma)
 
     @cached_property
     def boards(self) -> list[Board]:
@@ -151,4 +151,4 @@ def site_runs(found: Sequence[tuple[Results, Path]]) -> list[SiteRun]:
 def _label(results: Results) -> str:
     git = results.commit
     parts = [results.name, git.get("commit", "")[:8], (git.get("date") or "")[:10]]
-    return plain(" ".join(filter(None, parts)))
+    return printable_text(" ".join(filter(None, parts)))

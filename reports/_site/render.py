@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from draftmark.reports._shared.content import Alert, RowName, Table, TableNumber
 from draftmark.reports._site.pages import slug
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -66,4 +66,4 @@ class Paragraphs(str):
 
 
 def _harmless(value: Any) -> Any:
-    return plain(value) if type(value) is str else value
+    return printable_text(value) if type(value) is str else value

@@ -20,7 +20,7 @@ from draftmark.models.generation import Sampling
 from draftmark.models.hidden_states import StoredHiddenStates, write_hidden_states
 from draftmark.models.language_model import LanguageModel
 from draftmark.progress import Progress
-from draftmark.registry import find
+from draftmark.registry import find_registered
 from draftmark.store.graph import RESULT_FILES
 from draftmark.store.records import SELECTION, read_rows
 from draftmark.training import gradients, loop
@@ -41,7 +41,7 @@ Make = Callable[..., TrainingContext]
 def features(
     target: LanguageModel, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> StoredHiddenStates:
-    rows = load_rows(find("tasks", "gsm8k"), "train", 8, sources=["samples"])
+    rows = load_rows(find_registered("tasks", "gsm8k"), "train", 8, sources=["samples"])
     texts = encode_gold(tokenizer, rows.examples, frozenset({tokenizer.eos_token_id}))
     folder = tmp_path_factory.mktemp("train")
     with Progress(quiet=True).step("", len(texts)) as step:

@@ -32,7 +32,7 @@ def _saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_it_is_listed_and_trains_a_better_draft(context: Make) -> None:
-    assert "top_k" in registry.names("baselines")
+    assert "top_k" in registry.registered_names("baselines")
 
     history = built("top_k", k=50).train(context()).history
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from draftmark.data import hub
-from draftmark.pipeline.experiment import plan
+from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.planning import plan_table
 from draftmark.pipeline.planning.estimates import find_gpu, training_cost
 from draftmark.pipeline.planning.stage_costs import SettingCosts
@@ -68,7 +68,7 @@ def test_the_ablations_arms_of_equal_passes_have_equal_schedules() -> None:
 
 
 def test_the_ablations_arms_of_equal_compute_have_equal_flops() -> None:
-    prepared = plan(load_recipe("adaspec_ablation"), Progress(quiet=True))
+    prepared = plan_experiment(load_recipe("adaspec_ablation"), Progress(quiet=True))
     (setting,) = prepared.settings.values()
     costs = SettingCosts.from_setting(setting, find_gpu("h100"))
     flops = {}

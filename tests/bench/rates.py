@@ -21,7 +21,7 @@ from draftmark.models.generation import Sampling, generate
 from draftmark.models.language_model import pick_device
 from draftmark.pipeline.planning import estimates
 from draftmark.pipeline.planning.estimates import Load, find_gpu
-from draftmark.progress import silent
+from draftmark.progress import silent_step
 from draftmark.types import GREEDY, Prompt, TrainingRun
 from tests.bench.training import Bench, ours, prepare, read_once
 
@@ -54,9 +54,9 @@ def products() -> float:
 
 def rates(bench: Bench, told: argparse.Namespace) -> dict[str, tuple[float, float, float]]:
     """Return tokens, FLOPs and seconds of each kind of work."""
-    target = shapes.of_model("", bench.directory)
-    init, config = DraftInit(pruned=tuple(told.layers)), shapes.config_of("", bench.directory)
-    draft = shapes.of_draft(init, target, None, config)
+    target = shapes.model_shape("", bench.directory)
+    init, config = DraftInit(pruned=tuple(told.layers)), shapes.model_config("", bench.directory)
+    draft = shapes.draft_shape(init, target, None, config)
     prompts = [Prompt(text.example_id, text.prompt_ids) for text in bench.texts]
     asked = float(sum(len(prompt.token_ids) for prompt in prompts))
     gold = Load(len(prompts), asked, sum(len(text.response_ids) for text in bench.texts))
@@ -72,7 +72,7 @@ def rates(bench: Bench, told: argparse.Namespace) -> dict[str, tuple[float, floa
 
         def reading() -> None:
             hidden_states.write_hidden_states(
-                bench.target, bench.texts, Path(name), dtype="float32", step=silent()
+                bench.target, bench.texts, Path(name), dtype="float32", step=silent_step()
             )
 
         found["reading"] = (gold.read_tokens, read.total_flops, seconds(reading))
@@ -100,7 +100,7 @@ def main() -> None:
     told = parser.parse_args()
     torch.set_num_threads(told.threads)
     bench, most = prepare(told), products()
-    here = environment.machine()
+    here = environment.machine_facts()
     machine = ", ".join(here["accelerators"]) or f"{here['processor']}, {told.threads} thread(s)"
     print(
         f"{told.model} on {machine}: {most / 1e9:.1f} GFLOP/s in products of matrices, float32.\n"

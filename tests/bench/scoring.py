@@ -28,7 +28,7 @@ from draftmark.data.rows import load_rows
 from draftmark.engines.reference import _Loop
 from draftmark.models import hidden_states
 from draftmark.models.draft_inits import make_draft
-from draftmark.models.files import end_tokens, resolve
+from draftmark.models.files import end_tokens, resolve_model
 from draftmark.models.generation import Sampling, generate
 from draftmark.models.language_model import LanguageModel, load_model, load_tokenizer
 from draftmark.pipeline.setting import ROWS_PER_BATCH
@@ -65,7 +65,10 @@ class Bench:
 
 def prepare(told: argparse.Namespace) -> Bench:
     """Load a target, prune its draft and encode the project's own test rows."""
-    task, directory = registry.find("tasks", "gsm8k"), resolve(told.model, Progress())
+    task, directory = (
+        registry.find_registered("tasks", "gsm8k"),
+        resolve_model(told.model, Progress()),
+    )
     target = load_model(directory)
     rows = load_rows(task, "test", told.prompts, sources=["samples"])
     prompts = encode_prompts(load_tokenizer(directory), rows.examples)
@@ -213,7 +216,7 @@ def _times(times: Times, first: str, second: str) -> str:
 
 def facts(bench: Bench, texts: Texts, written_s: float) -> str:
     """Return what was measured, and where."""
-    here = environment.machine()
+    here = environment.machine_facts()
     layers = [model.model.config.num_hidden_layers for model in (bench.target, bench.draft)]
     num_tokens = sum(len(text.response_ids) for written in texts.values() for text in written)
     return (

@@ -37,7 +37,7 @@ from draftmark.data.prompts import encode_gold
 from draftmark.data.rows import load_rows
 from draftmark.models import hidden_states
 from draftmark.models.draft_inits import make_draft
-from draftmark.models.files import end_tokens, resolve
+from draftmark.models.files import end_tokens, resolve_model
 from draftmark.models.language_model import LanguageModel, drop_body, load_model, load_tokenizer
 from draftmark.progress import Progress
 from draftmark.training.batches import FixedTexts, TrainingTexts
@@ -80,7 +80,7 @@ class Measured:
 
 def prepare(told: argparse.Namespace) -> Bench:
     """Load a target, prune its draft and encode gold answers of the project's own rows."""
-    directory = resolve(told.model, Progress())
+    directory = resolve_model(told.model, Progress())
     target = load_model(directory)
     return Bench(
         directory=directory,
@@ -95,8 +95,10 @@ def prepare(told: argparse.Namespace) -> Bench:
 
 def encoded(told: argparse.Namespace, name: str) -> Sequence[Text]:
     """Return the gold answers of a task's rows, the project's own, as token ids."""
-    directory = resolve(told.model, Progress())
-    rows = load_rows(registry.find("tasks", name), "train", told.rows, sources=["samples"])
+    directory = resolve_model(told.model, Progress())
+    rows = load_rows(
+        registry.find_registered("tasks", name), "train", told.rows, sources=["samples"]
+    )
     return encode_gold(load_tokenizer(directory), rows.examples, end_tokens(directory))
 
 
@@ -124,7 +126,7 @@ def ours(bench: Bench, method: str = "kd", source: FixedTexts | None = None) -> 
             texts=TrainingTexts({"dataset": source}, {"dataset": 1.0}, 0),
             criterion=UNJUDGED,
         )
-        made = registry.find("baselines", method)().train(context)
+        made = registry.find_registered("baselines", method)().train(context)
     assert made.ledger.supervised_tokens == bench.num_tokens
 
 
@@ -346,7 +348,7 @@ def main() -> None:
     if told.arm:
         print(json.dumps(asdict(measure(prepare(told), (ARMS | SWEEPS)[told.arm]))))
         return
-    here = environment.machine()
+    here = environment.machine_facts()
     print(
         f"{told.model}, layers {told.layers} of it as draft; {told.rows} rows, {told.passes:g} "
         f"passes, {told.rows_per_batch} rows a batch.\n{here['processor']}, {here['cores']} cores, "

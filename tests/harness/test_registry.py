@@ -52,14 +52,14 @@ def test_every_file_of_a_folder_is_listed(group: Group) -> None:
     files = {path.stem for path in FOLDERS[group].glob("*.py") if not path.stem.startswith("_")}
 
     assert files
-    assert set(registry.names(group)) == files
+    assert set(registry.registered_names(group)) == files
 
 
 @pytest.mark.parametrize("group", ["tasks", "baselines", "reports"])
 def test_everything_listed_is_found_and_has_a_docstring(group: Group) -> None:
     """Engines are left out: their modules load torch, or need an extra."""
-    for name in registry.names(group):
-        assert callable(registry.find(group, name)) or group == "tasks"
+    for name in registry.registered_names(group):
+        assert callable(registry.find_registered(group, name)) or group == "tasks"
         assert importlib.import_module(registry.module_name(group, name)).__doc__
 
 
@@ -71,32 +71,32 @@ def test_a_new_file_is_all_that_an_addition_takes(
     (tmp_path / "_shared.py").write_text("", encoding="utf-8")
     monkeypatch.setattr(draftmark.tasks, "__path__", [*draftmark.tasks.__path__, str(tmp_path)])
 
-    assert "spelling" in registry.names("tasks")
-    assert "_shared" not in registry.names("tasks")
-    assert registry.find("tasks", "spelling") == 7
+    assert "spelling" in registry.registered_names("tasks")
+    assert "_shared" not in registry.registered_names("tasks")
+    assert registry.find_registered("tasks", "spelling") == 7
 
 
 def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
     with pytest.raises(UserError) as caught:
-        registry.find("reports", "leaderbord")
+        registry.find_registered("reports", "leaderbord")
 
     assert str(caught.value) == (
         "Unknown report 'leaderbord'. Did you mean 'leaderboard'? Known: "
-        f"{', '.join(registry.names('reports'))}."
+        f"{', '.join(registry.registered_names('reports'))}."
     )
 
 
 def test_folders_and_helpers_are_not_entries() -> None:
-    assert "samples" not in registry.names("tasks")
-    assert "recipes" not in registry.names("baselines")
-    assert "_markdown" not in registry.names("reports")
+    assert "samples" not in registry.registered_names("tasks")
+    assert "recipes" not in registry.registered_names("baselines")
+    assert "_markdown" not in registry.registered_names("reports")
 
 
 def test_a_plug_in_is_listed_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _install(monkeypatch, tmp_path, PLUGIN, "outside_task:TASK")
 
-    assert "outside" in registry.names("tasks")
-    assert registry.find("tasks", "outside") == "the task"
+    assert "outside" in registry.registered_names("tasks")
+    assert registry.find_registered("tasks", "outside") == "the task"
     assert registry.module_name("tasks", "outside") == "outside_task"
 
 
@@ -113,7 +113,7 @@ def test_a_broken_plug_in_is_named(
     _install(monkeypatch, tmp_path, source, value)
 
     with pytest.raises(UserError, match=f"plug-in 'outside' \\({value}\\) does not load"):
-        registry.find("tasks", "outside")
+        registry.find_registered("tasks", "outside")
 
 
 def test_a_plug_in_never_shadows_the_projects_own(
@@ -125,5 +125,5 @@ def test_a_plug_in_never_shadows_the_projects_own(
     own = registry._plugins("tasks").pop("outside")
     registry._plugins("tasks")["gsm8k"] = own
 
-    assert registry.find("tasks", "gsm8k") is TASK
-    assert registry.names("tasks").count("gsm8k") == 1
+    assert registry.find_registered("tasks", "gsm8k") is TASK
+    assert registry.registered_names("tasks").count("gsm8k") == 1

@@ -22,9 +22,9 @@ from draftmark import registry
 from draftmark.analysis.stored_counts import stored_counts
 from draftmark.errors import UserError
 from draftmark.models.language_model import load_model, load_tokenizer
-from draftmark.pipeline.experiment import plan
+from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe, suite_members
-from draftmark.pipeline.render import render
+from draftmark.pipeline.render import render_reports
 from draftmark.progress import Progress
 from draftmark.results import Cell
 from draftmark.store.graph import Node
@@ -140,7 +140,7 @@ def test_a_model_of_pickled_weights_alone_is_refused_before_they_are_opened(
     (model / "pytorch_model.bin").write_bytes(pickle.dumps(_Bomb(tmp_path / "went off")))
 
     with pytest.raises(UserError, match=r"has no \.safetensors file"):
-        plan(load_recipe(_recipe(tmp_path, model)), QUIET)
+        plan_experiment(load_recipe(_recipe(tmp_path, model)), QUIET)
     with pytest.raises(OSError, match="safetensors"):
         load_model(model)
     assert not (tmp_path / "went off").exists()
@@ -220,7 +220,7 @@ OUTSIDE = ("../x", "/etc/passwd", "..", ".", "a/../../x", "x\x00", "~", "samples
 def test_no_name_leads_out_of_where_names_are_looked_up(name: str) -> None:
     for group in ("tasks", "baselines", "engines", "reports"):
         with pytest.raises(UserError, match="Unknown"):
-            registry.find(group, name)  # type: ignore[arg-type]
+            registry.find_registered(group, name)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="Unknown recipe"):
         suite_members(name)
 
@@ -238,7 +238,7 @@ def test_names_of_pairs_and_methods_name_no_files(tmp_path: Path) -> None:
     cell = Cell("gsm8k", "../../out", "/tmp/out", 0)
     hostile = replace(results, results=(replace(results.results[0], cell=cell),))
 
-    for file in render(hostile, tmp_path / "run", ["lm_eval", "tables", "export"]):
+    for file in render_reports(hostile, tmp_path / "run", ["lm_eval", "tables", "export"]):
         assert file.resolve().is_relative_to((tmp_path / "run").resolve())
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
@@ -251,9 +251,9 @@ def test_links_in_a_run_folder_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "run" / "tables.tex").symlink_to(precious)
     (tmp_path / "run" / "lm_eval").symlink_to(folder)
 
-    files = render(results, tmp_path / "run", ["tables"])
+    files = render_reports(results, tmp_path / "run", ["tables"])
     with pytest.raises(UserError, match="leads out of"):
-        render(results, tmp_path / "run", ["lm_eval"])
+        render_reports(results, tmp_path / "run", ["lm_eval"])
 
     assert precious.read_text() == "mine"
     assert list(folder.iterdir()) == []

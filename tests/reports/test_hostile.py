@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from stored_runs import HOSTILE, NUMBER, run_of
 
-from draftmark.registry import find, names
+from draftmark.registry import find_registered, registered_names
 from draftmark.results import Cell, Results
 
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
@@ -40,9 +40,9 @@ def text_of(files: Mapping[str, str | bytes]) -> dict[str, str]:
     return {name: text for name, text in files.items() if isinstance(text, str)}
 
 
-@pytest.mark.parametrize("report", sorted(set(names("reports")) - OTHERS))
+@pytest.mark.parametrize("report", sorted(set(registered_names("reports")) - OTHERS))
 def test_no_report_lets_a_hostile_name_do_anything(report: str, tmp_path: Path) -> None:
-    files = text_of(find("reports", report)(hostile_run(tmp_path), tmp_path))
+    files = text_of(find_registered("reports", report)(hostile_run(tmp_path), tmp_path))
 
     assert files
     for name, text in files.items():

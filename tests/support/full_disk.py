@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from draftmark.errors import UserError
 from draftmark.models.hidden_states import map_file
-from draftmark.pipeline.executor import execute
+from draftmark.pipeline.executor import execute_stages
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection
 from draftmark.store.graph import Job, Node
@@ -72,19 +72,19 @@ def main(folder: Path) -> dict[str, str]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
     store = Store(folder / "store")
     finished = _node("finished", _small)
-    assert execute([finished], store, QUIET) == {}
+    assert execute_stages([finished], store, QUIET) == {}
     messages = {}
     for name, way in WAYS.items():
         try:
-            failures = execute([_node(name, way, before=finished)], Store(store.root), QUIET)
+            failures = execute_stages([_node(name, way, before=finished)], Store(store.root), QUIET)
             messages[name] = f"no error: {failures}"
         except UserError as error:
             messages[name] = str(error)
         assert Store(store.root).load(finished)
-        assert not any(wrong for _, wrong in garbage_collection.verify(store))
-        garbage_collection.collect(store)
+        assert not any(wrong for _, wrong in garbage_collection.verify_store(store))
+        garbage_collection.collect_garbage(store)
         # The space of the unfinished stage is free again.
-        assert execute([_node(f"after {name}", _small)], store, QUIET) == {}
+        assert execute_stages([_node(f"after {name}", _small)], store, QUIET) == {}
     return messages
 
 

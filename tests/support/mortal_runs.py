@@ -25,7 +25,7 @@ from typing import Any
 
 from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import Program, Sandbox
-from draftmark.pipeline.executor import execute
+from draftmark.pipeline.executor import execute_stages
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection
 from draftmark.store.graph import Job, Node
@@ -97,7 +97,7 @@ def _live_in_graph(folder: Path) -> None:
     store = Store(folder / "store")
     nodes = graph(bubblewrap.why_not() is None)
     with lock_run(store, folder / "graph-00000000", nodes):
-        assert execute(nodes, store, QUIET) == {}
+        assert execute_stages(nodes, store, QUIET) == {}
 
 
 def _live_in_recipe(folder: Path) -> None:
@@ -179,7 +179,9 @@ def main(kind: str, folder: Path, kills: int, seed: int) -> dict[str, int]:
         store = Store(place / "store")
         moments.add((found["finished"], len(list(store.root.glob("*/*/entry.json")))))
         if store.root.exists():  # else the run was killed before it had a store
-            found["damaged"] += sum(bool(wrong) for _, wrong in garbage_collection.verify(store))
+            found["damaged"] += sum(
+                bool(wrong) for _, wrong in garbage_collection.verify_store(store)
+            )
     _reap(_fork(live, place)[0])
     return found | {"moments": len(moments)}
 

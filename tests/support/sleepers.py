@@ -13,10 +13,10 @@ from pathlib import Path
 
 from draftmark.pipeline import executor
 from draftmark.pipeline.cluster import executor as cluster_executor
-from draftmark.pipeline.publish import tracked
+from draftmark.pipeline.publish import track_run
 from draftmark.pipeline.stopping import Stopped
 from draftmark.progress import Progress
-from draftmark.store.graph import Job, Node, topological
+from draftmark.store.graph import Job, Node, topological_order
 from draftmark.store.store import Store
 
 RUN = "sleep"
@@ -57,11 +57,11 @@ def main() -> None:
     ]
     store = Store(arguments.folder / "store")
     try:
-        with tracked(store, RUN, "sleepers", topological(nodes)) as (journal, stop):
-            make = partial(executor.execute, journal=journal, stop=stop)
+        with track_run(store, RUN, "sleepers", topological_order(nodes)) as (journal, stop):
+            make = partial(executor.execute_stages, journal=journal, stop=stop)
             if arguments.cluster:
                 make = partial(
-                    cluster_executor.execute,
+                    cluster_executor.execute_on_cluster,
                     address=arguments.cluster,
                     needs={},
                     journal=journal,

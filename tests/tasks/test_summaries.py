@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from draftmark.data.sources import data_folder
 from draftmark.tasks import cnn_dm, xsum
-from draftmark.tasks._summaries import opening
+from draftmark.tasks._summaries import first_words
 from draftmark.types import Row, Task
 
 TASKS = [
@@ -77,7 +77,7 @@ def test_the_headline_is_one_of_the_scores_and_full_for_the_gold_summary(
 
 @given(text=st.text(max_size=40), max_words=st.integers(min_value=0, max_value=12))
 def test_the_opening_is_a_beginning_with_as_many_words_as_fit(text: str, max_words: int) -> None:
-    cut = opening(text, max_words)
+    cut = first_words(text, max_words)
 
     assert text.startswith(cut)
     assert len(cut.split()) <= max_words

@@ -19,7 +19,7 @@ from draftmark.analysis.stored_counts import COLUMNS, StoredCounts, stored_count
 from draftmark.config.validation import Section, explain_error
 from draftmark.errors import UserError
 from draftmark.results import Contender, Results
-from draftmark.text import plain
+from draftmark.text import printable_text
 from draftmark.types import MAX_GAMMA
 
 FORMAT = 1
@@ -72,7 +72,7 @@ class Accepted:
     history: tuple[Mapping[str, Any], ...] = ()  # the newest last
 
 
-def accept(
+def accept_run(
     results: Results,
     directory: Path,
     *,
@@ -92,8 +92,9 @@ def accept(
     for row in results.results:
         if row.failure and (methods is None or row.cell.method in methods):
             raise UserError(
-                f"{plain(row.cell.method)} on {row.cell.task} failed ({plain(row.failure)}); fix "
-                "it and run again, or accept other methods alone with --methods."
+                f"{printable_text(row.cell.method)} on {row.cell.task} failed "
+                f"({printable_text(row.failure)}); fix it and run again, or accept "
+                "other methods alone with --methods."
             )
     refuse_unfit(results)
     found = stored_counts(results, directory)
@@ -124,8 +125,8 @@ def refuse_unfit(results: Results) -> None:
     for finding in results.findings:
         if finding.severity == "error":
             raise UserError(
-                f"The run is unfit to be compared ({plain(finding.subject)}: "
-                f"{plain(finding.text)}); fix that and run it again."
+                f"The run is unfit to be compared ({printable_text(finding.subject)}: "
+                f"{printable_text(finding.text)}); fix that and run it again."
             )
 
 
@@ -140,7 +141,7 @@ def _numbers(found: Sequence[StoredCounts]) -> Iterator[tuple[str, dict[str, Any
                 yield f"{item.name} {rate}", shown
 
 
-def save(accepted: Accepted, path: Path) -> None:
+def save_accepted(accepted: Accepted, path: Path) -> None:
     """Write accepted numbers atomically, a line for each cell."""
     document = {
         "format": FORMAT,
@@ -162,7 +163,7 @@ def save(accepted: Accepted, path: Path) -> None:
     temporary.replace(path)
 
 
-def load(path: Path) -> Accepted:
+def load_accepted(path: Path) -> Accepted:
     """Return the accepted numbers of a file; raises UserError if it is missing or invalid."""
     if not path.is_file():
         raise UserError(f"There is no {path}; accept a run's numbers first with draftmark bless.")

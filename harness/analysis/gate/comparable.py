@@ -90,7 +90,7 @@ def _defaults(section: type[BaseModel], values: Mapping[str, Any]) -> dict[str, 
 def _knob_defaults(name: str) -> dict[str, Any]:
     """Return the defaults of a method's knobs; none of a plug-in that is not installed."""
     try:
-        method = registry.find("baselines", name)
+        method = registry.find_registered("baselines", name)
     except UserError:
         return {}
     return {
@@ -111,7 +111,7 @@ def by_weight(found: Sequence[Difference]) -> list[Difference]:
     return sorted(found, key=weight)
 
 
-def differences(
+def fact_differences(
     before: Mapping[str, str], now: Mapping[str, str], default: Mapping[str, str]
 ) -> list[Difference]:
     """Return every fact that differs; a fact that one side lacks has its `default` there."""
@@ -124,12 +124,14 @@ def differences(
 
 def run_differences(before: Results, now: Results) -> list[Difference]:
     """Return every fact in which two runs differ."""
-    return differences(
+    return fact_differences(
         run_facts(before), run_facts(now), default_facts(before) | default_facts(now)
     )
 
 
-def undeclared(found: Sequence[Difference], declared: Sequence[str]) -> list[Difference]:
+def undeclared_differences(
+    found: Sequence[Difference], declared: Sequence[str]
+) -> list[Difference]:
     """Return the differences that no declared name covers.
 
     Another number of test rows needs no declaring, nor the facts that follow from it.

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from draftmark.analysis.gate.accepted import Accepted, refuse_unfit
-from draftmark.analysis.gate.comparable import default_facts, differences, run_facts, undeclared
+from draftmark.analysis.gate.comparable import (
+    default_facts,
+    fact_differences,
+    run_facts,
+    undeclared_differences,
+)
 from draftmark.analysis.gate.rule import Rule, Verdict, overall_verdict, prompts_needed
 from draftmark.analysis.quantities import RATES
 from draftmark.analysis.statistics import Effect, mean_ratio
 from draftmark.analysis.stored_counts import StoredCounts, paired_effect, shared_prompts
-from draftmark.errors import UserError, unknown
+from draftmark.errors import UserError, unknown_name_error
 from draftmark.results import Contender, Results
-from draftmark.text import plain
+from draftmark.text import printable_text
 
 FEW_SEEDS = 3
 _SHOWN = 5  # differences in one sentence
@@ -31,7 +36,7 @@ class GateTerms:
         if not self.margin > 0:
             raise UserError(f"A margin of {self.margin:g} must be above 0, like 0.01.")
         if self.quantity not in RATES:
-            raise unknown("quantity", self.quantity, RATES)
+            raise unknown_name_error("quantity", self.quantity, RATES)
 
 
 @dataclass(frozen=True)
@@ -67,17 +72,19 @@ def _allowed_differences(
     results: Results, accepted: Accepted, declared: Sequence[str]
 ) -> tuple[str, ...]:
     """Return how a run differs from accepted numbers; raises UserError if not as declared."""
-    found = differences(accepted.facts, run_facts(results), default_facts(results))
-    wrong = undeclared(found, [*accepted.declared, *declared])
+    found = fact_differences(accepted.facts, run_facts(results), default_facts(results))
+    wrong = undeclared_differences(found, [*accepted.declared, *declared])
     if wrong:
         _refuse_another_recipe(results, accepted)
-        shown = plain(", ".join(map(str, wrong[:_SHOWN]))) + (", ..." if wrong[_SHOWN:] else "")
+        shown = printable_text(", ".join(map(str, wrong[:_SHOWN]))) + (
+            ", ..." if wrong[_SHOWN:] else ""
+        )
         count = "one thing" if len(wrong) == 1 else f"{len(wrong)} things"
         names = dict.fromkeys(re.sub(r"^hardware\..*", "hardware", item.name) for item in wrong)
         options = " ".join(f"--declare {name}" for name in [*names][:_SHOWN])
         raise UserError(
             f"The run differs from the accepted one in {count} not declared: {shown}; run it on "
-            f"the same terms, or declare what is meant to differ: {plain(options)}."
+            f"the same terms, or declare what is meant to differ: {printable_text(options)}."
         )
     return tuple(str(item) for item in found)
 
@@ -88,7 +95,9 @@ def _refuse_another_recipe(results: Results, accepted: Accepted) -> None:
     there = {item.contender: None for item in accepted.measured}
     if there and not here.keys() & there.keys():
         has, wants = (
-            plain(", ".join(f"{each.task}/{each.pair}/{each.method}" for each in side), 200)
+            printable_text(
+                ", ".join(f"{each.task}/{each.pair}/{each.method}" for each in side), 200
+            )
             for side in (here, there)
         )
         raise UserError(

@@ -6,7 +6,7 @@ from pathlib import Path
 from draftmark.analysis.gate.accepted import Accepted
 from draftmark.analysis.gate.gate import GateTerms
 from draftmark.analysis.gate.rule import Rule, prompts_needed, unrelated_effect
-from draftmark.analysis.statistics import Effect, effect
+from draftmark.analysis.statistics import Effect, estimate_effect
 from draftmark.analysis.stored_counts import (
     StoredCounts,
     paired_effect,
@@ -45,7 +45,7 @@ def _pilot(item: StoredCounts, before: StoredCounts | None, quantity: str) -> tu
         if found.standard_error:
             return found, "as it and its seeds spread against the accepted numbers"
     seeds = item.counts(quantity, item.prompts)
-    if len(seeds) > 1 and (found := effect(seeds[:1], seeds[1:2])).standard_error:
+    if len(seeds) > 1 and (found := estimate_effect(seeds[:1], seeds[1:2])).standard_error:
         return found, "as two seeds spread"
     bound = "at most, for runs that share nothing; power --against is closer"
     return unrelated_effect(seeds[0]), bound

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from draftmark.analysis.statistics import Counts, Effect, effect, t_interval
+from draftmark.analysis.statistics import Counts, Effect, estimate_effect, t_interval
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 ERROR = 0.01  # of a gate as a whole, on one side
@@ -91,5 +91,5 @@ def unrelated_effect(counts: Counts) -> Effect:
     If no prompt is harder for the second run where it is easier for this one, the difference of two
     runs as good as this one spreads at most as that of independent runs.
     """
-    one = effect([counts])
+    one = estimate_effect([counts])
     return Effect(0.0, math.sqrt(2) * one.standard_error, one.degrees, one.n)

@@ -89,15 +89,15 @@ class Measurement:
         later = [sum(reply.num_tokens - 1 for reply in both) for both in prompts]
         rest = [sum(reply.total_s - reply.first_token_s for reply in both) for both in prompts]
         first = [fmean(reply.first_token_s for reply in both) for both in prompts]
-        found = {"first_token_s": statistics.mean(first, DEFINITIONS["first_token_s"])}
+        found = {"first_token_s": statistics.estimate_mean(first, DEFINITIONS["first_token_s"])}
         if sum(later):
-            found["token_s"] = statistics.ratio(rest, later, DEFINITIONS["token_s"])
+            found["token_s"] = statistics.estimate_ratio(rest, later, DEFINITIONS["token_s"])
         rate = sum(r.num_tokens for r in replies) / sum(block.wall_s for block in self.blocks)
         found["tokens_per_s"] = Number(rate, None, None, len(replies), DEFINITIONS["tokens_per_s"])
         return found
 
 
-def measure(
+def measure_endpoint(
     endpoints: Mapping[Arm, Endpoint], examples: Sequence[Example], load: Load, progress: Progress
 ) -> dict[Arm, Measurement]:
     """Return the measurements of one endpoint ("draft"), or of two.
@@ -136,7 +136,7 @@ def _run_block(endpoint: Endpoint, examples: Sequence[Example], load: Load, step
         return Block(replies, perf_counter() - started)
 
 
-def speedup(found: Mapping[Arm, Measurement]) -> Number:
+def endpoint_speedup(found: Mapping[Arm, Measurement]) -> Number:
     """Return the speedup of the endpoint with a draft over the one without."""
     times = {
         arm: [one.s_per_token + again.s_per_token for one, again in measured.pairs]
@@ -219,7 +219,7 @@ def _speedup(found: Mapping[Arm, Measurement], load: Load) -> str:
             f"no speedup: {mismatches} prompts have replies of different lengths at temperature 0, "
             "so the two endpoints did different work"
         )
-    number = speedup(found)
+    number = endpoint_speedup(found)
     shown = f"{number.value:.3f} [{number.low:.3f}, {number.high:.3f}] over {number.n} blocks"
     if _drafts(found["target"]):
         return f"{shown}: not the speedup of a draft, as the other endpoint drafts as well"
@@ -234,7 +234,7 @@ def _drafts(measured: Measurement) -> bool:
 def verdict_lines(runs: Sequence[tuple[Load, Mapping[Arm, Measurement]]]) -> Iterator[str]:
     """Yield the concurrencies at which the draft pays; nothing without a speedup."""
     speedups = {
-        load.concurrency: speedup(found)
+        load.concurrency: endpoint_speedup(found)
         for load, found in runs
         if len(found) == 2
         and not _drafts(found["target"])

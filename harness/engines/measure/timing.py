@@ -43,7 +43,7 @@ def synchronised_time(device: str) -> float:
     return perf_counter()
 
 
-def interleave(
+def interleave_arms(
     arms: Mapping[Arm, TimedArm],
     blocks: Sequence[Sequence[Prompt]],
     advance: Callable[[], None],

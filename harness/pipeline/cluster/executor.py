@@ -22,14 +22,14 @@ from draftmark.pipeline.journal import NO_JOURNAL, Journal
 from draftmark.pipeline.planning.schedule import StageRun, longest_chain_s
 from draftmark.pipeline.stopping import NO_STOP, Stop, Stopped
 from draftmark.progress import Progress
-from draftmark.store.graph import Node, topological
+from draftmark.store.graph import Node, topological_order
 from draftmark.store.store import Store
 
 LOCAL = "local"
 _REACH_S = 10.0
 
 
-def execute(
+def execute_on_cluster(
     nodes: Iterable[Node],
     store: Store,
     progress: Progress,
@@ -45,7 +45,7 @@ def execute(
     Raises UserError if Ray is not installed, the cluster cannot be joined or cannot run a stage.
     Raises Stopped if a stop was requested.
     """
-    order = {node.key: node for node in topological(nodes)}
+    order = {node.key: node for node in topological_order(nodes)}
     missing = store.missing(order.values())
     if not missing:
         return {}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.planning.estimates import Cost, find_gpu
 from draftmark.pipeline.planning.stage_costs import SettingCosts
-from draftmark.store.graph import Node, topological
+from draftmark.store.graph import Node, topological_order
 
 BASE_BYTES = 10**9  # a process with torch before it loads a model
 TIMED = ("decodes", "parts")  # the stages that measure time
@@ -31,7 +31,7 @@ def stage_needs(plan: Plan) -> dict[str, Needs]:
     found: dict[str, Needs] = {}
     for cell in plan.cells:
         of_setting = costs[cell.task, cell.pair]
-        for node in topological(plan.nodes_of(cell)):
+        for node in topological_order(plan.nodes_of(cell)):
             if node.key not in found:
                 cost = of_setting.cost(node, cell)
                 found[node.key] = _needs(node, cost, plan.recipe.threads or 1)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from draftmark.environment import machine
+from draftmark.environment import machine_facts
 from draftmark.errors import UserError
 from draftmark.pipeline.executor import Failure, attempt_stage
 from draftmark.pipeline.journal import Journal
@@ -78,7 +78,7 @@ def _reason_against(node: Node, context: WorkerContext) -> str:
     if node.versions != list(context.versions[node.key]):
         return f"{platform.node()} has another version of draftmark; install the same everywhere"
     timed_on = node.settings.get("machine")
-    if timed_on is not None and timed_on != machine():
+    if timed_on is not None and timed_on != machine_facts():
         return (
             f"the stage measures time, and {platform.node()} differs from the machine that started "
             "the run; start it on a machine like the cluster's, or set speed = false"

@@ -7,7 +7,7 @@ separately. Seconds assume a share of a data sheet's FLOP/s; nothing is measured
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 
-from draftmark.errors import unknown
+from draftmark.errors import unknown_name_error
 from draftmark.models.shapes import SIZES, Shape
 from draftmark.training.flops import CHUNK_LOGITS, StepKind, WeightCounts, step_flops
 from draftmark.types import TrainingRun
@@ -55,7 +55,7 @@ GPUS = {
 def find_gpu(name: str, utilisation: float = UTILISATION) -> Gpu:
     """Return a GPU by name; raises UserError for an unknown name."""
     if name not in GPUS:
-        raise unknown("GPU", name, GPUS)
+        raise unknown_name_error("GPU", name, GPUS)
     return replace(GPUS[name], utilisation=utilisation)
 
 

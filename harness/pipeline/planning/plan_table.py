@@ -10,18 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from draftmark.data.rows import MISSING
-from draftmark.environment import machine as this_machine
+from draftmark.environment import machine_facts as this_machine
 from draftmark.pipeline import experiment
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.planning import estimates
 from draftmark.pipeline.planning.estimates import Cost, Gpu, format_bytes, format_seconds
-from draftmark.pipeline.planning.schedule import ASSUMED, StageCosts, forecast, placements
+from draftmark.pipeline.planning.schedule import (
+    ASSUMED,
+    StageCosts,
+    forecast_lines,
+    stage_placements,
+)
 from draftmark.pipeline.planning.stage_costs import SettingCosts
 from draftmark.pipeline.recipe_files import load_recipe, suite_members
 from draftmark.pipeline.setting import ROWS_PER_BATCH
 from draftmark.progress import Progress
 from draftmark.store.entries import ENTRY
-from draftmark.store.graph import Node, topological
+from draftmark.store.graph import Node, topological_order
 from draftmark.store.records import DRAFT, TARGET
 from draftmark.store.store import Store
 from draftmark.training.flops import CHUNK_LOGITS
@@ -56,7 +61,7 @@ def render_plan(
     every: dict[str, PlannedStage] = {}
     for name in names:
         loaded = load_recipe(name, tasks=tasks)
-        plan = experiment.plan(loaded, Progress(), data=data, complete=False)
+        plan = experiment.plan_experiment(loaded, Progress(), data=data, complete=False)
         title = [f"{name}: {loaded.title}", ""] if len(names) > 1 else []
         text, stages = tabulate_plan(plan, Store(store), gpu, gpus)
         texts.append("\n".join([*title, text]))
@@ -81,7 +86,7 @@ def tabulate_plan(
     }
     by_setting = _stages(plan, setting_costs, store)
     every = [stage for stages in by_setting.values() for stage in stages]
-    where = placements(_remaining(every), gpus) if gpus > 1 else {}
+    where = stage_placements(_remaining(every), gpus) if gpus > 1 else {}
     lines = [_LINE.format(*_HEADER)]
     for key, stages in by_setting.items():
         lines += ["", ", ".join(key)]
@@ -99,7 +104,7 @@ def _stages(
     missing = store.missing(plan.nodes)
     for cell in plan.cells:
         key = (cell.task, cell.pair)
-        for node in topological(plan.nodes_of(cell)):
+        for node in topological_order(plan.nodes_of(cell)):
             if node.key not in seen:
                 seen.add(node.key)
                 cost = setting_costs[key].cost(node, cell)
@@ -231,7 +236,7 @@ def _totals(stages: Sequence[PlannedStage], gpu: Gpu, gpus: int) -> Iterator[str
         f"{format_bytes(cost.peak_bytes)} of memory at most, {format_bytes(cost.disk_bytes)} on "
         f"disk, {format_seconds(cost.gpu_s)} on one {gpu.name}."
     )
-    yield from forecast(costs, gpus, gpu.name)
+    yield from forecast_lines(costs, gpus, gpu.name)
     too_large = [node.stage for node, cost in costs if cost.peak_bytes > gpu.memory_bytes]
     if too_large:
         yield (

@@ -154,7 +154,7 @@ def schedule_stages(costs: StageCosts, gpus: int) -> Schedule:
     return simulate_schedule(stage_runs(costs), gpus)
 
 
-def placements(costs: StageCosts, gpus: int) -> dict[str, str]:
+def stage_placements(costs: StageCosts, gpus: int) -> dict[str, str]:
     """Return in words where each stage runs and from when, by key."""
     slots = schedule_stages(costs, gpus).slots
     where = dict.fromkeys(slots, "processor")
@@ -165,7 +165,7 @@ def placements(costs: StageCosts, gpus: int) -> dict[str, str]:
     return where
 
 
-def forecast(costs: StageCosts, gpus: int, gpu: str) -> Iterator[str]:
+def forecast_lines(costs: StageCosts, gpus: int, gpu: str) -> Iterator[str]:
     """Yield in words the GPU time per stage, the time of the schedule, and the longest chain."""
     runs, schedule = stage_runs(costs), schedule_stages(costs, gpus)
     if not schedule.makespan:

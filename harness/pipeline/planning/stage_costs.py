@@ -54,13 +54,13 @@ class SettingCosts:
         """Return the stage costs of a setting; raises UserError for a model of unknown shape."""
         pair = setting.pair
         base = setting.target.inputs.get("target", setting.target)
-        target = shapes.of_model(pair.target, base.existing_folder)
+        target = shapes.model_shape(pair.target, base.existing_folder)
         given = None
         if pair.draft.model is not None:
             folder = setting.init.existing_folder if setting.init else None
-            given = shapes.of_model(pair.draft.model, folder)
-        config = shapes.config_of(pair.target, base.existing_folder)
-        draft = shapes.of_draft(pair.draft, target, given, config)
+            given = shapes.model_shape(pair.draft.model, folder)
+        config = shapes.model_config(pair.target, base.existing_folder)
+        draft = shapes.draft_shape(pair.draft, target, given, config)
         splits: dict[str, Split] = {rows.digest: split for split, rows in setting.rows.items()}
         return cls(setting, target, draft, *_gold_loads(setting, base.existing_folder), splits, gpu)
 
@@ -133,7 +133,7 @@ class SettingCosts:
 
     def _draft_shape(self, method: Method) -> Shape:
         if isinstance(method, FeatureMethod):
-            return shapes.of_head(self.target, len(method.layers(self.target.layers)))
+            return shapes.head_shape(self.target, len(method.layers(self.target.layers)))
         return self.draft
 
     def _fine_tuning(self) -> Cost:

@@ -9,8 +9,8 @@ from draftmark.config.model_sections import Training, Writer
 from draftmark.config.recipe import MethodEntry
 from draftmark.errors import UserError
 from draftmark.pipeline.setting import TEXT_SEED, Setting
-from draftmark.pipeline.stages.hidden_states import final_states, layer_states
-from draftmark.pipeline.stages.texts import gold_texts, responses, unanswered_prompts
+from draftmark.pipeline.stages.hidden_states import final_states_node, layer_states_node
+from draftmark.pipeline.stages.texts import gold_texts_node, prompts_node, responses_node
 from draftmark.speculation.interfaces import FeatureMethod
 from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Job, Node
@@ -19,7 +19,7 @@ from draftmark.training.trackers import check_installed
 from draftmark.types import Sampler
 
 
-def fine_tuned(setting: Setting) -> Node:
+def fine_tuned_node(setting: Setting) -> Node:
     """Return the node of the target, fine-tuned on the task's gold answers as its pair says.
 
     All methods and seeds of the pair share it. Its settings keep the end tokens and the digest of
@@ -45,15 +45,15 @@ def fine_tuned(setting: Setting) -> Node:
     }
     inputs = {
         "target": base,
-        "train": gold_texts(setting, "train"),
-        "validation": gold_texts(setting, "validation"),
+        "train": gold_texts_node(setting, "train"),
+        "validation": gold_texts_node(setting, "validation"),
     }
     label = f"{base.label}, fine-tuned on {setting.task.name}"
     code = ("draftmark.training.fine_tuning",)
     return Node("target", label, settings, inputs, code, build, processes=recipe.processes)
 
 
-def draft(setting: Setting, entry: MethodEntry, seed: int) -> Node:
+def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     """Return the node of a method's draft.
 
     Raises UserError if a tracker is not installed, or if a feature head would train on its own
@@ -124,7 +124,7 @@ def _draft_inputs(setting: Setting, entry: MethodEntry) -> dict[str, Node]:
             inputs |= _texts(setting, training, training.fixed_text)
     if method.trains:
         # Checkpoints are chosen on the target's own text.
-        validation = final_states(setting, responses(setting, "validation", Sampler(1.0)))
+        validation = final_states_node(setting, responses_node(setting, "validation", Sampler(1.0)))
         inputs |= _texts(setting, training, *training.shares) | {"validation": validation}
     if isinstance(method, FeatureMethod):
         inputs |= _layer_states(setting, entry, method, training, inputs)
@@ -138,11 +138,11 @@ def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, 
 def _source(setting: Setting, training: Training, writer: Writer) -> Node:
     """Return the target's final states on a writer's texts; for a draft, only the prompts."""
     if writer == "draft":
-        return unanswered_prompts(setting, "train")
+        return prompts_node(setting, "train")
     if writer == "dataset":
-        return final_states(setting, gold_texts(setting, "train"))
+        return final_states_node(setting, gold_texts_node(setting, "train"))
     sampler = Sampler(training.text_temperature)
-    return final_states(setting, responses(setting, "train", sampler))
+    return final_states_node(setting, responses_node(setting, "train", sampler))
 
 
 def _layer_states(
@@ -160,6 +160,6 @@ def _layer_states(
         )
     names = (*map(training_texts, training.shares), "validation")
     return {
-        training_states(name): layer_states(setting, method, inputs[name].inputs["texts"])
+        training_states(name): layer_states_node(setting, method, inputs[name].inputs["texts"])
         for name in names
     }

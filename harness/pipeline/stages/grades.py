@@ -5,10 +5,10 @@ from typing import Any
 
 from draftmark import registry
 from draftmark.config.sections import Judge
-from draftmark.grading.scores import grade, outcomes
+from draftmark.grading.scores import grade_answers, response_outcomes
 from draftmark.models.stop_conditions import StopStrings
 from draftmark.pipeline.setting import Setting
-from draftmark.pipeline.stages.texts import gold_texts, responses
+from draftmark.pipeline.stages.texts import gold_texts_node, responses_node
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import (
     GRADES,
@@ -22,7 +22,7 @@ from draftmark.store.records import (
 from draftmark.types import GREEDY
 
 
-def grades(setting: Setting, texts: Node) -> Node:
+def grades_node(setting: Setting, texts: Node) -> Node:
     """Return the node of the grades of responses, or of each arm's decodes."""
 
     def build(job: Job) -> None:
@@ -35,12 +35,12 @@ def grades(setting: Setting, texts: Node) -> Node:
                 "example_id": answer.example_id,
                 "num_tokens": len(answer.token_ids),
                 "text": (text := _answer(tokenizer.decode, answer.token_ids, stop)),
-                **outcomes(text, answer.finish_reason),
+                **response_outcomes(text, answer.finish_reason),
             }
             for answer in read_answers(job.inputs["texts"])
         ]
         answers = [(examples[row["example_id"]], row["text"]) for row in rows]
-        scores = grade(setting.task, answers, setting.sandbox)
+        scores = grade_answers(setting.task, answers, setting.sandbox)
         graded = [{**row, **score} for row, score in zip(rows, scores, strict=True)]
         write_rows(job.out / GRADES, graded)
 
@@ -64,7 +64,7 @@ def _answer(decode: Any, token_ids: Sequence[int], stop: StopStrings | None) -> 
     return stop.cut(text) if stop else text
 
 
-def likelihoods(setting: Setting, model: Node | None = None) -> Node:
+def likelihoods_node(setting: Setting, model: Node | None = None) -> Node:
     """Return the node of a model's log-likelihoods of the gold answers; by default the target's."""
 
     def build(job: Job) -> None:
@@ -81,13 +81,13 @@ def likelihoods(setting: Setting, model: Node | None = None) -> Node:
                 step.advance()
         write_rows(job.out / LIKELIHOODS, [rows[text.example_id] for text in texts])
 
-    inputs = {"model": model or setting.target, "texts": gold_texts(setting, "test")}
+    inputs = {"model": model or setting.target, "texts": gold_texts_node(setting, "test")}
     label = f"likelihood of the gold answers by {model.label if model else 'the target'}"
     code = ("draftmark.models.hidden_states", "draftmark.store.records")
     return Node("likelihoods", label, {}, inputs, code, build)
 
 
-def verdicts(setting: Setting, judge: Judge, draft: Node) -> Node:
+def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
     """Return the node of a judge's verdicts on the draft's own responses, in both orders.
 
     Its cache key has the endpoint's host, but no credential.
@@ -115,10 +115,10 @@ def verdicts(setting: Setting, judge: Judge, draft: Node) -> Node:
 
     inputs = {
         "target": setting.target,
-        "draft": responses(setting, "test", GREEDY, draft),
-        "against": gold_texts(setting, "test")
+        "draft": responses_node(setting, "test", GREEDY, draft),
+        "against": gold_texts_node(setting, "test")
         if judge.against == "reference"
-        else responses(setting, "test", GREEDY),
+        else responses_node(setting, "test", GREEDY),
     }
     settings = {
         "host": judge.host,

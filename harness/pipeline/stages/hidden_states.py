@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 _FINAL = (-1,)  # as in `models.hidden_states`, which loads torch
 
 
-def final_states(setting: Setting, texts: Node, dtype: str = "bfloat16") -> Node:
+def final_states_node(setting: Setting, texts: Node, dtype: str = "bfloat16") -> Node:
     """Return the node of the target's final states at the supervised positions of texts."""
     label = f"target's hidden states on {texts.label}"
     return _hidden_states(setting, texts, _FINAL, "supervised", dtype, label)
 
 
-def layer_states(
+def layer_states_node(
     setting: Setting, method: FeatureMethod, texts: Node, dtype: str = "bfloat16"
 ) -> Node:
     """Return the node of the layers that a method reads, at every position of texts."""
     base = setting.target.inputs.get("target", setting.target)
-    shape = shapes.of_model(setting.pair.target, base.existing_folder)
+    shape = shapes.model_shape(setting.pair.target, base.existing_folder)
     layers = method.layers(shape.layers)
     label = (
         f"target's layers {', '.join(map(str, layers))} at every position of {texts.label}: "

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from draftmark import registry
 from draftmark.config.recipe import MethodEntry
 from draftmark.config.sections import SpeedCondition
-from draftmark.environment import machine
+from draftmark.environment import machine_facts
 from draftmark.errors import Unsupported
 from draftmark.pipeline.setting import TEXT_SEED, Setting
-from draftmark.pipeline.stages.hidden_states import final_states, layer_states
-from draftmark.pipeline.stages.texts import responses
+from draftmark.pipeline.stages.hidden_states import final_states_node, layer_states_node
+from draftmark.pipeline.stages.texts import responses_node
 from draftmark.speculation.interfaces import (
     Described,
     Engine,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from draftmark.engines.measure.timing import TimedArm
 
 
-def scores(setting: Setting, entry: MethodEntry, draft: Node, samplers: Samplers) -> Node:
+def scores_node(setting: Setting, entry: MethodEntry, draft: Node, samplers: Samplers) -> Node:
     """Return the node of a draft's acceptance tables on the target's test responses."""
     method = build_method(entry)
 
@@ -54,11 +54,11 @@ def scores(setting: Setting, entry: MethodEntry, draft: Node, samplers: Samplers
                 step.advance()
         write_tables(job.out / TABLES, [tables[text.example_id] for text in known.texts])
 
-    texts = responses(setting, "test", samplers.target)
-    read = final_states(setting, texts, "float32")
+    texts = responses_node(setting, "test", samplers.target)
+    read = final_states_node(setting, texts, "float32")
     inputs = {"target": setting.target, "draft": draft, "features": read}
     if isinstance(method, FeatureMethod):
-        inputs["states"] = layer_states(setting, method, texts, "float32")
+        inputs["states"] = layer_states_node(setting, method, texts, "float32")
     label = f"acceptance of {draft.label}, {samplers.target.describe()}"
     settings = {"samplers": asdict(samplers)}
     code = (
@@ -69,7 +69,7 @@ def scores(setting: Setting, entry: MethodEntry, draft: Node, samplers: Samplers
     return Node("scores", label, settings, inputs, code, build)
 
 
-def decodes(
+def decodes_node(
     setting: Setting, condition: SpeedCondition, entry: MethodEntry | None, draft: Node | None
 ) -> Node:
     """Return the node of an engine's interleaved runs with and without the draft.
@@ -81,14 +81,14 @@ def decodes(
     rows = setting.rows["test"].first(condition.num_prompts)
 
     def build(job: Job) -> None:
-        from draftmark.engines.measure.timing import interleave
+        from draftmark.engines.measure.timing import interleave_arms
 
         prompts = setting.prompts(job.inputs["target"], rows.examples)
         settings = setting.engine_settings(condition, samplers, job.inputs["target"])
         arms, facts = _arms(condition.engine, method, job, settings)
         blocks = [prompts[start :: condition.blocks] for start in range(condition.blocks)]
         with job.progress.step("decoding", 4 * len(blocks)) as step:
-            measured = interleave(arms, blocks, step.advance, condition.batch_size)
+            measured = interleave_arms(arms, blocks, step.advance, condition.batch_size)
         Measurement(*measured, {"engine": condition.engine, **facts}).save(job.out)
 
     settings = {
@@ -101,7 +101,7 @@ def decodes(
         "seed": TEXT_SEED,
         # Times depend on the machine, so another machine measures again.
         "threads": setting.recipe.threads,
-        "machine": machine(),
+        "machine": machine_facts(),
     }
     against = draft.label if draft else "itself"
     label = f"{condition.engine} engine, target alone against {against}, {condition.label}"
@@ -117,7 +117,7 @@ def decodes(
     return Node("decodes", label, settings, inputs, code, build)
 
 
-def part_times(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
+def pass_times_node(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
     """Return the node of the timed passes of draft and target that the cost model needs."""
     speed, method = setting.recipe.speed, build_method(entry)
     assert speed is not None
@@ -152,7 +152,7 @@ def part_times(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
         "format": setting.format,
         "max_new_tokens": setting.max_new_tokens,
         "threads": setting.recipe.threads,
-        "machine": machine(),
+        "machine": machine_facts(),
     }
     label = f"parts of a block, {draft.label}"
     inputs = {"target": setting.target, "draft": draft}
@@ -197,7 +197,7 @@ def _decoded(running: Running, prompts: Sequence[Prompt]) -> Sequence[Decode]:
 
 def engine_for(name: str, method: Method | None) -> Engine:
     """Return an engine by name; raises Unsupported if it does not run drafts of this method."""
-    engine: Engine = registry.find("engines", name)
+    engine: Engine = registry.find_registered("engines", name)
     if method and not engine.supports(method.kind):
         raise Unsupported(
             f"The {name} engine does not run {method.kind} drafts; choose another speed.engine, or "

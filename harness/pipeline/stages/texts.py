@@ -20,7 +20,9 @@ from draftmark.store.records import TEXTS, write_texts
 from draftmark.types import Sampler, Split, Text
 
 
-def existing_model(stage: str, reference: str, directory: Path, *, trust_remote_code: bool) -> Node:
+def existing_model_node(
+    stage: str, reference: str, directory: Path, *, trust_remote_code: bool
+) -> Node:
     """Return the node of a model in a folder, identified by the hash of its files."""
     settings = {
         "digest": model_digest(directory),
@@ -30,13 +32,13 @@ def existing_model(stage: str, reference: str, directory: Path, *, trust_remote_
     return Node(stage, f"{stage} {reference}", settings, {}, code=(), existing_folder=directory)
 
 
-def missing_model(stage: str, reference: str) -> Node:
+def missing_model_node(stage: str, reference: str) -> Node:
     """Return the node of a model that is not on this machine: enough to plan, not to run."""
     settings = {"digest": MISSING + reference, "end_tokens": []}
     return Node(stage, f"{stage} {reference}", settings, {}, code=())
 
 
-def gold_texts(setting: Setting, split: Split) -> Node:
+def gold_texts_node(setting: Setting, split: Split) -> Node:
     """Return the node of the gold answers of a split as texts."""
     rows = setting.rows[split]
 
@@ -50,7 +52,7 @@ def gold_texts(setting: Setting, split: Split) -> Node:
     return _texts(setting, "dataset", rows, f"gold answers, {split}", build)
 
 
-def unanswered_prompts(setting: Setting, split: Split) -> Node:
+def prompts_node(setting: Setting, split: Split) -> Node:
     """Return the node of the prompts of a split, which a draft answers during its training."""
     rows = setting.rows[split]
 
@@ -63,7 +65,7 @@ def unanswered_prompts(setting: Setting, split: Split) -> Node:
     return _texts(setting, "draft", rows, label, build)
 
 
-def responses(
+def responses_node(
     setting: Setting,
     split: Split,
     sampler: Sampler,

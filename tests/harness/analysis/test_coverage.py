@@ -60,8 +60,8 @@ def test_intervals_over_prompts_cover_and_those_over_tokens_do_not(
         accepted, tested, tokens = world.counts(alphas, passes)
         better = world.counts(alphas + GAIN, passes)[2]
         found = {
-            "rate": (rate, statistics.ratio(accepted, tested, "")),
-            "tau": (tau, statistics.ratio(tokens, passes, "")),
+            "rate": (rate, statistics.estimate_ratio(accepted, tested, "")),
+            "tau": (tau, statistics.estimate_ratio(tokens, passes, "")),
             "difference": (
                 gained,
                 statistics.ratio_difference((better, passes), (tokens, passes), ""),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from draftmark.analysis.fairness import BUDGET_TOLERANCE, BUDGETS, findings
+from draftmark.analysis.fairness import BUDGET_TOLERANCE, BUDGETS, fairness_findings
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import SpeedCondition
 from draftmark.data.leaks import find_overlaps
@@ -119,7 +119,7 @@ def _found(
     results = _run() if results is None else results
     measured = Measurement(_timed() if timed is None else timed, (), {})
     speeds: Runs = {r.cell: {condition: measured} for r in results}
-    return findings(recipe or _recipe(), results, speeds, [facts or _facts()])
+    return fairness_findings(recipe or _recipe(), results, speeds, [facts or _facts()])
 
 
 def _one(found: Sequence[Finding]) -> Finding:
@@ -443,7 +443,7 @@ def test_the_worst_come_first_and_every_task_and_pair_is_looked_at() -> None:
     cells = [replace(r, cell=replace(r.cell, pair="another")) for r in _run()]
     recipe = _recipe(learning_rate=0.1)
 
-    found = findings(
+    found = fairness_findings(
         recipe, [*_run(), *cells], {r.cell: {} for r in [*_run(), *cells]}, [_facts(), other]
     )
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from draftmark.analysis.quality import qualities
-from draftmark.analysis.summary import summarise
+from draftmark.analysis.quality import quality_quantities
+from draftmark.analysis.summary import summarise_cell
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import Judge
 from draftmark.pipeline.recipe_files import load_recipe
-from draftmark.registry import find
+from draftmark.registry import find_registered
 from draftmark.store.cell_records import Records
 
 RECIPE = load_recipe("quickstart")
@@ -22,7 +22,7 @@ JUDGED: Recipe = RECIPE.model_copy(
         )
     }
 )
-GSM8K = find("tasks", "gsm8k")
+GSM8K = find_registered("tasks", "gsm8k")
 
 
 def _grade(number: int, arm: str = "alone", **changes: Any) -> dict[str, Any]:
@@ -36,7 +36,7 @@ RECORDS = Records(target_grades=GRADES)
 
 
 def test_every_score_and_outcome_has_a_name_of_its_own() -> None:
-    found = qualities(replace(RECORDS, draft_grades=GRADES[:1]), GSM8K, RECIPE)
+    found = quality_quantities(replace(RECORDS, draft_grades=GRADES[:1]), GSM8K, RECIPE)
 
     assert list(found)[:5] == [
         "quality_target",
@@ -59,7 +59,7 @@ def test_every_score_and_outcome_has_a_name_of_its_own() -> None:
 def test_the_arms_of_an_engine_run_are_told_apart() -> None:
     arms = [_grade(0, "target"), _grade(0, "draft", exact_match=1.0)]
 
-    found = qualities(replace(RECORDS, decode_grades=arms), GSM8K, RECIPE)
+    found = quality_quantities(replace(RECORDS, decode_grades=arms), GSM8K, RECIPE)
 
     assert found["quality_with_draft"].counts[0].tolist() == [1]
     assert found["quality_target_there"].counts[0].tolist() == [0]
@@ -68,7 +68,9 @@ def test_the_arms_of_an_engine_run_are_told_apart() -> None:
 def test_shares_have_wilsons_interval() -> None:
     records = replace(RECORDS, target_grades=[_grade(number) for number in range(64)])
 
-    number = summarise(qualities(records, GSM8K, RECIPE), records, RECIPE)["empty_target"]
+    number = summarise_cell(quality_quantities(records, GSM8K, RECIPE), records, RECIPE)[
+        "empty_target"
+    ]
 
     assert (number.value, number.low, number.n) == (0, 0, 64)
     assert number.high == pytest.approx(1.96**2 / (64 + 1.96**2), abs=1e-4)
@@ -80,8 +82,8 @@ def test_the_likelihood_of_gold_answers_is_a_ratio_of_sums() -> None:
         {"example_id": "b", "nats": -2.0, "num_tokens": 8},
     ]
 
-    found = qualities(replace(RECORDS, likelihoods={"draft": rows}), GSM8K, RECIPE)
-    numbers = summarise(found, RECORDS, RECIPE)
+    found = quality_quantities(replace(RECORDS, likelihoods={"draft": rows}), GSM8K, RECIPE)
+    numbers = summarise_cell(found, RECORDS, RECIPE)
 
     assert numbers["reference_log_likelihood_draft"].value == -1.0
     assert "reference_log_likelihood_target" not in numbers
@@ -90,7 +92,7 @@ def test_the_likelihood_of_gold_answers_is_a_ratio_of_sums() -> None:
 def test_samples_are_named_by_who_wrote_them_and_how_warm() -> None:
     rows = [_grade(0), _grade(0, exact_match=1.0)]
 
-    found = qualities(replace(RECORDS, samples={("draft", 0.7): rows}), GSM8K, RECIPE)
+    found = quality_quantities(replace(RECORDS, samples={("draft", 0.7): rows}), GSM8K, RECIPE)
 
     values = {name: item.counts[0].tolist() for name, item in found.items() if "[t=" in name}
     assert values == {
@@ -107,7 +109,10 @@ def test_pass_at_k_is_of_answers_that_are_right_or_wrong_alone() -> None:
     rows = [{**_grade(0), "rougeL": score} for score in (0.0, 1.0)]
     records = replace(RECORDS, target_grades=rows[:1], samples={("draft", 1.0): rows})
 
-    assert not any("pass@" in name for name in qualities(records, find("tasks", "xsum"), RECIPE))
+    assert not any(
+        "pass@" in name
+        for name in quality_quantities(records, find_registered("tasks", "xsum"), RECIPE)
+    )
 
 
 def _verdicts(*replies: tuple[str, str]) -> list[dict[str, Any]]:
@@ -128,8 +133,8 @@ def test_verdicts_are_wins_flips_and_what_is_unclear() -> None:
         ("A", "I think B"),  # no verdict
     )
 
-    found = qualities(replace(RECORDS, verdicts=verdicts), GSM8K, JUDGED)
-    numbers = summarise(found, RECORDS, RECIPE)
+    found = quality_quantities(replace(RECORDS, verdicts=verdicts), GSM8K, JUDGED)
+    numbers = summarise_cell(found, RECORDS, RECIPE)
 
     assert numbers["win_rate"].value == (1 + 0 + 0.5 + 0.5 + 0.75) / 5
     assert numbers["judge_flips"].value == 2 / 5
@@ -144,13 +149,13 @@ def test_two_answers_that_are_exchanged_have_exchanged_win_rates() -> None:
 
     def win_rate(pairs: list[tuple[str, str]]) -> float:
         records = replace(RECORDS, verdicts=_verdicts(*pairs))
-        return float(np.mean(qualities(records, GSM8K, JUDGED)["win_rate"].counts[0]))
+        return float(np.mean(quality_quantities(records, GSM8K, JUDGED)["win_rate"].counts[0]))
 
     assert win_rate(replies) == 1 - win_rate(exchanged)
 
 
 def test_a_judge_that_says_nothing_clear_gives_no_win_rate() -> None:
-    found = qualities(replace(RECORDS, verdicts=_verdicts(("?", "?"))), GSM8K, JUDGED)
+    found = quality_quantities(replace(RECORDS, verdicts=_verdicts(("?", "?"))), GSM8K, JUDGED)
 
     assert "win_rate" not in found
     assert found["judge_unclear"].counts[0].tolist() == [1]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from draftmark.analysis.quantities import quantities
+from draftmark.analysis.quantities import acceptance_quantities
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.types import MAX_GAMMA, AcceptanceTable
 
@@ -16,7 +16,7 @@ def test_blocks_that_drafted_nothing_are_none_of_those_that_accept_a_position() 
     accept_SD[3, 0], drafted_S[3] = 1.0, 2
     table = AcceptanceTable("a", accept_SD, drafted_S, np.ones(8), np.ones(8))
     records: Any = SimpleNamespace(tables={0.0: [table]})
-    found = quantities(records, load_recipe("quickstart"))
+    found = acceptance_quantities(records, load_recipe("quickstart"))
 
     def rate(name: str) -> float:
         top_B, bottom_B = found[name].counts

@@ -12,11 +12,11 @@ from draftmark.analysis.cost_model import Costs
 from draftmark.analysis.predicted_speedup import cost_model_numbers
 from draftmark.analysis.recommendation import (
     Estimate,
-    advise,
     drafts_to_serve,
     expected_estimate,
     longest_timed_block,
     measured_estimate,
+    recommend,
     supposed_estimate,
     timed_batch_sizes,
     with_drafting_in_turn,
@@ -67,7 +67,7 @@ def test_a_speed_run_has_the_t_interval_of_its_published_speedup() -> None:
 def test_an_expected_speedup_has_the_delta_methods_error_of_a_ratio_over_prompts() -> None:
     one, costs = counts(3), Costs(0.1, 0.05)
     with_draft_B = one.passes_B + 0.15 * one.drafted_B
-    exact = statistics.effect([(one.tokens_B, with_draft_B)])
+    exact = statistics.estimate_effect([(one.tokens_B, with_draft_B)])
     found = supposed_estimate([one], costs)
     assert math.exp(found.value) == pytest.approx(exact.value)
     low, high = found.ends(0.95)
@@ -105,7 +105,7 @@ def test_of_tied_lengths_the_shortest_that_pays_is_named() -> None:
     base = np.array([0.30, 0.32, 0.28, 0.31, 0.29])
     jitter = np.array([0.03, -0.02, 0.01, -0.01, 0.0])
     ratios = {1: base - 0.2, 2: base, 3: base + jitter, 5: base - 0.15}
-    found = advise(
+    found = recommend(
         {gamma: measured_estimate(np.exp(logs).tolist()) for gamma, logs in ratios.items()}
     )
     assert (found.gamma, found.highest, found.tied) == (2, 3, (2, 3))
@@ -115,7 +115,7 @@ def test_of_tied_lengths_the_shortest_that_pays_is_named() -> None:
 def test_a_tied_length_that_may_not_pay_is_passed_over() -> None:
     sure = np.array([0.30, 0.31, 0.29, 0.30, 0.30])
     wild = np.array([0.9, -0.5, 0.8, -0.4, 0.6])
-    found = advise(
+    found = recommend(
         {1: measured_estimate(np.exp(wild).tolist()), 4: measured_estimate(np.exp(sure).tolist())}
     )
     assert found.tied == (1, 4)
@@ -125,7 +125,7 @@ def test_a_tied_length_that_may_not_pay_is_passed_over() -> None:
 def test_a_length_that_pays_for_certain_is_named_below_a_higher_one_that_may_not() -> None:
     sure = np.array([0.10, 0.11, 0.09, 0.10, 0.10])
     wild = np.array([0.9, -0.5, 0.8, -0.4, 0.6])
-    found = advise(
+    found = recommend(
         {1: measured_estimate(np.exp(sure).tolist()), 4: measured_estimate(np.exp(wild).tolist())}
     )
     assert (found.gamma, found.highest, found.tied) == (1, 4, (1, 4))
@@ -138,19 +138,19 @@ def test_a_length_that_pays_for_certain_is_named_below_a_higher_one_that_may_not
 def test_what_does_not_pay_for_certain_is_not_named(
     logs: Sequence[float], loses: bool, tied: tuple[int, ...]
 ) -> None:
-    found = advise({2: measured_estimate(np.exp(logs).tolist())})
+    found = recommend({2: measured_estimate(np.exp(logs).tolist())})
     assert (found.gamma, found.loses, found.tied) == (0, loses, tied)
 
 
 def test_one_prompt_says_nothing_of_its_spread() -> None:
-    found = advise({1: supposed_estimate([counts(1, prompts=1)], Costs(0.0))})
+    found = recommend({1: supposed_estimate([counts(1, prompts=1)], Costs(0.0))})
     assert (found.gamma, found.tied) == (0, (0, 1))
     assert (found.number(1).low, found.number(1).high) == (None, None)
 
 
 def test_of_no_lengths_nothing_is_chosen() -> None:
     with pytest.raises(ValueError, match="no block lengths"):
-        advise({})
+        recommend({})
 
 
 @pytest.mark.parametrize("drafts", [1, 4])
@@ -162,7 +162,7 @@ def test_chance_is_named_a_winner_in_no_more_than_5_of_100_runs(drafts: int) -> 
         shared = rng.normal(size=6)
         logs = {gamma: 0.1 * (shared + rng.normal(size=6)) for gamma in range(1, 6)}
         found = {gamma: measured_estimate(np.exp(each).tolist()) for gamma, each in logs.items()}
-        return advise(found, drafts).gamma > 0
+        return recommend(found, drafts).gamma > 0
 
     assert sum(any([names_one() for _ in range(drafts)]) for _ in range(400)) / 400 <= 0.05
 
@@ -171,7 +171,9 @@ def test_drafts_that_cannot_be_told_from_the_best_are_its_rivals() -> None:
     base = np.array([0.40, 0.42, 0.38, 0.41, 0.39])
     jitter = np.array([0.03, -0.02, 0.01, -0.01, -0.02])
     logs = {"kd": base, "lookup": base + jitter, "small": base - 0.2, "bad": base - 0.8}
-    found = {name: advise({3: measured_estimate(np.exp(it).tolist())}) for name, it in logs.items()}
+    found = {
+        name: recommend({3: measured_estimate(np.exp(it).tolist())}) for name, it in logs.items()
+    }
     assert drafts_to_serve(found) == ["kd", "lookup"]
     assert drafts_to_serve({"bad": found["bad"]}) == []
 

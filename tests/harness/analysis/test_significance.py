@@ -8,15 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from draftmark.analysis.significance import PairedTest, group_letters, holm, mcnemar, t_test
-from draftmark.analysis.statistics import Effect, effect
+from draftmark.analysis.significance import (
+    PairedTest,
+    group_letters,
+    holm_adjusted,
+    mcnemar_p,
+    t_test,
+)
+from draftmark.analysis.statistics import Effect, estimate_effect
 
 
 def test_the_paired_test_is_a_paired_t_test_where_denominators_are_one() -> None:
     generator = np.random.default_rng(4)
     first, second = generator.normal(0.3, 1, 40), generator.normal(0, 1, 40)
     ones = np.ones(40)
-    found = t_test(effect([(first, ones)], [(second, ones)]))
+    found = t_test(estimate_effect([(first, ones)], [(second, ones)]))
     assert found.p_value == pytest.approx(stats.ttest_rel(first, second).pvalue)
     assert found.found.standard_error == pytest.approx((first - second).std(ddof=1) / np.sqrt(40))
 
@@ -31,7 +37,7 @@ def test_the_paired_test_holds_its_level_and_has_the_power_that_it_says() -> Non
         noise = generator.normal(0, 0.05, size=(2, 60))
         first = lengths * (easy + gain + noise[0])
         second = lengths * (easy + noise[1])
-        return t_test(effect([(first, lengths)], [(second, lengths)]))
+        return t_test(estimate_effect([(first, lengths)], [(second, lengths)]))
 
     trials = 600
     errors = sum(experiment(0.0).p_value < 0.05 for _ in range(trials))
@@ -49,20 +55,20 @@ def test_prompts_needed_is_what_makes_a_difference_detectable() -> None:
 
 def test_two_equal_methods_do_not_differ() -> None:
     values, ones = np.array([1.0, 2.0, 3.0]), np.ones(3)
-    found = t_test(effect([(values, ones)], [(values, ones)]))
+    found = t_test(estimate_effect([(values, ones)], [(values, ones)]))
     assert (found.p_value, found.detectable) == (1.0, 0.0)
 
 
 def test_mcnemar_counts_only_the_prompts_on_which_two_methods_disagree() -> None:
     first = [1.0] * 9 + [0.0] + [1.0] * 50
     second = [0.0] * 9 + [1.0] + [1.0] * 50
-    assert mcnemar(first, second) == pytest.approx(stats.binomtest(9, 10).pvalue)
-    assert mcnemar([1.0, 0.0], [1.0, 0.0]) == 1.0
+    assert mcnemar_p(first, second) == pytest.approx(stats.binomtest(9, 10).pvalue)
+    assert mcnemar_p([1.0, 0.0], [1.0, 0.0]) == 1.0
 
 
 def test_holm_is_stepwise_and_never_lets_a_smaller_p_end_above_a_larger() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([]) == []
+    assert holm_adjusted([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm_adjusted([]) == []
 
 
 def test_no_number_of_prompts_finds_a_difference_of_nothing() -> None:
@@ -80,10 +86,10 @@ def test_prompts_needed_is_of_the_drafts_that_there_are() -> None:
 def test_seeds_that_differ_more_than_methods_make_a_difference_unsure() -> None:
     generator = np.random.default_rng(9)
     noise, ones = generator.normal(0, 0.01, size=50), np.ones(50)
-    sure = t_test(effect([(0.62 + noise, ones)], [(0.60 + 0 * noise, ones)]))
+    sure = t_test(estimate_effect([(0.62 + noise, ones)], [(0.60 + 0 * noise, ones)]))
     first = [(shift + noise, ones) for shift in (0.55, 0.62, 0.69)]
     second = [(shift + 0 * noise, ones) for shift in (0.53, 0.60, 0.67)]
-    unsure = t_test(effect(first, second))
+    unsure = t_test(estimate_effect(first, second))
     assert sure.p_value < 1e-6
     assert unsure.p_value > 0.5
 

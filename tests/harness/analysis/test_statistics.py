@@ -10,7 +10,7 @@ from draftmark.analysis import statistics
 
 
 def test_a_ratio_is_pooled_before_it_is_divided() -> None:
-    number = statistics.ratio([1.0, 9.0], [2.0, 10.0], "")
+    number = statistics.estimate_ratio([1.0, 9.0], [2.0, 10.0], "")
     assert number.value == pytest.approx(10 / 12)
 
 
@@ -20,7 +20,7 @@ def test_the_interval_of_a_ratio_covers_the_truth_about_as_often_as_it_says() ->
     for _ in range(trials):
         lengths = generator.integers(20, 200, size=60).astype(float)
         rates = generator.beta(14, 6, size=60)  # mean 0.7: prompts differ, so tokens are not alike
-        number = statistics.ratio(lengths * rates, lengths, "")
+        number = statistics.estimate_ratio(lengths * rates, lengths, "")
         assert number.low is not None
         assert number.high is not None
         hits += number.low <= truth <= number.high
@@ -41,12 +41,12 @@ def test_a_paired_difference_is_tighter_than_the_spread_of_prompts() -> None:
 
 def test_the_same_records_print_the_same_interval() -> None:
     values = np.random.default_rng(3).random(30)
-    assert statistics.mean(values, "") == statistics.mean(values, "")
+    assert statistics.estimate_mean(values, "") == statistics.estimate_mean(values, "")
 
 
 def test_the_bootstrap_of_a_mean_is_as_wide_as_students_interval() -> None:
     values = np.random.default_rng(6).normal(0, 1, 12)
-    number = statistics.mean(values, "")
+    number = statistics.estimate_mean(values, "")
     assert number.low is not None
     assert number.high is not None
     expected = stats.t.interval(0.95, 11, values.mean(), stats.sem(values))
@@ -54,18 +54,18 @@ def test_the_bootstrap_of_a_mean_is_as_wide_as_students_interval() -> None:
 
 
 def test_a_share_of_none_is_not_certain_to_be_zero() -> None:
-    number = statistics.share([0.0] * 64, "")
+    number = statistics.estimate_share([0.0] * 64, "")
     assert (number.value, number.low) == (0.0, 0.0)
     assert number.high == pytest.approx(0.0566, abs=1e-3)  # Wilson: z^2 / (n + z^2)
 
 
 def test_one_prompt_has_no_interval() -> None:
-    number = statistics.mean([0.5], "")
+    number = statistics.estimate_mean([0.5], "")
     assert (number.low, number.high, number.n) == (None, None, 1)
 
 
 def test_a_statistic_that_no_prompt_moves_has_an_interval_of_no_width() -> None:
-    number = statistics.ratio([3.0] * 5, [3.0] * 5, "")
+    number = statistics.estimate_ratio([3.0] * 5, [3.0] * 5, "")
     assert (number.value, number.low, number.high) == (1.0, 1.0, 1.0)
 
 
@@ -74,12 +74,12 @@ def test_a_statistic_that_no_prompt_moves_has_an_interval_of_no_width() -> None:
 )
 def test_a_rate_of_nothing_is_an_error(numerators: list[float], denominators: list[float]) -> None:
     with pytest.raises(ValueError, match=r"denominators"):
-        statistics.ratio(numerators, denominators, "")
+        statistics.estimate_ratio(numerators, denominators, "")
 
 
 def test_a_share_of_no_prompts_is_an_error() -> None:
     with pytest.raises(ValueError, match="no prompts"):
-        statistics.share([], "")
+        statistics.estimate_share([], "")
 
 
 def test_unpaired_records_are_an_error() -> None:
@@ -107,7 +107,7 @@ def test_of_seeds_alone_the_interval_is_students() -> None:
 def test_one_seed_against_one_is_the_paired_bootstrap() -> None:
     generator = np.random.default_rng(7)
     first, second, ones = generator.random(20), generator.random(20), np.ones(20)
-    found = statistics.difference([(first, ones)], [(second, ones)], "")
+    found = statistics.estimate_difference([(first, ones)], [(second, ones)], "")
     assert found == statistics.ratio_difference((first, ones), (second, ones), "")
 
 
@@ -152,7 +152,7 @@ def test_intervals_of_differences_paired_on_seeds_cover(common: float) -> None:
             noise = generator.normal(0, 0.05, size=(3, 60))
             return [(mean + both[k] + own[k] + prompts + noise[k], ones) for k in range(3)]
 
-        found = statistics.difference(seeds(0.62), seeds(0.60), "", paired_seeds=True)
+        found = statistics.estimate_difference(seeds(0.62), seeds(0.60), "", paired_seeds=True)
         assert found.low is not None
         assert found.high is not None
         hits += found.low <= 0.02 <= found.high

@@ -164,7 +164,7 @@ def test_an_unknown_model_is_one_sentence(draftmark: Command) -> None:
 def test_a_place_that_cannot_be_written_to_stops_before_anything_runs(
     draftmark: Command, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
-    monkeypatch.setattr(runner, "run", lambda *_: pytest.fail("ran"))
+    monkeypatch.setattr(runner, "run_experiment", lambda *_: pytest.fail("ran"))
     Path("file").touch()
     places = {"--out": "results", "--store": "store", option: "file/inside"}
 
@@ -185,7 +185,7 @@ def test_a_plan_writes_nothing_and_says_what_is_to_do(draftmark: Command) -> Non
 
 def test_a_plan_survives_an_entry_that_was_cut_short(draftmark: Command) -> None:
     store = Store(Path("store"))
-    node = experiment.plan(load_recipe("quickstart"), Progress(quiet=True)).nodes[-1]
+    node = experiment.plan_experiment(load_recipe("quickstart"), Progress(quiet=True)).nodes[-1]
     store.directory(node).mkdir(parents=True)
     (store.directory(node) / ENTRY).write_text('{"key": ')
 
@@ -195,7 +195,9 @@ def test_a_plan_survives_an_entry_that_was_cut_short(draftmark: Command) -> None
 def test_a_failed_cell_is_a_row_and_exit_code_1(
     draftmark: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "run", lambda *_: _results("draft kd, seed 0: Mend this."))
+    monkeypatch.setattr(
+        runner, "run_experiment", lambda *_: _results("draft kd, seed 0: Mend this.")
+    )
 
     outcome = draftmark("run", "quickstart")
 
@@ -276,7 +278,7 @@ def test_a_full_disk_is_one_sentence(draftmark: Command, monkeypatch: pytest.Mon
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(runner, "run", full)
+    monkeypatch.setattr(runner, "run_experiment", full)
 
     assert "is full" in _mended(draftmark("run", "quickstart"))
 
@@ -285,7 +287,7 @@ def test_a_bug_keeps_its_traceback(draftmark: Command, monkeypatch: pytest.Monke
     def bug(*_: Any) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(runner, "run", bug)
+    monkeypatch.setattr(runner, "run_experiment", bug)
 
     with pytest.raises(ZeroDivisionError):
         draftmark("run", "quickstart")

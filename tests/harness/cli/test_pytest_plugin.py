@@ -27,8 +27,8 @@ def told(tmp_path: Path) -> Path:
     run_of(tmp_path / "worse", {"kd": [[alpha - 0.1 for alpha in good]]})
     wobble = [0.2, -0.2, 0.1, -0.1, 0.1, 0.0]
     run_of(tmp_path / "wobbly", {"kd": [[a + b for a, b in zip(good, wobble, strict=True)]]})
-    known = accepted.accept(results, tmp_path / "good", reason="x", date="2026-01-01")
-    accepted.save(known, tmp_path / "accepted.json")
+    known = accepted.accept_run(results, tmp_path / "good", reason="x", date="2026-01-01")
+    accepted.save_accepted(known, tmp_path / "accepted.json")
     return tmp_path
 
 

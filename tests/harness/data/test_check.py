@@ -12,7 +12,7 @@ import pytest
 from draftmark.data.check import TaskCheck, check_task, check_tasks, count_repeated
 from draftmark.data.sources import DATA_VARIABLE
 from draftmark.errors import UserError
-from draftmark.registry import find
+from draftmark.registry import find_registered
 from draftmark.types import Split, Task
 
 Lines = Sequence[Mapping[str, Any] | str]
@@ -36,7 +36,9 @@ def _write(folder: Path, splits: Mapping[Split, Lines]) -> Path:
 
 
 def _checked(directory: Path, task: Task | None = None) -> TaskCheck:
-    return check_task(task or find("tasks", "gsm8k"), sources=["directory"], directory=directory)
+    return check_task(
+        task or find_registered("tasks", "gsm8k"), sources=["directory"], directory=directory
+    )
 
 
 def test_every_malformed_row_is_named_by_file_and_line(tmp_path: Path) -> None:
@@ -56,7 +58,7 @@ def test_every_malformed_row_is_named_by_file_and_line(tmp_path: Path) -> None:
 
 def test_the_counts_of_a_split_add_up(tmp_path: Path) -> None:
     task = replace(
-        find("tasks", "gsm8k"),
+        find_registered("tasks", "gsm8k"),
         left_out=lambda row: "dull question" if row["question"] == "dull" else None,
     )
     train = [_row("a"), _row("dull"), _row(" a "), _row("b"), "3", _row("dull", "")]

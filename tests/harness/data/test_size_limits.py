@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from draftmark import registry
 from draftmark.data.rows import load_rows
-from draftmark.data.size_limits import MAX_UNPACKED, check_gguf, check_member, unzip
+from draftmark.data.size_limits import MAX_UNPACKED, check_gguf, check_member, unzip_within_limit
 from draftmark.errors import UserError
 
 HEADER = struct.Struct("<4sIQQ")
@@ -110,7 +110,7 @@ def test_a_member_of_an_archive_is_held_against_its_bound() -> None:
 def test_what_is_in_proportion_is_unpacked(parts: list[bytes]) -> None:
     packed = b"".join(map(gzip.compress, parts))
 
-    assert unzip(packed, Path("rows.jsonl.gz")) == b"".join(parts)
+    assert unzip_within_limit(packed, Path("rows.jsonl.gz")) == b"".join(parts)
 
 
 def test_rows_out_of_all_proportion_are_refused(tmp_path: Path) -> None:
@@ -119,5 +119,9 @@ def test_rows_out_of_all_proportion_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UserError, match=r"test\.jsonl\.gz unpacks to more than .* MB, out of prop"):
         load_rows(
-            registry.find("tasks", "gsm8k"), "test", 1, sources=["directory"], directory=tmp_path
+            registry.find_registered("tasks", "gsm8k"),
+            "test",
+            1,
+            sources=["directory"],
+            directory=tmp_path,
         )

@@ -14,7 +14,7 @@ import torch
 from scipy import stats
 
 from draftmark.models.sampling import draw_tokens
-from draftmark.speculation.verification import residual, verify
+from draftmark.speculation.verification import residual_weights, verify_block
 
 DRAWS, WORDS, GAMMA, TOKENS = 1_000_000, 3, 2, 3
 # Row 0 is the law of the first token, row a + 1 that of the token after a.
@@ -96,7 +96,7 @@ def p_value(rule: Rule, name: str, *, greedy: bool = False, num_tokens: int = TO
 @pytest.mark.parametrize("name", DRAFTS)
 def test_the_rule_as_it_is_passes(name: str) -> None:
     for num_tokens in (1, 2, 3):
-        assert p_value(verify, name, num_tokens=num_tokens) > 1e-3
+        assert p_value(verify_block, name, num_tokens=num_tokens) > 1e-3
 
 
 def accepting(ratio: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Rule:
@@ -117,7 +117,7 @@ def _left(p: torch.Tensor, q: torch.Tensor, accepted: torch.Tensor) -> torch.Ten
     """Return what the token after the accepted ones is to be drawn from [N, V]."""
     rows = torch.arange(len(accepted))
     padded = torch.cat([q, torch.zeros_like(q[:, :1])], 1)
-    return residual(p[rows, accepted], padded[rows, accepted])
+    return residual_weights(p[rows, accepted], padded[rows, accepted])
 
 
 def replacing(
@@ -128,7 +128,7 @@ def replacing(
     def rule(
         drafted: torch.Tensor, q: torch.Tensor, p: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        accepted, following = verify(drafted, q, p, generator)
+        accepted, following = verify_block(drafted, q, p, generator)
         faulty = draw_tokens(other(p, q, accepted), generator)
         return accepted, torch.where((accepted == GAMMA) == bonus, faulty, following)
 
@@ -167,4 +167,4 @@ def test_a_planted_fault_is_caught(fault: str) -> None:
 
 @pytest.mark.slow
 def test_a_greedy_draft_with_its_soft_law_in_the_ratio_is_caught() -> None:
-    assert p_value(verify, "close", greedy=True) < 1e-6
+    assert p_value(verify_block, "close", greedy=True) < 1e-6

@@ -4,8 +4,8 @@ import pytest
 
 from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import Sandbox
-from draftmark.grading.scores import OUTCOMES, grade, outcomes
-from draftmark.registry import find
+from draftmark.grading.scores import OUTCOMES, grade_answers, response_outcomes
+from draftmark.registry import find_registered
 from draftmark.types import FinishReason
 
 ROWS = {
@@ -19,17 +19,17 @@ WRONG = {"gsm8k": "#### 3", "mbpp": "x = 2"}
 def test_answers_are_graded_in_order() -> None:
     allowed = Sandbox(unsafe=bubblewrap.why_unavailable() is not None)
     for name, row in ROWS.items():
-        task = find("tasks", name)
+        task = find_registered("tasks", name)
         example = task.to_example(f"{name}/test/0", row)
         answers = [(example, RIGHT[name]), (example, WRONG[name]), (example, RIGHT[name])]
 
-        scores = grade(task, answers, allowed)
+        scores = grade_answers(task, answers, allowed)
 
         assert [score[task.headline] for score in scores] == [1, 0, 1]
 
 
 def test_no_answers_have_no_scores() -> None:
-    assert grade(find("tasks", "gsm8k"), [], Sandbox()) == []
+    assert grade_answers(find_registered("tasks", "gsm8k"), [], Sandbox()) == []
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_no_answers_have_no_scores() -> None:
 def test_how_a_response_ended_is_told_apart(
     text: str, reason: FinishReason, expected: tuple[float, float]
 ) -> None:
-    assert outcomes(text, reason) == dict(zip(OUTCOMES, expected, strict=True))
+    assert response_outcomes(text, reason) == dict(zip(OUTCOMES, expected, strict=True))

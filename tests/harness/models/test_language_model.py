@@ -11,7 +11,7 @@ import torch
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
 from draftmark.models.draft_inits import make_draft
-from draftmark.models.files import end_tokens, model_digest, resolve
+from draftmark.models.files import end_tokens, model_digest, resolve_model
 from draftmark.models.language_model import (
     LanguageModel,
     check_same_tokenizer,
@@ -158,7 +158,7 @@ def test_a_models_digest_is_of_its_contents_not_its_place(
 
 def test_an_unknown_model_is_answered_with_the_choices() -> None:
     with pytest.raises(UserError, match=r"'smollm3'.*smollm2-135m-instruct"):
-        resolve("smollm3", Progress(quiet=True))
+        resolve_model("smollm3", Progress(quiet=True))
 
 
 def test_a_model_without_an_end_token_is_refused(tmp_path: Path) -> None:

@@ -35,12 +35,12 @@ def test_every_shape_is_that_of_the_model_that_transformers_builds(name: str) ->
     entry = shapes.shape_table()[name]
     built = shapes._counted({"model_type": entry["model_type"], **entry["config"]})
 
-    assert shapes.of_model(name, None) == built
+    assert shapes.model_shape(name, None) == built
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_every_count_rounds_to_the_published_one(name: str) -> None:
-    parameters, published = shapes.of_model(name, None).parameters, PUBLISHED[name]
+    parameters, published = shapes.model_shape(name, None).parameters, PUBLISHED[name]
     unit = {"M": 1e6, "B": 1e9}[published[-1]]
     decimals = len(published[:-1].partition(".")[2])
 
@@ -58,16 +58,16 @@ def test_every_count_rounds_to_the_published_one(name: str) -> None:
     ],
 )
 def test_a_model_is_found_by_its_name_alone(reference: str) -> None:
-    assert shapes.of_model(reference, None).parameters == 1_414_647_808
+    assert shapes.model_shape(reference, None).parameters == 1_414_647_808
 
 
 def test_an_unknown_model_is_one_sentence() -> None:
     with pytest.raises(UserError, match=r"needs the shape of 'a/b@c', which is not here; fetch it"):
-        shapes.of_model("a/b@c", None)
+        shapes.model_shape("a/b@c", None)
 
 
 def test_a_folder_decides_by_its_own_files(tiny_directory: Path, target: LanguageModel) -> None:
-    shape = shapes.of_model("pythia-1.4b", tiny_directory)
+    shape = shapes.model_shape("pythia-1.4b", tiny_directory)
 
     assert shape.parameters == target.model.num_parameters()
     head = target.model.get_output_embeddings().weight
@@ -90,8 +90,8 @@ def test_a_draft_has_the_weights_that_it_is_made_with(
     tiny_directory: Path, target: LanguageModel, init: dict[str, Any]
 ) -> None:
     section = DraftInit(**init)
-    own = shapes.of_model("tiny", tiny_directory)
-    shape = shapes.of_draft(section, own, None, shapes.config_of("tiny", tiny_directory))
+    own = shapes.model_shape("tiny", tiny_directory)
+    shape = shapes.draft_shape(section, own, None, shapes.model_config("tiny", tiny_directory))
 
     made = make_draft(section, target, seed=0).model
     assert shape.parameters == made.num_parameters()
@@ -102,7 +102,7 @@ def test_a_draft_has_the_weights_that_it_is_made_with(
 def test_what_a_family_saves_beside_its_weights_is_not_counted(tmp_path: Path, family: str) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = {**shapes.config_of(family, None)}
+    config = {**shapes.model_config(family, None)}
     small = {"hidden_size": 32, "n_embd": 32, "num_hidden_layers": 2, "n_layer": 2}
     small |= {"num_attention_heads": 2, "n_head": 2, "intermediate_size": 64, "rotary_dim": 8}
     config |= {key: value for key, value in small.items() if key in config} | {"vocab_size": 80}
@@ -110,4 +110,4 @@ def test_what_a_family_saves_beside_its_weights_is_not_counted(tmp_path: Path, f
     model = AutoModelForCausalLM.from_config(made)
     model.save_pretrained(tmp_path)
 
-    assert shapes.of_model(family, tmp_path).parameters == model.num_parameters()
+    assert shapes.model_shape(family, tmp_path).parameters == model.num_parameters()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import ensure_entry, execute
+from draftmark.pipeline.executor import ensure_entry, execute_stages
 from draftmark.progress import Progress
 from draftmark.store.graph import RESULT_FILES, Job, Node
 from draftmark.store.store import Store
@@ -46,16 +46,16 @@ def test_inputs_are_made_first_and_handed_over(store: Store, made: list[str]) ->
     first = _node(made, "a")
     last = _node(made, "c", {"x": first, "y": _node(made, "b", {"x": first})})
 
-    assert execute([last, first], store, QUIET) == {}
+    assert execute_stages([last, first], store, QUIET) == {}
     assert made == ["a", "b", "c"]
     assert (store.load(last).directory / "text").read_text() == "aabc"
 
 
 def test_what_is_there_is_not_made_again(store: Store, made: list[str]) -> None:
     nodes = [_node(made, "a"), _node(made, "b")]
-    execute(nodes[:1], store, QUIET)
+    execute_stages(nodes[:1], store, QUIET)
 
-    execute(nodes, Store(store.root), QUIET)
+    execute_stages(nodes, Store(store.root), QUIET)
 
     assert made == ["a", "b"]
 
@@ -66,7 +66,7 @@ def test_a_failure_takes_down_only_what_depends_on_it(store: Store, made: list[s
     grandchild = _node(made, "grandchild", {"x": child})
     bystander = _node(made, "bystander")
 
-    failures = execute([grandchild, bystander], store, QUIET)
+    failures = execute_stages([grandchild, bystander], store, QUIET)
 
     assert made == ["good", "bystander"]
     assert failures.keys() == {bad.key, child.key, grandchild.key}
@@ -76,7 +76,7 @@ def test_a_failure_takes_down_only_what_depends_on_it(store: Store, made: list[s
 def test_what_a_person_can_mend_is_a_failure_with_its_sentence(store: Store) -> None:
     node = _failing("bad", UserError("Mend this."))
 
-    failure = execute([node], store, QUIET)[node.key]
+    failure = execute_stages([node], store, QUIET)[node.key]
 
     assert (failure.label, failure.reason, failure.details) == ("bad", "Mend this.", "")
 
@@ -84,7 +84,7 @@ def test_what_a_person_can_mend_is_a_failure_with_its_sentence(store: Store) -> 
 def test_a_bug_is_a_failure_with_its_traceback(store: Store) -> None:
     node = _failing("bad", ZeroDivisionError("division by zero"))
 
-    failure = execute([node], store, QUIET)[node.key]
+    failure = execute_stages([node], store, QUIET)[node.key]
 
     assert failure.reason == "ZeroDivisionError: division by zero"
     assert "Traceback" in failure.details
@@ -94,16 +94,16 @@ def test_a_bug_is_a_failure_with_its_traceback(store: Store) -> None:
 def test_a_failure_is_said_when_it_happens(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    execute([_failing("bad [node]", UserError("Mend [this]."))], store, Progress())
+    execute_stages([_failing("bad [node]", UserError("Mend [this]."))], store, Progress())
 
     assert "FAILED bad [node]: Mend [this]." in capsys.readouterr().err
 
 
 def test_a_failed_node_is_tried_again_by_the_next_run(store: Store, made: list[str]) -> None:
     failing = _failing("a", RuntimeError("once"))
-    assert execute([failing], store, QUIET)
+    assert execute_stages([failing], store, QUIET)
 
-    assert execute([_node(made, "a")], store, QUIET) == {}
+    assert execute_stages([_node(made, "a")], store, QUIET) == {}
     assert made == ["a"]
 
 
@@ -114,7 +114,7 @@ def test_an_interruption_is_no_failure_and_keeps_what_is_finished(
     interrupted = _failing("b", KeyboardInterrupt(), {"x": finished})
 
     with pytest.raises(KeyboardInterrupt):
-        execute([interrupted], store, QUIET)
+        execute_stages([interrupted], store, QUIET)
 
     assert store.has(finished)
     assert not store.has(interrupted)
@@ -143,6 +143,6 @@ def test_what_a_stage_leaves_in_its_scratch_folder_is_part_of_its_result(store: 
 
     node = Node("stage", "a", {}, {}, code=(), build=build)
 
-    assert execute([node], store, QUIET) == {}
+    assert execute_stages([node], store, QUIET) == {}
     assert set(store.load(node).files) == {"notes", "text"}
     assert (store.load(node).directory / "notes").read_text() == "kept"

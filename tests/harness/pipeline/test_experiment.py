@@ -11,7 +11,7 @@ import pytest
 import draftmark.tasks.samples
 from draftmark.config.recipe import Recipe
 from draftmark.data.rows import NoSource
-from draftmark.pipeline.experiment import Plan, plan
+from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.planning import plan_table
 from draftmark.pipeline.planning.estimates import find_gpu
 from draftmark.progress import Progress
@@ -41,7 +41,7 @@ def planned(prompts: Path, pair: Mapping[str, Any], *methods: str) -> Plan:
         "data": {"sources": ["directory"], "test_rows": 4},
         "speed": False,
     }
-    return plan(Recipe(**recipe), Progress(quiet=True), data=prompts)
+    return plan_experiment(Recipe(**recipe), Progress(quiet=True), data=prompts)
 
 
 def test_drafts_as_they_are_are_measured_on_test_rows_alone(prompts: Path, tmp_path: Path) -> None:

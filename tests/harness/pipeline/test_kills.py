@@ -11,10 +11,10 @@ import pytest
 from places import ROOT
 
 from draftmark.grading.isolation import bubblewrap
-from draftmark.pipeline.executor import execute
-from draftmark.pipeline.experiment import plan
+from draftmark.pipeline.executor import execute_stages
+from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe
-from draftmark.pipeline.runner import run
+from draftmark.pipeline.runner import run_experiment
 from draftmark.progress import Progress
 from draftmark.results import Results
 from draftmark.store.entries import ENTRY, files_in, sha256_of
@@ -55,7 +55,7 @@ def test_killed_a_hundred_times_a_run_ends_with_the_same_bytes_and_leaves_no_pro
     """Between the kills no result is half there: all that has an entry is as it was written."""
     (tmp_path / "lives").mkdir()
     calm = Store(tmp_path / "calm")
-    execute(mortal_runs.graph(bubblewrap.why_unavailable() is None), calm, QUIET)
+    execute_stages(mortal_runs.graph(bubblewrap.why_unavailable() is None), calm, QUIET)
 
     found = killed("graph", tmp_path / "lives", 100)
 
@@ -78,7 +78,9 @@ def test_a_killed_recipe_ends_with_the_same_numbers(tmp_path: Path) -> None:
     (tmp_path / "lives").mkdir()
     recipe = tmp_path / "lives" / "small.toml"
     recipe.write_text(mortal_runs.RECIPE)
-    expected = run(plan(load_recipe(str(recipe)), QUIET), "small", Store(tmp_path / "calm"), QUIET)
+    expected = run_experiment(
+        plan_experiment(load_recipe(str(recipe)), QUIET), "small", Store(tmp_path / "calm"), QUIET
+    )
 
     found = killed("recipe", tmp_path / "lives", 3)
 

@@ -10,11 +10,11 @@ from small_runs import small_recipe
 
 from draftmark.analysis.quantities import quantity_key
 from draftmark.cli import main
-from draftmark.pipeline.experiment import plan
+from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe
-from draftmark.pipeline.runner import run
+from draftmark.pipeline.runner import run_experiment
 from draftmark.progress import Progress
-from draftmark.registry import find
+from draftmark.registry import find_registered
 from draftmark.results import Results
 from draftmark.store.run_folder import load_results, save_results
 from draftmark.store.store import Store
@@ -37,8 +37,8 @@ def recipe(tmp_path: Path) -> Path:
 def run_here(recipe: Path, tmp_path: Path) -> Callable[[], Results]:
     def run_recipe() -> Results:
         quiet = Progress(quiet=True)
-        prepared = plan(load_recipe(str(recipe)), quiet)
-        return run(prepared, "small", Store(tmp_path / "store"), quiet)
+        prepared = plan_experiment(load_recipe(str(recipe)), quiet)
+        return run_experiment(prepared, "small", Store(tmp_path / "store"), quiet)
 
     return run_recipe
 
@@ -65,7 +65,7 @@ def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
         assert {text["writer"] for text in row.provenance["scored_texts"]} == {"target"}
     assert [text["writer"] for text in trained.provenance["draft_texts"]] == ["dataset", "target"]
     assert [finding.severity for finding in first.findings] == ["note"]
-    prepared = plan(load_recipe(str(recipe)), Progress(quiet=True))
+    prepared = plan_experiment(load_recipe(str(recipe)), Progress(quiet=True))
     assert Store(tmp_path / "store").missing(prepared.nodes) == {}
     assert run_here() == first
 
@@ -129,7 +129,7 @@ def test_a_run_is_verified_by_its_folder_and_its_store(
 def test_a_checkpoint_chosen_on_test_rows_ends_a_run_in_an_error_with_its_results_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    samples: Path = find("tasks", "gsm8k").samples
+    samples: Path = find_registered("tasks", "gsm8k").samples
     (tmp_path / "gsm8k").mkdir()
     for split, source in (("train", "train"), ("validation", "test"), ("test", "test")):
         shutil.copyfile(samples / f"{source}.jsonl.gz", tmp_path / f"gsm8k/{split}.jsonl.gz")

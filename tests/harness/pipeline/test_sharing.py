@@ -10,7 +10,7 @@ import pytest
 from mortal_runs import QUIET, RECIPE
 from places import ROOT
 
-from draftmark.pipeline.experiment import plan
+from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.store.run_folder import load_results
 
@@ -36,7 +36,7 @@ def test_two_runs_that_share_a_store_make_each_stage_once(tmp_path: Path) -> Non
     assert [run.returncode for run in runs] == [0, 0], said
 
     made = Counter(label for text in said for label in MADE.findall(text))
-    nodes = plan(load_recipe(str(recipe)), QUIET).nodes
+    nodes = plan_experiment(load_recipe(str(recipe)), QUIET).nodes
     entries = list((tmp_path / "store").glob("*/*/entry.json"))
     assert made.total() == len(made) == len(entries) <= len(nodes)
     first, second = (load_results(next((tmp_path / name).glob("two-*"))) for name in ("a", "b"))

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from draftmark.analysis.quantities import quantity_key
-from draftmark.pipeline.experiment import plan
+from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe
-from draftmark.pipeline.runner import run
+from draftmark.pipeline.runner import run_experiment
 from draftmark.pipeline.save_records import save_records
 from draftmark.progress import Progress
 from draftmark.results import Results
@@ -59,8 +59,10 @@ def results_of(recipe: str, tmp_path: Path) -> Results:
     path = tmp_path / "recipe.toml"
     path.write_text(recipe)
     quiet, store = Progress(quiet=True), Store(tmp_path / "store")
-    prepared = plan(load_recipe(str(path)), quiet)
-    made = save_records(prepared, run(prepared, "r", store, quiet), store, tmp_path / "out")
+    prepared = plan_experiment(load_recipe(str(path)), quiet)
+    made = save_records(
+        prepared, run_experiment(prepared, "r", store, quiet), store, tmp_path / "out"
+    )
     save_results(made, tmp_path / "out")
     return load_results(tmp_path / "out")
 

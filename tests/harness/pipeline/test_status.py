@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from draftmark.errors import Unsupported, UserError
-from draftmark.pipeline.executor import execute
+from draftmark.pipeline.executor import execute_stages
 from draftmark.pipeline.journal import ALIVE, Journal
-from draftmark.pipeline.publish import tracked
+from draftmark.pipeline.publish import track_run
 from draftmark.pipeline.status import SILENT_S, latest_run, run_status, seconds_left, status_lines
 from draftmark.pipeline.stopping import Stop, Stopped
 from draftmark.progress import Progress
-from draftmark.store.graph import Job, Node, topological
+from draftmark.store.graph import Job, Node, topological_order
 from draftmark.store.store import Store
 
 QUIET = Progress(quiet=True)
@@ -34,13 +34,13 @@ def store(tmp_path: Path) -> Store:
 
 
 def _run(store: Store, *nodes: Node) -> None:
-    with tracked(store, "run", "a title", topological(nodes)) as (journal, stop):
-        execute(nodes, store, QUIET, journal=journal, stop=stop)
+    with track_run(store, "run", "a title", topological_order(nodes)) as (journal, stop):
+        execute_stages(nodes, store, QUIET, journal=journal, stop=stop)
 
 
 def test_a_finished_run_says_what_was_there_what_was_made_and_what_failed(store: Store) -> None:
     first = _node("first")
-    execute([first], store, QUIET)
+    execute_stages([first], store, QUIET)
     bad = _node("bad", error=RuntimeError("no luck"))
     undone = _node("batches", error=Unsupported("it does no batches"))
 
@@ -63,8 +63,8 @@ def test_a_run_that_goes_on_says_what_runs_for_how_long_and_what_is_left(store: 
     first = _node("first")
     second, third = _node("second", first), _node("third", first)
     journal = Journal.open(store, "run")
-    journal.record_run("a title", topological([second, third]), store)
-    execute([first], store, QUIET, journal=journal)
+    journal.record_run("a title", topological_order([second, third]), store)
+    execute_stages([first], store, QUIET, journal=journal)
     journal.record("start", key=second.key)
     with journal.recorded(QUIET, second).step("reading", 8) as step:
         step.advance(3)
@@ -103,18 +103,18 @@ def test_a_run_elsewhere_lives_as_long_as_it_shows_itself(store: Store) -> None:
 
 def test_a_run_that_is_asked_to_stop_begins_no_stage_but_loads_what_is_there(store: Store) -> None:
     first = _node("first")
-    execute([first], store, QUIET)
+    execute_stages([first], store, QUIET)
     stop = Stop()
     stop.requested = True
 
-    assert execute([first], store, QUIET, stop=stop) == {}
+    assert execute_stages([first], store, QUIET, stop=stop) == {}
     with pytest.raises(Stopped):
-        execute([_node("second", first)], store, QUIET, stop=stop)
+        execute_stages([_node("second", first)], store, QUIET, stop=stop)
 
 
 def test_an_error_ends_a_run_with_its_name(store: Store) -> None:
     def fail() -> None:
-        with tracked(store, "run", "a title", []):
+        with track_run(store, "run", "a title", []):
             raise UserError("The disk is full.")
 
     with pytest.raises(UserError):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from draftmark.models.sampling import draw_tokens, sampler_probs
-from draftmark.speculation.verification import residual, verify
+from draftmark.speculation.verification import residual_weights, verify_block
 from draftmark.types import GREEDY, Sampler
 
 
@@ -18,7 +18,9 @@ def verify_one(
 ) -> tuple[int, int]:
     """Return (kept or not, the token that follows) of one drafted token."""
     p_NHV = torch.stack([p_V, p_V])[None]
-    accepted_N, following_N = verify(torch.tensor([[drafted]]), q_V[None, None], p_NHV, generator)
+    accepted_N, following_N = verify_block(
+        torch.tensor([[drafted]]), q_V[None, None], p_NHV, generator
+    )
     return int(accepted_N), int(following_N)
 
 
@@ -59,7 +61,7 @@ def test_a_drawn_token_always_has_weight() -> None:
 @given(st.integers(0, 10_000))
 def test_the_residual_has_no_weight_where_the_draft_had_more(seed: int) -> None:
     p_V, q_V = torch.softmax(torch.randn(2, 5, generator=stream(seed)), -1)
-    left_V = residual(p_V, q_V)
+    left_V = residual_weights(p_V, q_V)
     assert torch.all(left_V[p_V <= q_V] == 0)
 
 
@@ -91,7 +93,7 @@ def test_blocks_are_verified_each_by_itself() -> None:
     one_hot = torch.eye(4)
     p_NHV = one_hot[torch.tensor([[0, 1, 2], [0, 1, 2]])]
     drafted_NG = torch.tensor([[0, 1], [0, 3]])
-    accepted_N, following_N = verify(drafted_NG, one_hot[drafted_NG], p_NHV, stream(0))
+    accepted_N, following_N = verify_block(drafted_NG, one_hot[drafted_NG], p_NHV, stream(0))
     assert accepted_N.tolist() == [2, 1]
     assert following_N.tolist() == [2, 1]
 
@@ -99,5 +101,5 @@ def test_blocks_are_verified_each_by_itself() -> None:
 def test_where_nothing_is_drafted_the_token_is_the_targets() -> None:
     p_NHV = torch.tensor([[[0.0, 1.0, 0.0]]])
     none = torch.empty(1, 0, dtype=torch.long)
-    accepted_N, following_N = verify(none, torch.empty(1, 0, 3), p_NHV, stream(0))
+    accepted_N, following_N = verify_block(none, torch.empty(1, 0, 3), p_NHV, stream(0))
     assert (accepted_N.tolist(), following_N.tolist()) == ([0], [1])

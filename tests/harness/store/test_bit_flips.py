@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judge_server import says, serve
 
-from draftmark.pipeline.experiment import plan
+from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe
-from draftmark.pipeline.runner import run
+from draftmark.pipeline.runner import run_experiment
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection
 from draftmark.store.entries import ENTRY, SEAL, Damaged
@@ -82,8 +82,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch, serve(lambda _: says("A")) as judge:
         patch.setenv("no_proxy", "*")
         recipe.write_text(RECIPE.format(endpoint=judge.endpoint))
-        prepared = plan(load_recipe(str(recipe)), QUIET)
-        results = run(prepared, "small", Store(folder / "store"), QUIET)
+        prepared = plan_experiment(load_recipe(str(recipe)), QUIET)
+        results = run_experiment(prepared, "small", Store(folder / "store"), QUIET)
     assert [row.failure for row in results.results] == [None, None]
     files = defaultdict(list)
     for path in sorted((folder / "store").glob("*/*/**/*")):
@@ -128,7 +128,7 @@ def test_a_bit_flipped_anywhere_is_found_by_loading_and_by_verify(
     try:
         with pytest.raises(Damaged):
             Store(small.store).load(small.nodes[folder.name])
-        (wrong,) = [said for _, said in garbage_collection.verify(Store(small.store)) if said]
+        (wrong,) = [said for _, said in garbage_collection.verify_store(Store(small.store)) if said]
         assert str(folder) in wrong
         assert path.name in wrong or path.name == SEAL
         assert not Store(small.store).has(small.nodes[folder.name])

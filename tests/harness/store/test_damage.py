@@ -24,7 +24,7 @@ from draftmark.analysis.gate.gate import GateTerms, judge_run
 from draftmark.analysis.stored_counts import stored_counts
 from draftmark.data.rows import load_rows
 from draftmark.errors import UserError
-from draftmark.pipeline.render import render
+from draftmark.pipeline.render import render_reports
 from draftmark.store.run_folder import load_results, run_folders
 
 
@@ -50,8 +50,8 @@ def damages(draw: st.DrawFn) -> Callable[[bytes], bytes]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("run") / "mine"
     results = run_of(directory, {"kd": [(0.5, 0.7, 0.9)], "sft": [(0.4, 0.7, 0.8)]})
-    known = accepted.accept(results, directory, reason="first", date="2026-01-01")
-    accepted.save(known, directory.parent / "accepted.json")
+    known = accepted.accept_run(results, directory, reason="first", date="2026-01-01")
+    accepted.save_accepted(known, directory.parent / "accepted.json")
     return directory
 
 
@@ -88,7 +88,7 @@ def test_a_damaged_table_of_a_run_is_named_by_every_report_that_reads_it(
             with pytest.raises(UserError, match=r"tables-t0\.parquet"):
                 stored_counts(results, run)
             with pytest.raises(UserError, match=r"tables-t0\.parquet"):
-                render(results, run, ["reconcile"])
+                render_reports(results, run, ["reconcile"])
     finally:
         file.write_bytes(before)
 
@@ -139,7 +139,7 @@ def test_results_of_another_shape_are_named_with_the_key(run: Path, data: st.Dat
             patch.setattr("draftmark.store.run_folder.SUMS", "none")
             file.write_text(json.dumps({**document, **kept}))
             with suppress(UserError):
-                render(load_results(run), run, ["tables", "export"])
+                render_reports(load_results(run), run, ["tables", "export"])
     finally:
         file.write_bytes(before)
 
@@ -159,7 +159,7 @@ def test_accepted_numbers_that_are_damaged_are_a_sentence_or_numbers(
     results = load_results(run)
 
     with suppress(UserError):
-        known = accepted.load(file)
+        known = accepted.load_accepted(file)
         judge_run(results, stored_counts(results, run, known.gamma), known, GateTerms(0.01))
 
 
@@ -174,7 +174,7 @@ def test_what_is_wrong_with_accepted_numbers_is_named_by_its_key(run: Path) -> N
         assert old in text
         (run.parent / "spoiled.json").write_text(text.replace(old, new))
         with pytest.raises(UserError, match=rf"spoiled\.json does not read.*{key}"):
-            accepted.load(run.parent / "spoiled.json")
+            accepted.load_accepted(run.parent / "spoiled.json")
 
 
 @given(damage=damages(), name=st.sampled_from(["adaspec", "csd"]))
@@ -203,7 +203,7 @@ def test_damaged_rows_are_named_by_file_or_line_or_are_rows(
     packed: bool,
     damage: Callable[[bytes], bytes],
 ) -> None:
-    task = registry.find("tasks", name)
+    task = registry.find_registered("tasks", name)
     folder = tmp_path_factory.mktemp("data")
     (folder / (task.folder or name)).mkdir()
     path = folder / (task.folder or name) / ("test.jsonl.gz" if packed else "test.jsonl")

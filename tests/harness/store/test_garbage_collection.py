@@ -15,7 +15,7 @@ from stored_runs import run_of
 
 from draftmark.cli import main
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import ensure_entry, execute
+from draftmark.pipeline.executor import ensure_entry, execute_stages
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection
 from draftmark.store.graph import Job, Node
@@ -42,7 +42,7 @@ def _node(label: str, **inputs: Node) -> Node:
 def _made(store: Store, *labels: str) -> list[Node]:
     """Make results one after the other: the first was used longest ago."""
     nodes = [_node(label) for label in labels]
-    execute(nodes, store, QUIET)
+    execute_stages(nodes, store, QUIET)
     for age, node in enumerate(reversed(nodes), start=1):
         _last_used(store, node, hours=age)
     return nodes
@@ -57,14 +57,14 @@ def _run(store: Store, name: str, *nodes: Node, stored: bool = True) -> Path:
     """Leave a store as a run leaves it that is over, with its results or without."""
     directory = store.root.parent / name
     with lock_run(store, directory, nodes):
-        execute(nodes, store, QUIET)
+        execute_stages(nodes, store, QUIET)
     if stored:
         run_of(directory, {"kd": [(0.5, 0.6)]})
     return directory
 
 
 def _left(store: Store) -> set[str]:
-    return {item.label for item in garbage_collection.results(store)}
+    return {item.label for item in garbage_collection.stored_results(store)}
 
 
 def draftmark(
@@ -96,7 +96,7 @@ def test_every_result_is_listed_with_size_ages_and_what_it_is_for(
     assert of_lone.endswith("no known run")
     assert of_needed.startswith("* stage")
     assert of_needed.endswith("mine-01234567")
-    sizes = {item.label: item.num_bytes for item in garbage_collection.results(store)}
+    sizes = {item.label: item.num_bytes for item in garbage_collection.stored_results(store)}
     assert sizes["lone"] == sum(p.stat().st_size for p in store.directory(lone).iterdir())
     assert "2 results" in said
 
@@ -135,9 +135,9 @@ def test_without_a_limit_only_what_was_left_behind_goes(store: Store) -> None:
         path.write_bytes(bytes(10))
     before = garbage_collection.folder_size(store.root)
 
-    assert garbage_collection.collect(store, dry=True).freed == 40
+    assert garbage_collection.collect_garbage(store, dry=True).freed == 40
     assert all(path.exists() for path in leftovers)
-    done = garbage_collection.collect(store)
+    done = garbage_collection.collect_garbage(store)
 
     assert done.freed == 40
     assert done.num_bytes == before - 40 == garbage_collection.folder_size(store.root)
@@ -151,12 +151,12 @@ def test_above_the_limit_what_was_used_longest_ago_goes_first_until_it_is_kept(
 ) -> None:
     _made(store, "oldest", "older", "newest")
     size = min(
-        item.num_bytes for item in garbage_collection.results(store)
+        item.num_bytes for item in garbage_collection.stored_results(store)
     )  # a digit more or less of seconds
 
-    garbage_collection.collect(store, garbage_collection.folder_size(store.root) - size)
+    garbage_collection.collect_garbage(store, garbage_collection.folder_size(store.root) - size)
     assert _left(store) == {"older", "newest"}
-    garbage_collection.collect(store, 0)
+    garbage_collection.collect_garbage(store, 0)
     assert _left(store) == set()
 
 
@@ -164,7 +164,7 @@ def test_to_be_loaded_is_to_be_used(store: Store) -> None:
     first, _ = _made(store, "first", "second")
     Store(store.root).load(first)
 
-    garbage_collection.collect(store, garbage_collection.folder_size(store.root) - 1)
+    garbage_collection.collect_garbage(store, garbage_collection.folder_size(store.root) - 1)
 
     assert _left(store) == {"first"}
 
@@ -192,13 +192,13 @@ def test_what_a_stored_run_needs_stays_with_all_that_it_was_made_of(
 def test_a_run_from_before_runs_were_noted_keeps_what_its_results_name(store: Store) -> None:
     first = _node("first")
     last = _node("last", input=first)
-    execute([last, _node("other")], store, QUIET)
+    execute_stages([last, _node("other")], store, QUIET)
     directory = store.root.parent / "old-01234567"
     results = run_of(directory, {"kd": [(0.5, 0.6)]})
     row = replace(results.results[0], provenance={"entries": [{"key": last.key}]})
     save_results(replace(results, results=(row,)), directory)
 
-    garbage_collection.collect(store, 0)
+    garbage_collection.collect_garbage(store, 0)
 
     assert _left(store) == {"first", "last"}
 
@@ -207,7 +207,7 @@ def test_a_folder_of_results_that_moves_with_its_store_keeps_what_it_needs(store
     _run(store, "mine-01234567", _node("needed"))
     moved = store.root.parent.rename(store.root.parent.with_name("elsewhere"))
 
-    garbage_collection.collect(Store(moved / "store"), 0)
+    garbage_collection.collect_garbage(Store(moved / "store"), 0)
 
     assert _left(Store(moved / "store")) == {"needed"}
 
@@ -215,7 +215,7 @@ def test_a_folder_of_results_that_moves_with_its_store_keeps_what_it_needs(store
 RUN = """
 import sys, time
 from pathlib import Path
-from draftmark.pipeline.executor import execute
+from draftmark.pipeline.executor import execute_stages
 from draftmark.store.graph import Node
 from draftmark.progress import Progress
 from draftmark.store.run_locks import lock_run
@@ -231,7 +231,7 @@ def build(job):
 store = Store(Path(sys.argv[1]))
 node = Node("stage", "of a run", {"label": "of a run"}, {}, code=(), build=build)
 with lock_run(store, store.root.parent / "mine-01234567", [node]):
-    execute([node], store, Progress(quiet=True))
+    execute_stages([node], store, Progress(quiet=True))
     print("done", flush=True)
     time.sleep(60)
 """
@@ -246,11 +246,11 @@ def test_nothing_is_taken_from_a_run_under_way_until_it_is_dead(store: Store, wh
     if when == "made":
         running.stdout.readline()
 
-    assert garbage_collection.collect(store, 0).gone == ()
+    assert garbage_collection.collect_garbage(store, 0).gone == ()
     running.kill()
     running.wait()
     running.stdout.close()
-    gone = garbage_collection.collect(store, 0).gone
+    gone = garbage_collection.collect_garbage(store, 0).gone
 
     assert [item.directory.parent.name for item in gone if item.num_bytes] == [
         "tmp" if when == "making" else "stage"
@@ -265,7 +265,7 @@ def test_a_link_is_taken_away_and_not_followed(store: Store, tmp_path: Path) -> 
         (store.root / place).parent.mkdir(exist_ok=True)
         (store.root / place).symlink_to(tmp_path / "precious")
 
-    garbage_collection.collect(store, 0)
+    garbage_collection.collect_garbage(store, 0)
 
     assert (tmp_path / "precious" / "thesis.tex").read_text() == "all of it"
 
@@ -287,9 +287,9 @@ def test_what_is_no_size_is_one_sentence(text: str) -> None:
 @pytest.mark.parametrize(
     "work",
     [
-        garbage_collection.results,
-        garbage_collection.collect,
-        lambda s: list(garbage_collection.verify(s)),
+        garbage_collection.stored_results,
+        garbage_collection.collect_garbage,
+        lambda s: list(garbage_collection.verify_store(s)),
     ],
 )
 def test_a_store_that_is_not_there_is_one_sentence(
@@ -306,5 +306,5 @@ def test_a_note_of_a_run_that_does_not_read_stops_the_collector(store: Store) ->
     note.write_text(note.read_text()[:40])
 
     with pytest.raises(UserError, match=r"mine-01234567.*\.json does not read"):
-        garbage_collection.collect(store, 0)
+        garbage_collection.collect_garbage(store, 0)
     assert store.has(_node("needed"))

@@ -14,7 +14,7 @@ from draftmark.pipeline import experiment
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
 from draftmark.store import graph
-from draftmark.store.graph import Node, code_version, digest, topological
+from draftmark.store.graph import Node, code_version, json_digest, topological_order
 
 Version = Callable[..., str]
 CODE = '''"""What it is for."""
@@ -71,9 +71,9 @@ def test_a_key_does_not_depend_on_label_or_path(tmp_path: Path) -> None:
 
 def test_a_digest_refuses_what_is_not_json() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        digest({"x": float("nan")})
+        json_digest({"x": float("nan")})
     with pytest.raises(TypeError):
-        digest({"x": Path()})
+        json_digest({"x": Path()})
 
 
 json_values = st.recursive(
@@ -86,7 +86,7 @@ json_values = st.recursive(
 @settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.text(max_size=3), json_values))
 def test_a_digest_does_not_depend_on_the_order_of_keys(value: dict[str, Any]) -> None:
-    assert digest(dict(reversed(value.items()))) == digest(value)
+    assert json_digest(dict(reversed(value.items()))) == json_digest(value)
 
 
 @st.composite
@@ -109,7 +109,7 @@ def _reachable(node: Node) -> set[str]:
 def test_every_node_comes_once_and_after_its_inputs(nodes: list[Node], data: st.DataObject) -> None:
     wanted = data.draw(st.lists(st.sampled_from(nodes), min_size=1))
 
-    order = list(topological(wanted))
+    order = list(topological_order(wanted))
 
     keys = [node.key for node in order]
     assert len(set(keys)) == len(keys)
@@ -266,7 +266,9 @@ def test_neutral_modules_exist() -> None:
 
 
 def test_the_modules_that_stages_name_exist() -> None:
-    nodes = topological(experiment.plan(load_recipe("quickstart"), Progress(quiet=True)).nodes)
+    nodes = topological_order(
+        experiment.plan_experiment(load_recipe("quickstart"), Progress(quiet=True)).nodes
+    )
     named = {name for node in nodes for name in (*node.code, *node.ignored)}
 
     assert {"draftmark.baselines.kd", "draftmark.speculation.language_model_drafter"} <= named

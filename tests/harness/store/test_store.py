@@ -15,7 +15,7 @@ import pytest
 from places import ROOT
 
 from draftmark.errors import UserError
-from draftmark.pipeline.executor import ensure_entry, execute
+from draftmark.pipeline.executor import ensure_entry, execute_stages
 from draftmark.progress import Progress
 from draftmark.store import store as store_module
 from draftmark.store.entries import ENTRY, Damaged, Entry, entry_facts
@@ -77,7 +77,7 @@ def test_a_given_folder_is_used_where_it_is(store: Store, tmp_path: Path) -> Non
 def test_an_entry_says_how_it_came_to_be(store: Store) -> None:
     upstream = _node(x=1)
     node = Node("later", "of it", {"y": [2]}, {"input": upstream}, code=(), build=_write)
-    execute([node], store, QUIET)
+    execute_stages([node], store, QUIET)
 
     entry = _again(store).load(node)
 
@@ -266,7 +266,7 @@ def test_a_full_disk_stops_the_run_and_says_what_to_do(
     node = _node(_full_disk if when == "while building" else _write)
 
     with pytest.raises(UserError, match=r"disk of .* is full .* --store, then run again"):
-        execute([node, _node(x=1)], store, QUIET)
+        execute_stages([node, _node(x=1)], store, QUIET)
 
     assert not store.has(node)
     assert not store.has(_node(x=1))

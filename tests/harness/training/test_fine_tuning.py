@@ -20,7 +20,7 @@ from draftmark.models.language_model import (
     load_tokenizer,
 )
 from draftmark.progress import Progress
-from draftmark.registry import find
+from draftmark.registry import find_registered
 from draftmark.store.graph import Job
 from draftmark.store.records import TARGET, TEXTS, write_texts
 from draftmark.training.fine_tuning import fine_tune
@@ -36,7 +36,7 @@ def gold(tokenizer: Any) -> Callable[[Split, int], list[Text]]:
     """Return what gives gold answers in words that the tiny target does not use."""
 
     def texts(split: Split, count: int) -> list[Text]:
-        rows = load_rows(find("tasks", "gsm8k"), split, count, sources=["samples"])
+        rows = load_rows(find_registered("tasks", "gsm8k"), split, count, sources=["samples"])
         said = [replace(row, reference=f"So we count. {row.reference}") for row in rows.examples]
         return encode_gold(tokenizer, said, frozenset({tokenizer.eos_token_id}))
 

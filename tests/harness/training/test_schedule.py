@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from draftmark.config.model_sections import Budget, FineTuning, Limit, Training
 from draftmark.errors import UserError
-from draftmark.training.schedule import learning_rate, training_goal, validates
+from draftmark.training.schedule import is_validation_step, learning_rate, training_goal
 from draftmark.types import Ledger
 
 SHARES = st.lists(st.fractions(0, 1), min_size=1, max_size=20, unique=True).map(sorted)
@@ -77,7 +77,7 @@ def test_as_many_checkpoints_compete_as_shares_are_passed_and_the_last_does(
     ends = [*(share for share in shares if 0 < share < 1), Fraction(5, 4)]
     settings = Training(validations=parts)
     steps = list(zip([Fraction(0), *ends], ends, strict=False))
-    competing = [after for before, after in steps if validates(before, after, settings)]
+    competing = [after for before, after in steps if is_validation_step(before, after, settings)]
     assert competing[-1] == ends[-1]
     assert len(competing) <= parts
     for part in range(1, parts + 1):

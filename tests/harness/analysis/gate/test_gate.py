@@ -17,7 +17,7 @@ from small_runs import small_recipe
 from stored_runs import HOSTILE, run_of
 
 from draftmark.analysis.gate import accepted
-from draftmark.analysis.gate.comparable import default_facts, differences, run_facts
+from draftmark.analysis.gate.comparable import default_facts, fact_differences, run_facts
 from draftmark.analysis.gate.gate import GateTerms, judge_run
 from draftmark.analysis.stored_counts import stored_counts
 from draftmark.cli import main
@@ -46,7 +46,7 @@ def lower(by: float, noise: float = 0.0) -> tuple[float, ...]:
 
 def accepted_of(directory: Path, results: Results, **changes: Any) -> accepted.Accepted:
     given = {"reason": "first", "date": "2026-01-01", **changes}
-    return accepted.accept(results, directory, **given)
+    return accepted.accept_run(results, directory, **given)
 
 
 @pytest.fixture
@@ -216,12 +216,12 @@ def test_the_accepted_quickstart_is_this_quickstart() -> None:
     results = Results("quickstart", "", document, (), (), (), (), (), {})
     accepted_recipe = {
         name: value
-        for name, value in accepted.load(ACCEPTED).facts.items()
+        for name, value in accepted.load_accepted(ACCEPTED).facts.items()
         if name.startswith("recipe.")
     }
     now = {name: value for name, value in run_facts(results).items() if name.startswith("recipe.")}
 
-    assert differences(accepted_recipe, now, default_facts(results)) == []
+    assert fact_differences(accepted_recipe, now, default_facts(results)) == []
 
 
 def test_other_versions_and_hardware_are_refused_and_another_commit_is_not(
@@ -255,12 +255,12 @@ def test_blessing_keeps_the_reasons_and_numbers_of_before(tmp_path: Path) -> Non
     first, second = (
         run_of(tmp_path / n, {"kd": [lower(by)]}) for n, by in (("a", 0.0), ("b", 0.1))
     )
-    accepted.save(accepted_of(tmp_path / "a", first), file)
-    before = accepted.load(file)
+    accepted.save_accepted(accepted_of(tmp_path / "a", first), file)
+    before = accepted.load_accepted(file)
     after = accepted_of(tmp_path / "b", second, reason="worse, meant", before=before)
-    accepted.save(after, file)
+    accepted.save_accepted(after, file)
 
-    found = accepted.load(file)
+    found = accepted.load_accepted(file)
 
     assert found == after
     assert [event["reason"] for event in found.history] == ["first", "worse, meant"]
@@ -271,7 +271,7 @@ def test_blessing_keeps_the_reasons_and_numbers_of_before(tmp_path: Path) -> Non
 
 def test_accepted_numbers_hold_no_text_of_prompts_or_outputs(tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
-    accepted.save(accepted_of(tmp_path, run_of(tmp_path, {"kd": [EASY]})), file)
+    accepted.save_accepted(accepted_of(tmp_path, run_of(tmp_path, {"kd": [EASY]})), file)
     document = json.loads(file.read_text())
 
     assert {*document} == {"format", "gamma", "declared", "history", "facts", "prompts", "cells"}
@@ -304,7 +304,7 @@ def test_what_cannot_be_accepted_is_one_sentence(tmp_path: Path) -> None:
 def test_an_accepted_file_that_does_not_read_is_one_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(UserError, match=r"does not read: .*bless a run anew"):
-        accepted.load(tmp_path / "a.json")
+        accepted.load_accepted(tmp_path / "a.json")
 
 
 def test_the_commands_bless_gate_and_power(
@@ -416,8 +416,8 @@ def test_an_inconclusive_gate_takes_more_prompts_up_to_its_cap(
     (small,) = set(out.glob("small-*")) - {large}
     # Every other prompt of the accepted run was a little better or worse: nothing fell that is
     # sure, so it looks at 4, 8 and 16 prompts, and no more.
-    known = accepted.load(file)
-    accepted.save(replace(known, measured=tuple(map(_jittered, known.measured))), file)
+    known = accepted.load_accepted(file)
+    accepted.save_accepted(replace(known, measured=tuple(map(_jittered, known.measured))), file)
 
     code = draftmark(monkeypatch, "gate", small, "--against", file, "--up-to", "64")
 

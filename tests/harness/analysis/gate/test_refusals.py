@@ -20,7 +20,7 @@ EASY = tuple(np.linspace(0.5, 0.9, 24))
 @pytest.fixture
 def known(tmp_path: Path) -> accepted.Accepted:
     results = run_of(tmp_path / "before", {"kd": [EASY]})
-    return accepted.accept(results, tmp_path / "before", reason="first", date="2026-01-01")
+    return accepted.accept_run(results, tmp_path / "before", reason="first", date="2026-01-01")
 
 
 def judged(directory: Path, known: accepted.Accepted, results: Results) -> GateOutcome:
@@ -62,7 +62,7 @@ def test_the_commit_of_the_project_worked_in_is_what_is_accepted_and_never_refus
     of_project = replace(results, manifest={**results.manifest, "project": project})
 
     assert judged(tmp_path, known, of_project).verdict == "PASS"
-    blessed = accepted.accept(of_project, tmp_path, reason="x", date="2026-01-02")
+    blessed = accepted.accept_run(of_project, tmp_path, reason="x", date="2026-01-02")
     assert blessed.history[0]["commit"] == "f" * 40
 
 

@@ -15,7 +15,7 @@ from draftmark.analysis.gate.rule import (
     prompts_needed,
     unrelated_effect,
 )
-from draftmark.analysis.statistics import Counts, Effect, effect
+from draftmark.analysis.statistics import Counts, Effect, estimate_effect
 from draftmark.store.acceptance_tables import Floats
 
 MARGIN, PAIRS = 0.01, 1000
@@ -39,13 +39,13 @@ def pair_of_runs(
 
 
 def verdict(rule: Rule, now: Counts, before: Counts) -> str:
-    return rule.verdict(*rule.interval(effect([now], [before])))
+    return rule.verdict(*rule.interval(estimate_effect([now], [before])))
 
 
 @pytest.fixture(scope="module")
 def recommended() -> int:
     """The prompts that power recommends, of a pilot of 64 prompts."""
-    pilot = effect(*([side] for side in pair_of_runs(np.random.default_rng(0), 64, 0.0)))
+    pilot = estimate_effect(*([side] for side in pair_of_runs(np.random.default_rng(0), 64, 0.0)))
     needed = prompts_needed(pilot, Rule(MARGIN))
     assert needed is not None
     return needed
@@ -182,18 +182,18 @@ def test_unrelated_runs_spread_as_two_of_one() -> None:
     rates_B: Floats = np.random.default_rng(4).uniform(size=500)
     other_B: Floats = np.random.default_rng(5).uniform(size=500)
     ones_B = np.ones(500)
-    measured = effect([(rates_B, ones_B)], [(other_B, ones_B)]).standard_error
+    measured = estimate_effect([(rates_B, ones_B)], [(other_B, ones_B)]).standard_error
     assert unrelated_effect((rates_B, ones_B)).standard_error == pytest.approx(measured, rel=0.05)
 
 
 def test_seeds_paired_with_themselves_do_not_differ() -> None:
     generator = np.random.default_rng(6)
     seeds = [(generator.uniform(size=50), np.ones(50)) for _ in range(3)]
-    assert effect(seeds, seeds, paired_seeds=True).standard_error == 0
-    assert effect(seeds, seeds).standard_error > 0
+    assert estimate_effect(seeds, seeds, paired_seeds=True).standard_error == 0
+    assert estimate_effect(seeds, seeds).standard_error > 0
     shifted = [(top + shift, bottom) for shift, (top, bottom) in zip((0, 1, 2), seeds, strict=True)]
     # What seeds differ by is 0, 1 and 2: the mean is 1, its variance 1 / 3.
-    found = effect(shifted, seeds, paired_seeds=True)
+    found = estimate_effect(shifted, seeds, paired_seeds=True)
     assert found.value == pytest.approx(1)
     assert found.standard_error == pytest.approx(3**-0.5)
     assert found.degrees == pytest.approx(2)

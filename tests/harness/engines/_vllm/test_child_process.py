@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from draftmark.engines._vllm.child_process import Child, ChildFailure
-from draftmark.pipeline.executor import execute
+from draftmark.pipeline.executor import execute_stages
 from draftmark.progress import Progress
 from draftmark.store.graph import Job, Node
 from draftmark.store.store import Store
@@ -135,7 +135,7 @@ def test_a_stage_whose_engine_is_gone_fails_and_the_rest_goes_on(
     broken = Node("decodes", "an engine", {}, {}, code=(), build=build)
     other = Node("decodes", "another", {"other": True}, {}, code=(), build=made)
     store = Store(tmp_path / "store")
-    failures = execute([broken, other], store, Progress(quiet=True))
+    failures = execute_stages([broken, other], store, Progress(quiet=True))
     assert failures.keys() == {broken.key}
     assert failures[broken.key].reason.startswith("ChildFailure: the program ")
     assert store.has(other)

@@ -23,15 +23,15 @@ from draftmark.engines.measure.endpoint_load import (
     Load,
     Measurement,
     count_length_mismatches,
-    measure,
+    endpoint_speedup,
+    measure_endpoint,
     measurement_lines,
-    speedup,
     verdict_lines,
 )
 from draftmark.errors import UserError
 from draftmark.grading.http_client import HttpClient
 from draftmark.progress import Progress
-from draftmark.registry import find
+from draftmark.registry import find_registered
 from draftmark.types import Arm
 
 KEY = "sk-very-secret"
@@ -39,12 +39,12 @@ LOAD = Load(concurrency=3, blocks=2, max_tokens=32, temperature=0.0)
 
 
 def examples(count: int = 6) -> Any:
-    return load_rows(find("tasks", "gsm8k"), "test", count, sources=["samples"]).examples
+    return load_rows(find_registered("tasks", "gsm8k"), "test", count, sources=["samples"]).examples
 
 
 def test_acceptance_is_the_rise_of_the_servers_counters_over_the_requests() -> None:
     with serve(Server()) as server:
-        found = measure(
+        found = measure_endpoint(
             {"draft": Endpoint(HttpClient(server.url), MODEL)},
             examples(),
             LOAD,
@@ -61,7 +61,7 @@ def test_acceptance_is_the_rise_of_the_servers_counters_over_the_requests() -> N
 
 def test_the_tasks_prompts_are_sent_as_they_are_asked() -> None:
     with serve(Server()) as server:
-        measure(
+        measure_endpoint(
             {"draft": Endpoint(HttpClient(server.url), MODEL)},
             examples(),
             LOAD,
@@ -88,9 +88,9 @@ def test_two_endpoints_are_two_arms_in_blocks() -> None:
             "target": Endpoint(HttpClient(other.url), MODEL),
             "draft": Endpoint(HttpClient(one.url), MODEL),
         }
-        found = measure(endpoints, examples(), LOAD, Progress(quiet=True))
+        found = measure_endpoint(endpoints, examples(), LOAD, Progress(quiet=True))
     assert [len(served.blocks) for served in found.values()] == [4, 4]
-    assert speedup(found).n == 2
+    assert endpoint_speedup(found).n == 2
     assert count_length_mismatches(found) == 0
     shown = "\n".join(measurement_lines(found, LOAD))
     assert "this server does not speculate" in shown
@@ -103,8 +103,12 @@ def test_a_prompt_that_is_asked_twice_counts_once() -> None:
     blocks = tuple(Block(some, 1.0) for some in asked)
     numbers = Measurement(blocks, None).numbers()
     first, later = [1.0, 2.0, 3.0, 4.0], [8.0] * 4
-    assert numbers["first_token_s"] == statistics.mean(first, numbers["first_token_s"].definition)
-    per_token = statistics.ratio([8.0, 9.0, 10.0, 11.0], later, numbers["token_s"].definition)
+    assert numbers["first_token_s"] == statistics.estimate_mean(
+        first, numbers["first_token_s"].definition
+    )
+    per_token = statistics.estimate_ratio(
+        [8.0, 9.0, 10.0, 11.0], later, numbers["token_s"].definition
+    )
     assert numbers["token_s"] == per_token
 
 
@@ -115,7 +119,7 @@ def timed(drafts: int, draft_s: float, target_s: float) -> dict[Arm, Measurement
             "draft": Endpoint(HttpClient(one.url), MODEL),
             "target": Endpoint(HttpClient(other.url), MODEL),
         }
-        found = measure(both, examples(), LOAD, Progress(quiet=True))
+        found = measure_endpoint(both, examples(), LOAD, Progress(quiet=True))
     seconds = {"draft": draft_s, "target": target_s}
     return {
         arm: replace(
@@ -146,7 +150,7 @@ def test_replies_of_other_lengths_at_temperature_zero_give_no_speedup() -> None:
             "target": Endpoint(HttpClient(other.url), MODEL),
             "draft": Endpoint(HttpClient(one.url), MODEL),
         }
-        found = measure(endpoints, examples(), LOAD, Progress(quiet=True))
+        found = measure_endpoint(endpoints, examples(), LOAD, Progress(quiet=True))
     assert "no speedup: 6 prompts have replies of different lengths" in "\n".join(
         measurement_lines(found, LOAD)
     )
@@ -154,7 +158,7 @@ def test_replies_of_other_lengths_at_temperature_zero_give_no_speedup() -> None:
 
 def test_traffic_of_others_is_told() -> None:
     with serve(Server(stranger=1)) as server:
-        found = measure(
+        found = measure_endpoint(
             {"draft": Endpoint(HttpClient(server.url), MODEL)},
             examples(),
             LOAD,
@@ -167,7 +171,7 @@ def test_traffic_of_others_is_told() -> None:
 
 def test_a_server_without_metrics_still_has_times() -> None:
     with serve(Server(has_metrics=False)) as server:
-        found = measure(
+        found = measure_endpoint(
             {"draft": Endpoint(HttpClient(server.url), MODEL)},
             examples(),
             LOAD,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from draftmark.engines.measure.timing import ABBA, TimedArm, interleave
+from draftmark.engines.measure.timing import ABBA, TimedArm, interleave_arms
 from draftmark.types import Decode, Prompt, Round
 
 
@@ -34,7 +34,7 @@ def test_every_block_runs_as_a_b_b_a_and_each_run_is_metered() -> None:
     target, draft = Noted(), Noted()
     arms = {"target": TimedArm(target.decode, target), "draft": TimedArm(draft.decode, draft)}
     advanced: list[int] = []
-    timed, runs = interleave(  # type: ignore[arg-type]
+    timed, runs = interleave_arms(  # type: ignore[arg-type]
         arms, [prompts(3, 1), prompts(2, 4)], lambda: advanced.append(1)
     )
     assert [(run.arm, run.block) for run in runs] == [(arm, b) for b in (0, 1) for arm in ABBA]
@@ -53,6 +53,6 @@ def test_the_shortest_and_the_longest_batch_are_warm_before_the_clock_runs(
 ) -> None:
     arm = Noted()
     arms = {"target": TimedArm(arm.decode, Noted()), "draft": TimedArm(Noted().decode, Noted())}
-    interleave(arms, [prompts(3, 1), prompts(2, 4)], lambda: None, batch_size)  # type: ignore[arg-type]
+    interleave_arms(arms, [prompts(3, 1), prompts(2, 4)], lambda: None, batch_size)  # type: ignore[arg-type]
     assert arm.asked[:2] == warm
     assert arm.asked[2:] == [("p3", "p1")] * 2 + [("p2", "p4")] * 2

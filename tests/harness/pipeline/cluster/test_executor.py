@@ -21,9 +21,9 @@ from small_runs import small_recipe
 
 from draftmark.cli import main
 from draftmark.environment import install_hint
-from draftmark.pipeline.experiment import plan
+from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe
-from draftmark.pipeline.runner import run
+from draftmark.pipeline.runner import run_experiment
 from draftmark.progress import Progress
 from draftmark.store.entries import ENTRY
 from draftmark.store.records import DRAFT
@@ -121,7 +121,7 @@ def test_workers_killed_in_every_stage_and_a_node_once_leave_the_results_as_they
 ) -> None:
     quiet = Progress(quiet=True)
     calm = Store(tmp_path / "calm")
-    expected = run(plan(load_recipe(str(recipe)), quiet), "cut", calm, quiet)
+    expected = run_experiment(plan_experiment(load_recipe(str(recipe)), quiet), "cut", calm, quiet)
 
     out = tmp_path / "out"
     with two_nodes() as cluster:

@@ -8,7 +8,7 @@ from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
 from draftmark.pipeline.cluster.fleet import ray_options
 from draftmark.pipeline.cluster.needs import BASE_BYTES, Needs, stage_needs
-from draftmark.pipeline.experiment import plan
+from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
 
@@ -20,7 +20,9 @@ def _needs(**changes: Any) -> dict[tuple[str, str], Needs]:
     """Return the needs of the quickstart's stages on one task, by stage and label."""
     document = load_recipe("quickstart").model_dump(mode="json")
     document["data"] |= {"train_rows": 8, "validation_rows": 4, "test_rows": 5}
-    prepared = plan(Recipe(**{**document, "tasks": ["gsm8k"], **changes}), Progress(quiet=True))
+    prepared = plan_experiment(
+        Recipe(**{**document, "tasks": ["gsm8k"], **changes}), Progress(quiet=True)
+    )
     needed = stage_needs(prepared)
     return {(node.stage, node.label): needed[node.key] for node in prepared.nodes}
 

@@ -10,8 +10,8 @@ import pytest
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
 from draftmark.models import shapes
-from draftmark.pipeline.executor import execute
-from draftmark.pipeline.experiment import Plan, plan
+from draftmark.pipeline.executor import execute_stages
+from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.planning import estimates, plan_table
 from draftmark.pipeline.planning.estimates import Cost, Load, find_gpu
 from draftmark.pipeline.planning.stage_costs import SettingCosts
@@ -39,7 +39,7 @@ def planned() -> Planned:
         document["data"] |= {"train_rows": 8, "validation_rows": 4, "test_rows": 5}
         document["training"] |= {"passes": 2, "rows_per_batch": 4, "validations": 1}
         document |= {"tasks": ["gsm8k"], "speed": False, **changes}
-        return plan(Recipe(**document), QUIET, complete=complete)
+        return plan_experiment(Recipe(**document), QUIET, complete=complete)
 
     return plan_quickstart
 
@@ -65,7 +65,7 @@ def test_planned_flops_match_the_ledgers_of_real_trainings(
     evaluation = {"temperatures": [1.0], "max_new_tokens": 8}
     prepared = planned(pairs=[pair], methods=METHODS, evaluation=evaluation)
     store, expected = Store(tmp_path), _setting_costs(prepared)
-    assert execute(map(prepared.draft, prepared.cells), store, QUIET) == {}
+    assert execute_stages(map(prepared.draft, prepared.cells), store, QUIET) == {}
 
     def ledger(node: Node, file: str) -> dict[str, Any]:
         made = store.load(node).directory
@@ -141,7 +141,7 @@ def test_with_a_missing_target_no_stage_has_a_final_key(
 
 
 def test_the_closed_forms_of_a_training_by_hand() -> None:
-    shape = shapes.of_model("pythia-1.4b", None)
+    shape = shapes.model_shape("pythia-1.4b", None)
     load = Load(rows=10, prompt_tokens=1000, response_tokens=500)
     once = estimates.training_cost(shape, load, TrainingRun(1, 5), H100, dtype="bfloat16")
     thrice = estimates.training_cost(shape, load, TrainingRun(3, 5), H100, dtype="bfloat16")
@@ -157,7 +157,7 @@ def test_the_closed_forms_of_a_training_by_hand() -> None:
 
 
 def test_decoding_is_bound_by_memory_and_a_forward_pass_by_flops() -> None:
-    shape = shapes.of_model("pythia-1.4b", None)
+    shape = shapes.model_shape("pythia-1.4b", None)
     load = Load(rows=32, prompt_tokens=3200, response_tokens=3200)
     wrote = estimates.generation_cost(shape, load, 100, H100, rows_per_batch=32, dtype="bfloat16")
     read = estimates.forward_cost(shape, load, H100, dtype="bfloat16")

@@ -9,18 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from draftmark.errors import UserError
-from draftmark.pipeline.experiment import plan
+from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.planning import plan_table
 from draftmark.pipeline.planning.estimates import Cost, find_gpu
 from draftmark.pipeline.planning.schedule import (
     Schedule,
     StageRun,
     critical_path,
-    forecast,
+    forecast_lines,
     longest_chain_s,
-    placements,
     schedule_stages,
     simulate_schedule,
+    stage_placements,
     stage_runs,
 )
 from draftmark.pipeline.recipe_files import load_recipe
@@ -140,7 +140,7 @@ def _costs() -> list[tuple[Node, Cost]]:
 
 def test_forecast_by_hand() -> None:
     costs = _costs()
-    lines = list(forecast(costs, 2, "H100"))
+    lines = list(forecast_lines(costs, 2, "H100"))
 
     assert lines == [
         "Time on one H100 by stage: target 60 min, draft 3.0 h, total 4.0 h.",
@@ -148,7 +148,7 @@ def test_forecast_by_hand() -> None:
         "3.0 h.",
         "Longest chain of stages, 3.0 h: target: t (60 min); then draft: long (2.0 h).",
     ]
-    _, shared, _ = forecast(costs, 1, "H100")
+    _, shared, _ = forecast_lines(costs, 1, "H100")
     assert shared.startswith("With --gpus 1: 4.0 h, 100% of GPU time in use")
 
 
@@ -156,7 +156,7 @@ def test_every_stage_is_placed_and_one_without_a_model_on_a_processor() -> None:
     costs = _costs()
     labels = {node.key: node.label for node, _ in costs}
 
-    places = placements(costs, 2)
+    places = stage_placements(costs, 2)
 
     assert {labels[key]: place for key, place in places.items()} == {
         "t": "GPU 0 from < 1 s",
@@ -172,7 +172,7 @@ def test_a_training_of_four_processes_takes_a_quarter_of_the_time_on_four_gpus()
     schedule = schedule_stages(costs, 4)
 
     assert (schedule.makespan, schedule.efficiency) == (900.0, 1.0)
-    assert list(placements(costs, 4).values()) == ["GPUs 0, 1, 2, 3 from < 1 s"]
+    assert list(stage_placements(costs, 4).values()) == ["GPUs 0, 1, 2, 3 from < 1 s"]
     with pytest.raises(
         UserError, match=r"wide: training.processes = 4 needs as many GPUs, but --gpus is 2"
     ):
@@ -180,7 +180,7 @@ def test_a_training_of_four_processes_takes_a_quarter_of_the_time_on_four_gpus()
 
 
 def test_the_forecast_of_nothing_is_empty() -> None:
-    assert list(forecast([], 8, "H100")) == []
+    assert list(forecast_lines([], 8, "H100")) == []
 
 
 def test_a_plan_on_several_gpus_fits_a_hundred_columns_and_places_every_stage(
@@ -198,7 +198,7 @@ def test_a_plan_on_several_gpus_fits_a_hundred_columns_and_places_every_stage(
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["adaspec_qwen", "csd_gpt2"])
 def test_the_papers_recipes_stay_within_the_bounds_of_list_scheduling(recipe: str) -> None:
-    prepared = plan(load_recipe(recipe), Progress(quiet=True), complete=False)
+    prepared = plan_experiment(load_recipe(recipe), Progress(quiet=True), complete=False)
     _, stages = plan_table.tabulate_plan(prepared, Store(Path("nowhere")), H100)
     costs = [(stage.node, stage.cost) for stage in stages if stage.state == "to do"]
     runs = stage_runs(costs)

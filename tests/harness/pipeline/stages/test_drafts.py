@@ -11,15 +11,15 @@ import torch
 from safetensors.torch import load_file
 
 from draftmark.config.recipe import Recipe
-from draftmark.pipeline.executor import execute
-from draftmark.pipeline.experiment import Plan, plan
+from draftmark.pipeline.executor import execute_stages
+from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.provenance import data_facts, texts_behind
 from draftmark.pipeline.recipe_files import load_recipe
-from draftmark.pipeline.render import render
-from draftmark.pipeline.runner import run
+from draftmark.pipeline.render import render_reports
+from draftmark.pipeline.runner import run_experiment
 from draftmark.progress import Progress
 from draftmark.results import Results
-from draftmark.store.graph import Node, topological
+from draftmark.store.graph import Node, topological_order
 from draftmark.store.records import DRAFT
 from draftmark.store.run_folder import save_results
 from draftmark.store.store import Store
@@ -45,7 +45,7 @@ def planned() -> Planned:
         document["training"] |= {"passes": 1, "rows_per_batch": 4, "validations": 1}
         document |= {"tasks": ["gsm8k"], "pairs": [{**PAIR, **pair}], "speed": False}
         document |= changes
-        return plan(Recipe(**document), Progress(quiet=True))
+        return plan_experiment(Recipe(**document), Progress(quiet=True))
 
     return changed
 
@@ -115,7 +115,7 @@ def test_a_fine_tuned_target_takes_the_place_of_the_one_that_was_given(
     assert setting.target.settings["digest"] == base.settings["digest"]
     (plain,) = given.settings.values()
     assert setting.end_tokens == plain.end_tokens
-    making = {node.key for node in topological([setting.target])}
+    making = {node.key for node in topological_order([setting.target])}
     for node in tuned.nodes:
         if node.key not in making:
             targets = [item.key for item in node.inputs.values() if item.stage == "target"]
@@ -146,7 +146,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def _run(prepared: Plan, store: Store) -> Results:
-    results = run(prepared, "r", store, Progress(quiet=True))
+    results = run_experiment(prepared, "r", store, Progress(quiet=True))
     assert [row.failure for row in results.results] == [None] * len(results.results)
     return results
 
@@ -181,7 +181,7 @@ def test_a_run_with_a_fine_tuned_target_and_text_of_every_writer(
     assert facts["fine_tuning"]["history"][0]["step"] == 0
     assert {text["writer"] for text in facts["fine_tuning"]["texts"]} == {"dataset"}
     save_results(results, tmp_path)
-    (path,) = render(results, tmp_path, ["leaderboard"])
+    (path,) = render_reports(results, tmp_path, ["leaderboard"])
     assert "fine-tuned on gsm8k: 1 steps, 4 rows, " in path.read_text("utf-8")
 
 
@@ -192,7 +192,7 @@ def test_what_the_target_read_before_training_counts_towards_its_budget(
     prepared = planned(methods=methods, evaluation={"temperatures": [1.0], "max_new_tokens": 8})
     (node,) = _drafts(prepared).values()
 
-    failures = execute([node], store, Progress(quiet=True))
+    failures = execute_stages([node], store, Progress(quiet=True))
 
     reason = failures[node.key].reason
     assert "training.budget: target_forward_tokens = 10 is used up before" in reason
@@ -211,7 +211,7 @@ class _Made:
 
 
 def _made(of: Node, store: Store, processes: int) -> _Made:
-    assert not execute([of], store, Progress(quiet=True))
+    assert not execute_stages([of], store, Progress(quiet=True))
     folder = store.load(of).directory
     facts = json.loads((folder / DRAFT).read_text("utf-8"))
     assert facts["processes"] == processes

@@ -11,10 +11,10 @@ from judge_server import Answer, says, serve
 
 from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import Sandbox
-from draftmark.pipeline.experiment import Plan, plan
+from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe
-from draftmark.pipeline.render import render
-from draftmark.pipeline.runner import run
+from draftmark.pipeline.render import render_reports
+from draftmark.pipeline.runner import run_experiment
 from draftmark.pipeline.save_records import save_records
 from draftmark.progress import Progress
 from draftmark.results import Results
@@ -65,7 +65,7 @@ def prepare(tmp_path: Path) -> Prepare:
     def prepare_recipe(*parts: str, task: str = "gsm8k", **options: Any) -> Plan:
         path = tmp_path / "small.toml"
         path.write_text(RECIPE.format(task=task) + "\n".join(parts))
-        return plan(load_recipe(str(path)), QUIET, **options)
+        return plan_experiment(load_recipe(str(path)), QUIET, **options)
 
     return prepare_recipe
 
@@ -130,7 +130,7 @@ def test_a_sample_is_the_same_however_many_there_are(prepare: Prepare, tmp_path:
     texts = {}
     for count in (2, 3):
         prepared = prepare(SAMPLES.format(count=count))
-        run(prepared, "small", store, QUIET)
+        run_experiment(prepared, "small", store, QUIET)
         graded = _nodes(prepared)["samples, draft, t=1"]
         directory = store.load(graded.inputs["texts"]).directory
         texts[count] = read_texts(directory / TEXTS)
@@ -141,10 +141,10 @@ def test_a_sample_is_the_same_however_many_there_are(prepare: Prepare, tmp_path:
 
 
 def _run(prepared: Plan, tmp_path: Path) -> Results:
-    results = run(prepared, "small", Store(tmp_path / "store"), QUIET)
+    results = run_experiment(prepared, "small", Store(tmp_path / "store"), QUIET)
     results = save_records(prepared, results, Store(tmp_path / "store"), tmp_path / "results")
     save_results(results, tmp_path / "results")
-    render(results, tmp_path / "results", ["leaderboard"])
+    render_reports(results, tmp_path / "results", ["leaderboard"])
     return results
 
 

@@ -15,13 +15,13 @@ from draftmark.models import shapes
 from draftmark.models.feature_head import HeadShape, make_head
 from draftmark.models.hidden_states import num_positions
 from draftmark.models.language_model import LanguageModel
-from draftmark.pipeline.experiment import Plan, plan
+from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.planning import estimates
 from draftmark.pipeline.planning.estimates import find_gpu
 from draftmark.pipeline.planning.plan_table import tabulate_plan
 from draftmark.pipeline.planning.stage_costs import SettingCosts
 from draftmark.pipeline.recipe_files import load_recipe
-from draftmark.pipeline.runner import run
+from draftmark.pipeline.runner import run_experiment
 from draftmark.progress import Progress
 from draftmark.results import Results
 from draftmark.speculation.interfaces import FeatureMethod
@@ -48,7 +48,7 @@ def planned() -> Planned:
         document["training"] |= {"passes": 1, "rows_per_batch": 4, "validations": 1}
         document |= {"tasks": ["gsm8k"], "pairs": [PAIR], "methods": methods, "speed": False}
         document["evaluation"] = {"temperatures": [1.0], "max_new_tokens": 8}
-        return plan(Recipe(**(document | changes)), Progress(quiet=True))
+        return plan_experiment(Recipe(**(document | changes)), Progress(quiet=True))
 
     return made
 
@@ -98,7 +98,7 @@ def test_a_plan_knows_a_heads_size(
     architecture: Any, layers: tuple[int, ...], target: LanguageModel, tiny_directory: Path
 ) -> None:
     head = make_head(target, HeadShape(architecture, layers, target.vocab_size), seed=0)
-    shape = shapes.of_head(shapes.of_model("tiny-target", tiny_directory), len(layers))
+    shape = shapes.head_shape(shapes.model_shape("tiny-target", tiny_directory), len(layers))
     # But for two norms at most, of 128 weights.
     assert shape.parameters == pytest.approx(head.model.num_parameters(), abs=256)
     assert shape.trained == pytest.approx(head.model.num_parameters(only_trainable=True), abs=256)
@@ -115,7 +115,7 @@ def test_text_that_a_head_would_have_to_write_is_refused(
 
 
 def _run(prepared: Plan, store: Store) -> Results:
-    return run(prepared, "r", store, Progress(quiet=True))
+    return run_experiment(prepared, "r", store, Progress(quiet=True))
 
 
 def test_states_beyond_the_limit_fail_their_cells_and_leave_nothing(
@@ -174,7 +174,7 @@ def _check_costs(prepared: Plan, results: Results, store: Store) -> None:
         method = build_method(setting.recipe.method(row.cell.method))
         assert isinstance(method, FeatureMethod)
         course = TrainingRun(1, 4, depth=2 if row.cell.method == "eagle3" else 1)
-        shape = shapes.of_head(costs.target, len(method.layers(8)))
+        shape = shapes.head_shape(costs.target, len(method.layers(8)))
         told = {"dtype": "float32", "target_head": costs.target.head}
         planned = estimates.training_cost(shape, costs.gold["train"], course, H100, **told)
         if row.cell.method == "eagle":  # eagle3's head is cut, which a plan does not count

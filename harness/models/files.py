@@ -304,17 +304,12 @@ def _dequantise(gguf: Path, out: Path) -> None:
     with contextlib.redirect_stderr(io.StringIO()):  # hides the loader's progress bars
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         # The GGUF loader drops SmolLM's rule that every digit is a separate token.
-        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Digits(individual_digits=True),
-                pre_tokenizers.ByteLevel(add_prefix_space=False),
-            ]
-        )
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
+        config = GgufConfig(dequantize=True)
         model = AutoModelForCausalLM.from_pretrained(
-            gguf.parent,
-            gguf_file=gguf.name,
-            quantization_config=GgufConfig(dequantize=True),
-            dtype=torch.float32,
+            gguf.parent, gguf_file=gguf.name, quantization_config=config, dtype=torch.float32
         )
         model.save_pretrained(out)
         tokenizer.save_pretrained(out)

@@ -88,26 +88,21 @@ def block_counts(
     )
 
 
-def _stack(
-    tables: Sequence[AcceptanceTable], num_speculative_tokens: int
-) -> tuple[Floats, Ints, Ints]:
+def _stack(tables: Sequence[AcceptanceTable], depth: int) -> tuple[Floats, Ints, Ints]:
     """Return (reach [B, S, D], drafted [B, S], lengths [B]), padded with zeros.
 
     reach[b, s, j] is the probability that a block starting at s has its tokens 0..j accepted.
     """
     lengths_B = np.array([len(table.drafted_S) for table in tables], dtype=np.int64)
     longest = int(lengths_B.max())
-    reach_BSD = np.zeros((len(tables), longest, num_speculative_tokens))
+    reach_BSD = np.zeros((len(tables), longest, depth))
     drafted_BS = np.zeros((len(tables), longest), dtype=np.int64)
     for index, table in enumerate(tables):
-        accept_SD = table.accept_SD[:, :num_speculative_tokens]
-        if accept_SD.shape[1] < num_speculative_tokens:
-            raise ValueError(
-                f"the table of {table.example_id} is {accept_SD.shape[1]} deep, not "
-                f"{num_speculative_tokens}"
-            )
-        drafted_S = np.minimum(table.drafted_S, num_speculative_tokens)
-        inside_SD = np.arange(num_speculative_tokens) < drafted_S[:, None]
+        accept_SD = table.accept_SD[:, :depth]
+        if (found := accept_SD.shape[1]) < depth:
+            raise ValueError(f"the table of {table.example_id} is {found} deep, not {depth}")
+        drafted_S = np.minimum(table.drafted_S, depth)
+        inside_SD = np.arange(depth) < drafted_S[:, None]
         reach_BSD[index, : len(drafted_S)] = np.cumprod(np.where(inside_SD, accept_SD, 0.0), axis=1)
         drafted_BS[index, : len(drafted_S)] = drafted_S
     return reach_BSD, drafted_BS, lengths_B

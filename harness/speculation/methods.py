@@ -46,12 +46,10 @@ def build_method(entry: MethodEntry) -> Method:
     """
     name, knobs = entry.name, entry.knobs
     method = _method_class(name)
-    known = {field.name for field in dataclasses.fields(method)}
-    for knob in knobs:
-        if knob not in known:
-            raise unknown_name_error(
-                f"knob of method {name!r}", knob, known | MethodEntry.model_fields.keys() - {"name"}
-            )
+    fields = {field.name for field in dataclasses.fields(method)}
+    if unknown := [knob for knob in knobs if knob not in fields]:
+        known = fields | MethodEntry.model_fields.keys() - {"name"}
+        raise unknown_name_error(f"knob of method {name!r}", unknown[0], known)
     try:
         return cast(Method, TypeAdapter(method).validate_json(toml_to_json(knobs), strict=True))
     except ValidationError as error:

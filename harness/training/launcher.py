@@ -38,14 +38,12 @@ def run_shared(work: Work, job: Job, processes: int) -> None:
     if processes == 1:
         work(job, ProcessGroup())
         return
-    threads = _threads(processes)
     folder = job.scratch
     for name in (_USER_ERROR, _BUG):
         (folder / name).unlink(missing_ok=True)
-    places = (job.inputs, job.out, job.scratch, job.logs, job.progress.quiet)
-    order = pickle.dumps((work, places))
+    order = pickle.dumps((work, (job.inputs, job.out, folder, job.logs, job.progress.quiet)))
     (folder / _ORDER).write_bytes(order)
-    code = _run(folder, hashlib.sha256(order).hexdigest(), processes, threads)
+    code = _run(folder, hashlib.sha256(order).hexdigest(), processes)
     if (folder / _USER_ERROR).exists():
         raise UserError((folder / _USER_ERROR).read_text("utf-8"))
     if code:
@@ -65,14 +63,14 @@ def _threads(processes: int) -> int:
     return max(1, torch.get_num_threads() // processes)
 
 
-def _run(folder: Path, order: str, processes: int, threads: int) -> int:
+def _run(folder: Path, order: str, processes: int) -> int:
     """Return the exit status of the launcher."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(processes), "-m", "draftmark.training.launcher"]
     command += [str(folder), order]
     environment = {
         **os.environ,
-        "OMP_NUM_THREADS": str(threads),
+        "OMP_NUM_THREADS": str(_threads(processes)),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # for plug-ins
     }
     with (

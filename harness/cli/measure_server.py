@@ -1,5 +1,6 @@
 """Measure a running OpenAI-compatible endpoint."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -46,21 +47,25 @@ def measure_server(
     endpoints = {
         arm: Endpoint(HttpClient(at, key, timeout_s=600), model) for arm, at in urls.items() if at
     }
-    sources, found = ["directory" if data else "samples"], registry.find_registered("tasks", task)
+    found, sources = registry.find_registered("tasks", task), ["directory" if data else "samples"]
     rows = load_rows(found, "test", prompts, sources=sources, directory=data_folder(data))
     runs = []
     for at_a_time in _counts(concurrency):
         load = measure.Load(at_a_time, blocks, max_tokens, temperature)
         both = measure.measure_endpoint(endpoints, rows.examples, load, Progress())
         runs.append((load, both))
-        typer.echo("\n".join(measure.measurement_lines(both, load)))
-    for line in measure.verdict_lines(runs):
-        typer.echo(line)
+        _echo(measure.measurement_lines(both, load))
+    _echo(measure.verdict_lines(runs))
     if out:
-        facts = {"task": task, "rows": rows.digest, "source": rows.source}
         measured = [measure.to_json(both, endpoints, load) for load, both in runs]
-        write_json(out, facts | {"runs": measured})
+        facts = {"task": task, "rows": rows.digest, "source": rows.source, "runs": measured}
+        write_json(out, facts)
         typer.echo(f"Written: {out}")
+
+
+def _echo(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line)
 
 
 def _counts(text: str) -> list[int]:

@@ -51,23 +51,23 @@ def measure_server(
     runs = []
     for at_a_time in _counts(concurrency):
         load = measure.Load(at_a_time, blocks, max_tokens, temperature)
-        both = measure.measure_endpoint(endpoints, rows.examples, load, Progress())
-        runs.append((load, both))
-        typer.echo("\n".join(measure.measurement_lines(both, load)))
+        arms = measure.measure_endpoint(endpoints, rows.examples, load, Progress())
+        runs.append((load, arms))
+        typer.echo("\n".join(measure.measurement_lines(arms, load)))
     for line in measure.verdict_lines(runs):
         typer.echo(line)
     if out:
         facts = {"task": task, "rows": rows.digest, "source": rows.source}
-        measured = [measure.to_json(both, endpoints, load) for load, both in runs]
+        measured = [measure.to_json(arms, endpoints, load) for load, arms in runs]
         write_json(out, facts | {"runs": measured})
         typer.echo(f"Written: {out}")
 
 
 def _counts(text: str) -> list[int]:
     try:
-        found = [int(part) for part in text.split(",")]
+        counts = [int(part) for part in text.split(",")]
     except ValueError:
-        found = []
-    if not found or min(found) < 1:
+        counts = []
+    if not counts or min(counts) < 1:
         raise UserError(f"--concurrency {text!r} is not a list of counts; write it like 1,4,16.")
-    return found
+    return counts

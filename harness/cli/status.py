@@ -21,7 +21,7 @@ def status(
     store: StoreAt = None,
     once: Annotated[bool, typer.Option("--once", help="Print the status once and exit.")] = False,
 ) -> None:
-    """Show the stages of a run that are done, running or failed; on a terminal, until it ends."""
+    """Show a run's done, running and failed stages; on a terminal, refresh until the run ends."""
     from draftmark.pipeline.status import latest_run, run_status, status_lines
 
     folder = run or Path("results")

@@ -43,7 +43,7 @@ def read_entry(directory: Path) -> Entry:
             raise Damaged(f"{directory / ENTRY} is not what was written: its hash differs")
         entry = Entry(directory=directory, **json.loads((directory / ENTRY).read_text("utf-8")))
     except (FileNotFoundError, ValueError, TypeError) as error:
-        raise Damaged(f"{directory / ENTRY} does not read: {error}") from error
+        raise Damaged(f"{directory / ENTRY} cannot be read: {error}") from error
     if (entry.stage, entry.key) != (directory.parent.name, directory.name):
         raise Damaged(f"{directory / ENTRY} belongs to another result: {entry.stage} {entry.key}")
     names = {*files_in(directory)} - {ENTRY, SEAL}

@@ -10,7 +10,7 @@ from draftmark.pipeline.cluster.workers import Outcome, WorkerContext, missing_f
 from draftmark.pipeline.executor import Failure
 from draftmark.store.graph import Node
 
-RETRIES = 3  # a stage fails once so many retries have lost their worker as well
+RETRIES = 3  # a stage fails if this many retries lose their workers too
 _WAKE_S = 1.0  # a wait returns after this time, so that Ctrl-C is handled
 
 

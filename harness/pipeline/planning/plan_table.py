@@ -1,4 +1,4 @@
-"""The plan of a run as text: its stages, which are cached, what the rest costs, the assumptions.
+"""The plan of a run as text: its stages, their state in the store, their costs, the assumptions.
 
 A plan needs no model files and no network: models that are not on this machine are planned by name.
 """
@@ -56,7 +56,7 @@ def render_plan(
     data: Path | None = None,
     tasks: Sequence[str] | None = None,
 ) -> str:
-    """Return the plan of a recipe as text; of a suite, the plan of each recipe and their total."""
+    """Return the plan of a recipe as text; for a suite, each recipe's plan and the total."""
     names, texts = suite_members(recipe), []
     every: dict[str, PlannedStage] = {}
     for name in names:

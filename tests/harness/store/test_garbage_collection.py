@@ -305,6 +305,6 @@ def test_a_note_of_a_run_that_does_not_read_stops_the_collector(store: Store) ->
     (note,) = (store.root / "holds").iterdir()
     note.write_text(note.read_text()[:40])
 
-    with pytest.raises(UserError, match=r"mine-01234567.*\.json does not read"):
+    with pytest.raises(UserError, match=r"mine-01234567.*\.json cannot be read"):
         garbage_collection.collect_garbage(store, 0)
     assert store.has(_node("needed"))

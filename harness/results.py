@@ -99,9 +99,7 @@ class Result:
     failure: str | None = None
     records: str = ""  # the folder of its per-prompt records, beside the results
     speed_failures: Mapping[str, str] = field(default_factory=dict)  # failed condition -> reason
-    speed_refusals: Mapping[str, str] = field(
-        default_factory=dict
-    )  # unsupported condition -> reason
+    speed_refusals: Mapping[str, str] = field(default_factory=dict)  # unsupported -> reason
     history: tuple[Mapping[str, float], ...] = ()  # see analysis.validation_history
 
 

@@ -62,8 +62,7 @@ def power(
     directory: RunFolder,
     margin: Margin = 0.01,
     against: Annotated[
-        Path | None,
-        typer.Option(help="Accepted numbers, from which to take the spread."),
+        Path | None, typer.Option(help="Accepted numbers; paired differences give the spread.")
     ] = None,
     quantity: Quantity = "acceptance_rate",
 ) -> None:

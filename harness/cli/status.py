@@ -26,11 +26,11 @@ def status(
 
     folder = run or Path("results")
     several = run is None or (run / "store").is_dir()
-    kept = store or (folder if several else folder.parent) / "store"
-    name = latest_run(kept) if several else folder.name
+    root = store or (folder if several else folder.parent) / "store"
+    name = latest_run(root) if several else folder.name
     follow = sys.stdout.isatty() and not once
     while True:
-        now = run_status(kept, name)
+        now = run_status(root, name)
         if follow:
             Console().clear()
         typer.echo("\n".join(status_lines(now)))

@@ -90,7 +90,7 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _names_are_its_own(self) -> "Recipe":
+    def _names_are_known(self) -> "Recipe":
         for place, names in (
             ("prompting.styles", self.prompting.styles),
             ("by_task", self.by_task),

@@ -23,9 +23,7 @@ class TaskCheck:
 
     name: str
     splits: Mapping[Split, Rows]
-    shared: Mapping[
-        tuple[Split, Split], Overlap
-    ]  # questions of the second split that the first has
+    shared: Mapping[tuple[Split, Split], Overlap]  # the second split's questions in the first
 
     @property
     def malformed(self) -> int:

@@ -80,8 +80,8 @@ def _row(plan: Plan, cell: Cell, store: Store, failures: Mapping[str, Failure]) 
     for name, failure in failed.items():
         if outputs[name].required:
             return Row(Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}"))
-    made = {name: output for name, output in outputs.items() if name not in failed}
-    records = read_records(made, store)
+    succeeded = {name: output for name, output in outputs.items() if name not in failed}
+    records = read_records(succeeded, store)
     # A failure is named once: at the output that failed, not at those that need it.
     direct = {n: failure for n, failure in failed.items() if failure.label == outputs[n].node.label}
     # Engines do not support every combination of settings. If one was measured, the others that
@@ -91,7 +91,7 @@ def _row(plan: Plan, cell: Cell, store: Store, failures: Mapping[str, Failure]) 
         cell,
         numbers={},
         ledger=Ledger(**records.draft["ledger"]),
-        provenance=cell_facts(made, store),
+        provenance=cell_facts(succeeded, store),
         history=tuple(records.draft.get("history", ())),
         speed_failures={n: f.reason for n, f in direct.items() if n not in refused},
         speed_refusals=refused,
@@ -113,6 +113,6 @@ def _with_numbers(result: Result, records: Records, plan: Plan) -> Row:
 
 
 def _pooled(contender: Contender, seeds: Seeds, results: Sequence[Result]) -> Pooled:
-    mine = [row.numbers for row in results if row.cell.contender == contender]
-    speedups = [numbers["speedup"] for numbers in mine if "speedup" in numbers]
+    of_seeds = [row.numbers for row in results if row.cell.contender == contender]
+    speedups = [numbers["speedup"] for numbers in of_seeds if "speedup" in numbers]
     return Pooled(contender, tuple(seeds), pool_seeds(list(seeds.values()), speedups))

@@ -92,7 +92,7 @@ def critical_path(runs: Mapping[str, StageRun]) -> list[str]:
 def simulate_schedule(runs: Mapping[str, StageRun], gpus: int) -> Schedule:
     """Return the schedule on `gpus` GPUs; raises ValueError if a stage needs more."""
     if any(run.gpus > gpus for run in runs.values()):
-        raise ValueError(f"a stage needs {max(w.gpus for w in runs.values())} GPUs, of {gpus}")
+        raise ValueError(f"a stage needs {max(w.gpus for w in runs.values())} GPUs of {gpus}")
     chain_s = longest_chain_s(runs)
     graph = TopologicalSorter(
         {key: [up for up in run.inputs if up in runs] for key, run in runs.items()}

@@ -112,7 +112,7 @@ def test_verify_names_what_is_damaged_sets_it_aside_and_the_next_run_makes_it_ag
     code, said = draftmark(monkeypatch, capsys, *command)
 
     assert code == 1
-    assert f"Damaged: {path} is not what was written" in said
+    assert f"Damaged: {path} has changed since it was written" in said
     assert "2 results" in said
     assert (Store(store.root).has(whole), Store(store.root).has(damaged)) == (True, False)
     ensure_entry(damaged, Store(store.root), QUIET)

@@ -91,10 +91,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Recipe":
-        for place, names in (
-            ("prompting.styles", self.prompting.styles),
-            ("by_task", self.by_task),
-        ):
+        styles = self.prompting.styles
+        for place, names in (("prompting.styles", styles), ("by_task", self.by_task)):
             for name in names:
                 if name not in self.tasks:
                     raise ValueError(f"{place} names {name!r}, which is not one of tasks")

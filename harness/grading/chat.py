@@ -65,9 +65,8 @@ def ask_all(
     waiting = [name for name in questions if name not in replies]
     step.advance(len(questions) - len(waiting))
     with ThreadPoolExecutor(PARALLEL) as pool, kept.open("a", encoding="utf-8") as file:
-        for name, reply in zip(
-            waiting, pool.map(lambda name: ask(questions[name]), waiting), strict=True
-        ):
+        answers = pool.map(lambda name: ask(questions[name]), waiting)
+        for name, reply in zip(waiting, answers, strict=True):
             # The line break comes first: half a line of a killed run must not spoil this one.
             file.write("\n" + json.dumps([name, reply]))
             file.flush()

@@ -95,7 +95,7 @@ def _build(number: int, runs_program: bool) -> Callable[[Job], None]:
 
 def _live_in_graph(folder: Path) -> None:
     store = Store(folder / "store")
-    nodes = graph(bubblewrap.why_not() is None)
+    nodes = graph(bubblewrap.why_unavailable() is None)
     with lock_run(store, folder / "graph-00000000", nodes):
         assert execute_stages(nodes, store, QUIET) == {}
 

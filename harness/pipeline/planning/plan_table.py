@@ -215,10 +215,8 @@ def _measured_rate(store: Store) -> Iterator[str]:
         except (OSError, ValueError, KeyError, TypeError):
             continue  # a damaged entry: a run reports it
     if seconds:
-        yield (
-            f"- This machine's processor: {count} trainings in the store reached "
-            f"{flops / seconds / 1e9:.1f} GFLOP/s."
-        )
+        rate = f"{flops / seconds / 1e9:.1f} GFLOP/s"
+        yield f"- This machine's processor: {count} trainings in the store reached {rate}."
 
 
 def _remaining(stages: Sequence[PlannedStage]) -> StageCosts:

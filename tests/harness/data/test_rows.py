@@ -217,7 +217,7 @@ def test_a_task_may_have_a_folder_of_another_name_in_a_data_directory(
     rows = load_rows(named, "train", 1, sources=["directory"], directory=tmp_path / "data")
 
     assert rows.examples[0].id == "toy/train/0"
-    with pytest.raises(UserError, match=r"with playthings/train\.jsonl\.gz in it"):
+    with pytest.raises(UserError, match=r"folder with playthings/train\.jsonl\.gz"):
         load_rows(named, "train", 1, sources=["samples"])
 
 

@@ -39,7 +39,7 @@ lint: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# For `draftmark run --cluster`, and for its tests, which are skipped without it.
+# For `draftmark run --cluster`, and for its tests, which are skipped without Ray.
 ray: $(READY)
 	$(PIP) install --no-deps -r requirements-ray.lock
 
@@ -59,7 +59,7 @@ endif
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
-# Isolates the programs that models write. Without it all else works: `draftmark doctor` tells.
+# Isolates the programs that models write. Without it all else works; `draftmark doctor` shows if it is missing.
 AS_ROOT = $(if $(filter-out 0,$(shell id -u)),sudo -n) env DEBIAN_FRONTEND=noninteractive
 bubblewrap:
 	@command -v bwrap >/dev/null || { $(AS_ROOT) apt-get update -qq && \

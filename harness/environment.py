@@ -41,7 +41,7 @@ def machine_facts() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return the commit of draftmark's source, and True if changed; None outside its own git."""
+    """Return the commit of draftmark's source and if it is changed; None outside a checkout."""
     return _commit(_SOURCE) if _repository(_SOURCE) == _SOURCE else None
 
 
@@ -122,5 +122,5 @@ def _threads() -> int | None:
 
 def _accelerators() -> list[str]:
     """Return the names of NVIDIA devices from the driver, which needs no torch."""
-    found = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
-    return found.splitlines() if found else []
+    names = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return names.splitlines() if names else []

@@ -15,7 +15,7 @@ PLAIN_INTERVAL_S = 15.0
 
 
 class Step(Protocol):
-    """A unit of work that is counted towards a total."""
+    """Work whose units are counted towards a total."""
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         """Count `amount` more units as done; show `note` beside the count."""
@@ -96,7 +96,7 @@ class _Lines:
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         if not self._done:
-            self._printed = amount  # perhaps done by an interrupted run: it is no measure of speed
+            self._printed = amount  # an earlier run may have done these units
         self._done += amount
         now = time.monotonic()
         if now - self._last >= PLAIN_INTERVAL_S:

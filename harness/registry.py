@@ -1,4 +1,4 @@
-"""A folder is a registry: `tasks/gsm8k.py` with a `TASK` in it is the task "gsm8k".
+"""Finds entries by file name: `tasks/gsm8k.py` defines the task "gsm8k" as `TASK`.
 
 Packages outside the project register through the entry points `draftmark.tasks`,
 `draftmark.baselines`, `draftmark.engines` and `draftmark.reports`. A module is imported when it is
@@ -20,7 +20,7 @@ from draftmark.text import printable_text
 
 Group = Literal["tasks", "baselines", "engines", "reports"]
 
-# Of each group: what an entry is called; in capitals, the attribute that holds it.
+# Group -> the noun for its entries; in capitals, the attribute that a module must define.
 _NOUNS: Mapping[Group, str] = {
     "tasks": "task",
     "baselines": "method",
@@ -37,8 +37,7 @@ def registered_names(group: Group) -> list[str]:
 def find_registered(group: Group, name: str) -> Any:
     """Return the registry entry `name`.
 
-    Raises UserError for an unknown name, with the nearest known one, and for a file that does not
-    load, with the faulty line.
+    Raises UserError for an unknown name, and for a file that does not load.
     """
     noun = _NOUNS[group]
     if name in _modules(group):

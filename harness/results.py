@@ -61,9 +61,9 @@ class Pooled:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A contender against another method, paired on prompts, over their seeds.
+    """A contender compared with another method, paired on prompts, over their seeds.
 
-    `p_value` tests for no difference; `adjusted_p` is Holm's over all comparisons of the run.
+    `p_value` tests for no difference; Holm's `adjusted_p` covers all comparisons of the run.
     `detectable` is the smallest difference that 8 in 10 experiments of this size would find.
     `prompts_needed` is the number of prompts that would find the observed difference; None if the
     difference is 0.
@@ -99,13 +99,13 @@ class Result:
     failure: str | None = None
     records: str = ""  # the folder of its per-prompt records, beside the results
     speed_failures: Mapping[str, str] = field(default_factory=dict)  # failed condition -> reason
-    speed_refusals: Mapping[str, str] = field(default_factory=dict)  # unsupported one -> reason
-    history: tuple[Mapping[str, float], ...] = ()  # of validation: analysis.validation_history
+    speed_refusals: Mapping[str, str] = field(default_factory=dict)  # unsupported -> reason
+    history: tuple[Mapping[str, float], ...] = ()  # see analysis.validation_history
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding of a fairness or leak check; with an error, numbers must not be compared."""
+    """A finding of a fairness or leak check; an "error" forbids comparing the numbers."""
 
     severity: Severity
     subject: str  # the task and pair
@@ -144,5 +144,5 @@ class Results:
 
     @property
     def commit(self) -> Mapping[str, Any]:
-        """The commit of the project that the run was started in, else of draftmark; or {}."""
+        """The commit of the project in which the run started, else draftmark's; {} without one."""
         return self.manifest.get("project") or self.manifest.get("git") or {}

@@ -11,7 +11,7 @@ _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 def printable_text(text: str, longest: int = LONGEST) -> str:
     """Return text as one printable line, cut to `longest` characters."""
     shown = text[:longest]
-    if not shown.isprintable():  # the fast path: most text is
+    if not shown.isprintable():  # most text is printable: a fast path
         shown = "".join(
             "\ufffd" if unicodedata.category(mark) in _UNPRINTABLE else mark
             for mark in shown.translate(_SPACES)

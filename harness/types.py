@@ -1,4 +1,4 @@
-"""The nouns. Raw facts are stored and rates are derived: no type here holds a rate.
+"""The types that all packages share. They hold raw facts, never rates: rates are derived.
 
 Array suffixes: S start of a block, D depth in the block (0 is the first drafted token).
 """
@@ -20,7 +20,7 @@ Turn = dict[str, str]
 Split = Literal["train", "validation", "test", "prompt"]
 Kind = Literal["language_model", "feature_head", "training_free"]
 FinishReason = Literal["stop", "stop_string", "length"]
-MAX_GAMMA = 32  # the most drafted tokens of a block
+MAX_GAMMA = 32  # largest number of drafted tokens per block
 Arm = Literal["target", "draft"]
 
 
@@ -64,19 +64,19 @@ class Task:
     version: int
     hub: HubData
     samples: Path  # the folder of the project's own rows
-    columns: tuple[str, ...]  # that must hold text
+    columns: tuple[str, ...]  # columns of a row that must hold text
     to_example: Callable[[str, Row], Example]
     grade: Callable[[Example, str], dict[str, float]]
     headline: str  # the score that a leaderboard shows
     max_new_tokens: int
     pass_or_fail: bool = False  # the headline is 0 or 1, so pass@k of several responses is defined
-    # The scores, 0 or 1, that only describe how a response ended, with the meaning of each.
+    # Scores of 0 or 1 that only describe how a response ended -> their meanings.
     outcomes: Mapping[str, str] = field(default_factory=dict)
     grade_programs: (
         Callable[[Sequence[tuple[Example, str]], ProgramRunner], list[dict[str, float]]] | None
     ) = None
-    left_out: Callable[[Row], str | None] = lambda row: None  # why a row is skipped; None: it isn't
-    folder: str = ""  # its name in a data directory [default: the task's name]
+    left_out: Callable[[Row], str | None] = lambda row: None  # the reason to skip a row, or None
+    folder: str = ""  # the task's folder in a data directory [default: its name]
     stop: tuple[str, ...] = ()  # strings that a base model writes after its answer, never in it
     shots_from: Split = "train"  # the split whose first rows are the solved examples of a prompt
     styles: Mapping[str, Callable[[Example], Example]] = field(default_factory=dict)
@@ -169,7 +169,7 @@ class TimedDecode:
 
 @dataclass(frozen=True)
 class AcceptanceTable:
-    """Acceptance probabilities of the tokens drafted along one response y (DESIGN section 4).
+    """Acceptance probabilities of the tokens drafted along one response y.
 
     accept_SD[s, j]: probability, given y, that the token drafted at depth j of a block that starts
     at s is accepted. drafted_S[s]: number of tokens drafted there, at most D and never past the end

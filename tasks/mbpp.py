@@ -66,7 +66,7 @@ def grade(example: Example, text: str) -> dict[str, float]:
 def grade_programs(
     answers: Sequence[tuple[Example, str]], sandbox: ProgramRunner
 ) -> list[dict[str, float]]:
-    """Return pass@1 and, for each way to end (see `Outcome`), 0 or 1, of each response."""
+    """Return each response's pass@1, and 0 or 1 for each way to end (see `Outcome`)."""
     programs = [Program(extract_program(text), example.meta["checks"]) for example, text in answers]
     return [_scores(outcome) for outcome in sandbox.run_many(programs)]
 

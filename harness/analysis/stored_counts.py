@@ -123,4 +123,4 @@ def read_record(
     try:
         return read(path)
     except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
-        raise UserError(f"{path} does not read ({error}); run the recipe again.") from error
+        raise UserError(f"{path} cannot be read ({error}); run the recipe again.") from error

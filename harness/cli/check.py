@@ -49,8 +49,8 @@ def verify(
     from draftmark.pipeline.render import render_reports
 
     results, plan, kept, progress = reopen_run(directory, store, data)
-    found = verify.verify_run(plan, kept, progress, prompts)
-    verify.save_checks(found, plan, directory)
+    checks = verify.verify_run(plan, kept, progress, prompts)
+    verify.save_checks(checks, plan, directory)
     show_files(render_reports(results, directory, ["lossless"]))
-    if verify.failed_cells(found):
+    if verify.failed_cells(checks):
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ from draftmark.pipeline.publish import writable_folder
 from draftmark.text import printable_text
 
 Margin = Annotated[
-    float, typer.Option(help="The fall of a rate that is allowed; 0.01 is one percentage point.")
+    float, typer.Option(help="The largest allowed fall of a rate; 0.01 is one percentage point.")
 ]
 Quantity = Annotated[str, typer.Option(help="The rate that is compared, like block_efficiency.")]
 Declared = Annotated[
@@ -30,7 +30,7 @@ def bless(
     ] = None,
     declare: Declared = None,
 ) -> None:
-    """Accept a run's numbers as those that later runs are compared with.
+    """Accept a run's numbers: the gate compares later runs with them.
 
     Earlier numbers stay in the file's history. `--declare` names facts in which later runs may
     differ; they are stored with the numbers.
@@ -62,11 +62,11 @@ def power(
     directory: RunFolder,
     margin: Margin = 0.01,
     against: Annotated[
-        Path | None, typer.Option(help="Accepted numbers, for the spread of differences to them.")
+        Path | None, typer.Option(help="Accepted numbers; paired differences give the spread.")
     ] = None,
     quantity: Quantity = "acceptance_rate",
 ) -> None:
-    """Show how many prompts a margin needs to fail 95 of 100 true drops of twice the margin."""
+    """Show how many prompts the gate needs to fail 95 of 100 true drops of twice the margin."""
     from draftmark.analysis.gate import accepted
     from draftmark.analysis.gate.gate import GateTerms
     from draftmark.analysis.gate.power import power_lines

@@ -9,6 +9,7 @@ import typer
 from draftmark.cli.options import Data
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
+from draftmark.types import Arm
 
 
 def measure_server(
@@ -40,7 +41,6 @@ def measure_server(
     from draftmark.grading.http_client import HttpClient, read_key
     from draftmark.progress import Progress
     from draftmark.store.store import write_json
-    from draftmark.types import Arm
 
     key = read_key(key_variable, "endpoint")
     urls: dict[Arm, str | None] = {"draft": url, "target": against}
@@ -52,12 +52,12 @@ def measure_server(
     runs = []
     for at_a_time in _counts(concurrency):
         load = measure.Load(at_a_time, blocks, max_tokens, temperature)
-        both = measure.measure_endpoint(endpoints, rows.examples, load, Progress())
-        runs.append((load, both))
-        _echo(measure.measurement_lines(both, load))
+        arms = measure.measure_endpoint(endpoints, rows.examples, load, Progress())
+        runs.append((load, arms))
+        _echo(measure.measurement_lines(arms, load))
     _echo(measure.verdict_lines(runs))
     if out:
-        measured = [measure.to_json(both, endpoints, load) for load, both in runs]
+        measured = [measure.to_json(arms, endpoints, load) for load, arms in runs]
         facts = {"task": task, "rows": rows.digest, "source": rows.source, "runs": measured}
         write_json(out, facts)
         typer.echo(f"Written: {out}")
@@ -70,9 +70,9 @@ def _echo(lines: Iterable[str]) -> None:
 
 def _counts(text: str) -> list[int]:
     try:
-        found = [int(part) for part in text.split(",")]
+        counts = [int(part) for part in text.split(",")]
     except ValueError:
-        found = []
-    if not found or min(found) < 1:
+        counts = []
+    if not counts or min(counts) < 1:
         raise UserError(f"--concurrency {text!r} is not a list of counts; write it like 1,4,16.")
-    return found
+    return counts

@@ -97,8 +97,8 @@ def list_() -> None:
         "reports": registry.registered_names("reports"),
         "models": sorted(CATALOGUE),
     }
-    for title, found in groups.items():
-        typer.echo(f"{title:8}  {', '.join(found)}")
+    for title, names in groups.items():
+        typer.echo(f"{title:8}  {', '.join(names)}")
 
 
 def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:

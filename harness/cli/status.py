@@ -21,16 +21,16 @@ def status(
     store: StoreAt = None,
     once: Annotated[bool, typer.Option("--once", help="Print the status once and exit.")] = False,
 ) -> None:
-    """Show the stages of a run that are done, running or failed; on a terminal, until it ends."""
+    """Show a run's done, running and failed stages; on a terminal, refresh until the run ends."""
     from draftmark.pipeline.status import latest_run, run_status, status_lines
 
     folder = run or Path("results")
     several = run is None or (run / "store").is_dir()
-    kept = store or (folder if several else folder.parent) / "store"
-    name = latest_run(kept) if several else folder.name
+    root = store or (folder if several else folder.parent) / "store"
+    name = latest_run(root) if several else folder.name
     follow = sys.stdout.isatty() and not once
     while True:
-        now = run_status(kept, name)
+        now = run_status(root, name)
         if follow:
             Console().clear()
         typer.echo("\n".join(status_lines(now)))

@@ -20,17 +20,17 @@ def ls(store: Folder = DEFAULT_STORE) -> None:
     from draftmark.store.store import Store
     from draftmark.text import printable_text
 
-    now, found = time.time(), garbage_collection.stored_results(Store(store))
+    now, results = time.time(), garbage_collection.stored_results(Store(store))
     typer.echo(f"  {'stage':12} {'key':12} {'size':>9} {'made':>8} {'used':>8}  label, runs")
-    for item in found:
+    for item in results:
         mark = "*" if item.needed else " "
         ages = f"{_age(now - item.made):>8} {_age(now - item.used):>8}"
         label = printable_text(f"{item.label}: {', '.join(item.runs) or 'no known run'}")
         typer.echo(f"{mark} {item.name} {_size(item.num_bytes):>9} {ages}  {label}")
-    needed = _size(sum(item.num_bytes for item in found if item.needed))
+    needed = _size(sum(item.num_bytes for item in results if item.needed))
     typer.echo(
-        f"{len(found)} results, {_size(sum(item.num_bytes for item in found))}, of which {needed} "
-        f"are needed; {_size(garbage_collection.folder_size(store))} in {store} in total."
+        f"{len(results)} results, {_size(sum(item.num_bytes for item in results))}, of which "
+        f"{needed} are needed; {_size(garbage_collection.folder_size(store))} in {store} in total."
     )
 
 
@@ -61,7 +61,7 @@ def gc(
         bool, typer.Option("--dry-run", help="List what would be deleted, and delete nothing.")
     ] = False,
 ) -> None:
-    """Delete damaged results, and what killed runs and finished stages have left behind.
+    """Delete damaged results, folders of killed runs, and checkpoints of finished stages.
 
     With --keep-under also results that no stored or running run needs, least recently used first.
     Exit code 1 if the needed results are larger than that.

@@ -29,7 +29,7 @@ Tracker = Literal[
 class DraftInit(Section):
     """The initial weights of a draft: a model, some layers of the target, or random weights.
 
-    `head` of a pruned draft: the target's embedding and head, `shared` (not trained) or `copied`
+    A pruned draft's `head` is the target's embedding and head, `shared` (not trained) or `copied`
     (trained). `fitted` fits the head to the draft's body in closed form (not trained).
     """
 
@@ -68,9 +68,9 @@ class Budget(Section):
     """The budget of all trainings of a method, in exactly one quantity of its ledger.
 
     `flops` are the ledger's estimate. `target_forward_tokens` include those that the target read to
-    write texts and as teacher, before training; fixed text costs no more of them, so there `passes`
-    end the training. `seconds` count training steps without validation; they depend on the machine,
-    so a repeated or resumed training has other bits.
+    write texts and as teacher, before training. Training on fixed text adds none, so `passes` end
+    it. `seconds` count training steps without validation; they depend on the machine, so repeating
+    or resuming a training gives other weights.
     """
 
     steps: Count | None = None
@@ -97,12 +97,12 @@ class Budget(Section):
 
     @property
     def amount(self) -> float:
-        """The limit in units of that quantity."""
+        """The limit in units of the limited quantity."""
         return self._given()[self.limit]
 
     @property
     def quantity(self) -> str:
-        """The ledger's name of that quantity."""
+        """The ledger's name of the limited quantity."""
         return "train_s" if self.limit == "seconds" else self.limit
 
 
@@ -111,7 +111,7 @@ class Optimisation(Section):
 
     `budget` replaces `passes` as the end of training. `beta2` is AdamW's decay of the second
     moment. `validations` is the number of checkpoints that are compared. `processes` share the rows
-    of each step, one GPU each if there are any. `trackers` log the training.
+    of each step, each on its own GPU if the machine has GPUs. `trackers` log the training.
     """
 
     passes: Annotated[float, Field(gt=0)] = 1.0
@@ -179,8 +179,8 @@ class Training(Optimisation):
     """How drafts are trained, for every method unless its entry overrides a key.
 
     `text` is the training text: gold answers (`dataset`), the target's responses (`target`), text
-    that the draft writes as it learns (`draft`: on-policy), or a `mixture` of these by shares. Of a
-    mixture, each step draws the one writer of its rows (Agarwal et al. 2024, GKD, arXiv 2306.13649,
+    that the draft writes as it learns (`draft`: on-policy), or a `mixture` of these by shares. With
+    a mixture, each step draws one writer for its rows (Agarwal et al. 2024, GKD, arXiv 2306.13649,
     algorithm 1, whose lambda is the share of on-policy text).
     """
 

@@ -25,7 +25,7 @@ class MethodEntry(BaseModel):
 
     name: str
     label: str = ""
-    against: tuple[str, ...] = ()  # titles of the entries it is compared with [default: the first]
+    against: tuple[str, ...] = ()  # titles of entries to compare with [default: the first]
     training: Mapping[str, Any] = Field(default_factory=dict)
 
     @property
@@ -90,11 +90,9 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _names_are_its_own(self) -> "Recipe":
-        for place, names in (
-            ("prompting.styles", self.prompting.styles),
-            ("by_task", self.by_task),
-        ):
+    def _names_are_known(self) -> "Recipe":
+        styles = self.prompting.styles
+        for place, names in (("prompting.styles", styles), ("by_task", self.by_task)):
             for name in names:
                 if name not in self.tasks:
                     raise ValueError(f"{place} names {name!r}, which is not one of tasks")
@@ -103,7 +101,7 @@ class Recipe(Section):
             place = f"by_task.{task}"
             for title, changes in own.methods.items():
                 if title not in titles:
-                    raise ValueError(f"{place}.methods names {title!r}, which is not a method here")
+                    raise ValueError(f"{place}.methods names {title!r}, an unknown method")
                 if not isinstance(changes.get("training", {}), Mapping):
                     raise ValueError(f"{place}.methods.{title}.training must be a table")
                 if changes.keys() & {"name", "label", "against"}:
@@ -120,8 +118,8 @@ class Recipe(Section):
                 if other not in titles or other == method.title:
                     others = ", ".join(title for title in titles if title != method.title) or "none"
                     raise ValueError(
-                        f"method {method.title!r} is against {other!r}, which is not one of the "
-                        f"others here: {others}"
+                        f"method {method.title!r}: against names {other!r}, which is not one of "
+                        f"the other methods: {others}"
                     )
             if len(set(method.against)) < len(method.against):
                 raise ValueError(f"method {method.title!r}: against names a method twice")
@@ -181,9 +179,9 @@ class Recipe(Section):
 
     def samplers(self, temperature: float) -> Samplers:
         """Return the samplers of target and draft at a temperature of the target."""
-        own = self.evaluation
-        target = Sampler(temperature, own.top_k, own.top_p) if temperature else GREEDY
-        draft = replace(target, **own.draft.model_dump(exclude_none=True))
+        settings = self.evaluation
+        target = Sampler(temperature, settings.top_k, settings.top_p) if temperature else GREEDY
+        draft = replace(target, **settings.draft.model_dump(exclude_none=True))
         return Samplers(target, draft if draft.temperature else GREEDY)
 
     def max_new_tokens(self, task: Task) -> int:

@@ -59,7 +59,7 @@ class Samples(Section):
 
     count: Annotated[int, Field(ge=2)] = 4
     temperatures: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
-    prompts: Count | None = None  # the first of them [default: all]
+    prompts: Count | None = None  # use the first of them [default: all]
 
 
 class Judge(Section):
@@ -104,7 +104,7 @@ class Evaluation(Section):
         0.0,
         1.0,
     )
-    top_k: Annotated[int, Field(ge=0)] = 0  # like top_p, at temperatures above 0
+    top_k: Annotated[int, Field(ge=0)] = 0  # top_k and top_p apply above temperature 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     draft: DraftSampling = DraftSampling()
     num_speculative_tokens: Annotated[int, Field(ge=1, le=MAX_GAMMA)] = 4
@@ -143,12 +143,12 @@ class SpeedCondition:
 
     @property
     def terms(self) -> str:
-        """The label without the block length: the condition of a run that drafts nothing."""
+        """The label without the block length, for runs that draft nothing."""
         where = f"t={self.temperature:g},batch={self.batch_size},length={self.length}"
         return f"engine={self.engine},{where}"
 
     def settings(self) -> dict[str, Any]:
-        """Settings that enter the cache key.
+        """Return the settings that enter the cache key.
 
         Fields added later are omitted at their default, so old keys stay valid.
         """
@@ -159,9 +159,9 @@ class SpeedCondition:
 class Speed(Section):
     """Speed measurements: engine runs with the draft, interleaved with the target alone.
 
-    `engine`, `temperature` and `num_speculative_tokens` may be lists; with `batch_sizes`, every
-    combination is a measurement and the first one the headline. `length`: responses end naturally,
-    or (fixed) all at the length limit, end tokens ignored. `noise_floor` also times the target
+    `engine`, `temperature` and `num_speculative_tokens` may be lists. Every combination of these
+    and `batch_sizes` is measured; the first is the headline. `length`: responses end naturally, or
+    (fixed) all at the length limit, ignoring end tokens. `noise_floor` also times the target
     against itself; `cost_model` also times the draft's and the target's passes by themselves.
     """
 

@@ -34,8 +34,8 @@ def parse_toml(text: str, origin: str) -> dict[str, Any]:
     except RecursionError as error:
         raise UserError(f"{origin} is not valid TOML: it is nested too deeply.") from error
     except ValueError as error:
-        found = re.search(r"at line (\d+)", str(error))
-        lines = text.split("\n")[: int(found[1]) if found else None]
+        place = re.search(r"at line (\d+)", str(error))
+        lines = text.split("\n")[: int(place[1]) if place else None]
         line = next((line.strip() for line in reversed(lines) if line.strip()), "")
         raise UserError(
             f"{origin} is not valid TOML: {error}: {printable_text(line, 80)}."
@@ -65,7 +65,7 @@ def _values(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 def validate_section(
     section: type[S], document: Mapping[str, Any], origin: str, at: tuple[str, ...] = ()
 ) -> S:
-    """Return the section at a place `at` of its origin; raises UserError naming origin and key."""
+    """Return the section; raises UserError with its origin and the faulty key (below `at`)."""
     try:
         return section.model_validate(lists_to_tuples(document), strict=True)
     except ValidationError as error:
@@ -93,7 +93,7 @@ def explain_error(
     section: type[Section] | None = None,
     at: tuple[str, ...] = (),
 ) -> str:
-    """Return one sentence on the first error; an unknown key gets the nearest known one."""
+    """Return one sentence on the first error; it suggests a known key for an unknown one."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in (*at, *first["loc"]))
     if first["type"] == "extra_forbidden":
@@ -129,4 +129,4 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     inner = (section_of(part) for part in getattr(annotation, "__args__", ()))
-    return next((found for found in inner if found is not None), None)
+    return next((section for section in inner if section is not None), None)

@@ -1,7 +1,7 @@
 """Checks the rows of a data set before a run: `draftmark data check`.
 
-Every row of every split is read as a run would read it. A malformed row is an error. Rows that the
-task leaves out, questions that a split repeats and questions that two splits share are counted.
+Every row of every split is read as a run would read it. A malformed row is an error. The check
+counts rows that the task leaves out, repeated questions of a split, and questions of two splits.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ class TaskCheck:
 
     name: str
     splits: Mapping[Split, Rows]
-    shared: Mapping[tuple[Split, Split], Overlap]  # questions of the second split in the first
+    shared: Mapping[tuple[Split, Split], Overlap]  # the second split's questions in the first
 
     @property
     def malformed(self) -> int:
@@ -41,13 +41,13 @@ class TaskCheck:
             yield from (f"  {fault}; fix the row." for fault in rows.malformed)
         for (first, second), found in self.shared.items():
             yield (
-                f"{self.name:8} of {found.test_rows} {second} questions, {found.duplicates} are in "
-                f"{first}, or {found.copied} with those that are mostly copied"
+                f"{self.name:8} {second}: of {found.test_rows} questions, {first} has "
+                f"{found.duplicates}, and {found.copied} if mostly copied ones count"
             )
 
 
 def check_tasks(names: Sequence[str] | None, directory: Path | None) -> Iterator[TaskCheck]:
-    """Yield the checks of the named tasks, by default of all that have rows.
+    """Yield the checks of the named tasks [default: all tasks that have rows].
 
     The rows come from the data directory, if an argument or the environment names one, else from
     the project's samples. Raises UserError for an unknown task, a named task without rows, an
@@ -66,8 +66,7 @@ def check_tasks(names: Sequence[str] | None, directory: Path | None) -> Iterator
         ]
     if not tasks:
         raise UserError(
-            f"There are no rows of any task in {named}; set another folder by --data or "
-            f"{DATA_VARIABLE}."
+            f"{named} has no rows of any task; name another folder with --data or {DATA_VARIABLE}."
         )
     for task in tasks:
         yield check_task(task, sources=["directory" if named else "samples"], directory=named)
@@ -86,5 +85,5 @@ def check_task(task: Task, *, sources: Sequence[str], directory: Path | None = N
 
 
 def count_repeated(examples: Sequence[Example]) -> int:
-    """Return the number of examples whose question an earlier one has."""
+    """Return the number of examples that repeat the question of an earlier one."""
     return len(examples) - len({normalise_question(question_text(example)) for example in examples})

@@ -16,7 +16,7 @@ from draftmark.types import Example, Split, Task, Turn
 def counts_with_shots(
     task: Task, prompting: Prompting, counts: Mapping[Split, int]
 ) -> dict[Split, int]:
-    """Return the number of rows to read of each split, with those for solved examples."""
+    """Return the number of rows to read of each split, including those for solved examples."""
     wanted = dict(counts)
     if prompting.shots:
         wanted[task.shots_from] = wanted.get(task.shots_from, 0) + prompting.shots

@@ -61,7 +61,7 @@ def encode_gold(
 ) -> list[Text]:
     """Return examples with their gold answers as responses, each closed by an end token.
 
-    That is the tokenizer's own if it is among `end_tokens`: others may end whole documents.
+    The end token is the tokenizer's own if `end_tokens` has it: others may end whole documents.
     """
     own = tokenizer.eos_token_id
     end_token = own if own in end_tokens else min(end_tokens)

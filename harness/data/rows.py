@@ -1,7 +1,7 @@
 """The rows of a task from the hub, a data directory, or the project's own samples.
 
 Rows enter a run's keys by their content, so the same rows have the same results, whatever their
-source. An example's id counts all rows of the source, also those that are left out.
+source. An example's id holds its row's number, which counts all rows of the source.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from draftmark.errors import UserError
 from draftmark.store.graph import json_digest
 from draftmark.types import Example, Row, Split, Task
 
-MISSING = "not here: "  # the start of the digest of rows that a plan does without
+MISSING = "not here: "  # prefix of the digest of rows that a plan lacks
 
 
 class NoSource(UserError):
@@ -29,7 +29,7 @@ class Rows:
     source: str  # "samples", "directory", or "hub openai/gsm8k@cc7b047"
     left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> number of rows
     malformed: tuple[str, ...] = ()  # "place: reason" of each malformed row
-    missing: str = ""  # the name of rows that a plan does without
+    missing: str = ""  # the name of the rows, if a plan lacks them
 
     def first(self, count: int | None) -> "Rows":
         """Return the first rows; all, if count is None."""
@@ -97,13 +97,13 @@ def read_splits(
             reasons.append(f"{source}: {error}")
     raise NoSource(
         f"No source has the {', '.join(splits)} rows of {task.name!r}. Tried "
-        f"{'; '.join(reasons)}. Set a folder with {data_folder(task)}/{splits[0]}.jsonl.gz in it "
-        f"by --data or {DATA_VARIABLE}."
+        f"{'; '.join(reasons)}. Set --data or {DATA_VARIABLE} to a folder with "
+        f"{data_folder(task)}/{splits[0]}.jsonl.gz."
     )
 
 
 def parse_rows(task: Task, split: Split, raw: RawSplit, count: int | None = None) -> Rows:
-    """Return the first `count` examples (None: all), and the other rows before the last of them."""
+    """Return the first `count` examples (None: all), and the faulty rows before the last one."""
     examples: list[Example] = []
     left_out: Counter[str] = Counter()
     malformed: list[str] = []
@@ -129,7 +129,7 @@ def describe_left_out(left_out: Mapping[str, int]) -> str:
 
 
 def _parse_row(task: Task, example_id: str, row: Row) -> Example | str:
-    """Return the example of a row, or why the task leaves it out; ValueError if malformed."""
+    """Return a row's example or the reason to leave it out; raises ValueError if malformed."""
     missing = [name for name in task.columns if not isinstance(row.get(name), str)]
     if missing:
         raise ValueError(f"no text in column {missing[0]!r}")

@@ -26,13 +26,13 @@ def unzip_within_limit(data: bytes, path: Path) -> bytes:
     """
     limit = min(MAX_UNPACKED, max(_ALWAYS, _RATIO * len(data)))
     with gzip.open(io.BytesIO(data)) as packed:
-        found = packed.read(limit + 1)
-    if len(found) > limit:
+        unpacked = packed.read(limit + 1)
+    if len(unpacked) > limit:
         raise UserError(
             f"{path} unpacks to more than {limit / 1e6:.0f} MB, out of proportion to its size; "
             "if that is intended, unpack it yourself."
         )
-    return found
+    return unpacked
 
 
 def check_member(info: zipfile.ZipInfo) -> None:

@@ -59,7 +59,7 @@ def _from_hub(task: Task, split: Split, _: Path | None) -> RawSplit:
     except Exception as error:  # the hub's client raises a dozen kinds for "not reachable"
         reason = str(error).strip().partition("\n")[0][:160]
         raise Unavailable(f"{name.removeprefix('hub ')}: {reason}") from error
-    # Not a list: only the rows in use are read, of 287,000 articles say.
+    # Not a list, so that only the rows in use are read: cnn_dm has 287,000 articles.
     return RawSplit(name, found, dict, lambda index: f"{name}, {hub.splits[split]}, row {index}")
 
 

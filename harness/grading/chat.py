@@ -13,7 +13,7 @@ from draftmark.grading.http_client import HttpClient, RequestFailed, not_a_compl
 from draftmark.progress import Step
 
 Messages = Sequence[Mapping[str, str]]
-QuestionId = tuple[str, bool]  # its prompt, and True if the draft's answer is the first
+QuestionId = tuple[str, bool]  # the example's id, and True if the draft's answer is A
 PARALLEL = 4
 
 
@@ -34,7 +34,7 @@ class ChatModel:
             except RequestFailed as failure:
                 if wait_s is None or not failure.is_temporary:
                     raise UserError(
-                        f"The model {self.model!r} at {self.client.url} gives no answer: "
+                        f"The model {self.model!r} at {self.client.url} gives no usable answer: "
                         f"{failure}; fix that, or leave [evaluation.judge] out of the recipe, and "
                         "run again: the replies so far are kept."
                     ) from None
@@ -65,9 +65,8 @@ def ask_all(
     waiting = [name for name in questions if name not in replies]
     step.advance(len(questions) - len(waiting))
     with ThreadPoolExecutor(PARALLEL) as pool, kept.open("a", encoding="utf-8") as file:
-        for name, reply in zip(
-            waiting, pool.map(lambda name: ask(questions[name]), waiting), strict=True
-        ):
+        answers = pool.map(lambda name: ask(questions[name]), waiting)
+        for name, reply in zip(waiting, answers, strict=True):
             # The line break comes first: half a line of a killed run must not spoil this one.
             file.write("\n" + json.dumps([name, reply]))
             file.flush()

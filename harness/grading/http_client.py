@@ -1,6 +1,6 @@
 """Requests to OpenAI-compatible servers; the key is sent to the server and goes nowhere else.
 
-The key is in no message, file, log or representation: it is removed from what the server sends.
+No message, file, log or representation holds the key: it is removed from what the server sends.
 Redirects, which would carry it elsewhere, are refused.
 """
 

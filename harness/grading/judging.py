@@ -29,7 +29,7 @@ def build_questions(
 ) -> dict[QuestionId, Messages]:
     """Return two questions for each example: with the draft's answer as A, then as B.
 
-    `drafts` and the `others` that they are compared with are responses by example id.
+    `drafts` and `others` hold the two responses to compare, by example id.
     """
     asked = {}
     for example in examples:

@@ -139,7 +139,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} does not read: {error}; fix the model's folder.") from error
+        raise UserError(f"{path} cannot be read: {error}; fix the model's folder.") from error
     if not isinstance(config, dict):
         raise UserError(f"{path} must hold a JSON object; fix the model's folder.")
     return config
@@ -175,7 +175,7 @@ def verify_model(directory: Path) -> None:
         record = json.loads((directory / RECORD).read_text("utf-8"))
         files, name = dict(record["files"]), str(record["name"])
     except (ValueError, KeyError, TypeError) as error:
-        reason = f"{directory / RECORD} does not read ({error})"
+        reason = f"{directory / RECORD} cannot be read ({error})"
         raise UserError(f"{reason}; delete {directory} and fetch again.") from error
     for file, sha256 in files.items():
         if not (directory / file).is_file() or sha256_of(directory / file) != sha256:

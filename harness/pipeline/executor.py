@@ -22,7 +22,7 @@ from draftmark.store.store import Store, explain_full_disk
 class Failure:
     """The reason why a node has no result."""
 
-    label: str  # of the node that failed, which may be an input
+    label: str  # the node that failed, perhaps an input
     reason: str
     details: str  # the traceback of a bug; empty if the user can fix the cause
     refused: bool = False  # an engine does not support the settings

@@ -62,11 +62,11 @@ def plan_experiment(
 ) -> Plan:
     """Return the plan of a recipe; raises UserError if rows or models are not available.
 
-    `data` is a data directory; programs that models write run in `sandbox`. If the plan need not be
-    `complete`, no model is fetched, and missing models and rows are planned by name.
+    `data` is a data directory; programs that models write run in `sandbox`. With
+    `complete` False no model is fetched, and missing models and rows are planned by name.
     """
     if data and "directory" not in recipe.data.sources:
-        progress.say(f"The recipe reads {', '.join(recipe.data.sources)}: --data is not used.")
+        progress.say(f"--data is ignored: data.sources are {', '.join(recipe.data.sources)}.")
     models = {pair.name: _models_of(pair, progress, complete) for pair in recipe.pairs}
     settings = {}
     for name in recipe.tasks:

@@ -16,13 +16,13 @@ def export_heads(plan: Plan, store: Store, out: Path, progress: Progress) -> Ite
     """Yield the written folders: one for each layout of every head in the store.
 
     A damaged head is trained again. Raises UserError if the store has no head of the run, or if
-    vLLM does not load one.
+    vLLM cannot load one.
     """
     heads = [cell for cell in plan.cells if _is_head(plan, cell, store)]
     if not heads:
         raise UserError(
-            f"No feature head of this run is in {store.root}; name its store by --store, or run a "
-            "recipe with eagle or eagle3."
+            f"No feature head of this run is in {store.root}; name its store with --store, or run "
+            "a recipe with eagle or eagle3."
         )
     for cell in heads:
         head = ensure_entry(plan.draft(cell), store, progress, threads=plan.recipe.threads)

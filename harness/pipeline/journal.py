@@ -34,7 +34,7 @@ class Journal:
 
     @classmethod
     def open(cls, store: Store, run: str) -> "Journal":
-        """Return the journal of a new attempt at a run, by the name of the run's folder."""
+        """Return the journal of a new attempt at `run`, the name of a run's folder."""
         attempt = f"{time.time_ns():020d}-{os.getpid()}"
         folder = (store.root / RUNS / run / attempt).resolve()
         folder.mkdir(parents=True)
@@ -101,7 +101,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _process_start() -> float:
-    """Return when this process began: process ids are reused, these pairs are not."""
+    """Return the start time of this process, which tells apart processes with the same id."""
     import psutil
 
     return float(psutil.Process().create_time())

@@ -1,7 +1,7 @@
-"""The outputs of a cell: the stored results that its row is made from.
+"""The outputs of a cell: the stored results behind its row.
 
-`outputs_of` is their only list. What runs, what a failure means, what is read and what is copied
-beside a run's results follow from it.
+Only `outputs_of` lists them. The list decides what runs, what is read, what is copied beside a
+run's results, and what a failure means.
 """
 
 import json
@@ -42,7 +42,7 @@ class Output:
     """A stored result of a cell.
 
     `read` returns the records in the result's folder; they become the field `field` of `Records`,
-    or its entry `key`. `copies` maps files of that folder to their names beside the run's results.
+    or that field's `key`. `copies` maps the folder's files to names beside the run's results.
     """
 
     node: Node
@@ -59,7 +59,7 @@ _Named = tuple[str, Output]
 def outputs_of(setting: Setting, cell: Cell) -> dict[str, Output]:
     """Return the outputs of a cell by name, in the order that enters the key of a plan.
 
-    Rows name failed and refused speed measurements by their outputs.
+    Rows use these names for failed and refused speed measurements.
     """
     entry = setting.recipe.method(cell.method)
     draft = drafts.draft_node(setting, entry, cell.seed)
@@ -74,7 +74,7 @@ def _quality_outputs(setting: Setting, entry: MethodEntry, draft: Node) -> Itera
     recipe, evaluation = setting.recipe, setting.recipe.evaluation
     writers: dict[str, Node | None] = {"target": None}  # None: the target of the setting
     if build_method(entry).kind == "language_model":
-        writers["draft"] = draft  # no other draft writes without its target
+        writers["draft"] = draft  # other drafts cannot write without the target
 
     yield "draft", Output(draft, "draft", lambda path: json.loads((path / DRAFT).read_bytes()), {})
     node = _grades(setting, None)

@@ -46,7 +46,7 @@ def suite_members(name_or_path: str) -> tuple[str, ...]:
 
 
 def load_recipe(name_or_path: str, *, tasks: Sequence[str] | None = None) -> Recipe:
-    """Return the recipe of a name or in a TOML file, restricted to `tasks` if given.
+    """Return the recipe with a name or in a TOML file, restricted to `tasks` if given.
 
     Raises UserError for an unknown recipe, key, task, method or engine, with the known names, and
     for an invalid value.
@@ -83,7 +83,7 @@ def _read(name_or_path: str) -> tuple[str, str]:
         try:
             return path.read_text(encoding="utf-8"), str(path)
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} does not read: {error}; fix or replace it.") from error
+            raise UserError(f"{path} cannot be read: {error}; fix or replace it.") from error
     if name_or_path not in recipe_names():
         raise unknown_name_error("recipe", name_or_path, recipe_names())
     file = resources.files("draftmark.baselines") / "recipes" / f"{name_or_path}.toml"

@@ -25,7 +25,7 @@ from draftmark.types import Ledger
 
 
 class Execute(Protocol):
-    """A function that makes every missing result, like `executor.execute`."""
+    """A function that makes every missing result, like `executor.execute_stages`."""
 
     def __call__(
         self, nodes: Sequence[Node], store: Store, progress: Progress, *, threads: int | None
@@ -35,7 +35,7 @@ class Execute(Protocol):
 
 @dataclass(frozen=True)
 class Row:
-    """A result with what comparisons and fairness checks need of its cell."""
+    """A result with the quantities and speeds that comparisons and fairness checks read."""
 
     result: Result
     quantities: Mapping[str, Quantity] = field(default_factory=dict)  # none if the cell failed
@@ -80,20 +80,20 @@ def _row(plan: Plan, cell: Cell, store: Store, failures: Mapping[str, Failure]) 
     for name, failure in failed.items():
         if outputs[name].required:
             return Row(Result(cell, {}, None, {}, failure=f"{failure.label}: {failure.reason}"))
-    made = {name: output for name, output in outputs.items() if name not in failed}
-    records = read_records(made, store)
-    # An output whose input failed is not named beside that input.
-    own = {n: failure for n, failure in failed.items() if failure.label == outputs[n].node.label}
+    succeeded = {name: output for name, output in outputs.items() if name not in failed}
+    records = read_records(succeeded, store)
+    # A failure is named once: at the output that failed, not at those that need it.
+    direct = {n: failure for n, failure in failed.items() if failure.label == outputs[n].node.label}
     # Engines do not support every combination of settings. If one was measured, the others that
     # were refused are not failures.
-    refused = {n: f.reason for n, f in own.items() if f.refused and records.speeds}
+    refused = {n: f.reason for n, f in direct.items() if f.refused and records.speeds}
     result = Result(
         cell,
         numbers={},
         ledger=Ledger(**records.draft["ledger"]),
-        provenance=cell_facts(made, store),
+        provenance=cell_facts(succeeded, store),
         history=tuple(records.draft.get("history", ())),
-        speed_failures={n: f.reason for n, f in own.items() if n not in refused},
+        speed_failures={n: f.reason for n, f in direct.items() if n not in refused},
         speed_refusals=refused,
     )
     return _with_numbers(result, records, plan)
@@ -102,17 +102,17 @@ def _row(plan: Plan, cell: Cell, store: Store, failures: Mapping[str, Failure]) 
 def _with_numbers(result: Result, records: Records, plan: Plan) -> Row:
     task = plan.settings[result.cell.task, result.cell.pair].task
     try:
-        found = acceptance_quantities(records, plan.recipe) | quality_quantities(
+        quantities = acceptance_quantities(records, plan.recipe) | quality_quantities(
             records, task, plan.recipe
         )
-        numbers = summarise_cell(found, records, plan.recipe)
+        numbers = summarise_cell(quantities, records, plan.recipe)
     except Exception as error:  # the other cells keep their numbers
         reason = f"the numbers cannot be computed: {type(error).__name__}: {error}"
         return Row(replace(result, failure=reason))
-    return Row(replace(result, numbers=numbers), found, records.speeds)
+    return Row(replace(result, numbers=numbers), quantities, records.speeds)
 
 
 def _pooled(contender: Contender, seeds: Seeds, results: Sequence[Result]) -> Pooled:
-    mine = [row.numbers for row in results if row.cell.contender == contender]
-    speedups = [numbers["speedup"] for numbers in mine if "speedup" in numbers]
+    of_seeds = [row.numbers for row in results if row.cell.contender == contender]
+    speedups = [numbers["speedup"] for numbers in of_seeds if "speedup" in numbers]
     return Pooled(contender, tuple(seeds), pool_seeds(list(seeds.values()), speedups))

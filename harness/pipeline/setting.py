@@ -66,9 +66,9 @@ class Setting:
         return self.task.stop if configured is None else configured
 
     def stop_strings(self, directory: Path) -> StopStrings | None:
-        """Return what ends a response of the target in `directory`, beside end tokens.
+        """Return the stop strings of the target in `directory`, or None.
 
-        None if there are no stop strings; the task's own apply to plain-text prompts only.
+        The task's own stop strings apply to plain-text prompts only.
         """
         from draftmark.data.prompts import is_plain_text
 

@@ -18,7 +18,7 @@ from draftmark.store.entries import ENTRY
 from draftmark.store.store import RUNS
 
 SILENT_S = 12 * HEARTBEAT_S  # a run on another machine is dead if ALIVE is older
-_SHOWN = 20  # at most so many running, failed or refused stages are listed
+_SHOWN = 20  # the most stages of one state that are listed
 
 Event = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ class StageStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """The state of a run at a time."""
+    """The state of a run at the time `at`."""
 
     run: str
     title: str
@@ -62,7 +62,7 @@ def run_status(store: Path, run: str, now: float | None = None) -> RunStatus:
         known = sorted(path.name for path in (store / RUNS).glob("*/"))
         raise UserError(
             f"There is no run {run!r} in {store}; known: {', '.join(known) or 'none'}. "
-            "Name the run's folder, or its store by --store."
+            "Name the run's folder, or its store with --store."
         )
     now = now or time.time()
     end = next((event["reason"] for event in reversed(events) if event["event"] == "end"), None)
@@ -100,7 +100,7 @@ def _events(folder: Path) -> Iterator[Event]:
 
 
 def _lives(first: Event, folder: Path, now: float) -> bool:
-    """True if a run's process lives; on another machine, if it touched ALIVE recently."""
+    """True if a run's process is alive; on another machine, if it touched ALIVE recently."""
     import psutil
 
     if first["host"] == platform.node():
@@ -116,7 +116,7 @@ def _lives(first: Event, folder: Path, now: float) -> bool:
 def _stage(
     item: Mapping[str, Any], events: Sequence[Event], store: Path, lives: bool
 ) -> StageStatus:
-    """Return a stage with its state; a result in the store is done, whichever run made it."""
+    """Return a stage with its state: done if the store has its result, whichever run made it."""
     stage = StageStatus(item["stage"], item["label"], tuple(item["inputs"]))
     seconds = _seconds(store / stage.stage / item["key"] / ENTRY)
     if seconds is not None:
@@ -134,7 +134,7 @@ def _stage(
 
 
 def _seconds(entry: Path) -> float | None:
-    """Return how long an entry took to make; None if it is missing or does not read."""
+    """Return how long an entry took to make; None if it is missing or damaged."""
     try:
         return float(json.loads(entry.read_text("utf-8"))["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -169,9 +169,9 @@ def status_lines(now: RunStatus) -> list[str]:
     if now.end == "":
         state = f"finished in {spent}"
     counts = ", ".join(
-        f"{len(found)} {name}"
+        f"{len(stages)} {name}"
         for name in ("cached", "done", "running", "failed", "refused", "to do")
-        if (found := now.in_state(name))
+        if (stages := now.in_state(name))
     )
     printed = [f"{now.run}: {now.title}", f"{state}; {len(now.stages)} stages: {counts}"]
     if now.stopping:
@@ -184,11 +184,11 @@ def status_lines(now: RunStatus) -> list[str]:
 
 
 def _listed(state: str, stages: Sequence[StageStatus], at: float) -> list[str]:
-    found = [
+    lines = [
         f"  {state} {stage.stage}: {stage.label}: "
         + (f"{format_seconds(at - stage.since)}, " if stage.since else "")
         + stage.note
         for stage in stages
     ]
-    more = len(found) - _SHOWN
-    return found[:_SHOWN] + ([f"  ... {more} more"] if more > 0 else [])
+    more = len(lines) - _SHOWN
+    return lines[:_SHOWN] + ([f"  ... {more} more"] if more > 0 else [])

@@ -39,8 +39,8 @@ def verify_run(
     cells = [cell for cell in plan.cells if store.has(plan.draft(cell))]
     if not cells:
         raise UserError(
-            f"No draft of this run is in {store.root}; name its store by --store and its rows by "
-            "--data, or run the recipe again."
+            f"No draft of this run is in {store.root}; name its store with --store and its rows "
+            "with --data, or run the recipe again."
         )
     found = []
     for cell in cells:

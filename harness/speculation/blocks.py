@@ -1,4 +1,4 @@
-"""Block statistics, computed exactly from acceptance probabilities (DESIGN section 4).
+"""Block statistics, computed exactly from acceptance probabilities.
 
 Given the target's own text y, let P(s) be the probability that a block starts at s. From s, with d
 drafted tokens, j are accepted and the next is replaced with probability

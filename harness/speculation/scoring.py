@@ -1,4 +1,4 @@
-"""Scoring: acceptance probabilities of drafted tokens on the target's texts (DESIGN section 4).
+"""Scoring: acceptance probabilities of drafted tokens on the target's texts.
 
 p and q are the sampler probabilities of target and draft; y is the target's own text under p.
 Speculative sampling emits y with distribution p, and given y a token was accepted, not resampled,

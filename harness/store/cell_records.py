@@ -13,9 +13,9 @@ Rows = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Records:
-    """What the stages of a cell stored; a field that its recipe does not ask for is empty.
+    """The stored records of a cell; a field that the recipe does not ask for is empty.
 
-    Tables are by temperature, likelihoods by model ("target" or "draft"), samples by both.
+    Temperatures key tables, models ("target" or "draft") key likelihoods, both key samples.
     """
 
     draft: Mapping[str, Any] = field(default_factory=dict)  # ledger, validation history ...
@@ -26,7 +26,7 @@ class Records:
     likelihoods: Mapping[str, Rows] = field(default_factory=dict)
     samples: Mapping[tuple[str, float], Rows] = field(default_factory=dict)
     verdicts: Rows = ()
-    # Of speed: the measurements that did not fail.
+    # Speed measurements that did not fail.
     speeds: Mapping[SpeedCondition, Measurement] = field(default_factory=dict)
     floors: Mapping[SpeedCondition, Measurement] = field(default_factory=dict)
     parts: Sequence[TimedPass] = ()

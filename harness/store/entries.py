@@ -40,10 +40,10 @@ def read_entry(directory: Path) -> Entry:
     """
     try:
         if (directory / SEAL).read_bytes() != checksum_line(directory, ENTRY).encode():
-            raise Damaged(f"{directory / ENTRY} is not what was written: its hash differs")
+            raise Damaged(f"{directory / ENTRY} has changed since it was written")
         entry = Entry(directory=directory, **json.loads((directory / ENTRY).read_text("utf-8")))
     except (FileNotFoundError, ValueError, TypeError) as error:
-        raise Damaged(f"{directory / ENTRY} does not read: {error}") from error
+        raise Damaged(f"{directory / ENTRY} cannot be read: {error}") from error
     if (entry.stage, entry.key) != (directory.parent.name, directory.name):
         raise Damaged(f"{directory / ENTRY} belongs to another result: {entry.stage} {entry.key}")
     names = {*files_in(directory)} - {ENTRY, SEAL}
@@ -53,7 +53,7 @@ def read_entry(directory: Path) -> Entry:
         if name not in entry.files:
             raise Damaged(f"{directory / name} does not belong to this result")
         if hash_and_size(directory / name) != entry.files[name]:
-            raise Damaged(f"{directory / name} is not what was written: its hash differs")
+            raise Damaged(f"{directory / name} has changed since it was written")
     return entry
 
 
@@ -69,7 +69,7 @@ def sha256_of(path: Path) -> str:
 
 
 def checksum_line(directory: Path, name: str) -> str:
-    """Return the line that `sha256sum` prints for a file of a folder."""
+    """Return the line that `sha256sum` prints for the file `name` of a folder."""
     return f"{sha256_of(directory / name)}  {name}\n"
 
 

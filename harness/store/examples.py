@@ -24,20 +24,20 @@ def write_examples(texts: Path, tokenizer: Any, path: Path) -> None:
     rows = []
     for text in read_texts(texts / TEXTS)[:NUM_EXAMPLES]:
         prompt = tokenizer.decode(list(text.prompt_ids))
-        found = token_pieces(tokenizer, text.response_ids)
-        rows.append({"example_id": text.example_id, "prompt": prompt, "pieces": found})
+        pieces = token_pieces(tokenizer, text.response_ids)
+        rows.append({"example_id": text.example_id, "prompt": prompt, "pieces": pieces})
     write_rows(path, rows)
 
 
 def token_pieces(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
     """Return the text that each token adds; a character of several tokens goes to the last."""
-    found = []
+    pieces = []
     for end in range(1, len(token_ids) + 1):
         window = list(token_ids[max(0, end - 1 - _WINDOW) : end])
         before = tokenizer.decode(window[:-1]).rstrip(_PARTIAL)
         piece = tokenizer.decode(window)[len(before) :]
-        found.append("" if piece.endswith(_PARTIAL) else piece)
-    return found
+        pieces.append("" if piece.endswith(_PARTIAL) else piece)
+    return pieces
 
 
 @dataclass(frozen=True)

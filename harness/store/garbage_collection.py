@@ -31,12 +31,12 @@ class StoredFolder:
     """A result, or another folder of a store that may be deleted."""
 
     directory: Path
-    key: str  # a process that writes there has locked this key; "" if none can
+    key: str  # a process that writes here locks this key; "" if none writes
     num_bytes: int
-    used: float  # seconds since 1970
-    made: float  # seconds since 1970
-    runs: tuple[str, ...]  # that have this result as a stage
-    needed: bool  # by a stored or running run, itself or as an input
+    used: float  # time of last use, in seconds since 1970
+    made: float  # likewise
+    runs: tuple[str, ...]  # runs that have this result as a stage
+    needed: bool  # a stored or running run needs it, perhaps as an input
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ class StoredFolder:
         try:
             return str(json.loads((self.directory / ENTRY).read_bytes())["label"])
         except (OSError, ValueError, KeyError, TypeError):
-            return "does not read"
+            return "unreadable"
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ class Collected:
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes of a size such as "20GB", in powers of 1000; raises UserError otherwise."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip(), re.ASCII)
-    if not found or found[2].upper() not in _UNITS:
+    """Return the bytes of a size such as "20GB", in powers of 1000; raises UserError if invalid."""
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip(), re.ASCII)
+    if not size or size[2].upper() not in _UNITS:
         raise UserError(f"{text!r} is not a size; give one like 500MB or 20GB.")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
+    return int(float(size[1]) * _UNITS[size[2].upper()])
 
 
 def stored_results(store: Store) -> list[StoredFolder]:
@@ -80,11 +80,11 @@ def stored_results(store: Store) -> list[StoredFolder]:
 
 
 def verify_store(store: Store) -> Iterator[tuple[StoredFolder, str]]:
-    """Yield every result with its damage, or ""; a damaged result is set aside."""
+    """Yield every result with its damage ("" if intact); set damaged results aside."""
     for item in stored_results(store):
         if damage := _damage(item.directory):
             with store.lock(item.key):
-                if damage := _damage(item.directory):  # no process has replaced it meanwhile
+                if damage := _damage(item.directory):  # no process replaced it meanwhile
                     damage += f"; set aside in {store.set_aside(item.directory)}"
         yield item, damage
 
@@ -128,7 +128,7 @@ def collect_garbage(store: Store, limit: int | None = None, *, dry: bool = False
 
 
 def _delete(store: Store, item: StoredFolder, *, dry: bool) -> list[StoredFolder]:
-    """Delete a folder; return it in a list, or nothing if a process has locked it."""
+    """Delete a folder; return it in a list, or [] if a process has locked it."""
     try:
         with store.lock(item.key).acquire(timeout=0) if item.key else nullcontext():
             if not dry:
@@ -163,8 +163,8 @@ def _items(store: Store, folders: Iterable[Path]) -> Iterator[StoredFolder]:
     runs = read_run_locks(store)
     needed = _needed(store, runs)
     for path in folders:
-        found = _KEY.match(path.name)
-        key = found[0] if found else ""
+        match = _KEY.match(path.name)
+        key = match[0] if match else ""
         files = [path / name for name in (ENTRY, SEAL) if (path / name).exists()] or [path]
         times = [file.stat().st_mtime for file in files]
         names = tuple(run.run for run in runs if key in run.keys)

@@ -54,7 +54,7 @@ class Node:
     build: Build | None = None
     existing_folder: Path | None = None
     ignored: frozenset[str] = frozenset()  # imports of `code` that cannot change the result
-    processes: int = 1  # that share the work; not in the key
+    processes: int = 1  # processes that share the work; not in the key
 
     @cached_property
     def key(self) -> str:
@@ -76,7 +76,7 @@ class Node:
 
 
 def topological_order(nodes: Iterable[Node], _seen: set[str] | None = None) -> Iterator[Node]:
-    """Yield each node and upstream node once, inputs first."""
+    """Yield the nodes and all nodes that they depend on, each once, inputs first."""
     seen = set() if _seen is None else _seen
     for node in nodes:
         if node.key not in seen:
@@ -117,7 +117,7 @@ def _closure(module: str, ignored: frozenset[str] = frozenset()) -> frozenset[st
 
 
 def _is_neutral(module: str) -> bool:
-    """True for modules of the ground floor and of packages that cannot change a result."""
+    """True for modules of the ground layer and of packages that cannot change a result."""
     package = module.rpartition(".")[0]
     return package == "draftmark" or package in _NEUTRAL
 

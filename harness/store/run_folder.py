@@ -30,11 +30,11 @@ def save_results(results: Results, directory: Path) -> None:
 
 
 def load_results(directory: Path) -> Results:
-    """Return the results in a folder; raises UserError if they or a record do not read."""
+    """Return the results in a folder; raises UserError if they or a record are damaged."""
     if not (directory / RESULTS).is_file():
         raise UserError(f"{directory} has no {RESULTS}; name a folder that `draftmark run` wrote.")
     path = verified_file(directory, RESULTS)
-    for line in _sums(directory):  # now, rather than in the report that reads the record
+    for line in _sums(directory):  # fail now, not in the report that reads the record
         name = line.partition("  ")[2]
         if (directory / name).is_file():
             verified_file(directory, name)
@@ -42,7 +42,7 @@ def load_results(directory: Path) -> Results:
         # Numbers are not validated strictly: other programs write 1.0 as 1.
         return TypeAdapter(Results).validate_json(path.read_bytes())
     except ValidationError as error:
-        reason = explain_error(error, f"{path} does not read")
+        reason = explain_error(error, f"{path} cannot be read")
         raise UserError(f"{reason.removesuffix('.')}; run the recipe again.") from error
 
 
@@ -52,7 +52,7 @@ def run_folders(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         files = [*folder.glob(RESULTS)] or sorted(folder.glob(f"*/{RESULTS}"))
         if not files:
-            raise UserError(f"{folder} holds no {RESULTS}; name folders of `draftmark run`.")
+            raise UserError(f"{folder} has no {RESULTS}; name a folder that `draftmark run` wrote.")
         found |= dict.fromkeys(file.parent for file in files)
     return list(found)
 
@@ -73,7 +73,7 @@ def verified_file(directory: Path, name: str) -> Path:
     line = checksum_line(directory, name).strip()
     if (directory / SUMS).is_file() and line not in _sums(directory):
         raise UserError(
-            f"{path} does not read: its hash is not in {SUMS}; run the recipe again, or copy the "
+            f"{path} is damaged: its hash is not in {SUMS}; run the recipe again, or copy the "
             "whole folder."
         )
     return path

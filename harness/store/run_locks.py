@@ -32,7 +32,7 @@ class RunLock:
 
 @contextmanager
 def lock_run(store: Store, directory: Path, nodes: Iterable[Node]) -> Iterator[None]:
-    """Protect the results of nodes inside the block, and later while `directory` has results."""
+    """Protect the nodes' results in the block, and later as long as `directory` has results."""
     place = os.path.relpath(directory.resolve(), store.root.resolve())
     (store.root / RUN_LOCKS).mkdir(parents=True, exist_ok=True)
     path = store.root / RUN_LOCKS / f"{directory.name}-{json_digest(place)[:8]}.json"
@@ -49,7 +49,7 @@ def lock_run(store: Store, directory: Path, nodes: Iterable[Node]) -> Iterator[N
 def read_run_locks(store: Store) -> list[RunLock]:
     """Return the locks of all runs of a store, and of run folders beside it without a lock file.
 
-    Raises UserError if a lock file or such a folder does not read.
+    Raises UserError if a lock file or such a folder is damaged.
     """
     found = [_read(store, path) for path in sorted((store.root / RUN_LOCKS).glob("*.json"))]
     locked = {lock.run for lock in found}
@@ -69,7 +69,7 @@ def _read(store: Store, path: Path) -> RunLock:
             run, results, keys = str(facts["run"]), str(facts["results"]), frozenset(facts["keys"])
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{path} does not read ({error}); delete it, and run {path.stem} again."
+                f"{path} cannot be read ({error}); delete it, and run {path.stem} again."
             ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

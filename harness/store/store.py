@@ -58,7 +58,7 @@ class Store:
         return node.existing_folder is not None or (self.directory(node) / ENTRY).is_file()
 
     def missing(self, nodes: Iterable[Node]) -> dict[str, Node]:
-        """Return by key the nodes, and the nodes they depend on, without a result; inputs first."""
+        """Return by key the nodes without a result, with those they depend on; inputs first."""
         return {node.key: node for node in topological_order(nodes) if not self.has(node)}
 
     def load(self, node: Node) -> Entry:
@@ -73,7 +73,7 @@ class Store:
             entry = Entry(folder, node.key, node.stage, node.label, node.settings, {}, {}, 0.0, {})
         elif self.has(node):
             entry = read_entry(folder)
-            with suppress(OSError):  # a store that may only be read
+            with suppress(OSError):  # the store is read-only
                 os.utime(folder / SEAL)  # garbage collection reads when an entry was last used
         else:
             raise KeyError(node.key)
@@ -167,7 +167,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def explain_full_disk(error: Exception, where: Path) -> UserError | None:
     """Return the error to show if the disk is full, else None."""
-    # safetensors raises its own error, with the system's message and no number.
+    # safetensors raises its own error, with the system's message and no errno.
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
     if not full and os.strerror(errno.ENOSPC) not in str(error):
         return None

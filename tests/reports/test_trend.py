@@ -146,4 +146,4 @@ def test_the_command_finds_runs_below_a_folder(
     assert {path.name for path in out.iterdir()} == {"trend.md", "trend.csv", "trend.png"}
     assert "2 runs, from 00000000 2026-01-01" in capsys.readouterr().out
     assert draftmark(tmp_path / "nowhere") == 2
-    assert "holds no results.json" in capsys.readouterr().err
+    assert "has no results.json" in capsys.readouterr().err

@@ -177,10 +177,10 @@ def load_accepted(path: Path) -> Accepted:
             history=tuple(event.model_dump() for event in document.history),
         )
     except ValidationError as error:
-        sentence = explain_error(error, f"{path} does not read", _Document)
+        sentence = explain_error(error, f"{path} cannot be read", _Document)
         raise UserError(f"{sentence.removesuffix('.')}; bless a run anew.") from error
     except (ValueError, KeyError) as error:
-        raise UserError(f"{path} does not read ({error}); bless a run anew.") from error
+        raise UserError(f"{path} cannot be read ({error}); bless a run anew.") from error
 
 
 def _measured(cell: _Cell, prompts: Mapping[str, tuple[str, ...]]) -> StoredCounts:

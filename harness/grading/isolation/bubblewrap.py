@@ -29,12 +29,12 @@ _PROBE_TIMEOUT_S = 60
 
 def why_unavailable() -> str | None:
     """Return why programs cannot be isolated on this machine, or None if they can."""
-    found = shutil.which("bwrap")
-    return _failure(found) if found else "bubblewrap is not installed"
+    bwrap = shutil.which("bwrap")
+    return _failure(bwrap) if bwrap else "bubblewrap is not installed"
 
 
 def command_prefix(scratch_bytes: int, refused: int) -> list[str]:
-    """Return the words before a command that isolate it, with a /tmp of `scratch_bytes`.
+    """Return the words that isolate a command if put before it, with a /tmp of `scratch_bytes`.
 
     `refused` is an open file with `syscalls.seccomp_filter()`; the command must inherit it.
     """
@@ -45,7 +45,7 @@ def command_prefix(scratch_bytes: int, refused: int) -> list[str]:
 
 @cache
 def _failure(bwrap: str) -> str | None:
-    """Return bubblewrap's error for a trivial program, or None if that ran."""
+    """Return bubblewrap's error for a trivial program, or None if the program ran."""
     with tempfile.TemporaryFile() as refused:
         refused.write(syscalls.seccomp_filter())
         refused.seek(0)

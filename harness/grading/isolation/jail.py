@@ -1,9 +1,9 @@
 """The script inside the sandbox: it limits itself, runs a program and its checks, and reports.
 
 `grading.sandbox` sends the text of this file as `python -c`, so the project's files need not be
-visible inside. The payload holds the program, its checks and a secret; each part is read when those
-before it have run. A report of `passed` counts only with the secret, so a program that ends early,
-or writes `passed` itself, has not passed.
+visible inside. The payload holds the program, its checks and a secret; each part is read after the
+previous one has run. A report of `passed` counts only with the secret, so a program that ends
+early, or writes `passed` itself, has not passed.
 """
 
 import os
@@ -42,7 +42,7 @@ def _lower(value: int, hard: int) -> int:
 
 def run_payload(payload: int, report: int, program_size: int, checks_size: int) -> None:
     """Run the program, then its checks, write the status to the report, and exit."""
-    # Bound here, as the program may replace any of these.
+    # Local names: the program may replace the originals.
     compile_, execute, read, write = compile, exec, os.pread, os.write
     process, leave, show = os.getpid, os._exit, sys.excepthook
     everything = BaseException

@@ -94,7 +94,7 @@ def _run_stages(
 
 
 def _priorities(nodes: Mapping[str, Node], needs: Mapping[str, Needs]) -> dict[str, float]:
-    """Return the time of each stage together with the longest chain that waits for it."""
+    """Return the seconds of each stage plus those of the longest chain that waits for it."""
     works = {}
     for key, node in nodes.items():
         inputs = tuple(upstream.key for upstream in node.inputs.values())

@@ -10,7 +10,7 @@ from draftmark.pipeline.cluster.workers import Outcome, WorkerContext, missing_f
 from draftmark.pipeline.executor import Failure
 from draftmark.store.graph import Node
 
-RETRIES = 3  # a stage fails once so many retries have lost their worker as well
+RETRIES = 3  # a stage fails if this many retries lose their workers too
 _WAKE_S = 1.0  # a wait returns after this time, so that Ctrl-C is handled
 
 
@@ -23,14 +23,14 @@ def ray_options(
     machine and estimates of memory are rough. GPUs are requested only if a machine has any; raises
     UserError if no machine has enough.
     """
-    gpus = needs.gpus if any(has.get("GPU") for has in machines) else 0
-    suitable = [has for has in machines if has.get("GPU", 0) >= gpus]
+    gpus = needs.gpus if any(machine.get("GPU") for machine in machines) else 0
+    suitable = [machine for machine in machines if machine.get("GPU", 0) >= gpus]
     if not suitable:
         raise UserError(
             f"{label}: training.processes = {gpus}, but no machine of the cluster has more than "
-            f"{max(has.get('GPU', 0) for has in machines):.0f} GPUs; lower it."
+            f"{max(machine.get('GPU', 0) for machine in machines):.0f} GPUs; lower it."
         )
-    largest = max(suitable, key=lambda has: (has.get("CPU", 0), has.get("memory", 0)))
+    largest = max(suitable, key=lambda machine: (machine.get("CPU", 0), machine.get("memory", 0)))
     cpus = largest.get("CPU", 1)
     options = {
         "num_cpus": cpus if needs.alone else min(needs.cpus, cpus),
@@ -53,7 +53,9 @@ class Fleet:
 
     def describe(self) -> str:
         """Return the cluster's resources in words."""
-        cpus, gpus = (sum(has.get(kind, 0) for _, has in self._machines) for kind in ("CPU", "GPU"))
+        cpus, gpus = (
+            sum(machine.get(kind, 0) for _, machine in self._machines) for kind in ("CPU", "GPU")
+        )
         return f"a cluster of {cpus:.0f} CPUs and {gpus:.0f} GPUs, machines: {len(self._machines)}"
 
     def check(self) -> None:
@@ -71,8 +73,8 @@ class Fleet:
                 probe.options(num_cpus=0, scheduling_strategy=self._at(name)).remote(
                     self._context.root, models
                 )
-                for name, has in self._machines
-                if has.get("CPU")
+                for name, machine in self._machines
+                if machine.get("CPU")
             ]
         )
         if lacking := next(filter(None, replies), ""):
@@ -93,7 +95,7 @@ class Fleet:
         return task.remote([self._context_ref], name, node.key)
 
     def _options(self, node: Node) -> dict[str, float]:
-        machines = [has for _, has in self._machines]
+        machines = [machine for _, machine in self._machines]
         return ray_options(self.needs.get(node.key, Needs()), machines, node.label)
 
     def finished(self, running: Sequence[Any]) -> list[Any]:

@@ -87,6 +87,6 @@ def _reason_against(node: Node, context: WorkerContext) -> str:
 
 
 def missing_folder(root: Path, models: Sequence[Path]) -> str:
-    """Return which folder, the shared store or a model, this machine lacks; "" if none."""
+    """Return a sentence on a folder (store or model) that this machine lacks; "" if none."""
     missing = [path for path in (root, *models) if not path.is_dir()]
     return f"{platform.node()} has no {missing[0]}" if missing else ""

@@ -70,7 +70,7 @@ class Cost:
     gpu_s: float = 0.0
 
     def __add__(self, other: "Cost") -> "Cost":
-        """Return the cost of both, one after the other: sums, and the larger peak."""
+        """Return the cost of both stages in turn: sums, and the larger peak."""
         return Cost(
             self.flops + other.flops,
             self.attention_flops + other.attention_flops,
@@ -87,7 +87,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Load:
-    """A number of rows and the tokens of all of them; responses include the end token."""
+    """The number of rows and their total tokens; responses include the end token."""
 
     rows: float
     prompt_tokens: float

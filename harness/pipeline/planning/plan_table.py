@@ -1,4 +1,4 @@
-"""The plan of a run as text: its stages, which are cached, what the rest costs, the assumptions.
+"""The plan of a run as text: its stages, their state in the store, their costs, the assumptions.
 
 A plan needs no model files and no network: models that are not on this machine are planned by name.
 """
@@ -56,7 +56,7 @@ def render_plan(
     data: Path | None = None,
     tasks: Sequence[str] | None = None,
 ) -> str:
-    """Return the plan of a recipe as text; of a suite, the plan of each recipe and their total."""
+    """Return the plan of a recipe as text; for a suite, each recipe's plan and the total."""
     names, texts = suite_members(recipe), []
     every: dict[str, PlannedStage] = {}
     for name in names:
@@ -215,10 +215,8 @@ def _measured_rate(store: Store) -> Iterator[str]:
         except (OSError, ValueError, KeyError, TypeError):
             continue  # a damaged entry: a run reports it
     if seconds:
-        yield (
-            f"- This machine's processor: {count} trainings in the store reached "
-            f"{flops / seconds / 1e9:.1f} GFLOP/s."
-        )
+        rate = f"{flops / seconds / 1e9:.1f} GFLOP/s"
+        yield f"- This machine's processor: {count} trainings in the store reached {rate}."
 
 
 def _remaining(stages: Sequence[PlannedStage]) -> StageCosts:

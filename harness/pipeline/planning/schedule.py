@@ -1,8 +1,8 @@
 """When and on which GPUs the stages of a graph run: list scheduling, simulated.
 
 Whenever GPUs are free, the ready stage with the longest chain of dependent stages starts (Graham
-1969, SIAM J. Appl. Math. 17, 416; by length of the chain: Hu 1961). With the longest chain and
-the total work divided by the GPUs as two lower bounds, such a schedule lasts at most their sum.
+1969, SIAM J. Appl. Math. 17, 416; by length of the chain: Hu 1961). Such a schedule lasts at most
+the sum of two lower bounds: the longest chain, and the total work divided by the GPUs.
 """
 
 import heapq
@@ -90,9 +90,9 @@ def critical_path(runs: Mapping[str, StageRun]) -> list[str]:
 
 
 def simulate_schedule(runs: Mapping[str, StageRun], gpus: int) -> Schedule:
-    """Return the schedule on GPUs; raises ValueError if a stage needs more GPUs than that."""
+    """Return the schedule on `gpus` GPUs; raises ValueError if a stage needs more."""
     if any(run.gpus > gpus for run in runs.values()):
-        raise ValueError(f"a stage needs {max(w.gpus for w in runs.values())} GPUs, of {gpus}")
+        raise ValueError(f"a stage needs {max(w.gpus for w in runs.values())} GPUs of {gpus}")
     chain_s = longest_chain_s(runs)
     graph = TopologicalSorter(
         {key: [up for up in run.inputs if up in runs] for key, run in runs.items()}
@@ -117,7 +117,7 @@ def simulate_schedule(runs: Mapping[str, StageRun], gpus: int) -> Schedule:
 def _pop_fitting(
     ready: list[tuple[float, str]], runs: Mapping[str, StageRun], free: list[int]
 ) -> Iterator[str]:
-    """Pop from `ready`, longest chain first, each stage that the free GPUs are enough for."""
+    """Pop from `ready`, longest chain first, each stage that fits on the free GPUs."""
     waiting = []
     while ready:
         item = heapq.heappop(ready)
@@ -144,7 +144,7 @@ def stage_runs(costs: StageCosts) -> dict[str, StageRun]:
 
 
 def schedule_stages(costs: StageCosts, gpus: int) -> Schedule:
-    """Return the schedule on GPUs; raises UserError if a stage needs more GPUs than that."""
+    """Return the schedule on `gpus` GPUs; raises UserError if a stage needs more."""
     for node, _ in costs:
         if node.processes > gpus:
             raise UserError(
@@ -155,7 +155,7 @@ def schedule_stages(costs: StageCosts, gpus: int) -> Schedule:
 
 
 def stage_placements(costs: StageCosts, gpus: int) -> dict[str, str]:
-    """Return in words where each stage runs and from when, by key."""
+    """Return in words where and from when each stage runs, by key."""
     slots = schedule_stages(costs, gpus).slots
     where = dict.fromkeys(slots, "processor")
     for key, slot in slots.items():

@@ -36,7 +36,7 @@ COUNTED = 2000  # rows counted; the rest is extrapolated
 
 @dataclass(frozen=True)
 class SettingCosts:
-    """The stage costs of one task and pair, and what they follow from.
+    """The facts that the stage costs of one task and pair follow from.
 
     `gold` has the loads of gold answers; `counted` is True if their tokens were counted.
     """
@@ -124,7 +124,7 @@ class SettingCosts:
         return self._generation(self._model_shape(node), self.load(node), ROWS_PER_BATCH)
 
     def _features(self, node: Node) -> Cost:
-        """Return the cost of the target's hidden states, or of those of several layers."""
+        """Return the cost of the target's hidden states, of one layer or several."""
         load, every = self.load(node.inputs["texts"]), node.settings["positions"] == "all"
         layers = len(node.settings["layers"])
         positions = layers * load.read_tokens if every else load.response_tokens

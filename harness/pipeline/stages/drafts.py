@@ -20,7 +20,7 @@ from draftmark.types import Sampler
 
 
 def fine_tuned_node(setting: Setting) -> Node:
-    """Return the node of the target, fine-tuned on the task's gold answers as its pair says.
+    """Return the node of the target, fine-tuned on the task's gold answers by its pair's settings.
 
     All methods and seeds of the pair share it. Its settings keep the end tokens and the digest of
     the original target.
@@ -136,7 +136,7 @@ def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, 
 
 
 def _source(setting: Setting, training: Training, writer: Writer) -> Node:
-    """Return the target's final states on a writer's texts; for a draft, only the prompts."""
+    """Return the target's final states on a writer's texts; for "draft", only the prompts."""
     if writer == "draft":
         return prompts_node(setting, "train")
     if writer == "dataset":
@@ -155,8 +155,8 @@ def _layer_states(
     """Return the target's layer states on a head's training and validation texts."""
     if "draft" in training.shares:
         raise UserError(
-            f"method {entry.title!r}: training.text = 'draft' or a share of it; a feature head "
-            "writes no text without its target. Use 'dataset' or 'target'."
+            f"method {entry.title!r}: training.text has a share of 'draft', but a feature head "
+            "writes no text without its target; use 'dataset' or 'target'."
         )
     names = (*map(training_texts, training.shares), "validation")
     return {

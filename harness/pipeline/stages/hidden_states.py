@@ -1,8 +1,8 @@
 """The stages that store the target's hidden states on texts.
 
 Drafts are trained and scored on final states at the supervised positions; feature heads read
-several layers at every position as well. The label of those says the bytes a token and a plan the
-total, before anything is written; more than `data.max_features_gb` is refused.
+several layers at every position as well. Their stage's label shows the bytes per token and a
+plan the total, before anything is written; a stage refuses more than `data.max_features_gb`.
 """
 
 import math

@@ -167,7 +167,7 @@ def pass_times_node(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
 def _arms(
     name: str, method: Method | None, job: Job, settings: EngineSettings
 ) -> tuple[dict[Arm, "TimedArm"], dict[str, Any]]:
-    """Return both arms, opened, and what their engines describe of themselves by arm.
+    """Return both arms, opened, and the facts that their engines report, by arm.
 
     Without a method the draft's arm is the target alone too.
     """

@@ -1,9 +1,8 @@
 """The stages of models and texts. A stage is a pure function of its key.
 
 The key hashes exactly what decides the bytes of a result: target -> responses -> features -> draft
--> scores, decodes -> grades (DESIGN section 3). Each function here returns a node of the graph; the
-modules that the node names as its code do the work. torch is imported only when a stage runs, so
-planning stays cheap.
+-> scores, decodes -> grades. Each function here returns a node of the graph; the modules that the
+node names as its code do the work. torch is imported only when a stage runs: planning stays cheap.
 """
 
 from collections.abc import Mapping
@@ -74,7 +73,7 @@ def responses_node(
 ) -> Node:
     """Return the node of the responses that a model, by default the target, writes to a split.
 
-    One to each prompt, or `samples.count`: all first responses, then all second ones, and so on.
+    Each prompt gets one, or `samples.count`: first those of sample 0, then of sample 1, and so on.
     """
     rows = setting.rows[split].first(samples.prompts if samples else None)
     count = samples.count if samples else 1
@@ -89,7 +88,7 @@ def responses_node(
         stop = setting.stop_strings(job.inputs["target"])
         texts = []
         with job.progress.step("generating", count * len(prompts)) as step:
-            for sample in range(count):  # batches of its own: the same whatever the count
+            for sample in range(count):  # its batches do not depend on the count
                 sampling = Sampling(sampler, *limits, TEXT_SEED, sample, stop)
                 texts += generate(
                     model, prompts, sampling, rows_per_batch=ROWS_PER_BATCH, step=step
@@ -119,7 +118,7 @@ def _texts(
     settings: Mapping[str, Any] | None = None,
     inputs: Mapping[str, Node] | None = None,
 ) -> Node:
-    """Return a node of texts on rows; `inputs` other than the target are models that write."""
+    """Return a node of texts on rows; `inputs` names the models that write them, if any."""
     decisive = {"source": source, "rows": rows.digest, "format": setting.format, **(settings or {})}
     generation = ("draftmark.models.generation",) if inputs else ()
     code = (*generation, "draftmark.data.prompts", "draftmark.store.records")

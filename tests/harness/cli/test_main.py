@@ -270,7 +270,7 @@ def test_results_that_do_not_read_are_one_sentence(
     file = Path("mine") / RESULTS
     file.write_text(change(file.read_text()))
 
-    assert "does not read" in _mended(draftmark("report", "mine"))
+    assert "is damaged" in _mended(draftmark("report", "mine"))
     assert [path.name for path in _files()] == [RESULTS]
 
 

@@ -486,7 +486,9 @@ def test_a_recipe_on_fewer_tasks_forgets_what_it_says_of_the_others(tmp_path: Pa
 def test_a_method_is_compared_with_others_of_the_recipe(load: Load, other: str) -> None:
     methods = METHODS.replace('name = "kd"', f'name = "kd"\nagainst = ["{other}"]')
     sentence = _mistake(load, methods=methods)
-    assert f"method 'kd' is against '{other}', which is not one of the others here" in sentence
+    assert (
+        f"method 'kd': against names '{other}', which is not one of the other methods" in sentence
+    )
 
 
 def test_a_comparison_is_planned_once(load: Load) -> None:

@@ -217,7 +217,7 @@ def test_a_task_may_have_a_folder_of_another_name_in_a_data_directory(
     rows = load_rows(named, "train", 1, sources=["directory"], directory=tmp_path / "data")
 
     assert rows.examples[0].id == "toy/train/0"
-    with pytest.raises(UserError, match=r"with playthings/train\.jsonl\.gz in it"):
+    with pytest.raises(UserError, match=r"folder with playthings/train\.jsonl\.gz"):
         load_rows(named, "train", 1, sources=["samples"])
 
 
@@ -240,7 +240,7 @@ def test_where_no_source_has_the_rows_every_one_says_why(task: Task, tmp_path: P
         f"directory: no train.jsonl.gz and no train.jsonl in {tmp_path / 'data' / 'toy'}" in message
     )
     assert f"samples: no train.jsonl.gz and no train.jsonl in {task.samples}" in message
-    assert f"toy/train.jsonl.gz in it by --data or {DATA_VARIABLE}" in message
+    assert f"Set --data or {DATA_VARIABLE} to a folder with toy/train.jsonl.gz" in message
 
 
 def test_without_a_data_directory_the_variable_is_named(task: Task) -> None:

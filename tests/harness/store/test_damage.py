@@ -173,7 +173,7 @@ def test_what_is_wrong_with_accepted_numbers_is_named_by_its_key(run: Path) -> N
     ):
         assert old in text
         (run.parent / "spoiled.json").write_text(text.replace(old, new))
-        with pytest.raises(UserError, match=rf"spoiled\.json does not read.*{key}"):
+        with pytest.raises(UserError, match=rf"spoiled\.json cannot be read.*{key}"):
             accepted.load_accepted(run.parent / "spoiled.json")
 
 

@@ -112,7 +112,7 @@ def test_verify_names_what_is_damaged_sets_it_aside_and_the_next_run_makes_it_ag
     code, said = draftmark(monkeypatch, capsys, *command)
 
     assert code == 1
-    assert f"Damaged: {path} is not what was written" in said
+    assert f"Damaged: {path} has changed since it was written" in said
     assert "2 results" in said
     assert (Store(store.root).has(whole), Store(store.root).has(damaged)) == (True, False)
     ensure_entry(damaged, Store(store.root), QUIET)
@@ -305,6 +305,6 @@ def test_a_note_of_a_run_that_does_not_read_stops_the_collector(store: Store) ->
     (note,) = (store.root / "holds").iterdir()
     note.write_text(note.read_text()[:40])
 
-    with pytest.raises(UserError, match=r"mine-01234567.*\.json does not read"):
+    with pytest.raises(UserError, match=r"mine-01234567.*\.json cannot be read"):
         garbage_collection.collect_garbage(store, 0)
     assert store.has(_node("needed"))

@@ -181,7 +181,7 @@ def test_the_damaged_file_and_where_it_went_are_named(
     ensure_entry(node, _again(store), Progress())
 
     said = capsys.readouterr().err.replace("\n", "")
-    assert f"{store.directory(node) / 'a.txt'} is not what was written" in said
+    assert f"{store.directory(node) / 'a.txt'} has changed since it was written" in said
     assert f"Set aside in {store.root / 'damaged'}" in said
 
 

@@ -303,7 +303,7 @@ def test_what_cannot_be_accepted_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": 2}', '{"format": 1, "gamma": 4}'])
 def test_an_accepted_file_that_does_not_read_is_one_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(UserError, match=r"does not read: .*bless a run anew"):
+    with pytest.raises(UserError, match=r"cannot be read: .*bless a run anew"):
         accepted.load_accepted(tmp_path / "a.json")
 
 

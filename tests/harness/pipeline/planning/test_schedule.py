@@ -84,7 +84,7 @@ def test_a_stage_on_several_gpus_waits_until_all_are_free() -> None:
     assert schedule.slots["wide"].gpus == (0, 1)
     assert schedule.slots["wide"].start == 2
     assert schedule.slots["short"].end == 0.5
-    with pytest.raises(ValueError, match="2 GPUs, of 1"):
+    with pytest.raises(ValueError, match="2 GPUs of 1"):
         simulate_schedule(runs, 1)
 
 

@@ -47,10 +47,10 @@ def engine_counts(decodes: Sequence[Decode], convention: Convention) -> EngineCo
 
 def convention_of(running: Running) -> Convention:
     """Return the counting convention that an engine describes, else the reference engine's."""
-    return told_convention(running.describe() if isinstance(running, Described) else {})
+    return described_convention(running.describe() if isinstance(running, Described) else {})
 
 
-def told_convention(description: Mapping[str, Any]) -> Convention:
+def described_convention(description: Mapping[str, Any]) -> Convention:
     """Return the counting convention in an engine's stored description."""
     return Convention(**description.get("convention", {}))
 

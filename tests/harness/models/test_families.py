@@ -102,7 +102,7 @@ def test_a_family_that_does_something_else_after_its_head_is_refused(tmp_path: P
     )
     model = AutoModelForCausalLM.from_config(config).eval()
     save_model(LanguageModel(model, TOKENS), word_tokenizer(TOKENS), tmp_path)
-    with pytest.raises(UserError, match="RecurrentGemmaForCausalLM does more after its head"):
+    with pytest.raises(UserError, match="RecurrentGemmaForCausalLM transforms its logits"):
         load_model(tmp_path)
 
 

@@ -1,7 +1,7 @@
 """The counts of an engine's decodes, in the form that scoring predicts.
 
-An engine that verifies whole blocks may accept tokens beyond the end of a text. It counts them, but
-the text lacks them; they are separated here, because scoring predicts only the rest.
+An engine that verifies whole blocks may accept, and count, tokens beyond the end of a text. They
+are separated here, because scoring predicts only the tokens within the text.
 
 Legend: B prompt.
 """

@@ -43,7 +43,7 @@ def mean_acceptance(
     validation: StoredHiddenStates,
     read: Callable[[Any], Iterator[tuple[Text, torch.Tensor]]],
 ) -> Criterion:
-    """Return a criterion: the mean of sum min(p, q), at temperature 1, on states [N, D] of `read`."""
+    """Return a criterion: the mean of sum min(p, q) at temperature 1, on `read`'s states [N, D]."""
     known = TargetLogits(target, validation)
 
     @torch.no_grad()

@@ -23,7 +23,7 @@ class Tree:
     def __post_init__(self) -> None:
         """Check that nodes are unique and have their parents."""
         if not self.paths or len(set(self.paths)) < len(self.paths):
-            raise ValueError("a tree must have a node, and no node twice")
+            raise ValueError("a tree has at least one node, and no node twice")
         for path in self.paths:
             if not path or min(path) < 0:
                 raise ValueError(f"{list(path)} is not a path; a path is a list of ranks from 0 on")

@@ -148,7 +148,7 @@ def _not_finite(training: _Training, state: Checkpoint, loss: float, norm: float
     training.context.team.wait()  # so no process ends the others while the first writes
     advice = "Lower the learning_rate."
     if state.step == 0:
-        advice = "This is the first step: check the loss for a log of 0, a division by 0 or an inf."
+        advice = "This is the first step: check the loss itself for log 0, division by 0 or an inf."
     return UserError(
         f"The loss is {loss} and its gradient's norm {norm} at step {state.step + 1}; the weights "
         f"before that step are kept in {training.context.scratch}. {advice}"

@@ -155,7 +155,7 @@ RIDGE = 1e-2  # relative to the mean square of the draft's states
 def fit_head(
     draft: LanguageModel, target: LanguageModel, states: StoredHiddenStates
 ) -> LanguageModel:
-    """Return the draft with a head fitted to the target's `states`; embedding and head freeze."""
+    """Return the draft with a head fitted to the target's `states`, embedding and head frozen."""
     a_DE = _regress(draft, states)
     fitted = _untied(draft)
     head, target_head = fitted.get_output_embeddings(), target.model.get_output_embeddings()

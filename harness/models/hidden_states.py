@@ -145,7 +145,7 @@ class StoredHiddenStates:
         return slices
 
     def states_of(self, text: Text) -> torch.Tensor:
-        """Return the states [T, L, D] of one text; [N, L, D] if only those positions are stored."""
+        """Return the states [T, L, D] of one text; [N, L, D] if `positions` is supervised."""
         return self.states_TLD[self._slices[text.example_id]]
 
     def last_layer_of(self, text: Text) -> torch.Tensor:

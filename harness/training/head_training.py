@@ -35,7 +35,7 @@ class HeadInTraining(FeatureHead):
     noise_seed: int = 0
 
     def read(self, training_batch: TrainingBatch, step: int) -> torch.Tensor:
-        """Return features [N, K, D]; token r at depth k has that of the chain from start r - k.
+        """Return features [N, K, D]: for token r at depth k, those of the chain from start r - k.
 
         Features are zero where k > r, because no chain starts before the response.
         """

@@ -84,7 +84,7 @@ class Measurement:
         ]
 
     def numbers(self) -> dict[str, Number]:
-        """Return times and speed, with 95% intervals over prompts where they exist."""
+        """Return seconds and tokens per second, with intervals over prompts where they exist."""
         replies, prompts = self.replies, self.by_prompt
         later = [sum(reply.num_tokens - 1 for reply in pair) for pair in prompts]
         rest = [sum(reply.total_s - reply.first_token_s for reply in pair) for pair in prompts]

@@ -1,7 +1,7 @@
 """The drafter of a static tree by a feature head: it proposes, verifies and scores trees.
 
 The children of a node are a fixed set. Given the target's distribution p after the node, one child
-is accepted with the sum of p over the children. EAGLE's code tries the children in order, accepting x
+is accepted with probability sum p(child). EAGLE's code tries the children in order, accepting x
 with probability p(x) and removing x from p after a rejection. That equals one draw from p: the
 round continues at the child with the drawn token; if no child has it, it is the bonus token. At
 temperature 0 the draw is the target's choice.

@@ -14,7 +14,7 @@ from draftmark.config.recipe import Recipe
 from draftmark.config.sections import SpeedCondition
 from draftmark.results import Number
 from draftmark.speculation.blocks import Convention, block_counts
-from draftmark.speculation.engine_counts import told_convention
+from draftmark.speculation.engine_counts import described_convention
 from draftmark.store.cell_records import Records
 from draftmark.store.speed_records import Measurement, TimedRun
 from draftmark.types import AcceptanceTable, Arm, Decode, TimedDecode
@@ -75,7 +75,7 @@ def _measurement_numbers(
     if not (greedy and other_lengths(timed)):
         speedup = statistics.geometric_mean(block_ratios(measured), DEFINITIONS["speedup"])
         yield "speedup", speedup
-    convention = told_convention(measured.engine_facts.get("draft", {}))
+    convention = described_convention(measured.engine_facts.get("draft", {}))
     tables = records.tables.get(condition.temperature, ())
     if greedy and tables and condition.length == "natural":
         yield from _passes(timed, tables, condition.num_speculative_tokens, convention)

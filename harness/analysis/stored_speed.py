@@ -11,7 +11,7 @@ from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.config.validation import validate_section
 from draftmark.results import Result
 from draftmark.speculation.blocks import Convention
-from draftmark.speculation.engine_counts import told_convention
+from draftmark.speculation.engine_counts import described_convention
 from draftmark.store.records import DECODES, read_decodes
 from draftmark.store.speed_records import ENGINE, PARTS, RUNS, Measurement, TimedPass, TimedRun
 
@@ -25,7 +25,7 @@ def stored_convention(folder: Path) -> Convention:
     """Return the convention of a cell's first engine; the reference engine's if not recorded."""
     file = folder / ENGINE
     recorded = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return told_convention(recorded.get("draft", {}))
+    return described_convention(recorded.get("draft", {}))
 
 
 def stored_passes(result: Result, directory: Path) -> list[TimedPass]:

@@ -52,7 +52,7 @@ def target(tiny_directory: Path) -> LanguageModel:
 def read_gold(
     target: LanguageModel, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., dict[str, StoredHiddenStates]]:
-    """Return a function: split=rows to the target's hidden states on gold answers, by split."""
+    """Return a function from split sizes (train=12) to hidden states on gold answers by split."""
     from draftmark.data.prompts import encode_gold
     from draftmark.models.hidden_states import StoredHiddenStates, write_hidden_states
 
@@ -120,7 +120,7 @@ def build_named_method(name: str, **knobs: Any) -> Method:
 def context_for_method(
     base: TrainingContext, method: Method, features: Mapping[str, StoredHiddenStates]
 ) -> TrainingContext:
-    """Return the context that a method receives in a run: a feature head's has the head."""
+    """Return the context that a method receives in a run; a feature method's draft is its head."""
     from draftmark.models.hidden_states import LiveStates
     from draftmark.speculation.interfaces import FeatureMethod
     from draftmark.training.batches import FixedTexts, TrainingTexts

@@ -1,9 +1,9 @@
 """Peak memory and energy of a run, where the machine reports them.
 
-Memory on CUDA: what torch allocated in this process for the arm. Elsewhere: the resident memory of
-this process and its children, with both arms loaded, as freed memory is reused and cannot be split
-between arms; Linux lets a process reset its high-water mark. Energy: of the accelerators, by NVML's
-counters, if nvidia-ml-py is installed (the extra `energy`).
+On CUDA, memory is what torch allocated in this process for the arm. Elsewhere it is the resident
+memory of this process and its children with both arms loaded, because freed memory is reused and
+cannot be split between arms; Linux lets a process reset its peak. Energy is the accelerators', from
+NVML's counters, if nvidia-ml-py is installed (the extra `energy`).
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ class MachineMeter:
         self._energy_before: float | None = None
 
     def measure_load(self, load: Callable[[], T]) -> T:
-        """Return the result of `load`; the memory that it takes counts as the arm's weights."""
+        """Return the result of `load`, whose memory counts as the arm's weights."""
         before = self._used()
         loaded = load()
         self._weights = max(self._used() - before, 0)
@@ -64,7 +64,7 @@ class MachineMeter:
             peaks = [_high_water(process.pid) for process in _processes()]
             return sum(peaks) if all(peaks) else None
         if not self._weights:
-            return None  # the engine runs in a process of its own, which torch here cannot see
+            return None  # torch here cannot see an engine in another process
         import torch
 
         return self._weights + max(int(torch.cuda.max_memory_allocated()) - self._before, 0)

@@ -1,4 +1,4 @@
-"""The text that an engine with its own count of rounds has generated for a prompt."""
+"""The text that an engine generates for a prompt, with its rounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """The plain lossless loop, one prompt at a time, with a KV cache for target and draft.
 
 It is slow and simple: the other engines are compared with it. It records every round. Prefill reads
-all of the prompt but its last token and emits nothing, so the first block starts at the first new
+the prompt except its last token and emits nothing, so the first block starts at the first new
 token. Tokens drafted beyond the end of a text (an end token or the length limit) count neither as
 drafted nor as accepted.
 
@@ -120,16 +120,16 @@ def _verify_chain(
 
 
 def _observe(session: Session | None, target: CachedModel, kept: Sequence[int]) -> None:
-    """Pass the features of the kept tokens of the last feed to a session that reads features."""
+    """Pass the last feed's states of the kept tokens to a session that reads features."""
     if isinstance(session, FeatureSession):
         session.observe(target.states_TLD[list(kept)])
 
 
 class ReferenceEngine:
-    """Opens the plain loop; it runs every kind of draft, as each proposes in Python."""
+    """Opens the plain loop, which runs every kind of draft, because each proposes in Python."""
 
     def supports(self, kind: Kind) -> bool:
-        """Every kind."""
+        """Return True: the loop runs every kind."""
         return True
 
     def open(

@@ -1,14 +1,14 @@
 """transformers' `generate`: assisted generation with a draft model, and its own prompt lookup.
 
-Every default of generation that decides drafts or acceptance is pinned (see `describe`), and the
+Every generation default that affects drafts or acceptance is pinned (see `describe`), and the
 generation settings in a model's files are ignored. The rounds are read from the tokens that enter
 the target at each pass (a forward hook) and those that leave it (a streamer): a drafted token was
-accepted if it was emitted, for the token that replaces a rejected one always differs.
+accepted if it was emitted, because the token that replaces a rejected one always differs.
 
-Its convention: prefill is no pass of its own, as the first pass reads the prompt with the first
-block; so passes equal those of the reference engine. It drafts less where that changes no pass:
+Its convention: the first pass reads the prompt with the first block, so prefill is not a separate
+pass, and passes equal the reference engine's. It drafts less where that does not change the passes:
 never the last token within the length limit, nothing after a drafted end token, and no end token
-by lookup. So the end of a text may count one accepted token less.
+by lookup. So a text may have one accepted token less at its end.
 
 Legend: B prompt, T position.
 """
@@ -32,8 +32,8 @@ from draftmark.models.language_model import LanguageModel, load_model, pad_rows
 from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
 from draftmark.types import Decode, Kind, Prompt, Round
 
-# By default the library stops drafting at tokens of low confidence and adapts the block length;
-# then numbers would belong to no block length.
+# By default the library stops drafting at tokens of low confidence and adapts the block length, so
+# the counts would not belong to one block length.
 _DRAFTING = {"num_assistant_tokens_schedule": "constant", "assistant_confidence_threshold": 0.0}
 
 
@@ -55,18 +55,18 @@ class _Passes(BaseStreamer):  # type: ignore[misc]
         self.at_s.append(perf_counter())
 
     def end(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no tokens are buffered."""
 
     def decode(self, prompt: Prompt, row: int, settings: EngineSettings, started: float) -> Decode:
         """Return the decode of a row of the batch that `generate` began at `started`."""
         text, ended = GeneratedText(prompt), self.at_s[-1]
-        for read, given, at_s in zip(self.read, self.emitted[1:], self.at_s[1:], strict=True):
+        for read, output, at_s in zip(self.read, self.emitted[1:], self.at_s[1:], strict=True):
             if text.reason:
                 break  # other rows of the batch continue
             before, ended = len(text.ids), at_s
             known = len(prompt.token_ids) if read is self.read[0] else 1
             drafted = read[row].tolist()[known:] if len(read) == 1 else []
-            emitted = given.reshape(-1).tolist() if len(read) == 1 else [int(given[row])]
+            emitted = output.reshape(-1).tolist() if len(read) == 1 else [int(output[row])]
             text.extend(emitted, settings)
             text.rounds.append(Round(len(drafted), _count_equal(drafted, text.ids[before:])))
         first_s = self.at_s[1] - started
@@ -179,13 +179,13 @@ class TransformersEngine:
     """Opens `generate`; it runs draft models and prompt lookup, one prompt at a time."""
 
     def supports(self, kind: Kind) -> bool:
-        """Every kind but feature heads: `generate` passes only tokens to a draft."""
+        """True except for feature heads, because `generate` passes only tokens to a draft."""
         return kind != "feature_head"
 
     def open(
         self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
     ) -> _Running:
-        """Load the target, and the draft if one is given; raises Unsupported for its settings."""
+        """Load the target, and a draft if given; raises Unsupported for what `generate` lacks."""
         model = load_model(target, settings.placement)
         model.model.generation_config = GenerationConfig()
         if method is None or draft is None:
@@ -215,7 +215,7 @@ def _check_supported(method: Method, settings: EngineSettings) -> None:
     if isinstance(method, LookupMethod):
         if method.min_ngram > 1:
             raise Unsupported(
-                f"transformers' prompt lookup goes down to single tokens, not to min_ngram = "
+                f"transformers' prompt lookup searches down to single tokens, not to min_ngram = "
                 f"{method.min_ngram}; set it to 1, or choose another speed.engine."
             )
         if samplers.target.temperature and samplers.target.top_p < 1:
@@ -225,13 +225,13 @@ def _check_supported(method: Method, settings: EngineSettings) -> None:
             )
     elif method.kind != "language_model":
         raise Unsupported(
-            f"The transformers engine runs no draft without a model but prompt lookup, so not "
+            f"The transformers engine runs only draft models and prompt lookup, not "
             f"{type(method).__name__}; choose another speed.engine."
         )
     elif samplers.draft != samplers.target:
         raise Unsupported(
-            f"transformers' assisted generation samples the draft as the target, not by "
-            f"{samplers.draft.describe()}; leave evaluation.draft out, or choose another "
+            f"transformers' assisted generation samples the draft with the target's sampler, not "
+            f"with {samplers.draft.describe()}; leave evaluation.draft out, or choose another "
             "speed.engine."
         )
 

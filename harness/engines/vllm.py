@@ -1,9 +1,9 @@
-"""vLLM: offline `LLM`, in a child process; draft models, heads (chains) and prompt lookup.
+"""vLLM's offline `LLM` in a child process, with draft models, heads (chains) and prompt lookup.
 
 Counts are vLLM's own, per request. Its convention: prefill emits the first token, so blocks start
 at the second; every block drafts `num_speculative_tokens`, and tokens accepted beyond the end of a
-text count as accepted. Floating-point sums have another order than elsewhere, and another one with
-a draft, so at temperature 0 texts may differ at near ties: `draftmark verify` shows the gap there.
+text count as accepted. vLLM sums floats in another order than other engines, and again with a
+draft, so at temperature 0 texts may differ at near ties; `draftmark verify` prints the gaps.
 """
 
 import os
@@ -45,7 +45,7 @@ class _Running:
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
         """Yield the decode of each prompt, in order.
 
-        Raises UserError for a prompt that does not fit, ChildFailure if the engine has ended.
+        Raises UserError for a prompt that does not fit, ChildFailure if the engine fails.
         """
         for prompt in prompts:
             self._check_fits(prompt)
@@ -73,8 +73,8 @@ class _Running:
             raise UserError(
                 f"{prompt.example_id}: {len(prompt.token_ids)} prompt tokens, "
                 f"{self.settings.max_new_tokens} new ones and {drafted} drafted beyond do not fit "
-                f"the {self.max_len} that vLLM was opened with; lower evaluation.max_new_tokens or "
-                "leave the row out."
+                f"vLLM's context of {self.max_len}; lower evaluation.max_new_tokens or leave the "
+                "row out."
             )
 
 
@@ -95,7 +95,7 @@ def _decode(prompt: Prompt, answer: Mapping[str, Any], settings: EngineSettings)
         rounds=tuple(_rounds([len(each) for each in answer["passes"][1:]], drafts)),
         prefill_s=answer["first_token_s"],
         decode_s=answer["total_s"] - answer["first_token_s"],
-        finish_reason=text.reason or "stop_string",  # found by vLLM only: it decodes token by token
+        finish_reason=text.reason or "stop_string",  # which only vLLM detects
         first_token_s=answer["first_token_s"],
     )
 
@@ -103,8 +103,8 @@ def _decode(prompt: Prompt, answer: Mapping[str, Any], settings: EngineSettings)
 def _rounds(emitted: Sequence[int], drafts: Sequence[Round]) -> Iterator[Round]:
     """Yield the rounds after prefill, from the number of tokens of each pass and the drafts.
 
-    vLLM does not report which passes drafted: a plain pass next to a draft of which nothing was
-    accepted cannot be told apart from it. The last pass may accept more tokens than the text has.
+    vLLM does not report which passes drafted, and a pass without a draft looks like one whose
+    drafted tokens were all rejected. The last pass may accept more tokens than the text has.
     """
     left = deque(drafts)
     for number, tokens in enumerate(emitted, start=1):
@@ -120,15 +120,15 @@ def _rounds(emitted: Sequence[int], drafts: Sequence[Round]) -> Iterator[Round]:
 class VllmEngine:
     """Opens vLLM with a context of `max_model_len` tokens, or the model's own if that is less.
 
-    `timeout_s` limits opening and each call of `generate`; then the engine is killed, and its cell
-    becomes a failed row. The environment variable DRAFTMARK_ENGINE_TIMEOUT overrides it.
+    Opening and each call of `generate` may take `timeout_s`; later the engine is killed, and its
+    cell becomes a failed row. The environment variable DRAFTMARK_ENGINE_TIMEOUT overrides it.
     """
 
     max_model_len: int = 2048
     timeout_s: float = 1800.0
 
     def supports(self, kind: Kind) -> bool:
-        """Every kind; trees are refused when an engine is opened."""
+        """Return True; `open` refuses trees."""
         return True
 
     def open(
@@ -136,8 +136,8 @@ class VllmEngine:
     ) -> _Running:
         """Start a process with the target, and the draft of a method if one is given.
 
-        Raises UserError if vLLM is not installed, Unsupported for settings that it does not have,
-        ChildFailure if it does not open.
+        Raises UserError if vLLM is not installed, Unsupported for settings that vLLM lacks,
+        ChildFailure if vLLM does not start.
         """
         if find_spec("vllm") is None:
             raise UserError(
@@ -178,7 +178,7 @@ class VllmEngine:
 
 
 def _export(method: Method, draft: Path, settings: EngineSettings, folder: Path) -> Path:
-    """Return the draft's folder, for a head that of its export; raises Unsupported for trees."""
+    """Return the draft's folder, or that of an exported head; raises Unsupported for trees."""
     if method.kind != "feature_head":
         return draft
     from draftmark.models.head_exports import LAYOUTS, export_head

@@ -1,4 +1,4 @@
-"""Draft inits: some layers of the target, random weights, or another model; perhaps a fitted head.
+"""Draft inits: layers of the target, random weights or another model; the head may be fitted.
 
 Layers are found by structure, because families name them differently (`model.layers`,
 `transformer.h`).
@@ -6,7 +6,7 @@ Layers are found by structure, because families name them differently (`model.la
 A pruned draft feeds its head states that the head was not trained on. A fitted head corrects that
 in closed form: ridge regression finds the matrix A that maps the draft's final states to the
 target's on text, and A is folded into a copy of the target's head. The cost is one pass of the
-draft and a solve of D equations; it replaces the first passes of training.
+draft and one D x D solve; the fit replaces the first passes of training.
 
 Legend: N position, D hidden size of the draft, E hidden size of the target, V vocabulary.
 """
@@ -40,7 +40,7 @@ def make_draft(
     directory: Path | None = None,
     placement: Placement = DEFAULT_PLACEMENT,
 ) -> LanguageModel:
-    """Return the draft init in float32; `directory` has the draft model, if the init names one.
+    """Return the draft init in float32; `directory` is the folder of the model that it names.
 
     Raises UserError for layers or config keys that the target lacks, and for a head smaller than
     the tokenizer.
@@ -85,9 +85,9 @@ def prune_layers(model: Any, layers: Sequence[int]) -> Any:
 
 
 def random_model(config: Any, changes: Mapping[str, Any], seed: int) -> Any:
-    """Return a float32 model with random weights, of a config with some values changed.
+    """Return a float32 model with random weights, of `config` with `changes`.
 
-    Raises UserError for a value that the family lacks, and for inconsistent values.
+    Raises UserError for a key that the family lacks, and for inconsistent values.
     """
     known = {*config.to_dict(), *config.attribute_map}
     if unknown := [key for key in changes if not hasattr(config, key)]:
@@ -108,14 +108,14 @@ def random_model(config: Any, changes: Mapping[str, Any], seed: int) -> Any:
                 model(input_ids=torch.zeros(1, 2, dtype=torch.long))  # shapes clash only here
         except (StrictDataclassError, ValueError, RuntimeError, ArithmeticError) as error:
             raise UserError(
-                f"random = {dict(changes)}: these values do not fit others of the target's "
+                f"random = {dict(changes)}: these values contradict others in the target's "
                 f"config ({' '.join(str(error).split())}); change those as well."
             ) from error
     return model
 
 
 def _per_layer(config: Any) -> dict[str, list[Any]]:
-    """Return the lists of a config that have one entry for each layer, such as its kind."""
+    """Return the config's lists with one entry per layer, such as `layer_types`."""
     return {
         name: value
         for name, value in config.to_dict().items()
@@ -133,20 +133,20 @@ def _weights_of(model: Any, layers: Sequence[int]) -> dict[str, torch.Tensor]:
 
 
 def _name_of_layers(model: Any) -> str:
-    """Return the name, with its dot, of the one outermost list of as many modules as layers."""
-    found: list[str] = []
+    """Return the name of the model's list of layers with a final dot, such as "model.layers."."""
+    names: list[str] = []
     for name, module in model.named_modules():
-        if not isinstance(module, torch.nn.ModuleList) or name.startswith(tuple(found)):
+        if not isinstance(module, torch.nn.ModuleList) or name.startswith(tuple(names)):
             continue
         if len(module) == model.config.num_hidden_layers:
-            found.append(f"{name}.")
-    if len(found) != 1:
+            names.append(f"{name}.")
+    if len(names) != 1:
         raise UserError(
-            f"{type(model).__name__} has {len(found)} lists of {model.config.num_hidden_layers} "
+            f"{type(model).__name__} has {len(names)} lists of {model.config.num_hidden_layers} "
             "modules, and exactly one must hold the layers to prune; take another model as the "
             "draft."
         )
-    return found[0]
+    return names[0]
 
 
 RIDGE = 1e-2  # relative to the mean square of the draft's states
@@ -155,7 +155,7 @@ RIDGE = 1e-2  # relative to the mean square of the draft's states
 def fit_head(
     draft: LanguageModel, target: LanguageModel, states: StoredHiddenStates
 ) -> LanguageModel:
-    """Return the draft with a fitted head, whose embedding and head are frozen."""
+    """Return the draft with a head fitted to the target's `states`, embedding and head frozen."""
     a_DE = _regress(draft, states)
     fitted = _untied(draft)
     head, target_head = fitted.get_output_embeddings(), target.model.get_output_embeddings()
@@ -169,7 +169,7 @@ def fit_head(
 
 
 def _regress(draft: LanguageModel, states: StoredHiddenStates) -> torch.Tensor:
-    """Return A [D, E], which minimises |X A - Y|^2 + ridge for draft states X, target states Y."""
+    """Return A [D, E]: it minimises |X A - Y|^2 + ridge |A|^2; X are draft, Y target states."""
     xx_DD, xy_DE = torch.zeros(()).double(), torch.zeros(()).double()
     for text, hidden_ND in hidden_states(draft, states.texts):
         x_ND, y_NE = hidden_ND.double().cpu(), states.last_layer_of(text).double()

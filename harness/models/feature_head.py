@@ -6,12 +6,12 @@ i + 1, from which the output head computes the distribution of token i + 2. Embe
 head are the target's, frozen; the layer has the target's architecture.
 
 - `eagle`: the feature is the target's final state. `fc` joins it with the embedding (2 D to D);
-  the layer has no norm before its attention, and none follows it.
-- `eagle3`: `fc` fuses the outputs of several target layers into the feature (L D to D); the layer
-  attends with the normed embedding beside the normed feature (2 D). A norm precedes the output
+  the layer has no norm before its attention, and no norm follows the layer.
+- `eagle3`: `fc` fuses the outputs of several target layers into the feature (L D to D); the layer's
+  attention reads the normed embedding beside the normed feature (2 D). A norm precedes the output
   head; the state before that norm is fed back. The output head may be cut to a draft vocabulary.
 
-Legend: B batch, T slot, L layer, D hidden size, V vocabulary.
+Legend: B batch, T slot, K slot in the cache, L layer, D hidden size, V vocabulary.
 """
 
 import copy
@@ -41,7 +41,7 @@ class HeadShape:
     """The architecture of a head, besides the config of its layer."""
 
     kind: Architecture
-    layers: tuple[int, ...]  # of the target, as `models.hidden_states` counts them
+    layers: tuple[int, ...]  # of the target, numbered as in `models.hidden_states`
     vocab_size: int  # the tokenizer's
     draft_vocab_size: int | None = None  # None: the whole vocabulary
 
@@ -62,7 +62,7 @@ class _Joined(torch.nn.Module):
 
 
 class HeadModule(torch.nn.Module):
-    """The weights of a head: `fc`, and a one-layer model of the target's family without norms."""
+    """The weights of a head: `fc`, and a one-layer model of the target's family."""
 
     draft_ids_V: torch.Tensor  # the ids of the draft vocabulary, if there is one
 
@@ -76,7 +76,7 @@ class HeadModule(torch.nn.Module):
         if shape.kind == "eagle":
             self.norm: torch.nn.Module = torch.nn.Identity()
             self.fc = torch.nn.Linear(2 * width, width, bias=False)
-            if hasattr(layer, "post_attention_layernorm"):  # else the MLP shares the norm: Phi
+            if hasattr(layer, "post_attention_layernorm"):  # Phi's MLP shares this norm
                 layer.input_layernorm = torch.nn.Identity()
         else:
             self.norm = own_norm
@@ -123,7 +123,7 @@ def norm_name(base: Any) -> str:
 
 
 def _widen(layer: Any, width: int) -> None:
-    """Widen to 2 D the inputs of the attention, and of an MLP that shares its norm."""
+    """Widen the attention's inputs to 2 D, and those of an MLP that shares its norm."""
     parts = [getattr(layer, "self_attn", None) or layer.attention]
     if not hasattr(layer, "post_attention_layernorm"):
         parts.append(layer.mlp)
@@ -142,7 +142,7 @@ class FeatureHead(LanguageModel):
     model: HeadModule
 
     def hidden(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor | None = None) -> torch.Tensor:
-        """Raise TypeError: without the target's features a head has no states."""
+        """Raise TypeError: a head needs the target's features."""
         raise TypeError("a feature head reads the target's features, not tokens alone")
 
     def fuse(self, states_TLD: torch.Tensor) -> torch.Tensor:
@@ -161,7 +161,7 @@ class FeatureHead(LanguageModel):
         mask_BTK: torch.Tensor,
         cache: Any,
     ) -> torch.Tensor:
-        """Return the next features [B, T, D] of slots with features_BTD and following tokens.
+        """Return the next features [B, T, D] of slots that read features_BTD and following_BT.
 
         mask_BTK is True where a slot may attend to one of the K slots in the cache, new ones
         included.
@@ -193,7 +193,7 @@ class FeatureHead(LanguageModel):
 
 
 def load_head(directory: Path, placement: Placement) -> FeatureHead:
-    """Return the head that was saved in a folder, ready to evaluate."""
+    """Return the head saved in a folder, in evaluation mode."""
     saved = json.loads((directory / _HEAD).read_text("utf-8"))
     shape = HeadShape(**{**saved, "layers": tuple(saved["layers"])})
     config = AutoConfig.from_pretrained(directory, local_files_only=True)
@@ -216,9 +216,9 @@ def make_head(
 ) -> FeatureHead:
     """Return an untrained float32 head for a target.
 
-    The layer and `fc` are random; with `from_layer` the layer copies that layer of the target where
-    the shapes agree. `draft_ids` are the ids of the draft vocabulary, ascending. Raises UserError
-    for a family that is not supported, and for a layer that the target lacks.
+    The layer and `fc` are random; with `from_layer`, the layer starts as a copy of that target
+    layer. `draft_ids` are the ids of the draft vocabulary, ascending. Raises UserError for an
+    unsupported family, and for a layer that the target lacks.
     """
     family = target.model.config.model_type
     if family not in FAMILIES:
@@ -251,13 +251,13 @@ def _take_ends(module: HeadModule, model: Any, draft_ids: torch.Tensor | None) -
     """Copy the target's embedding, last norm and output head, cut to the draft vocabulary."""
     module.get_input_embeddings().weight.copy_(model.get_input_embeddings().weight)
     output = model.get_output_embeddings()
-    own = module.get_output_embeddings()
+    head = module.get_output_embeddings()
     if draft_ids is None:
-        own.load_state_dict(output.state_dict())
+        head.load_state_dict(output.state_dict())
     else:
         module.draft_ids_V.copy_(draft_ids)
         rows = draft_ids.to(output.weight.device)
-        own.load_state_dict({name: value[rows] for name, value in output.state_dict().items()})
+        head.load_state_dict({name: value[rows] for name, value in output.state_dict().items()})
     if module.shape.kind == "eagle3":
         last = getattr(model.base_model, norm_name(model.base_model))
         module.norm.load_state_dict(last.state_dict())
@@ -265,7 +265,7 @@ def _take_ends(module: HeadModule, model: Any, draft_ids: torch.Tensor | None) -
 
 @torch.no_grad()
 def _take_layer(module: HeadModule, layer: Any) -> None:
-    """Copy a layer of the target; where the head reads 2 D, into the half of the feature."""
+    """Copy a target layer; weights that read 2 D receive it in the feature's columns."""
     sources = layer.state_dict()
     for name, value in module.causal.base_model.layers[0].state_dict().items():
         if (source := sources.get(name)) is None:

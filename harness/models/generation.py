@@ -1,7 +1,7 @@
-"""Responses of a model to prompts, in batches.
+"""Generates a model's responses to prompts, in batches.
 
-A loop of our own with a KV cache, so that a token depends on the model, the sampler and the
-prompt's random stream alone: not on generation defaults that came with the model, nor (up to
+This loop replaces transformers' `generate`, so that a token depends only on the model, the sampler
+and the prompt's random stream: not on generation defaults that came with the model, nor (up to
 rounding) on the other prompts of the batch.
 
 Legend: B batch, T position, V vocabulary.
@@ -30,13 +30,13 @@ class Sampling:
     max_new_tokens: int
     end_tokens: frozenset[int]
     seed: int
-    sample: int = 0  # the number of the response, where a prompt has several
+    sample: int = 0  # the response's index among several to the same prompt
     stop: StopStrings | None = None
 
     def stream(self, prompt: Prompt) -> torch.Generator:
         """Return the random stream of a prompt."""
-        again = (str(self.sample),) if self.sample else ()
-        return random_stream(self.seed, prompt.example_id, *again)
+        index = (str(self.sample),) if self.sample else ()
+        return random_stream(self.seed, prompt.example_id, *index)
 
 
 @dataclass
@@ -77,7 +77,7 @@ def generate(
     rows_per_batch: int,
     step: Step | None = None,
 ) -> list[Text]:
-    """Return each prompt with the model's response, in the order of `prompts`."""
+    """Return each prompt with its response, in order; raises UserError as `check_fits` does."""
     check_fits(model, prompts, sampling.max_new_tokens)
     by_length = sorted(prompts, key=lambda prompt: (len(prompt.token_ids), prompt.example_id))
     texts = {}

@@ -1,10 +1,10 @@
 """Exports a feature head to vLLM, in one of three layouts.
 
 `eagle` for EAGLE-1; `eagle3` as EAGLE-3's authors publish heads; `speculators` as
-https://github.com/vllm-project/speculators publishes them, with the name of the target, so that
-vLLM's `speculative_config` needs no method. vLLM's heads are Llama layers, so only heads of Llama
-targets can be exported. In all layouts fc reads the embedding first, then the features from low to
-high.
+https://github.com/vllm-project/speculators publishes them: it names the target, so vLLM's
+`speculative_config` needs no method. vLLM's heads are Llama layers, so only heads of Llama targets
+can be exported. In all layouts `fc` reads the embedding first, then the features from the lowest
+layer to the highest.
 
 Legend: V vocabulary.
 """
@@ -71,8 +71,8 @@ def export_head(
 def _eagle3_tensors(head: FeatureHead) -> dict[str, torch.Tensor]:
     """Return EAGLE-3's tensors, without the embedding, which is the target's.
 
-    A draft vocabulary comes with its maps: `d2t` is the offset of the target's id from each draft
-    id, `t2d` is True for each target id that the draft has.
+    A draft vocabulary adds two maps: `d2t` is target id minus draft id, by draft id; `t2d` is True
+    for each target id in the draft vocabulary.
     """
     module = head.model
     kept_V = _draft_ids(head)
@@ -101,8 +101,8 @@ def _body_tensors(head: FeatureHead) -> dict[str, torch.Tensor]:
     """Return the tensors of the embedding and the layer by vLLM's names."""
     tensors = {}
     for name, value in head.model.causal.base_model.state_dict().items():
-        for own, theirs in _NAMES.items():
-            name = name.replace(own, theirs)
+        for old, new in _NAMES.items():
+            name = name.replace(old, new)
         tensors[name] = value
     return tensors
 

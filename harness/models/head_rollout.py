@@ -1,11 +1,11 @@
-"""A feature head rolled forward from every start of a response at once: depth j reads depth j - 1.
+"""Rolls a feature head forward from every start of a response at once; depth j reads depth j - 1.
 
 A chain that starts at slot s reads the target's features up to s, and the head's own features
 beyond. At depth j the chain's slot s + j attends to slots 0 ... s of the target's features and to
 the chain's own slots at depths 1 ... j: one causal block, then diagonals, because chains of
 different starts do not see each other. EAGLE-3's training-time test has this attention pattern (Li
-et al. 2025, arXiv 2503.01840, section 3.2). Along a text that the target wrote, chain drafting
-computes exactly the same, so training and scoring share this pass.
+et al. 2025, arXiv 2503.01840, section 3.2). On a text that the target wrote, chain drafting
+computes exactly these features, so training and scoring share this pass.
 
 Legend: B text, T token, S slot, R start (of the response), D hidden size, K slot in the cache.
 """
@@ -49,10 +49,10 @@ def roll_forward(
     own_BRR = torch.eye(starts_BR.shape[1], dtype=torch.bool, device=device).expand(
         len(texts), -1, -1
     )
-    for back in range(1, depth):
-        following_BR = ids_BT.gather(1, (starts_BR + back + 1).clamp(max=ids_BT.shape[1] - 1))
+    for j in range(1, depth):
+        following_BR = ids_BT.gather(1, (starts_BR + j + 1).clamp(max=ids_BT.shape[1] - 1))
         mask_BRK = torch.cat([mask_BRK, own_BRR], dim=-1)
-        hidden_BRD = head.step(following_BR, hidden_BRD, starts_BR + back, mask_BRK, cache)
+        hidden_BRD = head.step(following_BR, hidden_BRD, starts_BR + j, mask_BRK, cache)
         yield hidden_BRD
 
 
@@ -60,7 +60,7 @@ def roll_forward(
 def rolled_features(
     head: FeatureHead, texts: Sequence[Text], states: StateSource, depth: int
 ) -> Iterator[tuple[Text, list[torch.Tensor]]]:
-    """Yield each text with the head's features [N - j, D] of each depth j, for tokens r + j.
+    """Yield each text with the head's features [R - j, D] of each depth j, for tokens r + j.
 
     The number of depths is `depth`, or the length of a shorter response.
     """
@@ -70,7 +70,7 @@ def rolled_features(
         by_depth = list(roll_forward(head, batch, fused, min(depth, longest)))
         for index, text in enumerate(batch):
             length = len(text.response_ids)
-            yield text, [states[index, : length - j] for j, states in enumerate(by_depth[:length])]
+            yield text, [hidden[index, : length - j] for j, hidden in enumerate(by_depth[:length])]
 
 
 def _check_prompts(texts: Sequence[Text]) -> None:
@@ -78,7 +78,7 @@ def _check_prompts(texts: Sequence[Text]) -> None:
         if len(text.prompt_ids) < 2:
             raise UserError(
                 f"{text.example_id}: the prompt has {len(text.prompt_ids)} tokens; a feature head "
-                "needs 2 or more, because it reads the feature of the last but one."
+                "needs 2 or more, because it reads the feature of the token before the last."
             )
 
 

@@ -1,13 +1,13 @@
 """Hidden states of a model on texts: computed live, or stored on disk and memory-mapped.
 
-Logits are recomputed from the final states through the head, never stored: D numbers a token
-instead of V. Target and draft are read in the same batches, so a draft that is its own target has
-the same bits and an acceptance of exactly 1.
+Logits are recomputed from the final states by the head, never stored: D numbers a token instead of
+V. Target and draft read the same batches, so the target as its own draft has exactly the same
+states and an acceptance of exactly 1.
 
-Layer k is the output of k layers: 0 is the embedding, the number of layers the final state, after
-the last norm. transformers counts `hidden_states` so, and vLLM its auxiliary ones. The supervised
-positions of a text predict its response: token i of the response is predicted at position
-(prompt length + i - 1). The last token predicts nothing and is left out.
+Layer k is the output of the first k layers: layer 0 is the embedding, the highest the final state,
+after the last norm; transformers numbers `hidden_states` so, and vLLM its auxiliary states. The
+supervised positions of a text predict its response: token i of the response is predicted at
+position (prompt length + i - 1). The last token predicts nothing and is not read.
 
 Legend: B batch, T position, N supervised position, L layer, D hidden size, V vocabulary.
 """
@@ -31,7 +31,7 @@ from draftmark.store.records import TEXTS, read_texts, write_texts
 from draftmark.store.store import write_json
 from draftmark.types import Text
 
-Positions = Literal["supervised", "all"]  # all: those of the prompt as well
+Positions = Literal["supervised", "all"]  # all: the prompt's positions too
 FINAL = (-1,)  # the final state alone, whatever the number of layers
 TOKENS_PER_BATCH = 4096
 _GIGABYTE = 10**9
@@ -49,7 +49,7 @@ def supervised_positions(text: Text) -> slice:
 
 
 def right_padded(texts: Sequence[Text], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (ids [B, T], mask [B, T]) of prompts and responses, all but each text's last token."""
+    """Return (ids [B, T], mask [B, T]) of prompts and responses, without each text's last token."""
     return pad_rows([[*text.prompt_ids, *text.response_ids][:-1] for text in texts], device)
 
 
@@ -87,13 +87,13 @@ def layer_states(
     ids_BT: torch.Tensor,
     mask_BT: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return the outputs [B, T, L, D] of some layers; of the final one without keeping others."""
+    """Return the outputs [B, T, L, D] of `layers`; for the final state alone no other is kept."""
     if tuple(layers) in (FINAL, (model.model.config.num_hidden_layers,)):
         return model.hidden(ids_BT, mask_BT)[:, :, None]
-    every = model.model.base_model(
+    outputs = model.model.base_model(
         input_ids=ids_BT, attention_mask=mask_BT, use_cache=False, output_hidden_states=True
     ).hidden_states
-    return torch.stack([every[layer] for layer in layers], dim=2)
+    return torch.stack([outputs[layer] for layer in layers], dim=2)
 
 
 class StateSource(Protocol):
@@ -118,7 +118,7 @@ class LiveStates:
 
 @dataclass(frozen=True)
 class StoredHiddenStates:
-    """Texts and the states of some layers at some of their positions, memory-mapped."""
+    """Texts, and their states at some layers and positions, memory-mapped."""
 
     texts: tuple[Text, ...]
     layers: tuple[int, ...]
@@ -145,7 +145,7 @@ class StoredHiddenStates:
         return slices
 
     def states_of(self, text: Text) -> torch.Tensor:
-        """Return the states [T, L, D] of one text; [N, L, D] of supervised positions."""
+        """Return the states [T, L, D] of one text; [N, L, D] if `positions` is supervised."""
         return self.states_TLD[self._slices[text.example_id]]
 
     def last_layer_of(self, text: Text) -> torch.Tensor:
@@ -171,7 +171,7 @@ def write_hidden_states(
     positions: Positions = "supervised",
     max_gigabytes: float = math.inf,
 ) -> None:
-    """Write the texts and the states of some layers, in the order of the texts.
+    """Write the texts and their states at `layers`, in the order of the texts.
 
     Raises UserError, before anything is written, if the states take more than `max_gigabytes` or
     more than the disk has left.
@@ -193,8 +193,8 @@ def write_hidden_states(
 def map_file(path: Path, size: int, dtype: torch.dtype, *, create: bool = False) -> torch.Tensor:
     """Return the `size` numbers of a file, memory-mapped; `create` makes a new file to be filled.
 
-    The disk space of a new file is reserved at once, and OSError raised if there is too little:
-    a write to a map without space behind it kills the process (SIGBUS) without a message.
+    The disk space of a new file is reserved at once; raises OSError if there is too little. A
+    write to a map without disk space would kill the process (SIGBUS) without a message.
     """
     if create:
         with path.open("wb") as file:
@@ -230,7 +230,7 @@ def _check_size(tokens: int, bytes_per_token: int, max_gigabytes: float, directo
 
 @dataclass(frozen=True)
 class TargetLogits:
-    """The target's logits on known texts, from stored final states through its head."""
+    """The target's logits on known texts, computed by its head from stored final states."""
 
     target: LanguageModel
     final_states: StoredHiddenStates
@@ -253,7 +253,7 @@ def log_likelihoods(model: LanguageModel, texts: Sequence[Text]) -> Iterator[tup
         needed = len(text.prompt_ids) + len(text.response_ids)
         if needed > model.max_positions:
             raise UserError(
-                f"{text.example_id}: the prompt and its gold answer have {needed} tokens, the "
+                f"{text.example_id}: the prompt and its gold answer have {needed} tokens, but the "
                 f"model's context is {model.max_positions}; leave the row out."
             )
     for text, hidden_ND in hidden_states(model, texts):

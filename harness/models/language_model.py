@@ -1,6 +1,6 @@
 """Language models: loading, saving, hidden states and logits, and the check of tokenizers.
 
-The vocabulary is the tokenizer's: a head's padding ids beyond it are cut off before any softmax, of
+The vocabulary is the tokenizer's: a head's padding ids beyond it are cut off before any softmax, in
 target and draft alike, because no text contains them. Weights are safetensors only, and code that
 comes with a model runs only if the recipe allows it.
 
@@ -42,7 +42,7 @@ class LanguageModel:
         return cast(torch.Tensor, read.last_hidden_state)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return logits [..., V] of hidden states [..., D]: those of the model's own forward."""
+        """Return the logits [..., V] of hidden states [..., D], as the model's own forward does."""
         logits = head_product(self.model.get_output_embeddings(), hidden)
         logits = _as_configured(logits, self.model.config)
         padded = logits.shape[-1] > self.vocab_size
@@ -96,11 +96,11 @@ def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
 
 
 def load_model(directory: Path, placement: Placement = DEFAULT_PLACEMENT) -> LanguageModel:
-    """Return the model of a folder, ready to evaluate.
+    """Return the model of a folder, in evaluation mode.
 
     Raises UserError if the head is smaller than the tokenizer, if body and head together do not
     give the model's own logits (the family transforms its logits in an unknown way), or if the
-    model needs code that came with it and is forbidden.
+    model needs its own code and `placement` forbids that.
     """
     with _explain_remote_code(directory):
         model = AutoModelForCausalLM.from_pretrained(
@@ -158,21 +158,21 @@ def check_head_rows(model: Any, vocab_size: int) -> None:
     rows = model.get_output_embeddings().weight.shape[0]
     if vocab_size > rows:
         raise UserError(
-            f"The tokenizer has {vocab_size} tokens and the model's head {rows}: they do not "
-            "belong together; check the model's folder, or the vocab_size of a random draft."
+            f"The tokenizer has {vocab_size} tokens, but the model's head has only {rows} rows; "
+            "check the model's folder, or the vocab_size of a random draft."
         )
 
 
 @torch.no_grad()
 def _check_head(loaded: LanguageModel, directory: Path) -> None:
     probe_BT = torch.arange(1, 5, device=loaded.device).remainder(loaded.vocab_size)[None]
-    own = loaded.model(input_ids=probe_BT).logits[..., : loaded.vocab_size]
-    apart = loaded.logits(loaded.hidden(probe_BT))
-    tolerance = _PROBE_TOLERANCE * float(own.abs().max().float())
-    if loaded.model.dtype == torch.float32 and not torch.allclose(own, apart, atol=tolerance):
+    whole = loaded.model(input_ids=probe_BT).logits[..., : loaded.vocab_size]
+    split = loaded.logits(loaded.hidden(probe_BT))
+    tolerance = _PROBE_TOLERANCE * float(whole.abs().max().float())
+    if loaded.model.dtype == torch.float32 and not torch.allclose(whole, split, atol=tolerance):
         raise UserError(
-            f"{directory}: {type(loaded.model).__name__} does more after its head than draftmark "
-            "knows, so stored hidden states would give wrong logits; this family is not supported."
+            f"{directory}: {type(loaded.model).__name__} transforms its logits in an unknown way, "
+            "so stored hidden states would give wrong logits; this family is not supported."
         )
 
 
@@ -203,7 +203,7 @@ def head_product(head: Any, states: torch.Tensor) -> torch.Tensor:
     """Return the logits [..., V] of states [..., D], as calling the head does.
 
     Logits are computed in chunks of positions, and torch would allocate the head's gradient, as
-    large as the head, once a chunk. Here each chunk adds to the stored gradient in place.
+    large as the head, for each chunk. Here each chunk adds to the stored gradient in place.
     """
     if not _adds_in_place(head, states):
         return cast(torch.Tensor, head(states))

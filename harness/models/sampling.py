@@ -1,4 +1,4 @@
-"""Sampling: the distribution that a sampler draws from, and draws from it.
+"""Sampler probabilities, and draws from them.
 
 Legend: V vocabulary.
 """
@@ -24,7 +24,7 @@ def sampler_probs(logits: torch.Tensor, sampler: Sampler) -> torch.Tensor:
 
 
 def _nucleus(probs: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Renormalise to the fewest likeliest tokens with mass `top_p` (Holtzman et al. 2020)."""
+    """Keep the fewest likeliest tokens of mass `top_p` and renormalise (Holtzman et al. 2020)."""
     ordered, index = probs.sort(dim=-1, descending=True)
     before = ordered.cumsum(dim=-1) - ordered
     kept = torch.zeros_like(probs).scatter_(-1, index, ordered * (before < top_p))

@@ -1,6 +1,6 @@
-"""The shapes of models, for planning: from the files of a folder, else from a table. No torch.
+"""The shapes of models, for planning: from a model's folder, else from a table.
 
-`config.json` has the shape of a folder's model, and the headers of its safetensors count weights.
+A folder's `config.json` has the sizes, and the headers of its safetensors the numbers of weights.
 """
 
 import json
@@ -59,16 +59,16 @@ class Shape:
 
 
 def model_shape(reference: str, directory: Path | None) -> Shape:
-    """Return the shape of a model: from its folder, else from the table by the reference's name.
+    """Return the shape of a model, from its folder or, without a folder, from the table by name.
 
-    Raises UserError for a model that both lack.
+    Raises UserError if the table lacks the model.
     """
     if directory is not None:
         return _of_folder(directory)
     name = reference.partition("@")[0].rpartition("/")[2].lower()
     if name not in shape_table():
         raise UserError(
-            f"The plan needs the shape of {reference!r}, which is not here; fetch it with "
+            f"The plan needs the shape of {reference!r}, which is unknown; fetch the model with "
             f"`draftmark fetch`, name its folder, or take one of {', '.join(shape_table())}."
         )
     entry = shape_table()[name]
@@ -76,7 +76,7 @@ def model_shape(reference: str, directory: Path | None) -> Shape:
 
 
 def draft_shape(init: DraftInit, target: Shape, given: Shape | None, target_config: Any) -> Shape:
-    """Return the shape of a draft init; `given` is the shape of the draft model, if it is one."""
+    """Return the shape of a draft init; `given` is the shape of the model that the init names."""
     if init.model is not None:
         assert given is not None
         return given
@@ -93,8 +93,8 @@ def draft_shape(init: DraftInit, target: Shape, given: Shape | None, target_conf
 def head_shape(target: Shape, states: int) -> Shape:
     """Return the shape of a feature head that reads `states` states of the target.
 
-    One layer, the target's embedding and head, and a matrix that joins one state with the embedding
-    (EAGLE-1) or several states; in the latter case the attention reads the embedding as well.
+    It has one layer, the target's embedding and head, and `fc`, which joins one state with the
+    embedding (EAGLE-1) or several states (EAGLE-3, whose attention also reads the embedding).
     """
     join = max(2, states) * target.hidden**2
     rows = (target.heads + 2 * target.key_value_heads) * target.head_dim
@@ -104,7 +104,7 @@ def head_shape(target: Shape, states: int) -> Shape:
 
 
 def model_config(reference: str, directory: Path | None) -> dict[str, Any]:
-    """Return the config, with `model_type`, of a model whose shape `of_model` knows."""
+    """Return the config, with `model_type`, of a model whose shape `model_shape` returns."""
     if directory is not None:
         return dict(json.loads((directory / "config.json").read_text("utf-8")))
     entry = shape_table()[reference.partition("@")[0].rpartition("/")[2].lower()]
@@ -147,7 +147,7 @@ def _tensors(directory: Path) -> Iterator[tuple[str, int]]:
 
 
 def _shape(config: Mapping[str, Any], parameters: int, layer_parameters: int) -> Shape:
-    """Return the shape of a config in either spelling of its keys."""
+    """Return the shape of a config, whose keys are spelled as Llama's or as GPT-2's."""
 
     def read(*names: str) -> Any:
         return next((config[name] for name in names if config.get(name) is not None), None)
@@ -167,7 +167,7 @@ def _shape(config: Mapping[str, Any], parameters: int, layer_parameters: int) ->
 
 
 def _counted(config: Mapping[str, Any]) -> Shape:
-    """Return the shape of a config; the weights are counted on a model without memory."""
+    """Return the shape of a config; its weights are counted on torch's meta device."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -11,7 +11,7 @@ from draftmark.types import FinishReason
 class StopStrings:
     """Strings that a model without a chat template writes after its answer.
 
-    The token that completes a string is the response's last; the graded text ends before it.
+    The token that completes a string ends the response; the graded text ends before the string.
     """
 
     strings: tuple[str, ...]
@@ -19,7 +19,7 @@ class StopStrings:
 
     def completes(self, tokens: Sequence[int]) -> bool:
         """True if the last token completes a stop string, given that none was complete before."""
-        # A token has at least a byte; one more token, as some decoders strip the first's space.
+        # A token has at least one byte; + 1 because some decoders strip the first token's space.
         reach = max(len(string.encode()) for string in self.strings) + 1
         tail = self.decode(list(tokens[-reach:]))
         return any(string in tail for string in self.strings)

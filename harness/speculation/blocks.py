@@ -4,13 +4,13 @@ Given the target's own text y, let P(s) be the probability that a block starts a
 drafted tokens, j are accepted and the next is replaced with probability
 accept[s,0] ... accept[s,j-1] (1 - accept[s,j]), which moves the start to s+j+1; all are accepted
 with probability accept[s,0] ... accept[s,d-1], and the bonus token moves the start to s+d+1. The
-expected number of target passes given y is the sum of P(s): no draft decoding, and one table serves
-every gamma.
+expected number of target passes given y is the sum of P(s). This needs no draft decoding, and one
+table serves every gamma.
 
 A `Convention` fixes where engines count differently: whether prefill emits the first token, and
 whether a block at the end of y counts all drafted tokens or those within y.
 
-Legend: B prompt, S start of a block, D depth in it, G depth as published (position 1 is index 0).
+Legend: B prompt, S start of a block, D depth in a block, G position (position 1 is index 0).
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Convention:
     """The counting convention of an engine; defaults are the reference engine's."""
 
     prefill_emits_first: bool = False  # the first block then starts at the second token
-    counts_beyond_end: bool = False  # the last block counts all of gamma as drafted
+    counts_beyond_end: bool = False  # the last block counts gamma drafted tokens
 
 
 REFERENCE = Convention()
@@ -37,7 +37,7 @@ REFERENCE = Convention()
 class BlockCounts:
     """Expected counts of each prompt, to be pooled and then divided."""
 
-    tokens_B: Floats  # in the text, with the end token, without the token that prefill emitted
+    tokens_B: Floats  # of the text, with its end token, without a token that prefill emitted
     passes_B: Floats  # of the target, after prefill
     drafted_B: Floats
     tested_BG: Floats  # blocks whose token at position g was compared with the target's choice
@@ -45,7 +45,7 @@ class BlockCounts:
 
     @property
     def drafts_B(self) -> Floats:
-        """Blocks that drafted a token: vLLM's drafts."""
+        """Blocks that drafted a token, which vLLM counts as drafts."""
         drafts_B: Floats = self.tested_BG[:, 0]
         return drafts_B
 
@@ -69,7 +69,7 @@ def block_counts(
 ) -> BlockCounts:
     """Return the expected counts of blocks of `num_speculative_tokens` over each table's text.
 
-    Raises ValueError without tables, and for tables less deep than the block.
+    Raises ValueError without tables, and for a table that has fewer depths than the block.
     """
     if not tables:
         raise ValueError("no acceptance tables: nothing to count")
@@ -118,7 +118,7 @@ def _drafted(drafted_BS: Ints, lengths_B: Ints, convention: Convention, depth: i
 
 
 def _starts(reach_BSD: Floats, lengths_B: Ints, first: int) -> Floats:
-    """Return P(s) [B, S], the probability that a block starts at s; the first block at `first`."""
+    """Return P(s) [B, S], the probability that a block starts at s; the first starts at `first`."""
     num_prompts, longest, depth = reach_BSD.shape
     # Blocks that reach the end move their start past it, into extra columns that are cut off.
     starts_BS = np.zeros((num_prompts, longest + depth + 1))

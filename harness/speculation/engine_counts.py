@@ -1,7 +1,7 @@
 """The counts of an engine's decodes, in the form that scoring predicts.
 
-An engine that verifies whole blocks may accept tokens beyond the end of a text. It counts them, but
-the text lacks them; they are separated here, because scoring predicts only the rest.
+An engine that verifies whole blocks may accept, and count, tokens beyond the end of a text. They
+are separated here, because scoring predicts only the tokens within the text.
 
 Legend: B prompt.
 """
@@ -47,10 +47,10 @@ def engine_counts(decodes: Sequence[Decode], convention: Convention) -> EngineCo
 
 def convention_of(running: Running) -> Convention:
     """Return the counting convention that an engine describes, else the reference engine's."""
-    return told_convention(running.describe() if isinstance(running, Described) else {})
+    return described_convention(running.describe() if isinstance(running, Described) else {})
 
 
-def told_convention(description: Mapping[str, Any]) -> Convention:
+def described_convention(description: Mapping[str, Any]) -> Convention:
     """Return the counting convention in an engine's stored description."""
     return Convention(**description.get("convention", {}))
 

@@ -1,7 +1,7 @@
-"""The drafter of a feature head: proposing with the target's features, scored depth by depth.
+"""The drafter of a feature head: it proposes from target features, and is scored by depth.
 
-Scoring follows `speculation.scoring`. At each depth only those chains are followed whose tokens may
-all be accepted, because the output head is most of the cost; of greedy chains few remain.
+Scoring follows `speculation.scoring`. At each depth only chains whose tokens may all be accepted
+are followed, because the output head is most of the cost; few greedy chains remain.
 
 Legend: T slot, L layer, D hidden size (H beside depths), N position of a response, G drafted token,
 V vocabulary; in scoring D depth, R and S start of a chain, A start of a followed chain.
@@ -22,14 +22,14 @@ from draftmark.speculation.scoring import accept_probability
 from draftmark.training.divergences import overlap
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
 
-# A chain is followed while P(all of its tokens are accepted) exceeds this. The tokens of the others
-# would add less than this, once for each start, to any count of a text.
+# A chain is followed while P(all of its tokens are accepted) exceeds this. The rest of another
+# chain would add less than this to any count of its text.
 NEGLIGIBLE = 2.0**-40
 
 
 @dataclass(eq=False)
 class FeatureHeadSession:
-    """A head with the KV cache of one text; its own features are dropped every round."""
+    """A head with the KV cache of one text; slots of the head's features are dropped each round."""
 
     head: FeatureHead
     prompt_ids: Sequence[int]
@@ -38,7 +38,7 @@ class FeatureHeadSession:
     _cache: DynamicCache = field(default_factory=DynamicCache)
     _unread: list[torch.Tensor] = field(default_factory=list)  # features that no slot has read yet
     _slots: int = 0  # cached slots of target features
-    _drafted: int = 0  # cached slots of the head's own features, after them
+    _drafted: int = 0  # cached slots of the head's own features, which follow
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -46,7 +46,7 @@ class FeatureHeadSession:
         return self.head.model.shape.layers
 
     def observe(self, states_TLD: torch.Tensor) -> None:
-        """Append the target's states of newly kept tokens.
+        """Append the target's states [T, L, D] of newly kept tokens.
 
         The first call prefills the prompt except its last token, as the target does.
         """
@@ -91,13 +91,13 @@ class FeatureHeadSession:
         """Return the features [T, D] that follow new slots at the end of the cache."""
         device = self.head.device
         before = self._slots + self._drafted
-        every_K = torch.arange(before + len(following), device=device)
-        new_T = every_K[before:]
+        slots_K = torch.arange(before + len(following), device=device)
+        new_T = slots_K[before:]
         return self.head.step(
             torch.tensor([list(following)], device=device),
             features_TD[None],
             new_T[None],
-            (every_K <= new_T[:, None])[None],
+            (slots_K <= new_T[:, None])[None],
             self._cache,
         )[0]
 
@@ -123,11 +123,11 @@ class FeatureHeadDrafter:
             features = [self.head.fuse(states.states_of(text)) for text in batch]
             depth = min(MAX_GAMMA, max(len(text.response_ids) for text in batch))
             for hidden_BRH in roll_forward(self.head, batch, features, depth):
-                for of_text, hidden_RH in zip(chains, hidden_BRH, strict=True):
-                    of_text.follow(self.head, hidden_RH)
-                if not any(len(of_text.followed) for of_text in chains):
+                for text_chains, hidden_RH in zip(chains, hidden_BRH, strict=True):
+                    text_chains.follow(self.head, hidden_RH)
+                if not any(len(text_chains.followed) for text_chains in chains):
                     break
-            yield from (of_text.table() for of_text in chains)
+            yield from (text_chains.table() for text_chains in chains)
 
     def start(
         self, prompt_ids: Sequence[int], sampler: Sampler, generator: torch.Generator

@@ -57,7 +57,7 @@ class EngineSettings:
 
 
 class Session(Protocol):
-    """A draft that proposes for one prompt; engines that loop in Python keep one a prompt."""
+    """A draft at work on one prompt; engines that loop in Python open a session per prompt."""
 
     def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
         """Return at most `num_tokens` tokens that may follow `token_ids`, the whole text so far."""
@@ -74,7 +74,7 @@ class FeatureSession(Session, Protocol):
 
 
 class Drafter(Protocol):
-    """A draft as scoring and engines that loop in Python use it."""
+    """A draft, for scoring and for engines that loop in Python."""
 
     def score(
         self, texts: Sequence[Text], target: TargetLogits, samplers: Samplers
@@ -105,7 +105,7 @@ class FeatureMethod(Method, Protocol):
     """A method whose draft is a head on the target's features."""
 
     def layers(self, num_layers: int) -> tuple[int, ...]:
-        """Return the layers that the head reads, of a target with `num_layers` layers."""
+        """Return the layers that the head reads in a target of `num_layers` layers."""
 
     def head(self, target: LanguageModel, texts: Sequence[Text], seed: int) -> LanguageModel:
         """Return the untrained head for a complete target; `texts` are the training texts."""
@@ -126,7 +126,7 @@ class LookupMethod(Method, Protocol):
 
 @runtime_checkable
 class Planned(Protocol):
-    """A method that reports its training runs to the planner. Other methods count as one run."""
+    """A method that reports its training runs to the planner; other methods count as one run."""
 
     def training_runs(self, run: TrainingRun) -> tuple[TrainingRun, ...]:
         """Return the training runs that make a draft, given the recipe's run."""
@@ -141,7 +141,7 @@ class Running(Protocol):
 
 @runtime_checkable
 class Described(Running, Protocol):
-    """An engine that describes its settings, with pinned defaults."""
+    """An engine that describes its settings, including pinned defaults."""
 
     def describe(self) -> Mapping[str, Any]:
         """Return settings that JSON can hold."""
@@ -156,11 +156,11 @@ class Engine(Protocol):
     def open(
         self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
     ) -> Running:
-        """Load the target, and the method's draft if there is one."""
+        """Load the target, and a method's draft if given; raises Unsupported for some settings."""
 
 
 class Report(Protocol):
     """A rendering of results into files."""
 
     def __call__(self, results: Results, directory: Path) -> Mapping[str, str | bytes]:
-        """Return the text, or an image's bytes, of each file; `directory` has the records."""
+        """Return each file's text or image bytes, by name; `directory` has the records."""

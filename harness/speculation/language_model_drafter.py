@@ -1,4 +1,4 @@
-"""The drafter of a language model: scored in one pass, proposing token by token.
+"""The drafter of a language model: it proposes token by token, and is scored in one pass.
 
 The draft's distribution at a position does not depend on the start of the block, so one
 teacher-forced pass fills the acceptance table of every block length.
@@ -21,7 +21,7 @@ from draftmark.training.divergences import overlap
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
 
 # Rounding gives a few tokens of a text probability 0 (ties at temperature 0, edges of a nucleus).
-# With a larger share of them the text is not the target's.
+# If a larger share of tokens has probability 0, the target did not write the texts.
 MAX_IMPOSSIBLE = 0.05
 
 
@@ -99,11 +99,11 @@ class LanguageModelDrafter:
         if impossible > MAX_IMPOSSIBLE * tokens:
             raise ValueError(
                 f"{impossible} of {tokens} tokens of these texts have probability 0 under the "
-                "target's sampler: the target did not write them so"
+                "target's sampler: the target did not write them with it"
             )
 
     def start(
         self, prompt_ids: Sequence[int], sampler: Sampler, generator: torch.Generator
     ) -> LanguageModelSession:
-        """Return a session that has read the prompt."""
+        """Return a session that has read the prompt, except its last token."""
         return LanguageModelSession(self.model, prompt_ids, sampler, generator)

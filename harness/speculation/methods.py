@@ -1,4 +1,4 @@
-"""Methods: the base class of those that train a language model, and building from a recipe."""
+"""The base class of methods that train a language model; builds methods from a recipe."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from draftmark.speculation.interfaces import Drafter, Method
 from draftmark.text import printable_text
 from draftmark.types import Kind, Placement, TrainingRun
 
-_NEEDED = ("kind", "trains", "train", "drafter")  # of a Method
+_NEEDED = ("kind", "trains", "train", "drafter")  # the attributes of a Method
 _BASE = "draftmark.speculation.methods.LanguageModelMethod"
 
 
@@ -61,23 +61,23 @@ def build_method(entry: MethodEntry) -> Method:
 
 def _method_class(name: str) -> Any:
     """Return the class in a method's file, whose fields are the knobs."""
-    found = registry.find_registered("baselines", name)
+    method = registry.find_registered("baselines", name)
     where = registry.module_name("baselines", name)
-    if not isinstance(found, type):
+    if not isinstance(method, type):
         raise UserError(
-            f"METHOD in {where} is {found!r:.60}, not a class; name the class itself, without ()."
+            f"METHOD in {where} is {method!r:.60}, not a class; name the class itself, without ()."
         )
     # Look in the class's own names: a subclass of a dataclass must be decorated itself.
-    declared: Any = vars(found).get("__dataclass_params__")
+    declared: Any = vars(method).get("__dataclass_params__")
     if declared is None or not declared.frozen:
         raise UserError(
-            f"{found.__name__} in {where} is not a frozen dataclass, so its knobs would not count; "
-            "write @dataclass(frozen=True) above it."
+            f"{method.__name__} in {where} is not a frozen dataclass, so its knobs would not "
+            "count; write @dataclass(frozen=True) above it."
         )
-    missing = [part for part in _NEEDED if not hasattr(found, part)]
+    missing = [part for part in _NEEDED if not hasattr(method, part)]
     if missing:
         raise UserError(
-            f"{found.__name__} in {where} has no {', '.join(missing)}; define that, or derive the "
+            f"{method.__name__} in {where} has no {', '.join(missing)}; define it, or derive the "
             f"class from {_BASE}, which has everything except train."
         )
-    return found
+    return method

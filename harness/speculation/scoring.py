@@ -8,7 +8,7 @@ is 1 or 0: one formula for all samplers.
 A language model is scored in one teacher-forced pass, a deterministic draft is queried at every
 start. `speculation.head_drafter` scores feature heads, which feed on their own output.
 
-Legend: N position of a response, V vocabulary, S start of a block, D depth in it.
+Legend: N position of a response, V vocabulary, S start of a block, D depth in a block.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ from draftmark.types import MAX_GAMMA, AcceptanceTable, Samplers, Text
 
 
 def accept_probability(p_N: torch.Tensor, q_N: torch.Tensor) -> torch.Tensor:
-    """Return P(y accepted) [N] of the probabilities p(y) and q(y); 1 where p(y) is 0."""
+    """Return P(y accepted) [N] from the probabilities p(y) and q(y); 1 where p(y) is 0."""
     return torch.where(q_N >= p_N, torch.ones_like(q_N), q_N / p_N)
 
 

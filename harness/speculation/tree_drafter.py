@@ -1,16 +1,16 @@
-"""The drafter of a static tree, by a feature head: proposing, verifying and scoring.
+"""The drafter of a static tree by a feature head: it proposes, verifies and scores trees.
 
-The children of a node are a fixed set, so at a node with the target's distribution p one of them is
-accepted with the sum of their probabilities under p. EAGLE's code tries them in order, accepting x
-with probability p(x) and removing it from p after a rejection. That is one draw from p: the round
-continues at the child with the drawn token, or the token is the bonus token if no child has it. At
+The children of a node are a fixed set. Given the target's distribution p after the node, one child
+is accepted with probability sum p(child). EAGLE's code tries the children in order, accepting x
+with probability p(x) and removing x from p after a rejection. That equals one draw from p: the
+round continues at the child with the drawn token; if no child has it, it is the bonus token. At
 temperature 0 the draw is the target's choice.
 
 So, given a text that the target wrote, a node is passed if the text's token is among the children,
 and the expected passes of a tree are exact at every temperature, like those of a chain.
 
-Legend: T slot, D hidden size (depth in scoring), K slot in the cache, S start of a block, H node
-and the text before them, V vocabulary.
+Legend: T slot, D hidden size (depth in scoring), K slot in the cache, S start of a block, H text
+or node, V vocabulary.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ class TreeSession(FeatureHeadSession):
     tree: Tree = field(kw_only=True)
 
     def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
-        """Return the tokens of the tree down to depth `num_tokens`; none after a single token."""
+        """Return the tokens of the tree down to depth `num_tokens`; none for a one-token text."""
         if len(token_ids) < 2 or not num_tokens:
             return Proposal(())
         tree = self.tree.cut(num_tokens)
@@ -82,7 +82,7 @@ class TreeSession(FeatureHeadSession):
 
 @dataclass(frozen=True)
 class TreeDrafter:
-    """A trained head that proposes a static tree, whatever the draft's sampler."""
+    """A trained head that proposes a static tree; it ignores the draft's sampler."""
 
     head: FeatureHead
     tree: Tree
@@ -141,8 +141,8 @@ def score_tree(
     """Return the acceptance table of a text for a tree: 1 at depths where the tree has the token.
 
     `logits_by_depth` yields for each depth j the draft's logits [S, V] for the tokens s + j of the
-    blocks that start at s = 0 ... N - j - 1. overlap_S is the target's probability of the first
-    children together.
+    blocks that start at s = 0 ... N - j - 1. overlap_S is the target's total probability of the
+    root's children.
     """
     p_NV = sampler_probs(target.logits(text), sampler)
     length = len(text.response_ids)
@@ -168,6 +168,6 @@ def score_tree(
 
 
 def _passed(tree: Tree, ranks_D: Ints) -> int:
-    """Return the number of nodes that a text passes whose tokens have these ranks."""
+    """Return the number of nodes passed by a text whose tokens have the ranks [D]."""
     path, nodes = tuple(ranks_D.tolist()), set(tree.paths)
     return next((depth for depth in range(len(path)) if path[: depth + 1] not in nodes), len(path))

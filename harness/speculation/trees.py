@@ -1,8 +1,8 @@
 """Static trees of drafted tokens: a fixed set of paths of ranks.
 
 A node is the path of ranks that leads to it: (0, 2) is the third likeliest token after the
-likeliest one. A round drafts to the depth of the tree, or of the accepted path if that ends in a
-leaf; siblings do not count. No torch here, because recipes contain trees.
+likeliest one. The drafted tokens of a round number the depth of the tree, or of the accepted path
+if the path ends in a leaf; siblings do not count. No torch here, because recipes contain trees.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,21 +16,21 @@ Path = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Tree:
-    """The paths of all nodes, shorter ones first; raises ValueError if they are not a tree."""
+    """The paths of all nodes, shorter paths first; raises ValueError if they are not a tree."""
 
     paths: tuple[Path, ...]
 
     def __post_init__(self) -> None:
         """Check that nodes are unique and have their parents."""
         if not self.paths or len(set(self.paths)) < len(self.paths):
-            raise ValueError("a tree has at least one node, and none twice")
+            raise ValueError("a tree has at least one node, and no node twice")
         for path in self.paths:
             if not path or min(path) < 0:
-                raise ValueError(f"{list(path)} is not a path; a path has ranks from 0 on")
+                raise ValueError(f"{list(path)} is not a path; a path is a list of ranks from 0 on")
             if len(path) > 1 and path[:-1] not in self.paths:
-                raise ValueError(f"{list(path)} is in the tree and its parent is not")
+                raise ValueError(f"{list(path)} is in the tree, but its parent is not")
         if self.depth > MAX_GAMMA:
-            raise ValueError(f"the tree is {self.depth} deep; at most {MAX_GAMMA} is scored")
+            raise ValueError(f"the tree has depth {self.depth}; at most {MAX_GAMMA} can be scored")
 
     @classmethod
     def from_paths(cls, paths: Iterable[Sequence[int]]) -> "Tree":
@@ -70,6 +70,6 @@ def node_depths(parents: Sequence[int]) -> list[int]:
 
 
 def drafted_depth(parents: Sequence[int], path: Sequence[int]) -> int:
-    """Return the depth of a round: of its path if that ends in a leaf, else of the tree."""
+    """Return the depth of a round: that of `path` if it ends in a leaf, else the tree's."""
     last = path[-1] if path else -1
     return max(node_depths(parents), default=0) if last in parents else len(path)

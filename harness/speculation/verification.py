@@ -4,7 +4,7 @@ Leviathan et al. (2023, arXiv 2211.17192, algorithm 1): a token x drafted from q
 probability min(1, p(x)/q(x)); the first rejected token is replaced by a draw from
 norm(max(0, p - q)); after a fully accepted block a bonus token is drawn from p. The output has the
 target's distribution p for every q. The rule covers temperature 0, where p and q are one-hot:
-tokens are accepted while equal.
+tokens are accepted while they equal the target's choice.
 
 Legend: p and q as in the paper, target and draft; N block, G drafted token, V vocabulary.
 """

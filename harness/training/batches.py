@@ -36,7 +36,7 @@ class Batch:
     example_ids: tuple[str, ...]
     step: int  # from 0
     done: float  # the fraction of the training before this step
-    pre_loss_mean: float = math.nan  # of the values that a PreLossPass measured on the whole step
+    pre_loss_mean: float = math.nan  # the mean of a PreLossPass's values over the whole step
     # Hidden states behind the logits: the draft's, with a gradient, and the target's.
     states: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -56,7 +56,7 @@ class Batch:
         )
 
     def part(self, part: slice) -> "Batch":
-        """Return the batch of some of the tokens."""
+        """Return the batch with only the tokens in `part`."""
         fields = ("labels_N", "positions_N", "rows_N")
         return replace(self, **{name: getattr(self, name)[part] for name in fields})
 
@@ -67,7 +67,7 @@ class TrainingBatch:
 
     texts: Sequence[Text]
     hidden_ND: torch.Tensor  # [N, 0] in a training without a target
-    live: bool = False  # the draft has just written the texts, and the target read them
+    live: bool = False  # the draft wrote the texts in this step, and the target read them
     layers: Sequence[torch.Tensor] = ()  # states [T, L, D] of each text, for feature heads
 
 
@@ -85,7 +85,7 @@ class FixedTexts:
         return [len(text.prompt_ids) + len(text.response_ids) for text in self.texts]
 
     def training_batch(self, rows: Sequence[int], step: int) -> TrainingBatch:
-        """Return the texts of some rows."""
+        """Return the texts of the rows with these indices."""
         texts = [self.texts[index] for index in rows]
         if self.final_states is None:
             num_tokens = sum(len(text.response_ids) for text in texts)
@@ -120,7 +120,7 @@ class OnPolicyTexts:
         return [len(prompt.token_ids) for prompt in self.prompts]
 
     def training_batch(self, rows: Sequence[int], step: int) -> TrainingBatch:
-        """Return responses of the draft's current weights, from a random stream of the step."""
+        """Return responses sampled from the draft's current weights, seeded by the step."""
         prompts = [self.prompts[index] for index in rows]
         sampling = replace(self.sampling, seed=self.sampling.seed * 1_000_003 + step)
         texts = generate(self.draft, prompts, sampling, rows_per_batch=len(prompts))

@@ -1,7 +1,7 @@
 """Checkpoints of an unfinished training: safetensors and JSON, complete or absent.
 
-The weights that validated best lie beside them, in a separate file that is read only at the end. A
-checkpoint stores the hashes of all these files, and a hash of that list; a damaged checkpoint is
+The weights that validated best are in a separate file, which is read only at the end. A checkpoint
+stores the hashes of all these files, and a hash of the list of hashes; a damaged checkpoint is
 deleted, never resumed.
 """
 
@@ -67,10 +67,10 @@ def save_best(directory: Path, step: int, model: Any) -> None:
 @torch.no_grad()
 def load_best(directory: Path, step: int, model: Any) -> None:
     """Copy the best weights into the model, one tensor at a time."""
-    own = model.state_dict()
+    tensors = model.state_dict()
     with safe_open(_best(directory, step), "pt") as file:
         for name in file.keys():  # noqa: SIM118  # a file, not a mapping
-            own[name].copy_(file.get_tensor(name))
+            tensors[name].copy_(file.get_tensor(name))
 
 
 def _write(
@@ -130,7 +130,7 @@ def _best(directory: Path, step: int | None) -> Path:
 
 
 def _untied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the first tensor of each storage, as safetensors refuses tensors that share memory."""
+    """Return the first tensor of each storage: safetensors refuses tensors that share memory."""
     by_pointer: dict[int, str] = {}
     for name, tensor in weights.items():
         by_pointer.setdefault(tensor.data_ptr(), name)
@@ -138,7 +138,7 @@ def _untied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _retied(weights: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
-    """Return `weights` with the names restored whose tensors share memory in `model`."""
+    """Return `weights` with the tied names that `_untied` dropped."""
     by_pointer: dict[int, str] = {}
     full = dict(weights)
     for name, tensor in model.state_dict().items():

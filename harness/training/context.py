@@ -1,4 +1,4 @@
-"""The context of a training: what a method trains with, and the draft that it returns."""
+"""The inputs of a training, and its result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TokenLoss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a method trains with; texts and criterion are set for methods that train."""
+    """The inputs of a training; texts and criterion are set only for methods that train."""
 
     draft: LanguageModel  # the draft init, float32
     target: LanguageModel | None  # at least its head, for losses that need target logits
@@ -39,8 +39,8 @@ class TrainingContext:
     texts: TrainingTexts = field(default_factory=TrainingTexts)
     criterion: Criterion | None = None
     keeps_end: bool = False  # write a checkpoint at the end, for a resumed run to load
-    spent: Ledger = field(default_factory=Ledger)  # of the method, before this training
-    part: Fraction = WHOLE  # of the rest of the method's budget, if it has one
+    spent: Ledger = field(default_factory=Ledger)  # the method's ledger before this training
+    part: Fraction = WHOLE  # of the method's remaining budget
     team: ProcessGroup = ALONE
     journal: Journal = field(default_factory=Journal)
 
@@ -69,10 +69,10 @@ class TrainingContext:
     def before(
         self, name: str, passes: float | None = None, rows_per_batch: int | None = None
     ) -> TrainingContext:
-        """Return the context of a training of the same draft in place, before this training.
+        """Return the context of an earlier training of the same draft, in place.
 
-        By default with the same passes, or half of the rest of the budget. A run that is
-        interrupted later does not repeat it.
+        It has the same passes by default or, under a budget, half of the remaining budget. A
+        resumed run loads its result instead of repeating it.
         """
         changes: dict[str, Any] = {"passes": passes, "budget": None} if passes else {}
         changes |= {"rows_per_batch": rows_per_batch} if rows_per_batch else {}
@@ -91,10 +91,10 @@ class TrainingContext:
 class PreLossPass:
     """A pass over all tokens of a step, without gradient, before the loss.
 
-    `measure` has the signature of a loss and returns values [N]. With a reference model, its value
-    is subtracted from the draft's. The loss finds the mean over the step in its batch. `weigh`
-    takes the values [N] and the Batch of the whole step and returns weights [N], not all 0, for the
-    mean of the step's loss; without it all tokens have equal weight.
+    `measure` has the signature of a loss and returns values [N]; the reference's values, if there
+    is a reference, are subtracted from the draft's. The loss reads the mean over the step from
+    `Batch.pre_loss_mean`. `weigh` takes the values [N] and the Batch of the whole step and returns
+    the weights [N] of the tokens in the step's mean loss, not all 0; by default all are equal.
     """
 
     measure: TokenLoss

@@ -6,8 +6,8 @@ keep their precision. A logit of -inf is a token of probability 0: it contribute
 both have 0, and infinity where the definition says so. Published code mostly zeroes such terms,
 which hides a draft that can never be right.
 
-At the end the LK losses, whose objective is the acceptance probability alpha = sum of min(p, q)
-(Samarin et al. 2026, "LK Losses", arXiv 2602.23881). Outside a draft vocabulary the draft's logits
+The LK losses at the end optimise the acceptance probability alpha = sum of min(p, q) (Samarin et
+al. 2026, "LK Losses", arXiv 2602.23881). Outside a draft vocabulary the draft's logits
 are -inf: min(p, 0) = 0, so alpha and TV need no change of p; only KL, which would be infinite,
 renormalises p to the draft vocabulary (section 4.4).
 
@@ -69,7 +69,7 @@ def forward_kl(
     """Return KL(p || q) [N] at `temperature`, times temperature squared.
 
     The square keeps the gradient's size as the temperature grows (Hinton et al. 2015, arXiv
-    1503.02531, section 2.1). At temperature 1 the gradient is q - p, as of soft cross entropy.
+    1503.02531, section 2.1). At temperature 1 the gradient is q - p, like soft cross entropy's.
     """
     log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV, temperature)
     return _kl(log_p_NV, log_q_NV) * temperature**2
@@ -130,9 +130,9 @@ def skew_kl(
 ) -> torch.Tensor:
     """Return KL(p || skew p + (1 - skew) q) [N]: forward KL at skew 0, at most -log(skew).
 
-    SKL of DistiLLM (Ko et al. 2024, arXiv 2402.03898); `skew` is its alpha. Its code omits the
-    target's entropy: other values, the same gradient. Raises UserError if the skew is not within
-    [0, 1).
+    SKL of DistiLLM (Ko et al. 2024, arXiv 2402.03898), where `skew` is alpha. DistiLLM's code omits
+    the target's entropy, which changes the value but not the gradient. Raises UserError if the skew
+    is not within [0, 1).
     """
     _check_skew(skew)
     log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV)
@@ -216,11 +216,11 @@ def overlap(draft_probs_NV: torch.Tensor, target_probs_NV: torch.Tensor) -> torc
 def negative_log_acceptance(
     draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor
 ) -> torch.Tensor:
-    """Return -log(alpha) [N]: cross entropy for a one-hot target; the gradient is TVD's / alpha.
+    """Return -log(alpha) [N]: cross entropy for a one-hot target; its gradient is TVD's / alpha.
 
-    L_alpha of the paper. The sum is taken in logarithms, so a draft far from the target keeps its
-    gradient; the code of speculators floors alpha at 1e-5 and SpecForge sets log 0 to 0, which
-    zero it. Infinite where p and q share no token.
+    L_alpha of LK Losses. The sum is computed in logarithms, so a draft far from the target keeps a
+    gradient; speculators' floor of alpha at 1e-5 and SpecForge's log 0 = 0 make it zero. Infinite
+    where p and q share no token.
     """
     log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV)
     return -torch.logsumexp(torch.minimum(log_p_NV, log_q_NV), dim=-1)
@@ -239,11 +239,11 @@ def adaptive_kl_tv(
     eta: float = 3.0,
     alpha: float | None = None,
 ) -> torch.Tensor:
-    """Return c KL(p || q) + (1 - c) TV(p, q) [N] for c = exp(-eta alpha), without a gradient.
+    """Return c KL(p || q) + (1 - c) TV(p, q) [N]; c = exp(-eta alpha) has no gradient.
 
-    L_lambda of the paper (equations 4 and 5), with its eta of 3; a larger eta leaves KL sooner.
-    `alpha` is the mean over the batch (the paper; SpecForge's code, with eta 1); by default each
-    position has its own (the code of speculators). NaN where the target's probability of the whole
+    L_lambda of LK Losses (equations 4 and 5), with the paper's eta of 3; a larger eta leaves KL
+    sooner. The paper, and SpecForge with eta 1, pass the batch's mean as `alpha`; by default each
+    position has its own alpha, as in speculators. NaN where the target's probability of the whole
     draft vocabulary is 0.
     """
     tv_N = tvd(draft_logits_NV, target_logits_NV)
@@ -264,7 +264,7 @@ DIVERGENCES: Mapping[str, Divergence] = {
     "akl": akl,
     "abkd": abkd,
 }
-"""Divergences by name, for methods with a divergence as a knob; the papers' own settings."""
+"""Divergences by name, with the papers' settings, for methods that have a divergence as a knob."""
 
 
 def _distance(draft_probs_NV: torch.Tensor, target_probs_NV: torch.Tensor) -> torch.Tensor:
@@ -288,4 +288,4 @@ def _head_share(q_NV: torch.Tensor, p_NV: torch.Tensor, head_mass: float) -> tor
 
 def _check_skew(skew: float) -> None:
     if not 0 <= skew < 1:
-        raise UserError(f"A skew of {skew:g} must be at least 0 and below 1.")
+        raise UserError(f"The skew must be at least 0 and below 1 (got {skew:g}).")

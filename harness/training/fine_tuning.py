@@ -1,7 +1,7 @@
 """Fine-tunes a target on a task's gold answers, with the one training loop.
 
 AdaSPEC fine-tunes all of its targets (Hu et al. 2025, arXiv 2510.19779). The checkpoint with the
-lowest validation loss is kept, among them the original target.
+lowest validation loss is kept; the original target is the first candidate.
 """
 
 from dataclasses import asdict

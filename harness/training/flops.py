@@ -6,8 +6,8 @@ weight (Kaplan et al. 2020, arXiv 2001.08361, section 2.1). Attention between to
 
 from dataclasses import dataclass
 
-# Head and loss process this many logits (positions x vocabulary) at once: 32 MiB in float32, held
-# about six times.
+# Head and loss process this many logits (positions x vocabulary) at once: 32 MiB in float32, in
+# about six copies.
 CHUNK_LOGITS = 2**23
 
 
@@ -32,7 +32,7 @@ class StepKind:
 
 
 def step_flops(weights: WeightCounts, read: float, supervised: float, kind: StepKind) -> float:
-    """Return the FLOPs of training on `read` tokens in the body and `supervised` in the heads."""
+    """Return the FLOPs of a step with `read` tokens in the body and `supervised` in the heads."""
     body, head = weights.body, weights.head
     slots, states = read + (kind.depth - 1) * supervised, kind.depth * supervised
     flops = 6 * body * slots + (6 if weights.trains_head else 4) * head * states

@@ -25,7 +25,7 @@ from draftmark.training.head_training import read_batch
 ALL = slice(None)
 
 
-def backward(
+def backward_in_chunks(
     context: TrainingContext,
     training_batch: TrainingBatch,
     batch: Batch,
@@ -33,7 +33,7 @@ def backward(
     pre_loss_pass: PreLossPass | None = None,
     mine: slice = ALL,
 ) -> float:
-    """Accumulate this process's share of the mean loss's gradient; return its share of the loss.
+    """Accumulate this process's share of the gradient of the mean loss; return its loss share.
 
     `batch` is the batch of the whole step; `mine` selects the tokens of `training_batch` from it.
     """
@@ -66,7 +66,7 @@ def backward(
 def check_per_token_loss(loss_N: Any, batch: Batch) -> torch.Tensor:
     """Return a loss; raises UserError unless it has shape [N] and a gradient.
 
-    Another shape that broadcasts would train silently on a wrong loss.
+    A shape that broadcasts to [N] would silently train on a wrong loss.
     """
     shape = tuple(loss_N.shape) if isinstance(loss_N, torch.Tensor) else type(loss_N).__name__
     if shape != (len(batch.labels_N),):

@@ -29,10 +29,10 @@ Loss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]
 
 @dataclass(frozen=True)
 class HeadInTraining(FeatureHead):
-    """A head that reads every supervised token at `depth` depths, as drafting may reach it.
+    """A head that reads every supervised token at each of `depth` depths, as drafting does.
 
-    `noise` is the width of uniform noise on the target's states, times 512 / length (EAGLE's code:
-    0.2), drawn by `noise_seed` and the step.
+    `noise` times 512 / length is the width of the uniform noise on the target's states (EAGLE's
+    code: 0.2); `noise_seed` and the step seed the noise.
     """
 
     depth: int = 1
@@ -40,9 +40,9 @@ class HeadInTraining(FeatureHead):
     noise_seed: int = 0
 
     def read(self, training_batch: TrainingBatch, step: int) -> torch.Tensor:
-        """Return features [N, K, D]; the feature of token r at depth k is of the start at r - k.
+        """Return features [N, K, D]: for token r at depth k, those of the chain from start r - k.
 
-        Zeros where k > r, because no chain starts before the response.
+        Features are zero where k > r, because no chain starts before the response.
         """
         fused = [self.fuse(states) for states in self._noisy(training_batch.layers, step)]
         by_depth = list(roll_forward(self, training_batch.texts, fused, self.depth))
@@ -71,7 +71,7 @@ class HeadInTraining(FeatureHead):
 
 
 def trainable_head(head: LanguageModel, depth: int, noise: float, seed: int) -> HeadInTraining:
-    """Return a head for the training loop; it trains in place."""
+    """Return `head` as the training loop reads it; training changes its weights in place."""
     assert isinstance(head, FeatureHead)
     return HeadInTraining(head.model, head.vocab_size, depth, noise, seed)
 
@@ -85,10 +85,10 @@ def read_batch(model: LanguageModel, training_batch: TrainingBatch, step: int) -
 
 
 def mean_over_depths(loss: Loss, decay: float) -> Loss:
-    """Return a loss that is the mean over the depths at which a token may be drafted.
+    """Return a loss [N] that is the weighted mean of `loss` over depths.
 
-    Depth k has weight `decay` to the power k, and counts 0 for tokens with fewer than k response
-    tokens before them. The batch of each depth has the states of that depth.
+    Depth k has weight decay^k, and loss 0 for tokens with fewer than k response tokens before them.
+    `loss` receives a batch with the states of its depth.
     """
 
     def mean_N(logits_NKV: torch.Tensor, target_NV: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -118,7 +118,7 @@ def state_distance(batch: Batch) -> torch.Tensor:
 def head_acceptance_criterion(
     target: LanguageModel, validation: StoredHiddenStates, states: StateSource
 ) -> Criterion:
-    """Return the mean of sum min(p, q) at temperature 1 of each block's first drafted token."""
+    """Return a criterion: the mean of sum min(p, q), at temperature 1, of first drafted tokens."""
 
     def read(head: FeatureHead) -> Iterator[tuple[Text, torch.Tensor]]:
         for text, by_depth in rolled_features(head, validation.texts, states, 1):

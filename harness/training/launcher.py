@@ -1,8 +1,8 @@
 """Launches the processes that train one draft together.
 
 Torch's own launcher starts the workers on this machine; each does the same work on its share of
-every step's rows, and the first one writes. Workers write to the job's folders; only the parent
-commits them to the store. Workers exit when the parent does, however it ends.
+every step's rows. The first worker writes to the job's folders; only the parent commits them to
+the store. Workers exit when the parent does, however the parent ends.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from draftmark.progress import Progress
 from draftmark.store.graph import Job
 from draftmark.training.process_group import ProcessGroup
 
-Work = Callable[[Job, ProcessGroup], None]  # pickled by name, so it must stand in a module
+Work = Callable[[Job, ProcessGroup], None]  # pickled by name, so it must be at module level
 
 _ORDER, _LOG, _USER_ERROR, _BUG = "order.pickle", "processes.log", "user_error.txt", "bug.txt"
 
@@ -75,14 +75,14 @@ def _run(folder: Path, order: str, processes: int) -> int:
     }
     with (
         (folder / _LOG).open("wb") as log,
-        # Workers show progress on our stderr. Their stdin is silent, and closes when we end.
+        # Workers print progress to this stderr. Their stdin closes when this process ends.
         subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=2,
             stderr=log,
             env=environment,
-            start_new_session=True,  # the first Ctrl-C must not reach workers: a stage finishes
+            start_new_session=True,  # the first Ctrl-C lets workers finish their stage
         ) as launcher,
     ):
         try:
@@ -103,7 +103,7 @@ def _read_order(folder: Path, sha256: str) -> tuple[Work, Any]:
     """Return the pickled work and folders; raises RuntimeError if the file has another hash."""
     order = (folder / _ORDER).read_bytes()
     if hashlib.sha256(order).hexdigest() != sha256:
-        raise RuntimeError(f"{folder / _ORDER} is not the order that was given")
+        raise RuntimeError(f"{folder / _ORDER} is not the file that the parent wrote")
     return pickle.loads(order)  # type: ignore[no-any-return]
 
 
@@ -123,7 +123,7 @@ def _main(folder: Path, sha256: str) -> None:
 
 
 def _fail(path: Path, text: str) -> NoReturn:
-    """Write the reason, unless another process has; exit, which ends the others."""
+    """Write the reason, unless another process has; then exit, so the launcher ends the others."""
     with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
         file.write(text)
     sys.stdout.flush()

@@ -1,7 +1,7 @@
 """The ledger of a training: each step is charged to it.
 
 FLOPs estimate the work of the draft and the target's head (`training.flops`). The work of the
-target's body, before or during training, is listed in tokens.
+target's body, before or during training, is counted in tokens.
 """
 
 import ctypes
@@ -60,7 +60,7 @@ def charge_step(
 
 
 def peak_bytes() -> int:
-    """Return the peak memory of this process, or of its GPU, so far."""
+    """Return the peak memory so far of this process, or of its GPU, in bytes."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts kilobytes, but bytes on macOS
@@ -70,9 +70,9 @@ def peak_bytes() -> int:
 def return_large_blocks() -> None:
     """Make glibc return the memory of each freed large tensor to the system, from here on.
 
-    By default glibc learns from the first large frees to keep blocks of up to 32 MiB in its heap,
-    where the gaps that one training step leaves do not fit the next: a third of the peak memory of
-    a training on a processor. Other C libraries are unchanged.
+    By default glibc soon keeps freed blocks of up to 32 MiB in its heap, where the gaps left by one
+    training step do not fit the next; they are a third of the peak memory of a training on a CPU.
+    Other C libraries are unchanged.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -4,7 +4,7 @@ Both are of Kim et al. 2025, "Distillation of Large Language Models via Concrete
 (arXiv 2509.25837). Let D = z - t, the draft's logits minus the target's, and w a distribution over
 the vocabulary without gradient. DLD is half the mean of D squared under w, CSD half the variance of
 D: like softmax, CSD ignores a constant added to the logits, and DLD does not. A token whose logit
-is -inf in both models counts nothing; in one of them, both losses are infinite.
+is -inf in both models contributes 0; if it is -inf in one model only, both losses are infinite.
 
 Legend: N supervised position, V vocabulary.
 """
@@ -31,8 +31,8 @@ def dld(
     """Return half of the sum of w D^2 [N]; "mean" centres the logits of each model first.
 
     DLD of CSD's ablation (arXiv 2509.25837, table 5). The code at c77a3a7 (`dld_ablation`) has a
-    quarter; with a half, CSD's (U, U) is exactly mean-centred DLD with U. Raises UserError for an
-    unknown weight or normalisation.
+    quarter; with a half, CSD with two uniform weights is exactly mean-centred uniform DLD. Raises
+    UserError for an unknown weight or normalisation.
     """
     draft_NV, target_NV = to_float32(draft_logits_NV), to_float32(target_logits_NV)
     residual_NV = _residual(draft_NV, target_NV)
@@ -54,10 +54,10 @@ def csd(
     """Return a quarter of the sum over x, y of w1(x) w2(y) (D_x - D_y)^2 [N], at cost V.
 
     Computed as (E1[D^2] + E2[D^2]) / 4 - E1[D] E2[D] / 2, with the gradient
-    (w1 (D - E2[D]) + w2 (D - E1[D])) / 2 of the authors' code at c77a3a7. The paper's sum has a
-    half for the quarter, so twice the gradient; the code's value is not a loss, it only carries the
-    gradient. `weight_temperature` softens w1 and w2, never D; in the code, for two "draft" weights
-    only. Two "draft" weights at temperature 1 have exactly the gradient of reverse KL. Raises
+    (w1 (D - E2[D]) + w2 (D - E1[D])) / 2 of the authors' code at c77a3a7. The paper has a half
+    instead of the quarter, so twice the gradient; the code's value is not a loss, it only carries
+    the gradient. `weight_temperature` softens w1 and w2, never D; the code softens only two "draft"
+    weights. Two "draft" weights at temperature 1 have exactly the gradient of reverse KL. Raises
     UserError for an unknown weight.
     """
     draft_NV, target_NV = to_float32(draft_logits_NV), to_float32(target_logits_NV)
@@ -95,4 +95,4 @@ def _weight_probs(
         case str():
             raise unknown_name_error("weight", weight, ("target", "draft", "uniform"))
         case _:
-            raise UserError(f"The target's share of {weight:g} must be between 0 and 1.")
+            raise UserError(f"A numeric weight must be between 0 and 1 (got {weight:g}).")

@@ -24,7 +24,7 @@ from draftmark.training.checkpoints import (
 )
 from draftmark.training.context import Draft, PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.flops import StepKind
-from draftmark.training.gradients import autocast, backward
+from draftmark.training.gradients import autocast, backward_in_chunks
 from draftmark.training.head_training import HeadInTraining
 from draftmark.training.ledger import charge_step, peak_bytes, return_large_blocks
 from draftmark.training.schedule import Goal, is_validation_step, learning_rate
@@ -64,9 +64,9 @@ def train(
     """Return the draft at its best validation checkpoint, with ledger and history.
 
     `token_loss` takes (draft logits [N, V], target logits [N, V], Batch), in float32, and returns
-    [N]. Without a target in the context its logits are [N, 0], at no cost. Raises UserError if the
-    budget is already used up, if the loss is not of shape [N], or if it is not finite; the weights
-    before that step are kept.
+    [N]. Without a target in the context, the target logits are [N, 0]. Raises UserError if the
+    budget is already used up, or if a loss is not of shape [N] or not finite; the weights before a
+    non-finite loss are kept.
     """
     return_large_blocks()
     model, settings, goal = context.draft.model, context.settings, context.goal
@@ -110,7 +110,7 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
     batch = Batch.from_texts(texts, state.step, float(before), context.draft.device)
     ends = [0, *accumulate(sum(len(text.response_ids) for text in each) for each in by_process)]
     mine = slice(ends[team.rank], ends[team.rank + 1])
-    part = backward(
+    part = backward_in_chunks(
         context, training_batch, batch, training.token_loss, training.pre_loss_pass, mine
     )
     loss, norm = team.sum_values(part), _clipped_norm(training)
@@ -154,10 +154,10 @@ def _not_finite(training: _Training, state: Checkpoint, loss: float, norm: float
     training.context.team.wait()  # so no process ends the others while the first writes
     advice = "Lower the learning_rate."
     if state.step == 0:
-        advice = "It is the first step, so check the loss itself: a log or quotient of 0, an inf?"
+        advice = "This is the first step: check the loss itself for log 0, division by 0 or an inf."
     return UserError(
-        f"The loss is {loss}, its gradient's norm {norm}, at step {state.step + 1}; the weights "
-        f"before it are kept in {training.context.scratch}. {advice}"
+        f"The loss is {loss} and its gradient's norm {norm} at step {state.step + 1}; the weights "
+        f"before that step are kept in {training.context.scratch}. {advice}"
     )
 
 

@@ -1,6 +1,6 @@
 """The processes that train one draft: each takes a share of every step's rows.
 
-Accelerate picks the backend of the machine (gloo on processors, nccl on GPUs). A step computes the
+Accelerate picks the backend of the machine (gloo on CPUs, nccl on GPUs). A step computes the
 same gradient as one process would, up to the order of summation.
 """
 
@@ -73,7 +73,7 @@ class ProcessGroup:
             parameter.grad = reduce(mine, "sum")
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """Return what `make` returns in the first process; the others do not call it."""
+        """Call `make` in the first process only; return its result in every process."""
         if self.count == 1:
             return make()
         from accelerate.utils import broadcast_object_list
@@ -87,7 +87,7 @@ class ProcessGroup:
             self.gather_lists([])
 
     def leave(self) -> None:
-        """Close the connection to the others, when all have called this."""
+        """Leave the group when every process has called this."""
         from accelerate import PartialState
 
         self.wait()

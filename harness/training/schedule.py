@@ -2,7 +2,7 @@
 
 A training ends after its passes, or when its method has spent its budget. A budget covers a whole
 method, so earlier costs count: texts that the target read, the training of a reference. Progress is
-the share of the goal that the ledger shows; neither learning rate nor validations need the number
+the ledger's share of the goal. Learning rate and validations depend on progress, not on the number
 of steps.
 """
 
@@ -42,13 +42,13 @@ def learning_rate(before: Fraction, after: Fraction, settings: Optimisation) -> 
 
 
 def is_validation_step(before: Fraction, after: Fraction, settings: Optimisation) -> bool:
-    """True if a checkpoint is validated after a step: at equal shares of the training, and last."""
+    """True if a validation follows the step: at equal shares of the training, and at its end."""
     parts = settings.validations
     return math.floor(after * parts) > math.floor(before * parts)
 
 
 def order_of_pass(lengths: Sequence[int], rows: int, *, seed: int, number: int) -> list[list[int]]:
-    """Return the batches of one pass: shuffled, grouped by similar length, shuffled again."""
+    """Return one pass's batches of row indices: shuffled, grouped by length, shuffled again."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
     shuffled = torch.randperm(len(lengths), generator=generator).tolist()
     ordered: list[int] = []
@@ -61,7 +61,7 @@ def order_of_pass(lengths: Sequence[int], rows: int, *, seed: int, number: int) 
 
 @dataclass(frozen=True)
 class Goal:
-    """An amount of a ledger's quantity. The step that reaches it is the last."""
+    """The amount of a ledger's quantity that ends a training, after the step that reaches it."""
 
     quantity: str
     amount: Fraction
@@ -87,8 +87,8 @@ def training_goal(
     """Return the goal of a training that may take `part` of the rest of its method's budget.
 
     `spent` is the method's ledger before this training. `live` is True if the target reads texts
-    during training; otherwise its tokens are already spent, and passes end the training even under
-    a budget of them. Raises UserError if nothing is left.
+    during training; otherwise its tokens are already spent, so under a budget of target tokens the
+    passes end the training. Raises UserError if the budget is used up.
     """
     budget, steps = settings.budget, total_steps(num_rows, settings)
     passes = Goal("steps", Fraction(steps), steps)

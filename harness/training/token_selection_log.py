@@ -1,8 +1,8 @@
 """The log of token selections: which tokens a training kept, and their gaps.
 
 A method that keeps some of a step's tokens logs 16 steps, evenly over the training. The logged
-steps are a function of progress, so an interruption does not change them. At the end of the
-training the log becomes part of its result; a run's folder has it with the text of each token.
+steps are a function of progress, so an interruption does not change them. At the end the log
+becomes part of the training's result; a run's folder has a copy with the text of each token.
 """
 
 from collections.abc import Sequence
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from draftmark.training.batches import Batch
 
 SNAPSHOTS = 16
-MOST_TOKENS = 16_384  # logged for a step; a larger step logs every second, third ... token
+MOST_TOKENS = 16_384  # of a step that are logged; a larger step logs every 2nd, 3rd ... token
 _NOTES = "selections"
 
 
 def log_selection(
     scratch: Path, gap_N: "torch.Tensor", kept_N: "torch.Tensor", batch: "Batch"
 ) -> None:
-    """Log the gaps of a step and which tokens were kept, if the step is one of those to log."""
+    """Log a step's gaps [N] and kept tokens [N], unless its part of the training has a log."""
     file = scratch / _NOTES / f"{int(batch.done * SNAPSHOTS):02d}.parquet"
     if file.exists():
         return
-    some = slice(None, None, -(-len(gap_N) // MOST_TOKENS))
-    rows = batch.rows_N[some].tolist()
+    logged = slice(None, None, -(-len(gap_N) // MOST_TOKENS))
+    rows = batch.rows_N[logged].tolist()
     columns = {
         "step": pa.array([batch.step] * len(rows), pa.int32()),
         "done": pa.array([batch.done] * len(rows), pa.float32()),
         "example_id": pa.array([batch.example_ids[row] for row in rows], pa.string()),
-        "position": pa.array(batch.positions_N[some].tolist(), pa.int32()),
-        "token_id": pa.array(batch.labels_N[some].tolist(), pa.int32()),
-        "gap": pa.array(gap_N[some].tolist(), pa.float32()),
-        "kept": pa.array((kept_N[some] > 0).tolist(), pa.bool_()),
+        "position": pa.array(batch.positions_N[logged].tolist(), pa.int32()),
+        "token_id": pa.array(batch.labels_N[logged].tolist(), pa.int32()),
+        "gap": pa.array(gap_N[logged].tolist(), pa.float32()),
+        "kept": pa.array((kept_N[logged] > 0).tolist(), pa.bool_()),
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".writing")

@@ -30,7 +30,7 @@ def check_installed(names: Sequence[Name]) -> None:
 class JsonLines:
     """A tracker that writes a line of settings and a line for each step; a resumed run appends.
 
-    Its methods are those of accelerate.tracking.GeneralTracker that a training uses.
+    It has the methods of accelerate.tracking.GeneralTracker that a training calls.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -65,7 +65,7 @@ class Journal:
     def open(
         cls, names: Sequence[Name], run: Path | None, settings: Mapping[str, Any]
     ) -> "Journal":
-        """Return a journal of the named trackers, whose files are in `run`; of none without it."""
+        """Return a journal of the named trackers, with files in `run`; empty if `run` is None."""
         trackers = [_open_tracker(name, run) for name in names] if run else []
         # Accelerate's trackers take plain values or text, and no None.
         plain = {

@@ -20,7 +20,7 @@ UNMODIFIED = Sampler(1.0)  # validation compares the unmodified distributions
 
 @dataclass(frozen=True)
 class Criterion:
-    """A quality of checkpoints, by its name in the history."""
+    """A measure of a checkpoint; `name` is its key in the history."""
 
     name: str
     measure: Callable[[LanguageModel], float]
@@ -34,7 +34,7 @@ class Criterion:
 
 
 def acceptance_criterion(target: LanguageModel, validation: StoredHiddenStates) -> Criterion:
-    """Return the mean of sum min(p, q) at temperature 1 over the target's own responses."""
+    """Return a criterion: the mean of sum min(p, q), at temperature 1, on the target's texts."""
     return mean_acceptance(target, validation, lambda draft: hidden_states(draft, validation.texts))
 
 
@@ -43,7 +43,7 @@ def mean_acceptance(
     validation: StoredHiddenStates,
     read: Callable[[Any], Iterator[tuple[Text, torch.Tensor]]],
 ) -> Criterion:
-    """Return the mean of sum min(p, q) at temperature 1, for states [N, D] that `read` yields."""
+    """Return a criterion: the mean of sum min(p, q) at temperature 1, on `read`'s states [N, D]."""
     known = TargetLogits(target, validation)
 
     @torch.no_grad()
@@ -60,7 +60,7 @@ def mean_acceptance(
 
 
 def loss_criterion(validation: Sequence[Text]) -> Criterion:
-    """Return the mean cross-entropy of the responses' tokens, in nats."""
+    """Return a criterion: the mean cross-entropy of the responses' tokens, in nats."""
 
     @torch.no_grad()
     def measure(model: LanguageModel) -> float:

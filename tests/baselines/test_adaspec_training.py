@@ -152,7 +152,7 @@ def test_the_gap_is_the_difference_of_training_losses_for_any_chunk_size(
             parts.append(tvd(draft, target))
             return parts[-1]
 
-        gradients.backward(each, training_batch, batch, record)
+        gradients.backward_in_chunks(each, training_batch, batch, record)
         losses.append(parts)
     expected = torch.cat(losses[0]).detach() - torch.cat(losses[1]).detach()
 
@@ -167,7 +167,7 @@ def test_the_gap_is_the_difference_of_training_losses_for_any_chunk_size(
         monkeypatch.setattr(gradients, "CHUNK_LOGITS", chunk * ready.draft.vocab_size)
         ready.draft.model.zero_grad()
         pre_loss_pass = PreLossPass(lambda p, q, _: tvd(p, q), other.draft, weigh)
-        mean = gradients.backward(
+        mean = gradients.backward_in_chunks(
             ready, training_batch, batch, pre_loss_pass.measure, pre_loss_pass
         )
         means.append(mean)

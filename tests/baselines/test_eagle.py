@@ -20,7 +20,7 @@ from draftmark.models.language_model import LanguageModel
 from draftmark.speculation.interfaces import FeatureMethod
 from draftmark.training.batches import Batch
 from draftmark.training.divergences import forward_kl
-from draftmark.training.gradients import backward
+from draftmark.training.gradients import backward_in_chunks
 from draftmark.training.head_training import HeadInTraining, mean_over_depths, trainable_head
 from draftmark.training.loop import TrainingContext
 from draftmark.types import Text
@@ -225,6 +225,6 @@ def test_chunks_give_the_gradient_of_the_whole(ready: Any, monkeypatch: pytest.M
         training_batch = given.texts.training_batch(0, 4)
         batch = Batch.from_texts(training_batch.texts, 0, 0.0, head.device)
         loss = mean_over_depths(lambda draft, goal, _: forward_kl(draft, goal), 0.8)
-        backward(replace(given, draft=head), training_batch, batch, loss)
+        backward_in_chunks(replace(given, draft=head), training_batch, batch, loss)
         gradients.append(head.model.fc.weight.grad)
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-3)

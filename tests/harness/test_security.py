@@ -98,7 +98,7 @@ def test_an_order_that_the_run_did_not_give_is_not_unpickled(tmp_path: Path) -> 
     bomb = pickle.dumps(_Bomb(tmp_path / "went off"))
     (tmp_path / launcher._ORDER).write_bytes(bomb)
 
-    with pytest.raises(RuntimeError, match="is not the order that was given"):
+    with pytest.raises(RuntimeError, match="is not the file that the parent wrote"):
         launcher._read_order(tmp_path, hashlib.sha256(b"the order").hexdigest())
 
     assert not (tmp_path / "went off").exists()

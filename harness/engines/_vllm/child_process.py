@@ -1,7 +1,7 @@
 """A child process that answers questions in lines of JSON, within a time limit.
 
-It holds an engine that keeps its memory until its process ends, starts processes of its own, and
-may crash or hang. Its process group is killed when the child ends, and when this process ends.
+The child runs an engine that keeps its memory until the process ends, starts other processes, and
+may crash or hang. The child's process group is killed when the child or this process ends.
 """
 
 import json
@@ -23,7 +23,7 @@ class ChildFailure(Exception):
 
 
 class Child:
-    """A child process that reads one JSON document per line and writes one for each."""
+    """A child process that reads questions and writes answers, one JSON document per line."""
 
     def __init__(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], timeout_s: float
@@ -39,7 +39,7 @@ class Child:
             env=environment,
             start_new_session=True,  # a group, which can be killed as a whole
         )
-        threading.Thread(target=_outlive, args=(self._process,), daemon=True).start()
+        threading.Thread(target=_kill_orphans, args=(self._process,), daemon=True).start()
         # Runs when this object is collected, and when this process ends.
         self.close = weakref.finalize(self, _end, self._process, self._log)
 
@@ -51,8 +51,8 @@ class Child:
     def ask(self, question: Any) -> Any:
         """Return the answer to a question.
 
-        Raises ChildFailure, with the end of the child's log, if there is none, or with the failure
-        that the child reports; the child is killed then.
+        Raises ChildFailure with the failure that the child reports or, without an answer, with the
+        end of the child's log; then the child is killed.
         """
         timer = threading.Timer(self._timeout_s, _time_out, (self._process, self._late))
         timer.start()
@@ -85,17 +85,17 @@ class Child:
             if code < 0:
                 return f"was ended by {signal.Signals(-code).name}"
             return f"ended with exit code {code}"
-        return "closed its answers"
+        return "closed its output"
 
     def _last_lines(self) -> str:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").split("\n")
         last = [line.strip() for line in lines if line.strip()][-_LOG_LINES:]
-        return "; it wrote last: " + " | ".join(last) if last else ""
+        return "; its log ends: " + " | ".join(last) if last else ""
 
 
-def _outlive(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the processes that a child left when it ended: they would keep its pipe open."""
+def _kill_orphans(process: "subprocess.Popen[bytes]") -> None:
+    """When a child ends, kill the processes that it leaves, which would keep its pipe open."""
     process.wait()
     _kill(process)
 

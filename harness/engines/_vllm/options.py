@@ -1,4 +1,4 @@
-"""vLLM's options: every setting that decides tokens, acceptance or speed, equal in both arms.
+"""vLLM's options: every setting that affects tokens, acceptance or speed, equal in both arms.
 
 Only the draft differs between the arms. The settings that vLLM derives itself are reported by
 `server.Server.facts`; both are stored with a measurement.
@@ -16,7 +16,7 @@ from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Metho
 from draftmark.types import Sampler
 
 PROGRAM = Path(__file__).with_name("server.py")
-_FULL_TEXTS = 8  # of the longest there may be, fit the cache; of shorter ones more
+_FULL_TEXTS = 8  # the cache holds this many texts of maximal length, or more shorter texts
 _INTEL_OPENMP = Path(sys.prefix) / "lib" / "libiomp5.so"
 
 
@@ -32,11 +32,11 @@ def engine_options(
         "seed": settings.seed,
         "max_model_len": max_len,
         "max_num_seqs": settings.batch_size,
-        # A prompt is read in one pass, whatever is drafted for the others of its batch.
+        # A prompt is read in one pass, whatever is drafted for other prompts of its batch.
         "max_num_batched_tokens": max_len * full,
         "enable_chunked_prefill": False,
         "enable_prefix_caching": False,  # a prompt is decoded several times
-        # Twice the target's own, for a draft model; both arms get the same.
+        # Twice the target's need, so that a draft model fits; both arms get the same.
         "kv_cache_memory_bytes": 2 * full * max_len * _kv_bytes(target, settings.placement.dtype),
         "enforce_eager": True,  # no compilation, no CUDA graphs
         "async_scheduling": False,
@@ -55,7 +55,7 @@ def max_positions(target: Path) -> int:
 
 
 def _kv_bytes(target: Path, dtype: str) -> int:
-    """Return the bytes of the keys and values of a token."""
+    """Return the number of bytes of a token's keys and values in all layers."""
     import torch
 
     config = _config(target)
@@ -74,8 +74,7 @@ def _config(target: Path) -> Any:
 def speculation_options(method: Method, draft: Path, settings: EngineSettings) -> dict[str, Any]:
     """Return vLLM's `speculative_config` for a draft in a folder that vLLM can load.
 
-    Raises Unsupported for a draft that vLLM does not run, or would sample in another way than the
-    scores assume.
+    Raises Unsupported for a draft that vLLM does not run, or does not sample as scoring assumes.
     """
     common = {
         "num_speculative_tokens": settings.num_speculative_tokens,
@@ -97,15 +96,15 @@ def speculation_options(method: Method, draft: Path, settings: EngineSettings) -
 
 
 def _draft_sampling(target: Sampler, draft: Sampler) -> str:
-    """Return vLLM's `draft_sample_method`: greedy, or at the target's temperature without cuts."""
+    """Return vLLM's `draft_sample_method`: greedy, or the target's temperature without cuts."""
     if draft.temperature == 0:
         return "greedy"
     if draft == Sampler(target.temperature):
         return "probabilistic"
     raise Unsupported(
-        f"vLLM drafts at temperature 0 or at the target's, {target.temperature:g}, without cuts, "
-        f"not by {draft.describe()}; set evaluation.draft = {{ temperature = 0 }}, or top_k = 0 "
-        "and top_p = 1 in it."
+        f"vLLM drafts at temperature 0, or at the target's ({target.temperature:g}) without top_k "
+        f"and top_p, not by {draft.describe()}; set evaluation.draft = {{ temperature = 0 }}, or "
+        "set top_k = 0 and top_p = 1 in it."
     )
 
 
@@ -131,7 +130,7 @@ def sampling_options(settings: EngineSettings) -> dict[str, Any]:
 
 
 def without_paths(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options without this machine's folders, as they are stored."""
+    """Return options without this machine's folders, to be stored."""
     kept = {name: value for name, value in options.items() if name not in ("model", "LD_PRELOAD")}
     if draft := kept.get("speculative_config"):
         kept["speculative_config"] = without_paths(draft)
@@ -141,7 +140,7 @@ def without_paths(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment_variables(device: str, threads: int) -> dict[str, str]:
-    """Return the environment variables that the engine's process gets beside this process's own."""
+    """Return the variables that the engine's process gets in addition to this environment."""
     variables = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine runs in the child itself
         "VLLM_NO_USAGE_STATS": "1",

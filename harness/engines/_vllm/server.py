@@ -1,11 +1,11 @@
-"""The child process of the vLLM engine: opens it and decodes, answering lines of JSON.
+"""The child process of the vLLM engine: it loads vLLM, decodes, and answers in lines of JSON.
 
-It imports nothing of draftmark, and the process that asks it imports nothing of vLLM. Answers go to
-the original standard output; what vLLM prints goes to the log.
+It imports nothing of draftmark, and the parent process imports nothing of vLLM. Answers go to the
+original standard output; vLLM's own output goes to the log.
 
-A prompt is added to the engine when another one finishes, so `at_once` of them run; its clock
-starts then. Stored are the tokens of every pass of the target, and vLLM's own counts of each
-request's drafts (`per_request_spec_decode_metrics`, since version 0.32).
+`at_once` prompts run together: when one finishes, another is added, and its clock starts. Answers
+have the tokens of every pass of the target, and vLLM's own counts of each request's drafts
+(`per_request_spec_decode_metrics`, since version 0.32).
 """
 
 import json
@@ -94,7 +94,7 @@ class Request:
         self._passes.append(list(output.outputs[0].token_ids))
 
     def result(self, output: Any) -> dict[str, Any]:
-        """Return the facts of a finished prompt."""
+        """Return the tokens, vLLM's draft counts and the seconds of a finished prompt."""
         drafts = output.outputs[0].spec_decode_metrics
         return {
             "passes": self._passes,
@@ -108,18 +108,18 @@ class Request:
 
 
 def fix_expansion() -> list[str]:
-    """Replace `expand_batch_to_tokens` if it is wrong here; return the names of what was replaced.
+    """Replace vLLM's `expand_batch_to_tokens` if it is broken; return the names replaced.
 
-    On a CPU, vLLM 0.32's version, which spreads a request's temperature to its drafted tokens,
-    writes to a copy and returns uninitialised memory. Drafts are then verified at a random
-    temperature above 0: even the target as its own draft is rejected.
+    The function repeats a request's temperature for its drafted tokens. On a CPU, vLLM 0.32 writes
+    to a copy and returns uninitialised memory, so above temperature 0 drafts are verified at a
+    random temperature, and even the target as its own draft is rejected.
     """
     import torch
     from vllm.v1.sample import rejection_sampler
 
-    found = rejection_sampler.expand_batch_to_tokens
+    expand = rejection_sampler.expand_batch_to_tokens
     ends, values = torch.tensor([1, 3], dtype=torch.int32), torch.tensor([0.5, 2.0])
-    if torch.cuda.is_available() or found(values, ends, 3).tolist() == [0.5, 2.0, 2.0]:
+    if torch.cuda.is_available() or expand(values, ends, 3).tolist() == [0.5, 2.0, 2.0]:
         return []
     rejection_sampler.expand_batch_to_tokens = _expand
     return ["vllm.v1.sample.rejection_sampler.expand_batch_to_tokens"]

@@ -1,9 +1,9 @@
 """Times the passes of a block by themselves: the draft's step, the target's verifying pass.
 
-They exclude an engine's own work (Python, sampling, scheduling), so the speedup predicted from them
-differs from the measured one by the engine's overhead. A pass of a language model, as target or
-draft, reads `width` tokens of each text of a batch after a context. Of any other draft, a proposal
-of its session is timed, one text at a time.
+The times exclude an engine's own work (Python, sampling, scheduling), so the speedup predicted from
+them differs from the measured one by the engine's overhead. A pass of a language model, as target
+or draft, reads `width` tokens of each text of a batch after a context. For any other draft, its
+session's proposal is timed, one text at a time.
 
 Legend: B text of a batch, T position, D hidden size.
 """
@@ -24,7 +24,7 @@ from draftmark.speculation.language_model_drafter import LanguageModelDrafter
 from draftmark.store.speed_records import TimedPass
 from draftmark.types import GREEDY, Arm, Placement
 
-REPEATS = 7  # of every pass, in turns, after one that is discarded
+REPEATS = 7  # timed runs of every pass, in turns, after a discarded run
 _FIRST_TOKEN = 5  # contexts skip the first ids, which are mostly special tokens
 
 
@@ -75,7 +75,7 @@ def _model_passes(
 
 
 def _timer(model: LanguageModel, part: TimedPass) -> Callable[[], float]:
-    """Return the function that times a pass; its first call makes the cache."""
+    """Return the function that times a pass in seconds; its first call makes the cache."""
     kept: list[DynamicCache] = []
 
     def measure() -> float:
@@ -101,20 +101,20 @@ def _forward(model: LanguageModel, ids_BT: torch.Tensor, cache: DynamicCache, he
 def _session_pass(
     drafter: Drafter, target: LanguageModel, context: int, num_tokens: int
 ) -> _Measured:
-    """Return the timer of a proposal of `num_tokens`; each call extends the text by a token."""
+    """Return the timer of a proposal of `num_tokens`; each call appends a token to the text."""
     ids = _ids(target, 1, context)[0].tolist()
     session = drafter.start(ids, GREEDY, random_stream(0, "parts"))
     layers = session.layers if isinstance(session, FeatureSession) else ()
     cached = CachedModel(target, layers)
     more = iter(_ids(target, 1, context + REPEATS + 1)[0, context:].tolist())
 
-    def show(tokens: Sequence[int]) -> None:
+    def observe(tokens: Sequence[int]) -> None:
         if isinstance(session, FeatureSession):
             cached.feed(tokens)
             session.observe(cached.states_TLD)
 
     def measure() -> float:
-        show(ids[len(cached.seen) :])
+        observe(ids[len(cached.seen) :])
         ids.append(next(more))
         return _timed(target, lambda: session.propose(ids, num_tokens))
 

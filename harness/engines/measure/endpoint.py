@@ -1,8 +1,8 @@
 """An OpenAI-compatible endpoint: one streamed chat completion, and the server's own counters.
 
 vLLM's counters (`v1/spec_decode/metrics.py`) count drafts, drafted tokens, accepted tokens, and
-accepted tokens by position. They cover all traffic of the server, so a measurement needs the server
-for itself: the requests that the server finished meanwhile are counted beside those that were sent.
+accepted tokens by position. They cover all traffic of the server, so a measurement needs an
+otherwise idle server: the requests that the server finished are compared with those that were sent.
 """
 
 import math
@@ -99,7 +99,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class DraftCounts:
-    """Differences of a server's counters; drafts is 0 if the server does not speculate."""
+    """Increases of a server's counters; `drafts` is 0 if the server does not speculate."""
 
     drafts: int
     drafted: int
@@ -121,21 +121,21 @@ class DraftCounts:
 def parse_metrics(text: str) -> Iterator[Sample]:
     """Yield the finite samples of a page in Prometheus' text format."""
     for line in text.splitlines():
-        found = _SAMPLE.match(line.strip())
-        if not found:
+        match = _SAMPLE.match(line.strip())
+        if not match:
             continue
         try:
-            value = float(found[3])
+            value = float(match[3])
         except ValueError:
             continue
         if math.isfinite(value):
-            yield Sample(found[1], dict(_LABEL.findall(found[2] or "")), value)
+            yield Sample(match[1], dict(_LABEL.findall(match[2] or "")), value)
 
 
 def count_drafts(
     before: Sequence[Sample] | None, after: Sequence[Sample] | None
 ) -> DraftCounts | None:
-    """Return the counters' differences, None without metrics; raises UserError if one fell."""
+    """Return the counters' increases, None without metrics; raises UserError if a counter fell."""
     if before is None or after is None:
         return None
     positions = {s.labels.get("position") for s in after if _is(s, _BY_POSITION)}
@@ -145,7 +145,7 @@ def count_drafts(
         drafted=_rise(before, after, _DRAFTED),
         accepted=_rise(before, after, _ACCEPTED),
         by_position=tuple(
-            _rise(before, after, _BY_POSITION, str(place)) for place in range(len(positions))
+            _rise(before, after, _BY_POSITION, str(index)) for index in range(len(positions))
         ),
         finished=_rise(before, after, _FINISHED) if has_finished else None,
     )
@@ -156,13 +156,13 @@ def _rise(
 ) -> int:
     rise = _total(after, name, position) - _total(before, name, position)
     if rise < 0:
-        raise UserError(f"The server's counter {name} fell: it was restarted; measure again.")
+        raise UserError(f"The counter {name} fell: the server was restarted; measure again.")
     return round(rise)
 
 
 def _total(samples: Sequence[Sample], name: str, position: str | None) -> float:
-    mine = (s for s in samples if _is(s, name))
-    return sum(s.value for s in mine if position is None or s.labels.get("position") == position)
+    named = (s for s in samples if _is(s, name))
+    return sum(s.value for s in named if position is None or s.labels.get("position") == position)
 
 
 def _is(sample: Sample, name: str) -> bool:

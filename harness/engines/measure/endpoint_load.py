@@ -1,7 +1,7 @@
 """Measures running endpoints under a load of a task's prompts, and prints the numbers.
 
-A second endpoint, the same server without a draft, gives the speedup: both decode blocks of the
-same prompts in the order A B B A.
+A second endpoint, the same server without a draft, gives the speedup: both endpoints decode the
+same blocks of prompts in the order A B B A.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ _NAMES: Mapping[Arm, str] = {"draft": "endpoint", "target": "endpoint without a 
 
 @dataclass(frozen=True)
 class Load:
-    """The load on an endpoint: requests at a time, blocks of prompts, and settings of replies."""
+    """The load on an endpoint: concurrent requests, blocks of prompts, and settings of replies."""
 
     concurrency: int
     blocks: int
@@ -78,23 +78,23 @@ class Measurement:
     def by_prompt(self) -> list[tuple[Reply, Reply]]:
         """The two replies to each prompt."""
         return [
-            both
+            replies
             for one, again in self.pairs
-            for both in zip(one.replies, again.replies, strict=True)
+            for replies in zip(one.replies, again.replies, strict=True)
         ]
 
     def numbers(self) -> dict[str, Number]:
-        """Return the times in seconds, with intervals over prompts where they exist."""
+        """Return seconds and tokens per second, with intervals over prompts where they exist."""
         replies, prompts = self.replies, self.by_prompt
-        later = [sum(reply.num_tokens - 1 for reply in both) for both in prompts]
-        rest = [sum(reply.total_s - reply.first_token_s for reply in both) for both in prompts]
-        first = [fmean(reply.first_token_s for reply in both) for both in prompts]
-        found = {"first_token_s": statistics.estimate_mean(first, DEFINITIONS["first_token_s"])}
+        later = [sum(reply.num_tokens - 1 for reply in pair) for pair in prompts]
+        rest = [sum(reply.total_s - reply.first_token_s for reply in pair) for pair in prompts]
+        first = [fmean(reply.first_token_s for reply in pair) for pair in prompts]
+        numbers = {"first_token_s": statistics.estimate_mean(first, DEFINITIONS["first_token_s"])}
         if sum(later):
-            found["token_s"] = statistics.estimate_ratio(rest, later, DEFINITIONS["token_s"])
+            numbers["token_s"] = statistics.estimate_ratio(rest, later, DEFINITIONS["token_s"])
         rate = sum(r.num_tokens for r in replies) / sum(block.wall_s for block in self.blocks)
-        found["tokens_per_s"] = Number(rate, None, None, len(replies), DEFINITIONS["tokens_per_s"])
-        return found
+        definition = DEFINITIONS["tokens_per_s"]
+        return numbers | {"tokens_per_s": Number(rate, None, None, len(replies), definition)}
 
 
 def measure_endpoint(
@@ -103,9 +103,10 @@ def measure_endpoint(
     """Return the measurements of one endpoint ("draft"), or of two.
 
     Warm-up requests with the shortest and the longest question are neither timed nor counted.
+    Raises UserError for fewer prompts than blocks.
     """
     if load.blocks > len(examples):
-        raise UserError(f"{load.blocks} blocks need as many prompts, not {len(examples)}.")
+        raise UserError(f"{load.blocks} blocks need {load.blocks} prompts, not {len(examples)}.")
     order = [arm for arm in ABBA if arm in endpoints]
     by_length = sorted(examples, key=lambda example: len(example.messages[-1]["content"]))
     for endpoint in endpoints.values():
@@ -178,7 +179,7 @@ def _facts(reply: Reply) -> dict[str, Any]:
 
 
 def measurement_lines(found: Mapping[Arm, Measurement], load: Load) -> Iterator[str]:
-    """Yield the lines on one concurrency."""
+    """Yield the printed lines of one concurrency."""
     yield f"{load.concurrency} at a time, {load.blocks} blocks, temperature {load.temperature:g}"
     for arm, measured in found.items():
         numbers = measured.numbers()
@@ -222,7 +223,7 @@ def _speedup(found: Mapping[Arm, Measurement], load: Load) -> str:
     number = endpoint_speedup(found)
     shown = f"{number.value:.3f} [{number.low:.3f}, {number.high:.3f}] over {number.n} blocks"
     if _drafts(found["target"]):
-        return f"{shown}: not the speedup of a draft, as the other endpoint drafts as well"
+        return f"{shown}: not the speedup of a draft, because the other endpoint drafts too"
     return f"speedup {shown}"
 
 
@@ -232,7 +233,7 @@ def _drafts(measured: Measurement) -> bool:
 
 
 def verdict_lines(runs: Sequence[tuple[Load, Mapping[Arm, Measurement]]]) -> Iterator[str]:
-    """Yield the concurrencies at which the draft pays; nothing without a speedup."""
+    """Yield lines with the concurrencies at which the draft pays; none without a speedup."""
     speedups = {
         load.concurrency: endpoint_speedup(found)
         for load, found in runs

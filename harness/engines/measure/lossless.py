@@ -35,7 +35,7 @@ from draftmark.store.acceptance_tables import Floats
 from draftmark.types import Decode, Prompt, Sampler, Samplers, Text
 
 MIN_P_VALUE = 1e-3  # the p value below which a check fails
-# A gap of at most so many units in the last place of the best logit is a tie within rounding.
+# A gap of at most this many units in the last place of the best logit is a tie within rounding.
 _ULPS = {"float32": 64.0, "bfloat16": 4.0, "float16": 4.0}
 
 
@@ -75,17 +75,17 @@ def run_checks(
     if sampler.temperature == 0:
         twice = decode(None, None)[0], decode(None, None)[0]
         dtype = settings.placement.dtype
-        found = [check_identity(*twice, together, prompts, target, dtype)]
+        checks = [check_identity(*twice, together, prompts, target, dtype)]
     else:
-        found = [check_distribution(texts, logits, sampler)]
+        checks = [check_distribution(texts, logits, sampler)]
     drafter = method.drafter(folders["draft"], placement)
     gamma = settings.num_speculative_tokens
     samplers = settings.samplers
-    found.append(check_counts(together, texts, drafter, logits, samplers, gamma, convention))
+    checks.append(check_counts(together, texts, drafter, logits, samplers, gamma, convention))
     if method.kind == "language_model":
         own, _ = decode(method, folders["target"], samplers=Samplers(sampler, sampler))
-        found.append(check_own_draft(own))
-    return found
+        checks.append(check_own_draft(own))
+    return checks
 
 
 def to_texts(decodes: Sequence[Decode], prompts: Sequence[Prompt]) -> list[Text]:
@@ -97,7 +97,7 @@ def to_texts(decodes: Sequence[Decode], prompts: Sequence[Prompt]) -> list[Text]
 
 
 def read_target_logits(target: LanguageModel, texts: Sequence[Text]) -> TargetLogits:
-    """Return the target's logits on texts, from one forward pass now."""
+    """Return the target's logits on texts, from one forward pass."""
     by_id = {text.example_id: hidden_ND for text, hidden_ND in hidden_states(target, texts)}
     hidden_ND = torch.cat([by_id[text.example_id] for text in texts])
     stored = StoredHiddenStates(tuple(texts), FINAL, "supervised", hidden_ND[:, None])
@@ -112,7 +112,7 @@ def check_identity(
     target: LanguageModel,
     dtype: str,
 ) -> Check:
-    """Compare the decodes `together` with the draft to the target's, decoded twice."""
+    """Compare the decodes with the draft, `together`, to two of the target: `alone`, `again`."""
     floor = sum(a.token_ids == b.token_ids for a, b in zip(alone, again, strict=True))
     differing = [
         (text, decode)
@@ -128,10 +128,10 @@ def check_identity(
         gaps = list(_gaps(differing, read_target_logits(target, [text for text, _ in differing])))
     tie = _ULPS[dtype] * torch.finfo(getattr(torch, dtype)).eps
     for (text, _), (position, gap, best) in zip(differing, gaps, strict=True):
-        what = "a tie within rounding" if gap <= tie * best else "no tie"
+        verdict = "a tie within rounding" if gap <= tie * best else "no tie"
         evidence.append(
             f"{text.example_id} differs from token {position} on, where the two best logits are "
-            f"{gap:.2g} apart: {what}"
+            f"{gap:.2g} apart: {verdict}"
         )
     passed = all(gap <= tie * best for _, gap, best in gaps)
     return Check("tokens are the target's", passed, "; ".join(evidence))
@@ -155,9 +155,9 @@ def _gaps(
 def check_distribution(texts: Sequence[Text], logits: TargetLogits, sampler: Sampler) -> Check:
     """Test that the tokens were drawn from the target's distribution, by two statistics.
 
-    Kolmogorov-Smirnov on the randomised PIT detects any change, but little where most tokens are
+    Kolmogorov-Smirnov on the randomised PIT detects any change, but is weak where most tokens are
     almost certain. There, the sum of the tokens' surprise (-log p) less its mean, in standard
-    errors, detects a distribution that is too sharp or too flat. Bonferroni for the two.
+    errors, detects a distribution that is too sharp or too flat. Bonferroni corrects for the two.
     """
     from scipy import stats
 
@@ -215,8 +215,8 @@ def check_counts(
     name = "passes are as predicted"
     try:
         tables = {table.example_id: table for table in drafter.score(texts, logits, samplers)}
-    except ValueError as refused:
-        return Check(name, False, str(refused))
+    except ValueError as failure:
+        return Check(name, False, str(failure))
     in_order = [tables[text.example_id] for text in texts]
     counts = block_counts(in_order, num_speculative_tokens, convention)
     counted_B = np.array([float(decode.target_passes) for decode in decodes])

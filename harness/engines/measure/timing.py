@@ -1,7 +1,7 @@
 """Times two arms with synchronised clocks, in blocks of the order A B B A.
 
 Both arms of a block decode the same prompts, so drift of the machine (heat, other load) affects
-both alike. The ratio of a block is one of total times, which weighs long prompts as a user does.
+both alike. A block's ratio is that of total times, so long prompts weigh as they do for a user.
 `statistics.log_ratio_interval` averages the blocks' ratios.
 """
 
@@ -55,8 +55,8 @@ def interleave_arms(
     """
     by_length = sorted({p for block in blocks for p in block}, key=lambda p: len(p.token_ids))
     for arm in arms.values():
-        for some in (by_length[:batch_size], by_length[-batch_size:]):
-            arm.decode(some)
+        for batch in (by_length[:batch_size], by_length[-batch_size:]):
+            arm.decode(batch)
     timed, runs = [], []
     for index, prompts in enumerate(blocks):
         repeats: dict[Arm, int] = {"target": 0, "draft": 0}

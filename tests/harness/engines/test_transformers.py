@@ -211,7 +211,7 @@ def test_a_draft_that_is_sampled_otherwise_is_refused(
     from dataclasses import replace
 
     apart = replace(settings(Sampler(1.0)), samplers=Samplers(Sampler(1.0), GREEDY))
-    with pytest.raises(UserError, match="samples the draft as the target, not by temperature 0"):
+    with pytest.raises(UserError, match="target's sampler, not with temperature 0"):
         ENGINE.open(tiny_directory, Untrained(), tiny_directory, apart)
 
 

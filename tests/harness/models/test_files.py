@@ -106,7 +106,9 @@ def test_a_changed_file_does_not_verify(give: Hub) -> None:
     directory = fetch_model("toy", QUIET)
     (directory / "config.json").write_text('{"changed": true}')
 
-    with pytest.raises(UserError, match=r"config\.json is not what was fetched; delete .* again"):
+    with pytest.raises(
+        UserError, match=r"config\.json differs from the fetched file; delete .* again"
+    ):
         verify_model(directory)
 
 
@@ -115,7 +117,7 @@ def test_a_missing_file_does_not_verify(give: Hub) -> None:
     directory = fetch_model("toy", QUIET)
     (directory / "model.safetensors").unlink()
 
-    with pytest.raises(UserError, match=r"model\.safetensors is not what was fetched"):
+    with pytest.raises(UserError, match=r"model\.safetensors differs from the fetched file"):
         verify_model(directory)
 
 

@@ -91,7 +91,7 @@ def test_an_unknown_config_value_of_a_random_draft_is_named(target: LanguageMode
 def test_config_values_of_a_random_draft_that_do_not_fit_the_others_are_named(
     target: LanguageModel, key: str, value: int, why: str
 ) -> None:
-    with pytest.raises(UserError, match=f"'{key}': {value}.* do not fit .*{why}"):
+    with pytest.raises(UserError, match=f"'{key}': {value}.* contradict .*{why}"):
         make_draft(DraftInit(random={key: value}), target, seed=0)
 
 

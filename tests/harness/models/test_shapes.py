@@ -62,7 +62,7 @@ def test_a_model_is_found_by_its_name_alone(reference: str) -> None:
 
 
 def test_an_unknown_model_is_one_sentence() -> None:
-    with pytest.raises(UserError, match=r"needs the shape of 'a/b@c', which is not here; fetch it"):
+    with pytest.raises(UserError, match=r"needs the shape of 'a/b@c', which is unknown; fetch the"):
         shapes.model_shape("a/b@c", None)
 
 

@@ -143,7 +143,7 @@ def test_no_tables_are_an_error_not_a_rate_of_zero() -> None:
 
 def test_a_table_narrower_than_the_block_is_an_error() -> None:
     narrow = AcceptanceTable("a", np.ones((2, 2)), np.array([2, 1]), np.ones(2), np.ones(2))
-    with pytest.raises(ValueError, match="2 deep, not 4"):
+    with pytest.raises(ValueError, match="2 depths, not 4"):
         block_counts([narrow], 4)
 
 

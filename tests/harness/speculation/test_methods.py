@@ -69,7 +69,7 @@ def test_a_method_of_ones_own_is_built_with_its_knob(write: Write) -> None:
             "NAME = Mine",
             "own.py does not define METHOD; give its method that name",
         ),
-        ("(LanguageModelMethod)", "", "has no kind, trains, drafter; define that, or derive"),
+        ("(LanguageModelMethod)", "", "has no kind, trains, drafter; define it, or derive"),
         ("(frozen=True)", "", "own.py does not load: TypeError: cannot inherit non-frozen"),
         ("def train(self", "def train((self", "SyntaxError: "),
         ("import dataclass\n", "import dataklass\n", "ImportError: cannot import name 'dataklass'"),

@@ -43,10 +43,10 @@ def test_a_tree_knows_its_nodes() -> None:
     ("paths", "complaint"),
     [
         ([], "at least one node"),
-        ([[0], [0]], "none twice"),
-        ([[0], [1, 0]], r"\[1, 0\] is in the tree and its parent is not"),
+        ([[0], [0]], "no node twice"),
+        ([[0], [1, 0]], r"\[1, 0\] is in the tree, but its parent is not"),
         ([[-1]], "ranks from 0 on"),
-        ([[0] * depth for depth in range(1, 34)], "33 deep; at most 32"),
+        ([[0] * depth for depth in range(1, 34)], "depth 33; at most 32"),
     ],
 )
 def test_what_is_no_tree_is_refused(paths: list[list[int]], complaint: str) -> None:
@@ -55,7 +55,7 @@ def test_what_is_no_tree_is_refused(paths: list[list[int]], complaint: str) -> N
 
 
 def test_a_recipe_that_names_no_tree_is_told_so() -> None:
-    with pytest.raises(UserError, match="is in the tree and its parent is not"):
+    with pytest.raises(UserError, match="is in the tree, but its parent is not"):
         build_method(MethodEntry.model_validate({"name": "eagle3", "tree": [[0], [1, 0]]}))
     assert Tree.from_paths(Eagle3(tree="eagle").paths).depth == 5
     assert len(Eagle3(tree="eagle").paths) == 25

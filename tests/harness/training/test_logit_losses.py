@@ -223,7 +223,7 @@ def test_no_gradient_flows_to_the_target() -> None:
 def test_an_unknown_weight_or_normalisation_names_the_known_ones() -> None:
     with pytest.raises(UserError, match="Did you mean 'uniform'"):
         dld(DRAFT, TARGET, "unifrom")
-    with pytest.raises(UserError, match=r"share of 1\.5"):
+    with pytest.raises(UserError, match=r"between 0 and 1 \(got 1\.5"):
         csd(DRAFT, TARGET, (1.5, "draft"))
     with pytest.raises(UserError, match="Known: mean, none"):
         dld(DRAFT, TARGET, "target", "std")

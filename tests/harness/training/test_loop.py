@@ -104,7 +104,7 @@ def kl(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 def backward(ready: TrainingContext, training_batch: TrainingBatch, loss: TokenLoss) -> float:
     batch = Batch.from_texts(training_batch.texts, 0, 0.0, ready.draft.device)
-    return gradients.backward(ready, training_batch, batch, loss)
+    return gradients.backward_in_chunks(ready, training_batch, batch, loss)
 
 
 def weights(model: LanguageModel) -> dict[str, torch.Tensor]:
@@ -460,7 +460,7 @@ def test_an_infinite_gradient_of_a_finite_loss_stops_as_well(context: Any) -> No
         zero = draft.sum(-1) * 0
         return zero.abs().sqrt()  # its slope at zero is infinite
 
-    with pytest.raises(UserError, match=r"gradient's norm (nan|inf), at step 1"):
+    with pytest.raises(UserError, match=r"gradient's norm (nan|inf) at step 1"):
         train(ready, steep)
     assert same(before, weights(ready.draft))
 

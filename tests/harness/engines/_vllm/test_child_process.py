@@ -75,7 +75,7 @@ def test_what_fails_there_is_told_here_and_nothing_is_left(start: Start) -> None
 def test_a_crash_is_told_with_its_last_words_and_nothing_is_left(start: Start) -> None:
     child = start()
     other = child.ask("a")[1]
-    with pytest.raises(ChildFailure, match="ended with exit code 7; it wrote last: the last words"):
+    with pytest.raises(ChildFailure, match="ended with exit code 7; its log ends: the last words"):
         child.ask("crash")
     assert gone(child.pid)
     assert gone(other)

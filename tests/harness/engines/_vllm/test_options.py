@@ -82,7 +82,7 @@ def test_drafts_are_drawn_greedily_or_at_the_targets_temperature(
 def test_a_draft_that_vllm_would_draw_otherwise_is_refused(
     target: Sampler, draft: Sampler, tiny_directory: Path
 ) -> None:
-    with pytest.raises(UserError, match="without cuts, not by temperature"):
+    with pytest.raises(UserError, match="without top_k and top_p, not by temperature"):
         speculation_options(Untrained(), tiny_directory, sampled(target, draft))
 
 

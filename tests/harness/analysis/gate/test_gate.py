@@ -296,7 +296,7 @@ def test_what_cannot_be_accepted_is_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=sentence):
             accepted_of(tmp_path, run, **how)
     assert len(accepted_of(tmp_path, dead, methods=["kd"]).measured) == 1
-    with pytest.raises(UserError, match="unfit to be compared"):
+    with pytest.raises(UserError, match="cannot be compared"):
         judged(tmp_path, accepted_of(tmp_path, results), unfair)
 
 

@@ -1,8 +1,7 @@
 """A static site of any number of runs: one folder that opens from disk or from any web server.
 
-It has a page for the ranking of all runs, each run, each task and pair, and each cell. Pages use no
-network and no inline script or style. Their libraries are in `site/vendor`, unchanged, with
-licences.
+It has pages for the ranking of all runs, each run, each task and pair, and each cell. Pages load no
+network and no inline script or style; `site/vendor` has their libraries, unchanged, with licences.
 """
 
 import json

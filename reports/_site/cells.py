@@ -98,9 +98,8 @@ def _examples(run: SiteRun, row: Result) -> Iterator[dict[str, Any]]:
 def block_marks(item: Example) -> str:
     """Return a letter for each token at temperature 0, where acceptance is 0 or 1.
 
-    a: accepted draft token; r: the target's token after a rejection; b: the bonus token after a
-    fully accepted block; n: the target's token where nothing was drafted. The first letter of a
-    block is a capital.
+    a: accepted draft token; r: target's token after a rejection; b: bonus token after a fully
+    accepted block; n: target's token where nothing was drafted. A block starts with a capital.
     """
     marks = ""
     while len(marks) < len(item.accept):

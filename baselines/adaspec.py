@@ -1,22 +1,22 @@
 """AdaSPEC: selective knowledge distillation (Hu et al. 2025, arXiv 2510.19779, equations 6 to 10).
 
-A reference draft r is trained from the draft init by plain distillation. The draft q is then trained
-from the same init on the tokens where it has most to gain. With the target p, the loss of a step is
+A reference draft r is trained from the draft init by plain distillation. The draft q is then
+trained from the same init on the tokens with most to gain. With the target p, the loss of a step is
 
     mean of D(p, q) over the share `keep` of tokens with the largest D(p, q) - D(p, r)
 
 Deviations from the code (https://github.com/yuezhouhu/adaspec at 381904c): the code divides by all
 tokens, so its gradient is `keep` times as large, which matters to `clip_norm` but not to AdamW.
-`keep` gives the same number of tokens as `torch.quantile`, except that of tied tokens the first are
-kept and the code keeps all. Both trainings use the recipe's `training`, and each keeps its
-checkpoint with the best validation acceptance.
+`keep` selects as many tokens as `torch.quantile` without ties; of tied tokens the first are kept
+(the code keeps all). Both trainings use the recipe's `training` and keep the checkpoint with the
+best validation acceptance.
 
 The ledger counts both trainings, all supervised tokens and the reference's forward passes. As in
 the paper, the reference's passes are extra: to control for passes compare with `kd` of as many
 passes, to control for compute set a `training.budget` of flops (both trainings share it). A
 selecting step costs 1.3 to 2 times a step of `kd`, more if the heads dominate: 1.4 times with the
-quickstart's pair, so 2.4 times `kd` in all. Further controls are `selection` and
-`reference_as_init`. With `keep = 1` and other defaults, the weights equal those of `kd` bit for bit.
+quickstart's pair, so 2.4 times `kd` in all. `selection` and `reference_as_init` are more controls.
+With `keep = 1` and other defaults, the weights equal those of `kd` bit for bit.
 
 Legend: N supervised token, V vocabulary.
 """

@@ -4,8 +4,7 @@ With the draft's logits z, the target's t and D = z - t, the loss of a token is
 
     1/4 sum over x, y of w1(x) w2(y) (D_x - D_y)^2
 
-without a gradient through the weights. The loss, unlike that of `dld`, ignores a constant added to
-all logits.
+without a gradient through the weights. Unlike `dld` it ignores a constant added to all logits.
 
 The default (S, S), two "draft" weights at temperature 1, is the variant of the paper's table 1 and
 the code's `csd`. Its gradient equals reverse KL's: differences from `distillspec` with reverse_kl

@@ -9,9 +9,8 @@ decoding, and finds that on-policy text matters. An entry may set its own text:
     training = { text = "draft" }
 
 The default (forward KL, text = "dataset") equals `kd` bit for bit. AdaSPEC's tables (arXiv
-2510.19779; its reference model's scripts) call that DistillSpec, but the paper does not recommend
-it. AdaSPEC describes the paper's recipe as TVD, batches of 32, 300,000 steps. The authors' code is
-not public as far as we know.
+2510.19779; its reference model's scripts) call that DistillSpec; the paper recommends otherwise.
+AdaSPEC describes the paper's recipe as TVD, batches of 32, 300,000 steps. We found no author code.
 """
 
 from dataclasses import dataclass

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class GeneralisedDistillation(LanguageModelMethod):
     """`beta`: loss / beta tends to forward KL at 0, loss / (1 - beta) to reverse KL at 1.
 
-    At both ends the loss itself tends to 0, which matters to learning rates and `clip_norm`. A draft
-    far from its target converges slowly, as the loss is bounded, unlike KL. CSD's code has a "gkd"
+    At both ends the loss itself tends to 0, which matters to learning rates and `clip_norm`. Drafts
+    far from the target converge slowly, as the loss is bounded, unlike KL. CSD's code has a "gkd"
     variant with beta 0.9; OSD's "jsd" is a weighted sum of both KLs, a different loss.
     """
 

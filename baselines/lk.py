@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class LK(LanguageModelMethod):
     """The knobs of LK; `eta` and `per` are for adaptive_kl_tv only.
 
-    `eta`: the rate of c (paper: 3, 10 for Medusa; SpecForge: 1). `per`: "batch" uses the mean of
-    alpha over the step's supervised tokens, measured by an extra pass of both heads that the ledger
-    counts; "position" uses each token's alpha without that pass, as Speculators does.
+    `eta`: rate of c (paper: 3, 10 for Medusa; SpecForge: 1). `per`: "batch" uses alpha's mean over
+    the step's supervised tokens, from an extra pass of both heads that the ledger counts;
+    "position" uses each token's alpha without that pass, as Speculators does.
     """
 
     objective: Literal["adaptive_kl_tv", "negative_log_acceptance"] = "adaptive_kl_tv"

@@ -1,7 +1,7 @@
 """Prompt lookup decoding: the draft copies from the text so far, without a model (Saxena 2023).
 
-The method takes the longest n-gram at the end of the text that occurs earlier, and drafts the tokens
-after its first occurrence; without an occurrence it drafts nothing. It follows
+The method takes the longest n-gram at the end of the text that occurs earlier, and drafts what
+follows the first occurrence; without an occurrence it drafts nothing. It follows
 https://github.com/apoorvumang/prompt-lookup-decoding, transformers (`prompt_lookup_num_tokens`) and
 vLLM (method "ngram"). It is strong if answers repeat prompts: summaries, code edits.
 """

@@ -1,8 +1,8 @@
 """SFT: supervised fine-tuning, or SeqKD (Kim and Rush 2016, arXiv 1606.07947).
 
 The loss of a token y is -log q(y), for the draft q; it does not use the target's distribution. With
-`training.text = "target"` the method is sequence-level distillation, SeqKD. AdaSPEC (Hu et al. 2025,
-arXiv 2510.19779) fine-tunes its targets this way; we know no published recipe for drafts.
+`training.text = "target"` it is sequence-level distillation, SeqKD. AdaSPEC (Hu et al. 2025, arXiv
+2510.19779) fine-tunes its targets this way; we know no published recipe for drafts.
 
 On-policy text teaches nothing: over the draft's own samples at temperature 1 the mean gradient is
 zero. Steps do not run the target's head. The target's hidden states are still computed, once for

@@ -42,8 +42,7 @@ def estimate_mean(values: Sequence[float] | Floats, definition: str) -> Number:
 def estimate_share(flags: Sequence[float] | Floats, definition: str) -> Number:
     """Return the share of prompts whose flag is 1 (not 0), with Wilson's interval.
 
-    A bootstrap of 0 in 64 would have no width; this interval reaches 5 %. Raises ValueError without
-    prompts.
+    A bootstrap of 0 in 64 has no width; this interval reaches 5 %. Raises ValueError if empty.
     """
     from scipy import stats
 

@@ -64,9 +64,8 @@ def look_sizes(first: int, last: int) -> list[int]:
 def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
     """Return the number of prompts at which a gate has the power `POWER`.
 
-    `pilot` is the difference of two runs on a few prompts. Its spread is taken at the upper 90 %
-    limit (Browne 1995), as few prompts may understate it. None if seeds differ by too much for the
-    margin.
+    `pilot` is the difference of two runs on a few prompts, with its spread at the upper 90 % limit
+    (Browne 1995), as few prompts may understate it. None if seeds differ too much for the margin.
     """
     from scipy import stats
 

@@ -33,7 +33,7 @@ T = TypeVar("T", float, Floats)  # a sum over prompts, or a value per prompt [B]
 HIGH_COST = 0.5  # plain passes; above this more than half of all drafted tokens must be accepted
 _SPEEDUP = "expected: tokens / (passes + drafted (c + w)), in plain target passes; prefill aside"
 _BREAK_EVEN = (
-    "(tokens - passes) / drafted: the cost c + w of a drafted token at which nothing is won"
+    "(tokens - passes) / drafted: the cost c + w of a drafted token at which the speedup is 1"
 )
 _PREFILL = "decoding alone is faster, but the draft must also read the prompt: texts are too short"
 

@@ -29,7 +29,7 @@ from draftmark.types import Arm
 
 _LEVEL = 0.05  # error of all comparisons of a choice together
 _EQUAL = 1e-9  # logarithms that differ by less are equal up to rounding
-_DEFINITION = "speedup; the interval holds for all drafts and block lengths compared, at once"
+_DEFINITION = "speedup; the interval is simultaneous over all drafts and block lengths compared"
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,10 @@ ALONE = Estimate(0.0, {})  # the target without a draft
 class Advice:
     """The recommended block length `gamma`; 0 if no block length is known to pay.
 
-    A block length pays if its interval lies above a speedup of 1. The leader is the highest
-    estimate of those that pay, or of all candidates if none pays. `tied` are the candidates that
-    the leader is not known to beat, 0 (no draft) possibly among them; `gamma` is the shortest of
-    them that pays. `highest` is the block length above 0 with the highest estimate. Each interval
-    is at `level`.
+    A block length pays if its interval, at `level`, lies above a speedup of 1. The leader has the
+    highest estimate of the block lengths that pay, or of all candidates if none pays. `tied` has
+    the candidates (0 included) that the leader is not known to beat; `gamma` is the shortest of
+    `tied` that pays. `highest` is the block length above 0 with the highest estimate.
     """
 
     gamma: int

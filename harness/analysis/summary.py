@@ -33,7 +33,7 @@ def pool_seeds(
     """
     pooled = {}
     if len(speedups) > 1:
-        definition = "geometric mean over seeds of each one's speedup, n = seeds"
+        definition = "geometric mean of the speedups of all seeds, n = seeds"
         values = [number.value for number in speedups]
         pooled["speedup"] = statistics.geometric_mean(values, definition)
     shared = [name for name in seeds[0] if all(name in seed for seed in seeds)]

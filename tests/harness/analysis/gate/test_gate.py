@@ -141,7 +141,7 @@ def test_what_a_reader_must_know_is_said(tmp_path: Path, known: accepted.Accepte
 
     assert "One seed" in notes
     assert "Not accepted yet, so not gated: gsm8k/p/new/t=0." in notes
-    assert "another length than the accepted one on 24 of 24 prompts" in notes
+    assert "its length differs from the accepted one on 24 of 24 prompts" in notes
 
 
 def known_recipe(tmp_path: Path) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Published methods: one file is one method; `METHOD` is a frozen dataclass of its knobs."""
+"""Published methods, one per file; a file's `METHOD` is a frozen dataclass of the knobs."""

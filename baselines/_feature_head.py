@@ -1,8 +1,8 @@
 """Shared parts of methods whose draft is a feature head (Li et al. 2024, arXiv 2401.15077).
 
 A head (`draftmark.models.feature_head`) is one decoder layer of the target's architecture between
-the target's embedding and output head, both frozen. It trains on stored hidden states of fixed
-text. The checkpoint is the one with the highest acceptance of first drafted tokens on the
+the target's embedding and output head, both frozen. The head trains on stored hidden states of
+fixed text. Training keeps the checkpoint with the highest acceptance of first drafted tokens on the
 validation rows.
 """
 
@@ -44,13 +44,13 @@ EAGLE_TREE = (
 class FeatureHeadMethod(ABC):
     """The knobs of every head.
 
-    `loss`: the token loss. `depth`: how many tokens training rolls the head forward on its own
-    features; the loss at depth k has the weight `decay` to the power k. `keep` below 1: AdaSPEC's
-    selection (arXiv 2510.19779, there 0.4) by the loss over all depths, against a reference head.
-    `from_layer`: the target's layer that initialises the head; None is random, as published.
-    Outputs of layers can be far larger than features, which are normalised; EAGLE-1's head has no
-    norm and then starts worse than random. `tree`: what is drafted in place of a chain, as paths of
-    ranks (`speculation.trees`) or "eagle", EAGLE-1's tree; block length g is its first g levels.
+    `loss`: the token loss. `depth`: number of tokens that training rolls the head forward on its
+    own features; the loss at depth k has weight decay^k. `keep` below 1: AdaSPEC's selection (arXiv
+    2510.19779, there 0.4) by the loss over all depths, against a reference head. `from_layer`: the
+    target's layer that initialises the head; None is random, as published. Layer outputs can be far
+    larger than the normalised features, so EAGLE-1's head, which has no norm, then starts worse
+    than random. `tree`: the tree to draft in place of a chain, as paths of ranks
+    (`speculation.trees`) or "eagle" for EAGLE-1's; block length g uses its first g levels.
     """
 
     loss: TokenLossName = "soft_cross_entropy"
@@ -79,14 +79,14 @@ class FeatureHeadMethod(ABC):
 
     @abstractmethod
     def layers(self, num_layers: int) -> tuple[int, ...]:
-        """Return the layers whose hidden states the head reads, of a target with `num_layers`."""
+        """Return the target's layers (of `num_layers`) whose hidden states the head reads."""
 
     def draft_ids(self, texts: Sequence[Text], vocab_size: int) -> "torch.Tensor | None":
         """Return the token ids of the draft vocabulary; None for the target's vocabulary."""
         return None
 
     def head(self, target: "LanguageModel", texts: Sequence[Text], seed: int) -> "FeatureHead":
-        """Return the untrained head; raises UserError for a target without the layers it reads."""
+        """Return the untrained head; raises UserError if the target lacks a layer it reads."""
         from draftmark.models.feature_head import HeadShape, make_head
 
         layers = self.layers(target.model.config.num_hidden_layers)
@@ -109,7 +109,7 @@ class FeatureHeadMethod(ABC):
         )
 
     def training_runs(self, run: TrainingRun) -> tuple[TrainingRun, ...]:
-        """Return the training run of the head, after the reference's if tokens are selected."""
+        """Return the head's training run, preceded by the reference's if tokens are selected."""
         run = replace(run, depth=self.depth)
         return (run,) if self.keep == 1 else (run, replace(run, compared=True))
 

@@ -1,9 +1,9 @@
 """Token losses by name for methods with a `loss` knob, and the weights of the logit losses.
 
-With a draft vocabulary, draft logits are -inf outside it. The acceptance losses allow for that. For
-the others the target distribution is restricted to the draft vocabulary and normalised, and the
-loss is 0 where the target's most likely token lies outside: EAGLE-3's rule (`cnets.py` of
-https://github.com/SafeAILab/EAGLE at cb7e084).
+With a draft vocabulary, draft logits are -inf outside it. The acceptance losses allow for that. The
+other losses follow EAGLE-3's rule (`cnets.py` of https://github.com/SafeAILab/EAGLE at cb7e084):
+the target distribution is restricted to the draft vocabulary and normalised, and the loss is 0 if
+the target's most likely token is outside.
 
 Legend: N supervised token, V vocabulary.
 """
@@ -76,5 +76,5 @@ def _check_weight(weight: Any) -> Any:
     )
 
 
-# As `draftmark.training.logit_losses.Weight`, which would load torch.
+# A copy of `draftmark.training.logit_losses.Weight`, whose import would load torch.
 Weight = Annotated[Literal["target", "draft", "uniform"] | float, BeforeValidator(_check_weight)]

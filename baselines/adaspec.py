@@ -1,22 +1,22 @@
 """AdaSPEC: selective knowledge distillation (Hu et al. 2025, arXiv 2510.19779, equations 6 to 10).
 
-A reference r is trained from the draft init by plain distillation. The draft q is then trained from
-the same init on the tokens where it has most to gain. With the target p, the loss of a step is
+A reference draft r is trained from the draft init by plain distillation. The draft q is then
+trained from the same init on the tokens with most to gain. With the target p, the loss of a step is
 
     mean of D(p, q) over the share `keep` of tokens with the largest D(p, q) - D(p, r)
 
 Deviations from the code (https://github.com/yuezhouhu/adaspec at 381904c): the code divides by all
-tokens, so its gradient is `keep` times as large, which matters to `clip_norm` but not to AdamW. The
-number kept is that of `torch.quantile` without ties; of tied tokens the first are kept, where the
-code keeps all. Both trainings use the recipe's `training`, and each ends with its checkpoint of the
+tokens, so its gradient is `keep` times as large, which matters to `clip_norm` but not to AdamW.
+`keep` selects as many tokens as `torch.quantile` without ties; of tied tokens the first are kept
+(the code keeps all). Both trainings use the recipe's `training` and keep the checkpoint with the
 best validation acceptance.
 
 The ledger counts both trainings, all supervised tokens and the reference's forward passes. As in
-the paper, the reference comes on top of the draft's passes: `kd` with as many passes controls for
-passes, a `training.budget` of flops (shared by both trainings) for compute. A step that selects
-costs 1.3 to 2 times a step of `kd`, more where the heads dominate: 1.4 times with the quickstart's
-pair, which makes 2.4 times `kd` in all. Further controls are `selection` and `reference_as_init`.
-With `keep = 1` and the other defaults, the weights are those of `kd` bit for bit.
+the paper, the reference's passes are extra: to control for passes compare with `kd` of as many
+passes, to control for compute set a `training.budget` of flops (both trainings share it). A
+selecting step costs 1.3 to 2 times a step of `kd`, more if the heads dominate: 1.4 times with the
+quickstart's pair, so 2.4 times `kd` in all. `selection` and `reference_as_init` are more controls.
+With `keep = 1` and other defaults, the weights equal those of `kd` bit for bit.
 
 Legend: N supervised token, V vocabulary.
 """
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 class AdaSPEC(LanguageModelMethod):
     """`keep` is the paper's k, `divergence` its D.
 
-    `selection`: keep the largest gaps, the smallest ("reversed"), or tokens drawn at each step
-    ("random"), all at the same cost. `micro_batch`: rows whose tokens are ranked together (the
-    code: 5); None ranks all rows of a step. `reference_passes`, `reference_rows_per_batch`: of the
-    reference's training; None takes the draft's, and half of a budget. `reference_as_init`: the
-    draft starts as the reference.
+    `selection`: keep the largest gaps ("gap"), the smallest ("reversed"), or tokens drawn at each
+    step ("random"), all at the same cost. `micro_batch`: rows whose tokens are ranked together (the
+    code: 5); None ranks all rows of a step. `reference_passes`, `reference_rows_per_batch`: for the
+    reference's training; None uses the draft's, and half of a budget. `reference_as_init`: the
+    draft's training starts from the reference.
     """
 
     keep: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -65,7 +65,7 @@ class AdaSPEC(LanguageModelMethod):
         return TrainingRun(passes, rows), replace(run, compared=True)
 
     def train(self, context: "TrainingContext") -> "Draft":
-        """Return the draft; gaps and kept tokens of some steps go to the token selection log."""
+        """Return the trained draft; log the gaps and kept tokens of some steps."""
         from draftmark.training.divergences import DIVERGENCES
         from draftmark.training.token_selection_log import gather_selections, log_selection
 

@@ -4,13 +4,13 @@ With the draft's logits z, the target's t and D = z - t, the loss of a token is
 
     1/4 sum over x, y of w1(x) w2(y) (D_x - D_y)^2
 
-without a gradient through the weights. A constant on all logits changes nothing (in `dld` it does).
+without a gradient through the weights. Unlike `dld` it ignores a constant added to all logits.
 
-The default (S, S), two "draft" weights at temperature 1, is the arm of the paper's table 1 and the
-code's `csd`. Its gradient is exactly reverse KL's: differences from `distillspec` with reverse_kl
-are noise. Other arms: (T, S) = ["target", "draft"], the code's default for single tasks; (U, S) =
-["uniform", "draft"]; [0.5, 0.5], the code's CSD_TS_mix; a `weight_temperature` of 1.5, the best of
-the code's ablation. The paper measures text quality (ROUGE-L), not acceptance.
+The default (S, S), two "draft" weights at temperature 1, is the variant of the paper's table 1 and
+the code's `csd`. Its gradient equals reverse KL's: differences from `distillspec` with reverse_kl
+are noise. Other variants: (T, S) = ["target", "draft"], the code's default for single tasks;
+(U, S) = ["uniform", "draft"]; [0.5, 0.5], the code's CSD_TS_mix; `weight_temperature` 1.5, the best
+in the code's ablation. The paper measures text quality (ROUGE-L), not acceptance.
 
 Published recipe: GPT-2 1.5B to 0.1B on Dolly, 20 epochs, learning rate 1e-4, batches of 8, cosine,
 weight decay 0.01.

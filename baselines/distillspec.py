@@ -1,17 +1,16 @@
 """DistillSpec: distillation for speculative decoding (Zhou et al. 2023, arXiv 2310.08461).
 
 The loss of a token is D(p, q), for the target p and the draft q. The paper chooses D by task and
-decoding, and finds on-policy text to matter. An entry may set its own text:
+decoding, and finds that on-policy text matters. An entry may set its own text:
 
     [[methods]]
     name = "distillspec"
     divergence = "tvd"
     training = { text = "draft" }
 
-The default (forward KL, text = "dataset") is `kd` bit for bit. That is also the DistillSpec of
-AdaSPEC's tables (arXiv 2510.19779; its reference model's scripts), not what the paper recommends.
-AdaSPEC describes the paper's recipe as TVD, batches of 32, 300,000 steps. No code by the authors
-was found.
+The default (forward KL, text = "dataset") equals `kd` bit for bit. AdaSPEC's tables (arXiv
+2510.19779; its reference model's scripts) call that DistillSpec; the paper recommends otherwise.
+AdaSPEC describes the paper's recipe as TVD, batches of 32, 300,000 steps. We found no author code.
 """
 
 from dataclasses import dataclass
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DistillSpec(LanguageModelMethod):
-    """`divergence`: D; `jsd` has beta 0.5 (`gkd` has other values).
+    """`divergence`: D; `jsd` has beta 0.5 (use `gkd` for other values).
 
-    `tvd` is the probability of rejection. Its gradient vanishes for a draft far from the target: LK
-    (arXiv 2602.23881, section A.5) found it much worse than KL from a random draft.
+    `tvd` is the probability of rejection. Its gradient vanishes for a draft far from the target:
+    from a random draft LK (arXiv 2602.23881, section A.5) found it much worse than KL.
     """
 
     divergence: Literal["forward_kl", "reverse_kl", "jsd", "tvd"] = "forward_kl"

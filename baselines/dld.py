@@ -6,9 +6,9 @@ With the draft's logits z, the target's t and D = z - t, the loss of a token is
 
 without a gradient through the weight. The code (`dld_ablation` at c77a3a7) has 1/4.
 
-Softmax ignores a constant on all logits, this loss does not. `normalisation = "mean"` subtracts
-each side's mean first; with a uniform weight that is `csd` with ["uniform", "uniform"]. The paper
-ranks CSD above DLD for each weight, by text quality. The published recipe is CSD's.
+Softmax ignores a constant added to all logits; this loss does not. `normalisation = "mean"` first
+subtracts the mean of z and of t; with a uniform weight that is `csd` with ["uniform", "uniform"].
+By text quality the paper ranks CSD above DLD for each weight. The published recipe is CSD's.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class DirectLogitDistillation(LanguageModelMethod):
     """`weight`: w, as in `csd`; `weight_temperature` softens w.
 
-    The code's normalisations by minimum, maximum, deviation and range are left out.
+    The code also normalises by minimum, maximum, deviation and range; this method does not.
     """
 
     weight: Weight = "target"

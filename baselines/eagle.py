@@ -6,13 +6,13 @@ token is
 
     state_weight smooth_l1(f', f) + loss_weight H(p, q)
 
-with H the `loss`, by default soft cross-entropy. Uniform noise on the features in training stands
-for the head's own errors at greater depths. `depth` above 1 rolls the head forward in training as
-HASS does (arXiv 2408.15766); published: 1. EAGLE-2 is the same head with dynamic trees. Code:
-https://github.com/SafeAILab/EAGLE.
+where H is the `loss`, by default soft cross-entropy. Uniform noise on the features in training
+simulates the head's own errors at greater depths. `depth` above 1 rolls the head forward in
+training, as HASS does (arXiv 2408.15766); published: 1. EAGLE-2 is the same head with dynamic
+trees. Code: https://github.com/SafeAILab/EAGLE.
 
 Published recipe: ShareGPT's own text, AdamW (0.9, 0.95), learning rate 3e-5, clip 0.5, 20 epochs,
-noise 0.2 (its width is that times 512 / length).
+noise 0.2 (its width is 0.2 times 512 / length).
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 @dataclass(frozen=True)
 class Eagle(FeatureHeadMethod):
-    """`state_weight` and `loss_weight` weigh the two losses; `noise` is the width of the noise."""
+    """`state_weight` and `loss_weight`: weights of the losses; `noise`: width of the noise."""
 
     state_weight: NonNegative = 1.0
     loss_weight: NonNegative = 0.1

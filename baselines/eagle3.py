@@ -1,18 +1,18 @@
 """EAGLE-3: a head on fused features with training-time test (Li et al. 2025, arXiv 2503.01840).
 
-One decoder layer reads a low, a middle and a high feature, fused. No feature is predicted: in
-training the head is rolled forward `depth` tokens on its own features. For the target p and the
-draft q, the loss of a token at depth k is
+One decoder layer reads a fused low, middle and high feature. The head predicts no feature: training
+rolls it forward `depth` tokens on its own features. For the target p and the draft q, the loss of a
+token at depth k is
 
     decay^k H(p, q)
 
-with H the `loss`, by default soft cross-entropy. Published: depth 7, decay 0.8 (speculators' code:
-3 and 1.0). `draft_vocabulary` cuts the output head to the most frequent tokens of the training
-text, as published for large vocabularies (32,000 of 128,000 for Llama 3). Tokens outside count as
-rejected.
+where H is the `loss`, by default soft cross-entropy. Published: depth 7, decay 0.8 (speculators'
+code: 3 and 1.0). `draft_vocabulary` cuts the output head to the most frequent tokens of the
+training text, as published for large vocabularies (32,000 of 128,000 for Llama 3). Other tokens
+count as rejected.
 
 Deviation from the code (https://github.com/SafeAILab/EAGLE at cb7e084): the loss is the mean over
-supervised positions, there over all positions of a batch, masked ones too.
+supervised positions; the code's mean is over all positions of a batch, masked ones included.
 
 Published recipe: ShareGPT and UltraChat-200k, answered by the target (`text = "target"`), AdamW
 (0.9, 0.95), learning rate 5e-5, clip 0.5, 40 epochs.
@@ -42,7 +42,7 @@ Layer = Annotated[int, Field(ge=0)]
 class Eagle3(FeatureHeadMethod):
     """`features`: the three fused layers; layer k is the hidden state after k layers.
 
-    Default: 2, the middle, and the last but three, closer together for a shallow target.
+    Default: layer 2, the middle layer and layer L - 3 of L, closer together in a shallow target.
     """
 
     depth: Annotated[int, Field(ge=1)] = 7
@@ -53,7 +53,7 @@ class Eagle3(FeatureHeadMethod):
     architecture: ClassVar["Architecture"] = "eagle3"
 
     def layers(self, num_layers: int) -> tuple[int, ...]:
-        """Return the three layers in order; raises UserError if the target does not have them."""
+        """Return the three layers in order; raises UserError if the target lacks one."""
         middle = num_layers // 2
         default = (min(2, middle - 1), middle, max(num_layers - 3, middle + 1))
         low, middle, high = sorted(self.features or default)

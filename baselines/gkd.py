@@ -4,15 +4,15 @@ For the target p, the draft q and m = beta p + (1 - beta) q, the loss of a token
 
     beta KL(p || m) + (1 - beta) KL(q || m)
 
-The paper's lambda is the share of steps whose text the draft generates at that step (algorithm 1),
+The paper's lambda is the share of steps for which the draft generates the text (algorithm 1),
 without a gradient through the sampling. Lambda = 0.5 is
 
     [[methods]]
     name = "gkd"
     training = { text = "mixture", mixture = { dataset = 0.5, draft = 0.5 } }
 
-and lambda = 1 is `text = "draft"`. Without either, the text is the recipe's and only the divergence
-is GKD's. TRL's defaults: lambda 0.5, beta 0.5, `text_temperature` 0.9.
+and lambda = 1 is `text = "draft"`. Without these settings the text is the recipe's, and only the
+divergence is GKD's. TRL's defaults: lambda 0.5, beta 0.5, `text_temperature` 0.9.
 """
 
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GeneralisedDistillation(LanguageModelMethod):
-    """`beta`: the loss over beta tends to forward KL at 0, over 1 - beta to reverse KL at 1.
+    """`beta`: loss / beta tends to forward KL at 0, loss / (1 - beta) to reverse KL at 1.
 
-    The loss itself tends to 0 there, which matters to learning rates and `clip_norm`. Convergence
-    is slow for a draft far from its target: the loss is bounded, KL is not. CSD's code has a "gkd"
-    arm with beta 0.9; OSD's "jsd" is a weighted sum of both KLs, a different loss.
+    At both ends the loss itself tends to 0, which matters to learning rates and `clip_norm`. Drafts
+    far from the target converge slowly, as the loss is bounded, unlike KL. CSD's code has a "gkd"
+    variant with beta 0.9; OSD's "jsd" is a weighted sum of both KLs, a different loss.
     """
 
     beta: Annotated[float, Field(gt=0, lt=1)] = 0.5

@@ -2,7 +2,7 @@
 
 The loss of a token is KL(p || q), for the target p and the draft q. All supervised tokens have the
 same weight; prompt tokens are not supervised. DistillSpec (Zhou et al. 2023, arXiv 2310.08461)
-calls it "supervised KD".
+calls this method "supervised KD".
 """
 
 from dataclasses import dataclass

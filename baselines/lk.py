@@ -6,13 +6,13 @@ a token is, by `objective`,
     adaptive_kl_tv           c KL(p || q) + (1 - c) TV(p, q), c = exp(-eta alpha) (equations 4, 5)
     negative_log_acceptance  -log alpha, whose gradient is that of TV over alpha
 
-without a gradient through c. KL leads far from the target, where TV has hardly a gradient; TV takes
-over as alpha grows. The paper's gains are at temperature 1 (3.5 to 8.2 % of accepted length over
-KL). About 1 % is left at temperature 0 and with greedy drafting, where acceptance is not alpha.
+without a gradient through c. Far from the target KL dominates, as TV has hardly a gradient there;
+TV takes over as alpha grows. At temperature 1 the paper gains 3.5 to 8.2 % of accepted length over
+KL; at temperature 0 and with greedy drafting, where acceptance is not alpha, about 1 %.
 
 Published recipe: the target's responses at temperature 1 (`text = "target"`), 10 passes, batches of
-64, learning rate 4e-4, cosine, 100 steps of warm-up, AdamW (0.9, 0.95), clip 0.5. It trains heads;
-their discount by position has no counterpart in a language model draft.
+64, learning rate 4e-4, cosine, 100 steps of warm-up, AdamW (0.9, 0.95), clip 0.5. The recipe trains
+heads; a language model draft has no counterpart to their discount by position.
 """
 
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LK(LanguageModelMethod):
-    """`eta` and `per` belong to adaptive_kl_tv: the rate of c, and the tokens of its alpha.
+    """The knobs of LK; `eta` and `per` are for adaptive_kl_tv only.
 
-    Paper: eta 3 (10 for Medusa); SpecForge: 1. `per` "batch" takes alpha's mean over the step's
-    supervised tokens, measured in a pass of both heads before the loss; the ledger counts it.
-    Speculators takes alpha per "position", without that pass.
+    `eta`: rate of c (paper: 3, 10 for Medusa; SpecForge: 1). `per`: "batch" uses alpha's mean over
+    the step's supervised tokens, from an extra pass of both heads that the ledger counts;
+    "position" uses each token's alpha without that pass, as Speculators does.
     """
 
     objective: Literal["adaptive_kl_tv", "negative_log_acceptance"] = "adaptive_kl_tv"
@@ -40,10 +40,10 @@ class LK(LanguageModelMethod):
     per: Literal["batch", "position"] = "batch"
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a knob that the objective does not have."""
+        """Raise ValueError for a knob that the objective does not use."""
         if self.objective != "adaptive_kl_tv" and (self.eta, self.per) != (LK.eta, LK.per):
             raise ValueError(
-                f"objective = {self.objective!r} has no eta and no per; leave them out, or take "
+                f"objective = {self.objective!r} uses neither eta nor per; leave them out, or set "
                 "objective = 'adaptive_kl_tv'"
             )
 

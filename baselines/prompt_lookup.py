@@ -1,9 +1,9 @@
-"""Prompt lookup decoding: n-grams of the text so far are the draft; no model (Saxena 2023).
+"""Prompt lookup decoding: the draft copies from the text so far, without a model (Saxena 2023).
 
-The draft is what followed the first earlier occurrence of the longest n-gram that ends the text, as
-in https://github.com/apoorvumang/prompt-lookup-decoding, transformers (`prompt_lookup_num_tokens`)
-and vLLM (method "ngram"). Without an occurrence nothing is drafted. Strong where answers repeat
-their prompts: summaries, code to edit.
+The method takes the longest n-gram at the end of the text that occurs earlier, and drafts what
+follows the first occurrence; without an occurrence it drafts nothing. It follows
+https://github.com/apoorvumang/prompt-lookup-decoding, transformers (`prompt_lookup_num_tokens`) and
+vLLM (method "ngram"). It is strong if answers repeat prompts: summaries, code edits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class LookupSession:
-    """An index of one text's n-grams: the position after each one's first occurrence."""
+    """An index of one text's n-grams: each n-gram with the position after its first occurrence."""
 
     def __init__(self, max_ngram: int, min_ngram: int) -> None:
         self._sizes = range(max_ngram, min_ngram - 1, -1)
@@ -43,7 +43,7 @@ class LookupSession:
     def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
         """Return up to `num_tokens` tokens that followed the longest n-gram ending `token_ids`."""
         ids = tuple(token_ids)
-        # N-grams that end before the last token: a token follows each of them.
+        # Index only n-grams that end before the last token, so that a token follows each.
         for end in range(self._indexed + 1, len(ids)):
             for size in self._sizes:
                 if size <= end:
@@ -60,7 +60,7 @@ class LookupSession:
 class PromptLookup:
     """`max_ngram`, `min_ngram`: the range of n-gram sizes, tried from the longest.
 
-    The method is its own drafter. It is deterministic: samplers do not matter.
+    The method is its own drafter. Proposals are deterministic, so samplers do not matter.
     """
 
     max_ngram: Annotated[int, Field(ge=1)] = 3
@@ -81,7 +81,7 @@ class PromptLookup:
         return Draft(None, Ledger())
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
-        """Return the method itself; the folder is not read."""
+        """Return the method itself, without reading the folder."""
         return self
 
     def score(

@@ -1,12 +1,12 @@
 """SFT: supervised fine-tuning, or SeqKD (Kim and Rush 2016, arXiv 1606.07947).
 
-The loss of a token y is -log q(y), for the draft q; the target's distribution is not read. With
+The loss of a token y is -log q(y), for the draft q; it does not use the target's distribution. With
 `training.text = "target"` it is sequence-level distillation, SeqKD. AdaSPEC (Hu et al. 2025, arXiv
-2510.19779) fine-tunes its targets so; no published recipe for drafts is known to us.
+2510.19779) fine-tunes its targets this way; we know no published recipe for drafts.
 
 On-policy text teaches nothing: over the draft's own samples at temperature 1 the mean gradient is
-zero. The steps do not pay for the target's head. Its hidden states are computed all the same, once
-for all methods, and listed in the ledger.
+zero. Steps do not run the target's head. The target's hidden states are still computed, once for
+all methods, and listed in the ledger.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SupervisedFineTuning(LanguageModelMethod):
-    """Has no knobs."""
+    """The method has no knobs."""
 
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by cross-entropy."""

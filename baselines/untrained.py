@@ -1,4 +1,4 @@
-"""Untrained: the draft init, the baseline of every training."""
+"""Untrained: the draft init without training, a baseline for every trained method."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Untrained(LanguageModelMethod):
-    """Has no knobs."""
+    """The method has no knobs."""
 
     trains: ClassVar[bool] = False
 

@@ -1,1 +1,1 @@
-"""One file = one rendering of results. The folder is the registry: `REPORT` is the renderer."""
+"""Reports: each file renders results, and its `REPORT` is the renderer that the registry finds."""

@@ -1,4 +1,4 @@
-"""Two runs compared: first what differs between them, then the paired difference of each rate."""
+"""Comparison of two runs: the facts that differ, then the paired difference of each rate."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,15 +24,15 @@ RATES = ("acceptance_rate", "block_efficiency")
 LEVEL = 0.05
 SHOWN = 30  # differences in compare.md; compare.json has all
 _HOW = """\
-B - A on the prompts of both runs, matched by name. 95 % t intervals over prompts, and over seeds
-where there are several (paired if both runs have the same seeds). p: adjusted by Holm over the
-comparisons of this table; significant below 5 %. Detectable: the smallest difference that 8 in 10
-experiments of this size find."""
+B - A on the prompts of both runs, matched by name. 95 % t intervals over prompts, and over seeds if
+there are several (paired if both runs have the same seeds). p: adjusted by Holm over the
+comparisons of this table; significant below 5 %. Detectable: the difference that 8 in 10
+experiments of this size detect."""
 
 
 @dataclass(frozen=True)
 class Compare:
-    """The report; `before` is run A, with its folder."""
+    """The report; `before` is run A, `folder` its folder."""
 
     before: Results | None = None
     folder: Path | None = None
@@ -76,7 +76,7 @@ class Compare:
 def _compared(
     before: Sequence[StoredCounts], now: Sequence[StoredCounts]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the comparisons, their p-values adjusted by Holm."""
+    """Yield the comparisons, with p values adjusted by Holm."""
     earlier = {(item.contender, item.temperature): item for item in before}
     found: list[tuple[dict[str, Any], PairedTest]] = []
     for item in now:
@@ -140,8 +140,8 @@ def _table(found: Sequence[Mapping[str, Any]], gamma: int) -> str:
 def _limits(runs: Sequence[Results], sides: Sequence[Sequence[StoredCounts]]) -> Iterator[str]:
     """Yield what could not be compared, and why."""
     names = [dict.fromkeys(item.name for item in side) for side in sides]
-    for which, own, other in (("A", *names), ("B", *reversed(names))):
-        if only := [name for name in own if name not in other]:
+    for which, these, others in (("A", *names), ("B", *reversed(names))):
+        if only := [name for name in these if name not in others]:
             yield f"Only {which} has numbers for: {', '.join(only)}."
     for which, run in zip("AB", runs, strict=True):
         for row in run.results:

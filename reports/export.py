@@ -1,4 +1,4 @@
-"""All numbers and comparisons of a run as data: CSV, Parquet and JSON, a row for each number."""
+"""All numbers and comparisons of a run as CSV, Parquet and JSON, one row per number."""
 
 import io
 import json
@@ -14,7 +14,7 @@ _CONTENDER = {"task": str, "pair": str, "method": str}
 _VALUE = {"value": float, "low": float, "high": float, "n": int}
 NUMBERS: Mapping[str, type] = {
     **_CONTENDER,
-    "seeds": str,  # separated by spaces: one, or all that the number pools
+    "seeds": str,  # separated by spaces; several for a pooled number
     "quantity": str,
     **{"temperature": float, "gamma": int, "position": int},
     "of": str,  # the rest of the key: a score, an outcome
@@ -35,7 +35,7 @@ _Rows = Sequence[Mapping[str, Any]]
 def export(results: Results, directory: Path) -> dict[str, str | bytes]:
     """Return numbers and comparisons, each as .csv, .parquet and .json.
 
-    Parquet and JSON keep text as it is; CSV escapes formulas.
+    CSV escapes formulas; Parquet and JSON do not.
     """
     files: dict[str, str | bytes] = {}
     for name, rows, columns in (
@@ -96,7 +96,7 @@ def _parquet(rows: _Rows, columns: Mapping[str, type]) -> bytes:
 
 
 def _encodable(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row whose text is UTF-8: lone surrogates, which JSON can hold, are replaced."""
+    """Return a row in valid UTF-8: lone surrogates, which JSON allows, are replaced."""
     return {
         name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
         for name, value in row.items()

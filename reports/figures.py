@@ -1,6 +1,6 @@
 """Figures for papers, as PDF, SVG and PNG with their data as CSV, and an index page.
 
-Nothing is run. The index says why a figure is missing.
+No model runs. The index gives the reason for each missing figure.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ img {{ max-width: 100%; background: #fff }}
 
 
 def figures(results: Results, directory: Path) -> dict[str, str | bytes]:
-    """Return the files of all figures of a run, and index.md and index.html, in one folder."""
+    """Return the files of a run's figures, with index.md and index.html, in one folder."""
     found = list(_figures(DrawnRun(results, directory)))
     drawn = [item for item in found if isinstance(item, Drawing)]
     missing = [*_missing(results, [item for item in found if isinstance(item, NotDrawn)])]
@@ -67,7 +67,7 @@ def _figures(run: DrawnRun) -> Iterator[Drawing | NotDrawn]:
 
 
 def _missing(results: Results, not_drawn: Sequence[NotDrawn]) -> Iterator[str]:
-    """Yield the figures, cells and seeds that a run lacks."""
+    """Yield sentences on missing figures, failed cells and missing seeds."""
     for item in not_drawn:
         yield f"{item.name} is not drawn: {item.why}."
     for row in results.results:
@@ -91,7 +91,7 @@ def _markdown(results: Results, drawn: Sequence[Drawing], missing: Sequence[str]
 
 
 def _html(results: Results, drawn: Sequence[Drawing], missing: Sequence[str]) -> str:
-    """Return the index as HTML, which loads nothing but the files beside it."""
+    """Return the index as HTML, which loads only the files beside it."""
     body = []
     for item in drawn:
         links = " ".join(

@@ -1,7 +1,7 @@
-"""The gate's verdict: Markdown for people, JUnit XML for CI, JSON in Bencher's metric format.
+"""The gate's verdict as Markdown for people, JUnit XML for CI and JSON for Bencher.
 
 Bencher: benchmark -> measure -> value, lower_value, upper_value (bencher.dev, "Bencher Metric
-Format"). JUnit: each contender is a test; an inconclusive one is an error, since it did not pass.
+Format"). JUnit: each contender is a test; INCONCLUSIVE is an error, since the test did not pass.
 """
 
 import json
@@ -61,7 +61,7 @@ def _how(outcome: Facts) -> str:
     rule = outcome["rule"]
     text = (
         "Difference: now - accepted, paired on prompts. FAIL: its interval is below -margin; PASS: "
-        "above -margin; INCONCLUSIVE: neither. The error probability of the whole gate, at most "
+        "above -margin; INCONCLUSIVE: around it. The error probability of the whole gate, at most "
         f"1 %, is split over {rule['comparisons']} comparisons and {rule['looks']} looks."
     )
     sizes = outcome["sizes"]

@@ -11,7 +11,7 @@ from draftmark.results import Results
 
 
 def leaderboard(results: Results, directory: Path) -> dict[str, str]:
-    """Return leaderboard.md: the sections of each task and pair, checks, definitions, manifest."""
+    """Return leaderboard.md: a section for each task and pair, checks, definitions, manifest."""
     sections = [f"# {escape_markdown(results.title)}"]
     for task, pair, rows in by_task_and_pair(results.results):
         sections.append(f"## {escape_markdown(task)}, {escape_markdown(pair)}")

@@ -1,9 +1,9 @@
 """Results in the layout of lm-evaluation-harness: results.json and samples_<task>.jsonl.
 
-A folder for each pair, method and seed, since that harness writes one for each model. Keys are
-"metric,filter"; the filter is temperature and block length, "none" if neither applies. The standard
-error is half the 95 % interval / 1.96, or "N/A", as that harness writes where there is none. A
-sample is the target's response to a prompt, with the block counts of the drafts on it.
+Each pair, method and seed has a folder, as each model has in lm-evaluation-harness. Keys are
+"metric,filter"; the filter is temperature and block length, or "none" if neither applies. The
+standard error is half the 95 % interval / 1.96, or "N/A" (that harness's word) without an interval.
+A sample is the target's response to a prompt, with the block counts of the drafts.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _NOT_SCORES = ("arm", "example_id", "num_tokens", "text")
 
 
 def lm_eval(results: Results, directory: Path) -> dict[str, str]:
-    """Return the files of every model, below lm_eval/; raises UserError without tables."""
+    """Return the files of every model, in lm_eval/; raises UserError without acceptance tables."""
     counted = stored_counts(results, directory)
     files = {}
     ordered = sorted(results.results, key=_model)
@@ -43,7 +43,7 @@ def _model(row: Result) -> tuple[str, str, int]:
 
 
 def _file_name(text: str) -> str:
-    """Return a safe file name; text that had to be changed gets a hash, so names stay distinct."""
+    """Return a safe file name; a changed text gets a hash, so names stay distinct."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:80]
     if safe == text:
         return safe
@@ -89,13 +89,13 @@ def _scores(row: Result) -> dict[str, Any]:
 
 
 def _samples(row: Result, directory: Path, counted: Sequence[StoredCounts]) -> Iterator[str]:
-    """Yield a line for each prompt; none if the cell failed or its responses were not kept."""
+    """Yield a JSON line per prompt; nothing if the cell failed or its responses were not kept."""
     path = directory / row.records / _TARGET
     if row.failure or not path.is_file():
         return
     drafts = stored_rows(row, directory, _DRAFT) if (path.parent / _DRAFT).is_file() else []
     alone = {each["example_id"]: {"resp": each["text"], **_scores_of(each)} for each in drafts}
-    mine = [item for item in counted if item.contender == row.cell.contender]
+    of_cell = [item for item in counted if item.contender == row.cell.contender]
     for number, item in enumerate(stored_rows(row, directory, _TARGET)):
         name = item["example_id"]
         scores = _scores_of(item)
@@ -110,7 +110,9 @@ def _samples(row: Result, directory: Path, counted: Sequence[StoredCounts]) -> I
                 "metrics": list(scores),
                 **scores,
                 "draft_alone": alone.get(name),
-                "counts": {f"t={m.temperature:g}": _counts(m, row.cell.seed, name) for m in mine},
+                "counts": {
+                    f"t={it.temperature:g}": _counts(it, row.cell.seed, name) for it in of_cell
+                },
             }
         )
 

@@ -1,4 +1,4 @@
-"""Whether the engine is lossless with each draft: the verdict and evidence of every check."""
+"""The checks that the engine is lossless with each draft: verdicts and evidence."""
 
 from pathlib import Path
 

@@ -1,13 +1,13 @@
-"""One run as other tools would print it: the same counts under each tool's own definition.
+"""One run in the numbers of other tools: the same counts under each tool's own definition.
 
-The acceptance tables decide every definition, so no tool has to be run. Sources: vLLM
+Every definition is computed from the acceptance tables; no other tool runs. Sources: vLLM
 `v1/spec_decode/metrics.py`; SGLang `spec_accept_length` (its pull request 3152: completion tokens /
 verifying passes); Spec-Bench `evaluation/speed.py` ("#Mean accepted tokens"); EAGLE, arXiv
-2401.15077, section 4 (average acceptance length, n-alpha); AdaSPEC, arXiv 2510.19779, whose tables
-print an acceptance rate that neither its text nor its code defines; transformers
-`generation/utils.py`, `_assisted_decoding`, which prints nothing but whose passes can be counted.
+2401.15077, section 4 (average acceptance length, n-alpha); AdaSPEC, arXiv 2510.19779 (its text and
+code leave its tables' acceptance rate undefined); transformers `generation/utils.py`,
+`_assisted_decoding` (it prints nothing, but its passes can be counted).
 
-Where engines ran, their own counts stand beside the predicted ones.
+For engines that ran, the report prints their own counts beside the predicted counts.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ from draftmark.results import Results
 from draftmark.speculation.blocks import REFERENCE, BlockCounts, Convention, block_counts
 from draftmark.types import AcceptanceTable
 
-# A serving engine's prefill emits the first token, and its last block counts whole.
+# A serving engine's prefill emits the first token, and its last block counts in full.
 SERVING = Convention(prefill_emits_first=True, counts_beyond_end=True)
 # A research loop counts the same blocks, but only tokens within the text.
 LOOP = Convention(prefill_emits_first=True)
@@ -110,12 +110,12 @@ PRINTED = (
 
 
 def _mean_ratio(counts: BlockCounts) -> float:
-    some_B = counts.passes_B > 0
-    return float(np.mean(counts.tokens_B[some_B] / counts.passes_B[some_B]))
+    counted_B = counts.passes_B > 0
+    return float(np.mean(counts.tokens_B[counted_B] / counts.passes_B[counted_B]))
 
 
 def reconcile(results: Results, directory: Path) -> dict[str, str]:
-    """Return reconcile.md: for each cell and temperature, each tool's numbers."""
+    """Return reconcile.md: each tool's numbers for each cell and temperature."""
     gamma = gamma_of(results)
     sections = [
         f"# {escape_markdown(results.title)}, as other tools would print it",

@@ -1,7 +1,7 @@
 """A static site of any number of runs: one folder that opens from disk or from any web server.
 
-Pages: the ranking of all runs, each task and pair, each cell, each run. No network, no inline
-script or style. The libraries that pages load are in `site/vendor`, unchanged, with their licences.
+It has pages for the ranking of all runs, each run, each task and pair, and each cell. Pages load no
+network and no inline script or style; `site/vendor` has their libraries, unchanged, with licences.
 """
 
 import json
@@ -28,10 +28,10 @@ LONGEST_RECIPE = 100_000  # characters
 
 @dataclass(frozen=True)
 class Site:
-    """The report; `runs` default to the one that it is called with."""
+    """The report on `runs`, by default on the run that it is called with."""
 
     runs: tuple[tuple[Results, Path], ...] = ()
-    folder: str = "site"  # in the folder of the reports; "" for that folder itself
+    folder: str = "site"  # in the reports folder; "" is the reports folder itself
 
     def __call__(self, results: Results, directory: Path) -> dict[str, str | bytes]:
         """Return every file of the site; `index.html` is the front page."""

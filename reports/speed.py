@@ -1,6 +1,6 @@
 """End-to-end speed of every engine, batch size and block length, beside the cost model's terms.
 
-Everything is read from the numbers of the results, whose keys name the speed condition.
+The report reads the numbers of the results, whose keys name the speed condition.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,11 +27,11 @@ from draftmark.reports._shared.speed_rows import SpeedRow, conditions_of, speed_
 from draftmark.results import Number, Result, Results
 
 _NOTE = """\
-**Speedup**: time of the target alone / time with the draft, per token, by the wall time of each run
-of a block, in the order A B B A; 95 % t interval on logs over {blocks} blocks. {length}
+**Speedup**: wall time of the target alone / with the draft, per token. Each block of prompts runs
+in the order A B B A; 95 % t interval on logs over {blocks} blocks. {length}
 
-Cost model, from passes timed by themselves: **c** is the time of drafting a token and **w** the
-time that a drafted token adds to the target's pass, in plain passes of the target. **Predicted** is
+Cost model, from separately timed passes: **c** is the time of drafting a token and **w** the time
+that a drafted token adds to the target's pass, in plain passes of the target. **Predicted** is
 the speedup for the passes and drafted tokens that the engine counted, prefill included.
 **Overhead** is predicted / measured: above 1, the engine takes more time than the model."""
 _LENGTH = {
@@ -42,7 +42,7 @@ _COLUMNS = ["method", "engine", "T", "batch", "gamma"]
 
 
 def speed(results: Results, directory: Path) -> dict[str, str]:
-    """Return speed.md: for each task and pair the measurements, the noise, and why drafts slow."""
+    """Return speed.md: for each task and pair the measurements, the noise, and why drafts lose."""
     sections = [f"# {escape_markdown(results.title)}: speed"]
     settings = results.recipe["speed"]
     if not settings:
@@ -94,7 +94,7 @@ def _speedup(item: SpeedRow) -> Entry:
     if "speedup" in item.numbers:
         return _number(item, "speedup")
     share = 1 - item.numbers["same_length"].value
-    return f"none: {share:.0%} of texts have another length with the draft"
+    return f"none: {share:.0%} of texts differ in length with the draft"
 
 
 def _slower(measured: Sequence[SpeedRow]) -> str:
@@ -102,7 +102,7 @@ def _slower(measured: Sequence[SpeedRow]) -> str:
     for item in measured:
         speedup = item.numbers.get("speedup")
         if speedup and speedup.value < 1:
-            unsure = "" if (speedup.high or 1) < 1 else " (the interval holds 1)"
+            unsure = "" if (speedup.high or 1) < 1 else " (the interval contains 1)"
             method, engine, t, batch, gamma = map(escape_markdown, _condition(item))
             name = f"{method}, {engine}, T={t}, batch {batch}, gamma {gamma}"
             lines.append(f"- {name}: {speedup.value:.2f}{unsure}, {item.why_slower}")
@@ -110,8 +110,8 @@ def _slower(measured: Sequence[SpeedRow]) -> str:
         return ""
     note = (
         "A drafted token must save more time than it costs. If it costs more than it saves, the "
-        "reason is its cost where that is half a plain pass or more, else the acceptance. If it "
-        "saves more than it costs and decoding is slower nevertheless, the reason is the engine."
+        "reason is its cost (if half a plain pass or more) or else the acceptance. If it saves "
+        "more than it costs and decoding is still slower, the reason is the engine."
     )
     return "\n\n".join(["### Where a draft makes decoding slower", note, "\n".join(lines)])
 
@@ -159,18 +159,18 @@ def _floors(rows: Sequence[Result]) -> Iterator[Section]:
     body: list[list[Entry]] = []
     for label, floor in floors.items():
         terms, low, high = conditions_of(label), floor.number.low, floor.number.high
-        width = holds = "-"
+        width = contains_1 = "-"
         if low is not None and high is not None:
-            width, holds = f"{high - low:.1%}", "yes" if low <= 1 <= high else "**no**"
-        body.append([terms["engine"], terms["t"], terms["batch"], floor, width, holds])
-    header = ["engine", "T", "batch", "speedup of nothing", "width", "holds 1"]
-    note = "The target against itself. A speedup within such an interval is noise."
+            width, contains_1 = f"{high - low:.1%}", "yes" if low <= 1 <= high else "**no**"
+        body.append([terms["engine"], terms["t"], terms["batch"], floor, width, contains_1])
+    header = ["engine", "T", "batch", "target / target", "width", "contains 1"]
+    note = "The target timed against itself. A speedup within such an interval is noise."
     yield from table_section("Noise", [note], header, body, "lrrrrl")
 
 
 def _not_measured(rows: Sequence[Result]) -> Iterator[Section]:
     reasons = list(speed_reasons(rows, "speed_failures", "speed_refusals"))
-    yield from table_section("Not measured", [], ["method", "what", "reason"], reasons, "lll")
+    yield from table_section("Not measured", [], ["method", "condition", "reason"], reasons, "lll")
 
 
 REPORT = speed

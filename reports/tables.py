@@ -1,8 +1,8 @@
-"""Tables for papers, LaTeX (booktabs) and Markdown: tasks by pairs, methods side by side.
+"""Tables for papers in LaTeX (booktabs) and Markdown: tasks by pairs, methods side by side.
 
-In the layout of AdaSPEC's main table (Hu et al. 2025, arXiv 2510.19779, table 1). A number is bold
-if it is significantly better than every other method of its task and pair, paired on prompts,
-adjusted by Holm over all pairs of methods.
+The layout is that of AdaSPEC's main table (Hu et al. 2025, arXiv 2510.19779, table 1). A number is
+bold if its method is significantly better than every other method of the task and pair: tests are
+paired on prompts and adjusted by Holm over all pairs of methods.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,7 +29,7 @@ from draftmark.results import Contender, Number, Results
 from draftmark.text import printable_text
 
 LEVEL = 0.05
-_MOST_COLUMNS = 6  # of numbers, in a table of a column's width
+_MOST_COLUMNS = 6  # columns of numbers that fit one text column
 _LATEX = str.maketrans(
     {mark: f"\\{mark}" for mark in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -43,7 +43,7 @@ RATES = {
 
 @dataclass(frozen=True)
 class Grid:
-    """One table: its rows and columns, the number of each contender, and which are bold."""
+    """One table: its rows and columns, and the number of each contender."""
 
     title: str
     note: str
@@ -56,7 +56,7 @@ class Grid:
     scale: float
 
     def rows(self, text: Callable[[str], str], bold: str, spread: str) -> list[list[str]]:
-        """Return a row for each task; `bold` and `spread` are formats of a cell's parts."""
+        """Return a row per task; `text` escapes names, `bold` and `spread` are format strings."""
         places = [(pair, method) for pair in self.pairs for method in self.methods]
         return [
             [text(t), *(self._cell(Contender(t, *place), bold, spread) for place in places)]
@@ -64,7 +64,7 @@ class Grid:
         ]
 
     def _cell(self, contender: Contender, bold: str, spread: str) -> str:
-        """Return a number and half its interval; "failed" for a failure, a dash for no cell."""
+        """Return a number ± half its interval; "failed" for a failure, "-" without a cell."""
         if contender not in self.numbers:
             return "failed" if contender in self.failed else "-"
         number = self.numbers[contender]
@@ -104,7 +104,7 @@ def _grid(results: Results, found: Sequence[StoredCounts], rate: str, temperatur
         tasks=list(dict.fromkeys(contender.task for contender in contenders)),
         pairs=list(dict.fromkeys(contender.pair for contender in contenders)),
         methods=list(dict.fromkeys(contender.method for contender in contenders)),
-        numbers={item: own[key] for item, own in numbers.items() if key in own},
+        numbers={item: by_key[key] for item, by_key in numbers.items() if key in by_key},
         failed=failed,
         bold=_best([item for item in found if item.temperature == temperature], rate),
         scale=scale,
@@ -117,7 +117,7 @@ def _note(results: Results, failed: Sequence[Contender]) -> str:
     if len(numbers := set(by_task.values())) == 1:
         seeds = "One seed" if numbers == {1} else f"Means over {numbers.pop()} seeds"
     text = (
-        f"{seeds}; beside each number half the width of its 95 % interval. Bold: significantly "
+        f"{seeds}; ± is half the width of the 95 % interval. Bold: significantly "
         "better than every other method of its task and pair (paired on prompts, Holm, 5 %)."
     )
     ordered = sorted(failed, key=lambda item: (item.task, item.pair, item.method))

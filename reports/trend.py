@@ -23,7 +23,7 @@ _CSV = (
 
 @dataclass(frozen=True)
 class Trend:
-    """The report; `runs` default to the one that it is called with."""
+    """The report on `runs`, by default on the run that it is called with."""
 
     runs: tuple[tuple[Results, Path], ...] = ()
     rate: str = "acceptance_rate"
@@ -68,8 +68,8 @@ class Trend:
         return "\n\n".join(parts) + "\n"
 
     def _csv_rows(self, item: Series) -> Iterator[list[Any]]:
-        own, starts = item.contender, {item.known[step][0].place for step in item.steps}
-        key = [own.task, own.pair, own.method, item.temperature, item.gamma]
+        who, starts = item.contender, {item.known[step][0].place for step in item.steps}
+        key = [who.task, who.pair, who.method, item.temperature, item.gamma]
         for run, number in item.known:
             when = [printable_text(run.commit), run.date.isoformat()]
             numbers = [number.value, number.low, number.high, number.n]
@@ -91,7 +91,7 @@ def _steps(every: Sequence[Series]) -> str:
     body = [row for item in every for row in _steps_of(item)]
     if not body:
         return "None found."
-    header = ["", "first run of the new level", "before", "after", "what else changed there"]
+    header = ["", "first run of the new level", "before", "after", "other facts that changed"]
     return markdown_table(header, body, "llrrl")
 
 

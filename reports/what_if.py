@@ -1,6 +1,6 @@
-"""Expected speedup, best block length and break-even at supposed costs of drafting.
+"""Expected speedup, best block length and break-even cost at supposed costs of drafting.
 
-Nothing is run: block counts come from the acceptance tables, times from the supposed costs.
+No model runs: block counts come from the acceptance tables, times from the supposed costs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,9 +27,9 @@ from draftmark.results import Results
 SHOWN = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)  # block lengths in tables
 
 _MODEL = """\
-Nothing was run for this report: whether each drafted token is accepted was recorded, and its cost
-is supposed. The unit of time is a plain pass of the target. Drafting a token takes c passes (the
-**cost ratio**); verifying it adds w passes (the **verification cost**: about 0 where decoding is
+No model ran for this report: acceptance was recorded, and the cost of a drafted token is supposed.
+The unit of time is a plain pass of the target. Drafting a token takes c passes (the **cost
+ratio**); verifying it adds w passes (the **verification cost**: about 0 where decoding is
 memory-bound, more in large batches). A block that drafts d tokens takes 1 + d (c + w), so
 
     expected speedup = tokens / (passes + drafted (c + w))
@@ -40,19 +40,19 @@ per pass, is the speedup of a draft without cost. The **break-even cost** is the
 speedup is 1, (tokens - passes) / drafted: nearly the share of drafted tokens that are accepted."""
 
 _PAYS = """\
-A draft pays, at some gamma, if a drafted token costs less than the draft's highest break-even cost:
-its acceptance rate, at gamma 1, if all tokens were accepted with the same probability (Leviathan et
-al. 2023, corollary 3.9)."""
+A draft pays at some gamma if a drafted token costs less than the draft's highest break-even cost.
+If all tokens were accepted with the same probability, that cost would be the acceptance rate, at
+gamma 1 (Leviathan et al. 2023, corollary 3.9)."""
 
 _NEEDED = """\
 Break-even acceptance: the acceptance rate above which blocks of gamma tokens pay if every token is
-accepted with the same probability (theorem 3.8). Compared with the rates above it shows how far a
-draft is from paying. Real acceptance is uneven: each draft's own break-even cost decides."""
+accepted with the same probability (theorem 3.8). The gap to a rate above shows how far a draft is
+from paying. Real acceptance is uneven, so each draft's own break-even cost decides."""
 
 _NOT_TIMED = """\
-This run has not measured what its drafts cost. With `cost_model = true` in the recipe's `[speed]`
-it does, at each of `batch_sizes`, and a block length is recommended here. For a known cost,
-`--cost-ratio` and `--verification-cost` show the best block length below."""
+This run has not measured the cost of its drafts. With `cost_model = true` in the recipe's `[speed]`
+a run measures it at each of `batch_sizes`, and this section recommends a block length. For a known
+cost, `--cost-ratio` and `--verification-cost` show the best block length below."""
 
 Grid = Sequence[Sequence[Costs]]  # a row for each cost ratio, a column for each verification cost
 

@@ -1,9 +1,9 @@
-"""Steps in a series of numbers: places where its level changed, by PELT (Killick et al. 2012).
+"""Steps in a series of numbers, the places where its level changes, by PELT (Killick et al. 2012).
 
-Levels are fitted by least squares with a penalty for each step, 3 s^2 log n (the modified BIC of
-Zhang and Siegmund 2007, to leading order), s the noise between neighbours. A level lasts two values
-or more. Levels are fitted to medians of three values, which leave steps where they are, so that one
-odd value is not a step. Steps smaller than `least` are dropped, however sure they are.
+Levels are fitted by least squares with a penalty of 3 s^2 log n for each step, where s is the noise
+between neighbours (modified BIC of Zhang and Siegmund 2007, to leading order). A level lasts two
+values or more. The fit is to running medians of three, which keep the places of steps and drop
+single outliers. Steps smaller than `least` are dropped even if they are significant.
 
 Legend: N value.
 """
@@ -16,13 +16,13 @@ import numpy as np
 
 from draftmark.store.acceptance_tables import Floats
 
-FEWEST = 4  # values; in fewer, noise cannot be distinguished from a step
+FEWEST = 4  # values; with fewer, noise looks like a step
 _SHORTEST_LEVEL = 2  # values
 _MAD = 0.6745  # the median absolute deviation of a normal distribution, in standard deviations
 
 
 def find_steps(values: Sequence[float], least: float) -> list[int]:
-    """Return the places where a new level starts; none in fewer than four values."""
+    """Return the indices at which a new level starts; empty for fewer than four values."""
     if len(values) < FEWEST:
         return []
     import ruptures
@@ -37,9 +37,9 @@ def find_steps(values: Sequence[float], least: float) -> list[int]:
 
 
 def _noise(signal_N: Floats, least: float) -> float:
-    """Return the spread between neighbours, which steps do not move, or a quarter of `least`.
+    """Return the spread between neighbours, robust to steps, at least a quarter of `least`.
 
-    Values equal to the last digit have no noise, and any change in them would be a step.
+    Without that minimum any change in a series of equal values would be a step.
     """
     moves_N = np.diff(signal_N)
     spread = float(np.median(np.abs(moves_N - np.median(moves_N)))) / _MAD / math.sqrt(2)
@@ -47,7 +47,7 @@ def _noise(signal_N: Floats, least: float) -> float:
 
 
 def _large(signal_N: Floats, places: list[int], least: float) -> list[int]:
-    """Return the steps of size `least` or more, dropping the smallest one by one."""
+    """Drop the smallest step until all steps have size `least` or more; return the rest."""
     while places:
         edges = [0, *places, len(signal_N)]
         levels = [signal_N[a:b].mean() for a, b in pairwise(edges)]

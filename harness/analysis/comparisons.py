@@ -1,7 +1,7 @@
-"""Contenders compared on the same prompts: those that the recipe names, and all by rank.
+"""Comparisons of contenders on the same prompts, as the recipe plans, and a ranking of all.
 
-A seed decides the order of the training rows, the same for all methods, and so moves methods
-together. Two methods with the same seeds are compared seed by seed.
+A seed fixes the order of training rows for all methods, so its effect is common to them. Two
+methods with the same seeds are compared seed by seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,9 +35,9 @@ def by_contender(cells: Mapping[Cell, Mapping[str, Quantity]]) -> dict[Contender
 
 
 def compare_contenders(contenders: Contenders, recipe: Recipe) -> tuple[Comparison, ...]:
-    """Return the comparisons that the recipe plans, p values adjusted for their number.
+    """Return the comparisons that the recipe plans, with p values adjusted for their number.
 
-    A contender is compared with those that its entry names, else with the first method.
+    A contender is compared with the methods in its `against`, by default with the first method.
     """
     first = recipe.methods[0].title
     found = [
@@ -56,7 +56,7 @@ def compare_contenders(contenders: Contenders, recipe: Recipe) -> tuple[Comparis
 
 
 def rank_contenders(contenders: Contenders, recipe: Recipe) -> tuple[Standing, ...]:
-    """Return, for each task and pair, which contenders differ in block efficiency, as letters."""
+    """Return the group letters of contenders by block efficiency, for each task and pair."""
     standings: list[Standing] = []
     for _, group in groupby(contenders, key=lambda item: (item.task, item.pair)):
         members = list(group)
@@ -82,7 +82,7 @@ def _standings(name: str, known: Sequence[Contender], contenders: Contenders) ->
 
 
 def _has(name: str, seeds: Seeds) -> bool:
-    """True if every seed has a quantity, of two prompts or more: one prompt has no spread."""
+    """True if every seed has the quantity on two prompts or more: one prompt has no spread."""
     return bool(seeds) and all(
         name in seed and len(seed[name].prompts) > 1 for seed in seeds.values()
     )
@@ -93,7 +93,7 @@ def _counts(name: str, seeds: Seeds) -> list[Counts]:
 
 
 def _test(name: str, seeds: Seeds, baseline: Seeds) -> PairedTest:
-    """Return the test of two contenders, paired on seeds if both have the same."""
+    """Return the test of two contenders, paired on seeds if both have the same seeds."""
     sides = _counts(name, seeds), _counts(name, baseline)
     return t_test(statistics.estimate_effect(*sides, paired_seeds=list(seeds) == list(baseline)))
 
@@ -103,13 +103,13 @@ def _comparison(
 ) -> Comparison:
     quantities = [seed[name] for seed in (*seeds.values(), *baseline.values())]
     require_same_prompts(*quantities)
-    sides, together = (_counts(name, seeds), _counts(name, baseline)), list(seeds) == list(baseline)
-    both = " and seeds" if together and len(seeds) > 1 else ""
-    definition = f"{name} minus that of {against}, paired on prompts{both}"
-    number = statistics.estimate_difference(*sides, definition, paired_seeds=together)
+    sides, paired = (_counts(name, seeds), _counts(name, baseline)), list(seeds) == list(baseline)
+    and_seeds = " and seeds" if paired and len(seeds) > 1 else ""
+    definition = f"{name} minus that of {against}, paired on prompts{and_seeds}"
+    number = statistics.estimate_difference(*sides, definition, paired_seeds=paired)
     test = _test(name, seeds, baseline)
     needed = test.prompts_needed(number.value) if number.value else None
     p = test.p_value
     if len(seeds) == len(baseline) == 1 and all(item.is_share for item in quantities):
-        p = mcnemar_p(*(item.counts[0].tolist() for item in quantities))  # which is exact
+        p = mcnemar_p(*(item.counts[0].tolist() for item in quantities))  # an exact test
     return Comparison(contender, against, name, number, p, p, test.detectable, needed)

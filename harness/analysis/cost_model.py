@@ -1,15 +1,15 @@
-"""The cost model: the speedup that counts of blocks and costs of their parts come to.
+"""The cost model: the speedup computed from block counts and the costs of drafting and verifying.
 
-The unit of time is a plain pass of the target, over one token of each text. Drafting a token costs
-c of it (the cost ratio), verifying a drafted token costs w more (the verification cost: about 0
-where decoding waits for memory, more with large batches). Over N prompts
+The unit of time is a plain pass of the target over one token of each text. Drafting a token costs
+c units (the cost ratio); verifying it costs w more (the verification cost: about 0 where decoding
+is memory-bound, more with large batches). Over N prompts
 
     speedup = (N prefill + tokens) / (N (prefill + draft prefill) + passes + drafted (c + w))
 
 Without prefill this is Leviathan et al. 2023 (arXiv 2211.17192), theorem 3.8, if every token is
 accepted with the same probability alpha and every block drafts gamma: (1 - alpha^(gamma+1)) /
-((1 - alpha) (gamma c + 1)). The counts of blocks.py assume neither. Sampling and an engine's
-overheads are left out.
+((1 - alpha) (gamma c + 1)). The counts of blocks.py assume neither. The model leaves out sampling
+and engine overhead.
 
 Legend: B prompt.
 """
@@ -26,30 +26,30 @@ from draftmark.results import Number
 from draftmark.speculation.blocks import BlockCounts
 from draftmark.store.acceptance_tables import Floats
 
-Seeds = Sequence[BlockCounts]  # of each seed's draft, on the same prompts
+Seeds = Sequence[BlockCounts]  # one for each seed's draft, on the same prompts
 ByGamma = Mapping[int, Seeds]  # block length -> counts
-T = TypeVar("T", float, Floats)  # of all prompts together, or of each prompt [B]
+T = TypeVar("T", float, Floats)  # a sum over prompts, or a value per prompt [B]
 
-HIGH_COST = 0.5  # plain passes: above it more than half of all drafted tokens must be accepted
+HIGH_COST = 0.5  # plain passes; above this more than half of all drafted tokens must be accepted
 _SPEEDUP = "expected: tokens / (passes + drafted (c + w)), in plain target passes; prefill aside"
 _BREAK_EVEN = (
-    "(tokens - passes) / drafted: the cost c + w of a drafted token at which nothing is won"
+    "(tokens - passes) / drafted: the cost c + w of a drafted token at which the speedup is 1"
 )
 _PREFILL = "decoding alone is faster, but the draft must also read the prompt: texts are too short"
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs in plain target passes; a measured verification cost can be negative by noise."""
+    """Costs in plain target passes; noise can make a measured verification cost negative."""
 
-    cost_ratio: float  # c: drafting a token
-    verification_cost: float = 0.0  # w: what a drafted token adds to the target's pass
-    prefill: float = 0.0  # of a prompt by the target
-    draft_prefill: float = 0.0  # of a prompt by the draft
+    cost_ratio: float  # c: drafting one token
+    verification_cost: float = 0.0  # w: added to the target's pass by one drafted token
+    prefill: float = 0.0  # reading a prompt with the target
+    draft_prefill: float = 0.0  # reading a prompt with the draft
 
     @property
     def per_token(self) -> float:
-        """Cost of a drafted token, c + w: only the sum decides."""
+        """The cost of a drafted token, c + w; the speedup depends only on this sum."""
         return self.cost_ratio + self.verification_cost
 
 
@@ -57,7 +57,7 @@ FREE = Costs(0.0)
 
 
 def supposed_costs(cost_ratio: float, verification_cost: float = 0.0) -> Costs:
-    """Return costs that a user supposes; raises UserError unless both are finite and 0 or more."""
+    """Return costs given by the user; raises UserError unless both are finite and 0 or more."""
     for name, value in (("cost ratio", cost_ratio), ("verification cost", verification_cost)):
         if not (math.isfinite(value) and value >= 0):
             raise UserError(
@@ -77,15 +77,15 @@ def both_times(costs: Costs, tokens: T, passes: T, drafted: T, prompts: float = 
 def modelled_speedup(
     costs: Costs, tokens: float, passes: float, drafted: float, prompts: float = 1
 ) -> float:
-    """Return the speedup of counts that are summed over prompts."""
+    """Return the speedup from counts summed over prompts."""
     alone, with_draft = both_times(costs, tokens, passes, drafted, prompts)
     return alone / with_draft
 
 
 def savings(tokens: T, passes: T, drafted: T) -> tuple[T, T]:
-    """Return the passes that a draft saves, and the drafted tokens that cost them.
+    """Return the passes that a draft saves, and the number of drafted tokens.
 
-    Their ratio is the break-even cost: the c + w at which the speedup is 1, prefill aside.
+    Their ratio is the break-even cost: the c + w at which the speedup without prefill is 1.
     """
     alone, with_free_draft = both_times(FREE, tokens, passes, drafted)
     return alone - with_free_draft, drafted
@@ -97,12 +97,12 @@ def block_times(counts: BlockCounts, costs: Costs) -> Counts:
 
 
 def expected_speedup(seeds: Seeds, costs: Costs) -> Number:
-    """Return the expected speedup, pooled over prompts; at no costs it is the block efficiency."""
+    """Return the expected speedup, pooled over prompts; at zero cost it is the block efficiency."""
     return statistics.over_seeds([block_times(item, costs) for item in seeds], _SPEEDUP)
 
 
 def expected_speedups(by_gamma: ByGamma, costs: Costs) -> dict[int, float]:
-    """Return the expected speedup at each block length, without intervals, which take long."""
+    """Return the expected speedup at each block length, without the slow intervals."""
     return {
         gamma: statistics.mean_ratio([block_times(item, costs) for item in seeds])
         for gamma, seeds in by_gamma.items()
@@ -112,16 +112,16 @@ def expected_speedups(by_gamma: ByGamma, costs: Costs) -> dict[int, float]:
 def break_even_cost(seeds: Seeds) -> Number | None:
     """Return the c + w at which the speedup is 1; None for a draft that never drafts.
 
-    As every pass but a text's last emits one token of its own, this is the share of drafted tokens
-    that are accepted (`draft_acceptance_rate`), less the last blocks' missing bonus tokens.
+    Every pass but a text's last adds one token of the target, so the cost is the
+    `draft_acceptance_rate` minus the bonus tokens that last blocks lack.
     """
     return statistics.over_seeds(_savings(seeds), _BREAK_EVEN) if _drafts(seeds) else None
 
 
 def highest_break_even_cost(by_gamma: ByGamma) -> tuple[int, Number] | None:
-    """Return the block length with the highest break-even cost, the shortest of equals, and both.
+    """Return (block length, break-even cost) where the cost is highest, the shortest of equals.
 
-    Above that cost no draft is better. None for a draft that never drafts.
+    Above that cost the draft pays at no block length. None for a draft that never drafts.
     """
     found = {gamma: _savings(seeds) for gamma, seeds in by_gamma.items() if _drafts(seeds)}
     if not found:
@@ -139,11 +139,11 @@ def _drafts(seeds: Seeds) -> bool:
 
 
 def break_even_acceptance(gamma: int, costs: Costs) -> float | None:
-    """Return the smallest acceptance rate at which blocks of `gamma` pay; None if not even 1 does.
+    """Return the smallest acceptance rate at which blocks of `gamma` pay; None if even 1 loses.
 
-    For tokens accepted independently, all with the same probability a: theorem 3.8's speedup is 1
-    where the mean of a, a^2 ... a^gamma is c + w. The rate is smallest at gamma 1, so that no block
-    length pays below a = c + w (corollary 3.9).
+    Tokens are accepted independently with equal probability a. Theorem 3.8's speedup is 1 where the
+    mean of a, a^2 ... a^gamma is c + w. The rate is smallest at gamma 1, so no block length pays
+    below a = c + w (corollary 3.9).
     """
     from scipy import optimize
 
@@ -162,10 +162,10 @@ def why_slower(
     batch_size: int,
     overhead: float | None = None,
 ) -> str:
-    """Return which term makes a draft slower than the target alone, with its numbers.
+    """Return the reason in words why a draft is slower than the target alone, with numbers.
 
-    Where a drafted token costs more than it saves, no engine can win with the draft. Where it costs
-    less, the engine's `overhead` (predicted / measured speedup) takes the rest; if None, prefill.
+    If a drafted token costs more than it saves, no engine can win with the draft. Else the reason
+    is the engine's `overhead` (predicted / measured speedup), or prefill if `overhead` is None.
     """
     if drafted_per_pass == 0:
         return "nothing is drafted, so nothing can be won"

@@ -1,9 +1,9 @@
-"""Several sampled responses to each prompt: how good they are, how much they vary.
+"""Fidelity and diversity of several sampled responses to each prompt.
 
 Fidelity is the task's headline score. Diversity is distinct-n (Li et al. 2016, 1510.03055) and
-Self-BLEU (Zhu et al. 2018, Texygen, 1802.01886; more is less diverse), each within a prompt: counts
-of n-grams are pooled over prompts, then divided; scores are averaged. Words are split at spaces,
-case kept: no tokenizer decides. pass@k is for tasks whose answers are right or wrong.
+Self-BLEU (Zhu et al. 2018, Texygen, 1802.01886; higher is less diverse), each within a prompt.
+N-gram counts are pooled over prompts, then divided; scores are averaged. Words are split at spaces
+and keep their case, so no tokenizer matters. pass@k is for tasks with right and wrong answers.
 
 Legend: B prompt.
 """
@@ -32,32 +32,32 @@ def fidelity_and_diversity(
 ) -> dict[str, tuple[Floats, Floats, str]]:
     """Return each number as its numerators [B], denominators [B] and definition.
 
-    `rows`: graded responses, two or more of each prompt. Raises ValueError on none.
+    `rows` are graded responses, two or more per prompt. Raises ValueError if `rows` is empty.
     """
     if not rows:
-        raise ValueError("no responses: there is no diversity of nothing")
+        raise ValueError("diversity needs responses, got none")
     groups = by_prompt(rows).values()
     texts = [[row["text"] for row in group] for group in groups]
     scores = [[float(row[headline]) for row in group] for group in groups]
     ones_B = np.ones(len(texts))
     definition = f"{headline}, {DEFINITIONS['fidelity']}"
-    found = {"fidelity": (np.array([np.mean(some) for some in scores]), ones_B, definition)}
+    found = {"fidelity": (np.array([np.mean(each) for each in scores]), ones_B, definition)}
     for n in (1, 2):
         name = f"distinct_{n}"
-        counts = np.array([distinct_n(some, n) for some in texts], dtype=np.float64)
+        counts = np.array([distinct_n(each, n) for each in texts], dtype=np.float64)
         found[name] = counts[:, 0], counts[:, 1], DEFINITIONS[name]
-    bleu_B = np.array([self_bleu(some) for some in texts])
+    bleu_B = np.array([self_bleu(each) for each in texts])
     found["self_bleu"] = bleu_B, ones_B, DEFINITIONS["self_bleu"]
     if pass_or_fail:  # pass@k for k = 1, 2, 4 ... and for all of a prompt's responses
         n = min(map(len, scores))
         for k in sorted({n, *(2**power for power in range(n.bit_length()))}):
-            passed_B = np.array([pass_at_k(len(some), round(sum(some)), k) for some in scores])
+            passed_B = np.array([pass_at_k(len(each), round(sum(each)), k) for each in scores])
             found[f"pass@{k}"] = passed_B, ones_B, DEFINITIONS["pass@"].format(k=k, n=n)
     return found
 
 
 def by_prompt(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the rows of each prompt, in their order."""
+    """Return the rows grouped by prompt, in order."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(row["example_id"], []).append(row)
@@ -76,10 +76,10 @@ def pass_at_k(samples: int, passed: int, k: int) -> float:
 
 
 def distinct_n(texts: Sequence[str], n: int) -> tuple[int, int]:
-    """Return (different n-grams, n-grams) of some texts; none spans two texts.
+    """Return (different n-grams, all n-grams) of texts; no n-gram spans two texts.
 
-    distinct-n is their ratio. As in later work the denominator counts n-grams; Li et al. divide by
-    words, of which there are n - 1 more for each text.
+    distinct-n is their ratio. The denominator counts n-grams, as in later work; Li et al. divide
+    by the number of words, n - 1 more per text.
     """
     grams = [
         tuple(words[start : start + n])
@@ -90,16 +90,16 @@ def distinct_n(texts: Sequence[str], n: int) -> tuple[int, int]:
 
 
 def self_bleu(texts: Sequence[str]) -> float:
-    """Return the mean BLEU-4 of each text with all others as its references, in 0..1.
+    """Return the mean BLEU-4 (0..1) of each text against all others as references.
 
-    As in Texygen: uniform weights and NLTK's smoothing method 1. A text of fewer than four words is
-    compared up to its own length, so that equal texts have 1. Two empty texts are equal. Raises
+    Weights are uniform and smoothing is NLTK's method 1, as in Texygen. A text of fewer than four
+    words uses n-grams up to its length, so equal texts score 1; so do two empty texts. Raises
     ValueError for fewer than two texts.
     """
     if len(texts) < 2:
-        raise ValueError(f"Self-BLEU compares texts with each other; there are {len(texts)}")
+        raise ValueError(f"Self-BLEU needs two texts or more, got {len(texts)}")
     words = [text.split() for text in texts]
-    scores = [_bleu(words[:i] + words[i + 1 :], one) for i, one in enumerate(words)]
+    scores = [_bleu(words[:i] + words[i + 1 :], text) for i, text in enumerate(words)]
     return sum(scores) / len(scores)
 
 

@@ -1,8 +1,7 @@
-"""Checks that a run's methods were compared on the same terms: findings, the worst first.
+"""Checks that a run compared its methods on the same terms.
 
-They read what the run recorded (ledgers, decodes, store entries, rows), not its recipe's intent. An
-error makes numbers unfit to be compared, a warning must be read before comparing them, a note is
-worth knowing.
+The checks read the run's records (ledgers, decodes, store entries, rows), not the recipe. After an
+error numbers must not be compared; a warning must be read before they are; a note is worth knowing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,10 +15,10 @@ from draftmark.config.sections import SpeedCondition
 from draftmark.results import Cell, Finding, Result, Severity
 from draftmark.store.speed_records import Measurement
 
-# A copied test row can lift a rate by its share at most: beyond 1 in 100 by more than the
-# intervals over some hundred prompts can hide.
+# Copied test rows lift a rate by at most their share; above 1 % that would exceed the width of
+# intervals over a few hundred prompts.
 LEAK_SHARE = 0.01
-# Validation only picks one of a few checkpoints: a tenth of its rows cannot steer that.
+# Validation only picks one of a few checkpoints: a tenth of its rows cannot decide that.
 VALIDATION_SHARE = 0.1
 BUDGET_TOLERANCE = 0.02
 BUDGETS = (
@@ -28,13 +27,13 @@ BUDGETS = (
 )
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 _TEXT_SETTINGS = {"text", "text_temperature", "mixture"}
-# Settings in which a recipe's speed conditions differ.
+# Settings that distinguish the speed conditions of a recipe.
 _SPEED_TERMS = ("engine", "temperature", "num_speculative_tokens", "batch_size")
 
 
 @dataclass(frozen=True)
 class Group:
-    """The cells of one task and pair that have numbers."""
+    """The successful cells of one task and pair."""
 
     recipe: Recipe
     rows: Sequence[Result]
@@ -42,7 +41,7 @@ class Group:
     data: Mapping[str, Any]
 
     def finding(self, severity: Severity, text: str, /, **facts: Any) -> Finding:
-        """Return a finding about this task and pair."""
+        """Return a finding on this task and pair."""
         return Finding(severity, f"{self.data['task']}, {self.data['pair']}", text, facts)
 
     @property
@@ -57,9 +56,9 @@ def fairness_findings(
     speeds: Mapping[Cell, Mapping[SpeedCondition, Measurement]],
     data: Sequence[Mapping[str, Any]],
 ) -> tuple[Finding, ...]:
-    """Return the findings of a run; `data` holds the facts of each task and pair.
+    """Return the findings of a run, errors first; `data` holds the facts of each task and pair.
 
-    `results` have the runner's provenance; failed ones are skipped.
+    `results` need the runner's provenance; failed cells are skipped.
     """
     found: list[Finding] = []
     for facts in data:
@@ -71,7 +70,7 @@ def fairness_findings(
 
 
 def _leaks(group: Group) -> Iterator[Finding]:
-    """Yield test rows among the rows that drafts were trained on, or their target tuned on."""
+    """Yield overlaps of test rows with the rows that trained a draft or fine-tuned the target."""
     digests, tuned = group.data["digest"], group.data["fine_tuning"]
     texts = [text for row in group.rows for text in row.provenance["draft_texts"]]
     read = {text["rows"] for text in [*texts, *(tuned["texts"] if tuned else ())]}
@@ -101,7 +100,7 @@ def _leak_severity(overlap: Mapping[str, Any]) -> Severity:
 
 
 def _foreign_rows(group: Group) -> Iterator[Finding]:
-    """Yield drafts trained on test rows or unknown rows, or whose checkpoint they chose."""
+    """Yield drafts that test rows or unknown rows trained, or chose the checkpoint of."""
     test = group.data["digest"]["test"]
     allowed = set(group.data["digest"].values()) - {test}
     for row in group.rows:
@@ -114,9 +113,9 @@ def _foreign_rows(group: Group) -> Iterator[Finding]:
 
 
 def _measured_on(group: Group) -> Iterator[Finding]:
-    """Yield cells measured on other rows, texts or targets, or timed with other settings.
+    """Yield terms (rows, texts, target, speed settings) that differ between cells.
 
-    Terms that only some cells have are skipped: speed measurements of one method may have failed.
+    Terms that some cells lack are skipped: speed measurements of one method may have failed.
     """
     terms = {_name(row): dict(_terms_of(row)) for row in group.rows}
     shared = set.intersection(*map(set, terms.values())) if terms else set()
@@ -131,7 +130,7 @@ def _measured_on(group: Group) -> Iterator[Finding]:
 
 
 def _terms_of(row: Result) -> Iterator[tuple[str, Any]]:
-    """Yield the terms that a cell was measured on, by name."""
+    """Yield the name and value of each term that a cell was measured on."""
     for entry in row.provenance["entries"]:
         settings, inputs = entry["settings"], entry["inputs"]
         if entry["stage"] == "grades":
@@ -149,7 +148,7 @@ def _terms_of(row: Result) -> Iterator[tuple[str, Any]]:
 
 
 def _arms(group: Group) -> Iterator[Finding]:
-    """Yield speed measurements whose arms did not run on the same terms."""
+    """Yield the faults of speed measurements."""
     limits = group.data["max_new_tokens"], frozenset(group.data["end_tokens"])
     for row in group.rows:
         for number, (condition, measured) in enumerate(group.speeds[row.cell].items()):
@@ -159,7 +158,7 @@ def _arms(group: Group) -> Iterator[Finding]:
 
 
 def _texts(group: Group) -> Iterator[Finding]:
-    """Yield cells scored on, and drafts trained on, texts that the target did not write."""
+    """Yield cells scored on texts not written by the target, and drafts trained on gold answers."""
     trained_on_gold = []
     for row in group.rows:
         for text in row.provenance["scored_texts"]:
@@ -194,7 +193,7 @@ def _range(spent: Mapping[str, float]) -> str:
 
 
 def _training(group: Group) -> Iterator[Finding]:
-    """Yield training settings that differ between methods: a warning if they decide the text."""
+    """Yield training settings that differ between methods: a warning if they set the text."""
     titles = dict.fromkeys(row.cell.method for row in group.trained)
     settings = {
         title: group.recipe.training_of(group.recipe.method(title)).key_settings()
@@ -207,7 +206,7 @@ def _training(group: Group) -> Iterator[Finding]:
 
 
 def _seeds(group: Group) -> Iterator[Finding]:
-    """Yield methods that have numbers for different seeds."""
+    """Yield a warning if methods have numbers for different seeds."""
     seeds = {
         entry.title: sorted(r.cell.seed for r in group.rows if r.cell.method == entry.title)
         for entry in group.recipe.methods
@@ -218,7 +217,7 @@ def _seeds(group: Group) -> Iterator[Finding]:
 
 
 def _learned_nothing(group: Group) -> Iterator[Finding]:
-    """Yield trainings, of drafts or of the target, that kept their initial weights."""
+    """Yield trainings of drafts or of the target that kept the initial weights."""
     histories = {_name(row): row.history for row in group.rows}
     if tuned := group.data["fine_tuning"]:
         histories["the fine-tuned target"] = tuned.get("history", ())
@@ -244,7 +243,7 @@ def _name(row: Result) -> str:
 
 
 def _differing(values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return, of settings by owner, those that differ: setting -> owner -> value."""
+    """Return the settings that differ between owners: setting -> owner -> value."""
     names = dict.fromkeys(name for settings in values.values() for name in settings)
     by_name = {name: {owner: s.get(name) for owner, s in values.items()} for name in names}
     return {
@@ -255,7 +254,7 @@ def _differing(values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
 
 
 def _in_words(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return settings by owner in words, long values cut."""
+    """Return the values of each setting by owner as text; long values are cut."""
     return "; ".join(
         f"{name} {', '.join(f'{value!s:.40} ({owner})' for owner, value in owners.items())}"
         for name, owners in found.items()

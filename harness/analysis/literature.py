@@ -1,8 +1,8 @@
-"""Figures that papers publish, printed beside the numbers of a run.
+"""Published figures of papers, printed beside the numbers of a run.
 
-Each paper has a file beside the recipes, in `published/`: tables of one pair, method and column,
-with the figure's definition and source. A source is the paper's own text or code (`primary`) or
-somebody else's notes on it (`secondary`).
+Each paper has a file in the recipes' folder `published/`. Each table in it has one pair, method and
+column, with the figures' definition and source: the paper's own text or code (`primary`), or notes
+by somebody else (`secondary`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,8 @@ Text = Annotated[str, Field(min_length=1)]
 class Table(Section):
     """The figures of one pair, method and column, by task, in percent.
 
-    `method` is the recipes' name, `called` the paper's; `beside` is the nearest number of a run.
+    `method` is the name in recipes, `called` the name in the paper; the figures are printed beside
+    the run's number `beside`.
     """
 
     target: Text
@@ -94,7 +95,7 @@ def read_figures(text: str, origin: str) -> Iterator[Figure]:
 
 
 def matching_figures(contender: Contender, recipe: Mapping[str, Any]) -> list[Figure]:
-    """Return the figures of a contender's task, pair and method; `recipe` is that of its results.
+    """Return the figures for a contender's task, pair and method; `recipe` is the run's recipe.
 
     Models are compared by name alone, without publisher and revision.
     """
@@ -112,5 +113,5 @@ def matching_figures(contender: Contender, recipe: Mapping[str, Any]) -> list[Fi
 
 
 def _name(reference: str) -> str:
-    """Return "pythia-1.4b" of "EleutherAI/pythia-1.4b@main"."""
+    """Return the model's bare name: "pythia-1.4b" for "EleutherAI/pythia-1.4b@main"."""
     return reference.partition("@")[0].rstrip("/").rpartition("/")[2].lower()

@@ -1,10 +1,10 @@
 """Measured costs, and the speedup that the cost model predicts with them.
 
-With `speed.cost_model` the passes of a block are timed by themselves; the engine's counts are then
-predicted at these times, and predicted / measured speedup is the engine's overhead. Without, for
-runs of one text at a time, c + w is the time that the draft's arm took beyond its passes, for each
-drafted token. A block of prompts is then predicted with the cost of the *other* blocks and with the
-passes that acceptance tables expect for its prompts, so that no block predicts itself.
+With `speed.cost_model` the passes of draft and target are timed separately. The model then predicts
+the speedup from these times and the engine's counts; predicted / measured speedup is the engine's
+overhead. Without it, for runs of one text at a time, c + w is the draft arm's time beyond its
+target passes, per drafted token. Each block of prompts is then predicted from the cost of the
+*other* blocks and from the passes that acceptance tables expect, so no block predicts itself.
 """
 
 import math
@@ -23,15 +23,15 @@ from draftmark.types import AcceptanceTable, Arm, Decode, TimedDecode
 DEFINITIONS = {
     "cost_ratio": "c: time of drafting a token / a plain pass of the target, each timed by itself; "
     "geometric mean over repeats",
-    "verification_cost": "w: what a drafted token adds to the target's pass, in plain passes; of "
-    "the geometric mean over repeats of both passes' ratio",
-    "predicted_speedup": "of the tokens, passes and drafted tokens that the engine counted, at the "
-    "times of the parts, prefill included; geometric mean over repeats",
-    "overhead": "predicted / measured speedup, with the spread of both: what the engine takes with "
-    "a draft beyond the parts",
+    "verification_cost": "w: time that a drafted token adds to the target's pass, in plain passes; "
+    "from the geometric mean over repeats of verifying pass / plain pass",
+    "predicted_speedup": "speedup of the cost model at the engine's counts of tokens, passes and "
+    "drafted tokens, prefill included; geometric mean over repeats",
+    "overhead": "predicted / measured speedup, with the spread of both; above 1 the engine takes "
+    "more time than the model",
     "predicted_from_blocks": "time of the target alone / predicted time with the draft, prefill "
-    "included: expected passes and drafted tokens of the same prompts, at the cost that drafted "
-    "tokens had in the other blocks; geometric mean over blocks, n = blocks",
+    "included: expected passes and drafted tokens of the same prompts, at the cost of a drafted "
+    "token in the other blocks; geometric mean over blocks, n = blocks",
 }
 
 
@@ -41,9 +41,9 @@ def cost_model_numbers(
     counts: Mapping[str, Sequence[float]],
     measured: Number | None,
 ) -> Iterator[tuple[str, Number]]:
-    """Yield c, w, the predicted speedup and the engine's overhead; nothing if not timed twice.
+    """Yield c, w, the predicted speedup and the engine's overhead; nothing before two repeats.
 
-    `counts` are the engine's: "runs" of prompts, "tokens", "passes", "drafted".
+    `counts` are the engine's per prompt: "runs", "tokens", "passes", "drafted".
     """
     repeats = timed_costs(passes, condition.batch_size, condition.num_speculative_tokens)
     if len(repeats) < 2:
@@ -58,7 +58,7 @@ def cost_model_numbers(
 
 
 def _overhead(predicted: Number, measured: Number) -> Number:
-    """Return predicted / measured speedup, with the spread of both on their logarithms."""
+    """Return predicted / measured speedup; its interval combines both spreads on the log scale."""
     value = predicted.value / measured.value
     half = math.hypot(*(math.log((n.high or n.value) / n.value) for n in (predicted, measured)))
     ends = value * math.exp(-half), value * math.exp(half)
@@ -66,7 +66,7 @@ def _overhead(predicted: Number, measured: Number) -> Number:
 
 
 def timed_costs(passes: Sequence[TimedPass], batch_size: int, gamma: int) -> list[Costs]:
-    """Return the costs in each repeat, of means over contexts; none if not timed at this size."""
+    """Return the costs of each repeat, averaged over contexts; empty if this size was not timed."""
     by_repeat: dict[int, list[TimedPass]] = {}
     for item in passes:
         if item.batch_size == batch_size:
@@ -94,7 +94,7 @@ def _repeat_costs(passes: Sequence[TimedPass], gamma: int) -> Costs | None:
 
 
 def cost_numbers(repeats: Sequence[Costs], gamma: int) -> dict[str, Number]:
-    """Return c and w by name; raises ValueError on fewer than two repeats."""
+    """Return c and w by name; raises ValueError for fewer than two repeats."""
     ratios = [1 + gamma * costs.verification_cost for costs in repeats]  # w may be below 0
     w, low, high = ((ratio - 1) / gamma for ratio in log_ratio_interval(ratios))
     return {
@@ -108,16 +108,16 @@ class _Sums(NamedTuple):
 
     prefill_s: float
     decode_s: float
-    passes: float  # whose time decode_s holds, and their drafted tokens
+    passes: float  # within decode_s; `drafted` are their drafted tokens
     drafted: float
     expected_passes: float
     expected_drafted: float
 
 
 def drafting_cost(timed: Sequence[TimedDecode], convention: Convention = REFERENCE) -> float | None:
-    """Return c + w in plain passes, at least 0, and 0 if nothing was drafted.
+    """Return c + w in plain passes, at least 0; 0 if nothing was drafted.
 
-    None if nothing was timed, or the engine counted no passes.
+    None if nothing was timed or the engine counted no passes.
     """
     blocks = _blocks(timed, convention, {})
     return _cost(blocks) if blocks else None
@@ -131,7 +131,7 @@ def predicted_speedup(
 ) -> Number | None:
     """Return the predicted speedup of a speed run, with a t interval on the logs of its blocks.
 
-    `convention` is the engine's. None for fewer than two blocks, or if a prompt has no table.
+    `convention` is the engine's. None for fewer than two blocks or if a prompt has no table.
     """
     wanted = {item.decode.example_id for item in timed}
     tables = [table for table in tables if table.example_id in wanted]
@@ -157,7 +157,7 @@ def predicted_speedup(
 
 
 def _cost(blocks: Sequence[tuple[_Sums, _Sums]]) -> float:
-    """Return c + w: what the draft's arm took beyond its passes, for each drafted token."""
+    """Return c + w: the draft arm's time beyond its target passes, per drafted token."""
     drafted = sum(draft.drafted for _, draft in blocks)
     beyond = sum(
         draft.decode_s * target.passes / target.decode_s - draft.passes for target, draft in blocks
@@ -168,9 +168,9 @@ def _cost(blocks: Sequence[tuple[_Sums, _Sums]]) -> float:
 def _blocks(
     timed: Sequence[TimedDecode], convention: Convention, rates: Mapping[str, tuple[float, float]]
 ) -> list[tuple[_Sums, _Sums]]:
-    """Return (target, draft) of the blocks in which both arms' passes were timed and counted.
+    """Return the sums (target, draft) of each block whose passes were counted in both arms.
 
-    `rates`: passes and drafted tokens that the tables expect for each token of a prompt.
+    `rates`: expected passes and drafted tokens per token of each prompt, from the tables.
     """
     by_arm: dict[tuple[int, Arm], list[Decode]] = {}
     for item in timed:
@@ -186,7 +186,7 @@ def _sums(
 ) -> _Sums:
     rows = []
     for decode in decodes:
-        # Where the first token is a block's and came with prefill, its pass read the prompt.
+        # If the first token came with prefill but counts to a block, that block's pass was prefill.
         together = decode.first_token_s == decode.prefill_s
         in_prefill = int(together and not convention.prefill_emits_first)
         rounds = decode.rounds[in_prefill:]

@@ -1,7 +1,7 @@
 """Records -> quantities of quality: scores, outcomes, samples, likelihood, verdicts of a judge.
 
-Each is of the target, of the draft alone or of the target with the draft: "quality_draft" is the
-mean of the task's headline score, "quality_draft[rouge1]" of another one.
+Each key names the arm: target, draft alone or target with the draft. "quality_draft" is the mean
+of the task's headline score, "quality_draft[rouge1]" the mean of another score.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ DEFINITIONS = {
     "prompts without two clear verdicts are left out",
     "judge_unclear": "share of prompts without two clear verdicts",
 }
-_FACTS = frozenset({"arm", "example_id", "num_tokens", "text"})  # of a grade, beside its scores
+_FACTS = frozenset({"arm", "example_id", "num_tokens", "text"})  # keys of a grade, not scores
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -54,10 +54,8 @@ def quality_quantities(records: Records, task: Task, recipe: Recipe) -> dict[str
         prompts = tuple(dict.fromkeys(row["example_id"] for row in rows))
         numbers = fidelity_and_diversity(rows, task.headline, pass_or_fail=task.pass_or_fail)
         for name, (top_B, bottom_B, definition) in numbers.items():
-            whose = f"{definition}, of {WHO[who]}"
-            found[quantity_key(f"{name}_{who}", temperature)] = Quantity(
-                (top_B, bottom_B), whose, prompts
-            )
+            key = quantity_key(f"{name}_{who}", temperature)
+            found[key] = Quantity((top_B, bottom_B), f"{definition}, of {WHO[who]}", prompts)
     for who, rows in records.likelihoods.items():
         found[f"reference_log_likelihood_{who}"] = _quantity(
             rows,
@@ -71,48 +69,48 @@ def quality_quantities(records: Records, task: Task, recipe: Recipe) -> dict[str
 
 
 def _scores(rows: Rows, who: str, task: Task) -> Iterator[tuple[str, Quantity]]:
-    """Yield the mean of each score, the headline's first, and the share of each outcome."""
+    """Yield the mean of each score, the headline score first, and the share of each outcome."""
     names = [name for name in rows[0] if name not in _FACTS]
     for name in sorted(names, key=lambda name: name != task.headline):
-        where, definition = f"quality_{who}[{name}]", f"{name} of {WHO[who]}"
+        key, definition = f"quality_{who}[{name}]", f"{name} of {WHO[who]}"
         if name in OUTCOMES:
-            where, meaning = f"{name}_{who}", OUTCOMES[name]
+            key, meaning = f"{name}_{who}", OUTCOMES[name]
             definition = DEFINITIONS["outcome"].format(who=WHO[who], meaning=meaning)
         elif name in task.outcomes:
-            where, meaning = f"outcome_{who}[{name}]", task.outcomes[name]
+            key, meaning = f"outcome_{who}[{name}]", task.outcomes[name]
             definition = DEFINITIONS["outcome"].format(who=WHO[who], meaning=meaning)
         elif name == task.headline:
-            where = f"quality_{who}"
-        yield where, _quantity(rows, [row[name] for row in rows], definition)
+            key = f"quality_{who}"
+        yield key, _quantity(rows, [row[name] for row in rows], definition)
 
 
 def _verdicts(rows: Rows, recipe: Recipe) -> dict[str, Quantity]:
     judge = recipe.evaluation.judge
     assert judge is not None
     prompts = by_prompt(rows)
-    pairs = [_points(both) for both in prompts.values()]
+    pairs = [_points(replies) for replies in prompts.values()]
     clear = [pair is not None for pair in pairs]
     wins = [sum(pair) / 2 if pair else 0.0 for pair in pairs]
     flips = [pair is not None and pair[0] != pair[1] for pair in pairs]
     win_rate = DEFINITIONS["win_rate"].format(against=f"the {judge.against}", model=judge.model)
-    some = [both[0] for both in prompts.values()]
+    first = [replies[0] for replies in prompts.values()]
     return {
-        "win_rate": _quantity(some, wins, win_rate, clear),
-        "judge_flips": _quantity(some, flips, DEFINITIONS["judge_flips"], clear),
-        "judge_unclear": _quantity(some, [not ok for ok in clear], DEFINITIONS["judge_unclear"]),
+        "win_rate": _quantity(first, wins, win_rate, clear),
+        "judge_flips": _quantity(first, flips, DEFINITIONS["judge_flips"], clear),
+        "judge_unclear": _quantity(first, [not ok for ok in clear], DEFINITIONS["judge_unclear"]),
     }
 
 
-def _points(both: Rows) -> tuple[float, float] | None:
+def _points(replies: Rows) -> tuple[float, float] | None:
     """Return the draft's points in each order; None without two clear verdicts."""
-    first, second = (parse_verdict(row["reply"], draft_first=row["draft_first"]) for row in both)
+    first, second = (parse_verdict(row["reply"], draft_first=row["draft_first"]) for row in replies)
     return None if first is None or second is None else (first, second)
 
 
 def _quantity(
     rows: Rows, tops: Sequence[float], definition: str, bottoms: Sequence[float] | None = None
 ) -> Quantity:
-    """Return the quantity of one row for each prompt; without denominators, a mean."""
+    """Return a quantity of one row per prompt; the mean over prompts if `bottoms` is None."""
     top_B = np.array(tops, dtype=np.float64)
     bottom_B = np.ones(len(rows)) if bottoms is None else np.array(bottoms, dtype=np.float64)
     return Quantity((top_B, bottom_B), definition, tuple(row["example_id"] for row in rows))

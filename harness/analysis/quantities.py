@@ -1,8 +1,8 @@
 """Records -> quantities: a numerator and a denominator for each prompt.
 
-A cell's number pools a quantity over its prompts, the number of several seeds pools those, a
-comparison pairs two quantities on their prompts. A name holds the temperature and block length
-where they matter: "block_efficiency[t=0,gamma=4]".
+The number of a cell pools a quantity over prompts, the number of a contender averages its seeds,
+and a comparison pairs two quantities on their prompts. A key includes the temperature and block
+length if the quantity depends on them: "block_efficiency[t=0,gamma=4]".
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ DEFINITIONS = {
     "temperature 0",
     "top1_agreement": "share of tokens where draft and target have the same first choice",
 }
-# Rates by numerator and denominator, of the counts of blocks.
+# Numerator and denominator of each rate, as fields of the block counts.
 RATES = {
     "acceptance_rate": ("accepted", "tested"),
     "draft_acceptance_rate": ("accepted", "drafted"),
@@ -53,7 +53,7 @@ class Quantity:
 
     @property
     def is_share(self) -> bool:
-        """True if each prompt counts 0 or 1, of 1."""
+        """True if each numerator is 0 or 1 and each denominator is 1."""
         top_B, bottom_B = self.counts
         return bool(np.all(bottom_B == 1) and np.isin(top_B, (0, 1)).all())
 
@@ -86,7 +86,7 @@ def acceptance_quantities(records: Records, recipe: Recipe) -> dict[str, Quantit
     return {name: item for name, item in found.items() if item.counts[1].sum() > 0}
 
 
-_Counted = dict[str, tuple[Floats, Floats, str]]  # numerators, denominators, definition
+_Counted = dict[str, tuple[Floats, Floats, str]]  # numerators [B], denominators [B], definition
 
 
 def _token_rates(tables: Sequence[AcceptanceTable], temperature: float) -> _Counted:
@@ -109,8 +109,8 @@ def _block_rates(counts: BlockCounts, temperature: float, gamma: int, shown: boo
         if name in PER_PROMPT:
             ratio_B = np.divide(top_B, bottom_B, out=np.zeros_like(top_B), where=bottom_B > 0)
             definition = f"mean over prompts of each one's own: {DEFINITIONS[name]}"
-            own = quantity_key(f"{name}_per_prompt", temperature, gamma)
-            more[own] = ratio_B, (bottom_B > 0).astype(np.float64), definition
+            key = quantity_key(f"{name}_per_prompt", temperature, gamma)
+            more[key] = ratio_B, (bottom_B > 0).astype(np.float64), definition
     for index in range(gamma):
         bottoms = {"marginal": counts.drafts_B, "conditional": counts.tested_BG[:, index]}
         for kind, bottom_B in bottoms.items():

@@ -1,13 +1,13 @@
-"""What to serve with: the block length, or no draft, as far as candidates can be distinguished.
+"""Recommend a block length to serve with, or no draft, as far as the measurements can tell.
 
 A candidate is a draft at a block length (gamma), or the target alone (gamma 0, speedup 1). An
-estimate is the logarithm of a candidate's speedup, and how far each unit moves it to first order:
-a prompt, a seed, a repeat of timing, a block of a speed run. Candidates that share units are
-compared on them, so that what moves both alike drops out.
+estimate is the logarithm of a candidate's speedup, with the first-order contribution of each unit:
+a prompt, a seed, a timing repeat, a block of a speed run. Candidates that share units are compared
+on those units, so noise that is common to both cancels.
 
-The highest of several estimates need not be the best candidate: each of the others is compared with
-it, and all intervals of a choice, of every draft at every block length, hold at once (95 %
-together, Bonferroni), as in comparisons with the best (Hsu 1981).
+The candidate with the highest estimate need not be the best, so every other one is compared with
+it. All intervals, of every draft at every block length, cover together with probability 95 %
+(Bonferroni), as in multiple comparisons with the best (Hsu 1981).
 
 Legend: B prompt.
 """
@@ -27,33 +27,33 @@ from draftmark.store.acceptance_tables import Floats
 from draftmark.store.speed_records import TimedPass
 from draftmark.types import Arm
 
-_LEVEL = 0.05  # of all comparisons of a choice together
-_EQUAL = 1e-9  # logs that rounding alone makes different
-_DEFINITION = "speedup; the interval holds for all drafts and block lengths compared, at once"
+_LEVEL = 0.05  # error of all comparisons of a choice together
+_EQUAL = 1e-9  # logarithms that differ by less are equal up to rounding
+_DEFINITION = "speedup; the interval is simultaneous over all drafts and block lengths compared"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The logarithm of a speedup; `moves`: by source of noise, what each unit adds to it."""
+    """The logarithm of a speedup; `moves` maps a noise source to each unit's contribution."""
 
     value: float
     moves: Mapping[str, Floats]
 
     def minus(self, other: "Estimate") -> "Estimate":
-        """Return the difference, paired on the units of sources that both have."""
+        """Return the difference of two estimates, paired on the noise sources they share."""
         moves = {name: +values for name, values in self.moves.items()}
         for name, values in other.moves.items():
             moves[name] = moves[name] - values if name in moves else -values
         return Estimate(self.value - other.value, moves)
 
     def ends(self, level: float) -> tuple[float, float]:
-        """Return the ends of a t interval of the logarithm, infinite if a source has one unit."""
+        """Return (low, high) of the logarithm's t interval; infinite if a source has one unit."""
         if any(len(values) < 2 for values in self.moves.values()):
             return -math.inf, math.inf
         return t_interval(self.value, *standard_error([*self.moves.values()]), 0.5 + level / 2)
 
     def number(self, level: float) -> Number:
-        """Return the speedup with its interval, or without one where a source has one unit."""
+        """Return the speedup with its interval; no interval if a source has only one unit."""
         low, high = (math.exp(end) if math.isfinite(end) else None for end in self.ends(level))
         units = min((len(values) for values in self.moves.values()), default=0)
         return Number(math.exp(self.value), low, high, units, _DEFINITION)
@@ -64,12 +64,12 @@ ALONE = Estimate(0.0, {})  # the target without a draft
 
 @dataclass(frozen=True)
 class Advice:
-    """What to serve with: `gamma`, 0 where no block length is known to pay.
+    """The recommended block length `gamma`; 0 if no block length is known to pay.
 
-    `highest` has the highest estimate of all block lengths that draft. The best is the highest of
-    those that certainly pay, or of all where none does; `tied` are the candidates, 0 among them,
-    that it is not known to beat. `gamma` is the shortest of the tied that certainly pays. All
-    intervals hold at `level`.
+    A block length pays if its interval, at `level`, lies above a speedup of 1. The leader has the
+    highest estimate of the block lengths that pay, or of all candidates if none pays. `tied` has
+    the candidates (0 included) that the leader is not known to beat; `gamma` is the shortest of
+    `tied` that pays. `highest` is the block length above 0 with the highest estimate.
     """
 
     gamma: int
@@ -85,18 +85,18 @@ class Advice:
 
     @property
     def loses(self) -> bool:
-        """True if every block length is certainly slower than the target alone."""
+        """True if every block length is known to be slower than the target alone."""
         return self.tied == (0,)
 
     def number(self, gamma: int) -> Number:
-        """Return the speedup at a block length; the interval holds for all of them at once."""
+        """Return the speedup at a block length with its simultaneous interval."""
         return self.candidates[gamma].number(self.level)
 
 
 def recommend(candidates: Mapping[int, Estimate], drafts: int = 1) -> Advice:
-    """Return which of a draft's block lengths to serve with; raises ValueError if there is none.
+    """Return the recommended block length of a draft; raises ValueError without candidates.
 
-    `drafts` is how many the choice is among: the more there are, the sooner chance names one.
+    `drafts` is the number of drafts to choose from: intervals widen with it (Bonferroni).
     """
     if not candidates:
         raise ValueError("no block lengths to choose among")
@@ -109,12 +109,12 @@ def recommend(candidates: Mapping[int, Estimate], drafts: int = 1) -> Advice:
     return Advice(min(pays, default=0), _highest(candidates), tied, candidates, level)
 
 
-def drafts_to_serve(found: Mapping[str, Advice]) -> list[str]:
-    """Return the drafts to serve with: the one of the highest speedup, then those tied with it.
+def drafts_to_serve(advice: Mapping[str, Advice]) -> list[str]:
+    """Return the drafts to serve with: the one with the highest speedup, then those tied with it.
 
-    Drafts that pay are compared, each at its own block length; the list is empty if none pays.
+    Only drafts that pay are compared, each at its own block length; empty if none pays.
     """
-    paying = {name: item.estimate for name, item in found.items() if item.gamma}
+    paying = {name: item.estimate for name, item in advice.items() if item.gamma}
     if not paying:
         return []
     first = max(paying, key=lambda name: paying[name].value)
@@ -124,7 +124,7 @@ def drafts_to_serve(found: Mapping[str, Advice]) -> list[str]:
 
 
 def measured_estimate(ratios: Sequence[float]) -> Estimate:
-    """Return the estimate of a speed run, from the ratio of times in each block of prompts."""
+    """Return the estimate of a speed run from the time ratio of each block of prompts."""
     logs = np.log(np.asarray(ratios, dtype=np.float64))
     return Estimate(float(logs.mean()), {"blocks": logs - logs.mean()})
 
@@ -137,32 +137,32 @@ def supposed_estimate(seeds: Seeds, costs: Costs) -> Estimate:
 def expected_estimate(
     counts: BlockCounts, passes: Sequence[TimedPass], batch_size: int, gamma: int, draft: str
 ) -> Estimate | None:
-    """Return the estimate at measured costs, prefill included; None if not timed twice.
+    """Return the estimate at measured costs, prefill included; None for fewer than two repeats.
 
-    The counts are those of all scored prompts. Repeats were timed with this `draft`: their noise is
-    not shared with other drafts.
+    `counts` cover all scored prompts. The repeats timed this `draft`, so their noise is not shared
+    with other drafts.
     """
     times = [block_times(counts, costs) for costs in timed_costs(passes, batch_size, gamma)]
     return _of_ratios(times, f"repeats of {draft}") if len(times) > 1 else None
 
 
 def _of_ratios(times: Sequence[Counts], source: str) -> Estimate:
-    """Return the geometric mean of ratios of sums over the same prompts."""
+    """Return the geometric mean of speedups, each a ratio of sums over the same prompts."""
     logs = np.array([math.log(float(top.sum() / bottom.sum())) for top, bottom in times])
     prompts_B = np.mean([top / top.mean() - bottom / bottom.mean() for top, bottom in times], 0)
-    own = {source: logs - logs.mean()} if len(times) > 1 else {}
-    return Estimate(float(logs.mean()), {"prompts": prompts_B} | own)
+    repeated = {source: logs - logs.mean()} if len(times) > 1 else {}
+    return Estimate(float(logs.mean()), {"prompts": prompts_B} | repeated)
 
 
 def timed_batch_sizes(passes: Sequence[TimedPass], arm: Arm = "draft") -> list[int]:
-    """Return the batch sizes at which the draft, or the target, was timed."""
+    """Return the batch sizes at which an arm was timed."""
     return sorted({item.batch_size for item in passes if item.who == arm})
 
 
 def with_drafting_in_turn(passes: Sequence[TimedPass]) -> list[TimedPass]:
-    """Return passes, with a draft's at batch size 1 repeated for the sizes timed without a draft.
+    """Return passes plus scaled draft passes for batch sizes at which only the target was timed.
 
-    Drafting for one text after another bounds the draft's time at larger batches from above.
+    A batch of n costs at most n drafts at batch size 1: an upper bound on the draft's time.
     """
     missing = set(timed_batch_sizes(passes, "target")) - set(timed_batch_sizes(passes))
     alone = [item for item in passes if item.who == "draft" and item.batch_size == 1]
@@ -177,16 +177,16 @@ def with_drafting_in_turn(passes: Sequence[TimedPass]) -> list[TimedPass]:
 
 
 def longest_timed_block(passes: Sequence[TimedPass]) -> int:
-    """Return the longest block whose pass of the target was timed."""
+    """Return the longest block whose verification by the target was timed."""
     return max(item.width for item in passes if item.who == "target" and item.context) - 1
 
 
 def _ahead(one: Estimate, other: Estimate, level: float) -> bool:
-    # An interval starts at or below its value, so most pairs need none.
+    # An interval starts at or below its value, so a lower value needs no interval.
     return one.value > other.value and one.minus(other).ends(level)[0] > _EQUAL
 
 
 def _highest(candidates: Mapping[int, Estimate]) -> int:
-    """Return the block length of the highest estimate; of equal ones the shortest."""
+    """Return the block length with the highest estimate; the shortest of equal ones."""
     best = max(item.value for item in candidates.values())
     return min(gamma for gamma, item in candidates.items() if item.value >= best - _EQUAL)

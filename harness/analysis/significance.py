@@ -1,6 +1,6 @@
 """Paired tests, their power, and the groups of methods that cannot be distinguished.
 
-The unit is the prompt, and above it the seed: see `statistics.effect`.
+The units are prompts and, one level above, seeds: see `statistics.estimate_effect`.
 """
 
 import math
@@ -14,24 +14,24 @@ from draftmark.analysis.statistics import Effect
 
 @dataclass(frozen=True)
 class PairedTest:
-    """A t test for no difference between two ratios on the same prompts."""
+    """A t test of the null hypothesis that two ratios on the same prompts are equal."""
 
     p_value: float
     found: Effect
 
     @property
     def detectable(self) -> float:
-        """The difference that a two-sided test at 5 % finds in 8 of 10 such experiments."""
+        """The difference that a two-sided test at 5 % detects with power 0.8."""
         return _detectable(self.found.standard_error, self.found.degrees)
 
     def prompts_needed(self, wanted: float) -> int:
-        """Return how many prompts would find a difference of `wanted` in 8 of 10 experiments.
+        """Return the number of prompts that detects a difference of `wanted` with power 0.8.
 
-        It holds for these trained drafts: more prompts do not reduce the spread of seeds. Raises
-        ValueError if `wanted` is 0, which no number of prompts can find.
+        The number is for these trained drafts: more prompts do not reduce the spread of seeds.
+        Raises ValueError if `wanted` is 0.
         """
         if wanted == 0:
-            raise ValueError("no number of prompts finds a difference of 0")
+            raise ValueError("no number of prompts detects a difference of 0")
         n = self.found.n
         of_prompts = math.sqrt(max(self.found.standard_error**2 - self.found.seeds_error**2, 0.0))
         return math.ceil(n * (_detectable(of_prompts, n - 1) / wanted) ** 2)
@@ -58,7 +58,7 @@ def t_test(found: Effect) -> PairedTest:
 def mcnemar_p(first: Sequence[float], second: Sequence[float]) -> float:
     """Return the exact p value of McNemar's test (1947) that two methods are right equally often.
 
-    Only prompts on which they disagree count. `first`, `second`: 0 or 1 for each prompt.
+    Only prompts on which the methods disagree count. `first`, `second`: 0 or 1 for each prompt.
     """
     from scipy import stats
 
@@ -68,7 +68,7 @@ def mcnemar_p(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def holm_adjusted(p_values: Sequence[float]) -> list[float]:
-    """Return p values adjusted for their number: the family-wise error is kept (Holm 1979)."""
+    """Return p values adjusted to control the family-wise error (Holm 1979)."""
     from statsmodels.stats.multitest import multipletests
 
     if not p_values:
@@ -78,10 +78,10 @@ def holm_adjusted(p_values: Sequence[float]) -> list[float]:
 
 
 def group_letters(number: int, differ: Callable[[int, int], bool]) -> list[str]:
-    """Return the letters of each of `number` contenders, in the order of their rank.
+    """Return the letters of each of `number` contenders, in order of rank.
 
-    Two share a letter if and only if they do not differ: a compact letter display, built by
-    inserting the differences one by one and absorbing covered groups (Piepho 2004).
+    Two contenders share a letter if and only if they do not differ. This compact letter display is
+    built by inserting differences one by one and absorbing covered groups (Piepho 2004).
     """
     groups = [frozenset(range(number))]
     for pair in combinations(range(number), 2):
@@ -96,7 +96,7 @@ def group_letters(number: int, differ: Callable[[int, int], bool]) -> list[str]:
 
 
 def _split(groups: Sequence[frozenset[int]], pair: frozenset[int]) -> list[frozenset[int]]:
-    """Return groups of which none holds the pair, and none lies within another."""
+    """Split groups that contain the pair, and drop groups that lie within another."""
     parts: list[frozenset[int]] = []
     for group in groups:
         parts += [group - {item} for item in pair] if pair <= group else [group]

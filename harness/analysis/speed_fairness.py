@@ -1,4 +1,4 @@
-"""Checks that both arms of a speed measurement ran on the same terms, read from their decodes."""
+"""Checks, on the recorded decodes, that both arms of a speed measurement did the same work."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -16,19 +16,21 @@ def speed_faults(
     max_new_tokens: int,
     end_tokens: frozenset[int],
 ) -> list[tuple[Severity, str]]:
-    """Return in words how the arms differ, or break the length policy, and how serious it is.
+    """Return each fault of a speed measurement with its severity.
 
-    In every block each arm decodes the same prompts twice; every text ends at its first end token
-    or stop string, or else at the length limit. At temperature 0 texts of other lengths are an
-    error: the draft's arm had other work to do. Other tokens of the same lengths are a warning:
-    times hold, but the engine is not lossless, or its rounding decides ties.
+    In every block each arm must decode the same prompts twice; every text must end at its first
+    end token, at a stop string or at the length limit. At temperature 0 texts of unequal length
+    are an error: the arms did unequal work. Unequal tokens of equal length are a warning: times are
+    valid, but the engine is not lossless, or rounding breaks ties differently.
     """
     in_order = sorted(timed, key=lambda item: item.block)
     blocks = groupby(in_order, lambda item: item.block)
     faults = [fault for number, block in blocks for fault in _block_faults(number, block)]
     ends = end_tokens if condition.length == "natural" else frozenset()
-    for fault, is_so in _length_faults(max_new_tokens, ends).items():
-        wrong = [f"{item.arm} on {item.decode.example_id}" for item in timed if is_so(item.decode)]
+    for fault, applies in _length_faults(max_new_tokens, ends).items():
+        wrong = [
+            f"{item.arm} on {item.decode.example_id}" for item in timed if applies(item.decode)
+        ]
         if wrong:
             faults.append(f"{len(wrong)} texts {fault}, first {wrong[0]}")
     if faults or condition.temperature:
@@ -43,7 +45,7 @@ def speed_faults(
 
 
 def other_lengths(timed: Sequence[TimedDecode]) -> list[str]:
-    """Return the prompts whose texts, over all runs of both arms, are not all of one length."""
+    """Return the prompts whose texts differ in length between runs or arms."""
     return _unequal(timed, lambda decode: len(decode.token_ids))
 
 
@@ -69,7 +71,7 @@ def _block_faults(number: int, block: Iterable[TimedDecode]) -> Iterator[str]:
 def _length_faults(
     max_new_tokens: int, end_tokens: frozenset[int]
 ) -> dict[str, Callable[[Decode], bool]]:
-    """Return each way to break the length policy with its test."""
+    """Return the test of each length fault, by its description."""
 
     def has_end(token_ids: tuple[int, ...]) -> bool:
         return not end_tokens.isdisjoint(token_ids)

@@ -1,8 +1,8 @@
-"""Measurements of speed -> numbers, each keyed by its condition (engine, temperature, batch ...).
+"""Speed measurements -> numbers, each keyed by its condition (engine, temperature, batch ...).
 
-Time is the clock around an engine's run over a block of prompts. Both arms' tokens are counted
-alike, up to and including the first end token. Where greedy texts of the two arms differ in length,
-no speedup is given: the draft's arm had other work to do.
+Time is the wall time of an engine's run over a block of prompts. Both arms' tokens are counted up
+to and including the first end token. If greedy texts of the two arms differ in length, there is no
+speedup, since the arms did unequal work.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,22 +22,21 @@ from draftmark.types import AcceptanceTable, Arm, Decode, TimedDecode
 DEFINITIONS = {
     "speedup": "time of the target alone / time with the draft, per token, prefill included; "
     "geometric mean over blocks, n = blocks",
-    "noise_floor": "the speedup of the target against itself: what a difference of nothing is "
-    "measured as; n = blocks",
+    "noise_floor": "the speedup measured for the target against itself; n = blocks",
     "counted_passes": "target passes that the engine made",
     "predicted_passes": "target passes that one scoring pass predicts for the same prompts",
     "identical": "share of prompts whose tokens are those of the target alone",
     "same_length": "share of prompts whose texts are of one length in all runs of both arms",
     "first_token_s": "seconds from a prompt to its first token, the prompts of a batch together",
     "token_s": "seconds for each token after the first",
-    "peak_bytes": "most memory of a run: on an accelerator the arm's weights and what the run "
-    "takes beside them, else the resident memory of the process with both arms loaded",
+    "peak_bytes": "peak memory of a run: on an accelerator the arm's weights and the run's own "
+    "memory, else the resident memory of the process with both arms loaded",
     "energy_j": "joules for each token, of the accelerators",
     "counted_block_efficiency": "tokens emitted per pass of the target, as the engine counted",
     "counted_drafted": "drafted tokens per pass of the target, as the engine counted",
 }
 ARMS: tuple[Arm, ...] = ("target", "draft")
-# Numbers of the first condition that stand without its terms as well.
+# Numbers of the first condition that are also stored under their bare names.
 HEADLINE = ("speedup", "identical", "counted_passes", "predicted_passes")
 
 
@@ -46,10 +45,10 @@ def speed_numbers(records: Records, recipe: Recipe) -> dict[str, Number]:
     numbers: dict[str, Number] = {}
     headline = recipe.speed.conditions()[0] if recipe.speed else None
     for condition, measured in records.speeds.items():
-        own = dict(_measurement_numbers(condition, measured, records))
+        named = dict(_measurement_numbers(condition, measured, records))
         if condition == headline:
-            numbers |= {name: own[name] for name in HEADLINE if name in own}
-        numbers |= {speed_key(name, condition.label): number for name, number in own.items()}
+            numbers |= {name: named[name] for name in HEADLINE if name in named}
+        numbers |= {speed_key(name, condition.label): number for name, number in named.items()}
     for condition, measured in records.floors.items():
         number = statistics.geometric_mean(block_ratios(measured), DEFINITIONS["noise_floor"])
         numbers[speed_key("noise_floor", condition.terms)] = number
@@ -57,10 +56,7 @@ def speed_numbers(records: Records, recipe: Recipe) -> dict[str, Number]:
 
 
 def speed_key(name: str, terms: str) -> str:
-    """Return the key of a number with its terms.
-
-    A name that has an arm already keeps it: "token_s[arm=draft" becomes one key.
-    """
+    """Return the key of a number with its terms; a name like "token_s[arm=draft" keeps its arm."""
     return f"{name},{terms}]" if "[" in name else f"{name}[{terms}]"
 
 
@@ -90,7 +86,7 @@ def _measurement_numbers(
 
 
 def block_ratios(measured: Measurement) -> list[float]:
-    """Return time of the target alone / time with the draft, per token, of each block in order."""
+    """Return each block's ratio, in order: time per token of the target alone / with the draft."""
     seconds: dict[tuple[int, Arm], float] = {}
     tokens: dict[tuple[int, Arm], int] = {}
     for run in measured.runs:
@@ -107,7 +103,7 @@ def block_ratios(measured: Measurement) -> list[float]:
 def _arm_numbers(
     decodes: Sequence[Decode], runs: Sequence[TimedRun]
 ) -> Iterator[tuple[str, Number]]:
-    """Yield an arm's times, memory and energy, as far as they were recorded."""
+    """Yield the recorded times, memory and energy of an arm."""
     first_s = [d.first_token_s for d in decodes if d.first_token_s is not None]
     if len(first_s) == len(decodes):
         later = [len(d.token_ids) - 1 for d in decodes]
@@ -129,9 +125,9 @@ def _arm_numbers(
 
 
 def _counts(decodes: Sequence[Decode], convention: Convention) -> Mapping[str, list[float]]:
-    """Return an engine's counts of each prompt; empty if it counted no passes.
+    """Return an engine's counts per prompt; empty if the engine counted no passes.
 
-    Tokens are those of passes: not those of prefill, which may be a whole answer.
+    "tokens" excludes the token that prefill emits, which may be the whole answer.
     """
     counted = decodes if any(decode.rounds for decode in decodes) else ()
     first = int(convention.prefill_emits_first)
@@ -145,7 +141,7 @@ def _counts(decodes: Sequence[Decode], convention: Convention) -> Mapping[str, l
 
 
 def _by_prompt(decodes: Sequence[Decode], values: Sequence[float]) -> list[float]:
-    """Return sums over the runs of each prompt, which is the unit of intervals."""
+    """Return sums over the runs of each prompt; prompts are the unit of intervals."""
     sums: dict[str, float] = {}
     for decode, value in zip(decodes, values, strict=True):
         sums[decode.example_id] = sums.get(decode.example_id, 0.0) + value
@@ -153,7 +149,7 @@ def _by_prompt(decodes: Sequence[Decode], values: Sequence[float]) -> list[float
 
 
 def _agreement(timed: Sequence[TimedDecode]) -> Iterator[tuple[str, Number]]:
-    """Yield how many texts are the same, and of the same length, with the draft as without."""
+    """Yield the shares of texts that keep their tokens, and their length, with the draft."""
     alone, together = _first_run(timed, "target"), _first_run(timed, "draft")
     same = [float(alone[name].token_ids == together[name].token_ids) for name in alone]
     yield "identical", statistics.estimate_share(same, DEFINITIONS["identical"])
@@ -172,7 +168,7 @@ def _passes(
     gamma: int,
     convention: Convention,
 ) -> Iterator[tuple[str, Number]]:
-    """Yield the passes that the engine counted, and those that the tables predict."""
+    """Yield the passes that the engine counted, and the passes that the tables predict."""
     decoded = _first_run(timed, "draft")
     chosen = [table for table in tables if table.example_id in decoded]
     counted = [float(decoded[table.example_id].target_passes) for table in chosen]

@@ -1,9 +1,9 @@
-"""Rates, differences and their intervals: the prompt is the unit, never the token.
+"""Rates, differences and their intervals, with the prompt (never the token) as the unit.
 
 A rate is a ratio of sums over prompts: counts are pooled, then divided. Its interval is a bootstrap
-over prompts (BCa, Efron 1987; percentile where BCa is undefined, as for a statistic that no prompt
-moves), at a level expanded for few prompts. Two methods are compared on the same prompts, so a
-difference resamples both together. Seeds are a second level: see `effect`.
+over prompts (BCa, Efron 1987; percentile where BCa is undefined, as for a constant statistic), at a
+level expanded for few prompts. Two methods are compared on the same prompts, so the bootstrap of a
+difference resamples both together. Seeds are a second level: see `estimate_effect`.
 
 Legend: B prompt.
 """
@@ -20,8 +20,8 @@ from draftmark.store.acceptance_tables import Floats
 
 Counts = tuple[Floats, Floats]  # numerators [B], denominators [B]
 
-RESAMPLES = 4999  # other resamples move the ends of an interval by 2 % of its half width
-_SEED = 20260101  # of the bootstrap: the same records print the same interval
+RESAMPLES = 4999  # another seed moves the ends of an interval by 2 % of its half width
+_SEED = 20260101  # fixed, so that the same records give the same interval
 
 
 def estimate_ratio(
@@ -29,7 +29,7 @@ def estimate_ratio(
 ) -> Number:
     """Return the pooled ratio sum(numerators) / sum(denominators) over prompts.
 
-    Raises ValueError on no prompts or a zero denominator: a rate of nothing is not 0.
+    Raises ValueError without prompts or if the denominators sum to 0.
     """
     return _bootstrap(_checked(numerators, denominators), definition)
 
@@ -42,13 +42,12 @@ def estimate_mean(values: Sequence[float] | Floats, definition: str) -> Number:
 def estimate_share(flags: Sequence[float] | Floats, definition: str) -> Number:
     """Return the share of prompts whose flag is 1 (not 0), with Wilson's interval.
 
-    Where a bootstrap of 0 in 64 has no width, this says that the share may be 5 %. Raises
-    ValueError on no prompts.
+    A bootstrap of 0 in 64 has no width; this interval reaches 5 %. Raises ValueError if empty.
     """
     from scipy import stats
 
     if not len(flags):
-        raise ValueError("no prompts: there is no such share")
+        raise ValueError("a share needs prompts, got none")
     count = round(float(sum(flags)))
     found = stats.binomtest(count, len(flags)).proportion_ci(method="wilson")
     return Number(count / len(flags), float(found.low), float(found.high), len(flags), definition)
@@ -67,7 +66,7 @@ def t_interval(
 def log_ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
     """Return (geometric mean, low, high) of positive ratios, by a t interval on their logs.
 
-    Raises ValueError for fewer than two: one block says nothing of its own spread.
+    Raises ValueError for fewer than two ratios, whose spread is unknown.
     """
     n = len(ratios)
     if n < 2:
@@ -85,21 +84,21 @@ def geometric_mean(ratios: Sequence[float], definition: str) -> Number:
 
 
 def ratio_difference(first: Counts, second: Counts, definition: str) -> Number:
-    """Return first ratio - second ratio, each of the same prompts."""
+    """Return first ratio - second ratio; raises ValueError for different numbers of prompts."""
     if len(first[0]) != len(second[0]):
         raise ValueError(f"not paired: {len(first[0])} prompts and {len(second[0])}")
     return _bootstrap((*_checked(*first), *_checked(*second)), definition)
 
 
 def mean_ratio(seeds: Sequence[Counts]) -> float:
-    """Return the mean over seeds of each seed's pooled ratio: the value of `over_seeds`."""
+    """Return the mean over seeds of each seed's pooled ratio, without an interval."""
     return math.fsum(float(_rate(*counts)) for counts in seeds) / len(seeds)
 
 
 def over_seeds(seeds: Sequence[Counts], definition: str) -> Number:
     """Return the mean over seeds of each seed's ratio, with an interval over prompts and seeds.
 
-    A single prompt has no interval: its spread is not known.
+    A single prompt has no interval.
     """
     if len(seeds) == 1:
         return estimate_ratio(*seeds[0], definition)
@@ -115,7 +114,7 @@ def estimate_difference(
     *,
     paired_seeds: bool = False,
 ) -> Number:
-    """Return first - second, each a mean over seeds of a ratio, on the same prompts."""
+    """Return the difference of two ratios, each averaged over seeds, on the same prompts."""
     if len(first) == len(second) == 1:
         return ratio_difference(first[0], second[0], definition)
     return estimate_effect(first, second, paired_seeds=paired_seeds).number(definition)
@@ -123,9 +122,9 @@ def estimate_difference(
 
 @dataclass(frozen=True)
 class Effect:
-    """An estimate, its standard error, and the degrees of freedom of the standard error.
+    """An estimate on n prompts, its standard error and that error's degrees of freedom.
 
-    `seeds_error` is the part of the standard error that more prompts do not make smaller.
+    `seeds_error` is the seeds' part of the standard error, which more prompts do not reduce.
     """
 
     value: float
@@ -140,9 +139,9 @@ class Effect:
         return Number(self.value, *ends, self.n, definition)
 
     def on_prompts(self, n: int, inflated: float = 1.0) -> tuple[float, float]:
-        """Return the standard error and degrees of freedom that n prompts would give.
+        """Return the standard error and degrees of freedom expected on n prompts.
 
-        The variance over prompts is taken to be `inflated` times as large as it was.
+        The observed variance over prompts is multiplied by `inflated`.
         """
         of_prompts, of_seeds = self.standard_error**2 - self.seeds_error**2, self.seeds_error**2
         # The seeds' terms of Satterthwaite's formula: part^2 / degrees, summed over the parts.
@@ -156,14 +155,14 @@ class Effect:
 def estimate_effect(
     first: Sequence[Counts], second: Sequence[Counts] = (), *, paired_seeds: bool = False
 ) -> Effect:
-    """Return the mean ratio of `first`, less that of `second`, each of one seed or several.
+    """Return the mean ratio of `first` over its seeds, minus that of `second` if given.
 
-    All seeds share the prompts; each method has its own seeds. So the variance has a part for the
-    prompts (the delta method: how far each moves the ratio, averaged over seeds) and one for the
-    seeds of each side. A bootstrap of three seeds would be far too sure: it has ten different
+    All seeds share the prompts; each side has its own seeds. So the variance has a part for the
+    prompts (delta method: each prompt's effect on the ratio, averaged over seeds) and a part for
+    each side's seeds. A bootstrap of three seeds would be far too narrow: it has only ten different
     samples. With `paired_seeds` both sides have the same seeds in the same order, and the seeds'
-    part is that of their differences. Raises ValueError on fewer than two prompts, or if sides
-    differ in their number.
+    part is the variance of their differences. Raises ValueError for fewer than two prompts, or if
+    the sides have different numbers of prompts.
     """
     sides = [(sign, side) for sign, side in ((1.0, first), (-1.0, second)) if side]
     n = len(first[0][0])
@@ -187,9 +186,9 @@ def estimate_effect(
 
 
 def standard_error(sources: Sequence[Floats]) -> tuple[float, float]:
-    """Return the standard error of a sum of means, one for each source of noise, of its units.
+    """Return (standard error, degrees of freedom) of a sum of means, one mean per noise source.
 
-    And its degrees of freedom, by Satterthwaite (1946); without noise the last source's.
+    Degrees of freedom are by Satterthwaite (1946); at zero variance they are the last source's.
     """
     parts = [(float(np.var(units, ddof=1)) / len(units), len(units) - 1) for units in sources]
     variance = math.fsum(part for part, _ in parts)
@@ -198,24 +197,24 @@ def standard_error(sources: Sequence[Floats]) -> tuple[float, float]:
 
 
 def _checked(numerators: Any, denominators: Any) -> Counts:
-    """Return both as floats; raises ValueError unless their ratio of sums is defined."""
+    """Return both as float64; raises ValueError unless their ratio of sums is defined."""
     top = np.asarray(numerators, dtype=np.float64)
     bottom = np.asarray(denominators, dtype=np.float64)
     if len(top) == 0 or len(top) != len(bottom):
         raise ValueError(f"needs as many numerators as denominators: {len(top)}, {len(bottom)}")
     if bottom.sum() == 0:
-        raise ValueError("the denominators sum to zero: there is no such rate")
+        raise ValueError("the denominators sum to zero: the rate is undefined")
     return top, bottom
 
 
 def _rate(top: Floats, bottom: Floats, *second: Floats, axis: int = -1) -> Any:
-    """Return a ratio of sums, less a second one if it is given."""
+    """Return a ratio of sums, minus a second ratio if given."""
     rate = top.sum(axis=axis) / bottom.sum(axis=axis)
     return rate - _rate(*second, axis=axis) if second else rate
 
 
 def _bootstrap(samples: tuple[Floats, ...], definition: str) -> Number:
-    """Return a rate with its interval; without one where the interval is not defined."""
+    """Return a rate with its interval; no interval where it is undefined."""
     value, n = float(_rate(*samples)), len(samples[0])
     for method in ("BCa", "percentile") if n > 1 else ():
         low, high = _interval(samples, method)
@@ -248,8 +247,8 @@ def _interval(samples: tuple[Floats, ...], method: Any) -> tuple[float, float]:
 def _expanded_level(n: int) -> float:
     """Return the level at which a bootstrap of n prompts covers 95 %.
 
-    Resampling n prompts understates the spread by sqrt((n - 1) / n) and has no t quantile: too
-    narrow for few prompts (Hesterberg 2015, arXiv 1411.5279, "expanded percentile interval").
+    Resampling n prompts understates the spread by sqrt((n - 1) / n) and ignores the t quantile, so
+    it is too narrow for small n (Hesterberg 2015, arXiv 1411.5279, "expanded percentile interval").
     """
     from scipy import stats
 

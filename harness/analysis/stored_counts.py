@@ -1,4 +1,4 @@
-"""Counts of each prompt in a stored run, read from the acceptance tables beside its results."""
+"""Block counts per prompt of a stored run, read from the acceptance tables beside its results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from draftmark.store.run_folder import verified_file
 from draftmark.types import AcceptanceTable
 
 COLUMNS = ("accepted", "tested", "drafted", "tokens", "passes")
-_DECIMALS = 4  # of expected counts; a rate of 100 tokens moves by less than 1e-6
+_DECIMALS = 4  # of expected counts; rounding moves a rate of 100 tokens by less than 1e-6
 ByPrompt = tuple[float, ...]
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
 class StoredCounts:
-    """The counts of a contender's prompts at a temperature, by seed."""
+    """The counts per prompt of a contender at a temperature, by seed."""
 
     contender: Contender
     temperature: float
@@ -36,12 +36,12 @@ class StoredCounts:
 
     @property
     def name(self) -> str:
-        """Contender and temperature, in characters that files and shells accept."""
+        """Contender and temperature in one word, as "task/pair/method/t=0"."""
         who = self.contender
         return f"{who.task}/{who.pair}/{who.method}/t={self.temperature:g}"
 
     def counts(self, quantity: str, prompts: Sequence[str]) -> list[Counts]:
-        """Return numerators and denominators of a rate on some of the prompts, for each seed."""
+        """Return the numerators and denominators of a rate on the given prompts, for each seed."""
         place = {prompt: index for index, prompt in enumerate(self.prompts)}
         rows = [place[prompt] for prompt in prompts]
         top, bottom = RATES[quantity]
@@ -77,10 +77,10 @@ def _measured(
     seeds = {}
     for row in rows:
         tables = stored_tables(row, directory, temperature)
-        found = tuple(table.example_id for table in tables)
-        if prompts and found != prompts:
+        names = tuple(table.example_id for table in tables)
+        if prompts and names != prompts:
             raise ValueError(f"not paired: seeds of {contender} were measured on other prompts")
-        prompts = found
+        prompts = names
         counts = block_counts(tables, gamma)
         seeds[row.cell.seed] = {
             name: tuple(getattr(counts, f"{name}_B").round(_DECIMALS).tolist()) for name in COLUMNS
@@ -89,7 +89,7 @@ def _measured(
 
 
 def shared_prompts(first: StoredCounts, second: StoredCounts) -> list[str]:
-    """Return the prompts that both have, in the order of the first."""
+    """Return the prompts in both, in the order of the first."""
     theirs = set(second.prompts)
     return [prompt for prompt in first.prompts if prompt in theirs]
 
@@ -97,7 +97,7 @@ def shared_prompts(first: StoredCounts, second: StoredCounts) -> list[str]:
 def paired_effect(
     now: StoredCounts, before: StoredCounts, quantity: str, prompts: Sequence[str]
 ) -> Effect:
-    """Return the difference of a rate, paired on prompts, and on seeds if they are the same.
+    """Return the difference (now - before) of a rate, paired on prompts and on equal seeds.
 
     Raises ValueError on fewer than two prompts, or if a denominator sums to zero.
     """
@@ -118,7 +118,7 @@ def stored_rows(result: Result, directory: Path, file: str) -> list[dict[str, An
 def read_record(
     result: Result, directory: Path, file: str, read: Callable[[Path], list[Row]]
 ) -> list[Row]:
-    """Return the rows of a cell's file by a reader; raises UserError if missing or damaged."""
+    """Return the rows of a cell's file, read by `read`; raises UserError if missing or damaged."""
     path = verified_file(directory, f"{result.records}/{file}")
     try:
         return read(path)

@@ -1,4 +1,4 @@
-"""Speed runs of a stored run: ratios of their blocks, and passes timed by themselves."""
+"""Speed records of a stored run: the time ratio of each block, and separately timed passes."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,21 +17,21 @@ from draftmark.store.speed_records import ENGINE, PARTS, RUNS, Measurement, Time
 
 
 def condition_file(number: int, name: str) -> str:
-    """Return the name in a results folder of a file of the recipe's condition `number`."""
+    """Return the file name in a results folder for the recipe's speed condition `number`."""
     return name.replace(".", f"-{number}.") if number else name
 
 
 def stored_convention(folder: Path) -> Convention:
-    """Return the convention of a cell's first engine; the reference engine's if not recorded."""
+    """Return the convention of a cell's first engine, by default the reference engine's."""
     file = folder / ENGINE
     recorded = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     return described_convention(recorded.get("draft", {}))
 
 
 def stored_passes(result: Result, directory: Path) -> list[TimedPass]:
-    """Return the timed passes of a cell; none if the recipe timed none, or timing failed.
+    """Return the timed passes of a cell; empty if passes were not timed or timing failed.
 
-    Raises UserError if they are damaged.
+    Raises UserError if the file is damaged.
     """
     if not (directory / result.records / PARTS).is_file():
         return []
@@ -41,10 +41,10 @@ def stored_passes(result: Result, directory: Path) -> list[TimedPass]:
 def stored_ratios(
     result: Result, directory: Path, speed: Mapping[str, Any]
 ) -> Iterator[tuple[SpeedCondition, list[float]]]:
-    """Yield the ratios of times of each block, of every measurement that has a speedup.
+    """Yield each speed condition that has a speedup, with the time ratio of each block.
 
-    `speed` is that section of the stored recipe. Raises UserError if records are damaged; missing
-    ones are skipped.
+    `speed` is the `speed` section of the stored recipe. Missing records are skipped; damaged ones
+    raise UserError.
     """
     section: Speed = validate_section(Speed, dict(speed), f"the recipe in {directory}")
     for number, condition in enumerate(section.conditions()):

@@ -1,6 +1,6 @@
-"""Quantities and decodes -> numbers: each a value with interval, n and definition.
+"""Quantities and speed measurements -> numbers with interval, n and definition.
 
-Pure functions of stored records, so a definition can be corrected without a model.
+These are pure functions of stored records, so a definition can be corrected without a model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,14 @@ def summarise_cell(
 def pool_seeds(
     seeds: Sequence[Mapping[str, Quantity]], speedups: Sequence[Number] = ()
 ) -> dict[str, Number]:
-    """Return the means over two seeds or more, of the numbers that every seed has.
+    """Return the mean over two seeds or more of each number that every seed has.
 
-    Intervals are over prompts and seeds; that of the speedup is over seeds alone. Raises ValueError
-    if seeds were measured on different prompts.
+    Intervals are over prompts and seeds; the speedup's interval is over seeds alone. Raises
+    ValueError if seeds were measured on different prompts.
     """
     pooled = {}
     if len(speedups) > 1:
-        definition = "geometric mean over seeds of each one's speedup, n = seeds"
+        definition = "geometric mean of the speedups of all seeds, n = seeds"
         values = [number.value for number in speedups]
         pooled["speedup"] = statistics.geometric_mean(values, definition)
     shared = [name for name in seeds[0] if all(name in seed for seed in seeds)]
@@ -44,7 +44,7 @@ def _pooled(seeds: Sequence[Quantity]) -> Number:
     require_same_prompts(*seeds)
     first = seeds[0]
     if all(np.array_equal(seed.counts, first.counts) for seed in seeds):
-        return _number(first)  # it does not depend on the seed, or never happened with any
+        return _number(first)  # the quantity does not depend on the seed
     found = statistics.over_seeds([seed.counts for seed in seeds], first.definition)
     if found.low is None or found.high is None or not all(seed.is_share for seed in seeds):
         return found

@@ -1,7 +1,7 @@
-"""A training's validation history: which of its checkpoints was kept.
+"""The validation history of a training, and the checkpoint that the training kept.
 
-A history has a point for each validation: the step, the criterion's value ("validation_..."), and
-the loss of the step before, if there was one.
+A history has a point for each validation: the step, the criterion ("validation_...") and, after
+step 0, the loss of the preceding step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ History = Sequence[Mapping[str, float]]
 
 
 def validation_criterion(history: History) -> str:
-    """Return the name of the value that chose the checkpoint; raises ValueError without one."""
+    """Return the name of the criterion; raises ValueError if the history has no validation."""
     names = [name for point in history for name in point if name.startswith("validation_")]
     if not names:
         raise ValueError("a history without a validation")
@@ -18,12 +18,12 @@ def validation_criterion(history: History) -> str:
 
 
 def kept_point(history: History) -> Mapping[str, float]:
-    """Return the point whose weights the training returned: the best, of equal ones the first."""
+    """Return the point whose weights the training kept: the best, the first of equal ones."""
     name = validation_criterion(history)
     best = min if name.endswith("_loss") else max
     return best(history, key=lambda point: point[name])
 
 
 def learned_nothing(history: History) -> bool:
-    """True if no weights after the first step were better on validation than those before."""
+    """True if no later checkpoint was better on validation than the initial weights."""
     return len(history) > 1 and kept_point(history)["step"] == 0

@@ -1,1 +1,1 @@
-"""The figures of a run, by kind of picture; style, drawing and run are shared."""
+"""The figures of a run, one file per kind of picture; `style`, `drawing` and `run` are shared."""

@@ -1,4 +1,4 @@
-"""Panels of points with two intervals each: quality against speed, fidelity against diversity."""
+"""Panels of points with intervals on both axes: quality by speed, fidelity by diversity."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Points = Sequence[tuple[Number, Number]]  # (across, up)
 
 @dataclass(frozen=True)
 class Cloud:
-    """A panel: the points of each method, joined in their order, and those of the target alone."""
+    """A panel: the points of each method, joined in order, and the points of the target alone."""
 
     title: str
     points: Mapping[str, Points]
@@ -30,25 +30,25 @@ class Cloud:
 
 
 def draw_quality(run: DrawnRun) -> Drawing | NotDrawn:
-    """Return the figure of the score of the text decoded with a draft, by measured speedup."""
+    """Return the figure of the task's score with a draft, by measured speedup."""
     name = "quality-against-speed"
     needed = {"speedup", "quality_with_draft"}
-    found = {item: own for item, own in run.numbers.items() if needed <= own.keys()}
+    found = {item: numbers for item, numbers in run.numbers.items() if needed <= numbers.keys()}
     if not found:
         return NotDrawn(name, "no speed was run")
     methods, drawn, left = choose_panels(run, found, _MOST_PANELS)
     clouds = []
     for place in drawn:
-        mine = at_place(found, place, methods)
-        points = {m: [(own["speedup"], own["quality_with_draft"])] for m, own in mine.items()}
+        here = at_place(found, place, methods)
+        points = {m: [(own["speedup"], own["quality_with_draft"])] for m, own in here.items()}
         key = "quality_target_there"
-        target = [(_ONE, own[key]) for own in mine.values() if key in own]
+        target = [(_ONE, own[key]) for own in here.values() if key in own]
         clouds.append(Cloud(run.title(place, 28), points, target[:1]))
     return Drawing(
         name,
-        "The task's score of the text that the engine decoded with the draft, by measured speedup; "
-        "the star is the target alone on the same prompts. With lossless verification all points "
-        "are at the star's height. Bars are 95 % intervals.",
+        "The task's score of the text decoded with the draft, by measured speedup; the star is the "
+        "target alone on the same prompts. With lossless verification all points are at the star's "
+        "height. Bars are 95 % intervals.",
         _inches(len(clouds), methods),
         (Contender, "quantity", Number),
         [
@@ -65,7 +65,7 @@ def draw_quality(run: DrawnRun) -> Drawing | NotDrawn:
 def draw_diversity(run: DrawnRun) -> Drawing | NotDrawn:
     """Return the figure of fidelity against diversity, a line over temperatures for each draft.
 
-    As in CSD (Kim et al. 2025, arXiv 2509.25837): up and to the right is better.
+    The figure follows CSD (Kim et al. 2025, arXiv 2509.25837): up and to the right is better.
     """
     name = "fidelity-against-diversity"
     samples = run.results.recipe["evaluation"].get("samples") or {"temperatures": ()}
@@ -77,9 +77,9 @@ def draw_diversity(run: DrawnRun) -> Drawing | NotDrawn:
     methods, drawn, left = choose_panels(run, found, _MOST_PANELS)
     clouds = []
     for place in drawn:
-        mine = at_place(found, place, methods)
-        points = {method: _sampled(own, "draft", temperatures) for method, own in mine.items()}
-        target = [_sampled(own, "target", temperatures) for own in mine.values()]
+        here = at_place(found, place, methods)
+        points = {method: _sampled(own, "draft", temperatures) for method, own in here.items()}
+        target = [_sampled(own, "target", temperatures) for own in here.values()]
         marks = [f"T = {temperature:g}" for temperature in temperatures]
         clouds.append(Cloud(run.title(place, 28), points, target[0] if target else [], marks))
     shown = [method for method in methods if any(method in cloud.points for cloud in clouds)]
@@ -123,7 +123,7 @@ def _fill(figure: "Figure", run: DrawnRun, clouds: Sequence[Cloud], across: str,
             *((cloud.points[method], look) for method, look in looks.items()),
             (cloud.target, style.TARGET),
         ]:
-            x, y = [one for one, _ in points], [other for _, other in points]
+            x, y = [number for number, _ in points], [number for _, number in points]
             axes.errorbar(
                 [each.value for each in x],
                 [each.value for each in y],
@@ -132,8 +132,8 @@ def _fill(figure: "Figure", run: DrawnRun, clouds: Sequence[Cloud], across: str,
                 elinewidth=0.7,
                 **look,
             )
-        for mark, (one, other) in zip(cloud.marks, cloud.target, strict=False):
-            at = (one.value, other.value)
+        for mark, numbers in zip(cloud.marks, cloud.target, strict=False):
+            at = (numbers[0].value, numbers[1].value)
             axes.annotate(mark, at, (4, 4), textcoords="offset points", fontsize=7)
         axes.set_title(cloud.title, loc="left")
     methods = list(dict.fromkeys(method for cloud in clouds for method in cloud.points))

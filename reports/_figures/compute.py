@@ -1,4 +1,4 @@
-"""Acceptance against the FLOPs of training; the level of an untrained draft is a line across."""
+"""Acceptance rate against training FLOPs; an untrained draft is a horizontal line."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 _COLUMNS, _MOST_PANELS = 3, 9
 _ROW_INCHES = 2.1
-_NARROW = 6  # methods that a figure of a column's width has room for
-_SAME, _APART = 1.03, 0.012  # ratio of FLOPs that count as equal; share of the scale between them
-_MARGIN, _LEAST, _MOST_TICKS = 1.15, 3.0, 5  # factor around the points; factor from end to end
+_NARROW = 6  # methods that fit in a figure of column width
+_SAME, _APART = 1.03, 0.012  # largest ratio of equal FLOPs; their distance as share of the scale
+_MARGIN, _LEAST, _MOST_TICKS = 1.15, 3.0, 5  # factor around the points; least factor of the scale
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 Point = tuple[float, Number]  # FLOPs and acceptance
 
@@ -40,9 +40,9 @@ def draw_compute(run: DrawnRun, temperature: float) -> Drawing | NotDrawn:
     return Drawing(
         name,
         f"Acceptance rate at temperature {temperature:g}, blocks of {run.gamma} drafted tokens, "
-        "against training compute: the ledger's estimate of FLOPs of draft and target's head, mean "
-        "over seeds. Lines across are untrained drafts. Bars are 95 % intervals; points of equal "
-        "compute stand side by side.",
+        "against training compute: the ledger's estimate of FLOPs of the draft and the target's "
+        "head, mean over seeds. Horizontal lines are untrained drafts. Bars are 95 % intervals; "
+        "points of equal compute are drawn side by side.",
         (width, rows * _ROW_INCHES + style.legend_inches(methods, width)),
         (Contender, "temperature", "flops", Number),
         [(item, temperature, flops, rate) for item, (flops, rate) in found.items()],
@@ -65,9 +65,9 @@ def _fill(
     every = style.named_panels(figure, len(drawn), _COLUMNS, "training, FLOPs", "acceptance rate")
     low, high = _ends(found.values())
     for axes, place in zip(every, drawn, strict=True):
-        mine = at_place(found, place, methods)
-        for method, flops in _side_by_side(mine, (high / low) ** _APART).items():
-            _point(axes, run, method, flops, mine[method][1])
+        points = at_place(found, place, methods)
+        for method, flops in _side_by_side(points, (high / low) ** _APART).items():
+            _point(axes, run, method, flops, points[method][1])
         _log_scale(axes, low, high)
         axes.set_title(run.title(place, 28), loc="left")
     trained = {item.method for item, (flops, _) in found.items() if flops}
@@ -75,7 +75,7 @@ def _fill(
 
 
 def _side_by_side(points: Mapping[str, Point], apart: float) -> dict[str, float]:
-    """Return the FLOPs at which points are drawn: points of equal FLOPs a factor `apart`."""
+    """Return the FLOPs to draw points at: points of equal FLOPs are moved a factor `apart`."""
     groups: list[list[str]] = []
     for method in sorted(points, key=lambda method: points[method][0]):
         if groups and points[method][0] <= _SAME * points[groups[-1][0]][0]:
@@ -90,7 +90,7 @@ def _side_by_side(points: Mapping[str, Point], apart: float) -> dict[str, float]
 
 
 def _ends(found: Iterable[Point]) -> tuple[float, float]:
-    """Return the ends of the scale of FLOPs."""
+    """Return the ends of the FLOPs axis."""
     spent = [flops for flops, _ in found if flops]
     low, high = min(spent), max(spent)
     margin = max(_MARGIN, math.sqrt(_LEAST * low / high))
@@ -98,7 +98,7 @@ def _ends(found: Iterable[Point]) -> tuple[float, float]:
 
 
 def _log_scale(axes: "Axes", low: float, high: float) -> None:
-    """Set a scale of powers of ten, labelled without mathematical text."""
+    """Set a logarithmic scale with labels in plain text, not mathtext."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axes.set_xscale("log")
@@ -109,7 +109,7 @@ def _log_scale(axes: "Axes", low: float, high: float) -> None:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers between two, as many as the axis has room for."""
+    """Return round numbers from `low` to `high`, as many as fit the axis."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for digits in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         ticks = [digit * 10.0**power for power in powers for digit in digits]

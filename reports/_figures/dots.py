@@ -1,4 +1,4 @@
-"""Dots with their intervals, a line for each method: acceptance rates, and paired differences."""
+"""Dots with intervals, a line for each method: acceptance rates and paired differences."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEVEL = 0.05  # of significance
+LEVEL = 0.05  # significance level
 _COLUMNS, _MOST_PANELS, _MOST_LINES = 5, 15, 48
 _METHOD_INCHES, _LINE_INCHES, _FRAME_INCHES = 0.22, 0.165, 0.75
-# Task, pair, and a method with the one that it is compared with; None in the first two's heading.
+# (task, pair, (method, method compared with)); None in place of the methods for a heading.
 _Line = tuple[str, str, tuple[str, str] | None]
 
 
@@ -42,7 +42,7 @@ def draw_acceptance(run: DrawnRun) -> Drawing | NotDrawn:
     return Drawing(
         name,
         f"Acceptance rate (accepted / tested drafted tokens) by method and task, blocks of "
-        f"{run.gamma} drafted tokens; bars are 95 % intervals over prompts, and over seeds where "
+        f"{run.gamma} drafted tokens; bars are 95 % intervals over prompts, and over seeds if "
         "there are several.",
         (style.PAGE, len(style.in_rows(len(drawn), _COLUMNS)) * row_inches),
         (Contender, "temperature", Number),
@@ -68,11 +68,11 @@ def _fill_acceptance(
 
 
 def _acceptance_panel(axes: "Axes", run: DrawnRun, methods: Sequence[str], place: Place) -> None:
-    several, mine = len(run.temperatures), at_place(run.numbers, place, methods)
+    count, by_method = len(run.temperatures), at_place(run.numbers, place, methods)
     for index, temperature in enumerate(run.temperatures):
         key = run.key("acceptance_rate", temperature)
-        found = {methods.index(m): own[key] for m, own in mine.items() if key in own}
-        shift = 0.36 * (index - (several - 1) / 2) if several > 1 else 0.0
+        found = {methods.index(m): each[key] for m, each in by_method.items() if key in each}
+        shift = 0.36 * (index - (count - 1) / 2) if count > 1 else 0.0
         colour = style.COLOURS[index % len(style.COLOURS)]
         axes.errorbar(
             [each.value for each in found.values()],
@@ -86,7 +86,7 @@ def _acceptance_panel(axes: "Axes", run: DrawnRun, methods: Sequence[str], place
         )
     started = {row.cell.contender for row in run.results.results}
     for line, method in enumerate(methods):
-        if method not in mine:
+        if method not in by_method:
             text = "failed" if Contender(*place, method) in started else "not run"
             at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
             axes.text(0.03, line, text, fontsize=6.5, **at)
@@ -97,7 +97,7 @@ def _acceptance_panel(axes: "Axes", run: DrawnRun, methods: Sequence[str], place
 
 
 def draw_differences(run: DrawnRun) -> Drawing | NotDrawn:
-    """Return the forest plot of acceptance rates less those of the methods compared with."""
+    """Return the forest plot of the recipe's comparisons of acceptance rates."""
     name = "differences"
     wanted = {run.key("acceptance_rate", temperature) for temperature in run.temperatures}
     found = [item for item in run.results.comparisons if item.quantity in wanted]
@@ -106,9 +106,10 @@ def draw_differences(run: DrawnRun) -> Drawing | NotDrawn:
     lines, left = first_few(_lines(found), _MOST_LINES, "lines")
     return Drawing(
         name,
-        f"Acceptance rate less {_baseline(found)}, paired on prompts, and on seeds where both have "
-        f"the same; blocks of {run.gamma} drafted tokens. Bars are single 95 % intervals; filled "
-        f"dots are significant at {LEVEL:.0%} after Holm over all comparisons of the run.",
+        f"Acceptance rate minus {_baseline(found)}, paired on prompts, and on seeds if both "
+        f"methods have the same; blocks of {run.gamma} drafted tokens. Bars are single 95 % "
+        f"intervals; filled dots are significant at {LEVEL:.0%} after Holm over all comparisons of "
+        "the run.",
         (style.PAGE, _LINE_INCHES * len(lines) + _FRAME_INCHES),
         (Contender, "against", "quantity", Number, "p_value", "adjusted_p", "detectable"),
         [
@@ -137,13 +138,13 @@ def _line(item: Comparison) -> _Line:
 
 
 def _line_name(line: _Line, run: DrawnRun, found: Sequence[Comparison]) -> str:
-    """Return a line's method, with the one compared with unless that is the same for all lines."""
+    """Return a line's name: the method, with its baseline if the baselines differ."""
     task, pair, compared = line
     if compared is None:
         return run.title((task, pair))
-    mine, other = map(style.font_label, compared)
+    method, baseline = map(style.font_label, compared)
     same = len({item.against for item in found}) == 1
-    return mine if same else f"{mine} \N{MINUS SIGN} {other}"
+    return method if same else f"{method} \N{MINUS SIGN} {baseline}"
 
 
 def _baseline(found: Sequence[Comparison]) -> str:
@@ -166,7 +167,7 @@ def _fill_differences(
     for tick, (_, _, compared) in zip(grid[0].get_yticklabels(), lines, strict=True):
         tick.set_fontweight("normal" if compared else "bold")
     grid[0].set_ylim(len(lines) - 0.3, -0.7)
-    figure.supxlabel(f"acceptance rate less {_baseline(found)}", fontsize=8)
+    figure.supxlabel(f"acceptance rate minus {_baseline(found)}", fontsize=8)
 
 
 def _difference_panel(axes: "Axes", found: Sequence[Comparison], lines: Sequence[_Line]) -> None:

@@ -1,4 +1,4 @@
-"""A figure before it is drawn: its data, its caption, and the function that draws it."""
+"""A figure before drawing: its data, its caption, and the function that draws it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,28 +18,28 @@ _COLUMNS: dict[type, tuple[str, ...]] = {Contender: ("task", "pair", "method"), 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of a run; its CSV file has all data, its picture may leave some out.
+    """A figure of a run; the CSV file has all data, the picture may omit some.
 
-    Contenders and numbers take several columns of the CSV file: in `header` stand their classes.
+    A contender or number fills several columns of the CSV file; `header` has its class there.
     """
 
-    name: str  # of its files
+    name: str  # file name without ending
     caption: str
     inches: tuple[float, float]
     header: Sequence[str | type]
     rows: Sequence[Sequence[Value | Contender | Number]]
     fill: Callable[["Figure"], None]
-    left_out: str = ""  # what the picture leaves out, in words
+    left_out: str = ""  # sentence on the data that the picture omits
 
     def files(self) -> dict[str, str | bytes]:
-        """Return the picture in every format, and its data."""
+        """Return the picture in every format and its data as CSV."""
         pictures = paper_files(self.inches, self.fill)
         files = {f"{self.name}.{ending}": picture for ending, picture in pictures.items()}
         return {**files, f"{self.name}.csv": csv_file(_flat(self.header), map(_flat, self.rows))}
 
 
 def _flat(items: Sequence[Any]) -> Iterator[Any]:
-    """Yield the columns, or the cells, of a header or row of the CSV file."""
+    """Yield the flat entries of a header or row of the CSV file."""
     for item in items:
         if isinstance(item, type):
             yield from _COLUMNS[item]
@@ -51,7 +51,7 @@ def _flat(items: Sequence[Any]) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class NotDrawn:
-    """A figure that a run has no data for, and the reason."""
+    """A figure for which a run has no data, with the reason."""
 
     name: str
     why: str

@@ -1,4 +1,4 @@
-"""Panels of lines, a row for each task and pair: rates over block length and over position."""
+"""Grids of line panels, a row per task and pair: rates over block length and over position."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SUPPOSED = 0.1  # cost of a drafted token, in plain passes, if none was measured
-_ROW_INCHES, _TALL_INCHES = 1.75, 2.3  # of several rows, of a single one
+SUPPOSED = 0.1  # cost of a drafted token in plain passes, if none was measured
+_ROW_INCHES, _TALL_INCHES = 1.75, 2.3  # height of a row: of several, of a single one
 _MOST_ROWS = 5  # on a page
-_CROWD = 6  # methods, above which bands are paler and points fewer
+_CROWD = 6  # with more methods bands are paler and points fewer
 _PREDICTED = "tokens / (passes + drafted c), in plain target passes; prefill aside"
 Line = Mapping[int, Number]  # block length or position -> number
 Lines = Mapping[str, Line]  # quantity -> line
@@ -28,7 +28,7 @@ Lines = Mapping[str, Line]  # quantity -> line
 class Grid:
     """A grid of panels, a column for each quantity, with a line for each method."""
 
-    across: str  # name of the horizontal axes
+    across: str  # label of the horizontal axes
     columns: Mapping[str, tuple[str, str]]  # quantity -> (end of the title, vertical axis)
     found: Mapping[Contender, Lines]
     limits: tuple[float, float] | None = None  # of the vertical axes; None: a line at 1
@@ -44,7 +44,7 @@ def draw_by_gamma(
     name = f"gamma-t{temperature:g}"
     cost = {item: costs.get(item) if costs else SUPPOSED for item in run.numbers}
     lines = {item: _by_gamma(run, item, temperature, cost[item]) for item in run.numbers}
-    found = {item: own for item, own in lines.items() if own["block_efficiency"]}
+    found = {item: by_name for item, by_name in lines.items() if by_name["block_efficiency"]}
     if not found:
         return NotDrawn(name, f"no cell has a block efficiency at temperature {temperature:g}")
     price = "at the measured cost" if costs else f"if a drafted token costs {SUPPOSED:g}"
@@ -71,15 +71,15 @@ def _by_gamma(run: DrawnRun, contender: Contender, temperature: float, cost: flo
         if (key := run.key("block_efficiency", temperature, gamma)) in numbers
     }
     speedup = {
-        gamma: _priced(found, cost * _drafted_per_pass(run, contender, temperature, gamma))
-        for gamma, found in efficiency.items()
+        gamma: _priced(number, cost * _drafted_per_pass(run, contender, temperature, gamma))
+        for gamma, number in efficiency.items()
         if cost is not None
     }
     return {"block_efficiency": efficiency, "predicted_speedup": speedup}
 
 
 def _priced(efficiency: Number, drafting: float) -> Number:
-    """Return the speedup if drafting a block costs `drafting` plain passes."""
+    """Return the speedup if the drafted tokens of a block cost `drafting` plain passes."""
     low, high = (
         None if end is None else end / (1 + drafting) for end in (efficiency.low, efficiency.high)
     )
@@ -88,13 +88,13 @@ def _priced(efficiency: Number, drafting: float) -> Number:
 
 
 def _drafted_per_pass(run: DrawnRun, contender: Contender, temperature: float, gamma: int) -> float:
-    """Return drafted tokens per pass: accepted per pass / accepted per drafted token."""
+    """Return drafted tokens per pass: (accepted / passes) / (accepted / drafted)."""
     per_pass = run.key("accepted_per_pass", temperature, gamma)
     share = run.key("draft_acceptance_rate", temperature, gamma)
-    found = [row.numbers for row in run.cells(contender)]
-    drafting = [numbers for numbers in found if share in numbers and per_pass in numbers]
+    seeds = [row.numbers for row in run.cells(contender)]
+    drafting = [numbers for numbers in seeds if share in numbers and per_pass in numbers]
     if not drafting:
-        return 0.0  # it never drafts
+        return 0.0  # the contender never drafts
     return fmean(
         numbers[per_pass].value / numbers[share].value if numbers[share].value else gamma
         for numbers in drafting
@@ -105,10 +105,9 @@ def _cost_in_words(costs: Mapping[Contender, float]) -> str:
     if not costs:
         return f"a supposed cost of {SUPPOSED:g} plain passes for a drafted token: no speed was run"
     return (
-        "each draft's own cost of a drafted token, the same at every gamma: c + w of its timed "
-        "passes, at the smallest batch and for the longest blocks of the speed run; for a draft "
-        "without timed passes, the time of its first speed run beyond its passes, engine overhead "
-        "included"
+        "each draft's measured cost of a drafted token, the same at every gamma: c + w of its "
+        "timed passes at the smallest batch and longest blocks; for a draft without timed passes, "
+        "the time of its first speed run beyond the target's passes, engine overhead included"
     )
 
 
@@ -118,17 +117,17 @@ def draw_by_position(run: DrawnRun, temperature: float) -> Drawing | NotDrawn:
     kinds = ("marginal", "conditional")
     columns = {f"{kind}_acceptance": (f", {kind}", "acceptance") for kind in kinds}
     lines = {
-        item: {quantity: _by_position(run, own, quantity, temperature) for quantity in columns}
-        for item, own in run.numbers.items()
+        item: {quantity: _by_position(run, numbers, quantity, temperature) for quantity in columns}
+        for item, numbers in run.numbers.items()
     }
-    found = {item: own for item, own in lines.items() if own["marginal_acceptance"]}
+    found = {item: by_name for item, by_name in lines.items() if by_name["marginal_acceptance"]}
     if not found:
         return NotDrawn(name, f"no cell has acceptance by position at temperature {temperature:g}")
     caption = (
         f"Acceptance by position in blocks of {run.gamma} drafted tokens at temperature "
-        f"{temperature:g}. Left, marginal: the share of blocks with drafted tokens that accept the "
-        "position and all before it. Right, conditional: the share of blocks that test the "
-        "position which accept it. Bands are 95 % intervals."
+        f"{temperature:g}. Left, marginal: of the blocks with drafted tokens, the share that "
+        "accepts the position. Right, conditional: of the blocks that test the position, the share "
+        "that accepts it. Bands are 95 % intervals."
     )
     grid = Grid("position in the block", columns, found, limits=(0.0, 1.03))
     header = (Contender, "temperature", "position", "quantity", Number)
@@ -170,15 +169,16 @@ def _drawing(
 def _fill(
     figure: "Figure", run: DrawnRun, grid: Grid, methods: Sequence[str], drawn: Sequence[Place]
 ) -> None:
-    """Draw the panels; those of a column share their axes."""
+    """Draw the panels; each column shares its axes."""
     shape = len(drawn), len(grid.columns)
     every = figure.subplots(*shape, squeeze=False, sharex="col", sharey="col")
     shown: dict[str, None] = {}
     for row, place in zip(every, drawn, strict=True):
-        mine = at_place(grid.found, place, methods)
-        shown |= dict.fromkeys(mine)
+        by_method = at_place(grid.found, place, methods)
+        shown |= dict.fromkeys(by_method)
         for axes, (quantity, (end, up)) in zip(row, grid.columns.items(), strict=True):
-            _panel(axes, run, {method: lines[quantity] for method, lines in mine.items()}, grid)
+            drawn_lines = {method: lines[quantity] for method, lines in by_method.items()}
+            _panel(axes, run, drawn_lines, grid)
             axes.set_title(f"{run.title(place)}{end}", loc="left")
             axes.set_ylabel(up)
     for axes in every[-1]:

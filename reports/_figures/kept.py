@@ -1,4 +1,4 @@
-"""AdaSPEC's token selection: loss gaps of kept and dropped tokens, and kept shares by type."""
+"""The figure of AdaSPEC's token selection: loss gaps of tokens, and kept shares by token type."""
 
 import unicodedata
 from collections import Counter
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 TYPES = ("word", "number", "operator", "punctuation", "whitespace", "end", "other")
 _MOST_ROWS, _ROW_INCHES, _BINS = 5, 1.95, 40
-_TAIL = 0.005  # share of the gaps, on either side, in the outermost bins
-_ALSO_OPERATORS = "*/%^&|~-"  # other categories in Unicode
+_TAIL = 0.005  # share of the gaps beyond the bins on each side
+_ALSO_OPERATORS = "*/%^&|~-"  # operators that Unicode has in other categories
 
 
 @dataclass(frozen=True)
 class Kept:
     """The token selection of a contender's training runs: gaps, and kept tokens by type."""
 
-    edges: list[float]  # of the bins
-    kept: list[int]  # tokens in each bin
-    dropped: list[int]
+    edges: list[float]  # edges of the bins, in nats
+    kept: list[int]  # kept tokens in each bin
+    dropped: list[int]  # dropped tokens in each bin
     shares: Mapping[str, Number]  # kept share by token type; intervals over training rows
-    tokens: Mapping[str, int]  # by token type
+    tokens: Mapping[str, int]  # number of tokens by token type
     share: float  # kept share of all tokens
 
 
@@ -47,11 +47,11 @@ def draw_kept(run: DrawnRun) -> Drawing | NotDrawn:
     shown, left = first_few(list(found), _MOST_ROWS, "selections")
     return Drawing(
         name,
-        "The kept tokens of 16 steps, evenly over the training, and of all seeds. Left: tokens by "
-        "loss gap, the draft's loss less the reference's, in nats; the outermost bars include "
-        f"what lies beyond, {_TAIL:.1%} on each side. Right: the kept share of each type's tokens, "
-        "with 95 % intervals over training rows, and the type's share of all tokens; the dashed "
-        "line is the kept share of all tokens.",
+        "The kept tokens of 16 steps, spread evenly over training, from all seeds. Left: tokens by "
+        "loss gap (the draft's loss minus the reference's, in nats); the outermost bars include "
+        f"the tail, {_TAIL:.1%} on each side. Right: the kept share of each type's tokens, with "
+        "95 % intervals over training rows, and the type's share of all tokens; the dashed line is "
+        "the kept share of all tokens.",
         (style.PAGE, len(shown) * _ROW_INCHES + 0.35),
         (
             *(Contender, "part", "gap_from", "gap_to", "token_type"),
@@ -64,10 +64,10 @@ def draw_kept(run: DrawnRun) -> Drawing | NotDrawn:
 
 
 def token_type(token: str, *, special: bool = False) -> str:
-    """Return the type of a token's text, one of TYPES.
+    """Return the type of a token, one of TYPES.
 
-    With a letter it is a word, else with a digit a number, else with a mathematical sign an
-    operator; a special token is an end.
+    A special token is an end; a text with a letter is a word, else with a digit a number, else with
+    a mathematical sign an operator.
     """
     text = token.strip()
     kinds = {unicodedata.category(mark) for mark in text}
@@ -95,16 +95,16 @@ def _kept(run: DrawnRun, contender: Contender) -> Kept | None:
     width = max(high - low, 1e-6) / _BINS  # no bin has gaps of both signs
     edges = width * np.arange(np.floor(low / width), np.ceil(high / width) + 2)
     inside = np.clip(gaps, edges[0], edges[-1])
-    mine, others = (np.histogram(inside[which], edges)[0].tolist() for which in (kept, ~kept))
+    kept_bins, dropped_bins = (np.histogram(inside[k], edges)[0].tolist() for k in (kept, ~kept))
     known = [row for row in rows if row["token"] is not None]
     types = [token_type(row["token"], special=row["special"]) for row in known]
     common = Counter(types)
     shares = {
-        kind: _share([row for row, its in zip(known, types, strict=True) if its == kind])
+        kind: _share([row for row, each in zip(known, types, strict=True) if each == kind])
         for kind in TYPES
         if common[kind]
     }
-    return Kept(edges.tolist(), mine, others, shares, common, float(kept.mean()))
+    return Kept(edges.tolist(), kept_bins, dropped_bins, shares, common, float(kept.mean()))
 
 
 def _share(rows: Sequence[Mapping[str, object]]) -> Number:
@@ -118,14 +118,14 @@ def _share(rows: Sequence[Mapping[str, object]]) -> Number:
 
 
 def _rows(contender: Contender, kept: Kept) -> Iterator[tuple[Value | Contender, ...]]:
-    for low, high, some, others in zip(
+    for low, high, num_kept, dropped in zip(
         kept.edges[:-1], kept.edges[1:], kept.kept, kept.dropped, strict=True
     ):
         bounds = ("gap", low, high, None)
-        yield (contender, *bounds, some, some + others, None, None, None)
+        yield (contender, *bounds, num_kept, num_kept + dropped, None, None, None)
     for kind, share in kept.shares.items():
-        some = round(share.value * kept.tokens[kind])
-        numbers = (some, kept.tokens[kind], share.value, share.low, share.high)
+        num_kept = round(share.value * kept.tokens[kind])
+        numbers = (num_kept, kept.tokens[kind], share.value, share.low, share.high)
         yield (contender, "type", None, None, kind, *numbers)
 
 

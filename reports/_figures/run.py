@@ -1,4 +1,4 @@
-"""The results that all figures of a run share, and the choice of what a picture has room for."""
+"""The results that all figures of a run share, and the choice of contenders that fit a picture."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class DrawnRun:
 
     @cached_property
     def numbers(self) -> dict[Contender, Numbers]:
-        """The numbers of each contender that has any, pooled over its seeds if it has several."""
+        """The numbers of each contender that has numbers, pooled if it has several seeds."""
         found = {row.cell.contender: row.numbers for row in self.done}
         return found | {
             item.contender: item.numbers for item in self.results.pooled if item.contender in found
@@ -57,7 +57,7 @@ class DrawnRun:
         return Look.of(self.methods.index(method))
 
     def looks(self, methods: Iterable[str]) -> dict[str, Look]:
-        """Return the looks of methods, each method once."""
+        """Return the look of each method."""
         return {method: self.look(method) for method in methods}
 
     def cells(self, contender: Contender) -> list[Result]:
@@ -69,7 +69,7 @@ class DrawnRun:
         return quantity_key(name, temperature, gamma or self.gamma)
 
     def title(self, place: Place, longest: int = 40) -> str:
-        """Return the title of a panel: its task, and its pair if the run has several."""
+        """Return a panel's title: the task, and the pair if the run has several pairs."""
         several = len({row.cell.pair for row in self.results.results}) > 1
         return font_label(f"{place[0]}, {place[1]}" if several else place[0], longest)
 
@@ -77,14 +77,14 @@ class DrawnRun:
 def choose_panels(
     run: DrawnRun, contenders: Iterable[Contender], most: int
 ) -> tuple[list[str], list[Place], str]:
-    """Return the methods and the places (at most `most`) to draw, and what that leaves out."""
-    methods, fewer = first_few(run.methods, MOST_METHODS, "methods")
-    drawn, left = first_few(places_of(contenders), most, "tasks and pairs")
-    return methods, drawn, " ".join(filter(None, (fewer, left)))
+    """Return methods, at most `most` places to draw, and a sentence on the omitted ones."""
+    methods, fewer_methods = first_few(run.methods, MOST_METHODS, "methods")
+    drawn, fewer_places = first_few(places_of(contenders), most, "tasks and pairs")
+    return methods, drawn, " ".join(filter(None, (fewer_methods, fewer_places)))
 
 
 def places_of(contenders: Iterable[Contender]) -> list[Place]:
-    """Return the tasks and pairs of contenders, each once, in their order."""
+    """Return the distinct tasks and pairs of contenders, in order."""
     return list(dict.fromkeys((item.task, item.pair) for item in contenders))
 
 
@@ -97,7 +97,7 @@ def at_place(
 
 
 def first_few(items: Sequence[_Item], most: int, noun: str) -> tuple[list[_Item], str]:
-    """Return the first items, `most` at most, and a sentence on what that leaves out."""
+    """Return the first `most` items, and a sentence on the omitted ones (empty if none)."""
     if len(items) <= most:
         return list(items), ""
-    return list(items[:most]), f"Drawn are the first {most} of {len(items)} {noun}."
+    return list(items[:most]), f"The picture has the first {most} of {len(items)} {noun}."

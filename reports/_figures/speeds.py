@@ -1,4 +1,4 @@
-"""Measured against predicted speedup, and the costs of drafted tokens in speed runs."""
+"""The figure of measured against predicted speedup, and the cost of a drafted token."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ _TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)
 
 @dataclass(frozen=True)
 class Speed:
-    """A cell's measured and predicted speedup, and the cost of a drafted token there."""
+    """A cell's measured and predicted speedup under one speed condition."""
 
     cell: Cell
     measured: Number
     predicted: Number | None
-    cost: float | None  # c + w, in plain passes
-    where: str  # the speed condition, as in the numbers' keys; empty for the first one
+    cost: float | None  # c + w of a drafted token, in plain passes
+    where: str  # the speed condition as in the numbers' keys; empty for the first condition
     how: str  # the source of the prediction
 
     @property
@@ -41,9 +41,9 @@ class Speed:
 
 
 def speeds_of(run: DrawnRun) -> list[Speed]:
-    """Return the speed runs of the methods that are drawn, the first condition first.
+    """Return the speeds of the drawn methods, the first condition first.
 
-    Predicted from timed passes where the run has them, else from its records.
+    Predictions come from timed passes if the cell has them, else from its decodes and tables.
     """
     settings: Mapping[str, Any] = run.results.recipe.get("speed") or {}
     methods = set(run.methods[:MOST_METHODS])
@@ -56,20 +56,20 @@ def speeds_of(run: DrawnRun) -> list[Speed]:
 
 
 def _of_parts(row: Result) -> Iterator[Speed]:
-    start, own = "predicted_speedup[", row.numbers
-    for where in [key.removeprefix(start)[:-1] for key in own if key.startswith(start)]:
-        if measured := own.get(f"speedup[{where}]"):
+    start, numbers = "predicted_speedup[", row.numbers
+    for where in [key.removeprefix(start)[:-1] for key in numbers if key.startswith(start)]:
+        if measured := numbers.get(f"speedup[{where}]"):
             terms = (f"{name}[{where}]" for name in ("cost_ratio", "verification_cost"))
-            cost = max(0.0, sum(own[name].value for name in terms if name in own))
-            predicted = own[f"{start}{where}]"]
+            cost = max(0.0, sum(numbers[name].value for name in terms if name in numbers))
+            predicted = numbers[f"{start}{where}]"]
             yield Speed(row.cell, measured, predicted, cost, where, "parts timed by themselves")
 
 
 def _of_records(run: DrawnRun, row: Result, settings: Mapping[str, Any]) -> Speed | None:
     folder, measured = run.directory / row.records, row.numbers.get("speedup")
     first = first_speed_settings(settings)
-    alone = first["batch_size"] == 1
-    if not (alone and measured and row.records and (folder / DECODES).is_file()):
+    unbatched = first["batch_size"] == 1
+    if not (unbatched and measured and row.records and (folder / DECODES).is_file()):
         return None
     timed = read_decodes(folder / DECODES)
     convention = stored_convention(folder)
@@ -82,10 +82,10 @@ def _of_records(run: DrawnRun, row: Result, settings: Mapping[str, Any]) -> Spee
 
 
 def drafting_costs(found: Sequence[Speed]) -> dict[Contender, float]:
-    """Return the cost of a drafted token, in plain passes, of each contender: the mean over seeds.
+    """Return each contender's cost of a drafted token in plain passes, averaged over seeds.
 
-    Of several conditions the one with the smallest batch and the longest blocks counts: over more
-    tokens, the time that one adds to a pass is measured best.
+    The condition with the smallest batch, then the longest blocks, counts: with more tokens the
+    time that each adds to a pass is measured more precisely.
     """
     by_cell: dict[Cell, float | None] = {}
     for item in sorted(found, key=_batch_and_block):
@@ -113,10 +113,10 @@ def draw_speeds(run: DrawnRun, found: Sequence[Speed]) -> Drawing | NotDrawn:
     return Drawing(
         name,
         "Measured against predicted speedup, prefill included: a point for each method, task, seed "
-        "and condition. Predicted from passes timed by themselves, or else from the expected "
-        "passes of the same prompts and the cost of drafted tokens in the other blocks of the run. "
-        "Points below the line: engine overhead that the prediction does not include. Bars are "
-        f"95 % intervals over blocks.{_fillings(points)}",
+        "and condition. Predictions use separately timed passes, or else the expected passes of "
+        "the same prompts and the cost of a drafted token in the other blocks of the run. Points "
+        "below the line have engine overhead, which the prediction omits. Bars are 95 % intervals "
+        f"over blocks.{_fillings(points)}",
         (style.COLUMN, 2.85 + style.legend_inches(methods, style.COLUMN)),
         (
             *(Contender, "seed", "measured_on", "predicted_from", "cost_of_a_drafted_token"),
@@ -132,7 +132,7 @@ def draw_speeds(run: DrawnRun, found: Sequence[Speed]) -> Drawing | NotDrawn:
 
 
 def _fillings(points: Sequence[tuple[Speed, Number]]) -> str:
-    """Return the sentence on filled and hollow points, if there are several engines."""
+    """Return a sentence on filled and hollow points; empty for a single engine."""
     first, *others = dict.fromkeys(item.engine for item, _ in points)
     return f" Filled: {first}; hollow: {', '.join(others)}." if others else ""
 
@@ -140,13 +140,13 @@ def _fillings(points: Sequence[tuple[Speed, Number]]) -> str:
 def _fill(figure: "Figure", run: DrawnRun, points: Sequence[tuple[Speed, Number]]) -> None:
     axes = figure.subplots()
     groups = group_by(points, lambda point: (point[0].cell.method, point[0].engine))
-    for (method, engine), mine in groups.items():
+    for (method, engine), group in groups.items():
         look = run.look(method)
         axes.errorbar(
-            [predicted.value for _, predicted in mine],
-            [item.measured.value for item, _ in mine],
-            xerr=style.error_bars([predicted for _, predicted in mine]),
-            yerr=style.error_bars([item.measured for item, _ in mine]),
+            [predicted.value for _, predicted in group],
+            [item.measured.value for item, _ in group],
+            xerr=style.error_bars([predicted for _, predicted in group]),
+            yerr=style.error_bars([item.measured for item, _ in group]),
             elinewidth=0.7,
             markerfacecolor=look.colour if engine == points[0][0].engine else "white",
             **look.point,

@@ -1,7 +1,7 @@
-"""The style of figures, and their files: equal numbers give equal bytes.
+"""The style and the files of figures: equal numbers give equal bytes.
 
-Functions import matplotlib where they draw; the module does not. Figures are made without pyplot:
-no window, no global state.
+Matplotlib is imported only inside functions. Figures are made without pyplot: no window, no global
+state.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, distinct for any colour vision; their yellow is too pale for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-DASHES = ("-", "--", ":", "-.")  # once the colours are used up
+DASHES = ("-", "--", ":", "-.")  # the next dash once all colours are used
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 GREY = "#666666"
 DOTS_PER_INCH, PRINTED_DOTS_PER_INCH = 150, 300
-COLUMN, PAGE = 3.25, 6.75  # inches: the width of a column, and of a page of two columns
+COLUMN, PAGE = 3.25, 6.75  # inches: width of a column, and of a page of two columns
 LONGEST_LABEL = 34  # characters
-# What all values are compared with; the target alone.
+# Line of the value to compare with; marks of the target alone.
 REFERENCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 2))}
 TARGET: dict[str, Any] = {"color": "#000000", "marker": "*", "markersize": 6, "linestyle": "-"}
 _LETTER_INCHES, _HANDLE_INCHES, _LEGEND_ROW_INCHES = 0.054, 0.37, 0.145
@@ -46,7 +46,7 @@ _STYLE = {
     "legend.fontsize": 8,
     "text.parse_math": False,  # a $ in a recipe's names is a $
 }
-# For a paper, at the printed width: nothing is scaled, so 8 pt stay 8 pt.
+# For a paper, at the printed width: figures are not scaled, so 8 pt stay 8 pt.
 _PRINTED = _STYLE | {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -107,14 +107,14 @@ def ordered_colours(number: int) -> list[str]:
 
 
 def interval_ends(numbers: Sequence[Number]) -> tuple[list[float], list[float], list[float]]:
-    """Return values and the low and high ends of their intervals; the value where there is none."""
+    """Return (values, lows, highs) of numbers; a number without interval has its value as ends."""
     lows = [each.value if each.low is None else each.low for each in numbers]
     highs = [each.value if each.high is None else each.high for each in numbers]
     return [each.value for each in numbers], lows, highs
 
 
 def error_bars(numbers: Sequence[Number]) -> list[list[float]]:
-    """Return how far intervals reach below and above their values; 0 where there is none."""
+    """Return the lengths of intervals below and above their values; 0 without an interval."""
     values, lows, highs = interval_ends(numbers)
     return [
         [max(0.0, value - low) for value, low in zip(values, lows, strict=True)],
@@ -125,7 +125,7 @@ def error_bars(numbers: Sequence[Number]) -> list[list[float]]:
 def draw_png(
     rows: int, columns: int, panel_inches: tuple[float, float], fill: Callable[["Figure"], None]
 ) -> bytes:
-    """Return the PNG of rows x columns panels of a size; `fill` draws them."""
+    """Return the PNG of rows x columns panels of `panel_inches`; `fill` draws them."""
     width, height = panel_inches
     with _style(_STYLE):
         figure = _filled((width * columns, height * rows), DOTS_PER_INCH, fill)
@@ -157,7 +157,7 @@ def in_rows(number: int, columns: int) -> list[int]:
 
 
 def add_panels(figure: "Figure", rows: Sequence[int]) -> list["Axes"]:
-    """Return the panels, row by row, of a grid with rows[r] panels in row r."""
+    """Return the panels, row by row, of a new grid with rows[r] panels in row r."""
     grid = figure.subplots(len(rows), max(rows), squeeze=False)
     for row, number in enumerate(rows):
         for axes in grid[row][number:]:
@@ -166,7 +166,7 @@ def add_panels(figure: "Figure", rows: Sequence[int]) -> list["Axes"]:
 
 
 def named_panels(figure: "Figure", number: int, columns: int, across: str, up: str) -> list["Axes"]:
-    """Return panels in rows, with axis labels at the left and below the last row."""
+    """Return panels in rows, with axis labels on the left and below the last row."""
     sizes = in_rows(number, columns)
     every = add_panels(figure, sizes)
     for axes in every[::columns]:
@@ -190,7 +190,7 @@ def legend(
 ) -> None:
     """Draw the legend of methods below a figure.
 
-    `points`: the methods drawn without lines; `target`: the name of the target if it is drawn.
+    `points`: methods drawn without lines; `target`: the target's name if the target is drawn.
     """
     from matplotlib.lines import Line2D
 
@@ -212,7 +212,7 @@ def _legend_columns(names: Sequence[str], inches: float) -> int:
 
 
 def font_label(text: str, longest: int = LONGEST_LABEL) -> str:
-    """Return a name as a label: shortened, in characters of the font."""
+    """Return a name shortened and limited to the font's characters."""
     shown = printable_text(text, longest).partition("… (")[0]
     cut = f"{shown}…" if len(text) > longest else shown
     known = "".join(mark if ord(mark) in _font() else "\ufffd" for mark in cut)

@@ -20,7 +20,7 @@ _LONGEST_NAME, _MOST_MARKS = 40, 60
 def trend_png(
     every: Sequence[Series], runs: Sequence[DatedRun], rate: str, *, by_date: bool
 ) -> bytes:
-    """Return the PNG, of 24 style.panels at most; the CSV file has all series."""
+    """Return the PNG, with 24 panels at most; the CSV file has all series."""
     known = (item for item in every if item.known)
     groups = group_by(known, lambda i: (i.contender.task, i.contender.pair, i.temperature))
     shown = list(groups.items())[:_MOST_PANELS]

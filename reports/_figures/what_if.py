@@ -1,4 +1,4 @@
-"""The figure of the what-if: expected speedup by block length, and the best one by cost."""
+"""The figure of the what-if report: expected speedup by block length and by cost."""
 
 from collections.abc import Sequence
 from textwrap import shorten
@@ -21,9 +21,9 @@ TICKS = (0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # of speedup
 
 
 def what_if_png(found: Sequence[ScoredDraft], costs: Sequence[Costs]) -> bytes:
-    """Return the PNG: a panel for each draft, and one of all drafts by cost.
+    """Return the PNG: for each task, pair and temperature a panel per draft and one by cost.
 
-    Each task, pair and temperature starts a row; many drafts take several rows.
+    Each group starts a row; many drafts take several rows.
     """
     by_place = group_by(found, lambda i: (i.contender.task, i.contender.pair, i.temperature))
     groups = list(by_place.values())
@@ -64,7 +64,7 @@ def _by_gamma(axes: "Axes", item: ScoredDraft, costs: Sequence[Costs]) -> None:
 
 
 def _by_cost(axes: "Axes", group: Sequence[ScoredDraft], costs: Sequence[Costs]) -> None:
-    """Draw expected speedup at the best gamma over cost, a line for each draft."""
+    """Draw the expected speedup at the best gamma over cost, a line for each draft."""
     end = max(0.5, *(cost.per_token for cost in costs))
     grid = [Costs(end * index / (POINTS - 1)) for index in range(POINTS)]
     lines = []
@@ -81,7 +81,7 @@ def _by_cost(axes: "Axes", group: Sequence[ScoredDraft], costs: Sequence[Costs])
 
 
 def _scale(axes: "Axes", highest: float) -> None:
-    """Give every panel the same logarithmic scale, from 0.5, and the line of the target alone."""
+    """Set the same logarithmic scale from 0.5 on, with a line at 1 for the target alone."""
     axes.axhline(1.0, color=style.GREY, linestyle="--", linewidth=1.0)
     axes.set_yscale("log", base=2)
     ticks = [tick for tick in TICKS if tick <= highest]
@@ -91,13 +91,13 @@ def _scale(axes: "Axes", highest: float) -> None:
 
 
 def _title(axes: "Axes", item: ScoredDraft, what: str) -> None:
-    own = item.contender
+    place = f"{item.contender.task}, {item.contender.pair}"
     above = shorten(f"{what}, temperature {item.temperature:g}", TITLE_WIDTH)
-    axes.set_title(f"{above}\n{shorten(f'{own.task}, {own.pair}', TITLE_WIDTH)}", loc="left")
+    axes.set_title(f"{above}\n{shorten(place, TITLE_WIDTH)}", loc="left")
 
 
 def _legend(figure: "Figure", axes: "Axes") -> None:
-    """Draw one legend below for the lines of every draft's panel."""
+    """Draw one legend below all panels for the lines by cost."""
     lines, names = axes.get_legend_handles_labels()
     figure.legend(
         lines,

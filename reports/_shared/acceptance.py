@@ -30,26 +30,26 @@ class ScoredDraft:
 
     @property
     def title(self) -> str:
-        """The draft's name."""
+        """The name of the draft."""
         return draft_title(self.contender, self.temperature)
 
     @property
     def units(self) -> str:
-        """What its intervals are over: "64 prompts and 3 seeds"."""
+        """The units of the draft's intervals: "64 prompts and 3 seeds"."""
         seeds = self.by_gamma[1]
         prompts = f"{len(seeds[0].tokens_B)} prompts"
         return f"{prompts} and {len(seeds)} seeds" if len(seeds) > 1 else prompts
 
 
 def advice_at(draft: ScoredDraft, costs: Costs) -> Advice:
-    """Return the block length to serve with if a drafted token has these costs."""
+    """Return the recommended block length at supposed costs of a drafted token."""
     return recommend(
         {gamma: supposed_estimate(seeds, costs) for gamma, seeds in draft.by_gamma.items()}
     )
 
 
 def scored_drafts(results: Results, directory: Path) -> Iterator[ScoredDraft]:
-    """Yield every contender at every temperature, over its seeds that did not fail."""
+    """Yield every contender at every temperature, with its successful seeds."""
     done = (result for result in results.results if not result.failure)
     for contender, rows in by_contender(done):
         numbers = numbers_of(rows, results) or {}

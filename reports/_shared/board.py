@@ -1,4 +1,4 @@
-"""The leaderboard of a task and pair: the table of methods, then the sections that explain it."""
+"""The leaderboard of a task and pair: the table of methods, then explaining sections."""
 
 from collections.abc import Iterator, Sequence
 
@@ -83,14 +83,14 @@ def _target_note(rows: Sequence[Result]) -> Iterator[str]:
 
 
 def _unmoved(rows: Sequence[Result]) -> Iterator[Alert]:
-    """Yield the alert that names the drafts that training did not improve."""
+    """Yield an alert with the drafts that training did not improve, if any."""
     names = [
         str(row_name(row.cell, rows))
         for row in rows
         if validation_history.learned_nothing(row.history)
     ]
     if names:
-        best = "the checkpoint with the best validation is that of step 0"
+        best = "step 0 has the best validation"
         yield Alert(f"Learned nothing: {', '.join(names)} ({best}).")
 
 
@@ -110,8 +110,8 @@ def _differences(rows: Sequence[Result], results: Results) -> Iterator[Section]:
     ]
     note = (
         f"Paired on prompts. p: adjusted by Holm over the {len(results.comparisons)} comparisons "
-        "of this run. Detectable: the smallest difference that 8 in 10 experiments of this size "
-        f"find. Prompts: how many it takes to find the observed difference. {_seeds_note(rows)}"
+        "of this run. Detectable: the difference that 8 in 10 experiments of this size detect. "
+        f"Prompts: the number needed to detect the observed difference. {_seeds_note(rows)}"
     )
     header = ["method", "difference", "value", "p", "detectable", "prompts"]
     yield from table_section("Paired differences", [note], header, body, "llrrrr")
@@ -168,8 +168,8 @@ def _by_position(rows: Sequence[Result], results: Results) -> Iterator[Section]:
 
 def _positions(row: Result, kind: str, temperature: float, gamma: int) -> list[Entry]:
     keys = [quantity_key(f"{kind}_acceptance", temperature, gamma, p) for p in range(1, gamma + 1)]
-    own = row.numbers
-    return [TableNumber(key, own[key], 3, "interval") if key in own else "" for key in keys]
+    found = row.numbers
+    return [TableNumber(key, found[key], 3, "interval") if key in found else "" for key in keys]
 
 
 def _training(rows: Sequence[Result]) -> Iterator[Section]:

@@ -1,4 +1,4 @@
-"""What the checks of fairness and leaks found: errors first, then rows that occur in two splits."""
+"""The findings of the checks of fairness and leaks, and the rows that occur in two splits."""
 
 from collections.abc import Iterator
 
@@ -20,13 +20,13 @@ LOOKED_FOR = (
 
 
 def error_alerts(results: Results) -> Iterator[Alert]:
-    """Yield the alert that stands beside numbers if a check found errors."""
+    """Yield the alert for tables of numbers, if a check found errors."""
     if errors := sum(finding.severity == "error" for finding in results.findings):
         yield Alert(f"Do not compare these numbers: the checks below found errors ({errors}).")
 
 
 def checks_section(results: Results) -> str:
-    """Return the Markdown section of the findings, and of what was checked."""
+    """Return the Markdown section of the checks and their findings."""
     found = [
         f"- **{finding.severity}** {escape_markdown(finding.subject)}: "
         f"{escape_markdown(finding.text)}"
@@ -51,8 +51,8 @@ def overlap_section(results: Results) -> Section:
     header = ["task", "rows", "part", "test rows", "same", "most", "some", "short", "for example"]
     note = (
         "Test rows that also occur among other rows. Same: equal up to case, spaces and "
-        "punctuation. Most, some: these, and rows of whose word 13-grams at least 80 % or 20 % "
-        "occur there, template text left out. Short: rows of fewer than 13 words outside the "
-        "template, which are compared only as a whole."
+        "punctuation. Most, some: also rows that share at least 80 % or 20 % of their word "
+        "13-grams, without template text. Short: rows of fewer than 13 words outside the template, "
+        "which are compared only as a whole."
     )
     return Section("", [Table(header, list(dict.fromkeys(body)), "lllrrrrrl"), note])

@@ -1,6 +1,6 @@
 """Report content: sections, tables and numbers as data, and their Markdown and CSV.
 
-Text in sections is raw. Whatever prints text from data, models or recipes escapes it.
+Text in sections is raw; the functions that print it escape it.
 """
 
 import csv
@@ -22,7 +22,7 @@ Parts = Literal["all", "interval", "value"]
 
 @dataclass(frozen=True)
 class TableNumber:
-    """A number in a table; `parts`: the value with interval and n, with interval, or alone."""
+    """A number in a table; `parts`: value, interval and n ("all"), no n, or the value alone."""
 
     key: str
     number: Number
@@ -31,12 +31,12 @@ class TableNumber:
 
     @property
     def value(self) -> str:
-        """The value."""
+        """The rounded value."""
         return f"{self.number.value:.{self.decimals}f}"
 
     @property
     def interval(self) -> str:
-        """The interval, or a note that there is none; empty where `parts` omits it."""
+        """The interval, or for "all" a note without one; empty if `parts` omits it."""
         low, high = self.number.low, self.number.high
         if self.parts == "value":
             return ""
@@ -46,7 +46,7 @@ class TableNumber:
 
     @property
     def n(self) -> str:
-        """The number of prompts, where it stands beside an interval."""
+        """The number of prompts if `parts` is "all" and there is an interval; else empty."""
         return f"n={self.number.n}" if self.parts == "all" and "[" in self.interval else ""
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class TableNumber:
 
 @dataclass(frozen=True)
 class RowName:
-    """The name of a table's row, and the cell of the experiment if the row has a single one."""
+    """The name of a table's row, and the experiment's cell if the row has only one."""
 
     text: str
     cell: Cell | None = None
@@ -86,14 +86,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Alert:
-    """A warning that must be read before the numbers."""
+    """A warning to read before the numbers."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading (empty: none) and the content under it."""
+    """A heading (may be empty) and the content under it."""
 
     title: str
     parts: Sequence[str | Alert | Table]
@@ -102,30 +102,30 @@ class Section:
 def table_section(
     title: str, notes: Sequence[str], header: Sequence[str], rows: Rows, align: str = ""
 ) -> Iterator[Section]:
-    """Yield the section of a table, notes first; nothing if the table has no rows."""
+    """Yield a section with notes, then a table; nothing if the table has no rows."""
     if rows:
         yield Section(title, [*notes, Table(header, rows, align)])
 
 
 def escape_markdown(text: str) -> str:
-    """Return text on one line as Markdown prints it, in tables too."""
+    """Return text escaped for Markdown, on one line, also safe in tables."""
     return printable_text(text).translate(_MARKDOWN)
 
 
 def number_text(number: Number | None, decimals: int = 3, parts: Parts = "interval") -> str:
-    """Return a number with its interval, or a dash; `parts` "all" adds n."""
+    """Return a number with its interval, or "-" for None; `parts` "all" adds n."""
     return str(TableNumber("", number, decimals, parts)) if number else "-"
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
-    """Return a Markdown table of cells that are Markdown; `align` as in Table."""
+    """Return a Markdown table; cells are Markdown already, `align` is as in Table."""
     marks = Table(header, (), align).marks
     rule = ["---:" if mark == "r" else "---" for mark in marks]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 
 def section_markdown(section: Section) -> str:
-    """Return a section as Markdown, its text escaped."""
+    """Return a section as Markdown with escaped text."""
     heading = [f"### {escape_markdown(section.title)}"] if section.title else []
     return "\n\n".join([*heading, *map(_part, section.parts)])
 
@@ -142,7 +142,7 @@ def _entry(entry: Entry) -> str:
 
 
 def csv_file(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Return a CSV file, its text escaped."""
+    """Return a CSV file with escaped text."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(header)

@@ -1,4 +1,4 @@
-"""Counts of engines in a run, beside those that the acceptance tables predict."""
+"""Counts recorded by engines, beside the counts that the acceptance tables predict."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,20 +14,20 @@ from draftmark.speculation.engine_counts import engine_counts
 from draftmark.store.records import DECODES, read_decodes
 from draftmark.types import AcceptanceTable, Decode
 
-# How each engine counts.
+# The counting convention of each engine.
 COUNTED = {
     "reference": "prefill emits no token, so the first block starts at the first token; tokens "
     "drafted beyond the end count neither as drafted nor as accepted",
     "transformers": "the first pass reads prompt and first block, so passes equal the reference "
-    "engine's; it does not draft the last token within the limit, tokens after the draft's own end "
-    "token and, by lookup, end tokens, so the end of a text may have one accepted token less",
+    "engine's; it drafts neither the last token within the limit nor tokens after the draft's end "
+    "token nor, by lookup, end tokens, so a text may have one accepted token less",
     "vllm": "prefill emits the first token, so the first block starts at the second; passes that "
     "drafted nothing are counted",
 }
 
 
 def passes_section(result: Result) -> Iterator[str]:
-    """Yield the passes that engines counted at temperature 0, beside the predicted passes."""
+    """Yield the table of counted and predicted passes at temperature 0, if engines ran."""
     body = []
     for key, number in result.numbers.items():
         name, _, label = key.removesuffix("]").partition("[")
@@ -44,10 +44,10 @@ def passes_section(result: Result) -> Iterator[str]:
 
 
 def counts_section(result: Result, results: Results, directory: Path) -> Iterator[str]:
-    """Yield the counts of a cell's first speed run, if its temperature was scored.
+    """Yield the table of counts of a cell's first speed run, if its temperature was scored.
 
-    At temperature 0 only prompts whose decoded text is as long as the scored one are compared:
-    otherwise the engine decoded another text.
+    At temperature 0 only prompts whose decoded and scored texts are equally long are compared:
+    otherwise the engine decoded a different text.
     """
     folder = directory / result.records
     if not results.recipe.get("speed") or not (folder / DECODES).is_file():
@@ -72,7 +72,7 @@ def counts_section(result: Result, results: Results, directory: Path) -> Iterato
     engine = escape_markdown(str(speed["engine"]))
     heading = f"Counted by the {engine} engine, temperature {temperature:g}, blocks of {gamma}"
     note = (
-        f"{len(same)} of {len(scored)} prompts: those whose text is as long as the scored one. "
+        f"{len(same)} of {len(scored)} prompts, whose decoded and scored texts are equally long. "
         f"{_in_words(convention)}"
     )
     yield f"### {heading}\n\n{note}\n\n" + markdown_table(["count", "engine", "predicted"], rows)
@@ -84,13 +84,13 @@ def _rows(
     gamma: int,
     convention: Convention,
 ) -> Iterator[list[str]]:
-    """Yield the pooled counts; predicted ones are expectations."""
+    """Yield rows of pooled counts; predicted counts are expectations."""
     counted, predicted = engine_counts(decodes, convention), block_counts(tables, gamma, convention)
     engine = counted.passes_B.sum(), counted.drafted_B.sum(), counted.within_B.sum()
     expected = predicted.passes_B.sum(), predicted.drafted_B.sum(), predicted.accepted_B.sum()
     names = ("passes of the target", "drafted tokens", "accepted tokens")
-    for name, own, other in zip(names, engine, expected, strict=True):
-        yield [name, f"{own:g}", f"{other:.6g}"]
+    for name, count, expectation in zip(names, engine, expected, strict=True):
+        yield [name, f"{count:g}", f"{expectation:.6g}"]
     yield ["accepted beyond the end of a text", f"{counted.beyond_B.sum():g}", "-"]
     per_pass = (accepted / passes for passes, _, accepted in (engine, expected))
     yield ["accepted per pass", *(f"{value:.3f}" for value in per_pass)]

@@ -1,4 +1,4 @@
-"""The settings that engines recorded: what all arms of all runs share, and what differs."""
+"""The settings recorded by engines: those that all arms of all runs share, then the others."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from draftmark.reports._shared.content import escape_markdown, markdown_table
 from draftmark.results import Result
 
 _ARMS = {"target": "the target alone", "draft": "with a draft"}
-Settings = list[tuple[str, dict[str, str]]]  # (arm, its settings by dotted name, as JSON)
+Settings = list[tuple[str, dict[str, str]]]  # (arm, dotted name -> setting as JSON)
 
 
 def engine_settings_section(rows: Sequence[Result], directory: Path) -> str:
@@ -35,7 +35,7 @@ def _by_engine(rows: Sequence[Result], directory: Path) -> dict[str, Settings]:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield settings by their dotted names."""
+    """Yield (dotted name, value as JSON) of each setting."""
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else key)

@@ -1,4 +1,4 @@
-"""Figures that papers publish of the same task, pair and method, beside the measured numbers."""
+"""Published figures of the same task, pair and method, beside the measured numbers."""
 
 from collections.abc import Iterator, Sequence
 
@@ -31,7 +31,7 @@ def literature_sections(rows: Sequence[Result], results: Results) -> Iterator[Se
 
 def _row(figure: Figure, method: str, numbers: Numbers, results: Results) -> list[Entry]:
     published = figure.table
-    read = "read there" if published.status == "primary" else "second-hand"
+    status = "read there" if published.status == "primary" else "second-hand"
     key: str = published.beside
     if key == "acceptance_rate":
         key = quantity_key(key, 0, gamma_of(results))
@@ -42,5 +42,5 @@ def _row(figure: Figure, method: str, numbers: Numbers, results: Results) -> lis
         f"{published.quantity}: {published.definition}",
         f"{figure.value:.3f}",
         number_entry(numbers, key, 3),
-        f"{published.source}; {read}",
+        f"{published.source}; {status}",
     ]

@@ -1,4 +1,4 @@
-"""What a report's numbers rest on: definitions, machines, versions, rows and models."""
+"""The provenance of a report's numbers: definitions, machines, versions, rows and models."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +11,7 @@ from draftmark.results import Results
 
 
 def definitions_by_name(runs: Iterable[Results]) -> dict[str, dict[str, None]]:
-    """Return every definition of each number's name (its key without brackets), sorted by name."""
+    """Return the definitions of each name (a number's key without brackets), sorted by name."""
     known: dict[str, dict[str, None]] = {}
     for row in chain.from_iterable(run.results for run in runs):
         for key, number in row.numbers.items():
@@ -34,7 +34,7 @@ def manifest_section(results: Results) -> str:
 
 
 def manifest_lines(results: Results) -> Iterator[str]:
-    """Yield machines, versions, rows and models, a line each."""
+    """Yield a line for each machine, version, row set and model."""
     for manifest in _manifests(results):
         yield from _machine(manifest)
     if project := results.manifest.get("project"):
@@ -60,7 +60,7 @@ def _seeds(results: Results) -> str:
 
 
 def _fine_tuning(item: Mapping[str, Any]) -> str:
-    """Return the training of a fine-tuned target, in words; empty for a target as it came."""
+    """Return the training of a fine-tuned target in words; empty if it was not fine-tuned."""
     if not item.get("fine_tuning"):
         return ""
     ledger = item["fine_tuning"]["ledger"]
@@ -72,7 +72,7 @@ def _fine_tuning(item: Mapping[str, Any]) -> str:
 
 
 def _manifests(results: Results) -> list[Mapping[str, Any]]:
-    """Return each different manifest of the stored stages; of this run if none is recorded."""
+    """Return the distinct manifests of the stored stages; this run's manifest if there are none."""
     stages = (entry for row in results.results for entry in row.provenance.get("entries", ()))
     found = {
         json.dumps(entry["manifest"], sort_keys=True): entry["manifest"]

@@ -1,4 +1,4 @@
-"""Outcomes that a command stores as JSON beside results, for its report to render."""
+"""Outcomes that commands store as JSON beside results, and their rendering in reports."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -13,9 +13,9 @@ Facts = Mapping[str, Any]
 def render_outcome(
     path: Path, command: str, render: Callable[[Facts], dict[str, str]]
 ) -> dict[str, str]:
-    """Return the files that `render` makes of an outcome.
+    """Return the files that `render` makes of a stored outcome.
 
-    Raises UserError if the file is missing or malformed; it names the command that writes it.
+    Raises UserError, which names the command that writes the file, if it is missing or malformed.
     """
     if not path.is_file():
         raise UserError(f"{path.parent} has no {path.name}; run {command} {path.parent} first.")

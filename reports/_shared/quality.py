@@ -24,7 +24,7 @@ _Named = Sequence[tuple[RowName, _Numbers]]
 
 
 def quality_sections(rows: Sequence[Result], results: Results) -> Iterator[Section]:
-    """Yield the sections that the results have numbers for."""
+    """Yield the quality sections for which the results have numbers."""
     finished = list(_finished(rows, results))
     if not finished:
         return
@@ -42,7 +42,7 @@ def quality_sections(rows: Sequence[Result], results: Results) -> Iterator[Secti
 
 
 def _finished(rows: Sequence[Result], results: Results) -> Iterator[tuple[RowName, _Numbers]]:
-    """Yield the name and numbers of what did not fail; several seeds only pooled."""
+    """Yield the name and numbers of each successful contender; several seeds only pooled."""
     for contender, cells in by_contender(rows):
         if pooled := pooled_of(contender, results):
             yield pooled_name(pooled), pooled.numbers
@@ -51,14 +51,14 @@ def _finished(rows: Sequence[Result], results: Results) -> Iterator[tuple[RowNam
 
 
 def _bracketed(numbers: _Numbers, name: str) -> dict[str, str]:
-    """Return {"quality_{}[flexible_match]": "flexible_match"}: keys without their arm, titles."""
+    """Return key patterns and titles, such as {"quality_{}[rouge1]": "rouge1"}; {} is the arm."""
     start = f"{name}_target["
     found = [key.removeprefix(start)[:-1] for key in numbers if key.startswith(start)]
     return {f"{name}_{{}}[{title}]": title for title in found}
 
 
 def _by_arm(title: str, columns: Mapping[str, str], target: _Numbers, finished: _Named) -> Section:
-    """Return the table with the target's lines, and two for each method: with draft and alone."""
+    """Return a table with lines for the target, and for each method with draft and alone."""
     wanted = [(RowName("target alone"), target, "target")]
     wanted.append((RowName("target alone, where the engine ran"), target, "target_there"))
     wanted += [

@@ -1,7 +1,7 @@
-"""What to serve with: the draft and block length for each batch size, and those tied with it.
+"""Recommendations in words: the draft and block length to serve with at each batch size.
 
-From measured speedups where a speed run has several block lengths, and from the cost model: block
-counts of the acceptance tables, at the measured times of drafting and verification.
+They come from measured speedups, and from the cost model: block counts of the acceptance tables at
+the measured times of drafting and verification.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,17 +33,17 @@ from draftmark.store.speed_records import TimedPass
 from draftmark.types import AcceptanceTable
 
 NOTE = """\
-A draft is recommended only where its speedup is significantly above 1: at the shortest such block
-length, `num_speculative_tokens` (gamma), that does not differ significantly from the best.
-Intervals hold for all drafts and lengths of a line at once (95 %); more prompts, and fewer drafts
+A draft is recommended only if its speedup is significantly above 1, at the shortest such block
+length, `num_speculative_tokens` (gamma), that does not differ significantly from the best. The 95 %
+intervals of a line are simultaneous over all its drafts and lengths; more prompts, and fewer drafts
 or lengths, make them narrower. *Measured*: wall time, paired on blocks of prompts. *Cost model*:
 expected time of all scored prompts from timed passes, prefill included, without engine overhead."""
-_UNTIMED = "drafting was timed only at batch 1, and drafting text after text does not pay"
+_UNTIMED = "drafting was timed only at batch 1, and drafting one text after another does not pay"
 
 
 @dataclass(frozen=True)
 class Case:
-    """Drafts under one condition: the advice on each, and why it would be slower, by its name."""
+    """One condition: by draft, the advice and the reason why the draft would be slower."""
 
     temperature: float
     how: str
@@ -53,14 +53,14 @@ class Case:
 
 
 def advice_section(rows: Sequence[Result], results: Results, directory: Path) -> str:
-    """Return the Markdown section for the cells of a task and pair; empty if none was timed."""
+    """Return the Markdown section for the cells of a task and pair; empty if no cell was timed."""
     done = [row for row in rows if not row.failure]
     cases = [*_measured(done, results, directory), *_expected(done, results, directory)]
     return "\n".join(["### What to serve with\n", *_lines(cases)]) if cases else ""
 
 
 def expected_advice(rows: Sequence[Result], results: Results, directory: Path) -> str:
-    """Return the bullets of the cost model; empty if no draft's passes were timed."""
+    """Return the cost model's recommendations as bullets; empty if no passes were timed."""
     done = [row for row in rows if not row.failure]
     return "\n".join(_lines(list(_expected(done, results, directory))))
 
@@ -80,9 +80,9 @@ def _measured(rows: Sequence[Result], results: Results, directory: Path) -> Iter
                 ratios
             )
         for terms, candidates in found.items():
-            given = recommend(candidates, len(timed))
-            cases[terms].advice[name] = given
-            cases[terms].reasons[name] = by_terms[str(given.highest), terms].why_slower
+            advice = recommend(candidates, len(timed))
+            cases[terms].advice[name] = advice
+            cases[terms].reasons[name] = by_terms[str(advice.highest), terms].why_slower
     yield from cases.values()
 
 
@@ -97,29 +97,29 @@ def _expected(rows: Sequence[Result], results: Results, directory: Path) -> Iter
         for row, parts in timed:
             name = escape_markdown(str(row_name(row.cell, rows)))
             tables = stored_tables(row, directory, temperature)
-            for batch, given, reason in _by_batch(name, tables, parts, len(timed)):
+            for batch, advice, reason in _by_batch(name, tables, parts, len(timed)):
                 case = cases.setdefault(batch, Case(temperature, "cost model", batch))
-                case.advice[name], case.reasons[name] = given, reason
+                case.advice[name], case.reasons[name] = advice, reason
         yield from (cases[batch] for batch in sorted(cases))
 
 
 def _by_batch(
     name: str, tables: Sequence[AcceptanceTable], parts: Sequence[TimedPass], drafts: int
 ) -> Iterator[tuple[int, Advice, str]]:
-    """Yield (batch size, advice, why the draft would be slower there)."""
+    """Yield (batch size, advice, reason why the draft would be slower) of a draft."""
     counts = {
         gamma: block_counts(tables, gamma) for gamma in range(1, longest_timed_block(parts) + 1)
     }
-    everywhere = with_drafting_in_turn(parts)
-    for batch in timed_batch_sizes(everywhere):
+    all_sizes = with_drafting_in_turn(parts)
+    for batch in timed_batch_sizes(all_sizes):
         candidates = {
-            gamma: found
+            gamma: estimate
             for gamma, count in counts.items()
-            if (found := expected_estimate(count, everywhere, batch, gamma, name))
+            if (estimate := expected_estimate(count, all_sizes, batch, gamma, name))
         }
         if candidates:
-            given = recommend(candidates, drafts)
-            yield batch, given, _reason(parts, batch, given.highest, counts[given.highest])
+            advice = recommend(candidates, drafts)
+            yield batch, advice, _reason(parts, batch, advice.highest, counts[advice.highest])
 
 
 def _reason(parts: Sequence[TimedPass], batch: int, gamma: int, counts: BlockCounts) -> str:
@@ -133,7 +133,7 @@ def _reason(parts: Sequence[TimedPass], batch: int, gamma: int, counts: BlockCou
 
 
 def _lines(cases: Sequence[Case]) -> Iterator[str]:
-    """Yield a bullet for each case, and one that sums up the batch sizes."""
+    """Yield a bullet for each case, and a summary bullet over the batch sizes."""
     in_order = sorted(cases, key=lambda case: (case.temperature, case.how, case.batch))
     for (temperature, how), group in groupby(in_order, lambda case: (case.temperature, case.how)):
         several = list(group)
@@ -175,7 +175,7 @@ def _beside(advice: Advice, reason: str, tied: bool) -> str:
 
 
 def _up_to(cases: Sequence[Case]) -> str:
-    """Return the batch sizes up to which some draft pays; `cases` are in their order."""
+    """Return in words the batch sizes at which a draft pays; `cases` are in order of batch size."""
     all_sizes = ", ".join(str(case.batch) for case in cases)
     paying = [case.batch for case in cases if drafts_to_serve(case.advice)]
     upwards = list(takewhile(lambda case: drafts_to_serve(case.advice), cases))

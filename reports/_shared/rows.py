@@ -1,4 +1,4 @@
-"""Rows of results: their groups, keys, names and numbers, for the tables of several reports."""
+"""Groups, keys, names and numbers of result rows, shared by the tables of several reports."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def temperatures_of(results: Results) -> list[float]:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table of methods; `temperature` is None for an engine's numbers."""
+    """A column of the table of methods; `temperature` is None for keys without a condition."""
 
     heading: str
     quantity: str
@@ -65,7 +65,7 @@ def headline_columns(temperatures: Iterable[float]) -> list[Column]:
 
 
 def group_by(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, list[_Item]]:
-    """Return the items of each key, in their order."""
+    """Return the items grouped by key, in order."""
     found: dict[_Key, list[_Item]] = {}
     for item in items:
         found.setdefault(key(item), []).append(item)
@@ -85,7 +85,7 @@ def by_contender(rows: Iterable[Result]) -> Iterator[tuple[Contender, list[Resul
 
 
 def table_lines(rows: Sequence[Result], results: Results) -> Iterator[tuple[RowName, Numbers, str]]:
-    """Yield (name, numbers, group letters) of each line: the pooled seeds first, then each seed."""
+    """Yield (name, numbers, group letters) of each line: pooled seeds, then each seed."""
     for contender, cells in by_contender(rows):
         groups = [item.letters for item in results.standings if item.contender == contender]
         letters = " / ".join(groups)
@@ -97,12 +97,12 @@ def table_lines(rows: Sequence[Result], results: Results) -> Iterator[tuple[RowN
 
 
 def pooled_of(contender: Contender, results: Results) -> Pooled | None:
-    """Return a contender's numbers over its seeds; None if fewer than two seeds have numbers."""
+    """Return a contender's pooled numbers; None if fewer than two seeds have numbers."""
     return next((item for item in results.pooled if item.contender == contender), None)
 
 
 def numbers_of(cells: Sequence[Result], results: Results) -> Numbers:
-    """Return a contender's numbers pooled over its seeds, or those of its only seed left."""
+    """Return a contender's pooled numbers, or the numbers of its only successful seed."""
     if pooled := pooled_of(cells[0].cell.contender, results):
         return pooled.numbers
     return next((row.numbers for row in cells if not row.failure), None)
@@ -114,7 +114,7 @@ def pooled_name(pooled: Pooled) -> RowName:
 
 
 def row_name(cell: Cell, rows: Sequence[Result]) -> RowName:
-    """Return a cell's method, with its seed if the rows have several seeds."""
+    """Return the name of a cell's row: the method, and the seed if rows have several seeds."""
     several = len({row.cell.seed for row in rows}) > 1
     return RowName(cell.method + (f", seed {cell.seed}" if several else ""), cell)
 
@@ -126,7 +126,7 @@ def seeds_by_task(rows: Sequence[Result]) -> dict[str, list[int]]:
 
 
 def first_speed_settings(speed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of the first measurement of a recipe's speed section."""
+    """Return the settings of the first condition of a recipe's speed section."""
     settings = {
         name: value[0] if isinstance(value, list | tuple) else value
         for name, value in speed.items()
@@ -146,7 +146,7 @@ def speed_reasons(rows: Sequence[Result], *fields: str) -> Iterator[tuple[RowNam
 
 
 def number_entry(numbers: Numbers, key: str, decimals: int) -> Entry:
-    """Return a number with its interval and n; a dash if there is none; "failed" for a failure."""
+    """Return a table's entry: the number, "-" if it is missing, "failed" if the cell failed."""
     if numbers is None:
         return "failed"
     return TableNumber(key, numbers[key], decimals) if key in numbers else "-"

@@ -13,32 +13,32 @@ from draftmark.results import Contender, Number, Results
 
 @dataclass(frozen=True)
 class DatedRun:
-    """A run with the date of its commit, or of its results if they come from no git checkout."""
+    """A run with the date of its commit, or of its results file without a git checkout."""
 
     results: Results
     commit: str  # empty without a git checkout
     date: datetime
-    place: int = 0  # among all runs, the oldest is 0
+    place: int = 0  # position among all runs; the oldest is 0
 
     @property
     def label(self) -> str:
-        """Its commit and day."""
+        """The run's commit and day."""
         return f"{self.commit[:8] or 'no commit'} {self.date:%Y-%m-%d}"
 
 
 @dataclass(frozen=True)
 class Series:
-    """A contender's numbers over runs, the oldest first, and the places of new levels."""
+    """A contender's numbers over runs, the oldest first, and the steps between levels."""
 
     contender: Contender
     temperature: float
     gamma: int
-    points: tuple[tuple[DatedRun, Number | None], ...]  # None: it failed in this run
-    steps: tuple[int, ...] = ()  # places in `known`
+    points: tuple[tuple[DatedRun, Number | None], ...]  # None: the contender failed in this run
+    steps: tuple[int, ...] = ()  # indices in `known` at which a new level starts
 
     @property
     def known(self) -> list[tuple[DatedRun, Number]]:
-        """The runs that have a number, with it."""
+        """The points that have a number."""
         return [(run, number) for run, number in self.points if number]
 
     @property
@@ -66,9 +66,9 @@ def series_over(runs: Sequence[DatedRun], rate: str, least: float) -> Iterator[S
     for run in runs:
         gamma, numbers = gamma_of(run.results), run.results.numbers
         for contender in dict.fromkeys(row.cell.contender for row in run.results.results):
-            own = numbers.get(contender, {})
+            by_key = numbers.get(contender, {})
             for temperature in temperatures_of(run.results):
-                point = run, own.get(quantity_key(rate, temperature, gamma))
+                point = run, by_key.get(quantity_key(rate, temperature, gamma))
                 found.setdefault((contender, temperature, gamma), []).append(point)
     for (contender, temperature, gamma), points in found.items():
         series = Series(contender, temperature, gamma, tuple(points))

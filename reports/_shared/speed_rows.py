@@ -1,4 +1,4 @@
-"""Rows of speed tables: a cell under one speed condition, and why its draft makes it slower."""
+"""Rows of speed tables: a cell under one speed condition, and the reason if it is slower."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class SpeedRow:
 
     @property
     def why_slower(self) -> str:
-        """The term of the cost model that loses the speedup; how to measure it if it was not."""
+        """The reason for a slowdown by the cost model, or how to get it if it was not measured."""
         numbers = self.numbers
         if "overhead" not in numbers:
             return _NO_MODEL
@@ -39,12 +39,12 @@ def speed_rows(row: Result, method: str) -> Iterator[SpeedRow]:
         name, _, label = key.removesuffix("]").partition("[")
         arm, _, rest = label.partition(",") if label.startswith("arm=") else ("", "", label)
         if rest.startswith("gamma=") and "engine=" in rest:
-            own = f"{name}, {arm.removeprefix('arm=')}" if arm else name
-            by_label.setdefault(rest, {})[own] = number
+            title = f"{name}, {arm.removeprefix('arm=')}" if arm else name
+            by_label.setdefault(rest, {})[title] = number
     for label, numbers in by_label.items():
         yield SpeedRow(method, conditions_of(label), numbers)
 
 
 def conditions_of(label: str) -> dict[str, str]:
-    """Return {"gamma": "4", "engine": "vllm", ...} of a label; the first condition has none."""
+    """Return the terms of a label, {"gamma": "4", "engine": "vllm", ...}; empty if it is ""."""
     return dict(part.split("=", 1) for part in label.split(",") if part)

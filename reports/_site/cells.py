@@ -19,7 +19,7 @@ _STORED = ("stage", "key", "settings", "inputs", "files", "manifest")
 
 
 def cell_values(run: SiteRun, row: Result) -> dict[str, Any]:
-    """Return the values of the template of a cell."""
+    """Return the template values of a cell's page."""
     stages = row.provenance.get("entries", ())
     stored = [{name: entry.get(name) for name in _STORED} for entry in stages]
     return {
@@ -47,7 +47,7 @@ def cell_values(run: SiteRun, row: Result) -> dict[str, Any]:
 
 
 def _number(key: str, number: Number) -> list[Any]:
-    """Return a row of the table of all numbers: quantity, its anchor, condition, number."""
+    """Return a row of the table of all numbers: quantity, anchor, condition, value, interval, n."""
     quantity, _, rest = key.partition("[")
     condition = printable_text(rest.removesuffix("]").replace(",", ", "), 200)
     values = [None if v is None else round(v, 5) for v in (number.value, number.low, number.high)]
@@ -98,19 +98,19 @@ def _examples(run: SiteRun, row: Result) -> Iterator[dict[str, Any]]:
 def block_marks(item: Example) -> str:
     """Return a letter for each token at temperature 0, where acceptance is 0 or 1.
 
-    a: drafted and accepted; r: the target's own, where the draft was rejected; b: the bonus token
-    after a block that was accepted in full; n: nothing was drafted. A block starts with a capital.
+    a: accepted draft token; r: target's token after a rejection; b: bonus token after a fully
+    accepted block; n: target's token where nothing was drafted. A block starts with a capital.
     """
     marks = ""
     while len(marks) < len(item.accept):
         chain = item.accept[len(marks)]
         accepted = next((j for j, accept in enumerate(chain) if accept < 0.5), len(chain))
-        own = "n" if not chain else "b" if accepted == len(chain) else "r"
-        block = "a" * accepted + own
+        last = "n" if not chain else "b" if accepted == len(chain) else "r"
+        block = "a" * accepted + last
         marks += block[0].upper() + block[1:]
     return marks[: len(item.accept)]
 
 
 def acceptance_marks(item: Example) -> str:
-    """Return each token's acceptance as the first of a block, in tenths, 0 to 9; n: no draft."""
+    """Return a digit per token: its acceptance at position 1 in tenths, 0 to 9; n: no draft."""
     return "".join(f"{min(int(10 * chain[0]), 9)}" if chain else "n" for chain in item.accept)

@@ -1,7 +1,7 @@
-"""The site's charts as data: titles, axes, and series of points with their intervals.
+"""The site's charts as data: titles, axes, and series of points with intervals.
 
-A point is [x, y, low, high]; the ends are None where there is no interval. The page's script draws
-the charts, each with a table of its numbers.
+A point is [x, y, low, high]; low and high are None without an interval. The page's script draws
+each chart with a table of its numbers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ COSTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 
 def forest_charts(board: Board) -> Iterator[Chart]:
-    """Yield a board's chart of methods for each temperature, the best method first."""
+    """Yield a chart of a board's methods for each temperature, the best method first."""
     run = board.run
     for temperature, key in zip(run.temperatures, board.efficiency_keys, strict=True):
         found = [(line, line.numbers[key]) for line in board.lines if key in line.numbers]
@@ -41,7 +41,7 @@ def forest_charts(board: Board) -> Iterator[Chart]:
 
 
 def cell_charts(run: SiteRun, row: Result) -> Iterator[Chart]:
-    """Yield the charts of a cell that it has numbers for."""
+    """Yield the charts of a cell; charts without numbers are skipped."""
     for chart in (_by_gamma(run, row), _by_position(run, row), _training(row), *_costs(run, row)):
         if any(series["points"] for series in chart["series"]):
             yield chart
@@ -102,7 +102,7 @@ _Rates = Mapping[int, tuple[float, float, float]]  # tokens, passes, drafted tok
 
 
 def _rates(run: SiteRun, row: Result, temperature: float) -> _Rates:
-    """Return, by block length, the tokens, passes and drafted tokens per pass of the target."""
+    """Return (tokens, passes, drafted tokens) per pass of the target at each block length."""
     rates = {}
     for gamma in GAMMAS:
         names = ("block_efficiency", "accepted_per_pass", "draft_acceptance_rate")
@@ -114,7 +114,7 @@ def _rates(run: SiteRun, row: Result, temperature: float) -> _Rates:
 
 
 def best_costs(run: SiteRun, row: Result) -> list[dict[str, Any]]:
-    """Return, by temperature, the highest break-even cost and the best block length by cost."""
+    """Return the highest break-even cost and best block length by cost, for each temperature."""
     found = []
     for temperature in run.temperatures:
         if rates := _rates(run, row, temperature):
@@ -139,7 +139,7 @@ def _choice(rates: _Rates, cost: float) -> str:
 
 
 def _highest(values: Mapping[int, float]) -> int:
-    """Return the block length of the highest value, the shortest of equal ones."""
+    """Return the block length with the highest value, the shortest of equal ones."""
     return max(values, key=lambda gamma: (values[gamma], -gamma))
 
 

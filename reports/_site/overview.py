@@ -1,4 +1,4 @@
-"""The site's front page, as data: the ranking of each task and pair, then a row for each method."""
+"""The site's front page as data: a ranking for each task and pair, then a table of all methods."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -11,12 +11,12 @@ from draftmark.reports._site.charts import Chart, forest_charts
 from draftmark.reports._site.pages import Board, Line, SiteRun, slug
 from draftmark.text import printable_text
 
-SHOWN_BOARDS = 12  # rankings that are not folded away
-CHARTED = 6  # boards, above which the front page has no charts
+SHOWN_BOARDS = 12  # rankings; the rest are folded away
+CHARTED = 6  # with more boards the front page has no charts
 
 
 def overview_values(runs: Sequence[SiteRun]) -> dict[str, Any]:
-    """Return the values of the template of the front page."""
+    """Return the template values of the front page."""
     boards = [board for run in runs for board in run.boards]
     several = len(runs) > 1
     columns = _columns(runs)
@@ -52,7 +52,7 @@ def overview_values(runs: Sequence[SiteRun]) -> dict[str, Any]:
 
 
 def _columns(runs: Sequence[SiteRun]) -> list[Column]:
-    """Return the columns of numbers: those of all runs' temperatures, and engines' if measured."""
+    """Return the columns of numbers: rates at all runs' temperatures, others only if measured."""
     measured = {key for run in runs for row in run.results.results for key in row.numbers}
     temperatures = sorted({t for run in runs for t in run.temperatures})
     return [
@@ -65,8 +65,8 @@ def _columns(runs: Sequence[SiteRun]) -> list[Column]:
 def _row(
     board: Board, line: Line, several: bool, columns: Sequence[Column], published: bool
 ) -> list[Any]:
-    """Return a row of the table: strings, [text, page] and [order, value, interval, page]."""
-    run, own = board.run, line.contender
+    """Return a row of the table; entries: text, [text, page], [order, value, interval, page]."""
+    run, contender = board.run, line.contender
     entries = [_entry(line, column.key(run.gamma), column.decimals) for column in columns]
     if published:
         entries.append(_published(board, line) or "-")
@@ -75,9 +75,10 @@ def _row(
     letters = [line.letters.get(key, "") for key in board.efficiency_keys]
     groups = " / ".join(letters) if line.letters else ""
     page = run.cells[line.cells[0].cell] if len(line.cells) == 1 else board.file
-    words = [own.task, own.pair, *([run.label] if several else []), seeds, groups, f"{run.gamma}"]
+    place = [contender.task, contender.pair, *([run.label] if several else [])]
+    words = [*place, seeds, groups, f"{run.gamma}"]
     return [
-        [printable_text(own.method), page],
+        [printable_text(contender.method), page],
         *map(printable_text, words),
         *map(_script_entry, entries),
     ]
@@ -102,7 +103,7 @@ def _script_entry(item: Entry) -> str | list[Any]:
 
 
 def ranking_table(board: Board) -> list[dict[str, Any]]:
-    """Return a board's methods with block efficiency and group letter at each temperature."""
+    """Return a board's methods with block efficiency and group letters at each temperature."""
     return [
         {
             "method": printable_text(line.contender.method),
@@ -115,7 +116,7 @@ def ranking_table(board: Board) -> list[dict[str, Any]]:
 
 
 def board_lacks(board: Board) -> Iterator[str]:
-    """Yield what limits the conclusions from a board."""
+    """Yield the limits of conclusions from a board, as sentences."""
     failed = sum(line.num_failed for line in board.lines)
     done = [line for line in board.lines if not line.all_failed]
     if not done:
@@ -130,7 +131,7 @@ def board_lacks(board: Board) -> Iterator[str]:
 
 
 def run_lacks(run: SiteRun) -> Iterator[str]:
-    """Yield what limits the conclusions from a run."""
+    """Yield the limits of conclusions from a run, as sentences."""
     if not run.results.results:
         yield "The run has no results."
     elif len({row.cell.seed for row in run.results.results}) == 1:
@@ -159,7 +160,7 @@ def _lead(runs: Sequence[SiteRun], boards: Sequence[Board]) -> str:
 
 
 def _filters(boards: Sequence[Board], several: bool) -> list[tuple[str, int, list[str]]]:
-    """Return (title, column of the table, choices) of each filter with more than one choice."""
+    """Return (title, table column, choices) of each filter with more than one choice."""
     found = [
         ("Method", 0, [line.contender.method for board in boards for line in board.lines]),
         ("Task", 1, [board.task for board in boards]),

@@ -1,4 +1,4 @@
-"""The things that the site has pages of: runs, their boards (a task and pair each), their cells."""
+"""The subjects of the site's pages: runs, boards (one task and pair of a run), cells."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,33 +19,33 @@ from draftmark.text import printable_text
 
 
 def slug(text: str, longest: int = 40) -> str:
-    """Return text as part of a file name or an anchor."""
+    """Return text reduced to letters, digits and "-", for file names and anchors."""
     return re.sub(r"[^A-Za-z0-9]+", "-", text[:200]).strip("-").lower()[:longest] or "x"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A contender in a table: its cells, and the numbers of its only seed or pooled over seeds."""
+    """A contender in a table: its cells, and its numbers (pooled if it has several seeds)."""
 
     contender: Contender
     cells: Sequence[Result]
-    numbers: Mapping[str, Number]  # empty if it failed
-    letters: dict[str, str]  # of its groups, by quantity
+    numbers: Mapping[str, Number]  # empty if all cells failed
+    letters: dict[str, str]  # quantity -> group letters
 
     @property
     def num_failed(self) -> int:
-        """The number of its cells that failed."""
+        """The number of failed cells."""
         return sum(bool(row.failure) for row in self.cells)
 
     @property
     def all_failed(self) -> bool:
-        """True if none of its cells has numbers."""
+        """True if no cell has numbers."""
         return self.num_failed == len(self.cells)
 
 
 @dataclass(frozen=True)
 class Board:
-    """A task and pair of a run, on a page of its own."""
+    """One task and pair of a run, with its own page."""
 
     run: "SiteRun"
     number: int
@@ -55,17 +55,17 @@ class Board:
 
     @property
     def file(self) -> str:
-        """Its page."""
+        """The path of the board's page."""
         return f"tables/{self.run.number}-{self.number}-{slug(f'{self.task} {self.pair}')}.html"
 
     @property
     def efficiency_keys(self) -> list[str]:
-        """The keys of block efficiency, by which methods are ranked and group_by."""
+        """The keys of block efficiency, which ranks and groups methods."""
         return [self.run.key("block_efficiency", t) for t in self.run.temperatures]
 
     @cached_property
     def lines(self) -> list[Line]:
-        """Its contenders, in the order of the recipe."""
+        """The contenders in the order of the recipe."""
         results = self.run.results
         letters: dict[Contender, dict[str, str]] = {}
         for item in results.standings:
@@ -77,7 +77,7 @@ class Board:
 
     @property
     def ranked(self) -> list[Line]:
-        """Its contenders by block efficiency at the first temperature, those without it last."""
+        """The contenders by block efficiency at the first temperature; without numbers last."""
         key = next(iter(self.efficiency_keys), "")
 
         def rank(line: Line) -> float:
@@ -88,21 +88,21 @@ class Board:
 
 @dataclass(frozen=True)
 class SiteRun:
-    """A run with its place among all runs, and the names of its pages."""
+    """A run with its number among all runs and the names of its pages."""
 
     number: int
     results: Results
     directory: Path
-    label: str = ""  # its name, commit and day; and its number if other runs have the same
+    label: str = ""  # name, commit and day, with the number if other runs have the same label
 
     @property
     def file(self) -> str:
-        """Its page."""
+        """The path of the run's page."""
         return f"runs/{self.number}-{slug(self.results.name)}.html"
 
     @property
     def data(self) -> str:
-        """The folder of its numbers as data."""
+        """The folder of the run's data files."""
         return f"data/{self.number}-{slug(self.results.name)}"
 
     @property
@@ -121,13 +121,13 @@ class SiteRun:
 
     @cached_property
     def boards(self) -> list[Board]:
-        """Its boards, in the order of its results."""
+        """The boards in the order of the results."""
         groups = enumerate(by_task_and_pair(self.results.results), start=1)
         return [Board(self, number, *group) for number, group in groups]
 
     @cached_property
     def cells(self) -> dict[Cell, str]:
-        """The page of every cell."""
+        """The path of each cell's page."""
         return {
             row.cell: f"cells/{self.number}-{place}-{slug(f'{row.cell.task} {row.cell.method}')}"
             f"-s{row.cell.seed}.html"
@@ -135,12 +135,12 @@ class SiteRun:
         }
 
     def count(self, severity: str) -> int:
-        """Return how many findings of the checks have a severity."""
+        """Return the number of findings with a severity."""
         return sum(item.severity == severity for item in self.results.findings)
 
 
 def site_runs(found: Sequence[tuple[Results, Path]]) -> list[SiteRun]:
-    """Return runs with their numbers, and with labels that differ."""
+    """Return runs with numbers and distinct labels."""
     labels = [_label(results) for results, _ in found]
     return [
         SiteRun(number, *item, label if labels.count(label) == 1 else f"{label} ({number})")

@@ -1,4 +1,4 @@
-"""The templates of the site; text from data is made harmless whenever a template prints it."""
+"""Rendering of the site's templates; printed text from data is always made harmless."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -18,12 +18,12 @@ _COPIED = ("assets", "vendor")
 
 
 def render_page(template: str, depth: int, **values: Any) -> str:
-    """Return a page that lies `depth` folders below the front page."""
+    """Return a page that is `depth` folders below the front page."""
     return _environment().get_template(template).render(top="../" * depth, **values)
 
 
 def static_files() -> Mapping[str, bytes]:
-    """Return every file that pages load, by its path in the site."""
+    """Return the assets and vendored libraries by their paths in the site."""
     folder = resources.files(_PACKAGE) / _FOLDER
     return {
         file: content for name in _COPIED for file, content in _below(folder / name, name).items()
@@ -60,7 +60,7 @@ def _environment() -> "Environment":
 
 
 class Paragraphs(str):
-    """Text of several lines that is harmless already; templates still escape its HTML."""
+    """Text of several lines that is already harmless; templates still escape its HTML."""
 
     __slots__ = ()
 

@@ -78,7 +78,7 @@ def test_negative_log_acceptance_raises_validation_acceptance(context: Make) -> 
 
 
 def test_a_knob_of_the_other_objective_is_refused() -> None:
-    with pytest.raises(UserError, match="negative_log_acceptance' has no eta and no per"):
+    with pytest.raises(UserError, match="negative_log_acceptance' uses neither eta nor per"):
         built("lk", objective="negative_log_acceptance", eta=1)
     with pytest.raises(UserError, match="eta: Input should be greater than or equal to 0"):
         built("lk", eta=-1)

@@ -207,7 +207,7 @@ def test_many_methods_are_cut_in_the_picture_and_not_in_the_data(tmp_path: Path)
     results = run_of(tmp_path, {f"m{number}": [EASY] for number in range(30)}, length=5)
     files = REPORT(replace(results, recipe={**results.recipe, "speed": None}), tmp_path)
     assert len(lines(files, "acceptance")) == 30
-    assert "Drawn are the first 24 of 30 methods." in text(files, "index.md")
+    assert "The picture has the first 24 of 30 methods." in text(files, "index.md")
 
 
 def test_hostile_names_do_nothing(tmp_path: Path) -> None:

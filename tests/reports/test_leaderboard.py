@@ -226,7 +226,7 @@ def test_a_draft_that_kept_what_it_started_with_is_marked_where_its_numbers_are(
 
     text = _render(_result(history=history), _result("csd", history=learned))
 
-    assert "**Learned nothing: kd (the checkpoint" in text.partition("### ")[0]
+    assert "**Learned nothing: kd (step 0 has" in text.partition("### ")[0]
     spent = text.partition("### What training cost")[2]
     assert [_columns(line)[-2] for line in _tables(spent)[0][2:]] == ["0", "9"]
     assert "Learned nothing" not in _render(_result(history=learned), _result("x"))

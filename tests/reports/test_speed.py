@@ -51,7 +51,7 @@ def test_each_measurement_is_a_row_with_its_model_beside_it() -> None:
     [
         (model(0.8, 1.3, 0.2, 0.0), "0.80, acceptance too low"),
         (model(0.8, 2.0, 0.9, 0.0), "0.80, cost ratio too high"),
-        (model(0.98, 2.5, 0.1, 0.0), "0.98 (the interval holds 1), engine overhead"),
+        (model(0.98, 2.5, 0.1, 0.0), "0.98 (the interval contains 1), engine overhead"),
         ({"speedup": number(0.7)}, "0.70, reason unknown: no cost model"),
     ],
 )
@@ -64,7 +64,7 @@ def test_a_draft_that_makes_things_slower_is_named_with_the_reason(
 
 def test_arms_of_other_lengths_are_flagged_and_have_no_speedup() -> None:
     text = text_of({f"same_length[{PLAIN}]": number(0.75)})
-    assert "| none: 25% of texts have another length with the draft |" in text
+    assert "| none: 25% of texts differ in length with the draft |" in text
 
 
 def test_times_memory_and_energy_stand_beside_where_they_were_told() -> None:

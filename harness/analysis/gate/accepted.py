@@ -1,7 +1,7 @@
-"""Accepted numbers: the counts of a run's prompts, blessed with a reason, to gate later runs.
+"""Accepted numbers: a run's counts per prompt, blessed with a reason, to gate later runs.
 
-One small JSON file: counts, names of prompts, the facts that a run must share to be compared, and
-the history of acceptances with their reasons. It holds no text of prompts or outputs.
+They are one small JSON file: counts, names of prompts, the facts that a later run must share, and
+the history of acceptances with reasons. The file holds no text of prompts or outputs.
 """
 
 import json
@@ -66,7 +66,7 @@ class Accepted:
     """Accepted counts and facts, with the history of acceptances."""
 
     gamma: int
-    declared: tuple[str, ...]  # facts that later runs may differ in
+    declared: tuple[str, ...]  # facts that may differ in later runs
     facts: Mapping[str, str]
     measured: tuple[StoredCounts, ...]
     history: tuple[Mapping[str, Any], ...] = ()  # the newest last
@@ -84,8 +84,8 @@ def accept_run(
 ) -> Accepted:
     """Return the accepted numbers of a run, with the history of `before`.
 
-    Raises UserError without a reason, for a run with failed cells or errors of fairness, or if the
-    run has no numbers of the methods.
+    Raises UserError if the reason is empty, if cells failed, if the run has fairness errors, or if
+    it has no numbers of the methods.
     """
     if not reason.strip():
         raise UserError("Accepting numbers needs a reason; say why they are right with --reason.")
@@ -108,7 +108,7 @@ def accept_run(
         raise UserError("The run has no numbers to accept; run a recipe with a task and a method.")
     wanted = tuple(it for it in found if methods is None or it.contender.method in methods)
     known_facts, project = run_facts(results), results.manifest.get("project")
-    commits = known_facts.get("git.commit", "null").replace('"', "")  # or several, with "and"
+    commits = known_facts.get("git.commit", "null").replace('"', "")  # several: joined with "and"
     event = {
         "date": date,
         "commit": project["commit"] if project else None if commits == "null" else commits,
@@ -121,11 +121,11 @@ def accept_run(
 
 
 def refuse_unfit(results: Results) -> None:
-    """Raise UserError if a run has an error of fairness or leaks."""
+    """Raise UserError if a run has a finding of severity "error"."""
     for finding in results.findings:
         if finding.severity == "error":
             raise UserError(
-                f"The run is unfit to be compared ({printable_text(finding.subject)}: "
+                f"The run cannot be compared ({printable_text(finding.subject)}: "
                 f"{printable_text(finding.text)}); fix that and run it again."
             )
 
@@ -142,7 +142,7 @@ def _numbers(found: Sequence[StoredCounts]) -> Iterator[tuple[str, dict[str, Any
 
 
 def save_accepted(accepted: Accepted, path: Path) -> None:
-    """Write accepted numbers atomically, a line for each cell."""
+    """Write accepted numbers to a file atomically, one line per cell."""
     document = {
         "format": FORMAT,
         "gamma": accepted.gamma,
@@ -184,8 +184,9 @@ def load_accepted(path: Path) -> Accepted:
 
 
 def _measured(cell: _Cell, prompts: Mapping[str, tuple[str, ...]]) -> StoredCounts:
-    mine = prompts[cell.task]
+    names = prompts[cell.task]
     seeds = {int(seed): {name: cell.seeds[seed][name] for name in COLUMNS} for seed in cell.seeds}
-    if any(len(column) != len(mine) for columns in seeds.values() for column in columns.values()):
-        raise ValueError(f"{cell.method} has not as many counts as there are prompts")
-    return StoredCounts(Contender(cell.task, cell.pair, cell.method), cell.temperature, mine, seeds)
+    if any(len(column) != len(names) for columns in seeds.values() for column in columns.values()):
+        raise ValueError(f"{cell.method} must have one count per prompt")
+    contender = Contender(cell.task, cell.pair, cell.method)
+    return StoredCounts(contender, cell.temperature, names, seeds)

@@ -1,9 +1,9 @@
-"""Facts that must be equal for two runs to be compared, and where they differ.
+"""Facts that must be equal before two runs are compared, and their differences.
 
-Facts are what decides acceptance: the recipe, the rows, the target, versions and hardware; costs
-and speed settings are left out. A difference that is meant is *declared*, by the fact's name or the
-start of it: "hardware" covers "hardware.cores". A recipe's key at its default equals a key left
-out, so that numbers accepted before draftmark knew a key stay comparable.
+Facts determine acceptance: the recipe, the rows, the target, versions and hardware; costs and speed
+settings do not count. The user *declares* an intended difference by the fact's name or a leading
+part of it: "hardware" covers "hardware.cores". A recipe key at its default equals a missing key, so
+numbers accepted before draftmark had the key stay comparable.
 """
 
 import dataclasses
@@ -20,16 +20,16 @@ from draftmark.config.validation import section_of
 from draftmark.errors import UserError
 from draftmark.results import Results
 
-ALWAYS = ("git", "project")  # another commit is what two runs are compared for
-# Of the recipe: its name, and settings that no acceptance rate depends on.
+ALWAYS = ("git", "project")  # runs are compared because their commits differ
+# Recipe keys that no acceptance rate depends on.
 _LEFT_OUT = ("title", "speed")
 _OF_DATA = (
     *("task_version", "target", "target_digest", "draft", "rows", "source", "digest"),
     *("max_new_tokens", "end_tokens"),
 )
-# The number of test rows changes these; prompts are then paired by their names.
+# Facts that change with the number of test rows; prompts are then paired by name.
 _BY_SIZE = ("recipe.data.test_rows", "rows.test", "digest.test")
-# Starts of names, the most important first.
+# Prefixes of names, the most important first.
 _WEIGHTS = (
     *("data.", "recipe.data", "recipe.pairs", "recipe.evaluation", "recipe.prompting"),
     *("recipe.training", "recipe.", "git", "project", "versions.", "threads", "hardware."),
@@ -39,7 +39,7 @@ _WEIGHTS = (
 
 @dataclass(frozen=True)
 class Difference:
-    """A fact in which two runs differ; None where a run has no such fact."""
+    """A fact that differs between two runs; None if a run lacks the fact."""
 
     name: str
     before: str | None
@@ -50,7 +50,7 @@ class Difference:
 
 
 def run_facts(results: Results) -> dict[str, str]:
-    """Return the facts that decide a run's acceptance, by name."""
+    """Return the facts of a run that determine acceptance, by name."""
     found = _recipe_facts(results.recipe, results.recipe)
     for item in results.data:
         kept = {name: item[name] for name in _OF_DATA if name in item}
@@ -59,12 +59,12 @@ def run_facts(results: Results) -> dict[str, str]:
 
 
 def default_facts(results: Results) -> dict[str, str]:
-    """Return the facts of the same recipe with every key at its default; required keys have none"""
+    """Return the facts of the run's recipe with every optional key at its default."""
     return _recipe_facts(results.recipe, _defaults(Recipe, results.recipe))
 
 
 def _recipe_facts(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, str]:
-    """Return values in a recipe's shape, pairs and methods keyed by their names in the recipe."""
+    """Return the facts of recipe-shaped values; pairs and methods are keyed by name."""
     named = {name: item for name, item in values.items() if name not in _LEFT_OUT}
     for name, key in (("pairs", "name"), ("methods", "label")):
         called = [item.get(key) or item["name"] for item in recipe.get(name, ())]
@@ -73,7 +73,7 @@ def _recipe_facts(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[
 
 
 def _defaults(section: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the defaults of a recipe's section, in the shape of its stored values."""
+    """Return the defaults of a recipe section, in the shape of its stored values."""
     found = _knob_defaults(str(values.get("name"))) if section is MethodEntry else {}
     for name, field in section.model_fields.items():
         inner, value = section_of(field.annotation), values.get(name)
@@ -88,7 +88,7 @@ def _defaults(section: type[BaseModel], values: Mapping[str, Any]) -> dict[str, 
 
 
 def _knob_defaults(name: str) -> dict[str, Any]:
-    """Return the defaults of a method's knobs; none of a plug-in that is not installed."""
+    """Return the defaults of a method's knobs; empty if its plug-in is not installed."""
     try:
         method = registry.find_registered("baselines", name)
     except UserError:
@@ -114,7 +114,7 @@ def by_weight(found: Sequence[Difference]) -> list[Difference]:
 def fact_differences(
     before: Mapping[str, str], now: Mapping[str, str], default: Mapping[str, str]
 ) -> list[Difference]:
-    """Return every fact that differs; a fact that one side lacks has its `default` there."""
+    """Return every fact that differs; `default` replaces a fact that one side lacks."""
     return [
         Difference(name, before.get(name), now.get(name))
         for name in dict.fromkeys([*before, *now])
@@ -123,7 +123,7 @@ def fact_differences(
 
 
 def run_differences(before: Results, now: Results) -> list[Difference]:
-    """Return every fact in which two runs differ."""
+    """Return every fact that differs between two runs."""
     return fact_differences(
         run_facts(before), run_facts(now), default_facts(before) | default_facts(now)
     )
@@ -134,7 +134,7 @@ def undeclared_differences(
 ) -> list[Difference]:
     """Return the differences that no declared name covers.
 
-    Another number of test rows needs no declaring, nor the facts that follow from it.
+    A different number of test rows, and facts that follow from it, need no declaration.
     """
     names = [*ALWAYS, *declared]
     implied = _BY_SIZE if any(item.name == _BY_SIZE[0] for item in found) else ()
@@ -147,7 +147,7 @@ def undeclared_differences(
 
 
 def _environment_facts(results: Results) -> dict[str, str]:
-    """Return versions, hardware and commit that drafts and scores were computed with."""
+    """Return the versions, hardware and commits that produced the drafts and scores."""
     entries = [
         entry["manifest"]
         for row in results.results

@@ -1,4 +1,4 @@
-"""A run against accepted numbers: a verdict for each contender, and for all together."""
+"""The gate: verdicts on a run against accepted numbers, for each contender and overall."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,11 +41,11 @@ class GateTerms:
 
 @dataclass(frozen=True)
 class GateLine:
-    """The verdict on a contender at a temperature; rates that are not known are None."""
+    """The verdict on a contender at a temperature; unknown rates are None."""
 
     name: str
     verdict: Verdict
-    n: int = 0  # prompts that both have
+    n: int = 0  # prompts in both runs
     before: float | None = None
     now: float | None = None
     difference: float | None = None
@@ -63,15 +63,15 @@ class GateOutcome:
     gamma: int
     rule: Rule
     lines: tuple[GateLine, ...]
-    differs: tuple[str, ...]  # as was declared, or as another number of prompts implies
+    differs: tuple[str, ...]  # allowed differences: declared, or due to the number of prompts
     notes: tuple[str, ...]
-    sizes: tuple[int, ...] = ()  # numbers of test rows at each look, this one last
+    sizes: tuple[int, ...] = ()  # number of test rows at each look so far
 
 
 def _allowed_differences(
     results: Results, accepted: Accepted, declared: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return how a run differs from accepted numbers; raises UserError if not as declared."""
+    """Return a run's differences from accepted numbers; raises UserError if one is undeclared."""
     found = fact_differences(accepted.facts, run_facts(results), default_facts(results))
     wrong = undeclared_differences(found, [*accepted.declared, *declared])
     if wrong:
@@ -101,8 +101,8 @@ def _refuse_another_recipe(results: Results, accepted: Accepted) -> None:
             for side in (here, there)
         )
         raise UserError(
-            f"The run has {has}, and accepted was {wants}: those are numbers of another recipe; "
-            "name its own with --against, or accept this run's with draftmark bless."
+            f"The run has {has}, but the accepted numbers are of another recipe ({wants}); "
+            "name this recipe's with --against, or accept this run's with draftmark bless."
         )
 
 
@@ -116,15 +116,15 @@ def judge_run(
 ) -> GateOutcome:
     """Return the verdict on a run whose counts are `now`.
 
-    Raises UserError if the run differs in undeclared facts, or is unfit to be compared.
+    Raises UserError if the run has undeclared differences or a finding of severity "error".
     """
     refuse_unfit(results)
     allowed = _allowed_differences(results, accepted, terms.declared)
     rule = Rule(terms.margin, len(accepted.measured), looks)
-    there = {(item.contender, item.temperature): item for item in now}
+    measured = {(item.contender, item.temperature): item for item in now}
     failed = {row.cell.contender: row.failure for row in results.results if row.failure}
     lines = tuple(
-        _line(item, there.get((item.contender, item.temperature)), failed, rule, terms.quantity)
+        _line(item, measured.get((item.contender, item.temperature)), failed, rule, terms.quantity)
         for item in accepted.measured
     )
     verdict, notes = overall_verdict([line.verdict for line in lines]), tuple(_notes(now, accepted))
@@ -160,7 +160,7 @@ def _line(
 
 
 def _too_few(found: Effect, rule: Rule) -> str:
-    """Return what would settle a difference whose interval holds the margin."""
+    """Return advice in words for a difference whose interval contains -margin."""
     needed = prompts_needed(found, rule)
     if needed is None:
         return "seeds differ by too much for this margin: more seeds, or a wider margin"
@@ -170,12 +170,12 @@ def _too_few(found: Effect, rule: Rule) -> str:
 
 
 def _notes(now: Sequence[StoredCounts], accepted: Accepted) -> Iterator[str]:
-    """Yield what a reader must know: few seeds, contenders not gated, other texts."""
+    """Yield warnings: few seeds, contenders without accepted numbers, changed target texts."""
     seeds = min((len(item.seeds) for item in now), default=0)
     if seeds == 1:
-        yield "One seed: this is of these drafts, and not of another training of the same method."
+        yield "One seed: the verdict is on these drafts, not on another training of the method."
     elif seeds < FEW_SEEDS:
-        yield f"{seeds} seeds: fewer than {FEW_SEEDS} say little of another training."
+        yield f"{seeds} seeds: fewer than {FEW_SEEDS} say little about another training."
     known = {(item.contender, item.temperature): item for item in accepted.measured}
     new = [item.name for item in now if (item.contender, item.temperature) not in known]
     if new:
@@ -185,12 +185,12 @@ def _notes(now: Sequence[StoredCounts], accepted: Accepted) -> Iterator[str]:
         prompts = shared_prompts(item, before) if before else []
         if before and (other := _other_lengths(item, before, prompts)):
             yield (
-                f"{item.name}: the target's text has another length than the accepted one on "
-                f"{other} of {len(prompts)} prompts, so it is other text."
+                f"{item.name}: the target's text changed: its length differs from the accepted "
+                f"one on {other} of {len(prompts)} prompts."
             )
 
 
 def _other_lengths(now: StoredCounts, before: StoredCounts, prompts: Sequence[str]) -> int:
-    """Return how many prompts have another number of tokens."""
+    """Return the number of prompts whose texts differ in length."""
     (mine, _), (theirs, _) = (m.counts("block_efficiency", prompts)[0] for m in (now, before))
     return int((mine != theirs).sum())

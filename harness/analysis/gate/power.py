@@ -1,4 +1,4 @@
-"""How many prompts a gate needs, estimated from a run and, if there are any, accepted numbers."""
+"""The number of prompts that a gate needs, estimated from a run and optional accepted numbers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from draftmark.results import Results
 def power_lines(
     results: Results, directory: Path, known: Accepted | None, terms: GateTerms
 ) -> Iterator[str]:
-    """Yield a line for each contender: how many prompts its gate needs, and on what evidence."""
+    """Yield a line for each contender: the prompts that its gate needs, and the evidence."""
     before = {(item.contender, item.temperature): item for item in known.measured} if known else {}
     found = stored_counts(results, directory, known.gamma if known else None)
     rule = Rule(terms.margin, len(before or found))
@@ -39,7 +39,7 @@ def power_lines(
 
 
 def _pilot(item: StoredCounts, before: StoredCounts | None, quantity: str) -> tuple[Effect, str]:
-    """Return the difference of two runs, or a bound on its spread, with its source."""
+    """Return a pilot for `prompts_needed`, with the source of its spread in words."""
     if before and len(prompts := shared_prompts(item, before)) > 1:
         found = paired_effect(item, before, quantity, prompts)
         if found.standard_error:

@@ -1,11 +1,10 @@
-"""The rule of the gate: has a rate fallen by more than a margin, not, or is it too soon to say?
+"""The rule of the gate: whether a rate has fallen by more than a margin.
 
-The gate fails if the paired interval of (now - before) lies below -margin as a whole, and passes if
-it lies above it as a whole (non-inferiority); else more prompts are needed. Prompts may be added
-and looked at again. Each look is one more chance to err, and so is each comparison, so the error is
-divided by both (Bonferroni: it holds however looks and comparisons depend on each other). The
-probability that any of a gate's intervals misses the true difference, on the side where the gate
-then errs, is at most `ERROR`.
+The gate fails if the whole paired interval of (now - before) lies below -margin, and passes if the
+whole interval lies above -margin (non-inferiority); otherwise it needs more prompts. Prompts may be
+added for another look. Each look and each comparison is one more chance to err, so the error is
+divided by both numbers (Bonferroni, valid under any dependence). A gate's probability of any wrong
+PASS is at most `ERROR`, and so is its probability of any wrong FAIL.
 """
 
 import math
@@ -17,15 +16,15 @@ from typing import Literal
 from draftmark.analysis.statistics import Counts, Effect, estimate_effect, t_interval
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-ERROR = 0.01  # of a gate as a whole, on one side
-POWER = 0.95  # with which a drop of twice the margin fails, and no drop passes
-_ASSURANCE = 0.9  # that a spread seen on few prompts is not taken for too small
-_MOST = 10**9  # prompts: beyond it no number will do
+ERROR = 0.01  # one-sided error probability of a whole gate
+POWER = 0.95  # probability that a drop of twice the margin fails, and that no drop passes
+_ASSURANCE = 0.9  # confidence of the upper limit of a spread seen on few prompts
+_MOST = 10**9  # prompts; a gate that needs more cannot be decided
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A margin, in the units of the rate, and the numbers that the gate's error is divided by."""
+    """A margin in the units of the rate, with the numbers of comparisons and looks."""
 
     margin: float
     comparisons: int = 1
@@ -33,7 +32,7 @@ class Rule:
 
     @property
     def level(self) -> float:
-        """The error of one comparison at one look, on one side."""
+        """The one-sided error of one comparison at one look."""
         return ERROR / (self.comparisons * self.looks)
 
     def interval(self, found: Effect) -> tuple[float, float]:
@@ -48,14 +47,14 @@ class Rule:
 
 
 def overall_verdict(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the verdict on all together: one FAIL fails, all have to PASS."""
+    """Return FAIL if any verdict is FAIL, PASS if all are PASS, else INCONCLUSIVE."""
     if "FAIL" in verdicts:
         return "FAIL"
     return "PASS" if verdicts and set(verdicts) == {"PASS"} else "INCONCLUSIVE"
 
 
 def look_sizes(first: int, last: int) -> list[int]:
-    """Return the numbers of prompts to look at: each twice the one before, up to the last."""
+    """Return the number of prompts at each look: doubled from `first` up to `last`."""
     sizes = [first]
     while sizes[-1] < last:
         sizes.append(min(2 * sizes[-1], last))
@@ -63,10 +62,10 @@ def look_sizes(first: int, last: int) -> list[int]:
 
 
 def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
-    """Return how many prompts let 95 of 100 gates fail at twice the margin, and pass at no drop.
+    """Return the number of prompts at which a gate has the power `POWER`.
 
-    `pilot` is a difference of two runs on some prompts; its spread is taken at its upper 90 % limit
-    (Browne 1995), as few prompts may flatter it. None if seeds differ by too much for the margin.
+    `pilot` is the difference of two runs on a few prompts, with its spread at the upper 90 % limit
+    (Browne 1995), as few prompts may understate it. None if seeds differ too much for the margin.
     """
     from scipy import stats
 
@@ -76,8 +75,8 @@ def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
         return reach * error <= rule.margin
 
     limit = (pilot.n - 1) / float(stats.chi2.ppf(1 - _ASSURANCE, pilot.n - 1))
-    # More prompts leave the few degrees of freedom of the seeds: beyond some number the reach grows
-    # again. So the first doubling that is enough is sought, and the least number within it.
+    # With many prompts only the seeds' few degrees of freedom are left, and the reach grows again.
+    # So find the first power of two that is enough, then the least number below it.
     last = next(filter(enough, (2**power for power in range(1, _MOST.bit_length()))), None)
     if last is None:
         return None
@@ -86,10 +85,9 @@ def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
 
 
 def unrelated_effect(counts: Counts) -> Effect:
-    """Return the pilot of a single run: a bound on how its difference to another would spread.
+    """Return the pilot of a single run: an upper bound on the spread of a difference.
 
-    If no prompt is harder for the second run where it is easier for this one, the difference of two
-    runs as good as this one spreads at most as that of independent runs.
+    Two equally good runs whose prompts correlate by 0 or more spread at most as independent runs.
     """
     one = estimate_effect([counts])
     return Effect(0.0, math.sqrt(2) * one.standard_error, one.degrees, one.n)

@@ -89,7 +89,7 @@ def test_a_response_shorter_than_the_others_pays_the_penalty_for_it() -> None:
 
 @pytest.mark.parametrize("texts", [[], ["one alone"]])
 def test_self_bleu_needs_two_responses(texts: list[str]) -> None:
-    with pytest.raises(ValueError, match=f"there are {len(texts)}"):
+    with pytest.raises(ValueError, match=f"got {len(texts)}"):
         self_bleu(texts)
 
 
@@ -140,7 +140,7 @@ def test_answers_that_are_right_or_wrong_have_pass_at_k() -> None:
 
 
 def test_no_responses_are_an_error() -> None:
-    with pytest.raises(ValueError, match="no responses"):
+    with pytest.raises(ValueError, match="needs responses, got none"):
         fidelity_and_diversity([], "match", pass_or_fail=True)
 
 

@@ -78,7 +78,7 @@ def test_a_rate_of_nothing_is_an_error(numerators: list[float], denominators: li
 
 
 def test_a_share_of_no_prompts_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no prompts"):
+    with pytest.raises(ValueError, match="needs prompts, got none"):
         statistics.estimate_share([], "")
 
 

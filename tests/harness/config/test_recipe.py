@@ -157,7 +157,7 @@ def test_an_unknown_name_gets_the_nearest(load: Load, parts: dict[str, str], sen
         ),
         (
             {"methods": LK + "eta = 1"},
-            "method 'lk': objective = 'negative_log_acceptance' has no eta",
+            "method 'lk': objective = 'negative_log_acceptance' uses neither eta",
         ),
     ],
 )

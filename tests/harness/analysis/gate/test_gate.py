@@ -141,7 +141,7 @@ def test_what_a_reader_must_know_is_said(tmp_path: Path, known: accepted.Accepte
 
     assert "One seed" in notes
     assert "Not accepted yet, so not gated: gsm8k/p/new/t=0." in notes
-    assert "another length than the accepted one on 24 of 24 prompts" in notes
+    assert "its length differs from the accepted one on 24 of 24 prompts" in notes
 
 
 def known_recipe(tmp_path: Path) -> dict[str, Any]:
@@ -296,7 +296,7 @@ def test_what_cannot_be_accepted_is_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=sentence):
             accepted_of(tmp_path, run, **how)
     assert len(accepted_of(tmp_path, dead, methods=["kd"]).measured) == 1
-    with pytest.raises(UserError, match="unfit to be compared"):
+    with pytest.raises(UserError, match="cannot be compared"):
         judged(tmp_path, accepted_of(tmp_path, results), unfair)
 
 

@@ -1,5 +1,5 @@
-"""`python -m draftmark`."""
+"""`python -m draftmark` runs the command line."""
 
-from draftmark.cli.main import main
+import runpy
 
-main()
+runpy.run_module("draftmark.cli.main", run_name="__main__")

@@ -10,6 +10,7 @@ from draftmark.data import hub
 from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
 from draftmark.grading.isolation import bubblewrap
 from draftmark.models import files
+from draftmark.models.dtype import resolve_dtype
 
 _EXTRAS = ("vllm", "ray")
 
@@ -27,6 +28,7 @@ def diagnosis_lines(data: Path | None) -> Iterator[str]:
     yield f"memory        {hardware['memory_bytes'] / 1e9:.1f} GB"
     yield f"accelerators  {', '.join(hardware['accelerators']) or 'none'}"
     yield f"threads       {torch.get_num_threads()}"
+    yield f"dtype auto    {resolve_dtype('auto')}: what training computes in here"
     yield f"disk          {shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free here"
     yield f"hub           {_hub()}"
     yield f"sandbox       {_sandbox()}"

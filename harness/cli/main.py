@@ -91,3 +91,7 @@ def main() -> None:
 def _stop(error: Exception, code: int = 2) -> None:
     typer.echo(f"draftmark: {error}", err=True)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

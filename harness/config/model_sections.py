@@ -171,7 +171,7 @@ class Pair(Section):
     target: str
     fine_tune: FineTuning | None = None  # of the target, before it is used for anything else
     draft: DraftInit
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # of training
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # of training
     trust_remote_code: bool = False
 
 

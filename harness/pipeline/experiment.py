@@ -11,6 +11,7 @@ from draftmark.data.few_shot import counts_with_shots, format_prompts
 from draftmark.data.rows import NoSource, Rows, describe_left_out, load_splits
 from draftmark.errors import UserError
 from draftmark.grading.sandbox import Sandbox
+from draftmark.models.dtype import resolve_dtype
 from draftmark.models.files import local_model, num_layers, resolve_model
 from draftmark.pipeline.outputs import Output, outputs_of
 from draftmark.pipeline.setting import Setting
@@ -65,6 +66,7 @@ def plan_experiment(
     `data` is a data directory; programs that models write run in `sandbox`. With
     `complete` False no model is fetched, and missing models and rows are planned by name.
     """
+    recipe = resolve_dtypes(recipe)
     if data and "directory" not in recipe.data.sources:
         progress.say(f"--data is ignored: data.sources are {', '.join(recipe.data.sources)}.")
     models = {pair.name: _models_of(pair, progress, complete) for pair in recipe.pairs}
@@ -81,6 +83,14 @@ def plan_experiment(
             settings[name, pair.name] = setting
     cells = {cell: outputs_of(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
     return Plan(recipe, settings, cells)
+
+
+def resolve_dtypes(recipe: Recipe) -> Recipe:
+    """Return the recipe with the dtype of this machine where a pair says "auto"."""
+    dtypes = [resolve_dtype(pair.dtype) for pair in recipe.pairs]
+    pairs = zip(recipe.pairs, dtypes, strict=True)
+    resolved = tuple(pair.model_copy(update={"dtype": dtype}) for pair, dtype in pairs)
+    return recipe.model_copy(update={"pairs": resolved})
 
 
 def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, Node | None]:

@@ -182,6 +182,8 @@ def _assumptions(
         + "; ".join(_token_means(setting_costs))
         + "."
     )
+    dtypes = {costs.setting.pair.name: costs.setting.pair.dtype for costs in setting_costs.values()}
+    yield f"- Dtype of training: {', '.join(f'{name} {dtype}' for name, dtype in dtypes.items())}."
     recipes = [costs.setting.recipe for costs in setting_costs.values()]
     if any(recipe.training_of(entry).budget for recipe in recipes for entry in recipe.methods):
         yield "- A method with a budget is planned by its `passes`, as if it had no budget."

@@ -211,7 +211,7 @@ def test_a_key_at_its_default_is_a_key_left_out_and_any_other_value_is_a_differe
 
 
 def test_the_accepted_quickstart_is_this_quickstart() -> None:
-    """What CI holds each change against would refuse every run if the recipe were another."""
+    """CI would refuse every run if the accepted recipe were another; only the dtype may differ."""
     document = load_recipe("quickstart", tasks=["gsm8k"]).model_dump(mode="json")
     results = Results("quickstart", "", document, (), (), (), (), (), {})
     accepted_recipe = {
@@ -221,7 +221,24 @@ def test_the_accepted_quickstart_is_this_quickstart() -> None:
     }
     now = {name: value for name, value in run_facts(results).items() if name.startswith("recipe.")}
 
-    assert fact_differences(accepted_recipe, now, default_facts(results)) == []
+    [dtype] = fact_differences(accepted_recipe, now, default_facts(results))
+    assert dtype.name == "recipe.pairs.tiny-2of8.dtype"
+    assert (dtype.before, dtype.now) == ('"bfloat16"', '"auto"')
+
+
+def test_a_run_in_another_dtype_is_refused_unless_that_was_declared(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [EASY]})
+
+    def in_dtype(dtype: str) -> Results:
+        pairs = [{**pair, "dtype": dtype} for pair in results.recipe["pairs"]]
+        return replace(results, recipe={**results.recipe, "pairs": pairs})
+
+    known = accepted_of(tmp_path, in_dtype("bfloat16"))
+    with pytest.raises(UserError, match=r"recipe\.pairs\.p\.dtype"):
+        judged(tmp_path, known, in_dtype("float32"))
+    declared = judged(tmp_path, known, in_dtype("float32"), declared=("recipe.pairs.p.dtype",))
+    assert declared.verdict == "PASS"
+    assert any("dtype" in str(item) for item in declared.differs)
 
 
 def test_other_versions_and_hardware_are_refused_and_another_commit_is_not(

@@ -28,7 +28,7 @@ def diagnosis_lines(data: Path | None) -> Iterator[str]:
     yield f"memory        {hardware['memory_bytes'] / 1e9:.1f} GB"
     yield f"accelerators  {', '.join(hardware['accelerators']) or 'none'}"
     yield f"threads       {torch.get_num_threads()}"
-    yield f"dtype auto    {resolve_dtype('auto')}: what training computes in here"
+    yield f"training      in {resolve_dtype('auto')}, unless a pair sets its dtype"
     yield f"disk          {shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free here"
     yield f"hub           {_hub()}"
     yield f"sandbox       {_sandbox()}"

@@ -27,6 +27,11 @@ settings.register_profile("draftmark", deadline=None)
 settings.load_profile("draftmark")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the slow tests first, so that no worker is left alone with them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_name_for_each_module() -> Iterator[None]:
     """Fail in the end if a folder of the code was imported under its own name as well."""

@@ -99,8 +99,8 @@ def _stack(tables: Sequence[AcceptanceTable], depth: int) -> tuple[Floats, Ints,
     drafted_BS = np.zeros((len(tables), longest), dtype=np.int64)
     for index, table in enumerate(tables):
         accept_SD = table.accept_SD[:, :depth]
-        if (found := accept_SD.shape[1]) < depth:
-            raise ValueError(f"the table of {table.example_id} is {found} deep, not {depth}")
+        if (width := accept_SD.shape[1]) < depth:
+            raise ValueError(f"the table of {table.example_id} has {width} depths, not {depth}")
         drafted_S = np.minimum(table.drafted_S, depth)
         inside_SD = np.arange(depth) < drafted_S[:, None]
         reach_BSD[index, : len(drafted_S)] = np.cumprod(np.where(inside_SD, accept_SD, 0.0), axis=1)

@@ -44,5 +44,5 @@ def test_no_real_row_is_malformed_and_few_are_left_out(task: Task) -> None:
     found = check_task(task, sources=["directory"], directory=REAL_ROWS)
 
     assert found.malformed == 0
-    for split in found.splits.values():
-        assert split.read >= len(split.rows.examples) > 0.99 * split.read
+    for rows in found.splits.values():
+        assert rows.num_read >= len(rows.examples) > 0.99 * rows.num_read

@@ -28,8 +28,16 @@ settings.load_profile("draftmark")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the slow tests first, so that no worker is left alone with them at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Start the slow tests first, so that no worker is left alone with them at the end.
+
+    The tests of packaging come before all others: one worker gets them together, and builds once.
+    """
+    items.sort(
+        key=lambda item: (
+            item.path.name != "test_packaging.py",
+            item.get_closest_marker("slow") is None,
+        )
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -28,11 +28,10 @@ else
 endif
 	touch $@
 
-# Other models and sizes: make bench SCORING="--model smollm2-135m-instruct --prompts 8"
+# 15 minutes. One bench with options of its own: make bench BENCH="scoring --model smollm2-135m-instruct"
 bench: $(READY)
-	$(VENV)/bin/python -m tests.bench.scoring $(SCORING)
 	$(VENV)/bin/draftmark fetch smollm2-135m-instruct >/dev/null
-	$(VENV)/bin/python -m tests.bench.training $(TRAINING)
+	$(VENV)/bin/python -m tests.bench $(BENCH)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -2,26 +2,22 @@
 
 Scoring is timed from the target's texts to the expected counts of every block length, 1 to
 MAX_GAMMA, at temperature 0 and 1. Writing the texts is no part of it, for they are written once for
-all methods and seeds; that has a line of its own. All arms run in one process, and their order
-turns round with every repeat, so that what else the machine does falls on all alike. The loops
-decode one prompt at a time and are slow: they get the first `--decoded` prompts, another share of
-them in each repeat, and their time is scaled by the tokens they wrote to those that are scored.
+all methods and seeds. The loops decode one prompt at a time and are slow: each repeat gives them
+`--decoded` prompts, others than the repeat before, and speeds are tokens by seconds.
 """
 
 import argparse
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
-from time import perf_counter
+from typing import Any
 
 import torch
 from transformers.utils import logging as transformers_logging
 
-from draftmark import environment, registry
-from draftmark.analysis.statistics import log_ratio_interval
+from draftmark import registry
 from draftmark.config.model_sections import DraftInit
 from draftmark.data.prompts import encode_prompts
 from draftmark.data.rows import load_rows
@@ -37,18 +33,16 @@ from draftmark.speculation.blocks import block_counts
 from draftmark.speculation.interfaces import EngineSettings
 from draftmark.speculation.language_model_drafter import LanguageModelDrafter
 from draftmark.types import GREEDY, MAX_GAMMA, Placement, Prompt, Sampler, Samplers, Text
+from tests.bench.frame import Arm, Comparison, timed
 
 SAMPLERS = (GREEDY, Sampler(1.0))
 GAMMA = 4  # the block length of the loops that scoring is compared with
 SCORING = f"scoring, gamma 1 to {MAX_GAMMA}"
 FORWARDS = "the two bare forward passes"
 LOOP = "reference loop, gamma {}"
-ALL_LOOPS = "reference loop, all of these gammas"
 ASSISTED = f"transformers' assisted generation, gamma {GAMMA}"
 
 Texts = Mapping[Sampler, Sequence[Text]]
-Arm = Callable[[Sequence[Prompt]], int]  # of the prompts it is given, returns the tokens done
-Times = dict[str, list[float]]  # by arm, seconds of each repeat
 
 
 @dataclass(frozen=True)
@@ -58,13 +52,15 @@ class Bench:
     target: LanguageModel
     draft: LanguageModel
     prompts: Sequence[Prompt]
-    decoded: Sequence[Prompt]  # those of them that loops decode too
+    decoded: int  # how many of them the loops decode in a repeat
     end_tokens: frozenset[int]
     max_new_tokens: int
 
 
 def prepare(told: argparse.Namespace) -> Bench:
     """Load a target, prune its draft and encode the project's own test rows."""
+    torch.set_num_threads(told.threads)
+    transformers_logging.set_verbosity_error()  # it warns of how it calls itself
     task, directory = (
         registry.find_registered("tasks", "gsm8k"),
         resolve_model(told.model, Progress()),
@@ -76,7 +72,7 @@ def prepare(told: argparse.Namespace) -> Bench:
         target=target,
         draft=make_draft(DraftInit(pruned=tuple(told.layers)), target, seed=0),
         prompts=prompts,
-        decoded=prompts[: told.decoded],
+        decoded=told.decoded,
         end_tokens=end_tokens(directory),
         max_new_tokens=told.max_new_tokens or task.max_new_tokens,
     )
@@ -166,91 +162,47 @@ def assist(bench: Bench, prompts: Sequence[Prompt]) -> int:
     return num_tokens
 
 
-def measure(arms: Mapping[str, Arm], prompts: Sequence[Prompt], num_tokens: int, n: int) -> Times:
-    """Return the seconds that each arm takes for `num_tokens`, n times, after a warm-up."""
-    for arm in arms.values():
-        arm(prompts[:1])
-    times: Times = {name: [] for name in arms}
-    order = list(arms)
-    for repeat in range(n):
-        for name in order:
-            started = perf_counter()
-            done = arms[name](prompts[repeat::n])
-            times[name].append((perf_counter() - started) * num_tokens / done)
-        order.reverse()
-    return times
+def arms(told: argparse.Namespace) -> Mapping[str, Arm]:
+    """Return scoring, the passes it needs and the loops it spares; each has run once."""
+    bench = prepare(told)
+    texts = write(bench)
+    loops = {LOOP.format(gamma): partial(decode, bench, gamma) for gamma in told.gammas}
+    loops[ASSISTED] = partial(assist, bench)
+    whole = {SCORING: partial(score, bench, texts), FORWARDS: partial(forward, bench, texts)}
+    for work in whole.values():
+        work()
+    for loop in loops.values():
+        loop(bench.prompts[:1])
+    found = {name: timed(work) for name, work in whole.items()}
+    return found | {name: on_other_prompts(bench, loop) for name, loop in loops.items()}
 
 
-def compare(bench: Bench, texts: Texts, gammas: Sequence[int], repeats: int) -> Times:
-    """Return the times of all arms, and of the loop at every gamma together."""
-    loops = {LOOP.format(gamma): partial(decode, bench, gamma) for gamma in gammas}
-    arms: dict[str, Arm] = {
-        SCORING: lambda _: score(bench, texts),
-        FORWARDS: lambda _: forward(bench, texts),
-        **loops,
-        ASSISTED: partial(assist, bench),
-    }
-    num_tokens = sum(len(text.response_ids) for written in texts.values() for text in written)
-    times = measure(arms, bench.decoded, num_tokens, repeats)
-    times[ALL_LOOPS] = [sum(parts) for parts in zip(*(times[name] for name in loops), strict=True)]
-    return times
+def on_other_prompts(bench: Bench, loop: Any) -> Arm:
+    """Return an arm that runs a loop over other prompts in each repeat."""
+
+    def arm(repeat: int) -> Any:
+        first = repeat * bench.decoded % len(bench.prompts)
+        return timed(lambda: loop(bench.prompts[first : first + bench.decoded]))(repeat)
+
+    return arm
 
 
-def report(times: Times) -> str:
-    """Return the times in Markdown, each beside that of scoring, and the ratios with a goal."""
-    lines = ["| | median, s | least, s | scoring takes 1 |", "|---|---:|---:|---:|"]
-    for name, found in times.items():
-        spent = f"{median(found):.2f} | {min(found):.2f}"
-        lines.append(f"| {name} | {spent} | {_times(times, name, SCORING)} |")
-    loop, passes = _times(times, LOOP.format(GAMMA), SCORING), _times(times, SCORING, FORWARDS)
-    lines += ["", f"The loop at gamma {GAMMA} / scoring: {loop}; goal: 20 or more."]
-    lines += [f"Scoring / its two forward passes: {passes}; goal: 1.4 or less."]
-    return "\n".join(lines)
+def comparisons(words: Sequence[str] = ()) -> list[Comparison]:
+    """Return the comparison of scoring, with options as words."""
+    told = options().parse_args(words)
+    facts = {"dtype": "float32", "clock": "seconds", **vars(told)}
+    goals = {FORWARDS: 1 / 1.4, LOOP.format(GAMMA): 20.0}
+    return [Comparison("scoring", lambda: arms(told), facts, "tokens", speed_goals=goals)]
 
 
-def _times(times: Times, first: str, second: str) -> str:
-    """Return how many times as long the first takes, repeat by repeat, with a 95 % interval."""
-    pairs = zip(times[first], times[second], strict=True)
-    return "{:.3g} [{:.3g}, {:.3g}]".format(*log_ratio_interval([a / b for a, b in pairs]))
-
-
-def facts(bench: Bench, texts: Texts, written_s: float) -> str:
-    """Return what was measured, and where."""
-    here = environment.machine_facts()
-    layers = [model.model.config.num_hidden_layers for model in (bench.target, bench.draft)]
-    num_tokens = sum(len(text.response_ids) for written in texts.values() for text in written)
-    return (
-        f"{layers[0]} layers, {layers[1]} of them as draft; {len(bench.prompts)} prompts at "
-        f"temperature 0 and 1, {num_tokens} tokens, written in {written_s:.1f} s; "
-        f"the loops decode {len(bench.decoded)} of them.\n"
-        f"{here['processor']}, {here['cores']} cores, {torch.get_num_threads()} thread(s), "
-        f"torch {torch.__version__}."
-    )
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def options() -> argparse.ArgumentParser:
+    """Return what can be chosen."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench scoring", description=__doc__)
     parser.add_argument("--model", default="tiny-target")
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 7], help="of the draft")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=64)
-    parser.add_argument("--decoded", type=int, default=12, help="prompts for the loops")
+    parser.add_argument("--decoded", type=int, default=2, help="prompts for the loops, a repeat")
     parser.add_argument("--max-new-tokens", type=int, help="of a text; by default the task's")
-    parser.add_argument("--gammas", type=int, nargs="+", default=[1, 2, 4, 8, 16])
-    parser.add_argument("--repeats", type=int, default=6)
-    told = parser.parse_args()
-    if not 2 <= told.repeats <= min(told.decoded, told.prompts) or GAMMA not in told.gammas:
-        parser.error(f"two repeats or more, a prompt for each, and {GAMMA} among the gammas")
-    torch.set_num_threads(told.threads)
-    transformers_logging.set_verbosity_error()  # it warns of how it calls itself
-    bench = prepare(told)
-    started = perf_counter()
-    texts = write(bench)
-    written_s = perf_counter() - started
-    times = compare(bench, texts, told.gammas, told.repeats)
-    print(f"{told.model}: {facts(bench, texts, written_s)}\n\n{report(times)}")
-
-
-if __name__ == "__main__":
-    main()
+    parser.add_argument("--gammas", type=int, nargs="+", default=[GAMMA], help="of the loop")
+    return parser

@@ -2,12 +2,12 @@
 
 The same pair, the same token ids and supervised tokens, the same number of steps of AdamW on
 batches of as many rows, all weights of the draft trained, in float32. Off-policy: forward KL on
-gold answers (TRL's beta 0). Each arm runs in a process of its own, so that peak memory is its own;
-their order turns round with every repeat. Time is from models loaded to draft trained: of
-draftmark's arm it holds the target's one reading of the rows, which the others do in every pass.
+gold answers (TRL's beta 0). Each arm runs in a process of its own, so that peak memory is its own.
+Time is from models loaded to draft trained: of draftmark's arm it holds the target's one reading of
+the rows, which the others do in every pass.
 
 What a task's rows gain depends on the share of their tokens that are supervised: the others are
-read by the draft's body alone. So there is a table for each of some tasks.
+read by the draft's body alone. So there is a comparison for each of some tasks.
 
 Then a sweep: five methods are trained in one process, the target reading the rows once for all of
 them, beside what no training can do without: as many forward and backward passes of the draft over
@@ -17,21 +17,17 @@ the same batches, to the logits of the supervised positions and back, with no lo
 import argparse
 import json
 import resource
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch.nn.functional import kl_div, log_softmax
 
-from draftmark import environment, registry
-from draftmark.analysis.statistics import log_ratio_interval
+from draftmark import registry
 from draftmark.config.model_sections import DraftInit, Optimisation
 from draftmark.data.prompts import encode_gold
 from draftmark.data.rows import load_rows
@@ -45,6 +41,7 @@ from draftmark.training.loop import TrainingContext
 from draftmark.training.schedule import total_steps
 from draftmark.training.validation import Criterion
 from draftmark.types import Text
+from tests.bench.frame import Comparison, Spent, in_own_process
 
 IGNORED = -100  # the label of what is not supervised
 UNJUDGED = Criterion("none", lambda _: 0.0)  # the others choose no checkpoint either
@@ -66,16 +63,6 @@ class Bench:
         """Supervised tokens of the whole training."""
         once = sum(len(text.response_ids) for text in self.texts)
         return round(once * self.settings.passes)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one arm took: seconds, the most memory its process held, and where it started from."""
-
-    seconds: float
-    num_tokens: int
-    peak_bytes: int
-    loaded_bytes: int
 
 
 def prepare(told: argparse.Namespace) -> Bench:
@@ -100,14 +87,6 @@ def encoded(told: argparse.Namespace, name: str) -> Sequence[Text]:
         registry.find_registered("tasks", name), "train", told.rows, sources=["samples"]
     )
     return encode_gold(load_tokenizer(directory), rows.examples, end_tokens(directory))
-
-
-def lengths(told: argparse.Namespace, name: str) -> tuple[float, float]:
-    """Return how many tokens a task's prompts and responses have, on average."""
-    texts = encoded(told, name)
-    return mean(len(text.prompt_ids) for text in texts), mean(
-        len(text.response_ids) for text in texts
-    )
 
 
 def ours(bench: Bench, method: str = "kd", source: FixedTexts | None = None) -> None:
@@ -261,104 +240,66 @@ SWEEPS: dict[str, Callable[[Bench], None]] = {
 }
 
 
-def measure(bench: Bench, arm: Callable[[Bench], None]) -> Measured:
-    """Run an arm in this process."""
+def measure(bench: Bench, arm: Callable[[Bench], None]) -> Spent:
+    """Run an arm in this process; its peak memory includes the loaded models."""
     trainings = len(SWEEP) if arm in SWEEPS.values() else 1
-    loaded, started = peak(), perf_counter()
+    started = perf_counter()
     arm(bench)
-    return Measured(perf_counter() - started, trainings * bench.num_tokens, peak(), loaded)
+    seconds = perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Spent(seconds, trainings * bench.num_tokens, peak)
 
 
-def peak() -> int:
-    """Return the most memory that this process has held, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def in_processes(names: Iterable[str], task: str, repeats: int) -> dict[str, list[Measured]]:
-    """Return what each arm took on the rows of a task, run after run."""
-    found: dict[str, list[Measured]] = {name: [] for name in names}
-    order = list(found)
-    for _ in range(repeats):
-        for name in order:
-            command = [sys.executable, "-m", "tests.bench.training", *sys.argv[1:]]
-            command += ["--tasks", task, "--arm", name]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise SystemExit(f"{name} failed:\n{done.stderr}")
-            found[name].append(Measured(**json.loads(done.stdout.splitlines()[-1])))
-        order.reverse()
+def comparisons(words: Sequence[str] = ()) -> list[Comparison]:
+    """Return a comparison of trainers and one of a sweep for each task, with options as words."""
+    told = options().parse_args(words)
+    found = []
+    for task in told.tasks:
+        facts = {"dtype": "float32", "clock": "seconds", **vars(told), "tasks": [task]}
+        arms = {
+            name: in_own_process("tests.bench.training", *words, "--tasks", task, "--arm", name)
+            for name in ARMS | SWEEPS
+        }
+        trainers, sweeps = ({name: arms[name] for name in names} for names in (ARMS, SWEEPS))
+        found += [
+            Comparison(
+                f"training on {task}",
+                lambda trainers=trainers: trainers,
+                facts,
+                "tokens",
+                speed_goals=dict.fromkeys(list(ARMS)[1:], 3.0),
+                memory_goals=dict.fromkeys(list(ARMS)[1:], 0.5),
+            ),
+            Comparison(
+                f"sweep on {task}",
+                lambda sweeps=sweeps: sweeps,
+                facts,
+                "tokens",
+                speed_goals=dict.fromkeys(list(SWEEPS)[1:], 1 / 1.25),
+            ),
+        ]
     return found
 
 
-def table(found: Mapping[str, Sequence[Measured]]) -> list[str]:
-    """Return the arms in Markdown."""
-    lines = ["| | tokens/s | peak memory, MiB | of it before training |", "|---|---:|---:|---:|"]
-    for name, runs in found.items():
-        rate = sum(run.num_tokens for run in runs) / sum(run.seconds for run in runs)
-        most = max(runs, key=lambda run: run.peak_bytes)
-        memory = f"{most.peak_bytes / 2**20:.0f} | {most.loaded_bytes / 2**20:.0f}"
-        lines.append(f"| {name} | {rate:.0f} | {memory} |")
-    return [*lines, ""]
-
-
-def report(found: Mapping[str, Sequence[Measured]]) -> str:
-    """Return the arms, and draftmark's ratios to each other one beside their goals."""
-    lines = table(found)
-    mine, *others = found
-    for other in others:
-        pairs = list(zip(found[other], found[mine], strict=True))
-        faster = spread([theirs.seconds / my.seconds for theirs, my in pairs])
-        smaller = spread([my.peak_bytes / theirs.peak_bytes for theirs, my in pairs])
-        lines.append(
-            f"draftmark / {other}: {faster} times the throughput (goal: 3 or more), "
-            f"{smaller} of the peak memory (goal: 0.5 or less)."
-        )
-    return "\n".join(lines)
-
-
-def report_sweep(found: Mapping[str, Sequence[Measured]]) -> str:
-    """Return both arms of the sweep, and their ratio beside its goal."""
-    whole, least = ([run.seconds for run in runs] for runs in found.values())
-    ratio = spread([a / b for a, b in zip(whole, least, strict=True)])
-    goal = f"The sweep took {ratio} times the passes alone (goal: under 1.4)."
-    return "\n".join([*table(found), goal])
-
-
-def spread(ratios: Sequence[float]) -> str:
-    """Return the geometric mean of ratios with a 95 % interval, if there are two or more."""
-    if len(ratios) < 2:
-        return f"{ratios[0]:.3g}"
-    return "{:.3g} [{:.3g}, {:.3g}]".format(*log_ratio_interval(ratios))
+def options() -> argparse.ArgumentParser:
+    """Return what can be chosen."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench training", description=__doc__)
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2, 3], help="of the draft")
+    parser.add_argument("--tasks", nargs="+", default=["gsm8k"])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--rows-per-batch", type=int, default=4)
+    parser.add_argument("--passes", type=float, default=3)
+    parser.add_argument("--arm", choices=ARMS | SWEEPS, help=argparse.SUPPRESS)
+    return parser
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="smollm2-135m-instruct")
-    parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2, 3], help="of the draft")
-    parser.add_argument("--tasks", nargs="+", default=["gsm8k", "xsum"])
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rows", type=int, default=16)
-    parser.add_argument("--rows-per-batch", type=int, default=8)
-    parser.add_argument("--passes", type=float, default=10)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--arm", choices=ARMS | SWEEPS, help="run this one alone, here")
-    told = parser.parse_args()
+    """Run one arm, and print what it took as JSON."""
+    told = options().parse_args()
     torch.set_num_threads(told.threads)
-    if told.arm:
-        print(json.dumps(asdict(measure(prepare(told), (ARMS | SWEEPS)[told.arm]))))
-        return
-    here = environment.machine_facts()
-    print(
-        f"{told.model}, layers {told.layers} of it as draft; {told.rows} rows, {told.passes:g} "
-        f"passes, {told.rows_per_batch} rows a batch.\n{here['processor']}, {here['cores']} cores, "
-        f"{told.threads} thread(s), torch {torch.__version__}.\n"
-    )
-    for name in told.tasks:
-        prompts, responses = lengths(told, name)
-        print(f"{name}: prompts of {prompts:.0f} tokens, responses of {responses:.0f}, on average.")
-        print(report(in_processes(ARMS, name, told.repeats)), flush=True)
-        print(report_sweep(in_processes(SWEEPS, name, told.repeats)), flush=True)
+    print(json.dumps(asdict(measure(prepare(told), (ARMS | SWEEPS)[told.arm]))))
 
 
 if __name__ == "__main__":

@@ -288,9 +288,9 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2, 3], help="of the draft")
     parser.add_argument("--tasks", nargs="+", default=["gsm8k"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--rows-per-batch", type=int, default=4)
-    parser.add_argument("--passes", type=float, default=3)
+    parser.add_argument("--passes", type=float, default=4)
     parser.add_argument("--arm", choices=ARMS | SWEEPS, help=argparse.SUPPRESS)
     return parser
 

@@ -1,19 +1,19 @@
 # Two commands matter: `make demo` and `make test`. Each sets up what it needs.
-PYTHON ?= python3.11
+# PYTHON=... and VENV=... choose another Python and another folder; UV= takes pip where there is uv.
+PYTHON ?=
+UV ?= uv
 VENV ?= .venv
-PIP = $(VENV)/bin/python -m pip --disable-pip-version-check -q
 READY = $(VENV)/.ready
-
-TORCH = $(shell sed -n 's/^torch==//p' requirements.lock)
+DEV = $(VENV)/.dev
+SET_UP = @UV='$(UV)' sh tools/set-up '$(VENV)' '$(PYTHON)'
 HAS_CPU_BUILD = $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo yes)
-CPU_BUILDS = https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test bench lint vllm ray bubblewrap chromium clean
+.PHONY: demo test bench lint vllm ray bubblewrap chromium locks clean
 
 demo: $(READY)
 	$(VENV)/bin/draftmark run quickstart
 
-test: $(READY)
+test: $(DEV)
 	$(VENV)/bin/python -m pytest
 
 # The engine vllm; the tests of it run from then on. On a CPU by its own lock, beside the base one:
@@ -22,41 +22,33 @@ test: $(READY)
 vllm: $(VENV)/.vllm
 $(VENV)/.vllm: requirements-vllm.lock $(READY)
 ifeq ($(HAS_CPU_BUILD),yes)
-	$(PIP) install --no-deps -r requirements-vllm.lock
+	$(SET_UP) requirements-vllm.lock
 else
-	$(PIP) install --no-build-isolation --editable '.[vllm]'
+	$(VENV)/bin/python -m pip install -q --no-build-isolation --editable '.[vllm]'
 endif
-	touch $@
+	@touch $@
 
 # 15 minutes. One bench with options of its own: make bench BENCH="scoring --model smollm2-135m-instruct"
-bench: $(READY)
+bench: $(DEV)
 	$(VENV)/bin/draftmark fetch smollm2-135m-instruct >/dev/null
 	$(VENV)/bin/python -m tests.bench $(BENCH)
 
-lint: $(READY)
+lint: $(DEV)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
 # For `draftmark run --cluster`, and for its tests, which are skipped without Ray.
 ray: $(READY)
-	$(PIP) install --no-deps -r requirements-ray.lock
+	$(SET_UP) requirements-ray.lock
 
-# torch first: its CPU build (a wheel at hand, else PyTorch's own index) spares a
-# machine without an NVIDIA GPU gigabytes of CUDA libraries; the usual build is the last resort.
-# The lock then finds torch there. `===`: with a GPU, not a CPU build that lies at hand.
 $(READY): requirements.lock pyproject.toml | bubblewrap
-	$(PYTHON) -m venv $(VENV)
-ifeq ($(HAS_CPU_BUILD),yes)
-	$(PIP) install --no-deps --no-index torch==$(TORCH)+cpu 2>/dev/null || \
-	$(PIP) install --no-deps --index-url $(CPU_BUILDS) torch==$(TORCH)+cpu || \
-	$(PIP) install 'torch===$(TORCH)'
-else
-	$(PIP) install 'torch===$(TORCH)'
-endif
-	$(PIP) install --no-deps -r requirements.lock
-	$(PIP) install --no-deps --no-build-isolation --editable .
-	touch $(READY)
+	$(SET_UP) requirements.lock
+	@touch $@
+
+$(DEV): requirements-dev.lock $(READY)
+	$(SET_UP) requirements-dev.lock
+	@touch $@
 
 # Isolates the programs that models write. Without it all else works; `draftmark doctor` shows if it is missing.
 AS_ROOT = $(if $(filter-out 0,$(shell id -u)),sudo -n) env DEBIAN_FRONTEND=noninteractive
@@ -70,6 +62,26 @@ chromium:
 	@command -v chromedriver >/dev/null || { $(AS_ROOT) apt-get update -qq && \
 	$(AS_ROOT) apt-get install -y -qq --no-install-recommends chromium chromium-driver; } \
 	>/dev/null 2>&1 </dev/null || echo 'chromium is not installed; the site will not be opened'
+
+# Makes the locks from pyproject.toml. A lock holds for Python 3.11 to 3.14 on every system (lines
+# have markers). Versions stay what they are while pyproject.toml allows it; newer ones:
+# make locks UPGRADE=--upgrade. requirements-vllm.lock is made by hand.
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header $(UPGRADE)
+IS_CUDA = ^(cuda-|nvidia-|triton=)
+locks:
+	mkdir -p build
+	cat requirements.lock requirements-dev.lock requirements-cuda.lock requirements-ray.lock >build/all
+	$(COMPILE) pyproject.toml --extra dev --extra ray -o build/all
+	$(COMPILE) pyproject.toml -c build/all -o build/base
+	$(COMPILE) pyproject.toml --extra dev -c build/all -o build/dev
+	$(COMPILE) pyproject.toml --extra ray -c build/all -o build/ray
+	(echo '# What draftmark needs.'; grep -vE '$(IS_CUDA)' build/base) >requirements.lock
+	(echo '# What tests, linters and benches add to requirements.lock.'; \
+	grep -vxFf build/base build/dev) >requirements-dev.lock
+	(echo '# What the usual build of torch adds to requirements.lock on Linux.'; \
+	grep -E '$(IS_CUDA)' build/base) >requirements-cuda.lock
+	(echo '# What the extra [ray] adds to requirements.lock, for `draftmark run --cluster`.'; \
+	grep -vxFf build/base build/ray) >requirements-ray.lock
 
 clean:
 	rm -rf $(VENV) results

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 BUILD = "import sys; from setuptools import build_meta as b; getattr(b, sys.argv[1])(sys.argv[2])"
 # What a checkout has under draftmark's name and an installation needs not.
 LEFT_OUT = re.compile(
-    r"(tasks/|baselines/|reports/)?README\.md|reports/(accepted|measured)/.*"
+    r"(tasks/|baselines/|reports/)?README\.md|reports/(accepted|bench|measured)/.*"
     r"|tasks/samples/(templates/.*|\w+\.py)"
 )
 FOLDERS = ("tasks", "reports", "baselines", "harness")
@@ -120,6 +120,7 @@ def quickstart(scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_sdist_holds_the_code_and_what_its_tests_need(sdist: Path) -> None:
     held = set(_files(sdist))
     named = ["LICENSE", "Makefile", "README.md", "pyproject.toml", "requirements.lock", ".ci/run"]
+    named += ["requirements-dev.lock", "tools/set-up", "tools/install.py"]
 
     assert set(named) <= held
     for folder in ("src/draftmark", "tests", "docs"):

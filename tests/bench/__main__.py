@@ -16,29 +16,44 @@ from typing import Any
 from tests.bench.frame import Comparison, Measured, measure
 from tests.bench.results import as_json, run_facts, table
 
-# The minutes of each bench, of 15 in all. A bench is a module here with a function `comparisons`.
+# The minutes of each bench, of 15 in all; what one leaves goes to those after it. A bench is a
+# module here with a function `comparisons`.
 MINUTES = {"starting": 1, "scoring": 5, "training": 9}
 
 
 def main() -> None:
     """Measure, print and write; exit with 1 if a comparison failed."""
+    told, words = options().parse_known_args()
+    if words and not told.bench:
+        options().error(f"{' '.join(words)}: options of a bench come after its name")
+    benches = {told.bench: MINUTES[told.bench]} if told.bench else dict(MINUTES)
+    results = {**run_facts(), "comparisons": []}
+    file = told.out / f"{results['date'][:19].replace(':', '')}-{str(results['commit'])[:8]}.json"
+    deadline = perf_counter() + 60 * (told.minutes or sum(benches.values()))
+    ok = True
+    while benches:
+        bench, minutes = next(iter(benches.items()))
+        seconds = (deadline - perf_counter()) * minutes / sum(benches.values())
+        found = import_module(f"tests.bench.{bench}").comparisons(words)
+        ok &= run(bench, found, seconds, results, file)
+        del benches[bench]
+    if results["comparisons"]:
+        print(f"Written: {file}")
+    raise SystemExit(not ok)
+
+
+def options() -> argparse.ArgumentParser:
+    """Return what can be chosen for all benches."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tests.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--minutes", type=float, help="in all; by default 15, or the bench's own")
     parser.add_argument("--out", type=Path, default=Path("results/bench"))
     parser.add_argument("bench", nargs="?", choices=MINUTES)
-    told, words = parser.parse_known_args()
-    benches = {told.bench: MINUTES[told.bench]} if told.bench else MINUTES
-    scale = (told.minutes or sum(benches.values())) / sum(benches.values())
-    results, file = run_facts(), told.out
-    file = told.out / f"{results['date'][:19].replace(':', '')}-{str(results['commit'])[:8]}.json"
-    results["comparisons"], ok = [], True
-    for bench, minutes in benches.items():
-        found = import_module(f"tests.bench.{bench}").comparisons(words if told.bench else ())
-        ok &= run(bench, found, minutes * 60 * scale, results, file)
-    print(f"Written: {file}")
-    raise SystemExit(not ok)
+    return parser
 
 
 def run(

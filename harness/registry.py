@@ -34,6 +34,12 @@ def registered_names(group: Group) -> list[str]:
     return sorted(_modules(group) | _plugins(group).keys())
 
 
+def recipe_names() -> list[str]:
+    """Return the sorted names of the recipes and suites that come with draftmark."""
+    recipes = Path(importlib.import_module("draftmark.baselines").__path__[0]) / "recipes"
+    return sorted(path.stem for path in recipes.glob("*.toml"))
+
+
 def find_registered(group: Group, name: str) -> Any:
     """Return the registry entry `name`.
 

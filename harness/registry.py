@@ -77,7 +77,13 @@ def _modules(group: Group) -> frozenset[str]:
 
 @cache
 def _plugins(group: Group) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=f"draftmark.{group}")}
+    return {point.name: point for point in _entry_points().select(group=f"draftmark.{group}")}
+
+
+@cache
+def _entry_points() -> Any:
+    """Return the entry points of all installed packages: reading them takes a while."""
+    return entry_points()
 
 
 def _load(what: str, load: Callable[[], Any]) -> Any:

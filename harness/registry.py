@@ -34,6 +34,12 @@ def registered_names(group: Group) -> list[str]:
     return sorted(_modules(group) | _plugins(group).keys())
 
 
+def recipe_names() -> list[str]:
+    """Return the sorted names of the recipes and suites that come with draftmark."""
+    recipes = Path(importlib.import_module("draftmark.baselines").__path__[0]) / "recipes"
+    return sorted(path.stem for path in recipes.glob("*.toml"))
+
+
 def find_registered(group: Group, name: str) -> Any:
     """Return the registry entry `name`.
 
@@ -71,7 +77,13 @@ def _modules(group: Group) -> frozenset[str]:
 
 @cache
 def _plugins(group: Group) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=f"draftmark.{group}")}
+    return {point.name: point for point in _entry_points().select(group=f"draftmark.{group}")}
+
+
+@cache
+def _entry_points() -> Any:
+    """Return the entry points of all installed packages: reading them takes a while."""
+    return entry_points()
 
 
 def _load(what: str, load: Callable[[], Any]) -> Any:

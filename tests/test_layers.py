@@ -154,16 +154,41 @@ def test_importing_what_needs_no_torch_loads_none() -> None:
     assert _who_loads_torch([f"import {module}" for module in modules]) == []
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["plan", "quickstart"]])
-def test_what_runs_nothing_loads_no_torch(arguments: list[str]) -> None:
-    lines = [
-        "import contextlib, sys",
-        "from draftmark.cli.main import main",
-        f"sys.argv[1:] = {arguments!r}",
-    ]
-    call = "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr): main()"
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        (
+            ["--help"],
+            [
+                "torch",
+                "pydantic",
+                "rich",
+                "filelock",
+                "numpy",
+                "draftmark.config",
+                "draftmark.store",
+            ],
+        ),
+        (["list"], ["torch", "rich", "filelock", "numpy", "draftmark.config", "draftmark.store"]),
+        (
+            ["plan", "quickstart"],
+            ["torch", "pandas", "matplotlib", "transformers", "datasets", "statsmodels"],
+        ),
+    ],
+)
+def test_a_command_loads_no_package_that_it_does_not_need(
+    arguments: list[str], unneeded: list[str]
+) -> None:
+    script = (
+        "import contextlib, sys\n"
+        "from draftmark.cli.main import main\n"
+        f"sys.argv[1:] = {arguments!r}\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr): main()\n"
+        f"print([name for name in {unneeded!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
-    assert _who_loads_torch([*lines, call]) == []
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
 def _who_loads_torch(statements: list[str]) -> list[str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from string import ascii_lowercase
 
+import numpy as np
+
 from draftmark.analysis.statistics import Effect
 
 
@@ -69,12 +71,12 @@ def mcnemar_p(first: Sequence[float], second: Sequence[float]) -> float:
 
 def holm_adjusted(p_values: Sequence[float]) -> list[float]:
     """Return p values adjusted to control the family-wise error (Holm 1979)."""
-    from statsmodels.stats.multitest import multipletests
-
-    if not p_values:
-        return []
-    adjusted: list[float] = multipletests(p_values, method="holm")[1].tolist()
-    return adjusted
+    ordered = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(ordered), 0, -1)
+    adjusted = np.empty(len(ordered))
+    adjusted[ordered] = np.maximum.accumulate(np.take(p_values, ordered) * factors)
+    found: list[float] = adjusted.clip(max=1.0).tolist()
+    return found
 
 
 def group_letters(number: int, differ: Callable[[int, int], bool]) -> list[str]:

@@ -10,6 +10,7 @@ from draftmark.data import hub
 from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
 from draftmark.grading.isolation import bubblewrap
 from draftmark.models import files
+from draftmark.models.catalogue import CATALOGUE
 from draftmark.models.dtype import resolve_dtype
 
 _EXTRAS = ("vllm", "ray")
@@ -33,7 +34,7 @@ def diagnosis_lines(data: Path | None) -> Iterator[str]:
     yield f"hub           {_hub()}"
     yield f"sandbox       {_sandbox()}"
     yield f"model cache   {files.cache_directory()}"
-    for name in files.CATALOGUE:
+    for name in CATALOGUE:
         state = "fetched" if files.cached_model(name) else f"not fetched; draftmark fetch {name}"
         yield f"  {name}  {state}"
     yield f"data          {_data(data)}"

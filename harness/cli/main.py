@@ -6,7 +6,6 @@ The gate: 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
 """
 
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +53,8 @@ app.add_typer(store_app, name="store")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata
+
         typer.echo(f"draftmark {metadata.version('draftmark')}")
         raise typer.Exit
 
@@ -73,7 +74,6 @@ def _options(
 def main() -> None:
     """Run the command line; a UserError ends it with one sentence and exit code 2."""
     from draftmark.pipeline.stopping import Stopped
-    from draftmark.store.store import explain_full_disk
 
     try:
         app(prog_name="draftmark")
@@ -82,6 +82,8 @@ def main() -> None:
     except Stopped as stopped:
         _stop(stopped, 130)
     except Exception as error:
+        from draftmark.store.store import explain_full_disk
+
         full = explain_full_disk(error, Path(getattr(error, "filename", None) or Path.cwd()))
         if full is None:
             raise

@@ -9,7 +9,6 @@ import typer
 from draftmark.cli.options import Data
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
-from draftmark.types import Arm
 
 
 def measure_server(
@@ -41,6 +40,7 @@ def measure_server(
     from draftmark.grading.http_client import HttpClient, read_key
     from draftmark.progress import Progress
     from draftmark.store.store import write_json
+    from draftmark.types import Arm
 
     key = read_key(key_variable, "endpoint")
     urls: dict[Arm, str | None] = {"draft": url, "target": against}

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from draftmark import registry
 from draftmark.cli.options import RunFolder, show_files
 from draftmark.pipeline.publish import writable_folder
 
@@ -98,6 +97,7 @@ def _load_all(folders: list[Path]) -> tuple[tuple["Results", Path], ...]:
 
 def _render(name: str, results: "Results", directory: Path, **fields: Any) -> list[Path]:
     """Write a report with some of its fields set; return its files."""
+    from draftmark import registry
     from draftmark.pipeline.render import write_reports
 
     report = registry.find_registered("reports", name)

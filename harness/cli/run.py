@@ -86,11 +86,10 @@ def plan(
 def list_() -> None:
     """List recipes, tasks, methods, engines, reports, and the models that can be fetched."""
     from draftmark import registry
-    from draftmark.models.files import CATALOGUE
-    from draftmark.pipeline.recipe_files import recipe_names
+    from draftmark.models.catalogue import CATALOGUE
 
     groups = {
-        "recipes": recipe_names(),
+        "recipes": registry.recipe_names(),
         "tasks": registry.registered_names("tasks"),
         "methods": registry.registered_names("baselines"),
         "engines": registry.registered_names("engines"),

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from draftmark.cli.options import StoreAt
 
@@ -22,6 +21,8 @@ def status(
     once: Annotated[bool, typer.Option("--once", help="Print the status once and exit.")] = False,
 ) -> None:
     """Show a run's done, running and failed stages; on a terminal, refresh until the run ends."""
+    from rich.console import Console
+
     from draftmark.pipeline.status import latest_run, run_status, status_lines
 
     folder = run or Path("results")

@@ -19,10 +19,17 @@ OUTCOMES = {
 def grade_answers(
     task: Task, answers: Sequence[tuple[Example, str]], sandbox: Sandbox
 ) -> list[dict[str, float]]:
-    """Return the task's scores of each answer, in order; programs run in the sandbox."""
+    """Return the task's scores of each answer, in order; programs run in the sandbox.
+
+    Equal answers to an example are graded once: the arms of a lossless engine write the same.
+    """
+    distinct = {(example.id, text): (example, text) for example, text in answers}
     if task.grade_programs:
-        return task.grade_programs(answers, sandbox)
-    return [task.grade(example, text) for example, text in answers]
+        scores = task.grade_programs(list(distinct.values()), sandbox)
+    else:
+        scores = [task.grade(example, text) for example, text in distinct.values()]
+    of_answer = dict(zip(distinct, scores, strict=True))
+    return [of_answer[example.id, text] for example, text in answers]
 
 
 def response_outcomes(text: str, reason: FinishReason) -> dict[str, Any]:

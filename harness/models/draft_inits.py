@@ -40,7 +40,9 @@ def make_draft(
     directory: Path | None = None,
     placement: Placement = DEFAULT_PLACEMENT,
 ) -> LanguageModel:
-    """Return the draft init in float32; `directory` is the folder of the model that it names.
+    """Return the draft init in float32, its head not fitted yet.
+
+    `directory` is the folder of the model that the init names.
 
     Raises UserError for layers or config keys that the target lacks, and for a head smaller than
     the tokenizer.
@@ -55,7 +57,7 @@ def make_draft(
     else:
         assert directory is not None
         model = load_model(directory, placement).model
-    return LanguageModel(model, target.vocab_size)
+    return LanguageModel(model.to(placement.device), target.vocab_size)
 
 
 def freeze_embeddings(model: Any) -> None:
@@ -166,6 +168,13 @@ def fit_head(
             head.bias[tokens] = target_head.bias[tokens].float().cpu()
     freeze_embeddings(fitted)
     return LanguageModel(fitted.to(draft.device).eval(), draft.vocab_size)
+
+
+def load_fitted(directory: Path, placement: Placement) -> LanguageModel:
+    """Return a draft with a fitted head from a folder, embedding and head frozen."""
+    fitted = load_model(directory, placement)
+    freeze_embeddings(fitted.model)
+    return fitted
 
 
 def _regress(draft: LanguageModel, states: StoredHiddenStates) -> torch.Tensor:

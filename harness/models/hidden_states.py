@@ -53,6 +53,15 @@ def right_padded(texts: Sequence[Text], device: torch.device) -> tuple[torch.Ten
     return pad_rows([[*text.prompt_ids, *text.response_ids][:-1] for text in texts], device)
 
 
+def _padded(texts: Sequence[Text], device: torch.device) -> torch.Tensor:
+    """Return ids [B, T] as `right_padded`, for a pass without a mask.
+
+    Causal attention never reads the padding, which stands after the text. Without a mask torch
+    skips the later positions and need not repeat grouped keys.
+    """
+    return right_padded(texts, device)[0]
+
+
 def select_supervised(texts: Sequence[Text], states_BTX: torch.Tensor) -> Iterator[torch.Tensor]:
     """Yield the states [N, ...] of each text at its supervised positions."""
     for text, states_TX in zip(texts, states_BTX, strict=True):
@@ -77,7 +86,7 @@ def hidden_states(
 ) -> Iterator[tuple[Text, torch.Tensor]]:
     """Yield each text with the model's final states [N, D] at its supervised positions."""
     for batch in batches_by_length(texts):
-        states_BTD = model.hidden(*right_padded(batch, model.device))
+        states_BTD = model.hidden(_padded(batch, model.device))
         yield from zip(batch, select_supervised(batch, states_BTD), strict=True)
 
 
@@ -183,7 +192,7 @@ def write_hidden_states(
     write_texts(directory / TEXTS, texts)
     stored = StoredHiddenStates.load(directory, create=True)
     for batch in batches_by_length(texts):
-        states_BTLD = layer_states(model, layers, *right_padded(batch, model.device))
+        states_BTLD = layer_states(model, layers, _padded(batch, model.device))
         for text, states_TLD in zip(batch, states_BTLD, strict=True):
             kept = slice(num_positions(text)) if positions == "all" else supervised_positions(text)
             stored.states_of(text).copy_(states_TLD[kept])

@@ -7,9 +7,10 @@ comes with a model runs only if the recipe allows it.
 Legend: B batch, T position, N supervised position, D hidden size, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,8 +88,32 @@ def pad_rows(
     return ids_BT.to(device), mask_BT.to(device)
 
 
+def _once_for_the_same_files(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `load` with its last results kept, each as long as its folder's files stay the same.
+
+    A stage needs the tokenizer three times, and a large one takes longer to load than a small
+    model.
+    """
+
+    @lru_cache(maxsize=4)
+    def kept(directory: Path, files: tuple[Any, ...], options: tuple[Any, ...]) -> Any:
+        return load(directory, **dict(options))
+
+    @wraps(load)
+    def load_once(directory: Path, **options: Any) -> Any:
+        stats = [(path.name, path.stat()) for path in sorted(Path(directory).glob("*"))]
+        files = tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+        return kept(directory, files, tuple(options.items()))
+
+    return load_once
+
+
+@_once_for_the_same_files
 def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
-    """Return the tokenizer of a model folder; raises UserError if it needs forbidden code."""
+    """Return the tokenizer of a model folder, which callers share and must not change.
+
+    Raises UserError if it needs forbidden code.
+    """
     with _explain_remote_code(directory):
         return AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=trust_remote_code

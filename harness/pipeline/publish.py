@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from draftmark.errors import UserError
-from draftmark.results import Results
 
 if TYPE_CHECKING:
     from draftmark.config.recipe import Recipe
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from draftmark.pipeline.journal import Journal
     from draftmark.pipeline.stopping import Stop
     from draftmark.progress import Progress
+    from draftmark.results import Results
     from draftmark.store.graph import Node
     from draftmark.store.store import Store
 
@@ -32,7 +32,7 @@ class RunOptions:
     cluster: str | None = None  # the address of a Ray cluster, or "local"; None: this process
 
 
-def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> tuple[Results, Path]:
+def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> "tuple[Results, Path]":
     """Run a recipe and save its results and records; return the results and their folder."""
     from draftmark.grading.sandbox import Sandbox
     from draftmark.pipeline import experiment
@@ -63,7 +63,7 @@ def _run(
     store: "Store",
     progress: "Progress",
     cluster: str | None,
-) -> Results:
+) -> "Results":
     """Run a plan, here or on a cluster, with a journal and a stop flag."""
     from draftmark.pipeline import executor, runner
 

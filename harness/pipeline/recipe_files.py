@@ -14,13 +14,8 @@ from draftmark import registry
 from draftmark.config.recipe import Recipe
 from draftmark.config.validation import Section, parse_toml, validate_section
 from draftmark.errors import UserError, unknown_name_error
+from draftmark.registry import recipe_names
 from draftmark.speculation.methods import build_method
-
-
-def recipe_names() -> list[str]:
-    """Return the names of the recipes and suites that come with draftmark."""
-    folder = resources.files("draftmark.baselines") / "recipes"
-    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
 class Suite(Section):

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -51,12 +52,17 @@ def build_method(entry: MethodEntry) -> Method:
         known = fields | MethodEntry.model_fields.keys() - {"name"}
         raise unknown_name_error(f"knob of method {name!r}", unknown[0], known)
     try:
-        return cast(Method, TypeAdapter(method).validate_json(toml_to_json(knobs), strict=True))
+        return cast(Method, _adapter(method).validate_json(toml_to_json(knobs), strict=True))
     except ValidationError as error:
         raise UserError(explain_error(error, f"method {name!r}")) from error
     except PydanticUserError as error:
         reason = printable_text(error.message.partition("\n")[0], 200)
         raise UserError(f"A knob of method {name!r} has an unusable type: {reason}") from error
+
+
+@cache
+def _adapter(method: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(method)
 
 
 def _method_class(name: str) -> Any:

@@ -98,9 +98,7 @@ def code_version(module: str, ignored: frozenset[str] = frozenset()) -> str:
     A plug-in's package counts as the project's. Modules are hashed as syntax trees without
     docstrings, so comments and layout do not change the version.
     """
-    return json_digest(
-        {name: _tree_hash(_parse(name)) for name in sorted(_closure(module, ignored))}
-    )
+    return json_digest({name: _module_hash(name) for name in sorted(_closure(module, ignored))})
 
 
 @cache
@@ -135,8 +133,19 @@ def _parse(module: str) -> ast.Module:
     return ast.parse(Path(origin).read_text(encoding="utf-8"))
 
 
-def _own_imports(module: str, own: frozenset[str]) -> Iterator[str]:
-    """Yield the modules of the packages `own` that a module imports."""
+@cache
+def _module_hash(module: str) -> str:
+    return _tree_hash(_parse(module))
+
+
+@cache
+def _own_imports(module: str, own: frozenset[str]) -> tuple[str, ...]:
+    """Return the modules of the packages `own` that a module imports."""
+    return tuple(name for name in _imports(module, own) if name.partition(".")[0] in own)
+
+
+def _imports(module: str, own: frozenset[str]) -> Iterator[str]:
+    """Yield what a module imports; for names from a package `own`, the modules of these names."""
     for statement in _executed(_parse(module)):
         names: list[str] = []
         if isinstance(statement, ast.Import):
@@ -148,7 +157,7 @@ def _own_imports(module: str, own: frozenset[str]) -> Iterator[str]:
             if names[0].partition(".")[0] in own:  # `_is_module` imports the package
                 members = [f"{names[0]}.{alias.name}" for alias in statement.names]
                 names = [member for member in members if _is_module(member)] or names
-        yield from (name for name in names if name.partition(".")[0] in own)
+        yield from names
 
 
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:

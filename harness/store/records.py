@@ -42,7 +42,8 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file."""
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    with pq.ParquetFile(path) as file:  # `read_table` would load pandas
+        rows: list[dict[str, Any]] = file.read().to_pylist()
     return rows
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from draftmark.store.graph import RESULT_FILES
@@ -67,6 +66,8 @@ def publish_selections(draft: Path, folder: Path) -> None:
     """
     if not (draft / SELECTION).is_file():
         return
+    import pyarrow.compute as pc
+
     table = pq.read_table(draft / SELECTION)
     ids = pc.unique(table["token_id"]).to_pylist()
     index = pc.index_in(table["token_id"], pa.array(ids, pa.int32()))

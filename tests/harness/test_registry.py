@@ -3,7 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,7 @@ def _fresh() -> Iterator[None]:
 def _forget() -> None:
     registry._modules.cache_clear()
     registry._plugins.cache_clear()
+    registry._entry_points.cache_clear()
 
 
 def _install(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str, value: str) -> None:
@@ -42,9 +43,7 @@ def _install(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str, value: 
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "outside_task", raising=False)
     point = EntryPoint(name="outside", value=value, group="draftmark.tasks")
-    monkeypatch.setattr(
-        registry, "entry_points", lambda *, group: [point] if group == point.group else []
-    )
+    monkeypatch.setattr(registry, "entry_points", lambda: EntryPoints([point]))
 
 
 @pytest.mark.parametrize("group", FOLDERS)

@@ -13,9 +13,15 @@ from family_cases import END, TOKENS
 from draftmark.baselines.kd import METHOD as KnowledgeDistillation
 from draftmark.config.model_sections import DraftInit, Pair, Training
 from draftmark.engines.reference import ENGINE
+from draftmark.models.draft_inits import fit_head, make_draft
 from draftmark.models.generation import Sampling, generate
 from draftmark.models.hidden_states import StoredHiddenStates, TargetLogits, write_hidden_states
-from draftmark.models.language_model import LanguageModel, load_model
+from draftmark.models.language_model import (
+    LanguageModel,
+    load_model,
+    load_tokenizer,
+    save_model,
+)
 from draftmark.pipeline.stages.make_draft import DraftSpec, write_draft
 from draftmark.progress import Progress
 from draftmark.speculation.interfaces import EngineSettings
@@ -100,12 +106,23 @@ def trained(
     `given`: the folder of a draft init that is a model.
     """
     pair = Pair(name="p", target="target", draft=start, dtype=dtype)
-    inputs = {**of.inputs, **({"init": given} if given and start.model else {})}
+    if start.head == "fitted":
+        given = fitted(of, start, tmp)
+    inputs = {**of.inputs, **({"init": given} if given else {})}
     out = Path(tempfile.mkdtemp(dir=tmp))
     job = Job(inputs, out, out.with_suffix(".scratch"), Progress(quiet=True))
     sampling = Sampling(Sampler(1.0), NEW_TOKENS, ENDS, 0)
     write_draft(DraftSpec(pair, KD, training, sampling, 0), job)
     return out
+
+
+def fitted(of: Family, start: DraftInit, tmp: Path) -> Path:
+    """Fit a draft init's head to the texts of the dataset; return its folder."""
+    states = StoredHiddenStates.load(of.inputs["dataset texts"])
+    draft = fit_head(make_draft(start, of.target, seed=0), of.target, states)
+    directory = Path(tempfile.mkdtemp(dir=tmp))
+    save_model(draft, load_tokenizer(of.directory), directory)
+    return directory
 
 
 def acceptances(draft: Path) -> list[float]:

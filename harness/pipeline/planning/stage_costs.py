@@ -68,14 +68,18 @@ class SettingCosts:
         """Return the cost of one of the cell's stages; zero for a stage that runs no model."""
         if node.existing_folder or not node.inputs:
             return Cost()
-        entry = self.setting.recipe.method(cell.method)
+        return self._cost(node, self.setting.recipe.method(cell.method))
+
+    def _cost(self, node: Node, entry: MethodEntry) -> Cost:
         match node.stage:
-            case "responses" if node.settings["source"] == "model":
+            case "responses":
                 return self._responses(node)
             case "features":
                 return self._features(node)
             case "target":
                 return self._fine_tuning()
+            case "init":
+                return self._init(node)
             case "draft":
                 return self._draft(entry)
             case "scores":
@@ -83,8 +87,7 @@ class SettingCosts:
             case "likelihoods":
                 return self._forward(self._model_shape(node), self.gold["test"])
             case "decodes":
-                method = build_method(entry) if "draft" in node.inputs else None
-                return self._decodes(node.settings, method)
+                return self._decodes(node, build_method(entry))
             case "parts":
                 return self._parts(node.settings, build_method(entry))
             case _:
@@ -121,6 +124,9 @@ class SettingCosts:
         return self.draft if node.inputs["model"].stage == "draft" else self.target
 
     def _responses(self, node: Node) -> Cost:
+        """Return the cost of texts; zero for those that no model writes."""
+        if node.settings["source"] != "model":
+            return Cost()
         return self._generation(self._model_shape(node), self.load(node), ROWS_PER_BATCH)
 
     def _features(self, node: Node) -> Cost:
@@ -145,6 +151,14 @@ class SettingCosts:
         cost += self._forward(self.target, checks)
         return replace(cost, disk_bytes=4 * self.target.parameters)
 
+    def _init(self, node: Node) -> Cost:
+        """Return the cost of fitting a head: the draft reads the text."""
+        cost = self._forward(
+            self.draft, self.load(node.inputs["texts"].inputs["texts"]), head=False
+        )
+        both = 4 * (self.target.parameters + self.draft.parameters)
+        return replace(cost, peak_bytes=both, disk_bytes=4 * self.draft.parameters)
+
     def _draft(self, entry: MethodEntry) -> Cost:
         method = build_method(entry)
         if method.kind == "training_free":
@@ -153,8 +167,6 @@ class SettingCosts:
         # Both models are loaded in float32; later only the target's head stays, unless the text is
         # on-policy.
         cost = Cost(peak_bytes=4 * (self.target.parameters + shape.parameters))
-        if method.kind == "language_model" and self.setting.pair.draft.head == "fitted":
-            cost += self._forward(self.draft, self.gold["train"])
         if method.trains:
             cost += self._training(method, entry)
         return replace(cost, disk_bytes=4 * shape.parameters)
@@ -187,14 +199,15 @@ class SettingCosts:
         both = 4 * (self.target.parameters + shape.parameters)
         return replace(cost + self._forward(shape, load), peak_bytes=both)
 
-    def _decodes(self, settings: Mapping[str, Any], method: Method | None) -> Cost:
+    def _decodes(self, node: Node, method: Method) -> Cost:
+        settings = node.settings
         dtype, batch = settings["dtype"], settings.get("batch_size", 1)
         load = self.written("test")
         prompts = settings["blocks"] * max(settings["prompts_per_block"], batch)
         load = load.scaled(2 * prompts / load.rows)
         # Two runs without the draft, and two with it. No drafted token is accepted: an upper bound.
         alone = self._generation(self.target, load, batch, dtype)
-        if method is None:
+        if "draft" not in node.inputs:
             return alone + alone + alone + alone
         drafted = load.scaled(settings["num_speculative_tokens"])
         verification = self._forward(self.target, drafted, dtype=dtype)

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from draftmark import registry
-from draftmark.config.model_sections import Training, Writer
+from draftmark.config.model_sections import DraftInit, Training, Writer
 from draftmark.config.recipe import MethodEntry
 from draftmark.errors import UserError
 from draftmark.pipeline.setting import TEXT_SEED, Setting
@@ -53,6 +53,31 @@ def fine_tuned_node(setting: Setting) -> Node:
     return Node("target", label, settings, inputs, code, build, processes=recipe.processes)
 
 
+def fitted_init_node(setting: Setting, training: Training, seed: int) -> Node:
+    """Return the node of a draft init whose head is fitted to the target.
+
+    All methods that fit to the same text share it, and all seeds unless its body is random.
+    """
+    init = setting.pair.draft
+
+    def build(job: Job) -> None:
+        from draftmark.models.draft_inits import fit_head, make_draft
+        from draftmark.models.hidden_states import StoredHiddenStates
+        from draftmark.models.language_model import load_model, save_model
+
+        placement = setting.placement()
+        target = load_model(job.inputs["target"], placement)
+        start = make_draft(init, target, seed=seed, placement=placement)
+        fitted = fit_head(start, target, StoredHiddenStates.load(job.inputs["texts"]))
+        save_model(fitted, setting.tokenizer(job.inputs["target"]), job.out)
+
+    settings = {"init": _init_settings(init), **({} if init.random is None else {"seed": seed})}
+    texts = _source(setting, training, training.fixed_text)
+    label = f"draft init, {init.describe()}, {training.fixed_text} text"
+    code = ("draftmark.models.draft_inits",)
+    return Node("init", label, settings, {"target": setting.target, "texts": texts}, code, build)
+
+
 def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     """Return the node of a method's draft.
 
@@ -84,7 +109,7 @@ def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
         "draft",
         f"draft {entry.title}, seed {seed}",
         _draft_settings(setting, entry, seed),
-        _draft_inputs(setting, entry),
+        _draft_inputs(setting, entry, seed),
         (registry.module_name("baselines", entry.name), "draftmark.pipeline.stages.make_draft"),
         build,
         ignored=frozenset(f"draftmark.speculation.{name}" for name in drafters),
@@ -104,7 +129,7 @@ def _draft_settings(setting: Setting, entry: MethodEntry, seed: int) -> dict[str
     if method.kind != "training_free" and (method.trains or init.random is not None):
         settings |= {"seed": seed}
     if method.kind == "language_model":
-        settings |= {"init": init.model_dump(mode="json", exclude={"model"})}
+        settings |= {"init": _init_settings(init)}
         if init.head == "fitted":
             settings |= {"fitted on": training.fixed_text}
     if method.trains:
@@ -114,13 +139,19 @@ def _draft_settings(setting: Setting, entry: MethodEntry, seed: int) -> dict[str
     return settings
 
 
-def _draft_inputs(setting: Setting, entry: MethodEntry) -> dict[str, Node]:
+def _init_settings(init: DraftInit) -> dict[str, Any]:
+    return init.model_dump(mode="json", exclude={"model"})
+
+
+def _draft_inputs(setting: Setting, entry: MethodEntry, seed: int) -> dict[str, Node]:
     """Return the models that a draft starts from, and the texts and states that it reads."""
     method, training = build_method(entry), setting.recipe.training_of(entry)
     inputs = {"target": setting.target}
     if method.kind == "language_model":
         inputs |= {"init": setting.init} if setting.init else {}
         if setting.pair.draft.head == "fitted":
+            inputs |= {"init": fitted_init_node(setting, training, seed)}
+            # Every draft's ledger counts the text that the head was fitted on.
             inputs |= _texts(setting, training, training.fixed_text)
     if method.trains:
         # Checkpoints are chosen on the target's own text.

@@ -6,7 +6,7 @@ from typing import Any
 from draftmark.config.model_sections import Pair, Training, Writer
 from draftmark.errors import UserError
 from draftmark.models import language_model
-from draftmark.models.draft_inits import fit_head, make_draft
+from draftmark.models.draft_inits import load_fitted, make_draft
 from draftmark.models.generation import Sampling
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.speculation.interfaces import FeatureMethod, Method
@@ -91,18 +91,16 @@ def _start(
 ) -> language_model.LanguageModel:
     """Return the draft init; raises UserError if a draft model has another tokenizer."""
     pair, directory = spec.pair, job.inputs.get("init")
-    fixed = training_texts(spec.training.fixed_text)
     if isinstance(spec.method, FeatureMethod):
+        fixed = training_texts(spec.training.fixed_text)
         texts = StoredHiddenStates.load(job.inputs[fixed]).texts
         return spec.method.head(target, texts, spec.seed)
+    if pair.draft.head == "fitted":
+        return load_fitted(job.inputs["init"], placement)
     if directory is not None:
         own = language_model.load_tokenizer(directory, trust_remote_code=pair.trust_remote_code)
         language_model.check_same_tokenizer(tokenizer, own, (pair.target, str(pair.draft.model)))
-    init = make_draft(pair.draft, target, seed=spec.seed, directory=directory, placement=placement)
-    start = language_model.LanguageModel(init.model.to(placement.device), init.vocab_size)
-    if pair.draft.head == "fitted":
-        return fit_head(start, target, StoredHiddenStates.load(job.inputs[fixed]))
-    return start
+    return make_draft(pair.draft, target, seed=spec.seed, directory=directory, placement=placement)
 
 
 def _train(

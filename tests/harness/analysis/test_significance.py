@@ -69,6 +69,10 @@ def test_mcnemar_counts_only_the_prompts_on_which_two_methods_disagree() -> None
 def test_holm_is_stepwise_and_never_lets_a_smaller_p_end_above_a_larger() -> None:
     assert holm_adjusted([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm_adjusted([]) == []
+    # In R: p.adjust(c(0.5, 0.01, 0.04, 0.03, 0.01), "holm")
+    expected = [0.5, 0.05, 0.09, 0.09, 0.05]
+    assert holm_adjusted([0.5, 0.01, 0.04, 0.03, 0.01]) == pytest.approx(expected)
+    assert holm_adjusted([0.9, 0.8]) == [1.0, 1.0]
 
 
 def test_no_number_of_prompts_finds_a_difference_of_nothing() -> None:

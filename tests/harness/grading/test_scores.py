@@ -1,12 +1,14 @@
 """Answers get the scores of their task, whether it grades one by one or runs programs at once."""
 
+from dataclasses import replace
+
 import pytest
 
 from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import Sandbox
 from draftmark.grading.scores import OUTCOMES, grade_answers, response_outcomes
 from draftmark.registry import find_registered
-from draftmark.types import FinishReason
+from draftmark.types import Example, FinishReason
 
 ROWS = {
     "gsm8k": {"question": "1 + 1?", "answer": "#### 2"},
@@ -26,6 +28,22 @@ def test_answers_are_graded_in_order() -> None:
         scores = grade_answers(task, answers, allowed)
 
         assert [score[task.headline] for score in scores] == [1, 0, 1]
+
+
+def test_equal_answers_to_an_example_are_graded_once() -> None:
+    task, graded = find_registered("tasks", "gsm8k"), []
+
+    def grade(example: Example, text: str) -> dict[str, float]:
+        graded.append((example.id, text))
+        return {"exact_match": float(len(graded))}
+
+    rows = [task.to_example(f"gsm8k/test/{number}", ROWS["gsm8k"]) for number in range(2)]
+    answers = [(rows[0], "a"), (rows[1], "a"), (rows[0], "b"), (rows[0], "a"), (rows[1], "a")]
+
+    scores = grade_answers(replace(task, grade=grade), answers, Sandbox())
+
+    assert graded == [(rows[0].id, "a"), (rows[1].id, "a"), (rows[0].id, "b")]
+    assert [score["exact_match"] for score in scores] == [1, 2, 3, 1, 2]
 
 
 def test_no_answers_have_no_scores() -> None:

@@ -13,6 +13,8 @@ from draftmark.models.hidden_states import (
     StoredHiddenStates,
     hidden_states,
     num_positions,
+    right_padded,
+    select_supervised,
     supervised_positions,
     write_hidden_states,
 )
@@ -46,6 +48,18 @@ def test_what_is_on_disk_is_what_the_target_computes_at_every_position(
         states_TLD = stored.states_of(text)
         assert states_TLD.shape == (num_positions(text), 3, target.hidden_size)
         torch.testing.assert_close(states_TLD, live.states_of(text), atol=1e-4, rtol=1e-4)
+
+
+def test_padding_that_no_mask_hides_changes_no_state(
+    target: LanguageModel, texts: list[Text]
+) -> None:
+    assert len({num_positions(text) for text in texts}) > 1
+    ids_BT, mask_BT = right_padded(texts, target.device)
+    with torch.no_grad():
+        masked = select_supervised(texts, target.hidden(ids_BT, mask_BT))
+    expected = {text.example_id: state for text, state in zip(texts, masked, strict=True)}
+    for text, hidden_ND in hidden_states(target, texts):
+        torch.testing.assert_close(hidden_ND, expected[text.example_id], atol=1e-5, rtol=1e-5)
 
 
 def test_final_states_take_one_vector_a_supervised_token_and_are_the_last_layers_to_the_bit(

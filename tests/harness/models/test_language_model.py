@@ -17,6 +17,7 @@ from draftmark.models.language_model import (
     check_same_tokenizer,
     drop_body,
     load_model,
+    load_tokenizer,
     save_model,
 )
 from draftmark.progress import Progress
@@ -136,6 +137,20 @@ def test_tokenizers_that_differ_are_shown_with_the_first_ids_that_disagree() -> 
     with pytest.raises(UserError, match=r"differ in 2 ids \(1: 'b' and 'c'; 2: 'c' and 'b'\)"):
         check_same_tokenizer(first, second, ("one", "two"))
     check_same_tokenizer(first, Vocabulary(c=2, b=1, a=0), ("one", "two"))
+
+
+def test_a_tokenizer_is_loaded_once_until_its_files_change(
+    tiny_directory: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_directory, tmp_path / "model"))
+    first = load_tokenizer(folder)
+
+    assert load_tokenizer(folder) is first
+    settings = folder / "tokenizer_config.json"
+    document = json.loads(settings.read_text("utf-8"))
+    settings.write_text(json.dumps({**document, "model_max_length": 77}), encoding="utf-8")
+    assert first.model_max_length != 77
+    assert load_tokenizer(folder).model_max_length == 77
 
 
 def test_a_folder_without_safetensors_is_refused(tiny_directory: Path, tmp_path: Path) -> None:

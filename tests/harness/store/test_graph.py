@@ -1,5 +1,6 @@
 """Keys name exactly what decides a result; inputs come before what needs them."""
 
+import ast
 import importlib
 import sys
 from collections.abc import Callable, Mapping
@@ -149,8 +150,9 @@ def _forget() -> None:
     importlib.invalidate_caches()
     for name in [name for name in sys.modules if name.partition(".")[0] == "probe"]:
         del sys.modules[name]
-    for cached in (graph.code_version, graph._closure, graph._parse):
-        cached.cache_clear()
+    cached = (graph.code_version, graph._closure, graph._parse)
+    for function in (*cached, graph._module_hash, graph._own_imports):
+        function.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -257,6 +259,29 @@ def test_the_version_of_a_stage_covers_the_code_that_it_names() -> None:
     ):
         assert measuring not in graph._closure("draftmark.pipeline.stages.make_draft")
         assert measuring not in graph._closure("draftmark.speculation.scoring")
+
+
+def test_a_module_is_parsed_and_hashed_once_for_all_stages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashed: list[int] = []
+    tree_hash = graph._tree_hash
+
+    def counted(tree: ast.Module) -> str:
+        hashed.append(id(tree))
+        return tree_hash(tree)
+
+    _forget()
+    monkeypatch.setattr(graph, "_tree_hash", counted)
+    for module in ("draftmark.speculation.scoring", "draftmark.baselines.kd"):
+        code_version(module)
+    shared = graph._closure("draftmark.speculation.scoring") & graph._closure(
+        "draftmark.baselines.kd"
+    )
+    _forget()
+
+    assert shared
+    assert len(hashed) == len(set(hashed))
 
 
 def test_neutral_modules_exist() -> None:

@@ -10,7 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from draftmark.config.model_sections import DraftInit
 from draftmark.config.recipe import Recipe
+from draftmark.models.draft_inits import fit_head, make_draft
+from draftmark.models.hidden_states import StoredHiddenStates
+from draftmark.models.language_model import load_model
 from draftmark.pipeline.executor import execute_stages
 from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.provenance import data_facts, texts_behind
@@ -19,10 +23,11 @@ from draftmark.pipeline.render import render_reports
 from draftmark.pipeline.runner import run_experiment
 from draftmark.progress import Progress
 from draftmark.results import Results
-from draftmark.store.graph import Node, topological_order
+from draftmark.store.graph import Node, _closure, topological_order
 from draftmark.store.records import DRAFT
 from draftmark.store.run_folder import save_results
 from draftmark.store.store import Store
+from draftmark.training.ledger import tokens_read
 from draftmark.training.trackers import JSON_LINES
 
 FINE_TUNE = {"passes": 0.5, "rows_per_batch": 4, "learning_rate": 1e-4, "validations": 1}
@@ -85,7 +90,65 @@ def test_a_fitted_head_needs_text_that_is_there_before_and_nothing_more(
     pair = {"draft": {"pruned": [0, 7], "head": "fitted"}}
     prepared = planned(pair, methods=[{"name": "untrained", "training": {"text": text}}])
 
-    assert set(_drafts(prepared)["untrained"].inputs) == {"target", f"{fitted_on} texts"}
+    draft = _drafts(prepared)["untrained"]
+    assert set(draft.inputs) == {"target", "init", f"{fitted_on} texts"}
+    fit = draft.inputs["init"].inputs
+    assert {name: node.key for name, node in fit.items()} == {
+        "target": draft.inputs["target"].key,
+        "texts": draft.inputs[f"{fitted_on} texts"].key,
+    }
+
+
+FITTED = {"draft": {"pruned": [0, 7], "head": "fitted"}}
+
+
+def _fits(prepared: Plan) -> dict[str, Node]:
+    return {node.key: node for node in prepared.nodes if node.stage == "init"}
+
+
+def test_methods_and_seeds_that_start_alike_share_one_fit(planned: Planned) -> None:
+    methods = [{"name": "untrained"}, {"name": "kd"}, {"name": "lk", "training": {"passes": 2}}]
+    several = {"methods": methods, "seeds": [0, 1, 2]}
+
+    assert len(_fits(planned(FITTED, **several))) == 1
+    # Other seeds give another random body, and other texts another fit.
+    at_random = {"draft": {"random": {"num_hidden_layers": 1}, "head": "fitted"}}
+    assert len(_fits(planned(at_random, **several))) == 3
+    methods.append({"name": "sft", "training": {"text": "target"}})
+    assert len(_fits(planned(FITTED, **several))) == 2
+    assert _fits(planned(methods=methods)) == {}
+
+
+def test_a_fit_does_not_depend_on_how_drafts_are_trained(planned: Planned) -> None:
+    (fit,) = _fits(planned(FITTED, methods=[{"name": "kd"}])).values()
+    behind = set().union(*(_closure(module) for module in fit.code))
+
+    assert "draftmark.models.draft_inits" in behind
+    assert not [name for name in behind if name.startswith("draftmark.training")]
+
+
+def test_a_draft_starts_from_the_stored_fit_to_the_bit_and_pays_for_its_text(
+    planned: Planned, tmp_path: Path
+) -> None:
+    prepared, store = planned(FITTED, methods=[{"name": "untrained"}]), Store(tmp_path)
+    draft = _drafts(prepared)["untrained"]
+
+    assert execute_stages([draft], store, Progress(quiet=True)) == {}
+
+    folders = {name: store.load(node).directory for name, node in draft.inputs.items()}
+    target = load_model(folders["target"])
+    states = StoredHiddenStates.load(folders["dataset texts"])
+    fit = fit_head(make_draft(DraftInit(pruned=(0, 7)), target, seed=0), target, states)
+    expected = {name: weight for name, weight in fit.model.state_dict().items()}
+    for folder in (folders["init"], store.load(draft).directory):
+        found = load_file(folder / "model.safetensors")
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in found)
+    facts = json.loads((store.load(draft).directory / DRAFT).read_text("utf-8"))
+    body = sum(weight.numel() for name, weight in expected.items() if ".layers." in name)
+    norm = target.hidden_size
+    assert facts["trained_parameters"] == body + norm
+    assert facts["ledger"]["target_forward_tokens"] == tokens_read(states.texts)
 
 
 def test_how_long_a_draft_may_write_decides_what_it_becomes_only_if_it_writes(

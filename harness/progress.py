@@ -1,4 +1,7 @@
-"""Shows the progress of a run: bars on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run: bars on a terminal, plain lines elsewhere.
+
+Several steps may be open at once.
+"""
 
 import time
 from collections.abc import Iterator
@@ -8,8 +11,15 @@ from datetime import timedelta
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichBars
+from rich.table import Column
 
 PLAIN_INTERVAL_S = 15.0
 
@@ -39,6 +49,7 @@ class Progress:
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self.quiet = quiet
+        self._bars: RichBars | None = None  # of the open steps, on a terminal
 
     def say(self, line: str) -> None:
         """Print one line."""
@@ -51,20 +62,39 @@ class Progress:
         if self.quiet:
             yield _Silent()
         elif self.console.is_terminal:
-            yield from self._bar(label, total)
+            with self._bar(label, total) as bar:
+                yield bar
         else:
             yield _Lines(self, label, total)
 
+    @contextmanager
     def _bar(self, label: str, total: int) -> Iterator[Step]:
-        columns = (
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with RichBars(*columns, console=self.console, transient=True) as bars:
-            yield _Bar(bars, label, total)
+        """Show a bar below those of the other open steps; the last one ends the live display."""
+        if self._bars is None:
+            self._bars = RichBars(*_columns(self.console.width), console=self.console, transient=True)
+            self._bars.start()
+        bars, bar = self._bars, _Bar(self._bars, label, total)
+        try:
+            yield bar
+        finally:
+            if len(bars.tasks) > 1:
+                bar.remove()
+            else:
+                bars.stop()
+                self._bars = None
+
+
+def _columns(width: int) -> Iterator[ProgressColumn]:
+    """Yield the columns of a bar: one line on a console of this width, numbers in full."""
+    yield TextColumn("  {task.description}", markup=False, table_column=_cut_at(2 * width // 5))
+    yield BarColumn(bar_width=width // 8)
+    yield MofNCompleteColumn(table_column=Column(no_wrap=True))
+    yield TimeRemainingColumn(table_column=Column(no_wrap=True))
+    yield TextColumn("{task.fields[note]}", markup=False, table_column=_cut_at(width // 4))
+
+
+def _cut_at(width: int) -> Column:
+    return Column(no_wrap=True, overflow="ellipsis", max_width=width)
 
 
 def silent_step() -> Step:
@@ -84,6 +114,10 @@ class _Bar:
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         self._bars.update(self._task, advance=amount, note=note)
+
+    def remove(self) -> None:
+        """Hide the bar."""
+        self._bars.remove_task(self._task)
 
 
 class _Lines:

@@ -1,6 +1,7 @@
-"""The executor of this process: builds every node whose result the store lacks, inputs first.
+"""The interface of executors, and the serial one: this process builds every missing result.
 
-If a node fails, the nodes that depend on it fail as well; all others are built.
+Inputs are built first. If a node fails, the nodes that depend on it fail as well; all others are
+built.
 """
 
 import time
@@ -8,6 +9,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from draftmark.errors import Unsupported, UserError
 from draftmark.pipeline.journal import NO_JOURNAL, Journal
@@ -33,6 +35,26 @@ class Failure:
         return "refused" if self.refused else "failed"
 
 
+class Executor(Protocol):
+    """Makes results: `execute_stages` in this process, `jobs` in several, `cluster` on machines."""
+
+    def __call__(
+        self,
+        nodes: Iterable[Node],
+        store: Store,
+        progress: Progress,
+        *,
+        threads: int | None = None,
+        journal: Journal = NO_JOURNAL,
+        stop: Stop = NO_STOP,
+    ) -> dict[str, Failure]:
+        """Make every missing result with `threads` CPU threads; return the failures by node key.
+
+        Raises UserError if an error would meet every node, such as a full disk. Raises Stopped if a
+        stop was requested and a result is still missing.
+        """
+
+
 def execute_stages(
     nodes: Iterable[Node],
     store: Store,
@@ -42,11 +64,7 @@ def execute_stages(
     journal: Journal = NO_JOURNAL,
     stop: Stop = NO_STOP,
 ) -> dict[str, Failure]:
-    """Make every missing result with `threads` CPU threads; return the failures by node key.
-
-    Raises UserError if the disk is full, as every other node would fail too. Raises Stopped if a
-    stop was requested and a result is still missing.
-    """
+    """Make every missing result in this process, one after another, as an `Executor` does."""
     failures: dict[str, Failure] = {}
     for node in topological_order(nodes):
         missing = not store.has(node)

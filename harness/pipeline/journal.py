@@ -112,6 +112,9 @@ class _JournalProgress(Progress):
         super().__init__(shown.console, quiet=shown.quiet)
         self._shown, self._journal, self._node = shown, journal, node
 
+    def say(self, line: str) -> None:
+        self._shown.say(line)
+
     @contextmanager
     def step(self, label: str, total: int) -> Iterator[Step]:
         def append(done: int) -> None:

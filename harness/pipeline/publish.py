@@ -71,7 +71,7 @@ def _run(
         make = partial(executor.execute_stages, journal=journal, stop=stop)
         if cluster:
             from draftmark.pipeline.cluster import executor as on_ray
-            from draftmark.pipeline.cluster.needs import stage_needs
+            from draftmark.pipeline.planning.needs import stage_needs
 
             needs = stage_needs(prepared)
             make = partial(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from draftmark.analysis import fairness
 from draftmark.analysis.comparisons import Seeds, by_contender, compare_contenders, rank_contenders
@@ -11,7 +10,7 @@ from draftmark.analysis.quantities import Quantity, acceptance_quantities
 from draftmark.analysis.summary import pool_seeds, summarise_cell
 from draftmark.config.sections import SpeedCondition
 from draftmark.environment import manifest, project_state
-from draftmark.pipeline.executor import Failure, execute_stages
+from draftmark.pipeline.executor import Executor, Failure, execute_stages
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.outputs import read_records
 from draftmark.pipeline.provenance import cell_facts, data_facts
@@ -24,15 +23,6 @@ from draftmark.store.store import Store
 from draftmark.types import Ledger
 
 
-class Execute(Protocol):
-    """A function that makes every missing result, like `executor.execute_stages`."""
-
-    def __call__(
-        self, nodes: Sequence[Node], store: Store, progress: Progress, *, threads: int | None
-    ) -> dict[str, Failure]:
-        """Return the failures by node key."""
-
-
 @dataclass(frozen=True)
 class Row:
     """A result with the quantities and speeds that comparisons and fairness checks read."""
@@ -43,7 +33,7 @@ class Row:
 
 
 def run_experiment(
-    plan: Plan, name: str, store: Store, progress: Progress, make: Execute = execute_stages
+    plan: Plan, name: str, store: Store, progress: Progress, make: Executor = execute_stages
 ) -> Results:
     """Return the results of every cell; a failed cell is a row with its reason."""
     recipe, project = plan.recipe, project_state()

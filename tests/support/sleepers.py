@@ -2,7 +2,7 @@
 
 Its exit code on Ctrl-C is the command line's.
 
-    python -m tests.support.sleepers FOLDER --chains 10 --length 3 --seconds 0.3 [--cluster ADDRESS]
+    python -m tests.support.sleepers FOLDER --chains 10 --length 3 --seconds 0.3 [--jobs N | --cluster ADDRESS]
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from draftmark.pipeline import executor
 from draftmark.pipeline.cluster import executor as cluster_executor
+from draftmark.pipeline.jobs import executor as jobs_executor
 from draftmark.pipeline.publish import track_run
 from draftmark.pipeline.stopping import Stopped
 from draftmark.progress import Progress
@@ -43,6 +44,14 @@ def chain(number: int, length: int, seconds: float) -> Node:
     return node
 
 
+def _executor(jobs: int, cluster: str | None) -> executor.Executor:
+    if cluster:
+        return partial(cluster_executor.execute_on_cluster, address=cluster, needs={})
+    if jobs > 1:
+        return partial(jobs_executor.execute_with_jobs, jobs=jobs, needs={}, memory_bytes=1e12)
+    return executor.execute_stages
+
+
 def main() -> None:
     """Run the chains and print the seconds."""
     parser = argparse.ArgumentParser()
@@ -50,6 +59,7 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=10)
     parser.add_argument("--length", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.3)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--cluster")
     arguments = parser.parse_args()
     nodes = [
@@ -58,17 +68,9 @@ def main() -> None:
     store = Store(arguments.folder / "store")
     try:
         with track_run(store, RUN, "sleepers", topological_order(nodes)) as (journal, stop):
-            make = partial(executor.execute_stages, journal=journal, stop=stop)
-            if arguments.cluster:
-                make = partial(
-                    cluster_executor.execute_on_cluster,
-                    address=arguments.cluster,
-                    needs={},
-                    journal=journal,
-                    stop=stop,
-                )
+            execute = _executor(arguments.jobs, arguments.cluster)
             started = time.perf_counter()
-            failures = make(nodes, store, Progress(quiet=True))
+            failures = execute(nodes, store, Progress(quiet=True), journal=journal, stop=stop)
     except Stopped as stopped:
         print(stopped)
         sys.exit(130)

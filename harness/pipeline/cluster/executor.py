@@ -1,7 +1,6 @@
 """The executor of a Ray cluster: each stage is a Ray task, on any machine.
 
-Results pass between stages through the folder of the store, which all machines share, never through
-Ray. So a stage whose worker or machine dies is run again, and finished results are kept.
+Results pass between stages through the folder of the store, which all machines share.
 """
 
 import importlib.util
@@ -10,17 +9,16 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
 
 from draftmark.environment import install_hint
 from draftmark.errors import UserError
 from draftmark.pipeline.cluster.fleet import Fleet
-from draftmark.pipeline.cluster.needs import Needs
-from draftmark.pipeline.cluster.workers import WorkerContext
-from draftmark.pipeline.executor import Failure, failed_input
+from draftmark.pipeline.cluster.workers import ClusterContext
+from draftmark.pipeline.executor import Failure
 from draftmark.pipeline.journal import NO_JOURNAL, Journal
-from draftmark.pipeline.planning.schedule import StageRun, longest_chain_s
-from draftmark.pipeline.stopping import NO_STOP, Stop, Stopped
+from draftmark.pipeline.planning.needs import Needs
+from draftmark.pipeline.scheduler import run_stages, unmade_stages
+from draftmark.pipeline.stopping import NO_STOP, Stop
 from draftmark.progress import Progress
 from draftmark.store.graph import Node, topological_order
 from draftmark.store.store import Store
@@ -46,78 +44,19 @@ def execute_on_cluster(
     Raises Stopped if a stop was requested.
     """
     order = {node.key: node for node in topological_order(nodes)}
-    missing = store.missing(order.values())
-    if not missing:
+    unmade = unmade_stages(order.values(), store)
+    if not unmade:
         return {}
     with connect_ray(address) as ray:
         if address != LOCAL:
             store.share()
         versions = {key: node.versions for key, node in order.items()}
         root = store.root.resolve()
-        context = WorkerContext(order, versions, root, threads, journal, stop.flag)
-        fleet = Fleet(ray, context, needs)
+        context = ClusterContext(order, root, threads, journal, stop.flag, versions)
+        fleet = Fleet(ray, context, needs, progress)
         fleet.check()
-        progress.say(f"{len(missing)} stages on {fleet.describe()}.")
-        return _run_stages(missing, fleet, progress, journal, stop)
-
-
-def _run_stages(
-    missing: Mapping[str, Node],
-    fleet: Fleet,
-    progress: Progress,
-    journal: Journal,
-    stop: Stop,
-) -> dict[str, Failure]:
-    """Start every stage once its inputs are made, by priority; return the failures."""
-    priority, waiting = _priorities(missing, fleet.needs), dict(missing)
-    failures: dict[str, Failure] = {}
-    running: dict[Any, Node] = {}
-    while waiting or running:
-        ready = [] if stop.requested else _ready(waiting, running.values(), failures, journal)
-        for node in sorted(ready, key=lambda node: -priority[node.key]):
-            running[fleet.start(node)] = waiting.pop(node.key)
-        if stop.requested and not running:
-            raise Stopped
-        for ref in fleet.finished(list(running)):
-            node = running.pop(ref)
-            outcome = fleet.outcome(ref, node)
-            if outcome.fatal:
-                raise UserError(outcome.fatal)
-            if outcome.not_started:
-                waiting[node.key] = node
-            elif outcome.failure:
-                failures[node.key] = outcome.failure
-                progress.say(f"FAILED {node.label}: {outcome.failure.reason}")
-            else:
-                progress.say(f"{node.stage}: {node.label}: {outcome.seconds:.1f} s, {outcome.host}")
-    return failures
-
-
-def _priorities(nodes: Mapping[str, Node], needs: Mapping[str, Needs]) -> dict[str, float]:
-    """Return the seconds of each stage plus those of the longest chain that waits for it."""
-    works = {}
-    for key, node in nodes.items():
-        inputs = tuple(upstream.key for upstream in node.inputs.values())
-        works[key] = StageRun(needs[key].seconds if key in needs else 0.0, 1, inputs)
-    return longest_chain_s(works)
-
-
-def _ready(
-    waiting: dict[str, Node],
-    running: Iterable[Node],
-    failures: dict[str, Failure],
-    journal: Journal,
-) -> list[Node]:
-    """Return the stages whose inputs are made; move stages with a failed input to `failures`."""
-    unmade, ready = {node.key for node in running}, []
-    for key, node in list(waiting.items()):  # inputs first
-        if failure := failed_input(node, failures, journal):
-            failures[key] = failure
-            del waiting[key]
-        elif not any(item.key in unmade for item in node.inputs.values()):
-            ready.append(node)
-        unmade.add(key)
-    return ready
+        progress.say(f"{len(unmade)} stages on {fleet.describe()}.")
+        return run_stages(unmade, needs, fleet, journal, stop)
 
 
 def require_ray() -> None:

@@ -1,13 +1,15 @@
 """The machines of a Ray cluster: their resources, and what each stage requests of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from draftmark.errors import UserError
-from draftmark.pipeline.cluster.needs import Needs
-from draftmark.pipeline.cluster.workers import Outcome, WorkerContext, missing_folder, run_stage
+from draftmark.pipeline.cluster.workers import ClusterContext, missing_folder, run_stage
 from draftmark.pipeline.executor import Failure
+from draftmark.pipeline.planning.needs import Needs
+from draftmark.pipeline.stage_worker import Outcome
+from draftmark.progress import Progress
 from draftmark.store.graph import Node
 
 RETRIES = 3  # a stage fails if this many retries lose their workers too
@@ -41,10 +43,17 @@ def ray_options(
 
 
 class Fleet:
-    """A connected Ray cluster, whose workers share a context."""
+    """The workers of a connected Ray cluster, which share a context."""
 
-    def __init__(self, ray: ModuleType, context: WorkerContext, needs: Mapping[str, Needs]) -> None:
-        self.needs, self._ray, self._context = needs, ray, context
+    def __init__(
+        self,
+        ray: ModuleType,
+        context: ClusterContext,
+        needs: Mapping[str, Needs],
+        progress: Progress,
+    ) -> None:
+        self._needs, self._ray, self._context, self._progress = needs, ray, context, progress
+        self._running: dict[Any, Node] = {}  # by Ray reference
         self._context_ref = ray.put(context)
         self._machines = [
             (node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]
@@ -88,26 +97,36 @@ class Fleet:
 
         return NodeAffinitySchedulingStrategy(node_id, soft=False)
 
-    def start(self, node: Node) -> Any:
-        """Submit a stage to the cluster; return the Ray reference of its outcome."""
+    def pick(self, ready: Sequence[Node]) -> Node | None:
+        """Return the first ready stage: Ray starts stages when a machine has room for them."""
+        return ready[0]
+
+    def start(self, node: Node) -> None:
+        """Submit a stage to the cluster."""
         name = self._context_ref.hex()
         task = self._task.options(name=node.label, max_retries=RETRIES, **self._options(node))
-        return task.remote([self._context_ref], name, node.key)
+        self._running[task.remote([self._context_ref], name, node.key)] = node
 
     def _options(self, node: Node) -> dict[str, float]:
         machines = [machine for _, machine in self._machines]
-        return ray_options(self.needs.get(node.key, Needs()), machines, node.label)
+        return ray_options(self._needs.get(node.key, Needs()), machines, node.label)
 
-    def finished(self, running: Sequence[Any]) -> list[Any]:
-        """Return the finished references, after a short wait if there are none yet."""
-        if not running:
-            return []
-        self._ray.wait(running, num_returns=1, timeout=_WAKE_S)
-        done, _ = self._ray.wait(running, num_returns=len(running), timeout=0)
-        return list(done)
+    def finished(self) -> Iterator[tuple[Node, Outcome]]:
+        """Yield the stages that have ended, after a short wait if there are none yet."""
+        if not self._running:
+            return
+        self._ray.wait(list(self._running), num_returns=1, timeout=_WAKE_S)
+        done, _ = self._ray.wait(
+            list(self._running), num_returns=len(self._running), timeout=0
+        )
+        for ref in done:
+            node = self._running.pop(ref)
+            outcome = self._outcome(ref, node)
+            self._show(node, outcome)
+            yield node, outcome
 
-    def outcome(self, ref: Any, node: Node) -> Outcome:
-        """Return the outcome of a finished stage; a lost worker is a failure."""
+    def _outcome(self, ref: Any, node: Node) -> Outcome:
+        """Return the outcome of a stage that has ended; a lost worker is a failure."""
         try:
             outcome: Outcome = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
@@ -115,6 +134,14 @@ class Fleet:
             self._context.journal.record("failed", key=node.key, reason=reason)
             return Outcome(Failure(node.label, reason, str(error)))
         return outcome
+
+    def _show(self, node: Node, outcome: Outcome) -> None:
+        if outcome.failure:
+            event = outcome.failure.event.upper()
+            self._progress.say(f"{event} {node.label}: {outcome.failure.reason}")
+        elif outcome.host and not outcome.fatal:
+            seconds = f"{outcome.seconds:.1f} s, {outcome.host}"
+            self._progress.say(f"{node.stage}: {node.label}: {seconds}")
 
 
 def _on_a_worker(context_ref: list[Any], name: str, key: str) -> Outcome:

@@ -6,65 +6,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from draftmark.environment import machine_facts
-from draftmark.errors import UserError
-from draftmark.pipeline.executor import Failure, attempt_stage
-from draftmark.pipeline.journal import Journal
+from draftmark.pipeline.executor import Failure
+from draftmark.pipeline.stage_worker import Outcome, WorkerContext, make_on_worker
 from draftmark.progress import Progress
 from draftmark.store.graph import Node
 from draftmark.store.store import Store
 
 
 @dataclass(frozen=True)
-class WorkerContext:
-    """The nodes of a run and where their results go, sent to every worker once."""
+class ClusterContext(WorkerContext):
+    """The context of workers on other machines, which must have the same code."""
 
-    nodes: Mapping[str, Node]  # by key
     versions: Mapping[str, Sequence[str]]  # of each node's code, on the machine of the run
-    root: Path  # of the shared store
-    threads: int | None
-    journal: Journal
-    flag: Path | None  # no new stage starts once this file exists
-
-    @property
-    def stopped(self) -> bool:
-        """True if no new stage may start."""
-        return self.flag is not None and self.flag.exists()
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of a stage on a worker."""
-
-    failure: Failure | None = None
-    host: str = ""
-    seconds: float = 0.0
-    fatal: str = ""  # an error that every other stage would meet too
-    not_started: bool = False  # the run was asked to stop before the stage began
-
-
-def run_stage(fetch: Callable[[], WorkerContext], name: str, key: str) -> Outcome:
+def run_stage(fetch: Callable[[], ClusterContext], name: str, key: str) -> Outcome:
     """Make the result of the node `key`, unless the run is to stop.
 
     `fetch` returns the context, which is named `name` and fetched once.
     """
     context, store = _context(name, fetch)
-    if context.stopped:
-        return Outcome(not_started=True)
-    node, host = context.nodes[key], platform.node()
+    node = context.nodes[key]
     if reason := _reason_against(node, context):
         context.journal.record("failed", key=key, reason=reason)
-        return Outcome(Failure(node.label, reason, ""), host)
-    try:
-        failure = attempt_stage(node, store, Progress(quiet=True), context.threads, context.journal)
-    except UserError as error:
-        return Outcome(host=host, fatal=str(error))
-    return Outcome(failure, host, 0.0 if failure else store.load(node).seconds)
+        return Outcome(Failure(node.label, reason, ""), platform.node())
+    return make_on_worker(key, context, store, Progress(quiet=True))
 
 
-_contexts: dict[str, tuple[WorkerContext, Store]] = {}  # of the worker's latest run
+_contexts: dict[str, tuple[ClusterContext, Store]] = {}  # of the worker's latest run
 
 
-def _context(name: str, fetch: Callable[[], WorkerContext]) -> tuple[WorkerContext, Store]:
+def _context(name: str, fetch: Callable[[], ClusterContext]) -> tuple[ClusterContext, Store]:
     """Return a run's context and its store, which verifies each entry once."""
     if name not in _contexts:
         _contexts.clear()
@@ -73,7 +45,7 @@ def _context(name: str, fetch: Callable[[], WorkerContext]) -> tuple[WorkerConte
     return _contexts[name]
 
 
-def _reason_against(node: Node, context: WorkerContext) -> str:
+def _reason_against(node: Node, context: ClusterContext) -> str:
     """Return why this machine would not make the same result as the run's; "" if it would."""
     if node.versions != list(context.versions[node.key]):
         return f"{platform.node()} has another version of draftmark; install the same everywhere"

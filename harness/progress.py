@@ -71,7 +71,9 @@ class Progress:
     def _bar(self, label: str, total: int) -> Iterator[Step]:
         """Show a bar below those of the other open steps; the last one ends the live display."""
         if self._bars is None:
-            self._bars = RichBars(*_columns(self.console.width), console=self.console, transient=True)
+            self._bars = RichBars(
+                *_columns(self.console.width), console=self.console, transient=True
+            )
             self._bars.start()
         bars, bar = self._bars, _Bar(self._bars, label, total)
         try:

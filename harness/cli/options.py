@@ -30,6 +30,12 @@ GpuName = Annotated[str, typer.Option("--gpu", help="GPU of the estimate: h100, 
 Utilisation = Annotated[
     float, typer.Option(min=0.01, max=1, help="The share of the GPU's FLOP/s that is reached.")
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Stages that run at once [default: as many as cores and memory allow]."
+    ),
+]
 Cluster = Annotated[
     str | None,
     typer.Option("--cluster", help="Run stages on Ray: 'local', or a cluster's address."),

@@ -9,6 +9,7 @@ from draftmark.cli.options import (
     Cluster,
     Data,
     GpuName,
+    Jobs,
     Out,
     Recipe,
     StoreAt,
@@ -17,6 +18,7 @@ from draftmark.cli.options import (
     Utilisation,
     split_names,
 )
+from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def run(
     data: Data = None,
     tasks: Tasks = None,
     unsafe_code: Unsafe = False,
+    jobs: Jobs = None,
     cluster: Cluster = None,
 ) -> None:
     """Run a recipe, or the recipes of a suite: train drafts, measure them, write leaderboards."""
@@ -38,11 +41,13 @@ def run(
     from draftmark.pipeline.recipe_files import load_recipe, suite_members
 
     if cluster:
+        if jobs:
+            raise UserError("--jobs is for one machine, and a cluster has its own; drop one.")
         from draftmark.pipeline.cluster.executor import require_ray
 
         require_ray()
     loaded = {name: load_recipe(name, tasks=split_names(tasks)) for name in suite_members(recipe)}
-    options = RunOptions(out, store, data, unsafe_code, cluster)
+    options = RunOptions(out, store, data, unsafe_code, cluster, jobs)
     fit = [_run(one, Path(name).stem, options) for name, one in loaded.items()]
     if not all(fit):
         raise typer.Exit(1)

@@ -49,7 +49,7 @@ class Journal:
         with (self.folder / f"{host}-{pid}.jsonl").open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
-    def record_run(self, title: str, nodes: Iterable[Node], store: Store) -> None:
+    def record_run(self, title: str, nodes: Iterable[Node], store: Store, jobs: int = 1) -> None:
         """Append the run's first event: its stages, and which of them are cached."""
         nodes = list(nodes)
         missing = store.missing(nodes)
@@ -64,7 +64,7 @@ class Journal:
             for node in nodes
             if not node.existing_folder
         ]
-        self.record("run", title=title, started=_process_start(), stages=stages)
+        self.record("run", title=title, started=_process_start(), jobs=jobs, stages=stages)
 
     @contextmanager
     def heartbeat(self) -> Iterator[None]:

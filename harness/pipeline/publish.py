@@ -12,6 +12,7 @@ from draftmark.errors import UserError
 
 if TYPE_CHECKING:
     from draftmark.config.recipe import Recipe
+    from draftmark.pipeline.executor import Executor
     from draftmark.pipeline.experiment import Plan
     from draftmark.pipeline.journal import Journal
     from draftmark.pipeline.stopping import Stop
@@ -29,7 +30,8 @@ class RunOptions:
     store: Path | None = None  # by default `out`/store
     data: Path | None = None
     unsafe_code: bool = False  # run programs that models write without isolation
-    cluster: str | None = None  # the address of a Ray cluster, or "local"; None: this process
+    cluster: str | None = None  # the address of a Ray cluster, or "local"; None: this machine
+    jobs: int | None = None  # processes of this machine; None: as many as it can use
 
 
 def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> "tuple[Results, Path]":
@@ -50,41 +52,64 @@ def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> "tuple[Resul
     store = Store(writable_folder(options.store or options.out / "store"))
     directory = options.out / f"{name}-{prepared.key[:8]}"
     with lock_run(store, directory, prepared.nodes):
-        results = _run(prepared, name, directory, store, progress, options.cluster)
+        results = _run(prepared, name, directory, store, progress, options)
         results = save_records(prepared, results, store, directory)
         save_results(results, directory)
     return results, directory
 
 
 def _run(
-    prepared: "Plan",
+    plan: "Plan",
     name: str,
     directory: Path,
     store: "Store",
     progress: "Progress",
-    cluster: str | None,
+    options: RunOptions,
 ) -> "Results":
     """Run a plan, here or on a cluster, with a journal and a stop flag."""
-    from draftmark.pipeline import executor, runner
+    from draftmark.pipeline import runner
 
-    with track_run(store, directory.name, prepared.recipe.title, prepared.nodes) as (journal, stop):
-        make = partial(executor.execute_stages, journal=journal, stop=stop)
-        if cluster:
-            from draftmark.pipeline.cluster import executor as on_ray
-            from draftmark.pipeline.planning.needs import stage_needs
+    execute, jobs = _executor(plan, store, progress, options)
+    tracked = track_run(store, directory.name, plan.recipe.title, plan.nodes, jobs)
+    with tracked as (journal, stop):
+        execute = partial(execute, journal=journal, stop=stop)
+        return runner.run_experiment(plan, name, store, progress, execute)
 
-            needs = stage_needs(prepared)
-            make = partial(
-                on_ray.execute_on_cluster, address=cluster, needs=needs, journal=journal, stop=stop
-            )
-        return runner.run_experiment(prepared, name, store, progress, make)
+
+def _executor(
+    plan: "Plan", store: "Store", progress: "Progress", options: RunOptions
+) -> "tuple[Executor, int]":
+    """Return the executor of a run, and the number of stages that this machine makes at once."""
+    from draftmark.pipeline.executor import execute_stages
+
+    if options.cluster:
+        from draftmark.pipeline.cluster.executor import execute_on_cluster
+        from draftmark.pipeline.planning.needs import stage_needs
+
+        return partial(execute_on_cluster, address=options.cluster, needs=stage_needs(plan)), 1
+    if not store.missing(plan.nodes):
+        return execute_stages, 1
+    from draftmark.pipeline.jobs.executor import execute_with_jobs
+    from draftmark.pipeline.planning.jobs import plan_jobs
+
+    planned = plan_jobs(plan, store, options.jobs)
+    progress.say(planned.describe())
+    if planned.jobs == 1:
+        return execute_stages, 1
+    execute = partial(
+        execute_with_jobs,
+        jobs=planned.jobs,
+        needs=planned.needs,
+        memory_bytes=planned.memory_bytes,
+    )
+    return execute, planned.jobs
 
 
 @contextmanager
 def track_run(
-    store: "Store", run: str, title: str, nodes: "Iterable[Node]"
+    store: "Store", run: str, title: str, nodes: "Iterable[Node]", jobs: int = 1
 ) -> "Iterator[tuple[Journal, Stop]]":
-    """Yield the run's event journal and its stop flag.
+    """Yield the run's event journal and its stop flag; `jobs` stages run at once.
 
     Raises Stopped if Ctrl-C stopped the run, at once or after the running stages.
     """
@@ -92,7 +117,7 @@ def track_run(
     from draftmark.pipeline.stopping import Stop, Stopped
 
     journal = Journal.open(store, run)
-    journal.record_run(title, nodes, store)
+    journal.record_run(title, nodes, store, jobs)
     stop = Stop(journal.folder)
     with journal.heartbeat():
         try:

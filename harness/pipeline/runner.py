@@ -17,7 +17,6 @@ from draftmark.pipeline.provenance import cell_facts, data_facts
 from draftmark.progress import Progress
 from draftmark.results import Cell, Contender, Pooled, Result, Results
 from draftmark.store.cell_records import Records
-from draftmark.store.graph import Node
 from draftmark.store.speed_records import Measurement
 from draftmark.store.store import Store
 from draftmark.types import Ledger

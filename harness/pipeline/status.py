@@ -12,6 +12,7 @@ from typing import Any
 from draftmark.errors import UserError
 from draftmark.pipeline.journal import ALIVE, HEARTBEAT_S
 from draftmark.pipeline.planning.estimates import format_seconds
+from draftmark.pipeline.planning.needs import TIMED
 from draftmark.pipeline.planning.schedule import StageRun, simulate_schedule
 from draftmark.pipeline.stopping import FLAG
 from draftmark.store.entries import ENTRY
@@ -47,6 +48,7 @@ class RunStatus:
     end: str | None  # why the run ended: "" if it finished, None while it runs
     stopping: bool = False
     stages: Mapping[str, StageStatus] = field(default_factory=dict)
+    jobs: int = 1  # the stages that one machine makes at once
 
     def in_state(self, state: str) -> list[StageStatus]:
         """Return the stages in a state of `StageStatus`."""
@@ -77,7 +79,8 @@ def run_status(store: Path, run: str, now: float | None = None) -> RunStatus:
     }
     last = now if end is None else max(event["at"] for event in events)
     stopping = end is None and (attempts[-1] / FLAG).exists()
-    return RunStatus(run, first["title"], first["at"], last, end, stopping, stages)
+    jobs = int(first.get("jobs", 1))
+    return RunStatus(run, first["title"], first["at"], last, end, stopping, stages, jobs)
 
 
 def latest_run(store: Path) -> str:
@@ -155,11 +158,12 @@ def seconds_left(now: RunStatus) -> float | None:
     works = {
         key: StageRun(
             max(statistics.mean(seconds[s.stage]) - (now.at - s.since if s.since else 0.0), 0.0),
-            inputs=s.inputs,
+            now.jobs if s.stage in TIMED else 1,
+            s.inputs,
         )
         for key, s in left.items()
     }
-    return simulate_schedule(works, max(1, len(now.in_state("running")))).makespan
+    return simulate_schedule(works, max(now.jobs, len(now.in_state("running")))).makespan
 
 
 def status_lines(now: RunStatus) -> list[str]:

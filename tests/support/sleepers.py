@@ -2,7 +2,9 @@
 
 Its exit code on Ctrl-C is the command line's.
 
-    python -m tests.support.sleepers FOLDER --chains 10 --length 3 --seconds 0.3 [--jobs N | --cluster ADDRESS]
+    python -m tests.support.sleepers FOLDER --chains 10 --length 3 --seconds 0.3 --jobs 2
+
+`--cluster ADDRESS` runs them on Ray instead.
 """
 
 import argparse

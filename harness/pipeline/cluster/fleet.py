@@ -116,9 +116,7 @@ class Fleet:
         if not self._running:
             return
         self._ray.wait(list(self._running), num_returns=1, timeout=_WAKE_S)
-        done, _ = self._ray.wait(
-            list(self._running), num_returns=len(self._running), timeout=0
-        )
+        done, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
         for ref in done:
             node = self._running.pop(ref)
             outcome = self._outcome(ref, node)

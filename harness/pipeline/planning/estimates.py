@@ -28,7 +28,8 @@ LOGIT_ARRAYS = 6
 class Gpu:
     """One accelerator: peak dense FLOP/s by dtype, memory in bytes, bandwidth in bytes/s.
 
-    `utilisation`: the share of the peak FLOP/s that matrix products reach.
+    `utilisation`: the share of the peak FLOP/s that matrix products reach. `layer_s`: the seconds
+    that a layer takes beside its products, in each pass.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Gpu:
     memory_bytes: float
     bandwidth: float
     utilisation: float = UTILISATION
+    layer_s: float = 0.0
 
     def compute_s(self, flops: float, dtype: str) -> float:
         """Return the seconds that FLOPs take in a dtype."""
@@ -50,6 +52,10 @@ GPUS = {
     "a100": Gpu("A100 SXM 80 GB", {"bfloat16": 312e12, "float32": 19.5e12}, 80e9, 2.04e12),
     "l40s": Gpu("L40S 48 GB", {"bfloat16": 362e12, "float32": 91.6e12}, 48e9, 0.864e12),
 }
+
+# One thread of a processor with AVX2 (AMD EPYC), from the stages of `methods` and `quickstart` on
+# the tiny target. Other processors differ by a factor of two or three.
+THREAD = Gpu("one thread", {"bfloat16": 45e9, "float32": 45e9}, 0.0, 10e9, 1.0, 4e-4)
 
 
 def find_gpu(name: str, utilisation: float = UTILISATION) -> Gpu:
@@ -142,7 +148,7 @@ def generation_cost(
     cache = batch * (load.prompt_tokens / load.rows + limit) * token_bytes
     weights = shape.parameters * SIZES[dtype]
     flops_s = gpu.compute_s(2 * (shape.body + shape.head) * batch, dtype)
-    pass_s = max((weights + cache) / gpu.bandwidth, flops_s)
+    pass_s = max((weights + cache) / gpu.bandwidth, flops_s) + shape.layers * gpu.layer_s
     passes = -(-load.rows // batch) * limit
     gpu_s = prefill_s + passes * pass_s
     return Cost(forward.flops, forward.attention_flops, weights + cache, 0, gpu_s)
@@ -181,7 +187,9 @@ def training_cost(
     peak += tokens * shape.hidden * shape.layers * ACTIVATION_BYTES * SIZES[dtype] / 2
     supervised = run.rows_per_batch * load.response_tokens / load.rows
     peak += LOGIT_ARRAYS * 4 * min(CHUNK_LOGITS, shape.vocabulary * supervised)
-    return Cost(flops, attention, peak, 0, gpu.compute_s(flops + attention, dtype))
+    passes = 3 * run.passes * load.rows / run.rows_per_batch  # a gradient takes as long as two
+    beside_s = passes * shape.layers * gpu.layer_s
+    return Cost(flops, attention, peak, 0, gpu.compute_s(flops + attention, dtype) + beside_s)
 
 
 def hidden_state_bytes(shape: Shape, positions: float, dtype: str) -> float:

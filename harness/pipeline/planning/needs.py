@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from draftmark.pipeline.experiment import Plan
-from draftmark.pipeline.planning.estimates import Cost, find_gpu
+from draftmark.pipeline.planning.estimates import Cost, Gpu, find_gpu
 from draftmark.pipeline.planning.stage_costs import SettingCosts
 from draftmark.store.graph import Node, topological_order
 
@@ -23,10 +23,10 @@ class Needs:
     seconds: float = 0.0  # an estimate, by which stages are prioritised
 
 
-def stage_needs(plan: Plan) -> dict[str, Needs]:
-    """Return the needs of every stage by node key."""
+def stage_needs(plan: Plan, device: Gpu = _GPU) -> dict[str, Needs]:
+    """Return the needs of every stage by node key; seconds are those on a device."""
     costs = {
-        key: SettingCosts.from_setting(setting, _GPU) for key, setting in plan.settings.items()
+        key: SettingCosts.from_setting(setting, device) for key, setting in plan.settings.items()
     }
     found: dict[str, Needs] = {}
     for cell in plan.cells:
@@ -45,5 +45,5 @@ def _needs(node: Node, cost: Cost, threads: int) -> Needs:
         gpus=node.processes if cost.peak_bytes else 0,
         memory_bytes=int(cost.peak_bytes) + BASE_BYTES if cost.peak_bytes else 0,
         alone=node.stage in TIMED,
-        seconds=cost.gpu_s,
+        seconds=cost.gpu_s / node.processes,
     )

@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from itertools import accumulate
 
 from draftmark.errors import UserError
 from draftmark.pipeline.planning.estimates import Cost, format_seconds
@@ -63,6 +64,14 @@ class Schedule:
         """The share of GPU time in use; 1 for an empty schedule."""
         used = sum((slot.end - slot.start) * len(slot.gpus) for slot in self.slots.values())
         return used / (self.gpus * self.makespan) if self.makespan else 1.0
+
+    @property
+    def busiest(self) -> int:
+        """The most stages that run at once."""
+        starts = [(slot.start, 1) for slot in self.slots.values() if slot.end > slot.start]
+        ends = [(slot.end, -1) for slot in self.slots.values() if slot.end > slot.start]
+        changes = [change for _, change in sorted([*starts, *ends])]  # ends before starts
+        return max(accumulate(changes), default=0)
 
 
 def longest_chain_s(runs: Mapping[str, StageRun]) -> dict[str, float]:

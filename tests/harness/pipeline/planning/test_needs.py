@@ -7,8 +7,8 @@ import pytest
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
 from draftmark.pipeline.cluster.fleet import ray_options
-from draftmark.pipeline.cluster.needs import BASE_BYTES, Needs, stage_needs
 from draftmark.pipeline.experiment import plan_experiment
+from draftmark.pipeline.planning.needs import BASE_BYTES, Needs, stage_needs
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
 

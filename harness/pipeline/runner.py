@@ -56,11 +56,17 @@ def run_experiment(
         comparisons=compare_contenders(contenders, recipe),
         standings=rank_contenders(contenders, recipe),
         data=data,
-        manifest={**manifest(), "project": project},
+        manifest={**manifest(), "threads": _threads(results), "project": project},
         findings=fairness.fairness_findings(
             recipe, results, {cell: row.speeds for cell, row in rows.items()}, data
         ),
     )
+
+
+def _threads(results: Sequence[Result]) -> int | None:
+    """Return the CPU threads that made the results, whichever process and run made them."""
+    entries = (entry for row in results for entry in row.provenance.get("entries", ()))
+    return max(filter(None, (entry["manifest"].get("threads") for entry in entries)), default=None)
 
 
 def _row(plan: Plan, cell: Cell, store: Store, failures: Mapping[str, Failure]) -> Row:

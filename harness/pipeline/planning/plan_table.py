@@ -15,6 +15,7 @@ from draftmark.pipeline import experiment
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.planning import estimates
 from draftmark.pipeline.planning.estimates import Cost, Gpu, format_bytes, format_seconds
+from draftmark.pipeline.planning.jobs import plan_jobs
 from draftmark.pipeline.planning.schedule import (
     ASSUMED,
     StageCosts,
@@ -92,6 +93,8 @@ def tabulate_plan(
         lines += ["", ", ".join(key)]
         lines += [_line(stage, where.get(stage.node.key)) for stage in stages]
     notes = [*_assumptions(setting_costs, gpu, store), ASSUMED, "", *_totals(every, gpu, gpus)]
+    if _remaining(every):
+        notes.append(f"`draftmark run` here: {plan_jobs(plan, store).describe()}")
     return "\n".join([*lines, "", _wrap(notes)]), every
 
 

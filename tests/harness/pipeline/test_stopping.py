@@ -1,9 +1,11 @@
 """Ctrl-C once lets what runs finish, twice stops at once; either way the next run goes on.
 
-Real processes and real signals, of a run whose stages sleep.
+Real processes and real signals, of a run whose stages sleep. Ctrl-C goes to every process of the
+run, as a terminal sends it.
 """
 
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -29,7 +31,12 @@ def _begin(folder: Path, *options: str) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        start_new_session=True,
     )
+
+
+def _interrupt(process: "subprocess.Popen[str]") -> None:
+    os.killpg(process.pid, signal.SIGINT)
 
 
 def _until(holds: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
@@ -38,9 +45,9 @@ def _until(holds: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
         time.sleep(0.01)
 
 
-def _runs(folder: Path) -> bool:
-    """Say whether a stage is running."""
-    return any(folder.glob("store/tmp/*"))
+def _runs(folder: Path) -> int:
+    """Return the number of stages that run."""
+    return len(list(folder.glob("store/tmp/*")))
 
 
 def _made(folder: Path) -> int:
@@ -61,21 +68,28 @@ def _goes_on(folder: Path, *options: str) -> None:
     assert _now(folder).end == ""
 
 
+def _below(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
 @pytest.mark.slow
-def test_ctrl_c_once_finishes_the_stage_that_runs_and_stops(tmp_path: Path) -> None:
-    process = _begin(tmp_path, *LONG)
-    _until(lambda: _runs(tmp_path), process)
-    process.send_signal(signal.SIGINT)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_once_finishes_the_stages_that_run_and_stops(tmp_path: Path, jobs: int) -> None:
+    process = _begin(tmp_path, *LONG, "--jobs", str(jobs))
+    _until(lambda: _runs(tmp_path) == jobs, process)
+    below = _below(process)
+    _interrupt(process)
     _until(lambda: _now(tmp_path).stopping, process)
 
     said, _ = process.communicate()
 
     assert process.returncode == 130
     assert said.startswith("Stopped. Finished results are kept")
-    assert _made(tmp_path) == 1
+    assert _made(tmp_path) == jobs
     assert not _runs(tmp_path)
     assert (_now(tmp_path).end or "").startswith("Stopped")
-    _goes_on(tmp_path)
+    assert psutil.wait_procs(below, timeout=10)[1] == []
+    _goes_on(tmp_path, "--jobs", str(jobs))
 
 
 @pytest.mark.slow
@@ -86,12 +100,12 @@ def test_ctrl_c_once_finishes_the_stage_that_runs_and_stops(tmp_path: Path) -> N
 def test_on_a_cluster_ctrl_c_does_the_same(tmp_path: Path, times: int) -> None:
     seconds = "4" if times == 1 else "600"
     process = _begin(tmp_path, *LONG[:-1], seconds, "--cluster", "local")
-    _until(lambda: _runs(tmp_path), process)
+    _until(lambda: _runs(tmp_path) > 0, process)
     below = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGINT)
+    _interrupt(process)
     _until(lambda: _now(tmp_path).stopping, process)
     if times == 2:
-        process.send_signal(signal.SIGINT)
+        _interrupt(process)
 
     said, _ = process.communicate()
 
@@ -103,28 +117,33 @@ def test_on_a_cluster_ctrl_c_does_the_same(tmp_path: Path, times: int) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_twice_stops_at_once_and_what_ran_is_no_result(tmp_path: Path) -> None:
-    process = _begin(tmp_path, *LONG[:-1], "600")
-    _until(lambda: _runs(tmp_path), process)
-    process.send_signal(signal.SIGINT)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_twice_stops_at_once_and_what_ran_is_no_result(tmp_path: Path, jobs: int) -> None:
+    process = _begin(tmp_path, *LONG[:-1], "600", "--jobs", str(jobs))
+    _until(lambda: _runs(tmp_path) == jobs, process)
+    below = _below(process)
+    _interrupt(process)
     _until(lambda: _now(tmp_path).stopping, process)
-    process.send_signal(signal.SIGINT)
+    _interrupt(process)
 
     process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert _made(tmp_path) == 0
-    _goes_on(tmp_path)
+    assert psutil.wait_procs(below, timeout=10)[1] == []
+    _goes_on(tmp_path, "--jobs", str(jobs))
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_is_seen_to_be_dead_and_goes_on(tmp_path: Path) -> None:
-    process = _begin(tmp_path, *LONG[:-1], "600")
-    _until(lambda: _runs(tmp_path), process)
-    _until(lambda: bool(_now(tmp_path).in_state("running")), process)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_was_killed_is_seen_to_be_dead_and_goes_on(tmp_path: Path, jobs: int) -> None:
+    process = _begin(tmp_path, *LONG[:-1], "600", "--jobs", str(jobs))
+    _until(lambda: len(_now(tmp_path).in_state("running")) == jobs, process)
+    below = _below(process)
     process.kill()
     process.communicate()
 
     assert (_now(tmp_path).end or "").startswith("it died. Finished results are kept")
     assert not _now(tmp_path).in_state("running")
-    _goes_on(tmp_path)
+    assert psutil.wait_procs(below, timeout=10)[1] == []
+    _goes_on(tmp_path, "--jobs", str(jobs))

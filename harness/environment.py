@@ -74,8 +74,14 @@ def _commit(root: Path, *status_options: str) -> dict[str, Any] | None:
     return {
         "commit": commit,
         "date": _output("git", "-C", str(root), "show", "-s", "--format=%cI", "HEAD"),
-        "dirty": bool(_output("git", "-C", str(root), "status", "--porcelain", *status_options)),
+        "dirty": bool(_status(root, *status_options)),
     }
+
+
+def _status(root: Path, *options: str) -> str | None:
+    """Return the changed files of a repository, without a lock that a killed run would leave."""
+    git = ("git", "--no-optional-locks", "-C", str(root))
+    return _output(*git, "status", "--porcelain", *options)
 
 
 def _output(*command: str) -> str | None:

@@ -1,8 +1,8 @@
 """A full disk: a script for a mount namespace, on a disk of a few megabytes.
 
-    python full_disk.py FOLDER
+    python full_disk.py FOLDER JOBS WAY...
 
-mounts a disk at FOLDER, fills it in each way that stages write, and prints the errors as JSON.
+mounts a disk at FOLDER, fills it in each of these ways, and prints the errors as JSON.
 Finished entries must stay whole and usable.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from mortal_runs import executor
 from safetensors.torch import save_file
 
 from draftmark.errors import UserError
@@ -66,17 +67,18 @@ def _node(label: str, build: Callable[[Job], object], **inputs: Node) -> Node:
     return Node("stage", label, {"label": label}, inputs, code=(), build=run)
 
 
-def main(folder: Path) -> dict[str, str]:
-    """Fill the disk in every way; return the error message of each."""
+def main(folder: Path, jobs: int, ways: list[str]) -> dict[str, str]:
+    """Fill the disk in each way; return the error message of each."""
     options = f"size={DISK_BYTES},nr_inodes=5000"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
     store = Store(folder / "store")
     finished = _node("finished", _small)
     assert execute_stages([finished], store, QUIET) == {}
     messages = {}
-    for name, way in WAYS.items():
+    for name in ways:
         try:
-            failures = execute_stages([_node(name, way, before=finished)], Store(store.root), QUIET)
+            nodes = [_node(name, WAYS[name], before=finished)]
+            failures = executor(jobs)(nodes, Store(store.root), QUIET)
             messages[name] = f"no error: {failures}"
         except UserError as error:
             messages[name] = str(error)
@@ -89,4 +91,4 @@ def main(folder: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]))))
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])))

@@ -6,9 +6,10 @@ lands mid-operation however busy the machine is.
 The script forks, so that a run costs no imports, and is a subreaper: a process that outlives its
 run becomes a child of the script and is found.
 
-    python mortal_runs.py graph|recipe FOLDER KILLS SEED
+    python mortal_runs.py graph|recipe FOLDER KILLS SEED JOBS
 
-prints as JSON the kills, the finished runs, the orphans and the damaged entries.
+prints as JSON the kills, the finished runs, the orphans and the damaged entries. With several jobs
+the changes are those that the script sees in the store, as other processes make them.
 """
 
 import ctypes
@@ -20,12 +21,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import Program, Sandbox
-from draftmark.pipeline.executor import execute_stages
+from draftmark.pipeline.executor import Executor, execute_stages
+from draftmark.pipeline.jobs.executor import execute_with_jobs
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection
 from draftmark.store.graph import Job, Node
@@ -93,21 +96,29 @@ def _build(number: int, runs_program: bool) -> Callable[[Job], None]:
     return build
 
 
-def _live_in_graph(folder: Path) -> None:
+def executor(jobs: int) -> Executor:
+    """Return the executor of a number of processes."""
+    if jobs == 1:
+        return execute_stages
+    return partial(execute_with_jobs, jobs=jobs, needs={}, memory_bytes=1e12)
+
+
+def _live_in_graph(folder: Path, jobs: int) -> None:
     store = Store(folder / "store")
     nodes = graph(bubblewrap.why_unavailable() is None)
     with lock_run(store, folder / "graph-00000000", nodes):
-        assert execute_stages(nodes, store, QUIET) == {}
+        assert executor(jobs)(nodes, store, QUIET) == {}
 
 
-def _live_in_recipe(folder: Path) -> None:
+def _live_in_recipe(folder: Path, jobs: int) -> None:
     from draftmark.pipeline.publish import RunOptions, run_recipe
     from draftmark.pipeline.recipe_files import load_recipe
 
-    run_recipe(load_recipe(str(folder.parent / "small.toml")), "small", RunOptions(folder))
+    recipe = load_recipe(str(folder.parent / "small.toml"))
+    run_recipe(recipe, "small", RunOptions(folder, jobs=jobs))
 
 
-def _fork(live: Callable[[Path], None], folder: Path, changes: int = 0) -> tuple[int, int]:
+def _fork(live: Callable[[], None], changes: int = 0) -> tuple[int, int]:
     """Start a run; return its process id, and a pipe written after `changes` file changes."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -118,7 +129,7 @@ def _fork(live: Callable[[Path], None], folder: Path, changes: int = 0) -> tuple
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         sys.addaudithook(_notify_after(writer, changes))
-        live(folder)
+        live()
         code = 0
     finally:
         os._exit(code)
@@ -138,6 +149,17 @@ def _notify_after(writer: int, changes: int) -> Callable[[str, tuple[Any, ...]],
     return audit
 
 
+def _wait_for_changes(store: Path, child: int, changes: int) -> None:
+    """Return when a store has so many new paths, or when the run has ended."""
+    before = set(store.rglob("*"))
+    seen = set(before)
+    while len(seen) - len(before) < changes and not os.waitid(
+        os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT
+    ):
+        time.sleep(0.002)
+        seen |= set(store.rglob("*"))
+
+
 def _reap(child: int) -> tuple[bool, int]:
     """Wait for a run and its children; return True if it finished, and the number of orphans."""
     finished, deadline = False, time.monotonic() + _ORPHANS_END_S
@@ -154,7 +176,7 @@ def _reap(child: int) -> tuple[bool, int]:
         time.sleep(0.001)
 
 
-def main(kind: str, folder: Path, kills: int, seed: int) -> dict[str, int]:
+def main(kind: str, folder: Path, kills: int, seed: int, jobs: int) -> dict[str, int]:
     """Kill `kills` runs at random moments, then let one finish."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     live, changes, late_s = (_live_in_graph, 120, 0.005)
@@ -168,8 +190,12 @@ def main(kind: str, folder: Path, kills: int, seed: int) -> dict[str, int]:
     while found["kills"] < kills:
         place = folder / str(found["finished"])  # a new folder after each finished run
         place.mkdir(exist_ok=True)
-        child, reader = _fork(live, place, draw.randint(1, changes))
-        os.read(reader, 1)
+        moment = draw.randint(1, changes)
+        child, reader = _fork(partial(live, place, jobs), moment if jobs == 1 else 0)
+        if jobs == 1:
+            os.read(reader, 1)
+        else:
+            _wait_for_changes(place / "store", child, moment)
         time.sleep(draw.uniform(0, late_s))
         os.close(reader)
         os.kill(child, signal.SIGKILL)
@@ -182,7 +208,7 @@ def main(kind: str, folder: Path, kills: int, seed: int) -> dict[str, int]:
             found["damaged"] += sum(
                 bool(wrong) for _, wrong in garbage_collection.verify_store(store)
             )
-    _reap(_fork(live, place)[0])
+    _reap(_fork(partial(live, place, jobs))[0])
     return found | {"moments": len(moments)}
 
 

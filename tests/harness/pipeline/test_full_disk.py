@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
+WAYS = ["safetensors", "bytes", "json", "parquet", "map", "checkpoint", "many files", "directories"]
 OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
@@ -22,8 +23,9 @@ def _why_no_small_disk(folder: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("jobs", "ways"), [(1, WAYS), (2, WAYS[:1])])
 def test_a_full_disk_is_one_sentence_whatever_was_written_and_what_is_finished_stays(
-    tmp_path: Path,
+    tmp_path: Path, jobs: int, ways: list[str]
 ) -> None:
     if reason := _why_no_small_disk(tmp_path):
         pytest.skip(f"no small disk to be had: {reason}")
@@ -33,6 +35,8 @@ def test_a_full_disk_is_one_sentence_whatever_was_written_and_what_is_finished_s
             sys.executable,
             str(ROOT / "tests" / "support" / "full_disk.py"),
             str(tmp_path),
+            str(jobs),
+            *ways,
         ],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
@@ -42,6 +46,6 @@ def test_a_full_disk_is_one_sentence_whatever_was_written_and_what_is_finished_s
 
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert len(said) == 8
+    assert list(said) == ways
     for way, sentence in said.items():
         assert sentence.startswith(f"The disk of {tmp_path / 'store'} is full (0.00 GB free)"), way

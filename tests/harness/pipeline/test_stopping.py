@@ -138,6 +138,7 @@ def test_ctrl_c_twice_stops_at_once_and_what_ran_is_no_result(tmp_path: Path, jo
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_was_killed_is_seen_to_be_dead_and_goes_on(tmp_path: Path, jobs: int) -> None:
     process = _begin(tmp_path, *LONG[:-1], "600", "--jobs", str(jobs))
+    _until(lambda: _runs(tmp_path) == jobs, process)
     _until(lambda: len(_now(tmp_path).in_state("running")) == jobs, process)
     below = _below(process)
     process.kill()

@@ -74,7 +74,9 @@ def test_a_failure_takes_down_only_what_depends_on_it_and_says_what_the_serial_r
 
     alone = Store(tmp_path / "alone")
     expected = execute_stages(nodes, alone, QUIET)
-    facts = {key: (failure.label, failure.reason, failure.refused) for key, failure in failures.items()}
+    facts = {
+        key: (failure.label, failure.reason, failure.refused) for key, failure in failures.items()
+    }
     assert facts == {key: (one.label, one.reason, one.refused) for key, one in expected.items()}
     assert "ZeroDivisionError" in failures[bad.key].details
     made = {path.name for path in store.root.glob("stage/*")}
@@ -167,7 +169,9 @@ def test_a_stage_whose_process_is_killed_twice_fails_and_the_others_are_made(
         failures = run(store, child, other, journal=journal, stop=stop)
 
     assert failures.keys() == {mortal.key, child.key}
-    assert re.match(r"its process was ended by SIGKILL,.* ran out of memory", failures[mortal.key].reason)
+    assert re.match(
+        r"its process was ended by SIGKILL,.* ran out of memory", failures[mortal.key].reason
+    )
     assert store.has(other)
     now = run_status(store.root, "run")
     assert {one.label: one.state for one in now.stages.values()} == {

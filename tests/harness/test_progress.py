@@ -1,5 +1,6 @@
 """What a run tells: verbatim lines, a bar on a terminal, silence where none is wanted."""
 
+import re
 import time
 from io import StringIO
 
@@ -9,9 +10,11 @@ from rich.console import Console
 from draftmark.progress import NamedStep, Progress
 
 
-def _progress(*, terminal: bool = False, quiet: bool = False) -> tuple[Progress, StringIO]:
+def _progress(
+    *, terminal: bool = False, quiet: bool = False, width: int = 40
+) -> tuple[Progress, StringIO]:
     out = StringIO()
-    console = Console(file=out, force_terminal=terminal, width=40, highlight=False)
+    console = Console(file=out, force_terminal=terminal, width=width, highlight=False)
     return Progress(console, quiet=quiet), out
 
 
@@ -92,6 +95,30 @@ def test_a_terminal_shows_a_bar_and_then_clears_it() -> None:
 
     assert "training" in out.getvalue()
     assert "3/3" in out.getvalue()
+
+
+def test_a_terminal_shows_each_of_several_steps_on_a_line_of_its_own() -> None:
+    progress, out = _progress(terminal=True, width=60)
+
+    with progress.step("draft kd, seed 0: training", 160) as first:
+        with progress.step("the target's hidden states on gold answers", 64) as second:
+            first.advance(40, "loss 0.25, 4000 tokens/s")
+            second.advance(9)
+            progress.say("scores: done")
+            assert progress._bars is not None
+            progress._bars.refresh()
+        first.advance(120)
+
+    assert progress._bars is None
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue()).replace("\r", "\n")
+    lines = [line.rstrip() for line in shown.splitlines()]
+    both = next(index for index, line in enumerate(lines) if "40/160" in line)
+    assert lines[both].startswith("  draft kd, seed 0: tra…")
+    assert lines[both + 1].startswith("  the target's hidden s…")
+    assert "9/64" in lines[both + 1]
+    assert "scores: done" in lines
+    assert "160/160" in shown.split("9/64")[-1]
+    assert max(map(len, lines)) <= 60
 
 
 @pytest.mark.parametrize("terminal", [False, True])

@@ -88,6 +88,40 @@ def test_no_time_is_foretold_before_a_stage_of_every_kind_is_done(store: Store) 
     assert seconds_left(run_status(store.root, "run")) is None
 
 
+def test_what_is_left_counts_the_stages_that_run_at_once_and_those_that_run_alone(
+    store: Store,
+) -> None:
+    def stage(kind: str, name: str) -> Node:
+        return Node(kind, name, {"name": name}, {}, code=(), build=lambda job: None)
+
+    done = [stage("scores", "done"), stage("decodes", "timed")]
+    left = [stage("scores", f"{n}") for n in range(4)] + [stage("decodes", "late")]
+    execute_stages(done, store, QUIET)
+    now = {}
+    for jobs in (1, 2):
+        journal = Journal.open(store, f"run{jobs}")
+        journal.record_run("a title", [*done, *left], store, jobs)
+        now[jobs] = run_status(store.root, f"run{jobs}")
+    scores_s, decodes_s = (one.seconds for one in now[1].in_state("cached"))
+
+    assert seconds_left(now[1]) == pytest.approx(4 * scores_s + decodes_s)
+    assert seconds_left(now[2]) == pytest.approx(2 * scores_s + decodes_s)
+
+
+def test_two_stages_that_run_at_once_are_both_shown(store: Store) -> None:
+    nodes = [_node("first"), _node("second")]
+    journal = Journal.open(store, "run")
+    journal.record_run("a title", nodes, store, 2)
+    for node in nodes:
+        journal.record("start", key=node.key)
+
+    lines = status_lines(run_status(store.root, "run"))
+
+    assert "2 running" in lines[1]
+    assert [line for line in lines if line.startswith("  running stage: ")] == lines[2:]
+    assert len(lines[2:]) == 2
+
+
 def test_a_run_elsewhere_lives_as_long_as_it_shows_itself(store: Store) -> None:
     journal = Journal.open(store, "run")
     journal.record_run("a title", [_node("first")], store)

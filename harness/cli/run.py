@@ -78,6 +78,7 @@ def plan(
     gpu: GpuName = "h100",
     utilisation: Utilisation = 0.3,
     gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs that share the work.")] = 1,
+    jobs: Jobs = None,
 ) -> None:
     """Show a recipe's stages, which of them are cached, and the cost of the others; run nothing."""
     from draftmark.pipeline.planning.estimates import find_gpu
@@ -85,7 +86,7 @@ def plan(
 
     device, at, rows = find_gpu(gpu, utilisation), store or out / "store", data_folder(data)
     names = split_names(tasks)
-    typer.echo(render_plan(recipe, at, device, gpus=gpus, data=rows, tasks=names))
+    typer.echo(render_plan(recipe, at, device, gpus=gpus, jobs=jobs, data=rows, tasks=names))
 
 
 def list_() -> None:

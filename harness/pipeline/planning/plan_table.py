@@ -54,6 +54,7 @@ def render_plan(
     gpu: Gpu,
     *,
     gpus: int = 1,
+    jobs: int | None = None,
     data: Path | None = None,
     tasks: Sequence[str] | None = None,
 ) -> str:
@@ -64,7 +65,7 @@ def render_plan(
         loaded = load_recipe(name, tasks=tasks)
         plan = experiment.plan_experiment(loaded, Progress(), data=data, complete=False)
         title = [f"{name}: {loaded.title}", ""] if len(names) > 1 else []
-        text, stages = tabulate_plan(plan, Store(store), gpu, gpus)
+        text, stages = tabulate_plan(plan, Store(store), gpu, gpus, jobs)
         texts.append("\n".join([*title, text]))
         every |= {stage.node.key: stage for stage in stages}
     if len(names) > 1:
@@ -75,7 +76,7 @@ def render_plan(
 
 
 def tabulate_plan(
-    plan: Plan, store: Store, gpu: Gpu, gpus: int = 1
+    plan: Plan, store: Store, gpu: Gpu, gpus: int = 1, jobs: int | None = None
 ) -> tuple[str, list[PlannedStage]]:
     """Return the plan as text, and its stages.
 
@@ -94,7 +95,7 @@ def tabulate_plan(
         lines += [_line(stage, where.get(stage.node.key)) for stage in stages]
     notes = [*_assumptions(setting_costs, gpu, store), ASSUMED, "", *_totals(every, gpu, gpus)]
     if _remaining(every):
-        notes.append(f"`draftmark run` here: {plan_jobs(plan, store).describe()}")
+        notes.append(f"`draftmark run` here: {plan_jobs(plan, store, jobs).describe()}")
     return "\n".join([*lines, "", _wrap(notes)]), every
 
 

@@ -7,7 +7,6 @@ the plan's memory allows.
 import multiprocessing.connection
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 
 import cloudpickle
@@ -37,12 +36,12 @@ class Pool:
         self._running: dict[WorkerProcess, Node] = {}
         self._lost: set[str] = set()  # stages whose worker died: they start again, alone
         self._alone_now = False
-        self._folder = tempfile.TemporaryDirectory(prefix="draftmark-")
-        self._file = Path(self._folder.name) / "context.pickle"
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `__exit__`)
 
     def __enter__(self) -> "Pool":
         # Builds are functions within functions, which pickle cannot store.
-        self._file.write_bytes(cloudpickle.dumps(self._context))
+        cloudpickle.dump(self._context, self._file)
+        self._file.flush()
         return self
 
     def __exit__(
@@ -51,9 +50,12 @@ class Pool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for worker in [*self._idle, *self._running]:
+        workers = [*self._idle, *self._running]
+        for worker in workers:
+            worker.connection.close()
+        for worker in workers:
             worker.close()
-        self._folder.cleanup()
+        self._file.close()
 
     def pick(self, ready: Sequence[Node]) -> Node | None:
         """Return the ready stage that starts next, if there is room for it.
@@ -116,7 +118,7 @@ class Pool:
                 f"{node.label}: its process {ending}; it starts again, with no stage beside it."
             )
             return Outcome(postponed=True)
-        reason = f"its process {ending}, and before that with other stages beside it"
+        reason = f"its process {ending} twice, the second time with no stage beside it"
         if "SIGKILL" in ending:
             reason += "; perhaps the machine ran out of memory"
         self._context.journal.record("failed", key=node.key, reason=reason)

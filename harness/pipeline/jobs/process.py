@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from typing import IO
 
 from draftmark.pipeline.jobs import worker
 from draftmark.pipeline.jobs.shown import ShownStage
@@ -24,13 +24,14 @@ class WorkerProcess:
     It is no child of `multiprocessing`, which would import the main script again.
     """
 
-    def __init__(self, context: Path) -> None:
+    def __init__(self, context: IO[bytes]) -> None:
+        """Start a worker that reads its context from a file."""
         self.connection, theirs = multiprocessing.Pipe()
-        with context.open("rb") as file, theirs, _no_interrupts():
+        with theirs, _no_interrupts():
             descriptor = theirs.fileno()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", worker.__name__, str(descriptor)],
-                stdin=file,
+                stdin=context,
                 pass_fds=(descriptor,),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
@@ -66,7 +67,9 @@ class WorkerProcess:
         """Return in words how a process ended that has died."""
         self.close()
         code = self._process.returncode
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        if code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
 
     def close(self) -> None:
         """End the process, with the stage that it is at."""

@@ -32,13 +32,22 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, lambda *_: None)  # the run's process decides what Ctrl-C stops
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, _leave)
-    context: WorkerContext = pickle.load(sys.stdin.buffer)
+    context = _read_context()
     connection, keys = Connection(descriptor), Keys()
     threading.Thread(target=_receive, args=(connection, keys), daemon=True).start()
     send = partial(_send, connection)
     store, progress = Store(context.root), SentProgress(send)
     while (key := keys.get()) is not None:
         send((OUTCOME, make_on_worker(key, context, store, progress)))
+
+
+def _read_context() -> WorkerContext:
+    """Return the context in standard input, a file whose position all workers share."""
+    descriptor = sys.stdin.fileno()
+    context: WorkerContext = pickle.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+    with open(os.devnull) as nothing:  # noqa: PTH123 (stages read nothing)
+        os.dup2(nothing.fileno(), descriptor)
+    return context
 
 
 def _send(connection: "Connection[Any, Any]", message: tuple[Any, ...]) -> None:

@@ -7,9 +7,10 @@ from itertools import accumulate
 from pathlib import Path
 
 from draftmark.environment import machine_facts
+from draftmark.errors import UserError
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.planning.estimates import THREAD, Gpu, format_seconds
-from draftmark.pipeline.planning.needs import Needs, stage_needs
+from draftmark.pipeline.planning.needs import Needs, needs_without_costs, stage_needs
 from draftmark.pipeline.planning.schedule import Schedule, StageRun, simulate_schedule
 from draftmark.store.graph import Node
 from draftmark.store.store import Store
@@ -28,7 +29,7 @@ class JobPlan:
     stages: int  # to do
     needs: Mapping[str, Needs]  # of every stage by node key
     memory_bytes: float  # that stages may take together
-    seconds: float | None = None  # with so many processes; None on a machine with a GPU
+    seconds: float | None = None  # with so many processes; None if it cannot be estimated
     serial_s: float = 0.0  # with one
 
     def describe(self) -> str:
@@ -46,19 +47,23 @@ def plan_jobs(plan: Plan, store: Store, jobs: int | None = None) -> JobPlan:
 
     The default is one on a machine with a GPU, whose memory the stages would share. Elsewhere it is
     limited by the cores over a stage's threads, by the memory, and by the stages that do not wait
-    for each other.
+    for each other. It is one for models of unknown shape.
     """
-    accelerators = machine_facts()["accelerators"]
-    threads = plan.recipe.threads or _default_threads()
-    needs = stage_needs(plan, on_threads(threads))
     unmade = store.missing(plan.nodes)
+    threads = plan.recipe.threads or _default_threads()
+    try:
+        needs = stage_needs(plan, on_threads(threads))
+    except (UserError, KeyError, TypeError):
+        needs = needs_without_costs(unmade.values())
+        return JobPlan(jobs or 1, len(unmade), needs, available_memory())
     runs = {key: stage_run(node, needs[key]) for key, node in unmade.items()}
     memory_bytes = available_memory()
-    most = 1 if accelerators else max(1, available_cores() // threads)
+    on_gpu = bool(machine_facts()["accelerators"])
+    most = 1 if on_gpu else max(1, available_cores() // threads)
     most = min(most, most_in_memory([needs[key].memory_bytes for key in unmade], memory_bytes))
-    count = jobs or default_jobs(runs, most)
+    count = min(jobs, len(unmade)) if jobs else default_jobs(runs, most)
     planned = JobPlan(count, len(unmade), needs, memory_bytes)
-    if accelerators:
+    if on_gpu:
         return planned
     seconds, serial_s = (schedule_on(runs, slots).makespan for slots in (count, 1))
     return replace(planned, seconds=seconds, serial_s=serial_s)

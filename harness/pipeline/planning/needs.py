@@ -1,5 +1,6 @@
 """The needs of each stage: CPUs, GPUs, memory, and no other stage beside a timed one."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from draftmark.pipeline.experiment import Plan
@@ -24,7 +25,10 @@ class Needs:
 
 
 def stage_needs(plan: Plan, device: Gpu = _GPU) -> dict[str, Needs]:
-    """Return the needs of every stage by node key; seconds are those on a device."""
+    """Return the needs of every stage by node key; seconds are those on a device.
+
+    Raises UserError, KeyError or TypeError for a model whose shape cannot be read.
+    """
     costs = {
         key: SettingCosts.from_setting(setting, device) for key, setting in plan.settings.items()
     }
@@ -36,6 +40,11 @@ def stage_needs(plan: Plan, device: Gpu = _GPU) -> dict[str, Needs]:
                 cost = of_setting.cost(node, cell)
                 found[node.key] = _needs(node, cost, plan.recipe.threads or 1)
     return found
+
+
+def needs_without_costs(nodes: Iterable[Node]) -> dict[str, Needs]:
+    """Return the needs of stages with models of unknown shape: only if they run alone."""
+    return {node.key: Needs(alone=node.stage in TIMED) for node in nodes}
 
 
 def _needs(node: Node, cost: Cost, threads: int) -> Needs:

@@ -170,7 +170,7 @@ def test_a_stage_whose_process_is_killed_twice_fails_and_the_others_are_made(
 
     assert failures.keys() == {mortal.key, child.key}
     assert re.match(
-        r"its process was ended by SIGKILL,.* ran out of memory", failures[mortal.key].reason
+        r"its process was ended by SIGKILL twice, .* ran out of memory", failures[mortal.key].reason
     )
     assert store.has(other)
     now = run_status(store.root, "run")

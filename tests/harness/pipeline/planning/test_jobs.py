@@ -18,6 +18,7 @@ from draftmark.pipeline.planning.jobs import (
     plan_jobs,
     schedule_on,
 )
+from draftmark.pipeline.planning.needs import Needs
 from draftmark.pipeline.planning.schedule import StageRun
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
@@ -151,3 +152,19 @@ def test_the_estimate_is_said_with_the_processes_and_with_one(nowhere: Store) ->
 
 def test_more_threads_compute_faster() -> None:
     assert on_threads(4).compute_s(1e12, "float32") == on_threads(1).compute_s(1e12, "float32") / 4
+
+
+def test_a_model_of_unknown_shape_runs_too_and_its_times_are_taken_alone(
+    nowhere: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: Any) -> None:
+        raise TypeError
+
+    monkeypatch.setattr("draftmark.models.shapes.model_shape", unknown)
+    plan = _quickstart()
+    planned = plan_jobs(plan, nowhere)
+
+    assert (planned.jobs, plan_jobs(plan, nowhere, 2).jobs) == (1, 2)
+    assert planned.describe() == f"{planned.stages} stages to do."
+    alone = {node.stage for node in plan.nodes if planned.needs.get(node.key, Needs()).alone}
+    assert alone == {"decodes"}

@@ -29,7 +29,7 @@ class Gpu:
     """One accelerator: peak dense FLOP/s by dtype, memory in bytes, bandwidth in bytes/s.
 
     `utilisation`: the share of the peak FLOP/s that matrix products reach. `layer_s`: the seconds
-    that a layer takes beside its products, in each pass.
+    that a layer takes beside its products, in each pass. `bounds`: texts reach the length limit.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Gpu:
     bandwidth: float
     utilisation: float = UTILISATION
     layer_s: float = 0.0
+    bounds: bool = True
 
     def compute_s(self, flops: float, dtype: str) -> float:
         """Return the seconds that FLOPs take in a dtype."""
@@ -55,7 +56,9 @@ GPUS = {
 
 # One thread of a processor with AVX2 (AMD EPYC), from the stages of `methods` and `quickstart` on
 # the tiny target. Other processors differ by a factor of two or three.
-THREAD = Gpu("one thread", {"bfloat16": 45e9, "float32": 45e9}, 0.0, 10e9, 1.0, 4e-4)
+THREAD = Gpu("one thread", {"bfloat16": 45e9, "float32": 45e9}, 0.0, 10e9, 1.0, 2e-4, bounds=False)
+# The longest text of a batch, in mean lengths of gold answers: of the tiny models' texts.
+LONGEST = 4.0
 
 
 def find_gpu(name: str, utilisation: float = UTILISATION) -> Gpu:
@@ -134,16 +137,19 @@ def forward_cost(
 
 
 def generation_cost(
-    shape: Shape, load: Load, limit: int, gpu: Gpu, *, rows_per_batch: int, dtype: str
+    shape: Shape, load: Load, limit: float, gpu: Gpu, *, rows_per_batch: int, dtype: str
 ) -> Cost:
     """Return the cost of generating responses batch by batch.
 
     A decoding pass reads the weights and the batch's KV cache; memory bandwidth or FLOPs bound its
-    time. A batch runs to `limit` tokens: an upper bound.
+    time. A batch runs to `limit` tokens: an upper bound. If the device estimates without bounds, it
+    runs to the longest text of the batch.
     """
     forward = forward_cost(shape, load, gpu, dtype=dtype)
     prefill_s = gpu.compute_s(2 * shape.body * load.prompt_tokens, dtype)
     batch = min(rows_per_batch, load.rows)
+    if not gpu.bounds:
+        limit = min(limit, (LONGEST if batch > 1 else 1) * load.response_tokens / load.rows)
     token_bytes = 2 * shape.layers * shape.key_value_heads * shape.head_dim * SIZES[dtype]
     cache = batch * (load.prompt_tokens / load.rows + limit) * token_bytes
     weights = shape.parameters * SIZES[dtype]

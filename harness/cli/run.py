@@ -42,7 +42,10 @@ def run(
 
     if cluster:
         if jobs:
-            raise UserError("--jobs is for one machine, and a cluster has its own; drop one.")
+            raise UserError(
+                f"--jobs {jobs} counts stages of this machine, and --cluster leaves that to Ray; "
+                "use one of them."
+            )
         from draftmark.pipeline.cluster.executor import require_ray
 
         require_ray()

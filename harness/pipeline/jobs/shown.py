@@ -60,7 +60,7 @@ class _SentStep:
         self._sent_at = time.monotonic()
         if self._amount or self._note:
             self._send(self._amount, self._note)
-        self._amount = 0
+        self._amount, self._note = 0, ""
 
 
 class ShownStage:

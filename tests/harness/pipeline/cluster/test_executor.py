@@ -158,6 +158,19 @@ def test_a_cluster_without_ray_ends_in_the_command_that_installs_it(
     assert said == f"draftmark: --cluster needs Ray, which is not installed; run `{hint}`.\n"
 
 
+def test_jobs_on_a_cluster_are_a_mistake_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", "quickstart", "--cluster", "local", "--jobs", "2"]
+    monkeypatch.setattr(sys, "argv", ["draftmark", *arguments])
+
+    with pytest.raises(SystemExit) as stop:
+        main.main()
+
+    assert stop.value.code == 2
+    assert "--jobs 2 counts stages of this machine" in capsys.readouterr().err
+
+
 @needs_ray
 def test_an_address_where_nobody_listens_ends_in_a_sentence(recipe: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:

@@ -151,13 +151,19 @@ def _notify_after(writer: int, changes: int) -> Callable[[str, tuple[Any, ...]],
 
 def _wait_for_changes(store: Path, child: int, changes: int) -> None:
     """Return when a store has so many new paths, or when the run has ended."""
-    before = set(store.rglob("*"))
+    before = _paths(store)
     seen = set(before)
     while len(seen) - len(before) < changes and not os.waitid(
         os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT
     ):
         time.sleep(0.002)
-        seen |= set(store.rglob("*"))
+        seen |= _paths(store)
+
+
+def _paths(folder: Path) -> set[str]:
+    """Return every path below a folder, which may change meanwhile."""
+    walk = os.walk(folder)  # skips folders that are gone
+    return {f"{top}/{name}" for top, folders, files in walk for name in (*folders, *files)}
 
 
 def _reap(child: int) -> tuple[bool, int]:

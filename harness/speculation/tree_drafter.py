@@ -158,13 +158,15 @@ def score_tree(
             overlap_S = (p_NV * first_SV).sum(-1).double().cpu().numpy()
             agree_S = (order_SV[:, 0] == target.logits(text).argmax(-1)).double().cpu().numpy()
     accept_SD = np.zeros((length, MAX_GAMMA))
-    drafted_S = np.minimum(tree.depth, length - np.arange(length))
+    drafted_S = np.full(length, tree.depth)
     for s, ranks_D in enumerate(ranks_SD):
-        passed = _passed(tree, ranks_D[: drafted_S[s]])
+        passed = _passed(tree, ranks_D[: length - s])
         accept_SD[s, :passed] = 1.0
         if tuple(ranks_D[:passed].tolist()) not in tree.children:
-            drafted_S[s] = passed
-    return AcceptanceTable(text.example_id, accept_SD, drafted_S, overlap_S, agree_S)
+            drafted_S[s] = passed  # a leaf: no token follows it, to be tested
+    return AcceptanceTable(
+        text.example_id, accept_SD, drafted_S, overlap_S, agree_S, nodes=tree.nodes
+    )
 
 
 def _passed(tree: Tree, ranks_D: Ints) -> int:

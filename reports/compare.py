@@ -108,7 +108,10 @@ def _comparison(
 
 def _differing(found: Sequence[str]) -> str:
     if not found:
-        return "Nothing: recipe, rows, target, versions and hardware are the same."
+        return (
+            "Nothing of what both runs recorded: recipe, rows, target, weights of drafts, code of "
+            "methods, versions and hardware are the same."
+        )
     lines = [f"- {escape_markdown(item)}" for item in found[:SHOWN]]
     if len(found) > SHOWN:
         lines.append(f"- {len(found) - SHOWN} more, in compare.json")

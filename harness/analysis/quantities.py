@@ -21,7 +21,8 @@ GAMMAS = range(1, 17)
 DEFINITIONS = {
     "acceptance_rate": "accepted / tested drafted tokens; a token is tested if all drafted "
     "before it in its block were accepted",
-    "draft_acceptance_rate": "accepted / drafted tokens",
+    "draft_acceptance_rate": "accepted / drafted tokens; a block drafts gamma tokens wherever it "
+    "starts, or as many as the draft proposes, unless the length limit cuts it",
     "block_efficiency": "tokens emitted per pass of the target, prefill aside; the token that the "
     "target itself adds to a block is among them",
     "accepted_per_pass": "drafted tokens accepted per pass of the target, without the one it adds",

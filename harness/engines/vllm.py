@@ -2,8 +2,9 @@
 
 Counts are vLLM's own, per request, by the convention `VLLM` of `speculation.blocks`: prefill emits
 the first token, so blocks start at the second; every block drafts `num_speculative_tokens`, and
-tokens accepted beyond the end of a text count as accepted. vLLM sums floats in another order than other engines, and again with a
-draft, so at temperature 0 texts may differ at near ties; `draftmark verify` prints the gaps.
+tokens accepted beyond the end of a text count as accepted. vLLM sums floats in another order than
+other engines, and again with a draft, so at temperature 0 texts may differ at near ties; `draftmark
+verify` prints the gaps.
 """
 
 import os

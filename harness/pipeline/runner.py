@@ -14,7 +14,7 @@ from draftmark.environment import manifest, project_state
 from draftmark.pipeline.executor import Failure, execute_stages
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.outputs import read_records
-from draftmark.pipeline.provenance import cell_facts, data_facts
+from draftmark.pipeline.provenance import cell_facts, code_facts, data_facts
 from draftmark.progress import Progress
 from draftmark.results import Cell, Contender, Pooled, Result, Results
 from draftmark.store.cell_records import Records
@@ -67,7 +67,7 @@ def run_experiment(
         comparisons=compare_contenders(contenders, recipe),
         standings=rank_contenders(contenders, recipe),
         data=data,
-        manifest={**manifest(), "project": project},
+        manifest={**manifest(), "project": project, **code_facts(recipe)},
         findings=fairness.fairness_findings(
             recipe, results, {cell: row.speeds for cell, row in rows.items()}, data
         ),

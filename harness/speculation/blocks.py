@@ -144,7 +144,8 @@ def _room(table: AcceptanceTable, depth: int, convention: Convention) -> Ints:
 
 def _nodes(nodes: Sequence[int], room_S: Ints) -> Ints:
     """Return the number of nodes [S] of a tree that is cut to the depth that has room."""
-    return np.array([0, *nodes])[np.minimum(room_S, len(nodes))]
+    nodes_S: Ints = np.array([0, *nodes])[np.minimum(room_S, len(nodes))]
+    return nodes_S
 
 
 def _starts(reach_BSD: Floats, lengths_B: Ints, first: int) -> Floats:

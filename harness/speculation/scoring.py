@@ -28,9 +28,7 @@ def accept_probability(p_N: torch.Tensor, q_N: torch.Tensor) -> torch.Tensor:
     return torch.where(q_N >= p_N, torch.ones_like(q_N), q_N / p_N)
 
 
-def greedy_acceptance(
-    q_NV: torch.Tensor, p_NV: torch.Tensor, y_N: torch.Tensor
-) -> dict[str, Any]:
+def greedy_acceptance(q_NV: torch.Tensor, p_NV: torch.Tensor, y_N: torch.Tensor) -> dict[str, Any]:
     """Return greedy_S, True where y is the draft's most likely token, and greedy_overlap_S.
 
     A deterministic draft x is accepted with probability p(x), and given y if and only if y is x.

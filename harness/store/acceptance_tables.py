@@ -95,7 +95,7 @@ def _stored(values_SD: Floats | Bools) -> list[Any]:
 
 def _restored(values: list[Any], length: int, depth: int, dtype: type) -> Any:
     """Return the values [S, D] that `_stored` stored."""
-    stored = np.array(values, dtype=dtype)
+    stored: Any = np.array(values, dtype=dtype)
     return _slide(stored, depth) if len(stored) == length else stored.reshape(length, depth)
 
 
@@ -106,7 +106,9 @@ def read_tables(path: Path) -> list[AcceptanceTable]:
 
 def _table(row: Mapping[str, Any]) -> AcceptanceTable:
     length, depth = len(row["drafted"]), row["depth"]
-    nodes, greedy, greedy_overlap = (row.get(name) for name in ("nodes", "greedy", "greedy_overlap"))
+    nodes, greedy, greedy_overlap = (
+        row.get(name) for name in ("nodes", "greedy", "greedy_overlap")
+    )
     return AcceptanceTable(
         row["example_id"],
         _restored(row["accept"], length, depth, np.float64),

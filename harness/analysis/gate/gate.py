@@ -12,6 +12,7 @@ from draftmark.analysis.gate.comparable import (
     run_facts,
     undeclared_differences,
 )
+from draftmark.analysis.gate.made_by import DRAFTED
 from draftmark.analysis.gate.rule import Rule, Verdict, overall_verdict, prompts_needed
 from draftmark.analysis.quantities import RATES
 from draftmark.analysis.statistics import Effect, mean_ratio
@@ -89,6 +90,18 @@ def _allowed_differences(
     return tuple(str(item) for item in found)
 
 
+def _refuse_other_counting(results: Results, accepted: Accepted, quantity: str) -> None:
+    """Raise UserError for a rate per drafted token if the two sides count drafted tokens apart."""
+    here, there = run_facts(results).get(DRAFTED), accepted.facts.get(DRAFTED)
+    if "drafted" in RATES[quantity] and here != there:
+        old = "within texts"  # the numbers of versions that recorded nothing
+        raise UserError(
+            f"The accepted numbers count drafted tokens {there or old}, the run {here or old}, so "
+            f"{quantity} cannot be compared; accept numbers anew with draftmark bless, or gate on "
+            "--quantity acceptance_rate."
+        )
+
+
 def _refuse_another_recipe(results: Results, accepted: Accepted) -> None:
     """Raise UserError if a run has none of the accepted contenders."""
     here = {row.cell.contender: None for row in results.results}
@@ -119,6 +132,7 @@ def judge_run(
     Raises UserError if the run has undeclared differences or a finding of severity "error".
     """
     refuse_unfit(results)
+    _refuse_other_counting(results, accepted, terms.quantity)
     allowed = _allowed_differences(results, accepted, terms.declared)
     rule = Rule(terms.margin, len(accepted.measured), looks)
     measured = {(item.contender, item.temperature): item for item in now}

@@ -153,7 +153,9 @@ def test_tokens_drafted_before_an_unforeseen_end_count_as_drafted(
         text = Text(item.example_id, prompt.token_ids, item.token_ids)
         counts = block_counts(score(Untrained(), [text]), GAMMA, HOW)
         counted = engine_counts([item], HOW)
-        assert counted.drafted_B[0] <= counts.drafted_B[0]  # it stops where it drafts the end itself
+        assert (
+            counted.drafted_B[0] <= counts.drafted_B[0]
+        )  # it stops where it drafts the end itself
         if counted.drafted_B[0] == counts.drafted_B[0]:
             assert counted.tested_B[0] == counts.tested_B[0]
             assert counted.accepted_B[0] == counts.accepted_B[0]

@@ -131,6 +131,7 @@ def test_tables_of_the_first_format_count_as_they_did(path: Path) -> None:
     assert block_counts([found], 4).drafted_B[0] == 2 + 0 + 1
     assert block_counts([model], 4, VLLM).drafted_B[0] == 4 + 4 * 0.75
 
+
 def test_a_method_that_drafts_nothing_comes_back_as_one(path: Path) -> None:
     """Prompt lookup may find nothing to draft anywhere: each token is then a plain target pass."""
     zeros_S = np.zeros(3)

@@ -15,6 +15,7 @@ from draftmark.analysis.stored_counts import (
     shared_prompts,
     stored_counts,
 )
+from draftmark.analysis.text_artefacts import artefact_warnings
 from draftmark.errors import UserError
 from draftmark.reports._shared.content import escape_markdown, markdown_table, number_text
 from draftmark.reports._shared.rows import ONE_SEED, gamma_of
@@ -147,6 +148,7 @@ def _limits(runs: Sequence[Results], sides: Sequence[Sequence[StoredCounts]]) ->
         if only := [name for name in these if name not in others]:
             yield f"Only {which} has numbers for: {', '.join(only)}."
     for which, run in zip("AB", runs, strict=True):
+        yield from (f"{which}: {text}." for text in artefact_warnings(run))
         for row in run.results:
             if row.failure:
                 cell = row.cell

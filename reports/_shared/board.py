@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from draftmark.analysis import validation_history
 from draftmark.analysis.quantities import quantity_key
-from draftmark.reports._shared.checks import error_alerts
+from draftmark.reports._shared.checks import error_alerts, verdict_alerts
 from draftmark.reports._shared.content import (
     Alert,
     Entry,
@@ -24,6 +24,7 @@ from draftmark.reports._shared.rows import (
     number_entry,
     row_name,
     speed_reasons,
+    speedup_gammas,
     table_lines,
     temperatures_of,
 )
@@ -47,7 +48,7 @@ def board_sections(rows: Sequence[Result], results: Results) -> Iterator[Section
 
 def _methods(rows: Sequence[Result], results: Results) -> Section:
     gamma, temperatures = gamma_of(results), temperatures_of(results)
-    columns = headline_columns(temperatures)
+    columns = headline_columns(temperatures, [results])
     body = [
         [name, *(number_entry(numbers, c.key(gamma), c.decimals) for c in columns), groups]
         for name, numbers, groups in table_lines(rows, results)
@@ -57,21 +58,22 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
         f"Blocks of {gamma} drafted tokens.",
         "Methods that share a group's letter do not differ significantly in block efficiency (all "
         "pairs, paired on prompts, Holm, 5 %).",
-        *_speed_note(results),
+        *_speed_note(rows, results),
         *_target_note(rows),
     )
     groups = "groups" + "".join(f", T={t:g}" for t in temperatures)
     methods = Table(["method", *(column.heading for column in columns), groups], body)
-    alerts = (*error_alerts(results), *_unmoved(rows))
+    alerts = (*error_alerts(results), *_on_texts(rows, results), *_unmoved(rows))
     return Section("", [methods, *alerts, " ".join(notes)])
 
 
-def _speed_note(results: Results) -> Iterator[str]:
+def _speed_note(rows: Sequence[Result], results: Results) -> Iterator[str]:
     if results.recipe["speed"]:
         speed = first_speed_settings(results.recipe["speed"])
+        gammas = sorted(speedup_gammas(rows)) or [speed["num_speculative_tokens"]]
         yield (
             f"Speedup: {speed['engine']} engine, temperature {speed['temperature']:g}, blocks of "
-            f"{speed['num_speculative_tokens']}, {speed['dtype']}, {speed['blocks']} A B B A runs."
+            f"{' or '.join(map(str, gammas))}, {speed['dtype']}, {speed['blocks']} A B B A runs."
         )
 
 
@@ -80,6 +82,11 @@ def _target_note(rows: Sequence[Result]) -> Iterator[str]:
         if "quality_target" in row.numbers:
             yield f"Quality of the target alone: {number_entry(row.numbers, 'quality_target', 3)}."
             return
+
+
+def _on_texts(rows: Sequence[Result], results: Results) -> Iterator[Alert]:
+    for task, pair in dict.fromkeys((row.cell.task, row.cell.pair) for row in rows):
+        yield from verdict_alerts(results, task, pair)
 
 
 def _unmoved(rows: Sequence[Result]) -> Iterator[Alert]:

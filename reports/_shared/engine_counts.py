@@ -6,8 +6,12 @@ from pathlib import Path
 from draftmark.analysis.stored_counts import stored_tables
 from draftmark.analysis.stored_speed import stored_convention
 from draftmark.reports._shared.content import escape_markdown, markdown_table, number_text
-from draftmark.reports._shared.rows import cell_title, first_speed_settings, temperatures_of
-from draftmark.reports._shared.speed_rows import conditions_of
+from draftmark.reports._shared.rows import (
+    cell_title,
+    conditions_of,
+    first_speed_settings,
+    temperatures_of,
+)
 from draftmark.results import Result, Results
 from draftmark.speculation.blocks import Convention, block_counts
 from draftmark.speculation.engine_counts import engine_counts

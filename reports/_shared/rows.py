@@ -49,8 +49,10 @@ class Column:
         return quantity_key(self.quantity, self.temperature, gamma)
 
 
-def headline_columns(temperatures: Iterable[float]) -> list[Column]:
-    """Return the columns of the table of methods."""
+def headline_columns(temperatures: Iterable[float], runs: Iterable[Results]) -> list[Column]:
+    """Return the columns of the table of methods; the speedup's names its block lengths."""
+    gammas = {gamma for results in runs for gamma in speedup_gammas(results.results)}
+    at = f", gamma {' or '.join(map(str, sorted(gammas)))}" if gammas else ""
     rates = [
         Column(f"{name}, T={t:g}", name.replace(" ", "_"), decimals, t)
         for t in temperatures
@@ -58,10 +60,25 @@ def headline_columns(temperatures: Iterable[float]) -> list[Column]:
     ]
     return [
         *rates,
-        Column("speedup", "speedup", 2),
+        Column(f"speedup{at}", "speedup", 2),
         Column("quality with draft", "quality_with_draft", 3),
         Column("quality of draft alone", "quality_draft", 3),
     ]
+
+
+def speedup_gammas(rows: Iterable[Result]) -> set[int]:
+    """Return the block lengths of the headline speedups: those of the conditions they are of."""
+    return {
+        int(conditions_of(key.removeprefix("speedup[").removesuffix("]"))["gamma"])
+        for row in rows
+        for key, number in row.numbers.items()
+        if key.startswith("speedup[") and number == row.numbers.get("speedup")
+    }
+
+
+def conditions_of(label: str) -> dict[str, str]:
+    """Return the terms of a label, {"gamma": "4", "engine": "vllm", ...}; empty if it is ""."""
+    return dict(part.split("=", 1) for part in label.split(",") if part)
 
 
 def group_by(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, list[_Item]]:

@@ -12,11 +12,12 @@ from draftmark.analysis.gate.comparable import (
     run_facts,
     undeclared_differences,
 )
-from draftmark.analysis.gate.made_by import DRAFTED
+from draftmark.analysis.gate.made_by import DRAFTED, WITHIN_TEXTS
 from draftmark.analysis.gate.rule import Rule, Verdict, overall_verdict, prompts_needed
 from draftmark.analysis.quantities import RATES
 from draftmark.analysis.statistics import Effect, mean_ratio
 from draftmark.analysis.stored_counts import StoredCounts, paired_effect, shared_prompts
+from draftmark.analysis.text_artefacts import artefact_warnings
 from draftmark.errors import UserError, unknown_name_error
 from draftmark.results import Contender, Results
 from draftmark.text import printable_text
@@ -94,9 +95,8 @@ def _refuse_other_counting(results: Results, accepted: Accepted, quantity: str) 
     """Raise UserError for a rate per drafted token if the two sides count drafted tokens apart."""
     here, there = run_facts(results).get(DRAFTED), accepted.facts.get(DRAFTED)
     if "drafted" in RATES[quantity] and here != there:
-        old = "within texts"  # the numbers of versions that recorded nothing
         raise UserError(
-            f"The accepted numbers count drafted tokens {there or old}, the run {here or old}, so "
+            f"The accepted numbers count drafted tokens {there or WITHIN_TEXTS}, the run {here or WITHIN_TEXTS}, so "
             f"{quantity} cannot be compared; accept numbers anew with draftmark bless, or gate on "
             "--quantity acceptance_rate."
         )
@@ -141,7 +141,9 @@ def judge_run(
         _line(item, measured.get((item.contender, item.temperature)), failed, rule, terms.quantity)
         for item in accepted.measured
     )
-    verdict, notes = overall_verdict([line.verdict for line in lines]), tuple(_notes(now, accepted))
+    verdict = overall_verdict([line.verdict for line in lines])
+    warnings = (f"Warning: {text}." for text in artefact_warnings(results))
+    notes = (*warnings, *_notes(now, accepted))
     return GateOutcome(verdict, terms.quantity, accepted.gamma, rule, lines, allowed, notes)
 
 

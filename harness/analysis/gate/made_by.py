@@ -14,6 +14,7 @@ from draftmark.store.records import DRAFT
 
 KINDS = ("weights", "code", "plugins", "counting")
 DRAFTED = "counting.drafted"  # how drafted tokens were counted
+WITHIN_TEXTS = "within texts"  # as the first versions counted
 _RATE = "draft_acceptance_rate"
 
 
@@ -44,7 +45,7 @@ def _counting(results: Results) -> Iterator[tuple[str, str]]:
         if key.startswith(f"{_RATE}[")
     }
     if definitions:
-        yield "drafted", "whole blocks" if DEFINITIONS[_RATE] in definitions else "within texts"
+        yield "drafted", "whole blocks" if DEFINITIONS[_RATE] in definitions else WITHIN_TEXTS
 
 
 def known_to_both(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> bool:

@@ -2,9 +2,8 @@
 
 A text that repeats itself is easy to predict, by a lookup above all, so acceptance on it does not
 say how a draft fares on other texts. Repetition is seq-rep-4 of Welleck et al. 2019 (arXiv
-1908.04319, section 6.1): 1 - different 4-grams / 4-grams of token ids, here over the last 128
-tokens, since texts that loop end in their loop. There human text has 0.005, greedy text 0.44
-(table 2).
+1908.04319): 1 - different 4-grams / 4-grams, here of the last 128 token ids, since a text that
+loops ends in its loop.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,8 +18,9 @@ ORDER, LAST = 4, 128  # tokens
 REPEATING = 0.5  # seq-rep-4 above which a text repeats itself
 MOST = 0.5  # share of texts above which a warning stands beside every verdict
 DEFINITIONS = {
-    "repeating_texts": "share of the target's texts that repeat themselves: of the 4-grams of their "
-    f"last {LAST} tokens more than {REPEATING:.0%} occurred before (seq-rep-4, Welleck et al. 2019)",
+    "repeating_texts": "share of the target's texts that repeat themselves: more than "
+    f"{REPEATING:.0%} of the 4-grams of the last {LAST} tokens occurred before among these tokens "
+    "(seq-rep-4, Welleck et al. 2019)",
     "truncated_texts": "share of the target's texts that were cut at the length limit",
     "empty_texts": "share of the target's texts that have nothing but an end token",
 }

@@ -91,7 +91,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _one_block_length(self) -> "Recipe":
-        """Let speed be measured at the evaluation's block length, unless the recipe says another."""
+        """Measure speed at the evaluation's block length unless the recipe names another."""
         if self.speed and "num_speculative_tokens" not in self.speed.model_fields_set:
             gamma = {"num_speculative_tokens": self.evaluation.num_speculative_tokens}
             object.__setattr__(self, "speed", self.speed.model_copy(update=gamma))

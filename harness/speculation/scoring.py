@@ -20,6 +20,7 @@ import torch
 from draftmark.models.hidden_states import TargetLogits
 from draftmark.models.sampling import sampler_probs
 from draftmark.speculation.interfaces import Session
+from draftmark.store.acceptance_tables import deterministic
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Samplers, Text
 
 
@@ -69,4 +70,5 @@ def score_deterministic(
             if drafted:
                 overlap_S[s] = float(p_NV[s, drafted[0]])
                 match_S[s] = float(choice_N[s] == drafted[0])
-        yield AcceptanceTable(text.example_id, accept_SD, drafted_S, overlap_S, match_S)
+        table = AcceptanceTable(text.example_id, accept_SD, drafted_S, overlap_S, match_S)
+        yield deterministic(table) if samplers.draft.temperature else table

@@ -25,7 +25,7 @@ from draftmark.models.hidden_states import LiveStates, TargetLogits
 from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.speculation.head_drafter import FeatureHeadSession
 from draftmark.speculation.trees import Path, Tree
-from draftmark.store.acceptance_tables import Ints
+from draftmark.store.acceptance_tables import Ints, deterministic
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
 
 
@@ -94,7 +94,8 @@ class TreeDrafter:
         states = target.layer_states or LiveStates(target.target, self.head.model.shape.layers)
         for text, by_depth in rolled_features(self.head, texts, states, self.tree.depth):
             logits = map(self.head.logits, by_depth)
-            yield score_tree(text, target, samplers.target, self.tree, logits)
+            table = score_tree(text, target, samplers.target, self.tree, logits)
+            yield deterministic(table) if samplers.draft.temperature else table
 
     def start(
         self, prompt_ids: Sequence[int], sampler: Sampler, generator: torch.Generator

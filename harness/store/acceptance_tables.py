@@ -46,6 +46,11 @@ def _slide(values_S: Any, depth: int) -> Any:
     return np.lib.stride_tricks.sliding_window_view(padded, depth)[: len(values_S)]
 
 
+def deterministic(table: AcceptanceTable) -> AcceptanceTable:
+    """Return the table of a draft that is the same whether it is sampled or greedy."""
+    return replace(table, greedy_SD=table.accept_SD > 0, greedy_overlap_S=table.overlap_S)
+
+
 def with_greedy_draft(table: AcceptanceTable) -> AcceptanceTable | None:
     """Return the table of the same draft when it drafts its most likely token.
 

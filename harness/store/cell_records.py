@@ -15,7 +15,8 @@ Rows = Sequence[Mapping[str, Any]]
 class Records:
     """The stored records of a cell; a field that the recipe does not ask for is empty.
 
-    Temperatures key tables and texts, models ("target" or "draft") key likelihoods, both key samples.
+    Temperatures key tables and texts, models ("target" or "draft") key likelihoods; both together
+    key samples.
     """
 
     draft: Mapping[str, Any] = field(default_factory=dict)  # ledger, validation history ...

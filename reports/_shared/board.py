@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from draftmark.analysis import validation_history
-from draftmark.analysis.quantities import quantity_key
+from draftmark.analysis.quantities import Terms, quantity_key
 from draftmark.reports._shared.checks import error_alerts, verdict_alerts
 from draftmark.reports._shared.content import (
     Alert,
@@ -23,10 +23,12 @@ from draftmark.reports._shared.rows import (
     headline_columns,
     number_entry,
     row_name,
+    served_note,
     speed_reasons,
     speedup_gammas,
     table_lines,
     temperatures_of,
+    ways_of_drafting,
 )
 from draftmark.results import Result, Results
 
@@ -58,6 +60,7 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
         f"Blocks of {gamma} drafted tokens.",
         "Methods that share a group's letter do not differ significantly in block efficiency (all "
         "pairs, paired on prompts, Holm, 5 %).",
+        *served_note(results),
         *_speed_note(rows, results),
         *_target_note(rows),
     )
@@ -145,15 +148,24 @@ def _engine_checks(rows: Sequence[Result]) -> Iterator[Section]:
 
 def _by_gamma(rows: Sequence[Result], results: Results) -> Section:
     parts = []
-    for temperature in temperatures_of(results):
-        keys = [quantity_key("block_efficiency", temperature, gamma) for gamma in GAMMAS]
+    for temperature, draft, how in _ways(results):
+        keys = [
+            quantity_key("block_efficiency", temperature, gamma, draft=draft) for gamma in GAMMAS
+        ]
         body: list[list[Entry]] = [
             [row_name(row.cell, rows), *(_value(row, key) for key in keys)]
             for row in rows
             if not row.failure
         ]
-        parts.append(Table([f"T={temperature:g}, gamma =", *map(str, GAMMAS)], body))
+        parts.append(Table([f"T={temperature:g}{how}, gamma =", *map(str, GAMMAS)], body))
     return Section("Block efficiency by block length", parts)
+
+
+def _ways(results: Results) -> Iterator[tuple[float, str | None, str]]:
+    """Yield each temperature with each way of drafting there, and its words."""
+    for temperature in temperatures_of(results):
+        for draft, how in ways_of_drafting([results], temperature).items():
+            yield temperature, draft, how
 
 
 def _value(row: Result, key: str) -> Entry:
@@ -163,18 +175,18 @@ def _value(row: Result, key: str) -> Entry:
 def _by_position(rows: Sequence[Result], results: Results) -> Iterator[Section]:
     gamma = gamma_of(results)
     body = [
-        [row_name(row.cell, rows), f"{temperature:g}", kind, *values]
+        [row_name(row.cell, rows), f"{temperature:g}{how}", kind, *values]
         for row in rows
-        for temperature in temperatures_of(results)
+        for temperature, draft, how in _ways(results)
         for kind in ("marginal", "conditional")
-        if any(values := _positions(row, kind, temperature, gamma))
+        if any(values := _positions(row, kind, Terms(temperature, draft), gamma))
     ]
     header = ["method", "T", "acceptance", *(f"position {p}" for p in range(1, gamma + 1))]
     yield from table_section("Acceptance by position", [], header, body, "lll" + "r" * gamma)
 
 
-def _positions(row: Result, kind: str, temperature: float, gamma: int) -> list[Entry]:
-    keys = [quantity_key(f"{kind}_acceptance", temperature, gamma, p) for p in range(1, gamma + 1)]
+def _positions(row: Result, kind: str, at: Terms, gamma: int) -> list[Entry]:
+    keys = [at.key(f"{kind}_acceptance", gamma, position) for position in range(1, gamma + 1)]
     found = row.numbers
     return [TableNumber(key, found[key], 3, "interval") if key in found else "" for key in keys]
 

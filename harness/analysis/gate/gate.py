@@ -93,12 +93,13 @@ def _allowed_differences(
 
 def _refuse_other_counting(results: Results, accepted: Accepted, quantity: str) -> None:
     """Raise UserError for a rate per drafted token if the two sides count drafted tokens apart."""
-    here, there = run_facts(results).get(DRAFTED), accepted.facts.get(DRAFTED)
+    here = run_facts(results).get(DRAFTED, WITHIN_TEXTS)
+    there = accepted.facts.get(DRAFTED, WITHIN_TEXTS)
     if "drafted" in RATES[quantity] and here != there:
         raise UserError(
-            f"The accepted numbers count drafted tokens {there or WITHIN_TEXTS}, the run {here or WITHIN_TEXTS}, so "
-            f"{quantity} cannot be compared; accept numbers anew with draftmark bless, or gate on "
-            "--quantity acceptance_rate."
+            f"The accepted numbers count drafted tokens {there}, the run {here}, so {quantity} "
+            "cannot be compared; accept numbers anew with draftmark bless, or gate on --quantity "
+            "acceptance_rate."
         )
 
 

@@ -1,5 +1,6 @@
 """The gate: verdicts on a run against accepted numbers, for each contender and overall."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,8 +94,8 @@ def _allowed_differences(
 
 def _refuse_other_counting(results: Results, accepted: Accepted, quantity: str) -> None:
     """Raise UserError for a rate per drafted token if the two sides count drafted tokens apart."""
-    here = run_facts(results).get(DRAFTED, WITHIN_TEXTS)
-    there = accepted.facts.get(DRAFTED, WITHIN_TEXTS)
+    sides = (run_facts(results), accepted.facts)
+    here, there = (json.loads(side.get(DRAFTED, json.dumps(WITHIN_TEXTS))) for side in sides)
     if "drafted" in RATES[quantity] and here != there:
         raise UserError(
             f"The accepted numbers count drafted tokens {there}, the run {here}, so {quantity} "

@@ -20,7 +20,7 @@ _RATE = "draft_acceptance_rate"
 
 def made_by(results: Results) -> dict[str, Any]:
     """Return the facts of each kind that a run recorded."""
-    weights = dict(map(draft_files, (row for row in results.results if not row.failure)))
+    weights = {name: files for name, files in map(draft_files, results.results) if files}
     recorded = {kind: results.manifest.get(kind) for kind in ("code", "plugins")}
     found = {"weights": weights, **recorded, "counting": dict(_counting(results))}
     return {kind: facts for kind, facts in found.items() if facts}
@@ -29,7 +29,7 @@ def made_by(results: Results) -> dict[str, Any]:
 def draft_files(row: Result) -> tuple[str, str | None]:
     """Return a cell's name, and the digest of its draft's files; None without files."""
     entries = (e for e in row.provenance.get("entries", ()) if e["stage"] == "draft")
-    files: Mapping[str, Any] = next((entry["files"] for entry in entries), {})
+    files: Mapping[str, Any] = next((entry.get("files") or {} for entry in entries), {})
     weights = {name: facts for name, facts in files.items() if name != DRAFT}
     cell = row.cell
     name = f"{cell.task}/{cell.pair}/{cell.method}/seed {cell.seed}"

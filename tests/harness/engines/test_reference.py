@@ -32,6 +32,7 @@ from draftmark.speculation.blocks import REFERENCE, block_counts
 from draftmark.speculation.engine_counts import engine_counts
 from draftmark.speculation.interfaces import EngineSettings
 from draftmark.speculation.language_model_drafter import LanguageModelDrafter
+from draftmark.store.acceptance_tables import with_greedy_draft
 from draftmark.types import (
     GREEDY,
     AcceptanceTable,
@@ -212,6 +213,23 @@ def test_a_text_that_the_target_did_not_write_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="have probability 0 under the target's sampler"):
         score(draft, write(prompts[:8], Sampler(2.0)), 0.0)
+
+
+@pytest.mark.parametrize("kind", ["model", "lookup"])
+def test_the_greedy_draft_beside_a_sampled_one_is_the_draft_at_temperature_zero(
+    score: Any, write: Any, draft: Any, prompts: list[Prompt], kind: str
+) -> None:
+    """Also its overlap: the target's probability of the draft's most likely token."""
+    drafter = {"model": draft, "lookup": PromptLookup().drafter(Path(), Placement())}[kind]
+    texts, one = write(prompts[:8], 1.0), Sampler(1.0)
+    both, alone = score(drafter, texts, 1.0), score(drafter, texts, Samplers(one, GREEDY))
+    for table, expected in zip(both, alone, strict=True):
+        greedy = with_greedy_draft(table)
+        assert greedy is not None
+        assert with_greedy_draft(expected) is None
+        np.testing.assert_array_equal(greedy.accept_SD, expected.accept_SD)
+        np.testing.assert_allclose(greedy.overlap_S, expected.overlap_S, atol=1e-6)
+        assert kind == "lookup" or not np.array_equal(table.accept_SD, greedy.accept_SD)
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from draftmark.reports._shared.content import (
     section_markdown,
 )
 from draftmark.reports._shared.recommendation import NOTE, expected_advice
-from draftmark.reports._shared.rows import by_task_and_pair, failure_section, gamma_of
+from draftmark.reports._shared.rows import by_task_and_pair, failure_section, gamma_of, served_note
 from draftmark.results import Results
 
 SHOWN = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)  # block lengths in tables
@@ -83,6 +83,7 @@ class WhatIf:
             _MODEL,
         ]
         sections += [section_markdown(Section("", list(verdict_alerts(results))))]
+        sections += served_note(results)
         if found:
             sections += ["## What to serve with", *_serving(results, directory)]
             sections += ["![Expected speedup by gamma and cost](what_if.png)"]

@@ -66,9 +66,9 @@ def artefacts(numbers: Mapping[str, Number], temperatures: Sequence[float]) -> I
         parts = [f"{shares[name]:.0%} {_WORDS[name]}" for name in shares if shares[name] > MOST]
         if parts:
             yield (
-                f"of the target's texts at temperature {temperature:g} {' and '.join(parts)}: "
-                "acceptance and speedups are an artefact of these texts, and no verdict holds for "
-                "others; raise max_new_tokens, or check target, prompts and sampler"
+                f"of the target's texts at temperature {temperature:g}, {' and '.join(parts)}: "
+                "acceptance and speedups are an artefact of such texts, and no verdict holds for "
+                "others; check target, prompts and sampler, or raise max_new_tokens"
             )
 
 

@@ -1,8 +1,10 @@
 """Block counts of every draft at every block length, from the acceptance tables beside results."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from draftmark.analysis.cost_model import ByGamma, Costs
 from draftmark.analysis.quantities import drafts_of, quantity_key
@@ -57,12 +59,20 @@ def scored_drafts(results: Results, directory: Path) -> Iterator[ScoredDraft]:
         numbers = numbers_of(rows, results) or {}
         for temperature in temperatures_of(results):
             seeds = [drafts_of(stored_tables(row, directory, temperature)) for row in rows]
-            ways = [draft for draft in seeds[0] if all(draft in seed for seed in seeds)]
+            ways = [draft for draft in seeds[0] if all(_is_another(seed, draft) for seed in seeds)]
             for draft in ways:
                 key = quantity_key("acceptance_rate", temperature, gamma_of(results), draft=draft)
                 how = f", draft {draft or 'sampled'}" if len(ways) > 1 else ""
                 by_gamma = _by_gamma([seed[draft] for seed in seeds])
                 yield ScoredDraft(contender, temperature, by_gamma, numbers.get(key), how)
+
+
+def _is_another(seed: Mapping[str | None, Sequence[AcceptanceTable]], draft: str | None) -> bool:
+    """True if a seed has tables of this way of drafting that differ from those of the recipe's."""
+    if draft is None or draft not in seed:
+        return draft is None
+    pairs = zip(seed[None], seed[draft], strict=True)
+    return not all(np.array_equal(one.accept_SD, other.accept_SD) for one, other in pairs)
 
 
 def _by_gamma(seeds: Sequence[Sequence[AcceptanceTable]]) -> ByGamma:

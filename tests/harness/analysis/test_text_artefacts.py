@@ -60,5 +60,5 @@ def test_a_warning_names_what_most_texts_are() -> None:
         "truncated_texts[t=1]": share(0.5),  # a half is not most
     }
     (sentence,) = artefacts(numbers, [0.0, 1.0])
-    assert "texts at temperature 0 98% repeat themselves and 100% are cut" in sentence
+    assert "texts at temperature 0, 98% repeat themselves and 100% are cut" in sentence
     assert not list(artefacts({}, [0.0]))  # an old run did not count them

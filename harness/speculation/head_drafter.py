@@ -19,6 +19,7 @@ from draftmark.models.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates, TargetLogits, batches_by_length
 from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.speculation.scoring import accept_probability, greedy_acceptance
+from draftmark.store.acceptance_tables import Floats
 from draftmark.training.divergences import overlap
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
 
@@ -147,7 +148,8 @@ class _Chains:
         # P(all tokens so far accepted), of the draft as sampled and of the greedy draft
         self._reach_S, self._greedy_reach_S = torch.ones((2, length), dtype=torch.float64)
         self._y_N = torch.tensor(text.response_ids)
-        self._p_N = self._overlap_S = self._agree_S = self._greedy_overlap_S = torch.empty(0)
+        self._p_N = self._overlap_S = self._agree_S = torch.empty(0)
+        self._greedy_overlap_S: Floats = np.zeros(length)
 
     @property
     def followed(self) -> torch.Tensor:
@@ -208,5 +210,5 @@ class _Chains:
             self._overlap_S.numpy(),
             self._agree_S.numpy(),
             greedy_SD=self._greedy_SD if sampled else None,
-            greedy_overlap_S=self._greedy_overlap_S.numpy() if sampled else None,
+            greedy_overlap_S=self._greedy_overlap_S if sampled else None,
         )

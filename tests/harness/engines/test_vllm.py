@@ -126,6 +126,7 @@ def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     assert 0 < counted.accepted_B.sum() < counted.drafted_B.sum()
     assert counted.passes_B.tolist() == predicted.passes_B.tolist()
     assert counted.drafted_B.tolist() == predicted.drafted_B.tolist()
+    assert counted.tested_B.tolist() == predicted.tested_B.tolist()
     assert counted.within_B.tolist() == predicted.accepted_B.tolist()
 
     told = running.describe()

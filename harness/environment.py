@@ -1,13 +1,16 @@
 """The manifest: versions, commit and hardware. Every artifact and every result carries one."""
 
+import json
 import os
 import platform
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 PACKAGES = ("draftmark", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy")
 _SOURCE = Path(__file__).resolve().parent.parent
@@ -52,6 +55,20 @@ def project_state() -> dict[str, Any] | None:
     """
     root = _repository(Path.cwd())
     return None if root in (None, _SOURCE) else _commit(root, "--untracked-files=no")
+
+
+def package_state(name: str) -> dict[str, Any]:
+    """Return a package's version, and its commit if it is editable or was installed from git."""
+    package = distribution(name)
+    origin = json.loads(package.read_text("direct_url.json") or "{}")  # PEP 610
+    state: dict[str, Any] = {"version": package.version}
+    if commit := origin.get("vcs_info", {}).get("commit_id"):
+        return {**state, "commit": commit}
+    url = urlsplit(origin.get("url", ""))
+    folder = Path(url2pathname(url.path))
+    if url.scheme == "file" and (root := _repository(folder)) and (found := _commit(root)):
+        state |= {"commit": found["commit"], "dirty": found["dirty"]}
+    return state
 
 
 def install_hint(extra: str) -> str:

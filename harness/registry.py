@@ -8,7 +8,7 @@ looked up by name; listing names imports nothing heavy.
 import importlib
 import pkgutil
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import metadata
 from importlib.metadata import EntryPoint, entry_points
@@ -66,6 +66,17 @@ def module_name(group: Group, name: str) -> str:
     if name in _modules(group):
         return f"draftmark.{group}.{name}"
     return _plugins(group)[name].module
+
+
+def plugin_packages(used: Mapping[Group, Iterable[str]]) -> list[str]:
+    """Return the sorted names of the packages that registered any of the names that are used."""
+    points = (
+        _plugins(group)[name]
+        for group, names in used.items()
+        for name in names
+        if name not in _modules(group)
+    )
+    return sorted({point.dist.name for point in points if point.dist})
 
 
 @cache

@@ -132,7 +132,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Round:
-    """One draft and one verifying pass of the target; drafted is 0 for a plain target pass."""
+    """One draft and one verifying pass of the target; drafted is 0 for a plain target pass.
+
+    Tokens drafted beyond the end of a text count as drafted, never as accepted.
+    """
 
     drafted: int
     accepted: int
@@ -172,9 +175,17 @@ class AcceptanceTable:
     """Acceptance probabilities of the tokens drafted along one response y.
 
     accept_SD[s, j]: probability, given y, that the token drafted at depth j of a block that starts
-    at s is accepted. drafted_S[s]: number of tokens drafted there, at most D and never past the end
-    of y. At depth 0, overlap_S is the sum over the vocabulary of min(p, q), and greedy_match_S is 1
-    where target and draft have the same most likely token.
+    at s is accepted; it has no meaning past the end of y. drafted_S[s]: number of tokens that the
+    draft proposes there, at most D; no draft knows where y ends. At depth 0, overlap_S is the sum
+    over the vocabulary of min(p, q), and greedy_match_S is 1 where target and draft have the same
+    most likely token.
+
+    `limit`: the largest number of tokens that y could have, which an engine knows ahead. None if
+    unknown: then nothing past the end of y counts as drafted. `nodes`: for a tree, the number of
+    drafted tokens of a block cut to depth 1, 2 ...; None for a chain.
+
+    If the draft was sampled, greedy_SD and greedy_overlap_S are accept_SD and overlap_S of the same
+    draft when it drafts its most likely token, at the same temperature of the target.
     """
 
     example_id: str
@@ -182,6 +193,10 @@ class AcceptanceTable:
     drafted_S: np.ndarray[Any, np.dtype[np.int64]]
     overlap_S: np.ndarray[Any, np.dtype[np.float64]]
     greedy_match_S: np.ndarray[Any, np.dtype[np.float64]]
+    limit: int | None = None
+    nodes: tuple[int, ...] | None = None
+    greedy_SD: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    greedy_overlap_S: np.ndarray[Any, np.dtype[np.float64]] | None = None
 
 
 @dataclass(frozen=True)

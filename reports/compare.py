@@ -15,6 +15,7 @@ from draftmark.analysis.stored_counts import (
     shared_prompts,
     stored_counts,
 )
+from draftmark.analysis.text_artefacts import artefact_warnings
 from draftmark.errors import UserError
 from draftmark.reports._shared.content import escape_markdown, markdown_table, number_text
 from draftmark.reports._shared.rows import ONE_SEED, gamma_of
@@ -108,7 +109,10 @@ def _comparison(
 
 def _differing(found: Sequence[str]) -> str:
     if not found:
-        return "Nothing: recipe, rows, target, versions and hardware are the same."
+        return (
+            "Nothing of what both runs recorded: recipe, rows, target, weights of drafts, code of "
+            "methods, versions and hardware are the same."
+        )
     lines = [f"- {escape_markdown(item)}" for item in found[:SHOWN]]
     if len(found) > SHOWN:
         lines.append(f"- {len(found) - SHOWN} more, in compare.json")
@@ -144,6 +148,7 @@ def _limits(runs: Sequence[Results], sides: Sequence[Sequence[StoredCounts]]) ->
         if only := [name for name in these if name not in others]:
             yield f"Only {which} has numbers for: {', '.join(only)}."
     for which, run in zip("AB", runs, strict=True):
+        yield from (f"{which}: {text}." for text in artefact_warnings(run))
         for row in run.results:
             if row.failure:
                 cell = row.cell

@@ -52,7 +52,10 @@ def _markdown(title: str, outcome: Facts) -> str:
         *map(escape_markdown, outcome["notes"]),
     ]
     if outcome["differs"]:
-        allowed = "Differences that were declared or follow from the number of prompts"
+        allowed = (
+            "Differences that are stated, not refused (commits, drafts' weights, code of methods, "
+            "plug-ins; what was declared; what follows from the number of prompts)"
+        )
         parts.append(f"{allowed}: {escape_markdown('; '.join(outcome['differs']))}.")
     return "\n\n".join(parts) + "\n"
 

@@ -16,17 +16,30 @@ from pathlib import Path
 
 import numpy as np
 
+from draftmark.analysis.quantities import drafts_of
 from draftmark.analysis.stored_counts import stored_tables
 from draftmark.reports._shared.content import escape_markdown, markdown_table
 from draftmark.reports._shared.engine_counts import counts_section, passes_section
-from draftmark.reports._shared.rows import cell_title, failure_section, gamma_of, temperatures_of
+from draftmark.reports._shared.rows import (
+    cell_title,
+    failure_section,
+    gamma_of,
+    served_note,
+    temperatures_of,
+)
 from draftmark.results import Results
-from draftmark.speculation.blocks import REFERENCE, BlockCounts, Convention, block_counts
+from draftmark.speculation.blocks import (
+    REFERENCE,
+    VLLM,
+    BlockCounts,
+    Convention,
+    block_counts,
+)
 from draftmark.types import AcceptanceTable
 
-# A serving engine's prefill emits the first token, and its last block counts in full.
-SERVING = Convention(prefill_emits_first=True, counts_beyond_end=True)
-# A research loop counts the same blocks, but only tokens within the text.
+# A serving engine's prefill emits the first token, and every block counts in full.
+SERVING = VLLM
+# A research loop counts the same blocks; only its passes and tokens matter below.
 LOOP = Convention(prefill_emits_first=True)
 
 
@@ -57,7 +70,8 @@ PRINTED = (
     Printed(
         "vLLM",
         "Avg Draft acceptance rate",
-        "accepted / drafted, pooled; the last draft of a text counts all its tokens too",
+        "accepted / drafted, pooled; every draft counts all its tokens, also beyond the limit; "
+        "tokens accepted beyond the end, which vLLM counts too, are left out",
         SERVING,
         lambda counts, _: _ratio(counts.accepted_B.sum(), counts.drafted_B.sum()),
     ),
@@ -121,18 +135,21 @@ def reconcile(results: Results, directory: Path) -> dict[str, str]:
         f"# {escape_markdown(results.title)}, as other tools would print it",
         f"Blocks of {gamma} drafted tokens. All numbers describe the same run and differ only by "
         "definition.",
+        *served_note(results),
     ]
     for result in results.results:
         if result.failure:
             sections.append(failure_section(result))
             continue
         for temperature in temperatures_of(results):
-            tables = stored_tables(result, directory, temperature)
-            heading = f"## {cell_title(result)}, temperature {temperature:g}"
-            body = markdown_table(
-                ["tool", "number", "value", "definition"], _rows(tables, gamma), "llrl"
-            )
-            sections.append(f"{heading}\n\n{body}")
+            ways = drafts_of(stored_tables(result, directory, temperature))
+            for draft, tables in ways.items():
+                how = f", draft {draft or 'sampled'}" if len(ways) > 1 else ""
+                heading = f"## {cell_title(result)}, temperature {temperature:g}{how}"
+                body = markdown_table(
+                    ["tool", "number", "value", "definition"], _rows(tables, gamma), "llrl"
+                )
+                sections.append(f"{heading}\n\n{body}")
         sections += passes_section(result)
         sections += counts_section(result, results, directory)
     return {"reconcile.md": "\n\n".join(sections) + "\n"}

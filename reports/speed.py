@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from draftmark.reports._shared.checks import verdict_alerts
 from draftmark.reports._shared.content import (
     Entry,
     Section,
@@ -19,11 +20,12 @@ from draftmark.reports._shared.engine_settings import engine_settings_section
 from draftmark.reports._shared.recommendation import NOTE, advice_section
 from draftmark.reports._shared.rows import (
     by_task_and_pair,
+    conditions_of,
     failure_section,
     row_name,
     speed_reasons,
 )
-from draftmark.reports._shared.speed_rows import SpeedRow, conditions_of, speed_rows
+from draftmark.reports._shared.speed_rows import SpeedRow, speed_rows
 from draftmark.results import Number, Result, Results
 
 _NOTE = """\
@@ -51,6 +53,7 @@ def speed(results: Results, directory: Path) -> dict[str, str]:
     sections += [NOTE, _NOTE.format(blocks=settings["blocks"], length=length)]
     for task, pair, rows in by_task_and_pair(results.results):
         sections.append(f"## {escape_markdown(task)}, {escape_markdown(pair)}")
+        sections += [section_markdown(Section("", list(verdict_alerts(results, task, pair))))]
         sections += [advice_section(rows, results, directory), *_sections(rows)]
     sections.append(engine_settings_section(results.results, directory))
     return {"speed.md": "\n\n".join(section for section in sections if section) + "\n"}

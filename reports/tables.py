@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from draftmark.analysis.quantities import quantity_key
+from draftmark.analysis.quantities import Terms
 from draftmark.analysis.significance import holm_adjusted, t_test
 from draftmark.analysis.stored_counts import (
     StoredCounts,
@@ -23,7 +23,9 @@ from draftmark.reports._shared.rows import (
     gamma_of,
     group_by,
     seeds_by_task,
+    served_note,
     temperatures_of,
+    ways_of_drafting,
 )
 from draftmark.results import Contender, Number, Results
 from draftmark.text import printable_text
@@ -77,11 +79,14 @@ class Grid:
 
 def tables(results: Results, directory: Path) -> dict[str, str]:
     """Return tables.md and tables.tex; raises UserError if acceptance tables are missing."""
-    found = stored_counts(results, directory)
+    ways = {t: ways_of_drafting([results], t) for t in temperatures_of(results)}
+    drafts = dict.fromkeys(draft for way in ways.values() for draft in way)
+    found = {draft: stored_counts(results, directory, draft=draft) for draft in drafts}
     grids = [
-        _grid(results, found, rate, temperature)
+        _grid(results, found[draft], rate, Terms(temperature, draft), how)
         for rate in RATES
-        for temperature in temperatures_of(results)
+        for temperature, way in ways.items()
+        for draft, how in way.items()
     ]
     markdown = [f"# {escape_markdown(results.title)}: tables", *map(_markdown, grids)]
     latex = "\n\n".join(map(_latex, grids))
@@ -91,15 +96,15 @@ def tables(results: Results, directory: Path) -> dict[str, str]:
     }
 
 
-def _grid(results: Results, found: Sequence[StoredCounts], rate: str, temperature: float) -> Grid:
-    gamma = gamma_of(results)
-    key = quantity_key(rate, temperature, gamma)
+def _grid(results: Results, found: Sequence[StoredCounts], rate: str, at: Terms, how: str) -> Grid:
+    gamma, temperature = gamma_of(results), at.temperature
+    key = at.key(rate, gamma)
     title, scale = RATES[rate]
     contenders = dict.fromkeys(row.cell.contender for row in results.results)
     numbers = results.numbers
     failed = [contender for contender in contenders if contender not in numbers]
     return Grid(
-        title=f"{title}; temperature {temperature:g}, blocks of {gamma} drafted tokens",
+        title=f"{title}; temperature {temperature:g}{how}, blocks of {gamma} drafted tokens",
         note=_note(results, failed),
         tasks=list(dict.fromkeys(contender.task for contender in contenders)),
         pairs=list(dict.fromkeys(contender.pair for contender in contenders)),
@@ -121,7 +126,10 @@ def _note(results: Results, failed: Sequence[Contender]) -> str:
         "better than every other method of its task and pair (paired on prompts, Holm, 5 %)."
     )
     ordered = sorted(failed, key=lambda item: (item.task, item.pair, item.method))
-    return " ".join([text, *(f"{c.method} on {c.task}, {c.pair} failed." for c in ordered)])
+    served = served_note(results)
+    return " ".join(
+        [text, *served, *(f"{c.method} on {c.task}, {c.pair} failed." for c in ordered)]
+    )
 
 
 def _best(found: Sequence[StoredCounts], rate: str) -> list[Contender]:

@@ -19,9 +19,16 @@ from draftmark.analysis.cost_model import (
 )
 from draftmark.reports._figures.what_if import what_if_png
 from draftmark.reports._shared.acceptance import ScoredDraft, advice_at, scored_drafts
-from draftmark.reports._shared.content import escape_markdown, markdown_table, number_text
+from draftmark.reports._shared.checks import verdict_alerts
+from draftmark.reports._shared.content import (
+    Section,
+    escape_markdown,
+    markdown_table,
+    number_text,
+    section_markdown,
+)
 from draftmark.reports._shared.recommendation import NOTE, expected_advice
-from draftmark.reports._shared.rows import by_task_and_pair, failure_section, gamma_of
+from draftmark.reports._shared.rows import by_task_and_pair, failure_section, gamma_of, served_note
 from draftmark.results import Results
 
 SHOWN = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)  # block lengths in tables
@@ -75,6 +82,8 @@ class WhatIf:
             f"# {escape_markdown(results.title)}: what if drafting cost something else",
             _MODEL,
         ]
+        sections += [section_markdown(Section("", list(verdict_alerts(results))))]
+        sections += served_note(results)
         if found:
             sections += ["## What to serve with", *_serving(results, directory)]
             sections += ["![Expected speedup by gamma and cost](what_if.png)"]
@@ -86,7 +95,7 @@ class WhatIf:
                 _by_gamma(item, grid),
             ]
         sections += [failure_section(result) for result in results.results if result.failure]
-        text = "\n\n".join(sections) + "\n"
+        text = "\n\n".join(section for section in sections if section) + "\n"
         picture = {"what_if.png": what_if_png(found, [row[0] for row in grid])} if found else {}
         return {"what_if.md": text, **picture}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from draftmark.analysis import validation_history
 from draftmark.analysis.speed_fairness import speed_faults
+from draftmark.analysis.text_artefacts import artefacts
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import SpeedCondition
 from draftmark.results import Cell, Finding, Result, Severity
@@ -173,6 +174,14 @@ def _texts(group: Group) -> Iterator[Finding]:
         yield group.finding("note", text, cells=trained_on_gold)
 
 
+def _artefacts(group: Group) -> Iterator[Finding]:
+    """Yield a warning for each temperature at which most texts are cut, empty or repeat."""
+    temperatures = group.recipe.evaluation.temperatures
+    sentences = [text for row in group.rows for text in artefacts(row.numbers, temperatures)]
+    for text in dict.fromkeys(sentences):  # the cells share their texts
+        yield group.finding("warning", text, text_artefacts=True)
+
+
 def _budgets(group: Group) -> Iterator[Finding]:
     """Yield training budgets that differ between cells by more than the tolerance."""
     unequal = {}
@@ -262,6 +271,6 @@ def _in_words(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 _CHECKS: tuple[Callable[[Group], Iterator[Finding]], ...] = (
-    *(_leaks, _foreign_rows, _measured_on, _arms, _texts),
+    *(_leaks, _foreign_rows, _measured_on, _arms, _texts, _artefacts),
     *(_budgets, _training, _seeds, _learned_nothing),
 )

@@ -2,18 +2,21 @@
 
 The number of a cell pools a quantity over prompts, the number of a contender averages its seeds,
 and a comparison pairs two quantities on their prompts. A key includes the temperature and block
-length if the quantity depends on them: "block_efficiency[t=0,gamma=4]".
+length if the quantity depends on them: "block_efficiency[t=0,gamma=4]". A draft that was sampled
+has every quantity a second time with the term "draft=greedy": the same draft, when it drafts its
+most likely token, as vLLM does by default.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from draftmark.analysis.statistics import Counts
 from draftmark.config.recipe import Recipe
 from draftmark.speculation.blocks import BlockCounts, block_counts
-from draftmark.store.acceptance_tables import Floats
+from draftmark.store.acceptance_tables import Floats, with_greedy_draft
 from draftmark.store.cell_records import Records
 from draftmark.types import AcceptanceTable
 
@@ -21,7 +24,8 @@ GAMMAS = range(1, 17)
 DEFINITIONS = {
     "acceptance_rate": "accepted / tested drafted tokens; a token is tested if all drafted "
     "before it in its block were accepted",
-    "draft_acceptance_rate": "accepted / drafted tokens",
+    "draft_acceptance_rate": "accepted / drafted tokens; a block drafts gamma tokens wherever it "
+    "starts, or as many as the draft proposes, unless the length limit cuts it",
     "block_efficiency": "tokens emitted per pass of the target, prefill aside; the token that the "
     "target itself adds to a block is among them",
     "accepted_per_pass": "drafted tokens accepted per pass of the target, without the one it adds",
@@ -65,10 +69,17 @@ def require_same_prompts(*items: Quantity) -> None:
 
 
 def quantity_key(
-    name: str, temperature: float, gamma: int | None = None, position: int | None = None
+    name: str,
+    temperature: float,
+    gamma: int | None = None,
+    position: int | None = None,
+    draft: str | None = None,
 ) -> str:
-    """Return the key of a quantity: "marginal_acceptance[t=0,gamma=4,position=1]"."""
-    terms = {"t": f"{temperature:g}", "gamma": gamma, "position": position}
+    """Return the key of a quantity: "marginal_acceptance[t=0,gamma=4,position=1]".
+
+    `draft` is "greedy" for a sampled draft that drafts its most likely token instead.
+    """
+    terms = {"t": f"{temperature:g}", "gamma": gamma, "position": position, "draft": draft}
     return f"{name}[{','.join(f'{term}={value}' for term, value in terms.items() if value)}]"
 
 
@@ -78,43 +89,68 @@ def acceptance_quantities(records: Records, recipe: Recipe) -> dict[str, Quantit
     found: dict[str, Quantity] = {}
     for temperature, tables in records.tables.items():
         prompts = tuple(table.example_id for table in tables)
-        counted = _token_rates(tables, temperature)
-        for gamma in sorted({*GAMMAS, shown}):
-            counted |= _block_rates(block_counts(tables, gamma), temperature, gamma, gamma == shown)
-        for name, (top_B, bottom_B, definition) in counted.items():
-            found[name] = Quantity((top_B, bottom_B), definition, prompts)
+        for draft, own in drafts_of(tables).items():
+            at = Terms(temperature, draft)
+            counted = _token_rates(own, at)
+            for gamma in sorted({*GAMMAS, shown}):
+                counted |= _block_rates(block_counts(own, gamma), at, gamma, gamma == shown)
+            for name, (top_B, bottom_B, definition) in counted.items():
+                found[name] = Quantity((top_B, bottom_B), definition, prompts)
     return {name: item for name, item in found.items() if item.counts[1].sum() > 0}
+
+
+def drafts_of(tables: Sequence[AcceptanceTable]) -> dict[str | None, Sequence[AcceptanceTable]]:
+    """Return the tables as measured (None), and those of the greedy draft if all have them."""
+    greedy = [own for table in tables if (own := with_greedy_draft(table))]
+    return {None: tables, "greedy": greedy} if len(greedy) == len(tables) else {None: tables}
+
+
+class Terms(NamedTuple):
+    """The terms that the keys of a table's quantities share."""
+
+    temperature: float
+    draft: str | None
+
+    def key(self, name: str, gamma: int | None = None, position: int | None = None) -> str:
+        """Return the key of a quantity under these terms."""
+        return quantity_key(name, self.temperature, gamma, position, self.draft)
 
 
 _Counted = dict[str, tuple[Floats, Floats, str]]  # numerators [B], denominators [B], definition
 
 
-def _token_rates(tables: Sequence[AcceptanceTable], temperature: float) -> _Counted:
+def _token_rates(tables: Sequence[AcceptanceTable], at: Terms) -> _Counted:
     lengths_B = np.array([float(len(table.overlap_S)) for table in tables])
     fields = {"expected_acceptance_rate": "overlap_S", "top1_agreement": "greedy_match_S"}
     found: _Counted = {}
     for name, field in fields.items():
         top_B = np.array([getattr(table, field).sum() for table in tables])
-        found[quantity_key(name, temperature)] = top_B, lengths_B, DEFINITIONS[name]
+        found[at.key(name)] = top_B, lengths_B, DEFINITIONS[name]
     return found
 
 
-def _block_rates(counts: BlockCounts, temperature: float, gamma: int, shown: bool) -> _Counted:
+def _block_rates(counts: BlockCounts, at: Terms, gamma: int, shown: bool) -> _Counted:
     """Return the rates of a block length; if it is `shown`, also per prompt and by position."""
     found: _Counted = {}
     more: _Counted = {}
     for name, (top, bottom) in RATES.items():
         top_B, bottom_B = getattr(counts, f"{top}_B"), getattr(counts, f"{bottom}_B")
-        found[quantity_key(name, temperature, gamma)] = top_B, bottom_B, DEFINITIONS[name]
+        found[at.key(name, gamma)] = top_B, bottom_B, DEFINITIONS[name]
         if name in PER_PROMPT:
             ratio_B = np.divide(top_B, bottom_B, out=np.zeros_like(top_B), where=bottom_B > 0)
             definition = f"mean over prompts of each one's own: {DEFINITIONS[name]}"
-            key = quantity_key(f"{name}_per_prompt", temperature, gamma)
-            more[key] = ratio_B, (bottom_B > 0).astype(np.float64), definition
+            more[at.key(f"{name}_per_prompt", gamma)] = (
+                ratio_B,
+                (bottom_B > 0).astype(np.float64),
+                definition,
+            )
     for index in range(gamma):
         bottoms = {"marginal": counts.drafts_B, "conditional": counts.tested_BG[:, index]}
         for kind, bottom_B in bottoms.items():
             name = f"{kind}_acceptance"
-            own = quantity_key(name, temperature, gamma, index + 1)
-            more[own] = counts.reached_BG[:, index], bottom_B, DEFINITIONS[name]
+            more[at.key(name, gamma, index + 1)] = (
+                counts.reached_BG[:, index],
+                bottom_B,
+                DEFINITIONS[name],
+            )
     return found | more if shown else found

@@ -36,17 +36,16 @@ DEFINITIONS = {
     "counted_drafted": "drafted tokens per pass of the target, as the engine counted",
 }
 ARMS: tuple[Arm, ...] = ("target", "draft")
-# Numbers of the first condition that are also stored under their bare names.
+# Numbers of the recipe's headline condition that are also stored under their bare names.
 HEADLINE = ("speedup", "identical", "counted_passes", "predicted_passes")
 
 
 def speed_numbers(records: Records, recipe: Recipe) -> dict[str, Number]:
     """Return the numbers of every measurement that did not fail."""
     numbers: dict[str, Number] = {}
-    headline = recipe.speed.conditions()[0] if recipe.speed else None
     for condition, measured in records.speeds.items():
         named = dict(_measurement_numbers(condition, measured, records))
-        if condition == headline:
+        if condition == recipe.headline_speed:
             numbers |= {name: named[name] for name in HEADLINE if name in named}
         numbers |= {speed_key(name, condition.label): number for name, number in named.items()}
     for condition, measured in records.floors.items():

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from draftmark.analysis.quantities import RATES
+from draftmark.analysis.quantities import RATES, drafts_of
 from draftmark.analysis.statistics import Counts, Effect, estimate_effect
 from draftmark.errors import UserError
 from draftmark.results import Contender, Result, Results
@@ -52,31 +52,41 @@ class StoredCounts:
 
 
 def stored_counts(
-    results: Results, directory: Path, gamma: int | None = None
+    results: Results, directory: Path, gamma: int | None = None, draft: str | None = None
 ) -> list[StoredCounts]:
     """Return the counts of every contender that has numbers, at every temperature.
 
-    Blocks have `gamma` drafted tokens, by default the recipe's. Raises UserError if tables are
+    Blocks have `gamma` drafted tokens, by default the recipe's. With `draft` "greedy" the counts
+    are those of the greedy draft, where tables have it. Raises UserError if tables are
     missing, ValueError if seeds were measured on different prompts.
     """
     evaluation = results.recipe["evaluation"]
     length = gamma or evaluation["num_speculative_tokens"]
     done = (row for row in results.results if not row.failure)
-    return [
-        _measured(contender, seeds, directory, temperature, length)
+    found = [
+        _measured(contender, seeds, directory, temperature, length, draft)
         for contender, rows in groupby(done, key=lambda row: row.cell.contender)
         for seeds in [list(rows)]
         for temperature in evaluation["temperatures"]
     ]
+    return [item for item in found if item]
 
 
 def _measured(
-    contender: Contender, rows: Sequence[Result], directory: Path, temperature: float, gamma: int
-) -> StoredCounts:
+    contender: Contender,
+    rows: Sequence[Result],
+    directory: Path,
+    temperature: float,
+    gamma: int,
+    draft: str | None,
+) -> StoredCounts | None:
+    """Return the counts of a contender's seeds; None if a seed has no tables of this draft."""
     prompts: tuple[str, ...] = ()
     seeds = {}
     for row in rows:
-        tables = stored_tables(row, directory, temperature)
+        tables = drafts_of(stored_tables(row, directory, temperature)).get(draft)
+        if tables is None:
+            return None
         names = tuple(table.example_id for table in tables)
         if prompts and names != prompts:
             raise ValueError(f"not paired: seeds of {contender} were measured on other prompts")

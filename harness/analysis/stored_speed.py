@@ -38,6 +38,12 @@ def stored_passes(result: Result, directory: Path) -> list[TimedPass]:
     return [TimedPass(**row) for row in stored_rows(result, directory, PARTS)]
 
 
+def stored_conditions(speed: Mapping[str, Any], directory: Path) -> tuple[SpeedCondition, ...]:
+    """Return the speed conditions of a stored recipe's `speed` section, in order."""
+    section: Speed = validate_section(Speed, dict(speed), f"the recipe in {directory}")
+    return section.conditions()
+
+
 def stored_ratios(
     result: Result, directory: Path, speed: Mapping[str, Any]
 ) -> Iterator[tuple[SpeedCondition, list[float]]]:
@@ -46,8 +52,7 @@ def stored_ratios(
     `speed` is the `speed` section of the stored recipe. Missing records are skipped; damaged ones
     raise UserError.
     """
-    section: Speed = validate_section(Speed, dict(speed), f"the recipe in {directory}")
-    for number, condition in enumerate(section.conditions()):
+    for number, condition in enumerate(stored_conditions(speed, directory)):
         decodes, runs = (condition_file(number, name) for name in (DECODES, RUNS))
         here = all((directory / result.records / name).is_file() for name in (decodes, runs))
         if here and speed_key("speedup", condition.label) in result.numbers:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from draftmark.config.model_sections import Pair, Training
-from draftmark.config.sections import Data, Evaluation, Prompting, Speed
+from draftmark.config.sections import Data, Evaluation, Prompting, Speed, SpeedCondition
 from draftmark.config.validation import NoneIfFalse, Section, validate_section
 from draftmark.results import Cell
 from draftmark.types import GREEDY, Sampler, Samplers, Task
@@ -87,6 +87,14 @@ class Recipe(Section):
                 raise ValueError(f"{what.split()[0]} is empty")
             if len(set(values)) < len(values):
                 raise ValueError(f"{what} repeat: {', '.join(values)}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_block_length(self) -> "Recipe":
+        """Measure speed at the evaluation's block length unless the recipe names another."""
+        if self.speed and "num_speculative_tokens" not in self.speed.model_fields_set:
+            gamma = {"num_speculative_tokens": self.evaluation.num_speculative_tokens}
+            object.__setattr__(self, "speed", self.speed.model_copy(update=gamma))
         return self
 
     @model_validator(mode="after")
@@ -176,6 +184,14 @@ class Recipe(Section):
         """Return an entry's training settings: its own keys over the recipe's."""
         merged = {**self.training.model_dump(), **entry.training}
         return validate_section(Training, merged, f"method {entry.title!r}", ("training",))
+
+    @property
+    def headline_speed(self) -> SpeedCondition | None:
+        """The speed condition of headlines: the first with the evaluation's block length."""
+        conditions = self.speed.conditions() if self.speed else ()
+        gamma = self.evaluation.num_speculative_tokens
+        same = [item for item in conditions if item.num_speculative_tokens == gamma]
+        return next(iter([*same, *conditions]), None)
 
     def samplers(self, temperature: float) -> Samplers:
         """Return the samplers of target and draft at a temperature of the target."""

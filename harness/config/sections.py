@@ -160,8 +160,9 @@ class Speed(Section):
     """Speed measurements: engine runs with the draft, interleaved with the target alone.
 
     `engine`, `temperature` and `num_speculative_tokens` may be lists. Every combination of these
-    and `batch_sizes` is measured; the first is the headline. `length`: responses end naturally, or
-    (fixed) all at the length limit, ignoring end tokens. `noise_floor` also times the target
+    and `batch_sizes` is measured; the first with the evaluation's block length (the default) is the
+    headline. `length`: responses end naturally, or (fixed) all at the length limit, ignoring end
+    tokens. `noise_floor` also times the target
     against itself; `cost_model` also times the draft's and the target's passes by themselves.
     """
 
@@ -182,7 +183,7 @@ class Speed(Section):
         return _several(self.engine)
 
     def conditions(self) -> tuple[SpeedCondition, ...]:
-        """Return the conditions of all measurements, the headline first."""
+        """Return the conditions of all measurements, in the recipe's order."""
         shared = self.model_dump(include={"blocks", "prompts_per_block", "dtype", "length"})
         return tuple(
             SpeedCondition(engine, temperature, gamma, batch_size=batch_size, **shared)

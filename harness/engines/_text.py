@@ -44,10 +44,10 @@ class GeneratedText:
         )
 
     def _rounds_within(self) -> list[Round]:
-        """Return the rounds without the tokens drafted beyond the end of the text."""
+        """Return the rounds, without tokens accepted beyond the end of the text."""
         rounds, start = [], 0
         for round_ in self.rounds:
             left = len(self.tokens) - start
-            rounds.append(Round(min(round_.drafted, left), min(round_.accepted, left)))
+            rounds.append(Round(round_.drafted, min(round_.accepted, left)))
             start += round_.accepted + 1
         return rounds

@@ -2,8 +2,8 @@
 
 It is slow and simple: the other engines are compared with it. It records every round. Prefill reads
 the prompt except its last token and emits nothing, so the first block starts at the first new
-token. Tokens drafted beyond the end of a text (an end token or the length limit) count neither as
-drafted nor as accepted.
+token. A block drafts as many tokens as the length limit allows. Tokens drafted beyond an end token
+or a stop string count as drafted, never as accepted.
 
 Legend: T position, G drafted token, H = G + 1, V vocabulary.
 """
@@ -29,7 +29,6 @@ from draftmark.speculation.interfaces import (
     Session,
 )
 from draftmark.speculation.tree_drafter import verify_tree
-from draftmark.speculation.trees import drafted_depth
 from draftmark.speculation.verification import verify_block
 from draftmark.types import Decode, Kind, Prompt, Proposal, Round
 
@@ -91,15 +90,14 @@ class _Loop:
         before = len(hidden_TD) - len(drafted)
         if proposal.parents is None:
             accepted, following = _verify_chain(proposal, p_HV, generator)
-            kept, depth = list(range(accepted)), len(drafted)
+            kept = list(range(accepted))
             target.keep(len(ids) + accepted)
         else:
             kept, following = verify_tree(proposal, p_HV, generator)
-            depth = drafted_depth(proposal.parents, kept)
             target.keep_nodes(len(ids), kept)
         _observe(session, target, [*range(before), *(before + index for index in kept)])
         text.extend([*(drafted[index] for index in kept), following], self.settings)
-        text.rounds.append(Round(drafted=depth, accepted=len(kept)))
+        text.rounds.append(Round(drafted=len(drafted), accepted=len(kept)))
 
     def _now(self) -> float:
         return synchronised_time(self.settings.placement.device)

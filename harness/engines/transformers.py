@@ -5,16 +5,15 @@ generation settings in a model's files are ignored. The rounds are read from the
 the target at each pass (a forward hook) and those that leave it (a streamer): a drafted token was
 accepted if it was emitted, because the token that replaces a rejected one always differs.
 
-Its convention: the first pass reads the prompt with the first block, so prefill is not a separate
-pass, and passes equal the reference engine's. It drafts less where that does not change the passes:
-never the last token within the length limit, nothing after a drafted end token, and no end token
-by lookup. So a text may have one accepted token less at its end.
+Its conventions are `TRANSFORMERS` and `TRANSFORMERS_LOOKUP` of `speculation.blocks`: the first pass
+reads the prompt with the first block, so prefill is not a separate pass, and passes equal the
+reference engine's.
 
 Legend: B prompt, T position.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -29,6 +28,7 @@ from draftmark.engines.measure.timing import synchronised_time
 from draftmark.errors import Unsupported
 from draftmark.models.generation import check_fits, random_stream
 from draftmark.models.language_model import LanguageModel, load_model, pad_rows
+from draftmark.speculation.blocks import TRANSFORMERS, TRANSFORMERS_LOOKUP
 from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
 from draftmark.types import Decode, Kind, Prompt, Round
 
@@ -122,8 +122,10 @@ class _Running:
     config: GenerationConfig
 
     def describe(self) -> Mapping[str, Any]:
-        """Return the generation settings that differ from the library's empty config."""
-        settings = {"generation": self.config.to_diff_dict()}
+        """Return the convention, and the settings that differ from the library's empty config."""
+        lookup = self.config.prompt_lookup_num_tokens is not None
+        convention = asdict(TRANSFORMERS_LOOKUP if lookup else TRANSFORMERS)
+        settings = {"convention": convention, "generation": self.config.to_diff_dict()}
         if self.assistant:
             settings["assistant"] = self.assistant.model.generation_config.to_diff_dict()
         return settings

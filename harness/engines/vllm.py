@@ -1,9 +1,10 @@
 """vLLM's offline `LLM` in a child process, with draft models, heads (chains) and prompt lookup.
 
-Counts are vLLM's own, per request. Its convention: prefill emits the first token, so blocks start
-at the second; every block drafts `num_speculative_tokens`, and tokens accepted beyond the end of a
-text count as accepted. vLLM sums floats in another order than other engines, and again with a
-draft, so at temperature 0 texts may differ at near ties; `draftmark verify` prints the gaps.
+Counts are vLLM's own, per request, by the convention `VLLM` of `speculation.blocks`: prefill emits
+the first token, so blocks start at the second; every block drafts `num_speculative_tokens`, and
+tokens accepted beyond the end of a text count as accepted. vLLM sums floats in another order than
+other engines, and again with a draft, so at temperature 0 texts may differ at near ties; `draftmark
+verify` prints the gaps.
 """
 
 import os
@@ -21,11 +22,10 @@ from draftmark.engines._vllm import options
 from draftmark.engines._vllm.child_process import Child
 from draftmark.environment import install_hint
 from draftmark.errors import Unsupported, UserError
-from draftmark.speculation.blocks import Convention
+from draftmark.speculation.blocks import VLLM
 from draftmark.speculation.interfaces import EngineSettings, Method
 from draftmark.types import Decode, Kind, Prompt, Round
 
-CONVENTION = Convention(prefill_emits_first=True, counts_beyond_end=True)
 TIMEOUT_VARIABLE = "DRAFTMARK_ENGINE_TIMEOUT"
 
 
@@ -163,7 +163,7 @@ class VllmEngine:
             "sampling": options.sampling_options(settings),
             "environment": options.without_paths(variables),
             "resolved": facts,
-            "convention": asdict(CONVENTION),
+            "convention": asdict(VLLM),
         }
         return _Running(child, settings, max_len, description)
 

@@ -27,14 +27,16 @@ from draftmark.store.records import (
     GRADES,
     LIKELIHOODS,
     TABLES,
+    TEXTS,
     VERDICTS,
     read_rows,
+    read_texts,
     samples_name,
     tables_name,
 )
 from draftmark.store.speed_records import ENGINE, PARTS, RUNS, Measurement, read_parts
 from draftmark.store.store import Store
-from draftmark.types import GREEDY, AcceptanceTable, Sampler
+from draftmark.types import GREEDY, AcceptanceTable, Sampler, Text
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ def _quality_outputs(setting: Setting, entry: MethodEntry, draft: Node) -> Itera
     for t in evaluation.temperatures:
         node = measurements.scores_node(setting, entry, draft, recipe.samplers(t))
         yield f"scores, t={t:g}", Output(node, "tables", _tables, {TABLES: tables_name(t)}, t)
+        node = texts.responses_node(setting, "test", recipe.samplers(t).target)
+        yield f"texts, t={t:g}", Output(node, "texts", _texts, {}, t)
     for writer, model in writers.items():
         node, copy = grades.likelihoods_node(setting, model), f"{writer}-{LIKELIHOODS}"
         yield f"likelihoods, {writer}", _rows(node, "likelihoods", LIKELIHOODS, copy, writer)
@@ -131,6 +135,10 @@ def _grades(
 
 def _tables(folder: Path) -> list[AcceptanceTable]:
     return read_tables(folder / TABLES)
+
+
+def _texts(folder: Path) -> list[Text]:
+    return read_texts(folder / TEXTS)
 
 
 def _rows(node: Node, field: str, file: str, copy: str, key: Any = None) -> Output:

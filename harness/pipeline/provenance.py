@@ -5,11 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from draftmark import registry
+from draftmark.config.recipe import Recipe
 from draftmark.data.leaks import find_overlaps
+from draftmark.environment import package_state
 from draftmark.pipeline.outputs import Output
 from draftmark.pipeline.setting import Setting
 from draftmark.store.entries import entry_facts
-from draftmark.store.graph import Node, topological_order
+from draftmark.store.graph import Node, code_version, topological_order
 from draftmark.store.records import TARGET
 from draftmark.store.store import Store
 from draftmark.types import Example
@@ -63,6 +66,22 @@ def _fine_tuning(target: Node, store: Store) -> dict[str, Any] | None:
     facts = json.loads((store.load(target).directory / TARGET).read_text("utf-8"))
     texts = texts_behind(target.inputs.values())
     return {"texts": texts, "ledger": facts["ledger"], "history": facts["history"]}
+
+
+def code_facts(recipe: Recipe) -> dict[str, Any]:
+    """Return the code version of each method by its title, and the state of plug-in packages."""
+    code = {
+        entry.title: code_version(registry.module_name("baselines", entry.name))
+        for entry in recipe.methods
+    }
+    engines = {condition.engine for condition in recipe.speed.conditions()} if recipe.speed else ()
+    used: dict[registry.Group, Iterable[str]] = {
+        "tasks": recipe.tasks,
+        "baselines": [entry.name for entry in recipe.methods],
+        "engines": engines,
+    }
+    plugins = {name: package_state(name) for name in registry.plugin_packages(used)}
+    return {"code": code, "plugins": plugins}
 
 
 def cell_facts(outputs: Mapping[str, Output], store: Store) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from draftmark.analysis.comparisons import Seeds, by_contender, compare_contende
 from draftmark.analysis.quality import quality_quantities
 from draftmark.analysis.quantities import Quantity, acceptance_quantities
 from draftmark.analysis.summary import pool_seeds, summarise_cell
+from draftmark.analysis.text_artefacts import text_quantities
 from draftmark.config.sections import SpeedCondition
 from draftmark.environment import manifest, project_state
 from draftmark.pipeline.executor import Executor, Failure, execute_stages
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.outputs import read_records
-from draftmark.pipeline.provenance import cell_facts, data_facts
+from draftmark.pipeline.provenance import cell_facts, code_facts, data_facts
 from draftmark.progress import Progress
 from draftmark.results import Cell, Contender, Pooled, Result, Results
 from draftmark.store.cell_records import Records
@@ -56,7 +57,12 @@ def run_experiment(
         comparisons=compare_contenders(contenders, recipe),
         standings=rank_contenders(contenders, recipe),
         data=data,
-        manifest={**manifest(), "threads": _threads(results), "project": project},
+        manifest={
+            **manifest(),
+            "threads": _threads(results),
+            "project": project,
+            **code_facts(recipe),
+        },
         findings=fairness.fairness_findings(
             recipe, results, {cell: row.speeds for cell, row in rows.items()}, data
         ),
@@ -97,9 +103,11 @@ def _row(plan: Plan, cell: Cell, store: Store, failures: Mapping[str, Failure]) 
 def _with_numbers(result: Result, records: Records, plan: Plan) -> Row:
     task = plan.settings[result.cell.task, result.cell.pair].task
     try:
-        quantities = acceptance_quantities(records, plan.recipe) | quality_quantities(
-            records, task, plan.recipe
-        )
+        quantities = {
+            **acceptance_quantities(records, plan.recipe),
+            **text_quantities(records.texts),
+            **quality_quantities(records, task, plan.recipe),
+        }
         numbers = summarise_cell(quantities, records, plan.recipe)
     except Exception as error:  # the other cells keep their numbers
         reason = f"the numbers cannot be computed: {type(error).__name__}: {error}"

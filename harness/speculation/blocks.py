@@ -7,8 +7,12 @@ with probability accept[s,0] ... accept[s,d-1], and the bonus token moves the st
 expected number of target passes given y is the sum of P(s). This needs no draft decoding, and one
 table serves every gamma.
 
-A `Convention` fixes where engines count differently: whether prefill emits the first token, and
-whether a block at the end of y counts all drafted tokens or those within y.
+What is drafted: a block drafts gamma tokens wherever it starts, or as many as the draft proposes,
+unless the length limit leaves room for fewer. No engine knows ahead where the end token (or a stop
+string) will come, so tokens drafted beyond it were paid for. They count as drafted, never as tested
+or accepted: y has no token there. A tree drafts all of its nodes.
+
+A `Convention` fixes where engines count differently. The conventions of the engines are below.
 
 Legend: B prompt, S start of a block, D depth in a block, G position (position 1 is index 0).
 """
@@ -24,13 +28,28 @@ from draftmark.types import AcceptanceTable
 
 @dataclass(frozen=True)
 class Convention:
-    """The counting convention of an engine; defaults are the reference engine's."""
+    """The counting convention of an engine; defaults are the reference engine's.
+
+    `counts_beyond_end`: a block drafts gamma tokens whatever the length limit, and the engine's own
+    count of accepted tokens includes those beyond the end of a text (which no table predicts).
+    """
 
     prefill_emits_first: bool = False  # the first block then starts at the second token
-    counts_beyond_end: bool = False  # the last block counts gamma drafted tokens
+    counts_beyond_end: bool = False
+    drafts_last: bool = True  # False: the last token that the limit allows is never drafted
 
 
 REFERENCE = Convention()
+# transformers 5.19, generation/candidate_generator.py. The first pass reads the prompt and verifies
+# the first block. A draft model drafts up to the last token but one that the limit allows; a lookup
+# drafts gamma tokens, or none where one token is left. A model also stops at an end token that it
+# drafts itself, a lookup before one: tables do not record where, so fewer are drafted there than
+# predicted.
+TRANSFORMERS = Convention(drafts_last=False)
+TRANSFORMERS_LOOKUP = Convention(drafts_last=False, counts_beyond_end=True)
+# vLLM 0.32, v1/core/sched/scheduler.py, `update_from_output`: drafted are all scheduled tokens,
+# limited by the context alone; accepted are the tokens of a pass less one, before a stop cuts them.
+VLLM = Convention(prefill_emits_first=True, counts_beyond_end=True)
 
 
 @dataclass(frozen=True)
@@ -73,48 +92,60 @@ def block_counts(
     """
     if not tables:
         raise ValueError("no acceptance tables: nothing to count")
-    depth = num_speculative_tokens
-    reach_BSD, drafted_BS, lengths_B = _stack(tables, depth)
+    lengths_B = np.array([len(table.drafted_S) for table in tables], dtype=np.int64)
+    reach_BSD, testable_BS, drafted_BS = _stack(tables, num_speculative_tokens, convention)
     first = int(convention.prefill_emits_first)
     starts_BS = _starts(reach_BSD, lengths_B, first)
     tested_BSD = np.concatenate([np.ones_like(reach_BSD[..., :1]), reach_BSD[..., :-1]], axis=-1)
-    tested_BSD = tested_BSD * (np.arange(depth) < drafted_BS[..., None])
+    tested_BSD = tested_BSD * (np.arange(num_speculative_tokens) < testable_BS[..., None])
     return BlockCounts(
         tokens_B=(lengths_B - first).astype(np.float64),
         passes_B=starts_BS.sum(-1),
-        drafted_B=(starts_BS * _drafted(drafted_BS, lengths_B, convention, depth)).sum(-1),
+        drafted_B=(starts_BS * drafted_BS).sum(-1),
         tested_BG=np.einsum("bs,bsd->bd", starts_BS, tested_BSD),
         reached_BG=np.einsum("bs,bsd->bd", starts_BS, reach_BSD),
     )
 
 
-def _stack(tables: Sequence[AcceptanceTable], depth: int) -> tuple[Floats, Ints, Ints]:
-    """Return (reach [B, S, D], drafted [B, S], lengths [B]), padded with zeros.
+def _stack(
+    tables: Sequence[AcceptanceTable], depth: int, convention: Convention
+) -> tuple[Floats, Ints, Ints]:
+    """Return (reach [B, S, D], testable [B, S], drafted [B, S]), padded with zeros.
 
-    reach[b, s, j] is the probability that a block starting at s has its tokens 0..j accepted.
+    reach[b, s, j] is the probability that a block starting at s has its tokens 0..j accepted;
+    testable[b, s] of its tokens are within the text.
     """
-    lengths_B = np.array([len(table.drafted_S) for table in tables], dtype=np.int64)
-    longest = int(lengths_B.max())
+    longest = max(len(table.drafted_S) for table in tables)
     reach_BSD = np.zeros((len(tables), longest, depth))
-    drafted_BS = np.zeros((len(tables), longest), dtype=np.int64)
+    testable_BS, drafted_BS = np.zeros((2, len(tables), longest), dtype=np.int64)
     for index, table in enumerate(tables):
-        accept_SD = table.accept_SD[:, :depth]
+        accept_SD, length = table.accept_SD[:, :depth], len(table.drafted_S)
         if (width := accept_SD.shape[1]) < depth:
             raise ValueError(f"the table of {table.example_id} has {width} depths, not {depth}")
-        drafted_S = np.minimum(table.drafted_S, depth)
-        inside_SD = np.arange(depth) < drafted_S[:, None]
-        reach_BSD[index, : len(drafted_S)] = np.cumprod(np.where(inside_SD, accept_SD, 0.0), axis=1)
-        drafted_BS[index, : len(drafted_S)] = drafted_S
-    return reach_BSD, drafted_BS, lengths_B
+        room_S = _room(table, depth, convention)
+        chain_S = np.minimum(table.drafted_S, room_S)
+        testable_S = np.minimum(chain_S, length - np.arange(length))
+        inside_SD = np.arange(depth) < testable_S[:, None]
+        reach_BSD[index, :length] = np.cumprod(np.where(inside_SD, accept_SD, 0.0), axis=1)
+        testable_BS[index, :length] = testable_S
+        drafted_BS[index, :length] = chain_S if table.nodes is None else _nodes(table.nodes, room_S)
+    return reach_BSD, testable_BS, drafted_BS
 
 
-def _drafted(drafted_BS: Ints, lengths_B: Ints, convention: Convention, depth: int) -> Ints:
-    """Return the number of tokens [B, S] that a block counts as drafted, by its start."""
-    if not convention.counts_beyond_end:
-        return drafted_BS
-    left_BS = lengths_B[:, None] - np.arange(drafted_BS.shape[1])
-    cut_short_BS = (drafted_BS == left_BS) & (left_BS > 0)
-    return np.where(cut_short_BS, depth, drafted_BS)
+def _room(table: AcceptanceTable, depth: int, convention: Convention) -> Ints:
+    """Return the largest number of tokens [S] that a block may draft, by its start."""
+    length = len(table.drafted_S)
+    limit = length if table.limit is None else table.limit
+    left_S = limit - np.arange(length)
+    if convention.counts_beyond_end:
+        return np.where((left_S == 1) & (not convention.drafts_last), 0, depth)
+    return np.clip(left_S - int(not convention.drafts_last), 0, depth)
+
+
+def _nodes(nodes: Sequence[int], room_S: Ints) -> Ints:
+    """Return the number of nodes [S] of a tree that is cut to the depth that has room."""
+    nodes_S: Ints = np.array([0, *nodes])[np.minimum(room_S, len(nodes))]
+    return nodes_S
 
 
 def _starts(reach_BSD: Floats, lengths_B: Ints, first: int) -> Floats:

@@ -24,6 +24,7 @@ class EngineCounts:
 
     passes_B: Floats
     drafted_B: Floats
+    tested_B: Floats  # drafted tokens within the texts, up to the first rejection, included
     accepted_B: Floats
     beyond_B: Floats  # accepted tokens past the end of the text
 
@@ -40,6 +41,7 @@ def engine_counts(decodes: Sequence[Decode], convention: Convention) -> EngineCo
     return EngineCounts(
         passes_B=np.array([float(decode.target_passes) for decode in decodes]),
         drafted_B=np.array([float(sum(r.drafted for r in d.rounds)) for d in decodes]),
+        tested_B=np.array([float(_tested(decode, convention)) for decode in decodes]),
         accepted_B=np.array([float(sum(r.accepted for r in d.rounds)) for d in decodes]),
         beyond_B=np.array([float(_beyond(decode, convention)) for decode in decodes]),
     )
@@ -53,6 +55,16 @@ def convention_of(running: Running) -> Convention:
 def described_convention(description: Mapping[str, Any]) -> Convention:
     """Return the counting convention in an engine's stored description."""
     return Convention(**description.get("convention", {}))
+
+
+def _tested(decode: Decode, convention: Convention) -> int:
+    """Return the number of tokens within the text that were compared with the target's choice."""
+    tested, start = 0, int(convention.prefill_emits_first)
+    for round_ in decode.rounds:
+        left = len(decode.token_ids) - start
+        tested += min(round_.drafted, round_.accepted + 1, left)
+        start += round_.accepted + 1
+    return tested
 
 
 def _beyond(decode: Decode, convention: Convention) -> int:

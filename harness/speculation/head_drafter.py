@@ -18,7 +18,8 @@ from draftmark.models.feature_head import FeatureHead
 from draftmark.models.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates, TargetLogits, batches_by_length
 from draftmark.models.sampling import draw_tokens, sampler_probs
-from draftmark.speculation.scoring import accept_probability
+from draftmark.speculation.scoring import accept_probability, greedy_acceptance
+from draftmark.store.acceptance_tables import Floats
 from draftmark.training.divergences import overlap
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
 
@@ -143,15 +144,19 @@ class _Chains:
         self._text, self._target, self._samplers = text, target, samplers
         length, self._depth = len(text.response_ids), 0
         self._accept_SD = np.zeros((length, MAX_GAMMA))
-        self._reach_S = torch.ones(length, dtype=torch.float64)  # P(all tokens so far accepted)
+        self._greedy_SD = np.zeros((length, MAX_GAMMA), dtype=np.bool_)
+        # P(all tokens so far accepted), of the draft as sampled and of the greedy draft
+        self._reach_S, self._greedy_reach_S = torch.ones((2, length), dtype=torch.float64)
         self._y_N = torch.tensor(text.response_ids)
         self._p_N = self._overlap_S = self._agree_S = torch.empty(0)
+        self._greedy_overlap_S: Floats = np.zeros(length)
 
     @property
     def followed(self) -> torch.Tensor:
         """The starts [A] of chains that have a token at this depth and may reach it."""
         left = max(len(self._y_N) - self._depth, 0)
-        return torch.nonzero(self._reach_S[:left] > NEGLIGIBLE)[:, 0]
+        reach_S = torch.maximum(self._reach_S, self._greedy_reach_S)
+        return torch.nonzero(reach_S[:left] > NEGLIGIBLE)[:, 0]
 
     def follow(self, head: FeatureHead, hidden_RH: torch.Tensor) -> None:
         """Score the chains at this depth, from the head's features of each start."""
@@ -164,6 +169,9 @@ class _Chains:
             accept_A = self._acceptance(q_AV, starts_A + self._depth)
             self._accept_SD[starts_A.numpy(), self._depth] = accept_A.numpy()
             self._reach_S[starts_A] *= accept_A
+            greedy_A = q_AV.argmax(-1).cpu() == self._y_N[starts_A + self._depth]
+            self._greedy_SD[starts_A.numpy(), self._depth] = greedy_A.numpy()
+            self._greedy_reach_S[starts_A] *= greedy_A
         self._depth += 1
 
     def _score_first_tokens(self, logits_NV: torch.Tensor, q_NV: torch.Tensor) -> None:
@@ -172,6 +180,7 @@ class _Chains:
         p_NV = sampler_probs(target_logits_NV, self._samplers.target)
         self._p_N = p_NV.gather(-1, self._y_N[:, None].to(p_NV.device))[:, 0].double().cpu()
         self._overlap_S = overlap(q_NV, p_NV).double().cpu()
+        self._greedy_overlap_S = greedy_acceptance(q_NV, p_NV, self._y_N)["greedy_overlap_S"]
         self._agree_S = (logits_NV.argmax(-1) == target_logits_NV.argmax(-1)).double().cpu()
 
     def _acceptance(self, q_AV: torch.Tensor, positions_A: torch.Tensor) -> torch.Tensor:
@@ -193,12 +202,13 @@ class _Chains:
 
     def table(self) -> AcceptanceTable:
         """Return the acceptance table of the text."""
-        length = len(self._y_N)
-        drafted_S = np.minimum(MAX_GAMMA, length - np.arange(length))
+        sampled = self._samplers.draft.temperature > 0
         return AcceptanceTable(
             self._text.example_id,
             self._accept_SD,
-            drafted_S,
+            np.full(len(self._y_N), MAX_GAMMA),
             self._overlap_S.numpy(),
             self._agree_S.numpy(),
+            greedy_SD=self._greedy_SD if sampled else None,
+            greedy_overlap_S=self._greedy_overlap_S if sampled else None,
         )

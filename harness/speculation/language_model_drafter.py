@@ -15,7 +15,7 @@ from draftmark.models.hidden_states import TargetLogits, hidden_states
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.sampling import draw_tokens, sampler_probs
-from draftmark.speculation.scoring import accept_probability
+from draftmark.speculation.scoring import accept_probability, greedy_acceptance
 from draftmark.store.acceptance_tables import sliding_table
 from draftmark.training.divergences import overlap
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
@@ -88,12 +88,14 @@ class LanguageModelDrafter:
             accept_S, overlap_S, match_S = (
                 values_N.double().cpu().numpy() for values_N in (accept_N, overlap_N, agree_N)
             )
+            greedy = greedy_acceptance(q_NV, p_NV, y_N) if samplers.draft.temperature else {}
             yield sliding_table(
                 text.example_id,
                 accept_S=accept_S,
                 overlap_S=overlap_S,
                 greedy_match_S=match_S,
                 depth=MAX_GAMMA,
+                **greedy,
             )
             impossible, tokens = impossible + int((p_N == 0).sum()), tokens + len(y_N)
         if impossible > MAX_IMPOSSIBLE * tokens:

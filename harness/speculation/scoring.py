@@ -12,6 +12,7 @@ Legend: N position of a response, V vocabulary, S start of a block, D depth in a
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +20,26 @@ import torch
 from draftmark.models.hidden_states import TargetLogits
 from draftmark.models.sampling import sampler_probs
 from draftmark.speculation.interfaces import Session
+from draftmark.store.acceptance_tables import deterministic
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Samplers, Text
 
 
 def accept_probability(p_N: torch.Tensor, q_N: torch.Tensor) -> torch.Tensor:
     """Return P(y accepted) [N] from the probabilities p(y) and q(y); 1 where p(y) is 0."""
     return torch.where(q_N >= p_N, torch.ones_like(q_N), q_N / p_N)
+
+
+def greedy_acceptance(q_NV: torch.Tensor, p_NV: torch.Tensor, y_N: torch.Tensor) -> dict[str, Any]:
+    """Return greedy_S, True where y is the draft's most likely token, and greedy_overlap_S.
+
+    A deterministic draft x is accepted with probability p(x), and given y if and only if y is x.
+    """
+    choice_N = q_NV.argmax(-1)
+    p_choice_N = p_NV.gather(-1, choice_N[:, None])[:, 0]
+    return {
+        "greedy_S": (choice_N == y_N.to(choice_N.device)).cpu().numpy(),
+        "greedy_overlap_S": p_choice_N.double().cpu().numpy(),
+    }
 
 
 @torch.no_grad()
@@ -47,12 +62,13 @@ def score_deterministic(
         accept_SD, drafted_S = np.zeros((length, MAX_GAMMA)), np.zeros(length, dtype=np.int64)
         overlap_S, match_S = np.zeros(length), np.zeros(length)
         for s in range(length):
-            following = text.response_ids[s : s + MAX_GAMMA]
             so_far = (*text.prompt_ids, *text.response_ids[:s])
-            drafted = session.propose(so_far, len(following)).token_ids
-            drafted_S[s] = len(drafted)
-            accept_SD[s, : len(drafted)] = np.equal(drafted, following[: len(drafted)])
+            drafted = session.propose(so_far, MAX_GAMMA).token_ids
+            drafted_S[s] = len(drafted)  # also past the end of the text, which no draft knows
+            within = min(len(drafted), length - s)
+            accept_SD[s, :within] = np.equal(drafted[:within], text.response_ids[s : s + within])
             if drafted:
                 overlap_S[s] = float(p_NV[s, drafted[0]])
                 match_S[s] = float(choice_N[s] == drafted[0])
-        yield AcceptanceTable(text.example_id, accept_SD, drafted_S, overlap_S, match_S)
+        table = AcceptanceTable(text.example_id, accept_SD, drafted_S, overlap_S, match_S)
+        yield deterministic(table) if samplers.draft.temperature else table

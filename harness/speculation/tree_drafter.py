@@ -25,7 +25,7 @@ from draftmark.models.hidden_states import LiveStates, TargetLogits
 from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.speculation.head_drafter import FeatureHeadSession
 from draftmark.speculation.trees import Path, Tree
-from draftmark.store.acceptance_tables import Ints
+from draftmark.store.acceptance_tables import Ints, deterministic
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
 
 
@@ -94,7 +94,8 @@ class TreeDrafter:
         states = target.layer_states or LiveStates(target.target, self.head.model.shape.layers)
         for text, by_depth in rolled_features(self.head, texts, states, self.tree.depth):
             logits = map(self.head.logits, by_depth)
-            yield score_tree(text, target, samplers.target, self.tree, logits)
+            table = score_tree(text, target, samplers.target, self.tree, logits)
+            yield deterministic(table) if samplers.draft.temperature else table
 
     def start(
         self, prompt_ids: Sequence[int], sampler: Sampler, generator: torch.Generator
@@ -158,13 +159,15 @@ def score_tree(
             overlap_S = (p_NV * first_SV).sum(-1).double().cpu().numpy()
             agree_S = (order_SV[:, 0] == target.logits(text).argmax(-1)).double().cpu().numpy()
     accept_SD = np.zeros((length, MAX_GAMMA))
-    drafted_S = np.minimum(tree.depth, length - np.arange(length))
+    drafted_S = np.full(length, tree.depth)
     for s, ranks_D in enumerate(ranks_SD):
-        passed = _passed(tree, ranks_D[: drafted_S[s]])
+        passed = _passed(tree, ranks_D[: length - s])
         accept_SD[s, :passed] = 1.0
         if tuple(ranks_D[:passed].tolist()) not in tree.children:
-            drafted_S[s] = passed
-    return AcceptanceTable(text.example_id, accept_SD, drafted_S, overlap_S, agree_S)
+            drafted_S[s] = passed  # a leaf: no token follows it, to be tested
+    return AcceptanceTable(
+        text.example_id, accept_SD, drafted_S, overlap_S, agree_S, nodes=tree.nodes
+    )
 
 
 def _passed(tree: Tree, ranks_D: Ints) -> int:

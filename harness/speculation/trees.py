@@ -1,8 +1,8 @@
 """Static trees of drafted tokens: a fixed set of paths of ranks.
 
 A node is the path of ranks that leads to it: (0, 2) is the third likeliest token after the
-likeliest one. The drafted tokens of a round number the depth of the tree, or of the accepted path
-if the path ends in a leaf; siblings do not count. No torch here, because recipes contain trees.
+likeliest one. A block drafts all nodes of its tree, cut to the depth that the length limit allows.
+No torch here, because recipes contain trees.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,6 +42,11 @@ class Tree:
         """The number of tokens of the longest path."""
         return max(map(len, self.paths))
 
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """The number of nodes down to depth 1, 2 ..."""
+        return tuple(len(self.cut(depth).paths) for depth in range(1, self.depth + 1))
+
     @cached_property
     def children(self) -> dict[Path, list[int]]:
         """The ranks of each inner node's children; () is the text so far."""
@@ -59,17 +64,3 @@ class Tree:
     def cut(self, depth: int) -> "Tree":
         """Return the tree truncated to a depth of 1 or more."""
         return Tree(tuple(path for path in self.paths if len(path) <= depth))
-
-
-def node_depths(parents: Sequence[int]) -> list[int]:
-    """Return the depth of each node, 1 for a child of the text; parents precede children."""
-    depth_of: list[int] = []
-    for parent in parents:
-        depth_of.append(1 if parent < 0 else depth_of[parent] + 1)
-    return depth_of
-
-
-def drafted_depth(parents: Sequence[int], path: Sequence[int]) -> int:
-    """Return the depth of a round: that of `path` if it ends in a leaf, else the tree's."""
-    last = path[-1] if path else -1
-    return max(node_depths(parents), default=0) if last in parents else len(path)

@@ -1,6 +1,7 @@
 """Acceptance tables in Parquet, and the tables of drafts that ignore where a block starts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,59 @@ from draftmark.types import AcceptanceTable
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def sliding_table(
-    example_id: str, accept_S: Floats, overlap_S: Floats, greedy_match_S: Floats, depth: int
+    example_id: str,
+    accept_S: Floats,
+    overlap_S: Floats,
+    greedy_match_S: Floats,
+    depth: int,
+    greedy_S: Bools | None = None,
+    greedy_overlap_S: Floats | None = None,
 ) -> AcceptanceTable:
     """Return the table of a draft whose distribution does not depend on the block's start.
 
-    accept_SD[s, j] is accept_S[s + j], and 0 beyond the end of the text, where nothing is drafted.
+    The draft proposes `depth` tokens at every start. accept_SD[s, j] is accept_S[s + j], and 0
+    beyond the end of the text; greedy_SD likewise.
     """
-    drafted_S = np.minimum(depth, len(accept_S) - np.arange(len(accept_S)))
-    accept_SD = _slide(accept_S, depth)
-    return AcceptanceTable(example_id, accept_SD, drafted_S, overlap_S, greedy_match_S)
+    return AcceptanceTable(
+        example_id,
+        accept_SD=_slide(accept_S, depth),
+        drafted_S=np.full(len(accept_S), depth),
+        overlap_S=overlap_S,
+        greedy_match_S=greedy_match_S,
+        greedy_SD=None if greedy_S is None else _slide(greedy_S, depth),
+        greedy_overlap_S=greedy_overlap_S,
+    )
 
 
-def _slide(accept_S: Floats, depth: int) -> Floats:
-    padded = np.concatenate([accept_S, np.zeros(depth)])
-    return np.lib.stride_tricks.sliding_window_view(padded, depth)[: len(accept_S)]
+def _slide(values_S: Any, depth: int) -> Any:
+    """Return the array [S, D] whose element [s, j] is values_S[s + j], 0 beyond the end."""
+    padded = np.concatenate([values_S, np.zeros(depth, dtype=values_S.dtype)])
+    return np.lib.stride_tricks.sliding_window_view(padded, depth)[: len(values_S)]
+
+
+def deterministic(table: AcceptanceTable) -> AcceptanceTable:
+    """Return the table of a draft that is the same whether it is sampled or greedy."""
+    return replace(table, greedy_SD=table.accept_SD > 0, greedy_overlap_S=table.overlap_S)
+
+
+def with_greedy_draft(table: AcceptanceTable) -> AcceptanceTable | None:
+    """Return the table of the same draft when it drafts its most likely token.
+
+    None if the table has none: its draft was not sampled, or an old version wrote the table.
+    """
+    if table.greedy_SD is None or table.greedy_overlap_S is None:
+        return None
+    return replace(
+        table,
+        accept_SD=table.greedy_SD.astype(np.float64),
+        overlap_S=table.greedy_overlap_S,
+        greedy_SD=None,
+        greedy_overlap_S=None,
+    )
 
 
 def write_tables(path: Path, tables: Iterable[AcceptanceTable]) -> None:
@@ -38,33 +75,65 @@ def write_tables(path: Path, tables: Iterable[AcceptanceTable]) -> None:
             {
                 "example_id": table.example_id,
                 "depth": table.accept_SD.shape[1],
-                "accept": _stored_accept(table),
+                "accept": _stored(table.accept_SD),
                 "drafted": table.drafted_S.tolist(),
                 "overlap": table.overlap_S.tolist(),
                 "greedy_match": table.greedy_match_S.tolist(),
+                "limit": table.limit,
+                "nodes": None if table.nodes is None else list(table.nodes),
+                "greedy": None if table.greedy_SD is None else _stored(table.greedy_SD),
+                "greedy_overlap": None
+                if table.greedy_overlap_S is None
+                else table.greedy_overlap_S.tolist(),
             }
             for table in tables
         ],
     )
 
 
-def _stored_accept(table: AcceptanceTable) -> list[float]:
-    """Return accept_S of a sliding table, else accept_SD flattened by rows."""
-    accept_SD = table.accept_SD
-    slides = np.array_equal(_slide(accept_SD[:, 0], accept_SD.shape[1]), accept_SD)
-    values: list[float] = (accept_SD[:, 0] if slides else accept_SD.ravel()).tolist()
+def _stored(values_SD: Floats | Bools) -> list[Any]:
+    """Return the first column of values that slide, else all values flattened by rows."""
+    slides = np.array_equal(_slide(values_SD[:, 0], values_SD.shape[1]), values_SD)
+    values: list[Any] = (values_SD[:, 0] if slides else values_SD.ravel()).tolist()
     return values
+
+
+def _restored(values: list[Any], length: int, depth: int, dtype: type) -> Any:
+    """Return the values [S, D] that `_stored` stored."""
+    stored: Any = np.array(values, dtype=dtype)
+    return _slide(stored, depth) if len(stored) == length else stored.reshape(length, depth)
 
 
 def read_tables(path: Path) -> list[AcceptanceTable]:
     """Return acceptance tables in the order in which they were written."""
-    tables = []
-    for row in read_rows(path):
-        accept, overlap_S, match_S = (
-            np.array(row[name], dtype=np.float64) for name in ("accept", "overlap", "greedy_match")
-        )
-        drafted_S, depth = np.array(row["drafted"], dtype=np.int64), row["depth"]
-        slides = len(accept) == len(drafted_S)
-        accept_SD = _slide(accept, depth) if slides else accept.reshape(len(drafted_S), depth)
-        tables.append(AcceptanceTable(row["example_id"], accept_SD, drafted_S, overlap_S, match_S))
-    return tables
+    return [_table(row) for row in read_rows(path)]
+
+
+def _table(row: Mapping[str, Any]) -> AcceptanceTable:
+    length, depth = len(row["drafted"]), row["depth"]
+    nodes, greedy, greedy_overlap = (
+        row.get(name) for name in ("nodes", "greedy", "greedy_overlap")
+    )
+    return AcceptanceTable(
+        row["example_id"],
+        _restored(row["accept"], length, depth, np.float64),
+        _drafted(row, depth),
+        np.array(row["overlap"], dtype=np.float64),
+        np.array(row["greedy_match"], dtype=np.float64),
+        row.get("limit"),
+        None if nodes is None else tuple(nodes),
+        None if greedy is None else _restored(greedy, length, depth, np.bool_),
+        None if greedy_overlap is None else np.array(greedy_overlap, dtype=np.float64),
+    )
+
+
+def _drafted(row: Mapping[str, Any], depth: int) -> Ints:
+    """Return the numbers of drafted tokens [S].
+
+    The first format cut them at the end of the text and has no `limit`: a block that fills the text
+    may have been longer.
+    """
+    drafted_S = np.array(row["drafted"], dtype=np.int64)
+    if "limit" in row:
+        return drafted_S
+    return np.where(drafted_S == len(drafted_S) - np.arange(len(drafted_S)), depth, drafted_S)

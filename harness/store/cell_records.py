@@ -6,7 +6,7 @@ from typing import Any
 
 from draftmark.config.sections import SpeedCondition
 from draftmark.store.speed_records import Measurement, TimedPass
-from draftmark.types import AcceptanceTable
+from draftmark.types import AcceptanceTable, Text
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -15,11 +15,13 @@ Rows = Sequence[Mapping[str, Any]]
 class Records:
     """The stored records of a cell; a field that the recipe does not ask for is empty.
 
-    Temperatures key tables, models ("target" or "draft") key likelihoods, both key samples.
+    Temperatures key tables and texts, models ("target" or "draft") key likelihoods; both together
+    key samples.
     """
 
     draft: Mapping[str, Any] = field(default_factory=dict)  # ledger, validation history ...
     tables: Mapping[float, Sequence[AcceptanceTable]] = field(default_factory=dict)
+    texts: Mapping[float, Sequence[Text]] = field(default_factory=dict)  # that were scored
     target_grades: Rows = ()
     draft_grades: Rows = ()
     decode_grades: Rows = ()

@@ -62,6 +62,12 @@ def entry_facts(entry: Entry) -> dict[str, Any]:
     return {name: value for name, value in vars(entry).items() if name != "directory"}
 
 
+def files_digest(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return one SHA-256 for several files, from the hashes that an entry records."""
+    lines = "".join(f"{files[name]['sha256']}  {name}\n" for name in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:

@@ -6,12 +6,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from draftmark.analysis.predicted_speedup import drafting_cost, predicted_speedup
-from draftmark.analysis.stored_speed import stored_convention
+from draftmark.analysis.stored_speed import stored_conditions, stored_convention
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import NUMBER, Drawing, NotDrawn
 from draftmark.reports._figures.run import MOST_METHODS, DrawnRun, first_few
-from draftmark.reports._shared.rows import first_speed_settings, group_by
-from draftmark.reports._shared.speed_rows import conditions_of
+from draftmark.reports._shared.rows import conditions_of, first_speed_settings, group_by
 from draftmark.results import Cell, Contender, Number, Result
 from draftmark.store.acceptance_tables import read_tables
 from draftmark.store.records import DECODES, read_decodes, tables_name
@@ -66,8 +65,9 @@ def _of_parts(row: Result) -> Iterator[Speed]:
 
 
 def _of_records(run: DrawnRun, row: Result, settings: Mapping[str, Any]) -> Speed | None:
-    folder, measured = run.directory / row.records, row.numbers.get("speedup")
-    first = first_speed_settings(settings)
+    folder, first = run.directory / row.records, first_speed_settings(settings)
+    label = stored_conditions(settings, run.directory)[0].label
+    measured = row.numbers.get(f"speedup[{label}]", row.numbers.get("speedup"))
     unbatched = first["batch_size"] == 1
     if not (unbatched and measured and row.records and (folder / DECODES).is_file()):
         return None

@@ -25,7 +25,7 @@ def what_if_png(found: Sequence[ScoredDraft], costs: Sequence[Costs]) -> bytes:
 
     Each group starts a row; many drafts take several rows.
     """
-    by_place = group_by(found, lambda i: (i.contender.task, i.contender.pair, i.temperature))
+    by_place = group_by(found, _place)
     groups = list(by_place.values())
     rows = [size for group in groups for size in style.in_rows(len(group) + 1, MAX_COLUMNS)]
 
@@ -43,6 +43,10 @@ def what_if_png(found: Sequence[ScoredDraft], costs: Sequence[Costs]) -> bytes:
         _legend(figure, drafts[0])
 
     return style.draw_png(len(rows), max(rows), PANEL_INCHES, fill)
+
+
+def _place(item: ScoredDraft) -> tuple[str, str, float, str]:
+    return item.contender.task, item.contender.pair, item.temperature, item.how
 
 
 def _by_gamma(axes: "Axes", item: ScoredDraft, costs: Sequence[Costs]) -> None:
@@ -92,7 +96,7 @@ def _scale(axes: "Axes", highest: float) -> None:
 
 def _title(axes: "Axes", item: ScoredDraft, what: str) -> None:
     place = f"{item.contender.task}, {item.contender.pair}"
-    above = shorten(f"{what}, temperature {item.temperature:g}", TITLE_WIDTH)
+    above = shorten(f"{what}, temperature {item.temperature:g}{item.how}", TITLE_WIDTH)
     axes.set_title(f"{above}\n{shorten(place, TITLE_WIDTH)}", loc="left")
 
 

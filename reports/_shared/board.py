@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from draftmark.analysis import validation_history
-from draftmark.analysis.quantities import quantity_key
-from draftmark.reports._shared.checks import error_alerts
+from draftmark.analysis.quantities import Terms, quantity_key
+from draftmark.reports._shared.checks import error_alerts, verdict_alerts
 from draftmark.reports._shared.content import (
     Alert,
     Entry,
@@ -23,9 +23,12 @@ from draftmark.reports._shared.rows import (
     headline_columns,
     number_entry,
     row_name,
+    served_note,
     speed_reasons,
+    speedup_gammas,
     table_lines,
     temperatures_of,
+    ways_of_drafting,
 )
 from draftmark.results import Result, Results
 
@@ -47,7 +50,7 @@ def board_sections(rows: Sequence[Result], results: Results) -> Iterator[Section
 
 def _methods(rows: Sequence[Result], results: Results) -> Section:
     gamma, temperatures = gamma_of(results), temperatures_of(results)
-    columns = headline_columns(temperatures)
+    columns = headline_columns(temperatures, [results])
     body = [
         [name, *(number_entry(numbers, c.key(gamma), c.decimals) for c in columns), groups]
         for name, numbers, groups in table_lines(rows, results)
@@ -57,21 +60,23 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
         f"Blocks of {gamma} drafted tokens.",
         "Methods that share a group's letter do not differ significantly in block efficiency (all "
         "pairs, paired on prompts, Holm, 5 %).",
-        *_speed_note(results),
+        *served_note(results),
+        *_speed_note(rows, results),
         *_target_note(rows),
     )
     groups = "groups" + "".join(f", T={t:g}" for t in temperatures)
     methods = Table(["method", *(column.heading for column in columns), groups], body)
-    alerts = (*error_alerts(results), *_unmoved(rows))
+    alerts = (*error_alerts(results), *_on_texts(rows, results), *_unmoved(rows))
     return Section("", [methods, *alerts, " ".join(notes)])
 
 
-def _speed_note(results: Results) -> Iterator[str]:
+def _speed_note(rows: Sequence[Result], results: Results) -> Iterator[str]:
     if results.recipe["speed"]:
         speed = first_speed_settings(results.recipe["speed"])
+        gammas = sorted(speedup_gammas(rows)) or [speed["num_speculative_tokens"]]
         yield (
             f"Speedup: {speed['engine']} engine, temperature {speed['temperature']:g}, blocks of "
-            f"{speed['num_speculative_tokens']}, {speed['dtype']}, {speed['blocks']} A B B A runs."
+            f"{' or '.join(map(str, gammas))}, {speed['dtype']}, {speed['blocks']} A B B A runs."
         )
 
 
@@ -80,6 +85,11 @@ def _target_note(rows: Sequence[Result]) -> Iterator[str]:
         if "quality_target" in row.numbers:
             yield f"Quality of the target alone: {number_entry(row.numbers, 'quality_target', 3)}."
             return
+
+
+def _on_texts(rows: Sequence[Result], results: Results) -> Iterator[Alert]:
+    for task, pair in dict.fromkeys((row.cell.task, row.cell.pair) for row in rows):
+        yield from verdict_alerts(results, task, pair)
 
 
 def _unmoved(rows: Sequence[Result]) -> Iterator[Alert]:
@@ -138,15 +148,24 @@ def _engine_checks(rows: Sequence[Result]) -> Iterator[Section]:
 
 def _by_gamma(rows: Sequence[Result], results: Results) -> Section:
     parts = []
-    for temperature in temperatures_of(results):
-        keys = [quantity_key("block_efficiency", temperature, gamma) for gamma in GAMMAS]
+    for temperature, draft, how in _ways(results):
+        keys = [
+            quantity_key("block_efficiency", temperature, gamma, draft=draft) for gamma in GAMMAS
+        ]
         body: list[list[Entry]] = [
             [row_name(row.cell, rows), *(_value(row, key) for key in keys)]
             for row in rows
             if not row.failure
         ]
-        parts.append(Table([f"T={temperature:g}, gamma =", *map(str, GAMMAS)], body))
+        parts.append(Table([f"T={temperature:g}{how}, gamma =", *map(str, GAMMAS)], body))
     return Section("Block efficiency by block length", parts)
+
+
+def _ways(results: Results) -> Iterator[tuple[float, str | None, str]]:
+    """Yield each temperature with each way of drafting there, and its words."""
+    for temperature in temperatures_of(results):
+        for draft, how in ways_of_drafting([results], temperature).items():
+            yield temperature, draft, how
 
 
 def _value(row: Result, key: str) -> Entry:
@@ -156,18 +175,18 @@ def _value(row: Result, key: str) -> Entry:
 def _by_position(rows: Sequence[Result], results: Results) -> Iterator[Section]:
     gamma = gamma_of(results)
     body = [
-        [row_name(row.cell, rows), f"{temperature:g}", kind, *values]
+        [row_name(row.cell, rows), f"{temperature:g}{how}", kind, *values]
         for row in rows
-        for temperature in temperatures_of(results)
+        for temperature, draft, how in _ways(results)
         for kind in ("marginal", "conditional")
-        if any(values := _positions(row, kind, temperature, gamma))
+        if any(values := _positions(row, kind, Terms(temperature, draft), gamma))
     ]
     header = ["method", "T", "acceptance", *(f"position {p}" for p in range(1, gamma + 1))]
     yield from table_section("Acceptance by position", [], header, body, "lll" + "r" * gamma)
 
 
-def _positions(row: Result, kind: str, temperature: float, gamma: int) -> list[Entry]:
-    keys = [quantity_key(f"{kind}_acceptance", temperature, gamma, p) for p in range(1, gamma + 1)]
+def _positions(row: Result, kind: str, at: Terms, gamma: int) -> list[Entry]:
+    keys = [at.key(f"{kind}_acceptance", gamma, position) for position in range(1, gamma + 1)]
     found = row.numbers
     return [TableNumber(key, found[key], 3, "interval") if key in found else "" for key in keys]
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from draftmark.analysis.gate.made_by import WITHIN_TEXTS, made_by
+from draftmark.analysis.text_artefacts import artefact_warnings
 from draftmark.reports._shared.content import (
     Alert,
     Section,
@@ -14,8 +16,8 @@ from draftmark.results import Results
 LOOKED_FOR = (
     "Checked for: test rows among train and validation rows; drafts built from test rows; numbers "
     "from different rows, texts, targets or speed settings; speed arms with different prompts or "
-    "length policies; text that the target did not write; methods with different training budgets, "
-    "settings or seeds."
+    "length policies; text that the target did not write, or that is cut, empty or repeats itself; "
+    "methods with different training budgets, settings or seeds."
 )
 
 
@@ -23,6 +25,17 @@ def error_alerts(results: Results) -> Iterator[Alert]:
     """Yield the alert for tables of numbers, if a check found errors."""
     if errors := sum(finding.severity == "error" for finding in results.findings):
         yield Alert(f"Do not compare these numbers: the checks below found errors ({errors}).")
+
+
+def verdict_alerts(results: Results, task: str = "", pair: str = "") -> Iterator[Alert]:
+    """Yield the alerts to stand beside verdicts: odd texts, and drafted tokens of an old count."""
+    yield from (Alert(f"Warning: {text}.") for text in artefact_warnings(results, task, pair))
+    if made_by(results).get("counting", {}).get("drafted") == WITHIN_TEXTS:
+        yield Alert(
+            "An older version counted the drafted tokens of this run, and left out those beyond a "
+            "text's end: shares of drafted tokens, break-even costs and expected speedups are too "
+            "high. Run the recipe again; drafts and texts stay in the store."
+        )
 
 
 def checks_section(results: Results) -> str:

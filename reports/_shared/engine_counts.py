@@ -6,23 +6,27 @@ from pathlib import Path
 from draftmark.analysis.stored_counts import stored_tables
 from draftmark.analysis.stored_speed import stored_convention
 from draftmark.reports._shared.content import escape_markdown, markdown_table, number_text
-from draftmark.reports._shared.rows import cell_title, first_speed_settings, temperatures_of
-from draftmark.reports._shared.speed_rows import conditions_of
+from draftmark.reports._shared.rows import (
+    cell_title,
+    conditions_of,
+    first_speed_settings,
+    temperatures_of,
+)
 from draftmark.results import Result, Results
 from draftmark.speculation.blocks import Convention, block_counts
 from draftmark.speculation.engine_counts import engine_counts
 from draftmark.store.records import DECODES, read_decodes
 from draftmark.types import AcceptanceTable, Decode
 
-# The counting convention of each engine.
+# The counting convention of each engine in words; `speculation.blocks` has them for counting.
 COUNTED = {
-    "reference": "prefill emits no token, so the first block starts at the first token; tokens "
-    "drafted beyond the end count neither as drafted nor as accepted",
+    "reference": "prefill emits no token, so the first block starts at the first token; a block "
+    "drafts as many tokens as the length limit allows",
     "transformers": "the first pass reads prompt and first block, so passes equal the reference "
-    "engine's; it drafts neither the last token within the limit nor tokens after the draft's end "
-    "token nor, by lookup, end tokens, so a text may have one accepted token less",
-    "vllm": "prefill emits the first token, so the first block starts at the second; passes that "
-    "drafted nothing are counted",
+    "engine's; a model drafts neither the last token within the limit nor tokens after its own end "
+    "token, a lookup no end token, so a text may have one accepted token less",
+    "vllm": "prefill emits the first token, so the first block starts at the second; a block "
+    "drafts gamma tokens whatever the length limit; passes that drafted nothing are counted",
 }
 
 
@@ -99,8 +103,11 @@ def _rows(
 def _in_words(convention: Convention) -> str:
     first = "the first token" if convention.prefill_emits_first else "no token"
     if convention.counts_beyond_end:
-        return (
-            f"Prefill emits {first}; the last block counts in full, so tokens beyond the end of a "
-            "text count as accepted."
-        )
-    return f"Prefill emits {first}; tokens drafted beyond the end of a text are not counted."
+        limit = "whatever the length limit"
+    else:
+        but = "" if convention.drafts_last else " but one"
+        limit = f"up to the last token{but} that the length limit allows"
+    return (
+        f"Prefill emits {first}. A block drafts gamma tokens, {limit}. Tokens beyond the end of a "
+        "text count as drafted; what the engine accepts there is listed apart."
+    )

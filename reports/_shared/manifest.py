@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from draftmark.analysis.gate.made_by import draft_files
 from draftmark.reports._shared.content import escape_markdown
 from draftmark.reports._shared.rows import seeds_by_task
 from draftmark.results import Results
@@ -40,6 +41,14 @@ def manifest_lines(results: Results) -> Iterator[str]:
     if project := results.manifest.get("project"):
         yield f"run in a project at commit {_commit(project)}"
     yield f"seeds: {_seeds(results)}"
+    for name, state in results.manifest.get("plugins", {}).items():
+        at = f" at commit {_commit(state)}" if "commit" in state else ""
+        yield f"plug-in package {name} {state['version']}{at}"
+    for name, digest in results.manifest.get("code", {}).items():
+        yield f"method {name}: code {digest[:12]}"
+    for name, files in map(draft_files, results.results):
+        if files:
+            yield f"draft {name}: files {files[:12]}"
     for item in results.data:
         rows = ", ".join(f"{n} {split}" for split, n in item["rows"].items())
         yield (
@@ -93,4 +102,4 @@ def _machine(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _commit(git: Mapping[str, Any]) -> str:
-    return f"{git['commit'][:12]}{' with changes' if git['dirty'] else ''}"
+    return f"{git['commit'][:12]}{' with changes' if git.get('dirty') else ''}"

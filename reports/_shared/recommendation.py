@@ -11,6 +11,7 @@ from pathlib import Path
 
 from draftmark.analysis.cost_model import Costs, why_slower
 from draftmark.analysis.predicted_speedup import cost_numbers, timed_costs
+from draftmark.analysis.quantities import drafts_of
 from draftmark.analysis.recommendation import (
     Advice,
     Estimate,
@@ -93,14 +94,16 @@ def _terms(item: SpeedRow) -> str:
 def _expected(rows: Sequence[Result], results: Results, directory: Path) -> Iterator[Case]:
     timed = [(row, parts) for row in rows if (parts := stored_passes(row, directory))]
     for temperature in temperatures_of(results) if timed else ():
-        cases: dict[int, Case] = {}
+        cases: dict[tuple[int, str], Case] = {}
         for row, parts in timed:
             name = escape_markdown(str(row_name(row.cell, rows)))
-            tables = stored_tables(row, directory, temperature)
-            for batch, advice, reason in _by_batch(name, tables, parts, len(timed)):
-                case = cases.setdefault(batch, Case(temperature, "cost model", batch))
-                case.advice[name], case.reasons[name] = advice, reason
-        yield from (cases[batch] for batch in sorted(cases))
+            ways = drafts_of(stored_tables(row, directory, temperature))
+            for draft, tables in ways.items():
+                how = "cost model" + (f", draft {draft or 'sampled'}" if len(ways) > 1 else "")
+                for batch, advice, reason in _by_batch(name, tables, parts, len(timed)):
+                    case = cases.setdefault((batch, how), Case(temperature, how, batch))
+                    case.advice[name], case.reasons[name] = advice, reason
+        yield from (cases[place] for place in sorted(cases))
 
 
 def _by_batch(

@@ -41,27 +41,70 @@ class Column:
     quantity: str
     decimals: int
     temperature: float | None = None
+    draft: str | None = None  # "greedy" if the draft does not draft as the recipe says
 
     def key(self, gamma: int) -> str:
         """Return the key of the column's number for blocks of `gamma` drafted tokens."""
         if self.temperature is None:
             return self.quantity
-        return quantity_key(self.quantity, self.temperature, gamma)
+        return quantity_key(self.quantity, self.temperature, gamma, draft=self.draft)
 
 
-def headline_columns(temperatures: Iterable[float]) -> list[Column]:
-    """Return the columns of the table of methods."""
+def headline_columns(temperatures: Iterable[float], runs: Iterable[Results]) -> list[Column]:
+    """Return the columns of the table of methods; the speedup's names its block lengths."""
+    runs = list(runs)
+    gammas = {gamma for results in runs for gamma in speedup_gammas(results.results)}
+    at = f", gamma {' or '.join(map(str, sorted(gammas)))}" if gammas else ""
     rates = [
-        Column(f"{name}, T={t:g}", name.replace(" ", "_"), decimals, t)
+        Column(f"{name}, T={t:g}{how}", name.replace(" ", "_"), decimals, t, draft)
         for t in temperatures
+        for draft, how in ways_of_drafting(runs, t).items()
         for name, decimals in (("acceptance rate", 3), ("block efficiency", 2))
     ]
     return [
         *rates,
-        Column("speedup", "speedup", 2),
+        Column(f"speedup{at}", "speedup", 2),
         Column("quality with draft", "quality_with_draft", 3),
         Column("quality of draft alone", "quality_draft", 3),
     ]
+
+
+def ways_of_drafting(runs: Iterable[Results], temperature: float) -> dict[str | None, str]:
+    """Return the ways of drafting at a temperature that have numbers, each with its words.
+
+    None is the way of the recipe; its words are empty if there is no other.
+    """
+    keys = {
+        quantity_key("acceptance_rate", temperature, gamma_of(results), draft="greedy"): results
+        for results in runs
+    }
+    both = any(key in row.numbers for key, run in keys.items() for row in run.results)
+    return {None: ", draft sampled", "greedy": ", draft greedy"} if both else {None: ""}
+
+
+def served_note(results: Results) -> Iterator[str]:
+    """Yield which of two ways of drafting a default server has, if both have numbers."""
+    if any(len(ways_of_drafting([results], t)) > 1 for t in temperatures_of(results)):
+        yield (
+            "Draft sampled: tokens are drawn from the draft's distribution. Draft greedy: its most "
+            "likely token is drafted. vLLM 0.32 drafts greedily at every temperature unless "
+            "speculative_config has draft_sample_method = probabilistic; transformers samples."
+        )
+
+
+def speedup_gammas(rows: Iterable[Result]) -> set[int]:
+    """Return the block lengths of the headline speedups: those of the conditions they are of."""
+    return {
+        int(conditions_of(key.removeprefix("speedup[").removesuffix("]"))["gamma"])
+        for row in rows
+        for key, number in row.numbers.items()
+        if key.startswith("speedup[") and number == row.numbers.get("speedup")
+    }
+
+
+def conditions_of(label: str) -> dict[str, str]:
+    """Return the terms of a label, {"gamma": "4", "engine": "vllm", ...}; empty if it is ""."""
+    return dict(part.split("=", 1) for part in label.split(",") if part)
 
 
 def group_by(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, list[_Item]]:

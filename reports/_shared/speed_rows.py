@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from draftmark.analysis.cost_model import Costs, why_slower
+from draftmark.reports._shared.rows import conditions_of
 from draftmark.results import Number, Result
 
 _NO_MODEL = "reason unknown: no cost model (`speed.cost_model = true`) at this batch size"
@@ -43,8 +44,3 @@ def speed_rows(row: Result, method: str) -> Iterator[SpeedRow]:
             by_label.setdefault(rest, {})[title] = number
     for label, numbers in by_label.items():
         yield SpeedRow(method, conditions_of(label), numbers)
-
-
-def conditions_of(label: str) -> dict[str, str]:
-    """Return the terms of a label, {"gamma": "4", "engine": "vllm", ...}; empty if it is ""."""
-    return dict(part.split("=", 1) for part in label.split(",") if part)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from draftmark.analysis import validation_history
+from draftmark.reports._shared.checks import verdict_alerts
 from draftmark.reports._shared.content import TableNumber
 from draftmark.reports._shared.rows import LEDGER_COUNTS, headline_columns
 from draftmark.reports._site.charts import best_costs, cell_charts
@@ -33,10 +34,11 @@ def cell_values(run: SiteRun, row: Result) -> dict[str, Any]:
         },
         "headline": [
             (column.heading, TableNumber(key, row.numbers[key], column.decimals))
-            for column in headline_columns(run.temperatures)
+            for column in headline_columns(run.temperatures, [run.results])
             if (key := column.key(run.gamma)) in row.numbers
         ],
         "ledger": list(_ledger(row)),
+        "alerts": list(verdict_alerts(run.results, row.cell.task, row.cell.pair)),
         "nothing_learned": validation_history.learned_nothing(row.history),
         "costs": best_costs(run, row),
         "stages": [_stage(entry) for entry in stages],

@@ -4,12 +4,13 @@ A point is [x, y, low, high]; low and high are None without an interval. The pag
 each chart with a table of its numbers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from draftmark.analysis import validation_history
 from draftmark.analysis.cost_model import Costs, modelled_speedup, savings
-from draftmark.analysis.quantities import quantity_key
+from draftmark.analysis.quantities import Terms, quantity_key
+from draftmark.reports._shared.rows import ways_of_drafting
 from draftmark.reports._site.pages import Board, SiteRun
 from draftmark.results import Number, Result
 from draftmark.text import printable_text
@@ -101,12 +102,17 @@ def _costs(run: SiteRun, row: Result) -> Iterator[Chart]:
 _Rates = Mapping[int, tuple[float, float, float]]  # tokens, passes, drafted tokens
 
 
-def _rates(run: SiteRun, row: Result, temperature: float) -> _Rates:
+def _ways(run: SiteRun, temperature: float) -> Iterable[tuple[str | None, str]]:
+    return ways_of_drafting([run.results], temperature).items()
+
+
+def _rates(run: SiteRun, row: Result, temperature: float, draft: str | None = None) -> _Rates:
     """Return (tokens, passes, drafted tokens) per pass of the target at each block length."""
     rates = {}
     for gamma in GAMMAS:
         names = ("block_efficiency", "accepted_per_pass", "draft_acceptance_rate")
-        found = [row.numbers.get(run.key(name, temperature, gamma)) for name in names]
+        at = Terms(temperature, draft)
+        found = [row.numbers.get(at.key(name, gamma)) for name in names]
         tau, accepted, share = [number.value if number else 0.0 for number in found]
         if all(found) and share:
             rates[gamma] = tau, 1.0, accepted / share
@@ -116,14 +122,15 @@ def _rates(run: SiteRun, row: Result, temperature: float) -> _Rates:
 def best_costs(run: SiteRun, row: Result) -> list[dict[str, Any]]:
     """Return the highest break-even cost and best block length by cost, for each temperature."""
     found = []
-    for temperature in run.temperatures:
-        if rates := _rates(run, row, temperature):
+    ways = [(t, *way) for t in run.temperatures for way in _ways(run, t)]
+    for temperature, draft, how in ways:
+        if rates := _rates(run, row, temperature, draft):
             saved = {gamma: savings(*rate) for gamma, rate in rates.items()}
             break_even = {gamma: passes / drafted for gamma, (passes, drafted) in saved.items()}
             best = _highest(break_even)
             found.append(
                 {
-                    "temperature": f"{temperature:g}",
+                    "temperature": f"{temperature:g}{how}",
                     "break_even": f"{break_even[best]:.3f}",
                     "gamma": best,
                     "choices": [_choice(rates, cost) for cost in COSTS],

@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Any
 
 from draftmark.analysis.literature import matching_figures
+from draftmark.analysis.text_artefacts import artefact_warnings
 from draftmark.reports._shared.content import Entry, TableNumber
 from draftmark.reports._shared.rows import ONE_SEED, Column, headline_columns
 from draftmark.reports._site.charts import Chart, forest_charts
@@ -57,7 +58,7 @@ def _columns(runs: Sequence[SiteRun]) -> list[Column]:
     temperatures = sorted({t for run in runs for t in run.temperatures})
     return [
         column
-        for column in headline_columns(temperatures)
+        for column in headline_columns(temperatures, [run.results for run in runs])
         if column.temperature is not None or column.quantity in measured
     ]
 
@@ -139,6 +140,9 @@ def run_lacks(run: SiteRun) -> Iterator[str]:
 
 
 def _alerts(run: SiteRun, several: bool) -> Iterator[dict[str, str]]:
+    for text in artefact_warnings(run.results):
+        whose = f"{run.label}: " if several else ""
+        yield {"words": printable_text(f"{whose}{text}."), "file": run.file}
     if errors := run.count("error"):
         whose = f"{run.label}: do" if several else "Do"
         words = f"{whose} not compare these numbers: the checks found errors ({errors})."

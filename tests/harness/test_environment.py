@@ -1,7 +1,9 @@
 """Which commits a manifest tells of: draftmark's own, and the project's that it is used in."""
 
+import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,3 +72,49 @@ def test_a_checkout_installs_extras_by_make_and_an_installed_package_by_pip(
     (tmp_path / "Makefile").touch()
     assert environment.install_hint("vllm") == "make vllm"
     assert environment.install_hint("energy") == "pip install 'draftmark[energy]'"
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        (None, {"version": "1.2"}),
+        ({"url": "https://x.org/y.whl", "archive_info": {}}, {"version": "1.2"}),
+        (
+            {"url": "https://x.org/y", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            {"version": "1.2", "commit": "abc"},
+        ),
+    ],
+)
+def test_a_package_is_known_by_its_version_and_commit(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    origin: dict[str, Any] | None,
+    expected: dict[str, Any],
+) -> None:
+    install(tmp_path, monkeypatch, origin)
+    assert environment.package_state("drafts-of-mine") == expected
+
+
+def test_an_editable_package_is_known_by_the_commit_of_its_folder(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(project, monkeypatch, {"url": project.as_uri(), "dir_info": {"editable": True}})
+    git("add", ".")
+    git("commit", "-qm", "second")
+
+    found = environment.package_state("drafts-of-mine")
+
+    assert found == {"version": "1.2", "commit": git("rev-parse", "HEAD"), "dirty": False}
+    (project / "mine.toml").write_text("changed", encoding="utf-8")
+    assert environment.package_state("drafts-of-mine")["dirty"]
+    assert str(project) not in str(found)
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, origin: dict[str, Any] | None) -> None:
+    """Write what pip writes for an installed package, and put it on the path."""
+    facts = folder / "drafts_of_mine-1.2.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: drafts-of-mine\nVersion: 1.2\n")
+    if origin:
+        (facts / "direct_url.json").write_text(json.dumps(origin))
+    monkeypatch.syspath_prepend(folder)

@@ -36,7 +36,7 @@ def test_a_known_difference_is_found_and_none_where_there_is_none(tmp_path: Path
     assert kd["verdict"] == "B is lower"
     assert found["gsm8k/p/kd/t=0", "block_efficiency"]["verdict"] == "B is lower"
     assert found["gsm8k/p/csd/t=0", "acceptance_rate"]["verdict"] == "no difference found"
-    assert "Nothing: recipe, rows, target, versions and hardware are the same." in text
+    assert "Nothing of what both runs recorded: recipe, rows, target, weights of drafts" in text
     assert "- One seed: the intervals do not cover" in text
 
 
@@ -67,6 +67,33 @@ def test_what_is_not_shared_comes_first_and_what_matters_most_before_the_rest(
         "versions.torch",
     ]
     assert text.index("learning_rate (0.003, now 1.0)") < text.index("## Paired differences")
+
+
+def entry(digest: str) -> dict[str, Any]:
+    """Return the store's entry of a draft whose weights have a digest."""
+    facts = {"draft.json": {"sha256": digest}, "model.safetensors": {"sha256": digest}}
+    return {"stage": "draft", "files": facts, "manifest": MANIFEST, "settings": {}, "inputs": {}}
+
+
+def test_other_weights_code_and_plug_ins_are_differences(tmp_path: Path) -> None:
+    a, b = (run_of(tmp_path / n, {"kd": [EASY]}) for n in "ab")
+
+    def made(run: Results, weights: str, code: str, plugins: dict[str, Any]) -> Results:
+        (row,) = run.results
+        row = replace(row, provenance={"entries": [entry(weights)]})
+        manifest = {**run.manifest, "code": {"kd": code}, "plugins": plugins}
+        return replace(run, results=(row,), manifest=manifest)
+
+    mine = {"drafts-of-mine": {"version": "1.0", "commit": "aaaa", "dirty": False}}
+    theirs = {"drafts-of-mine": {"version": "1.0", "commit": "bbbb", "dirty": False}}
+    _, document = compared(tmp_path, made(a, "11", "c1", mine), made(b, "22", "c2", theirs))
+    names = [item["name"] for item in document["differing"]]
+    assert names == ["weights.gsm8k/p/kd/seed 0", "code.kd", "plugins.drafts-of-mine.commit"]
+    same, _ = compared(tmp_path, made(a, "11", "c1", mine), made(b, "11", "c1", mine))
+    assert "Nothing of what both runs recorded" in same
+    # A run that recorded none of this is not known to differ.
+    old, _ = compared(tmp_path, a, made(b, "22", "c2", theirs))
+    assert "Nothing of what both runs recorded" in old
 
 
 def test_what_only_one_has_and_what_failed_is_said(tmp_path: Path) -> None:

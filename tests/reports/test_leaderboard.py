@@ -440,3 +440,35 @@ def test_published_figures_stand_beside_the_measured_ones_with_how_they_differ()
 
 def test_a_pair_of_which_nothing_is_published_has_no_such_section() -> None:
     assert "Published figures" not in _render(_result())
+
+
+def test_the_speedup_names_its_block_length() -> None:
+    """An old run's headline was its first condition; a new one has the evaluation's length."""
+    short = replace(RATE, value=1.5)
+    where = "engine=reference,t=0,batch=1,length=natural"
+    both = {f"speedup[gamma=1,{where}]": short, f"speedup[gamma=4,{where}]": RATE}
+    for headline, gamma in ((short, 1), (RATE, 4)):
+        text = _render(_result(numbers={"speedup": headline, **both}))
+        assert f"| speedup, gamma {gamma} |" in text
+        assert f"Speedup: reference engine, temperature 0, blocks of {gamma}," in text
+
+
+def test_both_ways_of_drafting_are_shown_with_the_way_of_a_default_server() -> None:
+    at = "t=1,gamma=4"
+    sampled = {f"{rate}[{at}]": RATE for rate in ("acceptance_rate", "block_efficiency")}
+    greedy = {f"{key[:-1]},draft=greedy]": replace(RATE, value=0.25) for key in sampled}
+    recipe = {**RECIPE, "evaluation": {**RECIPE["evaluation"], "temperatures": [1.0]}}
+
+    def rendered(numbers: dict[str, Number]) -> str:
+        results = replace(_results(_result(numbers=numbers)), recipe=recipe)
+        return REPORT(results, Path())["leaderboard.md"]
+
+    text = rendered({**sampled, **greedy})
+    header = _columns(_tables(text)[0][0])
+    names = ("acceptance rate", "block efficiency")
+    assert header[1:5] == [f"{n}, T=1, draft {how}" for how in ("sampled", "greedy") for n in names]
+    assert "vLLM 0.32 drafts greedily at every temperature unless" in text
+    assert "0.25" in _row_of(text, "kd")[3]
+    alone = rendered(sampled)
+    assert _columns(_tables(alone)[0][0])[1:3] == [f"{name}, T=1" for name in names]
+    assert "vLLM" not in alone

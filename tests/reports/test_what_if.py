@@ -11,7 +11,7 @@ import pytest
 
 from draftmark.errors import UserError
 from draftmark.reports.what_if import REPORT
-from draftmark.results import Cell, Number, Pooled, Result, Results
+from draftmark.results import Cell, Finding, Number, Pooled, Result, Results
 from draftmark.store.acceptance_tables import sliding_table, write_tables
 from draftmark.store.records import tables_name
 from draftmark.types import MAX_GAMMA
@@ -171,3 +171,19 @@ def test_drawing_opens_no_window_and_keeps_a_persons_style(tmp_path: Path) -> No
     REPORT(run_of(tmp_path, {"kd": (0.5,)}), tmp_path)
     assert (mpl.rcParams["font.size"], mpl.rcParams["text.parse_math"]) == before
     assert ("matplotlib.pyplot" in sys.modules) == had_pyplot
+
+
+def test_warnings_on_texts_and_on_old_counts_come_before_any_advice(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": (0.5,)})
+    finding = Finding("warning", "gsm8k, p", "98% repeat themselves", {"text_artefacts": True})
+    (row,) = results.results
+    old = Number(0.5, None, None, 2, "accepted / drafted tokens")
+    row = replace(row, numbers={**row.numbers, "draft_acceptance_rate[t=0,gamma=4]": old})
+
+    text = str(
+        REPORT(replace(results, results=(row,), findings=(finding,)), tmp_path)["what_if.md"]
+    )
+
+    before = text.partition("## What to serve with")[0]
+    assert "**Warning: gsm8k, p: 98% repeat themselves.**" in before
+    assert "**An older version counted the drafted tokens of this run" in before

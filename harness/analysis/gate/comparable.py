@@ -1,9 +1,10 @@
 """Facts that must be equal before two runs are compared, and their differences.
 
-Facts determine acceptance: the recipe, the rows, the target, versions and hardware; costs and speed
-settings do not count. The user *declares* an intended difference by the fact's name or a leading
-part of it: "hardware" covers "hardware.cores". A recipe key at its default equals a missing key, so
-numbers accepted before draftmark had the key stay comparable.
+Facts determine acceptance: the recipe, the rows, the target, versions and hardware, and what made
+the drafts (`made_by`); costs and speed settings do not count. The user *declares* an intended
+difference by the fact's name or a leading part of it: "hardware" covers "hardware.cores". A recipe
+key at its default equals a missing key, so numbers accepted before draftmark had the key stay
+comparable.
 """
 
 import dataclasses
@@ -15,12 +16,14 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from draftmark import registry
+from draftmark.analysis.gate.made_by import KINDS, known_to_both, made_by
 from draftmark.config.recipe import MethodEntry, Recipe
 from draftmark.config.validation import section_of
 from draftmark.errors import UserError
 from draftmark.results import Results
 
-ALWAYS = ("git", "project")  # runs are compared because their commits differ
+# Runs are compared because these differ: they are stated, and need no declaration.
+ALWAYS = ("git", "project", *KINDS)
 # Recipe keys that no acceptance rate depends on.
 _LEFT_OUT = ("title", "speed")
 _OF_DATA = (
@@ -31,6 +34,7 @@ _OF_DATA = (
 _BY_SIZE = ("recipe.data.test_rows", "rows.test", "digest.test")
 # Prefixes of names, the most important first.
 _WEIGHTS = (
+    *("weights.", "code.", "plugins.", "counting."),
     *("data.", "recipe.data", "recipe.pairs", "recipe.evaluation", "recipe.prompting"),
     *("recipe.training", "recipe.", "git", "project", "versions.", "threads", "hardware."),
     "python",
@@ -55,7 +59,7 @@ def run_facts(results: Results) -> dict[str, str]:
     for item in results.data:
         kept = {name: item[name] for name in _OF_DATA if name in item}
         found |= dict(_flat(f"data.{item['task']}.{item['pair']}", kept))
-    return found | _environment_facts(results)
+    return found | _environment_facts(results) | dict(_flat("", made_by(results)))
 
 
 def default_facts(results: Results) -> dict[str, str]:
@@ -119,6 +123,7 @@ def fact_differences(
         Difference(name, before.get(name), now.get(name))
         for name in dict.fromkeys([*before, *now])
         if before.get(name, default.get(name)) != now.get(name, default.get(name))
+        and known_to_both(name, before, now)
     ]
 
 
@@ -155,7 +160,8 @@ def _environment_facts(results: Results) -> dict[str, str]:
         if entry["manifest"] and entry["stage"] in ("draft", "scores")
     ]
     found: dict[str, dict[str, None]] = {}
-    for manifest in entries or [results.manifest]:
+    own = {name: value for name, value in results.manifest.items() if name not in KINDS}
+    for manifest in entries or [own]:
         for name, value in _flat("", manifest):
             found.setdefault(name, {})[value] = None
     return {name: " and ".join(sorted(values)) for name, values in found.items()}

@@ -1,5 +1,6 @@
 """The gate: verdicts on a run against accepted numbers, for each contender and overall."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from draftmark.analysis.gate.comparable import (
     run_facts,
     undeclared_differences,
 )
+from draftmark.analysis.gate.made_by import DRAFTED, WITHIN_TEXTS
 from draftmark.analysis.gate.rule import Rule, Verdict, overall_verdict, prompts_needed
 from draftmark.analysis.quantities import RATES
 from draftmark.analysis.statistics import Effect, mean_ratio
 from draftmark.analysis.stored_counts import StoredCounts, paired_effect, shared_prompts
+from draftmark.analysis.text_artefacts import artefact_warnings
 from draftmark.errors import UserError, unknown_name_error
 from draftmark.results import Contender, Results
 from draftmark.text import printable_text
@@ -89,6 +92,18 @@ def _allowed_differences(
     return tuple(str(item) for item in found)
 
 
+def _refuse_other_counting(results: Results, accepted: Accepted, quantity: str) -> None:
+    """Raise UserError for a rate per drafted token if the two sides count drafted tokens apart."""
+    sides = (run_facts(results), accepted.facts)
+    here, there = (json.loads(side.get(DRAFTED, json.dumps(WITHIN_TEXTS))) for side in sides)
+    if "drafted" in RATES[quantity] and here != there:
+        raise UserError(
+            f"The accepted numbers count drafted tokens {there}, the run {here}, so {quantity} "
+            "cannot be compared; accept numbers anew with draftmark bless, or gate on --quantity "
+            "acceptance_rate."
+        )
+
+
 def _refuse_another_recipe(results: Results, accepted: Accepted) -> None:
     """Raise UserError if a run has none of the accepted contenders."""
     here = {row.cell.contender: None for row in results.results}
@@ -119,6 +134,7 @@ def judge_run(
     Raises UserError if the run has undeclared differences or a finding of severity "error".
     """
     refuse_unfit(results)
+    _refuse_other_counting(results, accepted, terms.quantity)
     allowed = _allowed_differences(results, accepted, terms.declared)
     rule = Rule(terms.margin, len(accepted.measured), looks)
     measured = {(item.contender, item.temperature): item for item in now}
@@ -127,7 +143,9 @@ def judge_run(
         _line(item, measured.get((item.contender, item.temperature)), failed, rule, terms.quantity)
         for item in accepted.measured
     )
-    verdict, notes = overall_verdict([line.verdict for line in lines]), tuple(_notes(now, accepted))
+    verdict = overall_verdict([line.verdict for line in lines])
+    warnings = (f"Warning: {text}." for text in artefact_warnings(results))
+    notes = (*warnings, *_notes(now, accepted))
     return GateOutcome(verdict, terms.quantity, accepted.gamma, rule, lines, allowed, notes)
 
 

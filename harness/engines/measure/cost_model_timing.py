@@ -21,6 +21,7 @@ from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel, load_model
 from draftmark.speculation.interfaces import Drafter, FeatureSession, Method
 from draftmark.speculation.language_model_drafter import LanguageModelDrafter
+from draftmark.speculation.tree_drafter import TreeDrafter
 from draftmark.store.speed_records import TimedPass
 from draftmark.types import GREEDY, Arm, Placement
 
@@ -101,7 +102,10 @@ def _forward(model: LanguageModel, ids_BT: torch.Tensor, cache: DynamicCache, he
 def _session_pass(
     drafter: Drafter, target: LanguageModel, context: int, num_tokens: int
 ) -> _Measured:
-    """Return the timer of a proposal of `num_tokens`; each call appends a token to the text."""
+    """Return the timer of a proposal of `num_tokens`, or of the nodes of a tree of that depth.
+
+    Each call appends a token to the text.
+    """
     ids = _ids(target, 1, context)[0].tolist()
     session = drafter.start(ids, GREEDY, random_stream(0, "parts"))
     layers = session.layers if isinstance(session, FeatureSession) else ()
@@ -118,7 +122,8 @@ def _session_pass(
         ids.append(next(more))
         return _timed(target, lambda: session.propose(ids, num_tokens))
 
-    return TimedPass("draft", 0, 1, context, num_tokens, 0.0), measure
+    nodes = drafter.tree.cut(num_tokens).paths if isinstance(drafter, TreeDrafter) else ()
+    return TimedPass("draft", 0, 1, context, len(nodes) or num_tokens, 0.0), measure
 
 
 def _ids(model: LanguageModel, batch_size: int, length: int) -> torch.Tensor:

@@ -29,7 +29,7 @@ from draftmark.models.language_model import LanguageModel, load_model
 from draftmark.models.sampling import sampler_probs
 from draftmark.progress import Step
 from draftmark.speculation.blocks import REFERENCE, Convention, block_counts
-from draftmark.speculation.engine_counts import convention_of
+from draftmark.speculation.engine_counts import convention_of, engine_counts
 from draftmark.speculation.interfaces import Drafter, Engine, EngineSettings, Method
 from draftmark.store.acceptance_tables import Floats
 from draftmark.types import Decode, Prompt, Sampler, Samplers, Text
@@ -83,8 +83,8 @@ def run_checks(
     samplers = settings.samplers
     checks.append(check_counts(together, texts, drafter, logits, samplers, gamma, convention))
     if method.kind == "language_model":
-        own, _ = decode(method, folders["target"], samplers=Samplers(sampler, sampler))
-        checks.append(check_own_draft(own))
+        own = decode(method, folders["target"], samplers=Samplers(sampler, sampler))
+        checks.append(check_own_draft(*own))
     return checks
 
 
@@ -233,9 +233,9 @@ def check_counts(
     return Check(name, bool(passed), evidence)
 
 
-def check_own_draft(decodes: Sequence[Decode]) -> Check:
-    """Test that the target as its own draft had every token accepted."""
-    drafted = sum(round_.drafted for decode in decodes for round_ in decode.rounds)
-    accepted = sum(round_.accepted for decode in decodes for round_ in decode.rounds)
-    evidence = f"{accepted} of {drafted} tokens accepted with the target as its own draft"
-    return Check("the target as its own draft", 0 < drafted == accepted, evidence)
+def check_own_draft(decodes: Sequence[Decode], convention: Convention = REFERENCE) -> Check:
+    """Test that the target as its own draft had every token accepted, up to the texts' ends."""
+    counts = engine_counts(decodes, convention)
+    tested, accepted = int(counts.tested_B.sum()), int(counts.within_B.sum())
+    evidence = f"{accepted} of {tested} tokens accepted with the target as its own draft"
+    return Check("the target as its own draft", 0 < tested == accepted, evidence)

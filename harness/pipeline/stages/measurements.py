@@ -1,7 +1,7 @@
 """The stages that measure acceptance and speed. Each function returns a node."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ def scores_node(setting: Setting, entry: MethodEntry, draft: Node, samplers: Sam
         target, tables = TargetLogits(model, known, states), {}
         with job.progress.step("scoring", len(known.texts)) as step:
             for table in drafter.score(known.texts, target, samplers):
-                tables[table.example_id] = table
+                tables[table.example_id] = replace(table, limit=setting.max_new_tokens)
                 step.advance()
         write_tables(job.out / TABLES, [tables[text.example_id] for text in known.texts])
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from draftmark.baselines.eagle import METHOD as Eagle
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
+from draftmark.engines.measure.lossless import check_own_draft
 from draftmark.engines.reference import ENGINE as REFERENCE
 from draftmark.engines.transformers import ENGINE
 from draftmark.errors import UserError
@@ -19,7 +21,9 @@ from draftmark.models.language_model import save_model
 from draftmark.models.stop_conditions import StopStrings
 from draftmark.pipeline.stages.measurements import engine_for
 from draftmark.progress import Progress
+from draftmark.speculation import blocks
 from draftmark.speculation.blocks import block_counts
+from draftmark.speculation.engine_counts import engine_counts
 from draftmark.speculation.interfaces import EngineSettings, Method
 from draftmark.types import (
     GREEDY,
@@ -32,7 +36,8 @@ from draftmark.types import (
     Text,
 )
 
-GAMMA = 4
+GAMMA, LIMIT = 4, 60
+HOW = blocks.TRANSFORMERS
 Decoding = Callable[..., list[Decode]]
 
 
@@ -45,10 +50,10 @@ def draft_directory(draft: Any, tokenizer: Any, tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(tiny_directory: Path) -> Callable[..., EngineSettings]:
     def make(sampler: Sampler = GREEDY, **changes: Any) -> EngineSettings:
-        told = {"num_speculative_tokens": GAMMA, "max_new_tokens": 60, "seed": 0, **changes}
+        told = {"num_speculative_tokens": GAMMA, "max_new_tokens": LIMIT, "seed": 0, **changes}
+        told.setdefault("end_tokens", end_tokens(tiny_directory))
         return EngineSettings(
             samplers=Samplers(sampler, sampler),
-            end_tokens=end_tokens(tiny_directory),
             placement=Placement(),
             **told,
         )
@@ -76,16 +81,21 @@ def decode(
 def score(target: Any, draft_directory: Path, tmp_path: Path) -> Callable[..., Any]:
     """Return a function that fills the acceptance tables of greedy texts, in their order."""
 
-    def tables(method: Method, texts: list[Text]) -> list[AcceptanceTable]:
+    def tables(method: Method, texts: list[Text], limit: int = LIMIT) -> list[AcceptanceTable]:
         with Progress(quiet=True).step("", len(texts)) as step:
             write_hidden_states(target, texts, tmp_path, dtype="float32", step=step)
         laws = TargetLogits(target, StoredHiddenStates.load(tmp_path))
         drafter = method.drafter(draft_directory, Placement())
         scored = drafter.score(texts, laws, Samplers(GREEDY, GREEDY))
-        by_id = {table.example_id: table for table in scored}
+        by_id = {table.example_id: replace(table, limit=limit) for table in scored}
         return [by_id[text.example_id] for text in texts]
 
     return tables
+
+
+def left(decode: Decode) -> int:
+    """Return the number of tokens that the text has left at its last round."""
+    return len(decode.token_ids) - sum(round_.accepted + 1 for round_ in decode.rounds[:-1])
 
 
 def tokens_of(decoded: list[Decode]) -> list[tuple[int, ...]]:
@@ -103,12 +113,54 @@ def test_it_writes_the_reference_engines_tokens_in_the_passes_that_scoring_predi
         Text(item.example_id, prompt.token_ids, item.token_ids, item.finish_reason)
         for item, prompt in zip(decoded, prompts, strict=False)
     ]
-    counts = block_counts(score(method, texts), GAMMA)
-    assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
+    counts, counted = block_counts(score(method, texts), GAMMA, HOW), engine_counts(decoded, HOW)
+    assert counted.passes_B.tolist() == counts.passes_B.tolist()
     for item, accepted in zip(decoded, counts.accepted_B, strict=True):
         # By its convention the token that ends a text may be the target's own.
         assert accepted - sum(r.accepted for r in item.rounds) in (0, 1)
         assert all(r.accepted <= r.drafted <= GAMMA for r in item.rounds)
+
+
+@pytest.mark.parametrize(
+    ("method", "how"), [(Untrained(), HOW), (PromptLookup(), blocks.TRANSFORMERS_LOOKUP)]
+)
+def test_its_own_counts_are_those_that_are_predicted(
+    decode: Decoding, score: Any, prompts: list[Prompt], method: Method, how: blocks.Convention
+) -> None:
+    """Another project's loop, not ours, says what a block drafts; no text has an end token."""
+    decoded = decode(prompts[:6], method, fixed_length=True)
+    assert [len(item.token_ids) for item in decoded] == [LIMIT] * 6
+    texts = [
+        Text(item.example_id, prompt.token_ids, item.token_ids, item.finish_reason)
+        for item, prompt in zip(decoded, prompts, strict=False)
+    ]
+    counts, counted = block_counts(score(method, texts), GAMMA, how), engine_counts(decoded, how)
+    for name in ("passes", "drafted", "tested", "accepted"):
+        mine, theirs = getattr(counts, f"{name}_B"), getattr(counted, f"{name}_B")
+        assert theirs.tolist() == mine.tolist(), name
+    assert 0 < counted.accepted_B.sum() < counted.drafted_B.sum()
+
+
+def test_tokens_drafted_before_an_unforeseen_end_count_as_drafted(
+    decode: Decoding, score: Any, prompts: list[Prompt]
+) -> None:
+    """The loop does not know where the target ends, so its last block is as long as any other."""
+    prompt = prompts[0]
+    (whole,) = decode([prompt], Untrained(), fixed_length=True)
+    beyond = []
+    for end in list(dict.fromkeys(whole.token_ids))[4:24:2]:
+        (item,) = decode([prompt], Untrained(), end_tokens=frozenset({end}))
+        text = Text(item.example_id, prompt.token_ids, item.token_ids)
+        counts = block_counts(score(Untrained(), [text]), GAMMA, HOW)
+        counted = engine_counts([item], HOW)
+        assert (
+            counted.drafted_B[0] <= counts.drafted_B[0]
+        )  # it stops where it drafts the end itself
+        if counted.drafted_B[0] == counts.drafted_B[0]:
+            assert counted.tested_B[0] == counts.tested_B[0]
+            assert counted.accepted_B[0] == counts.accepted_B[0]
+            beyond.append(item.rounds[-1].drafted - left(item))
+    assert max(beyond) > 0  # more than the text had left
 
 
 def test_without_a_draft_a_pass_gives_a_token(decode: Decoding, prompts: list[Prompt]) -> None:
@@ -126,7 +178,7 @@ def test_a_draft_that_is_its_target_has_every_token_accepted(
 ) -> None:
     for item in decode(prompts[:4], Untrained(), sampler=sampler, folder=tiny_directory):
         assert sum(r.drafted for r in item.rounds) > 0
-        assert all(r.accepted == r.drafted for r in item.rounds)
+        assert check_own_draft([item], HOW).passed
 
 
 def test_what_is_sampled_depends_on_the_seed_and_the_prompt_alone(

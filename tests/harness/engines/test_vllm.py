@@ -25,7 +25,7 @@ from draftmark.errors import UserError
 from draftmark.models.files import end_tokens
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import LanguageModel, save_model
-from draftmark.speculation.blocks import block_counts
+from draftmark.speculation.blocks import VLLM, block_counts
 from draftmark.speculation.engine_counts import engine_counts
 from draftmark.speculation.interfaces import EngineSettings, Method
 from draftmark.types import GREEDY, Decode, Placement, Prompt, Round, Sampler, Samplers
@@ -121,11 +121,12 @@ def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     )
     tables = {table.example_id: table for table in scored}
     in_order = [tables[prompt.example_id] for prompt in asked]
-    predicted = block_counts(in_order, GAMMA, vllm.CONVENTION)
-    counted = engine_counts(decoded, vllm.CONVENTION)
+    predicted = block_counts(in_order, GAMMA, VLLM)
+    counted = engine_counts(decoded, VLLM)
     assert 0 < counted.accepted_B.sum() < counted.drafted_B.sum()
     assert counted.passes_B.tolist() == predicted.passes_B.tolist()
     assert counted.drafted_B.tolist() == predicted.drafted_B.tolist()
+    assert counted.tested_B.tolist() == predicted.tested_B.tolist()
     assert counted.within_B.tolist() == predicted.accepted_B.tolist()
 
     told = running.describe()
@@ -145,7 +146,7 @@ def test_a_draft_that_is_its_target_has_every_token_accepted_at_any_temperature(
     at_one = list(running.generate(asked))
     at_zero = list(replace(running, settings=settings).generate(asked))
     for decoded in (at_one, at_zero):
-        counted = engine_counts(decoded, vllm.CONVENTION)
+        counted = engine_counts(decoded, VLLM)
         assert counted.accepted_B.tolist() == counted.drafted_B.tolist()
     texts = to_texts(at_one, asked)
     assert check_distribution(texts, read_target_logits(target, texts), ONE).passed

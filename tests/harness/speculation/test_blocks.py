@@ -1,6 +1,7 @@
 """Block statistics against closed forms, brute force and a simulation."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -8,14 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from draftmark.speculation.blocks import BlockCounts, Convention, block_counts
+from draftmark.speculation.blocks import (
+    REFERENCE,
+    TRANSFORMERS,
+    VLLM,
+    BlockCounts,
+    Convention,
+    block_counts,
+)
 from draftmark.store.acceptance_tables import sliding_table
 from draftmark.types import AcceptanceTable
 
 
-def table_of(accept: list[float] | np.ndarray, example_id: str = "a") -> AcceptanceTable:
+def table_of(
+    accept: list[float] | np.ndarray, example_id: str = "a", limit: int | None = None
+) -> AcceptanceTable:
     accept_S = np.asarray(accept, dtype=np.float64)
-    return sliding_table(example_id, accept_S, accept_S, np.round(accept_S), 16)
+    table = sliding_table(example_id, accept_S, accept_S, np.round(accept_S), 16)
+    return replace(table, limit=limit)
 
 
 def block_efficiency(counts: BlockCounts) -> float:
@@ -156,6 +167,74 @@ def test_a_token_that_prefill_emits_is_a_text_that_starts_one_later(
     assert counts.passes_B[0] == pytest.approx(later.passes_B[0])
     assert counts.accepted_B[0] == pytest.approx(later.accepted_B[0])
     assert counts.tokens_B[0] == later.tokens_B[0]
+
+
+@pytest.mark.parametrize(
+    ("limit", "convention", "drafted"),
+    [
+        (100, REFERENCE, 12),  # the end token is not known ahead: 4 at each of 3 starts
+        (4, REFERENCE, 4 + 3 + 2),  # the length limit is
+        (3, REFERENCE, 3 + 2 + 1),
+        (4, TRANSFORMERS, 3 + 2 + 1),  # never the last token that the limit allows
+        (3, TRANSFORMERS, 2 + 1 + 0),
+        (3, VLLM, 8),  # prefill emits the first token, and the limit cuts no block
+        (None, REFERENCE, 6),  # the limit is unknown: as counted before, within the text alone
+    ],
+)
+def test_a_block_drafts_gamma_wherever_it_starts_unless_a_limit_is_known(
+    limit: int | None, convention: Convention, drafted: int
+) -> None:
+    """A text of 3 tokens that ends in its end token, gamma 4, nothing accepted."""
+    counts = block_counts([table_of([0.0] * 3, limit=limit)], 4, convention)
+    assert counts.drafted_B[0] == drafted
+    testable = 2 if convention is VLLM or (limit, convention) == (3, TRANSFORMERS) else 3
+    assert (counts.tested_B[0], counts.accepted_B[0]) == (testable, 0)
+
+
+@given(probabilities, gammas, st.integers(0, 20), st.sampled_from([REFERENCE, TRANSFORMERS, VLLM]))
+def test_counts_are_those_of_every_block_followed_by_hand(
+    accept: list[float], gamma: int, more: int, convention: Convention
+) -> None:
+    """Each start with its probability, token by token, from the definitions."""
+    length, limit = len(accept), len(accept) + more
+    totals = dict.fromkeys(("passes", "drafted", "tested", "accepted"), 0.0)
+    starts = [0.0] * (length + gamma + 2)
+    starts[int(convention.prefill_emits_first)] = 1.0
+    for start in range(length):
+        chance = starts[start]
+        room = gamma if convention is VLLM else limit - start - (convention is TRANSFORMERS)
+        drafted = min(gamma, room)
+        totals["passes"] += chance
+        totals["drafted"] += chance * drafted
+        place = start
+        while place < min(start + drafted, length):  # within the text each token is compared
+            totals["tested"] += chance
+            starts[place + 1] += chance * (1 - accept[place])
+            chance *= accept[place]
+            totals["accepted"] += chance
+            place += 1
+        starts[place + 1] += chance
+    counts = block_counts([table_of(accept, limit=limit)], gamma, convention)
+    for name, total in totals.items():
+        assert getattr(counts, f"{name}_B")[0] == pytest.approx(total, abs=1e-9), name
+
+
+def test_a_lookup_drafts_what_it_found_also_past_the_end() -> None:
+    """It found 2, 5 and 0 tokens; only the length limit cuts them, and gamma."""
+    accept_SD = np.zeros((3, 8))
+    table = AcceptanceTable("a", accept_SD, np.array([2, 5, 0]), np.ones(3), np.ones(3), limit=9)
+    assert block_counts([table], 8).drafted_B[0] == 7
+    assert block_counts([table], 4).drafted_B[0] == 6
+    assert block_counts([replace(table, limit=4)], 8).drafted_B[0] == 2 + 3
+    assert block_counts([table], 8).tested_B[0] == 2
+
+
+def test_a_tree_drafts_all_its_nodes() -> None:
+    table = AcceptanceTable(
+        "a", np.zeros((2, 8)), np.array([3, 3]), np.ones(2), np.ones(2), limit=3, nodes=(3, 6, 8)
+    )
+    assert block_counts([table], 8).drafted_B[0] == 8 + 6  # the limit cuts the second to depth 2
+    assert block_counts([table], 1).drafted_B[0] == 3 + 3
 
 
 @given(probabilities, gammas)

@@ -24,6 +24,7 @@ from draftmark.models.language_model import LanguageModel
 from draftmark.speculation.blocks import block_counts
 from draftmark.speculation.head_drafter import FeatureHeadDrafter
 from draftmark.speculation.interfaces import EngineSettings
+from draftmark.store.acceptance_tables import with_greedy_draft
 from draftmark.types import (
     GREEDY,
     AcceptanceTable,
@@ -91,6 +92,33 @@ def score(head: FeatureHead, laws: TargetLogits, how: Samplers) -> list[Acceptan
     return [tables[text.example_id] for text in texts]
 
 
+def test_the_greedy_draft_beside_a_sampled_head_is_the_head_at_temperature_zero(
+    train: Callable[[str], FeatureHead],
+    target: LanguageModel,
+    write: Callable[..., list[Text]],
+    prompts: list[Prompt],
+) -> None:
+    """At every depth of every block, on text that the target sampled."""
+    texts = write(prompts[:6], 1.0, max_new_tokens=LIMIT)
+    laws = read_target_logits(target, texts)
+    both = score(train("eagle"), laws, Samplers(ONE, ONE))
+    alone = score(train("eagle"), laws, Samplers(ONE, GREEDY))
+    for table, expected in zip(both, alone, strict=True):
+        greedy = with_greedy_draft(table)
+        assert greedy is not None
+        assert with_greedy_draft(expected) is None
+        for counts in ("tested_BG", "reached_BG", "drafted_B", "passes_B"):
+            mine, theirs = (getattr(block_counts([it], 8), counts) for it in (greedy, expected))
+            np.testing.assert_allclose(mine, theirs, atol=1e-9)
+        np.testing.assert_allclose(greedy.overlap_S, expected.overlap_S, atol=1e-6)
+    assert sum(with_greedy_draft(table).accept_SD.sum() for table in both) > 0  # type: ignore[union-attr]
+
+
+def limited(head: FeatureHead, laws: TargetLogits, how: Samplers) -> list[AcceptanceTable]:
+    """Return the tables of texts whose length limit is known."""
+    return [replace(table, limit=LIMIT) for table in score(head, laws, how)]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
@@ -110,7 +138,7 @@ def test_at_temperature_zero_it_is_lossless_and_every_count_is_predicted_exactly
     how = Samplers(GREEDY, GREEDY)
     decoded = decode(prompts, train(name), how, gamma)
     assert [item.token_ids for item in decoded] == [text.response_ids for text in texts]
-    counts = block_counts(score(train(name), read_target_logits(target, texts), how), gamma)
+    counts = block_counts(limited(train(name), read_target_logits(target, texts), how), gamma)
     assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
     for of_rounds, predicted_B in (
         ("drafted", counts.drafted_B),

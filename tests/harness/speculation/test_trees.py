@@ -1,6 +1,7 @@
 """Static trees: what a tree is, its verification, and counts that scoring predicts exactly."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,14 @@ from draftmark.speculation.head_drafter import FeatureHeadDrafter
 from draftmark.speculation.interfaces import EngineSettings
 from draftmark.speculation.methods import build_method
 from draftmark.speculation.tree_drafter import TreeDrafter, verify_tree
-from draftmark.speculation.trees import Tree, drafted_depth, node_depths
+from draftmark.speculation.trees import Tree
 from draftmark.types import GREEDY, Decode, Placement, Prompt, Proposal, Sampler, Samplers, Text
 
 BUSHY = Tree.from_paths([[1], [0], [0, 0], [0, 2], [2], [1, 1], [0, 2, 0], [0, 2, 3]])
 CHAIN = Tree.from_paths([[0] * depth for depth in range(1, 6)])
 ONE = Sampler(1.0)
 PROMPTS = [Prompt(str(number), (number, 3, 2 * number + 1)) for number in range(1, 25)]
+LIMIT = 20  # new tokens
 HOT = 6.0  # a random target hardly prefers a token: sharper, it has a law to be met
 
 
@@ -34,7 +36,7 @@ def test_a_tree_knows_its_nodes() -> None:
     assert BUSHY.paths[:4] == ((0,), (1,), (2,), (0, 0))
     assert BUSHY.parents == (-1, -1, -1, 0, 0, 1, 4, 4)
     assert BUSHY.children == {(): [0, 1, 2], (0,): [0, 2], (1,): [1], (0, 2): [0, 3]}
-    assert node_depths(BUSHY.parents) == [1, 1, 1, 2, 2, 2, 3, 3]
+    assert BUSHY.nodes == (3, 6, 8)
     assert BUSHY.depth == 3
     assert BUSHY.cut(1) == Tree(((0,), (1,), (2,)))
 
@@ -59,13 +61,6 @@ def test_a_recipe_that_names_no_tree_is_told_so() -> None:
         build_method(MethodEntry.model_validate({"name": "eagle3", "tree": [[0], [1, 0]]}))
     assert Tree.from_paths(Eagle3(tree="eagle").paths).depth == 5
     assert len(Eagle3(tree="eagle").paths) == 25
-
-
-def test_a_round_counts_as_deep_as_its_leaf_or_as_the_tree() -> None:
-    assert drafted_depth(BUSHY.parents, []) == 3
-    assert drafted_depth(BUSHY.parents, [2]) == 1  # a leaf of depth 1
-    assert drafted_depth(BUSHY.parents, [0]) == 3
-    assert drafted_depth(BUSHY.parents, [0, 4, 7]) == 3
 
 
 def test_what_a_tree_emits_has_the_targets_law() -> None:
@@ -100,7 +95,7 @@ def head(request: Any, target: LanguageModel) -> FeatureHead:
 
 
 def decode(target: LanguageModel, drafter: Any, how: Samplers, gamma: int) -> list[Decode]:
-    settings = EngineSettings(how, gamma, 20, frozenset({0}), 0, Placement())
+    settings = EngineSettings(how, gamma, LIMIT, frozenset({0}), 0, Placement())
     return list(_Loop(target, drafter, settings).generate(PROMPTS))
 
 
@@ -120,7 +115,8 @@ def test_the_counts_of_a_tree_are_those_predicted_of_its_texts_exactly(
     how, drafter = Samplers(sampler, sampler), TreeDrafter(head, BUSHY)
     decoded = decode(target, drafter, how, gamma)
     texts = texts_of(decoded)
-    by_id = {t.example_id: t for t in drafter.score(texts, read_target_logits(target, texts), how)}
+    scored = drafter.score(texts, read_target_logits(target, texts), how)
+    by_id = {table.example_id: replace(table, limit=LIMIT) for table in scored}
     counts = block_counts([by_id[text.example_id] for text in texts], gamma)
     assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
     for name, predicted_B in (("drafted", counts.drafted_B), ("accepted", counts.accepted_B)):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from draftmark.speculation.blocks import block_counts
+from draftmark.speculation.blocks import VLLM, block_counts
 from draftmark.store.acceptance_tables import read_tables, sliding_table, write_tables
 from draftmark.store.records import (
     read_decodes,
@@ -56,13 +56,24 @@ def tables(draw: st.DrawFn) -> AcceptanceTable:
     length, depth = draw(st.integers(1, 5)), draw(st.integers(1, 4))
     overlap_S, match_S = _array(draw, length), _array(draw, length)
     if draw(st.booleans()):
-        return sliding_table(draw(names), _array(draw, length), overlap_S, match_S, depth)
-    drafted = [draw(st.integers(0, min(depth, length - start))) for start in range(length)]
+        greedy = (_array(draw, length) > 0.5, overlap_S) if draw(st.booleans()) else ()
+        return sliding_table(draw(names), _array(draw, length), overlap_S, match_S, depth, *greedy)
+    drafted = [draw(st.integers(0, depth)) for start in range(length)]
     constant = draw(st.sampled_from([None, 0.0, 1.0]))
     accept_SD = (
         _array(draw, length, depth) if constant is None else np.full((length, depth), constant)
     )
-    return AcceptanceTable(draw(names), accept_SD, np.array(drafted), overlap_S, match_S)
+    return AcceptanceTable(
+        draw(names),
+        accept_SD,
+        np.array(drafted),
+        overlap_S,
+        match_S,
+        draw(st.one_of(st.none(), st.integers(length, 9))),
+        draw(st.sampled_from([None, (3, 6, 8)])),
+        greedy_SD=accept_SD > draw(st.floats(0, 1)),
+        greedy_overlap_S=overlap_S,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +108,28 @@ def test_acceptance_tables_come_back(path: Path, written: list[AcceptanceTable])
         np.testing.assert_array_equal(back.drafted_S, table.drafted_S)
         np.testing.assert_array_equal(back.overlap_S, table.overlap_S)
         np.testing.assert_array_equal(back.greedy_match_S, table.greedy_match_S)
+        assert (back.limit, back.nodes) == (table.limit, table.nodes)
+        for name in ("greedy_SD", "greedy_overlap_S"):
+            np.testing.assert_array_equal(getattr(back, name), getattr(table, name))
+
+
+def test_tables_of_the_first_format_count_as_they_did(path: Path) -> None:
+    """They cut what was drafted at the end of the text, and have no length limit."""
+    accept = [0.5, 0.25, 1.0]
+    row = {"example_id": "a", "depth": 4, "accept": accept, "drafted": [3, 2, 1]}
+    lookup = {**row, "drafted": [2, 0, 1], "accept": np.zeros(12).tolist()}
+    others = {"overlap": accept, "greedy_match": accept}
+    write_rows(path, [{**row, **others}, {**lookup, **others}])
+
+    model, found = read_tables(path)
+
+    assert (model.limit, model.greedy_SD) == (None, None)
+    np.testing.assert_array_equal(model.accept_SD[1], [0.25, 1.0, 0.0, 0.0])
+    # The model's blocks: 3 drafted at 0; 2 at 1 after a rejection (0.5); 1 at 2 likewise.
+    at_2 = 0.5 * 0.75 + 0.5 * 0.75  # rejected at 1, from either start
+    assert block_counts([model], 4).drafted_B[0] == pytest.approx(3 + 2 * 0.5 + at_2)
+    assert block_counts([found], 4).drafted_B[0] == 2 + 0 + 1
+    assert block_counts([model], 4, VLLM).drafted_B[0] == 4 + 4 * 0.75
 
 
 def test_a_method_that_drafts_nothing_comes_back_as_one(path: Path) -> None:

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stored_runs import run_of
+from stored_runs import NUMBER, run_of
 
 from draftmark.analysis.gate import accepted
 from draftmark.analysis.gate.gate import GateOutcome, GateTerms, judge_run
+from draftmark.analysis.quantities import DEFINITIONS
 from draftmark.analysis.stored_counts import stored_counts
 from draftmark.errors import UserError
-from draftmark.results import Results
+from draftmark.results import Finding, Results
 
 EASY = tuple(np.linspace(0.5, 0.9, 24))
 
@@ -47,6 +48,47 @@ def test_a_refusal_shows_all_that_is_to_declare_and_takes_a_machine_as_one_thing
         judged(tmp_path, known, other)
     assert "in 3 things not declared" in str(refused.value)
     assert str(refused.value).endswith(": --declare hardware --declare threads.")
+
+
+def test_other_code_of_a_method_is_stated_and_tested_not_refused(
+    tmp_path: Path, known: accepted.Accepted
+) -> None:
+    """A gate tests changes of methods: it says that the code changed, and judges the numbers."""
+    known = replace(known, facts={**known.facts, "code.kd": '"one"'})
+    results = run_of(tmp_path, {"kd": [EASY]})
+    changed = replace(results, manifest={**results.manifest, "code": {"kd": "other"}})
+
+    outcome = judged(tmp_path, known, changed)
+
+    assert outcome.verdict == "PASS"
+    assert outcome.differs == ('code.kd ("one", now "other")',)
+
+
+def test_drafted_tokens_that_were_counted_before_are_not_compared_with_new_ones(
+    tmp_path: Path, known: accepted.Accepted
+) -> None:
+    results, key = run_of(tmp_path, {"kd": [EASY]}), "draft_acceptance_rate[t=0,gamma=4]"
+    (row,) = results.results
+    number = replace(NUMBER, definition=DEFINITIONS["draft_acceptance_rate"])
+    row = replace(row, numbers={**row.numbers, key: number})
+    now, terms = replace(results, results=(row,)), GateTerms(0.01, "draft_acceptance_rate")
+
+    with pytest.raises(
+        UserError, match=r"numbers count drafted tokens within texts, the run whole"
+    ):
+        judge_run(now, stored_counts(now, tmp_path), known, terms)
+    assert judged(tmp_path, known, now).verdict == "PASS"  # other rates do not divide by them
+
+
+def test_a_warning_on_texts_stands_beside_the_verdict(
+    tmp_path: Path, known: accepted.Accepted
+) -> None:
+    results = run_of(tmp_path, {"kd": [EASY]})
+    finding = Finding("warning", "gsm8k, p", "98% repeat themselves", {"text_artefacts": True})
+
+    outcome = judged(tmp_path, known, replace(results, findings=(finding,)))
+
+    assert outcome.notes[0] == "Warning: gsm8k, p: 98% repeat themselves."
 
 
 def test_one_difference_is_one_thing(tmp_path: Path, known: accepted.Accepted) -> None:

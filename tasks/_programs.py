@@ -44,7 +44,7 @@ _HELPERS = (
 )
 _BREAK = "```"  # no program holds this line
 _CALM = (ast.Name, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.Tuple, ast.Attribute)
-_KNOWN = frozenset(dir(builtins))
+_BUILT_IN = frozenset(dir(builtins))
 
 
 @dataclass(frozen=True)
@@ -56,36 +56,39 @@ class Code:
     @cached_property
     def statements(self) -> Sequence[ast.stmt]:
         """The statements; empty if the text is not Python."""
-        return ast.parse(self.text).body if self._names else []
+        return self._parsed[0] if self._parsed else []
 
     @cached_property
-    def _names(self) -> symtable.SymbolTable | None:
-        """The names of the text, or None if the text is not Python."""
+    def _parsed(self) -> tuple[Sequence[ast.stmt], symtable.SymbolTable] | None:
+        """The statements and names of the text, or None if the text is not Python."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of odd literals
-                ast.parse(self.text)
-                return symtable.symtable(self.text, "program", "exec")
+                statements = ast.parse(self.text).body
+                return statements, symtable.symtable(self.text, "program", "exec")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
+
+    @property
+    def _symbols(self) -> Sequence[symtable.Symbol]:
+        """The names of the module."""
+        return self._parsed[1].get_symbols() if self._parsed else []
 
     @cached_property
     def defined(self) -> frozenset[str]:
         """The names that the text defines, without those that it imports."""
-        symbols = self._names.get_symbols() if self._names else []
-        return frozenset(each.get_name() for each in symbols if each.is_assigned())
+        return frozenset(each.get_name() for each in self._symbols if each.is_assigned())
 
     @cached_property
     def bound(self) -> frozenset[str]:
         """The names that the text defines or imports."""
-        symbols = self._names.get_symbols() if self._names else []
-        return self.defined | {each.get_name() for each in symbols if each.is_imported()}
+        return self.defined | {each.get_name() for each in self._symbols if each.is_imported()}
 
     @cached_property
-    def needed(self) -> frozenset[str]:
-        """The names that the text reads and does not bind."""
-        read = _global_reads(self._names) if self._names else ()
-        return frozenset(read) - self.bound - _KNOWN
+    def read(self) -> frozenset[str]:
+        """The names that the text reads and does not bind; some may be built in."""
+        read = _global_reads(self._parsed[1]) if self._parsed else ()
+        return frozenset(read) - self.bound
 
     def binds(self, names: frozenset[str]) -> bool:
         """True if the text binds one of some names, or may do so by a star import."""
@@ -136,7 +139,7 @@ class Found:
 
 def find_program(response: str, checks: str) -> Found:
     """Return the program of a response that `checks` test; the response has no thinking."""
-    tested = Code(checks).needed
+    tested = Code(checks).read
     whole = Code(_MARKED.fullmatch(response)[1])  # type: ignore[index]  # it matches any text
     blocks = [Code(text) for text in _blocks(response)]
     loose = [Code(text) for text in _loose_texts(response)]
@@ -167,13 +170,13 @@ def _helpers(program: Code, tested: frozenset[str], codes: Sequence[Code], place
         for number, helper in reversed([*enumerate(codes[index].helpers())])
     }
     kept: dict[tuple[int, int], Code] = {}
-    bound, needed = program.bound, program.needed | tested
-    while missing := needed - bound:
+    bound, read = program.bound | _BUILT_IN, program.read | tested
+    while missing := read - bound:
         place_of = [key for key, each in candidates.items() if each.binds(missing)]
         if not place_of:
             break
         helper = kept[place_of[0]] = candidates.pop(place_of[0])
-        bound, needed = bound | helper.bound, needed | helper.needed
+        bound, read = bound | helper.bound, read | helper.read
     return [kept[key].text for key in sorted(kept)]
 
 

@@ -38,6 +38,7 @@ RIGHT: dict[str, tuple[str, str]] = {
     "in a numbered list": (f"1. Define it:\n\n{_indented(BLOCK, '   ')}\n2. Done", "last_block"),
     "in a nested list": (f"- a\n  - b\n\n{_indented(BLOCK, '    ')}", "last_block"),
     "in a quote": (_indented(BLOCK, "> "), "last_block"),
+    "an odd literal": (f"```python\nodd = '\\B'\n{ADD}\n```", "last_block"),
     "in a quoted list": (f"> 1. So:\n{_indented(BLOCK, '>    ')}", "last_block"),
     "below HTML": (f"<answer>\n{BLOCK}\n</answer>", "last_block"),
     "an indented block": (f"So:\n\n{_indented(ADD, '    ')}\n\nDone.", "last_block"),
@@ -142,6 +143,12 @@ def test_classes_of_the_setup_are_found_beside_the_function() -> None:
         found = find_program(response, checks)
         assert "class Node" in found.program
         assert "def count" in found.program
+
+
+def test_a_tested_function_may_have_the_name_of_a_built_in_one() -> None:
+    own = "def max(a, b):\n    return b"
+
+    assert find_program(f"So:\n```\n{own}\n```", "assert max(2, 1) == 1").program == f"{own}\n"
 
 
 _PIECES = st.sampled_from(

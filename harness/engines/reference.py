@@ -17,6 +17,7 @@ import torch
 from draftmark.engines._text import GeneratedText
 from draftmark.engines.measure.timing import synchronised_time
 from draftmark.errors import Unsupported
+from draftmark.models.finite import check_logits
 from draftmark.models.generation import check_fits, random_stream
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel, load_model
@@ -87,6 +88,7 @@ class _Loop:
         drafted = proposal.token_ids
         hidden_TD = target.feed([*ids[len(target.seen) :], *drafted], proposal.parents)
         logits_HV = self.target.logits(hidden_TD[-len(drafted) - 1 :])
+        check_logits(logits_HV, text.prompt.example_id, "the target's")
         p_HV = sampler_probs(logits_HV, self.settings.samplers.target).cpu()
         before = len(hidden_TD) - len(drafted)
         if proposal.parents is None:

@@ -130,7 +130,8 @@ class _Running:
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
         """Yield the decode of each prompt, in order, `batch_size` of them at a time."""
-        check_fits(self.target, prompts, self.settings.max_new_tokens)
+        for model in filter(None, (self.target, self.assistant)):
+            check_fits(model, prompts, self.settings.max_new_tokens)
         for start in range(0, len(prompts), self.settings.batch_size):
             yield from self._decode(prompts[start : start + self.settings.batch_size])
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from draftmark.errors import UserError
 from draftmark.store.records import read_rows, write_rows
 from draftmark.types import AcceptanceTable
 
@@ -31,7 +32,13 @@ def _slide(accept_S: Floats, depth: int) -> Floats:
 
 
 def write_tables(path: Path, tables: Iterable[AcceptanceTable]) -> None:
-    """Write acceptance tables; raises ValueError if there are none."""
+    """Write acceptance tables.
+
+    Raises ValueError if there are none, UserError if one holds a number that is not finite.
+    """
+    tables = list(tables)
+    for table in tables:
+        _check_finite(table)
     write_rows(
         path,
         [
@@ -46,6 +53,15 @@ def write_tables(path: Path, tables: Iterable[AcceptanceTable]) -> None:
             for table in tables
         ],
     )
+
+
+def _check_finite(table: AcceptanceTable) -> None:
+    for values in (table.accept_SD, table.overlap_S, table.greedy_match_S):
+        if not np.isfinite(values).all():
+            raise UserError(
+                f"{table.example_id}: the acceptance table holds numbers that are not finite; the "
+                "draft, or the target, computes them."
+            )
 
 
 def _stored_accept(table: AcceptanceTable) -> list[float]:

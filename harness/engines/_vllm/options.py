@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.errors import Unsupported
+from draftmark.models.context_length import context_length
 from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
 from draftmark.types import Sampler
 
@@ -51,7 +52,7 @@ def engine_options(
 
 def max_positions(target: Path) -> int:
     """Return the context length in tokens of the model in a folder."""
-    return int(_config(target).max_position_embeddings)
+    return context_length(_config(target).to_dict())
 
 
 def _kv_bytes(target: Path, dtype: str) -> int:

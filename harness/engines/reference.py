@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.nn.functional import pad
 
 from draftmark.engines._text import GeneratedText
 from draftmark.engines.measure.timing import synchronised_time
@@ -116,6 +117,9 @@ def _verify_chain(
     if q_GV is None:  # the tokens were not sampled: each has draft probability 1
         q_GV = torch.zeros(len(drafted), p_HV.shape[-1])
         q_GV[torch.arange(len(drafted)), list(drafted)] = 1.0
+    # A head may lack the rows of a few special tokens: their probability is 0.
+    width = max(q_GV.shape[-1], p_HV.shape[-1])
+    q_GV, p_HV = (pad(each, (0, width - each.shape[-1])) for each in (q_GV, p_HV))
     ids_NG = torch.tensor([drafted], dtype=torch.long)
     kept_N, following_N = verify_block(ids_NG, q_GV[None], p_HV[None], generator)
     return int(kept_N), int(following_N)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -76,6 +76,11 @@ def _as_configured(logits: torch.Tensor, config: Any) -> torch.Tensor:
     if cap := getattr(config, "final_logit_softcapping", None):
         logits = torch.tanh(logits / cap) * cap
     return logits
+
+
+def cut_or_widen(logits: torch.Tensor, vocab_size: int) -> torch.Tensor:
+    """Return logits [..., vocab_size]: a token without a row in the head has -inf."""
+    return pad(logits, (0, vocab_size - logits.shape[-1]), value=-torch.inf)
 
 
 def pad_rows(

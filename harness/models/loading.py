@@ -1,9 +1,10 @@
 """Loads all of a model's weights, or refuses: the library fills what is missing at random."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from draftmark.errors import UserError
 
 # Tables that are computed from the config; old files hold them beside the weights.
 _COMPUTED = re.compile(r"inv_freq$|rotary_emb\.\w+_cached$|(?:attn|attention)\.(?:masked_)?bias$")
+NONE: Mapping[str, Sequence[Sequence[int]]] = MappingProxyType({})
 _SHOWN = 3  # names of a sentence
 
 
@@ -37,10 +39,10 @@ def load_whole(directory: Path, dtype: str, *, trust_remote_code: bool, **placem
         )
     check_whole(
         directory,
-        expected=list(model.state_dict()),
-        missing=info["missing_keys"],
-        unexpected=info["unexpected_keys"],
-        mismatched={name: shapes for name, *shapes in info["mismatched_keys"]},
+        list(model.state_dict()),
+        info["missing_keys"],
+        info["unexpected_keys"],
+        {name: shapes for name, *shapes in info["mismatched_keys"]},
     )
     return model.eval()
 
@@ -50,7 +52,9 @@ def explain_loading(directory: Path) -> Iterator[None]:
     """Turn the library's exceptions about a folder into UserErrors."""
     try:
         yield
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         if "trust_remote_code" in str(error):
             raise UserError(
                 f"{directory} comes with code of its own, which would run with your rights; read "
@@ -76,15 +80,14 @@ def _quiet() -> Iterator[None]:
 
 def check_whole(
     directory: Path,
-    *,
     expected: Sequence[str],
-    missing: Any,
-    unexpected: Any,
-    mismatched: Any,
+    missing: Iterable[str],
+    unexpected: Iterable[str],
+    mismatched: Mapping[str, Sequence[Sequence[int]]] = NONE,
 ) -> None:
     """Raise UserError, with the first names and the fix, if weights did not load by their names.
 
-    `mismatched` maps a name to the shape in the file and the shape that the config asks for.
+    `mismatched` maps a name to its shape in the file and the shape that the config asks for.
     """
     absent = sorted(set(missing) - set(mismatched))
     extra = sorted(name for name in unexpected if not _COMPUTED.search(name))

@@ -15,7 +15,7 @@ from draftmark.errors import UserError
 from draftmark.models.finite import check_logits
 from draftmark.models.hidden_states import TargetLogits, hidden_states
 from draftmark.models.kv_cache import CachedModel
-from draftmark.models.language_model import LanguageModel
+from draftmark.models.language_model import LanguageModel, cut_or_widen
 from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.speculation.scoring import accept_probability
 from draftmark.store.acceptance_tables import sliding_table
@@ -86,7 +86,8 @@ class LanguageModelDrafter:
         """
         impossible, tokens = 0, 0
         for text, hidden_ND in hidden_states(self.model, texts):
-            draft_logits_NV, target_logits_NV = self.model.logits(hidden_ND), target.logits(text)
+            target_logits_NV = target.logits(text)
+            draft_logits_NV = cut_or_widen(self.model.logits(hidden_ND), target_logits_NV.shape[-1])
             check_logits(draft_logits_NV, text.example_id, "the draft's")
             check_logits(target_logits_NV, text.example_id, "the target's")
             q_NV = sampler_probs(draft_logits_NV, samplers.draft)

@@ -1,7 +1,6 @@
 """The sections of a recipe on data, prompts, evaluation and speed."""
 
 import itertools
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -75,9 +74,7 @@ def _is_json(value: Any) -> bool:
             return all(map(_is_json, value.values()))
         case list() | tuple():
             return all(map(_is_json, value))
-        case float():
-            return math.isfinite(value)
-    return isinstance(value, str | bool | int)
+    return isinstance(value, str | bool | int | float)
 
 
 class DraftSampling(Section):

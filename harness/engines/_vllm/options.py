@@ -55,6 +55,16 @@ def max_positions(target: Path) -> int:
     return context_length(_config(target).to_dict())
 
 
+def check_head_rows(target: Path, draft: Path) -> None:
+    """Raise Unsupported for heads of unlike padding, which vLLM takes for two tokenizers."""
+    rows = [_config(folder).get_text_config().vocab_size for folder in (target, draft)]
+    if rows[0] != rows[1]:
+        raise Unsupported(
+            f"vLLM runs a draft model only if its head has as many rows as the target's, not "
+            f"{rows[1]} beside {rows[0]}; choose another speed.engine, or pad the draft's head."
+        )
+
+
 def _kv_bytes(target: Path, dtype: str) -> int:
     """Return the number of bytes of a token's keys and values in all layers."""
     import torch

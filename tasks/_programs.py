@@ -153,9 +153,20 @@ def find_program(response: str, checks: str) -> Found:
         if defining:
             program = codes[defining[-1]]
             helpers = _helpers(program, tested, codes, defining[-1])
-            return Found("\n".join([*helpers, program.text]), rule, bool(helpers))
+            return Found(_joined(helpers, program), rule, bool(helpers))
     fenced = (token.content for token in _MARKDOWN.parse(response) if token.type == "fence")
     return Found(next(fenced, whole.text), "no_program")
+
+
+def _joined(helpers: Sequence[str], program: Code) -> str:
+    """Return a program below its helpers; imports of `__future__` stay at its start."""
+    ends = [
+        each.end_lineno or 0
+        for each in program.statements
+        if isinstance(each, ast.ImportFrom) and each.module == "__future__"
+    ]
+    lines, start = program.text.split("\n"), max(ends, default=0)
+    return "\n".join([*lines[:start], *helpers, *lines[start:]])
 
 
 def _helpers(program: Code, tested: frozenset[str], codes: Sequence[Code], place: int) -> list[str]:

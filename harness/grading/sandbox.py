@@ -186,7 +186,7 @@ class Sandbox:
     def _check_machine(self, end: "_End", output: str, kills_before: int) -> None:
         """Raise _NotRun if the machine, not the program, decided the end."""
         if not end.report.startswith(_BEGAN):
-            reason = output.strip().partition("\n")[0] or f"it ended with code {end.code}"
+            reason = output.strip().partition("\n")[0] or f"exit code {end.code}"
             raise _NotRun(f"it did not begin ({reason})")
         killed = end.code in _KILLED and not self._timed_out(end)
         if killed and end.report == _BEGAN and kills_for_memory() > kills_before:

@@ -63,10 +63,13 @@ def decode_answer(
 ) -> str:
     """Return the text after the thinking, without special tokens, some of which may be marks."""
     whole = decode(token_ids, skip_special_tokens=False)
-    answer = after_thinking(whole, opened=opened)
-    if not answer or answer == whole:
-        return decode(token_ids, skip_special_tokens=True) if answer else ""
-    count = len(_CLOSED.findall(whole))  # the answer starts after the token that completes the last
+    shown = decode(token_ids, skip_special_tokens=True)
+    if not after_thinking(whole, opened=opened):
+        return ""
+    count = len(_CLOSED.findall(whole))
+    if count == len(_CLOSED.findall(shown)):  # the marks are not special tokens
+        return after_thinking(shown, opened=opened)
+    # The answer starts after the token that completes the last mark.
     first = bisect_left(
         range(len(token_ids)),
         count,

@@ -79,6 +79,8 @@ HELPED = {
     "helpers of helpers, with a constant": "```python\nfrom operator import add as plus\nZERO = 0\n"
     "crash()\n```\n```python\ndef total(a, b):\n    return plus(a, b) + ZERO\n```\n"
     "```python\ndef add(a, b):\n    return total(a, b)\n```",
+    "an import of the future": "```python\ndef plus(a, b):\n    return a + b\n```\n"
+    "```python\nfrom __future__ import annotations\ndef add(a, b):\n    return plus(a, b)\n```",
     "a star import": "```python\nfrom math import *\n```\n"
     "```python\ndef add(a, b):\n    return floor(a + b)\n```",
     "the nearest of two": "```python\ndef plus(a, b):\n    return 0\n```\n"

@@ -64,6 +64,7 @@ def test_special_tokens_may_be_marks_and_are_in_no_answer() -> None:
     assert decode_answer(decode, [0, 1, 3, 4]) == ""
     assert decode_answer(decode, [3, 4, 5]) == " b c"
     assert decode_answer(decode, [1, 2, 3, 5], opened=True) == " b"
+    assert decode_answer(decode, [2, 3, 5]) == " b"
     assert decode_answer(decode, [1, 3], opened=True) == ""
 
 

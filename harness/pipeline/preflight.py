@@ -63,7 +63,7 @@ def _notes(setting: Setting, lengths: dict[str, int]) -> Iterator[str]:
     tokenizer = setting.tokenizer(_place(base)[0])
     kwargs = setting.recipe.prompting.chat_template_kwargs
     encode_prompt(tokenizer, setting.rows["test"].examples[0], setting.format, kwargs)
-    if setting.init and lengths[setting.init.key] < lengths[base.key]:
+    if setting.init and lengths.get(setting.init.key, lengths[base.key]) < lengths[base.key]:
         yield (
             f"{setting.init.label} has a context of {lengths[setting.init.key]} tokens, "
             f"{base.label} of {lengths[base.key]}: texts that are longer than the draft's are "

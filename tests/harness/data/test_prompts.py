@@ -1,5 +1,6 @@
 """Prompts: text is text, templates get their arguments, and no prompt ends in an end token."""
 
+import copy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def test_the_longest_special_token_is_found_first(any_tokenizer: Any) -> None:
 
 
 def _appending(tiny_directory: Path, single: str) -> Any:
-    tokenizer = load_tokenizer(tiny_directory)
+    tokenizer = copy.deepcopy(load_tokenizer(tiny_directory))
     special = [("<|im_end|>", END), ("<|im_start|>", 1)]
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single=single, special_tokens=special
@@ -151,6 +152,7 @@ def test_an_argument_that_the_template_does_not_read_is_refused(thinking: Any) -
 
 
 def test_arguments_of_a_template_that_is_missing_are_refused(thinking: Any) -> None:
+    thinking = copy.deepcopy(thinking)
     thinking.chat_template = None
     with pytest.raises(UserError, match="prompts are plain text"):
         encode_prompt(thinking, _example("?"), template_kwargs={"enable_thinking": False})

@@ -16,6 +16,10 @@ class Unsupported(UserError):
     """A valid request that this engine does not serve; another engine may."""
 
 
+class MachineError(UserError):
+    """The machine failed at work that a result depends on; that result is not kept."""
+
+
 def unknown_name_error(kind: str, value: str, choices: Iterable[str]) -> UserError:
     """Return the error for a name that is not among `choices`; it suggests the nearest one."""
     known = sorted(choices)

@@ -1,11 +1,30 @@
-"""Makes text from data, models or recipes safe to print on terminals and pages."""
+"""Reads text that other programs wrote, and makes it safe to print on terminals and pages."""
 
+import codecs
 import unicodedata
 
 LONGEST = 2000  # characters of one text in a rendering
 _SPACES = str.maketrans({mark: " " for mark in "\n\r\t\v\f\u2028\u2029\x85"})
 # Control characters, direction marks, surrogates, private use, unassigned.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn")
+
+BYTE_ORDER_MARK = "\ufeff"
+# UTF-32's mark of little-endian text begins with that of UTF-16.
+_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def decode_text(data: bytes) -> str:
+    """Return the text of a file: UTF-8, or what its byte-order mark says, without that mark.
+
+    Raises UnicodeDecodeError.
+    """
+    named = (name for mark, name in _ENCODINGS.items() if data.startswith(mark) and data != mark)
+    return data.decode(next(named, "utf-8-sig"))
 
 
 def printable_text(text: str, longest: int = LONGEST) -> str:

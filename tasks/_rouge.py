@@ -10,6 +10,7 @@ import re
 from functools import cache
 from typing import Any
 
+from draftmark.grading.thinking import after_thinking
 from draftmark.types import Example
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
@@ -23,8 +24,8 @@ def rouge(reference: str, text: str) -> dict[str, float]:
 
 
 def grade(example: Example, text: str) -> dict[str, float]:
-    """Return ROUGE against the example's reference."""
-    return rouge(example.reference, text)
+    """Return ROUGE of what follows the thinking of a response, against the example's reference."""
+    return rouge(example.reference, after_thinking(text))
 
 
 def is_readable(text: str) -> bool:

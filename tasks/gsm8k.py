@@ -15,6 +15,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from draftmark.grading.thinking import after_thinking
 from draftmark.types import Example, HubData, Row, Task
 
 # `ANS_RE` of the published evaluation, which takes the first match.
@@ -64,6 +65,7 @@ def _as_published(example: Example, text: str) -> str:
 
 def grade(example: Example, text: str) -> dict[str, float]:
     """Return exact_match, flexible_match (see above), and answered (a number after "####")."""
+    text = after_thinking(text)
     final = extract_answer(_as_published(example, text))
     gold = _as_published(example, example.reference)
     return {

@@ -10,22 +10,17 @@ the authors' without examples; chat turns replace the [BEGIN] and [DONE] around 
 results, the challenge tests are not run.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from draftmark.grading.sandbox import STATUSES, Outcome, Program, Sandbox
+from draftmark.grading.thinking import after_thinking
+from draftmark.tasks._programs import RULES, Found, find_program
 from draftmark.types import Example, HubData, ProgramRunner, Row, Task
 
 _QUESTION = (
     "You are an expert Python programmer, and here is your task: {text} "
     "Your code should pass these tests:\n\n{tests}"
-)
-# The first match is the program; a response cut at the length limit lacks the closing mark.
-_PROGRAMS = (
-    re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE),
-    re.compile(r"\[BEGIN\](.*?)(?:\[DONE\]|\Z)", re.DOTALL),
-    re.compile(r"(.*?)(?:\[DONE\]|\Z)", re.DOTALL),
 )
 
 
@@ -52,10 +47,9 @@ def _unix(text: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def extract_program(text: str) -> str:
-    """Return the program of a response: its first fenced block, what [BEGIN] opens, or all."""
-    found = (pattern.search(text) for pattern in _PROGRAMS)
-    return next(match.group(1) for match in found if match)
+def extract_program(text: str, checks: str = "") -> str:
+    """Return the program of a response that `checks` test; see `_programs`."""
+    return find_program(after_thinking(text), checks).program
 
 
 def grade(example: Example, text: str) -> dict[str, float]:
@@ -66,20 +60,28 @@ def grade(example: Example, text: str) -> dict[str, float]:
 def grade_programs(
     answers: Sequence[tuple[Example, str]], sandbox: ProgramRunner
 ) -> list[dict[str, float]]:
-    """Return each response's pass@1, and 0 or 1 for each way to end (see `Outcome`)."""
-    programs = [Program(extract_program(text), example.meta["checks"]) for example, text in answers]
-    return [_scores(outcome) for outcome in sandbox.run_many(programs)]
+    """Return each response's pass@1, and 0 or 1 for each way to end and each of RULES.
+
+    The ways to end are those of `Outcome`.
+    """
+    found = [find_program(after_thinking(text), each.meta["checks"]) for each, text in answers]
+    programs = [
+        Program(one.program, example.meta["checks"])
+        for one, (example, _) in zip(found, answers, strict=True)
+    ]
+    outcomes = sandbox.run_many(programs)
+    return [_scores(*each) for each in zip(found, outcomes, strict=True)]
 
 
-def _scores(outcome: Outcome) -> dict[str, float]:
+def _scores(found: Found, outcome: Outcome) -> dict[str, float]:
     scores = {"pass@1": float(outcome.status == "passed")}
     scores |= {name: float(outcome.status == name) for name in STATUSES if name != "passed"}
-    return {**scores, "isolated": float(outcome.isolated)}
+    return {**scores, "isolated": float(outcome.isolated), **found.tally()}
 
 
 TASK = Task(
     name="mbpp",
-    version=1,
+    version=2,
     hub=HubData(
         path="google-research-datasets/mbpp",
         name="full",
@@ -107,6 +109,7 @@ TASK = Task(
         "output": "it wrote more than the limit",
         "error": "any other exception, crash or early end",
         "isolated": "it was run isolated by bubblewrap",
+        **RULES,
     },
     max_new_tokens=512,
     stop=("\n\n\n", "[DONE]"),  # no reference holds them; 8 in 974 hold an empty line

@@ -15,6 +15,12 @@ from draftmark.types import MAX_GAMMA
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Source = Literal["hub", "directory", "samples"]
+# What draftmark itself passes to the function that applies a template.
+_OWN_ARGUMENTS = (
+    *("messages", "conversation", "chat_template", "add_generation_prompt", "tokenizer_kwargs"),
+    *("continue_final_message", "tokenize", "padding", "truncation", "max_length", "strftime_now"),
+    *("return_tensors", "return_dict", "return_assistant_tokens_mask"),
+)
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -34,13 +40,41 @@ class Prompting(Section):
     `format`: the target's chat template, plain text, or (auto) the template if there is one.
     `shots`: the number of solved examples before the question. `styles`: the name of a task's own
     prompt style, by task. `stop`: strings that end a response; by default the task's own for plain
-    text and none for a chat.
+    text and none for a chat. `chat_template_kwargs`: arguments of the chat template, such as
+    `{ enable_thinking = false }`.
     """
 
     format: Literal["auto", "chat", "plain"] = "auto"
     shots: Annotated[int, Field(ge=0)] = 0
     styles: Mapping[str, str] = Field(default_factory=dict)
     stop: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
+    chat_template_kwargs: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _arguments_are_the_templates(self) -> "Prompting":
+        for name, value in self.chat_template_kwargs.items():
+            if not name.isidentifier() or name in _OWN_ARGUMENTS:
+                raise ValueError(
+                    f"chat_template_kwargs must not set {name!r}: it takes variables of the chat "
+                    "template, such as enable_thinking"
+                )
+            if not _is_json(value):
+                raise ValueError(
+                    f"chat_template_kwargs.{name} must be text, a number, true, false, or a list "
+                    "or table of these"
+                )
+        if self.chat_template_kwargs and self.format == "plain":
+            raise ValueError("chat_template_kwargs need format = 'chat' or 'auto', not 'plain'")
+        return self
+
+
+def _is_json(value: Any) -> bool:
+    match value:
+        case dict():
+            return all(map(_is_json, value.values()))
+        case list() | tuple():
+            return all(map(_is_json, value))
+    return isinstance(value, str | bool | int | float)
 
 
 class DraftSampling(Section):

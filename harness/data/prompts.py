@@ -1,43 +1,79 @@
 """Encodes examples as token ids, by the target's chat template or as plain text."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
+from draftmark.data import control_tokens
+from draftmark.data.control_tokens import appended_tokens
 from draftmark.errors import UserError
 from draftmark.types import Example, Prompt, Text, Turn
 
+NO_KWARGS: Mapping[str, Any] = MappingProxyType({})
 # Some templates print today's date; a fixed one keeps the prompts of a run the same.
 _SOME_DAY = datetime(2024, 7, 26, tzinfo=UTC)
 
 
-def encode_prompts(tokenizer: Any, examples: Sequence[Example], form: str = "auto") -> list[Prompt]:
+def encode_prompts(
+    tokenizer: Any,
+    examples: Sequence[Example],
+    form: str = "auto",
+    template_kwargs: Mapping[str, Any] = NO_KWARGS,
+) -> list[Prompt]:
     """Return the prompts of examples; the response follows the last token."""
-    return [Prompt(example.id, encode_prompt(tokenizer, example, form)) for example in examples]
+    return [
+        Prompt(example.id, encode_prompt(tokenizer, example, form, template_kwargs))
+        for example in examples
+    ]
 
 
-def encode_prompt(tokenizer: Any, example: Example, form: str = "auto") -> tuple[int, ...]:
+def encode_prompt(
+    tokenizer: Any,
+    example: Example,
+    form: str = "auto",
+    template_kwargs: Mapping[str, Any] = NO_KWARGS,
+) -> tuple[int, ...]:
     """Return the token ids of an example's turns and of the opening of the answer.
 
-    `form` is "chat", "plain" or "auto" (the model's chat template if it has one). Raises UserError
-    for "chat" without a template.
+    `form` is "chat", "plain" or "auto" (the model's chat template if it has one);
+    `template_kwargs` are arguments of that template. Raises UserError for "chat" without a
+    template, and for an argument that the template does not read.
     """
     if is_plain_text(tokenizer, form):
-        return tuple(tokenizer.encode(to_plain_text(example.messages)))
+        if template_kwargs:
+            raise UserError(
+                f"prompting.chat_template_kwargs = {dict(template_kwargs)}, but prompts are plain "
+                "text: the target has no chat template; leave the key out."
+            )
+        return _encode_plain(tokenizer, to_plain_text(example.messages))
     if not tokenizer.chat_template:
         raise UserError(
             "prompting.format = 'chat', but the target has no chat template; choose 'plain', or "
             "add chat_template.jinja to the model's folder."
         )
-    return tuple(
-        tokenizer.apply_chat_template(
-            list(example.messages),
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=False,
-            strftime_now=_SOME_DAY.strftime,
-        )
+    check_template_kwargs(tokenizer, template_kwargs)
+    return control_tokens.encode_chat(
+        tokenizer, example, {"strftime_now": _SOME_DAY.strftime, **template_kwargs}
     )
+
+
+def check_template_kwargs(tokenizer: Any, template_kwargs: Mapping[str, Any]) -> None:
+    """Raise UserError for an argument that the chat template does not read."""
+    for name in template_kwargs:
+        if not re.search(rf"\b{name}\b", tokenizer.get_chat_template()):
+            raise UserError(
+                f"prompting.chat_template_kwargs has {name!r}, which the target's chat template "
+                "does not read; check its spelling in chat_template.jinja, or leave it out."
+            )
+
+
+def _encode_plain(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Return a text's ids with what the tokenizer puts before it, but not what it appends."""
+    token_ids = control_tokens.encode_text(tokenizer, text, add_special_tokens=True)
+    appended = appended_tokens(tokenizer)
+    return token_ids[: len(token_ids) - len(appended)]
 
 
 def is_plain_text(tokenizer: Any, form: str) -> bool:
@@ -57,7 +93,11 @@ def to_plain_text(messages: Sequence[Turn]) -> str:
 
 
 def encode_gold(
-    tokenizer: Any, examples: Sequence[Example], end_tokens: frozenset[int], form: str = "auto"
+    tokenizer: Any,
+    examples: Sequence[Example],
+    end_tokens: frozenset[int],
+    form: str = "auto",
+    template_kwargs: Mapping[str, Any] = NO_KWARGS,
 ) -> list[Text]:
     """Return examples with their gold answers as responses, each closed by an end token.
 
@@ -68,8 +108,8 @@ def encode_gold(
     return [
         Text(
             example.id,
-            encode_prompt(tokenizer, example, form),
-            (*tokenizer.encode(example.reference, add_special_tokens=False), end_token),
+            encode_prompt(tokenizer, example, form, template_kwargs),
+            (*control_tokens.encode_text(tokenizer, example.reference), end_token),
         )
         for example in examples
     ]

@@ -15,6 +15,7 @@ from typing import Any
 from draftmark.data import hub as hub_client
 from draftmark.data.size_limits import unzip_within_limit
 from draftmark.errors import UserError
+from draftmark.text import BYTE_ORDER_MARK, decode_text
 from draftmark.types import Row, Split, Task
 
 DATA_VARIABLE = "DRAFTMARK_DATA"
@@ -60,7 +61,9 @@ def _from_hub(task: Task, split: Split, _: Path | None) -> RawSplit:
         reason = str(error).strip().partition("\n")[0][:160]
         raise Unavailable(f"{name.removeprefix('hub ')}: {reason}") from error
     # Not a list, so that only the rows in use are read: cnn_dm has 287,000 articles.
-    return RawSplit(name, found, dict, lambda index: f"{name}, {hub.splits[split]}, row {index}")
+    return RawSplit(
+        name, found, _without_marks, lambda index: f"{name}, {hub.splits[split]}, row {index}"
+    )
 
 
 def _from_directory(task: Task, split: Split, directory: Path | None) -> RawSplit:
@@ -89,7 +92,7 @@ def _read_jsonl(folder: Path, split: Split, name: str) -> RawSplit:
 def _lines(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
-        text = (unzip_within_limit(data, path) if path.suffix == ".gz" else data).decode("utf-8")
+        text = decode_text(unzip_within_limit(data, path) if path.suffix == ".gz" else data)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is unreadable: {error}; fetch or write it again.") from error
     return text.split("\n")
@@ -97,13 +100,22 @@ def _lines(path: Path) -> list[str]:
 
 def _parse(line: str) -> Row:
     try:
-        row = json.loads(line)
+        row = json.loads(line.removeprefix(BYTE_ORDER_MARK))  # files were joined
         json.dumps(row, ensure_ascii=False).encode()  # refuses half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON ({error})") from error
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")
-    return row
+    return _without_marks(row)
+
+
+def _without_marks(row: Row) -> Row:
+    """Return a row without the byte-order marks that a table's first name and texts may have."""
+
+    def clean(value: Any) -> Any:
+        return value.removeprefix(BYTE_ORDER_MARK) if isinstance(value, str) else value
+
+    return {clean(name): clean(value) for name, value in row.items()}
 
 
 READERS: Mapping[str, Callable[[Task, Split, Path | None], RawSplit]] = {

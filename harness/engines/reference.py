@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.nn.functional import pad
 
 from draftmark.engines._text import GeneratedText
 from draftmark.engines.measure.timing import synchronised_time
 from draftmark.errors import Unsupported
+from draftmark.models.finite import check_logits
 from draftmark.models.generation import check_fits, random_stream
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel, load_model
@@ -86,6 +88,7 @@ class _Loop:
         drafted = proposal.token_ids
         hidden_TD = target.feed([*ids[len(target.seen) :], *drafted], proposal.parents)
         logits_HV = self.target.logits(hidden_TD[-len(drafted) - 1 :])
+        check_logits(logits_HV, text.prompt.example_id, "the target's")
         p_HV = sampler_probs(logits_HV, self.settings.samplers.target).cpu()
         before = len(hidden_TD) - len(drafted)
         if proposal.parents is None:
@@ -112,6 +115,9 @@ def _verify_chain(
     if q_GV is None:  # the tokens were not sampled: each has draft probability 1
         q_GV = torch.zeros(len(drafted), p_HV.shape[-1])
         q_GV[torch.arange(len(drafted)), list(drafted)] = 1.0
+    # A head may lack the rows of a few special tokens: their probability is 0.
+    width = max(q_GV.shape[-1], p_HV.shape[-1])
+    q_GV, p_HV = (pad(each, (0, width - each.shape[-1])) for each in (q_GV, p_HV))
     ids_NG = torch.tensor([drafted], dtype=torch.long)
     kept_N, following_N = verify_block(ids_NG, q_GV[None], p_HV[None], generator)
     return int(kept_N), int(following_N)

@@ -132,7 +132,8 @@ class _Running:
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
         """Yield the decode of each prompt, in order, `batch_size` of them at a time."""
-        check_fits(self.target, prompts, self.settings.max_new_tokens)
+        for model in filter(None, (self.target, self.assistant)):
+            check_fits(model, prompts, self.settings.max_new_tokens)
         for start in range(0, len(prompts), self.settings.batch_size):
             yield from self._decode(prompts[start : start + self.settings.batch_size])
 
@@ -200,10 +201,25 @@ class TransformersEngine:
             }
             return _Running(model, None, settings, _config(settings, **lookup))
         assistant = load_model(draft, settings.placement)
+        _cut_to_common_rows(model, assistant)
         assistant.model.generation_config = GenerationConfig(
             **_DRAFTING, num_assistant_tokens=settings.num_speculative_tokens
         )
         return _Running(model, assistant, settings, _config(settings))
+
+
+def _cut_to_common_rows(target: LanguageModel, assistant: LanguageModel) -> None:
+    """Cut the logits of the wider head, which has more padding rows, to those of the narrower.
+
+    `generate` takes models of one tokenizer for models of two unless their heads have equally many
+    rows. The weights stay whole, and the ids that are cut off are masked in any case.
+    """
+    heads = [loaded.model.get_output_embeddings() for loaded in (target, assistant)]
+    common = min(head.weight.shape[0] for head in heads)
+    for loaded, head in zip((target, assistant), heads, strict=True):
+        if head.weight.shape[0] > common:
+            head.register_forward_hook(lambda module, inputs, logits: logits[..., :common])
+        loaded.model.config.get_text_config().vocab_size = common
 
 
 def _check_supported(method: Method, settings: EngineSettings) -> None:

@@ -152,7 +152,7 @@ class VllmEngine:
         with tempfile.TemporaryDirectory() as folder:
             speculation = None
             if method is not None and draft is not None:
-                exported = _export(method, draft, settings, Path(folder))
+                exported = _export(method, target, draft, settings, Path(folder))
                 speculation = options.speculation_options(method, exported, settings)
             engine_options = options.engine_options(target, settings, speculation, max_len)
             command = [sys.executable, "-P", str(options.PROGRAM)]
@@ -177,8 +177,15 @@ class VllmEngine:
             ) from None
 
 
-def _export(method: Method, draft: Path, settings: EngineSettings, folder: Path) -> Path:
-    """Return the draft's folder, or that of an exported head; raises Unsupported for trees."""
+def _export(
+    method: Method, target: Path, draft: Path, settings: EngineSettings, folder: Path
+) -> Path:
+    """Return the draft's folder, or that of an exported head.
+
+    Raises Unsupported for trees, and for a draft model with another number of head rows.
+    """
+    if method.kind == "language_model":
+        options.check_head_rows(target, draft)
     if method.kind != "feature_head":
         return draft
     from draftmark.models.head_exports import LAYOUTS, export_head

@@ -1,7 +1,9 @@
 """Runs model-written programs: isolated, limited, and judged by checks that they must reach.
 
 `isolation.bubblewrap` decides what a program can see and reach; `isolation.jail` runs inside. The
-outcome of a program is a value, never an exception.
+outcome of a program is a value, never an exception. What the machine does to a program is not an
+outcome: a program that could not begin, or that the kernel killed because the machine was short of
+memory, is run again, and a MachineError in the end. Running a program takes no disk.
 
 Safety does not rely on the program, but the score does in one respect: checks run in the program's
 own interpreter, as MBPP's assertions on its objects must. A program that inspects the interpreter
@@ -9,6 +11,7 @@ to fool its checks can pass; it cannot pass by chance, by ending early or by pri
 """
 
 import contextlib
+import fcntl
 import inspect
 import os
 import secrets
@@ -16,20 +19,22 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from draftmark.errors import UserError
+from draftmark.errors import MachineError, UserError
 from draftmark.grading.isolation import bubblewrap, jail, syscalls
+from draftmark.grading.isolation.memory import kills_for_memory, memory_file
 
 Status = Literal["passed", "assertion", "syntax", "timeout", "memory", "output", "error"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 _EXCERPT_BYTES = 2000
-_REPORT_BYTES = 4096
+_BEGAN, _REPORT_BYTES = b"+", 4096
+_WAITS_S = (0.5, 2.0)  # before each further attempt
 _OPEN_FILES = 64
 # No site packages, no bytecode, unbuffered output; a fixed hash seed fixes the order of sets.
 _FLAGS = ("-u", "-B", "-P", "-S", "-X", "utf8")
@@ -83,11 +88,14 @@ class Sandbox:
     limits: Limits = Limits()
 
     def run(self, program: Program) -> Outcome:
-        """Return the outcome of a program; raises UserError if it cannot be isolated."""
+        """Return the outcome of a program, as `run_many` does."""
         return self._run(program, isolated=self._isolates())
 
     def run_many(self, programs: Sequence[Program], workers: int | None = None) -> list[Outcome]:
-        """Return the outcome of each program, in order; by default one runs on each core."""
+        """Return the outcome of each program, in order; by default one runs on each core.
+
+        Raises UserError if programs cannot be isolated, MachineError if the machine cannot run one.
+        """
         isolated = self._isolates()
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
             return list(pool.map(lambda program: self._run(program, isolated=isolated), programs))
@@ -108,62 +116,87 @@ class Sandbox:
         return reason is None
 
     def _run(self, program: Program, *, isolated: bool) -> Outcome:
+        """Return the outcome of a program, tried again after a failure of the machine."""
+        for wait_s in (*_WAITS_S, None):
+            try:
+                return self._attempt(program, isolated=isolated)
+            except (_NotRun, OSError) as error:
+                if wait_s is None:
+                    raise MachineError(
+                        f"This machine failed to run a model-written program: {error}; it was not "
+                        "graded. Free memory, processes or disk, then run again."
+                    ) from error
+                time.sleep(wait_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _attempt(self, program: Program, *, isolated: bool) -> Outcome:
         source = program.source.encode("utf-8", "surrogatepass")
         checks = program.checks.encode()
         secret = secrets.token_hex(32).encode()
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-            folder = Path(name)
-            (folder / "payload").write_bytes(source + checks + secret)
-            (folder / "refused").write_bytes(syscalls.seccomp_filter())
-            (folder / "work").mkdir()
-            sizes = (len(source), len(checks))
-            seconds, timed_out = self._execute(folder, sizes, isolated=isolated)
-            report = _read(folder / "report", _REPORT_BYTES)
-            output = _read(folder / "output", _EXCERPT_BYTES, from_end=True)
-            full = (folder / "output").stat().st_size >= self.limits.file_bytes
-        return Outcome(
-            status=_status(report, secret, timed_out=timed_out, full=full),
-            seconds=seconds,
-            output=output.decode("utf-8", "replace"),
-            isolated=isolated,
-        )
-
-    def _execute(self, folder: Path, sizes: Sequence[int], *, isolated: bool) -> tuple[float, bool]:
-        """Run the payload in a folder, then kill its process group.
-
-        Return the seconds it took, and True if time was up.
-        """
         with (
-            (folder / "payload").open("rb") as payload,
-            (folder / "report").open("wb") as report,
-            (folder / "output").open("ab") as output,
-            (folder / "refused").open("rb") as refused,
+            memory_file(source + checks + secret) as payload,
+            memory_file(syscalls.seccomp_filter()) as refused,
+            memory_file() as output,
+            _working_folder(isolated) as folder,
         ):
-            files = (payload.fileno(), report.fileno())
+            files = _Files(payload.fileno(), refused.fileno(), output.fileno(), Path(folder))
+            kills = kills_for_memory()
+            end = self._execute(files, (len(source), len(checks)), isolated=isolated)
+            size = output.seek(0, os.SEEK_END)
+            output.seek(max(0, size - _EXCERPT_BYTES))
+            excerpt = output.read().decode("utf-8", "replace")
+        self._check_machine(end, excerpt, kills)
+        full = size >= self.limits.file_bytes
+        status = _status(end.report, secret, timed_out=self._timed_out(end), full=full)
+        return Outcome(status, end.seconds, excerpt, isolated)
+
+    def _execute(self, files: "_Files", sizes: Sequence[int], *, isolated: bool) -> "_End":
+        """Run the payload, then kill its process group; return how it ended."""
+        fcntl.fcntl(files.output, fcntl.F_SETFL, os.O_APPEND)
+        with _report_pipe() as (receiving, sending):
+            passed = (files.payload, sending)
             prefix = []
             if isolated:
-                prefix = bubblewrap.command_prefix(self.limits.scratch_bytes, refused.fileno())
+                prefix = bubblewrap.command_prefix(self.limits.scratch_bytes, files.refused)
             start = time.monotonic()
             process = subprocess.Popen(
-                [*prefix, *_PYTHON, *map(str, (*self._limits(), *files, *sizes))],
+                [*prefix, *_PYTHON, *map(str, (*self._limits(), *passed, *sizes))],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=files.output,
                 stderr=subprocess.STDOUT,
-                pass_fds=(*files, refused.fileno()),
-                cwd=folder / "work",
+                pass_fds=(*passed, files.refused),
+                cwd=files.folder,
                 env=_ENVIRONMENT,
                 start_new_session=True,
             )
+            code = None
             try:
-                code = process.wait(self.limits.wall_s)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = process.wait(self.limits.wall_s)
                 seconds = time.monotonic() - start
-                return seconds, _killed(code) and seconds >= self.limits.cpu_s
-            except subprocess.TimeoutExpired:
-                return time.monotonic() - start, True
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            report = b""
+            with contextlib.suppress(BlockingIOError):
+                report = os.read(receiving, _REPORT_BYTES)
+        return _End(code, seconds, report)
+
+    def _check_machine(self, end: "_End", output: str, kills_before: int) -> None:
+        """Raise _NotRun if the machine, not the program, decided the end."""
+        if not end.report.startswith(_BEGAN):
+            reason = output.strip().partition("\n")[0] or f"exit code {end.code}"
+            raise _NotRun(f"it did not begin ({reason})")
+        killed = end.code in _KILLED and not self._timed_out(end)
+        if killed and end.report == _BEGAN and kills_for_memory() > kills_before:
+            raise _NotRun("the kernel killed it, because the machine was short of memory")
+
+    def _timed_out(self, end: "_End") -> bool:
+        """True if the program used up its wall time or the time of its processor."""
+        return end.code is None or (
+            end.code in _ENDED_BY_LIMIT and end.seconds >= self.limits.cpu_s
+        )
 
     def _limits(self) -> tuple[int, ...]:
         """Return the arguments of `jail.lower_limits`."""
@@ -171,23 +204,63 @@ class Sandbox:
         return own.cpu_s, own.memory_bytes, own.processes, own.file_bytes, _OPEN_FILES
 
 
-def _killed(code: int) -> bool:
-    """True for the exit codes of the CPU limit; bubblewrap adds 128 to signals."""
-    signals = (signal.SIGXCPU, signal.SIGKILL)
-    return code in {-number for number in signals} | {128 + number for number in signals}
+@dataclass(frozen=True)
+class _Files:
+    """The open files of a run by number, and the folder that it starts in."""
+
+    payload: int
+    refused: int
+    output: int
+    folder: Path
 
 
-def _read(path: Path, num_bytes: int, *, from_end: bool = False) -> bytes:
-    with path.open("rb") as file:
-        if from_end:
-            file.seek(max(0, path.stat().st_size - num_bytes))
-        return file.read(num_bytes)
+@dataclass(frozen=True)
+class _End:
+    """How a run ended; `code` is None if it was killed when the wall time was up."""
+
+    code: int | None
+    seconds: float
+    report: bytes
+
+
+class _NotRun(Exception):
+    """The machine did not run a program to its own end."""
+
+
+def _codes(*signals: int) -> frozenset[int]:
+    """Return the exit codes of signals; bubblewrap adds 128."""
+    return frozenset(code for number in signals for code in (-number, 128 + number))
+
+
+_KILLED = _codes(signal.SIGKILL)
+_ENDED_BY_LIMIT = _codes(signal.SIGXCPU, signal.SIGKILL)  # of the time of the processor
+
+
+def _working_folder(isolated: bool) -> contextlib.AbstractContextManager[str]:
+    """Return the folder that a run starts in: an isolated one sees a /tmp of its own."""
+    if isolated:
+        return contextlib.nullcontext("/")
+    return tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+
+
+@contextlib.contextmanager
+def _report_pipe() -> Iterator[tuple[int, int]]:
+    """Yield both ends of a pipe that never blocks."""
+    ends = os.pipe()
+    try:
+        for end in ends:
+            os.set_blocking(end, False)
+        yield ends
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 def _status(report: bytes, secret: bytes, *, timed_out: bool, full: bool) -> Status:
     """Return the status in a report; the program could write any part of it but the secret."""
     if timed_out:
         return "timeout"
+    report = report.removeprefix(_BEGAN)
     if report == b"passed " + secret:
         return "passed"
     if full:

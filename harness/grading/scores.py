@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 OUTCOMES = {
     "truncated": "it was cut at the length limit",
-    "empty": "it has nothing but spaces",
+    "empty": "it has nothing but spaces, or nothing after its thinking",
 }
 
 

@@ -26,9 +26,9 @@ from draftmark.models.hidden_states import StoredHiddenStates, hidden_states
 from draftmark.models.language_model import (
     DEFAULT_PLACEMENT,
     LanguageModel,
-    check_head_rows,
     load_model,
 )
+from draftmark.models.token_ids import check_head_rows
 from draftmark.types import Placement
 
 
@@ -53,11 +53,12 @@ def make_draft(
             freeze_embeddings(model)
     elif init.random is not None:
         model = random_model(target.model.config, init.random, seed)
-        check_head_rows(model, target.vocab_size)
+        check_head_rows(model.get_output_embeddings().weight.shape[0], target.vocab_size)
     else:
         assert directory is not None
         model = load_model(directory, placement).model
-    return LanguageModel(model.to(placement.device), target.vocab_size)
+    rows = model.get_output_embeddings().weight.shape[0]
+    return LanguageModel(model.to(placement.device), min(target.vocab_size, rows))
 
 
 def freeze_embeddings(model: Any) -> None:

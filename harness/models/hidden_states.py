@@ -25,7 +25,9 @@ from typing import Literal, Protocol
 import torch
 
 from draftmark.errors import UserError
+from draftmark.models.finite import check_logits, check_states
 from draftmark.models.language_model import LanguageModel, pad_rows
+from draftmark.models.token_ids import check_ids
 from draftmark.progress import Step
 from draftmark.store.records import TEXTS, read_texts, write_texts
 from draftmark.store.store import write_json
@@ -85,9 +87,29 @@ def hidden_states(
     model: LanguageModel, texts: Sequence[Text]
 ) -> Iterator[tuple[Text, torch.Tensor]]:
     """Yield each text with the model's final states [N, D] at its supervised positions."""
+    check_texts(model, texts)
     for batch in batches_by_length(texts):
         states_BTD = model.hidden(_padded(batch, model.device))
-        yield from zip(batch, select_supervised(batch, states_BTD), strict=True)
+        for text, states_ND in zip(batch, select_supervised(batch, states_BTD), strict=True):
+            check_states(states_ND, text.example_id)
+            yield text, states_ND
+
+
+def check_texts(model: LanguageModel, texts: Iterable[Text]) -> None:
+    """Raise UserError for the first text that a model cannot read.
+
+    It is longer than the model's context, or holds a token that the model has no row for.
+    """
+    for text in texts:
+        token_ids = (*text.prompt_ids, *text.response_ids)
+        if len(token_ids) > model.max_positions:
+            raise UserError(
+                f"{text.example_id}: {len(token_ids)} tokens do not fit the context of "
+                f"{model.max_positions} of the model that reads them; lower "
+                "evaluation.max_new_tokens, leave the row out, or take a draft with a longer "
+                "context."
+            )
+        check_ids(text.example_id, token_ids, model.vocab_size)
 
 
 def layer_states(
@@ -122,6 +144,7 @@ class LiveStates:
     @torch.no_grad()
     def states_of(self, text: Text) -> torch.Tensor:
         """Return the states [T, L, D] of one text."""
+        check_texts(self.target, [text])
         return layer_states(self.target, self.layers, *right_padded([text], self.target.device))[0]
 
 
@@ -183,8 +206,10 @@ def write_hidden_states(
     """Write the texts and their states at `layers`, in the order of the texts.
 
     Raises UserError, before anything is written, if the states take more than `max_gigabytes` or
-    more than the disk has left.
+    more than the disk has left, or for a text that the model cannot read (see `check_texts`);
+    later, NotFinite for states that are not finite.
     """
+    check_texts(model, texts)
     bytes_per_token = len(layers) * model.hidden_size * getattr(torch, dtype).itemsize
     _check_size(_num_stored(texts, positions), bytes_per_token, max_gigabytes, directory)
     shape = {"layers": list(layers), "positions": positions, "hidden_size": model.hidden_size}
@@ -195,6 +220,7 @@ def write_hidden_states(
         states_BTLD = layer_states(model, layers, _padded(batch, model.device))
         for text, states_TLD in zip(batch, states_BTLD, strict=True):
             kept = slice(num_positions(text)) if positions == "all" else supervised_positions(text)
+            check_states(states_TLD[kept], text.example_id)
             stored.states_of(text).copy_(states_TLD[kept])
             step.advance()
 
@@ -266,6 +292,8 @@ def log_likelihoods(model: LanguageModel, texts: Sequence[Text]) -> Iterator[tup
                 f"model's context is {model.max_positions}; leave the row out."
             )
     for text, hidden_ND in hidden_states(model, texts):
-        log_probs_NV = model.logits(hidden_ND).float().log_softmax(-1)
+        logits_NV = model.logits(hidden_ND)
+        check_logits(logits_NV, text.example_id)
+        log_probs_NV = logits_NV.float().log_softmax(-1)
         y_N = torch.tensor(text.response_ids, device=log_probs_NV.device)
         yield text, float(log_probs_NV.gather(-1, y_N[:, None]).double().sum())

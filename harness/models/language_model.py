@@ -1,26 +1,28 @@
 """Language models: loading, saving, hidden states and logits, and the check of tokenizers.
 
-The vocabulary is the tokenizer's: a head's padding ids beyond it are cut off before any softmax, in
-target and draft alike, because no text contains them. Weights are safetensors only, and code that
-comes with a model runs only if the recipe allows it.
+The vocabulary is the tokenizer's: a head's padding ids beyond its largest id are cut off before any
+softmax, in target and draft alike, because no text contains them. Weights are safetensors only, and
+code that comes with a model runs only if the recipe allows it.
 
 Legend: B batch, T position, N supervised position, D hidden size, V vocabulary.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import cached_property, lru_cache, wraps
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from draftmark.errors import UserError
+from draftmark.models.context_length import context_length
+from draftmark.models.loading import explain_loading, load_whole
+from draftmark.models.token_ids import vocabulary_size
 from draftmark.types import Placement
 
 transformers_logging.disable_progress_bar()  # a run shows its own progress
@@ -59,10 +61,10 @@ class LanguageModel:
         """The width of a hidden state."""
         return int(self.model.config.hidden_size)
 
-    @property
+    @cached_property
     def max_positions(self) -> int:
         """The number of tokens that fit the context."""
-        return int(self.model.config.max_position_embeddings)
+        return context_length(self.model.config.to_dict())
 
 
 def _as_configured(logits: torch.Tensor, config: Any) -> torch.Tensor:
@@ -74,6 +76,11 @@ def _as_configured(logits: torch.Tensor, config: Any) -> torch.Tensor:
     if cap := getattr(config, "final_logit_softcapping", None):
         logits = torch.tanh(logits / cap) * cap
     return logits
+
+
+def cut_or_widen(logits: torch.Tensor, vocab_size: int) -> torch.Tensor:
+    """Return logits [..., vocab_size]: a token without a row in the head has -inf."""
+    return pad(logits, (0, vocab_size - logits.shape[-1]), value=-torch.inf)
 
 
 def pad_rows(
@@ -114,7 +121,7 @@ def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
 
     Raises UserError if it needs forbidden code.
     """
-    with _explain_remote_code(directory):
+    with explain_loading(directory):
         return AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=trust_remote_code
         )
@@ -123,36 +130,18 @@ def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
 def load_model(directory: Path, placement: Placement = DEFAULT_PLACEMENT) -> LanguageModel:
     """Return the model of a folder, in evaluation mode.
 
-    Raises UserError if the head is smaller than the tokenizer, if body and head together do not
-    give the model's own logits (the family transforms its logits in an unknown way), or if the
-    model needs its own code and `placement` forbids that.
+    Raises UserError if weights are missing or do not belong to it (see `loading`), if the head has
+    no row for an ordinary token, if body and head together do not give the model's own logits (the
+    family transforms its logits in an unknown way), or if the model needs its own code and
+    `placement` forbids that.
     """
-    with _explain_remote_code(directory):
-        model = AutoModelForCausalLM.from_pretrained(
-            directory,
-            dtype=getattr(torch, placement.dtype),
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=placement.trust_remote_code,
-        )
-    tokenizer = load_tokenizer(directory, trust_remote_code=placement.trust_remote_code)
-    check_head_rows(model, len(tokenizer))
-    loaded = LanguageModel(model.to(placement.device).eval(), len(tokenizer))
+    trusted = placement.trust_remote_code
+    model = load_whole(directory, placement.dtype, trust_remote_code=trusted)
+    tokenizer = load_tokenizer(directory, trust_remote_code=trusted)
+    size = vocabulary_size(tokenizer, model.get_output_embeddings().weight.shape[0])
+    loaded = LanguageModel(model.to(placement.device).eval(), size)
     _check_head(loaded, directory)
     return loaded
-
-
-@contextmanager
-def _explain_remote_code(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        if "trust_remote_code" not in str(error):
-            raise
-        raise UserError(
-            f"{directory} comes with code of its own, which would run with your rights; read it, "
-            "then set trust_remote_code = true in the pair, or take another model."
-        ) from error
 
 
 def drop_body(loaded: LanguageModel) -> None:
@@ -178,21 +167,11 @@ def pick_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def check_head_rows(model: Any, vocab_size: int) -> None:
-    """Raise UserError if the head has fewer rows than the tokenizer has tokens."""
-    rows = model.get_output_embeddings().weight.shape[0]
-    if vocab_size > rows:
-        raise UserError(
-            f"The tokenizer has {vocab_size} tokens, but the model's head has only {rows} rows; "
-            "check the model's folder, or the vocab_size of a random draft."
-        )
-
-
 @torch.no_grad()
 def _check_head(loaded: LanguageModel, directory: Path) -> None:
     probe_BT = torch.arange(1, 5, device=loaded.device).remainder(loaded.vocab_size)[None]
-    whole = loaded.model(input_ids=probe_BT).logits[..., : loaded.vocab_size]
-    split = loaded.logits(loaded.hidden(probe_BT))
+    whole = loaded.model(input_ids=probe_BT).logits[..., : loaded.vocab_size].nan_to_num(0, 0, 0)
+    split = loaded.logits(loaded.hidden(probe_BT)).nan_to_num(0, 0, 0)  # refused where it is kept
     tolerance = _PROBE_TOLERANCE * float(whole.abs().max().float())
     if loaded.model.dtype == torch.float32 and not torch.allclose(whole, split, atol=tolerance):
         raise UserError(

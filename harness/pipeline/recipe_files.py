@@ -16,6 +16,7 @@ from draftmark.config.validation import Section, parse_toml, validate_section
 from draftmark.errors import UserError, unknown_name_error
 from draftmark.registry import recipe_names
 from draftmark.speculation.methods import build_method
+from draftmark.text import decode_text
 
 
 class Suite(Section):
@@ -76,7 +77,7 @@ def _read(name_or_path: str) -> tuple[str, str]:
         if not path.is_file():
             raise UserError(f"There is no recipe file {name_or_path!r}; check the path.")
         try:
-            return path.read_text(encoding="utf-8"), str(path)
+            return decode_text(path.read_bytes()), str(path)
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be read: {error}; fix or replace it.") from error
     if name_or_path not in recipe_names():

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from draftmark.analysis import fairness
 from draftmark.analysis.comparisons import Seeds, by_contender, compare_contenders, rank_contenders
 from draftmark.analysis.quality import quality_quantities
@@ -14,6 +16,7 @@ from draftmark.environment import manifest, project_state
 from draftmark.pipeline.executor import Executor, Failure, execute_stages
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.outputs import read_records
+from draftmark.pipeline.preflight import check_before_run
 from draftmark.pipeline.provenance import cell_facts, code_facts, data_facts
 from draftmark.progress import Progress
 from draftmark.results import Cell, Contender, Pooled, Result, Results
@@ -37,6 +40,7 @@ def run_experiment(
 ) -> Results:
     """Return the results of every cell; a failed cell is a row with its reason."""
     recipe, project = plan.recipe, project_state()
+    check_before_run(plan, store, progress)
     failures = make(plan.nodes, store, progress, threads=recipe.threads)
     rows = {cell: _row(plan, cell, store, failures) for cell in plan.cells}
     results = tuple(row.result for row in rows.values())
@@ -111,6 +115,9 @@ def _with_numbers(result: Result, records: Records, plan: Plan) -> Row:
         numbers = summarise_cell(quantities, records, plan.recipe)
     except Exception as error:  # the other cells keep their numbers
         reason = f"the numbers cannot be computed: {type(error).__name__}: {error}"
+        return Row(replace(result, failure=reason))
+    if faulty := [name for name, item in quantities.items() if not np.isfinite(item.counts).all()]:
+        reason = f"numbers that are not finite were measured: {', '.join(faulty[:3])}"
         return Row(replace(result, failure=reason))
     return Row(replace(result, numbers=numbers), quantities, records.speeds)
 

@@ -53,11 +53,18 @@ class Setting:
         """The prompt format: chat, plain or auto."""
         return self.recipe.prompting.format
 
+    @property
+    def prompt_settings(self) -> dict[str, Any]:
+        """The settings of prompts that enter cache keys, besides rows and target."""
+        kwargs = dict(self.recipe.prompting.chat_template_kwargs)
+        return {"format": self.format, **({"chat_template_kwargs": kwargs} if kwargs else {})}
+
     def prompts(self, directory: Path, examples: Sequence[Example]) -> list[Prompt]:
         """Return examples as prompts, encoded for the target in `directory`."""
         from draftmark.data.prompts import encode_prompts
 
-        return encode_prompts(self.tokenizer(directory), examples, self.format)
+        kwargs = self.recipe.prompting.chat_template_kwargs
+        return encode_prompts(self.tokenizer(directory), examples, self.format, kwargs)
 
     @property
     def stop(self) -> tuple[str, ...]:

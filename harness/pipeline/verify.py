@@ -95,7 +95,7 @@ def checks_node(
         "dtype": condition.dtype,
         "samplers": asdict(samplers),
         "rows": rows.digest,
-        "format": setting.format,
+        **setting.prompt_settings,
         "max_new_tokens": setting.max_new_tokens,
         "stop": setting.stop,
         "seed": TEXT_SEED,

@@ -15,6 +15,7 @@ import torch
 from transformers import DynamicCache
 
 from draftmark.models.feature_head import FeatureHead
+from draftmark.models.finite import check_logits
 from draftmark.models.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates, TargetLogits, batches_by_length
 from draftmark.models.sampling import draw_tokens, sampler_probs
@@ -163,6 +164,7 @@ class _Chains:
         starts_A = self.followed
         if len(starts_A):
             logits_AV = head.logits(hidden_RH[starts_A.to(hidden_RH.device)])
+            check_logits(logits_AV, self._text.example_id, "the draft's")
             q_AV = sampler_probs(logits_AV, self._samplers.draft)
             if self._depth == 0:
                 self._score_first_tokens(logits_AV, q_AV)
@@ -177,6 +179,7 @@ class _Chains:
     def _score_first_tokens(self, logits_NV: torch.Tensor, q_NV: torch.Tensor) -> None:
         """Store p(y), and the overlap and greedy match of the first drafted tokens."""
         target_logits_NV = self._target.logits(self._text)
+        check_logits(target_logits_NV, self._text.example_id, "the target's")
         p_NV = sampler_probs(target_logits_NV, self._samplers.target)
         self._p_N = p_NV.gather(-1, self._y_N[:, None].to(p_NV.device))[:, 0].double().cpu()
         self._overlap_S = overlap(q_NV, p_NV).double().cpu()

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
+from draftmark.errors import UserError
+from draftmark.models.finite import check_logits
 from draftmark.models.hidden_states import TargetLogits, hidden_states
 from draftmark.models.kv_cache import CachedModel
-from draftmark.models.language_model import LanguageModel
+from draftmark.models.language_model import LanguageModel, cut_or_widen
 from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.speculation.scoring import accept_probability, greedy_acceptance
 from draftmark.store.acceptance_tables import sliding_table
@@ -41,6 +43,13 @@ class LanguageModelSession:
 
     def propose(self, token_ids: Sequence[int], num_tokens: int) -> Proposal:
         """Return `num_tokens` tokens drawn one after the other, with their distributions q_GV."""
+        longest = len(token_ids) + num_tokens
+        if longest > self._cached.model.max_positions:
+            raise UserError(
+                f"A text of {longest} tokens does not fit the draft's context of "
+                f"{self._cached.model.max_positions}; lower evaluation.max_new_tokens, or take a "
+                "draft with a longer context."
+            )
         # The cache still has rejected tokens: keep the prefix that agrees with the text.
         self._cached.keep(_agreeing(self._cached.seen, token_ids))
         unread = token_ids[len(self._cached.seen) :]
@@ -48,6 +57,7 @@ class LanguageModelSession:
         q_GV = []
         for _ in range(num_tokens):
             logits_V = self._cached.model.logits(self._cached.feed(unread)[-1])
+            check_logits(logits_V[None], "this text", "the draft's")
             q_GV.append(sampler_probs(logits_V, self._sampler).cpu())
             drafted.append(int(draw_tokens(q_GV[-1], self._generator)))
             unread = drafted[-1:]
@@ -76,7 +86,10 @@ class LanguageModelDrafter:
         """
         impossible, tokens = 0, 0
         for text, hidden_ND in hidden_states(self.model, texts):
-            draft_logits_NV, target_logits_NV = self.model.logits(hidden_ND), target.logits(text)
+            target_logits_NV = target.logits(text)
+            draft_logits_NV = cut_or_widen(self.model.logits(hidden_ND), target_logits_NV.shape[-1])
+            check_logits(draft_logits_NV, text.example_id, "the draft's")
+            check_logits(target_logits_NV, text.example_id, "the target's")
             q_NV = sampler_probs(draft_logits_NV, samplers.draft)
             p_NV = sampler_probs(target_logits_NV, samplers.target)
             y_N = torch.tensor(text.response_ids, device=q_NV.device)

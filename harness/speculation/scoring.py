@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from draftmark.models.finite import check_logits
 from draftmark.models.hidden_states import TargetLogits
 from draftmark.models.sampling import sampler_probs
 from draftmark.speculation.interfaces import Session
@@ -56,7 +57,9 @@ def score_deterministic(
     """
     for text in texts:
         session = start(text.prompt_ids)
-        p_NV = sampler_probs(target.logits(text), samplers.target)
+        logits_NV = target.logits(text)
+        check_logits(logits_NV, text.example_id, "the target's")
+        p_NV = sampler_probs(logits_NV, samplers.target)
         choice_N = p_NV.argmax(-1)
         length = len(text.response_ids)
         accept_SD, drafted_S = np.zeros((length, MAX_GAMMA)), np.zeros(length, dtype=np.int64)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from draftmark.errors import UserError
 from draftmark.store.records import read_rows, write_rows
 from draftmark.types import AcceptanceTable
 
@@ -68,7 +69,13 @@ def with_greedy_draft(table: AcceptanceTable) -> AcceptanceTable | None:
 
 
 def write_tables(path: Path, tables: Iterable[AcceptanceTable]) -> None:
-    """Write acceptance tables; raises ValueError if there are none."""
+    """Write acceptance tables.
+
+    Raises ValueError if there are none, UserError if one holds a number that is not finite.
+    """
+    tables = list(tables)
+    for table in tables:
+        _check_finite(table)
     write_rows(
         path,
         [
@@ -89,6 +96,16 @@ def write_tables(path: Path, tables: Iterable[AcceptanceTable]) -> None:
             for table in tables
         ],
     )
+
+
+def _check_finite(table: AcceptanceTable) -> None:
+    stored = (table.accept_SD, table.overlap_S, table.greedy_match_S, table.greedy_overlap_S)
+    for values in stored:
+        if values is not None and not np.isfinite(values).all():
+            raise UserError(
+                f"{table.example_id}: the acceptance table holds numbers that are not finite; the "
+                "draft, or the target, computes them."
+            )
 
 
 def _stored(values_SD: Floats | Bools) -> list[Any]:

@@ -17,6 +17,7 @@ from draftmark.models.generation import Sampling, check_fits, generate, random_s
 from draftmark.models.hidden_states import (
     StateSource,
     StoredHiddenStates,
+    check_texts,
     hidden_states,
 )
 from draftmark.models.language_model import LanguageModel
@@ -148,6 +149,12 @@ class TrainingTexts:
     def live(self) -> bool:
         """True if the target reads some of the texts during training."""
         return "draft" in self.sources
+
+    def check(self, model: LanguageModel) -> None:
+        """Raise UserError for a fixed text that a model cannot read (see `check_texts`)."""
+        for source in self.sources.values():
+            if isinstance(source, FixedTexts):
+                check_texts(model, source.texts)
 
     def training_batch(
         self, step: int, rows_per_batch: int, share: RowSelection = lambda rows: rows

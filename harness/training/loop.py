@@ -69,6 +69,7 @@ def train(
     non-finite loss are kept.
     """
     return_large_blocks()
+    context.texts.check(context.draft)
     model, settings, goal = context.draft.model, context.settings, context.goal
     optimiser = torch.optim.AdamW(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
@@ -167,6 +168,11 @@ def _validate(context: TrainingContext, state: Checkpoint) -> Checkpoint:
     assert criterion is not None, "a training needs a criterion"
     with autocast(context):
         value = context.team.from_first(lambda: criterion.measure(context.draft))
+    if not math.isfinite(value):
+        raise UserError(
+            f"The {criterion.name} is {value} at step {state.step}: the weights of the draft or of "
+            "the target are faulty, or the learning_rate is too high."
+        )
     context.journal.log({criterion.name: value}, state.step)
     best = criterion.improves(value, [point[criterion.name] for point in state.history])
     point = {"step": float(state.step), criterion.name: value}

@@ -24,7 +24,7 @@ from draftmark.models.language_model import (
 )
 from draftmark.pipeline.stages.make_draft import DraftSpec, write_draft
 from draftmark.progress import Progress
-from draftmark.speculation.interfaces import EngineSettings
+from draftmark.speculation.interfaces import Engine, EngineSettings
 from draftmark.speculation.language_model_drafter import LanguageModelDrafter
 from draftmark.store.graph import Job
 from draftmark.store.records import DRAFT
@@ -141,8 +141,10 @@ def tables(of: Family, draft: LanguageModel, sampler: Sampler, tmp: Path) -> lis
     return [by_id[text.example_id] for text in texts]
 
 
-def decoded(of: Family, draft: Path | None) -> list[Decode]:
-    """Decode the greedy texts' prompts in the reference engine, with blocks of 3 tokens."""
-    settings = EngineSettings(Samplers(GREEDY, GREEDY), 3, NEW_TOKENS, ENDS, 0, Placement())
-    running = ENGINE.open(of.directory, KD if draft else None, draft, settings)
+def decoded(
+    of: Family, draft: Path | None, engine: Engine = ENGINE, sampler: Sampler = GREEDY
+) -> list[Decode]:
+    """Decode the greedy texts' prompts, by default in the reference engine, in blocks of 3."""
+    settings = EngineSettings(Samplers(sampler, sampler), 3, NEW_TOKENS, ENDS, 0, Placement())
+    running = engine.open(of.directory, KD if draft else None, draft, settings)
     return list(running.generate([Prompt(t.example_id, t.prompt_ids) for t in of.greedy]))

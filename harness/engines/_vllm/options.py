@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.errors import Unsupported
+from draftmark.models.context_length import context_length
 from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
 from draftmark.types import Sampler
 
@@ -51,7 +52,17 @@ def engine_options(
 
 def max_positions(target: Path) -> int:
     """Return the context length in tokens of the model in a folder."""
-    return int(_config(target).max_position_embeddings)
+    return context_length(_config(target).to_dict())
+
+
+def check_head_rows(target: Path, draft: Path) -> None:
+    """Raise Unsupported for heads of unlike padding, which vLLM takes for two tokenizers."""
+    rows = [_config(folder).get_text_config().vocab_size for folder in (target, draft)]
+    if rows[0] != rows[1]:
+        raise Unsupported(
+            f"vLLM runs a draft model only if its head has as many rows as the target's, not "
+            f"{rows[1]} beside {rows[0]}; choose another speed.engine, or pad the draft's head."
+        )
 
 
 def _kv_bytes(target: Path, dtype: str) -> int:

@@ -13,12 +13,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from draftmark.grading.isolation import syscalls
+from draftmark.grading.isolation.memory import memory_file
 
 INSTALL = "apt-get install bubblewrap"
 # The base interpreter of a virtual environment: it has the standard library only.
@@ -43,12 +43,22 @@ def command_prefix(scratch_bytes: int, refused: int) -> list[str]:
     return inner if os.getuid() else [*_step_down(bwrap), *inner]
 
 
-@cache
+class _Failed(Exception):
+    """bubblewrap cannot isolate; the next call tries again, as the cause may be gone."""
+
+
 def _failure(bwrap: str) -> str | None:
     """Return bubblewrap's error for a trivial program, or None if the program ran."""
-    with tempfile.TemporaryFile() as refused:
-        refused.write(syscalls.seccomp_filter())
-        refused.seek(0)
+    try:
+        return _probe(bwrap)
+    except (_Failed, OSError, subprocess.TimeoutExpired) as error:
+        return f"{bwrap} cannot isolate here ({error})"
+
+
+@cache
+def _probe(bwrap: str) -> None:
+    """Run a trivial program; raises _Failed with bubblewrap's error."""
+    with memory_file(syscalls.seccomp_filter()) as refused:
         done = subprocess.run(
             [*command_prefix(2**20, refused.fileno()), str(PYTHON), "-S", "-c", "pass"],
             stdin=subprocess.DEVNULL,
@@ -59,7 +69,8 @@ def _failure(bwrap: str) -> str | None:
             check=False,
         )
     reason = done.stderr.decode(errors="replace").strip().partition("\n")[0]
-    return f"{bwrap} cannot isolate here ({reason})" if done.returncode else None
+    if done.returncode:
+        raise _Failed(reason)
 
 
 def _view(*tools: str) -> Iterator[str]:

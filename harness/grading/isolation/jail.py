@@ -2,8 +2,9 @@
 
 `grading.sandbox` sends the text of this file as `python -c`, so the project's files need not be
 visible inside. The payload holds the program, its checks and a secret; each part is read after the
-previous one has run. A report of `passed` counts only with the secret, so a program that ends
-early, or writes `passed` itself, has not passed.
+previous one has run. The report is a pipe, which needs no disk. Its first byte says that the
+program began; the program cannot take that byte back. `passed` counts only with the secret, so a
+program that ends early, or writes `passed` itself, has not passed.
 """
 
 import os
@@ -48,6 +49,7 @@ def run_payload(payload: int, report: int, program_size: int, checks_size: int) 
     everything = BaseException
     words: dict[type, bytes] = {AssertionError: b"assertion", MemoryError: b"memory"}
     own = process()
+    write(report, b"+")
     module = type(sys)("program")
     sys.modules["program"] = module
     verdict, error = b"syntax", None

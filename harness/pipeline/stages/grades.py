@@ -1,12 +1,11 @@
 """The stages that measure quality: grades, likelihoods, verdicts. Each function returns a node."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from draftmark import registry
 from draftmark.config.sections import Judge
 from draftmark.grading.scores import grade_answers, response_outcomes
-from draftmark.models.stop_conditions import StopStrings
+from draftmark.grading.thinking import decode_answer, opens_thinking
 from draftmark.pipeline.setting import Setting
 from draftmark.pipeline.stages.texts import gold_texts_node, responses_node
 from draftmark.store.graph import Job, Node
@@ -19,22 +18,23 @@ from draftmark.store.records import (
     read_texts,
     write_rows,
 )
-from draftmark.types import GREEDY
+from draftmark.types import GREEDY, Example
+
+_LONGEST_MARK = 32  # tokens that a mark of thinking takes at most, with the space after it
 
 
 def grades_node(setting: Setting, texts: Node) -> Node:
     """Return the node of the grades of responses, or of each arm's decodes."""
 
     def build(job: Job) -> None:
-        tokenizer = setting.tokenizer(job.inputs["target"])
-        stop = setting.stop_strings(job.inputs["target"])
+        read = _answers(setting, job, setting.rows["test"].examples)
         examples = {example.id: example for example in setting.rows["test"].examples}
         rows = [
             {
                 "arm": answer.arm,
                 "example_id": answer.example_id,
                 "num_tokens": len(answer.token_ids),
-                "text": (text := _answer(tokenizer.decode, answer.token_ids, stop)),
+                "text": (text := read(answer.example_id, answer.token_ids)),
                 **response_outcomes(text, answer.finish_reason),
             }
             for answer in read_answers(job.inputs["texts"])
@@ -54,14 +54,29 @@ def grades_node(setting: Setting, texts: Node) -> Node:
         settings["unsafe"] = True  # a safe run never reads such grades
     label = f"{setting.task.name} quality of {texts.label}"
     task = registry.module_name("tasks", setting.task.name)
-    code = (task, "draftmark.grading.scores", "draftmark.store.records")
+    grading = ("draftmark.grading.scores", "draftmark.grading.thinking", "draftmark.data.prompts")
+    code = (task, *grading, "draftmark.store.records")
     return Node("grades", label, settings, inputs, code, build)
 
 
-def _answer(decode: Any, token_ids: Sequence[int], stop: StopStrings | None) -> str:
-    """Return the text of a response, up to a stop string."""
-    text: str = decode(token_ids, skip_special_tokens=True)
-    return stop.cut(text) if stop else text
+def _answers(
+    setting: Setting, job: Job, examples: Sequence[Example]
+) -> Callable[[str, Sequence[int]], str]:
+    """Return what decodes an example's response: the text after thinking, up to a stop string."""
+    tokenizer = setting.tokenizer(job.inputs["target"])
+    stop = setting.stop_strings(job.inputs["target"])
+    prompts = setting.prompts(job.inputs["target"], examples)
+    opened = {
+        prompt.example_id
+        for prompt in prompts
+        if opens_thinking(tokenizer.decode(prompt.token_ids[-_LONGEST_MARK:]))
+    }
+
+    def read(example_id: str, token_ids: Sequence[int]) -> str:
+        text = decode_answer(tokenizer.decode, token_ids, opened=example_id in opened)
+        return stop.cut(text) if stop else text
+
+    return read
 
 
 def likelihoods_node(setting: Setting, model: Node | None = None) -> Node:
@@ -99,7 +114,9 @@ def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
         from draftmark.grading.http_client import HttpClient, read_key
         from draftmark.grading.judging import build_questions
 
-        drafts, others = (_responses(setting, job, name) for name in ("draft", "against"))
+        drafts, others = (
+            _responses(setting, job, name, rows.examples) for name in ("draft", "against")
+        )
         client = HttpClient(judge.endpoint, read_key(judge.key_variable, "judge"))
         chat = ChatModel(client, judge.model, judge.options)
         asked = build_questions(rows.examples, drafts, others)
@@ -127,14 +144,17 @@ def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
         "rows": rows.digest,
     }
     label = f"verdicts of {judge.model} on {draft.label} against the {judge.against}"
-    return Node("verdicts", label, settings, inputs, ("draftmark.grading.judging",), build)
+    code = ("draftmark.grading.judging", "draftmark.grading.thinking", "draftmark.data.prompts")
+    return Node("verdicts", label, settings, inputs, code, build)
 
 
-def _responses(setting: Setting, job: Job, name: str) -> dict[str, str]:
-    """Return the responses of an input, decoded, by example id."""
-    tokenizer = setting.tokenizer(job.inputs["target"])
-    stop = setting.stop_strings(job.inputs["target"])
+def _responses(
+    setting: Setting, job: Job, name: str, examples: Sequence[Example]
+) -> dict[str, str]:
+    """Return the responses of an input to some examples, decoded, by example id."""
+    read, known = _answers(setting, job, examples), {example.id for example in examples}
     return {
-        text.example_id: _answer(tokenizer.decode, text.response_ids, stop)
+        text.example_id: read(text.example_id, text.response_ids)
         for text in read_texts(job.inputs[name] / TEXTS)
+        if text.example_id in known
     }

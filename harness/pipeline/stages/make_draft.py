@@ -58,6 +58,8 @@ def write_draft(spec: DraftSpec, job: Job, team: ProcessGroup = ALONE) -> None:
     )
     target = language_model.load_model(job.inputs["target"], placement)
     start = _start(spec, target, tokenizer, job, placement)
+    # A loss compares the tokens that both heads have rows for.
+    target = replace(target, vocab_size=min(target.vocab_size, start.vocab_size))
     if not spec.on_policy:
         language_model.drop_body(target)  # only the head is used from here on
     language_model.cast_weights(target, pair.dtype)

@@ -45,7 +45,9 @@ def gold_texts_node(setting: Setting, split: Split) -> Node:
         from draftmark.data.prompts import encode_gold
 
         tokenizer = setting.tokenizer(job.inputs["target"])
-        texts = encode_gold(tokenizer, rows.examples, setting.end_tokens, setting.format)
+        kwargs = setting.recipe.prompting.chat_template_kwargs
+        ends, form = setting.end_tokens, setting.format
+        texts = encode_gold(tokenizer, rows.examples, ends, form, kwargs)
         write_texts(job.out / TEXTS, texts)
 
     return _texts(setting, "dataset", rows, f"gold answers, {split}", build)
@@ -119,8 +121,8 @@ def _texts(
     inputs: Mapping[str, Node] | None = None,
 ) -> Node:
     """Return a node of texts on rows; `inputs` names the models that write them, if any."""
-    decisive = {"source": source, "rows": rows.digest, "format": setting.format, **(settings or {})}
+    decisive = {"source": source, "rows": rows.digest, **setting.prompt_settings}
     generation = ("draftmark.models.generation",) if inputs else ()
     code = (*generation, "draftmark.data.prompts", "draftmark.store.records")
     inputs = {**(inputs or {}), "target": setting.target}
-    return Node("responses", label, decisive, inputs, code, build)
+    return Node("responses", label, {**decisive, **(settings or {})}, inputs, code, build)

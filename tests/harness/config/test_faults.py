@@ -63,6 +63,16 @@ def test_no_file_ends_in_a_traceback(recipe: Path, text: str) -> None:
             suite_members(str(recipe))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_recipe_with_a_byte_order_mark_is_read(recipe: Path, encoding: str) -> None:
+    text = settings_faults.toml(settings_faults.WHOLE)
+    recipe.write_text(text, encoding="utf-8")
+    plain = load_recipe(str(recipe))
+    recipe.write_text(text, encoding=encoding)
+
+    assert load_recipe(str(recipe)) == plain
+
+
 @given(st.binary(max_size=60))
 def test_no_bytes_end_in_a_traceback(recipe: Path, data: bytes) -> None:
     recipe.write_bytes(data)

@@ -10,13 +10,17 @@ from pydantic import ValidationError
 from draftmark.config.model_sections import Budget, Training
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
+from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe, recipe_names, suite_members
+from draftmark.progress import Progress
 from draftmark.results import Cell
 from draftmark.speculation.methods import build_method
 
 HEAD = 'title = "A recipe"\ntasks = ["gsm8k"]\n'
 PAIR = '[[pairs]]\nname = "p"\ntarget = "tiny-target"\ndraft = { pruned = [0] }\n'
 METHODS = '[[methods]]\nname = "untrained"\n[[methods]]\nname = "kd"\n'
+
+SAMPLES = '[data]\nsources = ["samples"]\ntrain_rows = 4\nvalidation_rows = 2\ntest_rows = 5\n'
 
 Load = Callable[..., Recipe]
 
@@ -494,3 +498,29 @@ def test_a_method_is_compared_with_others_of_the_recipe(load: Load, other: str) 
 def test_a_comparison_is_planned_once(load: Load) -> None:
     methods = METHODS.replace('name = "kd"', 'name = "kd"\nagainst = ["untrained", "untrained"]')
     assert "method 'kd': against names a method twice" in _mistake(load, methods=methods)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "sentence"),
+    [
+        ("{ tokenize = false }", "chat_template_kwargs must not set 'tokenize'"),
+        ('{ "no name" = 1 }', "chat_template_kwargs must not set 'no name'"),
+        ("{ day = 2024-07-26 }", "chat_template_kwargs.day must be text, a number, true, false"),
+        ("{ a = 1 }\nformat = 'plain'", "chat_template_kwargs need format = 'chat' or 'auto'"),
+        ("3", "chat_template_kwargs"),
+    ],
+)
+def test_a_mistake_in_the_arguments_of_a_template(load: Load, kwargs: str, sentence: str) -> None:
+    assert sentence in _mistake(load, more=f"[prompting]\nchat_template_kwargs = {kwargs}")
+
+
+def test_the_arguments_of_a_template_are_part_of_the_keys_of_texts(load: Load) -> None:
+    def keys(more: str = "") -> dict[str, str]:
+        plan = plan_experiment(load(pair=PAIR, more=f"{SAMPLES}{more}"), Progress(quiet=True))
+        return {node.label: node.key for node in plan.nodes}
+
+    usual, quiet = keys(), keys("[prompting]\nchat_template_kwargs = { enable_thinking = false }")
+    assert keys("[prompting]\nchat_template_kwargs = {}") == usual
+    assert usual.keys() == quiet.keys()
+    same = {label for label in usual if usual[label] == quiet[label]}
+    assert same == {"target tiny-target", "draft untrained, seed 0"}

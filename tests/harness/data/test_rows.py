@@ -118,7 +118,7 @@ def test_lines_may_end_as_windows_ends_them(task: Task) -> None:
         ('{"question": "Why?", ', "not JSON"),
         ('["Why?", "#### 2"]', "not a JSON object"),
         ("3", "not a JSON object"),
-        ("\ufeff{}", "not JSON"),
+        ("\ufeff{", "not JSON"),
     ],
 )
 @pytest.mark.parametrize("name", ["train.jsonl", "train.jsonl.gz"])
@@ -132,6 +132,25 @@ def test_a_bad_row_is_named_by_file_and_line(
 
     assert str(caught.value).startswith(f"{path}, line 3: {sentence}")
     assert str(caught.value).endswith("; fix the row.")
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "train.jsonl.gz"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_rows_with_a_byte_order_mark_are_read(task: Task, name: str, encoding: str) -> None:
+    text = f"{json.dumps(ROW)}\n{json.dumps(ROW, ensure_ascii=False)}\n"
+    data = text.encode(encoding)
+    task.samples.mkdir(exist_ok=True)
+    (task.samples / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+
+    assert len(_samples(task, 2).examples) == 2
+
+
+def test_files_that_were_joined_have_marks_within(task: Task) -> None:
+    marked = {f"\ufeff{name}": f"\ufeff{value}" for name, value in ROW.items()}
+    _write(task.samples, [ROW, f"\ufeff{json.dumps(ROW)}", json.dumps(marked)])
+
+    first, second, third = _samples(task, 3).examples
+    assert first.messages == second.messages == third.messages
 
 
 def test_text_that_cannot_be_written_as_utf8_is_a_bad_row(task: Task) -> None:

@@ -5,6 +5,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import ROOT
 
-from draftmark.errors import UserError
-from draftmark.grading.isolation import bubblewrap
-from draftmark.grading.sandbox import Limits, Outcome, Program, Sandbox, Status
+from draftmark.errors import MachineError, UserError
+from draftmark.grading import sandbox
+from draftmark.grading.isolation import bubblewrap, memory
+from draftmark.grading.sandbox import STATUSES, Limits, Outcome, Program, Sandbox, Status
 
 LIMITS = Limits(cpu_s=1, wall_s=20, memory_bytes=128 * 2**20)
 REASON = bubblewrap.why_unavailable()
@@ -294,3 +296,85 @@ def test_others_than_root_are_isolated_too() -> None:
         pytest.skip("this checkout is closed to others")
     assert "status='passed'" in done.stdout, done.stderr
     assert "isolated=True" in done.stdout
+
+
+def _script_before(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a script of the shell run before bubblewrap, which has been found to isolate."""
+    command_prefix = bubblewrap.command_prefix
+
+    def with_script(*arguments: int) -> list[str]:
+        return ["/bin/sh", "-c", f'{script}\nexec "$0" "$@"', *command_prefix(*arguments)]
+
+    assert bubblewrap.why_unavailable() is None
+    monkeypatch.setattr(bubblewrap, "command_prefix", with_script)
+    monkeypatch.setattr(sandbox, "_WAITS_S", (0.0, 0.0))
+
+
+@isolated
+def test_a_sandbox_that_could_not_start_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    twice = f'cd {tmp_path}; test -e b || {{ test -e a && touch b; touch a; echo "busy"; exit 1; }}'
+    _script_before(twice, monkeypatch)
+
+    outcomes = Sandbox().run_many([Program("x = 1", "assert x == 1")] * 2, workers=1)
+
+    assert [outcome.status for outcome in outcomes] == ["passed", "passed"]
+
+
+@isolated
+def test_a_sandbox_that_never_starts_grades_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    _script_before('echo "bwrap: Resource unavailable" >&2; exit 1', monkeypatch)
+
+    with pytest.raises(MachineError, match=r"not begin \(bwrap: Resource unavailable\); it was"):
+        Sandbox().run(Program("x = 1", "assert x == 1"))
+
+
+@isolated
+def test_a_program_that_the_kernel_killed_for_memory_is_not_graded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The counter of kills is a file here, which rises with each run."""
+    counter = tmp_path / "counter"
+    counter.write_text("oom_kill 0\n")
+    kills_itself = Program("import os\nos.kill(os.getpid(), 9)")
+    monkeypatch.setattr(memory, "_COUNTS", (counter,))
+    assert Sandbox().run(kills_itself).status == "error"
+
+    _script_before(f"echo oom_kill $(date +%s%N) > {counter}", monkeypatch)
+    with pytest.raises(MachineError, match="the kernel killed it"):
+        Sandbox().run(kills_itself)
+    assert Sandbox().run(Program("x = 1", "assert x == 1")).status == "passed"
+
+
+@isolated
+def test_a_program_needs_no_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+
+    outcome = Sandbox().run(Program("print('x' * 5000)", "assert True"))
+
+    assert (outcome.status, len(outcome.output)) == ("passed", 2000)
+
+
+@pytest.mark.usefixtures("bare")
+def test_without_a_folder_to_start_in_nothing_is_graded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    monkeypatch.setattr(sandbox, "_WAITS_S", (0.0,))
+
+    with pytest.raises(MachineError, match="No such file or directory"):
+        Sandbox(unsafe=True).run(Program(""))
+
+
+@isolated
+def test_no_program_can_pass_for_a_failure_of_the_machine() -> None:
+    """Its stage would fail for ever."""
+    for source in (
+        "import os\nfor n in range(3, 64):\n    try: os.write(n, b'+' * 99)\n    except OSError: 0",
+        "import os\nos.closerange(0, 64)",
+        "import os\nos.closerange(0, 64)\nos.abort()",
+        "import os\nos.kill(0, 9)",
+        "import os\nos.fork() and os._exit(1)",
+    ):
+        assert Sandbox(limits=LIMITS).run(Program(source, "assert 0")).status in STATUSES

@@ -1,5 +1,6 @@
 """One vocabulary: padding rows of heads change nothing, another tokenizer is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from family_stages import (
 )
 
 from draftmark.config.model_sections import DraftInit
+from draftmark.engines.transformers import ENGINE as TRANSFORMERS
 from draftmark.errors import UserError
 from draftmark.models.draft_inits import make_draft
 from draftmark.models.language_model import load_model, save_model
@@ -75,6 +77,21 @@ def test_padding_rows_change_nothing_that_is_written_scored_or_decoded(
     alone, found = (decoded(of.target, of.draft) for of in (bare, more))
     assert [item.token_ids for item in found] == [item.token_ids for item in alone]
     assert [item.rounds for item in found] == [item.rounds for item in alone]
+
+
+def test_the_transformers_engine_times_heads_of_unlike_padding(
+    bare_and_padded: tuple[Pair, Pair],
+) -> None:
+    bare, more = bare_and_padded
+    swapped = [
+        Pair(replace(of.target, directory=of.draft), of.target.directory) for of in (bare, more)
+    ]
+    for one, other in ((bare, more), swapped):
+        expected, found = (decoded(of.target, of.draft, TRANSFORMERS) for of in (one, other))
+        assert [item.token_ids for item in found] == [item.token_ids for item in expected]
+        assert [item.rounds for item in found] == [item.rounds for item in expected]
+        sampled = decoded(other.target, other.draft, TRANSFORMERS, Sampler(1.0))
+        assert max(token for item in sampled for token in item.token_ids) < TOKENS
 
 
 @pytest.mark.parametrize("start", ["given", "fitted"])

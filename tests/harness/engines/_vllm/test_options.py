@@ -1,5 +1,6 @@
 """What vLLM is told: alike in both arms, and nothing that it would do otherwise than scored."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,13 @@ from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.engines._vllm.options import (
     PROGRAM,
+    check_head_rows,
     engine_options,
     sampling_options,
     speculation_options,
     without_paths,
 )
-from draftmark.errors import UserError
+from draftmark.errors import Unsupported, UserError
 from draftmark.speculation.interfaces import EngineSettings
 from draftmark.types import GREEDY, Placement, Sampler, Samplers
 
@@ -23,6 +25,17 @@ SETTINGS = EngineSettings(Samplers(GREEDY, GREEDY), 3, 24, frozenset({2}), 0, Pl
 
 def test_the_program_of_the_child_exists() -> None:
     assert PROGRAM.is_file()
+
+
+def test_heads_of_unlike_padding_are_refused_by_a_sentence(
+    tiny_directory: Path, tmp_path: Path
+) -> None:
+    config = json.loads((tiny_directory / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 1152}))
+
+    check_head_rows(tiny_directory, tiny_directory)
+    with pytest.raises(Unsupported, match="not 1152 beside 1024; choose another"):
+        check_head_rows(tiny_directory, tmp_path)
 
 
 def sampled(target: Sampler, draft: Sampler) -> EngineSettings:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from judge_server import Answer, says, serve
 
 from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import Sandbox
+from draftmark.models.language_model import load_tokenizer
 from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.pipeline.render import render_reports
@@ -18,10 +20,11 @@ from draftmark.pipeline.runner import run_experiment
 from draftmark.pipeline.save_records import save_records
 from draftmark.progress import Progress
 from draftmark.results import Results
-from draftmark.store.graph import Node
-from draftmark.store.records import GRADES, TEXTS, read_rows, read_texts
+from draftmark.store.graph import Job, Node
+from draftmark.store.records import GRADES, TEXTS, read_rows, read_texts, write_texts
 from draftmark.store.run_folder import save_results
 from draftmark.store.store import Store
+from draftmark.types import Text
 
 KEY = "sk-THE-SECRET-0123456789"
 RECIPE = """
@@ -138,6 +141,30 @@ def test_a_sample_is_the_same_however_many_there_are(prepare: Prepare, tmp_path:
 
     assert texts[3][:6] == texts[2]
     assert len({text.response_ids for text in texts[3][::3]}) == 3
+
+
+def test_what_is_graded_follows_the_thinking_that_the_prompt_opened(
+    prepare: Prepare, tiny_directory: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_directory, tmp_path / "model")
+    template = tmp_path / "model" / "chat_template.jinja"
+    template.write_text(template.read_text() + "<think>\n")
+    node = _nodes(prepare())["target grades"]
+    tokenizer = load_tokenizer(tmp_path / "model")
+    responses = ["#### 1</think>\n\n#### 2", "#### 3", "<think>#### 4</think>#### 5"]
+    texts = [
+        Text(f"gsm8k/test/{n}", (1, 2), tuple(tokenizer.encode(response)))
+        for n, response in enumerate(responses)
+    ]
+    write_texts(tmp_path / TEXTS, texts)
+    job = Job({"target": tmp_path / "model", "texts": tmp_path}, tmp_path, tmp_path, QUIET)
+    assert node.build is not None
+    node.build(job)
+
+    graded = read_rows(tmp_path / GRADES)
+    assert [row["text"].strip() for row in graded] == ["#### 2", "", "#### 5"]
+    assert [row["empty"] for row in graded] == [0, 1, 0]
+    assert [row["answered"] for row in graded] == [1, 0, 1]
 
 
 def _run(prepared: Plan, tmp_path: Path) -> Results:

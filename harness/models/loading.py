@@ -1,0 +1,135 @@
+"""Loads all of a model's weights, or refuses: the library fills what is missing at random."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from draftmark.errors import UserError
+
+# Tables that are computed from the config; old files hold them beside the weights.
+_COMPUTED = re.compile(r"inv_freq$|rotary_emb\.\w+_cached$|(?:attn|attention)\.(?:masked_)?bias$")
+NONE: Mapping[str, Sequence[Sequence[int]]] = MappingProxyType({})
+_SHOWN = 3  # names of a sentence
+
+
+def load_whole(directory: Path, dtype: str, *, trust_remote_code: bool, **placement: Any) -> Any:
+    """Return the transformers model of a folder, in evaluation mode.
+
+    Raises UserError if tensors are missing, unexpected or of another shape, if the library does not
+    know the model, or if the model needs its own code and that is forbidden.
+    """
+    with explain_loading(directory), _quiet():
+        model, info = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported, and refused here
+            **placement,
+        )
+    check_whole(
+        directory,
+        list(model.state_dict()),
+        info["missing_keys"],
+        info["unexpected_keys"],
+        {name: shapes for name, *shapes in info["mismatched_keys"]},
+    )
+    return model.eval()
+
+
+@contextmanager
+def explain_loading(directory: Path) -> Iterator[None]:
+    """Turn the library's exceptions about a folder into UserErrors."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{directory} comes with code of its own, which would run with your rights; read "
+                "it, then set trust_remote_code = true in the pair, or take another model."
+            ) from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{directory} cannot be loaded by transformers ({type(error).__name__}: {reason}); "
+            "check the model's folder, or take another model."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide the library's report on loading, which repeats what is raised."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+
+
+def check_whole(
+    directory: Path,
+    expected: Sequence[str],
+    missing: Iterable[str],
+    unexpected: Iterable[str],
+    mismatched: Mapping[str, Sequence[Sequence[int]]] = NONE,
+) -> None:
+    """Raise UserError, with the first names and the fix, if weights did not load by their names.
+
+    `mismatched` maps a name to its shape in the file and the shape that the config asks for.
+    """
+    absent = sorted(set(missing) - set(mismatched))
+    extra = sorted(name for name in unexpected if not _COMPUTED.search(name))
+    if not absent and not extra and not mismatched:
+        return
+    faults = []
+    if absent:
+        faults.append(f"{len(absent)} of {len(expected)} weights are missing ({_first(absent)})")
+    if mismatched:
+        name, (found, wanted) = sorted(mismatched.items())[0]
+        shapes = f"{name} is {tuple(found)}, not {tuple(wanted)}"
+        faults.append(f"{len(mismatched)} of {len(expected)} have another shape ({shapes})")
+    if extra:
+        faults.append(f"{len(extra)} tensors belong to no weight ({_first(extra)})")
+    raise UserError(
+        f"{directory} does not load whole: {'; '.join(faults)}. {_fix(expected, absent, extra)}"
+    )
+
+
+def _first(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
+
+
+def _fix(expected: Sequence[str], absent: Sequence[str], extra: Sequence[str]) -> str:
+    prefixes = (
+        each.removesuffix(name)
+        for each in extra
+        for name in expected
+        if absent and each != name and each.endswith(name)
+    )
+    if prefix := next(prefixes, None):
+        return (
+            f"The names in its files begin with {prefix!r}, as a wrapper's do: save the model "
+            "inside the wrapper with save_pretrained."
+        )
+    if list(absent) == ["lm_head.weight"]:
+        return (
+            "If its head is its embedding, set tie_word_embeddings = true in config.json; else "
+            "copy or download the model again."
+        )
+    return (
+        "Its config.json belongs to another model, or files are missing: copy or download the "
+        "model again."
+    )

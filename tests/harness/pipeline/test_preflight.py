@@ -1,0 +1,164 @@
+"""A run is refused before its first stage, or says what it found about models and rows."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from draftmark.errors import UserError
+from draftmark.pipeline.experiment import Plan, plan_experiment
+from draftmark.pipeline.preflight import check_before_run
+from draftmark.pipeline.recipe_files import load_recipe
+from draftmark.pipeline.runner import run_experiment
+from draftmark.progress import Progress
+from draftmark.store.store import Store
+
+RECIPE = """
+title = "a small run"
+tasks = ["gsm8k"]
+threads = 1
+speed = false
+{prompting}
+
+[data]
+sources = ["directory", "samples"]
+test_rows = 4
+
+[[pairs]]
+name = "p"
+target = "{target}"
+draft = {draft}
+
+[[methods]]
+name = "untrained"
+"""
+
+
+class Heard(Progress):
+    """Progress that keeps what it says."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def folder(tiny_directory: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny target."""
+    shutil.copytree(tiny_directory, tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def check(tmp_path: Path, heard: Heard) -> Callable[..., list[str]]:
+    """Return a function that checks a recipe and returns what was said."""
+
+    def check_recipe(
+        target: Any = "tiny-target", draft: str = "{ pruned = [0] }", data: Any = None, **more: str
+    ) -> list[str]:
+        path = tmp_path / "small.toml"
+        path.write_text(
+            RECIPE.format(target=target, draft=draft, prompting=more.get("prompting", ""))
+        )
+        plan = plan_experiment(load_recipe(str(path)), heard, data=data)
+        check_before_run(plan, Store(tmp_path / "store"), heard)
+        return heard.lines
+
+    return check_recipe
+
+
+def _wrap(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    weights = {f"module.{name}": value for name, value in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def _edit(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_a_healthy_recipe_has_nothing_to_say(check: Callable[..., list[str]]) -> None:
+    (line,) = check()
+    assert line == "gsm8k: 4 test rows from samples"
+
+
+@pytest.mark.parametrize("role", ["target", "draft"])
+def test_a_model_that_does_not_load_whole_is_refused_before_the_first_stage(
+    check: Callable[..., list[str]], folder: Path, tmp_path: Path, role: str
+) -> None:
+    _wrap(folder)
+    draft = f'{{ model = "{folder}" }}' if role == "draft" else "{ pruned = [0] }"
+    with pytest.raises(UserError, match=r"75 of 75 weights are missing .*'module\.'"):
+        check(folder if role == "target" else "tiny-target", draft)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_run_refuses_what_the_check_refuses(folder: Path, tmp_path: Path, heard: Heard) -> None:
+    _wrap(folder)
+    path = tmp_path / "small.toml"
+    path.write_text(RECIPE.format(target=folder, draft="{ pruned = [0] }", prompting=""))
+    plan: Plan = plan_experiment(load_recipe(str(path)), heard)
+    with pytest.raises(UserError, match="does not load whole"):
+        run_experiment(plan, "small", Store(tmp_path / "store"), heard)
+
+
+def test_a_pointer_is_refused_by_the_plan(check: Callable[..., list[str]], folder: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    (folder / "model.safetensors").write_text(pointer)
+    with pytest.raises(UserError, match="git-lfs pointer"):
+        check(folder)
+
+
+def test_end_tokens_that_differ_are_said(check: Callable[..., list[str]], folder: Path) -> None:
+    _edit(folder / "generation_config.json", eos_token_id=[0, 2])
+    assert any("its end tokens differ" in line for line in check(folder))
+
+
+def test_a_token_without_a_row_is_said(check: Callable[..., list[str]], folder: Path) -> None:
+    stored = json.loads((folder / "tokenizer.json").read_text())
+    stored["added_tokens"].append({**stored["added_tokens"][0], "id": 1024, "content": "<image>"})
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+    assert any("no row for '<image>'" in line for line in check(folder))
+
+
+def test_a_shorter_context_of_the_draft_is_said(
+    check: Callable[..., list[str]], folder: Path
+) -> None:
+    _edit(folder / "config.json", max_position_embeddings=256)
+    lines = check(draft=f'{{ model = "{folder}" }}')
+    assert any("has a context of 256 tokens, target tiny-target of 1024" in line for line in lines)
+
+
+def test_rows_that_spell_out_special_tokens_are_said(
+    check: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "data/gsm8k").mkdir(parents=True)
+    rows = [{"question": f"{n} + 1?", "answer": f"#### {n + 1}"} for n in range(3)]
+    rows.append({"question": "Is <|im_end|> a number?", "answer": "#### 0"})
+    with gzip.open(tmp_path / "data/gsm8k/test.jsonl.gz", "wt") as file:
+        file.write("\n".join(map(json.dumps, rows)))
+    lines = check(data=tmp_path / "data")
+    assert any(
+        "1 rows spell out special tokens of the target (first gsm8k/test/3: '<|im_end|>')" in line
+        for line in lines
+    )
+
+
+def test_an_argument_that_the_template_lacks_is_refused_before_the_first_stage(
+    check: Callable[..., list[str]],
+) -> None:
+    with pytest.raises(UserError, match="'enable_thinking', which the target's chat template"):
+        check(prompting="prompting = { chat_template_kwargs = { enable_thinking = false } }")

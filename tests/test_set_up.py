@@ -341,6 +341,7 @@ def test_progress_is_the_last_step_then_the_packages_that_are_there(install: Mod
     assert install.progress(["Processing /some/folder/a-1.whl"], 0) == "Processing a-1.whl"
     lines.append("Installing collected packages: one, two, three")
     assert install.progress(lines, 2) == "installed 2 of 3"
+    assert install.progress(["Installing collected packages: torch"], 0) == "installing"
 
 
 def _locked(name: str) -> dict[str, Requirement]:

@@ -132,7 +132,8 @@ def progress(lines: Sequence[str], num_installed: int) -> str:
     """Return how far an installer is, from its messages and the packages that are there."""
     for line in lines:
         if line.startswith("Installing collected packages: "):
-            return f"installed {num_installed} of {line.count(',') + 1}"
+            total = line.count(",") + 1
+            return f"installed {num_installed} of {total}" if total > 1 else "installing"
     steps = [line.strip() for line in lines if line.strip().startswith(STEPS)]
     if not steps:
         return "asking for packages"

@@ -1,5 +1,6 @@
 """The set-up of `make demo` and `make test`: which Python, which packages, what it prints."""
 
+import ast
 import importlib.util
 import os
 import re
@@ -9,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import requires
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 from types import ModuleType
 
@@ -363,6 +364,18 @@ def test_a_package_has_one_version_in_all_locks() -> None:
     assert all(re.fullmatch(r"==[\w.]+", *found) for found in versions.values())
 
 
+def test_what_the_set_up_imports_is_in_the_lock(install: ModuleType) -> None:
+    tree = ast.parse(install.IMPORTS)
+    named = {
+        alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names
+    }
+    named |= {str(node.module) for node in tree.body if isinstance(node, ast.ImportFrom)}
+    packages = packages_distributions()
+    owners = {canonicalize_name(packages[name.partition(".")[0]][0]) for name in named}
+    assert len(owners) > 5
+    assert owners - {*LOCKS["requirements.lock"]} == set()
+
+
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
 @pytest.mark.parametrize(
     ("locks", "extras"),
@@ -411,7 +424,7 @@ def _needed(
             seen.add((name, extra))
             try:
                 asked = requires(name) or []
-            except importlib.metadata.PackageNotFoundError:
+            except PackageNotFoundError:
                 pytest.skip(f"{name} is not installed")
             here = {**environment, "extra": extra}
             every = map(Requirement, asked)

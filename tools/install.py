@@ -27,7 +27,7 @@ OWN_CODE = ("harness", "tasks", "baselines", "reports")
 # What a run imports. It is compiled once here: pip would compile all modules of all packages, five
 # times as many, and a Python that may not write bytecode would compile these in every process.
 IMPORTS = """
-import accelerate, pandas, platformdirs, pyarrow.parquet, scipy.stats, statsmodels.stats.multitest
+import accelerate, pandas, platformdirs, pyarrow.parquet, scipy.stats
 import torch._dynamo, torch.profiler, typer.main
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 """

@@ -211,6 +211,31 @@ def test_what_was_interrupted_starts_again_and_what_is_not_ours_stays(machine: M
     assert len([note for note in machine.notes if "-m venv" in note]) == 2
 
 
+def test_a_whole_environment_outlives_an_addition_that_was_interrupted(machine: Machine) -> None:
+    machine.add_python("python3.12")
+    assert machine.set_up().returncode == 0
+    for name in (".ready", ".installing"):
+        (machine.venv / name).touch()
+
+    assert machine.set_up(lock="requirements-vllm.lock").returncode == 0
+
+    assert (machine.venv / ".ready").exists()
+    assert not (machine.venv / ".installing").exists()
+    assert len([note for note in machine.notes if "-m venv" in note]) == 1
+
+
+def test_an_environment_whose_python_has_gone_is_made_anew(machine: Machine) -> None:
+    machine.add_python("python3.12")
+    assert machine.set_up().returncode == 0
+    (machine.venv / ".ready").touch()
+    (machine.venv / "bin" / "python").unlink()
+
+    assert machine.set_up().returncode == 0
+
+    assert not (machine.venv / ".ready").exists()
+    assert len([note for note in machine.notes if "-m venv" in note]) == 2
+
+
 def test_an_installation_that_fails_is_started_again(machine: Machine) -> None:
     machine.add_python("python3.12")
     broken = machine.home / "environment" / "python"

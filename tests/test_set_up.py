@@ -71,7 +71,7 @@ class Machine:
         return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
 
     def set_up(
-        self, python: str = "", lock: str = "some.lock", **variables: str
+        self, python: str = "", lock: str = "requirements.lock", **variables: str
     ) -> subprocess.CompletedProcess[str]:
         return self.run("sh", SET_UP, self.venv, python, lock, **variables)
 
@@ -117,7 +117,7 @@ def test_the_first_python_that_is_there_is_taken(
 
     assert done.returncode == 0, done.stderr
     assert made_by(machine) == f"{taken} -m venv"
-    assert machine.notes[-1] == f"python {INSTALL} some.lock"
+    assert machine.notes[-1] == f"python {INSTALL} requirements.lock"
     assert not (machine.venv / ".installing").exists()
 
 
@@ -230,9 +230,10 @@ def test_an_environment_whose_python_has_gone_is_made_anew(machine: Machine) -> 
     (machine.venv / ".ready").touch()
     (machine.venv / "bin" / "python").unlink()
 
-    assert machine.set_up().returncode == 0
+    assert machine.set_up(lock="requirements-vllm.lock").returncode == 0
 
     assert not (machine.venv / ".ready").exists()
+    assert machine.notes[-1].endswith("install.py requirements.lock requirements-vllm.lock")
     assert len([note for note in machine.notes if "-m venv" in note]) == 2
 
 

@@ -184,7 +184,13 @@ def _run(commit: str, date: str, arms: dict[str, list[Spent]]) -> dict[str, Any]
     machine = {"processor": "A processor", "cores": 2, "flags": ["avx2"]}
     facts = {"commit": commit, "date": date, "dirty": False, "machine": machine}
     comparison = as_json("some bench", Measured(compared({}), arms))
-    return {**facts, "python": "3.13.0", "torch": "2.13.0", "comparisons": [comparison]}
+    return {
+        **facts,
+        "python": "3.13.0",
+        "torch": "2.13.0",
+        "load": 0.5,
+        "comparisons": [comparison],
+    }
 
 
 def test_the_series_has_a_column_for_each_run_the_newest_first(tmp_path: Path) -> None:
@@ -201,7 +207,7 @@ def test_the_series_has_a_column_for_each_run_the_newest_first(tmp_path: Path) -
     assert page.startswith("Before ")
     assert page.endswith(" after")
     assert "old" not in page
-    assert "| bbbbbbbb | 2026-02-03 | A processor, 2 cores | avx2 | 3.13.0 | 2.13.0 |" in page
+    assert "| bbbbbbbb | 2026-02-03 | A processor, 2 cores | 0.5 | avx2 | 3.13.0 | 2.13.0 |" in page
     lines = page.splitlines()
     assert "| ratio | bbbbbbbb | aaaaaaaa |" in lines
     assert "| some work: speed beside other | 4 [4, 4] n=2 | 3 [3, 3] n=2 |" in lines

@@ -27,7 +27,7 @@ OWN_CODE = ("harness", "tasks", "baselines", "reports")
 # What a run imports. It is compiled once here: pip would compile all modules of all packages, five
 # times as many, and a Python that may not write bytecode would compile these in every process.
 IMPORTS = """
-import accelerate, pandas, platformdirs, pyarrow.parquet, scipy.stats, statsmodels.stats.multitest
+import accelerate, pandas, platformdirs, pyarrow.parquet, scipy.stats
 import torch._dynamo, torch.profiler, typer.main
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 """
@@ -132,7 +132,8 @@ def progress(lines: Sequence[str], num_installed: int) -> str:
     """Return how far an installer is, from its messages and the packages that are there."""
     for line in lines:
         if line.startswith("Installing collected packages: "):
-            return f"installed {num_installed} of {line.count(',') + 1}"
+            total = line.count(",") + 1
+            return f"installed {num_installed} of {total}" if total > 1 else "installing"
     steps = [line.strip() for line in lines if line.strip().startswith(STEPS)]
     if not steps:
         return "asking for packages"

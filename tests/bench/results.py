@@ -1,5 +1,6 @@
 """The results of `make bench`: as JSON, and as Markdown."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ def run_facts() -> dict[str, Any]:
         "machine": {**environment.machine_facts(), "flags": processor_flags(Path("/proc/cpuinfo"))},
         "python": python_version(),
         "torch": version("torch"),
+        "load": round(os.getloadavg()[0], 1),  # processes that ran beside, in the minute before
     }
 
 

@@ -35,11 +35,20 @@ def with_series(page: str, runs: Sequence[Run]) -> str:
 
 
 def _runs_table(runs: Sequence[Run]) -> str:
-    lines = ["| commit | date | machine | flags | Python | torch |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| commit | date | machine | load | flags | Python | torch |",
+        "|---|---|---|---:|---|---|---|",
+    ]
     for run in runs:
         machine = run["machine"]
         where = f"{machine['processor']}, {machine['cores']} cores"
-        facts = (_commit(run), run["date"][:10], where, " ".join(machine["flags"]))
+        facts = (
+            _commit(run),
+            run["date"][:10],
+            where,
+            str(run["load"]),
+            " ".join(machine["flags"]),
+        )
         lines.append(f"| {' | '.join(facts)} | {run['python']} | {run['torch']} |")
     return "\n".join(lines)
 

@@ -286,5 +286,6 @@ def test_where_the_next_feature_is_the_tokens_own_everything_is_accepted_at_ever
     assert sum(round_.drafted for round_ in rounds) > 100
     assert all(round_.accepted == round_.drafted for round_ in rounds)
     for table in score(head, read_target_logits(target, texts_of(decoded, prompts)), how):
-        inside_SD = np.arange(table.accept_SD.shape[1]) < table.drafted_S[:, None]
+        length, depth = table.accept_SD.shape
+        inside_SD = np.add.outer(np.arange(length), np.arange(depth)) < length
         np.testing.assert_allclose(table.accept_SD[inside_SD], 1.0, atol=1e-4)

@@ -40,7 +40,7 @@ class _Loop:
     drafter: Drafter | None
     settings: EngineSettings
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
         check_fits(self.target, prompts, self.settings.max_new_tokens)
         for prompt in prompts:

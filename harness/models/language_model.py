@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from draftmark.errors import UserError
+from draftmark.models.attention import group_heads
 from draftmark.types import Placement
 
 transformers_logging.disable_progress_bar()  # a run shows its own progress
@@ -137,6 +138,7 @@ def load_model(directory: Path, placement: Placement = DEFAULT_PLACEMENT) -> Lan
         )
     tokenizer = load_tokenizer(directory, trust_remote_code=placement.trust_remote_code)
     check_head_rows(model, len(tokenizer))
+    group_heads(model)
     loaded = LanguageModel(model.to(placement.device).eval(), len(tokenizer))
     _check_head(loaded, directory)
     return loaded

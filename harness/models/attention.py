@@ -81,7 +81,9 @@ def attend_folded(
     scale: float | None,
 ) -> torch.Tensor:
     """Return the output [B, H, 1, D] of one query a text; a group's queries are one head's rows."""
-    rows = query_BH1D.unflatten(1, (key_BGKD.shape[1], -1))[..., 0, :]  # [B, G, H / G, D]
+    texts, heads, _, size = query_BH1D.shape
+    groups = key_BGKD.shape[1]
+    rows = query_BH1D.reshape(texts, groups, heads // groups, size)
     output = scaled_dot_product_attention(
         rows, key_BGKD, value_BGKD, attn_mask=mask_B11K, scale=scale
     )

@@ -26,6 +26,7 @@ from safetensors.torch import save_model as save_weights
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from draftmark.errors import UserError
+from draftmark.models.attention import group_heads
 from draftmark.models.language_model import LanguageModel
 from draftmark.store.store import write_json
 from draftmark.types import Placement
@@ -202,6 +203,7 @@ def load_head(directory: Path, placement: Placement) -> FeatureHead:
     )
     module = HeadModule(causal, shape)
     load_weights(module, directory / _WEIGHTS)
+    group_heads(causal)
     module = module.to(placement.device, getattr(torch, placement.dtype)).eval()
     return FeatureHead(module, shape.vocab_size)
 

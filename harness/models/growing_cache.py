@@ -27,7 +27,7 @@ class _InPlace:
     def __init__(self, room: int, **options: Any) -> None:
         super().__init__(**options)
         self._room = room
-        self._memory: tuple[torch.Tensor, torch.Tensor]
+        self._memory: tuple[torch.Tensor, ...] = ()  # of keys, of values
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Allocate the memory, for states like these."""

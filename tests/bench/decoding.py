@@ -1,25 +1,22 @@
 """How fast draftmark writes responses beside transformers' `generate`: the same prompts and tokens.
 
 Both write greedily, in float32, a fixed number of tokens to every prompt of a batch, so neither
-gains from rows that end early. They run in turns, in the opposite order in the next repeat, and
-every repeat compares their tokens. Time is processor time of the process, which other work on the
-machine does not count in.
+gains from rows that end early. A repeat fails if their tokens differ. Time is processor time of the
+process, which other work on the machine does not count in.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from functools import cache, partial
 from pathlib import Path
-from statistics import median
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from draftmark import environment, registry
-from draftmark.analysis.statistics import log_ratio_interval
+from draftmark import registry
 from draftmark.data.prompts import encode_prompts
 from draftmark.data.rows import load_rows
 from draftmark.models.files import resolve_model
@@ -32,13 +29,13 @@ from draftmark.models.language_model import (
 )
 from draftmark.progress import Progress
 from draftmark.types import GREEDY, Prompt
+from tests.bench.frame import Arm, Comparison, timed
 
-GOAL = 0.9
+OTHER, GOAL = "transformers' generate", 0.9
 LENGTHS = {"short": ("gsm8k", 40), "long": ("cnn_dm", 500)}  # the task, and tokens of its prompts
-HEAD = (
-    "| model | prompts | batch | draftmark, tokens/s | generate, tokens/s | times its speed |\n"
-    "|---|---|---:|---:|---:|---:|"
-)
+# Models, and the most prompt tokens of a batch for which there is time.
+MODELS = {"tiny-target": 20_000, "smollm2-135m-instruct": 5_000}
+LARGEST = 20_000  # of other models
 Tokens = list[tuple[int, ...]]
 
 
@@ -46,29 +43,32 @@ Tokens = list[tuple[int, ...]]
 class Models:
     """A model as draftmark loads it, and as transformers does."""
 
-    name: str
     directory: Path
     mine: LanguageModel
     its: Any
 
-    @classmethod
-    def load(cls, name: str) -> "Models":
-        directory = resolve_model(name, Progress(quiet=True))
-        its = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
-        its.generation_config = GenerationConfig()
-        return cls(name, directory, load_model(directory), its.eval())
 
-    def prompts(self, kind: str, number: int) -> list[Prompt]:
-        """Return prompts of a task, cut to between three quarters of a length and the length."""
-        task, length = LENGTHS[kind]
-        rows = load_rows(registry.find_registered("tasks", task), "test", 64, sources=["samples"])
-        found = encode_prompts(load_tokenizer(self.directory), rows.examples)
-        fitting = [prompt for prompt in found if len(prompt.token_ids) >= length] or found
-        chosen = [fitting[index % len(fitting)] for index in range(number)]
-        return [
-            Prompt(f"{index}", prompt.token_ids[: length - index % 4 * length // 12])
-            for index, prompt in enumerate(chosen)
-        ]
+@cache
+def load(name: str) -> Models:
+    """Return a model by its name; a second call returns the same."""
+    directory = resolve_model(name, Progress(quiet=True))
+    its = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+    its.generation_config = GenerationConfig()
+    return Models(directory, load_model(directory), its)
+
+
+def cut_prompts(directory: Path, kind: str, number: int) -> list[Prompt]:
+    """Return prompts of a task, cut to between three quarters of a length and the length."""
+    task, length = LENGTHS[kind]
+    rows = load_rows(registry.find_registered("tasks", task), "test", 64, sources=["samples"])
+    found = encode_prompts(load_tokenizer(directory), rows.examples)
+    fitting = [prompt for prompt in found if len(prompt.token_ids) >= length]
+    assert fitting, f"no prompt of {task} has {length} tokens"
+    chosen = [fitting[index % len(fitting)] for index in range(number)]
+    return [
+        Prompt(f"{index}", prompt.token_ids[: length - index % 4 * length // 12])
+        for index, prompt in enumerate(chosen)
+    ]
 
 
 def write_mine(models: Models, prompts: Sequence[Prompt], num_tokens: int) -> Tokens:
@@ -94,71 +94,54 @@ def write_its(models: Models, prompts: Sequence[Prompt], num_tokens: int) -> Tok
     return [tuple(row) for row in wrote_BT[:, ids_BT.shape[1] :].tolist()]
 
 
-def compare(
-    models: Models, prompts: Sequence[Prompt], num_tokens: int, seconds: float
-) -> list[tuple[float, float]]:
-    """Return the processor seconds of both, repeat by repeat, two or more repeats.
+def arms(name: str, kind: str, batch: int, told: argparse.Namespace) -> Mapping[str, Arm]:
+    """Return both arms; each has written a few tokens to one prompt."""
+    torch.set_num_threads(told.threads)
+    models = load(name)
+    prompts = cut_prompts(models.directory, kind, batch)
+    expected: Tokens = []
 
-    Raises SystemExit if their tokens differ. A first run of each, of few tokens, is not counted.
-    """
-    arms = (write_mine, write_its)
-    for arm in arms:
-        arm(models, prompts, 2)
-    found, order = list[tuple[float, float]](), [0, 1]
-    deadline = perf_counter() + seconds
-    for repeat in count():
-        runs = {index: timed(arms[index], models, prompts, num_tokens) for index in order}
-        if runs[0][1] != runs[1][1]:
-            raise SystemExit(f"{models.name}, batch {len(prompts)}: the tokens differ")
-        found.append((runs[0][0], runs[1][0]))
-        order.reverse()
-        if repeat and perf_counter() > deadline:
-            return found
-    raise AssertionError
+    def arm(write: Callable[..., Tokens]) -> Arm:
+        write(models, prompts[:1], 2)
 
+        def work() -> int:
+            tokens = write(models, prompts, told.max_new_tokens)
+            expected.extend(() if expected else tokens)
+            if tokens != expected:
+                raise RuntimeError(f"{name}, {kind}, batch {batch}: the tokens of both differ")
+            return sum(map(len, tokens))
 
-def timed(write: Callable[..., Tokens], *words: Any) -> tuple[float, Tokens]:
-    """Return (processor seconds, what a function returns)."""
-    started = process_time()
-    tokens = write(*words)
-    return process_time() - started, tokens
+        return timed(work, process_time)
+
+    return {"draftmark": arm(write_mine), OTHER: arm(write_its)}
 
 
-def row(models: Models, kind: str, batch: int, told: argparse.Namespace, seconds: float) -> str:
-    """Return a row of the table: both rates, and the ratio with its 95 % interval."""
-    prompts = models.prompts(kind, batch)
-    spent = compare(models, prompts, told.max_new_tokens, seconds)
-    mine, its = (batch * told.max_new_tokens / median(part) for part in zip(*spent, strict=True))
-    ratio = "{:.3g} [{:.3g}, {:.3g}]".format(*log_ratio_interval([b / a for a, b in spent]))
-    return (
-        f"| {models.name} | {kind} | {batch} | {mine:.0f} | {its:.0f} | {ratio} n={len(spent)} |"
-    )
+def comparisons(words: Sequence[str] = ()) -> list[Comparison]:
+    """Return a comparison for each model, length of prompts and batch, with options as words."""
+    told = options().parse_args(words)
+    facts = {"dtype": "float32", "clock": "processor time", **vars(told)}
+    return [
+        Comparison(
+            f"responses, {name}, {kind} prompts, batch {batch}",
+            partial(arms, name, kind, batch, told),
+            facts,
+            "tokens",
+            speed_goals={OTHER: GOAL},
+        )
+        for name in told.models
+        for kind in told.prompts
+        for batch in told.batches
+        if batch * LENGTHS[kind][1] <= (told.most_tokens or MODELS.get(name, LARGEST))
+    ]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", default=["tiny-target", "smollm2-135m-instruct"])
+def options() -> argparse.ArgumentParser:
+    """Return what can be chosen."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench decoding", description=__doc__)
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--prompts", nargs="+", choices=LENGTHS, default=list(LENGTHS))
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-new-tokens", type=int, default=32)
-    parser.add_argument("--minutes", type=float, default=4, help="in all, after the models load")
-    told = parser.parse_args()
-    torch.set_num_threads(told.threads)
-    here = environment.machine_facts()
-    print(
-        f"{told.max_new_tokens} tokens to each prompt, float32, greedy; the same tokens checked.\n"
-        f"{here['processor']}, {told.threads} thread(s), processor time; goal: {GOAL} or more.\n"
-    )
-    print(HEAD, flush=True)
-    cases = [(kind, batch) for kind in told.prompts for batch in told.batches]
-    share = told.minutes * 60 / len(told.models) / len(cases)
-    for name in told.models:
-        models = Models.load(name)
-        for kind, batch in cases:
-            print(row(models, kind, batch, told, share), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    parser.add_argument("--most-tokens", type=int, help="of a batch's prompts; else by the model")
+    return parser

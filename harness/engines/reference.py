@@ -125,7 +125,7 @@ def _verify_chain(
 
 def _observe(reader: FeatureSession | None, target: CachedModel, kept: Sequence[int]) -> None:
     """Pass the last feed's states of the kept tokens to a session that reads features."""
-    if reader:
+    if reader is not None:
         reader.observe(target.states_TLD[list(kept)])
 
 

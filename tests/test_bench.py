@@ -247,6 +247,11 @@ def test_the_page_of_the_series_is_written_from_the_kept_runs() -> None:
             ],
         ),
         (
+            "decoding",
+            "--models tiny-target --batches 1 3 --max-new-tokens 6",
+            [["draftmark", "transformers' generate"]] * 4,
+        ),
+        (
             "training",
             TRAINING,
             [

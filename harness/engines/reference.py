@@ -41,7 +41,7 @@ class _Loop:
     drafter: Drafter | None
     settings: EngineSettings
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[Decode]:
         check_fits(self.target, prompts, self.settings.max_new_tokens)
         for prompt in prompts:
@@ -51,16 +51,17 @@ class _Loop:
         generator = random_stream(self.settings.seed, "engine", prompt.example_id)
         started = self._now()
         session = self._session(prompt, generator)
-        layers = session.layers if isinstance(session, FeatureSession) else ()
-        target = CachedModel(self.target, layers)
+        reader = session if isinstance(session, FeatureSession) else None
+        target = CachedModel(self.target, reader.layers if reader else ())
         if before_last := prompt.token_ids[:-1]:
             target.feed(before_last)
-            _observe(session, target, range(len(before_last)))
+            _observe(reader, target, range(len(before_last)))
         prefilled = self._now()
         text = GeneratedText(prompt)
         first_s = 0.0
         while text.reason is None:
-            self._round(text, target, session, generator)
+            kept = self._round(text, target, session, generator)
+            _observe(reader, target, kept)
             first_s = first_s or self._now() - started
         return text.to_decode(
             prefill_s=prefilled - started,
@@ -79,8 +80,11 @@ class _Loop:
         target: CachedModel,
         session: Session | None,
         generator: torch.Generator,
-    ) -> None:
-        """Draft a block, verify it in one pass of the target, and keep the accepted tokens."""
+    ) -> list[int]:
+        """Draft a block, verify it in one pass of the target, and keep the accepted tokens.
+
+        Return the indices of the tokens kept, among those that the target read.
+        """
         ids = text.ids
         left = self.settings.max_new_tokens - len(text.tokens)
         limit = min(self.settings.num_speculative_tokens, left)
@@ -98,9 +102,9 @@ class _Loop:
         else:
             kept, following = verify_tree(proposal, p_HV, generator)
             target.keep_nodes(len(ids), kept)
-        _observe(session, target, [*range(before), *(before + index for index in kept)])
         text.extend([*(drafted[index] for index in kept), following], self.settings)
         text.rounds.append(Round(drafted=len(drafted), accepted=len(kept)))
+        return [*range(before), *(before + index for index in kept)]
 
     def _now(self) -> float:
         return synchronised_time(self.settings.placement.device)
@@ -123,10 +127,10 @@ def _verify_chain(
     return int(kept_N), int(following_N)
 
 
-def _observe(session: Session | None, target: CachedModel, kept: Sequence[int]) -> None:
+def _observe(reader: FeatureSession | None, target: CachedModel, kept: Sequence[int]) -> None:
     """Pass the last feed's states of the kept tokens to a session that reads features."""
-    if isinstance(session, FeatureSession):
-        session.observe(target.states_TLD[list(kept)])
+    if reader is not None:
+        reader.observe(target.states_TLD[list(kept)])
 
 
 class ReferenceEngine:

@@ -26,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 from draftmark.engines._text import GeneratedText
 from draftmark.engines.measure.timing import synchronised_time
 from draftmark.errors import Unsupported
+from draftmark.models.attention import ungroup_heads
 from draftmark.models.generation import check_fits, random_stream
 from draftmark.models.language_model import LanguageModel, load_model, pad_rows
 from draftmark.speculation.blocks import TRANSFORMERS, TRANSFORMERS_LOOKUP
@@ -189,8 +190,7 @@ class TransformersEngine:
         self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
     ) -> _Running:
         """Load the target, and a draft if given; raises Unsupported for what `generate` lacks."""
-        model = load_model(target, settings.placement)
-        model.model.generation_config = GenerationConfig()
+        model = _load(target, settings, GenerationConfig())
         if method is None or draft is None:
             return _Running(model, None, settings, _config(settings))
         _check_supported(method, settings)
@@ -200,11 +200,11 @@ class TransformersEngine:
                 "max_matching_ngram_size": method.max_ngram,
             }
             return _Running(model, None, settings, _config(settings, **lookup))
-        assistant = load_model(draft, settings.placement)
-        _cut_to_common_rows(model, assistant)
-        assistant.model.generation_config = GenerationConfig(
+        drafting = GenerationConfig(
             **_DRAFTING, num_assistant_tokens=settings.num_speculative_tokens
         )
+        assistant = _load(draft, settings, drafting)
+        _cut_to_common_rows(model, assistant)
         return _Running(model, assistant, settings, _config(settings))
 
 
@@ -220,6 +220,14 @@ def _cut_to_common_rows(target: LanguageModel, assistant: LanguageModel) -> None
         if head.weight.shape[0] > common:
             head.register_forward_hook(lambda module, inputs, logits: logits[..., :common])
         loaded.model.config.get_text_config().vocab_size = common
+
+
+def _load(directory: Path, settings: EngineSettings, config: GenerationConfig) -> LanguageModel:
+    """Return a model with transformers' own attention, because the engine is timed as it is."""
+    loaded = load_model(directory, settings.placement)
+    ungroup_heads(loaded.model)
+    loaded.model.generation_config = config
+    return loaded
 
 
 def _check_supported(method: Method, settings: EngineSettings) -> None:

@@ -26,6 +26,7 @@ from safetensors.torch import save_model as save_weights
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from draftmark.errors import UserError
+from draftmark.models.attention import group_heads
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.loading import check_whole, explain_loading
 from draftmark.store.store import write_json
@@ -205,6 +206,7 @@ def load_head(directory: Path, placement: Placement) -> FeatureHead:
     with explain_loading(directory):
         missing, unexpected = load_weights(module, directory / _WEIGHTS, strict=False)
     check_whole(directory, list(module.state_dict()), missing, unexpected)
+    group_heads(causal)
     module = module.to(placement.device, getattr(torch, placement.dtype)).eval()
     return FeatureHead(module, shape.vocab_size)
 

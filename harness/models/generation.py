@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from transformers import DynamicCache
+from torch.nn.functional import pad
 
 from draftmark.errors import UserError
 from draftmark.models.finite import check_logits
+from draftmark.models.growing_cache import growing_cache
 from draftmark.models.language_model import LanguageModel, pad_rows
-from draftmark.models.sampling import draw_tokens, sampler_probs
+from draftmark.models.sampling import invert_cumulative, sampler_probs, uniform_numbers
 from draftmark.models.stop_conditions import StopStrings, finish_reason
 from draftmark.models.token_ids import check_ids
 from draftmark.progress import Step
@@ -74,7 +75,7 @@ def check_fits(model: LanguageModel, prompts: Sequence[Prompt], max_new_tokens: 
             )
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(
     model: LanguageModel,
     prompts: Sequence[Prompt],
@@ -102,11 +103,12 @@ def _generate_batch(
     alive = list(rows)
     ids_BT, mask_BT = pad_rows([prompt.token_ids for prompt in prompts], model.device, "left")
     positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
-    cache = DynamicCache(config=model.model.config)
+    mask_BC = pad(mask_BT.bool(), (0, sampling.max_new_tokens), value=True)
+    cache, length = growing_cache(model.model.config, mask_BC.shape[1]), ids_BT.shape[1]
     while alive:
         hidden_BTD = model.model.base_model(
             input_ids=ids_BT,
-            attention_mask=mask_BT,
+            attention_mask=mask_BC[:, :length],
             position_ids=positions_BT,
             past_key_values=cache,
             use_cache=True,
@@ -114,15 +116,14 @@ def _generate_batch(
         logits_BV = model.logits(hidden_BTD[:, -1])
         check_logits(logits_BV, ", ".join(row.prompt.example_id for row in alive[:3]))
         _extend(alive, logits_BV, sampling)
-        kept = [index for index, row in enumerate(alive) if row.reason is None]
+        kept = _unfinished(alive)
         if len(kept) < len(alive):
             alive = [alive[index] for index in kept]
             kept_B = torch.tensor(kept, dtype=torch.long, device=model.device)
             cache.batch_select_indices(kept_B)
-            mask_BT, positions_BT = mask_BT[kept_B], positions_BT[kept_B]
+            mask_BC, positions_BT = mask_BC[kept_B], positions_BT[kept_B]
         ids_BT = torch.tensor([[row.tokens[-1]] for row in alive], device=model.device)
-        mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(alive), 1)], dim=1)
-        positions_BT = positions_BT[:, -1:] + 1
+        positions_BT, length = positions_BT[:, -1:] + 1, length + 1
     for row in rows:
         assert row.reason is not None
         yield Text(row.prompt.example_id, row.prompt.token_ids, tuple(row.tokens), row.reason)
@@ -134,9 +135,16 @@ def _extend(rows: Sequence[_Row], logits_BV: torch.Tensor, sampling: Sampling) -
         tokens = logits_BV.argmax(-1).tolist()
     else:
         probs_BV = sampler_probs(logits_BV, sampling.sampler).cpu()
-        tokens = [
-            int(draw_tokens(probs_BV[index], row.generator)) for index, row in enumerate(rows)
-        ]
+        uniform_B = torch.stack([uniform_numbers((), row.generator) for row in rows])
+        tokens = invert_cumulative(probs_BV, uniform_B).tolist()
     for row, token in zip(rows, tokens, strict=True):
         row.tokens.append(token)
         row.reason = finish_reason(row.tokens, sampling)
+
+
+def _unfinished(rows: Sequence[_Row]) -> list[int]:
+    """Return the indices of unfinished rows; those at the end fill the places of finished ones."""
+    going = [index for index, row in enumerate(rows) if row.reason is None]
+    stay = {index for index in going if index < len(going)}
+    moving = iter(going[len(stay) :])
+    return [index if index in stay else next(moving) for index in range(len(going))]

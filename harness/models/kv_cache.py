@@ -6,9 +6,9 @@ Legend: B batch (1), T position, L layer, D hidden size.
 from collections.abc import Sequence
 
 import torch
-from transformers import DynamicCache
 
 from draftmark.errors import UserError
+from draftmark.models.growing_cache import growing_cache
 from draftmark.models.language_model import LanguageModel
 
 
@@ -22,7 +22,7 @@ class CachedModel:
         self.model = model
         self.layers = layers
         self.states_TLD = torch.empty(0)
-        self.cache = DynamicCache(config=model.model.config)
+        self.cache = growing_cache(model.model.config)
         self.cache.activate_past_recording()  # needed to truncate sliding windows
         self.seen: list[int] = []
 
@@ -54,12 +54,13 @@ class CachedModel:
 
     def keep_nodes(self, num_tokens: int, nodes: Sequence[int]) -> None:
         """Keep the first `num_tokens` tokens and some nodes of the tree after them."""
-        kept = [*range(num_tokens), *(num_tokens + node for node in nodes)]
+        kept = [num_tokens + node for node in nodes]
+        index = torch.tensor(kept, dtype=torch.long, device=self.model.device)
         for layer in self.cache.layers:
-            index = torch.tensor(kept, device=layer.keys.device)
-            layer.keys = layer.keys.index_select(-2, index)
-            layer.values = layer.values.index_select(-2, index)
-        self.seen = [self.seen[index] for index in kept]
+            tail = layer.keys.index_select(-2, index), layer.values.index_select(-2, index)
+            layer.crop(num_tokens - len(self.seen))
+            layer.update(*tail)
+        self.seen = [*self.seen[:num_tokens], *(self.seen[index] for index in kept)]
 
     def _tree_inputs(self, num_tokens: int, parents: Sequence[int]) -> dict[str, torch.Tensor]:
         """Return the attention mask and the positions of tokens that end in a tree."""

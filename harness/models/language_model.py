@@ -20,6 +20,7 @@ from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from draftmark.errors import UserError
+from draftmark.models.attention import group_heads
 from draftmark.models.context_length import context_length
 from draftmark.models.loading import explain_loading, load_whole
 from draftmark.models.token_ids import vocabulary_size
@@ -139,6 +140,7 @@ def load_model(directory: Path, placement: Placement = DEFAULT_PLACEMENT) -> Lan
     model = load_whole(directory, placement.dtype, trust_remote_code=trusted)
     tokenizer = load_tokenizer(directory, trust_remote_code=trusted)
     size = vocabulary_size(tokenizer, model.get_output_embeddings().weight.shape[0])
+    group_heads(model)
     loaded = LanguageModel(model.to(placement.device).eval(), size)
     _check_head(loaded, directory)
     return loaded

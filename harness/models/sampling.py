@@ -4,6 +4,7 @@ Legend: V vocabulary.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -36,8 +37,18 @@ def draw_tokens(weights: torch.Tensor, generator: torch.Generator) -> torch.Tens
 
     Inverts the cumulative distribution in float64, so one uniform number gives one token.
     """
+    return invert_cumulative(weights, uniform_numbers(weights.shape[:-1], generator))
+
+
+def uniform_numbers(shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+    """Return float64 numbers of a shape, uniform in [0, 1)."""
+    return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+def invert_cumulative(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Return the token [...] at which the cumulative weights [..., V] pass each uniform number."""
     cumulated = weights.double().cumsum(-1)
-    uniform = torch.rand(weights.shape[:-1], generator=generator, dtype=torch.float64)[..., None]
-    token = torch.searchsorted(cumulated, uniform * cumulated[..., -1:], right=True)
+    reached = uniform[..., None] * cumulated[..., -1:]
+    token = torch.searchsorted(cumulated, reached, right=True)
     last = cumulated.argmax(-1, keepdim=True)  # the last token of positive weight
     return torch.minimum(token, last)[..., 0]

@@ -16,6 +16,7 @@ from transformers import DynamicCache
 
 from draftmark.models.feature_head import FeatureHead
 from draftmark.models.finite import check_logits
+from draftmark.models.growing_cache import growing_cache
 from draftmark.models.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates, TargetLogits, batches_by_length
 from draftmark.models.sampling import draw_tokens, sampler_probs
@@ -37,7 +38,7 @@ class FeatureHeadSession:
     prompt_ids: Sequence[int]
     sampler: Sampler
     generator: torch.Generator
-    _cache: DynamicCache = field(default_factory=DynamicCache)
+    _cache: DynamicCache = field(default_factory=growing_cache)
     _unread: list[torch.Tensor] = field(default_factory=list)  # features that no slot has read yet
     _slots: int = 0  # cached slots of target features
     _drafted: int = 0  # cached slots of the head's own features, which follow

@@ -17,6 +17,7 @@ from transformers import DynamicCache
 
 from draftmark.engines.measure.timing import synchronised_time
 from draftmark.models.generation import random_stream
+from draftmark.models.growing_cache import growing_cache
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel, load_model
 from draftmark.speculation.interfaces import Drafter, FeatureSession, Method
@@ -29,7 +30,7 @@ REPEATS = 7  # timed runs of every pass, in turns, after a discarded run
 _FIRST_TOKEN = 5  # contexts skip the first ids, which are mostly special tokens
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def time_passes(
     folders: Mapping[str, Path],
     method: Method,
@@ -81,7 +82,7 @@ def _timer(model: LanguageModel, part: TimedPass) -> Callable[[], float]:
 
     def measure() -> float:
         if not kept:
-            kept.append(DynamicCache(config=model.model.config))
+            kept.append(growing_cache(model.model.config))
             kept[0].activate_past_recording()  # `crop` of sliding windows needs it
             if part.context:
                 _forward(model, _ids(model, part.batch_size, part.context), kept[0], 1)

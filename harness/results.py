@@ -16,7 +16,8 @@ Severity = Literal["error", "warning", "note"]
 class Number:
     """A result: a value, its 95 % interval, the number n of prompts, and its definition.
 
-    `low` and `high` are None where there is no interval (a single prompt).
+    `low` and `high` are None where there is no interval (a single prompt). `effective` is the
+    number of equal prompts that weigh as much as these n; None for numbers that are not of prompts.
     """
 
     value: float
@@ -24,6 +25,7 @@ class Number:
     high: float | None
     n: int
     definition: str
+    effective: float | None = None
 
 
 @dataclass(frozen=True)

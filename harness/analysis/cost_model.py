@@ -98,7 +98,8 @@ def block_times(counts: BlockCounts, costs: Costs) -> Counts:
 
 def expected_speedup(seeds: Seeds, costs: Costs) -> Number:
     """Return the expected speedup, pooled over prompts; at zero cost it is the block efficiency."""
-    return statistics.over_seeds([block_times(item, costs) for item in seeds], _SPEEDUP)
+    times = [block_times(item, costs) for item in seeds]
+    return statistics.over_seeds(times, _SPEEDUP, statistics.POSITIVE)
 
 
 def expected_speedups(by_gamma: ByGamma, costs: Costs) -> dict[int, float]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from draftmark.analysis.statistics import Counts
+from draftmark.analysis.intervals import Bounds
+from draftmark.analysis.statistics import SHARE, Counts
 from draftmark.config.recipe import Recipe
 from draftmark.speculation.blocks import BlockCounts, block_counts
 from draftmark.store.acceptance_tables import Floats
@@ -45,17 +46,28 @@ PER_PROMPT = ("acceptance_rate", "block_efficiency", "accepted_per_pass")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A numerator and a denominator for each prompt [B], in the order of `prompts`."""
+    """A numerator and a denominator for each prompt [B], in the order of `prompts`.
+
+    `bounds` are the least and highest possible ratio, None if there are none.
+    """
 
     counts: Counts
     definition: str
     prompts: tuple[str, ...]
+    bounds: Bounds | None = None
 
     @property
     def is_share(self) -> bool:
         """True if each numerator is 0 or 1 and each denominator is 1."""
         top_B, bottom_B = self.counts
         return bool(np.all(bottom_B == 1) and np.isin(top_B, (0, 1)).all())
+
+
+def rate_bounds(name: str, gamma: int) -> Bounds:
+    """Return the least and highest possible rate in blocks of `gamma` drafted tokens."""
+    if name.startswith("block_efficiency"):
+        return 1.0, gamma + 1.0
+    return (0.0, float(gamma)) if name.startswith("accepted_per_pass") else SHARE
 
 
 def require_same_prompts(*items: Quantity) -> None:
@@ -78,11 +90,14 @@ def acceptance_quantities(records: Records, recipe: Recipe) -> dict[str, Quantit
     found: dict[str, Quantity] = {}
     for temperature, tables in records.tables.items():
         prompts = tuple(table.example_id for table in tables)
-        counted = _token_rates(tables, temperature)
+        counted = {0: _token_rates(tables, temperature)}
         for gamma in sorted({*GAMMAS, shown}):
-            counted |= _block_rates(block_counts(tables, gamma), temperature, gamma, gamma == shown)
-        for name, (top_B, bottom_B, definition) in counted.items():
-            found[name] = Quantity((top_B, bottom_B), definition, prompts)
+            counts = block_counts(tables, gamma)
+            counted[gamma] = _block_rates(counts, temperature, gamma, gamma == shown)
+        for gamma, rates in counted.items():
+            for name, (top_B, bottom_B, definition) in rates.items():
+                bounds = rate_bounds(name, gamma)
+                found[name] = Quantity((top_B, bottom_B), definition, prompts, bounds)
     return {name: item for name, item in found.items() if item.counts[1].sum() > 0}
 
 

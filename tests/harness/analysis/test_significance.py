@@ -12,7 +12,7 @@ from draftmark.analysis.significance import (
     PairedTest,
     group_letters,
     holm_adjusted,
-    mcnemar_p,
+    sign_flip_p,
     t_test,
 )
 from draftmark.analysis.statistics import Effect, estimate_effect

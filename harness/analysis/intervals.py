@@ -13,6 +13,7 @@ import numpy as np
 Bounds = tuple[float, float]  # the least and the highest possible value; the highest may be inf
 Ends = tuple[float, float]
 UPPER = 0.975  # the quantile of a two-sided 95 % interval
+_LARGEST_LOG = 700.0  # of a number that a float can hold
 _MEDIAN_ERROR = 1 / 32  # on each side: what the range of five values leaves
 
 
@@ -46,7 +47,7 @@ def from_scale(scaled: float, bounds: Bounds) -> float:
 
     low, high = bounds
     if math.isinf(high):
-        return low + math.exp(scaled)
+        return low + (math.exp(scaled) if scaled < _LARGEST_LOG else math.inf)
     return low + (high - low) * float(special.expit(scaled))
 
 

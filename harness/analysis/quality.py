@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from draftmark.analysis.diversity import by_prompt, fidelity_and_diversity
-from draftmark.analysis.intervals import Bounds
 from draftmark.analysis.quantities import Quantity, quantity_key
-from draftmark.analysis.statistics import SHARE
 from draftmark.config.recipe import Recipe
 from draftmark.grading.judging import parse_verdict
 from draftmark.grading.scores import OUTCOMES
@@ -57,15 +55,13 @@ def quality_quantities(records: Records, task: Task, recipe: Recipe) -> dict[str
         numbers = fidelity_and_diversity(rows, task.headline, pass_or_fail=task.pass_or_fail)
         for name, (top_B, bottom_B, definition) in numbers.items():
             key = quantity_key(f"{name}_{who}", temperature)
-            definition = f"{definition}, of {WHO[who]}"
-            found[key] = Quantity((top_B, bottom_B), definition, prompts, SHARE)
+            found[key] = Quantity((top_B, bottom_B), f"{definition}, of {WHO[who]}", prompts)
     for who, rows in records.likelihoods.items():
         found[f"reference_log_likelihood_{who}"] = _quantity(
             rows,
             [row["nats"] for row in rows],
             f"{DEFINITIONS['reference_log_likelihood']}, by {WHO[who]}",
             [row["num_tokens"] for row in rows],
-            None,
         )
     if records.verdicts:
         found |= _verdicts(records.verdicts, recipe)
@@ -112,14 +108,9 @@ def _points(replies: Rows) -> tuple[float, float] | None:
 
 
 def _quantity(
-    rows: Rows,
-    tops: Sequence[float],
-    definition: str,
-    bottoms: Sequence[float] | None = None,
-    bounds: Bounds | None = SHARE,
+    rows: Rows, tops: Sequence[float], definition: str, bottoms: Sequence[float] | None = None
 ) -> Quantity:
     """Return a quantity of one row per prompt; the mean over prompts if `bottoms` is None."""
     top_B = np.array(tops, dtype=np.float64)
     bottom_B = np.ones(len(rows)) if bottoms is None else np.array(bottoms, dtype=np.float64)
-    prompts = tuple(row["example_id"] for row in rows)
-    return Quantity((top_B, bottom_B), definition, prompts, bounds)
+    return Quantity((top_B, bottom_B), definition, tuple(row["example_id"] for row in rows))

@@ -19,9 +19,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from draftmark.analysis.cost_model import Costs, Seeds, block_times
-from draftmark.analysis.intervals import t_interval
+from draftmark.analysis.intervals import from_scale, t_interval
 from draftmark.analysis.predicted_speedup import timed_costs
 from draftmark.analysis.statistics import (
+    LEAST_DEGREES,
+    POSITIVE,
     Counts,
     effective_number,
     rates_without_each,
@@ -64,14 +66,15 @@ class Estimate:
         if any(len(values) < 2 for values in self.moves.values()):
             return -math.inf, math.inf
         noise = [
-            (values, self.effective.get(name, len(values)) - 1)
+            (values, max(self.effective.get(name, len(values)) - 1, LEAST_DEGREES))
             for name, values in self.moves.items()
         ]
         return t_interval(self.value, *standard_error(noise), 0.5 + level / 2)
 
     def number(self, level: float) -> Number:
         """Return the speedup with its interval; no interval if a source has only one unit."""
-        low, high = (math.exp(end) if math.isfinite(end) else None for end in self.ends(level))
+        ends = (from_scale(end, POSITIVE) for end in self.ends(level))
+        low, high = (end if 0 < end < math.inf else None for end in ends)
         units = min((len(values) for values in self.moves.values()), default=0)
         return Number(math.exp(self.value), low, high, units, _DEFINITION)
 

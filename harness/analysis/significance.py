@@ -82,7 +82,7 @@ def noncentrality(degrees: float) -> float:
     # With few degrees of freedom the error of the standard error decides alone.
     spread_alone = critical * math.sqrt(float(stats.chi2.ppf(POWER, degrees)) / degrees)
     if degrees < 1:
-        return spread_alone if math.isfinite(spread_alone) else math.inf
+        return spread_alone or math.inf
 
     def missing(effect: float) -> float:
         return float(stats.nct.sf(critical, degrees, effect)) - POWER

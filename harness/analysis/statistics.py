@@ -37,6 +37,7 @@ Noise = tuple[Floats, float]  # a noise source's contribution by unit, and its d
 
 SHARE: Bounds = (0.0, 1.0)
 POSITIVE: Bounds = (0.0, math.inf)
+LEAST_DEGREES = 1e-9  # where one prompt has all the weight
 _ROUNDING = 1e-12  # contributions that differ by less, relative to the value, are equal
 
 
@@ -48,8 +49,8 @@ def estimate_ratio(
 ) -> Number:
     """Return the pooled ratio sum(numerators) / sum(denominators) over prompts.
 
-    `bounds` are the least and highest possible ratio. Raises ValueError without prompts or if the
-    denominators sum to 0.
+    `bounds` are the least and highest possible ratio, by default 0 and 1 if no prompt's ratio is
+    outside. Raises ValueError without prompts or if the denominators sum to 0.
     """
     return over_seeds([_checked(numerators, denominators)], definition, bounds)
 
@@ -216,8 +217,8 @@ def estimate_effect(
     prompts (jackknife: what leaving out a prompt changes, averaged over seeds) and a part for
     each side's seeds. A bootstrap of three seeds would be far too narrow: it has only ten different
     samples. With `paired_seeds` both sides have the same seeds in the same order, and the seeds'
-    part is the variance of their differences. `bounds` are those of each ratio. Raises ValueError
-    for fewer than two prompts, or if the sides have different numbers of prompts.
+    part is the variance of their differences. `bounds` are those of each ratio, as in
+    `estimate_ratio`. Raises ValueError for fewer than two prompts, or if the sides have different numbers of prompts.
     """
     sides = [[_checked(*counts) for counts in side] for side in (first, second) if side]
     n = len(sides[0][0][0])
@@ -239,15 +240,18 @@ def estimate_effect(
         error = 0.0
     seeds_error = standard_error(of_seeds)[0] if of_seeds else 0.0
     differing = _differing(*sides) if second else n
-    widest = (bounds[0] - bounds[1], bounds[1] - bounds[0]) if bounds and second else bounds
+    widest = bounds or _share_bounds([seed for side in sides for seed in side])
+    if widest and second:
+        widest = widest[0] - widest[1], widest[1] - widest[0]
     return Effect(value, error, degrees, n, seeds_error, effective, differing, widest)
 
 
 def _rate_ends(seeds: Sequence[Counts], bounds: Bounds | None) -> Ends:
     """Return the ends of the interval of a mean ratio, on the scale of its bounds."""
+    bounds = bounds or _share_bounds(seeds)
     if bounds is None:
         return estimate_effect(seeds).interval()
-    value, n, effective = mean_ratio(seeds), len(seeds[0][0]), effective_number(*seeds)
+    value, effective = mean_ratio(seeds), effective_number(*seeds)
     scaled = float(to_scale(np.float64(value), bounds))
     with np.errstate(invalid="ignore"):
         moves_B = scaled - to_scale(_without_each(seeds), bounds)
@@ -259,7 +263,9 @@ def _rate_ends(seeds: Sequence[Counts], bounds: Bounds | None) -> Ends:
         return from_scale(low, bounds), from_scale(high, bounds)
     if math.isinf(bounds[1]):
         return -math.inf, math.inf
-    return exact_interval(value, bounds, min(effective, n))
+    if error <= _ROUNDING:
+        return agreement_interval(value, bounds, effective)
+    return exact_interval(value, bounds, effective)
 
 
 def standard_error(sources: Iterable[Noise]) -> tuple[float, float]:
@@ -276,7 +282,7 @@ def standard_error(sources: Iterable[Noise]) -> tuple[float, float]:
 
 def _prompts_noise(change_B: Floats, effective: float) -> Noise:
     """Return the jackknife's contributions of prompts from what leaving out each one changes."""
-    return (len(change_B) - 1) * change_B, effective - 1
+    return (len(change_B) - 1) * change_B, max(effective - 1, LEAST_DEGREES)
 
 
 def _seeds_noise(sides: Sequence[Floats]) -> list[Noise]:
@@ -287,6 +293,12 @@ def _seeds_noise(sides: Sequence[Floats]) -> list[Noise]:
 def _without_each(seeds: Sequence[Counts]) -> Floats:
     """Return the mean ratio over seeds without each prompt [B]."""
     return np.asarray(np.mean([rates_without_each(counts) for counts in seeds], axis=0))
+
+
+def _share_bounds(seeds: Sequence[Counts]) -> Bounds | None:
+    """Return the bounds of a share if no prompt's ratio is outside them."""
+    inside = all((top_B >= 0).all() and (top_B <= bottom_B).all() for top_B, bottom_B in seeds)
+    return SHARE if inside else None
 
 
 def _differing(first: Sequence[Counts], second: Sequence[Counts]) -> int:

@@ -72,4 +72,4 @@ def test_a_single_prompt_compares_and_ranks_nothing(seeds: tuple[int, ...]) -> N
     for each in contenders.values():
         values = [quantities[NAME].counts[0][0] for quantities in each.values()]
         number = over_seeds([quantities[NAME].counts for quantities in each.values()], "x")
-        assert number == Number(pytest.approx(np.mean(values)), None, None, 1, "x")
+        assert number == Number(pytest.approx(np.mean(values)), None, None, 1, "x", 1.0)

@@ -26,7 +26,11 @@ def test_an_interval_of_a_share_stays_within_0_and_1() -> None:
 
     number = pool_seeds(seeds)["share"]
 
-    assert (number.low, number.value, number.high) == (0.0, 0.625, 1.0)
+    assert number.value == 0.625
+    assert number.low is not None
+    assert number.high is not None
+    assert 0 <= number.low < 0.1
+    assert 0.9 < number.high <= 1
 
 
 def test_an_interval_of_another_mean_is_not_cut() -> None:

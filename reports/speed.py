@@ -28,7 +28,7 @@ from draftmark.results import Number, Result, Results
 
 _NOTE = """\
 **Speedup**: wall time of the target alone / with the draft, per token. Each block of prompts runs
-in the order A B B A; 95 % t interval on logs over {blocks} blocks. {length}
+in the order A B B A; 95 % interval over {blocks} blocks. {length}
 
 Cost model, from separately timed passes: **c** is the time of drafting a token and **w** the time
 that a drafted token adds to the target's pass, in plain passes of the target. **Predicted** is

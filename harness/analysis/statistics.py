@@ -218,7 +218,8 @@ def estimate_effect(
     each side's seeds. A bootstrap of three seeds would be far too narrow: it has only ten different
     samples. With `paired_seeds` both sides have the same seeds in the same order, and the seeds'
     part is the variance of their differences. `bounds` are those of each ratio, as in
-    `estimate_ratio`. Raises ValueError for fewer than two prompts, or if the sides have different numbers of prompts.
+    `estimate_ratio`. Raises ValueError for fewer than two prompts, or if the sides have different
+    numbers of prompts.
     """
     sides = [[_checked(*counts) for counts in side] for side in (first, second) if side]
     n = len(sides[0][0][0])

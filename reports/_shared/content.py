@@ -46,8 +46,15 @@ class TableNumber:
 
     @property
     def n(self) -> str:
-        """The number of prompts if `parts` is "all" and there is an interval; else empty."""
-        return f"n={self.number.n}" if self.parts == "all" and "[" in self.interval else ""
+        """The number of prompts if `parts` is "all" and there is an interval; else empty.
+
+        The effective number follows if fewer prompts of equal weight would say as much.
+        """
+        if self.parts != "all" or "[" not in self.interval:
+            return ""
+        effective = round(self.number.effective or self.number.n)
+        fewer = f" ({effective} effective)" if effective < self.number.n else ""
+        return f"n={self.number.n}{fewer}"
 
     def __str__(self) -> str:
         """Return all parts."""

@@ -143,7 +143,7 @@ def flags_false_positives(seeds: int, prompts: int, experiments: int) -> float:
 
 
 def powers(effect: float, experiments: int) -> tuple[int, float, float]:
-    """Return the prompts needed for an effect in standard deviations; the power there, one below."""
+    """Return the prompts needed for an effect of so many SD, the power there, and one below."""
     test = t_test(Effect(effect, 0.1, 99, 100))  # 100 prompts with a standard deviation of 1
     needed = test.prompts_needed(effect)
     assert needed is not None
@@ -298,12 +298,13 @@ The time ratio of a block is 1.3 with a noise of 3 %; the number is the median o
 {speeds}
 
 The range of 5 blocks covers the median with 0.9375, whatever the noise. Fewer blocks have a t
-interval, which takes logarithms for normal. From 9 blocks on, one disturbed block moves neither end.
+interval, which takes logarithms for normal. From 9 blocks on, a single disturbed block moves
+neither end.
 
 ## Prompts needed
 
-Paired differences with normal noise; the effect is the difference / its standard deviation over
-prompts. The number of prompts is what draftmark prints; power is how often they find the difference.
+Paired differences with normal noise. The effect is the difference, in standard deviations over
+prompts. The number of prompts is what draftmark prints; power is how often the difference is found.
 
 {needed}
 """

@@ -58,9 +58,10 @@ class Quantity:
 
     @property
     def is_share(self) -> bool:
-        """True if each numerator is 0 or 1 and each denominator is 1."""
+        """True if each prompt's value is 0 or 1, the least or the highest possible one."""
         top_B, bottom_B = self.counts
-        return bool(np.all(bottom_B == 1) and np.isin(top_B, (0, 1)).all())
+        flags = bool(np.all(bottom_B == 1) and np.isin(top_B, (0, 1)).all())
+        return flags and self.bounds in (None, SHARE)
 
 
 def rate_bounds(name: str, gamma: int) -> Bounds:

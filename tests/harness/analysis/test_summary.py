@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from draftmark.analysis.quantities import Quantity
 from draftmark.analysis.summary import pool_seeds
+from draftmark.results import Number
 
 
 def _quantity(*values: float) -> Quantity:
@@ -47,3 +49,8 @@ def test_seeds_of_different_prompts_are_not_pooled() -> None:
 
     with pytest.raises(ValueError, match="different prompts"):
         pool_seeds([{"x": _quantity(1)}, {"x": other}])
+
+
+def test_numbers_that_were_stored_without_an_effective_number_still_load() -> None:
+    old = '{"value": 0.5, "low": 0.4, "high": 0.6, "n": 8, "definition": "a mean"}'
+    assert TypeAdapter(Number).validate_json(old) == Number(0.5, 0.4, 0.6, 8, "a mean", None)

@@ -195,7 +195,8 @@ class Effect:
         The observed variance over prompts is multiplied by `inflated`.
         """
         of_prompts, of_seeds = self.standard_error**2 - self.seeds_error**2, self.seeds_error**2
-        here, there = self.effective_n - 1, self.effective_n * n / self.n - 1
+        here = max(self.effective_n - 1, LEAST_DEGREES)
+        there = max(self.effective_n * n / self.n - 1, LEAST_DEGREES)
         # The seeds' terms of Satterthwaite's formula: part^2 / degrees, summed over the parts.
         seeds_spread = self.standard_error**4 / self.degrees - of_prompts**2 / here
         of_prompts *= inflated * self.n / n

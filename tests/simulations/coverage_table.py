@@ -1,6 +1,6 @@
 """How often intervals cover the truth and tests err, in simulated experiments: `docs/coverage.md`.
 
-`make coverage` writes that page, in half an hour. Seeds are fixed.
+`make coverage` writes that page, in 5 minutes of one core. Seeds are fixed.
 """
 
 import argparse
@@ -254,7 +254,7 @@ The rates of prompts have a beta distribution, given as mean ± standard deviati
 
 Two worlds stay below 0.93, since what decides the rate is missing from most samples: the longest
 texts, where they are few and unlike the others; and the few prompts that accept anything. Tables
-print the effective number of prompts where it is not n.
+print the effective number of prompts where it is below 0.9 n.
 
 Shares of yes and no (Clopper and Pearson), for true shares of 0.01 to 0.99, without simulation:
 

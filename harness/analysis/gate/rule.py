@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from draftmark.analysis.significance import first_true
-from draftmark.analysis.statistics import Counts, Effect, estimate_effect
+from draftmark.analysis.statistics import LEAST_DEGREES, Counts, Effect, estimate_effect
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 ERROR = 0.01  # one-sided error probability of a whole gate
@@ -84,12 +84,12 @@ def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
 
     def enough(n: int) -> bool:
         error, degrees = pilot.on_prompts(n, limit)
-        if not rule.allows(n) or degrees <= 0:
+        if not rule.allows(n):
             return False
         reach = sum(float(stats.t.ppf(p, degrees)) for p in (1 - rule.level, POWER))
         return reach * error <= rule.margin
 
-    known = pilot.effective_n - 1
+    known = max(pilot.effective_n - 1, LEAST_DEGREES)
     limit = known / float(stats.chi2.ppf(1 - _ASSURANCE, known))
     # With many prompts only the seeds' few degrees of freedom are left, and the reach grows again.
     return first_true(enough, 2, _MOST)

@@ -189,6 +189,8 @@ def test_a_pilot_of_unequal_prompts_knows_its_spread_from_the_effective_ones() -
     assert (prompts_needed(unequal, Rule(0.01)) or 0) > 1.3 * (
         prompts_needed(equal, Rule(0.01)) or 0
     )
+    halved = Effect(0.0, 0.02, 31, 64, effective=32.0)  # of two prompts one is effective: no spread
+    assert (prompts_needed(halved, Rule(0.01)) or 0) > (prompts_needed(equal, Rule(0.01)) or 0)
     assert equal.on_prompts(128) == pytest.approx((0.02 / 2**0.5, 127))
     assert unequal.on_prompts(128) == pytest.approx((0.02 / 2**0.5, 31))
 

@@ -19,7 +19,6 @@ LEVEL = 0.05
 
 
 POWER = 0.8
-_FEWEST = 2  # prompts that have a spread
 _MOST = 10**9  # prompts
 
 
@@ -54,20 +53,18 @@ class PairedTest:
                 return False
             return noncentrality(degrees) * one_prompt / math.sqrt(n) <= abs(wanted)
 
-        return first_true(enough, _FEWEST, _MOST)
+        return first_true(enough, _MOST)
 
 
-def first_true(enough: Callable[[int], bool], least: int, most: int) -> int | None:
-    """Return the least number from `least` to `most` that is enough; None if none is.
+def first_true(enough: Callable[[int], bool], most: int) -> int | None:
+    """Return the least number up to `most` that is enough; None if no power of two is.
 
-    Numbers above one that is enough are taken to be enough up to twice that number.
+    Between two powers of two of which the higher is enough, all above the least are enough.
     """
-    last = least
-    while not enough(last):
-        if last >= most:
-            return None
-        last = min(2 * last, most)
-    inside = range(max(last // 2, least), last)
+    last = next(filter(enough, (2**power for power in range(most.bit_length()))), None)
+    if last is None:
+        return None
+    inside = range(last // 2 + 1, last)
     return inside.start + bisect_left(inside, True, key=enough)
 
 

@@ -113,7 +113,7 @@ class _Places:
 def _code(tree: ast.AST) -> Iterator[ast.AST]:
     """Yield nodes that run: without annotations, doc strings and imports."""
     for name, value in ast.iter_fields(tree):
-        if name in ("annotation", "returns", "type_params"):
+        if name in ("annotation", "returns", "type_params", "decorator_list"):
             continue
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, ast.Import | ast.ImportFrom):
@@ -162,7 +162,7 @@ def _of_constant(node: ast.Constant, places: _Places) -> Iterator[Fault]:
     elif isinstance(value, int):
         yield places.fault(start, end, str(value + 1))
     elif isinstance(value, float):
-        yield places.fault(start, end, repr(value * 1.1 if value else 1.0))
+        yield places.fault(start, end, f"{value * 1.1:.12g}" if value else "1.0")
 
 
 def _of_call(node: ast.Call, places: _Places) -> Iterator[Fault]:

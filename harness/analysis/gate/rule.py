@@ -92,7 +92,7 @@ def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
     known = max(pilot.effective_n - 1, LEAST_DEGREES)
     limit = known / float(stats.chi2.ppf(1 - _ASSURANCE, known))
     # With many prompts only the seeds' few degrees of freedom are left, and the reach grows again.
-    return first_true(enough, 2, _MOST)
+    return first_true(enough, _MOST)
 
 
 def unrelated_effect(counts: Counts) -> Effect:

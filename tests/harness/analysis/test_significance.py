@@ -12,6 +12,7 @@ from statsmodels.stats.power import TTestPower
 
 from draftmark.analysis.significance import (
     PairedTest,
+    first_true,
     group_letters,
     holm_adjusted,
     least_p,
@@ -106,6 +107,13 @@ def test_no_p_value_is_below_what_the_number_of_prompts_allows() -> None:
     found = t_test(estimate_effect([(ones, 2 * ones)], [(0 * ones, 2 * ones)]))
     assert found.p_value == 0.5
     assert [least_p(n) for n in (0, 1, 2, 6)] == [1, 1, 0.5, 1 / 32]
+
+
+@pytest.mark.parametrize("least", [1, 2, 3, 4, 5, 8, 9, 999, 1024])
+def test_the_first_number_that_is_enough_is_found(least: int) -> None:
+    assert first_true(lambda n: n >= least, 1024) == least
+    assert first_true(lambda n: n >= least, 1023) == (least if least < 513 else None)
+    assert first_true(lambda n: False, 1024) is None
 
 
 def test_two_equal_methods_do_not_differ() -> None:

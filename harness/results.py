@@ -68,7 +68,7 @@ class Comparison:
     `p_value` tests for no difference; Holm's `adjusted_p` covers all comparisons of the run.
     `detectable` is the smallest difference that 8 in 10 experiments of this size would find.
     `prompts_needed` is the number of prompts that would find the observed difference; None if the
-    difference is 0.
+    difference is 0 or its spread is unknown.
     """
 
     contender: Contender

@@ -38,7 +38,7 @@ Noise = tuple[Floats, float]  # a noise source's contribution by unit, and its d
 SHARE: Bounds = (0.0, 1.0)
 POSITIVE: Bounds = (0.0, math.inf)
 LEAST_DEGREES = 1e-9  # where one prompt has all the weight
-_ROUNDING = 1e-12  # contributions that differ by less, relative to the value, are equal
+_ROUNDING = 1e-9  # contributions that differ by less, relative to the value, are equal
 
 
 def estimate_ratio(
@@ -117,11 +117,15 @@ def over_seeds(seeds: Sequence[Counts], definition: str, bounds: Bounds | None =
     """
     checked = [_checked(*counts) for counts in seeds]
     value, n = mean_ratio(checked), len(checked[0][0])
-    effective = effective_number(*checked)
-    low, high = _rate_ends(checked, bounds) if n > 1 else (-math.inf, math.inf)
-    if not (math.isfinite(low) and math.isfinite(high)):
+    ends = _rate_ends(checked, bounds) if n > 1 else (-math.inf, math.inf)
+    return _number(value, ends, n, definition, effective_number(*checked))
+
+
+def _number(value: float, ends: Ends, n: int, definition: str, effective: float) -> Number:
+    """Return a number without its interval if an end is infinite."""
+    if not all(map(math.isfinite, ends)):
         return Number(value, None, None, n, definition, effective)
-    return Number(value, low, high, n, definition, effective)
+    return Number(value, *ends, n, definition, effective)
 
 
 def estimate_difference(
@@ -184,10 +188,7 @@ class Effect:
 
     def number(self, definition: str) -> Number:
         """Return the estimate with its 95 % interval; no interval if the error is unknown."""
-        ends: tuple[float | None, float | None] = self.interval()
-        if not all(end is not None and math.isfinite(end) for end in ends):
-            ends = None, None
-        return Number(self.value, *ends, self.n, definition, self.effective_n)
+        return _number(self.value, self.interval(), self.n, definition, self.effective_n)
 
     def on_prompts(self, n: int, inflated: float = 1.0) -> tuple[float, float]:
         """Return the standard error and degrees of freedom expected on n prompts.

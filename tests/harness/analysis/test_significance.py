@@ -76,6 +76,12 @@ def test_the_detectable_difference_needs_the_prompts_that_there_are() -> None:
         assert power == pytest.approx(0.8, abs=1e-6)
 
 
+@pytest.mark.parametrize("degrees", [1.0, 1.5, 4.0, 300.0])
+def test_the_noncentrality_has_power_0_8_at_any_degrees_of_freedom(degrees: float) -> None:
+    critical = stats.t.ppf(0.975, degrees)
+    assert stats.nct.sf(critical, degrees, noncentrality(degrees)) == pytest.approx(0.8, abs=1e-9)
+
+
 def test_unequal_prompts_detect_as_their_effective_number() -> None:
     # 64 prompts that weigh as 16: the spread of 16, so four times the prompts are needed.
     effect = Effect(0.0, 1 / 4, 15, 64, effective=16.0)

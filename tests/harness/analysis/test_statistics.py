@@ -105,6 +105,18 @@ def test_a_rate_that_all_prompts_share_is_only_known_of_such_prompts() -> None:
     assert _ends(number) == pytest.approx((0.5 - 0.5 * 0.3694, 0.5 + 0.5 * 0.3694), abs=1e-4)
 
 
+@pytest.mark.parametrize("rate", [1 / 3, 1e-6])
+def test_rounding_is_no_difference_between_prompts(rate: float) -> None:
+    lengths = np.random.default_rng(10).integers(20, 2000, 500).astype(float)
+    number = statistics.estimate_ratio(rate * lengths, lengths, "")
+    others = 1 - 0.025 ** (1 / statistics.effective_number((lengths, lengths)))
+    assert _ends(number) == pytest.approx((rate * (1 - others), rate + others * (1 - rate)))
+    double = statistics.estimate_effect(
+        [(2 * rate * lengths, lengths)], [(rate * lengths, lengths)]
+    )
+    assert double.standard_error == 0
+
+
 def test_a_share_has_clopper_and_pearsons_interval() -> None:
     for count, n in ((0, 64), (3, 8), (8, 8)):
         number = statistics.estimate_share([1.0] * count + [0.0] * (n - count), "")

@@ -38,7 +38,7 @@ def test_the_interval_of_a_mean_without_bounds_is_students(n: int) -> None:
     ("bounds", "scale", "back"),
     [
         ((1.0, 5.0), lambda x: np.log((x - 1) / (5 - x)), lambda y: 1 + 4 / (1 + np.exp(-y))),
-        ((0.0, np.inf), np.log, np.exp),
+        (statistics.POSITIVE, np.log, np.exp),
     ],
 )
 def test_the_interval_of_a_bounded_rate_is_the_jackknifes_on_its_scale(
@@ -214,6 +214,17 @@ def test_of_seeds_alone_the_interval_is_students() -> None:
     assert number.high is not None
     expected = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert (number.low, number.high) == pytest.approx(expected)
+
+
+def test_seeds_are_paired_only_if_that_is_said() -> None:
+    ones = np.ones(2)
+    sides = [[(row * ones, ones) for row in rates] for rates in ((-3, -2, -4), (-4, -3, -5))]
+    apart, paired = (
+        statistics.estimate_difference(*sides, "", paired_seeds=paired) for paired in (False, True)
+    )
+    assert apart == statistics.estimate_difference(*sides, "")
+    assert _ends(apart) == pytest.approx(stats.t.interval(0.95, 4, 1, (2 / 3) ** 0.5))
+    assert (paired.value, paired.low) == (1, None)  # each seed is better by 1: nothing varies
 
 
 def test_prompts_and_seeds_add_their_parts_by_satterthwaite() -> None:

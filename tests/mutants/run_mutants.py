@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 TARGETS = Path(__file__).with_name("targets.toml")
 COPIED = ("harness", "tasks", "baselines", "reports", "src", "tests", "docs")
 FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile")
-LIBRARIES = ("numpy", "scipy.stats", "pytest", "hypothesis", "pydantic", "pyarrow", "statsmodels")
+LIBRARIES = ("numpy", "scipy.stats", "pytest", "hypothesis", "pydantic", "pyarrow")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats.power import TTestPower
 
 from draftmark.analysis.significance import (
     PairedTest,
@@ -52,11 +51,13 @@ def test_the_paired_test_holds_its_level_and_has_the_power_that_it_says() -> Non
     assert 0.74 < found / trials < 0.86
 
 
-@pytest.mark.parametrize("effect", [2.0, 1.3, 1.0, 0.7, 0.3, 0.05])
-def test_the_prompts_needed_are_those_of_an_independent_solver(effect: float) -> None:
+@pytest.mark.parametrize(
+    ("effect", "prompts"), [(2.0, 6), (1.3, 7), (1.0, 10), (0.7, 19), (0.3, 90), (0.05, 3142)]
+)
+def test_the_prompts_needed_are_those_of_an_independent_solver(effect: float, prompts: int) -> None:
+    """statsmodels 0.15, TTestPower().solve_power(effect, power=0.8, alpha=0.05); 5 at 2.0."""
     test = PairedTest(1.0, Effect(0.0, 1 / 8, 63, 64))  # a standard deviation of 1 over 64 prompts
-    expected = TTestPower().solve_power(effect, power=0.8, alpha=0.05)
-    assert test.prompts_needed(effect) == max(math.ceil(expected), 6)
+    assert test.prompts_needed(effect) == prompts
     assert test.prompts_needed(-effect) == test.prompts_needed(effect)
 
 
@@ -72,8 +73,6 @@ def test_the_detectable_difference_needs_the_prompts_that_there_are() -> None:
         test = PairedTest(1.0, Effect(0.0, 0.01, n - 1, n))
         assert test.prompts_needed(test.detectable * (1 + 1e-6)) == n
         assert test.prompts_needed(test.detectable * (1 - 1e-6)) == n + 1
-        power = TTestPower().power(test.detectable / 0.01 / n**0.5, n, 0.05)
-        assert power == pytest.approx(0.8, abs=1e-6)
 
 
 @pytest.mark.parametrize("degrees", [1.0, 1.5, 4.0, 300.0])

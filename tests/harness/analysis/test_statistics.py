@@ -117,6 +117,15 @@ def test_rounding_is_no_difference_between_prompts(rate: float) -> None:
     assert double.standard_error == 0
 
 
+def test_what_counts_as_rounding_is_relative_to_the_larger_rate() -> None:
+    lengths = np.random.default_rng(11).integers(20, 2000, 50).astype(float)
+    tiny = statistics.estimate_effect([(np.array([-1e-15, -2e-15, -3e-15]), np.ones(3))])
+    assert tiny.standard_error == pytest.approx(1e-15 / 3**0.5)
+    large, none = [(-1e6 / 3 * lengths, lengths)], [(0 * lengths, lengths)]
+    assert statistics.estimate_effect(large, none).standard_error == 0
+    assert statistics.estimate_effect(none, large).standard_error == 0
+
+
 def test_a_share_has_clopper_and_pearsons_interval() -> None:
     for count, n in ((0, 64), (3, 8), (8, 8)):
         number = statistics.estimate_share([1.0] * count + [0.0] * (n - count), "")

@@ -235,8 +235,8 @@ def estimate_effect(
     paired = paired_seeds and bool(second)
     of_seeds = _seeds_noise([rates[0] - rates[1]] if paired else rates)
     without = [_without_each(side) for side in sides]
-    change_B = value - (without[0] - without[1] if second else without[0])
-    error, degrees = standard_error([_prompts_noise(change_B, effective), *of_seeds])
+    without_B = without[0] - without[1] if second else without[0]
+    error, degrees = standard_error([_prompts_noise(without_B, effective), *of_seeds])
     if math.isnan(error):  # one prompt has all the weight
         error, degrees = math.inf, 1.0
     if error <= _ROUNDING * max(np.abs(side).max() for side in rates):
@@ -257,9 +257,9 @@ def _rate_ends(seeds: Sequence[Counts], bounds: Bounds | None) -> Ends:
     value, effective = mean_ratio(seeds), effective_number(*seeds)
     scaled = float(to_scale(np.float64(value), bounds))
     with np.errstate(invalid="ignore"):
-        moves_B = scaled - to_scale(_without_each(seeds), bounds)
+        without_B = to_scale(_without_each(seeds), bounds)
         rates = _rates(seeds) * scale_slope(value, bounds)
-        noise = [_prompts_noise(moves_B, effective), *_seeds_noise([rates])]
+        noise = [_prompts_noise(without_B, effective), *_seeds_noise([rates])]
         error, degrees = standard_error(noise)
     if math.isfinite(error) and error > _ROUNDING:
         low, high = t_interval(scaled, error, degrees)
@@ -283,9 +283,12 @@ def standard_error(sources: Iterable[Noise]) -> tuple[float, float]:
     return math.sqrt(variance), variance**2 / spread if spread else parts[0][1]
 
 
-def _prompts_noise(change_B: Floats, effective: float) -> Noise:
-    """Return the jackknife's contributions of prompts from what leaving out each one changes."""
-    return (len(change_B) - 1) * change_B, max(effective - 1, LEAST_DEGREES)
+def _prompts_noise(without_B: Floats, effective: float) -> Noise:
+    """Return the jackknife's noise of prompts from the estimates without each one.
+
+    Their variance is that of pseudo-values (Tukey 1958): n - 1 times the estimates.
+    """
+    return (len(without_B) - 1) * without_B, max(effective - 1, LEAST_DEGREES)
 
 
 def _seeds_noise(sides: Sequence[Floats]) -> list[Noise]:

@@ -120,6 +120,8 @@ def _code(tree: ast.AST) -> Iterator[ast.AST]:
                 continue
             if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
                 continue
+            if isinstance(child, ast.JoinedStr):  # its parts have no places in the source
+                continue
             yield child
             yield from _code(child)
 
@@ -137,7 +139,7 @@ def _of_node(node: ast.AST, places: _Places) -> Iterator[Fault]:
             yield places.between(left, right, other)
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not):
         start, _ = places.span(node)
-        yield places.fault(start, places.span(node.operand)[0], "")
+        yield places.fault(start, start + (1 if isinstance(node.op, ast.USub) else 4), "")
     elif isinstance(node, ast.Constant | ast.Call):
         yield from _of_word(node, places)
     elif isinstance(node, ast.If | ast.IfExp | ast.While | ast.Assert):

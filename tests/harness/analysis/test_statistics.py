@@ -215,14 +215,27 @@ def test_several_seeds_are_a_mean_of_their_ratios() -> None:
     assert number.value == pytest.approx(0.6)
 
 
-def test_of_seeds_alone_the_interval_is_students() -> None:
-    """No prompt differs from another, so all the spread is that of the seeds."""
-    ones, values = np.ones(10), [1.5, 1.6, 1.55]
+@pytest.mark.parametrize("values", [[1.5, 1.6, 1.55], [1.5, 0.6]])
+def test_of_seeds_alone_the_interval_is_students(values: list[float]) -> None:
+    """No prompt differs from another, so all the spread is that of the seeds.
+
+    A seed above 1 is no share, so neither are the others.
+    """
+    ones = np.ones(10)
     number = statistics.over_seeds([(value * ones, ones) for value in values], "")
     assert number.low is not None
     assert number.high is not None
-    expected = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    expected = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
     assert (number.low, number.high) == pytest.approx(expected)
+
+
+def test_prompts_differ_where_the_mean_counts_of_other_numbers_of_seeds_do() -> None:
+    one = (np.array([1.0, 2.0, 3.0]), np.full(3, 4.0))
+    other = (np.array([1.0, 4.0, 3.0]), np.full(3, 4.0))
+    for first, differing in (([one, one], 0), ([one, other], 1)):
+        assert statistics.estimate_effect(first, [one]).differing_n == differing
+    swapped = statistics.estimate_effect([one, other], [other, one])
+    assert (swapped.value, swapped.differing_n) == (0, 1)
 
 
 def test_seeds_are_paired_only_if_that_is_said() -> None:

@@ -8,7 +8,7 @@ DEV = $(VENV)/.dev
 SET_UP = @UV='$(UV)' sh tools/set-up '$(VENV)' '$(PYTHON)'
 HAS_CPU_BUILD = $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo yes)
 
-.PHONY: demo test bench lint vllm ray bubblewrap chromium locks clean
+.PHONY: demo test bench coverage mutants lint vllm ray bubblewrap chromium locks clean
 
 demo: $(READY)
 	$(VENV)/bin/draftmark run quickstart
@@ -32,6 +32,15 @@ endif
 bench: $(DEV)
 	$(VENV)/bin/draftmark fetch smollm2-135m-instruct >/dev/null
 	$(VENV)/bin/python -m tests.bench $(BENCH)
+
+# The simulated coverage of intervals and tests: docs/coverage.md. Takes 5 minutes of one core.
+coverage: $(DEV)
+	$(VENV)/bin/python tests/simulations/coverage_table.py docs/coverage.md
+
+# Which faults in the code no test sees; see tests/mutants/README.md for how long that takes.
+# One file: make mutants MUTANTS="harness/analysis/intervals.py"
+mutants: $(DEV)
+	$(VENV)/bin/python tests/mutants/run_mutants.py $(MUTANTS)
 
 lint: $(DEV)
 	$(VENV)/bin/ruff check .

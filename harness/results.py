@@ -16,7 +16,8 @@ Severity = Literal["error", "warning", "note"]
 class Number:
     """A result: a value, its 95 % interval, the number n of prompts, and its definition.
 
-    `low` and `high` are None where there is no interval (a single prompt).
+    `low` and `high` are None where there is no interval (a single prompt). `effective` is the
+    number of equal prompts that weigh as much as these n; None for numbers that are not of prompts.
     """
 
     value: float
@@ -24,6 +25,7 @@ class Number:
     high: float | None
     n: int
     definition: str
+    effective: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Comparison:
     `p_value` tests for no difference; Holm's `adjusted_p` covers all comparisons of the run.
     `detectable` is the smallest difference that 8 in 10 experiments of this size would find.
     `prompts_needed` is the number of prompts that would find the observed difference; None if the
-    difference is 0.
+    difference is 0 or its spread is unknown.
     """
 
     contender: Contender

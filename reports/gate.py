@@ -74,6 +74,8 @@ def _how(outcome: Facts) -> str:
 def _difference(line: Facts) -> str:
     if line["difference"] is None:
         return "-"
+    if line["low"] is None:
+        return f"{line['difference']:+.4f}"
     return f"{line['difference']:+.4f} [{line['low']:+.4f}, {line['high']:+.4f}]"
 
 
@@ -103,7 +105,8 @@ def _bencher(outcome: Facts) -> dict[str, dict[str, dict[str, float]]]:
             measures[quantity] = {"value": line["now"]}
         if line["difference"] is not None:
             ends = {"lower_value": line["low"], "upper_value": line["high"]}
-            measures[f"{quantity}_difference"] = {"value": line["difference"], **ends}
+            known = {} if line["low"] is None else ends
+            measures[f"{quantity}_difference"] = {"value": line["difference"], **known}
     return found
 
 

@@ -30,7 +30,7 @@ from draftmark.results import Number, Result, Results
 
 _NOTE = """\
 **Speedup**: wall time of the target alone / with the draft, per token. Each block of prompts runs
-in the order A B B A; 95 % t interval on logs over {blocks} blocks. {length}
+in the order A B B A; 95 % interval over {blocks} blocks. {few}{length}
 
 Cost model, from separately timed passes: **c** is the time of drafting a token and **w** the time
 that a drafted token adds to the target's pass, in plain passes of the target. **Predicted** is
@@ -40,6 +40,8 @@ _LENGTH = {
     "natural": "Texts end where the target ends them.",
     "fixed": "All texts have as many tokens as the length limit; end tokens are ignored.",
 }
+_FEW_BLOCKS = 5  # with fewer, no two blocks enclose the median surely enough
+_FEW = "So few blocks tell little: their interval takes the noise for normal. "
 _COLUMNS = ["method", "engine", "T", "batch", "gamma"]
 
 
@@ -50,7 +52,9 @@ def speed(results: Results, directory: Path) -> dict[str, str]:
     if not settings:
         return {"speed.md": f"{sections[0]}\n\nThe recipe has speed = false: nothing was timed.\n"}
     length = _LENGTH[settings.get("length", "natural")]
-    sections += [NOTE, _NOTE.format(blocks=settings["blocks"], length=length)]
+    blocks = settings["blocks"]
+    few = _FEW if blocks < _FEW_BLOCKS else ""
+    sections += [NOTE, _NOTE.format(blocks=blocks, few=few, length=length)]
     for task, pair, rows in by_task_and_pair(results.results):
         sections.append(f"## {escape_markdown(task)}, {escape_markdown(pair)}")
         sections += [section_markdown(Section("", list(verdict_alerts(results, task, pair))))]

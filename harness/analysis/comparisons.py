@@ -11,10 +11,11 @@ from itertools import combinations, groupby
 from draftmark.analysis import statistics
 from draftmark.analysis.quantities import Quantity, quantity_key, require_same_prompts
 from draftmark.analysis.significance import (
+    LEVEL,
     PairedTest,
     group_letters,
     holm_adjusted,
-    mcnemar_p,
+    sign_flip_p,
     t_test,
 )
 from draftmark.analysis.statistics import Counts
@@ -23,7 +24,6 @@ from draftmark.results import Cell, Comparison, Contender, Standing
 
 Seeds = Mapping[int, Mapping[str, Quantity]]  # the quantities of each seed of a contender
 Contenders = Mapping[Contender, Seeds]
-LEVEL = 0.05
 
 
 def by_contender(cells: Mapping[Cell, Mapping[str, Quantity]]) -> dict[Contender, Seeds]:
@@ -94,8 +94,9 @@ def _counts(name: str, seeds: Seeds) -> list[Counts]:
 
 def _test(name: str, seeds: Seeds, baseline: Seeds) -> PairedTest:
     """Return the test of two contenders, paired on seeds if both have the same seeds."""
-    sides = _counts(name, seeds), _counts(name, baseline)
-    return t_test(statistics.estimate_effect(*sides, paired_seeds=list(seeds) == list(baseline)))
+    sides, paired = (_counts(name, seeds), _counts(name, baseline)), list(seeds) == list(baseline)
+    bounds = next(iter(seeds.values()))[name].bounds
+    return t_test(statistics.estimate_effect(*sides, paired_seeds=paired, bounds=bounds))
 
 
 def _comparison(
@@ -103,13 +104,13 @@ def _comparison(
 ) -> Comparison:
     quantities = [seed[name] for seed in (*seeds.values(), *baseline.values())]
     require_same_prompts(*quantities)
-    sides, paired = (_counts(name, seeds), _counts(name, baseline)), list(seeds) == list(baseline)
-    and_seeds = " and seeds" if paired and len(seeds) > 1 else ""
+    and_seeds = " and seeds" if len(seeds) > 1 and list(seeds) == list(baseline) else ""
     definition = f"{name} minus that of {against}, paired on prompts{and_seeds}"
-    number = statistics.estimate_difference(*sides, definition, paired_seeds=paired)
     test = _test(name, seeds, baseline)
+    number, p = test.found.number(definition), test.p_value
     needed = test.prompts_needed(number.value) if number.value else None
-    p = test.p_value
-    if len(seeds) == len(baseline) == 1 and all(item.is_share for item in quantities):
-        p = mcnemar_p(*(item.counts[0].tolist() for item in quantities))  # an exact test
+    if all(item.is_share for item in quantities):
+        flags = [item.counts[0] for item in quantities]
+        exact = sign_flip_p(flags[: len(seeds)], flags[len(seeds) :])
+        p = exact if len(quantities) == 2 else max(exact, p)  # the t test has the seeds' spread
     return Comparison(contender, against, name, number, p, p, test.detectable, needed)

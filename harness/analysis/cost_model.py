@@ -98,7 +98,8 @@ def block_times(counts: BlockCounts, costs: Costs) -> Counts:
 
 def expected_speedup(seeds: Seeds, costs: Costs) -> Number:
     """Return the expected speedup, pooled over prompts; at zero cost it is the block efficiency."""
-    return statistics.over_seeds([block_times(item, costs) for item in seeds], _SPEEDUP)
+    times = [block_times(item, costs) for item in seeds]
+    return statistics.over_seeds(times, _SPEEDUP, statistics.POSITIVE)
 
 
 def expected_speedups(by_gamma: ByGamma, costs: Costs) -> dict[int, float]:
@@ -115,7 +116,9 @@ def break_even_cost(seeds: Seeds) -> Number | None:
     Every pass but a text's last adds one token of the target, so the cost is the
     `draft_acceptance_rate` minus the bonus tokens that last blocks lack.
     """
-    return statistics.over_seeds(_savings(seeds), _BREAK_EVEN) if _drafts(seeds) else None
+    if not _drafts(seeds):
+        return None
+    return statistics.over_seeds(_savings(seeds), _BREAK_EVEN, statistics.SHARE)
 
 
 def highest_break_even_cost(by_gamma: ByGamma) -> tuple[int, Number] | None:
@@ -127,7 +130,7 @@ def highest_break_even_cost(by_gamma: ByGamma) -> tuple[int, Number] | None:
     if not found:
         return None
     gamma = max(found, key=lambda length: (statistics.mean_ratio(found[length]), -length))
-    return gamma, statistics.over_seeds(found[gamma], _BREAK_EVEN)
+    return gamma, statistics.over_seeds(found[gamma], _BREAK_EVEN, statistics.SHARE)
 
 
 def _savings(seeds: Seeds) -> list[Counts]:

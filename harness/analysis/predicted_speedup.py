@@ -13,7 +13,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from draftmark.analysis.cost_model import Costs, modelled_speedup
-from draftmark.analysis.statistics import geometric_mean, log_ratio_interval
+from draftmark.analysis.intervals import log_ratio_interval
+from draftmark.analysis.statistics import geometric_mean, median_ratio
 from draftmark.config.sections import SpeedCondition
 from draftmark.results import Number
 from draftmark.speculation.blocks import REFERENCE, Convention, block_counts
@@ -31,7 +32,7 @@ DEFINITIONS = {
     "more time than the model",
     "predicted_from_blocks": "time of the target alone / predicted time with the draft, prefill "
     "included: expected passes and drafted tokens of the same prompts, at the cost of a drafted "
-    "token in the other blocks; geometric mean over blocks, n = blocks",
+    "token in the other blocks; median over blocks, n = blocks",
 }
 
 
@@ -129,7 +130,7 @@ def predicted_speedup(
     num_speculative_tokens: int,
     convention: Convention = REFERENCE,
 ) -> Number | None:
-    """Return the predicted speedup of a speed run, with a t interval on the logs of its blocks.
+    """Return the predicted speedup of a speed run, the median over its blocks.
 
     `convention` is the engine's. None for fewer than two blocks or if a prompt has no table.
     """
@@ -153,7 +154,7 @@ def predicted_speedup(
         costs = Costs(cost, prefill=target.prefill_s * target.passes / target.decode_s)
         expected = draft.expected_passes, draft.expected_drafted
         speedups.append(modelled_speedup(costs, target.passes, *expected))
-    return geometric_mean(speedups, DEFINITIONS["predicted_from_blocks"])
+    return median_ratio(speedups, DEFINITIONS["predicted_from_blocks"])
 
 
 def _cost(blocks: Sequence[tuple[_Sums, _Sums]]) -> float:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from draftmark.analysis.statistics import Counts
+from draftmark.analysis.intervals import Bounds
+from draftmark.analysis.statistics import SHARE, Counts
 from draftmark.config.recipe import Recipe
 from draftmark.speculation.blocks import BlockCounts, block_counts
 from draftmark.store.acceptance_tables import Floats, with_greedy_draft
@@ -49,17 +50,29 @@ PER_PROMPT = ("acceptance_rate", "block_efficiency", "accepted_per_pass")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A numerator and a denominator for each prompt [B], in the order of `prompts`."""
+    """A numerator and a denominator for each prompt [B], in the order of `prompts`.
+
+    `bounds` are the least and highest possible ratio, None if there are none.
+    """
 
     counts: Counts
     definition: str
     prompts: tuple[str, ...]
+    bounds: Bounds | None = None
 
     @property
     def is_share(self) -> bool:
-        """True if each numerator is 0 or 1 and each denominator is 1."""
+        """True if each prompt's value is 0 or 1, the least or the highest possible one."""
         top_B, bottom_B = self.counts
-        return bool(np.all(bottom_B == 1) and np.isin(top_B, (0, 1)).all())
+        flags = bool(np.all(bottom_B == 1) and np.isin(top_B, (0, 1)).all())
+        return flags and self.bounds in (None, SHARE)
+
+
+def rate_bounds(name: str, gamma: int) -> Bounds:
+    """Return the least and highest possible rate in blocks of `gamma` drafted tokens."""
+    if name.startswith("block_efficiency"):
+        return 1.0, gamma + 1.0
+    return (0.0, float(gamma)) if name.startswith("accepted_per_pass") else SHARE
 
 
 def require_same_prompts(*items: Quantity) -> None:
@@ -91,11 +104,13 @@ def acceptance_quantities(records: Records, recipe: Recipe) -> dict[str, Quantit
         prompts = tuple(table.example_id for table in tables)
         for draft, own in drafts_of(tables).items():
             at = Terms(temperature, draft)
-            counted = _token_rates(own, at)
+            counted = {0: _token_rates(own, at)}
             for gamma in sorted({*GAMMAS, shown}):
-                counted |= _block_rates(block_counts(own, gamma), at, gamma, gamma == shown)
-            for name, (top_B, bottom_B, definition) in counted.items():
-                found[name] = Quantity((top_B, bottom_B), definition, prompts)
+                counted[gamma] = _block_rates(block_counts(own, gamma), at, gamma, gamma == shown)
+            for gamma, rates in counted.items():
+                for name, (top_B, bottom_B, definition) in rates.items():
+                    bounds = rate_bounds(name, gamma)
+                    found[name] = Quantity((top_B, bottom_B), definition, prompts, bounds)
     return {name: item for name, item in found.items() if item.counts[1].sum() > 0}
 
 

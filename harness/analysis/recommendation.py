@@ -14,13 +14,21 @@ Legend: B prompt.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from draftmark.analysis.cost_model import Costs, Seeds, block_times
+from draftmark.analysis.intervals import from_scale, t_interval
 from draftmark.analysis.predicted_speedup import timed_costs
-from draftmark.analysis.statistics import Counts, standard_error, t_interval
+from draftmark.analysis.statistics import (
+    LEAST_DEGREES,
+    POSITIVE,
+    Counts,
+    effective_number,
+    rates_without_each,
+    standard_error,
+)
 from draftmark.results import Number
 from draftmark.speculation.blocks import BlockCounts
 from draftmark.store.acceptance_tables import Floats
@@ -28,33 +36,45 @@ from draftmark.store.speed_records import TimedPass
 from draftmark.types import Arm
 
 _LEVEL = 0.05  # error of all comparisons of a choice together
+_MEDIAN_NOISE = math.sqrt(math.pi / 2)
 _EQUAL = 1e-9  # logarithms that differ by less are equal up to rounding
 _DEFINITION = "speedup; the interval is simultaneous over all drafts and block lengths compared"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The logarithm of a speedup; `moves` maps a noise source to each unit's contribution."""
+    """The logarithm of a speedup; `moves` maps a noise source to each unit's contribution.
+
+    `effective` is the effective number of units of a source, where some units weigh more.
+    """
 
     value: float
     moves: Mapping[str, Floats]
+    effective: Mapping[str, float] = field(default_factory=dict)
 
     def minus(self, other: "Estimate") -> "Estimate":
         """Return the difference of two estimates, paired on the noise sources they share."""
         moves = {name: +values for name, values in self.moves.items()}
         for name, values in other.moves.items():
             moves[name] = moves[name] - values if name in moves else -values
-        return Estimate(self.value - other.value, moves)
+        known = [*self.effective.items(), *other.effective.items()]
+        effective = {name: min(n for key, n in known if key == name) for name, _ in known}
+        return Estimate(self.value - other.value, moves, effective)
 
     def ends(self, level: float) -> tuple[float, float]:
         """Return (low, high) of the logarithm's t interval; infinite if a source has one unit."""
         if any(len(values) < 2 for values in self.moves.values()):
             return -math.inf, math.inf
-        return t_interval(self.value, *standard_error([*self.moves.values()]), 0.5 + level / 2)
+        noise = [
+            (values, max(self.effective.get(name, len(values)) - 1, LEAST_DEGREES))
+            for name, values in self.moves.items()
+        ]
+        return t_interval(self.value, *standard_error(noise), 0.5 + level / 2)
 
     def number(self, level: float) -> Number:
         """Return the speedup with its interval; no interval if a source has only one unit."""
-        low, high = (math.exp(end) if math.isfinite(end) else None for end in self.ends(level))
+        ends = (from_scale(end, POSITIVE) for end in self.ends(level))
+        low, high = (end if 0 < end < math.inf else None for end in ends)
         units = min((len(values) for values in self.moves.values()), default=0)
         return Number(math.exp(self.value), low, high, units, _DEFINITION)
 
@@ -124,9 +144,13 @@ def drafts_to_serve(advice: Mapping[str, Advice]) -> list[str]:
 
 
 def measured_estimate(ratios: Sequence[float]) -> Estimate:
-    """Return the estimate of a speed run from the time ratio of each block of prompts."""
+    """Return the estimate of a speed run from the time ratio of each block of prompts.
+
+    The value is the median, as in the table of speeds. A median of normal noise has sqrt(pi / 2)
+    times the standard error of a mean.
+    """
     logs = np.log(np.asarray(ratios, dtype=np.float64))
-    return Estimate(float(logs.mean()), {"blocks": logs - logs.mean()})
+    return Estimate(float(np.median(logs)), {"blocks": _MEDIAN_NOISE * (logs - logs.mean())})
 
 
 def supposed_estimate(seeds: Seeds, costs: Costs) -> Estimate:
@@ -149,9 +173,11 @@ def expected_estimate(
 def _of_ratios(times: Sequence[Counts], source: str) -> Estimate:
     """Return the geometric mean of speedups, each a ratio of sums over the same prompts."""
     logs = np.array([math.log(float(top.sum() / bottom.sum())) for top, bottom in times])
-    prompts_B = np.mean([top / top.mean() - bottom / bottom.mean() for top, bottom in times], 0)
     repeated = {source: logs - logs.mean()} if len(times) > 1 else {}
-    return Estimate(float(logs.mean()), {"prompts": prompts_B} | repeated)
+    without_B = np.mean([np.log(rates_without_each(counts)) for counts in times], axis=0)
+    moves_B = (len(without_B) - 1) * (logs.mean() - without_B)
+    effective = {"prompts": effective_number(*times)}
+    return Estimate(float(logs.mean()), {"prompts": moves_B} | repeated, effective)
 
 
 def timed_batch_sizes(passes: Sequence[TimedPass], arm: Arm = "draft") -> list[int]:

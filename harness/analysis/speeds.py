@@ -6,6 +6,9 @@ speedup, since the arms did unequal work.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from draftmark.analysis import statistics
 from draftmark.analysis.predicted_speedup import cost_model_numbers
@@ -15,13 +18,14 @@ from draftmark.config.sections import SpeedCondition
 from draftmark.results import Number
 from draftmark.speculation.blocks import Convention, block_counts
 from draftmark.speculation.engine_counts import described_convention
+from draftmark.store.acceptance_tables import Floats
 from draftmark.store.cell_records import Records
 from draftmark.store.speed_records import Measurement, TimedRun
 from draftmark.types import AcceptanceTable, Arm, Decode, TimedDecode
 
 DEFINITIONS = {
     "speedup": "time of the target alone / time with the draft, per token, prefill included; "
-    "geometric mean over blocks, n = blocks",
+    "median over blocks, n = blocks",
     "noise_floor": "the speedup measured for the target against itself; n = blocks",
     "counted_passes": "target passes that the engine made",
     "predicted_passes": "target passes that one scoring pass predicts for the same prompts",
@@ -49,7 +53,7 @@ def speed_numbers(records: Records, recipe: Recipe) -> dict[str, Number]:
             numbers |= {name: named[name] for name in HEADLINE if name in named}
         numbers |= {speed_key(name, condition.label): number for name, number in named.items()}
     for condition, measured in records.floors.items():
-        number = statistics.geometric_mean(block_ratios(measured), DEFINITIONS["noise_floor"])
+        number = statistics.median_ratio(block_ratios(measured), DEFINITIONS["noise_floor"])
         numbers[speed_key("noise_floor", condition.terms)] = number
     return numbers
 
@@ -68,7 +72,7 @@ def _measurement_numbers(
         yield from _agreement(timed)
     speedup = None
     if not (greedy and other_lengths(timed)):
-        speedup = statistics.geometric_mean(block_ratios(measured), DEFINITIONS["speedup"])
+        speedup = statistics.median_ratio(block_ratios(measured), DEFINITIONS["speedup"])
         yield "speedup", speedup
     convention = described_convention(measured.engine_facts.get("draft", {}))
     tables = records.tables.get(condition.temperature, ())
@@ -80,7 +84,7 @@ def _measurement_numbers(
     counts = _counts(decodes["draft"], convention)
     if passes := counts["passes"]:
         for name, top in (("counted_block_efficiency", "tokens"), ("counted_drafted", "drafted")):
-            yield name, statistics.estimate_ratio(counts[top], passes, DEFINITIONS[name])
+            yield name, _positive_ratio(counts[top], passes, name)
         yield from cost_model_numbers(condition, records.parts, counts, speedup)
 
 
@@ -113,7 +117,7 @@ def _arm_numbers(
         ):
             if sum(bottoms):
                 sums = _by_prompt(decodes, tops), _by_prompt(decodes, bottoms)
-                yield name, statistics.estimate_ratio(*sums, DEFINITIONS[name])
+                yield name, _positive_ratio(*sums, name)
     peaks = [run.peak_bytes for run in runs if run.peak_bytes is not None]
     if peaks:
         yield "peak_bytes", Number(max(peaks), None, None, len(peaks), DEFINITIONS["peak_bytes"])
@@ -173,8 +177,9 @@ def _passes(
     counted = [float(decoded[table.example_id].target_passes) for table in chosen]
     if any(counted):
         predicted = block_counts(chosen, gamma, convention).passes_B
-        yield "counted_passes", statistics.estimate_mean(counted, DEFINITIONS["counted_passes"])
-        yield (
-            "predicted_passes",
-            statistics.estimate_mean(predicted, DEFINITIONS["predicted_passes"]),
-        )
+        for name, passes in (("counted_passes", counted), ("predicted_passes", predicted)):
+            yield name, _positive_ratio(passes, np.ones(len(chosen)), name)
+
+
+def _positive_ratio(tops: Sequence[float] | Floats, bottoms: Any, name: str) -> Number:
+    return statistics.estimate_ratio(tops, bottoms, DEFINITIONS[name], statistics.POSITIVE)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from draftmark.analysis.quantities import RATES, drafts_of
+from draftmark.analysis.quantities import RATES, drafts_of, rate_bounds
 from draftmark.analysis.statistics import Counts, Effect, estimate_effect
 from draftmark.errors import UserError
 from draftmark.results import Contender, Result, Results
@@ -17,7 +17,7 @@ from draftmark.speculation.blocks import block_counts
 from draftmark.store.acceptance_tables import read_tables
 from draftmark.store.records import read_rows, tables_name
 from draftmark.store.run_folder import verified_file
-from draftmark.types import AcceptanceTable
+from draftmark.types import MAX_GAMMA, AcceptanceTable
 
 COLUMNS = ("accepted", "tested", "drafted", "tokens", "passes")
 _DECIMALS = 4  # of expected counts; rounding moves a rate of 100 tokens by less than 1e-6
@@ -27,12 +27,16 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class StoredCounts:
-    """The counts per prompt of a contender at a temperature, by seed."""
+    """The counts per prompt of a contender at a temperature, by seed.
+
+    They are of blocks of `gamma` drafted tokens.
+    """
 
     contender: Contender
     temperature: float
     prompts: tuple[str, ...]
     seeds: Mapping[int, Mapping[str, ByPrompt]]  # seed -> column -> for each prompt
+    gamma: int = MAX_GAMMA
 
     @property
     def name(self) -> str:
@@ -95,7 +99,7 @@ def _measured(
         seeds[row.cell.seed] = {
             name: tuple(getattr(counts, f"{name}_B").round(_DECIMALS).tolist()) for name in COLUMNS
         }
-    return StoredCounts(contender, temperature, prompts, seeds)
+    return StoredCounts(contender, temperature, prompts, seeds, gamma)
 
 
 def shared_prompts(first: StoredCounts, second: StoredCounts) -> list[str]:
@@ -112,7 +116,9 @@ def paired_effect(
     Raises ValueError on fewer than two prompts, or if a denominator sums to zero.
     """
     sides = [item.counts(quantity, prompts) for item in (now, before)]
-    return estimate_effect(*sides, paired_seeds=list(now.seeds) == list(before.seeds))
+    bounds = rate_bounds(quantity, max(now.gamma, before.gamma))
+    paired = list(now.seeds) == list(before.seeds)
+    return estimate_effect(*sides, paired_seeds=paired, bounds=bounds)
 
 
 def stored_tables(result: Result, directory: Path, temperature: float) -> list[AcceptanceTable]:

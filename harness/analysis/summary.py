@@ -4,7 +4,6 @@ These are pure functions of stored records, so a definition can be corrected wit
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -45,14 +44,11 @@ def _pooled(seeds: Sequence[Quantity]) -> Number:
     first = seeds[0]
     if all(np.array_equal(seed.counts, first.counts) for seed in seeds):
         return _number(first)  # the quantity does not depend on the seed
-    found = statistics.over_seeds([seed.counts for seed in seeds], first.definition)
-    if found.low is None or found.high is None or not all(seed.is_share for seed in seeds):
-        return found
-    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+    return statistics.over_seeds([seed.counts for seed in seeds], first.definition, first.bounds)
 
 
 def _number(item: Quantity) -> Number:
     top_B, bottom_B = item.counts
     if item.is_share:
         return statistics.estimate_share(top_B, item.definition)
-    return statistics.estimate_ratio(top_B, bottom_B, item.definition)
+    return statistics.estimate_ratio(top_B, bottom_B, item.definition, item.bounds)

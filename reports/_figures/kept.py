@@ -113,7 +113,10 @@ def _share(rows: Sequence[Mapping[str, object]]) -> Number:
     kept = Counter(row["example_id"] for row in rows if row["kept"])
     kept_by_row = [float(kept[name]) for name in tokens]
     return statistics.estimate_ratio(
-        kept_by_row, list(map(float, tokens.values())), "kept tokens / tokens"
+        kept_by_row,
+        list(map(float, tokens.values())),
+        "kept tokens / tokens",
+        statistics.SHARE,
     )
 
 

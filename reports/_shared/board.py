@@ -8,6 +8,7 @@ from draftmark.reports._shared.checks import error_alerts, verdict_alerts
 from draftmark.reports._shared.content import (
     Alert,
     Entry,
+    Rows,
     Section,
     Table,
     TableNumber,
@@ -33,6 +34,7 @@ from draftmark.reports._shared.rows import (
 from draftmark.results import Result, Results
 
 GAMMAS = (1, 2, 3, 4, 5, 8, 16)
+_FEW_WEIGH = 0.5  # effective / all prompts
 
 
 def board_sections(rows: Sequence[Result], results: Results) -> Iterator[Section]:
@@ -57,6 +59,7 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
     ]
     notes = (
         "Brackets: 95 % intervals over prompts; n = prompts (for the speedup: A B B A runs).",
+        *_weight_note(body),
         f"Blocks of {gamma} drafted tokens.",
         "Methods that share a group's letter do not differ significantly in block efficiency (all "
         "pairs, paired on prompts, Holm, 5 %).",
@@ -68,6 +71,16 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
     methods = Table(["method", *(column.heading for column in columns), groups], body)
     alerts = (*error_alerts(results), *_on_texts(rows, results), *_unmoved(rows))
     return Section("", [methods, *alerts, " ".join(notes)])
+
+
+def _weight_note(body: Rows) -> Iterator[str]:
+    """Yield notes if prompts weigh unequally, and if a few of them weigh most."""
+    shown = [entry.number for line in body for entry in line if isinstance(entry, TableNumber)]
+    shares = [(number.effective or number.n) / number.n for number in shown]
+    if any("effective" in str(entry) for line in body for entry in line):
+        yield "Effective: the number of equally long texts that would say as much."
+    if any(share < _FEW_WEIGH for share in shares):
+        yield "A few long texts hold much of the tokens, and the pooled rates are mostly theirs."
 
 
 def _speed_note(rows: Sequence[Result], results: Results) -> Iterator[str]:

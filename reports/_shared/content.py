@@ -13,6 +13,7 @@ from draftmark.results import Cell, Number
 from draftmark.text import printable_text
 
 LONGEST_CELL = 32_000  # characters in a CSV file: spreadsheets take 32,767
+_UNEQUAL = 0.9  # effective / all prompts, below which tables show both
 _FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # also in full width
 _MARKDOWN = str.maketrans(
     {mark: f"\\{mark}" for mark in "\\|`[]"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -46,8 +47,15 @@ class TableNumber:
 
     @property
     def n(self) -> str:
-        """The number of prompts if `parts` is "all" and there is an interval; else empty."""
-        return f"n={self.number.n}" if self.parts == "all" and "[" in self.interval else ""
+        """The number of prompts if `parts` is "all" and there is an interval; else empty.
+
+        The effective number follows if clearly fewer prompts of equal weight would say as much.
+        """
+        if self.parts != "all" or "[" not in self.interval:
+            return ""
+        effective = self.number.effective or self.number.n
+        fewer = f" ({effective:.0f} effective)" if effective < _UNEQUAL * self.number.n else ""
+        return f"n={self.number.n}{fewer}"
 
     def __str__(self) -> str:
         """Return all parts."""

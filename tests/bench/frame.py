@@ -15,7 +15,7 @@ from itertools import count
 from time import perf_counter
 from typing import Any
 
-from draftmark.analysis.statistics import log_ratio_interval
+from draftmark.analysis.intervals import log_ratio_interval
 
 SPEED, MEMORY = "speed", "memory"
 SILENCE_S = 10.0

@@ -101,6 +101,25 @@ def test_a_number_comes_with_its_interval_and_its_n() -> None:
     assert _row_of(_render(_result()), "kd")[1] == "0.612 [0.500, 0.700] n=64"
 
 
+@pytest.mark.parametrize(
+    ("effective", "shown", "notes"),
+    [
+        (64.0, "n=64", 0),
+        (57.7, "n=64", 0),
+        (57.5, "n=64 (58 effective)", 1),
+        (20.2, "n=64 (20 effective)", 2),
+    ],
+)
+def test_the_effective_number_of_prompts_is_printed_where_long_texts_weigh_more(
+    effective: float, shown: str, notes: int
+) -> None:
+    number = replace(RATE, effective=effective)
+    text = _render(_result(numbers={"acceptance_rate[t=0,gamma=4]": number}))
+    assert _row_of(text, "kd")[1] == f"0.612 [0.500, 0.700] {shown}"
+    assert ("Effective: the number of equally long texts" in text) == (notes > 0)
+    assert ("A few long texts hold much of the tokens" in text) == (notes > 1)
+
+
 def test_a_number_without_an_interval_says_so() -> None:
     number = replace(RATE, low=None, high=None, n=1)
 

@@ -103,6 +103,13 @@ def test_a_run_from_before_there_were_fixed_lengths_still_reads() -> None:
     assert "Texts end where the target ends them." in text_of({}, speed={"blocks": 5})
 
 
+@pytest.mark.parametrize(("blocks", "few"), [(4, True), (5, False)])
+def test_so_few_blocks_that_they_tell_little_are_said_to(blocks: int, few: bool) -> None:
+    text = text_of({}, speed={"blocks": blocks})
+    assert f"95 % interval over {blocks} blocks." in text
+    assert ("So few blocks tell little" in text) == few
+
+
 def test_what_arms_were_told_is_shared_by_all_or_stands_in_a_table(tmp_path: Path) -> None:
     for number, gamma in ((0, 1), (1, 3)):
         alone = {"sampling": {"top_p": 1.0, "stop": []}, "drafted": None}

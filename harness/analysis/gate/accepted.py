@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from draftmark.analysis.gate.comparable import run_facts
-from draftmark.analysis.quantities import DEFINITIONS, RATES
+from draftmark.analysis.quantities import DEFINITIONS, RATES, rate_bounds
 from draftmark.analysis.statistics import over_seeds
 from draftmark.analysis.stored_counts import COLUMNS, StoredCounts, stored_counts
 from draftmark.config.validation import Section, explain_error
@@ -136,7 +136,8 @@ def _numbers(found: Sequence[StoredCounts]) -> Iterator[tuple[str, dict[str, Any
         for rate in RATES:
             counts = item.counts(rate, item.prompts)
             if all(bottom_B.sum() for _, bottom_B in counts):
-                number = asdict(over_seeds(counts, DEFINITIONS[rate]))
+                bounds = rate_bounds(rate, item.gamma)
+                number = asdict(over_seeds(counts, DEFINITIONS[rate], bounds))
                 shown = {key: number[key] for key in ("value", "low", "high", "n")}
                 yield f"{item.name} {rate}", shown
 
@@ -173,7 +174,7 @@ def load_accepted(path: Path) -> Accepted:
             gamma=document.gamma,
             declared=document.declared,
             facts=document.facts,
-            measured=tuple(_measured(cell, document.prompts) for cell in document.cells),
+            measured=tuple(_measured(cell, document) for cell in document.cells),
             history=tuple(event.model_dump() for event in document.history),
         )
     except ValidationError as error:
@@ -183,10 +184,10 @@ def load_accepted(path: Path) -> Accepted:
         raise UserError(f"{path} cannot be read ({error}); bless a run anew.") from error
 
 
-def _measured(cell: _Cell, prompts: Mapping[str, tuple[str, ...]]) -> StoredCounts:
-    names = prompts[cell.task]
+def _measured(cell: _Cell, document: _Document) -> StoredCounts:
+    names = document.prompts[cell.task]
     seeds = {int(seed): {name: cell.seeds[seed][name] for name in COLUMNS} for seed in cell.seeds}
     if any(len(column) != len(names) for columns in seeds.values() for column in columns.values()):
         raise ValueError(f"{cell.method} must have one count per prompt")
     contender = Contender(cell.task, cell.pair, cell.method)
-    return StoredCounts(contender, cell.temperature, names, seeds)
+    return StoredCounts(contender, cell.temperature, names, seeds, document.gamma)

@@ -170,10 +170,13 @@ def _line(
         note = "one prompt has no interval"
         return GateLine(before.name, "INCONCLUSIVE", len(prompts), earlier_rate, rate, note=note)
     found = paired_effect(now, before, quantity, prompts)
+    rates = earlier_rate, rate, found.value
+    if not found.differing_n:
+        note = "the same counts on every prompt"
+        return GateLine(before.name, "PASS", len(prompts), *rates, note=note)
     low, high = rule.interval(found)
     verdict = rule.verdict(low, high)
     note = _too_few(found, rule) if verdict == "INCONCLUSIVE" else ""
-    rates = earlier_rate, rate, found.value
     return GateLine(before.name, verdict, len(prompts), *rates, low, high, note)
 
 

@@ -8,12 +8,12 @@ PASS is at most `ERROR`, and so is its probability of any wrong FAIL.
 """
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from draftmark.analysis.statistics import Counts, Effect, estimate_effect, t_interval
+from draftmark.analysis.significance import first_true
+from draftmark.analysis.statistics import LEAST_DEGREES, Counts, Effect, estimate_effect
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 ERROR = 0.01  # one-sided error probability of a whole gate
@@ -36,8 +36,21 @@ class Rule:
         return ERROR / (self.comparisons * self.looks)
 
     def interval(self, found: Effect) -> tuple[float, float]:
-        """Return the interval of a difference at this level."""
-        return t_interval(found.value, found.standard_error, found.degrees, 1 - self.level)
+        """Return the interval of a difference at this level.
+
+        It is the whole range of the rate if there are too few prompts for the level.
+        """
+        if self.allows(found.n):
+            return found.interval(1 - self.level)
+        return found.bounds or (-math.inf, math.inf)
+
+    def allows(self, prompts: int) -> bool:
+        """True if so many prompts can decide at this level, by one sign of all their differences.
+
+        A prompt's difference from -margin has either sign with equal chance if the rate fell by
+        just the margin.
+        """
+        return 2.0**-prompts <= self.level
 
     def verdict(self, low: float, high: float) -> Verdict:
         """Return the verdict on an interval of (now - before); an improvement never fails."""
@@ -71,17 +84,15 @@ def prompts_needed(pilot: Effect, rule: Rule) -> int | None:
 
     def enough(n: int) -> bool:
         error, degrees = pilot.on_prompts(n, limit)
+        if not rule.allows(n):
+            return False
         reach = sum(float(stats.t.ppf(p, degrees)) for p in (1 - rule.level, POWER))
         return reach * error <= rule.margin
 
-    limit = (pilot.n - 1) / float(stats.chi2.ppf(1 - _ASSURANCE, pilot.n - 1))
+    known = max(pilot.effective_n - 1, LEAST_DEGREES)
+    limit = known / float(stats.chi2.ppf(1 - _ASSURANCE, known))
     # With many prompts only the seeds' few degrees of freedom are left, and the reach grows again.
-    # So find the first power of two that is enough, then the least number below it.
-    last = next(filter(enough, (2**power for power in range(1, _MOST.bit_length()))), None)
-    if last is None:
-        return None
-    inside = range(last // 2 + 1, last)
-    return inside.start + int(bisect_left(inside, True, key=enough))
+    return first_true(enough, _MOST)
 
 
 def unrelated_effect(counts: Counts) -> Effect:
@@ -90,4 +101,5 @@ def unrelated_effect(counts: Counts) -> Effect:
     Two equally good runs whose prompts correlate by 0 or more spread at most as independent runs.
     """
     one = estimate_effect([counts])
-    return Effect(0.0, math.sqrt(2) * one.standard_error, one.degrees, one.n)
+    error = math.sqrt(2) * one.standard_error
+    return Effect(0.0, error, one.degrees, one.n, effective=one.effective)

@@ -21,7 +21,7 @@ from draftmark.types import Arm, Example
 
 DEFINITIONS = {
     "speedup": "time of the endpoint without a draft / time of the one with it, per token; "
-    "geometric mean over blocks, n = blocks",
+    "median over blocks, n = blocks",
     "first_token_s": "seconds from a request to its first token; mean over prompts, each asked "
     "twice",
     "token_s": "seconds for each token after a request's first, pooled",
@@ -89,9 +89,12 @@ class Measurement:
         later = [sum(reply.num_tokens - 1 for reply in pair) for pair in prompts]
         rest = [sum(reply.total_s - reply.first_token_s for reply in pair) for pair in prompts]
         first = [fmean(reply.first_token_s for reply in pair) for pair in prompts]
-        numbers = {"first_token_s": statistics.estimate_mean(first, DEFINITIONS["first_token_s"])}
-        if sum(later):
-            numbers["token_s"] = statistics.estimate_ratio(rest, later, DEFINITIONS["token_s"])
+        found = {"first_token_s": (first, [1] * len(first)), "token_s": (rest, later)}
+        numbers = {
+            name: statistics.estimate_ratio(top, bottom, DEFINITIONS[name], statistics.POSITIVE)
+            for name, (top, bottom) in found.items()
+            if sum(bottom)
+        }
         rate = sum(r.num_tokens for r in replies) / sum(block.wall_s for block in self.blocks)
         definition = DEFINITIONS["tokens_per_s"]
         return numbers | {"tokens_per_s": Number(rate, None, None, len(replies), definition)}
@@ -144,8 +147,7 @@ def endpoint_speedup(found: Mapping[Arm, Measurement]) -> Number:
         for arm, measured in found.items()
     }
     ratios = [a / b for a, b in zip(times["target"], times["draft"], strict=True)]
-    value, low, high = statistics.log_ratio_interval(ratios)
-    return Number(value, low, high, len(ratios), DEFINITIONS["speedup"])
+    return statistics.median_ratio(ratios, DEFINITIONS["speedup"])
 
 
 def count_length_mismatches(found: Mapping[Arm, Measurement]) -> int:

@@ -2,7 +2,8 @@
 
 Both arms of a block decode the same prompts, so drift of the machine (heat, other load) affects
 both alike. A block's ratio is that of total times, so long prompts weigh as they do for a user.
-`statistics.log_ratio_interval` averages the blocks' ratios.
+The speedup is the median of the blocks' ratios, so a block that another program disturbed does not
+move it.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -5,7 +5,8 @@ import pytest
 
 from draftmark.analysis.comparisons import by_contender, compare_contenders, rank_contenders
 from draftmark.analysis.quantities import Quantity, quantity_key
-from draftmark.analysis.statistics import over_seeds
+from draftmark.analysis.significance import sign_flip_p, t_test
+from draftmark.analysis.statistics import estimate_effect, over_seeds
 from draftmark.config.recipe import Recipe
 from draftmark.results import Cell, Number
 
@@ -72,4 +73,55 @@ def test_a_single_prompt_compares_and_ranks_nothing(seeds: tuple[int, ...]) -> N
     for each in contenders.values():
         values = [quantities[NAME].counts[0][0] for quantities in each.values()]
         number = over_seeds([quantities[NAME].counts for quantities in each.values()], "x")
-        assert number == Number(pytest.approx(np.mean(values)), None, None, 1, "x")
+        assert number == Number(pytest.approx(np.mean(values)), None, None, 1, "x", 1.0)
+
+
+def _flags(seeds: list[list[int]]) -> dict[int, dict[str, Quantity]]:
+    prompts = tuple(str(number) for number in range(len(seeds[0])))
+    return {
+        seed: {"quality_draft": Quantity((np.array(row, float), np.ones(len(row))), "x", prompts)}
+        for seed, row in enumerate(seeds)
+    }
+
+
+def _p_of_flags(first: list[list[int]], second: list[list[int]]) -> float:
+    sides = {"kd": second, "adaspec": first}
+    cells = {
+        Cell("gsm8k", "p", title, seed): found
+        for title, seeds in sides.items()
+        for seed, found in _flags(seeds).items()
+    }
+    [found] = compare_contenders(by_contender(cells), _recipe())
+    return found.p_value
+
+
+def test_one_seed_of_yes_and_no_has_mcnemars_p_and_several_have_the_seeds_spread_as_well() -> None:
+    """Six prompts are won and none is lost: p is that of six signs, in one seed and in three."""
+    won, lost = [1] * 6 + [0, 1] * 4, [0] * 6 + [0, 1] * 4
+    assert _p_of_flags([won], [lost]) == pytest.approx(2 / 2**6)
+    assert _p_of_flags([won] * 3, [lost] * 3) == pytest.approx(2 / 2**6)
+    none = [[0] * 8 + [1] * 6, [0] * 14, [0] * 14]
+    spread = [[1] * 14, [1] * 2 + [0] * 12, [1] * 2 + [0] * 12]
+    counts = [[(np.array(row, float), np.ones(14)) for row in side] for side in (spread, none)]
+    of_seeds = t_test(estimate_effect(*counts, paired_seeds=True)).p_value
+    of_prompts = sign_flip_p(*([top for top, _ in side] for side in counts))
+    assert of_prompts < 0.05 < of_seeds
+    assert _p_of_flags(spread, none) == pytest.approx(of_seeds)
+
+
+def test_no_p_is_below_what_two_prompts_allow_and_no_interval_has_no_width() -> None:
+    """1 of 2 tokens against 0 of 2 on both prompts."""
+    cells = {
+        Cell("gsm8k", "p", title, 0): {
+            NAME: Quantity((np.full(2, top), np.full(2, 2.0)), "x", ("a", "b"))
+        }
+        for title, top in {"kd": 0.0, "adaspec": 1.0}.items()
+    }
+    [found] = compare_contenders(by_contender(cells), _recipe())
+    assert found.p_value == found.adjusted_p == 0.5
+    assert found.difference.value == 0.5
+    assert found.difference.low is not None
+    assert found.difference.high is not None
+    assert found.difference.low < 0
+    assert found.difference.high > 0.9
+    assert found.prompts_needed == 6

@@ -1,7 +1,13 @@
-"""Do 95 % intervals cover the truth in 95 of 100 experiments? Simulated; prompts differ."""
+"""Do 95 % intervals cover the truth in 95 of 100 experiments? Simulated; prompts differ.
 
+`docs/coverage.md` has all the simulated worlds; the tests here take some of them. Seeds are fixed,
+so the tests are not random; the bounds are those that chance leaves with probability 1e-4.
+"""
+
+import coverage_table
 import numpy as np
 import pytest
+from places import ROOT
 from scipy import stats
 
 from draftmark.analysis import statistics
@@ -47,10 +53,7 @@ def truth(gain: float = 0.0) -> tuple[float, float]:
 
 
 @pytest.mark.slow
-def test_intervals_over_prompts_cover_and_those_over_tokens_do_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(statistics, "RESAMPLES", 999)
+def test_intervals_over_prompts_cover_and_those_over_tokens_do_not() -> None:
     world = World(12345)
     rate, tau = truth()
     gained = truth(GAIN)[1] - tau
@@ -64,7 +67,7 @@ def test_intervals_over_prompts_cover_and_those_over_tokens_do_not(
             "tau": (tau, statistics.estimate_ratio(tokens, passes, "")),
             "difference": (
                 gained,
-                statistics.ratio_difference((better, passes), (tokens, passes), ""),
+                statistics.estimate_difference([(better, passes)], [(tokens, passes)], ""),
             ),
         }
         for name, (value, number) in found.items():
@@ -79,3 +82,82 @@ def test_intervals_over_prompts_cover_and_those_over_tokens_do_not(
     for name in ("rate", "tau", "difference"):
         assert 0.93 <= hits[name] / EXPERIMENTS <= 0.97, name
     assert hits["tokens"] / EXPERIMENTS < 0.6
+
+
+FEW = 600
+
+
+def least(share: float, experiments: int = FEW) -> float:
+    """Return the least share of experiments that a true share leaves to chance."""
+    return float(stats.binom.ppf(1e-4, experiments, share)) / experiments
+
+
+def most(share: float, experiments: int = FEW) -> float:
+    """Return the highest share of experiments that a true share leaves to chance."""
+    return 1 - least(1 - share, experiments)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "rate", "prompts"),
+    [
+        ("equal", "0.6 ± 0.15", 8),
+        ("equal", "0.03 ± 0.03", 8),
+        ("equal", "0.97 ± 0.03", 8),
+        ("lognormal", "0.03 ± 0.03", 24),
+        ("Pareto", "0.6 ± 0.15", 8),
+        ("Pareto", "0.6 ± 0.15", 24),
+        ("Pareto", "0.97 ± 0.03", 24),
+    ],
+)
+def test_rates_are_covered_where_texts_are_unlike_and_rates_near_a_bound(
+    lengths: str, rate: str, prompts: int
+) -> None:
+    covered = coverage_table.rate_coverage(lengths, rate, prompts, FEW)
+    assert least(0.94) <= covered <= most(0.98)
+
+
+@pytest.mark.parametrize("prompts", [8, 24])
+def test_equal_drafts_differ_in_5_of_100_experiments_where_texts_are_unlike(prompts: int) -> None:
+    assert coverage_table.false_positives("Pareto", prompts, FEW) <= most(0.05)
+    assert coverage_table.difference_coverage("Pareto", prompts, FEW) >= least(0.95)
+
+
+@pytest.mark.parametrize("wrong", ["PASS", "FAIL"])
+def test_a_gate_errs_in_1_of_100_runs_at_the_margin_where_texts_are_unlike(wrong: str) -> None:
+    assert coverage_table.gate_errors("Pareto", 24, 2 * FEW, wrong) <= most(0.01, 2 * FEW)
+
+
+@pytest.mark.parametrize(("blocks", "disturbed"), [(5, 0.0), (5, 0.1), (9, 0.1), (20, 0.25)])
+def test_the_speedup_of_the_median_block_is_covered_where_some_take_twice_as_long(
+    blocks: int, disturbed: float
+) -> None:
+    assert coverage_table.speed_coverage(blocks, disturbed, FEW) >= least(0.9375)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_equal_drafts_scored_by_yes_or_no_differ_in_5_of_100_experiments(seeds: int) -> None:
+    assert coverage_table.flags_false_positives(seeds, 24, FEW) <= most(0.05)
+
+
+@pytest.mark.parametrize("effect", [3.0, 1.2])
+def test_the_prompts_needed_have_the_power_that_is_said(effect: float) -> None:
+    prompts, power, below = coverage_table.powers(effect, FEW)
+    assert least(0.8) <= power
+    assert prompts == 6 or below <= most(0.8)
+
+
+def test_a_share_is_covered_whatever_the_true_share() -> None:
+    for prompts in (2, 8, 64):
+        assert coverage_table.share_coverage(prompts)[0] >= 0.95
+
+
+def test_the_page_in_the_docs_is_what_the_command_writes() -> None:
+    """All but the numbers: they are of more experiments."""
+
+    def shape(text: str) -> list[list[str]]:
+        lines = [line.split(" | ") for line in text.splitlines()]
+        return [[cell for cell in line if cell[:2] not in ("0.", "1.")] for line in lines]
+
+    page = coverage_table.page(2).replace(" 2 simulated", " 2,000 simulated")
+    stored = (ROOT / "docs" / "coverage.md").read_text()
+    assert shape(page.replace("are of 10.", "are of 10,000.")) == shape(stored)

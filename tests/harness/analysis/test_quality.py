@@ -65,7 +65,7 @@ def test_the_arms_of_an_engine_run_are_told_apart() -> None:
     assert found["quality_target_there"].counts[0].tolist() == [0]
 
 
-def test_shares_have_wilsons_interval() -> None:
+def test_shares_have_an_exact_interval() -> None:
     records = replace(RECORDS, target_grades=[_grade(number) for number in range(64)])
 
     number = summarise_cell(quality_quantities(records, GSM8K, RECIPE), records, RECIPE)[
@@ -73,7 +73,7 @@ def test_shares_have_wilsons_interval() -> None:
     ]
 
     assert (number.value, number.low, number.n) == (0, 0, 64)
-    assert number.high == pytest.approx(1.96**2 / (64 + 1.96**2), abs=1e-4)
+    assert number.high == pytest.approx(1 - 0.025 ** (1 / 64))
 
 
 def test_the_likelihood_of_gold_answers_is_a_ratio_of_sums() -> None:

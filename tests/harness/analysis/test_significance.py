@@ -1,5 +1,6 @@
 """Tests of differences: parity, level, power; groups of contenders that cannot be told apart."""
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -10,9 +11,12 @@ from scipy import stats
 
 from draftmark.analysis.significance import (
     PairedTest,
+    first_true,
     group_letters,
     holm_adjusted,
-    mcnemar_p,
+    least_p,
+    noncentrality,
+    sign_flip_p,
     t_test,
 )
 from draftmark.analysis.statistics import Effect, estimate_effect
@@ -47,10 +51,74 @@ def test_the_paired_test_holds_its_level_and_has_the_power_that_it_says() -> Non
     assert 0.74 < found / trials < 0.86
 
 
-def test_prompts_needed_is_what_makes_a_difference_detectable() -> None:
-    found = PairedTest(1.0, Effect(0.0, 0.01, 63, 64))
-    assert found.prompts_needed(found.detectable) == 64
-    assert found.prompts_needed(found.detectable / 2) == 256
+@pytest.mark.parametrize(
+    ("effect", "prompts"), [(2.0, 6), (1.3, 7), (1.0, 10), (0.7, 19), (0.3, 90), (0.05, 3142)]
+)
+def test_the_prompts_needed_are_those_of_an_independent_solver(effect: float, prompts: int) -> None:
+    """statsmodels 0.15, TTestPower().solve_power(effect, power=0.8, alpha=0.05); 5 at 2.0."""
+    test = PairedTest(1.0, Effect(0.0, 1 / 8, 63, 64))  # a standard deviation of 1 over 64 prompts
+    assert test.prompts_needed(effect) == prompts
+    assert test.prompts_needed(-effect) == test.prompts_needed(effect)
+
+
+def test_below_6_prompts_no_difference_is_found_however_large() -> None:
+    assert PairedTest(1.0, Effect(5.0, 1e-3, 63, 64)).prompts_needed(5.0) == 6
+    for n, p in ((5, 1 / 16), (6, 1 / 32)):
+        tops, ones = np.array([5.0, *[5.001] * (n - 1)]), np.ones(n)
+        assert t_test(estimate_effect([(tops, ones)], [(0 * ones, ones)])).p_value == p
+
+
+def test_the_detectable_difference_needs_the_prompts_that_there_are() -> None:
+    for n in (6, 10, 64):
+        test = PairedTest(1.0, Effect(0.0, 0.01, n - 1, n))
+        assert test.prompts_needed(test.detectable * (1 + 1e-6)) == n
+        assert test.prompts_needed(test.detectable * (1 - 1e-6)) == n + 1
+
+
+@pytest.mark.parametrize("degrees", [1.0, 1.5, 4.0, 300.0])
+def test_the_noncentrality_has_power_0_8_at_any_degrees_of_freedom(degrees: float) -> None:
+    critical = stats.t.ppf(0.975, degrees)
+    assert stats.nct.sf(critical, degrees, noncentrality(degrees)) == pytest.approx(0.8, abs=1e-9)
+
+
+def test_unequal_prompts_detect_as_their_effective_number() -> None:
+    # 64 prompts that weigh as 16: the spread of 16, so four times the prompts are needed.
+    effect = Effect(0.0, 1 / 4, 15, 64, effective=16.0)
+    equal = PairedTest(1.0, Effect(0.0, 1 / 4, 15, 16))
+    needed = PairedTest(1.0, effect).prompts_needed(0.5)
+    assert needed is not None
+    assert needed == pytest.approx(4 * (equal.prompts_needed(0.5) or 0), abs=4)
+
+
+def test_a_test_of_one_effective_prompt_finds_nothing() -> None:
+    lost = PairedTest(1.0, Effect(0.5, math.inf, 1.0, 8, effective=1.0))
+    assert lost.prompts_needed(0.5) is None
+    assert noncentrality(0.5) > 100
+    assert noncentrality(1e-9) == math.inf
+
+
+def test_prompts_on_which_methods_agree_say_nothing_about_a_sign() -> None:
+    """5 of 64 prompts differ, all one way: p is that of 5 signs, not of 64."""
+    ones = np.ones(64)
+    tops = np.array([0.3, 0.31, 0.32, 0.29, 0.3, *[0.0] * 59])
+    found = estimate_effect([(tops, ones)], [(0 * ones, ones)])
+    assert found.differing_n == 5
+    assert t_test(found).p_value == 1 / 16
+    assert stats.ttest_1samp(tops, 0).pvalue < 1 / 16
+
+
+def test_no_p_value_is_below_what_the_number_of_prompts_allows() -> None:
+    ones = np.ones(2)
+    found = t_test(estimate_effect([(ones, 2 * ones)], [(0 * ones, 2 * ones)]))
+    assert found.p_value == 0.5
+    assert [least_p(n) for n in (0, 1, 2, 6)] == [1, 1, 0.5, 1 / 32]
+
+
+@pytest.mark.parametrize("least", [1, 2, 3, 4, 5, 8, 9, 999, 1024])
+def test_the_first_number_that_is_enough_is_found(least: int) -> None:
+    assert first_true(lambda n: n >= least, 1024) == least
+    assert first_true(lambda n: n >= least, 1023) == (least if least < 513 else None)
+    assert first_true(lambda n: False, 1024) is None
 
 
 def test_two_equal_methods_do_not_differ() -> None:
@@ -59,11 +127,25 @@ def test_two_equal_methods_do_not_differ() -> None:
     assert (found.p_value, found.detectable) == (1.0, 0.0)
 
 
-def test_mcnemar_counts_only_the_prompts_on_which_two_methods_disagree() -> None:
-    first = [1.0] * 9 + [0.0] + [1.0] * 50
-    second = [0.0] * 9 + [1.0] + [1.0] * 50
-    assert mcnemar_p(first, second) == pytest.approx(stats.binomtest(9, 10).pvalue)
-    assert mcnemar_p([1.0, 0.0], [1.0, 0.0]) == 1.0
+@pytest.mark.parametrize(("gained", "lost"), [(9, 1), (1, 9), (0, 5), (4, 4), (0, 0), (300, 350)])
+def test_with_one_seed_the_sign_flip_test_is_mcnemars(gained: int, lost: int) -> None:
+    first = np.array([1.0] * gained + [0.0] * lost + [1.0] * 50)
+    second = np.array([0.0] * gained + [1.0] * lost + [1.0] * 50)
+    expected = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    assert sign_flip_p([first], [second]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seeds", [(3, 3), (2, 3), (1, 2)])
+def test_over_seeds_the_sign_flip_test_is_the_permutation_test_by_prompt(
+    seeds: tuple[int, int],
+) -> None:
+    generator = np.random.default_rng(sum(seeds))
+    sides = [generator.integers(0, 2, (n, 9)).astype(float) for n in seeds]
+    differences = sides[0].mean(axis=0) - sides[1].mean(axis=0)
+    exact = stats.permutation_test(
+        (differences,), np.sum, permutation_type="samples", n_resamples=np.inf
+    )
+    assert sign_flip_p(*sides) == pytest.approx(exact.pvalue)
 
 
 def test_holm_is_stepwise_and_never_lets_a_smaller_p_end_above_a_larger() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from draftmark.analysis.speeds import speed_key, speed_numbers
+from draftmark.analysis.speeds import block_ratios, speed_key, speed_numbers
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.store.cell_records import Records
@@ -90,6 +90,26 @@ def test_texts_of_other_lengths_give_no_speedup_at_temperature_zero() -> None:
     assert found[speed_key("same_length", condition.label)].value == 0
     warm = replace(condition, temperature=1.0)
     assert numbers_of({warm: shorter}, recipe)[speed_key("speedup", warm.label)].value == 1.0
+
+
+def test_both_runs_of_an_arm_count_in_a_blocks_ratio() -> None:
+    """A B B A take 3, 1, 2 and 7 seconds for 4 tokens each: 10 / 8 against 3 / 8 a token."""
+    block = measured([(0.0, 0.0)])
+    runs = [replace(run, wall_s=s) for run, s in zip(block.runs, (3.0, 1.0, 2.0, 7.0), strict=True)]
+    assert block_ratios(replace(block, runs=runs)) == [pytest.approx(10 / 3)]
+    longer = [
+        replace(item, decode=decode_of("p0", (1,) * 8, [])) if item.arm == "draft" else item
+        for item in block.decodes
+    ]
+    assert block_ratios(replace(block, runs=runs, decodes=longer)) == [pytest.approx(20 / 3)]
+
+
+def test_the_speedup_is_the_median_block() -> None:
+    recipe = recipe_of()
+    condition = Speed(blocks=2).conditions()[0]
+    found = numbers_of({condition: measured([(s, 1.0) for s in (1.5, 1.2, 9.0, 1.4, 1.3)])}, recipe)
+    number = found[speed_key("speedup", condition.label)]
+    assert (number.value, number.low, number.high, number.n) == pytest.approx((1.4, 1.2, 9.0, 5))
 
 
 def test_the_noise_floor_is_a_speedup_of_its_own() -> None:

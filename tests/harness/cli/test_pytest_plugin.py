@@ -22,10 +22,10 @@ def test_acceptance_has_not_fallen(acceptance_gate):
 @pytest.fixture
 def told(tmp_path: Path) -> Path:
     """Return a folder with a good run, one that is worse, and the accepted numbers of the first."""
-    good = [0.5, 0.6, 0.7, 0.8, 0.9, 0.65]
+    good = [0.5, 0.6, 0.7, 0.8, 0.9, 0.65, 0.75, 0.85]
     results = run_of(tmp_path / "good", {"kd": [good]})
     run_of(tmp_path / "worse", {"kd": [[alpha - 0.1 for alpha in good]]})
-    wobble = [0.2, -0.2, 0.1, -0.1, 0.1, 0.0]
+    wobble = [0.2, -0.2, 0.1, -0.1, 0.1, 0.0, 0.1, -0.1]
     run_of(tmp_path / "wobbly", {"kd": [[a + b for a, b in zip(good, wobble, strict=True)]]})
     known = accepted.accept_run(results, tmp_path / "good", reason="x", date="2026-01-01")
     accepted.save_accepted(known, tmp_path / "accepted.json")
@@ -60,7 +60,7 @@ def test_a_run_that_fell_fails_with_its_interval(told: Path) -> None:
 
     assert "1 failed" in printed
     assert "FAIL gsm8k/p/kd/t=0: -0.0" in printed
-    assert "on 6 prompts" in printed
+    assert "on 8 prompts" in printed
     assert "Traceback" not in printed
 
 
@@ -73,4 +73,4 @@ def test_a_mistake_is_told_once_and_what_is_inconclusive_says_what_would_do(told
     assert "During handling" not in outcome_of(told, "good", file="nowhere.json")
     printed = outcome_of(told, "wobbly")
     assert "INCONCLUSIVE gsm8k/p/kd/t=0: +0.0" in printed
-    assert re.search(r"on 6 prompts; too few prompts: \d+ would do", printed)
+    assert re.search(r"on 8 prompts; too few prompts: \d+ would do", printed)

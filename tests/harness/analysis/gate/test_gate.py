@@ -63,7 +63,6 @@ def judged(
 @pytest.mark.parametrize(
     ("now", "verdict"),
     [
-        (EASY, "PASS"),
         (lower(0.05), "FAIL"),
         (lower(-0.05), "PASS"),
         (lower(0.012, 0.02), "INCONCLUSIVE"),
@@ -80,6 +79,30 @@ def test_what_the_gate_says_of_a_known_drop(
     assert line.n == len(EASY)
     assert line.difference == pytest.approx(np.mean(now) - np.mean(EASY), abs=0.005)
     assert line.low <= line.difference <= line.high
+
+
+def test_a_run_with_the_same_counts_passes_and_says_so(
+    tmp_path: Path, known: accepted.Accepted
+) -> None:
+    outcome = judged(tmp_path, known, run_of(tmp_path, {"kd": [EASY]}))
+
+    (line,) = outcome.lines
+    assert (line.verdict, line.difference, line.low, line.high) == ("PASS", 0.0, None, None)
+    assert line.note == "the same counts on every prompt"
+
+
+@pytest.mark.parametrize(("prompts", "verdict"), [(6, "INCONCLUSIVE"), (7, "FAIL")])
+def test_so_few_prompts_that_their_signs_fall_alike_by_chance_decide_nothing(
+    tmp_path: Path, known: accepted.Accepted, prompts: int, verdict: str
+) -> None:
+    """All of 6 prompts fall by chance in 1 of 64 runs at the margin, all of 7 in 1 of 128."""
+    outcome = judged(tmp_path, known, run_of(tmp_path, {"kd": [lower(0.4)[:prompts]]}))
+
+    (line,) = outcome.lines
+    assert line.verdict == verdict
+    if verdict == "INCONCLUSIVE":
+        assert (line.low, line.high) == (-1, 1)
+        assert line.note == "too few prompts: 7 would do"
 
 
 def test_prompts_are_paired_by_name_and_fewer_than_were_accepted_will_do(

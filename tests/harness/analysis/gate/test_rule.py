@@ -1,5 +1,7 @@
 """The rule of the gate: its verdicts, its power, and its errors over simulated pairs of runs."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -174,8 +176,23 @@ def test_degrees_of_freedom_that_more_prompts_take_are_counted() -> None:
     assert reach * error < 0.05
 
 
-def test_identical_runs_need_two_prompts() -> None:
-    assert prompts_needed(Effect(0.0, 0.0, 63, 64), Rule(0.01)) == 2
+def test_runs_that_do_not_spread_need_the_prompts_whose_signs_decide() -> None:
+    # One sign for all of n prompts has a probability of 2^-n: 1 / 128 at 7, 1 / 2048 at 11.
+    assert prompts_needed(Effect(0.0, 0.0, 63, 64), Rule(0.01)) == 7
+    assert prompts_needed(Effect(0.0, 0.0, 63, 64), Rule(0.01, comparisons=10, looks=2)) == 11
+    assert Rule(0.01).interval(Effect(0.5, 0.0, 5, 6, bounds=(-1.0, 1.0))) == (-1.0, 1.0)
+    assert Rule(0.01).interval(Effect(0.5, 1e-3, 5, 6)) == (-math.inf, math.inf)
+
+
+def test_a_pilot_of_unequal_prompts_knows_its_spread_from_the_effective_ones() -> None:
+    equal, unequal = (Effect(0.0, 0.02, n - 1, 64, effective=n) for n in (64.0, 16.0))
+    assert (prompts_needed(unequal, Rule(0.01)) or 0) > 1.3 * (
+        prompts_needed(equal, Rule(0.01)) or 0
+    )
+    halved = Effect(0.0, 0.02, 31, 64, effective=32.0)  # of two prompts one is effective: no spread
+    assert (prompts_needed(halved, Rule(0.01)) or 0) > (prompts_needed(equal, Rule(0.01)) or 0)
+    assert equal.on_prompts(128) == pytest.approx((0.02 / 2**0.5, 127))
+    assert unequal.on_prompts(128) == pytest.approx((0.02 / 2**0.5, 31))
 
 
 def test_unrelated_runs_spread_as_two_of_one() -> None:

@@ -104,10 +104,10 @@ def test_a_prompt_that_is_asked_twice_counts_once() -> None:
     numbers = Measurement(blocks, None).numbers()
     first, later = [1.0, 2.0, 3.0, 4.0], [8.0] * 4
     assert numbers["first_token_s"] == statistics.estimate_mean(
-        first, numbers["first_token_s"].definition
+        first, numbers["first_token_s"].definition, statistics.POSITIVE
     )
     per_token = statistics.estimate_ratio(
-        [8.0, 9.0, 10.0, 11.0], later, numbers["token_s"].definition
+        [8.0, 9.0, 10.0, 11.0], later, numbers["token_s"].definition, statistics.POSITIVE
     )
     assert numbers["token_s"] == per_token
 

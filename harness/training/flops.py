@@ -6,9 +6,10 @@ weight (Kaplan et al. 2020, arXiv 2001.08361, section 2.1). Attention between to
 
 from dataclasses import dataclass
 
-# Head and loss process this many logits (positions x vocabulary) at once: 32 MiB in float32, in
-# about six copies.
+# The heads compute this many logits (positions x vocabulary) at once: 32 MiB in float32, of the
+# draft, of the target and of the gradient.
 CHUNK_LOGITS = 2**23
+KEPT_CHUNKS = 2  # the chunks of a step whose logits a PreLossPass keeps for the loss
 
 
 @dataclass(frozen=True)

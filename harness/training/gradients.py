@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 
 from draftmark.errors import UserError
-from draftmark.models.language_model import LanguageModel
+from draftmark.models.language_model import LanguageModel, lowered_head
 from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.context import PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.divergences import to_float32
@@ -62,11 +62,28 @@ def backward_in_chunks(
 
     `batch` is the batch of the whole step; `mine` selects the tokens of `training_batch` from it.
     """
-    draft = context.draft
-    hidden_ND = _hidden(context, draft, training_batch, batch.step)
+    losses = (token_loss, pre_loss_pass)
+    hidden_ND = _hidden(context, context.draft, training_batch, batch.step)
     # The head's graph ends here, so each chunk frees its logits before the next chunk.
     leaf_ND = hidden_ND.detach().requires_grad_()
-    weights_N = torch.ones(len(batch.labels_N), device=draft.device)
+    with lowered_head(context.draft, context.dtype):
+        total = _backward_heads(context, training_batch, batch, leaf_ND, mine, losses)
+    if training_batch.texts:
+        hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _backward_heads(
+    context: TrainingContext,
+    training_batch: TrainingBatch,
+    batch: Batch,
+    leaf_ND: torch.Tensor,
+    mine: slice,
+    losses: tuple[TokenLoss, PreLossPass | None],
+) -> float:
+    """Accumulate the gradients of the head and of its inputs `leaf_ND`; return the loss share."""
+    token_loss, pre_loss_pass = losses
+    weights_N = torch.ones(len(batch.labels_N), device=leaf_ND.device)
     kept: list[_Chunk] = []
     if pre_loss_pass is not None:
         own_N = _measure(context, training_batch, batch.part(mine), pre_loss_pass, leaf_ND, kept)
@@ -75,11 +92,9 @@ def backward_in_chunks(
         weights_N = pre_loss_pass.weigh(values_N, batch) if pre_loss_pass.weigh else weights_N
     weight, weights_N, batch = float(weights_N.sum()), weights_N[mine], batch.part(mine)
     total = 0.0
-    for part in _chunks(leaf_ND, draft.vocab_size):
+    for part in _chunks(context, leaf_ND):
         chunk = kept.pop(0) if kept else _read_heads(context, training_batch, leaf_ND, part)
         total += _backward(chunk, token_loss, batch.part(part), weights_N[part] / weight)
-    if training_batch.texts:
-        hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
     return total
 
 
@@ -133,7 +148,7 @@ def _measure(
     if reference is not None:
         with torch.no_grad():
             reference_ND = _hidden(context, reference, training_batch, batch.step)
-    for part in _chunks(leaf_ND, context.draft.vocab_size):
+    for part in _chunks(context, leaf_ND):
         chunk = _read_heads(context, training_batch, leaf_ND, part)
         values_N = _values(chunk, pre_loss_pass.measure, batch.part(part))
         if reference is not None:
@@ -178,9 +193,10 @@ def _hidden(
         return read_batch(model, training_batch, step, packed=context.packed)
 
 
-def _chunks(states_ND: torch.Tensor, vocab_size: int) -> Iterator[slice]:
-    depth = math.prod(states_ND.shape[1:-1])
-    return _slices(len(states_ND), CHUNK_LOGITS // (vocab_size * depth))
+def _chunks(context: TrainingContext, states_ND: torch.Tensor) -> Iterator[slice]:
+    logits_V = context.draft.vocab_size * math.prod(states_ND.shape[1:-1])
+    size = CHUNK_LOGITS * 4 // getattr(torch, context.dtype).itemsize  # as many bytes in any dtype
+    return _slices(len(states_ND), size // logits_V)
 
 
 def _slices(length: int, size: int) -> Iterator[slice]:

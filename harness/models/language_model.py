@@ -208,10 +208,11 @@ def lowered_head(loaded: LanguageModel, dtype: str) -> Iterator[None]:
     """Keep the head's weight in `dtype` too, for all products in the block.
 
     Autocast would cast the weight, the largest of a small model, for every chunk of positions.
+    Heads with a bias are left to autocast, which rounds product and bias together.
     """
-    head = loaded.model.get_output_embeddings()
-    if type(head) is torch.nn.Linear and head.weight.dtype != getattr(torch, dtype):
-        head.lowered_VD = head.weight.detach().to(getattr(torch, dtype))
+    head, computed = loaded.model.get_output_embeddings(), getattr(torch, dtype)
+    if type(head) is torch.nn.Linear and head.bias is None and head.weight.dtype != computed:
+        head.lowered_VD = head.weight.detach().to(computed)
     try:
         yield
     finally:
@@ -230,7 +231,7 @@ def head_product(head: Any, states: torch.Tensor) -> torch.Tensor:
     logits: torch.Tensor = _Product.apply(  # type: ignore[no-untyped-call]
         states, head.weight, weight_VD
     )
-    return logits if head.bias is None else logits + head.bias.to(logits.dtype)
+    return logits if head.bias is None else logits + head.bias
 
 
 def _adds_in_place(head: Any, states: torch.Tensor) -> bool:

@@ -31,12 +31,12 @@ def _attend_in_rows(
     value_BHTD: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    row_lengths: Sequence[int],
+    row_lengths: list[int],
     **settings: Any,
 ) -> tuple[torch.Tensor, None]:
     """Return the attention [B, T, H, D] of each row to itself, causal; B is 1, T over all rows."""
     rows = zip(
-        *(each.split(row_lengths, dim=2) for each in (query_BHTD, key_BHTD, value_BHTD)),
+        *(torch.split(each, row_lengths, dim=2) for each in (query_BHTD, key_BHTD, value_BHTD)),
         strict=True,
     )
     attended = [sdpa_attention_forward(module, *row, None, **settings)[0] for row in rows]

@@ -28,7 +28,9 @@ class StepKind:
 
     depth: int = 1  # the number of depths at which draft and reference read a supervised token
     live: bool = False  # the draft writes the texts, and the target reads them at once
-    measured: bool = False  # a PreLossPass computes all logits once more, without a gradient
+    # A PreLossPass computes all logits once more, without a gradient. Those that a step keeps for
+    # its loss count too: the estimate does not depend on memory.
+    measured: bool = False
     compared: bool = False  # a reference of the draft's shape reads the texts too
 
 

@@ -7,7 +7,8 @@ code that comes with a model runs only if the recipe allows it.
 Legend: B batch, T position, N supervised position, D hidden size, V vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, wraps
 from pathlib import Path

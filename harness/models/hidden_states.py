@@ -50,9 +50,14 @@ def supervised_positions(text: Text) -> slice:
     return slice(len(text.prompt_ids) - 1, num_positions(text))
 
 
+def rows_read(texts: Iterable[Text]) -> list[list[int]]:
+    """Return the tokens that a model reads of each text: all but the last."""
+    return [[*text.prompt_ids, *text.response_ids][:-1] for text in texts]
+
+
 def right_padded(texts: Sequence[Text], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (ids [B, T], mask [B, T]) of prompts and responses, without each text's last token."""
-    return pad_rows([[*text.prompt_ids, *text.response_ids][:-1] for text in texts], device)
+    return pad_rows(rows_read(texts), device)
 
 
 def _padded(texts: Sequence[Text], device: torch.device) -> torch.Tensor:
@@ -64,7 +69,9 @@ def _padded(texts: Sequence[Text], device: torch.device) -> torch.Tensor:
     return right_padded(texts, device)[0]
 
 
-def select_supervised(texts: Sequence[Text], states_BTX: torch.Tensor) -> Iterator[torch.Tensor]:
+def select_supervised(
+    texts: Sequence[Text], states_BTX: Iterable[torch.Tensor]
+) -> Iterator[torch.Tensor]:
     """Yield the states [N, ...] of each text at its supervised positions."""
     for text, states_TX in zip(texts, states_BTX, strict=True):
         yield states_TX[supervised_positions(text)]

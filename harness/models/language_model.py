@@ -7,7 +7,8 @@ code that comes with a model runs only if the recipe allows it.
 Legend: B batch, T position, N supervised position, D hidden size, V vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, wraps
 from pathlib import Path
@@ -205,6 +206,22 @@ def save_model(loaded: LanguageModel, tokenizer: Any, directory: Path) -> None:
     tokenizer.save_pretrained(directory)
 
 
+@contextmanager
+def lowered_head(loaded: LanguageModel, dtype: str) -> Iterator[None]:
+    """Keep the head's weight in `dtype` too, for all products in the block.
+
+    Autocast would cast the weight, the largest of a small model, for every chunk of positions.
+    Heads with a bias are left to autocast, which rounds product and bias together.
+    """
+    head, computed = loaded.model.get_output_embeddings(), getattr(torch, dtype)
+    if type(head) is torch.nn.Linear and head.bias is None and head.weight.dtype != computed:
+        head.lowered_VD = head.weight.detach().to(computed)
+    try:
+        yield
+    finally:
+        vars(head).pop("lowered_VD", None)
+
+
 def head_product(head: Any, states: torch.Tensor) -> torch.Tensor:
     """Return the logits [..., V] of states [..., D], as calling the head does.
 
@@ -213,36 +230,46 @@ def head_product(head: Any, states: torch.Tensor) -> torch.Tensor:
     """
     if not _adds_in_place(head, states):
         return cast(torch.Tensor, head(states))
-    logits: torch.Tensor = _Product.apply(states, head.weight)  # type: ignore[no-untyped-call]
+    weight_VD = vars(head).get("lowered_VD", head.weight.detach())
+    logits: torch.Tensor = _Product.apply(  # type: ignore[no-untyped-call]
+        states, head.weight, weight_VD
+    )
     return logits if head.bias is None else logits + head.bias
 
 
 def _adds_in_place(head: Any, states: torch.Tensor) -> bool:
-    """True if the head is a plain matrix that trains in the dtype it is stored in."""
-    return (
-        type(head) is torch.nn.Linear
-        and torch.is_grad_enabled()
-        and head.weight.requires_grad
-        and head.weight.is_leaf
-        and states.dtype == head.weight.dtype
-        and not torch.is_autocast_enabled(states.device.type)
-    )
+    """True if the head is a plain matrix that trains, in its own dtype or with a lowered copy."""
+    if type(head) is not torch.nn.Linear or not torch.is_grad_enabled():
+        return False
+    if not (head.weight.requires_grad and head.weight.is_leaf):
+        return False
+    if torch.is_autocast_enabled(states.device.type):
+        return "lowered_VD" in vars(head)
+    return states.dtype == head.weight.dtype
 
 
 class _Product(torch.autograd.Function):
-    """states @ weight.T; the backward pass adds the weight's gradient in place."""
+    """states @ weight.T, in the dtype of `computed_VD`, a copy of the weight or the weight itself.
+
+    The backward pass adds the weight's gradient in place.
+    """
 
     @staticmethod
-    def forward(ctx: Any, states: torch.Tensor, weight_VD: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(states, weight_VD)
-        return linear(states, weight_VD)
+    def forward(
+        ctx: Any, states: torch.Tensor, weight_VD: torch.Tensor, computed_VD: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.dtype, states = states.dtype, states.to(computed_VD.dtype)
+        ctx.save_for_backward(states, weight_VD, computed_VD)
+        return linear(states, computed_VD)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        states, weight_VD = ctx.saved_tensors
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        states, weight_VD, computed_VD = ctx.saved_tensors
         gradient_NV, states_ND = gradient.flatten(0, -2), states.flatten(0, -2)
         if weight_VD.grad is None:
-            weight_VD.grad = gradient_NV.T @ states_ND
-        else:
+            weight_VD.grad = torch.zeros_like(weight_VD)
+        if weight_VD.dtype == computed_VD.dtype:
             weight_VD.grad.addmm_(gradient_NV.T, states_ND)
-        return gradient @ weight_VD, None
+        else:
+            weight_VD.grad.add_(gradient_NV.T @ states_ND)
+        return (gradient @ computed_VD).to(ctx.dtype), None, None

@@ -43,6 +43,7 @@ class TrainingContext:
     part: Fraction = WHOLE  # of the method's remaining budget
     team: ProcessGroup = ALONE
     journal: Journal = field(default_factory=Journal)
+    packed: bool = False  # the draft reads the texts of a step as one sequence, where they fit
 
     @property
     def goal(self) -> Goal:

@@ -6,9 +6,10 @@ weight (Kaplan et al. 2020, arXiv 2001.08361, section 2.1). Attention between to
 
 from dataclasses import dataclass
 
-# Head and loss process this many logits (positions x vocabulary) at once: 32 MiB in float32, in
-# about six copies.
+# The heads compute this many logits (positions x vocabulary) at once: 32 MiB in float32, of the
+# draft, of the target and of the gradient.
 CHUNK_LOGITS = 2**23
+KEPT_CHUNKS = 2  # the chunks of a step whose logits a PreLossPass keeps for the loss
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,9 @@ class StepKind:
 
     depth: int = 1  # the number of depths at which draft and reference read a supervised token
     live: bool = False  # the draft writes the texts, and the target reads them at once
-    measured: bool = False  # a PreLossPass computes all logits once more, without a gradient
+    # A PreLossPass computes all logits once more, without a gradient. Those that a step keeps for
+    # its loss count too: the estimate does not depend on memory.
+    measured: bool = False
     compared: bool = False  # a reference of the draft's shape reads the texts too
 
 

@@ -1,7 +1,9 @@
 """The gradient of one step, in memory that does not grow with positions x vocabulary.
 
-Positions are gathered before the head; head and loss run in chunks of positions, each with its own
-backward pass. Models compute in the pair's dtype, losses in float32.
+Positions are gathered before the head. The heads run in chunks of positions, each with its own
+backward pass. On a CPU a loss runs in smaller pieces, which stay in the processor's cache: a loss
+reads and writes its logits some twenty times. Models compute in the pair's dtype, losses in
+float32.
 
 Legend: N supervised token, D hidden size, V vocabulary. A draft that reads a token at K depths has
 states [N, K, D] and logits [N, K, V].
@@ -9,20 +11,43 @@ states [N, K, D] and logits [N, K, V].
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 
 from draftmark.errors import UserError
-from draftmark.models.language_model import LanguageModel
+from draftmark.models.language_model import LanguageModel, lowered_head
 from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.context import PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.divergences import to_float32
-from draftmark.training.flops import CHUNK_LOGITS
+from draftmark.training.flops import CHUNK_LOGITS, KEPT_CHUNKS
 from draftmark.training.head_training import read_batch
 
 ALL = slice(None)
+PIECE_LOGITS = 2**17  # 512 KiB in float32, in about six copies
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Some of a step's tokens as both heads read them."""
+
+    states: tuple[torch.Tensor, torch.Tensor]  # the draft's [N, D], with a gradient; the target's
+    draft_logits_NV: torch.Tensor  # in a graph that begins at the draft's states
+    target_logits_NV: torch.Tensor
+
+    def pieces(self) -> Iterator[slice]:
+        """Yield the tokens whose losses are computed together; all of them on a GPU."""
+        num_tokens, logits_V = len(self.draft_logits_NV), math.prod(self.draft_logits_NV.shape[1:])
+        on_cpu = self.draft_logits_NV.device.type == "cpu"
+        return _slices(num_tokens, PIECE_LOGITS // logits_V if on_cpu else num_tokens)
+
+    def piece(self, piece: slice, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, Batch]:
+        """Return the arguments of a loss: logits in float32, in no graph, and the batch."""
+        states = (self.states[0][piece], self.states[1][piece])
+        draft_NV, target_NV = self.draft_logits_NV.detach()[piece], self.target_logits_NV[piece]
+        part = replace(batch.part(piece), states=states)
+        return to_float32(draft_NV), to_float32(target_NV), part
 
 
 def backward_in_chunks(
@@ -37,29 +62,54 @@ def backward_in_chunks(
 
     `batch` is the batch of the whole step; `mine` selects the tokens of `training_batch` from it.
     """
-    draft = context.draft
-    hidden_ND = _hidden(context, draft, training_batch, batch.step)
+    losses = (token_loss, pre_loss_pass)
+    hidden_ND = _hidden(context, context.draft, training_batch, batch.step)
     # The head's graph ends here, so each chunk frees its logits before the next chunk.
     leaf_ND = hidden_ND.detach().requires_grad_()
-    weights_N = torch.ones(len(batch.labels_N), device=draft.device)
+    with lowered_head(context.draft, context.dtype):
+        total = _backward_heads(context, training_batch, batch, leaf_ND, mine, losses)
+    if training_batch.texts:
+        hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _backward_heads(
+    context: TrainingContext,
+    training_batch: TrainingBatch,
+    batch: Batch,
+    leaf_ND: torch.Tensor,
+    mine: slice,
+    losses: tuple[TokenLoss, PreLossPass | None],
+) -> float:
+    """Accumulate the gradients of the head and of its inputs `leaf_ND`; return the loss share."""
+    token_loss, pre_loss_pass = losses
+    weights_N = torch.ones(len(batch.labels_N), device=leaf_ND.device)
+    kept: list[_Chunk] = []
     if pre_loss_pass is not None:
-        own_N = _measure(context, training_batch, batch.part(mine), pre_loss_pass, leaf_ND)
+        own_N = _measure(context, training_batch, batch.part(mine), pre_loss_pass, leaf_ND, kept)
         values_N = context.team.gather_tokens(own_N)
         batch = replace(batch, pre_loss_mean=float(values_N.mean()))
         weights_N = pre_loss_pass.weigh(values_N, batch) if pre_loss_pass.weigh else weights_N
     weight, weights_N, batch = float(weights_N.sum()), weights_N[mine], batch.part(mine)
     total = 0.0
-    for part in _chunks(leaf_ND, draft.vocab_size):
-        with autocast(context):
-            draft_logits_NV = to_float32(draft.logits(leaf_ND[part]))
-            target_logits_NV = to_float32(_target_logits(context, training_batch.hidden_ND[part]))
-        chunk = replace(batch.part(part), states=(leaf_ND[part], training_batch.hidden_ND[part]))
-        loss_N = check_per_token_loss(token_loss(draft_logits_NV, target_logits_NV, chunk), chunk)
-        loss = (loss_N * weights_N[part]).sum() / weight
+    for part in _chunks(context, leaf_ND):
+        chunk = kept.pop(0) if kept else _read_heads(context, training_batch, leaf_ND, part)
+        total += _backward(chunk, token_loss, batch.part(part), weights_N[part] / weight)
+    return total
+
+
+def _backward(chunk: _Chunk, token_loss: TokenLoss, batch: Batch, weights_N: torch.Tensor) -> float:
+    """Accumulate the gradient of the weighted loss of a chunk's tokens; return that loss."""
+    total, gradient_NV = 0.0, torch.empty_like(chunk.draft_logits_NV)
+    for piece in chunk.pieces():
+        leaf_NV, target_NV, part = chunk.piece(piece, batch)
+        leaf_NV.requires_grad_()
+        loss_N = check_per_token_loss(token_loss(leaf_NV, target_NV, part), part)
+        loss = (loss_N * weights_N[piece]).sum()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        gradient_NV[piece] = 0 if leaf_NV.grad is None else leaf_NV.grad
         total += float(loss.detach())
-    if training_batch.texts:
-        hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
+    chunk.draft_logits_NV.backward(gradient_NV)  # type: ignore[no-untyped-call]
     return total
 
 
@@ -82,34 +132,55 @@ def check_per_token_loss(loss_N: Any, batch: Batch) -> torch.Tensor:
     return cast(torch.Tensor, loss_N)
 
 
-@torch.no_grad()
 def _measure(
     context: TrainingContext,
     training_batch: TrainingBatch,
     batch: Batch,
     pre_loss_pass: PreLossPass,
-    hidden_ND: torch.Tensor,
+    leaf_ND: torch.Tensor,
+    kept: list[_Chunk],
 ) -> torch.Tensor:
-    """Return the values [N] that a PreLossPass measures on this process's tokens."""
-    readers = [(context.draft, hidden_ND)]
-    if pre_loss_pass.reference is not None:
-        reference_ND = _hidden(context, pre_loss_pass.reference, training_batch, batch.step)
-        readers.append((pre_loss_pass.reference, reference_ND))
-    values = [hidden_ND.new_empty(0)]
-    for part in _chunks(hidden_ND, context.draft.vocab_size):
-        with autocast(context):
-            target_logits_NV = to_float32(_target_logits(context, training_batch.hidden_ND[part]))
-            logits = [to_float32(model.logits(states_ND[part])) for model, states_ND in readers]
-        draft_N, *reference = (
-            pre_loss_pass.measure(
-                logits_NV,
-                target_logits_NV,
-                replace(batch.part(part), states=(states_ND[part], training_batch.hidden_ND[part])),
-            )
-            for logits_NV, (_, states_ND) in zip(logits, readers, strict=True)
-        )
-        values.append(draft_N - reference[0] if reference else draft_N)
+    """Return the values [N] that a PreLossPass measures on this process's tokens.
+
+    The first chunks are added to `kept`, so that the heads need not read them again.
+    """
+    reference, values = pre_loss_pass.reference, [leaf_ND.new_empty(0, dtype=torch.float32)]
+    if reference is not None:
+        with torch.no_grad():
+            reference_ND = _hidden(context, reference, training_batch, batch.step)
+    for part in _chunks(context, leaf_ND):
+        chunk = _read_heads(context, training_batch, leaf_ND, part)
+        values_N = _values(chunk, pre_loss_pass.measure, batch.part(part))
+        if reference is not None:
+            with torch.no_grad(), autocast(context):
+                logits_NV = reference.logits(reference_ND[part])
+            states = (reference_ND[part], chunk.states[1])
+            other = _Chunk(states, logits_NV, chunk.target_logits_NV)
+            values_N = values_N - _values(other, pre_loss_pass.measure, batch.part(part))
+        values.append(values_N)
+        if len(kept) < KEPT_CHUNKS:
+            kept.append(chunk)
     return torch.cat(values)
+
+
+def _read_heads(
+    context: TrainingContext,
+    training_batch: TrainingBatch,
+    leaf_ND: torch.Tensor,
+    part: slice,
+) -> _Chunk:
+    """Return the tokens in `part` with the logits of draft and target."""
+    states_ND, hidden_ND = leaf_ND[part], training_batch.hidden_ND[part]
+    with autocast(context):
+        target_logits_NV = _target_logits(context, hidden_ND)
+        draft_logits_NV = context.draft.logits(states_ND)
+    return _Chunk((states_ND, hidden_ND), draft_logits_NV, target_logits_NV)
+
+
+@torch.no_grad()
+def _values(chunk: _Chunk, measure: TokenLoss, batch: Batch) -> torch.Tensor:
+    """Return the values [N] of a chunk's tokens, without a gradient."""
+    return torch.cat([measure(*chunk.piece(piece, batch)) for piece in chunk.pieces()])
 
 
 def _hidden(
@@ -119,13 +190,18 @@ def _hidden(
     if not training_batch.texts:  # there are more processes than rows
         return torch.empty(0, model.hidden_size, device=model.device)
     with autocast(context):
-        return read_batch(model, training_batch, step)
+        return read_batch(model, training_batch, step, packed=context.packed)
 
 
-def _chunks(states_ND: torch.Tensor, vocab_size: int) -> Iterator[slice]:
-    depth = math.prod(states_ND.shape[1:-1])
-    size = max(1, CHUNK_LOGITS // (vocab_size * depth))
-    return (slice(start, start + size) for start in range(0, len(states_ND), size))
+def _chunks(context: TrainingContext, states_ND: torch.Tensor) -> Iterator[slice]:
+    logits_V = context.draft.vocab_size * math.prod(states_ND.shape[1:-1])
+    size = CHUNK_LOGITS * 4 // getattr(torch, context.dtype).itemsize  # as many bytes in any dtype
+    return _slices(len(states_ND), size // logits_V)
+
+
+def _slices(length: int, size: int) -> Iterator[slice]:
+    size = max(1, size)
+    return (slice(start, start + size) for start in range(0, length, size))
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ Legend: B text, R start, T slot, L layer, N supervised token, K depth, D hidden 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,10 +14,11 @@ from draftmark.models.head_rollout import roll_forward, rolled_features
 from draftmark.models.hidden_states import (
     StateSource,
     StoredHiddenStates,
-    right_padded,
+    rows_read,
     select_supervised,
 )
-from draftmark.models.language_model import LanguageModel
+from draftmark.models.language_model import LanguageModel, pad_rows
+from draftmark.models.packing import fits_windows, packed_states
 from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.validation import Criterion, mean_acceptance
 from draftmark.types import Text
@@ -76,12 +77,22 @@ def trainable_head(head: LanguageModel, depth: int, noise: float, seed: int) -> 
     return HeadInTraining(head.model, head.vocab_size, depth, noise, seed)
 
 
-def read_batch(model: LanguageModel, training_batch: TrainingBatch, step: int) -> torch.Tensor:
-    """Return a draft's states of the supervised tokens: [N, D], or [N, K, D] of a head."""
+def read_batch(
+    model: LanguageModel, training_batch: TrainingBatch, step: int, *, packed: bool = False
+) -> torch.Tensor:
+    """Return a draft's states of the supervised tokens: [N, D], or [N, K, D] of a head.
+
+    `packed`: read the texts as one sequence, if they fit the windows of the model's attention.
+    """
     if isinstance(model, HeadInTraining):
         return model.read(training_batch, step)
-    states_BTD = model.hidden(*right_padded(training_batch.texts, model.device))
-    return torch.cat(list(select_supervised(training_batch.texts, states_BTD)))
+    rows = rows_read(training_batch.texts)
+    states: Iterable[torch.Tensor] = (
+        packed_states(model, rows)
+        if packed and fits_windows(model.model.config, rows)
+        else model.hidden(*pad_rows(rows, model.device))
+    )
+    return torch.cat(list(select_supervised(training_batch.texts, states)))
 
 
 def mean_over_depths(loss: Loss, decay: float) -> Loss:

@@ -14,6 +14,7 @@ from itertools import accumulate, chain
 import torch
 
 from draftmark.errors import UserError
+from draftmark.models.packing import can_pack
 from draftmark.training.batches import Batch
 from draftmark.training.checkpoints import (
     Checkpoint,
@@ -26,7 +27,7 @@ from draftmark.training.context import Draft, PreLossPass, TokenLoss, TrainingCo
 from draftmark.training.flops import StepKind
 from draftmark.training.gradients import autocast, backward_in_chunks
 from draftmark.training.head_training import HeadInTraining
-from draftmark.training.ledger import charge_step, peak_bytes, return_large_blocks
+from draftmark.training.ledger import charge_step, keep_freed_blocks, peak_bytes
 from draftmark.training.schedule import Goal, is_validation_step, learning_rate
 from draftmark.types import Ledger
 
@@ -68,8 +69,9 @@ def train(
     budget is already used up, or if a loss is not of shape [N] or not finite; the weights before a
     non-finite loss are kept.
     """
-    return_large_blocks()
+    keep_freed_blocks()
     context.texts.check(context.draft)
+    context = replace(context, packed=can_pack(context.draft))
     model, settings, goal = context.draft.model, context.settings, context.goal
     optimiser = torch.optim.AdamW(
         [parameter for parameter in model.parameters() if parameter.requires_grad],

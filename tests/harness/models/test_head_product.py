@@ -1,9 +1,11 @@
 """A head's product has torch's own logits and gradients, added where the gradient is kept."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from draftmark.models.language_model import head_product
+from draftmark.models.language_model import LanguageModel, head_product, lowered_head
 
 
 def _head(bias: bool) -> torch.nn.Linear:
@@ -59,3 +61,24 @@ def test_under_autocast_the_head_computes_in_the_lower_precision() -> None:
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert head_product(head, states).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_lowered_head_has_autocasts_logits_and_adds_its_gradients_in_float32(bias: bool) -> None:
+    head, own = _head(bias).float(), _head(bias).float()
+    model = LanguageModel(SimpleNamespace(get_output_embeddings=lambda: head), 11)
+    total = torch.zeros(11, 8)
+    with lowered_head(model, "bfloat16"), torch.autocast("cpu", dtype=torch.bfloat16):
+        for states in _chunks((5, 8)):
+            leaf, other = (states.float().requires_grad_() for _ in range(2))
+            logits, expected = head_product(head, leaf), own(other)
+            torch.testing.assert_close(logits, expected)
+            own.weight.grad = None
+            logits.sum().backward()
+            expected.sum().backward()
+            torch.testing.assert_close(leaf.grad, other.grad)
+            total += own.weight.grad
+    assert head.weight.grad is not None
+    assert head.weight.grad.dtype == torch.float32
+    torch.testing.assert_close(head.weight.grad, total)
+    assert "lowered_VD" not in vars(head)

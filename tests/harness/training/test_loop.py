@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from draftmark.config.model_sections import Budget, DraftInit, Training, Writer
 from draftmark.errors import UserError
 from draftmark.models.draft_inits import make_draft
 from draftmark.models.generation import Sampling
-from draftmark.models.hidden_states import StoredHiddenStates
+from draftmark.models.hidden_states import StoredHiddenStates, hidden_states, num_positions
 from draftmark.models.language_model import LanguageModel, load_model, save_model
 from draftmark.progress import Progress
 from draftmark.store.graph import Job
@@ -29,6 +31,7 @@ from draftmark.training.batches import (
 )
 from draftmark.training.context import Draft
 from draftmark.training.divergences import cross_entropy, forward_kl
+from draftmark.training.head_training import state_distance
 from draftmark.training.loop import PreLossPass, TokenLoss, TrainingContext, train
 from draftmark.training.schedule import learning_rate, order_of_pass, total_steps
 from draftmark.training.trackers import JSON_LINES, Journal
@@ -145,6 +148,89 @@ def test_chunks_give_the_gradient_of_the_whole(
         found.append({n: p.grad for n, p in ready.draft.model.named_parameters()})
     for name, gradient in found[0].items():
         torch.testing.assert_close(gradient, found[1][name], atol=1e-5, rtol=1e-3)
+
+
+def test_the_pieces_of_a_loss_do_not_change_a_bit_of_the_gradient(
+    context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, sizes = [], []
+
+    def loss(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
+        assert len(draft) == len(target) == len(batch.labels_N) == len(batch.rows_N)
+        sizes.append(len(draft))
+        return forward_kl(draft, target) + 0.1 * state_distance(batch)
+
+    for size in (3, 10_000):
+        ready = context()
+        monkeypatch.setattr(gradients, "PIECE_LOGITS", size * ready.draft.vocab_size)
+        backward(ready, ready.texts.training_batch(0, 4), loss)
+        found.append({n: p.grad for n, p in ready.draft.model.named_parameters()})
+    assert sizes[0] == 3 < sizes[-1]
+    head = "model.embed_tokens.weight"  # its gradient's sum over tokens is the chunk's
+    assert torch.equal(found[0][head], found[1][head])
+    assert same(found[0], found[1])
+
+
+@settings(max_examples=10, deadline=None)
+@given(lengths=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 30)), min_size=1, max_size=5))
+def test_packed_texts_have_the_loss_and_the_gradients_of_padded_texts(
+    target: LanguageModel,
+    features: dict[str, StoredHiddenStates],
+    lengths: list[tuple[int, int]],
+) -> None:
+    texts = [
+        replace(text, prompt_ids=text.prompt_ids[:prompt], response_ids=text.response_ids[:answer])
+        for text, (prompt, answer) in zip(features["train"].texts, lengths, strict=False)
+    ]
+    known = {text.example_id: states_ND for text, states_ND in hidden_states(target, texts)}
+    training_batch = TrainingBatch(texts, torch.cat([known[text.example_id] for text in texts]))
+    losses, slopes = [], []
+    for packed in (True, False):
+        draft = make_draft(DraftInit(pruned=(0, 7)), target, seed=0)
+        ready = TrainingContext(draft, target, SETTINGS, "float32", 0, Path(), packed=packed)
+        losses.append(backward(ready, training_batch, kl))
+        slopes.append([parameter.grad for parameter in draft.model.parameters()])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for mine, theirs in zip(*slopes, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5 * float(theirs.abs().max()), rtol=1e-3)
+
+
+def test_training_reads_no_padding(context: Any) -> None:
+    ready, read = context(), []
+
+    def note(module: Any, args: Any, values: dict[str, Any]) -> None:
+        if torch.is_grad_enabled():  # a training step, not a validation
+            read.append(tuple(values["input_ids"].shape))
+
+    ready.draft.model.base_model.register_forward_pre_hook(note, with_kwargs=True)
+    made = train(ready, kl)
+    assert len(read) == made.ledger.steps
+    texts = ready.texts.sources["dataset"].texts
+    assert {rows for rows, _ in read} == {1}
+    assert sum(tokens for _, tokens in read) == sum(map(num_positions, texts))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_heads_read_once_what_a_pre_loss_pass_keeps(
+    context: Any, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    found, read = [], []
+    for kept in (0, 2, 100):
+        ready = context(dtype=dtype)
+        monkeypatch.setattr(gradients, "CHUNK_LOGITS", 20 * ready.draft.vocab_size)
+        monkeypatch.setattr(gradients, "KEPT_CHUNKS", kept)
+        head, counted = ready.target.model.get_output_embeddings(), []
+        hook = head.register_forward_pre_hook(lambda _, args, n=counted: n.append(len(args[0])))
+        training_batch = ready.texts.training_batch(0, 4)
+        batch = Batch.from_texts(training_batch.texts, 0, 0.0, ready.draft.device)
+        gradients.backward_in_chunks(ready, training_batch, batch, kl, PreLossPass(kl))
+        hook.remove()
+        read.append(sum(counted))
+        found.append({n: p.grad for n, p in ready.draft.model.named_parameters()})
+    tokens, chunk = len(batch.labels_N), 20 if dtype == "float32" else 40
+    assert read == [2 * tokens, 2 * tokens - 2 * chunk, tokens]
+    assert same(found[0], found[1])
+    assert same(found[0], found[2])
 
 
 def test_cross_entropy_on_gold_answers_is_what_transformers_calls_the_loss(
@@ -401,11 +487,8 @@ def test_a_damaged_checkpoint_is_not_trusted(
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_weights(
     context: Any, tmp_path: Path
 ) -> None:
-    calls: list[int] = []
-
     def diverging(draft: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
-        calls.append(1)
-        return forward_kl(draft, target) * (float("nan") if len(calls) > 2 else 1.0)
+        return forward_kl(draft, target) * (float("nan") if batch.step == 2 else 1.0)
 
     with pytest.raises(UserError, match=r"nan.* at step 3;.*learning_rate"):
         train(context(), diverging)

@@ -31,6 +31,11 @@ def group_heads(model: Any) -> None:
         model.set_attn_implementation(GROUPED)
 
 
+def has_torch_attention(model: Any) -> bool:
+    """True if a transformers model computes its attention with torch's kernel, grouped or not."""
+    return getattr(model.config, "_attn_implementation", None) in (_OWN, GROUPED)
+
+
 def ungroup_heads(model: Any) -> None:
     """Set a transformers model back to the attention of its family."""
     if model.config._attn_implementation == GROUPED:

@@ -16,6 +16,7 @@ import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from draftmark.models.attention import has_torch_attention
 from draftmark.models.language_model import LanguageModel, pad_rows
 
 _NAME = "draftmark_rows"
@@ -80,9 +81,8 @@ def can_pack(model: LanguageModel) -> bool:
     False for families with recurrent layers or attention code of their own, for feature heads, and
     on a GPU, where one kernel for all rows is faster than one for each.
     """
-    torchs_own = getattr(model.model.config, "_attn_implementation", None) == "sdpa"
     recurrent = getattr(model.model, "_is_stateful", False)
-    if not torchs_own or recurrent or model.device.type != "cpu":
+    if not has_torch_attention(model.model) or recurrent or model.device.type != "cpu":
         return False
     rows = [[each % model.vocab_size for each in row] for row in _PROBE]
     try:

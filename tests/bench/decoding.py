@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -32,7 +33,7 @@ from draftmark.types import GREEDY, Prompt
 from tests.bench.frame import Arm, Comparison, timed
 
 OTHER, GOAL = "transformers' generate", 0.9
-LENGTHS = {"short": ("gsm8k", 40), "long": ("cnn_dm", 500)}  # the task, and tokens of its prompts
+LENGTHS = {"short": 40, "long": 500}  # tokens of the longest prompt
 # Models, and the most prompt tokens of a batch for which there is time.
 MODELS = {"tiny-target": 20_000, "smollm2-135m-instruct": 5_000}
 LARGEST = 20_000  # of other models
@@ -58,16 +59,19 @@ def load(name: str) -> Models:
 
 
 def cut_prompts(directory: Path, kind: str, number: int) -> list[Prompt]:
-    """Return prompts of a task, cut to between three quarters of a length and the length."""
-    task, length = LENGTHS[kind]
-    rows = load_rows(registry.find_registered("tasks", task), "test", 64, sources=["samples"])
-    found = encode_prompts(load_tokenizer(directory), rows.examples)
-    fitting = [prompt for prompt in found if len(prompt.token_ids) >= length]
-    assert fitting, f"no prompt of {task} has {length} tokens"
-    chosen = [fitting[index % len(fitting)] for index in range(number)]
+    """Return texts of cnn_dm, one after the other, cut into prompts.
+
+    The prompts have between three quarters of the length of their kind and that length.
+    """
+    rows = load_rows(registry.find_registered("tasks", "cnn_dm"), "test", 64, sources=["samples"])
+    texts = encode_prompts(load_tokenizer(directory), rows.examples)
+    ids = list(chain.from_iterable(text.token_ids for text in texts))
+    longest = LENGTHS[kind]
+    lengths = [longest - index % 4 * longest // 12 for index in range(number)]
+    starts = [index * longest % (len(ids) - longest) for index in range(number)]
     return [
-        Prompt(f"{index}", prompt.token_ids[: length - index % 4 * length // 12])
-        for index, prompt in enumerate(chosen)
+        Prompt(f"{index}", tuple(ids[start : start + length]))
+        for index, (start, length) in enumerate(zip(starts, lengths, strict=True))
     ]
 
 
@@ -131,7 +135,7 @@ def comparisons(words: Sequence[str] = ()) -> list[Comparison]:
         for name in told.models
         for kind in told.prompts
         for batch in told.batches
-        if batch * LENGTHS[kind][1] <= (told.most_tokens or MODELS.get(name, LARGEST))
+        if batch * LENGTHS[kind] <= (told.most_tokens or MODELS.get(name, LARGEST))
     ]
 
 

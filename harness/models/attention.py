@@ -52,11 +52,12 @@ def grouped_attention(
 ) -> tuple[torch.Tensor, None]:
     """Return (the attention's output [B, T, H, D], None), as transformers' interface asks.
 
-    Attention without a mask, or with gradients, is transformers' own.
+    Attention without a mask, with gradients, or with another bias is transformers' own.
     """
     on_cpu = query_BHTD.device.type == "cpu"
     plain = attention_mask is None or query_BHTD.requires_grad or options.get("dropout")
-    if plain or not (on_cpu or query_BHTD.shape[2] == 1):
+    biased = options.get("position_bias") is not None
+    if plain or biased or not (on_cpu or query_BHTD.shape[2] == 1):
         own: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query_BHTD, key_BGKD, value_BGKD, attention_mask, **options
         )

@@ -68,6 +68,17 @@ def test_folded_heads_attend_as_repeated_ones(heads: int, groups: int) -> None:
     torch.testing.assert_close(attend_folded(query, key, value, mask, 0.2), expected)
 
 
+def test_a_bias_of_positions_is_added() -> None:
+    inputs = states(4, 2, 5, 30)
+    bias = torch.randn(1, 4, 5, 30)
+    found, expected = (
+        attend(Heads(2), *inputs, scaling=0.2, position_bias=bias)[0]
+        for attend in (grouped_attention, sdpa_attention_forward)
+    )
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, grouped_attention(Heads(2), *inputs, scaling=0.2)[0])
+
+
 def test_gradients_are_those_of_transformers() -> None:
     inputs = states(4, 2, 5, 30)
     gradients = []

@@ -234,6 +234,7 @@ def test_prompts_differ_where_the_mean_counts_of_other_numbers_of_seeds_do() -> 
     other = (np.array([1.0, 4.0, 3.0]), np.full(3, 4.0))
     for first, differing in (([one, one], 0), ([one, other], 1)):
         assert statistics.estimate_effect(first, [one]).differing_n == differing
+        assert statistics.estimate_effect([one], first).differing_n == differing
     swapped = statistics.estimate_effect([one, other], [other, one])
     assert (swapped.value, swapped.differing_n) == (0, 1)
 

@@ -108,6 +108,7 @@ def test_a_margin_is_reached_by_the_interval_and_not_by_the_value() -> None:
     assert rule.verdict(-0.03, -0.009) == "INCONCLUSIVE"
     assert rule.verdict(-0.009, 0.02) == "PASS"
     assert rule.verdict(-0.02, 0.3) == "INCONCLUSIVE"
+    assert rule.verdict(-0.01, 0.3) == rule.verdict(-0.3, -0.01) == "INCONCLUSIVE"
 
 
 @given(

@@ -1,6 +1,7 @@
 """Blocks in the order A B B A, every shape warm before, a meter around each run."""
 
 from collections.abc import Sequence
+from time import perf_counter
 
 import pytest
 
@@ -47,6 +48,7 @@ def test_every_block_runs_as_a_b_b_a_and_each_run_is_metered() -> None:
     assert [run.repeat for run in runs] == [0, 0, 1, 1] * 2
     assert [run.peak_bytes for run in runs if run.arm == "draft"] == [100, 200, 300, 400]
     assert all(run.wall_s >= 0 and run.energy_j == 0.5 for run in runs)
+    assert target.asked[:2] == draft.asked[:2] == [("p1",), ("p4",)]  # warm-up, one at a time
     assert len(timed) == 16
     assert len(advanced) == 8
 
@@ -62,6 +64,11 @@ def test_the_shortest_and_the_longest_batch_are_warm_before_the_clock_runs(
     interleave_arms(arms, [prompts(3, 1), prompts(2, 4)], lambda: None, batch_size)  # type: ignore[arg-type]
     assert arm.asked[:2] == warm
     assert arm.asked[2:] == [("p3", "p1")] * 2 + [("p2", "p4")] * 2
+
+
+def test_the_clock_of_a_processor_needs_no_gpu() -> None:
+    before = perf_counter()
+    assert before <= timing.synchronised_time("cpu") <= perf_counter()
 
 
 def test_a_drift_of_the_machine_affects_both_arms_alike() -> None:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 TARGETS = Path(__file__).with_name("targets.toml")
 COPIED = ("harness", "tasks", "baselines", "reports", "src", "tests", "docs")
 FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile")
-LIBRARIES = ("numpy", "scipy.stats", "pytest", "hypothesis", "pydantic", "pyarrow")
+LIBRARIES = ("numpy", "scipy.stats", "pytest", "hypothesis", "pydantic", "pyarrow", "torch")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,9 @@ def _in_child(folder: Path, tests: Sequence[str], log: Path) -> int:
     from hypothesis import Phase, settings
 
     seen = (Phase.explicit, Phase.generate)  # a failure is enough, the simplest is not needed
-    settings.register_profile("mutants", phases=seen, derandomize=True, database=None)
+    settings.register_profile(
+        "mutants", phases=seen, derandomize=True, database=None, deadline=None
+    )
     options = ["-n", "0", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # imported before the fork
     return int(pytest.main([*options, "--hypothesis-profile", "mutants", *tests]))

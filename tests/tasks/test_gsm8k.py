@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from draftmark.tasks.gsm8k import TASK, extract_answer, extract_last_number, grade, to_example
+from draftmark.tasks.gsm8k import (
+    TASK,
+    as_adaspec,
+    extract_answer,
+    extract_last_number,
+    grade,
+    to_example,
+)
 
 
 def _row(answer: str) -> dict[str, str]:
@@ -138,3 +145,19 @@ def test_validation_rows_are_held_out_of_the_training_rows() -> None:
         "test": "test",
     }
     assert len(TASK.hub.revision) == 40
+
+
+def test_adaspecs_marker_stands_for_the_published_one_with_any_space_after_it() -> None:
+    example = as_adaspec(to_example("gsm8k/test/0", _row("It is 1,000.\n#### 1,000")))
+    assert example.reference == "It is 1,000.\nThe final answer is:  1,000"
+    for text in (
+        "The final answer is: 1000",
+        "The final answer is:1,000",
+        "The final answer is:  1000",
+    ):
+        assert grade(example, text) == {"exact_match": 1, "flexible_match": 1, "answered": 1}
+    assert grade(example, "The answer is 1000")["exact_match"] == 0
+
+
+def test_answers_are_right_or_wrong_so_there_is_pass_at_k() -> None:
+    assert TASK.pass_or_fail

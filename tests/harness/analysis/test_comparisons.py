@@ -1,5 +1,7 @@
 """Who is compared with whom is what the recipe plans."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from draftmark.analysis.quantities import Quantity, quantity_key
 from draftmark.analysis.significance import sign_flip_p, t_test
 from draftmark.analysis.statistics import estimate_effect, over_seeds
 from draftmark.config.recipe import Recipe
-from draftmark.results import Cell, Number
+from draftmark.results import Cell, Comparison, Number
 
 NAME = quantity_key("acceptance_rate", 0.0, 4)
 RATES = {"kd": 0.5, "adaspec": 0.6, "random": 0.4}
@@ -85,14 +87,18 @@ def _flags(seeds: list[list[int]]) -> dict[int, dict[str, Quantity]]:
 
 
 def _p_of_flags(first: list[list[int]], second: list[list[int]]) -> float:
+    [found] = _compared_flags(first, second)
+    return found.p_value
+
+
+def _compared_flags(first: list[list[int]], second: list[list[int]]) -> tuple[Comparison, ...]:
     sides = {"kd": second, "adaspec": first}
     cells = {
         Cell("gsm8k", "p", title, seed): found
         for title, seeds in sides.items()
         for seed, found in _flags(seeds).items()
     }
-    [found] = compare_contenders(by_contender(cells), _recipe())
-    return found.p_value
+    return compare_contenders(by_contender(cells), _recipe())
 
 
 def test_one_seed_of_yes_and_no_has_mcnemars_p_and_several_have_the_seeds_spread_as_well() -> None:
@@ -107,6 +113,40 @@ def test_one_seed_of_yes_and_no_has_mcnemars_p_and_several_have_the_seeds_spread
     of_prompts = sign_flip_p(*([top for top, _ in side] for side in counts))
     assert of_prompts < 0.05 < of_seeds
     assert _p_of_flags(spread, none) == pytest.approx(of_seeds)
+
+
+def test_sides_with_other_numbers_of_seeds_have_the_seeds_spread_and_say_how_they_are_paired() -> (
+    None
+):
+    won, lost = [1] * 6 + [0, 1] * 4, [0] * 6 + [0, 1] * 4
+    one, two = [won], [lost, [1, 0] + lost[2:]]
+    counts = [[(np.array(row, float), np.ones(14)) for row in side] for side in (one, two)]
+    of_seeds = t_test(estimate_effect(*counts)).p_value
+    of_prompts = sign_flip_p(*([top for top, _ in side] for side in counts))
+    assert _p_of_flags(one, two) == pytest.approx(max(of_seeds, of_prompts))
+    assert of_seeds > of_prompts
+    for first, second, and_seeds in ((one, two, ""), (one, one, ""), (two, two, " and seeds")):
+        [found] = _compared_flags(first, second)
+        assert found.difference.definition.endswith(f"paired on prompts{and_seeds}")
+
+
+def test_a_score_that_is_no_yes_or_no_for_one_method_has_the_t_test() -> None:
+    graded = _flags([[1] * 6])
+    partly = {
+        0: {
+            "quality_draft": replace(
+                graded[0]["quality_draft"], counts=(np.full(6, 0.4) + np.arange(6) / 50, np.ones(6))
+            )
+        }
+    }
+    cells = {
+        Cell("gsm8k", "p", title, seed): found
+        for title, seeds in {"kd": partly, "adaspec": graded}.items()
+        for seed, found in seeds.items()
+    }
+    [found] = compare_contenders(by_contender(cells), _recipe())
+    counts = [[seeds[0]["quality_draft"].counts] for seeds in (graded, partly)]
+    assert found.p_value == t_test(estimate_effect(*counts)).p_value
 
 
 def test_no_p_is_below_what_two_prompts_allow_and_no_interval_has_no_width() -> None:
@@ -125,3 +165,37 @@ def test_no_p_is_below_what_two_prompts_allow_and_no_interval_has_no_width() -> 
     assert found.difference.low < 0
     assert found.difference.high > 0.9
     assert found.prompts_needed == 6
+
+
+def test_contenders_are_ranked_by_block_efficiency_and_share_letters_if_they_do_not_differ() -> (
+    None
+):
+    """adaspec is ahead of kd by what every prompt shows; random differs from kd by noise alone."""
+    efficiency = quantity_key("block_efficiency", 0.0, 4)
+    noise_B = np.random.default_rng(0).normal(0, 0.05, (3, 40))
+    means = {"kd": 2.0, "adaspec": 2.5, "random": 2.0}
+    prompts = tuple(str(number) for number in range(40))
+    cells = {
+        Cell("gsm8k", "p", title, 0): {
+            efficiency: Quantity((mean + noise_B[index], np.ones(40)), "x", prompts, (1.0, 5.0))
+        }
+        for index, (title, mean) in enumerate(means.items())
+    }
+    contenders = by_contender(cells)
+    ranked = [
+        (item.contender.method, item.letters) for item in rank_contenders(contenders, _recipe())
+    ]
+    assert ranked[0] == ("adaspec", "a")
+    assert sorted(ranked[1:]) == [("kd", "b"), ("random", "b")]
+    alone = {item: seeds for item, seeds in contenders.items() if item.method == "kd"}
+    assert rank_contenders(alone, _recipe()) == ()
+
+
+def test_what_one_of_two_methods_was_not_measured_for_is_not_compared() -> None:
+    efficiency = quantity_key("block_efficiency", 0.0, 4)
+    cells = {
+        Cell("gsm8k", "p", "kd", 0): {NAME: _quantity(0.5)},
+        Cell("gsm8k", "p", "adaspec", 0): {NAME: _quantity(0.6), efficiency: _quantity(0.6)},
+    }
+    [found] = compare_contenders(by_contender(cells), _recipe())
+    assert found.quantity == NAME

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from draftmark.analysis.speeds import block_ratios, speed_key, speed_numbers
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import Speed, SpeedCondition
+from draftmark.store.acceptance_tables import sliding_table
 from draftmark.store.cell_records import Records
 from draftmark.store.speed_records import Measurement, TimedRun
-from draftmark.types import Arm, Decode, Round, TimedDecode
+from draftmark.types import MAX_GAMMA, AcceptanceTable, Arm, Decode, Round, TimedDecode
 
 ABBA: tuple[Arm, ...] = ("target", "draft", "draft", "target")
 
@@ -48,7 +50,9 @@ def measured(
             )
             decodes.append(TimedDecode(arm, block, repeats[arm], text))
             runs.append(
-                TimedRun(arm, block, repeats[arm], without if target else with_draft, 10, 8.0)
+                TimedRun(
+                    arm, block, repeats[arm], without if target else with_draft, 10 + target, 8.0
+                )
             )
             repeats[arm] += 1
     return Measurement(decodes, runs, {})
@@ -76,6 +80,7 @@ def test_the_first_measurement_is_the_headline_and_each_has_its_own_keys() -> No
     assert found[f"first_token_s[{draft}]"].value == pytest.approx(0.5)
     assert found[f"token_s[{draft}]"].value == pytest.approx(1.5 / 3)
     assert found[f"peak_bytes[{draft}]"].value == 10
+    assert found[f"peak_bytes[arm=target,{label}]"].value == 11
     assert found[f"energy_j[{draft}]"].value == pytest.approx(8.0 / 4)
     assert found[f"counted_block_efficiency[{label}]"].value == pytest.approx(4 / 2)
     assert found[f"counted_drafted[{label}]"].value == pytest.approx(4 / 2)
@@ -110,6 +115,51 @@ def test_the_speedup_is_the_median_block() -> None:
     found = numbers_of({condition: measured([(s, 1.0) for s in (1.5, 1.2, 9.0, 1.4, 1.3)])}, recipe)
     number = found[speed_key("speedup", condition.label)]
     assert (number.value, number.low, number.high, number.n) == pytest.approx((1.4, 1.2, 9.0, 5))
+
+
+def _table(name: str) -> AcceptanceTable:
+    ones_S = np.ones(4)
+    return sliding_table(name, ones_S, ones_S, ones_S, MAX_GAMMA)
+
+
+def test_passes_are_predicted_for_greedy_texts_that_end_naturally_alone() -> None:
+    """The texts of 4 tokens are accepted whole: one pass of up to 4 drafted tokens."""
+    recipe = recipe_of()
+    condition = Speed(blocks=2).conditions()[0]
+    tables = {t: [_table("p0"), _table("p1"), _table("not timed")] for t in (0.0, 1.0)}
+    timed = measured([(4.0, 2.0), (4.0, 2.0)])
+    for changes, passes in (
+        ({}, True),
+        ({"temperature": 1.0}, False),
+        ({"length": "fixed"}, False),
+    ):
+        other = replace(condition, **changes)
+        found = numbers_of({other: timed}, recipe, tables=tables)
+        assert (speed_key("predicted_passes", other.label) in found) == passes
+    found = numbers_of({condition: timed}, recipe, tables=tables)
+    assert (found["counted_passes"].value, found["counted_passes"].n) == (2, 2)
+    assert found["predicted_passes"].value == 1
+    one_without = [
+        replace(it, decode=replace(it.decode, rounds=())) if it.decode.example_id == "p0" else it
+        for it in timed.decodes
+    ]
+    found = numbers_of({condition: replace(timed, decodes=one_without)}, recipe, tables=tables)
+    assert found["counted_passes"].value == pytest.approx(1)
+
+
+def test_texts_are_identical_if_the_first_runs_are() -> None:
+    recipe = recipe_of()
+    condition = Speed(blocks=2).conditions()[0]
+    block = measured([(4.0, 2.0), (4.0, 2.0)])
+    for repeat, share in ((0, 0.5), (1, 1.0)):
+        changed = [
+            replace(it, decode=replace(it.decode, token_ids=(9, 9, 9, 9)))
+            if (it.arm, it.block, it.repeat) == ("draft", 0, repeat)
+            else it
+            for it in block.decodes
+        ]
+        found = numbers_of({condition: replace(block, decodes=changed)}, recipe)
+        assert found["identical"].value == share
 
 
 def test_the_noise_floor_is_a_speedup_of_its_own() -> None:

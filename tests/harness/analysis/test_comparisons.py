@@ -119,7 +119,7 @@ def test_sides_with_other_numbers_of_seeds_have_the_seeds_spread_and_say_how_the
     None
 ):
     won, lost = [1] * 6 + [0, 1] * 4, [0] * 6 + [0, 1] * 4
-    one, two = [won], [lost, [1, 0] + lost[2:]]
+    one, two = [won], [lost, [0] * 6 + [1] * 8]
     counts = [[(np.array(row, float), np.ones(14)) for row in side] for side in (one, two)]
     of_seeds = t_test(estimate_effect(*counts)).p_value
     of_prompts = sign_flip_p(*([top for top, _ in side] for side in counts))

@@ -98,6 +98,21 @@ def test_blocks_are_verified_each_by_itself() -> None:
     assert following_N.tolist() == [2, 1]
 
 
+def test_a_token_after_a_rejected_one_is_not_accepted_however_right() -> None:
+    one_hot = torch.eye(4)
+    p_NHV = one_hot[torch.tensor([[0, 1, 2], [0, 1, 2]])]
+    drafted_NG = torch.tensor([[0, 1], [3, 1]])
+    accepted_N, following_N = verify_block(drafted_NG, one_hot[drafted_NG], p_NHV, stream(0))
+    assert accepted_N.tolist() == [2, 0]
+    assert following_N.tolist() == [2, 0]
+
+
+def test_the_residual_of_equal_distributions_is_the_targets() -> None:
+    p_NV = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+    q_NV = torch.tensor([[0.25, 0.75], [0.25, 0.75]])
+    assert residual_weights(p_NV, q_NV).tolist() == [[0.25, 0.75], [0.25, 0.0]]
+
+
 def test_where_nothing_is_drafted_the_token_is_the_targets() -> None:
     p_NHV = torch.tensor([[[0.0, 1.0, 0.0]]])
     none = torch.empty(1, 0, dtype=torch.long)

@@ -83,6 +83,16 @@ def test_warping_is_that_of_transformers(seed: int, sampler: Sampler) -> None:
     torch.testing.assert_close(warped_NV, torch.softmax(scores, -1), atol=1e-6, rtol=1e-5)
 
 
+def test_every_position_of_every_block_is_warped_by_itself() -> None:
+    logits_NGV = torch.randn(2, 3, 9, generator=stream(1))
+    sampler = Sampler(0.7, top_k=4, top_p=0.9)
+    warped_NGV = sampler_probs(logits_NGV, sampler)
+    for block in range(2):
+        for position in range(3):
+            alone_V = sampler_probs(logits_NGV[block, position], sampler)
+            torch.testing.assert_close(warped_NGV[block, position], alone_V)
+
+
 def test_a_nucleus_holds_the_token_that_crosses_its_edge_and_no_more() -> None:
     law_V = sampler_probs(torch.tensor([0.5, 0.3, 0.15, 0.05]).log(), Sampler(1.0, top_p=0.6))
     torch.testing.assert_close(law_V, torch.tensor([0.625, 0.375, 0.0, 0.0]))

@@ -57,6 +57,15 @@ def test_a_drawn_token_always_has_weight() -> None:
     assert {int(draw_tokens(law_V, stream(seed))) for seed in range(200)} == {1, 3}
 
 
+def test_every_row_is_drawn_by_a_number_of_its_own_from_its_own_tokens() -> None:
+    weights_NV = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 2.0, 0.0]])
+    assert draw_tokens(weights_NV, stream(0)).tolist() == [0, 2, 1]
+    drawn_NG = draw_tokens(torch.ones(50, 4, 8), stream(0))
+    assert drawn_NG.shape == (50, 4)
+    assert all(len(set(drawn_NG[:, place].tolist())) == 8 for place in range(4))
+    assert any(len(set(row)) > 1 for row in drawn_NG.tolist())
+
+
 @settings(max_examples=50)
 @given(st.integers(0, 10_000))
 def test_the_residual_has_no_weight_where_the_draft_had_more(seed: int) -> None:

@@ -235,6 +235,8 @@ def test_a_tree_drafts_all_its_nodes() -> None:
     )
     assert block_counts([table], 8).drafted_B[0] == 8 + 6  # the limit cuts the second to depth 2
     assert block_counts([table], 1).drafted_B[0] == 3 + 3
+    full = replace(table, limit=2)  # the last of two tokens has no room, the first has depth 1
+    assert block_counts([full], 8, Convention(drafts_last=False)).drafted_B[0] == 3
 
 
 @given(probabilities, gammas)

@@ -140,7 +140,9 @@ def _of_node(node: ast.AST, places: _Places) -> Iterator[Fault]:
         for left, right in zip(node.values, node.values[1:], strict=False):
             yield places.between(left, right, other)
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not):
-        start, _ = places.span(node)
+        start, end = places.span(node)
+        if places.source[start:end] == "-1":  # the last axis, often of two; -2 is a fault
+            return
         yield places.fault(start, start + (1 if isinstance(node.op, ast.USub) else 4), "")
     elif isinstance(node, ast.Constant | ast.Call):
         yield from _of_word(node, places)

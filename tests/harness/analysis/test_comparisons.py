@@ -187,6 +187,8 @@ def test_contenders_are_ranked_by_block_efficiency_and_share_letters_if_they_do_
     ]
     assert ranked[0] == ("adaspec", "a")
     assert sorted(ranked[1:]) == [("kd", "b"), ("random", "b")]
+    two = {item: seeds for item, seeds in contenders.items() if item.method != "random"}
+    assert [item.letters for item in rank_contenders(two, _recipe())] == ["a", "b"]
     alone = {item: seeds for item, seeds in contenders.items() if item.method == "kd"}
     assert rank_contenders(alone, _recipe()) == ()
 

@@ -201,3 +201,8 @@ def test_what_one_of_two_methods_was_not_measured_for_is_not_compared() -> None:
     }
     [found] = compare_contenders(by_contender(cells), _recipe())
     assert found.quantity == NAME
+    one_seed_without = cells | {
+        Cell("gsm8k", "p", "adaspec", 1): {efficiency: _quantity(0.6)},
+        Cell("gsm8k", "p", "kd", 1): {NAME: _quantity(0.6)},
+    }
+    assert compare_contenders(by_contender(one_seed_without), _recipe()) == ()

@@ -139,6 +139,12 @@ def test_one_prompt_has_no_interval() -> None:
     assert (number.low, number.high, number.n) == (None, None, 1)
 
 
+def test_an_interval_without_an_upper_end_is_none() -> None:
+    """Of a time, known from one long prompt and a short one: 0 to infinity."""
+    number = statistics.estimate_ratio([1.0, 900.0], [1.0, 300.0], "", statistics.POSITIVE)
+    assert (number.low, number.high) == (None, None)
+
+
 def test_without_bounds_a_value_that_no_prompt_moves_has_no_interval() -> None:
     number = statistics.estimate_ratio([-0.3] * 5, [0.1] * 5, "")
     assert (number.value, number.low, number.high) == (pytest.approx(-3), None, None)

@@ -91,7 +91,7 @@ def can_pack(model: LanguageModel) -> bool:
         return False
     padded_BTD = model.hidden(*pad_rows(rows, model.device))
     tolerance = _TOLERANCE * float(padded_BTD.abs().max())
-    return all(
+    return math.isfinite(tolerance) and all(
         torch.allclose(states_TD, padded_TD[: len(states_TD)], atol=tolerance, rtol=0)
         for states_TD, padded_TD in zip(packed, padded_BTD, strict=True)
     )

@@ -18,7 +18,7 @@ from draftmark.training.flops import StepKind, WeightCounts, step_flops
 from draftmark.types import Ledger, Text
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_LARGE_BYTES = 32 << 20
+LARGE_BYTES = 32 << 20
 _FREE_BYTES = 256 << 20
 
 
@@ -71,13 +71,13 @@ def peak_bytes() -> int:
 def keep_freed_blocks() -> None:
     """Make glibc keep the memory of freed tensors for the next ones, from here on.
 
-    By default glibc returns it to the system after most steps, and Linux maps and clears every page
-    again: a fifth of a training's processor time in float32, half in bfloat16 (SmolLM2 on a virtual
-    machine). Blocks of 32 MiB or more, such as a head's gradient, still return at once; they would
-    leave gaps. Other C libraries are unchanged.
+    By default glibc returns large blocks to the system when they are freed, and Linux maps and
+    clears every page again: a third of a training's processor time in bfloat16 (SmolLM2, on a
+    virtual machine). Blocks of 32 MiB or more, such as a head's gradient, still return at once;
+    they would leave gaps. Other C libraries are unchanged.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+            mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
             mallopt(_M_TRIM_THRESHOLD, _FREE_BYTES)

@@ -20,7 +20,8 @@ TRAINED_WEIGHT_BYTES = 4 * 4
 # Activations that a layer keeps for its gradient, in bytes per token and dimension in 16 bits,
 # without attention scores (Korthikanti et al. 2022, arXiv 2205.05198, equation 1).
 ACTIVATION_BYTES = 34
-# Float32 arrays of logits held at once: of draft and target, of the loss, and gradients.
+# Float32 arrays of logits held at once: of draft and target in one chunk and in two that a
+# PreLossPass keeps. Without a PreLossPass: of draft, target and gradient.
 LOGIT_ARRAYS = 6
 
 

@@ -206,39 +206,20 @@ def save_model(loaded: LanguageModel, tokenizer: Any, directory: Path) -> None:
     tokenizer.save_pretrained(directory)
 
 
-@dataclass
-class _Lowered:
-    """A copy of a head's weight in a lower precision, and room for a gradient in it."""
-
-    copy_VD: torch.Tensor
-    gradient_VD: torch.Tensor
-    version: int = -1  # of the weight, when it was copied
-
-    def copy_of(self, weight_VD: torch.Tensor) -> torch.Tensor:
-        """Return the copy, made again if the weight has changed."""
-        if self.version != weight_VD._version:
-            self.copy_VD.copy_(weight_VD.detach())
-            self.version = weight_VD._version
-        return self.copy_VD
-
-
 @contextmanager
 def lowered_head(loaded: LanguageModel, dtype: str) -> Iterator[None]:
-    """Keep a copy of the head's weight in `dtype` for all products with a gradient in the block.
+    """Keep the head's weight in `dtype` too, for all products in the block.
 
-    Autocast would cast the weight, the largest of a small model, for every chunk of positions, and
-    its gradient as often. Heads with a bias are left to autocast, which rounds product and bias
-    together.
+    Autocast would cast the weight, the largest of a small model, for every chunk of positions.
+    Heads with a bias are left to autocast, which rounds product and bias together.
     """
-    head, lower = loaded.model.get_output_embeddings(), getattr(torch, dtype)
-    plain = type(head) is torch.nn.Linear and head.bias is None and head.weight.requires_grad
-    if plain and head.weight.dtype != lower:
-        copy_VD, gradient_VD = (torch.empty_like(head.weight, dtype=lower) for _ in range(2))
-        head.lowered = _Lowered(copy_VD.detach(), gradient_VD.detach())
+    head, computed = loaded.model.get_output_embeddings(), getattr(torch, dtype)
+    if type(head) is torch.nn.Linear and head.bias is None and head.weight.dtype != computed:
+        head.lowered_VD = head.weight.detach().to(computed)
     try:
         yield
     finally:
-        vars(head).pop("lowered", None)
+        vars(head).pop("lowered_VD", None)
 
 
 def head_product(head: Any, states: torch.Tensor) -> torch.Tensor:
@@ -249,8 +230,9 @@ def head_product(head: Any, states: torch.Tensor) -> torch.Tensor:
     """
     if not _adds_in_place(head, states):
         return cast(torch.Tensor, head(states))
+    weight_VD = vars(head).get("lowered_VD", head.weight.detach())
     logits: torch.Tensor = _Product.apply(  # type: ignore[no-untyped-call]
-        states, head.weight, vars(head).get("lowered")
+        states, head.weight, weight_VD
     )
     return logits if head.bias is None else logits + head.bias
 
@@ -262,22 +244,21 @@ def _adds_in_place(head: Any, states: torch.Tensor) -> bool:
     if not (head.weight.requires_grad and head.weight.is_leaf):
         return False
     if torch.is_autocast_enabled(states.device.type):
-        return "lowered" in vars(head)
+        return "lowered_VD" in vars(head)
     return states.dtype == head.weight.dtype
 
 
 class _Product(torch.autograd.Function):
-    """states @ weight.T, by the lowered copy of the weight if there is one.
+    """states @ weight.T, in the dtype of `computed_VD`, a copy of the weight or the weight itself.
 
     The backward pass adds the weight's gradient in place.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, states: torch.Tensor, weight_VD: torch.Tensor, lowered: _Lowered | None
+        ctx: Any, states: torch.Tensor, weight_VD: torch.Tensor, computed_VD: torch.Tensor
     ) -> torch.Tensor:
-        computed_VD = lowered.copy_of(weight_VD) if lowered else weight_VD
-        ctx.dtype, ctx.lowered, states = states.dtype, lowered, states.to(computed_VD.dtype)
+        ctx.dtype, states = states.dtype, states.to(computed_VD.dtype)
         ctx.save_for_backward(states, weight_VD, computed_VD)
         return linear(states, computed_VD)
 
@@ -287,8 +268,8 @@ class _Product(torch.autograd.Function):
         gradient_NV, states_ND = gradient.flatten(0, -2), states.flatten(0, -2)
         if weight_VD.grad is None:
             weight_VD.grad = torch.zeros_like(weight_VD)
-        if ctx.lowered is None:
+        if weight_VD.dtype == computed_VD.dtype:
             weight_VD.grad.addmm_(gradient_NV.T, states_ND)
         else:
-            weight_VD.grad.add_(torch.mm(gradient_NV.T, states_ND, out=ctx.lowered.gradient_VD))
+            weight_VD.grad.add_(gradient_NV.T @ states_ND)
         return (gradient @ computed_VD).to(ctx.dtype), None, None

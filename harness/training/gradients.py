@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 
 from draftmark.errors import UserError
-from draftmark.models.language_model import LanguageModel
+from draftmark.models.language_model import LanguageModel, lowered_head
 from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.context import PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.divergences import to_float32
@@ -62,11 +62,28 @@ def backward_in_chunks(
 
     `batch` is the batch of the whole step; `mine` selects the tokens of `training_batch` from it.
     """
-    draft = context.draft
-    hidden_ND = _hidden(context, draft, training_batch, batch.step)
+    losses = (token_loss, pre_loss_pass)
+    hidden_ND = _hidden(context, context.draft, training_batch, batch.step)
     # The head's graph ends here, so each chunk frees its logits before the next chunk.
     leaf_ND = hidden_ND.detach().requires_grad_()
-    weights_N = torch.ones(len(batch.labels_N), device=draft.device)
+    with lowered_head(context.draft, context.dtype):
+        total = _backward_heads(context, training_batch, batch, leaf_ND, mine, losses)
+    if training_batch.texts:
+        hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _backward_heads(
+    context: TrainingContext,
+    training_batch: TrainingBatch,
+    batch: Batch,
+    leaf_ND: torch.Tensor,
+    mine: slice,
+    losses: tuple[TokenLoss, PreLossPass | None],
+) -> float:
+    """Accumulate the gradients of the head and of its inputs `leaf_ND`; return the loss share."""
+    token_loss, pre_loss_pass = losses
+    weights_N = torch.ones(len(batch.labels_N), device=leaf_ND.device)
     kept: list[_Chunk] = []
     if pre_loss_pass is not None:
         own_N = _measure(context, training_batch, batch.part(mine), pre_loss_pass, leaf_ND, kept)
@@ -78,8 +95,6 @@ def backward_in_chunks(
     for part in _chunks(context, leaf_ND):
         chunk = kept.pop(0) if kept else _read_heads(context, training_batch, leaf_ND, part)
         total += _backward(chunk, token_loss, batch.part(part), weights_N[part] / weight)
-    if training_batch.texts:
-        hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
     return total
 
 

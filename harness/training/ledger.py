@@ -18,7 +18,7 @@ from draftmark.training.flops import StepKind, WeightCounts, step_flops
 from draftmark.types import Ledger, Text
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-LARGE_BYTES = 32 << 20
+_LARGE_BYTES = 32 << 20
 _FREE_BYTES = 256 << 20
 
 
@@ -79,5 +79,5 @@ def keep_freed_blocks() -> None:
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
+            mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
             mallopt(_M_TRIM_THRESHOLD, _FREE_BYTES)

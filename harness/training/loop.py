@@ -14,7 +14,6 @@ from itertools import accumulate, chain
 import torch
 
 from draftmark.errors import UserError
-from draftmark.models.language_model import lowered_head
 from draftmark.models.packing import can_pack
 from draftmark.training.batches import Batch
 from draftmark.training.checkpoints import (
@@ -28,7 +27,7 @@ from draftmark.training.context import Draft, PreLossPass, TokenLoss, TrainingCo
 from draftmark.training.flops import StepKind
 from draftmark.training.gradients import autocast, backward_in_chunks
 from draftmark.training.head_training import HeadInTraining
-from draftmark.training.ledger import LARGE_BYTES, charge_step, keep_freed_blocks, peak_bytes
+from draftmark.training.ledger import charge_step, keep_freed_blocks, peak_bytes
 from draftmark.training.schedule import Goal, is_validation_step, learning_rate
 from draftmark.types import Ledger
 
@@ -73,13 +72,6 @@ def train(
     keep_freed_blocks()
     context.texts.check(context.draft)
     context = replace(context, packed=can_pack(context.draft))
-    with lowered_head(context.draft, context.dtype):
-        return _train(context, token_loss, pre_loss_pass)
-
-
-def _train(
-    context: TrainingContext, token_loss: TokenLoss, pre_loss_pass: PreLossPass | None
-) -> Draft:
     model, settings, goal = context.draft.model, context.settings, context.goal
     optimiser = torch.optim.AdamW(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
@@ -134,7 +126,7 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
     for group in training.optimiser.param_groups:
         group["lr"] = rate
     training.optimiser.step()
-    _clear_gradients(training)
+    training.optimiser.zero_grad(set_to_none=True)
     seconds = team.from_first(lambda: time.perf_counter() - started)
     ledger = replace(ledger, train_s=state.ledger.train_s + seconds)
     speed = len(batch.labels_N) / seconds
@@ -150,20 +142,6 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
         state.step + 1,
     )
     return replace(state, step=state.step + 1, ledger=ledger, loss=loss)
-
-
-def _clear_gradients(training: _Training) -> None:
-    """Free the gradients, but set those of large weights to zero: their memory costs more to map.
-
-    Only a head or an embedding is that large in a draft for a CPU, and most of its rows change.
-    """
-    for group in training.optimiser.param_groups:
-        for parameter in group["params"]:
-            gradient = parameter.grad
-            if gradient is not None and gradient.nbytes >= LARGE_BYTES:
-                gradient.zero_()
-            else:
-                parameter.grad = None
 
 
 def _clipped_norm(training: _Training) -> float:

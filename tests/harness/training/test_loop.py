@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from draftmark.config.model_sections import Budget, DraftInit, Training, Writer
 from draftmark.errors import UserError
+from draftmark.models import language_model
 from draftmark.models.draft_inits import make_draft
 from draftmark.models.generation import Sampling
 from draftmark.models.hidden_states import StoredHiddenStates, hidden_states, num_positions
@@ -231,6 +232,23 @@ def test_the_heads_read_once_what_a_pre_loss_pass_keeps(
     assert read == [2 * tokens, 2 * tokens - 2 * chunk, tokens]
     assert same(found[0], found[1])
     assert same(found[0], found[2])
+
+
+def test_each_step_reads_the_head_that_the_last_step_left(
+    context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fused optimiser changes weights without a new version, so no copy may outlive a step."""
+    ready, read = context(dtype="bfloat16"), []
+    head = ready.draft.model.get_output_embeddings()
+
+    def checked(states: torch.Tensor, weight_VD: torch.Tensor) -> torch.Tensor:
+        assert torch.equal(weight_VD, head.weight.detach().to(weight_VD.dtype))
+        read.append(weight_VD.detach().clone())
+        return torch.nn.functional.linear(states, weight_VD)
+
+    monkeypatch.setattr(language_model, "linear", checked)
+    train(ready, kl)
+    assert not torch.equal(read[0], read[-1])
 
 
 def test_cross_entropy_on_gold_answers_is_what_transformers_calls_the_loss(

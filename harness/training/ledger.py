@@ -19,7 +19,7 @@ from draftmark.types import Ledger, Text
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGE_BYTES = 32 << 20
-_FREE_BYTES = 256 << 20
+_FREE_BYTES = 64 << 20
 
 
 def tokens_read(texts: Iterable[Text]) -> int:

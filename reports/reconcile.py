@@ -26,6 +26,7 @@ from draftmark.reports._shared.rows import (
     gamma_of,
     served_note,
     temperatures_of,
+    way_in_words,
 )
 from draftmark.results import Results
 from draftmark.speculation.blocks import (
@@ -144,7 +145,7 @@ def reconcile(results: Results, directory: Path) -> dict[str, str]:
         for temperature in temperatures_of(results):
             ways = drafts_of(stored_tables(result, directory, temperature))
             for draft, tables in ways.items():
-                how = f", draft {draft or 'sampled'}" if len(ways) > 1 else ""
+                how = way_in_words(draft, ways)
                 heading = f"## {cell_title(result)}, temperature {temperature:g}{how}"
                 body = markdown_table(
                     ["tool", "number", "value", "definition"], _rows(tables, gamma), "llrl"

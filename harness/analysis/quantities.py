@@ -7,7 +7,7 @@ has every quantity a second time with the term "draft=greedy": the same draft, w
 most likely token, as vLLM does by default.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,15 +103,20 @@ def acceptance_quantities(records: Records, recipe: Recipe) -> dict[str, Quantit
     for temperature, tables in records.tables.items():
         prompts = tuple(table.example_id for table in tables)
         for draft, own in drafts_of(tables).items():
-            at = Terms(temperature, draft)
-            counted = {0: _token_rates(own, at)}
-            for gamma in sorted({*GAMMAS, shown}):
-                counted[gamma] = _block_rates(block_counts(own, gamma), at, gamma, gamma == shown)
-            for gamma, rates in counted.items():
+            for gamma, rates in _rates(own, Terms(temperature, draft), shown):
                 for name, (top_B, bottom_B, definition) in rates.items():
                     bounds = rate_bounds(name, gamma)
                     found[name] = Quantity((top_B, bottom_B), definition, prompts, bounds)
     return {name: item for name, item in found.items() if item.counts[1].sum() > 0}
+
+
+def _rates(
+    tables: Sequence[AcceptanceTable], at: "Terms", shown: int
+) -> Iterator[tuple[int, "_Counted"]]:
+    """Yield each block length with its rates; the rates of tokens come first, with 0."""
+    yield 0, _token_rates(tables, at)
+    for gamma in sorted({*GAMMAS, shown}):
+        yield gamma, _block_rates(block_counts(tables, gamma), at, gamma, gamma == shown)
 
 
 def drafts_of(tables: Sequence[AcceptanceTable]) -> dict[str | None, Sequence[AcceptanceTable]]:

@@ -16,8 +16,6 @@ from draftmark.analysis.statistics import Effect
 from draftmark.store.acceptance_tables import Floats
 
 LEVEL = 0.05
-
-
 POWER = 0.8
 _MOST = 10**9  # prompts
 

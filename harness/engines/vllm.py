@@ -185,7 +185,7 @@ def _export(
     Raises Unsupported for trees, and for a draft model with another number of head rows.
     """
     if method.kind == "language_model":
-        options.check_head_rows(target, draft)
+        options.check_equal_head_rows(target, draft)
     if method.kind != "feature_head":
         return draft
     from draftmark.models.head_exports import LAYOUTS, export_head

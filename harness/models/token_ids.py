@@ -40,7 +40,7 @@ def end_tokens(directory: Path) -> frozenset[int]:
         raise UserError(
             f"{directory} names no end token (eos_token_id); fix generation_config.json."
         )
-    usable = frozenset(token for token in named if _is_writable(directory, token))
+    usable = _writable(directory, named)
     if not usable:
         raise UserError(
             f"{directory} names the end tokens {_listed(named)}, which its tokenizer or head does "
@@ -82,12 +82,12 @@ def _listed(ids: frozenset[int]) -> str:
     return ", ".join(map(str, sorted(ids)))
 
 
-def _is_writable(directory: Path, token: int) -> bool:
-    """True if the tokenizer and the head have a token, as far as the files say."""
-    config, known = read_config(directory / "config.json"), _tokenizer_ids(directory)
+def _writable(directory: Path, ids: frozenset[int]) -> frozenset[int]:
+    """Return the ids that the tokenizer and the head have, as far as the files say."""
+    config, known = read_config(directory / "config.json"), _tokenizer_ids(directory).values()
     rows = config.get("vocab_size", config.get("text_config", {}).get("vocab_size"))
-    in_head = not isinstance(rows, int) or 0 <= token < rows
-    return in_head and (not known or token in known.values())
+    in_head = ids if not isinstance(rows, int) else frozenset(i for i in ids if 0 <= i < rows)
+    return in_head & frozenset(known) if known else in_head
 
 
 def _tokenizer_ids(directory: Path) -> dict[str, int]:

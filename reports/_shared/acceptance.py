@@ -16,6 +16,7 @@ from draftmark.reports._shared.rows import (
     gamma_of,
     numbers_of,
     temperatures_of,
+    way_in_words,
 )
 from draftmark.results import Contender, Number, Results
 from draftmark.speculation.blocks import block_counts
@@ -62,8 +63,8 @@ def scored_drafts(results: Results, directory: Path) -> Iterator[ScoredDraft]:
             ways = [draft for draft in seeds[0] if all(_is_another(seed, draft) for seed in seeds)]
             for draft in ways:
                 key = quantity_key("acceptance_rate", temperature, gamma_of(results), draft=draft)
-                how = f", draft {draft or 'sampled'}" if len(ways) > 1 else ""
                 by_gamma = _by_gamma([seed[draft] for seed in seeds])
+                how = way_in_words(draft, ways)
                 yield ScoredDraft(contender, temperature, by_gamma, numbers.get(key), how)
 
 

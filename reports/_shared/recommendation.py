@@ -26,7 +26,7 @@ from draftmark.analysis.recommendation import (
 from draftmark.analysis.stored_counts import stored_tables
 from draftmark.analysis.stored_speed import stored_passes, stored_ratios
 from draftmark.reports._shared.content import escape_markdown, number_text
-from draftmark.reports._shared.rows import row_name, temperatures_of
+from draftmark.reports._shared.rows import row_name, temperatures_of, way_in_words
 from draftmark.reports._shared.speed_rows import SpeedRow, speed_rows
 from draftmark.results import Result, Results
 from draftmark.speculation.blocks import BlockCounts, block_counts
@@ -99,7 +99,7 @@ def _expected(rows: Sequence[Result], results: Results, directory: Path) -> Iter
             name = escape_markdown(str(row_name(row.cell, rows)))
             ways = drafts_of(stored_tables(row, directory, temperature))
             for draft, tables in ways.items():
-                how = "cost model" + (f", draft {draft or 'sampled'}" if len(ways) > 1 else "")
+                how = f"cost model{way_in_words(draft, ways)}"
                 for batch, advice, reason in _by_batch(name, tables, parts, len(timed)):
                     case = cases.setdefault((batch, how), Case(temperature, how, batch))
                     case.advice[name], case.reasons[name] = advice, reason

@@ -1,6 +1,6 @@
 """Groups, keys, names and numbers of result rows, shared by the tables of several reports."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeVar
@@ -79,7 +79,13 @@ def ways_of_drafting(runs: Iterable[Results], temperature: float) -> dict[str | 
         for results in runs
     }
     both = any(key in row.numbers for key, run in keys.items() for row in run.results)
-    return {None: ", draft sampled", "greedy": ", draft greedy"} if both else {None: ""}
+    ways: tuple[str | None, ...] = (None, "greedy") if both else (None,)
+    return {draft: way_in_words(draft, ways) for draft in ways}
+
+
+def way_in_words(draft: str | None, ways: Collection[str | None]) -> str:
+    """Return a way of drafting as the end of a name; empty if it is the only one."""
+    return f", draft {draft or 'sampled'}" if len(ways) > 1 else ""
 
 
 def served_note(results: Results) -> Iterator[str]:

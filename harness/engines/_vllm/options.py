@@ -55,7 +55,7 @@ def max_positions(target: Path) -> int:
     return context_length(_config(target).to_dict())
 
 
-def check_head_rows(target: Path, draft: Path) -> None:
+def check_equal_head_rows(target: Path, draft: Path) -> None:
     """Raise Unsupported for heads of unlike padding, which vLLM takes for two tokenizers."""
     rows = [_config(folder).get_text_config().vocab_size for folder in (target, draft)]
     if rows[0] != rows[1]:

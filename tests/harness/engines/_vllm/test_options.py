@@ -10,7 +10,7 @@ from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.engines._vllm.options import (
     PROGRAM,
-    check_head_rows,
+    check_equal_head_rows,
     engine_options,
     sampling_options,
     speculation_options,
@@ -33,9 +33,9 @@ def test_heads_of_unlike_padding_are_refused_by_a_sentence(
     config = json.loads((tiny_directory / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 1152}))
 
-    check_head_rows(tiny_directory, tiny_directory)
+    check_equal_head_rows(tiny_directory, tiny_directory)
     with pytest.raises(Unsupported, match="not 1152 beside 1024; choose another"):
-        check_head_rows(tiny_directory, tmp_path)
+        check_equal_head_rows(tiny_directory, tmp_path)
 
 
 def sampled(target: Sampler, draft: Sampler) -> EngineSettings:

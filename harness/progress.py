@@ -21,6 +21,8 @@ from rich.progress import (
 from rich.progress import Progress as RichBars
 from rich.table import Column
 
+from draftmark.text import printable_paragraphs, printable_text
+
 PLAIN_INTERVAL_S = 15.0
 
 
@@ -43,18 +45,26 @@ class NamedStep:
         self.step.advance(0, f"{self.name}: {note}" if note else "")
 
 
+class _Console(Console):
+    """A console that falls silent when its reader has gone; rich would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class Progress:
     """The progress output of a run; `quiet` prints nothing, for tests and scripts."""
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or _Console(stderr=True, highlight=False)
         self.quiet = quiet
         self._bars: RichBars | None = None  # of the open steps, on a terminal
 
     def say(self, line: str) -> None:
         """Print one line."""
         if not self.quiet:
-            self.console.print(line, markup=False, emoji=False, soft_wrap=True)
+            shown = printable_paragraphs(line, len(line))
+            self.console.print(shown, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def step(self, label: str, total: int) -> Iterator[Step]:
@@ -112,10 +122,10 @@ class _Silent:
 class _Bar:
     def __init__(self, bars: RichBars, label: str, total: int) -> None:
         self._bars = bars
-        self._task = bars.add_task(label, total=total, note="")
+        self._task = bars.add_task(printable_text(label), total=total, note="")
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        self._bars.update(self._task, advance=amount, note=note)
+        self._bars.update(self._task, advance=amount, note=printable_text(note))
 
     def remove(self) -> None:
         """Hide the bar."""

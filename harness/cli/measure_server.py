@@ -1,12 +1,12 @@
 """Measure a running OpenAI-compatible endpoint."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from draftmark.cli.options import Data
+from draftmark.cli.terminal import echo, echo_lines
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
 
@@ -39,7 +39,7 @@ def measure_server(
     from draftmark.engines.measure.endpoint import Endpoint
     from draftmark.grading.http_client import HttpClient, read_key
     from draftmark.progress import Progress
-    from draftmark.store.store import write_json
+    from draftmark.store.files import write_json
     from draftmark.types import Arm
 
     key = read_key(key_variable, "endpoint")
@@ -54,18 +54,13 @@ def measure_server(
         load = measure.Load(at_a_time, blocks, max_tokens, temperature)
         arms = measure.measure_endpoint(endpoints, rows.examples, load, Progress())
         runs.append((load, arms))
-        _echo(measure.measurement_lines(arms, load))
-    _echo(measure.verdict_lines(runs))
+        echo_lines(measure.measurement_lines(arms, load))
+    echo_lines(measure.verdict_lines(runs))
     if out:
         measured = [measure.to_json(arms, endpoints, load) for load, arms in runs]
         facts = {"task": task, "rows": rows.digest, "source": rows.source, "runs": measured}
         write_json(out, facts)
-        typer.echo(f"Written: {out}")
-
-
-def _echo(lines: Iterable[str]) -> None:
-    for line in lines:
-        typer.echo(line)
+        echo(f"Written: {out}")
 
 
 def _counts(text: str) -> list[int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from draftmark.cli.options import RunFolder, show_files
+from draftmark.cli.terminal import echo
 from draftmark.pipeline.publish import writable_folder
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def report(
     from draftmark.pipeline.render import render_reports
 
     for file in render_reports(_load(directory), directory, names or ["leaderboard"]):
-        typer.echo(f"Written: {file}")
+        echo(f"Written: {file}")
 
 
 def reconcile(directory: RunFolder) -> None:
@@ -63,7 +64,7 @@ def site(
     """Write a static site of any number of runs; open its index.html, or serve the folder."""
     runs = _load_all(folders)
     written = _render("site", runs[-1][0], writable_folder(out), runs=runs, folder="")
-    typer.echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
+    echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
 
 
 def what_if(

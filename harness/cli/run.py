@@ -18,6 +18,7 @@ from draftmark.cli.options import (
     Utilisation,
     split_names,
 )
+from draftmark.cli.terminal import echo
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
 
@@ -63,12 +64,12 @@ def _run(recipe: "Experiment", name: str, options: "RunOptions") -> bool:
 
     results, directory = run_recipe(recipe, name, options)
     files = render_reports(results, directory, ["leaderboard"])
-    typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
+    echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
     for file in [*files, directory / "results.json"]:
-        typer.echo(f"Written: {file}")
+        echo(f"Written: {file}")
     errors = [finding for finding in results.findings if finding.severity == "error"]
     for error in errors:
-        typer.echo(f"draftmark: {error.subject}: {error.text}", err=True)
+        echo(f"draftmark: {error.subject}: {error.text}", err=True)
     return not (errors or any(row.failure or row.speed_failures for row in results.results))
 
 
@@ -89,7 +90,7 @@ def plan(
 
     device, at, rows = find_gpu(gpu, utilisation), store or out / "store", data_folder(data)
     names = split_names(tasks)
-    typer.echo(render_plan(recipe, at, device, gpus=gpus, jobs=jobs, data=rows, tasks=names))
+    echo(render_plan(recipe, at, device, gpus=gpus, jobs=jobs, data=rows, tasks=names))
 
 
 def list_() -> None:
@@ -106,7 +107,7 @@ def list_() -> None:
         "models": sorted(CATALOGUE),
     }
     for title, names in groups.items():
-        typer.echo(f"{title:8}  {', '.join(names)}")
+        echo(f"{title:8}  {', '.join(names)}")
 
 
 def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:
@@ -116,4 +117,4 @@ def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.
 
     directory = models.fetch_model(name, Progress())
     models.verify_model(directory)
-    typer.echo(str(directory))
+    echo(str(directory))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from draftmark.cli.terminal import echo
+
 Folder = Annotated[Path, typer.Option("--store", help="The store's folder.")]
 DEFAULT_STORE = Path("results/store")
 
@@ -21,14 +23,14 @@ def ls(store: Folder = DEFAULT_STORE) -> None:
     from draftmark.text import printable_text
 
     now, results = time.time(), garbage_collection.stored_results(Store(store))
-    typer.echo(f"  {'stage':12} {'key':12} {'size':>9} {'made':>8} {'used':>8}  label, runs")
+    echo(f"  {'stage':12} {'key':12} {'size':>9} {'made':>8} {'used':>8}  label, runs")
     for item in results:
         mark = "*" if item.needed else " "
         ages = f"{_age(now - item.made):>8} {_age(now - item.used):>8}"
         label = printable_text(f"{item.label}: {', '.join(item.runs) or 'no known run'}")
-        typer.echo(f"{mark} {item.name} {_size(item.num_bytes):>9} {ages}  {label}")
+        echo(f"{mark} {item.name} {_size(item.num_bytes):>9} {ages}  {label}")
     needed = _size(sum(item.num_bytes for item in results if item.needed))
-    typer.echo(
+    echo(
         f"{len(results)} results, {_size(sum(item.num_bytes for item in results))}, of which "
         f"{needed} are needed; {_size(garbage_collection.folder_size(store))} in {store} in total."
     )
@@ -45,9 +47,9 @@ def verify(store: Folder = DEFAULT_STORE) -> None:
     checked = list(garbage_collection.verify_store(Store(store)))
     damages = [damage for _, damage in checked if damage]
     for damage in damages:
-        typer.echo(f"Damaged: {damage}; the next run makes it again.")
+        echo(f"Damaged: {damage}; the next run makes it again.")
     total = _size(sum(item.num_bytes for item, _ in checked))
-    typer.echo(f"{len(checked)} results, {total}, read and hashed: {len(damages)} damaged.")
+    echo(f"{len(checked)} results, {total}, read and hashed: {len(damages)} damaged.")
     if damages:
         raise typer.Exit(1)
 
@@ -73,10 +75,10 @@ def gc(
     done = garbage_collection.collect_garbage(Store(store), limit, dry=dry_run)
     verb = "Would delete" if dry_run else "Deleted"
     for item in done.gone:
-        typer.echo(f"{verb}: {item.name} {_size(item.num_bytes):>9}")
-    typer.echo(f"{_size(done.freed)} freed; {_size(done.num_bytes)} stay in {store}.")
+        echo(f"{verb}: {item.name} {_size(item.num_bytes):>9}")
+    echo(f"{_size(done.freed)} freed; {_size(done.num_bytes)} stay in {store}.")
     if limit is not None and done.num_bytes > limit:
-        typer.echo(
+        echo(
             f"draftmark: that is above {keep_under}: stored and running runs need these results "
             "(draftmark store ls); delete a run's folder to release them.",
             err=True,

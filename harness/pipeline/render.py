@@ -6,8 +6,8 @@ from pathlib import Path
 from draftmark import registry
 from draftmark.results import Results
 from draftmark.speculation.interfaces import Report
+from draftmark.store.files import write_atomically
 from draftmark.store.run_folder import path_inside
-from draftmark.store.store import write_atomically
 
 
 def render_reports(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:

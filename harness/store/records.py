@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from draftmark.config.model_sections import Writer
+from draftmark.store.files import replace_file
 from draftmark.types import Decode, FinishReason, Round, Text, TimedDecode
 
 DRAFT = "draft.json"  # a draft's ledger and training history, beside its weights
@@ -37,7 +38,8 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write rows as a Parquet file; raises ValueError if there are none."""
     if not rows:
         raise ValueError(f"no rows for {path.name}")
-    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    with replace_file(path) as file:
+        pq.write_table(pa.Table.from_pylist(list(rows)), file)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

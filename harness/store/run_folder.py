@@ -14,7 +14,7 @@ from draftmark.config.validation import explain_error
 from draftmark.errors import UserError
 from draftmark.results import Results
 from draftmark.store.entries import checksum_line, files_in
-from draftmark.store.store import write_atomically, write_json
+from draftmark.store.files import write_atomically, write_json
 
 RESULTS, RECORDS, SUMS = "results.json", "records", "results.sha256"
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from draftmark.errors import UserError
+from draftmark.store.files import write_json
 from draftmark.store.graph import Node, json_digest
 from draftmark.store.run_folder import RESULTS, load_results
-from draftmark.store.store import Store, write_json
+from draftmark.store.store import Store
 
 RUN_LOCKS = "holds"
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from draftmark.store.files import write_atomically
 from draftmark.store.records import DECODES, read_decodes, read_rows, write_decodes, write_rows
 from draftmark.types import Arm, TimedDecode
 
@@ -40,7 +41,7 @@ class Measurement:
         """Write the measurement into a folder; raises ValueError if it has no decodes."""
         write_decodes(directory / DECODES, self.decodes)
         write_rows(directory / RUNS, [asdict(run) for run in self.runs])
-        (directory / ENGINE).write_text(json.dumps(self.engine_facts, indent=1), encoding="utf-8")
+        write_atomically(directory / ENGINE, json.dumps(self.engine_facts, indent=1).encode())
 
     @classmethod
     def load(cls, directory: Path) -> "Measurement":

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from draftmark.analysis.quantities import RATES, drafts_of, rate_bounds
 from draftmark.analysis.statistics import Counts, Effect, estimate_effect
-from draftmark.errors import UserError
 from draftmark.results import Contender, Result, Results
 from draftmark.speculation.blocks import block_counts
 from draftmark.store.acceptance_tables import read_tables
+from draftmark.store.reading import explained
 from draftmark.store.records import read_rows, tables_name
 from draftmark.store.run_folder import verified_file
 from draftmark.types import MAX_GAMMA, AcceptanceTable
@@ -136,7 +135,5 @@ def read_record(
 ) -> list[Row]:
     """Return the rows of a cell's file, read by `read`; raises UserError if missing or damaged."""
     path = verified_file(directory, f"{result.records}/{file}")
-    try:
+    with explained(path):
         return read(path)
-    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
-        raise UserError(f"{path} cannot be read ({error}); run the recipe again.") from error

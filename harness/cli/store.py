@@ -22,7 +22,7 @@ def ls(store: Folder = DEFAULT_STORE) -> None:
     from draftmark.store.store import Store
     from draftmark.text import printable_text
 
-    now, results = time.time(), garbage_collection.stored_results(Store(store))
+    now, results = time.time(), garbage_collection.stored_results(Store(store), _note)
     echo(f"  {'stage':12} {'key':12} {'size':>9} {'made':>8} {'used':>8}  label, runs")
     for item in results:
         mark = "*" if item.needed else " "
@@ -44,7 +44,7 @@ def verify(store: Folder = DEFAULT_STORE) -> None:
     from draftmark.store import garbage_collection
     from draftmark.store.store import Store
 
-    checked = list(garbage_collection.verify_store(Store(store)))
+    checked = list(garbage_collection.verify_store(Store(store), _note))
     damages = [damage for _, damage in checked if damage]
     for damage in damages:
         echo(f"Damaged: {damage}; the next run makes it again.")
@@ -72,7 +72,7 @@ def gc(
     from draftmark.store.store import Store
 
     limit = garbage_collection.parse_size(keep_under) if keep_under is not None else None
-    done = garbage_collection.collect_garbage(Store(store), limit, dry=dry_run)
+    done = garbage_collection.collect_garbage(Store(store), limit, dry=dry_run, note=_note)
     verb = "Would delete" if dry_run else "Deleted"
     for item in done.gone:
         echo(f"{verb}: {item.name} {_size(item.num_bytes):>9}")
@@ -84,6 +84,10 @@ def gc(
             err=True,
         )
         raise typer.Exit(1)
+
+
+def _note(sentence: str) -> None:
+    echo(f"draftmark: {sentence}", err=True)
 
 
 def _size(num_bytes: float) -> str:

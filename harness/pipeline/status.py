@@ -1,13 +1,15 @@
 """The status of a run, from its journal and the store: while it runs and afterwards."""
 
-import json
 import platform
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from draftmark.errors import UserError
 from draftmark.pipeline.journal import ALIVE, HEARTBEAT_S
@@ -15,10 +17,12 @@ from draftmark.pipeline.planning.estimates import format_seconds
 from draftmark.pipeline.planning.needs import TIMED
 from draftmark.pipeline.planning.schedule import StageRun, simulate_schedule
 from draftmark.pipeline.stopping import FLAG
-from draftmark.store.entries import ENTRY
+from draftmark.store.entries import ENTRY, stored_facts
+from draftmark.store.reading import adapter, explained
 from draftmark.store.store import RUNS
 
 SILENT_S = 12 * HEARTBEAT_S  # a run on another machine is dead if ALIVE is older
+_LATEST = 1e11  # seconds since 1970, in the year 5138
 _SHOWN = 20  # the most stages of one state that are listed
 
 Event = Mapping[str, Any]
@@ -91,15 +95,42 @@ def latest_run(store: Path) -> str:
     return attempts[-1].parent.name
 
 
+class _StageFacts(BaseModel):
+    """A stage in the first event of a run."""
+
+    key: str
+    stage: str
+    label: str
+    inputs: list[str]
+    cached: bool
+
+
+class _Event(BaseModel):
+    """An event of a journal; which facts it has depends on its kind."""
+
+    at: Annotated[float, Field(ge=0, lt=_LATEST)]
+    event: str
+    host: str = ""
+    pid: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    key: str = ""
+    reason: str = ""
+    label: str = ""
+    done: int = 0
+    total: int = 0
+    title: str = ""
+    started: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    jobs: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    stages: list[_StageFacts] = []
+
+
 def _events(folder: Path) -> Iterator[Event]:
+    """Yield the events of an attempt; damaged lines are left out."""
     for path in folder.glob("*.jsonl"):
-        for line in path.read_text("utf-8").splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue  # the process was killed while it wrote its last line
-            if isinstance(event, dict) and {"at", "event"} <= event.keys():
-                yield event
+        with explained(path, "delete it"):
+            lines = path.read_bytes().splitlines()
+        for line in lines:
+            with suppress(ValidationError):  # the process was killed while it wrote its last line
+                yield adapter(_Event).validate_json(line).model_dump()
 
 
 def _lives(first: Event, folder: Path, now: float) -> bool:
@@ -138,10 +169,8 @@ def _stage(
 
 def _seconds(entry: Path) -> float | None:
     """Return how long an entry took to make; None if it is missing or damaged."""
-    try:
-        return float(json.loads(entry.read_text("utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    facts = stored_facts(entry.parent)
+    return facts[1] if facts else None
 
 
 def seconds_left(now: RunStatus) -> float | None:

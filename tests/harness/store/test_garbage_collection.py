@@ -189,13 +189,16 @@ def test_what_a_stored_run_needs_stays_with_all_that_it_was_made_of(
     assert _left(store) == set()
 
 
+ENTRY_FACTS = {"stage": "draft", "label": "a draft", "manifest": {}}
+
+
 def test_a_run_from_before_runs_were_noted_keeps_what_its_results_name(store: Store) -> None:
     first = _node("first")
     last = _node("last", input=first)
     execute_stages([last, _node("other")], store, QUIET)
     directory = store.root.parent / "old-01234567"
     results = run_of(directory, {"kd": [(0.5, 0.6)]})
-    row = replace(results.results[0], provenance={"entries": [{"key": last.key}]})
+    row = replace(results.results[0], provenance={"entries": [{**ENTRY_FACTS, "key": last.key}]})
     save_results(replace(results, results=(row,)), directory)
 
     garbage_collection.collect_garbage(store, 0)

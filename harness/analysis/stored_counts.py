@@ -10,6 +10,7 @@ import numpy as np
 
 from draftmark.analysis.quantities import RATES, drafts_of, rate_bounds
 from draftmark.analysis.statistics import Counts, Effect, estimate_effect
+from draftmark.errors import UserError
 from draftmark.results import Contender, Result, Results
 from draftmark.speculation.blocks import block_counts
 from draftmark.store.acceptance_tables import read_tables
@@ -60,8 +61,8 @@ def stored_counts(
     """Return the counts of every contender that has numbers, at every temperature.
 
     Blocks have `gamma` drafted tokens, by default the recipe's. With `draft` "greedy" the counts
-    are those of the greedy draft, where tables have it. Raises UserError if tables are
-    missing, ValueError if seeds were measured on different prompts.
+    are those of the greedy draft, where tables have it. Raises UserError if tables are missing, or
+    if seeds were measured on different prompts.
     """
     evaluation = results.recipe["evaluation"]
     length = gamma or evaluation["num_speculative_tokens"]
@@ -92,7 +93,10 @@ def _measured(
             return None
         names = tuple(table.example_id for table in tables)
         if prompts and names != prompts:
-            raise ValueError(f"not paired: seeds of {contender} were measured on other prompts")
+            raise UserError(
+                f"{directory}: the seeds of {contender.method} on {contender.task} were measured "
+                "on different prompts, so they cannot be paired; run the recipe again."
+            )
         prompts = names
         counts = block_counts(tables, gamma)
         seeds[row.cell.seed] = {

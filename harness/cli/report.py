@@ -52,18 +52,28 @@ def trend(
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("trend"),
 ) -> None:
     """Show a rate over many runs, in the order of their commits, and where its level changed."""
-    runs = _load_all(folders)
+    from draftmark.store.run_folder import StoredRuns
+
+    runs = StoredRuns(folders)
     fields = {"runs": runs, "rate": rate, "least": least, "dates": dates}
     show_files(_render("trend", runs[-1][0], writable_folder(out), **fields))
 
 
 def site(
     folders: Folders,
-    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("site"),
+    out: Annotated[Path, typer.Option(help="Folder for the site, replaced whole.")] = Path("site"),
+    cells: Annotated[
+        int, typer.Option(min=1, help="The most cells with pages; the newest runs have them.")
+    ] = 3000,
 ) -> None:
     """Write a static site of any number of runs; open its index.html, or serve the folder."""
-    runs = _load_all(folders)
-    written = _render("site", runs[-1][0], writable_folder(out), runs=runs, folder="")
+    from draftmark import registry
+    from draftmark.store.published_folder import publish_folder
+    from draftmark.store.run_folder import StoredRuns
+
+    runs, report = StoredRuns(folders), registry.find_registered("reports", "site")
+    of_runs = replace(report, runs=runs, folder="", cells=cells)
+    written = publish_folder(out, of_runs.files(*runs[-1]))
     echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
 
 
@@ -88,12 +98,6 @@ def _load(directory: Path) -> "Results":
     from draftmark.store.run_folder import load_results
 
     return load_results(directory)
-
-
-def _load_all(folders: list[Path]) -> tuple[tuple["Results", Path], ...]:
-    from draftmark.store.run_folder import run_folders
-
-    return tuple((_load(folder), folder) for folder in run_folders(folders))
 
 
 def _render(name: str, results: "Results", directory: Path, **fields: Any) -> list[Path]:

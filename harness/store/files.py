@@ -20,11 +20,12 @@ from typing import Any, BinaryIO
 
 from draftmark.errors import UserError
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ELOOP),
     *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ETXTBSY, errno.EMFILE, errno.ENFILE),
+    *(errno.EBUSY, errno.EXDEV),
 )
 _NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # sync or lock, on some file systems
 _LOCK_WAIT_S, _LOCK_POLL_S = 60.0, 0.05
@@ -37,7 +38,7 @@ def replace_file(path: Path) -> Iterator[BinaryIO]:
     If the block raises, `path` stays as it was. An OSError names the file.
     """
     temporary = path.with_name(f".{secrets.token_hex(16)}.tmp")
-    with _naming(path, temporary), os.fdopen(os.open(temporary, _NEW, 0o666), "wb") as file:
+    with _naming(path, temporary), os.fdopen(os.open(temporary, NEW_FILE, 0o666), "wb") as file:
         try:
             yield file
             file.flush()

@@ -8,6 +8,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, overload
 
 from draftmark.errors import UserError
 from draftmark.results import Number, Results
@@ -74,6 +75,30 @@ def run_folders(folders: Sequence[Path]) -> list[Path]:
             raise UserError(f"{folder} has no {RESULTS}; name a folder that `draftmark run` wrote.")
         found |= dict.fromkeys(file.parent for file in files)
     return list(found)
+
+
+class StoredRuns(Sequence[tuple[Results, Path]]):
+    """Runs with their folders; each is loaded when it is asked for, and not kept.
+
+    Asking raises UserError if the run is damaged.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = run_folders(folders)
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[Results, Path]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[tuple[Results, Path]]: ...
+
+    def __getitem__(self, place: int | slice) -> Any:
+        if isinstance(place, slice):
+            return StoredRuns(self.folders[place])
+        return load_results(self.folders[place]), self.folders[place]
 
 
 def path_inside(directory: Path, name: str) -> Path:

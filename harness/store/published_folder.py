@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from draftmark.errors import UserError
@@ -117,13 +116,14 @@ def _retire(folder: Path, out: Path) -> None:
     if not (folder / MARK).is_file():
         shutil.rmtree(folder)  # unfinished, so all of it is ours
         return
-    own = {*(folder / MARK).read_text("utf-8", "replace").splitlines(), MARK}
-    for entry in list(folder.iterdir()):
+    own = {*(folder / MARK).read_text("utf-8", "replace").splitlines()}
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name in own):
         if entry.name in own:
             _remove(entry)
-        elif out.is_dir() and not os.path.lexists(out / entry.name):
+        elif entry.name != MARK and out.is_dir() and not os.path.lexists(out / entry.name):
             entry.replace(out / entry.name)
-    with suppress(OSError):  # something is left that has no place in the new folder
+    if {entry.name for entry in folder.iterdir()} == {MARK}:
+        (folder / MARK).unlink()  # last: without it all of the folder would be ours
         folder.rmdir()
 
 

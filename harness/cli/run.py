@@ -1,5 +1,6 @@
 """Run and plan experiments: run, plan, list, fetch."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import typer
 from draftmark.cli.options import (
     Cluster,
     Data,
+    Full,
     GpuName,
     Jobs,
     Out,
@@ -35,6 +37,7 @@ def run(
     unsafe_code: Unsafe = False,
     jobs: Jobs = None,
     cluster: Cluster = None,
+    full: Full = False,
 ) -> None:
     """Run a recipe, or the recipes of a suite: train drafts, measure them, write leaderboards."""
     from draftmark.pipeline.publish import RunOptions
@@ -51,21 +54,26 @@ def run(
         require_ray()
     loaded = {name: load_recipe(name, tasks=split_names(tasks)) for name in suite_members(recipe)}
     options = RunOptions(out, store, data, unsafe_code, cluster, jobs)
-    fit = [_run(one, Path(name).stem, options) for name, one in loaded.items()]
+    fit = [_run(one, Path(name).stem, options, full) for name, one in loaded.items()]
     if not all(fit):
         raise typer.Exit(1)
 
 
-def _run(recipe: "Experiment", name: str, options: "RunOptions") -> bool:
-    """Run a recipe and print its leaderboard; True if no cell and no check failed."""
+def _run(recipe: "Experiment", name: str, options: "RunOptions", full: bool) -> bool:
+    """Run a recipe and print its answer; True if no cell and no check failed.
+
+    A pipe, or `full`, gets the whole leaderboard.
+    """
     from draftmark.pipeline.publish import run_recipe
     from draftmark.pipeline.render import render_reports
 
     results, directory = run_recipe(recipe, name, options)
-    files = render_reports(results, directory, ["leaderboard"])
-    typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
-    for file in [*files, directory / "results.json"]:
-        typer.echo(f"Written: {file}")
+    shown, board = render_reports(results, directory, ["answer", "leaderboard"])
+    if full or not sys.stdout.isatty():
+        shown = board
+    typer.echo(shown.read_text(encoding="utf-8"))
+    typer.echo(f"Written: {board} and results.json")
+    typer.echo(f"As pages: draftmark site {directory}")
     errors = [finding for finding in results.findings if finding.severity == "error"]
     for error in errors:
         typer.echo(f"draftmark: {error.subject}: {error.text}", err=True)

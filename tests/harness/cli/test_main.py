@@ -204,7 +204,7 @@ def test_a_failed_cell_is_a_row_and_exit_code_1(
     assert outcome.code == 1
     assert "draft kd, seed 0: Mend this." in outcome.out
     shown = [path for path in _files() if "store" not in path.parts]
-    assert {path.name for path in shown} == {RESULTS, "leaderboard.md"}
+    assert {path.name for path in shown} == {RESULTS, "leaderboard.md", "answer.txt"}
 
 
 def test_reports_are_rendered_again(draftmark: Command) -> None:

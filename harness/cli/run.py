@@ -1,6 +1,7 @@
 """Run and plan experiments: run, plan, list, fetch."""
 
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ from draftmark.cli.options import (
 )
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
+from draftmark.text import printable_text
 
 if TYPE_CHECKING:
     from draftmark.config.recipe import Recipe as Experiment
@@ -101,20 +103,28 @@ def plan(
 
 
 def list_() -> None:
-    """List recipes, tasks, methods, engines, reports, and the models that can be fetched."""
+    """List and describe recipes, tasks, methods, engines, reports, and models to fetch."""
     from draftmark import registry
     from draftmark.models.catalogue import CATALOGUE
 
     groups = {
-        "recipes": registry.recipe_names(),
-        "tasks": registry.registered_names("tasks"),
-        "methods": registry.registered_names("baselines"),
-        "engines": registry.registered_names("engines"),
-        "reports": registry.registered_names("reports"),
-        "models": sorted(CATALOGUE),
+        "recipes": registry.described_recipes(),
+        "tasks": registry.described_names("tasks"),
+        "methods": registry.described_names("baselines"),
+        "engines": registry.described_names("engines"),
+        "reports": registry.described_names("reports"),
+        "models": {name: model.repository for name, model in sorted(CATALOGUE.items())},
     }
+    width = max(len(name) for names in groups.values() for name in names)
     for title, names in groups.items():
-        typer.echo(f"{title:8}  {', '.join(names)}")
+        typer.echo(title)
+        for name, description in names.items():
+            typer.echo(_hanging(f"  {name:{width}}  ", printable_text(description)))
+
+
+def _hanging(head: str, text: str) -> str:
+    """Return text after a head, its further lines below its first, in 80 columns."""
+    return textwrap.fill(text, 80, initial_indent=head, subsequent_indent=" " * len(head))
 
 
 def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:

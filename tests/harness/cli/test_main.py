@@ -98,16 +98,21 @@ def test_the_list_has_everything_that_can_be_named(draftmark: Command) -> None:
     outcome = draftmark("list")
 
     assert outcome.code == 0
-    found = {line[:8].strip(): line[10:].split(", ") for line in outcome.out.splitlines()}
-    for group, name in (
-        ("recipes", "quickstart"),
-        ("tasks", "gsm8k"),
-        ("methods", "kd"),
-        ("engines", "reference"),
-        ("reports", "leaderboard"),
-        ("models", "smollm2-135m-instruct"),
+    assert all(len(line) <= 80 for line in outcome.out.splitlines())
+    groups = re.split(r"^(\w+)\n", outcome.out, flags=re.MULTILINE)[1:]
+    found = {
+        title: " ".join(lines.split())
+        for title, lines in zip(groups[::2], groups[1::2], strict=True)
+    }
+    for group, described in (
+        ("recipes", "quickstart Quickstart: plain KD on a tiny target"),
+        ("tasks", "gsm8k GSM8K: grade-school mathematics in words (Cobbe et al. 2021,"),
+        ("methods", "kd KD: knowledge distillation on fixed text"),
+        ("engines", "reference The plain lossless loop, one prompt at a time,"),
+        ("reports", "leaderboard The leaderboard in Markdown:"),
+        ("models", "smollm2-135m-instruct HuggingFaceTB/SmolLM2-135M-Instruct"),
     ):
-        assert name in found[group]
+        assert described in found[group]
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])

@@ -155,8 +155,9 @@ def _ranking(leaders: Sequence[Leader]) -> Iterator[str]:
         if behind is None:
             yield f"At {at} no method is ahead of the others: {same[0].names}, {value}."
             continue
-        distances = [number_text(leader.next.behind, 2) for leader in same if leader.next]
-        ahead = f"ahead of {behind} by {_listed(distances, len(same))}"
+        known = [leader.next.behind for leader in same if leader.next and leader.next.behind]
+        distances = _listed([number_text(number, 2) for number in known], len(same))
+        ahead = f"ahead of {behind}" + (f" by {distances}" if len(known) == len(same) else "")
         is_first = (
             f"has {value}, {ahead}; {_listed(tied)} cannot be told apart from it" if tied else ""
         )
@@ -264,5 +265,8 @@ def _some(names: Sequence[str]) -> list[str]:
 
 
 def _listed(names: Sequence[str], most: int = _NAMES) -> str:
+    """Return names as a list in words; "" without any."""
+    if not names:
+        return ""
     shown = list(names) if len(names) <= most else _some(names)
     return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))

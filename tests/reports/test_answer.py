@@ -76,6 +76,14 @@ def test_methods_that_cannot_be_told_apart_from_the_first_are_named() -> None:
     assert "At T=0 no method is ahead of the others: lk or kd, 2.50 [2.40, 2.60]" in tied
 
 
+def test_a_run_from_before_distances_were_stored_still_has_an_order() -> None:
+    results = ranked({"gsm8k": [("kd", 2.5, "a"), ("untrained", 2.0, "b")]})
+    old = tuple(replace(item, behind=None) for item in results.standings)
+    assert "tokens per pass of the target, ahead of untrained. Speed" in said(
+        replace(results, standings=old)
+    )
+
+
 def test_temperatures_of_the_same_order_share_a_sentence() -> None:
     results = ranked({"gsm8k": [("kd", 2.5, "a"), ("lk", 2.0, "b")]}, temperatures=(0.0, 1.0))
     assert (

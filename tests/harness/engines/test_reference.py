@@ -155,7 +155,7 @@ def test_without_a_draft_it_writes_what_generation_writes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("gamma", "count"), [(1, 12), (3, 64), (5, 12), (8, 12)])
+@pytest.mark.parametrize(("gamma", "count"), [(1, 8), (3, 24), (5, 8), (8, 8)])
 def test_at_temperature_zero_it_is_lossless_and_its_passes_are_predicted_exactly(
     decode: Any,
     score: Any,

@@ -12,12 +12,14 @@ from draftmark.contract.fixtures import (
     context_for_method,
     few,
 )
+from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.models.head_rollout import rolled_features
 from draftmark.models.hidden_states import LiveStates
 from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.head_training import (
     HeadInTraining,
     frequent_ids,
+    head_acceptance_criterion,
     state_distance,
     trainable_head,
 )
@@ -90,4 +92,20 @@ def test_the_draft_vocabulary_holds_the_most_frequent_tokens_in_order() -> None:
     texts = [Text("a", (9, 9, 9), (5, 5, 2, 7)), Text("b", (8,), (5, 2, 4))]
     assert frequent_ids(texts, 2).tolist() == [2, 5]
     assert frequent_ids(texts, 3).tolist() == [2, 4, 5]  # 4 and 7 are as frequent
+    assert frequent_ids(texts, 4).tolist() == [2, 4, 5, 7]
     assert frequent_ids(texts, 10).tolist() == list(range(10))  # then tokens that are not there
+
+
+@torch.no_grad()
+def test_a_head_is_validated_on_the_first_token_that_it_drafts(
+    given: Any, target: Any, few: Any
+) -> None:
+    states = LiveStates(target, given.draft.model.shape.layers)
+    texts, shared, tokens = few["validation"].texts, 0.0, 0
+    logits = read_target_logits(target, texts)
+    for text, by_depth in rolled_features(given.draft, texts, states, 2):
+        p_NV, q_NV = logits.logits(text).softmax(-1), given.draft.logits(by_depth[0]).softmax(-1)
+        shared += float(torch.minimum(p_NV, q_NV).sum())
+        tokens += len(text.response_ids)
+    criterion = head_acceptance_criterion(target, few["validation"], states)
+    assert criterion.measure(given.draft) == pytest.approx(shared / tokens, rel=1e-4)

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 from fractions import Fraction
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -87,7 +88,9 @@ def test_steps_are_those_of_plain_pytorch(context: Any, target: Any, tmp_path: A
     before = copy.deepcopy(given.draft.model.state_dict())
     expected, told = steps_by_hand(given, target)
     assert all(norm > 2 * SETTINGS.clip_norm for _, norm, _ in told)  # clipping binds
+    started = perf_counter()
     made = train(given, mixed_loss)
+    elapsed_s = perf_counter() - started
     journal.close()
     for name, value in made.model.model.state_dict().items():
         moved = (expected[name] - before[name]).norm()
@@ -101,6 +104,34 @@ def test_steps_are_those_of_plain_pytorch(context: Any, target: Any, tmp_path: A
     assert made.history[-1]["loss"] == pytest.approx(told[-1][0], rel=1e-3)
     assert [point["step"] for point in made.history] == [0, STEPS]
     assert made.ledger.steps == STEPS
+    sizes = [
+        sum(len(text.response_ids) for text in given.texts.training_batch(step, 4).texts)
+        for step in range(STEPS)
+    ]
+    speeds = [line["supervised_tokens_per_second"] for line in logged]
+    seconds = sum(size / speed for size, speed in zip(sizes, speeds, strict=True))
+    assert made.ledger.train_s == pytest.approx(seconds)
+    assert 0 < seconds < elapsed_s
+
+
+class Counted:
+    """A step that keeps what is counted and shown."""
+
+    def __init__(self) -> None:
+        self.amounts: list[int] = []
+        self.notes: list[str] = []
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self.amounts.append(amount)
+        self.notes.append(note)
+
+
+def test_progress_counts_every_step_and_shows_its_loss(context: Any) -> None:
+    counted = Counted()
+    made = train(context(settings=SETTINGS, criterion=latest(), step=counted), mixed_loss)
+    assert counted.amounts == [0, *[1] * STEPS]
+    assert counted.notes[-1].startswith(f"loss {made.history[-1]['loss']:.3f}, ")
+    assert counted.notes[-1].endswith(" supervised tokens/s")
 
 
 def test_a_gradient_below_the_limit_is_not_clipped(context: Any) -> None:

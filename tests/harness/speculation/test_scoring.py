@@ -27,11 +27,11 @@ def test_a_token_is_accepted_with_the_ratio_of_the_drafts_probability_to_the_tar
 
 
 def test_a_greedy_draft_is_accepted_where_its_choice_is_the_text() -> None:
-    q_NV = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.2, 0.5, 0.3]])
-    p_NV = torch.tensor([[0.4, 0.4, 0.2], [0.1, 0.6, 0.3], [0.0, 0.25, 0.75]])
-    found = greedy_acceptance(q_NV, p_NV, torch.tensor([0, 1, 1]))
-    assert found["greedy_S"].tolist() == [True, False, True]
-    assert found["greedy_overlap_S"].tolist() == pytest.approx([0.4, 0.3, 0.25])
+    q_NV = torch.tensor([[0.1, 0.3, 0.6], [0.1, 0.2, 0.7]])
+    p_NV = torch.tensor([[0.4, 0.4, 0.2], [0.1, 0.6, 0.3]])
+    found = greedy_acceptance(q_NV, p_NV, torch.tensor([2, 1]))
+    assert found["greedy_S"].tolist() == [True, False]
+    assert found["greedy_overlap_S"].tolist() == pytest.approx([0.2, 0.3])
 
 
 def scored(target: Any, samplers: Samplers) -> AcceptanceTable:

@@ -190,4 +190,5 @@ def test_the_predicted_speedup_has_a_prefill_for_every_run() -> None:
     ]
     found = numbers_of({condition: measured([(4.0, 2.0), (4.0, 2.0)])}, recipe, parts=parts)
     expected = (4 * 4 + 16) / (4 * (4 + 1) + 8 + 16 * (0.2 + 0.1))
-    assert found["predicted_speedup"].value == pytest.approx(expected)
+    key = speed_key("predicted_speedup", condition.label)
+    assert found[key].value == pytest.approx(expected)

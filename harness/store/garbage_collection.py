@@ -18,11 +18,21 @@ from filelock import Timeout
 from draftmark.errors import UserError
 from draftmark.store.entries import ENTRY, SEAL, Damaged, read_entry
 from draftmark.store.run_locks import RUN_LOCKS, RunLock, read_run_locks
-from draftmark.store.store import ASIDE, FAILURES, LOCKS, LOGS, RUNS, SCRATCH, WRITING, Store
+from draftmark.store.store import (
+    ASIDE,
+    CHECKS,
+    FAILURES,
+    LOCKS,
+    LOGS,
+    RUNS,
+    SCRATCH,
+    WRITING,
+    Store,
+)
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = (WRITING, ASIDE, SCRATCH)  # of killed runs, damaged results, checkpoints
-_NOT_STAGES = {*_UNFINISHED, FAILURES, RUN_LOCKS, LOCKS, LOGS, RUNS}
+_NOT_STAGES = {*_UNFINISHED, CHECKS, FAILURES, RUN_LOCKS, LOCKS, LOGS, RUNS}
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 

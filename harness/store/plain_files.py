@@ -6,8 +6,8 @@ for days.
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from draftmark.errors import UserError
 
@@ -26,7 +26,7 @@ class NotPlain(UserError, OSError):
     """A path that is not a plain file, or one that is mostly a hole or too large."""
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """Return an open plain file; raises NotPlain before another is opened, or read."""
     _check_kind(path, path.stat())  # to open a device may already do something
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -74,6 +74,8 @@ def gc(
     verb = "Would delete" if dry_run else "Deleted"
     for item in done.gone:
         typer.echo(f"{verb}: {item.name} {_size(item.num_bytes):>9}")
+    if done.left:
+        typer.echo(f"{verb}: {len(done.left)} journals and locks that no run needs")
     typer.echo(f"{_size(done.freed)} freed; {_size(done.num_bytes)} stay in {store}.")
     if limit is not None and done.num_bytes > limit:
         typer.echo(

@@ -16,6 +16,7 @@ from typing import Any
 from draftmark.data.control_tokens import appended_tokens
 from draftmark.errors import UserError
 from draftmark.results import Severity
+from draftmark.store.plain_files import read_plain
 
 _SOURCES = ("generation_config.json", "config.json")
 
@@ -23,7 +24,7 @@ _SOURCES = ("generation_config.json", "config.json")
 def read_config(path: Path) -> dict[str, Any]:
     """Return a JSON object, empty if the file is missing; raises UserError if it is malformed."""
     try:
-        config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        config = json.loads(read_plain(path)) if path.exists() else {}
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}; fix the model's folder.") from error
     if not isinstance(config, dict):

@@ -76,6 +76,8 @@ def gc(
     verb = "Would delete" if dry_run else "Deleted"
     for item in done.gone:
         echo(f"{verb}: {item.name} {_size(item.num_bytes):>9}")
+    if done.left:
+        echo(f"{verb}: {len(done.left)} journals and locks that no run needs")
     echo(f"{_size(done.freed)} freed; {_size(done.num_bytes)} stay in {store}.")
     if limit is not None and done.num_bytes > limit:
         echo(

@@ -29,6 +29,7 @@ from draftmark.models.token_ids import end_tokens, read_config
 from draftmark.progress import Progress
 from draftmark.store.entries import sha256_of
 from draftmark.store.graph import json_digest
+from draftmark.store.plain_files import check_plain_folder
 from draftmark.store.store import explain_full_disk, write_json
 
 __all__ = ["end_tokens"]
@@ -48,8 +49,12 @@ def resolve_model(reference: str, progress: Progress) -> Path:
 
 
 def local_model(reference: str) -> Path | None:
-    """Return the folder of a model, or None if it is not on this machine."""
+    """Return the folder of a model, or None if it is not on this machine.
+
+    Raises UserError for a folder that holds a FIFO, a device or a sparse giant.
+    """
     if Path(reference).is_dir():
+        check_plain_folder(Path(reference))
         return Path(reference)
     return own_models().get(reference) or cached_model(reference)
 

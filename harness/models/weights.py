@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.errors import UserError
+from draftmark.store.plain_files import check_plain_folder
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -26,6 +27,7 @@ def check_folder(directory: Path) -> None:
     It may hold an adapter, git-lfs pointers, another format, quantised weights, or files that are
     cut or missing.
     """
+    check_plain_folder(directory)
     _check_kind(directory)
     headers = {path.name: _header(path) for path in _weight_files(directory)}
     _check_quantisation(directory, headers)

@@ -13,7 +13,6 @@ from draftmark.errors import UserError
 from draftmark.grading.sandbox import Sandbox
 from draftmark.models.dtype import resolve_dtype
 from draftmark.models.files import local_model, num_layers, resolve_model
-from draftmark.models.token_ids import end_token_notes
 from draftmark.models.weights import check_folder
 from draftmark.pipeline.outputs import Output, outputs_of
 from draftmark.pipeline.setting import Setting
@@ -105,8 +104,6 @@ def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, No
         check_folder(directory)
         if stage == "target":
             _check_layers(pair, directory)
-            for note in end_token_notes(directory):
-                progress.say(note)
         return texts.existing_model_node(
             stage, reference, directory, trust_remote_code=pair.trust_remote_code
         )

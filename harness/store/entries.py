@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from draftmark.errors import UserError
+from draftmark.store.plain_files import open_plain, read_plain
 from draftmark.store.reading import adapter, read_json
 from draftmark.text import printable_text
 
@@ -52,7 +53,7 @@ def read_entry(directory: Path) -> Entry:
     Raises Damaged if a file of the folder is missing, changed or unknown to its entry.
     """
     try:
-        if (directory / SEAL).read_bytes() != checksum_line(directory, ENTRY).encode():
+        if read_plain(directory / SEAL) != checksum_line(directory, ENTRY).encode():
             raise Damaged(f"{directory / ENTRY} has changed since it was written")
         facts = read_json(directory / ENTRY)
         entry: Entry = adapter(Entry).validate_python({**facts, "directory": directory})
@@ -66,7 +67,7 @@ def read_entry(directory: Path) -> Entry:
             raise Damaged(f"{directory / name} is missing")
         if name not in entry.files:
             raise Damaged(f"{directory / name} does not belong to this result")
-        if hash_and_size(directory / name) != entry.files[name]:
+        if _differs(directory / name, entry.files[name]):
             raise Damaged(f"{directory / name} has changed since it was written")
     return entry
 
@@ -104,14 +105,19 @@ def files_digest(files: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file; raises NotPlain for a FIFO, a device or a sparse giant."""
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checksum_line(directory: Path, name: str) -> str:
     """Return the line that `sha256sum` prints for the file `name` of a folder."""
     return f"{sha256_of(directory / name)}  {name}\n"
+
+
+def _differs(path: Path, recorded: Mapping[str, Any]) -> bool:
+    """True if a file is not as recorded; a file of another size is not read."""
+    return path.stat().st_size != recorded.get("bytes") or hash_and_size(path) != recorded
 
 
 def hash_and_size(path: Path) -> dict[str, Any]:

@@ -23,12 +23,23 @@ from draftmark.store.entries import (
     stored_facts,
     stored_inputs,
 )
+from draftmark.store.leftovers import delete_free_locks, delete_leftovers, leftover_files
 from draftmark.store.run_locks import RUN_LOCKS, RunLock, read_run_locks
-from draftmark.store.store import ASIDE, FAILURES, LOCKS, LOGS, RUNS, SCRATCH, WRITING, Store
+from draftmark.store.store import (
+    ASIDE,
+    CHECKS,
+    FAILURES,
+    LOCKS,
+    LOGS,
+    RUNS,
+    SCRATCH,
+    WRITING,
+    Store,
+)
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = (WRITING, ASIDE, SCRATCH)  # of killed runs, damaged results, checkpoints
-_NOT_STAGES = {*_UNFINISHED, FAILURES, RUN_LOCKS, LOCKS, LOGS, RUNS}
+_NOT_STAGES = {*_UNFINISHED, CHECKS, FAILURES, RUN_LOCKS, LOCKS, LOGS, RUNS}
 Note = Callable[[str], object]
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -67,6 +78,7 @@ class Collected:
 
     gone: tuple[StoredFolder, ...]
     num_bytes: int
+    left: tuple[Path, ...] = ()  # journals and run locks
 
     @property
     def freed(self) -> int:
@@ -133,9 +145,10 @@ def collect_garbage(
 ) -> Collected:
     """Delete leftovers, then folders that no run needs while the store is above `limit` bytes.
 
-    Leftovers: folders of killed runs, damaged results, checkpoints of finished stages. With `dry`
-    nothing is deleted. `note` takes a sentence on each run whose results cannot be read. Raises
-    UserError if there is no store, or if a run's lock file is damaged: its needs are unknown.
+    Leftovers: folders of killed runs, damaged results, checkpoints of finished stages, journals and
+    locks that no run needs. With `dry` nothing is deleted. `note` takes a sentence on each run
+    whose results cannot be read. Raises UserError if there is no store, or if a run's lock file is
+    damaged: its needs are unknown.
     """
     gone: list[StoredFolder] = []
     spare: list[StoredFolder] = []
@@ -145,6 +158,10 @@ def collect_garbage(
         runs = _noted_runs(store, note)
         if unknown := [run.problem for run in runs if run.status == "unreadable"]:
             raise UserError(unknown[0])
+        left = list(leftover_files(store, runs))
+        if not dry:
+            delete_leftovers(left)
+            delete_free_locks(store)
         total = folder_size(store.root)
         finished = {path.name for path in stages if (path / ENTRY).is_file()}
         others = [path for name in _UNFINISHED for path in sorted(store.root.glob(f"{name}/*"))]
@@ -162,7 +179,7 @@ def collect_garbage(
             if limit is None or total - sum(each.num_bytes for each in gone) <= limit:
                 break
             gone += _delete(store, item, dry=dry)
-    return Collected(tuple(gone), total - sum(item.num_bytes for item in gone))
+    return Collected(tuple(gone), total - sum(item.num_bytes for item in gone), tuple(left))
 
 
 def _delete(store: Store, item: StoredFolder, *, dry: bool) -> list[StoredFolder]:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from draftmark.config.validation import explain_error
 from draftmark.errors import UserError
+from draftmark.store.plain_files import read_plain
 from draftmark.text import printable_text
 
 AGAIN = "run the recipe again"
@@ -30,6 +31,8 @@ def explained(path: Path, fix: str = AGAIN) -> Iterator[None]:
     """Raise UserError, with the path and the fix, if the block cannot read a file."""
     try:
         yield
+    except UserError:
+        raise
     except ValidationError as error:
         reason = explain_error(error, "").removeprefix(": ").removesuffix(".")
         raise _unreadable(path, reason, fix) from error
@@ -47,7 +50,7 @@ def read_json(path: Path, kind: Any = dict[str, Any], fix: str = AGAIN) -> Any:
     Raises UserError if the file is missing, is not JSON or is not of that kind.
     """
     with explained(path, fix):
-        return adapter(kind).validate_json(path.read_bytes())
+        return adapter(kind).validate_json(read_plain(path))
 
 
 @cache

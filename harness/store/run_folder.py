@@ -14,6 +14,7 @@ from draftmark.errors import UserError
 from draftmark.results import Number, Results
 from draftmark.store.entries import checksum_line, files_in
 from draftmark.store.files import write_atomically, write_json
+from draftmark.store.plain_files import read_plain
 from draftmark.store.reading import adapter, explained, read_json
 from draftmark.store.stored_shapes import DataFacts, Manifest, Provenance, StoredRecipe
 
@@ -131,4 +132,4 @@ def _sums(directory: Path) -> frozenset[str]:
     path = directory / SUMS
     if not path.is_file():
         return frozenset()
-    return frozenset(path.read_text("utf-8", "replace").splitlines()) or frozenset([""])
+    return frozenset(read_plain(path).decode("utf-8", "replace").splitlines()) or frozenset([""])

@@ -37,6 +37,7 @@ class RunLock:
     status: Literal["running", "stored", "gone", "unreadable"]
     keys: frozenset[str]
     problem: str = ""  # why its lock file or its results cannot be read
+    file: Path | None = None  # None for a run folder without a lock
 
 
 @contextmanager
@@ -101,11 +102,11 @@ def _read(store: Store, path: Path) -> RunLock:
         note = read_json(path, _Note, f"delete it, and run {path.stem} again")
         with explained(path), _opened(path) as file:
             if not _is_free(file):
-                return RunLock(note.run, "running", note.keys)
+                return RunLock(note.run, "running", note.keys, file=path)
             stored = (store.root / note.results / RESULTS).is_file()
     except UserError as error:
-        return RunLock(path.stem, "unreadable", frozenset(), str(error))
-    return RunLock(note.run, "stored" if stored else "gone", note.keys)
+        return RunLock(path.stem, "unreadable", frozenset(), str(error), path)
+    return RunLock(note.run, "stored" if stored else "gone", note.keys, file=path)
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -115,7 +115,7 @@ def gate(
     from draftmark.store.run_folder import load_results
 
     place = writable_folder(out) if out else directory
-    with _refusal_written(place):
+    with _refusal_written(place, any_folder=out is not None):
         results = load_results(directory)
         terms = GateTerms(margin, quantity, tuple(declare or ()))
         options = RunOptions(directory.parent, store, data)
@@ -128,16 +128,20 @@ def gate(
 
 
 @contextmanager
-def _refusal_written(place: Path) -> Iterator[None]:
-    """Write the gate's files with the reason if the block raises UserError, then raise it."""
+def _refusal_written(place: Path, *, any_folder: bool) -> Iterator[None]:
+    """Write the gate's files with the reason if the block raises UserError, then raise it.
+
+    Unless `any_folder`, nothing is written where no results are.
+    """
     from draftmark.pipeline.render import render_reports
     from draftmark.results import Results
     from draftmark.store.files import write_json
+    from draftmark.store.run_folder import RESULTS
 
     try:
         yield
     except UserError as error:
-        if place.is_dir():
+        if any_folder or (place / RESULTS).is_file():
             nothing = Results(place.name, "", {}, (), (), (), (), (), {})
             with suppress(OSError, UserError):  # why the gate refused matters more
                 write_json(place / "gate.json", {"refused": str(error)})

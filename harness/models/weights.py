@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.errors import UserError
+from draftmark.models.config_shapes import check_configs
 from draftmark.store.plain_files import check_plain_folder
 
 WEIGHTS = "model.safetensors"
@@ -24,11 +25,12 @@ _MAX_HEADER = 100_000_000  # bytes, as in safetensors itself
 def check_folder(directory: Path) -> None:
     """Raise UserError, with the fix, unless a folder holds the whole weights of a model.
 
-    It may hold an adapter, git-lfs pointers, another format, quantised weights, or files that are
-    cut or missing.
+    It may hold an adapter, git-lfs pointers, another format, quantised weights, malformed configs,
+    or files that are cut or missing.
     """
     check_plain_folder(directory)
     _check_kind(directory)
+    check_configs(directory)
     headers = {path.name: _header(path) for path in _weight_files(directory)}
     _check_quantisation(directory, headers)
     _check_index(directory, headers)

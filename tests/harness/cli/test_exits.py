@@ -1,5 +1,6 @@
 """Exit codes and files of a gate that is refused or whose reader goes; what reaches a terminal."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,12 +13,17 @@ from xml.etree import ElementTree as xml
 
 import pytest
 from commands import Outcome, run_command, sentence_of
+from small_runs import small_recipe
 from stored_runs import run_of
 
 from draftmark.analysis.gate import accepted
 from draftmark.cli import gate as gate_commands
 from draftmark.cli import terminal
+from draftmark.pipeline.executor import execute_stages
+from draftmark.pipeline.publish import track_run
 from draftmark.progress import Progress
+from draftmark.store.graph import Job, Node
+from draftmark.store.store import Store
 
 EASY = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 HARD = tuple(alpha - 0.2 for alpha in EASY)
@@ -97,6 +103,8 @@ def test_a_refused_gate_writes_to_its_folder_even_without_a_run_and_else_makes_n
 
     sentence_of(draftmark("gate", "nowhere", "--against", "f.json"))
     assert not (runs / "nowhere").exists()
+    sentence_of(draftmark("gate", ".", "--against", "f.json"))
+    assert not (runs / "gate.md").exists()
 
 
 def test_four_acceptances_at_once_are_all_in_the_history(
@@ -163,4 +171,27 @@ def test_escape_sequences_of_results_and_names_reach_no_terminal(
     ]
 
     for outcome in outcomes:
+        assert not {*"\x1b\x07\x9b\u202e\r"} & {*outcome.out, *outcome.err}
+
+
+def test_escape_sequences_of_recipes_and_stages_reach_no_terminal(
+    tmp_path: Path, draftmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def fail(job: Job) -> None:
+        raise RuntimeError(f"no {ESCAPES} luck")
+
+    store, node = Store(Path("store")), Node("stage", f"a {ESCAPES}", {}, {}, code=(), build=fail)
+    with track_run(store, "run", f"title {ESCAPES}", [node]) as (journal, stop):
+        execute_stages([node], store, Progress(), journal=journal, stop=stop)
+    recipe = small_recipe((4, 2, 2), ["kd"], top="speed = false", evaluation="temperatures = [0]")
+    label = json.dumps(f"kd {ESCAPES}")
+    Path("mine.toml").write_text(recipe.replace('name = "kd"', f'name = "kd"\nlabel = {label}'))
+
+    status, plan = draftmark("status", "run", "--store", "store"), draftmark("plan", "mine.toml")
+
+    assert (status.code, plan.code) == (0, 0), (status, plan)
+    assert "luck" in status.out + status.err
+    for outcome in (status, plan):
         assert not {*"\x1b\x07\x9b\u202e\r"} & {*outcome.out, *outcome.err}

@@ -35,11 +35,16 @@ class Entry:
     manifest: Mapping[str, Any]
 
 
+class _Inputs(BaseModel):
+    """The keys of an entry's inputs."""
+
+    inputs: Mapping[str, str]
+
+
 class _Facts(BaseModel):
     """What an entry says without its files."""
 
     label: str
-    inputs: Mapping[str, str] = {}
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -75,7 +80,7 @@ def read_entry(directory: Path) -> Entry:
 def stored_inputs(directory: Path) -> tuple[str, ...]:
     """Return the keys of the inputs that an entry names; none if the entry cannot be read."""
     try:
-        return tuple(read_json(directory / ENTRY, _Facts).inputs.values())
+        return tuple(read_json(directory / ENTRY, _Inputs).inputs.values())
     except UserError:
         return ()
 

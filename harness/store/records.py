@@ -48,6 +48,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file; raises UserError if it is malformed."""
     with explained(path), pq.ParquetFile(path) as file:  # `read_table` would load pandas
         rows: list[dict[str, Any]] = file.read().to_pylist()
+        if not rows:
+            raise ValueError("it has no rows")
     return rows
 
 

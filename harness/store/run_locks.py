@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from draftmark.errors import UserError
 from draftmark.store.files import write_json
 from draftmark.store.graph import Node, json_digest
+from draftmark.store.plain_files import read_plain
 from draftmark.store.reading import explained, read_json
 from draftmark.store.run_folder import RESULTS, load_results
 from draftmark.store.store import Store
@@ -83,7 +84,7 @@ def _stored(directory: Path) -> RunLock:
 
 def _keys_in(path: Path) -> frozenset[str]:
     try:
-        text = path.read_bytes() if path.is_file() else b""
+        text = read_plain(path)
     except OSError:
         return frozenset()
     return frozenset(key.decode() for key in _KEY.findall(text))

@@ -2,6 +2,8 @@
 
 The judge's key is tested with the judge (grading/test_chat.py, nodes/test_assessments.py), programs
 that models write in test_sandbox_hostile.py, archives in data/test_size_limits.py.
+Writing is tested in store/test_files.py and store/test_published_folder.py, reading in
+test_mutated_files.py and models/test_config_shapes.py, the terminal in cli/test_exits.py.
 """
 
 import ast

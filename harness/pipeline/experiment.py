@@ -131,7 +131,13 @@ def _rows(
     counts = row_counts(recipe)
     with_shots = counts_with_shots(task, recipe.prompting, counts)
     try:
-        loaded = load_splits(task, with_shots, sources=recipe.data.sources, directory=data)
+        loaded = load_splits(
+            task,
+            with_shots,
+            sources=recipe.data.sources,
+            directory=data,
+            progress=progress if complete else None,
+        )
     except NoSource as error:
         if complete:
             raise
@@ -141,6 +147,8 @@ def _rows(
             for split, n in counts.items()
         }
     rows = format_prompts(task, recipe.prompting, loaded)
+    for reason in rows["test"].passed_over:
+        progress.say(f"{task.name}: passed over {reason}")
     progress.say(
         f"{task.name}: {', '.join(f'{n} {split}' for split, n in counts.items())} rows "
         f"from {rows['test'].source}"

@@ -51,6 +51,8 @@ def _facts(setting: Setting) -> dict[str, Any]:
         "draft": setting.pair.draft.describe(),
         "rows": {split: len(item.examples) for split, item in rows.items()},
         "source": {split: item.source for split, item in rows.items()},
+        "hub_files": {split: dict(item.hashes) for split, item in rows.items() if item.hashes},
+        "passed_over": list(rows["test"].passed_over),
         "left_out": {split: dict(item.left_out) for split, item in rows.items()},
         "digest": {split: item.digest for split, item in rows.items()},
         "max_new_tokens": setting.max_new_tokens,

@@ -14,7 +14,7 @@ from draftmark.environment import machine_facts as this_machine
 from draftmark.pipeline import experiment
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.planning import estimates
-from draftmark.pipeline.planning.estimates import Cost, Gpu, format_bytes, format_seconds
+from draftmark.pipeline.planning.estimates import Cost, Gpu, format_seconds
 from draftmark.pipeline.planning.jobs import plan_jobs
 from draftmark.pipeline.planning.schedule import (
     ASSUMED,
@@ -30,6 +30,7 @@ from draftmark.store.entries import ENTRY
 from draftmark.store.graph import Node, topological_order
 from draftmark.store.records import DRAFT, TARGET
 from draftmark.store.store import Store
+from draftmark.text import format_bytes
 from draftmark.training.flops import CHUNK_LOGITS
 
 WIDTH = 100

@@ -15,7 +15,6 @@ import pytest
 from places import PACKAGE
 
 from draftmark.cli import main
-from draftmark.data import hub
 from draftmark.pipeline import experiment, runner
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
@@ -52,8 +51,6 @@ def draftmark(
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("DRAFTMARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DRAFTMARK_DATA", raising=False)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(hub, "_why_unreachable", lambda: "no network in tests")
 
     def run(*arguments: str | Path) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["draftmark", *map(str, arguments)])

@@ -110,10 +110,12 @@ def list_() -> None:
 
 
 def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:
-    """Download a pretrained model into the model cache and verify its checksum."""
+    """Download a pretrained model into the model cache, each file held against the hub's hash."""
     from draftmark.models import files as models
     from draftmark.progress import Progress
 
-    directory = models.fetch_model(name, Progress())
-    models.verify_model(directory)
+    progress = Progress()
+    directory = models.fetch_model(name, progress)
+    if line := models.describe_origin(name, directory):
+        progress.say(line)
     typer.echo(str(directory))

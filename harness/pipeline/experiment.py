@@ -12,7 +12,7 @@ from draftmark.data.rows import NoSource, Rows, describe_left_out, load_splits
 from draftmark.errors import UserError
 from draftmark.grading.sandbox import Sandbox
 from draftmark.models.dtype import resolve_dtype
-from draftmark.models.files import local_model, num_layers, resolve_model
+from draftmark.models.files import describe_origin, local_model, num_layers, resolve_model
 from draftmark.models.token_ids import end_token_notes
 from draftmark.models.weights import check_folder
 from draftmark.pipeline.outputs import Output, outputs_of
@@ -103,6 +103,8 @@ def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, No
         if directory is None:
             return texts.missing_model_node(stage, reference)
         check_folder(directory)
+        if line := describe_origin(reference, directory):
+            progress.say(line)
         if stage == "target":
             _check_layers(pair, directory)
             for note in end_token_notes(directory):

@@ -36,8 +36,8 @@ class HubSplit:
 
         try:
             yield from self._rows()
-        except pyarrow.ArrowException as error:
-            raise UserError(f"{self.copies[0].parent} has no parquet files: {error}") from error
+        except (pyarrow.ArrowException, OSError) as error:
+            raise UserError(f"{self.copies[0].parent} has unreadable parquet: {error}") from error
 
     def _rows(self) -> Iterator[Row]:
         import pyarrow.parquet as pq

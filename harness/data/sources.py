@@ -58,7 +58,7 @@ def _from_hub(
     try:
         found = hub_rows.read_splits(hub, splits, progress)
     except HubError as error:
-        raise Unavailable(str(error)) from error
+        raise Unavailable(str(error).removesuffix(".")) from error
 
     def raw(split: Split, rows: hub_rows.HubSplit) -> RawSplit:
         return RawSplit(

@@ -10,11 +10,13 @@ has no Xet and takes no uploads. `hub.requests` is the log of all requests.
 """
 
 import hashlib
+import io
 import json
 import os
 import re
+import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -431,3 +433,49 @@ def serve_hub() -> Iterator[LocalHub]:
             with suppress(OSError):
                 hub.shutdown()
             thread.join()
+
+
+def run_draftmark(
+    hub: LocalHub, folder: Path, *arguments: str | Path, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Return the outcome of a command in a child process, whose working directory is `folder`."""
+    return subprocess.run(
+        [sys.executable, "-m", "draftmark", *map(str, arguments)],
+        cwd=folder,
+        env=hub.environment(folder, **environment),
+        capture_output=True,
+        text=True,
+    )
+
+
+def parquet(rows: Sequence[Mapping[str, Any]], *, rows_per_group: int = 100) -> bytes:
+    """Return the bytes of a parquet file."""
+    import pyarrow
+    import pyarrow.parquet
+
+    out = io.BytesIO()
+    table = pyarrow.Table.from_pylist([dict(row) for row in rows])
+    pyarrow.parquet.write_table(table, out, row_group_size=rows_per_group)
+    return out.getvalue()
+
+
+def sums(count: int, first: int = 0) -> list[dict[str, str]]:
+    """Return rows in gsm8k's columns whose questions differ."""
+    return [
+        {"question": f"What is {n} + {n + 1}?", "answer": f"{n} + {n + 1} is\n#### {2 * n + 1}"}
+        for n in range(first, first + count)
+    ]
+
+
+def add_gsm8k(hub: LocalHub, *, train: int = 340, test: int = 40) -> None:
+    """Add a data set with the name, commit and files of gsm8k; its last 300 rows validate."""
+    from draftmark.registry import find_registered
+
+    place = find_registered("tasks", "gsm8k").hub
+    files = {
+        "README.md": b"Rows of tests.",
+        "main/test-00000-of-00001.parquet": parquet(sums(test, first=10_000)),
+        "main/train-00000-of-00002.parquet": parquet(sums(train // 2)),
+        "main/train-00001-of-00002.parquet": parquet(sums(train - train // 2, first=train // 2)),
+    }
+    hub.add(f"datasets/{place.path}", files, commit=place.revision)

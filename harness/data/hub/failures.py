@@ -93,8 +93,8 @@ def _odd(error: Exception, repository: Repository) -> HubError | None:
 def offline(what: str) -> str:
     """Return the sentence of what is not in the cache of a machine that must not ask the hub."""
     return (
-        f"{what} is not in the cache, and HF_HUB_OFFLINE is set; unset it, or copy HF_HOME from a "
-        "machine that has it."
+        f"{what} is not in the cache, and HF_HUB_OFFLINE is set; unset it, or copy the cache from "
+        "a machine that has it."
     )
 
 

@@ -154,7 +154,7 @@ def fetch_files(
     if size > free:
         raise HubError(
             f"{where} do not fit the disk of {folder or commit.folder} "
-            f"({format_bytes(free)} free); free some space, or set HF_HOME to another disk."
+            f"({format_bytes(free)} free); free some space, or move the cache to another disk."
         )
     progress.say(f"Fetching {where} from {endpoint()} ({format_bytes(free)} free) ...")
     with progress.download(str(commit), size) as step:

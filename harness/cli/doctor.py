@@ -9,7 +9,7 @@ from draftmark import environment, registry
 from draftmark.data import hub
 from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
 from draftmark.grading.isolation import bubblewrap
-from draftmark.models import files
+from draftmark.models import cache
 from draftmark.models.catalogue import CATALOGUE
 from draftmark.models.dtype import resolve_dtype
 
@@ -33,9 +33,9 @@ def diagnosis_lines(data: Path | None) -> Iterator[str]:
     yield f"disk          {shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free here"
     yield f"hub           {_hub()}"
     yield f"sandbox       {_sandbox()}"
-    yield f"model cache   {files.cache_directory()}"
+    yield f"model cache   {cache.cache_directory()}"
     for name in CATALOGUE:
-        state = "fetched" if files.cached_model(name) else f"not fetched; draftmark fetch {name}"
+        state = "fetched" if cache.cached_model(name) else f"not fetched; draftmark fetch {name}"
         yield f"  {name}  {state}"
     yield f"data          {_data(data)}"
     for extra in _EXTRAS:

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import platformdirs
+from filelock import BaseFileLock, FileLock
 
 from draftmark.data.hub.failures import Damaged
 from draftmark.errors import unknown_name_error
@@ -26,6 +27,7 @@ from draftmark.store.store import write_json
 CACHE_VARIABLE = "DRAFTMARK_CACHE"
 RECORD = "draftmark.json"
 PARTIAL = ".partial"  # ends the folder of a download that is not whole
+DOWNLOADS = ".downloads"  # ends the folder of a package that is not dequantised yet
 _COMMIT_DIGITS = 40
 
 
@@ -63,6 +65,13 @@ def model_directory(name: str) -> Path:
 def path_beside(name: str, ending: str) -> Path:
     """Return the path of a file or folder beside a model's folder."""
     return model_directory(name).with_name(f"{quote(name, safe='@')}{ending}")
+
+
+def lock_model(directory: Path) -> BaseFileLock:
+    """Return the lock that a process holds while it makes or checks a cached model."""
+    locks = cache_directory() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return FileLock(locks / f"{directory.name}.lock")
 
 
 def cached_model(name: str) -> Path | None:
@@ -166,7 +175,10 @@ def _cached_models() -> Iterator[CachedModel]:
         if path not in links and path.is_dir():
             names = sorted(unquote(link.name) for link, to in links.items() if to == path.name)
             yield CachedModel(
-                path, unquote(path.name.removesuffix(PARTIAL)), _source(path), tuple(names)
+                path,
+                unquote(path.name.removesuffix(PARTIAL).removesuffix(DOWNLOADS)),
+                _source(path),
+                tuple(names),
             )
 
 
@@ -179,16 +191,18 @@ def _source(directory: Path) -> str:
 
 
 def remove_model(name: str) -> CachedModel:
-    """Delete a model, or an interrupted download, with all names that lead to it; return it.
+    """Delete a model with all names that lead to it, and its interrupted downloads; return it.
 
     Raises UserError with the names that are known.
     """
     known = cached_models()
+    named = [model for model in known if name in (model.name, *model.other_names)]
+    if not named:
+        names = {each for model in known for each in (model.name, *model.other_names)}
+        raise unknown_name_error("cached model", name, names)
     for model in known:
-        if name in (model.name, *model.other_names):
+        if model.name == named[0].name:
             for other in model.other_names:
                 model_directory(other).unlink()
             shutil.rmtree(model.folder)
-            return model
-    names = [name for model in known for name in (model.name, *model.other_names)]
-    raise unknown_name_error("cached model", name, names)
+    return named[0]

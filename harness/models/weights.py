@@ -45,8 +45,8 @@ def weight_files(directory: Path, names: Collection[str]) -> list[str]:
     names, show that draftmark cannot load the model.
     """
     _check_kind(directory, names)
-    _check_tokenizer(directory, names)
     _check_config(directory)
+    _check_tokenizer(directory, names)
     return _named_weights(directory, names)
 
 
@@ -84,11 +84,16 @@ def _check_tokenizer(directory: Path, names: Collection[str]) -> None:
 
 
 def _check_config(directory: Path) -> None:
-    """Raise UserError if config.json names quantised weights, or weights in another file."""
+    """Raise UserError if config.json is of quantised weights, other files or a feature head."""
     config = read_config(directory / "config.json")
     if settings := config.get("quantization_config") or config.get("quantization"):
         method = settings.get("quant_method") if isinstance(settings, dict) else None
         raise _quantised(directory, method or "see its config.json")
+    if kind := config.get("speculators_model_type"):
+        raise UserError(
+            f"{directory} is a feature head ({kind}, in the format of speculators), not a language "
+            "model; train one with the method eagle or eagle3, or name a language model."
+        )
     if (named := config.get("transformers_weights")) not in (None, WEIGHTS):
         raise UserError(
             f"{directory / 'config.json'} names the weights {named!r} (transformers_weights), and "

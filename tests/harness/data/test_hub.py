@@ -217,6 +217,29 @@ def test_a_wrong_token_is_one_sentence(hub: LocalHub, tmp_path: Path) -> None:
     )
 
 
+def test_the_doctor_names_the_account_of_the_token(hub: LocalHub, tmp_path: Path) -> None:
+    script = (
+        "import os; from draftmark.data.hub.access import describe_access, describe_proxies\n"
+        "for token in ('', 'hf_reader', 'hf_wrong'):\n"
+        "    os.environ['HF_TOKEN'] = token; print(describe_access())\n"
+        "os.environ['HTTPS_PROXY'] = 'http://me:secret@proxy.example:3128'\n"
+        "print(describe_proxies())"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", script],
+        env=hub.environment(tmp_path),
+        capture_output=True,
+        text=True,
+    )
+
+    assert child.stdout.splitlines() == [
+        f"{hub.address} answers; no token, which private and gated repositories need (HF_TOKEN)",
+        f"{hub.address} answers reader, whose token is in HF_TOKEN",
+        f"{hub.address} answers, and refuses the token in HF_TOKEN",
+        "https proxy.example:3128, except for 127.0.0.1,localhost",
+    ]
+
+
 def test_a_machine_that_must_not_ask_asks_nothing(hub: LocalHub, tmp_path: Path) -> None:
     hub.take_requests()
     commit = hub.repositories["models/org/toy"].branches["main"]

@@ -102,6 +102,17 @@ def _check_config(directory: Path) -> None:
         )
 
 
+def check_own_code(directory: Path) -> None:
+    """Raise UserError if the code that a model comes with is not beside its files."""
+    for file in ("config.json", "tokenizer_config.json"):
+        code = str(read_config(directory / file).get("auto_map", ""))
+        if "--" in code:
+            raise UserError(
+                f"{directory / file} names code of another repository ({code[:80]}), which is in "
+                "no hash of the model; copy the code beside the weights and name it in auto_map."
+            )
+
+
 def _starts_with(path: Path, start: bytes) -> bool:
     with path.open("rb") as file:
         return file.read(len(start)) == start

@@ -20,6 +20,7 @@ from draftmark.models.files import (
     resolve_model,
 )
 from draftmark.models.token_ids import end_token_notes
+from draftmark.models.weights import check_own_code
 from draftmark.pipeline.outputs import Output, outputs_of
 from draftmark.pipeline.setting import Setting
 from draftmark.pipeline.stages import drafts, texts
@@ -108,6 +109,8 @@ def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, No
         if directory is None:
             return texts.missing_model_node(stage, reference)
         check_model(directory)
+        if pair.trust_remote_code:
+            check_own_code(directory)
         if line := describe_origin(reference, directory):
             progress.say(line)
         if stage == "target":

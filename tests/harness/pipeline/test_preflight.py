@@ -35,6 +35,7 @@ test_rows = 4
 name = "p"
 target = "{target}"
 draft = {draft}
+{pair}
 
 [[methods]]
 name = "untrained"
@@ -73,7 +74,12 @@ def check(tmp_path: Path, heard: Heard) -> Callable[..., list[str]]:
     ) -> list[str]:
         path = tmp_path / "small.toml"
         path.write_text(
-            RECIPE.format(target=target, draft=draft, prompting=more.get("prompting", ""))
+            RECIPE.format(
+                target=target,
+                draft=draft,
+                prompting=more.get("prompting", ""),
+                pair=more.get("pair", ""),
+            )
         )
         plan = plan_experiment(load_recipe(str(path)), heard, data=data)
         check_before_run(plan, Store(tmp_path / "store"), heard)
@@ -93,8 +99,10 @@ def _edit(path: Path, **values: Any) -> None:
 
 
 def test_a_healthy_recipe_has_nothing_to_say(check: Callable[..., list[str]]) -> None:
-    (line,) = check()
-    assert line == "gsm8k: 4 test rows from samples"
+    assert check() == [
+        "gsm8k: passed over directory: DRAFTMARK_DATA is not set",
+        "gsm8k: 4 test rows from samples",
+    ]
 
 
 @pytest.mark.parametrize("role", ["target", "draft"])
@@ -111,7 +119,7 @@ def test_a_model_that_does_not_load_whole_is_refused_before_the_first_stage(
 def test_a_run_refuses_what_the_check_refuses(folder: Path, tmp_path: Path, heard: Heard) -> None:
     _wrap(folder)
     path = tmp_path / "small.toml"
-    path.write_text(RECIPE.format(target=folder, draft="{ pruned = [0] }", prompting=""))
+    path.write_text(RECIPE.format(target=folder, draft="{ pruned = [0] }", prompting="", pair=""))
     plan: Plan = plan_experiment(load_recipe(str(path)), heard)
     with pytest.raises(UserError, match="does not load whole"):
         run_experiment(plan, "small", Store(tmp_path / "store"), heard)
@@ -210,9 +218,19 @@ def test_verify_and_export_refuse_what_a_run_refuses(
 ) -> None:
     (folder / "chat_template.jinja").write_text("{{ raise_exception('No') }}")
     path = tmp_path / "small.toml"
-    path.write_text(RECIPE.format(target=folder, draft="{ pruned = [0] }", prompting=""))
+    path.write_text(RECIPE.format(target=folder, draft="{ pruned = [0] }", prompting="", pair=""))
     plan, store = plan_experiment(load_recipe(str(path)), heard), Store(tmp_path / "store")
     with pytest.raises(UserError, match="does not write"):
         verify_run(plan, store, heard, 2)
     with pytest.raises(UserError, match="does not write"):
         list(export_heads(plan, store, tmp_path / "out", heard))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_code_of_another_repository_is_refused_where_code_may_run(
+    check: Callable[..., list[str]], folder: Path, file: str
+) -> None:
+    _edit(folder / file, auto_map={"AutoX": "org/code--modeling_x.X", "AutoY": ["a.B", None]})
+    with pytest.raises(UserError, match=rf"{file} names code of another repository"):
+        check(folder, pair="trust_remote_code = true")
+    check(folder)

@@ -37,8 +37,9 @@ def diagnosis_lines(data: Path | None) -> Iterator[str]:
     yield f"sandbox       {_sandbox()}"
     yield f"model cache   {cache.cache_directory()}"
     for name in CATALOGUE:
-        state = "fetched" if cache.cached_model(name) else f"not fetched; draftmark fetch {name}"
-        yield f"  {name}  {state}"
+        found = cache.cached_model(name)
+        source = str(cache.read_record(found)["source"]) if found else ""
+        yield f"  {name}  {source or f'not fetched; draftmark fetch {name}'}"
     yield f"data          {_data(data)}"
     for extra in _EXTRAS:
         found = importlib.util.find_spec(extra) is not None

@@ -15,6 +15,7 @@ import pytest
 from places import PACKAGE
 
 from draftmark.cli import main
+from draftmark.models.cache import model_directory
 from draftmark.pipeline import experiment, runner
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
@@ -325,6 +326,18 @@ def test_a_shell_completes_the_names_of_commands(
 
     assert {"report", "reconcile"} <= set(re.findall(r"[a-z]+", outcome.out))
     assert "gate" not in outcome.out
+
+
+def test_a_shell_completes_the_names_of_cached_models(
+    draftmark: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("org/one@x", "org/two@y"):
+        model_directory(name).mkdir(parents=True)
+    monkeypatch.setenv("_DRAFTMARK_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "draftmark models rm org/o")
+    monkeypatch.setenv("COMP_CWORD", "3")
+
+    assert draftmark().out.split() == ["org/one@x"]
 
 
 def test_the_console_script_ends_in_one_sentence(tmp_path: Path) -> None:

@@ -110,4 +110,4 @@ def checks_node(
     )
     label = f"lossless checks of {draft.label}, {samplers.target.describe()}"
     inputs = {"target": setting.target, "draft": draft}
-    return Node("checks", label, settings, inputs, code, build)
+    return Node("checks", label, settings, inputs, code, build, task=setting.task.name)

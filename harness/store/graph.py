@@ -56,6 +56,12 @@ class Node:
     ignored: frozenset[str] = frozenset()  # imports of `code` that cannot change the result
     processes: int = 1  # processes that share the work; not in the key
     facts: Mapping[str, Any] = field(default_factory=dict)  # of an existing folder; not in the key
+    task: str = ""  # whose rows the stage reads, for people; not in the key
+
+    @property
+    def title(self) -> str:
+        """The stage as progress output names it."""
+        return f"{self.label} ({self.task})" if self.task else self.label
 
     @cached_property
     def key(self) -> str:

@@ -127,4 +127,5 @@ def _texts(
     generation = ("draftmark.models.generation",) if inputs else ()
     code = (*generation, "draftmark.data.prompts", "draftmark.store.records")
     inputs = {**(inputs or {}), "target": setting.target}
-    return Node("responses", label, {**decisive, **(settings or {})}, inputs, code, build)
+    node_settings = {**decisive, **(settings or {})}
+    return Node("responses", label, node_settings, inputs, code, build, task=setting.task.name)

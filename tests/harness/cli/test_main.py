@@ -96,16 +96,21 @@ def test_the_list_has_everything_that_can_be_named(draftmark: Command) -> None:
     outcome = draftmark("list")
 
     assert outcome.code == 0
-    found = {line[:8].strip(): line[10:].split(", ") for line in outcome.out.splitlines()}
-    for group, name in (
-        ("recipes", "quickstart"),
-        ("tasks", "gsm8k"),
-        ("methods", "kd"),
-        ("engines", "reference"),
-        ("reports", "leaderboard"),
-        ("models", "smollm2-135m-instruct"),
+    assert all(len(line) <= 80 for line in outcome.out.splitlines())
+    groups = re.split(r"^(\w+)\n", outcome.out, flags=re.MULTILINE)[1:]
+    found = {
+        title: " ".join(lines.split())
+        for title, lines in zip(groups[::2], groups[1::2], strict=True)
+    }
+    for group, described in (
+        ("recipes", "quickstart Quickstart: plain KD on a tiny target"),
+        ("tasks", "gsm8k GSM8K: grade-school mathematics in words (Cobbe et al. 2021,"),
+        ("methods", "kd KD: knowledge distillation on fixed text"),
+        ("engines", "reference The plain lossless loop, one prompt at a time,"),
+        ("reports", "leaderboard The leaderboard in Markdown:"),
+        ("models", "smollm2-135m-instruct HuggingFaceTB/SmolLM2-135M-Instruct"),
     ):
-        assert name in found[group]
+        assert described in found[group]
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
@@ -202,7 +207,7 @@ def test_a_failed_cell_is_a_row_and_exit_code_1(
     assert outcome.code == 1
     assert "draft kd, seed 0: Mend this." in outcome.out
     shown = [path for path in _files() if "store" not in path.parts]
-    assert {path.name for path in shown} == {RESULTS, "leaderboard.md"}
+    assert {path.name for path in shown} == {RESULTS, "leaderboard.md", "answer.txt"}
 
 
 def test_reports_are_rendered_again(draftmark: Command) -> None:

@@ -113,7 +113,7 @@ def list_() -> None:
         "methods": registry.described_names("baselines"),
         "engines": registry.described_names("engines"),
         "reports": registry.described_names("reports"),
-        "models": {name: model.repository for name, model in sorted(CATALOGUE.items())},
+        "models": {name: model.place for name, model in sorted(CATALOGUE.items())},
     }
     width = max(len(name) for names in groups.values() for name in names)
     for title, names in groups.items():

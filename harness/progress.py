@@ -62,7 +62,7 @@ class Progress:
         with ExitStack() as stack:
             step = silent_step()
             if self.console.is_terminal and not self.quiet:
-                step = stack.enter_context(self._bar("all stages", total))
+                step = stack.enter_context(self._bar("all stages", total, in_bytes=False))
             self._stages, self._stages_done = (step, total), 0
             yield
         self._stages = None

@@ -37,8 +37,8 @@ def diagnosis_lines(data: Path | None) -> Iterator[str]:
     yield f"sandbox       {_sandbox()}"
     yield f"model cache   {cache.cache_directory()}"
     for name in CATALOGUE:
-        found = cache.cached_model(name)
-        source = str(cache.read_record(found)["source"]) if found else ""
+        folder = cache.cached_model(name)
+        source = str(cache.read_record(folder)["source"]) if folder else ""
         yield f"  {name}  {source or f'not fetched; draftmark fetch {name}'}"
     yield f"data          {_data(data)}"
     for extra in _EXTRAS:

@@ -62,7 +62,7 @@ def explain(error: Exception, repository: Repository, revision: str) -> HubError
                 return found
             case Busy():
                 return HubError(_busy(found))
-            case httpx2.TransportError():
+            case httpx2.RequestError() | httpx2.InvalidURL():
                 return HubError(_no_answer(found))
             case errors.OfflineModeIsEnabled():
                 return HubError(offline(f"{repository} at {revision}"))
@@ -78,7 +78,8 @@ def _odd(error: Exception, repository: Repository) -> HubError | None:
     reason = _first_line(error)
     if isinstance(error, errors.HFValidationError):
         return HubError(f"{repository.name!r} is not a name on the hub ({reason}).")
-    if isinstance(error, errors.FileMetadataError | errors.LocalEntryNotFoundError | ValueError):
+    odd = (errors.FileMetadataError, errors.LocalEntryNotFoundError)
+    if isinstance(error, (*odd, ValueError, LookupError, TypeError)):  # of what is not a hub's JSON
         return HubError(
             f"{endpoint()} does not answer as a hub does ({reason}); check HF_ENDPOINT and the "
             "proxies."

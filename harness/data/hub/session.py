@@ -98,7 +98,7 @@ def _send(plain: Callable[..., Any], request: Any, *, stream: bool = False, **op
     request.extensions = {**request.extensions, "timeout": timeout}
     try:
         response = plain(request, stream=stream, **options)
-    except httpx2.TransportError as error:
+    except httpx2.RequestError as error:
         if "Range" in request.headers:
             raise  # the client resumes a file several times
         raise NoAnswer(str(error)) from error

@@ -165,8 +165,8 @@ def test_what_a_hub_does_is_one_sentence(
 def test_a_file_larger_than_the_disk_is_not_begun(hub: LocalHub, without_token: Outcome) -> None:
     sentence = without_token.sentences["org/huge"]
 
-    assert sentence.startswith("2 files (10000 TB) of org/huge@")
-    assert "do not fit the disk of" in sentence
+    assert sentence.startswith("The disk of ")
+    assert " is too small for 2 files (10000 TB) of org/huge@" in sentence
     assert "free some space" in sentence
     assert not [ask for ask in hub.requests if "org/huge/resolve" in ask.path]
 

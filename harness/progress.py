@@ -5,7 +5,7 @@ Several steps may be open at once.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -48,11 +48,34 @@ class Progress:
         self.console = console or Console(stderr=True, highlight=False)
         self.quiet = quiet
         self._bars: RichBars | None = None  # of the open steps, on a terminal
+        self._stages: tuple[Step, int] | None = None  # the stages of a run, and how many there are
+        self._stages_done = 0
 
     def say(self, line: str) -> None:
         """Print one line."""
         if not self.quiet:
             self.console.print(line, markup=False, emoji=False, soft_wrap=True)
+
+    @contextmanager
+    def stages(self, total: int) -> Iterator[None]:
+        """Count stages that are done while the block runs; on a terminal in a bar."""
+        with ExitStack() as stack:
+            step = silent_step()
+            if self.console.is_terminal and not self.quiet:
+                step = stack.enter_context(self._bar("all stages", total, in_bytes=False))
+            self._stages, self._stages_done = (step, total), 0
+            yield
+        self._stages = None
+
+    def stage_done(self, line: str) -> None:
+        """Print the line of a stage that is done, after its number of all stages."""
+        if self._stages is None:
+            self.say(line)
+            return
+        step, total = self._stages
+        self._stages_done += 1
+        step.advance()
+        self.say(f"[{self._stages_done}/{total}] {line}")
 
     @contextmanager
     def step(self, label: str, total: int) -> Iterator[Step]:

@@ -6,7 +6,9 @@ looked up by name; listing names imports nothing heavy.
 """
 
 import importlib
+import importlib.util
 import pkgutil
+import tomllib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -34,10 +36,42 @@ def registered_names(group: Group) -> list[str]:
     return sorted(_modules(group) | _plugins(group).keys())
 
 
+def described_names(group: Group) -> dict[str, str]:
+    """Return the sorted names of a registry, each with the first line of its file.
+
+    A plug-in's description is the package that registers it. Nothing is imported.
+    """
+    names = {name: f"draftmark.{group}.{name}" for name in _modules(group)}
+    found = {name: _first_line(module) for name, module in names.items()}
+    found |= {name: f"of {_package(point)}" for name, point in _plugins(group).items()}
+    return dict(sorted(found.items()))
+
+
 def recipe_names() -> list[str]:
     """Return the sorted names of the recipes and suites that come with draftmark."""
-    recipes = Path(importlib.import_module("draftmark.baselines").__path__[0]) / "recipes"
-    return sorted(path.stem for path in recipes.glob("*.toml"))
+    return sorted(path.stem for path in _recipes())
+
+
+def described_recipes() -> dict[str, str]:
+    """Return the sorted names of the recipes and suites, each with its title."""
+    titles = {path.stem: tomllib.loads(path.read_text("utf-8"))["title"] for path in _recipes()}
+    return dict(sorted(titles.items()))
+
+
+def _recipes() -> Iterable[Path]:
+    methods = importlib.import_module("draftmark.baselines")
+    return (Path(methods.__path__[0]) / "recipes").glob("*.toml")
+
+
+def _first_line(module: str) -> str:
+    """Return the first line of a module's docstring without its full stop."""
+    spec = importlib.util.find_spec(module)
+    with Path(str(spec and spec.origin)).open(encoding="utf-8") as file:
+        return file.readline().strip().strip('"').rstrip(".")
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value
 
 
 def find_registered(group: Group, name: str) -> Any:

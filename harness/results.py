@@ -83,11 +83,16 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Standing:
-    """A contender's letters for a quantity; contenders that share a letter do not differ."""
+    """A contender's letters for a quantity; contenders that share a letter do not differ.
+
+    `behind` is the value of the first contender minus this one's, paired on prompts. Its interval
+    is one of all pairs that together cover with 95 %, as the letters do. None for the first.
+    """
 
     contender: Contender
     quantity: str
     letters: str
+    behind: Number | None = None
 
 
 @dataclass(frozen=True)

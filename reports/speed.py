@@ -17,7 +17,7 @@ from draftmark.reports._shared.content import (
     table_section,
 )
 from draftmark.reports._shared.engine_settings import engine_settings_section
-from draftmark.reports._shared.recommendation import NOTE, advice_section
+from draftmark.reports._shared.recommendation import NOTE, advice_section, serving_cases
 from draftmark.reports._shared.rows import (
     by_task_and_pair,
     conditions_of,
@@ -26,6 +26,7 @@ from draftmark.reports._shared.rows import (
     speed_reasons,
 )
 from draftmark.reports._shared.speed_rows import SpeedRow, speed_rows
+from draftmark.reports._shared.verdict import first_case, serving_verdict
 from draftmark.results import Number, Result, Results
 
 _NOTE = """\
@@ -47,15 +48,25 @@ _COLUMNS = ["method", "engine", "T", "batch", "gamma"]
 
 def speed(results: Results, directory: Path) -> dict[str, str]:
     """Return speed.md: for each task and pair the measurements, the noise, and why drafts lose."""
-    sections = [f"# {escape_markdown(results.title)}: speed"]
+    title = f"# {escape_markdown(results.title)}: speed"
     settings = results.recipe["speed"]
     if not settings:
-        return {"speed.md": f"{sections[0]}\n\nThe recipe has speed = false: nothing was timed.\n"}
+        return {"speed.md": f"{title}\n\nThe recipe has speed = false: nothing was timed.\n"}
     length = _LENGTH[settings.get("length", "natural")]
     blocks = settings["blocks"]
     few = _FEW if blocks < _FEW_BLOCKS else ""
-    sections += [NOTE, _NOTE.format(blocks=blocks, few=few, length=length)]
-    for task, pair, rows in by_task_and_pair(results.results):
+    boards = list(by_task_and_pair(results.results))
+    cases = [
+        (task, first_case(serving_cases(rows, results, directory))) for task, _, rows in boards
+    ]
+    bottom_line = " ".join(serving_verdict(cases))
+    sections = [
+        title,
+        escape_markdown(bottom_line),
+        NOTE,
+        _NOTE.format(blocks=blocks, few=few, length=length),
+    ]
+    for task, pair, rows in boards:
         sections.append(f"## {escape_markdown(task)}, {escape_markdown(pair)}")
         sections += [section_markdown(Section("", list(verdict_alerts(results, task, pair))))]
         sections += [advice_section(rows, results, directory), *_sections(rows)]

@@ -186,9 +186,9 @@ class Effect:
             return least, most
         return agreement_interval(self.value, (least, most), self.effective_n, quantile)
 
-    def number(self, definition: str) -> Number:
-        """Return the estimate with its 95 % interval; no interval if the error is unknown."""
-        return _number(self.value, self.interval(), self.n, definition, self.effective_n)
+    def number(self, definition: str, quantile: float = UPPER) -> Number:
+        """Return the estimate with its interval (default 95 %); none if the error is unknown."""
+        return _number(self.value, self.interval(quantile), self.n, definition, self.effective_n)
 
     def on_prompts(self, n: int, inflated: float = 1.0) -> tuple[float, float]:
         """Return the standard error and degrees of freedom expected on n prompts.

@@ -9,7 +9,7 @@ from draftmark import environment, registry
 from draftmark.data.hub import access
 from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
 from draftmark.grading.isolation import bubblewrap
-from draftmark.models import files
+from draftmark.models import cache
 from draftmark.models.catalogue import CATALOGUE
 from draftmark.models.dtype import resolve_dtype
 
@@ -35,10 +35,11 @@ def diagnosis_lines(data: Path | None) -> Iterator[str]:
     yield f"hub cache     {access.cache_folder()}"
     yield f"proxies       {access.describe_proxies()}"
     yield f"sandbox       {_sandbox()}"
-    yield f"model cache   {files.cache_directory()}"
+    yield f"model cache   {cache.cache_directory()}"
     for name in CATALOGUE:
-        state = "fetched" if files.cached_model(name) else f"not fetched; draftmark fetch {name}"
-        yield f"  {name}  {state}"
+        folder = cache.cached_model(name)
+        source = str(cache.read_record(folder)["source"]) if folder else ""
+        yield f"  {name}  {source or f'not fetched; draftmark fetch {name}'}"
     yield f"data          {_data(data)}"
     for extra in _EXTRAS:
         found = importlib.util.find_spec(extra) is not None

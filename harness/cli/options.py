@@ -36,6 +36,9 @@ Jobs = Annotated[
         min=1, help="Stages that run at once [default: as many as cores and memory allow]."
     ),
 ]
+Full = Annotated[
+    bool, typer.Option("--full", help="Print the whole leaderboard on a terminal too.")
+]
 Cluster = Annotated[
     str | None,
     typer.Option("--cluster", help="Run stages on Ray: 'local', or a cluster's address."),

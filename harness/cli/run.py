@@ -1,5 +1,7 @@
 """Run and plan experiments: run, plan, list, fetch."""
 
+import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +10,7 @@ import typer
 from draftmark.cli.options import (
     Cluster,
     Data,
+    Full,
     GpuName,
     Jobs,
     Out,
@@ -20,6 +23,7 @@ from draftmark.cli.options import (
 )
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
+from draftmark.text import printable_text
 
 if TYPE_CHECKING:
     from draftmark.config.recipe import Recipe as Experiment
@@ -35,6 +39,7 @@ def run(
     unsafe_code: Unsafe = False,
     jobs: Jobs = None,
     cluster: Cluster = None,
+    full: Full = False,
 ) -> None:
     """Run a recipe, or the recipes of a suite: train drafts, measure them, write leaderboards."""
     from draftmark.pipeline.publish import RunOptions
@@ -51,21 +56,26 @@ def run(
         require_ray()
     loaded = {name: load_recipe(name, tasks=split_names(tasks)) for name in suite_members(recipe)}
     options = RunOptions(out, store, data, unsafe_code, cluster, jobs)
-    fit = [_run(one, Path(name).stem, options) for name, one in loaded.items()]
+    fit = [_run(one, Path(name).stem, options, full) for name, one in loaded.items()]
     if not all(fit):
         raise typer.Exit(1)
 
 
-def _run(recipe: "Experiment", name: str, options: "RunOptions") -> bool:
-    """Run a recipe and print its leaderboard; True if no cell and no check failed."""
+def _run(recipe: "Experiment", name: str, options: "RunOptions", full: bool) -> bool:
+    """Run a recipe and print its answer; True if no cell and no check failed.
+
+    A pipe, or `full`, gets the whole leaderboard.
+    """
     from draftmark.pipeline.publish import run_recipe
     from draftmark.pipeline.render import render_reports
 
     results, directory = run_recipe(recipe, name, options)
-    files = render_reports(results, directory, ["leaderboard"])
-    typer.echo((directory / "leaderboard.md").read_text(encoding="utf-8"))
-    for file in [*files, directory / "results.json"]:
-        typer.echo(f"Written: {file}")
+    shown, board = render_reports(results, directory, ["answer", "leaderboard"])
+    if full or not sys.stdout.isatty():
+        shown = board
+    typer.echo(shown.read_text(encoding="utf-8"))
+    typer.echo(f"Written: {board} and results.json")
+    typer.echo(f"As pages: draftmark site {directory}")
     errors = [finding for finding in results.findings if finding.severity == "error"]
     for error in errors:
         typer.echo(f"draftmark: {error.subject}: {error.text}", err=True)
@@ -93,27 +103,37 @@ def plan(
 
 
 def list_() -> None:
-    """List recipes, tasks, methods, engines, reports, and the models that can be fetched."""
+    """List and describe recipes, tasks, methods, engines, reports, and models to fetch."""
     from draftmark import registry
     from draftmark.models.catalogue import CATALOGUE
 
     groups = {
-        "recipes": registry.recipe_names(),
-        "tasks": registry.registered_names("tasks"),
-        "methods": registry.registered_names("baselines"),
-        "engines": registry.registered_names("engines"),
-        "reports": registry.registered_names("reports"),
-        "models": sorted(CATALOGUE),
+        "recipes": registry.described_recipes(),
+        "tasks": registry.described_names("tasks"),
+        "methods": registry.described_names("baselines"),
+        "engines": registry.described_names("engines"),
+        "reports": registry.described_names("reports"),
+        "models": {name: model.place for name, model in sorted(CATALOGUE.items())},
     }
+    width = max(len(name) for names in groups.values() for name in names)
     for title, names in groups.items():
-        typer.echo(f"{title:8}  {', '.join(names)}")
+        typer.echo(title)
+        for name, description in names.items():
+            typer.echo(_hanging(f"  {name:{width}}  ", printable_text(description)))
+
+
+def _hanging(head: str, text: str) -> str:
+    """Return text after a head, its further lines below its first, in 80 columns."""
+    return textwrap.fill(text, 80, initial_indent=head, subsequent_indent=" " * len(head))
 
 
 def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:
-    """Download a pretrained model into the model cache and verify its checksum."""
+    """Download a pretrained model into the model cache, each file held against the hub's hash."""
     from draftmark.models import files as models
     from draftmark.progress import Progress
 
-    directory = models.fetch_model(name, Progress())
-    models.verify_model(directory)
+    progress = Progress()
+    directory = models.fetch_model(name, progress)
+    if line := models.describe_origin(name, directory):
+        progress.say(line)
     typer.echo(str(directory))

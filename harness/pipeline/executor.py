@@ -147,7 +147,6 @@ def _make(
 
         torch.set_num_threads(threads)
     started = time.perf_counter()
-    progress.say(f"{node.stage}: {node.label} ...")
     journal.record("start", key=node.key)
     out = store.new_directory(node)
     scratch, recorded = store.scratch(node), journal.recorded(progress, node)
@@ -156,6 +155,6 @@ def _make(
         file.replace(out / file.name)
     seconds = time.perf_counter() - started
     entry = store.commit(node, out, seconds=seconds)
-    progress.say(f"{node.stage}: {node.label}: {seconds:.1f} s")
+    progress.stage_done(f"{node.title}: {seconds:.1f} s")
     journal.record("done", key=node.key, seconds=seconds)
     return entry

@@ -12,9 +12,15 @@ from draftmark.data.rows import NoSource, Rows, describe_left_out, load_splits
 from draftmark.errors import UserError
 from draftmark.grading.sandbox import Sandbox
 from draftmark.models.dtype import resolve_dtype
-from draftmark.models.files import local_model, num_layers, resolve_model
+from draftmark.models.files import (
+    check_model,
+    describe_origin,
+    local_model,
+    num_layers,
+    resolve_model,
+)
 from draftmark.models.token_ids import end_token_notes
-from draftmark.models.weights import check_folder
+from draftmark.models.weights import check_own_code
 from draftmark.pipeline.outputs import Output, outputs_of
 from draftmark.pipeline.setting import Setting
 from draftmark.pipeline.stages import drafts, texts
@@ -102,7 +108,11 @@ def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, No
         directory = resolve_model(reference, progress) if complete else local_model(reference)
         if directory is None:
             return texts.missing_model_node(stage, reference)
-        check_folder(directory)
+        check_model(directory)
+        if pair.trust_remote_code:
+            check_own_code(directory)
+        if line := describe_origin(reference, directory):
+            progress.say(line)
         if stage == "target":
             _check_layers(pair, directory)
             for note in end_token_notes(directory):

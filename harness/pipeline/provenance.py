@@ -49,6 +49,7 @@ def _facts(setting: Setting) -> dict[str, Any]:
         "target": setting.pair.target,
         "target_digest": setting.target.settings["digest"],
         "draft": setting.pair.draft.describe(),
+        "models": _models(setting),
         "rows": {split: len(item.examples) for split, item in rows.items()},
         "source": {split: item.source for split, item in rows.items()},
         "hub_files": {split: dict(item.hashes) for split, item in rows.items() if item.hashes},
@@ -59,6 +60,13 @@ def _facts(setting: Setting) -> dict[str, Any]:
         "end_tokens": sorted(setting.end_tokens),
         "stop": setting.stop,
     }
+
+
+def _models(setting: Setting) -> dict[str, Any]:
+    """Return the name, source, commit and files of the target and of the draft, if it has any."""
+    base = setting.target.inputs.get("target", setting.target)
+    nodes = {"target": base, "draft": setting.init}
+    return {role: dict(node.facts) for role, node in nodes.items() if node and node.facts}
 
 
 def _fine_tuning(target: Node, store: Store) -> dict[str, Any] | None:

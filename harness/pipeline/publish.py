@@ -71,7 +71,7 @@ def _run(
 
     execute, jobs = _executor(plan, store, progress, options)
     tracked = track_run(store, directory.name, plan.recipe.title, plan.nodes, jobs)
-    with tracked as (journal, stop):
+    with tracked as (journal, stop), progress.stages(len(store.missing(plan.nodes))):
         execute = partial(execute, journal=journal, stop=stop)
         return runner.run_experiment(plan, name, store, progress, execute)
 

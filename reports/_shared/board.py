@@ -61,8 +61,8 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
         "Brackets: 95 % intervals over prompts; n = prompts (for the speedup: A B B A runs).",
         *_weight_note(body),
         f"Blocks of {gamma} drafted tokens.",
-        "Methods that share a group's letter do not differ significantly in block efficiency (all "
-        "pairs, paired on prompts, Holm, 5 %).",
+        "Methods that share a group's letter do not differ significantly in block efficiency "
+        "(paired on prompts, 5 % for all pairs together).",
         *served_note(results),
         *_speed_note(rows, results),
         *_target_note(rows),

@@ -55,9 +55,14 @@ class Case:
 
 def advice_section(rows: Sequence[Result], results: Results, directory: Path) -> str:
     """Return the Markdown section for the cells of a task and pair; empty if no cell was timed."""
-    done = [row for row in rows if not row.failure]
-    cases = [*_measured(done, results, directory), *_expected(done, results, directory)]
+    cases = serving_cases(rows, results, directory)
     return "\n".join(["### What to serve with\n", *_lines(cases)]) if cases else ""
+
+
+def serving_cases(rows: Sequence[Result], results: Results, directory: Path) -> list[Case]:
+    """Return the conditions with advice for the cells of a task and pair, measured ones first."""
+    done = [row for row in rows if not row.failure]
+    return [*_measured(done, results, directory), *_expected(done, results, directory)]
 
 
 def expected_advice(rows: Sequence[Result], results: Results, directory: Path) -> str:
@@ -71,7 +76,7 @@ def _measured(rows: Sequence[Result], results: Results, directory: Path) -> Iter
     speed = results.recipe["speed"] or {}
     timed = [(row, runs) for row in rows if (runs := list(stored_ratios(row, directory, speed)))]
     for row, runs in timed:
-        name = escape_markdown(str(row_name(row.cell, rows)))
+        name = str(row_name(row.cell, rows))
         by_terms = {(item.terms["gamma"], _terms(item)): item for item in speed_rows(row, name)}
         found: dict[str, dict[int, Estimate]] = {}
         for under, ratios in runs:
@@ -96,7 +101,7 @@ def _expected(rows: Sequence[Result], results: Results, directory: Path) -> Iter
     for temperature in temperatures_of(results) if timed else ():
         cases: dict[tuple[int, str], Case] = {}
         for row, parts in timed:
-            name = escape_markdown(str(row_name(row.cell, rows)))
+            name = str(row_name(row.cell, rows))
             ways = drafts_of(stored_tables(row, directory, temperature))
             for draft, tables in ways.items():
                 how = f"cost model{way_in_words(draft, ways)}"
@@ -143,7 +148,7 @@ def _lines(cases: Sequence[Case]) -> Iterator[str]:
         for case in several:
             yield f"- T={temperature:g}, batch {case.batch}, {how}: {_answer(case)}"
         if len(several) > 1:
-            yield f"- T={temperature:g}, {how}: {_up_to(several)}"
+            yield f"- T={temperature:g}, {how}: {batch_sizes_text(several)}"
 
 
 def _answer(case: Case) -> str:
@@ -151,16 +156,19 @@ def _answer(case: Case) -> str:
     parts = [_first(first, case.advice[first])] if first else ["**no draft** is known to pay."]
     for name, advice in case.advice.items():
         if name != first:
-            parts.append(f"{name} {_beside(advice, case.reasons[name], name in tied)}.")
+            how = _beside(advice, case.reasons[name], name in tied)
+            parts.append(f"{escape_markdown(name)} {how}.")
     return " ".join(parts)
 
 
 def _first(name: str, advice: Advice) -> str:
-    best = f"**{name}, num_speculative_tokens = {advice.gamma}: {_speedup(advice)}** times as fast."
+    length = f"num_speculative_tokens = {advice.gamma}"
+    best = f"**{escape_markdown(name)}, {length}: {speedup_text(advice)}** times as fast."
     others = [str(gamma) for gamma in advice.tied if gamma != advice.gamma]
     if not others:
         return best
-    highest = f" (highest estimate: gamma {advice.highest}, {_speedup(advice, advice.highest)})"
+    value = speedup_text(advice, advice.highest)
+    highest = f" (highest estimate: gamma {advice.highest}, {value})"
     shown = highest if advice.highest != advice.gamma else ""
     return f"{best} Not significantly different: gamma {', '.join(others)}{shown}."
 
@@ -168,8 +176,8 @@ def _first(name: str, advice: Advice) -> str:
 def _beside(advice: Advice, reason: str, tied: bool) -> str:
     if advice.gamma:
         how = "is not significantly slower" if tied else "pays less"
-        return f"{how}: {_speedup(advice)} at gamma {advice.gamma}"
-    at_best = f"at best {_speedup(advice, advice.highest)}, at gamma {advice.highest}"
+        return f"{how}: {speedup_text(advice)} at gamma {advice.gamma}"
+    at_best = f"at best {speedup_text(advice, advice.highest)}, at gamma {advice.highest}"
     if advice.loses:
         how = "is not known to pay" if reason == _UNTIMED else "is slower"
         return f"{how}, {at_best}: {reason}"
@@ -177,7 +185,7 @@ def _beside(advice: Advice, reason: str, tied: bool) -> str:
     return f"does not differ significantly from the target alone, {at_best}{why}"
 
 
-def _up_to(cases: Sequence[Case]) -> str:
+def batch_sizes_text(cases: Sequence[Case]) -> str:
     """Return in words the batch sizes at which a draft pays; `cases` are in order of batch size."""
     all_sizes = ", ".join(str(case.batch) for case in cases)
     paying = [case.batch for case in cases if drafts_to_serve(case.advice)]
@@ -191,6 +199,7 @@ def _up_to(cases: Sequence[Case]) -> str:
     return f"**a draft pays up to batch {upwards[-1].batch}**, of {all_sizes}."
 
 
-def _speedup(advice: Advice, gamma: int = 0) -> str:
+def speedup_text(advice: Advice, gamma: int = 0) -> str:
+    """Return the speedup at a block length, by default the recommended one, with its interval."""
     number = advice.number(gamma or advice.gamma)
     return number_text(number, 2) + (" (no interval)" if number.low is None else "")

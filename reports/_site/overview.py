@@ -12,6 +12,7 @@ from draftmark.reports._site.charts import Chart, forest_charts
 from draftmark.reports._site.pages import Board, Line, SiteRun, slug
 from draftmark.text import printable_text
 
+VERDICTS = 4  # runs whose verdicts the front page has
 SHOWN_BOARDS = 12  # rankings; the rest are folded away
 CHARTED = 6  # with more boards the front page has no charts
 
@@ -35,6 +36,7 @@ def overview_values(runs: Sequence[SiteRun]) -> dict[str, Any]:
     ]
     return {
         "heading": "Leaderboard" if several or not runs else printable_text(runs[0].results.title),
+        "verdicts": list(_verdicts(runs, several)),
         "lead": _lead(runs, boards),
         "alerts": [alert for run in runs for alert in _alerts(run, several)],
         "runs": runs,
@@ -150,6 +152,13 @@ def _alerts(run: SiteRun, several: bool) -> Iterator[dict[str, str]]:
     elif (warnings := run.count("warning")) and not several:
         words = f"The checks found warnings ({warnings}); read them before comparing numbers."
         yield {"words": words, "file": run.file}
+
+
+def _verdicts(runs: Sequence[SiteRun], several: bool) -> Iterator[dict[str, str]]:
+    """Yield the verdict of each run, with its name if there are several."""
+    for run in runs if len(runs) <= VERDICTS else ():
+        if run.verdict:
+            yield {"words": run.verdict, "run": run.label if several else "", "file": run.file}
 
 
 def _lead(runs: Sequence[SiteRun], boards: Sequence[Board]) -> str:

@@ -14,6 +14,7 @@ from draftmark.reports._shared.rows import (
     numbers_of,
     temperatures_of,
 )
+from draftmark.reports._shared.verdict import Verdict, overall_verdict, verdicts
 from draftmark.results import Cell, Contender, Number, Result, Results
 from draftmark.text import printable_text
 
@@ -57,6 +58,11 @@ class Board:
     def file(self) -> str:
         """The path of the board's page."""
         return f"tables/{self.run.number}-{self.number}-{slug(f'{self.task} {self.pair}')}.html"
+
+    @property
+    def verdict(self) -> str:
+        """The verdict on this board as plain text."""
+        return printable_text(self.run.verdicts[self.number - 1].text)
 
     @property
     def efficiency_keys(self) -> list[str]:
@@ -133,6 +139,16 @@ class SiteRun:
             f"-s{row.cell.seed}.html"
             for place, row in enumerate(self.results.results, start=1)
         }
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """The verdict on each board."""
+        return verdicts(self.results, self.directory)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict on all boards as plain text."""
+        return printable_text(overall_verdict(self.verdicts)) if self.verdicts else ""
 
     def count(self, severity: str) -> int:
         """Return the number of findings with a severity."""

@@ -47,6 +47,30 @@ def test_quiet_says_nothing(terminal: bool) -> None:
     assert out.getvalue() == ""
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_stages_that_are_done_are_counted(terminal: bool) -> None:
+    progress, out = _progress(terminal=terminal, width=80)
+
+    progress.stage_done("before: 1 s")
+    with progress.stages(2):
+        progress.stage_done("draft kd (gsm8k): 1 s")
+        with progress.step("training", 2) as step:
+            step.advance()
+        progress.stage_done("scores (gsm8k): 2 s")
+    progress.stage_done("after: 1 s")
+
+    plain = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", out.getvalue().replace("\r", "\n"))
+    lines = [line.strip() for line in plain.split("\n")]
+    shown = [line for line in lines if line.endswith(" s")]
+    assert shown == [
+        "before: 1 s",
+        "[1/2] draft kd (gsm8k): 1 s",
+        "[2/2] scores (gsm8k): 2 s",
+        "after: 1 s",
+    ]
+    assert any("all stages" in line for line in lines) == terminal
+
+
 def test_a_log_shows_now_and_then_that_the_run_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     progress, out = _progress()
     clock = iter([0.0, 1.0, 16.0, 17.0])

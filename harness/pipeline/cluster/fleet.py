@@ -139,7 +139,7 @@ class Fleet:
             self._progress.say(f"{event} {node.label}: {outcome.failure.reason}")
         elif outcome.host and not outcome.fatal:
             seconds = f"{outcome.seconds:.1f} s, {outcome.host}"
-            self._progress.say(f"{node.stage}: {node.label}: {seconds}")
+            self._progress.stage_done(f"{node.title}: {seconds}")
 
 
 def _on_a_worker(context_ref: list[Any], name: str, key: str) -> Outcome:

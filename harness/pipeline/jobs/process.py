@@ -43,7 +43,7 @@ class WorkerProcess:
 
     def start(self, node: Node, progress: Progress) -> None:
         """Start a stage; its progress is shown under its name."""
-        self._shown = ShownStage(progress, node.label)
+        self._shown = ShownStage(progress, node.title)
         with suppress(BrokenPipeError):  # it died; `receive` notices
             self.connection.send(node.key)
 

@@ -31,6 +31,10 @@ class SentProgress(Progress):
         """Send one line."""
         self._send("say", line)
 
+    def stage_done(self, line: str) -> None:
+        """Send the line of a stage that is done."""
+        self._send("stage_done", line)
+
     @contextmanager
     def step(self, label: str, total: int) -> Iterator[Step]:
         """Send the units of a step while the block runs."""
@@ -73,6 +77,10 @@ class ShownStage:
     def say(self, line: str) -> None:
         """Print one line."""
         self._progress.say(line)
+
+    def stage_done(self, line: str) -> None:
+        """Print the line of a stage that is done."""
+        self._progress.stage_done(line)
 
     def begin(self, number: int, label: str, total: int) -> None:
         """Show a step of `total` units."""

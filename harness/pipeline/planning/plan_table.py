@@ -1,4 +1,4 @@
-"""The plan of a run as text: its stages, their state in the store, their costs, the assumptions.
+"""The plan of a run as text: the total cost, the stages with their states and costs, assumptions.
 
 A plan needs no model files and no network: models that are not on this machine are planned by name.
 """
@@ -72,7 +72,7 @@ def render_plan(
     if len(names) > 1:
         stages = list(every.values())
         totals = _totals(stages, gpu, gpus)
-        texts.append(_wrap([f"All of {recipe}, each shared stage counted once:", *totals]))
+        texts.insert(0, _wrap([f"All of {recipe}, each shared stage counted once:", *totals]))
     return "\n\n\n".join(texts)
 
 
@@ -81,7 +81,7 @@ def tabulate_plan(
 ) -> tuple[str, list[PlannedStage]]:
     """Return the plan as text, and its stages.
 
-    The text has one line per stage under its task and pair, the assumptions, and the totals. On
+    The text has the totals, one line per stage under its task and pair, and the assumptions. On
     several GPUs each line names the GPU that the stage would run on.
     """
     setting_costs = {
@@ -94,10 +94,11 @@ def tabulate_plan(
     for key, stages in by_setting.items():
         lines += ["", ", ".join(key)]
         lines += [_line(stage, where.get(stage.node.key)) for stage in stages]
-    notes = [*_assumptions(setting_costs, gpu, store), ASSUMED, "", *_totals(every, gpu, gpus)]
+    totals = list(_totals(every, gpu, gpus))
     if _remaining(every):
-        notes.append(f"`draftmark run` here: {plan_jobs(plan, store, jobs).describe()}")
-    return "\n".join([*lines, "", _wrap(notes)]), every
+        totals.insert(0, f"`draftmark run` here: {plan_jobs(plan, store, jobs).describe()}")
+    notes = [*_assumptions(setting_costs, gpu, store), ASSUMED]
+    return "\n".join([_wrap(totals), "", *lines, "", _wrap(notes)]), every
 
 
 def _stages(

@@ -75,7 +75,8 @@ def fitted_init_node(setting: Setting, training: Training, seed: int) -> Node:
     texts = _source(setting, training, training.fixed_text)
     label = f"draft init, {init.describe()}, {training.fixed_text} text"
     code = ("draftmark.models.draft_inits",)
-    return Node("init", label, settings, {"target": setting.target, "texts": texts}, code, build)
+    inputs = {"target": setting.target, "texts": texts}
+    return Node("init", label, settings, inputs, code, build, task=setting.task.name)
 
 
 def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
@@ -114,6 +115,7 @@ def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
         build,
         ignored=frozenset(f"draftmark.speculation.{name}" for name in drafters),
         processes=processes,
+        task=setting.task.name,
     )
 
 

@@ -52,11 +52,11 @@ def grades_node(setting: Setting, texts: Node) -> Node:
     }
     if setting.task.grade_programs and setting.sandbox.exposes:
         settings["unsafe"] = True  # a safe run never reads such grades
-    label = f"{setting.task.name} quality of {texts.label}"
+    label = f"quality of {texts.label}"
     task = registry.module_name("tasks", setting.task.name)
     grading = ("draftmark.grading.scores", "draftmark.grading.thinking", "draftmark.data.prompts")
     code = (task, *grading, "draftmark.store.records")
-    return Node("grades", label, settings, inputs, code, build)
+    return Node("grades", label, settings, inputs, code, build, task=setting.task.name)
 
 
 def _answers(
@@ -99,7 +99,7 @@ def likelihoods_node(setting: Setting, model: Node | None = None) -> Node:
     inputs = {"model": model or setting.target, "texts": gold_texts_node(setting, "test")}
     label = f"likelihood of the gold answers by {model.label if model else 'the target'}"
     code = ("draftmark.models.hidden_states", "draftmark.store.records")
-    return Node("likelihoods", label, {}, inputs, code, build)
+    return Node("likelihoods", label, {}, inputs, code, build, task=setting.task.name)
 
 
 def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
@@ -145,7 +145,7 @@ def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
     }
     label = f"verdicts of {judge.model} on {draft.label} against the {judge.against}"
     code = ("draftmark.grading.judging", "draftmark.grading.thinking", "draftmark.data.prompts")
-    return Node("verdicts", label, settings, inputs, code, build)
+    return Node("verdicts", label, settings, inputs, code, build, task=setting.task.name)
 
 
 def _responses(

@@ -72,4 +72,5 @@ def _hidden_states(
 
     settings = {"dtype": dtype, "layers": list(layers), "positions": positions}
     inputs = {"target": setting.target, "texts": texts}
-    return Node("features", label, settings, inputs, ("draftmark.models.hidden_states",), build)
+    code = ("draftmark.models.hidden_states",)
+    return Node("features", label, settings, inputs, code, build, task=setting.task.name)

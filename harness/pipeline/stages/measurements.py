@@ -66,7 +66,7 @@ def scores_node(setting: Setting, entry: MethodEntry, draft: Node, samplers: Sam
         "draftmark.speculation.scoring",
         "draftmark.store.acceptance_tables",
     )
-    return Node("scores", label, settings, inputs, code, build)
+    return Node("scores", label, settings, inputs, code, build, task=setting.task.name)
 
 
 def decodes_node(
@@ -114,7 +114,7 @@ def decodes_node(
         "draftmark.data.prompts",
         "draftmark.store.speed_records",
     )
-    return Node("decodes", label, settings, inputs, code, build)
+    return Node("decodes", label, settings, inputs, code, build, task=setting.task.name)
 
 
 def pass_times_node(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
@@ -161,7 +161,7 @@ def pass_times_node(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
         "draftmark.engines.measure.cost_model_timing",
         "draftmark.data.prompts",
     )
-    return Node("parts", label, settings, inputs, code, build)
+    return Node("parts", label, settings, inputs, code, build, task=setting.task.name)
 
 
 def _arms(

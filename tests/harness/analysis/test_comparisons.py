@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from draftmark.analysis.comparisons import by_contender, compare_contenders, rank_contenders
 from draftmark.analysis.quantities import Quantity, quantity_key
@@ -191,6 +193,34 @@ def test_contenders_are_ranked_by_block_efficiency_and_share_letters_if_they_do_
     assert [item.letters for item in rank_contenders(two, _recipe())] == ["a", "b"]
     alone = {item: seeds for item, seeds in contenders.items() if item.method == "kd"}
     assert rank_contenders(alone, _recipe()) == ()
+
+
+@given(st.integers(0, 2**32), st.integers(2, 40), st.integers(2, 6))
+def test_the_interval_of_the_distance_from_the_first_has_0_inside_exactly_if_letters_are_shared(
+    seed: int, num_prompts: int, num_methods: int
+) -> None:
+    efficiency = quantity_key("block_efficiency", 0.0, 4)
+    draws = np.random.default_rng(seed)
+    prompts = tuple(map(str, range(num_prompts)))
+    cells = {
+        Cell("gsm8k", "p", f"m{number}", 0): {
+            efficiency: Quantity(
+                (draws.normal(2 + 0.03 * number, 0.05, num_prompts), np.ones(num_prompts)),
+                "x",
+                prompts,
+                (1.0, 5.0),
+            )
+        }
+        for number in range(num_methods)
+    }
+    first, *others = rank_contenders(by_contender(cells), _recipe())
+    assert first.behind is None
+    for item in others:
+        number = item.behind
+        assert number is not None
+        assert number.low is not None
+        assert number.value >= 0
+        assert (number.low <= 0) == bool(set(item.letters) & set(first.letters))
 
 
 def test_what_one_of_two_methods_was_not_measured_for_is_not_compared() -> None:

@@ -15,6 +15,7 @@ import pytest
 from places import PACKAGE
 
 from draftmark.cli import main
+from draftmark.models.cache import model_directory
 from draftmark.pipeline import experiment, runner
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
@@ -95,16 +96,21 @@ def test_the_list_has_everything_that_can_be_named(draftmark: Command) -> None:
     outcome = draftmark("list")
 
     assert outcome.code == 0
-    found = {line[:8].strip(): line[10:].split(", ") for line in outcome.out.splitlines()}
-    for group, name in (
-        ("recipes", "quickstart"),
-        ("tasks", "gsm8k"),
-        ("methods", "kd"),
-        ("engines", "reference"),
-        ("reports", "leaderboard"),
-        ("models", "smollm2-135m-instruct"),
+    assert all(len(line) <= 80 for line in outcome.out.splitlines())
+    groups = re.split(r"^(\w+)\n", outcome.out, flags=re.MULTILINE)[1:]
+    found = {
+        title: " ".join(lines.split())
+        for title, lines in zip(groups[::2], groups[1::2], strict=True)
+    }
+    for group, described in (
+        ("recipes", "quickstart Quickstart: plain KD on a tiny target"),
+        ("tasks", "gsm8k GSM8K: grade-school mathematics in words (Cobbe et al. 2021,"),
+        ("methods", "kd KD: knowledge distillation on fixed text"),
+        ("engines", "reference The plain lossless loop, one prompt at a time,"),
+        ("reports", "leaderboard The leaderboard in Markdown:"),
+        ("models", "smollm2-135m-instruct HuggingFaceTB/SmolLM2-135M-Instruct"),
     ):
-        assert name in found[group]
+        assert described in found[group]
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
@@ -201,7 +207,7 @@ def test_a_failed_cell_is_a_row_and_exit_code_1(
     assert outcome.code == 1
     assert "draft kd, seed 0: Mend this." in outcome.out
     shown = [path for path in _files() if "store" not in path.parts]
-    assert {path.name for path in shown} == {RESULTS, "leaderboard.md"}
+    assert {path.name for path in shown} == {RESULTS, "leaderboard.md", "answer.txt"}
 
 
 def test_reports_are_rendered_again(draftmark: Command) -> None:
@@ -325,6 +331,18 @@ def test_a_shell_completes_the_names_of_commands(
 
     assert {"report", "reconcile"} <= set(re.findall(r"[a-z]+", outcome.out))
     assert "gate" not in outcome.out
+
+
+def test_a_shell_completes_the_names_of_cached_models(
+    draftmark: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("org/one@x", "org/two@y"):
+        model_directory(name).mkdir(parents=True)
+    monkeypatch.setenv("_DRAFTMARK_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "draftmark models rm org/o")
+    monkeypatch.setenv("COMP_CWORD", "3")
+
+    assert draftmark().out.split() == ["org/one@x"]
 
 
 def test_the_console_script_ends_in_one_sentence(tmp_path: Path) -> None:

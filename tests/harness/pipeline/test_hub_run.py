@@ -1,5 +1,6 @@
 """A whole run whose target, draft and rows come from a local hub, and the same run again."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ test_rows = 6
 
 [[pairs]]
 name = "tiny"
-target = "org/target@{target}"
+target = "org/target@main"
 draft = {{ model = "org/draft@{draft}" }}
 
 [training]
@@ -72,6 +73,10 @@ def test_target_draft_and_rows_come_from_the_hub_once(tmp_path: Path) -> None:
         asked = hub.take_requests()
         hub.faults.append(Fault(".", status=503))
         again = run_draftmark(hub, tmp_path, "run", "own.toml")
+        offered = {
+            role: hub.repositories[f"models/org/{role}"].commits[commit]
+            for role, commit in commits.items()
+        }
         held = next(iter(hub.repositories["datasets/openai/gsm8k"].commits.values()))
 
     assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
@@ -88,3 +93,20 @@ def test_target_draft_and_rows_come_from_the_hub_once(tmp_path: Path) -> None:
         split: {path: held[path].sha256 for path in held if f"/{of}-" in path}
         for split, of in {"train": "train", "validation": "train", "test": "test"}.items()
     }
+    references = {"target": "org/target@main", "draft": f"org/draft@{commits['draft']}"}
+    for role, reference in references.items():
+        model = facts["models"][role]
+        files = model.pop("files")
+        assert model == {
+            "reference": reference,
+            "name": f"org/{role}@{commits[role]}",
+            "source": "hub",
+            "commit": commits[role],
+            "endpoint": hub.address,
+        }
+        assert files.keys() == offered[role].keys() - {"pytorch_model.bin", "README.md"}
+        for path, sha256 in files.items():
+            assert sha256 == hashlib.sha256(offered[role][path].data).hexdigest()
+    printed = first.stdout.replace("\\", "")
+    assert f"target org/target@main (hub org/target@{commits['target']}, files " in printed
+    assert f"org/target@main is hub org/target@{commits['target']}.\n" in first.stderr

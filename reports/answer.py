@@ -1,0 +1,119 @@
+"""The answer of a run in a few lines of plain text: the ranking, the verdict, and its limits.
+
+It fits into 80 columns, and into the last lines of a terminal. With several tasks the table shows
+block efficiency at one temperature, a column for each task.
+"""
+
+import io
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import wrap
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from draftmark.analysis.quantities import quantity_key
+from draftmark.reports._shared.content import number_text
+from draftmark.reports._shared.rows import (
+    by_task_and_pair,
+    gamma_of,
+    speedup_gammas,
+    temperatures_of,
+)
+from draftmark.reports._shared.verdict import limits_of, overall_verdict, verdicts
+from draftmark.results import Contender, Results
+from draftmark.text import printable_text
+
+WIDTH = 80  # columns of a terminal
+LINES = 12  # of the answer; what `draftmark run` prints after it takes two more
+SHOWN = (3, 6)  # methods in the table, at least and at most
+
+
+def answer(results: Results, directory: Path) -> dict[str, str]:
+    """Return answer.txt."""
+    boards = list(by_task_and_pair(results.results))
+    parts = [
+        printable_text(overall_verdict(verdicts(results, directory))),
+        *(printable_text(limit) for limit in limits_of(results)),
+    ]
+    lines = [line for part in parts for line in wrap(part, WIDTH)]
+    room = LINES - len(lines) - 4  # title, header, rule, and how many methods are left out
+    shown = min(max(room, SHOWN[0]), SHOWN[1])
+    table = _matrix(results, shown) if len(boards) > 1 else _ranking(results, shown)
+    return {"answer.txt": "\n".join([printable_text(results.title), *table, *lines]) + "\n"}
+
+
+def _ranking(results: Results, shown: int) -> list[str]:
+    """Return the table of a single task: methods in order of block efficiency."""
+    temperature, gamma = temperatures_of(results)[0], gamma_of(results)
+    key = quantity_key("block_efficiency", temperature, gamma)
+    lengths = " or ".join(map(str, sorted(speedup_gammas(results.results))))
+    header = ["method", f"block efficiency, T={temperature:g}"]
+    header += [f"speedup, {lengths} drafted"] if lengths else []
+    body = []
+    for contender in _ranked(results, key)[:shown]:
+        numbers = results.numbers.get(contender, {})
+        row = [contender.method, number_text(numbers.get(key), 2)]
+        row += [number_text(numbers.get("speedup"), 2)] if lengths else []
+        body.append([*row, _letters(contender, key, results)])
+    return _table([*header, "group"], body, len(results.numbers))
+
+
+def _matrix(results: Results, shown: int) -> list[str]:
+    """Return the table of several tasks: block efficiency with the group's letter."""
+    temperature = temperatures_of(results)[0]
+    key = quantity_key("block_efficiency", temperature, gamma_of(results))
+    places = [(task, pair) for task, pair, _ in by_task_and_pair(results.results)]
+    several_pairs = len({pair for _, pair in places}) > 1
+    methods = list(dict.fromkeys(item.method for item in _ranked(results, key)))
+    body = []
+    for method in methods[:shown]:
+        contenders = [Contender(task, pair, method) for task, pair in places]
+        body.append([method, *(_entry(item, key, results) for item in contenders)])
+    header = [f"{task}, {pair}" if several_pairs else task for task, pair in places]
+    return _table([f"tokens per pass, T={temperature:g}", *header], body, len(methods))
+
+
+def _ranked(results: Results, key: str) -> list[Contender]:
+    """Return all contenders, those with the highest mean number over tasks first."""
+    values: dict[str, list[float]] = {}
+    for contender, numbers in results.numbers.items():
+        if key in numbers:
+            values.setdefault(contender.method, []).append(numbers[key].value)
+    every = dict.fromkeys(row.cell.contender for row in results.results)
+    means = {method: statistics.mean(found) for method, found in values.items()}
+    return sorted(every, key=lambda item: -means.get(item.method, -math.inf))
+
+
+def _entry(contender: Contender, key: str, results: Results) -> str:
+    number = results.numbers.get(contender, {}).get(key)
+    if number is None:
+        return "-"
+    return f"{number.value:.2f} {_letters(contender, key, results)}".rstrip()
+
+
+def _letters(contender: Contender, key: str, results: Results) -> str:
+    return next(
+        (s.letters for s in results.standings if (s.contender, s.quantity) == (contender, key)), ""
+    )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], methods: int) -> list[str]:
+    """Return the lines of a table, the last with how many of all methods it leaves out."""
+    table = Table(*header, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*(Text(printable_text(entry)) for entry in row))
+    file = io.StringIO()
+    Console(file=file, width=WIDTH, color_system=None).print(table)
+    left_out = methods - len(rows)
+    more = [f"and {left_out} more in the leaderboard"] if left_out else []
+    return [line.rstrip() for line in file.getvalue().splitlines()] + more
+
+
+REPORT = answer

@@ -1,0 +1,183 @@
+"""The answer of a run: which method is first, by how much, and what to serve with, in few lines."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stored_runs import HOSTILE
+from stored_runs import run_of as stored_run
+
+from draftmark.reports.answer import LINES, REPORT, WIDTH
+from draftmark.reports.leaderboard import REPORT as LEADERBOARD
+from draftmark.results import Cell, Contender, Finding, Number, Result, Results, Standing
+from tests.reports.test_serving import with_parts
+from tests.reports.test_what_if import run_of as accepted_run
+
+KEY = "block_efficiency[t={:g},gamma=4]"
+LEAD = Number(0.5, 0.4, 0.6, 64, "ahead")
+Ranking = Sequence[tuple[str, float, str]]  # method, block efficiency, letters; best first
+
+
+def ranked(tasks: Mapping[str, Ranking], *, temperatures: Sequence[float] = (0.0,)) -> Results:
+    """Return a run whose methods rank like this at every temperature; recipe order is by name."""
+    rows, standings = [], []
+    for task, ranking in tasks.items():
+        values = {method: value for method, value, _ in ranking}
+        for method in sorted(values):
+            value = values[method]
+            number = Number(value, value - 0.1, value + 0.1, 64, "tokens / passes")
+            numbers = {KEY.format(t): number for t in temperatures}
+            rows.append(Result(Cell(task, "p", method, 0), numbers, None, {}))
+        for t in temperatures:
+            for place, (method, value, letters) in enumerate(ranking):
+                behind = replace(LEAD, value=ranking[0][1] - value) if place else None
+                contender = Contender(task, "p", method)
+                standings.append(Standing(contender, KEY.format(t), letters, behind))
+    recipe: dict[str, Any] = {
+        "evaluation": {"num_speculative_tokens": 4, "temperatures": list(temperatures)},
+        "speed": None,
+    }
+    return Results("r", "A title", recipe, tuple(rows), (), (), tuple(standings), (), {})
+
+
+def run_of(directory: Path, alphas: dict[str, tuple[float, ...]]) -> Results:
+    """Return a run without speed whose every token is accepted with the method's alpha."""
+    results = accepted_run(directory, alphas)
+    return replace(results, recipe={**results.recipe, "speed": None})
+
+
+def answer_of(results: Results, directory: Path = Path()) -> str:
+    text = REPORT(results, directory)["answer.txt"]
+    assert all(len(line) <= WIDTH for line in text.splitlines())
+    return text
+
+
+def said(results: Results, directory: Path = Path()) -> str:
+    """Return the answer's sentences on one line."""
+    return " ".join(answer_of(results, directory).split())
+
+
+def test_the_first_method_stands_with_its_number_and_its_distance_from_the_next() -> None:
+    results = ranked({"gsm8k": [("kd", 2.5, "a"), ("untrained", 2.0, "b")]})
+    assert (
+        "At T=0 kd is first with 2.50 [2.40, 2.60] tokens per pass of the target, ahead of "
+        "untrained by 0.50 [0.40, 0.60]. Speed was not measured."
+    ) in said(results)
+
+
+def test_methods_that_cannot_be_told_apart_from_the_first_are_named() -> None:
+    ranking = [("lk", 2.5, "a"), ("tv", 2.45, "ab"), ("kd", 2.4, "b")]
+    text = said(ranked({"gsm8k": ranking}))
+    assert "At T=0 lk has 2.50 [2.40, 2.60]" in text
+    assert "ahead of kd by 0.10 [0.40, 0.60]; tv cannot be told apart from it." in text
+    tied = said(ranked({"gsm8k": [("lk", 2.5, "a"), ("kd", 2.4, "a")]}))
+    assert "At T=0 no method is ahead of the others: lk or kd, 2.50 [2.40, 2.60]" in tied
+
+
+def test_a_run_from_before_distances_were_stored_still_has_an_order() -> None:
+    results = ranked({"gsm8k": [("kd", 2.5, "a"), ("untrained", 2.0, "b")]})
+    old = tuple(replace(item, behind=None) for item in results.standings)
+    assert "tokens per pass of the target, ahead of untrained. Speed" in said(
+        replace(results, standings=old)
+    )
+
+
+def test_temperatures_of_the_same_order_share_a_sentence() -> None:
+    results = ranked({"gsm8k": [("kd", 2.5, "a"), ("lk", 2.0, "b")]}, temperatures=(0.0, 1.0))
+    assert (
+        "At T=0 and T=1 kd is first with 2.50 [2.40, 2.60] and 2.50 [2.40, 2.60] tokens per pass "
+        "of the target, ahead of lk by 0.50 [0.40, 0.60] and 0.50 [0.40, 0.60]."
+    ) in said(results)
+
+
+def test_a_single_method_has_nothing_to_be_ahead_of() -> None:
+    results = replace(ranked({"gsm8k": [("kd", 2.5, "a")]}), standings=())
+    assert "No two methods have numbers to compare." in said(results)
+
+
+def test_several_tasks_get_one_sentence_and_a_matrix_with_the_best_method_first() -> None:
+    board = [("kd", 2.5, "a"), ("untrained", 2.0, "b")]
+    text = answer_of(ranked({"gsm8k": board, "mbpp": board}, temperatures=(0.0, 1.0)))
+    _, header, _, first, second, *_ = text.splitlines()
+    assert header.split() == ["tokens", "per", "pass,", "T=0", "gsm8k", "mbpp"]
+    assert first.split() == ["kd", "2.50", "a", "2.50", "a"]
+    assert second.split() == ["untrained", "2.00", "b", "2.00", "b"]
+    assert (
+        "By block efficiency at T=0 and T=1: kd first on all 2 tasks, ahead of the next by "
+        "0.50 [0.40, 0.60] tokens per pass or more."
+    ) in " ".join(text.split())
+
+
+def test_tasks_with_different_first_methods_are_named_with_them() -> None:
+    one = [("kd", 2.5, "a"), ("lk", 2.0, "b")]
+    other = [("lk", 2.5, "a"), ("kd", 2.4, "a")]
+    text = said(ranked({"gsm8k": one, "xsum": other}))
+    assert "kd first on gsm8k; lk or kd first on xsum." in text
+    assert "or more" not in text
+
+
+@pytest.mark.parametrize("tasks", [["gsm8k"], ["gsm8k", "alpaca", "mbpp", "cnn_dm", "xsum"]])
+def test_fifteen_methods_leave_room_for_the_paths_on_a_terminal(tasks: list[str]) -> None:
+    board = [(f"method number {number}", 3 - number / 10, "abc") for number in range(15)]
+    text = answer_of(ranked(dict.fromkeys(tasks, board), temperatures=(0.0, 1.0)))
+    assert len(text.splitlines()) <= LINES
+    assert "more in the leaderboard" in text
+
+
+def test_the_draft_to_serve_with_stands_with_its_condition_and_batch_sizes(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": (0.8,), "untrained": (0.1,)})
+    with_parts(results, tmp_path, 0.1, {1: 0.0, 16: 0.9})
+    text = said(results, tmp_path)
+    assert "Serve kd, num_speculative_tokens = 4: 2.39 [" in text
+    assert "times as fast (cost model, batch 1, T=0). A draft pays up to batch 1, of 1, 16." in text
+
+
+def test_where_no_draft_pays_the_best_one_stands_with_its_speedup(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": (0.3,), "untrained": (0.1,)})
+    with_parts(results, tmp_path, 0.9, {1: 0.0})
+    assert "Serve without a draft: none is known to pay; at best kd, 0.6" in said(results, tmp_path)
+
+
+def test_block_efficiency_and_speed_that_disagree_are_said_to(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": (0.8,), "lookup": (0.5,)})
+    for row, cost in zip(results.results, (0.9, 0.01), strict=True):
+        with_parts(replace(results, results=(row,)), tmp_path, cost, {1: 0.0})
+    rows = tuple(replace(row, numbers={KEY.format(0): LEAD}) for row in results.results)
+    first, second = (row.cell.contender for row in rows)
+    standings = (Standing(first, KEY.format(0), "a"), Standing(second, KEY.format(0), "b", LEAD))
+    text = said(replace(results, results=rows, standings=standings), tmp_path)
+    assert "Serve lookup, num_speculative_tokens = " in text
+    assert "Block efficiency puts kd first, speed does not." in text
+
+
+def test_what_a_run_cannot_say_follows_the_verdict() -> None:
+    results = ranked({"gsm8k": [("kd", 2.5, "a"), ("untrained", 2.0, "b")]})
+    kd, untrained = results.results
+    history = ({"step": 0, "validation_x": 2.0}, {"step": 9, "validation_x": 1.0})
+    failed = replace(untrained, failure="no memory", numbers={})
+    finding = Finding("error", "gsm8k, p", "test rows among train rows")
+    text = said(
+        replace(results, results=(replace(kd, history=history), failed), findings=(finding,))
+    )
+    order = [
+        "Do not compare these numbers: checks found errors (1).",
+        "Failed: untrained on gsm8k.",
+        "Training did not improve kd on gsm8k.",
+        "One seed: another training may land elsewhere.",
+    ]
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+
+
+def test_the_leaderboard_opens_with_the_verdict(tmp_path: Path) -> None:
+    run = stored_run(tmp_path, {"kd": [[0.8, 0.7]], "untrained": [[0.5, 0.5]]})
+    standings = ranked({"gsm8k": [("kd", 2.5, "a"), ("untrained", 2.0, "b")]}).standings
+    text = LEADERBOARD(replace(run, standings=standings), tmp_path)["leaderboard.md"]
+    assert text.index("kd is first with") < text.index("| method |")
+
+
+def test_hostile_names_reach_the_answer_without_control_characters() -> None:
+    name = HOSTILE[:200]
+    text = answer_of(ranked({name: [(name, 2.5, "a"), ("kd", 2.0, "b")]}))
+    assert not {"\x1b", "\x00", "\u202e"} & set(text)

@@ -118,10 +118,11 @@ def read_splits(
         else:
             passed = tuple(reasons)
             return {split: replace(raw, passed_over=passed) for split, raw in found.items()}
+    place = f"{data_folder(task)}/{splits[0]}.jsonl.gz"
+    fix = f" Set --data or {DATA_VARIABLE} to a folder with {place}."
     raise NoSource(
-        f"No source has the {', '.join(splits)} rows of {task.name!r}. Tried "
-        f"{'; '.join(reasons)}. Set --data or {DATA_VARIABLE} to a folder with "
-        f"{data_folder(task)}/{splits[0]}.jsonl.gz."
+        f"No source has the {', '.join(splits)} rows of {task.name!r}. Tried {'; '.join(reasons)}."
+        + (fix if "directory" in sources else "")
     )
 
 

@@ -47,6 +47,7 @@ class Fault:
     skip: int = 0
     status: int = 0  # the answer's status, instead of the answer
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""  # of that answer
     hang_s: float = 0  # no answer for so long, then the connection is closed
     drop: bool = False  # the connection is closed at once
     rate: float = 0  # bytes per second
@@ -253,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.stopped.wait(self.fault.hang_s)
             self.close_connection = True
         elif self.fault.status:
-            self.send(self.fault.status, b"", self.fault.headers)
+            self.send(self.fault.status, self.fault.body, self.fault.headers)
         else:
             self.answer()
 

@@ -62,7 +62,7 @@ def explain(error: Exception, repository: Repository, revision: str) -> HubError
                 return found
             case Busy():
                 return HubError(_busy(found))
-            case httpx2.TransportError():
+            case httpx2.RequestError() | httpx2.InvalidURL():
                 return HubError(_no_answer(found))
             case errors.OfflineModeIsEnabled():
                 return HubError(offline(f"{repository} at {revision}"))
@@ -78,7 +78,8 @@ def _odd(error: Exception, repository: Repository) -> HubError | None:
     reason = _first_line(error)
     if isinstance(error, errors.HFValidationError):
         return HubError(f"{repository.name!r} is not a name on the hub ({reason}).")
-    if isinstance(error, errors.FileMetadataError | errors.LocalEntryNotFoundError | ValueError):
+    odd = (errors.FileMetadataError, errors.LocalEntryNotFoundError)
+    if isinstance(error, (*odd, ValueError, LookupError, TypeError)):  # of what is not a hub's JSON
         return HubError(
             f"{endpoint()} does not answer as a hub does ({reason}); check HF_ENDPOINT and the "
             "proxies."
@@ -121,6 +122,8 @@ def _no_answer(error: Exception) -> str:
     reason = _first_line(error)
     if isinstance(error, httpx2.ProxyError):
         return f"The proxy refuses the way to {endpoint()} ({reason}); check HTTPS_PROXY."
+    if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError):
+        return f"{endpoint()} closed the connection ({reason}); check the network, and run again."
     if isinstance(error, httpx2.TimeoutException):
         reason = "time-out"
     fix = "set SSL_CERT_FILE" if "CERTIFICATE" in reason else "check the network"
@@ -174,13 +177,16 @@ def _no_repository(_: Any, repository: Repository, __: str) -> str:
 
 
 def _by_status(error: Any, repository: Repository) -> str:
-    status, said = error.response.status_code, error.server_message or _first_line(error)
+    status = error.response.status_code
+    said = error.server_message or error.response.reason_phrase
     if status == 401 and _has_token():
         return (
             f"{endpoint()} refuses the token (status 401: {said}); set HF_TOKEN to a valid one "
             f"({SETTINGS}), or unset it."
         )
-    fix = "check what the token may read" if status in (401, 403) else "check HF_ENDPOINT"
+    fixes = dict.fromkeys((401, 403), "check what the token may read")
+    fixes[407] = "name the proxy's user and password in HTTPS_PROXY"
+    fix = fixes.get(status, "check HF_ENDPOINT")
     return f"{endpoint()} refuses the {repository} (status {status}: {said}); {fix}."
 
 

@@ -150,10 +150,11 @@ def fetch_files(
     _check_offline(commit, wanted, folder)
     size = sum(file.size for file in wanted)
     free = _free_bytes(folder or commit.folder)
-    where = f"{len(wanted)} files ({format_bytes(size)}) of {commit}"
+    count = "1 file" if len(wanted) == 1 else f"{len(wanted)} files"
+    where = f"{count} ({format_bytes(size)}) of {commit}"
     if size > free:
         raise HubError(
-            f"{where} do not fit the disk of {folder or commit.folder} "
+            f"The disk of {folder or commit.folder} is too small for {where} "
             f"({format_bytes(free)} free); free some space, or move the cache to another disk."
         )
     progress.say(f"Fetching {where} from {endpoint()} ({format_bytes(free)} free) ...")

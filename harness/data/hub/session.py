@@ -67,8 +67,10 @@ def _wait(error: Exception, tried: int) -> float | None:
     """Return the seconds until the next try; None if another would fail as well."""
     if isinstance(error, Busy) and error.wait_s is not None:
         return error.wait_s
-    cause = error.__cause__ if isinstance(error, NoAnswer) else error
-    passing = isinstance(cause, Busy | httpx2.RemoteProtocolError | httpx2.ReadError)
+    # A connection that closes within a file is resumed by the client itself, some times.
+    cause = error.__cause__ if isinstance(error, NoAnswer) else None
+    closed = isinstance(cause, httpx2.RemoteProtocolError | httpx2.ReadError)
+    passing = closed or isinstance(error, Busy | httpx2.ReadError)
     return 2.0 ** (tried - 1) if passing else None
 
 
@@ -98,7 +100,7 @@ def _send(plain: Callable[..., Any], request: Any, *, stream: bool = False, **op
     request.extensions = {**request.extensions, "timeout": timeout}
     try:
         response = plain(request, stream=stream, **options)
-    except httpx2.TransportError as error:
+    except httpx2.RequestError as error:
         if "Range" in request.headers:
             raise  # the client resumes a file several times
         raise NoAnswer(str(error)) from error

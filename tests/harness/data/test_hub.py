@@ -51,7 +51,17 @@ def hub() -> Iterator[LocalHub]:
     with serve_hub() as server:
         for name in ("toy", "cut", "flaky", "corrupt", "huge", "brief", "dropped", "moved"):
             server.add(f"models/org/{name}", FILES)
-        for name in ("busy", "limited", "failing", "forbidden", "page", "hanging"):
+        for name in (
+            "busy",
+            "limited",
+            "failing",
+            "forbidden",
+            "page",
+            "hanging",
+            "odd",
+            "looping",
+            "lying",
+        ):
             server.add(f"models/org/{name}", FILES)
         server.add("models/org/gated", FILES, gated=True)
         server.add("models/org/mine", FILES, gated=True, readers=("hf_reader",))
@@ -67,7 +77,10 @@ def hub() -> Iterator[LocalHub]:
             Fault("HEAD /org/limited", status=429, headers={"RateLimit": '"api";r=0;t=299'}),
             Fault("org/failing", status=503, headers={"Retry-After": "0"}),
             Fault("HEAD /org/forbidden", status=403, headers={"X-Error-Message": "Not you"}),
-            Fault("org/page", status=200),
+            Fault("org/page", status=200, body=b"<html>Log in to this network</html>"),
+            Fault("org/odd/tree", status=200, body=b'[{"type": "file", "path": "a"}]'),
+            Fault("org/looping", status=302, headers={"Location": "/org/looping"}),
+            Fault("org/lying", claim_size=len(WEIGHTS) + 1),
             Fault("HEAD /org/hanging", hang_s=60),
         ]
         yield server
@@ -89,7 +102,18 @@ def _ask(hub: LocalHub, home: Path, *names: str, **environment: str) -> Outcome:
 @pytest.fixture(scope="module")
 def without_token(hub: LocalHub, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     names = ["toy", "cut", "flaky", "corrupt", "huge", "brief", "dropped", "busy", "limited"]
-    names += ["failing", "forbidden", "page", "hanging", "gated", "private", "absent"]
+    names += [
+        "failing",
+        "forbidden",
+        "page",
+        "odd",
+        "looping",
+        "lying",
+        "hanging",
+        "gated",
+        "private",
+        "absent",
+    ]
     names += ["toy@v9", "not a name"]
     asked = [f"org/{name}" for name in names]
     return _ask(hub, tmp_path_factory.mktemp("home"), *asked, **SOON)
@@ -141,17 +165,27 @@ def test_what_a_hub_does_is_one_sentence(
 def test_a_file_larger_than_the_disk_is_not_begun(hub: LocalHub, without_token: Outcome) -> None:
     sentence = without_token.sentences["org/huge"]
 
-    assert sentence.startswith("2 files (10000 TB) of org/huge@")
-    assert "do not fit the disk of" in sentence
+    assert sentence.startswith("The disk of ")
+    assert " is too small for 2 files (10000 TB) of org/huge@" in sentence
     assert "free some space" in sentence
     assert not [ask for ask in hub.requests if "org/huge/resolve" in ask.path]
 
 
-def test_an_answer_that_is_not_a_hubs_is_named(hub: LocalHub, without_token: Outcome) -> None:
-    sentence = without_token.sentences["org/page"]
+@pytest.mark.parametrize("name", ["page", "odd"])
+def test_an_answer_that_is_not_a_hubs_is_named(
+    name: str, hub: LocalHub, without_token: Outcome
+) -> None:
+    sentence = without_token.sentences[f"org/{name}"]
 
     assert sentence.startswith(f"{hub.address} does not answer as a hub does (")
     assert sentence.endswith("); check HF_ENDPOINT and the proxies.")
+
+
+def test_odd_names_and_answers_are_named(hub: LocalHub, without_token: Outcome) -> None:
+    looping, lying = (without_token.sentences[f"org/{name}"] for name in ("looping", "lying"))
+
+    assert looping.startswith(f"{hub.address} does not answer (Exceeded maximum allowed redirects")
+    assert lying.startswith("A file of the model org/lying did not come whole (Consistency check")
     assert without_token.sentences["org/not a name"].startswith("'org/not a name' is not a name on")
 
 

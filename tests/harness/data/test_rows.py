@@ -218,7 +218,10 @@ def test_a_task_may_have_a_folder_of_another_name_in_a_data_directory(
 
     assert rows.examples[0].id == "toy/train/0"
     with pytest.raises(UserError, match=r"folder with playthings/train\.jsonl\.gz"):
+        load_rows(named, "train", 1, sources=["directory"])
+    with pytest.raises(UserError) as caught:
         load_rows(named, "train", 1, sources=["samples"])
+    assert "--data" not in str(caught.value)
 
 
 def test_a_file_without_rows_is_too_few(task: Task) -> None:

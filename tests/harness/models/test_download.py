@@ -250,7 +250,7 @@ def test_a_file_that_was_not_fetched_is_refused(
     refused = shell.run("plan", _recipe(home / "edited.toml", "org/edited@main"))
 
     assert refused.code == 2
-    assert "chat_template.jinja is not a file of org/edited@" in refused.sentence
+    assert "chat_template.jinja was not fetched with org/edited@" in refused.sentence
     assert refused.sentence.endswith("copy its folder and name the copy.")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from local_hub import LocalHub, Request
 
@@ -55,12 +56,21 @@ class Shell:
     def __init__(self, hub: LocalHub, child: "subprocess.Popen[str]") -> None:
         self._hub, self._child = hub, child
 
+    def kill(self, *arguments: str | Path, at: Event) -> None:
+        """Start a command, and kill the process when an event of the hub's comes."""
+        self._start(arguments)
+        assert at.wait(timeout=60)
+        self._child.kill()
+
+    def _start(self, arguments: Sequence[str | Path]) -> None:
+        assert self._child.stdin
+        print(json.dumps([str(each) for each in arguments]), file=self._child.stdin, flush=True)
+
     def run(self, *arguments: str | Path) -> Outcome:
         """Return the outcome of a command."""
-        assert self._child.stdin
         assert self._child.stdout
         self._hub.take_requests()
-        print(json.dumps([str(each) for each in arguments]), file=self._child.stdin, flush=True)
+        self._start(arguments)
         line = self._child.stdout.readline()
         assert line, "the command ended its process"
         return Outcome(*json.loads(line), self._hub.take_requests())

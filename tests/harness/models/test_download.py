@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -135,9 +136,7 @@ def test_a_model_is_asked_for_once_by_its_commit(
         home / "draftmark" / "models" / f"org%2Ffirst@{commit}"
     }
     size = f"{len(files[WEIGHTS]) / 1000:.0f} kB"
-    assert (
-        f"Fetching 1 files ({size}) of org/first@{commit[:7]} from {hub.address} (" in first.error
-    )
+    assert f"Fetching 1 file ({size}) of org/first@{commit[:7]} from {hub.address} (" in first.error
     assert first.sentence == second.sentence == f"org/first@main is hub org/first@{commit}."
     assert by_commit.error == ""
     assert (absent.code, absent.sentence) == (
@@ -347,6 +346,38 @@ def test_what_draftmark_cannot_use_is_refused_at_fetch_and_not_kept(
     large = [r.path.rpartition("/")[2] for r in outcome.requests if "/storage/" in r.path]
     assert large == weights  # what names and small files show is refused before the weights
     assert list((home / "draftmark" / "models").glob(f"org%2F{kind}@*")) == []
+
+
+def test_weights_that_do_not_fit_the_disk_are_not_begun(
+    hub: LocalHub, shell: Shell, files: Files
+) -> None:
+    hub.add("models/org/huge", files)
+    hub.faults.append(Fault("org/huge", claim_size=10**16))
+
+    outcome = shell.run("fetch", "org/huge@main")
+
+    assert outcome.code == 2
+    assert "1 file (10000 TB) of org/huge@" in outcome.sentence
+    assert "free some space, or move the cache to another disk." in outcome.sentence
+    assert not [request for request in outcome.requests if WEIGHTS in request.path]
+
+
+def test_a_fetch_that_is_killed_goes_on(
+    hub: LocalHub, shell: Shell, home: Path, files: Files
+) -> None:
+    """What had come whole is not fetched again, and nothing of the rest is kept."""
+    hub.add("models/org/killed", files)
+    begun = Event()
+    hub.faults.append(Fault("GET /storage/models/org/killed", rate=50_000, call=begun.set))
+    with open_shell(hub, home) as doomed:
+        doomed.kill("fetch", "org/killed@main", at=begun)
+    hub.faults.clear()
+
+    outcome = shell.run("fetch", "org/killed@main")
+
+    assert _hashes(_folder(outcome)) == _expected(files)
+    asked = [name.partition(" ")[2] for name in outcome.asked]
+    assert {*asked} == {"main", WEIGHTS}  # the killed process's last request may be among them
 
 
 def test_a_package_steps_in_only_in_words_and_under_its_own_name(

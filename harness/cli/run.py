@@ -73,8 +73,9 @@ def _run(recipe: "Experiment", name: str, options: "RunOptions", full: bool) -> 
     shown, board = render_reports(results, directory, ["answer", "leaderboard"])
     if full or not sys.stdout.isatty():
         shown = board
-    typer.echo(shown.read_text(encoding="utf-8"))
-    typer.echo(f"Written: {board} and results.json")
+    typer.echo(shown.read_text(encoding="utf-8"), nl=shown == board)
+    for file in (board, directory / "results.json"):
+        typer.echo(f"Written: {file}")
     typer.echo(f"As pages: draftmark site {directory}")
     errors = [finding for finding in results.findings if finding.severity == "error"]
     for error in errors:

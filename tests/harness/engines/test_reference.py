@@ -155,7 +155,7 @@ def test_without_a_draft_it_writes_what_generation_writes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("gamma", "count"), [(1, 12), (3, 64), (5, 12), (8, 12)])
+@pytest.mark.parametrize(("gamma", "count"), [(1, 8), (3, 24), (5, 8), (8, 8)])
 def test_at_temperature_zero_it_is_lossless_and_its_passes_are_predicted_exactly(
     decode: Any,
     score: Any,
@@ -236,12 +236,12 @@ def test_the_greedy_draft_beside_a_sampled_one_is_the_draft_at_temperature_zero(
 def test_at_temperature_one_its_mean_passes_agree_with_the_prediction(
     decode: Any, score: Any, draft: Any, write: Any, prompts: list[Prompt]
 ) -> None:
-    """200 prompts, the prediction on the target's own texts, the count on the engine's."""
+    """96 prompts, the prediction on the target's own texts, the count on the engine's."""
     copies = [
         Prompt(f"{prompt.example_id} {copy}", prompt.token_ids)
-        for copy in range(4)
+        for copy in range(2)
         for prompt in prompts
-    ][:200]
+    ][:96]
     decoded = decode(copies, draft, 1.0, 3, limit=SHORT)
     counted = np.array([item.target_passes for item in decoded])
     texts = write(copies, 1.0, seed=7, max_new_tokens=SHORT)

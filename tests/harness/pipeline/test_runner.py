@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,21 +32,32 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def run_here(recipe: Path, tmp_path: Path) -> Callable[[], Results]:
-    def run_recipe() -> Results:
-        quiet = Progress(quiet=True)
-        prepared = plan_experiment(load_recipe(str(recipe)), quiet)
-        return run_experiment(prepared, "small", Store(tmp_path / "store"), quiet)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the store of a run that other runs begin with."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "small.toml").write_text(RECIPE)
+    run_recipe(folder / "small.toml", folder / "store")
+    return folder / "store"
 
-    return run_recipe
+
+@pytest.fixture
+def store(made: Path, tmp_path: Path) -> Path:
+    """Return a copy of the store that has all stages of the small run."""
+    return Path(shutil.copytree(made, tmp_path / "store"))
+
+
+def run_recipe(recipe: Path, store: Path) -> Results:
+    quiet = Progress(quiet=True)
+    prepared = plan_experiment(load_recipe(str(recipe)), quiet)
+    return run_experiment(prepared, "small", Store(store), quiet)
 
 
 @pytest.mark.slow
 def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
-    run_here: Callable[[], Results], recipe: Path, tmp_path: Path
+    recipe: Path, tmp_path: Path
 ) -> None:
-    first = run_here()
+    first = run_recipe(recipe, tmp_path / "store")
     untrained, trained = first.results
     name = quantity_key("acceptance_rate", 0.0, 4)
     assert trained.numbers[name].value > untrained.numbers[name].value
@@ -69,12 +79,13 @@ def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
     assert all(warning.facts["text_artefacts"] for warning in warnings)  # at 64 tokens most are cut
     prepared = plan_experiment(load_recipe(str(recipe)), Progress(quiet=True))
     assert Store(tmp_path / "store").missing(prepared.nodes) == {}
-    assert run_here() == first
+    assert run_recipe(recipe, tmp_path / "store") == first
 
 
 @pytest.mark.slow
 def test_a_run_prints_its_leaderboard_and_its_folder_is_all_that_reports_need(
     recipe: Path,
+    store: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -86,12 +97,12 @@ def test_a_run_prints_its_leaderboard_and_its_folder_is_all_that_reports_need(
         assert not stop.value.code
         return capsys.readouterr().out
 
-    printed = draftmark("run", recipe, "--out", tmp_path / "results")
+    printed = draftmark("run", recipe, "--out", tmp_path / "results", "--store", store)
     assert printed.startswith("# a small run")
     directory = next((tmp_path / "results").glob("small-*"))
     for file in ("leaderboard.md", "results.json"):
         assert f"Written: {directory / file}" in printed
-    shutil.rmtree(tmp_path / "results" / "store")
+    shutil.rmtree(store)
     rendered = (directory / "leaderboard.md").read_text()
     (directory / "leaderboard.md").unlink()
     draftmark("report", directory)
@@ -103,13 +114,13 @@ def test_a_run_prints_its_leaderboard_and_its_folder_is_all_that_reports_need(
 
 @pytest.mark.slow
 def test_a_run_is_verified_by_its_folder_and_its_store(
-    run_here: Callable[[], Results],
     recipe: Path,
+    store: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    save_results(run_here(), tmp_path / "small-00000000")
+    save_results(run_recipe(recipe, store), tmp_path / "small-00000000")
     command = ["verify", tmp_path / "small-00000000", "--prompts", "3"]
     monkeypatch.setattr(sys, "argv", ["draftmark", *map(str, command)])
     with pytest.raises(SystemExit) as stop:
@@ -155,14 +166,14 @@ def test_a_checkpoint_chosen_on_test_rows_ends_a_run_in_an_error_with_its_result
 
 @pytest.mark.slow
 def test_a_method_that_fails_is_a_row_with_its_reason_and_the_others_go_on(
-    run_here: Callable[[], Results], recipe: Path
+    recipe: Path, store: Path
 ) -> None:
     recipe.write_text(
         RECIPE.replace(
             'name = "kd"', 'name = "kd"\ntraining = { clip_norm = 1e9, learning_rate = 1e30 }'
         )
     )
-    untrained, failed = run_here().results
+    untrained, failed = run_recipe(recipe, store).results
     assert untrained.failure is None
     assert untrained.numbers
     assert failed.failure is not None

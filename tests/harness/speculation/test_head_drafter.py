@@ -134,7 +134,8 @@ def test_at_temperature_zero_it_is_lossless_and_every_count_is_predicted_exactly
     name: str,
     gamma: int,
 ) -> None:
-    """On 64 prompts; the rounds of each, not only their sum."""
+    """On each of 20 prompts, not only in sum."""
+    prompts, texts = prompts[:20], texts[:20]
     how = Samplers(GREEDY, GREEDY)
     decoded = decode(prompts, train(name), how, gamma)
     assert [item.token_ids for item in decoded] == [text.response_ids for text in texts]
@@ -147,7 +148,7 @@ def test_at_temperature_zero_it_is_lossless_and_every_count_is_predicted_exactly
         counted = [sum(getattr(round_, of_rounds) for round_ in item.rounds) for item in decoded]
         assert counted == predicted_B.tolist()
     # Tokens are accepted and tokens are rejected: else this shows little.
-    assert 100 < counts.accepted_B.sum() < counts.tested_B.sum() - 100
+    assert 30 < counts.accepted_B.sum() < counts.tested_B.sum() - 30
 
 
 @pytest.mark.slow

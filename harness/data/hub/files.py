@@ -98,11 +98,18 @@ def kept_files(commit: Commit) -> tuple[HubFile, ...] | None:
         return None
 
 
+def listing_endpoint(commit: Commit) -> str:
+    """Return the address of the hub that gave the kept list; this process's hub if none is kept."""
+    try:
+        return str(json.loads(commit.list_file.read_text("utf-8"))["endpoint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return endpoint()
+
+
 def list_files(commit: Commit, say: Callable[[str], None]) -> tuple[HubFile, ...]:
     """Return the list of a commit's files: the kept one, else the hub's; raises HubError."""
-    kept = kept_files(commit)
-    if kept is not None:
-        return kept
+    if (known := kept_files(commit)) is not None:
+        return known
     if is_offline():
         raise HubError(offline(str(commit)))
 
@@ -114,7 +121,8 @@ def list_files(commit: Commit, say: Callable[[str], None]) -> tuple[HubFile, ...
     files = tuple(_hub_file(entry) for entry in entries if hasattr(entry, "blob_id"))
     with suppress(PermissionError):  # several users may share a cache that one of them fills
         commit.list_file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(commit.list_file, {"files": [asdict(file) for file in files]})
+        kept = {"endpoint": endpoint(), "files": [asdict(file) for file in files]}
+        write_json(commit.list_file, kept)
     return files
 
 

@@ -136,7 +136,7 @@ def test_a_model_is_asked_for_once_by_its_commit(
     }
     size = f"{len(files[WEIGHTS]) / 1000:.0f} kB"
     assert (
-        f"Fetching 1 files ({size}) of org/first@{commit[:7]} from {hub.address} (" in first.error
+        f"Fetching 1 file ({size}) of org/first@{commit[:7]} from {hub.address} (" in first.error
     )
     assert first.sentence == second.sentence == f"org/first@main is hub org/first@{commit}."
     assert by_commit.error == ""

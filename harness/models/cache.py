@@ -6,6 +6,7 @@ source and the SHA-256 of every file, as they were when the files were held agai
 hashes. A model is complete or absent: a download has a folder of its own until it is whole.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ import platformdirs
 from filelock import BaseFileLock, FileLock
 
 from draftmark.data.hub.failures import Damaged
-from draftmark.errors import unknown_name_error
+from draftmark.errors import UserError, unknown_name_error
 from draftmark.store.entries import sha256_of
 from draftmark.store.store import write_json
 
@@ -55,6 +56,22 @@ def cache_directory() -> Path:
     """Return the model cache: DRAFTMARK_CACHE, else the user's cache folder."""
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named) if named else platformdirs.user_cache_path("draftmark")
+
+
+def check_cache_writable() -> None:
+    """Raise UserError unless models can be put into the cache."""
+    folder = cache_directory() / "models"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+    else:
+        reason = None if os.access(folder, os.W_OK) else os.strerror(errno.EACCES)
+    if reason:
+        raise UserError(
+            f"Cannot write to the model cache {folder}: {reason}; set {CACHE_VARIABLE} to another "
+            "folder."
+        )
 
 
 def model_directory(name: str) -> Path:
@@ -122,10 +139,11 @@ def check_unchanged(directory: Path, hashes: Mapping[str, str]) -> None:
             raise Damaged(f"{directory / file} is missing; {fix}.")
         if hashes.get(file) != fetched[file]:
             raise Damaged(f"{directory / file} differs from the fetched file; {fix}.")
-    if more := sorted(hashes.keys() - fetched.keys()):
+    folders = {path.name for path in directory.iterdir() if path.is_dir()}
+    if more := sorted((hashes.keys() | folders) - fetched.keys()):
         raise Damaged(
-            f"{directory / more[0]} is not a file of {name}; to change a model, copy its folder "
-            "and name the copy."
+            f"{directory / more[0]} was not fetched with {name}; to change a model, copy its "
+            "folder and name the copy."
         )
 
 

@@ -116,4 +116,14 @@ def _refused_by_name(partial: Path, name: str) -> Iterator[None]:
     except UserError as error:
         shutil.rmtree(partial, ignore_errors=True)
         sentence = str(error).replace(f"{partial}/", f"{name}/").replace(str(partial), name)
-        raise UserError(f"{sentence} (These are the files on the hub.)") from error
+        raise UserError(_with_fix_on_hub(sentence)) from error
+
+
+def _with_fix_on_hub(sentence: str) -> str:
+    """Return a refusal of files with the fix for files that are so on the hub."""
+    reason, _, fix = sentence.rpartition("; ")
+    if "again" in fix:
+        return f"{reason}; it is so on the hub: take another revision or another model."
+    if fix.startswith("fix "):
+        return f"{reason}; download it into a folder, {fix.removesuffix('.')}, and name the folder."
+    return sentence

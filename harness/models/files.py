@@ -4,6 +4,8 @@ No torch at module level, because plans import this module.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ from urllib.parse import unquote
 from draftmark.data.hub.failures import Damaged, HubError
 from draftmark.errors import UserError
 from draftmark.models.cache import (
+    CACHE_VARIABLE,
     RECORD,
     cache_directory,
     cached_model,
+    check_cache_writable,
     check_unchanged,
     commit_of,
     is_cached,
@@ -151,27 +155,39 @@ def fetch_model(name: str, progress: Progress) -> Path:
         if _is_unchanged(found, progress):
             return found
         published = _published(unquote(found.name))  # the same commit, if a branch has moved
-    try:
+    check_cache_writable()
+    with _explained(name):
         directory = _fetch(name, published, progress)
-    except UserError as error:
-        raise UserError(f"Cannot fetch {name}: {error}") from error
-    except OSError as error:
-        if full := explain_full_disk(error, cache_directory()):
-            raise full from error
-        raise
     link_model(name, directory)
     return directory
 
 
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Name the model in a refusal, and the cache if its disk is full."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"Cannot fetch {name}: {error}") from error
+    except OSError as error:
+        if explain_full_disk(error, cache_directory()) is None:
+            raise
+        raise UserError(
+            f"Cannot fetch {name}: the disk of {cache_directory()} is full; free some space "
+            f"(draftmark models rm), or set {CACHE_VARIABLE} to a folder on another disk."
+        ) from error
+
+
 def _is_unchanged(directory: Path, progress: Progress) -> bool:
     """True if a cached model is what was fetched; else it becomes a download that is not whole."""
-    with lock_model(directory):
-        try:
-            verify_model(directory)
-        except Damaged as damaged:
-            progress.say(f"{str(damaged).partition(';')[0]}; it is fetched again.")
-            set_aside(directory)
-            return False
+    try:
+        verify_model(directory)
+    except Damaged as damaged:
+        progress.say(f"{str(damaged).partition(';')[0]}; it is fetched again.")
+        with lock_model(directory):
+            if is_cached(directory):
+                set_aside(directory)
+        return False
     return True
 
 

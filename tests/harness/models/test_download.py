@@ -250,10 +250,11 @@ def test_a_file_that_was_not_fetched_is_refused(
     refused = shell.run("plan", _recipe(home / "edited.toml", "org/edited@main"))
 
     assert refused.code == 2
-    assert "chat_template.jinja is not a file of org/edited@" in refused.sentence
+    assert "chat_template.jinja was not fetched with org/edited@" in refused.sentence
     assert refused.sentence.endswith("copy its folder and name the copy.")
 
 
+SO_ON_HUB = "it is so on the hub: take another revision or another model."
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 9\n".encode()
 ADAPTER = json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/base"}).encode()
 NO_END = {"eos_token_id": None}
@@ -280,15 +281,19 @@ UNUSABLE: dict[str, tuple[Callable[[Files], Files], str, list[str]]] = {
         )
         for method in ("gptq", "awq", "bitsandbytes", "compressed-tensors")
     },
-    "pointer": (lambda files: {**files, WEIGHTS: POINTER}, "is a git-lfs pointer", [WEIGHTS]),
+    "pointer": (
+        lambda files: {**files, WEIGHTS: POINTER},
+        f"{WEIGHTS} is a git-lfs pointer, not the file itself; {SO_ON_HUB}",
+        [WEIGHTS],
+    ),
     "half": (
         lambda files: {**files, WEIGHTS: files[WEIGHTS][:-100]},
-        "it is cut or damaged",
+        f"it is cut or damaged; {SO_ON_HUB}",
         [WEIGHTS],
     ),
     "shard": (
         lambda files: _without(_shards(files), "b.safetensors"),
-        "lacks 1 of the 2 files of its weights (first b.safetensors)",
+        f"lacks 1 of the 2 files of its weights (first b.safetensors); {SO_ON_HUB}",
         [],
     ),
     "elsewhere": (
@@ -306,7 +311,7 @@ UNUSABLE: dict[str, tuple[Callable[[Files], Files], str, list[str]]] = {
     ),
     "endless": (
         lambda files: _without(_with(files, **NO_END), "generation_config.json"),
-        "names no end token (eos_token_id)",
+        "names no end token (eos_token_id); download it into a folder, fix generation_config.json",
         [],
     ),
     "templates": (
@@ -337,6 +342,7 @@ def test_what_draftmark_cannot_use_is_refused_at_fetch_and_not_kept(
     assert outcome.code == 2
     assert outcome.sentence.startswith(f"Cannot fetch org/{kind}@main: org/{kind}@{commit}")
     assert words in outcome.sentence
+    assert outcome.sentence.endswith(".")
     assert str(home) not in outcome.sentence
     large = [r.path.rpartition("/")[2] for r in outcome.requests if "/storage/" in r.path]
     assert large == weights  # what names and small files show is refused before the weights

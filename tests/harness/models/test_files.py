@@ -138,11 +138,15 @@ def test_a_changed_file_is_damage(file: str, change: str) -> None:
             check(directory)
 
 
-@pytest.mark.parametrize("file", ["chat_template.jinja", "modeling.py", "model-2.safetensors"])
+@pytest.mark.parametrize(
+    "file", ["chat_template.jinja", "modeling.py", "model-2.safetensors", "more/rag.jinja"]
+)
 def test_a_file_that_was_not_fetched_is_damage(file: str) -> None:
     directory = _keep("org/m@main", "hub org/m@main")
+    (directory / file).parent.mkdir(exist_ok=True)
     (directory / file).write_text("")
-    with pytest.raises(Damaged, match=rf"{file} is not a file of org/m@main.*copy its folder"):
+    file = file.partition("/")[0]
+    with pytest.raises(Damaged, match=rf"{file} was not fetched with org/m@main.*copy its folder"):
         hash_model(directory)
 
 
@@ -207,6 +211,12 @@ def test_a_copy_of_a_cached_model_is_a_folder_that_may_be_changed(tmp_path: Path
     facts = model_facts(str(copy), copy)
     assert (facts["name"], facts["source"]) == (str(copy), "folder")
     assert facts["files"].keys() == {*FILES, "chat_template.jinja"}
+
+
+def test_a_cache_that_is_not_a_folder_is_named(cache: Path) -> None:
+    cache.write_text("a file")
+    with pytest.raises(UserError, match=r"Cannot write to the model cache .*set DRAFTMARK_CACHE"):
+        fetch_model("org/m@main", QUIET)
 
 
 def test_the_catalogue_is_pinned() -> None:

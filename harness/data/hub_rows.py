@@ -28,7 +28,7 @@ class HubSplit:
 
     copies: tuple[Path, ...]
     rows: slice
-    hashes: Mapping[str, str]  # path on the hub -> SHA-256 of the file
+    facts: Mapping[str, Any]  # {"endpoint": the hub's address, "files": {path: SHA-256}}
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows; raises UserError if a file is not parquet."""
@@ -73,14 +73,14 @@ def read_splits(
     parts = {split: parse_slice(hub.splits[split]) for split in splits}
     wanted = {name: _files_of_split(commit, hub, name, listed) for name, _ in parts.values()}
     copies = _copies(commit, list(dict.fromkeys(chain(*wanted.values()))), progress)
-    return {
-        split: HubSplit(
-            tuple(copies[file] for file in wanted[name]),
-            rows,
-            {file.path: file.sha256 or file.blob_id for file in wanted[name]},
-        )
-        for split, (name, rows) in parts.items()
-    }
+    hub_of_list = files.listing_endpoint(commit)
+
+    def read_split(name: str, rows: slice) -> HubSplit:
+        hashes = {file.path: file.sha256 or file.blob_id for file in wanted[name]}
+        facts = {"endpoint": hub_of_list, "files": hashes}
+        return HubSplit(tuple(copies[file] for file in wanted[name]), rows, facts)
+
+    return {split: read_split(*part) for split, part in parts.items()}
 
 
 def parse_slice(text: str) -> tuple[str, slice]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from draftmark.data.sources import DATA_VARIABLE, READERS, RawSplit, Unavailable, data_folder
 from draftmark.errors import UserError
@@ -31,7 +32,7 @@ class Rows:
     left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> number of rows
     malformed: tuple[str, ...] = ()  # "place: reason" of each malformed row
     missing: str = ""  # the name of the rows, if a plan lacks them
-    hashes: Mapping[str, str] = field(default_factory=dict)  # of files of the hub: path -> hash
+    hub_facts: Mapping[str, Any] = field(default_factory=dict)  # see `hub_rows.HubSplit`
     passed_over: tuple[str, ...] = ()  # "source: reason" of sources that did not have the rows
 
     def first(self, count: int | None) -> "Rows":
@@ -148,7 +149,7 @@ def parse_rows(task: Task, split: Split, raw: RawSplit, count: int | None = None
         raw.source,
         dict(left_out),
         tuple(malformed),
-        hashes=raw.hashes,
+        hub_facts=raw.hub_facts,
         passed_over=raw.passed_over,
     )
 

@@ -31,7 +31,7 @@ class RawSplit:
     items: Iterable[Any]
     parse: Callable[[Any], Row]  # raises ValueError
     place: Callable[[int], str]
-    hashes: Mapping[str, str] = field(default_factory=dict)  # of files of the hub: path -> hash
+    hub_facts: Mapping[str, Any] = field(default_factory=dict)  # see `hub_rows.HubSplit`
     passed_over: tuple[str, ...] = ()  # "source: reason" of the sources before this one
 
 
@@ -66,7 +66,7 @@ def _from_hub(
             rows,
             _without_marks,
             lambda index: f"{name}, {hub.splits[split]}, row {index}",
-            rows.hashes,
+            rows.facts,
         )
 
     return {split: raw(split, rows) for split, rows in found.items()}

@@ -52,7 +52,7 @@ def _facts(setting: Setting) -> dict[str, Any]:
         "models": _models(setting),
         "rows": {split: len(item.examples) for split, item in rows.items()},
         "source": {split: item.source for split, item in rows.items()},
-        "hub_files": {split: dict(item.hashes) for split, item in rows.items() if item.hashes},
+        "hub": {split: dict(item.hub_facts) for split, item in rows.items() if item.hub_facts},
         "passed_over": list(rows["test"].passed_over),
         "left_out": {split: dict(item.left_out) for split, item in rows.items()},
         "digest": {split: item.digest for split, item in rows.items()},

@@ -2,8 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from draftmark.data.hub.failures import HubError, Repository, endpoint
@@ -34,8 +32,8 @@ def cache_folder() -> Path:
 
 def describe_proxies() -> str:
     """Return the proxies of the environment without users and passwords."""
-    found = {kind: urlsplit(value) for kind, value in getproxies().items() if kind != "no"}
-    named = [f"{kind} {proxy.hostname}:{proxy.port or 80}" for kind, proxy in sorted(found.items())]
+    found = sorted(item for item in getproxies().items() if item[0] != "no")
+    named = [f"{kind} {value.rpartition('@')[2].rpartition('//')[2]}" for kind, value in found]
     without = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
     return (", ".join(named) or "none") + (f", except for {without}" if named and without else "")
 
@@ -47,12 +45,12 @@ def _whoami() -> tuple[int, str]:
 
     from draftmark.data.hub.session import ask  # loads the client of HTTP
 
-    def call() -> Any:
+    def call() -> tuple[int, str]:
         address = f"{endpoint()}/api/whoami-v2"
-        return huggingface_hub.get_session().get(address, headers=build_hf_headers())
+        answer = huggingface_hub.get_session().get(address, headers=build_hf_headers())
+        return answer.status_code, str(answer.json()["name"]) if answer.status_code == 200 else ""
 
-    answer = ask(call, Repository("whoami-v2"), "main", lambda line: None)
-    return answer.status_code, answer.json().get("name", "") if answer.is_success else ""
+    return ask(call, Repository("whoami-v2"), "main", lambda line: None)
 
 
 def _token_place() -> str:

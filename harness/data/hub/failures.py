@@ -1,5 +1,6 @@
 """The sentence of each kind of failure of the Hugging Face hub, with the fix."""
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,8 +87,11 @@ def _odd(error: Exception, repository: Repository) -> HubError | None:
         )
     if isinstance(error, OSError) and error.errno is None:
         return HubError(f"A file of the {repository} did not come whole ({reason}); run again.")
-    if isinstance(error, PermissionError):
-        return HubError(f"The cache cannot be written ({reason}); set HF_HOME to another folder.")
+    if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return HubError(
+            f"The cache cannot be written ({reason}); set HF_HOME (rows) or DRAFTMARK_CACHE "
+            "(models) to another folder."
+        )
     return None
 
 

@@ -4,12 +4,12 @@ The hub's own cache (HF_HOME) holds the files. The list of a commit's files is k
 second use asks the hub nothing.
 """
 
+import errno
 import hashlib
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from draftmark.data.hub.failures import Damaged, HubError, Repository, endpoint, offline
 from draftmark.progress import Progress, Step
 from draftmark.store.entries import sha256_of
-from draftmark.store.store import write_json
+from draftmark.store.store import explain_full_disk, write_json
 from draftmark.text import format_bytes
 
 MAX_DOWNLOADS = 2  # of a file whose hash is wrong
@@ -98,11 +98,18 @@ def kept_files(commit: Commit) -> tuple[HubFile, ...] | None:
         return None
 
 
+def listing_endpoint(commit: Commit) -> str:
+    """Return the address of the hub that gave the kept list; this process's hub if none is kept."""
+    try:
+        return str(json.loads(commit.list_file.read_text("utf-8"))["endpoint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return endpoint()
+
+
 def list_files(commit: Commit, say: Callable[[str], None]) -> tuple[HubFile, ...]:
     """Return the list of a commit's files: the kept one, else the hub's; raises HubError."""
-    kept = kept_files(commit)
-    if kept is not None:
-        return kept
+    if (known := kept_files(commit)) is not None:
+        return known
     if is_offline():
         raise HubError(offline(str(commit)))
 
@@ -112,10 +119,19 @@ def list_files(commit: Commit, say: Callable[[str], None]) -> tuple[HubFile, ...
 
     entries = _ask(call, commit.repository, commit.hash, say)
     files = tuple(_hub_file(entry) for entry in entries if hasattr(entry, "blob_id"))
-    with suppress(PermissionError):  # several users may share a cache that one of them fills
-        commit.list_file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(commit.list_file, {"files": [asdict(file) for file in files]})
+    _keep_list(commit, files)
     return files
+
+
+def _keep_list(commit: Commit, files: Iterable[HubFile]) -> None:
+    """Keep the list of a commit's files, unless the cache is one that others fill."""
+    kept = {"endpoint": endpoint(), "files": [asdict(file) for file in files]}
+    try:
+        commit.list_file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(commit.list_file, kept)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
 
 
 def _hub_file(entry: Any) -> HubFile:
@@ -148,18 +164,32 @@ def fetch_files(
     if not wanted:
         return held
     _check_offline(commit, wanted, folder)
+    place = folder or commit.folder
     size = sum(file.size for file in wanted)
-    free = _free_bytes(folder or commit.folder)
-    count = "1 file" if len(wanted) == 1 else f"{len(wanted)} files"
-    where = f"{count} ({format_bytes(size)}) of {commit}"
+    _announce(commit, len(wanted), size, place, progress.say)
+    try:
+        with progress.download(str(commit), size) as step:
+            return held | {
+                file: _fetch(commit, file, folder, progress.say, step) for file in wanted
+            }
+    except OSError as error:
+        if full := explain_full_disk(error, place):
+            raise full from error
+        raise
+
+
+def _announce(
+    commit: Commit, count: int, size: int, place: Path, say: Callable[[str], None]
+) -> None:
+    """Print the size of a download and the free disk; raises HubError if the disk is too small."""
+    free = _free_bytes(place)
+    what = f"{count} file{'' if count == 1 else 's'} ({format_bytes(size)}) of {commit}"
     if size > free:
         raise HubError(
-            f"The disk of {folder or commit.folder} is too small for {where} "
-            f"({format_bytes(free)} free); free some space, or move the cache to another disk."
+            f"The disk of {place} is too small for {what} ({format_bytes(free)} free); free some "
+            "space, or move the cache to another disk."
         )
-    progress.say(f"Fetching {where} from {endpoint()} ({format_bytes(free)} free) ...")
-    with progress.download(str(commit), size) as step:
-        return held | {file: _fetch(commit, file, folder, progress.say, step) for file in wanted}
+    say(f"Fetching {what} from {endpoint()} ({format_bytes(free)} free) ...")
 
 
 def _whole_in(folder: Path, files: Iterable[HubFile]) -> dict[HubFile, Path]:

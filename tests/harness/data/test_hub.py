@@ -167,7 +167,7 @@ def test_a_file_larger_than_the_disk_is_not_begun(hub: LocalHub, without_token: 
 
     assert sentence.startswith("The disk of ")
     assert " is too small for 2 files (10000 TB) of org/huge@" in sentence
-    assert "free some space" in sentence
+    assert " free); free some space, or move the cache to another disk." in sentence
     assert not [ask for ask in hub.requests if "org/huge/resolve" in ask.path]
 
 

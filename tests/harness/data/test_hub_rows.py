@@ -31,7 +31,7 @@ for split, count in json.loads(sys.argv[1]):
         find_registered("tasks", "gsm8k"), split, count, sources=["hub"], progress=Progress()
     )
     ends = [rows.examples[at].messages[0]["content"] for at in (0, -1)]
-    print(json.dumps([rows.source, ends, rows.hashes]))
+    print(json.dumps([rows.source, ends, rows.hub_facts["files"]]))
 """
 
 

@@ -95,6 +95,13 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_every_page_of_measured_results_begins_with_its_commits() -> None:
+    pages = sorted(in_repository("reports/measured").rglob("*.md"))
+    assert len(pages) > 10
+    for page in pages:
+        assert re.match(r"# .*\n\n\*Of commits? [0-9a-f]{7}\b", page.read_text("utf-8")), page
+
+
 def test_every_page_is_in_the_index() -> None:
     linked = set(re.findall(r"\(([\w-]+\.md)", PAGES["docs/README.md"]))
 

@@ -56,12 +56,14 @@ def fairness_findings(
     results: Sequence[Result],
     speeds: Mapping[Cell, Mapping[SpeedCondition, Measurement]],
     data: Sequence[Mapping[str, Any]],
+    earlier: Sequence[Finding] = (),
 ) -> tuple[Finding, ...]:
     """Return the findings of a run, errors first; `data` holds the facts of each task and pair.
 
-    `results` need the runner's provenance; failed cells are skipped.
+    `results` need the runner's provenance; failed cells are skipped. `earlier` are findings of the
+    checks before the run.
     """
-    found: list[Finding] = []
+    found: list[Finding] = [*earlier]
     for facts in data:
         here = (facts["task"], facts["pair"])
         rows = [r for r in results if not r.failure and (r.cell.task, r.cell.pair) == here]

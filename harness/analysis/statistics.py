@@ -198,12 +198,12 @@ class Effect:
         of_prompts, of_seeds = self.standard_error**2 - self.seeds_error**2, self.seeds_error**2
         here = max(self.effective_n - 1, LEAST_DEGREES)
         there = max(self.effective_n * n / self.n - 1, LEAST_DEGREES)
-        # The seeds' terms of Satterthwaite's formula: part^2 / degrees, summed over the parts.
-        seeds_spread = self.standard_error**4 / self.degrees - of_prompts**2 / here
+        # The seeds' part / degrees in `_with_seeds`.
+        seeds_spread = self.standard_error**2 / self.degrees - of_prompts / here
         of_prompts *= inflated * self.n / n
         variance = of_prompts + of_seeds
-        spread = of_prompts**2 / there + (max(seeds_spread, 0.0) if of_seeds else 0.0)
-        return math.sqrt(variance), variance**2 / spread if spread else there
+        spread = of_prompts / there + (max(seeds_spread, 0.0) if of_seeds else 0.0)
+        return math.sqrt(variance), variance / spread if spread else there
 
 
 def estimate_effect(
@@ -236,7 +236,7 @@ def estimate_effect(
     of_seeds = _seeds_noise([rates[0] - rates[1]] if paired else rates)
     without = [_without_each(side) for side in sides]
     without_B = without[0] - without[1] if second else without[0]
-    error, degrees = standard_error([_prompts_noise(without_B, effective), *of_seeds])
+    error, degrees = _with_seeds(_prompts_noise(without_B, effective), of_seeds)
     if math.isnan(error):  # one prompt has all the weight
         error, degrees = math.inf, 1.0
     if error <= _ROUNDING * max(np.abs(side).max() for side in rates):
@@ -259,8 +259,7 @@ def _rate_ends(seeds: Sequence[Counts], bounds: Bounds | None) -> Ends:
     with np.errstate(invalid="ignore"):
         without_B = to_scale(_without_each(seeds), bounds)
         rates = _rates(seeds) * scale_slope(value, bounds)
-        noise = [_prompts_noise(without_B, effective), *_seeds_noise([rates])]
-        error, degrees = standard_error(noise)
+        error, degrees = _with_seeds(_prompts_noise(without_B, effective), _seeds_noise([rates]))
     if math.isfinite(error) and error > _ROUNDING:
         low, high = t_interval(scaled, error, degrees)
         return from_scale(low, bounds), from_scale(high, bounds)
@@ -281,6 +280,22 @@ def standard_error(sources: Iterable[Noise]) -> tuple[float, float]:
     variance = math.fsum(part for part, _ in parts)
     spread = math.fsum(part**2 / degrees for part, degrees in parts if part)
     return math.sqrt(variance), variance**2 / spread if spread else parts[0][1]
+
+
+def _with_seeds(prompts: Noise, seeds: Sequence[Noise]) -> tuple[float, float]:
+    """Return (standard error, degrees of freedom) over prompts and the seeds of each side.
+
+    1 / degrees is the mean of that of prompts and that of seeds, weighted by their variances: to
+    first order Cochran and Cox's weighted quantile (1950). Satterthwaite's formula is too sure of
+    the weight of two or three seeds.
+    """
+    error, degrees = standard_error([prompts])
+    if not seeds:
+        return error, degrees
+    seeds_error, seeds_degrees = standard_error(seeds)
+    spread = error**2 / degrees + seeds_error**2 / seeds_degrees
+    variance = error**2 + seeds_error**2
+    return math.sqrt(variance), variance / spread if spread else degrees
 
 
 def _prompts_noise(without_B: Floats, effective: float) -> Noise:

@@ -51,10 +51,9 @@ def bless(
         before=before,
     )
     accepted.save_accepted(new, file)
-    earlier = before.history[-1]["numbers"] if before and before.history else {}
     for name, number in new.history[-1]["numbers"].items():
-        was = f"  (was {earlier[name]['value']:.4f})" if name in earlier else ""
-        typer.echo(f"{printable_text(name)}  {number['value']:.4f}{was}")
+        line = f"{printable_text(name)}  {number['value']:.4f}"
+        typer.echo(f"{line}  {accepted.was_before(name, before, new)}".rstrip())
     typer.echo(f"Written: {file}")
 
 

@@ -78,10 +78,11 @@ def _options(
 
 def main() -> None:
     """Run the command line; a UserError ends it with one sentence and exit code 2."""
-    from draftmark.pipeline.stopping import Stopped
+    from draftmark.pipeline.stopping import Stopped, note_interrupts
 
     try:
-        app(prog_name="draftmark")
+        with note_interrupts():
+            app(prog_name="draftmark")
     except UserError as error:
         _stop(error)
     except Stopped as stopped:

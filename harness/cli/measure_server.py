@@ -1,14 +1,25 @@
 """Measure a running OpenAI-compatible endpoint."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from draftmark.cli.options import Data
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
+
+if TYPE_CHECKING:
+    from draftmark.engines.measure.endpoint import Endpoint
+    from draftmark.engines.measure.endpoint_load import Blocks, Load, Measurement
+    from draftmark.types import Arm, Example
 
 
 def measure_server(
@@ -26,6 +37,7 @@ def measure_server(
     key_variable: Annotated[
         str, typer.Option(help="Environment variable with the key, if the server needs one.")
     ] = "",
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for one whole request.")] = 600,
     out: Annotated[Path | None, typer.Option("--out", help="JSON file for all facts.")] = None,
     data: Data = None,
 ) -> None:
@@ -38,29 +50,88 @@ def measure_server(
     from draftmark.engines.measure import endpoint_load as measure
     from draftmark.engines.measure.endpoint import Endpoint
     from draftmark.grading.http_client import HttpClient, read_key
-    from draftmark.progress import Progress
-    from draftmark.store.store import write_json
-    from draftmark.types import Arm
 
+    loads = [
+        measure.Load(at_once, blocks, max_tokens, temperature) for at_once in _counts(concurrency)
+    ]
     key = read_key(key_variable, "endpoint")
     urls: dict[Arm, str | None] = {"draft": url, "target": against}
     endpoints = {
-        arm: Endpoint(HttpClient(at, key, timeout_s=600), model) for arm, at in urls.items() if at
+        arm: Endpoint(HttpClient(at, key, timeout), model) for arm, at in urls.items() if at
     }
     found, sources = registry.find_registered("tasks", task), ["directory" if data else "samples"]
     rows = load_rows(found, "test", prompts, sources=sources, directory=data_folder(data))
+    kept = _Kept(out, {"task": task, "rows": rows.digest, "source": rows.source})
     runs = []
-    for at_a_time in _counts(concurrency):
-        load = measure.Load(at_a_time, blocks, max_tokens, temperature)
-        arms = measure.measure_endpoint(endpoints, rows.examples, load, Progress())
-        runs.append((load, arms))
-        _echo(measure.measurement_lines(arms, load))
+    with kept.named_in_errors():
+        for load in loads:
+            runs.append((load, _measure(endpoints, rows.examples, load, kept)))
+            _echo(measure.measurement_lines(runs[-1][1], load))
     _echo(measure.verdict_lines(runs))
     if out:
-        measured = [measure.to_json(arms, endpoints, load) for load, arms in runs]
-        facts = {"task": task, "rows": rows.digest, "source": rows.source, "runs": measured}
-        write_json(out, facts)
         typer.echo(f"Written: {out}")
+
+
+def _measure(
+    endpoints: Mapping[Arm, Endpoint], examples: Sequence[Example], load: Load, kept: _Kept
+) -> dict[Arm, Measurement]:
+    """Return the measurements under a load, and keep them, block by block."""
+    from draftmark.engines.measure import endpoint_load
+    from draftmark.progress import Progress
+
+    def keep(blocks: Blocks) -> None:
+        kept.write(unfinished=endpoint_load.blocks_to_json(blocks, endpoints, load))
+
+    arms = endpoint_load.measure_endpoint(endpoints, examples, load, Progress(), keep)
+    kept.add(endpoint_load.to_json(arms, endpoints, load))
+    return arms
+
+
+class _Kept:
+    """The file of --out: after each block it has all that was measured."""
+
+    def __init__(self, path: Path | None, facts: Mapping[str, Any]) -> None:
+        """Raise UserError, before anything is measured, if the file cannot be written."""
+        self._path, self._document = path, {**facts, "runs": []}
+        self._is_written = False
+        if path:
+            _check_writable(path)
+
+    def write(self, **more: Any) -> None:
+        """Write the finished runs, and `more`."""
+        from draftmark.store.store import write_json
+
+        if self._path:
+            write_json(self._path, {**self._document, **more})
+            self._is_written = True
+
+    def add(self, run: Mapping[str, Any]) -> None:
+        """Add a finished run, and write."""
+        self._document["runs"].append(run)
+        self.write()
+
+    @contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Name the file in a UserError of the block, if the file has anything."""
+        try:
+            yield
+        except UserError as error:
+            if not self._is_written:
+                raise
+            raise UserError(f"{error} What was measured before is in {self._path}.") from error
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--out {path} cannot be written ({error.strerror}); name a file in a folder that you "
+            "can write."
+        ) from error
 
 
 def _echo(lines: Iterable[str]) -> None:

@@ -78,6 +78,8 @@ def gc(
     verb = "Would delete" if dry_run else "Deleted"
     for item in done.gone:
         typer.echo(f"{verb}: {item.name} {format_bytes(item.num_bytes):>9}")
+    if done.left:
+        typer.echo(f"{verb}: {len(done.left)} journals and locks that no run needs")
     typer.echo(f"{format_bytes(done.freed)} freed; {format_bytes(done.num_bytes)} stay in {store}.")
     if limit is not None and done.num_bytes > limit:
         typer.echo(

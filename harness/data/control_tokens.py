@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from draftmark.data.chat_templates import apply_template
 from draftmark.errors import UserError
 from draftmark.types import Example, Turn
 
@@ -67,11 +68,7 @@ def encode_chat(tokenizer: Any, example: Example, options: Mapping[str, Any]) ->
 def _by_template(
     tokenizer: Any, messages: Sequence[Turn], options: Mapping[str, Any]
 ) -> tuple[int, ...]:
-    return tuple(
-        tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=True, tokenize=True, return_dict=False, **options
-        )
-    )
+    return tuple(apply_template(tokenizer, messages, options, tokenize=True))
 
 
 def _in_parts(
@@ -79,9 +76,7 @@ def _in_parts(
 ) -> tuple[int, ...]:
     """Return the ids of turns: the template's special tokens, and the texts between them."""
     hidden = [_replaced(turn, spelled, _STAND_IN) for turn in messages]
-    rendered = tokenizer.apply_chat_template(
-        hidden, add_generation_prompt=True, tokenize=False, **options
-    )
+    rendered = apply_template(tokenizer, hidden, options, tokenize=False)
     tokens = control_tokens(tokenizer)
     ids: list[int] = []
     for part in re.split(f"({'|'.join(map(re.escape, tokens))})", rendered):

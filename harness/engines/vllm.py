@@ -1,10 +1,10 @@
 """vLLM's offline `LLM` in a child process, with draft models, heads (chains) and prompt lookup.
 
 Counts are vLLM's own, per request, by the convention `VLLM` of `speculation.blocks`: prefill emits
-the first token, so blocks start at the second; every block drafts `num_speculative_tokens`, and
-tokens accepted beyond the end of a text count as accepted. vLLM sums floats in another order than
-other engines, and again with a draft, so at temperature 0 texts may differ at near ties; `draftmark
-verify` prints the gaps.
+the first token, so blocks start at the second; every block drafts `num_speculative_tokens`, or what
+a lookup found; and tokens accepted beyond the end of a text count as accepted. vLLM sums floats in
+another order than other engines, and again with a draft, so at temperature 0 texts may differ at
+near ties; `draftmark verify` prints the gaps.
 """
 
 import os

@@ -16,9 +16,10 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from draftmark.errors import UserError
+from draftmark.grading.bounded_exchange import TooLong, open_url, read_lines, read_whole
 
-_MAX_BYTES = 2**24  # of an answer that is read whole
 _SHOWN = 200  # characters of an answer in a message
+_ERROR_BYTES = 2**16  # of the answer to a failed request
 _TEMPORARY = frozenset({None, 408, 429, 500, 502, 503, 504})
 
 
@@ -57,18 +58,14 @@ def not_a_completion(answer: str) -> RequestFailed:
     return RequestFailed(f"its answer is not a chat completion, {answer[:_SHOWN]!r}", 200)
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """Refuse a redirect: urllib then raises HTTPError with its status."""
-
-
 @dataclass(frozen=True)
 class HttpClient:
     """A server at a base URL, such as http://127.0.0.1:8000/v1.
 
     Raises UserError for a URL that may hold a secret, without repeating the URL. Requests go to
     `path` below the base URL, or below the host if it starts with "/"; they are GET without `body`,
-    else POST with `body` as JSON. They raise RequestFailed.
+    else POST with `body` as JSON. They raise RequestFailed. `timeout_s` is the deadline of a whole
+    request, from the connection to the last byte of the answer.
     """
 
     url: str
@@ -89,18 +86,17 @@ class HttpClient:
     def read(self, path: str, body: Mapping[str, Any] | None = None) -> str:
         """Return the text of an answer."""
         with self._open(path, body) as answer:
-            return self._decode(answer.read(_MAX_BYTES))
+            return self._decode(read_whole(answer))
 
-    def events(self, path: str, body: Mapping[str, Any]) -> Iterator[Any]:
-        """Yield the JSON values of a stream of server-sent events, as they arrive."""
+    def events(self, path: str, body: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the data of a stream of server-sent events, as they arrive."""
         with self._open(path, body) as answer:
-            for line in answer:
-                text = self._decode(line).strip()
-                if text.startswith("data:") and text != "data: [DONE]":
-                    try:
-                        yield json.loads(text.removeprefix("data:"))
-                    except ValueError:
-                        raise not_a_completion(text) from None
+            for line in read_lines(answer):
+                name, _, value = self._decode(line).strip().partition(":")
+                if name == "data" and value.strip() == "[DONE]":
+                    return
+                if name == "data":
+                    yield value.strip()
 
     @contextmanager
     def _open(self, path: str, body: Mapping[str, Any] | None) -> Iterator[Any]:
@@ -111,15 +107,16 @@ class HttpClient:
         )
         if self.key:
             request.add_unredirected_header("Authorization", f"Bearer {self.key}")
-        opener = urllib.request.build_opener(_NoRedirects)
         try:
-            with opener.open(request, timeout=self.timeout_s) as answer:
+            with open_url(request, self.timeout_s) as answer:
                 yield answer
         except urllib.error.HTTPError as error:
             with error:
-                text = self._decode(error.read(_MAX_BYTES))
+                text = self._decode(_read_some(error))
             raise RequestFailed(f"status {error.code}, {text[:_SHOWN]!r}", error.code) from None
-        except (OSError, http.client.HTTPException) as error:
+        except TooLong as error:
+            raise RequestFailed(str(error), 200) from None
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
             raise RequestFailed(self._without_key(reason)) from None
 
@@ -128,3 +125,11 @@ class HttpClient:
 
     def _without_key(self, text: str) -> str:
         return text.replace(self.key, "[key]") if self.key else text
+
+
+def _read_some(error: urllib.error.HTTPError) -> bytes:
+    """Return the start of the answer to a failed request, as far as the server sends it."""
+    try:
+        return error.read(_ERROR_BYTES)
+    except (OSError, http.client.HTTPException):
+        return b""

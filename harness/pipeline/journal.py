@@ -4,13 +4,14 @@ Every process writes its own file, so machines that share the folder never write
 Runs never read a journal: `draftmark status` does.
 """
 
+import fcntl
 import json
 import os
 import platform
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from draftmark.errors import UserError
 from draftmark.pipeline.stopping import Stopped
 from draftmark.progress import Progress, Step
 from draftmark.store.graph import Node
+from draftmark.store.journals import ALIVE, attempt_number, attempts
 from draftmark.store.store import RUNS, Store
 
-ALIVE = "alive"
 HEARTBEAT_S = 5.0  # the time between two touches of ALIVE, which other machines watch
 _STEP_S = 1.0  # the least time between two events of one step
 
@@ -35,8 +36,9 @@ class Journal:
     @classmethod
     def open(cls, store: Store, run: str) -> "Journal":
         """Return the journal of a new attempt at `run`, the name of a run's folder."""
-        attempt = f"{time.time_ns():020d}-{os.getpid()}"
-        folder = (store.root / RUNS / run / attempt).resolve()
+        # After all others of the store, even if the clock went back.
+        number = max(time.time_ns(), 1 + max(map(attempt_number, attempts(store.root)), default=0))
+        folder = (store.root / RUNS / run / f"{number:020d}-{os.getpid()}").resolve()
         folder.mkdir(parents=True)
         return cls(folder)
 
@@ -73,7 +75,8 @@ class Journal:
         thread = threading.Thread(target=self._beat, args=(ended,), daemon=True)
         thread.start()
         try:
-            yield
+            with self._lock():
+                yield
         except BaseException as error:
             self.record("end", reason=_reason(error))
             raise
@@ -82,6 +85,15 @@ class Journal:
         finally:
             ended.set()
             thread.join()
+
+    def _lock(self) -> AbstractContextManager[object]:
+        """Lock ALIVE, which shows other processes that this one lives, whatever the clock says."""
+        if self.folder is None:
+            return nullcontext()
+        file = (self.folder / ALIVE).open("ab")
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return file
 
     def _beat(self, ended: threading.Event) -> None:
         while self.folder is not None:

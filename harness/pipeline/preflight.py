@@ -1,48 +1,102 @@
 """Checks a run's models and prompts before its first stage: a refusal costs no computing.
 
 Each model's weights are matched with its config by their names and shapes, without reading them.
-What is found and not refused is said once, such as end tokens that differ.
+What is found and not refused is said at once, such as end tokens that differ, and is among the
+findings of the results.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from draftmark.data.control_tokens import spelled_out
 from draftmark.errors import UserError
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.setting import Setting
 from draftmark.progress import Progress
-from draftmark.store.graph import Node
-from draftmark.store.store import Store
+from draftmark.results import Finding, Severity
+from draftmark.store.graph import Node, json_digest
+from draftmark.store.store import CHECKS, Store, write_json
 from draftmark.types import Example
 
-
-def check_before_run(plan: Plan, store: Store, progress: Progress) -> None:
-    """Check the models and prompts of a plan, unless the store has all of its results."""
-    if store.missing(plan.nodes):
-        check_models(plan, progress)
+_VERSION = 2  # of the checks: raise it where one changes, so that their results are not read again
+_Note = tuple[Severity, str]
 
 
-def check_models(plan: Plan, progress: Progress) -> None:
-    """Raise UserError if a model does not load whole, or does not fit its tokenizer or template."""
-    lengths = {
-        node.key: _check_model(node, progress)
+class _Model(NamedTuple):
+    """A model that loads whole and fits its tokenizer."""
+
+    context: int  # tokens
+    notes: Sequence[_Note]
+
+
+def check_before_run(plan: Plan, store: Store, progress: Progress) -> tuple[Finding, ...]:
+    """Return what was found about models and rows, and say it; the store keeps it for later runs.
+
+    Raises UserError if a model does not load whole, or does not fit its tokenizer or template.
+    Nothing is checked again if no result of the plan is missing.
+    """
+    kept = store.root / CHECKS / f"{_key(plan)}.json"
+    if kept.is_file() and not store.missing(plan.nodes):
+        return tuple(Finding(**item) for item in json.loads(kept.read_text("utf-8")))
+    found = check_models(plan, progress)
+    with suppress(OSError):  # a store that cannot be written is checked again
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_json(kept, [asdict(finding) for finding in found])
+    return found
+
+
+def check_models(plan: Plan, progress: Progress) -> tuple[Finding, ...]:
+    """Return what was found about models and rows, and say it; raises UserError as above."""
+    models = {
+        node.key: _check_model(node)
         for node in plan.nodes
         if node.existing_folder and node.stage in ("target", "init")
     }
-    notes = (note for setting in plan.settings.values() for note in _notes(setting, lengths))
-    for note in dict.fromkeys(notes):
-        progress.say(note)
+    found = tuple(_findings(plan, models))
+    for text in dict.fromkeys(finding.text for finding in found):
+        progress.say(text)
+    return found
 
 
-def _check_model(node: Node, progress: Progress) -> int:
-    """Return the context length of a model that loads whole and fits its tokenizer."""
+def _key(plan: Plan) -> str:
+    """Return a hash of what the checks read: models, rows, and how prompts are formatted."""
+    read = [
+        {
+            "models": [(it.label, it.key) for it in (_base(setting), setting.init) if it],
+            "rows": {split: rows.digest for split, rows in setting.rows.items()},
+            "format": setting.format,
+            "chat_template_kwargs": setting.recipe.prompting.chat_template_kwargs,
+            "of": f"{setting.task.name}, {setting.pair.name}",
+        }
+        for setting in plan.settings.values()
+    ]
+    return json_digest([_VERSION, read])
+
+
+def _base(setting: Setting) -> Node:
+    """Return the node of the target before fine-tuning."""
+    return setting.target.inputs.get("target", setting.target)
+
+
+def _findings(plan: Plan, models: Mapping[str, _Model]) -> Iterator[Finding]:
+    """Yield what was found about each task and pair."""
+    for setting in plan.settings.values():
+        used = [node.key for node in (_base(setting), setting.init) if node]
+        notes = [note for key in used if key in models for note in models[key].notes]
+        for severity, text in dict.fromkeys([*notes, *_notes(setting, models)]):
+            yield Finding(severity, f"{setting.task.name}, {setting.pair.name}", text)
+
+
+def _check_model(node: Node) -> _Model:
+    """Return the context length and the notes of a model; raises UserError for a broken one."""
     from draftmark.models.context_length import context_length
     from draftmark.models.language_model import load_tokenizer
     from draftmark.models.loading import load_whole
-    from draftmark.models.token_ids import tokenizer_notes, vocabulary_size
+    from draftmark.models.token_ids import end_token_notes, tokenizer_notes, vocabulary_size
 
     directory, trusted = _place(node)
     model = load_whole(directory, "float32", trust_remote_code=trusted, device_map="meta")
@@ -50,9 +104,10 @@ def _check_model(node: Node, progress: Progress) -> int:
     rows = model.get_output_embeddings().weight.shape[0]
     _check_vocabulary(tokenizer, directory)
     vocabulary_size(tokenizer, rows)
-    for note in tokenizer_notes(tokenizer, rows, node.label):
-        progress.say(note)
-    return context_length(model.config.to_dict())
+    notes = [*tokenizer_notes(tokenizer, rows, node.label)]
+    if node.stage == "target":
+        notes += end_token_notes(directory, node.label)
+    return _Model(context_length(model.config.to_dict()), notes)
 
 
 def _check_vocabulary(tokenizer: Any, directory: Path) -> None:
@@ -69,19 +124,20 @@ def _place(node: Node) -> tuple[Path, bool]:
     return node.existing_folder, bool(node.settings["trust_remote_code"])
 
 
-def _notes(setting: Setting, lengths: dict[str, int]) -> Iterator[str]:
+def _notes(setting: Setting, models: Mapping[str, _Model]) -> Iterator[_Note]:
     """Yield what was found about a setting's models and rows."""
-    base = setting.target.inputs.get("target", setting.target)
+    base = _base(setting)
     tokenizer = setting.tokenizer(_place(base)[0])
     for rows in setting.rows.values():
         if rows.examples:
             _check_prompt(setting, tokenizer, rows.examples[0], _place(base)[0])
-    if setting.init and lengths.get(setting.init.key, lengths[base.key]) < lengths[base.key]:
-        yield (
-            f"{setting.init.label} has a context of {lengths[setting.init.key]} tokens, "
-            f"{base.label} of {lengths[base.key]}: texts that are longer than the draft's are "
-            "refused."
+    long, draft = models[base.key].context, setting.init and models.get(setting.init.key)
+    if setting.init and draft and draft.context < long:
+        text = (
+            f"{setting.init.label} has a context of {draft.context} tokens, {base.label} of "
+            f"{long}: texts that are longer than the draft's are refused."
         )
+        yield "note", text
     yield from _spelled_out(setting, tokenizer)
 
 
@@ -97,12 +153,10 @@ def _check_prompt(setting: Setting, tokenizer: Any, example: Example, directory:
 
 @contextmanager
 def _explain_template(example: Example, directory: Path) -> Iterator[None]:
-    """Turn what a chat template raises, and that there is no default one, into a UserError."""
-    from jinja2 import TemplateError
-
+    """Turn it into a UserError that there is no default chat template, or no token of a prompt."""
     try:
         yield
-    except (TemplateError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except ValueError as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(
             f"The chat template of {directory} does not write {example.id} ({reason}); set "
@@ -111,7 +165,7 @@ def _explain_template(example: Example, directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _spelled_out(setting: Setting, tokenizer: Any) -> Iterator[str]:
+def _spelled_out(setting: Setting, tokenizer: Any) -> Iterator[_Note]:
     """Yield a note if rows spell out special tokens of the target."""
     found = {}
     for rows in setting.rows.values():
@@ -121,7 +175,8 @@ def _spelled_out(setting: Setting, tokenizer: Any) -> Iterator[str]:
                 found[example.id] = tokens[0]
     if found:
         first, token = next(iter(found.items()))
-        yield (
+        text = (
             f"{setting.task.name}: {len(found)} rows spell out special tokens of the target (first "
             f"{first}: {token!r}); they are encoded as text."
         )
+        yield "note", text

@@ -40,7 +40,7 @@ def run_experiment(
 ) -> Results:
     """Return the results of every cell; a failed cell is a row with its reason."""
     recipe, project = plan.recipe, project_state()
-    check_before_run(plan, store, progress)
+    checked = check_before_run(plan, store, progress)
     failures = make(plan.nodes, store, progress, threads=recipe.threads)
     rows = {cell: _row(plan, cell, store, failures) for cell in plan.cells}
     results = tuple(row.result for row in rows.values())
@@ -68,7 +68,7 @@ def run_experiment(
             **code_facts(recipe),
         },
         findings=fairness.fairness_findings(
-            recipe, results, {cell: row.speeds for cell, row in rows.items()}, data
+            recipe, results, {cell: row.speeds for cell, row in rows.items()}, data, checked
         ),
     )
 

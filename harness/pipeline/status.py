@@ -5,18 +5,20 @@ import platform
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from draftmark.errors import UserError
-from draftmark.pipeline.journal import ALIVE, HEARTBEAT_S
+from draftmark.pipeline.journal import HEARTBEAT_S
 from draftmark.pipeline.planning.estimates import format_seconds
 from draftmark.pipeline.planning.needs import TIMED
 from draftmark.pipeline.planning.schedule import StageRun, simulate_schedule
 from draftmark.pipeline.stopping import FLAG
 from draftmark.store.entries import ENTRY
-from draftmark.store.store import RUNS
+from draftmark.store.journals import ALIVE, attempts, is_locked
+from draftmark.store.plain_files import read_plain
 
 SILENT_S = 12 * HEARTBEAT_S  # a run on another machine is dead if ALIVE is older
 _SHOWN = 20  # the most stages of one state that are listed
@@ -57,18 +59,18 @@ class RunStatus:
 
 def run_status(store: Path, run: str, now: float | None = None) -> RunStatus:
     """Return the status of the latest attempt at a run; raises UserError for an unknown run."""
-    attempts = sorted((store / RUNS / run).glob("*/"))
-    events = sorted(_events(attempts[-1]), key=lambda event: event["at"]) if attempts else []
+    tried = attempts(store, run)
+    events = _events(tried[-1]) if tried else []
     first = next((event for event in events if event["event"] == "run"), None)
     if first is None:
-        known = sorted(path.name for path in (store / RUNS).glob("*/"))
+        known = sorted({path.parent.name for path in attempts(store)})
         raise UserError(
             f"There is no run {run!r} in {store}; known: {', '.join(known) or 'none'}. "
             "Name the run's folder, or its store with --store."
         )
     now = now or time.time()
     end = next((event["reason"] for event in reversed(events) if event["event"] == "end"), None)
-    if end is None and not _lives(first, attempts[-1], now):
+    if end is None and not _lives(first, tried[-1], now):
         end = "it died. Finished results are kept; run the same command to continue."
     by_key: dict[str, list[Event]] = {item["key"]: [] for item in first["stages"]}
     for event in events:
@@ -77,23 +79,36 @@ def run_status(store: Path, run: str, now: float | None = None) -> RunStatus:
         item["key"]: _stage(item, by_key[item["key"]], store, end is None)
         for item in first["stages"]
     }
-    last = now if end is None else max(event["at"] for event in events)
-    stopping = end is None and (attempts[-1] / FLAG).exists()
+    last = max(event["at"] for event in events)
+    last = max(now, last) if end is None else last
+    stopping = end is None and (tried[-1] / FLAG).exists()
     jobs = int(first.get("jobs", 1))
     return RunStatus(run, first["title"], first["at"], last, end, stopping, stages, jobs)
 
 
 def latest_run(store: Path) -> str:
     """Return the name of the run that began last; raises UserError if there is none."""
-    attempts = sorted((store / RUNS).glob("*/*/"), key=lambda path: path.name)
-    if not attempts:
+    tried = attempts(store)
+    if not tried:
         raise UserError(f"There is no run in {store}; name a run's folder, or --store.")
-    return attempts[-1].parent.name
+    return tried[-1].parent.name
 
 
-def _events(folder: Path) -> Iterator[Event]:
-    for path in folder.glob("*.jsonl"):
-        for line in path.read_text("utf-8").splitlines():
+def _events(folder: Path) -> list[Event]:
+    """Return the events of an attempt in order, also of those written after the clock went back."""
+    events: list[Event] = []
+    for path in sorted(folder.glob("*.jsonl")):
+        latest = 0.0
+        for event in _events_of(path):
+            latest = max(latest, float(event["at"]))
+            events.append({**event, "at": latest})
+    return sorted(events, key=lambda event: event["at"])
+
+
+def _events_of(path: Path) -> Iterator[Event]:
+    """Yield the events of one process."""
+    with suppress(OSError):
+        for line in read_plain(path).splitlines():
             try:
                 event = json.loads(line)
             except ValueError:
@@ -109,7 +124,7 @@ def _lives(first: Event, folder: Path, now: float) -> bool:
     if first["host"] == platform.node():
         try:
             began = float(psutil.Process(first["pid"]).create_time())
-            return abs(began - float(first["started"])) < 1
+            return abs(began - float(first["started"])) < 1 or is_locked(folder)
         except psutil.Error:
             return False
     alive = folder / ALIVE

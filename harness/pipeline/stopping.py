@@ -9,7 +9,36 @@ from pathlib import Path
 from types import FrameType
 
 FLAG = "stop"
+_noted = threading.Event()  # Ctrl-C was pressed before a run could catch it
 _MESSAGE = b"\nStopping when the running stages have finished; Ctrl-C again stops now.\n"
+
+
+@contextmanager
+def note_interrupts() -> Iterator[None]:
+    """Note each Ctrl-C in the block, besides raising KeyboardInterrupt.
+
+    Imports swallow that exception now and then, in callbacks or a bare `except`. A run that begins
+    afterwards stops at once.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or not _in_main_thread():
+        yield  # Ctrl-C is ignored, or not ours to handle
+        return
+    _noted.clear()
+    signal.signal(signal.SIGINT, _note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    _noted.set()
+    raise KeyboardInterrupt
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 class Stopped(Exception):
@@ -28,10 +57,15 @@ class Stop:
 
     @contextmanager
     def catch_interrupts(self) -> Iterator[None]:
-        """Set the flag on Ctrl-C while the block runs; the second raises KeyboardInterrupt."""
-        if threading.current_thread() is not threading.main_thread():
+        """Set the flag on Ctrl-C while the block runs; the second raises KeyboardInterrupt.
+
+        One that was pressed before the block, and swallowed, raises it too.
+        """
+        if not _in_main_thread():
             yield  # only the main thread can handle signals
             return
+        if _noted.is_set():
+            raise KeyboardInterrupt
         before = signal.signal(signal.SIGINT, self._interrupt)
         try:
             yield

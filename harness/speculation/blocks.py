@@ -30,8 +30,9 @@ from draftmark.types import AcceptanceTable
 class Convention:
     """The counting convention of an engine; defaults are the reference engine's.
 
-    `counts_beyond_end`: a block drafts gamma tokens whatever the length limit, and the engine's own
-    count of accepted tokens includes those beyond the end of a text (which no table predicts).
+    `counts_beyond_end`: a block drafts gamma tokens (or as many as the draft proposes) whatever the
+    length limit, and the engine's own count of accepted tokens includes those beyond the end of a
+    text (which no table predicts).
     """
 
     prefill_emits_first: bool = False  # the first block then starts at the second token
@@ -42,13 +43,14 @@ class Convention:
 REFERENCE = Convention()
 # transformers 5.19, generation/candidate_generator.py. The first pass reads the prompt and verifies
 # the first block. A draft model drafts up to the last token but one that the limit allows; a lookup
-# drafts gamma tokens, or none where one token is left. A model also stops at an end token that it
-# drafts itself, a lookup before one: tables do not record where, so fewer are drafted there than
-# predicted.
+# drafts what it found, at most gamma tokens, or none where one token is left. A model also stops at
+# an end token that it drafts itself, a lookup before one: tables do not record where, so fewer are
+# drafted there than predicted.
 TRANSFORMERS = Convention(drafts_last=False)
 TRANSFORMERS_LOOKUP = Convention(drafts_last=False, counts_beyond_end=True)
 # vLLM 0.32, v1/core/sched/scheduler.py, `update_from_output`: drafted are all scheduled tokens,
 # limited by the context alone; accepted are the tokens of a pass less one, before a stop cuts them.
+# A lookup (v1/spec_decode/ngram_proposer.py) drafts what it found, at most gamma tokens.
 VLLM = Convention(prefill_emits_first=True, counts_beyond_end=True)
 
 

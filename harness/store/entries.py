@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from draftmark.store.plain_files import NotPlain, open_plain, read_plain
+
 ENTRY, SEAL = "entry.json", "entry.sha256"
 
 
@@ -39,10 +41,10 @@ def read_entry(directory: Path) -> Entry:
     Raises Damaged if a file of the folder is missing, changed or unknown to its entry.
     """
     try:
-        if (directory / SEAL).read_bytes() != checksum_line(directory, ENTRY).encode():
+        if read_plain(directory / SEAL) != checksum_line(directory, ENTRY).encode():
             raise Damaged(f"{directory / ENTRY} has changed since it was written")
-        entry = Entry(directory=directory, **json.loads((directory / ENTRY).read_text("utf-8")))
-    except (FileNotFoundError, ValueError, TypeError) as error:
+        entry = Entry(directory=directory, **json.loads(read_plain(directory / ENTRY)))
+    except (FileNotFoundError, NotPlain, ValueError, TypeError) as error:
         raise Damaged(f"{directory / ENTRY} cannot be read: {error}") from error
     if (entry.stage, entry.key) != (directory.parent.name, directory.name):
         raise Damaged(f"{directory / ENTRY} belongs to another result: {entry.stage} {entry.key}")
@@ -52,7 +54,7 @@ def read_entry(directory: Path) -> Entry:
             raise Damaged(f"{directory / name} is missing")
         if name not in entry.files:
             raise Damaged(f"{directory / name} does not belong to this result")
-        if hash_and_size(directory / name) != entry.files[name]:
+        if _differs(directory / name, entry.files[name]):
             raise Damaged(f"{directory / name} has changed since it was written")
     return entry
 
@@ -69,14 +71,19 @@ def files_digest(files: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file; raises NotPlain for a FIFO, a device or a sparse giant."""
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checksum_line(directory: Path, name: str) -> str:
     """Return the line that `sha256sum` prints for the file `name` of a folder."""
     return f"{sha256_of(directory / name)}  {name}\n"
+
+
+def _differs(path: Path, recorded: Mapping[str, Any]) -> bool:
+    """True if a file is not as recorded; a file of another size is not read."""
+    return path.stat().st_size != recorded.get("bytes") or hash_and_size(path) != recorded
 
 
 def hash_and_size(path: Path) -> dict[str, Any]:

@@ -17,12 +17,23 @@ from filelock import Timeout
 
 from draftmark.errors import UserError
 from draftmark.store.entries import ENTRY, SEAL, Damaged, read_entry
+from draftmark.store.leftovers import delete_free_locks, delete_leftovers, leftover_files
 from draftmark.store.run_locks import RUN_LOCKS, RunLock, read_run_locks
-from draftmark.store.store import ASIDE, FAILURES, LOCKS, LOGS, RUNS, SCRATCH, WRITING, Store
+from draftmark.store.store import (
+    ASIDE,
+    CHECKS,
+    FAILURES,
+    LOCKS,
+    LOGS,
+    RUNS,
+    SCRATCH,
+    WRITING,
+    Store,
+)
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = (WRITING, ASIDE, SCRATCH)  # of killed runs, damaged results, checkpoints
-_NOT_STAGES = {*_UNFINISHED, FAILURES, RUN_LOCKS, LOCKS, LOGS, RUNS}
+_NOT_STAGES = {*_UNFINISHED, CHECKS, FAILURES, RUN_LOCKS, LOCKS, LOGS, RUNS}
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
@@ -58,6 +69,7 @@ class Collected:
 
     gone: tuple[StoredFolder, ...]
     num_bytes: int
+    left: tuple[Path, ...] = ()  # journals and run locks
 
     @property
     def freed(self) -> int:
@@ -100,13 +112,17 @@ def _damage(directory: Path) -> str:
 def collect_garbage(store: Store, limit: int | None = None, *, dry: bool = False) -> Collected:
     """Delete leftovers, then folders that no run needs while the store is above `limit` bytes.
 
-    Leftovers: folders of killed runs, damaged results, checkpoints of finished stages. With `dry`
-    nothing is deleted. Raises UserError if there is no store.
+    Leftovers: folders of killed runs, damaged results, checkpoints of finished stages, journals and
+    locks that no run needs. With `dry` nothing is deleted. Raises UserError if there is no store.
     """
     gone: list[StoredFolder] = []
     spare: list[StoredFolder] = []
     stages = _stage_folders(store)
     with store.lock(RUN_LOCKS):  # no run starts meanwhile
+        left = list(leftover_files(store, read_run_locks(store)))
+        if not dry:
+            delete_leftovers(left)
+            delete_free_locks(store)
         total = folder_size(store.root)
         finished = {path.name for path in stages if (path / ENTRY).is_file()}
         others = [path for name in _UNFINISHED for path in sorted(store.root.glob(f"{name}/*"))]
@@ -124,7 +140,7 @@ def collect_garbage(store: Store, limit: int | None = None, *, dry: bool = False
             if limit is None or total - sum(each.num_bytes for each in gone) <= limit:
                 break
             gone += _delete(store, item, dry=dry)
-    return Collected(tuple(gone), total - sum(item.num_bytes for item in gone))
+    return Collected(tuple(gone), total - sum(item.num_bytes for item in gone), tuple(left))
 
 
 def _delete(store: Store, item: StoredFolder, *, dry: bool) -> list[StoredFolder]:

@@ -14,6 +14,7 @@ from draftmark.config.validation import explain_error
 from draftmark.errors import UserError
 from draftmark.results import Results
 from draftmark.store.entries import checksum_line, files_in
+from draftmark.store.plain_files import read_plain
 from draftmark.store.store import write_atomically, write_json
 
 RESULTS, RECORDS, SUMS = "results.json", "records", "results.sha256"
@@ -40,7 +41,7 @@ def load_results(directory: Path) -> Results:
             verified_file(directory, name)
     try:
         # Numbers are not validated strictly: other programs write 1.0 as 1.
-        return TypeAdapter(Results).validate_json(path.read_bytes())
+        return TypeAdapter(Results).validate_json(read_plain(path))
     except ValidationError as error:
         reason = explain_error(error, f"{path} cannot be read")
         raise UserError(f"{reason.removesuffix('.')}; run the recipe again.") from error
@@ -81,4 +82,4 @@ def verified_file(directory: Path, name: str) -> Path:
 
 def _sums(directory: Path) -> list[str]:
     path = directory / SUMS
-    return path.read_text("utf-8", "replace").splitlines() if path.is_file() else []
+    return read_plain(path).decode("utf-8", "replace").splitlines() if path.is_file() else []

@@ -28,6 +28,7 @@ class RunLock:
     run: str
     status: Literal["running", "stored", "gone"]
     keys: frozenset[str]
+    file: Path | None = None  # None for a run folder without a lock
 
 
 @contextmanager
@@ -74,6 +75,6 @@ def _read(store: Store, path: Path) -> RunLock:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return RunLock(run, "running", keys)
+            return RunLock(run, "running", keys, path)
     stored = (store.root / results / RESULTS).is_file()
-    return RunLock(run, "stored" if stored else "gone", keys)
+    return RunLock(run, "stored" if stored else "gone", keys, path)

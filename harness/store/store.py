@@ -25,7 +25,8 @@ from draftmark.store.entries import ENTRY, SEAL, Entry, checksum_line, hash_file
 from draftmark.store.graph import Node, topological_order
 
 # Folders of the root that are not stages.
-ASIDE, FAILURES, LOCKS, LOGS, RUNS = "damaged", "failures", "locks", "logs", "runs"
+ASIDE, CHECKS, FAILURES, LOCKS = "damaged", "checks", "failures", "locks"
+LOGS, RUNS = "logs", "runs"
 SCRATCH, WRITING = "scratch", "tmp"
 SHARED = "shared"  # this file marks a store that several machines use
 LEASE_S = 30.0  # a lock of a shared store expires unless its process renews it within this time

@@ -14,6 +14,7 @@ from draftmark.reports._shared.content import (
     TableNumber,
     table_section,
 )
+from draftmark.reports._shared.coverage import seeds_note, weight_notes
 from draftmark.reports._shared.literature import literature_sections
 from draftmark.reports._shared.quality import quality_sections
 from draftmark.reports._shared.rows import (
@@ -34,7 +35,6 @@ from draftmark.reports._shared.rows import (
 from draftmark.results import Result, Results
 
 GAMMAS = (1, 2, 3, 4, 5, 8, 16)
-_FEW_WEIGH = 0.5  # effective / all prompts
 
 
 def board_sections(rows: Sequence[Result], results: Results) -> Iterator[Section]:
@@ -59,7 +59,7 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
     ]
     notes = (
         "Brackets: 95 % intervals over prompts; n = prompts (for the speedup: A B B A runs).",
-        *_weight_note(body),
+        *_coverage_notes(body, rows),
         f"Blocks of {gamma} drafted tokens.",
         "Methods that share a group's letter do not differ significantly in block efficiency "
         "(paired on prompts, 5 % for all pairs together).",
@@ -73,14 +73,12 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
     return Section("", [methods, *alerts, " ".join(notes)])
 
 
-def _weight_note(body: Rows) -> Iterator[str]:
-    """Yield notes if prompts weigh unequally, and if a few of them weigh most."""
-    shown = [entry.number for line in body for entry in line if isinstance(entry, TableNumber)]
-    shares = [(number.effective or number.n) / number.n for number in shown]
-    if any("effective" in str(entry) for line in body for entry in line):
-        yield "Effective: the number of equally long texts that would say as much."
-    if any(share < _FEW_WEIGH for share in shares):
-        yield "A few long texts hold much of the tokens, and the pooled rates are mostly theirs."
+def _coverage_notes(body: Rows, rows: Sequence[Result]) -> Iterator[str]:
+    """Yield notes on the numbers of a table whose intervals cover more or less than they say."""
+    shown = [entry for line in body for entry in line if isinstance(entry, TableNumber)]
+    yield from weight_notes([it.number for it in shown if not it.key.startswith("speedup")])
+    if note := seeds_note(len({row.cell.seed for row in rows})):
+        yield note
 
 
 def _speed_note(rows: Sequence[Result], results: Results) -> Iterator[str]:

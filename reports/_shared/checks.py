@@ -17,7 +17,8 @@ LOOKED_FOR = (
     "Checked for: test rows among train and validation rows; drafts built from test rows; numbers "
     "from different rows, texts, targets or speed settings; speed arms with different prompts or "
     "length policies; text that the target did not write, or that is cut, empty or repeats itself; "
-    "methods with different training budgets, settings or seeds."
+    "methods with different training budgets, settings or seeds; end tokens that differ between a "
+    "model's files, tokens without a row, drafts of a shorter context."
 )
 
 

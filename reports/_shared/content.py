@@ -13,7 +13,7 @@ from draftmark.results import Cell, Number
 from draftmark.text import printable_text
 
 LONGEST_CELL = 32_000  # characters in a CSV file: spreadsheets take 32,767
-_UNEQUAL = 0.9  # effective / all prompts, below which tables show both
+UNEQUAL_WEIGHTS = 0.9  # effective / all prompts, below which tables show both
 _FORMULAS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # also in full width
 _MARKDOWN = str.maketrans(
     {mark: f"\\{mark}" for mark in "\\|`[]"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -54,7 +54,9 @@ class TableNumber:
         if self.parts != "all" or "[" not in self.interval:
             return ""
         effective = self.number.effective or self.number.n
-        fewer = f" ({effective:.0f} effective)" if effective < _UNEQUAL * self.number.n else ""
+        fewer = (
+            f" ({effective:.0f} effective)" if effective < UNEQUAL_WEIGHTS * self.number.n else ""
+        )
         return f"n={self.number.n}{fewer}"
 
     def __str__(self) -> str:

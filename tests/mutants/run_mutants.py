@@ -98,7 +98,7 @@ def _in_child(folder: Path, tests: Sequence[str], log: Path) -> int:
     return int(pytest.main([*options, "--hypothesis-profile", "mutants", *tests]))
 
 
-def survivors(target: Target, folder: Path, every: int) -> tuple[int, list[Fault]]:
+def survivors(target: Target, folder: Path, every: int, start: int) -> tuple[int, list[Fault]]:
     """Return the number of planted faults, and those that no test sees and nothing explains."""
     path, log = folder / target.file, folder / "log.txt"
     source = path.read_text("utf-8")
@@ -108,7 +108,7 @@ def survivors(target: Target, folder: Path, every: int) -> tuple[int, list[Fault
     limit_s = 30 + 10 * (time.monotonic() - started)
     sys.dont_write_bytecode = True
     lines, left = source.splitlines(), []
-    planted = faults_of(source)[::every]
+    planted = faults_of(source)[start::every]
     for fault in planted:
         path.write_text(fault.plant(source), "utf-8")
         for stale in path.parent.glob(f"__pycache__/{path.stem}.*"):
@@ -128,6 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", help="files of targets.toml [default: all]")
     parser.add_argument("--every", type=int, default=1, help="plant one fault in so many")
+    parser.add_argument("--start", type=int, default=0, help="the first fault planted in each file")
     given = parser.parse_args()
     for library in LIBRARIES:
         __import__(library)
@@ -140,7 +141,7 @@ def main() -> None:
                 continue
             started = time.monotonic()
             print(target.file, flush=True)
-            planted, left = survivors(target, folder, given.every)
+            planted, left = survivors(target, folder, given.every, given.start)
             took = time.monotonic() - started
             print(f"  {planted} faults, {len(left)} unseen and unexplained, {took:.0f} s")
             failed = failed or bool(left)

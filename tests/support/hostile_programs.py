@@ -56,9 +56,28 @@ FILES = [
 NETWORK = [
     Hostile(
         "looks for a network",
-        "assertion",
+        "error",
         "import socket",
         "assert [name for _, name in socket.if_nameindex() if name != 'lo']",
+    ),
+    Hostile(
+        "reaches the machine below this one",
+        "assertion",
+        "import ctypes; libc = ctypes.CDLL(None)",
+        "assert libc.socket(40, 1, 0) >= 0",  # AF_VSOCK
+    ),
+    Hostile(
+        "speaks to the kernel by sockets",
+        "assertion",
+        "import ctypes; libc = ctypes.CDLL(None)",
+        # Netlink, packets, the kernel's cryptography, RDS, TIPC, Bluetooth, XDP.
+        "assert any(libc.socket(f, t, 0) >= 0 for f in (16, 17, 38, 21, 30, 31, 44)"
+        " for t in (1, 2, 3, 5))",
+    ),
+    Hostile(
+        "waits for a caller",
+        "error",
+        "import socket; socket.create_server(('127.0.0.1', 0))",
     ),
     Hostile(
         "connects to this machine",
@@ -175,6 +194,22 @@ RESOURCES = [
         "error",
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
     ),
+    Hostile("makes files of memory", "error", "import os; os.memfd_create('mine')"),
+    Hostile(
+        "widens a pipe",
+        "error",
+        "import fcntl, os; fcntl.fcntl(os.pipe()[1], fcntl.F_SETPIPE_SZ, 2**20)",
+    ),
+    Hostile(
+        "widens a socket",
+        "error",
+        "import socket\nsocket.socketpair()[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)",
+    ),
+    Hostile(
+        "hides files in messages",
+        "error",
+        "import socket\none, other = socket.socketpair()\nsocket.send_fds(one, [b'x'], [0])",
+    ),
     Hostile("opens files without end", "error", "held = [open('/dev/null') for _ in range(999)]"),
 ]
 
@@ -203,6 +238,19 @@ KERNEL = [
         "assertion",
         "import ctypes; libc = ctypes.CDLL(None)",
         "assert libc.mount(b'none', b'/tmp', b'tmpfs', 0, None) == 0",
+    ),
+    Hostile(
+        "takes a file of its keeper",
+        "assertion",
+        "import ctypes; libc = ctypes.CDLL(None)",
+        "assert libc.syscall(434, 1, 0) >= 0 or libc.syscall(438, 3, 0, 0) >= 0",  # pidfd_getfd
+    ),
+    Hostile(
+        "compares itself with its keeper",
+        "assertion",
+        "import ctypes, os; libc = ctypes.CDLL(None)\n"
+        "number = {'x86_64': 312, 'aarch64': 272}[os.uname().machine]  # kcmp",
+        "assert libc.syscall(number, os.getpid(), 1, 2, 0, 0) >= 0",
     ),
     Hostile("changes its root", "error", "import os; os.chroot('/tmp')"),
     Hostile("becomes root", "error", "import os; os.setuid(0); open(CANARY)"),

@@ -22,6 +22,7 @@ class Server:
     url: str = ""
     tokens: Callable[[int], int] = lambda number: 6  # by the number of the request
     drafts: int = 2
+    accepted: float = 1.5  # accepted tokens per draft
     status: int = 200
     has_metrics: bool = True
     stranger: int = 0  # other clients' requests per request of ours
@@ -37,7 +38,7 @@ class Server:
         counters = {
             f"vllm:spec_decode_num_drafts_total{{{label}}}": drafts,
             f"vllm:spec_decode_num_draft_tokens_total{{{label}}}": 3 * drafts,
-            f"vllm:spec_decode_num_accepted_tokens_total{{{label}}}": 1.5 * drafts,
+            f"vllm:spec_decode_num_accepted_tokens_total{{{label}}}": self.accepted * drafts,
             f'vllm:spec_decode_num_accepted_tokens_per_pos_total{{{label},position="0"}}': drafts,
             f'vllm:spec_decode_num_accepted_tokens_per_pos_total{{{label},position="1"}}': drafts
             / 2,

@@ -134,3 +134,7 @@ def test_an_unsafe_sandbox_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_hubs_own_splits_are_used_at_a_fixed_revision() -> None:
     assert TASK.hub.splits == {name: name for name in ("train", "validation", "test", "prompt")}
     assert len(TASK.hub.revision) == 40
+
+
+def test_several_responses_to_a_problem_have_pass_at_k() -> None:
+    assert (TASK.headline, TASK.pass_or_fail) == ("pass@1", True)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from draftmark.analysis.gate.comparable import run_facts
+from draftmark.analysis.gate.made_by import drafted_counting
 from draftmark.analysis.quantities import DEFINITIONS, RATES, rate_bounds
 from draftmark.analysis.statistics import over_seeds
 from draftmark.analysis.stored_counts import COLUMNS, StoredCounts, stored_counts
@@ -118,6 +119,21 @@ def accept_run(
     history = (*(before.history if before else ()), event)
     gamma = results.recipe["evaluation"]["num_speculative_tokens"]
     return Accepted(gamma, tuple(declared), known_facts, wanted, history)
+
+
+def was_before(name: str, before: Accepted | None, now: Accepted) -> str:
+    """Return the rate that was accepted before, in brackets; empty if there was none.
+
+    It is marked as not comparable if it divides by drafted tokens that were counted otherwise.
+    """
+    earlier = before.history[-1]["numbers"] if before and before.history else {}
+    if before is None or name not in earlier:
+        return ""
+    counted = drafted_counting(before.facts)
+    divides = "drafted" in RATES[name.split()[-1]]
+    unlike = divides and counted != drafted_counting(now.facts)
+    how = f", not comparable: drafted tokens counted {counted}" if unlike else ""
+    return f"(was {earlier[name]['value']:.4f}{how})"
 
 
 def refuse_unfit(results: Results) -> None:

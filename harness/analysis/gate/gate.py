@@ -1,6 +1,5 @@
 """The gate: verdicts on a run against accepted numbers, for each contender and overall."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from draftmark.analysis.gate.comparable import (
     run_facts,
     undeclared_differences,
 )
-from draftmark.analysis.gate.made_by import DRAFTED, WITHIN_TEXTS
+from draftmark.analysis.gate.made_by import drafted_counting
 from draftmark.analysis.gate.rule import Rule, Verdict, overall_verdict, prompts_needed
 from draftmark.analysis.quantities import RATES
 from draftmark.analysis.statistics import Effect, mean_ratio
@@ -94,8 +93,7 @@ def _allowed_differences(
 
 def _refuse_other_counting(results: Results, accepted: Accepted, quantity: str) -> None:
     """Raise UserError for a rate per drafted token if the two sides count drafted tokens apart."""
-    sides = (run_facts(results), accepted.facts)
-    here, there = (json.loads(side.get(DRAFTED, json.dumps(WITHIN_TEXTS))) for side in sides)
+    here, there = map(drafted_counting, (run_facts(results), accepted.facts))
     if "drafted" in RATES[quantity] and here != there:
         raise UserError(
             f"The accepted numbers count drafted tokens {there}, the run {here}, so {quantity} "

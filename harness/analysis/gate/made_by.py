@@ -4,6 +4,7 @@ A gate tests changes of these facts, so it states them and never refuses them. R
 record a kind of fact lack it altogether; then nothing is known of a difference.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -46,6 +47,11 @@ def _counting(results: Results) -> Iterator[tuple[str, str]]:
     }
     if definitions:
         yield "drafted", "whole blocks" if DEFINITIONS[_RATE] in definitions else WITHIN_TEXTS
+
+
+def drafted_counting(facts: Mapping[str, str]) -> str:
+    """Return how drafted tokens were counted, from a run's facts; the first versions named none."""
+    return str(json.loads(facts.get(DRAFTED, json.dumps(WITHIN_TEXTS))))
 
 
 def known_to_both(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> bool:

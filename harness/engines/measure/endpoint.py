@@ -1,28 +1,17 @@
-"""An OpenAI-compatible endpoint: one streamed chat completion, and the server's own counters.
+"""An OpenAI-compatible endpoint: one streamed chat completion, and the server's own counters."""
 
-vLLM's counters (`v1/spec_decode/metrics.py`) count drafts, drafted tokens, accepted tokens, and
-accepted tokens by position. They cover all traffic of the server, so a measurement needs an
-otherwise idle server: the requests that the server finished are compared with those that were sent.
-"""
-
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from draftmark.engines.measure.draft_counters import Counters, read_counters
 from draftmark.errors import UserError
 from draftmark.grading.http_client import HttpClient, RequestFailed
 
-# A line of a page in Prometheus' text format: name, labels, value, time.
-_SAMPLE = re.compile(r"^([A-Za-z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+\d+)?$")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_DRAFTS = "vllm:spec_decode_num_drafts"
-_DRAFTED = "vllm:spec_decode_num_draft_tokens"
-_ACCEPTED = "vllm:spec_decode_num_accepted_tokens"
-_BY_POSITION = "vllm:spec_decode_num_accepted_tokens_per_pos"
-_FINISHED = "vllm:request_success"
+_SHOWN = 200  # characters of an event in a message
 
 
 @dataclass(frozen=True)
@@ -36,13 +25,30 @@ class Reply:
     finish_reason: str
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One value of a server's metrics."""
+class _Message(BaseModel):
+    """A part of an event; fields that draftmark does not read are ignored."""
 
-    name: str
-    labels: Mapping[str, str]
-    value: float
+    model_config = ConfigDict(strict=True)
+
+
+class _Usage(_Message):
+    completion_tokens: int = Field(ge=0)
+
+
+class _Delta(_Message):
+    content: str | None = None
+    reasoning_content: str | None = None
+
+
+class _Choice(_Message):
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Event(_Message):
+    usage: _Usage | None = None
+    choices: list[_Choice] | None = None
+    error: Any = None
 
 
 @dataclass(frozen=True)
@@ -64,31 +70,37 @@ class Endpoint:
         started, first_s, parts = perf_counter(), None, []
         reason, num_tokens = "", None
         try:
-            for event in self.client.events("chat/completions", fields):
-                if usage := event.get("usage"):
-                    num_tokens = usage["completion_tokens"]
-                for choice in event.get("choices") or ():
-                    delta = choice.get("delta") or {}
-                    if part := delta.get("content") or delta.get("reasoning_content"):
+            for event in map(_parse_event, self.client.events("chat/completions", fields)):
+                if event.usage:
+                    num_tokens = event.usage.completion_tokens
+                for choice in event.choices or ():
+                    delta = choice.delta or _Delta()
+                    if part := delta.content or delta.reasoning_content:
                         first_s = first_s or perf_counter() - started
                         parts.append(part)
-                    reason = choice.get("finish_reason") or reason
+                    reason = choice.finish_reason or reason
         except RequestFailed as failure:
             raise self._failed(failure) from None
         total_s = perf_counter() - started
         if first_s is None or not num_tokens:
             raise self._failed("it streams no token, or no usage at the end of the stream")
-        return Reply("".join(parts), int(num_tokens), first_s, total_s, reason)
+        if num_tokens > (limit := options.get("max_tokens", num_tokens)):
+            raise self._failed(f"it counts {num_tokens} tokens in a reply of at most {limit}")
+        return Reply("".join(parts), num_tokens, first_s, total_s, reason)
 
-    def metrics(self) -> list[Sample] | None:
-        """Return the metrics of this model at /metrics; None if the server has no such page."""
+    def counters(self) -> Counters | None:
+        """Return this model's counters at /metrics; None if the server has no such page.
+
+        Raises UserError for a page with a counter that cannot be one.
+        """
         try:
-            samples = list(parse_metrics(self.client.read("/metrics")))
+            return read_counters(self.client.read("/metrics"), self.model)
         except RequestFailed as failure:
             if failure.status in (404, 405):
                 return None
             raise self._failed(f"/metrics: {failure}") from None
-        return [s for s in samples if s.labels.get("model_name", self.model) == self.model]
+        except ValueError as error:
+            raise self._failed(f"/metrics: {error}") from None
 
     def _failed(self, reason: object) -> UserError:
         return UserError(
@@ -97,73 +109,16 @@ class Endpoint:
         )
 
 
-@dataclass(frozen=True)
-class DraftCounts:
-    """Increases of a server's counters; `drafts` is 0 if the server does not speculate."""
-
-    drafts: int
-    drafted: int
-    accepted: int
-    by_position: tuple[int, ...]
-    finished: int | None  # requests; None if the server does not count them
-
-    @property
-    def mean_acceptance_length(self) -> float:
-        """1 + accepted / drafts, as vLLM logs it."""
-        return 1 + self.accepted / self.drafts
-
-    @property
-    def draft_acceptance_rate(self) -> float:
-        """Accepted / drafted, as vLLM logs it."""
-        return self.accepted / self.drafted
-
-
-def parse_metrics(text: str) -> Iterator[Sample]:
-    """Yield the finite samples of a page in Prometheus' text format."""
-    for line in text.splitlines():
-        match = _SAMPLE.match(line.strip())
-        if not match:
-            continue
-        try:
-            value = float(match[3])
-        except ValueError:
-            continue
-        if math.isfinite(value):
-            yield Sample(match[1], dict(_LABEL.findall(match[2] or "")), value)
-
-
-def count_drafts(
-    before: Sequence[Sample] | None, after: Sequence[Sample] | None
-) -> DraftCounts | None:
-    """Return the counters' increases, None without metrics; raises UserError if a counter fell."""
-    if before is None or after is None:
-        return None
-    positions = {s.labels.get("position") for s in after if _is(s, _BY_POSITION)}
-    has_finished = any(_is(sample, _FINISHED) for sample in after)
-    return DraftCounts(
-        drafts=_rise(before, after, _DRAFTS),
-        drafted=_rise(before, after, _DRAFTED),
-        accepted=_rise(before, after, _ACCEPTED),
-        by_position=tuple(
-            _rise(before, after, _BY_POSITION, str(index)) for index in range(len(positions))
-        ),
-        finished=_rise(before, after, _FINISHED) if has_finished else None,
-    )
-
-
-def _rise(
-    before: Sequence[Sample], after: Sequence[Sample], name: str, position: str | None = None
-) -> int:
-    rise = _total(after, name, position) - _total(before, name, position)
-    if rise < 0:
-        raise UserError(f"The counter {name} fell: the server was restarted; measure again.")
-    return round(rise)
-
-
-def _total(samples: Sequence[Sample], name: str, position: str | None) -> float:
-    named = (s for s in samples if _is(s, name))
-    return sum(s.value for s in named if position is None or s.labels.get("position") == position)
-
-
-def _is(sample: Sample, name: str) -> bool:
-    return sample.name in (name, f"{name}_total")  # Prometheus clients add _total
+def _parse_event(data: str) -> _Event:
+    """Return an event of a stream; raises RequestFailed if it is not a part of a completion."""
+    try:
+        event = _Event.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "JSON"
+        raise RequestFailed(
+            f"it streams a malformed event ({place}: {first['msg']}), {data[:_SHOWN]!r}", 200
+        ) from None
+    if event.error:
+        raise RequestFailed(f"it streams an error, {data[:_SHOWN]!r}", 200)
+    return event

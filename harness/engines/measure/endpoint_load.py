@@ -4,7 +4,7 @@ A second endpoint, the same server without a draft, gives the speedup: both endp
 same blocks of prompts in the order A B B A.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from statistics import fmean
@@ -12,7 +12,8 @@ from time import perf_counter
 from typing import Any
 
 from draftmark.analysis import statistics
-from draftmark.engines.measure.endpoint import DraftCounts, Endpoint, Reply, count_drafts
+from draftmark.engines.measure.draft_counters import DraftCounts, count_drafts
+from draftmark.engines.measure.endpoint import Endpoint, Reply
 from draftmark.engines.measure.timing import ABBA
 from draftmark.errors import UserError
 from draftmark.progress import Progress, Step
@@ -55,6 +56,9 @@ class Block:
     def s_per_token(self) -> float:
         """Total time / total tokens."""
         return self.wall_s / sum(reply.num_tokens for reply in self.replies)
+
+
+Blocks = Mapping[Arm, Sequence[Block]]
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,17 @@ class Measurement:
 
 
 def measure_endpoint(
-    endpoints: Mapping[Arm, Endpoint], examples: Sequence[Example], load: Load, progress: Progress
+    endpoints: Mapping[Arm, Endpoint],
+    examples: Sequence[Example],
+    load: Load,
+    progress: Progress,
+    keep: Callable[[Blocks], object] = lambda blocks: None,
 ) -> dict[Arm, Measurement]:
     """Return the measurements of one endpoint ("draft"), or of two.
 
     Warm-up requests with the shortest and the longest question are neither timed nor counted.
-    Raises UserError for fewer prompts than blocks.
+    `keep` is called after each block with the blocks so far. Raises UserError for fewer prompts
+    than blocks, and for a server that fails.
     """
     if load.blocks > len(examples):
         raise UserError(f"{load.blocks} blocks need {load.blocks} prompts, not {len(examples)}.")
@@ -115,15 +124,16 @@ def measure_endpoint(
     for endpoint in endpoints.values():
         for example in (by_length[0], by_length[-1]):
             endpoint.complete(example.messages, load.options())
-    before = {arm: endpoint.metrics() for arm, endpoint in endpoints.items()}
+    before = {arm: endpoint.counters() for arm, endpoint in endpoints.items()}
     blocks: dict[Arm, list[Block]] = {arm: [] for arm in endpoints}
     with progress.step("asking", len(order) * len(examples)) as step:
         for start in range(load.blocks):
             for arm in order:
                 asked = examples[start :: load.blocks]
                 blocks[arm].append(_run_block(endpoints[arm], asked, load, step))
+                keep(blocks)
     return {
-        arm: Measurement(tuple(blocks[arm]), count_drafts(before[arm], endpoint.metrics()))
+        arm: Measurement(tuple(blocks[arm]), count_drafts(before[arm], endpoint.counters()))
         for arm, endpoint in endpoints.items()
     }
 
@@ -161,19 +171,28 @@ def to_json(
     found: Mapping[Arm, Measurement], endpoints: Mapping[Arm, Endpoint], load: Load
 ) -> dict[str, Any]:
     """Return facts and numbers as JSON, without keys and without the text of replies."""
-    document: dict[str, Any] = {"load": asdict(load)}
+    document = blocks_to_json({arm: run.blocks for arm, run in found.items()}, endpoints, load)
     for arm, measured in found.items():
-        document[arm] = {
-            "url": endpoints[arm].client.url,
-            "model": endpoints[arm].model,
+        document[arm] |= {
             "counted": asdict(measured.counted) if measured.counted else None,
             "numbers": {name: asdict(number) for name, number in measured.numbers().items()},
-            "blocks": [
-                {"wall_s": block.wall_s, "requests": [_facts(reply) for reply in block.replies]}
-                for block in measured.blocks
-            ],
         }
     return document
+
+
+def blocks_to_json(blocks: Blocks, endpoints: Mapping[Arm, Endpoint], load: Load) -> dict[str, Any]:
+    """Return the blocks of a run that may not be finished as JSON, without the text of replies."""
+    return {"load": asdict(load)} | {
+        arm: {
+            "url": endpoints[arm].client.url,
+            "model": endpoints[arm].model,
+            "blocks": [
+                {"wall_s": block.wall_s, "requests": [_facts(reply) for reply in block.replies]}
+                for block in each
+            ],
+        }
+        for arm, each in blocks.items()
+    }
 
 
 def _facts(reply: Reply) -> dict[str, Any]:

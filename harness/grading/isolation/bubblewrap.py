@@ -29,6 +29,8 @@ _PROBE_TIMEOUT_S = 60
 
 def why_unavailable() -> str | None:
     """Return why programs cannot be isolated on this machine, or None if they can."""
+    if not syscalls.seccomp_filter():
+        return f"draftmark has no list of the system calls of {os.uname().machine}"
     bwrap = shutil.which("bwrap")
     return _failure(bwrap) if bwrap else "bubblewrap is not installed"
 
@@ -89,8 +91,15 @@ def _view(*tools: str) -> Iterator[str]:
 
 def _isolation(scratch_bytes: int, refused: int) -> list[str]:
     return [
-        *(("--seccomp", str(refused)) if syscalls.seccomp_filter() else ()),
-        *("--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"),
+        *(
+            "--seccomp",
+            str(refused),
+            "--unshare-all",
+            "--unshare-user",
+            "--disable-userns",
+            "--cap-drop",
+            "ALL",
+        ),
         *("--hostname", "sandbox", "--new-session", "--die-with-parent"),
         *("--size", str(scratch_bytes), "--tmpfs", "/tmp", "--chdir", "/tmp"),
         *("--remount-ro", "/"),

@@ -1,42 +1,20 @@
-"""The seccomp filter (a classic BPF program) of isolated programs.
+"""The seccomp filter (a classic BPF program) that allows the calls of `allowed_calls` alone."""
 
-It refuses memory that the limits do not count (System V shared memory, message queues and
-semaphores), access to other processes, and calls with a history of kernel bugs that no short
-program needs.
-"""
-
+import errno
 import os
 import struct
-from itertools import chain
+from collections.abc import Iterator
 
-_REFUSED = {  # the number on x86_64, on aarch64
-    "shmget": (29, 194),
-    "msgget": (68, 186),
-    "semget": (64, 190),
-    "ptrace": (101, 117),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "mount": (165, 40),
-    "umount2": (166, 39),
-    "pivot_root": (155, 41),
-    "unshare": (272, 97),
-    "setns": (308, 268),
-    "add_key": (248, 217),
-    "request_key": (249, 218),
-    "keyctl": (250, 219),
-    "perf_event_open": (298, 241),
-    "open_by_handle_at": (304, 265),
-    "bpf": (321, 280),
-    "userfaultfd": (323, 282),
-    "io_uring_setup": (425, 425),
-}
+from draftmark.grading.isolation.allowed_calls import ALLOWED, CHECKS, Check
+
 # The column of the number, and the kernel's AUDIT_ARCH constant.
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _MACHINE = os.uname().machine
-_LOAD, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER_AT, _ARCHITECTURE_AT = 0, 4  # in the kernel's struct seccomp_data
-_ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050001, 0x80000000  # refuse: EPERM
-_X32 = 0x40000000  # calls of the x32 ABI start here
+_LOAD, _AND, _IF_EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16  # in the kernel's struct seccomp_data
+_ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000, 0x80000000  # refuse: plus the errno
+
+Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, value
 
 
 def seccomp_filter(machine: str = _MACHINE) -> bytes:
@@ -44,19 +22,32 @@ def seccomp_filter(machine: str = _MACHINE) -> bytes:
     if machine not in _ARCHITECTURES:
         return b""
     column, architecture = _ARCHITECTURES[machine]
-    numbers = [row[column] for row in _REFUSED.values()]
-    count = len(numbers)
-    return b"".join(
-        struct.pack("=HBBI", code, jump_if_true, jump_if_false, value)
-        for code, jump_if_true, jump_if_false, value in chain(
-            [
-                (_LOAD, 0, 0, _ARCHITECTURE_AT),
-                (_IF_EQUAL, 1, 0, architecture),
-                (_RETURN, 0, 0, _KILL),
-                (_LOAD, 0, 0, _NUMBER_AT),
-                (_IF_AT_LEAST, count + 1, 0, _X32),
-            ],
-            ((_IF_EQUAL, count - place, 0, number) for place, number in enumerate(numbers)),
-            [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE)],
-        )
-    )
+    return b"".join(struct.pack("=HBBI", *each) for each in _instructions(column, architecture))
+
+
+def _instructions(column: int, architecture: int) -> Iterator[Instruction]:
+    """Yield the filter; the x32 ABI has numbers of its own, which are not in the list."""
+    yield _LOAD, 0, 0, _ARCHITECTURE_AT
+    yield _IF_EQUAL, 1, 0, architecture
+    yield _RETURN, 0, 0, _KILL
+    yield _LOAD, 0, 0, _NUMBER_AT
+    for name, numbers in ALLOWED.items():
+        number = numbers[column]
+        if number is not None:
+            block = [each for check in CHECKS.get(name, ()) for each in _checked(check)]
+            yield _IF_EQUAL, 0, len(block) + 1, number
+            yield from block
+            yield _RETURN, 0, 0, _ALLOW
+    yield _RETURN, 0, 0, _REFUSE + errno.ENOSYS
+
+
+def _checked(check: Check) -> Iterator[Instruction]:
+    """Yield instructions that return the error of a check, or go on if it holds.
+
+    The kernel reads the lower half of each of these arguments, and so does the filter.
+    """
+    yield _LOAD, 0, 0, _ARGUMENTS_AT + 8 * check.argument
+    yield _AND, 0, 0, check.mask
+    for place, value in enumerate(check.values, start=1):
+        yield _IF_EQUAL, len(check.values) - place + 1, 0, value
+    yield _RETURN, 0, 0, _REFUSE + check.error

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from draftmark.analysis.quantities import acceptance_quantities
+from draftmark.analysis.intervals import Bounds
+from draftmark.analysis.quantities import Quantity, acceptance_quantities, require_same_prompts
+from draftmark.analysis.statistics import SHARE
 from draftmark.analysis.summary import summarise_cell
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.store.acceptance_tables import sliding_table
@@ -51,3 +53,57 @@ def test_8_prompts_that_accept_nothing_leave_room_for_some_that_do() -> None:
         assert (number.value, number.low) == (value, value), name
         assert number.high == pytest.approx(high), name
         assert number.effective == pytest.approx(8), name
+
+
+def test_every_block_length_from_1_to_16_has_rates_and_the_shown_one_more() -> None:
+    one_S = np.full(20, 0.5)
+    records: Any = SimpleNamespace(tables={0.0: [sliding_table("a", one_S, one_S, one_S, 16)]})
+    found = acceptance_quantities(records, load_recipe("quickstart"))
+    for name in ("acceptance_rate", "draft_acceptance_rate", "block_efficiency"):
+        keys = [key for key in found if key.startswith(f"{name}[")]
+        assert keys == [f"{name}[t=0,gamma={gamma}]" for gamma in range(1, 17)]
+    positions = [key for key in found if key.startswith("marginal_acceptance")]
+    assert positions == [
+        f"marginal_acceptance[t=0,gamma=4,position={place}]" for place in (1, 2, 3, 4)
+    ]
+
+
+def test_a_mean_over_prompts_leaves_out_those_that_have_no_ratio() -> None:
+    """Of three prompts one drafts nothing, one tests a single token, one accepts 1 of 2."""
+    tables = []
+    for name, drafted, accept in (("none", 0, 0.0), ("single", 1, 0.0), ("two", 2, 0.5)):
+        accept_SD, drafted_S = np.zeros((6, MAX_GAMMA)), np.zeros(6, dtype=np.int64)
+        accept_SD[0, :2], drafted_S[0] = (accept, 0.0), drafted
+        tables.append(AcceptanceTable(name, accept_SD, drafted_S, np.ones(6), np.ones(6)))
+    records: Any = SimpleNamespace(tables={0.0: tables})
+    found = acceptance_quantities(records, load_recipe("quickstart"))
+    top_B, bottom_B = found["acceptance_rate_per_prompt[t=0,gamma=4]"].counts
+    assert bottom_B.tolist() == [0, 1, 1]
+    assert top_B.tolist() == [0, 0, 0.5 / 1.5]  # the second token is tested in half of the cases
+
+
+@pytest.mark.parametrize(
+    ("tops", "bottoms", "bounds", "expected"),
+    [
+        ([0, 1, 1], [1, 1, 1], SHARE, True),
+        ([0, 1, 1], [1, 1, 1], None, True),
+        ([1, 1, 1], [1, 1, 1], None, True),
+        ([0, 1, 1], [1, 1, 1], (1.0, 5.0), False),  # a block efficiency
+        ([0, 0.5, 1], [1, 1, 1], SHARE, False),
+        ([0, 1, 1], [1, 2, 1], SHARE, False),
+        ([0, 1, 1], [2, 2, 2], SHARE, False),
+    ],
+)
+def test_a_share_is_of_prompts_that_are_right_or_wrong(
+    tops: list[float], bottoms: list[float], bounds: Bounds | None, expected: bool
+) -> None:
+    counts = np.array(tops, dtype=float), np.array(bottoms, dtype=float)
+    assert Quantity(counts, "", ("a", "b", "c"), bounds).is_share is expected
+
+
+def test_quantities_of_other_prompts_are_not_paired() -> None:
+    counts = np.ones(2), np.ones(2)
+    one, other = (Quantity(counts, "", prompts) for prompts in (("a", "b"), ("a", "c")))
+    require_same_prompts(one, one)
+    with pytest.raises(ValueError, match="not paired"):
+        require_same_prompts(one, other)

@@ -12,7 +12,7 @@ from draftmark.config.recipe import Recipe
 from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.store.acceptance_tables import sliding_table
 from draftmark.store.cell_records import Records
-from draftmark.store.speed_records import Measurement, TimedRun
+from draftmark.store.speed_records import Measurement, TimedPass, TimedRun
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Arm, Decode, Round, TimedDecode
 
 ABBA: tuple[Arm, ...] = ("target", "draft", "draft", "target")
@@ -170,3 +170,25 @@ def test_the_noise_floor_is_a_speedup_of_its_own() -> None:
     number = found["noise_floor[engine=reference,t=0,batch=1,length=natural]"]
     assert number.low < 1 < number.high
     assert list(found) == ["noise_floor[engine=reference,t=0,batch=1,length=natural]"]
+
+
+def test_the_predicted_speedup_has_a_prefill_for_every_run() -> None:
+    """4 runs of the draft's arm: each of 4 tokens in 2 passes, with 4 drafted tokens."""
+    recipe = recipe_of(num_speculative_tokens=3, cost_model=True)
+    assert recipe.speed is not None
+    (condition,) = recipe.speed.conditions()
+    parts = [
+        TimedPass(who, repeat, 1, context, width, seconds)
+        for repeat in (0, 1)
+        for who, context, width, seconds in (
+            ("target", 9, 1, 1.0),
+            ("target", 9, 4, 1.3),  # w = 0.1
+            ("draft", 9, 1, 0.2),  # c
+            ("target", 0, 9, 4.0),
+            ("draft", 0, 9, 1.0),
+        )
+    ]
+    found = numbers_of({condition: measured([(4.0, 2.0), (4.0, 2.0)])}, recipe, parts=parts)
+    expected = (4 * 4 + 16) / (4 * (4 + 1) + 8 + 16 * (0.2 + 0.1))
+    key = speed_key("predicted_speedup", condition.label)
+    assert found[key].value == pytest.approx(expected)

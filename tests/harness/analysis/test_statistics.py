@@ -256,16 +256,14 @@ def test_seeds_are_paired_only_if_that_is_said() -> None:
     assert (paired.value, paired.low) == (1, None)  # each seed is better by 1: nothing varies
 
 
-def test_prompts_and_seeds_add_their_parts_by_satterthwaite() -> None:
+def test_prompts_and_seeds_share_the_degrees_by_their_variance() -> None:
     generator = np.random.default_rng(7)
     seeds = [(generator.normal(shift, 1, 20), np.ones(20)) for shift in (-9, -8, -7.5)]
     tops = np.array([top for top, _ in seeds])
     parts = [tops.mean(axis=0).var(ddof=1) / 20, tops.mean(axis=1).var(ddof=1) / 3]
     found = statistics.estimate_effect(seeds)
     assert found.standard_error == pytest.approx(np.sqrt(sum(parts)))
-    assert found.degrees == pytest.approx(
-        sum(parts) ** 2 / (parts[0] ** 2 / 19 + parts[1] ** 2 / 2)
-    )
+    assert found.degrees == pytest.approx(sum(parts) / (parts[0] / 19 + parts[1] / 2))
     assert found.seeds_error == pytest.approx(np.sqrt(parts[1]))
 
 

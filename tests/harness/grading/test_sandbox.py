@@ -222,6 +222,60 @@ def test_the_program_has_a_temporary_folder_and_nothing_else_to_write_in() -> No
     assert Sandbox().run(Program(source)).output == "['/tmp'] /tmp\n"
 
 
+FILLS_BUFFERS = """
+import os, socket
+def fill(write):
+    size = total = 2**16
+    while size:
+        try: total += write(bytes(size))
+        except OSError: size //= 2
+    return total
+def pair(): return [end.detach() for end in socket.socketpair(socket.AF_UNIX, KIND)]
+kept = total = 0
+try:
+    while True:
+        ends = os.pipe() if KIND is None else pair()
+        for end in ends: os.set_blocking(end, False)
+        total += sum(fill(lambda data: os.write(end, data)) for end in ends)
+except OSError: pass
+print(total)
+"""
+
+
+@isolated
+@pytest.mark.parametrize("kind", [None, 1, 2, 5], ids=["pipes", "streams", "datagrams", "packets"])
+def test_the_limit_of_open_files_bounds_what_the_kernel_holds(kind: int | None) -> None:
+    """In the smallest pieces that a buffer takes, whose overhead counts against the buffer."""
+    outcome = Sandbox().run(Program(f"KIND = {kind}\n{FILLS_BUFFERS}", "assert total > 2**20"))
+
+    assert outcome.status == "passed", outcome.output
+    assert int(outcome.output) < Limits().memory_bytes / 8
+
+
+@isolated
+def test_what_the_standard_library_does_within_a_process_is_allowed() -> None:
+    source = (
+        "import asyncio, multiprocessing, os, shutil, socket, sqlite3, subprocess, sys\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "assert asyncio.run(asyncio.sleep(0.01, 'slept')) == 'slept'\n"
+        "assert list(ThreadPoolExecutor(2).map(abs, [-1, -2])) == [1, 2]\n"
+        "with sqlite3.connect('data') as base: base.execute('create table t(x)')\n"
+        "shutil.copy2('data', 'copy'); os.mkdir('all'); shutil.copytree('all', 'again')\n"
+        "shown = subprocess.run([sys.executable, '-S', '-c', 'print(5)'], capture_output=True)\n"
+        "assert shown.stdout == b'5\\n', shown\n"
+        "one, other = multiprocessing.Pipe()\n"
+        "if os.fork() == 0: other.send('child'); os._exit(0)\n"
+        "assert one.recv() == 'child'\n"
+        "os.mkfifo('queue'); os.link('data', 'same'); os.symlink('data', 'link')\n"
+        "mine, theirs = socket.socketpair(); mine.sendall(b'x'); assert theirs.recv(1) == b'x'\n"
+        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()"
+    )
+
+    outcome = Sandbox().run(Program(source, "assert True"))
+
+    assert outcome.status == "passed", outcome.output
+
+
 @isolated
 def test_runs_share_nothing() -> None:
     write, read = Program("open('/tmp/x', 'w')"), Program("open('/tmp/x')")
@@ -354,6 +408,32 @@ def test_a_program_needs_no_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     outcome = Sandbox().run(Program("print('x' * 5000)", "assert True"))
 
     assert (outcome.status, len(outcome.output)) == ("passed", 2000)
+
+
+@pytest.mark.usefixtures("bare")
+def test_what_a_killed_process_left_in_the_temporary_folder_is_deleted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    script = (
+        "from draftmark.grading.sandbox import Program, Sandbox\n"
+        "text = 'import time; open(\\'begun\\', \\'w\\'); time.sleep(9)'\n"
+        "Sandbox(unsafe=True).run(Program(text))"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    other = tmp_path / "draftmark-program-link"
+    other.symlink_to(tmp_path)
+
+    running = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    _wait_until(lambda: list(tmp_path.glob("draftmark-program-*/begun")))
+    Sandbox(unsafe=True).run(Program(""))
+    beside = list(tmp_path.glob("draftmark-program-*/begun"))
+    running.kill()
+    running.wait()
+    Sandbox(unsafe=True).run(Program(""))
+
+    assert len(beside) == 1  # of a process that lives
+    assert list(tmp_path.iterdir()) == [other]
 
 
 @pytest.mark.usefixtures("bare")

@@ -44,14 +44,16 @@ def _edit(path: Path, **values: Any) -> None:
 
 def test_end_tokens_that_agree_are_not_worth_a_word(folder: Path) -> None:
     assert end_tokens(folder) == {2}
-    assert list(end_token_notes(folder)) == []
+    assert list(end_token_notes(folder, "the target")) == []
 
 
 def test_an_end_token_that_no_text_can_hold_is_left_out_and_said(folder: Path) -> None:
     _edit(folder / "generation_config.json", eos_token_id=[2, 1500])
 
     assert end_tokens(folder) == {2}
-    assert "no text can end in the tokens 1500" in next(end_token_notes(folder))
+    severity, note = next(end_token_notes(folder, "the target"))
+    assert severity == "note"
+    assert note.startswith("the target: no text can end in the tokens 1500")
 
 
 def test_an_end_token_in_a_padding_row_of_the_head_is_left_out(folder: Path) -> None:
@@ -73,7 +75,8 @@ def test_end_tokens_that_differ_are_listed_with_those_of_a_server(folder: Path) 
     _edit(folder / "generation_config.json", eos_token_id=[1, 0])
     _edit(folder / "config.json", eos_token_id=0)
 
-    (note,) = end_token_notes(folder)
+    ((severity, note),) = end_token_notes(folder, "the target")
+    assert severity == "warning"
     assert "generation_config.json: 0, 1, config.json: 0, the tokenizer: 2" in note
     assert "Here texts end in 0, 1; a server such as vLLM ends them in 0, 1, 2." in note
     assert end_tokens(folder) == {0, 1}
@@ -103,7 +106,7 @@ def test_special_tokens_may_lack_a_row_and_ordinary_ones_may_not() -> None:
     assert vocabulary_size(more, TOKENS + 1) == TOKENS + 1
     assert vocabulary_size(more, TOKENS) == TOKENS
     assert list(tokenizer_notes(more, TOKENS + 2, "the model")) == []
-    (note,) = tokenizer_notes(more, TOKENS + 1, "the model")
+    ((_, note),) = tokenizer_notes(more, TOKENS + 1, "the model")
     assert "the model: its head has no row for '<audio>'" in note
     with pytest.raises(UserError, match=r"has 92 tokens, .* only 80 rows"):
         vocabulary_size(more, 80)

@@ -137,6 +137,33 @@ def test_end_tokens_that_differ_are_said(check: Callable[..., list[str]], folder
     assert any("its end tokens differ" in line for line in check(folder))
 
 
+def test_what_was_found_is_among_the_findings_of_every_run(
+    folder: Path, tmp_path: Path, heard: Heard
+) -> None:
+    """The second run computes nothing, and reads what the first one kept."""
+    _edit(folder / "generation_config.json", eos_token_id=[0, 2])
+    path, store = tmp_path / "small.toml", Store(tmp_path / "store")
+    path.write_text(RECIPE.format(target=folder, draft="{ pruned = [0] }", prompting="", pair=""))
+    for _ in range(2):
+        plan = plan_experiment(load_recipe(str(path)), heard)
+        found = run_experiment(plan, "small", store, heard).findings
+        (warning,) = (item for item in found if "its end tokens differ" in item.text)
+        assert (warning.severity, warning.subject) == ("warning", "gsm8k, p")
+        assert "Here texts end in 0, 2" in warning.text
+    assert sum("its end tokens differ" in line for line in heard.lines) == 1
+    assert not store.missing(plan.nodes)
+
+
+def test_findings_of_other_rows_or_models_are_not_read(
+    check: Callable[..., list[str]], folder: Path, tmp_path: Path
+) -> None:
+    check(folder)
+    check()
+    _edit(folder / "generation_config.json", eos_token_id=[0, 2])
+    check(folder)
+    assert len(list((tmp_path / "store/checks").glob("*.json"))) == 3
+
+
 def test_a_token_without_a_row_is_said(check: Callable[..., list[str]], folder: Path) -> None:
     stored = json.loads((folder / "tokenizer.json").read_text())
     stored["added_tokens"].append({**stored["added_tokens"][0], "id": 1024, "content": "<image>"})
@@ -188,7 +215,7 @@ def test_a_chat_template_that_fails_is_refused_before_the_first_stage(
 ) -> None:
     template, reason = TEMPLATES[fault]
     (folder / "chat_template.jinja").write_text(template)
-    with pytest.raises(UserError, match=rf"does not write gsm8k/test/0 \(.*{reason}.*'plain'"):
+    with pytest.raises(UserError, match=rf"The chat template .*{reason}.*'plain'"):
         check(folder)
     check(folder, prompting='prompting = { format = "plain" }')
 
@@ -220,9 +247,9 @@ def test_verify_and_export_refuse_what_a_run_refuses(
     path = tmp_path / "small.toml"
     path.write_text(RECIPE.format(target=folder, draft="{ pruned = [0] }", prompting="", pair=""))
     plan, store = plan_experiment(load_recipe(str(path)), heard), Store(tmp_path / "store")
-    with pytest.raises(UserError, match="does not write"):
+    with pytest.raises(UserError, match="The chat template fails"):
         verify_run(plan, store, heard, 2)
-    with pytest.raises(UserError, match="does not write"):
+    with pytest.raises(UserError, match="The chat template fails"):
         list(export_heads(plan, store, tmp_path / "out", heard))
 
 

@@ -1,8 +1,11 @@
 """What is said of a run: of one that goes on, that failed, that is over, that nobody knows."""
 
 import json
+import os
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from draftmark.errors import Unsupported, UserError
@@ -133,6 +136,59 @@ def test_a_run_elsewhere_lives_as_long_as_it_shows_itself(store: Store) -> None:
 
     assert run_status(store.root, "run", shown + SILENT_S / 2).end is None
     assert (run_status(store.root, "run", shown + SILENT_S * 2).end or "").startswith("it died")
+
+
+def _clock(monkeypatch: pytest.MonkeyPatch, shift_s: float) -> None:
+    """Shift the clock, as seen by journals and status, and the times at which processes began."""
+    now, began = time.time(), psutil.Process().create_time()
+    monkeypatch.setattr(time, "time", lambda: now + shift_s)
+    monkeypatch.setattr(time, "time_ns", lambda: int((now + shift_s) * 1e9))
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: began + shift_s)
+
+
+def test_a_run_goes_on_after_the_clock_went_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = _node("first"), _node("second")
+    with track_run(store, "run", "a title", [first, second]) as (journal, _):
+        journal.record("start", key=first.key)
+        _clock(monkeypatch, -3600)
+        journal.record("failed", key=first.key, reason="no luck")
+        journal.record("start", key=second.key)
+        lines = status_lines(run_status(store.root, "run"))
+
+    assert lines[1].startswith("running for < 1 s;")
+    assert "1 running, 1 failed" in lines[1]
+    assert lines[2].startswith("  running stage: second: < 1 s, ")
+    assert status_lines(run_status(store.root, "run"))[1].startswith("finished in < 1 s;")
+
+
+def test_the_last_attempt_is_the_last_one_after_the_clock_went_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        with track_run(store, "run", "first", []):
+            raise UserError("The disk is full.")
+
+    with pytest.raises(UserError):
+        fail()
+    with track_run(store, "other", "between", []):
+        pass
+    _clock(monkeypatch, -3600)
+    with track_run(store, "run", "second", []):
+        pass
+
+    assert run_status(store.root, "run").title == "second"
+    assert latest_run(store.root) == "run"
+
+
+def test_a_journal_that_is_no_file_is_passed_by(store: Store) -> None:
+    _run(store, _node("first"))
+    (journal,) = (store.root / "runs" / "run").iterdir()
+    os.mkfifo(journal / "elsewhere-1.jsonl")
+    (store.root / "runs" / "run" / "notes").mkdir()
+
+    assert run_status(store.root, "run").end == ""
 
 
 def test_a_run_that_is_asked_to_stop_begins_no_stage_but_loads_what_is_there(store: Store) -> None:

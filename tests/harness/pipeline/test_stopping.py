@@ -148,3 +148,38 @@ def test_a_run_that_was_killed_is_seen_to_be_dead_and_goes_on(tmp_path: Path, jo
     assert not _now(tmp_path).in_state("running")
     assert psutil.wait_procs(below, timeout=10)[1] == []
     _goes_on(tmp_path, "--jobs", str(jobs))
+
+
+SWALLOWS = """
+import os, signal, sys, time
+
+class Swallows:
+    def find_spec(self, name, path=None, target=None):
+        if name == "draftmark.pipeline.experiment":
+            sys.meta_path.remove(self)
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(60)
+            except BaseException:
+                print("swallowed", file=sys.stderr)
+
+sys.meta_path.insert(0, Swallows())
+"""
+
+
+def test_a_first_ctrl_c_that_an_import_swallows_stops_the_run(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SWALLOWS)
+    command = ["run", "quickstart", "--tasks", "gsm8k", "--out", str(tmp_path / "results")]
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+
+    done = subprocess.run(
+        [sys.executable, "-m", "draftmark.cli.main", *command],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+
+    assert "swallowed" in done.stderr
+    assert done.returncode == 130, done.stderr
+    assert "Stopped. Finished results are kept; run the same command" in done.stderr
+    assert not list(tmp_path.glob(f"results/store/*/*/{ENTRY}"))

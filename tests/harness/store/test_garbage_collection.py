@@ -16,6 +16,7 @@ from stored_runs import run_of
 from draftmark.cli import main
 from draftmark.errors import UserError
 from draftmark.pipeline.executor import ensure_entry, execute_stages
+from draftmark.pipeline.publish import track_run
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection
 from draftmark.store.graph import Job, Node
@@ -185,7 +186,7 @@ def test_what_a_stored_run_needs_stays_with_all_that_it_was_made_of(
     assert code == 1
     assert "that is above 1B: stored and running runs" in said
     (directory / "results.json").unlink()
-    assert draftmark(monkeypatch, capsys, *command)[0] == 1  # locks and holds are a few bytes
+    assert draftmark(monkeypatch, capsys, *command)[0] == 0
     assert _left(store) == set()
 
 
@@ -308,3 +309,50 @@ def test_a_note_of_a_run_that_does_not_read_stops_the_collector(store: Store) ->
     with pytest.raises(UserError, match=r"mine-01234567.*\.json cannot be read"):
         garbage_collection.collect_garbage(store, 0)
     assert store.has(_node("needed"))
+
+
+def test_journals_and_locks_that_no_run_needs_are_deleted(store: Store) -> None:
+    kept, gone = _node("kept"), _node("gone")
+    for _ in range(2):
+        with track_run(store, "kept", "a title", [kept]):
+            _run(store, "kept", kept)
+    with track_run(store, "gone", "a title", [gone]):
+        _run(store, "gone", gone, stored=False)
+    journals = sorted((store.root / "runs" / "kept").iterdir())
+    locks = {path.name for path in (store.root / "locks").iterdir()}
+
+    would = garbage_collection.collect_garbage(store, dry=True)
+    assert len(journals) == 2
+    assert {f"{kept.key}.lock", f"{gone.key}.lock"} <= locks
+    assert sorted(path.parent.name for path in would.left) == ["gone", "holds", "kept"]
+    assert {path.name for path in (store.root / "locks").iterdir()} == locks
+
+    done = garbage_collection.collect_garbage(store)
+
+    assert done.left == would.left
+    assert [path.name for path in (store.root / "runs").iterdir()] == ["kept"]
+    assert list((store.root / "runs" / "kept").iterdir()) == journals[1:]
+    assert [path.name.split("-")[0] for path in (store.root / "holds").iterdir()] == ["kept"]
+    assert {path.name for path in (store.root / "locks").iterdir()} <= {"holds.lock"}
+    assert store.has(kept)
+    assert not garbage_collection.collect_garbage(store).left
+
+
+def test_what_a_running_process_holds_is_not_deleted(store: Store) -> None:
+    node = _node("running")
+    with (
+        track_run(store, "run", "a title", [node]) as (journal, _),
+        lock_run(store, store.root.parent / "run", [node]),
+        store.lock(node.key),
+    ):
+        assert not garbage_collection.collect_garbage(store).left
+        assert (store.root / "locks" / f"{node.key}.lock").exists()
+        assert journal.folder is not None
+        journal.record("start", key=node.key)
+    with track_run(store, "unheld", "a title", [node]):
+        assert all(path.parent.name != "unheld" for path in _leftovers(store))
+    assert any(path.parent.name == "unheld" for path in _leftovers(store))
+
+
+def _leftovers(store: Store) -> tuple[Path, ...]:
+    return garbage_collection.collect_garbage(store, dry=True).left

@@ -99,3 +99,15 @@ def test_texts_without_cached_states_have_none(tokenizer: Any) -> None:
     training_batch = _fixed(4).training_batch([1, 2], 0)
 
     assert training_batch.hidden_ND.shape == (2 + 3, 0)
+
+
+def test_texts_of_no_writer_are_none() -> None:
+    assert len(TrainingTexts()) == 0
+
+
+@pytest.mark.parametrize("writer", ["dataset", "draft"])
+def test_a_process_without_a_row_of_a_step_gets_an_empty_batch(writer: Any) -> None:
+    texts = TrainingTexts({writer: _fixed(4)}, {writer: 1.0})
+    batch = texts.training_batch(0, 2, lambda rows: [])
+    assert (batch.texts, batch.hidden_ND.shape) == ((), (0, 0))
+    assert batch.live is (writer == "draft")

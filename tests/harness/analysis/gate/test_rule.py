@@ -166,7 +166,7 @@ def test_no_number_of_prompts_tells_seeds_apart() -> None:
 def test_degrees_of_freedom_that_more_prompts_take_are_counted() -> None:
     # Seeds whose spread, known by two degrees of freedom, alone reaches beyond the margin.
     parts = 0.02**2, 0.0024**2
-    degrees = sum(parts) ** 2 / (parts[0] ** 2 / 63 + parts[1] ** 2 / 2)
+    degrees = sum(parts) / (parts[0] / 63 + parts[1] / 2)
     pilot = Effect(0.0, sum(parts) ** 0.5, degrees, 64, seeds_error=0.0024)
     assert pilot.on_prompts(64) == pytest.approx((pilot.standard_error, degrees))
     assert pilot.on_prompts(10**12) == pytest.approx((0.0024, 2.0), rel=1e-3)

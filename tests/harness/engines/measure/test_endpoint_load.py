@@ -7,17 +7,12 @@ from typing import Any
 
 import pytest
 from model_server import MODEL, Server, serve
+from raw_server import STREAM, serve_pieces
 
 from draftmark.analysis import statistics
 from draftmark.cli import main
 from draftmark.data.rows import load_rows
-from draftmark.engines.measure.endpoint import (
-    Endpoint,
-    Reply,
-    Sample,
-    count_drafts,
-    parse_metrics,
-)
+from draftmark.engines.measure.endpoint import Endpoint, Reply
 from draftmark.engines.measure.endpoint_load import (
     Block,
     Load,
@@ -238,13 +233,91 @@ def test_a_url_that_may_hold_a_secret_is_refused_without_repeating_it(url: str) 
     assert "secret" not in str(error.value)
 
 
-def test_a_counter_that_fell_is_refused() -> None:
-    fell = [Sample("vllm:spec_decode_num_drafts", {}, value) for value in (5.0, 3.0)]
-    with pytest.raises(UserError, match="restarted"):
-        count_drafts(fell[:1], fell[1:])
+STREAMED = {
+    "not JSON": ("{", "malformed event"),
+    "not an object": ("[1]", "malformed event"),
+    "choices": ('{"choices": {"delta": 1}}', "malformed event (choices"),
+    "a choice": ('{"choices": [7]}', "malformed event (choices.0"),
+    "a delta": ('{"choices": [{"delta": "x"}]}', "malformed event (choices.0.delta"),
+    "content": ('{"choices": [{"delta": {"content": 7}}]}', "choices.0.delta.content"),
+    "a reason": ('{"choices": [{"finish_reason": ["stop"]}]}', "choices.0.finish_reason"),
+    "usage": ('{"usage": 6}', "malformed event (usage"),
+    "no count": ('{"usage": {}}', "usage.completion_tokens: Field required"),
+    "negative": ('{"usage": {"completion_tokens": -6}}', "greater than or equal to 0"),
+    "text": ('{"usage": {"completion_tokens": "6"}}', "usage.completion_tokens"),
+    "a part": ('{"usage": {"completion_tokens": 6.5}}', "usage.completion_tokens"),
+    "true": ('{"usage": {"completion_tokens": true}}', "usage.completion_tokens"),
+    "too many": ('{"usage": {"completion_tokens": 33}}', "33 tokens in a reply of at most 32"),
+    "huge": ('{"usage": {"completion_tokens": 1' + "0" * 400 + "}}", "cannot be measured"),
+    "an error": ('{"error": {"message": "out of memory"}}', "it streams an error"),
+    "deep": ("[" * 100_000, "malformed event"),
+    "half a pair": ('{"choices": [{"delta": {"content": "\\ud800"}}]}', "malformed event"),
+}
 
 
-def test_prometheus_text_is_read() -> None:
-    text = '# TYPE a counter\na{x="1",y="q\\"z"} 3.5 1700000000\nb 2\nc NaN\nbroken{\n'
-    found = list(parse_metrics(text))
-    assert found == [Sample("a", {"x": "1", "y": 'q\\"z'}, 3.5), Sample("b", {}, 2.0)]
+@pytest.mark.parametrize("name", STREAMED)
+def test_a_malformed_event_is_named_and_refused(name: str) -> None:
+    data, words = STREAMED[name]
+    word = b'data: {"choices": [{"delta": {"content": "word"}}]}\n\n'
+    usage = b'data: {"usage": {"completion_tokens": 6}}\n\n'
+    event = f"data: {data}\n\n".encode()
+    order = (word, usage, event) if "usage" in data else (word, event, usage)
+    with serve_pieces(STREAM, *order) as url, pytest.raises(UserError) as error:
+        Endpoint(HttpClient(url), MODEL).complete(examples(1)[0].messages, LOAD.options())
+    assert words in str(error.value)
+    assert len(str(error.value)) < 700
+
+
+COMMAND = ("measure-server", "--model", MODEL, "--prompts", "4", "--blocks", "2")
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Return the exit code of measure-server."""
+    monkeypatch.setattr("sys.argv", ["draftmark", *COMMAND, *arguments])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize("out", ["missing/served.json", ".", "file/served.json"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_measurement(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    with serve(Server()) as server:
+        code = command(monkeypatch, server.url, "--out", str(tmp_path / out))
+    assert code == 2
+    assert f"--out {tmp_path / out} cannot be written" in capsys.readouterr().err
+    assert server.requests == []
+
+
+def test_what_was_measured_is_kept_whatever_fails_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server fails in the second block of the second load: 2 + 8 + 2 + 4 requests work."""
+    path = tmp_path / "served.json"
+    server = Server(tokens=lambda number: 6 if number < 16 else 99_999)
+    with serve(server):
+        code = command(monkeypatch, server.url, "--concurrency", "1,2", "--out", str(path))
+    shown = capsys.readouterr()
+    written = json.loads(path.read_text("utf-8"))
+    assert code == 2
+    assert "in a reply of at most 256; fix that and measure again." in shown.err
+    assert f"What was measured before is in {path}." in shown.err
+    assert [run["load"]["concurrency"] for run in written["runs"]] == [1]
+    assert written["unfinished"]["load"]["concurrency"] == 2
+    assert len(written["unfinished"]["draft"]["blocks"]) == 2
+    assert "tokens / s" in shown.out
+
+
+def test_impossible_counts_are_refused_and_the_times_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "served.json"
+    with serve(Server(accepted=7)) as server:
+        code = command(monkeypatch, server.url, "--out", str(path))
+    shown = capsys.readouterr()
+    assert code == 2
+    assert "counters are impossible: 112 tokens accepted of 48 drafted" in shown.err
+    assert "acceptance" not in shown.out
+    assert len(json.loads(path.read_text("utf-8"))["unfinished"]["draft"]["blocks"]) == 4

@@ -1,0 +1,133 @@
+"""FIFOs, devices, sockets and sparse giants are refused before they are read."""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from stored_runs import run_of
+
+from draftmark.errors import UserError
+from draftmark.models.files import local_model
+from draftmark.models.weights import check_folder
+from draftmark.store import plain_files
+from draftmark.store.entries import ENTRY, SEAL, Damaged, read_entry
+from draftmark.store.graph import Node
+from draftmark.store.plain_files import NotPlain, open_plain, read_plain
+from draftmark.store.run_folder import RESULTS, SUMS, load_results
+from draftmark.store.store import Store
+
+
+def _socket(path: Path) -> None:
+    here = Path.cwd()
+    os.chdir(path.parent)  # the name of a socket has at most 108 bytes
+    try:
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+def _giant(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(b"{}")
+        file.truncate(2**43)
+
+
+ODD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "FIFO": (os.mkfifo, "is a FIFO, not a plain file"),
+    "socket": (_socket, "is a socket, not a plain file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "is a device, not a plain file"),
+    "giant": (_giant, "is a sparse file: of its 8796 GB only 0.0 GB are there"),
+}
+
+
+def replace(path: Path, kind: str) -> str:
+    """Replace a file by an odd one; return what its refusal says."""
+    path.unlink(missing_ok=True)
+    ODD[kind][0](path)
+    return ODD[kind][1]
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_an_odd_file_is_not_opened(kind: str, tmp_path: Path) -> None:
+    words = replace(tmp_path / "x", kind)
+
+    for read in (open_plain, read_plain):
+        with pytest.raises(NotPlain, match=words):
+            read(tmp_path / "x")
+
+
+def test_a_plain_file_is_read_and_a_large_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("x")
+
+    assert read_plain(tmp_path / "link", max_bytes=5) == b"12345"
+    with pytest.raises(NotPlain, match="larger than 0 MB"):
+        read_plain(tmp_path / "x", max_bytes=4)
+    with pytest.raises(FileNotFoundError):
+        read_plain(tmp_path / "missing")
+
+
+def test_a_file_with_small_holes_and_one_that_the_disk_compresses_are_plain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain_files, "_GIANT", 2**20)
+    with (tmp_path / "x").open("wb") as file:
+        file.write(bytes(2**21))
+        file.truncate(2**21 + 2**20)
+    assert len(read_plain(tmp_path / "x")) == 3 * 2**20
+
+    (tmp_path / "y").write_bytes(bytes(2**21))
+    facts = list((tmp_path / "y").stat())
+    compressed = os.stat_result([*facts, *[0.0] * 3, *[0] * 3, 4096, 8])  # 8 blocks
+    assert compressed.st_blocks == 8
+    with open_plain(tmp_path / "y") as file:
+        assert not plain_files._is_mostly_hole(file.fileno(), compressed)
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "notes"])
+def test_a_model_with_an_odd_file_is_refused(
+    name: str, kind: str, tmp_path: Path, tiny_directory: Path
+) -> None:
+    folder = shutil.copytree(tiny_directory, tmp_path / "model")
+    words = replace(folder / name, kind)
+
+    with pytest.raises(UserError, match=words):
+        local_model(str(folder))
+    with pytest.raises(UserError, match=words):
+        check_folder(folder)
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("name", [RESULTS, SUMS, "records"])
+def test_results_with_an_odd_file_are_refused(name: str, kind: str, tmp_path: Path) -> None:
+    run_of(tmp_path / "run", {"kd": [(0.5, 0.6)]})
+    path = tmp_path / "run" / name
+    if path.is_dir():
+        path = next(file for file in sorted(path.rglob("*")) if file.is_file())
+    replace(path, kind)
+
+    if name == SUMS and kind != "giant":  # a run without checksums is not verified
+        assert load_results(tmp_path / "run").results
+    elif name == "records" and kind != "giant":
+        assert load_results(tmp_path / "run").results  # the report that needs the record says so
+    else:
+        with pytest.raises(UserError, match=r"(no results\.json|is a sparse file)"):
+            load_results(tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("name", [ENTRY, SEAL, "data"])
+def test_an_entry_with_an_odd_file_is_damaged(name: str, kind: str, tmp_path: Path) -> None:
+    store, node = Store(tmp_path), Node("draft", "draft", {}, {}, code=())
+    folder = store.new_directory(node)
+    (folder / "data").write_bytes(b"data")
+    entry = store.commit(node, folder, seconds=0.0)
+    replace(entry.directory / name, kind)
+
+    with pytest.raises(Damaged, match=r"(plain file|sparse|missing|changed since)"):
+        read_entry(entry.directory)

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from draftmark.analysis.titles import method_title
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import Drawing, NotDrawn
 from draftmark.reports._figures.run import DrawnRun, Numbers, choose_places
 from draftmark.results import Contender, Number
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLUMNS, _MOST_PANELS = 3, 9
@@ -60,7 +60,7 @@ def draw_quality(run: DrawnRun) -> Drawing | NotDrawn:
             for quantity in ("speedup", "quality_with_draft", "quality_target_there")
             if quantity in own
         ],
-        lambda figure: _fill(figure, run, clouds, "measured speedup (times)", "score"),
+        lambda figure: _fill(figure, run, clouds, "measured speedup (times)", "score", ratios=True),
         run.notes(run.grey_note(_methods(clouds)), left),
     )
 
@@ -127,33 +127,44 @@ def _methods(clouds: Sequence[Cloud]) -> list[str]:
     return list(dict.fromkeys(method for cloud in clouds for method in cloud.points))
 
 
-def _fill(figure: "Figure", run: DrawnRun, clouds: Sequence[Cloud], across: str, up: str) -> None:
+def _fill(
+    figure: "Figure",
+    run: DrawnRun,
+    clouds: Sequence[Cloud],
+    across: str,
+    up: str,
+    *,
+    ratios: bool = False,
+) -> None:
     every = style.named_panels(figure, len(clouds), _COLUMNS, across, up)
     for axes, cloud in zip(every, clouds, strict=True):
-        order = sorted(cloud.points, key=lambda method: method in run.curves)  # grey ones below
-        looks = {method: run.look(method).line for method in order}
-        for points, look in [
-            *((cloud.points[method], look) for method, look in looks.items()),
-            (cloud.target, style.TARGET),
-        ]:
-            x, y = [number for number, _ in points], [number for _, number in points]
-            axes.errorbar(
-                [each.value for each in x],
-                [each.value for each in y],
-                xerr=style.error_bars(x),
-                yerr=style.error_bars(y),
-                elinewidth=0.7,
-                **look,
-            )
-        for mark, numbers in zip(cloud.marks, cloud.target, strict=False):
-            at = (numbers[0].value, numbers[1].value)
-            axes.annotate(mark, at, (4, 4), textcoords="offset points", fontsize="small")
-        axes.set_title(cloud.title, loc="left")
-    methods = _methods(clouds)
-    single = [
-        method_title(name)
-        for name in methods
-        if all(len(it.points.get(name, ())) < 2 for it in clouds)
-    ]
+        _panel(axes, run, cloud)
+        if ratios:
+            shown = [x.value for points in cloud.points.values() for x, _ in points]
+            style.scale_ratios(axes, "x", [1.0, *shown])
+    looks = run.looks(_methods(clouds))
+    joined = any(len(points) > 1 for cloud in clouds for points in cloud.points.values())
     target = _TARGET if any(cloud.target for cloud in clouds) else None
-    style.legend(figure, run.looks(methods), target=target, points=single)
+    style.legend(figure, looks, target=target, points=() if joined else looks)
+
+
+def _panel(axes: "Axes", run: DrawnRun, cloud: Cloud) -> None:
+    for method in sorted(cloud.points, key=lambda method: method in run.curves):  # grey ones below
+        _points(axes, cloud.points[method], run.look(method).line)
+    _points(axes, cloud.target, style.TARGET)
+    for mark, numbers in zip(cloud.marks, cloud.target, strict=False):
+        at = (numbers[0].value, numbers[1].value)
+        axes.annotate(mark, at, (4, 4), textcoords="offset points", fontsize="small")
+    axes.set_title(cloud.title, loc="left")
+
+
+def _points(axes: "Axes", points: Points, look: Mapping[str, Any]) -> None:
+    x, y = [number for number, _ in points], [number for _, number in points]
+    axes.errorbar(
+        [each.value for each in x],
+        [each.value for each in y],
+        xerr=style.error_bars(x),
+        yerr=style.error_bars(y),
+        elinewidth=0.7,
+        **look,
+    )

@@ -1,11 +1,10 @@
-"""Acceptance rate against training FLOPs; an untrained draft is a horizontal line."""
+"""Acceptance rate against training FLOPs; a draft that does not train is a horizontal line."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from draftmark.analysis.titles import method_title
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import Drawing, NotDrawn
 from draftmark.reports._figures.run import DrawnRun, Place, choose_places, places_of
@@ -44,8 +43,8 @@ def draw_compute(run: DrawnRun, temperature: float) -> Drawing | NotDrawn:
         name,
         f"Acceptance rate at temperature {temperature:g}, blocks of {run.gamma} drafted tokens, "
         "against training compute: the ledger's estimate of FLOPs of the draft and the target's "
-        "head, mean over seeds. Horizontal lines are untrained drafts. Bars are 95% intervals; "
-        "points of equal compute are drawn side by side.",
+        "head, mean over seeds. Horizontal lines are drafts that do not train. Bars are 95% "
+        "intervals; points of equal compute are drawn side by side.",
         (width, rows * _ROW_INCHES + style.legend_inches(run.looks(methods), width)),
         (Contender, "temperature", "flops", Number),
         [(item, temperature, flops, rate) for item, (flops, rate) in found.items()],
@@ -75,12 +74,13 @@ def _fill(
     low, high = _ends(found.values())
     for axes, place in zip(every, drawn, strict=True):
         points = run.at_place(found, place)
-        for method, flops in _side_by_side(points, (high / low) ** _APART).items():
+        beside = _side_by_side(points, (high / low) ** _APART)
+        for method, flops in sorted(beside.items(), key=lambda item: item[0] in run.curves):
             _point(axes, run, method, flops, points[method][1])
         _log_scale(axes, low, high)
         axes.set_title(run.title(place, 28), loc="left")
     looks = run.looks(methods)
-    lines = {method_title(item.method) for item, (flops, _) in found.items() if not flops}
+    lines = {run.name(item.method) for item, (flops, _) in found.items() if not flops}
     style.legend(figure, looks, points=looks.keys() - lines)
 
 

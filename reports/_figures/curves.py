@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from draftmark.analysis.titles import method_title
 from draftmark.reports._figures import style
 from draftmark.reports._figures.labels import label_end
 from draftmark.reports._figures.run import DrawnRun, Place, others_label, places_of
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROW_INCHES, _TALL_INCHES = 1.75, 2.3  # height of a row: of several, of a single one
+_PAGE_INCHES = 8.8  # height of the largest picture
 _FLATTENS = 2  # a lookup that makes the range of values more than this much longer
-_LONGEST_NAME, _SHORT_NAME = 28, 12  # characters; short names stand beside every panel
+_SHORT_NAME = 12  # characters; short names stand beside every panel
 _MANY_POINTS = 6  # with more, every third is marked
 Line = Mapping[int, Number]  # block length or position -> number
 Lines = Mapping[str, Line]  # quantity -> line
@@ -58,7 +58,7 @@ def _place_row(run: DrawnRun, grid: Grid, place: Place, lookups: Sequence[str]) 
     found = run.at_place(grid.found, place)
     named = [method for method in run.curves if method in found and method not in lookups]
     grey = [found[name] for name in run.others if name in found and name not in lookups]
-    lines = {method_title(method): found[method] for method in named}
+    lines = {run.name(method): found[method] for method in named}
     return Row(run.title(place), lines, run.looks(named), grey)
 
 
@@ -67,7 +67,7 @@ def _lookup_row(run: DrawnRun, grid: Grid, lookup: str, places: Sequence[Place])
     contenders = {run.title(place): Contender(*place, lookup) for place in places}
     lines = {name: grid.found[item] for name, item in contenders.items() if item in grid.found}
     looks = {name: style.Look.shape(index) for index, name in enumerate(lines)}
-    return Row(method_title(lookup), lines, looks, apart=True)
+    return Row(run.name(lookup), lines, looks, apart=True)
 
 
 def _flattening(run: DrawnRun, grid: Grid) -> Iterator[str]:
@@ -90,8 +90,8 @@ def _length(values: Sequence[float]) -> float:
 
 def grid_inches(run: DrawnRun, rows: Sequence[Row]) -> tuple[float, float]:
     """Return the size of a grid of these rows."""
-    height = _ROW_INCHES if len(rows) > 1 else _TALL_INCHES
-    return run.paper.page, len(rows) * height + 0.15
+    height = len(rows) * (_ROW_INCHES if len(rows) > 1 else _TALL_INCHES) + 0.15
+    return run.paper.page, min(height, _PAGE_INCHES)
 
 
 def draw_grid(figure: "Figure", grid: Grid, rows: Sequence[Row]) -> None:
@@ -155,7 +155,7 @@ def _name_curves(axes: "Axes", row: Row, quantity: str, grid: Grid) -> None:
     for name, lines in row.lines.items():
         if lines[quantity] and (short or not any(lines[other] for other in later)):
             colour = row.looks[name].colour
-            label_end(axes, _end(lines[quantity]), style.font_label(name, _LONGEST_NAME), colour)
+            label_end(axes, _end(lines[quantity]), style.font_label(name), colour)
     grey = sorted((_end(lines[quantity]) for lines in row.grey if lines[quantity]), key=_height)
     if grey and (short or not any(lines[other] for other in later for lines in row.grey)):
         label_end(axes, grey[len(grey) // 2], others_label(len(grey)), style.GREY)

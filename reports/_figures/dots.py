@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from draftmark.analysis.titles import method_title
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import Drawing, NotDrawn
 from draftmark.reports._figures.run import (
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEVEL = 0.05  # significance level
-_COLUMNS, _MOST_PANELS, _MOST_LINES = 5, 15, 48
+_MOST_COLUMNS, _MOST_PANELS, _MOST_LINES = 5, 15, 48
+_LONGEST_TITLE, _LETTER_WIDTH = 24, 0.0075  # characters; inches of a letter per point of its size
 _METHOD_INCHES, _LINE_INCHES, _FRAME_INCHES = 0.22, 0.165, 0.75
 # (task, pair, (method, method compared with)); None in place of the methods for a heading.
 _Line = tuple[str, str, tuple[str, str] | None]
@@ -45,37 +45,50 @@ def draw_acceptance(run: DrawnRun) -> Drawing | NotDrawn:
         return NotDrawn(name, reason)
     drawn, fewer_places = choose_places(run.numbers, _MOST_PANELS)
     methods, fewer_methods = first_few(_methods(run), MOST_METHODS, "methods")
+    columns = _columns(run, methods, drawn)
     row_inches = _METHOD_INCHES * max(2, len(methods)) + _FRAME_INCHES
     return Drawing(
         name,
         f"Acceptance rate (accepted / tested drafted tokens) by method and task, blocks of "
         f"{run.gamma} drafted tokens; bars are 95% intervals over prompts, and over seeds if "
         "there are several.",
-        (run.paper.page, len(style.in_rows(len(drawn), _COLUMNS)) * row_inches),
+        (run.paper.page, len(style.in_rows(len(drawn), columns)) * row_inches),
         (Contender, "temperature", Number),
         rows,
-        lambda figure: _fill_acceptance(figure, run, methods, drawn),
+        lambda figure: _fill_acceptance(figure, run, methods, drawn, columns),
         run.notes(fewer_methods, fewer_places),
     )
 
 
+def _columns(run: DrawnRun, methods: Sequence[str], drawn: Sequence[Place]) -> int:
+    """Return how many panels stand side by side so that their titles do not meet."""
+    letter = run.paper.size * _LETTER_WIDTH
+    names = max(len(style.font_label(run.name(method))) for method in methods) * letter
+    title = max(len(run.title(place, _LONGEST_TITLE)) for place in drawn) * letter + 0.1
+    return max(1, min(_MOST_COLUMNS, int((run.paper.page - names) / title)))
+
+
 def _fill_acceptance(
-    figure: "Figure", run: DrawnRun, methods: Sequence[str], drawn: Sequence[Place]
+    figure: "Figure",
+    run: DrawnRun,
+    methods: Sequence[str],
+    drawn: Sequence[Place],
+    columns: int,
 ) -> None:
-    every = style.add_panels(figure, style.in_rows(len(drawn), _COLUMNS))
+    every = style.add_panels(figure, style.in_rows(len(drawn), columns))
     for index, (axes, place) in enumerate(zip(every, drawn, strict=True)):
         axes.sharex(every[0])
         _acceptance_panel(axes, run, methods, place)
-        names = [_label(method) for method in methods] if index % _COLUMNS == 0 else []
+        names = (
+            [style.font_label(run.name(method)) for method in methods]
+            if index % columns == 0
+            else []
+        )
         axes.set_yticks(range(len(methods)), names or [""] * len(methods))
     figure.supxlabel("acceptance rate")
     if len(run.temperatures) > 1:
         handles, names = every[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper right", ncols=len(names))
-
-
-def _label(method: str) -> str:
-    return style.font_label(method_title(method))
 
 
 def _methods(run: DrawnRun) -> list[str]:
@@ -97,7 +110,7 @@ def _acceptance_panel(axes: "Axes", run: DrawnRun, methods: Sequence[str], place
         if method not in by_method:
             at: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
             axes.text(0.03, line, _absence(run, Contender(*place, method)), fontsize="small", **at)
-    axes.set_title(run.title(place, 24), loc="left")
+    axes.set_title(run.title(place, _LONGEST_TITLE), loc="left")
     axes.set_ylim(len(methods) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
@@ -137,7 +150,7 @@ def draw_differences(run: DrawnRun) -> Drawing | NotDrawn:
     lines, left = first_few(_lines(found), _MOST_LINES, "lines")
     return Drawing(
         name,
-        f"Acceptance rate minus {_baseline(found)}, paired on prompts, and on seeds if both "
+        f"Acceptance rate minus {_baseline(run, found)}, paired on prompts, and on seeds if both "
         f"methods have the same; blocks of {run.gamma} drafted tokens. Bars are single 95% "
         f"intervals; filled dots are significant at {LEVEL:.0%} after Holm over all comparisons of "
         "the run.",
@@ -176,14 +189,18 @@ def _line_name(line: _Line, run: DrawnRun, found: Sequence[Comparison]) -> str:
     task, pair, compared = line
     if compared is None:
         return run.title((task, pair))
-    method, baseline = map(_label, compared)
+    method, baseline = (style.font_label(run.name(each)) for each in compared)
     same = len({item.against for item in found}) == 1
     return method if same else f"{method} \N{MINUS SIGN} {baseline}"
 
 
-def _baseline(found: Sequence[Comparison]) -> str:
+def _baseline(run: DrawnRun, found: Sequence[Comparison]) -> str:
     only, *others = {item.against for item in found}
-    return "that of the method after the minus sign" if others else f"that of {_label(only)}"
+    return (
+        "that of the method after the minus sign"
+        if others
+        else f"that of {style.font_label(run.name(only))}"
+    )
 
 
 def _fill_differences(
@@ -199,7 +216,7 @@ def _fill_differences(
     for tick, (_, _, compared) in zip(grid[0].get_yticklabels(), lines, strict=True):
         tick.set_fontweight("normal" if compared else "bold")
     grid[0].set_ylim(len(lines) - 0.3, -0.7)
-    figure.supxlabel(f"acceptance rate minus {_baseline(found)}")
+    figure.supxlabel(f"acceptance rate minus {_baseline(run, found)}")
 
 
 def _difference_panel(axes: "Axes", found: Sequence[Comparison], lines: Sequence[_Line]) -> None:

@@ -41,7 +41,7 @@ def draw_by_gamma(
         f"tokens that a block drafts, at temperature {temperature:g}. Right: the predicted speedup "
         f"at {_cost_in_words(costs)}; prefill aside. Bands are 95% intervals."
     )
-    grid = Grid("gamma (most tokens drafted in a block)", columns, found)
+    grid = Grid("gamma, drafted tokens", columns, found)
     header = (Contender, "temperature", "gamma", "quantity", Number, "cost_of_a_drafted_token")
     rows = [(*row, cost[row[0]]) for row in _rows(grid, temperature)]
     return _drawing(run, name, caption, grid, header, rows)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from draftmark.analysis import statistics
-from draftmark.analysis.titles import method_title
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import Drawing, NotDrawn, Value
 from draftmark.reports._figures.run import DrawnRun, first_few
@@ -137,7 +136,7 @@ def _fill(figure: "Figure", run: DrawnRun, found: Mapping[Contender, Kept]) -> N
     grid = figure.subplots(len(found), 2, squeeze=False)
     for (left, right), (contender, kept) in zip(grid, found.items(), strict=True):
         place = run.title((contender.task, contender.pair))
-        left.set_title(f"{style.font_label(method_title(contender.method))}, {place}", loc="left")
+        left.set_title(f"{style.font_label(run.name(contender.method))}, {place}", loc="left")
         _gaps(left, kept)
         _types(right, kept)
     grid[-1][0].set_xlabel("loss gap (nats)")

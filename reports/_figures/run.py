@@ -97,6 +97,17 @@ class DrawnRun:
             if (item.task, item.pair) == place and item not in self.unmoved
         }
 
+    def name(self, method: str) -> str:
+        """Return a method's name as people write it; its label if two names would be the same."""
+        title = method_title(method)
+        same = {each for each in self.labels if method_title(each) == title}
+        return title if same <= {method} else method
+
+    @cached_property
+    def labels(self) -> set[str]:
+        """The labels of all methods."""
+        return {row.cell.method for row in self.results.results}
+
     def look(self, method: str) -> Look:
         """Return the look of a method, the same in every figure; the others look alike."""
         return Look.of(self.curves.index(method)) if method in self.curves else OTHER
@@ -104,7 +115,7 @@ class DrawnRun:
     def looks(self, methods: Iterable[str]) -> dict[str, Look]:
         """Return the look of each name in a legend; one entry is for all other methods."""
         shown = set(methods)
-        looks = {method_title(name): self.look(name) for name in self.curves if name in shown}
+        looks = {self.name(name): self.look(name) for name in self.curves if name in shown}
         others = len(shown - set(self.curves))
         return looks | ({others_label(others): OTHER} if others else {})
 
@@ -129,13 +140,13 @@ class DrawnRun:
     def grey_note(self, shown: Iterable[str]) -> str:
         """Return a sentence that names the grey methods of a picture; "" without any."""
         grey = set(shown) & set(self.others)
-        names = [font_label(method_title(name)) for name in self.others if name in grey]
+        names = [font_label(self.name(name)) for name in self.others if name in grey]
         return f"Grey: {'; '.join(names)}." if names else ""
 
     def _unmoved_note(self) -> str:
         by_method = group_by(self.unmoved, lambda item: item.method)
         named = [
-            f"{font_label(method_title(method))} ({', '.join(self._places(items))})"
+            f"{font_label(self.name(method))} ({', '.join(self._places(items))})"
             for method, items in by_method.items()
         ]
         return f"Not drawn, because training did not improve them: {'; '.join(named)}." * bool(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_FEW = 7  # entries of a legend that is below the picture, not beside it
 _TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)
 
 
@@ -122,7 +123,7 @@ def draw_speeds(run: DrawnRun, found: Sequence[Speed]) -> Drawing | NotDrawn:
         "the same prompts and the cost of a drafted token in the other blocks of the run. Points "
         "below the line have engine overhead, which the prediction omits. Bars are 95% intervals "
         "over blocks.",
-        (run.paper.column, 2.85 + style.legend_inches(looks, run.paper.column)),
+        _inches(run.paper, looks),
         (
             *(Contender, "seed", "measured_on", "predicted_from", "cost_of_a_drafted_token"),
             *(f"{which}_{column}" for which in ("measured", "predicted") for column in NUMBER),
@@ -134,6 +135,12 @@ def draw_speeds(run: DrawnRun, found: Sequence[Speed]) -> Drawing | NotDrawn:
         lambda figure: _fill(figure, run, drawn, looks),
         run.notes(run.grey_note(methods)),
     )
+
+
+def _inches(paper: style.Paper, looks: Mapping[str, style.Look]) -> tuple[float, float]:
+    if len(looks) > _FEW:
+        return paper.page, 3.2
+    return paper.column, 2.85 + style.legend_inches(looks, paper.column)
 
 
 def _shapes(points: Sequence[Point]) -> dict[str, str]:
@@ -171,7 +178,7 @@ def _fill(
     _scale(axes, [each for item, predicted in points for each in (item.measured, predicted)])
     axes.set_xlabel("predicted speedup (times)")
     axes.set_ylabel("measured speedup (times)")
-    style.legend(figure, looks, points=looks)
+    style.legend(figure, looks, points=looks, beside=len(looks) > _FEW)
 
 
 def _scale(axes: "Axes", numbers: Sequence[Number]) -> None:
@@ -195,4 +202,4 @@ def _scale(axes: "Axes", numbers: Sequence[Number]) -> None:
         axis.set_minor_locator(NullLocator())
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
-    axes.set_aspect("equal")
+    axes.set_aspect("equal", anchor="E")  # beside a legend on the right

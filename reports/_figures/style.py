@@ -250,8 +250,9 @@ def legend(
     *,
     points: Collection[str] = (),
     target: str | None = None,
+    beside: bool = False,
 ) -> None:
-    """Draw the legend of methods below a figure.
+    """Draw the legend of methods below a figure, or beside it.
 
     `points`: methods drawn without lines; `target`: the target's name if the target is drawn.
     """
@@ -264,8 +265,10 @@ def legend(
         styles.append(TARGET | alone)
         names.append(target)
     handles = [Line2D([], [], **style) for style in styles]
-    columns = legend_columns(names, figure.get_figwidth())
-    figure.legend(handles, names, loc="outside lower center", ncols=columns)
+    columns = 1 if beside else legend_columns(names, figure.get_figwidth())
+    loc: Literal["outside right center", "outside lower center"]
+    loc = "outside right center" if beside else "outside lower center"
+    figure.legend(handles, names, loc=loc, ncols=columns)
 
 
 def legend_columns(names: Collection[str], inches: float) -> int:

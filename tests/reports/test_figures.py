@@ -15,13 +15,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 from places import ROOT
 from stored_runs import HOSTILE, NUMBER, run_of
 
+from draftmark.errors import UserError
 from draftmark.reports._figures import speeds
+from draftmark.reports._figures.choice import choose_curves, order_by_effect
 from draftmark.reports._figures.kept import token_type
+from draftmark.reports._figures.labels import spread_apart
+from draftmark.reports._figures.style import scale_ratios
 from draftmark.reports.figures import REPORT
-from draftmark.results import Cell, Comparison, Number, Result, Results
+from draftmark.results import Cell, Comparison, Contender, Number, Result, Results, Standing
 from draftmark.store.records import SELECTION, write_rows
 from draftmark.types import Ledger
 
@@ -132,6 +140,21 @@ def test_figures_are_as_wide_as_a_column_or_a_page_and_8_points(drawn: Files) ->
         assert float(box[1]) / 72 in (pytest.approx(3.25), pytest.approx(6.75))
 
 
+def test_no_picture_is_cut_at_its_border(drawn: Files) -> None:
+    for name in DRAWN:
+        png = drawn[f"{FOLDER}/{name}.png"]
+        assert isinstance(png, bytes)
+        pixels = imread(io.BytesIO(png))[..., :3]
+        for border in (pixels[:4], pixels[-4:], pixels[:, :4], pixels[:, -4:]):
+            assert border.min() == 1.0, name
+
+
+def test_captions_write_95_percent_without_a_space(drawn: Files) -> None:
+    for page in ("index.md", "index.html"):
+        assert "95% intervals" in text(drawn, page)
+        assert "95 %" not in text(drawn, page)
+
+
 def test_no_file_says_when_or_with_what_it_was_made(drawn: Files) -> None:
     for name in DRAWN:
         for ending in ("pdf", "svg", "png"):
@@ -154,7 +177,11 @@ def test_a_forest_of_several_comparisons_names_both_methods_of_each(tmp_path: Pa
     run = whole(tmp_path, {"untrained": [WORSE], "kd": [EASY]})
     (compared,) = run.comparisons
     other = replace(run.results[0].cell.contender, method="csd")
-    several = replace(run, comparisons=(compared, replace(compared, contender=other, against="kd")))
+    several = replace(
+        run,
+        results=tuple(replace(row, numbers={}) for row in run.results),
+        comparisons=(compared, replace(compared, contender=other, against="kd")),
+    )
 
     drawing = text(REPORT(several, tmp_path), "differences.svg")
 
@@ -404,3 +431,129 @@ def test_of_several_conditions_the_smallest_batch_with_the_longest_blocks_prices
     seed = replace(found[0], cell=replace(cell, seed=1), cost=0.5, where="")
     assert speeds.drafting_costs(found) == {cell.contender: pytest.approx(0.3)}
     assert speeds.drafting_costs([*found, seed]) == {cell.contender: pytest.approx(0.4)}
+
+
+LOOKUP = "prompt_lookup"
+MANY = {f"m{number}": [tuple(np.array(EASY) - number / 100)] for number in range(8)} | {
+    "dld": [WORSE],
+    LOOKUP: [WORSE],
+}
+
+
+def curves_of(row: Result) -> Result:
+    """Return a cell with curves over gamma; the lookup is far above the drafts, dld unmoved."""
+    method = row.cell.method
+    level = 3.0 if method == LOOKUP else 1.0 - int(method[1:] if method != "dld" else "9") / 100
+    curve = {
+        f"block_efficiency[t=0,gamma={gamma}]": replace(NUMBER, value=level * (1 + gamma / 100))
+        for gamma in range(1, 9)
+    }
+    ledger = Ledger() if method == LOOKUP else Ledger(steps=10, flops=5e11)
+    history = ({"step": 0, "validation_loss": 1}, {"step": 9, "validation_loss": 0.5})
+    stayed = ({"step": 0, "validation_loss": 1}, {"step": 9, "validation_loss": 2.0})
+    return replace(
+        row,
+        numbers={**row.numbers, **curve},
+        ledger=ledger,
+        history=() if method == LOOKUP else stayed if method == "dld" else history,
+    )
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    folder = tmp_path_factory.mktemp("many")
+    run = run_of(folder, MANY, length=5)
+    rows = tuple(map(curves_of, run.results))
+    key = "block_efficiency[t=0,gamma=4]"
+    letters = [(LOOKUP, "z"), *((f"m{n}", "abcdefgh"[n // 2]) for n in range(8)), ("dld", "h")]
+    standings = tuple(
+        Standing(Contender("gsm8k", "p", method), key, letter) for method, letter in letters
+    )
+    return REPORT(replace(run, results=rows, standings=standings), folder)
+
+
+def test_curves_name_methods_that_can_be_told_apart_and_the_others_are_one_band(
+    many: Files,
+) -> None:
+    drawing = text(many, "gamma-t0.svg")
+    for shown in ("m0", "m2", "m4", "m6", "4 others"):
+        assert f"<!-- {shown} -->" in drawing
+    for grey in ("m1", "m3", "m5", "m7", "dld", "DLD"):
+        assert f"<!-- {grey} -->" not in drawing
+    assert "Grey: m1; m3; m5; m7." in text(many, "index.md")
+    assert {line["method"] for line in lines(many, "gamma-t0")} == set(MANY)
+
+
+def test_a_draft_that_did_not_learn_is_a_line_of_the_caption(many: Files) -> None:
+    for page in ("index.md", "index.html"):
+        shown = "Not drawn, because training did not improve them: DLD (GSM8K)."
+        assert shown in text(many, page)
+    assert "DLD" not in text(many, "acceptance.svg")
+    assert "dld" in {line["method"] for line in lines(many, "acceptance")}
+
+
+def test_a_lookup_that_flattens_the_axis_has_panels_of_its_own(many: Files) -> None:
+    drawing = text(many, "gamma-t0.svg")
+    assert "<!-- Prompt lookup decoding -->" in drawing  # the title of its row
+    assert drawing.count("<!-- GSM8K -->") == 3  # the title of the drafts' row, and its curves
+
+
+def test_dots_are_in_the_order_of_the_effect(many: Files) -> None:
+    named = re.findall(r"<!-- (m\d) -->", text(many, "acceptance.svg"))
+    assert named == [f"m{number}" for number in range(8)]
+
+
+def test_a_style_sets_the_widths_and_the_font(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"untrained": [WORSE], "kd": [EASY]})
+    files = replace(REPORT, style="acl")(results, tmp_path)
+    pdf = text(files, "acceptance.pdf")
+    box = re.search(r"/MediaBox \[ ?0 0 ([\d.]+) ", pdf)
+    assert box
+    assert float(box[1]) / 72 == pytest.approx(6.3)
+    assert "STIXGeneral" in pdf
+    with pytest.raises(UserError, match="Known: acl, icml, neurips"):
+        replace(REPORT, style="nature")(results, tmp_path)
+
+
+def test_figures_of_equal_values_are_not_drawn(tmp_path: Path) -> None:
+    files = REPORT(run_of(tmp_path, {"untrained": [EASY], "kd": [EASY]}), tmp_path)
+    assert "acceptance is not drawn: all values are equal." in text(files, "index.md")
+
+
+@pytest.mark.parametrize(("highest", "scale"), [(9.0, "linear"), (11.0, "log")])
+def test_ratios_that_spread_over_a_factor_of_10_have_a_logarithmic_axis(
+    highest: float, scale: str
+) -> None:
+    axes = Figure().subplots()
+    scale_ratios(axes, "y", [1.0, 3.0, highest])
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", scale)
+
+
+def test_a_method_that_is_missing_from_hard_tasks_is_not_ranked_higher() -> None:
+    hard, easy = {"a": 1.2, "b": 1.1}, {"a": 3.2, "b": 3.1, "c": 3.0}
+    assert order_by_effect([hard, easy]) == ["a", "b", "c"]
+
+
+def test_six_methods_are_spread_from_the_best_to_the_last() -> None:
+    ranked = [f"m{number}" for number in range(11)]
+    assert choose_curves(ranked, ()) == ["m0", "m2", "m4", "m6", "m8", "m10"]
+    assert choose_curves(ranked[:6], ()) == ranked[:6]
+
+
+@given(
+    st.lists(st.floats(-100, 100), min_size=1, max_size=9),
+    st.floats(0.1, 5),
+)
+def test_labels_do_not_overlap_and_keep_their_order(wanted: list[float], apart: float) -> None:
+    found = spread_apart(wanted, apart, -100, 100)
+    order = np.argsort(wanted, kind="stable")
+    placed = np.array(found)[order]
+    assert np.all(np.diff(placed) >= apart - 1e-9)
+    assert placed[0] >= -100 - 1e-9
+    assert placed[-1] <= 100 + 1e-9
+    if np.all(np.diff(np.array(wanted)[order]) >= apart):
+        assert found == pytest.approx(wanted)
+
+
+def test_labels_that_do_not_fit_extend_beyond_both_ends() -> None:
+    assert spread_apart([5, 5, 5], 10, 0, 10) == pytest.approx([-5, 5, 15])

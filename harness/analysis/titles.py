@@ -3,6 +3,7 @@
 A title stands in the first line of the file that registers it, before the colon.
 """
 
+import re
 from functools import cache
 
 from draftmark import registry
@@ -15,9 +16,9 @@ def task_title(task: str) -> str:
 
 
 def method_title(label: str) -> str:
-    """Return a method's label as people write it: "KD, 3 passes" for "kd, 3 passes"."""
-    name, comma, rest = label.partition(",")
-    return _titles("baselines").get(name, name) + comma + rest
+    """Return a method's label as people write it: "CSD (S,S)" for "csd (S,S)"."""
+    name, *_ = re.split(r"\W", label, maxsplit=1)
+    return _titles("baselines").get(name, name) + label.removeprefix(name)
 
 
 @cache

@@ -247,6 +247,16 @@ def test_an_unknown_report_writes_none_at_all(draftmark: Command) -> None:
     assert [path.name for path in _files()] == [RESULTS]
 
 
+def test_a_style_needs_figures_and_a_known_name(draftmark: Command) -> None:
+    save_results(_results(), Path("mine"))
+
+    without = _mended(draftmark("report", "mine", "--style", "icml"))
+    assert "--style is for the report figures" in without
+    unknown = _mended(draftmark("report", "mine", "figures", "--style", "icmm"))
+    assert "Unknown style 'icmm'. Did you mean 'icml'? Known: acl, icml, neurips." in unknown
+    assert [path.name for path in _files()] == [RESULTS]
+
+
 @pytest.mark.parametrize("command", ["report", "reconcile", "what-if"])
 @pytest.mark.parametrize("folder", ["nowhere", "."])
 def test_a_folder_without_results_is_one_sentence(

@@ -38,8 +38,9 @@ def check_before_run(plan: Plan, store: Store, progress: Progress) -> tuple[Find
     Nothing is checked again if no result of the plan is missing.
     """
     kept = store.root / CHECKS / f"{_key(plan)}.json"
-    if kept.is_file() and not store.missing(plan.nodes):
-        return tuple(Finding(**item) for item in json.loads(kept.read_text("utf-8")))
+    if not store.missing(plan.nodes):
+        with suppress(OSError, ValueError, TypeError):  # never written, or damaged
+            return tuple(Finding(**item) for item in json.loads(kept.read_text("utf-8")))
     models = {
         node.key: _check_model(node)
         for node in plan.nodes

@@ -40,8 +40,9 @@ def check_before_run(plan: Plan, store: Store, progress: Progress) -> tuple[Find
     Nothing is checked again if no result of the plan is missing.
     """
     kept = store.root / CHECKS / f"{_key(plan)}.json"
-    if kept.is_file() and not store.missing(plan.nodes):
-        return tuple(Finding(**item) for item in json.loads(kept.read_text("utf-8")))
+    if not store.missing(plan.nodes):
+        with suppress(OSError, ValueError, TypeError):  # never written, or damaged
+            return tuple(Finding(**item) for item in json.loads(kept.read_text("utf-8")))
     found = check_models(plan, progress)
     with suppress(OSError):  # a store that cannot be written is checked again
         kept.parent.mkdir(parents=True, exist_ok=True)

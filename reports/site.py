@@ -15,8 +15,9 @@ from draftmark.reports._shared.manifest import definitions_by_name, manifest_lin
 from draftmark.reports._shared.rows import ONE_SEED
 from draftmark.reports._site.cells import cell_values
 from draftmark.reports._site.charts import COSTS, forest_charts
+from draftmark.reports._site.folding import page_section
 from draftmark.reports._site.overview import board_lacks, overview_values, run_lacks
-from draftmark.reports._site.pages import Board, SiteRun, site_runs
+from draftmark.reports._site.pages import SEEDS, Board, SiteRun, site_runs
 from draftmark.reports._site.render import Paragraphs, render_page, static_files
 from draftmark.reports.export import REPORT as export
 from draftmark.reports.leaderboard import REPORT as leaderboard
@@ -67,7 +68,7 @@ def _run_page(run: SiteRun, files: Sequence[str]) -> str:
         run=run,
         lacks=list(run_lacks(run)),
         looked_for=LOOKED_FOR,
-        overlaps=overlap_section(run.results),
+        overlaps=page_section(overlap_section(run.results)),
         failed=[row for row in run.results.results if row.failure],
         facts=list(manifest_lines(run.results)),
         files=files,
@@ -78,14 +79,15 @@ def _run_page(run: SiteRun, files: Sequence[str]) -> str:
 
 
 def _table_page(board: Board) -> str:
-    subject = f"{board.task}, {board.pair}"
+    subject, results = f"{board.task}, {board.pair}", board.run.results
     return render_page(
         "table.html",
         1,
         board=board,
-        sections=list(board_sections(board.rows, board.run.results)),
+        sections=[page_section(section, board) for section in board_sections(board.rows, results)],
+        anchor=SEEDS,
         charts=list(forest_charts(board)),
-        findings=[item for item in board.run.results.findings if item.subject == subject],
+        findings=[item for item in results.findings if item.subject == subject],
         lacks=list(board_lacks(board)),
     )
 

@@ -18,6 +18,8 @@ from draftmark.reports._shared.verdict import Verdict, overall_verdict, verdicts
 from draftmark.results import Cell, Contender, Number, Result, Results
 from draftmark.text import printable_text
 
+SEEDS = "each-seed"  # the place of all seeds on a board's page
+
 
 def slug(text: str, longest: int = 40) -> str:
     """Return text reduced to letters, digits and "-", for file names and anchors."""
@@ -90,6 +92,16 @@ class Board:
             return -line.numbers[key].value if key in line.numbers else 1.0
 
         return sorted(self.lines, key=rank)
+
+    def has(self, contender: Contender) -> bool:
+        """True if the contender is one of the board's."""
+        return (contender.task, contender.pair) == (self.task, self.pair)
+
+    def page_of(self, line: Line) -> str:
+        """Return the page of a contender's numbers: its cell's, or the board's if seeds pool."""
+        if len(line.cells) > 1:
+            return f"{self.file}#{SEEDS}"
+        return self.run.cells[line.cells[0].cell]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
-from draftmark.reports._shared.content import Alert, RowName, Table, TableNumber
+from draftmark.reports._shared.content import Alert, RowName, TableNumber
+from draftmark.reports._site.folding import PageTable
 from draftmark.reports._site.pages import slug
 from draftmark.text import printable_text
 
@@ -55,7 +56,7 @@ def _environment() -> "Environment":
     environment.tests["table_number"] = lambda entry: isinstance(entry, TableNumber)
     environment.tests["row_name"] = lambda entry: isinstance(entry, RowName)
     environment.tests["alert"] = lambda part: isinstance(part, Alert)
-    environment.tests["table"] = lambda part: isinstance(part, Table)
+    environment.tests["page_table"] = lambda part: isinstance(part, PageTable)
     return environment
 
 

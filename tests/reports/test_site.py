@@ -120,23 +120,67 @@ def test_what_is_loaded_comes_with_its_licence_and_version() -> None:
     assert "Chart.js v4.6.1" in (vendor / "chartjs/chart.umd.min.js").read_text("utf-8")[:100]
 
 
+def front(files: Mapping[str, str | bytes]) -> list[dict[str, Any]]:
+    """Return the boards of the front page, as its script reads them."""
+    page = str(files["index.html"])
+    payload = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    boards: list[dict[str, Any]] = payload["boards"]
+    return boards
+
+
 def test_numbers_lead_to_their_definitions(tmp_path: Path) -> None:
     files = site((run(tmp_path), tmp_path))
-    assert '"definitions.html#block-efficiency"' in str(files["index.html"])
     for name in ("tables/1-1-gsm8k-p.html", "cells/1-1-gsm8k-kd-s0.html"):
         leads = [a for a in pages(files)[name].addresses if a.endswith("#block-efficiency")]
         assert leads, name
     assert "accepted / tested" in pages(files)["definitions.html"].text
 
 
-def test_methods_are_ranked_with_their_groups_and_say_that_one_seed_is_few(tmp_path: Path) -> None:
+def test_the_matrix_has_every_number_with_its_condition_letters_and_distance(
+    tmp_path: Path,
+) -> None:
     results = run(tmp_path)
-    kd, sft = (row.cell.contender for row in results.results)
-    letters = (Standing(kd, RATE, "a"), Standing(sft, RATE, "ab"))
-    text = Page(str(site((replace(results, standings=letters), tmp_path))["index.html"])).text
-    assert "do not differ significantly" in text
-    assert re.search(r"kd\s*0\.60 \[0\.40, 0\.60\]\s*a\s*sft\s*0\.50 \[0\.40, 0\.60\]\s*ab", text)
-    assert "One seed: the intervals do not cover" in text
+    sft, kd = (row.cell.contender for row in reversed(results.results))
+    behind = replace(NUMBER, value=0.1, low=-0.05, high=0.25)
+    standings = (Standing(kd, RATE, "a"), Standing(sft, RATE, "ab", behind))
+    speed = "speedup[gamma=4,engine=vllm,t=0,batch=8]"
+    first, second = results.results
+    rows = (replace(first, numbers={**first.numbers, "speedup": NUMBER, speed: NUMBER}), second)
+    (board,) = front(site((replace(results, standings=standings, results=rows), tmp_path)))
+    assert [method["name"] for method in board["methods"]] == ["kd", "sft"]
+    assert board["letters"] == {"0": ["a", "ab"]}
+    assert board["behind"] == {"0": [None, [0.1, -0.05, 0.25, 4]]}
+    assert board["paired"]
+    series = {(s["measure"], s["t"], s["gamma"], s["how"]): s["numbers"] for s in board["series"]}
+    assert series["block_efficiency", "0", "4", ""] == [[0.6, 0.4, 0.6, 4], [0.5, 0.4, 0.6, 4]]
+    measured = series["speedup", "0", "4", "vllm engine, batch 8"]
+    assert measured == [[0.5, 0.4, 0.6, 4], None]
+    assert len(series) == 3
+
+
+def test_old_results_without_distances_and_one_seed_are_said(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    letters = tuple(Standing(row.cell.contender, RATE, "a") for row in results.results)
+    files = site((replace(results, standings=letters), tmp_path))
+    (board,) = front(files)
+    assert board["tested"]
+    assert not board["paired"]
+    assert "One seed: the intervals do not cover" in Page(str(files["index.html"])).text
+
+
+def test_the_pooled_speedup_stands_under_the_condition_of_its_seeds(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [[0.5, 0.7], [0.5, 0.6]]})
+    speed = "speedup[gamma=4,t=0]"
+    rows = tuple(
+        replace(row, numbers={**row.numbers, speed: NUMBER, "speedup": NUMBER})
+        for row in results.results
+    )
+    together = {"speedup": replace(NUMBER, value=1.5), RATE: NUMBER}
+    pooled = (Pooled(rows[0].cell.contender, (0, 1), together),)
+    (board,) = front(site((replace(results, results=rows, pooled=pooled), tmp_path)))
+    found = [s["numbers"][0][0] for s in board["series"] if s["measure"] == "speedup"]
+    assert found == [1.5]
+    assert board["methods"][0]["page"] == "tables/1-1-gsm8k-p.html#each-seed"
 
 
 def test_no_runs_no_results_and_nothing_but_failures_are_pages_that_say_so(tmp_path: Path) -> None:
@@ -158,9 +202,8 @@ def test_a_missing_cell_a_failed_seed_and_missing_records_are_told(tmp_path: Pat
     first, second, third = results.results
     rows = (first, replace(second, numbers={}, failure="no luck"), replace(third, records="gone"))
     files = site((replace(results, results=rows), tmp_path))
-    index = str(files["index.html"])
-    assert "0, 1 (1 failed)" in index
-    assert "1 of 3 cells failed." in index
+    assert front(files)[0]["methods"][0]["seeds"] == "1 of 2 seeds"
+    assert "1 of 3 cells failed." in str(files["index.html"])
     assert "has no example texts" in str(files["cells/1-3-gsm8k-sft-s0.html"])
 
 
@@ -263,7 +306,7 @@ def test_hostile_text_does_nothing_on_any_page(tmp_path: Path) -> None:
         assert re.fullmatch(r"[A-Za-z0-9._/-]{1,200}", name)
         assert "alert(1)</script>" not in text
         assert not [mark for mark in ("\u202e", "\x1b", "\x00") if mark in text], name
-        assert len(re.findall(r"<script", text)) == text.count("</script>") <= 7
+        assert len(re.findall(r"<script", text)) == text.count("</script>") <= 8
         tags = {tag for tag, _ in page.tags}
         assert tags <= known | {"select", "option", "form", "strong", "details", "summary"}, name
 

@@ -7,12 +7,17 @@
     infoEmpty: "none", infoFiltered: "(of _MAX_)", zeroRecords: "Nothing matches.", emptyTable: "Nothing here.",
   };
 
-  function sortable(table) {
-    var long = table.tBodies[0].rows.length > 30;
-    return new DataTable(table, {
+  function tableOptions(rows) {
+    var long = rows > 30;
+    return {
       paging: long, pageLength: 25, lengthMenu: [25, 100, 500], searching: long, info: long,
       order: [], autoWidth: false, language: LANGUAGE,
-    });
+    };
+  }
+  window.draftmark = { tableOptions: tableOptions };
+
+  function sortable(table) {
+    return new DataTable(table, tableOptions(table.tBodies[0].rows.length));
   }
 
   function linked(text, address, kind) {
@@ -21,58 +26,6 @@
     link.textContent = text;
     link.className = kind || "";
     return link;
-  }
-
-  // A cell of the front page's table: a name with its page, a number with its definition, or text.
-  function entry(item, kind) {
-    if (kind !== "display") {
-      if (typeof item === "string") { return item === "-" || item === "failed" ? "" : item; }
-      return kind === "filter" ? String(item[item.length > 2 ? 1 : 0]) : item[0];
-    }
-    var made = document.createElement("span");
-    if (typeof item === "string") {
-      made.textContent = item === "-" ? "–" : item;
-      made.className = item === "-" ? "none" : item === "failed" ? "failed" : "";
-    } else if (item.length === 2) {
-      return linked(item[0], item[1]);
-    } else {
-      var interval = document.createElement("span");
-      interval.className = "ci";
-      interval.textContent = item[2];
-      made.append(linked(item[1], item[3], "num"), " ", interval);
-    }
-    return made;
-  }
-
-  function overview(table, rows) {
-    var form = document.getElementById("filters");
-    var made = new DataTable(table, {
-      data: rows, deferRender: true, order: [], paging: rows.length > 25, pageLength: 25,
-      lengthMenu: [25, 100, 500], language: LANGUAGE, autoWidth: false,
-      columns: Array.from(table.tHead.rows[0].cells, function (head, place) {
-        return {
-          data: place, className: head.className, render: entry, cellType: place ? "td" : "th",
-          createdCell: function (cell) { if (!place) { cell.scope = "row"; } },
-        };
-      }),
-    });
-    form.hidden = !form.querySelector("select");
-    form.addEventListener("submit", function (event) { event.preventDefault(); });
-    form.addEventListener("change", function () {
-      var chosen = {};
-      form.querySelectorAll("select").forEach(function (select) {
-        chosen[select.parentNode.firstChild.textContent.trim().toLowerCase()] = select.value;
-        made.column(Number(select.dataset.column)).search(select.value, { exact: select.value !== "" });
-      });
-      made.draw();
-      var more = document.querySelector(".more");
-      if (more) { more.open = Object.values(chosen).some(Boolean); }
-      document.querySelectorAll(".card").forEach(function (card) {
-        card.hidden = ["task", "pair", "run"].some(function (name) {
-          return chosen[name] && card.dataset[name] !== chosen[name];
-        });
-      });
-    });
   }
 
   function numbers(table, rows) {
@@ -130,8 +83,6 @@
     var data = document.getElementById("data");
     var payload = data ? JSON.parse(data.textContent) : {};
     document.querySelectorAll("table[data-sortable]").forEach(sortable);
-    var table = document.getElementById("overview");
-    if (table) { overview(table, payload.rows); }
     var all = document.getElementById("all-numbers");
     if (all) { numbers(all, payload.numbers); }
     var place = document.getElementById("examples-here");

@@ -19,6 +19,7 @@ from draftmark.reports._site.folding import page_section
 from draftmark.reports._site.overview import board_lacks, overview_values, run_lacks
 from draftmark.reports._site.pages import SEEDS, Board, SiteRun, site_runs
 from draftmark.reports._site.render import Paragraphs, render_page, static_files
+from draftmark.reports._site.sides import sides_data
 from draftmark.reports.export import REPORT as export
 from draftmark.reports.leaderboard import REPORT as leaderboard
 from draftmark.results import Result, Results
@@ -48,15 +49,18 @@ def _files(runs: Sequence[SiteRun]) -> Iterator[tuple[str, str | bytes]]:
     yield "definitions.html", render_page("definitions.html", 0, definitions=definitions)
     yield from static_files().items()
     for run in runs:
-        data = {
+        exported = {
             f"{run.data}/{file}": content
             for report in (leaderboard, export)
             for file, content in report(run.results, run.directory).items()
         }
-        yield from data.items()
-        yield run.file, _run_page(run, list(data))
+        yield from exported.items()
+        yield run.file, _run_page(run, list(exported))
         for board in run.boards:
             yield board.file, _table_page(board)
+            if board.sides:
+                data = sides_data(board)
+                yield board.sides, render_page("sides.html", 1, board=board, payload=data)
             for row in board.rows:
                 yield run.cells[row.cell], _cell_page(board, row)
 

@@ -78,8 +78,33 @@ def _page_table(table: Table, board: Board | None) -> PageTable:
 
 def _table(table: Table, board: Board, pooled_page: str) -> PageTable:
     pages = [_page(row[0], board, pooled_page) for row in table.rows]
-    shown, left_out = _without_silent_columns(table)
+    shown, left_out = _without_silent_columns(_with_one_n(table))
     return PageTable(shown, pages, left_out)
+
+
+def _with_one_n(table: Table) -> Table:
+    """Return a table with n in the headings of the columns whose numbers all have the same."""
+    places = {
+        place: n for place, n in enumerate(map(_shared_n, zip(*table.rows, strict=True))) if n
+    }
+    header = [
+        f"{name} ({places[place]})" if place in places else name
+        for place, name in enumerate(table.header)
+    ]
+    rows = [
+        [_without_n(entry) if place in places else entry for place, entry in enumerate(row)]
+        for row in table.rows
+    ]
+    return Table(header, rows, table.marks)
+
+
+def _shared_n(column: Sequence[Entry]) -> str:
+    found = {entry.n for entry in column if isinstance(entry, TableNumber)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _without_n(entry: Entry) -> Entry:
+    return replace(entry, parts="interval") if isinstance(entry, TableNumber) else entry
 
 
 def _page(entry: Entry, board: Board, pooled_page: str) -> str:

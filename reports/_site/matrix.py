@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from draftmark.analysis.literature import matching_figures
-from draftmark.analysis.titles import task_title, terms_title
+from draftmark.analysis.titles import terms_title
 from draftmark.reports._shared.board import GAMMAS
 from draftmark.reports._shared.rows import conditions_of
 from draftmark.reports._site.pages import Board, Line
@@ -31,10 +31,11 @@ def board_data(board: Board) -> dict[str, Any]:
     """Return a board with its ranked methods, their numbers, letters and distances."""
     standings = _standings(board)
     return {
-        "task": printable_text(task_title(board.task)),
+        "task": printable_text(board.task_title),
         "pair": printable_text(board.pair),
         "run": board.run.label,
         "file": board.file,
+        "sides": board.sides,
         "gamma": board.run.gamma,
         "methods": [_method(board, line) for line in board.ranked],
         "series": list(_series(board)),
@@ -53,7 +54,7 @@ def _method(board: Board, line: Line) -> dict[str, Any]:
         "page": board.page_of(line),
         "failed": line.all_failed,
         "seeds": f"{done} seed{'s' if seeds > 1 else ''}",
-        "extras": [_values(line.numbers.get(key)) for key in EXTRAS],
+        "extras": [number_values(line.numbers.get(key)) for key in EXTRAS],
         "published": _published(board, line.contender),
     }
 
@@ -70,7 +71,7 @@ def _series(board: Board) -> Iterator[dict[str, Any]]:
         if gamma in {*_GAMMAS, f"{board.run.gamma}"}:
             how = terms_title(",".join(f"{term}={value}" for term, value in terms.items()))
             condition = {"t": t, "gamma": gamma, "how": printable_text(how)}
-            values = [_values(found.get(key)) for found in numbers]
+            values = [number_values(found.get(key)) for found in numbers]
             yield {"measure": name, **condition, "numbers": values}
 
 
@@ -104,10 +105,11 @@ def _standings(board: Board) -> dict[str, list[Standing | None]]:
 
 
 def _behind(standing: Standing | None) -> list[Any] | None:
-    return _values(standing.behind) if standing else None
+    return number_values(standing.behind) if standing else None
 
 
-def _values(number: Number | None) -> list[Any] | None:
+def number_values(number: Number | None) -> list[Any] | None:
+    """Return a number for a page's script: [value, low, high, n]; None without one."""
     if number is None:
         return None
     parts = (number.value, number.low, number.high)

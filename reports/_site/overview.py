@@ -5,7 +5,6 @@ from itertools import chain
 from typing import Any
 
 from draftmark.analysis.text_artefacts import artefact_warnings
-from draftmark.analysis.titles import task_title
 from draftmark.reports._shared.rows import ONE_SEED, group_by
 from draftmark.reports._site.matrix import EXTRAS, MEASURES, board_data
 from draftmark.reports._site.pages import Board, SiteRun
@@ -101,7 +100,7 @@ def _filters(boards: Sequence[Board], several: bool) -> list[tuple[str, str, lis
     methods = [line.contender.method for board in boards for line in board.lines]
     found = [
         ("Method", "method", methods),
-        ("Task", "task", [task_title(board.task) for board in boards]),
+        ("Task", "task", [board.task_title for board in boards]),
         ("Pair", "pair", [board.pair for board in boards]),
         ("Run", "run", [board.run.label for board in boards] if several else []),
     ]

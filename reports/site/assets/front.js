@@ -300,6 +300,7 @@
     ends.append(make("span", minus(limit)), make("span", "0"));
     axis.append(make("td"), ends, make("td"));
     box.append(grid);
+    if (board.sides) { box.append(link("Two methods side by side", board.sides, "side")); }
     return box;
   }
 

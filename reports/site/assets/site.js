@@ -1,7 +1,6 @@
-// Makes tables sortable and filterable (DataTables), and shows examples token by token.
+// Makes tables sortable and searchable (DataTables), also for print.
 (function () {
   "use strict";
-  var WORDS = { a: "accepted", r: "the target's token in place of a rejected one", b: "bonus token", n: "not drafted" };
   var LANGUAGE = {
     search: "Search", lengthMenu: "_MENU_ a page", info: "_START_ to _END_ of _TOTAL_",
     infoEmpty: "none", infoFiltered: "(of _MAX_)", zeroRecords: "Nothing matches.", emptyTable: "Nothing here.",
@@ -51,33 +50,6 @@
     });
   }
 
-  function token(piece, mark) {
-    var made = document.createElement("span"), kind = mark.toLowerCase();
-    var shade = /[0-9]/.test(mark);
-    made.className = "t " + (shade ? "p" + mark : kind) + (mark !== kind ? " start" : "");
-    made.textContent = piece.replace(/\n/g, "⏎\n");
-    made.title = shade ? "accepted with probability 0." + mark + " to " + (mark === "9" ? "1" : "0." + (Number(mark) + 1)) : WORDS[kind];
-    return made;
-  }
-
-  function example(item, open) {
-    var box = document.createElement("details"), summary = document.createElement("summary");
-    box.open = open;
-    box.className = "example";
-    var kept = (item.marks.match(/a/gi) || []).length;
-    var certain = !/[0-9]/.test(item.marks);
-    summary.textContent = item.id + ", temperature " + item.temperature + ": " + item.pieces.length + " tokens" +
-      (certain ? ", " + kept + " drafted and accepted" : "");
-    var prompt = document.createElement("pre"), answer = document.createElement("p");
-    prompt.className = "prompt";
-    prompt.tabIndex = 0;
-    prompt.textContent = item.prompt;
-    answer.className = "tokens";
-    item.pieces.forEach(function (piece, place) { answer.appendChild(token(piece, item.marks[place] || "n")); });
-    box.append(summary, prompt, answer);
-    return box;
-  }
-
   document.addEventListener("DOMContentLoaded", function () {
     DataTable.ext.errMode = "throw";
     var data = document.getElementById("data");
@@ -85,8 +57,6 @@
     document.querySelectorAll("table[data-sortable]").forEach(sortable);
     var all = document.getElementById("all-numbers");
     if (all) { numbers(all, payload.numbers); }
-    var place = document.getElementById("examples-here");
-    if (place) { payload.examples.forEach(function (item, n) { place.appendChild(example(item, n === 0)); }); }
     document.documentElement.dataset.ready = "yes";
   });
 })();

@@ -78,8 +78,8 @@ def _page_table(table: Table, board: Board | None) -> PageTable:
 
 def _table(table: Table, board: Board, pooled_page: str) -> PageTable:
     pages = [_page(row[0], board, pooled_page) for row in table.rows]
-    shown, left_out = _without_silent_columns(_with_one_n(table))
-    return PageTable(shown, pages, left_out)
+    shown, left_out = _without_silent_columns(table)
+    return PageTable(_with_one_n(shown), pages, left_out)
 
 
 def _with_one_n(table: Table) -> Table:

@@ -113,7 +113,7 @@ def number_values(number: Number | None) -> list[Any] | None:
     if number is None:
         return None
     parts = (number.value, number.low, number.high)
-    return [*(None if part is None else round(part, 5) for part in parts), number.n]
+    return [*(None if part is None else round(part, 7) for part in parts), number.n]
 
 
 def _published(board: Board, contender: Contender) -> str:

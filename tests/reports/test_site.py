@@ -183,6 +183,127 @@ def test_the_pooled_speedup_stands_under_the_condition_of_its_seeds(tmp_path: Pa
     assert board["methods"][0]["page"] == "tables/1-1-gsm8k-p.html#each-seed"
 
 
+def seeds_run(tmp_path: Path) -> Results:
+    """Return a run of two methods with two seeds; sft is better."""
+    alphas = {"kd": [[0.4, 0.6], [0.5, 0.5]], "sft": [[0.7, 0.9], [0.6, 0.8]]}
+    results = run_of(tmp_path, alphas)
+    zero = replace(NUMBER, value=0.0, low=0.0, high=0.0)
+    numbers = {"quality_with_draft": zero}
+    rows = tuple(
+        replace(row, numbers={**row.numbers, **numbers}, ledger=Ledger(steps=9, train_s=seconds))
+        for seconds, row in enumerate(results.results, start=11)
+    )
+    pooled = tuple(
+        Pooled(
+            rows[place].cell.contender,
+            (0, 1),
+            {**rows[place].numbers, RATE: replace(NUMBER, value=value)},
+        )
+        for place, value in ((0, 1.25), (2, 2.25))
+    )
+    letters = tuple(Standing(item.contender, RATE, "a") for item in pooled)
+    return replace(results, results=rows, pooled=pooled, standings=letters)
+
+
+def tables_of(text: str) -> list[list[list[str]]]:
+    """Return the text of each cell of each row of each table."""
+    return [
+        [
+            [
+                " ".join(Page(cell).text.split())
+                for cell in re.findall(r"<t[hd][ >].*?</t[hd]>", row, re.S)
+            ]
+            for row in re.findall(r"<tr>.*?</tr>", table, re.S)
+        ]
+        for table in re.findall(r"<table.*?</table>", text, re.S)
+    ]
+
+
+def test_tables_are_ranked_and_their_seeds_folded_into_one_row(tmp_path: Path) -> None:
+    files = site((seeds_run(tmp_path), tmp_path))
+    methods, seeds, *others = tables_of(str(files["tables/1-1-gsm8k-p.html"]))
+    assert [row[0] for row in methods] == ["method", "sft", "kd"]
+    assert methods[0][1] == "groups, T=0"
+    assert [row[1] for row in methods[1:]] == ["a", "a"]
+    assert "2.25 [0.40, 0.60]" in methods[1]
+    assert [row[0] for row in seeds[1:]] == [
+        *("kd, 2 seeds", "kd, seed 0", "kd, seed 1"),
+        *("sft, 2 seeds", "sft, seed 0", "sft, seed 1"),
+    ]
+    (by_gamma,) = (table for table in others if table[0][0].startswith("T=0") and len(table) == 3)
+    assert by_gamma[1:] == [["sft", "2.25"], ["kd", "1.25"]]
+    (costs,) = (table for table in others if "seconds" in table[0] and len(table) == 3)
+    assert costs[1][0] == "sft"
+    assert costs[1][costs[0].index("seconds")] == "13.0 to 14.0"
+    assert costs[1][costs[0].index("steps")] == "9"
+
+
+def test_columns_that_say_nothing_are_left_out_with_a_line(tmp_path: Path) -> None:
+    text = str(site((seeds_run(tmp_path), tmp_path))["tables/1-1-gsm8k-p.html"])
+    header = tables_of(text)[0][0]
+    assert not [name for name in header if name.startswith(("quality", "speedup"))]
+    assert "speedup, quality of draft alone (no numbers); quality with draft (0 throughout)" in text
+
+
+def test_a_value_opens_its_numbers_and_a_heading_its_definition(tmp_path: Path) -> None:
+    plain = pages(site((run(tmp_path / "a"), tmp_path / "a")))["tables/1-1-gsm8k-p.html"]
+    values = [t["href"] for tag, t in plain.tags if tag == "a" and t.get("class") == "num"]
+    assert "../cells/1-1-gsm8k-kd-s0.html" in values
+    headings = [t["href"] for tag, t in plain.tags if tag == "a" and t.get("class") == "def"]
+    assert "../definitions.html#block-efficiency" in headings
+    folded = pages(site((seeds_run(tmp_path / "b"), tmp_path / "b")))["tables/1-1-gsm8k-p.html"]
+    pooled = [t["href"] for tag, t in folded.tags if tag == "a" and t.get("class") == "num"]
+    assert "#each-seed" in pooled
+    assert "../cells/1-1-gsm8k-kd-s0.html" in pooled
+
+
+def test_no_page_shows_a_key(tmp_path: Path) -> None:
+    results = seeds_run(tmp_path)
+    who = results.results[2].cell.contender
+    compared = Comparison(who, "kd", RATE, NUMBER, 0.01, 0.02, 0.05, 9)
+    files = site((replace(results, comparisons=(compared,)), tmp_path))
+    for name, page in pages(files).items():
+        assert not re.findall(r"\w+\[\w+=|\bgamma=", page.text), name
+    table = pages(files)["tables/1-1-gsm8k-p.html"].text
+    assert "block efficiency, T=0, blocks of 4, minus kd" in table
+
+
+def test_two_methods_have_their_numbers_difference_and_prompts(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    kd, sft = (row.cell.contender for row in results.results)
+    behind = replace(NUMBER, value=0.1, low=0.05, high=0.15)
+    compared = Comparison(sft, "kd", RATE, replace(NUMBER, value=-0.1), 0.01, 0.02, 0.05, 9)
+    for row in results.results:
+        text = [{"example_id": "gsm8k/test/0", "prompt": "Q", "pieces": list("abc")}]
+        write_rows(tmp_path / row.records / "examples-t0.parquet", text)
+    standings = (Standing(kd, RATE, "a"), Standing(sft, RATE, "b", behind))
+    results = replace(results, standings=standings, comparisons=(compared,))
+    page = str(site((results, tmp_path))["sides/1-1-gsm8k-p.html"])
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert data["methods"] == ["kd", "sft"]
+    assert data["pairs"] == [
+        [RATE, 1, 0, [-0.1, 0.4, 0.6, 4]],
+        [RATE, 0, 1, [0.1, 0.05, 0.15, 4]],
+    ]
+    (text,) = data["texts"]
+    assert text["pieces"] == list("abc")
+    assert set(text["marks"]) == {"0", "1"}
+
+
+def test_runs_have_their_date_computing_time_and_machine(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    entry = {"stage": "s", "label": "l", "key": "k", "seconds": 90.0, "manifest": None}
+    other = {**entry, "key": "other", "seconds": 630.0}
+    rows = tuple(replace(row, provenance={"entries": [entry, other]}) for row in results.results)
+    manifest = {**results.manifest, "git": {"commit": "0" * 40, "date": "2026-01-02T03:04:05"}}
+    text = pages(site((replace(results, results=rows, manifest=manifest), tmp_path)))[
+        "runs.html"
+    ].text
+    assert "2026-01-02" in text
+    assert "12 min" in text  # a stage that both results are of counts once
+    assert "x, 2 cores" in text
+
+
 def test_no_runs_no_results_and_nothing_but_failures_are_pages_that_say_so(tmp_path: Path) -> None:
     results = run(tmp_path)
     empty = replace(results, results=())

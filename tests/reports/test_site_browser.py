@@ -90,6 +90,7 @@ def browser() -> Iterator[Any]:
     options.add_argument("--headless=new")
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")  # no name leads anywhere
     options.add_argument("--disable-dev-shm-usage")
+    options.add_argument("--force-prefers-reduced-motion")  # no scrolling under a click
     if os.geteuid() == 0:
         options.add_argument("--no-sandbox")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
@@ -220,7 +221,8 @@ def test_bars_agree_with_letters(window: Any, root: Path) -> None:
     zero, span = (
         rows[1].find_element(By.CSS_SELECTOR, f"line.{kind}") for kind in ("zero", "span")
     )
-    assert float(span.get_attribute("x2")) < float(zero.get_attribute("x1"))
+    ends = [line.get_attribute(end).rstrip("%") for line, end in ((span, "x2"), (zero, "x1"))]
+    assert float(ends[0]) < float(ends[1])
 
 
 def test_a_cell_opens_with_charts_examples_and_numbers(window: Any, root: Path) -> None:
@@ -273,3 +275,110 @@ def test_every_page_opens_without_complaint(window: Any, root: Path) -> None:
             "(e.labels && e.labels.length))).length"
         )
         assert unnamed == 0, page
+
+
+def test_two_methods_stand_side_by_side_on_the_same_prompts(window: Any, root: Path) -> None:
+    page = root / "sides" / "1-1-gsm8k-p.html"
+    opened(window, page)
+    assert texts(window, "#both thead th")[1:3] == ["kd", "sft"]
+    line = window.find_element(By.XPATH, "//table[@id='both']//tr[contains(., 'block efficiency')]")
+    assert [item.text.split("\n")[0] for item in line.find_elements(By.TAG_NAME, "td")] == [
+        "0.65",
+        "0.53",
+        "0.25",
+    ]
+    names = texts(window, "details[open] h3")
+    assert [name.split(":")[0] for name in names] == ["kd", "sft"]
+    blocks = window.find_elements(By.CSS_SELECTOR, "details[open] .tokens:first-of-type .block")
+    assert len(blocks) > 2
+    assert "".join(texts(window, "details[open] .block .t")).startswith("<script>")
+    visit(window, f"{page.as_uri()}#a=sft&b=kd")
+    assert texts(window, "#both thead th")[1:3] == ["sft", "kd"]
+    assert "-0.25" in texts(window, "#both")[0]
+
+
+def test_tokens_answer_to_touch_and_keys(window: Any, root: Path) -> None:
+    opened(window, root / "sides" / "1-1-gsm8k-p.html")
+    response = window.find_element(By.CSS_SELECTOR, "details[open] .tokens")
+    tokens = response.find_elements(By.CSS_SELECTOR, ".t")
+    assert all(token.size["width"] >= 8 for token in tokens)
+    window.execute_script("arguments[0].scrollIntoView({block: 'center'})", tokens[1])
+    tokens[1].click()
+    said = window.find_element(By.CSS_SELECTOR, "details[open] .said")
+    assert said.text.startswith("Token 2 of 24, \u201ca\u201d: ")
+    response.send_keys(Keys.ARROW_RIGHT)
+    assert said.text.startswith("Token 3 of 24, \u201cb\u201d: ")
+
+
+PAPER = {"width": 703, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # A4, 12 mm margins
+
+
+def test_paper_has_whole_tables_in_light_colours(browser: Any, root: Path) -> None:
+    for page in ("index.html", "tables/2-1-gsm8k-p.html", "cells/1-1-gsm8k-kd-s0.html"):
+        visit(browser, (root / page).as_uri())
+        browser.execute_script("document.documentElement.dataset.theme = 'dark'")
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PAPER)
+        browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        try:
+            theme = "return document.documentElement.dataset.theme"
+            assert browser.execute_script(theme) == "light"
+            cut = (
+                "return [...document.querySelectorAll('.scroll')].filter(box => "
+                "box.scrollWidth > 703 || getComputedStyle(box).overflowX !== 'visible').length"
+            )
+            assert browser.execute_script(cut) == 0, page
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= 703
+            assert not browser.find_element(By.CSS_SELECTOR, ".bar").is_displayed()
+        finally:
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+            browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
+        assert browser.execute_script(theme) == "dark"
+
+
+def test_paper_has_every_row_of_a_table(browser: Any, root: Path) -> None:
+    visit(browser, (root / "cells/1-1-gsm8k-kd-s0.html").as_uri())
+    rows = "return document.querySelectorAll('#all-numbers tbody tr').length"
+    assert browser.execute_script(rows) == 25
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.execute_script(rows) > 25
+    browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.execute_script(rows) == 25
+
+
+CONTRASTS = """
+const rgb = text => text.match(/[0-9.]+/g).map(Number);
+const light = part => {
+  part /= 255;
+  return part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4;
+};
+const luminance = c => .2126 * light(c[0]) + .7152 * light(c[1]) + .0722 * light(c[2]);
+const paint = element => {
+  for (let at = element; at; at = at.parentElement) {
+    const found = rgb(getComputedStyle(at).backgroundColor);
+    if (found.length === 3 || found[3] === 1) { return found; }
+  }
+  return [255, 255, 255];
+};
+const low = [];
+for (const element of document.querySelectorAll('main *, header *, footer *')) {
+  const own = [...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+  if (!own || !element.checkVisibility() || element.closest('svg, select, .unseen')) { continue; }
+  const [a, b] = [rgb(getComputedStyle(element).color), paint(element)].map(luminance);
+  const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+  if (ratio < 4.5) { low.push([element.className, element.textContent.slice(0, 30), ratio]); }
+}
+return low;
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(browser: Any, root: Path, theme: str) -> None:
+    pages = ["index.html", "runs.html", "definitions.html"]
+    pages += [str(next((root / name).iterdir())) for name in ("tables", "sides", "cells", "runs")]
+    for page in pages:
+        visit(browser, (root / page).as_uri())
+        if browser.execute_script("return document.documentElement.dataset.theme") != theme:
+            browser.find_element(By.ID, "theme").click()
+        browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert browser.execute_script(CONTRASTS) == [], page

@@ -260,24 +260,34 @@
     return limit || 1;
   }
 
-  function mark(svg, kind, x1, x2) {
-    var line = document.createElementNS("http://www.w3.org/2000/svg", "line");
-    var height = kind === "zero" ? [0, 20] : [10, 10];
-    [["class", kind], ["x1", x1], ["x2", x2], ["y1", height[0]], ["y2", height[1]]].forEach(function (pair) {
-      line.setAttribute(pair[0], pair[1]);
-    });
-    svg.append(line);
+  function drawn(tag, attributes) {
+    var made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    Object.keys(attributes).forEach(function (name) { made.setAttribute(name, attributes[name]); });
+    return made;
   }
 
   function bar(number, scale) {
-    var svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    svg.setAttribute("viewBox", "0 0 100 20");
-    svg.setAttribute("preserveAspectRatio", "none");
-    svg.setAttribute("aria-hidden", "true");
-    mark(svg, "zero", scale(0), scale(0));
-    if (number && number[1] !== null) { mark(svg, "span", scale(-number[2]), scale(-number[1])); }
-    var at = scale(number ? -number[0] : 0);
-    mark(svg, at > 0 ? "dot" : "beyond", at, at + (at > 0 ? 0.01 : 3));
+    var svg = drawn("svg", { "aria-hidden": "true" }), at = scale(number ? -number[0] : 0);
+    svg.append(drawn("line", { "class": "zero", x1: scale(0) + "%", x2: scale(0) + "%", y1: 0, y2: "100%" }));
+    function across(kind, from, to) {
+      svg.append(drawn("line", { "class": kind, x1: from + "%", x2: to + "%", y1: "50%", y2: "50%" }));
+    }
+    if (number && number[1] !== null) { across("span", scale(-number[2]), scale(-number[1])); }
+    if (at > 0) {
+      svg.append(drawn("circle", { "class": "dot", cx: at + "%", cy: "50%", r: 5 }));
+    } else {
+      across("beyond", 0, 3);
+    }
+    return svg;
+  }
+
+  function axis(scale, limit) {
+    var svg = drawn("svg", { "aria-hidden": "true" });
+    [[-limit, minus(limit), "start"], [0, "0", "middle"]].forEach(function (tick) {
+      var text = drawn("text", { x: scale(tick[0]) + "%", y: "70%", "text-anchor": tick[2] });
+      text.textContent = tick[1];
+      svg.append(text);
+    });
     return svg;
   }
 
@@ -295,10 +305,10 @@
       line.append(name, plot, make("td", row.number ? minus(row.number[0]) : "best", "r"));
       if (row.number) { line.lastChild.append(make("span", "[" + minus(row.number[2]) + ", " + minus(row.number[1]) + "]", "ci")); }
     });
-    var axis = body.insertRow(), ends = make("td", undefined, "plot");
-    axis.className = "axis";
-    ends.append(make("span", minus(limit)), make("span", "0"));
-    axis.append(make("td"), ends, make("td"));
+    var last = body.insertRow(), ticks = make("td", undefined, "plot");
+    last.className = "axis";
+    ticks.append(axis(scale, limit));
+    last.append(make("td"), ticks, make("td"));
     box.append(grid);
     if (board.sides) { box.append(link("Two methods side by side", board.sides, "side")); }
     return box;

@@ -59,4 +59,17 @@
     if (all) { numbers(all, payload.numbers); }
     document.documentElement.dataset.ready = "yes";
   });
+
+  // Paper has all rows of a table.
+  var lengths = [];
+  window.addEventListener("beforeprint", function () {
+    lengths = DataTable.tables().map(function (table) {
+      var api = new DataTable.Api(table), length = api.page.len();
+      api.page.len(-1).draw(false);
+      return [api, length];
+    });
+  });
+  window.addEventListener("afterprint", function () {
+    lengths.forEach(function (pair) { pair[0].page.len(pair[1]).draw(false); });
+  });
 })();

@@ -414,7 +414,7 @@
       if (column.place) { cell.append(link(column.title, "definitions.html#" + column.place, "def")); }
       head.append(cell);
     });
-    table = new DataTable(target, Object.assign(draftmark.tableOptions(tableRows().length), {
+    table = draftmark.dataTable(target, Object.assign(draftmark.tableOptions(tableRows().length), {
       data: [], deferRender: true,
       columns: shownColumns.map(function (column, place) {
         return {

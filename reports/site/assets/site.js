@@ -13,10 +13,18 @@
       order: [], autoWidth: false, language: LANGUAGE,
     };
   }
-  window.draftmark = { tableOptions: tableOptions };
+  // A DataTable whose pages are named after its caption, so that each landmark of a page is distinct.
+  function dataTable(table, options) {
+    var made = new DataTable(table, options), caption = table.caption ? table.caption.textContent : "";
+    made.table().container().querySelectorAll("nav").forEach(function (nav) {
+      nav.setAttribute("aria-label", "Pages of the table: " + caption);
+    });
+    return made;
+  }
+  window.draftmark = { tableOptions: tableOptions, dataTable: dataTable };
 
   function sortable(table) {
-    return new DataTable(table, tableOptions(table.tBodies[0].rows.length));
+    dataTable(table, tableOptions(table.tBodies[0].rows.length));
   }
 
   function linked(text, address, kind) {
@@ -32,7 +40,7 @@
       return kind === "display" ? (value === null ? "–" : value.toFixed(4)) : value === null ? "" : value;
     };
     var text = DataTable.render.text();
-    new DataTable(table, {
+    dataTable(table, {
       data: rows, order: [], pageLength: 25, lengthMenu: [10, 25, 100, 500], deferRender: true,
       autoWidth: false, language: LANGUAGE,
       columns: [

@@ -4,6 +4,7 @@ It has pages for the ranking of all runs, each run, each task and pair, and each
 network and no inline script or style; `site/vendor` has their libraries, unchanged, with licences.
 """
 
+import gzip
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,11 +50,7 @@ def _files(runs: Sequence[SiteRun]) -> Iterator[tuple[str, str | bytes]]:
     yield "definitions.html", render_page("definitions.html", 0, definitions=definitions)
     yield from static_files().items()
     for run in runs:
-        exported = {
-            f"{run.data}/{file}": content
-            for report in (leaderboard, export)
-            for file, content in report(run.results, run.directory).items()
-        }
+        exported = dict(_data_files(run))
         yield from exported.items()
         yield run.file, _run_page(run, list(exported))
         for board in run.boards:
@@ -63,6 +60,19 @@ def _files(runs: Sequence[SiteRun]) -> Iterator[tuple[str, str | bytes]]:
                 yield board.sides, render_page("sides.html", 1, board=board, payload=data)
             for row in board.rows:
                 yield run.cells[row.cell], _cell_page(board, row)
+
+
+def _data_files(run: SiteRun) -> Iterator[tuple[str, str | bytes]]:
+    """Yield the files of a run's numbers: CSV is compressed, and the far larger JSON left out.
+
+    `draftmark report RUN export` writes all of them.
+    """
+    for report in (leaderboard, export):
+        for file, content in report(run.results, run.directory).items():
+            if file.endswith(".csv") and isinstance(content, str):
+                yield f"{run.data}/{file}.gz", gzip.compress(content.encode(), mtime=0)
+            elif not file.endswith(".json"):
+                yield f"{run.data}/{file}", content
 
 
 def _run_page(run: SiteRun, files: Sequence[str]) -> str:

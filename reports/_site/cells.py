@@ -25,6 +25,10 @@ def cell_values(run: SiteRun, row: Result) -> dict[str, Any]:
     """Return the template values of a cell's page."""
     stages = row.provenance.get("entries", ())
     stored = [{name: entry.get(name) for name in _STORED} for entry in stages]
+    manifests = [json.dumps(entry.get("manifest")) for entry in stages]
+    for place, entry in enumerate(stored):
+        if manifests[place] in manifests[:place]:
+            entry["manifest"] = f"that of stage {manifests.index(manifests[place]) + 1}"
     return {
         "run": run,
         "row": row,

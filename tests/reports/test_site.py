@@ -1,5 +1,6 @@
 """The site: complete from zero to many runs, closed to the network, and deaf to hostile text."""
 
+import gzip
 import json
 import re
 import subprocess
@@ -20,6 +21,7 @@ from draftmark.cli import main
 from draftmark.reports._site.cells import acceptance_marks, block_marks
 from draftmark.reports._site.charts import cell_charts
 from draftmark.reports._site.pages import SiteRun
+from draftmark.reports.export import REPORT as export
 from draftmark.reports.site import Site
 from draftmark.results import Cell, Comparison, Finding, Pooled, Result, Results, Standing
 from draftmark.speculation.blocks import block_counts
@@ -288,6 +290,17 @@ def test_two_methods_have_their_numbers_difference_and_prompts(tmp_path: Path) -
     (text,) = data["texts"]
     assert text["pieces"] == list("abc")
     assert set(text["marks"]) == {"0", "1"}
+
+
+def test_the_data_of_a_run_are_small_and_say_the_same(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    files = site((results, tmp_path))
+    packed = files["data/1-mine/numbers.csv.gz"]
+    assert isinstance(packed, bytes)
+    assert gzip.decompress(packed).decode() == export(results, tmp_path)["numbers.csv"]
+    assert files["data/1-mine/numbers.parquet"] == export(results, tmp_path)["numbers.parquet"]
+    assert not [name for name in files if name.endswith(".json")]
+    assert packed == site((results, tmp_path))["data/1-mine/numbers.csv.gz"]
 
 
 def test_runs_have_their_date_computing_time_and_machine(tmp_path: Path) -> None:

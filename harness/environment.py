@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-PACKAGES = ("draftmark", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy")
+PACKAGES = ("draftmark", "torch", "transformers", "tokenizers", "pyarrow", "numpy", "scipy")
 _SOURCE = Path(__file__).resolve().parent.parent
 _MAKE_TARGETS = ("vllm", "ray")
 

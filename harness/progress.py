@@ -11,19 +11,15 @@ from datetime import timedelta
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBars
 from rich.table import Column
+from rich.text import Text
 
-from draftmark.text import printable_paragraphs, printable_text
+from draftmark.text import format_bytes, printable_paragraphs, printable_text
 
 PLAIN_INTERVAL_S = 15.0
+PLAIN_INTERVAL_OF_BYTES_S = 10.0
 
 
 class Step(Protocol):
@@ -74,7 +70,7 @@ class Progress:
         with ExitStack() as stack:
             step = silent_step()
             if self.console.is_terminal and not self.quiet:
-                step = stack.enter_context(self._bar("all stages", total))
+                step = stack.enter_context(self._bar("all stages", total, in_bytes=False))
             self._stages, self._stages_done = (step, total), 0
             yield
         self._stages = None
@@ -92,23 +88,34 @@ class Progress:
     @contextmanager
     def step(self, label: str, total: int) -> Iterator[Step]:
         """Show a step of `total` units while the block runs."""
+        with self._step(label, total, in_bytes=False) as step:
+            yield step
+
+    @contextmanager
+    def download(self, label: str, size: int) -> Iterator[Step]:
+        """Show a download of `size` bytes, its speed and the time left while the block runs."""
+        with self._step(label, size, in_bytes=True) as step:
+            yield step
+
+    @contextmanager
+    def _step(self, label: str, total: int, *, in_bytes: bool) -> Iterator[Step]:
         if self.quiet:
             yield _Silent()
         elif self.console.is_terminal:
-            with self._bar(label, total) as bar:
+            with self._bar(label, total, in_bytes) as bar:
                 yield bar
         else:
-            yield _Lines(self, label, total)
+            yield _Lines(self, label, total, in_bytes)
 
     @contextmanager
-    def _bar(self, label: str, total: int) -> Iterator[Step]:
+    def _bar(self, label: str, total: int, in_bytes: bool) -> Iterator[Step]:
         """Show a bar below those of the other open steps; the last one ends the live display."""
         if self._bars is None:
             self._bars = RichBars(
                 *_columns(self.console.width), console=self.console, transient=True
             )
             self._bars.start()
-        bars, bar = self._bars, _Bar(self._bars, label, total)
+        bars, bar = self._bars, _Bar(self._bars, label, total, in_bytes)
         try:
             yield bar
         finally:
@@ -123,9 +130,24 @@ def _columns(width: int) -> Iterator[ProgressColumn]:
     """Yield the columns of a bar: one line on a console of this width, numbers in full."""
     yield TextColumn("  {task.description}", markup=False, table_column=_cut_at(2 * width // 5))
     yield BarColumn(bar_width=width // 8)
-    yield MofNCompleteColumn(table_column=Column(no_wrap=True))
+    yield _Count(table_column=Column(no_wrap=True))
     yield TimeRemainingColumn(table_column=Column(no_wrap=True))
     yield TextColumn("{task.fields[note]}", markup=False, table_column=_cut_at(width // 4))
+
+
+class _Count(ProgressColumn):
+    """The units of a step that are done, of how many; of a download also the speed."""
+
+    def render(self, task: Task) -> Text:
+        """Return the column's text of one step."""
+        if not task.fields["in_bytes"]:
+            return Text(f"{task.completed:.0f}/{task.total:.0f}")
+        speed = f" {format_bytes(task.speed)}/s" if task.speed else ""
+        return Text(_describe_download(task.completed, task.total or 0) + speed)
+
+
+def _describe_download(done: float, size: float) -> str:
+    return f"{format_bytes(done)}/{format_bytes(size)}"
 
 
 def _cut_at(width: int) -> Column:
@@ -143,9 +165,10 @@ class _Silent:
 
 
 class _Bar:
-    def __init__(self, bars: RichBars, label: str, total: int) -> None:
+    def __init__(self, bars: RichBars, label: str, total: int, in_bytes: bool) -> None:
         self._bars = bars
-        self._task = bars.add_task(printable_text(label), total=total, note="")
+        shown = printable_text(label)
+        self._task = bars.add_task(shown, total=total, note="", in_bytes=in_bytes)
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         self._bars.update(self._task, advance=amount, note=printable_text(note))
@@ -156,27 +179,33 @@ class _Bar:
 
 
 class _Lines:
-    """Prints a line every PLAIN_INTERVAL_S, so that a log shows that the run is alive."""
+    """Prints a line now and then, so that a log shows that the run is alive."""
 
-    def __init__(self, progress: Progress, label: str, total: int) -> None:
+    def __init__(self, progress: Progress, label: str, total: int, in_bytes: bool) -> None:
         self._progress, self._label, self._total = progress, label, total
+        self._in_bytes = in_bytes
         self._done = self._printed = 0  # units done, now and when the last line was printed
         self._last = time.monotonic()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        if not self._done:
+        if not self._done and not self._in_bytes:
             self._printed = amount  # an earlier run may have done these units
         self._done += amount
         now = time.monotonic()
-        if now - self._last >= PLAIN_INTERVAL_S:
-            notes = ", ".join(filter(None, (note, self._left(now))))
-            self._progress.say(f"  {self._label}: {self._done}/{self._total} {notes}".rstrip())
+        if now - self._last >= (PLAIN_INTERVAL_OF_BYTES_S if self._in_bytes else PLAIN_INTERVAL_S):
+            notes = ", ".join(filter(None, (note, *self._speed_and_time_left(now))))
+            self._progress.say(f"  {self._label}: {self._count()} {notes}".rstrip())
             self._last, self._printed = now, self._done
 
-    def _left(self, now: float) -> str:
-        """Return the remaining time at the speed since the last line."""
-        done = self._done - self._printed
-        if not done or self._done >= self._total:
-            return ""
-        seconds = (self._total - self._done) * (now - self._last) / done
-        return f"{timedelta(seconds=round(seconds))} left"
+    def _count(self) -> str:
+        if self._in_bytes:
+            return _describe_download(self._done, self._total)
+        return f"{self._done}/{self._total}"
+
+    def _speed_and_time_left(self, now: float) -> Iterator[str]:
+        """Yield the speed of a download, and the remaining time, since the last line."""
+        done, seconds = self._done - self._printed, now - self._last
+        if done > 0 and self._in_bytes:
+            yield f"{format_bytes(done / seconds)}/s"
+        if done > 0 and self._done < self._total:
+            yield f"{timedelta(seconds=round((self._total - self._done) * seconds / done))} left"

@@ -8,6 +8,8 @@ _SPACES = str.maketrans({mark: " " for mark in "\n\r\t\v\f\u2028\u2029\x85"})
 # Control characters, direction marks, surrogates, private use, unassigned.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
 BYTE_ORDER_MARK = "\ufeff"
 # UTF-32's mark of little-endian text begins with that of UTF-16.
 _ENCODINGS = {
@@ -42,3 +44,11 @@ def printable_paragraphs(text: str, longest: int = LONGEST) -> str:
     """Return printable text with its line breaks, cut to `longest` characters."""
     shown = "\n".join(printable_text(line, longest) for line in text[:longest].split("\n"))
     return shown if len(text) <= longest else f"{shown}… ({len(text)} characters)"
+
+
+def format_bytes(size: float) -> str:
+    """Return a number of bytes in powers of 1000 with two digits or more, such as "3.1 MB"."""
+    power = 0
+    while size >= 999.5 and power < len(_UNITS) - 1:
+        size, power = size / 1000, power + 1
+    return f"{size:.{1 if power and size < 9.95 else 0}f} {_UNITS[power]}"

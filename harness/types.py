@@ -37,11 +37,15 @@ class Example:
 
 @dataclass(frozen=True)
 class HubData:
-    """A pinned data set on the Hugging Face hub; `splits` maps our splits to slices of theirs."""
+    """A pinned data set on the Hugging Face hub, in parquet files.
+
+    `splits` maps the project's splits to slices of the data set's, such as "train[:-300]". `files`
+    is the pattern of a split's files, such as "main/{split}-*.parquet".
+    """
 
     path: str
-    name: str
-    revision: str
+    files: str
+    revision: str  # a whole commit
     splits: Mapping[Split, str]
 
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from draftmark.analysis.gate.comparable import by_weight, run_differences
-from draftmark.analysis.significance import PairedTest, holm_adjusted, t_test
+from draftmark.analysis.gate.comparable import Difference, by_weight, run_differences
+from draftmark.analysis.significance import LEVEL, PairedTest, t_test
 from draftmark.analysis.statistics import mean_ratio
 from draftmark.analysis.stored_counts import (
     StoredCounts,
@@ -22,13 +22,12 @@ from draftmark.reports._shared.rows import ONE_SEED, gamma_of
 from draftmark.results import Number, Results
 
 RATES = ("acceptance_rate", "block_efficiency")
-LEVEL = 0.05
 SHOWN = 30  # differences in compare.md; compare.json has all
 _HOW = """\
-B - A on the prompts of both runs, matched by name. 95 % t intervals over prompts, and over seeds if
-there are several (paired if both runs have the same seeds). p: adjusted by Holm over the
-comparisons of this table; significant below 5 %. Detectable: the difference that 8 in 10
-experiments of this size detect."""
+B - A on the prompts of both runs, matched by name. Intervals over prompts, and over seeds if there
+are several (paired if both runs have the same seeds), cover together with 95 % (Bonferroni over the
+comparisons of this table); so a verdict is an interval without 0. p is adjusted for the same
+number. Detectable: the difference that 8 in 10 experiments of this size detect, alone."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,9 @@ class Compare:
         text = [
             f"# {escape_markdown(results.title)} (B) against "
             f"{escape_markdown(self.before.title)} (A)",
+            escape_markdown(_answer(found)),
             "## What differs between the runs",
-            _differing([str(item) for item in differs]),
+            _differing(list(map(_in_words, differs))),
             "## Paired differences",
             _table(found, gamma),
             *(f"- {escape_markdown(line)}" for line in _limits((self.before, results), sides)),
@@ -77,9 +77,9 @@ class Compare:
 def _compared(
     before: Sequence[StoredCounts], now: Sequence[StoredCounts]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the comparisons, with p values adjusted by Holm."""
+    """Yield the comparisons, with intervals and p values adjusted for their number."""
     earlier = {(item.contender, item.temperature): item for item in before}
-    found: list[tuple[dict[str, Any], PairedTest]] = []
+    tests: list[tuple[dict[str, Any], PairedTest]] = []
     for item in now:
         other = earlier.get((item.contender, item.temperature))
         if other is None or len(prompts := shared_prompts(item, other)) < 2:
@@ -87,24 +87,56 @@ def _compared(
         for rate in RATES:
             counts = item.counts(rate, prompts) + other.counts(rate, prompts)
             if all(bottom_B.sum() for _, bottom_B in counts):
-                found.append(_comparison(item, other, rate, prompts))
-    adjusted = holm_adjusted([test.p_value for _, test in found])
-    for (comparison, test), p in zip(found, adjusted, strict=True):
-        value = comparison["difference"]["value"]
+                tests.append(_test(item, other, rate, prompts))
+    for values, test in tests:
+        number = test.number(f"{values['quantity']}, B - A, paired on prompts", LEVEL / len(tests))
         verdict = "no difference found"
-        if p < LEVEL and value:
-            verdict = "B is higher" if value > 0 else "B is lower"
-        yield {**comparison, "p": p, "detectable": test.detectable, "verdict": verdict}
+        if (
+            number.low is not None
+            and number.high is not None
+            and not number.low <= 0 <= number.high
+        ):
+            verdict = "B is higher" if number.value > 0 else "B is lower"
+        yield {
+            **values,
+            "difference": asdict(number),
+            "p": min(1.0, test.p_value * len(tests)),
+            "detectable": test.detectable,
+            "verdict": verdict,
+        }
 
 
-def _comparison(
+def _test(
     now: StoredCounts, before: StoredCounts, rate: str, prompts: Sequence[str]
 ) -> tuple[dict[str, Any], PairedTest]:
-    effect = paired_effect(now, before, rate, prompts)
-    number = effect.number(f"{rate}, B - A, paired on prompts")
     a, b = (mean_ratio(side.counts(rate, prompts)) for side in (before, now))
     values = {"name": now.name, "quantity": rate, "a": a, "b": b}
-    return {**values, "difference": asdict(number)}, t_test(effect)
+    return values, t_test(paired_effect(now, before, rate, prompts))
+
+
+def _answer(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the comparisons say together, as one sentence."""
+    if not found:
+        return "Nothing can be compared."
+    parts = []
+    for verdict in ("B is higher", "B is lower"):
+        names = dict.fromkeys(item["name"] for item in found if item["verdict"] == verdict)
+        parts += [f"{verdict}: {', '.join(names)}."] if names else []
+    if all(item["difference"]["value"] == item["detectable"] == 0 for item in found):
+        return "Both runs have the same rates on every prompt."
+    if not parts:
+        widest = max(item["detectable"] for item in found if item["quantity"] == RATES[0])
+        return (
+            f"No difference was found in {len(found)} comparisons; an acceptance rate that differs "
+            f"by {widest:.3f} would mostly have been found."
+        )
+    return " ".join(parts)
+
+
+def _in_words(item: Difference) -> str:
+    """Return a fact that differs, first as people say it, then by the name to declare it by."""
+    words = item.name.rpartition(".")[2].replace("_", " ")
+    return f"{words}: {item.values(' -> ')} ({item.name})"
 
 
 def _differing(found: Sequence[str]) -> str:

@@ -4,9 +4,11 @@ No model runs. The index gives the reason for each missing figure.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape as escape_html
 from pathlib import Path
 
+from draftmark.reports._figures.bars import draw_speedups
 from draftmark.reports._figures.clouds import draw_diversity, draw_quality
 from draftmark.reports._figures.compute import draw_compute
 from draftmark.reports._figures.dots import draw_acceptance, draw_differences
@@ -15,6 +17,7 @@ from draftmark.reports._figures.grids import draw_by_gamma, draw_by_position
 from draftmark.reports._figures.kept import draw_kept
 from draftmark.reports._figures.run import DrawnRun
 from draftmark.reports._figures.speeds import drafting_costs, draw_speeds, speeds_of
+from draftmark.reports._figures.style import find_paper
 from draftmark.reports._shared.content import escape_markdown
 from draftmark.reports._shared.rows import ONE_SEED
 from draftmark.results import Results
@@ -39,17 +42,24 @@ img {{ max-width: 100%; background: #fff }}
 """
 
 
-def figures(results: Results, directory: Path) -> dict[str, str | bytes]:
-    """Return the files of a run's figures, with index.md and index.html, in one folder."""
-    found = list(_figures(DrawnRun(results, directory)))
-    drawn = [item for item in found if isinstance(item, Drawing)]
-    missing = [*_missing(results, [item for item in found if isinstance(item, NotDrawn)])]
-    files: dict[str, str | bytes] = {}
-    for item in drawn:
-        files |= item.files()
-    files["index.md"] = _markdown(results, drawn, missing)
-    files["index.html"] = _html(results, drawn, missing)
-    return {f"{FOLDER}/{name}": content for name, content in files.items()}
+@dataclass(frozen=True)
+class Figures:
+    """The report of a run's figures. `style`: one of PAPERS, or "" for the default."""
+
+    style: str = ""
+
+    def __call__(self, results: Results, directory: Path) -> dict[str, str | bytes]:
+        """Return the files of the figures, with index.md and index.html, in one folder."""
+        paper = find_paper(self.style)
+        found = list(_figures(DrawnRun(results, directory, paper)))
+        drawn = [item for item in found if isinstance(item, Drawing)]
+        missing = [*_missing(results, [item for item in found if isinstance(item, NotDrawn)])]
+        files: dict[str, str | bytes] = {}
+        for item in drawn:
+            files |= item.files(paper)
+        files["index.md"] = _markdown(results, drawn, missing)
+        files["index.html"] = _html(results, drawn, missing)
+        return {f"{FOLDER}/{name}": content for name, content in files.items()}
 
 
 def _figures(run: DrawnRun) -> Iterator[Drawing | NotDrawn]:
@@ -58,6 +68,7 @@ def _figures(run: DrawnRun) -> Iterator[Drawing | NotDrawn]:
     yield draw_acceptance(run)
     yield from (draw_by_gamma(run, temperature, costs) for temperature in run.temperatures)
     yield from (draw_by_position(run, temperature) for temperature in run.temperatures)
+    yield draw_speedups(run)
     yield draw_speeds(run, speeds)
     yield from (draw_compute(run, temperature) for temperature in run.temperatures)
     yield draw_kept(run)
@@ -113,4 +124,4 @@ def _caption(item: Drawing) -> str:
     return " ".join(filter(None, (item.caption, item.left_out)))
 
 
-REPORT = figures
+REPORT = Figures()

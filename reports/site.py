@@ -4,6 +4,7 @@ It has pages for the ranking of all runs, each run, each task and pair, and each
 network and no inline script or style; `site/vendor` has their libraries, unchanged, with licences.
 """
 
+import gzip
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from draftmark.reports._shared.manifest import definitions_by_name, manifest_lin
 from draftmark.reports._shared.rows import ONE_SEED
 from draftmark.reports._site.cells import cell_values
 from draftmark.reports._site.charts import COSTS, forest_charts
+from draftmark.reports._site.folding import page_section
 from draftmark.reports._site.overview import board_lacks, overview_values, run_lacks
-from draftmark.reports._site.pages import Board, ListedRun, SiteRun, site_runs
+from draftmark.reports._site.pages import SEEDS, Board, ListedRun, SiteRun, site_runs
 from draftmark.reports._site.render import Paragraphs, render_page, static_files
+from draftmark.reports._site.sides import sides_data
 from draftmark.reports.export import REPORT as export
 from draftmark.reports.leaderboard import REPORT as leaderboard
 from draftmark.results import Result, Results
@@ -55,17 +58,29 @@ def _files(
     yield "definitions.html", render_page("definitions.html", 0, definitions=definitions)
     yield from static_files().items()
     for run in runs:
-        data = {
-            f"{run.data}/{file}": content
-            for report in (leaderboard, export)
-            for file, content in report(run.results, run.directory).items()
-        }
-        yield from data.items()
-        yield run.file, _run_page(run, list(data))
+        exported = dict(_data_files(run))
+        yield from exported.items()
+        yield run.file, _run_page(run, list(exported))
         for board in run.boards:
             yield board.file, _table_page(board)
+            if board.sides:
+                data = sides_data(board)
+                yield board.sides, render_page("sides.html", 1, board=board, payload=data)
             for row in board.rows:
                 yield run.cells[row.cell], _cell_page(board, row)
+
+
+def _data_files(run: SiteRun) -> Iterator[tuple[str, str | bytes]]:
+    """Yield the files of a run's numbers: CSV is compressed, and the far larger JSON left out.
+
+    `draftmark report RUN export` writes all of them.
+    """
+    for report in (leaderboard, export):
+        for file, content in report(run.results, run.directory).items():
+            if file.endswith(".csv") and isinstance(content, str):
+                yield f"{run.data}/{file}.gz", gzip.compress(content.encode(), mtime=0)
+            elif not file.endswith(".json"):
+                yield f"{run.data}/{file}", content
 
 
 def _run_page(run: SiteRun, files: Sequence[str]) -> str:
@@ -75,7 +90,7 @@ def _run_page(run: SiteRun, files: Sequence[str]) -> str:
         run=run,
         lacks=list(run_lacks(run)),
         looked_for=LOOKED_FOR,
-        overlaps=overlap_section(run.results),
+        overlaps=page_section(overlap_section(run.results)),
         failed=[row for row in run.results.results if row.failure],
         facts=list(manifest_lines(run.results)),
         files=files,
@@ -86,14 +101,15 @@ def _run_page(run: SiteRun, files: Sequence[str]) -> str:
 
 
 def _table_page(board: Board) -> str:
-    subject = f"{board.task}, {board.pair}"
+    subject, results = f"{board.task}, {board.pair}", board.run.results
     return render_page(
         "table.html",
         1,
         board=board,
-        sections=list(board_sections(board.rows, board.run.results)),
+        sections=[page_section(section, board) for section in board_sections(board.rows, results)],
+        anchor=SEEDS,
         charts=list(forest_charts(board)),
-        findings=[item for item in board.run.results.findings if item.subject == subject],
+        findings=[item for item in results.findings if item.subject == subject],
         lacks=list(board_lacks(board)),
     )
 

@@ -50,7 +50,7 @@ TASK = Task(
     version=1,
     hub=HubData(
         path="tatsu-lab/alpaca",
-        name="default",
+        files="data/{split}-*.parquet",
         revision="dce01c9b08f87459cf36a430d809084718273017",
         # Upstream has one split of 52,002 rows: the last 5 % are for the test, the 5 % before
         # them for validation.

@@ -30,7 +30,7 @@ TASK = Task(
     version=1,
     hub=HubData(
         path="abisee/cnn_dailymail",
-        name="3.0.0",
+        files="3.0.0/{split}-*.parquet",
         revision="96df5e686bee6baa90b8bee7c28b81fa3fa6223d",
         splits={"train": "train", "validation": "validation", "test": "test"},
     ),

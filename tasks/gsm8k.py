@@ -98,7 +98,7 @@ TASK = Task(
     version=2,
     hub=HubData(
         path="openai/gsm8k",
-        name="main",
+        files="main/{split}-*.parquet",
         revision="cc7b047b6e5bb11b4f1af84efc572db110a51b3c",
         # Upstream has no validation split: the last 300 training rows are held out.
         splits={"train": "train[:-300]", "validation": "train[-300:]", "test": "test"},

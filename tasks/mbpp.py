@@ -84,7 +84,7 @@ TASK = Task(
     version=2,
     hub=HubData(
         path="google-research-datasets/mbpp",
-        name="full",
+        files="full/{split}-*.parquet",
         revision="4bb6404fdc6cacfda99d4ac4205087b89d32030c",
         splits={
             "train": "train",

@@ -27,7 +27,7 @@ TASK = Task(
     version=1,
     hub=HubData(
         path="EdinburghNLP/xsum",
-        name="default",
+        files="data/{split}-*.parquet",
         revision="7d4d486c2f8ef850b1a11aead99b894ff3dd7da9",
         splits={"train": "train", "validation": "validation", "test": "test"},
     ),

@@ -22,6 +22,9 @@ __all__ = ["read_gold", "target", "tiny_directory", "tokenizer"]
 # One thread for each of pytest's processes; set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Tests ask no hub but the one of tests/support/local_hub.py, in processes of their own.
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": os.devnull}
+
 # No test fails for being slow on a busy machine.
 settings.register_profile("draftmark", deadline=None)
 settings.load_profile("draftmark")

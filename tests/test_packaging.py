@@ -203,11 +203,16 @@ def test_it_works_beside_packages_that_are_called_like_its_folders(
 
 
 def test_its_messages_say_what_pip_installs(scripts: Path, tmp_path: Path) -> None:
-    script = "from draftmark.environment import install_hint; print(install_hint('vllm'))"
+    script = (
+        "import sys; sys.modules |= {'vllm': None, 'ray': None}\n"
+        "from draftmark.cli.doctor import diagnosis_lines; print(*diagnosis_lines(None), sep='\\n')"
+    )
 
     printed = _run(scripts / "python", "-c", script, cwd=tmp_path)
 
-    assert printed == "pip install 'draftmark[vllm]'\n"
+    for extra in ("vllm", "ray"):
+        assert f"extra {extra:7} missing; pip install 'draftmark[{extra}]'\n" in printed
+    assert "make " not in printed
 
 
 def test_the_contract_tests_a_method_of_an_installed_plug_in(scripts: Path, tmp_path: Path) -> None:

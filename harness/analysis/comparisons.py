@@ -20,7 +20,7 @@ from draftmark.analysis.significance import (
 )
 from draftmark.analysis.statistics import Counts
 from draftmark.config.recipe import Recipe
-from draftmark.results import Cell, Comparison, Contender, Number, Standing
+from draftmark.results import Cell, Comparison, Contender, Standing
 
 Seeds = Mapping[int, Mapping[str, Quantity]]  # the quantities of each seed of a contender
 Contenders = Mapping[Contender, Seeds]
@@ -83,19 +83,11 @@ def _standings(name: str, known: Sequence[Contender], contenders: Contenders) ->
     level = LEVEL / len(pairs)
     letters = group_letters(len(ranked), lambda a, b: tests[a, b].p_value < level)
     definition = f"{name} of {ranked[0].method} minus that of this method, paired on prompts"
-    behind = [_simultaneous(tests[0, item], level, definition) for item in range(1, len(ranked))]
+    behind = [tests[0, item].number(definition, level) for item in range(1, len(ranked))]
     return [
         Standing(item, name, letter, distance)
         for item, letter, distance in zip(ranked, letters, [None, *behind], strict=True)
     ]
-
-
-def _simultaneous(test: PairedTest, level: float, definition: str) -> Number:
-    """Return a difference with the interval that has 0 inside exactly if the test says nothing."""
-    number = test.found.number(definition, 1 - level / 2)
-    if number.low is None or test.p_value < level:
-        return number
-    return replace(number, low=min(number.low, 0.0))  # too few prompts for any verdict
 
 
 def _has(name: str, seeds: Seeds) -> bool:

@@ -6,13 +6,14 @@ The units are prompts and, one level above, seeds: see `statistics.estimate_effe
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from string import ascii_lowercase
 
 import numpy as np
 
 from draftmark.analysis.statistics import Effect
+from draftmark.results import Number
 from draftmark.store.acceptance_tables import Floats
 
 LEVEL = 0.05
@@ -26,6 +27,14 @@ class PairedTest:
 
     p_value: float
     found: Effect
+
+    def number(self, definition: str, level: float = LEVEL) -> Number:
+        """Return the difference with an interval that has 0 inside if p is not below `level`."""
+        number = self.found.number(definition, 1 - level / 2)
+        if number.low is None or number.high is None or self.p_value < level:
+            return number
+        # Too few prompts differ for any verdict, so the t interval may be too narrow.
+        return replace(number, low=min(number.low, 0.0), high=max(number.high, 0.0))
 
     @property
     def detectable(self) -> float:

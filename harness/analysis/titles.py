@@ -1,12 +1,25 @@
-"""Titles of tasks and methods, as people write them: GSM8K for gsm8k, KD for kd.
+"""Titles of tasks, methods and quantities, as people write them: GSM8K for gsm8k, KD for kd.
 
-A title stands in the first line of the file that registers it, before the colon.
+The title of a task or method stands in the first line of the file that registers it, before the
+colon.
 """
 
+import re
 from functools import cache
 
 from draftmark import registry
 from draftmark.registry import Group
+
+# What is printed for a term of a key; {} is its value.
+_TERMS = {
+    "t": "T={}",
+    "gamma": "blocks of {}",
+    "position": "position {}",
+    "draft": "draft {}",
+    "engine": "{} engine",
+    "batch": "batch {}",
+    "length": "{} length",
+}
 
 
 def task_title(task: str) -> str:
@@ -15,9 +28,34 @@ def task_title(task: str) -> str:
 
 
 def method_title(label: str) -> str:
-    """Return a method's label as people write it: "KD, 3 passes" for "kd, 3 passes"."""
-    name, comma, rest = label.partition(",")
-    return _titles("baselines").get(name, name) + comma + rest
+    """Return a method's label as people write it: "CSD (S,S)" for "csd (S,S)"."""
+    name, *_ = re.split(r"\W", label, maxsplit=1)
+    return _titles("baselines").get(name, name) + label.removeprefix(name)
+
+
+def quantity_title(key: str) -> str:
+    """Return a key's name in words: "block efficiency" for "block_efficiency[t=0,gamma=4]"."""
+    return key.partition("[")[0].replace("_", " ").replace("top1", "top-1")
+
+
+def terms_title(terms: str) -> str:
+    """Return the terms of a key in words: "T=0, blocks of 4" for "t=0,gamma=4"."""
+    return ", ".join(_term_title(term) for term in terms.split(",") if term)
+
+
+def key_title(key: str) -> str:
+    """Return a key in words: "block efficiency, T=0, blocks of 4"."""
+    _, _, rest = key.partition("[")
+    return ", ".join(filter(None, (quantity_title(key), terms_title(rest.removesuffix("]")))))
+
+
+def _term_title(term: str) -> str:
+    name, equals, value = term.partition("=")
+    if not equals:
+        return term.replace("_", " ")
+    if name in _TERMS:
+        return _TERMS[name].replace("{}", value)
+    return f"{name.replace('_', ' ')} {value}"
 
 
 @cache

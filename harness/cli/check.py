@@ -14,16 +14,23 @@ def data_check(
         list[str] | None, typer.Argument(help="Tasks [default: all that have rows].")
     ] = None,
     data: Data = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="hub, directory or samples [default: directory if one is set, else samples]."
+        ),
+    ] = None,
 ) -> None:
     """Count the rows of every split that are malformed, left out, repeated or in another split.
 
-    The rows are those of the data directory if one is set, else the project's own samples. Exit
-    code 1 if a row is malformed.
+    With --source hub, files that are not in the cache are downloaded first. Exit code 1 if a row is
+    malformed.
     """
     from draftmark.data.check import check_tasks
+    from draftmark.progress import Progress
 
     bad = 0
-    for result in check_tasks(names, data_folder(data)):
+    for result in check_tasks(names, data_folder(data), source=source, progress=Progress()):
         echo_lines(result.lines())
         bad += result.malformed
     if bad:

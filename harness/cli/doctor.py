@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from draftmark import environment, registry
-from draftmark.data import hub
+from draftmark.data.hub import access
 from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
 from draftmark.grading.isolation import bubblewrap
-from draftmark.models import files
+from draftmark.models import cache
 from draftmark.models.catalogue import CATALOGUE
 from draftmark.models.dtype import resolve_dtype
 
@@ -31,25 +31,20 @@ def diagnosis_lines(data: Path | None) -> Iterator[str]:
     yield f"threads       {torch.get_num_threads()}"
     yield f"training      in {resolve_dtype('auto')}, unless a pair sets its dtype"
     yield f"disk          {shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free here"
-    yield f"hub           {_hub()}"
+    yield f"hub           {access.describe_access()}"
+    yield f"hub cache     {access.cache_folder()}"
+    yield f"proxies       {access.describe_proxies()}"
     yield f"sandbox       {_sandbox()}"
-    yield f"model cache   {files.cache_directory()}"
+    yield f"model cache   {cache.cache_directory()}"
     for name in CATALOGUE:
-        state = "fetched" if files.cached_model(name) else f"not fetched; draftmark fetch {name}"
-        yield f"  {name}  {state}"
+        folder = cache.cached_model(name)
+        source = str(cache.read_record(folder)["source"]) if folder else ""
+        yield f"  {name}  {source or f'not fetched; draftmark fetch {name}'}"
     yield f"data          {_data(data)}"
     for extra in _EXTRAS:
         found = importlib.util.find_spec(extra) is not None
         state = "installed" if found else f"missing; {environment.install_hint(extra)}"
         yield f"extra {extra:7} {state}"
-
-
-def _hub() -> str:
-    try:
-        hub.check_reachable()
-    except hub.Unreachable as error:
-        return f"unreachable: {error}"
-    return "answers, or HF_HUB_OFFLINE is set"
 
 
 def _sandbox() -> str:

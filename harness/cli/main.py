@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from draftmark.cli import check, export, gate, measure_server, report, run, status, store
+from draftmark.cli import check, export, gate, measure_server, models, report, run, status, store
 from draftmark.cli.terminal import echo
 from draftmark.errors import UserError
 
@@ -50,6 +50,11 @@ app.command()(check.doctor)
 data_app = typer.Typer(help="Check data before a run.", no_args_is_help=True)
 data_app.command(name="check")(check.data_check)
 app.add_typer(data_app, name="data")
+
+models_app = typer.Typer(invoke_without_command=True, callback=models.models)
+models_app.command(name="ls")(models.ls)
+models_app.command(name="rm")(models.rm)
+app.add_typer(models_app, name="models")
 
 store_app = typer.Typer(help="Manage the store of finished stages.", no_args_is_help=True)
 store_app.command(name="ls")(store.ls)

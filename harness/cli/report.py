@@ -8,6 +8,7 @@ import typer
 
 from draftmark.cli.options import RunFolder, show_files
 from draftmark.cli.terminal import echo
+from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
 
 if TYPE_CHECKING:
@@ -23,12 +24,25 @@ def report(
     names: Annotated[
         list[str] | None, typer.Argument(help="Reports [default: leaderboard].")
     ] = None,
+    style: Annotated[
+        str, typer.Option(help="Widths and fonts of figures: neurips, icml or acl.")
+    ] = "",
 ) -> None:
     """Render reports of a run again."""
-    from draftmark.pipeline.render import render_reports
+    from draftmark import registry
+    from draftmark.pipeline.render import write_reports
 
-    for file in render_reports(_load(directory), directory, names or ["leaderboard"]):
+    found = [registry.find_registered("reports", name) for name in names or ["leaderboard"]]
+    reports = [_styled(report, style) for report in found] if style else found
+    if style and reports == found:
+        raise UserError("--style is for the report figures: name it, as in report RUN figures.")
+    for file in write_reports(_load(directory), directory, reports):
         echo(f"Written: {file}")
+
+
+def _styled(report: Any, style: str) -> Any:
+    """Return a report with a style, if it has that field."""
+    return replace(report, style=style) if hasattr(report, "style") else report
 
 
 def reconcile(directory: RunFolder) -> None:

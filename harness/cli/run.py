@@ -116,7 +116,7 @@ def list_() -> None:
         "methods": registry.described_names("baselines"),
         "engines": registry.described_names("engines"),
         "reports": registry.described_names("reports"),
-        "models": {name: model.repository for name, model in sorted(CATALOGUE.items())},
+        "models": {name: model.place for name, model in sorted(CATALOGUE.items())},
     }
     width = max(len(name) for names in groups.values() for name in names)
     for title, names in groups.items():
@@ -131,10 +131,12 @@ def _hanging(head: str, text: str) -> str:
 
 
 def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:
-    """Download a pretrained model into the model cache and verify its checksum."""
+    """Download a pretrained model into the model cache, each file held against the hub's hash."""
     from draftmark.models import files as models
     from draftmark.progress import Progress
 
-    directory = models.fetch_model(name, Progress())
-    models.verify_model(directory)
+    progress = Progress()
+    directory = models.fetch_model(name, progress)
+    if line := models.describe_origin(name, directory):
+        progress.say(line)
     echo(str(directory))

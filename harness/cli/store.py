@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.terminal import echo
+from draftmark.text import format_bytes
 
 Folder = Annotated[Path, typer.Option("--store", help="The store's folder.")]
 DEFAULT_STORE = Path("results/store")
@@ -28,11 +29,13 @@ def ls(store: Folder = DEFAULT_STORE) -> None:
         mark = "*" if item.needed else " "
         ages = f"{_age(now - item.made):>8} {_age(now - item.used):>8}"
         label = printable_text(f"{item.label}: {', '.join(item.runs) or 'no known run'}")
-        echo(f"{mark} {item.name} {_size(item.num_bytes):>9} {ages}  {label}")
-    needed = _size(sum(item.num_bytes for item in results if item.needed))
+        echo(f"{mark} {item.name} {format_bytes(item.num_bytes):>9} {ages}  {label}")
+    total = format_bytes(sum(item.num_bytes for item in results))
+    needed = format_bytes(sum(item.num_bytes for item in results if item.needed))
+    everything = format_bytes(garbage_collection.folder_size(store))
     echo(
-        f"{len(results)} results, {_size(sum(item.num_bytes for item in results))}, of which "
-        f"{needed} are needed; {_size(garbage_collection.folder_size(store))} in {store} in total."
+        f"{len(results)} results, {total}, of which {needed} are needed; {everything} in {store} "
+        "in total."
     )
 
 
@@ -48,7 +51,7 @@ def verify(store: Folder = DEFAULT_STORE) -> None:
     damages = [damage for _, damage in checked if damage]
     for damage in damages:
         echo(f"Damaged: {damage}; the next run makes it again.")
-    total = _size(sum(item.num_bytes for item, _ in checked))
+    total = format_bytes(sum(item.num_bytes for item, _ in checked))
     echo(f"{len(checked)} results, {total}, read and hashed: {len(damages)} damaged.")
     if damages:
         raise typer.Exit(1)
@@ -75,10 +78,10 @@ def gc(
     done = garbage_collection.collect_garbage(Store(store), limit, dry=dry_run, note=_note)
     verb = "Would delete" if dry_run else "Deleted"
     for item in done.gone:
-        echo(f"{verb}: {item.name} {_size(item.num_bytes):>9}")
+        echo(f"{verb}: {item.name} {format_bytes(item.num_bytes):>9}")
     if done.left:
         echo(f"{verb}: {len(done.left)} journals and locks that no run needs")
-    echo(f"{_size(done.freed)} freed; {_size(done.num_bytes)} stay in {store}.")
+    echo(f"{format_bytes(done.freed)} freed; {format_bytes(done.num_bytes)} stay in {store}.")
     if limit is not None and done.num_bytes > limit:
         echo(
             f"draftmark: that is above {keep_under}: stored and running runs need these results "
@@ -90,14 +93,6 @@ def gc(
 
 def _note(sentence: str) -> None:
     echo(f"draftmark: {sentence}", err=True)
-
-
-def _size(num_bytes: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if num_bytes < 1000 or unit == "TB":
-            break
-        num_bytes /= 1000
-    return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
 
 
 def _age(seconds: float) -> str:

@@ -27,7 +27,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 class Data(Section):
     """The rows of a task, from the first of the sources that has them."""
 
-    sources: Annotated[tuple[Source, ...], Field(min_length=1)] = ("hub", "directory", "samples")
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)] = ("hub", "directory")
     train_rows: Count = 1000
     validation_rows: Count = 64
     test_rows: Count = 200

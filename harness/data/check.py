@@ -12,8 +12,9 @@ from pathlib import Path
 from draftmark import registry
 from draftmark.data.leaks import Overlap, find_overlaps, normalise_question, question_text
 from draftmark.data.rows import Rows, describe_left_out, parse_rows, read_splits
-from draftmark.data.sources import DATA_VARIABLE, data_directory, data_folder
-from draftmark.errors import UserError
+from draftmark.data.sources import DATA_VARIABLE, READERS, data_directory, data_folder
+from draftmark.errors import UserError, unknown_name_error
+from draftmark.progress import Progress
 from draftmark.types import Example, Split, Task
 
 
@@ -46,35 +47,59 @@ class TaskCheck:
             )
 
 
-def check_tasks(names: Sequence[str] | None, directory: Path | None) -> Iterator[TaskCheck]:
+def check_tasks(
+    names: Sequence[str] | None,
+    directory: Path | None,
+    *,
+    source: str | None = None,
+    progress: Progress | None = None,
+) -> Iterator[TaskCheck]:
     """Yield the checks of the named tasks [default: all tasks that have rows].
 
-    The rows come from the data directory, if an argument or the environment names one, else from
-    the project's samples. Raises UserError for an unknown task, a named task without rows, an
-    unreadable file, or if no task has rows.
+    The rows come from `source`, by default the data directory, if an argument or the environment
+    names one, else the project's samples. `progress` shows what is fetched from the hub. Raises
+    UserError for an unknown source or task, a named task without rows, an unreadable file, or if no
+    task has rows.
     """
+    named = directory or data_directory()
+    chosen = source or ("directory" if named else "samples")
+    if chosen not in READERS:
+        raise unknown_name_error("source", chosen, READERS)
+    for task in _tasks_with_rows(names, chosen, named):
+        yield check_task(task, sources=[chosen], directory=named, progress=progress)
+
+
+def _tasks_with_rows(names: Sequence[str] | None, source: str, named: Path | None) -> list[Task]:
+    """Return the named tasks, or all that have a folder in the source; the hub has all."""
     tasks: list[Task] = [
         registry.find_registered("tasks", name)
         for name in names or registry.registered_names("tasks")
     ]
-    named = directory or data_directory()
-    if not names:
-        tasks = [
-            task
-            for task in tasks
-            if (named / data_folder(task) if named else task.samples).is_dir()
-        ]
-    if not tasks:
+    if names or source == "hub":
+        return tasks
+    folders = {
+        task.name: named / data_folder(task) if source == "directory" and named else task.samples
+        for task in tasks
+    }
+    found = [task for task in tasks if folders[task.name].is_dir()]
+    if not found:
         raise UserError(
             f"{named} has no rows of any task; name another folder with --data or {DATA_VARIABLE}."
         )
-    for task in tasks:
-        yield check_task(task, sources=["directory" if named else "samples"], directory=named)
+    return found
 
 
-def check_task(task: Task, *, sources: Sequence[str], directory: Path | None = None) -> TaskCheck:
+def check_task(
+    task: Task,
+    *,
+    sources: Sequence[str],
+    directory: Path | None = None,
+    progress: Progress | None = None,
+) -> TaskCheck:
     """Return the check of all splits; raises UserError for missing splits, unreadable files."""
-    found = read_splits(task, list(task.hub.splits), sources=sources, directory=directory)
+    found = read_splits(
+        task, list(task.hub.splits), sources=sources, directory=directory, progress=progress
+    )
     splits = {name: parse_rows(task, name, raw) for name, raw in found.items()}
     shared = {
         (first, second): find_overlaps({first: splits[first].examples}, splits[second].examples)[0]

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from draftmark.data.sources import DATA_VARIABLE, READERS, RawSplit, Unavailable, data_folder
 from draftmark.errors import UserError
+from draftmark.progress import Progress
 from draftmark.store.graph import json_digest
 from draftmark.types import Example, Row, Split, Task
 
@@ -30,6 +32,8 @@ class Rows:
     left_out: Mapping[str, int] = field(default_factory=dict)  # reason -> number of rows
     malformed: tuple[str, ...] = ()  # "place: reason" of each malformed row
     missing: str = ""  # the name of the rows, if a plan lacks them
+    hub_facts: Mapping[str, Any] = field(default_factory=dict)  # see `hub_rows.HubSplit`
+    passed_over: tuple[str, ...] = ()  # "source: reason" of sources that did not have the rows
 
     def first(self, count: int | None) -> "Rows":
         """Return the first rows; all, if count is None."""
@@ -51,10 +55,19 @@ class Rows:
 
 
 def load_rows(
-    task: Task, split: Split, count: int, *, sources: Sequence[str], directory: Path | None = None
+    task: Task,
+    split: Split,
+    count: int,
+    *,
+    sources: Sequence[str],
+    directory: Path | None = None,
+    progress: Progress | None = None,
 ) -> Rows:
     """Return the first `count` examples of one split; see `load_splits`."""
-    return load_splits(task, {split: count}, sources=sources, directory=directory)[split]
+    found = load_splits(
+        task, {split: count}, sources=sources, directory=directory, progress=progress
+    )
+    return found[split]
 
 
 def load_splits(
@@ -63,14 +76,17 @@ def load_splits(
     *,
     sources: Sequence[str],
     directory: Path | None = None,
+    progress: Progress | None = None,
 ) -> dict[Split, Rows]:
     """Return the first examples of each split, from the first source that has all splits.
 
-    Rows that the task leaves out are skipped and counted. Raises UserError if no source has the
-    splits (with the reason of each), if there are fewer examples than asked for, or if a row before
-    the last one taken is malformed (with file and line).
+    Rows that the task leaves out are skipped and counted. `progress` shows what is fetched from the
+    hub; without it, rows of the hub come from the cache alone. Raises UserError if no source has
+    the splits (with the reason of each), if there are fewer examples than asked for, if a row
+    before the last one taken is malformed (with file and line), or if a cached file is damaged and
+    cannot be fetched again.
     """
-    found = read_splits(task, list(counts), sources=sources, directory=directory)
+    found = read_splits(task, list(counts), sources=sources, directory=directory, progress=progress)
     rows = {split: parse_rows(task, split, found[split], count) for split, count in counts.items()}
     for split, item in rows.items():
         if item.malformed:
@@ -86,19 +102,28 @@ def load_splits(
 
 
 def read_splits(
-    task: Task, splits: Sequence[Split], *, sources: Sequence[str], directory: Path | None = None
+    task: Task,
+    splits: Sequence[Split],
+    *,
+    sources: Sequence[str],
+    directory: Path | None = None,
+    progress: Progress | None = None,
 ) -> dict[Split, RawSplit]:
     """Return the raw splits of the first source that has all; raises NoSource with the reasons."""
-    reasons = []
+    reasons: list[str] = []
     for source in sources:
         try:
-            return {split: READERS[source](task, split, directory) for split in splits}
+            found = READERS[source](task, splits, directory, progress)
         except Unavailable as error:
             reasons.append(f"{source}: {error}")
+        else:
+            passed = tuple(reasons)
+            return {split: replace(raw, passed_over=passed) for split, raw in found.items()}
+    place = f"{data_folder(task)}/{splits[0]}.jsonl.gz"
+    fix = f" Set --data or {DATA_VARIABLE} to a folder with {place}."
     raise NoSource(
-        f"No source has the {', '.join(splits)} rows of {task.name!r}. Tried "
-        f"{'; '.join(reasons)}. Set --data or {DATA_VARIABLE} to a folder with "
-        f"{data_folder(task)}/{splits[0]}.jsonl.gz."
+        f"No source has the {', '.join(splits)} rows of {task.name!r}. Tried {'; '.join(reasons)}."
+        + (fix if "directory" in sources else "")
     )
 
 
@@ -119,7 +144,14 @@ def parse_rows(task: Task, split: Split, raw: RawSplit, count: int | None = None
             examples.append(row)
         else:
             left_out[row] += 1
-    return Rows(tuple(examples), raw.source, dict(left_out), tuple(malformed))
+    return Rows(
+        tuple(examples),
+        raw.source,
+        dict(left_out),
+        tuple(malformed),
+        hub_facts=raw.hub_facts,
+        passed_over=raw.passed_over,
+    )
 
 
 def describe_left_out(left_out: Mapping[str, int]) -> str:

@@ -7,14 +7,16 @@ set; the folder has the task's name, unless the task sets another.
 import json
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from draftmark.data import hub as hub_client
+from draftmark.data import hub_rows
+from draftmark.data.hub.failures import HubError
 from draftmark.data.size_limits import unzip_within_limit
 from draftmark.errors import UserError
+from draftmark.progress import Progress
 from draftmark.text import BYTE_ORDER_MARK, decode_text
 from draftmark.types import Row, Split, Task
 
@@ -26,9 +28,11 @@ class RawSplit:
     """One split of a source: lines of a file or rows of the hub, not yet parsed."""
 
     source: str
-    items: Sequence[Any]
+    items: Iterable[Any]
     parse: Callable[[Any], Row]  # raises ValueError
     place: Callable[[int], str]
+    hub_facts: Mapping[str, Any] = field(default_factory=dict)  # see `hub_rows.HubSplit`
+    passed_over: tuple[str, ...] = ()  # "source: reason" of the sources before this one
 
 
 class Unavailable(Exception):
@@ -46,35 +50,41 @@ def data_folder(task: Task) -> str:
     return task.folder or task.name
 
 
-def _from_hub(task: Task, split: Split, _: Path | None) -> RawSplit:
+def _from_hub(
+    task: Task, splits: Sequence[Split], _: Path | None, progress: Progress | None
+) -> dict[Split, RawSplit]:
     hub = task.hub
     name = f"hub {hub.path}@{hub.revision[:7]}"
     try:
-        hub_client.check_reachable()
-        import datasets
+        found = hub_rows.read_splits(hub, splits, progress)
+    except HubError as error:
+        raise Unavailable(str(error).removesuffix(".")) from error
 
-        datasets.disable_progress_bars()
-        found = datasets.load_dataset(
-            hub.path, hub.name, revision=hub.revision, split=hub.splits[split]
+    def raw(split: Split, rows: hub_rows.HubSplit) -> RawSplit:
+        return RawSplit(
+            name,
+            rows,
+            _without_marks,
+            lambda index: f"{name}, {hub.splits[split]}, row {index}",
+            rows.facts,
         )
-    except Exception as error:  # the hub's client raises a dozen kinds for "not reachable"
-        reason = str(error).strip().partition("\n")[0][:160]
-        raise Unavailable(f"{name.removeprefix('hub ')}: {reason}") from error
-    # Not a list, so that only the rows in use are read: cnn_dm has 287,000 articles.
-    return RawSplit(
-        name, found, _without_marks, lambda index: f"{name}, {hub.splits[split]}, row {index}"
-    )
+
+    return {split: raw(split, rows) for split, rows in found.items()}
 
 
-def _from_directory(task: Task, split: Split, directory: Path | None) -> RawSplit:
+def _from_directory(
+    task: Task, splits: Sequence[Split], directory: Path | None, _: Progress | None
+) -> dict[Split, RawSplit]:
     named = directory or data_directory()
     if named is None:
         raise Unavailable(f"{DATA_VARIABLE} is not set")
-    return _read_jsonl(named / data_folder(task), split, "directory")
+    return {split: _read_jsonl(named / data_folder(task), split, "directory") for split in splits}
 
 
-def _from_samples(task: Task, split: Split, _: Path | None) -> RawSplit:
-    return _read_jsonl(task.samples, split, "samples")
+def _from_samples(
+    task: Task, splits: Sequence[Split], _: Path | None, __: Progress | None
+) -> dict[Split, RawSplit]:
+    return {split: _read_jsonl(task.samples, split, "samples") for split in splits}
 
 
 def _read_jsonl(folder: Path, split: Split, name: str) -> RawSplit:
@@ -118,7 +128,9 @@ def _without_marks(row: Row) -> Row:
     return {clean(name): clean(value) for name, value in row.items()}
 
 
-READERS: Mapping[str, Callable[[Task, Split, Path | None], RawSplit]] = {
+# The data directory and the progress of downloads are the last arguments; None fetches nothing.
+Reader = Callable[[Task, Sequence[Split], Path | None, Progress | None], dict[Split, RawSplit]]
+READERS: Mapping[str, Reader] = {
     "hub": _from_hub,
     "directory": _from_directory,
     "samples": _from_samples,

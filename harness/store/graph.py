@@ -12,7 +12,7 @@ import inspect
 import json
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -55,6 +55,7 @@ class Node:
     existing_folder: Path | None = None
     ignored: frozenset[str] = frozenset()  # imports of `code` that cannot change the result
     processes: int = 1  # processes that share the work; not in the key
+    facts: Mapping[str, Any] = field(default_factory=dict)  # of an existing folder; not in the key
     task: str = ""  # whose rows the stage reads, for people; not in the key
 
     @property

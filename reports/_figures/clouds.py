@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import Drawing, NotDrawn
-from draftmark.reports._figures.run import DrawnRun, Numbers, at_place, choose_panels
+from draftmark.reports._figures.run import DrawnRun, Numbers, choose_places
 from draftmark.results import Contender, Number
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLUMNS, _MOST_PANELS = 3, 9
@@ -36,10 +37,12 @@ def draw_quality(run: DrawnRun) -> Drawing | NotDrawn:
     found = {item: numbers for item, numbers in run.numbers.items() if needed <= numbers.keys()}
     if not found:
         return NotDrawn(name, "no speed was run")
-    methods, drawn, left = choose_panels(run, found, _MOST_PANELS)
+    if all(_same_score(own) for own in found.values()):
+        return NotDrawn(name, "with every draft the score is the target's")
+    drawn, left = choose_places(found, _MOST_PANELS)
     clouds = []
     for place in drawn:
-        here = at_place(found, place, methods)
+        here = run.at_place(found, place)
         points = {m: [(own["speedup"], own["quality_with_draft"])] for m, own in here.items()}
         key = "quality_target_there"
         target = [(_ONE, own[key]) for own in here.values() if key in own]
@@ -48,8 +51,8 @@ def draw_quality(run: DrawnRun) -> Drawing | NotDrawn:
         name,
         "The task's score of the text decoded with the draft, by measured speedup; the star is the "
         "target alone on the same prompts. With lossless verification all points are at the star's "
-        "height. Bars are 95 % intervals.",
-        _inches(len(clouds), methods),
+        "height. Bars are 95% intervals.",
+        _inches(run, clouds),
         (Contender, "quantity", Number),
         [
             (item, quantity, own[quantity])
@@ -57,9 +60,14 @@ def draw_quality(run: DrawnRun) -> Drawing | NotDrawn:
             for quantity in ("speedup", "quality_with_draft", "quality_target_there")
             if quantity in own
         ],
-        lambda figure: _fill(figure, run, clouds, "measured speedup (times)", "score"),
-        left,
+        lambda figure: _fill(figure, run, clouds, "measured speedup (times)", "score", ratios=True),
+        run.notes(run.grey_note(_methods(clouds)), left),
     )
+
+
+def _same_score(numbers: Numbers) -> bool:
+    target = numbers.get("quality_target_there")
+    return target is not None and target.value == numbers["quality_with_draft"].value
 
 
 def draw_diversity(run: DrawnRun) -> Drawing | NotDrawn:
@@ -74,22 +82,21 @@ def draw_diversity(run: DrawnRun) -> Drawing | NotDrawn:
     if not found:
         why = "no draft has samples" if temperatures else "the recipe asks for no samples"
         return NotDrawn(name, f"{why} ([evaluation.samples])")
-    methods, drawn, left = choose_panels(run, found, _MOST_PANELS)
+    drawn, left = choose_places(found, _MOST_PANELS)
     clouds = []
     for place in drawn:
-        here = at_place(found, place, methods)
+        here = run.at_place(found, place)
         points = {method: _sampled(own, "draft", temperatures) for method, own in here.items()}
         target = [_sampled(own, "target", temperatures) for own in here.values()]
         marks = [f"T = {temperature:g}" for temperature in temperatures]
         clouds.append(Cloud(run.title(place, 28), points, target[0] if target else [], marks))
-    shown = [method for method in methods if any(method in cloud.points for cloud in clouds)]
     return Drawing(
         name,
         "Fidelity (mean score) against diversity (distinct-2: distinct pairs of words / pairs) of "
         f"{samples['count']} sampled responses per prompt, from drafts alone and from the target; "
-        "a point for each temperature, which is written beside the target's point. Bars are 95 % "
+        "a point for each temperature, which is written beside the target's point. Bars are 95% "
         "intervals.",
-        _inches(len(clouds), shown),
+        _inches(run, clouds),
         (Contender, "whose", "temperature", "quantity", Number),
         [
             (item, whose, temperature, quantity, own[key])
@@ -100,7 +107,7 @@ def draw_diversity(run: DrawnRun) -> Drawing | NotDrawn:
             if (key := f"{quantity}_{whose}[t={temperature:g}]") in own
         ],
         lambda figure: _fill(figure, run, clouds, "diversity, distinct-2", "fidelity"),
-        left,
+        run.notes(run.grey_note(_methods(clouds)), left),
     )
 
 
@@ -109,34 +116,55 @@ def _sampled(numbers: Numbers, whose: str, temperatures: Sequence[float]) -> Poi
     return [(numbers[across], numbers[up]) for across, up in keys if {across, up} <= numbers.keys()]
 
 
-def _inches(clouds: int, methods: Sequence[str]) -> tuple[float, float]:
-    width = style.COLUMN if clouds == 1 else style.PAGE
-    rows = len(style.in_rows(clouds, _COLUMNS))
-    return width, rows * _ROW_INCHES + style.legend_inches([*methods, _TARGET], width)
+def _inches(run: DrawnRun, clouds: Sequence[Cloud]) -> tuple[float, float]:
+    width = run.paper.column if len(clouds) == 1 else run.paper.page
+    rows = len(style.in_rows(len(clouds), _COLUMNS))
+    names = [*run.looks(_methods(clouds)), _TARGET]
+    return width, rows * _ROW_INCHES + style.legend_inches(names, width)
 
 
-def _fill(figure: "Figure", run: DrawnRun, clouds: Sequence[Cloud], across: str, up: str) -> None:
+def _methods(clouds: Sequence[Cloud]) -> list[str]:
+    return list(dict.fromkeys(method for cloud in clouds for method in cloud.points))
+
+
+def _fill(
+    figure: "Figure",
+    run: DrawnRun,
+    clouds: Sequence[Cloud],
+    across: str,
+    up: str,
+    *,
+    ratios: bool = False,
+) -> None:
     every = style.named_panels(figure, len(clouds), _COLUMNS, across, up)
     for axes, cloud in zip(every, clouds, strict=True):
-        looks = {method: run.look(method).line for method in cloud.points}
-        for points, look in [
-            *((cloud.points[method], look) for method, look in looks.items()),
-            (cloud.target, style.TARGET),
-        ]:
-            x, y = [number for number, _ in points], [number for _, number in points]
-            axes.errorbar(
-                [each.value for each in x],
-                [each.value for each in y],
-                xerr=style.error_bars(x),
-                yerr=style.error_bars(y),
-                elinewidth=0.7,
-                **look,
-            )
-        for mark, numbers in zip(cloud.marks, cloud.target, strict=False):
-            at = (numbers[0].value, numbers[1].value)
-            axes.annotate(mark, at, (4, 4), textcoords="offset points", fontsize=7)
-        axes.set_title(cloud.title, loc="left")
-    methods = list(dict.fromkeys(method for cloud in clouds for method in cloud.points))
-    single = [name for name in methods if all(len(it.points.get(name, ())) < 2 for it in clouds)]
+        _panel(axes, run, cloud)
+        if ratios:
+            shown = [x.value for points in cloud.points.values() for x, _ in points]
+            style.scale_ratios(axes, "x", [1.0, *shown])
+    looks = run.looks(_methods(clouds))
+    joined = any(len(points) > 1 for cloud in clouds for points in cloud.points.values())
     target = _TARGET if any(cloud.target for cloud in clouds) else None
-    style.legend(figure, run.looks(methods), target=target, points=single)
+    style.legend(figure, looks, target=target, points=() if joined else looks)
+
+
+def _panel(axes: "Axes", run: DrawnRun, cloud: Cloud) -> None:
+    for method in sorted(cloud.points, key=lambda method: method in run.curves):  # grey ones below
+        _points(axes, cloud.points[method], run.look(method).line)
+    _points(axes, cloud.target, style.TARGET)
+    for mark, numbers in zip(cloud.marks, cloud.target, strict=False):
+        at = (numbers[0].value, numbers[1].value)
+        axes.annotate(mark, at, (4, 4), textcoords="offset points", fontsize="small")
+    axes.set_title(cloud.title, loc="left")
+
+
+def _points(axes: "Axes", points: Points, look: Mapping[str, Any]) -> None:
+    x, y = [number for number, _ in points], [number for _, number in points]
+    axes.errorbar(
+        [each.value for each in x],
+        [each.value for each in y],
+        xerr=style.error_bars(x),
+        yerr=style.error_bars(y),
+        elinewidth=0.7,
+        **look,
+    )

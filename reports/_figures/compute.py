@@ -1,4 +1,4 @@
-"""Acceptance rate against training FLOPs; an untrained draft is a horizontal line."""
+"""Acceptance rate against training FLOPs; a draft that does not train is a horizontal line."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import Drawing, NotDrawn
-from draftmark.reports._figures.run import DrawnRun, Place, at_place, choose_panels
+from draftmark.reports._figures.run import DrawnRun, Place, choose_places, places_of
 from draftmark.results import Contender, Number
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _COLUMNS, _MOST_PANELS = 3, 9
 _ROW_INCHES = 2.1
-_NARROW = 6  # methods that fit in a figure of column width
 _SAME, _APART = 1.03, 0.012  # largest ratio of equal FLOPs; their distance as share of the scale
 _MARGIN, _LEAST, _MOST_TICKS = 1.15, 3.0, 5  # factor around the points; least factor of the scale
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -34,21 +33,30 @@ def draw_compute(run: DrawnRun, temperature: float) -> Drawing | NotDrawn:
     }
     if not any(flops for flops, _ in found.values()):
         return NotDrawn(name, f"no draft was trained and scored at temperature {temperature:g}")
-    methods, drawn, left = choose_panels(run, found, _MOST_PANELS)
+    if not any(_says_something(run.at_place(found, place)) for place in places_of(found)):
+        return NotDrawn(name, "the trained drafts of a task have equal compute")
+    drawn, left = choose_places(found, _MOST_PANELS)
+    methods = list(dict.fromkeys(m for place in drawn for m in run.at_place(found, place)))
     rows = len(style.in_rows(len(drawn), _COLUMNS))
-    width = style.COLUMN if len(drawn) == 1 and len(methods) <= _NARROW else style.PAGE
+    width = run.paper.column if len(drawn) == 1 else run.paper.page
     return Drawing(
         name,
         f"Acceptance rate at temperature {temperature:g}, blocks of {run.gamma} drafted tokens, "
         "against training compute: the ledger's estimate of FLOPs of the draft and the target's "
-        "head, mean over seeds. Horizontal lines are untrained drafts. Bars are 95 % intervals; "
-        "points of equal compute are drawn side by side.",
-        (width, rows * _ROW_INCHES + style.legend_inches(methods, width)),
+        "head, mean over seeds. Horizontal lines are drafts that do not train. Bars are 95% "
+        "intervals; points of equal compute are drawn side by side.",
+        (width, rows * _ROW_INCHES + style.legend_inches(run.looks(methods), width)),
         (Contender, "temperature", "flops", Number),
         [(item, temperature, flops, rate) for item, (flops, rate) in found.items()],
         lambda figure: _fill(figure, run, methods, drawn, found),
-        left,
+        run.notes(run.grey_note(methods), left),
     )
+
+
+def _says_something(points: Mapping[str, Point]) -> bool:
+    """True if trained drafts differ in compute."""
+    spent = [flops for flops, _ in points.values() if flops]
+    return bool(spent) and max(spent) > _SAME * min(spent)
 
 
 def _flops(run: DrawnRun, contender: Contender) -> float:
@@ -65,13 +73,15 @@ def _fill(
     every = style.named_panels(figure, len(drawn), _COLUMNS, "training, FLOPs", "acceptance rate")
     low, high = _ends(found.values())
     for axes, place in zip(every, drawn, strict=True):
-        points = at_place(found, place, methods)
-        for method, flops in _side_by_side(points, (high / low) ** _APART).items():
+        points = run.at_place(found, place)
+        beside = _side_by_side(points, (high / low) ** _APART)
+        for method, flops in sorted(beside.items(), key=lambda item: item[0] in run.curves):
             _point(axes, run, method, flops, points[method][1])
         _log_scale(axes, low, high)
         axes.set_title(run.title(place, 28), loc="left")
-    trained = {item.method for item, (flops, _) in found.items() if flops}
-    style.legend(figure, run.looks(methods), points=trained)
+    looks = run.looks(methods)
+    lines = {run.name(item.method) for item, (flops, _) in found.items() if not flops}
+    style.legend(figure, looks, points=looks.keys() - lines)
 
 
 def _side_by_side(points: Mapping[str, Point], apart: float) -> dict[str, float]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from draftmark.reports._figures.style import paper_files
+from draftmark.reports._figures.style import Paper, paper_files
 from draftmark.reports._shared.content import csv_file
 from draftmark.results import Contender, Number
 
@@ -31,9 +31,9 @@ class Drawing:
     fill: Callable[["Figure"], None]
     left_out: str = ""  # sentence on the data that the picture omits
 
-    def files(self) -> dict[str, str | bytes]:
+    def files(self, paper: Paper) -> dict[str, str | bytes]:
         """Return the picture in every format and its data as CSV."""
-        pictures = paper_files(self.inches, self.fill)
+        pictures = paper_files(self.inches, self.fill, paper)
         files = {f"{self.name}.{ending}": picture for ending, picture in pictures.items()}
         return {**files, f"{self.name}.csv": csv_file(_flat(self.header), map(_flat, self.rows))}
 

@@ -1,37 +1,19 @@
-"""Grids of line panels, a row per task and pair: rates over block length and over position."""
+"""Rates over block length and over position in a block, a row of panels per task and pair."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from draftmark.analysis.quantities import GAMMAS, quantity_key
-from draftmark.reports._figures import style
+from draftmark.reports._figures.curves import Grid, Line, Lines, draw_grid, grid_inches, grid_rows
 from draftmark.reports._figures.drawing import Drawing, NotDrawn
-from draftmark.reports._figures.run import DrawnRun, Numbers, Place, at_place, choose_panels
+from draftmark.reports._figures.run import DrawnRun, Numbers, all_equal, choose_places
 from draftmark.results import Contender, Number
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 SUPPOSED = 0.1  # cost of a drafted token in plain passes, if none was measured
-_ROW_INCHES, _TALL_INCHES = 1.75, 2.3  # height of a row: of several, of a single one
 _MOST_ROWS = 5  # on a page
-_CROWD = 6  # with more methods bands are paler and points fewer
 _PREDICTED = "tokens / (passes + drafted c), in plain target passes; prefill aside"
-Line = Mapping[int, Number]  # block length or position -> number
-Lines = Mapping[str, Line]  # quantity -> line
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A grid of panels, a column for each quantity, with a line for each method."""
-
-    across: str  # label of the horizontal axes
-    columns: Mapping[str, tuple[str, str]]  # quantity -> (end of the title, vertical axis)
-    found: Mapping[Contender, Lines]
-    limits: tuple[float, float] | None = None  # of the vertical axes; None: a line at 1
 
 
 def draw_by_gamma(
@@ -47,6 +29,8 @@ def draw_by_gamma(
     found = {item: by_name for item, by_name in lines.items() if by_name["block_efficiency"]}
     if not found:
         return NotDrawn(name, f"no cell has a block efficiency at temperature {temperature:g}")
+    if not any(_says_something(by_name["block_efficiency"]) for by_name in found.values()):
+        return NotDrawn(name, "the block efficiency is the same at every block length")
     price = "at the measured cost" if costs else f"if a drafted token costs {SUPPOSED:g}"
     columns = {
         "block_efficiency": ("", "tokens per pass"),
@@ -55,9 +39,9 @@ def draw_by_gamma(
     caption = (
         "Left: block efficiency, tokens per pass of the target, over gamma, the largest number of "
         f"tokens that a block drafts, at temperature {temperature:g}. Right: the predicted speedup "
-        f"at {_cost_in_words(costs)}; prefill aside. Bands are 95 % intervals."
+        f"at {_cost_in_words(costs)}; prefill aside. Bands are 95% intervals."
     )
-    grid = Grid("gamma (most tokens drafted in a block)", columns, found)
+    grid = Grid("gamma, drafted tokens", columns, found)
     header = (Contender, "temperature", "gamma", "quantity", Number, "cost_of_a_drafted_token")
     rows = [(*row, cost[row[0]]) for row in _rows(grid, temperature)]
     return _drawing(run, name, caption, grid, header, rows)
@@ -115,7 +99,7 @@ def draw_by_position(run: DrawnRun, temperature: float) -> Drawing | NotDrawn:
     """Return the figure of marginal and conditional acceptance by position in a block."""
     name = f"positions-t{temperature:g}"
     kinds = ("marginal", "conditional")
-    columns = {f"{kind}_acceptance": (f", {kind}", "acceptance") for kind in kinds}
+    columns = {f"{kind}_acceptance": ("", f"{kind} acceptance") for kind in kinds}
     lines = {
         item: {quantity: _by_position(run, numbers, quantity, temperature) for quantity in columns}
         for item, numbers in run.numbers.items()
@@ -123,11 +107,13 @@ def draw_by_position(run: DrawnRun, temperature: float) -> Drawing | NotDrawn:
     found = {item: by_name for item, by_name in lines.items() if by_name["marginal_acceptance"]}
     if not found:
         return NotDrawn(name, f"no cell has acceptance by position at temperature {temperature:g}")
+    if not any(_says_something(line) for by_name in found.values() for line in by_name.values()):
+        return NotDrawn(name, "acceptance is the same at every position")
     caption = (
         f"Acceptance by position in blocks of {run.gamma} drafted tokens at temperature "
         f"{temperature:g}. Left, marginal: of the blocks with drafted tokens, the share that "
         "accepts the position. Right, conditional: of the blocks that test the position, the share "
-        "that accepts it. Bands are 95 % intervals."
+        "that accepts it. Bands are 95% intervals."
     )
     grid = Grid("position in the block", columns, found, limits=(0.0, 1.03))
     header = (Contender, "temperature", "position", "quantity", Number)
@@ -137,6 +123,10 @@ def draw_by_position(run: DrawnRun, temperature: float) -> Drawing | NotDrawn:
 def _by_position(run: DrawnRun, numbers: Numbers, quantity: str, temperature: float) -> Line:
     keys = {p: quantity_key(quantity, temperature, run.gamma, p) for p in range(1, run.gamma + 1)}
     return {place: numbers[key] for place, key in keys.items() if key in numbers}
+
+
+def _says_something(line: Line) -> bool:
+    return not all_equal(line.values())
 
 
 def _rows(grid: Grid, temperature: float) -> list[tuple[Any, ...]]:
@@ -156,48 +146,11 @@ def _drawing(
     header: Sequence[str | type],
     rows: Sequence[tuple[Any, ...]],
 ) -> Drawing:
-    methods, drawn, left = choose_panels(run, grid.found, _MOST_ROWS)
-    row_inches = _ROW_INCHES if len(drawn) > 1 else _TALL_INCHES
-    inches = style.PAGE, len(drawn) * row_inches + style.legend_inches(methods)
+    places, left = choose_places(grid.found, _MOST_ROWS)
+    drawn = grid_rows(run, grid, places)
+    shown = [method for place in places for method in run.at_place(grid.found, place)]
     return Drawing(
-        *(name, caption, inches, header, rows),
-        lambda figure: _fill(figure, run, grid, methods, drawn),
-        left,
+        *(name, caption, grid_inches(run, drawn), header, rows),
+        lambda figure: draw_grid(figure, grid, drawn),
+        run.notes(run.grey_note(shown), left),
     )
-
-
-def _fill(
-    figure: "Figure", run: DrawnRun, grid: Grid, methods: Sequence[str], drawn: Sequence[Place]
-) -> None:
-    """Draw the panels; each column shares its axes."""
-    shape = len(drawn), len(grid.columns)
-    every = figure.subplots(*shape, squeeze=False, sharex="col", sharey="col")
-    shown: dict[str, None] = {}
-    for row, place in zip(every, drawn, strict=True):
-        by_method = at_place(grid.found, place, methods)
-        shown |= dict.fromkeys(by_method)
-        for axes, (quantity, (end, up)) in zip(row, grid.columns.items(), strict=True):
-            drawn_lines = {method: lines[quantity] for method, lines in by_method.items()}
-            _panel(axes, run, drawn_lines, grid)
-            axes.set_title(f"{run.title(place)}{end}", loc="left")
-            axes.set_ylabel(up)
-    for axes in every[-1]:
-        axes.set_xlabel(grid.across)
-    style.legend(figure, run.looks(shown))
-
-
-def _panel(axes: "Axes", run: DrawnRun, lines: Lines, grid: Grid) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    if not grid.limits:
-        axes.axhline(1.0, **style.REFERENCE)
-    many = len(lines) > _CROWD
-    for method, line in lines.items():
-        look, x = run.look(method), list(line)
-        values, lows, highs = style.interval_ends(list(line.values()))
-        alpha = 0.07 if many else 0.15
-        axes.fill_between(x, lows, highs, color=look.colour, alpha=alpha, linewidth=0)
-        axes.plot(x, values, markevery=3 if many and len(x) > _CROWD else 1, **look.line)
-    if grid.limits:
-        axes.set_ylim(*grid.limits)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

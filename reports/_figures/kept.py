@@ -50,9 +50,9 @@ def draw_kept(run: DrawnRun) -> Drawing | NotDrawn:
         "The kept tokens of 16 steps, spread evenly over training, from all seeds. Left: tokens by "
         "loss gap (the draft's loss minus the reference's, in nats); the outermost bars include "
         f"the tail, {_TAIL:.1%} on each side. Right: the kept share of each type's tokens, with "
-        "95 % intervals over training rows, and the type's share of all tokens; the dashed line is "
+        "95% intervals over training rows, and the type's share of all tokens; the dashed line is "
         "the kept share of all tokens.",
-        (style.PAGE, len(shown) * _ROW_INCHES + 0.35),
+        (run.paper.page, len(shown) * _ROW_INCHES + 0.35),
         (
             *(Contender, "part", "gap_from", "gap_to", "token_type"),
             *("kept", "tokens", "share", "low", "high"),
@@ -136,7 +136,7 @@ def _fill(figure: "Figure", run: DrawnRun, found: Mapping[Contender, Kept]) -> N
     grid = figure.subplots(len(found), 2, squeeze=False)
     for (left, right), (contender, kept) in zip(grid, found.items(), strict=True):
         place = run.title((contender.task, contender.pair))
-        left.set_title(f"{style.font_label(contender.method)}, {place}", loc="left")
+        left.set_title(f"{style.font_label(run.name(contender.method))}, {place}", loc="left")
         _gaps(left, kept)
         _types(right, kept)
     grid[-1][0].set_xlabel("loss gap (nats)")

@@ -1,14 +1,17 @@
 """The results that all figures of a run share, and the choice of contenders that fit a picture."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 from draftmark.analysis.quantities import quantity_key
-from draftmark.reports._figures.style import Look, font_label
-from draftmark.reports._shared.rows import gamma_of, temperatures_of
+from draftmark.analysis.titles import method_title, task_title
+from draftmark.analysis.validation_history import learned_nothing
+from draftmark.reports._figures.choice import choose_curves, order_by_effect
+from draftmark.reports._figures.style import OTHER, Look, Paper, font_label
+from draftmark.reports._shared.rows import gamma_of, group_by, temperatures_of
 from draftmark.results import Contender, Number, Result, Results
 
 MOST_METHODS = 24  # in one picture; the CSV file has all
@@ -23,6 +26,7 @@ class DrawnRun:
 
     results: Results
     directory: Path
+    paper: Paper = field(default_factory=Paper)
 
     @cached_property
     def numbers(self) -> dict[Contender, Numbers]:
@@ -38,9 +42,31 @@ class DrawnRun:
         return [row for row in self.results.results if not row.failure and row.numbers]
 
     @cached_property
+    def unmoved(self) -> list[Contender]:
+        """The contenders whose training did not improve their draft, in any seed."""
+        cells = group_by(self.done, lambda row: row.cell.contender)
+        return [
+            contender
+            for contender, rows in cells.items()
+            if all(learned_nothing(row.history) for row in rows)
+        ]
+
+    @cached_property
     def methods(self) -> list[str]:
-        """The methods, in the recipe's order."""
-        return list(dict.fromkeys(row.cell.method for row in self.results.results))
+        """The methods with numbers to draw, in order of block efficiency, best first."""
+        found = self.ranked("block_efficiency")
+        others = (item.method for item in self.numbers if item not in self.unmoved)
+        return list(dict.fromkeys([*found, *others]))
+
+    @cached_property
+    def curves(self) -> list[str]:
+        """The methods that every picture names; it draws the others in grey."""
+        return choose_curves(self.methods, self.results.standings)
+
+    @cached_property
+    def others(self) -> list[str]:
+        """The methods that are grey in pictures of curves and points."""
+        return [method for method in self.methods if method not in self.curves]
 
     @cached_property
     def temperatures(self) -> list[float]:
@@ -52,13 +78,46 @@ class DrawnRun:
         """The block length of the recipe."""
         return gamma_of(self.results)
 
+    def ranked(self, rate: str) -> list[str]:
+        """Return the methods in order of a rate over all tasks and temperatures, best first."""
+        keys = [self.key(rate, temperature) for temperature in self.temperatures]
+        panels = [
+            {method: own[key].value for method, own in by_method.items() if key in own}
+            for place in places_of(self.numbers)
+            for by_method in [self.at_place(self.numbers, place)]
+            for key in keys
+        ]
+        return order_by_effect(panels)
+
+    def at_place(self, found: Mapping[Contender, _Item], place: Place) -> dict[str, _Item]:
+        """Return the items of a task and pair by method, without unmoved drafts."""
+        return {
+            item.method: value
+            for item, value in found.items()
+            if (item.task, item.pair) == place and item not in self.unmoved
+        }
+
+    def name(self, method: str) -> str:
+        """Return a method's name as people write it; its label if two names would be the same."""
+        title = method_title(method)
+        same = {each for each in self.labels if method_title(each) == title}
+        return title if same <= {method} else method
+
+    @cached_property
+    def labels(self) -> set[str]:
+        """The labels of all methods."""
+        return {row.cell.method for row in self.results.results}
+
     def look(self, method: str) -> Look:
-        """Return the look of a method, the same in every figure."""
-        return Look.of(self.methods.index(method))
+        """Return the look of a method, the same in every figure; the others look alike."""
+        return Look.of(self.curves.index(method)) if method in self.curves else OTHER
 
     def looks(self, methods: Iterable[str]) -> dict[str, Look]:
-        """Return the look of each method."""
-        return {method: self.look(method) for method in methods}
+        """Return the look of each name in a legend; one entry is for all other methods."""
+        shown = set(methods)
+        looks = {self.name(name): self.look(name) for name in self.curves if name in shown}
+        others = len(shown - set(self.curves))
+        return looks | ({others_label(others): OTHER} if others else {})
 
     def cells(self, contender: Contender) -> list[Result]:
         """Return a contender's cells that have numbers, one for each seed."""
@@ -70,17 +129,42 @@ class DrawnRun:
 
     def title(self, place: Place, longest: int = 40) -> str:
         """Return a panel's title: the task, and the pair if the run has several pairs."""
+        task, pair = task_title(place[0]), place[1]
         several = len({row.cell.pair for row in self.results.results}) > 1
-        return font_label(f"{place[0]}, {place[1]}" if several else place[0], longest)
+        return font_label(f"{task}, {pair}" if several else task, longest)
+
+    def notes(self, *sentences: str) -> str:
+        """Return the end of a caption: the unmoved drafts, then the sentences."""
+        return " ".join(filter(None, (self._unmoved_note(), *sentences)))
+
+    def grey_note(self, shown: Iterable[str]) -> str:
+        """Return a sentence that names the grey methods of a picture; "" without any."""
+        grey = set(shown) & set(self.others)
+        names = [font_label(self.name(name)) for name in self.others if name in grey]
+        return f"Grey: {'; '.join(names)}." if names else ""
+
+    def _unmoved_note(self) -> str:
+        by_method = group_by(self.unmoved, lambda item: item.method)
+        named = [
+            f"{font_label(self.name(method))} ({', '.join(self._places(items))})"
+            for method, items in by_method.items()
+        ]
+        return f"Not drawn, because training did not improve them: {'; '.join(named)}." * bool(
+            named
+        )
+
+    def _places(self, contenders: Sequence[Contender]) -> Iterator[str]:
+        return (self.title(place) for place in places_of(contenders))
 
 
-def choose_panels(
-    run: DrawnRun, contenders: Iterable[Contender], most: int
-) -> tuple[list[str], list[Place], str]:
-    """Return methods, at most `most` places to draw, and a sentence on the omitted ones."""
-    methods, fewer_methods = first_few(run.methods, MOST_METHODS, "methods")
-    drawn, fewer_places = first_few(places_of(contenders), most, "tasks and pairs")
-    return methods, drawn, " ".join(filter(None, (fewer_methods, fewer_places)))
+def others_label(number: int) -> str:
+    """Return the name of all methods that are grey."""
+    return f"{number} others" if number > 1 else "1 other"
+
+
+def choose_places(contenders: Iterable[Contender], most: int) -> tuple[list[Place], str]:
+    """Return at most `most` places to draw, and a sentence on the omitted ones."""
+    return first_few(places_of(contenders), most, "tasks and pairs")
 
 
 def places_of(contenders: Iterable[Contender]) -> list[Place]:
@@ -88,16 +172,20 @@ def places_of(contenders: Iterable[Contender]) -> list[Place]:
     return list(dict.fromkeys((item.task, item.pair) for item in contenders))
 
 
-def at_place(
-    found: Mapping[Contender, _Item], place: Place, methods: Iterable[str]
-) -> dict[str, _Item]:
-    """Return the items of a task and pair, by method."""
-    contenders = {method: Contender(*place, method) for method in methods}
-    return {method: found[item] for method, item in contenders.items() if item in found}
-
-
 def first_few(items: Sequence[_Item], most: int, noun: str) -> tuple[list[_Item], str]:
     """Return the first `most` items, and a sentence on the omitted ones (empty if none)."""
     if len(items) <= most:
         return list(items), ""
     return list(items[:most]), f"The picture has the first {most} of {len(items)} {noun}."
+
+
+def all_equal(numbers: Iterable[Number]) -> bool:
+    """True if numbers have one value, or there are none: a picture of them says nothing."""
+    return len({number.value for number in numbers}) < 2
+
+
+def reason_to_skip(found: Sequence[tuple[Contender, Number]]) -> str:
+    """Return why a picture that compares contenders would say nothing; "" if it says something."""
+    if len({contender for contender, _ in found}) == 1:
+        return "one method on one task compares nothing"
+    return "all values are equal" if all_equal(number for _, number in found) else ""

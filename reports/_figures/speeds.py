@@ -1,7 +1,7 @@
 """The figure of measured against predicted speedup, and the cost of a drafted token."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from draftmark.analysis.predicted_speedup import drafting_cost, predicted_speedu
 from draftmark.analysis.stored_speed import stored_conditions, stored_convention
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import NUMBER, Drawing, NotDrawn
-from draftmark.reports._figures.run import MOST_METHODS, DrawnRun, first_few
+from draftmark.reports._figures.run import DrawnRun
 from draftmark.reports._shared.rows import conditions_of, first_speed_settings, group_by
 from draftmark.results import Cell, Contender, Number, Result
 from draftmark.store.acceptance_tables import read_tables
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_FEW = 7  # entries of a legend that is below the picture, not beside it
 _TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)
 
 
@@ -30,23 +31,26 @@ class Speed:
     measured: Number
     predicted: Number | None
     cost: float | None  # c + w of a drafted token, in plain passes
-    where: str  # the speed condition as in the numbers' keys; empty for the first condition
+    where: str  # the speed condition as in the numbers' keys
     how: str  # the source of the prediction
 
     @property
-    def engine(self) -> str:
-        """The engine; empty for the first condition."""
-        return conditions_of(self.where).get("engine", "")
+    def shape(self) -> str:
+        """What the shape of a point stands for: the engine and the batch size."""
+        terms = conditions_of(self.where)
+        return f"{terms['engine']}, batch {terms['batch']}"
+
+
+Point = tuple[Speed, Number]  # with its predicted speedup
 
 
 def speeds_of(run: DrawnRun) -> list[Speed]:
-    """Return the speeds of the drawn methods, the first condition first.
+    """Return the speeds of all cells, the first condition first.
 
     Predictions come from timed passes if the cell has them, else from its decodes and tables.
     """
     settings: Mapping[str, Any] = run.results.recipe.get("speed") or {}
-    methods = set(run.methods[:MOST_METHODS])
-    rows = [row for row in run.done if settings and row.cell.method in methods]
+    rows = run.done if settings else ()
     return [
         found
         for row in rows
@@ -78,7 +82,7 @@ def _of_records(run: DrawnRun, row: Result, settings: Mapping[str, Any]) -> Spee
     tables = read_tables(file) if file.is_file() else []
     predicted = predicted_speedup(timed, tables, gamma, convention)
     cost = drafting_cost(timed, convention)
-    return Speed(row.cell, measured, predicted, cost, "", "the other blocks")
+    return Speed(row.cell, measured, predicted, cost, label, "the other blocks")
 
 
 def drafting_costs(found: Sequence[Speed]) -> dict[Contender, float]:
@@ -109,15 +113,17 @@ def draw_speeds(run: DrawnRun, found: Sequence[Speed]) -> Drawing | NotDrawn:
     if not points:
         why = "no speed was run, or its records or the tables at its temperature are missing"
         return NotDrawn(name, why)
-    methods, left = first_few(run.methods, MOST_METHODS, "methods")
+    drawn = [point for point in points if point[0].cell.contender not in run.unmoved]
+    looks = _looks(run, drawn)
+    methods = [item.cell.method for item, _ in drawn]
     return Drawing(
         name,
         "Measured against predicted speedup, prefill included: a point for each method, task, seed "
         "and condition. Predictions use separately timed passes, or else the expected passes of "
         "the same prompts and the cost of a drafted token in the other blocks of the run. Points "
-        "below the line have engine overhead, which the prediction omits. Bars are 95 % intervals "
-        f"over blocks.{_fillings(points)}",
-        (style.COLUMN, 2.85 + style.legend_inches(methods, style.COLUMN)),
+        "below the line have engine overhead, which the prediction omits. Bars are 95% intervals "
+        "over blocks.",
+        _inches(run.paper, looks),
         (
             *(Contender, "seed", "measured_on", "predicted_from", "cost_of_a_drafted_token"),
             *(f"{which}_{column}" for which in ("measured", "predicted") for column in NUMBER),
@@ -126,21 +132,40 @@ def draw_speeds(run: DrawnRun, found: Sequence[Speed]) -> Drawing | NotDrawn:
             (i.cell.contender, i.cell.seed, i.where, i.how, i.cost, i.measured, predicted)
             for i, predicted in points
         ],
-        lambda figure: _fill(figure, run, points),
-        left,
+        lambda figure: _fill(figure, run, drawn, looks),
+        run.notes(run.grey_note(methods)),
     )
 
 
-def _fillings(points: Sequence[tuple[Speed, Number]]) -> str:
-    """Return a sentence on filled and hollow points; empty for a single engine."""
-    first, *others = dict.fromkeys(item.engine for item, _ in points)
-    return f" Filled: {first}; hollow: {', '.join(others)}." if others else ""
+def _inches(paper: style.Paper, looks: Mapping[str, style.Look]) -> tuple[float, float]:
+    if len(looks) > _FEW:
+        return paper.page, 3.2
+    return paper.column, 2.85 + style.legend_inches(looks, paper.column)
 
 
-def _fill(figure: "Figure", run: DrawnRun, points: Sequence[tuple[Speed, Number]]) -> None:
-    axes = figure.subplots()
-    groups = group_by(points, lambda point: (point[0].cell.method, point[0].engine))
-    for (method, engine), group in groups.items():
+def _shapes(points: Sequence[Point]) -> dict[str, str]:
+    """Return the marker of each engine and batch; {} if there is only one."""
+    shapes = list(dict.fromkeys(item.shape for item, _ in points))
+    markers = {
+        shape: style.MARKERS[index % len(style.MARKERS)] for index, shape in enumerate(shapes)
+    }
+    return markers if len(shapes) > 1 else {}
+
+
+def _looks(run: DrawnRun, points: Sequence[Point]) -> dict[str, style.Look]:
+    """Return the entries of the legend: methods by colour, then engines and batches by shape."""
+    methods, shapes = run.looks(item.cell.method for item, _ in points), _shapes(points)
+    if shapes:
+        methods = {name: replace(look, marker="_") for name, look in methods.items()}
+    return methods | {name: style.Look("#000000", mark, "-") for name, mark in shapes.items()}
+
+
+def _fill(
+    figure: "Figure", run: DrawnRun, points: Sequence[Point], looks: Mapping[str, style.Look]
+) -> None:
+    axes, shapes = figure.subplots(), _shapes(points)
+    groups = group_by(points, lambda point: (point[0].cell.method, point[0].shape))
+    for (method, shape), group in groups.items():
         look = run.look(method)
         axes.errorbar(
             [predicted.value for _, predicted in group],
@@ -148,14 +173,12 @@ def _fill(figure: "Figure", run: DrawnRun, points: Sequence[tuple[Speed, Number]
             xerr=style.error_bars([predicted for _, predicted in group]),
             yerr=style.error_bars([item.measured for item, _ in group]),
             elinewidth=0.7,
-            markerfacecolor=look.colour if engine == points[0][0].engine else "white",
-            **look.point,
+            **replace(look, marker=shapes.get(shape, look.marker)).point,
         )
     _scale(axes, [each for item, predicted in points for each in (item.measured, predicted)])
     axes.set_xlabel("predicted speedup (times)")
     axes.set_ylabel("measured speedup (times)")
-    looks = run.looks(item.cell.method for item, _ in points)
-    style.legend(figure, looks, points=looks)
+    style.legend(figure, looks, points=looks, beside=len(looks) > _FEW)
 
 
 def _scale(axes: "Axes", numbers: Sequence[Number]) -> None:
@@ -179,4 +202,4 @@ def _scale(axes: "Axes", numbers: Sequence[Number]) -> None:
         axis.set_minor_locator(NullLocator())
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
-    axes.set_aspect("equal")
+    axes.set_aspect("equal", anchor="E")  # beside a legend on the right

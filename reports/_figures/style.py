@@ -4,13 +4,15 @@ Matplotlib is imported only inside functions. Figures are made without pyplot: n
 state.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from draftmark.errors import unknown_name_error
+from draftmark.reports._figures.labels import place_labels
 from draftmark.results import Number
 from draftmark.text import printable_text
 
@@ -24,12 +26,14 @@ DASHES = ("-", "--", ":", "-.")  # the next dash once all colours are used
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 GREY = "#666666"
 DOTS_PER_INCH, PRINTED_DOTS_PER_INCH = 150, 300
-COLUMN, PAGE = 3.25, 6.75  # inches: width of a column, and of a page of two columns
 LONGEST_LABEL = 34  # characters
+OTHERS, OTHERS_BAND = "#bdbdbd", "#e4e4e4"  # the methods that are not named in a picture
 # Line of the value to compare with; marks of the target alone.
 REFERENCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 2))}
 TARGET: dict[str, Any] = {"color": "#000000", "marker": "*", "markersize": 6, "linestyle": "-"}
 _LETTER_INCHES, _HANDLE_INCHES, _LEGEND_ROW_INCHES = 0.054, 0.37, 0.145
+_RATIO_TICKS = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
+_WIDE_SPREAD = 10  # a larger ratio of values has a logarithmic axis
 
 _STYLE = {
     "font.size": 9,
@@ -48,15 +52,9 @@ _STYLE = {
 }
 # For a paper, at the printed width: figures are not scaled, so 8 pt stay 8 pt.
 _PRINTED = _STYLE | {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
     "axes.linewidth": 0.6,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
-    "legend.fontsize": 7,
     "lines.linewidth": 1.1,
     "lines.markersize": 3.5,
     "hatch.linewidth": 0.5,
@@ -73,6 +71,47 @@ _METADATA: Mapping[str, Mapping[str, None]] = {
 
 
 @dataclass(frozen=True)
+class Paper:
+    """The widths and fonts of a paper's figures; `page` is the width of its text."""
+
+    column: float = 3.25  # inches
+    page: float = 6.75  # inches
+    size: float = 8  # points; ticks and legends have one less
+    fonts: tuple[str, ...] = ("DejaVu Sans",)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of matplotlib."""
+        sizes = ("font.size", "axes.titlesize", "axes.labelsize", "figure.labelsize")
+        small = ("xtick.labelsize", "ytick.labelsize", "legend.fontsize")
+        return (
+            _PRINTED
+            | {"font.family": list(self.fonts)}
+            | dict.fromkeys(sizes, self.size)
+            | dict.fromkeys(small, self.size - 1)
+        )
+
+
+# STIX has the shapes of Times and comes with matplotlib: a figure is the same on all machines.
+# DejaVu Sans has the characters that STIX lacks.
+_TIMES = ("STIXGeneral", "DejaVu Sans")
+# Widths: the style files of the conferences. NeurIPS has one column, a part of which is wrapped.
+PAPERS: Mapping[str, Paper] = {
+    "": Paper(),
+    "neurips": Paper(3.25, 5.5, 9, _TIMES),
+    "icml": Paper(3.25, 6.75, 9, _TIMES),
+    "acl": Paper(3.03, 6.3, 9, _TIMES),
+}
+
+
+def find_paper(name: str) -> Paper:
+    """Return the paper of a name; raises UserError for an unknown one."""
+    if name not in PAPERS:
+        raise unknown_name_error("style", name, sorted(filter(None, PAPERS)))
+    return PAPERS[name]
+
+
+@dataclass(frozen=True)
 class Look:
     """The colour, marker and dash of a method, the same in every figure of a run."""
 
@@ -86,6 +125,11 @@ class Look:
         dash = DASHES[place // len(COLOURS) % len(DASHES)]
         return cls(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], dash)
 
+    @classmethod
+    def shape(cls, place: int) -> "Look":
+        """Return a black look that differs by marker and dash."""
+        return cls("#000000", MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)])
+
     @property
     def point(self) -> dict[str, Any]:
         """Settings of a point."""
@@ -95,6 +139,9 @@ class Look:
     def line(self) -> dict[str, Any]:
         """Settings of a line with its points."""
         return {"color": self.colour, "marker": self.marker, "linestyle": self.dash}
+
+
+OTHER = Look(OTHERS, "o", "-")
 
 
 def ordered_colours(number: int) -> list[str]:
@@ -132,12 +179,15 @@ def draw_png(
         return _bytes(figure, "png")
 
 
-def paper_files(inches: tuple[float, float], fill: Callable[["Figure"], None]) -> dict[str, bytes]:
+def paper_files(
+    inches: tuple[float, float], fill: Callable[["Figure"], None], paper: Paper
+) -> dict[str, bytes]:
     """Return a paper's figure as PDF, SVG and PNG, by file ending; `fill` draws it."""
-    with _style(_PRINTED):
+    with _style(paper.settings):
         figure = _filled(inches, PRINTED_DOTS_PER_INCH, fill)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once for all formats
+        place_labels(figure)
         return {ending: _bytes(figure, ending) for ending in _METADATA}
 
 
@@ -176,9 +226,22 @@ def named_panels(figure: "Figure", number: int, columns: int, across: str, up: s
     return every
 
 
-def legend_inches(names: Sequence[str], width: float = PAGE) -> float:
+def scale_ratios(axes: "Axes", which: Literal["x", "y"], values: Iterable[float]) -> None:
+    """Give an axis of ratios a logarithmic scale if their spread is more than a factor of 10."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    found = [value for value in values if value > 0]
+    if found and max(found) > _WIDE_SPREAD * min(found):
+        axes.set(**{f"{which}scale": "log"})
+        axis = axes.xaxis if which == "x" else axes.yaxis
+        axis.set_major_locator(FixedLocator(_RATIO_TICKS))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
+def legend_inches(names: Collection[str], width: float) -> float:
     """Return the height of a legend below a figure."""
-    return -(-len(names) // _legend_columns(names, width)) * _LEGEND_ROW_INCHES + 0.15
+    return -(-len(names) // legend_columns(names, width)) * _LEGEND_ROW_INCHES + 0.15
 
 
 def legend(
@@ -187,8 +250,9 @@ def legend(
     *,
     points: Collection[str] = (),
     target: str | None = None,
+    beside: bool = False,
 ) -> None:
-    """Draw the legend of methods below a figure.
+    """Draw the legend of methods below a figure, or beside it.
 
     `points`: methods drawn without lines; `target`: the target's name if the target is drawn.
     """
@@ -201,11 +265,14 @@ def legend(
         styles.append(TARGET | alone)
         names.append(target)
     handles = [Line2D([], [], **style) for style in styles]
-    columns = _legend_columns(names, figure.get_figwidth())
-    figure.legend(handles, names, loc="outside lower center", ncols=columns)
+    columns = 1 if beside else legend_columns(names, figure.get_figwidth())
+    loc: Literal["outside right center", "outside lower center"]
+    loc = "outside right center" if beside else "outside lower center"
+    figure.legend(handles, names, loc=loc, ncols=columns)
 
 
-def _legend_columns(names: Sequence[str], inches: float) -> int:
+def legend_columns(names: Collection[str], inches: float) -> int:
+    """Return the number of columns of a legend in a figure of this width."""
     longest = max((len(font_label(name)) for name in names), default=1)
     most = max(1, int(inches / (longest * _LETTER_INCHES + _HANDLE_INCHES)))
     return max(1, min(most, len(names)))

@@ -109,5 +109,5 @@ def _legend(figure: "Figure", axes: "Axes") -> None:
         loc="outside lower center",
         ncols=len(names),
         title="cost of a drafted token, c + w (target passes); dashed: the target alone;\n"
-        "dot: the shortest gamma not significantly slower than the best, with its 95 % interval",
+        "dot: the shortest gamma not significantly slower than the best, with its 95% interval",
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from draftmark.analysis import validation_history
 from draftmark.analysis.quantities import Terms, quantity_key
+from draftmark.analysis.titles import key_title, terms_title
 from draftmark.reports._shared.checks import error_alerts, verdict_alerts
 from draftmark.reports._shared.content import (
     Alert,
@@ -120,7 +121,7 @@ def _differences(rows: Sequence[Result], results: Results) -> Iterator[Section]:
     body: list[list[Entry]] = [
         [
             item.contender.method,
-            f"{item.quantity} - {item.against}",
+            f"{key_title(item.quantity)}, minus {item.against}",
             TableNumber(item.quantity, item.difference, 3),
             "< 0.001" if item.adjusted_p < 0.001 else f"{item.adjusted_p:.3f}",
             f"{item.detectable:.3f}",
@@ -229,8 +230,8 @@ def _training(rows: Sequence[Result]) -> Iterator[Section]:
 def _failures(rows: Sequence[Result]) -> Iterator[Section]:
     cells: list[list[Entry]] = [[row_name(r.cell, rows), r.failure] for r in rows if r.failure]
     failures, refusals = (speed_reasons(rows, f"speed_{kind}") for kind in ("failures", "refusals"))
-    failed = [[f"{name}, speed, {what}", reason] for name, what, reason in failures]
+    failed = [[f"{name}, speed, {terms_title(what)}", reason] for name, what, reason in failures]
     yield from table_section("Failed", [], ["method", "reason"], [*cells, *failed], "ll")
-    refused = [[f"{name}, {what}", reason] for name, what, reason in refusals]
+    refused = [[f"{name}, {terms_title(what)}", reason] for name, what, reason in refusals]
     header = ["speed of", "reason"]
     yield from table_section("Not supported by the engine", [], header, refused, "ll")

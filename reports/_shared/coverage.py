@@ -13,6 +13,7 @@ FEW_PROMPTS = 8
 _FEW_EFFECTIVE = 10.0
 # Covered in so many of 100 experiments:
 LONG_TEXTS = 77  # rates that rise with the length of texts that are mostly short
+UNLIKE_LENGTHS = 92  # lognormal lengths of 16 prompts or more
 TWO_SEEDS = 92  # seeds that differ much
 NEAR_A_BOUND = 99.7  # rates near 0 or 1 on a few prompts
 
@@ -28,6 +29,11 @@ def weight_notes(numbers: Sequence[Number]) -> Iterator[str]:
         yield (
             "If long texts are accepted otherwise than short ones, such intervals cover the true "
             f"rate in only {LONG_TEXTS} of 100 simulated experiments."
+        )
+    elif any(weigh < UNEQUAL_WEIGHTS * n for weigh, n in effective):
+        yield (
+            "Intervals over texts of such unlike lengths cover the true rate in "
+            f"{UNLIKE_LENGTHS} or more of 100 simulated experiments."
         )
     if any(1 < n <= FEW_PROMPTS for _, n in effective):
         yield (

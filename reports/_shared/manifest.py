@@ -55,10 +55,24 @@ def manifest_lines(results: Results) -> Iterator[str]:
             f"data: {item['task']} (version {item['task_version']}), {rows} rows, source: "
             f"{item['source']['test']}, test rows {item['digest']['test'][:12]}"
         )
+        for reason in item.get("passed_over", ()):
+            yield f"data: {item['task']}, passed over {reason}"
         yield (
-            f"pair {item['pair']}: target {item['target']} (files "
+            f"pair {item['pair']}: target {item['target']} ({_origin(item, 'target')}files "
             f"{item['target_digest'][:12]}){_fine_tuning(item)}, draft init {item['draft']}"
+            f"{_draft_origin(item)}"
         )
+
+
+def _origin(item: Mapping[str, Any], role: str) -> str:
+    """Return where a model came from; empty if its name says it, or the results do not."""
+    model = item.get("models", {}).get(role, {})
+    return f"{model['source']} {model['name']}, " if model.get("source") in ("hub", "PyPI") else ""
+
+
+def _draft_origin(item: Mapping[str, Any]) -> str:
+    origin = _origin(item, "draft").removesuffix(", ")
+    return f" ({origin})" if origin else ""
 
 
 def _seeds(results: Results) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from draftmark.analysis import validation_history
+from draftmark.analysis.titles import quantity_title, terms_title
 from draftmark.reports._shared.checks import verdict_alerts
 from draftmark.reports._shared.content import TableNumber
 from draftmark.reports._shared.rows import LEDGER_COUNTS, headline_columns
@@ -16,6 +17,7 @@ from draftmark.store.examples import Example, read_examples
 from draftmark.text import printable_paragraphs, printable_text
 
 LONGEST_PROMPT, LONGEST_SETTINGS = 6000, 200_000  # characters
+Texts = Iterator[dict[str, Any]]
 _STORED = ("stage", "key", "settings", "inputs", "files", "manifest")
 
 
@@ -23,6 +25,10 @@ def cell_values(run: SiteRun, row: Result) -> dict[str, Any]:
     """Return the template values of a cell's page."""
     stages = row.provenance.get("entries", ())
     stored = [{name: entry.get(name) for name in _STORED} for entry in stages]
+    manifests = [json.dumps(entry.get("manifest")) for entry in stages]
+    for place, entry in enumerate(stored):
+        if manifests[place] in manifests[:place]:
+            entry["manifest"] = f"that of stage {manifests.index(manifests[place]) + 1}"
     return {
         "run": run,
         "row": row,
@@ -30,7 +36,7 @@ def cell_values(run: SiteRun, row: Result) -> dict[str, Any]:
         "payload": {
             "charts": list(cell_charts(run, row)),
             "numbers": [_number(key, number) for key, number in row.numbers.items()],
-            "examples": list(_examples(run, row)),
+            "examples": list(example_texts(run, row)),
         },
         "headline": [
             (column.heading, TableNumber(key, row.numbers[key], column.decimals))
@@ -51,9 +57,10 @@ def cell_values(run: SiteRun, row: Result) -> dict[str, Any]:
 def _number(key: str, number: Number) -> list[Any]:
     """Return a row of the table of all numbers: quantity, anchor, condition, value, interval, n."""
     quantity, _, rest = key.partition("[")
-    condition = printable_text(rest.removesuffix("]").replace(",", ", "), 200)
+    words = quantity_title(key), terms_title(rest.removesuffix("]"))
+    name, condition = (printable_text(text, 200) for text in words)
     values = [None if v is None else round(v, 5) for v in (number.value, number.low, number.high)]
-    return [printable_text(quantity, 200), slug(quantity), condition, *values, number.n]
+    return [name, slug(quantity), condition, *values, number.n]
 
 
 def _ledger(row: Result) -> Iterator[tuple[str, str]]:
@@ -84,7 +91,8 @@ def _stage(entry: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _examples(run: SiteRun, row: Result) -> Iterator[dict[str, Any]]:
+def example_texts(run: SiteRun, row: Result) -> Texts:
+    """Yield a cell's example prompts and responses with a mark for each token."""
     for temperature in run.temperatures if row.records else ():
         for item in read_examples(run.directory / row.records, temperature, run.gamma):
             marks = block_marks(item) if temperature == 0 else acceptance_marks(item)

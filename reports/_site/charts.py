@@ -92,7 +92,7 @@ def _costs(run: SiteRun, row: Result) -> Iterator[Chart]:
             speedups = {
                 gamma: modelled_speedup(Costs(cost), *rate) for gamma, rate in rates.items()
             }
-            points = [[gamma, value, None, None] for gamma, value in speedups.items()]
+            points = [[gamma, round(value, 7), None, None] for gamma, value in speedups.items()]
             series.append({"name": f"c + w = {cost:g}", "points": points})
         title = f"Expected speedup at temperature {temperature:g}"
         x, y = "drafted tokens in a block", "times as fast as the target alone"
@@ -155,4 +155,5 @@ def _points(row: Result, keys: Mapping[int, str]) -> list[Sequence[float | None]
 
 
 def _point(x: float, number: Number) -> Sequence[float | None]:
-    return [x, number.value, number.low, number.high]
+    parts = (number.value, number.low, number.high)
+    return [x, *(None if part is None else round(part, 7) for part in parts)]

@@ -10,6 +10,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 
 from draftmark.analysis.quantities import quantity_key
+from draftmark.analysis.titles import task_title
 from draftmark.reports._shared.rows import (
     by_contender,
     by_task_and_pair,
@@ -21,6 +22,8 @@ from draftmark.reports._shared.series import dated_run
 from draftmark.reports._shared.verdict import Verdict, overall_verdict, verdicts
 from draftmark.results import Cell, Contender, Number, Result, Results
 from draftmark.text import printable_text
+
+SEEDS = "each-seed"  # the place of all seeds on a board's page
 
 
 def slug(text: str, longest: int = 40) -> str:
@@ -61,7 +64,21 @@ class Board:
     @property
     def file(self) -> str:
         """The path of the board's page."""
-        return f"tables/{self.run.number}-{self.number}-{slug(f'{self.task} {self.pair}')}.html"
+        return f"tables/{self._name}"
+
+    @property
+    def sides(self) -> str:
+        """The path of the page of two methods side by side; empty if there is only one."""
+        return f"sides/{self._name}" if len(self.lines) > 1 else ""
+
+    @property
+    def _name(self) -> str:
+        return f"{self.run.number}-{self.number}-{slug(f'{self.task} {self.pair}')}.html"
+
+    @property
+    def task_title(self) -> str:
+        """The task's name as people write it."""
+        return task_title(self.task)
 
     @property
     def verdict(self) -> str:
@@ -94,6 +111,16 @@ class Board:
             return -line.numbers[key].value if key in line.numbers else 1.0
 
         return sorted(self.lines, key=rank)
+
+    def has(self, contender: Contender) -> bool:
+        """True if the contender is one of the board's."""
+        return (contender.task, contender.pair) == (self.task, self.pair)
+
+    def page_of(self, line: Line) -> str:
+        """Return the page of a contender's numbers: its cell's, or the board's if seeds pool."""
+        if len(line.cells) > 1:
+            return f"{self.file}#{SEEDS}"
+        return self.run.cells[line.cells[0].cell]
 
 
 @dataclass(frozen=True)
@@ -154,6 +181,31 @@ class SiteRun:
         """The verdict on all boards as plain text."""
         return printable_text(overall_verdict(self.verdicts)) if self.verdicts else ""
 
+    @property
+    def date(self) -> str:
+        """The day of the commit that the run was made with; empty without one."""
+        return (self.results.commit.get("date") or "")[:10]
+
+    @property
+    def seconds(self) -> float:
+        """The computing time of all stages that the results are of, each counted once."""
+        entries = (
+            entry for row in self.results.results for entry in row.provenance.get("entries", ())
+        )
+        return sum({entry["key"]: entry.get("seconds") or 0.0 for entry in entries}.values())
+
+    @property
+    def duration(self) -> str:
+        """The computing time of all stages in words."""
+        return _duration(self.seconds)
+
+    @property
+    def machine(self) -> str:
+        """The machine that the run was started on."""
+        hardware = self.results.manifest.get("hardware") or {}
+        parts = [hardware.get("processor"), f"{hardware.get('cores', '?')} cores"]
+        return ", ".join(filter(None, [*parts, *hardware.get("accelerators", ())]))
+
     def count(self, severity: str) -> int:
         """Return the number of findings with a severity."""
         return sum(item.severity == severity for item in self.results.findings)
@@ -166,6 +218,10 @@ class ListedRun:
     label: str
     file: str
     title: str
+    date: str
+    seconds: float
+    duration: str
+    machine: str
     num_boards: int
     num_cells: int
     num_failed: int
@@ -214,6 +270,10 @@ def _listed(run: SiteRun) -> ListedRun:
         run.label,
         "",
         run.results.title,
+        run.date,
+        run.seconds,
+        run.duration,
+        run.machine,
         len({(row.cell.task, row.cell.pair) for row in rows}),
         len(rows),
         sum(bool(row.failure) for row in rows),
@@ -226,3 +286,10 @@ def _label(results: Results) -> str:
     git = results.commit
     parts = [results.name, git.get("commit", "")[:8], (git.get("date") or "")[:10]]
     return printable_text(" ".join(filter(None, parts)))
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as "40 s", "12 min" or "3.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

@@ -6,7 +6,9 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
-from draftmark.reports._shared.content import Alert, RowName, Table, TableNumber
+from draftmark.analysis.titles import quantity_title
+from draftmark.reports._shared.content import Alert, RowName, TableNumber
+from draftmark.reports._site.folding import PageTable
 from draftmark.reports._site.pages import slug
 from draftmark.text import printable_text
 
@@ -51,11 +53,11 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         finalize=_harmless,
     )
-    environment.filters["slug"] = slug
+    environment.filters |= {"slug": slug, "title_of": quantity_title}
     environment.tests["table_number"] = lambda entry: isinstance(entry, TableNumber)
     environment.tests["row_name"] = lambda entry: isinstance(entry, RowName)
     environment.tests["alert"] = lambda part: isinstance(part, Alert)
-    environment.tests["table"] = lambda part: isinstance(part, Table)
+    environment.tests["page_table"] = lambda part: isinstance(part, PageTable)
     return environment
 
 

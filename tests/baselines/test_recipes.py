@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from draftmark.data import hub
 from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.planning import plan_table
 from draftmark.pipeline.planning.estimates import find_gpu, training_cost
@@ -97,7 +96,6 @@ def test_the_ablations_arms_of_equal_compute_have_equal_flops() -> None:
 def test_every_recipe_is_planned_without_models_and_rows(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "_why_unreachable", lambda: "no network in tests")
     monkeypatch.setenv("DRAFTMARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DRAFTMARK_DATA", raising=False)
 

@@ -98,6 +98,40 @@ def test_what_an_earlier_run_did_says_nothing_of_the_speed(monkeypatch: pytest.M
     assert out.getvalue() == "".join(f"  training: {line}\n" for line in lines)
 
 
+def test_a_download_prints_bytes_speed_and_time_left_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    progress, out = _progress()
+    clock = iter([0.0, 4.0, 10.0, 15.0, 20.0, 31.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+
+    with progress.download("org/toy@0123456", 50_000_000) as step:
+        step.advance(8_000_000)
+        step.advance(12_000_000)
+        step.advance(-5_000_000)  # the client starts a file again
+        step.advance(15_000_000)
+        step.advance(20_000_000)
+
+    lines = [
+        "20 MB/50 MB 2.0 MB/s, 0:00:15 left",
+        "30 MB/50 MB 1.0 MB/s, 0:00:20 left",
+        "50 MB/50 MB 1.8 MB/s",
+    ]
+    assert out.getvalue() == "".join(f"  org/toy@0123456: {line}\n" for line in lines)
+
+
+def test_a_terminal_shows_a_download_in_bytes() -> None:
+    progress, out = _progress(terminal=True, width=100)
+
+    with progress.download("org/toy@0123456", 50_000_000) as step:
+        step.advance(8_000_000)
+        time.sleep(0.01)  # a speed needs two moments
+        step.advance(12_000_000)
+
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
+    assert re.search(r"org/toy@0123456 .* 20 MB/50 MB \d[\d.]* [MGT]B/s \d:\d\d:\d\d", shown)
+
+
 def test_what_is_done_on_the_way_is_told_and_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     progress, out = _progress()
     clock = iter([0.0, 1.0, 16.0, 17.0])

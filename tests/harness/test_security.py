@@ -119,7 +119,7 @@ MAY_WRITE = {
     "training/checkpoints.py": OWN_FOLDER,
     "training/launcher.py": OWN_FOLDER,
     "training/token_selection_log.py": OWN_FOLDER,
-    "models/files.py": "writes to the user's own cache of models",
+    "models/wheel.py": "writes to the user's own cache of models",
     "engines/_meters.py": "writes to /proc",
     "grading/isolation/memory.py": "makes a new file of a random name",
     "store/records.py": "a Parquet file, through replace_file",

@@ -66,7 +66,8 @@ def test_what_is_not_shared_comes_first_and_what_matters_most_before_the_rest(
         "recipe.training.learning_rate",
         "versions.torch",
     ]
-    assert text.index("learning_rate (0.003, now 1.0)") < text.index("## Paired differences")
+    shown = "learning rate: 0.003 -\\&gt; 1.0 (recipe.training.learning_rate)"
+    assert text.index(shown.replace("\\", "")) < text.index("## Paired differences")
 
 
 def entry(digest: str) -> dict[str, Any]:
@@ -132,3 +133,15 @@ def test_hostile_names_do_nothing(tmp_path: Path) -> None:
     assert len(text) < 40_000
     for bad in ("<script>", "\u202e", "\x1b", "\x00", "\n# d"):
         assert bad not in text
+
+
+def test_the_answer_comes_first(tmp_path: Path) -> None:
+    a, same = (run_of(tmp_path / n, {"kd": [EASY]}) for n in "ab")
+    text, _ = compared(tmp_path, a, same)
+    assert text.splitlines()[2] == "Both runs have the same rates on every prompt."
+
+    better = run_of(tmp_path / "b", {"kd": [tuple(np.array(EASY) + 0.05)]})
+    text, document = compared(tmp_path, a, better)
+    assert text.splitlines()[2] == "B is higher: gsm8k/p/kd/t=0."
+    for item in document["comparisons"]:
+        assert (item["difference"]["low"] > 0) == (item["verdict"] == "B is higher")

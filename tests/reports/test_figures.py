@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 import subprocess
 import sys
@@ -14,13 +15,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 from places import ROOT
 from stored_runs import HOSTILE, NUMBER, run_of
 
+from draftmark.errors import UserError
 from draftmark.reports._figures import speeds
+from draftmark.reports._figures.choice import choose_curves, order_by_effect
 from draftmark.reports._figures.kept import token_type
+from draftmark.reports._figures.labels import spread_apart
+from draftmark.reports._figures.style import scale_ratios
 from draftmark.reports.figures import REPORT
-from draftmark.results import Cell, Comparison, Number, Result, Results
+from draftmark.results import Cell, Comparison, Contender, Number, Result, Results, Standing
 from draftmark.store.records import SELECTION, write_rows
 from draftmark.types import Ledger
 
@@ -32,7 +41,8 @@ Files = Mapping[str, str | bytes]
 
 def full(result: Result) -> Result:
     """Return a cell with a number for every figure that needs no records."""
-    kd = result.cell.method != "untrained"
+    method = result.cell.method
+    compute = 0 if method == "untrained" else min(len(method), 9) - 1  # kd has 1, csd 2
     extra = {
         f"{name}[t=0,gamma={gamma}]": replace(NUMBER, value=value)
         for gamma in range(1, 5)
@@ -47,14 +57,15 @@ def full(result: Result) -> Result:
         for which in ("marginal", "conditional")
         for place in range(1, 5)
     }
-    extra |= {name: NUMBER for name in ("speedup", "quality_with_draft", "quality_target_there")}
+    values = {"speedup": 1 + compute / 10, "quality_with_draft": 0.4, "quality_target_there": 0.5}
+    extra |= {name: replace(NUMBER, value=value) for name, value in values.items()}
     extra |= {
         f"{name}_{whose}[t={t}]": replace(NUMBER, value=value - t / 10)
         for name, value in (("fidelity", 0.6), ("distinct_2", 0.5), ("self_bleu", 0.4))
         for whose in ("draft", "target")
         for t in (0.5, 1)
     }
-    ledger = Ledger(steps=10, flops=5e11) if kd else Ledger()
+    ledger = Ledger(steps=10, flops=5e11 * compute) if compute else Ledger()
     return replace(result, numbers={**result.numbers, **extra}, ledger=ledger)
 
 
@@ -99,15 +110,17 @@ DRAWN = {
     "positions-t0",
     "compute-t0",
     "differences",
+    "speedup",
     "quality-against-speed",
     "fidelity-against-diversity",
 }
+METHODS = {"untrained": [WORSE], "kd": [EASY], "csd": [EASY]}
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Files:
     folder = tmp_path_factory.mktemp("run")
-    return REPORT(whole(folder, {"untrained": [WORSE], "kd": [EASY]}), folder)
+    return REPORT(whole(folder, METHODS), folder)
 
 
 def test_every_figure_is_there_in_every_format_with_its_data(drawn: Files) -> None:
@@ -127,6 +140,21 @@ def test_figures_are_as_wide_as_a_column_or_a_page_and_8_points(drawn: Files) ->
         assert float(box[1]) / 72 in (pytest.approx(3.25), pytest.approx(6.75))
 
 
+def test_no_picture_is_cut_at_its_border(drawn: Files) -> None:
+    for name in DRAWN:
+        png = drawn[f"{FOLDER}/{name}.png"]
+        assert isinstance(png, bytes)
+        pixels = imread(io.BytesIO(png))[..., :3]
+        for border in (pixels[:4], pixels[-4:], pixels[:, :4], pixels[:, -4:]):
+            assert border.min() == 1.0, name
+
+
+def test_captions_write_95_percent_without_a_space(drawn: Files) -> None:
+    for page in ("index.md", "index.html"):
+        assert "95% intervals" in text(drawn, page)
+        assert "95 %" not in text(drawn, page)
+
+
 def test_no_file_says_when_or_with_what_it_was_made(drawn: Files) -> None:
     for name in DRAWN:
         for ending in ("pdf", "svg", "png"):
@@ -140,8 +168,8 @@ def test_the_data_are_the_published_numbers(drawn: Files) -> None:
     assert float(found["kd"]["value"]) == pytest.approx(np.mean(EASY))
     assert (found["kd"]["low"], found["kd"]["high"], found["kd"]["n"]) == ("0.4", "0.6", "4")
     compute = {line["method"]: float(line["flops"]) for line in lines(drawn, "compute-t0")}
-    assert compute == {"untrained": 0.0, "kd": 5e11}
-    (difference,) = lines(drawn, "differences")
+    assert compute == {"untrained": 0.0, "kd": 5e11, "csd": 1e12}
+    difference, _ = lines(drawn, "differences")
     assert (difference["method"], difference["against"]) == ("kd", "untrained")
 
 
@@ -149,12 +177,16 @@ def test_a_forest_of_several_comparisons_names_both_methods_of_each(tmp_path: Pa
     run = whole(tmp_path, {"untrained": [WORSE], "kd": [EASY]})
     (compared,) = run.comparisons
     other = replace(run.results[0].cell.contender, method="csd")
-    several = replace(run, comparisons=(compared, replace(compared, contender=other, against="kd")))
+    several = replace(
+        run,
+        results=tuple(replace(row, numbers={}) for row in run.results),
+        comparisons=(compared, replace(compared, contender=other, against="kd")),
+    )
 
     drawing = text(REPORT(several, tmp_path), "differences.svg")
 
-    assert "kd \N{MINUS SIGN} untrained" in drawing
-    assert "csd \N{MINUS SIGN} kd" in drawing
+    assert "KD \N{MINUS SIGN} Untrained" in drawing
+    assert "CSD \N{MINUS SIGN} KD" in drawing
 
 
 def test_speedup_is_predicted_from_what_was_drafted(drawn: Files) -> None:
@@ -170,11 +202,14 @@ def test_speedup_is_predicted_from_what_was_drafted(drawn: Files) -> None:
 
 def test_what_a_run_has_no_data_for_is_not_drawn_and_the_index_says_why(tmp_path: Path) -> None:
     files = REPORT(run_of(tmp_path, {"kd": [EASY]}), tmp_path)
-    assert names(files) == {"acceptance", "gamma-t0"}
+    assert not names(files)
     for page in ("index.md", "index.html"):
         shown = text(files, page)
         for line in (
+            "acceptance is not drawn: one method on one task compares nothing",
+            "gamma-t0 is not drawn: the block efficiency is the same at every block length",
             "positions-t0 is not drawn: no cell has acceptance by position",
+            "speedup is not drawn: no speed was run",
             "measured-against-predicted is not drawn: no speed was run",
             "compute-t0 is not drawn: no draft was trained",
             "kept-tokens is not drawn: no method recorded which tokens it kept",
@@ -190,7 +225,7 @@ def test_no_results_are_an_index_and_no_figure(tmp_path: Path) -> None:
     results = replace(run_of(tmp_path, {"kd": [EASY]}), results=())
     files = REPORT(results, tmp_path)
     assert set(files) == {f"{FOLDER}/index.md", f"{FOLDER}/index.html"}
-    assert text(files, "index.md").count("is not drawn") == 9
+    assert text(files, "index.md").count("is not drawn") == 10
 
 
 def test_failed_and_missing_cells_are_said_and_the_rest_is_drawn(tmp_path: Path) -> None:
@@ -198,13 +233,14 @@ def test_failed_and_missing_cells_are_said_and_the_rest_is_drawn(tmp_path: Path)
     first, second, third, _ = results.results
     dead = replace(second, numbers={}, ledger=None, failure="it broke")
     files = REPORT(replace(results, results=(first, dead, third)), tmp_path)
-    assert names(files) == DRAWN - {"compute-t0"}  # no draft that was trained is left
+    assert names(files) == DRAWN - {"compute-t0", "acceptance", "speedup"}
     assert "kd on gsm8k, p, seed 0 failed: it broke" in text(files, "index.html")
-    assert {line["method"] for line in lines(files, "acceptance")} == {"untrained"}
+    assert {line["method"] for line in lines(files, "gamma-t0")} == {"untrained"}
 
 
 def test_many_methods_are_cut_in_the_picture_and_not_in_the_data(tmp_path: Path) -> None:
-    results = run_of(tmp_path, {f"m{number}": [EASY] for number in range(30)}, length=5)
+    methods = {f"m{number}": [tuple(np.array(EASY) - number / 100)] for number in range(30)}
+    results = run_of(tmp_path, methods, length=5)
     files = REPORT(replace(results, recipe={**results.recipe, "speed": None}), tmp_path)
     assert len(lines(files, "acceptance")) == 30
     assert "The picture has the first 24 of 30 methods." in text(files, "index.md")
@@ -232,9 +268,9 @@ SCRIPT = """
 import hashlib, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
-from test_figures import EASY, WORSE, REPORT, whole
+from test_figures import METHODS, REPORT, whole
 folder = Path(sys.argv[1])
-results = whole(folder, {"untrained": [WORSE], "kd": [EASY]})
+results = whole(folder, METHODS)
 for name, content in sorted(REPORT(results, folder).items()):
     content = content.encode() if isinstance(content, str) else content
     print(name, hashlib.sha256(content).hexdigest())
@@ -249,7 +285,10 @@ def test_two_processes_write_the_same_bytes(tmp_path: Path, drawn: Files) -> Non
         [sys.executable, "-c", SCRIPT, str(tmp_path), *paths],
         capture_output=True,
         text=True,
-        env={"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "HOME": str(tmp_path), "PATH": ""},
+        env={
+            **{"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "HOME": str(tmp_path), "PATH": ""},
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        },
     )
     assert done.returncode == 0, done.stderr
     there = dict(line.split() for line in done.stdout.splitlines())
@@ -347,6 +386,7 @@ def test_speed_is_held_against_the_cost_model_where_its_parts_were_timed(tmp_pat
         f"{name}[t=0,gamma=4]": replace(NUMBER, value=value)
         for name, value in (("accepted_per_pass", 2.0), ("draft_acceptance_rate", 0.5))
     }
+    own["block_efficiency[t=0,gamma=1]"] = replace(NUMBER, value=1.5)
     (row,) = results.results
     timed = replace(row, numbers={**row.numbers, **own, "speedup": NUMBER})
     recipe = {**results.recipe, "speed": {"temperature": [0.0], "num_speculative_tokens": [4, 8]}}
@@ -358,7 +398,7 @@ def test_speed_is_held_against_the_cost_model_where_its_parts_were_timed(tmp_pat
     (speedup,) = (
         float(line["value"])
         for line in lines(files, "gamma-t0")
-        if line["quantity"] == "predicted_speedup"
+        if (line["quantity"], line["gamma"]) == ("predicted_speedup", "4")
     )
     # Four tokens are drafted in a pass: 2 accepted, of which 1 in 2 is.
     assert speedup == pytest.approx(np.mean(EASY) / (1 + 0.25 * 4))
@@ -376,7 +416,9 @@ def test_points_of_several_engines_are_told_apart(tmp_path: Path) -> None:
     recipe = {**results.recipe, "speed": {"temperature": [0.0], "num_speculative_tokens": [4]}}
     files = REPORT(replace(results, results=(timed,), recipe=recipe), tmp_path)
     assert len(list(lines(files, "measured-against-predicted"))) == 2
-    assert "Filled: vllm; hollow: transformers." in str(files["figures/index.md"])
+    drawing = text(files, "measured-against-predicted.svg")
+    assert "<!-- vllm, batch 1 -->" in drawing
+    assert "<!-- transformers, batch 1 -->" in drawing
 
 
 def test_of_several_conditions_the_smallest_batch_with_the_longest_blocks_prices_a_token() -> None:
@@ -389,3 +431,129 @@ def test_of_several_conditions_the_smallest_batch_with_the_longest_blocks_prices
     seed = replace(found[0], cell=replace(cell, seed=1), cost=0.5, where="")
     assert speeds.drafting_costs(found) == {cell.contender: pytest.approx(0.3)}
     assert speeds.drafting_costs([*found, seed]) == {cell.contender: pytest.approx(0.4)}
+
+
+LOOKUP = "prompt_lookup"
+MANY = {f"m{number}": [tuple(np.array(EASY) - number / 100)] for number in range(8)} | {
+    "dld": [WORSE],
+    LOOKUP: [WORSE],
+}
+
+
+def curves_of(row: Result) -> Result:
+    """Return a cell with curves over gamma; the lookup is far above the drafts, dld unmoved."""
+    method = row.cell.method
+    level = 3.0 if method == LOOKUP else 1.0 - int(method[1:] if method != "dld" else "9") / 100
+    curve = {
+        f"block_efficiency[t=0,gamma={gamma}]": replace(NUMBER, value=level * (1 + gamma / 100))
+        for gamma in range(1, 9)
+    }
+    ledger = Ledger() if method == LOOKUP else Ledger(steps=10, flops=5e11)
+    history = ({"step": 0, "validation_loss": 1}, {"step": 9, "validation_loss": 0.5})
+    stayed = ({"step": 0, "validation_loss": 1}, {"step": 9, "validation_loss": 2.0})
+    return replace(
+        row,
+        numbers={**row.numbers, **curve},
+        ledger=ledger,
+        history=() if method == LOOKUP else stayed if method == "dld" else history,
+    )
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    folder = tmp_path_factory.mktemp("many")
+    run = run_of(folder, MANY, length=5)
+    rows = tuple(map(curves_of, run.results))
+    key = "block_efficiency[t=0,gamma=4]"
+    letters = [(LOOKUP, "z"), *((f"m{n}", "abcdefgh"[n // 2]) for n in range(8)), ("dld", "h")]
+    standings = tuple(
+        Standing(Contender("gsm8k", "p", method), key, letter) for method, letter in letters
+    )
+    return REPORT(replace(run, results=rows, standings=standings), folder)
+
+
+def test_curves_name_methods_that_can_be_told_apart_and_the_others_are_one_band(
+    many: Files,
+) -> None:
+    drawing = text(many, "gamma-t0.svg")
+    for shown in ("m0", "m2", "m4", "m6", "4 others"):
+        assert f"<!-- {shown} -->" in drawing
+    for grey in ("m1", "m3", "m5", "m7", "dld", "DLD"):
+        assert f"<!-- {grey} -->" not in drawing
+    assert "Grey: m1; m3; m5; m7." in text(many, "index.md")
+    assert {line["method"] for line in lines(many, "gamma-t0")} == set(MANY)
+
+
+def test_a_draft_that_did_not_learn_is_a_line_of_the_caption(many: Files) -> None:
+    for page in ("index.md", "index.html"):
+        shown = "Not drawn, because training did not improve them: DLD (GSM8K)."
+        assert shown in text(many, page)
+    assert "DLD" not in text(many, "acceptance.svg")
+    assert "dld" in {line["method"] for line in lines(many, "acceptance")}
+
+
+def test_a_lookup_that_flattens_the_axis_has_panels_of_its_own(many: Files) -> None:
+    drawing = text(many, "gamma-t0.svg")
+    assert "<!-- Prompt lookup decoding -->" in drawing  # the title of its row
+    assert drawing.count("<!-- GSM8K -->") == 3  # the title of the drafts' row, and its curves
+
+
+def test_dots_are_in_the_order_of_the_effect(many: Files) -> None:
+    named = re.findall(r"<!-- (m\d) -->", text(many, "acceptance.svg"))
+    assert named == [f"m{number}" for number in range(8)]
+
+
+def test_a_style_sets_the_widths_and_the_font(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"untrained": [WORSE], "kd": [EASY]})
+    files = replace(REPORT, style="acl")(results, tmp_path)
+    pdf = text(files, "acceptance.pdf")
+    box = re.search(r"/MediaBox \[ ?0 0 ([\d.]+) ", pdf)
+    assert box
+    assert float(box[1]) / 72 == pytest.approx(6.3)
+    assert "STIXGeneral" in pdf
+    with pytest.raises(UserError, match="Known: acl, icml, neurips"):
+        replace(REPORT, style="nature")(results, tmp_path)
+
+
+def test_figures_of_equal_values_are_not_drawn(tmp_path: Path) -> None:
+    files = REPORT(run_of(tmp_path, {"untrained": [EASY], "kd": [EASY]}), tmp_path)
+    assert "acceptance is not drawn: all values are equal." in text(files, "index.md")
+
+
+@pytest.mark.parametrize(("highest", "scale"), [(9.0, "linear"), (11.0, "log")])
+def test_ratios_that_spread_over_a_factor_of_10_have_a_logarithmic_axis(
+    highest: float, scale: str
+) -> None:
+    axes = Figure().subplots()
+    scale_ratios(axes, "y", [1.0, 3.0, highest])
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", scale)
+
+
+def test_a_method_that_is_missing_from_hard_tasks_is_not_ranked_higher() -> None:
+    hard, easy = {"a": 1.2, "b": 1.1}, {"a": 3.2, "b": 3.1, "c": 3.0}
+    assert order_by_effect([hard, easy]) == ["a", "b", "c"]
+
+
+def test_six_methods_are_spread_from_the_best_to_the_last() -> None:
+    ranked = [f"m{number}" for number in range(11)]
+    assert choose_curves(ranked, ()) == ["m0", "m2", "m4", "m6", "m8", "m10"]
+    assert choose_curves(ranked[:6], ()) == ranked[:6]
+
+
+@given(
+    st.lists(st.floats(-100, 100), min_size=1, max_size=9),
+    st.floats(0.1, 5),
+)
+def test_labels_do_not_overlap_and_keep_their_order(wanted: list[float], apart: float) -> None:
+    found = spread_apart(wanted, apart, -100, 100)
+    order = np.argsort(wanted, kind="stable")
+    placed = np.array(found)[order]
+    assert np.all(np.diff(placed) >= apart - 1e-9)
+    assert placed[0] >= -100 - 1e-9
+    assert placed[-1] <= 100 + 1e-9
+    if np.all(np.diff(np.array(wanted)[order]) >= apart):
+        assert found == pytest.approx(wanted)
+
+
+def test_labels_that_do_not_fit_extend_beyond_both_ends() -> None:
+    assert spread_apart([5, 5, 5], 10, 0, 10) == pytest.approx([-5, 5, 15])

@@ -190,7 +190,7 @@ def test_a_difference_comes_with_its_adjusted_p_and_what_could_have_been_seen(
 
     text = _render(row, comparisons=(_compared(row, p=p),))
 
-    (line,) = (line for line in text.splitlines() if "- untrained |" in line)
+    (line,) = (line for line in text.splitlines() if "minus untrained |" in line)
     assert _columns(line)[-3:] == [shown, "0.012", "99"]
     assert "1 comparisons" in text
 

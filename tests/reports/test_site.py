@@ -1,5 +1,6 @@
 """The site: complete from zero to many runs, closed to the network, and deaf to hostile text."""
 
+import gzip
 import json
 import re
 import subprocess
@@ -20,6 +21,7 @@ from draftmark.cli import main
 from draftmark.reports._site.cells import acceptance_marks, block_marks
 from draftmark.reports._site.charts import cell_charts
 from draftmark.reports._site.pages import SiteRun
+from draftmark.reports.export import REPORT as export
 from draftmark.reports.site import Site
 from draftmark.results import Cell, Comparison, Finding, Pooled, Result, Results, Standing
 from draftmark.speculation.blocks import block_counts
@@ -120,23 +122,199 @@ def test_what_is_loaded_comes_with_its_licence_and_version() -> None:
     assert "Chart.js v4.6.1" in (vendor / "chartjs/chart.umd.min.js").read_text("utf-8")[:100]
 
 
+def front(files: Mapping[str, str | bytes]) -> list[dict[str, Any]]:
+    """Return the boards of the front page, as its script reads them."""
+    page = str(files["index.html"])
+    payload = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    boards: list[dict[str, Any]] = payload["boards"]
+    return boards
+
+
 def test_numbers_lead_to_their_definitions(tmp_path: Path) -> None:
     files = site((run(tmp_path), tmp_path))
-    assert '"definitions.html#block-efficiency"' in str(files["index.html"])
     for name in ("tables/1-1-gsm8k-p.html", "cells/1-1-gsm8k-kd-s0.html"):
         leads = [a for a in pages(files)[name].addresses if a.endswith("#block-efficiency")]
         assert leads, name
     assert "accepted / tested" in pages(files)["definitions.html"].text
 
 
-def test_methods_are_ranked_with_their_groups_and_say_that_one_seed_is_few(tmp_path: Path) -> None:
+def test_the_matrix_has_every_number_with_its_condition_letters_and_distance(
+    tmp_path: Path,
+) -> None:
+    results = run(tmp_path)
+    sft, kd = (row.cell.contender for row in reversed(results.results))
+    behind = replace(NUMBER, value=0.1, low=-0.05, high=0.25)
+    standings = (Standing(kd, RATE, "a"), Standing(sft, RATE, "ab", behind))
+    speed = "speedup[gamma=4,engine=vllm,t=0,batch=8]"
+    first, second = results.results
+    rows = (replace(first, numbers={**first.numbers, "speedup": NUMBER, speed: NUMBER}), second)
+    (board,) = front(site((replace(results, standings=standings, results=rows), tmp_path)))
+    assert [method["name"] for method in board["methods"]] == ["kd", "sft"]
+    assert board["letters"] == {"0": ["a", "ab"]}
+    assert board["behind"] == {"0": [None, [0.1, -0.05, 0.25, 4]]}
+    assert board["paired"]
+    series = {(s["measure"], s["t"], s["gamma"], s["how"]): s["numbers"] for s in board["series"]}
+    assert series["block_efficiency", "0", "4", ""] == [[0.6, 0.4, 0.6, 4], [0.5, 0.4, 0.6, 4]]
+    measured = series["speedup", "0", "4", "vllm engine, batch 8"]
+    assert measured == [[0.5, 0.4, 0.6, 4], None]
+    assert len(series) == 3
+
+
+def test_old_results_without_distances_and_one_seed_are_said(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    letters = tuple(Standing(row.cell.contender, RATE, "a") for row in results.results)
+    files = site((replace(results, standings=letters), tmp_path))
+    (board,) = front(files)
+    assert board["tested"]
+    assert not board["paired"]
+    assert "One seed: the intervals do not cover" in Page(str(files["index.html"])).text
+
+
+def test_the_pooled_speedup_stands_under_the_condition_of_its_seeds(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [[0.5, 0.7], [0.5, 0.6]]})
+    speed = "speedup[gamma=4,t=0]"
+    rows = tuple(
+        replace(row, numbers={**row.numbers, speed: NUMBER, "speedup": NUMBER})
+        for row in results.results
+    )
+    together = {"speedup": replace(NUMBER, value=1.5), RATE: NUMBER}
+    pooled = (Pooled(rows[0].cell.contender, (0, 1), together),)
+    (board,) = front(site((replace(results, results=rows, pooled=pooled), tmp_path)))
+    found = [s["numbers"][0][0] for s in board["series"] if s["measure"] == "speedup"]
+    assert found == [1.5]
+    assert board["methods"][0]["page"] == "tables/1-1-gsm8k-p.html#each-seed"
+
+
+def seeds_run(tmp_path: Path) -> Results:
+    """Return a run of two methods with two seeds; sft is better."""
+    alphas = {"kd": [[0.4, 0.6], [0.5, 0.5]], "sft": [[0.7, 0.9], [0.6, 0.8]]}
+    results = run_of(tmp_path, alphas)
+    zero = replace(NUMBER, value=0.0, low=0.0, high=0.0)
+    numbers = {"quality_with_draft": zero}
+    rows = tuple(
+        replace(row, numbers={**row.numbers, **numbers}, ledger=Ledger(steps=9, train_s=seconds))
+        for seconds, row in enumerate(results.results, start=11)
+    )
+    pooled = tuple(
+        Pooled(
+            rows[place].cell.contender,
+            (0, 1),
+            {**rows[place].numbers, RATE: replace(NUMBER, value=value)},
+        )
+        for place, value in ((0, 1.25), (2, 2.25))
+    )
+    letters = tuple(Standing(item.contender, RATE, "a") for item in pooled)
+    return replace(results, results=rows, pooled=pooled, standings=letters)
+
+
+def tables_of(text: str) -> list[list[list[str]]]:
+    """Return the text of each cell of each row of each table."""
+    return [
+        [
+            [
+                " ".join(Page(cell).text.split())
+                for cell in re.findall(r"<t[hd][ >].*?</t[hd]>", row, re.S)
+            ]
+            for row in re.findall(r"<tr>.*?</tr>", table, re.S)
+        ]
+        for table in re.findall(r"<table.*?</table>", text, re.S)
+    ]
+
+
+def test_tables_are_ranked_and_their_seeds_folded_into_one_row(tmp_path: Path) -> None:
+    files = site((seeds_run(tmp_path), tmp_path))
+    methods, seeds, *others = tables_of(str(files["tables/1-1-gsm8k-p.html"]))
+    assert [row[0] for row in methods] == ["method", "sft", "kd"]
+    assert methods[0][1] == "groups, T=0"
+    assert [row[1] for row in methods[1:]] == ["a", "a"]
+    assert "2.25 [0.40, 0.60]" in methods[1]
+    assert [row[0] for row in seeds[1:]] == [
+        *("kd, 2 seeds", "kd, seed 0", "kd, seed 1"),
+        *("sft, 2 seeds", "sft, seed 0", "sft, seed 1"),
+    ]
+    (by_gamma,) = (table for table in others if table[0][0].startswith("T=0") and len(table) == 3)
+    assert by_gamma[1:] == [["sft", "2.25"], ["kd", "1.25"]]
+    (costs,) = (table for table in others if "seconds" in table[0] and len(table) == 3)
+    assert costs[1][0] == "sft"
+    assert costs[1][costs[0].index("seconds")] == "13.0 to 14.0"
+    assert costs[1][costs[0].index("steps")] == "9"
+
+
+def test_columns_that_say_nothing_are_left_out_with_a_line(tmp_path: Path) -> None:
+    text = str(site((seeds_run(tmp_path), tmp_path))["tables/1-1-gsm8k-p.html"])
+    header = tables_of(text)[0][0]
+    assert not [name for name in header if name.startswith(("quality", "speedup"))]
+    assert "speedup, quality of draft alone (no numbers); quality with draft (0 throughout)" in text
+
+
+def test_a_value_opens_its_numbers_and_a_heading_its_definition(tmp_path: Path) -> None:
+    plain = pages(site((run(tmp_path / "a"), tmp_path / "a")))["tables/1-1-gsm8k-p.html"]
+    values = [t["href"] for tag, t in plain.tags if tag == "a" and t.get("class") == "num"]
+    assert "../cells/1-1-gsm8k-kd-s0.html" in values
+    headings = [t["href"] for tag, t in plain.tags if tag == "a" and t.get("class") == "def"]
+    assert "../definitions.html#block-efficiency" in headings
+    folded = pages(site((seeds_run(tmp_path / "b"), tmp_path / "b")))["tables/1-1-gsm8k-p.html"]
+    pooled = [t["href"] for tag, t in folded.tags if tag == "a" and t.get("class") == "num"]
+    assert "#each-seed" in pooled
+    assert "../cells/1-1-gsm8k-kd-s0.html" in pooled
+
+
+def test_no_page_shows_a_key(tmp_path: Path) -> None:
+    results = seeds_run(tmp_path)
+    who = results.results[2].cell.contender
+    compared = Comparison(who, "kd", RATE, NUMBER, 0.01, 0.02, 0.05, 9)
+    files = site((replace(results, comparisons=(compared,)), tmp_path))
+    for name, page in pages(files).items():
+        assert not re.findall(r"\w+\[\w+=|\bgamma=", page.text), name
+    table = pages(files)["tables/1-1-gsm8k-p.html"].text
+    assert "block efficiency, T=0, blocks of 4, minus kd" in table
+
+
+def test_two_methods_have_their_numbers_difference_and_prompts(tmp_path: Path) -> None:
     results = run(tmp_path)
     kd, sft = (row.cell.contender for row in results.results)
-    letters = (Standing(kd, RATE, "a"), Standing(sft, RATE, "ab"))
-    text = Page(str(site((replace(results, standings=letters), tmp_path))["index.html"])).text
-    assert "do not differ significantly" in text
-    assert re.search(r"kd\s*0\.60 \[0\.40, 0\.60\]\s*a\s*sft\s*0\.50 \[0\.40, 0\.60\]\s*ab", text)
-    assert "One seed: the intervals do not cover" in text
+    behind = replace(NUMBER, value=0.1, low=0.05, high=0.15)
+    compared = Comparison(sft, "kd", RATE, replace(NUMBER, value=-0.1), 0.01, 0.02, 0.05, 9)
+    for row in results.results:
+        text = [{"example_id": "gsm8k/test/0", "prompt": "Q", "pieces": list("abc")}]
+        write_rows(tmp_path / row.records / "examples-t0.parquet", text)
+    standings = (Standing(kd, RATE, "a"), Standing(sft, RATE, "b", behind))
+    results = replace(results, standings=standings, comparisons=(compared,))
+    page = str(site((results, tmp_path))["sides/1-1-gsm8k-p.html"])
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert data["methods"] == ["kd", "sft"]
+    assert data["pairs"] == [
+        [RATE, 1, 0, [-0.1, 0.4, 0.6, 4]],
+        [RATE, 0, 1, [0.1, 0.05, 0.15, 4]],
+    ]
+    (text,) = data["texts"]
+    assert text["pieces"] == list("abc")
+    assert set(text["marks"]) == {"0", "1"}
+
+
+def test_the_data_of_a_run_are_small_and_say_the_same(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    files = site((results, tmp_path))
+    packed = files["data/1-mine/numbers.csv.gz"]
+    assert isinstance(packed, bytes)
+    assert gzip.decompress(packed).decode() == export(results, tmp_path)["numbers.csv"]
+    assert files["data/1-mine/numbers.parquet"] == export(results, tmp_path)["numbers.parquet"]
+    assert not [name for name in files if name.endswith(".json")]
+    assert packed == site((results, tmp_path))["data/1-mine/numbers.csv.gz"]
+
+
+def test_runs_have_their_date_computing_time_and_machine(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    entry = {"stage": "s", "label": "l", "key": "k", "seconds": 90.0, "manifest": None}
+    other = {**entry, "key": "other", "seconds": 630.0}
+    rows = tuple(replace(row, provenance={"entries": [entry, other]}) for row in results.results)
+    manifest = {**results.manifest, "git": {"commit": "0" * 40, "date": "2026-01-02T03:04:05"}}
+    text = pages(site((replace(results, results=rows, manifest=manifest), tmp_path)))[
+        "runs.html"
+    ].text
+    assert "2026-01-02" in text
+    assert "12 min" in text  # a stage that both results are of counts once
+    assert "x, 2 cores" in text
 
 
 def test_no_runs_no_results_and_nothing_but_failures_are_pages_that_say_so(tmp_path: Path) -> None:
@@ -158,9 +336,8 @@ def test_a_missing_cell_a_failed_seed_and_missing_records_are_told(tmp_path: Pat
     first, second, third = results.results
     rows = (first, replace(second, numbers={}, failure="no luck"), replace(third, records="gone"))
     files = site((replace(results, results=rows), tmp_path))
-    index = str(files["index.html"])
-    assert "0, 1 (1 failed)" in index
-    assert "1 of 3 cells failed." in index
+    assert front(files)[0]["methods"][0]["seeds"] == "1 of 2 seeds"
+    assert "1 of 3 cells failed." in str(files["index.html"])
     assert "has no example texts" in str(files["cells/1-3-gsm8k-sft-s0.html"])
 
 
@@ -263,7 +440,7 @@ def test_hostile_text_does_nothing_on_any_page(tmp_path: Path) -> None:
         assert re.fullmatch(r"[A-Za-z0-9._/-]{1,200}", name)
         assert "alert(1)</script>" not in text
         assert not [mark for mark in ("\u202e", "\x1b", "\x00") if mark in text], name
-        assert len(re.findall(r"<script", text)) == text.count("</script>") <= 7
+        assert len(re.findall(r"<script", text)) == text.count("</script>") <= 9
         tags = {tag for tag, _ in page.tags}
         assert tags <= known | {"select", "option", "form", "strong", "details", "summary"}, name
 

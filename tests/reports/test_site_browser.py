@@ -56,6 +56,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ]
             write_rows(folder / name / row.records / "examples-t0.parquet", texts)
         key = "block_efficiency[t=0,gamma=4]"
+        other = {gamma: ["acceptance_rate"] if gamma != 4 else [] for gamma in range(1, 17)}
         rows = tuple(
             replace(
                 row,
@@ -64,13 +65,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     **{
                         f"{rate}[t=0,gamma={gamma}]": NUMBER
                         for gamma in range(1, 17)
-                        for rate in ("accepted_per_pass", "draft_acceptance_rate")
+                        for rate in ("accepted_per_pass", "draft_acceptance_rate", *other[gamma])
                     },
                 },
             )
             for row in rows
         )
-        standings = tuple(Standing(row.cell.contender, key, "a") for row in rows)
+        behind = replace(NUMBER, value=0.25, low=0.1, high=0.4)
+        standings = tuple(
+            Standing(row.cell.contender, key, "ab"[place % 2], behind if place % 2 else None)
+            for place, row in enumerate(rows)
+        )
         runs.append((replace(results, results=rows, standings=standings), folder / name))
     out = folder / "out"
     out.mkdir()
@@ -85,6 +90,7 @@ def browser() -> Iterator[Any]:
     options.add_argument("--headless=new")
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")  # no name leads anywhere
     options.add_argument("--disable-dev-shm-usage")
+    options.add_argument("--force-prefers-reduced-motion")  # no scrolling under a click
     if os.geteuid() == 0:
         options.add_argument("--no-sandbox")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
@@ -104,56 +110,124 @@ def window(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
     sent = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in sent if m["method"].endswith("BeSent")]
     assert asked
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert [url for url in asked if not url.startswith(("file:", "data:", "about:"))] == []
+
+
+def visit(browser: Any, address: str) -> None:
+    """Open an address as a new visitor, also if only its last part differs from the present."""
+    browser.get("about:blank")
+    browser.get(address)
+    ready = "return document.documentElement.dataset.ready"
+    WebDriverWait(browser, 60).until(lambda driver: driver.execute_script(ready) == "yes")
 
 
 def opened(browser: Any, page: Path) -> Any:
-    browser.get(page.as_uri())
-    ready = "return document.documentElement.dataset.ready"
-    WebDriverWait(browser, 60).until(lambda driver: driver.execute_script(ready) == "yes")
-    to_float32 = "return document.documentElement.scrollWidth <= window.innerWidth"
-    assert browser.execute_script(to_float32), f"{page} is wider than the window"
+    visit(browser, page.as_uri())
+    fits = "return document.documentElement.scrollWidth <= window.innerWidth"
+    assert browser.execute_script(fits), f"{page} is wider than the window"
     return browser
 
 
-def methods(browser: Any) -> list[str]:
-    found = browser.find_elements(By.CSS_SELECTOR, "#overview tbody tr th")
-    return [cell.text[:4] for cell in found]
+def texts(browser: Any, selector: str) -> list[str]:
+    return [item.text for item in browser.find_elements(By.CSS_SELECTOR, selector)]
 
 
-def values(browser: Any) -> list[float]:
-    """Return the column of acceptance rates, as it stands."""
-    rows = browser.find_elements(By.CSS_SELECTOR, "#overview tbody tr td.r a.num")
-    return [float(link.text) for link in rows[::2]]
+def choose(browser: Any, name: str, value: str) -> None:
+    """Choose a value of a switch, as a click on its words does."""
+    label = browser.find_element(By.CSS_SELECTOR, f"input[name='{name}'][value='{value}'] + span")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", label)
+    label.click()
 
 
-def test_the_front_page_sorts_by_keyboard_and_filters(window: Any, root: Path) -> None:
+def select(browser: Any, name: str, words: str) -> None:
+    Select(browser.find_element(By.CSS_SELECTOR, f"select[name='{name}']")).select_by_visible_text(
+        words
+    )
+
+
+def rates(browser: Any) -> list[float]:
+    """Return the table's column of acceptance rates, as it stands."""
+    rows = browser.find_elements(By.CSS_SELECTOR, "#overview tbody tr")
+    links = [row.find_elements(By.CSS_SELECTOR, "td.r a.num") for row in rows]
+    return [float(found[1].text) for found in links]
+
+
+def test_the_front_page_shows_values_intervals_and_groups(window: Any, root: Path) -> None:
     opened(window, root / "index.html")
-    assert len(values(window)) == 8
+    assert texts(window, "#matrix thead th a") == ["GSM8K", "MBPP", "GSM8K", "MBPP"]
+    assert texts(window, "#matrix tbody th")[0] == "kd"
+    first = window.find_element(By.CSS_SELECTOR, "#matrix tbody td")
+    assert first.text.split("\n") == ["0.65 a", "[0.40, 0.60]"]
+    assert first.get_attribute("class") == "s0"
+    assert "/cells/" in first.find_element(By.TAG_NAME, "a").get_attribute("href")
+
+
+def test_the_table_sorts_by_keyboard(window: Any, root: Path) -> None:
+    opened(window, root / "index.html")
+    assert len(rates(window)) == 8
     head = window.find_element(By.XPATH, "//table[@id='overview']//th[contains(., 'acceptance')]")
     for order in ("ascending", "descending"):
         head.find_element(By.CSS_SELECTOR, "[role=button]").send_keys(Keys.ENTER)
         WebDriverWait(window, 10).until(
             lambda _, order=order: head.get_attribute("aria-sort") == order
         )
-        assert values(window) == sorted(values(window), reverse=order == "descending")
-    selects = {
-        label.text.split("\n")[0]: Select(label.find_element(By.TAG_NAME, "select"))
-        for label in window.find_elements(By.CSS_SELECTOR, "#filters label")
-    }
-    assert list(selects) == ["Method", "Task", "Run"]
-    selects["Task"].select_by_visible_text("mbpp")
-    selects["Method"].select_by_visible_text("kd")
-    assert methods(window) == ["kd", "kd"]
-    cards = window.find_elements(By.CSS_SELECTOR, ".card")
-    assert [card.is_displayed() for card in cards] == [False, True, False, True]
-    window.find_element(By.CSS_SELECTOR, ".dt-search input").send_keys("nothing like it")
-    assert "Nothing matches." in window.find_element(By.ID, "overview").text
+        assert rates(window) == sorted(rates(window), reverse=order == "descending")
+
+
+def test_filters_act_on_all_that_follows_and_live_in_the_address(window: Any, root: Path) -> None:
+    opened(window, root / "index.html")
+    assert texts(window, "#filters > label") != []
+    select(window, "task", "MBPP")
+    select(window, "method", "kd")
+    choose(window, "measure", "acceptance_rate")
+    choose(window, "gamma", "8")
+
+    def shown() -> list[list[str]]:
+        return [
+            texts(window, "#matrix thead th a"),
+            texts(window, "#matrix tbody th"),
+            texts(window, ".panel caption"),
+            [text.split("\n")[0] for text in texts(window, "#overview tbody th")],
+            texts(window, "#matrix-title"),
+        ]
+
+    before = shown()
+    assert before[0] == ["MBPP", "MBPP"]
+    assert before[1] == ["kd"]
+    assert [text.startswith("MBPP") for text in before[2]] == [True, True]
+    assert before[3] == ["kd", "kd"]
+    assert before[4] == ["Acceptance, T=0, blocks of 8"]
+    address = window.current_url
+    assert "task=MBPP" in address
+    visit(window, address)
+    assert shown() == before
+
+
+def test_an_address_with_nonsense_shows_the_usual_choice(window: Any, root: Path) -> None:
+    visit(window, (root / "index.html").as_uri() + "#t=99&task=none&measure=%3Cb%3E&gamma=x")
+    assert texts(window, "#matrix-title") == ["Block efficiency, T=0, blocks of 4"]
+    assert len(texts(window, "#matrix thead th a")) == 4
+
+
+def test_bars_agree_with_letters(window: Any, root: Path) -> None:
+    opened(window, root / "index.html")
+    first = window.find_elements(By.CSS_SELECTOR, ".panel")[0]
+    rows = first.find_elements(By.CSS_SELECTOR, "tbody tr:not(.axis)")
+    assert [row.get_attribute("class") for row in rows] == ["same", "behind"]
+    assert rows[1].text.split("\n")[-2:] == [
+        "\u22120.25",
+        "[\u22120.40, \u22120.10]",
+    ]
+    zero, span = (
+        rows[1].find_element(By.CSS_SELECTOR, f"line.{kind}") for kind in ("zero", "span")
+    )
+    ends = [line.get_attribute(end).rstrip("%") for line, end in ((span, "x2"), (zero, "x1"))]
+    assert float(ends[0]) < float(ends[1])
 
 
 def test_a_cell_opens_with_charts_examples_and_numbers(window: Any, root: Path) -> None:
     opened(window, root / "index.html")
-    link = window.find_element(By.CSS_SELECTOR, "#overview tbody a[href^='cells/']")
+    link = window.find_element(By.CSS_SELECTOR, "#matrix tbody a[href^='cells/']")
     window.get(link.get_attribute("href"))
     opened(window, Path(window.current_url.removeprefix("file://")))
     charts = window.find_elements(By.CSS_SELECTOR, "figure.chart canvas")
@@ -201,3 +275,110 @@ def test_every_page_opens_without_complaint(window: Any, root: Path) -> None:
             "(e.labels && e.labels.length))).length"
         )
         assert unnamed == 0, page
+
+
+def test_two_methods_stand_side_by_side_on_the_same_prompts(window: Any, root: Path) -> None:
+    page = root / "sides" / "1-1-gsm8k-p.html"
+    opened(window, page)
+    assert texts(window, "#both thead th")[1:3] == ["kd", "sft"]
+    line = window.find_element(By.XPATH, "//table[@id='both']//tr[contains(., 'block efficiency')]")
+    assert [item.text.split("\n")[0] for item in line.find_elements(By.TAG_NAME, "td")] == [
+        "0.65",
+        "0.53",
+        "0.25",
+    ]
+    names = texts(window, "details[open] h3")
+    assert [name.split(":")[0] for name in names] == ["kd", "sft"]
+    blocks = window.find_elements(By.CSS_SELECTOR, "details[open] .tokens:first-of-type .block")
+    assert len(blocks) > 2
+    assert "".join(texts(window, "details[open] .block .t")).startswith("<script>")
+    visit(window, f"{page.as_uri()}#a=sft&b=kd")
+    assert texts(window, "#both thead th")[1:3] == ["sft", "kd"]
+    assert "-0.25" in texts(window, "#both")[0]
+
+
+def test_tokens_answer_to_touch_and_keys(window: Any, root: Path) -> None:
+    opened(window, root / "sides" / "1-1-gsm8k-p.html")
+    response = window.find_element(By.CSS_SELECTOR, "details[open] .tokens")
+    tokens = response.find_elements(By.CSS_SELECTOR, ".t")
+    assert all(token.size["width"] >= 8 for token in tokens)
+    window.execute_script("arguments[0].scrollIntoView({block: 'center'})", tokens[1])
+    tokens[1].click()
+    said = window.find_element(By.CSS_SELECTOR, "details[open] .said")
+    assert said.text.startswith("Token 2 of 24, \u201ca\u201d: ")
+    response.send_keys(Keys.ARROW_RIGHT)
+    assert said.text.startswith("Token 3 of 24, \u201cb\u201d: ")
+
+
+PAPER = {"width": 703, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # A4, 12 mm margins
+
+
+def test_paper_has_whole_tables_in_light_colours(browser: Any, root: Path) -> None:
+    for page in ("index.html", "tables/2-1-gsm8k-p.html", "cells/1-1-gsm8k-kd-s0.html"):
+        visit(browser, (root / page).as_uri())
+        browser.execute_script("document.documentElement.dataset.theme = 'dark'")
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PAPER)
+        browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        try:
+            theme = "return document.documentElement.dataset.theme"
+            assert browser.execute_script(theme) == "light"
+            cut = (
+                "return [...document.querySelectorAll('.scroll')].filter(box => "
+                "box.scrollWidth > 703 || getComputedStyle(box).overflowX !== 'visible').length"
+            )
+            assert browser.execute_script(cut) == 0, page
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= 703
+            assert not browser.find_element(By.CSS_SELECTOR, ".bar").is_displayed()
+        finally:
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+            browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
+        assert browser.execute_script(theme) == "dark"
+
+
+def test_paper_has_every_row_of_a_table(browser: Any, root: Path) -> None:
+    visit(browser, (root / "cells/1-1-gsm8k-kd-s0.html").as_uri())
+    rows = "return document.querySelectorAll('#all-numbers tbody tr').length"
+    assert browser.execute_script(rows) == 25
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.execute_script(rows) > 25
+    browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.execute_script(rows) == 25
+
+
+CONTRASTS = """
+const rgb = text => text.match(/[0-9.]+/g).map(Number);
+const light = part => {
+  part /= 255;
+  return part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4;
+};
+const luminance = c => .2126 * light(c[0]) + .7152 * light(c[1]) + .0722 * light(c[2]);
+const paint = element => {
+  for (let at = element; at; at = at.parentElement) {
+    const found = rgb(getComputedStyle(at).backgroundColor);
+    if (found.length === 3 || found[3] === 1) { return found; }
+  }
+  return [255, 255, 255];
+};
+const low = [];
+for (const element of document.querySelectorAll('main *, header *, footer *')) {
+  const own = [...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+  if (!own || !element.checkVisibility() || element.closest('svg, select, .unseen')) { continue; }
+  const [a, b] = [rgb(getComputedStyle(element).color), paint(element)].map(luminance);
+  const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+  if (ratio < 4.5) { low.push([element.className, element.textContent.slice(0, 30), ratio]); }
+}
+return low;
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(browser: Any, root: Path, theme: str) -> None:
+    pages = ["index.html", "runs.html", "definitions.html"]
+    pages += [str(next((root / name).iterdir())) for name in ("tables", "sides", "cells", "runs")]
+    for page in pages:
+        visit(browser, (root / page).as_uri())
+        if browser.execute_script("return document.documentElement.dataset.theme") != theme:
+            browser.find_element(By.ID, "theme").click()
+        browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert browser.execute_script(CONTRASTS) == [], page

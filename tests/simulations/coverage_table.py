@@ -254,9 +254,9 @@ The rates of prompts have a beta distribution, given as mean ± standard deviati
 
 Two worlds stay below 0.93, since what decides the rate is missing from most samples: the longest
 texts, where they are few and unlike the others; and the few prompts that accept anything. Tables
-print the effective number of prompts where it is below 0.9 n, and state the lowest coverage where
-the effective number is below 0.5 n, or below 10 and 0.9 n. Near 0 and 1, 8 prompts or fewer cover
-more than 0.97, which tables state as well.
+print the effective number of prompts where it is below 0.9 n, and state the lowest coverage: of
+Pareto lengths where the effective number is below 0.5 n or below 10, else of lognormal lengths.
+Near 0 and 1, 8 prompts or fewer cover more than 0.97, which tables state as well.
 
 A correction for skewness (Hall 1992) that moves the end on the long side outwards would cover 0.79
 to 0.91 where rates rise with Pareto lengths. It is not used: 16 prompts of mean rate 0.02 then

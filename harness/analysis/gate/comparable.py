@@ -50,7 +50,11 @@ class Difference:
     now: str | None
 
     def __str__(self) -> str:
-        return f"{self.name} ({_short(self.before)}, now {_short(self.now)})"
+        return f"{self.name} ({self.values(', now ')})"
+
+    def values(self, between: str) -> str:
+        """Return both values, shortened."""
+        return f"{_short(self.before)}{between}{_short(self.now)}"
 
 
 def run_facts(results: Results) -> dict[str, str]:

@@ -204,15 +204,6 @@ def hidden_state_bytes(shape: Shape, positions: float, dtype: str) -> float:
     return positions * shape.hidden * SIZES[dtype]
 
 
-def format_bytes(num_bytes: float) -> str:
-    """Return bytes in the unit with the fewest digits, such as "131 GB"."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if num_bytes < 999.5:
-            return f"{num_bytes:.0f} {unit}" if num_bytes >= 9.95 else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.1f} TB"
-
-
 def format_seconds(seconds: float) -> str:
     """Return seconds as a duration, such as "5 min"."""
     if seconds < 1:

@@ -18,7 +18,7 @@ from draftmark.errors import UserError
 from draftmark.pipeline import experiment
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.planning import estimates
-from draftmark.pipeline.planning.estimates import Cost, Gpu, format_bytes, format_seconds
+from draftmark.pipeline.planning.estimates import Cost, Gpu, format_seconds
 from draftmark.pipeline.planning.jobs import plan_jobs
 from draftmark.pipeline.planning.schedule import (
     ASSUMED,
@@ -35,6 +35,7 @@ from draftmark.store.graph import Node, topological_order
 from draftmark.store.reading import read_json
 from draftmark.store.records import DRAFT, TARGET
 from draftmark.store.store import Store
+from draftmark.text import format_bytes
 from draftmark.training.flops import CHUNK_LOGITS
 
 WIDTH = 100

@@ -12,9 +12,9 @@ from typing import Any
 
 from draftmark.config.sections import Samples
 from draftmark.data.rows import MISSING, Rows
-from draftmark.models.files import end_tokens, model_digest
+from draftmark.models.files import end_tokens, model_facts
 from draftmark.pipeline.setting import ROWS_PER_BATCH, TEXT_SEED, Setting
-from draftmark.store.graph import Build, Job, Node
+from draftmark.store.graph import Build, Job, Node, json_digest
 from draftmark.store.records import TEXTS, write_texts
 from draftmark.types import Sampler, Split, Text
 
@@ -23,12 +23,14 @@ def existing_model_node(
     stage: str, reference: str, directory: Path, *, trust_remote_code: bool
 ) -> Node:
     """Return the node of a model in a folder, identified by the hash of its files."""
+    facts = model_facts(reference, directory)
     settings = {
-        "digest": model_digest(directory),
+        "digest": json_digest(facts["files"]),
         "end_tokens": sorted(end_tokens(directory)),
         "trust_remote_code": trust_remote_code,
     }
-    return Node(stage, f"{stage} {reference}", settings, {}, code=(), existing_folder=directory)
+    label = f"{stage} {reference}"
+    return Node(stage, label, settings, {}, code=(), existing_folder=directory, facts=facts)
 
 
 def missing_model_node(stage: str, reference: str) -> Node:

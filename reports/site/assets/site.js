@@ -1,18 +1,30 @@
-// Makes tables sortable and filterable (DataTables), and shows examples token by token.
+// Makes tables sortable and searchable (DataTables), also for print.
 (function () {
   "use strict";
-  var WORDS = { a: "accepted", r: "the target's token in place of a rejected one", b: "bonus token", n: "not drafted" };
   var LANGUAGE = {
     search: "Search", lengthMenu: "_MENU_ a page", info: "_START_ to _END_ of _TOTAL_",
     infoEmpty: "none", infoFiltered: "(of _MAX_)", zeroRecords: "Nothing matches.", emptyTable: "Nothing here.",
   };
 
-  function sortable(table) {
-    var long = table.tBodies[0].rows.length > 30;
-    return new DataTable(table, {
+  function tableOptions(rows) {
+    var long = rows > 30;
+    return {
       paging: long, pageLength: 25, lengthMenu: [25, 100, 500], searching: long, info: long,
       order: [], autoWidth: false, language: LANGUAGE,
+    };
+  }
+  // A DataTable whose pages are named after its caption, so that each landmark of a page is distinct.
+  function dataTable(table, options) {
+    var made = new DataTable(table, options), caption = table.caption ? table.caption.textContent : "";
+    made.table().container().querySelectorAll("nav").forEach(function (nav) {
+      nav.setAttribute("aria-label", "Pages of the table: " + caption);
     });
+    return made;
+  }
+  window.draftmark = { tableOptions: tableOptions, dataTable: dataTable };
+
+  function sortable(table) {
+    dataTable(table, tableOptions(table.tBodies[0].rows.length));
   }
 
   function linked(text, address, kind) {
@@ -23,64 +35,12 @@
     return link;
   }
 
-  // A cell of the front page's table: a name with its page, a number with its definition, or text.
-  function entry(item, kind) {
-    if (kind !== "display") {
-      if (typeof item === "string") { return item === "-" || item === "failed" ? "" : item; }
-      return kind === "filter" ? String(item[item.length > 2 ? 1 : 0]) : item[0];
-    }
-    var made = document.createElement("span");
-    if (typeof item === "string") {
-      made.textContent = item === "-" ? "–" : item;
-      made.className = item === "-" ? "none" : item === "failed" ? "failed" : "";
-    } else if (item.length === 2) {
-      return linked(item[0], item[1]);
-    } else {
-      var interval = document.createElement("span");
-      interval.className = "ci";
-      interval.textContent = item[2];
-      made.append(linked(item[1], item[3], "num"), " ", interval);
-    }
-    return made;
-  }
-
-  function overview(table, rows) {
-    var form = document.getElementById("filters");
-    var made = new DataTable(table, {
-      data: rows, deferRender: true, order: [], paging: rows.length > 25, pageLength: 25,
-      lengthMenu: [25, 100, 500], language: LANGUAGE, autoWidth: false,
-      columns: Array.from(table.tHead.rows[0].cells, function (head, place) {
-        return {
-          data: place, className: head.className, render: entry, cellType: place ? "td" : "th",
-          createdCell: function (cell) { if (!place) { cell.scope = "row"; } },
-        };
-      }),
-    });
-    form.hidden = !form.querySelector("select");
-    form.addEventListener("submit", function (event) { event.preventDefault(); });
-    form.addEventListener("change", function () {
-      var chosen = {};
-      form.querySelectorAll("select").forEach(function (select) {
-        chosen[select.parentNode.firstChild.textContent.trim().toLowerCase()] = select.value;
-        made.column(Number(select.dataset.column)).search(select.value, { exact: select.value !== "" });
-      });
-      made.draw();
-      var more = document.querySelector(".more");
-      if (more) { more.open = Object.values(chosen).some(Boolean); }
-      document.querySelectorAll(".card").forEach(function (card) {
-        card.hidden = ["task", "pair", "run"].some(function (name) {
-          return chosen[name] && card.dataset[name] !== chosen[name];
-        });
-      });
-    });
-  }
-
   function numbers(table, rows) {
     var digits = function (value, kind) {
       return kind === "display" ? (value === null ? "–" : value.toFixed(4)) : value === null ? "" : value;
     };
     var text = DataTable.render.text();
-    new DataTable(table, {
+    dataTable(table, {
       data: rows, order: [], pageLength: 25, lengthMenu: [10, 25, 100, 500], deferRender: true,
       autoWidth: false, language: LANGUAGE,
       columns: [
@@ -98,44 +58,26 @@
     });
   }
 
-  function token(piece, mark) {
-    var made = document.createElement("span"), kind = mark.toLowerCase();
-    var shade = /[0-9]/.test(mark);
-    made.className = "t " + (shade ? "p" + mark : kind) + (mark !== kind ? " start" : "");
-    made.textContent = piece.replace(/\n/g, "⏎\n");
-    made.title = shade ? "accepted with probability 0." + mark + " to " + (mark === "9" ? "1" : "0." + (Number(mark) + 1)) : WORDS[kind];
-    return made;
-  }
-
-  function example(item, open) {
-    var box = document.createElement("details"), summary = document.createElement("summary");
-    box.open = open;
-    box.className = "example";
-    var kept = (item.marks.match(/a/gi) || []).length;
-    var certain = !/[0-9]/.test(item.marks);
-    summary.textContent = item.id + ", temperature " + item.temperature + ": " + item.pieces.length + " tokens" +
-      (certain ? ", " + kept + " drafted and accepted" : "");
-    var prompt = document.createElement("pre"), answer = document.createElement("p");
-    prompt.className = "prompt";
-    prompt.tabIndex = 0;
-    prompt.textContent = item.prompt;
-    answer.className = "tokens";
-    item.pieces.forEach(function (piece, place) { answer.appendChild(token(piece, item.marks[place] || "n")); });
-    box.append(summary, prompt, answer);
-    return box;
-  }
-
   document.addEventListener("DOMContentLoaded", function () {
     DataTable.ext.errMode = "throw";
     var data = document.getElementById("data");
     var payload = data ? JSON.parse(data.textContent) : {};
     document.querySelectorAll("table[data-sortable]").forEach(sortable);
-    var table = document.getElementById("overview");
-    if (table) { overview(table, payload.rows); }
     var all = document.getElementById("all-numbers");
     if (all) { numbers(all, payload.numbers); }
-    var place = document.getElementById("examples-here");
-    if (place) { payload.examples.forEach(function (item, n) { place.appendChild(example(item, n === 0)); }); }
     document.documentElement.dataset.ready = "yes";
+  });
+
+  // Paper has all rows of a table.
+  var lengths = [];
+  window.addEventListener("beforeprint", function () {
+    lengths = DataTable.tables().map(function (table) {
+      var api = new DataTable.Api(table), length = api.page.len();
+      api.page.len(-1).draw(false);
+      return [api, length];
+    });
+  });
+  window.addEventListener("afterprint", function () {
+    lengths.forEach(function (pair) { pair[0].page.len(pair[1]).draw(false); });
   });
 })();

@@ -15,7 +15,7 @@ import pytest
 from commands import Outcome, run_command
 from places import PACKAGE
 
-from draftmark.data import hub
+from draftmark.models.cache import model_directory
 from draftmark.pipeline import experiment, runner
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
@@ -43,8 +43,6 @@ def draftmark(
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("DRAFTMARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DRAFTMARK_DATA", raising=False)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(hub, "_why_unreachable", lambda: "no network in tests")
 
     return partial(run_command, capsys)
 
@@ -230,6 +228,16 @@ def test_an_unknown_report_writes_none_at_all(draftmark: Command) -> None:
     assert [path.name for path in _files()] == [RESULTS]
 
 
+def test_a_style_needs_figures_and_a_known_name(draftmark: Command) -> None:
+    save_results(_results(), Path("mine"))
+
+    without = _mended(draftmark("report", "mine", "--style", "icml"))
+    assert "--style is for the report figures" in without
+    unknown = _mended(draftmark("report", "mine", "figures", "--style", "icmm"))
+    assert "Unknown style 'icmm'. Did you mean 'icml'? Known: acl, icml, neurips." in unknown
+    assert [path.name for path in _files()] == [RESULTS]
+
+
 @pytest.mark.parametrize("command", ["report", "reconcile", "what-if"])
 @pytest.mark.parametrize("folder", ["nowhere", "."])
 def test_a_folder_without_results_is_one_sentence(
@@ -289,7 +297,7 @@ def test_the_doctor_says_what_is_missing_and_how_to_get_it(draftmark: Command) -
     outcome = draftmark("doctor", "--data", ".")
 
     assert outcome.code == 0
-    assert "unreachable: no network in tests" in outcome.out
+    assert "is not asked: HF_HUB_OFFLINE is set" in outcome.out
     assert "not fetched; draftmark fetch smollm2-135m-instruct" in outcome.out
     assert "no known task in it" in outcome.out
 
@@ -320,6 +328,18 @@ def test_a_shell_completes_the_names_of_commands(
 
     assert {"report", "reconcile"} <= set(re.findall(r"[a-z]+", outcome.out))
     assert "gate" not in outcome.out
+
+
+def test_a_shell_completes_the_names_of_cached_models(
+    draftmark: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("org/one@x", "org/two@y"):
+        model_directory(name).mkdir(parents=True)
+    monkeypatch.setenv("_DRAFTMARK_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "draftmark models rm org/o")
+    monkeypatch.setenv("COMP_CWORD", "3")
+
+    assert draftmark().out.split() == ["org/one@x"]
 
 
 def test_the_console_script_ends_in_one_sentence(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Draft inits, the one-tokenizer rule, and the parts of a model put together again."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -20,6 +21,7 @@ from draftmark.models.language_model import (
     load_tokenizer,
     save_model,
 )
+from draftmark.models.weights import check_folder
 from draftmark.progress import Progress
 
 
@@ -197,3 +199,38 @@ def test_a_model_without_its_body_gives_the_same_logits(tiny_directory: Path, ti
     assert loaded.device == torch.device("cpu")
     body = loaded.model.base_model.parameters()
     assert all(parameter.is_meta for parameter in body)
+
+
+def test_a_tokenizer_model_of_sentencepiece_is_enough(tiny_directory: Path, tmp_path: Path) -> None:
+    """Its ids are those of SentencePiece itself."""
+    import sentencepiece
+
+    texts = [f"A farmer has {n} sheep and buys {n % 7} more on day {n}." for n in range(300)]
+    trained = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_writer=trained,
+        vocab_size=360,
+        model_type="bpe",
+        byte_fallback=True,
+        normalization_rule_name="identity",  # as Llama's
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+    )
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_directory, folder)
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        (folder / name).unlink()
+    (folder / "tokenizer.model").write_bytes(trained.getvalue())
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    settings = {"tokenizer_class": "LlamaTokenizer", **names}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+    check_folder(folder)
+    tokenizer = load_tokenizer(folder)
+
+    own = sentencepiece.SentencePieceProcessor(model_proto=trained.getvalue())
+    for text in ("Two farmers buy 12 sheep.", "Ünïcode\n  and spaces"):
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        assert tokenizer.decode(ids) == text
+        assert ids == own.encode(text)

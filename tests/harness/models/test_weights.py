@@ -117,6 +117,44 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda at: _edit(at / "config.json", quantization={"bits": 4, "group_size": 64}),
         "quantised weights",
     ),
+    **{
+        method: (
+            lambda at, method=method: _edit(
+                at / "config.json", quantization_config={"quant_method": method}
+            ),
+            rf"quantised weights \({method}\).*dequantise them",
+        )
+        for method in ("awq", "bitsandbytes", "compressed-tensors", "fp8")
+    },
+    "weights of another name in the config": (
+        lambda at: _edit(at / "config.json", transformers_weights="other.safetensors"),
+        r"names the weights 'other\.safetensors' \(transformers_weights\)",
+    ),
+    **{
+        f"an index of {name}": (
+            lambda at, name=name: (
+                (at / WEIGHTS).unlink(),
+                (at / INDEX).write_text(json.dumps({"weight_map": {"a": name}})),
+            ),
+            "which is not a .safetensors file beside it",
+        )
+        for name in ("../model.safetensors", "sub/model.safetensors", "pytorch_model.bin", 3)
+    },
+    "no tokenizer": (
+        lambda at: ((at / "tokenizer.json").unlink(), (at / "tokenizer_config.json").unlink()),
+        r"has no tokenizer \(tokenizer\.json, .*save the tokenizer",
+    ),
+    "a tokenizer's class without its vocabulary": (
+        lambda at: (
+            (at / "tokenizer.json").unlink(),
+            _edit(at / "tokenizer_config.json", tokenizer_class="LlamaTokenizer"),
+        ),
+        "has no tokenizer",
+    ),
+    "half a tokenizer": (
+        lambda at: ((at / "tokenizer.json").unlink(), (at / "vocab.json").write_text("{}")),
+        "has no tokenizer",
+    ),
     "integers": (_packed, r"quantised weights \(model\.layers\.0\.mlp\.up_proj\.weight\)"),
 }
 

@@ -12,9 +12,11 @@ from safetensors.torch import load_file, save_file
 
 from draftmark.errors import UserError
 from draftmark.pipeline.experiment import Plan, plan_experiment
+from draftmark.pipeline.export_heads import export_heads
 from draftmark.pipeline.preflight import check_before_run
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.pipeline.runner import run_experiment
+from draftmark.pipeline.verify import verify_run
 from draftmark.progress import Progress
 from draftmark.store.store import Store
 
@@ -33,6 +35,7 @@ test_rows = 4
 name = "p"
 target = "{target}"
 draft = {draft}
+{pair}
 
 [[methods]]
 name = "untrained"
@@ -71,7 +74,12 @@ def check(tmp_path: Path, heard: Heard) -> Callable[..., list[str]]:
     ) -> list[str]:
         path = tmp_path / "small.toml"
         path.write_text(
-            RECIPE.format(target=target, draft=draft, prompting=more.get("prompting", ""))
+            RECIPE.format(
+                target=target,
+                draft=draft,
+                prompting=more.get("prompting", ""),
+                pair=more.get("pair", ""),
+            )
         )
         plan = plan_experiment(load_recipe(str(path)), heard, data=data)
         check_before_run(plan, Store(tmp_path / "store"), heard)
@@ -91,8 +99,10 @@ def _edit(path: Path, **values: Any) -> None:
 
 
 def test_a_healthy_recipe_has_nothing_to_say(check: Callable[..., list[str]]) -> None:
-    (line,) = check()
-    assert line == "gsm8k: 4 test rows from samples"
+    assert check() == [
+        "gsm8k: passed over directory: DRAFTMARK_DATA is not set",
+        "gsm8k: 4 test rows from samples",
+    ]
 
 
 @pytest.mark.parametrize("role", ["target", "draft"])
@@ -109,7 +119,7 @@ def test_a_model_that_does_not_load_whole_is_refused_before_the_first_stage(
 def test_a_run_refuses_what_the_check_refuses(folder: Path, tmp_path: Path, heard: Heard) -> None:
     _wrap(folder)
     path = tmp_path / "small.toml"
-    path.write_text(RECIPE.format(target=folder, draft="{ pruned = [0] }", prompting=""))
+    path.write_text(RECIPE.format(target=folder, draft="{ pruned = [0] }", prompting="", pair=""))
     plan: Plan = plan_experiment(load_recipe(str(path)), heard)
     with pytest.raises(UserError, match="does not load whole"):
         run_experiment(plan, "small", Store(tmp_path / "store"), heard)
@@ -133,7 +143,7 @@ def test_what_was_found_is_among_the_findings_of_every_run(
     """The second run computes nothing, and reads what the first one kept."""
     _edit(folder / "generation_config.json", eos_token_id=[0, 2])
     path, store = tmp_path / "small.toml", Store(tmp_path / "store")
-    path.write_text(RECIPE.format(target=folder, draft="{ pruned = [0] }", prompting=""))
+    path.write_text(RECIPE.format(target=folder, draft="{ pruned = [0] }", prompting="", pair=""))
     for _ in range(2):
         plan = plan_experiment(load_recipe(str(path)), heard)
         found = run_experiment(plan, "small", store, heard).findings
@@ -189,3 +199,65 @@ def test_an_argument_that_the_template_lacks_is_refused_before_the_first_stage(
 ) -> None:
     with pytest.raises(UserError, match="'enable_thinking', which the target's chat template"):
         check(prompting="prompting = { chat_template_kwargs = { enable_thinking = false } }")
+
+
+TEMPLATES: dict[str, tuple[str, str]] = {
+    "raises": ("{{ raise_exception('No user may speak') }}", "No user may speak"),
+    "is not a template": ("{% for turn in messages %}", "Unexpected end of template"),
+    "reads what turns lack": ("{{ messages[0].parts[0].text }}", "has no attribute 'parts'"),
+    "writes nothing": ("{% set said = messages %}", "it gives no tokens"),
+}
+
+
+@pytest.mark.parametrize("fault", TEMPLATES)
+def test_a_chat_template_that_fails_is_refused_before_the_first_stage(
+    check: Callable[..., list[str]], folder: Path, fault: str
+) -> None:
+    template, reason = TEMPLATES[fault]
+    (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(UserError, match=rf"The chat template .*{reason}.*'plain'"):
+        check(folder)
+    check(folder, prompting='prompting = { format = "plain" }')
+
+
+def test_chat_templates_without_a_default_are_refused_before_the_first_stage(
+    check: Callable[..., list[str]], folder: Path
+) -> None:
+    (folder / "chat_template.jinja").unlink()
+    named = [{"name": "rag", "template": "{{ messages[0].content }}"}]
+    _edit(folder / "tokenizer_config.json", chat_template=named)
+    with pytest.raises(UserError, match=r"does not write .*default.*format = 'plain'"):
+        check(folder)
+
+
+def test_a_tokenizer_without_a_vocabulary_is_refused(
+    check: Callable[..., list[str]], folder: Path
+) -> None:
+    (folder / "tokenizer.json").unlink()
+    _edit(folder / "tokenizer_config.json", tokenizer_class="LlamaTokenizer")
+    (folder / "vocab.txt").write_text("a file that this class does not read")
+    with pytest.raises(UserError, match="no tokens but special ones"):
+        check(folder)
+
+
+def test_verify_and_export_refuse_what_a_run_refuses(
+    folder: Path, tmp_path: Path, heard: Heard
+) -> None:
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('No') }}")
+    path = tmp_path / "small.toml"
+    path.write_text(RECIPE.format(target=folder, draft="{ pruned = [0] }", prompting="", pair=""))
+    plan, store = plan_experiment(load_recipe(str(path)), heard), Store(tmp_path / "store")
+    with pytest.raises(UserError, match="The chat template fails"):
+        verify_run(plan, store, heard, 2)
+    with pytest.raises(UserError, match="The chat template fails"):
+        list(export_heads(plan, store, tmp_path / "out", heard))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_code_of_another_repository_is_refused_where_code_may_run(
+    check: Callable[..., list[str]], folder: Path, file: str
+) -> None:
+    _edit(folder / file, auto_map={"AutoX": "org/code--modeling_x.X", "AutoY": ["a.B", None]})
+    with pytest.raises(UserError, match=rf"{file} names code of another repository"):
+        check(folder, pair="trust_remote_code = true")
+    check(folder)

@@ -71,3 +71,13 @@ def test_the_sampled_draft_of_a_deterministic_one_is_itself(target: Any) -> None
     assert sampled.greedy_SD is not None
     assert np.array_equal(sampled.greedy_SD, sampled.accept_SD > 0)
     assert np.array_equal(sampled.overlap_S, greedy.overlap_S)
+
+
+def test_on_a_greedy_text_a_right_proposal_is_the_targets_first_choice(
+    target: Any, write: Any, prompts: Any
+) -> None:
+    (text,) = write(prompts[:1], 0.0, max_new_tokens=60)
+    logits, samplers = read_target_logits(target, [text]), Samplers(GREEDY, GREEDY)
+    (table,) = score_deterministic(lambda _: LookupSession(3, 1), [text], logits, samplers)
+    assert np.array_equal(table.greedy_match_S, table.accept_SD[:, 0])
+    assert 0 < table.greedy_match_S.sum() < len(text.response_ids)

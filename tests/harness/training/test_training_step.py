@@ -114,6 +114,32 @@ def test_steps_are_those_of_plain_pytorch(context: Any, target: Any, tmp_path: A
     assert 0 < seconds < elapsed_s
 
 
+def test_the_ledger_counts_each_step_once(context: Any, target: Any) -> None:
+    """Each weight of the body reads every token but a text's last, each head the supervised."""
+    given = context(settings=SETTINGS, criterion=latest())
+    texts = [text for step in range(STEPS) for text in given.texts.training_batch(step, 4).texts]
+    model = given.draft.model
+    head, parts = model.lm_head.weight.numel(), model.model.named_parameters()
+    body = sum(weight.numel() for name, weight in parts if "embed" not in name)
+    supervised = sum(len(text.response_ids) for text in texts)
+    read = sum(len(text.prompt_ids) + len(text.response_ids) - 1 for text in texts)
+    ledger = train(given, mixed_loss).ledger
+    assert (ledger.rows, ledger.supervised_tokens) == (len(texts), supervised)
+    target_head = target.model.lm_head.weight.numel()
+    assert ledger.flops == 6 * body * read + (6 * head + 2 * target_head) * supervised
+    assert (ledger.reference_forward_tokens, ledger.target_forward_tokens) == (0, 0)
+
+
+@pytest.mark.parametrize("keeps_end", [False, True])
+def test_only_a_training_that_keeps_its_end_writes_a_last_checkpoint(
+    context: Any, keeps_end: bool
+) -> None:
+    given = context(settings=SETTINGS, criterion=latest(), keeps_end=keeps_end)
+    train(given, mixed_loss)
+    found = [path.name for path in given.scratch.glob("step-*")]
+    assert found == ([f"step-{STEPS:08d}"] if keeps_end else [])
+
+
 class Counted:
     """A step that keeps what is counted and shown."""
 

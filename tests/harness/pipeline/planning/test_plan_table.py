@@ -188,14 +188,6 @@ def test_a_plan_fits_a_hundred_columns(recipe: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_bytes", "text"),
-    [(0, "0.0 B"), (999, "999 B"), (1500, "1.5 KB"), (131_055_505_408, "131 GB"), (2e12, "2.0 TB")],
-)
-def test_bytes_have_the_unit_with_the_fewest_digits(num_bytes: float, text: str) -> None:
-    assert estimates.format_bytes(num_bytes) == text
-
-
-@pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "< 1 s"), (60, "60 s"), (300, "5 min"), (7200, "2.0 h")]
 )
 def test_seconds_have_a_readable_unit(seconds: float, text: str) -> None:

@@ -1,0 +1,111 @@
+"""A whole run whose target, draft and rows come from a local hub, and the same run again."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_hub import Fault, LocalHub, add_gsm8k, run_draftmark, serve_hub
+
+from draftmark.models.files import own_models
+
+RECIPE = """
+title = "From the hub"
+tasks = ["gsm8k"]
+threads = 1
+speed = false
+
+[data]
+sources = ["directory", "hub"]
+train_rows = 8
+validation_rows = 4
+test_rows = 6
+
+[[pairs]]
+name = "tiny"
+target = "org/target@main"
+draft = {{ model = "org/draft@{draft}" }}
+
+[training]
+passes = 1
+rows_per_batch = 4
+
+[[methods]]
+name = "untrained"
+
+[[methods]]
+name = "kd"
+
+[evaluation]
+temperatures = [0.0]
+max_new_tokens = 8
+"""
+
+
+def _add_models(hub: LocalHub) -> dict[str, str]:
+    """Add a target and a draft, which has another config; return the commit of each."""
+    folder = own_models()["tiny-target"]
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    draft = {**files, "config.json": files["config.json"] + b"\n"}
+    return {
+        "target": hub.add("models/org/target", files | {"pytorch_model.bin": bytes(9)}),
+        "draft": hub.add("models/org/draft", draft),
+    }
+
+
+def _results(folder: Path) -> Mapping[str, Any]:
+    (path,) = folder.glob("results/*/results.json")
+    results: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
+    return results
+
+
+@pytest.mark.slow
+def test_target_draft_and_rows_come_from_the_hub_once(tmp_path: Path) -> None:
+    with serve_hub() as hub:
+        add_gsm8k(hub)
+        commits = _add_models(hub)
+        (tmp_path / "own.toml").write_text(RECIPE.format(**commits), encoding="utf-8")
+
+        first = run_draftmark(hub, tmp_path, "run", "own.toml")
+        assert first.returncode == 0, first.stderr
+        asked = hub.take_requests()
+        hub.faults.append(Fault(".", status=503))
+        again = run_draftmark(hub, tmp_path, "run", "own.toml")
+        offered = {
+            role: hub.repositories[f"models/org/{role}"].commits[commit]
+            for role, commit in commits.items()
+        }
+        held = next(iter(hub.repositories["datasets/openai/gsm8k"].commits.values()))
+
+    assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
+    assert hub.requests == []
+    assert not [ask for ask in asked if "pytorch_model.bin" in ask.path or "README" in ask.path]
+    assert max(ask.status for ask in asked) < 400
+    passed = "directory: DRAFTMARK_DATA is not set"
+    assert f"gsm8k: passed over {passed}\n" in first.stderr
+    assert f"data: gsm8k, passed over {passed}" in first.stdout.replace("\\", "")
+    (facts,) = _results(tmp_path)["data"]
+    assert facts["passed_over"] == [passed]
+    assert set(facts["source"].values()) == {"hub openai/gsm8k@cc7b047"}
+    for split, of in {"train": "train", "validation": "train", "test": "test"}.items():
+        hashes = {path: held[path].sha256 for path in held if f"/{of}-" in path}
+        assert facts["hub"][split] == {"endpoint": hub.address, "files": hashes}
+    references = {"target": "org/target@main", "draft": f"org/draft@{commits['draft']}"}
+    for role, reference in references.items():
+        model = facts["models"][role]
+        files = model.pop("files")
+        assert model == {
+            "reference": reference,
+            "name": f"org/{role}@{commits[role]}",
+            "source": "hub",
+            "commit": commits[role],
+            "endpoint": hub.address,
+        }
+        assert files.keys() == offered[role].keys() - {"pytorch_model.bin", "README.md"}
+        for path, sha256 in files.items():
+            assert sha256 == hashlib.sha256(offered[role][path].data).hexdigest()
+    printed = first.stdout.replace("\\", "")
+    assert f"target org/target@main (hub org/target@{commits['target']}, files " in printed
+    assert f"org/target@main is hub org/target@{commits['target']}.\n" in first.stderr

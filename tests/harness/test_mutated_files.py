@@ -37,7 +37,7 @@ from draftmark.store.speed_records import Measurement, TimedPass, TimedRun, writ
 from draftmark.store.store import Store
 from draftmark.types import Arm, Decode, Ledger, Round, TimedDecode
 
-MUTATIONS = int(os.environ.get("DRAFTMARK_MUTATIONS", "12"))
+MUTATIONS = int(os.environ.get("DRAFTMARK_MUTATIONS", "5"))
 RUN = "results/mine-01234567"
 EASY = (0.5, 0.6, 0.7, 0.8)
 JSON, LINES, PARQUET, BYTES = mutated_json, mutated_lines, mutated_parquet, mutated_bytes

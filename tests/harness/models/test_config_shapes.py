@@ -20,7 +20,7 @@ from draftmark.models.token_ids import end_token_notes, read_config
 from draftmark.models.weights import check_folder
 from draftmark.store.reading import explained
 
-MUTATIONS = int(os.environ.get("DRAFTMARK_MUTATIONS", "25"))
+MUTATIONS = int(os.environ.get("DRAFTMARK_MUTATIONS", "10"))
 NAMES = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
 
 

@@ -76,8 +76,8 @@ def test_a_template_may_unpack_arguments() -> None:
 def test_what_ends_in_time_is_not_interrupted_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_templates, "TIMEOUT_S", 0.05)
     tokenizer = with_template("{{ messages[0].content }}")
-    threads = threading.active_count()
+    before = set(threading.enumerate())
 
     assert tokenizer.decode(encode_prompt(tokenizer, ROW)) == "2 + 2?"
     time.sleep(0.2)
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= before

@@ -116,6 +116,13 @@ def test_a_task_that_is_named_and_has_no_rows_is_one_sentence(tmp_path: Path) ->
         list(check_tasks(None, tmp_path))
 
 
+def test_a_source_that_is_none_is_named() -> None:
+    with pytest.raises(UserError, match=r"Unknown source 'web'\. Known: directory, hub, samples"):
+        list(check_tasks(["gsm8k"], None, source="web"))
+    (found,) = check_tasks(["gsm8k"], None, source="samples")
+    assert found.splits["test"].source == "samples"
+
+
 def test_what_is_wrong_with_a_file_is_one_sentence(tmp_path: Path) -> None:
     folder = _write(tmp_path / "gsm8k", {"train": [], "validation": [], "test": []})
     (folder / "gsm8k" / "train.jsonl.gz").write_bytes(b"not gzip")

@@ -35,7 +35,6 @@ def check_folder(directory: Path) -> None:
     or files that are cut or missing.
     """
     check_plain_folder(directory)
-    check_configs(directory)
     names = [path.name for path in sorted(directory.iterdir()) if path.is_file()]
     headers = {name: _header(directory / name) for name in weight_files(directory, names)}
     _check_tensors(directory, headers)
@@ -49,6 +48,7 @@ def weight_files(directory: Path, names: Collection[str]) -> list[str]:
     names, show that draftmark cannot load the model.
     """
     _check_kind(directory, names)
+    check_configs(directory)
     _check_config(directory)
     _check_tokenizer(directory, names)
     return _named_weights(directory, names)

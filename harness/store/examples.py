@@ -82,7 +82,7 @@ class _TableRow(BaseModel):
     """What an example needs of an acceptance table's row."""
 
     example_id: str
-    accept: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+    accept: list[Annotated[float, Field(ge=-1e-3, le=1.001)]]
     drafted: list[Annotated[int, Field(ge=0)]]
     depth: Annotated[int, Field(ge=1)]
 

@@ -27,7 +27,7 @@ def publish_folder(out: Path, files: Iterable[tuple[str, str | bytes]]) -> list[
     Raises UserError if the folder holds something and was not published, or if another process
     publishes beside it.
     """
-    out = out.resolve()
+    named, out = out, out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked_folder(out.parent):
         for left in sorted(out.parent.iterdir()):
@@ -42,7 +42,7 @@ def publish_folder(out: Path, files: Iterable[tuple[str, str | bytes]]) -> list[
         finally:
             _retire(new, out)
         sync_folder(out.parent)
-    return [out / name for name in names]
+    return [named / name for name in names]
 
 
 def _refuse_foreign(out: Path) -> None:

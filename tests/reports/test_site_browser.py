@@ -311,6 +311,8 @@ def test_two_methods_stand_side_by_side_on_the_same_prompts(window: Any, root: P
     visit(window, f"{page.as_uri()}#a=sft&b=kd")
     assert texts(window, "#both thead th")[1:3] == ["sft", "kd"]
     assert "-0.25" in texts(window, "#both")[0]
+    visit(window, f"{page.as_uri()}#a=sft")
+    assert texts(window, "#both thead th")[1:3] == ["sft", "kd"]
 
 
 def test_tokens_answer_to_touch_and_keys(window: Any, root: Path) -> None:

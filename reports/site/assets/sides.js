@@ -100,6 +100,7 @@
       select.value = params.get(select.name) || select.dataset.usual;
       if (select.selectedIndex < 0) { select.value = select.dataset.usual; }
     });
+    if (!params.has("b") && form.elements.b.value === form.elements.a.value) { form.elements.b.value = data.methods[0]; }
   }
 
   function writeAddress() {

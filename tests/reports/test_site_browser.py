@@ -281,6 +281,15 @@ def test_the_theme_is_switched_and_kept(window: Any, root: Path) -> None:
     window.find_element(By.ID, "theme").click()
 
 
+def test_a_site_without_numbers_opens_without_complaint(window: Any, tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [[0.5, 0.7]]})
+    failed = tuple(replace(row, numbers={}, failure="no luck") for row in results.results)
+    results = replace(results, results=failed)
+    write_reports(results, tmp_path, [Site(runs=((results, tmp_path),), folder="out")])
+    opened(window, tmp_path / "out" / "index.html")
+    assert "All cells failed" in texts(window, "main")[0]
+
+
 def test_every_page_opens_without_complaint(window: Any, root: Path) -> None:
     for page in sorted(root.rglob("*.html")):
         opened(window, page)

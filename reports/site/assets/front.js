@@ -451,7 +451,7 @@
 
   document.addEventListener("DOMContentLoaded", function () {
     form = document.getElementById("filters");
-    if (!form) { return; }
+    if (!form) { return; }  // no results, or none with numbers
     var payload = JSON.parse(document.getElementById("data").textContent);
     boards = payload.boards;
     measures = {};

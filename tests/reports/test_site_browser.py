@@ -324,6 +324,12 @@ def test_two_methods_stand_side_by_side_on_the_same_prompts(window: Any, root: P
     assert texts(window, "#both thead th")[1:3] == ["sft", "kd"]
 
 
+def test_letters_speak_where_no_difference_is_known(window: Any, root: Path) -> None:
+    opened(window, next((root / "sides").glob("2-1-*.html")))
+    line = window.find_element(By.XPATH, "//table[@id='both']//tr[contains(., 'block efficiency')]")
+    assert line.find_elements(By.TAG_NAME, "td")[2].text == "differ significantly"
+
+
 def test_tokens_answer_to_touch_and_keys(window: Any, root: Path) -> None:
     opened(window, root / "sides" / "1-1-gsm8k-p.html")
     response = window.find_element(By.CSS_SELECTOR, "details[open] .tokens")

@@ -110,7 +110,8 @@ def speedup_gammas(rows: Iterable[Result]) -> set[int]:
 
 def conditions_of(label: str) -> dict[str, str]:
     """Return the terms of a label, {"gamma": "4", "engine": "vllm", ...}; empty if it is ""."""
-    return dict(part.split("=", 1) for part in label.split(",") if part)
+    parts = (part.partition("=") for part in label.split(",") if part)
+    return {name: value for name, _, value in parts}
 
 
 def group_by(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, list[_Item]]:

@@ -20,6 +20,10 @@ def sides_data(board: Board) -> dict[str, Any]:
         "methods": [printable_text(line.contender.method) for line in board.ranked],
         "pages": [board.page_of(line) for line in board.ranked],
         "numbers": list(_numbers(board)),
+        "letters": {
+            key: [line.letters.get(key, "") for line in board.ranked]
+            for key in board.efficiency_keys
+        },
         "pairs": [*_planned(board), *_from_the_best(board)],
         "texts": _texts(board),
     }

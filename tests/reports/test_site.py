@@ -325,7 +325,9 @@ def test_no_runs_no_results_and_nothing_but_failures_are_pages_that_say_so(tmp_p
         replace(row, numbers={}, failure="no luck", records="") for row in results.results
     )
     files = site((replace(results, results=failed), tmp_path))
-    assert "All cells failed" in str(files["index.html"])
+    index = str(files["index.html"])
+    assert "All cells failed" in index
+    assert 'id="matrix"' not in index
     cell = Page(str(files["cells/1-1-gsm8k-kd-s0.html"])).text
     assert "This cell failed: no luck" in cell
     assert "This cell has no training ledger" in cell

@@ -38,7 +38,7 @@ HISTORY = tuple(
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a site of two runs, one of them with hostile names and texts."""
+    """Return a site of two runs; the second has hostile names and texts, and no distances."""
     folder = tmp_path_factory.mktemp("site")
     runs = []
     for name, methods in (("a", ("kd", "sft")), ("b", ("kd", HOSTILE))):
@@ -73,7 +73,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         behind = replace(NUMBER, value=0.25, low=0.1, high=0.4)
         standings = tuple(
-            Standing(row.cell.contender, key, "ab"[place % 2], behind if place % 2 else None)
+            Standing(
+                row.cell.contender,
+                key,
+                "ab"[place % 2],
+                behind if place % 2 and name == "a" else None,
+            )
             for place, row in enumerate(rows)
         )
         runs.append((replace(results, results=rows, standings=standings), folder / name))
@@ -194,7 +199,7 @@ def test_filters_act_on_all_that_follows_and_live_in_the_address(window: Any, ro
     before = shown()
     assert before[0] == ["MBPP", "MBPP"]
     assert before[1] == ["kd"]
-    assert [text.startswith("MBPP") for text in before[2]] == [True, True]
+    assert [text.startswith("MBPP: behind kd") for text in before[2]] == [True]
     assert before[3] == ["kd", "kd"]
     assert before[4] == ["Acceptance, T=0, blocks of 8"]
     address = window.current_url
@@ -207,6 +212,15 @@ def test_an_address_with_nonsense_shows_the_usual_choice(window: Any, root: Path
     visit(window, (root / "index.html").as_uri() + "#t=99&task=none&measure=%3Cb%3E&gamma=x")
     assert texts(window, "#matrix-title") == ["Block efficiency, T=0, blocks of 4"]
     assert len(texts(window, "#matrix thead th a")) == 4
+
+
+def test_results_without_distances_are_named_as_older(window: Any, root: Path) -> None:
+    opened(window, root / "index.html")
+    assert "2 of 4 columns have no differences" in texts(window, "#behind-note")[0]
+    run = window.find_elements(By.CSS_SELECTOR, "select[name='run'] option")[2].text
+    select(window, "run", run)
+    assert texts(window, "#behind-note")[0].startswith("These results have no differences")
+    assert texts(window, ".panel") == []
 
 
 def test_bars_agree_with_letters(window: Any, root: Path) -> None:
@@ -223,6 +237,8 @@ def test_bars_agree_with_letters(window: Any, root: Path) -> None:
     )
     ends = [line.get_attribute(end).rstrip("%") for line, end in ((span, "x2"), (zero, "x1"))]
     assert float(ends[0]) < float(ends[1])
+    window.get(rows[1].find_element(By.CSS_SELECTOR, "td.r a").get_attribute("href"))
+    assert texts(window, "#both thead th")[1:3] == ["kd", "sft"]
 
 
 def test_a_cell_opens_with_charts_examples_and_numbers(window: Any, root: Path) -> None:
@@ -265,6 +281,15 @@ def test_the_theme_is_switched_and_kept(window: Any, root: Path) -> None:
     window.find_element(By.ID, "theme").click()
 
 
+def test_a_site_without_numbers_opens_without_complaint(window: Any, tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [[0.5, 0.7]]})
+    failed = tuple(replace(row, numbers={}, failure="no luck") for row in results.results)
+    results = replace(results, results=failed)
+    write_reports(results, tmp_path, [Site(runs=((results, tmp_path),), folder="out")])
+    opened(window, tmp_path / "out" / "index.html")
+    assert "All cells failed" in texts(window, "main")[0]
+
+
 def test_every_page_opens_without_complaint(window: Any, root: Path) -> None:
     for page in sorted(root.rglob("*.html")):
         opened(window, page)
@@ -295,6 +320,14 @@ def test_two_methods_stand_side_by_side_on_the_same_prompts(window: Any, root: P
     visit(window, f"{page.as_uri()}#a=sft&b=kd")
     assert texts(window, "#both thead th")[1:3] == ["sft", "kd"]
     assert "-0.25" in texts(window, "#both")[0]
+    visit(window, f"{page.as_uri()}#a=sft")
+    assert texts(window, "#both thead th")[1:3] == ["sft", "kd"]
+
+
+def test_letters_speak_where_no_difference_is_known(window: Any, root: Path) -> None:
+    opened(window, next((root / "sides").glob("2-1-*.html")))
+    line = window.find_element(By.XPATH, "//table[@id='both']//tr[contains(., 'block efficiency')]")
+    assert line.find_elements(By.TAG_NAME, "td")[2].text == "differ significantly"
 
 
 def test_tokens_answer_to_touch_and_keys(window: Any, root: Path) -> None:

@@ -166,13 +166,18 @@
     });
   }
 
+  // A board's pair and run, if the page has several.
+  function placesOf(board) {
+    return ["pair", "run"].filter(function (name) {
+      return distinct(boards.map(function (other) { return other[name]; })).length > 1;
+    }).map(function (name) { return make("span", board[name], "of"); });
+  }
+
   function heading(board) {
     var cell = make("th");
     cell.scope = "col";
     cell.append(link(board.task, board.file));
-    ["pair", "run"].forEach(function (name) {
-      if (distinct(boards.map(function (b) { return b[name]; })).length > 1) { cell.append(make("span", board[name], "of")); }
-    });
+    cell.append.apply(cell, placesOf(board));
     return cell;
   }
 
@@ -229,7 +234,7 @@
     var tested = columns.filter(isTested), several = columns.length > 1;
     document.getElementById("matrix-title").textContent = [measure[0], condition()].filter(Boolean).join(", ");
     note.replaceChildren(link(measure[0], "definitions.html#" + state.measure.replace(/_/g, "-")), ": " + measure[1] + ". ");
-    note.append("Second line: 95 % interval. " + (several ? "Ranked by the mean over the columns. " : ""));
+    note.append("Second line: 95 % interval. " + (several ? "Ranked by the mean over the columns, methods in most columns first. " : ""));
     if (tested.length) {
       note.append(make("strong", "Methods that share a letter " + (several ? "in a column " : "") + "do not differ significantly"));
       note.append(" (paired on prompts, 5 % for all pairs together); the greenest cannot be told apart from the best.");
@@ -291,26 +296,37 @@
     return svg;
   }
 
+  // A distance with its interval; it opens the two methods side by side.
+  function distance(board, best, row) {
+    var made = make("td", row.number ? undefined : "best", "r");
+    if (row.number) {
+      var choice = new URLSearchParams({ a: best, b: row.name, t: state.t });
+      var interval = row.number[1] === null ? "" : "[" + minus(row.number[2]) + ", " + minus(row.number[1]) + "]";
+      made.append(link(minus(row.number[0]), board.sides + "#" + choice, "num"), make("span", interval, "ci"));
+    }
+    return made;
+  }
+
   function panel(board, rows, scale, limit) {
     var box = make("div", undefined, "panel"), grid = make("table"), best = rows[0];
-    var task = make("caption", board.task + ": behind " + best.name);
+    var caption = make("caption", board.task + ": behind " + best.name);
+    caption.append.apply(caption, placesOf(board));
     var body = grid.createTBody();
-    grid.append(task);
+    grid.append(caption);
     rows.filter(function (row) { return isShown(row.name); }).forEach(function (row) {
       var line = body.insertRow(), name = make("th"), plot = make("td", undefined, "plot");
       name.scope = "row";
       name.append(link(row.name, row.page), " ", make("span", row.letters, "letters"));
       plot.append(bar(row.number, scale));
       line.className = share(row.letters, best.letters) ? "same" : "behind";
-      line.append(name, plot, make("td", row.number ? minus(row.number[0]) : "best", "r"));
-      if (row.number) { line.lastChild.append(make("span", "[" + minus(row.number[2]) + ", " + minus(row.number[1]) + "]", "ci")); }
+      line.append(name, plot, distance(board, best.name, row));
     });
     var last = body.insertRow(), ticks = make("td", undefined, "plot");
     last.className = "axis";
     ticks.append(axis(scale, limit));
     last.append(make("td"), ticks, make("td"));
     box.append(grid);
-    if (board.sides) { box.append(link("Two methods side by side", board.sides, "side")); }
+    box.append(link("Two methods side by side", board.sides, "side"));
     return box;
   }
 
@@ -320,17 +336,18 @@
     var known = shown.filter(function (board) { return board.paired; });
     document.getElementById("behind-section").hidden = !shown.length;
     place.replaceChildren();
-    if (!known.length) {
-      note.textContent = "No differences with simultaneous intervals: these results are older than they are. Run the recipe again to have them.";
-      return;
-    }
+    var older = shown.filter(function (board) { return !board.paired; });
+    var lacking = older.length ? (known.length ? older.length + " of " + shown.length + " columns have" : "These results have") +
+      " no differences with simultaneous intervals: the run is older than they are. Run its recipe again to have them." : "";
+    note.textContent = lacking;
+    if (!known.length) { return; }
     var rows = known.map(distances), every = rows.flat(), limit = farthest(every);
     var beyond = Math.max.apply(null, every.map(function (row) { return row.number && row.number[1] < 0 ? -row.number[1] : 0; }));
     var full = 1.04 * limit + Math.max(beyond, 0.04 * limit);
     function scale(x) { return Math.min(100, Math.max(0, 100 * (x + 1.04 * limit) / full)); }
     note.textContent = "Block efficiency minus that of the best method at T=" + state.t + ", blocks of " +
       distinct(known.map(function (board) { return board.gamma; })).join(" or ") +
-      ", paired on prompts. Intervals hold together for all pairs of a task: one that reaches the line at 0 cannot be told apart from the best.";
+      ", paired on prompts. Intervals hold together for all pairs of a task: one that reaches the line at 0 cannot be told apart from the best. " + lacking;
     known.forEach(function (board, n) { place.append(panel(board, rows[n], scale, limit)); });
   }
 
@@ -434,7 +451,7 @@
 
   document.addEventListener("DOMContentLoaded", function () {
     form = document.getElementById("filters");
-    if (!form) { return; }
+    if (!form) { return; }  // no results, or none with numbers
     var payload = JSON.parse(document.getElementById("data").textContent);
     boards = payload.boards;
     measures = {};

@@ -46,6 +46,14 @@
     return back ? turned(back[3]) : null;
   }
 
+  // What the group letters say of two methods whose difference is not among the results.
+  function byLetters(key, a, b) {
+    var letters = data.letters[key];
+    if (!letters || !letters[a] || !letters[b]) { return "–"; }
+    var shared = letters[a].split("").some(function (letter) { return letters[b].includes(letter); });
+    return shared ? "cannot be told apart" : "differ significantly";
+  }
+
   function drawNumbers(a, b) {
     var table = document.getElementById("both");
     table.replaceChildren();
@@ -56,7 +64,9 @@
       var row = body.insertRow();
       cell(row, "th", "").append(linked(item.title, "definitions.html#" + item.place, "def"));
       [a, b].forEach(function (method) { numberCell(row, item.values[method], item.decimals, data.pages[method]); });
-      numberCell(row, a === b ? null : difference(item.key, a, b), item.decimals, "");
+      var known = a === b ? null : difference(item.key, a, b);
+      numberCell(row, known, item.decimals, "");
+      if (!known && a !== b) { row.lastChild.textContent = byLetters(item.key, a, b); }
     });
   }
 
@@ -100,6 +110,7 @@
       select.value = params.get(select.name) || select.dataset.usual;
       if (select.selectedIndex < 0) { select.value = select.dataset.usual; }
     });
+    if (!params.has("b") && form.elements.b.value === form.elements.a.value) { form.elements.b.value = data.methods[0]; }
   }
 
   function writeAddress() {

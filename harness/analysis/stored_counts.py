@@ -98,7 +98,8 @@ def _measured(
                 "on different prompts, so they cannot be paired; run the recipe again."
             )
         prompts = names
-        counts = block_counts(tables, gamma)
+        with explained(directory / row.records / tables_name(temperature)):
+            counts = block_counts(tables, gamma)
         seeds[row.cell.seed] = {
             name: tuple(getattr(counts, f"{name}_B").round(_DECIMALS).tolist()) for name in COLUMNS
         }

@@ -142,6 +142,9 @@ def _check_shape(table: AcceptanceTable) -> None:
     name, (length, depth) = table.example_id, table.accept_SD.shape
     if not isinstance(name, str):
         raise TypeError("the name of a prompt must be text")
+    for count in (*(table.nodes or ()), *([] if table.limit is None else [table.limit])):
+        if not isinstance(count, int) or count < 0:
+            raise ValueError(f"{name}: {count!r} is not a number of tokens")
     for values in (table.overlap_S, table.greedy_match_S, table.greedy_overlap_S):
         if values is not None and values.shape != (length,):
             raise ValueError(f"{name}: its columns have different lengths")

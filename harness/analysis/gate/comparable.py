@@ -88,7 +88,7 @@ def _defaults(section: type[BaseModel], values: Mapping[str, Any]) -> dict[str, 
         if inner and isinstance(value, Mapping):
             found[name] = _defaults(inner, value)
         elif inner and isinstance(value, list | tuple):
-            found[name] = [_defaults(inner, item) for item in value]
+            found[name] = [_defaults(inner, item) for item in value if isinstance(item, Mapping)]
         elif not field.is_required():
             default = field.get_default(call_default_factory=True)
             found[name] = TypeAdapter(Any).dump_python(default, mode="json")

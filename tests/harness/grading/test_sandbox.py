@@ -253,6 +253,18 @@ def test_the_limit_of_open_files_bounds_what_the_kernel_holds(kind: int | None) 
 
 
 @isolated
+def test_a_program_that_makes_files_without_end_is_ended() -> None:
+    """Each empty file takes a kilobyte of the kernel's memory, which no other limit counts."""
+    makes = "import itertools\nfor n in itertools.count():\n    open(str(n), 'w').close()"
+    few = "for n in range(1000):\n    open(str(n), 'w').close()\nimport time; time.sleep(1)"
+    slow = Limits(cpu_s=10, wall_s=20)
+
+    outcomes = Sandbox(limits=slow).run_many([Program(makes), Program(few, "assert True")])
+
+    assert [outcome.status for outcome in outcomes] == ["output", "passed"]
+
+
+@isolated
 def test_what_the_standard_library_does_within_a_process_is_allowed() -> None:
     source = (
         "import asyncio, multiprocessing, os, shutil, socket, sqlite3, subprocess, sys\n"

@@ -225,7 +225,7 @@ def test_the_program_has_a_temporary_folder_and_nothing_else_to_write_in() -> No
 FILLS_BUFFERS = """
 import os, socket
 def fill(write):
-    size = total = 2**16
+    size, total = 2**16, 0
     while size:
         try: total += write(bytes(size))
         except OSError: size //= 2

@@ -1,7 +1,10 @@
 """What the README says that draftmark executes, opens and trusts: a test for each of its claims.
 
 The judge's key is tested with the judge (grading/test_chat.py, nodes/test_assessments.py), programs
-that models write in test_sandbox_hostile.py, archives in data/test_size_limits.py.
+that models write in test_sandbox_hostile.py and isolation/test_syscalls.py, archives in
+data/test_size_limits.py, chat templates in data/test_chat_templates.py, files that are not plain in
+store/test_plain_files.py, deadlines of servers in grading/test_http_client.py, their counts in
+engines/measure/test_draft_counters.py.
 """
 
 import ast

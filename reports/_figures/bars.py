@@ -32,7 +32,7 @@ def draw_speedups(run: DrawnRun) -> Drawing | NotDrawn:
     return Drawing(
         name,
         f"Measured speedup over the target alone, by task{_condition(run)}; methods in order of "
-        "block efficiency. Bars are 95% intervals over blocks.",
+        "block efficiency. Black lines are 95% intervals over blocks.",
         (width, _INCHES + style.legend_inches(run.looks(methods), width)),
         (Contender, Number),
         list(found.items()),

@@ -27,7 +27,7 @@ from draftmark.reports._figures import speeds
 from draftmark.reports._figures.choice import choose_curves, order_by_effect
 from draftmark.reports._figures.kept import token_type
 from draftmark.reports._figures.labels import spread_apart
-from draftmark.reports._figures.style import scale_ratios
+from draftmark.reports._figures.style import Paper, paper_files, scale_ratios
 from draftmark.reports.figures import REPORT
 from draftmark.results import Cell, Comparison, Contender, Number, Result, Results, Standing
 from draftmark.store.records import SELECTION, write_rows
@@ -147,6 +147,17 @@ def test_no_picture_is_cut_at_its_border(drawn: Files) -> None:
         pixels = imread(io.BytesIO(png))[..., :3]
         for border in (pixels[:4], pixels[-4:], pixels[:, :4], pixels[:, -4:]):
             assert border.min() == 1.0, name
+
+
+def test_a_last_tick_is_not_cut() -> None:
+    def fill(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.plot([0, 12.55], [0, 1])
+        axes.set_xlim(0, 12.55)
+        axes.set_xticks([12.5], ["a long label at the right end"])
+
+    pixels = imread(io.BytesIO(paper_files((2, 1), fill, Paper())["png"]))[..., :3]
+    assert pixels[:, -4:].min() == 1.0
 
 
 def test_captions_write_95_percent_without_a_space(drawn: Files) -> None:
@@ -495,6 +506,7 @@ def test_a_draft_that_did_not_learn_is_a_line_of_the_caption(many: Files) -> Non
 def test_a_lookup_that_flattens_the_axis_has_panels_of_its_own(many: Files) -> None:
     drawing = text(many, "gamma-t0.svg")
     assert "<!-- Prompt lookup decoding -->" in drawing  # the title of its row
+    assert "Prompt lookup decoding has a row with a scale of its own." in text(many, "index.md")
     assert drawing.count("<!-- GSM8K -->") == 3  # the title of the drafts' row, and its curves
 
 

@@ -27,7 +27,8 @@ from draftmark.reports._figures import speeds
 from draftmark.reports._figures.choice import choose_curves, order_by_effect
 from draftmark.reports._figures.kept import token_type
 from draftmark.reports._figures.labels import spread_apart
-from draftmark.reports._figures.style import Paper, paper_files, scale_ratios
+from draftmark.reports._figures.run import DrawnRun
+from draftmark.reports._figures.style import scale_ratios
 from draftmark.reports.figures import REPORT
 from draftmark.results import Cell, Comparison, Contender, Number, Result, Results, Standing
 from draftmark.store.records import SELECTION, write_rows
@@ -147,17 +148,6 @@ def test_no_picture_is_cut_at_its_border(drawn: Files) -> None:
         pixels = imread(io.BytesIO(png))[..., :3]
         for border in (pixels[:4], pixels[-4:], pixels[:, :4], pixels[:, -4:]):
             assert border.min() == 1.0, name
-
-
-def test_a_last_tick_is_not_cut() -> None:
-    def fill(figure: Figure) -> None:
-        axes = figure.subplots()
-        axes.plot([0, 12.55], [0, 1])
-        axes.set_xlim(0, 12.55)
-        axes.set_xticks([12.5], ["a long label at the right end"])
-
-    pixels = imread(io.BytesIO(paper_files((2, 1), fill, Paper())["png"]))[..., :3]
-    assert pixels[:, -4:].min() == 1.0
 
 
 def test_captions_write_95_percent_without_a_space(drawn: Files) -> None:
@@ -501,6 +491,15 @@ def test_a_draft_that_did_not_learn_is_a_line_of_the_caption(many: Files) -> Non
         assert shown in text(many, page)
     assert "DLD" not in text(many, "acceptance.svg")
     assert "dld" in {line["method"] for line in lines(many, "acceptance")}
+
+
+def test_a_run_in_which_nothing_learned_is_drawn(tmp_path: Path) -> None:
+    results = whole(tmp_path, {"kd": [EASY], "csd": [WORSE]})
+    history = ({"step": 0, "validation_loss": 1}, {"step": 9, "validation_loss": 2.0})
+    rows = tuple(replace(row, history=history) for row in results.results)
+    run = DrawnRun(replace(results, results=rows), tmp_path)
+    assert not run.unmoved
+    assert run.curves == ["kd", "csd"]
 
 
 def test_a_lookup_that_flattens_the_axis_has_panels_of_its_own(many: Files) -> None:

@@ -1,7 +1,7 @@
 """Errors that a user can fix: one sentence with the value, the known choices and the fix.
 
 The command line prints a `UserError` without a traceback and exits with code 2;
-any other exception is a bug and keeps its traceback.
+any other exception is a bug, which keeps its traceback and exits with code 70.
 """
 
 from collections.abc import Iterable

@@ -16,7 +16,7 @@ from rich.progress import Progress as RichBars
 from rich.table import Column
 from rich.text import Text
 
-from draftmark.text import format_bytes
+from draftmark.text import format_bytes, printable_paragraphs, printable_text
 
 PLAIN_INTERVAL_S = 15.0
 PLAIN_INTERVAL_OF_BYTES_S = 10.0
@@ -41,11 +41,18 @@ class NamedStep:
         self.step.advance(0, f"{self.name}: {note}" if note else "")
 
 
+class _Console(Console):
+    """A console that falls silent when its reader has gone; rich would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class Progress:
     """The progress output of a run; `quiet` prints nothing, for tests and scripts."""
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or _Console(stderr=True, highlight=False)
         self.quiet = quiet
         self._bars: RichBars | None = None  # of the open steps, on a terminal
         self._stages: tuple[Step, int] | None = None  # the stages of a run, and how many there are
@@ -54,7 +61,8 @@ class Progress:
     def say(self, line: str) -> None:
         """Print one line."""
         if not self.quiet:
-            self.console.print(line, markup=False, emoji=False, soft_wrap=True)
+            shown = printable_paragraphs(line, len(line))
+            self.console.print(shown, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def stages(self, total: int) -> Iterator[None]:
@@ -159,10 +167,11 @@ class _Silent:
 class _Bar:
     def __init__(self, bars: RichBars, label: str, total: int, in_bytes: bool) -> None:
         self._bars = bars
-        self._task = bars.add_task(label, total=total, note="", in_bytes=in_bytes)
+        shown = printable_text(label)
+        self._task = bars.add_task(shown, total=total, note="", in_bytes=in_bytes)
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        self._bars.update(self._task, advance=amount, note=note)
+        self._bars.update(self._task, advance=amount, note=printable_text(note))
 
     def remove(self) -> None:
         """Hide the bar."""

@@ -17,16 +17,24 @@ FILE = "gate.json"  # written by `draftmark gate`
 
 
 def gate(results: Results, directory: Path) -> dict[str, str]:
-    """Return gate.md, gate.xml and gate.bencher.json; raises UserError without gate.json."""
+    """Return gate.md, gate.xml and gate.bencher.json; raises UserError without gate.json.
+
+    A refused gate is an error, so that whatever reads the files sees why there is no verdict.
+    """
     return render_outcome(
-        directory / FILE,
-        "draftmark gate",
-        lambda outcome: {
-            "gate.md": _markdown(results.title, outcome),
-            "gate.xml": _junit(outcome),
-            "gate.bencher.json": json.dumps(_bencher(outcome), indent=1) + "\n",
-        },
+        directory / FILE, "draftmark gate", lambda outcome: _files(results.title, outcome)
     )
+
+
+def _files(title: str, outcome: Facts) -> dict[str, str]:
+    if "refused" in outcome:
+        shown = f"# Gate: REFUSED\n\n{escape_markdown(outcome['refused'])}\n"
+        return {"gate.md": shown, "gate.xml": _refused_junit(outcome), "gate.bencher.json": "{}\n"}
+    return {
+        "gate.md": _markdown(title, outcome),
+        "gate.xml": _junit(outcome),
+        "gate.bencher.json": json.dumps(_bencher(outcome), indent=1) + "\n",
+    }
 
 
 def _markdown(title: str, outcome: Facts) -> str:
@@ -81,10 +89,7 @@ def _difference(line: Facts) -> str:
 
 def _junit(outcome: Facts) -> str:
     lines, verdicts = outcome["lines"], [line["verdict"] for line in outcome["lines"]]
-    kinds = {"failures": verdicts.count("FAIL"), "errors": verdicts.count("INCONCLUSIVE")}
-    totals = {"tests": str(len(lines)), **{kind: str(count) for kind, count in kinds.items()}}
-    suites = xml.Element("testsuites", totals)
-    suite = xml.SubElement(suites, "testsuite", {"name": "draftmark gate", **totals})
+    suites, suite = _suite(len(lines), verdicts.count("FAIL"), verdicts.count("INCONCLUSIVE"))
     for line in lines:
         group, _, name = printable_text(line["name"]).rpartition("/")
         case = xml.SubElement(suite, "testcase", {"classname": group, "name": name, "time": "0"})
@@ -92,6 +97,28 @@ def _junit(outcome: Facts) -> str:
             kind = "failure" if line["verdict"] == "FAIL" else "error"
             message = f"{outcome['quantity']}: {_difference(line)} {printable_text(line['note'])}"
             xml.SubElement(case, kind, {"type": line["verdict"], "message": message.strip()})
+    return _document(suites)
+
+
+def _refused_junit(outcome: Facts) -> str:
+    suites, suite = _suite(1, 0, 1)
+    case = xml.SubElement(
+        suite, "testcase", {"classname": "draftmark", "name": "gate", "time": "0"}
+    )
+    message = printable_text(outcome["refused"])
+    xml.SubElement(case, "error", {"type": "REFUSED", "message": message})
+    return _document(suites)
+
+
+def _suite(tests: int, failures: int, errors: int) -> "tuple[xml.Element, xml.Element]":
+    """Return the root of a JUnit document, and its empty suite with these counts."""
+    counts = {"tests": tests, "failures": failures, "errors": errors}
+    totals = {kind: str(count) for kind, count in counts.items()}
+    suites = xml.Element("testsuites", totals)
+    return suites, xml.SubElement(suites, "testsuite", {"name": "draftmark gate", **totals})
+
+
+def _document(suites: "xml.Element") -> str:
     xml.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(suites, "unicode") + "\n"
 

@@ -18,7 +18,7 @@ from draftmark.reports._site.cells import cell_values
 from draftmark.reports._site.charts import COSTS, forest_charts
 from draftmark.reports._site.folding import page_section
 from draftmark.reports._site.overview import board_lacks, overview_values, run_lacks
-from draftmark.reports._site.pages import SEEDS, Board, SiteRun, site_runs
+from draftmark.reports._site.pages import SEEDS, Board, ListedRun, SiteRun, site_runs
 from draftmark.reports._site.render import Paragraphs, render_page, static_files
 from draftmark.reports._site.sides import sides_data
 from draftmark.reports.export import REPORT as export
@@ -27,25 +27,33 @@ from draftmark.results import Result, Results
 from draftmark.text import printable_paragraphs
 
 LONGEST_RECIPE = 100_000  # characters
+MOST_CELLS = 3000
 
 
 @dataclass(frozen=True)
 class Site:
     """The report on `runs`, by default on the run that it is called with."""
 
-    runs: tuple[tuple[Results, Path], ...] = ()
+    runs: Sequence[tuple[Results, Path]] = ()
     folder: str = "site"  # in the reports folder; "" is the reports folder itself
+    cells: int = MOST_CELLS  # how many have pages; the newest runs have them
 
     def __call__(self, results: Results, directory: Path) -> dict[str, str | bytes]:
         """Return every file of the site; `index.html` is the front page."""
-        runs = site_runs(self.runs or ((results, directory),))
         root = f"{self.folder}/" if self.folder else ""
-        return {f"{root}{file}": content for file, content in _files(runs)}
+        return {f"{root}{name}": content for name, content in self.files(results, directory)}
+
+    def files(self, results: Results, directory: Path) -> Iterator[tuple[str, str | bytes]]:
+        """Yield the path in the site and the content of each file, one at a time."""
+        return _files(*site_runs(self.runs or ((results, directory),), self.cells))
 
 
-def _files(runs: Sequence[SiteRun]) -> Iterator[tuple[str, str | bytes]]:
-    yield "index.html", render_page("index.html", 0, **overview_values(runs))
-    yield "runs.html", render_page("runs.html", 0, runs=runs)
+def _files(
+    runs: Sequence[SiteRun], listed: Sequence[ListedRun]
+) -> Iterator[tuple[str, str | bytes]]:
+    older = len(listed) - len(runs)
+    yield "index.html", render_page("index.html", 0, older=older, **overview_values(runs))
+    yield "runs.html", render_page("runs.html", 0, runs=listed)
     definitions = definitions_by_name(run.results for run in runs)
     yield "definitions.html", render_page("definitions.html", 0, definitions=definitions)
     yield from static_files().items()

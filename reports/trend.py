@@ -10,7 +10,7 @@ from draftmark.analysis.gate.comparable import by_weight, run_differences, undec
 from draftmark.errors import UserError, unknown_name_error
 from draftmark.reports._figures.trend import trend_png
 from draftmark.reports._shared.content import csv_file, escape_markdown, markdown_table, number_text
-from draftmark.reports._shared.series import DatedRun, Series, dated_runs, series_over
+from draftmark.reports._shared.series import DatedRun, Series, rated_runs, series_over
 from draftmark.results import Number, Results
 from draftmark.text import printable_text
 
@@ -25,7 +25,7 @@ _CSV = (
 class Trend:
     """The report on `runs`, by default on the run that it is called with."""
 
-    runs: tuple[tuple[Results, Path], ...] = ()
+    runs: Sequence[tuple[Results, Path]] = ()
     rate: str = "acceptance_rate"
     least: float = 0.01  # the smallest step that counts
     dates: bool = False  # space runs by date, not evenly
@@ -39,8 +39,8 @@ class Trend:
             raise unknown_name_error("rate", self.rate, RATES)
         if not self.least > 0:
             raise UserError(f"The smallest step must be above 0, such as 0.01; got {self.least:g}.")
-        runs = dated_runs(self.runs or ((results, directory),))
-        every = list(series_over(runs, self.rate, self.least))
+        rated = rated_runs(self.runs or ((results, directory),), self.rate)
+        runs, every = [item.run for item in rated], list(series_over(rated, self.least))
         files: dict[str, str | bytes] = {
             "trend.md": self._markdown(runs, every),
             "trend.csv": csv_file(_CSV, (row for item in every for row in self._csv_rows(item))),
@@ -60,12 +60,34 @@ class Trend:
         if not any(item.known for item in every):
             return "\n\n".join([*parts, "No run has numbers: nothing to show."]) + "\n"
         parts += ["![The rate over runs](trend.png)", _levels(every)]
-        parts += ["## Steps", _steps(every)]
+        parts += ["## Steps", self._steps(every)]
         if len(runs) < FEWEST:
             parts.append(f"Fewer than {FEWEST} runs: a step cannot be distinguished from noise.")
         if failed := list(_failed(every)):
             parts += ["## Failed", "\n".join(f"- {escape_markdown(line)}" for line in failed)]
         return "\n\n".join(parts) + "\n"
+
+    def _steps(self, every: Sequence[Series]) -> str:
+        changed: dict[tuple[int, int], str] = {}  # by the runs beside a step, which methods share
+        body = []
+        for item in every:
+            for before, here, *levels in _steps_of(item):
+                pair = before.given, here.given
+                if pair not in changed:
+                    changed[pair] = self._changed(*pair)
+                body.append([escape_markdown(item.title), escape_markdown(here.label), *levels])
+                body[-1].append(changed[pair])
+        if not body:
+            return "None found."
+        header = ["", "first run of the new level", "before", "after", "other facts that changed"]
+        return markdown_table(header, body, "llrrl")
+
+    def _changed(self, before: int, here: int) -> str:
+        """Return what differs between two of the runs, besides the commit, as Markdown."""
+        older, newer = self.runs[before][0], self.runs[here][0]
+        also = by_weight(undeclared_differences(run_differences(older, newer), ()))
+        words = "; ".join(map(str, also[:3])) + ("; ..." if len(also) > 3 else "")
+        return escape_markdown(words) or "the commit alone"
 
     def _csv_rows(self, item: Series) -> Iterator[list[Any]]:
         who, starts = item.contender, {item.known[step][0].place for step in item.steps}
@@ -87,29 +109,13 @@ def _levels(every: Sequence[Series]) -> str:
     return markdown_table(["", "runs", "first", "last", "change", "steps"], body)
 
 
-def _steps(every: Sequence[Series]) -> str:
-    body = [row for item in every for row in _steps_of(item)]
-    if not body:
-        return "None found."
-    header = ["", "first run of the new level", "before", "after", "other facts that changed"]
-    return markdown_table(header, body, "llrrl")
-
-
-def _steps_of(item: Series) -> Iterator[list[str]]:
+def _steps_of(item: Series) -> Iterator[tuple[DatedRun, DatedRun, str, str]]:
+    """Yield the runs before and after each step, and the levels there."""
     known = item.known
     edges = [0, *item.steps, len(known)]
     for before, here, after in zip(edges[:-2], edges[1:-1], edges[2:], strict=True):
-        levels = [_mean(known[before:here]), _mean(known[here:after])]
-        older, newer = known[here - 1][0].results, known[here][0].results
-        also = by_weight(undeclared_differences(run_differences(older, newer), ()))
-        changed = "; ".join(map(str, also[:3])) + ("; ..." if len(also) > 3 else "")
-        run = escape_markdown(known[here][0].label)
-        yield [
-            escape_markdown(item.title),
-            run,
-            *levels,
-            escape_markdown(changed) or "the commit alone",
-        ]
+        levels = _mean(known[before:here]), _mean(known[here:after])
+        yield known[here - 1][0], known[here][0], *levels
 
 
 def _mean(points: Sequence[tuple[DatedRun, Number]]) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from draftmark.analysis.quantities import RATES, drafts_of, rate_bounds
 from draftmark.analysis.statistics import Counts, Effect, estimate_effect
@@ -15,6 +14,7 @@ from draftmark.errors import UserError
 from draftmark.results import Contender, Result, Results
 from draftmark.speculation.blocks import block_counts
 from draftmark.store.acceptance_tables import read_tables
+from draftmark.store.reading import explained
 from draftmark.store.records import read_rows, tables_name
 from draftmark.store.run_folder import verified_file
 from draftmark.types import MAX_GAMMA, AcceptanceTable
@@ -61,8 +61,8 @@ def stored_counts(
     """Return the counts of every contender that has numbers, at every temperature.
 
     Blocks have `gamma` drafted tokens, by default the recipe's. With `draft` "greedy" the counts
-    are those of the greedy draft, where tables have it. Raises UserError if tables are
-    missing, ValueError if seeds were measured on different prompts.
+    are those of the greedy draft, where tables have it. Raises UserError if tables are missing, or
+    if seeds were measured on different prompts.
     """
     evaluation = results.recipe["evaluation"]
     length = gamma or evaluation["num_speculative_tokens"]
@@ -93,7 +93,10 @@ def _measured(
             return None
         names = tuple(table.example_id for table in tables)
         if prompts and names != prompts:
-            raise ValueError(f"not paired: seeds of {contender} were measured on other prompts")
+            raise UserError(
+                f"{directory}: the seeds of {contender.method} on {contender.task} were measured "
+                "on different prompts, so they cannot be paired; run the recipe again."
+            )
         prompts = names
         counts = block_counts(tables, gamma)
         seeds[row.cell.seed] = {
@@ -136,7 +139,5 @@ def read_record(
 ) -> list[Row]:
     """Return the rows of a cell's file, read by `read`; raises UserError if missing or damaged."""
     path = verified_file(directory, f"{result.records}/{file}")
-    try:
+    with explained(path):
         return read(path)
-    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
-        raise UserError(f"{path} cannot be read ({error}); run the recipe again.") from error

@@ -1,19 +1,28 @@
 """Speed records of a stored run: the time ratio of each block, and separately timed passes."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.speeds import block_ratios, speed_key
-from draftmark.analysis.stored_counts import read_record, stored_rows
+from draftmark.analysis.stored_counts import read_record
 from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.config.validation import validate_section
 from draftmark.results import Result
 from draftmark.speculation.blocks import Convention
 from draftmark.speculation.engine_counts import described_convention
+from draftmark.store.reading import explained, read_json
 from draftmark.store.records import DECODES, read_decodes
-from draftmark.store.speed_records import ENGINE, PARTS, RUNS, Measurement, TimedPass, TimedRun
+from draftmark.store.speed_records import (
+    ENGINE,
+    PARTS,
+    RUNS,
+    EngineFacts,
+    Measurement,
+    TimedPass,
+    read_parts,
+    read_runs,
+)
 
 
 def condition_file(number: int, name: str) -> str:
@@ -24,8 +33,9 @@ def condition_file(number: int, name: str) -> str:
 def stored_convention(folder: Path) -> Convention:
     """Return the convention of a cell's first engine, by default the reference engine's."""
     file = folder / ENGINE
-    recorded = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return described_convention(recorded.get("draft", {}))
+    recorded = read_json(file, EngineFacts).draft if file.is_file() else {}
+    with explained(file):
+        return described_convention(recorded)
 
 
 def stored_passes(result: Result, directory: Path) -> list[TimedPass]:
@@ -35,7 +45,7 @@ def stored_passes(result: Result, directory: Path) -> list[TimedPass]:
     """
     if not (directory / result.records / PARTS).is_file():
         return []
-    return [TimedPass(**row) for row in stored_rows(result, directory, PARTS)]
+    return read_record(result, directory, PARTS, lambda path: read_parts(path.parent))
 
 
 def stored_conditions(speed: Mapping[str, Any], directory: Path) -> tuple[SpeedCondition, ...]:
@@ -57,5 +67,5 @@ def stored_ratios(
         here = all((directory / result.records / name).is_file() for name in (decodes, runs))
         if here and speed_key("speedup", condition.label) in result.numbers:
             timed = read_record(result, directory, decodes, read_decodes)
-            clock = [TimedRun(**row) for row in stored_rows(result, directory, runs)]
+            clock = read_record(result, directory, runs, read_runs)
             yield condition, block_ratios(Measurement(timed, clock, {}))

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.options import Data, RunFolder, StoreAt, reopen_run, show_files
+from draftmark.cli.terminal import echo_lines
 from draftmark.pipeline.publish import data_folder
 
 
@@ -30,8 +31,7 @@ def data_check(
 
     bad = 0
     for result in check_tasks(names, data_folder(data), source=source, progress=Progress()):
-        for line in result.lines():
-            typer.echo(line)
+        echo_lines(result.lines())
         bad += result.malformed
     if bad:
         raise typer.Exit(1)
@@ -41,8 +41,7 @@ def doctor(data: Data = None) -> None:
     """Show versions, hardware, models, data and network of this machine, and how to add them."""
     from draftmark.cli.doctor import diagnosis_lines
 
-    for line in diagnosis_lines(data_folder(data)):
-        typer.echo(line)
+    echo_lines(diagnosis_lines(data_folder(data)))
 
 
 def verify(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.options import Data, RunFolder, StoreAt, reopen_run
+from draftmark.cli.terminal import echo
 from draftmark.pipeline.publish import writable_folder
 
 
@@ -20,4 +21,4 @@ def export(
 
     _, plan, kept, progress = reopen_run(directory, store, data)
     for path in export_heads(plan, kept, writable_folder(out), progress):
-        typer.echo(f"Written: {path}")
+        echo(f"Written: {path}")

@@ -1,11 +1,15 @@
 """Compare runs with accepted numbers: bless, power, gate."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from draftmark.cli.options import Data, RunFolder, StoreAt, show_files, split_names
+from draftmark.cli.terminal import echo, echo_lines
+from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
 from draftmark.text import printable_text
 
@@ -38,23 +42,26 @@ def bless(
     from datetime import UTC, datetime
 
     from draftmark.analysis.gate import accepted
+    from draftmark.store.files import locked_folder
     from draftmark.store.run_folder import load_results
 
-    before = accepted.load_accepted(file) if file.exists() else None
-    new = accepted.accept_run(
-        load_results(directory),
-        directory,
-        reason=reason,
-        date=datetime.now(UTC).date().isoformat(),
-        methods=split_names(methods),
-        declared=declare or (),
-        before=before,
-    )
-    accepted.save_accepted(new, file)
+    results, date = load_results(directory), datetime.now(UTC).date().isoformat()
+    with locked_folder(writable_folder(file.parent)):  # another bless may add to the same history
+        before = accepted.load_accepted(file) if file.exists() else None
+        new = accepted.accept_run(
+            results,
+            directory,
+            reason=reason,
+            date=date,
+            methods=split_names(methods),
+            declared=declare or (),
+            before=before,
+        )
+        accepted.save_accepted(new, file)
     for name, number in new.history[-1]["numbers"].items():
         line = f"{printable_text(name)}  {number['value']:.4f}"
-        typer.echo(f"{line}  {accepted.was_before(name, before, new)}".rstrip())
-    typer.echo(f"Written: {file}")
+        echo(f"{line}  {accepted.was_before(name, before, new)}".rstrip())
+    echo(f"Written: {file}")
 
 
 def power(
@@ -73,8 +80,7 @@ def power(
 
     terms = GateTerms(margin, quantity)
     known = accepted.load_accepted(against) if against else None
-    for line in power_lines(load_results(directory), directory, known, terms):
-        typer.echo(printable_text(line))
+    echo_lines(power_lines(load_results(directory), directory, known, terms))
 
 
 def gate(
@@ -96,7 +102,7 @@ def gate(
     """Test that a rate has not fallen by more than a margin: PASS, FAIL (1), INCONCLUSIVE (3).
 
     The numbers in brackets are exit codes. Runs are paired with the accepted numbers on prompts,
-    and refused if they differ in a fact that was not declared.
+    and refused (2) if they differ in a fact that was not declared; the files then say why.
     """
     from dataclasses import asdict
 
@@ -105,16 +111,39 @@ def gate(
     from draftmark.pipeline.more_prompts import judge_with_looks
     from draftmark.pipeline.publish import RunOptions
     from draftmark.pipeline.render import render_reports
+    from draftmark.store.files import write_json
     from draftmark.store.run_folder import load_results
-    from draftmark.store.store import write_json
 
-    results = load_results(directory)
-    terms = GateTerms(margin, quantity, tuple(declare or ()))
-    options = RunOptions(directory.parent, store, data)
-    outcome = judge_with_looks(
-        results, directory, accepted.load_accepted(against), terms, options, up_to
-    )
-    place = writable_folder(out or directory)
+    place = writable_folder(out) if out else directory
+    with _refusal_written(place, any_folder=out is not None):
+        results = load_results(directory)
+        terms = GateTerms(margin, quantity, tuple(declare or ()))
+        options = RunOptions(directory.parent, store, data)
+        outcome = judge_with_looks(
+            results, directory, accepted.load_accepted(against), terms, options, up_to
+        )
     write_json(place / "gate.json", asdict(outcome))
     show_files(render_reports(results, place, ["gate"]))
     raise typer.Exit(_CODES[outcome.verdict])
+
+
+@contextmanager
+def _refusal_written(place: Path, *, any_folder: bool) -> Iterator[None]:
+    """Write the gate's files with the reason if the block raises UserError, then raise it.
+
+    Unless `any_folder`, nothing is written where no results are.
+    """
+    from draftmark.pipeline.render import render_reports
+    from draftmark.results import Results
+    from draftmark.store.files import write_json
+    from draftmark.store.run_folder import RESULTS
+
+    try:
+        yield
+    except UserError as error:
+        if any_folder or (place / RESULTS).is_file():
+            nothing = Results(place.name, "", {}, (), (), (), (), (), {})
+            with suppress(OSError, UserError):  # why the gate refused matters more
+                write_json(place / "gate.json", {"refused": str(error)})
+                render_reports(nothing, place, ["gate"])
+        raise

@@ -1,18 +1,25 @@
 """The command line: all commands, and the exit codes of errors.
 
 Exit codes: 0; 1 if a cell failed, a row is malformed, or a fairness or leak check found an error;
-2 for an error that the user can fix (one sentence, no traceback); 130 for a run stopped by Ctrl-C.
-The gate: 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
+2 for an error that the user can fix (one sentence, no traceback); 70 for a bug, with its traceback;
+130 for a run stopped by Ctrl-C. The gate: 0 PASS, 1 FAIL, 3 INCONCLUSIVE.
 """
 
 import sys
+import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from draftmark.cli import check, export, gate, measure_server, models, report, run, status, store
+from draftmark.cli.terminal import echo
 from draftmark.errors import UserError
+
+_BUG = (
+    "This is a bug. Please report it at https://github.com/draftmark/draftmark/issues, with the "
+    "lines above and the output of `draftmark doctor`. Finished results are kept."
+)
 
 app = typer.Typer(
     name="draftmark",
@@ -60,7 +67,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib import metadata
 
-        typer.echo(f"draftmark {metadata.version('draftmark')}")
+        echo(f"draftmark {metadata.version('draftmark')}")
         raise typer.Exit
 
 
@@ -77,7 +84,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; a UserError ends it with one sentence and exit code 2."""
+    """Run the command line; a UserError ends it in one sentence, a bug in code 70."""
     from draftmark.pipeline.stopping import Stopped, note_interrupts
 
     try:
@@ -88,16 +95,17 @@ def main() -> None:
     except Stopped as stopped:
         _stop(stopped, 130)
     except Exception as error:
-        from draftmark.store.store import explain_full_disk
+        from draftmark.store.files import explain_full_disk, explain_refused_file
 
-        full = explain_full_disk(error, Path(getattr(error, "filename", None) or Path.cwd()))
-        if full is None:
-            raise
-        _stop(full)
+        explained = explain_full_disk(error, Path.cwd()) or explain_refused_file(error)
+        if explained is None:
+            echo(traceback.format_exc(), err=True)
+            _stop(_BUG, 70)
+        _stop(explained)
 
 
-def _stop(error: Exception, code: int = 2) -> None:
-    typer.echo(f"draftmark: {error}", err=True)
+def _stop(sentence: object, code: int = 2) -> NoReturn:
+    echo(f"draftmark: {sentence}", err=True)
     sys.exit(code)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from draftmark.cli.options import Data
+from draftmark.cli.terminal import echo, echo_lines
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
 
@@ -66,10 +67,10 @@ def measure_server(
     with kept.named_in_errors():
         for load in loads:
             runs.append((load, _measure(endpoints, rows.examples, load, kept)))
-            _echo(measure.measurement_lines(runs[-1][1], load))
-    _echo(measure.verdict_lines(runs))
+            echo_lines(measure.measurement_lines(runs[-1][1], load))
+    echo_lines(measure.verdict_lines(runs))
     if out:
-        typer.echo(f"Written: {out}")
+        echo(f"Written: {out}")
 
 
 def _measure(
@@ -99,7 +100,7 @@ class _Kept:
 
     def write(self, **more: Any) -> None:
         """Write the finished runs, and `more`."""
-        from draftmark.store.store import write_json
+        from draftmark.store.files import write_json
 
         if self._path:
             write_json(self._path, {**self._document, **more})
@@ -132,11 +133,6 @@ def _check_writable(path: Path) -> None:
             f"--out {path} cannot be written ({error.strerror}); name a file in a folder that you "
             "can write."
         ) from error
-
-
-def _echo(lines: Iterable[str]) -> None:
-    for line in lines:
-        typer.echo(line)
 
 
 def _counts(text: str) -> list[int]:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from draftmark.cli.terminal import echo
 from draftmark.text import format_bytes, printable_text
 
 
@@ -26,15 +27,15 @@ def ls() -> None:
     from draftmark.models.cache import cache_directory, cached_models
 
     known = cached_models()
-    typer.echo(f"{'size':>8}  {'commit':12}  name, source, other names")
+    echo(f"{'size':>8}  {'commit':12}  name, source, other names")
     for item in known:
         also = f"; also {', '.join(item.other_names)}" if item.other_names else ""
         source = item.source or "a download that is not whole; draftmark fetch goes on with it"
         shown = "hub" if source == f"hub {item.name}" else source
         line = printable_text(f"{item.name}: {shown}{also}")
-        typer.echo(f"{format_bytes(item.num_bytes):>8}  {(item.commit or '-')[:12]:12}  {line}")
+        echo(f"{format_bytes(item.num_bytes):>8}  {(item.commit or '-')[:12]:12}  {line}")
     total = format_bytes(sum(item.num_bytes for item in known))
-    typer.echo(f"{len(known)} models, {total} in {cache_directory()}.")
+    echo(f"{len(known)} models, {total} in {cache_directory()}.")
 
 
 def rm(
@@ -47,4 +48,4 @@ def rm(
     from draftmark.models.cache import remove_model
 
     removed = remove_model(name)
-    typer.echo(f"Deleted: {removed.name}.")
+    echo(f"Deleted: {removed.name}.")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from draftmark.cli.terminal import echo
+
 if TYPE_CHECKING:
     from draftmark.pipeline.experiment import Plan
     from draftmark.progress import Progress
@@ -72,6 +74,6 @@ def show_files(files: list[Path]) -> None:
     """Print the Markdown files, then the paths of all files."""
     for file in files:
         if file.suffix == ".md":
-            typer.echo(file.read_text(encoding="utf-8"))
+            echo(file.read_text(encoding="utf-8"))
     for file in files:
-        typer.echo(f"Written: {file}")
+        echo(f"Written: {file}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from draftmark.cli.options import RunFolder, show_files
+from draftmark.cli.terminal import echo
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
 
@@ -36,7 +37,7 @@ def report(
     if style and reports == found:
         raise UserError("--style is for the report figures: name it, as in report RUN figures.")
     for file in write_reports(_load(directory), directory, reports):
-        typer.echo(f"Written: {file}")
+        echo(f"Written: {file}")
 
 
 def _styled(report: Any, style: str) -> Any:
@@ -65,19 +66,29 @@ def trend(
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("trend"),
 ) -> None:
     """Show a rate over many runs, in the order of their commits, and where its level changed."""
-    runs = _load_all(folders)
+    from draftmark.store.run_folder import StoredRuns
+
+    runs = StoredRuns(folders)
     fields = {"runs": runs, "rate": rate, "least": least, "dates": dates}
     show_files(_render("trend", runs[-1][0], writable_folder(out), **fields))
 
 
 def site(
     folders: Folders,
-    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("site"),
+    out: Annotated[Path, typer.Option(help="Folder for the site, replaced whole.")] = Path("site"),
+    cells: Annotated[
+        int, typer.Option(min=1, help="The most cells with pages; the newest runs have them.")
+    ] = 3000,
 ) -> None:
     """Write a static site of any number of runs; open its index.html, or serve the folder."""
-    runs = _load_all(folders)
-    written = _render("site", runs[-1][0], writable_folder(out), runs=runs, folder="")
-    typer.echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
+    from draftmark import registry
+    from draftmark.store.published_folder import publish_folder
+    from draftmark.store.run_folder import StoredRuns
+
+    runs, report = StoredRuns(folders), registry.find_registered("reports", "site")
+    of_runs = replace(report, runs=runs, folder="", cells=cells)
+    written = publish_folder(out, of_runs.files(*runs[-1]))
+    echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
 
 
 def what_if(
@@ -101,12 +112,6 @@ def _load(directory: Path) -> "Results":
     from draftmark.store.run_folder import load_results
 
     return load_results(directory)
-
-
-def _load_all(folders: list[Path]) -> tuple[tuple["Results", Path], ...]:
-    from draftmark.store.run_folder import run_folders
-
-    return tuple((_load(folder), folder) for folder in run_folders(folders))
 
 
 def _render(name: str, results: "Results", directory: Path, **fields: Any) -> list[Path]:

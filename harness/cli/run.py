@@ -21,6 +21,7 @@ from draftmark.cli.options import (
     Utilisation,
     split_names,
 )
+from draftmark.cli.terminal import echo
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
 from draftmark.text import printable_text
@@ -73,13 +74,14 @@ def _run(recipe: "Experiment", name: str, options: "RunOptions", full: bool) -> 
     shown, board = render_reports(results, directory, ["answer", "leaderboard"])
     if full or not sys.stdout.isatty():
         shown = board
-    typer.echo(shown.read_text(encoding="utf-8"), nl=shown == board)
+    text = shown.read_text(encoding="utf-8")
+    echo(text if shown == board else text.removesuffix("\n"))
     for file in (board, directory / "results.json"):
-        typer.echo(f"Written: {file}")
-    typer.echo(f"As pages: draftmark site {directory}")
+        echo(f"Written: {file}")
+    echo(f"As pages: draftmark site {directory}")
     errors = [finding for finding in results.findings if finding.severity == "error"]
     for error in errors:
-        typer.echo(f"draftmark: {error.subject}: {error.text}", err=True)
+        echo(f"draftmark: {error.subject}: {error.text}", err=True)
     return not (errors or any(row.failure or row.speed_failures for row in results.results))
 
 
@@ -100,7 +102,7 @@ def plan(
 
     device, at, rows = find_gpu(gpu, utilisation), store or out / "store", data_folder(data)
     names = split_names(tasks)
-    typer.echo(render_plan(recipe, at, device, gpus=gpus, jobs=jobs, data=rows, tasks=names))
+    echo(render_plan(recipe, at, device, gpus=gpus, jobs=jobs, data=rows, tasks=names))
 
 
 def list_() -> None:
@@ -118,9 +120,9 @@ def list_() -> None:
     }
     width = max(len(name) for names in groups.values() for name in names)
     for title, names in groups.items():
-        typer.echo(title)
+        echo(title)
         for name, description in names.items():
-            typer.echo(_hanging(f"  {name:{width}}  ", printable_text(description)))
+            echo(_hanging(f"  {name:{width}}  ", printable_text(description)))
 
 
 def _hanging(head: str, text: str) -> str:
@@ -137,4 +139,4 @@ def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.
     directory = models.fetch_model(name, progress)
     if line := models.describe_origin(name, directory):
         progress.say(line)
-    typer.echo(str(directory))
+    echo(str(directory))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.options import StoreAt
+from draftmark.cli.terminal import echo_lines
 
 EVERY_S = 2.0
 
@@ -34,7 +35,7 @@ def status(
         now = run_status(root, name)
         if follow:
             Console().clear()
-        typer.echo("\n".join(status_lines(now)))
+        echo_lines(status_lines(now))
         if not follow or now.end is not None:
             return
         time.sleep(EVERY_S)

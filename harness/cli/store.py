@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from draftmark.cli.terminal import echo
 from draftmark.text import format_bytes
 
 Folder = Annotated[Path, typer.Option("--store", help="The store's folder.")]
@@ -22,17 +23,17 @@ def ls(store: Folder = DEFAULT_STORE) -> None:
     from draftmark.store.store import Store
     from draftmark.text import printable_text
 
-    now, results = time.time(), garbage_collection.stored_results(Store(store))
-    typer.echo(f"  {'stage':12} {'key':12} {'size':>9} {'made':>8} {'used':>8}  label, runs")
+    now, results = time.time(), garbage_collection.stored_results(Store(store), _note)
+    echo(f"  {'stage':12} {'key':12} {'size':>9} {'made':>8} {'used':>8}  label, runs")
     for item in results:
         mark = "*" if item.needed else " "
         ages = f"{_age(now - item.made):>8} {_age(now - item.used):>8}"
         label = printable_text(f"{item.label}: {', '.join(item.runs) or 'no known run'}")
-        typer.echo(f"{mark} {item.name} {format_bytes(item.num_bytes):>9} {ages}  {label}")
+        echo(f"{mark} {item.name} {format_bytes(item.num_bytes):>9} {ages}  {label}")
     total = format_bytes(sum(item.num_bytes for item in results))
     needed = format_bytes(sum(item.num_bytes for item in results if item.needed))
     everything = format_bytes(garbage_collection.folder_size(store))
-    typer.echo(
+    echo(
         f"{len(results)} results, {total}, of which {needed} are needed; {everything} in {store} "
         "in total."
     )
@@ -46,12 +47,12 @@ def verify(store: Folder = DEFAULT_STORE) -> None:
     from draftmark.store import garbage_collection
     from draftmark.store.store import Store
 
-    checked = list(garbage_collection.verify_store(Store(store)))
+    checked = list(garbage_collection.verify_store(Store(store), _note))
     damages = [damage for _, damage in checked if damage]
     for damage in damages:
-        typer.echo(f"Damaged: {damage}; the next run makes it again.")
+        echo(f"Damaged: {damage}; the next run makes it again.")
     total = format_bytes(sum(item.num_bytes for item, _ in checked))
-    typer.echo(f"{len(checked)} results, {total}, read and hashed: {len(damages)} damaged.")
+    echo(f"{len(checked)} results, {total}, read and hashed: {len(damages)} damaged.")
     if damages:
         raise typer.Exit(1)
 
@@ -74,20 +75,24 @@ def gc(
     from draftmark.store.store import Store
 
     limit = garbage_collection.parse_size(keep_under) if keep_under is not None else None
-    done = garbage_collection.collect_garbage(Store(store), limit, dry=dry_run)
+    done = garbage_collection.collect_garbage(Store(store), limit, dry=dry_run, note=_note)
     verb = "Would delete" if dry_run else "Deleted"
     for item in done.gone:
-        typer.echo(f"{verb}: {item.name} {format_bytes(item.num_bytes):>9}")
+        echo(f"{verb}: {item.name} {format_bytes(item.num_bytes):>9}")
     if done.left:
-        typer.echo(f"{verb}: {len(done.left)} journals and locks that no run needs")
-    typer.echo(f"{format_bytes(done.freed)} freed; {format_bytes(done.num_bytes)} stay in {store}.")
+        echo(f"{verb}: {len(done.left)} journals and locks that no run needs")
+    echo(f"{format_bytes(done.freed)} freed; {format_bytes(done.num_bytes)} stay in {store}.")
     if limit is not None and done.num_bytes > limit:
-        typer.echo(
+        echo(
             f"draftmark: that is above {keep_under}: stored and running runs need these results "
             "(draftmark store ls); delete a run's folder to release them.",
             err=True,
         )
         raise typer.Exit(1)
+
+
+def _note(sentence: str) -> None:
+    echo(f"draftmark: {sentence}", err=True)
 
 
 def _age(seconds: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.errors import UserError
+from draftmark.models.config_shapes import check_configs
 from draftmark.models.token_ids import read_config
 from draftmark.store.plain_files import check_plain_folder
 
@@ -30,8 +31,8 @@ _MAX_HEADER = 100_000_000  # bytes, as in safetensors itself
 def check_folder(directory: Path) -> None:
     """Raise UserError, with the fix, unless a folder holds a tokenizer and a model's whole weights.
 
-    It may hold an adapter, git-lfs pointers, another format, quantised weights, or files that are
-    cut or missing.
+    It may hold an adapter, git-lfs pointers, another format, quantised weights, malformed configs,
+    or files that are cut or missing.
     """
     check_plain_folder(directory)
     names = [path.name for path in sorted(directory.iterdir()) if path.is_file()]
@@ -47,6 +48,7 @@ def weight_files(directory: Path, names: Collection[str]) -> list[str]:
     names, show that draftmark cannot load the model.
     """
     _check_kind(directory, names)
+    check_configs(directory)
     _check_config(directory)
     _check_tokenizer(directory, names)
     return _named_weights(directory, names)

@@ -16,8 +16,9 @@ from draftmark.pipeline.journal import NO_JOURNAL, Journal
 from draftmark.pipeline.stopping import NO_STOP, Stop, Stopped
 from draftmark.progress import Progress
 from draftmark.store.entries import Damaged, Entry
+from draftmark.store.files import explain_full_disk
 from draftmark.store.graph import RESULT_FILES, Job, Node, topological_order
-from draftmark.store.store import Store, explain_full_disk
+from draftmark.store.store import Store
 
 
 @dataclass(frozen=True)

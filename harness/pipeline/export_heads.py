@@ -10,6 +10,7 @@ from draftmark.pipeline.preflight import check_models
 from draftmark.progress import Progress
 from draftmark.results import Cell
 from draftmark.speculation.methods import build_method
+from draftmark.store.files import remove_links
 from draftmark.store.store import Store
 
 
@@ -46,5 +47,6 @@ def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path
     target = plan.recipe.pair(cell.pair).target
     for layout in LAYOUTS[head.model.shape.kind]:
         folder = out / f"{cell.task}-{cell.pair}-{cell.method}-{cell.seed}" / layout
+        remove_links(folder)
         export_head(head, layout, folder, target=target, num_speculative_tokens=tokens)
         yield folder

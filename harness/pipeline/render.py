@@ -1,13 +1,25 @@
 """Reports: results rendered to files, all of them or none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from draftmark import registry
 from draftmark.results import Results
 from draftmark.speculation.interfaces import Report
+from draftmark.store.files import write_atomically
+from draftmark.store.published_folder import publish_folder
 from draftmark.store.run_folder import path_inside
-from draftmark.store.store import write_atomically
+
+
+@runtime_checkable
+class FolderReport(Protocol):
+    """A report whose many files have a folder of their own, which is replaced whole."""
+
+    folder: str
+
+    def files(self, results: Results, directory: Path) -> Iterator[tuple[str, str | bytes]]:
+        """Yield the path in the folder and the content of each file."""
 
 
 def render_reports(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
@@ -18,13 +30,24 @@ def render_reports(results: Results, directory: Path, names: Sequence[str]) -> l
 
 
 def write_reports(results: Results, directory: Path, reports: Sequence[Report]) -> list[Path]:
-    """Write reports into a folder; return their files. If one report raises, none is written."""
+    """Write reports into a folder; return their files. If one report raises, none is written.
+
+    A report with a folder of its own replaces it whole.
+    """
     contents = {
-        file: content for report in reports for file, content in report(results, directory).items()
+        file: content
+        for report in reports
+        if not isinstance(report, FolderReport)
+        for file, content in report(results, directory).items()
     }
+    written = [directory / file for file in contents]
+    for report in reports:
+        if isinstance(report, FolderReport):
+            folder = path_inside(directory, report.folder)
+            written += publish_folder(folder, report.files(results, directory))
     for file, content in contents.items():
         data = content if isinstance(content, bytes) else content.encode("utf-8")
         folder = path_inside(directory, str(Path(file).parent))
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / Path(file).name, data)
-    return [directory / file for file in contents]
+    return written

@@ -1,12 +1,12 @@
 """The records of a run, copied beside its results: reports need no store."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from draftmark.pipeline.experiment import Plan
 from draftmark.results import Cell, Results
 from draftmark.store.examples import examples_name, write_examples
+from draftmark.store.files import copy_file, remove_links
 from draftmark.store.run_folder import RECORDS, path_inside
 from draftmark.store.store import Store
 from draftmark.training.token_selection_log import publish_selections
@@ -26,14 +26,13 @@ def save_records(plan: Plan, results: Results, store: Store, directory: Path) ->
 
 def _save_cell(plan: Plan, cell: Cell, store: Store, folder: Path) -> None:
     setting = plan.settings[cell.task, cell.pair]
+    remove_links(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for link in filter(Path.is_symlink, folder.iterdir()):
-        link.unlink()  # a copy would be written to where the link leads
     for output in plan.cells[cell].values():
         if not store.has(output.node):
             continue  # an optional output that failed
         for file, copy in output.copies.items():
-            shutil.copyfile(store.load(output.node).directory / file, folder / copy)
+            copy_file(store.load(output.node).directory / file, folder / copy)
         examples = folder / examples_name(output.key) if output.field == "tables" else None
         if examples and not examples.exists():
             texts = store.load(output.node.inputs["features"].inputs["texts"]).directory

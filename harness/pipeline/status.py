@@ -1,6 +1,5 @@
 """The status of a run, from its journal and the store: while it runs and afterwards."""
 
-import json
 import platform
 import statistics
 import time
@@ -8,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from draftmark.errors import UserError
 from draftmark.pipeline.journal import HEARTBEAT_S
@@ -16,11 +17,13 @@ from draftmark.pipeline.planning.estimates import format_seconds
 from draftmark.pipeline.planning.needs import TIMED
 from draftmark.pipeline.planning.schedule import StageRun, simulate_schedule
 from draftmark.pipeline.stopping import FLAG
-from draftmark.store.entries import ENTRY
+from draftmark.store.entries import ENTRY, stored_facts
 from draftmark.store.journals import ALIVE, attempts, is_locked
 from draftmark.store.plain_files import read_plain
+from draftmark.store.reading import adapter
 
 SILENT_S = 12 * HEARTBEAT_S  # a run on another machine is dead if ALIVE is older
+_LATEST = 1e11  # seconds since 1970, in the year 5138
 _SHOWN = 20  # the most stages of one state that are listed
 
 Event = Mapping[str, Any]
@@ -94,6 +97,34 @@ def latest_run(store: Path) -> str:
     return tried[-1].parent.name
 
 
+class _StageFacts(BaseModel):
+    """A stage in the first event of a run."""
+
+    key: str
+    stage: str
+    label: str
+    inputs: list[str]
+    cached: bool
+
+
+class _Event(BaseModel):
+    """An event of a journal; which facts it has depends on its kind."""
+
+    at: Annotated[float, Field(ge=0, lt=_LATEST)]
+    event: str
+    host: str = ""
+    pid: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    key: str = ""
+    reason: str = ""
+    label: str = ""
+    done: int = 0
+    total: int = 0
+    title: str = ""
+    started: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    jobs: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    stages: list[_StageFacts] = []
+
+
 def _events(folder: Path) -> list[Event]:
     """Return the events of an attempt in order, also of those written after the clock went back."""
     events: list[Event] = []
@@ -106,15 +137,11 @@ def _events(folder: Path) -> list[Event]:
 
 
 def _events_of(path: Path) -> Iterator[Event]:
-    """Yield the events of one process."""
+    """Yield the events of one process; damaged lines are left out."""
     with suppress(OSError):
         for line in read_plain(path).splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue  # the process was killed while it wrote its last line
-            if isinstance(event, dict) and {"at", "event"} <= event.keys():
-                yield event
+            with suppress(ValidationError):  # the process was killed while it wrote its last line
+                yield adapter(_Event).validate_json(line).model_dump()
 
 
 def _lives(first: Event, folder: Path, now: float) -> bool:
@@ -153,10 +180,8 @@ def _stage(
 
 def _seconds(entry: Path) -> float | None:
     """Return how long an entry took to make; None if it is missing or damaged."""
-    try:
-        return float(json.loads(entry.read_text("utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    facts = stored_facts(entry.parent)
+    return facts[1] if facts else None
 
 
 def seconds_left(now: RunStatus) -> float | None:

@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 
 from draftmark.errors import UserError
+from draftmark.store.reading import explained
 from draftmark.store.records import read_rows, write_rows
 from draftmark.types import AcceptanceTable
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+_ROUNDING = 1e-3  # of a sum over the vocabulary: an overlap of 0 may be stored as -2e-7
 
 
 def sliding_table(
@@ -122,8 +126,32 @@ def _restored(values: list[Any], length: int, depth: int, dtype: type) -> Any:
 
 
 def read_tables(path: Path) -> list[AcceptanceTable]:
-    """Return acceptance tables in the order in which they were written."""
-    return [_table(row) for row in read_rows(path)]
+    """Return acceptance tables in the order in which they were written.
+
+    Raises UserError if the file is malformed.
+    """
+    with explained(path):
+        tables = [_table(row) for row in read_rows(path)]
+        for table in tables:
+            _check_shape(table)
+    return tables
+
+
+def _check_shape(table: AcceptanceTable) -> None:
+    """Raise ValueError if the arrays of a table do not fit, or are not finite."""
+    name, (length, depth) = table.example_id, table.accept_SD.shape
+    if not isinstance(name, str):
+        raise TypeError("the name of a prompt must be text")
+    for values in (table.overlap_S, table.greedy_match_S, table.greedy_overlap_S):
+        if values is not None and values.shape != (length,):
+            raise ValueError(f"{name}: its columns have different lengths")
+    for values in (table.accept_SD, table.overlap_S, table.greedy_match_S, table.greedy_overlap_S):
+        if values is not None and not (np.abs(values - 0.5) <= 0.5 + _ROUNDING).all():
+            raise ValueError(f"{name}: a probability is not between 0 and 1")
+    if table.greedy_SD is not None and table.greedy_SD.shape != table.accept_SD.shape:
+        raise ValueError(f"{name}: the greedy draft has another number of tokens")
+    if ((table.drafted_S < 0) | (table.drafted_S > depth)).any():
+        raise ValueError(f"{name}: more tokens are drafted than a block holds, or fewer than none")
 
 
 def _table(row: Mapping[str, Any]) -> AcceptanceTable:

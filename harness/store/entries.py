@@ -5,13 +5,17 @@ beside it; `entry.sha256` has the hash of `entry.json`, in the format of `sha256
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from draftmark.store.plain_files import NotPlain, open_plain, read_plain
+from pydantic import BaseModel, Field
+
+from draftmark.errors import UserError
+from draftmark.store.plain_files import open_plain, read_plain
+from draftmark.store.reading import adapter, read_json
+from draftmark.text import printable_text
 
 ENTRY, SEAL = "entry.json", "entry.sha256"
 
@@ -31,6 +35,19 @@ class Entry:
     manifest: Mapping[str, Any]
 
 
+class _Inputs(BaseModel):
+    """The keys of an entry's inputs."""
+
+    inputs: Mapping[str, str]
+
+
+class _Facts(BaseModel):
+    """What an entry says without its files."""
+
+    label: str
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Damaged(Exception):
     """The files of an entry are not those that were written."""
 
@@ -43,9 +60,10 @@ def read_entry(directory: Path) -> Entry:
     try:
         if read_plain(directory / SEAL) != checksum_line(directory, ENTRY).encode():
             raise Damaged(f"{directory / ENTRY} has changed since it was written")
-        entry = Entry(directory=directory, **json.loads(read_plain(directory / ENTRY)))
-    except (FileNotFoundError, NotPlain, ValueError, TypeError) as error:
-        raise Damaged(f"{directory / ENTRY} cannot be read: {error}") from error
+        facts = read_json(directory / ENTRY)
+        entry: Entry = adapter(Entry).validate_python({**facts, "directory": directory})
+    except (FileNotFoundError, ValueError, UserError) as error:
+        raise Damaged(f"{directory / ENTRY} cannot be read: {_first_line(error)}") from error
     if (entry.stage, entry.key) != (directory.parent.name, directory.name):
         raise Damaged(f"{directory / ENTRY} belongs to another result: {entry.stage} {entry.key}")
     names = {*files_in(directory)} - {ENTRY, SEAL}
@@ -57,6 +75,27 @@ def read_entry(directory: Path) -> Entry:
         if _differs(directory / name, entry.files[name]):
             raise Damaged(f"{directory / name} has changed since it was written")
     return entry
+
+
+def stored_inputs(directory: Path) -> tuple[str, ...]:
+    """Return the keys of the inputs that an entry names; none if the entry cannot be read."""
+    try:
+        return tuple(read_json(directory / ENTRY, _Inputs).inputs.values())
+    except UserError:
+        return ()
+
+
+def stored_facts(directory: Path) -> tuple[str, float] | None:
+    """Return the label and the seconds of an entry, without its files; None if unreadable."""
+    try:
+        facts = read_json(directory / ENTRY, _Facts)
+    except UserError:
+        return None
+    return facts.label, facts.seconds
+
+
+def _first_line(error: Exception) -> str:
+    return printable_text(str(error).partition("\n")[0])
 
 
 def entry_facts(entry: Entry) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import pyarrow.parquet as pq
+from pydantic import BaseModel, Field
 
+from draftmark.store.reading import explained
 from draftmark.store.records import TEXTS, read_texts, tables_name, write_rows
 
+Row = TypeVar("Row", bound=BaseModel)
 NUM_EXAMPLES = 8  # for each task, pair and temperature; the first test prompts, not selected ones
 _WINDOW = 16  # a token's characters depend on at most so many tokens before it
 _PARTIAL = "\ufffd"  # a decoder's output for an incomplete character
@@ -59,21 +62,39 @@ def read_examples(directory: Path, temperature: float, depth: int) -> list[Examp
     texts, tables = directory / examples_name(temperature), directory / tables_name(temperature)
     if not (texts.is_file() and tables.is_file()):
         return []
-    rows = {row["example_id"]: row for row in _first(tables)}
+    rows = {row.example_id: row for row in _first(tables, _TableRow)}
     return [
-        Example(text["example_id"], text["prompt"], text["pieces"], _accept(row, depth))
-        for text in _first(texts)
-        if (row := rows.get(text["example_id"]))
+        Example(text.example_id, text.prompt, text.pieces, _accept(row, depth))
+        for text in _first(texts, _TextRow)
+        if (row := rows.get(text.example_id))
     ]
 
 
-def _first(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.ParquetFile(path).read().slice(0, NUM_EXAMPLES).to_pylist()
-    return rows
+class _TextRow(BaseModel):
+    """A row of example texts."""
+
+    example_id: str
+    prompt: str
+    pieces: list[str]
 
 
-def _accept(row: dict[str, Any], depth: int) -> list[list[float]]:
+class _TableRow(BaseModel):
+    """What an example needs of an acceptance table's row."""
+
+    example_id: str
+    accept: list[Annotated[float, Field(ge=-1e-3, le=1.001)]]
+    drafted: list[Annotated[int, Field(ge=0)]]
+    depth: Annotated[int, Field(ge=1)]
+
+
+def _first(path: Path, kind: type[Row]) -> list[Row]:
+    with explained(path), pq.ParquetFile(path) as file:
+        rows = file.read().slice(0, NUM_EXAMPLES).to_pylist()
+        return [kind.model_validate(row) for row in rows]
+
+
+def _accept(row: _TableRow, depth: int) -> list[list[float]]:
     """Return a stored table (see `acceptance_tables`) by block start, cut to the drafted depths."""
-    values, drafted = row["accept"], row["drafted"]
-    step = 1 if len(values) == len(drafted) else row["depth"]  # 1: the table slides
+    values, drafted = row.accept, row.drafted
+    step = 1 if len(values) == len(drafted) else row.depth  # 1: the table slides
     return [values[s * step : s * step + min(n, depth)] for s, n in enumerate(drafted)]

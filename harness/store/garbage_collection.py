@@ -4,19 +4,25 @@ Results that a stored or running run needs are never deleted; the others go leas
 first. A folder whose key a process has locked stays.
 """
 
-import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import Timeout
 
 from draftmark.errors import UserError
-from draftmark.store.entries import ENTRY, SEAL, Damaged, read_entry
+from draftmark.store.entries import (
+    ENTRY,
+    SEAL,
+    Damaged,
+    read_entry,
+    stored_facts,
+    stored_inputs,
+)
 from draftmark.store.leftovers import delete_free_locks, delete_leftovers, leftover_files
 from draftmark.store.run_locks import RUN_LOCKS, RunLock, read_run_locks
 from draftmark.store.store import (
@@ -34,7 +40,12 @@ from draftmark.store.store import (
 _KEY = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = (WRITING, ASIDE, SCRATCH)  # of killed runs, damaged results, checkpoints
 _NOT_STAGES = {*_UNFINISHED, CHECKS, FAILURES, RUN_LOCKS, LOCKS, LOGS, RUNS}
+Note = Callable[[str], object]
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _drop(note: str) -> None:
+    """Ignore a note."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +68,8 @@ class StoredFolder:
     @property
     def label(self) -> str:
         """The label in a result's entry."""
-        try:
-            return str(json.loads((self.directory / ENTRY).read_bytes())["label"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return "unreadable"
+        facts = stored_facts(self.directory)
+        return facts[0] if facts else "unreadable"
 
 
 @dataclass(frozen=True)
@@ -85,20 +94,42 @@ def parse_size(text: str) -> int:
     return int(float(size[1]) * _UNITS[size[2].upper()])
 
 
-def stored_results(store: Store) -> list[StoredFolder]:
-    """Return every result, by stage and key; raises UserError if there is no store."""
+def stored_results(store: Store, note: Note = _drop) -> list[StoredFolder]:
+    """Return every result, by stage and key; raises UserError if there is no store.
+
+    `note` takes a sentence on each run that cannot be read.
+    """
     finished = [path for path in _stage_folders(store) if (path / ENTRY).is_file()]
-    return list(_items(store, finished))
+    return list(_items(store, finished, _noted_runs(store, note)))
 
 
-def verify_store(store: Store) -> Iterator[tuple[StoredFolder, str]]:
-    """Yield every result with its damage ("" if intact); set damaged results aside."""
-    for item in stored_results(store):
-        if damage := _damage(item.directory):
-            with store.lock(item.key):
-                if damage := _damage(item.directory):  # no process replaced it meanwhile
-                    damage += f"; set aside in {store.set_aside(item.directory)}"
-        yield item, damage
+def _noted_runs(store: Store, note: Note) -> list[RunLock]:
+    runs = read_run_locks(store)
+    for run in runs:
+        if run.problem:
+            note(run.problem)
+    return runs
+
+
+def verify_store(store: Store, note: Note = _drop) -> Iterator[tuple[StoredFolder, str]]:
+    """Yield every result with its damage ("" if intact); set damaged results aside.
+
+    `note` takes a sentence on each run that cannot be read.
+    """
+    for item in stored_results(store, note):
+        yield item, _set_aside(store, item) if _damage(item.directory) else ""
+
+
+def _set_aside(store: Store, item: StoredFolder) -> str:
+    """Set a damaged result aside, unless a process replaces it meanwhile; return its damage."""
+    damage = _damage(item.directory)
+    try:
+        with store.lock(item.key):
+            if damage := _damage(item.directory):
+                damage += f"; set aside in {store.set_aside(item.directory)}"
+    except OSError as error:
+        damage += f"; not set aside: {error.strerror}"
+    return damage
 
 
 def _damage(directory: Path) -> str:
@@ -109,23 +140,31 @@ def _damage(directory: Path) -> str:
     return ""
 
 
-def collect_garbage(store: Store, limit: int | None = None, *, dry: bool = False) -> Collected:
+def collect_garbage(
+    store: Store, limit: int | None = None, *, dry: bool = False, note: Note = _drop
+) -> Collected:
     """Delete leftovers, then folders that no run needs while the store is above `limit` bytes.
 
     Leftovers: folders of killed runs, damaged results, checkpoints of finished stages, journals and
-    locks that no run needs. With `dry` nothing is deleted. Raises UserError if there is no store.
+    locks that no run needs. With `dry` nothing is deleted. `note` takes a sentence on each run
+    whose results cannot be read. Raises UserError if there is no store, or if a run's lock file is
+    damaged: its needs are unknown.
     """
     gone: list[StoredFolder] = []
     spare: list[StoredFolder] = []
     stages = _stage_folders(store)
-    with store.lock(RUN_LOCKS):  # no run starts meanwhile
-        left = list(leftover_files(store, read_run_locks(store)))
+    reads = dry and not os.access(store.root, os.W_OK)
+    with nullcontext() if reads else store.lock(RUN_LOCKS):  # no run starts meanwhile
+        runs = _noted_runs(store, note)
+        if unknown := [run.problem for run in runs if run.status == "unreadable"]:
+            raise UserError(unknown[0])
+        left = list(leftover_files(store, runs))
         if not dry:
             delete_leftovers(left)
         total = folder_size(store.root)
         finished = {path.name for path in stages if (path / ENTRY).is_file()}
         others = [path for name in _UNFINISHED for path in sorted(store.root.glob(f"{name}/*"))]
-        for item in _items(store, [*others, *stages]):
+        for item in _items(store, [*others, *stages], runs):
             folder = item.directory.parent.name
             if folder == SCRATCH:
                 leftover = item.key in finished
@@ -147,7 +186,8 @@ def collect_garbage(store: Store, limit: int | None = None, *, dry: bool = False
 def _delete(store: Store, item: StoredFolder, *, dry: bool) -> list[StoredFolder]:
     """Delete a folder; return it in a list, or [] if a process has locked it."""
     try:
-        with store.lock(item.key).acquire(timeout=0) if item.key else nullcontext():
+        writes = item.key and os.access(store.root, os.W_OK)
+        with store.lock(item.key).acquire(timeout=0) if writes else nullcontext():
             if not dry:
                 (store.root / WRITING).mkdir(exist_ok=True)
                 # One rename, so that a killed collection leaves no partial result in its place.
@@ -175,9 +215,10 @@ def _stage_folders(store: Store) -> list[Path]:
     ]
 
 
-def _items(store: Store, folders: Iterable[Path]) -> Iterator[StoredFolder]:
+def _items(
+    store: Store, folders: Iterable[Path], runs: Sequence[RunLock]
+) -> Iterator[StoredFolder]:
     """Yield folders of a store with their sizes, times and the runs that need them."""
-    runs = read_run_locks(store)
     needed = _needed(store, runs)
     for path in folders:
         match = _KEY.match(path.name)
@@ -190,13 +231,13 @@ def _items(store: Store, folders: Iterable[Path]) -> Iterator[StoredFolder]:
 
 def _needed(store: Store, runs: Iterable[RunLock]) -> set[str]:
     """Return the keys of all stages of the stored and running runs, and of their inputs."""
-    entries = {path.name: path / ENTRY for path in _stage_folders(store)}
+    folders = {path.name: path for path in _stage_folders(store)}
     waiting = [key for run in runs if run.status != "gone" for key in run.keys]
     needed: set[str] = set()
     while waiting:
         key = waiting.pop()
         if key not in needed:
             needed.add(key)
-            with suppress(KeyError, OSError, ValueError, AttributeError):  # absent or damaged
-                waiting += json.loads(entries[key].read_bytes())["inputs"].values()
+            if key in folders:
+                waiting += stored_inputs(folders[key])
     return needed

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, Field, model_validator
 
 from draftmark.config.model_sections import Writer
-from draftmark.types import Decode, FinishReason, Round, Text, TimedDecode
+from draftmark.store.files import replace_file
+from draftmark.store.reading import adapter, explained
+from draftmark.types import Arm, Decode, FinishReason, Round, Text, TimedDecode
 
 DRAFT = "draft.json"  # a draft's ledger and training history, beside its weights
 TARGET = "target.json"  # the same for a fine-tuned target
@@ -37,14 +40,26 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write rows as a Parquet file; raises ValueError if there are none."""
     if not rows:
         raise ValueError(f"no rows for {path.name}")
-    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    with replace_file(path) as file:
+        pq.write_table(pa.Table.from_pylist(list(rows)), file)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a Parquet file."""
-    with pq.ParquetFile(path) as file:  # `read_table` would load pandas
+    """Return the rows of a Parquet file; raises UserError if it is malformed."""
+    with explained(path), pq.ParquetFile(path) as file:  # `read_table` would load pandas
         rows: list[dict[str, Any]] = file.read().to_pylist()
+        if not rows:
+            raise ValueError("it has no rows")
     return rows
+
+
+def read_rows_as(path: Path, kind: Any) -> list[Any]:
+    """Return the rows of a Parquet file as instances of `kind`.
+
+    Raises UserError if the file is malformed or a row is not of that kind.
+    """
+    with explained(path):
+        return [adapter(kind).validate_python(row) for row in read_rows(path)]
 
 
 def write_texts(path: Path, texts: Sequence[Text]) -> None:
@@ -53,16 +68,17 @@ def write_texts(path: Path, texts: Sequence[Text]) -> None:
 
 
 def read_texts(path: Path) -> list[Text]:
-    """Return texts in the order in which they were written."""
-    return [
-        Text(
-            row["example_id"],
-            tuple(row["prompt_ids"]),
-            tuple(row["response_ids"]),
-            row["finish_reason"],
-        )
-        for row in read_rows(path)
-    ]
+    """Return texts in the order in which they were written; raises UserError if malformed."""
+    with explained(path):
+        return [
+            Text(
+                row["example_id"],
+                tuple(row["prompt_ids"]),
+                tuple(row["response_ids"]),
+                row["finish_reason"],
+            )
+            for row in read_rows(path)
+        ]
 
 
 def write_decodes(path: Path, timed: Sequence[TimedDecode]) -> None:
@@ -90,14 +106,53 @@ def write_decodes(path: Path, timed: Sequence[TimedDecode]) -> None:
 
 
 def read_decodes(path: Path) -> list[TimedDecode]:
-    """Return decodes in the order in which they were written."""
-    timed = []
-    for row in read_rows(path):  # the first format has no `first_token_s`
-        arm, block, repeat = (row.pop(name) for name in ("arm", "block", "repeat"))
-        row["token_ids"] = tuple(row["token_ids"])
-        rounds = tuple(map(Round, row.pop("drafted"), row.pop("accepted")))
-        timed.append(TimedDecode(arm, block, repeat, Decode(**row, rounds=rounds)))
-    return timed
+    """Return decodes in the order in which they were written; raises UserError if malformed."""
+    with explained(path):
+        return [_timed_decode(_DecodeRow.model_validate(row)) for row in read_rows(path)]
+
+
+_Count = Annotated[int, Field(ge=0)]
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _DecodeRow(BaseModel):
+    """A row of decodes; the first format has no `first_token_s`."""
+
+    arm: Arm
+    block: _Count
+    repeat: _Count
+    example_id: str
+    token_ids: tuple[_Count, ...]
+    num_prompt_tokens: _Count
+    drafted: list[_Count]
+    accepted: list[_Count]
+    prefill_s: _Seconds
+    decode_s: _Seconds
+    finish_reason: FinishReason
+    first_token_s: _Seconds | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> "_DecodeRow":
+        if len(self.drafted) != len(self.accepted):
+            raise ValueError("drafted and accepted must be of the same rounds")
+        if any(a > d for d, a in zip(self.drafted, self.accepted, strict=True)):
+            raise ValueError("more tokens were accepted than drafted")
+        return self
+
+
+def _timed_decode(row: _DecodeRow) -> TimedDecode:
+    rounds = tuple(map(Round, row.drafted, row.accepted))
+    decode = Decode(
+        row.example_id,
+        row.token_ids,
+        row.num_prompt_tokens,
+        rounds,
+        row.prefill_s,
+        row.decode_s,
+        row.finish_reason,
+        row.first_token_s,
+    )
+    return TimedDecode(row.arm, row.block, row.repeat, decode)
 
 
 @dataclass(frozen=True)

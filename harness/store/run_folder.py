@@ -4,18 +4,19 @@ The checksums have the format of `sha256sum`. A folder without them, of an inter
 run, is read without verification. Reports lie in the same folder.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, overload
 
-from pydantic import TypeAdapter, ValidationError
-
-from draftmark.config.validation import explain_error
 from draftmark.errors import UserError
-from draftmark.results import Results
+from draftmark.results import Number, Results
 from draftmark.store.entries import checksum_line, files_in
+from draftmark.store.files import write_atomically, write_json
 from draftmark.store.plain_files import read_plain
-from draftmark.store.store import write_atomically, write_json
+from draftmark.store.reading import adapter, explained, read_json
+from draftmark.store.stored_shapes import DataFacts, Manifest, Provenance, StoredRecipe
 
 RESULTS, RECORDS, SUMS = "results.json", "records", "results.sha256"
 
@@ -34,17 +35,36 @@ def load_results(directory: Path) -> Results:
     """Return the results in a folder; raises UserError if they or a record are damaged."""
     if not (directory / RESULTS).is_file():
         raise UserError(f"{directory} has no {RESULTS}; name a folder that `draftmark run` wrote.")
-    path = verified_file(directory, RESULTS)
-    for line in _sums(directory):  # fail now, not in the report that reads the record
+    path, sums = verified_file(directory, RESULTS), _sums(directory)
+    for line in sums:  # fail now, not in the report that reads the record
         name = line.partition("  ")[2]
-        if (directory / name).is_file():
-            verified_file(directory, name)
-    try:
-        # Numbers are not validated strictly: other programs write 1.0 as 1.
-        return TypeAdapter(Results).validate_json(read_plain(path))
-    except ValidationError as error:
-        reason = explain_error(error, f"{path} cannot be read")
-        raise UserError(f"{reason.removesuffix('.')}; run the recipe again.") from error
+        if name != RESULTS and (directory / name).is_file():
+            _verify(directory, name, sums)
+    results: Results = read_json(path, Results)
+    _check_shapes(results, path)
+    return results
+
+
+def _check_shapes(results: Results, path: Path) -> None:
+    """Raise UserError if what results store beside their numbers has another shape.
+
+    Numbers are not validated strictly: other programs write 1.0 as 1. They must be finite.
+    """
+    with explained(path):
+        adapter(StoredRecipe).validate_python(results.recipe)
+        adapter(Manifest).validate_python(results.manifest)
+        for facts in results.data:
+            adapter(DataFacts).validate_python(facts)
+        for row in results.results:
+            adapter(Provenance).validate_python(row.provenance)
+            for name, number in row.numbers.items():
+                _check_finite(name, number)
+
+
+def _check_finite(name: str, number: Number) -> None:
+    for value in (number.value, number.low, number.high, number.effective):
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"{name} is not finite")
 
 
 def run_folders(folders: Sequence[Path]) -> list[Path]:
@@ -58,6 +78,30 @@ def run_folders(folders: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
+class StoredRuns(Sequence[tuple[Results, Path]]):
+    """Runs with their folders; each is loaded when it is asked for, and not kept.
+
+    Asking raises UserError if the run is damaged.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = run_folders(folders)
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[Results, Path]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[tuple[Results, Path]]: ...
+
+    def __getitem__(self, place: int | slice) -> Any:
+        if isinstance(place, slice):
+            return StoredRuns(self.folders[place])
+        return load_results(self.folders[place]), self.folders[place]
+
+
 def path_inside(directory: Path, name: str) -> Path:
     """Return a path in a run's folder; raises UserError if links or dots lead out of the folder."""
     path = directory / name
@@ -68,11 +112,14 @@ def path_inside(directory: Path, name: str) -> Path:
 
 def verified_file(directory: Path, name: str) -> Path:
     """Return a file of a run's folder; raises UserError if it is missing, damaged or outside."""
+    return _verify(directory, name, _sums(directory))
+
+
+def _verify(directory: Path, name: str, sums: Collection[str]) -> Path:
     path = path_inside(directory, name)
     if not path.is_file():
         raise UserError(f"{path} is missing; run the recipe again, or copy the whole folder.")
-    line = checksum_line(directory, name).strip()
-    if (directory / SUMS).is_file() and line not in _sums(directory):
+    if sums and checksum_line(directory, name).strip() not in sums:
         raise UserError(
             f"{path} is damaged: its hash is not in {SUMS}; run the recipe again, or copy the "
             "whole folder."
@@ -80,6 +127,9 @@ def verified_file(directory: Path, name: str) -> Path:
     return path
 
 
-def _sums(directory: Path) -> list[str]:
+def _sums(directory: Path) -> frozenset[str]:
+    """Return the lines of a folder's checksums; none without the file."""
     path = directory / SUMS
-    return read_plain(path).decode("utf-8", "replace").splitlines() if path.is_file() else []
+    if not path.is_file():
+        return frozenset()
+    return frozenset(read_plain(path).decode("utf-8", "replace").splitlines()) or frozenset([""])

@@ -4,9 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from draftmark.store.records import DECODES, read_decodes, read_rows, write_decodes, write_rows
+from pydantic import BaseModel, Field
+
+from draftmark.store.files import write_atomically
+from draftmark.store.reading import read_json
+from draftmark.store.records import DECODES, read_decodes, read_rows_as, write_decodes, write_rows
 from draftmark.types import Arm, TimedDecode
 
 RUNS, PARTS, ENGINE = "runs.parquet", "parts.parquet", "engine.json"
@@ -23,9 +27,17 @@ class TimedRun:
     arm: Arm
     block: int
     repeat: int
-    wall_s: float
+    wall_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     peak_bytes: int | None = None
     energy_j: float | None = None
+
+
+class EngineFacts(BaseModel):
+    """The name of an engine, and the settings of its arms."""
+
+    engine: str = ""
+    target: dict[str, Any] | None = None
+    draft: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -40,14 +52,13 @@ class Measurement:
         """Write the measurement into a folder; raises ValueError if it has no decodes."""
         write_decodes(directory / DECODES, self.decodes)
         write_rows(directory / RUNS, [asdict(run) for run in self.runs])
-        (directory / ENGINE).write_text(json.dumps(self.engine_facts, indent=1), encoding="utf-8")
+        write_atomically(directory / ENGINE, json.dumps(self.engine_facts, indent=1).encode())
 
     @classmethod
     def load(cls, directory: Path) -> "Measurement":
         """Return the measurement in a folder."""
-        runs = [TimedRun(**row) for row in read_rows(directory / RUNS)]
-        engine_facts = json.loads((directory / ENGINE).read_text("utf-8"))
-        return cls(read_decodes(directory / DECODES), runs, engine_facts)
+        decodes = read_decodes(directory / DECODES)
+        return cls(decodes, read_runs(directory / RUNS), read_json(directory / ENGINE))
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ class TimedPass:
     batch_size: int
     context: int
     width: int
-    seconds: float
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def write_parts(directory: Path, parts: Sequence[TimedPass]) -> None:
@@ -72,4 +83,9 @@ def write_parts(directory: Path, parts: Sequence[TimedPass]) -> None:
 
 def read_parts(directory: Path) -> list[TimedPass]:
     """Return the timed passes in a folder."""
-    return [TimedPass(**row) for row in read_rows(directory / PARTS)]
+    return read_rows_as(directory / PARTS, TimedPass)
+
+
+def read_runs(path: Path) -> list[TimedRun]:
+    """Return timed runs."""
+    return read_rows_as(path, TimedRun)

@@ -5,8 +5,6 @@ rename alone makes a result exist, so a killed run leaves no partial result. Che
 unfinished stages are in `<root>/scratch/<key>/`.
 """
 
-import errno
-import json
 import os
 import platform
 import re
@@ -15,14 +13,21 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
 from filelock import BaseFileLock, FileLock, SoftFileLease
 
 from draftmark import environment
-from draftmark.errors import UserError
 from draftmark.store.entries import ENTRY, SEAL, Entry, checksum_line, hash_files, read_entry
+from draftmark.store.files import (
+    explain_full_disk,
+    remove_links,
+    write_atomically,
+    write_json,
+)
 from draftmark.store.graph import Node, topological_order
+
+# Stages import these from here, and their keys depend on their code.
+__all__ = ["Store", "explain_full_disk", "write_json"]
 
 # Folders of the root that are not stages.
 ASIDE, CHECKS, FAILURES, LOCKS = "damaged", "checks", "failures", "locks"
@@ -44,15 +49,21 @@ class Store:
         return node.existing_folder or self.root / node.stage / node.key
 
     def scratch(self, node: Node) -> Path:
-        """Return the folder for the node's checkpoints; create it if it is missing."""
+        """Return the folder for the node's checkpoints, without links; create it if missing."""
         directory = self.root / SCRATCH / node.key
+        remove_links(directory)
         directory.mkdir(parents=True, exist_ok=True)
         return directory
 
     def logs(self, node: Node) -> Path:
-        """Return the folder for the node's tracker logs, which are not part of its result."""
+        """Return the folder for the node's tracker logs, without links; it may not exist.
+
+        The logs are not part of the node's result.
+        """
         name = re.sub(r"[^a-z0-9]+", "-", node.label.lower()).strip("-")
-        return self.root / LOGS / f"{name[:60]}-{node.key[:8]}"
+        directory = self.root / LOGS / f"{name[:60]}-{node.key[:8]}"
+        remove_links(directory)
+        return directory
 
     def has(self, node: Node) -> bool:
         """True if the node's result is in the store; its files are not verified."""
@@ -92,13 +103,13 @@ class Store:
         """Write the traceback of a bug to a file; return its path."""
         path = self.root / FAILURES / f"{node.key}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(details, encoding="utf-8")
+        write_atomically(path, details.encode())
         return path
 
     def share(self) -> None:
         """Mark the store as used by several machines, for good."""
         self.root.mkdir(parents=True, exist_ok=True)
-        (self.root / SHARED).touch()
+        write_atomically(self.root / SHARED, b"")
 
     def lock(self, key: str) -> BaseFileLock:
         """Return the lock that a process holds while it makes the result of this key.
@@ -117,6 +128,7 @@ class Store:
         writing = self.root / WRITING
         writing.mkdir(parents=True, exist_ok=True)
         for stale in writing.glob(f"{node.key}*"):  # its process was killed, or lost its lease
+            remove_links(stale)
             shutil.rmtree(stale, ignore_errors=True)
         directory = writing / f"{node.key}-{platform.node()}-{os.getpid()}"
         directory.mkdir()
@@ -146,35 +158,3 @@ class Store:
             directory.replace(final)
         shutil.rmtree(self.root / SCRATCH / node.key, ignore_errors=True)
         return self.load(node)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically; raises ValueError if a number is not finite."""
-    write_atomically(path, json.dumps(value, indent=1, allow_nan=False).encode())
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file atomically; a link at `path` is replaced, not followed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def explain_full_disk(error: Exception, where: Path) -> UserError | None:
-    """Return the error to show if the disk is full, else None."""
-    # safetensors raises its own error, with the system's message and no errno.
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-    if not full and os.strerror(errno.ENOSPC) not in str(error):
-        return None
-    existing = next(path for path in (where, *where.absolute().parents) if path.exists())
-    return UserError(
-        f"The disk of {where} is full ({shutil.disk_usage(existing).free / 1e9:.2f} GB free). "
-        "Finished results are kept: free some space (draftmark store gc), or name another folder "
-        "with --store, then run again."
-    )

@@ -7,6 +7,8 @@ from typing import Any
 
 from draftmark.reports._shared.content import escape_markdown, markdown_table
 from draftmark.results import Result
+from draftmark.store.reading import read_json
+from draftmark.store.speed_records import EngineFacts
 
 _ARMS = {"target": "the target alone", "draft": "with a draft"}
 Settings = list[tuple[str, dict[str, str]]]  # (arm, dotted name -> setting as JSON)
@@ -27,10 +29,11 @@ def _by_engine(rows: Sequence[Result], directory: Path) -> dict[str, Settings]:
     for row in rows:
         files = (directory / row.records).glob("engine*.json") if row.records else ()
         for file in sorted(files):
-            stored = json.loads(file.read_text("utf-8"))
-            arms = [(arm, dict(_flat(stored[arm]))) for arm in _ARMS if arm in stored]
+            stored = read_json(file, EngineFacts)
+            by_arm = {"target": stored.target, "draft": stored.draft}
+            arms = [(arm, dict(_flat(facts))) for arm, facts in by_arm.items() if facts]
             if arms:
-                found.setdefault(stored["engine"], []).extend(arms)
+                found.setdefault(stored.engine, []).extend(arms)
     return found
 
 

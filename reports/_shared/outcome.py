@@ -1,11 +1,11 @@
 """Outcomes that commands store as JSON beside results, and their rendering in reports."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from draftmark.errors import UserError
+from draftmark.store.reading import explained, read_json
 
 Facts = Mapping[str, Any]
 
@@ -19,7 +19,5 @@ def render_outcome(
     """
     if not path.is_file():
         raise UserError(f"{path.parent} has no {path.name}; run {command} {path.parent} first.")
-    try:
-        return render(json.loads(path.read_text("utf-8")))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read ({error}); run {command} again.") from error
+    with explained(path, f"run {command} again"):
+        return render(read_json(path))

@@ -1,21 +1,24 @@
 """A rate over runs: the number of each contender in each run, ordered by commit date."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from draftmark.analysis.change_points import find_steps
 from draftmark.analysis.quantities import quantity_key
+from draftmark.errors import UserError
 from draftmark.reports._shared.rows import draft_title, gamma_of, temperatures_of
 from draftmark.results import Contender, Number, Results
+
+Key = tuple[Contender, float, int]  # contender, temperature, block length
 
 
 @dataclass(frozen=True)
 class DatedRun:
     """A run with the date of its commit, or of its results file without a git checkout."""
 
-    results: Results
+    given: int  # its place among the runs as they were given
     commit: str  # empty without a git checkout
     date: datetime
     place: int = 0  # position among all runs; the oldest is 0
@@ -47,29 +50,55 @@ class Series:
         return draft_title(self.contender, self.temperature)
 
 
-def dated_runs(found: Sequence[tuple[Results, Path]]) -> list[DatedRun]:
-    """Return runs with their dates, the oldest first."""
-    runs = []
-    for results, directory in found:
-        git, file = results.commit, directory / "results.json"
-        written = file.stat().st_mtime if file.is_file() else 0.0
-        day = git.get("date")
-        date = datetime.fromisoformat(day) if day else datetime.fromtimestamp(written, UTC)
-        runs.append(DatedRun(results, git.get("commit") or "", date.astimezone(UTC)))
-    ordered = sorted(runs, key=lambda run: run.date)
-    return [replace(run, place=place) for place, run in enumerate(ordered)]
+@dataclass(frozen=True)
+class RatedRun:
+    """A run with the numbers of one rate; None: the contender failed."""
+
+    run: DatedRun
+    numbers: Mapping[Key, Number | None]
 
 
-def series_over(runs: Sequence[DatedRun], rate: str, least: float) -> Iterator[Series]:
+def rated_runs(found: Sequence[tuple[Results, Path]], rate: str) -> list[RatedRun]:
+    """Return runs with a rate's numbers, the oldest first; one run at a time is in memory."""
+    runs = [
+        RatedRun(dated_run(results, directory, given), dict(_numbers(results, rate)))
+        for given, (results, directory) in enumerate(found)
+    ]
+    ordered = sorted(runs, key=lambda item: item.run.date)
+    return [replace(item, run=replace(item.run, place=place)) for place, item in enumerate(ordered)]
+
+
+def dated_run(results: Results, directory: Path, given: int) -> DatedRun:
+    """Return a run with its date."""
+    git, file = results.commit, directory / "results.json"
+    written = file.stat().st_mtime if file.is_file() else 0.0
+    day = git.get("date")
+    date = _date(day) if day else datetime.fromtimestamp(written, UTC)
+    return DatedRun(given, git.get("commit") or "", date.astimezone(UTC))
+
+
+def _date(day: str) -> datetime:
+    try:
+        return datetime.fromisoformat(day)
+    except ValueError as error:
+        raise UserError(f"A run's commit has the date {day!r}; run the recipe again.") from error
+
+
+def _numbers(results: Results, rate: str) -> Iterator[tuple[Key, Number | None]]:
+    gamma, numbers = gamma_of(results), results.numbers
+    for contender in dict.fromkeys(row.cell.contender for row in results.results):
+        by_key = numbers.get(contender, {})
+        for temperature in temperatures_of(results):
+            key = quantity_key(rate, temperature, gamma)
+            yield (contender, temperature, gamma), by_key.get(key)
+
+
+def series_over(runs: Sequence[RatedRun], least: float) -> Iterator[Series]:
     """Yield the series of every contender and temperature; `least`: the smallest step."""
-    found: dict[tuple[Contender, float, int], list[tuple[DatedRun, Number | None]]] = {}
-    for run in runs:
-        gamma, numbers = gamma_of(run.results), run.results.numbers
-        for contender in dict.fromkeys(row.cell.contender for row in run.results.results):
-            by_key = numbers.get(contender, {})
-            for temperature in temperatures_of(run.results):
-                point = run, by_key.get(quantity_key(rate, temperature, gamma))
-                found.setdefault((contender, temperature, gamma), []).append(point)
+    found: dict[Key, list[tuple[DatedRun, Number | None]]] = {}
+    for item in runs:
+        for key, number in item.numbers.items():
+            found.setdefault(key, []).append((item.run, number))
     for (contender, temperature, gamma), points in found.items():
         series = Series(contender, temperature, gamma, tuple(points))
         levels = find_steps([number.value for _, number in series.known], least)

@@ -1,9 +1,12 @@
 """The subjects of the site's pages: runs, boards (one task and pair of a run), cells."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
+from heapq import heappop, heappush
 from pathlib import Path
 
 from draftmark.analysis.quantities import quantity_key
@@ -15,6 +18,7 @@ from draftmark.reports._shared.rows import (
     numbers_of,
     temperatures_of,
 )
+from draftmark.reports._shared.series import dated_run
 from draftmark.reports._shared.verdict import Verdict, overall_verdict, verdicts
 from draftmark.results import Cell, Contender, Number, Result, Results
 from draftmark.text import printable_text
@@ -207,13 +211,75 @@ class SiteRun:
         return sum(item.severity == severity for item in self.results.findings)
 
 
-def site_runs(found: Sequence[tuple[Results, Path]]) -> list[SiteRun]:
-    """Return runs with numbers and distinct labels."""
-    labels = [_label(results) for results, _ in found]
-    return [
-        SiteRun(number, *item, label if labels.count(label) == 1 else f"{label} ({number})")
-        for number, (item, label) in enumerate(zip(found, labels, strict=True), start=1)
+@dataclass(frozen=True)
+class ListedRun:
+    """A line of the list of runs; `file` is empty for a run without pages."""
+
+    label: str
+    file: str
+    title: str
+    date: str
+    seconds: float
+    duration: str
+    machine: str
+    num_boards: int
+    num_cells: int
+    num_failed: int
+    num_errors: int
+    num_warnings: int
+
+
+def site_runs(
+    found: Sequence[tuple[Results, Path]], most_cells: int
+) -> tuple[list[SiteRun], list[ListedRun]]:
+    """Return the newest runs, with `most_cells` cells at most but one run at least, and all lines.
+
+    Runs have distinct labels, and numbers in the given order. The others are loaded one at a time
+    and not kept, so memory does not grow with them.
+    """
+    newest: list[tuple[datetime, int, SiteRun]] = []  # a heap: the oldest of them first
+    lines = []
+    for number, (results, directory) in enumerate(found, start=1):
+        run = SiteRun(number, results, directory, _label(results))
+        lines.append(_listed(run))
+        heappush(newest, (dated_run(results, directory, number).date, number, run))
+        while (
+            len(newest) > 1 and sum(len(item[-1].results.results) for item in newest) > most_cells
+        ):
+            heappop(newest)
+    counts = Counter(line.label for line in lines)
+    runs = [
+        replace(run, label=_distinct(run.label, run.number, counts))
+        for run in sorted((item[-1] for item in newest), key=lambda run: run.number)
     ]
+    files = {run.number: run.file for run in runs}
+    listed = [
+        replace(line, label=_distinct(line.label, number, counts), file=files.get(number, ""))
+        for number, line in enumerate(lines, start=1)
+    ]
+    return runs, listed
+
+
+def _distinct(label: str, number: int, counts: Mapping[str, int]) -> str:
+    return label if counts[label] == 1 else f"{label} ({number})"
+
+
+def _listed(run: SiteRun) -> ListedRun:
+    rows, findings = run.results.results, run.results.findings
+    return ListedRun(
+        run.label,
+        "",
+        run.results.title,
+        run.date,
+        run.seconds,
+        run.duration,
+        run.machine,
+        len({(row.cell.task, row.cell.pair) for row in rows}),
+        len(rows),
+        sum(bool(row.failure) for row in rows),
+        sum(item.severity == "error" for item in findings),
+        sum(item.severity == "warning" for item in findings),
+    )
 
 
 def _label(results: Results) -> str:

@@ -4,7 +4,9 @@ The judge's key is tested with the judge (grading/test_chat.py, nodes/test_asses
 that models write in test_sandbox_hostile.py and isolation/test_syscalls.py, archives in
 data/test_size_limits.py, chat templates in data/test_chat_templates.py, files that are not plain in
 store/test_plain_files.py, deadlines of servers in grading/test_http_client.py, their counts in
-engines/measure/test_draft_counters.py.
+engines/measure/test_draft_counters.py. Writing is tested in store/test_files.py and
+store/test_published_folder.py, reading in test_mutated_files.py and models/test_config_shapes.py,
+the terminal in cli/test_exits.py.
 """
 
 import ast
@@ -86,6 +88,54 @@ def test_nothing_is_unpickled_and_no_text_is_run() -> None:
     }
 
     assert found == EXEMPT
+
+
+# What prints, and who may: anything else would print escape sequences as they are.
+PRINTERS = ("print", "typer.echo", "click.echo", "sys.stdout.write", "sys.stderr.write")
+MAY_PRINT = {
+    "cli/terminal.py",
+    "tasks/samples/measure_target.py",  # these three are run by a developer
+    "tasks/samples/build_target.py",
+    "tasks/samples/generate.py",
+}
+
+
+def test_all_text_for_the_terminal_goes_one_way() -> None:
+    found = {file for file, name, _ in _calls() if name in PRINTERS}
+
+    assert found == MAY_PRINT
+
+
+# What writes a file by its path, following a link of that name, by the end of its dotted name.
+WRITERS = (
+    *(".write_text", ".write_bytes", ".touch", "shutil.copyfile", "shutil.copy", "shutil.copy2"),
+    *("shutil.copytree", "shutil.move", "pq.write_table", "save_file", "save_pretrained"),
+    *("to_json_file", "tempfile.mkstemp", "NamedTemporaryFile"),
+)
+OWN_FOLDER = "writes in a folder that the store made new, or removed the links from"
+MAY_WRITE = {
+    "models/feature_head.py": OWN_FOLDER,
+    "models/head_exports.py": OWN_FOLDER,
+    "models/language_model.py": OWN_FOLDER,
+    "pipeline/journal.py": "touches in the new folder of an attempt",
+    "pipeline/stopping.py": "touches in the new folder of an attempt",
+    "training/checkpoints.py": OWN_FOLDER,
+    "training/launcher.py": OWN_FOLDER,
+    "training/token_selection_log.py": OWN_FOLDER,
+    "models/wheel.py": "writes to the user's own cache of models",
+    "engines/_meters.py": "writes to /proc",
+    "grading/isolation/memory.py": "makes a new file of a random name",
+    "store/records.py": "a Parquet file, through replace_file",
+    "reports/export.py": "a Parquet file, in memory",
+    "tasks/samples/build_target.py": "is run by a developer",
+}
+
+
+def test_one_function_writes_the_files_of_runs_stores_and_reports() -> None:
+    found = {file for file, name, _ in _calls() if name.endswith(WRITERS)}
+
+    assert found - MAY_WRITE.keys() == set()
+    assert MAY_WRITE.keys() - found == set()
 
 
 class _Bomb:

@@ -463,3 +463,27 @@ def test_the_command_takes_any_number_of_runs_and_the_report_one(tmp_path: Path)
 def test_a_cell_of_a_run_is_a_result_of_its_own(tmp_path: Path) -> None:
     results: tuple[Result, ...] = run(tmp_path).results
     assert len({SiteRun(1, run(tmp_path), tmp_path).cells[row.cell] for row in results}) == 2
+
+
+def test_the_newest_runs_have_pages_and_older_ones_are_lines(tmp_path: Path) -> None:
+    runs = []
+    for day in (2, 3, 1):
+        git = {"commit": f"{day:040d}", "date": f"2026-01-0{day}T12:00:00+00:00", "dirty": False}
+        results = run(tmp_path / f"{day}")
+        runs.append((replace(results, manifest={**results.manifest, "git": git}), tmp_path))
+
+    files = Site(runs=tuple(runs), folder="", cells=4)(*runs[0])  # two cells each
+
+    page = Page(str(files["runs.html"]))
+    assert [name for name in page.addresses if name.startswith("runs/")] == [
+        "runs/1-mine.html",
+        "runs/2-mine.html",
+    ]
+    assert "00000000 2026-01-01" in page.text
+    assert [name for name in files if name.startswith("runs/")] == [
+        "runs/1-mine.html",
+        "runs/2-mine.html",
+    ]
+    front = Page(str(files["index.html"])).text
+    assert "1 older run is a line of the list of runs" in front
+    assert "older" not in Page(str(Site(runs=tuple(runs), folder="")(*runs[0])["index.html"])).text

@@ -20,6 +20,7 @@ from draftmark.analysis.stored_counts import COLUMNS, StoredCounts, stored_count
 from draftmark.config.validation import Section, explain_error
 from draftmark.errors import UserError
 from draftmark.results import Contender, Results
+from draftmark.store.files import write_atomically
 from draftmark.text import printable_text
 from draftmark.types import MAX_GAMMA
 
@@ -175,9 +176,7 @@ def save_accepted(accepted: Accepted, path: Path) -> None:
     lines = [f'"{key}": {json.dumps(value)}' for key, value in document.items()]
     lines.append('"cells": [\n' + ",\n".join(map(json.dumps, cells)) + "\n]")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text("{" + ",\n".join(lines) + "}\n", "utf-8")
-    temporary.replace(path)
+    write_atomically(path, ("{" + ",\n".join(lines) + "}\n").encode())
 
 
 def load_accepted(path: Path) -> Accepted:

@@ -3,14 +3,18 @@
 A plan needs no model files and no network: models that are not on this machine are planned by name.
 """
 
-import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field
 
 from draftmark.data.rows import MISSING
 from draftmark.environment import machine_facts as this_machine
+from draftmark.errors import UserError
 from draftmark.pipeline import experiment
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.planning import estimates
@@ -26,8 +30,9 @@ from draftmark.pipeline.planning.stage_costs import SettingCosts
 from draftmark.pipeline.recipe_files import load_recipe, suite_members
 from draftmark.pipeline.setting import ROWS_PER_BATCH
 from draftmark.progress import Progress
-from draftmark.store.entries import ENTRY
+from draftmark.store.entries import ENTRY, stored_facts
 from draftmark.store.graph import Node, topological_order
+from draftmark.store.reading import read_json
 from draftmark.store.records import DRAFT, TARGET
 from draftmark.store.store import Store
 from draftmark.text import format_bytes
@@ -37,6 +42,31 @@ WIDTH = 100
 _HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU", "what")
 _LINE = "{:11} {:8} {:7} {:>7} {:>7} {:>7} {:>7}  {}"
 _INDENT = len(_LINE.format(*[""] * len(_HEADER)))
+
+
+class _Hardware(BaseModel):
+    processor: str | None
+
+
+class _Manifest(BaseModel):
+    hardware: _Hardware
+
+
+class _Made(BaseModel):
+    """What an entry says of the machine that made it."""
+
+    manifest: _Manifest
+
+
+class _Cost(BaseModel):
+    flops: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    train_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Trained(BaseModel):
+    """What a trained model says of its cost."""
+
+    ledger: _Cost
 
 
 @dataclass(frozen=True)
@@ -125,11 +155,9 @@ def _stage(node: Node, store: Store, cost: Cost, *, stored: bool) -> PlannedStag
         return PlannedStage(node, "absent", cost)
     if not has_final_key(node) or not stored:
         return PlannedStage(node, "to do", cost)
-    try:
-        entry = json.loads((store.directory(node) / ENTRY).read_text("utf-8"))
-        return PlannedStage(node, "cached", cost, float(entry["seconds"]))
-    except (ValueError, KeyError, TypeError):
-        return PlannedStage(node, "damaged", cost)  # a run sets the entry aside and rebuilds it
+    if facts := stored_facts(store.directory(node)):
+        return PlannedStage(node, "cached", cost, facts[1])
+    return PlannedStage(node, "damaged", cost)  # a run sets the entry aside and rebuilds it
 
 
 def has_final_key(node: Node) -> bool:
@@ -214,14 +242,11 @@ def _measured_rate(store: Store) -> Iterator[str]:
     flops, seconds, count = 0.0, 0.0, 0
     ledgers = [*store.root.glob(f"draft/*/{DRAFT}"), *store.root.glob(f"target/*/{TARGET}")]
     for path in sorted(ledgers):
-        try:
-            entry = json.loads((path.parent / ENTRY).read_text("utf-8"))
-            ledger = json.loads(path.read_text("utf-8"))["ledger"]
-            if entry["manifest"]["hardware"]["processor"] == here["processor"]:
-                flops, seconds = flops + ledger["flops"], seconds + ledger["train_s"]
-                count += ledger["train_s"] > 0
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # a damaged entry: a run reports it
+        with suppress(UserError):  # a damaged entry: a run reports it
+            made, cost = read_json(path.parent / ENTRY, _Made), read_json(path, _Trained).ledger
+            if made.manifest.hardware.processor == here["processor"]:
+                flops, seconds = flops + cost.flops, seconds + cost.train_s
+                count += cost.train_s > 0
     if seconds:
         rate = f"{flops / seconds / 1e9:.1f} GFLOP/s"
         yield f"- This machine's processor: {count} trainings in the store reached {rate}."

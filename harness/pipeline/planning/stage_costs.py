@@ -9,6 +9,7 @@ from typing import Any
 from draftmark.config.recipe import MethodEntry
 from draftmark.data.prompts import to_plain_text
 from draftmark.models import shapes
+from draftmark.models.config_shapes import FIX
 from draftmark.models.shapes import Shape
 from draftmark.pipeline.experiment import row_counts
 from draftmark.pipeline.planning import estimates
@@ -18,6 +19,7 @@ from draftmark.results import Cell
 from draftmark.speculation.interfaces import FeatureMethod, Method, Planned
 from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Node
+from draftmark.store.reading import explained
 from draftmark.types import Example, Split, TrainingRun
 
 # Mean tokens of (prompt, gold answer with its end token) of the first 300 training rows of each
@@ -54,11 +56,11 @@ class SettingCosts:
         """Return the stage costs of a setting; raises UserError for a model of unknown shape."""
         pair = setting.pair
         base = setting.target.inputs.get("target", setting.target)
-        target = shapes.model_shape(pair.target, base.existing_folder)
+        target = _model_shape(pair.target, base.existing_folder)
         given = None
         if pair.draft.model is not None:
             folder = setting.init.existing_folder if setting.init else None
-            given = shapes.model_shape(pair.draft.model, folder)
+            given = _model_shape(pair.draft.model, folder)
         config = shapes.model_config(pair.target, base.existing_folder)
         draft = shapes.draft_shape(pair.draft, target, given, config)
         splits: dict[str, Split] = {rows.digest: split for split, rows in setting.rows.items()}
@@ -263,3 +265,11 @@ def _count_tokens(tokenizer: Any, rows: Sequence[Example], turn: int) -> Load:
     prompt = sum(len(encoded.ids) for encoded in prompts)
     prompt += sum(turn * (len(example.messages) + 1) for example in examples)  # + the answer's turn
     return Load(len(examples), prompt, response).scaled(len(rows) / len(examples))
+
+
+def _model_shape(reference: str, folder: Path | None) -> Shape:
+    """Return the shape of a model; raises UserError if it is unknown or its config lacks a size."""
+    if folder is None:
+        return shapes.model_shape(reference, None)
+    with explained(folder / "config.json", FIX):
+        return shapes.model_shape(reference, folder)

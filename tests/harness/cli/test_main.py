@@ -6,15 +6,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import Outcome, run_command
 from places import PACKAGE
 
-from draftmark.cli import main
 from draftmark.models.cache import model_directory
 from draftmark.pipeline import experiment, runner
 from draftmark.pipeline.recipe_files import load_recipe
@@ -31,15 +31,6 @@ MANIFEST = {
 }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left: its exit code and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
 Command = Callable[..., Outcome]
 
 
@@ -53,17 +44,7 @@ def draftmark(
     monkeypatch.setenv("DRAFTMARK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DRAFTMARK_DATA", raising=False)
 
-    def run(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["draftmark", *map(str, arguments)])
-        code: Any = 0
-        try:
-            main.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        return Outcome(code, out, err)
-
-    return run
+    return partial(run_command, capsys)
 
 
 def _results(failure: str | None = None) -> Results:
@@ -296,14 +277,20 @@ def test_a_full_disk_is_one_sentence(draftmark: Command, monkeypatch: pytest.Mon
     assert "is full" in _mended(draftmark("run", "quickstart"))
 
 
-def test_a_bug_keeps_its_traceback(draftmark: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_keeps_its_traceback_has_a_code_of_its_own_and_says_where_to_report_it(
+    draftmark: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def bug(*_: Any) -> None:
-        raise ZeroDivisionError("a bug")
+        raise ZeroDivisionError("a bug \x1b[2J")
 
     monkeypatch.setattr(runner, "run_experiment", bug)
+    outcome = draftmark("run", "quickstart")
 
-    with pytest.raises(ZeroDivisionError):
-        draftmark("run", "quickstart")
+    assert outcome.code == 70  # 1 is the gate's FAIL
+    assert "Traceback (most recent call last)" in outcome.err
+    assert "ZeroDivisionError: a bug \ufffd[2J" in outcome.err
+    last = outcome.err.splitlines()[-1]
+    assert last.startswith("draftmark: This is a bug. Please report it at https://")
 
 
 def test_the_doctor_says_what_is_missing_and_how_to_get_it(draftmark: Command) -> None:

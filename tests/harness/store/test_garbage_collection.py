@@ -190,13 +190,16 @@ def test_what_a_stored_run_needs_stays_with_all_that_it_was_made_of(
     assert _left(store) == set()
 
 
+ENTRY_FACTS = {"stage": "draft", "label": "a draft", "manifest": {}}
+
+
 def test_a_run_from_before_runs_were_noted_keeps_what_its_results_name(store: Store) -> None:
     first = _node("first")
     last = _node("last", input=first)
     execute_stages([last, _node("other")], store, QUIET)
     directory = store.root.parent / "old-01234567"
     results = run_of(directory, {"kd": [(0.5, 0.6)]})
-    row = replace(results.results[0], provenance={"entries": [{"key": last.key}]})
+    row = replace(results.results[0], provenance={"entries": [{**ENTRY_FACTS, "key": last.key}]})
     save_results(replace(results, results=(row,)), directory)
 
     garbage_collection.collect_garbage(store, 0)
@@ -299,6 +302,45 @@ def test_a_store_that_is_not_there_is_one_sentence(
     with pytest.raises(UserError, match="There is no store"):
         work(Store(tmp_path / "nowhere"))
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '{"version": 0, "rows": [], "keys": ["KEY"]}',  # of another version
+        '{"results": [{"entries": ["KEY"]',  # cut
+        '["KEY", ' + "[" * 5000,
+        "KEY \x00\xff",
+    ],
+)
+def test_an_odd_folder_beside_the_store_is_passed_by_with_a_line_and_keeps_what_it_names(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    odd: str,
+) -> None:
+    named = _node("named")
+    execute_stages([named, _node("other")], store, QUIET)
+    for name in ("odd", "folder"):
+        (store.root.parent / name).mkdir()
+    (store.root.parent / "odd" / "results.json").write_bytes(
+        odd.replace("KEY", named.key).encode("latin-1")
+    )
+    (store.root.parent / "folder" / "results.json").mkdir()
+
+    for command in (["ls"], ["verify"], ["gc", "--keep-under", "0B"]):
+        monkeypatch.setattr(
+            sys, "argv", ["draftmark", "store", *command, "--store", str(store.root)]
+        )
+        with pytest.raises(SystemExit) as stop:
+            main.main()
+        assert stop.value.code in ((1,) if "gc" in command else (0, None))
+        err = capsys.readouterr().err
+        assert "draftmark: Passed by: " in err
+        assert "odd" in err
+        assert "Traceback" not in err
+
+    assert _left(store) == {"named"}
 
 
 def test_a_note_of_a_run_that_does_not_read_stops_the_collector(store: Store) -> None:

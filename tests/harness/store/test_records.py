@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from draftmark.errors import UserError
 from draftmark.speculation.blocks import VLLM, block_counts
 from draftmark.store.acceptance_tables import read_tables, sliding_table, write_tables
 from draftmark.store.records import (
@@ -156,3 +157,46 @@ def test_nothing_to_write_is_an_error(tmp_path: Path, write: Callable[[Path, Any
         write(tmp_path / "empty.parquet", [])
 
     assert not (tmp_path / "empty.parquet").exists()
+
+
+def _table_of(overlap: float) -> AcceptanceTable:
+    values_S = np.full(3, 0.5)
+    return sliding_table("a/0", values_S, np.full(3, overlap), values_S, 2)
+
+
+def test_an_overlap_that_rounding_made_negative_is_read(path: Path) -> None:
+    write_tables(path, [_table_of(-2.4e-7)])
+
+    [table] = read_tables(path)
+
+    assert (table.overlap_S < 0).all()
+
+
+@pytest.mark.parametrize("overlap", [-0.5, 1.5, 1e9])
+def test_what_is_not_a_probability_is_refused(path: Path, overlap: float) -> None:
+    write_tables(path, [_table_of(overlap)])
+
+    with pytest.raises(UserError, match=r"a/0: a probability is not between 0 and 1; run the"):
+        read_tables(path)
+
+
+@pytest.mark.parametrize(
+    ("drafted", "accepted", "words"),
+    [([2], [3], "more tokens were accepted than drafted"), ([2, 2], [1], "of the same rounds")],
+)
+def test_impossible_counts_are_refused(
+    path: Path, drafted: list[int], accepted: list[int], words: str
+) -> None:
+    row = {"arm": "draft", "block": 0, "repeat": 0, "example_id": "a", "token_ids": [1]}
+    times = {"prefill_s": 0.1, "decode_s": 0.1, "num_prompt_tokens": 1, "finish_reason": "stop"}
+    write_rows(path, [{**row, **times, "drafted": drafted, "accepted": accepted}])
+
+    with pytest.raises(UserError, match=words):
+        read_decodes(path)
+
+
+def test_a_file_that_is_none_of_ours_is_refused(path: Path) -> None:
+    path.write_bytes(b"PAR1")
+
+    with pytest.raises(UserError, match="cannot be read"):
+        read_rows(path)

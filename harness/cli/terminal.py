@@ -1,0 +1,34 @@
+"""The way from commands to the terminal: all text is made printable, and a closed pipe is ignored.
+
+Text of models, recipes and results may hold escape sequences. A pipe that `head` closed is not a
+verdict: the command goes on and ends with its own exit code.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+
+import typer
+
+from draftmark.text import printable_paragraphs, printable_text
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text, line breaks included, to standard output or standard error."""
+    try:
+        typer.echo(printable_paragraphs(text, len(text)), err=err)
+    except BrokenPipeError:
+        _discard_output(err)
+
+
+def echo_lines(lines: Iterable[str]) -> None:
+    """Print each text as one line."""
+    for line in lines:
+        echo(printable_text(line, len(line)))
+
+
+def _discard_output(err: bool) -> None:
+    """Lead a stream whose reader has gone to the null device."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, (sys.stderr if err else sys.stdout).fileno())
+    os.close(nowhere)

@@ -1,0 +1,180 @@
+"""Writes files: every file of a run, a store or accepted numbers goes through `replace_file`.
+
+A folder may come from elsewhere and hold links under any name. The data go to a new file of a
+random name in the same folder, are synced, and replace the old file by a rename, so no link is
+followed and no reader meets half a file.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any, BinaryIO
+
+from draftmark.errors import UserError
+
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ELOOP),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ETXTBSY, errno.EMFILE, errno.ENFILE),
+    *(errno.EBUSY, errno.EXDEV),
+)
+_NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # sync or lock, on some file systems
+_LOCK_WAIT_S, _LOCK_POLL_S = 60.0, 0.05
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a new file, which replaces `path` when the block ends; a link there is not followed.
+
+    If the block raises, `path` stays as it was. An OSError names the file.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(16)}.tmp")
+    with _naming(path, temporary), os.fdopen(os.open(temporary, NEW_FILE, 0o666), "wb") as file:
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+@contextmanager
+def _naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Name `path` in an OSError of the block that names no file, or the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if str(error.filename) in ("None", str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+def sync_folder(directory: Path) -> None:
+    """Write a folder's names to the disk, where the file system can."""
+    number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in _NOT_FOR_FOLDERS:
+            raise
+    finally:
+        os.close(number)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file as `replace_file` does."""
+    with replace_file(path) as file:
+        file.write(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file as `replace_file` does; raises ValueError if a number is not finite."""
+    write_atomically(path, json.dumps(value, indent=1, allow_nan=False).encode())
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file as `replace_file` writes."""
+    with source.open("rb") as read, replace_file(path) as written:
+        shutil.copyfileobj(read, written)
+
+
+def remove_links(directory: Path) -> None:
+    """Remove a folder's path and all below it that are links: nothing is written through one."""
+    if directory.is_symlink():
+        directory.unlink()
+    for place, folders, files in os.walk(directory):
+        for name in (*folders, *files):
+            path = Path(place) / name
+            if path.is_symlink():
+                path.unlink()
+
+
+@contextmanager
+def locked_folder(directory: Path) -> Iterator[None]:
+    """Hold a lock on a folder in the block; the lock ends with the process and leaves no file.
+
+    Raises UserError if another process holds the lock for a minute, or if the file system has no
+    such locks.
+    """
+    number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _wait_for_lock(number, directory)
+        yield
+    finally:
+        os.close(number)
+
+
+def _wait_for_lock(number: int, directory: Path) -> None:
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            return fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"Another process writes to {directory}; try again when it has ended."
+                ) from error
+            time.sleep(_LOCK_POLL_S)
+        except OSError as error:
+            raise UserError(
+                f"{directory} cannot be locked ({error.strerror}), so another process may write "
+                "there at the same time; name a folder on a local disk."
+            ) from error
+
+
+def explain_full_disk(error: Exception, where: Path) -> UserError | None:
+    """Return the error to show if a disk is full, else None; `where` is where most is written."""
+    # safetensors raises its own error, with the system's message and no errno.
+    full = getattr(error, "errno", None) in _FULL
+    if not full and os.strerror(errno.ENOSPC) not in str(error):
+        return None
+    place = _full_place(error, where)
+    fix = "free some space there"
+    if place == where:
+        fix = "free some space (draftmark store gc), or name another folder with --store"
+    return UserError(
+        f"The disk of {place} is full ({_free(place) / 1e9:.2f} GB free). Finished results are "
+        f"kept: {fix}, then run again."
+    )
+
+
+def _full_place(error: Exception, where: Path) -> Path:
+    """Return `where`, or a place on the disk that an error is of, if that is another one.
+
+    An error that names no file is of the fullest disk among those that draftmark writes to.
+    """
+    named = getattr(error, "filename", None)
+    if named is None:
+        return min(where, Path(gettempdir()), Path.cwd(), key=_free)
+    place = _existing(Path(str(named)))
+    return where if place.stat().st_dev == _existing(where).stat().st_dev else place
+
+
+def _free(place: Path) -> int:
+    return shutil.disk_usage(_existing(place)).free
+
+
+def _existing(place: Path) -> Path:
+    return next(path for path in (place, *place.absolute().parents) if path.exists())
+
+
+def explain_refused_file(error: Exception) -> UserError | None:
+    """Return the error to show if the system refused to open or write a file, else None."""
+    if not isinstance(error, OSError) or error.errno not in _REFUSED or error.filename is None:
+        return None
+    return UserError(
+        f"{error.filename} cannot be used: {error.strerror}; check the path and its permissions, "
+        "or name another folder."
+    )

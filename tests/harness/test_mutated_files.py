@@ -1,0 +1,282 @@
+"""Files that someone else may have written, mutated: commands end in a number or in a sentence.
+
+`DRAFTMARK_MUTATIONS=1000` sets the number of mutations of each file.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Outcome, run_command
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from mutations import (
+    Draw,
+    mutated_bytes,
+    mutated_json,
+    mutated_lines,
+    mutated_parquet,
+)
+from stored_runs import run_of
+
+from draftmark.pipeline.executor import execute_stages
+from draftmark.pipeline.publish import track_run
+from draftmark.pipeline.recipe_files import load_recipe
+from draftmark.progress import Progress
+from draftmark.results import Number
+from draftmark.store.graph import Job, Node
+from draftmark.store.records import write_rows
+from draftmark.store.run_folder import save_results
+from draftmark.store.run_locks import lock_run
+from draftmark.store.speed_records import Measurement, TimedPass, TimedRun, write_parts
+from draftmark.store.store import Store
+from draftmark.types import Arm, Decode, Ledger, Round, TimedDecode
+
+MUTATIONS = int(os.environ.get("DRAFTMARK_MUTATIONS", "5"))
+RUN = "results/mine-01234567"
+EASY = (0.5, 0.6, 0.7, 0.8)
+JSON, LINES, PARQUET, BYTES = mutated_json, mutated_lines, mutated_parquet, mutated_bytes
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file, its mutations beside those of its bytes, and the commands that read it."""
+
+    file: str
+    mutate: Callable[[bytes, Draw], bytes]
+    commands: tuple[tuple[str, ...], ...]
+    codes: tuple[int, ...] = (0, 2)
+
+
+GATE = ("gate", RUN, "--against", "f.json")
+RESULTS = tuple(
+    ("report", RUN, name)
+    for name in ("leaderboard", "tables", "export", "speed", "lm_eval", "reconcile", "site")
+)
+FORMATS = {
+    "results": Format(
+        f"{RUN}/results.json",
+        JSON,
+        (
+            *RESULTS,
+            ("what-if", RUN),
+            ("compare", RUN, "results/other"),
+            ("trend", "results"),
+            ("site", "results"),
+            ("bless", RUN, "f.json", "--reason", "x"),
+            ("power", RUN),
+            ("store", "ls"),
+        ),
+    ),
+    "gated results": Format(f"{RUN}/results.json", JSON, (GATE,), (0, 1, 2, 3)),
+    "checksums": Format(f"{RUN}/results.sha256", BYTES, (("report", RUN),)),
+    "tables": Format(
+        f"{RUN}/records/00/tables-t0.parquet",
+        PARQUET,
+        (GATE, ("power", RUN), ("report", RUN, "site"), ("compare", RUN, "results/other")),
+        (0, 1, 2, 3),
+    ),
+    "examples": Format(
+        f"{RUN}/records/00/examples-t0.parquet", PARQUET, (("report", RUN, "site"),)
+    ),
+    "decodes": Format(
+        f"{RUN}/records/00/decodes.parquet",
+        PARQUET,
+        (("report", RUN, "speed"), ("report", RUN, "leaderboard")),
+    ),
+    "timed runs": Format(f"{RUN}/records/00/runs.parquet", PARQUET, (("report", RUN, "speed"),)),
+    "timed passes": Format(
+        f"{RUN}/records/00/parts.parquet", PARQUET, (("report", RUN, "speed"), ("what-if", RUN))
+    ),
+    "engine": Format(f"{RUN}/records/00/engine.json", JSON, (("report", RUN, "speed"),)),
+    "accepted numbers": Format(
+        "f.json",
+        JSON,
+        (GATE, ("power", RUN, "--against", "f.json"), ("bless", RUN, "f.json", "--reason", "x")),
+        (0, 1, 2, 3),
+    ),
+    "gate": Format(f"{RUN}/gate.json", JSON, (("report", RUN, "gate"),)),
+    "lossless": Format(f"{RUN}/lossless.json", JSON, (("report", RUN, "lossless"),)),
+    "journal": Format("results/store/runs/mine-01234567/*/*.jsonl", LINES, (("status", RUN),)),
+    "hold": Format(
+        "results/store/holds/*.json", JSON, (("store", "ls"), ("store", "gc", "--dry-run"))
+    ),
+    "entry": Format(
+        "results/store/stage/*/entry.json",
+        JSON,
+        (("store", "ls"), ("store", "verify"), ("store", "gc", "--dry-run"), ("status", RUN)),
+        (0, 1, 2),
+    ),
+}
+SPEED = {
+    "engine": "reference",
+    "num_speculative_tokens": 4,
+    "temperature": 0.0,
+    "blocks": 2,
+    "batch_sizes": [1],
+    "length": "natural",
+    "cost_model": True,
+}
+
+
+def _speed_records(folder: Path) -> None:
+    arms: tuple[Arm, ...] = ("target", "draft")
+    decodes = [
+        TimedDecode(
+            arm,
+            block,
+            0,
+            Decode(
+                f"gsm8k/test/{block}", (5, 6, 7), 3, (Round(2, 1), Round(2, 0)), 0.1, 0.2, "stop"
+            ),
+        )
+        for arm in arms
+        for block in range(2)
+    ]
+    runs = [
+        TimedRun(arm, block, repeat, 0.3) for arm in arms for block in range(2) for repeat in (0, 1)
+    ]
+    facts = {"engine": "reference", "draft": {"threads": 1}, "target": {"threads": 1}}
+    Measurement(decodes, runs, facts).save(folder)
+    write_parts(folder, [TimedPass(arm, 0, 1, 8, width, 0.01) for arm in arms for width in (1, 2)])
+
+
+def _results(directory: Path) -> None:
+    """Write a run with everything that reports read."""
+    run = run_of(directory, {"kd": [EASY, EASY], "csd": [EASY]}, temperatures=(0.0, 1.0), length=40)
+    stored = load_recipe("quickstart").model_dump(mode="json")
+    recipe = {**stored, **run.recipe, "speed": stored["speed"], "training": stored["training"]}
+    rows = tuple(replace(row, **_more()) for row in run.results)
+    texts = [{"example_id": f"gsm8k/test/{n}", "prompt": "Q", "pieces": ["a"] * 40} for n in (0, 1)]
+    write_rows(directory / "records/00/examples-t0.parquet", texts)
+    _speed_records(directory / "records" / "00")
+    save_results(replace(run, recipe=recipe, results=rows), directory)
+    for file in ("gate.json", "lossless.json"):
+        (directory / file).write_text(json.dumps(OUTCOMES[file]))
+
+
+def _more() -> dict[str, Any]:
+    number = Number(1.1, 1.0, 1.2, 5, "a definition")
+    names = ("speedup", "cost_ratio", "verification_cost", "quality_target", "pass@2_target[t=1]")
+    keys = [f"block_efficiency[t=0,gamma={gamma}]" for gamma in (1, 2, 4)]
+    manifest = {"versions": {}, "git": None, "hardware": HARDWARE}
+    entry = {"stage": "draft", "label": "kd", "key": "0" * 64, "manifest": manifest}
+    return {
+        "numbers": dict.fromkeys([*names, *keys, "acceptance_rate[t=0,gamma=4]"], number),
+        "ledger": Ledger(steps=3, flops=1e9, train_s=2.0),
+        "history": ({"step": 0.0, "validation_acceptance": 0.5, "loss": 1.0},),
+        "provenance": {"entries": [{**entry, "settings": {}, "files": {}, "seconds": 1.0}]},
+    }
+
+
+HARDWARE = {"processor": "x", "cores": 2, "accelerators": []}
+CELL = {"task": "gsm8k", "pair": "p", "method": "kd", "seed": 0}
+CHECK = {"cell": CELL, "temperature": 0.0, "name": "x", "passed": True, "evidence": "y"}
+LINE = {
+    **{"name": "gsm8k/p/kd/t=0", "verdict": "PASS", "n": 4, "before": 0.5, "now": 0.5},
+    **{"difference": 0.0, "low": -0.1, "high": 0.1, "note": ""},
+}
+OUTCOMES = {
+    "lossless.json": {"engine": "reference", "dtype": "float32", "checks": [CHECK]},
+    "gate.json": {
+        **{"verdict": "PASS", "quantity": "acceptance_rate", "gamma": 4, "lines": [LINE]},
+        "rule": {"margin": 0.01, "comparisons": 1, "looks": 1},
+        **{"differs": ["a"], "notes": ["b"], "sizes": [4]},
+    },
+}
+
+
+def _stages() -> list[Node]:
+    def build(job: Job) -> None:
+        (job.out / "text").write_text("x")
+
+    first = Node("stage", "first", {"n": 1}, {}, code=(), build=build)
+    return [first, Node("stage", "second", {"n": 2}, {"before": first}, code=(), build=build)]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs, a store, accepted numbers and outcomes."""
+    folder = tmp_path_factory.mktemp("base")
+    _results(folder / RUN)
+    run_of(folder / "results" / "other", {"kd": [EASY]}, temperatures=(0.0, 1.0), length=40)
+    store, nodes = Store(folder / "results" / "store"), _stages()
+    with (
+        lock_run(store, folder / RUN, nodes),
+        track_run(store, "mine-01234567", "a title", nodes) as (journal, stop),
+    ):
+        execute_stages(nodes, store, Progress(quiet=True), journal=journal, stop=stop)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def accepted(base: Path) -> Path:
+    from draftmark.cli import gate
+
+    gate.bless(base / RUN, base / "f.json", reason="first")
+    return base
+
+
+def _run(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> Outcome:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return run_command(capsys, *arguments)
+
+
+def _check(outcome: Outcome, codes: tuple[int, ...]) -> None:
+    assert "Traceback" not in outcome.err, outcome.err
+    assert outcome.code in codes, outcome
+    if outcome.code == 2:
+        assert outcome.err.splitlines()[-1].startswith("draftmark: ")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_command_reads_the_file_as_it_was_written(
+    accepted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    folder = shutil.copytree(accepted, tmp_path / "here")
+
+    for command in FORMATS[name].commands:
+        outcome = _run(folder, capsys, *command)
+        assert outcome.code == 0, (command, outcome)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_mutated_file_ends_in_a_number_or_a_sentence(
+    accepted: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    form = FORMATS[name]
+
+    @settings(
+        max_examples=MUTATIONS,
+        database=None,
+        derandomize=MUTATIONS < 100,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],  # shrinking a failure takes minutes
+    )
+    @given(st.data())
+    def mutate(data: Any) -> None:
+        folder = tmp_path_factory.mktemp("mutated") / "here"
+        shutil.copytree(accepted, folder)
+        file = next(folder.glob(form.file))
+        change = data.draw(st.sampled_from([form.mutate, form.mutate, form.mutate, BYTES]))
+        file.write_bytes(change(file.read_bytes(), data.draw))
+        if name != "checksums":  # which would name the file as damaged
+            (folder / RUN / "results.sha256").unlink()
+        if name == "entry":
+            from draftmark.store.entries import ENTRY, SEAL, checksum_line
+
+            (file.parent / SEAL).write_text(checksum_line(file.parent, ENTRY))
+        command = data.draw(st.sampled_from(form.commands))
+        _check(_run(folder, capsys, *command), form.codes)
+        shutil.rmtree(folder)
+
+    mutate()

@@ -46,7 +46,7 @@ class ChatModel:
         answer = self.client.read("chat/completions", fields)
         try:
             reply = json.loads(answer)["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             reply = None
         if not isinstance(reply, str):
             raise not_a_completion(answer)

@@ -27,7 +27,7 @@ from typing import Literal, get_args
 from draftmark.errors import MachineError, UserError
 from draftmark.grading.isolation import bubblewrap, jail, syscalls
 from draftmark.grading.isolation.memory import kills_for_memory, memory_file
-from draftmark.grading.isolation.scratch_folder import scratch_folder
+from draftmark.grading.isolation.scratch_folder import count_files, scratch_folder
 
 Status = Literal["passed", "assertion", "syntax", "timeout", "memory", "output", "error"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -36,6 +36,7 @@ _EXCERPT_BYTES = 2000
 _BEGAN, _REPORT_BYTES = b"+", 4096
 _WAITS_S = (0.5, 2.0)  # before each further attempt
 _OPEN_FILES = 64
+_LOOK_EVERY_S = 0.5
 # No site packages, no bytecode, unbuffered output; a fixed hash seed fixes the order of sets.
 _FLAGS = ("-u", "-B", "-P", "-S", "-X", "utf8")
 _PYTHON = (str(bubblewrap.PYTHON), *_FLAGS, "-c", inspect.getsource(jail))
@@ -52,6 +53,7 @@ class Limits:
     processes: int = 8  # and threads
     file_bytes: int = 2**20  # of each file it writes, and of its output
     scratch_bytes: int = 16 * 2**20  # of /tmp
+    files: int = 10_000  # in /tmp
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ class Sandbox:
             output.seek(max(0, size - _EXCERPT_BYTES))
             excerpt = output.read().decode("utf-8", "replace")
         self._check_machine(end, excerpt, kills)
-        full = size >= self.limits.file_bytes
+        full = end.floods or size >= self.limits.file_bytes
         status = _status(end.report, secret, timed_out=self._timed_out(end), full=full)
         return Outcome(status, end.seconds, excerpt, isolated)
 
@@ -169,10 +171,8 @@ class Sandbox:
                 env=_ENVIRONMENT,
                 start_new_session=True,
             )
-            code = None
             try:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    code = process.wait(self.limits.wall_s)
+                code, floods = self._wait(process, start + self.limits.wall_s)
                 seconds = time.monotonic() - start
             finally:
                 with contextlib.suppress(ProcessLookupError):
@@ -181,7 +181,19 @@ class Sandbox:
             report = b""
             with contextlib.suppress(BlockingIOError):
                 report = os.read(receiving, _REPORT_BYTES)
-        return _End(code, seconds, report)
+        return _End(code, seconds, report, floods)
+
+    def _wait(self, process: "subprocess.Popen[bytes]", deadline: float) -> tuple[int | None, bool]:
+        """Return the exit code, None at the deadline, and True if there are too many files.
+
+        The size of /tmp does not bound empty files, each of which takes memory of the kernel.
+        """
+        while (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(min(left, _LOOK_EVERY_S)), False
+            if count_files(process.pid, self.limits.scratch_bytes) > self.limits.files:
+                return None, True
+        return None, False
 
     def _check_machine(self, end: "_End", output: str, kills_before: int) -> None:
         """Raise _NotRun if the machine, not the program, decided the end."""
@@ -194,7 +206,7 @@ class Sandbox:
 
     def _timed_out(self, end: "_End") -> bool:
         """True if the program used up its wall time or the time of its processor."""
-        return end.code is None or (
+        return (end.code is None and not end.floods) or (
             end.code in _ENDED_BY_LIMIT and end.seconds >= self.limits.cpu_s
         )
 
@@ -216,11 +228,12 @@ class _Files:
 
 @dataclass(frozen=True)
 class _End:
-    """How a run ended; `code` is None if it was killed when the wall time was up."""
+    """How a run ended; `code` is None if it was killed at a limit."""
 
     code: int | None
     seconds: float
     report: bytes
+    floods: bool  # it made too many files
 
 
 class _NotRun(Exception):

@@ -161,7 +161,6 @@ def collect_garbage(
         left = list(leftover_files(store, runs))
         if not dry:
             delete_leftovers(left)
-            delete_free_locks(store)
         total = folder_size(store.root)
         finished = {path.name for path in stages if (path / ENTRY).is_file()}
         others = [path for name in _UNFINISHED for path in sorted(store.root.glob(f"{name}/*"))]
@@ -179,6 +178,8 @@ def collect_garbage(
             if limit is None or total - sum(each.num_bytes for each in gone) <= limit:
                 break
             gone += _delete(store, item, dry=dry)
+        if not dry:
+            delete_free_locks(store)
     return Collected(tuple(gone), total - sum(item.num_bytes for item in gone), tuple(left))
 
 

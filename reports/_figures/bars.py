@@ -28,16 +28,18 @@ def draw_speedups(run: DrawnRun) -> Drawing | NotDrawn:
     places, left = choose_places(found, _MOST_PLACES)
     by_place = {place: run.at_place(found, place) for place in places}
     methods = [name for name in run.curves if any(name in own for own in by_place.values())]
+    if not methods:
+        return NotDrawn(name, "no draft with a speedup learned anything")
     width = run.paper.column if len(methods) * len(places) <= _NARROW else run.paper.page
     return Drawing(
         name,
         f"Measured speedup over the target alone, by task{_condition(run)}; methods in order of "
-        "block efficiency. Bars are 95% intervals over blocks.",
+        "block efficiency. Black lines are 95% intervals over blocks.",
         (width, _INCHES + style.legend_inches(run.looks(methods), width)),
         (Contender, Number),
         list(found.items()),
         lambda figure: _fill(figure, run, methods, by_place),
-        run.notes(_left_out(run, found), left),
+        run.notes(run.grey_note((item.method for item in found), "In the data alone"), left),
     )
 
 
@@ -52,13 +54,10 @@ def _condition(run: DrawnRun) -> str:
     if len(labels) != 1:
         return ""
     terms = conditions_of(labels.pop())
+    if not {"engine", "batch", "t", "gamma"} <= terms.keys():
+        return ""
     shown = f"{terms['engine']}, batch {terms['batch']}, temperature {terms['t']}"
     return f" ({shown}, blocks of {terms['gamma']} drafted tokens)"
-
-
-def _left_out(run: DrawnRun, found: Mapping[Contender, Number]) -> str:
-    others = {item.method for item in found} & set(run.others)
-    return f"{len(others)} more methods are in the data alone." if others else ""
 
 
 def _fill(

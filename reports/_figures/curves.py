@@ -78,7 +78,7 @@ def _flattening(run: DrawnRun, grid: Grid) -> Iterator[str]:
     for place in places_of(grid.found):
         for method, lines in run.at_place(grid.found, place).items():
             values.setdefault(method, []).extend(each.value for each in lines[first].values())
-    for method in values.keys() - trained if trained else ():
+    for method in [name for name in values if trained and name not in trained]:
         rest = [value for name, own in values.items() if name != method for value in own]
         if rest and _length([*rest, *values[method]]) > _FLATTENS * _length(rest):
             yield method

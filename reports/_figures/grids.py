@@ -148,9 +148,10 @@ def _drawing(
 ) -> Drawing:
     places, left = choose_places(grid.found, _MOST_ROWS)
     drawn = grid_rows(run, grid, places)
+    apart = [f"{row.title} has a row with a scale of its own." for row in drawn if row.apart]
     shown = [method for place in places for method in run.at_place(grid.found, place)]
     return Drawing(
         *(name, caption, grid_inches(run, drawn), header, rows),
         lambda figure: draw_grid(figure, grid, drawn),
-        run.notes(run.grey_note(shown), left),
+        run.notes(run.grey_note(shown), *apart, left),
     )

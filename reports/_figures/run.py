@@ -43,13 +43,18 @@ class DrawnRun:
 
     @cached_property
     def unmoved(self) -> list[Contender]:
-        """The contenders whose training did not improve their draft, in any seed."""
+        """The contenders whose training did not improve their draft, in any seed.
+
+        A task on which no other method has numbers keeps them: its pictures would be empty.
+        """
         cells = group_by(self.done, lambda row: row.cell.contender)
-        return [
+        stayed = [
             contender
             for contender, rows in cells.items()
             if all(learned_nothing(row.history) for row in rows)
         ]
+        others = set(places_of(item for item in cells if item not in stayed))
+        return [item for item in stayed if (item.task, item.pair) in others]
 
     @cached_property
     def methods(self) -> list[str]:
@@ -137,11 +142,11 @@ class DrawnRun:
         """Return the end of a caption: the unmoved drafts, then the sentences."""
         return " ".join(filter(None, (self._unmoved_note(), *sentences)))
 
-    def grey_note(self, shown: Iterable[str]) -> str:
+    def grey_note(self, shown: Iterable[str], what: str = "Grey") -> str:
         """Return a sentence that names the grey methods of a picture; "" without any."""
         grey = set(shown) & set(self.others)
         names = [font_label(self.name(name)) for name in self.others if name in grey]
-        return f"Grey: {'; '.join(names)}." if names else ""
+        return f"{what}: {'; '.join(names)}." if names else ""
 
     def _unmoved_note(self) -> str:
         by_method = group_by(self.unmoved, lambda item: item.method)

@@ -38,7 +38,7 @@ class Speed:
     def shape(self) -> str:
         """What the shape of a point stands for: the engine and the batch size."""
         terms = conditions_of(self.where)
-        return f"{terms['engine']}, batch {terms['batch']}"
+        return f"{terms.get('engine', 'engine unknown')}, batch {terms.get('batch', 1)}"
 
 
 Point = tuple[Speed, Number]  # with its predicted speedup
@@ -114,6 +114,8 @@ def draw_speeds(run: DrawnRun, found: Sequence[Speed]) -> Drawing | NotDrawn:
         why = "no speed was run, or its records or the tables at its temperature are missing"
         return NotDrawn(name, why)
     drawn = [point for point in points if point[0].cell.contender not in run.unmoved]
+    if not drawn:
+        return NotDrawn(name, "no draft with a speedup learned anything")
     looks = _looks(run, drawn)
     methods = [item.cell.method for item, _ in drawn]
     return Drawing(

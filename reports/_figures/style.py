@@ -32,6 +32,7 @@ OTHERS, OTHERS_BAND = "#bdbdbd", "#e4e4e4"  # the methods that are not named in 
 REFERENCE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": (0, (4, 2))}
 TARGET: dict[str, Any] = {"color": "#000000", "marker": "*", "markersize": 6, "linestyle": "-"}
 _LETTER_INCHES, _HANDLE_INCHES, _LEGEND_ROW_INCHES = 0.054, 0.37, 0.145
+_PAD_INCHES = 0.04  # around a figure
 _RATIO_TICKS = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
 _WIDE_SPREAD = 10  # a larger ratio of values has a logarithmic axis
 
@@ -185,10 +186,20 @@ def paper_files(
     """Return a paper's figure as PDF, SVG and PNG, by file ending; `fill` draws it."""
     with _style(paper.settings):
         figure = _filled(inches, PRINTED_DOTS_PER_INCH, fill)
-        figure.draw_without_rendering()
+        _lay_out(figure)
         figure.set_layout_engine("none")  # laid out once for all formats
         place_labels(figure)
         return {ending: _bytes(figure, ending) for ending in _METADATA}
+
+
+def _lay_out(figure: "Figure") -> None:
+    """Lay a figure out; repeat it more narrowly if the label of the last tick would be cut."""
+    figure.draw_without_rendering()
+    beyond = figure.get_tightbbox().x1 - figure.get_figwidth()
+    if beyond > 0:
+        kept = 1 - (beyond + _PAD_INCHES) / figure.get_figwidth()
+        figure.set_layout_engine("constrained", rect=(0, 0, kept, 1))
+        figure.draw_without_rendering()
 
 
 def _filled(inches: tuple[float, float], dots: int, fill: Callable[["Figure"], None]) -> "Figure":

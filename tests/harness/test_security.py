@@ -1,9 +1,12 @@
 """What the README says that draftmark executes, opens and trusts: a test for each of its claims.
 
 The judge's key is tested with the judge (grading/test_chat.py, nodes/test_assessments.py), programs
-that models write in test_sandbox_hostile.py, archives in data/test_size_limits.py.
-Writing is tested in store/test_files.py and store/test_published_folder.py, reading in
-test_mutated_files.py and models/test_config_shapes.py, the terminal in cli/test_exits.py.
+that models write in test_sandbox_hostile.py and isolation/test_syscalls.py, archives in
+data/test_size_limits.py, chat templates in data/test_chat_templates.py, files that are not plain in
+store/test_plain_files.py, deadlines of servers in grading/test_http_client.py, their counts in
+engines/measure/test_draft_counters.py. Writing is tested in store/test_files.py and
+store/test_published_folder.py, reading in test_mutated_files.py and models/test_config_shapes.py,
+the terminal in cli/test_exits.py.
 """
 
 import ast

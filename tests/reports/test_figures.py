@@ -27,6 +27,7 @@ from draftmark.reports._figures import speeds
 from draftmark.reports._figures.choice import choose_curves, order_by_effect
 from draftmark.reports._figures.kept import token_type
 from draftmark.reports._figures.labels import spread_apart
+from draftmark.reports._figures.run import DrawnRun
 from draftmark.reports._figures.style import scale_ratios
 from draftmark.reports.figures import REPORT
 from draftmark.results import Cell, Comparison, Contender, Number, Result, Results, Standing
@@ -492,9 +493,19 @@ def test_a_draft_that_did_not_learn_is_a_line_of_the_caption(many: Files) -> Non
     assert "dld" in {line["method"] for line in lines(many, "acceptance")}
 
 
+def test_a_run_in_which_nothing_learned_is_drawn(tmp_path: Path) -> None:
+    results = whole(tmp_path, {"kd": [EASY], "csd": [WORSE]})
+    history = ({"step": 0, "validation_loss": 1}, {"step": 9, "validation_loss": 2.0})
+    rows = tuple(replace(row, history=history) for row in results.results)
+    run = DrawnRun(replace(results, results=rows), tmp_path)
+    assert not run.unmoved
+    assert run.curves == ["kd", "csd"]
+
+
 def test_a_lookup_that_flattens_the_axis_has_panels_of_its_own(many: Files) -> None:
     drawing = text(many, "gamma-t0.svg")
     assert "<!-- Prompt lookup decoding -->" in drawing  # the title of its row
+    assert "Prompt lookup decoding has a row with a scale of its own." in text(many, "index.md")
     assert drawing.count("<!-- GSM8K -->") == 3  # the title of the drafts' row, and its curves
 
 

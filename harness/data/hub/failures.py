@@ -63,7 +63,7 @@ def explain(error: Exception, repository: Repository, revision: str) -> HubError
                 return found
             case Busy():
                 return HubError(_busy(found))
-            case httpx2.RequestError() | httpx2.InvalidURL():
+            case httpx2.RequestError() | httpx2.InvalidURL() | NoAnswer():
                 return HubError(_no_answer(found))
             case errors.OfflineModeIsEnabled():
                 return HubError(offline(f"{repository} at {revision}"))

@@ -23,6 +23,9 @@ from draftmark.data.hub.failures import Busy, NoAnswer, Repository, explain
 
 MAX_WAIT_S = 60.0  # together, for a hub that is busy
 MAX_TRIES = 4
+GRACE_S = 60.0
+SLOWEST = 4_000  # bytes a second, on average after the time of grace
+MAX_LIST_BYTES = 64 << 20  # of an answer that is not a file
 # Settings of the client, for names that the environment does not set.
 _SETTINGS = {
     "HF_HUB_DISABLE_XET": True,  # plain downloads honour proxies, resume, and stop at Ctrl-C
@@ -99,7 +102,10 @@ def _send(plain: Callable[..., Any], request: Any, *, stream: bool = False, **op
     timeout = {kind: s or constants.HF_HUB_DOWNLOAD_TIMEOUT for kind, s in limits.items()}
     request.extensions = {**request.extensions, "timeout": timeout}
     try:
-        response = plain(request, stream=stream, **options)
+        response = plain(request, stream=True, **options)
+        response.stream = _Paced(response.stream, None if stream else MAX_LIST_BYTES)
+        if not stream:
+            response.read()
     except httpx2.RequestError as error:
         if "Range" in request.headers:
             raise  # the client resumes a file several times
@@ -109,6 +115,30 @@ def _send(plain: Callable[..., Any], request: Any, *, stream: bool = False, **op
         response.close()
         raise Busy(status, _asked_wait(response.headers))
     return response
+
+
+class _Paced(httpx2.SyncByteStream):
+    """The body of an answer; raises NoAnswer if it comes too slowly, or has too many bytes.
+
+    A time-out starts anew with each packet, so without this a hub that sends a byte now and then
+    would never be given up.
+    """
+
+    def __init__(self, plain: Any, most_bytes: int | None) -> None:
+        self._plain, self._most_bytes = plain, most_bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        started, got = time.monotonic(), 0
+        for packet in self._plain:
+            got += len(packet)
+            if time.monotonic() - started > GRACE_S + got / SLOWEST:
+                raise NoAnswer(f"it sends fewer than {SLOWEST:,} bytes a second")
+            if self._most_bytes is not None and got > self._most_bytes:
+                raise NoAnswer(f"its list has more than {self._most_bytes:,} bytes")
+            yield packet
+
+    def close(self) -> None:
+        self._plain.close()
 
 
 def _asked_wait(headers: Any) -> float | None:

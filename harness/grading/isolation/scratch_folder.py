@@ -1,7 +1,7 @@
-"""The scratch folder of a program that is not isolated; an isolated one sees a /tmp of its own.
+"""The scratch space of a program: an isolated one has a /tmp of its own, another one a folder.
 
-A killed process cannot delete its folder. It holds a lock on the folder instead, which the system
-releases, and the next one deletes the folders that nobody has locked.
+A killed process cannot delete such a folder. It holds a lock on the folder instead, which the
+system releases, and the next process deletes the folders that nobody has locked.
 """
 
 import contextlib
@@ -27,6 +27,20 @@ def scratch_folder() -> Iterator[str]:
             yield str(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def count_files(pid: int, scratch_bytes: int) -> int:
+    """Return the number of files in the /tmp, of `scratch_bytes`, of a process below `pid`."""
+    import psutil
+
+    counts = [0]
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(OSError):
+                facts = os.statvfs(f"/proc/{process.pid}/root/tmp")
+                if facts.f_blocks * facts.f_frsize == scratch_bytes:  # not the machine's own /tmp
+                    counts.append(facts.f_files - facts.f_ffree)
+    return max(counts)
 
 
 def _delete_abandoned() -> None:

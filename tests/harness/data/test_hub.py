@@ -86,9 +86,9 @@ def hub() -> Iterator[LocalHub]:
         yield server
 
 
-def _ask(hub: LocalHub, home: Path, *names: str, **environment: str) -> Outcome:
+def _ask(hub: LocalHub, home: Path, *names: str, before: str = "", **environment: str) -> Outcome:
     child = subprocess.run(
-        [sys.executable, "-c", CHILD, json.dumps(names)],
+        [sys.executable, "-c", before + CHILD, json.dumps(names)],
         env=hub.environment(home, **environment),
         capture_output=True,
         text=True,
@@ -308,3 +308,21 @@ def test_a_proxy_is_honoured(hub: LocalHub, tmp_path: Path) -> None:
     asked = _ask(hub, tmp_path, "org/toy", **behind)
 
     assert asked.sentences["org/toy"] == FETCHED
+
+
+def test_a_hub_that_drips_or_floods_is_given_up(
+    hub: LocalHub, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """At a rate that no time-out for a packet sees; and a list without an end."""
+    hub.add("models/org/drips", FILES)
+    hub.faults.append(Fault("GET .*org/drips/.*safetensors", rate=500_000))
+    limits = "from draftmark.data.hub import session as s\ns.GRACE_S, s.SLOWEST = 0.2, 10**7\n"
+    slow = _ask(hub, tmp_path_factory.mktemp("home"), "org/drips", before=limits, **SOON)
+    limits = "from draftmark.data.hub import session as s\ns.MAX_LIST_BYTES = 100\n"
+    long = _ask(hub, tmp_path_factory.mktemp("home"), "org/drips", before=limits, **SOON)
+
+    assert (
+        "does not answer (it sends fewer than 10,000,000 bytes a second)"
+        in (slow.sentences["org/drips"])
+    )
+    assert "does not answer (its list has more than 100 bytes)" in long.sentences["org/drips"]

@@ -61,6 +61,7 @@ def test_what_may_pass_is_tried_again() -> None:
         ((401, {"error": "no such key"}), r"status 401, '\{\"error\": \"no such key\"\}'"),
         ((404, "no such model"), "status 404, 'no such model'"),
         ((200, "<html>"), "not a chat completion, '<html>'"),
+        ((200, "[" * 100_000), "not a chat completion"),
         ((200, {"choices": []}), "not a chat completion"),
         ((200, {"choices": [{"message": {"content": None}}]}), "not a chat completion"),
     ],

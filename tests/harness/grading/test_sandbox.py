@@ -225,7 +225,7 @@ def test_the_program_has_a_temporary_folder_and_nothing_else_to_write_in() -> No
 FILLS_BUFFERS = """
 import os, socket
 def fill(write):
-    size = total = 2**16
+    size, total = 2**16, 0
     while size:
         try: total += write(bytes(size))
         except OSError: size //= 2
@@ -250,6 +250,18 @@ def test_the_limit_of_open_files_bounds_what_the_kernel_holds(kind: int | None) 
 
     assert outcome.status == "passed", outcome.output
     assert int(outcome.output) < Limits().memory_bytes / 8
+
+
+@isolated
+def test_a_program_that_makes_files_without_end_is_ended() -> None:
+    """Each empty file takes a kilobyte of the kernel's memory, which no other limit counts."""
+    makes = "import itertools\nfor n in itertools.count():\n    open(str(n), 'w').close()"
+    few = "for n in range(1000):\n    open(str(n), 'w').close()\nimport time; time.sleep(1)"
+    slow = Limits(cpu_s=10, wall_s=20)
+
+    outcomes = Sandbox(limits=slow).run_many([Program(makes), Program(few, "assert True")])
+
+    assert [outcome.status for outcome in outcomes] == ["output", "passed"]
 
 
 @isolated

@@ -5,14 +5,18 @@ Format"). JUnit: each contender is a test; INCONCLUSIVE is an error, since the t
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as xml
 
+from draftmark.analysis.titles import quantity_title
 from draftmark.reports._shared.content import escape_markdown, markdown_table
 from draftmark.reports._shared.outcome import Facts, render_outcome
+from draftmark.reports._shared.rows import group_by
 from draftmark.results import Results
 from draftmark.text import printable_text
 
+_SHOWN = 5  # drafts in one sentence
 FILE = "gate.json"  # written by `draftmark gate`
 
 
@@ -53,8 +57,8 @@ def _markdown(title: str, outcome: Facts) -> str:
     header = ["", "prompts", "accepted", "now", "difference", "verdict", "note"]
     parts = [
         f"# Gate: {outcome['verdict']}",
-        f"{escape_markdown(title)}: {escape_markdown(outcome['quantity'])}, "
-        f"blocks of {outcome['gamma']} drafted tokens, margin {outcome['rule']['margin']:g}.",
+        escape_markdown(_answer(outcome)),
+        "\n".join(f"- {escape_markdown(line)}" for line in _sides(title, outcome)),
         markdown_table(header, body, "lrrrrll"),
         _how(outcome),
         *map(escape_markdown, outcome["notes"]),
@@ -66,6 +70,42 @@ def _markdown(title: str, outcome: Facts) -> str:
         )
         parts.append(f"{allowed}: {escape_markdown('; '.join(outcome['differs']))}.")
     return "\n\n".join(parts) + "\n"
+
+
+def _answer(outcome: Facts) -> str:
+    """Return the verdict as a sentence: which rates fell, or that none did."""
+    rate, margin = quantity_title(outcome["quantity"]), f"{outcome['rule']['margin']:g}"
+    by_verdict = group_by(outcome["lines"], lambda line: line["verdict"])
+    total, prompts = len(outcome["lines"]), max((line["n"] for line in outcome["lines"]), default=0)
+    if outcome["verdict"] == "PASS":
+        return (
+            f"No accepted {rate} has fallen by {margin} or more: {total} compared, on up to "
+            f"{prompts} prompts each."
+        )
+    shown = by_verdict[outcome["verdict"]]
+    names = ", ".join(f"{_case(line)} ({_difference(line)})" for line in shown[:_SHOWN])
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    if outcome["verdict"] == "FAIL":
+        return f"Fallen by more than {margin}, or failed: {names}{more}."
+    return f"Not known to have fallen by {margin}, nor not to: {names}{more}."
+
+
+def _sides(title: str, outcome: Facts) -> Iterator[str]:
+    """Yield what was accepted, what is new, and how to accept it."""
+    known = outcome.get("accepted", {})
+    if known:
+        at = f"commit {known['commit'][:8]}, " if known.get("commit") else ""
+        yield f"Accepted: {at}{known.get('date', '')}: {known.get('reason', '')}"
+    commit = f", commit {outcome['commit'][:8]}" if outcome.get("commit") else ""
+    yield f"This run: {title}{commit}; blocks of {outcome['gamma']} drafted tokens"
+    yield "If the new numbers are right: draftmark bless RUN ACCEPTED --reason '...'"
+
+
+def _case(line: Facts) -> str:
+    """Return a compared rate's draft and place in words."""
+    place, _, temperature = line["name"].rpartition("/")
+    task, pair, method = place.split("/", maxsplit=2)
+    return f"{method} on {task}, {pair}, {temperature.replace('t=', 'T=')}"
 
 
 def _how(outcome: Facts) -> str:
@@ -91,8 +131,10 @@ def _junit(outcome: Facts) -> str:
     lines, verdicts = outcome["lines"], [line["verdict"] for line in outcome["lines"]]
     suites, suite = _suite(len(lines), verdicts.count("FAIL"), verdicts.count("INCONCLUSIVE"))
     for line in lines:
-        group, _, name = printable_text(line["name"]).rpartition("/")
-        case = xml.SubElement(suite, "testcase", {"classname": group, "name": name, "time": "0"})
+        group = "/".join(line["name"].split("/")[:2])
+        name = f"{quantity_title(outcome['quantity'])} of {_case(line)}"
+        names = {"classname": printable_text(group), "name": printable_text(name), "time": "0"}
+        case = xml.SubElement(suite, "testcase", names)
         if line["verdict"] != "PASS":
             kind = "failure" if line["verdict"] == "FAIL" else "error"
             message = f"{outcome['quantity']}: {_difference(line)} {printable_text(line['note'])}"

@@ -45,7 +45,24 @@ Cluster = Annotated[
     str | None,
     typer.Option("--cluster", help="Run stages on Ray: 'local', or a cluster's address."),
 ]
-RunFolder = Annotated[Path, typer.Argument(help="A folder that `draftmark run` wrote.")]
+
+
+def _latest_of_recipe(value: Path) -> Path:
+    """Return a run's folder; for a recipe, that of its newest run in the folder `results`."""
+    if value.is_dir():
+        return value
+    found = Path("results").glob(f"{value.stem}-????????/results.json")
+    newest = max(found, key=lambda file: file.stat().st_mtime, default=None)
+    return newest.parent if newest else value
+
+
+RunFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder that `draftmark run` wrote, or a recipe: its newest run in results.",
+        callback=_latest_of_recipe,
+    ),
+]
 
 
 def split_names(text: str | None) -> list[str] | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from draftmark.analysis.gate.accepted import Accepted, refuse_unfit
@@ -68,6 +68,8 @@ class GateOutcome:
     differs: tuple[str, ...]  # allowed differences: declared, or due to the number of prompts
     notes: tuple[str, ...]
     sizes: tuple[int, ...] = ()  # number of test rows at each look so far
+    accepted: Mapping[str, str] = field(default_factory=dict)  # date, commit and reason
+    commit: str = ""  # of the run
 
 
 def _allowed_differences(
@@ -144,7 +146,23 @@ def judge_run(
     verdict = overall_verdict([line.verdict for line in lines])
     warnings = (f"Warning: {text}." for text in artefact_warnings(results))
     notes = (*warnings, *_notes(now, accepted))
-    return GateOutcome(verdict, terms.quantity, accepted.gamma, rule, lines, allowed, notes)
+    return GateOutcome(
+        verdict,
+        terms.quantity,
+        accepted.gamma,
+        rule,
+        lines,
+        allowed,
+        notes,
+        accepted=_acceptance(accepted),
+        commit=str(results.commit.get("commit", "")),
+    )
+
+
+def _acceptance(accepted: Accepted) -> dict[str, str]:
+    """Return when, at which commit and why numbers were accepted last; {} if that is unknown."""
+    last = accepted.history[-1] if accepted.history else {}
+    return {name: str(last[name]) for name in ("date", "commit", "reason") if last.get(name)}
 
 
 def _line(

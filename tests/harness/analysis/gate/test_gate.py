@@ -1,6 +1,7 @@
 """Accepted numbers and the gate, on stored runs whose rates are known; and a planted fault."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -384,14 +385,55 @@ def test_what_the_gate_writes_is_well_formed(
 
     counts = {name: suite.get(name) for name in ("tests", "failures", "errors")}
     assert counts == {"tests": "2", "failures": "1", "errors": "1"}
-    assert [case.get("classname") for case in suite.iter("testcase")] == [
-        "gsm8k/p/kd",
-        "gsm8k/p/csd",
+    assert [(case.get("classname"), case.get("name")) for case in suite.iter("testcase")] == [
+        ("gsm8k/p", "acceptance rate of kd on gsm8k, p, T=0"),
+        ("gsm8k/p", "acceptance rate of csd on gsm8k, p, T=0"),
     ]
+    first, second, accepted, run, how = [
+        line for line in (tmp_path / "b" / "gate.md").read_text().splitlines() if line
+    ][:5]
+    assert first == "# Gate: FAIL"
+    assert second.startswith("Fallen by more than 0.01, or failed: kd on gsm8k, p, T=0 (-0.0495")
+    assert "csd" not in second
+    assert accepted.endswith(": x")
+    assert run == "- This run: A title, commit 00000000; blocks of 4 drafted tokens"
+    assert "draftmark bless RUN" in how
     for measures in bencher.values():
         fallen = measures["acceptance_rate_difference"]
         assert fallen["lower_value"] <= fallen["value"] <= fallen["upper_value"]
         assert {*measures["acceptance_rate"]} == {"value"}
+
+
+@pytest.mark.parametrize(
+    ("moved", "sentence"),
+    [
+        (EASY, "No accepted acceptance rate has fallen by 0.01 or more: 1 compared, on up to"),
+        (lower(0.012, 0.02), "Not known to have fallen by 0.01, nor not to: kd on gsm8k, p, T=0"),
+    ],
+)
+def test_the_gate_says_its_verdict_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: Any, sentence: str
+) -> None:
+    run_of(tmp_path / "a", {"kd": [EASY]})
+    run_of(tmp_path / "b", {"kd": [moved]})
+    draftmark(monkeypatch, "bless", tmp_path / "a", tmp_path / "f.json", "--reason", "x")
+    draftmark(monkeypatch, "gate", tmp_path / "b", "--against", tmp_path / "f.json")
+
+    assert (tmp_path / "b" / "gate.md").read_text().splitlines()[2].startswith(sentence)
+
+
+def test_a_recipe_stands_for_its_newest_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for age, name in enumerate(("mine-00000000", "mine-11111111", "other-00000000")):
+        run_of(tmp_path / "results" / name, {"kd": [EASY]})
+        os.utime(tmp_path / "results" / name / "results.json", (1e9, 1e9 - age))
+    draftmark(monkeypatch, "bless", "mine", tmp_path / "f.json", "--reason", "x")
+    assert draftmark(monkeypatch, "gate", "mine.toml", "--against", tmp_path / "f.json") == 0
+
+    assert (tmp_path / "results" / "mine-00000000" / "gate.md").is_file()
+    assert not (tmp_path / "results" / "mine-11111111" / "gate.md").exists()
 
 
 def test_hostile_names_do_nothing_in_what_the_gate_writes(

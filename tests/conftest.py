@@ -1,6 +1,7 @@
 """What the tests share: the project's tiny target, a pruned draft of it, and texts it wrote."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,9 +26,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests ask no hub but the one of tests/support/local_hub.py, in processes of their own.
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": os.devnull}
 
+# In the background of a shell a process ignores Ctrl-C, and so would those that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # No test fails for being slow on a busy machine.
 settings.register_profile("draftmark", deadline=None)
 settings.load_profile("draftmark")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than there are cores: some tests wait for processes and clocks."""
+    return (
+        len(os.sched_getaffinity(0) if sys.platform == "linux" else range(os.cpu_count() or 1)) + 1
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

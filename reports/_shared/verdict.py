@@ -67,6 +67,11 @@ class Verdict:
     advice: str
 
     @property
+    def disagrees(self) -> bool:
+        """True if the draft to serve is not among the first by block efficiency."""
+        return self.serving is not None and any(_disagreement(self.serving, self.leaders))
+
+    @property
     def text(self) -> str:
         """The verdict as sentences."""
         return " ".join(filter(None, (self.ranking, self.advice)))
@@ -93,7 +98,11 @@ def overall_verdict(found: Sequence[Verdict]) -> str:
         f"By block efficiency at {_temperatures(several)}: {words}{_lead(first, several)}."
         for words, several in by_words.items()
     ]
-    return " ".join([*parts, *serving_verdict([(item.task, item.serving) for item in found])])
+    parts += serving_verdict([(item.task, item.serving) for item in found])
+    odd = [item.task for item in found if item.disagrees]
+    if odd:
+        parts.append(f"Block efficiency and speed disagree on {_listed(odd, len(odd))}.")
+    return " ".join(parts)
 
 
 def limits_of(results: Results) -> Iterator[str]:
@@ -181,7 +190,7 @@ def _advice(case: Case | None, cases: Sequence[Case], leaders: Sequence[Leader])
         parts = [f"Serve {first}, {many}: {speedup_text(advice)} times as fast {under}."]
     if tied:
         parts.append(f"{_listed(tied)} is not significantly slower.")
-    parts += _disagreement(first, case, leaders)
+    parts += _disagreement(case, leaders)
     same = [item for item in cases if (item.temperature, item.how) == (case.temperature, case.how)]
     if len(same) > 1:
         summary = batch_sizes_text(same).replace("**", "")
@@ -194,8 +203,9 @@ def condition_text(case: Case) -> str:
     return f"{case.how}, batch {case.batch}, T={case.temperature:g}"
 
 
-def _disagreement(served: str, case: Case, leaders: Sequence[Leader]) -> Iterator[str]:
+def _disagreement(case: Case, leaders: Sequence[Leader]) -> Iterator[str]:
     """Yield a sentence if the draft to serve is not among the first by block efficiency."""
+    served = next(iter(drafts_to_serve(case.advice)), "")
     for leader in leaders:
         names = (leader.method, *leader.tied)
         if leader.temperature == case.temperature and served and not served.startswith(names):

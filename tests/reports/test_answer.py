@@ -9,6 +9,7 @@ import pytest
 from stored_runs import HOSTILE
 from stored_runs import run_of as stored_run
 
+from draftmark.reports._shared.verdict import overall_verdict, verdicts
 from draftmark.reports.answer import LINES, REPORT, WIDTH
 from draftmark.reports.leaderboard import REPORT as LEADERBOARD
 from draftmark.results import Cell, Contender, Finding, Number, Result, Results, Standing
@@ -150,6 +151,9 @@ def test_block_efficiency_and_speed_that_disagree_are_said_to(tmp_path: Path) ->
     text = said(replace(results, results=rows, standings=standings), tmp_path)
     assert "Serve lookup, num_speculative_tokens = " in text
     assert "Block efficiency puts kd first, speed does not." in text
+    [found] = verdicts(replace(results, results=rows, standings=standings), tmp_path)
+    every = overall_verdict([found, replace(found, task="xsum", serving=None)])
+    assert "Block efficiency and speed disagree on gsm8k." in every
 
 
 def test_what_a_run_cannot_say_follows_the_verdict() -> None:

@@ -167,10 +167,8 @@ def _ranking(leaders: Sequence[Leader]) -> Iterator[str]:
         known = [leader.next.behind for leader in same if leader.next and leader.next.behind]
         distances = _listed([number_text(number, 2) for number in known], len(same))
         ahead = f"ahead of {behind}" + (f" by {distances}" if len(known) == len(same) else "")
-        is_first = (
-            f"has {value}, {ahead}; {_listed(tied)} cannot be told apart from it" if tied else ""
-        )
-        yield f"At {at} {method} {is_first or f'is first with {value}, {ahead}'}."
+        tie = f"; {_listed(tied)} cannot be told apart from it" if tied else ""
+        yield f"At {at} {method} {'has' if tied else 'is first with'} {value}, {ahead}{tie}."
 
 
 def _advice(case: Case | None, cases: Sequence[Case], leaders: Sequence[Leader]) -> str:

@@ -1,32 +1,22 @@
 """Numbers that were accepted when drafted tokens were counted within texts: what still holds."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_command
 from places import PACKAGE
 from stored_runs import NUMBER, run_of
 
 from draftmark.analysis.gate import accepted
 from draftmark.analysis.quantities import DEFINITIONS, RATES
 from draftmark.analysis.statistics import mean_ratio
-from draftmark.cli import main
 from draftmark.results import Results
 from draftmark.store.run_folder import save_results
 
 EASY = tuple(np.linspace(0.5, 0.9, 24))
 PUBLISHED = sorted((PACKAGE / "reports" / "accepted").glob("*.json"))
-
-
-def draftmark(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["draftmark", *map(str, arguments)])
-    try:
-        main.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 def counted_as_today(results: Results, directory: Path) -> None:
@@ -52,7 +42,7 @@ def test_published_accepted_numbers_load_and_are_those_of_their_history(path: Pa
 
 
 def test_a_new_run_is_gated_against_old_numbers_and_accepted_over_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, file = tmp_path / "run", tmp_path / "accepted.json"
     results = run_of(run, {"kd": [EASY]})
@@ -62,21 +52,23 @@ def test_a_new_run_is_gated_against_old_numbers_and_accepted_over_them(
     gate = ("gate", run, "--against", file, "--margin", "0.01")
     by_draft = (*gate, "--quantity", "draft_acceptance_rate")
 
-    assert draftmark(monkeypatch, *gate) == 0  # acceptance does not divide by drafted tokens
-    assert draftmark(monkeypatch, *by_draft) == 2
-    assert "count drafted tokens within texts, the run whole blocks" in capsys.readouterr().err
+    assert run_command(capsys, *gate).code == 0  # acceptance does not divide by drafted tokens
+    refused = run_command(capsys, *by_draft)
+    assert refused.code == 2
+    assert "count drafted tokens within texts, the run whole blocks" in refused.err
 
-    assert draftmark(monkeypatch, "bless", run, file, "--reason", "counted anew") == 0
-    lines = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if "/" in line}
+    blessed = run_command(capsys, "bless", run, file, "--reason", "counted anew")
+    assert blessed.code == 0
+    lines = {line.split()[1]: line for line in blessed.out.splitlines() if "/" in line}
     unlike = ", not comparable: drafted tokens counted within texts)"
     assert lines["draft_acceptance_rate"].endswith(unlike)
     for rate in ("acceptance_rate", "block_efficiency", "accepted_per_pass"):
         now, was = lines[rate].split()[2], lines[rate].split()[-1]
         assert was == f"{now})"
 
-    assert draftmark(monkeypatch, *by_draft) == 0
+    assert run_command(capsys, *by_draft).code == 0
     again = accepted.load_accepted(file)
     assert [event["reason"] for event in again.history] == ["old", "counted anew"]
-    capsys.readouterr()
-    assert draftmark(monkeypatch, "bless", run, file, "--reason", "again") == 0
-    assert "not comparable" not in capsys.readouterr().out  # both are counted as today
+    blessed = run_command(capsys, "bless", run, file, "--reason", "again")
+    assert blessed.code == 0
+    assert "not comparable" not in blessed.out  # both are counted as today

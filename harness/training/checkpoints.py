@@ -52,7 +52,7 @@ def save_checkpoint(
     temporary.replace(final)
     for older in _checkpoints(directory)[:-1]:
         shutil.rmtree(older, ignore_errors=True)
-    for path in set(directory.glob("best-*")) - {_best(directory, state.best)}:
+    for path in set(directory.glob("best-*")) - {best_file(directory, state.best)}:
         path.unlink()
 
 
@@ -61,14 +61,14 @@ def save_best(directory: Path, step: int, model: Any) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     temporary = directory / "writing.safetensors"
     save_file(_untied(model.state_dict()), temporary)
-    temporary.replace(_best(directory, step))
+    temporary.replace(best_file(directory, step))
 
 
 @torch.no_grad()
 def load_best(directory: Path, step: int, model: Any) -> None:
     """Copy the best weights into the model, one tensor at a time."""
     tensors = model.state_dict()
-    with safe_open(_best(directory, step), "pt") as file:
+    with safe_open(best_file(directory, step), "pt") as file:
         for name in file.keys():  # noqa: SIM118  # a file, not a mapping
             tensors[name].copy_(file.get_tensor(name))
 
@@ -78,7 +78,7 @@ def _write(
 ) -> None:
     save_file(_untied(model.state_dict()), directory / _WEIGHTS)
     save_file(_moments(optimiser), directory / _OPTIMISER)
-    best = None if state.best is None else hash_and_size(_best(directory.parent, state.best))
+    best = None if state.best is None else hash_and_size(best_file(directory.parent, state.best))
     facts = {
         "step": state.step,
         "best": state.best,
@@ -111,8 +111,8 @@ def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoin
     weights = _retied(load_file(path / _WEIGHTS), model)
     moments = load_file(path / _OPTIMISER)
     best = facts["best"]
-    if best is not None and hash_and_size(_best(path.parent, best)) != facts["best_file"]:
-        raise ValueError(f"{_best(path.parent, best)} is damaged")
+    if best is not None and hash_and_size(best_file(path.parent, best)) != facts["best_file"]:
+        raise ValueError(f"{best_file(path.parent, best)} is damaged")
     ledger, history = Ledger(**facts["ledger"]), tuple(facts["history"])
     checkpoint = Checkpoint(facts["step"], ledger, history, best, facts["loss"])
     # Everything has been read; only now change model and optimiser.
@@ -125,7 +125,8 @@ def _checkpoints(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("step-*") if (path / _STATE).is_file())
 
 
-def _best(directory: Path, step: int | None) -> Path:
+def best_file(directory: Path, step: int | None) -> Path:
+    """Return the file of the weights that `save_best` wrote at a step."""
     return directory / f"best-{step if step is not None else 0:08d}.safetensors"
 
 

@@ -96,11 +96,13 @@ class PreLossPass:
     is a reference, are subtracted from the draft's. The loss reads the mean over the step from
     `Batch.pre_loss_mean`. `weigh` takes the values [N] and the Batch of the whole step and returns
     the weights [N] of the tokens in the step's mean loss, not all 0; by default all are equal.
+    `prepare` is called with the number of each step before it, to change the reference's weights.
     """
 
     measure: TokenLoss
     reference: LanguageModel | None = None  # of the draft's shape, on its device; never trained
     weigh: Callable[[torch.Tensor, Batch], torch.Tensor] | None = None
+    prepare: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,8 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
     batch = Batch.from_texts(texts, state.step, float(before), context.draft.device)
     ends = [0, *accumulate(sum(len(text.response_ids) for text in each) for each in by_process)]
     mine = slice(ends[team.rank], ends[team.rank + 1])
+    if training.pre_loss_pass is not None and training.pre_loss_pass.prepare is not None:
+        training.pre_loss_pass.prepare(state.step)
     part = backward_in_chunks(
         context, training_batch, batch, training.token_loss, training.pre_loss_pass, mine
     )

@@ -6,11 +6,12 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from draftmark.baselines._selection import num_kept
+from draftmark.baselines._selection import num_kept, target_entropy, target_flatness
 from draftmark.baselines.adaspec import METHOD as AdaSPEC
 from draftmark.config.recipe import MethodEntry
 from draftmark.errors import UserError
@@ -99,6 +100,31 @@ def test_random_keeps_the_same_share_drawn_by_seed_and_step() -> None:
     assert all(110 < counts[index] < 210 for index in range(len(GAPS)))  # 160, sd 10
 
 
+@given(st.lists(st.floats(-8, 8), min_size=2, max_size=12))
+def test_entropy_and_flatness_are_those_of_the_targets_distribution(logits: list[float]) -> None:
+    row_NV = torch.tensor([logits], dtype=torch.float64)
+    p_V = row_NV[0].softmax(-1)
+    by_scipy = scipy.stats.entropy(p_V.numpy())
+    assert float(target_entropy(row_NV)) == pytest.approx(by_scipy, abs=1e-9)
+    uniform_V = torch.full_like(p_V, 1 / len(logits))
+    cosine = torch.nn.functional.cosine_similarity(p_V, uniform_V, dim=-1)  # the authors' code
+    assert float(target_flatness(row_NV)) == pytest.approx(float(cosine), abs=1e-9)
+
+
+def test_a_token_that_the_target_rules_out_adds_nothing_to_entropy_or_flatness() -> None:
+    certain = torch.tensor([[3.0, -torch.inf, -torch.inf, -torch.inf]])
+    assert target_entropy(certain).tolist() == [0.0]
+    assert target_flatness(certain).tolist() == [0.5]  # 1 / sqrt 4
+    even = torch.zeros(1, 4)
+    assert target_entropy(even).tolist() == pytest.approx([math.log(4)])
+    assert target_flatness(even).tolist() == pytest.approx([1.0])
+
+
+@pytest.mark.parametrize("selection", ["entropy", "flatness"])
+def test_a_selection_by_the_target_keeps_the_largest_values(selection: Any) -> None:
+    assert kept(AdaSPEC(keep=0.4, selection=selection), GAPS) == {6, 2, 0, 3}
+
+
 def test_every_divergence_is_a_choice() -> None:
     for name in DIVERGENCES:
         assert build_method(MethodEntry.model_validate({"name": "adaspec", "divergence": name}))
@@ -114,8 +140,24 @@ def test_every_divergence_is_a_choice() -> None:
         ("micro_batch", 0, "micro_batch"),
         ("reference_passes", 0, "reference_passes"),
         ("k", 0.4, "keep"),
+        ("reference", "past", "reference_refresh"),
+        ("reference_refresh", 0, "reference_refresh"),
     ],
 )
 def test_a_bad_knob_is_refused(knob: str, value: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_method(MethodEntry.model_validate({"name": "adaspec", knob: value}))
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"reference": "past", "reference_refresh": 9, "reference_passes": 1.0},
+        {"selection": "entropy", "reference_refresh": 9},
+        {"selection": "flatness", "reference_as_init": True},
+        {"selection": "entropy", "reference": "past", "reference_refresh": 9},
+    ],
+)
+def test_knobs_of_a_reference_that_is_not_trained_are_refused(knobs: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="leave out its"):
+        build_method(MethodEntry.model_validate({"name": "adaspec", **knobs}))

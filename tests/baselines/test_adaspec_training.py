@@ -29,6 +29,7 @@ from draftmark.training.context import Draft
 from draftmark.training.divergences import tvd
 from draftmark.training.ledger import tokens_read
 from draftmark.training.loop import PreLossPass, TrainingContext, train
+from draftmark.training.moving_reference import MovingReference
 from draftmark.training.validation import acceptance_criterion
 from draftmark.types import Ledger, Prompt, Sampler
 
@@ -255,6 +256,19 @@ def test_resuming_either_training_gives_the_same_bits(
 ) -> None:
     monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL_S", 0.0)
     method = AdaSPEC(selection="random")
+    assert_resumes(method, context, monkeypatch, tmp_path, stage, writer)
+
+
+def assert_resumes(
+    method: Any,
+    context: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    stage: str,
+    writer: str = "dataset",
+) -> None:
+    """Kill a training in its second step, resume it, and compare with one that was not killed."""
+    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL_S", 0.0)
     straight = method.train(context("straight", writer=writer))
     folder = tmp_path / "resumed" / ("reference" if stage == "reference" else "")
     steps: list[int] = []
@@ -271,12 +285,94 @@ def test_resuming_either_training_gives_the_same_bits(
 
     with pytest.raises(Killed):
         method.train(replace(context("resumed", writer=writer), step=Counting()))
-    assert len(steps) == (2 if stage == "reference" else STEPS + 2)
+    before = STEPS if stage == "draft" and method.reference == "trained" else 0
+    assert len(steps) == before + 2
     resumed = method.train(context("resumed", writer=writer))
     assert same(weights(straight.model), weights(resumed.model))
     assert straight.history == resumed.history
     timeless = [replace(each.ledger, train_s=0, peak_bytes=0) for each in (straight, resumed)]
     assert timeless[0] == timeless[1]
+
+
+@pytest.mark.parametrize(("reference", "refresh"), [("trained", 2), ("past", 1)])
+def test_resuming_with_a_moving_reference_gives_the_same_bits(
+    context: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reference: Any, refresh: int
+) -> None:
+    method = AdaSPEC(reference=reference, reference_refresh=refresh)
+    assert_resumes(method, context, monkeypatch, tmp_path, "draft")
+
+
+@pytest.mark.parametrize("reference", ["trained", "past"])
+def test_the_reference_takes_the_drafts_weights_every_so_many_steps(
+    context: Make, monkeypatch: pytest.MonkeyPatch, reference: Any
+) -> None:
+    seen: list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]] = []
+
+    def record(context: TrainingContext, loss: Any, pre_loss_pass: Any = None) -> Draft:
+        if pre_loss_pass is None:
+            return train(context, loss)
+
+        def weigh(gap_N: torch.Tensor, batch: Batch) -> torch.Tensor:
+            seen.append((weights(context.draft), weights(pre_loss_pass.reference)))
+            weights_N: torch.Tensor = pre_loss_pass.weigh(gap_N, batch)
+            return weights_N
+
+        return train(context, loss, replace(pre_loss_pass, weigh=weigh))
+
+    monkeypatch.setattr(loop, "train", record)
+    AdaSPEC(reference=reference, reference_refresh=2).train(context("moving", passes=2.5))
+    assert len(seen) == 5
+    for step in (2, 3, 4):
+        assert same(seen[step][1], seen[step - step % 2][0])
+    assert same(seen[1][1], seen[0][1])
+    assert same(seen[0][1], seen[0][0]) == (reference == "past")
+
+
+def test_a_deleted_reference_ends_the_training_with_a_sentence(context: Make) -> None:
+    ready = context("deleted")
+    moving = MovingReference(ready, context("reference").draft, 2)
+    moving.prepare(2)
+    for path in (ready.scratch / "references").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="is missing. Delete .* to train again from the start"):
+        MovingReference(ready, context("other").draft, 2).prepare(3)
+
+
+def test_a_past_reference_and_a_selection_by_the_target_train_once(context: Make) -> None:
+    once = KnowledgeDistillation().train(context("kd")).ledger
+    past = AdaSPEC(reference="past", reference_refresh=2).train(context("past")).ledger
+    by_target = AdaSPEC(selection="entropy").train(context("entropy")).ledger
+    for ledger in (past, by_target):
+        assert ledger.supervised_tokens == once.supervised_tokens
+    assert past.reference_forward_tokens > 0
+    assert by_target.reference_forward_tokens == 0
+
+
+@pytest.mark.parametrize("selection", ["entropy", "flatness"])
+def test_a_selection_by_the_target_trains_on_its_least_certain_tokens(
+    context: Make, monkeypatch: pytest.MonkeyPatch, selection: Any
+) -> None:
+    ready = context("flat")
+    steps: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def record(self: Any, values_N: torch.Tensor, batch: Batch, seed: int) -> torch.Tensor:
+        weights_N: torch.Tensor = weigh(self, values_N, batch, seed)
+        steps.append((values_N, weights_N))
+        return weights_N
+
+    weigh = AdaSPEC.weigh
+    monkeypatch.setattr(AdaSPEC, "weigh", record)
+    AdaSPEC(selection=selection).train(ready)
+    values_N, weights_N = steps[0]
+    hidden_ND = ready.texts.training_batch(0, 4).hidden_ND
+    p_NV = ready.target.logits(hidden_ND.float()).softmax(-1)
+    by_hand_N = (
+        torch.distributions.Categorical(p_NV).entropy()
+        if selection == "entropy"
+        else 1 / (p_NV.square().sum(-1) * p_NV.shape[-1]).sqrt()
+    )
+    torch.testing.assert_close(values_N, by_hand_N.detach(), atol=1e-4, rtol=1e-3)
+    assert values_N[weights_N == 1].min() >= values_N[weights_N == 0].max()
 
 
 def test_a_finished_reference_is_not_trained_again(

@@ -40,22 +40,27 @@ EAGLE_TREE = (
 )
 
 
+Decay = Annotated[float, Field(gt=0, le=1)] | Literal["dpace"]
+
+
 @dataclass(frozen=True)
 class FeatureHeadMethod(ABC):
     """The knobs of every head.
 
     `loss`: the token loss. `depth`: number of tokens that training rolls the head forward on its
-    own features; the loss at depth k has weight decay^k. `keep` below 1: AdaSPEC's selection (arXiv
-    2510.19779, there 0.4) by the loss over all depths, against a reference head. `from_layer`: the
-    target's layer that initialises the head; None is random, as published. Layer outputs can be far
-    larger than the normalised features, so EAGLE-1's head, which has no norm, then starts worse
-    than random. `tree`: the tree to draft in place of a chain, as paths of ranks
-    (`speculation.trees`) or "eagle" for EAGLE-1's; block length g uses its first g levels.
+    own features; the loss at depth k has weight decay^k, or "dpace" (`training.position_weights`):
+    the weights follow what each depth adds to the expected accepted length. `keep` below 1:
+    AdaSPEC's selection (arXiv 2510.19779, there 0.4) by the loss over all depths, against a
+    reference head. `from_layer`: the target's layer that initialises the head; None is random, as
+    published. Layer outputs can be far larger than the normalised features, so EAGLE-1's head,
+    which has no norm, then starts worse than random. `tree`: the tree to draft in place of a chain,
+    as paths of ranks (`speculation.trees`) or "eagle" for EAGLE-1's; block length g uses its first
+    g levels.
     """
 
     loss: TokenLossName = "soft_cross_entropy"
     depth: Annotated[int, Field(ge=1)] = 1
-    decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    decay: Decay = 1.0
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     from_layer: Annotated[int, Field(ge=0)] | None = None
     tree: Literal["eagle"] | tuple[tuple[int, ...], ...] | None = None
@@ -66,7 +71,9 @@ class FeatureHeadMethod(ABC):
     architecture: ClassVar["Architecture"]
 
     def __post_init__(self) -> None:
-        """Raise ValueError for paths that do not form a tree."""
+        """Raise ValueError for paths that do not form a tree, and for knobs that exclude others."""
+        if self.decay == "dpace" and self.keep < 1:
+            raise ValueError('keep below 1 weighs tokens, decay = "dpace" depths: choose one')
         if self.tree not in (None, "eagle"):
             from draftmark.speculation.trees import Tree
 
@@ -101,7 +108,10 @@ class FeatureHeadMethod(ABC):
         from draftmark.training.loop import train
 
         head = trainable_head(context.draft, self.depth, noise, context.seed)
-        context, loss = replace(context, draft=head), mean_over_depths(loss, self.decay)
+        context = replace(context, draft=head)
+        if self.decay == "dpace":
+            return _train_by_length(context, loss)
+        loss = mean_over_depths(loss, self.decay)
         if self.keep == 1:
             return train(context, loss)
         return train_on_gaps(
@@ -134,3 +144,12 @@ class FeatureHeadMethod(ABC):
             if self.paths
             else FeatureHeadDrafter(head)
         )
+
+
+def _train_by_length(context: "TrainingContext", loss: "TokenLoss") -> "Draft":
+    """Return the head trained with D-PACE's weights of depths."""
+    from draftmark.training.head_training import loss_by_depth
+    from draftmark.training.loop import PreLossPass, train
+    from draftmark.training.position_weights import confidence_by_depth, weigh_depths
+
+    return train(context, loss_by_depth(loss), PreLossPass(confidence_by_depth, weigh=weigh_depths))

@@ -7,9 +7,9 @@ token at depth k is
     decay^k H(p, q)
 
 where H is the `loss`, by default soft cross-entropy. Published: depth 7, decay 0.8 (speculators'
-code: 3 and 1.0). `draft_vocabulary` cuts the output head to the most frequent tokens of the
-training text, as published for large vocabularies (32,000 of 128,000 for Llama 3). Other tokens
-count as rejected.
+code: 3 and 1.0). `decay = "dpace"` replaces decay^k (`draftmark.training.position_weights`).
+`draft_vocabulary` cuts the output head to the most frequent tokens of the training text, as
+published for large vocabularies (32,000 of 128,000 for Llama 3). Other tokens count as rejected.
 
 Deviation from the code (https://github.com/SafeAILab/EAGLE at cb7e084): the loss is the mean over
 supervised positions; the code's mean is over all positions of a batch, masked ones included.
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from draftmark.baselines._feature_head import FeatureHeadMethod
+from draftmark.baselines._feature_head import Decay, FeatureHeadMethod
 from draftmark.baselines._token_losses import token_loss
 from draftmark.errors import UserError
 from draftmark.types import Text
@@ -46,7 +46,7 @@ class Eagle3(FeatureHeadMethod):
     """
 
     depth: Annotated[int, Field(ge=1)] = 7
-    decay: Annotated[float, Field(gt=0, le=1)] = 0.8
+    decay: Decay = 0.8
     features: tuple[Layer, Layer, Layer] | None = None
     draft_vocabulary: Annotated[int, Field(ge=1)] | None = None
 

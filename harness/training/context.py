@@ -95,7 +95,8 @@ class PreLossPass:
     `measure` has the signature of a loss and returns values [N]; the reference's values, if there
     is a reference, are subtracted from the draft's. The loss reads the mean over the step from
     `Batch.pre_loss_mean`. `weigh` takes the values [N] and the Batch of the whole step and returns
-    the weights [N] of the tokens in the step's mean loss, not all 0; by default all are equal.
+    the weights [N] of the tokens in the step's mean loss, not all 0; by default all are equal. A
+    draft that reads a token at K depths may have values, weights and a loss of shape [N, K].
     `prepare` is called with the number of each step before it, to change the reference's weights.
     """
 

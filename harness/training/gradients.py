@@ -104,7 +104,7 @@ def _backward(chunk: _Chunk, token_loss: TokenLoss, batch: Batch, weights_N: tor
     for piece in chunk.pieces():
         leaf_NV, target_NV, part = chunk.piece(piece, batch)
         leaf_NV.requires_grad_()
-        loss_N = check_per_token_loss(token_loss(leaf_NV, target_NV, part), part)
+        loss_N = check_loss(token_loss(leaf_NV, target_NV, part), weights_N[piece].shape)
         loss = (loss_N * weights_N[piece]).sum()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         gradient_NV[piece] = 0 if leaf_NV.grad is None else leaf_NV.grad
@@ -113,16 +113,16 @@ def _backward(chunk: _Chunk, token_loss: TokenLoss, batch: Batch, weights_N: tor
     return total
 
 
-def check_per_token_loss(loss_N: Any, batch: Batch) -> torch.Tensor:
-    """Return a loss; raises UserError unless it has shape [N] and a gradient.
+def check_loss(loss_N: Any, shape: torch.Size) -> torch.Tensor:
+    """Return a loss; raises UserError unless it has the shape of its weights, and a gradient.
 
-    A shape that broadcasts to [N] would silently train on a wrong loss.
+    A shape that broadcasts to that of the weights would silently train on a wrong loss.
     """
-    shape = tuple(loss_N.shape) if isinstance(loss_N, torch.Tensor) else type(loss_N).__name__
-    if shape != (len(batch.labels_N),):
+    got = tuple(loss_N.shape) if isinstance(loss_N, torch.Tensor) else type(loss_N).__name__
+    if got != tuple(shape):
         raise UserError(
-            f"The loss of {len(batch.labels_N)} tokens is {shape}, not one number for each token; "
-            f"return a tensor of shape ({len(batch.labels_N)},), summed over the vocabulary."
+            f"The loss of {shape[0]} tokens is {got}, not one number for each token; "
+            f"return a tensor of shape {tuple(shape)}, summed over the vocabulary."
         )
     if not loss_N.requires_grad:
         raise UserError(

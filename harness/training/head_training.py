@@ -96,24 +96,38 @@ def read_batch(
 
 
 def mean_over_depths(loss: Loss, decay: float) -> Loss:
-    """Return a loss [N] that is the weighted mean of `loss` over depths.
+    """Return a loss [N] that is the weighted mean of `loss` over depths; depth k has decay^k.
 
-    Depth k has weight decay^k, and loss 0 for tokens with fewer than k response tokens before them.
-    `loss` receives a batch with the states of its depth.
+    A token with fewer than k response tokens before it has loss 0 at depth k.
     """
+    by_depth = loss_by_depth(loss)
 
     def mean_N(logits_NKV: torch.Tensor, target_NV: torch.Tensor, batch: Batch) -> torch.Tensor:
-        total, weight = target_NV.new_zeros(len(target_NV), dtype=torch.float32), 0.0
-        for k in range(logits_NKV.shape[1]):
-            assert batch.states is not None
-            hidden_NKD, target_ND = batch.states
-            at_depth = replace(batch, states=(hidden_NKD[:, k], target_ND))
-            loss_N = loss(logits_NKV[:, k], target_NV, at_depth)
-            total = total + decay**k * torch.where(batch.positions_N >= k, loss_N, 0.0)
-            weight += decay**k
-        return total / weight
+        weights_K = decay ** torch.arange(logits_NKV.shape[1], device=logits_NKV.device)
+        return by_depth(logits_NKV, target_NV, batch) @ (weights_K / weights_K.sum())
 
     return mean_N
+
+
+def loss_by_depth(loss: Loss) -> Loss:
+    """Return a loss [N, K]: `loss` at each depth, with a batch that has the states of its depth.
+
+    A token with fewer than k response tokens before it has loss 0 at depth k.
+    """
+
+    def by_depth_NK(
+        logits_NKV: torch.Tensor, target_NV: torch.Tensor, batch: Batch
+    ) -> torch.Tensor:
+        assert batch.states is not None
+        hidden_NKD, target_ND = batch.states
+        losses = []
+        for k in range(logits_NKV.shape[1]):
+            at_depth = replace(batch, states=(hidden_NKD[:, k], target_ND))
+            loss_N = loss(logits_NKV[:, k], target_NV, at_depth)
+            losses.append(torch.where(batch.positions_N >= k, loss_N, 0.0))
+        return torch.stack(losses, dim=1)
+
+    return by_depth_NK
 
 
 def state_distance(batch: Batch) -> torch.Tensor:

@@ -334,7 +334,7 @@ def test_a_deleted_reference_ends_the_training_with_a_sentence(context: Make) ->
     moving.prepare(2)
     for path in (ready.scratch / "references").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match="is missing. Delete .* to train again from the start"):
+    with pytest.raises(UserError, match=r"is missing\. Delete .* to train again from the start"):
         MovingReference(ready, context("other").draft, 2).prepare(3)
 
 

@@ -19,10 +19,17 @@ from draftmark.models.hidden_states import LiveStates, StoredHiddenStates
 from draftmark.models.language_model import LanguageModel
 from draftmark.speculation.interfaces import FeatureMethod
 from draftmark.training.batches import Batch
+from draftmark.training.context import PreLossPass
 from draftmark.training.divergences import forward_kl
 from draftmark.training.gradients import backward_in_chunks
-from draftmark.training.head_training import HeadInTraining, mean_over_depths, trainable_head
+from draftmark.training.head_training import (
+    HeadInTraining,
+    loss_by_depth,
+    mean_over_depths,
+    trainable_head,
+)
 from draftmark.training.loop import TrainingContext
+from draftmark.training.position_weights import confidence_by_depth, weigh_depths
 from draftmark.types import Text
 
 SHORT = Training(passes=4 / 12, rows_per_batch=4, learning_rate=1e-3, validations=1)
@@ -228,3 +235,42 @@ def test_chunks_give_the_gradient_of_the_whole(ready: Any, monkeypatch: pytest.M
         backward_in_chunks(replace(given, draft=head), training_batch, batch, loss)
         gradients.append(head.model.fc.weight.grad)
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-3)
+
+
+def test_dpace_weighs_each_depth_in_chunks_of_any_size(
+    ready: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gradients, means, parts = [], [], []
+
+    def record(logits: torch.Tensor, target: torch.Tensor, batch: Batch) -> torch.Tensor:
+        parts.append(loss(logits, target, batch))
+        return parts[-1]
+
+    def weigh(confidence_NK: torch.Tensor, batch: Batch) -> torch.Tensor:
+        seen.append(weigh_depths(confidence_NK, batch))
+        return seen[-1]
+
+    loss, seen = loss_by_depth(lambda draft, goal, _: forward_kl(draft, goal)), []
+    for size in (1024 * 7 * 3, 2**23):
+        monkeypatch.setattr("draftmark.training.gradients.CHUNK_LOGITS", size)
+        _, given = ready("eagle3", {})
+        head = trainable_head(given.draft, 3, 0.0, 0)
+        training_batch = given.texts.training_batch(0, 4)
+        batch = Batch.from_texts(training_batch.texts, 0, 0.0, head.device)
+        parts.clear()
+        pre_loss_pass = PreLossPass(confidence_by_depth, weigh=weigh)
+        context = replace(given, draft=head)
+        means.append(backward_in_chunks(context, training_batch, batch, record, pre_loss_pass))
+        gradients.append(head.model.fc.weight.grad)
+        by_hand = (torch.cat(parts).detach() * seen[-1]).sum() / seen[-1].sum()
+        assert means[-1] == pytest.approx(float(by_hand), rel=1e-5)
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-3)
+
+
+def test_dpace_is_a_choice_of_decay_and_excludes_a_selection(ready: Any) -> None:
+    method, given = ready("eagle3", {"decay": "dpace", "depth": 2})
+    assert isinstance(method.train(given).model, HeadInTraining)
+    with pytest.raises(UserError, match="choose one"):
+        built("eagle", decay="dpace", keep=0.4)
+    with pytest.raises(UserError, match="decay"):
+        built("eagle", decay=1.5)

@@ -51,6 +51,7 @@ def test_a_row_becomes_an_example() -> None:
         ({"test_list": []}, r"test_list is not a list of tests: '\[\]'"),
         ({"test_list": "assert add(1, 2) == 3"}, "test_list is not a list of tests: 'assert"),
         ({"test_list": [1]}, r"test_list is not a list of tests: '\[1\]'"),
+        ({"test_list": ["assert True", 1]}, "test_list is not a list of tests"),
         ({"test_setup_code": 3}, "test_setup_code is not text: '3'"),
     ],
 )

@@ -68,6 +68,18 @@ def test_every_block_length_from_1_to_16_has_rates_and_the_shown_one_more() -> N
     ]
 
 
+def test_a_text_of_one_pass_counts_in_a_mean_over_prompts() -> None:
+    one_S, two_S = np.ones(1), np.ones(12)
+    tables = [
+        sliding_table("one", one_S, one_S, one_S, 16),
+        sliding_table("two", two_S, two_S, two_S, 16),
+    ]
+    records: Any = SimpleNamespace(tables={0.0: tables})
+    found = acceptance_quantities(records, load_recipe("quickstart"))
+    top_B, bottom_B = found["block_efficiency_per_prompt[t=0,gamma=4]"].counts
+    assert (top_B.tolist(), bottom_B.tolist()) == ([1.0, 12 / 3], [1.0, 1.0])
+
+
 def test_a_mean_over_prompts_leaves_out_those_that_have_no_ratio() -> None:
     """Of three prompts one drafts nothing, one tests a single token, one accepts 1 of 2."""
     tables = []

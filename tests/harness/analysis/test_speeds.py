@@ -109,6 +109,33 @@ def test_both_runs_of_an_arm_count_in_a_blocks_ratio() -> None:
     assert block_ratios(replace(block, runs=runs, decodes=longer)) == [pytest.approx(20 / 3)]
 
 
+def test_the_peak_of_an_arm_is_its_largest_and_prefills_token_is_no_token_of_a_pass() -> None:
+    recipe = recipe_of()
+    condition = Speed(blocks=2).conditions()[0]
+    block = measured([(4.0, 2.0), (4.0, 2.0)])
+    runs = [replace(run, peak_bytes=100 + number) for number, run in enumerate(block.runs)]
+    facts = {"draft": {"convention": {"prefill_emits_first": True}}}
+    found = numbers_of({condition: replace(block, runs=runs, engine_facts=facts)}, recipe)
+    assert found[f"peak_bytes[arm=draft,{condition.label}]"].value == 106  # A B B A A B B A
+    counted = found[f"counted_block_efficiency[{condition.label}]"]
+    assert counted.value == pytest.approx((4 - 1) / 2)
+
+
+def test_an_answer_of_prefills_token_alone_counts_among_the_others() -> None:
+    recipe = recipe_of()
+    condition = Speed(blocks=2).conditions()[0]
+    block = measured([(4.0, 2.0), (4.0, 2.0)])
+    short = [
+        replace(item, decode=decode_of("p0", (9,), [])) if item.block == 0 else item
+        for item in block.decodes
+    ]
+    facts = {"draft": {"convention": {"prefill_emits_first": True}}}
+    found = numbers_of({condition: replace(block, decodes=short, engine_facts=facts)}, recipe)
+    counted = found[f"counted_block_efficiency[{condition.label}]"]
+    assert counted.value == pytest.approx((4 - 1) / 2)
+    assert counted.n == 2
+
+
 def test_the_speedup_is_the_median_block() -> None:
     recipe = recipe_of()
     condition = Speed(blocks=2).conditions()[0]

@@ -36,6 +36,10 @@ def test_a_loss_is_told_of_each_token_what_it_is_and_where_it_stands() -> None:
     assert (part.step, part.done) == (4, 0.4)
 
 
+def test_the_length_of_a_fixed_text_is_that_of_its_prompt_and_response() -> None:
+    assert FixedTexts([Text("a", (7, 8, 9), (3,)), Text("b", (8,), (6, 2))]).lengths == [4, 3]
+
+
 def test_steps_are_shared_among_writers_as_told() -> None:
     texts = TrainingTexts({}, SHARES, seed=3)
 

@@ -8,17 +8,13 @@ vLLM (method "ngram"). It is strong if answers repeat prompts: summaries, code e
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from draftmark.speculation.interfaces import Drafter
+from draftmark.speculation.methods import TrainingFreeMethod
 from draftmark.types import (
     AcceptanceTable,
-    Kind,
-    Ledger,
-    Placement,
     Proposal,
     Sampler,
     Samplers,
@@ -29,7 +25,6 @@ if TYPE_CHECKING:
     import torch
 
     from draftmark.models.hidden_states import TargetLogits
-    from draftmark.training.context import Draft, TrainingContext
 
 
 class LookupSession:
@@ -57,7 +52,7 @@ class LookupSession:
 
 
 @dataclass(frozen=True)
-class PromptLookup:
+class PromptLookup(TrainingFreeMethod):
     """`max_ngram`, `min_ngram`: the range of n-gram sizes, tried from the longest.
 
     The method is its own drafter. Proposals are deterministic, so samplers do not matter.
@@ -66,23 +61,10 @@ class PromptLookup:
     max_ngram: Annotated[int, Field(ge=1)] = 3
     min_ngram: Annotated[int, Field(ge=1)] = 1
 
-    kind: ClassVar[Kind] = "training_free"
-    trains: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         """Raise ValueError for an empty range."""
         if self.min_ngram > self.max_ngram:
             raise ValueError(f"min_ngram = {self.min_ngram} is above max_ngram = {self.max_ngram}")
-
-    def train(self, context: "TrainingContext") -> "Draft":
-        """Return a draft without a model, with an empty ledger."""
-        from draftmark.training.context import Draft
-
-        return Draft(None, Ledger())
-
-    def drafter(self, directory: Path, placement: Placement) -> Drafter:
-        """Return the method itself, without reading the folder."""
-        return self
 
     def score(
         self, texts: Sequence[Text], target: "TargetLogits", samplers: Samplers

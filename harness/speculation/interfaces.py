@@ -125,6 +125,15 @@ class LookupMethod(Method, Protocol):
 
 
 @runtime_checkable
+class SuffixMethod(Method, Protocol):
+    """A method that drafts by a suffix tree, which vLLM imports from Arctic Inference."""
+
+    max_depth: int
+    max_spec_factor: float
+    min_token_prob: float
+
+
+@runtime_checkable
 class Planned(Protocol):
     """A method that reports its training runs to the planner; other methods count as one run."""
 

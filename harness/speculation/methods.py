@@ -1,10 +1,10 @@
-"""The base class of methods that train a language model; builds methods from a recipe."""
+"""The base classes of methods; builds methods from a recipe."""
 
 import dataclasses
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
@@ -14,7 +14,10 @@ from draftmark.config.validation import explain_error, toml_to_json
 from draftmark.errors import UserError, unknown_name_error
 from draftmark.speculation.interfaces import Drafter, Method
 from draftmark.text import printable_text
-from draftmark.types import Kind, Placement, TrainingRun
+from draftmark.types import Kind, Ledger, Placement, TrainingRun
+
+if TYPE_CHECKING:
+    from draftmark.training.context import Draft, TrainingContext
 
 _NEEDED = ("kind", "trains", "train", "drafter")  # the attributes of a Method
 _BASE = "draftmark.speculation.methods.LanguageModelMethod"
@@ -37,6 +40,24 @@ class LanguageModelMethod:
         from draftmark.speculation.language_model_drafter import LanguageModelDrafter
 
         return LanguageModelDrafter(load_model(directory, placement))
+
+
+@dataclass(frozen=True)
+class TrainingFreeMethod:
+    """Base class of methods without a model; `score` and `start` make the method a drafter."""
+
+    kind: ClassVar[Kind] = "training_free"
+    trains: ClassVar[bool] = False
+
+    def train(self, context: "TrainingContext") -> "Draft":
+        """Return a draft without a model, with an empty ledger."""
+        from draftmark.training.context import Draft
+
+        return Draft(None, Ledger())
+
+    def drafter(self, directory: Path, placement: Placement) -> Drafter:
+        """Return the method itself, without reading the folder."""
+        return cast(Drafter, self)
 
 
 def build_method(entry: MethodEntry) -> Method:

@@ -4,6 +4,7 @@ Only the draft differs between the arms. The settings that vLLM derives itself a
 `server.Server.facts`; both are stored with a measurement.
 """
 
+import importlib.util
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 from draftmark.errors import Unsupported
 from draftmark.models.context_length import context_length
-from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
+from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method, SuffixMethod
 from draftmark.types import Sampler
 
 PROGRAM = Path(__file__).with_name("server.py")
@@ -94,6 +95,8 @@ def speculation_options(method: Method, draft: Path, settings: EngineSettings) -
     if isinstance(method, LookupMethod):
         ngrams = {"prompt_lookup_max": method.max_ngram, "prompt_lookup_min": method.min_ngram}
         return {"method": "ngram", **ngrams, **common}
+    if isinstance(method, SuffixMethod):
+        return {**_suffix_options(method), **common}
     sampling = _draft_sampling(settings.samplers.target, settings.samplers.draft)
     model = {"model": str(draft), "draft_sample_method": sampling, **common}
     if method.kind == "language_model":
@@ -104,6 +107,22 @@ def speculation_options(method: Method, draft: Path, settings: EngineSettings) -
         f"vLLM does not run drafts of {type(method).__name__}; choose another speed.engine, or "
         "speed = false."
     )
+
+
+def _suffix_options(method: SuffixMethod) -> dict[str, Any]:
+    """Return vLLM's options; raises Unsupported without the package that has its suffix tree."""
+    if importlib.util.find_spec("arctic_inference") is None:
+        raise Unsupported(
+            "vLLM runs suffix decoding with the package arctic-inference, which is not installed; "
+            "run pip install arctic-inference, or choose another speed.engine."
+        )
+    return {
+        "method": "suffix",
+        "suffix_decoding_max_tree_depth": method.max_depth,
+        "suffix_decoding_max_spec_factor": method.max_spec_factor,
+        "suffix_decoding_min_token_prob": method.min_token_prob,
+        "suffix_decoding_max_cached_requests": 0,  # a timed run repeats its prompts
+    }
 
 
 def _draft_sampling(target: Sampler, draft: Sampler) -> str:

@@ -11,6 +11,7 @@ import torch
 from depth_scores import score_by_depth
 
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
+from draftmark.baselines.suffix import METHOD as Suffix
 from draftmark.engines.measure.lossless import (
     check_distribution,
     check_own_draft,
@@ -265,14 +266,15 @@ def test_at_temperature_one_its_mean_passes_agree_with_the_prediction(
         ("fading", Samplers(Sampler(1.0), Sampler(1.0))),
         ("lookup", Samplers(GREEDY, GREEDY)),
         ("lookup", Samplers(Sampler(1.0), Sampler(1.0))),
+        ("suffix", Samplers(GREEDY, GREEDY)),
     ],
 )
 def test_whatever_the_samplers_the_prediction_is_of_what_the_engine_counts(
     decode: Any, score: Any, draft: Any, prompts: list[Prompt], kind: str, how: Samplers
 ) -> None:
     """Passes, drafted, tested and accepted tokens, given the engine's own texts."""
-    lookup = PromptLookup().drafter(Path(), Placement())
-    drafter = {"model": draft, "fading": Fading(draft), "lookup": lookup}[kind]
+    drafters = {"model": draft, "fading": Fading(draft)}
+    drafter = drafters.get(kind) or {"lookup": PromptLookup(), "suffix": Suffix()}[kind]
     some = prompts[:32]
     decoded = decode(some, drafter, how, 4, limit=SHORT)
     counts = block_counts(score(drafter, texts_of(decoded, some), how, limit=SHORT), 4)
@@ -284,7 +286,7 @@ def test_whatever_the_samplers_the_prediction_is_of_what_the_engine_counts(
         print(f"{kind} {how}: {name} {np.mean(counted_B):.2f}, predicted {predicted_B.mean():.2f}")
         rare = 1e-4 * predicted_B.mean()  # what so few prompts may never show
         assert abs(difference_B.mean()) <= 3 * error + rare, name
-        if kind == "lookup":  # a lookup leaves nothing to chance, given the text
+        if kind in ("lookup", "suffix"):  # a lookup leaves nothing to chance, given the text
             assert np.allclose(difference_B, 0), name
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
+from draftmark.baselines.suffix import METHOD as Suffix
 from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.engines._vllm.options import (
     PROGRAM,
@@ -104,6 +105,17 @@ def test_a_lookup_draws_nothing_so_its_sampler_does_not_matter(tmp_path: Path) -
         PromptLookup(4, 2), tmp_path, sampled(Sampler(0.7, 20), Sampler(1.0))
     )
     assert (told["method"], told["prompt_lookup_max"], told["prompt_lookup_min"]) == ("ngram", 4, 2)
+
+
+def test_suffix_decoding_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = sampled(Sampler(0.7), Sampler(0.7))
+    with pytest.raises(Unsupported, match="pip install arctic-inference"):
+        speculation_options(Suffix(), tmp_path, how)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    found = speculation_options(Suffix(max_depth=16), tmp_path, how)
+    assert found["method"] == "suffix"
+    assert found["suffix_decoding_max_tree_depth"] == 16
+    assert found["suffix_decoding_max_cached_requests"] == 0
 
 
 def test_only_the_end_tokens_end_a_text_and_of_a_fixed_length_none_do() -> None:

@@ -8,9 +8,9 @@ validation rows.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from draftmark.models.feature_head import Architecture, FeatureHead
+    from draftmark.models.head_layouts import HeadFacts
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates
     from draftmark.models.language_model import LanguageModel
     from draftmark.training.context import Draft, TrainingContext
@@ -84,6 +85,37 @@ class FeatureHeadMethod(ABC):
         """The paths of the tree; empty for a chain."""
         return EAGLE_TREE if self.tree == "eagle" else self.tree or ()
 
+    @property
+    def norms(self) -> dict[str, bool]:
+        """The norms of the head, by their names in `HeadShape`, that are knobs of the method."""
+        return {}
+
+    def start_from(self, head: "HeadFacts") -> Self:
+        """Return the method with the architecture of a trained head, from which training goes on.
+
+        Raises ValueError if the architecture is another, or if knobs contradict the head.
+        """
+        if head.kind != self.architecture:
+            raise ValueError(
+                f"it is a head of {head.kind}, and the method trains {self.architecture}"
+            )
+        if self.from_layer is not None:
+            raise ValueError("from_layer initialises a new head; leave it out")
+        return self.with_facts(self.facts_of(head))
+
+    def facts_of(self, head: "HeadFacts") -> dict[str, Any]:
+        """Return the knobs that a trained head decides, by name."""
+        return {}
+
+    def with_facts(self, facts: dict[str, Any]) -> Self:
+        """Return the method with a head's knobs; raises ValueError for one that contradicts."""
+        defaults = {field.name: field.default for field in fields(self)}
+        for name, value in facts.items():
+            own = getattr(self, name)
+            if own not in (value, defaults[name]):
+                raise ValueError(f"the head has {name} = {value}, not {own}; leave {name} out")
+        return replace(self, **facts)
+
     @abstractmethod
     def layers(self, num_layers: int) -> tuple[int, ...]:
         """Return the target's layers (of `num_layers`) whose hidden states the head reads."""
@@ -99,7 +131,7 @@ class FeatureHeadMethod(ABC):
         layers = self.layers(target.model.config.num_hidden_layers)
         ids = self.draft_ids(texts, target.vocab_size)
         size = None if ids is None else len(ids)
-        shape = HeadShape(self.architecture, layers, target.vocab_size, size)
+        shape = HeadShape(self.architecture, layers, target.vocab_size, size, **self.norms)
         return make_head(target, shape, seed=seed, draft_ids=ids, from_layer=self.from_layer)
 
     def fit(self, context: "TrainingContext", loss: "TokenLoss", noise: float = 0.0) -> "Draft":

@@ -1,13 +1,23 @@
-"""Untrained: the draft init without training, a baseline for every trained method."""
+"""Untrained: the draft init without training, a baseline for every trained method.
 
+A head that was trained before (`draft = { head = ... }`) is measured as it is.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from draftmark.speculation.interfaces import Drafter
 from draftmark.speculation.methods import LanguageModelMethod
-from draftmark.types import Ledger
+from draftmark.types import Kind, Ledger, Placement, Text
 
 if TYPE_CHECKING:
+    from draftmark.models.head_layouts import HeadFacts
+    from draftmark.models.hidden_states import StateSource, StoredHiddenStates
+    from draftmark.models.language_model import LanguageModel
     from draftmark.training.context import Draft, TrainingContext
+    from draftmark.training.validation import Criterion
 
 
 @dataclass(frozen=True)
@@ -21,6 +31,45 @@ class Untrained(LanguageModelMethod):
         from draftmark.training.context import Draft
 
         return Draft(context.draft, Ledger())
+
+    def start_from(self, head: "HeadFacts") -> "MeasuredHead":
+        """Return the method for a trained head."""
+        return MeasuredHead(head)
+
+
+@dataclass(frozen=True)
+class MeasuredHead:
+    """A trained head, measured as it is."""
+
+    facts: "HeadFacts"
+
+    kind: ClassVar[Kind] = "feature_head"
+    trains: ClassVar[bool] = False
+
+    def train(self, context: "TrainingContext") -> "Draft":
+        """Return the head, with an empty ledger."""
+        return Untrained().train(context)
+
+    def layers(self, num_layers: int) -> tuple[int, ...]:
+        """Return the target's layers that the head reads."""
+        return self.facts.layers_of(num_layers)
+
+    def head(self, target: "LanguageModel", texts: Sequence[Text], seed: int) -> "LanguageModel":
+        """Raise TypeError: the head is read from its folder."""
+        raise TypeError(f"{self.facts.reference} is a trained head and is not made")
+
+    def criterion(
+        self, target: "LanguageModel", validation: "StoredHiddenStates", states: "StateSource"
+    ) -> "Criterion":
+        """Raise TypeError: no checkpoint is selected without training."""
+        raise TypeError(f"{self.facts.reference} is not trained here")
+
+    def drafter(self, directory: Path, placement: Placement) -> Drafter:
+        """Return the drafter of the saved head."""
+        from draftmark.models.feature_head import load_head
+        from draftmark.speculation.head_drafter import FeatureHeadDrafter
+
+        return FeatureHeadDrafter(load_head(directory, placement))
 
 
 METHOD = Untrained

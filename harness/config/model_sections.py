@@ -26,23 +26,43 @@ Tracker = Literal[
 ]
 
 
+_HEADS = ("shared", "copied", "fitted")  # of a pruned or random draft
+
+
 class DraftInit(Section):
-    """The initial weights of a draft: a model, some layers of the target, or random weights.
+    """The initial weights of a draft: a model, layers of the target, random weights, or a head.
 
     A pruned draft's `head` is the target's embedding and head, `shared` (not trained) or `copied`
-    (trained). `fitted` fits the head to the draft's body in closed form (not trained).
+    (trained). `fitted` fits the head to the draft's body in closed form (not trained). Alone,
+    `head` names a trained feature head: a folder, or ORGANISATION/NAME@REVISION on the hub.
     """
 
     model: str | None = None
     pruned: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     random: Mapping[str, Any] | None = None
-    head: Literal["shared", "copied", "fitted"] = "copied"
+    head: str = "copied"
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "DraftInit":
         given = [name for name in ("model", "pruned", "random") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"needs exactly one of model, pruned, random; got {given or 'none'}")
+        if len(given) > 1 or (not given and "head" not in self.model_fields_set):
+            raise ValueError(
+                f"needs exactly one of model, pruned, random, head; got {given or 'none'}"
+            )
+        if given and self.head not in _HEADS:
+            raise ValueError(
+                f"head of a draft with {given[0]} must be {', '.join(_HEADS)}, not {self.head!r}; "
+                f"a trained head stands alone, without {given[0]}"
+            )
+        if not given and self.head in (*_HEADS, ""):
+            raise ValueError(
+                f"head = {self.head!r} needs pruned or random; for a trained head name its folder "
+                "(./FOLDER), or ORGANISATION/NAME@REVISION"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_layers(self) -> "DraftInit":
         if self.pruned is not None and not self.pruned:
             raise ValueError("pruned needs at least one layer index")
         if self.pruned is not None and len(set(self.pruned)) < len(self.pruned):
@@ -53,6 +73,21 @@ class DraftInit(Section):
             raise ValueError("head = 'fitted' needs a pruned or random draft")
         return self
 
+    @property
+    def trained_head(self) -> str | None:
+        """The reference of a trained feature head; None for every other init."""
+        return None if self.head in _HEADS else self.head
+
+    @property
+    def reference(self) -> str | None:
+        """The model or trained head that the init names; None if it is cut from the target."""
+        return self.model or self.trained_head
+
+    def key_settings(self) -> dict[str, Any]:
+        """Return the settings that decide the weights, as JSON, without the names of models."""
+        settings = self.model_dump(mode="json", exclude={"model"})
+        return settings if self.trained_head is None else {**settings, "head": "trained"}
+
     def describe(self) -> str:
         """Return the init in words, for reports."""
         if self.pruned is not None:
@@ -60,6 +95,8 @@ class DraftInit(Section):
             return f"layers {layers} of the target, head {self.head}"
         if self.model is not None:
             return f"model {self.model}"
+        if self.trained_head is not None:
+            return f"head {self.trained_head}"
         fitted = ", head fitted" if self.head == "fitted" else ""
         return f"random weights, {dict(self.random or {})}{fitted}"
 

@@ -9,9 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-from draftmark.config.model_sections import Pair, Training
+from draftmark.config.model_sections import DraftInit, Pair, Training
 from draftmark.config.sections import Data, Evaluation, Prompting, Speed, SpeedCondition
 from draftmark.config.validation import NoneIfFalse, Section, validate_section
 from draftmark.results import Cell
@@ -26,7 +33,16 @@ class MethodEntry(BaseModel):
     name: str
     label: str = ""
     against: tuple[str, ...] = ()  # titles of entries to compare with [default: the first]
+    draft: DraftInit | None = None  # [default: the pair's]
     training: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_default_draft(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a draft that is the pair's: recipes from before the key read the same."""
+        document: dict[str, Any] = dump(self)
+        if self.draft is None:
+            document.pop("draft", None)
+        return document
 
     @property
     def title(self) -> str:
@@ -112,8 +128,10 @@ class Recipe(Section):
                     raise ValueError(f"{place}.methods names {title!r}, an unknown method")
                 if not isinstance(changes.get("training", {}), Mapping):
                     raise ValueError(f"{place}.methods.{title}.training must be a table")
-                if changes.keys() & {"name", "label", "against"}:
-                    raise ValueError(f"{place}.methods may change knobs and training, not names")
+                if changes.keys() & {"name", "label", "against", "draft"}:
+                    raise ValueError(
+                        f"{place}.methods may change knobs and training, not names or drafts"
+                    )
             if own.fine_tune and not any(pair.fine_tune for pair in self.pairs):
                 raise ValueError(f"{place}.fine_tune needs a pair with fine_tune")
         return self

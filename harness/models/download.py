@@ -31,8 +31,8 @@ _SUFFIXES = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 _MORE_TEMPLATES = "additional_chat_templates/"
 
 
-def fetch_from_hub(published: Published, progress: Progress) -> Path:
-    """Return the cached folder of a commit's model, downloading what is missing.
+def fetch_from_hub(published: Published, progress: Progress, *, head: bool = False) -> Path:
+    """Return the cached folder of a commit's model or trained head, downloading what is missing.
 
     Raises HubError if the hub does not give it, Damaged if its files do not have the hub's hashes,
     and UserError if draftmark cannot use it.
@@ -40,21 +40,23 @@ def fetch_from_hub(published: Published, progress: Progress) -> Path:
     commit = resolve(Repository(published.repository), published.revision, progress.say)
     name = f"{published.repository}@{commit.hash}"
     with lock_model(model_directory(name)):
-        return cached_model(name) or _download(commit, name, published, progress)
+        return cached_model(name) or _download(commit, name, published, progress, head)
 
 
-def _download(commit: Commit, name: str, published: Published, progress: Progress) -> Path:
+def _download(
+    commit: Commit, name: str, published: Published, progress: Progress, head: bool
+) -> Path:
     listed = {file.path: file for file in list_files(commit, progress.say)}
     partial = path_beside(name, PARTIAL)
     partial.mkdir(parents=True, exist_ok=True)
     with _refused_by_name(partial, name):
         small = [file for path, file in listed.items() if _is_small(path, listed)]
         fetch_files(commit, small, progress, folder=partial)
-        weights = [listed[path] for path in _usable_weights(partial, listed)]
+        weights = [listed[path] for path in _usable_weights(partial, listed, head)]
         _check_published(weights, published)
         fetch_files(commit, weights, progress, folder=partial)
         _delete_others(partial, [*small, *weights])
-        check_folder(partial)
+        check_folder(partial, head=head)
     hashes = {file.path: file.sha256 or file.blob_id for file in (*small, *weights)}
     return keep_model(partial, name, f"hub {name}", endpoint=endpoint(), hub_hashes=hashes)
 
@@ -66,9 +68,11 @@ def _is_small(path: str, listed: Mapping[str, HubFile]) -> bool:
     return "/" not in path and path.endswith(_SUFFIXES) and path != RECORD
 
 
-def _usable_weights(partial: Path, listed: Mapping[str, HubFile]) -> list[str]:
+def _usable_weights(partial: Path, listed: Mapping[str, HubFile], head: bool) -> list[str]:
     """Return the names of the weight files; raises UserError if draftmark cannot use the model."""
-    weights = weight_files(partial, [path for path in listed if "/" not in path])
+    weights = weight_files(partial, [path for path in listed if "/" not in path], head=head)
+    if head:
+        return weights
     end_tokens(partial)
     named = [path for path in listed if path.startswith(_MORE_TEMPLATES)]
     has_default = "chat_template.jinja" in listed or "chat_template" in read_config(

@@ -10,6 +10,12 @@ head are the target's, frozen; the layer has the target's architecture.
 - `eagle3`: `fc` fuses the outputs of several target layers into the feature (L D to D); the layer's
   attention reads the normed embedding beside the normed feature (2 D). A norm precedes the output
   head; the state before that norm is fed back. The output head may be cut to a draft vocabulary.
+  EAGLE-3.1 (arXiv 2605.09992; vLLM's `llama_eagle3.py`) adds `fc_norm`, a norm of every target
+  layer before `fc`, and `norm_output`: the state after the last norm is fed back.
+
+Heads that other code trained may differ further (`models.head_imports`): `norm_before_fc` norms all
+target layers at once, `norm_before_residual` feeds the normed feature into the layer's residual
+stream, `state_size` is the target's hidden size where it is not the head's own.
 
 Legend: B batch, T slot, K slot in the cache, L layer, D hidden size, V vocabulary.
 """
@@ -46,21 +52,32 @@ class HeadShape:
     layers: tuple[int, ...]  # of the target, numbered as in `models.hidden_states`
     vocab_size: int  # the tokenizer's
     draft_vocab_size: int | None = None  # None: the whole vocabulary
+    fc_norm: bool = False
+    norm_output: bool = False
+    norm_before_fc: bool = False
+    norm_before_residual: bool = False
+    fc_bias: bool = False
+    state_size: int | None = None  # None: the head's hidden size
+    own_embedding: bool = False  # False: the target's
 
 
 class _Joined(torch.nn.Module):
-    """The norms before EAGLE-3's attention; `embedding_BTD` is set before the layer runs."""
+    """The norms before EAGLE-3's attention; `embedding_BTD` is set before the layer runs.
 
-    def __init__(self, norm: torch.nn.Module) -> None:
+    With `is_normed`, the layer receives features after their norm, which its residual stream keeps.
+    """
+
+    def __init__(self, norm: torch.nn.Module, is_normed: bool) -> None:
         super().__init__()
         self.embedding_norm = copy.deepcopy(norm)
         self.feature_norm = copy.deepcopy(norm)
+        self.is_normed = is_normed
         self.embedding_BTD: torch.Tensor | None = None
 
     def forward(self, feature_BTD: torch.Tensor) -> torch.Tensor:
         assert self.embedding_BTD is not None
-        joined = (self.embedding_norm(self.embedding_BTD), self.feature_norm(feature_BTD))
-        return torch.cat(joined, dim=-1)
+        normed_BTD = feature_BTD if self.is_normed else self.feature_norm(feature_BTD)
+        return torch.cat((self.embedding_norm(self.embedding_BTD), normed_BTD), dim=-1)
 
 
 class HeadModule(torch.nn.Module):
@@ -75,15 +92,23 @@ class HeadModule(torch.nn.Module):
         layer, last = base.layers[0], norm_name(base)
         own_norm = getattr(base, last)
         setattr(base, last, torch.nn.Identity())
+        self.fc_norm: torch.nn.ModuleList | None = None
+        self.input_norm: torch.nn.Module | None = None
         if shape.kind == "eagle":
             self.norm: torch.nn.Module = torch.nn.Identity()
-            self.fc = torch.nn.Linear(2 * width, width, bias=False)
+            self.fc = torch.nn.Linear(2 * width, width, bias=shape.fc_bias)
             if hasattr(layer, "post_attention_layernorm"):  # Phi's MLP shares this norm
                 layer.input_layernorm = torch.nn.Identity()
         else:
             self.norm = own_norm
-            self.fc = torch.nn.Linear(len(shape.layers) * width, width, bias=False)
-            layer.input_layernorm = _Joined(layer.input_layernorm)
+            states, number = shape.state_size or width, len(shape.layers)
+            self.fc = torch.nn.Linear(number * states, width, bias=shape.fc_bias)
+            if shape.fc_norm:
+                norms = [_norm_like(own_norm, states) for _ in range(number)]
+                self.fc_norm = torch.nn.ModuleList(norms)
+            if shape.norm_before_fc:
+                self.input_norm = _norm_like(own_norm, number * states)
+            layer.input_layernorm = _Joined(layer.input_layernorm, shape.norm_before_residual)
             _widen(layer, width)
         if shape.draft_vocab_size:
             whole = causal.get_output_embeddings()
@@ -119,6 +144,13 @@ class HeadModule(torch.nn.Module):
         save_weights(self, str(directory / _WEIGHTS))
 
 
+def _norm_like(norm: Any, width: int) -> torch.nn.Module:
+    """Return a new norm of `width`, of the class and epsilon of another."""
+    eps = norm.variance_epsilon if hasattr(norm, "variance_epsilon") else norm.eps
+    made: torch.nn.Module = type(norm)(width, eps=eps)
+    return made
+
+
 def norm_name(base: Any) -> str:
     """Return the name of a body's last norm."""
     return next(name for name in _NORMS if hasattr(base, name))
@@ -152,7 +184,14 @@ class FeatureHead(LanguageModel):
         states_TLD = states_TLD.to(self.device, self.model.fc.weight.dtype)
         if self.model.shape.kind == "eagle":
             return states_TLD[..., 0, :]
-        fused: torch.Tensor = self.model.fc(states_TLD.flatten(-2))
+        if (norms := self.model.fc_norm) is not None:
+            states_TLD = torch.stack(
+                [norm(state) for norm, state in zip(norms, states_TLD.unbind(-2), strict=True)], -2
+            )
+        joined_TX = states_TLD.flatten(-2)
+        if (norm := self.model.input_norm) is not None:
+            joined_TX = norm(joined_TX)
+        fused: torch.Tensor = self.model.fc(joined_TX)
         return fused
 
     def step(
@@ -174,6 +213,8 @@ class FeatureHead(LanguageModel):
             inputs_BTD = self.model.fc(torch.cat([embedding_BTD, features_BTD], dim=-1))
         else:
             joined.embedding_BTD = embedding_BTD
+            if joined.is_normed:
+                inputs_BTD = joined.feature_norm(features_BTD)
         states: torch.Tensor = self.model.causal.base_model(
             inputs_embeds=inputs_BTD,
             attention_mask=mask_BTK[:, None],
@@ -183,12 +224,13 @@ class FeatureHead(LanguageModel):
         ).last_hidden_state
         if joined is not None:
             joined.embedding_BTD = None
-        return states
+        return self.model.norm(states) if self.model.shape.norm_output else states
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return logits [..., V] of features [..., D]; -inf outside the draft vocabulary."""
-        logits = super().logits(self.model.norm(hidden))
-        if self.model.shape.draft_vocab_size is None:
+        shape = self.model.shape
+        logits = super().logits(hidden if shape.norm_output else self.model.norm(hidden))
+        if shape.draft_vocab_size is None:
             return logits
         full = logits.new_full((*logits.shape[:-1], self.vocab_size), -torch.inf)
         return full.index_copy(-1, self.model.draft_ids_V, logits)

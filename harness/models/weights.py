@@ -11,6 +11,7 @@ from typing import Any
 
 from draftmark.errors import UserError
 from draftmark.models.config_shapes import check_configs
+from draftmark.models.head_layouts import is_head, read_head_facts
 from draftmark.models.token_ids import read_config
 from draftmark.store.plain_files import check_plain_folder
 
@@ -25,33 +26,43 @@ _TOKENIZER_ENDINGS = (".model", ".tiktoken")
 _BPE = ("vocab.json", "merges.txt")
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _PACKED = (".qweight", ".weight_packed", ".weight_scale_inv", ".absmax", ".SCB", ".W_q")
+_MODEL_FIX = "load the model with transformers and save it with save_pretrained"
+_HEAD_FIX = (
+    "load the tensors where you trust the file (torch.load, weights_only=True) and save them with "
+    f"safetensors.torch.save_file as {WEIGHTS}"
+)
 _MAX_HEADER = 100_000_000  # bytes, as in safetensors itself
 
 
-def check_folder(directory: Path) -> None:
+def check_folder(directory: Path, *, head: bool = False) -> None:
     """Raise UserError, with the fix, unless a folder holds a tokenizer and a model's whole weights.
 
     It may hold an adapter, git-lfs pointers, another format, quantised weights, malformed configs,
-    or files that are cut or missing.
+    or files that are cut or missing. A trained head (`head`) needs no tokenizer.
     """
     check_plain_folder(directory)
     names = [path.name for path in sorted(directory.iterdir()) if path.is_file()]
-    headers = {name: _header(directory / name) for name in weight_files(directory, names)}
+    files = weight_files(directory, names, head=head)
+    headers = {name: _header(directory / name) for name in files}
     _check_tensors(directory, headers)
     _check_index(directory, headers)
 
 
-def weight_files(directory: Path, names: Collection[str]) -> list[str]:
+def weight_files(directory: Path, names: Collection[str], *, head: bool = False) -> list[str]:
     """Return the names of a model's weight files; `names` are its files, here or on the hub.
 
     The files of weights need not be in the folder. Raises UserError if the other files, or all
-    names, show that draftmark cannot load the model.
+    names, show that draftmark cannot load the model, or the trained head.
     """
     _check_kind(directory, names)
     check_configs(directory)
     _check_config(directory)
-    _check_tokenizer(directory, names)
-    return _named_weights(directory, names)
+    if head:
+        read_head_facts(directory, str(directory))
+    else:
+        _check_is_model(directory)
+        _check_tokenizer(directory, names)
+    return _named_weights(directory, names, _HEAD_FIX if head else _MODEL_FIX)
 
 
 def _check_kind(directory: Path, names: Collection[str]) -> None:
@@ -88,21 +99,27 @@ def _check_tokenizer(directory: Path, names: Collection[str]) -> None:
 
 
 def _check_config(directory: Path) -> None:
-    """Raise UserError if config.json is of quantised weights, other files or a feature head."""
+    """Raise UserError if config.json is of quantised weights or other files."""
     config = read_config(directory / "config.json")
     if settings := config.get("quantization_config") or config.get("quantization"):
         method = settings.get("quant_method") if isinstance(settings, dict) else None
         raise _quantised(directory, method or "see its config.json")
-    if kind := config.get("speculators_model_type"):
-        raise UserError(
-            f"{directory} is a feature head ({kind}, in the format of speculators), not a language "
-            "model; train one with the method eagle or eagle3, or name a language model."
-        )
     if (named := config.get("transformers_weights")) not in (None, WEIGHTS):
         raise UserError(
             f"{directory / 'config.json'} names the weights {named!r} (transformers_weights), and "
             f"only {WEIGHTS} or {INDEX} is loaded; load the model with transformers and save it "
             "with save_pretrained."
+        )
+
+
+def _check_is_model(directory: Path) -> None:
+    """Raise UserError if config.json is that of a feature head."""
+    config = read_config(directory / "config.json")
+    if is_head(config):
+        kind = config.get("speculators_model_type") or config["architectures"]
+        raise UserError(
+            f"{directory} is a feature head ({kind}), not a language model; name it as draft = "
+            "{ head = ... }, or name a language model."
         )
 
 
@@ -122,7 +139,7 @@ def _starts_with(path: Path, start: bytes) -> bool:
         return file.read(len(start)) == start
 
 
-def _named_weights(directory: Path, names: Collection[str]) -> list[str]:
+def _named_weights(directory: Path, names: Collection[str], fix: str) -> list[str]:
     """Return the names of the weight files; raises UserError for missing ones and other formats."""
     if WEIGHTS in names:
         return [WEIGHTS]
@@ -139,8 +156,7 @@ def _named_weights(directory: Path, names: Collection[str]) -> list[str]:
     others = [name for name in sorted(names) if name.endswith(endings)]
     raise UserError(
         f"{directory} has no {WEIGHTS} and no {INDEX} (it has {', '.join(others[:3]) or 'none'}), "
-        "and no other .safetensors file or format of weights is loaded; load the model with "
-        "transformers and save it with save_pretrained."
+        f"and no other .safetensors file or format of weights is loaded; {fix}."
     )
 
 

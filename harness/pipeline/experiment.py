@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from draftmark import registry
-from draftmark.config.model_sections import Pair
+from draftmark.config.model_sections import DraftInit, Pair
 from draftmark.config.recipe import Recipe
 from draftmark.data.few_shot import counts_with_shots, format_prompts
 from draftmark.data.rows import NoSource, Rows, describe_left_out, load_splits
@@ -76,15 +76,15 @@ def plan_experiment(
     recipe = resolve_dtypes(recipe)
     if data and "directory" not in recipe.data.sources:
         progress.say(f"--data is ignored: data.sources are {', '.join(recipe.data.sources)}.")
-    models = {pair.name: _models_of(pair, progress, complete) for pair in recipe.pairs}
+    models = {pair.name: _models_of(recipe, pair, progress, complete) for pair in recipe.pairs}
     settings = {}
     for name in recipe.tasks:
         task: Task = registry.find_registered("tasks", name)
         on_task = recipe.for_task(name)
         rows = _rows(on_task, task, data, progress, complete)
         for pair in on_task.pairs:
-            target, init = models[pair.name]
-            setting = Setting(on_task, task, pair, target, rows, sandbox, init)
+            target, init, inits = models[pair.name]
+            setting = Setting(on_task, task, pair, target, rows, sandbox, init, inits)
             if pair.fine_tune:
                 setting = replace(setting, target=drafts.fine_tuned_node(setting))
             settings[name, pair.name] = setting
@@ -100,34 +100,47 @@ def resolve_dtypes(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"pairs": resolved})
 
 
-def _models_of(pair: Pair, progress: Progress, complete: bool) -> tuple[Node, Node | None]:
-    """Return the target, and the model that drafts start from if the pair names one."""
+def _models_of(
+    recipe: Recipe, pair: Pair, progress: Progress, complete: bool
+) -> tuple[Node, Node | None, dict[str, Node]]:
+    """Return the target, the model or head of the pair's draft, and those of entries by title."""
 
-    def model_node(stage: str, reference: str) -> Node:
-        directory = resolve_model(reference, progress) if complete else local_model(reference)
+    def model_node(stage: str, reference: str, *, head: bool = False) -> Node:
+        directory = (
+            resolve_model(reference, progress, head=head) if complete else local_model(reference)
+        )
         if directory is None:
             return texts.missing_model_node(stage, reference)
-        check_model(directory)
+        check_model(directory, head=head)
         if pair.trust_remote_code:
             check_own_code(directory)
         if line := describe_origin(reference, directory):
             progress.say(line)
-        if stage == "target":
-            _check_layers(pair, directory)
         return texts.existing_model_node(
-            stage, reference, directory, trust_remote_code=pair.trust_remote_code
+            stage, reference, directory, trust_remote_code=pair.trust_remote_code, head=head
         )
 
-    init = model_node("init", pair.draft.model) if pair.draft.model else None
-    return model_node("target", pair.target), init
+    def init_node(init: DraftInit) -> Node | None:
+        _check_layers(pair, init, target.existing_folder)
+        if init.reference is None:
+            return None
+        return model_node("init", init.reference, head=init.trained_head is not None)
+
+    target = model_node("target", pair.target)
+    drafts_of = {entry.title: entry.draft for entry in recipe.methods if entry.draft}
+    inits = {title: init_node(init) for title, init in drafts_of.items()}
+    return target, init_node(pair.draft), {title: node for title, node in inits.items() if node}
 
 
-def _check_layers(pair: Pair, directory: Path) -> None:
-    available = num_layers(directory)
-    missing = [layer for layer in pair.draft.pruned or () if layer >= available]
+def _check_layers(pair: Pair, init: DraftInit, target: Path | None) -> None:
+    """Raise UserError if a pruned draft has a layer that the target lacks."""
+    if target is None or init.pruned is None:
+        return
+    available = num_layers(target)
+    missing = [layer for layer in init.pruned if layer >= available]
     if missing:
         raise UserError(
-            f"pair {pair.name!r}: pruned = {list(pair.draft.pruned or ())}, but {pair.target} has "
+            f"pair {pair.name!r}: pruned = {list(init.pruned)}, but {pair.target} has "
             f"layers 0 to {available - 1}, not {missing[0]}."
         )
 
@@ -171,7 +184,9 @@ def _rows(
 def row_counts(recipe: Recipe) -> dict[Split, int]:
     """Return the number of rows that each split needs; only test rows if nothing is trained."""
     counts: dict[Split, int] = {"test": recipe.data.test_rows}
-    fits_to_rows = any(pair.fine_tune or pair.draft.head == "fitted" for pair in recipe.pairs)
+    own = (entry.draft for entry in recipe.methods if entry.draft)
+    fitted = any(init.head == "fitted" for init in (*own, *(pair.draft for pair in recipe.pairs)))
+    fits_to_rows = fitted or any(pair.fine_tune for pair in recipe.pairs)
     if not fits_to_rows and not any(build_method(entry).trains for entry in recipe.methods):
         return counts
     return {"train": recipe.data.train_rows, "validation": recipe.data.validation_rows, **counts}

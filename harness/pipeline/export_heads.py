@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from draftmark.errors import UserError
+from draftmark.models.token_ids import read_config
 from draftmark.pipeline.executor import ensure_entry
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.preflight import check_models
 from draftmark.progress import Progress
 from draftmark.results import Cell
-from draftmark.speculation.methods import build_method
 from draftmark.store.files import remove_links
 from draftmark.store.store import Store
 
@@ -33,8 +33,9 @@ def export_heads(plan: Plan, store: Store, out: Path, progress: Progress) -> Ite
 
 
 def _is_head(plan: Plan, cell: Cell, store: Store) -> bool:
-    kind = build_method(plan.recipe.method(cell.method)).kind
-    return kind == "feature_head" and store.has(plan.draft(cell))
+    entry = plan.recipe.method(cell.method)
+    setting = plan.settings[cell.task, cell.pair].for_entry(entry)
+    return setting.method_of(entry).kind == "feature_head" and store.has(plan.draft(cell))
 
 
 def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path]:
@@ -44,9 +45,18 @@ def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path
 
     head = load_head(directory, Placement())
     tokens = plan.recipe.evaluation.num_speculative_tokens
-    target = plan.recipe.pair(cell.pair).target
+    pair = plan.recipe.pair(cell.pair)
+    base = plan.settings[cell.task, cell.pair].target_as_given.existing_folder
+    names = read_config(base / "config.json").get("architectures", ()) if base else ()
     for layout in LAYOUTS[head.model.shape.kind]:
         folder = out / f"{cell.task}-{cell.pair}-{cell.method}-{cell.seed}" / layout
         remove_links(folder)
-        export_head(head, layout, folder, target=target, num_speculative_tokens=tokens)
+        export_head(
+            head,
+            layout,
+            folder,
+            target=pair.target,
+            num_speculative_tokens=tokens,
+            architectures=names,
+        )
         yield folder

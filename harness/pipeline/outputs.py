@@ -17,7 +17,6 @@ from draftmark.config.sections import Samples, SpeedCondition
 from draftmark.pipeline.setting import Setting
 from draftmark.pipeline.stages import drafts, grades, measurements, texts
 from draftmark.results import Cell
-from draftmark.speculation.methods import build_method
 from draftmark.store.acceptance_tables import read_tables
 from draftmark.store.cell_records import Records
 from draftmark.store.graph import Node
@@ -64,6 +63,7 @@ def outputs_of(setting: Setting, cell: Cell) -> dict[str, Output]:
     Rows use these names for failed and refused speed measurements.
     """
     entry = setting.recipe.method(cell.method)
+    setting = setting.for_entry(entry)
     draft = drafts.draft_node(setting, entry, cell.seed)
     speed = {
         name: replace(output, required=False)
@@ -75,7 +75,7 @@ def outputs_of(setting: Setting, cell: Cell) -> dict[str, Output]:
 def _quality_outputs(setting: Setting, entry: MethodEntry, draft: Node) -> Iterator[_Named]:
     recipe, evaluation = setting.recipe, setting.recipe.evaluation
     writers: dict[str, Node | None] = {"target": None}  # None: the target of the setting
-    if build_method(entry).kind == "language_model":
+    if setting.method_of(entry).kind == "language_model":
         writers["draft"] = draft  # other drafts cannot write without the target
 
     yield "draft", Output(draft, "draft", lambda path: json.loads((path / DRAFT).read_bytes()), {})

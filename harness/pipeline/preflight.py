@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from draftmark.config.model_sections import DraftInit
 from draftmark.data.control_tokens import spelled_out
 from draftmark.errors import UserError
 from draftmark.pipeline.experiment import Plan
@@ -52,10 +53,16 @@ def check_before_run(plan: Plan, store: Store, progress: Progress) -> tuple[Find
 
 def check_models(plan: Plan, progress: Progress) -> tuple[Finding, ...]:
     """Return what was found about models and rows, and say it; raises UserError as above."""
+    heads = {
+        node.key: init.trained_head
+        for setting in plan.settings.values()
+        for init, node in _inits(setting)
+        if init.trained_head
+    }
     models = {
         node.key: _check_model(node)
         for node in plan.nodes
-        if node.existing_folder and node.stage in ("target", "init")
+        if node.existing_folder and node.stage in ("target", "init") and node.key not in heads
     }
     found = tuple(_findings(plan, models))
     for text in dict.fromkeys(finding.text for finding in found):
@@ -67,7 +74,7 @@ def _key(plan: Plan) -> str:
     """Return a hash of what the checks read: models, rows, and how prompts are formatted."""
     read = [
         {
-            "models": [(it.label, it.key) for it in (_base(setting), setting.init) if it],
+            "models": [(it.label, it.key) for it in _models(setting)],
             "rows": {split: rows.digest for split, rows in setting.rows.items()},
             "format": setting.format,
             "chat_template_kwargs": setting.recipe.prompting.chat_template_kwargs,
@@ -78,15 +85,24 @@ def _key(plan: Plan) -> str:
     return json_digest([_VERSION, read])
 
 
-def _base(setting: Setting) -> Node:
-    """Return the node of the target before fine-tuning."""
-    return setting.target.inputs.get("target", setting.target)
+def _models(setting: Setting) -> list[Node]:
+    """Return the target before fine-tuning, and the models and heads of drafts."""
+    return [it for it in (setting.target_as_given, setting.init, *setting.inits.values()) if it]
+
+
+def _inits(setting: Setting) -> Iterator[tuple[DraftInit, Node]]:
+    """Yield each draft init that names a model or head, with its node."""
+    if setting.init:
+        yield setting.pair.draft, setting.init
+    for entry in setting.recipe.methods:
+        if entry.draft and (node := setting.inits.get(entry.title)):
+            yield entry.draft, node
 
 
 def _findings(plan: Plan, models: Mapping[str, _Model]) -> Iterator[Finding]:
     """Yield what was found about each task and pair."""
     for setting in plan.settings.values():
-        used = [node.key for node in (_base(setting), setting.init) if node]
+        used = [node.key for node in _models(setting)]
         notes = [note for key in used if key in models for note in models[key].notes]
         for severity, text in dict.fromkeys([*notes, *_notes(setting, models)]):
             yield Finding(severity, f"{setting.task.name}, {setting.pair.name}", text)
@@ -127,19 +143,51 @@ def _place(node: Node) -> tuple[Path, bool]:
 
 def _notes(setting: Setting, models: Mapping[str, _Model]) -> Iterator[_Note]:
     """Yield what was found about a setting's models and rows."""
-    base = _base(setting)
+    base = setting.target_as_given
     tokenizer = setting.tokenizer(_place(base)[0])
     for rows in setting.rows.values():
         if rows.examples:
             _check_prompt(setting, tokenizer, rows.examples[0], _place(base)[0])
-    long, draft = models[base.key].context, setting.init and models.get(setting.init.key)
-    if setting.init and draft and draft.context < long:
+    for init, node in _inits(setting):
+        if init.trained_head:
+            yield from _check_head(setting, init.trained_head, node, tokenizer)
+        elif node.key in models:
+            yield from _context_note(node, models[node.key].context, base, models[base.key].context)
+    yield from _spelled_out(setting, tokenizer)
+
+
+def _context_note(init: Node, context: int, base: Node, longest: int) -> Iterator[_Note]:
+    """Yield a note if a draft's context is shorter than the target's."""
+    if context < longest:
         text = (
-            f"{setting.init.label} has a context of {draft.context} tokens, {base.label} of "
-            f"{long}: texts that are longer than the draft's are refused."
+            f"{init.label} has a context of {context} tokens, {base.label} of {longest}: texts "
+            "that are longer than the draft's are refused."
         )
         yield "note", text
-    yield from _spelled_out(setting, tokenizer)
+
+
+def _check_head(setting: Setting, reference: str, node: Node, tokenizer: Any) -> Iterator[_Note]:
+    """Yield what was found about a trained head; raises UserError if it does not fit the target."""
+    from transformers import AutoConfig
+
+    from draftmark.models.head_imports import check_head
+    from draftmark.models.token_ids import vocabulary_size
+
+    directory, trusted = _place(setting.target_as_given)
+    config = AutoConfig.from_pretrained(
+        directory, local_files_only=True, trust_remote_code=trusted
+    ).get_text_config()
+    assert node.existing_folder is not None
+    size = vocabulary_size(tokenizer, config.vocab_size)
+    facts = check_head(node.existing_folder, reference, config, size)
+    if facts.vllm_layers is not None:
+        text = (
+            f"{reference} counts layers inside eagle_config, where SpecForge and SGLang count from "
+            f"0: it is scored on layers {facts.layers}. vLLM would read layers "
+            f"{facts.vllm_layers}; for vLLM, write eagle_aux_hidden_state_layer_ids = "
+            f"{list(facts.layers or ())} at the top of its config.json."
+        )
+        yield "warning", text
 
 
 def _check_prompt(setting: Setting, tokenizer: Any, example: Example, directory: Path) -> None:

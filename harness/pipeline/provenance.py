@@ -50,6 +50,7 @@ def _facts(setting: Setting) -> dict[str, Any]:
         "target_digest": setting.target.settings["digest"],
         "draft": setting.pair.draft.describe(),
         "models": _models(setting),
+        **_own_drafts(setting),
         "rows": {split: len(item.examples) for split, item in rows.items()},
         "source": {split: item.source for split, item in rows.items()},
         "hub": {split: dict(item.hub_facts) for split, item in rows.items() if item.hub_facts},
@@ -64,9 +65,22 @@ def _facts(setting: Setting) -> dict[str, Any]:
 
 def _models(setting: Setting) -> dict[str, Any]:
     """Return the name, source, commit and files of the target and of the draft, if it has any."""
-    base = setting.target.inputs.get("target", setting.target)
-    nodes = {"target": base, "draft": setting.init}
+    nodes = {"target": setting.target_as_given, "draft": setting.init}
     return {role: dict(node.facts) for role, node in nodes.items() if node and node.facts}
+
+
+def _own_drafts(setting: Setting) -> dict[str, Any]:
+    """Return the drafts that entries have of their own, by title, with the facts of each model."""
+    own = {
+        entry.title: {"draft": entry.draft.describe(), **_origin(setting.inits.get(entry.title))}
+        for entry in setting.recipe.methods
+        if entry.draft
+    }
+    return {"drafts": own} if own else {}
+
+
+def _origin(init: Node | None) -> dict[str, Any]:
+    return {"model": dict(init.facts)} if init and init.facts else {}
 
 
 def _fine_tuning(target: Node, store: Store) -> dict[str, Any] | None:

@@ -1,18 +1,24 @@
 """The setting of a task and pair: rows, target and limits, as all stages use them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from draftmark.config.model_sections import Pair
-from draftmark.config.recipe import Recipe
+from draftmark.config.recipe import MethodEntry, Recipe
 from draftmark.config.sections import SpeedCondition
 from draftmark.data.rows import Rows
 from draftmark.grading.sandbox import Sandbox
+from draftmark.models.head_layouts import HeadFacts, read_head_facts
 from draftmark.models.stop_conditions import StopStrings
-from draftmark.speculation.interfaces import EngineSettings
+from draftmark.speculation.interfaces import EngineSettings, Method
+from draftmark.speculation.methods import (
+    build_method,
+    check_draft_has_effect,
+    start_from_head,
+)
 from draftmark.store.graph import Node
 from draftmark.types import Example, Placement, Prompt, Samplers, Split, Task
 
@@ -30,7 +36,35 @@ class Setting:
     target: Node
     rows: Mapping[Split, Rows]
     sandbox: Sandbox = field(default_factory=Sandbox)
-    init: Node | None = None  # the model that drafts start from, unless it is cut from the target
+    init: Node | None = None  # the model or head that drafts start from, unless cut from the target
+    inits: Mapping[str, Node] = field(default_factory=dict)  # of entries with drafts of their own
+
+    @property
+    def target_as_given(self) -> Node:
+        """The target before fine-tuning."""
+        return self.target.inputs.get("target", self.target)
+
+    def for_entry(self, entry: MethodEntry) -> "Setting":
+        """Return the setting with the draft of a method's entry, if the entry has its own."""
+        if entry.draft is None:
+            return self
+        pair = self.pair.model_copy(update={"draft": entry.draft})
+        return replace(self, pair=pair, init=self.inits.get(entry.title))
+
+    def method_of(self, entry: MethodEntry) -> Method:
+        """Return the method of an entry, with the architecture of a trained head it starts from.
+
+        Raises UserError for a method that does not start from the draft.
+        """
+        method, reference = build_method(entry), self.pair.draft.trained_head
+        check_draft_has_effect(method, entry)
+        if reference is None or (method.kind == "training_free" and entry.draft is None):
+            return method
+        folder = self.init.existing_folder if self.init else None
+        # A plan of a head that is not on this machine takes it for the method's own.
+        own = HeadFacts(reference, getattr(method, "architecture", "eagle3"))
+        facts = read_head_facts(folder, reference) if folder else own
+        return start_from_head(method, entry, facts)
 
     @property
     def max_new_tokens(self) -> int:

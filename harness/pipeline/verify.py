@@ -21,7 +21,6 @@ from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.measurements import engine_for
 from draftmark.progress import Progress
 from draftmark.results import Cell
-from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Job, Node
 from draftmark.store.store import Store, write_json
 
@@ -77,7 +76,7 @@ def checks_node(
     setting: Setting, entry: MethodEntry, draft: Node, temperature: float, num_prompts: int
 ) -> Node:
     """Return the node of the lossless checks of a draft at a temperature."""
-    condition, method = _condition(setting.recipe.speed), build_method(entry)
+    condition, method = _condition(setting.recipe.speed), setting.method_of(entry)
     samplers = setting.recipe.samplers(temperature)
     rows = setting.rows["test"].first(num_prompts)
 

@@ -25,6 +25,7 @@ from draftmark.types import (
 if TYPE_CHECKING:
     import torch
 
+    from draftmark.models.head_layouts import HeadFacts
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates, TargetLogits
     from draftmark.models.language_model import LanguageModel
     from draftmark.training.context import Draft, TrainingContext
@@ -114,6 +115,17 @@ class FeatureMethod(Method, Protocol):
         self, target: LanguageModel, validation: StoredHiddenStates, states: StateSource
     ) -> Criterion:
         """Return the criterion that selects a checkpoint."""
+
+
+@runtime_checkable
+class StartsFromHead(Protocol):
+    """A method whose draft may be a head that was trained before, perhaps by other code."""
+
+    def start_from(self, head: HeadFacts) -> FeatureMethod:
+        """Return the method with the head's own architecture.
+
+        Raises ValueError, with the reason, if the method cannot start from this head.
+        """
 
 
 @runtime_checkable

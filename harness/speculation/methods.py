@@ -12,7 +12,8 @@ from draftmark import registry
 from draftmark.config.recipe import MethodEntry
 from draftmark.config.validation import explain_error, toml_to_json
 from draftmark.errors import UserError, unknown_name_error
-from draftmark.speculation.interfaces import Drafter, Method
+from draftmark.models.head_layouts import HeadFacts
+from draftmark.speculation.interfaces import Drafter, FeatureMethod, Method, StartsFromHead
 from draftmark.text import printable_text
 from draftmark.types import Kind, Ledger, Placement, TrainingRun
 
@@ -79,6 +80,34 @@ def build_method(entry: MethodEntry) -> Method:
     except PydanticUserError as error:
         reason = printable_text(error.message.partition("\n")[0], 200)
         raise UserError(f"A knob of method {name!r} has an unusable type: {reason}") from error
+
+
+def start_from_head(method: Method, entry: MethodEntry, head: HeadFacts) -> FeatureMethod:
+    """Return the method as it starts from a trained head.
+
+    Raises UserError if the method trains no head, or a head of another architecture.
+    """
+    if not isinstance(method, StartsFromHead):
+        raise UserError(
+            f"method {entry.title!r} does not start from a trained head such as {head.reference}; "
+            "take untrained to measure the head, eagle or eagle3 to train it further, or give the "
+            "method a draft with model, pruned or random."
+        )
+    try:
+        return method.start_from(head)
+    except ValueError as error:
+        raise UserError(f"method {entry.title!r} and the head {head.reference}: {error}.") from None
+
+
+def check_draft_has_effect(method: Method, entry: MethodEntry) -> None:
+    """Raise UserError for an entry's own draft that the entry's method does not read."""
+    if entry.draft is None or method.kind == "language_model" or entry.draft.trained_head:
+        return
+    makes = "drafts without a model" if method.kind == "training_free" else "makes its own head"
+    raise UserError(
+        f"method {entry.title!r} {makes}, so draft = {{ ... }} ({entry.draft.describe()}) has no "
+        "effect; leave it out."
+    )
 
 
 @cache

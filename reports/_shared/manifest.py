@@ -62,6 +62,8 @@ def manifest_lines(results: Results) -> Iterator[str]:
             f"{item['target_digest'][:12]}){_fine_tuning(item)}, draft init {item['draft']}"
             f"{_draft_origin(item)}"
         )
+        for name, own in item.get("drafts", {}).items():
+            yield f"draft init of {name}: {own['draft']}{_own_origin(own.get('model', {}))}"
 
 
 def _origin(item: Mapping[str, Any], role: str) -> str:
@@ -73,6 +75,10 @@ def _origin(item: Mapping[str, Any], role: str) -> str:
 def _draft_origin(item: Mapping[str, Any]) -> str:
     origin = _origin(item, "draft").removesuffix(", ")
     return f" ({origin})" if origin else ""
+
+
+def _own_origin(model: Mapping[str, Any]) -> str:
+    return f" ({model['source']} {model['name']})" if model.get("source") == "hub" else ""
 
 
 def _seeds(results: Results) -> str:

@@ -36,9 +36,9 @@ OWN: dict[str, dict[str, Any]] = {
 ARCHITECTURES = {"eagle": (4,), "eagle3": (1, 2, 3)}
 
 
-def small_target(family: str) -> LanguageModel:
-    """Return a random target of a family."""
-    config = AutoConfig.for_model(family, **_SMALL, **OWN[family])
+def small_target(family: str, **sizes: int) -> LanguageModel:
+    """Return a random target of a family; `sizes` replace those of its config."""
+    config = AutoConfig.for_model(family, **{**_SMALL, **OWN[family], **sizes})
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     return LanguageModel(model, config.vocab_size)

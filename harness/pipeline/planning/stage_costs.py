@@ -17,7 +17,6 @@ from draftmark.pipeline.planning.estimates import Cost, Gpu, Load, training_cost
 from draftmark.pipeline.setting import ROWS_PER_BATCH, Setting
 from draftmark.results import Cell
 from draftmark.speculation.interfaces import FeatureMethod, Method, Planned
-from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Node
 from draftmark.store.reading import explained
 from draftmark.types import Example, Split, TrainingRun
@@ -54,15 +53,9 @@ class SettingCosts:
     @classmethod
     def from_setting(cls, setting: Setting, gpu: Gpu) -> "SettingCosts":
         """Return the stage costs of a setting; raises UserError for a model of unknown shape."""
-        pair = setting.pair
-        base = setting.target.inputs.get("target", setting.target)
-        target = _model_shape(pair.target, base.existing_folder)
-        given = None
-        if pair.draft.model is not None:
-            folder = setting.init.existing_folder if setting.init else None
-            given = _model_shape(pair.draft.model, folder)
-        config = shapes.model_config(pair.target, base.existing_folder)
-        draft = shapes.draft_shape(pair.draft, target, given, config)
+        base = setting.target_as_given
+        target = _model_shape(setting.pair.target, base.existing_folder)
+        draft = _draft_shape(setting, target)
         splits: dict[str, Split] = {rows.digest: split for split, rows in setting.rows.items()}
         return cls(setting, target, draft, *_gold_loads(setting, base.existing_folder), splits, gpu)
 
@@ -70,7 +63,15 @@ class SettingCosts:
         """Return the cost of one of the cell's stages; zero for a stage that runs no model."""
         if node.existing_folder or not node.inputs:
             return Cost()
-        return self._cost(node, self.setting.recipe.method(cell.method))
+        entry = self.setting.recipe.method(cell.method)
+        return self._for_entry(entry)._cost(node, entry)
+
+    def _for_entry(self, entry: MethodEntry) -> "SettingCosts":
+        """Return the stage costs with an entry's own draft, if it has one."""
+        if entry.draft is None:
+            return self
+        setting = self.setting.for_entry(entry)
+        return replace(self, setting=setting, draft=_draft_shape(setting, self.target))
 
     def _cost(self, node: Node, entry: MethodEntry) -> Cost:
         match node.stage:
@@ -85,13 +86,13 @@ class SettingCosts:
             case "draft":
                 return self._draft(entry)
             case "scores":
-                return self._scores(build_method(entry), node)
+                return self._scores(self.setting.method_of(entry), node)
             case "likelihoods":
                 return self._forward(self._model_shape(node), self.gold["test"])
             case "decodes":
-                return self._decodes(node, build_method(entry))
+                return self._decodes(node, self.setting.method_of(entry))
             case "parts":
-                return self._parts(node.settings, build_method(entry))
+                return self._parts(node.settings, self.setting.method_of(entry))
             case _:
                 return Cost()
 
@@ -162,7 +163,7 @@ class SettingCosts:
         return replace(cost, peak_bytes=both, disk_bytes=4 * self.draft.parameters)
 
     def _draft(self, entry: MethodEntry) -> Cost:
-        method = build_method(entry)
+        method = self.setting.method_of(entry)
         if method.kind == "training_free":
             return Cost()
         shape = self._draft_shape(method)
@@ -232,6 +233,17 @@ class SettingCosts:
             return cost
         drafted = forward(self._draft_shape(method), contexts)
         return replace(cost + drafted, peak_bytes=cost.peak_bytes + drafted.peak_bytes)
+
+
+def _draft_shape(setting: Setting, target: Shape) -> Shape:
+    """Return the shape of a setting's draft init."""
+    pair, given = setting.pair, None
+    if pair.draft.model is not None:
+        folder = setting.init.existing_folder if setting.init else None
+        given = _model_shape(pair.draft.model, folder)
+    base = setting.target_as_given
+    config = shapes.model_config(pair.target, base.existing_folder)
+    return shapes.draft_shape(pair.draft, target, given, config)
 
 
 def _gold_loads(setting: Setting, directory: Path | None) -> tuple[dict[Split, Load], bool]:

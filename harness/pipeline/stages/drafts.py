@@ -5,13 +5,13 @@ from functools import partial
 from typing import Any
 
 from draftmark import registry
-from draftmark.config.model_sections import DraftInit, Training, Writer
+from draftmark.config.model_sections import Training, Writer
 from draftmark.config.recipe import MethodEntry
 from draftmark.errors import UserError
 from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.hidden_states import final_states_node, layer_states_node
 from draftmark.pipeline.stages.texts import gold_texts_node, prompts_node, responses_node
-from draftmark.speculation.interfaces import FeatureMethod
+from draftmark.speculation.interfaces import FeatureMethod, Method
 from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import training_states, training_texts
@@ -71,7 +71,7 @@ def fitted_init_node(setting: Setting, training: Training, seed: int) -> Node:
         fitted = fit_head(start, target, StoredHiddenStates.load(job.inputs["texts"]))
         save_model(fitted, setting.tokenizer(job.inputs["target"]), job.out)
 
-    settings = {"init": _init_settings(init), **({} if init.random is None else {"seed": seed})}
+    settings = {"init": init.key_settings(), **({} if init.random is None else {"seed": seed})}
     texts = _source(setting, training, training.fixed_text)
     label = f"draft init, {init.describe()}, {training.fixed_text} text"
     code = ("draftmark.models.draft_inits",)
@@ -85,7 +85,7 @@ def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     Raises UserError if a tracker is not installed, or if a feature head would train on its own
     text.
     """
-    method, training = build_method(entry), setting.recipe.training_of(entry)
+    method, training = setting.method_of(entry), setting.recipe.training_of(entry)
     check_installed(training.trackers)
     processes = training.processes if method.trains else 1
 
@@ -121,17 +121,17 @@ def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
 
 def _draft_settings(setting: Setting, entry: MethodEntry, seed: int) -> dict[str, Any]:
     """Return the settings that enter the cache key of a draft."""
-    method, init = build_method(entry), setting.pair.draft
+    method, init = setting.method_of(entry), setting.pair.draft
     training = setting.recipe.training_of(entry)
     settings: dict[str, Any] = {
         "method": entry.name,
-        "knobs": asdict(method),  # type: ignore[call-overload]  # a Method is a dataclass
+        "knobs": asdict(build_method(entry)),  # type: ignore[call-overload]  # a dataclass
     }
     # An untrained draft that is not random is the same for every seed.
     if method.kind != "training_free" and (method.trains or init.random is not None):
         settings |= {"seed": seed}
     if method.kind == "language_model":
-        settings |= {"init": _init_settings(init)}
+        settings |= {"init": init.key_settings()}
         if init.head == "fitted":
             settings |= {"fitted on": training.fixed_text}
     if method.trains:
@@ -141,15 +141,11 @@ def _draft_settings(setting: Setting, entry: MethodEntry, seed: int) -> dict[str
     return settings
 
 
-def _init_settings(init: DraftInit) -> dict[str, Any]:
-    return init.model_dump(mode="json", exclude={"model"})
-
-
 def _draft_inputs(setting: Setting, entry: MethodEntry, seed: int) -> dict[str, Node]:
     """Return the models that a draft starts from, and the texts and states that it reads."""
-    method, training = build_method(entry), setting.recipe.training_of(entry)
+    method, training = setting.method_of(entry), setting.recipe.training_of(entry)
     inputs = {"target": setting.target}
-    if method.kind == "language_model":
+    if method.kind == "language_model" or _starts_from_head(setting, method):
         inputs |= {"init": setting.init} if setting.init else {}
         if setting.pair.draft.head == "fitted":
             inputs |= {"init": fitted_init_node(setting, training, seed)}
@@ -159,9 +155,13 @@ def _draft_inputs(setting: Setting, entry: MethodEntry, seed: int) -> dict[str, 
         # Checkpoints are chosen on the target's own text.
         validation = final_states_node(setting, responses_node(setting, "validation", Sampler(1.0)))
         inputs |= _texts(setting, training, *training.shares) | {"validation": validation}
-    if isinstance(method, FeatureMethod):
+    if isinstance(method, FeatureMethod) and method.trains:
         inputs |= _layer_states(setting, entry, method, training, inputs)
     return inputs
+
+
+def _starts_from_head(setting: Setting, method: Method) -> bool:
+    return isinstance(method, FeatureMethod) and setting.pair.draft.trained_head is not None
 
 
 def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, Node]:

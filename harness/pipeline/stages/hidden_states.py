@@ -32,7 +32,7 @@ def layer_states_node(
     setting: Setting, method: FeatureMethod, texts: Node, dtype: str = "bfloat16"
 ) -> Node:
     """Return the node of the layers that a method reads, at every position of texts."""
-    base = setting.target.inputs.get("target", setting.target)
+    base = setting.target_as_given
     shape = shapes.model_shape(setting.pair.target, base.existing_folder)
     layers = method.layers(shape.layers)
     label = (

@@ -8,6 +8,7 @@ from draftmark.errors import UserError
 from draftmark.models import language_model
 from draftmark.models.draft_inits import load_fitted, make_draft
 from draftmark.models.generation import Sampling
+from draftmark.models.head_imports import read_head
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.speculation.interfaces import FeatureMethod, Method
 from draftmark.store.graph import Job
@@ -72,9 +73,8 @@ def write_draft(spec: DraftSpec, job: Job, team: ProcessGroup = ALONE) -> None:
         )
     if team.is_first:
         language_model.save_model(draft.model, tokenizer, job.out)
-        head = "a head on the target's features"
         facts = {
-            "init": head if spec.method.kind == "feature_head" else pair.draft.describe(),
+            "init": _describe_init(spec),
             "parameters": draft.model.model.num_parameters(),
             "trained_parameters": draft.model.model.num_parameters(only_trainable=True),
             "processes": team.count,
@@ -82,6 +82,13 @@ def write_draft(spec: DraftSpec, job: Job, team: ProcessGroup = ALONE) -> None:
             "history": list(draft.history),
         }
         write_json(job.out / DRAFT, facts)
+
+
+def _describe_init(spec: DraftSpec) -> str:
+    """Return the init of a draft in words; a new head is none of the pair's."""
+    init = spec.pair.draft
+    is_new_head = spec.method.kind == "feature_head" and init.trained_head is None
+    return "a head on the target's features" if is_new_head else init.describe()
 
 
 def _start(
@@ -93,6 +100,8 @@ def _start(
 ) -> language_model.LanguageModel:
     """Return the draft init; raises UserError if a draft model has another tokenizer."""
     pair, directory = spec.pair, job.inputs.get("init")
+    if pair.draft.trained_head is not None:
+        return read_head(job.inputs["init"], target, pair.draft.trained_head)
     if isinstance(spec.method, FeatureMethod):
         fixed = training_texts(spec.training.fixed_text)
         texts = StoredHiddenStates.load(job.inputs[fixed]).texts

@@ -22,7 +22,6 @@ from draftmark.speculation.interfaces import (
     Method,
     Running,
 )
-from draftmark.speculation.methods import build_method
 from draftmark.store.acceptance_tables import write_tables
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import TABLES
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 def scores_node(setting: Setting, entry: MethodEntry, draft: Node, samplers: Samplers) -> Node:
     """Return the node of a draft's acceptance tables on the target's test responses."""
-    method = build_method(entry)
+    method = setting.method_of(entry)
 
     def build(job: Job) -> None:
         from draftmark.models.hidden_states import StoredHiddenStates, TargetLogits
@@ -76,7 +75,7 @@ def decodes_node(
 
     Without a method both arms are the target alone, which measures the noise floor.
     """
-    method = build_method(entry) if entry else None
+    method = setting.method_of(entry) if entry else None
     samplers = setting.recipe.samplers(condition.temperature)
     rows = setting.rows["test"].first(condition.num_prompts)
 
@@ -119,7 +118,7 @@ def decodes_node(
 
 def pass_times_node(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
     """Return the node of the timed passes of draft and target that the cost model needs."""
-    speed, method = setting.recipe.speed, build_method(entry)
+    speed, method = setting.recipe.speed, setting.method_of(entry)
     assert speed is not None
     conditions = speed.conditions()
     batch_sizes = sorted({condition.batch_size for condition in conditions})

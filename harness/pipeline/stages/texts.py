@@ -20,13 +20,16 @@ from draftmark.types import Sampler, Split, Text
 
 
 def existing_model_node(
-    stage: str, reference: str, directory: Path, *, trust_remote_code: bool
+    stage: str, reference: str, directory: Path, *, trust_remote_code: bool, head: bool = False
 ) -> Node:
-    """Return the node of a model in a folder, identified by the hash of its files."""
+    """Return the node of a model in a folder, identified by the hash of its files.
+
+    A trained head (`head`) writes no text, so it has no end tokens.
+    """
     facts = model_facts(reference, directory)
     settings = {
         "digest": json_digest(facts["files"]),
-        "end_tokens": sorted(end_tokens(directory)),
+        "end_tokens": [] if head else sorted(end_tokens(directory)),
         "trust_remote_code": trust_remote_code,
     }
     label = f"{stage} {reference}"

@@ -324,7 +324,7 @@ UNUSABLE: dict[str, tuple[Callable[[Files], Files], str, list[str]]] = {
     ),
     "speculator": (
         lambda files: _with(files, speculators_model_type="eagle3"),
-        "is a feature head (eagle3, in the format of speculators)",
+        "is a feature head (eagle3), not a language model; name it as draft = { head",
         [],
     ),
 }

@@ -1,0 +1,133 @@
+"""Drafts of a method's own: several drafts of one target in one run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from head_cases import small_head, small_target
+
+from draftmark.config.recipe import Recipe
+from draftmark.errors import UserError
+from draftmark.models.feature_head import HeadShape, make_head
+from draftmark.models.head_exports import export_head
+from draftmark.models.language_model import LanguageModel
+from draftmark.pipeline.experiment import Plan, plan_experiment
+from draftmark.pipeline.planning import plan_table
+from draftmark.pipeline.planning.estimates import find_gpu
+from draftmark.pipeline.preflight import check_models
+from draftmark.pipeline.provenance import data_facts
+from draftmark.progress import Progress
+from draftmark.store.store import Store
+
+TARGET, QUIET = "tiny-target", Progress(quiet=True)
+SAMPLES: Mapping[str, Any] = {
+    "sources": ("samples",),
+    "train_rows": 4,
+    "validation_rows": 2,
+    "test_rows": 2,
+}
+
+
+def recipe_of(*methods: Mapping[str, Any], draft: Mapping[str, Any]) -> Recipe:
+    return Recipe(
+        title="t",
+        tasks=("gsm8k",),
+        pairs=({"name": "p", "target": TARGET, "draft": draft},),  # type: ignore[arg-type]
+        methods=methods,  # type: ignore[arg-type]
+        data=SAMPLES,  # type: ignore[arg-type]
+        speed=False,  # type: ignore[arg-type]
+    )
+
+
+def planned(*methods: Mapping[str, Any], draft: Mapping[str, Any]) -> Plan:
+    return plan_experiment(recipe_of(*methods, draft=draft), QUIET)
+
+
+def keys(plan: Plan) -> dict[str, list[str]]:
+    return {cell.method: [node.key for node in plan.nodes_of(cell)] for cell in plan.cells}
+
+
+@pytest.fixture(scope="module")
+def head(target: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an EAGLE-3.1 head of the tiny target, in the layout of speculators."""
+    shape = HeadShape("eagle3", (2, 4, 5), target.vocab_size, fc_norm=True, norm_output=True)
+    folder = tmp_path_factory.mktemp("head")
+    made = make_head(target, shape, seed=0)
+    export_head(made, "speculators", folder, target=TARGET, num_speculative_tokens=3)
+    return folder
+
+
+def test_a_methods_own_draft_replaces_the_pairs_and_nothing_else() -> None:
+    two = {"pruned": (0, 7)}
+    plain, one = {"name": "untrained"}, {"name": "untrained", "label": "one layer"}
+    both = keys(planned(plain, {**one, "draft": {"pruned": (0,)}}, draft=two))
+    alone = keys(planned(plain, draft=two)), keys(planned(one, draft={"pruned": (0,)}))
+    assert both == alone[0] | alone[1]
+    assert both["untrained"][0] != both["one layer"][0]
+
+
+def test_a_recipe_without_own_drafts_reads_as_before() -> None:
+    recipe = recipe_of({"name": "kd"}, draft={"pruned": (0, 7)})
+    (entry,) = recipe.model_dump(mode="json")["methods"]
+    assert entry == {"name": "kd", "label": "", "against": [], "training": {}}
+
+
+def test_drafts_are_fetched_checked_and_named_for_each_entry(head: Path) -> None:
+    own = {"name": "untrained", "label": "head", "draft": {"head": str(head)}}
+    plan = planned({"name": "untrained"}, own, draft={"model": TARGET})
+    check_models(plan, QUIET)
+    (facts,) = data_facts(plan.settings.values(), Store(head / "no store"))
+    assert facts["draft"] == f"model {TARGET}"
+    assert facts["drafts"]["head"]["draft"] == f"head {head}"
+    assert facts["drafts"]["head"]["model"]["files"]
+    text, _ = plan_table.tabulate_plan(plan, Store(head / "no store"), find_gpu("h100"))
+    assert "target's layers 2, 4, 5 at every position" in " ".join(text.split())
+
+
+def test_a_plan_needs_no_head_that_is_not_here() -> None:
+    own = {"name": "untrained", "draft": {"head": "org/head@main"}}
+    recipe = recipe_of(own, draft={"pruned": (0,)})
+    plan = plan_experiment(recipe, QUIET, complete=False)
+    text, _ = plan_table.tabulate_plan(plan, Store(Path("no store")), find_gpu("h100"))
+    assert "Not on this machine, planned by name: init org/head@main" in text.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ({"name": "kd"}, "method 'kd' does not start from a trained head"),
+        ({"name": "eagle"}, "it is a head of eagle3, and the method trains eagle"),
+        ({"name": "eagle3", "from_layer": 1}, "from_layer initialises a new head"),
+        ({"name": "eagle3", "features": (1, 2, 3)}, r"head has features = \(2, 4, 5\), not \(1, 2"),
+        ({"name": "prompt_lookup"}, "method 'prompt_lookup' does not start from a trained head"),
+    ],
+)
+def test_methods_that_cannot_start_from_a_head_are_refused(
+    method: Mapping[str, Any], words: str, head: Path
+) -> None:
+    with pytest.raises(UserError, match=words):
+        planned({**method, "draft": {"head": str(head)}}, draft={"pruned": (0,)})
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("eagle3", "makes its own head"), ("prompt_lookup", "drafts without")]
+)
+def test_a_draft_without_effect_is_refused(name: str, why: str) -> None:
+    with pytest.raises(UserError, match=f"method '{name}' {why}.*has no effect"):
+        planned({"name": name, "draft": {"pruned": (0,)}}, draft={"pruned": (0,)})
+
+
+def test_a_head_of_another_target_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    made = small_head(small_target("llama"), "eagle3")
+    export_head(made, "eagle3", tmp_path, target="t", num_speculative_tokens=3)
+    own = {"name": "untrained", "draft": {"head": str(tmp_path)}}
+    with pytest.raises(UserError, match="states of a target with hidden size 32, and this target"):
+        check_models(planned(own, draft={"pruned": (0,)}), QUIET)
+
+
+def test_a_head_is_no_model_and_a_model_is_no_head(head: Path) -> None:
+    with pytest.raises(UserError, match=r"is a feature head \(eagle3\), not a language model"):
+        planned({"name": "untrained"}, draft={"model": str(head)})
+    with pytest.raises(UserError, match=r"no tensor fc\.weight"):
+        check_models(planned({"name": "untrained"}, draft={"head": TARGET}), QUIET)

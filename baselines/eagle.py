@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from draftmark.baselines._feature_head import FeatureHeadMethod
-from draftmark.baselines._token_losses import token_loss
 
 if TYPE_CHECKING:
     import torch
@@ -51,12 +50,12 @@ class Eagle(FeatureHeadMethod):
         """Return the head trained by the sum of both losses."""
         from draftmark.training.head_training import state_distance
 
-        logit_loss = token_loss(self.loss)
+        logit_loss = self.logit_loss()
 
         def loss(
             draft_NV: "torch.Tensor", target_NV: "torch.Tensor", batch: "Batch"
         ) -> "torch.Tensor":
-            loss_N = self.loss_weight * logit_loss(draft_NV, target_NV)
+            loss_N = self.loss_weight * logit_loss(draft_NV, target_NV, batch)
             return loss_N + self.state_weight * state_distance(batch)
 
         return self.fit(context, loss, self.noise)

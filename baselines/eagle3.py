@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from draftmark.baselines._feature_head import Decay, FeatureHeadMethod
-from draftmark.baselines._token_losses import token_loss
 from draftmark.errors import UserError
 from draftmark.types import Text
 
@@ -97,8 +96,7 @@ class Eagle3(FeatureHeadMethod):
 
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the head trained at every depth."""
-        loss = token_loss(self.loss)
-        return self.fit(context, lambda draft, target, _: loss(draft, target))
+        return self.fit(context, self.logit_loss())
 
 
 METHOD = Eagle3

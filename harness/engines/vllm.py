@@ -196,9 +196,14 @@ def _export(
         raise Unsupported(
             "vLLM drafts chains, not trees; leave `tree` out, or choose another engine."
         )
-    layout = LAYOUTS[drafter.head.model.shape.kind][0]
+    layouts = LAYOUTS[drafter.head.model.shape.kind]
+    if not layouts:
+        raise Unsupported(
+            "vLLM runs MTP heads only of models that come with one; choose another speed.engine, "
+            "or speed = false."
+        )
     tokens = settings.num_speculative_tokens
-    export_head(drafter.head, layout, folder, target="", num_speculative_tokens=tokens)
+    export_head(drafter.head, layouts[0], folder, target="", num_speculative_tokens=tokens)
     return folder
 
 

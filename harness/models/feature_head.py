@@ -13,6 +13,9 @@ head are the target's, frozen; the layer has the target's architecture.
   EAGLE-3.1 (arXiv 2605.09992; vLLM's `llama_eagle3.py`) adds `fc_norm`, a norm of every target
   layer before `fc`, and `norm_output`: the state after the last norm is fed back.
 
+- `mtp`: as `eagle`, with norms: of both inputs of `fc`, of the layer's attention, and after the
+  layer. The state after the last norm is fed back (`mtp` of speculators 0.9.0; Qwen3-Next in vLLM).
+
 Heads that other code trained may differ further (`models.head_imports`): `norm_before_fc` norms all
 target layers at once, `norm_before_residual` feeds the normed feature into the layer's residual
 stream, `state_size` is the target's hidden size where it is not the head's own.
@@ -38,7 +41,7 @@ from draftmark.models.loading import check_whole, explain_loading
 from draftmark.store.store import write_json
 from draftmark.types import Placement
 
-Architecture = Literal["eagle", "eagle3"]
+Architecture = Literal["eagle", "eagle3", "mtp"]
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gpt_neox", "phi")
 _NORMS = ("norm", "final_layer_norm", "final_layernorm")
 _HEAD, _WEIGHTS = "head.json", "head.safetensors"
@@ -92,24 +95,20 @@ class HeadModule(torch.nn.Module):
         layer, last = base.layers[0], norm_name(base)
         own_norm = getattr(base, last)
         setattr(base, last, torch.nn.Identity())
+        self.norm: torch.nn.Module = own_norm
         self.fc_norm: torch.nn.ModuleList | None = None
         self.input_norm: torch.nn.Module | None = None
-        if shape.kind == "eagle":
-            self.norm: torch.nn.Module = torch.nn.Identity()
+        if shape.kind == "eagle3":
+            self._fuse_layers(layer, width)
+        else:
             self.fc = torch.nn.Linear(2 * width, width, bias=shape.fc_bias)
+        if shape.kind == "mtp":
+            norms = [_norm_like(own_norm, width) for _ in ("embedding", "feature")]
+            self.fc_norm = torch.nn.ModuleList(norms)
+        if shape.kind == "eagle":
+            self.norm = torch.nn.Identity()
             if hasattr(layer, "post_attention_layernorm"):  # Phi's MLP shares this norm
                 layer.input_layernorm = torch.nn.Identity()
-        else:
-            self.norm = own_norm
-            states, number = shape.state_size or width, len(shape.layers)
-            self.fc = torch.nn.Linear(number * states, width, bias=shape.fc_bias)
-            if shape.fc_norm:
-                norms = [_norm_like(own_norm, states) for _ in range(number)]
-                self.fc_norm = torch.nn.ModuleList(norms)
-            if shape.norm_before_fc:
-                self.input_norm = _norm_like(own_norm, number * states)
-            layer.input_layernorm = _Joined(layer.input_layernorm, shape.norm_before_residual)
-            _widen(layer, width)
         if shape.draft_vocab_size:
             whole = causal.get_output_embeddings()
             cut = torch.nn.Linear(width, shape.draft_vocab_size, whole.bias is not None)
@@ -119,9 +118,30 @@ class HeadModule(torch.nn.Module):
         for module in (causal.get_input_embeddings(), causal.get_output_embeddings()):
             module.requires_grad_(False)
 
+    def _fuse_layers(self, layer: Any, width: int) -> None:
+        """Make EAGLE-3's `fc` and its norms, and widen the layer."""
+        shape = self.shape
+        states, number = shape.state_size or width, len(shape.layers)
+        self.fc = torch.nn.Linear(number * states, width, bias=shape.fc_bias)
+        if shape.fc_norm:
+            norms = [_norm_like(self.norm, states) for _ in range(number)]
+            self.fc_norm = torch.nn.ModuleList(norms)
+        if shape.norm_before_fc:
+            self.input_norm = _norm_like(self.norm, number * states)
+        layer.input_layernorm = _Joined(layer.input_layernorm, shape.norm_before_residual)
+        _widen(layer, width)
+
+    def join(self, embedding_BTD: torch.Tensor, feature_BTD: torch.Tensor) -> torch.Tensor:
+        """Return the layer's input [B, T, D] of EAGLE-1 and MTP."""
+        if self.fc_norm is not None:
+            of_embedding, of_feature = self.fc_norm
+            embedding_BTD, feature_BTD = of_embedding(embedding_BTD), of_feature(feature_BTD)
+        joined_BTD: torch.Tensor = self.fc(torch.cat([embedding_BTD, feature_BTD], dim=-1))
+        return joined_BTD
+
     @property
     def joined(self) -> _Joined | None:
-        """EAGLE-3's norms of embedding and feature; None for EAGLE-1."""
+        """EAGLE-3's norms of embedding and feature; None for the others."""
         norm = getattr(self.causal.base_model.layers[0], "input_layernorm", None)
         return norm if isinstance(norm, _Joined) else None
 
@@ -182,7 +202,7 @@ class FeatureHead(LanguageModel):
     def fuse(self, states_TLD: torch.Tensor) -> torch.Tensor:
         """Return the feature [..., D] that the head reads, from target states [..., L, D]."""
         states_TLD = states_TLD.to(self.device, self.model.fc.weight.dtype)
-        if self.model.shape.kind == "eagle":
+        if self.model.shape.kind != "eagle3":
             return states_TLD[..., 0, :]
         if (norms := self.model.fc_norm) is not None:
             states_TLD = torch.stack(
@@ -210,7 +230,7 @@ class FeatureHead(LanguageModel):
         embedding_BTD = self.model.get_input_embeddings()(following_BT)
         inputs_BTD, joined = features_BTD, self.model.joined
         if joined is None:
-            inputs_BTD = self.model.fc(torch.cat([embedding_BTD, features_BTD], dim=-1))
+            inputs_BTD = self.model.join(embedding_BTD, features_BTD)
         else:
             joined.embedding_BTD = embedding_BTD
             if joined.is_normed:
@@ -305,7 +325,7 @@ def _take_ends(module: HeadModule, model: Any, draft_ids: torch.Tensor | None) -
         module.draft_ids_V.copy_(draft_ids)
         rows = draft_ids.to(output.weight.device)
         head.load_state_dict({name: value[rows] for name, value in output.state_dict().items()})
-    if module.shape.kind == "eagle3":
+    if module.shape.kind != "eagle":
         last = getattr(model.base_model, norm_name(model.base_model))
         module.norm.load_state_dict(last.state_dict())
 

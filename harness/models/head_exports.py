@@ -27,6 +27,7 @@ Layout = Literal["eagle", "eagle3", "speculators"]
 LAYOUTS: Mapping[str, tuple[Layout, ...]] = {
     "eagle": ("eagle",),
     "eagle3": ("eagle3", "speculators"),
+    "mtp": (),  # vLLM runs MTP heads only of models that come with one
 }
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _ARCHITECTURES = {"llama": "LlamaForCausalLMEagle3", "qwen3": "Eagle3Qwen3ForCausalLM"}
@@ -83,7 +84,7 @@ def _check_layout(head: FeatureHead, layout: Layout) -> None:
     if layout not in LAYOUTS[shape.kind]:
         raise UserError(
             f"The layout {layout!r} does not fit {shape.kind} heads; take "
-            f"{' or '.join(LAYOUTS[shape.kind])}."
+            f"{' or '.join(LAYOUTS[shape.kind]) or 'another method'}."
         )
     families = ("llama",) if layout == "eagle" else tuple(_ARCHITECTURES)
     if family not in families:

@@ -33,7 +33,7 @@ OWN: dict[str, dict[str, Any]] = {
     "gpt_neox": {"rotary_pct": 0.5},
     "phi": {"partial_rotary_factor": 0.5},
 }
-ARCHITECTURES = {"eagle": (4,), "eagle3": (1, 2, 3)}
+ARCHITECTURES = {"eagle": (4,), "eagle3": (1, 2, 3), "mtp": (4,)}
 
 
 def small_target(family: str, **sizes: int) -> LanguageModel:

@@ -8,7 +8,7 @@ DEV = $(VENV)/.dev
 SET_UP = @UV='$(UV)' sh tools/set-up '$(VENV)' '$(PYTHON)'
 HAS_CPU_BUILD = $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo yes)
 
-.PHONY: demo test bench coverage mutants lint vllm ray bubblewrap chromium locks clean
+.PHONY: demo test bench coverage mutants lint vllm ray others bubblewrap chromium locks clean
 
 demo: $(READY)
 	$(VENV)/bin/draftmark run quickstart
@@ -51,6 +51,14 @@ lint: $(DEV)
 ray: $(READY)
 	$(SET_UP) requirements-ray.lock
 
+# Other people's trainers, whose heads tests read; their packages are in a folder of their own, which
+# only processes of such tests see. Without it these tests are skipped.
+others: $(VENV)/.others
+$(VENV)/.others: requirements-others.lock $(DEV)
+	rm -rf $(VENV)/others
+	$(VENV)/bin/python -m pip install -q --no-deps --target $(VENV)/others -r requirements-others.lock
+	@touch $@
+
 $(READY): requirements.lock pyproject.toml | bubblewrap
 	$(SET_UP) requirements.lock
 	@touch $@
@@ -74,7 +82,7 @@ chromium:
 
 # Makes the locks from pyproject.toml. A lock holds for Python 3.11 to 3.14 on every system (lines
 # have markers). Versions stay what they are while pyproject.toml allows it; newer ones:
-# make locks UPGRADE=--upgrade. requirements-vllm.lock is made by hand.
+# make locks UPGRADE=--upgrade. requirements-vllm.lock and requirements-others.lock are made by hand.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header $(UPGRADE)
 IS_CUDA = ^(cuda-|nvidia-|triton=)
 locks:

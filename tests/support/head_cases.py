@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -9,12 +10,19 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from draftmark.config.model_sections import Training
 from draftmark.models.feature_head import FeatureHead, HeadShape, make_head
-from draftmark.models.hidden_states import LiveStates, StoredHiddenStates, write_hidden_states
+from draftmark.models.hidden_states import (
+    LiveStates,
+    StoredHiddenStates,
+    TargetLogits,
+    write_hidden_states,
+)
 from draftmark.models.language_model import LanguageModel
 from draftmark.progress import Progress
+from draftmark.speculation.head_drafter import FeatureHeadDrafter
 from draftmark.speculation.interfaces import FeatureMethod
 from draftmark.training.batches import FixedTexts, TrainingTexts
 from draftmark.training.loop import TrainingContext
+from draftmark.types import AcceptanceTable, Samplers, Text
 
 SETTINGS = Training(passes=8, rows_per_batch=8, learning_rate=4e-3, validations=1)
 _SMALL: dict[str, Any] = {
@@ -52,6 +60,17 @@ def small_head(target: LanguageModel, architecture: Any, **options: Any) -> Feat
     return make_head(
         target, HeadShape(architecture, layers, target.vocab_size, size), seed=0, **options
     )
+
+
+def scored_text(
+    head: FeatureHead, target: LanguageModel, text: Text, samplers: Samplers
+) -> AcceptanceTable:
+    """Return the acceptance table of a head on one text."""
+    with TemporaryDirectory() as folder, Progress(quiet=True).step("", 1) as step:
+        write_hidden_states(target, [text], Path(folder), dtype="float32", step=step)
+        known = TargetLogits(target, StoredHiddenStates.load(Path(folder)))
+        (table,) = FeatureHeadDrafter(head).score([text], known, samplers)
+    return table
 
 
 def trained_head(

@@ -4,13 +4,12 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from head_cases import ARCHITECTURES, small_target
+from head_cases import ARCHITECTURES, scored_text, small_target
 from safetensors.torch import load_file, save_file
 
 from draftmark.errors import UserError
@@ -18,15 +17,8 @@ from draftmark.models.feature_head import FeatureHead, HeadShape, make_head
 from draftmark.models.head_exports import LAYOUTS, Layout, export_head
 from draftmark.models.head_imports import check_head, read_head
 from draftmark.models.head_layouts import read_head_facts
-from draftmark.models.hidden_states import (
-    StoredHiddenStates,
-    TargetLogits,
-    write_hidden_states,
-)
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.weights import check_folder
-from draftmark.progress import Progress
-from draftmark.speculation.head_drafter import FeatureHeadDrafter
 from draftmark.types import AcceptanceTable, Sampler, Samplers, Text
 
 TEXT = Text("a", (3, 9, 4, 17), (5, 60, 2, 8, 11, 7))
@@ -63,11 +55,7 @@ def exported(head: FeatureHead, layout: Layout, folder: Path) -> Path:
 
 
 def scored(head: FeatureHead, target: LanguageModel) -> AcceptanceTable:
-    with TemporaryDirectory() as folder, Progress(quiet=True).step("", 1) as step:
-        write_hidden_states(target, [TEXT], Path(folder), dtype="float32", step=step)
-        logits = TargetLogits(target, StoredHiddenStates.load(Path(folder)))
-        (table,) = FeatureHeadDrafter(head).score([TEXT], logits, ONE)
-    return table
+    return scored_text(head, target, TEXT, ONE)
 
 
 def changed(folder: Path, **keys: Any) -> Path:

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from draftmark.errors import UserError
 from draftmark.store.acceptance_tables import Floats, Ints, all_or_nothing
 from draftmark.types import AcceptanceTable, Verification
 
@@ -98,8 +99,8 @@ def block_counts(
 ) -> BlockCounts:
     """Return the expected counts of blocks of `num_speculative_tokens` over each table's text.
 
-    Raises ValueError without tables, for a table that has fewer depths than the block, and for
-    block verification of a table without the ratios that it needs.
+    Raises ValueError without tables, and for a table that has fewer depths than the block;
+    UserError for block verification of a table without the ratios that it needs.
     """
     if not tables:
         raise ValueError("no acceptance tables: nothing to count")
@@ -155,7 +156,10 @@ def _ratios(table: AcceptanceTable, verification: Verification) -> Floats:
     if table.ratio_SD is not None:
         return table.ratio_SD
     if not all_or_nothing(table.accept_SD):
-        raise ValueError(f"the table of {table.example_id} has no ratios for block verification")
+        raise UserError(
+            f"The acceptance table of {table.example_id} has no numbers of block verification, "
+            "because an older draftmark wrote it; run the recipe again."
+        )
     return table.accept_SD
 
 

@@ -15,9 +15,16 @@ q > p: at temperature 0, and for every draft that is not sampled.
 Legend: p and q as in the paper, target and draft; N block, G drafted token, V vocabulary.
 """
 
+from collections.abc import Callable, Mapping
+
 import torch
 
 from draftmark.models.sampling import draw_tokens
+from draftmark.types import Verification
+
+Rule = Callable[
+    [torch.Tensor, torch.Tensor, torch.Tensor, torch.Generator], tuple[torch.Tensor, torch.Tensor]
+]
 
 
 def verify_block(
@@ -84,3 +91,6 @@ def joint_rule(
     # Without a residual and of weight 1, a prefix is followed by an accepted token.
     passing_NG = torch.where(mass_NG + others_NG > 0, mass_NG / (mass_NG + others_NG), 1.0)
     return passing_NG, residual_weights(scaled_NHV, q_NHV)
+
+
+RULES: Mapping[Verification, Rule] = {"standard": verify_block, "block": verify_jointly}

@@ -89,7 +89,7 @@ def speculation_options(method: Method, draft: Path, settings: EngineSettings) -
     """
     common = {
         "num_speculative_tokens": settings.num_speculative_tokens,
-        "rejection_sample_method": "standard",
+        "rejection_sample_method": _rejection_sampling(settings),
     }
     if isinstance(method, LookupMethod):
         ngrams = {"prompt_lookup_max": method.max_ngram, "prompt_lookup_min": method.min_ngram}
@@ -104,6 +104,21 @@ def speculation_options(method: Method, draft: Path, settings: EngineSettings) -
         f"vLLM does not run drafts of {type(method).__name__}; choose another speed.engine, or "
         "speed = false."
     )
+
+
+def _rejection_sampling(settings: EngineSettings) -> str:
+    """Return vLLM's `rejection_sample_method`; raises Unsupported for block verification on a CPU.
+
+    vLLM 0.32: `v1/sample/rejection_sampler.py` of the runner that a CPU has takes "block", and
+    verifies token by token.
+    """
+    if settings.verification == "block" and settings.placement.device == "cpu":
+        raise Unsupported(
+            "On a CPU vLLM verifies token by token, even with rejection_sample_method = 'block', "
+            "because its block verification needs Triton; set speed.verification = 'standard', or "
+            "choose the reference engine."
+        )
+    return settings.verification
 
 
 def _draft_sampling(target: Sampler, draft: Sampler) -> str:

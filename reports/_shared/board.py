@@ -47,7 +47,8 @@ def board_sections(rows: Sequence[Result], results: Results) -> Iterator[Section
     yield from quality_sections(rows, results)
     yield from _engine_checks(rows)
     yield _by_gamma(rows, results)
-    yield from _under_block(rows, results)
+    if results.verification == "standard":
+        yield from _under_block(rows, results)
     yield from _by_position(rows, results)
     yield from _training(rows)
     yield from _failures(rows)

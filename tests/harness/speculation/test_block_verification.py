@@ -259,6 +259,20 @@ def test_every_block_is_accepted_at_least_as_far(ratio: list[float]) -> None:
     assert block.drafted_B == standard.drafted_B
 
 
+@given(ratios, st.integers(1, 8))
+def test_a_draft_that_ignores_the_start_needs_no_more_passes(
+    ratio: list[float], gamma: int
+) -> None:
+    """Given any text: under the standard rule a later start never needs more passes."""
+    ratio_S = np.array(ratio)
+    table = sliding_table("a", np.minimum(ratio_S, 1.0), ratio_S, ratio_S, 8, ratio_S=ratio_S)
+    block, standard = (
+        block_counts([table], gamma, verification=rule).passes_B[0]
+        for rule in ("block", "standard")
+    )
+    assert block <= standard + 1e-9
+
+
 @given(ratios)
 def test_a_block_is_accepted_with_the_least_product_of_its_ratios(ratio: list[float]) -> None:
     """With exact products, which may be beyond the range of floating-point numbers."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from draftmark.types import Ledger
+from draftmark.types import Ledger, Verification
 
 Severity = Literal["error", "warning", "note"]
 
@@ -122,7 +122,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Results:
-    """All results of a run: one row per cell, with the recipe, data and manifest behind them."""
+    """All results of a run: one row per cell, with the recipe, data and manifest behind them.
+
+    Numbers, comparisons and standings are those of a rule of verification. A stored run is of the
+    standard one, and has the comparisons and standings of block verification beside it.
+    """
 
     name: str
     title: str
@@ -134,6 +138,9 @@ class Results:
     data: tuple[Mapping[str, Any], ...]
     manifest: Mapping[str, Any]
     findings: tuple[Finding, ...] = ()
+    verification: Verification = "standard"
+    block_comparisons: tuple[Comparison, ...] = ()
+    block_standings: tuple[Standing, ...] = ()
 
     @property
     def numbers(self) -> Mapping[Contender, Mapping[str, Number]]:

@@ -22,6 +22,8 @@ Kind = Literal["language_model", "feature_head", "training_free"]
 FinishReason = Literal["stop", "stop_string", "length"]
 MAX_GAMMA = 32  # largest number of drafted tokens per block
 Arm = Literal["target", "draft"]
+# How the target accepts a block: token by token, or jointly (`speculation.verification`).
+Verification = Literal["standard", "block"]
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,14 @@ class AcceptanceTable:
 
     If the draft was sampled, greedy_SD and greedy_overlap_S are accept_SD and overlap_S of the same
     draft when it drafts its most likely token, at the same temperature of the target.
+
+    ratio_SD[s, j] is q(y) / p(y) of the same token, so accept_SD is min(1, ratio_SD). Block
+    verification needs it. None if every accept_SD is 0 or 1 (then both rules accept the same), and
+    in tables of old versions.
+
+    `proposed_S`: for a draft whose number of tokens depends on what it drafts, the number drafted
+    at each start in one draw from the draft; drafted_S is then the number as long as the drafted
+    tokens equal y. None if both are the same.
     """
 
     example_id: str
@@ -201,6 +211,8 @@ class AcceptanceTable:
     nodes: tuple[int, ...] | None = None
     greedy_SD: np.ndarray[Any, np.dtype[np.bool_]] | None = None
     greedy_overlap_S: np.ndarray[Any, np.dtype[np.float64]] | None = None
+    ratio_SD: np.ndarray[Any, np.dtype[np.float64]] | None = None
+    proposed_S: np.ndarray[Any, np.dtype[np.int64]] | None = None
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,11 @@ def _sides(title: str, outcome: Facts) -> Iterator[str]:
         at = f"commit {known['commit'][:8]}, " if known.get("commit") else ""
         yield f"Accepted: {at}{known.get('date', '')}: {known.get('reason', '')}"
     commit = f", commit {outcome['commit'][:8]}" if outcome.get("commit") else ""
-    yield f"This run: {title}{commit}; blocks of {outcome['gamma']} drafted tokens"
-    yield "If the new numbers are right: draftmark bless RUN ACCEPTED --reason '...'"
+    block = outcome.get("verification") == "block"
+    rule = ", block verification" * block
+    yield f"This run: {title}{commit}; blocks of {outcome['gamma']} drafted tokens{rule}"
+    option = " --verification block" * block
+    yield f"If the new numbers are right: draftmark bless RUN ACCEPTED --reason '...'{option}"
 
 
 def _case(line: Facts) -> str:

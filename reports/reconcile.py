@@ -36,7 +36,7 @@ from draftmark.speculation.blocks import (
     Convention,
     block_counts,
 )
-from draftmark.types import AcceptanceTable
+from draftmark.types import AcceptanceTable, Verification
 
 # A serving engine's prefill emits the first token, and every block counts in full.
 SERVING = VLLM
@@ -147,17 +147,20 @@ def reconcile(results: Results, directory: Path) -> dict[str, str]:
             for draft, tables in ways.items():
                 how = way_in_words(draft, ways)
                 heading = f"## {cell_title(result)}, temperature {temperature:g}{how}"
-                body = markdown_table(
-                    ["tool", "number", "value", "definition"], _rows(tables, gamma), "llrl"
-                )
+                rows = _rows(tables, gamma, results.verification)
+                body = markdown_table(["tool", "number", "value", "definition"], rows, "llrl")
                 sections.append(f"{heading}\n\n{body}")
         sections += passes_section(result)
         sections += counts_section(result, results, directory)
     return {"reconcile.md": "\n\n".join(sections) + "\n"}
 
 
-def _rows(tables: Sequence[AcceptanceTable], gamma: int) -> Iterator[list[str]]:
-    counts = {how: block_counts(tables, gamma, how) for how in (SERVING, LOOP, REFERENCE)}
+def _rows(
+    tables: Sequence[AcceptanceTable], gamma: int, verification: Verification
+) -> Iterator[list[str]]:
+    counts = {
+        how: block_counts(tables, gamma, how, verification) for how in (SERVING, LOOP, REFERENCE)
+    }
     for item in PRINTED:
         value = item.value(counts[item.convention], tables)
         yield [item.tool, item.name, f"{value:.3f}", item.definition]

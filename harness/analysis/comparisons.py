@@ -21,6 +21,7 @@ from draftmark.analysis.significance import (
 from draftmark.analysis.statistics import Counts
 from draftmark.config.recipe import Recipe
 from draftmark.results import Cell, Comparison, Contender, Standing
+from draftmark.types import Verification
 
 Seeds = Mapping[int, Mapping[str, Quantity]]  # the quantities of each seed of a contender
 Contenders = Mapping[Contender, Seeds]
@@ -34,7 +35,9 @@ def by_contender(cells: Mapping[Cell, Mapping[str, Quantity]]) -> dict[Contender
     return dict(found)
 
 
-def compare_contenders(contenders: Contenders, recipe: Recipe) -> tuple[Comparison, ...]:
+def compare_contenders(
+    contenders: Contenders, recipe: Recipe, verification: Verification = "standard"
+) -> tuple[Comparison, ...]:
     """Return the comparisons that the recipe plans, with p values adjusted for their number.
 
     A contender is compared with the methods in its `against`, by default with the first method.
@@ -46,7 +49,10 @@ def compare_contenders(contenders: Contenders, recipe: Recipe) -> tuple[Comparis
         for against in recipe.method(contender.method).against
         or [first] * (contender.method != first)
         if (baseline := contenders.get(replace(contender, method=against)))
-        for name in [*_keys(recipe, "acceptance_rate", "block_efficiency"), "quality_draft"]
+        for name in [
+            *_keys(recipe, verification, "acceptance_rate", "block_efficiency"),
+            "quality_draft",
+        ]
         if _has(name, seeds) and _has(name, baseline)
     ]
     adjusted = holm_adjusted([comparison.p_value for comparison in found])
@@ -55,21 +61,28 @@ def compare_contenders(contenders: Contenders, recipe: Recipe) -> tuple[Comparis
     )
 
 
-def rank_contenders(contenders: Contenders, recipe: Recipe) -> tuple[Standing, ...]:
+def rank_contenders(
+    contenders: Contenders, recipe: Recipe, verification: Verification = "standard"
+) -> tuple[Standing, ...]:
     """Return the group letters of contenders by block efficiency, for each task and pair."""
     standings: list[Standing] = []
     for _, group in groupby(contenders, key=lambda item: (item.task, item.pair)):
         members = list(group)
-        for name in _keys(recipe, "block_efficiency"):
+        for name in _keys(recipe, verification, "block_efficiency"):
             known = [item for item in members if _has(name, contenders[item])]
             if len(known) > 1:
                 standings += _standings(name, known, contenders)
     return tuple(standings)
 
 
-def _keys(recipe: Recipe, *names: str) -> list[str]:
+def _keys(recipe: Recipe, verification: Verification, *names: str) -> list[str]:
+    """Return the keys of rates; at temperature 0 both rules of verification have the same."""
     gamma = recipe.evaluation.num_speculative_tokens
-    return [quantity_key(name, t, gamma) for t in recipe.evaluation.temperatures for name in names]
+    return [
+        quantity_key(name, t, gamma, verification=verification if t else "standard")
+        for t in recipe.evaluation.temperatures
+        for name in names
+    ]
 
 
 def _standings(name: str, known: Sequence[Contender], contenders: Contenders) -> list[Standing]:

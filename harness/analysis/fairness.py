@@ -29,7 +29,7 @@ BUDGETS = (
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 _TEXT_SETTINGS = {"text", "text_temperature", "mixture"}
 # Settings that distinguish the speed conditions of a recipe.
-_SPEED_TERMS = ("engine", "temperature", "num_speculative_tokens", "batch_size")
+_SPEED_TERMS = ("engine", "temperature", "num_speculative_tokens", "batch_size", "verification")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from draftmark.config.sections import SpeedCondition
 from draftmark.results import Number
 from draftmark.speculation.blocks import REFERENCE, Convention, block_counts
 from draftmark.store.speed_records import TimedPass
-from draftmark.types import AcceptanceTable, Arm, Decode, TimedDecode
+from draftmark.types import AcceptanceTable, Arm, Decode, TimedDecode, Verification
 
 DEFINITIONS = {
     "cost_ratio": "c: time of drafting a token / a plain pass of the target, each timed by itself; "
@@ -129,16 +129,18 @@ def predicted_speedup(
     tables: Sequence[AcceptanceTable],
     num_speculative_tokens: int,
     convention: Convention = REFERENCE,
+    verification: Verification = "standard",
 ) -> Number | None:
     """Return the predicted speedup of a speed run, the median over its blocks.
 
-    `convention` is the engine's. None for fewer than two blocks or if a prompt has no table.
+    `convention` and `verification` are the engine's. None for fewer than two blocks or if a prompt
+    has no table.
     """
     wanted = {item.decode.example_id for item in timed}
     tables = [table for table in tables if table.example_id in wanted]
     if len(tables) < len(wanted) or not tables:
         return None
-    counts = block_counts(tables, num_speculative_tokens, convention)
+    counts = block_counts(tables, num_speculative_tokens, convention, verification)
     by_prompt = zip(tables, counts.passes_B, counts.drafted_B, counts.tokens_B, strict=True)
     rates = {
         table.example_id: (passes / max(tokens, 1), drafted / max(tokens, 1))

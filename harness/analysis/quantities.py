@@ -4,7 +4,9 @@ The number of a cell pools a quantity over prompts, the number of a contender av
 and a comparison pairs two quantities on their prompts. A key includes the temperature and block
 length if the quantity depends on them: "block_efficiency[t=0,gamma=4]". A draft that was sampled
 has every quantity a second time with the term "draft=greedy": the same draft, when it drafts its
-most likely token, as vLLM does by default.
+most likely token, as vLLM does by default. It has every quantity of blocks once more with the term
+"verification=block": the target accepts its blocks jointly. Elsewhere, at temperature 0 and for a
+greedy draft, both rules of verification accept the same.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +19,9 @@ from draftmark.analysis.intervals import Bounds
 from draftmark.analysis.statistics import SHARE, Counts
 from draftmark.config.recipe import Recipe
 from draftmark.speculation.blocks import BlockCounts, block_counts
-from draftmark.store.acceptance_tables import Floats, with_greedy_draft
+from draftmark.store.acceptance_tables import Floats, verifications_of, with_greedy_draft
 from draftmark.store.cell_records import Records
-from draftmark.types import AcceptanceTable
+from draftmark.types import AcceptanceTable, Verification
 
 GAMMAS = range(1, 17)
 DEFINITIONS = {
@@ -46,6 +48,7 @@ RATES = {
 }
 # Means over prompts of each prompt's own ratio: long answers do not weigh more.
 PER_PROMPT = ("acceptance_rate", "block_efficiency", "accepted_per_pass")
+BLOCK_TERM = ",verification=block"  # ends the terms of a quantity under block verification
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,14 @@ def quantity_key(
     gamma: int | None = None,
     position: int | None = None,
     draft: str | None = None,
+    verification: Verification = "standard",
 ) -> str:
     """Return the key of a quantity: "marginal_acceptance[t=0,gamma=4,position=1]".
 
     `draft` is "greedy" for a sampled draft that drafts its most likely token instead.
     """
     terms = {"t": f"{temperature:g}", "gamma": gamma, "position": position, "draft": draft}
+    terms["verification"] = None if verification == "standard" else verification
     return f"{name}[{','.join(f'{term}={value}' for term, value in terms.items() if value)}]"
 
 
@@ -102,8 +107,8 @@ def acceptance_quantities(records: Records, recipe: Recipe) -> dict[str, Quantit
     found: dict[str, Quantity] = {}
     for temperature, tables in records.tables.items():
         prompts = tuple(table.example_id for table in tables)
-        for draft, own in drafts_of(tables).items():
-            for gamma, rates in _rates(own, Terms(temperature, draft), shown):
+        for at, own in _terms_of(temperature, tables):
+            for gamma, rates in _rates(own, at, shown):
                 for name, (top_B, bottom_B, definition) in rates.items():
                     bounds = rate_bounds(name, gamma)
                     found[name] = Quantity((top_B, bottom_B), definition, prompts, bounds)
@@ -114,9 +119,21 @@ def _rates(
     tables: Sequence[AcceptanceTable], at: "Terms", shown: int
 ) -> Iterator[tuple[int, "_Counted"]]:
     """Yield each block length with its rates; the rates of tokens come first, with 0."""
-    yield 0, _token_rates(tables, at)
+    if at.verification == "standard":
+        yield 0, _token_rates(tables, at)
     for gamma in sorted({*GAMMAS, shown}):
-        yield gamma, _block_rates(block_counts(tables, gamma), at, gamma, gamma == shown)
+        counts = block_counts(tables, gamma, verification=at.verification)
+        yield gamma, _block_rates(counts, at, gamma, gamma == shown)
+
+
+def _terms_of(
+    temperature: float, tables: Sequence[AcceptanceTable]
+) -> Iterator[tuple["Terms", Sequence[AcceptanceTable]]]:
+    """Yield the terms of every draft and rule at a temperature, with the draft's tables."""
+    for draft, own in drafts_of(tables).items():
+        yield Terms(temperature, draft), own
+    if temperature and "block" in verifications_of(tables):
+        yield Terms(temperature, None, "block"), tables
 
 
 def drafts_of(tables: Sequence[AcceptanceTable]) -> dict[str | None, Sequence[AcceptanceTable]]:
@@ -130,10 +147,11 @@ class Terms(NamedTuple):
 
     temperature: float
     draft: str | None
+    verification: Verification = "standard"
 
     def key(self, name: str, gamma: int | None = None, position: int | None = None) -> str:
         """Return the key of a quantity under these terms."""
-        return quantity_key(name, self.temperature, gamma, position, self.draft)
+        return quantity_key(name, self.temperature, gamma, position, self.draft, self.verification)
 
 
 _Counted = dict[str, tuple[Floats, Floats, str]]  # numerators [B], denominators [B], definition

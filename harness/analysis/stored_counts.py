@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from draftmark.store.acceptance_tables import read_tables
 from draftmark.store.reading import explained
 from draftmark.store.records import read_rows, tables_name
 from draftmark.store.run_folder import verified_file
-from draftmark.types import MAX_GAMMA, AcceptanceTable
+from draftmark.types import MAX_GAMMA, AcceptanceTable, Verification
 
 COLUMNS = ("accepted", "tested", "drafted", "tokens", "passes")
 _DECIMALS = 4  # of expected counts; rounding moves a rate of 100 tokens by less than 1e-6
@@ -60,15 +60,16 @@ def stored_counts(
 ) -> list[StoredCounts]:
     """Return the counts of every contender that has numbers, at every temperature.
 
-    Blocks have `gamma` drafted tokens, by default the recipe's. With `draft` "greedy" the counts
-    are those of the greedy draft, where tables have it. Raises UserError if tables are missing, or
+    Blocks have `gamma` drafted tokens, by default the recipe's, and are verified by the rule of the
+    results. With `draft` "greedy" the counts are those of the greedy draft, where tables have it.
+    Raises UserError if tables are missing, or
     if seeds were measured on different prompts.
     """
     evaluation = results.recipe["evaluation"]
-    length = gamma or evaluation["num_speculative_tokens"]
+    rule = _Rule(gamma or evaluation["num_speculative_tokens"], results.verification)
     done = (row for row in results.results if not row.failure)
     found = [
-        _measured(contender, seeds, directory, temperature, length, draft)
+        _measured(contender, seeds, directory, temperature, rule, draft)
         for contender, rows in groupby(done, key=lambda row: row.cell.contender)
         for seeds in [list(rows)]
         for temperature in evaluation["temperatures"]
@@ -76,12 +77,19 @@ def stored_counts(
     return [item for item in found if item]
 
 
+class _Rule(NamedTuple):
+    """How blocks are counted."""
+
+    gamma: int
+    verification: Verification
+
+
 def _measured(
     contender: Contender,
     rows: Sequence[Result],
     directory: Path,
     temperature: float,
-    gamma: int,
+    rule: _Rule,
     draft: str | None,
 ) -> StoredCounts | None:
     """Return the counts of a contender's seeds; None if a seed has no tables of this draft."""
@@ -99,11 +107,11 @@ def _measured(
             )
         prompts = names
         with explained(directory / row.records / tables_name(temperature)):
-            counts = block_counts(tables, gamma)
+            counts = block_counts(tables, rule.gamma, verification=rule.verification)
         seeds[row.cell.seed] = {
             name: tuple(getattr(counts, f"{name}_B").round(_DECIMALS).tolist()) for name in COLUMNS
         }
-    return StoredCounts(contender, temperature, prompts, seeds, gamma)
+    return StoredCounts(contender, temperature, prompts, seeds, rule.gamma)
 
 
 def shared_prompts(first: StoredCounts, second: StoredCounts) -> list[str]:

@@ -19,6 +19,7 @@ _TERMS = {
     "engine": "{} engine",
     "batch": "batch {}",
     "length": "{} length",
+    "verification": "{} verification",
 }
 
 

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from draftmark.cli.options import Data, RunFolder, StoreAt, show_files, split_names
+from draftmark.cli.options import (
+    Data,
+    Rule,
+    RunFolder,
+    StoreAt,
+    load_run,
+    show_files,
+    split_names,
+)
 from draftmark.cli.terminal import echo, echo_lines
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
@@ -33,19 +41,20 @@ def bless(
         str | None, typer.Option(help="Methods to accept, like kd,csd [default: all].")
     ] = None,
     declare: Declared = None,
+    verification: Rule = "standard",
 ) -> None:
     """Accept a run's numbers: the gate compares later runs with them.
 
     Earlier numbers stay in the file's history. `--declare` names facts in which later runs may
-    differ; they are stored with the numbers.
+    differ; they are stored with the numbers, like the rule of `--verification`.
     """
     from datetime import UTC, datetime
 
     from draftmark.analysis.gate import accepted
     from draftmark.store.files import locked_folder
-    from draftmark.store.run_folder import load_results
 
-    results, date = load_results(directory), datetime.now(UTC).date().isoformat()
+    results = load_run(directory, verification)
+    date = datetime.now(UTC).date().isoformat()
     with locked_folder(writable_folder(file.parent)):  # another bless may add to the same history
         before = accepted.load_accepted(file) if file.exists() else None
         new = accepted.accept_run(

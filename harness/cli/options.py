@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from draftmark.cli.terminal import echo
+from draftmark.types import Verification
 
 if TYPE_CHECKING:
     from draftmark.pipeline.experiment import Plan
@@ -37,6 +38,10 @@ Jobs = Annotated[
     typer.Option(
         min=1, help="Stages that run at once [default: as many as cores and memory allow]."
     ),
+]
+Rule = Annotated[
+    Verification,
+    typer.Option("--verification", help="How the target accepts a block: token by token, or all."),
 ]
 Full = Annotated[
     bool, typer.Option("--full", help="Print the whole leaderboard on a terminal too.")
@@ -85,6 +90,14 @@ def reopen_run(
     recipe = stored_recipe(results.recipe, directory)
     plan = experiment.plan_experiment(recipe, progress, data=data_folder(data))
     return results, plan, Store(store or directory.parent / "store"), progress
+
+
+def load_run(directory: Path, verification: Verification = "standard") -> "Results":
+    """Return a run's results under a rule of verification."""
+    from draftmark.analysis.under_block import results_under
+    from draftmark.store.run_folder import load_results
+
+    return results_under(load_results(directory), verification)
 
 
 def show_files(files: list[Path]) -> None:

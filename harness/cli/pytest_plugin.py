@@ -33,16 +33,17 @@ def _gate(
     from draftmark.analysis.gate import accepted
     from draftmark.analysis.gate.gate import GateTerms, judge_run
     from draftmark.analysis.stored_counts import stored_counts
+    from draftmark.analysis.under_block import results_under
     from draftmark.errors import UserError
     from draftmark.store.run_folder import load_results
 
     error = ""
     try:
         terms = GateTerms(margin, quantity, tuple(declare))
-        known, results = accepted.load_accepted(Path(against)), load_results(Path(result))
-        outcome = judge_run(
-            results, stored_counts(results, Path(result), known.gamma), known, terms
-        )
+        known = accepted.load_accepted(Path(against))
+        results = results_under(load_results(Path(result)), known.verification)
+        counts = stored_counts(results, Path(result), known.gamma)
+        outcome = judge_run(results, counts, known, terms)
     except UserError as raised:
         error = str(raised)  # failing here would print it twice, once as the cause
     if error or outcome.verdict != "PASS":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from draftmark.cli.options import RunFolder, show_files
+from draftmark.cli.options import Rule, RunFolder, load_run, show_files
 from draftmark.cli.terminal import echo
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
@@ -27,8 +27,9 @@ def report(
     style: Annotated[
         str, typer.Option(help="Widths and fonts of figures: neurips, icml or acl.")
     ] = "",
+    verification: Rule = "standard",
 ) -> None:
-    """Render reports of a run again."""
+    """Render reports of a run again; under block verification into its folder `block`."""
     from draftmark import registry
     from draftmark.pipeline.render import write_reports
 
@@ -36,7 +37,8 @@ def report(
     reports = [_styled(report, style) for report in found] if style else found
     if style and reports == found:
         raise UserError("--style is for the report figures: name it, as in report RUN figures.")
-    for file in write_reports(_load(directory), directory, reports):
+    results = load_run(directory, verification)
+    for file in write_reports(results, directory, reports, _place(results, directory)):
         echo(f"Written: {file}")
 
 
@@ -45,17 +47,19 @@ def _styled(report: Any, style: str) -> Any:
     return replace(report, style=style) if hasattr(report, "style") else report
 
 
-def reconcile(directory: RunFolder) -> None:
+def reconcile(directory: RunFolder, verification: Rule = "standard") -> None:
     """Show a run's numbers as vLLM, SGLang, Spec-Bench, EAGLE and AdaSPEC would print them."""
-    show_files(_render("reconcile", _load(directory), directory))
+    show_files(_render("reconcile", load_run(directory, verification), directory))
 
 
 def compare(
     a: Annotated[Path, typer.Argument(help="The earlier run.")],
     b: Annotated[Path, typer.Argument(help="The later run; its folder gets the files.")],
+    verification: Rule = "standard",
 ) -> None:
     """Compare two runs: settings that differ, then B - A of every rate, paired on prompts."""
-    show_files(_render("compare", _load(b), b, before=_load(a), folder=a))
+    before, results = (load_run(run, verification) for run in (a, b))
+    show_files(_render("compare", results, b, before=before, folder=a))
 
 
 def trend(
@@ -64,11 +68,12 @@ def trend(
     least: Annotated[float, typer.Option(help="The smallest change that counts.")] = 0.01,
     dates: Annotated[bool, typer.Option("--dates", help="Space the runs by their dates.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("trend"),
+    verification: Rule = "standard",
 ) -> None:
     """Show a rate over many runs, in the order of their commits, and where its level changed."""
-    from draftmark.store.run_folder import StoredRuns
+    from draftmark.analysis.under_block import RunsUnder
 
-    runs = StoredRuns(folders)
+    runs = RunsUnder(folders, verification)
     fields = {"runs": runs, "rate": rate, "least": least, "dates": dates}
     show_files(_render("trend", runs[-1][0], writable_folder(out), **fields))
 
@@ -79,13 +84,14 @@ def site(
     cells: Annotated[
         int, typer.Option(min=1, help="The most cells with pages; the newest runs have them.")
     ] = 3000,
+    verification: Rule = "standard",
 ) -> None:
     """Write a static site of any number of runs; open its index.html, or serve the folder."""
     from draftmark import registry
+    from draftmark.analysis.under_block import RunsUnder
     from draftmark.store.published_folder import publish_folder
-    from draftmark.store.run_folder import StoredRuns
 
-    runs, report = StoredRuns(folders), registry.find_registered("reports", "site")
+    runs, report = RunsUnder(folders, verification), registry.find_registered("reports", "site")
     of_runs = replace(report, runs=runs, folder="", cells=cells)
     written = publish_folder(out, of_runs.files(*runs[-1]))
     echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
@@ -101,17 +107,18 @@ def what_if(
         list[float] | None,
         typer.Option(help="Added time to verify a drafted token; may be repeated."),
     ] = None,
+    verification: Rule = "standard",
 ) -> None:
     """Show the drafts' speedups at other costs, with best block lengths and break-even costs."""
     options = {"cost_ratios": cost_ratio, "verification_costs": verification_cost}
     fields = {name: tuple(values) for name, values in options.items() if values}
-    show_files(_render("what_if", _load(directory), directory, **fields))
+    show_files(_render("what_if", load_run(directory, verification), directory, **fields))
 
 
-def _load(directory: Path) -> "Results":
-    from draftmark.store.run_folder import load_results
-
-    return load_results(directory)
+def _place(results: "Results", directory: Path) -> Path:
+    """Return the folder of a report's files: another one if a run has reports of both rules."""
+    of_run = results.verification == "block" and (directory / "results.json").is_file()
+    return writable_folder(directory / "block") if of_run else directory
 
 
 def _render(name: str, results: "Results", directory: Path, **fields: Any) -> list[Path]:
@@ -120,4 +127,5 @@ def _render(name: str, results: "Results", directory: Path, **fields: Any) -> li
     from draftmark.pipeline.render import write_reports
 
     report = registry.find_registered("reports", name)
-    return write_reports(results, directory, [replace(report, **fields) if fields else report])
+    reports = [replace(report, **fields) if fields else report]
+    return write_reports(results, directory, reports, _place(results, directory))

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from draftmark.config.validation import Section
-from draftmark.types import MAX_GAMMA
+from draftmark.types import MAX_GAMMA, Verification
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -164,6 +164,7 @@ class SpeedCondition:
     dtype: Dtype
     batch_size: int = 1
     length: Length = "natural"
+    verification: Verification = "standard"
 
     @property
     def num_prompts(self) -> int:
@@ -179,25 +180,27 @@ class SpeedCondition:
     def terms(self) -> str:
         """The label without the block length, for runs that draft nothing."""
         where = f"t={self.temperature:g},batch={self.batch_size},length={self.length}"
-        return f"engine={self.engine},{where}"
+        rule = "" if self.verification == "standard" else f",verification={self.verification}"
+        return f"engine={self.engine},{where}{rule}"
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that enter the cache key.
 
         Fields added later are omitted at their default, so old keys stay valid.
         """
-        added = {"batch_size": 1, "length": "natural"}
+        added = {"batch_size": 1, "length": "natural", "verification": "standard"}
         return {name: value for name, value in asdict(self).items() if added.get(name) != value}
 
 
 class Speed(Section):
     """Speed measurements: engine runs with the draft, interleaved with the target alone.
 
-    `engine`, `temperature` and `num_speculative_tokens` may be lists. Every combination of these
-    and `batch_sizes` is measured; the first with the evaluation's block length (the default) is the
-    headline. `length`: responses end naturally, or (fixed) all at the length limit, ignoring end
-    tokens. `noise_floor` also times the target
-    against itself; `cost_model` also times the draft's and the target's passes by themselves.
+    `engine`, `temperature`, `num_speculative_tokens` and `verification` may be lists. Every
+    combination of these and `batch_sizes` is measured; the first with the evaluation's block length
+    (the default) is the headline. `length`: responses end naturally, or (fixed) all at the length
+    limit, ignoring end tokens. `verification`: blocks are accepted token by token (standard) or
+    jointly (block). `noise_floor` also times the target against itself; `cost_model` also times the
+    draft's and the target's passes by themselves.
     """
 
     engine: str | Annotated[tuple[str, ...], Field(min_length=1)] = "reference"
@@ -208,6 +211,9 @@ class Speed(Section):
     dtype: Dtype = "float32"
     batch_sizes: Annotated[tuple[Count, ...], Field(min_length=1)] = (1,)
     length: Length = "natural"
+    verification: Verification | Annotated[tuple[Verification, ...], Field(min_length=1)] = (
+        "standard"
+    )
     noise_floor: bool = False
     cost_model: bool = False
 
@@ -220,10 +226,13 @@ class Speed(Section):
         """Return the conditions of all measurements, in the recipe's order."""
         shared = self.model_dump(include={"blocks", "prompts_per_block", "dtype", "length"})
         return tuple(
-            SpeedCondition(engine, temperature, gamma, batch_size=batch_size, **shared)
-            for engine, temperature, batch_size, gamma in itertools.product(
+            SpeedCondition(
+                engine, temperature, gamma, batch_size=size, verification=verification, **shared
+            )
+            for engine, temperature, verification, size, gamma in itertools.product(
                 self.engines,
                 _several(self.temperature),
+                _several(self.verification),
                 self.batch_sizes,
                 _several(self.num_speculative_tokens),
             )

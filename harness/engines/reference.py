@@ -31,7 +31,7 @@ from draftmark.speculation.interfaces import (
     Session,
 )
 from draftmark.speculation.tree_drafter import verify_tree
-from draftmark.speculation.verification import verify_block
+from draftmark.speculation.verification import RULES, Rule
 from draftmark.types import Decode, Kind, Prompt, Proposal, Round
 
 
@@ -96,7 +96,8 @@ class _Loop:
         p_HV = sampler_probs(logits_HV, self.settings.samplers.target).cpu()
         before = len(hidden_TD) - len(drafted)
         if proposal.parents is None:
-            accepted, following = _verify_chain(proposal, p_HV, generator)
+            rule = RULES[self.settings.verification]
+            accepted, following = _verify_chain(rule, proposal, p_HV, generator)
             kept = list(range(accepted))
             target.keep(len(ids) + accepted)
         else:
@@ -111,7 +112,7 @@ class _Loop:
 
 
 def _verify_chain(
-    proposal: Proposal, p_HV: torch.Tensor, generator: torch.Generator
+    rule: Rule, proposal: Proposal, p_HV: torch.Tensor, generator: torch.Generator
 ) -> tuple[int, int]:
     """Return the number of accepted tokens of a chain, and the token that follows them."""
     drafted = proposal.token_ids
@@ -123,7 +124,7 @@ def _verify_chain(
     width = max(q_GV.shape[-1], p_HV.shape[-1])
     q_GV, p_HV = (pad(each, (0, width - each.shape[-1])) for each in (q_GV, p_HV))
     ids_NG = torch.tensor([drafted], dtype=torch.long)
-    kept_N, following_N = verify_block(ids_NG, q_GV[None], p_HV[None], generator)
+    kept_N, following_N = rule(ids_NG, q_GV[None], p_HV[None], generator)
     return int(kept_N), int(following_N)
 
 

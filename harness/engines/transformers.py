@@ -233,6 +233,11 @@ def _load(directory: Path, settings: EngineSettings, config: GenerationConfig) -
 def _check_supported(method: Method, settings: EngineSettings) -> None:
     """Raise Unsupported for settings that `generate` lacks or would change."""
     samplers = settings.samplers
+    if settings.verification != "standard":
+        raise Unsupported(
+            "transformers' assisted generation verifies token by token; set speed.verification = "
+            "'standard', or choose another speed.engine."
+        )
     if settings.batch_size > 1:
         raise Unsupported(
             f"transformers' assisted generation takes one prompt at a time, not "

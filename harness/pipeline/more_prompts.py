@@ -10,6 +10,7 @@ from draftmark.analysis.gate.accepted import Accepted
 from draftmark.analysis.gate.gate import GateOutcome, GateTerms, judge_run
 from draftmark.analysis.gate.rule import look_sizes
 from draftmark.analysis.stored_counts import stored_counts
+from draftmark.analysis.under_block import results_under
 from draftmark.pipeline.publish import RunOptions, run_recipe
 from draftmark.pipeline.recipe_files import stored_recipe
 from draftmark.results import Results
@@ -34,6 +35,7 @@ def judge_with_looks(
     for number, size in enumerate(sizes, start=1):
         if number > 1:
             results, directory = _with_rows(results, directory, size, options)
+        results = results_under(results, accepted.verification)
         now = stored_counts(results, directory, accepted.gamma)
         outcome = judge_run(results, now, accepted, terms, looks=len(sizes))
         if outcome.verdict != "INCONCLUSIVE":

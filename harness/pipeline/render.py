@@ -29,25 +29,29 @@ def render_reports(results: Results, directory: Path, names: Sequence[str]) -> l
     )
 
 
-def write_reports(results: Results, directory: Path, reports: Sequence[Report]) -> list[Path]:
+def write_reports(
+    results: Results, directory: Path, reports: Sequence[Report], place: Path | None = None
+) -> list[Path]:
     """Write reports into a folder; return their files. If one report raises, none is written.
 
-    A report with a folder of its own replaces it whole.
+    `directory` has the records of the results; `place`, by default the same, gets the files. A
+    report with a folder of its own replaces it whole.
     """
+    place = place or directory
     contents = {
         file: content
         for report in reports
         if not isinstance(report, FolderReport)
         for file, content in report(results, directory).items()
     }
-    written = [directory / file for file in contents]
+    written = [place / file for file in contents]
     for report in reports:
         if isinstance(report, FolderReport):
-            folder = path_inside(directory, report.folder)
+            folder = path_inside(place, report.folder)
             written += publish_folder(folder, report.files(results, directory))
     for file, content in contents.items():
         data = content if isinstance(content, bytes) else content.encode("utf-8")
-        folder = path_inside(directory, str(Path(file).parent))
+        folder = path_inside(place, str(Path(file).parent))
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / Path(file).name, data)
     return written

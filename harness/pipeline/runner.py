@@ -70,6 +70,8 @@ def run_experiment(
         findings=fairness.fairness_findings(
             recipe, results, {cell: row.speeds for cell, row in rows.items()}, data, checked
         ),
+        block_comparisons=compare_contenders(contenders, recipe, "block"),
+        block_standings=rank_contenders(contenders, recipe, "block"),
     )
 
 

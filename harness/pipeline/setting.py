@@ -133,6 +133,7 @@ class Setting:
             stop=self.stop_strings(directory),
             batch_size=condition.batch_size,
             fixed_length=condition.length == "fixed",
+            verification=condition.verification,
         )
 
     def tokenizer(self, directory: Path) -> Any:

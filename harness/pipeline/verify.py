@@ -100,6 +100,7 @@ def checks_node(
         "max_new_tokens": setting.max_new_tokens,
         "stop": setting.stop,
         "seed": TEXT_SEED,
+        **({"verification": "block"} if condition.verification == "block" else {}),
     }
     code = (
         registry.module_name("engines", condition.engine),

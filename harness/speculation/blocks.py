@@ -7,6 +7,13 @@ with probability accept[s,0] ... accept[s,d-1], and the bonus token moves the st
 expected number of target passes given y is the sum of P(s). This needs no draft decoding, and one
 table serves every gamma.
 
+Block verification (`speculation.verification`) accepts the first i tokens of a block with
+probability min(1, R_1, ..., R_i), where R_j is the product of the first j ratios q(y) / p(y), not
+clipped at 1. It accepts a block at least as far as the standard rule, whose probability is the
+product of the clipped ratios. Whichever rule, the token after the accepted ones is drawn so that
+the text keeps the distribution p given what was accepted, so a start depends on the text before it
+alone, and the sums above hold.
+
 What is drafted: a block drafts gamma tokens wherever it starts, or as many as the draft proposes,
 unless the length limit leaves room for fewer. No engine knows ahead where the end token (or a stop
 string) will come, so tokens drafted beyond it were paid for. They count as drafted, never as tested
@@ -22,8 +29,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from draftmark.store.acceptance_tables import Floats, Ints
-from draftmark.types import AcceptanceTable
+from draftmark.errors import UserError
+from draftmark.store.acceptance_tables import Floats, Ints, all_or_nothing
+from draftmark.types import AcceptanceTable, Verification
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class BlockCounts:
     tokens_B: Floats  # of the text, with its end token, without a token that prefill emitted
     passes_B: Floats  # of the target, after prefill
     drafted_B: Floats
-    tested_BG: Floats  # blocks whose token at position g was compared with the target's choice
+    tested_BG: Floats  # blocks with a token at position g whose first g - 1 tokens were accepted
     reached_BG: Floats  # blocks whose first g tokens were all accepted; g = 1 ... gamma
 
     @property
@@ -72,7 +80,7 @@ class BlockCounts:
 
     @property
     def tested_B(self) -> Floats:
-        """Tokens compared with the target's choice: up to the first rejection, included."""
+        """Drafted tokens within the texts up to the first one not accepted, included."""
         tested_B: Floats = self.tested_BG.sum(-1)
         return tested_B
 
@@ -87,15 +95,19 @@ def block_counts(
     tables: Sequence[AcceptanceTable],
     num_speculative_tokens: int,
     convention: Convention = REFERENCE,
+    verification: Verification = "standard",
 ) -> BlockCounts:
     """Return the expected counts of blocks of `num_speculative_tokens` over each table's text.
 
-    Raises ValueError without tables, and for a table that has fewer depths than the block.
+    Raises ValueError without tables, and for a table that has fewer depths than the block;
+    UserError for block verification of a table without the ratios that it needs.
     """
     if not tables:
         raise ValueError("no acceptance tables: nothing to count")
     lengths_B = np.array([len(table.drafted_S) for table in tables], dtype=np.int64)
-    reach_BSD, testable_BS, drafted_BS = _stack(tables, num_speculative_tokens, convention)
+    reach_BSD, testable_BS, drafted_BS = _stack(
+        tables, num_speculative_tokens, convention, verification
+    )
     first = int(convention.prefill_emits_first)
     starts_BS = _starts(reach_BSD, lengths_B, first)
     tested_BSD = np.concatenate([np.ones_like(reach_BSD[..., :1]), reach_BSD[..., :-1]], axis=-1)
@@ -110,7 +122,10 @@ def block_counts(
 
 
 def _stack(
-    tables: Sequence[AcceptanceTable], depth: int, convention: Convention
+    tables: Sequence[AcceptanceTable],
+    depth: int,
+    convention: Convention,
+    verification: Verification,
 ) -> tuple[Floats, Ints, Ints]:
     """Return (reach [B, S, D], testable [B, S], drafted [B, S]), padded with zeros.
 
@@ -121,17 +136,51 @@ def _stack(
     reach_BSD = np.zeros((len(tables), longest, depth))
     testable_BS, drafted_BS = np.zeros((2, len(tables), longest), dtype=np.int64)
     for index, table in enumerate(tables):
-        accept_SD, length = table.accept_SD[:, :depth], len(table.drafted_S)
-        if (width := accept_SD.shape[1]) < depth:
+        length, width = table.accept_SD.shape
+        if width < depth:
             raise ValueError(f"the table of {table.example_id} has {width} depths, not {depth}")
         room_S = _room(table, depth, convention)
-        chain_S = np.minimum(table.drafted_S, room_S)
-        testable_S = np.minimum(chain_S, length - np.arange(length))
+        testable_S = np.minimum(np.minimum(table.drafted_S, room_S), length - np.arange(length))
         inside_SD = np.arange(depth) < testable_S[:, None]
-        reach_BSD[index, :length] = np.cumprod(np.where(inside_SD, accept_SD, 0.0), axis=1)
+        ratio_SD = np.where(inside_SD, _ratios(table, verification)[:, :depth], 0.0)
+        reach_BSD[index, :length] = _reach(ratio_SD)
         testable_BS[index, :length] = testable_S
-        drafted_BS[index, :length] = chain_S if table.nodes is None else _nodes(table.nodes, room_S)
+        drafted_BS[index, :length] = _drafted(table, room_S)
     return reach_BSD, testable_BS, drafted_BS
+
+
+def _ratios(table: AcceptanceTable, verification: Verification) -> Floats:
+    """Return q(y) / p(y) [S, D], clipped at 1 for the standard rule."""
+    if verification == "standard":
+        return table.accept_SD
+    if table.ratio_SD is not None:
+        return table.ratio_SD
+    if not all_or_nothing(table.accept_SD):
+        raise UserError(
+            f"The acceptance table of {table.example_id} has no numbers of block verification, "
+            "because an older draftmark wrote it; run the recipe again."
+        )
+    return table.accept_SD
+
+
+def _reach(ratio_SD: Floats) -> Floats:
+    """Return P(first tokens all accepted) [S, D]: the least product of ratios so far, at most 1.
+
+    Ratios that are clipped at 1 have a product that never rises, which is the standard rule.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond 1e308, and 0 after that
+        product_SD = np.nan_to_num(np.cumprod(ratio_SD, axis=1))
+    reach_SD: Floats = np.minimum.accumulate(np.minimum(product_SD, 1.0), axis=1)
+    return reach_SD
+
+
+def _drafted(table: AcceptanceTable, room_S: Ints) -> Ints:
+    """Return the number of tokens [S] that a block drafts, by its start."""
+    if table.nodes is not None:
+        return _nodes(table.nodes, room_S)
+    proposed_S = table.drafted_S if table.proposed_S is None else table.proposed_S
+    drafted_S: Ints = np.minimum(proposed_S, room_S)
+    return drafted_S
 
 
 def _room(table: AcceptanceTable, depth: int, convention: Convention) -> Ints:

@@ -20,8 +20,8 @@ from draftmark.models.growing_cache import growing_cache
 from draftmark.models.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates, TargetLogits, batches_by_length
 from draftmark.models.sampling import draw_tokens, sampler_probs
-from draftmark.speculation.scoring import accept_probability, greedy_acceptance
-from draftmark.store.acceptance_tables import Floats
+from draftmark.speculation.scoring import greedy_acceptance, probability_ratio
+from draftmark.store.acceptance_tables import Floats, all_or_nothing
 from draftmark.training.divergences import overlap
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
 
@@ -145,10 +145,13 @@ class _Chains:
     def __init__(self, text: Text, target: TargetLogits, samplers: Samplers) -> None:
         self._text, self._target, self._samplers = text, target, samplers
         length, self._depth = len(text.response_ids), 0
-        self._accept_SD = np.zeros((length, MAX_GAMMA))
+        self._ratio_SD = np.zeros((length, MAX_GAMMA))
         self._greedy_SD = np.zeros((length, MAX_GAMMA), dtype=np.bool_)
-        # P(all tokens so far accepted), of the draft as sampled and of the greedy draft
-        self._reach_S, self._greedy_reach_S = torch.ones((2, length), dtype=torch.float64)
+        # P(all tokens so far accepted) by block verification, which accepts the most, of the draft
+        # as sampled and of the greedy draft; the running product of the ratios
+        self._reach_S, self._greedy_reach_S, self._product_S = torch.ones(
+            (3, length), dtype=torch.float64
+        )
         self._y_N = torch.tensor(text.response_ids)
         self._p_N = self._overlap_S = self._agree_S = torch.empty(0)
         self._greedy_overlap_S: Floats = np.zeros(length)
@@ -169,9 +172,10 @@ class _Chains:
             q_AV = sampler_probs(logits_AV, self._samplers.draft)
             if self._depth == 0:
                 self._score_first_tokens(logits_AV, q_AV)
-            accept_A = self._acceptance(q_AV, starts_A + self._depth)
-            self._accept_SD[starts_A.numpy(), self._depth] = accept_A.numpy()
-            self._reach_S[starts_A] *= accept_A
+            ratio_A = self._ratios(q_AV, starts_A + self._depth)
+            self._ratio_SD[starts_A.numpy(), self._depth] = ratio_A.numpy()
+            self._product_S[starts_A] *= ratio_A
+            self._reach_S = torch.minimum(self._reach_S, self._product_S)
             greedy_A = q_AV.argmax(-1).cpu() == self._y_N[starts_A + self._depth]
             self._greedy_SD[starts_A.numpy(), self._depth] = greedy_A.numpy()
             self._greedy_reach_S[starts_A] *= greedy_A
@@ -187,17 +191,17 @@ class _Chains:
         self._greedy_overlap_S = greedy_acceptance(q_NV, p_NV, self._y_N)["greedy_overlap_S"]
         self._agree_S = (logits_NV.argmax(-1) == target_logits_NV.argmax(-1)).double().cpu()
 
-    def _acceptance(self, q_AV: torch.Tensor, positions_A: torch.Tensor) -> torch.Tensor:
-        """Return P(y accepted) [A] at some positions of the text."""
+    def _ratios(self, q_AV: torch.Tensor, positions_A: torch.Tensor) -> torch.Tensor:
+        """Return q(y) / p(y) [A] at some positions of the text."""
         y_A, p_A = self._y_N[positions_A], self._p_N[positions_A]
         q_A = q_AV.gather(-1, y_A[:, None].to(q_AV.device))[:, 0].double().cpu()
-        accept_A = accept_probability(p_A, q_A)
+        ratio_A = probability_ratio(p_A, q_A)
         impossible_A = p_A == 0
         if impossible_A.any():  # by rounding: take the probability that any token was accepted
-            accept_A[impossible_A] = self._overlap(
+            ratio_A[impossible_A] = self._overlap(
                 q_AV[impossible_A.to(q_AV.device)], positions_A[impossible_A]
             )
-        return accept_A
+        return ratio_A
 
     def _overlap(self, q_AV: torch.Tensor, positions_A: torch.Tensor) -> torch.Tensor:
         logits_NV = self._target.logits(self._text)
@@ -207,12 +211,14 @@ class _Chains:
     def table(self) -> AcceptanceTable:
         """Return the acceptance table of the text."""
         sampled = self._samplers.draft.temperature > 0
+        accept_SD = np.minimum(self._ratio_SD, 1.0)
         return AcceptanceTable(
             self._text.example_id,
-            self._accept_SD,
+            accept_SD,
             np.full(len(self._y_N), MAX_GAMMA),
             self._overlap_S.numpy(),
             self._agree_S.numpy(),
             greedy_SD=self._greedy_SD if sampled else None,
             greedy_overlap_S=self._greedy_overlap_S if sampled else None,
+            ratio_SD=None if all_or_nothing(accept_SD) else self._ratio_SD,
         )

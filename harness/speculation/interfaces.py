@@ -20,6 +20,7 @@ from draftmark.types import (
     Samplers,
     Text,
     TrainingRun,
+    Verification,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class EngineSettings:
     """The settings of an engine, the same with a draft and without.
 
     `batch_size`: the number of prompts decoded at once. `fixed_length`: every response has exactly
-    `max_new_tokens` tokens, with `end_tokens` and `stop` removed.
+    `max_new_tokens` tokens, with `end_tokens` and `stop` removed. `verification`: the rule by which
+    the target accepts sampled drafts; it makes no difference to other drafts.
     """
 
     samplers: Samplers
@@ -49,6 +51,7 @@ class EngineSettings:
     stop: StopStrings | None = None
     batch_size: int = 1
     fixed_length: bool = False
+    verification: Verification = "standard"
 
     def __post_init__(self) -> None:
         """Remove the other stop conditions of responses of fixed length."""

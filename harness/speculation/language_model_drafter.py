@@ -9,6 +9,7 @@ Legend: G drafted token, V vocabulary.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from draftmark.errors import UserError
@@ -17,7 +18,7 @@ from draftmark.models.hidden_states import TargetLogits, hidden_states
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel, cut_or_widen
 from draftmark.models.sampling import draw_tokens, sampler_probs
-from draftmark.speculation.scoring import accept_probability, greedy_acceptance
+from draftmark.speculation.scoring import greedy_acceptance, probability_ratio
 from draftmark.store.acceptance_tables import sliding_table
 from draftmark.training.divergences import overlap
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Proposal, Sampler, Samplers, Text
@@ -97,17 +98,18 @@ class LanguageModelDrafter:
             overlap_N = overlap(q_NV, p_NV)
             agree_N = draft_logits_NV.argmax(-1) == target_logits_NV.argmax(-1)
             # Where rounding made y impossible: the probability that any token was accepted.
-            accept_N = torch.where(p_N > 0, accept_probability(p_N, q_N), overlap_N)
-            accept_S, overlap_S, match_S = (
-                values_N.double().cpu().numpy() for values_N in (accept_N, overlap_N, agree_N)
+            ratio_N = torch.where(p_N > 0, probability_ratio(p_N, q_N), overlap_N.double())
+            ratio_S, overlap_S, match_S = (
+                values_N.double().cpu().numpy() for values_N in (ratio_N, overlap_N, agree_N)
             )
             greedy = greedy_acceptance(q_NV, p_NV, y_N) if samplers.draft.temperature else {}
             yield sliding_table(
                 text.example_id,
-                accept_S=accept_S,
+                accept_S=np.minimum(ratio_S, 1.0),
                 overlap_S=overlap_S,
                 greedy_match_S=match_S,
                 depth=MAX_GAMMA,
+                ratio_S=ratio_S,
                 **greedy,
             )
             impossible, tokens = impossible + int((p_N == 0).sum()), tokens + len(y_N)

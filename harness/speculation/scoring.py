@@ -3,7 +3,7 @@
 p and q are the sampler probabilities of target and draft; y is the target's own text under p.
 Speculative sampling emits y with distribution p, and given y a token was accepted, not resampled,
 with probability min(1, q(y) / p(y)). For a greedy target that is q(y), for a deterministic draft it
-is 1 or 0: one formula for all samplers.
+is 1 or 0: one formula for all samplers. Block verification depends on the ratio q(y) / p(y) itself.
 
 A language model is scored in one teacher-forced pass, a deterministic draft is queried at every
 start. `speculation.head_drafter` scores feature heads, which feed on their own output.
@@ -21,13 +21,32 @@ from draftmark.models.finite import check_logits
 from draftmark.models.hidden_states import TargetLogits
 from draftmark.models.sampling import sampler_probs
 from draftmark.speculation.interfaces import Session
-from draftmark.store.acceptance_tables import deterministic
+from draftmark.store.acceptance_tables import Floats, Ints, deterministic
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Samplers, Text
+
+
+def probability_ratio(p_N: torch.Tensor, q_N: torch.Tensor) -> torch.Tensor:
+    """Return q(y) / p(y) [N] in float64, not clipped at 1; 1 where p(y) is 0."""
+    p_N, q_N = p_N.double(), q_N.double()
+    return torch.where(p_N > 0, q_N / p_N, 1.0)
 
 
 def accept_probability(p_N: torch.Tensor, q_N: torch.Tensor) -> torch.Tensor:
     """Return P(y accepted) [N] from the probabilities p(y) and q(y); 1 where p(y) is 0."""
-    return torch.where(q_N >= p_N, torch.ones_like(q_N), q_N / p_N)
+    return probability_ratio(p_N, q_N).clamp(max=1)
+
+
+def tokens_above(confidence_SD: Floats, threshold: float) -> Ints:
+    """Return the number of tokens [S] drafted before a confidence first falls below a threshold.
+
+    A static rule keeps a draft lossless, and its tables exact, if confidence_SD[s, j] depends on
+    the text up to the start s and on the j tokens drafted before, never on the token at depth j: a
+    drawn token that is dropped for its own probability biases what is left. The confidences along
+    y give a table's drafted_S, those along one draw from the draft its proposed_S. A rule on the
+    probability that the block survives has the running product of confidences.
+    """
+    below_SD = np.concatenate([confidence_SD < threshold, np.ones((len(confidence_SD), 1))], axis=1)
+    return np.asarray(below_SD.argmax(axis=1), dtype=np.int64)
 
 
 def greedy_acceptance(q_NV: torch.Tensor, p_NV: torch.Tensor, y_N: torch.Tensor) -> dict[str, Any]:

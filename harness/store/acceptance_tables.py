@@ -10,7 +10,7 @@ import numpy as np
 from draftmark.errors import UserError
 from draftmark.store.reading import explained
 from draftmark.store.records import read_rows, write_rows
-from draftmark.types import AcceptanceTable
+from draftmark.types import AcceptanceTable, Verification
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -28,11 +28,12 @@ def sliding_table(
     depth: int,
     greedy_S: Bools | None = None,
     greedy_overlap_S: Floats | None = None,
+    ratio_S: Floats | None = None,
 ) -> AcceptanceTable:
     """Return the table of a draft whose distribution does not depend on the block's start.
 
     The draft proposes `depth` tokens at every start. accept_SD[s, j] is accept_S[s + j], and 0
-    beyond the end of the text; greedy_SD likewise.
+    beyond the end of the text; greedy_SD and ratio_SD likewise.
     """
     return AcceptanceTable(
         example_id,
@@ -42,7 +43,22 @@ def sliding_table(
         greedy_match_S=greedy_match_S,
         greedy_SD=None if greedy_S is None else _slide(greedy_S, depth),
         greedy_overlap_S=greedy_overlap_S,
+        ratio_SD=None if ratio_S is None or all_or_nothing(accept_S) else _slide(ratio_S, depth),
     )
+
+
+def all_or_nothing(accept: Floats) -> bool:
+    """True if every probability is 0 or 1: both rules of verification then accept the same.
+
+    Given y, a token of a ratio q(y) / p(y) of 1 or more then follows tokens of such ratios alone.
+    """
+    return bool(np.isin(accept, (0.0, 1.0)).all())
+
+
+def verifications_of(tables: Iterable[AcceptanceTable]) -> tuple[Verification, ...]:
+    """Return the rules of verification whose block statistics all tables have."""
+    known = all(table.ratio_SD is not None or all_or_nothing(table.accept_SD) for table in tables)
+    return ("standard", "block") if known else ("standard",)
 
 
 def _slide(values_S: Any, depth: int) -> Any:
@@ -59,9 +75,10 @@ def deterministic(table: AcceptanceTable) -> AcceptanceTable:
 def with_greedy_draft(table: AcceptanceTable) -> AcceptanceTable | None:
     """Return the table of the same draft when it drafts its most likely token.
 
-    None if the table has none: its draft was not sampled, or an old version wrote the table.
+    None if the table has none: its draft was not sampled, or an old version wrote the table. None
+    too if the number of drafted tokens depends on what is drafted.
     """
-    if table.greedy_SD is None or table.greedy_overlap_S is None:
+    if table.greedy_SD is None or table.greedy_overlap_S is None or table.proposed_S is not None:
         return None
     return replace(
         table,
@@ -69,6 +86,7 @@ def with_greedy_draft(table: AcceptanceTable) -> AcceptanceTable | None:
         overlap_S=table.greedy_overlap_S,
         greedy_SD=None,
         greedy_overlap_S=None,
+        ratio_SD=None,
     )
 
 
@@ -96,6 +114,8 @@ def write_tables(path: Path, tables: Iterable[AcceptanceTable]) -> None:
                 "greedy_overlap": None
                 if table.greedy_overlap_S is None
                 else table.greedy_overlap_S.tolist(),
+                "ratio": None if table.ratio_SD is None else _stored(table.ratio_SD),
+                "proposed": None if table.proposed_S is None else table.proposed_S.tolist(),
             }
             for table in tables
         ],
@@ -104,7 +124,7 @@ def write_tables(path: Path, tables: Iterable[AcceptanceTable]) -> None:
 
 def _check_finite(table: AcceptanceTable) -> None:
     stored = (table.accept_SD, table.overlap_S, table.greedy_match_S, table.greedy_overlap_S)
-    for values in stored:
+    for values in (*stored, table.ratio_SD):
         if values is not None and not np.isfinite(values).all():
             raise UserError(
                 f"{table.example_id}: the acceptance table holds numbers that are not finite; the "
@@ -139,28 +159,49 @@ def read_tables(path: Path) -> list[AcceptanceTable]:
 
 def _check_shape(table: AcceptanceTable) -> None:
     """Raise ValueError if the arrays of a table do not fit, or are not finite."""
-    name, (length, depth) = table.example_id, table.accept_SD.shape
+    name, length = table.example_id, len(table.accept_SD)
     if not isinstance(name, str):
         raise TypeError("the name of a prompt must be text")
-    for count in (*(table.nodes or ()), *([] if table.limit is None else [table.limit])):
-        if not isinstance(count, int) or count < 0:
-            raise ValueError(f"{name}: {count!r} is not a number of tokens")
-    for values in (table.overlap_S, table.greedy_match_S, table.greedy_overlap_S):
+    by_start = (table.overlap_S, table.greedy_match_S, table.greedy_overlap_S)
+    for values in (*by_start, table.proposed_S):
         if values is not None and values.shape != (length,):
             raise ValueError(f"{name}: its columns have different lengths")
-    for values in (table.accept_SD, table.overlap_S, table.greedy_match_S, table.greedy_overlap_S):
+    for values in (table.accept_SD, *by_start):
         if values is not None and not (np.abs(values - 0.5) <= 0.5 + _ROUNDING).all():
             raise ValueError(f"{name}: a probability is not between 0 and 1")
     if table.greedy_SD is not None and table.greedy_SD.shape != table.accept_SD.shape:
         raise ValueError(f"{name}: the greedy draft has another number of tokens")
-    if ((table.drafted_S < 0) | (table.drafted_S > depth)).any():
-        raise ValueError(f"{name}: more tokens are drafted than a block holds, or fewer than none")
+    _check_token_counts(table)
+    _check_ratios(table)
+
+
+def _check_token_counts(table: AcceptanceTable) -> None:
+    """Raise ValueError for numbers of tokens below 0, or above what a block holds."""
+    name, depth = table.example_id, table.accept_SD.shape[1]
+    for count in (*(table.nodes or ()), *([] if table.limit is None else [table.limit])):
+        if not isinstance(count, int) or count < 0:
+            raise ValueError(f"{name}: {count!r} is not a number of tokens")
+    for drafted_S in (table.drafted_S, table.proposed_S):
+        if drafted_S is not None and ((drafted_S < 0) | (drafted_S > depth)).any():
+            raise ValueError(
+                f"{name}: more tokens are drafted than a block holds, or fewer than none"
+            )
+
+
+def _check_ratios(table: AcceptanceTable) -> None:
+    """Raise ValueError unless the ratios q(y) / p(y) are finite and fit the probabilities."""
+    if (ratio_SD := table.ratio_SD) is None:
+        return
+    if ratio_SD.shape != table.accept_SD.shape or not np.isfinite(ratio_SD).all():
+        raise ValueError(f"{table.example_id}: a ratio q(y) / p(y) is missing or not finite")
+    if (np.abs(np.minimum(ratio_SD, 1.0) - table.accept_SD) > _ROUNDING).any():
+        raise ValueError(f"{table.example_id}: a ratio q(y) / p(y) is not that of its acceptance")
 
 
 def _table(row: Mapping[str, Any]) -> AcceptanceTable:
     length, depth = len(row["drafted"]), row["depth"]
-    nodes, greedy, greedy_overlap = (
-        row.get(name) for name in ("nodes", "greedy", "greedy_overlap")
+    nodes, greedy, greedy_overlap, ratio, proposed = (
+        row.get(name) for name in ("nodes", "greedy", "greedy_overlap", "ratio", "proposed")
     )
     return AcceptanceTable(
         row["example_id"],
@@ -172,6 +213,8 @@ def _table(row: Mapping[str, Any]) -> AcceptanceTable:
         None if nodes is None else tuple(nodes),
         None if greedy is None else _restored(greedy, length, depth, np.bool_),
         None if greedy_overlap is None else np.array(greedy_overlap, dtype=np.float64),
+        None if ratio is None else _restored(ratio, length, depth, np.float64),
+        None if proposed is None else np.array(proposed, dtype=np.int64),
     )
 
 

@@ -6,6 +6,7 @@ run, is read without verification. Reports lie in the same folder.
 
 import math
 from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, overload
@@ -98,8 +99,14 @@ class StoredRuns(Sequence[tuple[Results, Path]]):
 
     def __getitem__(self, place: int | slice) -> Any:
         if isinstance(place, slice):
-            return StoredRuns(self.folders[place])
-        return load_results(self.folders[place]), self.folders[place]
+            some = copy(self)
+            some.folders = self.folders[place]
+            return some
+        return self.load(self.folders[place]), self.folders[place]
+
+    def load(self, folder: Path) -> Results:
+        """Return the results in a folder."""
+        return load_results(folder)
 
 
 def path_inside(directory: Path, name: str) -> Path:

@@ -80,7 +80,8 @@ def _of_records(run: DrawnRun, row: Result, settings: Mapping[str, Any]) -> Spee
     file = folder / tables_name(first["temperature"])
     gamma = first["num_speculative_tokens"]
     tables = read_tables(file) if file.is_file() else []
-    predicted = predicted_speedup(timed, tables, gamma, convention)
+    rule = first.get("verification", "standard")
+    predicted = predicted_speedup(timed, tables, gamma, convention, rule)
     cost = drafting_cost(timed, convention)
     return Speed(row.cell, measured, predicted, cost, label, "the other blocks")
 

@@ -20,7 +20,7 @@ from draftmark.reports._shared.rows import (
 )
 from draftmark.results import Contender, Number, Results
 from draftmark.speculation.blocks import block_counts
-from draftmark.types import AcceptanceTable
+from draftmark.types import AcceptanceTable, Verification
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def scored_drafts(results: Results, directory: Path) -> Iterator[ScoredDraft]:
             ways = [draft for draft in seeds[0] if all(_is_another(seed, draft) for seed in seeds)]
             for draft in ways:
                 key = quantity_key("acceptance_rate", temperature, gamma_of(results), draft=draft)
-                by_gamma = _by_gamma([seed[draft] for seed in seeds])
+                by_gamma = _by_gamma([seed[draft] for seed in seeds], results.verification)
                 how = way_in_words(draft, ways)
                 yield ScoredDraft(contender, temperature, by_gamma, numbers.get(key), how)
 
@@ -76,8 +76,9 @@ def _is_another(seed: Mapping[str | None, Sequence[AcceptanceTable]], draft: str
     return not all(np.array_equal(one.accept_SD, other.accept_SD) for one, other in pairs)
 
 
-def _by_gamma(seeds: Sequence[Sequence[AcceptanceTable]]) -> ByGamma:
+def _by_gamma(seeds: Sequence[Sequence[AcceptanceTable]], verification: Verification) -> ByGamma:
     longest = min(item.accept_SD.shape[1] for tables in seeds for item in tables)
     return {
-        gamma: [block_counts(tables, gamma) for tables in seeds] for gamma in range(1, longest + 1)
+        gamma: [block_counts(tables, gamma, verification=verification) for tables in seeds]
+        for gamma in range(1, longest + 1)
     }

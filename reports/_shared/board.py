@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from draftmark.analysis import validation_history
 from draftmark.analysis.quantities import Terms, quantity_key
+from draftmark.analysis.summary import GAIN
 from draftmark.analysis.titles import key_title, terms_title
 from draftmark.reports._shared.checks import error_alerts, verdict_alerts
 from draftmark.reports._shared.content import (
@@ -46,6 +47,8 @@ def board_sections(rows: Sequence[Result], results: Results) -> Iterator[Section
     yield from quality_sections(rows, results)
     yield from _engine_checks(rows)
     yield _by_gamma(rows, results)
+    if results.verification == "standard":
+        yield from _under_block(rows, results)
     yield from _by_position(rows, results)
     yield from _training(rows)
     yield from _failures(rows)
@@ -65,6 +68,7 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
         "Methods that share a group's letter do not differ significantly in block efficiency "
         "(paired on prompts, 5 % for all pairs together).",
         *served_note(results),
+        *_block_note(rows, results),
         *_speed_note(rows, results),
         *_target_note(rows),
     )
@@ -171,6 +175,46 @@ def _by_gamma(rows: Sequence[Result], results: Results) -> Section:
         ]
         parts.append(Table([f"T={temperature:g}{how}, gamma =", *map(str, GAMMAS)], body))
     return Section("Block efficiency by block length", parts)
+
+
+def _under_block(rows: Sequence[Result], results: Results) -> Iterator[Section]:
+    """Yield the table of block efficiency under block verification, if that differs anywhere."""
+    gamma = gamma_of(results)
+    body: list[list[Entry]] = [
+        [
+            row_name(row.cell, rows),
+            f"{temperature:g}",
+            *(_value(row, at.key("block_efficiency", length)) for length in GAMMAS),
+            TableNumber(gain, row.numbers[gain], 3),
+        ]
+        for temperature in temperatures_of(results)
+        for at in [Terms(temperature, None, "block")]
+        for gain in [quantity_key(GAIN, temperature, gamma)]
+        for row in rows
+        if gain in row.numbers and not row.failure
+    ]
+    note = (
+        "Block verification accepts the drafted tokens of a block jointly (vLLM: "
+        "rejection_sample_method = block). It changes nothing at temperature 0, nor for drafts "
+        "that are not sampled. Every report has its numbers with --verification block."
+    )
+    header = ["method", "T", *(f"gamma {length}" for length in GAMMAS), f"added at gamma {gamma}"]
+    columns = "ll" + "r" * (len(GAMMAS) + 1)
+    yield from table_section("Under block verification", [note], header, body, columns)
+
+
+def _block_note(rows: Sequence[Result], results: Results) -> Iterator[str]:
+    """Yield what block verification would add to the block efficiency of the table."""
+    for temperature in temperatures_of(results) if results.verification == "standard" else ():
+        key = quantity_key(GAIN, temperature, gamma_of(results))
+        gains = [row.numbers[key].value for row in rows if key in row.numbers]
+        if any(gains):
+            least, most = (f"{value:+.2f}" for value in (min(gains), max(gains)))
+            range_ = most if least == most else f"{least} to {most}"
+            yield (
+                "Blocks are verified token by token, as servers do by default; block verification "
+                f"would change block efficiency at T={temperature:g} by {range_}."
+            )
 
 
 def _ways(results: Results) -> Iterator[tuple[float, str | None, str]]:

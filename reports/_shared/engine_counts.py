@@ -1,6 +1,6 @@
 """Counts recorded by engines, beside the counts that the acceptance tables predict."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from draftmark.analysis.stored_counts import stored_tables
@@ -13,10 +13,9 @@ from draftmark.reports._shared.rows import (
     temperatures_of,
 )
 from draftmark.results import Result, Results
-from draftmark.speculation.blocks import Convention, block_counts
-from draftmark.speculation.engine_counts import engine_counts
+from draftmark.speculation.blocks import BlockCounts, Convention, block_counts
+from draftmark.speculation.engine_counts import EngineCounts, engine_counts
 from draftmark.store.records import DECODES, read_decodes
-from draftmark.types import AcceptanceTable, Decode
 
 # The counting convention of each engine in words; `speculation.blocks` has them for counting.
 COUNTED = {
@@ -72,9 +71,12 @@ def counts_section(result: Result, results: Results, directory: Path) -> Iterato
     if not same:
         return
     convention = stored_convention(folder)
-    rows = _rows([decodes[n] for n in same], [tables[n] for n in same], gamma, convention)
+    rule = speed.get("verification", "standard")
+    predicted = block_counts([tables[name] for name in same], gamma, convention, rule)
+    rows = _rows(engine_counts([decodes[name] for name in same], convention), predicted)
     engine = escape_markdown(str(speed["engine"]))
     heading = f"Counted by the {engine} engine, temperature {temperature:g}, blocks of {gamma}"
+    heading += ", block verification" * (rule == "block")
     note = (
         f"{len(same)} of {len(scored)} prompts, whose decoded and scored texts are equally long. "
         f"{_in_words(convention)}"
@@ -82,14 +84,8 @@ def counts_section(result: Result, results: Results, directory: Path) -> Iterato
     yield f"### {heading}\n\n{note}\n\n" + markdown_table(["count", "engine", "predicted"], rows)
 
 
-def _rows(
-    decodes: Sequence[Decode],
-    tables: Sequence[AcceptanceTable],
-    gamma: int,
-    convention: Convention,
-) -> Iterator[list[str]]:
+def _rows(counted: EngineCounts, predicted: BlockCounts) -> Iterator[list[str]]:
     """Yield rows of pooled counts; predicted counts are expectations."""
-    counted, predicted = engine_counts(decodes, convention), block_counts(tables, gamma, convention)
     engine = counted.passes_B.sum(), counted.drafted_B.sum(), counted.within_B.sum()
     expected = predicted.passes_B.sum(), predicted.drafted_B.sum(), predicted.accepted_B.sum()
     names = ("passes of the target", "drafted tokens", "accepted tokens")

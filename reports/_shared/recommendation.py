@@ -4,7 +4,7 @@ They come from measured speedups, and from the cost model: block counts of the a
 the measured times of drafting and verification.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, takewhile
 from pathlib import Path
@@ -31,7 +31,7 @@ from draftmark.reports._shared.speed_rows import SpeedRow, speed_rows
 from draftmark.results import Result, Results
 from draftmark.speculation.blocks import BlockCounts, block_counts
 from draftmark.store.speed_records import TimedPass
-from draftmark.types import AcceptanceTable
+from draftmark.types import AcceptanceTable, Verification
 
 NOTE = """\
 A draft is recommended only if its speedup is significantly above 1, at the shortest such block
@@ -105,19 +105,26 @@ def _expected(rows: Sequence[Result], results: Results, directory: Path) -> Iter
             ways = drafts_of(stored_tables(row, directory, temperature))
             for draft, tables in ways.items():
                 how = f"cost model{way_in_words(draft, ways)}"
-                for batch, advice, reason in _by_batch(name, tables, parts, len(timed)):
+                counts = _by_gamma(tables, longest_timed_block(parts), results.verification)
+                for batch, advice, reason in _by_batch(name, counts, parts, len(timed)):
                     case = cases.setdefault((batch, how), Case(temperature, how, batch))
                     case.advice[name], case.reasons[name] = advice, reason
         yield from (cases[place] for place in sorted(cases))
 
 
+def _by_gamma(
+    tables: Sequence[AcceptanceTable], longest: int, verification: Verification
+) -> dict[int, BlockCounts]:
+    return {
+        gamma: block_counts(tables, gamma, verification=verification)
+        for gamma in range(1, longest + 1)
+    }
+
+
 def _by_batch(
-    name: str, tables: Sequence[AcceptanceTable], parts: Sequence[TimedPass], drafts: int
+    name: str, counts: Mapping[int, BlockCounts], parts: Sequence[TimedPass], drafts: int
 ) -> Iterator[tuple[int, Advice, str]]:
     """Yield (batch size, advice, reason why the draft would be slower) of a draft."""
-    counts = {
-        gamma: block_counts(tables, gamma) for gamma in range(1, longest_timed_block(parts) + 1)
-    }
     all_sizes = with_drafting_in_turn(parts)
     for batch in timed_batch_sizes(all_sizes):
         candidates = {

@@ -22,7 +22,7 @@ from draftmark.errors import UserError
 from draftmark.results import Contender, Results
 from draftmark.store.files import write_atomically
 from draftmark.text import printable_text
-from draftmark.types import MAX_GAMMA
+from draftmark.types import MAX_GAMMA, Verification
 
 FORMAT = 1
 
@@ -61,6 +61,7 @@ class _Document(Section):
     facts: Mapping[str, str]
     prompts: Mapping[str, tuple[str, ...]]
     cells: tuple[_Cell, ...]
+    verification: Verification = "standard"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Accepted:
     facts: Mapping[str, str]
     measured: tuple[StoredCounts, ...]
     history: tuple[Mapping[str, Any], ...] = ()  # the newest last
+    verification: Verification = "standard"  # the rule by which blocks were counted
 
 
 def accept_run(
@@ -119,7 +121,7 @@ def accept_run(
     }
     history = (*(before.history if before else ()), event)
     gamma = results.recipe["evaluation"]["num_speculative_tokens"]
-    return Accepted(gamma, tuple(declared), known_facts, wanted, history)
+    return Accepted(gamma, tuple(declared), known_facts, wanted, history, results.verification)
 
 
 def was_before(name: str, before: Accepted | None, now: Accepted) -> str:
@@ -169,6 +171,8 @@ def save_accepted(accepted: Accepted, path: Path) -> None:
         "facts": accepted.facts,
         "prompts": {item.contender.task: item.prompts for item in accepted.measured},
     }
+    if accepted.verification != "standard":  # files of the standard rule stay as they were
+        document["verification"] = accepted.verification
     cells = [
         {**asdict(item.contender), "temperature": item.temperature, "seeds": {**item.seeds}}
         for item in accepted.measured
@@ -191,6 +195,7 @@ def load_accepted(path: Path) -> Accepted:
             facts=document.facts,
             measured=tuple(_measured(cell, document) for cell in document.cells),
             history=tuple(event.model_dump() for event in document.history),
+            verification=document.verification,
         )
     except ValidationError as error:
         sentence = explain_error(error, f"{path} cannot be read", _Document)

@@ -70,6 +70,7 @@ class GateOutcome:
     sizes: tuple[int, ...] = ()  # number of test rows at each look so far
     accepted: Mapping[str, str] = field(default_factory=dict)  # date, commit and reason
     commit: str = ""  # of the run
+    verification: str = "standard"  # the rule by which blocks were counted, as accepted
 
 
 def _allowed_differences(
@@ -156,6 +157,7 @@ def judge_run(
         notes,
         accepted=_acceptance(accepted),
         commit=str(results.commit.get("commit", "")),
+        verification=accepted.verification,
     )
 
 

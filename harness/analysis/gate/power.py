@@ -13,6 +13,7 @@ from draftmark.analysis.stored_counts import (
     shared_prompts,
     stored_counts,
 )
+from draftmark.analysis.under_block import results_under
 from draftmark.results import Results
 
 
@@ -21,6 +22,8 @@ def power_lines(
 ) -> Iterator[str]:
     """Yield a line for each contender: the prompts that its gate needs, and the evidence."""
     before = {(item.contender, item.temperature): item for item in known.measured} if known else {}
+    if known:
+        results = results_under(results, known.verification)
     found = stored_counts(results, directory, known.gamma if known else None)
     rule = Rule(terms.margin, len(before or found))
     for item in found:

@@ -90,7 +90,7 @@ def speculation_options(method: Method, draft: Path, settings: EngineSettings) -
     """
     common = {
         "num_speculative_tokens": settings.num_speculative_tokens,
-        "rejection_sample_method": "standard",
+        "rejection_sample_method": _rejection_sampling(settings),
     }
     if isinstance(method, LookupMethod):
         ngrams = {"prompt_lookup_max": method.max_ngram, "prompt_lookup_min": method.min_ngram}
@@ -123,6 +123,21 @@ def _suffix_options(method: SuffixMethod) -> dict[str, Any]:
         "suffix_decoding_min_token_prob": method.min_token_prob,
         "suffix_decoding_max_cached_requests": 0,  # a timed run repeats its prompts
     }
+
+
+def _rejection_sampling(settings: EngineSettings) -> str:
+    """Return vLLM's `rejection_sample_method`; raises Unsupported for block verification on a CPU.
+
+    vLLM 0.32: `v1/sample/rejection_sampler.py` of the runner that a CPU has takes "block", and
+    verifies token by token.
+    """
+    if settings.verification == "block" and settings.placement.device == "cpu":
+        raise Unsupported(
+            "On a CPU vLLM verifies token by token, even with rejection_sample_method = 'block', "
+            "because its block verification needs Triton; set speed.verification = 'standard', or "
+            "choose the reference engine."
+        )
+    return settings.verification
 
 
 def _draft_sampling(target: Sampler, draft: Sampler) -> str:

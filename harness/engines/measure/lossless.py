@@ -32,7 +32,7 @@ from draftmark.speculation.blocks import REFERENCE, Convention, block_counts
 from draftmark.speculation.engine_counts import convention_of, engine_counts
 from draftmark.speculation.interfaces import Drafter, Engine, EngineSettings, Method
 from draftmark.store.acceptance_tables import Floats
-from draftmark.types import Decode, Prompt, Sampler, Samplers, Text
+from draftmark.types import Decode, Prompt, Sampler, Samplers, Text, Verification
 
 MIN_P_VALUE = 1e-3  # the p value below which a check fails
 # A gap of at most this many units in the last place of the best logit is a tie within rounding.
@@ -81,7 +81,8 @@ def run_checks(
     drafter = method.drafter(folders["draft"], placement)
     gamma = settings.num_speculative_tokens
     samplers = settings.samplers
-    checks.append(check_counts(together, texts, drafter, logits, samplers, gamma, convention))
+    rule = settings.verification
+    checks.append(check_counts(together, texts, drafter, logits, samplers, gamma, convention, rule))
     if method.kind == "language_model":
         own = decode(method, folders["target"], samplers=Samplers(sampler, sampler))
         checks.append(check_own_draft(*own))
@@ -208,6 +209,7 @@ def check_counts(
     samplers: Samplers,
     num_speculative_tokens: int,
     convention: Convention = REFERENCE,
+    verification: Verification = "standard",
 ) -> Check:
     """Compare the engine's passes with those that scoring predicts for its texts."""
     from scipy import stats
@@ -218,7 +220,7 @@ def check_counts(
     except ValueError as failure:
         return Check(name, False, str(failure))
     in_order = [tables[text.example_id] for text in texts]
-    counts = block_counts(in_order, num_speculative_tokens, convention)
+    counts = block_counts(in_order, num_speculative_tokens, convention, verification)
     counted_B = np.array([float(decode.target_passes) for decode in decodes])
     difference_B = counted_B - counts.passes_B
     error = reach = 0.0  # a single prompt has no standard error: its passes must be as predicted

@@ -14,7 +14,12 @@ import torch
 from scipy import stats
 
 from draftmark.models.sampling import draw_tokens
-from draftmark.speculation.verification import residual_weights, verify_block
+from draftmark.speculation.verification import (
+    joint_rule,
+    residual_weights,
+    verify_block,
+    verify_jointly,
+)
 
 DRAWS, WORDS, GAMMA, TOKENS = 1_000_000, 3, 2, 3
 # Row 0 is the law of the first token, row a + 1 that of the token after a.
@@ -97,6 +102,39 @@ def p_value(rule: Rule, name: str, *, greedy: bool = False, num_tokens: int = TO
 def test_the_rule_as_it_is_passes(name: str) -> None:
     for num_tokens in (1, 2, 3):
         assert p_value(verify_block, name, num_tokens=num_tokens) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DRAFTS)
+def test_block_verification_as_it_is_passes(name: str) -> None:
+    assert p_value(verify_jointly, name) > 1e-3
+
+
+def prefixes_by_weight(
+    drafted: torch.Tensor, q: torch.Tensor, p: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Accept the longest prefix whose own weight passes, as a released implementation did."""
+    growth_NG = (p[:, :GAMMA].double() / q.double()).gather(-1, drafted[..., None])[..., 0]
+    first_N = growth_NG[:, 0].clamp(max=1)
+    weight_NG = torch.stack([first_N, (first_N * growth_NG[:, 1]).clamp(max=1)], 1)
+    passed_NG = torch.rand(drafted.shape, generator=generator, dtype=torch.float64) < weight_NG
+    accepted_N = (passed_NG * torch.arange(1, GAMMA + 1)).amax(-1)
+    _, left_NHV = joint_rule(drafted, q, p)
+    return accepted_N, draw_tokens(left_NHV[torch.arange(len(accepted_N)), accepted_N], generator)
+
+
+def standard_residual(
+    drafted: torch.Tensor, q: torch.Tensor, p: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Accept by block verification, and replace by the residual of the standard rule."""
+    accepted_N, _ = verify_jointly(drafted, q, p, generator)
+    return accepted_N, draw_tokens(_left(p, q, accepted_N), generator)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [prefixes_by_weight, standard_residual])
+def test_a_fault_planted_in_block_verification_is_caught(fault: Rule) -> None:
+    assert max(p_value(fault, name) for name in ("chained", "uniform")) < 1e-6
 
 
 def accepting(ratio: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Rule:

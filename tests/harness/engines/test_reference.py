@@ -44,6 +44,7 @@ from draftmark.types import (
     Sampler,
     Samplers,
     Text,
+    Verification,
 )
 
 LIMIT = 160  # new tokens
@@ -113,7 +114,13 @@ def decode(target: Any, tiny_directory: Path) -> Callable[..., list[Decode]]:
     """Return a function that decodes prompts with a draft, or with none."""
 
     def run(
-        prompts: list[Prompt], model: Any, how: float | Samplers, gamma: int, *, limit: int = LIMIT
+        prompts: list[Prompt],
+        model: Any,
+        how: float | Samplers,
+        gamma: int,
+        *,
+        limit: int = LIMIT,
+        verification: Verification = "standard",
     ) -> list[Decode]:
         settings = EngineSettings(
             samplers=samplers(how),
@@ -122,6 +129,7 @@ def decode(target: Any, tiny_directory: Path) -> Callable[..., list[Decode]]:
             end_tokens=end_tokens(tiny_directory),
             seed=0,
             placement=Placement(),
+            verification=verification,
         )
         drafter = LanguageModelDrafter(model) if isinstance(model, LanguageModel) else model
         return list(_Loop(target, drafter, settings).generate(prompts))
@@ -255,10 +263,29 @@ def test_at_temperature_one_its_mean_passes_agree_with_the_prediction(
     assert abs(difference.mean()) < 3 * difference.std() / np.sqrt(len(copies))
 
 
+def test_at_temperature_zero_both_rules_of_verification_count_the_same(
+    decode: Any, draft: Any, prompts: list[Prompt]
+) -> None:
+    rules = [
+        decode(prompts[:4], draft, 0.0, 4, limit=SHORT, verification=rule)
+        for rule in ("standard", "block")
+    ]
+    standard, block = ([(it.token_ids, it.rounds) for it in decoded] for decoded in rules)
+    assert block == standard
+
+
+BLOCK = [
+    ("model, block", Samplers(Sampler(1.0), Sampler(1.0))),
+    ("fading, block", Samplers(Sampler(1.0), Sampler(1.0))),
+    ("lookup, block", Samplers(Sampler(1.0), Sampler(1.0))),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "how"),
     [
+        *BLOCK,
         ("model", Samplers(Sampler(1.0, top_p=0.9), Sampler(1.0, top_p=0.9))),
         ("model", Samplers(Sampler(1.0), GREEDY)),
         ("model", Samplers(GREEDY, Sampler(1.0))),
@@ -273,11 +300,13 @@ def test_whatever_the_samplers_the_prediction_is_of_what_the_engine_counts(
     decode: Any, score: Any, draft: Any, prompts: list[Prompt], kind: str, how: Samplers
 ) -> None:
     """Passes, drafted, tested and accepted tokens, given the engine's own texts."""
+    kind, _, named = kind.partition(", ")
     drafters = {"model": draft, "fading": Fading(draft)}
     drafter = drafters.get(kind) or {"lookup": PromptLookup(), "suffix": Suffix()}[kind]
-    some = prompts[:32]
-    decoded = decode(some, drafter, how, 4, limit=SHORT)
-    counts = block_counts(score(drafter, texts_of(decoded, some), how, limit=SHORT), 4)
+    some, rule = prompts[:32], named or "standard"
+    decoded = decode(some, drafter, how, 4, limit=SHORT, verification=rule)
+    tables = score(drafter, texts_of(decoded, some), how, limit=SHORT)
+    counts = block_counts(tables, 4, verification=rule)
     engine = engine_counts(decoded, REFERENCE)
     for name in ("passes", "drafted", "tested", "accepted"):
         counted_B, predicted_B = getattr(engine, f"{name}_B"), getattr(counts, f"{name}_B")

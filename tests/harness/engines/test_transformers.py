@@ -260,11 +260,17 @@ def test_what_it_cannot_do_it_says(
 def test_a_draft_that_is_sampled_otherwise_is_refused(
     tiny_directory: Path, settings: Callable[..., EngineSettings]
 ) -> None:
-    from dataclasses import replace
-
     apart = replace(settings(Sampler(1.0)), samplers=Samplers(Sampler(1.0), GREEDY))
     with pytest.raises(UserError, match="target's sampler, not with temperature 0"):
         ENGINE.open(tiny_directory, Untrained(), tiny_directory, apart)
+
+
+def test_block_verification_is_refused(
+    tiny_directory: Path, settings: Callable[..., EngineSettings]
+) -> None:
+    joint = replace(settings(Sampler(1.0)), verification="block")
+    with pytest.raises(UserError, match="verifies token by token; set speed.verification"):
+        ENGINE.open(tiny_directory, Untrained(), tiny_directory, joint)
 
 
 def test_feature_heads_are_left_to_other_engines() -> None:

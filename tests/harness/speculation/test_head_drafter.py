@@ -1,5 +1,6 @@
 """Heads in the reference engine: lossless, and counted as scoring predicts; known answers."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -34,6 +35,7 @@ from draftmark.types import (
     Sampler,
     Samplers,
     Text,
+    Verification,
 )
 
 ONE = Sampler(1.0)
@@ -71,8 +73,15 @@ def texts(write: Callable[..., list[Text]], prompts: list[Prompt]) -> list[Text]
 def decode(target: LanguageModel, tiny_directory: Path) -> Callable[..., list[Decode]]:
     """Return a function that decodes prompts with a head."""
 
-    def run(prompts: list[Prompt], head: FeatureHead, how: Samplers, gamma: int) -> list[Decode]:
+    def run(
+        prompts: list[Prompt],
+        head: FeatureHead,
+        how: Samplers,
+        gamma: int,
+        rule: Verification = "standard",
+    ) -> list[Decode]:
         settings = EngineSettings(how, gamma, LIMIT, end_tokens(tiny_directory), 0, Placement())
+        settings = replace(settings, verification=rule)
         return list(_Loop(target, FeatureHeadDrafter(head), settings).generate(prompts))
 
     return run
@@ -155,7 +164,13 @@ def test_at_temperature_zero_it_is_lossless_and_every_count_is_predicted_exactly
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize(
-    "how", [Samplers(ONE, ONE), Samplers(Sampler(0.7, top_k=20), GREEDY)], ids=["1", "0.7, greedy"]
+    ("how", "rule"),
+    [
+        (Samplers(ONE, ONE), "standard"),
+        (Samplers(ONE, ONE), "block"),
+        (Samplers(Sampler(0.7, top_k=20), GREEDY), "standard"),
+    ],
+    ids=["1", "1, block", "0.7, greedy"],
 )
 def test_above_zero_tokens_have_the_targets_law_and_counts_are_within_the_interval(
     decode: Any,
@@ -164,13 +179,15 @@ def test_above_zero_tokens_have_the_targets_law_and_counts_are_within_the_interv
     prompts: list[Prompt],
     name: str,
     how: Samplers,
+    rule: Verification,
 ) -> None:
     some = prompts[:24]
-    written = texts_of(decoded := decode(some, train(name), how, 4), some)
+    written = texts_of(decoded := decode(some, train(name), how, 4, rule), some)
     laws = read_target_logits(target, written)
     law = check_distribution(written, laws, how.target)
     assert law.passed, law.evidence
-    counts = check_counts(decoded, written, FeatureHeadDrafter(train(name)), laws, how, 4)
+    drafter = FeatureHeadDrafter(train(name))
+    counts = check_counts(decoded, written, drafter, laws, how, 4, verification=rule)
     assert counts.passed, counts.evidence
 
 
@@ -197,9 +214,10 @@ def test_chains_that_are_not_followed_to_their_ends_count_as_those_that_are(
         )
     }
     tables = score(head, laws, how)
-    for gamma in (1, 4, 32):
+    for gamma, rule in itertools.product((1, 4, 32), ("standard", "block")):
         mine, theirs = (
-            block_counts(each, gamma) for each in (tables, [whole[t.example_id] for t in texts])
+            block_counts(each, gamma, verification=rule)
+            for each in (tables, [whole[t.example_id] for t in texts])
         )
         for field in ("tokens_B", "passes_B", "drafted_B", "tested_BG", "reached_BG"):
             np.testing.assert_allclose(getattr(mine, field), getattr(theirs, field), atol=1e-5)

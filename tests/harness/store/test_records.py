@@ -74,6 +74,8 @@ def tables(draw: st.DrawFn) -> AcceptanceTable:
         draw(st.sampled_from([None, (3, 6, 8)])),
         greedy_SD=accept_SD > draw(st.floats(0, 1)),
         greedy_overlap_S=overlap_S,
+        ratio_SD=draw(st.sampled_from([None, np.where(accept_SD < 1, accept_SD, 1e12)])),
+        proposed_S=draw(st.sampled_from([None, np.array(drafted)])),
     )
 
 
@@ -110,7 +112,7 @@ def test_acceptance_tables_come_back(path: Path, written: list[AcceptanceTable])
         np.testing.assert_array_equal(back.overlap_S, table.overlap_S)
         np.testing.assert_array_equal(back.greedy_match_S, table.greedy_match_S)
         assert (back.limit, back.nodes) == (table.limit, table.nodes)
-        for name in ("greedy_SD", "greedy_overlap_S"):
+        for name in ("greedy_SD", "greedy_overlap_S", "ratio_SD", "proposed_S"):
             np.testing.assert_array_equal(getattr(back, name), getattr(table, name))
 
 
@@ -124,7 +126,7 @@ def test_tables_of_the_first_format_count_as_they_did(path: Path) -> None:
 
     model, found = read_tables(path)
 
-    assert (model.limit, model.greedy_SD) == (None, None)
+    assert (model.limit, model.greedy_SD, model.ratio_SD, model.proposed_S) == (None,) * 4
     np.testing.assert_array_equal(model.accept_SD[1], [0.25, 1.0, 0.0, 0.0])
     # The model's blocks: 3 drafted at 0; 2 at 1 after a rejection (0.5); 1 at 2 likewise.
     at_2 = 0.5 * 0.75 + 0.5 * 0.75  # rejected at 1, from either start
@@ -177,6 +179,26 @@ def test_what_is_not_a_probability_is_refused(path: Path, overlap: float) -> Non
     write_tables(path, [_table_of(overlap)])
 
     with pytest.raises(UserError, match=r"a/0: a probability is not between 0 and 1; run the"):
+        read_tables(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ratio": [1.5, 0.5, 0.5]}, "is not that of its acceptance"),
+        ({"ratio": [float("nan"), 0.5, 0.5]}, "is missing or not finite"),
+        ({"proposed": [3, 0, 0]}, "more tokens are drafted than a block holds"),
+        ({"proposed": [0, 0]}, "its columns have different lengths"),
+    ],
+)
+def test_ratios_and_draws_that_do_not_fit_are_refused(
+    path: Path, changes: dict[str, Any], words: str
+) -> None:
+    half = [0.5, 0.5, 0.5]
+    row = {"example_id": "a", "depth": 2, "accept": half, "drafted": [2, 2, 2], "limit": 3}
+    write_rows(path, [{**row, "overlap": half, "greedy_match": half, **changes}])
+
+    with pytest.raises(UserError, match=words):
         read_tables(path)
 
 

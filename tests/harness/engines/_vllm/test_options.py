@@ -100,6 +100,15 @@ def test_a_draft_that_vllm_would_draw_otherwise_is_refused(
         speculation_options(Untrained(), tiny_directory, sampled(target, draft))
 
 
+def test_the_rule_of_verification_is_vllms_own_except_on_a_processor(tiny_directory: Path) -> None:
+    joint = replace(SETTINGS, verification="block", placement=Placement("cuda"))
+    for settings, expected in ((SETTINGS, "standard"), (joint, "block")):
+        options = speculation_options(Untrained(), tiny_directory, settings)
+        assert options["rejection_sample_method"] == expected
+    with pytest.raises(Unsupported, match="On a CPU vLLM verifies token by token"):
+        speculation_options(Untrained(), tiny_directory, replace(joint, placement=Placement()))
+
+
 def test_a_lookup_draws_nothing_so_its_sampler_does_not_matter(tmp_path: Path) -> None:
     told = speculation_options(
         PromptLookup(4, 2), tmp_path, sampled(Sampler(0.7, 20), Sampler(1.0))

@@ -51,7 +51,8 @@ def _parts(
     """Yield the states of some blocks at a time."""
     size = max(1, SLOTS_AT_ONCE // head.block_size)
     slots_K = torch.arange(head.block_size, device=head.device)
-    for part_A, part_AK in zip(anchors_A.split(size), drawn_AK.split(size), strict=True):
+    for first in range(0, len(anchors_A), size):
+        part_A, part_AK = anchors_A[first : first + size], drawn_AK[first : first + size]
         states_AKD = head.model.blocks(context, ids_T[part_A], part_A, part_AK)
         previous_AK = ids_T[(part_A[:, None] + slots_K).clamp(max=len(ids_T) - 1)]
         yield head.model.join(states_AKD, previous_AK) * part_AK[..., None]

@@ -52,7 +52,7 @@ class DFlashModule(BlockModule):
     def take(self, target: Any) -> None:
         """Take the ends, and the scale of the target's last norm."""
         super().take(target)
-        self.norm.weight.copy_(last_norm(target).weight)  # type: ignore[arg-type]
+        self.norm.weight.copy_(last_norm(target).weight)
 
     def fuse(self, states_TLD: torch.Tensor) -> torch.Tensor:
         """Return the features from which every layer takes keys and values."""
@@ -66,7 +66,7 @@ class DFlashModule(BlockModule):
         places_T = torch.arange(context.slots, context.slots + new, device=features_TD.device)
         turned = self._rotation(places_T)
         for index, layer in enumerate(self.layers):
-            keys, values = layer.self_attn.keys_values(features_TD, turned)  # type: ignore[union-attr]
+            keys, values = _attention(layer).keys_values(features_TD, turned)
             context.cache.update(_as_batch(keys), _as_batch(values), index)
         context.slots += new
 
@@ -135,22 +135,29 @@ class _Attention(torch.nn.Module):
         self, states_ASD: torch.Tensor, turned: Rotation, cached: Any, hidden_AT: torch.Tensor
     ) -> torch.Tensor:
         queries_ASHE = _turn(self.q_norm(_split(self.q_proj(states_ASD), self.heads)), turned)
-        queries_AGNSE = queries_ASHE.unflatten(2, (self.groups, -1)).permute(0, 2, 3, 1, 4)
+        grouped_ASGNE = _split(queries_ASHE, self.groups, -2)
+        queries_AGNSE = grouped_ASGNE.permute(0, 2, 3, 1, 4)
         own_keys, own_values = self.keys_values(states_ASD, turned)
         own_AGNST = torch.einsum("agnse,atge->agnst", queries_AGNSE, own_keys)
         context_AGNST = torch.einsum("agnse,gte->agnst", queries_AGNSE, cached.keys[0])
         context_AGNST = context_AGNST.masked_fill(hidden_AT[:, None, None, None], -math.inf)
         scores = torch.cat([context_AGNST, own_AGNST], dim=-1) / math.sqrt(queries_ASHE.shape[-1])
         weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(scores.dtype)
-        context, own = weights.split([hidden_AT.shape[1], own_AGNST.shape[-1]], dim=-1)
+        context, own = weights.tensor_split([hidden_AT.shape[1]], dim=-1)
         mixed_AGNSE = torch.einsum("agnst,gte->agnse", context, cached.values[0])
         mixed_AGNSE = mixed_AGNSE + torch.einsum("agnst,atge->agnse", own, own_values)
         output: torch.Tensor = self.o_proj(mixed_AGNSE.permute(0, 3, 1, 2, 4).flatten(2))
         return output
 
 
-def _split(states: torch.Tensor, heads: int) -> torch.Tensor:
-    return states.unflatten(-1, (heads, -1))
+def _split(states: torch.Tensor, parts: int, dim: int = -1) -> torch.Tensor:
+    """Return states whose dimension `dim` is split into a number of parts."""
+    split = states.unflatten(dim, (parts, -1))  # type: ignore[no-untyped-call]
+    return cast(torch.Tensor, split)
+
+
+def _attention(layer: torch.nn.Module) -> _Attention:
+    return cast(_Attention, layer.self_attn)
 
 
 def _turn(states: torch.Tensor, turned: Rotation) -> torch.Tensor:

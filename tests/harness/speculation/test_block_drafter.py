@@ -65,7 +65,7 @@ def train(
     @cache
     def trained(name: str) -> BlockHead:
         folder = tmp_path_factory.mktemp("head")
-        return trained_block_head(BLOCK_METHODS[name], toy, texts[:32], folder)
+        return trained_block_head(BLOCK_METHODS[name], toy, texts[:16], folder)
 
     return trained
 
@@ -97,21 +97,29 @@ def score(
     return [replace(table, limit=LIMIT) for table in BlockDrafter(head).score(texts, known, how)]
 
 
+GAMMAS = (1, 3, 5, 8)
+QUARTERS = [slice(start, None, 4) for start in range(4)]
+
+
 @pytest.mark.parametrize("name", BLOCK_METHODS)
+@pytest.mark.parametrize(
+    "parts", [QUARTERS, pytest.param([slice(None)] * 4, marks=pytest.mark.slow)], ids=["some", "64"]
+)
 def test_at_temperature_zero_it_is_lossless_and_every_count_is_predicted_exactly(
     toy: LanguageModel,
     train: Callable[[str], BlockHead],
     prompts: list[Prompt],
     texts: list[Text],
     name: str,
+    parts: list[slice],
 ) -> None:
-    """On each of 64 prompts, at each block length, also beyond the block of the head."""
+    """On each prompt, at each block length, also beyond the block of the head."""
     how, head = Samplers(GREEDY, GREEDY), train(name)
     tables = score(toy, head, texts, how)
-    for gamma in (1, 3, 5, 8):
-        decoded = decode(toy, prompts, head, how, gamma)
-        assert [item.token_ids for item in decoded] == [text.response_ids for text in texts]
-        counts = block_counts(tables, gamma)
+    for gamma, part in zip(GAMMAS, parts, strict=True):
+        decoded = decode(toy, prompts[part], head, how, gamma)
+        assert [item.token_ids for item in decoded] == [each.response_ids for each in texts[part]]
+        counts = block_counts(tables[part], gamma)
         assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
         for of_rounds, predicted_B in (
             ("drafted", counts.drafted_B),
@@ -119,7 +127,7 @@ def test_at_temperature_zero_it_is_lossless_and_every_count_is_predicted_exactly
         ):
             counted = [sum(getattr(each, of_rounds) for each in item.rounds) for item in decoded]
             assert counted == predicted_B.tolist()
-        assert 30 < counts.accepted_B.sum() < counts.tested_B.sum() - 30
+        assert 10 < counts.accepted_B.sum() < counts.tested_B.sum() - 10
     assert max(each.drafted for item in decoded for each in item.rounds) == min(8, head.block_size)
 
 
@@ -134,9 +142,9 @@ def test_above_zero_tokens_have_the_targets_law_and_counts_are_within_the_interv
     name: str,
     how: Samplers,
 ) -> None:
-    head = train(name)
-    decoded = decode(toy, prompts, head, how, 4)
-    texts = texts_of(decoded, prompts)
+    head, some = train(name), prompts[:24]
+    decoded = decode(toy, some, head, how, 4)
+    texts = texts_of(decoded, some)
     known = read_target_logits(toy, texts)
     tokens = check_distribution(texts, known, how.target)
     assert tokens.passed, tokens.evidence

@@ -58,9 +58,9 @@ class DFlash(BlockHeadMethod):
 
     def module(self, config: "Any", shape: "BlockShape") -> "BlockModule":
         """Return random layers."""
-        from draftmark.models.dflash_head import DFlashModule
+        from draftmark.models.dflash_head import DFlashModule, qwen3_config
 
-        return DFlashModule(config, shape, self.num_layers)
+        return DFlashModule(config, shape, qwen3_config(config, self.num_layers))
 
 
 METHOD = DFlash

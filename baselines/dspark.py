@@ -71,9 +71,10 @@ class DSpark(BlockHeadMethod):
 
     def module(self, config: "Any", shape: "BlockShape") -> "BlockModule":
         """Return random layers and heads."""
+        from draftmark.models.dflash_head import qwen3_config
         from draftmark.models.dspark_head import DSparkModule
 
-        return DSparkModule(config, shape, self.num_layers, self.rank)
+        return DSparkModule(config, shape, qwen3_config(config, self.num_layers), self.rank)
 
     def slot_loss(self, context: "TrainingContext") -> "TokenLoss":
         """Return the loss of the tokens that a slot predicts, with that of their confidence."""

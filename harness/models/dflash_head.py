@@ -34,10 +34,15 @@ class DFlashModule(BlockModule):
     """
 
     def __init__(
-        self, config: Any, shape: BlockShape, num_layers: int, anchor_predicts: bool = False
+        self,
+        config: Any,
+        shape: BlockShape,
+        layer_config: Qwen3Config,
+        anchor_predicts: bool = False,
     ) -> None:
         super().__init__(config, shape)
-        self.layer_config = qwen3_config(config, num_layers)
+        self.layer_config = layer_config
+        num_layers = layer_config.num_hidden_layers
         width, eps = config.hidden_size, self.layer_config.rms_norm_eps
         self.anchor_predicts = anchor_predicts
         self.fc = Linear(len(shape.layers) * width, width, bias=False)

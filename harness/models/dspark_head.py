@@ -10,6 +10,7 @@ Legend: A anchor, K slot of a block, D hidden size, E rank, X = D + E, V vocabul
 from typing import Any, ClassVar, cast
 
 import torch
+from transformers import Qwen3Config
 
 from draftmark.models.block_head import BlockShape
 from draftmark.models.dflash_head import DFlashModule
@@ -20,8 +21,10 @@ class DSparkModule(DFlashModule):
 
     sequential: ClassVar[bool] = True
 
-    def __init__(self, config: Any, shape: BlockShape, num_layers: int, rank: int) -> None:
-        super().__init__(config, shape, num_layers, anchor_predicts=True)
+    def __init__(
+        self, config: Any, shape: BlockShape, layer_config: Qwen3Config, rank: int
+    ) -> None:
+        super().__init__(config, shape, layer_config, anchor_predicts=True)
         self.joined_width = rank
         self.markov_w1 = torch.nn.Embedding(config.vocab_size, rank)
         self.markov_w2 = torch.nn.Linear(rank, config.vocab_size, bias=False)

@@ -243,7 +243,7 @@ class TrainingRun:
     passes: float
     rows_per_batch: int
     compared: bool = False  # a reference model of the draft's shape reads every batch as well
-    depth: int = 1  # the number of depths at which each supervised token is read
+    depth: float = 1  # how often each supervised token is read, in the mean
 
 
 @dataclass(frozen=True)

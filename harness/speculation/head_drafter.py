@@ -19,6 +19,7 @@ from draftmark.models.finite import check_logits
 from draftmark.models.growing_cache import growing_cache
 from draftmark.models.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates, TargetLogits, batches_by_length
+from draftmark.models.language_model import LanguageModel
 from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.speculation.scoring import greedy_acceptance, probability_ratio
 from draftmark.store.acceptance_tables import Floats, all_or_nothing
@@ -122,7 +123,7 @@ class FeatureHeadDrafter:
         """
         states = target.layer_states or LiveStates(target.target, self.head.model.shape.layers)
         for batch in batches_by_length(texts):
-            chains = [_Chains(text, target, samplers) for text in batch]
+            chains = [Chains(text, target, samplers) for text in batch]
             features = [self.head.fuse(states.states_of(text)) for text in batch]
             depth = min(MAX_GAMMA, max(len(text.response_ids) for text in batch))
             for hidden_BRH in roll_forward(self.head, batch, features, depth):
@@ -139,7 +140,7 @@ class FeatureHeadDrafter:
         return FeatureHeadSession(self.head, prompt_ids, sampler, generator)
 
 
-class _Chains:
+class Chains:
     """The chains of one text: one from every start of its response, all of the same depth."""
 
     def __init__(self, text: Text, target: TargetLogits, samplers: Samplers) -> None:
@@ -163,8 +164,8 @@ class _Chains:
         reach_S = torch.maximum(self._reach_S, self._greedy_reach_S)
         return torch.nonzero(reach_S[:left] > NEGLIGIBLE)[:, 0]
 
-    def follow(self, head: FeatureHead, hidden_RH: torch.Tensor) -> None:
-        """Score the chains at this depth, from the head's features of each start."""
+    def follow(self, head: LanguageModel, hidden_RH: torch.Tensor) -> None:
+        """Score the chains at this depth, from the states of each start that the head reads."""
         starts_A = self.followed
         if len(starts_A):
             logits_AV = head.logits(hidden_RH[starts_A.to(hidden_RH.device)])
@@ -208,14 +209,14 @@ class _Chains:
         p_AV = sampler_probs(logits_NV[positions_A.to(logits_NV.device)], self._samplers.target)
         return overlap(q_AV, p_AV).double().cpu()
 
-    def table(self) -> AcceptanceTable:
-        """Return the acceptance table of the text."""
+    def table(self, longest: int = MAX_GAMMA) -> AcceptanceTable:
+        """Return the acceptance table of the text, of a draft that proposes `longest` tokens."""
         sampled = self._samplers.draft.temperature > 0
         accept_SD = np.minimum(self._ratio_SD, 1.0)
         return AcceptanceTable(
             self._text.example_id,
             accept_SD,
-            np.full(len(self._y_N), MAX_GAMMA),
+            np.full(len(self._y_N), longest),
             self._overlap_S.numpy(),
             self._agree_S.numpy(),
             greedy_SD=self._greedy_SD if sampled else None,

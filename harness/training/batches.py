@@ -56,8 +56,8 @@ class Batch:
             done,
         )
 
-    def part(self, part: slice) -> "Batch":
-        """Return the batch with only the tokens in `part`."""
+    def part(self, part: slice | torch.Tensor) -> "Batch":
+        """Return the batch with only the tokens in `part`, a slice or indices."""
         fields = ("labels_N", "positions_N", "rows_N")
         return replace(self, **{name: getattr(self, name)[part] for name in fields})
 

@@ -26,7 +26,7 @@ class WeightCounts:
 class StepKind:
     """The parts of a training step that cost extra."""
 
-    depth: int = 1  # the number of depths at which draft and reference read a supervised token
+    depth: float = 1  # how often draft and reference read a supervised token, in the mean
     live: bool = False  # the draft writes the texts, and the target reads them at once
     # A PreLossPass computes all logits once more, without a gradient. Those that a step keeps for
     # its loss count too: the estimate does not depend on memory.

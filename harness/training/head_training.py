@@ -6,6 +6,7 @@ Legend: B text, R start, T slot, L layer, N supervised token, K depth, D hidden 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -26,6 +27,18 @@ from draftmark.types import Text
 _NOISE_LENGTH = 512  # the number of tokens of a text at which noise has its nominal width
 
 Loss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]
+
+
+@runtime_checkable
+class ReadsStates(Protocol):
+    """A draft in training that reads the target's states, each token at several depths."""
+
+    @property
+    def depth(self) -> float:
+        """The mean number of times that a supervised token is read."""
+
+    def read(self, training_batch: TrainingBatch, step: int) -> torch.Tensor:
+        """Return states [N, K, D] of supervised tokens at K depths; zero where one is not read."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,7 @@ def read_batch(
 
     `packed`: read the texts as one sequence, if they fit the windows of the model's attention.
     """
-    if isinstance(model, HeadInTraining):
+    if isinstance(model, ReadsStates):
         return model.read(training_batch, step)
     rows = rows_read(training_batch.texts)
     states: Iterable[torch.Tensor] = (

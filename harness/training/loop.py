@@ -26,7 +26,7 @@ from draftmark.training.checkpoints import (
 from draftmark.training.context import Draft, PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.flops import StepKind
 from draftmark.training.gradients import autocast, backward_in_chunks
-from draftmark.training.head_training import HeadInTraining
+from draftmark.training.head_training import ReadsStates
 from draftmark.training.ledger import charge_step, keep_freed_blocks, peak_bytes
 from draftmark.training.schedule import Goal, is_validation_step, learning_rate
 from draftmark.types import Ledger
@@ -49,7 +49,7 @@ class _Training:
     def step_kind(self, live: bool) -> StepKind:
         """Return the kind of a step for the ledger; `live` if the draft writes its texts."""
         draft, measuring = self.context.draft, self.pre_loss_pass
-        depth = draft.depth if isinstance(draft, HeadInTraining) else 1
+        depth = draft.depth if isinstance(draft, ReadsStates) else 1
         compared = measuring is not None and measuring.reference is not None
         return StepKind(depth, live, measuring is not None, compared)
 

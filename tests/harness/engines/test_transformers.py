@@ -269,7 +269,7 @@ def test_block_verification_is_refused(
     tiny_directory: Path, settings: Callable[..., EngineSettings]
 ) -> None:
     joint = replace(settings(Sampler(1.0)), verification="block")
-    with pytest.raises(UserError, match="verifies token by token; set speed.verification"):
+    with pytest.raises(UserError, match=r"verifies token by token; set speed\.verification"):
         ENGINE.open(tiny_directory, Untrained(), tiny_directory, joint)
 
 

@@ -1,0 +1,120 @@
+"""DSpark: DFlash's block, whose slots read the token before them (arXiv 2607.05147).
+
+The layers are those of `dflash`, but the anchor is the first slot that predicts: slot k reads the
+place of token k and predicts token k + 1. A Markov head of low rank adds W2 W1[x] to the logits U_k
+of a slot, where x is the token drafted before, or the anchor. A confidence head estimates the
+probability of acceptance, c = sigmoid(w [state, W1[x]]). With the text's token y, the target's p
+and the draft's q, the loss of a slot is
+
+    ce_weight (-log q(y)) + l1_weight sum |q - p| + confidence_weight BCE(c, 1 - sum |q - p| / 2)
+
+without a gradient through the target of c. Published: 0.1, 0.9, 1.0, and weights exp(-k / gamma) by
+slot, gamma 4 for a block of 7: `decay` is exp(-1 / gamma). Any other `loss` takes the place of the
+first two terms. AdaSPEC's selection (`keep`) compares the loss without the confidence's.
+
+Where codes differ: DeepSpec (deepseek-ai/DeepSpec at 67d7bdd) divides each term by the sum of its
+weights, speculators 0.9 by the number of slots; speculators' `tv` is half of the L1 distance, and
+its `ce` takes the target's likeliest token in place of y. Both report as accepted length 1 plus the
+sum of products of 1 - TV, over all anchors alike; `block_efficiency` is over the starts of blocks.
+The confidence is trained and exported, and cuts no block here: vLLM's cut depends on its load.
+
+Published recipe: Open-PerfectBlend answered by the target (`text = "target"`), 10 epochs, AdamW,
+learning rate 6e-4, batches of 512, 5 layers, rank 256.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from draftmark.baselines._block_head import (
+    GAMMA_4,
+    BlockHeadMethod,
+    BlockLossName,
+    Layer,
+    Share,
+    fused_layers,
+    label_loss,
+)
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import torch
+
+    from draftmark.models.block_head import BlockModule, BlockShape
+    from draftmark.models.dspark_head import DSparkModule
+    from draftmark.training.batches import Batch
+    from draftmark.training.context import TrainingContext
+    from draftmark.training.loop import TokenLoss
+
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class DSpark(BlockHeadMethod):
+    """`rank`: rank of the Markov head; `num_layers`, `features`: as in `dflash`."""
+
+    block_size: Annotated[int, Field(ge=1, le=32)] = 7
+    loss: BlockLossName | Literal["dspark"] = "dspark"  # type: ignore[assignment]
+    decay: Share = GAMMA_4
+    num_layers: Annotated[int, Field(ge=1)] = 2
+    features: tuple[Layer, ...] | None = None
+    rank: Annotated[int, Field(ge=1)] = 64
+    ce_weight: NonNegative = 0.1
+    l1_weight: NonNegative = 0.9
+    confidence_weight: NonNegative = 1.0
+
+    def layers(self, num_layers: int) -> tuple[int, ...]:
+        """Return the fused layers in order; raises UserError if the target lacks one."""
+        return fused_layers("dspark", self.features, num_layers)
+
+    def module(self, config: "Any", shape: "BlockShape") -> "BlockModule":
+        """Return random layers and heads."""
+        from draftmark.models.dflash_head import qwen3_config
+        from draftmark.models.dspark_head import DSparkModule
+
+        return DSparkModule(config, shape, qwen3_config(config, self.num_layers), self.rank)
+
+    def slot_loss(self, context: "TrainingContext") -> "TokenLoss":
+        """Return the loss of the tokens that a slot predicts, with that of their confidence."""
+        module: DSparkModule = context.draft.model
+        token_loss = self._mixture if self.loss == "dspark" else self.token_loss()
+
+        def loss(
+            draft_NV: "torch.Tensor", target_NV: "torch.Tensor", batch: "Batch"
+        ) -> "torch.Tensor":
+            assert batch.states is not None
+            loss_N = token_loss(draft_NV, target_NV, batch)
+            if not draft_NV.requires_grad:  # measured for a selection
+                return loss_N
+            confidence_N = module.confidence_logits(batch.states[0])
+            own_N = confidence_loss(confidence_N, draft_NV, target_NV)
+            return loss_N + self.confidence_weight * own_N
+
+        return loss
+
+    def _mixture(
+        self, draft_NV: "torch.Tensor", target_NV: "torch.Tensor", batch: "Batch"
+    ) -> "torch.Tensor":
+        from draftmark.training.divergences import tvd
+
+        ce_N = label_loss(draft_NV, target_NV, batch)
+        return self.ce_weight * ce_N + self.l1_weight * 2 * tvd(draft_NV, target_NV)
+
+
+def confidence_loss(
+    confidence_N: "torch.Tensor", draft_NV: "torch.Tensor", target_NV: "torch.Tensor"
+) -> "torch.Tensor":
+    """Return the binary cross-entropy [N] of confidences, as logits, to the overlap of q and p."""
+    import torch
+
+    from draftmark.training.divergences import expected_acceptance
+
+    overlap_N = expected_acceptance(draft_NV.detach(), target_NV).clamp(0, 1)
+    return torch.nn.functional.binary_cross_entropy_with_logits(
+        confidence_N.float(), overlap_N, reduction="none"
+    )
+
+
+METHOD = DSpark

@@ -1,0 +1,218 @@
+"""Block heads in the reference engine: lossless, counted as scoring predicts; known answers."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from block_cases import (
+    BLOCK_METHODS,
+    random_prompts,
+    silence_layers,
+    toy_target,
+    trained_block_head,
+)
+from head_cases import small_target
+
+from draftmark.engines.measure.lossless import check_counts, check_distribution, read_target_logits
+from draftmark.engines.reference import _Loop
+from draftmark.models.block_head import BlockHead
+from draftmark.models.generation import Sampling, generate
+from draftmark.models.language_model import LanguageModel
+from draftmark.progress import Progress
+from draftmark.speculation.block_drafter import BlockDrafter
+from draftmark.speculation.blocks import block_counts
+from draftmark.speculation.interfaces import EngineSettings
+from draftmark.store.acceptance_tables import with_greedy_draft
+from draftmark.types import (
+    GREEDY,
+    AcceptanceTable,
+    Decode,
+    Placement,
+    Prompt,
+    Sampler,
+    Samplers,
+    Text,
+)
+
+ONE = Sampler(1.0)
+LIMIT = 10
+
+
+@pytest.fixture(scope="module")
+def toy() -> LanguageModel:
+    return toy_target()
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[Prompt]:
+    return random_prompts(64)
+
+
+@pytest.fixture(scope="module")
+def texts(toy: LanguageModel, prompts: list[Prompt]) -> list[Text]:
+    """What the target writes to the 64 prompts at temperature 0."""
+    return written(toy, prompts, 0.0)
+
+
+@pytest.fixture(scope="module")
+def train(
+    toy: LanguageModel, texts: list[Text], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], BlockHead]:
+    @cache
+    def trained(name: str) -> BlockHead:
+        folder = tmp_path_factory.mktemp("head")
+        return trained_block_head(BLOCK_METHODS[name], toy, texts[:16], folder)
+
+    return trained
+
+
+def written(target: LanguageModel, prompts: list[Prompt], temperature: float) -> list[Text]:
+    sampling = Sampling(Sampler(temperature), LIMIT, frozenset(), 0)
+    with Progress(quiet=True).step("", len(prompts)) as step:
+        return generate(target, prompts, sampling, rows_per_batch=64, step=step)
+
+
+def decode(
+    target: LanguageModel, prompts: list[Prompt], head: BlockHead, how: Samplers, gamma: int
+) -> list[Decode]:
+    settings = EngineSettings(how, gamma, LIMIT, frozenset(), 0, Placement())
+    return list(_Loop(target, BlockDrafter(head), settings).generate(prompts))
+
+
+def texts_of(decoded: list[Decode], prompts: list[Prompt]) -> list[Text]:
+    return [
+        Text(item.example_id, prompt.token_ids, item.token_ids, item.finish_reason)
+        for item, prompt in zip(decoded, prompts, strict=True)
+    ]
+
+
+def score(
+    target: LanguageModel, head: BlockHead, texts: list[Text], how: Samplers
+) -> list[AcceptanceTable]:
+    known = read_target_logits(target, texts)
+    return [replace(table, limit=LIMIT) for table in BlockDrafter(head).score(texts, known, how)]
+
+
+GAMMAS = (1, 3, 5, 8)
+QUARTERS = [slice(start, None, 4) for start in range(4)]
+
+
+@pytest.mark.parametrize("name", BLOCK_METHODS)
+@pytest.mark.parametrize(
+    "parts", [QUARTERS, pytest.param([slice(None)] * 4, marks=pytest.mark.slow)], ids=["some", "64"]
+)
+def test_at_temperature_zero_it_is_lossless_and_every_count_is_predicted_exactly(
+    toy: LanguageModel,
+    train: Callable[[str], BlockHead],
+    prompts: list[Prompt],
+    texts: list[Text],
+    name: str,
+    parts: list[slice],
+) -> None:
+    """On each prompt, at each block length, also beyond the block of the head."""
+    how, head = Samplers(GREEDY, GREEDY), train(name)
+    tables = score(toy, head, texts, how)
+    for gamma, part in zip(GAMMAS, parts, strict=True):
+        decoded = decode(toy, prompts[part], head, how, gamma)
+        assert [item.token_ids for item in decoded] == [each.response_ids for each in texts[part]]
+        counts = block_counts(tables[part], gamma)
+        assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
+        for of_rounds, predicted_B in (
+            ("drafted", counts.drafted_B),
+            ("accepted", counts.accepted_B),
+        ):
+            counted = [sum(getattr(each, of_rounds) for each in item.rounds) for item in decoded]
+            assert counted == predicted_B.tolist()
+        assert 10 < counts.accepted_B.sum() < counts.tested_B.sum() - 10
+    assert max(each.drafted for item in decoded for each in item.rounds) == min(8, head.block_size)
+
+
+@pytest.mark.parametrize("name", BLOCK_METHODS)
+@pytest.mark.parametrize(
+    "how", [Samplers(ONE, ONE), Samplers(Sampler(0.7, top_k=20), GREEDY)], ids=["1", "0.7, greedy"]
+)
+def test_above_zero_tokens_have_the_targets_law_and_counts_are_within_the_interval(
+    toy: LanguageModel,
+    train: Callable[[str], BlockHead],
+    prompts: list[Prompt],
+    name: str,
+    how: Samplers,
+) -> None:
+    head, some = train(name), prompts[:24]
+    decoded = decode(toy, some, head, how, 4)
+    texts = texts_of(decoded, some)
+    known = read_target_logits(toy, texts)
+    tokens = check_distribution(texts, known, how.target)
+    assert tokens.passed, tokens.evidence
+    counts = check_counts(decoded, texts, BlockDrafter(head), known, how, 4)
+    assert counts.passed, counts.evidence
+
+
+@pytest.mark.parametrize("name", BLOCK_METHODS)
+def test_the_greedy_draft_beside_a_sampled_head_is_the_head_at_temperature_zero(
+    toy: LanguageModel, train: Callable[[str], BlockHead], prompts: list[Prompt], name: str
+) -> None:
+    texts = written(toy, prompts[:8], 1.0)
+    both, alone = (score(toy, train(name), texts, Samplers(ONE, draft)) for draft in (ONE, GREEDY))
+    for table, expected in zip(both, alone, strict=True):
+        greedy = with_greedy_draft(table)
+        assert greedy is not None
+        mine, theirs = (block_counts([it], 8).reached_BG for it in (greedy, expected))
+        np.testing.assert_allclose(mine, theirs, atol=1e-9)
+
+
+def unigram_head(name: str, target: LanguageModel) -> BlockHead:
+    """Return a head whose every slot has the state that the target has at every token."""
+    with torch.no_grad():
+        embedding = target.model.get_input_embeddings().weight
+        embedding.copy_(embedding[:1].expand_as(embedding))
+    silence_layers(target.model)
+    method = BLOCK_METHODS[name]
+    head: BlockHead = method.head(target, [], 0)
+    silence_layers(head.model)
+    with torch.no_grad():
+        if name == "p_eagle":
+            width = head.hidden_size
+            head.model.eagle.fc.weight.zero_()
+            head.model.eagle.fc.weight[:, :width] = torch.eye(width)
+            head.model.mask_hidden[:width] = embedding[0]
+        if name == "dspark":
+            head.model.markov_w2.weight.zero_()
+    return head
+
+
+def bigram_head(target: LanguageModel) -> BlockHead:
+    """Return DSpark's head with the target's bigrams as its Markov head and nothing else."""
+    silence_layers(target.model)
+    size = target.vocab_size
+    head: BlockHead = replace(BLOCK_METHODS["dspark"], rank=size).head(target, [], 0)
+    with torch.no_grad():
+        head.model.norm.weight.zero_()
+        head.model.markov_w1.weight.copy_(torch.eye(size))
+        logits_TV = target.logits(target.hidden(torch.arange(size)[None])[0])
+        head.model.markov_w2.weight.copy_(logits_TV.T)
+    return head
+
+
+@pytest.mark.parametrize("how", [Samplers(GREEDY, GREEDY), Samplers(ONE, ONE)], ids=["0", "1"])
+@pytest.mark.parametrize("name", [*BLOCK_METHODS, "bigram"])
+def test_a_head_that_is_the_target_itself_has_everything_accepted(
+    name: str, how: Samplers, prompts: list[Prompt]
+) -> None:
+    """Of a target whose tokens do not depend on its text, and of one that reads the last token."""
+    target: Any = small_target("qwen2")  # an untied head
+    head = bigram_head(target) if name == "bigram" else unigram_head(name, target)
+    decoded = decode(target, prompts[:8], head, how, 4)
+    rounds = [each for item in decoded for each in item.rounds]
+    assert sum(each.drafted for each in rounds) > 40
+    assert all(each.accepted == each.drafted for each in rounds)
+    for table in score(target, head, texts_of(decoded, prompts[:8]), how):
+        length, slots = len(table.drafted_S), head.block_size
+        inside_SD = np.add.outer(np.arange(length), np.arange(slots)) < length
+        np.testing.assert_allclose(table.accept_SD[:, :slots][inside_SD], 1.0, atol=1e-4)
+        assert not table.accept_SD[:, slots:].any()
+        assert (table.drafted_S == slots).all()

@@ -19,6 +19,8 @@ _TERMS = {
     "engine": "{} engine",
     "batch": "batch {}",
     "length": "{} length",
+    "category": "{}",
+    "context": "context of {} tokens",
 }
 
 

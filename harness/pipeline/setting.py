@@ -21,7 +21,15 @@ from draftmark.speculation.methods import (
     start_from_head,
 )
 from draftmark.store.graph import Node
-from draftmark.types import Example, Placement, Prompt, Samplers, Split, Task
+from draftmark.types import (
+    Example,
+    Placement,
+    Prompt,
+    Samplers,
+    Split,
+    Task,
+    conversation_of,
+)
 
 TEXT_SEED = 0  # fixed: all methods and seeds of a task and pair are measured on the same texts
 ROWS_PER_BATCH = 32
@@ -72,6 +80,11 @@ class Setting:
     def max_new_tokens(self) -> int:
         """The length limit of responses, in tokens."""
         return self.recipe.max_new_tokens(self.task)
+
+    @property
+    def categories(self) -> dict[str, str]:
+        """The category of each test conversation by its id; "" for none."""
+        return {conversation_of(one.id): one.category for one in self.rows["test"].examples}
 
     @property
     def end_tokens(self) -> frozenset[int]:

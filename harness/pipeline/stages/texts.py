@@ -179,7 +179,9 @@ def _answered(
     if "conversation" in job.inputs or not has_later_turns(examples):
         return write(read_prompts(setting, job, examples))
     directory = job.inputs["target"]
-    read, texts, answers = setting.answer_reader(directory, examples), {}, {}
+    read = setting.answer_reader(directory, examples)
+    texts: dict[str, Text] = {}
+    answers: dict[str, str] = {}
     for turn in by_turn(examples):
         asked = {example.id: example for example in with_context(examples, answers)}
         for text in write(setting.prompts(directory, [asked[example.id] for example in turn])):

@@ -14,6 +14,7 @@ and helper functions are there, and a function that is written anew replaces the
 
 import ast
 from collections.abc import Iterator, Sequence
+from itertools import dropwhile
 from pathlib import Path
 
 from draftmark.grading.sandbox import Sandbox
@@ -60,15 +61,21 @@ def find_solution(response: str, prompt: str, entry_point: str) -> Found:
 
 def _longest_body(text: str, prompt: str, entry_point: str) -> str:
     """Return the most leading lines of a text that are the body of a prompt's function, or ""."""
-    lines = text.strip("\n").split("\n")
-    first = next((line for line in lines if line.strip()), "")
-    if not first.startswith((" ", "\t")):
+    lines = list(dropwhile(lambda line: not line.strip(), text.split("\n")))
+    if not lines or not lines[0].startswith((" ", "\t")):
         return ""
+    for function in _functions(Code(prompt), entry_point):
+        if _indent(lines[0]) == function.body[0].col_offset - 1:
+            lines[0] = f" {lines[0]}"  # a tokenizer may drop the first space of a text
     for end in range(len(lines), 0, -1):
         body = "\n".join(lines[:end])
         if any(map(_has_body, _functions(Code(prompt + body), entry_point))):
             return body
     return ""
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 def _functions(code: Code, name: str) -> Iterator[ast.FunctionDef]:

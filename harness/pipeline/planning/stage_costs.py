@@ -266,7 +266,9 @@ def _gold_loads(setting: Setting, directory: Path | None) -> tuple[dict[Split, L
     chat = setting.format == "chat" or (setting.format == "auto" and has_template)
     turn = CHAT if chat else 0
     limit = setting.max_new_tokens
-    return {s: _count_tokens(tokenizer, setting.rows[s].examples, turn, limit) for s in counts}, True
+    return {
+        s: _count_tokens(tokenizer, setting.rows[s].examples, turn, limit) for s in counts
+    }, True
 
 
 def _count_tokens(tokenizer: Any, rows: Sequence[Example], turn: int, limit: int) -> Load:

@@ -88,11 +88,7 @@ def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
     with gold answers and a row has none.
     """
     rows = setting.rows["test"].first(judge.prompts)
-    if judge.against == "reference" and not all(one.reference for one in rows.examples):
-        raise UserError(
-            f"evaluation.judge.against = 'reference', but {setting.task.name} has rows without a "
-            "gold answer; use 'target'."
-        )
+    _check_references(setting, judge, rows.examples)
 
     def build(job: Job) -> None:
         from draftmark.grading.chat import ChatModel, ask_all
@@ -133,6 +129,14 @@ def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
     label = f"verdicts of {judge.model} on {draft.label} against the {judge.against}"
     code = ("draftmark.grading.judging", "draftmark.grading.thinking", "draftmark.data.prompts")
     return Node("verdicts", label, settings, inputs, code, build, task=setting.task.name)
+
+
+def _check_references(setting: Setting, judge: Judge, examples: Sequence[Example]) -> None:
+    if judge.against == "reference" and not all(example.reference for example in examples):
+        raise UserError(
+            f"evaluation.judge.against = 'reference', but {setting.task.name} has rows without a "
+            "gold answer; use 'target'."
+        )
 
 
 def _in_context(setting: Setting, job: Job, examples: Sequence[Example]) -> Sequence[Example]:

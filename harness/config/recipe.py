@@ -42,13 +42,15 @@ class MethodEntry(BaseModel):
     against: tuple[str, ...] = ()  # titles of entries to compare with [default: the first]
     draft: DraftInit | None = None  # [default: the pair's]
     training: Mapping[str, Any] = Field(default_factory=dict)
+    sweep: str = ""  # the knob whose list in the recipe became this entry and others
 
     @model_serializer(mode="wrap")
-    def _without_default_draft(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a draft that is the pair's: recipes from before the key read the same."""
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys at their default: recipes from before the keys read the same."""
         document: dict[str, Any] = dump(self)
-        if self.draft is None:
-            document.pop("draft", None)
+        for key in ("draft", "sweep"):
+            if not getattr(self, key):
+                document.pop(key, None)
         return document
 
     @property

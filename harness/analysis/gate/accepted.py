@@ -153,7 +153,7 @@ def _numbers(found: Sequence[StoredCounts]) -> Iterator[tuple[str, dict[str, Any
     """Yield each rate with its interval, for the history."""
     for item in found:
         for rate in RATES:
-            counts = item.counts(rate, item.prompts)
+            counts = item.counts(rate, item.units)
             if all(bottom_B.sum() for _, bottom_B in counts):
                 bounds = rate_bounds(rate, item.gamma)
                 number = asdict(over_seeds(counts, DEFINITIONS[rate], bounds))

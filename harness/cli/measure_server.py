@@ -48,6 +48,7 @@ def measure_server(
     """
     from draftmark import registry
     from draftmark.data.rows import load_rows
+    from draftmark.engines.measure import endpoint_lines as lines
     from draftmark.engines.measure import endpoint_load as measure
     from draftmark.engines.measure.endpoint import Endpoint
     from draftmark.grading.http_client import HttpClient, read_key
@@ -67,8 +68,8 @@ def measure_server(
     with kept.named_in_errors():
         for load in loads:
             runs.append((load, _measure(endpoints, rows.examples, load, kept)))
-            echo_lines(measure.measurement_lines(runs[-1][1], load))
-    echo_lines(measure.verdict_lines(runs))
+            echo_lines(lines.measurement_lines(runs[-1][1], load))
+    echo_lines(lines.verdict_lines(runs))
     if out:
         echo(f"Written: {out}")
 

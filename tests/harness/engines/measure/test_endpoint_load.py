@@ -13,6 +13,7 @@ from draftmark.analysis import statistics
 from draftmark.cli import main
 from draftmark.data.rows import load_rows
 from draftmark.engines.measure.endpoint import Endpoint, Reply
+from draftmark.engines.measure.endpoint_lines import measurement_lines, verdict_lines
 from draftmark.engines.measure.endpoint_load import (
     Block,
     Load,
@@ -20,8 +21,6 @@ from draftmark.engines.measure.endpoint_load import (
     count_length_mismatches,
     endpoint_speedup,
     measure_endpoint,
-    measurement_lines,
-    verdict_lines,
 )
 from draftmark.errors import UserError
 from draftmark.grading.http_client import HttpClient

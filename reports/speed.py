@@ -111,6 +111,8 @@ def _number(item: SpeedRow, name: str) -> Entry:
 def _speedup(item: SpeedRow) -> Entry:
     if "speedup" in item.numbers:
         return _number(item, "speedup")
+    if "same_length" not in item.numbers:
+        return "-"  # a server that was measured alone
     share = 1 - item.numbers["same_length"].value
     return f"none: {share:.0%} of texts differ in length with the draft"
 

@@ -7,6 +7,7 @@ accepted beyond the end of a reply count as accepted. What a server does not rep
 Legend: B prompt, G position in a block (position 1 is index 0).
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from draftmark.analysis.quantities import RATES, Quantity, Terms, rate_bounds
 from draftmark.store.acceptance_tables import Floats
 from draftmark.store.served_records import RequestCounts, ServedRequest
+from draftmark.types import MAX_GAMMA
 
 _SERVED = "counted by the server for each request, tokens beyond the end of a reply included"
 DEFINITIONS = {
@@ -43,6 +45,18 @@ class ServedCounts:
     tested_BG: Floats | None
     reached_BG: Floats | None
     block: int
+
+    @property
+    def least_block(self) -> int:
+        """The number of tokens in a draft, or where it is unknown the least that fits the counts.
+
+        That is the largest mean number of drafted tokens per pass of any prompt.
+        """
+        if self.block or "drafted" not in self.columns:
+            return self.block
+        passes_B = self.columns["passes"]
+        means_B = self.columns["drafted"][passes_B > 0] / passes_B[passes_B > 0]
+        return max(math.ceil(means_B.max(initial=0.0)), 1)
 
 
 def served_counts(requests: Sequence[ServedRequest]) -> ServedCounts | None:
@@ -126,15 +140,18 @@ def _tested(request: ServedRequest, block: int) -> list[int] | None:
 
 
 def served_quantities(counts: ServedCounts, temperature: float, gamma: int) -> dict[str, Quantity]:
-    """Return every quantity whose numerator and denominator the server reported."""
-    found = {
+    """Return every quantity whose numerator and denominator the server reported.
+
+    Keys name blocks of `gamma` tokens.
+    """
+    longest = counts.block or MAX_GAMMA
+    return {
         Terms(temperature, None).key(name, gamma, position): Quantity(
-            (top_B, bottom_B), DEFINITIONS[name], counts.prompts, rate_bounds(name, gamma)
+            (top_B, bottom_B), DEFINITIONS[name], counts.prompts, rate_bounds(name, longest)
         )
         for name, position, top_B, bottom_B in _rates(counts)
         if bottom_B.sum() > 0
     }
-    return found
 
 
 def _rates(counts: ServedCounts) -> Iterator[tuple[str, int | None, Floats, Floats]]:

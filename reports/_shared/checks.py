@@ -22,6 +22,13 @@ LOOKED_FOR = (
 )
 
 
+LOOKED_FOR_AT_SERVERS = (
+    "A server was measured from outside. Checked for: replies that are cut, or without text; text "
+    "and tokens that did not arrive together; requests of other clients; missing counts. What "
+    "trained its draft is not known here, test rows included."
+)
+
+
 def error_alerts(results: Results) -> Iterator[Alert]:
     """Yield the alert for tables of numbers, if a check found errors."""
     if errors := sum(finding.severity == "error" for finding in results.findings):
@@ -46,7 +53,8 @@ def checks_section(results: Results) -> str:
         f"{escape_markdown(finding.text)}"
         for finding in results.findings
     ]
-    parts = ["## Checks of fairness and leaks", LOOKED_FOR, "\n".join(found) or "Nothing found."]
+    looked_for = LOOKED_FOR if results.server is None else LOOKED_FOR_AT_SERVERS
+    parts = ["## Checks of fairness and leaks", looked_for, "\n".join(found) or "Nothing found."]
     return "\n\n".join([*parts, section_markdown(overlap_section(results))])
 
 

@@ -40,6 +40,9 @@ def manifest_lines(results: Results) -> Iterator[str]:
         yield from _machine(manifest)
     if project := results.manifest.get("project"):
         yield f"run in a project at commit {_commit(project)}"
+    if server := results.server:
+        facts = ", ".join(f"{name} {value}" for name, value in server.items() if value != "")
+        yield f"server: {facts or 'its software is not known'}"
     yield f"seeds: {_seeds(results)}"
     for name, state in results.manifest.get("plugins", {}).items():
         at = f" at commit {_commit(state)}" if "commit" in state else ""

@@ -278,11 +278,12 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(end.value.code or 0)
 
 
-@pytest.mark.parametrize("out", ["missing/served.json", ".", "file/served.json"])
+@pytest.mark.parametrize("out", ["missing/served.json", "folder.json", "file/served.json"])
 def test_a_file_that_cannot_be_written_is_refused_before_the_measurement(
     out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
     with serve(Server()) as server:
         code = command(monkeypatch, server.url, "--out", str(tmp_path / out))
     assert code == 2

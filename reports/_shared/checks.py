@@ -53,9 +53,15 @@ def checks_section(results: Results) -> str:
         f"{escape_markdown(finding.text)}"
         for finding in results.findings
     ]
-    looked_for = LOOKED_FOR if results.server is None else LOOKED_FOR_AT_SERVERS
-    parts = ["## Checks of fairness and leaks", looked_for, "\n".join(found) or "Nothing found."]
-    return "\n\n".join([*parts, section_markdown(overlap_section(results))])
+    heading, listed = "## Checks of fairness and leaks", "\n".join(found) or "Nothing found."
+    parts = [heading, looked_for(results), listed]
+    overlaps = [section_markdown(overlap_section(results))] if results.server is None else []
+    return "\n\n".join([*parts, *overlaps])
+
+
+def looked_for(results: Results) -> str:
+    """Return what the checks look for: in a run of a recipe, or at a server."""
+    return LOOKED_FOR if results.server is None else LOOKED_FOR_AT_SERVERS
 
 
 def overlap_section(results: Results) -> Section:

@@ -65,6 +65,7 @@ class Verdict:
     serving: Case | None
     ranking: str
     advice: str
+    cases: tuple[Case, ...] = ()  # all conditions
 
     @property
     def disagrees(self) -> bool:
@@ -136,7 +137,8 @@ def _verdict(
     cases = serving_cases(rows, results, directory)
     case = first_case(cases)
     ranking = " ".join(_ranking(leaders)) or _alone(task, pair, results)
-    return Verdict(task, pair, leaders, case, ranking, _advice(case, cases, leaders))
+    advice = _advice(case, cases, leaders)
+    return Verdict(task, pair, leaders, case, ranking, advice, tuple(cases))
 
 
 def _alone(task: str, pair: str, results: Results) -> str:
@@ -151,7 +153,7 @@ def _alone(task: str, pair: str, results: Results) -> str:
     if len({method for method, _ in shown}) != 1:
         return "No two methods have numbers to compare."
     method = next(iter(shown))[0]
-    return f"{method} has {_listed(list(shown.values()), len(shown))}; no other has numbers."
+    return f"{method} has {_listed(list(shown.values()), len(shown))}; no other method has numbers."
 
 
 def _leaders(task: str, pair: str, results: Results) -> Iterator[Leader]:

@@ -38,6 +38,9 @@ Jobs = Annotated[
         min=1, help="Stages that run at once [default: as many as cores and memory allow]."
     ),
 ]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead, and nothing else.")
+]
 Full = Annotated[
     bool, typer.Option("--full", help="Print the whole leaderboard on a terminal too.")
 ]

@@ -56,7 +56,7 @@ class ServedCounts:
             return self.block
         passes_B = self.columns["passes"]
         means_B = self.columns["drafted"][passes_B > 0] / passes_B[passes_B > 0]
-        return max(math.ceil(means_B.max(initial=0.0)), 1)
+        return max(math.ceil(float(means_B.max(initial=0.0))), 1)
 
 
 def served_counts(requests: Sequence[ServedRequest]) -> ServedCounts | None:

@@ -56,9 +56,8 @@ def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> "tuple[Resul
         results = _run(prepared, name, directory, store, progress, options)
         results = save_records(prepared, results, store, directory)
         save_results(results, directory)
-    track_results(
-        results, recipe.training.trackers, store.root / LOGS / f"results-{directory.name}"
-    )
+    logs = store.root / LOGS / f"results-{directory.name}"
+    track_results(results, recipe.training.trackers, logs)
     return results, directory
 
 

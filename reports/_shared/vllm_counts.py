@@ -47,26 +47,35 @@ class VllmCounts:
 
 def cell_counts(result: Result, results: Results, directory: Path) -> Iterator[VllmCounts]:
     """Yield the counts of a cell at each temperature, for each way of drafting that drafted."""
-    if requests := stored_requests(result, directory):
-        counts, temperature = served_counts(requests), temperatures_of(results)[0]
-        known = counts.columns if counts else {}
-        if counts and counts.reached_BG is not None and {"drafts", "drafted"} <= known.keys():
-            sums = (float(known[name].sum()) for name in ("drafts", "drafted", "accepted"))
-            found = VllmCounts(temperature, "", *sums, tuple(counts.reached_BG.sum(0).tolist()))
-            yield from [found] if found.drafts else []
-        return
+    found = _served if stored_requests(result, directory) else _scored
+    yield from (counts for counts in found(result, results, directory) if counts.drafts)
+
+
+def _served(result: Result, results: Results, directory: Path) -> Iterator[VllmCounts]:
+    counts, temperature = (
+        served_counts(stored_requests(result, directory)),
+        temperatures_of(results),
+    )
+    if counts and counts.reached_BG is not None and {"drafts", "drafted"} <= counts.columns.keys():
+        sums = {name: float(values_B.sum()) for name, values_B in counts.columns.items()}
+        reached = tuple(counts.reached_BG.sum(0).tolist())
+        drafts, drafted, accepted = (sums[name] for name in ("drafts", "drafted", "accepted"))
+        yield VllmCounts(temperature[0], "", drafts, drafted, accepted, reached)
+
+
+def _scored(result: Result, results: Results, directory: Path) -> Iterator[VllmCounts]:
     for temperature in temperatures_of(results):
         ways = drafts_of(stored_tables(result, directory, temperature))
         for draft, tables in ways.items():
-            expected = block_counts(tables, gamma_of(results), VLLM)
-            counted = VllmCounts(
+            counts = block_counts(tables, gamma_of(results), VLLM)
+            yield VllmCounts(
                 temperature,
                 way_in_words(draft, ways),
-                *(float(each.sum()) for each in (expected.drafts_B, expected.drafted_B)),
-                float(expected.accepted_B.sum()),
-                tuple(expected.reached_BG.sum(0).tolist()),
+                drafts=float(counts.drafts_B.sum()),
+                drafted=float(counts.drafted_B.sum()),
+                accepted=float(counts.accepted_B.sum()),
+                reached=tuple(counts.reached_BG.sum(0).tolist()),
             )
-            yield from [counted] if counted.drafts else []
 
 
 def definition(results: Results) -> str:

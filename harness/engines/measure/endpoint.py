@@ -139,8 +139,8 @@ class _Heard:
                 self.parts.append(part)
             if choice.finish_reason:
                 self.reason, self.ended_s = choice.finish_reason, now
-        for source in filter(None, (event.metrics, event.timings)):
-            self.counts = source.counts() or self.counts
+        for found in (event.metrics, event.timings):
+            self.counts = (found.counts() if found else None) or self.counts
 
     def reply(self, total_s: float) -> Reply | None:
         """Return the reply; None if no token of it is known."""

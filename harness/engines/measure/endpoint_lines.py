@@ -42,7 +42,7 @@ def measurement_lines(found: Mapping[Arm, Measurement], load: Load) -> Iterator[
 def timing_faults(measured: Measurement) -> Iterator[str]:
     """Yield in which replies text and tokens did not arrive together."""
     replies, total = measured.replies, len(measured.replies)
-    late = [reply.first_tokens for reply in replies if (reply.first_tokens or 0) > 1]
+    late = [tokens for reply in replies if (tokens := reply.first_tokens or 0) > 1]
     if late:
         yield (
             f"NOT THE FIRST TOKEN: in {len(late)} of {total} replies the first text came with "

@@ -18,7 +18,6 @@ from draftmark.results import Cell, Results
 
 FOLDER = "drafts"  # the folder of exported drafts in commands
 MODEL = "model"  # the folder of an exported language model in it
-_KNOBS = ("max_ngram", "min_ngram", "tree")
 # A head's architecture -> vLLM's method, and SGLang's algorithm.
 _HEADS = {"eagle": ("eagle", "EAGLE"), "eagle3": ("eagle3", "EAGLE3")}
 _TREE = "neither vLLM nor SGLang drafts a tree whose shape is fixed; take a chain"
@@ -26,7 +25,25 @@ _EAGLE_NOTE = (
     "SGLang reads an EAGLE-1 head whose config.json has architectures = "
     '["LlamaForCausalLMEagle"]: change that first'
 )
-_LOOKUP_NOTE = "SGLang's NGRAM looks up otherwise than draftmark and vLLM: not measured here"
+_HEAD_NOTE = "for an EAGLE-1 head write eagle in place of eagle3"
+_UNKNOWN = "no server's settings for this method are known here"
+# Methods that copy from text: vLLM's name, knobs -> vLLM's names, and a note.
+_COPYING: Sequence[tuple[str, Mapping[str, str], str]] = (
+    (
+        "ngram",
+        {"max_ngram": "prompt_lookup_max", "min_ngram": "prompt_lookup_min"},
+        "SGLang's NGRAM looks up otherwise than draftmark and vLLM: not measured here",
+    ),
+    (
+        "suffix",
+        {
+            "max_depth": "suffix_decoding_max_tree_depth",
+            "max_spec_factor": "suffix_decoding_max_spec_factor",
+            "min_token_prob": "suffix_decoding_min_token_prob",
+        },
+        "vLLM needs the package arctic-inference for it",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -73,40 +90,55 @@ def handover(
     if entry is None or method is None:
         return None
     lengths = {"num_speculative_tokens": max(gammas.values()), **_by_batch(gammas)}
-    knobs = {knob: entry.get(knob, getattr(method, knob, None)) for knob in _KNOBS}
-    if knobs["max_ngram"]:
-        return Handover(name, _lookup(lengths, knobs), notes=[_LOOKUP_NOTE], gammas=gammas)
-    if knobs["tree"]:
+    if copying := _copying(method, entry):
+        settings, note = copying
+        config = {"method": settings.pop("method"), **lengths, **settings}
+        return Handover(name, config, notes=[note], gammas=gammas)
+    if entry.get("tree", getattr(method, "tree", None)):
         return Handover(name, notes=[_TREE], gammas=gammas)
-    served = _served_as(method)
+    served = _served_as(method, _init(results, cell, entry))
     if served is None:
-        return None
-    vllm, algorithm, layout = served
-    folder = f"{FOLDER}/{export_folder(cell)}/{layout}"
+        return Handover(name, notes=[_UNKNOWN], gammas=gammas)
+    vllm, algorithm, model = served
+    folder = f"{FOLDER}/{export_folder(cell)}/{MODEL if vllm == 'draft_model' else vllm}"
     sampling = {"draft_sample_method": "probabilistic"} if sampled else {}
     return Handover(
         name,
-        {"method": vllm, "model": folder, **lengths, **sampling},
-        _sglang_flags(algorithm, folder, max(gammas.values())),
-        f"draftmark export {shlex.quote(run)} --out {FOLDER}",
-        [_EAGLE_NOTE] if vllm == "eagle" else [],
-        gammas,
+        {"method": vllm, "model": model or folder, **lengths, **sampling},
+        sglang=_sglang_flags(algorithm, model or folder, max(gammas.values())),
+        command="" if model else f"draftmark export {shlex.quote(run)} --out {FOLDER}",
+        notes=_notes(vllm, model),
+        gammas=gammas,
     )
+
+
+def _notes(vllm: str, model: str) -> list[str]:
+    if vllm == "eagle":
+        return [_EAGLE_NOTE]
+    return [_HEAD_NOTE] if model and vllm == "eagle3" else []
+
+
+def _copying(method: Any, entry: Mapping[str, Any]) -> tuple[dict[str, Any], str] | None:
+    """Return vLLM's settings of a method that copies from text, and a note; None for others."""
+    for vllm, names, note in _COPYING:
+        knobs = {knob: entry.get(knob, getattr(method, knob, None)) for knob in names}
+        if all(value is not None for value in knobs.values()):
+            return {"method": vllm, **{names[knob]: knobs[knob] for knob in names}}, note
+    return None
+
+
+def _init(results: Results, cell: Cell, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the init of a cell's draft: the entry's own, else the pair's."""
+    pairs: Sequence[Mapping[str, Any]] = results.recipe.get("pairs", ())
+    of_pair = next((pair.get("draft") or {} for pair in pairs if pair["name"] == cell.pair), {})
+    found: Mapping[str, Any] = entry.get("draft") or of_pair
+    return found
 
 
 def _entry(results: Results, title: str) -> Mapping[str, Any] | None:
     """Return the recipe's entry of a method."""
     entries: Sequence[Mapping[str, Any]] = results.recipe.get("methods", ())
     return next((it for it in entries if (it.get("label") or it["name"]) == title), None)
-
-
-def _lookup(lengths: Mapping[str, Any], knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return vLLM's settings of a lookup."""
-    sizes = {
-        "prompt_lookup_max": knobs["max_ngram"],
-        "prompt_lookup_min": knobs["min_ngram"],
-    }
-    return {"method": "ngram", **lengths, **sizes}
 
 
 def _method(name: str) -> Any:
@@ -117,12 +149,21 @@ def _method(name: str) -> Any:
         return None
 
 
-def _served_as(method: Any) -> tuple[str, str, str] | None:
-    """Return vLLM's method, SGLang's algorithm and the exported layout; None if not known."""
+def _served_as(method: Any, init: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Return vLLM's method, SGLang's algorithm, and the draft's name if nothing trained it here.
+
+    None if the settings are not known.
+    """
+    model, head = init.get("model"), init.get("head")
+    is_head = bool(head) and not any(init.get(name) for name in ("model", "pruned", "random"))
+    given = "" if method.trains else str(model or (head if is_head else "") or "")
+    given = given.partition("@")[0]  # servers name a commit otherwise
+    if is_head and method.kind == "language_model":
+        return "eagle3", "EAGLE3", given
     if method.kind == "language_model":
-        return "draft_model", "STANDALONE", MODEL
+        return "draft_model", "STANDALONE", given
     heads = _HEADS.get(getattr(method, "architecture", ""))
-    return (*heads, heads[0]) if heads else None
+    return (*heads, given) if heads else None
 
 
 def _by_batch(gammas: Mapping[int, int]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.export_heads import export_heads
 from draftmark.progress import Progress
 from draftmark.results import Cell
-from draftmark.speculation.methods import build_method
 from draftmark.store.entries import ENTRY, SEAL
 from draftmark.store.files import copy_file, remove_links
 from draftmark.store.records import DRAFT, SELECTION
@@ -46,11 +45,13 @@ _KINDS: tuple[Kind, ...] = ("feature_head", "language_model")
 def _in_store(plan: Plan, store: Store, kind: Kind) -> list[Cell]:
     """Return the cells whose drafts are of a kind and in the store."""
     return [
-        cell
-        for cell in plan.cells
-        if build_method(plan.recipe.method(cell.method)).kind == kind
-        and store.has(plan.draft(cell))
+        cell for cell in plan.cells if _kind(plan, cell) == kind and store.has(plan.draft(cell))
     ]
+
+
+def _kind(plan: Plan, cell: Cell) -> Kind:
+    entry = plan.recipe.method(cell.method)
+    return plan.settings[cell.task, cell.pair].for_entry(entry).method_of(entry).kind
 
 
 def _copy_model(directory: Path, folder: Path) -> Path:

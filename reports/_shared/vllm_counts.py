@@ -52,15 +52,13 @@ def cell_counts(result: Result, results: Results, directory: Path) -> Iterator[V
 
 
 def _served(result: Result, results: Results, directory: Path) -> Iterator[VllmCounts]:
-    counts, temperature = (
-        served_counts(stored_requests(result, directory)),
-        temperatures_of(results),
-    )
+    counts = served_counts(stored_requests(result, directory))
     if counts and counts.reached_BG is not None and {"drafts", "drafted"} <= counts.columns.keys():
         sums = {name: float(values_B.sum()) for name, values_B in counts.columns.items()}
         reached = tuple(counts.reached_BG.sum(0).tolist())
         drafts, drafted, accepted = (sums[name] for name in ("drafts", "drafted", "accepted"))
-        yield VllmCounts(temperature[0], "", drafts, drafted, accepted, reached)
+        at = temperatures_of(results)[0]
+        yield VllmCounts(at, "", drafts, drafted, accepted, reached)
 
 
 def _scored(result: Result, results: Results, directory: Path) -> Iterator[VllmCounts]:

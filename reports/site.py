@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from draftmark.reports._shared.board import board_sections
-from draftmark.reports._shared.checks import LOOKED_FOR, overlap_section
+from draftmark.reports._shared.checks import looked_for, overlap_section
 from draftmark.reports._shared.manifest import definitions_by_name, manifest_lines
 from draftmark.reports._shared.rows import ONE_SEED
 from draftmark.reports._site.cells import cell_values
@@ -89,7 +89,7 @@ def _run_page(run: SiteRun, files: Sequence[str]) -> str:
         1,
         run=run,
         lacks=list(run_lacks(run)),
-        looked_for=LOOKED_FOR,
+        looked_for=looked_for(run.results),
         overlaps=page_section(overlap_section(run.results)),
         failed=[row for row in run.results.results if row.failure],
         facts=list(manifest_lines(run.results)),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from draftmark.analysis.quantities import RATES, drafts_of, rate_bounds
+from draftmark.analysis.served_counts import served_counts
 from draftmark.analysis.statistics import Counts, Effect, estimate_effect
 from draftmark.errors import UserError
 from draftmark.results import Contender, Result, Results
@@ -18,6 +19,7 @@ from draftmark.store.acceptance_tables import Floats, read_tables
 from draftmark.store.reading import explained
 from draftmark.store.records import read_rows, tables_name
 from draftmark.store.run_folder import verified_file
+from draftmark.store.served_records import REQUESTS, ServedRequest, read_requests
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Verification, conversation_of
 
 COLUMNS = ("accepted", "tested", "drafted", "tokens", "passes")
@@ -74,8 +76,8 @@ def stored_counts(
     """Return the counts of every contender that has numbers, at every temperature.
 
     Blocks have `gamma` drafted tokens, by default the recipe's, and are verified by the rule of the
-    results. With `draft` "greedy" the counts are those of the greedy draft, where tables have it.
-    Raises UserError if tables are missing, or
+    results; those of a measured server are as it drafts. With `draft` "greedy" the counts are those
+    of the greedy draft, where tables have it. Raises UserError if tables are missing, or
     if seeds were measured on different prompts.
     """
     evaluation = results.recipe["evaluation"]
@@ -109,6 +111,8 @@ def _measured(
     prompts: tuple[str, ...] = ()
     seeds = {}
     for row in rows:
+        if requests := stored_requests(row, directory):
+            return _served(row, requests, temperature) if draft is None else None
         tables = drafts_of(stored_tables(row, directory, temperature)).get(draft)
         if tables is None:
             return None
@@ -125,6 +129,36 @@ def _measured(
             name: tuple(getattr(counts, f"{name}_B").round(_DECIMALS).tolist()) for name in COLUMNS
         }
     return StoredCounts(contender, temperature, prompts, seeds, rule.gamma)
+
+
+def _served(
+    row: Result, requests: Sequence[ServedRequest], temperature: float
+) -> StoredCounts | None:
+    """Return the counts of a measured server, of blocks as it drafts; None if it has none.
+
+    A column that the server does not report is 0, which leaves its rates out.
+    """
+    counts = served_counts(requests)
+    if counts is None:
+        return None
+    nothing_B = np.zeros(len(counts.prompts))
+    columns = {
+        name: tuple(counts.columns.get(name, nothing_B).round(_DECIMALS).tolist())
+        for name in COLUMNS
+    }
+    seeds = {row.cell.seed: columns}
+    gamma = counts.block or MAX_GAMMA
+    return StoredCounts(row.cell.contender, temperature, counts.prompts, seeds, gamma)
+
+
+def stored_requests(result: Result, directory: Path) -> list[ServedRequest]:
+    """Return the requests of a measured server; empty for other results.
+
+    Raises UserError if they are damaged.
+    """
+    if not result.records or not (directory / result.records / REQUESTS).is_file():
+        return []
+    return read_record(result, directory, REQUESTS, read_requests)
 
 
 def shared_prompts(first: StoredCounts, second: StoredCounts) -> list[str]:

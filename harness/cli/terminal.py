@@ -4,9 +4,11 @@ Text of models, recipes and results may hold escape sequences. A pipe that `head
 verdict: the command goes on and ends with its own exit code.
 """
 
+import json
 import os
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import typer
 
@@ -25,6 +27,14 @@ def echo_lines(lines: Iterable[str]) -> None:
     """Print each text as one line."""
     for line in lines:
         echo(printable_text(line, len(line)))
+
+
+def echo_json(document: Any) -> None:
+    """Print one JSON document, in ASCII, which no terminal takes for a command."""
+    try:
+        typer.echo(json.dumps(document, indent=1))
+    except BrokenPipeError:
+        _discard_output(err=False)
 
 
 def _discard_output(err: bool) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from draftmark.analysis.quantities import quantity_key
 from draftmark.analysis.titles import task_title
+from draftmark.reports._shared.handover import Paste, advised, pastes
 from draftmark.reports._shared.rows import (
     by_contender,
     by_task_and_pair,
@@ -180,6 +181,12 @@ class SiteRun:
     def verdict(self) -> str:
         """The verdict on all boards as plain text."""
         return printable_text(overall_verdict(self.verdicts)) if self.verdicts else ""
+
+    @cached_property
+    def pastes(self) -> list[Paste]:
+        """What to paste into a server's command line, for each board."""
+        found = advised(self.results, self.directory, self.verdicts, self.results.results)
+        return pastes(self.results, found)
 
     @property
     def date(self) -> str:

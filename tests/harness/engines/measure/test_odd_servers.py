@@ -143,7 +143,7 @@ def test_a_mutated_page_has_possible_counts_or_is_refused(seed: int) -> None:
     for before, after in ((page, PAGE), (PAGE, page), ("", page)):
         counted, sentence = refusal(
             lambda before=before, after=after: count_drafts(
-                read_counters(before, "m"), read_counters(after, "m")
+                read_counters(before, ["m"]), read_counters(after, ["m"])
             )
         )
         assert "counter" in sentence or 0 <= counted.accepted <= counted.drafted

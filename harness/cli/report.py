@@ -66,7 +66,7 @@ def trend(
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("trend"),
 ) -> None:
     """Show a rate over many runs, in the order of their commits, and where its level changed."""
-    from draftmark.store.run_folder import StoredRuns
+    from draftmark.analysis.stored_runs import StoredRuns
 
     runs = StoredRuns(folders)
     fields = {"runs": runs, "rate": rate, "least": least, "dates": dates}
@@ -78,12 +78,12 @@ def site(
     out: Annotated[Path, typer.Option(help="Folder for the site, replaced whole.")] = Path("site"),
     cells: Annotated[
         int, typer.Option(min=1, help="The most cells with pages; the newest runs have them.")
-    ] = 3000,
+    ] = 1500,
 ) -> None:
     """Write a static site of any number of runs; open its index.html, or serve the folder."""
     from draftmark import registry
+    from draftmark.analysis.stored_runs import StoredRuns
     from draftmark.store.published_folder import publish_folder
-    from draftmark.store.run_folder import StoredRuns
 
     runs, report = StoredRuns(folders), registry.find_registered("reports", "site")
     of_runs = replace(report, runs=runs, folder="", cells=cells)

@@ -3,10 +3,12 @@
 `DRAFTMARK_MUTATIONS=1000` sets the number of mutations of each file.
 """
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,13 @@ from mutations import (
 )
 from stored_runs import run_of
 
+from draftmark.analysis.stored_runs import SUMMARY, summarise_run, write_summary
 from draftmark.pipeline.executor import execute_stages
 from draftmark.pipeline.publish import track_run
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
 from draftmark.results import Number
+from draftmark.store.entries import ENTRY, SEAL, checksum_line
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import write_rows
 from draftmark.store.run_folder import save_results
@@ -75,6 +79,7 @@ FORMATS = {
         ),
     ),
     "gated results": Format(f"{RUN}/results.json", JSON, (GATE,)),
+    "summary": Format(f"{RUN}/{SUMMARY}", LINES, (("trend", "results"), ("site", "results"))),
     "checksums": Format(f"{RUN}/results.sha256", BYTES, (("report", RUN),)),
     "tables": Format(
         f"{RUN}/records/00/tables-t0.parquet",
@@ -153,7 +158,9 @@ def _results(directory: Path) -> None:
     texts = [{"example_id": f"gsm8k/test/{n}", "prompt": "Q", "pieces": ["a"] * 40} for n in (0, 1)]
     write_rows(directory / "records/00/examples-t0.parquet", texts)
     _speed_records(directory / "records" / "00")
-    save_results(replace(run, recipe=recipe, results=rows), directory)
+    results = replace(run, recipe=recipe, results=rows)
+    save_results(results, directory)
+    write_summary(summarise_run(results), directory)
     for file in ("gate.json", "lossless.json"):
         (directory / file).write_text(json.dumps(OUTCOMES[file]))
 
@@ -238,6 +245,19 @@ def _check(command: tuple[str, ...], outcome: Outcome) -> None:
         assert outcome.code == 0, outcome
 
 
+def _keep_hashes_right(name: str, folder: Path, file: Path) -> None:
+    """Make hashes fit a mutated file, or remove them: they would name it as damaged."""
+    if name == "entry":
+        (file.parent / SEAL).write_text(checksum_line(file.parent, ENTRY))
+    elif name == "summary":
+        head, _, body = file.read_bytes().partition(b"\n")
+        with suppress(ValueError, TypeError):  # its first line was mutated
+            seal = {**json.loads(head), "summary": hashlib.sha256(body).hexdigest()}
+            file.write_bytes(json.dumps(seal).encode() + b"\n" + body)
+    elif name != "checksums":
+        (folder / RUN / "results.sha256").unlink()
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_command_reads_the_file_as_it_was_written(
     accepted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
@@ -272,12 +292,7 @@ def test_a_mutated_file_ends_in_a_number_or_a_sentence(
         file = next(folder.glob(form.file))
         change = data.draw(st.sampled_from([form.mutate, form.mutate, form.mutate, BYTES]))
         file.write_bytes(change(file.read_bytes(), data.draw))
-        if name != "checksums":  # which would name the file as damaged
-            (folder / RUN / "results.sha256").unlink()
-        if name == "entry":
-            from draftmark.store.entries import ENTRY, SEAL, checksum_line
-
-            (file.parent / SEAL).write_text(checksum_line(file.parent, ENTRY))
+        _keep_hashes_right(name, folder, file)
         command = data.draw(st.sampled_from(form.commands))
         _check(command, _run(folder, capsys, *command))
         shutil.rmtree(folder)

@@ -27,7 +27,7 @@ from draftmark.results import Result, Results
 from draftmark.text import printable_paragraphs
 
 LONGEST_RECIPE = 100_000  # characters
-MOST_CELLS = 3000
+MOST_CELLS = 1500
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _table_page(board: Board) -> str:
 def _cell_page(board: Board, row: Result) -> str:
     siblings = (item for item in board.rows if item.cell.contender == row.cell.contender)
     others = [(item.cell.seed, board.run.cells[item.cell]) for item in siblings if item is not row]
-    values = {"others": others, "cost_ratios": COSTS, "one_seed": ONE_SEED}
+    values = {"others": others, "cost_ratios": COSTS, "one_seed": ONE_SEED, "alerts": board.alerts}
     return render_page("cell.html", 1, board=board, **values, **cell_values(board.run, row))
 
 

@@ -18,6 +18,8 @@ from draftmark.errors import UserError, unknown_name_error
 from draftmark.pipeline.sweeps import expand_sweeps
 from draftmark.registry import recipe_names
 from draftmark.speculation.methods import build_method
+from draftmark.store.plain_files import read_plain
+from draftmark.store.reading import explained
 from draftmark.text import decode_text
 
 
@@ -80,10 +82,8 @@ def _read(name_or_path: str) -> tuple[str, str]:
     if path.suffix == ".toml":
         if not path.is_file():
             raise UserError(f"There is no recipe file {name_or_path!r}; check the path.")
-        try:
-            return decode_text(path.read_bytes()), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read: {error}; fix or replace it.") from error
+        with explained(path, "fix or replace it"):
+            return decode_text(read_plain(path)), str(path)
     if name_or_path not in recipe_names():
         raise unknown_name_error("recipe", name_or_path, recipe_names())
     file = resources.files("draftmark.baselines") / "recipes" / f"{name_or_path}.toml"

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from draftmark.analysis.quantities import quantity_key
-from draftmark.reports._shared.rows import headline_columns
 from draftmark.reports._site.cells import Texts, example_texts
 from draftmark.reports._site.matrix import number_values
 from draftmark.reports._site.pages import Board, Line, slug
@@ -31,7 +30,7 @@ def sides_data(board: Board) -> dict[str, Any]:
 
 def _numbers(board: Board) -> Iterator[dict[str, Any]]:
     """Yield each headline quantity that has numbers, with that of each method."""
-    for column in headline_columns(board.run.temperatures, [board.run.results]):
+    for column in board.run.columns:
         key = column.key(board.run.gamma)
         values = [number_values(line.numbers.get(key)) for line in board.ranked]
         if any(values):

@@ -149,6 +149,13 @@ class SuffixMethod(Method, Protocol):
 
 
 @runtime_checkable
+class ParallelMethod(Method, Protocol):
+    """A method whose language model drafts a block in one pass, at mask tokens."""
+
+    parallel_drafting: ClassVar[bool]
+
+
+@runtime_checkable
 class Planned(Protocol):
     """A method that reports its training runs to the planner; other methods count as one run."""
 

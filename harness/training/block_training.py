@@ -54,12 +54,7 @@ class BlockHeadInTraining(BlockHead):
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return logits [..., V], zero where the states are: the output head skips them."""
-        drawn = was_drawn(hidden)
-        if bool(drawn.all()):
-            return super().logits(hidden)
-        places = torch.nonzero(drawn, as_tuple=True)
-        read_V = super().logits(hidden[places])
-        return read_V.new_zeros(*hidden.shape[:-1], read_V.shape[-1]).index_put(places, read_V)
+        return logits_of_drawn(super().logits, hidden)
 
 
 def trainable_block_head(
@@ -93,6 +88,18 @@ def by_token(states_RKX: torch.Tensor) -> torch.Tensor:
 def was_drawn(states: torch.Tensor) -> torch.Tensor:
     """Return True [...] for states [..., X] that a slot read: others are zero."""
     return states.detach().ne(0).any(-1)
+
+
+def logits_of_drawn(
+    logits: Callable[[torch.Tensor], torch.Tensor], states: torch.Tensor
+) -> torch.Tensor:
+    """Return logits [..., V] of drawn states [..., X]; zero for the others, which are skipped."""
+    drawn = was_drawn(states)
+    if bool(drawn.all()):
+        return logits(states)
+    places = torch.nonzero(drawn, as_tuple=True)
+    read_V = logits(states[places])
+    return read_V.new_zeros(*states.shape[:-1], read_V.shape[-1]).index_put(places, read_V)
 
 
 def mean_over_slots(loss: Loss, weights: Sequence[float], shares: Sequence[float]) -> Loss:

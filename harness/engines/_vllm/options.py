@@ -14,7 +14,13 @@ from typing import Any
 
 from draftmark.errors import Unsupported
 from draftmark.models.context_length import context_length
-from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method, SuffixMethod
+from draftmark.speculation.interfaces import (
+    EngineSettings,
+    LookupMethod,
+    Method,
+    ParallelMethod,
+    SuffixMethod,
+)
 from draftmark.types import Sampler
 
 PROGRAM = Path(__file__).with_name("server.py")
@@ -99,6 +105,8 @@ def speculation_options(method: Method, draft: Path, settings: EngineSettings) -
         return {**_suffix_options(method), **common}
     sampling = _draft_sampling(settings.samplers.target, settings.samplers.draft)
     model = {"model": str(draft), "draft_sample_method": sampling, **common}
+    if isinstance(method, ParallelMethod):
+        model["parallel_drafting"] = True
     if method.kind == "language_model":
         return {"method": "draft_model", **model}
     if method.kind == "feature_head":

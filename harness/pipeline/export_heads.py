@@ -34,8 +34,9 @@ def export_heads(plan: Plan, store: Store, out: Path, progress: Progress) -> Ite
 
 def _is_head(plan: Plan, cell: Cell, store: Store) -> bool:
     entry = plan.recipe.method(cell.method)
-    setting = plan.settings[cell.task, cell.pair].for_entry(entry)
-    return setting.method_of(entry).kind == "feature_head" and store.has(plan.draft(cell))
+    return plan.setting(cell).method_of(entry).kind == "feature_head" and store.has(
+        plan.draft(cell)
+    )
 
 
 def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path]:
@@ -46,7 +47,7 @@ def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path
     head = load_head(directory, Placement())
     tokens = plan.recipe.evaluation.num_speculative_tokens
     pair = plan.recipe.pair(cell.pair)
-    base = plan.settings[cell.task, cell.pair].target_as_given.existing_folder
+    base = plan.setting(cell).target_as_given.existing_folder
     names = read_config(base / "config.json").get("architectures", ()) if base else ()
     for layout in LAYOUTS[head.model.shape.kind]:
         folder = out / f"{cell.task}-{cell.pair}-{cell.method}-{cell.seed}" / layout

@@ -58,7 +58,7 @@ def _tables(methods: Mapping[str, Numbers], results: Results, suffix: str) -> It
 
 
 def _lines(methods: Mapping[str, Numbers], whole: str, suffix: str) -> dict[str, str]:
-    """Return the key of each part of a rate by its name, in the order of the results."""
+    """Return the key of each part of a rate by its name: ranges in order, else as results have it."""
     term = "category" if suffix == BY_CATEGORY else "context"
     start = f"{whole.removesuffix(']')},{term}="
     keys = dict.fromkeys(key for numbers in methods.values() for key in numbers or ())

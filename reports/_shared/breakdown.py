@@ -1,5 +1,6 @@
 """Tables of block efficiency by category of prompts, and by length of context."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from draftmark.analysis.categories import BY_CATEGORY, BY_CONTEXT, MACRO

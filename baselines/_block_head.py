@@ -10,7 +10,7 @@ A new block head is one file: a method with `module`, which returns its weights.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from draftmark.models.block_head import BlockHead, BlockModule, BlockShape
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates
     from draftmark.models.language_model import LanguageModel
+    from draftmark.models.shapes import Shape
     from draftmark.training.batches import Batch
     from draftmark.training.context import Draft, TrainingContext
     from draftmark.training.loop import TokenLoss
@@ -92,6 +93,13 @@ class BlockHeadMethod(ABC):
         layers = self.layers(target.model.config.num_hidden_layers)
         shape = block_shape(target, layers, self.block_size, self.mask_token)
         return make_block_head(target, self.module, shape, seed=seed)
+
+    def draft_shape(self, target: "Shape", config: "Mapping[str, Any]") -> "Shape":
+        """Return the shape of the head for a target of that shape and config, for planning."""
+        from draftmark.models.block_head import count_block_head
+
+        layers = self.layers(target.layers)
+        return count_block_head(self.module, target, config, layers, self.block_size)
 
     def slot_loss(self, context: "TrainingContext") -> "TokenLoss":
         """Return the loss of a slot; its batch has the states of that slot."""

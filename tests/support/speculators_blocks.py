@@ -38,7 +38,7 @@ def keep_metrics(args: Any, kwargs: Any, _: Any) -> None:
     named = ("logits", "targets")
     KEPT.update({name: kwargs.get(name) for name in named if name in kwargs})
     KEPT.update(dict(zip(named, args, strict=False)))
-    if len(args) > 3:
+    if len(args) > 3 and isinstance(args[3], torch.Tensor):  # DSpark's
         KEPT["confidence"], KEPT["mask"] = args[2], args[3]
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from draftmark.models.head_layouts import HeadFacts
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates, TargetLogits
     from draftmark.models.language_model import LanguageModel
+    from draftmark.models.shapes import Shape
     from draftmark.training.context import Draft, TrainingContext
     from draftmark.training.validation import Criterion
 
@@ -129,6 +130,14 @@ class StartsFromHead(Protocol):
 
         Raises ValueError, with the reason, if the method cannot start from this head.
         """
+
+
+@runtime_checkable
+class SizedMethod(FeatureMethod, Protocol):
+    """A method that reports the shape of its head to the planner; others have one layer."""
+
+    def draft_shape(self, target: Shape, config: Mapping[str, Any]) -> Shape:
+        """Return the shape of the head for a target of that shape and config."""
 
 
 @runtime_checkable

@@ -19,8 +19,11 @@ from draftmark.reports._site.charts import COSTS, forest_charts
 from draftmark.reports._site.folding import page_section
 from draftmark.reports._site.overview import board_lacks, overview_values, run_lacks
 from draftmark.reports._site.pages import SEEDS, Board, ListedRun, SiteRun, site_runs
-from draftmark.reports._site.render import Paragraphs, render_page, static_files
+from draftmark.reports._site.paragraphs import Paragraphs
+from draftmark.reports._site.provenance import settings_text, stage_line
+from draftmark.reports._site.render import render_page, static_files
 from draftmark.reports._site.sides import sides_data
+from draftmark.reports._site.texts import BoardTexts, board_texts
 from draftmark.reports.export import REPORT as export
 from draftmark.reports.leaderboard import REPORT as leaderboard
 from draftmark.results import Result, Results
@@ -62,12 +65,22 @@ def _files(
         yield from exported.items()
         yield run.file, _run_page(run, list(exported))
         for board in run.boards:
-            yield board.file, _table_page(board)
-            if board.sides:
-                data = sides_data(board)
-                yield board.sides, render_page("sides.html", 1, board=board, payload=data)
-            for row in board.rows:
-                yield run.cells[row.cell], _cell_page(board, row)
+            yield from _board_files(board)
+
+
+def _board_files(board: Board) -> Iterator[tuple[str, str | bytes]]:
+    """Yield the pages of a board and its cells, and their texts."""
+    texts = board_texts(board)
+    if texts.texts:
+        yield board.texts, texts.script()
+    yield board.file, _table_page(board)
+    if board.sides:
+        yield (
+            board.sides,
+            render_page("sides.html", 1, board=board, payload=sides_data(board, texts)),
+        )
+    for row in board.rows:
+        yield board.run.cells[row.cell], _cell_page(board, row, texts)
 
 
 def _data_files(run: SiteRun) -> Iterator[tuple[str, str | bytes]]:
@@ -94,6 +107,8 @@ def _run_page(run: SiteRun, files: Sequence[str]) -> str:
         failed=[row for row in run.results.results if row.failure],
         facts=list(manifest_lines(run.results)),
         files=files,
+        stages=[stage_line(stage) for stage in run.shared_stages.values()],
+        settings=settings_text(list(run.shared_stages.values())),
         recipe=Paragraphs(
             printable_paragraphs(json.dumps(run.results.recipe, indent=1), LONGEST_RECIPE)
         ),
@@ -114,11 +129,11 @@ def _table_page(board: Board) -> str:
     )
 
 
-def _cell_page(board: Board, row: Result) -> str:
+def _cell_page(board: Board, row: Result, texts: BoardTexts) -> str:
     siblings = (item for item in board.rows if item.cell.contender == row.cell.contender)
     others = [(item.cell.seed, board.run.cells[item.cell]) for item in siblings if item is not row]
     values = {"others": others, "cost_ratios": COSTS, "one_seed": ONE_SEED}
-    return render_page("cell.html", 1, board=board, **values, **cell_values(board.run, row))
+    return render_page("cell.html", 1, board=board, **values, **cell_values(board.run, row, texts))
 
 
 REPORT = Site()

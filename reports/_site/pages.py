@@ -20,6 +20,7 @@ from draftmark.reports._shared.rows import (
 )
 from draftmark.reports._shared.series import dated_run
 from draftmark.reports._shared.verdict import Verdict, overall_verdict, verdicts
+from draftmark.reports._site.provenance import Stage, shared_stages, stages_of
 from draftmark.results import Cell, Contender, Number, Result, Results
 from draftmark.text import printable_text
 
@@ -72,8 +73,17 @@ class Board:
         return f"sides/{self._name}" if len(self.lines) > 1 else ""
 
     @property
+    def texts(self) -> str:
+        """The path of the script that has the board's example texts."""
+        return f"texts/{self._stem}.js"
+
+    @property
+    def _stem(self) -> str:
+        return f"{self.run.number}-{self.number}-{slug(f'{self.task} {self.pair}')}"
+
+    @property
     def _name(self) -> str:
-        return f"{self.run.number}-{self.number}-{slug(f'{self.task} {self.pair}')}.html"
+        return f"{self._stem}.html"
 
     @property
     def task_title(self) -> str:
@@ -172,6 +182,11 @@ class SiteRun:
         }
 
     @cached_property
+    def shared_stages(self) -> dict[str, Stage]:
+        """The stages that several cells are of, by key."""
+        return shared_stages(self.results.results)
+
+    @cached_property
     def verdicts(self) -> list[Verdict]:
         """The verdict on each board."""
         return verdicts(self.results, self.directory)
@@ -189,9 +204,7 @@ class SiteRun:
     @property
     def seconds(self) -> float:
         """The computing time of all stages that the results are of, each counted once."""
-        entries = (
-            entry for row in self.results.results for entry in row.provenance.get("entries", ())
-        )
+        entries = (stage for row in self.results.results for stage in stages_of(row))
         return sum({entry["key"]: entry.get("seconds") or 0.0 for entry in entries}.values())
 
     @property

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from large_run import TASKS, large_run
 from places import PACKAGE
 from stored_runs import HOSTILE, NUMBER, run_of
 from typer.testing import CliRunner
 
 from draftmark.analysis.cost_model import Costs, expected_speedups
 from draftmark.cli import main
-from draftmark.reports._site.cells import acceptance_marks, block_marks
 from draftmark.reports._site.charts import cell_charts
 from draftmark.reports._site.pages import SiteRun
+from draftmark.reports._site.texts import acceptance_marks, block_marks
 from draftmark.reports.export import REPORT as export
 from draftmark.reports.site import Site
 from draftmark.results import Cell, Comparison, Finding, Pooled, Result, Results, Standing
@@ -120,6 +121,13 @@ def test_what_is_loaded_comes_with_its_licence_and_version() -> None:
         assert [file for file in folder.iterdir() if file.name.lower().startswith("license")]
     assert "DataTables 3.1.5" in (vendor / "datatables/dataTables.min.js").read_text("utf-8")[:40]
     assert "Chart.js v4.6.1" in (vendor / "chartjs/chart.umd.min.js").read_text("utf-8")[:100]
+
+
+def texts_of(files: Mapping[str, str | bytes], board: str) -> list[dict[str, Any]]:
+    """Return the example texts of a board, as the pages' scripts read them."""
+    script = str(files[f"texts/{board}.js"])
+    texts: list[dict[str, Any]] = json.loads(script.partition(" = ")[2].rstrip(";\n"))
+    return texts
 
 
 def front(files: Mapping[str, str | bytes]) -> list[dict[str, Any]]:
@@ -280,16 +288,17 @@ def test_two_methods_have_their_numbers_difference_and_prompts(tmp_path: Path) -
         write_rows(tmp_path / row.records / "examples-t0.parquet", text)
     standings = (Standing(kd, RATE, "a"), Standing(sft, RATE, "b", behind))
     results = replace(results, standings=standings, comparisons=(compared,))
-    page = str(site((results, tmp_path))["sides/1-1-gsm8k-p.html"])
+    files = site((results, tmp_path))
+    page = str(files["sides/1-1-gsm8k-p.html"])
     data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
     assert data["methods"] == ["kd", "sft"]
     assert data["pairs"] == [
         [RATE, 1, 0, [-0.1, 0.4, 0.6, 4]],
         [RATE, 0, 1, [0.1, 0.05, 0.15, 4]],
     ]
-    (text,) = data["texts"]
-    assert text["pieces"] == list("abc")
-    assert set(text["marks"]) == {"0", "1"}
+    ((place, marks),) = data["texts"]
+    assert texts_of(files, "1-1-gsm8k-p")[place]["pieces"] == list("abc")
+    assert set(marks) == {"0", "1"}
 
 
 def test_the_data_of_a_run_are_small_and_say_the_same(tmp_path: Path) -> None:
@@ -301,6 +310,30 @@ def test_the_data_of_a_run_are_small_and_say_the_same(tmp_path: Path) -> None:
     assert files["data/1-mine/numbers.parquet"] == export(results, tmp_path)["numbers.parquet"]
     assert not [name for name in files if name.endswith(".json")]
     assert packed == site((results, tmp_path))["data/1-mine/numbers.csv.gz"]
+
+
+def test_fifteen_methods_five_tasks_and_three_seeds_weigh_under_15_mb(tmp_path: Path) -> None:
+    run = large_run(tmp_path, TASKS[:1])
+    assert len(run.results) == 45
+    sizes = {name: len(content) for name, content in site((run, tmp_path)).items()}
+    once = sum(size for name, size in sizes.items() if name.startswith(("vendor/", "assets/")))
+    assert once + len(TASKS) * (sum(sizes.values()) - once) < 15e6
+    assert sizes["index.html"] * len(TASKS) < 200e3
+
+
+def test_stages_that_cells_share_stand_once(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    stage = {"stage": "draft", "label": "l", "settings": {}, "manifest": None}
+    own = [{**stage, "key": key * 20} for key in "ab"]
+    shared = {**stage, "key": "c" * 20, "settings": {"seed": 7}}
+    rows = tuple(
+        replace(row, provenance={"entries": [shared, stage]})
+        for row, stage in zip(results.results, own, strict=True)
+    )
+    found = pages(site((replace(results, results=rows), tmp_path)))
+    texts = [found[name].text for name in ("cells/1-1-gsm8k-kd-s0.html", "runs/1-mine.html")]
+    assert [(text.count('"seed": 7'), text.count("c" * 12)) for text in texts] == [(0, 1), (1, 2)]
+    assert '"key": "aaaa' in texts[0]
 
 
 def test_runs_have_their_date_computing_time_and_machine(tmp_path: Path) -> None:
@@ -370,9 +403,10 @@ def test_the_cost_model_is_that_of_the_tables_themselves(tmp_path: Path) -> None
             numbers[f"{name}[t=0,gamma={gamma}]"] = replace(NUMBER, value=float(value))
     charts = list(cell_charts(SiteRun(1, results, tmp_path), replace(row, numbers=numbers)))
     (costs,) = (chart for chart in charts if chart["title"].startswith("Expected speedup"))
-    for series in costs["series"]:
-        right = expected_speedups(counts, Costs(float(series["name"].rpartition("= ")[2])))
-        assert {x: y for x, y, *_ in series["points"]} == pytest.approx(right)
+    ((*points,),) = (series["points"] for series in costs["series"])
+    for cost in costs["costs"]:
+        shown = {gamma: tokens / (1 + drafted * cost) for gamma, tokens, drafted in points}
+        assert shown == pytest.approx(expected_speedups(counts, Costs(cost)), abs=1e-4)
 
 
 def test_tokens_are_marked_by_what_became_of_them() -> None:
@@ -394,9 +428,11 @@ def test_examples_are_read_beside_their_tables(tmp_path: Path) -> None:
     first, second = read_examples(folder, 0.0, 2)
     assert first.accept == [[1.0, 1.0], [1.0, 1.0], [1.0]]
     assert block_marks(second) == "RRR"
-    cell = str(site((results, tmp_path))["cells/1-1-gsm8k-kd-s0.html"])
+    files = site((results, tmp_path))
+    cell = str(files["cells/1-1-gsm8k-kd-s0.html"])
     payload = json.loads(cell.partition('id="data">')[2].partition("</script>")[0])
-    assert [(e["id"], e["marks"]) for e in payload["examples"]] == [
+    texts = texts_of(files, "1-1-gsm8k-p")
+    assert [(texts[place]["id"], marks) for place, marks in payload["examples"]] == [
         ("gsm8k/test/0", "Aaa"),
         ("gsm8k/test/1", "RRR"),
     ]

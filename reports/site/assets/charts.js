@@ -16,6 +16,15 @@
     };
   }
 
+  // The series of a chart of costs: tokens / (1 pass + drafted (c + w)) at each block length.
+  function withSeries(chart) {
+    if (!chart.costs) { return chart; }
+    return Object.assign({}, chart, { series: chart.costs.map(function (cost) {
+      var points = chart.series[0].points.map(function (p) { return [p[0], p[1] / (1 + p[2] * cost)]; });
+      return { name: "c + w = " + cost, points: points };
+    }) });
+  }
+
   function shown(value) {
     return value === null || value === undefined ? "" : String(Math.round(value * 1e4) / 1e4);
   }
@@ -24,12 +33,12 @@
     var forest = chart.kind === "forest";
     var hue = series.hue === undefined ? place : series.hue;
     var colour = look.colours[hue % look.colours.length];
-    var bare = series.points.every(function (p) { return p[2] === null; });
+    var bare = series.points.every(function (p) { return p[2] === undefined; });
     return {
       label: series.name,
       data: series.points.map(function (p) {
         var point = forest ? { x: p[1], y: p[0] } : { x: p[0], y: p[1] };
-        if (p[2] !== null && p[3] !== null) {
+        if (p[2] !== undefined) {
           point[forest ? "xMin" : "yMin"] = p[2];
           point[forest ? "xMax" : "yMax"] = p[3];
         }
@@ -178,7 +187,7 @@
     var charts = data ? JSON.parse(data.textContent).charts || [] : [];
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     document.querySelectorAll("figure[data-chart]").forEach(function (figure) {
-      addChart(figure, charts[Number(figure.dataset.chart)]);
+      addChart(figure, withSeries(charts[Number(figure.dataset.chart)]));
     });
   });
   document.addEventListener("themechange", function () {

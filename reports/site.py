@@ -24,6 +24,7 @@ from draftmark.reports._site.provenance import settings_text, stage_line
 from draftmark.reports._site.render import render_page, static_files
 from draftmark.reports._site.sides import sides_data
 from draftmark.reports._site.texts import BoardTexts, board_texts
+from draftmark.reports._site.trend import trend_charts
 from draftmark.reports.export import REPORT as export
 from draftmark.reports.leaderboard import REPORT as leaderboard
 from draftmark.results import Result, Results
@@ -56,7 +57,7 @@ def _files(
 ) -> Iterator[tuple[str, str | bytes]]:
     older = len(listed) - len(runs)
     yield "index.html", render_page("index.html", 0, older=older, **overview_values(runs))
-    yield "runs.html", render_page("runs.html", 0, runs=listed)
+    yield "runs.html", _list_page(listed)
     definitions = definitions_by_name(run.results for run in runs)
     yield "definitions.html", render_page("definitions.html", 0, definitions=definitions)
     yield from static_files().items()
@@ -66,6 +67,11 @@ def _files(
         yield run.file, _run_page(run, list(exported))
         for board in run.boards:
             yield from _board_files(board)
+
+
+def _list_page(listed: Sequence[ListedRun]) -> str:
+    charts, levels = trend_charts([line.rated for line in listed])
+    return render_page("runs.html", 0, runs=listed, payload={"charts": charts}, levels=levels)
 
 
 def _board_files(board: Board) -> Iterator[tuple[str, str | bytes]]:

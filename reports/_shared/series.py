@@ -60,10 +60,16 @@ class RatedRun:
 
 def rated_runs(found: Sequence[tuple[Results, Path]], rate: str) -> list[RatedRun]:
     """Return runs with a rate's numbers, the oldest first; one run at a time is in memory."""
-    runs = [
-        RatedRun(dated_run(results, directory, given), dict(_numbers(results, rate)))
-        for given, (results, directory) in enumerate(found)
-    ]
+    return in_order([rated_run(*item, given, rate) for given, item in enumerate(found)])
+
+
+def rated_run(results: Results, directory: Path, given: int, rate: str) -> RatedRun:
+    """Return a run with a rate's numbers at the block length of its recipe."""
+    return RatedRun(dated_run(results, directory, given), dict(_numbers(results, rate)))
+
+
+def in_order(runs: Sequence[RatedRun]) -> list[RatedRun]:
+    """Return runs with their places, the oldest first."""
     ordered = sorted(runs, key=lambda item: item.run.date)
     return [replace(item, run=replace(item.run, place=place)) for place, item in enumerate(ordered)]
 

@@ -18,13 +18,14 @@ from draftmark.reports._shared.rows import (
     numbers_of,
     temperatures_of,
 )
-from draftmark.reports._shared.series import dated_run
+from draftmark.reports._shared.series import RatedRun, rated_run
 from draftmark.reports._shared.verdict import Verdict, overall_verdict, verdicts
 from draftmark.reports._site.provenance import Stage, shared_stages, stages_of
 from draftmark.results import Cell, Contender, Number, Result, Results
 from draftmark.text import printable_text
 
 SEEDS = "each-seed"  # the place of all seeds on a board's page
+TREND_RATE = "block_efficiency"
 
 
 def slug(text: str, longest: int = 40) -> str:
@@ -240,6 +241,7 @@ class ListedRun:
     num_failed: int
     num_errors: int
     num_warnings: int
+    rated: RatedRun  # the rate whose trend the list shows
 
 
 def site_runs(
@@ -255,7 +257,7 @@ def site_runs(
     for number, (results, directory) in enumerate(found, start=1):
         run = SiteRun(number, results, directory, _label(results))
         lines.append(_listed(run))
-        heappush(newest, (dated_run(results, directory, number).date, number, run))
+        heappush(newest, (lines[-1].rated.run.date, number, run))
         while (
             len(newest) > 1 and sum(len(item[-1].results.results) for item in newest) > most_cells
         ):
@@ -292,6 +294,7 @@ def _listed(run: SiteRun) -> ListedRun:
         sum(bool(row.failure) for row in rows),
         sum(item.severity == "error" for item in findings),
         sum(item.severity == "warning" for item in findings),
+        rated_run(run.results, run.directory, run.number, TREND_RATE),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from large_run import TASKS, large_run
+from many_results import results_at
 from places import PACKAGE
 from stored_runs import HOSTILE, NUMBER, run_of
 from typer.testing import CliRunner
@@ -105,7 +106,7 @@ def test_templates_and_assets_come_with_the_package_not_from_the_working_directo
     script = (
         "from draftmark.reports._site.render import render_page, static_files\n"
         "assert 'assets/site.js' in static_files()\n"
-        "assert 'No run was given' in render_page('runs.html', 0, runs=[])"
+        "assert 'No run was given' in render_page('runs.html', 0, runs=[], levels=[], payload={})"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
@@ -348,6 +349,23 @@ def test_runs_have_their_date_computing_time_and_machine(tmp_path: Path) -> None
     assert "2026-01-02" in text
     assert "12 min" in text  # a stage that both results are of counts once
     assert "x, 2 cores" in text
+
+
+def test_the_list_of_runs_has_the_trend_and_names_new_levels(tmp_path: Path) -> None:
+    runs = [(results_at(place, 8), tmp_path) for place in (3, 1, 2, 0, *range(4, 8))]
+    page = str(site(*runs)["runs.html"])
+    charts = json.loads(page.partition('id="data">')[2].partition("</script>")[0])["charts"]
+    assert len(charts) == 5
+    first = charts[0]
+    assert first["title"] == "GSM8K, p, T=0; 9 more methods are not drawn"
+    assert first["names"] == [f"{place:08x} 2026-01-01" for place in [0] * 8]
+    changed = first["series"][0]
+    assert changed["name"] == "method-3"
+    assert [point[0] for point in changed["points"]] == list(range(8))
+    assert changed["points"][3][1] - changed["points"][4][1] == pytest.approx(0.1, abs=0.02)
+    assert page.count("New level: method-3 on") == 5
+    alone = str(site(runs[0])["runs.html"])
+    assert "A second run of the same recipe makes a trend" in alone
 
 
 def test_no_runs_no_results_and_nothing_but_failures_are_pages_that_say_so(tmp_path: Path) -> None:

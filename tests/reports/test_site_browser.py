@@ -379,6 +379,34 @@ def test_paper_has_every_row_of_a_table(browser: Any, root: Path) -> None:
     assert browser.execute_script(rows) == 25
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Any, root: Path, theme: str) -> None:
+    axe = pytest.importorskip("axe_core_python", reason="pip install axe-core-python")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text("utf-8")
+    run = "const done = arguments[0]; axe.run().then(done, error => done(String(error)))"
+    for page in kinds_of_pages(root):
+        show(browser, root / page, theme)
+        browser.execute_script(script)
+        found = browser.execute_async_script(run)
+        assert found["passes"], page
+        assert [(item["id"], item["nodes"][0]["html"]) for item in found["violations"]] == [], page
+
+
+def kinds_of_pages(root: Path) -> list[str]:
+    """Return a page of each kind."""
+    folders = ("tables", "sides", "cells", "runs")
+    pages = [next((root / name).iterdir()).relative_to(root) for name in folders]
+    return ["index.html", "runs.html", "definitions.html", *map(str, pages)]
+
+
+def show(browser: Any, page: Path, theme: str) -> None:
+    """Open a page in a theme, with all that it folds open."""
+    visit(browser, page.as_uri())
+    if browser.execute_script("return document.documentElement.dataset.theme") != theme:
+        browser.find_element(By.ID, "theme").click()
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+
+
 CONTRASTS = """
 const rgb = text => text.match(/[0-9.]+/g).map(Number);
 const light = part => {
@@ -407,11 +435,6 @@ return low;
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_stands_out_from_its_ground(browser: Any, root: Path, theme: str) -> None:
-    pages = ["index.html", "runs.html", "definitions.html"]
-    pages += [str(next((root / name).iterdir())) for name in ("tables", "sides", "cells", "runs")]
-    for page in pages:
-        visit(browser, (root / page).as_uri())
-        if browser.execute_script("return document.documentElement.dataset.theme") != theme:
-            browser.find_element(By.ID, "theme").click()
-        browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    for page in kinds_of_pages(root):
+        show(browser, root / page, theme)
         assert browser.execute_script(CONTRASTS) == [], page

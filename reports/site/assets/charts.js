@@ -29,6 +29,11 @@
     return value === null || value === undefined ? "" : String(Math.round(value * 1e4) / 1e4);
   }
 
+  // A place on the horizontal axis: its name if places have names, as runs do.
+  function place(chart, x) {
+    return chart.names ? chart.names[x] || "" : shown(x);
+  }
+
   function dataset(series, place, chart, look) {
     var forest = chart.kind === "forest";
     var hue = series.hue === undefined ? place : series.hue;
@@ -83,7 +88,7 @@
       };
     }
     var all = { x: axis(chart.x, look, { type: "linear", bounds: "data" }), y: axis(chart.y, look, { grace: "5%" }) };
-    all.x.ticks.callback = shown;
+    all.x.ticks.callback = function (value) { return place(chart, value); };
     all.x.ticks.precision = 0;
     if (chart.series.some(function (series) { return series.right; })) {
       all.right = axis(chart.right, look, { position: "right", grid: { display: false }, beginAtZero: true });
@@ -96,7 +101,7 @@
       callbacks: {
         title: function (items) {
           var raw = items[0].raw;
-          return chart.kind === "forest" ? chart.labels[raw.y] : chart.x + ": " + raw.x;
+          return chart.kind === "forest" ? chart.labels[raw.y] : chart.x + ": " + place(chart, raw.x);
         },
         label: function (item) {
           var raw = item.raw, forest = chart.kind === "forest";
@@ -153,7 +158,7 @@
       series.points.forEach(function (p) {
         var row = body.insertRow();
         cell(row, "td", series.name);
-        cell(row, "td", forest ? chart.labels[p[0]] : shown(p[0]));
+        cell(row, "td", forest ? chart.labels[p[0]] : place(chart, p[0]));
         [p[1], p[2], p[3]].forEach(function (value) { cell(row, "td", shown(value)); });
       });
     });

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.options import Data, RunFolder, StoreAt, reopen_run, show_files
-from draftmark.cli.terminal import echo_lines
+from draftmark.cli.terminal import echo_lines, echo_state
 from draftmark.pipeline.publish import data_folder
 
 
@@ -41,7 +41,8 @@ def doctor(data: Data = None) -> None:
     """Show versions, hardware, models, data and network of this machine, and how to add them."""
     from draftmark.cli.doctor import diagnosis_lines
 
-    echo_lines(diagnosis_lines(data_folder(data)))
+    for line in diagnosis_lines(data_folder(data)):
+        echo_state(line.has, f"{line.name:13}  {line.text}")
 
 
 def verify(

@@ -62,11 +62,11 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
         for name, numbers, groups in table_lines(rows, results)
     ]
     notes = (
-        "Brackets: 95 % intervals over prompts; n = prompts (for the speedup: A B B A runs).",
+        "Brackets: 95% intervals over prompts; n = prompts (for the speedup: A B B A runs).",
         *_coverage_notes(body, rows),
         f"Blocks of {gamma} drafted tokens.",
         "Methods that share a group's letter do not differ significantly in block efficiency "
-        "(paired on prompts, 5 % for all pairs together).",
+        "(paired on prompts, 5% for all pairs together).",
         *served_note(results),
         *_block_note(rows, results),
         *_speed_note(rows, results),
@@ -173,7 +173,7 @@ def _by_gamma(rows: Sequence[Result], results: Results) -> Section:
             for row in rows
             if not row.failure
         ]
-        parts.append(Table([f"T={temperature:g}{how}, gamma =", *map(str, GAMMAS)], body))
+        parts.append(Table([f"T={temperature:g}{how}, blocks of", *map(str, GAMMAS)], body))
     return Section("Block efficiency by block length", parts)
 
 

@@ -138,7 +138,7 @@ def best_costs(run: SiteRun, row: Result) -> list[dict[str, Any]]:
 def _choice(rates: _Rates, cost: float) -> str:
     speedups = {0: 1.0} | {g: modelled_speedup(Costs(cost), *rate) for g, rate in rates.items()}
     gamma = _highest(speedups)
-    return f"{speedups[gamma]:.2f}, gamma {gamma}" if gamma else "1, the target alone"
+    return f"{speedups[gamma]:.2f}, blocks of {gamma}" if gamma else "1, the target alone"
 
 
 def _highest(values: Mapping[int, float]) -> int:

@@ -363,7 +363,7 @@ def test_the_list_of_runs_has_the_trend_and_names_new_levels(tmp_path: Path) -> 
     assert changed["name"] == "method-3"
     assert [point[0] for point in changed["points"]] == list(range(8))
     assert changed["points"][3][1] - changed["points"][4][1] == pytest.approx(0.1, abs=0.02)
-    assert page.count("New level: method-3 on") == 5
+    assert page.count("<li>method-3 on") == 5
     alone = str(site(runs[0])["runs.html"])
     assert "A second run of the same recipe makes a trend" in alone
 

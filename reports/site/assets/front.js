@@ -234,10 +234,10 @@
     var tested = columns.filter(isTested), several = columns.length > 1;
     document.getElementById("matrix-title").textContent = [measure[0], condition()].filter(Boolean).join(", ");
     note.replaceChildren(link(measure[0], "definitions.html#" + state.measure.replace(/_/g, "-")), ": " + measure[1] + ". ");
-    note.append("Second line: 95 % interval. " + (several ? "Ranked by the mean over the columns, methods in most columns first. " : ""));
+    note.append("Second line: 95% interval. " + (several ? "Ranked by the mean over the columns, methods in most columns first. " : ""));
     if (tested.length) {
       note.append(make("strong", "Methods that share a letter " + (several ? "in a column " : "") + "do not differ significantly"));
-      note.append(" (paired on prompts, 5 % for all pairs together); the greenest cannot be told apart from the best.");
+      note.append(" (paired on prompts, 5% for all pairs together); the greenest cannot be told apart from the best.");
     } else {
       note.append("Groups are of block efficiency at the recipe's block length; nothing is shaded here.");
     }

@@ -95,7 +95,11 @@ def _parquet(rows: _Rows, columns: Mapping[str, type]) -> bytes:
     floats = [name for name, kind in columns.items() if kind is float]
     others = [name for name in columns if name not in floats]
     pq.write_table(
-        table, sink, compression="zstd", use_dictionary=others, use_byte_stream_split=floats
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=others,
+        use_byte_stream_split=floats,
     )
     return sink.getvalue()
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from draftmark.reports._figures.style import Paper
 from draftmark.reports._shared.board import board_sections
 from draftmark.reports._shared.checks import LOOKED_FOR, overlap_section
 from draftmark.reports._shared.manifest import definitions_by_name, manifest_lines
@@ -26,6 +27,7 @@ from draftmark.reports._site.sides import sides_data
 from draftmark.reports._site.texts import BoardTexts, board_texts
 from draftmark.reports._site.trend import trend_charts
 from draftmark.reports.export import REPORT as export
+from draftmark.reports.figures import drawings
 from draftmark.reports.leaderboard import REPORT as leaderboard
 from draftmark.results import Result, Results
 from draftmark.text import printable_paragraphs
@@ -65,6 +67,7 @@ def _files(
         exported = dict(_data_files(run))
         yield from exported.items()
         yield run.file, _run_page(run, list(exported))
+        yield from _figure_files(run)
         for board in run.boards:
             yield from _board_files(board)
 
@@ -100,6 +103,17 @@ def _data_files(run: SiteRun) -> Iterator[tuple[str, str | bytes]]:
                 yield f"{run.data}/{file}.gz", gzip.compress(content.encode(), mtime=0)
             elif not file.endswith(".json"):
                 yield f"{run.data}/{file}", content
+
+
+def _figure_files(run: SiteRun) -> Iterator[tuple[str, str]]:
+    """Yield the pictures of a run's figures, drawn again from its results, and their page."""
+    if not run.figures:
+        return
+    drawn, missing = drawings(run.results, run.directory, Paper())
+    for item in drawn:
+        picture = Path(run.figures).with_name(f"{item.name}.svg")
+        yield picture.as_posix(), item.small_svg(Paper())
+    yield run.figures, render_page("figures.html", 2, run=run, drawn=drawn, missing=missing)
 
 
 def _run_page(run: SiteRun, files: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """The page of a cell, as data: headline numbers, all numbers, ledger, stages, examples."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,20 +47,25 @@ def cell_values(run: SiteRun, row: Result, texts: BoardTexts) -> dict[str, Any]:
 def _numbers(row: Result) -> dict[str, Any]:
     """Return the table of all numbers: each quantity with its anchor and rows, conditions apart.
 
-    A row is [place of the condition, value, low, high, n].
+    A row is [place of the condition, value, low, high, n], without n where it is the page's n.
     """
+    counts = Counter(number.n for number in row.numbers.values())
+    usual = max(counts, key=counts.__getitem__, default=0)
     conditions: dict[str, int] = {}
     quantities: dict[str, list[list[Any]]] = {}
     for key, number in row.numbers.items():
         quantity, _, rest = key.partition("[")
         condition = printable_text(terms_title(rest.removesuffix("]")), 200)
         place = conditions.setdefault(condition, len(conditions))
-        quantities.setdefault(quantity, []).append([place, *number_values(number)])
+        values = number_values(number)
+        quantities.setdefault(quantity, []).append(
+            [place, *(values[:-1] if number.n == usual else values)]
+        )
     titles = [
         (printable_text(quantity_title(quantity), 200), slug(quantity), rows)
         for quantity, rows in quantities.items()
     ]
-    return {"conditions": list(conditions), "quantities": titles}
+    return {"n": usual, "conditions": list(conditions), "quantities": titles}
 
 
 def _ledger(row: Result) -> Iterator[tuple[str, str]]:

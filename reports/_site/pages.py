@@ -149,6 +149,12 @@ class SiteRun:
         return f"runs/{self.number}-{slug(self.results.name)}.html"
 
     @property
+    def figures(self) -> str:
+        """The page of the run's figures; empty unless its folder has some, as `report` draws."""
+        drawn = (self.directory / "figures" / "index.html").is_file()
+        return f"figures/{self.number}-{slug(self.results.name)}/index.html" if drawn else ""
+
+    @property
     def data(self) -> str:
         """The folder of the run's data files."""
         return f"data/{self.number}-{slug(self.results.name)}"

@@ -50,5 +50,11 @@ def settings_text(stages: Sequence[Stage]) -> Paragraphs:
         if manifest in first:
             stage["manifest"] = f"that of stage {first[manifest]}"
         first.setdefault(manifest, stage["key"][:12])
-    text = json.dumps(stored, indent=1) if stored else ""
+    text = ",\n".join(map(_stage_text, stored))
     return Paragraphs(printable_paragraphs(text, LONGEST_SETTINGS))
+
+
+def _stage_text(stage: Stage) -> str:
+    """Return a stage as JSON with a line for each field."""
+    fields = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in stage.items()]
+    return "{\n" + ",\n".join(fields) + "\n}"

@@ -541,3 +541,20 @@ def test_the_newest_runs_have_pages_and_older_ones_are_lines(tmp_path: Path) -> 
     front = Page(str(files["index.html"])).text
     assert "1 older run is a line of the list of runs" in front
     assert "older" not in Page(str(Site(runs=tuple(runs), folder="")(*runs[0])["index.html"])).text
+
+
+def test_a_run_with_drawn_figures_has_a_page_of_them(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    assert "No figures were drawn" in str(site((results, tmp_path))["runs/1-mine.html"])
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/index.html").write_text("<script>alert(1)</script>", encoding="utf-8")
+    files = site((results, tmp_path))
+    page = pages(files)["figures/1-mine/index.html"]
+    pictures = [t["src"] for tag, t in page.tags if tag == "img"]
+    assert "acceptance.svg" in pictures
+    assert {f"figures/1-mine/{name}" for name in pictures} <= files.keys()
+    assert "Acceptance rate" in page.text
+    assert "alert(1)" not in str(files["figures/1-mine/index.html"])
+    for name in ("index.html", "runs/1-mine.html"):
+        leads = [a for a in pages(files)[name].addresses if a.endswith("1-mine/index.html")]
+        assert len(leads) == 1, name

@@ -46,7 +46,8 @@
   function rowsOf(numbers) {
     return numbers.quantities.flatMap(function (quantity) {
       return quantity[2].map(function (row) {
-        return [quantity[0], quantity[1], numbers.conditions[row[0]]].concat(row.slice(1));
+        var n = row.length > 4 ? row[4] : numbers.n;
+        return [quantity[0], quantity[1], numbers.conditions[row[0]]].concat(row.slice(1, 4), n);
       });
     });
   }

@@ -326,7 +326,8 @@ def test_stages_that_cells_share_stand_once(tmp_path: Path) -> None:
     results = run(tmp_path)
     stage = {"stage": "draft", "label": "l", "settings": {}, "manifest": None}
     own = [{**stage, "key": key * 20} for key in "ab"]
-    shared = {**stage, "key": "c" * 20, "settings": {"seed": 7}}
+    label = "reference engine, gamma=4,engine=reference,t=0,batch=1,length=natural"
+    shared = {**stage, "key": "c" * 20, "settings": {"seed": 7}, "label": label}
     rows = tuple(
         replace(row, provenance={"entries": [shared, stage]})
         for row, stage in zip(results.results, own, strict=True)
@@ -335,6 +336,8 @@ def test_stages_that_cells_share_stand_once(tmp_path: Path) -> None:
     texts = [found[name].text for name in ("cells/1-1-gsm8k-kd-s0.html", "runs/1-mine.html")]
     assert [(text.count('"seed": 7'), text.count("c" * 12)) for text in texts] == [(0, 1), (1, 2)]
     assert '"key": "aaaa' in texts[0]
+    words = "reference engine, blocks of 4, reference engine, T=0, batch 1, natural length"
+    assert all(words in text for text in texts)
 
 
 def test_runs_have_their_date_computing_time_and_machine(tmp_path: Path) -> None:

@@ -198,7 +198,8 @@ def _under_block(rows: Sequence[Result], results: Results) -> Iterator[Section]:
         "rejection_sample_method = block). It changes nothing at temperature 0, nor for drafts "
         "that are not sampled. Every report has its numbers with --verification block."
     )
-    header = ["method", "T", *(f"gamma {length}" for length in GAMMAS), f"added at gamma {gamma}"]
+    lengths = [f"blocks of {length}" for length in GAMMAS]
+    header = ["method", "T", *lengths, f"added, blocks of {gamma}"]
     columns = "ll" + "r" * (len(GAMMAS) + 1)
     yield from table_section("Under block verification", [note], header, body, columns)
 

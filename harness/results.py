@@ -160,3 +160,9 @@ class Results:
     def commit(self) -> Mapping[str, Any]:
         """The commit of the project in which the run started, else draftmark's; {} without one."""
         return self.manifest.get("project") or self.manifest.get("git") or {}
+
+    @property
+    def server(self) -> Mapping[str, Any] | None:
+        """The facts of the server that was measured; None for the results of a recipe."""
+        facts: Mapping[str, Any] | None = self.manifest.get("server")
+        return facts

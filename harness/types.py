@@ -5,7 +5,8 @@ Array suffixes: S start of a block, D depth in the block (0 is the first drafted
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -24,17 +25,29 @@ MAX_GAMMA = 32  # largest number of drafted tokens per block
 Arm = Literal["target", "draft"]
 # How the target accepts a block: token by token, or jointly (`speculation.verification`).
 Verification = Literal["standard", "block"]
+_TURN = re.compile(r"/turn-\d+$")
 
 
 @dataclass(frozen=True)
 class Example:
-    """One item of a task: its chat turns, its gold answer, and facts for grading."""
+    """One prompt of a task: its chat turns, its gold answer, and facts for grading.
 
-    id: str  # stable: "gsm8k/test/17"
+    A later turn of a conversation is an example of its own. `follows` is then the id of the turn
+    before it: the prompt holds the turns of that example and the target's answer before its own.
+    """
+
+    id: str  # stable: "gsm8k/test/17", or "mt_bench/test/3/turn-2" in a conversation
     messages: tuple[Turn, ...]
-    reference: str
+    reference: str = ""  # empty if the row has none
     # For grading; "question" is the bare question if the last turn holds more.
     meta: Mapping[str, Any] = field(default_factory=dict)
+    category: str = ""  # tables show each category of a task by itself
+    follows: str = ""
+
+
+def conversation_of(example_id: str) -> str:
+    """Return the id of an example's conversation: the example's own id if it has one turn."""
+    return _TURN.sub("", example_id)
 
 
 @dataclass(frozen=True)
@@ -62,19 +75,24 @@ class ProgramRunner(Protocol):
 class Task:
     """A task: where its rows are, how a row becomes an example, how an answer is graded.
 
-    `to_example` raises ValueError on a malformed row. `grade` returns scores in 0..1;
-    `grade_programs` replaces it where answers are programs that need a sandbox.
+    The rows come from `files` or the function `rows` where a task has these, else from the hub, a
+    data directory or `samples`. `to_example` returns one example, or the turns of a conversation;
+    it raises ValueError on a malformed row. `grade` returns scores in 0..1; `grade_programs`
+    replaces it where answers are programs that need a sandbox. A task with neither has no grades.
     """
 
     name: str
     version: int
-    hub: HubData
-    samples: Path  # the folder of the project's own rows
-    columns: tuple[str, ...]  # columns of a row that must hold text
-    to_example: Callable[[str, Row], Example]
-    grade: Callable[[Example, str], dict[str, float]]
-    headline: str  # the score that a leaderboard shows
+    to_example: Callable[[str, Row], Example | Sequence[Example]]
     max_new_tokens: int
+    hub: HubData | None = None
+    samples: Path | None = None  # the folder of rows that come with the task
+    files: Mapping[Split, Path] = field(default_factory=dict)
+    rows: Callable[[Split], Iterable[Row]] | None = None
+    columns: tuple[str, ...] = ()  # columns of a row that must hold text
+    list_columns: tuple[str, ...] = ()  # columns of a row that must hold a list with items
+    grade: Callable[[Example, str], dict[str, float]] | None = None
+    headline: str = ""  # the score that a leaderboard shows
     pass_or_fail: bool = False  # the headline is 0 or 1, so pass@k of several responses is defined
     # Scores of 0 or 1 that only describe how a response ended -> their meanings.
     outcomes: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +104,14 @@ class Task:
     stop: tuple[str, ...] = ()  # strings that a base model writes after its answer, never in it
     shots_from: Split = "train"  # the split whose first rows are the solved examples of a prompt
     styles: Mapping[str, Callable[[Example], Example]] = field(default_factory=dict)
+    layout: Callable[[Row], Row] = lambda row: row  # a source's row -> a row of the task's columns
+    format_of: Callable[[Row], str] | None = None  # the name of a row's format, if there are many
+    lines_of_text: bool = False  # each line of the files is a prompt, whatever their suffix
+
+    @property
+    def is_graded(self) -> bool:
+        """True if answers are graded."""
+        return self.grade is not None or self.grade_programs is not None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from draftmark.analysis.quantities import quantity_key
 from draftmark.reports._shared.content import number_text
+from draftmark.reports._shared.handover import advised, paste_lines
 from draftmark.reports._shared.rows import (
     by_task_and_pair,
     gamma_of,
@@ -30,19 +31,22 @@ from draftmark.text import printable_text
 
 WIDTH = 80  # columns of a terminal
 LINES = 11  # of the answer; what `draftmark run` prints after it takes three more
-SHOWN = (3, 6)  # methods in the table, at least and at most
+SHOWN = (3, 6)  # methods in the table, at least (less one with lines to paste) and at most
 
 
 def answer(results: Results, directory: Path) -> dict[str, str]:
     """Return answer.txt."""
     boards = list(by_task_and_pair(results.results))
+    found = verdicts(results, directory)
     parts = [
-        printable_text(overall_verdict(verdicts(results, directory))),
+        printable_text(overall_verdict(found)),
         *(printable_text(limit) for limit in limits_of(results)),
     ]
     lines = [line for part in parts for line in wrap(part, WIDTH)]
+    paste = paste_lines(advised(results, directory, found, results.results), WIDTH)
+    lines += paste
     room = LINES - len(lines) - 4  # title, header, rule, and how many methods are left out
-    shown = min(max(room, SHOWN[0]), SHOWN[1])
+    shown = min(max(room, SHOWN[0] - bool(paste)), SHOWN[1])
     table = _matrix(results, shown) if len(boards) > 1 else _ranking(results, shown)
     return {"answer.txt": "\n".join([printable_text(results.title), *table, *lines]) + "\n"}
 

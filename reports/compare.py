@@ -125,9 +125,11 @@ def _answer(found: Sequence[Mapping[str, Any]]) -> str:
     if all(item["difference"]["value"] == item["detectable"] == 0 for item in found):
         return "Both runs have the same rates on every prompt."
     if not parts:
-        widest = max(item["detectable"] for item in found if item["quantity"] == RATES[0])
+        rate = found[0]["quantity"]  # a server may not report what acceptance rates need
+        widest = max(item["detectable"] for item in found if item["quantity"] == rate)
+        name = "an acceptance rate" if rate == RATES[0] else "a block efficiency"
         return (
-            f"No difference was found in {len(found)} comparisons; an acceptance rate that differs "
+            f"No difference was found in {len(found)} comparisons; {name} that differs "
             f"by {widest:.3f} would mostly have been found."
         )
     return " ".join(parts)
@@ -186,7 +188,8 @@ def _limits(runs: Sequence[Results], sides: Sequence[Sequence[StoredCounts]]) ->
                 cell = row.cell
                 where = f"{cell.task}/{cell.pair}/{cell.method}, seed {cell.seed}"
                 yield f"{which} failed: {where}: {row.failure}"
-    if any(len(item.seeds) == 1 for side in sides for item in side):
+    trained = any(run.server is None for run in runs)
+    if trained and any(len(item.seeds) == 1 for side in sides for item in side):
         yield ONE_SEED
 
 

@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +51,9 @@ def export(results: Results, directory: Path) -> dict[str, str | bytes]:
 def _numbers(results: Results) -> Iterator[dict[str, Any]]:
     for item in results.pooled:
         seeds = " ".join(map(str, item.seeds))
-        yield from _rows({**asdict(item.contender), "seeds": seeds}, item.numbers)
+        yield from _rows({**vars(item.contender), "seeds": seeds}, item.numbers)
     for row in results.results:
-        cell = {**asdict(row.cell.contender), "seeds": str(row.cell.seed)}
+        cell = {**vars(row.cell.contender), "seeds": str(row.cell.seed)}
         if row.failure:
             yield {**cell, "failure": row.failure}
         yield from _rows(cell, row.numbers)
@@ -62,7 +61,7 @@ def _numbers(results: Results) -> Iterator[dict[str, Any]]:
 
 def _rows(cell: Mapping[str, Any], numbers: Mapping[str, Number]) -> Iterator[dict[str, Any]]:
     for key, number in numbers.items():
-        yield {**cell, **_key_columns(key), **asdict(number)}
+        yield {**cell, **_key_columns(key), **vars(number)}
 
 
 def _key_columns(key: str) -> dict[str, Any]:
@@ -81,7 +80,7 @@ def _key_columns(key: str) -> dict[str, Any]:
 
 def _comparisons(results: Results) -> Iterator[dict[str, Any]]:
     for item in results.comparisons:
-        yield {**asdict(item.contender), **asdict(item), **asdict(item.difference)}
+        yield {**vars(item.contender), **vars(item), **vars(item.difference)}
 
 
 def _parquet(rows: _Rows, columns: Mapping[str, type]) -> bytes:

@@ -18,6 +18,7 @@ from draftmark.reports._figures.kept import draw_kept
 from draftmark.reports._figures.run import DrawnRun
 from draftmark.reports._figures.speeds import drafting_costs, draw_speeds, speeds_of
 from draftmark.reports._figures.style import Paper, find_paper
+from draftmark.reports._figures.sweep import draw_sweeps
 from draftmark.reports._shared.content import escape_markdown
 from draftmark.reports._shared.rows import ONE_SEED
 from draftmark.results import Results
@@ -78,6 +79,7 @@ def _figures(run: DrawnRun) -> Iterator[Drawing | NotDrawn]:
     yield draw_speeds(run, speeds)
     yield from (draw_compute(run, temperature) for temperature in run.temperatures)
     yield draw_kept(run)
+    yield from draw_sweeps(run)
     yield draw_differences(run)
     yield draw_quality(run)
     yield draw_diversity(run)

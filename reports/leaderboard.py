@@ -5,6 +5,7 @@ from pathlib import Path
 from draftmark.reports._shared.board import board_sections
 from draftmark.reports._shared.checks import checks_section
 from draftmark.reports._shared.content import escape_markdown, section_markdown
+from draftmark.reports._shared.handover import advised, handover_section
 from draftmark.reports._shared.manifest import definitions_section, manifest_section
 from draftmark.reports._shared.rows import by_task_and_pair
 from draftmark.reports._shared.verdict import limits_of, overall_verdict, verdicts
@@ -16,6 +17,7 @@ def leaderboard(results: Results, directory: Path) -> dict[str, str]:
     found = verdicts(results, directory)
     sections = [f"# {escape_markdown(results.title)}", escape_markdown(overall_verdict(found))]
     sections.append(escape_markdown(" ".join(limits_of(results))))
+    sections.append(handover_section(results, advised(results, directory, found, results.results)))
     for (task, pair, rows), item in zip(by_task_and_pair(results.results), found, strict=True):
         sections.append(f"## {escape_markdown(task)}, {escape_markdown(pair)}")
         sections += [escape_markdown(item.text)] * (len(found) > 1)

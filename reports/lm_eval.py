@@ -6,15 +6,14 @@ standard error is half the 95% interval / 1.96, or "N/A" (that harness's word) w
 A sample is the target's response to a prompt, with the block counts of the drafts.
 """
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.stored_counts import COLUMNS, StoredCounts, stored_counts, stored_rows
+from draftmark.reports._shared.content import file_name
 from draftmark.results import Result, Results
 
 _TARGET, _DRAFT = "target-grades.parquet", "draft-alone-grades.parquet"
@@ -28,26 +27,18 @@ def lm_eval(results: Results, directory: Path) -> dict[str, str]:
     ordered = sorted(results.results, key=_model)
     for model, cells in groupby(ordered, key=_model):
         rows = list(cells)
-        folder = f"lm_eval/{_file_name('__'.join(map(str, model)))}"
+        folder = f"lm_eval/{file_name('__'.join(map(str, model)))}"
         document = json.dumps(_document(results, model, rows), indent=1)
         files[f"{folder}/results.json"] = document + "\n"
         for row in rows:
             if lines := list(_samples(row, directory, counted)):
-                file = f"{folder}/samples_{_file_name(row.cell.task)}.jsonl"
+                file = f"{folder}/samples_{file_name(row.cell.task)}.jsonl"
                 files[file] = "\n".join(lines) + "\n"
     return files
 
 
 def _model(row: Result) -> tuple[str, str, int]:
     return row.cell.pair, row.cell.method, row.cell.seed
-
-
-def _file_name(text: str) -> str:
-    """Return a safe file name; a changed text gets a hash, so names stay distinct."""
-    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:80]
-    if safe == text:
-        return safe
-    return f"{safe}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
 def _document(

@@ -18,7 +18,7 @@ import numpy as np
 
 from draftmark.analysis.quantities import drafts_of
 from draftmark.analysis.stored_counts import stored_tables
-from draftmark.reports._shared.content import escape_markdown, markdown_table
+from draftmark.reports._shared.content import escape_markdown, markdown_table, number_text
 from draftmark.reports._shared.engine_counts import counts_section, passes_section
 from draftmark.reports._shared.rows import (
     cell_title,
@@ -28,7 +28,7 @@ from draftmark.reports._shared.rows import (
     temperatures_of,
     way_in_words,
 )
-from draftmark.results import Results
+from draftmark.results import Result, Results
 from draftmark.speculation.blocks import (
     REFERENCE,
     VLLM,
@@ -129,6 +129,12 @@ def _mean_ratio(counts: BlockCounts) -> float:
     return float(np.mean(counts.tokens_B[counted_B] / counts.passes_B[counted_B]))
 
 
+SERVED = (
+    *("block_efficiency", "mean_acceptance_length", "acceptance_rate", "draft_acceptance_rate"),
+    "accepted_per_pass",
+)
+
+
 def reconcile(results: Results, directory: Path) -> dict[str, str]:
     """Return reconcile.md: each tool's numbers for each cell and temperature."""
     gamma = gamma_of(results)
@@ -142,6 +148,9 @@ def reconcile(results: Results, directory: Path) -> dict[str, str]:
         if result.failure:
             sections.append(failure_section(result))
             continue
+        if results.server is not None:
+            sections.append(_served(result))
+            continue
         for temperature in temperatures_of(results):
             ways = drafts_of(stored_tables(result, directory, temperature))
             for draft, tables in ways.items():
@@ -153,6 +162,22 @@ def reconcile(results: Results, directory: Path) -> dict[str, str]:
         sections += passes_section(result)
         sections += counts_section(result, results, directory)
     return {"reconcile.md": "\n\n".join(sections) + "\n"}
+
+
+def _served(result: Result) -> str:
+    """Return the section of a measured server: its own counts, by their definitions."""
+    body = [
+        [escape_markdown(key), number_text(number), escape_markdown(number.definition)]
+        for key, number in result.numbers.items()
+        if key.partition("[")[0] in SERVED
+    ]
+    note = (
+        "The server counted, so no other tool's number follows exactly: that needs acceptance by "
+        "token, as scoring has it. vLLM logs mean_acceptance_length and draft_acceptance_rate; "
+        "SGLang's spec_accept_length is tokens / passes, the first token among them."
+    )
+    table = markdown_table(["number", "value", "definition"], body, "lrl")
+    return f"## {cell_title(result)}\n\n{note}\n\n{table}"
 
 
 def _rows(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from draftmark.reports._figures.style import Paper
 from draftmark.reports._shared.board import board_sections
-from draftmark.reports._shared.checks import LOOKED_FOR, overlap_section
+from draftmark.reports._shared.checks import looked_for, overlap_section
 from draftmark.reports._shared.manifest import definitions_by_name, manifest_lines
 from draftmark.reports._shared.rows import ONE_SEED
 from draftmark.reports._site.cells import cell_values
@@ -33,7 +33,7 @@ from draftmark.results import Result, Results
 from draftmark.text import printable_paragraphs
 
 LONGEST_RECIPE = 100_000  # characters
-MOST_CELLS = 3000
+MOST_CELLS = 1500
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _files(
 
 
 def _list_page(listed: Sequence[ListedRun]) -> str:
-    charts, levels = trend_charts([line.rated for line in listed])
+    charts, levels = trend_charts([line.rated for line in listed if line.rated])
     return render_page("runs.html", 0, runs=listed, payload={"charts": charts}, levels=levels)
 
 
@@ -122,7 +122,7 @@ def _run_page(run: SiteRun, files: Sequence[str]) -> str:
         1,
         run=run,
         lacks=list(run_lacks(run)),
-        looked_for=LOOKED_FOR,
+        looked_for=looked_for(run.results),
         overlaps=page_section(overlap_section(run.results)),
         failed=[row for row in run.results.results if row.failure],
         facts=list(manifest_lines(run.results)),
@@ -152,7 +152,7 @@ def _table_page(board: Board) -> str:
 def _cell_page(board: Board, row: Result, texts: BoardTexts) -> str:
     siblings = (item for item in board.rows if item.cell.contender == row.cell.contender)
     others = [(item.cell.seed, board.run.cells[item.cell]) for item in siblings if item is not row]
-    values = {"others": others, "cost_ratios": COSTS, "one_seed": ONE_SEED}
+    values = {"others": others, "cost_ratios": COSTS, "one_seed": ONE_SEED, "alerts": board.alerts}
     return render_page("cell.html", 1, board=board, **values, **cell_values(board.run, row, texts))
 
 

@@ -17,7 +17,8 @@ from draftmark.reports._shared.content import (
     table_section,
 )
 from draftmark.reports._shared.engine_settings import engine_settings_section
-from draftmark.reports._shared.recommendation import NOTE, advice_section, serving_cases
+from draftmark.reports._shared.handover import advised, handover_section
+from draftmark.reports._shared.recommendation import NOTE, advice_section
 from draftmark.reports._shared.rows import (
     by_task_and_pair,
     conditions_of,
@@ -26,7 +27,7 @@ from draftmark.reports._shared.rows import (
     speed_reasons,
 )
 from draftmark.reports._shared.speed_rows import SpeedRow, speed_rows
-from draftmark.reports._shared.verdict import first_case, serving_verdict
+from draftmark.reports._shared.verdict import serving_verdict, verdicts
 from draftmark.results import Number, Result, Results
 
 _NOTE = """\
@@ -55,14 +56,12 @@ def speed(results: Results, directory: Path) -> dict[str, str]:
     length = _LENGTH[settings.get("length", "natural")]
     blocks = settings["blocks"]
     few = _FEW if blocks < _FEW_BLOCKS else ""
-    boards = list(by_task_and_pair(results.results))
-    cases = [
-        (task, first_case(serving_cases(rows, results, directory))) for task, _, rows in boards
-    ]
-    bottom_line = " ".join(serving_verdict(cases))
+    boards, found = list(by_task_and_pair(results.results)), verdicts(results, directory)
+    bottom_line = " ".join(serving_verdict([(item.task, item.serving) for item in found]))
     sections = [
         title,
         escape_markdown(bottom_line),
+        handover_section(results, advised(results, directory, found, results.results)),
         NOTE,
         _NOTE.format(blocks=blocks, few=few, length=length),
     ]
@@ -111,6 +110,8 @@ def _number(item: SpeedRow, name: str) -> Entry:
 def _speedup(item: SpeedRow) -> Entry:
     if "speedup" in item.numbers:
         return _number(item, "speedup")
+    if "same_length" not in item.numbers:
+        return "-"  # a server that was measured alone
     share = 1 - item.numbers["same_length"].value
     return f"none: {share:.0%} of texts differ in length with the draft"
 

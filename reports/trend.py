@@ -7,6 +7,7 @@ from typing import Any
 
 from draftmark.analysis.change_points import FEWEST
 from draftmark.analysis.gate.comparable import by_weight, run_differences, undeclared_differences
+from draftmark.analysis.quantities import RATES
 from draftmark.errors import UserError, unknown_name_error
 from draftmark.reports._figures.trend import trend_png
 from draftmark.reports._shared.content import csv_file, escape_markdown, markdown_table, number_text
@@ -14,7 +15,6 @@ from draftmark.reports._shared.series import DatedRun, Series, rated_runs, serie
 from draftmark.results import Number, Results
 from draftmark.text import printable_text
 
-RATES = ("acceptance_rate", "draft_acceptance_rate", "block_efficiency", "accepted_per_pass")
 _CSV = (
     *("task", "pair", "method", "temperature", "gamma", "commit", "date", "quantity"),
     *("value", "low", "high", "n", "new_level"),

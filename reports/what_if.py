@@ -27,8 +27,10 @@ from draftmark.reports._shared.content import (
     number_text,
     section_markdown,
 )
+from draftmark.reports._shared.handover import advised, handover_section
 from draftmark.reports._shared.recommendation import NOTE, expected_advice
 from draftmark.reports._shared.rows import by_task_and_pair, failure_section, gamma_of, served_note
+from draftmark.reports._shared.verdict import verdicts
 from draftmark.results import Results
 
 SHOWN = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)  # block lengths in tables
@@ -86,6 +88,10 @@ class WhatIf:
         sections += served_note(results)
         if found:
             sections += ["## What to serve with", *_serving(results, directory)]
+            verdict = verdicts(results, directory)
+            sections.append(
+                handover_section(results, advised(results, directory, verdict, results.results))
+            )
             sections += ["![Expected speedup by block length and cost](what_if.png)"]
             sections += ["## Does it pay?", _paying(found, results), _PAYS, _needed(grid), _NEEDED]
         for item in found:

@@ -141,7 +141,7 @@ def find_program(response: str, checks: str) -> Found:
     """Return the program of a response that `checks` test; the response has no thinking."""
     tested = Code(checks).read
     whole = Code(_MARKED.fullmatch(response)[1])  # type: ignore[index]  # it matches any text
-    blocks = [Code(text) for text in _blocks(response)]
+    blocks = [Code(text) for text in code_blocks(response)]
     loose = [Code(text) for text in _loose_texts(response)]
     rules = {
         "whole_response": [whole] if whole.is_program() else [],
@@ -156,6 +156,11 @@ def find_program(response: str, checks: str) -> Found:
             return Found(_joined(helpers, program), rule, bool(helpers))
     fenced = (token.content for token in _MARKDOWN.parse(response) if token.type == "fence")
     return Found(next(fenced, whole.text), "no_program")
+
+
+def join_programs(above: str, below: str) -> str:
+    """Return a program below another one; imports of `__future__` stay at the start."""
+    return _joined([above], Code(below))
 
 
 def _joined(helpers: Sequence[str], program: Code) -> str:
@@ -191,12 +196,12 @@ def _helpers(program: Code, tested: frozenset[str], codes: Sequence[Code], place
     return [kept[key].text for key in sorted(kept)]
 
 
-def _blocks(text: str) -> Iterator[str]:
+def code_blocks(text: str) -> Iterator[str]:
     """Yield the blocks of code; those in a block that is not Python, instead of that block."""
     for token in _MARKDOWN.parse(text):
         if token.type in ("fence", "code_block"):
             nests = _FENCE.search(token.content) and not Code(token.content).statements
-            yield from list(_blocks(token.content) if nests else ()) or [token.content]
+            yield from list(code_blocks(token.content) if nests else ()) or [token.content]
 
 
 def _loose_texts(response: str) -> Iterator[str]:

@@ -13,9 +13,10 @@ results, the challenge tests are not run.
 from collections.abc import Sequence
 from pathlib import Path
 
-from draftmark.grading.sandbox import STATUSES, Outcome, Program, Sandbox
+from draftmark.grading.sandbox import Sandbox
 from draftmark.grading.thinking import after_thinking
-from draftmark.tasks._programs import RULES, Found, find_program
+from draftmark.tasks._program_grades import ENDINGS, grade_found
+from draftmark.tasks._programs import RULES, find_program
 from draftmark.types import Example, HubData, ProgramRunner, Row, Task
 
 _QUESTION = (
@@ -65,18 +66,7 @@ def grade_programs(
     The ways to end are those of `Outcome`.
     """
     found = [find_program(after_thinking(text), each.meta["checks"]) for each, text in answers]
-    programs = [
-        Program(one.program, example.meta["checks"])
-        for one, (example, _) in zip(found, answers, strict=True)
-    ]
-    outcomes = sandbox.run_many(programs)
-    return [_scores(*each) for each in zip(found, outcomes, strict=True)]
-
-
-def _scores(found: Found, outcome: Outcome) -> dict[str, float]:
-    scores = {"pass@1": float(outcome.status == "passed")}
-    scores |= {name: float(outcome.status == name) for name in STATUSES if name != "passed"}
-    return {**scores, "isolated": float(outcome.isolated), **found.tally()}
+    return grade_found(found, [example.meta["checks"] for example, _ in answers], sandbox)
 
 
 TASK = Task(
@@ -102,13 +92,7 @@ TASK = Task(
     headline="pass@1",
     pass_or_fail=True,
     outcomes={
-        "assertion": "a test, or an assertion of its own, did not hold",
-        "syntax": "it does not compile",
-        "timeout": "it took more time than the limit",
-        "memory": "it took more memory than the limit",
-        "output": "it wrote more than the limit",
-        "error": "any other exception, crash or early end",
-        "isolated": "it was run isolated by bubblewrap",
+        **ENDINGS,
         **RULES,
     },
     max_new_tokens=512,

@@ -205,8 +205,8 @@ def test_it_works_beside_packages_that_are_called_like_its_folders(
 def test_its_messages_say_what_pip_installs(scripts: Path, tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules |= {'vllm': None, 'ray': None}\n"
-        "from draftmark.cli.doctor import diagnosis_lines\n"
-        "for line in diagnosis_lines(None): print(line.name, line.text)"
+        "from draftmark.cli.doctor import diagnosis, diagnosis_lines\n"
+        "for line in diagnosis_lines(diagnosis(None)): print(line.name, line.text)"
     )
 
     printed = _run(scripts / "python", "-c", script, cwd=tmp_path)

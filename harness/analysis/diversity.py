@@ -32,16 +32,19 @@ def fidelity_and_diversity(
 ) -> dict[str, tuple[Floats, Floats, str]]:
     """Return each number as its numerators [B], denominators [B] and definition.
 
-    `rows` are graded responses, two or more per prompt. Raises ValueError if `rows` is empty.
+    `rows` are responses, two or more per prompt. Without a headline score (""), there is no
+    fidelity. Raises ValueError if `rows` is empty.
     """
     if not rows:
         raise ValueError("diversity needs responses, got none")
     groups = by_prompt(rows).values()
     texts = [[row["text"] for row in group] for group in groups]
-    scores = [[float(row[headline]) for row in group] for group in groups]
+    scores = [[float(row[headline]) for row in group] for group in groups] if headline else []
     ones_B = np.ones(len(texts))
-    definition = f"{headline}, {DEFINITIONS['fidelity']}"
-    found = {"fidelity": (np.array([np.mean(each) for each in scores]), ones_B, definition)}
+    found: dict[str, tuple[Floats, Floats, str]] = {}
+    if headline:
+        means_B = np.array([np.mean(each) for each in scores])
+        found["fidelity"] = means_B, ones_B, f"{headline}, {DEFINITIONS['fidelity']}"
     for n in (1, 2):
         name = f"distinct_{n}"
         counts = np.array([distinct_n(each, n) for each in texts], dtype=np.float64)

@@ -73,7 +73,7 @@ class Quantity:
 
 def rate_bounds(name: str, gamma: int) -> Bounds:
     """Return the least and highest possible rate in blocks of `gamma` drafted tokens."""
-    if name.startswith("block_efficiency"):
+    if name.startswith(("block_efficiency", "mean_acceptance_length")):
         return 1.0, gamma + 1.0
     return (0.0, float(gamma)) if name.startswith("accepted_per_pass") else SHARE
 

@@ -90,14 +90,21 @@ def _measurement_numbers(
 
 def block_ratios(measured: Measurement) -> list[float]:
     """Return each block's ratio, in order: time per token of the target alone / with the draft."""
-    seconds: dict[tuple[int, Arm], float] = {}
     tokens: dict[tuple[int, Arm], int] = {}
-    for run in measured.runs:
-        place = run.block, run.arm
-        seconds[place] = seconds.get(place, 0.0) + run.wall_s
     for item in measured.decodes:
         place = item.block, item.arm
         tokens[place] = tokens.get(place, 0) + len(item.decode.token_ids)
+    return ratios_of_blocks(tokens, measured.runs)
+
+
+def ratios_of_blocks(
+    tokens: Mapping[tuple[int, Arm], int], runs: Sequence[TimedRun]
+) -> list[float]:
+    """Return each block's time ratio; `tokens` has those of all runs of a block, for each arm."""
+    seconds: dict[tuple[int, Arm], float] = {}
+    for run in runs:
+        place = run.block, run.arm
+        seconds[place] = seconds.get(place, 0.0) + run.wall_s
     s_per_token = {place: seconds[place] / tokens[place] for place in seconds}
     blocks = sorted({block for block, _ in seconds})
     return [s_per_token[b, "target"] / s_per_token[b, "draft"] for b in blocks]

@@ -1,7 +1,8 @@
 """Block counts per prompt of a stored run, read from the acceptance tables beside its results."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -9,15 +10,17 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from draftmark.analysis.quantities import RATES, drafts_of, rate_bounds
+from draftmark.analysis.served_counts import served_counts
 from draftmark.analysis.statistics import Counts, Effect, estimate_effect
 from draftmark.errors import UserError
 from draftmark.results import Contender, Result, Results
 from draftmark.speculation.blocks import block_counts
-from draftmark.store.acceptance_tables import read_tables
+from draftmark.store.acceptance_tables import Floats, read_tables
 from draftmark.store.reading import explained
 from draftmark.store.records import read_rows, tables_name
 from draftmark.store.run_folder import verified_file
-from draftmark.types import MAX_GAMMA, AcceptanceTable, Verification
+from draftmark.store.served_records import REQUESTS, ServedRequest, read_requests
+from draftmark.types import MAX_GAMMA, AcceptanceTable, Verification, conversation_of
 
 COLUMNS = ("accepted", "tested", "drafted", "tokens", "passes")
 _DECIMALS = 4  # of expected counts; rounding moves a rate of 100 tokens by less than 1e-6
@@ -44,15 +47,27 @@ class StoredCounts:
         who = self.contender
         return f"{who.task}/{who.pair}/{who.method}/t={self.temperature:g}"
 
-    def counts(self, quantity: str, prompts: Sequence[str]) -> list[Counts]:
-        """Return the numerators and denominators of a rate on the given prompts, for each seed."""
+    @cached_property
+    def units(self) -> Mapping[str, tuple[str, ...]]:
+        """The prompts of each conversation; a prompt of one turn is one by itself."""
+        found: dict[str, list[str]] = {}
+        for prompt in self.prompts:
+            found.setdefault(conversation_of(prompt), []).append(prompt)
+        return {name: tuple(turns) for name, turns in found.items()}
+
+    def counts(self, quantity: str, units: Iterable[str]) -> list[Counts]:
+        """Return the numerators and denominators of a rate in each of the units, for each seed."""
         place = {prompt: index for index, prompt in enumerate(self.prompts)}
-        rows = [place[prompt] for prompt in prompts]
-        top, bottom = RATES[quantity]
+        rows = [[place[prompt] for prompt in self.units[unit]] for unit in units]
         return [
-            (np.array(columns[top])[rows], np.array(columns[bottom])[rows])
+            (_sums(columns[top], rows), _sums(columns[bottom], rows))
             for columns in self.seeds.values()
+            for top, bottom in [RATES[quantity]]
         ]
+
+
+def _sums(values: ByPrompt, rows: Sequence[Sequence[int]]) -> Floats:
+    return np.array([sum(values[place] for place in places) for places in rows])
 
 
 def stored_counts(
@@ -61,8 +76,8 @@ def stored_counts(
     """Return the counts of every contender that has numbers, at every temperature.
 
     Blocks have `gamma` drafted tokens, by default the recipe's, and are verified by the rule of the
-    results. With `draft` "greedy" the counts are those of the greedy draft, where tables have it.
-    Raises UserError if tables are missing, or
+    results; those of a measured server are as it drafts. With `draft` "greedy" the counts are those
+    of the greedy draft, where tables have it. Raises UserError if tables are missing, or
     if seeds were measured on different prompts.
     """
     evaluation = results.recipe["evaluation"]
@@ -96,6 +111,8 @@ def _measured(
     prompts: tuple[str, ...] = ()
     seeds = {}
     for row in rows:
+        if requests := stored_requests(row, directory):
+            return _served(row, requests, temperature) if draft is None else None
         tables = drafts_of(stored_tables(row, directory, temperature)).get(draft)
         if tables is None:
             return None
@@ -114,16 +131,45 @@ def _measured(
     return StoredCounts(contender, temperature, prompts, seeds, rule.gamma)
 
 
+def _served(
+    row: Result, requests: Sequence[ServedRequest], temperature: float
+) -> StoredCounts | None:
+    """Return the counts of a measured server, of blocks as it drafts; None if it has none.
+
+    A column that the server does not report is 0, which leaves its rates out.
+    """
+    counts = served_counts(requests)
+    if counts is None:
+        return None
+    nothing_B = np.zeros(len(counts.prompts))
+    columns = {
+        name: tuple(counts.columns.get(name, nothing_B).round(_DECIMALS).tolist())
+        for name in COLUMNS
+    }
+    seeds = {row.cell.seed: columns}
+    gamma = counts.block or MAX_GAMMA
+    return StoredCounts(row.cell.contender, temperature, counts.prompts, seeds, gamma)
+
+
+def stored_requests(result: Result, directory: Path) -> list[ServedRequest]:
+    """Return the requests of a measured server; empty for other results.
+
+    Raises UserError if they are damaged.
+    """
+    if not result.records or not (directory / result.records / REQUESTS).is_file():
+        return []
+    return read_record(result, directory, REQUESTS, read_requests)
+
+
 def shared_prompts(first: StoredCounts, second: StoredCounts) -> list[str]:
-    """Return the prompts in both, in the order of the first."""
-    theirs = set(second.prompts)
-    return [prompt for prompt in first.prompts if prompt in theirs]
+    """Return the units in both, of the same prompts, in the order of the first."""
+    return [unit for unit, turns in first.units.items() if second.units.get(unit) == turns]
 
 
 def paired_effect(
     now: StoredCounts, before: StoredCounts, quantity: str, prompts: Sequence[str]
 ) -> Effect:
-    """Return the difference (now - before) of a rate, paired on prompts and on equal seeds.
+    """Return the difference (now - before) of a rate, paired on units and on equal seeds.
 
     Raises ValueError on fewer than two prompts, or if a denominator sums to zero.
     """

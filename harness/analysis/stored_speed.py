@@ -1,11 +1,12 @@
 """Speed records of a stored run: the time ratio of each block, and separately timed passes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from draftmark.analysis.served_speed import served_ratios
 from draftmark.analysis.speeds import block_ratios, speed_key
-from draftmark.analysis.stored_counts import read_record
+from draftmark.analysis.stored_counts import read_record, stored_requests
 from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.config.validation import validate_section
 from draftmark.results import Result
@@ -13,6 +14,7 @@ from draftmark.speculation.blocks import Convention
 from draftmark.speculation.engine_counts import described_convention
 from draftmark.store.reading import explained, read_json
 from draftmark.store.records import DECODES, read_decodes
+from draftmark.store.served_records import ServedRequest
 from draftmark.store.speed_records import (
     ENGINE,
     PARTS,
@@ -62,6 +64,9 @@ def stored_ratios(
     `speed` is the `speed` section of the stored recipe. Missing records are skipped; damaged ones
     raise UserError.
     """
+    if served := stored_requests(result, directory):
+        yield from _served_ratios(served, result, directory, speed)
+        return
     for number, condition in enumerate(stored_conditions(speed, directory)):
         decodes, runs = (condition_file(number, name) for name in (DECODES, RUNS))
         here = all((directory / result.records / name).is_file() for name in (decodes, runs))
@@ -69,3 +74,14 @@ def stored_ratios(
             timed = read_record(result, directory, decodes, read_decodes)
             clock = read_record(result, directory, runs, read_runs)
             yield condition, block_ratios(Measurement(timed, clock, {}))
+
+
+def _served_ratios(
+    requests: Sequence[ServedRequest], result: Result, directory: Path, speed: Mapping[str, Any]
+) -> Iterator[tuple[SpeedCondition, list[float]]]:
+    """Yield the conditions of a measured server that have a speedup, with their ratios."""
+    for number, condition in enumerate(stored_conditions(speed, directory)):
+        if speed_key("speedup", condition.label) in result.numbers:
+            clock = read_record(result, directory, condition_file(number, RUNS), read_runs)
+            mine = [item for item in requests if item.concurrency == condition.batch_size]
+            yield condition, served_ratios(mine, clock)

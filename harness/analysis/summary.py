@@ -25,8 +25,8 @@ def summarise_cell(
     found: Mapping[str, Quantity], records: Records, recipe: Recipe
 ) -> dict[str, Number]:
     """Return every number of a cell."""
-    numbers = {name: _number(item) for name, item in found.items()} | dict(_gains([found]))
-    return numbers | speed_numbers(records, recipe)
+    numbers = {name: quantity_number(item) for name, item in found.items()}
+    return numbers | dict(_gains([found])) | speed_numbers(records, recipe)
 
 
 def pool_seeds(
@@ -76,11 +76,12 @@ def _pooled(seeds: Sequence[Quantity]) -> Number:
     require_same_prompts(*seeds)
     first = seeds[0]
     if all(np.array_equal(seed.counts, first.counts) for seed in seeds):
-        return _number(first)  # the quantity does not depend on the seed
+        return quantity_number(first)  # the quantity does not depend on the seed
     return statistics.over_seeds([seed.counts for seed in seeds], first.definition, first.bounds)
 
 
-def _number(item: Quantity) -> Number:
+def quantity_number(item: Quantity) -> Number:
+    """Return the pooled number of a quantity, with its interval over prompts."""
     top_B, bottom_B = item.counts
     if item.is_share:
         return statistics.estimate_share(top_B, item.definition)

@@ -20,6 +20,8 @@ _TERMS = {
     "batch": "batch {}",
     "length": "{} length",
     "verification": "{} verification",
+    "category": "{}",
+    "context": "context of {} tokens",
 }
 
 

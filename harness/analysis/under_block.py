@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from draftmark.analysis.quantities import BLOCK_TERM, PER_PROMPT, RATES
+from draftmark.analysis.stored_runs import RunSummary, StoredRuns, summarise_run
 from draftmark.errors import UserError
 from draftmark.results import Number, Results
-from draftmark.store.run_folder import StoredRuns
 from draftmark.types import Verification
 
 _OF_BLOCKS = {
@@ -62,6 +62,12 @@ class RunsUnder(StoredRuns):
     def load(self, folder: Path) -> Results:
         """Return a run's results under the rule."""
         return results_under(super().load(folder), self.verification)
+
+    def summary(self, folder: Path) -> RunSummary:
+        """Return a run's summary under the rule; stored summaries have the standard rule's."""
+        if self.verification == "standard":
+            return super().summary(folder)
+        return summarise_run(self.load(folder))
 
 
 def _under_block(numbers: Mapping[str, Number]) -> dict[str, Number]:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from draftmark.cli.options import Data, RunFolder, StoreAt, reopen_run, show_files
-from draftmark.cli.terminal import echo_lines, echo_state
+from draftmark.cli.options import AsJson, Data, RunFolder, StoreAt, reopen_run, show_files
+from draftmark.cli.terminal import echo_json, echo_lines, echo_state
 from draftmark.pipeline.publish import data_folder
 
 
@@ -37,12 +37,16 @@ def data_check(
         raise typer.Exit(1)
 
 
-def doctor(data: Data = None) -> None:
+def doctor(data: Data = None, as_json: AsJson = False) -> None:
     """Show versions, hardware, models, data and network of this machine, and how to add them."""
-    from draftmark.cli.doctor import diagnosis_lines
+    from draftmark.cli.doctor import diagnosis, diagnosis_lines
 
-    for line in diagnosis_lines(data_folder(data)):
-        echo_state(line.has, f"{line.name:13}  {line.text}")
+    facts = diagnosis(data_folder(data))
+    if as_json:
+        echo_json(facts)
+    else:
+        for line in diagnosis_lines(facts):
+            echo_state(line.has, f"{line.name:13}  {line.text}")
 
 
 def verify(

@@ -1,10 +1,11 @@
-"""The lines of `draftmark doctor`: what this machine has, and how to add what it lacks."""
+"""The diagnosis of `draftmark doctor`: what this machine has, and how to add what it lacks."""
 
 import importlib.util
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from draftmark import environment, registry
 from draftmark.data.hub import access
@@ -26,18 +27,38 @@ class Line:
     has: bool | None = None
 
 
-def diagnosis_lines(data: Path | None) -> list[Line]:
+def diagnosis(data: Path | None) -> dict[str, Any]:
+    """Return what this machine has, as JSON."""
+    import torch
+
+    facts = environment.manifest()
+    return {
+        "python": facts["python"],
+        "versions": facts["versions"],
+        "hardware": facts["hardware"],
+        "threads": torch.get_num_threads(),
+        "training_dtype": str(resolve_dtype("auto")),
+        "disk_free_bytes": shutil.disk_usage(Path.cwd()).free,
+        "hub": access.describe_access(),
+        "hub_cache": str(access.cache_folder()),
+        "proxies": access.describe_proxies(),
+        "sandbox": {"works": not (reason := bubblewrap.why_unavailable()), "reason": reason or ""},
+        "model_cache": str(cache.cache_directory()),
+        "models": {name: _source(name) for name in CATALOGUE},
+        "data": _data(data),
+        "extras": {name: importlib.util.find_spec(name) is not None for name in _EXTRAS},
+    }
+
+
+def diagnosis_lines(facts: Mapping[str, Any]) -> list[Line]:
     """Return the lines of the diagnosis; the first says how many things are missing."""
-    lines = [*_machine(), *_network(), _sandbox(), *_models(), _data(data), *_extras()]
+    lines = [*_machine(facts), _sandbox(facts["sandbox"]), *_models(facts), *_extras(facts)]
     missing = sum(line.has is False for line in lines)
     words = f"{missing} missing; each line says how to add it" if missing else "nothing is missing"
     return [Line("draftmark", words), *lines]
 
 
-def _machine() -> Iterator[Line]:
-    import torch
-
-    facts = environment.manifest()
+def _machine(facts: Mapping[str, Any]) -> Iterator[Line]:
     hardware = facts["hardware"]
     yield Line("python", facts["python"])
     for name, version in facts["versions"].items():
@@ -45,42 +66,52 @@ def _machine() -> Iterator[Line]:
     yield Line("processor", f"{hardware['processor']}, {hardware['cores']} cores")
     yield Line("memory", f"{hardware['memory_bytes'] / 1e9:.1f} GB")
     yield Line("accelerators", ", ".join(hardware["accelerators"]) or "none")
-    yield Line("threads", f"{torch.get_num_threads()}")
-    yield Line("training", f"in {resolve_dtype('auto')}, unless a pair sets its dtype")
-    yield Line("disk", f"{shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB free here")
+    yield Line("threads", f"{facts['threads']}")
+    yield Line("training", f"in {facts['training_dtype']}, unless a pair sets its dtype")
+    yield Line("disk", f"{facts['disk_free_bytes'] / 1e9:.1f} GB free here")
+    yield Line("hub", facts["hub"])
+    yield Line("hub cache", facts["hub_cache"])
+    yield Line("proxies", facts["proxies"])
 
 
-def _network() -> Iterator[Line]:
-    yield Line("hub", access.describe_access())
-    yield Line("hub cache", str(access.cache_folder()))
-    yield Line("proxies", access.describe_proxies())
+def _models(facts: Mapping[str, Any]) -> Iterator[Line]:
+    yield Line("model cache", facts["model_cache"])
+    for name, source in facts["models"].items():
+        text = source or f"not fetched; draftmark fetch {name}"
+        yield Line(f"model {name}", text, bool(source))
 
 
-def _models() -> Iterator[Line]:
-    yield Line("model cache", str(cache.cache_directory()))
-    for name in CATALOGUE:
-        folder = cache.cached_model(name)
-        source = str(cache.read_record(folder)["source"]) if folder else ""
-        yield Line(f"model {name}", source or f"not fetched; draftmark fetch {name}", bool(folder))
-
-
-def _extras() -> Iterator[Line]:
-    for extra in _EXTRAS:
-        found = importlib.util.find_spec(extra) is not None
+def _extras(facts: Mapping[str, Any]) -> Iterator[Line]:
+    yield _data_line(facts["data"])
+    for extra, found in facts["extras"].items():
         text = "installed" if found else f"not installed; {environment.install_hint(extra)}"
         yield Line(f"extra {extra}", text, found)
 
 
-def _sandbox() -> Line:
-    reason = bubblewrap.why_unavailable()
-    text = f"{reason}; {bubblewrap.INSTALL}" if reason else "bubblewrap isolates programs"
-    return Line("sandbox", text, not reason)
+def _sandbox(sandbox: Mapping[str, Any]) -> Line:
+    missing = f"{sandbox['reason']}; {bubblewrap.INSTALL}"
+    works = sandbox["works"]
+    return Line("sandbox", "bubblewrap isolates programs" if works else missing, works)
 
 
-def _data(data: Path | None) -> Line:
+def _source(name: str) -> str | None:
+    """Return where a model of the catalogue was fetched from; None if it is not here."""
+    folder = cache.cached_model(name)
+    return str(cache.read_record(folder)["source"]) if folder else None
+
+
+def _data(data: Path | None) -> dict[str, Any]:
+    """Return the data directory, None without one, and the tasks with rows in it."""
     named = data or data_directory()
     if named is None:
-        return Line("data", f"no data directory ({DATA_VARIABLE} is not set)", False)
+        return {"directory": None, "tasks": []}
     found = [registry.find_registered("tasks", name) for name in registry.registered_names("tasks")]
     tasks = [task.name for task in found if (named / data_folder(task)).is_dir()]
-    return Line("data", f"{named}: {', '.join(tasks) or 'no known task in it'}", bool(tasks))
+    return {"directory": str(named), "tasks": tasks}
+
+
+def _data_line(data: Mapping[str, Any]) -> Line:
+    if data["directory"] is None:
+        return Line("data", f"no data directory ({DATA_VARIABLE} is not set)", False)
+    tasks = ", ".join(data["tasks"])
+    return Line("data", f"{data['directory']}: {tasks or 'no known task in it'}", bool(tasks))

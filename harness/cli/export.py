@@ -12,13 +12,16 @@ from draftmark.pipeline.publish import writable_folder
 
 def export(
     directory: RunFolder,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the exported heads.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the exported drafts.")],
     store: StoreAt = None,
     data: Data = None,
 ) -> None:
-    """Write the feature heads of a run in every layout that vLLM can load."""
-    from draftmark.pipeline.export_heads import export_heads
+    """Write a run's drafts: heads in every layout that vLLM can load, language models as they are.
+
+    `What to paste` in a run's leaderboard names their folders.
+    """
+    from draftmark.pipeline.export_drafts import export_drafts
 
     _, plan, kept, progress = reopen_run(directory, store, data)
-    for path in export_heads(plan, kept, writable_folder(out), progress):
+    for path in export_drafts(plan, kept, writable_folder(out), progress):
         echo(f"Written: {path}")

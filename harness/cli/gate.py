@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.options import (
+    AsJson,
     Data,
     Rule,
     RunFolder,
@@ -16,7 +17,7 @@ from draftmark.cli.options import (
     show_files,
     split_names,
 )
-from draftmark.cli.terminal import echo, echo_lines
+from draftmark.cli.terminal import echo, echo_json, echo_lines
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
 from draftmark.text import printable_text
@@ -107,6 +108,7 @@ def gate(
     ] = None,
     store: StoreAt = None,
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Test that a rate has not fallen by more than a margin: PASS, FAIL (1), INCONCLUSIVE (3).
 
@@ -124,7 +126,7 @@ def gate(
     from draftmark.store.run_folder import load_results
 
     place = writable_folder(out) if out else directory
-    with _refusal_written(place, any_folder=out is not None):
+    with _refusal_written(place, any_folder=out is not None, as_json=as_json):
         results = load_results(directory)
         terms = GateTerms(margin, quantity, tuple(declare or ()))
         options = RunOptions(directory.parent, store, data)
@@ -132,15 +134,20 @@ def gate(
             results, directory, accepted.load_accepted(against), terms, options, up_to
         )
     write_json(place / "gate.json", asdict(outcome))
-    show_files(render_reports(results, place, ["gate"]))
+    files = render_reports(results, place, ["gate"])
+    if as_json:
+        echo_json(asdict(outcome))
+    else:
+        show_files(files)
     raise typer.Exit(_CODES[outcome.verdict])
 
 
 @contextmanager
-def _refusal_written(place: Path, *, any_folder: bool) -> Iterator[None]:
+def _refusal_written(place: Path, *, any_folder: bool, as_json: bool) -> Iterator[None]:
     """Write the gate's files with the reason if the block raises UserError, then raise it.
 
-    Unless `any_folder`, nothing is written where no results are.
+    `as_json` prints the reason as JSON too. Unless `any_folder`, nothing is written where no
+    results are.
     """
     from draftmark.pipeline.render import render_reports
     from draftmark.results import Results
@@ -150,6 +157,8 @@ def _refusal_written(place: Path, *, any_folder: bool) -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        if as_json:
+            echo_json({"refused": str(error)})
         if any_folder or (place / RESULTS).is_file():
             nothing = Results(place.name, "", {}, (), (), (), (), (), {})
             with suppress(OSError, UserError):  # why the gate refused matters more

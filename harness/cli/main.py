@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from draftmark.cli import check, export, gate, measure_server, models, report, run, status, store
-from draftmark.cli.terminal import echo
+from draftmark.cli.terminal import echo, escape_messages
 from draftmark.errors import UserError
 
 _BUG = (
@@ -87,6 +87,7 @@ def main() -> None:
     """Run the command line; a UserError ends it in one sentence, a bug in code 70."""
     from draftmark.pipeline.stopping import Stopped, note_interrupts
 
+    escape_messages()
     try:
         with note_interrupts():
             app(prog_name="draftmark")

@@ -15,17 +15,25 @@ import typer
 from draftmark.cli.options import Data
 from draftmark.cli.terminal import echo, echo_lines
 from draftmark.errors import UserError
-from draftmark.pipeline.publish import data_folder
+from draftmark.pipeline.publish import data_folder, writable_folder
+from draftmark.types import MAX_GAMMA
 
 if TYPE_CHECKING:
     from draftmark.engines.measure.endpoint import Endpoint
     from draftmark.engines.measure.endpoint_load import Blocks, Load, Measurement
+    from draftmark.pipeline.served_run import Runs, ServedRun
+    from draftmark.results import Results
     from draftmark.types import Arm, Example
+
+MEASURED = "measured.json"  # all facts of the last measurement, in a run's folder
 
 
 def measure_server(
     url: Annotated[str, typer.Argument(help="Base URL, such as http://127.0.0.1:8000/v1.")],
-    model: Annotated[str, typer.Option(help="The server's name of the model.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="A name of the model at the server [default: the only one there]."),
+    ] = None,
     task: Annotated[str, typer.Option(help="The task whose prompts are sent.")] = "gsm8k",
     prompts: Annotated[int, typer.Option(min=2, help="Number of test prompts.")] = 32,
     concurrency: Annotated[str, typer.Option(help="Requests at a time, like 1,4,16.")] = "1",
@@ -39,38 +47,70 @@ def measure_server(
         str, typer.Option(help="Environment variable with the key, if the server needs one.")
     ] = "",
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one whole request.")] = 600,
-    out: Annotated[Path | None, typer.Option("--out", help="JSON file for all facts.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for a run that reports read, or a JSON file of facts."),
+    ] = None,
+    label: Annotated[str, typer.Option(help="Name of the server's draft in the run.")] = "served",
+    num_speculative_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, max=MAX_GAMMA, help="Drafted tokens, where the server does not say."),
+    ] = None,
     data: Data = None,
 ) -> None:
     """Send a task's prompts to a server and read its counters: acceptance, times, speedup.
 
-    The counters (vLLM's names) cover all traffic, so the server must serve nothing else meanwhile.
+    Counts come with each reply (vLLM, SGLang, llama.cpp) or from vLLM's page of metrics. The latter
+    cover all traffic, so the server must serve nothing else meanwhile.
     """
     from draftmark import registry
     from draftmark.data.rows import load_rows
-    from draftmark.engines.measure import endpoint_load as measure
+    from draftmark.engines.measure import endpoint_lines
     from draftmark.engines.measure.endpoint import Endpoint
+    from draftmark.engines.measure.endpoint_load import Load
     from draftmark.grading.http_client import HttpClient, read_key
+    from draftmark.pipeline.served_run import ServedRun
 
-    loads = [
-        measure.Load(at_once, blocks, max_tokens, temperature) for at_once in _counts(concurrency)
-    ]
+    loads = [Load(at_once, blocks, max_tokens, temperature) for at_once in _counts(concurrency)]
     key = read_key(key_variable, "endpoint")
     urls: dict[Arm, str | None] = {"draft": url, "target": against}
-    endpoints = {
-        arm: Endpoint(HttpClient(at, key, timeout), model) for arm, at in urls.items() if at
-    }
+    clients = {arm: HttpClient(at, key, timeout) for arm, at in urls.items() if at}
     found, sources = registry.find_registered("tasks", task), ["directory" if data else "samples"]
     rows = load_rows(found, "test", prompts, sources=sources, directory=data_folder(data))
     kept = _Kept(out, {"task": task, "rows": rows.digest, "source": rows.source})
+    endpoints = {arm: Endpoint.find(client, model) for arm, client in clients.items()}
+    run = ServedRun(endpoints["draft"], found, rows, label, loads, num_speculative_tokens)
+    before = _before(run, kept.folder)
     runs = []
     with kept.named_in_errors():
         for load in loads:
             runs.append((load, _measure(endpoints, rows.examples, load, kept)))
-            echo_lines(measure.measurement_lines(runs[-1][1], load))
-    echo_lines(measure.verdict_lines(runs))
-    if out:
+            echo_lines(endpoint_lines.measurement_lines(runs[-1][1], load))
+    echo_lines(endpoint_lines.verdict_lines(runs))
+    if kept.folder:
+        with kept.named_in_errors():
+            _publish(run, runs, kept.folder, before)
+    elif out:
         echo(f"Written: {out}")
+
+
+def _before(run: ServedRun, folder: Path | None) -> Results | None:
+    """Return the results of a folder that the run joins; raises UserError if it cannot."""
+    from draftmark.pipeline.served_run import check_folder
+
+    return check_folder(run, folder) if folder else None
+
+
+def _publish(run: ServedRun, measured: Runs, folder: Path, before: Results | None) -> None:
+    """Write the run's folder and print its answer."""
+    from draftmark.pipeline.render import render_reports
+    from draftmark.pipeline.served_run import save_served
+
+    results = save_served(run, measured, folder, before)
+    shown, board = render_reports(results, folder, ["answer", "leaderboard"])
+    echo(shown.read_text(encoding="utf-8").removesuffix("\n"))
+    for file in (board, folder / "results.json"):
+        echo(f"Written: {file}")
 
 
 def _measure(
@@ -89,14 +129,19 @@ def _measure(
 
 
 class _Kept:
-    """The file of --out: after each block it has all that was measured."""
+    """The file of --out: after each block it has all that was measured.
 
-    def __init__(self, path: Path | None, facts: Mapping[str, Any]) -> None:
+    A path that ends with .json is the file; any other is the `folder` of a run, which holds it.
+    """
+
+    def __init__(self, out: Path | None, facts: Mapping[str, Any]) -> None:
         """Raise UserError, before anything is measured, if the file cannot be written."""
-        self._path, self._document = path, {**facts, "runs": []}
+        self.folder = out if out and out.suffix != ".json" else None
+        self._path = writable_folder(self.folder) / MEASURED if self.folder else out
+        self._document: dict[str, Any] = {**facts, "runs": []}
         self._is_written = False
-        if path:
-            _check_writable(path)
+        if self._path:
+            _check_writable(self._path)
 
     def write(self, **more: Any) -> None:
         """Write the finished runs, and `more`."""

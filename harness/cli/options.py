@@ -43,6 +43,9 @@ Rule = Annotated[
     Verification,
     typer.Option("--verification", help="How the target accepts a block: token by token, or all."),
 ]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead, and nothing else.")
+]
 Full = Annotated[
     bool, typer.Option("--full", help="Print the whole leaderboard on a terminal too.")
 ]

@@ -90,7 +90,7 @@ def site(
     out: Annotated[Path, typer.Option(help="Folder for the site, replaced whole.")] = Path("site"),
     cells: Annotated[
         int, typer.Option(min=1, help="The most cells with pages; the newest runs have them.")
-    ] = 3000,
+    ] = 1500,
     verification: Rule = "standard",
 ) -> None:
     """Write a static site of any number of runs; open its index.html, or serve the folder."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from draftmark.cli.options import (
+    AsJson,
     Cluster,
     Data,
     Full,
@@ -21,7 +22,7 @@ from draftmark.cli.options import (
     Utilisation,
     split_names,
 )
-from draftmark.cli.terminal import echo
+from draftmark.cli.terminal import echo, echo_json
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
 from draftmark.text import printable_text
@@ -95,6 +96,7 @@ def plan(
     utilisation: Utilisation = 0.3,
     gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs that share the work.")] = 1,
     jobs: Jobs = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show a recipe's stages, which of them are cached, and the cost of the others; run nothing."""
     from draftmark.pipeline.planning.estimates import find_gpu
@@ -102,10 +104,15 @@ def plan(
 
     device, at, rows = find_gpu(gpu, utilisation), store or out / "store", data_folder(data)
     names = split_names(tasks)
+    if as_json:
+        from draftmark.pipeline.planning.plan_document import plan_document
+
+        echo_json(plan_document(recipe, at, device, jobs=jobs, data=rows, tasks=names))
+        return
     echo(render_plan(recipe, at, device, gpus=gpus, jobs=jobs, data=rows, tasks=names))
 
 
-def list_() -> None:
+def list_(as_json: AsJson = False) -> None:
     """List and describe recipes, tasks, methods, engines, reports, and models to fetch."""
     from draftmark import registry
     from draftmark.models.catalogue import CATALOGUE
@@ -118,6 +125,9 @@ def list_() -> None:
         "reports": registry.described_names("reports"),
         "models": {name: model.place for name, model in sorted(CATALOGUE.items())},
     }
+    if as_json:
+        echo_json(groups)
+        return
     width = max(len(name) for names in groups.values() for name in names)
     for title, names in groups.items():
         echo(title)

@@ -19,7 +19,14 @@ from pydantic import (
 )
 
 from draftmark.config.model_sections import DraftInit, Pair, Training
-from draftmark.config.sections import Data, Evaluation, Prompting, Speed, SpeedCondition
+from draftmark.config.sections import (
+    Data,
+    Evaluation,
+    Prompting,
+    Speed,
+    SpeedCondition,
+    TaskRows,
+)
 from draftmark.config.validation import NoneIfFalse, Section, validate_section
 from draftmark.results import Cell
 from draftmark.types import GREEDY, Sampler, Samplers, Task
@@ -35,13 +42,15 @@ class MethodEntry(BaseModel):
     against: tuple[str, ...] = ()  # titles of entries to compare with [default: the first]
     draft: DraftInit | None = None  # [default: the pair's]
     training: Mapping[str, Any] = Field(default_factory=dict)
+    sweep: str = ""  # the knob whose list in the recipe became this entry and others
 
     @model_serializer(mode="wrap")
-    def _without_default_draft(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a draft that is the pair's: recipes from before the key read the same."""
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys at their default: recipes from before the keys read the same."""
         document: dict[str, Any] = dump(self)
-        if self.draft is None:
-            document.pop("draft", None)
+        for key in ("draft", "sweep"):
+            if not getattr(self, key):
+                document.pop(key, None)
         return document
 
     @property
@@ -89,6 +98,8 @@ class Recipe(Section):
     evaluation: Evaluation = Evaluation()
     speed: Annotated[Speed | None, NoneIfFalse] = Speed()
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None
+    # By task. Without any, the dump of a recipe is as it was before this key.
+    rows: Mapping[str, TaskRows] = Field(default_factory=dict, exclude_if=lambda rows: not rows)
     by_task: Mapping[str, TaskOverrides] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -116,7 +127,8 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _names_are_known(self) -> "Recipe":
         styles = self.prompting.styles
-        for place, names in (("prompting.styles", styles), ("by_task", self.by_task)):
+        named = {"prompting.styles": styles, "by_task": self.by_task, "rows": self.rows}
+        for place, names in named.items():
             for name in names:
                 if name not in self.tasks:
                     raise ValueError(f"{place} names {name!r}, which is not one of tasks")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from draftmark.config.validation import Section
-from draftmark.types import MAX_GAMMA, Verification
+from draftmark.types import MAX_GAMMA, Split, Verification
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -32,6 +32,44 @@ class Data(Section):
     validation_rows: Count = 64
     test_rows: Count = 200
     max_features_gb: Annotated[float, Field(gt=0)] = 20.0  # hidden states of a text set, on disk
+
+
+class TaskRows(Section):
+    """The rows of one task: files, or a data set on the hub.
+
+    `file` is the file of the test rows, or a table with a file for each split. `dataset` is a name
+    on the hub, `revision` its commit, `splits` maps draftmark's splits to slices of the data set's,
+    and `files` is the pattern of a split's parquet files. `columns` maps a column that the task
+    reads to the file's own, or to several that are joined. `format` picks one of several formats
+    that a row has; "text" reads a file as lines of text.
+    """
+
+    file: str | Mapping[Split, str] | None = None
+    dataset: str | None = None
+    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None
+    splits: Mapping[Split, str] = {"test": "test"}
+    files: str = "*{split}*.parquet"
+    format: Literal["auto", "messages", "conversations", "turns", "prompt", "text"] = "auto"
+    columns: Mapping[str, str | Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "TaskRows":
+        if (self.file is None) == (self.dataset is None):
+            raise ValueError("needs exactly one of file and dataset")
+        if (self.dataset is None) != (self.revision is None):
+            raise ValueError("dataset and revision (a whole commit) are set together")
+        if self.file is not None and not self.paths:
+            raise ValueError("file needs a path, or a table such as { test = 'questions.jsonl' }")
+        return self
+
+    @property
+    def paths(self) -> dict[Split, str]:
+        """The file of each split."""
+        if isinstance(self.file, str):
+            return {"test": self.file}
+        return dict(self.file or {})
 
 
 class Prompting(Section):

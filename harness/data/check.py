@@ -8,10 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import get_args
 
 from draftmark import registry
 from draftmark.data.leaks import Overlap, find_overlaps, normalise_question, question_text
-from draftmark.data.rows import Rows, describe_left_out, parse_rows, read_splits
+from draftmark.data.rows import (
+    Rows,
+    describe_faults,
+    describe_left_out,
+    parse_rows,
+    read_splits,
+)
 from draftmark.data.sources import DATA_VARIABLE, READERS, data_directory, data_folder
 from draftmark.errors import UserError, unknown_name_error
 from draftmark.progress import Progress
@@ -39,7 +46,7 @@ class TaskCheck:
                 f"{len(rows.examples)} examples, {describe_left_out(rows.left_out)}, "
                 f"{len(rows.malformed)} malformed, {count_repeated(rows.examples)} repeated"
             )
-            yield from (f"  {fault}; fix the row." for fault in rows.malformed)
+            yield from (f"  {line}" for line in describe_faults(rows.malformed))
         for (first, second), found in self.shared.items():
             yield (
                 f"{self.name:8} {second}: of {found.test_rows} questions, {first} has "
@@ -77,16 +84,28 @@ def _tasks_with_rows(names: Sequence[str] | None, source: str, named: Path | Non
     ]
     if names or source == "hub":
         return tasks
-    folders = {
-        task.name: named / data_folder(task) if source == "directory" and named else task.samples
-        for task in tasks
-    }
-    found = [task for task in tasks if folders[task.name].is_dir()]
+    found = [task for task in tasks if _has_rows(task, named if source == "directory" else None)]
     if not found:
         raise UserError(
             f"{named} has no rows of any task; name another folder with --data or {DATA_VARIABLE}."
         )
     return found
+
+
+def _has_rows(task: Task, named: Path | None) -> bool:
+    """True if a task has files or a function of its own, or a folder in the source."""
+    folder = named / data_folder(task) if named else task.samples
+    return bool(task.files or task.rows or (folder and folder.is_dir()))
+
+
+def _splits_of(task: Task, sources: Sequence[str], directory: Path | None) -> list[Split]:
+    """Return the splits that a task has: of its files, its data set, or the files of a folder."""
+    if task.files or task.hub:
+        return list(task.files or (task.hub.splits if task.hub else ()))
+    named = directory or data_directory()
+    folder = named / data_folder(task) if "directory" in sources and named else task.samples
+    found = [split for split in get_args(Split) if folder and any(folder.glob(f"{split}.jsonl*"))]
+    return found or ["test"]
 
 
 def check_task(
@@ -98,7 +117,11 @@ def check_task(
 ) -> TaskCheck:
     """Return the check of all splits; raises UserError for missing splits, unreadable files."""
     found = read_splits(
-        task, list(task.hub.splits), sources=sources, directory=directory, progress=progress
+        task,
+        _splits_of(task, sources, directory),
+        sources=sources,
+        directory=directory,
+        progress=progress,
     )
     splits = {name: parse_rows(task, name, raw) for name, raw in found.items()}
     shared = {

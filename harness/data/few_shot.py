@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from draftmark.config.sections import Prompting
 from draftmark.data.rows import Rows
-from draftmark.errors import unknown_name_error
+from draftmark.errors import UserError, unknown_name_error
 from draftmark.types import Example, Split, Task, Turn
 
 
@@ -28,13 +28,18 @@ def format_prompts(
 ) -> dict[Split, Rows]:
     """Return the rows as prompts show them, with the solved examples, if any, as split "prompt".
 
-    Raises UserError for a style that the task does not have.
+    Raises UserError for a style that the task does not have, and for shots without an answer.
     """
     styled = {split: _styled(task, prompting, item) for split, item in rows.items()}
     if not prompting.shots:
         return styled
     source = styled[task.shots_from]
     shots = source.examples[: prompting.shots]
+    if any(not shot.reference or shot.follows for shot in shots):
+        raise UserError(
+            f"prompting.shots = {prompting.shots}, but {task.name} has rows without an answer, or "
+            "of several turns; set shots = 0."
+        )
     found: dict[Split, Rows] = {"prompt": replace(source, examples=shots)}
     for split, item in styled.items():
         asked = item.examples[prompting.shots :] if split == task.shots_from else item.examples
@@ -53,6 +58,8 @@ def _styled(task: Task, prompting: Prompting, rows: Rows) -> Rows:
 
 
 def _after(shots: Sequence[Example], example: Example) -> Example:
+    if example.follows:
+        return example  # the first turn of its conversation has the shots
     turns: list[Turn] = []
     for shot in shots:
         turns += [*shot.messages, {"role": "assistant", "content": shot.reference}]

@@ -106,7 +106,10 @@ def _folded(text: str) -> str:
 
 
 def _texts(examples: Sequence[Example], part: Part) -> list[_Text]:
-    texts = [(e.id, question_text(e) if part == "question" else e.reference) for e in examples]
+    if part == "answer":
+        texts = [(example.id, example.reference) for example in examples if example.reference]
+    else:
+        texts = [(example.id, question_text(example)) for example in examples]
     return [
         _Text(example_id, split_words(text), normalise_question(text)) for example_id, text in texts
     ]

@@ -1,38 +1,27 @@
-"""The sources of rows: the hub, a data directory, the project's own samples.
+"""The sources of rows: a task's own files or function, the hub, a data directory, samples.
 
 A data directory holds `<folder>/<split>.jsonl` or `.jsonl.gz` with the columns of the hub's data
 set; the folder has the task's name, unless the task sets another.
 """
 
-import json
 import os
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from draftmark.data import hub_rows
 from draftmark.data.hub.failures import HubError
-from draftmark.data.size_limits import unzip_within_limit
+from draftmark.data.row_files import (
+    RawSplit,
+    check_row,
+    parse_json_line,
+    read_lines,
+    read_row_file,
+)
 from draftmark.errors import UserError
 from draftmark.progress import Progress
-from draftmark.text import BYTE_ORDER_MARK, decode_text
 from draftmark.types import Row, Split, Task
 
 DATA_VARIABLE = "DRAFTMARK_DATA"
-
-
-@dataclass(frozen=True)
-class RawSplit:
-    """One split of a source: lines of a file or rows of the hub, not yet parsed."""
-
-    source: str
-    items: Iterable[Any]
-    parse: Callable[[Any], Row]  # raises ValueError
-    place: Callable[[int], str]
-    hub_facts: Mapping[str, Any] = field(default_factory=dict)  # see `hub_rows.HubSplit`
-    passed_over: tuple[str, ...] = ()  # "source: reason" of the sources before this one
 
 
 class Unavailable(Exception):
@@ -54,6 +43,11 @@ def _from_hub(
     task: Task, splits: Sequence[Split], _: Path | None, progress: Progress | None
 ) -> dict[Split, RawSplit]:
     hub = task.hub
+    if hub is None:
+        raise Unavailable("the task names no data set")
+    missing = [split for split in splits if split not in hub.splits]
+    if missing:
+        raise Unavailable(f"{hub.path} has no {missing[0]} rows for this task")
     name = f"hub {hub.path}@{hub.revision[:7]}"
     try:
         found = hub_rows.read_splits(hub, splits, progress)
@@ -64,7 +58,7 @@ def _from_hub(
         return RawSplit(
             name,
             rows,
-            _without_marks,
+            check_row,
             lambda index: f"{name}, {hub.splits[split]}, row {index}",
             rows.facts,
         )
@@ -84,7 +78,10 @@ def _from_directory(
 def _from_samples(
     task: Task, splits: Sequence[Split], _: Path | None, __: Progress | None
 ) -> dict[Split, RawSplit]:
-    return {split: _read_jsonl(task.samples, split, "samples") for split in splits}
+    if task.samples is None:
+        raise Unavailable("the task has no samples")
+    folder = task.samples
+    return {split: _read_jsonl(folder, split, "samples") for split in splits}
 
 
 def _read_jsonl(folder: Path, split: Split, name: str) -> RawSplit:
@@ -92,40 +89,31 @@ def _read_jsonl(folder: Path, split: Split, name: str) -> RawSplit:
     path = next((file for file in files if file.is_file()), None)
     if path is None:
         raise Unavailable(f"no {split}.jsonl.gz and no {split}.jsonl in {folder}")
-    lines = [(number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
-    numbers = [number for number, _ in lines]
-    return RawSplit(
-        name, [line for _, line in lines], _parse, lambda index: f"{path}, line {numbers[index]}"
-    )
+    return read_lines(path, name, parse_json_line)
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        data = path.read_bytes()
-        text = decode_text(unzip_within_limit(data, path) if path.suffix == ".gz" else data)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is unreadable: {error}; fetch or write it again.") from error
-    return text.split("\n")
+def own_rows(task: Task, splits: Sequence[Split]) -> dict[Split, RawSplit] | None:
+    """Return the rows of a task's files or function; None if the task has neither.
+
+    Raises UserError for a split that the task's files do not have.
+    """
+    if task.rows:
+        make = task.rows
+        return {split: _from_function(task.name, split, make(split)) for split in splits}
+    if not task.files:
+        return None
+    for split in splits:
+        if split not in task.files:
+            raise UserError(
+                f"{task.name} has no {split} rows: its files are of {', '.join(task.files)}; add "
+                f"one for {split}, or leave out the methods that train."
+            )
+    return {split: read_row_file(task.files[split], as_text=task.lines_of_text) for split in splits}
 
 
-def _parse(line: str) -> Row:
-    try:
-        row = json.loads(line.removeprefix(BYTE_ORDER_MARK))  # files were joined
-        json.dumps(row, ensure_ascii=False).encode()  # refuses half of a surrogate pair
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise ValueError("not a JSON object")
-    return _without_marks(row)
-
-
-def _without_marks(row: Row) -> Row:
-    """Return a row without the byte-order marks that a table's first name and texts may have."""
-
-    def clean(value: Any) -> Any:
-        return value.removeprefix(BYTE_ORDER_MARK) if isinstance(value, str) else value
-
-    return {clean(name): clean(value) for name, value in row.items()}
+def _from_function(name: str, split: Split, rows: Iterable[Row]) -> RawSplit:
+    source = f"function of task {name}"
+    return RawSplit(source, rows, check_row, lambda index: f"{source}, {split}, row {index + 1}")
 
 
 # The data directory and the progress of downloads are the last arguments; None fetches nothing.

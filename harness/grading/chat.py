@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,9 @@ def ask_all(
 
 def _read(kept: Path) -> dict[QuestionId, str]:
     replies = {}
-    for line in kept.read_text("utf-8").splitlines() if kept.exists() else ():
-        try:
-            name, reply = json.loads(line)
-        except ValueError:  # empty, or half written
-            continue
-        replies[tuple(name)] = reply
+    for line in kept.read_bytes().splitlines() if kept.is_file() else ():
+        with suppress(ValueError, TypeError, RecursionError):  # empty, half written or damaged
+            (example_id, draft_is_a), reply = json.loads(line)
+            if isinstance(reply, str):
+                replies[example_id, draft_is_a] = reply
     return replies

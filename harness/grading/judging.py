@@ -33,11 +33,18 @@ def build_questions(
     """
     asked = {}
     for example in examples:
-        request = example.messages[-1]["content"]
+        request = _request(example)
         draft, other = drafts[example.id], others[example.id]
         asked[example.id, True] = build_question(request, draft, other)
         asked[example.id, False] = build_question(request, other, draft)
     return asked
+
+
+def _request(example: Example) -> str:
+    """Return what an example asks; the whole conversation for a later turn."""
+    if not example.follows:
+        return example.messages[-1]["content"]
+    return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in example.messages)
 
 
 def build_question(request: str, answer_a: str, answer_b: str) -> Messages:

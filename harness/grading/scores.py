@@ -21,13 +21,15 @@ def grade_answers(
 ) -> list[dict[str, float]]:
     """Return the task's scores of each answer, in order; programs run in the sandbox.
 
+    A task that does not grade answers has no scores: each answer's are empty.
     Equal answers to an example are graded once: the arms of a lossless engine write the same.
     """
     distinct = {(example.id, text): (example, text) for example, text in answers}
     if task.grade_programs:
         scores = task.grade_programs(list(distinct.values()), sandbox)
     else:
-        scores = [task.grade(example, text) for example, text in distinct.values()]
+        grade = task.grade or (lambda example, text: {})
+        scores = [grade(example, text) for example, text in distinct.values()]
     of_answer = dict(zip(distinct, scores, strict=True))
     return [of_answer[example.id, text] for example, text in answers]
 

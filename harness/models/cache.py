@@ -23,6 +23,7 @@ from filelock import BaseFileLock, FileLock
 from draftmark.data.hub.failures import Damaged
 from draftmark.errors import UserError, unknown_name_error
 from draftmark.store.entries import sha256_of
+from draftmark.store.plain_files import read_plain
 from draftmark.store.store import write_json
 
 CACHE_VARIABLE = "DRAFTMARK_CACHE"
@@ -108,9 +109,9 @@ def is_cached(directory: Path) -> bool:
 def read_record(directory: Path) -> Mapping[str, Any]:
     """Return the record of a cached model; raises Damaged if it cannot be read."""
     try:
-        record = json.loads((directory / RECORD).read_text("utf-8"))
+        record = json.loads(read_plain(directory / RECORD))
         return {**record, "files": dict(record["files"]), "source": str(record["source"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"{directory / RECORD} cannot be read ({error})"
         raise Damaged(f"{reason}; delete {directory} and fetch again.") from error
 

@@ -154,9 +154,12 @@ def num_layers(directory: Path) -> int:
 def fetch_model(name: str, progress: Progress, *, head: bool = False) -> Path:
     """Return the cached folder of a model or head, downloading it if it is missing or damaged.
 
-    `name` is in the catalogue, or `organisation/model@revision` on the hub. Raises UserError,
-    naming each source that was tried, if none has the model.
+    `name` is in the catalogue, or `organisation/model@revision` on the hub; a model that draftmark
+    ships is not downloaded. Raises UserError, naming each source that was tried, if none has the
+    model.
     """
+    if own := own_models().get(name):
+        return own
     published = _published(name)
     if found := cached_model(name):
         if _is_unchanged(found, progress):

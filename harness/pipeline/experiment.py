@@ -8,6 +8,7 @@ from draftmark import registry
 from draftmark.config.model_sections import DraftInit, Pair
 from draftmark.config.recipe import Recipe
 from draftmark.data.few_shot import counts_with_shots, format_prompts
+from draftmark.data.own_rows import task_with_rows
 from draftmark.data.rows import NoSource, Rows, describe_left_out, load_splits
 from draftmark.errors import UserError
 from draftmark.grading.sandbox import Sandbox
@@ -79,7 +80,7 @@ def plan_experiment(
     models = {pair.name: _models_of(recipe, pair, progress, complete) for pair in recipe.pairs}
     settings = {}
     for name in recipe.tasks:
-        task: Task = registry.find_registered("tasks", name)
+        task = task_with_rows(registry.find_registered("tasks", name), recipe.rows.get(name))
         on_task = recipe.for_task(name)
         rows = _rows(on_task, task, data, progress, complete)
         for pair in on_task.pairs:

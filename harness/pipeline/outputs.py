@@ -86,7 +86,7 @@ def _quality_outputs(setting: Setting, entry: MethodEntry, draft: Node) -> Itera
         yield f"scores, t={t:g}", Output(node, "tables", _tables, {TABLES: tables_name(t)}, t)
         node = texts.responses_node(setting, "test", recipe.samplers(t).target)
         yield f"texts, t={t:g}", Output(node, "texts", _texts, {}, t)
-    for writer, model in writers.items():
+    for writer, model in writers.items() if texts.has_gold_answers(setting, "test") else ():
         node, copy = grades.likelihoods_node(setting, model), f"{writer}-{LIKELIHOODS}"
         yield f"likelihoods, {writer}", _rows(node, "likelihoods", LIKELIHOODS, copy, writer)
     samples = evaluation.samples

@@ -5,7 +5,6 @@ What is found and not refused is said at once, such as end tokens that differ, a
 findings of the results.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from draftmark.pipeline.setting import Setting
 from draftmark.progress import Progress
 from draftmark.results import Finding, Severity
 from draftmark.store.graph import Node, json_digest
+from draftmark.store.reading import read_json
 from draftmark.store.store import CHECKS, Store, write_json
 from draftmark.types import Example
 
@@ -42,8 +42,9 @@ def check_before_run(plan: Plan, store: Store, progress: Progress) -> tuple[Find
     """
     kept = store.root / CHECKS / f"{_key(plan)}.json"
     if not store.missing(plan.nodes):
-        with suppress(OSError, ValueError, TypeError):  # never written, or damaged
-            return tuple(Finding(**item) for item in json.loads(kept.read_text("utf-8")))
+        with suppress(UserError):  # never written, or damaged
+            known: tuple[Finding, ...] = read_json(kept, tuple[Finding, ...])
+            return known
     found = check_models(plan, progress)
     with suppress(OSError):  # a store that cannot be written is checked again
         kept.parent.mkdir(parents=True, exist_ok=True)

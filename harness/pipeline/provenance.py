@@ -1,6 +1,7 @@
 """Provenance: the rows, target, entries and texts that results come from, as JSON."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -52,6 +53,7 @@ def _facts(setting: Setting) -> dict[str, Any]:
         "models": _models(setting),
         **_own_drafts(setting),
         "rows": {split: len(item.examples) for split, item in rows.items()},
+        "categories": _categories(setting),
         "source": {split: item.source for split, item in rows.items()},
         "hub": {split: dict(item.hub_facts) for split, item in rows.items() if item.hub_facts},
         "passed_over": list(rows["test"].passed_over),
@@ -61,6 +63,12 @@ def _facts(setting: Setting) -> dict[str, Any]:
         "end_tokens": sorted(setting.end_tokens),
         "stop": setting.stop,
     }
+
+
+def _categories(setting: Setting) -> dict[str, int]:
+    """Return the number of test examples of each category; empty if none has one."""
+    counts = Counter(example.category for example in setting.rows["test"].examples)
+    return dict(counts) if set(counts) - {""} else {}
 
 
 def _models(setting: Setting) -> dict[str, Any]:

@@ -36,13 +36,15 @@ class RunOptions:
 
 def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> "tuple[Results, Path]":
     """Run a recipe and save its results and records; return the results and their folder."""
+    from draftmark.analysis.stored_runs import summarise_run, write_summary
     from draftmark.grading.sandbox import Sandbox
     from draftmark.pipeline import experiment
     from draftmark.pipeline.save_records import save_records
+    from draftmark.pipeline.track_results import track_results
     from draftmark.progress import Progress
     from draftmark.store.run_folder import save_results
     from draftmark.store.run_locks import lock_run
-    from draftmark.store.store import Store
+    from draftmark.store.store import LOGS, Store
 
     progress, sandbox = Progress(), Sandbox(unsafe=options.unsafe_code)
     prepared = experiment.plan_experiment(
@@ -55,6 +57,9 @@ def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> "tuple[Resul
         results = _run(prepared, name, directory, store, progress, options)
         results = save_records(prepared, results, store, directory)
         save_results(results, directory)
+        write_summary(summarise_run(results), directory)
+    logs = store.root / LOGS / f"results-{directory.name}"
+    track_results(results, recipe.training.trackers, logs)
     return results, directory
 
 

@@ -11,11 +11,15 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from draftmark import registry
+from draftmark.config.paths import with_paths
 from draftmark.config.recipe import Recipe
 from draftmark.config.validation import Section, parse_toml, validate_section
 from draftmark.errors import UserError, unknown_name_error
+from draftmark.pipeline.sweeps import expand_sweeps
 from draftmark.registry import recipe_names
 from draftmark.speculation.methods import build_method
+from draftmark.store.plain_files import read_plain
+from draftmark.store.reading import explained
 from draftmark.text import decode_text
 
 
@@ -48,12 +52,14 @@ def load_recipe(name_or_path: str, *, tasks: Sequence[str] | None = None) -> Rec
     for an invalid value.
     """
     document, origin = _document(name_or_path)
+    if name_or_path.endswith(".toml"):
+        document = with_paths(document, Path(name_or_path).parent)
     if "recipes" in document:
         names = ", ".join(validate_section(Suite, document, origin).recipes)
         raise UserError(f"{origin} is a suite: name one of its recipes, {names}.")
     if tasks is not None:
         document = _with_tasks(document, tasks)
-    recipe: Recipe = validate_section(Recipe, document, origin)
+    recipe: Recipe = validate_section(Recipe, expand_sweeps(document), origin)
     _check_names(recipe)
     return recipe
 
@@ -76,10 +82,8 @@ def _read(name_or_path: str) -> tuple[str, str]:
     if path.suffix == ".toml":
         if not path.is_file():
             raise UserError(f"There is no recipe file {name_or_path!r}; check the path.")
-        try:
-            return decode_text(path.read_bytes()), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read: {error}; fix or replace it.") from error
+        with explained(path, "fix or replace it"):
+            return decode_text(read_plain(path)), str(path)
     if name_or_path not in recipe_names():
         raise unknown_name_error("recipe", name_or_path, recipe_names())
     file = resources.files("draftmark.baselines") / "recipes" / f"{name_or_path}.toml"

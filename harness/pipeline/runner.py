@@ -6,6 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from draftmark.analysis import fairness
+from draftmark.analysis.categories import (
+    category_quantities,
+    context_quantities,
+    sum_conversations,
+)
 from draftmark.analysis.comparisons import Seeds, by_contender, compare_contenders, rank_contenders
 from draftmark.analysis.quality import quality_quantities
 from draftmark.analysis.quantities import Quantity, acceptance_quantities
@@ -107,13 +112,17 @@ def _row(plan: Plan, cell: Cell, store: Store, failures: Mapping[str, Failure]) 
 
 
 def _with_numbers(result: Result, records: Records, plan: Plan) -> Row:
-    task = plan.settings[result.cell.task, result.cell.pair].task
+    setting = plan.settings[result.cell.task, result.cell.pair]
+    gamma = plan.recipe.evaluation.num_speculative_tokens
     try:
-        quantities = {
+        by_prompt = {
             **acceptance_quantities(records, plan.recipe),
+            **context_quantities(records, gamma),
             **text_quantities(records.texts),
-            **quality_quantities(records, task, plan.recipe),
+            **quality_quantities(records, setting.task, plan.recipe),
         }
+        quantities = {name: sum_conversations(item) for name, item in by_prompt.items()}
+        quantities |= category_quantities(quantities, setting.categories, gamma)
         numbers = summarise_cell(quantities, records, plan.recipe)
     except Exception as error:  # the other cells keep their numbers
         reason = f"the numbers cannot be computed: {type(error).__name__}: {error}"

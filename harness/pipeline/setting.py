@@ -1,6 +1,6 @@
 """The setting of a task and pair: rows, target and limits, as all stages use them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from draftmark.config.recipe import MethodEntry, Recipe
 from draftmark.config.sections import SpeedCondition
 from draftmark.data.rows import Rows
 from draftmark.grading.sandbox import Sandbox
+from draftmark.grading.thinking import decode_answer, opens_thinking
 from draftmark.models.head_layouts import HeadFacts, read_head_facts
 from draftmark.models.stop_conditions import StopStrings
 from draftmark.speculation.interfaces import EngineSettings, Method
@@ -20,10 +21,19 @@ from draftmark.speculation.methods import (
     start_from_head,
 )
 from draftmark.store.graph import Node
-from draftmark.types import Example, Placement, Prompt, Samplers, Split, Task
+from draftmark.types import (
+    Example,
+    Placement,
+    Prompt,
+    Samplers,
+    Split,
+    Task,
+    conversation_of,
+)
 
 TEXT_SEED = 0  # fixed: all methods and seeds of a task and pair are measured on the same texts
 ROWS_PER_BATCH = 32
+_LONGEST_MARK = 32  # tokens that a mark of thinking takes at most, with the space after it
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,11 @@ class Setting:
         return self.recipe.max_new_tokens(self.task)
 
     @property
+    def categories(self) -> dict[str, str]:
+        """The category of each test conversation by its id; "" for none."""
+        return {conversation_of(one.id): one.category for one in self.rows["test"].examples}
+
+    @property
     def end_tokens(self) -> frozenset[int]:
         """The ids that end a response of the target."""
         return frozenset(self.target.settings["end_tokens"])
@@ -99,6 +114,26 @@ class Setting:
 
         kwargs = self.recipe.prompting.chat_template_kwargs
         return encode_prompts(self.tokenizer(directory), examples, self.format, kwargs)
+
+    def answer_reader(
+        self, directory: Path, examples: Sequence[Example]
+    ) -> Callable[[str, Sequence[int]], str]:
+        """Return what decodes an example's response: its text after thinking, up to a stop string.
+
+        The target is in `directory`.
+        """
+        tokenizer, stop = self.tokenizer(directory), self.stop_strings(directory)
+        opened = {
+            prompt.example_id
+            for prompt in self.prompts(directory, examples)
+            if opens_thinking(tokenizer.decode(prompt.token_ids[-_LONGEST_MARK:]))
+        }
+
+        def read(example_id: str, token_ids: Sequence[int]) -> str:
+            text = decode_answer(tokenizer.decode, token_ids, opened=example_id in opened)
+            return stop.cut(text) if stop else text
+
+        return read
 
     @property
     def stop(self) -> tuple[str, ...]:

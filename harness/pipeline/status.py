@@ -206,6 +206,34 @@ def seconds_left(now: RunStatus) -> float | None:
     return simulate_schedule(works, max(now.jobs, len(now.in_state("running")))).makespan
 
 
+def status_document(now: RunStatus) -> dict[str, Any]:
+    """Return the status as JSON; times are seconds, `began` and `at` since 1970."""
+    ended = {None: "running", "": "finished"}.get(now.end, "stopped")
+    return {
+        "run": now.run,
+        "title": now.title,
+        "state": ended,
+        "reason": now.end or "",
+        "stopping": now.stopping,
+        "began": now.began,
+        "at": now.at,
+        "seconds_left": seconds_left(now) if now.end is None else None,
+        "jobs": now.jobs,
+        "stages": [
+            {
+                "key": key,
+                "stage": stage.stage,
+                "label": stage.label,
+                "state": stage.state,
+                "since": stage.since or None,
+                "seconds": stage.seconds or None,
+                "note": stage.note,
+            }
+            for key, stage in now.stages.items()
+        ],
+    }
+
+
 def status_lines(now: RunStatus) -> list[str]:
     """Return the lines that `draftmark status` prints."""
     spent = format_seconds(now.at - now.began)

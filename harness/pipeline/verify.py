@@ -19,6 +19,7 @@ from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.preflight import check_models
 from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.measurements import engine_for
+from draftmark.pipeline.stages.texts import conversation_inputs, read_prompts
 from draftmark.progress import Progress
 from draftmark.results import Cell
 from draftmark.store.graph import Job, Node
@@ -84,7 +85,7 @@ def checks_node(
         from draftmark.engines.measure.lossless import run_checks
 
         settings = setting.engine_settings(condition, samplers, job.inputs["target"])
-        prompts = setting.prompts(job.inputs["target"], rows.examples)
+        prompts = read_prompts(setting, job, rows.examples)
         engine = engine_for(condition.engine, method)
         with job.progress.step("checking", 4) as step:
             found = run_checks(engine, method, job.inputs, settings, prompts, step)
@@ -110,4 +111,5 @@ def checks_node(
     )
     label = f"lossless checks of {draft.label}, {samplers.target.describe()}"
     inputs = {"target": setting.target, "draft": draft}
+    inputs |= conversation_inputs(setting, "test", samplers.target)
     return Node("checks", label, settings, inputs, code, build, task=setting.task.name)

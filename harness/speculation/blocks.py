@@ -110,8 +110,7 @@ def block_counts(
     )
     first = int(convention.prefill_emits_first)
     starts_BS = _starts(reach_BSD, lengths_B, first)
-    tested_BSD = np.concatenate([np.ones_like(reach_BSD[..., :1]), reach_BSD[..., :-1]], axis=-1)
-    tested_BSD = tested_BSD * (np.arange(num_speculative_tokens) < testable_BS[..., None])
+    tested_BSD = _tested(reach_BSD, testable_BS)
     return BlockCounts(
         tokens_B=(lengths_B - first).astype(np.float64),
         passes_B=starts_BS.sum(-1),
@@ -119,6 +118,47 @@ def block_counts(
         tested_BG=np.einsum("bs,bsd->bd", starts_BS, tested_BSD),
         reached_BG=np.einsum("bs,bsd->bd", starts_BS, reach_BSD),
     )
+
+
+@dataclass(frozen=True)
+class StartCounts:
+    """Expected counts of the blocks that start at each position, padded with zeros.
+
+    Their sums over the positions are those of `BlockCounts`.
+    """
+
+    tokens_BS: Floats
+    passes_BS: Floats
+    tested_BS: Floats
+    accepted_BS: Floats
+
+
+def start_counts(tables: Sequence[AcceptanceTable], num_speculative_tokens: int) -> StartCounts:
+    """Return the expected counts by the start of a block, verified token by token.
+
+    The convention is the reference engine's. Raises ValueError as `block_counts` does.
+    """
+    if not tables:
+        raise ValueError("no acceptance tables: nothing to count")
+    lengths_B = np.array([len(table.drafted_S) for table in tables], dtype=np.int64)
+    reach_BSD, testable_BS, _ = _stack(tables, num_speculative_tokens, REFERENCE, "standard")
+    starts_BS = _starts(reach_BSD, lengths_B, first=0)
+    # A block that accepts all tokens up to the end of the text emits no token of the target.
+    left_BS = lengths_B[:, None] - np.arange(reach_BSD.shape[1])
+    within_BSD = np.arange(1, num_speculative_tokens + 1) < left_BS[..., None]
+    return StartCounts(
+        tokens_BS=starts_BS * (1 + (reach_BSD * within_BSD).sum(-1)),
+        passes_BS=starts_BS,
+        tested_BS=starts_BS * _tested(reach_BSD, testable_BS).sum(-1),
+        accepted_BS=starts_BS * reach_BSD.sum(-1),
+    )
+
+
+def _tested(reach_BSD: Floats, testable_BS: Ints) -> Floats:
+    """Return the probability [B, S, D] that a block tests each of its tokens."""
+    before_BSD = np.concatenate([np.ones_like(reach_BSD[..., :1]), reach_BSD[..., :-1]], axis=-1)
+    tested_BSD: Floats = before_BSD * (np.arange(reach_BSD.shape[2]) < testable_BS[..., None])
+    return tested_BSD
 
 
 def _stack(

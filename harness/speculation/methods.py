@@ -1,10 +1,12 @@
 """The base classes of methods; builds methods from a recipe."""
 
 import dataclasses
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args, get_origin
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
@@ -107,6 +109,19 @@ def check_draft_has_effect(method: Method, entry: MethodEntry) -> None:
     raise UserError(
         f"method {entry.title!r} {makes}, so draft = {{ ... }} ({entry.draft.describe()}) has no "
         "effect; leave it out."
+    )
+
+
+def takes_list(name: str, knob: str) -> bool | None:
+    """True if a knob of a method may be a list; None if the method has no such knob."""
+    kinds = {field.name: field.type for field in dataclasses.fields(_method_class(name))}
+    if knob not in kinds:
+        return None
+    kind = kinds[knob]
+    if isinstance(kind, str):  # of a file with `from __future__ import annotations`
+        return re.search(r"\b(list|tuple|Sequence)\b", kind) is not None
+    return any(
+        (get_origin(part) or part) in (list, tuple, Sequence) for part in (kind, *get_args(kind))
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -88,8 +89,10 @@ class _TableRow(BaseModel):
 
 
 def _first(path: Path, kind: type[Row]) -> list[Row]:
+    """Return the first rows of a Parquet file; the others, and other columns, are not read."""
     with explained(path), pq.ParquetFile(path) as file:
-        rows = file.read().slice(0, NUM_EXAMPLES).to_pylist()
+        batches = file.iter_batches(NUM_EXAMPLES, columns=list(kind.model_fields))
+        rows = (row for batch in islice(batches, 1) for row in batch.to_pylist())
         return [kind.model_validate(row) for row in rows]
 
 

@@ -9,11 +9,13 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any, BinaryIO
@@ -27,6 +29,7 @@ _REFUSED = (
     *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ETXTBSY, errno.EMFILE, errno.ENFILE),
     *(errno.EBUSY, errno.EXDEV),
 )
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp")
 _NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # sync or lock, on some file systems
 _LOCK_WAIT_S, _LOCK_POLL_S = 60.0, 0.05
 
@@ -35,28 +38,57 @@ _LOCK_WAIT_S, _LOCK_POLL_S = 60.0, 0.05
 def replace_file(path: Path) -> Iterator[BinaryIO]:
     """Yield a new file, which replaces `path` when the block ends; a link there is not followed.
 
-    If the block raises, `path` stays as it was. An OSError names the file.
+    If the block raises, `path` stays as it was. An OSError names the file. What killed processes
+    left half written in the same folder is deleted first.
     """
-    temporary = path.with_name(f".{secrets.token_hex(16)}.tmp")
-    with _naming(path, temporary), os.fdopen(os.open(temporary, NEW_FILE, 0o666), "wb") as file:
-        try:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    with _naming(path):
+        _delete_unfinished(path.parent)
+        temporary, number = _new_file(path.parent)
+        with os.fdopen(number, "wb") as file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
         sync_folder(path.parent)
 
 
+def _new_file(folder: Path) -> tuple[Path, int]:
+    """Return the path and descriptor of a new file, locked as long as it is open."""
+    while True:
+        path = folder / f".{secrets.token_hex(16)}.tmp"
+        number = os.open(path, NEW_FILE, 0o666)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(number, fcntl.LOCK_EX)
+        if path.exists():  # else another process deleted it before it was locked
+            return path, number
+        os.close(number)
+
+
+def _delete_unfinished(folder: Path) -> None:
+    """Delete files of `_new_file` that no process has locked."""
+    for path in folder.glob(".*.tmp"):
+        if not _UNFINISHED.fullmatch(path.name):
+            continue
+        with suppress(OSError):  # a link, or a file that is being written or has got its name
+            number = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(number, "rb"):
+                if stat.S_ISREG(os.fstat(number).st_mode):
+                    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+
+
 @contextmanager
-def _naming(path: Path, temporary: Path) -> Iterator[None]:
-    """Name `path` in an OSError of the block that names no file, or the temporary one."""
+def _naming(path: Path) -> Iterator[None]:
+    """Name `path` in an OSError of the block that names no file, or an unfinished one."""
     try:
         yield
     except OSError as error:
-        if str(error.filename) in ("None", str(temporary)):
+        named = Path(str(error.filename))
+        if error.filename is None or _UNFINISHED.fullmatch(named.name):
             error.filename, error.filename2 = str(path), None
         raise
 

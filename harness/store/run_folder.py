@@ -6,10 +6,8 @@ run, is read without verification. Reports lie in the same folder.
 
 import math
 from collections.abc import Collection, Sequence
-from copy import copy
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, overload
 
 from draftmark.errors import UserError
 from draftmark.results import Number, Results
@@ -59,10 +57,11 @@ def _check_shapes(results: Results, path: Path) -> None:
         for row in results.results:
             adapter(Provenance).validate_python(row.provenance)
             for name, number in row.numbers.items():
-                _check_finite(name, number)
+                check_finite(name, number)
 
 
-def _check_finite(name: str, number: Number) -> None:
+def check_finite(name: str, number: Number) -> None:
+    """Raise ValueError if a value of a number is not finite."""
     for value in (number.value, number.low, number.high, number.effective):
         if value is not None and not math.isfinite(value):
             raise ValueError(f"{name} is not finite")
@@ -79,42 +78,18 @@ def run_folders(folders: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-class StoredRuns(Sequence[tuple[Results, Path]]):
-    """Runs with their folders; each is loaded when it is asked for, and not kept.
-
-    Asking raises UserError if the run is damaged.
-    """
-
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self.folders = run_folders(folders)
-
-    def __len__(self) -> int:
-        return len(self.folders)
-
-    @overload
-    def __getitem__(self, place: int) -> tuple[Results, Path]: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[tuple[Results, Path]]: ...
-
-    def __getitem__(self, place: int | slice) -> Any:
-        if isinstance(place, slice):
-            some = copy(self)
-            some.folders = self.folders[place]
-            return some
-        return self.load(self.folders[place]), self.folders[place]
-
-    def load(self, folder: Path) -> Results:
-        """Return the results in a folder."""
-        return load_results(folder)
-
-
 def path_inside(directory: Path, name: str) -> Path:
     """Return a path in a run's folder; raises UserError if links or dots lead out of the folder."""
     path = directory / name
     if not path.resolve().is_relative_to(directory.resolve()):
         raise UserError(f"{path} leads out of {directory}; nothing there is read or written.")
     return path
+
+
+def recorded_hash(directory: Path, name: str) -> str | None:
+    """Return the SHA-256 that a folder's checksums have of a file; None if they have none."""
+    lines = (line.partition("  ") for line in _sums(directory))
+    return next((digest for digest, _, file in lines if file == name), None)
 
 
 def verified_file(directory: Path, name: str) -> Path:

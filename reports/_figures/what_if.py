@@ -8,6 +8,7 @@ from draftmark.analysis.cost_model import Costs, expected_speedup, expected_spee
 from draftmark.reports._figures import style
 from draftmark.reports._shared.acceptance import ScoredDraft, advice_at
 from draftmark.reports._shared.rows import group_by
+from draftmark.text import printable_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +78,7 @@ def _by_cost(axes: "Axes", group: Sequence[ScoredDraft], costs: Sequence[Costs])
         look = style.Look.of(number)
         x = [cost.per_token for cost in grid]
         lines += axes.plot(x, highest, color=look.colour, linestyle=look.dash)
-    names = [shorten(item.contender.method, 20) for item in group]
+    names = [_short(item.contender.method, 20) for item in group]
     axes.legend(lines, names, loc="upper right", ncols=1 + len(names) // 6)
     axes.set_xlabel("cost of a drafted token, c + w (target passes)")
     axes.set_xlim(0, end)
@@ -96,8 +97,12 @@ def _scale(axes: "Axes", highest: float) -> None:
 
 def _title(axes: "Axes", item: ScoredDraft, what: str) -> None:
     place = f"{item.contender.task}, {item.contender.pair}"
-    above = shorten(f"{what}, temperature {item.temperature:g}{item.how}", TITLE_WIDTH)
-    axes.set_title(f"{above}\n{shorten(place, TITLE_WIDTH)}", loc="left")
+    above = _short(f"{what}, temperature {item.temperature:g}{item.how}", TITLE_WIDTH)
+    axes.set_title(f"{above}\n{_short(place, TITLE_WIDTH)}", loc="left")
+
+
+def _short(text: str, longest: int) -> str:
+    return shorten(printable_text(text), longest)
 
 
 def _legend(figure: "Figure", axes: "Axes") -> None:

@@ -55,6 +55,8 @@ def advice_at(draft: ScoredDraft, costs: Costs) -> Advice:
 
 def scored_drafts(results: Results, directory: Path) -> Iterator[ScoredDraft]:
     """Yield every contender at every temperature, by each way of drafting, with its good seeds."""
+    if results.server is not None:
+        return  # a server counts blocks of one length; no table has the others
     done = (result for result in results.results if not result.failure)
     for contender, rows in by_contender(done):
         numbers = numbers_of(rows, results) or {}

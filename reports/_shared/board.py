@@ -6,6 +6,7 @@ from draftmark.analysis import validation_history
 from draftmark.analysis.quantities import Terms, quantity_key
 from draftmark.analysis.summary import GAIN
 from draftmark.analysis.titles import key_title, terms_title
+from draftmark.reports._shared.breakdown import breakdown_sections
 from draftmark.reports._shared.checks import error_alerts, verdict_alerts
 from draftmark.reports._shared.content import (
     Alert,
@@ -43,6 +44,7 @@ def board_sections(rows: Sequence[Result], results: Results) -> Iterator[Section
     """Yield the sections on the cells of a task and pair; the first is the table of methods."""
     yield _methods(rows, results)
     yield from _differences(rows, results)
+    yield from breakdown_sections(rows, results)
     yield from literature_sections(rows, results)
     yield from quality_sections(rows, results)
     yield from _engine_checks(rows)
@@ -56,7 +58,11 @@ def board_sections(rows: Sequence[Result], results: Results) -> Iterator[Section
 
 def _methods(rows: Sequence[Result], results: Results) -> Section:
     gamma, temperatures = gamma_of(results), temperatures_of(results)
-    columns = headline_columns(temperatures, [results])
+    columns = [
+        column
+        for column in headline_columns(temperatures, [results])
+        if column.temperature is not None or _has_numbers(column.key(gamma), rows, results)
+    ]
     body = [
         [name, *(number_entry(numbers, c.key(gamma), c.decimals) for c in columns), groups]
         for name, numbers, groups in table_lines(rows, results)
@@ -78,6 +84,12 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
     return Section("", [methods, *alerts, " ".join(notes)])
 
 
+def _has_numbers(key: str, rows: Sequence[Result], results: Results) -> bool:
+    """True if a column says something: a task without grades has no quality, a run no speed."""
+    lines = [numbers for _, numbers, _ in table_lines(rows, results) if numbers]
+    return not lines or any(key in numbers for numbers in lines)
+
+
 def _coverage_notes(body: Rows, rows: Sequence[Result]) -> Iterator[str]:
     """Yield notes on the numbers of a table whose intervals cover more or less than they say."""
     shown = [entry for line in body for entry in line if isinstance(entry, TableNumber)]
@@ -90,9 +102,10 @@ def _speed_note(rows: Sequence[Result], results: Results) -> Iterator[str]:
     if results.recipe["speed"]:
         speed = first_speed_settings(results.recipe["speed"])
         gammas = sorted(speedup_gammas(rows)) or [speed["num_speculative_tokens"]]
+        dtype = f", {speed['dtype']}" if results.server is None else ""
         yield (
             f"Speedup: {speed['engine']} engine, temperature {speed['temperature']:g}, blocks of "
-            f"{' or '.join(map(str, gammas))}, {speed['dtype']}, {speed['blocks']} A B B A runs."
+            f"{' or '.join(map(str, gammas))}{dtype}, {speed['blocks']} A B B A runs."
         )
 
 

@@ -22,6 +22,13 @@ LOOKED_FOR = (
 )
 
 
+LOOKED_FOR_AT_SERVERS = (
+    "A server was measured from outside. Checked for: replies that are cut, or without text; text "
+    "and tokens that did not arrive together; requests of other clients; missing counts. What "
+    "trained its draft is not known here, test rows included."
+)
+
+
 def error_alerts(results: Results) -> Iterator[Alert]:
     """Yield the alert for tables of numbers, if a check found errors."""
     if errors := sum(finding.severity == "error" for finding in results.findings):
@@ -46,8 +53,15 @@ def checks_section(results: Results) -> str:
         f"{escape_markdown(finding.text)}"
         for finding in results.findings
     ]
-    parts = ["## Checks of fairness and leaks", LOOKED_FOR, "\n".join(found) or "Nothing found."]
-    return "\n\n".join([*parts, section_markdown(overlap_section(results))])
+    heading, listed = "## Checks of fairness and leaks", "\n".join(found) or "Nothing found."
+    parts = [heading, looked_for(results), listed]
+    overlaps = [section_markdown(overlap_section(results))] if results.server is None else []
+    return "\n\n".join([*parts, *overlaps])
+
+
+def looked_for(results: Results) -> str:
+    """Return what the checks look for: in a run of a recipe, or at a server."""
+    return LOOKED_FOR if results.server is None else LOOKED_FOR_AT_SERVERS
 
 
 def overlap_section(results: Results) -> Section:

@@ -4,7 +4,9 @@ Text in sections is raw; the functions that print it escape it.
 """
 
 import csv
+import hashlib
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -165,3 +167,11 @@ def _escape_csv(text: str) -> str:
     """Return text that no spreadsheet runs as a formula (OWASP, "CSV injection")."""
     shown = printable_text(text, LONGEST_CELL)
     return f"'{shown}" if shown.lstrip().startswith(_FORMULAS) else shown
+
+
+def file_name(text: str) -> str:
+    """Return a safe file name; a changed text gets a hash, so names stay distinct."""
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:80]
+    if safe == text:
+        return safe
+    return f"{safe}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"

@@ -40,6 +40,7 @@ def manifest_lines(results: Results) -> Iterator[str]:
         yield from _machine(manifest)
     if project := results.manifest.get("project"):
         yield f"run in a project at commit {_commit(project)}"
+    yield from _server(results)
     yield f"seeds: {_seeds(results)}"
     for name, state in results.manifest.get("plugins", {}).items():
         at = f" at commit {_commit(state)}" if "commit" in state else ""
@@ -64,6 +65,13 @@ def manifest_lines(results: Results) -> Iterator[str]:
         )
         for name, own in item.get("drafts", {}).items():
             yield f"draft init of {name}: {own['draft']}{_own_origin(own.get('model', {}))}"
+
+
+def _server(results: Results) -> Iterator[str]:
+    """Yield the line of a measured server."""
+    if results.server is not None:
+        named = (f"{name} {value}" for name, value in results.server.items() if value != "")
+        yield f"server: {', '.join(named) or 'its software is not known'}"
 
 
 def _origin(item: Mapping[str, Any], role: str) -> str:

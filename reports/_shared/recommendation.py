@@ -73,7 +73,7 @@ def expected_advice(rows: Sequence[Result], results: Results, directory: Path) -
 
 def _measured(rows: Sequence[Result], results: Results, directory: Path) -> Iterator[Case]:
     cases: dict[str, Case] = {}
-    speed = results.recipe["speed"] or {}
+    speed = results.recipe.get("speed") or {}
     timed = [(row, runs) for row in rows if (runs := list(stored_ratios(row, directory, speed)))]
     for row, runs in timed:
         name = str(row_name(row.cell, rows))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from draftmark.analysis.change_points import find_steps
 from draftmark.analysis.quantities import quantity_key
+from draftmark.analysis.stored_runs import RunSummary, summaries
 from draftmark.errors import UserError
-from draftmark.reports._shared.rows import draft_title, gamma_of, temperatures_of
+from draftmark.reports._shared.rows import draft_title
 from draftmark.results import Contender, Number, Results
 
 Key = tuple[Contender, float, int]  # contender, temperature, block length
@@ -60,12 +61,12 @@ class RatedRun:
 
 def rated_runs(found: Sequence[tuple[Results, Path]], rate: str) -> list[RatedRun]:
     """Return runs with a rate's numbers, the oldest first; one run at a time is in memory."""
-    return in_order([rated_run(*item, given, rate) for given, item in enumerate(found)])
+    return in_order([rated_run(*item, given, rate) for given, item in enumerate(summaries(found))])
 
 
-def rated_run(results: Results, directory: Path, given: int, rate: str) -> RatedRun:
+def rated_run(summary: RunSummary, directory: Path, given: int, rate: str) -> RatedRun:
     """Return a run with a rate's numbers at the block length of its recipe."""
-    return RatedRun(dated_run(results, directory, given), dict(_numbers(results, rate)))
+    return RatedRun(dated_run(summary, directory, given), dict(_numbers(summary, rate)))
 
 
 def in_order(runs: Sequence[RatedRun]) -> list[RatedRun]:
@@ -74,9 +75,9 @@ def in_order(runs: Sequence[RatedRun]) -> list[RatedRun]:
     return [replace(item, run=replace(item.run, place=place)) for place, item in enumerate(ordered)]
 
 
-def dated_run(results: Results, directory: Path, given: int) -> DatedRun:
+def dated_run(summary: RunSummary, directory: Path, given: int) -> DatedRun:
     """Return a run with its date."""
-    git, file = results.commit, directory / "results.json"
+    git, file = summary.commit, directory / "results.json"
     written = file.stat().st_mtime if file.is_file() else 0.0
     day = git.get("date")
     date = _date(day) if day else datetime.fromtimestamp(written, UTC)
@@ -90,13 +91,11 @@ def _date(day: str) -> datetime:
         raise UserError(f"A run's commit has the date {day!r}; run the recipe again.") from error
 
 
-def _numbers(results: Results, rate: str) -> Iterator[tuple[Key, Number | None]]:
-    gamma, numbers = gamma_of(results), results.numbers
-    for contender in dict.fromkeys(row.cell.contender for row in results.results):
-        by_key = numbers.get(contender, {})
-        for temperature in temperatures_of(results):
-            key = quantity_key(rate, temperature, gamma)
-            yield (contender, temperature, gamma), by_key.get(key)
+def _numbers(summary: RunSummary, rate: str) -> Iterator[tuple[Key, Number | None]]:
+    for item in summary.contenders:
+        for temperature in summary.temperatures:
+            key = quantity_key(rate, temperature, summary.gamma)
+            yield (item.contender, temperature, summary.gamma), item.numbers.get(key)
 
 
 def series_over(runs: Sequence[RatedRun], least: float) -> Iterator[Series]:

@@ -65,6 +65,7 @@ class Verdict:
     serving: Case | None
     ranking: str
     advice: str
+    cases: tuple[Case, ...] = ()  # all conditions
 
     @property
     def disagrees(self) -> bool:
@@ -123,6 +124,8 @@ def limits_of(results: Results) -> Iterator[str]:
             f"{name} on {_listed([cell.task for cell in cells])}" for name, cells in still.items()
         )
         yield f"Training did not improve {'; '.join(named)}."
+    if results.server is not None:
+        return
     if {len(seeds) for seeds in seeds_by_task(results.results).values()} == {1}:
         yield "One seed: another training may land elsewhere."
 
@@ -133,8 +136,24 @@ def _verdict(
     leaders = tuple(_leaders(task, pair, results))
     cases = serving_cases(rows, results, directory)
     case = first_case(cases)
-    ranking = " ".join(_ranking(leaders)) or "No two methods have numbers to compare."
-    return Verdict(task, pair, leaders, case, ranking, _advice(case, cases, leaders))
+    ranking = " ".join(_ranking(leaders)) or _alone(task, pair, results)
+    advice = _advice(case, cases, leaders)
+    return Verdict(task, pair, leaders, case, ranking, advice, tuple(cases))
+
+
+def _alone(task: str, pair: str, results: Results) -> str:
+    """Return the block efficiency of the only method that has one, as a sentence."""
+    shown = {}
+    for temperature in temperatures_of(results):
+        key = quantity_key("block_efficiency", temperature, gamma_of(results))
+        for contender, numbers in results.numbers.items():
+            if (contender.task, contender.pair) == (task, pair) and key in numbers:
+                at = f"{number_text(numbers[key], 2)} tokens per pass of the target"
+                shown[contender.method, temperature] = f"{at} at T={temperature:g}"
+    if len({method for method, _ in shown}) != 1:
+        return "No two methods have numbers to compare."
+    method = next(iter(shown))[0]
+    return f"{method} has {_listed(list(shown.values()), len(shown))}; no other method has numbers."
 
 
 def _leaders(task: str, pair: str, results: Results) -> Iterator[Leader]:

@@ -6,9 +6,8 @@ from typing import Any
 
 from draftmark.analysis import validation_history
 from draftmark.analysis.titles import quantity_title, terms_title
-from draftmark.reports._shared.checks import verdict_alerts
 from draftmark.reports._shared.content import TableNumber
-from draftmark.reports._shared.rows import LEDGER_COUNTS, headline_columns
+from draftmark.reports._shared.rows import LEDGER_COUNTS
 from draftmark.reports._site.charts import best_costs, cell_charts
 from draftmark.reports._site.numbers import number_values
 from draftmark.reports._site.pages import SiteRun, slug
@@ -32,11 +31,10 @@ def cell_values(run: SiteRun, row: Result, texts: BoardTexts) -> dict[str, Any]:
         },
         "headline": [
             (column.heading, TableNumber(key, row.numbers[key], column.decimals))
-            for column in headline_columns(run.temperatures, [run.results])
+            for column in run.columns
             if (key := column.key(run.gamma)) in row.numbers
         ],
         "ledger": list(_ledger(row)),
-        "alerts": list(verdict_alerts(run.results, row.cell.task, row.cell.pair)),
         "nothing_learned": validation_history.learned_nothing(row.history),
         "costs": best_costs(run, row),
         "stages": [stage_line(stage) for stage in stages],

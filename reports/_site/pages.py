@@ -6,21 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from heapq import heappop, heappush
 from pathlib import Path
 
 from draftmark.analysis.quantities import quantity_key
+from draftmark.analysis.stored_runs import RunSummary, summaries, summarise_run
 from draftmark.analysis.titles import task_title
+from draftmark.reports._shared.checks import verdict_alerts
+from draftmark.reports._shared.content import Alert
+from draftmark.reports._shared.handover import Paste, advised, pastes
 from draftmark.reports._shared.rows import (
+    Column,
     by_contender,
     by_task_and_pair,
     gamma_of,
+    headline_columns,
     numbers_of,
     temperatures_of,
 )
 from draftmark.reports._shared.series import RatedRun, rated_run
 from draftmark.reports._shared.verdict import Verdict, overall_verdict, verdicts
-from draftmark.reports._site.provenance import Stage, shared_stages, stages_of
+from draftmark.reports._site.provenance import Stage, shared_stages
 from draftmark.results import Cell, Contender, Number, Result, Results
 from draftmark.text import printable_text
 
@@ -72,6 +77,11 @@ class Board:
     def sides(self) -> str:
         """The path of the page of two methods side by side; empty if there is only one."""
         return f"sides/{self._name}" if len(self.lines) > 1 else ""
+
+    @cached_property
+    def alerts(self) -> list[Alert]:
+        """The alerts to stand beside verdicts."""
+        return list(verdict_alerts(self.run.results, self.task, self.pair))
 
     @property
     def texts(self) -> str:
@@ -174,6 +184,11 @@ class SiteRun:
         return quantity_key(name, temperature, gamma or self.gamma)
 
     @cached_property
+    def columns(self) -> list[Column]:
+        """The columns of the table of methods."""
+        return headline_columns(self.temperatures, [self.results])
+
+    @cached_property
     def boards(self) -> list[Board]:
         """The boards in the order of the results."""
         groups = enumerate(by_task_and_pair(self.results.results), start=1)
@@ -203,28 +218,16 @@ class SiteRun:
         """The verdict on all boards as plain text."""
         return printable_text(overall_verdict(self.verdicts)) if self.verdicts else ""
 
-    @property
-    def date(self) -> str:
-        """The day of the commit that the run was made with; empty without one."""
-        return (self.results.commit.get("date") or "")[:10]
+    @cached_property
+    def pastes(self) -> list[Paste]:
+        """What to paste into a server's command line, for each board."""
+        found = advised(self.results, self.directory, self.verdicts, self.results.results)
+        return pastes(self.results, found)
 
-    @property
-    def seconds(self) -> float:
-        """The computing time of all stages that the results are of, each counted once."""
-        entries = (stage for row in self.results.results for stage in stages_of(row))
-        return sum({entry["key"]: entry.get("seconds") or 0.0 for entry in entries}.values())
-
-    @property
-    def duration(self) -> str:
-        """The computing time of all stages in words."""
-        return _duration(self.seconds)
-
-    @property
-    def machine(self) -> str:
-        """The machine that the run was started on."""
-        hardware = self.results.manifest.get("hardware") or {}
-        parts = [hardware.get("processor"), f"{hardware.get('cores', '?')} cores"]
-        return ", ".join(filter(None, [*parts, *hardware.get("accelerators", ())]))
+    @cached_property
+    def line(self) -> "ListedRun":
+        """The run as a line of the list of runs."""
+        return ListedRun(summarise_run(self.results), self.label, self.file)
 
     def count(self, severity: str) -> int:
         """Return the number of findings with a severity."""
@@ -235,19 +238,30 @@ class SiteRun:
 class ListedRun:
     """A line of the list of runs; `file` is empty for a run without pages."""
 
+    summary: RunSummary
     label: str
-    file: str
-    title: str
-    date: str
-    seconds: float
-    duration: str
-    machine: str
-    num_boards: int
-    num_cells: int
-    num_failed: int
-    num_errors: int
-    num_warnings: int
-    rated: RatedRun  # the rate whose trend the list shows
+    file: str = ""
+    rated: RatedRun | None = None  # the rate whose trend the list shows
+
+    @property
+    def date(self) -> str:
+        """The day of the commit that the run was made with; empty without one."""
+        return (self.summary.commit.get("date") or "")[:10]
+
+    @property
+    def duration(self) -> str:
+        """The computing time of all stages as "40 s", "12 min" or "3.5 h"."""
+        seconds = self.summary.seconds
+        if seconds < 100:
+            return f"{seconds:.0f} s"
+        return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+    @property
+    def machine(self) -> str:
+        """The machine that the run was started on."""
+        hardware = self.summary.hardware
+        parts = [hardware.get("processor"), f"{hardware.get('cores', '?')} cores"]
+        return ", ".join(filter(None, [*parts, *hardware.get("accelerators", ())]))
 
 
 def site_runs(
@@ -255,63 +269,44 @@ def site_runs(
 ) -> tuple[list[SiteRun], list[ListedRun]]:
     """Return the newest runs, with `most_cells` cells at most but one run at least, and all lines.
 
-    Runs have distinct labels, and numbers in the given order. The others are loaded one at a time
-    and not kept, so memory does not grow with them.
+    Runs have distinct labels, and numbers in the given order. Of the others the summaries are read,
+    so neither time nor memory grow with their results.
     """
-    newest: list[tuple[datetime, int, SiteRun]] = []  # a heap: the oldest of them first
-    lines = []
-    for number, (results, directory) in enumerate(found, start=1):
-        run = SiteRun(number, results, directory, _label(results))
-        lines.append(_listed(run))
-        heappush(newest, (lines[-1].rated.run.date, number, run))
-        while (
-            len(newest) > 1 and sum(len(item[-1].results.results) for item in newest) > most_cells
-        ):
-            heappop(newest)
+    lines, dates = [], []
+    for number, (summary, directory) in enumerate(summaries(found), start=1):
+        rated = rated_run(summary, directory, number, TREND_RATE)
+        bare = replace(summary, contenders=())
+        lines.append(ListedRun(bare, _label(summary), rated=rated))
+        dates.append(rated.run.date)
     counts = Counter(line.label for line in lines)
-    runs = [
-        replace(run, label=_distinct(run.label, run.number, counts))
-        for run in sorted((item[-1] for item in newest), key=lambda run: run.number)
-    ]
-    files = {run.number: run.file for run in runs}
-    listed = [
-        replace(line, label=_distinct(line.label, number, counts), file=files.get(number, ""))
+    lines = [
+        line if counts[line.label] == 1 else replace(line, label=f"{line.label} ({number})")
         for number, line in enumerate(lines, start=1)
     ]
-    return runs, listed
+    runs = [
+        SiteRun(number, *found[number - 1], label=lines[number - 1].label)
+        for number in _newest(lines, dates, most_cells)
+    ]
+    files = {run.number: run.file for run in runs}
+    return runs, [
+        replace(line, file=files.get(number, "")) for number, line in enumerate(lines, start=1)
+    ]
 
 
-def _distinct(label: str, number: int, counts: Mapping[str, int]) -> str:
-    return label if counts[label] == 1 else f"{label} ({number})"
+def _newest(lines: Sequence[ListedRun], dates: Sequence[datetime], most_cells: int) -> list[int]:
+    """Return the numbers of the newest runs, in the given order."""
+    ordered = sorted(range(1, len(lines) + 1), key=lambda number: (dates[number - 1], number))
+    chosen: list[int] = []
+    cells = 0
+    for number in reversed(ordered):
+        cells += lines[number - 1].summary.num_cells
+        if chosen and cells > most_cells:
+            break
+        chosen.append(number)
+    return sorted(chosen)
 
 
-def _listed(run: SiteRun) -> ListedRun:
-    rows, findings = run.results.results, run.results.findings
-    return ListedRun(
-        run.label,
-        "",
-        run.results.title,
-        run.date,
-        run.seconds,
-        run.duration,
-        run.machine,
-        len({(row.cell.task, row.cell.pair) for row in rows}),
-        len(rows),
-        sum(bool(row.failure) for row in rows),
-        sum(item.severity == "error" for item in findings),
-        sum(item.severity == "warning" for item in findings),
-        rated_run(run.results, run.directory, run.number, TREND_RATE),
-    )
-
-
-def _label(results: Results) -> str:
-    git = results.commit
-    parts = [results.name, git.get("commit", "")[:8], (git.get("date") or "")[:10]]
+def _label(summary: RunSummary) -> str:
+    git = summary.commit
+    parts = [summary.name, git.get("commit", "")[:8], (git.get("date") or "")[:10]]
     return printable_text(" ".join(filter(None, parts)))
-
-
-def _duration(seconds: float) -> str:
-    """Return a time as "40 s", "12 min" or "3.5 h"."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from draftmark.analysis.quantities import quantity_key
-from draftmark.reports._shared.rows import headline_columns
 from draftmark.reports._site.numbers import known_values, number_values
 from draftmark.reports._site.pages import Board, slug
 from draftmark.reports._site.texts import BoardTexts, marks_by_text
@@ -32,7 +31,7 @@ def sides_data(board: Board, texts: BoardTexts) -> dict[str, Any]:
 
 def _numbers(board: Board) -> Iterator[dict[str, Any]]:
     """Yield each headline quantity that has numbers, with that of each method."""
-    for column in headline_columns(board.run.temperatures, [board.run.results]):
+    for column in board.run.columns:
         key = column.key(board.run.gamma)
         values = [known_values(line.numbers.get(key)) for line in board.ranked]
         if any(values):

@@ -14,7 +14,7 @@ def winners(found: Sequence[StoredCounts], rate: str) -> Iterator[Contender]:
 
     Tests are paired on prompts and adjusted by Holm over all pairs of methods.
     """
-    tested = (i for i in found if all(b.sum() for _, b in i.counts(rate, i.prompts)))
+    tested = (i for i in found if all(b.sum() for _, b in i.counts(rate, i.units)))
     groups = group_by(tested, lambda item: (item.contender.task, item.contender.pair))
     for group in groups.values():
         if best := _winner(group, rate):

@@ -64,7 +64,8 @@ class Batch:
 
 def make_examples(task: str, rows: Iterable[Row]) -> list[Example]:
     """Make examples that ask as the task asks."""
-    return [TASKS[task].to_example(f"{task}/{index}", row) for index, row in enumerate(rows)]
+    found = [TASKS[task].to_example(f"{task}/{index}", row) for index, row in enumerate(rows)]
+    return [example for example in found if isinstance(example, Example)]
 
 
 def make_training_examples(recipe: Recipe) -> dict[str, list[Example]]:

@@ -60,9 +60,10 @@ def decode_examples(
 
 def describe_score(task: Task, *, examples: Sequence[Example], texts: Sequence[str]) -> str:
     """Return the mean headline score, or why this machine cannot measure it."""
-    pairs = zip(examples, texts, strict=True)
+    pairs, grade = zip(examples, texts, strict=True), task.grade
+    assert grade is not None
     try:
-        scores = [task.grade(example, text)[task.headline] for example, text in pairs]
+        scores = [grade(example, text)[task.headline] for example, text in pairs]
     except UserError as error:
         return f"{task.headline} not measured: {error}"
     return f"{task.headline} {sum(scores) / len(scores):.3f}"

@@ -93,9 +93,10 @@ def test_temperatures_of_the_same_order_share_a_sentence() -> None:
     ) in said(results)
 
 
-def test_a_single_method_has_nothing_to_be_ahead_of() -> None:
+def test_a_single_method_stands_with_its_number_and_is_ahead_of_nothing() -> None:
     results = replace(ranked({"gsm8k": [("kd", 2.5, "a")]}), standings=())
-    assert "No two methods have numbers to compare." in said(results)
+    alone = "kd has 2.50 [2.40, 2.60] tokens per pass of the target at T=0"
+    assert f"{alone}; no other method has numbers." in said(results)
 
 
 def test_several_tasks_get_one_sentence_and_a_matrix_with_the_best_method_first() -> None:

@@ -25,10 +25,12 @@ from stored_runs import HOSTILE, NUMBER, run_of
 from draftmark.errors import UserError
 from draftmark.reports._figures import speeds
 from draftmark.reports._figures.choice import choose_curves, order_by_effect
+from draftmark.reports._figures.drawing import Drawing
 from draftmark.reports._figures.kept import token_type
 from draftmark.reports._figures.labels import spread_apart
 from draftmark.reports._figures.run import DrawnRun
-from draftmark.reports._figures.style import scale_ratios
+from draftmark.reports._figures.style import Paper, scale_ratios
+from draftmark.reports._figures.sweep import draw_sweeps
 from draftmark.reports.figures import REPORT
 from draftmark.results import Cell, Comparison, Contender, Number, Result, Results, Standing
 from draftmark.store.records import SELECTION, write_rows
@@ -568,3 +570,20 @@ def test_labels_do_not_overlap_and_keep_their_order(wanted: list[float], apart: 
 
 def test_labels_that_do_not_fit_extend_beyond_both_ends() -> None:
     assert spread_apart([5, 5, 5], 10, 0, 10) == pytest.approx([-5, 5, 15])
+
+
+def test_a_sweep_is_drawn_over_its_knob(tmp_path: Path) -> None:
+    names = [f"adaspec, keep {keep}" for keep in (0.2, 0.4, 0.8)]
+    results = whole(tmp_path, {"kd": [EASY], **{name: [WORSE] for name in names}})
+    recipe = {**results.recipe}
+    recipe["methods"] = [{"name": "kd", "label": ""}] + [
+        {"name": "adaspec", "label": name, "sweep": "keep", "keep": float(name.split()[-1])}
+        for name in names
+    ]
+    (swept,) = draw_sweeps(DrawnRun(replace(results, recipe=recipe), tmp_path))
+
+    assert isinstance(swept, Drawing)
+    assert [row[2] for row in swept.rows] == [0.2, 0.4, 0.8]
+    assert {row[1] for row in swept.rows} == {"keep"}
+    assert b"keep of" in swept.files(Paper())["sweep-t0.svg"]
+    assert list(draw_sweeps(DrawnRun(results, tmp_path))) == []

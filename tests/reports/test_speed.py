@@ -12,6 +12,7 @@ from draftmark.results import Cell, Number, Result, Results
 PLAIN = "gamma=3,engine=transformers,t=0,batch=1,length=natural"
 WIDE = "gamma=3,engine=vllm,t=0,batch=8,length=natural"
 SPEED = {"blocks": 5, "length": "natural"}
+SCORED = {"evaluation": {"num_speculative_tokens": 3, "temperatures": [0.0]}}
 
 
 def number(value: float, spread: float = 0.05) -> Number:
@@ -32,7 +33,7 @@ def model(speedup: float, tau: float, c: float, w: float) -> dict[str, Number]:
 
 def text_of(numbers: dict[str, Number], speed: Any = SPEED, **more: Any) -> str:
     row = Result(Cell("gsm8k", "p", "kd", 0), numbers, None, {}, **more)
-    results = Results("r", "A <title>", {"speed": speed}, (row,), (), (), (), (), {})
+    results = Results("r", "A <title>", {"speed": speed, **SCORED}, (row,), (), (), (), (), {})
     return REPORT(results, Path())["speed.md"]
 
 
@@ -116,7 +117,7 @@ def test_what_arms_were_told_is_shared_by_all_or_stands_in_a_table(tmp_path: Pat
         told = {"engine": "vllm", "target": alone, "draft": {**alone, "drafted": gamma}}
         (tmp_path / f"engine-{number}.json").write_text(json.dumps(told), encoding="utf-8")
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, records=".")
-    results = Results("r", "t", {"speed": SPEED}, (row,), (), (), (), (), {})
+    results = Results("r", "t", {"speed": SPEED, **SCORED}, (row,), (), (), (), (), {})
     text = REPORT(results, tmp_path)["speed.md"]
     assert (
         r"In every arm of every run: sampling.stop = \[\], sampling.top_p = 1.0."
@@ -129,7 +130,7 @@ def test_a_setting_that_one_arm_lacks_is_no_shared_one(tmp_path: Path) -> None:
     told = {"engine": "transformers", "target": {"sample": False}, "draft": {"threshold": 0.0}}
     (tmp_path / "engine.json").write_text(json.dumps(told), encoding="utf-8")
     row = Result(Cell("gsm8k", "p", "kd", 0), {}, None, {}, records=".")
-    results = Results("r", "t", {"speed": SPEED}, (row,), (), (), (), (), {})
+    results = Results("r", "t", {"speed": SPEED, **SCORED}, (row,), (), (), (), (), {})
     text = REPORT(results, tmp_path)["speed.md"]
     assert "In every arm" not in text
     assert "| sample | false | - |" in text

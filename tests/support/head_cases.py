@@ -1,6 +1,6 @@
 """Feature heads on small random targets of every family, untrained or trained a little."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -62,14 +62,34 @@ def small_head(target: LanguageModel, architecture: Any, **options: Any) -> Feat
     )
 
 
+def as_qwen3(target: LanguageModel) -> LanguageModel:
+    """Return a Qwen3 target with the weights of a Llama target, and norms of queries and keys."""
+    kept = AutoConfig.for_model("qwen3").to_dict().keys() - {"model_type", "architectures"}
+    values = {k: v for k, v in target.model.config.to_dict().items() if k in kept}
+    model = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model("qwen3", **values), dtype=torch.float32
+    ).eval()
+    model.load_state_dict(target.model.state_dict(), strict=False)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("q_norm.weight", "k_norm.weight")):
+                weight.fill_(1.5)
+    return LanguageModel(model, target.vocab_size)
+
+
+def on_model(model: LanguageModel, texts: Sequence[Text]) -> StoredHiddenStates:
+    """Return a model's final states on texts."""
+    with TemporaryDirectory() as folder, Progress(quiet=True).step("", 1) as step:
+        write_hidden_states(model, texts, Path(folder), dtype="float32", step=step)
+        return StoredHiddenStates.load(Path(folder))
+
+
 def scored_text(
     head: FeatureHead, target: LanguageModel, text: Text, samplers: Samplers
 ) -> AcceptanceTable:
     """Return the acceptance table of a head on one text."""
-    with TemporaryDirectory() as folder, Progress(quiet=True).step("", 1) as step:
-        write_hidden_states(target, [text], Path(folder), dtype="float32", step=step)
-        known = TargetLogits(target, StoredHiddenStates.load(Path(folder)))
-        (table,) = FeatureHeadDrafter(head).score([text], known, samplers)
+    known = TargetLogits(target, on_model(target, [text]))
+    (table,) = FeatureHeadDrafter(head).score([text], known, samplers)
     return table
 
 

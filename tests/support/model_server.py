@@ -27,6 +27,9 @@ class Server:
     has_metrics: bool = True
     stranger: int = 0  # other clients' requests per request of ours
     usage: bool = True
+    pages: dict[str, Any] = field(default_factory=dict)  # path -> JSON
+    last: Callable[[int], dict[str, Any]] = lambda number: {}  # more fields of the last event
+    meta: dict[str, Any] | None = None  # `meta_info` of a reply that is not streamed
     requests: list[dict[str, Any]] = field(default_factory=list)
     lock: Lock = field(default_factory=Lock)
 
@@ -56,7 +59,13 @@ class Server:
         yield {"choices": [{"delta": {"content": "word "}}]}
         yield {"choices": [{"delta": {"content": "word " * (count - 1)}, "finish_reason": "stop"}]}
         if self.usage:
-            yield {"choices": [], "usage": {"completion_tokens": count}}
+            yield {"choices": [], "usage": {"completion_tokens": count}, **self.last(number)}
+
+    def whole(self, number: int) -> dict[str, Any]:
+        """Return a reply that is not streamed."""
+        choice = {"index": 0, "message": {"content": "word"}, "finish_reason": "stop"}
+        choice |= {"meta_info": self.meta} if self.meta is not None else {}
+        return {"choices": [choice], "usage": {"completion_tokens": self.tokens(number)}}
 
 
 @contextmanager
@@ -74,6 +83,9 @@ def serve(server: Server) -> Iterator[Server]:
             if server.status != 200:
                 self.wfile.write(f"no: {self.headers['Authorization']}".encode())
                 return
+            if not asked.get("stream"):
+                self.wfile.write(json.dumps(server.whole(number)).encode())
+                return
             for event in server.events(number):
                 self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
                 self.wfile.flush()
@@ -81,9 +93,11 @@ def serve(server: Server) -> Iterator[Server]:
 
         def do_GET(self) -> None:
             there = self.path == "/metrics" and server.has_metrics
-            self.send_response(200 if there else 404)
+            page = server.metrics() if there else server.pages.get(self.path)
+            self.send_response(404 if page is None else 200)
             self.end_headers()
-            self.wfile.write(server.metrics().encode() if there else b"")
+            text = page if isinstance(page, str) else json.dumps(page)
+            self.wfile.write(b"" if page is None else text.encode())
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -21,6 +21,7 @@ from draftmark.config.validation import Section, explain_error
 from draftmark.errors import UserError
 from draftmark.results import Contender, Results
 from draftmark.store.files import write_atomically
+from draftmark.store.plain_files import read_plain
 from draftmark.text import printable_text
 from draftmark.types import MAX_GAMMA, Verification
 
@@ -153,7 +154,7 @@ def _numbers(found: Sequence[StoredCounts]) -> Iterator[tuple[str, dict[str, Any
     """Yield each rate with its interval, for the history."""
     for item in found:
         for rate in RATES:
-            counts = item.counts(rate, item.prompts)
+            counts = item.counts(rate, item.units)
             if all(bottom_B.sum() for _, bottom_B in counts):
                 bounds = rate_bounds(rate, item.gamma)
                 number = asdict(over_seeds(counts, DEFINITIONS[rate], bounds))
@@ -188,7 +189,7 @@ def load_accepted(path: Path) -> Accepted:
     if not path.is_file():
         raise UserError(f"There is no {path}; accept a run's numbers first with draftmark bless.")
     try:
-        document = _Document.model_validate_json(path.read_bytes(), strict=True)
+        document = _Document.model_validate_json(read_plain(path), strict=True)
         return Accepted(
             gamma=document.gamma,
             declared=document.declared,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from draftmark.analysis.quantities import DEFINITIONS
+from draftmark.analysis.served_counts import DEFINITIONS as SERVED
 from draftmark.results import Result, Results
 from draftmark.store.entries import files_digest
 from draftmark.store.records import DRAFT
@@ -45,7 +46,9 @@ def _counting(results: Results) -> Iterator[tuple[str, str]]:
         for key, number in row.numbers.items()
         if key.startswith(f"{_RATE}[")
     }
-    if definitions:
+    if SERVED[_RATE] in definitions:
+        yield "drafted", "by the server"
+    elif definitions:
         yield "drafted", "whole blocks" if DEFINITIONS[_RATE] in definitions else WITHIN_TEXTS
 
 

@@ -27,9 +27,9 @@ def power_lines(
     found = stored_counts(results, directory, known.gamma if known else None)
     rule = Rule(terms.margin, len(before or found))
     for item in found:
-        here, needed = len(item.prompts), None
+        here, needed = len(item.units), None
         source = "fewer than two prompts, or nothing was drafted"
-        counts = item.counts(terms.quantity, item.prompts)
+        counts = item.counts(terms.quantity, item.units)
         if here > 1 and all(bottom_B.sum() for _, bottom_B in counts):
             earlier = before.get((item.contender, item.temperature))
             pilot, source = _pilot(item, earlier, terms.quantity)
@@ -47,7 +47,7 @@ def _pilot(item: StoredCounts, before: StoredCounts | None, quantity: str) -> tu
         found = paired_effect(item, before, quantity, prompts)
         if found.standard_error:
             return found, "as it and its seeds spread against the accepted numbers"
-    seeds = item.counts(quantity, item.prompts)
+    seeds = item.counts(quantity, item.units)
     if len(seeds) > 1 and (found := estimate_effect(seeds[:1], seeds[1:2])).standard_error:
         return found, "as two seeds spread"
     bound = "at most, for runs that share nothing; power --against is closer"

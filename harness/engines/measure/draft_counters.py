@@ -8,7 +8,7 @@ otherwise idle server: the requests that the server finished are compared with t
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from draftmark.errors import UserError
@@ -73,15 +73,15 @@ def parse_metrics(text: str) -> Iterator[Sample]:
             yield Sample(match[1], dict(_LABEL.findall(match[2] or "")), value)
 
 
-def read_counters(text: str, model: str) -> Counters:
-    """Return a model's counters on a page, summed over engines.
+def read_counters(text: str, names: Sequence[str]) -> Counters:
+    """Return the counters of a model with these names on a page, summed over engines.
 
     Raises ValueError if the value of one cannot be a count.
     """
     totals: dict[tuple[str, str], float] = defaultdict(float)
     for sample in parse_metrics(text):
         name = sample.name.removesuffix("_total")  # Prometheus clients add it
-        if name not in _NAMES or sample.labels.get("model_name", model) != model:
+        if name not in _NAMES or sample.labels.get("model_name", names[0]) not in names:
             continue
         if not 0 <= sample.value <= _MAX_COUNT:
             raise ValueError(f"the counter {sample.name} is {sample.value:g}, which is not a count")

@@ -1,34 +1,35 @@
-"""Measures running endpoints under a load of a task's prompts, and prints the numbers.
+"""Measures running endpoints under a load of a task's prompts.
 
 A second endpoint, the same server without a draft, gives the speedup: both endpoints decode the
 same blocks of prompts in the order A B B A.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from time import perf_counter
 from typing import Any
 
 from draftmark.analysis import statistics
-from draftmark.engines.measure.draft_counters import DraftCounts, count_drafts
+from draftmark.engines.measure.draft_counters import Counters, DraftCounts, count_drafts
 from draftmark.engines.measure.endpoint import Endpoint, Reply
 from draftmark.engines.measure.timing import ABBA
 from draftmark.errors import UserError
 from draftmark.progress import Progress, Step
 from draftmark.results import Number
+from draftmark.store.served_records import RequestCounts, ServedRequest
 from draftmark.types import Arm, Example
 
 DEFINITIONS = {
     "speedup": "time of the endpoint without a draft / time of the one with it, per token; "
     "median over blocks, n = blocks",
-    "first_token_s": "seconds from a request to its first token; mean over prompts, each asked "
+    "first_token_s": "seconds from a request to its first text; mean over prompts, each asked "
     "twice",
-    "token_s": "seconds for each token after a request's first, pooled",
+    "token_s": "seconds for each token after those of the first text, by the server's count of "
+    "tokens; pooled",
     "tokens_per_s": "tokens of all requests / seconds of all blocks, at this concurrency",
 }
-_NAMES: Mapping[Arm, str] = {"draft": "endpoint", "target": "endpoint without a draft"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Block:
 
     replies: tuple[Reply, ...]
     wall_s: float
+    prompts: tuple[str, ...] = ()  # ids of the examples
 
     @property
     def s_per_token(self) -> float:
@@ -63,10 +65,18 @@ Blocks = Mapping[Arm, Sequence[Block]]
 
 @dataclass(frozen=True)
 class Measurement:
-    """The runs of an endpoint and its counters; every block runs twice in a row."""
+    """The runs of an endpoint and its counters; every block runs twice in a row.
+
+    `counted`: the rise of its counters at /metrics. `untimed`: one more block of replies, where a
+    server has counts of a request only in replies that it does not stream. `gauges`: what the
+    server says of drafts without counting requests.
+    """
 
     blocks: tuple[Block, ...]
     counted: DraftCounts | None
+    untimed: Block | None = None
+    gauges: Mapping[str, float] = field(default_factory=dict)
+    software: str = ""
 
     @property
     def replies(self) -> list[Reply]:
@@ -90,8 +100,9 @@ class Measurement:
     def numbers(self) -> dict[str, Number]:
         """Return seconds and tokens per second, with intervals over prompts where they exist."""
         replies, prompts = self.replies, self.by_prompt
-        later = [sum(reply.num_tokens - 1 for reply in pair) for pair in prompts]
-        rest = [sum(reply.total_s - reply.first_token_s for reply in pair) for pair in prompts]
+        streamed = [[reply for reply in pair if reply.later_tokens] for pair in prompts]
+        later = [sum(reply.later_tokens or 0 for reply in pair) for pair in streamed]
+        rest = [sum(reply.total_s - reply.first_token_s for reply in pair) for pair in streamed]
         first = [fmean(reply.first_token_s for reply in pair) for pair in prompts]
         found = {"first_token_s": (first, [1] * len(first)), "token_s": (rest, later)}
         numbers = {
@@ -102,6 +113,36 @@ class Measurement:
         rate = sum(r.num_tokens for r in replies) / sum(block.wall_s for block in self.blocks)
         definition = DEFINITIONS["tokens_per_s"]
         return numbers | {"tokens_per_s": Number(rate, None, None, len(replies), definition)}
+
+    def requests(self, arm: Arm, concurrency: int) -> list[ServedRequest]:
+        """Return all requests as records; untimed ones are repeat 2 of block 0, without times."""
+        timed = [
+            _record(reply, name, arm, concurrency, *divmod(number, 2))
+            for number, block in enumerate(self.blocks)
+            for name, reply in zip(block.prompts, block.replies, strict=True)
+        ]
+        again = self.untimed
+        untimed = [
+            replace(_record(reply, name, arm, concurrency, 0, 2), first_token_s=None, total_s=None)
+            for name, reply in (zip(again.prompts, again.replies, strict=True) if again else ())
+        ]
+        return self._with_zero_counts([*timed, *untimed])
+
+    def _with_zero_counts(self, requests: list[ServedRequest]) -> list[ServedRequest]:
+        """Return requests with counts of 0 where llama.cpp, which drafts, reports none."""
+        if self.software != "llama.cpp" or not any(request.counts for request in requests):
+            return requests
+        nothing = RequestCounts(accepted=0, drafted=0)
+        return [replace(request, counts=request.counts or nothing) for request in requests]
+
+
+def _record(
+    reply: Reply, name: str, arm: Arm, concurrency: int, block: int, repeat: int
+) -> ServedRequest:
+    return ServedRequest(
+        *(arm, concurrency, block, repeat, name, reply.num_tokens, reply.later_tokens),
+        *(reply.first_token_s, reply.total_s, reply.finish_reason, reply.counts),
+    )
 
 
 def measure_endpoint(
@@ -133,9 +174,25 @@ def measure_endpoint(
                 blocks[arm].append(_run_block(endpoints[arm], asked, load, step))
                 keep(blocks)
     return {
-        arm: Measurement(tuple(blocks[arm]), count_drafts(before[arm], endpoint.counters()))
+        arm: _measurement(endpoint, blocks[arm], before[arm], examples, load)
         for arm, endpoint in endpoints.items()
     }
+
+
+def _measurement(
+    endpoint: Endpoint,
+    blocks: Sequence[Block],
+    before: Counters | None,
+    examples: Sequence[Example],
+    load: Load,
+) -> Measurement:
+    """Return the measurement of an endpoint whose blocks have run, with the counts it has."""
+    counted, gauges = count_drafts(before, endpoint.counters()), endpoint.gauges()
+    untimed = None
+    replies = [endpoint.counted_reply(example.messages, load.options()) for example in examples]
+    if known := [reply for reply in replies if reply]:
+        untimed = Block(tuple(known), 0.0, tuple(example.id for example in examples))
+    return Measurement(tuple(blocks), counted, untimed, gauges, endpoint.software)
 
 
 def _run_block(endpoint: Endpoint, examples: Sequence[Example], load: Load, step: Step) -> Block:
@@ -147,7 +204,8 @@ def _run_block(endpoint: Endpoint, examples: Sequence[Example], load: Load, step
     with ThreadPoolExecutor(load.concurrency) as pool:
         started = perf_counter()
         replies = tuple(pool.map(ask, examples))
-        return Block(replies, perf_counter() - started)
+        names = tuple(example.id for example in examples)
+        return Block(replies, perf_counter() - started, names)
 
 
 def endpoint_speedup(found: Mapping[Arm, Measurement]) -> Number:
@@ -197,80 +255,3 @@ def blocks_to_json(blocks: Blocks, endpoints: Mapping[Arm, Endpoint], load: Load
 
 def _facts(reply: Reply) -> dict[str, Any]:
     return {name: value for name, value in asdict(reply).items() if name != "text"}
-
-
-def measurement_lines(found: Mapping[Arm, Measurement], load: Load) -> Iterator[str]:
-    """Yield the printed lines of one concurrency."""
-    yield f"{load.concurrency} at a time, {load.blocks} blocks, temperature {load.temperature:g}"
-    for arm, measured in found.items():
-        numbers = measured.numbers()
-        yield f"  {_NAMES[arm]}: {len(measured.replies)} requests"
-        yield f"    first token   {_ms(numbers['first_token_s'])}"
-        if "token_s" in numbers:
-            yield f"    token         {_ms(numbers['token_s'])}"
-        yield f"    tokens / s    {numbers['tokens_per_s'].value:.1f}"
-        yield from (f"    {line}" for line in _count_lines(measured))
-    if len(found) == 2:
-        yield f"  {_speedup(found, load)}"
-
-
-def _count_lines(measured: Measurement) -> Iterator[str]:
-    counted = measured.counted
-    if counted is None:
-        yield "no /metrics: acceptance is not known"
-    elif not counted.drafts:
-        yield "no drafts were counted: this server does not speculate"
-    else:
-        yield from _rates(counted)
-    others = counted.finished - len(measured.replies) if counted and counted.finished else 0
-    if others:
-        yield f"NOT ALONE: the server finished {others:+d} other requests; its counts include them"
-
-
-def _rates(counted: DraftCounts) -> Iterator[str]:
-    yield f"mean acceptance length  {counted.mean_acceptance_length:.3f} (1 + accepted / drafts)"
-    yield f"draft acceptance rate   {counted.draft_acceptance_rate:.3f} (accepted / drafted)"
-    marginal = ", ".join(f"{accepted / counted.drafts:.3f}" for accepted in counted.by_position)
-    yield f"by position             {marginal} (accepted there / drafts)"
-
-
-def _speedup(found: Mapping[Arm, Measurement], load: Load) -> str:
-    mismatches = count_length_mismatches(found) if load.temperature == 0 else 0
-    if mismatches:
-        return (
-            f"no speedup: {mismatches} prompts have replies of different lengths at temperature 0, "
-            "so the two endpoints did different work"
-        )
-    number = endpoint_speedup(found)
-    shown = f"{number.value:.3f} [{number.low:.3f}, {number.high:.3f}] over {number.n} blocks"
-    if _drafts(found["target"]):
-        return f"{shown}: not the speedup of a draft, because the other endpoint drafts too"
-    return f"speedup {shown}"
-
-
-def _drafts(measured: Measurement) -> bool:
-    """True if the server is known to have drafted."""
-    return bool(measured.counted and measured.counted.drafts)
-
-
-def verdict_lines(runs: Sequence[tuple[Load, Mapping[Arm, Measurement]]]) -> Iterator[str]:
-    """Yield lines with the concurrencies at which the draft pays; none without a speedup."""
-    speedups = {
-        load.concurrency: endpoint_speedup(found)
-        for load, found in runs
-        if len(found) == 2
-        and not _drafts(found["target"])
-        and not (load.temperature == 0 and count_length_mismatches(found))
-    }
-    if speedups:
-        every = ", ".join(map(str, speedups))
-        pays = ", ".join(str(n) for n, number in speedups.items() if (number.low or 0) > 1)
-        loses = ", ".join(str(n) for n, number in speedups.items() if (number.high or 1) < 1)
-        yield f"of {every} requests at a time, the draft certainly pays at: {pays or 'none'}"
-        yield f"  it certainly slows the server at: {loses or 'none'}"
-
-
-def _ms(number: Number) -> str:
-    if number.low is None or number.high is None:
-        return f"{number.value * 1e3:.1f} ms"
-    return f"{number.value * 1e3:.1f} [{number.low * 1e3:.1f}, {number.high * 1e3:.1f}] ms"

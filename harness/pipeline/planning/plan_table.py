@@ -131,6 +131,12 @@ def tabulate_plan(
     return "\n".join([_wrap(totals), "", *lines, "", _wrap(notes)]), every
 
 
+def planned_stages(plan: Plan, store: Store, gpu: Gpu) -> dict[tuple[str, str], list[PlannedStage]]:
+    """Return every stage of a plan once, under the first task and pair that need it."""
+    costs = {key: SettingCosts.from_setting(setting, gpu) for key, setting in plan.settings.items()}
+    return _stages(plan, costs, store)
+
+
 def _stages(
     plan: Plan, setting_costs: Mapping[tuple[str, str], SettingCosts], store: Store
 ) -> dict[tuple[str, str], list[PlannedStage]]:

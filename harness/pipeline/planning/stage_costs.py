@@ -22,13 +22,15 @@ from draftmark.store.reading import explained
 from draftmark.types import Example, Split, TrainingRun
 
 # Mean tokens of (prompt, gold answer with its end token) of the first 300 training rows of each
-# task, in plain text, by SmolLM2's tokenizer of 49,152 tokens. Other tokenizers were not counted.
+# task (of humaneval's 164 test rows), in plain text, by SmolLM2's tokenizer of 49,152 tokens. Other
+# tokenizers were not counted.
 TOKENS = {
     "gsm8k": (62, 131),
     "alpaca": (20, 49),
     "mbpp": (137, 63),
     "cnn_dm": (726, 54),
     "xsum": (472, 29),
+    "humaneval": (155, 60),
 }
 OTHER_TASK = (128, 128)
 CHAT = 5  # tokens of a chat template around each turn
@@ -263,17 +265,24 @@ def _gold_loads(setting: Setting, directory: Path | None) -> tuple[dict[Split, L
     has_template = file.with_name("chat_template.jinja").is_file()
     chat = setting.format == "chat" or (setting.format == "auto" and has_template)
     turn = CHAT if chat else 0
-    return {s: _count_tokens(tokenizer, setting.rows[s].examples, turn) for s in counts}, True
+    limit = setting.max_new_tokens
+    return {
+        s: _count_tokens(tokenizer, setting.rows[s].examples, turn, limit) for s in counts
+    }, True
 
 
-def _count_tokens(tokenizer: Any, rows: Sequence[Example], turn: int) -> Load:
-    """Return the load of rows; `turn`: tokens of the chat template around each turn."""
+def _count_tokens(tokenizer: Any, rows: Sequence[Example], turn: int, limit: int) -> Load:
+    """Return the load of rows; `turn`: tokens of the chat template around each turn.
+
+    A response to a row without a gold answer is taken for one of `limit` tokens.
+    """
     examples = rows[:COUNTED]
     prompts = tokenizer.encode_batch([to_plain_text(example.messages) for example in examples])
     answers = tokenizer.encode_batch(
         [example.reference for example in examples], add_special_tokens=False
     )
-    response = sum(len(answer.ids) for answer in answers) + len(examples)
+    unknown = sum(not example.reference for example in examples)
+    response = sum(len(answer.ids) for answer in answers) + len(examples) + limit * unknown
     prompt = sum(len(encoded.ids) for encoded in prompts)
     prompt += sum(turn * (len(example.messages) + 1) for example in examples)  # + the answer's turn
     return Load(len(examples), prompt, response).scaled(len(rows) / len(examples))

@@ -1,13 +1,14 @@
 """The stages that measure quality: grades, likelihoods, verdicts. Each function returns a node."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from draftmark import registry
 from draftmark.config.sections import Judge
+from draftmark.data.conversations import with_context
+from draftmark.errors import UserError
 from draftmark.grading.scores import grade_answers, response_outcomes
-from draftmark.grading.thinking import decode_answer, opens_thinking
 from draftmark.pipeline.setting import Setting
-from draftmark.pipeline.stages.texts import gold_texts_node, responses_node
+from draftmark.pipeline.stages.texts import conversation_inputs, gold_texts_node, responses_node
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import (
     GRADES,
@@ -20,14 +21,12 @@ from draftmark.store.records import (
 )
 from draftmark.types import GREEDY, Example
 
-_LONGEST_MARK = 32  # tokens that a mark of thinking takes at most, with the space after it
-
 
 def grades_node(setting: Setting, texts: Node) -> Node:
     """Return the node of the grades of responses, or of each arm's decodes."""
 
     def build(job: Job) -> None:
-        read = _answers(setting, job, setting.rows["test"].examples)
+        read = setting.answer_reader(job.inputs["target"], setting.rows["test"].examples)
         examples = {example.id: example for example in setting.rows["test"].examples}
         rows = [
             {
@@ -59,26 +58,6 @@ def grades_node(setting: Setting, texts: Node) -> Node:
     return Node("grades", label, settings, inputs, code, build, task=setting.task.name)
 
 
-def _answers(
-    setting: Setting, job: Job, examples: Sequence[Example]
-) -> Callable[[str, Sequence[int]], str]:
-    """Return what decodes an example's response: the text after thinking, up to a stop string."""
-    tokenizer = setting.tokenizer(job.inputs["target"])
-    stop = setting.stop_strings(job.inputs["target"])
-    prompts = setting.prompts(job.inputs["target"], examples)
-    opened = {
-        prompt.example_id
-        for prompt in prompts
-        if opens_thinking(tokenizer.decode(prompt.token_ids[-_LONGEST_MARK:]))
-    }
-
-    def read(example_id: str, token_ids: Sequence[int]) -> str:
-        text = decode_answer(tokenizer.decode, token_ids, opened=example_id in opened)
-        return stop.cut(text) if stop else text
-
-    return read
-
-
 def likelihoods_node(setting: Setting, model: Node | None = None) -> Node:
     """Return the node of a model's log-likelihoods of the gold answers; by default the target's."""
 
@@ -105,9 +84,11 @@ def likelihoods_node(setting: Setting, model: Node | None = None) -> Node:
 def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
     """Return the node of a judge's verdicts on the draft's own responses, in both orders.
 
-    Its cache key has the endpoint's host, but no credential.
+    Its cache key has the endpoint's host, but no credential. Raises UserError if the judge compares
+    with gold answers and a row has none.
     """
     rows = setting.rows["test"].first(judge.prompts)
+    _check_references(setting, judge, rows.examples)
 
     def build(job: Job) -> None:
         from draftmark.grading.chat import ChatModel, ask_all
@@ -119,7 +100,8 @@ def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
         )
         client = HttpClient(judge.endpoint, read_key(judge.key_variable, "judge"))
         chat = ChatModel(client, judge.model, judge.options)
-        asked = build_questions(rows.examples, drafts, others)
+        examples = _in_context(setting, job, rows.examples)
+        asked = build_questions(examples, drafts, others)
         with job.progress.step("judging", len(asked)) as step:
             replies = ask_all(chat.ask, asked, job.scratch / "replies.jsonl", step)
         write_rows(
@@ -136,6 +118,7 @@ def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
         "against": gold_texts_node(setting, "test")
         if judge.against == "reference"
         else responses_node(setting, "test", GREEDY),
+        **conversation_inputs(setting, "test", GREEDY),
     }
     settings = {
         "host": judge.host,
@@ -148,11 +131,27 @@ def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
     return Node("verdicts", label, settings, inputs, code, build, task=setting.task.name)
 
 
+def _check_references(setting: Setting, judge: Judge, examples: Sequence[Example]) -> None:
+    if judge.against == "reference" and not all(example.reference for example in examples):
+        raise UserError(
+            f"evaluation.judge.against = 'reference', but {setting.task.name} has rows without a "
+            "gold answer; use 'target'."
+        )
+
+
+def _in_context(setting: Setting, job: Job, examples: Sequence[Example]) -> Sequence[Example]:
+    """Return the examples with the turns before them, if they have any."""
+    if "conversation" not in job.inputs:
+        return examples
+    return with_context(examples, _responses(setting, job, "conversation", examples))
+
+
 def _responses(
     setting: Setting, job: Job, name: str, examples: Sequence[Example]
 ) -> dict[str, str]:
     """Return the responses of an input to some examples, decoded, by example id."""
-    read, known = _answers(setting, job, examples), {example.id for example in examples}
+    read = setting.answer_reader(job.inputs["target"], examples)
+    known = {example.id for example in examples}
     return {
         text.example_id: read(text.example_id, text.response_ids)
         for text in read_texts(job.inputs[name] / TEXTS)

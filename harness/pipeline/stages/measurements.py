@@ -14,7 +14,11 @@ from draftmark.environment import machine_facts
 from draftmark.errors import Unsupported
 from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.hidden_states import final_states_node, layer_states_node
-from draftmark.pipeline.stages.texts import responses_node
+from draftmark.pipeline.stages.texts import (
+    conversation_inputs,
+    read_prompts,
+    responses_node,
+)
 from draftmark.speculation.interfaces import (
     Described,
     Engine,
@@ -27,7 +31,7 @@ from draftmark.store.acceptance_tables import write_tables
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import TABLES
 from draftmark.store.speed_records import Measurement, write_parts
-from draftmark.types import Arm, Decode, Prompt, Samplers
+from draftmark.types import GREEDY, Arm, Decode, Prompt, Samplers
 
 if TYPE_CHECKING:
     from draftmark.engines.measure.timing import TimedArm
@@ -83,7 +87,7 @@ def decodes_node(
     def build(job: Job) -> None:
         from draftmark.engines.measure.timing import interleave_arms
 
-        prompts = setting.prompts(job.inputs["target"], rows.examples)
+        prompts = read_prompts(setting, job, rows.examples)
         settings = setting.engine_settings(condition, samplers, job.inputs["target"])
         arms, facts = _arms(condition.engine, method, job, settings)
         blocks = [prompts[start :: condition.blocks] for start in range(condition.blocks)]
@@ -108,6 +112,7 @@ def decodes_node(
     how = f"{condition.engine} engine, {terms_title(terms)}"
     label = f"target alone against {against}, {how}"
     inputs = {"target": setting.target} | ({"draft": draft} if draft else {})
+    inputs |= conversation_inputs(setting, "test", samplers.target)
     code = (
         registry.module_name("engines", condition.engine),
         *([registry.module_name("baselines", entry.name)] if entry else []),
@@ -131,7 +136,7 @@ def pass_times_node(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
     def build(job: Job) -> None:
         from draftmark.engines.measure.cost_model_timing import time_passes
 
-        prompts = setting.prompts(job.inputs["target"], rows.examples)
+        prompts = read_prompts(setting, job, rows.examples)
         lengths = sorted(len(prompt.token_ids) for prompt in prompts)
         median = lengths[len(lengths) // 2]
         write_parts(
@@ -158,6 +163,7 @@ def pass_times_node(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
     }
     label = f"parts of a block, {draft.label}"
     inputs = {"target": setting.target, "draft": draft}
+    inputs |= conversation_inputs(setting, "test", GREEDY)
     code = (
         registry.module_name("baselines", entry.name),
         "draftmark.engines.measure.cost_model_timing",

@@ -5,18 +5,26 @@ The key hashes exactly what decides the bytes of a result: target -> responses -
 node names as its code do the work. torch is imported only when a stage runs: planning stays cheap.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from draftmark.config.sections import Samples
+from draftmark.data.conversations import (
+    by_turn,
+    has_later_turns,
+    with_context,
+    with_gold_answers,
+)
 from draftmark.data.rows import MISSING, Rows
+from draftmark.errors import UserError
 from draftmark.models.files import end_tokens, model_facts
 from draftmark.pipeline.setting import ROWS_PER_BATCH, TEXT_SEED, Setting
 from draftmark.store.graph import Build, Job, Node, json_digest
-from draftmark.store.records import TEXTS, write_texts
-from draftmark.types import Sampler, Split, Text
+from draftmark.store.records import TEXTS, read_texts, write_texts
+from draftmark.types import Example, Prompt, Sampler, Split, Text
 
 
 def existing_model_node(
@@ -43,8 +51,16 @@ def missing_model_node(stage: str, reference: str) -> Node:
 
 
 def gold_texts_node(setting: Setting, split: Split) -> Node:
-    """Return the node of the gold answers of a split as texts."""
+    """Return the node of the gold answers of a split as texts; rows without one are left out.
+
+    Raises UserError if no row has a gold answer.
+    """
     rows = setting.rows[split]
+    if not has_gold_answers(setting, split):
+        raise UserError(
+            f"The {split} rows of {setting.task.name} have no gold answers; set training.text = "
+            "'target', so that the target writes them."
+        )
 
     def build(job: Job) -> None:
         from draftmark.data.prompts import encode_gold
@@ -52,18 +68,22 @@ def gold_texts_node(setting: Setting, split: Split) -> Node:
         tokenizer = setting.tokenizer(job.inputs["target"])
         kwargs = setting.recipe.prompting.chat_template_kwargs
         ends, form = setting.end_tokens, setting.format
-        texts = encode_gold(tokenizer, rows.examples, ends, form, kwargs)
+        texts = encode_gold(tokenizer, with_gold_answers(rows.examples), ends, form, kwargs)
         write_texts(job.out / TEXTS, texts)
 
     return _texts(setting, "dataset", rows, f"gold answers, {split}", build)
 
 
 def prompts_node(setting: Setting, split: Split) -> Node:
-    """Return the node of the prompts of a split, which a draft answers during its training."""
+    """Return the node of the prompts of a split, which a draft answers during its training.
+
+    Later turns of conversations are left out: they hold answers.
+    """
     rows = setting.rows[split]
 
     def build(job: Job) -> None:
-        prompts = setting.prompts(job.inputs["target"], rows.examples)
+        first = [example for example in rows.examples if not example.follows]
+        prompts = setting.prompts(job.inputs["target"], first)
         texts = [Text(prompt.example_id, prompt.token_ids, ()) for prompt in prompts]
         write_texts(job.out / TEXTS, texts)
 
@@ -81,25 +101,27 @@ def responses_node(
     """Return the node of the responses that a model, by default the target, writes to a split.
 
     Each prompt gets one, or `samples.count`: first those of sample 0, then of sample 1, and so on.
+    Prompts of later turns hold the target's own answers, whichever model writes the responses.
     """
     rows = setting.rows[split].first(samples.prompts if samples else None)
     count = samples.count if samples else 1
+    conversation = conversation_inputs(setting, split, sampler) if of or samples else {}
 
     def build(job: Job) -> None:
         from draftmark.models.generation import Sampling, generate
         from draftmark.models.language_model import load_model
 
-        prompts = setting.prompts(job.inputs["target"], rows.examples)
         model = load_model(job.inputs["model"], setting.placement())
         limits = (setting.max_new_tokens, setting.end_tokens)
         stop = setting.stop_strings(job.inputs["target"])
         texts = []
-        with job.progress.step("generating", count * len(prompts)) as step:
+        with job.progress.step("generating", count * len(rows.examples)) as step:
             for sample in range(count):  # its batches do not depend on the count
                 sampling = Sampling(sampler, *limits, TEXT_SEED, sample, stop)
-                texts += generate(
-                    model, prompts, sampling, rows_per_batch=ROWS_PER_BATCH, step=step
+                write = partial(
+                    generate, model, sampling=sampling, rows_per_batch=ROWS_PER_BATCH, step=step
                 )
+                texts += _answered(setting, job, rows.examples, write)
         write_texts(job.out / TEXTS, texts)
 
     settings = {
@@ -113,7 +135,59 @@ def responses_node(
     whose = f"{of.label}'s" if of else "target's"
     label = f"{whose} responses, {split}, {sampler.describe()}"
     label += f", {count} to a prompt" if samples else ""
-    return _texts(setting, "model", rows, label, build, settings, {"model": of or setting.target})
+    inputs = {"model": of or setting.target, **conversation}
+    return _texts(setting, "model", rows, label, build, settings, inputs)
+
+
+def has_gold_answers(setting: Setting, split: Split) -> bool:
+    """True if a row of a split has a gold answer; a plan without rows asks the task."""
+    rows = setting.rows[split]
+    return any(one.reference for one in rows.examples) or bool(
+        rows.missing and setting.task.is_graded
+    )
+
+
+def conversation_inputs(setting: Setting, split: Split, sampler: Sampler) -> dict[str, Node]:
+    """Return the target's responses as the input that prompts of later turns are read from.
+
+    Empty if no prompt of the split is a later turn.
+    """
+    if not has_later_turns(setting.rows[split].examples):
+        return {}
+    return {"conversation": responses_node(setting, split, sampler)}
+
+
+def read_prompts(setting: Setting, job: Job, examples: Sequence[Example]) -> list[Prompt]:
+    """Return the prompts of examples; those of conversations as the target's responses have them.
+
+    `job` has the inputs of `conversation_inputs`.
+    """
+    if "conversation" not in job.inputs:
+        return setting.prompts(job.inputs["target"], examples)
+    written = read_texts(job.inputs["conversation"] / TEXTS)
+    prompts = {text.example_id: Prompt(text.example_id, text.prompt_ids) for text in written}
+    return [prompts[example.id] for example in examples]
+
+
+def _answered(
+    setting: Setting,
+    job: Job,
+    examples: Sequence[Example],
+    write: Callable[[Sequence[Prompt]], list[Text]],
+) -> list[Text]:
+    """Return the responses to examples; later turns are written after the turns before them."""
+    if "conversation" in job.inputs or not has_later_turns(examples):
+        return write(read_prompts(setting, job, examples))
+    directory = job.inputs["target"]
+    read = setting.answer_reader(directory, examples)
+    texts: dict[str, Text] = {}
+    answers: dict[str, str] = {}
+    for turn in by_turn(examples):
+        asked = {example.id: example for example in with_context(examples, answers)}
+        for text in write(setting.prompts(directory, [asked[example.id] for example in turn])):
+            texts[text.example_id] = text
+            answers[text.example_id] = read(text.example_id, text.response_ids)
+    return [texts[example.id] for example in examples]
 
 
 def _texts(
@@ -129,6 +203,8 @@ def _texts(
     decisive = {"source": source, "rows": rows.digest, **setting.prompt_settings}
     generation = ("draftmark.models.generation",) if inputs else ()
     code = (*generation, "draftmark.data.prompts", "draftmark.store.records")
+    if has_later_turns(rows.examples):
+        code = (*code, "draftmark.data.conversations", "draftmark.grading.thinking")
     inputs = {**(inputs or {}), "target": setting.target}
     node_settings = {**decisive, **(settings or {})}
     return Node("responses", label, node_settings, inputs, code, build, task=setting.task.name)

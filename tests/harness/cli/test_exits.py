@@ -136,6 +136,24 @@ def test_four_acceptances_at_once_are_all_in_the_history(
     assert {path.name for path in runs.iterdir()} == {"f.json", "same", "worse"}
 
 
+SPEAKS = r"""
+import logging, warnings
+from draftmark.cli.terminal import escape_messages
+escape_messages()
+escape_messages()
+warnings.warn("a\x1b[2Jb")
+logging.getLogger("x").warning("c%s", "\x1b[2Jd")
+"""
+
+
+def test_what_libraries_say_is_printable() -> None:
+    done = subprocess.run([sys.executable, "-c", SPEAKS], capture_output=True, text=True)
+
+    assert "UserWarning: a\ufffd[2Jb" in done.stderr
+    assert "c\ufffd[2Jd" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
 def test_what_is_printed_is_printable_and_keeps_its_lines(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

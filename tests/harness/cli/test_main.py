@@ -15,6 +15,7 @@ import pytest
 from commands import Outcome, run_command
 from places import PACKAGE
 
+from draftmark.analysis.stored_runs import SUMMARY
 from draftmark.models.cache import model_directory
 from draftmark.pipeline import experiment, runner
 from draftmark.pipeline.recipe_files import load_recipe
@@ -188,7 +189,8 @@ def test_a_failed_cell_is_a_row_and_exit_code_1(
     assert outcome.code == 1
     assert "draft kd, seed 0: Mend this." in outcome.out
     shown = [path for path in _files() if "store" not in path.parts]
-    assert {path.name for path in shown} == {RESULTS, "leaderboard.md", "answer.txt"}
+    written = {RESULTS, SUMMARY, "leaderboard.md", "answer.txt"}
+    assert {path.name for path in shown} == written
 
 
 def test_reports_are_rendered_again(draftmark: Command) -> None:

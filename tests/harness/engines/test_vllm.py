@@ -11,18 +11,22 @@ from typing import Any
 
 import psutil
 import pytest
-from head_cases import trained_head
+from head_cases import as_qwen3, on_model, trained_head
 
 from draftmark.baselines.eagle import METHOD as Eagle
 from draftmark.baselines.eagle3 import METHOD as Eagle3
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
+from draftmark.baselines.untrained import MeasuredHead
 from draftmark.engines import vllm
 from draftmark.engines._vllm.child_process import ChildFailure
 from draftmark.engines.measure.lossless import check_distribution, read_target_logits, to_texts
 from draftmark.environment import install_hint
 from draftmark.errors import UserError
 from draftmark.models.files import end_tokens
+from draftmark.models.head_exports import export_head
+from draftmark.models.head_imports import read_head
+from draftmark.models.head_layouts import read_head_facts
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import LanguageModel, save_model
 from draftmark.speculation.blocks import VLLM, block_counts
@@ -35,6 +39,7 @@ HEADS: dict[str, Any] = {
     "eagle": Eagle(from_layer=7),
     "eagle3": Eagle3(depth=2, from_layer=7, draft_vocabulary=300),
 }
+EAGLE31 = Eagle3(depth=2, from_layer=7, draft_vocabulary=300, fc_norm=True, norm_output=True)
 needs_vllm = pytest.mark.skipif(
     find_spec("vllm") is None, reason=f"vLLM is not installed; {install_hint('vllm')}"
 )
@@ -115,6 +120,51 @@ def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     assert [item.token_ids for item in decoded] == [item.token_ids for item in alone]
     assert [item.finish_reason for item in decoded] == [item.finish_reason for item in alone]
 
+    _check_counts(decoded, asked, method, folder, target, settings)
+
+    told = running.describe()
+    assert told["engine"]["speculative_config"]["method"] == name
+    assert told["engine"]["enable_prefix_caching"] is False
+    assert told["resolved"]["prefix_caching"] is False
+    assert str(folder) not in str(told)
+
+
+@needs_vllm
+@pytest.mark.slow
+def test_a_head_that_was_read_has_the_counts_in_vllm_that_scoring_predicts(
+    settings: EngineSettings,
+    asked: list[Prompt],
+    target: LanguageModel,
+    tokenizer: Any,
+    read_gold: Callable[..., dict[str, StoredHiddenStates]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """EAGLE-3.1 of a Qwen3 target in the layout of speculators: vLLM reads the folder itself."""
+    served, theirs, own, scratch = (tmp_path / name for name in ("q", "theirs", "own", "scratch"))
+    for folder in (own, scratch):
+        folder.mkdir()
+    qwen = as_qwen3(target)
+    save_model(qwen, tokenizer, served)
+    texts = {name: on_model(qwen, known.texts) for name, known in read_gold(train=24).items()}
+    head = trained_head(EAGLE31, qwen, {**texts, "validation": texts["train"]}, scratch)
+    export_head(head, "speculators", theirs, target="", num_speculative_tokens=GAMMA)
+    read_head(theirs, qwen, "theirs").model.save_pretrained(own)
+    method = MeasuredHead(read_head_facts(theirs, "theirs"))
+    monkeypatch.setattr(vllm, "_export", lambda *_: theirs)
+    decoded = list(vllm.ENGINE.open(served, method, own, settings).generate(asked))
+    _check_counts(decoded, asked, method, own, qwen, settings)
+
+
+def _check_counts(
+    decoded: list[Decode],
+    asked: list[Prompt],
+    method: Method,
+    folder: Path,
+    target: LanguageModel,
+    settings: EngineSettings,
+) -> None:
+    """Assert that vLLM counted, prompt by prompt, what scoring predicts."""
     logits = read_target_logits(target, to_texts(decoded, asked))
     scored = method.drafter(folder, Placement()).score(
         logits.final_states.texts, logits, settings.samplers
@@ -128,12 +178,6 @@ def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     assert counted.drafted_B.tolist() == predicted.drafted_B.tolist()
     assert counted.tested_B.tolist() == predicted.tested_B.tolist()
     assert counted.within_B.tolist() == predicted.accepted_B.tolist()
-
-    told = running.describe()
-    assert told["engine"]["speculative_config"]["method"] == name
-    assert told["engine"]["enable_prefix_caching"] is False
-    assert told["resolved"]["prefix_caching"] is False
-    assert str(folder) not in str(told)
 
 
 @needs_vllm

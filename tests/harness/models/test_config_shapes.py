@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hangs import no_hang
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mutations import mutated_bytes, mutated_json
@@ -51,7 +52,7 @@ def test_a_mutated_config_is_read_or_refused_in_a_sentence(model: Path, name: st
     _read(model)
 
     @settings(
-        max_examples=MUTATIONS if name != "tokenizer.json" else MUTATIONS // 5,  # 55 kB of JSON
+        max_examples=2 if name == "tokenizer.json" and MUTATIONS < 100 else MUTATIONS,  # 55 kB
         database=None,
         derandomize=MUTATIONS < 100,
         suppress_health_check=list(HealthCheck),
@@ -61,7 +62,7 @@ def test_a_mutated_config_is_read_or_refused_in_a_sentence(model: Path, name: st
     def mutate(drawn: Any) -> None:
         change = drawn.draw(st.sampled_from([mutated_json, mutated_json, mutated_bytes]))
         (model / name).write_bytes(change(data, drawn.draw))
-        with suppress(UserError):
+        with suppress(UserError), no_hang():
             _read(model)
 
     mutate()

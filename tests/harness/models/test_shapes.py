@@ -27,6 +27,7 @@ PUBLISHED = {
     "gemma-2b": "2.5B",
     "gemma-7b": "8.5B",
     "smollm2-135m-instruct": "135M",
+    "smollm2-1.7b-instruct": "1.7B",
 }
 
 

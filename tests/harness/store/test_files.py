@@ -1,13 +1,17 @@
 """Writing a file: no link is followed, no half of it is seen, and full disks are named."""
 
 import errno
+import fcntl
 import os
 import secrets
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
 import pytest
+from places import ROOT
 
 from draftmark.errors import UserError
 from draftmark.store import files
@@ -95,6 +99,55 @@ def test_what_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
 
     assert (tmp_path / "a.json").read_bytes() == before
     assert _names(tmp_path) == ["a.json"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from draftmark.store.files import replace_file
+with replace_file(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_writer_left_is_deleted_by_the_next_and_nothing_else(tmp_path: Path) -> None:
+    folder, precious = tmp_path / "run", _precious(tmp_path)
+    folder.mkdir()
+    subprocess.run([sys.executable, "-c", KILLED, str(folder / "a.json")], cwd=ROOT)
+    [left] = _names(folder)
+    assert left.endswith(".tmp")
+    (folder / f".{'1' * 32}.tmp").symlink_to(precious)
+    os.mkfifo(folder / f".{'2' * 32}.tmp")
+    (folder / ".mine.tmp").write_text("mine")
+
+    with replace_file(folder / "b.json") as file:  # which is being written meanwhile
+        file.write(b"b")
+        write_atomically(folder / "a.json", b"a")
+
+    kept = [f".{'1' * 32}.tmp", f".{'2' * 32}.tmp", ".mine.tmp"]
+    assert sorted(_names(folder)) == [*kept, "a.json", "b.json"]
+    assert precious.read_text() == "mine"
+    assert [(folder / f"{name}.json").read_text() for name in "ab"] == ["a", "b"]
+
+
+def test_a_file_that_is_deleted_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, deleted = fcntl.flock, []
+
+    def late(number: int, how: int) -> None:
+        lock(number, how)
+        if not deleted:
+            deleted.append(Path(f"/proc/self/fd/{number}").readlink())
+            deleted[0].unlink()
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    write_atomically(tmp_path / "a", b"x")
+
+    assert _names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"x"
 
 
 def test_files_have_the_mode_that_the_user_set(tmp_path: Path) -> None:

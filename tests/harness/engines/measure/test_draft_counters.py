@@ -38,7 +38,7 @@ def page(counts: Mapping[str, object], by_position: Mapping[object, object] | No
 def counted(*pages: str) -> DraftCounts | None:
     """Return the increases from a page to the next, or from nothing to a page."""
     before, after = ("", *pages)[-2:]
-    return count_drafts(read_counters(before, "m"), read_counters(after, "m"))
+    return count_drafts(read_counters(before, ["m"]), read_counters(after, ["m"]))
 
 
 def test_prometheus_text_is_read() -> None:
@@ -52,7 +52,7 @@ def test_the_counters_of_all_engines_of_the_model_are_summed() -> None:
         f'vllm:spec_decode_num_drafts_total{{engine="{engine}",model_name="{model}"}} {value}'
         for engine, model, value in ((0, "m", 3), (1, "m", 4), (0, "other", 100))
     )
-    assert read_counters(engines, "m") == {("vllm:spec_decode_num_drafts", ""): 7.0}
+    assert read_counters(engines, ["m"]) == {("vllm:spec_decode_num_drafts", ""): 7.0}
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=8), st.integers(0, 10**9))
@@ -115,7 +115,7 @@ def test_a_counter_that_fell_or_rose_by_a_part_is_refused() -> None:
 
 def _seconds(text: str) -> float:
     started = process_time()
-    count_drafts(read_counters("", "m"), read_counters(text, "m"))
+    count_drafts(read_counters("", ["m"]), read_counters(text, ["m"]))
     return process_time() - started
 
 

@@ -13,6 +13,7 @@ from draftmark.analysis import statistics
 from draftmark.cli import main
 from draftmark.data.rows import load_rows
 from draftmark.engines.measure.endpoint import Endpoint, Reply
+from draftmark.engines.measure.endpoint_lines import measurement_lines, verdict_lines
 from draftmark.engines.measure.endpoint_load import (
     Block,
     Load,
@@ -20,8 +21,6 @@ from draftmark.engines.measure.endpoint_load import (
     count_length_mismatches,
     endpoint_speedup,
     measure_endpoint,
-    measurement_lines,
-    verdict_lines,
 )
 from draftmark.errors import UserError
 from draftmark.grading.http_client import HttpClient
@@ -279,11 +278,12 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(end.value.code or 0)
 
 
-@pytest.mark.parametrize("out", ["missing/served.json", ".", "file/served.json"])
+@pytest.mark.parametrize("out", ["missing/served.json", "folder.json", "file/served.json"])
 def test_a_file_that_cannot_be_written_is_refused_before_the_measurement(
     out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
     with serve(Server()) as server:
         code = command(monkeypatch, server.url, "--out", str(tmp_path / out))
     assert code == 2

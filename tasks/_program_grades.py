@@ -1,0 +1,31 @@
+"""Grades of the programs found in responses: each is run with its checks in the sandbox."""
+
+from collections.abc import Sequence
+
+from draftmark.grading.sandbox import STATUSES, Outcome, Program
+from draftmark.tasks._programs import Found
+from draftmark.types import ProgramRunner
+
+ENDINGS = {
+    "assertion": "a test, or an assertion of its own, did not hold",
+    "syntax": "it does not compile",
+    "timeout": "it took more time than the limit",
+    "memory": "it took more memory than the limit",
+    "output": "it wrote more than the limit",
+    "error": "any other exception, crash or early end",
+    "isolated": "it was run isolated by bubblewrap",
+}
+
+
+def grade_found(
+    found: Sequence[Found], checks: Sequence[str], sandbox: ProgramRunner
+) -> list[dict[str, float]]:
+    """Return each program's pass@1, and 0 or 1 for each of ENDINGS and each rule that finds one."""
+    programs = [Program(one.program, text) for one, text in zip(found, checks, strict=True)]
+    return [_scores(*each) for each in zip(found, sandbox.run_many(programs), strict=True)]
+
+
+def _scores(found: Found, outcome: Outcome) -> dict[str, float]:
+    scores = {"pass@1": float(outcome.status == "passed")}
+    scores |= {name: float(outcome.status == name) for name in STATUSES if name != "passed"}
+    return {**scores, "isolated": float(outcome.isolated), **found.tally()}

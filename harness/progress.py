@@ -4,22 +4,23 @@ Several steps may be open at once.
 """
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
 from rich.progress import Progress as RichBars
 from rich.table import Column
 from rich.text import Text
 
-from draftmark.text import format_bytes, printable_paragraphs, printable_text
+from draftmark.text import format_bytes, format_span, printable_paragraphs, printable_text
 
 PLAIN_INTERVAL_S = 15.0
 PLAIN_INTERVAL_OF_BYTES_S = 10.0
+ESTIMATES_S = 60.0  # how long an estimate of the time left counts
 
 
 class Step(Protocol):
@@ -131,8 +132,44 @@ def _columns(width: int) -> Iterator[ProgressColumn]:
     yield TextColumn("  {task.description}", markup=False, table_column=_cut_at(2 * width // 5))
     yield BarColumn(bar_width=width // 8)
     yield _Count(table_column=Column(no_wrap=True))
-    yield TimeRemainingColumn(table_column=Column(no_wrap=True))
+    yield _TimeLeftColumn(table_column=Column(no_wrap=True))
     yield TextColumn("{task.fields[note]}", markup=False, table_column=_cut_at(width // 4))
+
+
+class _TimeLeft:
+    """The time left of a step, as a range of its latest estimates.
+
+    An estimate that falls as time passes agrees with those before it; one that does not fall widens
+    the range.
+    """
+
+    def __init__(self) -> None:
+        self._ends: deque[tuple[float, float]] = deque()  # (time, estimated end)
+
+    def describe(self, now: float, left: float) -> str:
+        """Return "7 min left" or "7 to 12 min left" after an estimate of the time left."""
+        self._ends.append((now, now + left))
+        while self._ends[0][0] < now - ESTIMATES_S:
+            self._ends.popleft()
+        ends = [end for _, end in self._ends]
+        return f"{format_span(max(0.0, min(ends) - now), max(ends) - now)} left"
+
+
+class _TimeLeftColumn(ProgressColumn):
+    """The time left of each step."""
+
+    max_refresh = 1.0  # seconds
+
+    def __init__(self, table_column: Column) -> None:
+        super().__init__(table_column)
+        self._steps: dict[int, _TimeLeft] = {}
+
+    def render(self, task: Task) -> Text:
+        """Return the column's text of one step, empty before its speed is known."""
+        left = None if task.finished else task.time_remaining
+        if left is None:
+            return Text("")
+        return Text(self._steps.setdefault(task.id, _TimeLeft()).describe(task.get_time(), left))
 
 
 class _Count(ProgressColumn):
@@ -186,6 +223,7 @@ class _Lines:
         self._in_bytes = in_bytes
         self._done = self._printed = 0  # units done, now and when the last line was printed
         self._last = time.monotonic()
+        self._left = _TimeLeft()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         if not self._done and not self._in_bytes:
@@ -208,4 +246,4 @@ class _Lines:
         if done > 0 and self._in_bytes:
             yield f"{format_bytes(done / seconds)}/s"
         if done > 0 and self._done < self._total:
-            yield f"{timedelta(seconds=round((self._total - self._done) * seconds / done))} left"
+            yield self._left.describe(now, (self._total - self._done) * seconds / done)

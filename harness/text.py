@@ -8,6 +8,7 @@ _SPACES = str.maketrans({mark: " " for mark in "\n\r\t\v\f\u2028\u2029\x85"})
 # Control characters, direction marks, surrogates, private use, unassigned.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Co", "Cn")
 
+_TIMES = ((1, "s", 0), (60, "min", 0), (3600, "h", 1))  # seconds, name, decimals
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -52,3 +53,10 @@ def format_bytes(size: float) -> str:
     while size >= 999.5 and power < len(_UNITS) - 1:
         size, power = size / 1000, power + 1
     return f"{size:.{1 if power and size < 9.95 else 0}f} {_UNITS[power]}"
+
+
+def format_span(shortest: float, longest: float) -> str:
+    """Return a range of seconds such as "40 s", "7 to 12 min" or "1.5 h"."""
+    size, unit, decimals = next(item for item in _TIMES if longest < 100 * item[0] or item[2])
+    ends = dict.fromkeys(f"{seconds / size:.{decimals}f}" for seconds in (shortest, longest))
+    return f"{' to '.join(ends)} {unit}"

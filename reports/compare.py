@@ -25,7 +25,7 @@ RATES = ("acceptance_rate", "block_efficiency")
 SHOWN = 30  # differences in compare.md; compare.json has all
 _HOW = """\
 B - A on the prompts of both runs, matched by name. Intervals over prompts, and over seeds if there
-are several (paired if both runs have the same seeds), cover together with 95 % (Bonferroni over the
+are several (paired if both runs have the same seeds), cover together with 95% (Bonferroni over the
 comparisons of this table); so a verdict is an interval without 0. p is adjusted for the same
 number. Detectable: the difference that 8 in 10 experiments of this size detect, alone."""
 

@@ -90,7 +90,16 @@ def _parquet(rows: _Rows, columns: Mapping[str, type]) -> bytes:
     kinds = {str: pa.string(), float: pa.float64(), int: pa.int64()}
     schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([_encodable(row) for row in rows], schema=schema), sink)
+    table = pa.Table.from_pylist([_encodable(row) for row in rows], schema=schema)
+    floats = [name for name, kind in columns.items() if kind is float]
+    others = [name for name in columns if name not in floats]
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=others,
+        use_byte_stream_split=floats,
+    )
     return sink.getvalue()
 
 

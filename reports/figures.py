@@ -17,7 +17,7 @@ from draftmark.reports._figures.grids import draw_by_gamma, draw_by_position
 from draftmark.reports._figures.kept import draw_kept
 from draftmark.reports._figures.run import DrawnRun
 from draftmark.reports._figures.speeds import drafting_costs, draw_speeds, speeds_of
-from draftmark.reports._figures.style import find_paper
+from draftmark.reports._figures.style import Paper, find_paper
 from draftmark.reports._figures.sweep import draw_sweeps
 from draftmark.reports._shared.content import escape_markdown
 from draftmark.reports._shared.rows import ONE_SEED
@@ -52,15 +52,21 @@ class Figures:
     def __call__(self, results: Results, directory: Path) -> dict[str, str | bytes]:
         """Return the files of the figures, with index.md and index.html, in one folder."""
         paper = find_paper(self.style)
-        found = list(_figures(DrawnRun(results, directory, paper)))
-        drawn = [item for item in found if isinstance(item, Drawing)]
-        missing = [*_missing(results, [item for item in found if isinstance(item, NotDrawn)])]
+        drawn, missing = drawings(results, directory, paper)
         files: dict[str, str | bytes] = {}
         for item in drawn:
             files |= item.files(paper)
         files["index.md"] = _markdown(results, drawn, missing)
         files["index.html"] = _html(results, drawn, missing)
         return {f"{FOLDER}/{name}": content for name, content in files.items()}
+
+
+def drawings(results: Results, directory: Path, paper: Paper) -> tuple[list[Drawing], list[str]]:
+    """Return the figures of a run before drawing, and sentences on what is missing."""
+    found = list(_figures(DrawnRun(results, directory, paper)))
+    not_drawn = [item for item in found if isinstance(item, NotDrawn)]
+    drawn = [item for item in found if isinstance(item, Drawing)]
+    return drawn, [*_missing(results, not_drawn)]
 
 
 def _figures(run: DrawnRun) -> Iterator[Drawing | NotDrawn]:
@@ -97,7 +103,7 @@ def _markdown(results: Results, drawn: Sequence[Drawing], missing: Sequence[str]
     for item in drawn:
         links = ", ".join(f"[{ending.upper()}]({item.name}.{ending})" for ending in _ENDINGS)
         parts += [f"## {item.name}", f"![{item.name}]({item.name}.png)"]
-        parts += [f"{escape_markdown(_caption(item))} {links}"]
+        parts += [f"{escape_markdown(item.whole_caption)} {links}"]
     if missing:
         parts += ["## What is missing", "\n".join(f"- {escape_markdown(line)}" for line in missing)]
     return "\n\n".join(parts) + "\n"
@@ -110,7 +116,7 @@ def _html(results: Results, drawn: Sequence[Drawing], missing: Sequence[str]) ->
         links = " ".join(
             f'<a href="{item.name}.{ending}">{ending.upper()}</a>' for ending in _ENDINGS
         )
-        caption = escape_html(_caption(item))
+        caption = escape_html(item.whole_caption)
         body.append(
             f'<figure id="{item.name}"><img src="{item.name}.svg" alt="{caption}">'
             f"<figcaption>{caption} {links}</figcaption></figure>"
@@ -120,10 +126,6 @@ def _html(results: Results, drawn: Sequence[Drawing], missing: Sequence[str]) ->
         body.append(f"<h2>What is missing</h2>\n<ul>\n{lines}\n</ul>")
     title = f"{escape_html(printable_text(results.title))}: figures"
     return _PAGE.format(title=title, body="\n".join(body))
-
-
-def _caption(item: Drawing) -> str:
-    return " ".join(filter(None, (item.caption, item.left_out)))
 
 
 REPORT = Figures()

@@ -116,7 +116,7 @@ def _how(outcome: Facts) -> str:
     text = (
         "Difference: now - accepted, paired on prompts. FAIL: its interval is below -margin; PASS: "
         "above -margin; INCONCLUSIVE: around it. The error probability of the whole gate, at most "
-        f"1 %, is split over {rule['comparisons']} comparisons and {rule['looks']} looks."
+        f"1%, is split over {rule['comparisons']} comparisons and {rule['looks']} looks."
     )
     sizes = outcome["sizes"]
     return text + (f" Looks were taken at {', '.join(map(str, sizes))} test rows." if sizes else "")

@@ -2,7 +2,7 @@
 
 Each pair, method and seed has a folder, as each model has in lm-evaluation-harness. Keys are
 "metric,filter"; the filter is temperature and block length, or "none" if neither applies. The
-standard error is half the 95 % interval / 1.96, or "N/A" (that harness's word) without an interval.
+standard error is half the 95% interval / 1.96, or "N/A" (that harness's word) without an interval.
 A sample is the target's response to a prompt, with the block counts of the drafts.
 """
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from draftmark.reports._figures.style import Paper
 from draftmark.reports._shared.board import board_sections
 from draftmark.reports._shared.checks import looked_for, overlap_section
 from draftmark.reports._shared.manifest import definitions_by_name, manifest_lines
@@ -19,9 +20,14 @@ from draftmark.reports._site.charts import COSTS, forest_charts
 from draftmark.reports._site.folding import page_section
 from draftmark.reports._site.overview import board_lacks, overview_values, run_lacks
 from draftmark.reports._site.pages import SEEDS, Board, ListedRun, SiteRun, site_runs
-from draftmark.reports._site.render import Paragraphs, render_page, static_files
+from draftmark.reports._site.paragraphs import Paragraphs
+from draftmark.reports._site.provenance import settings_text, stage_line
+from draftmark.reports._site.render import render_page, static_files
 from draftmark.reports._site.sides import sides_data
+from draftmark.reports._site.texts import BoardTexts, board_texts
+from draftmark.reports._site.trend import trend_charts
 from draftmark.reports.export import REPORT as export
+from draftmark.reports.figures import drawings
 from draftmark.reports.leaderboard import REPORT as leaderboard
 from draftmark.results import Result, Results
 from draftmark.text import printable_paragraphs
@@ -53,7 +59,7 @@ def _files(
 ) -> Iterator[tuple[str, str | bytes]]:
     older = len(listed) - len(runs)
     yield "index.html", render_page("index.html", 0, older=older, **overview_values(runs))
-    yield "runs.html", render_page("runs.html", 0, runs=listed)
+    yield "runs.html", _list_page(listed)
     definitions = definitions_by_name(run.results for run in runs)
     yield "definitions.html", render_page("definitions.html", 0, definitions=definitions)
     yield from static_files().items()
@@ -61,13 +67,29 @@ def _files(
         exported = dict(_data_files(run))
         yield from exported.items()
         yield run.file, _run_page(run, list(exported))
+        yield from _figure_files(run)
         for board in run.boards:
-            yield board.file, _table_page(board)
-            if board.sides:
-                data = sides_data(board)
-                yield board.sides, render_page("sides.html", 1, board=board, payload=data)
-            for row in board.rows:
-                yield run.cells[row.cell], _cell_page(board, row)
+            yield from _board_files(board)
+
+
+def _list_page(listed: Sequence[ListedRun]) -> str:
+    charts, levels = trend_charts([line.rated for line in listed if line.rated])
+    return render_page("runs.html", 0, runs=listed, payload={"charts": charts}, levels=levels)
+
+
+def _board_files(board: Board) -> Iterator[tuple[str, str | bytes]]:
+    """Yield the pages of a board and its cells, and their texts."""
+    texts = board_texts(board)
+    if texts.texts:
+        yield board.texts, texts.script()
+    yield board.file, _table_page(board)
+    if board.sides:
+        yield (
+            board.sides,
+            render_page("sides.html", 1, board=board, payload=sides_data(board, texts)),
+        )
+    for row in board.rows:
+        yield board.run.cells[row.cell], _cell_page(board, row, texts)
 
 
 def _data_files(run: SiteRun) -> Iterator[tuple[str, str | bytes]]:
@@ -83,6 +105,17 @@ def _data_files(run: SiteRun) -> Iterator[tuple[str, str | bytes]]:
                 yield f"{run.data}/{file}", content
 
 
+def _figure_files(run: SiteRun) -> Iterator[tuple[str, str]]:
+    """Yield the pictures of a run's figures, drawn again from its results, and their page."""
+    if not run.figures:
+        return
+    drawn, missing = drawings(run.results, run.directory, Paper())
+    for item in drawn:
+        picture = Path(run.figures).with_name(f"{item.name}.svg")
+        yield picture.as_posix(), item.small_svg(Paper())
+    yield run.figures, render_page("figures.html", 2, run=run, drawn=drawn, missing=missing)
+
+
 def _run_page(run: SiteRun, files: Sequence[str]) -> str:
     return render_page(
         "run.html",
@@ -94,6 +127,8 @@ def _run_page(run: SiteRun, files: Sequence[str]) -> str:
         failed=[row for row in run.results.results if row.failure],
         facts=list(manifest_lines(run.results)),
         files=files,
+        stages=[stage_line(stage) for stage in run.shared_stages.values()],
+        settings=settings_text(list(run.shared_stages.values())),
         recipe=Paragraphs(
             printable_paragraphs(json.dumps(run.results.recipe, indent=1), LONGEST_RECIPE)
         ),
@@ -114,11 +149,11 @@ def _table_page(board: Board) -> str:
     )
 
 
-def _cell_page(board: Board, row: Result) -> str:
+def _cell_page(board: Board, row: Result, texts: BoardTexts) -> str:
     siblings = (item for item in board.rows if item.cell.contender == row.cell.contender)
     others = [(item.cell.seed, board.run.cells[item.cell]) for item in siblings if item is not row]
     values = {"others": others, "cost_ratios": COSTS, "one_seed": ONE_SEED, "alerts": board.alerts}
-    return render_page("cell.html", 1, board=board, **values, **cell_values(board.run, row))
+    return render_page("cell.html", 1, board=board, **values, **cell_values(board.run, row, texts))
 
 
 REPORT = Site()

@@ -32,7 +32,7 @@ from draftmark.results import Number, Result, Results
 
 _NOTE = """\
 **Speedup**: wall time of the target alone / with the draft, per token. Each block of prompts runs
-in the order A B B A; 95 % interval over {blocks} blocks. {few}{length}
+in the order A B B A; 95% interval over {blocks} blocks. {few}{length}
 
 Cost model, from separately timed passes: **c** is the time of drafting a token and **w** the time
 that a drafted token adds to the target's pass, in plain passes of the target. **Predicted** is
@@ -44,7 +44,7 @@ _LENGTH = {
 }
 _FEW_BLOCKS = 5  # with fewer, no two blocks enclose the median surely enough
 _FEW = "So few blocks tell little: their interval takes the noise for normal. "
-_COLUMNS = ["method", "engine", "T", "batch", "gamma"]
+_COLUMNS = ["method", "engine", "T", "batch", "block length"]
 
 
 def speed(results: Results, directory: Path) -> dict[str, str]:
@@ -123,7 +123,7 @@ def _slower(measured: Sequence[SpeedRow]) -> str:
         if speedup and speedup.value < 1:
             unsure = "" if (speedup.high or 1) < 1 else " (the interval contains 1)"
             method, engine, t, batch, gamma = map(escape_markdown, _condition(item))
-            name = f"{method}, {engine}, T={t}, batch {batch}, gamma {gamma}"
+            name = f"{method}, {engine}, T={t}, batch {batch}, blocks of {gamma}"
             lines.append(f"- {name}: {speedup.value:.2f}{unsure}, {item.why_slower}")
     if not lines:
         return ""

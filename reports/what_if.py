@@ -43,18 +43,18 @@ memory-bound, more in large batches). A block that drafts d tokens takes 1 + d (
 
     expected speedup = tokens / (passes + drafted (c + w))
 
-for decoding alone, without prefill and engine overhead. Only the sum c + w matters. **Gamma** is
-the largest number of tokens that a block drafts; gamma 0 is the target alone. **Tau**, the tokens
-per pass, is the speedup of a draft without cost. The **break-even cost** is the c + w at which the
-speedup is 1, (tokens - passes) / drafted: nearly the share of drafted tokens that are accepted."""
+for decoding alone, without prefill and engine overhead. Only the sum c + w matters. The **block
+length** is the largest number of tokens that a block drafts. **Tau**, the tokens per pass, is the
+speedup of a draft without cost. The **break-even cost** is the c + w at which the speedup is 1,
+(tokens - passes) / drafted: nearly the share of drafted tokens that are accepted."""
 
 _PAYS = """\
-A draft pays at some gamma if a drafted token costs less than the draft's highest break-even cost.
+A draft pays at some block length if a drafted token costs less than its highest break-even cost.
 If all tokens were accepted with the same probability, that cost would be the acceptance rate, at
-gamma 1 (Leviathan et al. 2023, corollary 3.9)."""
+block length 1 (Leviathan et al. 2023, corollary 3.9)."""
 
 _NEEDED = """\
-Break-even acceptance: the acceptance rate above which blocks of gamma tokens pay if every token is
+Break-even acceptance: the acceptance rate above which blocks of a length pay if every token is
 accepted with the same probability (theorem 3.8). The gap to a rate above shows how far a draft is
 from paying. Real acceptance is uneven, so each draft's own break-even cost decides."""
 
@@ -92,7 +92,7 @@ class WhatIf:
             sections.append(
                 handover_section(results, advised(results, directory, verdict, results.results))
             )
-            sections += ["![Expected speedup by gamma and cost](what_if.png)"]
+            sections += ["![Expected speedup by block length and cost](what_if.png)"]
             sections += ["## Does it pay?", _paying(found, results), _PAYS, _needed(grid), _NEEDED]
         for item in found:
             sections += [
@@ -125,8 +125,8 @@ def _paying(found: Sequence[ScoredDraft], results: Results) -> str:
             body.append([name, rate, number_text(highest[1]), f"{highest[0]}"])
         else:
             body.append([name, rate, "never drafts", "-"])
-    header = f"acceptance rate, gamma {gamma_of(results)}"
-    return markdown_table(["draft", header, "highest break-even cost", "at gamma"], body)
+    header = f"acceptance rate, blocks of {gamma_of(results)}"
+    return markdown_table(["draft", header, "highest break-even cost", "at block length"], body)
 
 
 def _needed(grid: Grid) -> str:
@@ -137,7 +137,10 @@ def _needed(grid: Grid) -> str:
         body.append(
             [f"{row[0].cost_ratio:g}", *("never" if a is None else f"{a:.3f}" for a in needed)]
         )
-    header = [f"c, w = {grid[0][0].verification_cost:g}", *(f"gamma {gamma}" for gamma in lengths)]
+    header = [
+        f"c, w = {grid[0][0].verification_cost:g}",
+        *(f"blocks of {gamma}" for gamma in lengths),
+    ]
     return markdown_table(header, body, "r" * len(header))
 
 
@@ -145,9 +148,9 @@ def _best(item: ScoredDraft, grid: Grid) -> str:
     header = ["c", *(f"w = {costs.verification_cost:g}" for costs in grid[0])]
     body = [[f"{row[0].cost_ratio:g}", *(_choice(item, costs) for costs in row)] for row in grid]
     note = (
-        f"Of gamma 1 to {max(item.by_gamma)}, the shortest and the longest that are not "
+        f"Of block lengths 1 to {max(item.by_gamma)}, the shortest and the longest that are not "
         "significantly slower than the best, with the expected speedup of the shortest and its "
-        f"95 % interval over {item.units}. Gamma 0: no length pays. Not sure: with all lengths "
+        f"95% interval over {item.units}. No draft: no length pays. Not sure: with all lengths "
         "compared at once, the best does not differ significantly from the target alone."
     )
     return f"{note}\n\n" + markdown_table(header, body, "r" * len(header))
@@ -155,7 +158,12 @@ def _best(item: ScoredDraft, grid: Grid) -> str:
 
 def _by_gamma(item: ScoredDraft, grid: Grid) -> str:
     by_cost = [expected_speedups(item.by_gamma, row[0]) for row in grid]
-    header = ["gamma", "tau", "break-even cost", *(f"c = {row[0].cost_ratio:g}" for row in grid)]
+    header = [
+        "block length",
+        "tau",
+        "break-even cost",
+        *(f"c = {row[0].cost_ratio:g}" for row in grid),
+    ]
     body = [
         [
             f"{gamma}",
@@ -167,7 +175,7 @@ def _by_gamma(item: ScoredDraft, grid: Grid) -> str:
         if gamma in item.by_gamma
     ]
     w = grid[0][0].verification_cost
-    note = f"By gamma; under each c the expected speedup at w = {w:g}:"
+    note = f"By block length; under each c the expected speedup at w = {w:g}:"
     return f"{note}\n\n" + markdown_table(header, body, "r" * len(header))
 
 
@@ -176,10 +184,10 @@ def _choice(item: ScoredDraft, costs: Costs) -> str:
     if not advice.gamma:
         best = advice.number(advice.highest).value
         sure = advice.tied[-1] == 0 or best <= 1
-        return "1, gamma 0" if sure else f"{best:.2f}, gamma {advice.highest}, not sure"
+        return "1, no draft" if sure else f"{best:.2f}, blocks of {advice.highest}, not sure"
     number, longest = expected_speedup(item.by_gamma[advice.gamma], costs), max(advice.tied)
     tied = f" to {longest}" if longest > advice.gamma else ""
-    return f"{number_text(number, 2)}, gamma {advice.gamma}{tied}"
+    return f"{number_text(number, 2)}, blocks of {advice.gamma}{tied}"
 
 
 REPORT = WhatIf()

@@ -205,14 +205,14 @@ def test_it_works_beside_packages_that_are_called_like_its_folders(
 def test_its_messages_say_what_pip_installs(scripts: Path, tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules |= {'vllm': None, 'ray': None}\n"
-        "from draftmark.cli.doctor import diagnosis, diagnosis_lines; "
-        "print(*diagnosis_lines(diagnosis(None)), sep='\\n')"
+        "from draftmark.cli.doctor import diagnosis, diagnosis_lines\n"
+        "for line in diagnosis_lines(diagnosis(None)): print(line.name, line.text)"
     )
 
     printed = _run(scripts / "python", "-c", script, cwd=tmp_path)
 
     for extra in ("vllm", "ray"):
-        assert f"extra {extra:7} missing; pip install 'draftmark[{extra}]'\n" in printed
+        assert f"extra {extra} not installed; pip install 'draftmark[{extra}]'\n" in printed
     assert "make " not in printed
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.options import AsJson, Data, RunFolder, StoreAt, reopen_run, show_files
-from draftmark.cli.terminal import echo_json, echo_lines
+from draftmark.cli.terminal import echo_json, echo_lines, echo_state
 from draftmark.pipeline.publish import data_folder
 
 
@@ -45,7 +45,8 @@ def doctor(data: Data = None, as_json: AsJson = False) -> None:
     if as_json:
         echo_json(facts)
     else:
-        echo_lines(diagnosis_lines(facts))
+        for line in diagnosis_lines(facts):
+            echo_state(line.has, f"{line.name:13}  {line.text}")
 
 
 def verify(

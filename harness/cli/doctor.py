@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,15 @@ from draftmark.models.catalogue import CATALOGUE
 from draftmark.models.dtype import resolve_dtype
 
 _EXTRAS = ("vllm", "ray")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the diagnosis. `has`: True, False or, where nothing can be missing, None."""
+
+    name: str
+    text: str
+    has: bool | None = None
 
 
 def diagnosis(data: Path | None) -> dict[str, Any]:
@@ -40,34 +50,48 @@ def diagnosis(data: Path | None) -> dict[str, Any]:
     }
 
 
-def diagnosis_lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of the diagnosis."""
-    hardware, sandbox = facts["hardware"], facts["sandbox"]
-    yield f"python        {facts['python']}"
+def diagnosis_lines(facts: Mapping[str, Any]) -> list[Line]:
+    """Return the lines of the diagnosis; the first says how many things are missing."""
+    lines = [*_machine(facts), _sandbox(facts["sandbox"]), *_models(facts), *_extras(facts)]
+    missing = sum(line.has is False for line in lines)
+    words = f"{missing} missing; each line says how to add it" if missing else "nothing is missing"
+    return [Line("draftmark", words), *lines]
+
+
+def _machine(facts: Mapping[str, Any]) -> Iterator[Line]:
+    hardware = facts["hardware"]
+    yield Line("python", facts["python"])
     for name, version in facts["versions"].items():
-        yield f"{name:13} {version or 'not installed'}"
-    yield f"processor     {hardware['processor']}, {hardware['cores']} cores"
-    yield f"memory        {hardware['memory_bytes'] / 1e9:.1f} GB"
-    yield f"accelerators  {', '.join(hardware['accelerators']) or 'none'}"
-    yield f"threads       {facts['threads']}"
-    yield f"training      in {facts['training_dtype']}, unless a pair sets its dtype"
-    yield f"disk          {facts['disk_free_bytes'] / 1e9:.1f} GB free here"
-    yield f"hub           {facts['hub']}"
-    yield f"hub cache     {facts['hub_cache']}"
-    yield f"proxies       {facts['proxies']}"
-    isolates = "bubblewrap isolates programs"
-    yield f"sandbox       {isolates if sandbox['works'] else _install_sandbox(sandbox['reason'])}"
-    yield f"model cache   {facts['model_cache']}"
+        yield Line(name, version or "not installed", bool(version))
+    yield Line("processor", f"{hardware['processor']}, {hardware['cores']} cores")
+    yield Line("memory", f"{hardware['memory_bytes'] / 1e9:.1f} GB")
+    yield Line("accelerators", ", ".join(hardware["accelerators"]) or "none")
+    yield Line("threads", f"{facts['threads']}")
+    yield Line("training", f"in {facts['training_dtype']}, unless a pair sets its dtype")
+    yield Line("disk", f"{facts['disk_free_bytes'] / 1e9:.1f} GB free here")
+    yield Line("hub", facts["hub"])
+    yield Line("hub cache", facts["hub_cache"])
+    yield Line("proxies", facts["proxies"])
+
+
+def _models(facts: Mapping[str, Any]) -> Iterator[Line]:
+    yield Line("model cache", facts["model_cache"])
     for name, source in facts["models"].items():
-        yield f"  {name}  {source or f'not fetched; draftmark fetch {name}'}"
-    yield f"data          {_data_line(facts['data'])}"
+        text = source or f"not fetched; draftmark fetch {name}"
+        yield Line(f"model {name}", text, bool(source))
+
+
+def _extras(facts: Mapping[str, Any]) -> Iterator[Line]:
+    yield _data_line(facts["data"])
     for extra, found in facts["extras"].items():
-        state = "installed" if found else f"missing; {environment.install_hint(extra)}"
-        yield f"extra {extra:7} {state}"
+        text = "installed" if found else f"not installed; {environment.install_hint(extra)}"
+        yield Line(f"extra {extra}", text, found)
 
 
-def _install_sandbox(reason: str) -> str:
-    return f"{reason}; {bubblewrap.INSTALL}"
+def _sandbox(sandbox: Mapping[str, Any]) -> Line:
+    missing = f"{sandbox['reason']}; {bubblewrap.INSTALL}"
+    works = sandbox["works"]
+    return Line("sandbox", "bubblewrap isolates programs" if works else missing, works)
 
 
 def _source(name: str) -> str | None:
@@ -86,7 +110,8 @@ def _data(data: Path | None) -> dict[str, Any]:
     return {"directory": str(named), "tasks": tasks}
 
 
-def _data_line(data: Mapping[str, Any]) -> str:
+def _data_line(data: Mapping[str, Any]) -> Line:
     if data["directory"] is None:
-        return f"no data directory ({DATA_VARIABLE} is not set)"
-    return f"{data['directory']}: {', '.join(data['tasks']) or 'no known task in it'}"
+        return Line("data", f"no data directory ({DATA_VARIABLE} is not set)", False)
+    tasks = ", ".join(data["tasks"])
+    return Line("data", f"{data['directory']}: {tasks or 'no known task in it'}", bool(tasks))

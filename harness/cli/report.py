@@ -37,9 +37,16 @@ def report(
     reports = [_styled(report, style) for report in found] if style else found
     if style and reports == found:
         raise UserError("--style is for the report figures: name it, as in report RUN figures.")
-    results = load_run(directory, verification)
-    for file in write_reports(results, directory, reports, _place(results, directory)):
-        echo(f"Written: {file}")
+    results, refused = load_run(directory, verification), []
+    place = _place(results, directory)
+    for name, item in zip(names or ["leaderboard"], reports, strict=True):
+        try:
+            for file in write_reports(results, directory, [item], place):
+                echo(f"Written: {file}")
+        except UserError as error:
+            refused.append(f"{name}: {error}")
+    if refused:
+        raise UserError("Not written: " + " Not written: ".join(refused))
 
 
 def _styled(report: Any, style: str) -> Any:

@@ -17,6 +17,9 @@ import typer
 
 from draftmark.text import printable_paragraphs, printable_text
 
+# A mark, a word and a colour: whoever sees no colour reads the word.
+_STATES = {True: ("✓", "OK", "green"), False: ("✗", "missing", "red"), None: (" ", "", None)}
+
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print text, line breaks included, to standard output or standard error."""
@@ -30,6 +33,18 @@ def echo_lines(lines: Iterable[str]) -> None:
     """Print each text as one line."""
     for line in lines:
         echo(printable_text(line, len(line)))
+
+
+def echo_state(has: bool | None, text: str) -> None:
+    """Print one line after "OK" or "missing", or after neither for None; coloured on a terminal."""
+    mark, word, colour = _STATES[has]
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    shown = f"{mark} {word:7}"
+    try:
+        typer.secho(shown, fg=colour if coloured else None, nl=False)
+    except BrokenPipeError:
+        _discard_output(err=False)
+    echo(f" {printable_text(text, len(text))}")
 
 
 def echo_json(document: Any) -> None:

@@ -1,6 +1,7 @@
 """Dots with intervals, a line for each method: acceptance rates and paired differences."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +143,8 @@ def draw_differences(run: DrawnRun) -> Drawing | NotDrawn:
     """Return the forest plot of the recipe's comparisons of acceptance rates."""
     name = "differences"
     wanted = {run.key("acceptance_rate", temperature) for temperature in run.temperatures}
-    found = [item for item in run.results.comparisons if item.quantity in wanted]
+    every = [item for item in run.results.comparisons if item.quantity in wanted]
+    found = [item for item in every if not _is_unmoved(item, run)]
     if not found:
         return NotDrawn(name, "a run of one method compares nothing")
     if all(item.difference.value == 0 for item in found):
@@ -164,8 +166,13 @@ def draw_differences(run: DrawnRun) -> Drawing | NotDrawn:
             for item in run.results.comparisons
         ],
         lambda figure: _fill_differences(figure, run, found, lines),
-        left,
+        run.notes(left),
     )
+
+
+def _is_unmoved(item: Comparison, run: DrawnRun) -> bool:
+    """True if one of two compared drafts is its draft init still."""
+    return bool({item.contender, replace(item.contender, method=item.against)} & set(run.unmoved))
 
 
 def _lines(found: Sequence[Comparison]) -> list[_Line]:

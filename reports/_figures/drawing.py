@@ -1,5 +1,6 @@
 """A figure before drawing: its data, its caption, and the function that draws it."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 Value = str | int | float | None
 NUMBER = ("value", "low", "high", "n")
 _COLUMNS: dict[type, tuple[str, ...]] = {Contender: ("task", "pair", "method"), Number: NUMBER}
+_PATH, _DECIMALS = re.compile(r' (d|x|y)="[^"]*"'), re.compile(r"(\.\d\d)\d+")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,16 @@ class Drawing:
     rows: Sequence[Sequence[Value | Contender | Number]]
     fill: Callable[["Figure"], None]
     left_out: str = ""  # sentence on the data that the picture omits
+
+    @property
+    def whole_caption(self) -> str:
+        """The caption, then what the picture omits."""
+        return " ".join(filter(None, (self.caption, self.left_out)))
+
+    def small_svg(self, paper: Paper) -> str:
+        """Return the picture as SVG whose coordinates have two decimals, of points of 1/72 inch."""
+        svg = paper_files(self.inches, self.fill, paper, ["svg"])["svg"].decode()
+        return _PATH.sub(lambda path: _DECIMALS.sub(r"\1", path[0]), svg)
 
     def files(self, paper: Paper) -> dict[str, str | bytes]:
         """Return the picture in every format and its data as CSV."""

@@ -37,11 +37,11 @@ def draw_by_gamma(
         "predicted_speedup": (f", {price}", "predicted speedup"),
     }
     caption = (
-        "Left: block efficiency, tokens per pass of the target, over gamma, the largest number of "
-        f"tokens that a block drafts, at temperature {temperature:g}. Right: the predicted speedup "
-        f"at {_cost_in_words(costs)}; prefill aside. Bands are 95% intervals."
+        "Left: block efficiency, tokens per pass of the target, over block length, the largest "
+        f"number of tokens that a block drafts, at temperature {temperature:g}. Right: the "
+        f"predicted speedup at {_cost_in_words(costs)}; prefill aside. Bands are 95% intervals."
     )
-    grid = Grid("gamma, drafted tokens", columns, found)
+    grid = Grid("block length, drafted tokens", columns, found)
     header = (Contender, "temperature", "gamma", "quantity", Number, "cost_of_a_drafted_token")
     rows = [(*row, cost[row[0]]) for row in _rows(grid, temperature)]
     return _drawing(run, name, caption, grid, header, rows)
@@ -89,9 +89,10 @@ def _cost_in_words(costs: Mapping[Contender, float]) -> str:
     if not costs:
         return f"a supposed cost of {SUPPOSED:g} plain passes for a drafted token: no speed was run"
     return (
-        "each draft's measured cost of a drafted token, the same at every gamma: c + w of its "
-        "timed passes at the smallest batch and longest blocks; for a draft without timed passes, "
-        "the time of its first speed run beyond the target's passes, engine overhead included"
+        "each draft's measured cost of a drafted token, the same at every block length: c + w of "
+        "its timed passes at the smallest batch and longest blocks; for a draft without timed "
+        "passes, the time of its first speed run beyond the target's passes, engine overhead "
+        "included"
     )
 
 

@@ -181,15 +181,18 @@ def draw_png(
 
 
 def paper_files(
-    inches: tuple[float, float], fill: Callable[["Figure"], None], paper: Paper
+    inches: tuple[float, float],
+    fill: Callable[["Figure"], None],
+    paper: Paper,
+    endings: Iterable[str] = ("pdf", "svg", "png"),
 ) -> dict[str, bytes]:
-    """Return a paper's figure as PDF, SVG and PNG, by file ending; `fill` draws it."""
+    """Return a paper's figure in formats, by file ending; `fill` draws it."""
     with _style(paper.settings):
         figure = _filled(inches, PRINTED_DOTS_PER_INCH, fill)
         _lay_out(figure)
         figure.set_layout_engine("none")  # laid out once for all formats
         place_labels(figure)
-        return {ending: _bytes(figure, ending) for ending in _METADATA}
+        return {ending: _bytes(figure, ending) for ending in endings}
 
 
 def _lay_out(figure: "Figure") -> None:

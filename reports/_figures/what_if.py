@@ -64,7 +64,7 @@ def _by_gamma(axes: "Axes", item: ScoredDraft, costs: Sequence[Costs]) -> None:
     axes.set_xscale("log", base=2)
     ticks = [2**power for power in range(6) if 2**power <= max(item.by_gamma)]
     axes.set_xticks(ticks, [f"{tick}" for tick in ticks])
-    axes.set_xlabel("gamma (most tokens drafted in a block)")
+    axes.set_xlabel("block length, drafted tokens")
     _title(axes, item, item.contender.method)
 
 
@@ -82,7 +82,7 @@ def _by_cost(axes: "Axes", group: Sequence[ScoredDraft], costs: Sequence[Costs])
     axes.legend(lines, names, loc="upper right", ncols=1 + len(names) // 6)
     axes.set_xlabel("cost of a drafted token, c + w (target passes)")
     axes.set_xlim(0, end)
-    _title(axes, group[0], "at the best gamma")
+    _title(axes, group[0], "at the best block length")
 
 
 def _scale(axes: "Axes", highest: float) -> None:
@@ -114,5 +114,5 @@ def _legend(figure: "Figure", axes: "Axes") -> None:
         loc="outside lower center",
         ncols=len(names),
         title="cost of a drafted token, c + w (target passes); dashed: the target alone;\n"
-        "dot: the shortest gamma not significantly slower than the best, with its 95% interval",
+        "dot: the shortest length not significantly slower than the best, with its 95% interval",
     )

@@ -68,11 +68,11 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
         for name, numbers, groups in table_lines(rows, results)
     ]
     notes = (
-        "Brackets: 95 % intervals over prompts; n = prompts (for the speedup: A B B A runs).",
+        "Brackets: 95% intervals over prompts; n = prompts (for the speedup: A B B A runs).",
         *_coverage_notes(body, rows),
         f"Blocks of {gamma} drafted tokens.",
         "Methods that share a group's letter do not differ significantly in block efficiency "
-        "(paired on prompts, 5 % for all pairs together).",
+        "(paired on prompts, 5% for all pairs together).",
         *served_note(results),
         *_block_note(rows, results),
         *_speed_note(rows, results),
@@ -186,7 +186,7 @@ def _by_gamma(rows: Sequence[Result], results: Results) -> Section:
             for row in rows
             if not row.failure
         ]
-        parts.append(Table([f"T={temperature:g}{how}, gamma =", *map(str, GAMMAS)], body))
+        parts.append(Table([f"T={temperature:g}{how}, blocks of", *map(str, GAMMAS)], body))
     return Section("Block efficiency by block length", parts)
 
 
@@ -211,7 +211,8 @@ def _under_block(rows: Sequence[Result], results: Results) -> Iterator[Section]:
         "rejection_sample_method = block). It changes nothing at temperature 0, nor for drafts "
         "that are not sampled. Every report has its numbers with --verification block."
     )
-    header = ["method", "T", *(f"gamma {length}" for length in GAMMAS), f"added at gamma {gamma}"]
+    lengths = [f"blocks of {length}" for length in GAMMAS]
+    header = ["method", "T", *lengths, f"added, blocks of {gamma}"]
     columns = "ll" + "r" * (len(GAMMAS) + 1)
     yield from table_section("Under block verification", [note], header, body, columns)
 

@@ -79,7 +79,7 @@ def overlap_section(results: Results) -> Section:
     header = ["task", "rows", "part", "test rows", "same", "most", "some", "short", "for example"]
     note = (
         "Test rows that also occur among other rows. Same: equal up to case, spaces and "
-        "punctuation. Most, some: also rows that share at least 80 % or 20 % of their word "
+        "punctuation. Most, some: also rows that share at least 80% or 20% of their word "
         "13-grams, without template text. Short: rows of fewer than 13 words outside the template, "
         "which are compared only as a whole."
     )

@@ -41,7 +41,7 @@ def passes_section(result: Result) -> Iterator[str]:
             where = [escape_markdown(terms[term]) for term in ("engine", "gamma", "batch")]
             body.append([*where, number_text(number), number_text(predicted), convention])
     if body:
-        header = ["engine", "gamma", "batch", "passes a prompt, counted", "predicted", "how"]
+        header = ["engine", "block length", "batch", "passes a prompt, counted", "predicted", "how"]
         heading = f"## {cell_title(result)}, as engines counted it at temperature 0"
         yield f"{heading}\n\n{markdown_table(header, body, 'lrrrrl')}"
 

@@ -35,7 +35,7 @@ from draftmark.types import AcceptanceTable, Verification
 
 NOTE = """\
 A draft is recommended only if its speedup is significantly above 1, at the shortest such block
-length, `num_speculative_tokens` (gamma), that does not differ significantly from the best. The 95 %
+length, `num_speculative_tokens` (gamma), that does not differ significantly from the best. The 95%
 intervals of a line are simultaneous over all its drafts and lengths; more prompts, and fewer drafts
 or lengths, make them narrower. *Measured*: wall time, paired on blocks of prompts. *Cost model*:
 expected time of all scored prompts from timed passes, prefill included, without engine overhead."""
@@ -175,16 +175,16 @@ def _first(name: str, advice: Advice) -> str:
     if not others:
         return best
     value = speedup_text(advice, advice.highest)
-    highest = f" (highest estimate: gamma {advice.highest}, {value})"
+    highest = f" (highest estimate: blocks of {advice.highest}, {value})"
     shown = highest if advice.highest != advice.gamma else ""
-    return f"{best} Not significantly different: gamma {', '.join(others)}{shown}."
+    return f"{best} Not significantly different: blocks of {', '.join(others)}{shown}."
 
 
 def _beside(advice: Advice, reason: str, tied: bool) -> str:
     if advice.gamma:
         how = "is not significantly slower" if tied else "pays less"
-        return f"{how}: {speedup_text(advice)} at gamma {advice.gamma}"
-    at_best = f"at best {speedup_text(advice, advice.highest)}, at gamma {advice.highest}"
+        return f"{how}: {speedup_text(advice)} in blocks of {advice.gamma}"
+    at_best = f"at best {speedup_text(advice, advice.highest)}, in blocks of {advice.highest}"
     if advice.loses:
         how = "is not known to pay" if reason == _UNTIMED else "is slower"
         return f"{how}, {at_best}: {reason}"

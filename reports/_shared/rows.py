@@ -54,7 +54,7 @@ def headline_columns(temperatures: Iterable[float], runs: Iterable[Results]) -> 
     """Return the columns of the table of methods; the speedup's names its block lengths."""
     runs = list(runs)
     gammas = {gamma for results in runs for gamma in speedup_gammas(results.results)}
-    at = f", gamma {' or '.join(map(str, sorted(gammas)))}" if gammas else ""
+    at = f", blocks of {' or '.join(map(str, sorted(gammas)))}" if gammas else ""
     rates = [
         Column(f"{name}, T={t:g}{how}", name.replace(" ", "_"), decimals, t, draft)
         for t in temperatures

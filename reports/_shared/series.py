@@ -61,10 +61,16 @@ class RatedRun:
 
 def rated_runs(found: Sequence[tuple[Results, Path]], rate: str) -> list[RatedRun]:
     """Return runs with a rate's numbers, the oldest first; one run at a time is in memory."""
-    runs = [
-        RatedRun(dated_run(summary, directory, given), dict(_numbers(summary, rate)))
-        for given, (summary, directory) in enumerate(summaries(found))
-    ]
+    return in_order([rated_run(*item, given, rate) for given, item in enumerate(summaries(found))])
+
+
+def rated_run(summary: RunSummary, directory: Path, given: int, rate: str) -> RatedRun:
+    """Return a run with a rate's numbers at the block length of its recipe."""
+    return RatedRun(dated_run(summary, directory, given), dict(_numbers(summary, rate)))
+
+
+def in_order(runs: Sequence[RatedRun]) -> list[RatedRun]:
+    """Return runs with their places, the oldest first."""
     ordered = sorted(runs, key=lambda item: item.run.date)
     return [replace(item, run=replace(item.run, place=place)) for place, item in enumerate(ordered)]
 

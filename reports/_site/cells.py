@@ -1,7 +1,7 @@
 """The page of a cell, as data: headline numbers, all numbers, ledger, stages, examples."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from draftmark.analysis import validation_history
@@ -9,33 +9,25 @@ from draftmark.analysis.titles import quantity_title, terms_title
 from draftmark.reports._shared.content import TableNumber
 from draftmark.reports._shared.rows import LEDGER_COUNTS
 from draftmark.reports._site.charts import best_costs, cell_charts
+from draftmark.reports._site.numbers import number_values
 from draftmark.reports._site.pages import SiteRun, slug
-from draftmark.reports._site.render import Paragraphs
-from draftmark.results import Number, Result
-from draftmark.store.examples import Example, read_examples
-from draftmark.text import printable_paragraphs, printable_text
-
-LONGEST_PROMPT, LONGEST_SETTINGS = 6000, 200_000  # characters
-Texts = Iterator[dict[str, Any]]
-_STORED = ("stage", "key", "settings", "inputs", "files", "manifest")
+from draftmark.reports._site.provenance import settings_text, stage_line, stages_of
+from draftmark.reports._site.texts import BoardTexts
+from draftmark.results import Result
+from draftmark.text import printable_text
 
 
-def cell_values(run: SiteRun, row: Result) -> dict[str, Any]:
+def cell_values(run: SiteRun, row: Result, texts: BoardTexts) -> dict[str, Any]:
     """Return the template values of a cell's page."""
-    stages = row.provenance.get("entries", ())
-    stored = [{name: entry.get(name) for name in _STORED} for entry in stages]
-    manifests = [json.dumps(entry.get("manifest")) for entry in stages]
-    for place, entry in enumerate(stored):
-        if manifests[place] in manifests[:place]:
-            entry["manifest"] = f"that of stage {manifests.index(manifests[place]) + 1}"
+    stages = stages_of(row)
     return {
         "run": run,
         "row": row,
         "cell": row.cell,
         "payload": {
             "charts": list(cell_charts(run, row)),
-            "numbers": [_number(key, number) for key, number in row.numbers.items()],
-            "examples": list(example_texts(run, row)),
+            "numbers": _numbers(row),
+            "examples": texts.marks.get(row.cell, []),
         },
         "headline": [
             (column.heading, TableNumber(key, row.numbers[key], column.decimals))
@@ -45,20 +37,33 @@ def cell_values(run: SiteRun, row: Result) -> dict[str, Any]:
         "ledger": list(_ledger(row)),
         "nothing_learned": validation_history.learned_nothing(row.history),
         "costs": best_costs(run, row),
-        "stages": [_stage(entry) for entry in stages],
-        "settings": Paragraphs(
-            printable_paragraphs(json.dumps(stored, indent=1), LONGEST_SETTINGS)
-        ),
+        "stages": [stage_line(stage) for stage in stages],
+        "settings": settings_text([it for it in stages if it["key"] not in run.shared_stages]),
     }
 
 
-def _number(key: str, number: Number) -> list[Any]:
-    """Return a row of the table of all numbers: quantity, anchor, condition, value, interval, n."""
-    quantity, _, rest = key.partition("[")
-    words = quantity_title(key), terms_title(rest.removesuffix("]"))
-    name, condition = (printable_text(text, 200) for text in words)
-    values = [None if v is None else round(v, 5) for v in (number.value, number.low, number.high)]
-    return [name, slug(quantity), condition, *values, number.n]
+def _numbers(row: Result) -> dict[str, Any]:
+    """Return the table of all numbers: each quantity with its anchor and rows, conditions apart.
+
+    A row is [place of the condition, value, low, high, n], without n where it is the page's n.
+    """
+    counts = Counter(number.n for number in row.numbers.values())
+    usual = max(counts, key=counts.__getitem__, default=0)
+    conditions: dict[str, int] = {}
+    quantities: dict[str, list[list[Any]]] = {}
+    for key, number in row.numbers.items():
+        quantity, _, rest = key.partition("[")
+        condition = printable_text(terms_title(rest.removesuffix("]")), 200)
+        place = conditions.setdefault(condition, len(conditions))
+        values = number_values(number)
+        quantities.setdefault(quantity, []).append(
+            [place, *(values[:-1] if number.n == usual else values)]
+        )
+    titles = [
+        (printable_text(quantity_title(quantity), 200), slug(quantity), rows)
+        for quantity, rows in quantities.items()
+    ]
+    return {"n": usual, "conditions": list(conditions), "quantities": titles}
 
 
 def _ledger(row: Result) -> Iterator[tuple[str, str]]:
@@ -74,51 +79,3 @@ def _ledger(row: Result) -> Iterator[tuple[str, str]]:
             "step of the checkpoint kept",
             f"{validation_history.kept_point(row.history)['step']:.0f}",
         )
-
-
-def _stage(entry: Mapping[str, Any]) -> dict[str, str]:
-    manifest = entry.get("manifest") or {}
-    git, hardware = manifest.get("git") or {}, manifest.get("hardware") or {}
-    return {
-        "stage": entry["stage"],
-        "label": entry["label"],
-        "key": entry["key"][:12],
-        "seconds": f"{entry.get('seconds') or 0:.1f}",
-        "commit": f"{git.get('commit', '')[:12]}{' with changes' if git.get('dirty') else ''}",
-        "machine": f"{hardware.get('processor', '')}, {hardware.get('cores', '?')} cores",
-    }
-
-
-def example_texts(run: SiteRun, row: Result) -> Texts:
-    """Yield a cell's example prompts and responses with a mark for each token."""
-    for temperature in run.temperatures if row.records else ():
-        for item in read_examples(run.directory / row.records, temperature, run.gamma):
-            marks = block_marks(item) if temperature == 0 else acceptance_marks(item)
-            yield {
-                "id": printable_text(item.example_id, 200),
-                "temperature": temperature,
-                "prompt": printable_paragraphs(item.prompt, LONGEST_PROMPT),
-                "pieces": [printable_paragraphs(piece, 200) for piece in item.pieces],
-                "marks": marks[: len(item.pieces)],
-            }
-
-
-def block_marks(item: Example) -> str:
-    """Return a letter for each token at temperature 0, where acceptance is 0 or 1.
-
-    a: accepted draft token; r: target's token after a rejection; b: bonus token after a fully
-    accepted block; n: target's token where nothing was drafted. A block starts with a capital.
-    """
-    marks = ""
-    while len(marks) < len(item.accept):
-        chain = item.accept[len(marks)]
-        accepted = next((j for j, accept in enumerate(chain) if accept < 0.5), len(chain))
-        last = "n" if not chain else "b" if accepted == len(chain) else "r"
-        block = "a" * accepted + last
-        marks += block[0].upper() + block[1:]
-    return marks[: len(item.accept)]
-
-
-def acceptance_marks(item: Example) -> str:
-    """Return a digit per token: its acceptance at position 1 in tenths, 0 to 9; n: no draft."""
-    return "".join(f"{min(int(10 * chain[0]), 9)}" if chain else "n" for chain in item.accept)

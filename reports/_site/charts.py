@@ -1,7 +1,8 @@
 """The site's charts as data: titles, axes, and series of points with intervals.
 
-A point is [x, y, low, high]; low and high are None without an interval. The page's script draws
-each chart with a table of its numbers.
+A point is [x, y, low, high], or [x, y] without an interval; of a chart with costs, it is [block
+length, tokens, drafted tokens] of a pass. The page's script draws each chart with a table of its
+numbers.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from draftmark.analysis import validation_history
 from draftmark.analysis.cost_model import Costs, modelled_speedup, savings
 from draftmark.analysis.quantities import Terms, quantity_key
 from draftmark.reports._shared.rows import ways_of_drafting
+from draftmark.reports._site.numbers import rounded
 from draftmark.reports._site.pages import Board, SiteRun
 from draftmark.results import Number, Result
 from draftmark.text import printable_text
@@ -79,24 +81,18 @@ def _training(row: Result) -> Chart:
         name = validation_history.validation_criterion(row.history)
         titles = {name: name.replace("_", " "), "loss": "loss of the step (right axis)"}
         for key, title in titles.items():
-            points = [[p["step"], p[key], None, None] for p in row.history if key in p]
+            points = [[p["step"], rounded(p[key])] for p in row.history if key in p]
             series.append({"name": title, "points": points, "right": key == "loss"})
     return _lines("Training", "step", "validation", series, right="loss, nats")
 
 
 def _costs(run: SiteRun, row: Result) -> Iterator[Chart]:
     for temperature in run.temperatures:
-        rates = _rates(run, row, temperature)
-        series = []
-        for cost in COSTS:
-            speedups = {
-                gamma: modelled_speedup(Costs(cost), *rate) for gamma, rate in rates.items()
-            }
-            points = [[gamma, round(value, 7), None, None] for gamma, value in speedups.items()]
-            series.append({"name": f"c + w = {cost:g}", "points": points})
+        rates = _rates(run, row, temperature).items()
+        points = [[g, rounded(tokens), rounded(drafted)] for g, (tokens, _, drafted) in rates]
         title = f"Expected speedup at temperature {temperature:g}"
         x, y = "drafted tokens in a block", "times as fast as the target alone"
-        yield _lines(title, x, y, series, line_at=1)
+        yield _lines(title, x, y, [{"points": points}], costs=COSTS, line_at=1)
 
 
 _Rates = Mapping[int, tuple[float, float, float]]  # tokens, passes, drafted tokens
@@ -142,7 +138,7 @@ def best_costs(run: SiteRun, row: Result) -> list[dict[str, Any]]:
 def _choice(rates: _Rates, cost: float) -> str:
     speedups = {0: 1.0} | {g: modelled_speedup(Costs(cost), *rate) for g, rate in rates.items()}
     gamma = _highest(speedups)
-    return f"{speedups[gamma]:.2f}, gamma {gamma}" if gamma else "1, the target alone"
+    return f"{speedups[gamma]:.2f}, blocks of {gamma}" if gamma else "1, the target alone"
 
 
 def _highest(values: Mapping[int, float]) -> int:
@@ -155,5 +151,5 @@ def _points(row: Result, keys: Mapping[int, str]) -> list[Sequence[float | None]
 
 
 def _point(x: float, number: Number) -> Sequence[float | None]:
-    parts = (number.value, number.low, number.high)
-    return [x, *(None if part is None else round(part, 7) for part in parts)]
+    values = (number.value, number.low, number.high) if number.low is not None else (number.value,)
+    return [x, *map(rounded, values)]

@@ -20,7 +20,7 @@ from draftmark.reports._site.pages import SEEDS, Board, Line, slug
 from draftmark.results import Contender, Number
 
 _NOTHING = ("", "-", "failed")
-_GROUPS, _BY_SEED = "groups", "by seed"
+_GROUPS, _BY_SEED, _RANGE = "groups", "by seed", " to "
 _DEFINED = {"T": "t", "p": "p", "detectable": "detectable", "prompts": "prompts"}
 
 
@@ -28,7 +28,7 @@ _DEFINED = {"T": "t", "p": "p", "detectable": "detectable", "prompts": "prompts"
 class PageTable:
     """A table of a page; `left_out` is a sentence on columns that say nothing, empty if none.
 
-    `seeds` is the table of all seeds, None if the table itself has them.
+    `seeds` is the table of all seeds, None if the table itself has them, or their pages do.
     """
 
     table: Table
@@ -72,8 +72,15 @@ def _page_table(table: Table, board: Board | None) -> PageTable:
     folded = _folded(table, board)
     if len(folded) == len(table.rows):
         return _table(replace(table, rows=folded), board, "")
-    seeds = _table(table, board, "")
-    return replace(_table(replace(table, rows=folded), board, f"#{SEEDS}"), seeds=seeds)
+    made = _table(replace(table, rows=folded), board, f"#{SEEDS}")
+    is_first = table.header[1].startswith(_GROUPS)
+    with_seeds = is_first or any(_is_of_seeds(entry) for row in folded for entry in row)
+    return replace(made, seeds=_table(table, board, "")) if with_seeds else made
+
+
+def _is_of_seeds(entry: Entry) -> bool:
+    """True if an entry says less than those of the seeds, which their pages do not have either."""
+    return isinstance(entry, str) and (entry == _BY_SEED or _RANGE in entry)
 
 
 def _table(table: Table, board: Board, pooled_page: str) -> PageTable:
@@ -174,7 +181,7 @@ def _one_entry(column: Sequence[Entry], numbers: Mapping[str, Number]) -> Entry:
     if len(values) == 1:
         return values[0]
     try:
-        return " to ".join(dict.fromkeys((min(values, key=float), max(values, key=float))))
+        return _RANGE.join(dict.fromkeys((min(values, key=float), max(values, key=float))))
     except ValueError:
         return _BY_SEED
 

@@ -10,6 +10,7 @@ from draftmark.analysis.literature import matching_figures
 from draftmark.analysis.titles import terms_title
 from draftmark.reports._shared.board import GAMMAS
 from draftmark.reports._shared.rows import conditions_of
+from draftmark.reports._site.numbers import known_values
 from draftmark.reports._site.pages import Board, Line
 from draftmark.results import Contender, Number, Standing
 from draftmark.text import printable_text
@@ -54,7 +55,7 @@ def _method(board: Board, line: Line) -> dict[str, Any]:
         "page": board.page_of(line),
         "failed": line.all_failed,
         "seeds": f"{done} seed{'s' if seeds > 1 else ''}",
-        "extras": [number_values(line.numbers.get(key)) for key in EXTRAS],
+        "extras": [known_values(line.numbers.get(key)) for key in EXTRAS],
         "published": _published(board, line.contender),
     }
 
@@ -71,7 +72,7 @@ def _series(board: Board) -> Iterator[dict[str, Any]]:
         if gamma in {*_GAMMAS, f"{board.run.gamma}"}:
             how = terms_title(",".join(f"{term}={value}" for term, value in terms.items()))
             condition = {"t": t, "gamma": gamma, "how": printable_text(how)}
-            values = [number_values(found.get(key)) for found in numbers]
+            values = [known_values(found.get(key)) for found in numbers]
             yield {"measure": name, **condition, "numbers": values}
 
 
@@ -105,15 +106,7 @@ def _standings(board: Board) -> dict[str, list[Standing | None]]:
 
 
 def _behind(standing: Standing | None) -> list[Any] | None:
-    return number_values(standing.behind) if standing else None
-
-
-def number_values(number: Number | None) -> list[Any] | None:
-    """Return a number for a page's script: [value, low, high, n]; None without one."""
-    if number is None:
-        return None
-    parts = (number.value, number.low, number.high)
-    return [*(None if part is None else round(part, 7) for part in parts), number.n]
+    return known_values(standing.behind) if standing else None
 
 
 def _published(board: Board, contender: Contender) -> str:

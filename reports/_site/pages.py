@@ -23,12 +23,14 @@ from draftmark.reports._shared.rows import (
     numbers_of,
     temperatures_of,
 )
-from draftmark.reports._shared.series import dated_run
+from draftmark.reports._shared.series import RatedRun, rated_run
 from draftmark.reports._shared.verdict import Verdict, overall_verdict, verdicts
+from draftmark.reports._site.provenance import Stage, shared_stages
 from draftmark.results import Cell, Contender, Number, Result, Results
 from draftmark.text import printable_text
 
 SEEDS = "each-seed"  # the place of all seeds on a board's page
+TREND_RATE = "block_efficiency"
 
 
 def slug(text: str, longest: int = 40) -> str:
@@ -82,8 +84,17 @@ class Board:
         return list(verdict_alerts(self.run.results, self.task, self.pair))
 
     @property
+    def texts(self) -> str:
+        """The path of the script that has the board's example texts."""
+        return f"texts/{self._stem}.js"
+
+    @property
+    def _stem(self) -> str:
+        return f"{self.run.number}-{self.number}-{slug(f'{self.task} {self.pair}')}"
+
+    @property
     def _name(self) -> str:
-        return f"{self.run.number}-{self.number}-{slug(f'{self.task} {self.pair}')}.html"
+        return f"{self._stem}.html"
 
     @property
     def task_title(self) -> str:
@@ -148,6 +159,12 @@ class SiteRun:
         return f"runs/{self.number}-{slug(self.results.name)}.html"
 
     @property
+    def figures(self) -> str:
+        """The page of the run's figures; empty unless its folder has some, as `report` draws."""
+        drawn = (self.directory / "figures" / "index.html").is_file()
+        return f"figures/{self.number}-{slug(self.results.name)}/index.html" if drawn else ""
+
+    @property
     def data(self) -> str:
         """The folder of the run's data files."""
         return f"data/{self.number}-{slug(self.results.name)}"
@@ -187,6 +204,11 @@ class SiteRun:
         }
 
     @cached_property
+    def shared_stages(self) -> dict[str, Stage]:
+        """The stages that several cells are of, by key."""
+        return shared_stages(self.results.results)
+
+    @cached_property
     def verdicts(self) -> list[Verdict]:
         """The verdict on each board."""
         return verdicts(self.results, self.directory)
@@ -219,6 +241,7 @@ class ListedRun:
     summary: RunSummary
     label: str
     file: str = ""
+    rated: RatedRun | None = None  # the rate whose trend the list shows
 
     @property
     def date(self) -> str:
@@ -251,8 +274,10 @@ def site_runs(
     """
     lines, dates = [], []
     for number, (summary, directory) in enumerate(summaries(found), start=1):
-        lines.append(ListedRun(replace(summary, contenders=()), _label(summary)))
-        dates.append(dated_run(summary, directory, number).date)
+        rated = rated_run(summary, directory, number, TREND_RATE)
+        bare = replace(summary, contenders=())
+        lines.append(ListedRun(bare, _label(summary), rated=rated))
+        dates.append(rated.run.date)
     counts = Counter(line.label for line in lines)
     lines = [
         line if counts[line.label] == 1 else replace(line, label=f"{line.label} ({number})")

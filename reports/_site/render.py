@@ -53,18 +53,13 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         finalize=_harmless,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # keys keep their order
     environment.filters |= {"slug": slug, "title_of": quantity_title}
     environment.tests["table_number"] = lambda entry: isinstance(entry, TableNumber)
     environment.tests["row_name"] = lambda entry: isinstance(entry, RowName)
     environment.tests["alert"] = lambda part: isinstance(part, Alert)
     environment.tests["page_table"] = lambda part: isinstance(part, PageTable)
     return environment
-
-
-class Paragraphs(str):
-    """Text of several lines that is already harmless; templates still escape its HTML."""
-
-    __slots__ = ()
 
 
 def _harmless(value: Any) -> Any:

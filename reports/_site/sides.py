@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from draftmark.analysis.quantities import quantity_key
-from draftmark.reports._site.cells import Texts, example_texts
-from draftmark.reports._site.matrix import number_values
-from draftmark.reports._site.pages import Board, Line, slug
+from draftmark.reports._site.numbers import known_values, number_values
+from draftmark.reports._site.pages import Board, slug
+from draftmark.reports._site.texts import BoardTexts, marks_by_text
+from draftmark.results import Cell
 from draftmark.text import printable_text
 
 
-def sides_data(board: Board) -> dict[str, Any]:
+def sides_data(board: Board, texts: BoardTexts) -> dict[str, Any]:
     """Return what the page of two methods chooses from."""
     return {
         "methods": [printable_text(line.contender.method) for line in board.ranked],
@@ -24,7 +25,7 @@ def sides_data(board: Board) -> dict[str, Any]:
             for key in board.efficiency_keys
         },
         "pairs": [*_planned(board), *_from_the_best(board)],
-        "texts": _texts(board),
+        "texts": marks_by_text(_first_cells(board), texts),
     }
 
 
@@ -32,7 +33,7 @@ def _numbers(board: Board) -> Iterator[dict[str, Any]]:
     """Yield each headline quantity that has numbers, with that of each method."""
     for column in board.run.columns:
         key = column.key(board.run.gamma)
-        values = [number_values(line.numbers.get(key)) for line in board.ranked]
+        values = [known_values(line.numbers.get(key)) for line in board.ranked]
         if any(values):
             place = slug(key.partition("[")[0])
             what = {"key": key, "title": column.heading, "place": place}
@@ -67,17 +68,7 @@ def _places(board: Board) -> dict[str, int]:
     return {line.contender.method: place for place, line in enumerate(board.ranked)}
 
 
-def _texts(board: Board) -> list[dict[str, Any]]:
-    """Return each prompt and response once, with the marks of every method's draft on it."""
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for place, line in enumerate(board.ranked):
-        for text in _of_first_seed(board, line):
-            same = (text["id"], text["temperature"], text["prompt"], *text["pieces"])
-            shared = {name: value for name, value in text.items() if name != "marks"}
-            found.setdefault(same, {**shared, "marks": {}})["marks"][place] = text["marks"]
-    return [text for text in found.values() if len(text["marks"]) > 1]
-
-
-def _of_first_seed(board: Board, line: Line) -> Texts:
-    row = next((row for row in line.cells if not row.failure), None)
-    return example_texts(board.run, row) if row else iter(())
+def _first_cells(board: Board) -> list[Cell | None]:
+    """Return the cell of each ranked method's first seed with numbers, None without one."""
+    done = [[row.cell for row in line.cells if not row.failure] for line in board.ranked]
+    return [cells[0] if cells else None for cells in done]

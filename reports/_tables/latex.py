@@ -27,7 +27,7 @@ def latex_table(grid: Grid) -> str:
     return "\n".join(
         [
             f"\\begin{{{kind}}}[t]",
-            "\\centering\\footnotesize\\setlength{\\tabcolsep}{4pt}",
+            "\\centering\\footnotesize\\setlength{\\tabcolsep}{4pt}\\setlength{\\belowcaptionskip}{4pt}",
             f"\\caption{{{_escaped(grid.full_title)}. {_escaped(grid.note)}}}",
             f"\\label{{{grid.label}}}",
             f"\\begin{{tabular}}{{l{'r' * num_columns}}}",

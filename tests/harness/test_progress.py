@@ -7,7 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from draftmark.progress import NamedStep, Progress
+from draftmark.progress import NamedStep, Progress, _TimeLeft
+from draftmark.text import format_span
 
 
 def _progress(
@@ -81,7 +82,29 @@ def test_a_log_shows_now_and_then_that_the_run_is_alive(monkeypatch: pytest.Monk
         step.advance(2, "loss 0.5")
         step.advance()
 
-    assert out.getvalue() == "  training: 3/9 loss 0.5, 0:00:48 left\n"
+    assert out.getvalue() == "  training: 3/9 loss 0.5, 48 s left\n"
+
+
+def test_a_time_left_that_does_not_fall_becomes_a_range() -> None:
+    left = _TimeLeft()
+    estimates = [(0.0, 900.0), (30.0, 870.0), (60.0, 1140.0), (80.0, 1120.0), (130.0, 1070.0)]
+    assert [left.describe(*item) for item in estimates] == [
+        *("15 min left", "14 min left"),  # falls with the time
+        *("14 to 19 min left", "14 to 19 min left"),  # a slower part
+        "18 min left",  # that has lasted for a minute
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shortest", "longest", "words"),
+    [
+        *((0, 0.4, "0 s"), (39.6, 40.4, "40 s"), (40, 70, "40 to 70 s")),
+        *((90, 130, "2 min"), (90, 720, "2 to 12 min"), (5400, 9000, "1.5 to 2.5 h")),
+        (0, 10**6, "0.0 to 277.8 h"),
+    ],
+)
+def test_a_span_is_in_one_unit(shortest: float, longest: float, words: str) -> None:
+    assert format_span(shortest, longest) == words
 
 
 def test_what_an_earlier_run_did_says_nothing_of_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +117,7 @@ def test_what_an_earlier_run_did_says_nothing_of_the_speed(monkeypatch: pytest.M
         step.advance(2)
         step.advance(4)
 
-    lines = ["92/100 0:01:20 left", "96/100 0:00:20 left"]
+    lines = ["92/100 80 s left", "96/100 20 to 60 s left"]
     assert out.getvalue() == "".join(f"  training: {line}\n" for line in lines)
 
 
@@ -113,8 +136,8 @@ def test_a_download_prints_bytes_speed_and_time_left_every_ten_seconds(
         step.advance(20_000_000)
 
     lines = [
-        "20 MB/50 MB 2.0 MB/s, 0:00:15 left",
-        "30 MB/50 MB 1.0 MB/s, 0:00:20 left",
+        "20 MB/50 MB 2.0 MB/s, 15 s left",
+        "30 MB/50 MB 1.0 MB/s, 5 to 20 s left",
         "50 MB/50 MB 1.8 MB/s",
     ]
     assert out.getvalue() == "".join(f"  org/toy@0123456: {line}\n" for line in lines)
@@ -129,7 +152,7 @@ def test_a_terminal_shows_a_download_in_bytes() -> None:
         step.advance(12_000_000)
 
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
-    assert re.search(r"org/toy@0123456 .* 20 MB/50 MB \d[\d.]* [MGT]B/s \d:\d\d:\d\d", shown)
+    assert re.search(r"org/toy@0123456 .* 20 MB/50 MB \d[\d.]* [MGT]B/s \d+ s left", shown)
 
 
 def test_what_is_done_on_the_way_is_told_and_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:

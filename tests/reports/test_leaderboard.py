@@ -468,7 +468,7 @@ def test_the_speedup_names_its_block_length() -> None:
     both = {f"speedup[gamma=1,{where}]": short, f"speedup[gamma=4,{where}]": RATE}
     for headline, gamma in ((short, 1), (RATE, 4)):
         text = _render(_result(numbers={"speedup": headline, **both}))
-        assert f"| speedup, gamma {gamma} |" in text
+        assert f"| speedup, blocks of {gamma} |" in text
         assert f"Speedup: reference engine, temperature 0, blocks of {gamma}," in text
 
 

@@ -110,4 +110,4 @@ def test_measured_block_lengths_that_cannot_be_told_apart_are_said_to_be_tied(
     assert line.startswith(
         "- T=0, batch 1, measured by reference: **kd, num_speculative_tokens = 3: 1.50 ["
     )
-    assert "Not significantly different: gamma 5 (highest estimate: gamma 5, 1.50" in line
+    assert "Not significantly different: blocks of 5 (highest estimate: blocks of 5, 1.50" in line

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from large_run import TASKS, large_run
+from many_results import results_at
 from places import PACKAGE
 from stored_runs import HOSTILE, NUMBER, run_of
 from typer.testing import CliRunner
 
 from draftmark.analysis.cost_model import Costs, expected_speedups
 from draftmark.cli import main
-from draftmark.reports._site.cells import acceptance_marks, block_marks
 from draftmark.reports._site.charts import cell_charts
 from draftmark.reports._site.pages import SiteRun
+from draftmark.reports._site.texts import acceptance_marks, block_marks
 from draftmark.reports.export import REPORT as export
 from draftmark.reports.site import Site
 from draftmark.results import Cell, Comparison, Finding, Pooled, Result, Results, Standing
@@ -104,7 +106,7 @@ def test_templates_and_assets_come_with_the_package_not_from_the_working_directo
     script = (
         "from draftmark.reports._site.render import render_page, static_files\n"
         "assert 'assets/site.js' in static_files()\n"
-        "assert 'No run was given' in render_page('runs.html', 0, runs=[])"
+        "assert 'No run was given' in render_page('runs.html', 0, runs=[], levels=[], payload={})"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
@@ -120,6 +122,13 @@ def test_what_is_loaded_comes_with_its_licence_and_version() -> None:
         assert [file for file in folder.iterdir() if file.name.lower().startswith("license")]
     assert "DataTables 3.1.5" in (vendor / "datatables/dataTables.min.js").read_text("utf-8")[:40]
     assert "Chart.js v4.6.1" in (vendor / "chartjs/chart.umd.min.js").read_text("utf-8")[:100]
+
+
+def texts_of(files: Mapping[str, str | bytes], board: str) -> list[dict[str, Any]]:
+    """Return the example texts of a board, as the pages' scripts read them."""
+    script = str(files[f"texts/{board}.js"])
+    texts: list[dict[str, Any]] = json.loads(script.partition(" = ")[2].rstrip(";\n"))
+    return texts
 
 
 def front(files: Mapping[str, str | bytes]) -> list[dict[str, Any]]:
@@ -280,16 +289,17 @@ def test_two_methods_have_their_numbers_difference_and_prompts(tmp_path: Path) -
         write_rows(tmp_path / row.records / "examples-t0.parquet", text)
     standings = (Standing(kd, RATE, "a"), Standing(sft, RATE, "b", behind))
     results = replace(results, standings=standings, comparisons=(compared,))
-    page = str(site((results, tmp_path))["sides/1-1-gsm8k-p.html"])
+    files = site((results, tmp_path))
+    page = str(files["sides/1-1-gsm8k-p.html"])
     data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
     assert data["methods"] == ["kd", "sft"]
     assert data["pairs"] == [
         [RATE, 1, 0, [-0.1, 0.4, 0.6, 4]],
         [RATE, 0, 1, [0.1, 0.05, 0.15, 4]],
     ]
-    (text,) = data["texts"]
-    assert text["pieces"] == list("abc")
-    assert set(text["marks"]) == {"0", "1"}
+    ((place, marks),) = data["texts"]
+    assert texts_of(files, "1-1-gsm8k-p")[place]["pieces"] == list("abc")
+    assert set(marks) == {"0", "1"}
 
 
 def test_the_data_of_a_run_are_small_and_say_the_same(tmp_path: Path) -> None:
@@ -301,6 +311,33 @@ def test_the_data_of_a_run_are_small_and_say_the_same(tmp_path: Path) -> None:
     assert files["data/1-mine/numbers.parquet"] == export(results, tmp_path)["numbers.parquet"]
     assert not [name for name in files if name.endswith(".json")]
     assert packed == site((results, tmp_path))["data/1-mine/numbers.csv.gz"]
+
+
+def test_fifteen_methods_five_tasks_and_three_seeds_weigh_under_15_mb(tmp_path: Path) -> None:
+    run = large_run(tmp_path, TASKS[:1])
+    assert len(run.results) == 45
+    sizes = {name: len(content) for name, content in site((run, tmp_path)).items()}
+    once = sum(size for name, size in sizes.items() if name.startswith(("vendor/", "assets/")))
+    assert once + len(TASKS) * (sum(sizes.values()) - once) < 15e6
+    assert sizes["index.html"] * len(TASKS) < 200e3
+
+
+def test_stages_that_cells_share_stand_once(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    stage = {"stage": "draft", "label": "l", "settings": {}, "manifest": None}
+    own = [{**stage, "key": key * 20} for key in "ab"]
+    label = "reference engine, gamma=4,engine=reference,t=0,batch=1,length=natural"
+    shared = {**stage, "key": "c" * 20, "settings": {"seed": 7}, "label": label}
+    rows = tuple(
+        replace(row, provenance={"entries": [shared, stage]})
+        for row, stage in zip(results.results, own, strict=True)
+    )
+    found = pages(site((replace(results, results=rows), tmp_path)))
+    texts = [found[name].text for name in ("cells/1-1-gsm8k-kd-s0.html", "runs/1-mine.html")]
+    assert [(text.count('"seed": 7'), text.count("c" * 12)) for text in texts] == [(0, 1), (1, 2)]
+    assert '"key": "aaaa' in texts[0]
+    words = "reference engine, blocks of 4, reference engine, T=0, batch 1, natural length"
+    assert all(words in text for text in texts)
 
 
 def test_runs_have_their_date_computing_time_and_machine(tmp_path: Path) -> None:
@@ -315,6 +352,23 @@ def test_runs_have_their_date_computing_time_and_machine(tmp_path: Path) -> None
     assert "2026-01-02" in text
     assert "12 min" in text  # a stage that both results are of counts once
     assert "x, 2 cores" in text
+
+
+def test_the_list_of_runs_has_the_trend_and_names_new_levels(tmp_path: Path) -> None:
+    runs = [(results_at(place, 8), tmp_path) for place in (3, 1, 2, 0, *range(4, 8))]
+    page = str(Site(runs=runs, folder="", cells=1)(*runs[0])["runs.html"])
+    charts = json.loads(page.partition('id="data">')[2].partition("</script>")[0])["charts"]
+    assert len(charts) == 5
+    first = charts[0]
+    assert first["title"] == "GSM8K, p, T=0; 9 more methods are not drawn"
+    assert first["names"] == [f"{place:08x} 2026-01-01" for place in [0] * 8]
+    changed = first["series"][0]
+    assert changed["name"] == "method-3"
+    assert [point[0] for point in changed["points"]] == list(range(8))
+    assert changed["points"][3][1] - changed["points"][4][1] == pytest.approx(0.1, abs=0.02)
+    assert page.count("<li>method-3 on") == 5
+    alone = str(site((run(tmp_path), tmp_path))["runs.html"])
+    assert "A second run of the same recipe makes a trend" in alone
 
 
 def test_no_runs_no_results_and_nothing_but_failures_are_pages_that_say_so(tmp_path: Path) -> None:
@@ -370,9 +424,10 @@ def test_the_cost_model_is_that_of_the_tables_themselves(tmp_path: Path) -> None
             numbers[f"{name}[t=0,gamma={gamma}]"] = replace(NUMBER, value=float(value))
     charts = list(cell_charts(SiteRun(1, results, tmp_path), replace(row, numbers=numbers)))
     (costs,) = (chart for chart in charts if chart["title"].startswith("Expected speedup"))
-    for series in costs["series"]:
-        right = expected_speedups(counts, Costs(float(series["name"].rpartition("= ")[2])))
-        assert {x: y for x, y, *_ in series["points"]} == pytest.approx(right)
+    ((*points,),) = (series["points"] for series in costs["series"])
+    for cost in costs["costs"]:
+        shown = {gamma: tokens / (1 + drafted * cost) for gamma, tokens, drafted in points}
+        assert shown == pytest.approx(expected_speedups(counts, Costs(cost)), abs=1e-4)
 
 
 def test_tokens_are_marked_by_what_became_of_them() -> None:
@@ -394,9 +449,11 @@ def test_examples_are_read_beside_their_tables(tmp_path: Path) -> None:
     first, second = read_examples(folder, 0.0, 2)
     assert first.accept == [[1.0, 1.0], [1.0, 1.0], [1.0]]
     assert block_marks(second) == "RRR"
-    cell = str(site((results, tmp_path))["cells/1-1-gsm8k-kd-s0.html"])
+    files = site((results, tmp_path))
+    cell = str(files["cells/1-1-gsm8k-kd-s0.html"])
     payload = json.loads(cell.partition('id="data">')[2].partition("</script>")[0])
-    assert [(e["id"], e["marks"]) for e in payload["examples"]] == [
+    texts = texts_of(files, "1-1-gsm8k-p")
+    assert [(texts[place]["id"], marks) for place, marks in payload["examples"]] == [
         ("gsm8k/test/0", "Aaa"),
         ("gsm8k/test/1", "RRR"),
     ]
@@ -442,7 +499,7 @@ def test_hostile_text_does_nothing_on_any_page(tmp_path: Path) -> None:
         assert re.fullmatch(r"[A-Za-z0-9._/-]{1,200}", name)
         assert "alert(1)</script>" not in text
         assert not [mark for mark in ("\u202e", "\x1b", "\x00") if mark in text], name
-        assert len(re.findall(r"<script", text)) == text.count("</script>") <= 9
+        assert len(re.findall(r"<script", text)) == text.count("</script>") <= 12
         tags = {tag for tag, _ in page.tags}
         assert tags <= known | {"select", "option", "form", "strong", "details", "summary"}, name
 
@@ -487,3 +544,20 @@ def test_the_newest_runs_have_pages_and_older_ones_are_lines(tmp_path: Path) -> 
     front = Page(str(files["index.html"])).text
     assert "1 older run is a line of the list of runs" in front
     assert "older" not in Page(str(Site(runs=tuple(runs), folder="")(*runs[0])["index.html"])).text
+
+
+def test_a_run_with_drawn_figures_has_a_page_of_them(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    assert "No figures were drawn" in str(site((results, tmp_path))["runs/1-mine.html"])
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures/index.html").write_text("<script>alert(1)</script>", encoding="utf-8")
+    files = site((results, tmp_path))
+    page = pages(files)["figures/1-mine/index.html"]
+    pictures = [t["src"] for tag, t in page.tags if tag == "img"]
+    assert "acceptance.svg" in pictures
+    assert {f"figures/1-mine/{name}" for name in pictures} <= files.keys()
+    assert "Acceptance rate" in page.text
+    assert "alert(1)" not in str(files["figures/1-mine/index.html"])
+    for name in ("index.html", "runs/1-mine.html"):
+        leads = [a for a in pages(files)[name].addresses if a.endswith("1-mine/index.html")]
+        assert len(leads) == 1, name

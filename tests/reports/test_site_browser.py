@@ -3,8 +3,10 @@
 Chromium and its driver come from the system; without them these tests are skipped.
 """
 
+import base64
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +20,7 @@ from draftmark.pipeline.render import write_reports
 from draftmark.reports.site import Site
 from draftmark.results import Standing
 from draftmark.store.records import write_rows
+from draftmark.types import Ledger
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -34,6 +37,7 @@ HISTORY = tuple(
     {"step": float(step), "validation_acceptance": 0.3 + step / 100, "loss": 2 - step / 50}
     for step in (0, 20, 40)
 )
+LEDGER = Ledger(steps=40, supervised_tokens=12_345, flops=1e12, train_s=9.5)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, methods in (("a", ("kd", "sft")), ("b", ("kd", HOSTILE))):
         alphas = {method: [[0.7 - place / 4, 0.6]] for place, method in enumerate(methods)}
         results = run_of(folder / name, alphas, tasks=("gsm8k", "mbpp"), length=24)
-        rows = tuple(replace(row, history=HISTORY) for row in results.results)
+        rows = tuple(replace(row, history=HISTORY, ledger=LEDGER) for row in results.results)
         for row in rows:
             texts = [
                 {
@@ -343,6 +347,50 @@ def test_tokens_answer_to_touch_and_keys(window: Any, root: Path) -> None:
     assert said.text.startswith("Token 3 of 24, \u201cb\u201d: ")
 
 
+def first_screen(browser: Any) -> str:
+    """Return the text that stands on the screen before a visitor scrolls."""
+    script = (
+        "return [...document.querySelectorAll('main p, main h1, main h2, main th, main td, "
+        "main caption, main label')].filter(e => e.checkVisibility() && "
+        "e.getBoundingClientRect().top < innerHeight).map(e => e.innerText).join('\\n')"
+    )
+    return str(browser.execute_script(script))
+
+
+def test_a_visitors_questions_are_answered_on_the_first_screen(browser: Any, root: Path) -> None:
+    metrics = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    opened(browser, root / "index.html")
+    seen = first_screen(browser)
+    for words in (
+        *("kd", "tokens per pass of the target", "Speed was not measured"),  # which draft?
+        *("[0.40, 0.60]", "95% interval"),  # how sure?
+        "Methods that share a letter in a column do not differ significantly",  # does it beat kd?
+        "Block efficiency, T=0, blocks of 4",  # which temperature?
+    ):
+        assert words in seen, words
+
+
+@pytest.mark.parametrize(
+    ("link", "answer"),
+    [
+        (".matrix thead a", "What training cost"),  # what did it cost?
+        ("#matrix-note a", "accepted / tested"),  # what does it mean?
+        (".panel td.r a", "first minus second"),  # by how much?
+        (".panel .side", "The same prompts"),  # what does a draft get wrong?
+        (".bar a[href='runs.html']", "Trend of block efficiency"),  # did it change?
+        (".matrix tbody a.num", "Provenance"),  # where does a number come from?
+    ],
+)
+def test_a_visitors_other_questions_take_one_click(
+    browser: Any, root: Path, link: str, answer: str
+) -> None:
+    opened(browser, root / "index.html")
+    browser.execute_script("arguments[0].click()", browser.find_element(By.CSS_SELECTOR, link))
+    WebDriverWait(browser, 10).until(lambda driver: "index.html" not in driver.current_url)
+    WebDriverWait(browser, 10).until(lambda driver: answer in texts(driver, "main")[0])
+
+
 PAPER = {"width": 703, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # A4, 12 mm margins
 
 
@@ -369,6 +417,24 @@ def test_paper_has_whole_tables_in_light_colours(browser: Any, root: Path) -> No
         assert browser.execute_script(theme) == "dark"
 
 
+@pytest.mark.parametrize(
+    ("page", "most"),
+    [("index.html", 6), ("tables/1-1-gsm8k-p.html", 3), ("cells/1-1-gsm8k-kd-s0.html", 10)],
+)
+def test_a_page_prints_on_a_few_sheets(browser: Any, root: Path, page: str, most: int) -> None:
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    visit(browser, (root / page).as_uri())
+    a4 = {"paperWidth": 8.27, "paperHeight": 11.69, "preferCSSPageSize": True}
+    printed = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", a4)["data"])
+    sheets = len(re.findall(rb"/Type\s*/Page\b", printed))
+    assert 1 <= sheets <= most
+    blank = (
+        "return [...document.querySelectorAll('canvas')].filter(c => !c.getContext('2d')"
+        ".getImageData(0, 0, c.width, c.height).data.some(v => v > 0)).length"
+    )
+    assert browser.execute_script(blank) == 0
+
+
 def test_paper_has_every_row_of_a_table(browser: Any, root: Path) -> None:
     visit(browser, (root / "cells/1-1-gsm8k-kd-s0.html").as_uri())
     rows = "return document.querySelectorAll('#all-numbers tbody tr').length"
@@ -377,6 +443,34 @@ def test_paper_has_every_row_of_a_table(browser: Any, root: Path) -> None:
     assert browser.execute_script(rows) > 25
     browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
     assert browser.execute_script(rows) == 25
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Any, root: Path, theme: str) -> None:
+    axe = pytest.importorskip("axe_core_python", reason="pip install axe-core-python")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text("utf-8")
+    run = "const done = arguments[0]; axe.run().then(done, error => done(String(error)))"
+    for page in kinds_of_pages(root):
+        show(browser, root / page, theme)
+        browser.execute_script(script)
+        found = browser.execute_async_script(run)
+        assert found["passes"], page
+        assert [(item["id"], item["nodes"][0]["html"]) for item in found["violations"]] == [], page
+
+
+def kinds_of_pages(root: Path) -> list[str]:
+    """Return a page of each kind."""
+    folders = ("tables", "sides", "cells", "runs")
+    pages = [next((root / name).iterdir()).relative_to(root) for name in folders]
+    return ["index.html", "runs.html", "definitions.html", *map(str, pages)]
+
+
+def show(browser: Any, page: Path, theme: str) -> None:
+    """Open a page in a theme, with all that it folds open."""
+    visit(browser, page.as_uri())
+    if browser.execute_script("return document.documentElement.dataset.theme") != theme:
+        browser.find_element(By.ID, "theme").click()
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
 
 
 CONTRASTS = """
@@ -407,11 +501,6 @@ return low;
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_stands_out_from_its_ground(browser: Any, root: Path, theme: str) -> None:
-    pages = ["index.html", "runs.html", "definitions.html"]
-    pages += [str(next((root / name).iterdir())) for name in ("tables", "sides", "cells", "runs")]
-    for page in pages:
-        visit(browser, (root / page).as_uri())
-        if browser.execute_script("return document.documentElement.dataset.theme") != theme:
-            browser.find_element(By.ID, "theme").click()
-        browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    for page in kinds_of_pages(root):
+        show(browser, root / page, theme)
         assert browser.execute_script(CONTRASTS) == [], page

@@ -60,7 +60,7 @@ def test_a_draft_that_makes_things_slower_is_named_with_the_reason(
     told: dict[str, Number], reason: str
 ) -> None:
     text = text_of({f"{name}[{PLAIN}]": n for name, n in told.items()})
-    assert f"- kd, transformers, T=0, batch 1, gamma 3: {reason}" in text
+    assert f"- kd, transformers, T=0, batch 1, blocks of 3: {reason}" in text
 
 
 def test_arms_of_other_lengths_are_flagged_and_have_no_speedup() -> None:
@@ -107,7 +107,7 @@ def test_a_run_from_before_there_were_fixed_lengths_still_reads() -> None:
 @pytest.mark.parametrize(("blocks", "few"), [(4, True), (5, False)])
 def test_so_few_blocks_that_they_tell_little_are_said_to(blocks: int, few: bool) -> None:
     text = text_of({}, speed={"blocks": blocks})
-    assert f"95 % interval over {blocks} blocks." in text
+    assert f"95% interval over {blocks} blocks." in text
     assert ("So few blocks tell little" in text) == few
 
 

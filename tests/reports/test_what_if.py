@@ -63,7 +63,7 @@ def test_a_perfect_draft_at_every_cost(tmp_path: Path) -> None:
     # 400 tokens are 12 blocks of 30 + 1 and one that ends with its 28th: 388 drafted tokens.
     # The shortest that needs 13 passes, and the longest that needs no fewer.
     # All prompts have one speedup: nothing is known of how others would differ.
-    assert rows["0"][1] == "30.77, gamma 30 to 32"
+    assert rows["0"][1] == "30.77, blocks of 30 to 32"
     assert rows["0.5"][1].startswith(f"{400 / (13 + 388 * 0.5):.2f},")
     assert rows["4"][1] == "5.000"
     assert rows["4"][2].startswith("1.000 [")
@@ -74,7 +74,7 @@ def test_a_perfect_draft_at_every_cost(tmp_path: Path) -> None:
 def test_a_useless_draft_never_pays(tmp_path: Path) -> None:
     text = text_of(run_of(tmp_path, {"untrained": (0.0,)}), tmp_path)
     rows = {row[0]: row for row in rows_of(text, "gsm8k, p, untrained, temperature 1")}
-    assert {cell for cost in ("0", "0.01", "0.5") for cell in rows[cost][1:]} == {"1, gamma 0"}
+    assert {cell for cost in ("0", "0.01", "0.5") for cell in rows[cost][1:]} == {"1, no draft"}
     assert any(cell.startswith("0.000 [0.000, 0.") for cell in rows["1"])
 
 
@@ -85,9 +85,9 @@ def test_a_draft_pays_up_to_its_acceptance_rate(tmp_path: Path) -> None:
     assert first[2].startswith("0.249 [")  # 0.25, less the bonus token that the text's end has not
     assert first[3] == "1"
     rows = {row[0]: row for row in rows_of(text, "gsm8k, p, kd, temperature 0")}
-    assert "gamma 1" in rows["0.2"][1]
-    assert rows["0.2"][3] == "1, gamma 0"  # c + w = 0.25
-    assert rows["0.3"][1] == "1, gamma 0"
+    assert "blocks of 1" in rows["0.2"][1]
+    assert rows["0.2"][3] == "1, no draft"  # c + w = 0.25
+    assert rows["0.3"][1] == "1, no draft"
 
 
 def test_break_even_acceptance_at_blocks_of_one_is_the_cost(tmp_path: Path) -> None:

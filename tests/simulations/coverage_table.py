@@ -236,7 +236,7 @@ def page(experiments: int) -> str:
 TEXT = """\
 # Simulated coverage
 
-How often do 95 % intervals cover the truth, and how often do tests err? `make coverage` writes this
+How often do 95% intervals cover the truth, and how often do tests err? `make coverage` writes this
 page. Each number is of {experiments} simulated experiments whose truth is known; those of the gate
 are of {many}. The tokens of a text share its acceptance rate. n is the number of prompts.
 
@@ -302,7 +302,7 @@ Where seeds differ much, two of them hardly tell by how much; tables of two seed
 
 ## Speedups
 
-The time ratio of a block is 1.3 with a noise of 3 %; the number is the median over blocks.
+The time ratio of a block is 1.3 with a noise of 3%; the number is the median over blocks.
 
 {speeds}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from draftmark import registry
+from draftmark.analysis.titles import terms_title
 from draftmark.config.recipe import MethodEntry
 from draftmark.config.sections import SpeedCondition
 from draftmark.environment import machine_facts
@@ -107,7 +108,9 @@ def decodes_node(
         "machine": machine_facts(),
     }
     against = draft.label if draft else "itself"
-    label = f"{condition.engine} engine, target alone against {against}, {condition.label}"
+    terms = condition.label.replace(f"engine={condition.engine},", "")
+    how = f"{condition.engine} engine, {terms_title(terms)}"
+    label = f"target alone against {against}, {how}"
     inputs = {"target": setting.target} | ({"draft": draft} if draft else {})
     inputs |= conversation_inputs(setting, "test", samplers.target)
     code = (

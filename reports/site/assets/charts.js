@@ -16,20 +16,34 @@
     };
   }
 
+  // The series of a chart of costs: tokens / (1 pass + drafted (c + w)) at each block length.
+  function withSeries(chart) {
+    if (!chart.costs) { return chart; }
+    return Object.assign({}, chart, { series: chart.costs.map(function (cost) {
+      var points = chart.series[0].points.map(function (p) { return [p[0], p[1] / (1 + p[2] * cost)]; });
+      return { name: "c + w = " + cost, points: points };
+    }) });
+  }
+
   function shown(value) {
     return value === null || value === undefined ? "" : String(Math.round(value * 1e4) / 1e4);
+  }
+
+  // A place on the horizontal axis: its name if places have names, as runs do.
+  function place(chart, x) {
+    return chart.names ? chart.names[x] || "" : shown(x);
   }
 
   function dataset(series, place, chart, look) {
     var forest = chart.kind === "forest";
     var hue = series.hue === undefined ? place : series.hue;
     var colour = look.colours[hue % look.colours.length];
-    var bare = series.points.every(function (p) { return p[2] === null; });
+    var bare = series.points.every(function (p) { return p[2] === undefined; });
     return {
       label: series.name,
       data: series.points.map(function (p) {
         var point = forest ? { x: p[1], y: p[0] } : { x: p[0], y: p[1] };
-        if (p[2] !== null && p[3] !== null) {
+        if (p[2] !== undefined) {
           point[forest ? "xMin" : "yMin"] = p[2];
           point[forest ? "xMax" : "yMax"] = p[3];
         }
@@ -74,7 +88,7 @@
       };
     }
     var all = { x: axis(chart.x, look, { type: "linear", bounds: "data" }), y: axis(chart.y, look, { grace: "5%" }) };
-    all.x.ticks.callback = shown;
+    all.x.ticks.callback = function (value) { return place(chart, value); };
     all.x.ticks.precision = 0;
     if (chart.series.some(function (series) { return series.right; })) {
       all.right = axis(chart.right, look, { position: "right", grid: { display: false }, beginAtZero: true });
@@ -87,7 +101,7 @@
       callbacks: {
         title: function (items) {
           var raw = items[0].raw;
-          return chart.kind === "forest" ? chart.labels[raw.y] : chart.x + ": " + raw.x;
+          return chart.kind === "forest" ? chart.labels[raw.y] : chart.x + ": " + place(chart, raw.x);
         },
         label: function (item) {
           var raw = item.raw, forest = chart.kind === "forest";
@@ -144,7 +158,7 @@
       series.points.forEach(function (p) {
         var row = body.insertRow();
         cell(row, "td", series.name);
-        cell(row, "td", forest ? chart.labels[p[0]] : shown(p[0]));
+        cell(row, "td", forest ? chart.labels[p[0]] : place(chart, p[0]));
         [p[1], p[2], p[3]].forEach(function (value) { cell(row, "td", shown(value)); });
       });
     });
@@ -178,7 +192,7 @@
     var charts = data ? JSON.parse(data.textContent).charts || [] : [];
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     document.querySelectorAll("figure[data-chart]").forEach(function (figure) {
-      addChart(figure, charts[Number(figure.dataset.chart)]);
+      addChart(figure, withSeries(charts[Number(figure.dataset.chart)]));
     });
   });
   document.addEventListener("themechange", function () {

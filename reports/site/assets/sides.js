@@ -74,14 +74,14 @@
     var place = document.getElementById("pairs"), tokens = window.draftmark.tokens;
     if (!place) { return; }
     place.replaceChildren();
-    data.texts.forEach(function (item) {
-      if (String(item.temperature) !== temperature) { return; }
-      var box = tokens.example(item, !place.firstChild);
+    tokens.texts(data.texts).forEach(function (item) {
+      if (String(item.text.temperature) !== temperature) { return; }
+      var box = tokens.example(item.text, !place.firstChild);
       [a, b].forEach(function (method) {
         var name = document.createElement("h3"), marks = item.marks[method];
         name.textContent = data.methods[method] + ": " + (marks === undefined ? "no example of this prompt" : tokens.counts(marks));
         box.append(name);
-        if (marks !== undefined) { box.append(tokens.response(item.pieces, marks)); }
+        if (marks !== undefined) { box.append(tokens.response(item.text.pieces, marks)); }
       });
       place.append(box);
     });
@@ -120,7 +120,7 @@
   document.addEventListener("DOMContentLoaded", function () {
     form = document.getElementById("choice");
     data = JSON.parse(document.getElementById("data").textContent);
-    var temperatures = Array.from(new Set(data.texts.map(function (item) { return String(item.temperature); })));
+    var temperatures = Array.from(new Set(window.draftmark.tokens.texts(data.texts).map(function (item) { return String(item.text.temperature); })));
     fill(form.elements.a, data.methods, data.methods[0]);
     fill(form.elements.b, data.methods, data.methods[1]);
     fill(form.elements.t, temperatures, temperatures[0]);

@@ -35,13 +35,30 @@
     return link;
   }
 
-  function numbers(table, rows) {
+  // A number with four decimals; a small one with two digits, a large one with none after the point.
+  function shown(value) {
+    if (value === null) { return "–"; }
+    var size = Math.abs(value);
+    return size && size < 0.01 ? value.toPrecision(2) : value.toFixed(size < 1000 ? 4 : 0);
+  }
+
+  // Rows [quantity, its place, condition, value, low, high, n] of [name, place, [condition, ...numbers]].
+  function rowsOf(numbers) {
+    return numbers.quantities.flatMap(function (quantity) {
+      return quantity[2].map(function (row) {
+        var n = row.length > 4 ? row[4] : numbers.n;
+        return [quantity[0], quantity[1], numbers.conditions[row[0]]].concat(row.slice(1, 4), n);
+      });
+    });
+  }
+
+  function numbers(table, data) {
     var digits = function (value, kind) {
-      return kind === "display" ? (value === null ? "–" : value.toFixed(4)) : value === null ? "" : value;
+      return kind === "display" ? shown(value) : value === null ? "" : value;
     };
     var text = DataTable.render.text();
     dataTable(table, {
-      data: rows, order: [], pageLength: 25, lengthMenu: [10, 25, 100, 500], deferRender: true,
+      data: rowsOf(data), order: [], pageLength: 25, lengthMenu: [10, 25, 100, 500], deferRender: true,
       autoWidth: false, language: LANGUAGE,
       columns: [
         {

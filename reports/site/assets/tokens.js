@@ -81,15 +81,20 @@
     return box;
   }
 
-  window.draftmark.tokens = { response: response, counts: counts, example: example };
+  // The texts that a page has marks on: [place of the text, marks] -> what `show` makes of them.
+  function texts(marked) {
+    return marked.map(function (pair) { return { text: window.draftmarkTexts[pair[0]], marks: pair[1] }; });
+  }
+
+  window.draftmark.tokens = { texts: texts, response: response, counts: counts, example: example };
 
   document.addEventListener("DOMContentLoaded", function () {
     var place = document.getElementById("examples-here");
     if (!place) { return; }
-    JSON.parse(document.getElementById("data").textContent).examples.forEach(function (item, n) {
-      var box = example(item, n === 0);
+    texts(JSON.parse(document.getElementById("data").textContent).examples).forEach(function (item, n) {
+      var box = example(item.text, n === 0);
       box.firstChild.textContent += ": " + counts(item.marks);
-      box.append(response(item.pieces, item.marks));
+      box.append(response(item.text.pieces, item.marks));
       place.append(box);
     });
   });

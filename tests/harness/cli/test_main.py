@@ -221,6 +221,17 @@ def test_what_if_names_a_failed_cell_though_there_is_nothing_to_draw(draftmark: 
     assert {path.name for path in _files()} == {RESULTS, "what_if.md"}
 
 
+def test_a_report_that_cannot_be_written_keeps_the_others_and_is_named(
+    draftmark: Command,
+) -> None:
+    save_results(_results(), Path("mine"))
+
+    outcome = draftmark("report", "mine", "gate", "leaderboard")
+
+    assert (outcome.code, outcome.out) == (2, f"Written: {Path('mine/leaderboard.md')}\n")
+    assert "Not written: gate: mine has no " in outcome.err
+
+
 def test_an_unknown_report_writes_none_at_all(draftmark: Command) -> None:
     save_results(_results(), Path("mine"))
 
@@ -302,6 +313,18 @@ def test_the_doctor_says_what_is_missing_and_how_to_get_it(draftmark: Command) -
     assert "is not asked: HF_HUB_OFFLINE is set" in outcome.out
     assert "not fetched; draftmark fetch smollm2-135m-instruct" in outcome.out
     assert "no known task in it" in outcome.out
+
+
+def test_the_doctor_marks_what_is_there_and_what_is_missing(draftmark: Command) -> None:
+    first, *lines = draftmark("doctor", "--data", ".").out.splitlines()
+    states = {line[10:].split("  ")[0]: line[:9].split() for line in lines if line[10] != " "}
+
+    assert states["torch"] == ["\u2713", "OK"]
+    assert states["data"] == ["\u2717", "missing"]
+    assert states["processor"] == []
+    missing = sum(line.startswith("\u2717") for line in lines)
+    assert first.split() == f"draftmark {missing} missing; each line says how to add it".split()
+    assert "\x1b" not in "".join(lines)
 
 
 def test_the_version_is_printed(draftmark: Command) -> None:

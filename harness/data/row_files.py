@@ -102,9 +102,9 @@ def _parquet_rows(path: Path) -> Sequence[Any]:
 
 def _csv_rows(path: Path) -> Sequence[Any]:
     try:
-        return list(csv.DictReader(io.StringIO(_text(path))))
+        return list(csv.DictReader(io.StringIO(_text(path)), strict=True))
     except csv.Error as error:
-        raise UserError(f"{path} is not CSV: {error}; write it again.") from error
+        raise UserError(f"{path} is not CSV: {error}; write it again, or as JSON Lines.") from error
 
 
 def parse_json_line(line: str) -> Row:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from large_run import TASKS, large_run
-from many_results import results_at
 from places import PACKAGE
 from stored_runs import HOSTILE, NUMBER, run_of
 from typer.testing import CliRunner
@@ -253,7 +252,7 @@ def test_columns_that_say_nothing_are_left_out_with_a_line(tmp_path: Path) -> No
     text = str(site((seeds_run(tmp_path), tmp_path))["tables/1-1-gsm8k-p.html"])
     header = tables_of(text)[0][0]
     assert not [name for name in header if name.startswith(("quality", "speedup"))]
-    assert "speedup, quality of draft alone (no numbers); quality with draft (0 throughout)" in text
+    assert "Left out: quality with draft (0 throughout)." in text
 
 
 def test_a_value_opens_its_numbers_and_a_heading_its_definition(tmp_path: Path) -> None:
@@ -354,21 +353,32 @@ def test_runs_have_their_date_computing_time_and_machine(tmp_path: Path) -> None
     assert "x, 2 cores" in text
 
 
+def at_commit(results: Results, hour: int, value: float) -> Results:
+    """Return results of a commit in which the block efficiency of kd has a value."""
+    git = {"commit": f"{hour:08x}" * 5, "date": f"2026-01-01T0{hour}:00:00+00:00"}
+    first, *others = results.results
+    numbers = {**first.numbers, RATE: replace(NUMBER, value=value, low=value - 0.1)}
+    rows = (replace(first, numbers=numbers), *others)
+    return replace(results, results=rows, manifest={**results.manifest, "git": git})
+
+
 def test_the_list_of_runs_has_the_trend_and_names_new_levels(tmp_path: Path) -> None:
-    runs = [(results_at(place, 8), tmp_path) for place in (3, 1, 2, 0, *range(4, 8))]
-    page = str(Site(runs=runs, folder="", cells=1)(*runs[0])["runs.html"])
-    charts = json.loads(page.partition('id="data">')[2].partition("</script>")[0])["charts"]
-    assert len(charts) == 5
-    first = charts[0]
-    assert first["title"] == "GSM8K, p, T=0; 9 more methods are not drawn"
-    assert first["names"] == [f"{place:08x} 2026-01-01" for place in [0] * 8]
-    changed = first["series"][0]
-    assert changed["name"] == "method-3"
-    assert [point[0] for point in changed["points"]] == list(range(8))
-    assert changed["points"][3][1] - changed["points"][4][1] == pytest.approx(0.1, abs=0.02)
-    assert page.count("<li>method-3 on") == 5
-    alone = str(site((run(tmp_path), tmp_path))["runs.html"])
-    assert "A second run of the same recipe makes a trend" in alone
+    results = run(tmp_path)
+    hours = (3, 1, 2, 0, *range(4, 8))
+    runs = [(at_commit(results, hour, 1.5 - 0.1 * (hour > 3)), tmp_path) for hour in hours]
+    page = str(site(*runs)["runs.html"])
+    (chart,) = json.loads(page.partition('id="data">')[2].partition("</script>")[0])["charts"]
+    assert chart["title"] == "GSM8K, p, T=0"
+    assert chart["names"] == [f"{hour:08x} 2026-01-01" for hour in range(8)]
+    changed = chart["series"][0]
+    assert changed["name"] == "kd"
+    assert [point[:2] for point in changed["points"]] == [
+        *([place, 1.5] for place in range(4)),
+        *([place, 1.4] for place in range(4, 8)),
+    ]
+    words = "kd on GSM8K, p, T=0: 1.50 before, 1.40 from 00000004 2026-01-01."
+    assert re.findall("<li>(.*?)</li>", page) == [words]
+    assert "A second run of the same recipe makes a trend" in str(site(runs[0])["runs.html"])
 
 
 def test_no_runs_no_results_and_nothing_but_failures_are_pages_that_say_so(tmp_path: Path) -> None:

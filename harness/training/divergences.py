@@ -121,9 +121,8 @@ def tvd(draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor) -> torch.
     DistillSpec's divergence for acceptance (Zhou et al. 2023, arXiv 2310.08461). The gradient is
     half of q (s - E_q s) for s = sign(q - p). DSpark's code omits the half.
     """
-    return _distance(
-        *(to_float32(each).softmax(-1) for each in (draft_logits_NV, target_logits_NV))
-    )
+    log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV)
+    return _distance(log_q_NV.exp(), log_p_NV.exp())
 
 
 def skew_kl(
@@ -231,7 +230,8 @@ def expected_acceptance(
     draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor
 ) -> torch.Tensor:
     """Return alpha [N], without a gradient."""
-    return 1 - tvd(draft_logits_NV.detach(), target_logits_NV.detach())
+    logits = (each.detach() for each in (draft_logits_NV, target_logits_NV))
+    return overlap(*(to_float32(each_NV).softmax(-1) for each_NV in logits))
 
 
 def adaptive_kl_tv(

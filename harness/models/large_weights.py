@@ -30,7 +30,8 @@ def lowered_head(model: Any, dtype: str) -> Iterator[None]:
     fused optimiser changes weights without a new version.
     """
     head, computed = model.get_output_embeddings(), getattr(torch, dtype)
-    if type(head) is torch.nn.Linear and head.bias is None and head.weight.dtype != computed:
+    plain = type(head) is torch.nn.Linear and head.bias is None and head.weight.requires_grad
+    if plain and head.weight.dtype != computed:
         head.lowered_VD = _room(head, computed).copy_(head.weight.detach())
     try:
         yield

@@ -73,8 +73,8 @@ def keep_freed_blocks() -> None:
 
     By default glibc returns large blocks to the system when they are freed, and Linux maps and
     clears every page again: a third of a training's processor time in bfloat16 (SmolLM2, on a
-    virtual machine). Blocks of 32 MiB or more, such as a head's gradient, still return at once;
-    they would leave gaps. Other C libraries are unchanged.
+    virtual machine). Blocks of 32 MiB or more still return at once; they would leave gaps, and
+    `large_weights` keeps those that every step needs. Other C libraries are unchanged.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

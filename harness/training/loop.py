@@ -55,7 +55,7 @@ class _Training:
         return StepKind(depth, live, measuring is not None, compared)
 
     @property
-    def parameters(self) -> list[torch.Tensor]:
+    def parameters(self) -> list[torch.nn.Parameter]:
         """The weights that train."""
         return [each for group in self.optimiser.param_groups for each in group["params"]]
 
@@ -157,10 +157,9 @@ def _clipped_norm(training: _Training) -> float:
     training.context.team.sum_gradients(training.parameters)
     gradients = [each.grad for each in training.parameters if each.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
-    if not norm <= training.context.settings.clip_norm:
-        torch.nn.utils.clip_grads_with_norm_(
-            training.parameters, training.context.settings.clip_norm, norm
-        )
+    clip_norm = training.context.settings.clip_norm
+    if norm > clip_norm:
+        torch.nn.utils.clip_grads_with_norm_(training.parameters, clip_norm, norm)
     return float(norm)
 
 

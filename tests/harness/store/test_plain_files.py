@@ -7,11 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hangs import no_hang
+from huggingface_hub import constants
 from stored_runs import run_of
 
+from draftmark.analysis.gate.accepted import load_accepted
+from draftmark.data.hub.failures import Damaged as DamagedModel
+from draftmark.data.hub.failures import Repository
+from draftmark.data.hub.files import Commit, kept_files
+from draftmark.data.rows import load_rows
 from draftmark.errors import UserError
+from draftmark.models.cache import RECORD, read_record
 from draftmark.models.files import local_model
 from draftmark.models.weights import check_folder
+from draftmark.pipeline.recipe_files import load_recipe
+from draftmark.registry import find_registered
 from draftmark.store import plain_files
 from draftmark.store.entries import ENTRY, SEAL, Damaged, read_entry
 from draftmark.store.graph import Node
@@ -131,3 +141,37 @@ def test_an_entry_with_an_odd_file_is_damaged(name: str, kind: str, tmp_path: Pa
 
     with pytest.raises(Damaged, match=r"(plain file|sparse|missing|changed since)"):
         read_entry(entry.directory)
+
+
+def _read_rows(folder: Path) -> None:
+    task = find_registered("tasks", "gsm8k")
+    load_rows(task, "test", 1, sources=["directory"], directory=folder)
+
+
+def _read_hub_list(folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_CACHE", folder)
+        if kept_files(Commit(Repository("a/b"), "0" * 40)) is None:
+            raise NotPlain("asked of the hub again")
+
+
+READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "recipe": ("x.toml", lambda folder: load_recipe(str(folder / "x.toml"))),
+    "accepted numbers": ("x.json", lambda folder: load_accepted(folder / "x.json")),
+    "rows": ("gsm8k/test.jsonl", _read_rows),
+    "a model's record": (RECORD, read_record),
+    "the hub's list": (f"models--a--b/draftmark/{'0' * 40}.json", _read_hub_list),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("reader", READERS)
+def test_no_reader_hangs_on_an_odd_file_or_takes_all_memory(
+    reader: str, kind: str, tmp_path: Path
+) -> None:
+    name, read = READERS[reader]
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    replace(tmp_path / name, kind)
+
+    with pytest.raises((UserError, DamagedModel)), no_hang():
+        read(tmp_path)

@@ -12,6 +12,7 @@ from huggingface_hub import constants
 from stored_runs import run_of
 
 from draftmark.analysis.gate.accepted import load_accepted
+from draftmark.analysis.stored_counts import stored_counts
 from draftmark.data.hub.failures import Damaged as DamagedModel
 from draftmark.data.hub.failures import Repository
 from draftmark.data.hub.files import Commit, kept_files
@@ -24,8 +25,10 @@ from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.registry import find_registered
 from draftmark.store import plain_files
 from draftmark.store.entries import ENTRY, SEAL, Damaged, read_entry
+from draftmark.store.files import explain_refused_file
 from draftmark.store.graph import Node
 from draftmark.store.plain_files import NotPlain, open_plain, read_plain
+from draftmark.store.published_folder import publish_folder
 from draftmark.store.run_folder import RESULTS, SUMS, load_results
 from draftmark.store.store import Store
 
@@ -128,6 +131,21 @@ def test_results_with_an_odd_file_are_refused(name: str, kind: str, tmp_path: Pa
     else:
         with pytest.raises(UserError, match=r"(no results\.json|is a sparse file)"):
             load_results(tmp_path / "run")
+
+
+def test_a_loop_of_links_is_a_missing_file_and_no_folder_for_a_site(tmp_path: Path) -> None:
+    results = run_of(tmp_path / "run", {"kd": [(0.5, 0.6)]})
+    (tmp_path / "site").symlink_to("site")
+    record = next((tmp_path / "run").rglob("*.parquet"))
+    record.unlink()
+    record.symlink_to(record.name)
+
+    with pytest.raises(UserError, match=r"\.parquet is missing"):
+        stored_counts(results, tmp_path / "run")
+    with pytest.raises(OSError, match="Not a directory") as refused:
+        publish_folder(tmp_path / "site", [("a", "b")])
+    assert "cannot be used: Not a directory" in str(explain_refused_file(refused.value))
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "site"}
 
 
 @pytest.mark.parametrize("kind", ODD)

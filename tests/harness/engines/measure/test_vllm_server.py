@@ -44,6 +44,7 @@ def make(
 
     def made(name: str) -> Made:
         folder = tmp_path / "draft"
+        folder.mkdir()
         if name == "draft_model":
             save_model(draft, tokenizer, folder)
             return Untrained(), folder, {"method": name, "model": str(folder)}

@@ -15,9 +15,10 @@ from typing import Any, get_args
 import pytest
 import typer.main
 import yaml
-from model_server import Server, serve
+from model_server import serve
 from places import ROOT, in_repository
 from pydantic import BaseModel
+from server_replies import vllm
 from small_runs import small_recipe
 
 from draftmark import baselines, registry, reports, tasks
@@ -195,7 +196,7 @@ def test_every_command_of_draftmark_runs(
     monkeypatch.setenv("DRAFTMARK_CACHE", str(tmp_path / "cache"))
     _prepare(tmp_path, monkeypatch)
     failed = {}
-    with serve(Server()) as server, serve(Server()) as other:
+    with serve(vllm()) as server, serve(vllm()) as other:
         places = {"DIR": "DIR", "FOLDER": "FOLDER", "NAME": "tiny"}
         places |= {f"http://{name}:PORT/v1": url for name, url in _urls(server.url, other.url)}
         places |= _runs(monkeypatch, capsys)

@@ -102,6 +102,8 @@ def handover(
     vllm, algorithm, model = served
     folder = f"{FOLDER}/{export_folder(cell)}/{MODEL if vllm == 'draft_model' else vllm}"
     sampling = {"draft_sample_method": "probabilistic"} if sampled else {}
+    if sampled and results.verification == "block":
+        sampling["rejection_sample_method"] = "block"
     return Handover(
         name,
         {"method": vllm, "model": model or folder, **lengths, **sampling},

@@ -31,6 +31,11 @@ def results_under(results: Results, verification: Verification) -> Results:
     """
     if verification == results.verification:
         return results
+    if results.server is not None:
+        raise UserError(
+            f"{results.name} was measured at a server, which verifies by its own rule; leave "
+            "--verification out."
+        )
     sampled = any(map(_differs, (key for row in results.results for key in row.numbers)))
     if sampled and not any(BLOCK_TERM in key for row in results.results for key in row.numbers):
         raise UserError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from draftmark.cli.terminal import echo
+from draftmark.errors import UserError
 from draftmark.types import Verification
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def reopen_run(
     from draftmark.store.store import Store
 
     results, progress = load_results(directory), Progress()
+    if results.server is not None:
+        raise UserError(f"{directory} was measured at a server: it has no recipe to run again.")
     recipe = stored_recipe(results.recipe, directory)
     plan = experiment.plan_experiment(recipe, progress, data=data_folder(data))
     return results, plan, Store(store or directory.parent / "store"), progress

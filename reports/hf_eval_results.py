@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from draftmark import registry
+from draftmark.analysis.hub_data_sets import hub_data_set
 from draftmark.analysis.quantities import quantity_key
 from draftmark.errors import UserError
 from draftmark.reports._shared.content import file_name
@@ -26,7 +26,7 @@ def hf_eval_results(results: Results, directory: Path) -> dict[str, str]:
 
     Raises UserError if no rows are from a hub data set.
     """
-    sets = {(item["task"], item["pair"]): _data_set(item) for item in results.data}
+    sets = {(item["task"], item["pair"]): hub_data_set(item) for item in results.data}
     rows = [row for row in results.results if not row.failure]
     files = {
         f"{FOLDER}/{_folder(row)}/.eval_results/{file_name(row.cell.task)}.yaml": _yaml(entries)
@@ -44,24 +44,6 @@ def hf_eval_results(results: Results, directory: Path) -> dict[str, str]:
 
 def _folder(row: Result) -> str:
     return file_name(f"{row.cell.pair}__{row.cell.method}__{row.cell.seed}")
-
-
-def _data_set(facts: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the data set's name and commit on the hub; None for other rows."""
-    source, _, place = str(facts["source"]["test"]).partition(" ")
-    name, _, commit = place.partition("@")
-    if source != "hub" or not name:
-        return None
-    return name, _whole_commit(facts["task"], commit)
-
-
-def _whole_commit(task: str, commit: str) -> str:
-    """Return the whole commit whose beginning results store, if the task still names it."""
-    try:
-        known = str(registry.find_registered("tasks", task).hub.revision)
-    except UserError:
-        return commit
-    return known if known.startswith(commit) else commit
 
 
 def _entries(

@@ -1,8 +1,9 @@
 """Requests of a measured server -> counts per prompt, in the columns that scoring has.
 
-A prompt's counts are means over its requests. They are vLLM's convention
-(`speculation.blocks.VLLM`): prefill emits the first token, so it belongs to no pass, and tokens
-accepted beyond the end of a reply count as accepted. What a server does not report is absent.
+A prompt's counts are means over its requests, a conversation's the sum over its turns. They are
+vLLM's convention (`speculation.blocks.VLLM`): prefill emits the first token, so it belongs to no
+pass, and tokens accepted beyond the end of a reply count as accepted. What a server does not report
+is absent.
 
 Legend: B prompt, G position in a block (position 1 is index 0).
 """
@@ -17,7 +18,7 @@ import numpy as np
 from draftmark.analysis.quantities import RATES, Quantity, Terms, rate_bounds
 from draftmark.store.acceptance_tables import Floats
 from draftmark.store.served_records import RequestCounts, ServedRequest
-from draftmark.types import MAX_GAMMA
+from draftmark.types import MAX_GAMMA, conversation_of
 
 _SERVED = "counted by the server for each request, tokens beyond the end of a reply included"
 DEFINITIONS = {
@@ -68,7 +69,7 @@ def served_counts(requests: Sequence[ServedRequest]) -> ServedCounts | None:
     mine = [request for request in every if request.total_s is None] or every
     if not mine or any(request.counts is None for request in mine):
         return None
-    names = tuple(dict.fromkeys(request.example_id for request in mine))
+    names = tuple(dict.fromkeys(conversation_of(request.example_id) for request in mine))
     block = max(request.counts.block or 0 for request in mine if request.counts)
     tested_BG, reached_BG = (
         _means(mine, names, [count(request, block) for request in mine])
@@ -86,13 +87,21 @@ def served_counts(requests: Sequence[ServedRequest]) -> ServedCounts | None:
 def _means(
     requests: Sequence[ServedRequest], names: Sequence[str], values: Sequence[Any]
 ) -> Floats | None:
-    """Return the mean of each prompt's values; None if one is missing."""
+    """Return each prompt's values, a mean over its requests; None if one is missing.
+
+    A conversation is one prompt, with the sum over its turns.
+    """
     if any(value is None for value in values):
         return None
-    by_prompt: dict[str, list[Any]] = {name: [] for name in names}
+    by_prompt: dict[str, dict[str, list[Any]]] = {name: {} for name in names}
     for request, value in zip(requests, values, strict=True):
-        by_prompt[request.example_id].append(value)
-    return np.array([np.mean(each, axis=0) for each in by_prompt.values()], dtype=np.float64)
+        turns = by_prompt[conversation_of(request.example_id)]
+        turns.setdefault(request.example_id, []).append(value)
+    sums = [
+        np.sum([np.mean(each, axis=0) for each in turns.values()], axis=0)
+        for turns in by_prompt.values()
+    ]
+    return np.array(sums, dtype=np.float64)
 
 
 def _counts(request: ServedRequest) -> RequestCounts:

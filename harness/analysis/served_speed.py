@@ -13,7 +13,7 @@ from draftmark.config.sections import SpeedCondition
 from draftmark.results import Number
 from draftmark.store.served_records import ServedRequest
 from draftmark.store.speed_records import TimedRun
-from draftmark.types import Arm
+from draftmark.types import Arm, conversation_of
 
 _CLIENT = {
     "speedup": "time of the server without a draft / time of the one with it, per token, as the "
@@ -82,7 +82,7 @@ def _by_prompt(values: Sequence[tuple[str, float, int]]) -> tuple[list[float], l
     """Return the sums of seconds and of tokens of each prompt."""
     sums: dict[str, list[float]] = {}
     for name, seconds, tokens in values:
-        total = sums.setdefault(name, [0.0, 0.0])
+        total = sums.setdefault(conversation_of(name), [0.0, 0.0])
         total[0] += seconds
         total[1] += tokens
     return [total[0] for total in sums.values()], [total[1] for total in sums.values()]

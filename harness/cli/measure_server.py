@@ -19,11 +19,12 @@ from draftmark.pipeline.publish import data_folder, writable_folder
 from draftmark.types import MAX_GAMMA
 
 if TYPE_CHECKING:
+    from draftmark.data.rows import Rows
     from draftmark.engines.measure.endpoint import Endpoint
     from draftmark.engines.measure.endpoint_load import Blocks, Load, Measurement
     from draftmark.pipeline.served_run import Runs, ServedRun
     from draftmark.results import Results
-    from draftmark.types import Arm, Example
+    from draftmark.types import Arm, Example, Task
 
 MEASURED = "measured.json"  # all facts of the last measurement, in a run's folder
 
@@ -34,8 +35,13 @@ def measure_server(
         str | None,
         typer.Option(help="A name of the model at the server [default: the only one there]."),
     ] = None,
-    task: Annotated[str, typer.Option(help="The task whose prompts are sent.")] = "gsm8k",
-    prompts: Annotated[int, typer.Option(min=2, help="Number of test prompts.")] = 32,
+    task: Annotated[
+        str | None,
+        typer.Option(help="The task whose prompts are sent [default: gsm8k; prompts for a file]."),
+    ] = None,
+    prompts: Annotated[
+        str, typer.Option(help="Number of the task's first test prompts, or a file of prompts.")
+    ] = "32",
     concurrency: Annotated[str, typer.Option(help="Requests at a time, like 1,4,16.")] = "1",
     blocks: Annotated[int, typer.Option(min=2, help="Number of blocks of prompts.")] = 5,
     temperature: Annotated[float, typer.Option(min=0)] = 0.0,
@@ -63,36 +69,62 @@ def measure_server(
     Counts come with each reply (vLLM, SGLang, llama.cpp) or from vLLM's page of metrics. The latter
     cover all traffic, so the server must serve nothing else meanwhile.
     """
-    from draftmark import registry
-    from draftmark.data.rows import load_rows
-    from draftmark.engines.measure import endpoint_lines
-    from draftmark.engines.measure.endpoint import Endpoint
     from draftmark.engines.measure.endpoint_load import Load
-    from draftmark.grading.http_client import HttpClient, read_key
     from draftmark.pipeline.served_run import ServedRun
 
     loads = [Load(at_once, blocks, max_tokens, temperature) for at_once in _counts(concurrency)]
-    key = read_key(key_variable, "endpoint")
-    urls: dict[Arm, str | None] = {"draft": url, "target": against}
-    clients = {arm: HttpClient(at, key, timeout) for arm, at in urls.items() if at}
-    found, sources = registry.find_registered("tasks", task), ["directory" if data else "samples"]
-    rows = load_rows(found, "test", prompts, sources=sources, directory=data_folder(data))
-    rows = rows.first_turns()  # a later turn would need the server's own answer before it
-    kept = _Kept(out, {"task": task, "rows": rows.digest, "source": rows.source})
-    endpoints = {arm: Endpoint.find(client, model) for arm, client in clients.items()}
+    found, rows = _prompts(task, prompts, data)
+    kept = _Kept(out, {"task": found.name, "rows": rows.digest, "source": rows.source})
+    endpoints = _endpoints({"draft": url, "target": against}, model, key_variable, timeout)
     run = ServedRun(endpoints["draft"], found, rows, label, loads, num_speculative_tokens)
-    before = _before(run, kept.folder)
-    runs = []
+    _measure_loads(run, endpoints, kept)
+
+
+def _prompts(task: str | None, prompts: str, data: Path | None) -> tuple[Task, Rows]:
+    """Return a task and its first test rows, or those of a file; `prompts` says which."""
+    from draftmark import registry
+    from draftmark.config.sections import TaskRows
+    from draftmark.data.own_rows import task_with_rows
+    from draftmark.data.rows import load_all_rows, load_rows
+
+    if not prompts.isdecimal():
+        found = registry.find_registered("tasks", task or "prompts")
+        of_file = task_with_rows(found, TaskRows(file=prompts))
+        return of_file, load_all_rows(of_file, "test")
+    if (count := int(prompts)) < 2:
+        raise UserError(f"--prompts {prompts} is too few for an interval; take 2 or more.")
+    found, sources = registry.find_registered("tasks", task or "gsm8k"), ["samples"]
+    sources = ["directory"] if data else sources
+    return found, load_rows(found, "test", count, sources=sources, directory=data_folder(data))
+
+
+def _endpoints(
+    urls: Mapping[Arm, str | None], model: str | None, key_variable: str, timeout: float
+) -> dict[Arm, Endpoint]:
+    """Return the endpoints of the URLs that are given; the key is that of all."""
+    from draftmark.engines.measure.endpoint import Endpoint
+    from draftmark.grading.http_client import HttpClient, read_key
+
+    key = read_key(key_variable, "endpoint")
+    clients = {arm: HttpClient(url, key, timeout) for arm, url in urls.items() if url}
+    return {arm: Endpoint.find(client, model) for arm, client in clients.items()}
+
+
+def _measure_loads(run: ServedRun, endpoints: Mapping[Arm, Endpoint], kept: _Kept) -> None:
+    """Measure under each load, print the lines of each, and write what was measured."""
+    from draftmark.engines.measure import endpoint_lines
+
+    before, runs = _before(run, kept.folder), []
     with kept.named_in_errors():
-        for load in loads:
-            runs.append((load, _measure(endpoints, rows.examples, load, kept)))
+        for load in run.loads:
+            runs.append((load, _measure(endpoints, run.rows.examples, load, kept)))
             echo_lines(endpoint_lines.measurement_lines(runs[-1][1], load))
     echo_lines(endpoint_lines.verdict_lines(runs))
     if kept.folder:
         with kept.named_in_errors():
             _publish(run, runs, kept.folder, before)
-    elif out:
-        echo(f"Written: {out}")
+    elif kept.path:
+        echo(f"Written: {kept.path}")
 
 
 def _before(run: ServedRun, folder: Path | None) -> Results | None:
@@ -138,18 +170,18 @@ class _Kept:
     def __init__(self, out: Path | None, facts: Mapping[str, Any]) -> None:
         """Raise UserError, before anything is measured, if the file cannot be written."""
         self.folder = out if out and out.suffix != ".json" else None
-        self._path = writable_folder(self.folder) / MEASURED if self.folder else out
+        self.path = writable_folder(self.folder) / MEASURED if self.folder else out
         self._document: dict[str, Any] = {**facts, "runs": []}
         self._is_written = False
-        if self._path:
-            _check_writable(self._path)
+        if self.path:
+            _check_writable(self.path)
 
     def write(self, **more: Any) -> None:
         """Write the finished runs, and `more`."""
         from draftmark.store.files import write_json
 
-        if self._path:
-            write_json(self._path, {**self._document, **more})
+        if self.path:
+            write_json(self.path, {**self._document, **more})
             self._is_written = True
 
     def add(self, run: Mapping[str, Any]) -> None:
@@ -165,7 +197,7 @@ class _Kept:
         except UserError as error:
             if not self._is_written:
                 raise
-            raise UserError(f"{error} What was measured before is in {self._path}.") from error
+            raise UserError(f"{error} What was measured before is in {self.path}.") from error
 
 
 def _check_writable(path: Path) -> None:

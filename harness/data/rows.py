@@ -98,6 +98,19 @@ def load_rows(
     return found[split]
 
 
+def load_all_rows(task: Task, split: Split) -> Rows:
+    """Return all examples of a split of the task's own file.
+
+    Raises UserError if the file cannot be read, if rows are malformed, or if there are none.
+    """
+    rows = parse_rows(task, split, read_splits(task, [split], sources=[])[split])
+    if rows.malformed:
+        raise UserError(next(describe_faults(rows.malformed)))
+    if not rows.examples:
+        raise UserError(f"{rows.source} has no rows; name a file with prompts.")
+    return rows
+
+
 def load_splits(
     task: Task,
     counts: Mapping[Split, int],

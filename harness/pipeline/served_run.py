@@ -4,6 +4,7 @@ Each draft is a contender with the label that the user gave. A folder takes seve
 after the other with the same prompts and settings; their comparisons are paired on prompts.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,7 +38,7 @@ from draftmark.store.records import write_rows
 from draftmark.store.run_folder import RECORDS, RESULTS, SUMS, load_results, save_results
 from draftmark.store.served_records import REQUESTS, ServedRequest, write_requests
 from draftmark.store.speed_records import ENGINE, RUNS, TimedRun, read_runs
-from draftmark.types import Arm, Task
+from draftmark.types import Arm, Task, conversation_of
 
 _NO_BLOCK = (
     "the server does not say how many tokens it drafts in a row, so the block length here is the "
@@ -226,6 +227,7 @@ def _data(run: ServedRun) -> dict[str, Any]:
         "rows": {"test": len(rows.examples)},
         "source": {"test": rows.source},
         "digest": {"test": rows.digest},
+        "categories": dict(Counter(one.category for one in rows.examples if one.category)),
         "overlaps": [],
         "max_new_tokens": run.loads[0].max_tokens,
         "end_tokens": [],
@@ -239,8 +241,7 @@ def _results(run: ServedRun, recipe: Recipe, done: Sequence[Result], folder: Pat
     rows, quantities = [], {}
     for result in done:
         requests = stored_requests(result, folder)
-        found = _quantities(requests, recipe)
-        found |= category_quantities(found, run.rows.categories, block)
+        found = _quantities(requests, recipe, run.rows.categories)
         numbers = {name: quantity_number(item) for name, item in found.items()}
         numbers |= result.numbers or _speeds(requests, speed, result, folder)
         rows.append(replace(result, numbers=numbers))
@@ -261,16 +262,19 @@ def _results(run: ServedRun, recipe: Recipe, done: Sequence[Result], folder: Pat
     )
 
 
-def _quantities(requests: Sequence[ServedRequest], recipe: Recipe) -> dict[str, Quantity]:
-    """Return the quantities of acceptance, and the share of replies that were cut."""
+def _quantities(
+    requests: Sequence[ServedRequest], recipe: Recipe, categories: Mapping[str, str]
+) -> dict[str, Quantity]:
+    """Return the quantities of acceptance, also by category, and the share of cut replies."""
     temperature = recipe.evaluation.temperatures[0]
     counts = served_counts(requests)
     gamma = recipe.evaluation.num_speculative_tokens
     found = served_quantities(counts, temperature, gamma) if counts else {}
+    found |= category_quantities(found, categories, gamma)
     cut: dict[str, float] = {}
     for item in requests:
         if item.total_s is not None and item.arm == "draft":
-            cut[item.example_id] = float(item.finish_reason == "length")
+            cut[conversation_of(item.example_id)] = float(item.finish_reason == "length")
     name = "truncated_texts"
     flags = np.array(list(cut.values())), np.ones(len(cut))
     return found | {quantity_key(name, temperature): Quantity(flags, ARTEFACTS[name], tuple(cut))}

@@ -208,23 +208,27 @@ class Endpoint:
             raise self._failed(f"it counts {reply.num_tokens} tokens in a reply of at most {limit}")
         return reply
 
+    @property
+    def counts_untimed(self) -> bool:
+        """True if the server has counts of a request only in replies that it does not stream."""
+        return self.software == "SGLang"
+
     def counted_reply(
         self, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]
-    ) -> Reply | None:
-        """Return an untimed reply with SGLang's counts, which it does not stream; else None."""
-        if self.served is None or self.software != "SGLang":
-            return None
+    ) -> Reply:
+        """Return an untimed reply with SGLang's counts, which it does not stream."""
+        facts = self.served.facts if self.served else {}
         fields = {**options, "model": self.model, "messages": list(messages)}
         try:
             text = self.client.read("chat/completions", {**fields, "return_meta_info": True})
             found = SglangReply.model_validate_json(text)
-            block = sglang_block(self.served.facts)
+            block = sglang_block(facts)
             counts = found.meta.counts(block) if found.meta else None
         except RequestFailed as failure:
             raise self._failed(failure) from None
         except ValueError as error:  # a ValidationError is one
             raise self._failed(f"its meta_info cannot be read, {str(error)[:_SHOWN]}") from None
-        return Reply("", found.usage.completion_tokens, 0.0, 0.0, "", counts=counts)
+        return Reply(found.content, found.usage.completion_tokens, 0.0, 0.0, "", counts=counts)
 
     def counters(self) -> Counters | None:
         """Return this model's counters at /metrics; None if the server has no such page.

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from draftmark.analysis import statistics
+from draftmark.data.conversations import with_context
 from draftmark.engines.measure.draft_counters import Counters, DraftCounts, count_drafts
 from draftmark.engines.measure.endpoint import Endpoint, Reply
 from draftmark.engines.measure.timing import ABBA
@@ -19,7 +20,7 @@ from draftmark.errors import UserError
 from draftmark.progress import Progress, Step
 from draftmark.results import Number
 from draftmark.store.served_records import RequestCounts, ServedRequest
-from draftmark.types import Arm, Example
+from draftmark.types import Arm, Example, Turn, conversation_of
 
 DEFINITIONS = {
     "speedup": "time of the endpoint without a draft / time of the one with it, per token; "
@@ -158,8 +159,9 @@ def measure_endpoint(
     `keep` is called after each block with the blocks so far. Raises UserError for fewer prompts
     than blocks, and for a server that fails.
     """
-    if load.blocks > len(examples):
-        raise UserError(f"{load.blocks} blocks need {load.blocks} prompts, not {len(examples)}.")
+    asked = conversations(examples)
+    if load.blocks > len(asked):
+        raise UserError(f"{load.blocks} blocks need {load.blocks} prompts, not {len(asked)}.")
     order = [arm for arm in ABBA if arm in endpoints]
     by_length = sorted(examples, key=lambda example: len(example.messages[-1]["content"]))
     for endpoint in endpoints.values():
@@ -170,8 +172,8 @@ def measure_endpoint(
     with progress.step("asking", len(order) * len(examples)) as step:
         for start in range(load.blocks):
             for arm in order:
-                asked = examples[start :: load.blocks]
-                blocks[arm].append(_run_block(endpoints[arm], asked, load, step))
+                here = asked[start :: load.blocks]
+                blocks[arm].append(_run_block(endpoints[arm], here, load, step))
                 keep(blocks)
     return {
         arm: _measurement(endpoint, blocks[arm], before[arm], examples, load)
@@ -188,24 +190,53 @@ def _measurement(
 ) -> Measurement:
     """Return the measurement of an endpoint whose blocks have run, with the counts it has."""
     counted, gauges = count_drafts(before, endpoint.counters()), endpoint.gauges()
-    untimed = None
-    replies = [endpoint.counted_reply(example.messages, load.options()) for example in examples]
-    if known := [reply for reply in replies if reply]:
-        untimed = Block(tuple(known), 0.0, tuple(example.id for example in examples))
+    untimed, found = None, conversations(examples)
+    if endpoint.counts_untimed:
+        replies = [reply for turns in found for reply in _ask(endpoint.counted_reply, turns, load)]
+        untimed = Block(tuple(replies), 0.0, _names(found))
     return Measurement(tuple(blocks), counted, untimed, gauges, endpoint.software)
 
 
-def _run_block(endpoint: Endpoint, examples: Sequence[Example], load: Load, step: Step) -> Block:
-    def ask(example: Example) -> Reply:
-        reply = endpoint.complete(example.messages, load.options())
-        step.advance()
-        return reply
+def conversations(examples: Sequence[Example]) -> list[list[Example]]:
+    """Return the turns of each conversation; most have one."""
+    found: dict[str, list[Example]] = {}
+    for example in examples:
+        found.setdefault(conversation_of(example.id), []).append(example)
+    return list(found.values())
+
+
+def _names(asked: Sequence[Sequence[Example]]) -> tuple[str, ...]:
+    return tuple(example.id for turns in asked for example in turns)
+
+
+def _ask(
+    complete: Callable[[Sequence[Turn], Mapping[str, Any]], Reply],
+    turns: Sequence[Example],
+    load: Load,
+) -> list[Reply]:
+    """Return the replies to a conversation: each turn is asked after the replies before it."""
+    replies: list[Reply] = []
+    answers: dict[str, str] = {}
+    for number, turn in enumerate(turns, start=1):
+        asked = with_context(turns[:number], answers)[-1]
+        replies.append(complete(asked.messages, load.options()))
+        answers[turn.id] = replies[-1].text
+    return replies
+
+
+def _run_block(
+    endpoint: Endpoint, asked: Sequence[Sequence[Example]], load: Load, step: Step
+) -> Block:
+    def ask(turns: Sequence[Example]) -> list[Reply]:
+        replies = _ask(endpoint.complete, turns, load)
+        for _ in turns:
+            step.advance()
+        return replies
 
     with ThreadPoolExecutor(load.concurrency) as pool:
         started = perf_counter()
-        replies = tuple(pool.map(ask, examples))
-        names = tuple(example.id for example in examples)
-        return Block(replies, perf_counter() - started, names)
+        replies = tuple(reply for turns in pool.map(ask, asked) for reply in turns)
+        return Block(replies, perf_counter() - started, _names(asked))
 
 
 def endpoint_speedup(found: Mapping[Arm, Measurement]) -> Number:

@@ -98,7 +98,12 @@ class SglangMeta(_Part):
         )
 
 
+class _Content(_Part):
+    content: str | None = None
+
+
 class _MetaChoice(_Part):
+    message: _Content = _Content()
     meta_info: SglangMeta | None = None
 
 
@@ -111,6 +116,11 @@ class SglangReply(_Part):
 
     choices: Annotated[list[_MetaChoice], Field(min_length=1)]
     usage: _MetaUsage
+
+    @property
+    def content(self) -> str:
+        """The text of the first choice."""
+        return self.choices[0].message.content or ""
 
     @property
     def meta(self) -> SglangMeta | None:

@@ -186,3 +186,45 @@ def test_the_answer_ends_with_what_to_paste(tmp_path: Path, capsys: Capture) -> 
     assert "measure again with --against the same model without a draft" in board
     named = measure(capsys, llama_cpp(), tmp_path / "llama", "--num-speculative-tokens", 4)
     assert "llama.cpp: --draft-max 4" in named.out
+
+
+QUESTIONS = [
+    {"turns": ["What is a draft?", "And a target?"], "category": "words"},
+    {"turns": ["Why twice?"], "category": "words"},
+    {"turns": ["How many?"], "category": "numbers"},
+    {"turns": ["How long?"], "category": "numbers"},
+]
+
+
+def test_a_file_of_prompts_has_its_turns_asked_in_order_and_its_categories(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS), "utf-8")
+    server, out = vllm(), tmp_path / "run"
+    outcome = measure(capsys, server, out, "--prompts", file)
+    assert outcome.code == 0, outcome.err
+    asked = [[turn["content"] for turn in item["messages"]] for item in server.requests]
+    assert ["What is a draft?", ("word " * 6), "And a target?"] in asked
+    results = load_results(out)
+    numbers = results.results[0].numbers
+    whole = numbers["block_efficiency[t=0,gamma=3]"]
+    assert whole.n == 4  # conversations
+    parts = [numbers[key] for key in numbers if key.startswith("block_efficiency_by_category")]
+    assert [part.n for part in parts] == [2, 2]
+    assert numbers["block_efficiency_macro_mean[t=0,gamma=3]"].value == pytest.approx(
+        sum(part.value for part in parts) / 2
+    )
+    assert results.data[0]["categories"] == {"words": 3, "numbers": 2}
+    assert results.data[0]["task"] == "prompts"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "said"), [("1", "too few"), ("missing.jsonl", "missing.jsonl")]
+)
+def test_prompts_that_are_no_number_and_no_file_are_a_sentence(
+    prompts: str, said: str, tmp_path: Path, capsys: Capture
+) -> None:
+    server = vllm()
+    assert said in sentence_of(measure(capsys, server, tmp_path / "run", "--prompts", prompts))
+    assert server.requests == []

@@ -46,11 +46,6 @@ class Rows:
         """Return the first rows; all, if count is None."""
         return replace(self, examples=self.examples[:count])
 
-    def first_turns(self) -> "Rows":
-        """Return the rows without the later turns of conversations."""
-        first = tuple(example for example in self.examples if not example.follows)
-        return replace(self, examples=first)
-
     @property
     def categories(self) -> dict[str, str]:
         """The category of each conversation by its id; "" for none."""

@@ -34,8 +34,8 @@ def test_doctor_has_facts_and_its_lines_are_made_of_them(
     assert found["data"] == {"directory": ".", "tasks": []}
     assert isinstance(found["disk_free_bytes"], int)
     lines = run_command(capsys, "doctor", "--data", ".").out
-    assert f"python        {found['python']}\n" in lines
-    assert "data          .: no known task in it" in lines
+    assert found["python"] in lines
+    assert ".: no known task in it" in lines
 
 
 def test_plan_has_every_stage_and_the_total(

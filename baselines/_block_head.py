@@ -10,13 +10,14 @@ A new block head is one file: a method with `module`, which returns its weights.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from draftmark.baselines._feature_head import Decay
 from draftmark.baselines._selection import selection_weights, train_on_gaps
 from draftmark.baselines._token_losses import TokenLossName, token_loss
 from draftmark.errors import UserError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from draftmark.models.block_head import BlockHead, BlockModule, BlockShape
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates
     from draftmark.models.language_model import LanguageModel
+    from draftmark.models.shapes import Shape
     from draftmark.training.batches import Batch
     from draftmark.training.context import Draft, TrainingContext
     from draftmark.training.loop import TokenLoss
@@ -48,22 +50,28 @@ class BlockHeadMethod(ABC):
 
     `block_size`: the number of tokens that a block drafts in training, and at most in drafting: a
     longer block length drafts `block_size` tokens. `loss`: the token loss; "cross_entropy" is that
-    of the text's token. Slot k (from 0) has weight decay^k. `anchors`: the share of each response's
-    starts from which a step reads a block. `keep` below 1: AdaSPEC's selection (arXiv 2510.19779,
-    there 0.4) by the loss over all slots, against a reference head. `mask_token`: the id at slots
-    whose token is unknown, if the head has such slots; by default one that texts do not contain,
-    if the target's embedding has such a row.
+    of the text's token. Slot k (from 0) has weight decay^k, or "dpace"
+    (`training.position_weights`): what the slot adds to the expected accepted length. `anchors`:
+    the share of each response's starts from which a step reads a block. `keep` below 1: AdaSPEC's
+    selection (arXiv 2510.19779, there 0.4) by the loss over all slots, against a reference head.
+    `mask_token`: the id at slots whose token is unknown, if the head has such slots; by default one
+    that texts do not contain, if the target's embedding has such a row.
     """
 
     block_size: Annotated[int, Field(ge=1, le=MAX_GAMMA)] = 8
     loss: BlockLossName = "cross_entropy"
-    decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    decay: Decay = 1.0
     anchors: Share = 0.5
     keep: Share = 1.0
     mask_token: Annotated[int, Field(ge=0)] | None = None
 
     kind: ClassVar[Kind] = "feature_head"
     trains: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for knobs that exclude each other."""
+        if self.decay == "dpace" and self.keep < 1:
+            raise ValueError('keep below 1 weighs tokens, decay = "dpace" slots: choose one')
 
     @abstractmethod
     def layers(self, num_layers: int) -> tuple[int, ...]:
@@ -86,6 +94,13 @@ class BlockHeadMethod(ABC):
         shape = block_shape(target, layers, self.block_size, self.mask_token)
         return make_block_head(target, self.module, shape, seed=seed)
 
+    def draft_shape(self, target: "Shape", config: "Mapping[str, Any]") -> "Shape":
+        """Return the shape of the head for a target of that shape and config, for planning."""
+        from draftmark.models.block_head import count_block_head
+
+        layers = self.layers(target.layers)
+        return count_block_head(self.module, target, config, layers, self.block_size)
+
     def slot_loss(self, context: "TrainingContext") -> "TokenLoss":
         """Return the loss of a slot; its batch has the states of that slot."""
         return self.token_loss()
@@ -103,9 +118,11 @@ class BlockHeadMethod(ABC):
         from draftmark.training.loop import train
 
         head = trainable_block_head(context.draft, self.shares, context.seed)
+        context, loss = replace(context, draft=head), self.slot_loss(context)
+        if self.decay == "dpace":
+            return _train_by_length(context, loss)
         weights = [self.decay**slot for slot in range(self.block_size)]
-        context = replace(context, draft=head)
-        loss = mean_over_slots(self.slot_loss(context), weights, self.shares)
+        loss = mean_over_slots(loss, weights, self.shares)
         if self.keep == 1:
             return train(context, loss)
         return train_on_gaps(
@@ -131,6 +148,15 @@ class BlockHeadMethod(ABC):
         from draftmark.speculation.block_drafter import BlockDrafter
 
         return BlockDrafter(load_block_head(directory, self.module, placement))
+
+
+def _train_by_length(context: "TrainingContext", loss: "TokenLoss") -> "Draft":
+    """Return the head trained with D-PACE's weights of slots."""
+    from draftmark.training.block_training import confidence_by_slot, loss_by_slot
+    from draftmark.training.loop import PreLossPass, train
+    from draftmark.training.position_weights import weigh_depths
+
+    return train(context, loss_by_slot(loss), PreLossPass(confidence_by_slot, weigh=weigh_depths))
 
 
 def label_loss(

@@ -48,18 +48,18 @@ Decay = Annotated[float, Field(gt=0, le=1)] | Literal["dpace"]
 class FeatureHeadMethod(ABC):
     """The knobs of every head.
 
-    `loss`: the token loss; "label" is -log q(token). `depth`: number of tokens that training rolls
-    the head forward on its own features; the loss at depth k has weight decay^k, or "dpace"
-    (`training.position_weights`): the weights follow what each depth adds to the expected accepted
-    length. `keep` below 1: AdaSPEC's selection (arXiv 2510.19779, there 0.4) by the loss over all
-    depths, against a reference head. `from_layer`: the target's layer that initialises the head;
-    None is random, as published. Layer outputs can be far larger than the normalised features, so
-    EAGLE-1's head, which has no norm, then starts worse than random. `tree`: the tree to draft in
-    place of a chain, as paths of ranks (`speculation.trees`) or "eagle" for EAGLE-1's; block length
-    g uses its first g levels.
+    `loss`: the token loss; "cross_entropy" is -log q(token). `depth`: number of tokens that
+    training rolls the head forward on its own features; the loss at depth k has weight decay^k, or
+    "dpace" (`training.position_weights`): the weights follow what each depth adds to the expected
+    accepted length. `keep` below 1: AdaSPEC's selection (arXiv 2510.19779, there 0.4) by the loss
+    over all depths, against a reference head. `from_layer`: the target's layer that initialises the
+    head; None is random, as published. Layer outputs can be far larger than the normalised
+    features, so EAGLE-1's head, which has no norm, then starts worse than random. `tree`: the tree
+    to draft in place of a chain, as paths of ranks (`speculation.trees`) or "eagle" for EAGLE-1's;
+    block length g uses its first g levels.
     """
 
-    loss: Literal["label"] | TokenLossName = "soft_cross_entropy"
+    loss: Literal["cross_entropy"] | TokenLossName = "soft_cross_entropy"
     depth: Annotated[int, Field(ge=1)] = 1
     decay: Decay = 1.0
     keep: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -138,7 +138,7 @@ class FeatureHeadMethod(ABC):
         """Return the token loss at one depth."""
         from draftmark.training.divergences import cross_entropy
 
-        if self.loss == "label":
+        if self.loss == "cross_entropy":
             return lambda draft, _, batch: cross_entropy(draft, batch.labels_N)
         loss = token_loss(self.loss)
         return lambda draft, target, _: loss(draft, target)

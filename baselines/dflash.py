@@ -30,9 +30,9 @@ from draftmark.baselines._block_head import (
     GAMMA_4,
     BlockHeadMethod,
     Layer,
-    Share,
     fused_layers,
 )
+from draftmark.baselines._feature_head import Decay
 
 if TYPE_CHECKING:
     from typing import Any
@@ -48,7 +48,7 @@ class DFlash(BlockHeadMethod):
     """
 
     block_size: Annotated[int, Field(ge=1, le=31)] = 7
-    decay: Share = GAMMA_4
+    decay: Decay = GAMMA_4
     num_layers: Annotated[int, Field(ge=1)] = 2
     features: tuple[Layer, ...] | None = None
 

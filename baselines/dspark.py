@@ -32,10 +32,10 @@ from draftmark.baselines._block_head import (
     BlockHeadMethod,
     BlockLossName,
     Layer,
-    Share,
     fused_layers,
     label_loss,
 )
+from draftmark.baselines._feature_head import Decay
 
 if TYPE_CHECKING:
     from typing import Any
@@ -57,7 +57,7 @@ class DSpark(BlockHeadMethod):
 
     block_size: Annotated[int, Field(ge=1, le=32)] = 7
     loss: BlockLossName | Literal["dspark"] = "dspark"  # type: ignore[assignment]
-    decay: Share = GAMMA_4
+    decay: Decay = GAMMA_4
     num_layers: Annotated[int, Field(ge=1)] = 2
     features: tuple[Layer, ...] | None = None
     rank: Annotated[int, Field(ge=1)] = 64

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from draftmark.baselines._block_head import BlockHeadMethod
+from draftmark.baselines._feature_head import Decay
 
 if TYPE_CHECKING:
     from typing import Any
@@ -32,7 +33,7 @@ class Medusa(BlockHeadMethod):
     """`num_layers`: residual blocks of each head; `block_size`: the number of heads."""
 
     block_size: Annotated[int, Field(ge=1, le=32)] = 5
-    decay: Annotated[float, Field(gt=0, le=1)] = 0.8
+    decay: Decay = 0.8
     num_layers: Annotated[int, Field(ge=1)] = 1
 
     def layers(self, num_layers: int) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Mtp(FeatureHeadMethod):
     """The knobs are those of every head."""
 
-    loss: Literal["label"] | TokenLossName = "label"
+    loss: Literal["cross_entropy"] | TokenLossName = "cross_entropy"
     depth: Annotated[int, Field(ge=1)] = 3
     decay: Decay = 0.6
 

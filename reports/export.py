@@ -16,7 +16,7 @@ NUMBERS: Mapping[str, type] = {
     "seeds": str,  # separated by spaces; several for a pooled number
     "quantity": str,
     **{"temperature": float, "gamma": int, "position": int},
-    "of": str,  # the rest of the key: a score, an outcome
+    "of": str,  # the rest of the key: a score, an outcome, a category; parts apart by spaces
     **_VALUE,
     **{"definition": str, "failure": str},
 }
@@ -74,7 +74,7 @@ def _key_columns(key: str) -> dict[str, Any]:
             column, kind = _PARTS[name]
             columns[column] = kind(value)
         else:
-            columns["of"] = part
+            columns["of"] = " ".join(filter(None, (columns.get("of"), part)))
     return columns
 
 

@@ -94,7 +94,7 @@ def _notes(row: Result, number: Number, results: Results) -> str:
     """Return draft, interval and definition in words."""
     interval = ""
     if number.low is not None and number.high is not None:
-        interval = f" 95 % interval [{number.low:.4f}, {number.high:.4f}], n = {number.n}."
+        interval = f" 95% interval [{number.low:.4f}, {number.high:.4f}], n = {number.n}."
     draft = f"speculative decoding with {row.cell.method}, seed {row.cell.seed}"
     return f"{draft}, {gamma_of(results)} drafted tokens.{interval} {number.definition}"
 

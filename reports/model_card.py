@@ -125,7 +125,7 @@ def _definition(rows: Sequence[Result], results: Results) -> str:
     seeds = len({row_name(row.cell, rows).text for row in rows})
     return (
         f"Acceptance length (block efficiency, tau): {escape_markdown(text)}. Pooled: all tokens / "
-        "all passes of the prompts of a use case. Brackets: 95 % intervals over prompts. "
+        "all passes of the prompts of a use case. Brackets: 95% intervals over prompts. "
         f"Trainings: {seeds}. vLLM's mean acceptance length, 1 + accepted / drafts, also has what "
         "it accepts beyond the end of a text."
     )

@@ -22,6 +22,7 @@ from draftmark.reports._shared.recommendation import NOTE, advice_section
 from draftmark.reports._shared.rows import (
     by_task_and_pair,
     conditions_of,
+    engine_in_words,
     failure_section,
     row_name,
     speed_reasons,
@@ -83,7 +84,8 @@ def _sections(rows: Sequence[Result]) -> Iterator[str]:
 
 
 def _condition(item: SpeedRow) -> list[str]:
-    return [item.method, *(item.terms[name] for name in ("engine", "t", "batch", "gamma"))]
+    terms = item.terms
+    return [item.method, engine_in_words(terms), terms["t"], terms["batch"], terms["gamma"]]
 
 
 def _speedups(measured: Sequence[SpeedRow]) -> Iterator[Section]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from made_once import made_once
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.contract.fixtures import read_gold, target, tiny_directory, tokenizer
@@ -96,5 +97,9 @@ def write(target: Any, tiny_directory: Path) -> Callable[..., list[Text]]:
 
 
 @pytest.fixture(scope="session")
-def greedy_texts(write: Callable[..., list[Text]], prompts: list[Prompt]) -> list[Text]:
-    return write(prompts, 0.0)
+def greedy_texts(
+    write: Callable[..., list[Text]],
+    prompts: list[Prompt],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[Text]:
+    return made_once(tmp_path_factory, "greedy_texts", lambda: write(prompts, 0.0))

@@ -14,7 +14,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from draftmark.analysis.quantities import DEFINITIONS, Quantity, Terms, drafts_of, rate_bounds
+from draftmark.analysis.quantities import (
+    BLOCK_TERM,
+    DEFINITIONS,
+    Quantity,
+    Terms,
+    rate_bounds,
+    terms_of,
+)
 from draftmark.speculation.blocks import start_counts
 from draftmark.store.acceptance_tables import Bools, Floats
 from draftmark.store.cell_records import Records
@@ -23,6 +30,7 @@ from draftmark.types import AcceptanceTable, Text, conversation_of
 NO_CATEGORY = "no category"
 SHOWN = ("acceptance_rate", "block_efficiency")
 BY_CATEGORY, MACRO, BY_CONTEXT = "_by_category", "_macro_mean", "_by_context"
+NAMES = frozenset(f"{rate}{part}" for rate in SHOWN for part in (BY_CATEGORY, MACRO, BY_CONTEXT))
 # Context lengths in tokens at which a new range begins.
 CONTEXT_EDGES = (0, 256, 512, *(1024 * 2**power for power in range(8)))
 _RATES = {"acceptance_rate": ("accepted", "tested"), "block_efficiency": ("tokens", "passes")}
@@ -59,10 +67,18 @@ def category_quantities(
         if name in SHOWN and f"gamma={gamma}" in terms.split(","):
             parts = dict(_parts(item, categories))
             for category, part in parts.items():
-                result[f"{name}{BY_CATEGORY}[{terms},category={category}]"] = part
+                whole = f"{name}{BY_CATEGORY}[{terms}]"
+                result[_with_term(whole, f"category={category}")] = part
             if len(parts) > 1:
                 result[f"{name}{MACRO}[{terms}]"] = macro_mean(list(parts.values()), item)
     return result
+
+
+def _with_term(key: str, term: str) -> str:
+    """Return a key with a term more; that of block verification stays the last one."""
+    terms = key.removesuffix("]")
+    rule = BLOCK_TERM if terms.endswith(BLOCK_TERM) else ""
+    return f"{terms.removesuffix(BLOCK_TERM)},{term}{rule}]"
 
 
 def _parts(item: Quantity, categories: Mapping[str, str]) -> Iterator[tuple[str, Quantity]]:
@@ -120,8 +136,7 @@ def context_quantities(records: Records, gamma: int) -> dict[str, Quantity]:
             continue
         context_BS = _contexts(tables, texts)
         ranges = [span for span in _ranges() if _within(context_BS, span).any()]
-        for draft, own in drafts_of(tables).items() if len(ranges) > 1 else ():
-            at = Terms(temperature, draft)
+        for at, own in terms_of(temperature, tables) if len(ranges) > 1 else ():
             for span in ranges:
                 result |= dict(_of_range(own, context_BS, span, gamma, at))
     return {name: item for name, item in result.items() if item.counts[1].sum() > 0}
@@ -159,7 +174,7 @@ def _of_range(
     at: Terms,
 ) -> Iterator[tuple[str, Quantity]]:
     """Yield the rates of the blocks that start in a range, over the prompts that reach it."""
-    here_BS, counts = _within(context_BS, span), start_counts(tables, gamma)
+    here_BS, counts = _within(context_BS, span), start_counts(tables, gamma, at.verification)
     here_B: Bools = np.asarray(here_BS.any(axis=1))
     where = range_name(span)
     prompts = tuple(
@@ -169,6 +184,6 @@ def _of_range(
         top_B, bottom_B = (
             (getattr(counts, f"{field}_BS") * here_BS).sum(axis=1)[here_B] for field in fields
         )
-        key = at.key(f"{name}{BY_CONTEXT}", gamma).removesuffix("]") + f",context={where}]"
+        key = _with_term(at.key(f"{name}{BY_CONTEXT}", gamma), f"context={where}")
         definition = f"{DEFINITIONS[name]}; blocks that start in one range of lengths of context"
         yield key, Quantity((top_B, bottom_B), definition, prompts, rate_bounds(name, gamma))

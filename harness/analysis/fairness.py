@@ -176,6 +176,29 @@ def _texts(group: Group) -> Iterator[Finding]:
         yield group.finding("note", text, cells=trained_on_gold)
 
 
+def _own_drafts(group: Group) -> Iterator[Finding]:
+    """Yield the drafts that methods have of their own, and the heads that other runs trained."""
+    if own := group.data.get("drafts", {}):
+        inits = "; ".join(f"{title} from {facts['draft']}" for title, facts in own.items())
+        text = f"methods start from different drafts: {inits}; others from {group.data['draft']}"
+        yield group.finding("note", text, drafts=own)
+    heads = [_name(row) for row in group.rows if _starts_from_head(group, row)]
+    if heads:
+        text = (
+            f"the rows that trained the heads of {', '.join(heads)} before this run are unknown: "
+            "test rows may be among them"
+        )
+        yield group.finding("note", text, cells=heads)
+
+
+def _starts_from_head(group: Group, row: Result) -> bool:
+    init = group.data.get("drafts", {}).get(row.cell.method, group.data)
+    drafts = (entry for entry in row.provenance["entries"] if entry["stage"] == "draft")
+    return init.get("draft", "").startswith("head ") and any(
+        "init" in made["inputs"] for made in drafts
+    )
+
+
 def _artefacts(group: Group) -> Iterator[Finding]:
     """Yield a warning for each temperature at which most texts are cut, empty or repeat."""
     temperatures = group.recipe.evaluation.temperatures
@@ -273,6 +296,6 @@ def _in_words(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 _CHECKS: tuple[Callable[[Group], Iterator[Finding]], ...] = (
-    *(_leaks, _foreign_rows, _measured_on, _arms, _texts, _artefacts),
+    *(_leaks, _foreign_rows, _measured_on, _arms, _texts, _own_drafts, _artefacts),
     *(_budgets, _training, _seeds, _learned_nothing),
 )

@@ -107,7 +107,7 @@ def acceptance_quantities(records: Records, recipe: Recipe) -> dict[str, Quantit
     found: dict[str, Quantity] = {}
     for temperature, tables in records.tables.items():
         prompts = tuple(table.example_id for table in tables)
-        for at, own in _terms_of(temperature, tables):
+        for at, own in terms_of(temperature, tables):
             for gamma, rates in _rates(own, at, shown):
                 for name, (top_B, bottom_B, definition) in rates.items():
                     bounds = rate_bounds(name, gamma)
@@ -126,7 +126,7 @@ def _rates(
         yield gamma, _block_rates(counts, at, gamma, gamma == shown)
 
 
-def _terms_of(
+def terms_of(
     temperature: float, tables: Sequence[AcceptanceTable]
 ) -> Iterator[tuple["Terms", Sequence[AcceptanceTable]]]:
     """Yield the terms of every draft and rule at a temperature, with the draft's tables."""

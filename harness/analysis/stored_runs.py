@@ -27,6 +27,7 @@ from draftmark.store.run_folder import (
     recorded_hash,
     run_folders,
 )
+from draftmark.store.stored_shapes import Manifest
 
 SUMMARY = "summary.jsonl"
 
@@ -122,6 +123,8 @@ def _read_file(directory: Path) -> RunSummary:
         if adapter(_Seal).validate_json(head) != seal:
             raise ValueError("it is of other results, or damaged")
         summary: RunSummary = adapter(RunSummary).validate_json(body)
+        facts = {"versions": {}, "git": summary.commit or None, "hardware": summary.hardware}
+        adapter(Manifest).validate_python(facts)
         for item in summary.contenders:
             for name, number in item.numbers.items():
                 check_finite(name, number)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from draftmark.analysis.categories import NAMES
 from draftmark.analysis.quantities import BLOCK_TERM, PER_PROMPT, RATES
 from draftmark.analysis.stored_runs import RunSummary, StoredRuns, summarise_run
 from draftmark.errors import UserError
@@ -17,6 +18,7 @@ from draftmark.types import Verification
 
 _OF_BLOCKS = {
     *RATES,
+    *NAMES,
     *(f"{name}_per_prompt" for name in PER_PROMPT),
     *("marginal_acceptance", "conditional_acceptance"),
 }

@@ -77,6 +77,7 @@ def measure_server(
     clients = {arm: HttpClient(at, key, timeout) for arm, at in urls.items() if at}
     found, sources = registry.find_registered("tasks", task), ["directory" if data else "samples"]
     rows = load_rows(found, "test", prompts, sources=sources, directory=data_folder(data))
+    rows = rows.first_turns()  # a later turn would need the server's own answer before it
     kept = _Kept(out, {"task": task, "rows": rows.digest, "source": rows.source})
     endpoints = {arm: Endpoint.find(client, model) for arm, client in clients.items()}
     run = ServedRun(endpoints["draft"], found, rows, label, loads, num_speculative_tokens)

@@ -3,6 +3,7 @@
 Models have names as well as folders. A model's value is a path if it begins with `~`, `.` or `/`.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,4 +61,4 @@ def _with_files(rows: Any, folder: Path) -> Any:
 
 def _absolute(value: str, folder: Path) -> Path:
     """Return a path that starts at a folder, if it is relative, as an absolute one."""
-    return (folder / Path(value).expanduser()).resolve()
+    return Path(os.path.realpath(folder / Path(value).expanduser()))  # also of a loop of links

@@ -60,6 +60,8 @@ class TaskRows(Section):
             raise ValueError("needs exactly one of file and dataset")
         if (self.dataset is None) != (self.revision is None):
             raise ValueError("dataset and revision (a whole commit) are set together")
+        if self.dataset and self.format == "text":
+            raise ValueError("format = 'text' reads a file, not a dataset")
         if self.file is not None and not self.paths:
             raise ValueError("file needs a path, or a table such as { test = 'questions.jsonl' }")
         return self

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from draftmark.data.size_limits import unzip_within_limit
+from draftmark.data.size_limits import MAX_UNPACKED, unzip_within_limit
 from draftmark.errors import UserError
+from draftmark.store.plain_files import NotPlain, read_plain
+from draftmark.store.reading import MALFORMED
 from draftmark.text import BYTE_ORDER_MARK, decode_text
 from draftmark.types import Row
 
@@ -66,8 +68,10 @@ def _lines(path: Path) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        data = read_plain(path, MAX_UNPACKED)
         return decode_text(unzip_within_limit(data, path) if path.suffix == ".gz" else data)
+    except NotPlain:
+        raise
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is unreadable: {error}; fetch or write it again.") from error
 
@@ -86,19 +90,21 @@ def _json_rows(path: Path) -> Sequence[Any]:
 
 
 def _parquet_rows(path: Path) -> Sequence[Any]:
-    import pyarrow
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
             rows: list[Any] = file.read().to_pylist()
             return rows
-    except (pyarrow.ArrowException, OSError) as error:
+    except MALFORMED as error:
         raise UserError(f"{path} is unreadable parquet: {error}; write it again.") from error
 
 
 def _csv_rows(path: Path) -> Sequence[Any]:
-    return list(csv.DictReader(io.StringIO(_text(path))))
+    try:
+        return list(csv.DictReader(io.StringIO(_text(path)), strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path} is not CSV: {error}; write it again, or as JSON Lines.") from error
 
 
 def parse_json_line(line: str) -> Row:

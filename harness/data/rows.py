@@ -21,7 +21,7 @@ from draftmark.data.sources import (
 from draftmark.errors import UserError
 from draftmark.progress import Progress
 from draftmark.store.graph import json_digest
-from draftmark.types import Example, Row, Split, Task
+from draftmark.types import Example, Row, Split, Task, conversation_of
 
 MISSING = "not here: "  # prefix of the digest of rows that a plan lacks
 
@@ -45,6 +45,16 @@ class Rows:
     def first(self, count: int | None) -> "Rows":
         """Return the first rows; all, if count is None."""
         return replace(self, examples=self.examples[:count])
+
+    def first_turns(self) -> "Rows":
+        """Return the rows without the later turns of conversations."""
+        first = tuple(example for example in self.examples if not example.follows)
+        return replace(self, examples=first)
+
+    @property
+    def categories(self) -> dict[str, str]:
+        """The category of each conversation by its id; "" for none."""
+        return {conversation_of(one.id): one.category for one in self.examples}
 
     @property
     def num_rows(self) -> int:

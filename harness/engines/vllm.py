@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from draftmark.engines._text import GeneratedText
 from draftmark.engines._vllm import options
@@ -25,6 +25,9 @@ from draftmark.errors import Unsupported, UserError
 from draftmark.speculation.blocks import VLLM
 from draftmark.speculation.interfaces import EngineSettings, Method
 from draftmark.types import Decode, Kind, Prompt, Round
+
+if TYPE_CHECKING:
+    from draftmark.models.block_head import BlockHead
 
 TIMEOUT_VARIABLE = "DRAFTMARK_ENGINE_TIMEOUT"
 
@@ -189,9 +192,12 @@ def _export(
     if method.kind != "feature_head":
         return draft
     from draftmark.models.head_exports import LAYOUTS, export_head
+    from draftmark.speculation.block_drafter import BlockDrafter
     from draftmark.speculation.head_drafter import FeatureHeadDrafter
 
     drafter = method.drafter(draft, settings.placement)
+    if isinstance(drafter, BlockDrafter):
+        return _export_block_head(drafter.head, settings, folder)
     if not isinstance(drafter, FeatureHeadDrafter):
         raise Unsupported(
             "vLLM drafts chains, not trees; leave `tree` out, or choose another engine."
@@ -204,6 +210,23 @@ def _export(
         )
     tokens = settings.num_speculative_tokens
     export_head(drafter.head, layouts[0], folder, target="", num_speculative_tokens=tokens)
+    return folder
+
+
+def _export_block_head(head: "BlockHead", settings: EngineSettings, folder: Path) -> Path:
+    """Return the folder of an exported block head.
+
+    Raises Unsupported for one whose attention vLLM's CPU build lacks.
+    """
+    from draftmark.models.block_exports import block_layouts, export_block_head
+
+    layout = block_layouts(head)[0]
+    if settings.placement.device == "cpu" and layout in ("dflash", "dspark"):
+        raise Unsupported(
+            f"vLLM's CPU build has no kernels for {layout} heads; choose another speed.engine, or "
+            "a GPU."
+        )
+    export_block_head(head, layout, folder, target="")
     return folder
 
 

@@ -15,8 +15,8 @@ joined state, V vocabulary.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +29,7 @@ from draftmark.errors import UserError
 from draftmark.models.feature_head import FAMILIES, norm_name
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.loading import check_whole, explain_loading
+from draftmark.models.shapes import Shape
 from draftmark.store.store import write_json
 from draftmark.types import Placement
 
@@ -208,6 +209,21 @@ def block_shape(
         raise UserError(f"mask_token = {token}: the target's embedding has rows 0 to {rows - 1}.")
     biased = target.model.get_output_embeddings().bias is not None
     return BlockShape(layers, size, block_size, token, biased)
+
+
+def count_block_head(
+    build: Build, target: Shape, config: Mapping[str, Any], layers: tuple[int, ...], block_size: int
+) -> Shape:
+    """Return the shape of a head, for planning; its weights are counted on torch's meta device.
+
+    `config` is the target's, with `model_type`.
+    """
+    values = dict(config)
+    made = AutoConfig.for_model(values.pop("model_type"), **values)
+    made.tie_word_embeddings = target.tied
+    with torch.device("meta"):
+        module = build(made, BlockShape(layers, target.vocabulary, block_size, 0))
+    return replace(target.cut(1), parameters=module.num_parameters(), trained_head=False)
 
 
 def load_block_head(directory: Path, build: Build, placement: Placement) -> BlockHead:

@@ -7,15 +7,14 @@ code that comes with a model runs only if the recipe allows it.
 Legend: B batch, T position, N supervised position, D hidden size, V vocabulary.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, wraps
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch.nn.functional import linear, pad
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -23,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 from draftmark.errors import UserError
 from draftmark.models.attention import group_heads
 from draftmark.models.context_length import context_length
+from draftmark.models.large_weights import head_product
 from draftmark.models.loading import explain_loading, load_whole
 from draftmark.models.token_ids import vocabulary_size
 from draftmark.types import Placement
@@ -204,72 +204,3 @@ def save_model(loaded: LanguageModel, tokenizer: Any, directory: Path) -> None:
     """Write weights as safetensors with config and tokenizer, loadable by any engine."""
     loaded.model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
-
-
-@contextmanager
-def lowered_head(loaded: LanguageModel, dtype: str) -> Iterator[None]:
-    """Keep the head's weight in `dtype` too, for all products in the block.
-
-    Autocast would cast the weight, the largest of a small model, for every chunk of positions.
-    Heads with a bias are left to autocast, which rounds product and bias together.
-    """
-    head, computed = loaded.model.get_output_embeddings(), getattr(torch, dtype)
-    if type(head) is torch.nn.Linear and head.bias is None and head.weight.dtype != computed:
-        head.lowered_VD = head.weight.detach().to(computed)
-    try:
-        yield
-    finally:
-        vars(head).pop("lowered_VD", None)
-
-
-def head_product(head: Any, states: torch.Tensor) -> torch.Tensor:
-    """Return the logits [..., V] of states [..., D], as calling the head does.
-
-    Logits are computed in chunks of positions, and torch would allocate the head's gradient, as
-    large as the head, for each chunk. Here each chunk adds to the stored gradient in place.
-    """
-    if not _adds_in_place(head, states):
-        return cast(torch.Tensor, head(states))
-    weight_VD = vars(head).get("lowered_VD", head.weight.detach())
-    logits: torch.Tensor = _Product.apply(  # type: ignore[no-untyped-call]
-        states, head.weight, weight_VD
-    )
-    return logits if head.bias is None else logits + head.bias
-
-
-def _adds_in_place(head: Any, states: torch.Tensor) -> bool:
-    """True if the head is a plain matrix that trains, in its own dtype or with a lowered copy."""
-    if type(head) is not torch.nn.Linear or not torch.is_grad_enabled():
-        return False
-    if not (head.weight.requires_grad and head.weight.is_leaf):
-        return False
-    if torch.is_autocast_enabled(states.device.type):
-        return "lowered_VD" in vars(head)
-    return states.dtype == head.weight.dtype
-
-
-class _Product(torch.autograd.Function):
-    """states @ weight.T, in the dtype of `computed_VD`, a copy of the weight or the weight itself.
-
-    The backward pass adds the weight's gradient in place.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, states: torch.Tensor, weight_VD: torch.Tensor, computed_VD: torch.Tensor
-    ) -> torch.Tensor:
-        ctx.dtype, states = states.dtype, states.to(computed_VD.dtype)
-        ctx.save_for_backward(states, weight_VD, computed_VD)
-        return linear(states, computed_VD)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        states, weight_VD, computed_VD = ctx.saved_tensors
-        gradient_NV, states_ND = gradient.flatten(0, -2), states.flatten(0, -2)
-        if weight_VD.grad is None:
-            weight_VD.grad = torch.zeros_like(weight_VD)
-        if weight_VD.dtype == computed_VD.dtype:
-            weight_VD.grad.addmm_(gradient_NV.T, states_ND)
-        else:
-            weight_VD.grad.add_(gradient_NV.T @ states_ND)
-        return (gradient @ computed_VD).to(ctx.dtype), None, None

@@ -56,6 +56,11 @@ class Plan:
         """Return the nodes of a cell's outputs, without their inputs."""
         return [output.node for output in self.cells[cell].values()]
 
+    def setting(self, cell: Cell) -> Setting:
+        """Return the setting of a cell, with its method's own draft if it has one."""
+        setting = self.settings[cell.task, cell.pair]
+        return setting.for_entry(setting.recipe.method(cell.method))
+
     def draft(self, cell: Cell) -> Node:
         """Return the node of a cell's draft."""
         return self.cells[cell]["draft"].node
@@ -89,8 +94,9 @@ def plan_experiment(
             if pair.fine_tune:
                 setting = replace(setting, target=drafts.fine_tuned_node(setting))
             settings[name, pair.name] = setting
-    cells = {cell: outputs_of(settings[cell.task, cell.pair], cell) for cell in recipe.cells()}
-    return Plan(recipe, settings, cells)
+    plan = Plan(recipe, settings, {})
+    cells = {cell: outputs_of(plan.setting(cell), cell) for cell in recipe.cells()}
+    return replace(plan, cells=cells)
 
 
 def resolve_dtypes(recipe: Recipe) -> Recipe:

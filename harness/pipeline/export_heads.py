@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from draftmark.errors import UserError
 from draftmark.models.token_ids import read_config
@@ -10,8 +11,12 @@ from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.preflight import check_models
 from draftmark.progress import Progress
 from draftmark.results import Cell
+from draftmark.speculation.interfaces import Method
 from draftmark.store.files import remove_links
 from draftmark.store.store import Store
+
+if TYPE_CHECKING:
+    from draftmark.models.block_head import BlockHead
 
 
 def export_heads(plan: Plan, store: Store, out: Path, progress: Progress) -> Iterator[Path]:
@@ -25,20 +30,35 @@ def export_heads(plan: Plan, store: Store, out: Path, progress: Progress) -> Ite
     if not heads:
         raise UserError(
             f"No feature head of this run is in {store.root}; name its store with --store, or run "
-            "a recipe with eagle or eagle3."
+            "a recipe with a head, such as eagle3."
         )
     for cell in heads:
         head = ensure_entry(plan.draft(cell), store, progress, threads=plan.recipe.threads)
         yield from _export(plan, cell, head.directory, out)
 
 
-def _is_head(plan: Plan, cell: Cell, store: Store) -> bool:
+def _method(plan: Plan, cell: Cell) -> Method:
     entry = plan.recipe.method(cell.method)
-    setting = plan.settings[cell.task, cell.pair].for_entry(entry)
-    return setting.method_of(entry).kind == "feature_head" and store.has(plan.draft(cell))
+    return plan.setting(cell).method_of(entry)
+
+
+def _is_head(plan: Plan, cell: Cell, store: Store) -> bool:
+    return _method(plan, cell).kind == "feature_head" and store.has(plan.draft(cell))
 
 
 def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path]:
+    from draftmark.speculation.block_drafter import BlockDrafter
+    from draftmark.types import Placement
+
+    drafter = _method(plan, cell).drafter(directory, Placement())
+    folder = out / f"{cell.task}-{cell.pair}-{cell.method}-{cell.seed}"
+    if isinstance(drafter, BlockDrafter):
+        yield from _export_block_head(drafter.head, folder, plan.recipe.pair(cell.pair).target)
+    else:
+        yield from _export_feature_head(plan, cell, directory, folder)
+
+
+def _export_feature_head(plan: Plan, cell: Cell, directory: Path, folder: Path) -> Iterator[Path]:
     from draftmark.models.feature_head import load_head
     from draftmark.models.head_exports import LAYOUTS, export_head
     from draftmark.types import Placement
@@ -46,17 +66,25 @@ def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path
     head = load_head(directory, Placement())
     tokens = plan.recipe.evaluation.num_speculative_tokens
     pair = plan.recipe.pair(cell.pair)
-    base = plan.settings[cell.task, cell.pair].target_as_given.existing_folder
+    base = plan.setting(cell).target_as_given.existing_folder
     names = read_config(base / "config.json").get("architectures", ()) if base else ()
     for layout in LAYOUTS[head.model.shape.kind]:
-        folder = out / f"{cell.task}-{cell.pair}-{cell.method}-{cell.seed}" / layout
-        remove_links(folder)
+        remove_links(folder / layout)
         export_head(
             head,
             layout,
-            folder,
+            folder / layout,
             target=pair.target,
             num_speculative_tokens=tokens,
             architectures=names,
         )
-        yield folder
+        yield folder / layout
+
+
+def _export_block_head(head: "BlockHead", folder: Path, target: str) -> Iterator[Path]:
+    from draftmark.models.block_exports import block_layouts, export_block_head
+
+    for layout in block_layouts(head):
+        remove_links(folder / layout)
+        export_block_head(head, layout, folder / layout, target=target)
+        yield folder / layout

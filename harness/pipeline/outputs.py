@@ -60,10 +60,10 @@ _Named = tuple[str, Output]
 def outputs_of(setting: Setting, cell: Cell) -> dict[str, Output]:
     """Return the outputs of a cell by name, in the order that enters the key of a plan.
 
+    `setting` is the cell's, with its method's own draft.
     Rows use these names for failed and refused speed measurements.
     """
     entry = setting.recipe.method(cell.method)
-    setting = setting.for_entry(entry)
     draft = drafts.draft_node(setting, entry, cell.seed)
     speed = {
         name: replace(output, required=False)

@@ -54,6 +54,7 @@ def _facts(setting: Setting) -> dict[str, Any]:
         **_own_drafts(setting),
         "rows": {split: len(item.examples) for split, item in rows.items()},
         "categories": _categories(setting),
+        "graded": setting.task.is_graded,
         "source": {split: item.source for split, item in rows.items()},
         "hub": {split: dict(item.hub_facts) for split, item in rows.items() if item.hub_facts},
         "passed_over": list(rows["test"].passed_over),

@@ -122,7 +122,7 @@ def _with_numbers(result: Result, records: Records, plan: Plan) -> Row:
             **quality_quantities(records, setting.task, plan.recipe),
         }
         quantities = {name: sum_conversations(item) for name, item in by_prompt.items()}
-        quantities |= category_quantities(quantities, setting.categories, gamma)
+        quantities |= category_quantities(quantities, setting.rows["test"].categories, gamma)
         numbers = summarise_cell(quantities, records, plan.recipe)
     except Exception as error:  # the other cells keep their numbers
         reason = f"the numbers cannot be computed: {type(error).__name__}: {error}"

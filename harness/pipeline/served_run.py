@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from draftmark.analysis.categories import category_quantities
 from draftmark.analysis.comparisons import by_contender, compare_contenders, rank_contenders
 from draftmark.analysis.quantities import Quantity, quantity_key
 from draftmark.analysis.served_counts import served_counts, served_quantities
@@ -239,6 +240,7 @@ def _results(run: ServedRun, recipe: Recipe, done: Sequence[Result], folder: Pat
     for result in done:
         requests = stored_requests(result, folder)
         found = _quantities(requests, recipe)
+        found |= category_quantities(found, run.rows.categories, block)
         numbers = {name: quantity_number(item) for name, item in found.items()}
         numbers |= result.numbers or _speeds(requests, speed, result, folder)
         rows.append(replace(result, numbers=numbers))

@@ -28,7 +28,6 @@ from draftmark.types import (
     Samplers,
     Split,
     Task,
-    conversation_of,
 )
 
 TEXT_SEED = 0  # fixed: all methods and seeds of a task and pair are measured on the same texts
@@ -80,11 +79,6 @@ class Setting:
     def max_new_tokens(self) -> int:
         """The length limit of responses, in tokens."""
         return self.recipe.max_new_tokens(self.task)
-
-    @property
-    def categories(self) -> dict[str, str]:
-        """The category of each test conversation by its id; "" for none."""
-        return {conversation_of(one.id): one.category for one in self.rows["test"].examples}
 
     @property
     def end_tokens(self) -> frozenset[int]:

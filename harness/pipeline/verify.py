@@ -46,7 +46,7 @@ def verify_run(
         )
     found = []
     for cell in cells:
-        setting = plan.settings[cell.task, cell.pair]
+        setting = plan.setting(cell)
         method = setting.recipe.method(cell.method)
         for temperature in plan.recipe.evaluation.temperatures:
             node = checks_node(setting, method, plan.draft(cell), temperature, num_prompts)

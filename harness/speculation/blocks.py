@@ -133,15 +133,19 @@ class StartCounts:
     accepted_BS: Floats
 
 
-def start_counts(tables: Sequence[AcceptanceTable], num_speculative_tokens: int) -> StartCounts:
-    """Return the expected counts by the start of a block, verified token by token.
+def start_counts(
+    tables: Sequence[AcceptanceTable],
+    num_speculative_tokens: int,
+    verification: Verification = "standard",
+) -> StartCounts:
+    """Return the expected counts by the start of a block, in the reference engine's convention.
 
-    The convention is the reference engine's. Raises ValueError as `block_counts` does.
+    Raises ValueError and UserError as `block_counts` does.
     """
     if not tables:
         raise ValueError("no acceptance tables: nothing to count")
     lengths_B = np.array([len(table.drafted_S) for table in tables], dtype=np.int64)
-    reach_BSD, testable_BS, _ = _stack(tables, num_speculative_tokens, REFERENCE, "standard")
+    reach_BSD, testable_BS, _ = _stack(tables, num_speculative_tokens, REFERENCE, verification)
     starts_BS = _starts(reach_BSD, lengths_B, first=0)
     # A block that accepts all tokens up to the end of the text emits no token of the target.
     left_BS = lengths_B[:, None] - np.arange(reach_BSD.shape[1])

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from draftmark.models.head_layouts import HeadFacts
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates, TargetLogits
     from draftmark.models.language_model import LanguageModel
+    from draftmark.models.shapes import Shape
     from draftmark.training.context import Draft, TrainingContext
     from draftmark.training.validation import Criterion
 
@@ -132,6 +133,14 @@ class StartsFromHead(Protocol):
 
 
 @runtime_checkable
+class SizedMethod(FeatureMethod, Protocol):
+    """A method that reports the shape of its head to the planner; others have one layer."""
+
+    def draft_shape(self, target: Shape, config: Mapping[str, Any]) -> Shape:
+        """Return the shape of the head for a target of that shape and config."""
+
+
+@runtime_checkable
 class LookupMethod(Method, Protocol):
     """A method that drafts by looking up n-grams, which engines implement themselves."""
 
@@ -146,6 +155,13 @@ class SuffixMethod(Method, Protocol):
     max_depth: int
     max_spec_factor: float
     min_token_prob: float
+
+
+@runtime_checkable
+class ParallelMethod(Method, Protocol):
+    """A method whose language model drafts a block in one pass, at mask tokens."""
+
+    parallel_drafting: ClassVar[bool]
 
 
 @runtime_checkable

@@ -7,10 +7,10 @@ target's distribution p for every q. The rule covers temperature 0, where p and 
 tokens are accepted while they equal the target's choice.
 
 Block verification (Sun et al. 2025, arXiv 2403.10444, algorithm 2) decides about all tokens of the
-block together: a token that the draft proposed too rarely makes up for one that it proposed too
-often. It is as lossless, and of all such rules accepts the most tokens in a block on average. It
-accepts the same tokens as the standard rule where no token of positive q has q < p before one with
-q > p: at temperature 0, and for every draft that is not sampled.
+block together: a token with q > p makes up for later ones with q < p. It is as lossless, and of all
+such rules accepts the most tokens in a block on average. Both rules accept alike where q/p of the
+target's tokens is at most 1 (a target at temperature 0), or 0 or at least 1 (a draft that is not
+sampled).
 
 Legend: p and q as in the paper, target and draft; N block, G drafted token, V vocabulary.
 """

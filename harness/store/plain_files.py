@@ -54,6 +54,11 @@ def read_plain(path: Path, max_bytes: int = MAX_TEXT) -> bytes:
     return data
 
 
+def real_path(path: Path) -> Path:
+    """Return a path without links, a loop of links as it is: `Path.resolve` may raise there."""
+    return Path(os.path.realpath(path))
+
+
 def check_plain_folder(directory: Path) -> None:
     """Raise NotPlain unless the files of a folder are plain; folders inside it are not read."""
     for path in sorted(directory.iterdir()):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from draftmark.errors import UserError
 from draftmark.store.files import NEW_FILE, locked_folder, sync_folder
+from draftmark.store.plain_files import real_path
 
 MARK = ".draftmark"  # the names of the folder's own entries, one a line; written last
 _BESIDE = (".published", ".replaced")  # the new folder, or the old one after the swap
@@ -27,7 +28,7 @@ def publish_folder(out: Path, files: Iterable[tuple[str, str | bytes]]) -> list[
     Raises UserError if the folder holds something and was not published, or if another process
     publishes beside it.
     """
-    named, out = out, out.resolve()
+    named, out = out, real_path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked_folder(out.parent):
         for left in sorted(out.parent.iterdir()):

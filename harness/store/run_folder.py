@@ -13,7 +13,7 @@ from draftmark.errors import UserError
 from draftmark.results import Number, Results
 from draftmark.store.entries import checksum_line, files_in
 from draftmark.store.files import write_atomically, write_json
-from draftmark.store.plain_files import read_plain
+from draftmark.store.plain_files import read_plain, real_path
 from draftmark.store.reading import adapter, explained, read_json
 from draftmark.store.stored_shapes import DataFacts, Manifest, Provenance, StoredRecipe
 
@@ -81,7 +81,7 @@ def run_folders(folders: Sequence[Path]) -> list[Path]:
 def path_inside(directory: Path, name: str) -> Path:
     """Return a path in a run's folder; raises UserError if links or dots lead out of the folder."""
     path = directory / name
-    if not path.resolve().is_relative_to(directory.resolve()):
+    if not real_path(path).is_relative_to(real_path(directory)):
         raise UserError(f"{path} leads out of {directory}; nothing there is read or written.")
     return path
 

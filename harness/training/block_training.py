@@ -18,6 +18,7 @@ from draftmark.models.generation import random_stream
 from draftmark.models.hidden_states import StateSource, StoredHiddenStates
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.batches import Batch, TrainingBatch
+from draftmark.training.position_weights import SMOOTHING, confidence_by_depth
 from draftmark.training.validation import Criterion, mean_acceptance
 from draftmark.types import Text
 
@@ -54,12 +55,7 @@ class BlockHeadInTraining(BlockHead):
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return logits [..., V], zero where the states are: the output head skips them."""
-        drawn = was_drawn(hidden)
-        if bool(drawn.all()):
-            return super().logits(hidden)
-        places = torch.nonzero(drawn, as_tuple=True)
-        read_V = super().logits(hidden[places])
-        return read_V.new_zeros(*hidden.shape[:-1], read_V.shape[-1]).index_put(places, read_V)
+        return logits_of_drawn(super().logits, hidden)
 
 
 def trainable_block_head(
@@ -95,28 +91,67 @@ def was_drawn(states: torch.Tensor) -> torch.Tensor:
     return states.detach().ne(0).any(-1)
 
 
+def logits_of_drawn(
+    logits: Callable[[torch.Tensor], torch.Tensor], states: torch.Tensor
+) -> torch.Tensor:
+    """Return logits [..., V] of drawn states [..., X]; zero for the others, which are skipped."""
+    drawn = was_drawn(states)
+    if bool(drawn.all()):
+        return logits(states)
+    places = torch.nonzero(drawn, as_tuple=True)
+    read_V = logits(states[places])
+    return read_V.new_zeros(*states.shape[:-1], read_V.shape[-1]).index_put(places, read_V)
+
+
 def mean_over_slots(loss: Loss, weights: Sequence[float], shares: Sequence[float]) -> Loss:
     """Return a loss [N]: the weighted mean of `loss` over the slots that read a token.
 
     The mean is over slots at their shares, so its expectation does not depend on what is drawn.
-    `loss` receives a batch with the states of its slot.
     """
+    by_slot = loss_by_slot(loss)
     scale = sum(weight * share for weight, share in zip(weights, shares, strict=True))
 
     def mean_N(logits_NKV: torch.Tensor, target_NV: torch.Tensor, batch: Batch) -> torch.Tensor:
+        weights_K = torch.tensor(weights, device=logits_NKV.device) / scale
+        return by_slot(logits_NKV, target_NV, batch) @ weights_K
+
+    return mean_N
+
+
+def loss_by_slot(loss: Loss) -> Loss:
+    """Return a loss [N, K]: `loss` at each slot that read a token, 0 at others.
+
+    `loss` receives a batch with the states of its slot.
+    """
+
+    def by_slot_NK(logits_NKV: torch.Tensor, target_NV: torch.Tensor, batch: Batch) -> torch.Tensor:
         assert batch.states is not None
         states_NKX, target_ND = batch.states
         drawn_NK = was_drawn(states_NKX)
-        total_N = logits_NKV.flatten(1)[:, :1].sum(1) * 0  # a gradient even where none was drawn
-        for k, weight in enumerate(weights):
+        losses_NK = logits_NKV[..., 0] * 0  # a gradient even where no slot was drawn
+        for k in range(logits_NKV.shape[1]):
             (read_M,) = torch.nonzero(drawn_NK[:, k], as_tuple=True)
             states = (states_NKX[read_M, k], target_ND[read_M.to(target_ND.device)])
             part = replace(batch.part(read_M), states=states)
             loss_M = loss(logits_NKV[read_M, k], target_NV[read_M], part)
-            total_N = total_N.index_add(0, read_M, weight * loss_M / scale)
-        return total_N
+            losses_NK = losses_NK.index_put((read_M, torch.full_like(read_M, k)), loss_M)
+        return losses_NK
 
-    return mean_N
+    return by_slot_NK
+
+
+def confidence_by_slot(
+    logits_NKV: torch.Tensor, target_NV: torch.Tensor, batch: Batch
+) -> torch.Tensor:
+    """Return the draft's probability [N, K] of each supervised token at each slot, for D-PACE.
+
+    Where no slot read a token, the value is one that D-PACE's smoothing maps to 0: a chain ends
+    there.
+    """
+    assert batch.states is not None
+    drawn_NK = was_drawn(batch.states[0])
+    confidence_NK = confidence_by_depth(logits_NKV, target_NV, batch)
+    return torch.where(drawn_NK, confidence_NK, -SMOOTHING / (1 - SMOOTHING))
 
 
 def block_acceptance_criterion(

@@ -230,7 +230,8 @@ def expected_acceptance(
     draft_logits_NV: torch.Tensor, target_logits_NV: torch.Tensor
 ) -> torch.Tensor:
     """Return alpha [N], without a gradient."""
-    return 1 - tvd(draft_logits_NV, target_logits_NV).detach()
+    logits = (each.detach() for each in (draft_logits_NV, target_logits_NV))
+    return overlap(*(to_float32(each_NV).softmax(-1) for each_NV in logits))
 
 
 def adaptive_kl_tv(
@@ -246,12 +247,13 @@ def adaptive_kl_tv(
     position has its own alpha, as in speculators. NaN where the target's probability of the whole
     draft vocabulary is 0.
     """
-    tv_N = tvd(draft_logits_NV, target_logits_NV)
+    log_q_NV, log_p_NV = log_probs(draft_logits_NV, target_logits_NV)
+    tv_N = _distance(log_q_NV.exp(), log_p_NV.exp())
     alpha_N = 1 - tv_N.detach() if alpha is None else torch.full_like(tv_N, alpha)
     weight_N = torch.exp(-eta * alpha_N)
     if not is_finite(draft_logits_NV):  # a draft vocabulary: KL over its tokens
-        target_logits_NV = target_logits_NV.masked_fill(draft_logits_NV.isneginf(), -torch.inf)
-    return weight_N * forward_kl(draft_logits_NV, target_logits_NV) + (1 - weight_N) * tv_N
+        log_p_NV = log_p_NV.masked_fill(log_q_NV.isneginf(), -torch.inf).log_softmax(-1)
+    return weight_N * _kl(log_p_NV, log_q_NV) + (1 - weight_N) * tv_N
 
 
 DIVERGENCES: Mapping[str, Divergence] = {

@@ -17,7 +17,8 @@ from typing import Any, cast
 import torch
 
 from draftmark.errors import UserError
-from draftmark.models.language_model import LanguageModel, lowered_head
+from draftmark.models.language_model import LanguageModel
+from draftmark.models.large_weights import embedding_in_place, lowered_head
 from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.context import PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.divergences import to_float32
@@ -63,10 +64,12 @@ def backward_in_chunks(
     `batch` is the batch of the whole step; `mine` selects the tokens of `training_batch` from it.
     """
     losses = (token_loss, pre_loss_pass)
-    hidden_ND = _hidden(context, context.draft, training_batch, batch.step)
+    draft = context.draft
+    with embedding_in_place(draft.model):
+        hidden_ND = _hidden(context, draft, training_batch, batch.step)
     # The head's graph ends here, so each chunk frees its logits before the next chunk.
     leaf_ND = hidden_ND.detach().requires_grad_()
-    with lowered_head(context.draft, context.dtype):
+    with lowered_head(draft.model, context.dtype):
         total = _backward_heads(context, training_batch, batch, leaf_ND, mine, losses)
     if training_batch.texts:
         hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]

@@ -14,12 +14,12 @@ import torch
 
 from draftmark.models.hidden_states import num_positions
 from draftmark.models.language_model import LanguageModel
+from draftmark.models.large_weights import LARGE_BYTES
 from draftmark.training.flops import StepKind, WeightCounts, step_flops
 from draftmark.types import Ledger, Text
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
-_LARGE_BYTES = 32 << 20
-_FREE_BYTES = 64 << 20
+_FREE_BYTES = 128 << 20
 
 
 def tokens_read(texts: Iterable[Text]) -> int:
@@ -73,11 +73,11 @@ def keep_freed_blocks() -> None:
 
     By default glibc returns large blocks to the system when they are freed, and Linux maps and
     clears every page again: a third of a training's processor time in bfloat16 (SmolLM2, on a
-    virtual machine). Blocks of 32 MiB or more, such as a head's gradient, still return at once;
-    they would leave gaps. Other C libraries are unchanged.
+    virtual machine). Blocks of 32 MiB or more still return at once; they would leave gaps, and
+    `large_weights` keeps those that every step needs. Other C libraries are unchanged.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+            mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
             mallopt(_M_TRIM_THRESHOLD, _FREE_BYTES)

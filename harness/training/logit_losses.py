@@ -61,7 +61,8 @@ def csd(
     UserError for an unknown weight.
     """
     draft_NV, target_NV = to_float32(draft_logits_NV), to_float32(target_logits_NV)
-    w1_NV, w2_NV = (_weight_probs(w, draft_NV, target_NV, weight_temperature) for w in weights)
+    by_name = {w: _weight_probs(w, draft_NV, target_NV, weight_temperature) for w in set(weights)}
+    w1_NV, w2_NV = (by_name[w] for w in weights)
     residual_NV = _residual(draft_NV, target_NV)
     # A constant does not change the value; subtracting the mean avoids cancellation.
     residual_NV = residual_NV - (w1_NV * residual_NV).sum(-1, keepdim=True).detach()

@@ -14,6 +14,7 @@ from itertools import accumulate, chain
 import torch
 
 from draftmark.errors import UserError
+from draftmark.models.large_weights import clear_gradients
 from draftmark.models.packing import can_pack
 from draftmark.training.batches import Batch
 from draftmark.training.checkpoints import (
@@ -52,6 +53,11 @@ class _Training:
         depth = draft.depth if isinstance(draft, ReadsStates) else 1
         compared = measuring is not None and measuring.reference is not None
         return StepKind(depth, live, measuring is not None, compared)
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """The weights that train."""
+        return [each for group in self.optimiser.param_groups for each in group["params"]]
 
     def save(self, state: Checkpoint) -> None:
         """Write a checkpoint, if this is the first process."""
@@ -128,7 +134,7 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
     for group in training.optimiser.param_groups:
         group["lr"] = rate
     training.optimiser.step()
-    training.optimiser.zero_grad(set_to_none=True)
+    clear_gradients(training.parameters)
     seconds = team.from_first(lambda: time.perf_counter() - started)
     ledger = replace(ledger, train_s=state.ledger.train_s + seconds)
     speed = len(batch.labels_N) / seconds
@@ -148,10 +154,13 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
 
 def _clipped_norm(training: _Training) -> float:
     """Sum the gradients over the processes and clip them; return the norm before clipping."""
-    parameters = [each for group in training.optimiser.param_groups for each in group["params"]]
-    training.context.team.sum_gradients(parameters)
+    training.context.team.sum_gradients(training.parameters)
+    gradients = [each.grad for each in training.parameters if each.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
     clip_norm = training.context.settings.clip_norm
-    return float(torch.nn.utils.clip_grad_norm_(parameters, clip_norm))
+    if norm > clip_norm:
+        torch.nn.utils.clip_grads_with_norm_(training.parameters, clip_norm, norm)
+    return float(norm)
 
 
 def _not_finite(training: _Training, state: Checkpoint, loss: float, norm: float) -> UserError:

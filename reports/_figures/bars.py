@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from draftmark.reports._figures import style
 from draftmark.reports._figures.drawing import Drawing, NotDrawn
 from draftmark.reports._figures.run import DrawnRun, Place, choose_places, reason_to_skip
-from draftmark.reports._shared.rows import conditions_of
+from draftmark.reports._shared.rows import conditions_of, engine_in_words
 from draftmark.results import Contender, Number
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _condition(run: DrawnRun) -> str:
     terms = conditions_of(labels.pop())
     if not {"engine", "batch", "t", "gamma"} <= terms.keys():
         return ""
-    shown = f"{terms['engine']}, batch {terms['batch']}, temperature {terms['t']}"
+    shown = f"{engine_in_words(terms)}, batch {terms['batch']}, temperature {terms['t']}"
     return f" ({shown}, blocks of {terms['gamma']} drafted tokens)"
 
 

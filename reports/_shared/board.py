@@ -61,7 +61,7 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
     columns = [
         column
         for column in headline_columns(temperatures, [results])
-        if column.temperature is not None or _has_numbers(column.key(gamma), rows, results)
+        if not column.quantity.startswith("quality") or _is_graded(rows, results)
     ]
     body = [
         [name, *(number_entry(numbers, c.key(gamma), c.decimals) for c in columns), groups]
@@ -84,10 +84,10 @@ def _methods(rows: Sequence[Result], results: Results) -> Section:
     return Section("", [methods, *alerts, " ".join(notes)])
 
 
-def _has_numbers(key: str, rows: Sequence[Result], results: Results) -> bool:
-    """True if a column says something: a task without grades has no quality, a run no speed."""
-    lines = [numbers for _, numbers, _ in table_lines(rows, results) if numbers]
-    return not lines or any(key in numbers for numbers in lines)
+def _is_graded(rows: Sequence[Result], results: Results) -> bool:
+    """True unless the results say that answers of the task are not graded: it has no quality."""
+    tasks = {row.cell.task for row in rows}
+    return all(facts.get("graded", True) for facts in results.data if facts["task"] in tasks)
 
 
 def _coverage_notes(body: Rows, rows: Sequence[Result]) -> Iterator[str]:

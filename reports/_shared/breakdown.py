@@ -1,5 +1,6 @@
 """Tables of block efficiency by category of prompts, and by length of context."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from draftmark.analysis.categories import BY_CATEGORY, BY_CONTEXT, MACRO
@@ -58,11 +59,14 @@ def _tables(methods: Mapping[str, Numbers], results: Results, suffix: str) -> It
 
 
 def _lines(methods: Mapping[str, Numbers], whole: str, suffix: str) -> dict[str, str]:
-    """Return the key of each part of a rate by its name, in the order of the results."""
+    """Return the key of each part of a rate by its name; ranges of context are in order."""
     term = "category" if suffix == BY_CATEGORY else "context"
     start = f"{whole.removesuffix(']')},{term}="
     keys = dict.fromkeys(key for numbers in methods.values() for key in numbers or ())
-    return {key.removeprefix(start).removesuffix("]"): key for key in keys if key.startswith(start)}
+    lines = {key.removeprefix(start)[:-1]: key for key in keys if key.startswith(start)}
+    if suffix == BY_CONTEXT:
+        return dict(sorted(lines.items(), key=lambda line: int(re.split(r"\D", line[0])[0])))
+    return lines
 
 
 def _entries(key: str, methods: Mapping[str, Numbers]) -> Iterator[Entry]:

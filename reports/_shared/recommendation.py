@@ -26,7 +26,13 @@ from draftmark.analysis.recommendation import (
 from draftmark.analysis.stored_counts import stored_tables
 from draftmark.analysis.stored_speed import stored_passes, stored_ratios
 from draftmark.reports._shared.content import escape_markdown, number_text
-from draftmark.reports._shared.rows import row_name, temperatures_of, way_in_words
+from draftmark.reports._shared.rows import (
+    conditions_of,
+    engine_in_words,
+    row_name,
+    temperatures_of,
+    way_in_words,
+)
 from draftmark.reports._shared.speed_rows import SpeedRow, speed_rows
 from draftmark.results import Result, Results
 from draftmark.speculation.blocks import BlockCounts, block_counts
@@ -80,7 +86,7 @@ def _measured(rows: Sequence[Result], results: Results, directory: Path) -> Iter
         by_terms = {(item.terms["gamma"], _terms(item)): item for item in speed_rows(row, name)}
         found: dict[str, dict[int, Estimate]] = {}
         for under, ratios in runs:
-            how = f"measured by {under.engine}"
+            how = f"measured by {engine_in_words(conditions_of(under.terms))}"
             cases.setdefault(under.terms, Case(under.temperature, how, under.batch_size))
             found.setdefault(under.terms, {})[under.num_speculative_tokens] = measured_estimate(
                 ratios

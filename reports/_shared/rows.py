@@ -114,6 +114,12 @@ def conditions_of(label: str) -> dict[str, str]:
     return {name: value for name, _, value in parts}
 
 
+def engine_in_words(terms: Mapping[str, str]) -> str:
+    """Return the engine of a condition's terms, with its rule of verification unless standard."""
+    rule = terms.get("verification")
+    return f"{terms['engine']}, {rule} verification" if rule else terms["engine"]
+
+
 def group_by(items: Iterable[_Item], key: Callable[[_Item], _Key]) -> dict[_Key, list[_Item]]:
     """Return the items grouped by key, in order."""
     found: dict[_Key, list[_Item]] = {}

@@ -80,7 +80,7 @@ def test_a_saved_head_is_the_same_head(head: FeatureHead, tmp_path: Path, tokeni
         assert torch.equal(again.model.state_dict()[name], value), name
 
 
-@pytest.mark.parametrize("loss", ["label", "forward_kl"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "forward_kl"])
 def test_its_loss_is_the_weighted_mean_over_depths(
     context: Any, few: Any, target: Any, loss: str
 ) -> None:
@@ -99,7 +99,7 @@ def test_its_loss_is_the_weighted_mean_over_depths(
                 log_q_NV = given.draft.logits(hidden).log_softmax(-1)
                 of_label = -log_q_NV.gather(-1, labels[k:, None]).sum()
                 kl = torch.nn.functional.kl_div(log_q_NV, p_NV[k:], reduction="sum")
-                total += 0.6**k / 1.6 * float(of_label if loss == "label" else kl)
+                total += 0.6**k / 1.6 * float(of_label if loss == "cross_entropy" else kl)
     found = method.train(given).history[-1]["loss"]
     assert found == pytest.approx(total / tokens, rel=1e-3)
 

@@ -114,6 +114,8 @@ WRITERS = (
 )
 OWN_FOLDER = "writes in a folder that the store made new, or removed the links from"
 MAY_WRITE = {
+    "models/block_exports.py": OWN_FOLDER,
+    "models/block_head.py": OWN_FOLDER,
     "models/feature_head.py": OWN_FOLDER,
     "models/head_exports.py": OWN_FOLDER,
     "models/language_model.py": OWN_FOLDER,

@@ -18,6 +18,7 @@ from typing import Any
 from draftmark.data.hub.failures import Damaged, HubError, Repository, endpoint, offline
 from draftmark.progress import Progress, Step
 from draftmark.store.entries import sha256_of
+from draftmark.store.plain_files import read_plain
 from draftmark.store.store import explain_full_disk, write_json
 from draftmark.text import format_bytes
 
@@ -92,17 +93,17 @@ def resolve(repository: Repository, revision: str, say: Callable[[str], None]) -
 def kept_files(commit: Commit) -> tuple[HubFile, ...] | None:
     """Return the list of a commit's files that is kept in the cache, or None."""
     try:
-        listed = json.loads(commit.list_file.read_text("utf-8"))
+        listed = json.loads(read_plain(commit.list_file))
         return tuple(HubFile(**item) for item in listed["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def listing_endpoint(commit: Commit) -> str:
     """Return the address of the hub that gave the kept list; this process's hub if none is kept."""
     try:
-        return str(json.loads(commit.list_file.read_text("utf-8"))["endpoint"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(json.loads(read_plain(commit.list_file))["endpoint"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return endpoint()
 
 

@@ -14,7 +14,13 @@ from typing import Any
 
 from draftmark.errors import Unsupported
 from draftmark.models.context_length import context_length
-from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method, SuffixMethod
+from draftmark.speculation.interfaces import (
+    EngineSettings,
+    LookupMethod,
+    Method,
+    ParallelMethod,
+    SuffixMethod,
+)
 from draftmark.types import Sampler
 
 PROGRAM = Path(__file__).with_name("server.py")
@@ -99,10 +105,12 @@ def speculation_options(method: Method, draft: Path, settings: EngineSettings) -
         return {**_suffix_options(method), **common}
     sampling = _draft_sampling(settings.samplers.target, settings.samplers.draft)
     model = {"model": str(draft), "draft_sample_method": sampling, **common}
+    if isinstance(method, ParallelMethod):
+        model["parallel_drafting"] = True
     if method.kind == "language_model":
         return {"method": "draft_model", **model}
     if method.kind == "feature_head":
-        return {"method": _head_method(draft), **model}
+        return {**model, **_head_options(draft, settings)}
     raise Unsupported(
         f"vLLM does not run drafts of {type(method).__name__}; choose another speed.engine, or "
         "speed = false."
@@ -153,9 +161,43 @@ def _draft_sampling(target: Sampler, draft: Sampler) -> str:
     )
 
 
-def _head_method(directory: Path) -> str:
+def _head_options(directory: Path, settings: EngineSettings) -> dict[str, Any]:
+    """Return the method of a head in a folder, and options that only its kind has.
+
+    Raises Unsupported for a block length or a draft sampler that the kind does not allow.
+    """
     config = json.loads((directory / "config.json").read_text("utf-8"))
-    return "eagle3" if "eagle_aux_hidden_state_layer_ids" in config else "eagle"
+    if config.get("model_type") == "medusa":
+        if settings.samplers.draft.temperature:
+            raise Unsupported(
+                "vLLM drafts greedily with Medusa heads; set evaluation.draft = "
+                "{ temperature = 0 }."
+            )
+        return {"method": "medusa", **_at_most(config["num_heads"], settings)}
+    if "eagle_aux_hidden_state_layer_ids" not in config:
+        slots = config.get("block_size")
+        return {"method": "eagle"} if slots is None else _whole_block(config, slots, settings)
+    if "mask_token_id" not in config:
+        return {"method": "eagle3"}
+    options = {"method": "eagle3", "parallel_drafting": True}
+    return {**options, **_at_most(config["block_size"], settings)}
+
+
+def _at_most(block_size: int, settings: EngineSettings) -> dict[str, int]:
+    return {"num_speculative_tokens": min(block_size, settings.num_speculative_tokens)}
+
+
+def _whole_block(config: Mapping[str, Any], slots: int, settings: EngineSettings) -> dict[str, Any]:
+    """Return the method of a head whose slots see each other."""
+    spark = "markov_rank" in config
+    block_size = slots if spark else slots - 1
+    if settings.num_speculative_tokens != block_size:
+        raise Unsupported(
+            f"vLLM would give a block of {settings.num_speculative_tokens} tokens other "
+            f"distributions than the {block_size} that the head was trained with; set "
+            f"evaluation.num_speculative_tokens = {block_size}, or the head's block_size."
+        )
+    return {"method": "dspark" if spark else "dflash"}
 
 
 def sampling_options(settings: EngineSettings) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from draftmark.pipeline.planning import estimates
 from draftmark.pipeline.planning.estimates import Cost, Gpu, Load, training_cost
 from draftmark.pipeline.setting import ROWS_PER_BATCH, Setting
 from draftmark.results import Cell
-from draftmark.speculation.interfaces import FeatureMethod, Method, Planned
+from draftmark.speculation.interfaces import FeatureMethod, Method, Planned, SizedMethod
 from draftmark.store.graph import Node
 from draftmark.store.reading import explained
 from draftmark.types import Example, Split, TrainingRun
@@ -143,6 +143,8 @@ class SettingCosts:
         return replace(self._forward(self.target, load, head=False), disk_bytes=disk_bytes)
 
     def _draft_shape(self, method: Method) -> Shape:
+        if isinstance(method, SizedMethod):
+            return method.draft_shape(self.target, _config(self.setting))
         if isinstance(method, FeatureMethod):
             return shapes.head_shape(self.target, len(method.layers(self.target.layers)))
         return self.draft
@@ -243,9 +245,12 @@ def _draft_shape(setting: Setting, target: Shape) -> Shape:
     if pair.draft.model is not None:
         folder = setting.init.existing_folder if setting.init else None
         given = _model_shape(pair.draft.model, folder)
-    base = setting.target_as_given
-    config = shapes.model_config(pair.target, base.existing_folder)
-    return shapes.draft_shape(pair.draft, target, given, config)
+    return shapes.draft_shape(pair.draft, target, given, _config(setting))
+
+
+def _config(setting: Setting) -> dict[str, Any]:
+    """Return the config of a setting's target."""
+    return shapes.model_config(setting.pair.target, setting.target_as_given.existing_folder)
 
 
 def _gold_loads(setting: Setting, directory: Path | None) -> tuple[dict[Split, Load], bool]:

@@ -1,6 +1,7 @@
 """Categories, ranges of context and conversations: parts that add up to the whole."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +16,9 @@ from draftmark.analysis.categories import (
     range_name,
     sum_conversations,
 )
-from draftmark.analysis.quantities import Quantity, acceptance_quantities
+from draftmark.analysis.quantities import BLOCK_TERM, Quantity, acceptance_quantities
 from draftmark.analysis.statistics import Counts, estimate_effect, estimate_ratio
+from draftmark.analysis.under_block import _differs
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.speculation.blocks import block_counts, start_counts
 from draftmark.store.acceptance_tables import sliding_table
@@ -190,3 +192,39 @@ def test_intervals_of_turns_that_agree_are_those_of_their_conversations() -> Non
     assert naive.low is not None
     assert once.low is not None
     assert naive.low > once.low
+
+
+def _rate(item: Quantity) -> float:
+    top_B, bottom_B = item.counts
+    return float(top_B.sum() / bottom_B.sum())
+
+
+def test_parts_of_block_verification_take_the_place_of_the_standard_ones() -> None:
+    """A table with ratios above 1 accepts more jointly; `results_under` finds it by its key."""
+    accept_S = np.array([0.5, 1.0] * 20)
+    ratio_S = np.array([0.5, 4.0] * 20)
+    tables = [
+        replace(
+            sliding_table(f"t/test/{n}", accept_S, accept_S, accept_S, MAX_GAMMA),
+            ratio_SD=sliding_table("r", ratio_S, accept_S, accept_S, MAX_GAMMA).accept_SD,
+        )
+        for n in range(4)
+    ]
+    texts = [Text(table.example_id, (1,) * 240, (2,) * 40) for table in tables]
+    records: Any = SimpleNamespace(tables={1.0: tables}, texts={1.0: texts})
+    found = acceptance_quantities(records, RECIPE) | context_quantities(records, GAMMA)
+    categories = {table.example_id: str(n % 2) for n, table in enumerate(tables)}
+    found |= category_quantities(found, categories, GAMMA)
+
+    names = [f"block_efficiency{part}" for part in ("_by_category", "_macro_mean", "_by_context")]
+    for name in names:
+        standard = [key for key in found if key.startswith(f"{name}[") and BLOCK_TERM not in key]
+        assert standard
+        for key in standard:
+            block = found[f"{key.removesuffix(']')}{BLOCK_TERM}]"]
+            sums = [
+                top_B.sum() / bottom_B.sum()
+                for top_B, bottom_B in (block.counts, found[key].counts)
+            ]
+            assert sums[0] > sums[1], key
+    assert all(_differs(key) for key in found if key.partition("[")[0] in names)

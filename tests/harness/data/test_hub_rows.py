@@ -118,6 +118,44 @@ def test_only_the_files_of_a_split_are_fetched_and_rows_are_the_slice(
     assert _asked(hub)[1:] == [*files, "HEAD train-00001", "GET train-00001"]
 
 
+PROMPTS = """
+import sys
+from draftmark.config.sections import TaskRows
+from draftmark.data.own_rows import task_with_rows
+from draftmark.data.rows import load_rows
+from draftmark.progress import Progress
+from draftmark.registry import find_registered
+
+rows = TaskRows(
+    dataset="org/asked", revision=sys.argv[1], splits={"test": "train[1:]"},
+    columns={"prompt": "question", "category": "kind"},
+)
+task = task_with_rows(find_registered("tasks", "prompts"), rows)
+found = load_rows(task, "test", 2, sources=["hub"], progress=Progress())
+print(found.source, [(one.messages[0]["content"], one.category) for one in found.examples])
+"""
+
+
+def test_a_recipe_names_a_data_set_of_prompts_and_its_columns(
+    hub: LocalHub, tmp_path: Path
+) -> None:
+    rows = [
+        {"question": f"Question {n}?", "kind": "even" if n % 2 == 0 else "odd"} for n in range(3)
+    ]
+    commit = "ab" * 20
+    hub.add("datasets/org/asked", {"data/train-0.parquet": parquet(rows)}, commit=commit)
+    child = subprocess.run(
+        [sys.executable, "-c", PROMPTS, commit],
+        env=hub.environment(tmp_path),
+        capture_output=True,
+        text=True,
+    )
+
+    assert child.stdout == (
+        "hub org/asked@abababa, format prompt [('Question 1?', 'odd'), ('Question 2?', 'even')]\n"
+    ), child.stderr
+
+
 RECIPE = """
 title = "Own"
 tasks = ["gsm8k"]

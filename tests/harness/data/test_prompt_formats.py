@@ -16,7 +16,7 @@ from draftmark.data.own_rows import task_with_rows
 from draftmark.data.prompt_formats import conversation_examples, format_of
 from draftmark.data.rows import Rows, load_rows
 from draftmark.errors import UserError
-from draftmark.tasks import prompts
+from draftmark.tasks import gsm8k, prompts
 from draftmark.types import Example
 
 QUESTIONS = (("What is a draft?",), ("Name a river.", "And a longer one."))
@@ -175,7 +175,36 @@ def test_too_few_rows_and_missing_files_and_splits_are_sentences(tmp_path: Path)
         (lambda: _read(path, 2), "prompts has 1 rows in its test split"),
         (lambda: _read(tmp_path / "none.jsonl"), "There is no file"),
         (lambda: _read(_write(tmp_path / "rows.xyz", [])), "no suffix of a file of rows"),
+        (lambda: _read(_write(tmp_path / "one.json", [{}, {}])), "is not JSON"),
+        (lambda: _read(_write(tmp_path / "one.parquet", [{}])), "is unreadable parquet"),
+        (lambda: _read(_write(tmp_path / "one.csv", ["a" * 200_000])), "is not CSV"),
         (lambda: load_rows(task, "train", 1, sources=[]), "prompts has no train rows"),
     ):
         with pytest.raises(UserError, match=words):
             call()
+
+
+COMMIT = "0" * 40
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({}, "exactly one of file and dataset"),
+        ({"file": "a", "dataset": "b", "revision": COMMIT}, "exactly one of file and dataset"),
+        ({"dataset": "a/b"}, "dataset and revision"),
+        ({"dataset": "a/b", "revision": "main"}, "revision"),
+        ({"dataset": "a/b", "revision": COMMIT, "format": "text"}, "reads a file, not a dataset"),
+        ({"file": {}}, "file needs a path"),
+        ({"file": {"dev": "a"}}, "rows.prompts.file"),
+        ({"file": "a", "colums": {}}, "Did you mean 'rows.prompts.columns'"),
+    ],
+)
+def test_faulty_sections_of_rows_are_sentences(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        validate_section(TaskRows, keys, "a recipe", ("rows", "prompts"))
+
+
+def test_a_format_is_only_for_tasks_that_read_several() -> None:
+    with pytest.raises(UserError, match="rows of gsm8k have one format"):
+        task_with_rows(gsm8k.TASK, TaskRows(file="a.jsonl", format="turns"))

@@ -314,7 +314,8 @@ def test_whatever_the_samplers_the_prediction_is_of_what_the_engine_counts(
         error = difference_B.std() / np.sqrt(len(decoded))
         print(f"{kind} {how}: {name} {np.mean(counted_B):.2f}, predicted {predicted_B.mean():.2f}")
         rare = 1e-4 * predicted_B.mean()  # what so few prompts may never show
-        assert abs(difference_B.mean()) <= 3 * error + rare, name
+        # 32 prompts: beyond 3.5 standard errors in one of 700 comparisons, by the t distribution.
+        assert abs(difference_B.mean()) <= (3.5 if named else 3) * error + rare, name
         if kind in ("lookup", "suffix"):  # a lookup leaves nothing to chance, given the text
             assert np.allclose(difference_B, 0), name
 

@@ -1,5 +1,6 @@
 """vLLM on a tiny pair: lossless, and its own counts are those that scoring predicts."""
 
+import copy
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from head_cases import as_qwen3, on_model, trained_head
 
 from draftmark.baselines.eagle import METHOD as Eagle
 from draftmark.baselines.eagle3 import METHOD as Eagle3
+from draftmark.baselines.pard import METHOD as Pard
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.baselines.untrained import MeasuredHead
@@ -77,6 +79,9 @@ def drafts(
         if name == "ngram":
             return PromptLookup(), tmp_path
         method, model = Untrained(), draft
+        if name == "pard":
+            method, model = Pard(block_size=GAMMA), copy.deepcopy(draft)
+            model.model.config.pard_token = 1023
         if name in HEADS:
             scratch = tmp_path / "scratch"
             scratch.mkdir()
@@ -104,7 +109,7 @@ def test_without_a_draft_it_writes_what_generation_writes(
 
 @needs_vllm
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["draft_model", "ngram", "eagle", "eagle3"])
+@pytest.mark.parametrize("name", ["draft_model", "ngram", "eagle", "eagle3", "pard"])
 def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     name: str,
     drafts: Callable[[str], tuple[Method, Path]],
@@ -123,7 +128,8 @@ def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     _check_counts(decoded, asked, method, folder, target, settings)
 
     told = running.describe()
-    assert told["engine"]["speculative_config"]["method"] == name
+    vllms_name = "draft_model" if name == "pard" else name
+    assert told["engine"]["speculative_config"]["method"] == vllms_name
     assert told["engine"]["enable_prefix_caching"] is False
     assert told["resolved"]["prefix_caching"] is False
     assert str(folder) not in str(told)

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from local_hub import Fault, LocalHub, add_gsm8k, run_draftmark, serve_hub
 
+from draftmark.models.feature_head import HeadShape, make_head
 from draftmark.models.files import own_models
+from draftmark.models.head_exports import export_head
+from draftmark.models.language_model import load_model
 
 RECIPE = """
 title = "From the hub"
@@ -38,6 +41,11 @@ name = "untrained"
 [[methods]]
 name = "kd"
 
+[[methods]]
+name = "untrained"
+label = "head"
+draft = {{ head = "org/head@main" }}
+
 [evaluation]
 temperatures = [0.0]
 max_new_tokens = 8
@@ -55,6 +63,15 @@ def _add_models(hub: LocalHub) -> dict[str, str]:
     }
 
 
+def _add_head(hub: LocalHub, folder: Path) -> str:
+    """Add a head of the target, without a tokenizer and with a pickle; return its commit."""
+    target = load_model(own_models()["tiny-target"])
+    head = make_head(target, HeadShape("eagle3", (2, 4, 5), target.vocab_size), seed=0)
+    export_head(head, "eagle3", folder, target="org/target", num_speculative_tokens=3)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return hub.add("models/org/head", files | {"pytorch_model.bin": bytes(9)})
+
+
 def _results(folder: Path) -> Mapping[str, Any]:
     (path,) = folder.glob("results/*/results.json")
     results: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
@@ -66,6 +83,7 @@ def test_target_draft_and_rows_come_from_the_hub_once(tmp_path: Path) -> None:
     with serve_hub() as hub:
         add_gsm8k(hub)
         commits = _add_models(hub)
+        head = _add_head(hub, tmp_path / "head")
         (tmp_path / "own.toml").write_text(RECIPE.format(**commits), encoding="utf-8")
 
         first = run_draftmark(hub, tmp_path, "run", "own.toml")
@@ -88,6 +106,10 @@ def test_target_draft_and_rows_come_from_the_hub_once(tmp_path: Path) -> None:
     assert f"data: gsm8k, passed over {passed}" in first.stdout.replace("\\", "")
     (facts,) = _results(tmp_path)["data"]
     assert facts["passed_over"] == [passed]
+    drafts = facts["drafts"]["head"]
+    assert (drafts["draft"], drafts["model"]["commit"]) == ("head org/head@main", head)
+    assert {*drafts["model"]["files"]} == {"config.json", "model.safetensors"}
+    assert f"draft init of head: head org/head@main (hub org/head@{head})" in first.stdout
     assert set(facts["source"].values()) == {"hub openai/gsm8k@cc7b047"}
     for split, of in {"train": "train", "validation": "train", "test": "test"}.items():
         hashes = {path: held[path].sha256 for path in held if f"/{of}-" in path}

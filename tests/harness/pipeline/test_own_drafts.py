@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from head_cases import small_head, small_target
 
+from draftmark.analysis.quantities import quantity_key
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
 from draftmark.models.feature_head import HeadShape, make_head
@@ -17,7 +18,9 @@ from draftmark.pipeline.planning import plan_table
 from draftmark.pipeline.planning.estimates import find_gpu
 from draftmark.pipeline.preflight import check_models
 from draftmark.pipeline.provenance import data_facts
+from draftmark.pipeline.runner import run_experiment
 from draftmark.progress import Progress
+from draftmark.results import Results
 from draftmark.store.store import Store
 
 TARGET, QUIET = "tiny-target", Progress(quiet=True)
@@ -131,3 +134,45 @@ def test_a_head_is_no_model_and_a_model_is_no_head(head: Path) -> None:
         planned({"name": "untrained"}, draft={"model": str(head)})
     with pytest.raises(UserError, match=r"no tensor fc\.weight"):
         check_models(planned({"name": "untrained"}, draft={"head": TARGET}), QUIET)
+
+
+@pytest.fixture(scope="module")
+def measured(head: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Return the results of a pruned draft, a head, and the head trained further."""
+    folder = tmp_path_factory.mktemp("run")
+    plan = plan_experiment(
+        Recipe(
+            title="t",
+            tasks=("gsm8k",),
+            pairs=({"name": "p", "target": TARGET, "draft": {"pruned": (0, 7)}},),  # type: ignore[arg-type]
+            methods=(
+                {"name": "untrained"},
+                {"name": "untrained", "label": "head", "draft": {"head": str(head)}},
+                {"name": "eagle3", "depth": 2, "draft": {"head": str(head)}},
+            ),  # type: ignore[arg-type]
+            data={**SAMPLES, "train_rows": 8},  # type: ignore[arg-type]
+            training={"passes": 4.0, "rows_per_batch": 4, "learning_rate": 3e-3, "validations": 1},  # type: ignore[arg-type]
+            evaluation={"max_new_tokens": 12, "temperatures": (0.0,)},  # type: ignore[arg-type]
+            speed={"blocks": 2, "prompts_per_block": 1},  # type: ignore[arg-type]
+            threads=1,
+        ),
+        QUIET,
+    )
+    return run_experiment(plan, "t", Store(folder), QUIET)
+
+
+def test_heads_are_scored_decoded_ranked_and_trained_on_beside_other_drafts(
+    measured: Results,
+) -> None:
+    rows = {row.cell.method: row for row in measured.results}
+    assert not [row.failure for row in measured.results if row.failure]
+    name = quantity_key("block_efficiency", 0.0, 4)
+    value = {method: row.numbers[name].value for method, row in rows.items()}
+    assert value["head"] != value["untrained"]
+    assert rows["head"].numbers["identical"].value == 1.0
+    assert {item.contender.method for item in measured.comparisons} == {"head", "eagle3"}
+    steps = {method: row.ledger.steps for method, row in rows.items() if row.ledger}
+    assert (steps["head"], steps["eagle3"] > 0) == (0, True)
+    texts = " ".join(finding.text for finding in measured.findings)
+    assert "methods start from different drafts: head from head " in texts
+    assert "rows that trained the heads of head (seed 0), eagle3 (seed 0)" in texts

@@ -141,6 +141,7 @@ def test_a_conversation_is_one_prompt_and_categories_add_up(
     assert parts["names"].low is None  # one conversation of two turns has no interval
     assert macro.value == pytest.approx(sum(part.value for part in parts.values()) / 2)
     assert run[2].data[0]["categories"] == {"names": 2, "sums": 3}
+    assert run[2].data[0]["graded"] is False
 
 
 def test_what_has_no_reference_has_no_quality(run: tuple[Plan, Store, Results, Path]) -> None:

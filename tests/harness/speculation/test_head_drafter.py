@@ -12,6 +12,7 @@ import pytest
 import torch
 from depth_scores import score_by_depth
 from head_cases import small_target, trained_head
+from made_once import made_once
 
 from draftmark.baselines.eagle import METHOD as Eagle
 from draftmark.baselines.eagle3 import METHOD as Eagle3
@@ -54,19 +55,28 @@ def train(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], FeatureHead]:
     """Return a function that trains a head a little: tokens are accepted then, and rejected."""
-    read = read_gold(train=24, validation=2)
+
+    def make(name: str) -> FeatureHead:
+        read = read_gold(train=24, validation=2)
+        return trained_head(METHODS[name], target, read, tmp_path_factory.mktemp("head"))
 
     @cache
     def trained(name: str) -> FeatureHead:
-        return trained_head(METHODS[name], target, read, tmp_path_factory.mktemp("head"))
+        return made_once(tmp_path_factory, f"head {name}", lambda: make(name))
 
     return trained
 
 
 @pytest.fixture(scope="module")
-def texts(write: Callable[..., list[Text]], prompts: list[Prompt]) -> list[Text]:
+def texts(
+    write: Callable[..., list[Text]],
+    prompts: list[Prompt],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[Text]:
     """What the target writes to the 64 prompts at temperature 0, its first tokens."""
-    return write(prompts, 0.0, max_new_tokens=LIMIT)
+    return made_once(
+        tmp_path_factory, "short texts", lambda: write(prompts, 0.0, max_new_tokens=LIMIT)
+    )
 
 
 @pytest.fixture

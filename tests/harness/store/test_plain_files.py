@@ -7,15 +7,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hangs import no_hang
+from huggingface_hub import constants
 from stored_runs import run_of
 
+from draftmark.analysis.gate.accepted import load_accepted
+from draftmark.analysis.stored_counts import stored_counts
+from draftmark.data.hub.failures import Damaged as DamagedModel
+from draftmark.data.hub.failures import Repository
+from draftmark.data.hub.files import Commit, kept_files
+from draftmark.data.rows import load_rows
 from draftmark.errors import UserError
+from draftmark.models.cache import RECORD, read_record
 from draftmark.models.files import local_model
 from draftmark.models.weights import check_folder
+from draftmark.pipeline.recipe_files import load_recipe
+from draftmark.registry import find_registered
 from draftmark.store import plain_files
 from draftmark.store.entries import ENTRY, SEAL, Damaged, read_entry
+from draftmark.store.files import explain_refused_file
 from draftmark.store.graph import Node
 from draftmark.store.plain_files import NotPlain, open_plain, read_plain
+from draftmark.store.published_folder import publish_folder
 from draftmark.store.run_folder import RESULTS, SUMS, load_results
 from draftmark.store.store import Store
 
@@ -120,6 +133,21 @@ def test_results_with_an_odd_file_are_refused(name: str, kind: str, tmp_path: Pa
             load_results(tmp_path / "run")
 
 
+def test_a_loop_of_links_is_a_missing_file_and_no_folder_for_a_site(tmp_path: Path) -> None:
+    results = run_of(tmp_path / "run", {"kd": [(0.5, 0.6)]})
+    (tmp_path / "site").symlink_to("site")
+    record = next((tmp_path / "run").rglob("*.parquet"))
+    record.unlink()
+    record.symlink_to(record.name)
+
+    with pytest.raises(UserError, match=r"\.parquet is missing"):
+        stored_counts(results, tmp_path / "run")
+    with pytest.raises(OSError, match="Not a directory") as refused:
+        publish_folder(tmp_path / "site", [("a", "b")])
+    assert "cannot be used: Not a directory" in str(explain_refused_file(refused.value))
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "site"}
+
+
 @pytest.mark.parametrize("kind", ODD)
 @pytest.mark.parametrize("name", [ENTRY, SEAL, "data"])
 def test_an_entry_with_an_odd_file_is_damaged(name: str, kind: str, tmp_path: Path) -> None:
@@ -131,3 +159,37 @@ def test_an_entry_with_an_odd_file_is_damaged(name: str, kind: str, tmp_path: Pa
 
     with pytest.raises(Damaged, match=r"(plain file|sparse|missing|changed since)"):
         read_entry(entry.directory)
+
+
+def _read_rows(folder: Path) -> None:
+    task = find_registered("tasks", "gsm8k")
+    load_rows(task, "test", 1, sources=["directory"], directory=folder)
+
+
+def _read_hub_list(folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_CACHE", folder)
+        if kept_files(Commit(Repository("a/b"), "0" * 40)) is None:
+            raise NotPlain("asked of the hub again")
+
+
+READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "recipe": ("x.toml", lambda folder: load_recipe(str(folder / "x.toml"))),
+    "accepted numbers": ("x.json", lambda folder: load_accepted(folder / "x.json")),
+    "rows": ("gsm8k/test.jsonl", _read_rows),
+    "a model's record": (RECORD, read_record),
+    "the hub's list": (f"models--a--b/draftmark/{'0' * 40}.json", _read_hub_list),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("reader", READERS)
+def test_no_reader_hangs_on_an_odd_file_or_takes_all_memory(
+    reader: str, kind: str, tmp_path: Path
+) -> None:
+    name, read = READERS[reader]
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    replace(tmp_path / name, kind)
+
+    with pytest.raises((UserError, DamagedModel)), no_hang():
+        read(tmp_path)

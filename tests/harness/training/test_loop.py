@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from draftmark.config.model_sections import Budget, DraftInit, Training, Writer
 from draftmark.errors import UserError
-from draftmark.models import language_model
+from draftmark.models import large_weights
 from draftmark.models.draft_inits import make_draft
 from draftmark.models.generation import Sampling
 from draftmark.models.hidden_states import StoredHiddenStates, hidden_states, num_positions
@@ -246,7 +246,7 @@ def test_each_step_reads_the_head_that_the_last_step_left(
         read.append(weight_VD.detach().clone())
         return torch.nn.functional.linear(states, weight_VD)
 
-    monkeypatch.setattr(language_model, "linear", checked)
+    monkeypatch.setattr(large_weights, "linear", checked)
     train(ready, kl)
     assert not torch.equal(read[0], read[-1])
 

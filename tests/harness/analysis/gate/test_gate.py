@@ -5,14 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as xml
 
 import numpy as np
 import pytest
+from commands import Outcome, run_command, sentence_of
 from places import PACKAGE
 from small_runs import small_recipe
 from stored_runs import HOSTILE, run_of
@@ -21,7 +23,6 @@ from draftmark.analysis.gate import accepted
 from draftmark.analysis.gate.comparable import default_facts, fact_differences, run_facts
 from draftmark.analysis.gate.gate import GateTerms, judge_run
 from draftmark.analysis.stored_counts import stored_counts
-from draftmark.cli import main
 from draftmark.errors import UserError
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.results import Finding, Results
@@ -31,13 +32,12 @@ EASY = tuple(np.linspace(0.5, 0.9, 24))
 ACCEPTED = PACKAGE / "reports" / "accepted" / "quickstart.json"
 
 
-def draftmark(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["draftmark", *map(str, arguments)])
-    try:
-        main.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def draftmark(capsys: pytest.CaptureFixture[str]) -> Command:
+    return partial(run_command, capsys)
 
 
 def lower(by: float, noise: float = 0.0) -> tuple[float, ...]:
@@ -348,37 +348,31 @@ def test_an_accepted_file_that_does_not_read_is_one_sentence(tmp_path: Path, tex
         accepted.load_accepted(tmp_path / "a.json")
 
 
-def test_the_commands_bless_gate_and_power(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_commands_bless_gate_and_power(tmp_path: Path, draftmark: Command) -> None:
     runs = {"same": EASY, "worse": lower(0.05), "unsure": lower(0.012, 0.02)}
     for name, alphas in runs.items():
         run_of(tmp_path / name, {"kd": [alphas]})
     file = tmp_path / "accepted.json"
 
-    assert draftmark(monkeypatch, "gate", tmp_path / "same", "--against", file) == 2
-    assert "accept a run's numbers first with draftmark bless" in capsys.readouterr().err
-    assert draftmark(monkeypatch, "bless", tmp_path / "same", file, "--reason", "it is good") == 0
+    missing = sentence_of(draftmark("gate", tmp_path / "same", "--against", file))
+    assert "accept a run's numbers first with draftmark bless" in missing
+    assert draftmark("bless", tmp_path / "same", file, "--reason", "it is good").code == 0
     for name, code in {"same": 0, "worse": 1, "unsure": 3}.items():
-        assert draftmark(monkeypatch, "gate", tmp_path / name, "--against", file) == code
+        assert draftmark("gate", tmp_path / name, "--against", file).code == code
         files = {path.name for path in (tmp_path / name).iterdir()}
         assert {"gate.md", "gate.xml", "gate.json", "gate.bencher.json"} <= files
-    capsys.readouterr()
-    assert draftmark(monkeypatch, "power", tmp_path / "unsure", "--against", file) == 0
-    printed = capsys.readouterr().out
+    printed = draftmark("power", tmp_path / "unsure", "--against", file).out
     assert "gsm8k/p/kd/t=0: " in printed
     assert "24 here: too few; as it and its seeds spread" in printed
-    assert draftmark(monkeypatch, "power", tmp_path / "same", "--margin", "0.5") == 0
-    assert "24 here: enough; at most, for runs that share nothing" in capsys.readouterr().out
+    printed = draftmark("power", tmp_path / "same", "--margin", "0.5").out
+    assert "24 here: enough; at most, for runs that share nothing" in printed
 
 
-def test_what_the_gate_writes_is_well_formed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_gate_writes_is_well_formed(tmp_path: Path, draftmark: Command) -> None:
     run_of(tmp_path / "a", {"kd": [EASY], "csd": [EASY]})
     run_of(tmp_path / "b", {"kd": [lower(0.05)], "csd": [lower(0.012, 0.02)]})
-    draftmark(monkeypatch, "bless", tmp_path / "a", tmp_path / "f.json", "--reason", "x")
-    draftmark(monkeypatch, "gate", tmp_path / "b", "--against", tmp_path / "f.json")
+    draftmark("bless", tmp_path / "a", tmp_path / "f.json", "--reason", "x")
+    draftmark("gate", tmp_path / "b", "--against", tmp_path / "f.json")
 
     suite = xml.parse(tmp_path / "b" / "gate.xml").getroot()
     bencher = json.loads((tmp_path / "b" / "gate.bencher.json").read_text())
@@ -412,36 +406,36 @@ def test_what_the_gate_writes_is_well_formed(
     ],
 )
 def test_the_gate_says_its_verdict_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: Any, sentence: str
+    tmp_path: Path, draftmark: Command, moved: Any, sentence: str
 ) -> None:
     run_of(tmp_path / "a", {"kd": [EASY]})
     run_of(tmp_path / "b", {"kd": [moved]})
-    draftmark(monkeypatch, "bless", tmp_path / "a", tmp_path / "f.json", "--reason", "x")
-    draftmark(monkeypatch, "gate", tmp_path / "b", "--against", tmp_path / "f.json")
+    draftmark("bless", tmp_path / "a", tmp_path / "f.json", "--reason", "x")
+    draftmark("gate", tmp_path / "b", "--against", tmp_path / "f.json")
 
     assert (tmp_path / "b" / "gate.md").read_text().splitlines()[2].startswith(sentence)
 
 
 def test_a_recipe_stands_for_its_newest_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draftmark: Command
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for age, name in enumerate(("mine-00000000", "mine-11111111", "other-00000000")):
         run_of(tmp_path / "results" / name, {"kd": [EASY]})
         os.utime(tmp_path / "results" / name / "results.json", (1e9, 1e9 - age))
-    draftmark(monkeypatch, "bless", "mine", tmp_path / "f.json", "--reason", "x")
-    assert draftmark(monkeypatch, "gate", "mine.toml", "--against", tmp_path / "f.json") == 0
+    draftmark("bless", "mine", tmp_path / "f.json", "--reason", "x")
+    assert draftmark("gate", "mine.toml", "--against", tmp_path / "f.json").code == 0
 
     assert (tmp_path / "results" / "mine-00000000" / "gate.md").is_file()
     assert not (tmp_path / "results" / "mine-11111111" / "gate.md").exists()
 
 
 def test_hostile_names_do_nothing_in_what_the_gate_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, draftmark: Command
 ) -> None:
     run_of(tmp_path, {HOSTILE: [EASY]})
-    draftmark(monkeypatch, "bless", tmp_path, tmp_path / "f.json", "--reason", HOSTILE)
-    assert draftmark(monkeypatch, "gate", tmp_path, "--against", tmp_path / "f.json") == 0
+    draftmark("bless", tmp_path, tmp_path / "f.json", "--reason", HOSTILE)
+    assert draftmark("gate", tmp_path, "--against", tmp_path / "f.json").code == 0
 
     xml.parse(tmp_path / "gate.xml")
     text = (tmp_path / "gate.md").read_text()
@@ -486,25 +480,25 @@ def test_a_draft_trained_on_labels_shifted_by_one_fails_the_gate(tmp_path: Path)
 
 @pytest.mark.slow
 def test_an_inconclusive_gate_takes_more_prompts_up_to_its_cap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, draftmark: Command
 ) -> None:
     recipe, out, file = tmp_path / "small.toml", tmp_path / "results", tmp_path / "accepted.json"
     recipe.write_text(RECIPE.replace('name = "kd"', 'name = "untrained"'))
-    assert draftmark(monkeypatch, "run", recipe, "--out", out) == 0
+    assert draftmark("run", recipe, "--out", out).code == 0
     (large,) = out.glob("small-*")
-    assert draftmark(monkeypatch, "bless", large, file, "--reason", "x") == 0
+    assert draftmark("bless", large, file, "--reason", "x").code == 0
     recipe.write_text(recipe.read_text().replace("test_rows = 16", "test_rows = 4"))
-    assert draftmark(monkeypatch, "run", recipe, "--out", out) == 0
+    assert draftmark("run", recipe, "--out", out).code == 0
     (small,) = set(out.glob("small-*")) - {large}
     # Every other prompt of the accepted run was a little better or worse: nothing fell that is
     # sure, so it looks at 4, 8 and 16 prompts, and no more.
     known = accepted.load_accepted(file)
     accepted.save_accepted(replace(known, measured=tuple(map(_jittered, known.measured))), file)
 
-    code = draftmark(monkeypatch, "gate", small, "--against", file, "--up-to", "64")
+    outcome = draftmark("gate", small, "--against", file, "--up-to", "64")
 
-    assert code == 3
-    assert "Looks were taken at 4, 8, 16 test rows." in capsys.readouterr().out
+    assert outcome.code == 3
+    assert "Looks were taken at 4, 8, 16 test rows." in outcome.out
 
 
 def _jittered(item: Any) -> Any:

@@ -252,7 +252,7 @@ def test_columns_that_say_nothing_are_left_out_with_a_line(tmp_path: Path) -> No
     text = str(site((seeds_run(tmp_path), tmp_path))["tables/1-1-gsm8k-p.html"])
     header = tables_of(text)[0][0]
     assert not [name for name in header if name.startswith(("quality", "speedup"))]
-    assert "Left out: quality with draft (0 throughout)." in text
+    assert "speedup, quality of draft alone (no numbers); quality with draft (0 throughout)" in text
 
 
 def test_a_value_opens_its_numbers_and_a_heading_its_definition(tmp_path: Path) -> None:

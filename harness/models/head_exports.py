@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 from draftmark.errors import UserError
 from draftmark.models.feature_head import FeatureHead
+from draftmark.models.head_layouts import LAYER_KEYS
 from draftmark.store.store import write_json
 
 Layout = Literal["eagle", "eagle3", "speculators"]
@@ -55,7 +56,9 @@ def export_head(
     the head's layer]; `num_speculative_tokens` is how many tokens vLLM drafts.
     """
     _check_layout(head, layout)
-    layer = {**head.model.config.to_dict(), "tie_word_embeddings": False}
+    whole = head.model.config.to_dict()
+    layer = {name: value for name, value in whole.items() if name in LAYER_KEYS}
+    layer["tie_word_embeddings"] = False
     if layout == "eagle":
         config: dict[str, Any] = {**layer, "architectures": ["LlamaForCausalLM"]}
         weights = _eagle_tensors(head)

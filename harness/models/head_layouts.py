@@ -50,14 +50,21 @@ _Size = Annotated[int, Field(ge=1, lt=2**40)]
 _Layer = Annotated[int, Field(ge=0, lt=2**16)]
 _Layers = list[_Layer] | None
 _NAMES_OF_ROTARY = ("rope_scaling", "rope_parameters")
-# Keys that change nothing that a head computes here.
+# Keys that change nothing that a head computes here, nor do private ones (_name_or_path).
 _WITHOUT_EFFECT = {
-    *("_attn_implementation", "_attn_implementation_autoset", "_name_or_path", "architectures"),
-    *("attention_dropout", "auto_map", "bos_token_id", "chunk_size_feed_forward", "dtype"),
+    *(
+        "architectures",
+        "attention_dropout",
+        "auto_map",
+        "bos_token_id",
+        "chunk_size_feed_forward",
+        "dtype",
+    ),
     *("embed_requires_grad", "id2label", "is_encoder_decoder", "label2id", "problem_type"),
     *("eos_token_id", "initializer_range", "max_window_layers", "model_type", "output_attentions"),
     *("output_hidden_states", "pad_token_id", "pretraining_tp", "return_dict", "sliding_window"),
     *("speculators_config", "speculators_model_type", "speculators_version", "target_model_type"),
+    *("cls_token_id", "decoder_start_token_id", "sep_token_id", "unk_token_id"),
     *("tie_word_embeddings", "torch_dtype", "transformers_version", "use_cache"),
 }
 
@@ -95,6 +102,13 @@ class _LayerConfig(BaseModel):
     mlp_bias: bool = False
     layer_types: list[str] | None = None
     use_sliding_window: bool = False
+
+
+# What an exported layer's config has of its model's.
+LAYER_KEYS = {
+    *_LayerConfig.model_fields,
+    *("bos_token_id", "eos_token_id", "pad_token_id", "dtype", "initializer_range"),
+}
 
 
 class _Flags(BaseModel):
@@ -248,7 +262,7 @@ def _plain(path: Path, config: _Config, document: Mapping[str, Any]) -> Architec
 
 def _check_keys(path: Path, place: str, keys: Any, *kinds: type[BaseModel]) -> None:
     known = _WITHOUT_EFFECT.union(*(kind.model_fields for kind in kinds))
-    if unknown := sorted(set(keys) - known):
+    if unknown := sorted(key for key in set(keys) - known if not key.startswith("_")):
         raise UserError(
             f"{path} has the key {printable_text(place + unknown[0], 80)!r}, whose meaning is "
             "unknown here; if it changes nothing that the head computes, delete it."

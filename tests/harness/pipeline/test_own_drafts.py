@@ -1,5 +1,6 @@
 """Drafts of a method's own: several drafts of one target in one run."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -169,10 +170,31 @@ def test_heads_are_scored_decoded_ranked_and_trained_on_beside_other_drafts(
     name = quantity_key("block_efficiency", 0.0, 4)
     value = {method: row.numbers[name].value for method, row in rows.items()}
     assert value["head"] != value["untrained"]
-    assert rows["head"].numbers["identical"].value == 1.0
+    for method in ("head", "eagle3"):  # EAGLE-3.1, decoded and scored alike
+        numbers = rows[method].numbers
+        assert numbers["identical"].value == 1.0
+        assert numbers["counted_passes"].value == numbers["predicted_passes"].value
     assert {item.contender.method for item in measured.comparisons} == {"head", "eagle3"}
     steps = {method: row.ledger.steps for method, row in rows.items() if row.ledger}
     assert (steps["head"], steps["eagle3"] > 0) == (0, True)
     texts = " ".join(finding.text for finding in measured.findings)
     assert "methods start from different drafts: head from head " in texts
     assert "rows that trained the heads of head (seed 0), eagle3 (seed 0)" in texts
+
+
+def test_layers_that_vllm_would_count_otherwise_are_a_warning(
+    target: LanguageModel, tmp_path: Path
+) -> None:
+    made = make_head(target, HeadShape("eagle3", (2, 4, 5), target.vocab_size), seed=0)
+    export_head(made, "eagle3", tmp_path, target=TARGET, num_speculative_tokens=3)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    layers = config.pop("eagle_aux_hidden_state_layer_ids")
+    nested = {"eagle_aux_hidden_state_layer_ids": [layer - 1 for layer in layers]}
+    own = {"_name_or_path": "x", "unk_token_id": 0, "eagle_config": nested}
+    path.write_text(json.dumps({**config, **own}), "utf-8")
+    plan = planned({"name": "untrained", "draft": {"head": str(tmp_path)}}, draft={"pruned": (0,)})
+    (finding,) = [each for each in check_models(plan, QUIET) if "vLLM" in each.text]
+    assert finding.severity == "warning"
+    assert "it is scored on layers (2, 4, 5). vLLM would read layers (1, 3, 4)" in finding.text
+    assert "write eagle_aux_hidden_state_layer_ids = [2, 4, 5] at the top" in finding.text

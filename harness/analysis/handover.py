@@ -27,6 +27,8 @@ _EAGLE_NOTE = (
 )
 _HEAD_NOTE = "for an EAGLE-1 head write eagle in place of eagle3"
 _UNKNOWN = "no server's settings for this method are known here"
+_ODD = "a name of this draft or its target has characters that no command here repeats"
+_MARKUP = frozenset("<>&`|\\")
 # Methods that copy from text: vLLM's name, knobs -> vLLM's names, and a note.
 _COPYING: Sequence[tuple[str, Mapping[str, str], str]] = (
     (
@@ -72,6 +74,11 @@ class Handover:
         return " ".join(self.sglang)
 
 
+def is_plain(name: str) -> bool:
+    """True if a name, quoted for a shell, does nothing in a terminal, in Markdown and in HTML."""
+    return name.isprintable() and not _MARKUP & set(name) and len(name) < 1000
+
+
 def export_folder(cell: Cell) -> str:
     """Return the name of the folder that `draftmark export` gives a draft."""
     return f"{cell.task}-{cell.pair}-{cell.method}-{cell.seed}"
@@ -101,6 +108,8 @@ def handover(
         return Handover(name, notes=[_UNKNOWN], gammas=gammas)
     vllm, algorithm, model = served
     folder = f"{FOLDER}/{export_folder(cell)}/{MODEL if vllm == 'draft_model' else vllm}"
+    if not is_plain(model or folder):
+        return Handover(name, notes=[_ODD], gammas=gammas)
     sampling = {"draft_sample_method": "probabilistic"} if sampled else {}
     if sampled and results.verification == "block":
         sampling["rejection_sample_method"] = "block"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
 
-from draftmark.analysis.handover import Handover, handover, served_handover
+from draftmark.analysis.handover import Handover, handover, is_plain, served_handover
 from draftmark.analysis.recommendation import drafts_to_serve
 from draftmark.reports._shared.content import escape_markdown
 from draftmark.reports._shared.rows import gamma_of, group_by, row_name
@@ -164,6 +164,8 @@ def _target(results: Results, item: Advised) -> str:
     for each in results.data:
         if (each["task"], each["pair"]) == (item.task, item.pair) and not each.get("fine_tuning"):
             name, kept = str(each["target"]), each.get("models", {}).get("target", {})
+            if not is_plain(name):
+                return "TARGET"
             if results.server is not None or "/" in name or kept.get("source") == "hub":
                 return shlex.quote(name)
             return f'"$(draftmark fetch {shlex.quote(name)})"'

@@ -107,6 +107,14 @@ def test_a_sampled_draft_and_odd_names_are_quoted_for_a_shell() -> None:
     assert "drafts/gsm8k-p-it's $(x)-0/model" in shlex.split(own.sglang_flags)
 
 
+@pytest.mark.parametrize("label", ["<b>", "a`b", "a\nb", "\u202eab", "y" * 5000])
+def test_a_name_with_markup_is_not_pasted(label: str) -> None:
+    own = given({"name": "kd", "label": label})
+    assert own
+    assert not own.vllm
+    assert "characters that no command here repeats" in own.notes[0]
+
+
 @pytest.mark.parametrize(
     ("gammas", "ranges"),
     [

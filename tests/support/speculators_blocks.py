@@ -1,9 +1,9 @@
 """Runs PyPI's speculators on an exported block head, in an interpreter that has it installed.
 
-Usage: python speculators_blocks.py LOSS FOLDER [LOSS FOLDER ...], where LOSS is a name or JSON. The
-head is in FOLDER/head. It reads input ids, states and the mask of supervised tokens from the
-safetensors file FOLDER/inputs, and writes the anchors, logits, targets and loss of one training
-pass of speculators' model to FOLDER/outputs.
+Usage: python speculators_blocks.py FOLDER. A folder in it holds a head in `head`, the name or the
+JSON of a loss in `loss`, and in the safetensors file `inputs` token ids, states and the mask of
+supervised tokens. The script writes the anchors, logits, targets and loss of one training pass of
+speculators' model to `outputs`.
 """
 
 import sys
@@ -46,8 +46,9 @@ def keep_anchors(_: Any, __: Any, result: Any) -> None:
     KEPT["anchors"], KEPT["depths"] = result[0], result[1].long()
 
 
-def run(loss: str, folder: Path) -> None:
+def run(folder: Path) -> None:
     KEPT.clear()
+    loss = (folder / "loss").read_text("utf-8")
     model = SpeculatorModel.from_pretrained(folder / "head", attn_implementation="eager").eval()
     given = load_file(folder / "inputs")
     limits = {name: int(given.pop(name)) for name in ("num_depths", "max_anchors")}
@@ -74,5 +75,5 @@ if __name__ == "__main__":
         record(core, "compute_metrics", keep_metrics)
     record(dflash, "select_anchors", keep_anchors)
     record(peagle, "generate_cod_sample_indices", keep_anchors)
-    for number in range(1, len(sys.argv), 2):
-        run(sys.argv[number], Path(sys.argv[number + 1]))
+    for inputs in Path(sys.argv[1]).glob("*/inputs"):
+        run(inputs.parent)

@@ -1,10 +1,5 @@
-"""Block heads against PyPI's speculators on the same random weights: passes, masks, losses.
+"""Block heads against PyPI's speculators on the same random weights: passes, masks, losses."""
 
-speculators has an environment of its own; the variable DRAFTMARK_OTHERS names its interpreter.
-"""
-
-import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +9,7 @@ import pytest
 import torch
 from block_cases import BLOCK_METHODS
 from head_cases import small_target
+from others import needs_others, run_theirs
 from safetensors.torch import load_file, save_file
 
 from draftmark.baselines._block_head import label_loss
@@ -28,13 +24,10 @@ from draftmark.training.block_training import by_token, loss_by_slot, was_drawn
 from draftmark.training.divergences import forward_kl, tvd
 from draftmark.types import Text
 
-INTERPRETER = os.environ.get("DRAFTMARK_OTHERS", "")
 SCRIPT = Path(__file__).parents[2] / "support" / "speculators_blocks.py"
 PROMPT, LENGTH = 6, 26
 IDS = torch.randint(0, 63, (1, LENGTH), generator=torch.Generator().manual_seed(0))
-pytestmark = pytest.mark.skipif(
-    not INTERPRETER, reason="DRAFTMARK_OTHERS names no interpreter that has speculators 0.9"
-)
+pytestmark = needs_others("speculators")
 Loss = Callable[[torch.Tensor, torch.Tensor, Batch], torch.Tensor]
 
 
@@ -111,7 +104,7 @@ def theirs(
     target: LanguageModel, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, str], Path]:
     """Return the folder of each case, with the exported head and what speculators gives."""
-    base, command = tmp_path_factory.mktemp("parity"), [INTERPRETER, str(SCRIPT)]
+    base = tmp_path_factory.mktemp("parity")
     target.model.save_pretrained(base / "target")
     folders = {}
     for number, (name, loss) in enumerate(CASES):
@@ -120,8 +113,8 @@ def theirs(
         export_block_head(head, "speculators", folder / "head", target=str(base / "target"))
         states_TLD, last_TD, _ = states_of(target, IDS, head.model.shape.layers)
         save_file(inputs(name, states_TLD, last_TD), folder / "inputs")
-        command += [loss, str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=550)
+        (folder / "loss").write_text(loss, encoding="utf-8")
+    run_theirs(SCRIPT, base)
     return folders
 
 

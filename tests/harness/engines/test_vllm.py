@@ -12,10 +12,12 @@ from typing import Any
 
 import psutil
 import pytest
+from block_cases import trained_block_head
 from head_cases import as_qwen3, on_model, trained_head
 
 from draftmark.baselines.eagle import METHOD as Eagle
 from draftmark.baselines.eagle3 import METHOD as Eagle3
+from draftmark.baselines.p_eagle import METHOD as PEagle
 from draftmark.baselines.pard import METHOD as Pard
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
@@ -82,6 +84,11 @@ def drafts(
         if name == "pard":
             method, model = Pard(block_size=GAMMA), copy.deepcopy(draft)
             model.model.config.pard_token = 1023
+        if name == "p_eagle":
+            scratch, method = tmp_path / "scratch", PEagle(block_size=GAMMA, num_layers=2)
+            scratch.mkdir()
+            texts = list(read_gold(train=24)["train"].texts)
+            model = trained_block_head(method, target, texts, scratch)
         if name in HEADS:
             scratch = tmp_path / "scratch"
             scratch.mkdir()
@@ -109,7 +116,7 @@ def test_without_a_draft_it_writes_what_generation_writes(
 
 @needs_vllm
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["draft_model", "ngram", "eagle", "eagle3", "pard"])
+@pytest.mark.parametrize("name", ["draft_model", "ngram", "eagle", "eagle3", "pard", "p_eagle"])
 def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     name: str,
     drafts: Callable[[str], tuple[Method, Path]],
@@ -128,7 +135,7 @@ def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     _check_counts(decoded, asked, method, folder, target, settings)
 
     told = running.describe()
-    vllms_name = "draft_model" if name == "pard" else name
+    vllms_name = {"pard": "draft_model", "p_eagle": "eagle3"}.get(name, name)
     assert told["engine"]["speculative_config"]["method"] == vllms_name
     assert told["engine"]["enable_prefix_caching"] is False
     assert told["resolved"]["prefix_caching"] is False

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from draftmark.baselines.p_eagle import METHOD as PEagle
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.suffix import METHOD as Suffix
 from draftmark.baselines.untrained import METHOD as Untrained
@@ -131,3 +132,35 @@ def test_only_the_end_tokens_end_a_text_and_of_a_fixed_length_none_do() -> None:
     told = sampling_options(SETTINGS)
     assert (told["stop_token_ids"], told["ignore_eos"], told["max_tokens"]) == ([2], True, 24)
     assert sampling_options(replace(SETTINGS, fixed_length=True))["stop_token_ids"] == []
+
+
+BLOCK_HEADS = {
+    "medusa": ({"model_type": "medusa", "num_heads": 2}, {"num_speculative_tokens": 2}),
+    "eagle3": (
+        {"eagle_aux_hidden_state_layer_ids": [1], "mask_token_id": 7, "block_size": 2},
+        {"parallel_drafting": True, "num_speculative_tokens": 2},
+    ),
+    "dflash": ({"block_size": 4}, {"num_speculative_tokens": 3}),
+    "dspark": ({"block_size": 3, "markov_rank": 8}, {"num_speculative_tokens": 3}),
+}
+
+
+@pytest.mark.parametrize("name", BLOCK_HEADS)
+def test_a_block_head_has_vllms_name_and_no_more_tokens_than_its_block(
+    name: str, tmp_path: Path
+) -> None:
+    config, options = BLOCK_HEADS[name]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = speculation_options(PEagle(), tmp_path, SETTINGS)
+    assert found["method"] == name
+    assert {key: found[key] for key in options} == options
+
+
+def test_a_block_that_vllm_would_draft_otherwise_than_scored_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(BLOCK_HEADS["dflash"][0]))
+    with pytest.raises(Unsupported, match=r"num_speculative_tokens = 3, or the head"):
+        speculation_options(PEagle(), tmp_path, replace(SETTINGS, num_speculative_tokens=2))
+    (tmp_path / "config.json").write_text(json.dumps(BLOCK_HEADS["medusa"][0]))
+    sampled = replace(SETTINGS, samplers=Samplers(Sampler(1.0), Sampler(1.0)))
+    with pytest.raises(Unsupported, match="vLLM drafts greedily with Medusa heads"):
+        speculation_options(PEagle(), tmp_path, sampled)

@@ -56,7 +56,7 @@ class BlockSession:
         if len(token_ids) < 2 or not count:
             return Proposal(())
         self._read(token_ids)
-        states_KD = self._block(token_ids)[:count]
+        states_KD = self._block(token_ids, count)[:count]
         if self.head.model.sequential:
             return self._draw_in_turn(states_KD, token_ids[-1])
         q_GV = sampler_probs(self.head.logits(states_KD), self.sampler).cpu()
@@ -72,10 +72,10 @@ class BlockSession:
             drafted.append(int(draw_tokens(q_GV[-1], self.generator)))
         return Proposal(tuple(drafted[1:]), torch.stack(q_GV))
 
-    def _block(self, token_ids: Sequence[int]) -> torch.Tensor:
-        """Return the states [K, D] of the block after the text."""
+    def _block(self, token_ids: Sequence[int], count: int) -> torch.Tensor:
+        """Return the states [K, D] of the block after the text, of which `count` are wanted."""
         device = self.head.device
-        drawn_AK = torch.ones(1, self.head.block_size, dtype=torch.bool, device=device)
+        drawn_AK = torch.arange(self.head.block_size, device=device)[None] < count
         anchor_A = torch.tensor([len(token_ids) - 1], device=device)
         id_A = torch.tensor([token_ids[-1]], device=device)
         return self.head.model.blocks(self._context, id_A, anchor_A, drawn_AK)[0]

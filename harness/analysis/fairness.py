@@ -191,6 +191,23 @@ def _own_drafts(group: Group) -> Iterator[Finding]:
         yield group.finding("note", text, cells=heads)
 
 
+def _vocabularies(group: Group) -> Iterator[Finding]:
+    """Yield what drafts with another tokenizer share with the target: no other token is drafted."""
+    for row in group.rows:
+        if facts := row.provenance.get("vocabulary"):
+            texts = ", ".join(
+                f"{shared / total:.1%} at temperature {t}"
+                for t, (shared, total) in facts["tokens_of_texts"].items()
+            )
+            ends = "" if facts["shared_end_tokens"] else ", nor the end of a text"
+            text = (
+                f"{_name(row)} has another tokenizer than the target and shares "
+                f"{facts['shared_tokens']:,} of its {facts['target_tokens']:,} tokens; of the "
+                f"tokens of the scored texts, {texts}. It can draft no other token{ends}"
+            )
+            yield group.finding("note", text, vocabulary=facts)
+
+
 def _starts_from_head(group: Group, row: Result) -> bool:
     init = group.data.get("drafts", {}).get(row.cell.method, group.data)
     drafts = (entry for entry in row.provenance["entries"] if entry["stage"] == "draft")
@@ -296,6 +313,6 @@ def _in_words(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 _CHECKS: tuple[Callable[[Group], Iterator[Finding]], ...] = (
-    *(_leaks, _foreign_rows, _measured_on, _arms, _texts, _own_drafts, _artefacts),
+    *(_leaks, _foreign_rows, _measured_on, _arms, _texts, _own_drafts, _vocabularies, _artefacts),
     *(_budgets, _training, _seeds, _learned_nothing),
 )

@@ -26,6 +26,10 @@ _EAGLE_NOTE = (
     '["LlamaForCausalLMEagle"]: change that first'
 )
 _HEAD_NOTE = "for an EAGLE-1 head write eagle in place of eagle3"
+_GREEDY = (
+    "vLLM drafts greedily with a shared vocabulary, and this draft was measured sampling; measure "
+    "with evaluation.draft = { temperature = 0 }"
+)
 _UNKNOWN = "no server's settings for this method are known here"
 _ODD = "a name of this draft or its target has characters that no command here repeats"
 _MARKUP = frozenset("<>&`|\\")
@@ -103,10 +107,14 @@ def handover(
         return Handover(name, config, notes=[note], gammas=gammas)
     if entry.get("tree", getattr(method, "tree", None)):
         return Handover(name, notes=[_TREE], gammas=gammas)
-    served = _served_as(method, _init(results, cell, entry))
+    init = _init(results, cell, entry)
+    served = _served_as(method, init)
     if served is None:
         return Handover(name, notes=[_UNKNOWN], gammas=gammas)
     vllm, algorithm, model = served
+    shares = vllm == "draft_model" and init.get("vocabulary") == "shared"
+    if shares and sampled:
+        return Handover(name, notes=[_GREEDY], gammas=gammas)
     folder = f"{FOLDER}/{export_folder(cell)}/{MODEL if vllm == 'draft_model' else vllm}"
     if not is_plain(model or folder):
         return Handover(name, notes=[_ODD], gammas=gammas)
@@ -115,12 +123,19 @@ def handover(
         sampling["rejection_sample_method"] = "block"
     return Handover(
         name,
-        {"method": vllm, "model": model or folder, **lengths, **sampling},
-        sglang=_sglang_flags(algorithm, model or folder, max(gammas.values())),
+        {"method": vllm, "model": model or folder, **lengths, **sampling, **_vocabulary(shares)},
+        sglang=()
+        if shares
+        else _sglang_flags(algorithm, model or folder, lengths["num_speculative_tokens"]),
         command="" if model else f"draftmark export {shlex.quote(run)} --out {FOLDER}",
         notes=_notes(vllm, model),
         gammas=gammas,
     )
+
+
+def _vocabulary(shares: bool) -> dict[str, bool]:
+    """Return vLLM's option for a draft with another tokenizer than its target."""
+    return {"use_heterogeneous_vocab": True} if shares else {}
 
 
 def _notes(vllm: str, model: str) -> list[str]:

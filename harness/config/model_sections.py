@@ -35,12 +35,16 @@ class DraftInit(Section):
     A pruned draft's `head` is the target's embedding and head, `shared` (not trained) or `copied`
     (trained). `fitted` fits the head to the draft's body in closed form (not trained). Alone,
     `head` names a trained feature head: a folder, or ORGANISATION/NAME@REVISION on the hub.
+    `vocabulary` "shared" lets a model have another tokenizer than its target: it drafts the tokens
+    that both have.
     """
 
     model: str | None = None
     pruned: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     random: Mapping[str, Any] | None = None
     head: str = "copied"
+    # At its default the key is left out of dumps, which are as before the key.
+    vocabulary: Literal["same", "shared"] = Field("same", exclude_if=lambda value: value == "same")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "DraftInit":
@@ -71,6 +75,10 @@ class DraftInit(Section):
             raise ValueError("head = 'shared' needs a pruned draft")
         if self.model is not None and self.head == "fitted":
             raise ValueError("head = 'fitted' needs a pruned or random draft")
+        if self.model is None and self.vocabulary == "shared":
+            raise ValueError(
+                "vocabulary = 'shared' needs model: every other draft has its target's vocabulary"
+            )
         return self
 
     @property
@@ -94,7 +102,8 @@ class DraftInit(Section):
             layers = ", ".join(map(str, self.pruned))
             return f"layers {layers} of the target, head {self.head}"
         if self.model is not None:
-            return f"model {self.model}"
+            shared = ", shared vocabulary" if self.vocabulary == "shared" else ""
+            return f"model {self.model}{shared}"
         if self.trained_head is not None:
             return f"head {self.trained_head}"
         fitted = ", head fitted" if self.head == "fitted" else ""

@@ -29,6 +29,7 @@ from draftmark.errors import Unsupported
 from draftmark.models.attention import ungroup_heads
 from draftmark.models.generation import check_fits, random_stream
 from draftmark.models.language_model import LanguageModel, load_model, pad_rows
+from draftmark.models.shared_vocabulary import has_shared_vocabulary
 from draftmark.speculation.blocks import TRANSFORMERS, TRANSFORMERS_LOOKUP
 from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
 from draftmark.types import Decode, Kind, Prompt, Round
@@ -194,6 +195,11 @@ class TransformersEngine:
         if method is None or draft is None:
             return _Running(model, None, settings, _config(settings))
         _check_supported(method, settings)
+        if has_shared_vocabulary(draft):
+            raise Unsupported(
+                "transformers drafts across vocabularies by rules of its own, which are not scored "
+                "here; choose the reference engine or vllm."
+            )
         if isinstance(method, LookupMethod):
             lookup = {
                 "prompt_lookup_num_tokens": settings.num_speculative_tokens,

@@ -22,6 +22,7 @@ from draftmark.engines._vllm import options
 from draftmark.engines._vllm.child_process import Child
 from draftmark.environment import install_hint
 from draftmark.errors import Unsupported, UserError
+from draftmark.models.shared_vocabulary import has_shared_vocabulary
 from draftmark.speculation.blocks import VLLM
 from draftmark.speculation.interfaces import EngineSettings, Method
 from draftmark.types import Decode, Kind, Prompt, Round
@@ -187,7 +188,7 @@ def _export(
 
     Raises Unsupported for trees, and for a draft model with another number of head rows.
     """
-    if method.kind == "language_model":
+    if method.kind == "language_model" and not has_shared_vocabulary(draft):
         options.check_equal_head_rows(target, draft)
     if method.kind != "feature_head":
         return draft

@@ -24,6 +24,7 @@ from draftmark.models.attention import group_heads
 from draftmark.models.context_length import context_length
 from draftmark.models.large_weights import head_product
 from draftmark.models.loading import explain_loading, load_whole
+from draftmark.models.shared_vocabulary import SharedVocabulary, read_vocabulary
 from draftmark.models.token_ids import vocabulary_size
 from draftmark.types import Placement
 
@@ -67,6 +68,40 @@ class LanguageModel:
     def max_positions(self) -> int:
         """The number of tokens that fit the context."""
         return context_length(self.model.config.to_dict())
+
+
+@dataclass(frozen=True)
+class SharedVocabularyModel(LanguageModel):
+    """A draft with its own tokenizer, which reads the target's ids and answers in them.
+
+    `share_vocabulary` makes one; V is the target's vocabulary.
+    """
+
+    vocabulary: SharedVocabulary
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the logits [..., V] of hidden states [..., D]; -inf for tokens not shared."""
+        rows = self.model.get_output_embeddings().weight.shape[0]
+        own = LanguageModel(self.model, rows).logits(hidden)
+        return own[..., self._ids_V.clamp(min=0)].masked_fill(self._ids_V < 0, -torch.inf)
+
+    @cached_property
+    def _ids_V(self) -> torch.Tensor:
+        return torch.tensor(self.vocabulary.to_draft, device=self.device)
+
+
+def share_vocabulary(loaded: LanguageModel, vocabulary: SharedVocabulary) -> SharedVocabularyModel:
+    """Return a model that reads and answers in the target's ids.
+
+    Its body maps the ids itself, so that whoever calls the body passes the target's.
+    """
+    reading_V = torch.tensor(vocabulary.reading, device=loaded.device)
+
+    def map_ids(body: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        return args, {**kwargs, "input_ids": reading_V[kwargs["input_ids"]]}
+
+    loaded.model.base_model.register_forward_pre_hook(map_ids, with_kwargs=True)
+    return SharedVocabularyModel(loaded.model, len(vocabulary.to_draft), vocabulary)
 
 
 def _as_configured(logits: torch.Tensor, config: Any) -> torch.Tensor:
@@ -130,7 +165,7 @@ def load_tokenizer(directory: Path, *, trust_remote_code: bool = False) -> Any:
 
 
 def load_model(directory: Path, placement: Placement = DEFAULT_PLACEMENT) -> LanguageModel:
-    """Return the model of a folder, in evaluation mode.
+    """Return the model of a folder, in evaluation mode, with its shared vocabulary if it has one.
 
     Raises UserError if weights are missing or do not belong to it (see `loading`), if the head has
     no row for an ordinary token, if body and head together do not give the model's own logits (the
@@ -144,7 +179,8 @@ def load_model(directory: Path, placement: Placement = DEFAULT_PLACEMENT) -> Lan
     group_heads(model)
     loaded = LanguageModel(model.to(placement.device).eval(), size)
     _check_head(loaded, directory)
-    return loaded
+    vocabulary = read_vocabulary(directory)
+    return loaded if vocabulary is None else share_vocabulary(loaded, vocabulary)
 
 
 def drop_body(loaded: LanguageModel) -> None:
@@ -196,7 +232,8 @@ def check_same_tokenizer(target: Any, draft: Any, names: tuple[str, str]) -> Non
     )
     raise UserError(
         f"The tokenizers of {names[0]!r} and {names[1]!r} differ in {len(differing)} ids "
-        f"({shown}). A draft must share its target's tokenizer; choose another draft."
+        f"({shown}). A draft must share its target's tokenizer; choose another draft, or set "
+        "vocabulary = 'shared' in draft = { model = ... } to draft on the tokens that both have."
     )
 
 
@@ -204,3 +241,5 @@ def save_model(loaded: LanguageModel, tokenizer: Any, directory: Path) -> None:
     """Write weights as safetensors with config and tokenizer, loadable by any engine."""
     loaded.model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
+    if isinstance(loaded, SharedVocabularyModel):
+        loaded.vocabulary.save(directory)

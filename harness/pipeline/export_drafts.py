@@ -8,6 +8,7 @@ from pathlib import Path
 
 from draftmark.analysis.handover import MODEL, export_folder
 from draftmark.errors import UserError
+from draftmark.models.shared_vocabulary import VOCABULARY
 from draftmark.pipeline.executor import ensure_entry
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.export_heads import export_heads
@@ -38,7 +39,7 @@ def export_drafts(plan: Plan, store: Store, out: Path, progress: Progress) -> It
         yield _copy_model(entry.directory, out / export_folder(cell) / MODEL)
 
 
-_OWN = (DRAFT, SELECTION, ENTRY, SEAL)  # draftmark's files beside a model's
+_OWN = (DRAFT, SELECTION, VOCABULARY, ENTRY, SEAL)  # draftmark's files beside a model's
 _KINDS: tuple[Kind, ...] = ("feature_head", "language_model")
 
 

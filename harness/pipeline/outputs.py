@@ -14,6 +14,7 @@ from typing import Any
 from draftmark.analysis.stored_speed import condition_file
 from draftmark.config.recipe import MethodEntry
 from draftmark.config.sections import Samples, SpeedCondition
+from draftmark.models.shared_vocabulary import read_vocabulary
 from draftmark.pipeline.setting import Setting
 from draftmark.pipeline.stages import drafts, grades, measurements, texts
 from draftmark.results import Cell
@@ -75,10 +76,11 @@ def outputs_of(setting: Setting, cell: Cell) -> dict[str, Output]:
 def _quality_outputs(setting: Setting, entry: MethodEntry, draft: Node) -> Iterator[_Named]:
     recipe, evaluation = setting.recipe, setting.recipe.evaluation
     writers: dict[str, Node | None] = {"target": None}  # None: the target of the setting
-    if setting.method_of(entry).kind == "language_model":
-        writers["draft"] = draft  # other drafts cannot write without the target
+    same = setting.pair.draft.vocabulary == "same"
+    if setting.method_of(entry).kind == "language_model" and same:
+        writers["draft"] = draft  # other drafts cannot write, or end, a text without the target
 
-    yield "draft", Output(draft, "draft", lambda path: json.loads((path / DRAFT).read_bytes()), {})
+    yield "draft", Output(draft, "draft", _draft, {})
     node = _grades(setting, None)
     yield "target grades", _rows(node, "target_grades", GRADES, "target-grades.parquet")
     for t in evaluation.temperatures:
@@ -131,6 +133,13 @@ def _grades(
     return grades.grades_node(
         setting, texts.responses_node(setting, "test", sampler, model, samples)
     )
+
+
+def _draft(folder: Path) -> dict[str, Any]:
+    """Return the facts of a draft, and its shared vocabulary if it has one."""
+    facts: dict[str, Any] = json.loads((folder / DRAFT).read_bytes())
+    shared = read_vocabulary(folder)
+    return facts if shared is None else {**facts, "vocabulary": shared}
 
 
 def _tables(folder: Path) -> list[AcceptanceTable]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from draftmark.config.model_sections import DraftInit
+from draftmark.config.recipe import MethodEntry
 from draftmark.data.control_tokens import spelled_out
 from draftmark.errors import UserError
 from draftmark.pipeline.experiment import Plan
@@ -23,7 +24,7 @@ from draftmark.store.reading import read_json
 from draftmark.store.store import CHECKS, Store, write_json
 from draftmark.types import Example
 
-_VERSION = 2  # of the checks: raise it where one changes, so that their results are not read again
+_VERSION = 3  # of the checks: raise it where one changes, so that their results are not read again
 _Note = tuple[Severity, str]
 
 
@@ -31,6 +32,7 @@ class _Model(NamedTuple):
     """A model that loads whole and fits its tokenizer."""
 
     context: int  # tokens
+    rows: int  # of its head
     notes: Sequence[_Note]
 
 
@@ -79,6 +81,8 @@ def _key(plan: Plan) -> str:
             "rows": {split: rows.digest for split, rows in setting.rows.items()},
             "format": setting.format,
             "chat_template_kwargs": setting.recipe.prompting.chat_template_kwargs,
+            "inits": [init.key_settings() for init, _ in _inits(setting)],
+            "methods": [entry.name for entry in setting.recipe.methods],
             "of": f"{setting.task.name}, {setting.pair.name}",
         }
         for setting in plan.settings.values()
@@ -125,7 +129,7 @@ def _check_model(node: Node) -> _Model:
     notes = [*tokenizer_notes(tokenizer, rows, node.label)]
     if node.stage == "target":
         notes += end_token_notes(directory, node.label)
-    return _Model(context_length(model.config.to_dict()), notes)
+    return _Model(context_length(model.config.to_dict()), rows, notes)
 
 
 def _check_vocabulary(tokenizer: Any, directory: Path) -> None:
@@ -154,7 +158,34 @@ def _notes(setting: Setting, models: Mapping[str, _Model]) -> Iterator[_Note]:
             yield from _check_head(setting, init.trained_head, node, tokenizer)
         elif node.key in models:
             yield from _context_note(node, models[node.key].context, base, models[base.key].context)
+    for entry in setting.recipe.methods:
+        yield from _vocabulary_note(setting.for_entry(entry), entry, tokenizer, models)
     yield from _spelled_out(setting, tokenizer)
+
+
+def _vocabulary_note(
+    setting: Setting, entry: MethodEntry, target: Any, models: Mapping[str, _Model]
+) -> Iterator[_Note]:
+    """Yield a note on the vocabulary that an entry's draft model shares with its target.
+
+    `setting` is the entry's own. Raises UserError if the draft needs its target's tokenizer and has
+    another.
+    """
+    from draftmark.models.language_model import check_same_tokenizer, load_tokenizer
+    from draftmark.models.shared_vocabulary import match_vocabularies
+    from draftmark.models.token_ids import vocabulary_size
+
+    init, node = setting.pair.draft, setting.init
+    if not init.model or node is None or setting.method_of(entry).kind != "language_model":
+        return
+    directory, trusted = _place(node)
+    draft = load_tokenizer(directory, trust_remote_code=trusted)
+    if init.vocabulary == "same":
+        check_same_tokenizer(target, draft, (setting.pair.target, init.model))
+        return
+    size = vocabulary_size(target, models[setting.target_as_given.key].rows)
+    shared = match_vocabularies(target, draft, size, models[node.key].rows)
+    yield "note", f"{node.label} shares {shared.describe()}, and drafts no other token."
 
 
 def _context_note(init: Node, context: int, base: Node, longest: int) -> Iterator[_Note]:

@@ -10,8 +10,10 @@ from draftmark import registry
 from draftmark.config.recipe import Recipe
 from draftmark.data.leaks import find_overlaps
 from draftmark.environment import package_state
+from draftmark.models.shared_vocabulary import SharedVocabulary
 from draftmark.pipeline.outputs import Output
 from draftmark.pipeline.setting import Setting
+from draftmark.store.cell_records import Records
 from draftmark.store.entries import entry_facts
 from draftmark.store.graph import Node, code_version, topological_order
 from draftmark.store.records import TARGET
@@ -125,6 +127,26 @@ def cell_facts(outputs: Mapping[str, Output], store: Store) -> dict[str, Any]:
         "draft_texts": texts_behind([outputs["draft"].node]),
         "scored_texts": texts_behind(node.inputs["features"] for node in scores),
     }
+
+
+def vocabulary_facts(records: Records, end_tokens: Iterable[int]) -> dict[str, Any]:
+    """Return what a draft's shared vocabulary has of the scored texts; empty if it is not shared.
+
+    `tokens_of_texts` maps a temperature to the shared and to all tokens of the responses.
+    """
+    shared: SharedVocabulary | None = records.draft.get("vocabulary")
+    if shared is None:
+        return {}
+    read = {
+        t: [id for text in texts for id in text.response_ids] for t, texts in records.texts.items()
+    }
+    facts = {
+        "shared_tokens": shared.size,
+        "target_tokens": len(shared.to_draft),
+        "shared_end_tokens": sorted(filter(shared.has, end_tokens)),
+        "tokens_of_texts": {f"{t:g}": [shared.count(ids), len(ids)] for t, ids in read.items()},
+    }
+    return {"vocabulary": facts}
 
 
 def texts_behind(nodes: Iterable[Node]) -> list[dict[str, Any]]:

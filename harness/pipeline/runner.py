@@ -22,7 +22,12 @@ from draftmark.pipeline.executor import Executor, Failure, execute_stages
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.outputs import read_records
 from draftmark.pipeline.preflight import check_before_run
-from draftmark.pipeline.provenance import cell_facts, code_facts, data_facts
+from draftmark.pipeline.provenance import (
+    cell_facts,
+    code_facts,
+    data_facts,
+    vocabulary_facts,
+)
 from draftmark.progress import Progress
 from draftmark.results import Cell, Contender, Pooled, Result, Results
 from draftmark.store.cell_records import Records
@@ -103,7 +108,8 @@ def _row(plan: Plan, cell: Cell, store: Store, failures: Mapping[str, Failure]) 
         cell,
         numbers={},
         ledger=Ledger(**records.draft["ledger"]),
-        provenance=cell_facts(succeeded, store),
+        provenance=cell_facts(succeeded, store)
+        | vocabulary_facts(records, plan.setting(cell).end_tokens),
         history=tuple(records.draft.get("history", ())),
         speed_failures={n: f.reason for n, f in direct.items() if n not in refused},
         speed_refusals=refused,

@@ -18,6 +18,7 @@ from draftmark.speculation.interfaces import EngineSettings, Method
 from draftmark.speculation.methods import (
     build_method,
     check_draft_has_effect,
+    check_vocabulary,
     start_from_head,
 )
 from draftmark.store.graph import Node
@@ -67,6 +68,7 @@ class Setting:
         """
         method, reference = build_method(entry), self.pair.draft.trained_head
         check_draft_has_effect(method, entry)
+        check_vocabulary(method, entry, self.pair.draft)
         if reference is None or (method.kind == "training_free" and entry.draft is None):
             return method
         folder = self.init.existing_folder if self.init else None

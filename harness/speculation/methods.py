@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args, get_origin
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from draftmark import registry
+from draftmark.config.model_sections import DraftInit
 from draftmark.config.recipe import MethodEntry
 from draftmark.config.validation import explain_error, toml_to_json
 from draftmark.errors import UserError, unknown_name_error
@@ -110,6 +111,18 @@ def check_draft_has_effect(method: Method, entry: MethodEntry) -> None:
         f"method {entry.title!r} {makes}, so draft = {{ ... }} ({entry.draft.describe()}) has no "
         "effect; leave it out."
     )
+
+
+def check_vocabulary(method: Method, entry: MethodEntry, init: DraftInit) -> None:
+    """Raise UserError if a method trains a draft whose vocabulary is shared.
+
+    Losses compare all tokens of the target, and such a draft cannot propose some of them.
+    """
+    if init.vocabulary == "shared" and method.kind == "language_model" and method.trains:
+        raise UserError(
+            f"method {entry.title!r} trains its draft, but a draft with vocabulary = 'shared' is "
+            "measured as it is; take untrained, or a draft with its target's tokenizer."
+        )
 
 
 def takes_list(name: str, knob: str) -> bool | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from draftmark.errors import Unsupported
 from draftmark.models.context_length import context_length
+from draftmark.models.shared_vocabulary import has_shared_vocabulary
 from draftmark.speculation.interfaces import (
     EngineSettings,
     LookupMethod,
@@ -108,7 +109,7 @@ def speculation_options(method: Method, draft: Path, settings: EngineSettings) -
     if isinstance(method, ParallelMethod):
         model["parallel_drafting"] = True
     if method.kind == "language_model":
-        return {"method": "draft_model", **model}
+        return {"method": "draft_model", **model, **_vocabulary_options(draft, sampling)}
     if method.kind == "feature_head":
         return {**model, **_head_options(draft, settings)}
     raise Unsupported(
@@ -159,6 +160,18 @@ def _draft_sampling(target: Sampler, draft: Sampler) -> str:
         f"and top_p, not by {draft.describe()}; set evaluation.draft = {{ temperature = 0 }}, or "
         "set top_k = 0 and top_p = 1 in it."
     )
+
+
+def _vocabulary_options(draft: Path, sampling: str) -> dict[str, bool]:
+    """Return the option of a draft with another tokenizer; raises Unsupported if it samples."""
+    if not has_shared_vocabulary(draft):
+        return {}
+    if sampling != "greedy":
+        raise Unsupported(
+            "vLLM drafts greedily with a shared vocabulary; set evaluation.draft = "
+            "{ temperature = 0 }, or choose the reference engine."
+        )
+    return {"use_heterogeneous_vocab": True}
 
 
 def _head_options(directory: Path, settings: EngineSettings) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from draftmark.models.hidden_states import (
 )
 from draftmark.models.language_model import LanguageModel, load_model
 from draftmark.models.sampling import sampler_probs
+from draftmark.models.shared_vocabulary import SharedVocabulary, read_vocabulary
 from draftmark.progress import Step
 from draftmark.speculation.blocks import REFERENCE, Convention, block_counts
 from draftmark.speculation.engine_counts import convention_of, engine_counts
@@ -83,6 +84,8 @@ def run_checks(
     samplers = settings.samplers
     rule = settings.verification
     checks.append(check_counts(together, texts, drafter, logits, samplers, gamma, convention, rule))
+    if shared := read_vocabulary(folders["draft"]):
+        checks.append(check_vocabulary(shared, texts))
     if method.kind == "language_model":
         own = decode(method, folders["target"], samplers=Samplers(sampler, sampler))
         checks.append(check_own_draft(*own))
@@ -233,6 +236,14 @@ def check_counts(
         f"standard error of the difference {error:.2f}"
     )
     return Check(name, bool(passed), evidence)
+
+
+def check_vocabulary(shared: SharedVocabulary, texts: Sequence[Text]) -> Check:
+    """Test that target and draft share tokens of the texts: no other token can be accepted."""
+    tokens = [token for text in texts for token in text.response_ids]
+    count = shared.count(tokens)
+    evidence = f"the draft shares {shared.describe()}, and {count} of {len(tokens)} of these texts"
+    return Check("the draft shares tokens of the texts", count > 0, evidence)
 
 
 def check_own_draft(decodes: Sequence[Decode], convention: Convention = REFERENCE) -> Check:

@@ -10,6 +10,7 @@ from draftmark.models.draft_inits import load_fitted, make_draft
 from draftmark.models.generation import Sampling
 from draftmark.models.head_imports import read_head
 from draftmark.models.hidden_states import StoredHiddenStates
+from draftmark.models.shared_vocabulary import match_vocabularies
 from draftmark.speculation.interfaces import FeatureMethod, Method
 from draftmark.store.graph import Job
 from draftmark.store.records import DRAFT, TEXTS, read_texts, training_states, training_texts
@@ -72,6 +73,8 @@ def write_draft(spec: DraftSpec, job: Job, team: ProcessGroup = ALONE) -> None:
             "model, like the one that draftmark.training.loop.train returns."
         )
     if team.is_first:
+        if isinstance(draft.model, language_model.SharedVocabularyModel):
+            tokenizer = _own_tokenizer(spec, job)  # servers read the draft with it
         language_model.save_model(draft.model, tokenizer, job.out)
         facts = {
             "init": _describe_init(spec),
@@ -98,7 +101,10 @@ def _start(
     job: Job,
     placement: Placement,
 ) -> language_model.LanguageModel:
-    """Return the draft init; raises UserError if a draft model has another tokenizer."""
+    """Return the draft init.
+
+    Raises UserError if a draft model has another tokenizer, unless the vocabulary is shared.
+    """
     pair, directory = spec.pair, job.inputs.get("init")
     if pair.draft.trained_head is not None:
         return read_head(job.inputs["init"], target, pair.draft.trained_head)
@@ -109,9 +115,20 @@ def _start(
     if pair.draft.head == "fitted":
         return load_fitted(job.inputs["init"], placement)
     if directory is not None:
-        own = language_model.load_tokenizer(directory, trust_remote_code=pair.trust_remote_code)
+        own = _own_tokenizer(spec, job)
+        if pair.draft.vocabulary == "shared":
+            loaded = language_model.load_model(directory, placement)
+            rows = loaded.model.get_output_embeddings().weight.shape[0]
+            shared = match_vocabularies(tokenizer, own, target.vocab_size, rows)
+            return language_model.share_vocabulary(loaded, shared)
         language_model.check_same_tokenizer(tokenizer, own, (pair.target, str(pair.draft.model)))
     return make_draft(pair.draft, target, seed=spec.seed, directory=directory, placement=placement)
+
+
+def _own_tokenizer(spec: DraftSpec, job: Job) -> Any:
+    """Return the tokenizer of the model that the draft starts from."""
+    trusted = spec.pair.trust_remote_code
+    return language_model.load_tokenizer(job.inputs["init"], trust_remote_code=trusted)
 
 
 def _train(

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from block_cases import trained_block_head
 from head_cases import as_qwen3, on_model, trained_head
+from vocabularies import with_other_ids
 
 from draftmark.baselines.eagle import METHOD as Eagle
 from draftmark.baselines.eagle3 import METHOD as Eagle3
@@ -32,7 +33,8 @@ from draftmark.models.head_exports import export_head
 from draftmark.models.head_imports import read_head
 from draftmark.models.head_layouts import read_head_facts
 from draftmark.models.hidden_states import StoredHiddenStates
-from draftmark.models.language_model import LanguageModel, save_model
+from draftmark.models.language_model import LanguageModel, save_model, share_vocabulary
+from draftmark.models.shared_vocabulary import match_vocabularies
 from draftmark.speculation.blocks import VLLM, block_counts
 from draftmark.speculation.engine_counts import engine_counts
 from draftmark.speculation.interfaces import EngineSettings, Method
@@ -81,6 +83,8 @@ def drafts(
         if name == "ngram":
             return PromptLookup(), tmp_path
         method, model = Untrained(), draft
+        if name == "shared":
+            return method, _with_another_tokenizer(model, tokenizer, tmp_path)
         if name == "pard":
             method, model = Pard(block_size=GAMMA), copy.deepcopy(draft)
             model.model.config.pard_token = 1023
@@ -116,7 +120,9 @@ def test_without_a_draft_it_writes_what_generation_writes(
 
 @needs_vllm
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["draft_model", "ngram", "eagle", "eagle3", "pard", "p_eagle"])
+@pytest.mark.parametrize(
+    "name", ["draft_model", "ngram", "eagle", "eagle3", "pard", "p_eagle", "shared"]
+)
 def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     name: str,
     drafts: Callable[[str], tuple[Method, Path]],
@@ -135,7 +141,8 @@ def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     _check_counts(decoded, asked, method, folder, target, settings)
 
     told = running.describe()
-    vllms_name = {"pard": "draft_model", "p_eagle": "eagle3"}.get(name, name)
+    others = {"pard": "draft_model", "shared": "draft_model", "p_eagle": "eagle3"}
+    vllms_name = others.get(name, name)
     assert told["engine"]["speculative_config"]["method"] == vllms_name
     assert told["engine"]["enable_prefix_caching"] is False
     assert told["resolved"]["prefix_caching"] is False
@@ -167,6 +174,15 @@ def test_a_head_that_was_read_has_the_counts_in_vllm_that_scoring_predicts(
     monkeypatch.setattr(vllm, "_export", lambda *_: theirs)
     decoded = list(vllm.ENGINE.open(served, method, own, settings).generate(asked))
     _check_counts(decoded, asked, method, own, qwen, settings)
+
+
+def _with_another_tokenizer(model: LanguageModel, tokenizer: Any, folder: Path) -> Path:
+    """Return the folder of the draft with other ids, without some of the target's tokens."""
+    made, own, _ = with_other_ids(model, tokenizer, range(300, 700))
+    rows = made.model.get_output_embeddings().weight.shape[0]
+    shared = match_vocabularies(tokenizer, own, model.vocab_size, rows)
+    save_model(share_vocabulary(made, shared), own, folder)
+    return folder
 
 
 def _check_counts(

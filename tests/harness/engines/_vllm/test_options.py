@@ -19,6 +19,7 @@ from draftmark.engines._vllm.options import (
     without_paths,
 )
 from draftmark.errors import Unsupported, UserError
+from draftmark.models.shared_vocabulary import SharedVocabulary
 from draftmark.speculation.interfaces import EngineSettings
 from draftmark.types import GREEDY, Placement, Sampler, Samplers
 
@@ -164,3 +165,14 @@ def test_a_block_that_vllm_would_draft_otherwise_than_scored_is_refused(tmp_path
     sampled = replace(SETTINGS, samplers=Samplers(Sampler(1.0), Sampler(1.0)))
     with pytest.raises(Unsupported, match="vLLM drafts greedily with Medusa heads"):
         speculation_options(PEagle(), tmp_path, sampled)
+
+
+def test_a_shared_vocabulary_is_drafted_greedily_or_refused(tmp_path: Path) -> None:
+    SharedVocabulary((0, -1), 1).save(tmp_path)
+    one = Sampler(1.0)
+    for target in (GREEDY, one):
+        told = speculation_options(Untrained(), tmp_path, sampled(target, GREEDY))
+        assert told["use_heterogeneous_vocab"] is True
+        assert told["draft_sample_method"] == "greedy"
+    with pytest.raises(Unsupported, match=r"greedily with a shared vocabulary.*temperature = 0"):
+        speculation_options(Untrained(), tmp_path, sampled(one, one))

@@ -193,19 +193,25 @@ def _own_drafts(group: Group) -> Iterator[Finding]:
 
 def _vocabularies(group: Group) -> Iterator[Finding]:
     """Yield what drafts with another tokenizer share with the target: no other token is drafted."""
+    sharing: dict[str, list[Result]] = {}
     for row in group.rows:
         if facts := row.provenance.get("vocabulary"):
-            texts = ", ".join(
-                f"{shared / total:.1%} at temperature {t}"
-                for t, (shared, total) in facts["tokens_of_texts"].items()
-            )
-            ends = "" if facts["shared_end_tokens"] else ", nor the end of a text"
-            text = (
-                f"{_name(row)} has another tokenizer than the target and shares "
-                f"{facts['shared_tokens']:,} of its {facts['target_tokens']:,} tokens; of the "
-                f"tokens of the scored texts, {texts}. It can draft no other token{ends}"
-            )
-            yield group.finding("note", text, vocabulary=facts)
+            sharing.setdefault(_describe_vocabulary(facts), []).append(row)
+    for shared, rows in sharing.items():
+        text = f"{', '.join(map(_name, rows))}: the tokenizer is not the target's. {shared}"
+        yield group.finding("note", text, vocabulary=rows[0].provenance["vocabulary"])
+
+
+def _describe_vocabulary(facts: Mapping[str, Any]) -> str:
+    texts = ", ".join(
+        f"{shared / total:.1%} at temperature {temperature}"
+        for temperature, (shared, total) in facts["tokens_of_texts"].items()
+    )
+    ends = "" if facts["shared_end_tokens"] else ", nor the end of a text"
+    return (
+        f"The draft shares {facts['shared_tokens']:,} of the target's {facts['target_tokens']:,} "
+        f"tokens; of the tokens of the scored texts, {texts}. It can draft no other token{ends}"
+    )
 
 
 def _starts_from_head(group: Group, row: Result) -> bool:

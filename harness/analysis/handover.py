@@ -118,24 +118,24 @@ def handover(
     folder = f"{FOLDER}/{export_folder(cell)}/{MODEL if vllm == 'draft_model' else vllm}"
     if not is_plain(model or folder):
         return Handover(name, notes=[_ODD], gammas=gammas)
-    sampling = {"draft_sample_method": "probabilistic"} if sampled else {}
-    if sampled and results.verification == "block":
-        sampling["rejection_sample_method"] = "block"
+    sglang = _sglang_flags(algorithm, model or folder, max(gammas.values()))
+    options = _draft_options(results, sampled=sampled, shares=shares)
     return Handover(
         name,
-        {"method": vllm, "model": model or folder, **lengths, **sampling, **_vocabulary(shares)},
-        sglang=()
-        if shares
-        else _sglang_flags(algorithm, model or folder, lengths["num_speculative_tokens"]),
+        {"method": vllm, "model": model or folder, **lengths, **options},
+        sglang=[] if shares else sglang,
         command="" if model else f"draftmark export {shlex.quote(run)} --out {FOLDER}",
         notes=_notes(vllm, model),
         gammas=gammas,
     )
 
 
-def _vocabulary(shares: bool) -> dict[str, bool]:
-    """Return vLLM's option for a draft with another tokenizer than its target."""
-    return {"use_heterogeneous_vocab": True} if shares else {}
+def _draft_options(results: Results, *, sampled: bool, shares: bool) -> dict[str, Any]:
+    """Return vLLM's options of a draft: how it samples, and another tokenizer than its target's."""
+    options: dict[str, Any] = {"draft_sample_method": "probabilistic"} if sampled else {}
+    if sampled and results.verification == "block":
+        options["rejection_sample_method"] = "block"
+    return options | ({"use_heterogeneous_vocab": True} if shares else {})
 
 
 def _notes(vllm: str, model: str) -> list[str]:

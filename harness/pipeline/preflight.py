@@ -118,9 +118,15 @@ def _check_model(node: Node) -> _Model:
     from draftmark.models.context_length import context_length
     from draftmark.models.language_model import load_tokenizer
     from draftmark.models.loading import load_whole
+    from draftmark.models.shared_vocabulary import has_shared_vocabulary
     from draftmark.models.token_ids import end_token_notes, tokenizer_notes, vocabulary_size
 
     directory, trusted = _place(node)
+    if has_shared_vocabulary(directory):
+        raise UserError(
+            f"{directory} is a draft in a store, made with vocabulary = 'shared'; name the model "
+            "that it was made from, or a folder that `draftmark export` wrote."
+        )
     model = load_whole(directory, "float32", trust_remote_code=trusted, device_map="meta")
     tokenizer = load_tokenizer(directory, trust_remote_code=trusted)
     rows = model.get_output_embeddings().weight.shape[0]

@@ -138,7 +138,8 @@ def vocabulary_facts(records: Records, end_tokens: Iterable[int]) -> dict[str, A
     if shared is None:
         return {}
     read = {
-        t: [id for text in texts for id in text.response_ids] for t, texts in records.texts.items()
+        t: [token for text in texts for token in text.response_ids]
+        for t, texts in records.texts.items()
     }
     facts = {
         "shared_tokens": shared.size,

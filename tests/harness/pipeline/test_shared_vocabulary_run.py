@@ -110,6 +110,15 @@ def test_a_run_measures_it_and_says_what_it_shares(run: tuple[Plan, Store, Resul
     assert not [name for name in row.numbers if "draft_alone" in name or "perplexity" in name]
 
 
+def test_the_stores_own_folder_is_not_a_model_to_start_from(
+    run: tuple[Plan, Store, Results],
+) -> None:
+    plan, store, results = run
+    kept = store.load(plan.draft(results.results[0].cell)).directory
+    with pytest.raises(UserError, match=r"is a draft in a store.*name the model"):
+        check_models(planned({"model": str(kept), "vocabulary": "shared"}), QUIET)
+
+
 def test_the_exported_folder_is_the_model_that_servers_load(
     run: tuple[Plan, Store, Results], draft_folder: Path, tmp_path: Path
 ) -> None:

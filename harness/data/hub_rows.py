@@ -1,6 +1,7 @@
 """The rows of tasks on the hub: files of a pinned commit, in parquet or JSON Lines.
 
-Parquet is read a batch at a time. Nothing else of a data set is opened: no script, no card, and no folder of the working directory.
+Parquet is read a batch at a time. Nothing else of a data set is opened: no script, no card, and no
+folder of the working directory.
 """
 
 import re

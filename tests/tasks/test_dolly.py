@@ -55,7 +55,7 @@ def test_the_style_is_the_published_prompt_to_the_character() -> None:
 
 @pytest.mark.parametrize("change", [{"context": None}, {"category": ["a"]}])
 def test_a_row_whose_context_or_category_is_no_text_is_malformed(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="no text in column 'context'|category is not text"):
+    with pytest.raises(ValueError, match=r"no text in column 'context'|category is not text"):
         to_example("x", _row() | change)
 
 
@@ -65,7 +65,8 @@ def test_long_rows_and_answers_that_rouge_cannot_read_are_left_out() -> None:
     assert left_out(_row("a" * longest)) is None
     assert left_out(_row("a" * (longest + 1))) == "prompt of more than 1000 characters"
     assert left_out(_row(response="a" * MAX_ANSWER)) is None
-    assert left_out(_row(response="a" * (MAX_ANSWER + 1))) == "response of more than 2000 characters"
+    long = _row(response="a" * (MAX_ANSWER + 1))
+    assert left_out(long) == "response of more than 2000 characters"
     assert left_out(_row(response="...")) == "response that ROUGE cannot read"
 
 

@@ -27,10 +27,14 @@ class DistillSpec(LanguageModelMethod):
     """`divergence`: D; `jsd` has beta 0.5 (use `gkd` for other values).
 
     `tvd` is the probability of rejection. Its gradient vanishes for a draft far from the target:
-    from a random draft LK (arXiv 2602.23881, section A.5) found it much worse than KL.
+    from a random draft LK (arXiv 2602.23881, section A.5) found it much worse than KL. `skew_kl`
+    and `skew_reverse_kl` are DistiLLM's, at its 0.1 (Ko et al. 2024, arXiv 2402.03898, equations 1
+    and 2).
     """
 
-    divergence: Literal["forward_kl", "reverse_kl", "jsd", "tvd"] = "forward_kl"
+    divergence: Literal["forward_kl", "reverse_kl", "jsd", "tvd", "skew_kl", "skew_reverse_kl"] = (
+        "forward_kl"
+    )
 
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained by the divergence."""

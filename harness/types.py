@@ -52,7 +52,7 @@ def conversation_of(example_id: str) -> str:
 
 @dataclass(frozen=True)
 class HubData:
-    """A pinned data set on the Hugging Face hub, in parquet files.
+    """A pinned data set on the Hugging Face hub, in files of parquet or JSON Lines.
 
     `splits` maps the project's splits to slices of the data set's, such as "train[:-300]". `files`
     is the pattern of a split's files, such as "main/{split}-*.parquet".

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from draftmark.config.sections import Count, Fraction
 from draftmark.config.validation import NoneIfFalse, Section
@@ -152,12 +152,31 @@ class Budget(Section):
         return "train_s" if self.limit == "seconds" else self.limit
 
 
+class Lora(Section):
+    """Low-rank adapters that train in place of weights (Hu et al. 2022, arXiv 2106.09685).
+
+    `modules`: the linear layers that have one, by the last part of their names, or "all-linear" for
+    all but the output head; by default peft's for the family. The defaults are peft's. Rank 0
+    trains the weights themselves.
+    """
+
+    rank: Annotated[int, Field(ge=0)] = 8
+    alpha: Annotated[float, Field(gt=0)] = 8.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    modules: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+
+
+def _without_rank_zero(lora: Lora | None) -> Lora | None:
+    return lora if lora and lora.rank else None
+
+
 class Optimisation(Section):
     """How weights are trained: passes over the rows in steps of AdamW.
 
     `budget` replaces `passes` as the end of training. `beta2` is AdamW's decay of the second
     moment. `validations` is the number of checkpoints that are compared. `processes` share the rows
-    of each step, each on its own GPU if the machine has GPUs. `trackers` log the training.
+    of each step, each on its own GPU if the machine has GPUs. `trackers` log the training. With
+    `lora`, adapters train in place of the weights, and are added to them at the end.
     """
 
     passes: Annotated[float, Field(gt=0)] = 1.0
@@ -172,6 +191,10 @@ class Optimisation(Section):
     validations: Count = 4
     processes: Count = 1
     trackers: tuple[Tracker, ...] = ()
+    # Without it, the dump of a recipe is as it was before this key.
+    lora: Annotated[Lora | None, NoneIfFalse, AfterValidator(_without_rank_zero)] = Field(
+        default=None, exclude_if=lambda lora: lora is None
+    )
 
     def key_settings(self) -> dict[str, Any]:
         """Return the settings that decide the weights, as JSON.

@@ -39,9 +39,9 @@ class TaskRows(Section):
 
     `file` is the file of the test rows, or a table with a file for each split. `dataset` is a name
     on the hub, `revision` its commit, `splits` maps draftmark's splits to slices of the data set's,
-    and `files` is the pattern of a split's parquet files. `columns` maps a column that the task
-    reads to the file's own, or to several that are joined. `format` picks one of several formats
-    that a row has; "text" reads a file as lines of text.
+    and `files` is the pattern of a split's files. `columns` maps a column that the task reads to
+    the file's own, or to several that are joined. `format` picks one of several formats that a row
+    has; "text" reads a file as lines of text.
     """
 
     file: str | Mapping[Split, str] | None = None

@@ -1,6 +1,7 @@
-"""The rows of tasks on the hub: parquet files of a pinned commit, read a batch at a time.
+"""The rows of tasks on the hub: files of a pinned commit, in parquet or JSON Lines.
 
-Nothing else of a data set is opened: no script, no card, and no folder of the working directory.
+Parquet is read a batch at a time. Nothing else of a data set is opened: no script, no card, and no
+folder of the working directory.
 """
 
 import re
@@ -14,30 +15,39 @@ from typing import Any
 from draftmark.data.hub import files
 from draftmark.data.hub.failures import HubError, Repository
 from draftmark.data.hub.files import Commit, HubFile
+from draftmark.data.row_files import check_row, parse_json_line, read_lines
 from draftmark.errors import UserError
 from draftmark.progress import Progress
 from draftmark.types import HubData, Row, Split
 
 ROWS_PER_BATCH = 64
+LINES = ".jsonl"
 _SLICE = re.compile(r"([\w.-]+)(?:\[(-?\d+)?:(-?\d+)?\])?")
 
 
 @dataclass(frozen=True)
 class HubSplit:
-    """The rows of one split; iterating reads no more of the files than it needs."""
+    """The rows of one split; iterating reads no more of parquet files than it needs.
+
+    An item of JSON Lines is a line, which `parse_item` reads.
+    """
 
     copies: tuple[Path, ...]
     rows: slice
     facts: Mapping[str, Any]  # {"endpoint": the hub's address, "files": {path: SHA-256}}
 
-    def __iter__(self) -> Iterator[Row]:
-        """Yield the rows; raises UserError if a file is not parquet."""
+    def __iter__(self) -> Iterator[Row | str]:
+        """Yield the rows; raises UserError if a file is unreadable."""
         import pyarrow
 
         try:
-            yield from self._rows()
+            yield from self._lines() if self.copies[0].suffix == LINES else self._rows()
         except (pyarrow.ArrowException, OSError) as error:
             raise UserError(f"{self.copies[0].parent} has unreadable parquet: {error}") from error
+
+    def _lines(self) -> Sequence[str]:
+        files = (read_lines(copy, copy.name, parse_json_line) for copy in self.copies)
+        return list(chain.from_iterable(file.items for file in files))[self.rows]
 
     def _rows(self) -> Iterator[Row]:
         import pyarrow.parquet as pq
@@ -53,6 +63,11 @@ class HubSplit:
                 if wanted:
                     yield from islice(_rows_of_group(file, group), wanted.start, wanted.stop)
                 first += size
+
+
+def parse_item(item: Row | str) -> Row:
+    """Return the row of an item of a HubSplit; raises ValueError if it is malformed."""
+    return parse_json_line(item) if isinstance(item, str) else check_row(item)
 
 
 def _rows_of_group(file: Any, group: int) -> Iterator[Row]:

@@ -58,7 +58,7 @@ def _from_hub(
         return RawSplit(
             name,
             rows,
-            check_row,
+            hub_rows.parse_item,
             lambda index: f"{name}, {hub.splits[split]}, row {index}",
             rows.facts,
         )

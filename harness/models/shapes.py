@@ -36,6 +36,7 @@ class Shape:
     vocabulary: int
     tied: bool
     trained_head: bool = True  # a training changes embedding and head
+    adapters: int = 0  # the number of weights of LoRA's adapters, which then alone train
 
     @property
     def head(self) -> int:
@@ -50,7 +51,7 @@ class Shape:
     @property
     def trained(self) -> int:
         """The number of weights that a training changes."""
-        return self.parameters if self.trained_head else self.body
+        return self.adapters or (self.parameters if self.trained_head else self.body)
 
     def cut(self, layers: int) -> "Shape":
         """Return the shape with fewer layers."""

@@ -60,7 +60,7 @@ def save_best(directory: Path, step: int, model: Any) -> None:
     """Write the weights of a step as the best so far, atomically by a rename."""
     directory.mkdir(parents=True, exist_ok=True)
     temporary = directory / "writing.safetensors"
-    save_file(_untied(model.state_dict()), temporary)
+    save_file(_changing(model), temporary)
     temporary.replace(best_file(directory, step))
 
 
@@ -76,7 +76,7 @@ def load_best(directory: Path, step: int, model: Any) -> None:
 def _write(
     directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.Optimizer
 ) -> None:
-    save_file(_untied(model.state_dict()), directory / _WEIGHTS)
+    save_file(_changing(model), directory / _WEIGHTS)
     save_file(_moments(optimiser), directory / _OPTIMISER)
     best = None if state.best is None else hash_and_size(best_file(directory.parent, state.best))
     facts = {
@@ -130,6 +130,14 @@ def best_file(directory: Path, step: int | None) -> Path:
     return directory / f"best-{step if step is not None else 0:08d}.safetensors"
 
 
+def _changing(model: Any) -> dict[str, torch.Tensor]:
+    """Return what a training changes: the state without frozen weights, unless all are frozen."""
+    weights = list(model.named_parameters(remove_duplicate=False))
+    frozen = {name for name, weight in weights if not weight.requires_grad}
+    kept = frozen if len(frozen) < len(weights) else set()
+    return _untied({name: value for name, value in model.state_dict().items() if name not in kept})
+
+
 def _untied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the first tensor of each storage: safetensors refuses tensors that share memory."""
     by_pointer: dict[int, str] = {}
@@ -139,13 +147,13 @@ def _untied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _retied(weights: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
-    """Return `weights` with the tied names that `_untied` dropped."""
+    """Return `weights` with the tied names that `_untied` dropped, and the model's frozen ones."""
     by_pointer: dict[int, str] = {}
     full = dict(weights)
     for name, tensor in model.state_dict().items():
         first = by_pointer.setdefault(tensor.data_ptr(), name)
         if name not in full:
-            full[name] = full[first]
+            full[name] = full.get(first, tensor)
     return full
 
 

@@ -113,3 +113,4 @@ class Draft:
     model: LanguageModel | None
     ledger: Ledger
     history: Sequence[Mapping[str, float]] = ()
+    trained_parameters: int = 0  # the number of weights that trained; 0 if unknown

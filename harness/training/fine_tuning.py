@@ -54,7 +54,10 @@ def fine_tune(
     # Keep the model's end tokens, but not the sampling defaults that came with it.
     target.model.generation_config = GenerationConfig(eos_token_id=sorted(end_tokens))
     language_model.save_model(target, tokenizer, job.out)
-    write_json(job.out / TARGET, {"ledger": asdict(made.ledger), "history": list(made.history)})
+    facts: dict[str, object] = {"ledger": asdict(made.ledger), "history": list(made.history)}
+    if recipe.lora:
+        facts["trained_parameters"] = made.trained_parameters
+    write_json(job.out / TARGET, facts)
 
 
 def _texts(job: Job, split: str) -> list[Text]:

@@ -14,12 +14,16 @@ KEPT_CHUNKS = 2  # the chunks of a step whose logits a PreLossPass keeps for the
 
 @dataclass(frozen=True)
 class WeightCounts:
-    """The numbers of weights: of the draft's body and head, and of the target's head if used."""
+    """The numbers of weights: of the draft's body and head, and of the target's head if used.
+
+    `adapters`: of LoRA's, which then alone train.
+    """
 
     body: int
     head: int
     target_head: int = 0
     trains_head: bool = True
+    adapters: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,12 @@ def step_flops(weights: WeightCounts, read: float, supervised: float, kind: Step
     """Return the FLOPs of a step with `read` tokens in the body and `supervised` in the heads."""
     body, head = weights.body, weights.head
     slots, states = read + (kind.depth - 1) * supervised, kind.depth * supervised
-    flops = 6 * body * slots + (6 if weights.trains_head else 4) * head * states
+    trains_body, trains_head = not weights.adapters, weights.trains_head and not weights.adapters
+    flops = (6 if trains_body else 4) * body * slots + (6 if trains_head else 4) * head * states
+    flops += 6 * weights.adapters * slots
     flops += 2 * weights.target_head * supervised * (2 if kind.measured else 1)
     if kind.live:
-        flops += 2 * body * read + 2 * head * supervised
+        flops += 2 * (body + weights.adapters) * read + 2 * head * supervised
     if kind.measured:
         flops += 2 * head * states
     if kind.compared:

@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 
 from draftmark.errors import UserError
+from draftmark.models.generation import random_stream
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.large_weights import embedding_in_place, lowered_head
 from draftmark.training.batches import Batch, TrainingBatch
@@ -24,6 +25,7 @@ from draftmark.training.context import PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.divergences import to_float32
 from draftmark.training.flops import CHUNK_LOGITS, KEPT_CHUNKS
 from draftmark.training.head_training import read_batch
+from draftmark.training.lora import dropout
 
 ALL = slice(None)
 PIECE_LOGITS = 2**17  # 512 KiB in float32, in about six copies
@@ -64,8 +66,9 @@ def backward_in_chunks(
     `batch` is the batch of the whole step; `mine` selects the tokens of `training_batch` from it.
     """
     losses = (token_loss, pre_loss_pass)
-    draft = context.draft
-    with embedding_in_place(draft.model):
+    draft, lora = context.draft, context.settings.lora
+    drawn = random_stream(context.seed, "dropout", str(batch.step), str(context.team.rank))
+    with embedding_in_place(draft.model), dropout(draft.model, lora, drawn.initial_seed()):
         hidden_ND = _hidden(context, draft, training_batch, batch.step)
     # The head's graph ends here, so each chunk frees its logits before the next chunk.
     leaf_ND = hidden_ND.detach().requires_grad_()

@@ -16,6 +16,7 @@ from draftmark.models.hidden_states import num_positions
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.large_weights import LARGE_BYTES
 from draftmark.training.flops import StepKind, WeightCounts, step_flops
+from draftmark.training.lora import adapter_weights
 from draftmark.types import Ledger, Text
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -43,9 +44,10 @@ def charge_step(
     head = draft.model.get_output_embeddings().weight
     embedding = draft.model.get_input_embeddings().weight.numel()
     tied = draft.model.config.tie_word_embeddings
-    body = draft.model.num_parameters() - embedding - (0 if tied else head.numel())
+    adapters = adapter_weights(draft.model)
+    body = draft.model.num_parameters() - adapters - embedding - (0 if tied else head.numel())
     target_head = target.model.get_output_embeddings().weight.numel() if target else 0
-    weights = WeightCounts(body, head.numel(), target_head, head.requires_grad)
+    weights = WeightCounts(body, head.numel(), target_head, head.requires_grad, adapters)
     flops = step_flops(weights, read, supervised, kind)
     return replace(
         ledger,

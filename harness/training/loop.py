@@ -29,6 +29,7 @@ from draftmark.training.flops import StepKind
 from draftmark.training.gradients import autocast, backward_in_chunks
 from draftmark.training.head_training import ReadsStates
 from draftmark.training.ledger import charge_step, keep_freed_blocks, peak_bytes
+from draftmark.training.lora import adapted
 from draftmark.training.schedule import Goal, is_validation_step, learning_rate
 from draftmark.types import Ledger
 
@@ -71,10 +72,18 @@ def train(
     """Return the draft at its best validation checkpoint, with ledger and history.
 
     `token_loss` takes (draft logits [N, V], target logits [N, V], Batch), in float32, and returns
-    [N]. Without a target in the context, the target logits are [N, 0]. Raises UserError if the
-    budget is already used up, or if a loss is not of shape [N] or not finite; the weights before a
-    non-finite loss are kept.
+    [N]. Without a target in the context, the target logits are [N, 0]. With `settings.lora`,
+    adapters train, and the draft has them in its weights. Raises UserError if the budget is already
+    used up, or if a loss is not of shape [N] or not finite; the weights before a non-finite loss
+    are kept.
     """
+    with adapted(context.draft.model, context.settings.lora, context.seed):
+        return _train(context, token_loss, pre_loss_pass)
+
+
+def _train(
+    context: TrainingContext, token_loss: TokenLoss, pre_loss_pass: PreLossPass | None
+) -> Draft:
     keep_freed_blocks()
     context.texts.check(context.draft)
     context = replace(context, packed=can_pack(context.draft))
@@ -104,7 +113,9 @@ def train(
     if state.best is not None:
         context.team.wait()  # until the first process has written the weights
         load_best(context.scratch, state.best, model)
-    return Draft(context.draft, replace(state.ledger, peak_bytes=peak_bytes()), state.history)
+    ledger = replace(state.ledger, peak_bytes=peak_bytes())
+    trained = sum(each.numel() for each in training.parameters)
+    return Draft(context.draft, ledger, state.history, trained)
 
 
 def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:

@@ -12,6 +12,7 @@ from draftmark.errors import UserError
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.checkpoints import best_file, load_best, save_best
 from draftmark.training.context import TrainingContext
+from draftmark.training.lora import merged_weights
 
 
 @dataclass
@@ -47,7 +48,7 @@ class MovingReference:
         self._taken = due
 
     def _take(self, step: int) -> None:
-        self.reference.model.load_state_dict(self.context.draft.model.state_dict())
+        self.reference.model.load_state_dict(merged_weights(self.context.draft.model))
         if self.context.team.is_first:
             save_best(self._folder, step, self.reference.model)
             self._delete_unreachable()

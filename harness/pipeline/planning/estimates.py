@@ -177,7 +177,7 @@ def training_cost(
     passes are not counted.
     """
     seen = load.scaled(run.passes)
-    weights = WeightCounts(shape.body, shape.head, target_head, shape.trained_head)
+    weights = WeightCounts(shape.body, shape.head, target_head, shape.trained_head, shape.adapters)
     kind = StepKind(run.depth, measured=run.compared, compared=run.compared)
     flops = step_flops(weights, seen.read_tokens, seen.response_tokens, kind)
     on_policy = replace(kind, live=True)
@@ -187,7 +187,8 @@ def training_cost(
     )  # positions per token read
     forward = attention_flops(shape, seen.read_tokens * slots, load.mean_length)
     attention = forward * (3 + live + (1 if run.compared else 0))
-    peak = 4.0 * (shape.parameters - shape.trained) + shape.trained * TRAINED_WEIGHT_BYTES
+    frozen = shape.parameters + shape.adapters - shape.trained
+    peak = 4.0 * frozen + shape.trained * TRAINED_WEIGHT_BYTES
     peak += 2 * 4 * shape.parameters if run.compared else 0  # the reference and the init
     peak += target_head * SIZES[dtype]
     tokens = run.rows_per_batch * load.mean_length * slots

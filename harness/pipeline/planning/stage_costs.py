@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from draftmark.config.model_sections import Lora
 from draftmark.config.recipe import MethodEntry
 from draftmark.data.prompts import to_plain_text
 from draftmark.models import shapes
@@ -19,6 +20,7 @@ from draftmark.results import Cell
 from draftmark.speculation.interfaces import FeatureMethod, Method, Planned, SizedMethod
 from draftmark.store.graph import Node
 from draftmark.store.reading import explained
+from draftmark.training.lora import count_adapter_weights
 from draftmark.types import Example, Split, TrainingRun
 
 # Mean tokens of (prompt, gold answer with its end token) of the first 300 training rows of each
@@ -153,7 +155,8 @@ class SettingCosts:
         pair, fine_tune = self.setting.pair, self.setting.pair.fine_tune
         assert fine_tune is not None
         run = TrainingRun(fine_tune.passes, fine_tune.rows_per_batch)
-        cost = training_cost(self.target, self.gold["train"], run, self.gpu, dtype=pair.dtype)
+        shape = _adapted(self.target, fine_tune.lora, _config(self.setting))
+        cost = training_cost(shape, self.gold["train"], run, self.gpu, dtype=pair.dtype)
         checks = self.gold["validation"].scaled(fine_tune.validations + 1)
         cost += self._forward(self.target, checks)
         return replace(cost, disk_bytes=4 * self.target.parameters)
@@ -186,7 +189,8 @@ class SettingCosts:
         load = self.written("train") if written else self.gold["train"]
         live, dtype = training.shares.get("draft", 0.0), self.setting.pair.dtype
         options: Any = {"dtype": dtype, "target_head": self.target.head, "live": live}
-        cost, shape = Cost(), self._draft_shape(method)
+        shape = _adapted(self._draft_shape(method), training.lora, _draft_config(self.setting))
+        cost = Cost()
         checks = self.written("validation").scaled(training.validations + 1)
         for run in training_runs:
             cost += training_cost(shape, load, run, self.gpu, **options)
@@ -251,6 +255,23 @@ def _draft_shape(setting: Setting, target: Shape) -> Shape:
 def _config(setting: Setting) -> dict[str, Any]:
     """Return the config of a setting's target."""
     return shapes.model_config(setting.pair.target, setting.target_as_given.existing_folder)
+
+
+def _draft_config(setting: Setting) -> dict[str, Any]:
+    """Return the config of a setting's draft init; a pruned one's has the target's layers."""
+    init = setting.pair.draft
+    if init.model is None:
+        return {**_config(setting), **(init.random or {})}
+    return shapes.model_config(init.model, setting.init.existing_folder if setting.init else None)
+
+
+def _adapted(shape: Shape, lora: Lora | None, config: Mapping[str, Any]) -> Shape:
+    """Return a shape with LoRA's adapters, if a training has them; they are in every layer."""
+    if lora is None:
+        return shape
+    of_config = count_adapter_weights(config, lora)
+    layers = config.get("num_hidden_layers", config.get("n_layer"))
+    return replace(shape, adapters=of_config * shape.layers // layers)
 
 
 def _gold_loads(setting: Setting, directory: Path | None) -> tuple[dict[Split, Load], bool]:

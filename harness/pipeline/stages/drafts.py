@@ -15,6 +15,7 @@ from draftmark.speculation.interfaces import FeatureMethod, Method
 from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import training_states, training_texts
+from draftmark.training import lora
 from draftmark.training.trackers import check_installed
 from draftmark.types import Sampler
 
@@ -29,6 +30,7 @@ def fine_tuned_node(setting: Setting) -> Node:
     assert pair.fine_tune is not None
     recipe = pair.fine_tune
     check_installed(recipe.trackers)
+    lora.check_installed(recipe.lora)
 
     def build(job: Job) -> None:
         from draftmark.training.fine_tuning import fine_tune
@@ -82,11 +84,12 @@ def fitted_init_node(setting: Setting, training: Training, seed: int) -> Node:
 def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     """Return the node of a method's draft.
 
-    Raises UserError if a tracker is not installed, or if a feature head would train on its own
-    text.
+    Raises UserError if a tracker or peft is not installed, if a head would train by LoRA, or if a
+    feature head would train on its own text.
     """
     method, training = setting.method_of(entry), setting.recipe.training_of(entry)
     check_installed(training.trackers)
+    _check_lora(entry, method, training)
     processes = training.processes if method.trains else 1
 
     def build(job: Job) -> None:
@@ -117,6 +120,17 @@ def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
         processes=processes,
         task=setting.task.name,
     )
+
+
+def _check_lora(entry: MethodEntry, method: Method, training: Training) -> None:
+    if not (method.trains and training.lora):
+        return
+    lora.check_installed(training.lora)
+    if method.kind != "language_model":
+        raise UserError(
+            f"method {entry.title!r} trains a new head, and training.lora adapts language models; "
+            "set training = { lora = false } for it."
+        )
 
 
 def _draft_settings(setting: Setting, entry: MethodEntry, seed: int) -> dict[str, Any]:

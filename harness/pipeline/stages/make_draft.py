@@ -79,7 +79,8 @@ def write_draft(spec: DraftSpec, job: Job, team: ProcessGroup = ALONE) -> None:
         facts = {
             "init": _describe_init(spec),
             "parameters": draft.model.model.num_parameters(),
-            "trained_parameters": draft.model.model.num_parameters(only_trainable=True),
+            "trained_parameters": draft.trained_parameters
+            or draft.model.model.num_parameters(only_trainable=True),
             "processes": team.count,
             "ledger": asdict(before + draft.ledger),
             "history": list(draft.history),

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local_hub import Fault, LocalHub, add_gsm8k, parquet, run_draftmark, serve_hub, sums
 
-from draftmark.data.hub_rows import HubSplit, parse_slice
+from draftmark.data.hub_rows import HubSplit, parse_item, parse_slice
 from draftmark.errors import UserError
 from draftmark.registry import find_registered, registered_names
 
@@ -127,7 +127,7 @@ from draftmark.progress import Progress
 from draftmark.registry import find_registered
 
 rows = TaskRows(
-    dataset="org/asked", revision=sys.argv[1], splits={"test": "train[1:]"},
+    dataset="org/asked", revision=sys.argv[1], splits={"test": "train[1:]"}, files=sys.argv[2],
     columns={"prompt": "question", "category": "kind"},
 )
 task = task_with_rows(find_registered("tasks", "prompts"), rows)
@@ -136,16 +136,19 @@ print(found.source, [(one.messages[0]["content"], one.category) for one in found
 """
 
 
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
 def test_a_recipe_names_a_data_set_of_prompts_and_its_columns(
-    hub: LocalHub, tmp_path: Path
+    kind: str, hub: LocalHub, tmp_path: Path
 ) -> None:
     rows = [
         {"question": f"Question {n}?", "kind": "even" if n % 2 == 0 else "odd"} for n in range(3)
     ]
     commit = "ab" * 20
-    hub.add("datasets/org/asked", {"data/train-0.parquet": parquet(rows)}, commit=commit)
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    data = parquet(rows) if kind == "parquet" else lines
+    hub.add("datasets/org/asked", {f"data/train-0.{kind}": data}, commit=commit)
     child = subprocess.run(
-        [sys.executable, "-c", PROMPTS, commit],
+        [sys.executable, "-c", PROMPTS, commit, f"*{{split}}*.{kind}"],
         env=hub.environment(tmp_path),
         capture_output=True,
         text=True,
@@ -222,7 +225,7 @@ def test_every_task_of_the_hub_names_its_files_and_slices_of_a_commit() -> None:
     assert len(places) >= 7
     for place in places:
         assert len(place.revision) == 40
-        assert place.files.format(split="test").endswith("/test-*.parquet")
+        assert place.files.format(split="test").endswith(("/test-*.parquet", ".jsonl"))
         for text in place.splits.values():
             assert parse_slice(text)[0] in ("train", "validation", "test", "prompt")
 
@@ -246,6 +249,22 @@ def test_a_slice_of_several_files_is_the_slice_of_all_their_rows(
 
     assert name == "train"
     assert list(HubSplit(tuple(copies), wanted, {})) == rows[start:stop]
+
+
+@pytest.mark.parametrize("text", ["train", "train[:2]", "train[-2:]", "train[1:4]", "train[9:]"])
+def test_json_lines_have_the_slices_of_parquet(text: str, tmp_path: Path) -> None:
+    rows = [{"text": str(number)} for number in range(5)]
+    parts = (rows[:2], rows[2:])
+    lines = [tmp_path / f"{index}.jsonl" for index in range(2)]
+    tables = [tmp_path / f"{index}.parquet" for index in range(2)]
+    for index, part in enumerate(parts):
+        lines[index].write_text("".join(json.dumps(row) + "\n\n" for row in part), "utf-8")
+        tables[index].write_bytes(parquet(part))
+    wanted = parse_slice(text)[1]
+
+    found = [parse_item(item) for item in HubSplit(tuple(lines), wanted, {})]
+
+    assert found == list(HubSplit(tuple(tables), wanted, {})) == rows[wanted]
 
 
 @pytest.mark.parametrize("text", ["", "train[", "train[1]", "train[:10%]", "train[::2]", "[1:2]"])

@@ -35,16 +35,12 @@ def score(
     """Measure drafts of a target as they are, and return the results.
 
     `target` and `drafts` are folders, models that draftmark lists, or `organisation/name@revision`
-    on the hub; a draft is a language model, a trained head, `"lookup"` or `"suffix"`. `prompts` is
-    a file, or a list of texts, of conversations (lists of turns or messages), or of rows (dicts)
-    with the columns of a file; a list of messages alone is one conversation. Without `prompts` the
-    sample rows of `task` are used. `limit` takes the first rows alone. An `engine` ("vllm",
-    "reference", "transformers") measures speed too. Lengths are in tokens.
-
-    Results are below the folder `out`; finished stages are in `store`, by default `out`/store.
-    Raises `draftmark.errors.UserError`, with the fix, for what cannot be measured.
+    on the hub; a draft is a language model, a trained head, "lookup" or "suffix". `prompts` is a
+    file, or a list of texts, conversations (lists of turns or messages) or rows (dicts); a list of
+    messages alone is one conversation. Without it, the sample rows of `task` are used. An `engine`
+    ("vllm", "reference", "transformers") measures speed too. Lengths are in tokens. Raises
+    `draftmark.errors.UserError`, with the fix.
     """
-    from draftmark.pipeline.publish import RunOptions
     from draftmark.pipeline.score import NAME, ScoreRequest, save_prompts, score_recipe
     from draftmark.progress import Progress
 
@@ -65,7 +61,7 @@ def score(
         _path(data),
     )
     recipe = score_recipe(request, Progress(quiet=quiet))
-    options = RunOptions(Path(out), _path(store), _path(data), unsafe_code, jobs=jobs, quiet=quiet)
+    options = _options(out, store, data, unsafe_code, jobs, quiet)
     return _run(recipe, NAME, options, verification)
 
 
@@ -84,10 +80,10 @@ def run(
     """Run a recipe as `draftmark run` does, and return the results.
 
     `recipe` is a name that draftmark lists, a TOML file, or a document with a recipe's keys.
-    `tasks` replaces the recipe's tasks. Raises `draftmark.errors.UserError` for a recipe, a model
-    or rows that are not valid.
+    `tasks` takes other tasks than a named recipe's. Results are below the folder `out`; finished
+    stages are in `store`, by default `out`/store. Raises `draftmark.errors.UserError` for a recipe,
+    a model or rows that are not valid.
     """
-    from draftmark.pipeline.publish import RunOptions
     from draftmark.pipeline.recipe_files import load_recipe, recipe_of
     from draftmark.pipeline.sweeps import expand_sweeps
 
@@ -97,7 +93,7 @@ def run(
     else:
         named = None if tasks is None else list(tasks)
         loaded, name = load_recipe(str(recipe), tasks=named), Path(recipe).stem
-    options = RunOptions(Path(out), _path(store), _path(data), unsafe_code, jobs=jobs, quiet=quiet)
+    options = _options(out, store, data, unsafe_code, jobs, quiet)
     return _run(loaded, name, options, verification)
 
 
@@ -125,6 +121,19 @@ def _run(
     results = results_under(results, verification)
     render_reports(results, directory, ["answer", "leaderboard"])
     return RunResults(results, directory)
+
+
+def _options(
+    out: str | Path,
+    store: str | Path | None,
+    data: str | Path | None,
+    unsafe_code: bool,
+    jobs: int | None,
+    quiet: bool,
+) -> "RunOptions":
+    from draftmark.pipeline.publish import RunOptions
+
+    return RunOptions(Path(out), _path(store), _path(data), unsafe_code, jobs=jobs, quiet=quiet)
 
 
 def _check_rule(verification: str) -> None:

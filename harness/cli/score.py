@@ -10,38 +10,43 @@ from draftmark.cli.run import run_and_print
 from draftmark.errors import UserError
 from draftmark.types import MAX_GAMMA
 
+Target = Annotated[str, typer.Argument(help="A folder, or a name of draftmark or of the hub.")]
+Drafts = Annotated[
+    list[str], typer.Argument(help="Models or trained heads, named as the target; lookup; suffix.")
+]
+Prompts = Annotated[
+    Path | None, typer.Option(help="File of prompts: .jsonl, .json, .parquet, .csv, .txt.")
+]
+Task = Annotated[
+    str | None, typer.Option(help="Task of the prompts; without a file, its sample rows.")
+]
+Engine = Annotated[
+    str | None, typer.Option(help="Measure speed too: vllm, reference, transformers.")
+]
+Temperature = Annotated[str, typer.Option(help="Temperatures of the target.")]
+BlockLength = Annotated[int, typer.Option(min=1, max=MAX_GAMMA, help="Drafted tokens in a row.")]
+Longest = Annotated[
+    int | None, typer.Option(min=1, help="Length limit of responses [default: the task's].")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use the first rows alone [default: all].")]
+
 
 def score(
-    target: Annotated[str, typer.Argument(help="A folder, or a name of draftmark or of the hub.")],
-    drafts: Annotated[
-        list[str],
-        typer.Argument(help="Models or trained heads, named as the target; lookup; suffix."),
-    ],
-    prompts: Annotated[
-        Path | None, typer.Option(help="File of prompts: .jsonl, .json, .parquet, .csv, .txt.")
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Task of the prompts; without a file, its sample rows.")
-    ] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="Measure speed too: vllm, reference, transformers.")
-    ] = None,
-    temperature: Annotated[str, typer.Option(help="Temperatures of the target.")] = "0,1",
-    num_speculative_tokens: Annotated[
-        int, typer.Option(min=1, max=MAX_GAMMA, help="Drafted tokens in a row.")
-    ] = 4,
-    max_new_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Length limit of responses [default: the task's].")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Use the first rows alone [default: all].")
-    ] = None,
+    target: Target,
+    drafts: Drafts,
+    prompts: Prompts = None,
+    task: Task = None,
+    engine: Engine = None,
+    temperature: Temperature = "0,1",
+    num_speculative_tokens: BlockLength = 4,
+    max_new_tokens: Longest = None,
+    limit: Limit = None,
     verification: Rule = "standard",
     out: Out = Path("results"),
     store: StoreAt = None,
     data: Data = None,
-    unsafe_code: Unsafe = False,
     jobs: Jobs = None,
+    unsafe_code: Unsafe = False,
     full: Full = False,
 ) -> None:
     """Measure drafts as they are on your prompts: acceptance, the best draft, what to paste.
@@ -67,8 +72,8 @@ def score(
     )
     recipe = score_recipe(request, Progress())
     options = RunOptions(out, store, data, unsafe_code, jobs=jobs)
-    rule, files = verification, [f"{NAME}.toml"]
-    if not run_and_print(recipe, NAME, options, full, verification=rule, also=files):
+    files = [f"{NAME}.toml"]
+    if not run_and_print(recipe, NAME, options, full, verification=verification, also=files):
         raise typer.Exit(1)
 
 

@@ -127,7 +127,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], methods: int) -
     for row in rows:
         table.add_row(*(Text(printable_text(entry)) for entry in row))
     file = io.StringIO()
-    Console(file=file, width=WIDTH, color_system=None).print(table)
+    Console(file=file, width=WIDTH, color_system=None, force_jupyter=False).print(table)
     left_out = methods - len(rows)
     more = [f"and {left_out} more in the leaderboard"] if left_out else []
     return [line.rstrip() for line in file.getvalue().splitlines()] + more

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _NAMES = ("task", "pair", "method")
-_SCREEN_DOTS_PER_INCH = 150
+_SCREEN_DOTS_PER_INCH = 100
 
 
 class _Answer(Protocol):

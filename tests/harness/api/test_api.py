@@ -1,5 +1,6 @@
 """`draftmark.score`, `run` and `load`: the run of a command, as Python and notebooks use it."""
 
+import builtins
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from commands import run_command, sentence_of
+from rich.console import Console
 from score_cases import QUESTIONS, TARGET, save_draft, save_head
 
 import draftmark
 from draftmark.analysis.quantities import quantity_key
 from draftmark.errors import UserError
 from draftmark.models.language_model import LanguageModel
+from draftmark.progress import Progress
 from draftmark.results import Contender
 
 HOSTILE = "<img src=x>"
@@ -257,3 +260,20 @@ def test_a_draft_with_another_tokenizer_is_refused(
     done = run_command(capsys, "score", TARGET, draft, "--temperature", "0", *words)
     assert done.code != 0
     assert "tokenizer" in (done.err + done.out)
+
+
+class ZMQInteractiveShell:
+    """What tells libraries that they run in a notebook: its class has the name of Jupyter's."""
+
+
+def test_a_notebook_changes_neither_the_answer_nor_progress(
+    timed: draftmark.RunResults, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """rich would show a table there in place of writing it, and bars that need widgets."""
+    printed = repr(timed)
+    monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    assert Console().is_jupyter
+    assert repr(timed) == printed
+    assert printed.splitlines()[3].startswith("prompt_lookup ")
+    Progress().say("One line.")
+    assert capsys.readouterr().err == "One line.\n"

@@ -53,7 +53,7 @@ class Progress:
     """The progress output of a run; `quiet` prints nothing, for tests and scripts."""
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
-        self.console = console or _Console(stderr=True, highlight=False)
+        self.console = console or _Console(stderr=True, highlight=False, force_jupyter=False)
         self.quiet = quiet
         self._bars: RichBars | None = None  # of the open steps, on a terminal
         self._stages: tuple[Step, int] | None = None  # the stages of a run, and how many there are

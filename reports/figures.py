@@ -3,10 +3,12 @@
 No model runs. The index gives the reason for each missing figure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape as escape_html
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from draftmark.reports._figures.bars import draw_speedups
 from draftmark.reports._figures.clouds import draw_diversity, draw_quality
@@ -20,9 +22,12 @@ from draftmark.reports._figures.speeds import drafting_costs, draw_speeds, speed
 from draftmark.reports._figures.style import Paper, find_paper
 from draftmark.reports._figures.sweep import draw_sweeps
 from draftmark.reports._shared.content import escape_markdown
-from draftmark.reports._shared.rows import ONE_SEED
+from draftmark.reports._shared.rows import ONE_SEED, trains_nothing
 from draftmark.results import Results
 from draftmark.text import printable_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FOLDER = "figures"
 _ENDINGS = ("pdf", "svg", "png", "csv")
@@ -60,6 +65,14 @@ class Figures:
         files["index.html"] = _html(results, drawn, missing)
         return {f"{FOLDER}/{name}": content for name, content in files.items()}
 
+    def pictures(
+        self, results: Results, directory: Path
+    ) -> tuple[dict[str, Callable[[], "Figure"]], list[str]]:
+        """Return what draws each figure, by name, and sentences on what is missing."""
+        paper = find_paper(self.style)
+        drawn, missing = drawings(results, directory, paper)
+        return {item.name: partial(item.figure, paper) for item in drawn}, missing
+
 
 def drawings(results: Results, directory: Path, paper: Paper) -> tuple[list[Drawing], list[str]]:
     """Return the figures of a run before drawing, and sentences on what is missing."""
@@ -94,7 +107,7 @@ def _missing(results: Results, not_drawn: Sequence[NotDrawn]) -> Iterator[str]:
             cell = row.cell
             name = f"{cell.method} on {cell.task}, {cell.pair}, seed {cell.seed}"
             yield f"{printable_text(name, 200)} failed: {printable_text(row.failure, 300)}"
-    if results.results and len({row.cell.seed for row in results.results}) == 1:
+    if len({row.cell.seed for row in results.results}) == 1 and not trains_nothing(results.results):
         yield ONE_SEED
 
 

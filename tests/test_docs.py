@@ -1,9 +1,11 @@
 """README and docs: every command they show runs, every link leads somewhere, pages are short."""
 
+import json
 import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -188,6 +190,26 @@ def test_the_entry_points_are_groups_of_the_registry() -> None:
 
 
 @pytest.mark.slow
+def test_the_notebook_and_the_page_on_python_run(tmp_path: Path) -> None:
+    """In a plain interpreter: Jupyter would add 37 packages of 100 MB to the locks."""
+    notebook = json.loads((ROOT / "docs" / "score.ipynb").read_text("utf-8"))
+    assert notebook["nbformat"] == 4
+    assert (ROOT / "docs" / "score.ipynb").stat().st_size < 100_000
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) >= 4
+    blocks = ["import draftmark", *cells, *_blocks("docs/python.md", "python")]
+    script = "\n".join([*blocks, "assert len(run.table()) == len(trained.table()) == 2"])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
 def test_every_command_of_draftmark_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -222,6 +244,8 @@ def _prepare(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = str(own_models()["tiny-target"])
     serve = serve.replace("/models/target", tiny).replace("/models/draft", tiny)
     (folder / "serve.toml").write_text(serve, encoding="utf-8")
+    questions = '{"prompt": "Name a color."}\n{"prompt": "What is 2 + 3?", "category": "sums"}\n'
+    (folder / "questions.jsonl").write_text(questions, encoding="utf-8")
     for task in ("gsm8k", "alpaca"):
         shutil.copytree(in_repository(f"tasks/samples/{task}"), folder / "DIR" / task)
     (folder / "DIR" / "sums").mkdir()

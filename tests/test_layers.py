@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("analysis",),
     ("engines",),
     ("pipeline",),
-    ("cli", "contract"),
+    ("api", "cli", "contract"),
 )
 GROUND = FLOORS[0]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -37,7 +37,7 @@ SEEN_BY = {
     "reports": {"types", "results", "errors", "text", "config", "store", "analysis"},
 }
 BLOCK_STATISTICS = {"draftmark.speculation.blocks", "draftmark.speculation.engine_counts"}
-FREE_OF_TORCH = (*GROUND, "config", "grading", "store", "data", "analysis", "cli", *PLUG_INS)
+FREE_OF_TORCH = (*GROUND, "config", "grading", "store", "data", "analysis", "api", "cli", *PLUG_INS)
 SAMPLES = "draftmark.tasks.samples"  # scripts that made the sample rows and the tiny target
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_P90_FUNCTION_LINES = 350, 50, 20
 MAX_LOOSE_NAMES = 14

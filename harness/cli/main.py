@@ -12,7 +12,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from draftmark.cli import check, export, gate, measure_server, models, report, run, status, store
+from draftmark.cli import (
+    check,
+    export,
+    gate,
+    measure_server,
+    models,
+    report,
+    run,
+    score,
+    status,
+    store,
+)
 from draftmark.cli.terminal import echo, escape_messages
 from draftmark.errors import UserError
 
@@ -30,6 +41,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(run.plan)
+app.command()(score.score)
 app.command()(status.status)
 app.command(name="list")(run.list_)
 app.command()(run.fetch)

@@ -31,14 +31,14 @@ def report(
 ) -> None:
     """Render reports of a run again; under block verification into its folder `block`."""
     from draftmark import registry
-    from draftmark.pipeline.render import write_reports
+    from draftmark.pipeline.render import report_place, write_reports
 
     found = [registry.find_registered("reports", name) for name in names or ["leaderboard"]]
     reports = [_styled(report, style) for report in found] if style else found
     if style and reports == found:
         raise UserError("--style is for the report figures: name it, as in report RUN figures.")
     results, refused = load_run(directory, verification), []
-    place = _place(results, directory)
+    place = report_place(results, directory)
     for name, item in zip(names or ["leaderboard"], reports, strict=True):
         try:
             for file in write_reports(results, directory, [item], place):
@@ -122,17 +122,11 @@ def what_if(
     show_files(_render("what_if", load_run(directory, verification), directory, **fields))
 
 
-def _place(results: "Results", directory: Path) -> Path:
-    """Return the folder of a report's files: another one if a run has reports of both rules."""
-    of_run = results.verification == "block" and (directory / "results.json").is_file()
-    return writable_folder(directory / "block") if of_run else directory
-
-
 def _render(name: str, results: "Results", directory: Path, **fields: Any) -> list[Path]:
     """Write a report with some of its fields set; return its files."""
     from draftmark import registry
-    from draftmark.pipeline.render import write_reports
+    from draftmark.pipeline.render import report_place, write_reports
 
     report = registry.find_registered("reports", name)
     reports = [replace(report, **fields) if fields else report]
-    return write_reports(results, directory, reports, _place(results, directory))
+    return write_reports(results, directory, reports, report_place(results, directory))

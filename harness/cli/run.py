@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ from draftmark.cli.terminal import echo, echo_json
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
 from draftmark.text import printable_text
+from draftmark.types import Verification
 
 if TYPE_CHECKING:
     from draftmark.config.recipe import Recipe as Experiment
@@ -58,26 +60,36 @@ def run(
         require_ray()
     loaded = {name: load_recipe(name, tasks=split_names(tasks)) for name in suite_members(recipe)}
     options = RunOptions(out, store, data, unsafe_code, cluster, jobs)
-    fit = [_run(one, Path(name).stem, options, full) for name, one in loaded.items()]
+    fit = [run_and_print(one, Path(name).stem, options, full) for name, one in loaded.items()]
     if not all(fit):
         raise typer.Exit(1)
 
 
-def _run(recipe: "Experiment", name: str, options: "RunOptions", full: bool) -> bool:
+def run_and_print(
+    recipe: "Experiment",
+    name: str,
+    options: "RunOptions",
+    full: bool,
+    *,
+    verification: Verification = "standard",
+    also: Sequence[str] = (),
+) -> bool:
     """Run a recipe and print its answer; True if no cell and no check failed.
 
-    A pipe, or `full`, gets the whole leaderboard.
+    A pipe, or `full`, gets the whole leaderboard. `also` names more files of the run's folder.
     """
+    from draftmark.analysis.under_block import results_under
     from draftmark.pipeline.publish import run_recipe
     from draftmark.pipeline.render import render_reports
 
     results, directory = run_recipe(recipe, name, options)
-    shown, board = render_reports(results, directory, ["answer", "leaderboard"])
+    under = results_under(results, verification)
+    shown, board = render_reports(under, directory, ["answer", "leaderboard"])
     if full or not sys.stdout.isatty():
         shown = board
     text = shown.read_text(encoding="utf-8")
     echo(text if shown == board else text.removesuffix("\n"))
-    for file in (board, directory / "results.json"):
+    for file in (board, *(directory / each for each in ("results.json", *also))):
         echo(f"Written: {file}")
     echo(f"As pages: draftmark site {directory}")
     errors = [finding for finding in results.findings if finding.severity == "error"]

@@ -160,11 +160,11 @@ def fetch_model(name: str, progress: Progress, *, head: bool = False) -> Path:
     """
     if own := own_models().get(name):
         return own
-    published = _published(name)
+    published = published_model(name)
     if found := cached_model(name):
         if _is_unchanged(found, progress):
             return found
-        published = _published(unquote(found.name))  # the same commit, if a branch has moved
+        published = published_model(unquote(found.name))  # the same commit, if a branch has moved
     check_cache_writable()
     with _explained(name):
         directory = _fetch(name, published, progress, head=head)
@@ -221,7 +221,8 @@ def _from_hub(published: Published, progress: Progress, *, head: bool) -> Path:
             raise UserError(f"{error} {second}") from second
 
 
-def _published(name: str) -> Published | Wheel:
+def published_model(name: str) -> Published | Wheel:
+    """Return where a model is published; raises UserError for a name of no model."""
     if name in CATALOGUE:
         return CATALOGUE[name]
     match = _OF_THE_HUB.fullmatch(name)

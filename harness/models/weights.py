@@ -11,7 +11,7 @@ from typing import Any
 
 from draftmark.errors import UserError
 from draftmark.models.config_shapes import check_configs
-from draftmark.models.head_layouts import is_head, read_head_facts
+from draftmark.models.head_layouts import EAGLE_ARCHITECTURES, is_head, read_head_facts
 from draftmark.models.token_ids import read_config
 from draftmark.store.plain_files import check_plain_folder
 
@@ -31,6 +31,7 @@ _HEAD_FIX = (
     "load the tensors where you trust the file (torch.load, weights_only=True) and save them with "
     f"safetensors.torch.save_file as {WEIGHTS}"
 )
+_LANGUAGE_MODEL, _JOINS = "ForCausalLM", "fc.weight"
 _MAX_HEADER = 100_000_000  # bytes, as in safetensors itself
 
 
@@ -84,18 +85,39 @@ def _check_kind(directory: Path, names: Collection[str]) -> None:
 
 def _check_tokenizer(directory: Path, names: Collection[str]) -> None:
     """Raise UserError if no file has a vocabulary: transformers would make an empty tokenizer."""
-    has_vocabulary = (
-        any(name in _TOKENIZERS or name.endswith(_TOKENIZER_ENDINGS) for name in names)
-        or all(name in names for name in _BPE)
-        or "auto_map"
-        in read_config(directory / "tokenizer_config.json")  # code of its own, if allowed
-    )
-    if not has_vocabulary:
+    own_code = "auto_map" in read_config(directory / "tokenizer_config.json")  # if allowed
+    if not (_has_vocabulary(names) or own_code):
         raise UserError(
             f"{directory} has no tokenizer (tokenizer.json, tokenizer.model, or vocab.json with "
             "merges.txt); save the tokenizer of the model that it was made from into a folder with "
             "the weights, and name that folder."
         )
+
+
+def _has_vocabulary(names: Collection[str]) -> bool:
+    return any(name in _TOKENIZERS or name.endswith(_TOKENIZER_ENDINGS) for name in names) or all(
+        name in names for name in _BPE
+    )
+
+
+def holds_head(directory: Path, names: Collection[str]) -> bool:
+    """True if a folder holds a trained head of any kind, and no language model.
+
+    `names` are the model's files, here or on the hub; of these `directory` needs config.json alone.
+    The config of an EAGLE-1 head is a language model's: it has no tokenizer, and its file of
+    weights, if that is here, has its name for the layer that joins token and state.
+    """
+    config = read_config(directory / "config.json")
+    if is_head(config) or "config.json" not in names:
+        return is_head(config)
+    named = config.get("architectures")
+    architectures = [str(name) for name in named] if isinstance(named, list) else []
+    if _has_vocabulary(names) or not architectures:
+        return False
+    if not set(architectures) <= set(EAGLE_ARCHITECTURES):
+        return not any(name.endswith(_LANGUAGE_MODEL) for name in architectures)
+    weights = directory / WEIGHTS
+    return not weights.is_file() or _JOINS in _header(weights)
 
 
 def _check_config(directory: Path) -> None:

@@ -32,21 +32,27 @@ class RunOptions:
     unsafe_code: bool = False  # run programs that models write without isolation
     cluster: str | None = None  # the address of a Ray cluster, or "local"; None: this machine
     jobs: int | None = None  # processes of this machine; None: as many as it can use
+    quiet: bool = False  # print no progress
 
 
 def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> "tuple[Results, Path]":
-    """Run a recipe and save its results and records; return the results and their folder."""
+    """Run a recipe and save its results and records; return the results and their folder.
+
+    The folder has the recipe too, as `<name>.toml`, by which `draftmark run` finds the same run.
+    """
     from draftmark.analysis.stored_runs import summarise_run, write_summary
+    from draftmark.config.recipe_text import recipe_toml
     from draftmark.grading.sandbox import Sandbox
     from draftmark.pipeline import experiment
     from draftmark.pipeline.save_records import save_records
     from draftmark.pipeline.track_results import track_results
     from draftmark.progress import Progress
+    from draftmark.store.files import write_atomically
     from draftmark.store.run_folder import save_results
     from draftmark.store.run_locks import lock_run
     from draftmark.store.store import LOGS, Store
 
-    progress, sandbox = Progress(), Sandbox(unsafe=options.unsafe_code)
+    progress, sandbox = Progress(quiet=options.quiet), Sandbox(unsafe=options.unsafe_code)
     prepared = experiment.plan_experiment(
         recipe, progress, data=data_folder(options.data), sandbox=sandbox
     )
@@ -57,6 +63,8 @@ def run_recipe(recipe: "Recipe", name: str, options: RunOptions) -> "tuple[Resul
         results = _run(prepared, name, directory, store, progress, options)
         results = save_records(prepared, results, store, directory)
         save_results(results, directory)
+        text = recipe_toml(recipe).encode("utf-8", "replace")
+        write_atomically(directory / f"{name}.toml", text)
         write_summary(summarise_run(results), directory)
     logs = store.root / LOGS / f"results-{directory.name}"
     track_results(results, recipe.training.trackers, logs)

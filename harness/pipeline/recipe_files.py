@@ -59,14 +59,17 @@ def load_recipe(name_or_path: str, *, tasks: Sequence[str] | None = None) -> Rec
         raise UserError(f"{origin} is a suite: name one of its recipes, {names}.")
     if tasks is not None:
         document = _with_tasks(document, tasks)
-    recipe: Recipe = validate_section(Recipe, expand_sweeps(document), origin)
-    _check_names(recipe)
-    return recipe
+    return recipe_of(expand_sweeps(document), origin)
 
 
 def stored_recipe(document: Mapping[str, Any], directory: Path) -> Recipe:
     """Return the recipe that a run's results store; raises UserError if it is not valid."""
-    recipe: Recipe = validate_section(Recipe, document, f"the recipe in {directory}")
+    return recipe_of(document, f"the recipe in {directory}")
+
+
+def recipe_of(document: Mapping[str, Any], origin: str) -> Recipe:
+    """Return the recipe of a document without sweeps; raises UserError as `load_recipe` does."""
+    recipe: Recipe = validate_section(Recipe, document, origin)
     _check_names(recipe)
     return recipe
 

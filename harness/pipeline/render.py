@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from draftmark import registry
+from draftmark.pipeline.publish import writable_folder
 from draftmark.results import Results
 from draftmark.speculation.interfaces import Report
 from draftmark.store.files import write_atomically
@@ -23,10 +24,15 @@ class FolderReport(Protocol):
 
 
 def render_reports(results: Results, directory: Path, names: Sequence[str]) -> list[Path]:
-    """Write the reports of these names into a folder; return their files."""
-    return write_reports(
-        results, directory, [registry.find_registered("reports", name) for name in names]
-    )
+    """Write the reports of these names where a run has its reports; return their files."""
+    found = [registry.find_registered("reports", name) for name in names]
+    return write_reports(results, directory, found, report_place(results, directory))
+
+
+def report_place(results: Results, directory: Path) -> Path:
+    """Return the folder of a report's files: another one if a run has reports of both rules."""
+    of_run = results.verification == "block" and (directory / "results.json").is_file()
+    return writable_folder(directory / "block") if of_run else directory
 
 
 def write_reports(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from draftmark.reports._figures.style import Paper, paper_files
+from draftmark.reports._figures.style import Paper, paper_figure, paper_files
 from draftmark.reports._shared.content import csv_file
 from draftmark.results import Contender, Number
 
@@ -37,6 +37,10 @@ class Drawing:
     def whole_caption(self) -> str:
         """The caption, then what the picture omits."""
         return " ".join(filter(None, (self.caption, self.left_out)))
+
+    def figure(self, paper: Paper) -> "Figure":
+        """Return the picture as a figure of matplotlib."""
+        return paper_figure(self.inches, self.fill, paper)
 
     def small_svg(self, paper: Paper) -> str:
         """Return the picture as SVG whose coordinates have two decimals, of points of 1/72 inch."""

@@ -188,11 +188,20 @@ def paper_files(
 ) -> dict[str, bytes]:
     """Return a paper's figure in formats, by file ending; `fill` draws it."""
     with _style(paper.settings):
+        figure = paper_figure(inches, fill, paper)
+        return {ending: _bytes(figure, ending) for ending in endings}
+
+
+def paper_figure(
+    inches: tuple[float, float], fill: Callable[["Figure"], None], paper: Paper
+) -> "Figure":
+    """Return a paper's figure, laid out; `fill` draws it."""
+    with _style(paper.settings):
         figure = _filled(inches, PRINTED_DOTS_PER_INCH, fill)
         _lay_out(figure)
         figure.set_layout_engine("none")  # laid out once for all formats
         place_labels(figure)
-        return {ending: _bytes(figure, ending) for ending in endings}
+        return figure
 
 
 def _lay_out(figure: "Figure") -> None:

@@ -33,6 +33,7 @@ from draftmark.reports._shared.rows import (
     speedup_gammas,
     table_lines,
     temperatures_of,
+    trains_nothing,
     ways_of_drafting,
 )
 from draftmark.results import Result, Results
@@ -151,13 +152,15 @@ def _differences(rows: Sequence[Result], results: Results) -> Iterator[Section]:
         f"Paired on prompts. p: adjusted by Holm over the {len(results.comparisons)} comparisons "
         "of this run. Detectable: the difference that 8 in 10 experiments of this size detect. "
         f"Prompts: the number needed to detect the observed difference. {_seeds_note(rows)}"
-    )
+    ).rstrip()
     header = ["method", "difference", "value", "p", "detectable", "prompts"]
     yield from table_section("Paired differences", [note], header, body, "llrrrr")
 
 
 def _seeds_note(rows: Sequence[Result]) -> str:
     seeds = len({row.cell.seed for row in rows})
+    if trains_nothing(rows):
+        return ""
     if seeds == 1:
         return ONE_SEED
     few = "; fewer than 3 seeds estimate it poorly" if seeds < 3 else ""

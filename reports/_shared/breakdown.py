@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from draftmark.analysis.categories import BY_CATEGORY, BY_CONTEXT, MACRO
-from draftmark.analysis.quantities import quantity_key
+from draftmark.analysis.quantities import BLOCK_TERM, quantity_key
 from draftmark.reports._shared.content import Entry, Section, Table, TableNumber
 from draftmark.reports._shared.rows import (
     Numbers,
@@ -62,7 +62,8 @@ def _lines(methods: Mapping[str, Numbers], whole: str, suffix: str) -> dict[str,
     """Return the key of each part of a rate by its name; ranges of context are in order."""
     term = "category" if suffix == BY_CATEGORY else "context"
     start = f"{whole.removesuffix(']')},{term}="
-    keys = dict.fromkeys(key for numbers in methods.values() for key in numbers or ())
+    every = dict.fromkeys(key for numbers in methods.values() for key in numbers or ())
+    keys = [key for key in every if BLOCK_TERM not in key]  # a report is of one rule
     lines = {key.removeprefix(start)[:-1]: key for key in keys if key.startswith(start)}
     if suffix == BY_CONTEXT:
         return dict(sorted(lines.items(), key=lambda line: int(re.split(r"\D", line[0])[0])))

@@ -139,6 +139,25 @@ def pastes(results: Results, found: Sequence[Advised]) -> list[Paste]:
     ]
 
 
+def paste_script(results: Results, found: Sequence[Advised]) -> str:
+    """Return what to paste as a script for a shell, with titles and notes as comments."""
+    parts = [
+        "\n".join(
+            [
+                f"# {_one_line(item.title)}",
+                *map(_one_line, item.commands),
+                *(f"# {note}" for note in map(_one_line, item.notes)),
+            ]
+        )
+        for item in pastes(results, found)
+    ]
+    return "\n\n".join(parts)
+
+
+def _one_line(text: str) -> str:
+    return printable_text(text, len(text))
+
+
 def handover_section(results: Results, found: Sequence[Advised]) -> str:
     """Return the Markdown section with what to paste for each task and pair; empty if nothing."""
     parts = []

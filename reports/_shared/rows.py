@@ -181,6 +181,11 @@ def seeds_by_task(rows: Sequence[Result]) -> dict[str, list[int]]:
     return {task: list(dict.fromkeys(c.seed for c in cells)) for task, cells in by_task.items()}
 
 
+def trains_nothing(rows: Iterable[Result]) -> bool:
+    """True if every draft was measured as it was given: another seed would change nothing."""
+    return all(row.ledger is not None and not row.ledger.steps for row in rows if not row.failure)
+
+
 def first_speed_settings(speed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the first condition of a recipe's speed section."""
     settings = {

@@ -25,6 +25,7 @@ from draftmark.reports._shared.rows import (
     group_by,
     seeds_by_task,
     temperatures_of,
+    trains_nothing,
 )
 from draftmark.results import Number, Result, Results, Standing
 
@@ -126,7 +127,10 @@ def limits_of(results: Results) -> Iterator[str]:
         yield f"Training did not improve {'; '.join(named)}."
     if results.server is not None:
         return
-    if {len(seeds) for seeds in seeds_by_task(results.results).values()} == {1}:
+    if trains_nothing(results.results):
+        if not results.recipe.get("speed"):
+            yield "To measure speed: --engine vllm (draftmark score), or speed in the recipe."
+    elif {len(seeds) for seeds in seeds_by_task(results.results).values()} == {1}:
         yield "One seed: another training may land elsewhere."
 
 

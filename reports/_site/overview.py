@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any
 
 from draftmark.analysis.text_artefacts import artefact_warnings
-from draftmark.reports._shared.rows import ONE_SEED, group_by
+from draftmark.reports._shared.rows import ONE_SEED, group_by, trains_nothing
 from draftmark.reports._site.matrix import EXTRAS, MEASURES, board_data
 from draftmark.reports._site.pages import Board, SiteRun
 from draftmark.text import printable_text
@@ -52,7 +52,7 @@ def board_lacks(board: Board) -> Iterator[str]:
         yield f"{failed} of {len(board.rows)} cells failed."
     if len(done) == 1:
         yield "Only one method has numbers: there is no ranking."
-    if max(len(line.cells) for line in board.lines) == 1:
+    if max(len(line.cells) for line in board.lines) == 1 and not trains_nothing(board.rows):
         yield ONE_SEED
 
 
@@ -60,7 +60,9 @@ def run_lacks(run: SiteRun) -> Iterator[str]:
     """Yield the limits of conclusions from a run, as sentences."""
     if not run.results.results:
         yield "The run has no results."
-    elif len({row.cell.seed for row in run.results.results}) == 1:
+    elif len({row.cell.seed for row in run.results.results}) == 1 and not trains_nothing(
+        run.results.results
+    ):
         yield ONE_SEED
 
 

@@ -189,7 +189,7 @@ def test_a_failed_cell_is_a_row_and_exit_code_1(
     assert outcome.code == 1
     assert "draft kd, seed 0: Mend this." in outcome.out
     shown = [path for path in _files() if "store" not in path.parts]
-    written = {RESULTS, SUMMARY, "leaderboard.md", "answer.txt"}
+    written = {RESULTS, SUMMARY, "quickstart.toml", "leaderboard.md", "answer.txt"}
     assert {path.name for path in shown} == written
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,29 @@ def test_target_draft_and_rows_come_from_the_hub_once(tmp_path: Path) -> None:
     printed = first.stdout.replace("\\", "")
     assert f"target org/target@main (hub org/target@{commits['target']}, files " in printed
     assert f"org/target@main is hub org/target@{commits['target']}.\n" in first.stderr
+
+
+@pytest.mark.slow
+def test_a_score_of_names_on_the_hub_finds_what_they_are(tmp_path: Path) -> None:
+    """Names without a revision are those of branches; the recipe has their commits."""
+    (tmp_path / "prompts.txt").write_text("Name a color.\nWhat is 2 + 3?\n", "utf-8")
+    words = ["score", "org/target", "org/draft", "org/head", "lookup", "--prompts", "prompts.txt"]
+    words += ["--max-new-tokens", "4", "--temperature", "0"]
+    with serve_hub() as hub:
+        commits = _add_models(hub)
+        head = _add_head(hub, tmp_path / "head")
+        done = run_draftmark(hub, tmp_path, *words)
+        asked = hub.take_requests()
+
+    assert done.returncode == 0, done.stderr
+    assert not [ask for ask in asked if "pytorch_model.bin" in ask.path or "README" in ask.path]
+    (path,) = tmp_path.glob("results/score-*/score.toml")
+    recipe = tomllib.loads(path.read_text("utf-8"))
+    assert recipe["pairs"][0]["target"] == f"org/target@{commits['target']}"
+    assert {
+        entry.get("label", entry["name"]): entry.get("draft") for entry in recipe["methods"]
+    } == {
+        "draft": {"model": f"org/draft@{commits['draft']}"},
+        "head": {"head": f"org/head@{head}"},
+        "prompt_lookup": None,
+    }

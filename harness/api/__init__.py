@@ -1,0 +1,1 @@
+"""The Python interface: `draftmark.score`, `draftmark.run`, `draftmark.load`."""

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -13,17 +12,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from vllm_forks import command
+
 STARTS_S = 180  # an idle machine needs about 30
 _LOG_CHARACTERS = 3000
 
 
 @contextmanager
-def serve(target: Path, speculation: Mapping[str, Any], log: Path) -> Iterator[str]:
-    """Serve while the block runs; yield the URL."""
+def serve(forks: Path, target: Path, speculation: Mapping[str, Any], log: Path) -> Iterator[str]:
+    """Serve by a fork of a process that has imported vLLM while the block runs; yield the URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(target)),
+    arguments = [
+        *("-m", "vllm.entrypoints.openai.api_server", "--model", str(target)),
         *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", "first", "second"),
         *("--dtype", "float32", "--max-model-len", "512", "--max-num-seqs", "4"),
         *("--kv-cache-memory-bytes", str(2**26), "--enforce-eager", "--no-async-scheduling"),
@@ -36,10 +37,11 @@ def serve(target: Path, speculation: Mapping[str, Any], log: Path) -> Iterator[s
         "HF_HUB_OFFLINE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": "1",
+        "VLLM_WORKER_MULTIPROCESSING_METHOD": "fork",
     }
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command,
+            command(forks, *arguments),
             env={**os.environ, **variables},
             stdout=out,
             stderr=subprocess.STDOUT,

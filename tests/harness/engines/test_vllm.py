@@ -4,7 +4,7 @@ import copy
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+import vllm_forks
 from block_cases import trained_block_head
 from head_cases import as_qwen3, on_model, trained_head
 from vocabularies import with_other_ids
@@ -24,7 +25,7 @@ from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.baselines.untrained import MeasuredHead
 from draftmark.engines import vllm
-from draftmark.engines._vllm.child_process import ChildFailure
+from draftmark.engines._vllm.child_process import Child, ChildFailure
 from draftmark.engines.measure.lossless import check_distribution, read_target_logits, to_texts
 from draftmark.environment import install_hint
 from draftmark.errors import UserError
@@ -63,10 +64,27 @@ def asked(prompts: list[Prompt]) -> list[Prompt]:
 
 
 @pytest.fixture(scope="module")
-def alone(tiny_directory: Path, settings: EngineSettings, asked: list[Prompt]) -> list[Decode]:
+def opened(forks: Path) -> Callable[..., Any]:
+    """Return the engine's `open`, with a fork of a process that has imported vLLM."""
+
+    def child(name: str, command: Sequence[str], *others: Any) -> Child:
+        *_, program = command
+        return Child(name, vllm_forks.command(forks, program), *others)
+
+    def open_engine(*arguments: Any) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(vllm, "Child", child)
+            return vllm.ENGINE.open(*arguments)
+
+    return open_engine
+
+
+@pytest.fixture(scope="module")
+def alone(
+    opened: Callable[..., Any], tiny_directory: Path, settings: EngineSettings, asked: list[Prompt]
+) -> list[Decode]:
     """What vLLM decodes without a draft."""
-    running = vllm.ENGINE.open(tiny_directory, None, None, settings)
-    return list(running.generate(asked))
+    return list(opened(tiny_directory, None, None, settings).generate(asked))
 
 
 @pytest.fixture
@@ -126,6 +144,7 @@ def test_without_a_draft_it_writes_what_generation_writes(
 def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     name: str,
     drafts: Callable[[str], tuple[Method, Path]],
+    opened: Callable[..., Any],
     alone: list[Decode],
     asked: list[Prompt],
     settings: EngineSettings,
@@ -133,7 +152,7 @@ def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
     tiny_directory: Path,
 ) -> None:
     method, folder = drafts(name)
-    running = vllm.ENGINE.open(tiny_directory, method, folder, settings)
+    running = opened(tiny_directory, method, folder, settings)
     decoded = list(running.generate(asked))
     assert [item.token_ids for item in decoded] == [item.token_ids for item in alone]
     assert [item.finish_reason for item in decoded] == [item.finish_reason for item in alone]
@@ -152,6 +171,7 @@ def test_a_draft_changes_no_token_and_its_counts_are_predicted_exactly(
 @needs_vllm
 @pytest.mark.slow
 def test_a_head_that_was_read_has_the_counts_in_vllm_that_scoring_predicts(
+    opened: Callable[..., Any],
     settings: EngineSettings,
     asked: list[Prompt],
     target: LanguageModel,
@@ -172,7 +192,7 @@ def test_a_head_that_was_read_has_the_counts_in_vllm_that_scoring_predicts(
     read_head(theirs, qwen, "theirs").model.save_pretrained(own)
     method = MeasuredHead(read_head_facts(theirs, "theirs"))
     monkeypatch.setattr(vllm, "_export", lambda *_: theirs)
-    decoded = list(vllm.ENGINE.open(served, method, own, settings).generate(asked))
+    decoded = list(opened(served, method, own, settings).generate(asked))
     _check_counts(decoded, asked, method, own, qwen, settings)
 
 
@@ -212,10 +232,14 @@ def _check_counts(
 @needs_vllm
 @pytest.mark.slow
 def test_a_draft_that_is_its_target_has_every_token_accepted_at_any_temperature(
-    tiny_directory: Path, settings: EngineSettings, asked: list[Prompt], target: LanguageModel
+    opened: Callable[..., Any],
+    tiny_directory: Path,
+    settings: EngineSettings,
+    asked: list[Prompt],
+    target: LanguageModel,
 ) -> None:
     sampled = replace(settings, samplers=Samplers(ONE, ONE), max_new_tokens=60)
-    running = vllm.ENGINE.open(tiny_directory, Untrained(), tiny_directory, sampled)
+    running = opened(tiny_directory, Untrained(), tiny_directory, sampled)
     at_one = list(running.generate(asked))
     at_zero = list(replace(running, settings=settings).generate(asked))
     for decoded in (at_one, at_zero):

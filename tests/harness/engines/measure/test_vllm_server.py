@@ -74,6 +74,7 @@ def measure(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["draft_model", "eagle3"])
 def test_a_live_servers_counts_of_each_request_are_those_that_scoring_predicts(
     name: str,
+    forks: Path,
     make: Callable[[str], Made],
     prompts: list[Prompt],
     write: Any,
@@ -86,7 +87,7 @@ def test_a_live_servers_counts_of_each_request_are_those_that_scoring_predicts(
     method, folder, settings = make(name)
     settings["num_speculative_tokens"] = GAMMA
     run = tmp_path / "run"
-    with vllm_server.serve(tiny_directory, settings, tmp_path / "log") as url:
+    with vllm_server.serve(forks, tiny_directory, settings, tmp_path / "log") as url:
         measure(url, run, monkeypatch)
     texts = write(prompts[:PROMPTS], 0.0, max_new_tokens=LIMIT)
     logits = read_target_logits(target, texts)

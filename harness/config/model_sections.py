@@ -9,6 +9,7 @@ from draftmark.config.sections import Count, Fraction
 from draftmark.config.validation import NoneIfFalse, Section
 
 Writer = Literal["dataset", "target", "draft"]
+Features = Literal["stored", "live", "auto"]
 WRITERS: tuple[Writer, ...] = ("dataset", "target", "draft")
 Limit = Literal["steps", "supervised_tokens", "target_forward_tokens", "flops", "seconds"]
 # "jsonl" is draftmark's own tracker, the others are Accelerate's.
@@ -199,9 +200,10 @@ class Optimisation(Section):
     def key_settings(self) -> dict[str, Any]:
         """Return the settings that decide the weights, as JSON.
 
-        `processes` are left out: like threads, they only change the order of floating-point sums.
+        `processes` and `features` are left out: like threads, they only change the order of
+        floating-point sums. The inputs of a draft show whether states were stored.
         """
-        return self.model_dump(mode="json", exclude={"processes", "trackers"})
+        return self.model_dump(mode="json", exclude={"processes", "trackers", "features"})
 
 
 class FineTuning(Optimisation):
@@ -250,12 +252,15 @@ class Training(Optimisation):
     `text` is the training text: gold answers (`dataset`), the target's responses (`target`), text
     that the draft writes as it learns (`draft`: on-policy), or a `mixture` of these by shares. With
     a mixture, each step draws one writer for its rows (Agarwal et al. 2024, GKD, arXiv 2306.13649,
-    algorithm 1, whose lambda is the share of on-policy text).
+    algorithm 1, whose lambda is the share of on-policy text). `features`: the target's states on
+    texts that are there before training are stored on disk once, or computed in every step (live).
     """
 
     text: Literal["dataset", "target", "draft", "mixture"] = "dataset"
     text_temperature: Annotated[float, Field(ge=0)] = 1.0
     mixture: Mapping[Writer, Fraction] = Field(default_factory=dict)
+    # At its default, the dump of a recipe is as it was before this key.
+    features: Features = Field(default="stored", exclude_if=lambda given: given == "stored")
 
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> "Training":

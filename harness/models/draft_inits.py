@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
-from draftmark.models.hidden_states import StoredHiddenStates, hidden_states
+from draftmark.models.hidden_states import FinalStates, hidden_states
 from draftmark.models.language_model import (
     DEFAULT_PLACEMENT,
     LanguageModel,
@@ -155,9 +155,7 @@ def _name_of_layers(model: Any) -> str:
 RIDGE = 1e-2  # relative to the mean square of the draft's states
 
 
-def fit_head(
-    draft: LanguageModel, target: LanguageModel, states: StoredHiddenStates
-) -> LanguageModel:
+def fit_head(draft: LanguageModel, target: LanguageModel, states: FinalStates) -> LanguageModel:
     """Return the draft with a head fitted to the target's `states`, embedding and head frozen."""
     a_DE = _regress(draft, states)
     fitted = _untied(draft)
@@ -178,7 +176,7 @@ def load_fitted(directory: Path, placement: Placement) -> LanguageModel:
     return fitted
 
 
-def _regress(draft: LanguageModel, states: StoredHiddenStates) -> torch.Tensor:
+def _regress(draft: LanguageModel, states: FinalStates) -> torch.Tensor:
     """Return A [D, E]: it minimises |X A - Y|^2 + ridge |A|^2; X are draft, Y target states."""
     xx_DD, xy_DE = torch.zeros(()).double(), torch.zeros(()).double()
     for text, hidden_ND in hidden_states(draft, states.texts):

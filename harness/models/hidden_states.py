@@ -35,6 +35,7 @@ from draftmark.types import Text
 
 Positions = Literal["supervised", "all"]  # all: the prompt's positions too
 FINAL = (-1,)  # the final state alone, whatever the number of layers
+STORED_DTYPE = "bfloat16"  # of the states that drafts are trained on, stored or live
 TOKENS_PER_BATCH = 4096
 _GIGABYTE = 10**9
 _STATES, _SHAPE = "states.bin", "shape.json"
@@ -95,11 +96,24 @@ def hidden_states(
 ) -> Iterator[tuple[Text, torch.Tensor]]:
     """Yield each text with the model's final states [N, D] at its supervised positions."""
     check_texts(model, texts)
+    for text, states_NLD in read_states(model, texts, FINAL, "supervised"):
+        yield text, states_NLD[:, 0]
+
+
+@torch.no_grad()
+def read_states(
+    model: LanguageModel, texts: Sequence[Text], layers: Sequence[int], positions: Positions
+) -> Iterator[tuple[Text, torch.Tensor]]:
+    """Yield each text with the model's states [T, L, D] at `positions`, batch by batch.
+
+    [N, L, D] if `positions` is supervised. Raises NotFinite for states that are not finite.
+    """
     for batch in batches_by_length(texts):
-        states_BTD = model.hidden(_padded(batch, model.device))
-        for text, states_ND in zip(batch, select_supervised(batch, states_BTD), strict=True):
-            check_states(states_ND, text.example_id)
-            yield text, states_ND
+        states_BTLD = layer_states(model, layers, _padded(batch, model.device))
+        for text, states_TLD in zip(batch, states_BTLD, strict=True):
+            kept = slice(num_positions(text)) if positions == "all" else supervised_positions(text)
+            check_states(states_TLD[kept], text.example_id)
+            yield text, states_TLD[kept]
 
 
 def check_texts(model: LanguageModel, texts: Iterable[Text]) -> None:
@@ -153,6 +167,38 @@ class LiveStates:
         """Return the states [T, L, D] of one text."""
         check_texts(self.target, [text])
         return layer_states(self.target, self.layers, *right_padded([text], self.target.device))[0]
+
+
+class FinalStates(Protocol):
+    """Texts, and stored or live final states at their supervised positions."""
+
+    @property
+    def texts(self) -> Sequence[Text]:
+        """The texts."""
+
+    def last_layer_of(self, text: Text) -> torch.Tensor:
+        """Return the final states [N, D] of one text."""
+
+
+@dataclass(frozen=True)
+class LiveFinalStates:
+    """Texts, and their final states, computed by the target on demand in the stored dtype."""
+
+    target: LanguageModel
+    texts: Sequence[Text]
+
+    @torch.no_grad()
+    def last_layer_of(self, text: Text) -> torch.Tensor:
+        """Return the states [N, D] of one text."""
+        ((_, states_ND),) = hidden_states(self.target, [text])
+        return states_ND.to("cpu", getattr(torch, STORED_DTYPE))
+
+
+def load_final_states(directory: Path, target: LanguageModel) -> FinalStates:
+    """Return the stored final states of a folder; live ones of `target` if it has only texts."""
+    if (directory / _STATES).exists():
+        return StoredHiddenStates.load(directory)
+    return LiveFinalStates(target, read_texts(directory / TEXTS))
 
 
 @dataclass(frozen=True)
@@ -223,13 +269,9 @@ def write_hidden_states(
     write_json(directory / _SHAPE, {"dtype": dtype, **shape})
     write_texts(directory / TEXTS, texts)
     stored = StoredHiddenStates.load(directory, create=True)
-    for batch in batches_by_length(texts):
-        states_BTLD = layer_states(model, layers, _padded(batch, model.device))
-        for text, states_TLD in zip(batch, states_BTLD, strict=True):
-            kept = slice(num_positions(text)) if positions == "all" else supervised_positions(text)
-            check_states(states_TLD[kept], text.example_id)
-            stored.states_of(text).copy_(states_TLD[kept])
-            step.advance()
+    for text, states_TLD in read_states(model, texts, layers, positions):
+        stored.states_of(text).copy_(states_TLD)
+        step.advance()
 
 
 def map_file(path: Path, size: int, dtype: torch.dtype, *, create: bool = False) -> torch.Tensor:

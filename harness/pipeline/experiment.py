@@ -22,11 +22,11 @@ from draftmark.models.files import (
 )
 from draftmark.models.weights import check_own_code
 from draftmark.pipeline.outputs import Output, outputs_of
+from draftmark.pipeline.planning.loads import row_counts
 from draftmark.pipeline.setting import Setting
 from draftmark.pipeline.stages import drafts, texts
 from draftmark.progress import Progress
 from draftmark.results import Cell
-from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Node, json_digest, topological_order
 from draftmark.types import Split, Task
 
@@ -186,14 +186,3 @@ def _rows(
                 f"{task.name}, {split}: {describe_left_out(item.left_out)} by the task's rule"
             )
     return rows
-
-
-def row_counts(recipe: Recipe) -> dict[Split, int]:
-    """Return the number of rows that each split needs; only test rows if nothing is trained."""
-    counts: dict[Split, int] = {"test": recipe.data.test_rows}
-    own = (entry.draft for entry in recipe.methods if entry.draft)
-    fitted = any(init.head == "fitted" for init in (*own, *(pair.draft for pair in recipe.pairs)))
-    fits_to_rows = fitted or any(pair.fine_tune for pair in recipe.pairs)
-    if not fits_to_rows and not any(build_method(entry).trains for entry in recipe.methods):
-        return counts
-    return {"train": recipe.data.train_rows, "validation": recipe.data.validation_rows, **counts}

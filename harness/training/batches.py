@@ -1,4 +1,4 @@
-"""Training batches: the texts of a step, fixed before training or written by the draft.
+"""Training batches: the texts of a step, written before training or by the draft.
 
 The rows of a step, the writer of its texts and every token drawn for it are a function of the seed,
 the number of the step and the weights, so an interrupted training can resume.
@@ -15,10 +15,15 @@ import torch
 from draftmark.config.model_sections import Writer
 from draftmark.models.generation import Sampling, check_fits, generate, random_stream
 from draftmark.models.hidden_states import (
+    FINAL,
+    STORED_DTYPE,
+    Positions,
     StateSource,
     StoredHiddenStates,
     check_texts,
     hidden_states,
+    read_states,
+    supervised_positions,
 )
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.schedule import order_of_pass
@@ -69,6 +74,7 @@ class TrainingBatch:
     texts: Sequence[Text]
     hidden_ND: torch.Tensor  # [N, 0] in a training without a target
     live: bool = False  # the draft wrote the texts in this step, and the target read them
+    target_read: bool = False  # the target read texts that were written before
     layers: Sequence[torch.Tensor] = ()  # states [T, L, D] of each text, for feature heads
 
 
@@ -83,7 +89,7 @@ class FixedTexts:
     @property
     def lengths(self) -> Sequence[int]:
         """The number of tokens of each text."""
-        return [len(text.prompt_ids) + len(text.response_ids) for text in self.texts]
+        return _lengths(self.texts)
 
     def training_batch(self, rows: Sequence[int], step: int) -> TrainingBatch:
         """Return the texts of the rows with these indices."""
@@ -95,6 +101,52 @@ class FixedTexts:
         source = self.layer_states
         layers = [source.states_of(text) for text in texts] if source else ()
         return TrainingBatch(texts, hidden_ND, layers=layers)
+
+
+@dataclass(frozen=True)
+class LiveTexts:
+    """Texts written before training, which the target reads in every step.
+
+    The states are those that `FixedTexts` has from disk, in the same dtype: the final ones, and
+    those of `layers` for a feature head. Raises UserError for a text that the target cannot read.
+    """
+
+    texts: Sequence[Text]
+    target: LanguageModel
+    layers: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        check_texts(self.target, self.texts)
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """The number of tokens of each text."""
+        return _lengths(self.texts)
+
+    def training_batch(self, rows: Sequence[int], step: int) -> TrainingBatch:
+        """Return the texts of the rows with these indices, after the target has read them."""
+        texts = [self.texts[index] for index in rows]
+        final, layers = self._states(texts)
+        return TrainingBatch(texts, torch.cat(final), target_read=True, layers=layers)
+
+    def _states(self, texts: Sequence[Text]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Return the final states [N, D] of each text, and its layer states [T, L, D]."""
+        positions: Positions = "all" if self.layers else "supervised"
+        read = read_states(self.target, texts, (*self.layers, *FINAL), positions)
+        dtype = getattr(torch, STORED_DTYPE)
+        states_of = {text.example_id: states_TLD.to(dtype) for text, states_TLD in read}
+        in_order = [states_of[text.example_id] for text in texts]
+        if not self.layers:
+            return [states_NLD[:, -1] for states_NLD in in_order], []
+        final = [
+            states_TLD[supervised_positions(text), -1]
+            for text, states_TLD in zip(texts, in_order, strict=True)
+        ]
+        return final, [states_TLD[:, :-1] for states_TLD in in_order]
+
+
+def _lengths(texts: Sequence[Text]) -> list[int]:
+    return [len(text.prompt_ids) + len(text.response_ids) for text in texts]
 
 
 @dataclass(frozen=True)
@@ -131,7 +183,7 @@ class OnPolicyTexts:
         )
 
 
-Source = FixedTexts | OnPolicyTexts
+Source = FixedTexts | LiveTexts | OnPolicyTexts
 
 
 @dataclass(frozen=True)
@@ -148,12 +200,12 @@ class TrainingTexts:
     @property
     def live(self) -> bool:
         """True if the target reads some of the texts during training."""
-        return "draft" in self.sources
+        return any(not isinstance(source, FixedTexts) for source in self.sources.values())
 
     def check(self, model: LanguageModel) -> None:
         """Raise UserError for a fixed text that a model cannot read (see `check_texts`)."""
         for source in self.sources.values():
-            if isinstance(source, FixedTexts):
+            if not isinstance(source, OnPolicyTexts):
                 check_texts(model, source.texts)
 
     def training_batch(
@@ -169,7 +221,9 @@ class TrainingTexts:
         writer = self.writer(step)
         rows = share(order[step % per_pass])
         if not rows:
-            return TrainingBatch((), torch.empty(0, 0), live=writer == "draft")
+            read = isinstance(self.sources[writer], LiveTexts)
+            live = writer == "draft"
+            return TrainingBatch((), torch.empty(0, 0), live=live, target_read=read)
         return self.sources[writer].training_batch(rows, step)
 
     def writer(self, step: int) -> Writer:

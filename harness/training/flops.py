@@ -32,6 +32,7 @@ class StepKind:
 
     depth: float = 1  # how often draft and reference read a supervised token, in the mean
     live: bool = False  # the draft writes the texts, and the target reads them at once
+    target_reads: bool = False  # the target reads texts that were written before
     # A PreLossPass computes all logits once more, without a gradient. Those that a step keeps for
     # its loss count too: the estimate does not depend on memory.
     measured: bool = False

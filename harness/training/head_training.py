@@ -78,7 +78,7 @@ class HeadInTraining(FeatureHead):
         generator = torch.Generator().manual_seed(self.noise_seed * 1_000_003 + step)
         return [
             states_TLD.float()
-            + (torch.rand(states_TLD.shape, generator=generator) - 0.5)
+            + (torch.rand(states_TLD.shape, generator=generator) - 0.5).to(states_TLD.device)
             * (self.noise * _NOISE_LENGTH / len(states_TLD))
             for states_TLD in states
         ]

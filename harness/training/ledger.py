@@ -55,7 +55,8 @@ def charge_step(
         rows=ledger.rows + len(texts),
         supervised_tokens=ledger.supervised_tokens + supervised,
         generated_tokens=ledger.generated_tokens + (supervised if kind.live else 0),
-        target_forward_tokens=ledger.target_forward_tokens + (read if kind.live else 0),
+        target_forward_tokens=ledger.target_forward_tokens
+        + (read if kind.live or kind.target_reads else 0),
         reference_forward_tokens=ledger.reference_forward_tokens + (read if kind.compared else 0),
         flops=ledger.flops + flops,
         train_s=ledger.train_s + seconds,

@@ -16,7 +16,7 @@ import torch
 from draftmark.errors import UserError
 from draftmark.models.large_weights import clear_gradients
 from draftmark.models.packing import can_pack
-from draftmark.training.batches import Batch
+from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.checkpoints import (
     Checkpoint,
     load_best,
@@ -48,12 +48,12 @@ class _Training:
     optimiser: torch.optim.Optimizer
     goal: Goal
 
-    def step_kind(self, live: bool) -> StepKind:
-        """Return the kind of a step for the ledger; `live` if the draft writes its texts."""
+    def step_kind(self, batch: TrainingBatch) -> StepKind:
+        """Return the kind of a step for the ledger."""
         draft, measuring = self.context.draft, self.pre_loss_pass
         depth = draft.depth if isinstance(draft, ReadsStates) else 1
         compared = measuring is not None and measuring.reference is not None
-        return StepKind(depth, live, measuring is not None, compared)
+        return StepKind(depth, batch.live, batch.target_read, measuring is not None, compared)
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -139,7 +139,7 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise _not_finite(training, state, loss, norm)
     seconds = team.from_first(lambda: time.perf_counter() - started)
-    kind = training.step_kind(training_batch.live)
+    kind = training.step_kind(training_batch)
     ledger = charge_step(state.ledger, texts, kind, context.draft, context.target, seconds)
     rate = learning_rate(before, goal.share(ledger), settings)
     for group in training.optimiser.param_groups:

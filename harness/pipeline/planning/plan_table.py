@@ -18,6 +18,7 @@ from draftmark.errors import UserError
 from draftmark.pipeline import experiment
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.planning import estimates
+from draftmark.pipeline.planning.crossover import crossover_lines
 from draftmark.pipeline.planning.estimates import Cost, Gpu, format_seconds
 from draftmark.pipeline.planning.jobs import plan_jobs
 from draftmark.pipeline.planning.schedule import (
@@ -228,6 +229,7 @@ def _assumptions(
     if any(recipe.training_of(entry).budget for recipe in recipes for entry in recipe.methods):
         yield "- A method with a budget is planned by its `passes`, as if it had no budget."
     yield "- Responses are as long as gold answers, up to the length limit."
+    yield from crossover_lines(setting_costs)
     yield from _measured_rate(store)
 
 

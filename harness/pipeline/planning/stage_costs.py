@@ -1,42 +1,28 @@
 """The cost of each stage of a plan, from the model shapes and token counts of its task and pair."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from draftmark.config.model_sections import Lora
+from draftmark.config.model_sections import Lora, Training
 from draftmark.config.recipe import MethodEntry
-from draftmark.data.prompts import to_plain_text
 from draftmark.models import shapes
 from draftmark.models.config_shapes import FIX
 from draftmark.models.shapes import Shape
-from draftmark.pipeline.experiment import row_counts
 from draftmark.pipeline.planning import estimates
 from draftmark.pipeline.planning.estimates import Cost, Gpu, Load, training_cost
+from draftmark.pipeline.planning.loads import as_written, gold_loads
+from draftmark.pipeline.planning.state_costs import StateCosts, runs_of, state_costs
 from draftmark.pipeline.setting import ROWS_PER_BATCH, Setting
+from draftmark.pipeline.stages.drafts import training_of
 from draftmark.results import Cell
-from draftmark.speculation.interfaces import FeatureMethod, Method, Planned, SizedMethod
+from draftmark.speculation.interfaces import FeatureMethod, Method, SizedMethod
 from draftmark.store.graph import Node
 from draftmark.store.reading import explained
 from draftmark.training.lora import count_adapter_weights
-from draftmark.types import Example, Split, TrainingRun
-
-# Mean tokens of (prompt, gold answer with its end token) of the first 300 training rows of each
-# task (of humaneval's 164 test rows), in plain text, by SmolLM2's tokenizer of 49,152 tokens. Other
-# tokenizers were not counted.
-TOKENS = {
-    "gsm8k": (62, 131),
-    "alpaca": (20, 49),
-    "mbpp": (137, 63),
-    "cnn_dm": (726, 54),
-    "xsum": (472, 29),
-    "humaneval": (155, 60),
-}
-OTHER_TASK = (128, 128)
-CHAT = 5  # tokens of a chat template around each turn
-COUNTED = 2000  # rows counted; the rest is extrapolated
+from draftmark.types import Split, TrainingRun
 
 
 @dataclass(frozen=True)
@@ -61,7 +47,7 @@ class SettingCosts:
         target = _model_shape(setting.pair.target, base.existing_folder)
         draft = _draft_shape(setting, target)
         splits: dict[str, Split] = {rows.digest: split for split, rows in setting.rows.items()}
-        return cls(setting, target, draft, *_gold_loads(setting, base.existing_folder), splits, gpu)
+        return cls(setting, target, draft, *gold_loads(setting), splits, gpu)
 
     def cost(self, node: Node, cell: Cell) -> Cost:
         """Return the cost of one of the cell's stages; zero for a stage that runs no model."""
@@ -114,9 +100,7 @@ class SettingCosts:
 
     def written(self, split: Split) -> Load:
         """Return the load of a model's responses: as long as gold answers, up to the limit."""
-        load = self.gold[split]
-        limit = self.setting.max_new_tokens * load.rows
-        return replace(load, response_tokens=min(load.response_tokens, limit))
+        return as_written(self.gold[split], self.setting.max_new_tokens)
 
     def _forward(self, shape: Shape, load: Load, **options: Any) -> Cost:
         return estimates.forward_cost(shape, load, self.gpu, **options)
@@ -163,9 +147,11 @@ class SettingCosts:
 
     def _init(self, node: Node) -> Cost:
         """Return the cost of fitting a head: the draft reads the text."""
-        cost = self._forward(
-            self.draft, self.load(node.inputs["texts"].inputs["texts"]), head=False
-        )
+        texts = node.inputs["texts"]
+        load = self.load(texts if texts.stage == "responses" else texts.inputs["texts"])
+        cost = self._forward(self.draft, load, head=False)
+        if texts.stage == "responses":
+            cost += self._forward(self.target, load, head=False)
         both = 4 * (self.target.parameters + self.draft.parameters)
         return replace(cost, peak_bytes=both, disk_bytes=4 * self.draft.parameters)
 
@@ -182,9 +168,8 @@ class SettingCosts:
         return replace(cost, disk_bytes=4 * shape.parameters)
 
     def _training(self, method: Method, entry: MethodEntry) -> Cost:
-        training = self.setting.recipe.training_of(entry)
-        run = TrainingRun(training.passes, training.rows_per_batch)
-        training_runs = method.training_runs(run) if isinstance(method, Planned) else (run,)
+        training = training_of(self.setting, entry)
+        training_runs = runs_of(method, training)
         written = "dataset" not in training.shares
         load = self.written("train") if written else self.gold["train"]
         live, dtype = training.shares.get("draft", 0.0), self.setting.pair.dtype
@@ -197,7 +182,20 @@ class SettingCosts:
             cost += self._forward(shape, checks)
             if live:  # the target reads the draft's texts
                 cost += self._forward(self.target, load.scaled(run.passes * live), dtype=dtype)
+        if training.features == "live":
+            cost += self._live_reading(method, training, cost.peak_bytes)
         return cost
+
+    def _live_reading(self, method: Method, training: Training, peak_bytes: float) -> Cost:
+        """Return the cost of the target's states in the steps; the target stays in memory."""
+        states = self.training_states(method, training)
+        held = 4 * self.target.parameters + peak_bytes
+        gpu_s = self.gpu.compute_s(states.live_flops, "float32")
+        return Cost(flops=states.live_flops, peak_bytes=held, gpu_s=gpu_s)
+
+    def training_states(self, method: Method, training: Training) -> StateCosts:
+        """Return what the target's states on a draft's training texts cost, stored or live."""
+        return state_costs(self.setting, method, training, self.target, self.gold["train"])
 
     def _scores(self, method: Method, node: Node) -> Cost:
         load = self.load(node.inputs["features"].inputs["texts"])
@@ -272,46 +270,6 @@ def _adapted(shape: Shape, lora: Lora | None, config: Mapping[str, Any]) -> Shap
     of_config = count_adapter_weights(config, lora)
     layers = config.get("num_hidden_layers", config.get("n_layer"))
     return replace(shape, adapters=of_config * shape.layers // layers)
-
-
-def _gold_loads(setting: Setting, directory: Path | None) -> tuple[dict[Split, Load], bool]:
-    """Return the loads of the splits' gold answers, and True if their tokens were counted.
-
-    `directory` is the target's folder, if present.
-    """
-    counts = row_counts(setting.recipe)
-    file = directory / "tokenizer.json" if directory else None
-    missing = any(rows.missing for rows in setting.rows.values())
-    if file is None or not file.is_file() or missing:
-        prompt, response = TOKENS.get(setting.task.name, OTHER_TASK)
-        return {split: Load(n, prompt * n, response * n) for split, n in counts.items()}, False
-    from tokenizers import Tokenizer  # loads without transformers
-
-    tokenizer = Tokenizer.from_file(str(file))
-    has_template = file.with_name("chat_template.jinja").is_file()
-    chat = setting.format == "chat" or (setting.format == "auto" and has_template)
-    turn = CHAT if chat else 0
-    limit = setting.max_new_tokens
-    return {
-        s: _count_tokens(tokenizer, setting.rows[s].examples, turn, limit) for s in counts
-    }, True
-
-
-def _count_tokens(tokenizer: Any, rows: Sequence[Example], turn: int, limit: int) -> Load:
-    """Return the load of rows; `turn`: tokens of the chat template around each turn.
-
-    A response to a row without a gold answer is taken for one of `limit` tokens.
-    """
-    examples = rows[:COUNTED]
-    prompts = tokenizer.encode_batch([to_plain_text(example.messages) for example in examples])
-    answers = tokenizer.encode_batch(
-        [example.reference for example in examples], add_special_tokens=False
-    )
-    unknown = sum(not example.reference for example in examples)
-    response = sum(len(answer.ids) for answer in answers) + len(examples) + limit * unknown
-    prompt = sum(len(encoded.ids) for encoded in prompts)
-    prompt += sum(turn * (len(example.messages) + 1) for example in examples)  # + the answer's turn
-    return Load(len(examples), prompt, response).scaled(len(rows) / len(examples))
 
 
 def _model_shape(reference: str, folder: Path | None) -> Shape:

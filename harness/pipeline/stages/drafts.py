@@ -8,6 +8,9 @@ from draftmark import registry
 from draftmark.config.model_sections import Training, Writer
 from draftmark.config.recipe import MethodEntry
 from draftmark.errors import UserError
+from draftmark.models import shapes
+from draftmark.pipeline.planning.loads import gold_loads
+from draftmark.pipeline.planning.state_costs import state_costs
 from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.hidden_states import final_states_node, layer_states_node
 from draftmark.pipeline.stages.texts import gold_texts_node, prompts_node, responses_node
@@ -64,13 +67,13 @@ def fitted_init_node(setting: Setting, training: Training, seed: int) -> Node:
 
     def build(job: Job) -> None:
         from draftmark.models.draft_inits import fit_head, make_draft
-        from draftmark.models.hidden_states import StoredHiddenStates
+        from draftmark.models.hidden_states import load_final_states
         from draftmark.models.language_model import load_model, save_model
 
         placement = setting.placement()
         target = load_model(job.inputs["target"], placement)
         start = make_draft(init, target, seed=seed, placement=placement)
-        fitted = fit_head(start, target, StoredHiddenStates.load(job.inputs["texts"]))
+        fitted = fit_head(start, target, load_final_states(job.inputs["texts"], target))
         save_model(fitted, setting.tokenizer(job.inputs["target"]), job.out)
 
     settings = {"init": init.key_settings(), **({} if init.random is None else {"seed": seed})}
@@ -81,13 +84,29 @@ def fitted_init_node(setting: Setting, training: Training, seed: int) -> Node:
     return Node("init", label, settings, inputs, code, build, task=setting.task.name)
 
 
+def training_of(setting: Setting, entry: MethodEntry) -> Training:
+    """Return an entry's training, with "auto" features decided by disk and passes.
+
+    Shapes and rows decide, never the free disk: the choice is part of the draft's key.
+    """
+    training = setting.recipe.training_of(entry)
+    if training.features != "auto" or "train" not in setting.rows:
+        return training
+    base = setting.target_as_given
+    target = shapes.model_shape(setting.pair.target, base.existing_folder)
+    gold = gold_loads(setting)[0]["train"]
+    costs = state_costs(setting, setting.method_of(entry), training, target, gold)
+    choice = costs.choice(setting.recipe.data.max_features_gb)
+    return training.model_copy(update={"features": choice})
+
+
 def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     """Return the node of a method's draft.
 
     Raises UserError if a tracker or peft is not installed, if a head would train by LoRA, or if a
     feature head would train on its own text.
     """
-    method, training = setting.method_of(entry), setting.recipe.training_of(entry)
+    method, training = setting.method_of(entry), training_of(setting, entry)
     check_installed(training.trackers)
     _check_lora(entry, method, training)
     processes = training.processes if method.trains else 1
@@ -136,7 +155,7 @@ def _check_lora(entry: MethodEntry, method: Method, training: Training) -> None:
 def _draft_settings(setting: Setting, entry: MethodEntry, seed: int) -> dict[str, Any]:
     """Return the settings that enter the cache key of a draft."""
     method, init = setting.method_of(entry), setting.pair.draft
-    training = setting.recipe.training_of(entry)
+    training = training_of(setting, entry)
     settings: dict[str, Any] = {
         "method": entry.name,
         "knobs": asdict(build_method(entry)),  # type: ignore[call-overload]  # a dataclass
@@ -157,7 +176,7 @@ def _draft_settings(setting: Setting, entry: MethodEntry, seed: int) -> dict[str
 
 def _draft_inputs(setting: Setting, entry: MethodEntry, seed: int) -> dict[str, Node]:
     """Return the models that a draft starts from, and the texts and states that it reads."""
-    method, training = setting.method_of(entry), setting.recipe.training_of(entry)
+    method, training = setting.method_of(entry), training_of(setting, entry)
     inputs = {"target": setting.target}
     if method.kind == "language_model" or _starts_from_head(setting, method):
         inputs |= {"init": setting.init} if setting.init else {}
@@ -183,13 +202,17 @@ def _texts(setting: Setting, training: Training, *writers: Writer) -> dict[str, 
 
 
 def _source(setting: Setting, training: Training, writer: Writer) -> Node:
-    """Return the target's final states on a writer's texts; for "draft", only the prompts."""
+    """Return the target's final states on a writer's texts, or live only the texts.
+
+    For "draft", only the prompts.
+    """
     if writer == "draft":
         return prompts_node(setting, "train")
     if writer == "dataset":
-        return final_states_node(setting, gold_texts_node(setting, "train"))
-    sampler = Sampler(training.text_temperature)
-    return final_states_node(setting, responses_node(setting, "train", sampler))
+        texts = gold_texts_node(setting, "train")
+    else:
+        texts = responses_node(setting, "train", Sampler(training.text_temperature))
+    return texts if training.features == "live" else final_states_node(setting, texts)
 
 
 def _layer_states(
@@ -205,7 +228,8 @@ def _layer_states(
             f"method {entry.title!r}: training.text has a share of 'draft', but a feature head "
             "writes no text without its target; use 'dataset' or 'target'."
         )
-    names = (*map(training_texts, training.shares), "validation")
+    stored = () if training.features == "live" else training.shares
+    names = (*map(training_texts, stored), "validation")
     return {
         training_states(name): layer_states_node(setting, method, inputs[name].inputs["texts"])
         for name in names

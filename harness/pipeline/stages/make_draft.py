@@ -15,7 +15,13 @@ from draftmark.speculation.interfaces import FeatureMethod, Method
 from draftmark.store.graph import Job
 from draftmark.store.records import DRAFT, TEXTS, read_texts, training_states, training_texts
 from draftmark.store.store import write_json
-from draftmark.training.batches import FixedTexts, OnPolicyTexts, Source, TrainingTexts
+from draftmark.training.batches import (
+    FixedTexts,
+    LiveTexts,
+    OnPolicyTexts,
+    Source,
+    TrainingTexts,
+)
 from draftmark.training.context import Draft
 from draftmark.training.ledger import tokens_read
 from draftmark.training.loop import TrainingContext
@@ -65,7 +71,7 @@ def write_draft(spec: DraftSpec, job: Job, team: ProcessGroup = ALONE) -> None:
     if not spec.on_policy:
         language_model.drop_body(target)  # only the head is used from here on
     language_model.cast_weights(target, pair.dtype)
-    before = Ledger(target_forward_tokens=_tokens_read_before(job))
+    before = Ledger(target_forward_tokens=_tokens_read_before(spec, job))
     draft = _train(spec, start, target, job, before, team)
     if not isinstance(draft, Draft) or draft.model is None:
         raise UserError(
@@ -111,7 +117,7 @@ def _start(
         return read_head(job.inputs["init"], target, pair.draft.trained_head)
     if isinstance(spec.method, FeatureMethod):
         fixed = training_texts(spec.training.fixed_text)
-        texts = StoredHiddenStates.load(job.inputs[fixed]).texts
+        texts = read_texts(job.inputs[fixed] / TEXTS)
         return spec.method.head(target, texts, spec.seed)
     if pair.draft.head == "fitted":
         return load_fitted(job.inputs["init"], placement)
@@ -153,8 +159,8 @@ def _train(
     )
     if not spec.method.trains:
         return spec.method.train(context)
-    shares = spec.training.shares
-    sources = {writer: _source(writer, spec, start, target, job) for writer in shares}
+    shares, reader = spec.training.shares, _reader(spec, job)
+    sources = {writer: _source(writer, spec, context, job, reader) for writer in shares}
     texts = TrainingTexts(sources, shares, spec.seed)
     criterion = _criterion(spec.method, target, job)
     ready = replace(context, texts=texts, criterion=criterion)
@@ -177,26 +183,47 @@ def _states(texts: str, job: Job) -> StoredHiddenStates | None:
     return StoredHiddenStates.load(directory) if directory else None
 
 
+def _reader(spec: DraftSpec, job: Job) -> language_model.LanguageModel | None:
+    """Return the target that reads texts in every step, in the dtype of stored states' reading.
+
+    None if the states are stored. The target of the losses is another: cast, and without a body.
+    """
+    if spec.training.features != "live":
+        return None
+    placement = Placement(language_model.pick_device(), "float32", spec.pair.trust_remote_code)
+    return language_model.load_model(job.inputs["target"], placement)
+
+
 def _source(
     writer: Writer,
     spec: DraftSpec,
-    draft: language_model.LanguageModel,
-    target: language_model.LanguageModel,
+    context: TrainingContext,
     job: Job,
+    reader: language_model.LanguageModel | None,
 ) -> Source:
     directory = job.inputs[training_texts(writer)]
     if writer == "draft":
         texts = read_texts(directory / TEXTS)
         prompts = [Prompt(text.example_id, text.prompt_ids) for text in texts]
-        return OnPolicyTexts(draft, target, prompts, spec.sampling)
+        assert context.target is not None
+        return OnPolicyTexts(context.draft, context.target, prompts, spec.sampling)
+    if reader is not None:
+        method, num_layers = spec.method, reader.model.config.num_hidden_layers
+        layers = method.layers(num_layers) if isinstance(method, FeatureMethod) else ()
+        return LiveTexts(read_texts(directory / TEXTS), reader, layers)
     final = StoredHiddenStates.load(directory)
     return FixedTexts(final.texts, final, _states(training_texts(writer), job))
 
 
-def _tokens_read_before(job: Job) -> int:
+def _tokens_read_before(spec: DraftSpec, job: Job) -> int:
     """Return the number of tokens that the target read for this draft before its training."""
+    live = set()  # texts that the target has not read yet: their states are not stored
+    if spec.training.features == "live":
+        live = set(map(training_texts, spec.training.shares))
+        if spec.pair.draft.head == "fitted":  # the fit has read its text
+            live.discard(training_texts(spec.training.fixed_text))
     return sum(
-        times * tokens_read(read_texts(job.inputs[name] / TEXTS))
+        (times - (name in live)) * tokens_read(read_texts(job.inputs[name] / TEXTS))
         for name, times in READINGS.items()
         if name in job.inputs
     )

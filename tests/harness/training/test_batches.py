@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,20 @@ import torch
 
 from draftmark.errors import UserError
 from draftmark.models.generation import Sampling
-from draftmark.models.hidden_states import hidden_states
+from draftmark.models.hidden_states import (
+    StoredHiddenStates,
+    hidden_states,
+    write_hidden_states,
+)
 from draftmark.models.language_model import LanguageModel
-from draftmark.training.batches import Batch, FixedTexts, OnPolicyTexts, TrainingTexts
+from draftmark.progress import Progress
+from draftmark.training.batches import (
+    Batch,
+    FixedTexts,
+    LiveTexts,
+    OnPolicyTexts,
+    TrainingTexts,
+)
 from draftmark.types import GREEDY, Prompt, Sampler, Text
 
 SHARES = {"dataset": 0.2, "target": 0.3, "draft": 0.5}
@@ -103,6 +115,51 @@ def test_texts_without_cached_states_have_none(tokenizer: Any) -> None:
     training_batch = _fixed(4).training_batch([1, 2], 0)
 
     assert training_batch.hidden_ND.shape == (2 + 3, 0)
+
+
+@pytest.mark.parametrize("layers", [(), (2, 5)])
+def test_live_states_are_the_stored_ones_to_the_bit_where_the_target_reads_the_same_batch(
+    target: LanguageModel, greedy_texts: list[Text], tmp_path: Path, layers: Any
+) -> None:
+    texts = greedy_texts[:8]
+    for name in ("final", "layers"):
+        (tmp_path / name).mkdir()
+    with Progress(quiet=True).step("", 1) as step:
+        how: Any = {"dtype": "bfloat16", "step": step}
+        write_hidden_states(target, texts, tmp_path / "final", **how)
+        if layers:
+            every = {"layers": layers, "positions": "all"}
+            write_hidden_states(target, texts, tmp_path / "layers", **how, **every)
+    final = StoredHiddenStates.load(tmp_path / "final")
+    states = StoredHiddenStates.load(tmp_path / "layers") if layers else None
+    stored, live = FixedTexts(texts, final, states), LiveTexts(texts, target, layers)
+    rows = list(range(len(texts)))[::-1]
+
+    whole, again = (source.training_batch(rows, 0) for source in (stored, live))
+    assert torch.equal(again.hidden_ND, whole.hidden_ND)
+    assert len(again.layers) == (len(texts) if layers else 0)
+    assert all(map(torch.equal, again.layers, whole.layers))
+    part, alone = (source.training_batch(rows[:2], 0) for source in (stored, live))
+    torch.testing.assert_close(alone.hidden_ND, part.hidden_ND, atol=2e-2, rtol=2e-2)
+    assert (again.live, again.target_read, whole.target_read) == (False, True, False)
+    assert live.lengths == stored.lengths
+
+
+def test_a_text_that_the_target_cannot_read_live_is_found_before_any_training(
+    target: LanguageModel,
+) -> None:
+    with pytest.raises(UserError, match="one row holds the token 1000000"):
+        LiveTexts([Text("one row", (1,), (10**6,))], target)
+
+
+@pytest.mark.parametrize("rows", [[0], []])
+def test_every_process_of_a_step_knows_that_the_target_reads_it(
+    target: LanguageModel, greedy_texts: list[Text], rows: list[int]
+) -> None:
+    texts = TrainingTexts({"dataset": LiveTexts(greedy_texts, target)}, {"dataset": 1.0})
+
+    assert texts.live
+    assert texts.training_batch(0, 2, lambda order: [order[row] for row in rows]).target_read
 
 
 def test_texts_of_no_writer_are_none() -> None:

@@ -24,11 +24,12 @@ from draftmark.pipeline.runner import run_experiment
 from draftmark.progress import Progress
 from draftmark.results import Results
 from draftmark.store.graph import Node, _closure, topological_order
-from draftmark.store.records import DRAFT
+from draftmark.store.records import DRAFT, TEXTS, read_texts
 from draftmark.store.run_folder import save_results
 from draftmark.store.store import Store
 from draftmark.training.ledger import tokens_read
 from draftmark.training.trackers import JSON_LINES
+from draftmark.types import Ledger
 
 FINE_TUNE = {"passes": 0.5, "rows_per_batch": 4, "learning_rate": 1e-4, "validations": 1}
 PAIR = {"name": "tiny", "target": "tiny-target", "draft": {"pruned": [0, 7]}}
@@ -149,6 +150,95 @@ def test_a_draft_starts_from_the_stored_fit_to_the_bit_and_pays_for_its_text(
     norm = target.hidden_size
     assert facts["trained_parameters"] == body + norm
     assert facts["ledger"]["target_forward_tokens"] == tokens_read(states.texts)
+
+
+LIVE: dict[str, dict[str, Any]] = {
+    "kd": {"name": "kd"},
+    "eagle": {"name": "eagle3", "from_layer": 7, "depth": 2},
+    "fitted": {"name": "kd", "draft": {"pruned": [0, 7], "head": "fitted"}},
+}
+
+
+@pytest.mark.parametrize("case", LIVE)
+def test_live_states_give_the_draft_of_stored_ones(
+    planned: Planned, tmp_path: Path, case: str
+) -> None:
+    def made(**training: Any) -> tuple[Any, Ledger, Node]:
+        method = {**LIVE[case], "training": {"rows_per_batch": 8, "passes": 2, **training}}
+        pair = {"dtype": "float32"}
+        ((_, draft),) = _drafts(planned(pair, methods=[method])).items()
+        store = Store(tmp_path)
+        assert execute_stages([draft], store, Progress(quiet=True)) == {}
+        folder = store.load(draft).directory
+        facts = json.loads((folder / DRAFT).read_text("utf-8"))
+        (weights,) = folder.glob("*.safetensors")
+        return load_file(weights), Ledger(**facts["ledger"]), draft
+
+    stored, before, node = made()
+    live, after, other = made(features="live")
+    # A step reads all rows, as the stage of stored states does: the same batch, the same bits. A
+    # fit reads text by text.
+    tolerance = 1e-3 if case == "fitted" else 0.0
+    for name, weight in stored.items():
+        torch.testing.assert_close(live[name], weight, atol=tolerance, rtol=tolerance)
+    stages = {each.stage for name, each in other.inputs.items() if "validation" not in name}
+    assert "features" not in stages
+    assert node.settings == other.settings
+    assert other.key != node.key
+    assert after.flops == before.flops > 0
+    once = tokens_read(
+        read_texts(Store(tmp_path).load(other.inputs["dataset texts"]).directory / TEXTS)
+    )
+    stored_readings = {"kd": 1, "eagle": 2, "fitted": 1}[case]
+    live_readings = 2 + (case == "fitted")  # the fit reads its text once
+    more = (live_readings - stored_readings) * once
+    assert after.target_forward_tokens - before.target_forward_tokens == more
+
+
+def test_live_states_of_other_batches_give_the_same_draft_up_to_rounding(
+    planned: Planned, tmp_path: Path
+) -> None:
+    weights = []
+    for features in ("stored", "live"):
+        training = {"rows_per_batch": 2, "learning_rate": 1e-4, "features": features}
+        pair = {"dtype": "float32"}
+        (draft,) = _drafts(planned(pair, methods=_methods(kd=training))).values()
+        assert execute_stages([draft], Store(tmp_path), Progress(quiet=True)) == {}
+        weights.append(load_file(Store(tmp_path).load(draft).directory / "model.safetensors"))
+    stored, live = weights
+    for name, weight in stored.items():
+        torch.testing.assert_close(live[name], weight, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("passes", "limit", "features"),
+    [(2.0, 20.0, "stored"), (2.0, 1e-6, "live"), (1.0, 20.0, "live"), (0.5, 20.0, "live")],
+)
+def test_auto_stores_states_that_fit_the_disk_and_are_read_again(
+    planned: Planned, passes: float, limit: float, features: str
+) -> None:
+    rows = {"sources": ["samples"], "train_rows": 8, "validation_rows": 4, "test_rows": 4}
+    keys = [
+        _drafts(
+            planned(
+                methods=_methods(kd={"passes": passes, "features": asked}),
+                data={**rows, "max_features_gb": limit},
+            )
+        )["kd"].key
+        for asked in ("auto", features)
+    ]
+
+    assert keys[0] == keys[1]
+
+
+def test_features_are_stored_unless_a_recipe_says_otherwise(planned: Planned) -> None:
+    default, stored, live = (
+        planned(methods=_methods(kd=training))
+        for training in ({}, {"features": "stored"}, {"features": "live"})
+    )
+
+    assert _drafts(default)["kd"].key == _drafts(stored)["kd"].key != _drafts(live)["kd"].key
+    assert "features" not in default.recipe.training.model_dump()
 
 
 def test_how_long_a_draft_may_write_decides_what_it_becomes_only_if_it_writes(

@@ -23,6 +23,7 @@ from draftmark.config.sections import (
     Data,
     Evaluation,
     Prompting,
+    Responses,
     Speed,
     SpeedCondition,
     TaskRows,
@@ -95,6 +96,10 @@ class Recipe(Section):
     data: Data = Data()
     prompting: Prompting = Prompting()
     training: Training = Training()
+    # Without it, the dump of a recipe is as it was before this key.
+    responses: Responses = Field(
+        default=Responses(), exclude_if=lambda given: given.engine == "draftmark"
+    )
     evaluation: Evaluation = Evaluation()
     speed: Annotated[Speed | None, NoneIfFalse] = Speed()
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None

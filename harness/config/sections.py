@@ -117,6 +117,25 @@ def _is_json(value: Any) -> bool:
     return isinstance(value, str | bool | int | float)
 
 
+class Responses(Section):
+    """How the target's texts are written: by draftmark's own loop, or in vLLM.
+
+    `batch_size` (prompts at once) and `dtype` are vLLM's; the own loop writes in float32. What a
+    draft writes alone is always written by the own loop.
+    """
+
+    engine: Literal["draftmark", "vllm"] = "draftmark"
+    batch_size: Count = 32
+    dtype: Dtype = "float32"
+
+    @model_validator(mode="after")
+    def _only_vllm_has_settings(self) -> "Responses":
+        own = sorted(self.model_fields_set & {"batch_size", "dtype"})
+        if self.engine == "draftmark" and own:
+            raise ValueError(f"{' and '.join(own)} need engine = 'vllm'; set it, or leave them out")
+        return self
+
+
 class DraftSampling(Section):
     """The draft's sampler where it differs from the target's; None means the target's value."""
 

@@ -7,20 +7,17 @@ another order than other engines, and again with a draft, so at temperature 0 te
 near ties; `draftmark verify` prints the gaps.
 """
 
-import os
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from draftmark.engines._text import GeneratedText
 from draftmark.engines._vllm import options
 from draftmark.engines._vllm.child_process import Child
-from draftmark.environment import install_hint
+from draftmark.engines._vllm.starting import check_installed, start_vllm
 from draftmark.errors import Unsupported, UserError
 from draftmark.models.shared_vocabulary import has_shared_vocabulary
 from draftmark.speculation.blocks import VLLM
@@ -29,8 +26,6 @@ from draftmark.types import Decode, Kind, Prompt, Round
 
 if TYPE_CHECKING:
     from draftmark.models.block_head import BlockHead
-
-TIMEOUT_VARIABLE = "DRAFTMARK_ENGINE_TIMEOUT"
 
 
 @dataclass(frozen=True)
@@ -143,10 +138,7 @@ class VllmEngine:
         Raises UserError if vLLM is not installed, Unsupported for settings that vLLM lacks,
         ChildFailure if vLLM does not start.
         """
-        if find_spec("vllm") is None:
-            raise UserError(
-                f"The vllm engine needs vLLM, 0.32 or later; run `{install_hint('vllm')}`."
-            )
+        check_installed("The vllm engine")
         import torch
 
         max_len = min(self.max_model_len, options.max_positions(target))
@@ -159,9 +151,7 @@ class VllmEngine:
                 exported = _export(method, target, draft, settings, Path(folder))
                 speculation = options.speculation_options(method, exported, settings)
             engine_options = options.engine_options(target, settings, speculation, max_len)
-            command = [sys.executable, "-P", str(options.PROGRAM)]
-            child = Child("vLLM", command, {**os.environ, **variables}, self._timeout_s())
-            facts = child.ask(engine_options)
+            child, facts = start_vllm(engine_options, variables, self.timeout_s)
         description = {
             "engine": options.without_paths(engine_options),
             "sampling": options.sampling_options(settings),
@@ -170,15 +160,6 @@ class VllmEngine:
             "convention": asdict(VLLM),
         }
         return _Running(child, settings, max_len, description)
-
-    def _timeout_s(self) -> float:
-        value = os.environ.get(TIMEOUT_VARIABLE, str(self.timeout_s))
-        try:
-            return float(value)
-        except ValueError:
-            raise UserError(
-                f"{TIMEOUT_VARIABLE} must be a number of seconds (got {value!r})."
-            ) from None
 
 
 def _export(

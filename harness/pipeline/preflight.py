@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from draftmark.config.model_sections import DraftInit
 from draftmark.config.recipe import MethodEntry
 from draftmark.data.control_tokens import spelled_out
+from draftmark.engines._vllm.starting import NEED, check_installed
 from draftmark.errors import UserError
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.setting import Setting
@@ -56,6 +57,8 @@ def check_before_run(plan: Plan, store: Store, progress: Progress) -> tuple[Find
 
 def check_models(plan: Plan, progress: Progress) -> tuple[Finding, ...]:
     """Return what was found about models and rows, and say it; raises UserError as above."""
+    if plan.recipe.responses.engine == "vllm":
+        check_installed(NEED)
     heads = {
         node.key: init.trained_head
         for setting in plan.settings.values()

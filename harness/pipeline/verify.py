@@ -1,11 +1,12 @@
 """`draftmark verify`: lossless checks of a run's drafts, as stages that are not part of the run.
 
-Each stage runs the recipe's engine on a few prompts at one of the recipe's temperatures. The checks
-are stored like any other result.
+Each stage runs the recipe's engine on a few prompts at one of the recipe's temperatures. Texts that
+an engine wrote for the target are held to the target's distribution. The checks are stored like any
+other result.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.preflight import check_models
 from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.measurements import engine_for
-from draftmark.pipeline.stages.texts import conversation_inputs, read_prompts
+from draftmark.pipeline.stages.texts import conversation_inputs, read_prompts, responses_node
 from draftmark.progress import Progress
 from draftmark.results import Cell
 from draftmark.store.graph import Job, Node
+from draftmark.store.records import TEXTS, read_texts
 from draftmark.store.store import Store, write_json
+from draftmark.types import Sampler, Split
 
 CHECKS = "checks.json"
 FILE = "lossless.json"
@@ -53,7 +56,47 @@ def verify_run(
             entry = ensure_entry(node, store, progress, threads=plan.recipe.threads)
             for check in json.loads((entry.directory / CHECKS).read_text("utf-8")):
                 found.append({"cell": asdict(cell), "temperature": temperature, **check})
+        for split, sampler in _written_texts(setting, method):
+            node = text_checks_node(setting, split, sampler, num_prompts)
+            entry = ensure_entry(node, store, progress, threads=plan.recipe.threads)
+            for check in json.loads((entry.directory / CHECKS).read_text("utf-8")):
+                at = {"cell": asdict(cell), "temperature": sampler.temperature}
+                found.append({**at, **check, "name": f"{split} texts: {check['name']}"})
     return found
+
+
+def _written_texts(setting: Setting, entry: MethodEntry) -> Iterator[tuple[Split, Sampler]]:
+    """Yield the split and sampler of the target's texts behind a cell that an engine wrote."""
+    recipe = setting.recipe
+    if recipe.responses.engine == "draftmark":
+        return
+    if setting.method_of(entry).trains:
+        training = recipe.training_of(entry)
+        if "target" in training.shares:
+            yield "train", Sampler(training.text_temperature)
+        yield "validation", Sampler(1.0)
+    for temperature in recipe.evaluation.temperatures:
+        yield "test", recipe.samplers(temperature).target
+
+
+def text_checks_node(setting: Setting, split: Split, sampler: Sampler, num_prompts: int) -> Node:
+    """Return the node of the check that the target's first texts of a split are the target's."""
+    dtype = setting.recipe.responses.dtype
+
+    def build(job: Job) -> None:
+        from draftmark.engines.measure.lossless import check_written
+        from draftmark.models.language_model import load_model
+
+        texts = read_texts(job.inputs["texts"] / TEXTS)[:num_prompts]
+        target = load_model(job.inputs["target"], setting.placement())
+        write_json(job.out / CHECKS, [asdict(check_written(texts, target, sampler, dtype))])
+
+    texts = responses_node(setting, split, sampler)
+    settings = {"sampler": asdict(sampler), "dtype": dtype, "prompts": num_prompts}
+    code = ("draftmark.engines.measure.lossless",)
+    inputs = {"target": setting.target, "texts": texts}
+    label = f"check of {texts.label}"
+    return Node("checks", label, settings, inputs, code, build, task=setting.task.name)
 
 
 def save_checks(found: Sequence[Mapping[str, Any]], plan: Plan, directory: Path) -> None:

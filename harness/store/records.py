@@ -17,6 +17,7 @@ from draftmark.types import Arm, Decode, FinishReason, Round, Text, TimedDecode
 DRAFT = "draft.json"  # a draft's ledger and training history, beside its weights
 TARGET = "target.json"  # the same for a fine-tuned target
 SELECTION = "selection.parquet"  # the tokens that a training kept
+ENGINE = "engine.json"  # the settings of the engine that wrote texts, beside them
 TEXTS, TABLES, DECODES = "texts.parquet", "tables.parquet", "decodes.parquet"
 GRADES, LIKELIHOODS, VERDICTS = "grades.parquet", "likelihoods.parquet", "verdicts.parquet"
 

@@ -25,6 +25,8 @@ from draftmark.speculation.interfaces import (
 from draftmark.types import Sampler
 
 PROGRAM = Path(__file__).with_name("server.py")
+_PREFILL_TOKENS = 8192  # of prompts that are read in one pass
+_KV_BLOCK = 128  # tokens of a block of vLLM's cache, at most
 _FULL_TEXTS = 8  # the cache holds this many texts of maximal length, or more shorter texts
 _INTEL_OPENMP = Path(sys.prefix) / "lib" / "libiomp5.so"
 
@@ -58,14 +60,29 @@ def engine_options(
     }
 
 
+def writing_options(target: Path, settings: EngineSettings, max_len: int) -> dict[str, Any]:
+    """Return the arguments of `LLM` for writing texts: the cache holds all that run at once."""
+    token_bytes = _kv_bytes(target, settings.placement.dtype)
+    return {
+        **engine_options(target, settings, None, max_len),
+        "max_num_batched_tokens": max(max_len, _PREFILL_TOKENS),
+        "kv_cache_memory_bytes": settings.batch_size * (max_len + _KV_BLOCK) * token_bytes,
+    }
+
+
 def max_positions(target: Path) -> int:
     """Return the context length in tokens of the model in a folder."""
     return context_length(_config(target).to_dict())
 
 
+def head_rows(folder: Path) -> int:
+    """Return the number of rows of the head of the model in a folder."""
+    return int(_config(folder).get_text_config().vocab_size)
+
+
 def check_equal_head_rows(target: Path, draft: Path) -> None:
     """Raise Unsupported for heads of unlike padding, which vLLM takes for two tokenizers."""
-    rows = [_config(folder).get_text_config().vocab_size for folder in (target, draft)]
+    rows = [head_rows(folder) for folder in (target, draft)]
     if rows[0] != rows[1]:
         raise Unsupported(
             f"vLLM runs a draft model only if its head has as many rows as the target's, not "

@@ -30,6 +30,10 @@ class Server:
         self._engine = LLM(**options).llm_engine
         self._fixed = fix_expansion()
 
+    @property
+    def _head_rows(self) -> int:
+        return int(self._engine.vllm_config.model_config.get_vocab_size())
+
     def facts(self) -> dict[str, Any]:
         """Return the settings that the engine resolved, and its versions."""
         import torch
@@ -53,9 +57,18 @@ class Server:
         }
 
     def decode(
-        self, prompts: Sequence[Mapping[str, Any]], sampling: Mapping[str, Any], at_once: int
+        self,
+        prompts: Sequence[Mapping[str, Any]],
+        sampling: Mapping[str, Any],
+        at_once: int,
+        vocab_size: int | None = None,
     ) -> list[dict[str, Any]]:
-        """Return the result of each prompt, in order; a prompt has `token_ids` and `seed`."""
+        """Return the result of each prompt, in order; a prompt has `token_ids` and `seed`.
+
+        No token from `vocab_size` on is written: a head may have padding rows.
+        """
+        if vocab_size is not None and vocab_size < self._head_rows:
+            sampling = {**sampling, "allowed_token_ids": list(range(vocab_size))}
         waiting, running = deque(enumerate(prompts)), dict[str, Request]()
         done: dict[str, dict[str, Any]] = {}
         while waiting or running:

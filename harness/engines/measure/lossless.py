@@ -156,6 +156,48 @@ def _gaps(
         yield position, best - second, abs(best)
 
 
+def check_written(
+    texts: Sequence[Text], target: LanguageModel, sampler: Sampler, dtype: str
+) -> Check:
+    """Test that texts, written by an engine in a dtype, are the target's at a sampler.
+
+    At temperature 0 every token must be the target's most likely one after the tokens before it, or
+    tie with that one within the dtype's rounding. Above 0, as `check_distribution`.
+    """
+    logits = read_target_logits(target, texts)
+    if sampler.temperature:
+        return check_distribution(texts, logits, sampler)
+    tie = _ULPS[dtype] * torch.finfo(getattr(torch, dtype)).eps
+    evidence, gaps, differing = [], [], 0
+    for text in texts:
+        best_N, gap_N = _gaps_to_best(text, logits)
+        gaps.append(gap_N / best_N.abs())
+        positions = gap_N.nonzero()[:, 0].tolist()
+        if positions:
+            differing += 1
+            first = positions[0]
+            verdict = "a tie within rounding" if gaps[-1][first] <= tie else "no tie"
+            evidence.append(
+                f"{text.example_id} leaves the target's choice first at token {first}, whose logit "
+                f"is {float(gap_N[first]):.2g} below the best: {verdict}"
+            )
+    relative = torch.cat(gaps)
+    summary = (
+        f"{len(texts) - differing} of {len(texts)} texts are the target's choice at each of their "
+        f"{len(relative)} tokens"
+    )
+    passed = bool((relative <= tie).all())
+    return Check("tokens are the target's", passed, "; ".join([summary, *evidence]))
+
+
+def _gaps_to_best(text: Text, logits: TargetLogits) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the best logit [N] at each position, and how far the token's own is below it [N]."""
+    logits_NV = logits.logits(text)
+    best_N = logits_NV.max(-1).values
+    y_N1 = torch.tensor(text.response_ids, device=logits_NV.device)[:, None]
+    return best_N, best_N - logits_NV.gather(-1, y_N1)[:, 0]
+
+
 def check_distribution(texts: Sequence[Text], logits: TargetLogits, sampler: Sampler) -> Check:
     """Test that the tokens were drawn from the target's distribution, by two statistics.
 

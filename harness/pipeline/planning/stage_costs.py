@@ -118,7 +118,9 @@ class SettingCosts:
         """Return the cost of texts; zero for those that no model writes."""
         if node.settings["source"] != "model":
             return Cost()
-        return self._generation(self._model_shape(node), self.load(node), ROWS_PER_BATCH)
+        rows = node.settings.get("batch_size", ROWS_PER_BATCH)  # of vLLM
+        dtype = node.settings.get("dtype", "float32")
+        return self._generation(self._model_shape(node), self.load(node), rows, dtype)
 
     def _features(self, node: Node) -> Cost:
         """Return the cost of the target's hidden states, of one layer or several."""

@@ -6,6 +6,7 @@ node names as its code do the work. torch is imported only when a stage runs: pl
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,8 @@ from draftmark.errors import UserError
 from draftmark.models.files import end_tokens, model_facts
 from draftmark.pipeline.setting import ROWS_PER_BATCH, TEXT_SEED, Setting
 from draftmark.store.graph import Build, Job, Node, json_digest
-from draftmark.store.records import TEXTS, read_texts, write_texts
+from draftmark.store.records import ENGINE, TEXTS, read_texts, write_texts
+from draftmark.store.store import write_json
 from draftmark.types import Example, Prompt, Sampler, Split, Text
 
 
@@ -106,6 +108,11 @@ def responses_node(
     rows = setting.rows[split].first(samples.prompts if samples else None)
     count = samples.count if samples else 1
     conversation = conversation_inputs(setting, split, sampler) if of or samples else {}
+    if of is None and setting.recipe.responses.engine == "vllm":
+        writer = _vllm_settings(setting)
+        in_vllm = _build_in_vllm(setting, sampler, rows, count)
+    else:
+        writer, in_vllm = {"rows_per_batch": ROWS_PER_BATCH}, None
 
     def build(job: Job) -> None:
         from draftmark.models.generation import Sampling, generate
@@ -128,15 +135,53 @@ def responses_node(
         "sampler": asdict(sampler),
         "max_new_tokens": setting.max_new_tokens,
         "stop": setting.stop,
-        "rows_per_batch": ROWS_PER_BATCH,
+        **writer,
         "seed": TEXT_SEED,
         **({"count": count} if samples else {}),
     }
     whose = f"{of.label}'s" if of else "target's"
     label = f"{whose} responses, {split}, {sampler.describe()}"
     label += f", {count} to a prompt" if samples else ""
+    label += ", written by vLLM" if in_vllm else ""
     inputs = {"model": of or setting.target, **conversation}
-    return _texts(setting, "model", rows, label, build, settings, inputs)
+    return _texts(setting, "model", rows, label, in_vllm or build, settings, inputs)
+
+
+def _vllm_settings(setting: Setting) -> dict[str, Any]:
+    """Return the settings of vLLM that enter the key of texts, its version included."""
+    from draftmark.engines._vllm.starting import installed_version
+
+    own = setting.recipe.responses.model_dump(mode="json")
+    return {**own, "version": installed_version() or "not installed"}
+
+
+def _build_in_vllm(setting: Setting, sampler: Sampler, rows: Rows, count: int) -> Build:
+    """Return what writes the target's responses in vLLM, with the settings that vLLM resolved."""
+    planned = _vllm_settings(setting)["version"]
+
+    def build(job: Job) -> None:
+        from draftmark.engines._vllm.texts import VllmWriter, check_version
+        from draftmark.models.generation import Sampling
+
+        check_version(planned)
+        responses = setting.recipe.responses
+        place = setting.placement(responses.dtype)
+        writer = VllmWriter.of_target(job.inputs["model"], place, responses.batch_size)
+        limits = (setting.max_new_tokens, setting.end_tokens)
+        stop = setting.stop_strings(job.inputs["target"])
+        texts = []
+        with (
+            closing(writer),
+            job.progress.step("generating", count * len(rows.examples)) as step,
+        ):
+            for sample in range(count):
+                sampling = Sampling(sampler, *limits, TEXT_SEED, sample, stop)
+                write = partial(writer.write, sampling=sampling, step=step)
+                texts += _answered(setting, job, rows.examples, write)
+        write_texts(job.out / TEXTS, texts)
+        write_json(job.out / ENGINE, writer.facts)
+
+    return build
 
 
 def has_gold_answers(setting: Setting, split: Split) -> bool:
@@ -201,10 +246,17 @@ def _texts(
 ) -> Node:
     """Return a node of texts on rows; `inputs` names the models that write them, if any."""
     decisive = {"source": source, "rows": rows.digest, **setting.prompt_settings}
-    generation = ("draftmark.models.generation",) if inputs else ()
+    generation = _writers_code(settings or {}) if inputs else ()
     code = (*generation, "draftmark.data.prompts", "draftmark.store.records")
     if has_later_turns(rows.examples):
         code = (*code, "draftmark.data.conversations", "draftmark.grading.thinking")
     inputs = {**(inputs or {}), "target": setting.target}
     node_settings = {**decisive, **(settings or {})}
     return Node("responses", label, node_settings, inputs, code, build, task=setting.task.name)
+
+
+def _writers_code(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the modules that write a model's texts; vLLM runs `server` in a child process."""
+    if settings.get("engine") != "vllm":
+        return ("draftmark.models.generation",)
+    return ("draftmark.engines._vllm.texts", "draftmark.engines._vllm.server")

@@ -67,6 +67,7 @@ def writing_options(target: Path, settings: EngineSettings, max_len: int) -> dic
         **engine_options(target, settings, None, max_len),
         "max_num_batched_tokens": max(max_len, _PREFILL_TOKENS),
         "kv_cache_memory_bytes": settings.batch_size * (max_len + _KV_BLOCK) * token_bytes,
+        "skip_tokenizer_init": False,  # later texts may have stop strings
     }
 
 

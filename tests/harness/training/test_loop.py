@@ -26,6 +26,7 @@ from draftmark.training import gradients, loop
 from draftmark.training.batches import (
     Batch,
     FixedTexts,
+    LiveTexts,
     OnPolicyTexts,
     TrainingBatch,
     TrainingTexts,
@@ -68,6 +69,7 @@ def context(
         sources = {
             "dataset": FixedTexts(train, features["train"]),
             "draft": OnPolicyTexts(draft, target, prompts, sampling),
+            "target": LiveTexts(train, target),
         }
         with Progress(quiet=True).step("", 1) as step:
             base = TrainingContext(
@@ -349,7 +351,20 @@ def test_only_responses_are_supervised(context: Any) -> None:
     assert sum(counted) == sum(len(text.response_ids) for text in training_batch.texts)
 
 
-@pytest.mark.parametrize("shares", [{"dataset": 1.0}, {"draft": 1.0}, MIXED])
+def test_the_target_tokens_that_a_step_reads_are_charged_and_count_towards_a_budget(
+    context: Any, features: dict[str, StoredHiddenStates]
+) -> None:
+    once = sum(map(num_positions, features["train"].texts))
+    whole = train(context(shares={"target": 1.0}), kl)
+    stored = train(context(shares={"dataset": 1.0}), kl)
+    assert (whole.ledger.target_forward_tokens, stored.ledger.target_forward_tokens) == (once, 0)
+    assert (whole.ledger.flops, whole.ledger.generated_tokens) == (stored.ledger.flops, 0)
+    half = budgeted(target_forward_tokens=once // 2)
+    ended = train(context(shares={"target": 1.0}, settings=half), kl)
+    assert once // 2 <= ended.ledger.target_forward_tokens < once
+
+
+@pytest.mark.parametrize("shares", [{"dataset": 1.0}, {"draft": 1.0}, MIXED, {"target": 1.0}])
 def test_an_interrupted_training_ends_with_the_same_bits(
     context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: dict[Writer, float]
 ) -> None:

@@ -180,3 +180,19 @@ def test_of_few_prompts_counts_are_refused_as_seldom_as_laws(really: float, refu
         decodes = [simulated(text.example_id, really, 60, generator) for text in texts]
         failed += not lossless.check_counts(decodes, texts, draft, nothing, how, 4).passed
     assert failed in refused  # three standard errors would refuse some 16 of 800
+
+
+def test_texts_that_leave_the_targets_choice_are_caught_at_their_first_token(
+    target: Any, greedy_texts: list[Text]
+) -> None:
+    texts = [replace(text, response_ids=text.response_ids[:12]) for text in greedy_texts[:3]]
+    found = lossless.check_written(texts, target, GREEDY, "float32")
+    assert found.passed
+    assert found.evidence == "3 of 3 texts are the target's choice at each of their 36 tokens"
+
+    wrong = replace(texts[1], response_ids=(*texts[1].response_ids[:5], 7, 9))
+    found = lossless.check_written([texts[0], wrong, texts[2]], target, GREEDY, "float32")
+    assert not found.passed
+    assert "2 of 3 texts are the target's choice" in found.evidence
+    assert f"{wrong.example_id} leaves the target's choice first at token 5, " in found.evidence
+    assert found.evidence.endswith("below the best: no tie")

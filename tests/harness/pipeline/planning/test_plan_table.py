@@ -13,6 +13,7 @@ from draftmark.models import shapes
 from draftmark.pipeline.executor import execute_stages
 from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.planning import estimates, plan_table
+from draftmark.pipeline.planning.crossover import crossover_lines
 from draftmark.pipeline.planning.estimates import Cost, Load, find_gpu
 from draftmark.pipeline.planning.stage_costs import SettingCosts
 from draftmark.pipeline.recipe_files import load_recipe
@@ -21,6 +22,7 @@ from draftmark.speculation.methods import build_method
 from draftmark.store.graph import Node
 from draftmark.store.records import DRAFT, TARGET
 from draftmark.store.store import Store
+from draftmark.text import format_bytes
 from draftmark.types import TrainingRun
 
 H100 = find_gpu("h100")
@@ -167,6 +169,43 @@ def test_decoding_is_bound_by_memory_and_a_forward_pass_by_flops() -> None:
     assert wrote.gpu_s == pytest.approx(100 * (weights + cache) / 3.35e12 + prefill)
     assert read.gpu_s == read.total_flops / (0.3 * 989e12)
     assert read.gpu_s < wrote.gpu_s
+
+
+def test_a_plan_compares_stored_states_with_live_ones(planned: Planned) -> None:
+    """By hand, for three seeds of two passes of an EAGLE-3 head (3 layers) and of kd."""
+    methods = [{"name": "kd"}, {"name": "eagle3", "training": {"features": "live"}}]
+    prepared = planned(methods=methods, seeds=[0, 1, 2])
+    costs = _setting_costs(prepared)
+    load, target = costs.gold["train"], costs.target
+    once = 2 * target.body * load.read_tokens
+    once += estimates.attention_flops(target, load.read_tokens, load.mean_length)
+    lines = list(crossover_lines({("gsm8k", "tiny"): costs}))
+
+    final, layers = load.response_tokens, 3 * load.read_tokens
+    assert len(lines) == 2
+    for line, titles, numbers, readings in zip(
+        lines, ("kd stored", "eagle3 live"), (final, final + layers), (1, 2), strict=True
+    ):
+        stored = f"stored {format_bytes(numbers * target.hidden * 2)}"
+        assert f"({titles}): {stored} and {readings * once:.1e} FLOPs; live no disk" in line
+        assert f"{6 * once:.1e} FLOPs (6 passes of all drafts together" in line
+        assert line.endswith(f"up to {readings}, live takes no more FLOPs).")
+
+
+def test_a_live_training_is_planned_with_the_targets_passes_and_memory(planned: Planned) -> None:
+    found = []
+    for features in ("stored", "live"):
+        training = {"features": features, "passes": 3, "validations": 1}
+        prepared = planned(methods=[{"name": "kd", "training": training}])
+        costs, (cell,) = _setting_costs(prepared), prepared.cells
+        found.append(costs.cost(prepared.draft(cell), cell))
+    stored, live = found
+    load, target = costs.gold["train"], costs.target
+    once = 2 * target.body * load.read_tokens
+    once += estimates.attention_flops(target, load.read_tokens, load.mean_length)
+    assert live.total_flops - stored.total_flops == pytest.approx(3 * once)
+    assert live.peak_bytes == stored.peak_bytes + 4 * target.parameters
+    assert live.gpu_s > stored.gpu_s
 
 
 def test_a_plan_names_stages_that_exceed_the_gpus_memory(planned: Planned) -> None:

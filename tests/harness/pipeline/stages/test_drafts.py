@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.config.recipe import Recipe
+from draftmark.config.sections import Responses
+from draftmark.engines._vllm import starting
 from draftmark.models.draft_inits import fit_head, make_draft
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import load_model
@@ -150,6 +153,33 @@ def test_a_draft_starts_from_the_stored_fit_to_the_bit_and_pays_for_its_text(
     norm = target.hidden_size
     assert facts["trained_parameters"] == body + norm
     assert facts["ledger"]["target_forward_tokens"] == tokens_read(states.texts)
+
+
+def test_vllm_writes_the_targets_texts_and_its_version_is_in_their_keys(
+    planned: Planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = {"methods": _methods(kd={"text": "target"})}
+    own = planned(**how)
+    assert "responses" not in own.recipe.model_dump()
+    keys = []
+    for version in ("0.32.0", "0.33.0"):
+        monkeypatch.setattr(starting, "installed_version", lambda version=version: version)
+        prepared = planned(**how, responses={"engine": "vllm", "batch_size": 16})
+        models = [node for node in prepared.nodes if node.settings.get("source") == "model"]
+        target = [node for node in models if node.inputs["model"].stage == "target"]
+        assert {node.settings.get("engine") for node in target} == {"vllm"}
+        assert {node.settings["version"] for node in target} == {version}
+        alone = [node for node in models if node.inputs["model"].stage == "draft"]
+        assert {node.settings.get("engine") for node in alone} == {None}
+        keys.append({node.key for node in target})
+    same = {node.key for node in own.nodes}
+    assert len(keys[0]) == len(keys[1]) >= 3
+    assert not keys[0] & (keys[1] | same)
+
+
+def test_only_vllm_takes_settings_of_vllm() -> None:
+    with pytest.raises(ValidationError, match="batch_size need engine = 'vllm'"):
+        Responses(batch_size=8)
 
 
 LIVE: dict[str, dict[str, Any]] = {

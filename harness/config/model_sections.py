@@ -283,6 +283,11 @@ class Training(Optimisation):
         return {writer: given[writer] for writer in WRITERS if given.get(writer)}
 
     @property
+    def reads_live(self) -> bool:
+        """True if the target reads texts in the step that were written before."""
+        return self.features == "live" and set(self.shares) != {"draft"}
+
+    @property
     def fixed_text(self) -> Writer:
         """The writer of the text that a head is fitted on: the target, else the data set."""
         return "target" if "target" in self.shares and "dataset" not in self.shares else "dataset"

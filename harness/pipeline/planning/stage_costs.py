@@ -184,7 +184,7 @@ class SettingCosts:
             cost += self._forward(shape, checks)
             if live:  # the target reads the draft's texts
                 cost += self._forward(self.target, load.scaled(run.passes * live), dtype=dtype)
-        if training.features == "live":
+        if training.reads_live:
             cost += self._live_reading(method, training, cost.peak_bytes)
         return cost
 

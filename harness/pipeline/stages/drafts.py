@@ -90,7 +90,8 @@ def training_of(setting: Setting, entry: MethodEntry) -> Training:
     Shapes and rows decide, never the free disk: the choice is part of the draft's key.
     """
     training = setting.recipe.training_of(entry)
-    if training.features != "auto" or "train" not in setting.rows:
+    written_before = set(training.shares) != {"draft"}
+    if training.features != "auto" or not written_before or "train" not in setting.rows:
         return training
     base = setting.target_as_given
     target = shapes.model_shape(setting.pair.target, base.existing_folder)
@@ -212,7 +213,7 @@ def _source(setting: Setting, training: Training, writer: Writer) -> Node:
         texts = gold_texts_node(setting, "train")
     else:
         texts = responses_node(setting, "train", Sampler(training.text_temperature))
-    return texts if training.features == "live" else final_states_node(setting, texts)
+    return texts if training.reads_live else final_states_node(setting, texts)
 
 
 def _layer_states(
@@ -228,7 +229,7 @@ def _layer_states(
             f"method {entry.title!r}: training.text has a share of 'draft', but a feature head "
             "writes no text without its target; use 'dataset' or 'target'."
         )
-    stored = () if training.features == "live" else training.shares
+    stored = () if training.reads_live else training.shares
     names = (*map(training_texts, stored), "validation")
     return {
         training_states(name): layer_states_node(setting, method, inputs[name].inputs["texts"])

@@ -188,7 +188,7 @@ def _reader(spec: DraftSpec, job: Job) -> language_model.LanguageModel | None:
 
     None if the states are stored. The target of the losses is another: cast, and without a body.
     """
-    if spec.training.features != "live":
+    if not spec.training.reads_live:
         return None
     placement = Placement(language_model.pick_device(), "float32", spec.pair.trust_remote_code)
     return language_model.load_model(job.inputs["target"], placement)
@@ -218,7 +218,7 @@ def _source(
 def _tokens_read_before(spec: DraftSpec, job: Job) -> int:
     """Return the number of tokens that the target read for this draft before its training."""
     live = set()  # texts that the target has not read yet: their states are not stored
-    if spec.training.features == "live":
+    if spec.training.reads_live:
         live = set(map(training_texts, spec.training.shares))
         if spec.pair.draft.head == "fitted":  # the fit has read its text
             live.discard(training_texts(spec.training.fixed_text))

@@ -108,11 +108,7 @@ def responses_node(
     rows = setting.rows[split].first(samples.prompts if samples else None)
     count = samples.count if samples else 1
     conversation = conversation_inputs(setting, split, sampler) if of or samples else {}
-    if of is None and setting.recipe.responses.engine == "vllm":
-        writer = _vllm_settings(setting)
-        in_vllm = _build_in_vllm(setting, sampler, rows, count)
-    else:
-        writer, in_vllm = {"rows_per_batch": ROWS_PER_BATCH}, None
+    in_vllm = of is None and setting.recipe.responses.engine == "vllm"
 
     def build(job: Job) -> None:
         from draftmark.models.generation import Sampling, generate
@@ -135,7 +131,7 @@ def responses_node(
         "sampler": asdict(sampler),
         "max_new_tokens": setting.max_new_tokens,
         "stop": setting.stop,
-        **writer,
+        **(_vllm_settings(setting) if in_vllm else {"rows_per_batch": ROWS_PER_BATCH}),
         "seed": TEXT_SEED,
         **({"count": count} if samples else {}),
     }
@@ -144,7 +140,8 @@ def responses_node(
     label += f", {count} to a prompt" if samples else ""
     label += ", written by vLLM" if in_vllm else ""
     inputs = {"model": of or setting.target, **conversation}
-    return _texts(setting, "model", rows, label, in_vllm or build, settings, inputs)
+    chosen = _build_in_vllm(setting, sampler, rows, count) if in_vllm else build
+    return _texts(setting, "model", rows, label, chosen, settings, inputs)
 
 
 def _vllm_settings(setting: Setting) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def test_sampled_texts_have_the_targets_distribution_and_a_seed_of_their_own(
         assert check.passed, check.evidence
     assert not check_written(first, target, Sampler(0.3), "float32").passed
     assert first == again
-    assert all(a.response_ids != b.response_ids for a, b in zip(first, second, strict=True))
+    assert sum(a != b for a, b in zip(first, second, strict=True)) > 8  # some are almost certain
     backwards = writer.write(prompts[:24][::-1], sampling=sampled)
     same = sum(a == b for a, b in zip(first, backwards[::-1], strict=True))
     assert same >= 22  # a seed belongs to the prompt; float sums may differ beside other prompts

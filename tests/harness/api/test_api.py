@@ -108,6 +108,13 @@ def test_verdict_and_paste_are_those_of_the_run(scored: draftmark.RunResults) ->
     assert [line for line in commands if line and line not in board] == []
 
 
+def test_tables_by_category_are_of_one_rule(scored: draftmark.RunResults) -> None:
+    board = (scored.directory / "leaderboard.md").read_text("utf-8")
+    section = board.partition("### Block efficiency by category")[2].partition("###")[0]
+    assert section.count("macro mean |") == 3  # at T=0, and at T=1 a draft sampled and greedy
+    assert "verification" not in section
+
+
 class Tags(HTMLParser):
     """The tags of a page, and its text."""
 

@@ -5,6 +5,7 @@ or module of Python. It starts a small process, which passes its standard stream
 with it. If either is killed, the other ends, and so do the processes that the fork has started.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -22,7 +23,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-_IMPORTED = ("vllm", "vllm.v1.engine.llm_engine", "vllm.v1.worker.cpu_worker")
+_IMPORTED = (
+    "vllm",
+    "vllm.v1.engine.llm_engine",
+    "vllm.v1.worker.cpu_worker",
+    "vllm.model_executor.layers.quantization.compressed_tensors.utils",
+)
 _MESSAGE_BYTES = 2**20
 
 
@@ -65,6 +71,7 @@ def _serve(path: str) -> None:
     """Fork for each connection until the standard input closes, then wait for the forks."""
     for name in _IMPORTED:
         importlib.import_module(name)
+    gc.freeze()  # vLLM collects garbage several times as it starts: not that of these imports
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 from small_runs import small_recipe
 
 from draftmark.analysis.quantities import quantity_key
@@ -33,18 +34,21 @@ def recipe(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the store of a run that other runs begin with."""
-    folder = tmp_path_factory.mktemp("made")
-    (folder / "small.toml").write_text(RECIPE)
-    run_recipe(folder / "small.toml", folder / "store")
-    return folder / "store"
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
+    """Return the store of a run that other runs begin with, and its results."""
+
+    def make() -> tuple[Path, Results]:
+        folder = tmp_path_factory.mktemp("made")
+        (folder / "small.toml").write_text(RECIPE)
+        return folder / "store", run_recipe(folder / "small.toml", folder / "store")
+
+    return made_once(tmp_path_factory, "small_run", make)
 
 
 @pytest.fixture
-def store(made: Path, tmp_path: Path) -> Path:
+def store(made: tuple[Path, Results], tmp_path: Path) -> Path:
     """Return a copy of the store that has all stages of the small run."""
-    return Path(shutil.copytree(made, tmp_path / "store"))
+    return Path(shutil.copytree(made[0], tmp_path / "store"))
 
 
 def run_recipe(recipe: Path, store: Path) -> Results:
@@ -55,9 +59,9 @@ def run_recipe(recipe: Path, store: Path) -> Results:
 
 @pytest.mark.slow
 def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
-    recipe: Path, tmp_path: Path
+    recipe: Path, made: tuple[Path, Results], store: Path
 ) -> None:
-    first = run_recipe(recipe, tmp_path / "store")
+    _, first = made
     untrained, trained = first.results
     name = quantity_key("acceptance_rate", 0.0, 4)
     assert trained.numbers[name].value > untrained.numbers[name].value
@@ -78,8 +82,8 @@ def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
     assert note.severity == "note"
     assert all(warning.facts["text_artefacts"] for warning in warnings)  # at 64 tokens most are cut
     prepared = plan_experiment(load_recipe(str(recipe)), Progress(quiet=True))
-    assert Store(tmp_path / "store").missing(prepared.nodes) == {}
-    assert run_recipe(recipe, tmp_path / "store") == first
+    assert Store(store).missing(prepared.nodes) == {}
+    assert run_recipe(recipe, store) == first
 
 
 @pytest.mark.slow

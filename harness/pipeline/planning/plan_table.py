@@ -198,8 +198,8 @@ def _assumptions(
     tera = {dtype: f"{rate / 1e12:g}" for dtype, rate in gpu.flops.items()}
     yield "Estimates from model shapes and these assumptions; nothing was measured:"
     yield (
-        "- FLOPs: 2 per weight and token in a forward pass, 6 in training (Kaplan et al. 2020), "
-        "plus attention between tokens over half of each text."
+        "- FLOPs: 2 per weight and token in a forward pass, 6 in training (Kaplan et al. 2020), 4 "
+        "if the weight is frozen, plus attention between tokens over half of each text."
     )
     yield (
         f"- {gpu.name}: {tera['bfloat16']} TFLOP/s in bfloat16, {tera['float32']} in float32, "
@@ -214,8 +214,9 @@ def _assumptions(
     )
     yield (
         f"- Memory: {estimates.TRAINED_WEIGHT_BYTES} bytes per trained weight (weight, gradient, "
-        f"AdamW), {estimates.ACTIVATION_BYTES} per token, dimension and layer of a batch in 16 "
-        f"bits (Korthikanti et al. 2022), {CHUNK_LOGITS:,} logits at once. Disk: float32 weights "
+        f"AdamW), 4 per frozen one, {estimates.ACTIVATION_BYTES} per token, dimension and layer "
+        f"of a batch in 16 bits (Korthikanti et al. 2022), {CHUNK_LOGITS:,} logits at once. Disk: "
+        "float32 weights "
         "and hidden states, without the checkpoints of an unfinished training."
     )
     yield (

@@ -141,7 +141,9 @@ class SettingCosts:
         pair, fine_tune = self.setting.pair, self.setting.pair.fine_tune
         assert fine_tune is not None
         run = TrainingRun(fine_tune.passes, fine_tune.rows_per_batch)
-        shape = _adapted(self.target, fine_tune.lora, _config(self.setting))
+        shape = self.target
+        if fine_tune.lora:
+            shape = _adapted(shape, fine_tune.lora, _config(self.setting))
         cost = training_cost(shape, self.gold["train"], run, self.gpu, dtype=pair.dtype)
         checks = self.gold["validation"].scaled(fine_tune.validations + 1)
         cost += self._forward(self.target, checks)
@@ -176,8 +178,9 @@ class SettingCosts:
         load = self.written("train") if written else self.gold["train"]
         live, dtype = training.shares.get("draft", 0.0), self.setting.pair.dtype
         options: Any = {"dtype": dtype, "target_head": self.target.head, "live": live}
-        shape = _adapted(self._draft_shape(method), training.lora, _draft_config(self.setting))
-        cost = Cost()
+        cost, shape = Cost(), self._draft_shape(method)
+        if training.lora:
+            shape = _adapted(shape, training.lora, _draft_config(self.setting))
         checks = self.written("validation").scaled(training.validations + 1)
         for run in training_runs:
             cost += training_cost(shape, load, run, self.gpu, **options)
@@ -265,10 +268,8 @@ def _draft_config(setting: Setting) -> dict[str, Any]:
     return shapes.model_config(init.model, setting.init.existing_folder if setting.init else None)
 
 
-def _adapted(shape: Shape, lora: Lora | None, config: Mapping[str, Any]) -> Shape:
-    """Return a shape with LoRA's adapters, if a training has them; they are in every layer."""
-    if lora is None:
-        return shape
+def _adapted(shape: Shape, lora: Lora, config: Mapping[str, Any]) -> Shape:
+    """Return a shape with LoRA's adapters, which are in every layer."""
     of_config = count_adapter_weights(config, lora)
     layers = config.get("num_hidden_layers", config.get("n_layer"))
     return replace(shape, adapters=of_config * shape.layers // layers)

@@ -9,12 +9,19 @@ from typing import Any
 import pytest
 import torch
 from family_cases import save_family
+from small_runs import small_recipe
 
 from draftmark.baselines.adaspec import AdaSPEC
 from draftmark.config.model_sections import DraftInit, FineTuning, Lora, Pair, Training
 from draftmark.contract.fixtures import context, few
 from draftmark.errors import UserError
 from draftmark.models.language_model import LanguageModel, load_model
+from draftmark.models.shapes import model_shape
+from draftmark.pipeline.experiment import plan_experiment
+from draftmark.pipeline.planning import stage_costs
+from draftmark.pipeline.planning.estimates import Load, find_gpu, training_cost
+from draftmark.pipeline.planning.stage_costs import SettingCosts
+from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
 from draftmark.store.graph import Job
 from draftmark.store.records import TARGET, TEXTS, write_texts
@@ -24,6 +31,7 @@ from draftmark.training.divergences import forward_kl
 from draftmark.training.fine_tuning import fine_tune
 from draftmark.training.gradients import backward_in_chunks
 from draftmark.training.loop import train
+from draftmark.types import TrainingRun
 
 __all__ = ["context", "few"]  # fixtures
 
@@ -313,11 +321,45 @@ def test_without_peft_one_sentence_names_the_command(monkeypatch: pytest.MonkeyP
         lora.check_installed(Lora())
 
 
-def test_the_plan_counts_what_adapters_cost() -> None:
-    from draftmark.models.shapes import model_shape
-    from draftmark.pipeline.planning.estimates import Load, find_gpu, training_cost
-    from draftmark.types import TrainingRun
+def test_a_new_head_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    text = small_recipe((4, 2, 8), ["kd", "eagle"], evaluation="max_new_tokens = 8")
+    path, quiet = tmp_path / "r.toml", Progress(quiet=True)
+    path.write_text(text.replace("[training]", "[training]\nlora = {}"), encoding="utf-8")
+    with pytest.raises(UserError, match=r"'eagle' trains a new head.*lora = false"):
+        plan_experiment(load_recipe(str(path)), quiet)
+    path.write_text(
+        text.replace("[training]", "[training]\nlora = {}").replace(
+            '"eagle"', '"eagle"\ntraining = { lora = false }'
+        ),
+        encoding="utf-8",
+    )
+    prepared = plan_experiment(load_recipe(str(path)), quiet)
+    trainings = {
+        node.label: node.settings["training"].get("lora")
+        for node in prepared.nodes
+        if node.stage == "draft"
+    }
+    assert trainings == {
+        "draft kd, seed 0": {"rank": 8, "alpha": 8.0, "dropout": 0.0, "modules": None},
+        "draft eagle, seed 0": None,
+    }
 
+
+def test_a_pruned_draft_is_planned_with_the_adapters_of_its_layers(tmp_path: Path) -> None:
+    text = small_recipe((4, 2, 8), ["kd"], evaluation="max_new_tokens = 8")
+    path = tmp_path / "r.toml"
+    path.write_text(text.replace("[training]", "[training]\nlora = {}"), encoding="utf-8")
+    prepared = plan_experiment(load_recipe(str(path)), Progress(quiet=True))
+    (setting,) = prepared.settings.values()
+    config = stage_costs._draft_config(setting)
+    costs = SettingCosts.from_setting(setting, find_gpu("h100"))
+
+    adapted = stage_costs._adapted(costs.draft, Lora(), config)
+
+    assert adapted.adapters == 2 * 8 * ((128 + 128) + (128 + 64))  # of 2 layers
+
+
+def test_the_plan_counts_what_adapters_cost() -> None:
     shape = model_shape("openlm-research/open_llama_7b", None)
     adapters = 32 * 16 * 2 * (4096 + 4096)  # layers, rank, q_proj and v_proj
     run, load = TrainingRun(1, 8), Load(8, 800, 800)

@@ -1,0 +1,54 @@
+"""Boards that people submit to: submit, and board check, build, new, rerun."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from draftmark.cli.options import RunFolder, split_names
+from draftmark.cli.terminal import echo, echo_lines
+from draftmark.pipeline.publish import writable_folder
+
+BoardFolder = Annotated[Path, typer.Argument(help="A board: a folder with board.toml.")]
+
+
+def submit(
+    directory: RunFolder,
+    to: Annotated[Path, typer.Option("--to", help="The board, such as a clone of its repository.")],
+    methods: Annotated[
+        str | None, typer.Option(help="Methods to submit, like kd,csd [default: all].")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The draft's name on the board [default: PAIR--METHOD].")
+    ] = None,
+) -> None:
+    """Pack a run's rows for a board, and check them as the board will.
+
+    A submission has results, counts per prompt, recipe and manifest, and no text of prompts.
+    """
+    from draftmark.analysis.board.board import open_board
+    from draftmark.analysis.board.submit import submit_run
+
+    for place in submit_run(directory, open_board(to), split_names(methods), name):
+        echo(f"Written: {to / place}")
+
+
+def check(
+    folder: BoardFolder,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML into this file too.")] = None,
+) -> None:
+    """Check every submission of a board: one line each; exit code 1 if one is refused."""
+    from draftmark.analysis.board.board import open_board
+    from draftmark.analysis.board.check import check_board
+
+    found = check_board(open_board(folder))
+    echo_lines(line for item in found for line in item.lines())
+    refused = sum(bool(item.faults) for item in found)
+    echo(f"{len(found)} submissions, {refused} refused")
+    if junit:
+        from draftmark.store.files import write_atomically
+        from draftmark.store.junit import junit_document
+
+        document = junit_document("draftmark board", [item.test_case() for item in found])
+        write_atomically(writable_folder(junit.parent) / junit.name, document.encode())
+    raise typer.Exit(1 if refused else 0)

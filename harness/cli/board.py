@@ -52,3 +52,27 @@ def check(
         document = junit_document("draftmark board", [item.test_case() for item in found])
         write_atomically(writable_folder(junit.parent) / junit.name, document.encode())
     raise typer.Exit(1 if refused else 0)
+
+
+def build(
+    folder: BoardFolder,
+    out: Annotated[Path, typer.Option(help="Folder for the site, replaced whole.")] = Path("site"),
+) -> None:
+    """Write the site of a board's sound submissions; a refused one stands nowhere on it."""
+    from dataclasses import replace
+
+    from draftmark import registry
+    from draftmark.analysis.board.board import open_board
+    from draftmark.analysis.board.check import check_board
+    from draftmark.store.published_folder import publish_folder
+
+    board = open_board(folder)
+    found = check_board(board)
+    sound = [item.submission for item in found if item.submission and not item.faults]
+    refused = len(found) - len(sound)
+    report = registry.find_registered("reports", "board")
+    site = replace(report, board=board, submissions=sound, refused=refused)
+    written = publish_folder(out, site.files())
+    echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
+    if refused:
+        echo(f"{refused} submissions were refused: draftmark board check {folder}")

@@ -67,6 +67,7 @@ app.add_typer(data_app, name="data")
 
 board_app = typer.Typer(help="Keep a board that people submit to.", no_args_is_help=True)
 board_app.command(name="check")(board.check)
+board_app.command(name="build")(board.build)
 app.add_typer(board_app, name="board")
 
 models_app = typer.Typer(invoke_without_command=True, callback=models.models)

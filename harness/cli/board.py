@@ -1,4 +1,4 @@
-"""Boards that people submit to: submit, and board check, build, new, rerun."""
+"""Boards that people submit to: submit, and board new, check, build."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from draftmark.cli.options import RunFolder, split_names
 from draftmark.cli.terminal import echo, echo_lines
+from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
 
 BoardFolder = Annotated[Path, typer.Argument(help="A board: a folder with board.toml.")]
@@ -76,3 +77,18 @@ def build(
     echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
     if refused:
         echo(f"{refused} submissions were refused: draftmark board check {folder}")
+
+
+def new(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder, such as a repository.")],
+) -> None:
+    """Write the template of a board: settings, the rules of submission, a GitHub workflow."""
+    from draftmark.analysis.board.board import template_files
+    from draftmark.store.files import write_atomically
+
+    if folder.exists() and any(path.name != ".git" for path in folder.iterdir()):
+        raise UserError(f"{folder} holds files; name a new folder.")
+    for name, content in template_files().items():
+        place = writable_folder((folder / name).parent)
+        write_atomically(place / Path(name).name, content)
+        echo(f"Written: {folder / name}")

@@ -66,6 +66,7 @@ data_app.command(name="check")(check.data_check)
 app.add_typer(data_app, name="data")
 
 board_app = typer.Typer(help="Keep a board that people submit to.", no_args_is_help=True)
+board_app.command(name="new")(board.new)
 board_app.command(name="check")(board.check)
 board_app.command(name="build")(board.build)
 app.add_typer(board_app, name="board")

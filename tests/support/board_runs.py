@@ -30,7 +30,7 @@ from draftmark.store.records import tables_name
 from draftmark.store.run_folder import RESULTS, SUMS, save_results
 from draftmark.types import MAX_GAMMA, Ledger
 
-TASKS, PROMPTS, LENGTH = ("gsm8k", "mbpp"), 6, 40
+TASKS, PROMPTS, LENGTH = ("gsm8k", "mbpp"), 8, 40  # fewer prompts never separate three rows
 TARGET = "0" * 64
 TRAINED = Ledger(steps=8, rows=32)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,10 @@ from draftmark.text import decode_text
 SETTINGS = "board.toml"
 RERUNS = "reruns"  # <hash of a submission>/: the maintainers' run of it, packed alike
 _MAX_BYTES = 100_000
+_TEMPLATE = (
+    *("README.md", SETTINGS, ".github/workflows/board.yml"),
+    f"{FOLDER}/.gitkeep",  # git keeps no empty folder
+)
 _DEPTH = 3  # of a submission's folder below `submissions`
 
 
@@ -84,3 +89,9 @@ def _suite(folder: Path, name: str) -> Suite:
     if not path.is_file():
         raise NotPlain(f"{path} is missing; name a file, or one of {', '.join(suite_names())}.")
     return read_suite(path)
+
+
+def template_files() -> dict[str, bytes]:
+    """Return the files of a new board by their paths in it."""
+    root = resources.files("draftmark.reports") / "board_template"
+    return {name: (root / name).read_bytes() for name in _TEMPLATE}

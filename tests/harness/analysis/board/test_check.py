@@ -1,7 +1,9 @@
 """Submissions: the honest ones pass, and each dishonest one is named for what it is."""
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -11,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from board_runs import board_run, make_board, rehash, small_suite, tamper
 
-from draftmark.analysis.board.board import open_board
+from draftmark.analysis.board.board import open_board, template_files
 from draftmark.analysis.board.check import Checked, check_board
 from draftmark.analysis.board.counts import FILE
 from draftmark.analysis.board.submit import submit_run
@@ -332,3 +335,48 @@ def test_a_run_with_edited_numbers_is_not_submitted(honest: Path, tmp_path: Path
     with pytest.raises(UserError, match=r"untrained.*numbers: gsm8k: block_efficiency"):
         found += submit_run(run, open_board(board))
     assert [place.split("/")[2] for place in found] == ["tiny--kd", "tiny--lk"]
+
+
+def _git(board: Path, *words: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    command = ["git", *who, "-C", str(board), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda board: (board / "submissions/t/d/h").mkdir(parents=True), 0),
+        (lambda board: (board / "README.md").write_text("mine"), 1),
+        (lambda board: shutil.rmtree(next((board / "submissions").glob("*/*"))), 1),
+        (lambda board: (row_of(board) / RESULTS).write_text("{}"), 1),
+    ],
+)
+def test_the_template_takes_new_submissions_alone(
+    honest: Path, tmp_path: Path, change: Callable[[Path], Any], code: int
+) -> None:
+    """The workflow's own lines, in a fresh repository."""
+    board = tmp_path / "board"
+    for name, content in template_files().items():
+        (board / name).parent.mkdir(parents=True, exist_ok=True)
+        (board / name).write_bytes(content)
+    shutil.copytree(honest / "submissions", board / "submissions", dirs_exist_ok=True)
+    _git(board, "init", "-q")
+    _git(board, "add", "-A")
+    _git(board, "commit", "-qm", "a board")
+    base = _git(board, "rev-parse", "HEAD")
+    change(board)
+    (board / "submissions" / "t.txt").write_text("new")
+    _git(board, "add", "-A")
+    _git(board, "commit", "-qm", "a change")
+
+    steps = yaml.safe_load((board / ".github/workflows/board.yml").read_text())["jobs"]["check"]
+    [script] = [step["run"] for step in steps["steps"] if "BASE" in step.get("env", {})]
+    done = subprocess.run(
+        ["bash", "-e", "-c", script], cwd=board, env={**os.environ, "BASE": base}, check=False
+    )
+
+    assert done.returncode == code
+    assert open_board(board).suite.name == "draftmark-suite-1"
+    commands = [step["run"] for step in steps["steps"] if "draftmark board" in step.get("run", "")]
+    assert [words.split()[2] for words in commands] == ["check", "build"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from draftmark.analysis.board.board import Board
 from draftmark.analysis.board.submission import Submission
-from draftmark.analysis.board.tables import TRUSTS, acceptance_tables, speed_tables, trust_of
+from draftmark.analysis.board.tables import TRUSTS, Trust, acceptance_tables, speed_tables, trust_of
 from draftmark.errors import UserError
 from draftmark.reports._site.paragraphs import Paragraphs
 from draftmark.reports._site.render import render_page, static_files
@@ -23,6 +23,7 @@ class BoardSite:
 
     board: Board | None = None
     submissions: Sequence[Submission] = ()
+    reruns: Sequence[Submission] = ()  # by the board's maintainers
     refused: int = 0
 
     def __call__(self, results: Results, directory: Path) -> dict[str, str | bytes]:
@@ -34,6 +35,7 @@ class BoardSite:
         if self.board is None:
             raise UserError("Name a board: draftmark board build FOLDER.")
         tables = acceptance_tables(self.board, self.submissions)
+        trusts = {item.hash: trust_of(item, self.reruns) for item in self.submissions}
         yield (
             "index.html",
             render_page(
@@ -42,8 +44,8 @@ class BoardSite:
                 title=self.board.title,
                 tables=tables,
                 speeds=speed_tables(self.submissions),
-                trust_of=trust_of,
-                trusts=TRUSTS,
+                trusts=trusts,
+                rules=TRUSTS,
                 num_rows=len(self.submissions),
                 refused=self.refused,
             ),
@@ -51,7 +53,10 @@ class BoardSite:
         yield from static_files().items()
         series = _series(self.submissions)
         for submission in self.submissions:
-            yield f"rows/{submission.hash}.html", _row_page(submission, series[submission.name])
+            yield (
+                f"rows/{submission.hash}.html",
+                _row_page(submission, series[submission.name], *trusts[submission.hash]),
+            )
 
 
 def _series(submissions: Sequence[Submission]) -> dict[str, list[Submission]]:
@@ -62,8 +67,9 @@ def _series(submissions: Sequence[Submission]) -> dict[str, list[Submission]]:
     return found
 
 
-def _row_page(submission: Submission, series: Sequence[Submission]) -> str:
-    trust, reasons = trust_of(submission)
+def _row_page(
+    submission: Submission, series: Sequence[Submission], trust: Trust, reasons: Sequence[str]
+) -> str:
     recipe = json.dumps(submission.results.recipe, indent=1)
     return render_page(
         "board_row.html",

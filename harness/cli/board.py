@@ -1,11 +1,11 @@
-"""Boards that people submit to: submit, and board new, check, build."""
+"""Boards that people submit to: submit, and board new, check, build, rerun."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from draftmark.cli.options import RunFolder, split_names
+from draftmark.cli.options import Data, Out, RunFolder, StoreAt, split_names
 from draftmark.cli.terminal import echo, echo_lines
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
@@ -71,8 +71,10 @@ def build(
     found = check_board(board)
     sound = [item.submission for item in found if item.submission and not item.faults]
     refused = len(found) - len(sound)
+    again = [item.submission for item in check_board(board.reruns) if not item.faults]
+    reruns = [item for item in again if item]
     report = registry.find_registered("reports", "board")
-    site = replace(report, board=board, submissions=sound, refused=refused)
+    site = replace(report, board=board, submissions=sound, reruns=reruns, refused=refused)
     written = publish_folder(out, site.files())
     echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
     if refused:
@@ -92,3 +94,28 @@ def new(
         place = writable_folder((folder / name).parent)
         write_atomically(place / Path(name).name, content)
         echo(f"Written: {folder / name}")
+
+
+def rerun(
+    folder: BoardFolder,
+    row: Annotated[str, typer.Argument(help="The hash of a submission, the name of its folder.")],
+    out: Out = Path("results"),
+    store: StoreAt = None,
+    data: Data = None,
+) -> None:
+    """Run a row's recipe here, and keep the run: the row is "rerun here" if its numbers agree.
+
+    Exit code 1 if a number of the row is not within the interval of this run. Recipes that run code
+    of a model's repository, or ask a judge, are refused.
+    """
+    from draftmark.analysis.board.board import open_board
+    from draftmark.analysis.board.tables import disagreements
+    from draftmark.pipeline.publish import RunOptions
+    from draftmark.pipeline.rerun import rerun_row
+
+    submission, again = rerun_row(open_board(folder), row, RunOptions(out, store, data))
+    echo(f"Written: {folder / 'reruns' / again.place}")
+    apart = disagreements(submission, again)
+    echo_lines(f"not within this run's interval: {name}" for name in apart)
+    echo(f"{'Disagrees' if apart else 'Agrees'}: {submission.place}")
+    raise typer.Exit(1 if apart else 0)

@@ -69,6 +69,7 @@ board_app = typer.Typer(help="Keep a board that people submit to.", no_args_is_h
 board_app.command(name="new")(board.new)
 board_app.command(name="check")(board.check)
 board_app.command(name="build")(board.build)
+board_app.command(name="rerun")(board.rerun)
 app.add_typer(board_app, name="board")
 
 models_app = typer.Typer(invoke_without_command=True, callback=models.models)

@@ -1,7 +1,7 @@
 """A board: a folder with `board.toml`, the submissions, and the maintainers' runs of them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,7 @@ from draftmark.store.run_folder import path_inside
 from draftmark.text import decode_text
 
 SETTINGS = "board.toml"
-RERUNS = "reruns"  # <hash of a submission>/: the maintainers' run of it, packed alike
+RERUNS = "reruns"  # the maintainers' runs, in a folder laid out like the board
 _MAX_BYTES = 100_000
 _TEMPLATE = (
     *("README.md", SETTINGS, ".github/workflows/board.yml"),
@@ -48,6 +48,11 @@ class Board:
     def suite(self) -> Suite:
         """The suite that new submissions are of."""
         return next(iter(self.suites.values()))
+
+    @property
+    def reruns(self) -> "Board":
+        """The board of the maintainers' own runs of its drafts."""
+        return replace(self, folder=self.folder / RERUNS)
 
     def submissions(self) -> Iterator[tuple[Path, str]]:
         """Yield each submission's folder, and the reason why a path is none; "" for folders."""

@@ -16,8 +16,9 @@ from draftmark.results import Contender, Number, Standing
 from draftmark.types import Verification
 
 MOST_PAIRED = 40  # rows of a table whose pairs are tested; the others stand below by their value
-Trust = Literal["reproducible", "reported"]
+Trust = Literal["rerun here", "reproducible", "reported"]
 TRUSTS: Mapping[Trust, str] = {
+    "rerun here": "a run by the maintainers has every number of the row within its interval",
     "reproducible": "models, rows and code are public and pinned: by commits or by hashes",
     "reported": "something that the run needs is not public or not pinned",
 }
@@ -167,10 +168,34 @@ def _speedups(submission: Submission) -> Iterator[tuple[str, str, Number]]:
                 yield task, key.removeprefix("speedup[").removesuffix("]"), number
 
 
-def trust_of(submission: Submission) -> tuple[Trust, list[str]]:
-    """Return a submission's trust, and why it is not reproducible from what is public."""
+def trust_of(submission: Submission, reruns: Sequence[Submission] = ()) -> tuple[Trust, list[str]]:
+    """Return a submission's trust, and why it is not reproducible from what is public.
+
+    `reruns` are the maintainers' runs of the board's drafts.
+    """
+    for rerun in reruns:
+        same = (rerun.name, rerun.header.suite) == (submission.name, submission.header.suite)
+        if same and not disagreements(submission, rerun):
+            return "rerun here", []
     reasons = list(dict.fromkeys(_not_public(submission)))
     return ("reported" if reasons else "reproducible"), reasons
+
+
+def disagreements(row: Submission, rerun: Submission) -> list[str]:
+    """Return the numbers of a row that are not within the interval of a run of the same draft."""
+    return [
+        f"{task}: {key}"
+        for task, numbers in row.numbers.items()
+        for key, number in numbers.items()
+        if not _within(number.value, rerun.numbers.get(task, {}).get(key))
+    ]
+
+
+def _within(value: float, number: Number | None) -> bool:
+    if number is None:
+        return False
+    low, high = (number.value if end is None else end for end in (number.low, number.high))
+    return low <= value <= high
 
 
 def _not_public(submission: Submission) -> Iterator[str]:

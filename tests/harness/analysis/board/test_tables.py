@@ -25,9 +25,16 @@ from draftmark.analysis.board.counts import (
 from draftmark.analysis.board.submission import Submission, folder_name
 from draftmark.analysis.board.submit import submit_run
 from draftmark.analysis.board.suite import freeze_suite, shipped_suite
-from draftmark.analysis.board.tables import acceptance_tables, speed_tables, trust_of
+from draftmark.analysis.board.tables import (
+    acceptance_tables,
+    disagreements,
+    speed_tables,
+    trust_of,
+)
 from draftmark.data.rows import load_rows
 from draftmark.errors import UserError
+from draftmark.pipeline.publish import RunOptions
+from draftmark.pipeline.rerun import rerun_row
 from draftmark.registry import find_registered
 from draftmark.results import Number
 from draftmark.speculation.blocks import block_counts
@@ -218,3 +225,41 @@ def test_the_frozen_suite_never_changes() -> None:
         "mt_bench": 160,
     }
     assert small_suite().digest != suite.digest
+
+
+def test_a_row_is_rerun_here_if_the_maintainers_run_agrees(filled: Path, tmp_path: Path) -> None:
+    row = next(item for item in sound(filled) if item.header.draft == "tiny--kd")
+    for alpha, agrees in ((0.8, True), (0.4, False)):
+        board_run(tmp_path / f"{alpha}", {"kd": [alpha]})
+        board = make_board(tmp_path / f"board {alpha}")
+        list(submit_run(tmp_path / f"{alpha}", open_board(board)))
+        [again] = sound(board)
+
+        assert (trust_of(row, [again])[0] == "rerun here") is agrees
+        assert (disagreements(row, again) == []) is agrees
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        ("pairs/0/trust_remote_code", True, "code that comes with a model"),
+        ("evaluation/judge", {"model": "m"}, "asks a judge"),
+    ],
+)
+def test_a_recipe_that_runs_code_of_others_is_not_rerun(
+    filled: Path, tmp_path: Path, place: str, value: Any, words: str
+) -> None:
+    folder = Path(shutil.copytree(filled, tmp_path / "board"))
+    row = next((folder / "submissions/tiny-target/tiny--kd").iterdir())
+
+    def change(document: dict[str, Any]) -> None:
+        *path, last = place.split("/")
+        inside: Any = document["recipe"]
+        for key in path:
+            inside = inside[int(key) if isinstance(inside, list) else key]
+        inside[last] = value
+
+    new = tamper(row, change)
+    with pytest.raises(UserError, match=words):
+        rerun_row(open_board(folder), new.name, RunOptions(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

@@ -12,6 +12,7 @@ from commands import run_command
 from hypothesis import given
 from hypothesis import strategies as st
 from places import REAL_ROWS
+from stored_runs import HOSTILE, NUMBER
 
 from draftmark.analysis.board.board import open_board
 from draftmark.analysis.board.check import check_board
@@ -36,7 +37,7 @@ from draftmark.errors import UserError
 from draftmark.pipeline.publish import RunOptions
 from draftmark.pipeline.rerun import rerun_row
 from draftmark.registry import find_registered
-from draftmark.results import Number
+from draftmark.results import Finding, Number
 from draftmark.speculation.blocks import block_counts
 from draftmark.store.acceptance_tables import sliding_table
 from draftmark.types import MAX_GAMMA
@@ -263,3 +264,39 @@ def test_a_recipe_that_runs_code_of_others_is_not_rerun(
     with pytest.raises(UserError, match=words):
         rerun_row(open_board(folder), new.name, RunOptions(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_pages_escape_what_a_submission_says(filled: Path) -> None:
+    """Whatever the checks let through."""
+    first, *others = sound(filled)
+    rows = [
+        replace(row, cell=replace(row.cell, task=HOSTILE), numbers={f"speedup[{HOSTILE}]": NUMBER})
+        for row in first.results.results
+    ]
+    data = [{**facts, "task": HOSTILE, "target": HOSTILE} for facts in first.results.data[:1]]
+    manifest = {
+        **first.results.manifest,
+        "versions": {"torch": HOSTILE},
+        "git": {"commit": HOSTILE},
+    }
+    results = replace(
+        first.results,
+        results=tuple(rows[:1]),
+        data=tuple(data),
+        manifest=manifest,
+        recipe={HOSTILE: HOSTILE},
+        findings=(Finding("note", HOSTILE, HOSTILE),),
+    )
+    names = {"target": HOSTILE, "draft": HOSTILE, "date": HOSTILE, "machine": HOSTILE}
+    counts = {at: own for at, own in first.counts.items() if at.cell == 0}
+    hostile = Submission(first.header.model_copy(update=names), results, counts, first.hash)
+    board = replace(open_board(filled), title=HOSTILE)
+    site = replace(find_registered("reports", "board"), board=board, submissions=[hostile, *others])
+
+    pages = {name: text for name, text in site.files() if name.endswith(".html")}
+
+    assert len(pages) == 1 + 3
+    for text in pages.values():
+        assert isinstance(text, str)
+        assert "<script>alert" not in text
+        assert "\x1b" not in text

@@ -7,16 +7,18 @@ Format"). JUnit: each contender is a test; INCONCLUSIVE is an error, since the t
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree as xml
+from typing import Literal
 
 from draftmark.analysis.titles import quantity_title
 from draftmark.reports._shared.content import escape_markdown, markdown_table
 from draftmark.reports._shared.outcome import Facts, render_outcome
 from draftmark.reports._shared.rows import group_by
 from draftmark.results import Results
+from draftmark.store.junit import JUnitCase, junit_document
 from draftmark.text import printable_text
 
 _SHOWN = 5  # drafts in one sentence
+_SUITE = "draftmark gate"
 FILE = "gate.json"  # written by `draftmark gate`
 
 
@@ -25,9 +27,7 @@ def gate(results: Results, directory: Path) -> dict[str, str]:
 
     A refused gate is an error, so that whatever reads the files sees why there is no verdict.
     """
-    return render_outcome(
-        directory / FILE, "draftmark gate", lambda outcome: _files(results.title, outcome)
-    )
+    return render_outcome(directory / FILE, _SUITE, lambda outcome: _files(results.title, outcome))
 
 
 def _files(title: str, outcome: Facts) -> dict[str, str]:
@@ -131,41 +131,22 @@ def _difference(line: Facts) -> str:
 
 
 def _junit(outcome: Facts) -> str:
-    lines, verdicts = outcome["lines"], [line["verdict"] for line in outcome["lines"]]
-    suites, suite = _suite(len(lines), verdicts.count("FAIL"), verdicts.count("INCONCLUSIVE"))
-    for line in lines:
-        group = "/".join(line["name"].split("/")[:2])
-        name = f"{quantity_title(outcome['quantity'])} of {_case(line)}"
-        names = {"classname": printable_text(group), "name": printable_text(name), "time": "0"}
-        case = xml.SubElement(suite, "testcase", names)
-        if line["verdict"] != "PASS":
-            kind = "failure" if line["verdict"] == "FAIL" else "error"
-            message = f"{outcome['quantity']}: {_difference(line)} {printable_text(line['note'])}"
-            xml.SubElement(case, kind, {"type": line["verdict"], "message": message.strip()})
-    return _document(suites)
+    return junit_document(_SUITE, [_test_case(outcome, line) for line in outcome["lines"]])
+
+
+def _test_case(outcome: Facts, line: Facts) -> JUnitCase:
+    group = "/".join(line["name"].split("/")[:2])
+    name = f"{quantity_title(outcome['quantity'])} of {_case(line)}"
+    if line["verdict"] == "PASS":
+        return JUnitCase(group, name)
+    message = f"{outcome['quantity']}: {_difference(line)} {printable_text(line['note'])}"
+    kind: Literal["failure", "error"] = "failure" if line["verdict"] == "FAIL" else "error"
+    return JUnitCase(group, name, kind, line["verdict"], message.strip())
 
 
 def _refused_junit(outcome: Facts) -> str:
-    suites, suite = _suite(1, 0, 1)
-    case = xml.SubElement(
-        suite, "testcase", {"classname": "draftmark", "name": "gate", "time": "0"}
-    )
-    message = printable_text(outcome["refused"])
-    xml.SubElement(case, "error", {"type": "REFUSED", "message": message})
-    return _document(suites)
-
-
-def _suite(tests: int, failures: int, errors: int) -> "tuple[xml.Element, xml.Element]":
-    """Return the root of a JUnit document, and its empty suite with these counts."""
-    counts = {"tests": tests, "failures": failures, "errors": errors}
-    totals = {kind: str(count) for kind, count in counts.items()}
-    suites = xml.Element("testsuites", totals)
-    return suites, xml.SubElement(suites, "testsuite", {"name": "draftmark gate", **totals})
-
-
-def _document(suites: "xml.Element") -> str:
-    xml.indent(suites)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + xml.tostring(suites, "unicode") + "\n"
+    case = JUnitCase("draftmark", "gate", "error", "REFUSED", outcome["refused"])
+    return junit_document(_SUITE, [case])
 
 
 def _bencher(outcome: Facts) -> dict[str, dict[str, dict[str, float]]]:

@@ -47,8 +47,8 @@ FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # What takes minutes is planned instead: the plan checks the recipe and the options.
 LONG = ("quickstart", "smollm2", "serve.toml")
-# What needs the network or a cluster is held against the command's options alone.
-ELSEWHERE = ("fetch", "hub", "--cluster")
+# What needs the network, a cluster or a board is held against the command's options alone.
+ELSEWHERE = ("fetch", "hub", "--cluster", "BOARD")
 
 
 def _blocks(page: str, language: str) -> list[str]:

@@ -71,7 +71,7 @@ def rank_contenders(
         for name in _keys(recipe, verification, "block_efficiency"):
             known = [item for item in members if _has(name, contenders[item])]
             if len(known) > 1:
-                standings += _standings(name, known, contenders)
+                standings += rank_by(name, known, contenders)
     return tuple(standings)
 
 
@@ -85,7 +85,7 @@ def _keys(recipe: Recipe, verification: Verification, *names: str) -> list[str]:
     ]
 
 
-def _standings(name: str, known: Sequence[Contender], contenders: Contenders) -> list[Standing]:
+def rank_by(name: str, known: Sequence[Contender], contenders: Contenders) -> list[Standing]:
     """Return the contenders in order of a quantity, with letters and distances from the first.
 
     Letters and intervals are of the same tests, at a level divided by the number of all pairs.

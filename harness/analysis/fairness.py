@@ -33,12 +33,10 @@ _SPEED_TERMS = ("engine", "temperature", "num_speculative_tokens", "batch_size",
 
 
 @dataclass(frozen=True)
-class Group:
-    """The successful cells of one task and pair."""
+class Rows:
+    """The successful cells of one task and pair, with the facts of their data."""
 
-    recipe: Recipe
     rows: Sequence[Result]
-    speeds: Mapping[Cell, Mapping[SpeedCondition, Measurement]]
     data: Mapping[str, Any]
 
     def finding(self, severity: Severity, text: str, /, **facts: Any) -> Finding:
@@ -49,6 +47,14 @@ class Group:
     def trained(self) -> list[Result]:
         """The cells whose draft was trained."""
         return [row for row in self.rows if row.ledger and row.ledger.steps]
+
+
+@dataclass(frozen=True)
+class Group(Rows):
+    """The same cells, with the recipe on their task and their speed measurements."""
+
+    recipe: Recipe
+    speeds: Mapping[Cell, Mapping[SpeedCondition, Measurement]]
 
 
 def fairness_findings(
@@ -65,14 +71,26 @@ def fairness_findings(
     """
     found: list[Finding] = [*earlier]
     for facts in data:
-        here = (facts["task"], facts["pair"])
-        rows = [r for r in results if not r.failure and (r.cell.task, r.cell.pair) == here]
-        group = Group(recipe.for_task(facts["task"]), rows, speeds, facts)
+        rows = _rows_of(results, facts)
+        group = Group(rows, facts, recipe.for_task(facts["task"]), speeds)
         found += [finding for check in _CHECKS for finding in check(group)]
     return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
 
 
-def _leaks(group: Group) -> Iterator[Finding]:
+def data_findings(
+    results: Sequence[Result], data: Sequence[Mapping[str, Any]]
+) -> tuple[Finding, ...]:
+    """Return the findings on rows, texts and leaks alone, which need neither recipe nor speeds."""
+    groups = [Rows(_rows_of(results, facts), facts) for facts in data]
+    return tuple(found for group in groups for check in _OF_DATA for found in check(group))
+
+
+def _rows_of(results: Sequence[Result], facts: Mapping[str, Any]) -> list[Result]:
+    here = (facts["task"], facts["pair"])
+    return [r for r in results if not r.failure and (r.cell.task, r.cell.pair) == here]
+
+
+def _leaks(group: Rows) -> Iterator[Finding]:
     """Yield overlaps of test rows with the rows that trained a draft or fine-tuned the target."""
     digests, tuned = group.data["digest"], group.data["fine_tuning"]
     texts = [text for row in group.rows for text in row.provenance["draft_texts"]]
@@ -102,7 +120,7 @@ def _leak_severity(overlap: Mapping[str, Any]) -> Severity:
     return "warning" if overlap["copied"] else "note"
 
 
-def _foreign_rows(group: Group) -> Iterator[Finding]:
+def _foreign_rows(group: Rows) -> Iterator[Finding]:
     """Yield drafts that test rows or unknown rows trained, or chose the checkpoint of."""
     test = group.data["digest"]["test"]
     allowed = set(group.data["digest"].values()) - {test}
@@ -115,7 +133,7 @@ def _foreign_rows(group: Group) -> Iterator[Finding]:
             yield group.finding("error", f"{_name(row)} {why}: {text['label']}", text=text)
 
 
-def _measured_on(group: Group) -> Iterator[Finding]:
+def _measured_on(group: Rows) -> Iterator[Finding]:
     """Yield terms (rows, texts, target, speed settings) that differ between cells.
 
     Terms that some cells lack are skipped: speed measurements of one method may have failed.
@@ -160,7 +178,7 @@ def _arms(group: Group) -> Iterator[Finding]:
                 yield group.finding(severity, f"{name}: {fault}")
 
 
-def _texts(group: Group) -> Iterator[Finding]:
+def _texts(group: Rows) -> Iterator[Finding]:
     """Yield cells scored on texts not written by the target, and drafts trained on gold answers."""
     trained_on_gold = []
     for row in group.rows:
@@ -318,6 +336,9 @@ def _in_words(found: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
+_OF_DATA: tuple[Callable[[Rows], Iterator[Finding]], ...] = (
+    *(_leaks, _foreign_rows, _measured_on, _texts),
+)
 _CHECKS: tuple[Callable[[Group], Iterator[Finding]], ...] = (
     *(_leaks, _foreign_rows, _measured_on, _arms, _texts, _own_drafts, _vocabularies, _artefacts),
     *(_budgets, _training, _seeds, _learned_nothing),

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from draftmark.cli import (
+    board,
     check,
     export,
     gate,
@@ -56,12 +57,20 @@ app.command()(gate.power)
 app.command()(gate.gate)
 app.command()(export.export)
 app.command()(measure_server.measure_server)
+app.command()(board.submit)
 app.command()(check.verify)
 app.command()(check.doctor)
 
 data_app = typer.Typer(help="Check data before a run.", no_args_is_help=True)
 data_app.command(name="check")(check.data_check)
 app.add_typer(data_app, name="data")
+
+board_app = typer.Typer(help="Keep a board that people submit to.", no_args_is_help=True)
+board_app.command(name="new")(board.new)
+board_app.command(name="check")(board.check)
+board_app.command(name="build")(board.build)
+board_app.command(name="rerun")(board.rerun)
+app.add_typer(board_app, name="board")
 
 models_app = typer.Typer(invoke_without_command=True, callback=models.models)
 models_app.command(name="ls")(models.ls)

@@ -4,6 +4,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from draftmark import registry
@@ -15,8 +17,8 @@ from draftmark.pipeline.outputs import Output
 from draftmark.pipeline.setting import Setting
 from draftmark.store.cell_records import Records
 from draftmark.store.entries import entry_facts
-from draftmark.store.graph import Node, code_version, topological_order
-from draftmark.store.records import TARGET
+from draftmark.store.graph import Node, code_version, json_digest, topological_order
+from draftmark.store.records import TARGET, TEXTS, read_texts
 from draftmark.store.store import Store
 from draftmark.types import Example
 
@@ -120,12 +122,19 @@ def code_facts(recipe: Recipe) -> dict[str, Any]:
 
 
 def cell_facts(outputs: Mapping[str, Output], store: Store) -> dict[str, Any]:
-    """Return the entries of a cell's outputs, and the texts of its draft and its scores."""
-    scores = [output.node for output in outputs.values() if output.field == "tables"]
+    """Return the entries of a cell's outputs, and the texts of its draft and its scores.
+
+    `text_digests` has, by temperature, a hash of the token ids of the texts that were scored.
+    """
+    scores = {output.key: output.node for output in outputs.values() if output.field == "tables"}
+    texts = {t: node.inputs["features"].inputs["texts"] for t, node in scores.items()}
     return {
         "entries": [entry_facts(store.load(output.node)) for output in outputs.values()],
         "draft_texts": texts_behind([outputs["draft"].node]),
-        "scored_texts": texts_behind(node.inputs["features"] for node in scores),
+        "scored_texts": texts_behind(node.inputs["features"] for node in scores.values()),
+        "text_digests": {
+            f"{t:g}": _text_digest(store.load(node).directory) for t, node in texts.items()
+        },
     }
 
 
@@ -148,6 +157,13 @@ def vocabulary_facts(records: Records, end_tokens: Iterable[int]) -> dict[str, A
         "tokens_of_texts": {f"{t:g}": [shared.count(ids), len(ids)] for t, ids in read.items()},
     }
     return {"vocabulary": facts}
+
+
+@cache
+def _text_digest(directory: Path) -> str:
+    """Return a hash of the prompts and token ids of stored texts; cells of a task share it."""
+    texts = read_texts(directory / TEXTS)
+    return json_digest([[text.example_id, text.prompt_ids, text.response_ids] for text in texts])
 
 
 def texts_behind(nodes: Iterable[Node]) -> list[dict[str, Any]]:

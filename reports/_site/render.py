@@ -6,7 +6,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
-from draftmark.analysis.titles import quantity_title
+from draftmark.analysis.titles import key_title, quantity_title
 from draftmark.reports._shared.content import Alert, RowName, TableNumber
 from draftmark.reports._site.folding import PageTable
 from draftmark.reports._site.pages import slug
@@ -54,7 +54,7 @@ def _environment() -> "Environment":
         finalize=_harmless,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}  # keys keep their order
-    environment.filters |= {"slug": slug, "title_of": quantity_title}
+    environment.filters |= {"slug": slug, "title_of": quantity_title, "key_title": key_title}
     environment.tests["table_number"] = lambda entry: isinstance(entry, TableNumber)
     environment.tests["row_name"] = lambda entry: isinstance(entry, RowName)
     environment.tests["alert"] = lambda part: isinstance(part, Alert)

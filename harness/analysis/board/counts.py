@@ -1,0 +1,208 @@
+"""The counts per prompt of a submission, in a small Parquet file that anybody may have made.
+
+A row has the counts of one cell, prompt and condition: temperature, block length and rule of
+verification. The file holds numbers alone and is not compressed, so its size bounds what reading it
+takes. Prompts are numbers in the order of the suite.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from draftmark.analysis.quantities import DEFINITIONS, RATES, Quantity, quantity_key, rate_bounds
+from draftmark.speculation.blocks import BlockCounts
+from draftmark.store.acceptance_tables import Floats
+from draftmark.store.files import replace_file
+from draftmark.store.plain_files import NotPlain, read_plain
+from draftmark.store.reading import explained
+from draftmark.types import Verification
+
+FILE = "records/counts.parquet"
+MAX_BYTES = 1_000_000
+MAX_ROWS = 100_000
+COUNTED = ("accepted", "tested", "drafted", "tokens", "passes")
+RATED = ("block_efficiency", "acceptance_rate")  # the rates that a row claims
+FIX = "pack the run again with draftmark submit"
+_TYPES = {
+    **{"cell": pa.int16(), "temperature": pa.float64(), "gamma": pa.int16(), "block": pa.bool_()},
+    **{"prompt": pa.int32(), **dict.fromkeys(COUNTED, pa.float64())},
+}
+_SCHEMA = pa.schema(list(_TYPES.items()))
+_LARGEST = 1e9  # of a count: no text has so many tokens
+_ROUNDING = 1e-6  # relative, of a sum of expected counts
+
+
+class Condition(NamedTuple):
+    """What the counts of a cell were measured under."""
+
+    cell: int  # its place among the results of the submission
+    temperature: float
+    gamma: int
+    verification: Verification
+
+    def key(self, rate: str) -> str:
+        """Return the key of a rate under this condition."""
+        return quantity_key(rate, self.temperature, self.gamma, verification=self.verification)
+
+
+@dataclass(frozen=True)
+class PromptCounts:
+    """The counts of each prompt [B] under a condition, by column; prompts are in order."""
+
+    prompts_B: Any
+    columns: Mapping[str, Floats]
+
+    def quantity(self, rate: str, gamma: int) -> Quantity:
+        """Return a rate as a quantity; prompts are named by their numbers."""
+        top, bottom = RATES[rate]
+        counts = self.columns[top], self.columns[bottom]
+        names = tuple(map(str, self.prompts_B.tolist()))
+        return Quantity(counts, DEFINITIONS[rate], names, rate_bounds(rate, gamma))
+
+
+Counts = Mapping[Condition, PromptCounts]
+
+
+def counts_of(counts: BlockCounts) -> PromptCounts:
+    """Return block counts by column."""
+    columns = {name: getattr(counts, f"{name}_B") for name in COUNTED}
+    return PromptCounts(np.arange(len(counts.tokens_B)), columns)
+
+
+def write_counts(path: Path, counts: Counts) -> None:
+    """Write the counts of a submission."""
+    parts = [
+        {
+            **{name: np.full(len(own.prompts_B), value) for name, value in _named(at).items()},
+            "prompt": own.prompts_B,
+            **own.columns,
+        }
+        for at, own in counts.items()
+    ]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in _TYPES}
+    table = pa.Table.from_pydict(columns, schema=_SCHEMA)
+    with replace_file(path) as file:
+        pq.write_table(table, file, compression="none")
+
+
+def _named(at: Condition) -> dict[str, Any]:
+    block = at.verification == "block"
+    return {"cell": at.cell, "temperature": at.temperature, "gamma": at.gamma, "block": block}
+
+
+def read_counts(path: Path) -> Counts:
+    """Return the counts in a file; raises UserError if it is malformed, or NotPlain if too large.
+
+    The file is compared with the schema and with the limits before a column is read.
+    """
+    data = read_plain(path, MAX_BYTES)
+    with explained(path, FIX):
+        limits = {"thrift_string_size_limit": MAX_BYTES, "thrift_container_size_limit": MAX_BYTES}
+        with pq.ParquetFile(pa.BufferReader(data), memory_map=False, **limits) as file:
+            _check_bounds(path, file.metadata)
+            if not file.schema_arrow.equals(_SCHEMA):
+                raise ValueError("its columns are not those of counts")
+            table = file.read()
+        columns = {name: table[name].to_numpy() for name in _TYPES}
+        return dict(_grouped(columns))
+
+
+def _check_bounds(path: Path, facts: Any) -> None:
+    """Raise NotPlain if a file claims more rows than a submission has, or is compressed."""
+    if not 0 < facts.num_rows <= MAX_ROWS:
+        raise NotPlain(f"{path} claims {facts.num_rows} rows; a submission has 1 to {MAX_ROWS}.")
+    groups = (facts.row_group(place) for place in range(facts.num_row_groups))
+    for group in groups:
+        for place in range(group.num_columns):
+            if group.column(place).compression != "UNCOMPRESSED":
+                raise NotPlain(f"{path} is compressed, so it may unpack to any size; {FIX}.")
+
+
+def _grouped(columns: Mapping[str, Any]) -> Iterator[tuple[Condition, PromptCounts]]:
+    """Yield the counts of each condition, sorted by prompt."""
+    names = ("prompt", "block", "gamma", "temperature", "cell")  # the last is the first to sort by
+    order = np.lexsort([columns[name] for name in names])
+    found = {name: values[order] for name, values in columns.items()}
+    changes = sum((np.diff(found[name]) != 0) for name in names[1:])
+    starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(order)]
+    for start, end in pairwise(starts):
+        block, gamma, temperature, cell = (found[name][start].item() for name in names[1:])
+        at = Condition(cell, temperature, gamma, "block" if block else "standard")
+        own = {name: found[name][start:end] for name in COUNTED}
+        yield at, PromptCounts(found["prompt"][start:end], own)
+
+
+def count_faults(counts: Counts, cells: Mapping[int, tuple[str, int]]) -> Iterator[str]:
+    """Yield what is impossible in counts; `cells` has the task and number of prompts of each."""
+    lengths: dict[tuple[str, float], Floats] = {}
+    for at, own in counts.items():
+        if at.cell not in cells:
+            yield f"there are counts of cell {at.cell}, which the results do not have"
+            continue
+        task, number = cells[at.cell]
+        if reason := _prompt_fault(own.prompts_B, number) or _impossible(at, own):
+            yield f"{_where(at)}: {reason}"
+            continue
+        tokens_B = own.columns["tokens"]
+        if (lengths.setdefault((task, at.temperature), tokens_B) != tokens_B).any():
+            yield f"{_where(at)}: the texts have other lengths than elsewhere in the submission"
+
+
+def _where(at: Condition) -> str:
+    rule = ", block verification" if at.verification == "block" else ""
+    return f"cell {at.cell}, temperature {at.temperature:g}, blocks of {at.gamma}{rule}"
+
+
+def _prompt_fault(prompts_B: Any, number: int) -> str:
+    if (np.diff(prompts_B) == 0).any():
+        return "a prompt is there more than once"
+    if not np.array_equal(prompts_B, np.arange(number)):
+        return f"its prompts are not the {number} of the suite"
+    return ""
+
+
+def _impossible(at: Condition, own: PromptCounts) -> str:
+    """Return why the counts of a condition cannot be, "" if they can.
+
+    A block emits its accepted tokens and one of the target; the last one of a text may end with an
+    accepted token. So tokens are accepted + passes, or up to one fewer.
+    """
+    values = own.columns
+    if not all(
+        np.isfinite(v).all() and (v >= 0).all() and (v < _LARGEST).all() for v in values.values()
+    ):
+        return "a count is negative, not finite or larger than any text"
+    accepted_B, tested_B, tokens_B, passes_B = (
+        values[name] for name in ("accepted", "tested", "tokens", "passes")
+    )
+    slack_B = _ROUNDING * (1 + tokens_B)
+    faults = {
+        "a text has no whole number of tokens": tokens_B != np.rint(tokens_B),
+        "more tokens were accepted than tested": accepted_B > tested_B + slack_B,
+        "more tokens were tested than blocks hold": tested_B > at.gamma * passes_B + slack_B,
+        "accepted tokens and passes do not add up to the tokens": np.abs(
+            accepted_B + passes_B - tokens_B - 0.5
+        )
+        > 0.5 + slack_B,
+    }
+    return next((reason for reason, wrong_B in faults.items() if wrong_B.any()), "")
+
+
+def quantities(counts: Counts, cells: Sequence[int]) -> list[dict[str, Quantity]]:
+    """Return the claimed rates of each of the cells, by key."""
+    return [
+        {
+            at.key(rate): own.quantity(rate, at.gamma)
+            for at, own in counts.items()
+            if at.cell == cell
+            for rate in RATED
+            if own.columns[RATES[rate][1]].sum() > 0
+        }
+        for cell in cells
+    ]

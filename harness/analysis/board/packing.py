@@ -1,0 +1,186 @@
+"""From a run to its submissions: one for each draft, on the tasks of a suite."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from draftmark.analysis.board.counts import RATED, Condition, Counts, PromptCounts, counts_of
+from draftmark.analysis.board.submission import Header, Submission, folder_name
+from draftmark.analysis.board.suite import Suite
+from draftmark.analysis.stored_counts import stored_tables
+from draftmark.errors import UserError, unknown_name_error
+from draftmark.results import Cell, Contender, Number, Result, Results
+from draftmark.speculation.blocks import block_counts
+from draftmark.store.acceptance_tables import verifications_of
+from draftmark.text import printable_text
+
+_STAGES = ("draft", "grades", "scores")  # whose entries a submission keeps
+
+
+def pack_run(
+    results: Results,
+    directory: Path,
+    suite: Suite,
+    *,
+    date: str,
+    methods: Sequence[str] | None = None,
+    name: str | None = None,
+) -> Iterator[Submission]:
+    """Yield the submission of each pair and method of a run, on the tasks of the suite.
+
+    `name` replaces the draft's name if there is one draft. Raises UserError if the run is of a
+    server, if rows failed, or if the prompts are not those of the suite.
+    """
+    if results.server is not None:
+        raise UserError(
+            f"{directory} was measured at a server, which writes its own texts: no row of a board "
+            "pairs with them. Run a recipe with the suite's prompts."
+        )
+    drafts = list(dict.fromkeys((row.cell.pair, row.cell.method) for row in results.results))
+    known = list(dict.fromkeys(method for _, method in drafts))
+    for wanted in methods or ():
+        if wanted not in known:
+            raise unknown_name_error("method", wanted, known)
+    drafts = [item for item in drafts if methods is None or item[1] in methods]
+    if name is not None and len(drafts) != 1:
+        raise UserError(f"--name is for one draft, not {len(drafts)}: name its method too.")
+    for pair, method in drafts:
+        yield _pack(results, directory, suite, (pair, method), date, name)
+
+
+def _pack(
+    results: Results,
+    directory: Path,
+    suite: Suite,
+    draft: tuple[str, str],
+    date: str,
+    name: str | None,
+) -> Submission:
+    pair, method = draft
+    data = [
+        facts for facts in results.data if facts["pair"] == pair and facts["task"] in suite.tasks
+    ]
+    tasks = {facts["task"] for facts in data}
+    rows = [row for row in results.results if _is_of(row.cell, draft, tasks)]
+    _refuse_unfit(rows, data, suite)
+    temperatures = results.recipe["evaluation"]["temperatures"]
+    counts: dict[Condition, PromptCounts] = {}
+    for place, row in enumerate(rows):
+        counts |= _counts(row, place, directory, suite, temperatures)
+    machine = _machine(rows)
+    header = Header(
+        format=1,
+        suite=suite.name,
+        suite_digest=suite.digest,
+        target=folder_name(data[0]["target"]),
+        draft=folder_name(name or f"{pair}--{method}"),
+        date=date,
+        draftmark=str(results.manifest["versions"].get("draftmark") or ""),
+        machine=machine,
+    )
+    pooled = [item for item in results.pooled if _is_of(item.contender, draft, tasks)]
+    packed = replace(
+        _without_comparisons(results),
+        results=tuple(_row(row, counts, machine) for row in rows),
+        pooled=tuple(replace(it, numbers=_claims(it.numbers, counts, machine)) for it in pooled),
+        data=tuple(data),
+        findings=tuple(
+            it for it in results.findings if it.subject in {f"{task}, {pair}" for task in tasks}
+        ),
+        manifest={**results.manifest, "submission": header.model_dump()},
+    )
+    return Submission(header, packed, counts)
+
+
+def _is_of(item: Cell | Contender, draft: tuple[str, str], tasks: Collection[str]) -> bool:
+    return (item.pair, item.method) == draft and item.task in tasks
+
+
+def _without_comparisons(results: Results) -> Results:
+    """Return results without what compares their drafts with each other."""
+    return replace(results, comparisons=(), standings=(), block_comparisons=(), block_standings=())
+
+
+def _refuse_unfit(rows: Sequence[Result], data: Sequence[Mapping[str, Any]], suite: Suite) -> None:
+    """Raise UserError if rows failed or are of other prompts than the suite's."""
+    if not rows:
+        tasks = ", ".join(suite.tasks)
+        raise UserError(f"The run has no task of {suite.name}, which are {tasks}.")
+    for row in rows:
+        if row.failure:
+            raise UserError(
+                f"{printable_text(row.cell.method)} on {row.cell.task} failed "
+                f"({printable_text(row.failure)}); run it again, or pack other methods."
+            )
+        if not row.provenance.get("text_digests"):
+            raise UserError(
+                "The run has no hashes of its texts, because an older draftmark made it; run the "
+                "recipe again: finished stages are not computed twice."
+            )
+    for facts in data:
+        wanted = suite.tasks[facts["task"]]
+        if facts["digest"]["test"] != wanted.digest:
+            raise UserError(
+                f"{facts['task']} was measured on other prompts than those of {suite.name}: set "
+                f"data.test_rows so that there are {len(wanted.prompts)} prompts, from the hub or "
+                "the original rows."
+            )
+
+
+def _counts(
+    row: Result, place: int, directory: Path, suite: Suite, temperatures: Sequence[float]
+) -> Iterator[tuple[Condition, PromptCounts]]:
+    """Yield the counts of a cell under each condition of the suite that its tables have."""
+    names = list(suite.tasks[row.cell.task].prompts)
+    for temperature in suite.temperatures:
+        if temperature not in temperatures:
+            continue
+        tables = stored_tables(row, directory, temperature)
+        if [table.example_id for table in tables] != names:
+            raise UserError(f"The tables of {row.records} are not of the suite's prompts.")
+        for rule in verifications_of(tables) if temperature else ("standard",):
+            for gamma in suite.gammas if rule in suite.verifications else ():
+                counts = block_counts(tables, gamma, verification=rule)
+                yield Condition(place, temperature, gamma, rule), counts_of(counts)
+
+
+def _row(row: Result, counts: Counts, machine: str) -> Result:
+    """Return a row with its claims, and with the entries of the draft and of its scores."""
+    entries = [e for e in row.provenance.get("entries", ()) if e["stage"] in _STAGES]
+    return replace(
+        row,
+        numbers=_claims(row.numbers, counts, machine),
+        provenance={**row.provenance, "entries": entries},
+        records="",
+        history=(),
+        speed_failures={},
+        speed_refusals={},
+    )
+
+
+def _claims(numbers: Mapping[str, Number], counts: Counts, machine: str) -> dict[str, Number]:
+    """Return the numbers that a submission claims: rates of its conditions, and speedups."""
+    wanted = {at.key(rate) for at in counts for rate in RATED}
+    return {
+        key: number
+        for key, number in numbers.items()
+        if key in wanted or (machine and key.startswith("speedup["))
+    }
+
+
+def _machine(rows: Sequence[Result]) -> str:
+    """Return the machine that all speeds were measured on; empty without one or with several."""
+    found = {
+        describe_machine(entry["manifest"]["hardware"])
+        for row in rows
+        for entry in row.provenance.get("entries", ())
+        if entry["stage"] == "decodes" and entry["manifest"]
+    }
+    return found.pop() if len(found) == 1 else ""
+
+
+def describe_machine(hardware: Mapping[str, Any]) -> str:
+    """Return the processor, cores and accelerators of a machine in one line."""
+    parts = [hardware.get("processor"), f"{hardware.get('cores', '?')} cores"]
+    return ", ".join(filter(None, [*parts, *hardware.get("accelerators", ())]))

@@ -1,0 +1,66 @@
+"""From a run to checked submissions in a board's folder."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from draftmark.analysis.board.board import Board
+from draftmark.analysis.board.check import Checked, Fault, against_others, check_folder
+from draftmark.analysis.board.packing import pack_run
+from draftmark.analysis.board.submission import (
+    Submission,
+    read_submission,
+    save_submission,
+)
+from draftmark.errors import UserError
+from draftmark.store.run_folder import load_results
+
+
+def submit_run(
+    directory: Path,
+    board: Board,
+    methods: Sequence[str] | None = None,
+    name: str | None = None,
+) -> Iterator[str]:
+    """Write a run's submissions into a board; yield the place of each.
+
+    They are checked first, as the board does. Raises UserError at the end if some were refused, and
+    as `pack_run` does.
+    """
+    date = datetime.now(UTC).date().isoformat()
+    packed = pack_run(
+        load_results(directory), directory, board.suite, date=date, methods=methods, name=name
+    )
+    refused = []
+    with TemporaryDirectory(prefix=".submit-", dir=board.folder) as scratch:
+        trial = replace(board, folder=Path(scratch))
+        for submission in [save_submission(item, trial.folder) for item in packed]:
+            checked = _checked(submission, trial, board)
+            if checked.faults:
+                refused += checked.lines()
+            else:
+                (board.folder / checked.path).parent.mkdir(parents=True, exist_ok=True)
+                (trial.folder / checked.path).rename(board.folder / checked.path)
+                yield checked.path
+    if refused:
+        raise UserError("Not submitted. " + " ".join(refused))
+
+
+def _checked(submission: Submission, trial: Board, board: Board) -> Checked:
+    """Return a new submission with its faults, those beside the board's rows included."""
+    if (board.folder / submission.place).exists():
+        return Checked(submission.place, (Fault("duplicates", "it is there already"),))
+    here = check_folder(trial, trial.folder / submission.place)
+    others = [*_others(board, submission.header.target), here]
+    return next(item for item in against_others(others) if item.path == here.path)
+
+
+def _others(board: Board, target: str) -> Iterator[Checked]:
+    """Yield the readable submissions of a target; that they are sound was checked before."""
+    for path, reason in board.submissions():
+        if not reason and path.parent.parent.name == target:
+            with suppress(UserError):
+                yield Checked(path.relative_to(board.folder).as_posix(), (), read_submission(path))

@@ -1,0 +1,121 @@
+"""Boards that people submit to: submit, and board new, check, build, rerun."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from draftmark.cli.options import Data, Out, RunFolder, StoreAt, split_names
+from draftmark.cli.terminal import echo, echo_lines
+from draftmark.errors import UserError
+from draftmark.pipeline.publish import writable_folder
+
+BoardFolder = Annotated[Path, typer.Argument(help="A board: a folder with board.toml.")]
+
+
+def submit(
+    directory: RunFolder,
+    to: Annotated[Path, typer.Option("--to", help="The board, such as a clone of its repository.")],
+    methods: Annotated[
+        str | None, typer.Option(help="Methods to submit, like kd,csd [default: all].")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The draft's name on the board [default: PAIR--METHOD].")
+    ] = None,
+) -> None:
+    """Pack a run's rows for a board, and check them as the board will.
+
+    A submission has results, counts per prompt, recipe and manifest, and no text of prompts.
+    """
+    from draftmark.analysis.board.board import open_board
+    from draftmark.analysis.board.submit import submit_run
+
+    for place in submit_run(directory, open_board(to), split_names(methods), name):
+        echo(f"Written: {to / place}")
+
+
+def check(
+    folder: BoardFolder,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML into this file too.")] = None,
+) -> None:
+    """Check every submission of a board: one line each; exit code 1 if one is refused."""
+    from draftmark.analysis.board.board import open_board
+    from draftmark.analysis.board.check import check_board
+
+    found = check_board(open_board(folder))
+    echo_lines(line for item in found for line in item.lines())
+    refused = sum(bool(item.faults) for item in found)
+    echo(f"{len(found)} submissions, {refused} refused")
+    if junit:
+        from draftmark.store.files import write_atomically
+        from draftmark.store.junit import junit_document
+
+        document = junit_document("draftmark board", [item.test_case() for item in found])
+        write_atomically(writable_folder(junit.parent) / junit.name, document.encode())
+    raise typer.Exit(1 if refused else 0)
+
+
+def build(
+    folder: BoardFolder,
+    out: Annotated[Path, typer.Option(help="Folder for the site, replaced whole.")] = Path("site"),
+) -> None:
+    """Write the site of a board's sound submissions; a refused one stands nowhere on it."""
+    from dataclasses import replace
+
+    from draftmark import registry
+    from draftmark.analysis.board.board import open_board
+    from draftmark.analysis.board.check import check_board
+    from draftmark.store.published_folder import publish_folder
+
+    board = open_board(folder)
+    found = check_board(board)
+    sound = [item.submission for item in found if item.submission and not item.faults]
+    refused = len(found) - len(sound)
+    again = [item.submission for item in check_board(board.reruns) if not item.faults]
+    reruns = [item for item in again if item]
+    report = registry.find_registered("reports", "board")
+    site = replace(report, board=board, submissions=sound, reruns=reruns, refused=refused)
+    written = publish_folder(out, site.files())
+    echo(f"Written: {out / 'index.html'} and {len(written) - 1} more files")
+    if refused:
+        echo(f"{refused} submissions were refused: draftmark board check {folder}")
+
+
+def new(
+    folder: Annotated[Path, typer.Argument(help="A new or empty folder, such as a repository.")],
+) -> None:
+    """Write the template of a board: settings, the rules of submission, a GitHub workflow."""
+    from draftmark.analysis.board.board import template_files
+    from draftmark.store.files import write_atomically
+
+    if folder.exists() and any(path.name != ".git" for path in folder.iterdir()):
+        raise UserError(f"{folder} holds files; name a new folder.")
+    for name, content in template_files().items():
+        place = writable_folder((folder / name).parent)
+        write_atomically(place / Path(name).name, content)
+        echo(f"Written: {folder / name}")
+
+
+def rerun(
+    folder: BoardFolder,
+    row: Annotated[str, typer.Argument(help="The hash of a submission, the name of its folder.")],
+    out: Out = Path("results"),
+    store: StoreAt = None,
+    data: Data = None,
+) -> None:
+    """Run a row's recipe here, and keep the run: the row is "rerun here" if its numbers agree.
+
+    Exit code 1 if a number of the row is not within the interval of this run. Recipes that run code
+    of a model's repository, or ask a judge, are refused.
+    """
+    from draftmark.analysis.board.board import open_board
+    from draftmark.analysis.board.tables import disagreements
+    from draftmark.pipeline.publish import RunOptions
+    from draftmark.pipeline.rerun import rerun_row
+
+    submission, again = rerun_row(open_board(folder), row, RunOptions(out, store, data))
+    echo(f"Written: {folder / 'reruns' / again.place}")
+    apart = disagreements(submission, again)
+    echo_lines(f"not within this run's interval: {name}" for name in apart)
+    echo(f"{'Disagrees' if apart else 'Agrees'}: {submission.place}")
+    raise typer.Exit(1 if apart else 0)

@@ -1,0 +1,382 @@
+"""Submissions: the honest ones pass, and each dishonest one is named for what it is."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from board_runs import board_run, make_board, rehash, small_suite, tamper
+
+from draftmark.analysis.board.board import open_board, template_files
+from draftmark.analysis.board.check import Checked, check_board
+from draftmark.analysis.board.counts import FILE
+from draftmark.analysis.board.submit import submit_run
+from draftmark.errors import UserError
+from draftmark.store.run_folder import RESULTS, SUMS
+
+ALPHAS = {"untrained": [0.4, 0.45], "kd": [0.8, 0.82], "lk": [0.7, 0.72]}
+Change = Callable[[Path], Path]
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a board with three honest submissions."""
+    folder = tmp_path_factory.mktemp("honest")
+    board_run(folder / "run", ALPHAS)
+    board = make_board(folder / "board", targets=f'[targets]\n"tiny-target" = "{"0" * 64}"\n')
+    assert len(list(submit_run(folder / "run", open_board(board)))) == 3
+    return board
+
+
+@pytest.fixture
+def board(honest: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(honest, tmp_path / "board"))
+
+
+def row_of(board: Path, draft: str = "tiny--kd") -> Path:
+    return next((board / "submissions" / "tiny-target" / draft).iterdir())
+
+
+def checked(board: Path) -> list[Checked]:
+    return check_board(open_board(board))
+
+
+def refused(board: Path) -> list[Checked]:
+    return [item for item in checked(board) if item.faults]
+
+
+def test_honest_submissions_pass(board: Path) -> None:
+    found = checked(board)
+
+    assert [item.faults for item in found] == [(), (), ()]
+    assert [item.lines()[0].split()[0] for item in found] == ["OK"] * 3
+
+
+def test_no_text_of_a_prompt_is_packed(board: Path) -> None:
+    for file in row_of(board).rglob("*"):
+        if file.is_file():
+            assert b"Natalia" not in file.read_bytes()
+            assert b"question" not in file.read_bytes()
+
+
+def _set(place: str, value: Any, document: dict[str, Any]) -> None:
+    *path, last = place.split("/")
+    inside: Any = document
+    for key in path:
+        inside = inside[int(key)] if isinstance(inside, list) else inside[key]
+    inside[int(last) if isinstance(inside, list) else last] = value
+
+
+def setting(place: str, value: Any) -> Change:
+    return lambda row: tamper(row, partial(_set, place, value))
+
+
+def edited_counts(change: Callable[[dict[str, list[Any]]], None]) -> Change:
+    return lambda row: tamper(row, counts=change)
+
+
+def accept_more(columns: dict[str, list[Any]]) -> None:
+    columns["accepted"][3] += 5.0
+
+
+def accept_more_consistently(columns: dict[str, list[Any]]) -> None:
+    """Raise acceptance so that the counts still add up."""
+    columns["accepted"][3] += 1.0
+    columns["tested"][3] += 1.0
+    columns["passes"][3] -= 1.0
+
+
+def repeat_a_prompt(columns: dict[str, list[Any]]) -> None:
+    for name in ("prompt", "accepted", "tested", "drafted", "tokens", "passes"):
+        columns[name][1] = columns[name][0]
+
+
+def repeat_a_row(document: dict[str, Any]) -> None:
+    document["results"].append(document["results"][0])
+
+
+def submit_again(row: Path) -> Path:
+    shutil.copytree(row, row.with_name("copy"))
+    return setting("manifest/submission/date", "2031-01-01")(row.with_name("copy"))
+
+
+def rename_row(row: Path) -> Path:
+    """Submit the same counts as a draft of one's own."""
+    new = row.parent.with_name("mine") / row.name
+    shutil.copytree(row, new)
+
+    def own(document: dict[str, Any]) -> None:
+        header = document["manifest"]["submission"]
+        header["draft"], header["date"] = "mine", "2031-01-01"
+        for item in document["results"]:
+            item["cell"]["method"] = "mine"
+        for item in document["pooled"]:
+            item["contender"]["method"] = "mine"
+
+    return tamper(new, own)
+
+
+def move_to_other_target(row: Path) -> Path:
+    new = row.parent.parent.with_name("big-target") / row.parent.name / row.name
+    new.parent.mkdir(parents=True)
+    return row.rename(new)
+
+
+def break_hashes(row: Path) -> Path:
+    text = (row / RESULTS).read_text()
+    (row / RESULTS).write_text(text.replace('"title": "A small run"', '"title": "My small run"'))
+    return row
+
+
+def rename_folder(row: Path) -> Path:
+    return row.rename(row.with_name("0" * 16))
+
+
+def compressed_bomb(row: Path) -> Path:
+    table = pq.read_table(row / FILE)
+    pq.write_table(pa.concat_tables([table] * 1000), row / FILE, compression="zstd")
+    return rehash(row)
+
+
+def many_rows(row: Path) -> Path:
+    table = pq.read_table(row / FILE)
+    same = {name: [table[name][0].as_py()] * 200_000 for name in table.column_names}
+    pq.write_table(pa.table(same, schema=table.schema), row / FILE, compression="none")
+    return rehash(row)
+
+
+def sparse_file(row: Path) -> Path:
+    with (row / FILE).open("r+b") as file:
+        file.truncate(2**40)
+    return row
+
+
+def deep_nesting(row: Path) -> Path:
+    (row / RESULTS).write_text("[" * 100_000)
+    return rehash(row)
+
+
+def one_more_file(row: Path) -> Path:
+    (row / "run.sh").write_text("echo")
+    return row
+
+
+def link_out(row: Path) -> Path:
+    (row / RESULTS).unlink()
+    (row / RESULTS).symlink_to("/etc/passwd")
+    return row
+
+
+TEST_ROWS = small_suite().tasks["gsm8k"].digest
+KEY = "block_efficiency[t=0,gamma=4]"
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "words"),
+    [
+        (setting(f"results/0/numbers/{KEY}/value", 4.9), "numbers", "claimed as 4.9000"),
+        (setting(f"pooled/0/numbers/{KEY}/value", 4.9), "numbers", "its counts give"),
+        (setting(f"results/0/numbers/{KEY}/low", 1.0), "numbers", "claimed as"),
+        (setting(f"results/0/numbers/{KEY}/n", 600), "numbers", "n = 600"),
+        (edited_counts(accept_more), "counts", "do not add up"),
+        (edited_counts(accept_more_consistently), "numbers", "its counts give"),
+        (edited_counts(repeat_a_prompt), "counts", "a prompt is there more than once"),
+        (lambda row: tamper(row, repeat_a_row), "rows", "is there 2 times"),
+        (submit_again, "duplicates", "it repeats submissions/tiny-target/tiny--kd/"),
+        (setting("data/0/digest/test", "1" * 64), "prompts", "on other prompts than those of"),
+        (
+            setting("results/0/provenance/scored_texts/0/rows", "1" * 64),
+            "prompts",
+            "on other prompts than those of small-suite",
+        ),
+        (setting("data/0/target_digest", "1" * 64), "target", "of other targets than"),
+        (
+            lambda row: tamper(
+                row,
+                lambda document: (
+                    [facts.update(target_digest="1" * 64) for facts in document["data"]] and None
+                ),
+            ),
+            "target",
+            "its target's files are not those of tiny-target on this board",
+        ),
+        (move_to_other_target, "names", "lies in a folder of big-target"),
+        (
+            setting("results/0/provenance/draft_texts/0/rows", TEST_ROWS),
+            "findings",
+            "kd (seed 0) was trained on test rows",
+        ),
+        (setting("results/0/provenance/draft_texts", []), "findings", "that it does not name"),
+        (
+            setting("findings", [{"severity": "error", "subject": "gsm8k, tiny", "text": "leaks"}]),
+            "findings",
+            "gsm8k, tiny: leaks",
+        ),
+        (break_hashes, "hashes", "results.json is not what results.sha256 says"),
+        (rename_folder, "hashes", "must be named"),
+        (setting("results/0/cell/method", "<script>alert(1)</script>"), "names", "has markup"),
+        (setting("title", "../../etc"), "names", "dots that lead upwards"),
+        (setting("manifest/submission/draft", "../../mine"), "schema", "draft"),
+        (setting("results/0/cell/method", "x" * 2_000_000), "files", "1 MB at most"),
+        (setting("results/0/cell/method", "x" * 10_000), "names", "10000 characters"),
+        (compressed_bomb, "files", "claims"),
+        (many_rows, "files", "claims 200000 rows"),
+        (sparse_file, "files", "sparse file"),
+        (deep_nesting, "schema", "results.json cannot be read"),
+        (one_more_file, "files", "run.sh does not belong"),
+        (link_out, "files", "is a link"),
+        (rename_row, "duplicates", "under another name"),
+        (setting("manifest/submission/suite", "small-suite-0"), "suite", "is not a suite of"),
+        (setting("manifest/submission/suite_digest", "1" * 64), "suite", "the hashes differ"),
+        (setting("results/0/provenance/text_digests", {}), "conditions", "hash of its texts"),
+        (setting("results/0/provenance/entries/0/inputs", {}), "schema", "cannot be read"),
+        (setting("manifest/submission", None), "schema", "cannot be read"),
+    ],
+)
+def test_a_dishonest_submission_is_named_for_what_it_is(
+    board: Path, change: Change, check: str, words: str
+) -> None:
+    where = change(row_of(board))
+
+    [found] = refused(board)
+    assert found.path == where.relative_to(board).as_posix()
+    assert check in {fault.check for fault in found.faults}
+    assert any(words in fault.text for fault in found.faults), found.faults
+    assert all(len(line.splitlines()) == 1 for line in found.lines())
+
+
+def test_rows_of_an_older_suite_are_refused_and_stand_where_a_board_lists_it(
+    honest: Path, tmp_path: Path
+) -> None:
+    older = replace(small_suite(prompts=4), name="older-suite")
+    board_run(tmp_path / "run", {"csd": [0.6]}, older)
+    board = Path(shutil.copytree(honest, tmp_path / "board"))
+    with pytest.raises(UserError, match="on other prompts than those of small-suite"):
+        list(submit_run(tmp_path / "run", open_board(board)))
+
+    old_board = make_board(tmp_path / "old", [older])
+    [place] = submit_run(tmp_path / "run", open_board(old_board))
+    shutil.copytree(old_board / place, board / place)
+
+    [found] = refused(board)
+    assert [fault.check for fault in found.faults] == ["suite"]
+    make_board(board, [small_suite(), older])
+    assert refused(board) == []
+
+
+def test_the_same_draft_under_new_versions_is_no_copy(board: Path) -> None:
+    row = row_of(board)
+    shutil.copytree(row, row.with_name("copy"))
+    setting("manifest/versions/torch", "2.14.0")(row.with_name("copy"))
+
+    assert refused(board) == []
+
+
+def test_texts_of_one_hash_have_one_length(board: Path) -> None:
+    def longer(columns: dict[str, list[Any]]) -> None:
+        for place, prompt in enumerate(columns["prompt"]):
+            if prompt == 0:
+                columns["tokens"][place] += 1
+                columns["passes"][place] += 1
+
+    def rename(document: dict[str, Any]) -> None:
+        document["manifest"]["submission"]["date"] = "2031-01-01"
+        for row in (*document["results"], *document["pooled"]):
+            row["numbers"] = {}
+
+    tamper(row_of(board), rename, longer)
+
+    [found] = refused(board)
+    assert {fault.check for fault in found.faults} == {"texts"}
+
+
+def test_a_stray_file_is_named(board: Path) -> None:
+    (board / "submissions" / "README.md").write_text("hello")
+
+    [found] = refused(board)
+    assert found.lines() == [
+        "REFUSED  submissions/README.md: files: it is not a folder <target>/<draft>/<hash> of "
+        "submissions"
+    ]
+
+
+def test_a_run_of_other_prompts_is_refused_before_it_is_packed(tmp_path: Path) -> None:
+    board_run(tmp_path / "run", {"kd": [0.5]}, small_suite(prompts=4))
+    board = make_board(tmp_path / "board")
+
+    with pytest.raises(UserError, match="measured on other prompts"):
+        list(submit_run(tmp_path / "run", open_board(board)))
+    assert not (board / "submissions").exists()
+
+
+def test_a_second_submit_says_that_the_row_is_there(honest: Path, board: Path) -> None:
+    with pytest.raises(UserError, match=r"there already|it repeats"):
+        list(submit_run(honest.parent / "run", open_board(board), ["kd"]))
+
+
+def test_a_run_with_edited_numbers_is_not_submitted(honest: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(honest.parent / "run", tmp_path / "run"))
+    document = json.loads((run / RESULTS).read_text())
+    document["results"][0]["numbers"][KEY]["value"] = 4.9
+    (run / RESULTS).write_text(json.dumps(document))
+    (run / SUMS).unlink()
+    board = make_board(tmp_path / "board")
+
+    found = []
+    with pytest.raises(UserError, match=r"untrained.*numbers: gsm8k: block_efficiency"):
+        found += submit_run(run, open_board(board))
+    assert [place.split("/")[2] for place in found] == ["tiny--kd", "tiny--lk"]
+
+
+def _git(board: Path, *words: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    command = ["git", *who, "-C", str(board), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda board: (board / "submissions/t/d/h").mkdir(parents=True), 0),
+        (lambda board: (board / "README.md").write_text("mine"), 1),
+        (lambda board: shutil.rmtree(next((board / "submissions").glob("*/*"))), 1),
+        (lambda board: (row_of(board) / RESULTS).write_text("{}"), 1),
+    ],
+)
+def test_the_template_takes_new_submissions_alone(
+    honest: Path, tmp_path: Path, change: Callable[[Path], Any], code: int
+) -> None:
+    """The workflow's own lines, in a fresh repository."""
+    board = tmp_path / "board"
+    for name, content in template_files().items():
+        (board / name).parent.mkdir(parents=True, exist_ok=True)
+        (board / name).write_bytes(content)
+    shutil.copytree(honest / "submissions", board / "submissions", dirs_exist_ok=True)
+    _git(board, "init", "-q")
+    _git(board, "add", "-A")
+    _git(board, "commit", "-qm", "a board")
+    base = _git(board, "rev-parse", "HEAD")
+    change(board)
+    (board / "submissions" / "t.txt").write_text("new")
+    _git(board, "add", "-A")
+    _git(board, "commit", "-qm", "a change")
+
+    steps = yaml.safe_load((board / ".github/workflows/board.yml").read_text())["jobs"]["check"]
+    [script] = [step["run"] for step in steps["steps"] if "BASE" in step.get("env", {})]
+    done = subprocess.run(
+        ["bash", "-e", "-c", script], cwd=board, env={**os.environ, "BASE": base}, check=False
+    )
+
+    assert done.returncode == code
+    assert open_board(board).suite.name == "draftmark-suite-1"
+    commands = [step["run"] for step in steps["steps"] if "draftmark board" in step.get("run", "")]
+    assert [words.split()[2] for words in commands] == ["check", "build"]

@@ -1,0 +1,302 @@
+"""Tables of a board: who pairs with whom, ties, speeds apart, trust, and the site."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from board_runs import board_run, make_board, small_suite, tamper
+from commands import run_command
+from hypothesis import given
+from hypothesis import strategies as st
+from places import REAL_ROWS
+from stored_runs import HOSTILE, NUMBER
+
+from draftmark.analysis.board.board import open_board
+from draftmark.analysis.board.check import check_board
+from draftmark.analysis.board.counts import (
+    Condition,
+    count_faults,
+    counts_of,
+    read_counts,
+    write_counts,
+)
+from draftmark.analysis.board.submission import Submission, folder_name
+from draftmark.analysis.board.submit import submit_run
+from draftmark.analysis.board.suite import freeze_suite, shipped_suite
+from draftmark.analysis.board.tables import (
+    acceptance_tables,
+    disagreements,
+    speed_tables,
+    trust_of,
+)
+from draftmark.data.rows import load_rows
+from draftmark.errors import UserError
+from draftmark.pipeline.publish import RunOptions
+from draftmark.pipeline.rerun import rerun_row
+from draftmark.registry import find_registered
+from draftmark.results import Finding, Number
+from draftmark.speculation.blocks import block_counts
+from draftmark.store.acceptance_tables import sliding_table
+from draftmark.types import MAX_GAMMA
+
+PATH = st.lists(st.floats(0, 3), min_size=1, max_size=12)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("filled")
+    board_run(folder / "run", {"kd": [0.8], "lk": [0.79], "untrained": [0.1]})
+    list(submit_run(folder / "run", open_board(make_board(folder / "board"))))
+    return folder / "board"
+
+
+def sound(board: Path) -> list[Submission]:
+    found = check_board(open_board(board))
+    assert [item.faults for item in found] == [()] * len(found)
+    return [item.submission for item in found if item.submission]
+
+
+@given(st.lists(PATH, min_size=1, max_size=4), st.integers(1, 6), st.booleans())
+def test_counts_of_any_draft_add_up(texts: list[list[float]], gamma: int, block: bool) -> None:
+    tables = [
+        sliding_table(
+            f"{place}", np.minimum(ratio_S, 1), ratio_S, ratio_S, MAX_GAMMA, ratio_S=ratio_S
+        )
+        for place, ratio_S in enumerate(map(np.array, texts))
+    ]
+    rule: Any = "block" if block else "standard"
+    counts = {
+        Condition(0, 1.0, gamma, rule): counts_of(block_counts(tables, gamma, verification=rule))
+    }
+
+    assert list(count_faults(counts, {0: ("gsm8k", len(texts))})) == []
+
+
+def test_counts_are_read_as_they_were_written(filled: Path, tmp_path: Path) -> None:
+    first = sound(filled)[0].counts
+    write_counts(tmp_path / "counts.parquet", first)
+
+    again = read_counts(tmp_path / "counts.parquet")
+
+    assert again.keys() == first.keys()
+    for at, own in again.items():
+        assert all(np.array_equal(own.columns[key], first[at].columns[key]) for key in own.columns)
+
+
+def test_rows_that_do_not_differ_are_tied(filled: Path) -> None:
+    board = open_board(filled)
+    tables = acceptance_tables(board, sound(filled))
+
+    assert len(tables) == 2 * 3  # tasks; temperature 0, and 1 under both rules
+    for table in tables:
+        *_, last = table.rows
+        assert last.submission.header.draft == "tiny--untrained"
+        letters = [row.standing.letters if row.standing else "" for row in table.rows]
+        assert letters == ["a", "a", "b"]
+
+
+def test_rows_of_other_texts_stand_in_another_table(filled: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(filled, tmp_path / "board"))
+    row = next((folder / "submissions/tiny-target/tiny--kd").iterdir())
+
+    def other_machine(document: dict[str, Any]) -> None:
+        for item in document["results"]:
+            item["provenance"]["text_digests"] = {"0": "elsewhere", "1": "elsewhere"}
+
+    tamper(row, other_machine)
+    tables = acceptance_tables(open_board(folder), sound(folder))
+
+    assert sorted(len(table.rows) for table in tables) == [1] * 6 + [2] * 6
+    assert {table.other_texts for table in tables} == {1}
+
+
+def test_a_resubmission_replaces_the_row_and_keeps_its_series(
+    filled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(filled, tmp_path / "board"))
+    row = next((folder / "submissions/tiny-target/tiny--kd").iterdir())
+    shutil.copytree(row, row.with_name("copy"))
+
+    def later(document: dict[str, Any]) -> None:
+        document["manifest"]["submission"]["date"] = "2031-01-01"
+        document["manifest"]["versions"]["torch"] = "2.14.0"
+
+    new = tamper(row.with_name("copy"), later)
+    table = acceptance_tables(open_board(folder), sound(folder))[0]
+    assert [item.submission.hash for item in table.rows].count(new.name) == 1
+    assert len(table.rows) == 3
+
+    done = run_command(capsys, "board", "build", folder, "--out", tmp_path / "site")
+    assert done.code == 0, done
+    page = (tmp_path / "site" / "rows" / f"{new.name}.html").read_text()
+    assert f'<a href="{row.name}.html">' in page
+    assert "<td" in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_speeds_of_two_machines_never_share_a_table(filled: Path) -> None:
+    def fast(submission: Submission, machine: str) -> Submission:
+        number = Number(2.0, 1.9, 2.1, 5, "speedup")
+        first, *others = submission.results.results
+        first = replace(first, numbers={**first.numbers, "speedup[engine=vllm,t=0]": number})
+        results = replace(submission.results, results=(first, *others))
+        header = submission.header.model_copy(update={"machine": machine})
+        return Submission(header, results, submission.counts, submission.hash)
+
+    kd, lk, untrained = sound(filled)
+    rows = [fast(kd, "H200"), fast(lk, "H200"), fast(untrained, "a laptop")]
+
+    assert [len(table.rows) for table in speed_tables(rows)] == [2, 1]
+
+
+def test_trust_needs_all_that_is_public_and_pinned(filled: Path) -> None:
+    submission = sound(filled)[0]
+    assert trust_of(submission) == ("reproducible", [])
+
+    [facts, *others] = submission.results.data
+    private = {
+        **facts,
+        "models": {"target": {"reference": "mine", "source": "folder", "commit": None}},
+    }
+    own = {**facts, "source": {"test": "directory"}}
+    for data, word in ((private, "the model mine"), (own, "the test rows are of directory")):
+        changed = replace(submission.results, data=(data, *others))
+        trust, reasons = trust_of(Submission(submission.header, changed, submission.counts))
+        assert trust == "reported"
+        assert reasons[0].startswith(word)
+
+
+def test_the_command_line_checks_with_exit_codes_and_junit(
+    filled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(filled, tmp_path / "board"))
+    good = run_command(capsys, "board", "check", folder, "--junit", tmp_path / "a.xml")
+    assert (good.code, good.out.splitlines()[-1]) == (0, "3 submissions, 0 refused")
+    assert 'tests="3" failures="0"' in (tmp_path / "a.xml").read_text()
+
+    (folder / "submissions" / "x").write_text("")
+    bad = run_command(capsys, "board", "check", folder, "--junit", tmp_path / "b.xml")
+    assert bad.code == 1
+    assert 'failures="1"' in (tmp_path / "b.xml").read_text()
+    none = run_command(capsys, "board", "check", tmp_path)
+    assert none.code == 2
+    assert "board.toml" in none.err
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("HuggingFaceTB/SmolLM2-135M@main", "HuggingFaceTB--SmolLM2-135M"),
+        ("/home/me/models/mine", "mine"),
+        ("../../x..y", "x.y"),
+        ("kd, 4 layers", "kd-4-layers"),
+    ],
+)
+def test_names_become_folders(name: str, folder: str) -> None:
+    assert folder_name(name) == folder
+
+
+def test_a_name_without_letters_is_refused() -> None:
+    with pytest.raises(UserError, match="--name"):
+        folder_name("..")
+
+
+def test_the_frozen_suite_is_of_the_original_rows() -> None:
+    if not REAL_ROWS.is_dir():
+        pytest.skip("no real rows here")
+    suite, rows = shipped_suite("draftmark-suite-1"), {}
+    for name in suite.tasks:
+        task = find_registered("tasks", name)
+        found = load_rows(task, "test", 80, sources=["directory"], directory=REAL_ROWS)
+        rows[name] = task.version, found
+
+    assert freeze_suite("draftmark-suite-1", rows) == suite
+
+
+def test_the_frozen_suite_never_changes() -> None:
+    suite = shipped_suite("draftmark-suite-1")
+
+    assert suite.digest == "cbb00875ae4e7728cfcc3811d99b13869c1c922cd560be4d186357d037e136d1"
+    assert {name: len(task.prompts) for name, task in suite.tasks.items()} == {
+        "gsm8k": 80,
+        "mbpp": 80,
+        "humaneval": 80,
+        "mt_bench": 160,
+    }
+    assert small_suite().digest != suite.digest
+
+
+def test_a_row_is_rerun_here_if_the_maintainers_run_agrees(filled: Path, tmp_path: Path) -> None:
+    row = next(item for item in sound(filled) if item.header.draft == "tiny--kd")
+    for alpha, agrees in ((0.8, True), (0.4, False)):
+        board_run(tmp_path / f"{alpha}", {"kd": [alpha]})
+        board = make_board(tmp_path / f"board {alpha}")
+        list(submit_run(tmp_path / f"{alpha}", open_board(board)))
+        [again] = sound(board)
+
+        assert (trust_of(row, [again])[0] == "rerun here") is agrees
+        assert (disagreements(row, again) == []) is agrees
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        ("pairs/0/trust_remote_code", True, "code that comes with a model"),
+        ("evaluation/judge", {"model": "m"}, "asks a judge"),
+    ],
+)
+def test_a_recipe_that_runs_code_of_others_is_not_rerun(
+    filled: Path, tmp_path: Path, place: str, value: Any, words: str
+) -> None:
+    folder = Path(shutil.copytree(filled, tmp_path / "board"))
+    row = next((folder / "submissions/tiny-target/tiny--kd").iterdir())
+
+    def change(document: dict[str, Any]) -> None:
+        *path, last = place.split("/")
+        inside: Any = document["recipe"]
+        for key in path:
+            inside = inside[int(key) if isinstance(inside, list) else key]
+        inside[last] = value
+
+    new = tamper(row, change)
+    with pytest.raises(UserError, match=words):
+        rerun_row(open_board(folder), new.name, RunOptions(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_pages_escape_what_a_submission_says(filled: Path) -> None:
+    """Whatever the checks let through."""
+    first, *others = sound(filled)
+    rows = [
+        replace(row, cell=replace(row.cell, task=HOSTILE), numbers={f"speedup[{HOSTILE}]": NUMBER})
+        for row in first.results.results
+    ]
+    data = [{**facts, "task": HOSTILE, "target": HOSTILE} for facts in first.results.data[:1]]
+    manifest = {
+        **first.results.manifest,
+        "versions": {"torch": HOSTILE},
+        "git": {"commit": HOSTILE},
+    }
+    results = replace(
+        first.results,
+        results=tuple(rows[:1]),
+        data=tuple(data),
+        manifest=manifest,
+        recipe={HOSTILE: HOSTILE},
+        findings=(Finding("note", HOSTILE, HOSTILE),),
+    )
+    names = {"target": HOSTILE, "draft": HOSTILE, "date": HOSTILE, "machine": HOSTILE}
+    counts = {at: own for at, own in first.counts.items() if at.cell == 0}
+    hostile = Submission(first.header.model_copy(update=names), results, counts, first.hash)
+    board = replace(open_board(filled), title=HOSTILE)
+    site = replace(find_registered("reports", "board"), board=board, submissions=[hostile, *others])
+
+    pages = {name: text for name, text in site.files() if name.endswith(".html")}
+
+    assert len(pages) == 1 + 3
+    for text in pages.values():
+        assert isinstance(text, str)
+        assert "<script>alert" not in text
+        assert "\x1b" not in text

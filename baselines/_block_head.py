@@ -21,7 +21,6 @@ from draftmark.baselines._feature_head import Decay
 from draftmark.baselines._selection import selection_weights, train_on_gaps
 from draftmark.baselines._token_losses import TokenLossName, token_loss
 from draftmark.errors import UserError
-from draftmark.speculation.interfaces import Drafter
 from draftmark.types import MAX_GAMMA, Kind, Placement, Text, TrainingRun
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates
     from draftmark.models.language_model import LanguageModel
     from draftmark.models.shapes import Shape
+    from draftmark.speculation.block_drafter import BlockDrafter
     from draftmark.training.batches import Batch
     from draftmark.training.context import Draft, TrainingContext
     from draftmark.training.loop import TokenLoss
@@ -142,7 +142,7 @@ class BlockHeadMethod(ABC):
 
         return block_acceptance_criterion(target, validation, states)
 
-    def drafter(self, directory: Path, placement: Placement) -> Drafter:
+    def drafter(self, directory: Path, placement: Placement) -> "BlockDrafter":
         """Return the drafter of a saved head."""
         from draftmark.models.block_head import load_block_head
         from draftmark.speculation.block_drafter import BlockDrafter

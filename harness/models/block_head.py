@@ -116,6 +116,10 @@ class BlockModule(torch.nn.Module, ABC):
         """Return what the added part [..., X - D] of joined states adds to the logits [..., V]."""
         raise NotImplementedError(f"{type(self).__name__} adds nothing to its states")
 
+    def confidence_logits(self, joined: torch.Tensor) -> torch.Tensor:
+        """Return the logits [...] of the confidence of joined states [..., X]."""
+        raise NotImplementedError(f"{type(self).__name__} has no confidence head")
+
     def take(self, target: Any) -> None:
         """Initialise weights from the target's; the base class takes embedding and output head."""
         self.embedding.load_state_dict(target.get_input_embeddings().state_dict())
@@ -175,6 +179,13 @@ class BlockHead(LanguageModel):
             bias = self.model.bias(hidden[..., self.hidden_size :])
             logits = logits + bias[..., : self.vocab_size]
         return logits
+
+    def confidence(self, joined: torch.Tensor) -> torch.Tensor:
+        """Return the estimated probability [...] that the token of a joined state is accepted.
+
+        It depends on the state and on the token before, never on the token that is drafted.
+        """
+        return self.model.confidence_logits(joined).float().sigmoid()
 
 
 def make_block_head(

@@ -132,6 +132,10 @@ def test_knobs_that_exclude_each_other_are_refused() -> None:
         build_named_method("dflash", decay="dpace", keep=0.5)
     with pytest.raises((UserError, ValidationError), match="block_size"):
         build_named_method("p_eagle", block_size=33)
+    with pytest.raises((UserError, ValidationError), match="confidence_threshold"):
+        build_named_method("dspark", confidence_threshold=1.5)
+    with pytest.raises(UserError, match=r"'enable_adaptive_verification' is refused: .* its load"):
+        build_named_method("dspark", enable_adaptive_verification=True)
 
 
 def test_a_loss_by_slot_has_a_gradient_where_nothing_was_drawn() -> None:

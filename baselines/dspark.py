@@ -30,15 +30,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from draftmark.baselines._block_head import (
-    GAMMA_4,
-    BlockHeadMethod,
-    BlockLossName,
-    Layer,
-    fused_layers,
-    label_loss,
-)
-from draftmark.baselines._feature_head import Decay
+from draftmark.baselines._block_head import GAMMA_4, BlockHeadMethod, fused_layers
+from draftmark.baselines._head import Decay, Layer, NonNegative
+from draftmark.baselines._token_losses import LossName, label_loss
 from draftmark.types import Placement
 
 if TYPE_CHECKING:
@@ -53,8 +47,6 @@ if TYPE_CHECKING:
     from draftmark.training.context import TrainingContext
     from draftmark.training.loop import TokenLoss
 
-NonNegative = Annotated[float, Field(ge=0)]
-
 
 @dataclass(frozen=True)
 class DSpark(BlockHeadMethod):
@@ -64,7 +56,7 @@ class DSpark(BlockHeadMethod):
     """
 
     block_size: Annotated[int, Field(ge=1, le=32)] = 7
-    loss: BlockLossName | Literal["dspark"] = "dspark"  # type: ignore[assignment]
+    loss: LossName | Literal["dspark"] = "dspark"  # type: ignore[assignment]
     decay: Decay = GAMMA_4
     num_layers: Annotated[int, Field(ge=1)] = 2
     features: tuple[Layer, ...] | None = None

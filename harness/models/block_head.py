@@ -211,15 +211,24 @@ def block_shape(
 ) -> BlockShape:
     """Return the shape of a head for a target.
 
-    The default `mask_token` is the first row of the embedding beyond the tokenizer, which no text
-    contains, or else the tokenizer's last token. Raises UserError if the embedding lacks it.
+    Raises UserError if the target's embedding lacks the mask token.
     """
-    rows, size = target.model.get_input_embeddings().weight.shape[0], target.vocab_size
-    token = min(size, rows - 1) if mask_token is None else mask_token
-    if token >= rows:
-        raise UserError(f"mask_token = {token}: the target's embedding has rows 0 to {rows - 1}.")
+    token = masked_token(target, mask_token, "target")
     biased = target.model.get_output_embeddings().bias is not None
-    return BlockShape(layers, size, block_size, token, biased)
+    return BlockShape(layers, target.vocab_size, block_size, token, biased)
+
+
+def masked_token(model: LanguageModel, given: int | None, owner: str) -> int:
+    """Return the id at slots whose token is unknown; raises UserError if the embedding lacks it.
+
+    By default it is the first row of the embedding beyond the tokenizer, which no text contains, or
+    else the tokenizer's last token.
+    """
+    rows = int(model.model.get_input_embeddings().weight.shape[0])
+    token = min(model.vocab_size, rows - 1) if given is None else given
+    if token >= rows:
+        raise UserError(f"mask_token = {token}: the {owner}'s embedding has rows 0 to {rows - 1}.")
+    return token
 
 
 def count_block_head(

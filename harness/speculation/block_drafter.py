@@ -169,7 +169,9 @@ class BlockDrafter:
             for slot in range(size):
                 chains.follow(self.head, states_RKX[:, slot])
             table = chains.table(size)
-            yield self._cut(table, text, states_RKX[:, :size], samplers) if self.threshold else table
+            if self.threshold:
+                table = self._cut(table, text, states_RKX[:, :size], samplers)
+            yield table
 
     def _cut(
         self, table: AcceptanceTable, text: Text, states_RKX: torch.Tensor, samplers: Samplers

@@ -231,7 +231,7 @@ def test_a_head_that_is_the_target_itself_has_everything_accepted(
 
 
 def parity_head(head: BlockHead) -> BlockHead:
-    """Return DSpark's head with a confidence near 1 after an even token, near 0 after an odd one."""
+    """Return DSpark's head that is confident after an even token, and not after an odd one."""
     changed, width = copy.deepcopy(head), head.hidden_size
     with torch.no_grad():
         changed.model.markov_w1.weight[:, 0] = 2.0 - 4.0 * (torch.arange(64) % 2)
@@ -332,8 +332,8 @@ def test_a_saved_head_drafts_with_the_threshold_of_its_method(
 ) -> None:
     train("dspark").model.save_pretrained(tmp_path)
     method = replace(BLOCK_METHODS["dspark"], confidence_threshold=0.3)
-    drafter = method.drafter(tmp_path, Placement())
-    assert (drafter.threshold, drafter.start((1, 2), ONE, torch.Generator()).threshold) == (0.3,) * 2
+    session = method.drafter(tmp_path, Placement()).start((1, 2), ONE, torch.Generator())
+    assert session.threshold == 0.3
     settings = EngineSettings(Samplers(ONE, ONE), 4, LIMIT, frozenset(), 0, Placement())
     with pytest.raises(Unsupported, match=r"by its load \(enable_adaptive_verification\)"):
         _export(method, tmp_path, tmp_path, settings, tmp_path)

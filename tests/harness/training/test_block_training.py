@@ -113,7 +113,13 @@ def test_a_slot_that_read_nothing_ends_the_chain_of_d_pace() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"decay": "dpace"}, {"keep": 0.4}, {"loss": "adaptive_kl_tv"}, {"loss": "csd"}],
+    [
+        {"decay": "dpace"},
+        {"keep": 0.4},
+        {"keep": 0.4, "selection": "entropy"},
+        {"loss": "adaptive_kl_tv"},
+        {"loss": "csd"},
+    ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
 def test_losses_selection_and_weights_are_choices(changes: dict[str, Any], tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def test_a_wrong_knob_is_said_with_the_nearest_or_with_its_value(write: Write) -
     write(METHOD)
 
     assert said(kk=3) == (
-        "Unknown knob of method 'own' 'kk'. Did you mean 'k'? Known: against, k, label, training."
+        "Unknown knob of method 'own' 'kk'. Did you mean 'k'? Known: against, draft, k, label, "
+        "sweep, training."
     )
     assert said(k="many") == ("method 'own': k: Input should be a valid integer (got 'many').")

@@ -2,11 +2,9 @@
 
 A head (`draftmark.models.feature_head`) is one decoder layer of the target's architecture between
 the target's embedding and output head, both frozen. The head trains on stored hidden states of
-fixed text. Training keeps the checkpoint with the highest acceptance of first drafted tokens on the
-validation rows.
+fixed text. `_head` has the parts that block heads share.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,14 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from draftmark.baselines._selection import selection_weights, train_on_gaps
-from draftmark.baselines._token_losses import TokenLossName, token_loss
+from draftmark.baselines._head import HeadMethod
+from draftmark.baselines._token_losses import LossName
 from draftmark.speculation.interfaces import Drafter
-from draftmark.types import Kind, Placement, Text, TrainingRun
+from draftmark.types import Placement, Text
 
 if TYPE_CHECKING:
     import torch
 
+    from draftmark.models.block_layouts import TrainedHead
     from draftmark.models.feature_head import Architecture, FeatureHead
     from draftmark.models.head_layouts import HeadFacts
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates
@@ -41,40 +40,27 @@ EAGLE_TREE = (
 )
 
 
-Decay = Annotated[float, Field(gt=0, le=1)] | Literal["dpace"]
-
-
 @dataclass(frozen=True)
-class FeatureHeadMethod(ABC):
-    """The knobs of every head.
+class FeatureHeadMethod(HeadMethod):
+    """The knobs of every feature head, beside those of every head.
 
-    `loss`: the token loss; "cross_entropy" is -log q(token). `depth`: number of tokens that
-    training rolls the head forward on its own features; the loss at depth k has weight decay^k, or
-    "dpace" (`training.position_weights`): the weights follow what each depth adds to the expected
-    accepted length. `keep` below 1: AdaSPEC's selection (arXiv 2510.19779, there 0.4) by the loss
-    over all depths, against a reference head. `from_layer`: the target's layer that initialises the
-    head; None is random, as published. Layer outputs can be far larger than the normalised
-    features, so EAGLE-1's head, which has no norm, then starts worse than random. `tree`: the tree
-    to draft in place of a chain, as paths of ranks (`speculation.trees`) or "eagle" for EAGLE-1's;
-    block length g uses its first g levels.
+    `depth`: number of tokens that training rolls the head forward on its own features.
+    `from_layer`: the target's layer that initialises the head; None is random, as published. Layer
+    outputs can be far larger than the normalised features, so EAGLE-1's head, which has no norm,
+    then starts worse than random. `tree`: the tree to draft in place of a chain, as paths of ranks
+    (`speculation.trees`) or "eagle" for EAGLE-1's; block length g uses its first g levels.
     """
 
-    loss: Literal["cross_entropy"] | TokenLossName = "soft_cross_entropy"
+    loss: LossName = "soft_cross_entropy"
     depth: Annotated[int, Field(ge=1)] = 1
-    decay: Decay = 1.0
-    keep: Annotated[float, Field(gt=0, le=1)] = 1.0
     from_layer: Annotated[int, Field(ge=0)] | None = None
     tree: Literal["eagle"] | tuple[tuple[int, ...], ...] | None = None
-
-    kind: ClassVar[Kind] = "feature_head"
-    trains: ClassVar[bool] = True
 
     architecture: ClassVar["Architecture"]
 
     def __post_init__(self) -> None:
         """Raise ValueError for paths that do not form a tree, and for knobs that exclude others."""
-        if self.decay == "dpace" and self.keep < 1:
-            raise ValueError('keep below 1 weighs tokens, decay = "dpace" depths: choose one')
+        super().__post_init__()
         if self.tree not in (None, "eagle"):
             from draftmark.speculation.trees import Tree
 
@@ -86,16 +72,23 @@ class FeatureHeadMethod(ABC):
         return EAGLE_TREE if self.tree == "eagle" else self.tree or ()
 
     @property
+    def reads(self) -> float:
+        """The number of depths at which training reads a token."""
+        return self.depth
+
+    @property
     def norms(self) -> dict[str, bool]:
         """The norms of the head, by their names in `HeadShape`, that are knobs of the method."""
         return {}
 
-    def start_from(self, head: "HeadFacts") -> Self:
+    def start_from(self, head: "TrainedHead") -> Self:
         """Return the method with the architecture of a trained head, from which training goes on.
 
         Raises ValueError if the architecture is another, or if knobs contradict the head.
         """
-        if head.kind != self.architecture:
+        from draftmark.models.head_layouts import HeadFacts
+
+        if not isinstance(head, HeadFacts) or head.kind != self.architecture:
             raise ValueError(
                 f"it is a head of {head.kind}, and the method trains {self.architecture}"
             )
@@ -116,10 +109,6 @@ class FeatureHeadMethod(ABC):
                 raise ValueError(f"the head has {name} = {value}, not {own}; leave {name} out")
         return replace(self, **facts)
 
-    @abstractmethod
-    def layers(self, num_layers: int) -> tuple[int, ...]:
-        """Return the target's layers (of `num_layers`) whose hidden states the head reads."""
-
     def draft_ids(self, texts: Sequence[Text], vocab_size: int) -> "torch.Tensor | None":
         """Return the token ids of the draft vocabulary; None for the target's vocabulary."""
         return None
@@ -134,35 +123,26 @@ class FeatureHeadMethod(ABC):
         shape = HeadShape(self.architecture, layers, target.vocab_size, size, **self.norms)
         return make_head(target, shape, seed=seed, draft_ids=ids, from_layer=self.from_layer)
 
-    def logit_loss(self) -> "TokenLoss":
-        """Return the token loss at one depth."""
-        from draftmark.training.divergences import cross_entropy
-
-        if self.loss == "cross_entropy":
-            return lambda draft, _, batch: cross_entropy(draft, batch.labels_N)
-        loss = token_loss(self.loss)
-        return lambda draft, target, _: loss(draft, target)
-
     def fit(self, context: "TrainingContext", loss: "TokenLoss", noise: float = 0.0) -> "Draft":
         """Return the head trained by a token loss at every depth."""
-        from draftmark.training.head_training import mean_over_depths, trainable_head
-        from draftmark.training.loop import train
+        from draftmark.training.head_training import trainable_head
 
         head = trainable_head(context.draft, self.depth, noise, context.seed)
-        context = replace(context, draft=head)
-        if self.decay == "dpace":
-            return _train_by_length(context, loss)
-        loss = mean_over_depths(loss, self.decay)
-        if self.keep == 1:
-            return train(context, loss)
-        return train_on_gaps(
-            context, loss, lambda gap_N, batch: selection_weights(gap_N, batch, self.keep)
-        )
+        return super().fit(replace(context, draft=head), loss)
 
-    def training_runs(self, run: TrainingRun) -> tuple[TrainingRun, ...]:
-        """Return the head's training run, preceded by the reference's if tokens are selected."""
-        run = replace(run, depth=self.depth)
-        return (run,) if self.keep == 1 else (run, replace(run, compared=True))
+    def mean_loss(self, loss: "TokenLoss") -> "TokenLoss":
+        """Return the mean [N] of a token loss over depths, with weights decay^k."""
+        from draftmark.training.head_training import mean_over_depths
+
+        assert self.decay != "dpace"
+        return mean_over_depths(loss, self.decay)
+
+    def losses_and_confidence(self, loss: "TokenLoss") -> tuple["TokenLoss", "TokenLoss"]:
+        """Return a token loss at every depth [N, K], and q(token) there."""
+        from draftmark.training.head_training import loss_by_depth
+        from draftmark.training.position_weights import confidence_by_depth
+
+        return loss_by_depth(loss), confidence_by_depth
 
     def criterion(
         self, target: "LanguageModel", validation: "StoredHiddenStates", states: "StateSource"
@@ -185,12 +165,3 @@ class FeatureHeadMethod(ABC):
             if self.paths
             else FeatureHeadDrafter(head)
         )
-
-
-def _train_by_length(context: "TrainingContext", loss: "TokenLoss") -> "Draft":
-    """Return the head trained with D-PACE's weights of depths."""
-    from draftmark.training.head_training import loss_by_depth
-    from draftmark.training.loop import PreLossPass, train
-    from draftmark.training.position_weights import confidence_by_depth, weigh_depths
-
-    return train(context, loss_by_depth(loss), PreLossPass(confidence_by_depth, weigh=weigh_depths))

@@ -1,7 +1,7 @@
 """AdaSPEC's token selection (Hu et al. 2025, arXiv 2510.19779), for any draft and token loss.
 
 A reference draft is trained first. The draft is then trained on the tokens whose loss exceeds the
-reference's by most. `adaspec` does this for language models, the knob `keep` for feature heads.
+reference's by most. `adaspec` does this for language models, the knob `keep` for heads.
 
 Other selections keep tokens by the target alone, with no reference: where its distribution p has
 the largest entropy, or the largest flatness (Fan et al. 2026, arXiv 2601.18902), the cosine between
@@ -31,6 +31,22 @@ if TYPE_CHECKING:
 
 Choice = Literal["gap", "reversed", "random", "entropy", "flatness"]
 BY_TARGET: tuple[Choice, ...] = ("entropy", "flatness")  # need no reference
+
+
+def train_selected(
+    context: "TrainingContext", loss: "TokenLoss", keep: float, choice: Choice
+) -> "Draft":
+    """Return the draft trained on the share `keep` of each step's tokens; 1 is plain training."""
+    from draftmark.training.loop import train
+
+    def weigh(values_N: "torch.Tensor", batch: "Batch") -> "torch.Tensor":
+        return selection_weights(values_N, batch, keep, choice, seed=context.seed)
+
+    if keep == 1:
+        return train(context, loss)
+    if choice in BY_TARGET:
+        return train_on_target_scores(context, loss, weigh, choice)
+    return train_on_gaps(context, loss, weigh)
 
 
 def train_on_gaps(

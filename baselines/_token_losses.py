@@ -15,7 +15,9 @@ from pydantic import BeforeValidator
 if TYPE_CHECKING:
     import torch
 
+    from draftmark.training.batches import Batch
     from draftmark.training.divergences import Divergence
+    from draftmark.training.loop import TokenLoss
 
 TokenLossName = Literal[
     "soft_cross_entropy",
@@ -32,6 +34,24 @@ TokenLossName = Literal[
     "adaptive_kl_tv",
     "negative_log_acceptance",
 ]
+LossName = Literal["cross_entropy"] | TokenLossName
+
+
+def loss_by_name(name: LossName) -> "TokenLoss":
+    """Return a token loss by name; "cross_entropy" is that of the text's token."""
+    if name == "cross_entropy":
+        return label_loss
+    loss = token_loss(name)
+    return lambda draft_NV, target_NV, _: loss(draft_NV, target_NV)
+
+
+def label_loss(
+    draft_NV: "torch.Tensor", target_NV: "torch.Tensor", batch: "Batch"
+) -> "torch.Tensor":
+    """Return -log q [N] of the text's own tokens."""
+    from draftmark.training.divergences import cross_entropy
+
+    return cross_entropy(draft_NV, batch.labels_N)
 
 
 def token_loss(name: TokenLossName) -> "Divergence":

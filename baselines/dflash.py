@@ -26,13 +26,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from draftmark.baselines._block_head import (
-    GAMMA_4,
-    BlockHeadMethod,
-    Layer,
-    fused_layers,
-)
-from draftmark.baselines._feature_head import Decay
+from draftmark.baselines._block_head import GAMMA_4, BlockHeadMethod, fused_layers
+from draftmark.baselines._head import Decay, Layer
 
 if TYPE_CHECKING:
     from typing import Any

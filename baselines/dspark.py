@@ -16,26 +16,24 @@ Where codes differ: DeepSpec (deepseek-ai/DeepSpec at 67d7bdd) divides each term
 weights, speculators 0.9 by the number of slots; speculators' `tv` is half of the L1 distance, and
 its `ce` takes the target's likeliest token in place of y. Both report as accepted length 1 plus the
 sum of products of 1 - TV, over all anchors alike; `block_efficiency` is over the starts of blocks.
-The confidence is trained and exported, and cuts no block here: vLLM's cut depends on its load.
+With `confidence_threshold`, a block ends before the first slot whose confidence c is below it, as
+by DeepSpec's option of that name. vLLM cuts blocks by its load (`enable_adaptive_verification`), so
+a text alone does not decide what is drafted: that is refused.
 
 Published recipe: Open-PerfectBlend answered by the target (`text = "target"`), 10 epochs, AdamW,
 learning rate 6e-4, batches of 512, 5 layers, rank 256.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from draftmark.baselines._block_head import (
-    GAMMA_4,
-    BlockHeadMethod,
-    BlockLossName,
-    Layer,
-    fused_layers,
-    label_loss,
-)
-from draftmark.baselines._feature_head import Decay
+from draftmark.baselines._block_head import GAMMA_4, BlockHeadMethod, fused_layers
+from draftmark.baselines._head import Decay, Layer, NonNegative
+from draftmark.baselines._token_losses import LossName, label_loss
+from draftmark.types import Placement
 
 if TYPE_CHECKING:
     from typing import Any
@@ -44,19 +42,21 @@ if TYPE_CHECKING:
 
     from draftmark.models.block_head import BlockModule, BlockShape
     from draftmark.models.dspark_head import DSparkModule
+    from draftmark.speculation.block_drafter import BlockDrafter
     from draftmark.training.batches import Batch
     from draftmark.training.context import TrainingContext
     from draftmark.training.loop import TokenLoss
 
-NonNegative = Annotated[float, Field(ge=0)]
-
 
 @dataclass(frozen=True)
 class DSpark(BlockHeadMethod):
-    """`rank`: rank of the Markov head; `num_layers`, `features`: as in `dflash`."""
+    """`rank`: rank of the Markov head; `num_layers`, `features`: as in `dflash`.
+
+    `confidence_threshold`: the least confidence of a drafted token; 0 cuts no block.
+    """
 
     block_size: Annotated[int, Field(ge=1, le=32)] = 7
-    loss: BlockLossName | Literal["dspark"] = "dspark"  # type: ignore[assignment]
+    loss: LossName | Literal["dspark"] = "dspark"  # type: ignore[assignment]
     decay: Decay = GAMMA_4
     num_layers: Annotated[int, Field(ge=1)] = 2
     features: tuple[Layer, ...] | None = None
@@ -64,6 +64,7 @@ class DSpark(BlockHeadMethod):
     ce_weight: NonNegative = 0.1
     l1_weight: NonNegative = 0.9
     confidence_weight: NonNegative = 1.0
+    confidence_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     def layers(self, num_layers: int) -> tuple[int, ...]:
         """Return the fused layers in order; raises UserError if the target lacks one."""
@@ -93,6 +94,10 @@ class DSpark(BlockHeadMethod):
             return loss_N + self.confidence_weight * own_N
 
         return loss
+
+    def drafter(self, directory: Path, placement: Placement) -> "BlockDrafter":
+        """Return the drafter of a saved head, which cuts blocks at the threshold."""
+        return replace(super().drafter(directory, placement), threshold=self.confidence_threshold)
 
     def _mixture(
         self, draft_NV: "torch.Tensor", target_NV: "torch.Tensor", batch: "Batch"

@@ -16,11 +16,10 @@ noise 0.2 (its width is 0.2 times 512 / length).
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
-
-from pydantic import Field
+from typing import TYPE_CHECKING, ClassVar
 
 from draftmark.baselines._feature_head import FeatureHeadMethod
+from draftmark.baselines._head import NonNegative
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from draftmark.models.feature_head import Architecture
     from draftmark.training.batches import Batch
     from draftmark.training.context import Draft, TrainingContext
-
-NonNegative = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -50,12 +47,12 @@ class Eagle(FeatureHeadMethod):
         """Return the head trained by the sum of both losses."""
         from draftmark.training.head_training import state_distance
 
-        logit_loss = self.logit_loss()
+        token_loss = self.token_loss()
 
         def loss(
             draft_NV: "torch.Tensor", target_NV: "torch.Tensor", batch: "Batch"
         ) -> "torch.Tensor":
-            loss_N = self.loss_weight * logit_loss(draft_NV, target_NV, batch)
+            loss_N = self.loss_weight * token_loss(draft_NV, target_NV, batch)
             return loss_N + self.state_weight * state_distance(batch)
 
         return self.fit(context, loss, self.noise)

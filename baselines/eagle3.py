@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from draftmark.baselines._feature_head import Decay, FeatureHeadMethod
+from draftmark.baselines._feature_head import FeatureHeadMethod
+from draftmark.baselines._head import Decay, Layer, middle_layers
 from draftmark.errors import UserError
 from draftmark.types import Text
 
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from draftmark.models.feature_head import Architecture
     from draftmark.models.head_layouts import HeadFacts
     from draftmark.training.context import Draft, TrainingContext
-
-Layer = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,11 @@ class Eagle3(FeatureHeadMethod):
 
     def layers(self, num_layers: int) -> tuple[int, ...]:
         """Return the three layers in order; raises UserError if the target lacks one."""
-        middle = num_layers // 2
-        default = (min(2, middle - 1), middle, max(num_layers - 3, middle + 1))
-        low, middle, high = sorted(self.features or default)
+        given = self.features or middle_layers(num_layers)
+        low, middle, high = sorted(given)
         if not 0 <= low < middle < high < num_layers:
             raise UserError(
-                f"eagle3: features = {list(self.features or default)} are not three different "
+                f"eagle3: features = {list(given)} are not three different "
                 f"layers of a target with layers 0 to {num_layers - 1}; set features to three of "
                 "them in the method's entry."
             )
@@ -96,7 +94,7 @@ class Eagle3(FeatureHeadMethod):
 
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the head trained at every depth."""
-        return self.fit(context, self.logit_loss())
+        return self.fit(context, self.token_loss())
 
 
 METHOD = Eagle3

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from draftmark.baselines._block_head import BlockHeadMethod
-from draftmark.baselines._feature_head import Decay
+from draftmark.baselines._head import Decay
 
 if TYPE_CHECKING:
     from typing import Any

@@ -16,12 +16,13 @@ come with one, so the reference engine alone runs this head.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from draftmark.baselines._feature_head import Decay, FeatureHeadMethod
-from draftmark.baselines._token_losses import TokenLossName
+from draftmark.baselines._feature_head import FeatureHeadMethod
+from draftmark.baselines._head import Decay
+from draftmark.baselines._token_losses import LossName
 
 if TYPE_CHECKING:
     from draftmark.models.feature_head import Architecture
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 class Mtp(FeatureHeadMethod):
     """The knobs are those of every head."""
 
-    loss: Literal["cross_entropy"] | TokenLossName = "cross_entropy"
+    loss: LossName = "cross_entropy"
     depth: Annotated[int, Field(ge=1)] = 3
     decay: Decay = 0.6
 
@@ -49,7 +50,7 @@ class Mtp(FeatureHeadMethod):
 
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the head trained at every depth."""
-        return self.fit(context, self.logit_loss())
+        return self.fit(context, self.token_loss())
 
 
 METHOD = Mtp

@@ -25,13 +25,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from draftmark.baselines._block_head import (
-    BlockHeadMethod,
-    BlockLossName,
-    Layer,
-    Share,
-    fused_layers,
-)
+from draftmark.baselines._block_head import BlockHeadMethod, fused_layers
+from draftmark.baselines._head import Layer, Share
+from draftmark.baselines._token_losses import LossName
 
 if TYPE_CHECKING:
     from typing import Any
@@ -46,7 +42,7 @@ class PEagle(BlockHeadMethod):
     `anchors`: the share of starts read at the first slot; `ratio` and `floor` set those after it.
     """
 
-    loss: BlockLossName = "forward_kl"
+    loss: LossName = "forward_kl"
     anchors: Share = 1.0
     ratio: Share = 0.7
     floor: Share = 0.2

@@ -17,22 +17,19 @@ a draft that reads its own tokens. It pays by its one pass.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from draftmark.baselines._token_losses import TokenLossName, token_loss
+from draftmark.baselines._head import Share
+from draftmark.baselines._token_losses import LossName, loss_by_name
 from draftmark.errors import UserError
 from draftmark.speculation.interfaces import Drafter
 from draftmark.speculation.methods import LanguageModelMethod
 from draftmark.types import MAX_GAMMA, Placement, TrainingRun
 
 if TYPE_CHECKING:
-    from draftmark.models.language_model import LanguageModel
     from draftmark.training.context import Draft, TrainingContext
-    from draftmark.training.loop import TokenLoss
-
-Share = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Pard(LanguageModelMethod):
     """
 
     block_size: Annotated[int, Field(ge=1, le=MAX_GAMMA)] = 8
-    loss: Literal["cross_entropy"] | TokenLossName = "cross_entropy"
+    loss: LossName = "cross_entropy"
     decay: Share = 1.0
     ratio: Share = 0.7
     floor: Share = 0.2
@@ -64,35 +61,19 @@ class Pard(LanguageModelMethod):
 
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained at every slot; its config has the mask token."""
+        from draftmark.models.block_head import masked_token
         from draftmark.training.block_training import mean_over_slots
         from draftmark.training.loop import train
         from draftmark.training.parallel_training import ParallelDraftInTraining
 
         model, size = context.draft.model, context.draft.vocab_size
-        model.config.pard_token = self._mask_token(context.draft)
+        model.config.pard_token = masked_token(context.draft, self.mask_token, "draft")
         draft = ParallelDraftInTraining(
             model, size, model.config.pard_token, self.shares, context.seed
         )
         weights = [self.decay**slot for slot in range(self.block_size)]
-        loss = mean_over_slots(self._token_loss(), weights, self.shares)
+        loss = mean_over_slots(loss_by_name(self.loss), weights, self.shares)
         return train(replace(context, draft=draft), loss)
-
-    def _token_loss(self) -> "TokenLoss":
-        from draftmark.training.divergences import cross_entropy
-
-        if self.loss == "cross_entropy":
-            return lambda draft, _, batch: cross_entropy(draft, batch.labels_N)
-        loss = token_loss(self.loss)
-        return lambda draft, target, _: loss(draft, target)
-
-    def _mask_token(self, draft: "LanguageModel") -> int:
-        rows = draft.model.get_input_embeddings().weight.shape[0]
-        token = min(draft.vocab_size, rows - 1) if self.mask_token is None else self.mask_token
-        if token >= rows:
-            raise UserError(
-                f"mask_token = {token}: the draft's embedding has rows 0 to {rows - 1}."
-            )
-        return int(token)
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the saved draft as a drafter; raises UserError if its config has no mask token."""

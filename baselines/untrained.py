@@ -3,19 +3,21 @@
 A head that was trained before (`draft = { head = ... }`) is measured as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from draftmark.speculation.interfaces import Drafter
 from draftmark.speculation.methods import LanguageModelMethod
 from draftmark.types import Kind, Ledger, Placement, Text
 
 if TYPE_CHECKING:
-    from draftmark.models.head_layouts import HeadFacts
+    from draftmark.models.block_head import BlockModule, BlockShape
+    from draftmark.models.block_layouts import BlockFacts, TrainedHead
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates
     from draftmark.models.language_model import LanguageModel
+    from draftmark.models.shapes import Shape
     from draftmark.training.context import Draft, TrainingContext
     from draftmark.training.validation import Criterion
 
@@ -32,16 +34,18 @@ class Untrained(LanguageModelMethod):
 
         return Draft(context.draft, Ledger())
 
-    def start_from(self, head: "HeadFacts") -> "MeasuredHead":
+    def start_from(self, head: "TrainedHead") -> "MeasuredHead":
         """Return the method for a trained head."""
-        return MeasuredHead(head)
+        from draftmark.models.block_layouts import BlockFacts
+
+        return MeasuredBlockHead(head) if isinstance(head, BlockFacts) else MeasuredHead(head)
 
 
 @dataclass(frozen=True)
 class MeasuredHead:
     """A trained head, measured as it is."""
 
-    facts: "HeadFacts"
+    facts: "TrainedHead"
 
     kind: ClassVar[Kind] = "feature_head"
     trains: ClassVar[bool] = False
@@ -70,6 +74,33 @@ class MeasuredHead:
         from draftmark.speculation.head_drafter import FeatureHeadDrafter
 
         return FeatureHeadDrafter(load_head(directory, placement))
+
+
+@dataclass(frozen=True)
+class MeasuredBlockHead(MeasuredHead):
+    """A trained block head, measured as it is."""
+
+    facts: "BlockFacts"
+
+    def module(self, config: "Any", shape: "BlockShape") -> "BlockModule":
+        """Return random weights of the head."""
+        from draftmark.models.block_imports import build_module
+
+        return build_module(self.facts, config, shape)
+
+    def draft_shape(self, target: "Shape", config: "Mapping[str, Any]") -> "Shape":
+        """Return the shape of the head for a target of that shape and config, for planning."""
+        from draftmark.models.block_head import count_block_head
+
+        layers = self.layers(target.layers)
+        return count_block_head(self.module, target, config, layers, self.facts.block_size)
+
+    def drafter(self, directory: Path, placement: Placement) -> Drafter:
+        """Return the drafter of the saved head."""
+        from draftmark.models.block_head import load_block_head
+        from draftmark.speculation.block_drafter import BlockDrafter
+
+        return BlockDrafter(load_block_head(directory, self.module, placement))
 
 
 METHOD = Untrained

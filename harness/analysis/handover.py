@@ -25,7 +25,10 @@ _EAGLE_NOTE = (
     "SGLang reads an EAGLE-1 head whose config.json has architectures = "
     '["LlamaForCausalLMEagle"]: change that first'
 )
-_HEAD_NOTE = "for an EAGLE-1 head write eagle in place of eagle3"
+_HEAD_NOTE = (
+    "for a head that is not EAGLE-3's write its kind in place of eagle3: eagle, medusa, dflash or "
+    "dspark; P-EAGLE's also needs parallel_drafting"
+)
 _GREEDY = (
     "vLLM drafts greedily with a shared vocabulary, and this draft was measured sampling; measure "
     "with evaluation.draft = { temperature = 0 }"

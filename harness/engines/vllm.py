@@ -26,6 +26,7 @@ from draftmark.types import Decode, Kind, Prompt, Round
 
 if TYPE_CHECKING:
     from draftmark.models.block_head import BlockHead
+    from draftmark.speculation.block_drafter import BlockDrafter
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,7 @@ def _export(
 
     drafter = method.drafter(draft, settings.placement)
     if isinstance(drafter, BlockDrafter):
+        _check_uncut(drafter)
         return _export_block_head(drafter.head, settings, folder)
     if not isinstance(drafter, FeatureHeadDrafter):
         raise Unsupported(
@@ -193,6 +195,15 @@ def _export(
     tokens = settings.num_speculative_tokens
     export_head(drafter.head, layouts[0], folder, target="", num_speculative_tokens=tokens)
     return folder
+
+
+def _check_uncut(drafter: "BlockDrafter") -> None:
+    """Raise Unsupported for blocks that end by a confidence."""
+    if drafter.threshold:
+        raise Unsupported(
+            "vLLM cuts blocks by its load (enable_adaptive_verification), not at a confidence; "
+            "leave confidence_threshold out, or choose another speed.engine."
+        )
 
 
 def _export_block_head(head: "BlockHead", settings: EngineSettings, folder: Path) -> Path:

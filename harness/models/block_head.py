@@ -116,6 +116,10 @@ class BlockModule(torch.nn.Module, ABC):
         """Return what the added part [..., X - D] of joined states adds to the logits [..., V]."""
         raise NotImplementedError(f"{type(self).__name__} adds nothing to its states")
 
+    def confidence_logits(self, joined: torch.Tensor) -> torch.Tensor:
+        """Return the logits [...] of the confidence of joined states [..., X]."""
+        raise NotImplementedError(f"{type(self).__name__} has no confidence head")
+
     def take(self, target: Any) -> None:
         """Initialise weights from the target's; the base class takes embedding and output head."""
         self.embedding.load_state_dict(target.get_input_embeddings().state_dict())
@@ -176,6 +180,13 @@ class BlockHead(LanguageModel):
             logits = logits + bias[..., : self.vocab_size]
         return logits
 
+    def confidence(self, joined: torch.Tensor) -> torch.Tensor:
+        """Return the estimated probability [...] that the token of a joined state is accepted.
+
+        It depends on the state and on the token before, never on the token that is drafted.
+        """
+        return self.model.confidence_logits(joined).float().sigmoid()
+
 
 def make_block_head(
     target: LanguageModel, build: Build, shape: BlockShape, *, seed: int
@@ -200,15 +211,24 @@ def block_shape(
 ) -> BlockShape:
     """Return the shape of a head for a target.
 
-    The default `mask_token` is the first row of the embedding beyond the tokenizer, which no text
-    contains, or else the tokenizer's last token. Raises UserError if the embedding lacks it.
+    Raises UserError if the target's embedding lacks the mask token.
     """
-    rows, size = target.model.get_input_embeddings().weight.shape[0], target.vocab_size
-    token = min(size, rows - 1) if mask_token is None else mask_token
-    if token >= rows:
-        raise UserError(f"mask_token = {token}: the target's embedding has rows 0 to {rows - 1}.")
+    token = masked_token(target, mask_token, "target")
     biased = target.model.get_output_embeddings().bias is not None
-    return BlockShape(layers, size, block_size, token, biased)
+    return BlockShape(layers, target.vocab_size, block_size, token, biased)
+
+
+def masked_token(model: LanguageModel, given: int | None, owner: str) -> int:
+    """Return the id at slots whose token is unknown; raises UserError if the embedding lacks it.
+
+    By default it is the first row of the embedding beyond the tokenizer, which no text contains, or
+    else the tokenizer's last token.
+    """
+    rows = int(model.model.get_input_embeddings().weight.shape[0])
+    token = min(model.vocab_size, rows - 1) if given is None else given
+    if token >= rows:
+        raise UserError(f"mask_token = {token}: the {owner}'s embedding has rows 0 to {rows - 1}.")
+    return token
 
 
 def count_block_head(

@@ -1,191 +1,191 @@
-"""Reads a block head from a layout of `block_exports`, whoever trained it.
+"""Reads trained block heads of other code, for a target, in the layouts of `models.block_layouts`.
 
-Legend: V vocabulary.
+Embedding and output head are the target's. Only P-EAGLE's file may have its own, because its
+trainers train them; a file of another kind must repeat the target's or leave them out.
+
+Weights are read as float32 from safetensors. Legend: V vocabulary.
 """
 
-import copy
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from transformers import Qwen3Config
+from transformers import AutoConfig, Qwen3Config
 
 from draftmark.errors import UserError
 from draftmark.models.block_head import BlockHead, BlockModule, BlockShape
+from draftmark.models.block_layouts import BlockFacts, TrainedHead, read_trained_head
 from draftmark.models.dflash_head import DFlashModule
 from draftmark.models.dspark_head import DSparkModule
-from draftmark.models.head_exports import CONFIG, WEIGHTS
+from draftmark.models.feature_head import FeatureHead
+from draftmark.models.head_imports import check_head, read_head
 from draftmark.models.language_model import LanguageModel
+from draftmark.models.loading import check_whole, explain_loading
 from draftmark.models.medusa_head import MedusaModule
 from draftmark.models.p_eagle_head import PEagleModule
+from draftmark.models.weights import weight_files
 
 Tensors = dict[str, torch.Tensor]
+_ENDS = {"embed_tokens.weight": "embedding.weight", "lm_head.weight": "output.weight"}
 _DFLASH = {"markov_head.markov_w": "markov_w", "confidence_head.proj.": "confidence."}
-_EAGLE = {
+_P_EAGLE = {
     "midlayer.": "layers.0.",
     "layers.0.input_layernorm.": "layers.0.input_layernorm.embedding_norm.",
     "layers.0.hidden_norm.": "layers.0.input_layernorm.feature_norm.",
+    "fc.": "eagle.fc.",
+    "norm.": "eagle.norm.",
+    "layers.": "eagle.causal.model.layers.",
 }
-_MAPS = ("d2t", "t2d")
+_MAPS = ("d2t", "t2d")  # between a draft's vocabulary and the target's, which are the same here
 
 
-@dataclass(frozen=True)
-class _Files:
-    """A folder's config, the part of it that describes the layers, and its tensors."""
-
-    directory: Path
-    config: Mapping[str, Any]
-    tensors: Tensors
-
-    @property
-    def layers(self) -> Mapping[str, Any]:
-        layers: Mapping[str, Any] = self.config.get("transformer_layer_config", self.config)
-        return layers
-
-    @property
-    def kind(self) -> str:
-        """The name of the architecture."""
-        named = [self.config.get(key) for key in ("speculators_model_type", "model_type")]
-        named += self.config.get("architectures") or []
-        if "mask_hidden" in self.tensors:
-            return "p_eagle"
-        if "markov_head.markov_w1.weight" in self.tensors:
-            return "dspark"
-        known = {"medusa": "medusa", "dflash": "dflash", "DFlashDraftModel": "dflash"}
-        return next((known[name] for name in named if name in known), "")
+def read_any_head(
+    directory: Path, target: LanguageModel, reference: str
+) -> FeatureHead | BlockHead:
+    """Return the trained head in a folder; raises UserError as the reader of its kind does."""
+    facts = read_trained_head(directory, reference)
+    if isinstance(facts, BlockFacts):
+        return read_block_head(directory, target, reference)
+    return read_head(directory, target, reference)
 
 
-def read_block_head(directory: Path, target: LanguageModel) -> BlockHead:
-    """Return the head in an exported folder, for its target, in evaluation mode.
+def check_any_head(directory: Path, reference: str, config: Any, vocab_size: int) -> TrainedHead:
+    """Return the facts of a trained head; raises UserError if a target's config does not fit it.
 
-    Raises UserError for another architecture, a draft vocabulary, and tensors that do not fit.
+    `vocab_size` is the tokenizer's. Every tensor's shape is checked; no module is made in memory.
     """
-    config = json.loads((directory / CONFIG).read_text("utf-8"))
-    files = _Files(directory, config, load_file(directory / WEIGHTS))
-    if files.kind not in _READERS:
-        raise UserError(
-            f"{directory} holds no block head that is known; take a head in the layout of "
-            f"{', '.join(_READERS)}."
-        )
+    facts = read_trained_head(directory, reference)
+    if not isinstance(facts, BlockFacts):
+        return check_head(directory, reference, config, vocab_size)
+    shape = _shape(facts, config, vocab_size, biased=False)
+    with torch.device("meta"):
+        module = build_module(facts, config, shape)
+    _check(directory, module, _named(directory, facts))
+    return facts
+
+
+def read_block_head(directory: Path, target: LanguageModel, reference: str = "") -> BlockHead:
+    """Return the float32 block head in a folder, on the target's device, in evaluation mode.
+
+    Raises UserError if the head was not made for the target, or if a tensor is missing, has another
+    shape or belongs to no part of the head.
+    """
+    facts = read_trained_head(directory, reference or str(directory))
+    if not isinstance(facts, BlockFacts):
+        raise UserError(f"{directory} holds a head of {facts.kind}, which is no block head.")
+    config, biased = target.model.config, target.model.get_output_embeddings().bias is not None
     with torch.random.fork_rng(devices=[]):
-        module, tensors = _READERS[files.kind](files, target)
+        module = build_module(facts, config, _shape(facts, config, target.vocab_size, biased))
+    tensors = _named(directory, facts)
+    _check(directory, module, tensors)
     with torch.no_grad():
         module.take(target.model)
-        _fill(files, module, tensors)
+        _take_ends(directory, module, tensors)
+        module.load_state_dict(tensors, strict=False)
+        if isinstance(module, PEagleModule):
+            embedding_VD = module.embedding.weight
+            module.mask_embedding.copy_(embedding_VD[facts.mask_token])
     return BlockHead(module.to(target.device).eval(), target.vocab_size)
 
 
-def _fill(files: _Files, module: BlockModule, tensors: Tensors) -> None:
-    """Load a head's tensors; those of embedding and output head stay the target's if not given."""
-    missing, unexpected = module.load_state_dict(tensors, strict=False)
-    ends = [
-        each.data_ptr() for end in (module.embedding, module.output) for each in end.parameters()
-    ]
-    state = module.state_dict()
-    lacking = [name for name in missing if state[name].data_ptr() not in ends]
-    if lacking or unexpected:
-        wrong = f"lacks {lacking[0]!r}" if lacking else f"holds the unknown {unexpected[0]!r}"
-        raise UserError(f"{files.directory / WEIGHTS} {wrong}; export or download the head again.")
+def build_module(facts: BlockFacts, config: Any, shape: BlockShape) -> BlockModule:
+    """Return random weights of a head; `config` is its target's, and for P-EAGLE's its own too."""
+    match facts.kind:
+        case "medusa":
+            return MedusaModule(config, shape, facts.num_layers)
+        case "dflash":
+            return DFlashModule(config, shape, Qwen3Config(**facts.layer))
+        case "dspark":
+            return DSparkModule(config, shape, Qwen3Config(**facts.layer), facts.rank)
+    values = {**facts.layer, "tie_word_embeddings": False}
+    own = AutoConfig.for_model(values.pop("model_type"), **values)
+    return PEagleModule(own, shape, facts.num_layers)
 
 
-def _shape(files: _Files, target: LanguageModel, layers: Any, block_size: int) -> BlockShape:
-    own = files.config.get("dflash_config") or files.config
-    biased = target.model.get_output_embeddings().bias is not None
-    mask = int(own.get("mask_token_id", 0))
-    return BlockShape(tuple(layers), target.vocab_size, block_size, mask, biased)
+def _shape(facts: BlockFacts, config: Any, vocab_size: int, biased: bool) -> BlockShape:
+    """Return the head's shape; raises UserError unless the target has its width and vocabulary."""
+    for what, own, theirs in (
+        ("hidden size", facts.width, config.hidden_size),
+        ("vocabulary", facts.vocab_size, config.vocab_size),
+    ):
+        if own != theirs:
+            raise UserError(
+                f"{facts.reference} is for a target with {what} {own}, and this target has "
+                f"{theirs}: it is a head of another model."
+            )
+    if facts.mask_token >= config.vocab_size:
+        raise UserError(f"{facts.reference}: mask_token_id {facts.mask_token} is no token.")
+    layers = facts.layers_of(config.num_hidden_layers)
+    return BlockShape(layers, vocab_size, facts.block_size, facts.mask_token, biased)
 
 
-def _check_whole_vocabulary(files: _Files, target: LanguageModel) -> None:
-    rows = files.config.get("draft_vocab_size")
-    if rows is not None and rows < target.vocab_size:
-        raise UserError(
-            f"{files.directory} drafts only {rows} of the target's {target.vocab_size} tokens; "
-            "block heads are read with the whole vocabulary only."
-        )
-
-
-def _medusa(files: _Files, target: LanguageModel) -> tuple[BlockModule, Tensors]:
-    config = files.config
-    if not config.get("original_lm_head"):
-        raise UserError(
-            f"{files.directory} has an output head for each slot; only Medusa heads that share the "
-            "target's (original_lm_head) are read."
-        )
-    last = target.model.config.num_hidden_layers
-    shape = _shape(files, target, (last,), config["num_heads"])
+def _named(directory: Path, facts: BlockFacts) -> Tensors:
+    """Return the file's tensors by the names of a BlockModule; floats are float32."""
+    names = [path.name for path in directory.iterdir()]
     tensors: Tensors = {}
-    for name, value in files.tensors.items():
-        if name.startswith("blocks."):
-            _, slot, _, layer, part = name.split(".")
-            tensors[f"stacks.{slot}.{layer}.{part}"] = value
-    return MedusaModule(target.model.config, shape, config["num_hidden_layers"]), tensors
+    with explain_loading(directory):
+        for file in weight_files(directory, names, head=True):
+            tensors |= load_file(directory / file)
+    return {
+        _own_name(name, facts): _plain(name, value).float()
+        for name, value in tensors.items()
+        if name not in _MAPS
+    }
 
 
-def _dflash(files: _Files, target: LanguageModel) -> tuple[BlockModule, Tensors]:
-    _check_whole_vocabulary(files, target)
-    config, own = files.config, files.config.get("dflash_config") or files.config
-    layers = config.get("aux_hidden_state_layer_ids") or [
-        layer + 1 for layer in own["target_layer_ids"]
-    ]
-    spark = files.kind == "dspark"
-    if own.get("sample_from_anchor", config.get("sample_from_anchor", spark)) != spark:
-        raise UserError(
-            f"{files.directory}: a {files.kind} head with sample_from_anchor = {not spark} is not "
-            "read."
-        )
-    shape = _shape(files, target, layers, config["block_size"] - (not spark))
-    kept = ("embed_tokens.", "lm_head.", *_MAPS)
-    tensors = _renamed({k: v for k, v in files.tensors.items() if not k.startswith(kept)}, _DFLASH)
-    layer_config = Qwen3Config(**files.layers)
-    if spark:
-        rank = config["markov_rank"]
-        return DSparkModule(target.model.config, shape, layer_config, rank), tensors
-    return DFlashModule(target.model.config, shape, layer_config), tensors
+def _plain(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor as the modules hold it; P-EAGLE's masked state is [1, 1, L D] in files."""
+    return tensor.flatten() if name == "mask_hidden" else tensor
 
 
-def _p_eagle(files: _Files, target: LanguageModel) -> tuple[BlockModule, Tensors]:
-    """Return the module and its tensors; embedding and output head may be trained too."""
-    _check_whole_vocabulary(files, target)
-    config = files.config
-    size = config.get("block_size")
-    if size is None:
-        size = config["speculators_config"]["proposal_methods"][0]["speculative_tokens"]
-    shape = _shape(files, target, config["eagle_aux_hidden_state_layer_ids"], size)
-    own = copy.deepcopy(target.model.config)
-    own.tie_word_embeddings = False  # the head has an embedding of its own
-    module = PEagleModule(own, shape, files.layers["num_hidden_layers"])
-    prefix = f"eagle.causal.{module.eagle.causal.base_model_prefix}."
-    tensors: Tensors = {"mask_hidden": files.tensors["mask_hidden"].flatten()}
-    for name, value in _renamed(files.tensors, _EAGLE).items():
-        if name.startswith("layers."):
-            tensors[prefix + name] = value
-        elif name.startswith(("fc.", "norm.")):
-            tensors["eagle." + name] = value
-    embedding, output = (
-        files.tensors.get(name, getattr(target.model, f"get_{end}_embeddings")().weight)
-        for name, end in (("embed_tokens.weight", "input"), ("lm_head.weight", "output"))
+def _own_name(name: str, facts: BlockFacts) -> str:
+    """Return the name in a BlockModule of a tensor in a file; an unknown name stays."""
+    if facts.kind == "medusa" and name.startswith("blocks."):
+        return name.replace("blocks.", "stacks.", 1).replace("layers.", "", 1)
+    for old, new in (_P_EAGLE if facts.kind == "p_eagle" else _DFLASH).items():
+        name = new + name.removeprefix(old) if name.startswith(old) else name
+    return _ENDS.get(name, name)
+
+
+def _take_ends(directory: Path, module: BlockModule, tensors: Tensors) -> None:
+    """Load the file's embedding and output head, of which padding rows may be missing.
+
+    Raises UserError if they are not the target's, except in P-EAGLE's files.
+    """
+    for end in (module.embedding, module.output):
+        name = "embedding.weight" if end is module.embedding else "output.weight"
+        if (own_VD := tensors.pop(name, None)) is None:
+            continue
+        theirs_VD = end.weight[: len(own_VD)].float()
+        own_VD = own_VD.to(theirs_VD.device)
+        if isinstance(module, PEagleModule):
+            theirs_VD = end.weight.clone()
+            theirs_VD[: len(own_VD)] = own_VD
+            end.weight.copy_(theirs_VD)
+        elif not torch.equal(theirs_VD, own_VD):
+            raise UserError(
+                f"{directory} has {name} of its own, and only heads with their target's are read."
+            )
+
+
+def _check(directory: Path, module: BlockModule, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise UserError unless the tensors are the module's own weights, by name and shape."""
+    ends = {"embedding.weight", "output.weight", "output.bias", "mask_embedding"}
+    tied = {name for name in module.state_dict() if name.startswith("eagle.causal.")}
+    tied -= {name for name in tied if ".layers." in name}
+    wanted = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    wanted = {name: shape for name, shape in wanted.items() if name not in ends | tied}
+    found = {name: tuple(value.shape) for name, value in tensors.items() if name not in ends}
+    check_whole(
+        directory,
+        list(wanted),
+        wanted.keys() - found.keys(),
+        found.keys() - wanted.keys(),
+        {
+            name: [found[name], wanted[name]]
+            for name in wanted.keys() & found.keys()
+            if found[name] != wanted[name]
+        },
     )
-    module.output.weight[: len(output)] = output
-    tensors |= {"embedding.weight": embedding, "mask_embedding": embedding[shape.mask_token]}
-    return module, tensors | {"output.weight": module.output.weight.clone()}
-
-
-def _renamed(tensors: Tensors, names: Mapping[str, str]) -> Tensors:
-    renamed: Tensors = {}
-    for name, value in tensors.items():
-        for old, new in names.items():
-            name = name.replace(old, new, 1) if name.startswith(old) else name
-        renamed[name] = value
-    return renamed
-
-
-_READERS: Mapping[str, Callable[[_Files, LanguageModel], tuple[BlockModule, Tensors]]] = {
-    "medusa": _medusa,
-    "p_eagle": _p_eagle,
-    "dflash": _dflash,
-    "dspark": _dflash,
-}

@@ -25,7 +25,7 @@ Where the sources differ, the rule is the one by which vLLM 0.32 serves a head (
 No torch at module level, because plans import this module.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -44,11 +44,16 @@ EAGLE3_ARCHITECTURES = {
     "Eagle3LlamaForCausalLM": "llama",
     "Eagle3Qwen3ForCausalLM": "qwen3",
 }
+BLOCK_ARCHITECTURES = {
+    "MedusaModel": "medusa",
+    "DFlashDraftModel": "dflash",
+    "Qwen3DSparkModel": "dspark",
+}
 EAGLE_ARCHITECTURES = ("LlamaForCausalLM", "EagleLlamaForCausalLM")
 _ROTARY = ("default", "linear", "llama3", "yarn")  # the same at every length of text
-_Size = Annotated[int, Field(ge=1, lt=2**40)]
+Size = Annotated[int, Field(ge=1, lt=2**40)]
 _Layer = Annotated[int, Field(ge=0, lt=2**16)]
-_Layers = list[_Layer] | None
+Layers = list[_Layer] | None
 _NAMES_OF_ROTARY = ("rope_scaling", "rope_parameters")
 # Keys that change nothing that a head computes here, nor do private ones (_name_or_path).
 _WITHOUT_EFFECT = {
@@ -74,26 +79,26 @@ class _Eagle(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    eagle_aux_hidden_state_layer_ids: _Layers = None
+    eagle_aux_hidden_state_layer_ids: Layers = None
     use_aux_hidden_state: bool = True
     norm_before_fc: bool = False
 
 
-class _LayerConfig(BaseModel):
+class LayerConfig(BaseModel):
     """The config of a head's layer, as far as it is checked; transformers reads all of it."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
     model_type: str
-    hidden_size: _Size
-    vocab_size: _Size
-    num_hidden_layers: _Size
-    num_attention_heads: _Size
-    num_key_value_heads: _Size | None = None
-    intermediate_size: _Size
-    head_dim: _Size | None = None
+    hidden_size: Size
+    vocab_size: Size
+    num_hidden_layers: Size
+    num_attention_heads: Size
+    num_key_value_heads: Size | None = None
+    intermediate_size: Size
+    head_dim: Size | None = None
     hidden_act: str = "silu"
-    max_position_embeddings: _Size = 2048
+    max_position_embeddings: Size = 2048
     rms_norm_eps: float = 1e-6
     rope_theta: float | None = None
     rope_scaling: dict[str, Any] | None = None
@@ -106,7 +111,7 @@ class _LayerConfig(BaseModel):
 
 # What an exported layer's config has of its model's.
 LAYER_KEYS = {
-    *_LayerConfig.model_fields,
+    *LayerConfig.model_fields,
     *("bos_token_id", "eos_token_id", "pad_token_id", "dtype", "initializer_range"),
 }
 
@@ -116,10 +121,10 @@ class _Flags(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow")
 
-    draft_vocab_size: _Size | None = None
-    target_hidden_size: _Size | None = None
-    num_aux_hidden_states: _Size | None = None
-    eagle_aux_hidden_state_layer_ids: _Layers = None
+    draft_vocab_size: Size | None = None
+    target_hidden_size: Size | None = None
+    num_aux_hidden_states: Size | None = None
+    eagle_aux_hidden_state_layer_ids: Layers = None
     eagle_config: _Eagle | None = None
     norm_before_residual: bool | None = None
     norm_before_fc: bool = False
@@ -179,7 +184,7 @@ def is_head(config: Mapping[str, Any]) -> bool:
     """True if a config names a feature head; EAGLE-1's do not."""
     architectures = config.get("architectures")
     named = architectures if isinstance(architectures, list) else []
-    marked = any(str(name) in EAGLE3_ARCHITECTURES for name in named)
+    marked = any(str(name) in (*EAGLE3_ARCHITECTURES, *BLOCK_ARCHITECTURES) for name in named)
     return bool(config.get("speculators_model_type")) or marked
 
 
@@ -195,17 +200,17 @@ def read_head_facts(directory: Path, reference: str) -> HeadFacts:
     flags = read_json(path, _Flags, FIX)
     if config.speculators_model_type is not None:
         kind, layer = _speculators(path, config, flags)
-        _check_keys(path, "", document.keys() - {"transformer_layer_config"}, _Flags)
-        _check_keys(path, "transformer_layer_config.", layer.keys(), _LayerConfig)
+        check_keys(path, "", document.keys() - {"transformer_layer_config"}, _Flags)
+        check_keys(path, "transformer_layer_config.", layer.keys(), LayerConfig)
     else:
         kind, layer = _plain(path, config, document), document
-        _check_keys(path, "", document.keys(), _Flags, _LayerConfig)
-    _check_layer(path, layer, kind)
+        check_keys(path, "", document.keys(), _Flags, LayerConfig)
+    check_layer(path, layer, FAMILIES if kind == "eagle3" else FAMILIES[:1])
     layers, served = _layers(path, flags)
     return HeadFacts(
         reference,
         kind,
-        {name: value for name, value in layer.items() if name in _LayerConfig.model_fields},
+        {name: value for name, value in layer.items() if name in LayerConfig.model_fields},
         layers,
         served,
         flags.draft_vocab_size,
@@ -225,8 +230,8 @@ def _speculators(
     if named != "eagle3":
         raise UserError(
             f"{path} describes a {printable_text(str(named), 40)!r} of speculators, and only "
-            "'eagle3' is read as a head; measure another kind on its server (draftmark "
-            "measure-server)."
+            "'eagle3', 'peagle', 'dflash' and 'dspark' are read as a head; measure another kind on "
+            "its server (draftmark measure-server)."
         )
     if config.transformer_layer_config is None:
         raise UserError(f"{path} has no transformer_layer_config; {FIX}.")
@@ -260,7 +265,8 @@ def _plain(path: Path, config: _Config, document: Mapping[str, Any]) -> Architec
     )
 
 
-def _check_keys(path: Path, place: str, keys: Any, *kinds: type[BaseModel]) -> None:
+def check_keys(path: Path, place: str, keys: Any, *kinds: type[BaseModel]) -> None:
+    """Raise UserError for a key that no section has and that changes something, or may."""
     known = _WITHOUT_EFFECT.union(*(kind.model_fields for kind in kinds))
     if unknown := sorted(key for key in set(keys) - known if not key.startswith("_")):
         raise UserError(
@@ -269,17 +275,16 @@ def _check_keys(path: Path, place: str, keys: Any, *kinds: type[BaseModel]) -> N
         )
 
 
-def _check_layer(path: Path, layer: Mapping[str, Any], kind: Architecture) -> None:
-    """Raise UserError for a layer that is not Llama's or Qwen3's with full attention."""
+def check_layer(path: Path, layer: Mapping[str, Any], allowed: Sequence[str]) -> LayerConfig:
+    """Return a layer's config; raises UserError unless it is of a family, with full attention."""
     family = layer.get("model_type")
-    allowed = FAMILIES if kind == "eagle3" else FAMILIES[:1]
     if family not in allowed:
         raise UserError(
             f"{path}: the head's layer is of {printable_text(str(family), 40)!r}, and heads with "
             f"layers of {' or '.join(allowed)} are read."
         )
     with explained(path, FIX):
-        checked: _LayerConfig = adapter(_LayerConfig).validate_python(dict(layer))
+        checked: LayerConfig = adapter(LayerConfig).validate_python(dict(layer))
     if set(checked.layer_types or ()) - {"full_attention"} or checked.use_sliding_window:
         raise UserError(f"{path}: heads with sliding attention are not read.")
     for name in _NAMES_OF_ROTARY:
@@ -290,6 +295,7 @@ def _check_layer(path: Path, layer: Mapping[str, Any], kind: Architecture) -> No
                 f"{path}: {name} is of type {printable_text(str(rotary), 40)!r}; read are "
                 f"{', '.join(_ROTARY)}."
             )
+    return checked
 
 
 def _layers(path: Path, flags: _Flags) -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.errors import UserError
+from draftmark.models.block_layouts import read_trained_head
 from draftmark.models.config_shapes import check_configs
-from draftmark.models.head_layouts import EAGLE_ARCHITECTURES, is_head, read_head_facts
+from draftmark.models.head_layouts import EAGLE_ARCHITECTURES, is_head
 from draftmark.models.token_ids import read_config
 from draftmark.store.plain_files import check_plain_folder
 
@@ -59,7 +60,7 @@ def weight_files(directory: Path, names: Collection[str], *, head: bool = False)
     check_configs(directory)
     _check_config(directory)
     if head:
-        read_head_facts(directory, str(directory))
+        read_trained_head(directory, str(directory))
     else:
         _check_is_model(directory)
         _check_tokenizer(directory, names)

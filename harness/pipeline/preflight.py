@@ -211,7 +211,7 @@ def _check_head(setting: Setting, reference: str, node: Node, tokenizer: Any) ->
     """Yield what was found about a trained head; raises UserError if it does not fit the target."""
     from transformers import AutoConfig
 
-    from draftmark.models.head_imports import check_head
+    from draftmark.models.block_imports import check_any_head
     from draftmark.models.token_ids import vocabulary_size
 
     directory, trusted = _place(setting.target_as_given)
@@ -220,7 +220,7 @@ def _check_head(setting: Setting, reference: str, node: Node, tokenizer: Any) ->
     ).get_text_config()
     assert node.existing_folder is not None
     size = vocabulary_size(tokenizer, config.vocab_size)
-    facts = check_head(node.existing_folder, reference, config, size)
+    facts = check_any_head(node.existing_folder, reference, config, size)
     if facts.vllm_layers is not None:
         text = (
             f"{reference} counts layers inside eagle_config, where SpecForge and SGLang count from "

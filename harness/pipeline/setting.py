@@ -12,7 +12,8 @@ from draftmark.config.sections import SpeedCondition
 from draftmark.data.rows import Rows
 from draftmark.grading.sandbox import Sandbox
 from draftmark.grading.thinking import decode_answer, opens_thinking
-from draftmark.models.head_layouts import HeadFacts, read_head_facts
+from draftmark.models.block_layouts import TrainedHead, read_trained_head
+from draftmark.models.head_layouts import HeadFacts
 from draftmark.models.stop_conditions import StopStrings
 from draftmark.speculation.interfaces import EngineSettings, Method
 from draftmark.speculation.methods import (
@@ -73,8 +74,9 @@ class Setting:
             return method
         folder = self.init.existing_folder if self.init else None
         # A plan of a head that is not on this machine takes it for the method's own.
-        own = HeadFacts(reference, getattr(method, "architecture", "eagle3"))
-        facts = read_head_facts(folder, reference) if folder else own
+        facts: TrainedHead = HeadFacts(reference, getattr(method, "architecture", "eagle3"))
+        if folder:
+            facts = read_trained_head(folder, reference)
         return start_from_head(method, entry, facts)
 
     @property

@@ -26,7 +26,7 @@ from draftmark.types import (
 if TYPE_CHECKING:
     import torch
 
-    from draftmark.models.head_layouts import HeadFacts
+    from draftmark.models.block_layouts import TrainedHead
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates, TargetLogits
     from draftmark.models.language_model import LanguageModel
     from draftmark.models.shapes import Shape
@@ -125,7 +125,7 @@ class FeatureMethod(Method, Protocol):
 class StartsFromHead(Protocol):
     """A method whose draft may be a head that was trained before, perhaps by other code."""
 
-    def start_from(self, head: HeadFacts) -> FeatureMethod:
+    def start_from(self, head: TrainedHead) -> FeatureMethod:
         """Return the method with the head's own architecture.
 
         Raises ValueError, with the reason, if the method cannot start from this head.

@@ -15,7 +15,7 @@ from draftmark.config.model_sections import DraftInit
 from draftmark.config.recipe import MethodEntry
 from draftmark.config.validation import explain_error, toml_to_json
 from draftmark.errors import UserError, unknown_name_error
-from draftmark.models.head_layouts import HeadFacts
+from draftmark.models.block_layouts import TrainedHead
 from draftmark.speculation.interfaces import Drafter, FeatureMethod, Method, StartsFromHead
 from draftmark.text import printable_text
 from draftmark.types import Kind, Ledger, Placement, TrainingRun
@@ -85,7 +85,7 @@ def build_method(entry: MethodEntry) -> Method:
         raise UserError(f"A knob of method {name!r} has an unusable type: {reason}") from error
 
 
-def start_from_head(method: Method, entry: MethodEntry, head: HeadFacts) -> FeatureMethod:
+def start_from_head(method: Method, entry: MethodEntry, head: TrainedHead) -> FeatureMethod:
     """Return the method as it starts from a trained head.
 
     Raises UserError if the method trains no head, or a head of another architecture.

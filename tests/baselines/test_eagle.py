@@ -1,5 +1,6 @@
 """EAGLE-1 and EAGLE-3: their losses by hand, and the knobs of heads."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from method_cases import Make, built, latest, prepared
 
-from draftmark.baselines import _feature_head
+from draftmark.baselines import _selection
 from draftmark.baselines._selection import selection_weights
 from draftmark.baselines._token_losses import token_loss
 from draftmark.config.model_sections import Training
@@ -30,7 +31,7 @@ from draftmark.training.head_training import (
 )
 from draftmark.training.loop import TrainingContext
 from draftmark.training.position_weights import confidence_by_depth, weigh_depths
-from draftmark.types import Text
+from draftmark.types import Text, TrainingRun
 
 SHORT = Training(passes=4 / 12, rows_per_batch=4, learning_rate=1e-3, validations=1)
 
@@ -172,18 +173,24 @@ def test_the_mean_over_depths_is_weighed_by_decay() -> None:
     torch.testing.assert_close(found_N, torch.tensor([1.0, 6.0, 6.0]) / 1.5)
 
 
+def record_selections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return a list to which training appends the values of each step and their weights."""
+    seen = []
+
+    def record(values_N: torch.Tensor, *given: Any, **named: Any) -> torch.Tensor:
+        seen.append((values_N, selection_weights(values_N, *given, **named)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(_selection, "selection_weights", record)
+    return seen
+
+
 @pytest.mark.parametrize("name", ["eagle", "eagle3"])
 def test_selection_trains_a_reference_first_and_then_keeps_a_share(
     ready: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method, given = ready(name, {"keep": 0.4, "depth": 2})
-    seen = []
-
-    def record(gap_N: torch.Tensor, batch: Batch, keep: float) -> torch.Tensor:
-        seen.append((gap_N, selection_weights(gap_N, batch, keep)))
-        return seen[-1][1]
-
-    monkeypatch.setattr(_feature_head, "selection_weights", record)
+    seen = record_selections(monkeypatch)
     made = method.train(given)
     ((gap_N, weights_N),) = seen
     assert float(weights_N.mean()) == pytest.approx(0.4, abs=0.02)
@@ -192,6 +199,36 @@ def test_selection_trains_a_reference_first_and_then_keeps_a_share(
     assert made.ledger.steps == 2
     assert made.ledger.reference_forward_tokens > 0
     assert isinstance(made.model, HeadInTraining)
+
+
+@pytest.mark.parametrize("selection", ["reversed", "random", "entropy", "flatness"])
+def test_heads_select_as_adaspec_does(
+    ready: Any, selection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, given = ready("eagle3", {"keep": 0.4, "depth": 2, "selection": selection})
+    seen = record_selections(monkeypatch)
+    made = method.train(given)
+    ((values_N, weights_N),) = seen
+    by_target = selection in ("entropy", "flatness")
+    runs = method.training_runs(TrainingRun(1, 4))
+    assert len(runs) == made.ledger.steps == (1 if by_target else 2)
+    assert (made.ledger.reference_forward_tokens == 0) == by_target
+    assert float(weights_N.mean()) == pytest.approx(0.4, abs=0.02)
+    kept_N, dropped_N = values_N[weights_N == 1], values_N[weights_N == 0]
+    if selection == "random":
+        assert kept_N.min() < dropped_N.max()
+        assert dropped_N.min() < kept_N.max()
+    else:
+        worst, best = (kept_N, dropped_N) if selection == "reversed" else (dropped_N, kept_N)
+        assert best.min() >= worst.max()
+    if by_target:  # whose values do not depend on the head
+        least, most = (0, math.log(1024)) if selection == "entropy" else (1 / 32, 1)
+        assert least <= values_N.min() < values_N.max() <= most
+
+
+def test_a_selection_without_a_share_is_refused() -> None:
+    with pytest.raises(UserError, match="selection = 'entropy' needs keep below 1"):
+        built("eagle3", selection="entropy")
 
 
 def test_a_greater_depth_costs_more_flops(ready: Any) -> None:

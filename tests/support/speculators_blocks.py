@@ -3,7 +3,7 @@
 Usage: python speculators_blocks.py FOLDER. A folder in it holds a head in `head`, the name or the
 JSON of a loss in `loss`, and in the safetensors file `inputs` token ids, states and the mask of
 supervised tokens. The script writes the anchors, logits, targets and loss of one training pass of
-speculators' model to `outputs`.
+speculators' model to `outputs`, and the model as speculators saves it to `saved`.
 """
 
 import sys
@@ -50,6 +50,7 @@ def run(folder: Path) -> None:
     KEPT.clear()
     loss = (folder / "loss").read_text("utf-8")
     model = SpeculatorModel.from_pretrained(folder / "head", attn_implementation="eager").eval()
+    model.save_pretrained(folder / "saved")
     given = load_file(folder / "inputs")
     limits = {name: int(given.pop(name)) for name in ("num_depths", "max_anchors")}
     options: dict[str, Any] = {"loss_config": resolve_loss_config(loss, "eager")}

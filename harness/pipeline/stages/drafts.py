@@ -128,7 +128,7 @@ def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
         run_shared(work, job, processes)
 
     # Drafters only measure a draft.
-    drafters = ("language_model_drafter", "head_drafter", "tree_drafter")
+    drafters = ("language_model_drafter", "head_drafter", "tree_drafter", "block_drafter")
     return Node(
         "draft",
         f"draft {entry.title}, seed {seed}",

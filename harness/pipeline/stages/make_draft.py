@@ -6,9 +6,9 @@ from typing import Any
 from draftmark.config.model_sections import Pair, Training, Writer
 from draftmark.errors import UserError
 from draftmark.models import language_model
+from draftmark.models.block_imports import read_any_head
 from draftmark.models.draft_inits import load_fitted, make_draft
 from draftmark.models.generation import Sampling
-from draftmark.models.head_imports import read_head
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.shared_vocabulary import match_vocabularies
 from draftmark.speculation.interfaces import FeatureMethod, Method
@@ -114,7 +114,7 @@ def _start(
     """
     pair, directory = spec.pair, job.inputs.get("init")
     if pair.draft.trained_head is not None:
-        return read_head(job.inputs["init"], target, pair.draft.trained_head)
+        return read_any_head(job.inputs["init"], target, pair.draft.trained_head)
     if isinstance(spec.method, FeatureMethod):
         fixed = training_texts(spec.training.fixed_text)
         texts = read_texts(job.inputs[fixed] / TEXTS)

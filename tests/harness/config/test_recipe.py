@@ -467,6 +467,10 @@ def test_a_task_may_have_settings_of_its_own(load: Load) -> None:
         ("[by_task.gsm8k]\nseeds = []", "by_task.gsm8k: seeds is empty"),
         ("[by_task.gsm8k.methods.kd]\nagainst = ['untrained']", "not names"),
         ("[by_task.gsm8k.speeds]\npasses = 2", "Unknown key 'by_task.gsm8k.speeds'"),
+        (
+            "[speed]\nenable_adaptive_verification = true",
+            "The key 'speed.enable_adaptive_verification' is refused: vLLM then cuts blocks by its",
+        ),
     ],
 )
 def test_a_mistake_in_what_a_task_has_of_its_own_is_named(

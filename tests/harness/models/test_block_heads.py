@@ -220,14 +220,14 @@ def test_what_cannot_be_read_or_made_is_refused_in_words(
         export_block_head(head, "dspark", tmp_path, target="")
     weights = load_file(tmp_path / WEIGHTS)
     save_file({k: v for k, v in weights.items() if k != "fc.weight"}, tmp_path / WEIGHTS)
-    with pytest.raises(UserError, match=r"lacks 'fc\.weight'; export or download"):
+    with pytest.raises(UserError, match=r"1 of \d+ weights are missing \(fc\.weight\)"):
         read_block_head(tmp_path, target)
     config = json.loads((tmp_path / CONFIG).read_text("utf-8"))
     (tmp_path / CONFIG).write_text(json.dumps({**config, "draft_vocab_size": 9}))
-    with pytest.raises(UserError, match="drafts only 9 of the target's 64 tokens"):
+    with pytest.raises(UserError, match="drafts only 9 of 64 tokens"):
         read_block_head(tmp_path, target)
     (tmp_path / CONFIG).write_text("{}")
-    with pytest.raises(UserError, match="holds no block head that is known"):
+    with pytest.raises(UserError, match="which are not read as a head"):
         read_block_head(tmp_path, target)
     with pytest.raises(UserError, match="mask_token = 64: the target's embedding has rows 0 to 63"):
         block_shape(target, (1,), 4, 64)

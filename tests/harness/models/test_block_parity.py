@@ -12,11 +12,11 @@ from head_cases import small_target
 from others import needs_others, run_theirs
 from safetensors.torch import load_file, save_file
 
-from draftmark.baselines._block_head import label_loss
+from draftmark.baselines._token_losses import label_loss
 from draftmark.baselines.dspark import confidence_loss
 from draftmark.models.block_exports import export_block_head
 from draftmark.models.block_head import BlockHead
-from draftmark.models.block_imports import read_block_head
+from draftmark.models.block_imports import check_any_head, read_any_head
 from draftmark.models.block_reading import read_blocks
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.batches import Batch
@@ -124,9 +124,12 @@ def theirs(
 def test_a_pass_its_mask_and_its_loss_are_those_of_speculators(
     name: str, loss: str, target: LanguageModel, theirs: dict[tuple[str, str], Path]
 ) -> None:
-    """Of the head as it is read back from what speculators reads."""
+    """Of the head as a recipe reads it from what speculators saved."""
     folder = theirs[name, loss]
-    head, out = read_block_head(folder / "head", target), load_file(folder / "outputs")
+    out = load_file(folder / "outputs")
+    check_any_head(folder / "saved", "saved", target.model.config, target.vocab_size)
+    head = read_any_head(folder / "saved", target, "saved")
+    assert isinstance(head, BlockHead)
     states_TLD, _, final_TD = states_of(target, IDS, head.model.shape.layers)
     ids, size = tuple(IDS[0].tolist()), head.block_size
     text = Text("a", ids[:PROMPT], ids[PROMPT:])
@@ -145,7 +148,7 @@ def test_a_pass_its_mask_and_its_loss_are_those_of_speculators(
     batch = replace(batch, states=(states_NKX, target_ND))
     losses_NK = loss_by_slot(CASES[name, loss])(logits_NKV, target_NV, batch)
     if name == "dspark":
-        confidence_NK = head.model.confidence_logits(states_NKX)  # type: ignore[operator]
+        confidence_NK = head.model.confidence_logits(states_NKX)
         own = [
             confidence_loss(confidence_NK[:, k], logits_NKV[:, k], target_NV) for k in range(size)
         ]

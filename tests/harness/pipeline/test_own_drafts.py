@@ -9,8 +9,10 @@ import pytest
 from head_cases import small_head, small_target
 
 from draftmark.analysis.quantities import quantity_key
+from draftmark.baselines.dspark import METHOD as DSpark
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
+from draftmark.models.block_exports import export_block_head
 from draftmark.models.feature_head import HeadShape, make_head
 from draftmark.models.head_exports import export_head
 from draftmark.models.language_model import LanguageModel
@@ -59,6 +61,15 @@ def head(target: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("head")
     made = make_head(target, shape, seed=0)
     export_head(made, "speculators", folder, target=TARGET, num_speculative_tokens=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def block_head(target: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a DSpark head of the tiny target, in the layout of speculators."""
+    folder = tmp_path_factory.mktemp("block")
+    made = DSpark(block_size=3, num_layers=1, rank=8).head(target, [], 0)
+    export_block_head(made, "speculators", folder, target=TARGET)
     return folder
 
 
@@ -114,6 +125,20 @@ def test_methods_that_cannot_start_from_a_head_are_refused(
         planned({**method, "draft": {"head": str(head)}}, draft={"pruned": (0,)})
 
 
+def test_a_block_head_is_planned_and_checked_and_never_trained_further(block_head: Path) -> None:
+    own = {"name": "untrained", "draft": {"head": str(block_head)}}
+    plan = planned(own, draft={"pruned": (0,)})
+    check_models(plan, QUIET)
+    text, _ = plan_table.tabulate_plan(plan, Store(block_head / "no store"), find_gpu("h100"))
+    assert "target's layers 2, 4, 5 at every position" in " ".join(text.split())
+    for name, words in (
+        ("eagle3", "it is a head of dspark, and the method"),
+        ("dspark", "does not"),
+    ):
+        with pytest.raises(UserError, match=words):
+            planned({**own, "name": name}, draft={"pruned": (0,)})
+
+
 @pytest.mark.parametrize(
     ("name", "why"), [("eagle3", "makes its own head"), ("prompt_lookup", "drafts without")]
 )
@@ -138,8 +163,8 @@ def test_a_head_is_no_model_and_a_model_is_no_head(head: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def measured(head: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """Return the results of a pruned draft, a head, and the head trained further."""
+def measured(head: Path, block_head: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Return the results of a pruned draft, two heads, and one of them trained further."""
     folder = tmp_path_factory.mktemp("run")
     plan = plan_experiment(
         Recipe(
@@ -149,6 +174,7 @@ def measured(head: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
             methods=(
                 {"name": "untrained"},
                 {"name": "untrained", "label": "head", "draft": {"head": str(head)}},
+                {"name": "untrained", "label": "block", "draft": {"head": str(block_head)}},
                 {"name": "eagle3", "depth": 2, "draft": {"head": str(head)}},
             ),  # type: ignore[arg-type]
             data={**SAMPLES, "train_rows": 8},  # type: ignore[arg-type]
@@ -170,16 +196,16 @@ def test_heads_are_scored_decoded_ranked_and_trained_on_beside_other_drafts(
     name = quantity_key("block_efficiency", 0.0, 4)
     value = {method: row.numbers[name].value for method, row in rows.items()}
     assert value["head"] != value["untrained"]
-    for method in ("head", "eagle3"):  # EAGLE-3.1, decoded and scored alike
+    for method in ("head", "block", "eagle3"):  # EAGLE-3.1 and DSpark, decoded and scored alike
         numbers = rows[method].numbers
         assert numbers["identical"].value == 1.0
         assert numbers["counted_passes"].value == numbers["predicted_passes"].value
-    assert {item.contender.method for item in measured.comparisons} == {"head", "eagle3"}
+    assert {item.contender.method for item in measured.comparisons} == {"head", "block", "eagle3"}
     steps = {method: row.ledger.steps for method, row in rows.items() if row.ledger}
     assert (steps["head"], steps["eagle3"] > 0) == (0, True)
     texts = " ".join(finding.text for finding in measured.findings)
     assert "methods start from different drafts: head from head " in texts
-    assert "rows that trained the heads of head (seed 0), eagle3 (seed 0)" in texts
+    assert "rows that trained the heads of head (seed 0), block (seed 0), eagle3 (seed 0)" in texts
 
 
 def test_layers_that_vllm_would_count_otherwise_are_a_warning(

@@ -1,8 +1,10 @@
 """Block heads in the reference engine: lossless, counted as scoring predicts; known answers."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from head_cases import small_target
 
 from draftmark.engines.measure.lossless import check_counts, check_distribution, read_target_logits
 from draftmark.engines.reference import _Loop
+from draftmark.engines.vllm import _export
+from draftmark.errors import Unsupported
 from draftmark.models.block_head import BlockHead
 from draftmark.models.generation import Sampling, generate
 from draftmark.models.language_model import LanguageModel
@@ -36,9 +40,11 @@ from draftmark.types import (
     Sampler,
     Samplers,
     Text,
+    Verification,
 )
 
 ONE = Sampler(1.0)
+RULES: tuple[Verification, ...] = ("standard", "block")
 LIMIT = 10
 
 
@@ -77,10 +83,15 @@ def written(target: LanguageModel, prompts: list[Prompt], temperature: float) ->
 
 
 def decode(
-    target: LanguageModel, prompts: list[Prompt], head: BlockHead, how: Samplers, gamma: int
+    target: LanguageModel,
+    prompts: list[Prompt],
+    drafter: BlockDrafter,
+    how: Samplers,
+    gamma: int,
+    rule: Verification = "standard",
 ) -> list[Decode]:
-    settings = EngineSettings(how, gamma, LIMIT, frozenset(), 0, Placement())
-    return list(_Loop(target, BlockDrafter(head), settings).generate(prompts))
+    settings = EngineSettings(how, gamma, LIMIT, frozenset(), 0, Placement(), verification=rule)
+    return list(_Loop(target, drafter, settings).generate(prompts))
 
 
 def texts_of(decoded: list[Decode], prompts: list[Prompt]) -> list[Text]:
@@ -91,10 +102,10 @@ def texts_of(decoded: list[Decode], prompts: list[Prompt]) -> list[Text]:
 
 
 def score(
-    target: LanguageModel, head: BlockHead, texts: list[Text], how: Samplers
+    target: LanguageModel, drafter: BlockDrafter, texts: list[Text], how: Samplers
 ) -> list[AcceptanceTable]:
     known = read_target_logits(target, texts)
-    return [replace(table, limit=LIMIT) for table in BlockDrafter(head).score(texts, known, how)]
+    return [replace(table, limit=LIMIT) for table in drafter.score(texts, known, how)]
 
 
 GAMMAS = (1, 3, 5, 8)
@@ -111,9 +122,9 @@ def test_at_temperature_zero_it_is_lossless_and_every_count_is_predicted_exactly
 ) -> None:
     """On each of 64 prompts, at each block length, also beyond the block of the head."""
     how, head = Samplers(GREEDY, GREEDY), train(name)
-    tables = score(toy, head, texts, how)
+    tables = score(toy, BlockDrafter(head), texts, how)
     for gamma in GAMMAS:
-        decoded = decode(toy, prompts, head, how, gamma)
+        decoded = decode(toy, prompts, BlockDrafter(head), how, gamma)
         assert [item.token_ids for item in decoded] == [each.response_ids for each in texts]
         counts = block_counts(tables, gamma)
         assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
@@ -139,7 +150,7 @@ def test_above_zero_tokens_have_the_targets_law_and_counts_are_within_the_interv
     how: Samplers,
 ) -> None:
     head, some = train(name), prompts[:24]
-    decoded = decode(toy, some, head, how, 4)
+    decoded = decode(toy, some, BlockDrafter(head), how, 4)
     texts = texts_of(decoded, some)
     known = read_target_logits(toy, texts)
     tokens = check_distribution(texts, known, how.target)
@@ -153,7 +164,8 @@ def test_the_greedy_draft_beside_a_sampled_head_is_the_head_at_temperature_zero(
     toy: LanguageModel, train: Callable[[str], BlockHead], prompts: list[Prompt], name: str
 ) -> None:
     texts = written(toy, prompts[:8], 1.0)
-    both, alone = (score(toy, train(name), texts, Samplers(ONE, draft)) for draft in (ONE, GREEDY))
+    drafter = BlockDrafter(train(name))
+    both, alone = (score(toy, drafter, texts, Samplers(ONE, draft)) for draft in (ONE, GREEDY))
     for table, expected in zip(both, alone, strict=True):
         greedy = with_greedy_draft(table)
         assert greedy is not None
@@ -202,13 +214,122 @@ def test_a_head_that_is_the_target_itself_has_everything_accepted(
     """Of a target whose tokens do not depend on its text, and of one that reads the last token."""
     target: Any = small_target("qwen2")  # an untied head
     head = bigram_head(target) if name == "bigram" else unigram_head(name, target)
-    decoded = decode(target, prompts[:8], head, how, 4)
+    decoded = decode(target, prompts[:8], BlockDrafter(head), how, 4)
     rounds = [each for item in decoded for each in item.rounds]
     assert sum(each.drafted for each in rounds) > 40
     assert all(each.accepted == each.drafted for each in rounds)
-    for table in score(target, head, texts_of(decoded, prompts[:8]), how):
+    for table in score(target, BlockDrafter(head), texts_of(decoded, prompts[:8]), how):
         length, slots = len(table.drafted_S), head.block_size
         inside_SD = np.add.outer(np.arange(length), np.arange(slots)) < length
         np.testing.assert_allclose(table.accept_SD[:, :slots][inside_SD], 1.0, atol=1e-4)
         assert not table.accept_SD[:, slots:].any()
         assert (table.drafted_S == slots).all()
+
+
+def parity_head(head: BlockHead) -> BlockHead:
+    """Return DSpark's head that is confident after an even token, and not after an odd one."""
+    changed, width = copy.deepcopy(head), head.hidden_size
+    with torch.no_grad():
+        changed.model.markov_w1.weight[:, 0] = 2.0 - 4.0 * (torch.arange(64) % 2)
+        changed.model.confidence.weight.zero_()
+        changed.model.confidence.weight[:, width] = 2.0
+        changed.model.confidence.bias.zero_()
+    return changed
+
+
+@pytest.fixture(scope="module")
+def cutting(train: Callable[[str], BlockHead]) -> BlockDrafter:
+    """Return DSpark's drafter whose blocks end before the token after the first odd one."""
+    return BlockDrafter(parity_head(train("dspark")), threshold=0.5)
+
+
+def evens(tokens: list[int], most: int) -> int:
+    """Return the number of even tokens before the first odd one, at most `most`."""
+    return next((count for count, token in enumerate(tokens[:most]) if token % 2), most)
+
+
+def test_blocks_that_end_by_confidence_have_exact_counts_at_temperature_zero(
+    toy: LanguageModel,
+    cutting: BlockDrafter,
+    prompts: list[Prompt],
+    texts: list[Text],
+) -> None:
+    how = Samplers(GREEDY, GREEDY)
+    tables = score(toy, cutting, texts, how)
+    for text, table in zip(texts, tables, strict=True):
+        so_far = [*text.prompt_ids, *text.response_ids]
+        for s, drafted in enumerate(table.drafted_S):
+            expected = evens(so_far[len(text.prompt_ids) + s - 1 :], 7)
+            inside = len(text.response_ids) - s
+            assert min(drafted, inside) == min(expected, inside)
+    for gamma, part, rule in zip(GAMMAS, QUARTERS, RULES * 2, strict=True):
+        decoded = decode(toy, prompts[part], cutting, how, gamma, rule)
+        assert [item.token_ids for item in decoded] == [each.response_ids for each in texts[part]]
+        counts = block_counts(tables[part], gamma, verification=rule)
+        assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
+        for of_rounds, predicted_B in (
+            ("drafted", counts.drafted_B),
+            ("accepted", counts.accepted_B),
+        ):
+            counted = [sum(getattr(each, of_rounds) for each in item.rounds) for item in decoded]
+            assert counted == predicted_B.tolist()
+    drafted = {each.drafted for item in decoded for each in item.rounds}
+    assert {0, 1, 2} <= drafted  # cut blocks, and empty ones
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("draft", [ONE, GREEDY], ids=["sampled", "greedy"])
+def test_blocks_that_end_by_confidence_are_lossless_and_counted_as_predicted_above_zero(
+    rule: Verification,
+    draft: Sampler,
+    toy: LanguageModel,
+    cutting: BlockDrafter,
+    prompts: list[Prompt],
+) -> None:
+    how, some = Samplers(ONE, draft), prompts[:24]
+    decoded = decode(toy, some, cutting, how, 4, rule)
+    texts = texts_of(decoded, some)
+    known = read_target_logits(toy, texts)
+    tokens = check_distribution(texts, known, how.target)
+    assert tokens.passed, tokens.evidence
+    checked = check_counts(decoded, texts, cutting, known, how, 4, verification=rule)
+    assert checked.passed, checked.evidence
+    counts = block_counts(score(toy, cutting, texts, how), 4, verification=rule)
+    for of_rounds, predicted_B in (("drafted", counts.drafted_B), ("accepted", counts.accepted_B)):
+        counted_B = [sum(getattr(each, of_rounds) for each in item.rounds) for item in decoded]
+        difference_B = np.array(counted_B) - predicted_B
+        error = difference_B.std(ddof=1) / len(difference_B) ** 0.5
+        assert abs(difference_B.mean()) <= 4 * error + 1e-9
+        assert np.sum(counted_B) > 0
+
+
+def test_a_threshold_below_every_confidence_changes_nothing_and_one_above_drafts_nothing(
+    toy: LanguageModel, train: Callable[[str], BlockHead], texts: list[Text]
+) -> None:
+    head, how = parity_head(train("dspark")), Samplers(ONE, ONE)
+    uncut, low, high = (
+        score(toy, BlockDrafter(head, threshold), texts[:4], how)
+        for threshold in (0.0, 1e-4, 0.9999)
+    )
+    for whole, same, none in zip(uncut, low, high, strict=True):
+        np.testing.assert_array_equal(same.accept_SD, whole.accept_SD)
+        np.testing.assert_array_equal(same.overlap_S, whole.overlap_S)
+        np.testing.assert_array_equal(same.drafted_S[:3], whole.drafted_S[:3])
+        assert same.proposed_S is not None
+        np.testing.assert_array_equal(same.proposed_S, whole.drafted_S)
+        assert not none.drafted_S.any()
+        assert not none.overlap_S.any()
+        assert block_counts([none], 4).passes_B == len(none.drafted_S)
+        assert block_counts([none], 4).drafted_B == 0
+
+
+def test_a_saved_head_drafts_with_the_threshold_of_its_method(
+    train: Callable[[str], BlockHead], tmp_path: Path
+) -> None:
+    train("dspark").model.save_pretrained(tmp_path)
+    method = replace(BLOCK_METHODS["dspark"], confidence_threshold=0.3)
+    session = method.drafter(tmp_path, Placement()).start((1, 2), ONE, torch.Generator())
+    assert session.threshold == 0.3
+    settings = EngineSettings(Samplers(ONE, ONE), 4, LIMIT, frozenset(), 0, Placement())
+    with pytest.raises(Unsupported, match=r"by its load \(enable_adaptive_verification\)"):
+        _export(method, tmp_path, tmp_path, settings, tmp_path)

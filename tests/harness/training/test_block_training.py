@@ -113,7 +113,13 @@ def test_a_slot_that_read_nothing_ends_the_chain_of_d_pace() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"decay": "dpace"}, {"keep": 0.4}, {"loss": "adaptive_kl_tv"}, {"loss": "csd"}],
+    [
+        {"decay": "dpace"},
+        {"keep": 0.4},
+        {"keep": 0.4, "selection": "entropy"},
+        {"loss": "adaptive_kl_tv"},
+        {"loss": "csd"},
+    ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
 def test_losses_selection_and_weights_are_choices(changes: dict[str, Any], tmp_path: Path) -> None:
@@ -132,6 +138,10 @@ def test_knobs_that_exclude_each_other_are_refused() -> None:
         build_named_method("dflash", decay="dpace", keep=0.5)
     with pytest.raises((UserError, ValidationError), match="block_size"):
         build_named_method("p_eagle", block_size=33)
+    with pytest.raises((UserError, ValidationError), match="confidence_threshold"):
+        build_named_method("dspark", confidence_threshold=1.5)
+    with pytest.raises(UserError, match=r"'enable_adaptive_verification' is refused: .* its load"):
+        build_named_method("dspark", enable_adaptive_verification=True)
 
 
 def test_a_loss_by_slot_has_a_gradient_where_nothing_was_drawn() -> None:

@@ -77,6 +77,7 @@ def test_a_run_gives_every_number_and_a_second_one_makes_nothing(
         assert counted.value == predicted.value
         assert row.provenance["entries"]
         assert {text["writer"] for text in row.provenance["scored_texts"]} == {"target"}
+        assert row.provenance["text_digests"] == untrained.provenance["text_digests"] != {}
     assert [text["writer"] for text in trained.provenance["draft_texts"]] == ["dataset", "target"]
     *warnings, note = first.findings
     assert note.severity == "note"

@@ -99,7 +99,7 @@ def matching_figures(contender: Contender, recipe: Mapping[str, Any]) -> list[Fi
 
     Models are compared by name alone, without publisher and revision.
     """
-    titles = {entry.get("label") or entry["name"]: entry for entry in recipe["methods"]}
+    titles = {entry.get("label") or entry["name"]: entry for entry in recipe.get("methods", ())}
     own = titles.get(contender.method, {}).get("draft")
     models = [
         (_name(pair["target"]), _name((own or pair["draft"]).get("model") or ""))

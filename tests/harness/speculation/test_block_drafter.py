@@ -109,6 +109,7 @@ def score(
 
 
 GAMMAS = (1, 3, 5, 8)
+QUARTERS = [slice(start, None, 4) for start in range(4)]
 
 
 @pytest.mark.slow

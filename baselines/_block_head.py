@@ -1,9 +1,9 @@
 """Shared parts of methods whose draft is a block head, which drafts a block in one pass.
 
-A head (`draftmark.models.block_head`) reads the target's states of the text so far and answers all
-slots of a block at once. The head trains on stored hidden states of fixed text, from starts drawn
-anew in each step. Checkpoints are chosen by first drafted tokens; the later slots train beside
-them. `_head` has the parts that feature heads share.
+A head (`draftmark.models.heads.block_head`) reads the target's states of the text so far and
+answers all slots of a block at once. The head trains on stored hidden states of fixed text, from
+starts drawn anew in each step. Checkpoints are chosen by first drafted tokens; the later slots
+train beside them. `_head` has the parts that feature heads share.
 
 A new block head is one file: a method with `module`, which returns its weights.
 """
@@ -24,7 +24,7 @@ from draftmark.types import MAX_GAMMA, Placement, Text
 if TYPE_CHECKING:
     from typing import Any
 
-    from draftmark.models.block_head import BlockHead, BlockModule, BlockShape
+    from draftmark.models.heads.block_head import BlockHead, BlockModule, BlockShape
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates
     from draftmark.models.language_model import LanguageModel
     from draftmark.models.shapes import Shape
@@ -67,7 +67,7 @@ class BlockHeadMethod(HeadMethod):
 
     def head(self, target: "LanguageModel", texts: Sequence[Text], seed: int) -> "BlockHead":
         """Return the untrained head; raises UserError if the target lacks a layer it reads."""
-        from draftmark.models.block_head import block_shape, make_block_head
+        from draftmark.models.heads.block_head import block_shape, make_block_head
 
         layers = self.layers(target.model.config.num_hidden_layers)
         shape = block_shape(target, layers, self.block_size, self.mask_token)
@@ -75,7 +75,7 @@ class BlockHeadMethod(HeadMethod):
 
     def draft_shape(self, target: "Shape", config: "Mapping[str, Any]") -> "Shape":
         """Return the shape of the head for a target of that shape and config, for planning."""
-        from draftmark.models.block_head import count_block_head
+        from draftmark.models.heads.block_head import count_block_head
 
         layers = self.layers(target.layers)
         return count_block_head(self.module, target, config, layers, self.block_size)
@@ -116,7 +116,7 @@ class BlockHeadMethod(HeadMethod):
 
     def drafter(self, directory: Path, placement: Placement) -> "BlockDrafter":
         """Return the drafter of a saved head."""
-        from draftmark.models.block_head import load_block_head
+        from draftmark.models.heads.block_head import load_block_head
         from draftmark.speculation.block_drafter import BlockDrafter
 
         return BlockDrafter(load_block_head(directory, self.module, placement))

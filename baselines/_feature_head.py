@@ -1,8 +1,8 @@
 """Shared parts of methods whose draft is a feature head (Li et al. 2024, arXiv 2401.15077).
 
-A head (`draftmark.models.feature_head`) is one decoder layer of the target's architecture between
-the target's embedding and output head, both frozen. The head trains on stored hidden states of
-fixed text. `_head` has the parts that block heads share.
+A head (`draftmark.models.heads.feature_head`) is one decoder layer of the target's architecture
+between the target's embedding and output head, both frozen. The head trains on stored hidden states
+of fixed text. `_head` has the parts that block heads share.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from draftmark.types import Placement, Text
 if TYPE_CHECKING:
     import torch
 
-    from draftmark.models.block_layouts import TrainedHead
-    from draftmark.models.feature_head import Architecture, FeatureHead
-    from draftmark.models.head_layouts import HeadFacts
+    from draftmark.models.heads.block_layouts import TrainedHead
+    from draftmark.models.heads.feature_head import Architecture, FeatureHead
+    from draftmark.models.heads.head_layouts import HeadFacts
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates
     from draftmark.models.language_model import LanguageModel
     from draftmark.training.context import Draft, TrainingContext
@@ -86,7 +86,7 @@ class FeatureHeadMethod(HeadMethod):
 
         Raises ValueError if the architecture is another, or if knobs contradict the head.
         """
-        from draftmark.models.head_layouts import HeadFacts
+        from draftmark.models.heads.head_layouts import HeadFacts
 
         if not isinstance(head, HeadFacts) or head.kind != self.architecture:
             raise ValueError(
@@ -115,7 +115,7 @@ class FeatureHeadMethod(HeadMethod):
 
     def head(self, target: "LanguageModel", texts: Sequence[Text], seed: int) -> "FeatureHead":
         """Return the untrained head; raises UserError if the target lacks a layer it reads."""
-        from draftmark.models.feature_head import HeadShape, make_head
+        from draftmark.models.heads.feature_head import HeadShape, make_head
 
         layers = self.layers(target.model.config.num_hidden_layers)
         ids = self.draft_ids(texts, target.vocab_size)
@@ -154,7 +154,7 @@ class FeatureHeadMethod(HeadMethod):
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the drafter of a saved head."""
-        from draftmark.models.feature_head import load_head
+        from draftmark.models.heads.feature_head import load_head
         from draftmark.speculation.head_drafter import FeatureHeadDrafter
         from draftmark.speculation.tree_drafter import TreeDrafter
         from draftmark.speculation.trees import Tree

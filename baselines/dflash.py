@@ -32,7 +32,7 @@ from draftmark.baselines._head import Decay, Layer
 if TYPE_CHECKING:
     from typing import Any
 
-    from draftmark.models.block_head import BlockModule, BlockShape
+    from draftmark.models.heads.block_head import BlockModule, BlockShape
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class DFlash(BlockHeadMethod):
 
     def module(self, config: "Any", shape: "BlockShape") -> "BlockModule":
         """Return random layers."""
-        from draftmark.models.dflash_head import DFlashModule, qwen3_config
+        from draftmark.models.heads.dflash_head import DFlashModule, qwen3_config
 
         return DFlashModule(config, shape, qwen3_config(config, self.num_layers))
 

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from draftmark.models.block_head import BlockModule, BlockShape
-    from draftmark.models.dspark_head import DSparkModule
+    from draftmark.models.heads.block_head import BlockModule, BlockShape
+    from draftmark.models.heads.dspark_head import DSparkModule
     from draftmark.speculation.block_drafter import BlockDrafter
     from draftmark.training.batches import Batch
     from draftmark.training.context import TrainingContext
@@ -72,8 +72,8 @@ class DSpark(BlockHeadMethod):
 
     def module(self, config: "Any", shape: "BlockShape") -> "BlockModule":
         """Return random layers and heads."""
-        from draftmark.models.dflash_head import qwen3_config
-        from draftmark.models.dspark_head import DSparkModule
+        from draftmark.models.heads.dflash_head import qwen3_config
+        from draftmark.models.heads.dspark_head import DSparkModule
 
         return DSparkModule(config, shape, qwen3_config(config, self.num_layers), self.rank)
 

@@ -24,7 +24,7 @@ from draftmark.baselines._head import NonNegative
 if TYPE_CHECKING:
     import torch
 
-    from draftmark.models.feature_head import Architecture
+    from draftmark.models.heads.feature_head import Architecture
     from draftmark.training.batches import Batch
     from draftmark.training.context import Draft, TrainingContext
 

@@ -38,8 +38,8 @@ from draftmark.types import Text
 if TYPE_CHECKING:
     import torch
 
-    from draftmark.models.feature_head import Architecture
-    from draftmark.models.head_layouts import HeadFacts
+    from draftmark.models.heads.feature_head import Architecture
+    from draftmark.models.heads.head_layouts import HeadFacts
     from draftmark.training.context import Draft, TrainingContext
 
 

@@ -25,7 +25,7 @@ from draftmark.baselines._head import Decay
 if TYPE_CHECKING:
     from typing import Any
 
-    from draftmark.models.block_head import BlockModule, BlockShape
+    from draftmark.models.heads.block_head import BlockModule, BlockShape
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Medusa(BlockHeadMethod):
 
     def module(self, config: "Any", shape: "BlockShape") -> "BlockModule":
         """Return heads that pass the target's state on."""
-        from draftmark.models.medusa_head import MedusaModule
+        from draftmark.models.heads.medusa_head import MedusaModule
 
         return MedusaModule(config, shape, self.num_layers)
 

@@ -25,7 +25,7 @@ from draftmark.baselines._head import Decay
 from draftmark.baselines._token_losses import LossName
 
 if TYPE_CHECKING:
-    from draftmark.models.feature_head import Architecture
+    from draftmark.models.heads.feature_head import Architecture
     from draftmark.training.context import Draft, TrainingContext
 
 

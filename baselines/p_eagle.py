@@ -32,7 +32,7 @@ from draftmark.baselines._token_losses import LossName
 if TYPE_CHECKING:
     from typing import Any
 
-    from draftmark.models.block_head import BlockModule, BlockShape
+    from draftmark.models.heads.block_head import BlockModule, BlockShape
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class PEagle(BlockHeadMethod):
 
     def module(self, config: "Any", shape: "BlockShape") -> "BlockModule":
         """Return random layers."""
-        from draftmark.models.p_eagle_head import PEagleModule
+        from draftmark.models.heads.p_eagle_head import PEagleModule
 
         return PEagleModule(config, shape, self.num_layers)
 

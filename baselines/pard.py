@@ -61,7 +61,7 @@ class Pard(LanguageModelMethod):
 
     def train(self, context: "TrainingContext") -> "Draft":
         """Return the draft trained at every slot; its config has the mask token."""
-        from draftmark.models.block_head import masked_token
+        from draftmark.models.heads.block_head import masked_token
         from draftmark.training.block_training import mean_over_slots
         from draftmark.training.loop import train
         from draftmark.training.parallel_training import ParallelDraftInTraining

@@ -13,8 +13,8 @@ from draftmark.speculation.methods import LanguageModelMethod
 from draftmark.types import Kind, Ledger, Placement, Text
 
 if TYPE_CHECKING:
-    from draftmark.models.block_head import BlockModule, BlockShape
-    from draftmark.models.block_layouts import BlockFacts, TrainedHead
+    from draftmark.models.heads.block_head import BlockModule, BlockShape
+    from draftmark.models.heads.block_layouts import BlockFacts, TrainedHead
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates
     from draftmark.models.language_model import LanguageModel
     from draftmark.models.shapes import Shape
@@ -36,7 +36,7 @@ class Untrained(LanguageModelMethod):
 
     def start_from(self, head: "TrainedHead") -> "MeasuredHead":
         """Return the method for a trained head."""
-        from draftmark.models.block_layouts import BlockFacts
+        from draftmark.models.heads.block_layouts import BlockFacts
 
         return MeasuredBlockHead(head) if isinstance(head, BlockFacts) else MeasuredHead(head)
 
@@ -70,7 +70,7 @@ class MeasuredHead:
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the drafter of the saved head."""
-        from draftmark.models.feature_head import load_head
+        from draftmark.models.heads.feature_head import load_head
         from draftmark.speculation.head_drafter import FeatureHeadDrafter
 
         return FeatureHeadDrafter(load_head(directory, placement))
@@ -84,20 +84,20 @@ class MeasuredBlockHead(MeasuredHead):
 
     def module(self, config: "Any", shape: "BlockShape") -> "BlockModule":
         """Return random weights of the head."""
-        from draftmark.models.block_imports import build_module
+        from draftmark.models.heads.block_imports import build_module
 
         return build_module(self.facts, config, shape)
 
     def draft_shape(self, target: "Shape", config: "Mapping[str, Any]") -> "Shape":
         """Return the shape of the head for a target of that shape and config, for planning."""
-        from draftmark.models.block_head import count_block_head
+        from draftmark.models.heads.block_head import count_block_head
 
         layers = self.layers(target.layers)
         return count_block_head(self.module, target, config, layers, self.facts.block_size)
 
     def drafter(self, directory: Path, placement: Placement) -> Drafter:
         """Return the drafter of the saved head."""
-        from draftmark.models.block_head import load_block_head
+        from draftmark.models.heads.block_head import load_block_head
         from draftmark.speculation.block_drafter import BlockDrafter
 
         return BlockDrafter(load_block_head(directory, self.module, placement))

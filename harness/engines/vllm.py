@@ -25,7 +25,7 @@ from draftmark.speculation.interfaces import EngineSettings, Method
 from draftmark.types import Decode, Kind, Prompt, Round
 
 if TYPE_CHECKING:
-    from draftmark.models.block_head import BlockHead
+    from draftmark.models.heads.block_head import BlockHead
     from draftmark.speculation.block_drafter import BlockDrafter
 
 
@@ -174,7 +174,7 @@ def _export(
         options.check_equal_head_rows(target, draft)
     if method.kind != "feature_head":
         return draft
-    from draftmark.models.head_exports import LAYOUTS, export_head
+    from draftmark.models.heads.head_exports import LAYOUTS, export_head
     from draftmark.speculation.block_drafter import BlockDrafter
     from draftmark.speculation.head_drafter import FeatureHeadDrafter
 
@@ -211,7 +211,7 @@ def _export_block_head(head: "BlockHead", settings: EngineSettings, folder: Path
 
     Raises Unsupported for one whose attention vLLM's CPU build lacks.
     """
-    from draftmark.models.block_exports import block_layouts, export_block_head
+    from draftmark.models.heads.block_exports import block_layouts, export_block_head
 
     layout = block_layouts(head)[0]
     if settings.placement.device == "cpu" and layout in ("dflash", "dspark"):

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.errors import UserError
-from draftmark.models.block_layouts import read_trained_head
 from draftmark.models.config_shapes import check_configs
-from draftmark.models.head_layouts import EAGLE_ARCHITECTURES, is_head
+from draftmark.models.heads.block_layouts import read_trained_head
+from draftmark.models.heads.head_layouts import EAGLE_ARCHITECTURES, is_head
 from draftmark.models.token_ids import read_config
 from draftmark.store.plain_files import check_plain_folder
 

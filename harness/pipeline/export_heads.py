@@ -16,7 +16,7 @@ from draftmark.store.files import remove_links
 from draftmark.store.store import Store
 
 if TYPE_CHECKING:
-    from draftmark.models.block_head import BlockHead
+    from draftmark.models.heads.block_head import BlockHead
 
 
 def export_heads(plan: Plan, store: Store, out: Path, progress: Progress) -> Iterator[Path]:
@@ -59,8 +59,8 @@ def _export(plan: Plan, cell: Cell, directory: Path, out: Path) -> Iterator[Path
 
 
 def _export_feature_head(plan: Plan, cell: Cell, directory: Path, folder: Path) -> Iterator[Path]:
-    from draftmark.models.feature_head import load_head
-    from draftmark.models.head_exports import LAYOUTS, export_head
+    from draftmark.models.heads.feature_head import load_head
+    from draftmark.models.heads.head_exports import LAYOUTS, export_head
     from draftmark.types import Placement
 
     head = load_head(directory, Placement())
@@ -82,7 +82,7 @@ def _export_feature_head(plan: Plan, cell: Cell, directory: Path, folder: Path) 
 
 
 def _export_block_head(head: "BlockHead", folder: Path, target: str) -> Iterator[Path]:
-    from draftmark.models.block_exports import block_layouts, export_block_head
+    from draftmark.models.heads.block_exports import block_layouts, export_block_head
 
     for layout in block_layouts(head):
         remove_links(folder / layout)

@@ -211,7 +211,7 @@ def _check_head(setting: Setting, reference: str, node: Node, tokenizer: Any) ->
     """Yield what was found about a trained head; raises UserError if it does not fit the target."""
     from transformers import AutoConfig
 
-    from draftmark.models.block_imports import check_any_head
+    from draftmark.models.heads.block_imports import check_any_head
     from draftmark.models.token_ids import vocabulary_size
 
     directory, trusted = _place(setting.target_as_given)

@@ -12,8 +12,8 @@ from draftmark.config.sections import SpeedCondition
 from draftmark.data.rows import Rows
 from draftmark.grading.sandbox import Sandbox
 from draftmark.grading.thinking import decode_answer, opens_thinking
-from draftmark.models.block_layouts import TrainedHead, read_trained_head
-from draftmark.models.head_layouts import HeadFacts
+from draftmark.models.heads.block_layouts import TrainedHead, read_trained_head
+from draftmark.models.heads.head_layouts import HeadFacts
 from draftmark.models.stop_conditions import StopStrings
 from draftmark.speculation.interfaces import EngineSettings, Method
 from draftmark.speculation.methods import (

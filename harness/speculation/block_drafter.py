@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from draftmark.models.block_head import BlockContext, BlockHead
-from draftmark.models.block_reading import read_blocks, slots_within
 from draftmark.models.generation import random_stream
 from draftmark.models.growing_cache import growing_cache
+from draftmark.models.heads.block_head import BlockContext, BlockHead
+from draftmark.models.heads.block_reading import read_blocks, slots_within
 from draftmark.models.hidden_states import LiveStates, TargetLogits
 from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.speculation.head_drafter import Chains

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from draftmark.models.feature_head import FeatureHead
 from draftmark.models.finite import check_logits
 from draftmark.models.growing_cache import growing_cache
-from draftmark.models.head_rollout import roll_forward
+from draftmark.models.heads.feature_head import FeatureHead
+from draftmark.models.heads.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates, TargetLogits, batches_by_length
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.sampling import draw_tokens, sampler_probs

@@ -26,7 +26,7 @@ from draftmark.types import (
 if TYPE_CHECKING:
     import torch
 
-    from draftmark.models.block_layouts import TrainedHead
+    from draftmark.models.heads.block_layouts import TrainedHead
     from draftmark.models.hidden_states import StateSource, StoredHiddenStates, TargetLogits
     from draftmark.models.language_model import LanguageModel
     from draftmark.models.shapes import Shape

@@ -15,7 +15,7 @@ from draftmark.config.model_sections import DraftInit
 from draftmark.config.recipe import MethodEntry
 from draftmark.config.validation import explain_error, toml_to_json
 from draftmark.errors import UserError, unknown_name_error
-from draftmark.models.block_layouts import TrainedHead
+from draftmark.models.heads.block_layouts import TrainedHead
 from draftmark.speculation.interfaces import Drafter, FeatureMethod, Method, StartsFromHead
 from draftmark.text import printable_text
 from draftmark.types import Kind, Ledger, Placement, TrainingRun

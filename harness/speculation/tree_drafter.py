@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_rollout import rolled_features
+from draftmark.models.heads.feature_head import FeatureHead
+from draftmark.models.heads.head_rollout import rolled_features
 from draftmark.models.hidden_states import LiveStates, TargetLogits
 from draftmark.models.sampling import draw_tokens, sampler_probs
 from draftmark.speculation.head_drafter import FeatureHeadSession

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from draftmark.models.block_head import BlockHead
-from draftmark.models.block_reading import read_blocks, slots_within
 from draftmark.models.generation import random_stream
+from draftmark.models.heads.block_head import BlockHead
+from draftmark.models.heads.block_reading import read_blocks, slots_within
 from draftmark.models.hidden_states import StateSource, StoredHiddenStates
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.batches import Batch, TrainingBatch

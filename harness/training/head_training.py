@@ -10,8 +10,8 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_rollout import roll_forward, rolled_features
+from draftmark.models.heads.feature_head import FeatureHead
+from draftmark.models.heads.head_rollout import roll_forward, rolled_features
 from draftmark.models.hidden_states import (
     StateSource,
     StoredHiddenStates,

@@ -14,8 +14,8 @@ from draftmark.baselines._token_losses import token_loss
 from draftmark.config.model_sections import Training
 from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_rollout import rolled_features
+from draftmark.models.heads.feature_head import FeatureHead
+from draftmark.models.heads.head_rollout import rolled_features
 from draftmark.models.hidden_states import LiveStates, StoredHiddenStates
 from draftmark.models.language_model import LanguageModel
 from draftmark.speculation.interfaces import FeatureMethod

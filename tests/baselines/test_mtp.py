@@ -11,9 +11,9 @@ from method_cases import built, latest, prepared
 from draftmark.config.model_sections import Training
 from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead, HeadShape, load_head, make_head
-from draftmark.models.head_exports import export_head
-from draftmark.models.head_rollout import rolled_features
+from draftmark.models.heads.feature_head import FeatureHead, HeadShape, load_head, make_head
+from draftmark.models.heads.head_exports import export_head
+from draftmark.models.heads.head_rollout import rolled_features
 from draftmark.models.hidden_states import LiveStates
 from draftmark.models.language_model import save_model
 from draftmark.types import Placement, Text

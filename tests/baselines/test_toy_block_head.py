@@ -34,7 +34,7 @@ class Matrices(BlockHeadMethod):
     def module(self, config, shape):
         import torch
 
-        from draftmark.models.block_head import BlockModule
+        from draftmark.models.heads.block_head import BlockModule
 
         class Module(BlockModule):
             def __init__(self):

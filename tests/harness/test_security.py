@@ -115,10 +115,10 @@ WRITERS = (
 OWN_FOLDER = "writes in a folder that the store made new, or removed the links from"
 MAY_WRITE = {
     "analysis/board/counts.py": "a Parquet file, through replace_file",
-    "models/block_exports.py": OWN_FOLDER,
-    "models/block_head.py": OWN_FOLDER,
-    "models/feature_head.py": OWN_FOLDER,
-    "models/head_exports.py": OWN_FOLDER,
+    "models/heads/block_exports.py": OWN_FOLDER,
+    "models/heads/block_head.py": OWN_FOLDER,
+    "models/heads/feature_head.py": OWN_FOLDER,
+    "models/heads/head_exports.py": OWN_FOLDER,
     "models/language_model.py": OWN_FOLDER,
     "pipeline/journal.py": "touches in the new folder of an attempt",
     "pipeline/stopping.py": "touches in the new folder of an attempt",

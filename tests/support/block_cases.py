@@ -12,7 +12,7 @@ from draftmark.baselines.medusa import METHOD as Medusa
 from draftmark.baselines.p_eagle import METHOD as PEagle
 from draftmark.config.model_sections import Training
 from draftmark.engines.measure.lossless import read_target_logits
-from draftmark.models.block_head import BlockHead
+from draftmark.models.heads.block_head import BlockHead
 from draftmark.models.hidden_states import LiveStates
 from draftmark.models.language_model import LanguageModel
 from draftmark.progress import Progress

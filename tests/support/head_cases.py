@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from draftmark.config.model_sections import Training
-from draftmark.models.feature_head import FeatureHead, HeadShape, make_head
+from draftmark.models.heads.feature_head import FeatureHead, HeadShape, make_head
 from draftmark.models.hidden_states import (
     LiveStates,
     StoredHiddenStates,

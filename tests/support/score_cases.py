@@ -5,9 +5,9 @@ from pathlib import Path
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.models.draft_inits import make_draft
-from draftmark.models.feature_head import HeadShape, make_head
 from draftmark.models.files import own_models
-from draftmark.models.head_exports import Layout, export_head
+from draftmark.models.heads.feature_head import HeadShape, make_head
+from draftmark.models.heads.head_exports import Layout, export_head
 from draftmark.models.language_model import LanguageModel, load_tokenizer, save_model
 
 TARGET = "tiny-target"

@@ -6,9 +6,9 @@ from typing import Any
 from draftmark.config.model_sections import Pair, Training, Writer
 from draftmark.errors import UserError
 from draftmark.models import language_model
-from draftmark.models.block_imports import read_any_head
 from draftmark.models.draft_inits import load_fitted, make_draft
 from draftmark.models.generation import Sampling
+from draftmark.models.heads.block_imports import read_any_head
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.shared_vocabulary import match_vocabularies
 from draftmark.speculation.interfaces import FeatureMethod, Method

@@ -1,8 +1,8 @@
 """The tests of losslessness have teeth: each well-known mistake is planted, and caught.
 
 The joint law of the first three tokens of a toy chain is compared with the target's by a G-test,
-for drafts close to the target, tailed, uniform, with disjoint support, surely wrong, and one whose law
-depends on the token before. Each rule passes on a million draws; every planted fault fails.
+for drafts close to the target, tailed, uniform, with disjoint support, surely wrong, and one whose
+law depends on the token before. Each rule passes on a million draws; every planted fault fails.
 
 Legend: N draw, G drafted token, H = G + 1, V vocabulary.
 """

@@ -30,9 +30,9 @@ from draftmark.engines.measure.lossless import check_distribution, read_target_l
 from draftmark.environment import install_hint
 from draftmark.errors import UserError
 from draftmark.models.files import end_tokens
-from draftmark.models.head_exports import export_head
-from draftmark.models.head_imports import read_head
-from draftmark.models.head_layouts import read_head_facts
+from draftmark.models.heads.head_exports import export_head
+from draftmark.models.heads.head_imports import read_head
+from draftmark.models.heads.head_layouts import read_head_facts
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import LanguageModel, save_model, share_vocabulary
 from draftmark.models.shared_vocabulary import match_vocabularies

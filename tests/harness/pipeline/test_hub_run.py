@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from local_hub import Fault, LocalHub, add_gsm8k, run_draftmark, serve_hub
 
-from draftmark.models.feature_head import HeadShape, make_head
 from draftmark.models.files import own_models
-from draftmark.models.head_exports import export_head
+from draftmark.models.heads.feature_head import HeadShape, make_head
+from draftmark.models.heads.head_exports import export_head
 from draftmark.models.language_model import load_model
 
 RECIPE = """

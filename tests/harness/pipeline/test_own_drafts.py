@@ -12,9 +12,9 @@ from draftmark.analysis.quantities import quantity_key
 from draftmark.baselines.dspark import METHOD as DSpark
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
-from draftmark.models.block_exports import export_block_head
-from draftmark.models.feature_head import HeadShape, make_head
-from draftmark.models.head_exports import export_head
+from draftmark.models.heads.block_exports import export_block_head
+from draftmark.models.heads.feature_head import HeadShape, make_head
+from draftmark.models.heads.head_exports import export_head
 from draftmark.models.language_model import LanguageModel
 from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.planning import plan_table

@@ -23,8 +23,8 @@ from draftmark.engines.measure.lossless import check_counts, check_distribution,
 from draftmark.engines.reference import _Loop
 from draftmark.engines.vllm import _export
 from draftmark.errors import Unsupported
-from draftmark.models.block_head import BlockHead
 from draftmark.models.generation import Sampling, generate
+from draftmark.models.heads.block_head import BlockHead
 from draftmark.models.language_model import LanguageModel
 from draftmark.progress import Progress
 from draftmark.speculation.block_drafter import BlockDrafter

@@ -18,9 +18,9 @@ from draftmark.baselines.eagle import METHOD as Eagle
 from draftmark.baselines.eagle3 import METHOD as Eagle3
 from draftmark.engines.measure.lossless import check_counts, check_distribution, read_target_logits
 from draftmark.engines.reference import _Loop
-from draftmark.models.feature_head import FeatureHead, HeadShape, make_head
 from draftmark.models.files import end_tokens
-from draftmark.models.head_rollout import rolled_features
+from draftmark.models.heads.feature_head import FeatureHead, HeadShape, make_head
+from draftmark.models.heads.head_rollout import rolled_features
 from draftmark.models.hidden_states import LiveStates, StoredHiddenStates, TargetLogits
 from draftmark.models.language_model import LanguageModel
 from draftmark.speculation.blocks import block_counts

@@ -14,7 +14,7 @@ from draftmark.config.recipe import MethodEntry
 from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.engines.reference import _Loop
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead
+from draftmark.models.heads.feature_head import FeatureHead
 from draftmark.models.language_model import LanguageModel
 from draftmark.speculation.blocks import block_counts
 from draftmark.speculation.head_drafter import FeatureHeadDrafter

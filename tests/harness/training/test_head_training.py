@@ -13,7 +13,7 @@ from draftmark.contract.fixtures import (
     few,
 )
 from draftmark.engines.measure.lossless import read_target_logits
-from draftmark.models.head_rollout import rolled_features
+from draftmark.models.heads.head_rollout import rolled_features
 from draftmark.models.hidden_states import LiveStates
 from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.head_training import (

@@ -15,7 +15,7 @@ from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.cli import main
 from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.environment import install_hint
-from draftmark.models.head_exports import export_head
+from draftmark.models.heads.head_exports import export_head
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import LanguageModel, save_model
 from draftmark.speculation.blocks import VLLM, block_counts

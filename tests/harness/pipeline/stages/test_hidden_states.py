@@ -12,7 +12,7 @@ from draftmark.cli.main import app
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
 from draftmark.models import shapes
-from draftmark.models.feature_head import HeadShape, make_head
+from draftmark.models.heads.feature_head import HeadShape, make_head
 from draftmark.models.hidden_states import num_positions
 from draftmark.models.language_model import LanguageModel
 from draftmark.pipeline.experiment import Plan, plan_experiment

@@ -1,6 +1,6 @@
 """The layouts of trained feature heads: which head a `config.json` of other code describes.
 
-Three layouts are read; `models.head_imports` reads the weights.
+Three layouts are read; `models.heads.head_imports` reads the weights.
 
 - `speculators` (https://github.com/vllm-project/speculators): `speculators_model_type = "eagle3"`
   and the layer's config in `transformer_layer_config`. The layer is Llama's or Qwen3's.

@@ -14,17 +14,17 @@ from safetensors.torch import load_file, save_file
 from transformers import DynamicCache
 
 from draftmark.errors import UserError
-from draftmark.models.block_exports import block_layouts, export_block_head
-from draftmark.models.block_head import (
+from draftmark.models.heads.block_exports import block_layouts, export_block_head
+from draftmark.models.heads.block_head import (
     BlockContext,
     BlockHead,
     block_shape,
     count_block_head,
     load_block_head,
 )
-from draftmark.models.block_imports import read_block_head
-from draftmark.models.block_reading import read_blocks, slots_within
-from draftmark.models.head_exports import CONFIG, WEIGHTS
+from draftmark.models.heads.block_imports import read_block_head
+from draftmark.models.heads.block_reading import read_blocks, slots_within
+from draftmark.models.heads.head_exports import CONFIG, WEIGHTS
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.shapes import model_shape
 from draftmark.types import Placement, Text
@@ -83,7 +83,7 @@ def test_blocks_from_all_starts_at_once_are_those_of_one_start_at_a_time(
     states_TLD, drawn_RK = random_states(head), slots_within(7, head.block_size)
     slow = one_at_a_time(head, states_TLD) * drawn_RK[..., None]
     for at_once in (2048, 2 * head.block_size):
-        monkeypatch.setattr("draftmark.models.block_reading.SLOTS_AT_ONCE", at_once)
+        monkeypatch.setattr("draftmark.models.heads.block_reading.SLOTS_AT_ONCE", at_once)
         with torch.no_grad():
             fast = read_blocks(head, TEXT, states_TLD, drawn_RK)
         torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)

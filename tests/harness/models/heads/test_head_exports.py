@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from transformers import DynamicCache
 
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_exports import CONFIG, WEIGHTS, Layout, export_head
+from draftmark.models.heads.feature_head import FeatureHead
+from draftmark.models.heads.head_exports import CONFIG, WEIGHTS, Layout, export_head
 
 WIDTH, MLP, KV, VOCAB = 32, 48, 16, 64
 LAYER = {

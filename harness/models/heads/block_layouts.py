@@ -7,7 +7,8 @@
 - vLLM's `MedusaModel`.
 
 Read are heads with the whole vocabulary, as wide as their target, with full attention in every
-layer. `models.block_imports` reads the weights. No torch at module level: plans import this module.
+layer. `models.heads.block_imports` reads the weights. No torch at module level: plans import this
+module.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict
 
 from draftmark.errors import UserError
-from draftmark.models.head_layouts import (
+from draftmark.models.heads.head_layouts import (
     BLOCK_ARCHITECTURES,
     EAGLE3_ARCHITECTURES,
     FIX,

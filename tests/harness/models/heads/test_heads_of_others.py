@@ -12,8 +12,8 @@ from head_cases import scored_text, small_target
 from others import FOLDER, needs_others, run_theirs
 from safetensors.torch import load_file, save_file
 
-from draftmark.models.head_imports import read_head
-from draftmark.models.head_rollout import roll_forward
+from draftmark.models.heads.head_imports import read_head
+from draftmark.models.heads.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates
 from draftmark.types import Sampler, Samplers, Text
 

@@ -15,8 +15,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from draftmark.models.attention import group_heads
-from draftmark.models.block_head import BlockContext, BlockModule, BlockShape, last_norm
-from draftmark.models.feature_head import HeadModule, HeadShape
+from draftmark.models.heads.block_head import BlockContext, BlockModule, BlockShape, last_norm
+from draftmark.models.heads.feature_head import HeadModule, HeadShape
 
 
 class PEagleModule(BlockModule):

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from draftmark.baselines.untrained import MeasuredBlockHead, Untrained
 from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.errors import UserError
-from draftmark.models.block_exports import block_layouts, export_block_head
-from draftmark.models.block_head import BlockHead
-from draftmark.models.block_imports import check_any_head, read_any_head
-from draftmark.models.block_layouts import BlockFacts, read_trained_head
-from draftmark.models.head_layouts import is_head
+from draftmark.models.heads.block_exports import block_layouts, export_block_head
+from draftmark.models.heads.block_head import BlockHead
+from draftmark.models.heads.block_imports import check_any_head, read_any_head
+from draftmark.models.heads.block_layouts import BlockFacts, read_trained_head
+from draftmark.models.heads.head_layouts import is_head
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.weights import check_folder
 from draftmark.speculation.block_drafter import BlockDrafter

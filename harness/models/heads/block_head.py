@@ -26,7 +26,7 @@ from safetensors.torch import save_model as save_weights
 from transformers import AutoConfig, DynamicCache
 
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FAMILIES, norm_name
+from draftmark.models.heads.feature_head import FAMILIES, norm_name
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.loading import check_whole, explain_loading
 from draftmark.models.shapes import Shape

@@ -1,4 +1,4 @@
-"""Reads trained block heads of other code, for a target, in the layouts of `models.block_layouts`.
+"""Reads trained block heads of other code, in the layouts of `models.heads.block_layouts`.
 
 Embedding and output head are the target's. Only P-EAGLE's file may have its own, because its
 trainers train them; a file of another kind must repeat the target's or leave them out.
@@ -15,16 +15,16 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, Qwen3Config
 
 from draftmark.errors import UserError
-from draftmark.models.block_head import BlockHead, BlockModule, BlockShape
-from draftmark.models.block_layouts import BlockFacts, TrainedHead, read_trained_head
-from draftmark.models.dflash_head import DFlashModule
-from draftmark.models.dspark_head import DSparkModule
-from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_imports import check_head, read_head
+from draftmark.models.heads.block_head import BlockHead, BlockModule, BlockShape
+from draftmark.models.heads.block_layouts import BlockFacts, TrainedHead, read_trained_head
+from draftmark.models.heads.dflash_head import DFlashModule
+from draftmark.models.heads.dspark_head import DSparkModule
+from draftmark.models.heads.feature_head import FeatureHead
+from draftmark.models.heads.head_imports import check_head, read_head
+from draftmark.models.heads.medusa_head import MedusaModule
+from draftmark.models.heads.p_eagle_head import PEagleModule
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.loading import check_whole, explain_loading
-from draftmark.models.medusa_head import MedusaModule
-from draftmark.models.p_eagle_head import PEagleModule
 from draftmark.models.weights import weight_files
 
 Tensors = dict[str, torch.Tensor]

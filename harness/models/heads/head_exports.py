@@ -5,7 +5,7 @@ https://github.com/vllm-project/speculators publishes them: it names the target,
 `speculative_config` needs no method. vLLM 0.32 has EAGLE-1 heads with layers of Llama, EAGLE-3
 heads with layers of Llama and of Qwen3 (`qwen3_eagle3.py`), so heads of other targets are refused.
 In all layouts `fc` reads the embedding first, then the features from the lowest layer to the
-highest. `models.head_imports` reads every layout back: the same head to the bit.
+highest. `models.heads.head_imports` reads every layout back: the same head to the bit.
 
 EAGLE-3's embedding is left out if it is the target's: vLLM takes the target's then.
 
@@ -20,8 +20,8 @@ import torch
 from safetensors.torch import save_file
 
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_layouts import LAYER_KEYS
+from draftmark.models.heads.feature_head import FeatureHead
+from draftmark.models.heads.head_layouts import LAYER_KEYS
 from draftmark.store.store import write_json
 
 Layout = Literal["eagle", "eagle3", "speculators"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from draftmark.models.block_head import BlockContext, BlockModule, BlockShape
+from draftmark.models.heads.block_head import BlockContext, BlockModule, BlockShape
 
 
 class MedusaModule(BlockModule):

@@ -8,8 +8,8 @@ import torch
 from head_cases import ARCHITECTURES, OWN, small_head, small_target
 
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead, HeadShape, load_head, make_head
-from draftmark.models.head_rollout import roll_forward
+from draftmark.models.heads.feature_head import FeatureHead, HeadShape, load_head, make_head
+from draftmark.models.heads.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.head_training import frequent_ids

@@ -16,9 +16,9 @@ head are the target's, frozen; the layer has the target's architecture.
 - `mtp`: as `eagle`, with norms: of both inputs of `fc`, of the layer's attention, and after the
   layer. The state after the last norm is fed back (`mtp` of speculators 0.9.0; Qwen3-Next in vLLM).
 
-Heads that other code trained may differ further (`models.head_imports`): `norm_before_fc` norms all
-target layers at once, `norm_before_residual` feeds the normed feature into the layer's residual
-stream, `state_size` is the target's hidden size where it is not the head's own.
+Heads that other code trained may differ further (`models.heads.head_imports`): `norm_before_fc`
+norms all target layers at once, `norm_before_residual` feeds the normed feature into the layer's
+residual stream, `state_size` is the target's hidden size where it is not the head's own.
 
 Legend: B batch, T slot, K slot in the cache, L layer, D hidden size, V vocabulary.
 """

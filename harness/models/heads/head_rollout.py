@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead
+from draftmark.models.heads.feature_head import FeatureHead
 from draftmark.models.hidden_states import StateSource, batches_by_length
 from draftmark.types import Text
 

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from draftmark.baselines._token_losses import label_loss
 from draftmark.baselines.dspark import confidence_loss
-from draftmark.models.block_exports import export_block_head
-from draftmark.models.block_head import BlockHead
-from draftmark.models.block_imports import check_any_head, read_any_head
-from draftmark.models.block_reading import read_blocks
+from draftmark.models.heads.block_exports import export_block_head
+from draftmark.models.heads.block_head import BlockHead
+from draftmark.models.heads.block_imports import check_any_head, read_any_head
+from draftmark.models.heads.block_reading import read_blocks
 from draftmark.models.language_model import LanguageModel
 from draftmark.training.batches import Batch
 from draftmark.training.block_training import by_token, loss_by_slot, was_drawn

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, cast
 import torch
 from transformers import Qwen3Config
 
-from draftmark.models.block_head import BlockShape
-from draftmark.models.dflash_head import DFlashModule
+from draftmark.models.heads.block_head import BlockShape
+from draftmark.models.heads.dflash_head import DFlashModule
 
 
 class DSparkModule(DFlashModule):

@@ -1,4 +1,4 @@
-"""Reads trained heads of other code, for a target, in the layouts of `models.head_layouts`.
+"""Reads trained heads of other code, for a target, in the layouts of `models.heads.head_layouts`.
 
 A file's tensors have vLLM's names (`llama_eagle3.py`, `llama_eagle.py`): `layers.0` or `midlayer`
 for the first layer, whose `input_layernorm` is the embedding's norm and `hidden_norm` the
@@ -25,8 +25,8 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead, HeadModule, HeadShape
-from draftmark.models.head_layouts import HeadFacts, read_head_facts
+from draftmark.models.heads.feature_head import FeatureHead, HeadModule, HeadShape
+from draftmark.models.heads.head_layouts import HeadFacts, read_head_facts
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.loading import check_whole, explain_loading
 from draftmark.models.weights import weight_files

@@ -12,7 +12,7 @@ import torch
 from transformers import DynamicCache
 
 from draftmark.errors import UserError
-from draftmark.models.block_head import BlockContext, BlockHead
+from draftmark.models.heads.block_head import BlockContext, BlockHead
 from draftmark.types import Text
 
 SLOTS_AT_ONCE = 2048  # bounds the memory of attention between blocks and context

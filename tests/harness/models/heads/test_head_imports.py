@@ -13,10 +13,10 @@ from head_cases import ARCHITECTURES, scored_text, small_target
 from safetensors.torch import load_file, save_file
 
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead, HeadShape, make_head
-from draftmark.models.head_exports import LAYOUTS, Layout, export_head
-from draftmark.models.head_imports import check_head, read_head
-from draftmark.models.head_layouts import read_head_facts
+from draftmark.models.heads.feature_head import FeatureHead, HeadShape, make_head
+from draftmark.models.heads.head_exports import LAYOUTS, Layout, export_head
+from draftmark.models.heads.head_imports import check_head, read_head
+from draftmark.models.heads.head_layouts import read_head_facts
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.weights import check_folder
 from draftmark.types import AcceptanceTable, Sampler, Samplers, Text

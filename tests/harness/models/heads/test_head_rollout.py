@@ -8,8 +8,8 @@ from head_cases import ARCHITECTURES, OWN, small_head, small_target
 from transformers import DynamicCache
 
 from draftmark.errors import UserError
-from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_rollout import roll_forward
+from draftmark.models.heads.feature_head import FeatureHead
+from draftmark.models.heads.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates
 from draftmark.types import Text
 

@@ -22,7 +22,7 @@ from transformers.models.qwen3.modeling_qwen3 import (
     rotate_half,
 )
 
-from draftmark.models.block_head import BlockContext, BlockModule, BlockShape, last_norm
+from draftmark.models.heads.block_head import BlockContext, BlockModule, BlockShape, last_norm
 
 Rotation = tuple[torch.Tensor, torch.Tensor]  # cosines and sines [..., E]
 

@@ -19,13 +19,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from draftmark.errors import UserError
-from draftmark.models.block_head import BlockHead
-from draftmark.models.dflash_head import DFlashModule
-from draftmark.models.dspark_head import DSparkModule
-from draftmark.models.feature_head import FeatureHead
-from draftmark.models.head_exports import CONFIG, WEIGHTS, Layout, export_head
-from draftmark.models.medusa_head import MedusaModule
-from draftmark.models.p_eagle_head import PEagleModule
+from draftmark.models.heads.block_head import BlockHead
+from draftmark.models.heads.dflash_head import DFlashModule
+from draftmark.models.heads.dspark_head import DSparkModule
+from draftmark.models.heads.feature_head import FeatureHead
+from draftmark.models.heads.head_exports import CONFIG, WEIGHTS, Layout, export_head
+from draftmark.models.heads.medusa_head import MedusaModule
+from draftmark.models.heads.p_eagle_head import PEagleModule
 from draftmark.store.store import write_json
 
 BlockLayout = Literal["medusa", "eagle3", "dflash", "dspark", "speculators"]

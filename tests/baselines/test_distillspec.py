@@ -22,5 +22,5 @@ def test_every_divergence_raises_validation_acceptance(context: Make, divergence
 
 
 def test_the_error_for_an_unknown_divergence_names_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"divergence: .*'reverse_kl', 'jsd' or 'tvd' \(got 'kl'\)"):
+    with pytest.raises(UserError, match=r"divergence: .*'reverse_kl', 'jsd', .* \(got 'kl'\)"):
         built("distillspec", divergence="kl")

@@ -79,7 +79,9 @@ def test_speed_numbers_are_those_of_each_load(measured: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    sorted({*registry.registered_names("reports")} - {"compare", "gate", "lossless", "trend"}),
+    sorted(
+        {*registry.registered_names("reports")} - {"board", "compare", "gate", "lossless", "trend"}
+    ),
 )
 def test_every_report_reads_it(name: str, measured: Path, tmp_path: Path, capsys: Capture) -> None:
     folder = shutil.copytree(measured, tmp_path / "run")

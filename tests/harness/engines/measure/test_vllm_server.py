@@ -51,7 +51,6 @@ def make(
         method = Eagle3(from_layer=7, draft_vocabulary=300)
         (tmp_path / "scratch").mkdir()
         head = trained_head(method, target, read_gold(train=24, validation=2), tmp_path / "scratch")
-        folder.mkdir()
         save_model(head, tokenizer, folder)
         layout = tmp_path / "exported"
         export_head(head, "eagle3", layout, target="", num_speculative_tokens=GAMMA)

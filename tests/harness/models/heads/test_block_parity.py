@@ -24,7 +24,7 @@ from draftmark.training.block_training import by_token, loss_by_slot, was_drawn
 from draftmark.training.divergences import forward_kl, tvd
 from draftmark.types import Text
 
-SCRIPT = Path(__file__).parents[2] / "support" / "speculators_blocks.py"
+SCRIPT = Path(__file__).parents[3] / "support" / "speculators_blocks.py"
 PROMPT, LENGTH = 6, 26
 IDS = torch.randint(0, 63, (1, LENGTH), generator=torch.Generator().manual_seed(0))
 pytestmark = needs_others("speculators")

@@ -68,7 +68,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tensors = {"ids": ids, "states": states[: len(ids)].contiguous()}
         save_file(tensors, folder / f"{family}.safetensors")
     (folder / "cases.json").write_text(json.dumps(CASES), "utf-8")
-    run_theirs(Path(__file__).parents[2] / "support" / "theirs" / "heads.py", folder)
+    run_theirs(Path(__file__).parents[3] / "support" / "theirs" / "heads.py", folder)
     return folder
 
 

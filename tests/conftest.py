@@ -46,10 +46,12 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the slow tests first, so that no worker is left alone with them at the end.
 
-    The tests of packaging come before all others: one worker gets them together, and builds once.
+    The cluster's, which wait for killed workers, come before all others. Those of packaging follow:
+    one worker gets them together, and builds once.
     """
     items.sort(
         key=lambda item: (
+            item.path.parent.name != "cluster",
             item.path.name != "test_packaging.py",
             item.get_closest_marker("slow") is None,
         )

@@ -31,11 +31,6 @@ def probability_ratio(p_N: torch.Tensor, q_N: torch.Tensor) -> torch.Tensor:
     return torch.where(p_N > 0, q_N / p_N, 1.0)
 
 
-def accept_probability(p_N: torch.Tensor, q_N: torch.Tensor) -> torch.Tensor:
-    """Return P(y accepted) [N] from the probabilities p(y) and q(y); 1 where p(y) is 0."""
-    return probability_ratio(p_N, q_N).clamp(max=1)
-
-
 def tokens_above(confidence_SD: Floats, threshold: float) -> Ints:
     """Return the number of tokens [S] drafted before a confidence first falls below a threshold.
 

@@ -46,12 +46,9 @@ class BlockHeadInTraining(BlockHead):
 
         States are zero where that slot was not drawn, and where no such block exists.
         """
-        read = []
-        for text, states_TLD in zip(training_batch.texts, training_batch.layers, strict=True):
-            generator = random_stream(self.seed, "blocks", str(step), text.example_id)
-            drawn_RK = draw_slots(len(text.response_ids), self.shares, generator)
-            read.append(by_token(read_blocks(self, text, states_TLD, drawn_RK)))
-        return torch.cat(read)
+        drawn = drawn_slots(training_batch.texts, self.shares, self.seed, step)
+        texts = zip(training_batch.texts, training_batch.layers, drawn, strict=True)
+        return torch.cat([by_token(read_blocks(self, *of_text)) for of_text in texts])
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return logits [..., V], zero where the states are: the output head skips them."""
@@ -64,6 +61,15 @@ def trainable_block_head(
     """Return `head` as the training loop reads it; training changes its weights in place."""
     assert isinstance(head, BlockHead)
     return BlockHeadInTraining(head.model, head.vocab_size, tuple(shares), seed)
+
+
+def drawn_slots(
+    texts: Sequence[Text], shares: Sequence[float], seed: int, step: int
+) -> Iterator[torch.Tensor]:
+    """Yield the slots drawn_RK of each text that a step reads, by seed, step and text."""
+    for text in texts:
+        generator = random_stream(seed, "blocks", str(step), text.example_id)
+        yield draw_slots(len(text.response_ids), shares, generator)
 
 
 def draw_slots(length: int, shares: Sequence[float], generator: torch.Generator) -> torch.Tensor:

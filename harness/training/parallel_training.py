@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from draftmark.models.generation import random_stream
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.parallel_reading import read_slots
 from draftmark.training.batches import TrainingBatch
-from draftmark.training.block_training import by_token, draw_slots, logits_of_drawn
+from draftmark.training.block_training import by_token, drawn_slots, logits_of_drawn
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,10 @@ class ParallelDraftInTraining(LanguageModel):
 
         States are zero where that slot was not drawn, and where no such block exists.
         """
-        read = []
-        for text in training_batch.texts:
-            generator = random_stream(self.seed, "blocks", str(step), text.example_id)
-            drawn_RK = draw_slots(len(text.response_ids), self.shares, generator)
-            read.append(by_token(read_slots(self, text, self.mask_token, drawn_RK)))
-        return torch.cat(read)
+        drawn = drawn_slots(training_batch.texts, self.shares, self.seed, step)
+        texts = zip(training_batch.texts, drawn, strict=True)
+        read = (read_slots(self, text, self.mask_token, drawn_RK) for text, drawn_RK in texts)
+        return torch.cat([by_token(states_RKD) for states_RKD in read])
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return logits [..., V], zero where the states are: the output head skips them."""

@@ -1,4 +1,4 @@
-"""Exports a block head to vLLM, and reads an exported one back.
+"""Exports a block head to vLLM.
 
 Each architecture has the layout of its authors, which is named like it (P-EAGLE's is EAGLE-3's with
 `mask_hidden`), and all but Medusa that of https://github.com/vllm-project/speculators, which also

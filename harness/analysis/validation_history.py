@@ -17,10 +17,15 @@ def validation_criterion(history: History) -> str:
     return names[0]
 
 
+def prefers_lower(criterion: str) -> bool:
+    """True if lower values of a criterion are better."""
+    return criterion.endswith("_loss")
+
+
 def kept_point(history: History) -> Mapping[str, float]:
     """Return the point whose weights the training kept: the best, the first of equal ones."""
     name = validation_criterion(history)
-    best = min if name.endswith("_loss") else max
+    best = min if prefers_lower(name) else max
     return best(history, key=lambda point: point[name])
 
 

@@ -175,8 +175,9 @@ class Optimisation(Section):
     """How weights are trained: passes over the rows in steps of AdamW.
 
     `budget` replaces `passes` as the end of training. `beta2` is AdamW's decay of the second
-    moment. `validations` is the number of checkpoints that are compared. `processes` share the rows
-    of each step, each on its own GPU if the machine has GPUs. `trackers` log the training. With
+    moment. `validations` is the number of checkpoints that are compared. With `patience`, training
+    ends after that many validations in a row without a better one. `processes` share the rows of
+    each step, each on its own GPU if the machine has GPUs. `trackers` log the training. With
     `lora`, adapters train in place of the weights, and are added to them at the end.
     """
 
@@ -190,9 +191,12 @@ class Optimisation(Section):
     beta2: Annotated[float, Field(gt=0, lt=1)] = 0.95
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     validations: Count = 4
+    # Without it and `lora`, the dump of a recipe is as it was before these keys.
+    patience: Annotated[Count | None, NoneIfFalse] = Field(
+        default=None, exclude_if=lambda patience: patience is None
+    )
     processes: Count = 1
     trackers: tuple[Tracker, ...] = ()
-    # Without it, the dump of a recipe is as it was before this key.
     lora: Annotated[Lora | None, NoneIfFalse, AfterValidator(_without_rank_zero)] = Field(
         default=None, exclude_if=lambda lora: lora is None
     )
@@ -254,6 +258,7 @@ class Training(Optimisation):
     a mixture, each step draws one writer for its rows (Agarwal et al. 2024, GKD, arXiv 2306.13649,
     algorithm 1, whose lambda is the share of on-policy text). `features`: the target's states on
     texts that are there before training are stored on disk once, or computed in every step (live).
+    With `learning_rates`, a draft is trained with each, and the best on validation is the method's.
     """
 
     text: Literal["dataset", "target", "draft", "mixture"] = "dataset"
@@ -261,6 +266,15 @@ class Training(Optimisation):
     mixture: Mapping[Writer, Fraction] = Field(default_factory=dict)
     # At its default, the dump of a recipe is as it was before this key.
     features: Features = Field(default="stored", exclude_if=lambda given: given == "stored")
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(), exclude_if=lambda rates: not rates
+    )
+
+    @model_validator(mode="after")
+    def _learning_rates_differ(self) -> "Training":
+        if len(set(self.learning_rates)) < len(self.learning_rates):
+            raise ValueError("learning_rates must not name a rate twice")
+        return self
 
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> "Training":
@@ -275,6 +289,13 @@ class Training(Optimisation):
                 f"mixture = {{ dataset = 0.5, draft = 0.5 }}; they sum to {total:g}"
             )
         return self
+
+    def trials(self) -> dict[float, "Training"]:
+        """Return a training for each of the learning rates, by its rate."""
+        return {
+            rate: self.model_copy(update={"learning_rate": rate, "learning_rates": ()})
+            for rate in self.learning_rates
+        }
 
     @property
     def shares(self) -> dict[Writer, float]:

@@ -159,6 +159,12 @@ def vocabulary_facts(records: Records, end_tokens: Iterable[int]) -> dict[str, A
     return {"vocabulary": facts}
 
 
+def search_facts(records: Records) -> dict[str, Any]:
+    """Return the learning rate that was chosen on validation, and its trials; empty without any."""
+    names = ("learning_rate", "search")
+    return {name: records.draft[name] for name in names if name in records.draft}
+
+
 @cache
 def _text_digest(directory: Path) -> str:
     """Return a hash of the prompts and token ids of stored texts; cells of a task share it."""

@@ -26,6 +26,7 @@ from draftmark.pipeline.provenance import (
     cell_facts,
     code_facts,
     data_facts,
+    search_facts,
     vocabulary_facts,
 )
 from draftmark.progress import Progress
@@ -109,7 +110,8 @@ def _row(plan: Plan, cell: Cell, store: Store, failures: Mapping[str, Failure]) 
         numbers={},
         ledger=Ledger(**records.draft["ledger"]),
         provenance=cell_facts(succeeded, store)
-        | vocabulary_facts(records, plan.setting(cell).end_tokens),
+        | vocabulary_facts(records, plan.setting(cell).end_tokens)
+        | search_facts(records),
         history=tuple(records.draft.get("history", ())),
         speed_failures={n: f.reason for n, f in direct.items() if n not in refused},
         speed_refusals=refused,

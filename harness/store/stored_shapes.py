@@ -63,10 +63,23 @@ class _Entry(_Shape):
     seconds: float | None = None
 
 
+class _Spent(_Shape):
+    flops: float
+    train_s: float
+
+
+class _Trial(_Shape):
+    learning_rate: float
+    value: float
+    ledger: _Spent
+
+
 class Provenance(_Shape):
     """The provenance of a result."""
 
     entries: list[_Entry] = []
+    learning_rate: float | None = None
+    search: list[_Trial] = []
 
 
 class _Pair(_Shape):

@@ -100,12 +100,12 @@ def _train(
     state = state or _validate(context, Checkpoint(0, Ledger(), history=(), best=None))
     context.step.advance(goal.units_done(state.ledger))
     last_saved = time.monotonic()
-    while (before := goal.share(state.ledger)) < 1:
+    while not _has_ended(training, state):
+        before = goal.share(state.ledger)
         state = _train_step(training, state)
-        after = goal.share(state.ledger)
-        if is_validation_step(before, after, settings):
+        if is_validation_step(before, goal.share(state.ledger), settings):
             state = _validate(context, state)
-        if (context.keeps_end and after >= 1) or (
+        if (context.keeps_end and _has_ended(training, state)) or (
             time.monotonic() - last_saved > CHECKPOINT_INTERVAL_S
         ):
             training.save(state)
@@ -116,6 +116,14 @@ def _train(
     ledger = replace(state.ledger, peak_bytes=peak_bytes())
     trained = sum(each.numel() for each in training.parameters)
     return Draft(context.draft, ledger, state.history, trained)
+
+
+def _has_ended(training: _Training, state: Checkpoint) -> bool:
+    """True if the goal is reached, or `patience` validations in a row were not better."""
+    if training.goal.share(state.ledger) >= 1:
+        return True
+    patience, best = training.context.settings.patience, state.best or 0
+    return patience is not None and sum(at["step"] > best for at in state.history) >= patience
 
 
 def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:

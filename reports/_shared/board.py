@@ -36,6 +36,7 @@ from draftmark.reports._shared.rows import (
     trains_nothing,
     ways_of_drafting,
 )
+from draftmark.reports._shared.search import learning_rates_section
 from draftmark.results import Result, Results
 
 GAMMAS = (1, 2, 3, 4, 5, 8, 16)
@@ -54,6 +55,7 @@ def board_sections(rows: Sequence[Result], results: Results) -> Iterator[Section
         yield from _under_block(rows, results)
     yield from _by_position(rows, results)
     yield from _training(rows)
+    yield from learning_rates_section(rows)
     yield from _failures(rows)
 
 

@@ -73,7 +73,7 @@ class SettingCosts:
                 return self._fine_tuning()
             case "init":
                 return self._init(node)
-            case "draft":
+            case "draft" if "trials" not in node.settings:  # a choice among drafts costs nothing
                 return self._draft(entry)
             case "scores":
                 return self._scores(self.setting.method_of(entry), node)

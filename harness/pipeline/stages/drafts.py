@@ -1,5 +1,6 @@
 """The stages that train: fine-tuned targets and drafts. Each function returns a node."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -102,7 +103,7 @@ def training_of(setting: Setting, entry: MethodEntry) -> Training:
 
 
 def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
-    """Return the node of a method's draft.
+    """Return the node of a method's draft: the best of several, if it has `learning_rates`.
 
     Raises UserError if a tracker or peft is not installed, if a head would train by LoRA, or if a
     feature head would train on its own text.
@@ -110,6 +111,40 @@ def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
     method, training = setting.method_of(entry), training_of(setting, entry)
     check_installed(training.trackers)
     _check_lora(entry, method, training)
+    if not (method.trains and training.learning_rates):
+        return _trained_node(setting, entry, training, seed)
+    trials = {
+        rate: _trained_node(setting, entry, trial, seed, rate)
+        for rate, trial in training.trials().items()
+    }
+    return _chosen_node(f"draft {entry.title}, seed {seed}", trials, setting.task.name)
+
+
+def _chosen_node(label: str, trials: Mapping[float, Node], task: str) -> Node:
+    """Return the node of the best of several drafts of a method, by learning rate."""
+    names = {rate: f"learning rate {rate:g}" for rate in trials}
+
+    def build(job: Job) -> None:
+        from draftmark.pipeline.stages.choose_draft import write_best_draft
+
+        write_best_draft(job, names)
+
+    # What the trials share stays an input: records name a draft's texts and init.
+    inputs = {**next(iter(trials.values())).inputs}
+    inputs |= {names[rate]: trial for rate, trial in trials.items()}
+    code = ("draftmark.pipeline.stages.choose_draft",)
+    return Node("draft", label, {"trials": list(trials)}, inputs, code, build, task=task)
+
+
+def _trained_node(
+    setting: Setting,
+    entry: MethodEntry,
+    training: Training,
+    seed: int,
+    rate: float | None = None,
+) -> Node:
+    """Return the node of a draft with one training; `rate` is the trial's, for its label."""
+    method = setting.method_of(entry)
     processes = training.processes if method.trains else 1
 
     def build(job: Job) -> None:
@@ -129,11 +164,12 @@ def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
 
     # Drafters only measure a draft.
     drafters = ("language_model_drafter", "head_drafter", "tree_drafter", "block_drafter")
+    trial = "" if rate is None else f", learning rate {rate:g}"
     return Node(
         "draft",
-        f"draft {entry.title}, seed {seed}",
-        _draft_settings(setting, entry, seed),
-        _draft_inputs(setting, entry, seed),
+        f"draft {entry.title}{trial}, seed {seed}",
+        _draft_settings(setting, entry, training, seed),
+        _draft_inputs(setting, entry, training, seed),
         (registry.module_name("baselines", entry.name), "draftmark.pipeline.stages.make_draft"),
         build,
         ignored=frozenset(f"draftmark.speculation.{name}" for name in drafters),
@@ -153,10 +189,11 @@ def _check_lora(entry: MethodEntry, method: Method, training: Training) -> None:
         )
 
 
-def _draft_settings(setting: Setting, entry: MethodEntry, seed: int) -> dict[str, Any]:
+def _draft_settings(
+    setting: Setting, entry: MethodEntry, training: Training, seed: int
+) -> dict[str, Any]:
     """Return the settings that enter the cache key of a draft."""
     method, init = setting.method_of(entry), setting.pair.draft
-    training = training_of(setting, entry)
     settings: dict[str, Any] = {
         "method": entry.name,
         "knobs": asdict(build_method(entry)),  # type: ignore[call-overload]  # a dataclass
@@ -175,9 +212,11 @@ def _draft_settings(setting: Setting, entry: MethodEntry, seed: int) -> dict[str
     return settings
 
 
-def _draft_inputs(setting: Setting, entry: MethodEntry, seed: int) -> dict[str, Node]:
+def _draft_inputs(
+    setting: Setting, entry: MethodEntry, training: Training, seed: int
+) -> dict[str, Node]:
     """Return the models that a draft starts from, and the texts and states that it reads."""
-    method, training = setting.method_of(entry), training_of(setting, entry)
+    method = setting.method_of(entry)
     inputs = {"target": setting.target}
     if method.kind == "language_model" or _starts_from_head(setting, method):
         inputs |= {"init": setting.init} if setting.init else {}

@@ -589,6 +589,37 @@ def test_the_best_checkpoint_by_validation_is_the_one_that_is_kept(context: Any)
     assert same(before, weights(harmful.model))
 
 
+def test_patience_ends_a_training_that_no_longer_gets_better(context: Any, tmp_path: Path) -> None:
+    """The best draft is the start: every later validation is worse."""
+    settings = SETTINGS.model_copy(update={"passes": 4, "validations": 12, "patience": 3})
+
+    def harmful(draft: torch.Tensor, target: torch.Tensor, _: Batch) -> torch.Tensor:
+        return -forward_kl(draft, target)
+
+    made = train(context(settings=settings), harmful)
+    assert [point["step"] for point in made.history] == [0, 2, 4, 6]
+    assert made.ledger.steps == 6  # of 24
+    better = train(context(settings=settings, scratch=tmp_path / "better"), kl)
+    steps = [point["step"] for point in better.history]
+    best = max(better.history, key=lambda point: point["validation_acceptance"])["step"]
+    assert steps[-1] == 24 or steps.index(best) == len(steps) - 4
+
+
+def test_a_training_out_of_patience_resumes_at_its_end(
+    context: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "CHECKPOINT_INTERVAL_S", 0.0)
+    settings = SETTINGS.model_copy(update={"passes": 4, "validations": 12, "patience": 2})
+
+    def harmful(draft: torch.Tensor, target: torch.Tensor, _: Batch) -> torch.Tensor:
+        return -forward_kl(draft, target)
+
+    first = train(context(settings=settings, scratch=tmp_path), harmful)
+    again = train(context(settings=settings, scratch=tmp_path), harmful)
+    assert again.ledger.steps == first.ledger.steps == 4
+    assert same(weights(first.model), weights(again.model))
+
+
 def test_a_shared_head_is_left_as_the_targets(context: Any, target: LanguageModel) -> None:
     init = DraftInit(pruned=(0, 7), head="shared")
     made = train(context(draft=make_draft(init, target, seed=0)), kl)

@@ -21,9 +21,9 @@ def t_interval(
     value: float, standard_error: float, degrees: float, quantile: float = UPPER
 ) -> Ends:
     """Return (low, high) of a two-sided t interval."""
-    from scipy import stats
+    from scipy import special  # `stats.t.ppf` calls it, and takes 100 times as long
 
-    half = float(stats.t.ppf(quantile, degrees)) * standard_error
+    half = float(special.stdtrit(degrees, quantile)) * standard_error
     return value - half, value + half
 
 

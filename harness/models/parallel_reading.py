@@ -91,7 +91,7 @@ def _read_masked(
         attention_mask=mask_QS[None, None],
         position_ids=(anchor_Q + 1 + slot_Q)[None],
     )
-    cache.crop(num_tokens)
+    cache.crop(-len(slot_Q))
     return states_QD
 
 

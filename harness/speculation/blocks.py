@@ -249,18 +249,12 @@ def _starts(reach_BSD: Floats, lengths_B: Ints, first: int) -> Floats:
     # Blocks that reach the end move their start past it, into extra columns that are cut off.
     starts_BS = np.zeros((num_prompts, longest + depth + 1))
     starts_BS[:, first] = 1.0
+    # The distribution [B, S, D + 1] of the number of accepted tokens of a block. Reach is zero
+    # beyond the drafted tokens, so P(all accepted) falls on depth d.
+    moves_BSD = -np.diff(reach_BSD, axis=2, prepend=1.0, append=0.0)
+    inside_BS = np.arange(longest) < lengths_B[:, None]
     for start in range(longest):
-        here_B = starts_BS[:, start] * (start < lengths_B)
+        here_B = starts_BS[:, start] * inside_BS[:, start]
         starts_BS[:, start] = here_B
-        moves_BD = _moves(reach_BSD[:, start])
-        starts_BS[:, start + 1 : start + depth + 2] += here_B[:, None] * moves_BD
+        starts_BS[:, start + 1 : start + depth + 2] += here_B[:, None] * moves_BSD[:, start]
     return starts_BS[:, :longest]
-
-
-def _moves(reach_BD: Floats) -> Floats:
-    """Return the distribution [B, D + 1] of the number of accepted tokens of a block."""
-    before_BD = np.concatenate([np.ones_like(reach_BD[:, :1]), reach_BD], axis=1)
-    after_BD = np.concatenate([reach_BD, np.zeros_like(reach_BD[:, :1])], axis=1)
-    # reach is zero beyond the drafted tokens, so P(all accepted) falls on depth d.
-    probs_BD: Floats = before_BD - after_BD
-    return probs_BD

@@ -1,6 +1,7 @@
 """PARD: its slots against a slow loop, the reference engine, training and what vLLM reads."""
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from block_cases import random_prompts, toy_target
 from head_cases import small_target
 from method_cases import built
+from transformers.utils import logging as transformers_logging
 
 from draftmark.baselines.pard import METHOD as Pard
 from draftmark.baselines.untrained import METHOD as Untrained
@@ -58,6 +60,18 @@ def test_each_slot_is_that_of_the_text_so_far_and_masks(family: str) -> None:
                 torch.testing.assert_close(
                     states_RKD[start, slot], expected_D, atol=1e-5, rtol=1e-4
                 )
+
+
+def test_reading_slots_calls_nothing_that_transformers_will_remove(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers logs its deprecations, once in a process, and passes them to no other logger."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    transformers_logging.warning_once.cache_clear()
+
+    read_slots(small_target("llama"), TEXTS[0], MASK, torch.ones(4, 2, dtype=torch.bool))
+
+    assert [line for line in caplog.messages if "deprecated" in line] == []
 
 
 def test_a_model_with_a_window_is_refused() -> None:

@@ -1,10 +1,11 @@
 """What training a draft costs: draftmark, TRL's GKD trainer, and a plain transformers Trainer.
 
 The same pair, the same token ids and supervised tokens, the same number of steps of AdamW on
-batches of as many rows, all weights of the draft trained, in float32. Off-policy: forward KL on
-gold answers (TRL's beta 0). Each arm runs in a process of its own, so that peak memory is its own.
-Time is from models loaded to draft trained: of draftmark's arm it holds the target's one reading of
-the rows, which the others do in every pass.
+batches of as many rows, all weights of the draft trained. All arms compute in float32, or in
+bfloat16 by autocast (`--dtype`). Off-policy: forward KL on gold answers (TRL's beta 0). Each arm
+runs in a process of its own, so that peak memory is its own. Time is from models loaded to draft
+trained: of draftmark's arm it holds the target's one reading of the rows, which the others do in
+every pass.
 
 What a task's rows gain depends on the share of their tokens that are supervised: the others are
 read by the draft's body alone. So there is a comparison for each of some tasks.
@@ -33,8 +34,15 @@ from draftmark.data.prompts import encode_gold
 from draftmark.data.rows import load_rows
 from draftmark.models import hidden_states
 from draftmark.models.draft_inits import make_draft
+from draftmark.models.dtype import resolve_dtype
 from draftmark.models.files import end_tokens, resolve_model
-from draftmark.models.language_model import LanguageModel, drop_body, load_model, load_tokenizer
+from draftmark.models.language_model import (
+    LanguageModel,
+    cast_weights,
+    drop_body,
+    load_model,
+    load_tokenizer,
+)
 from draftmark.progress import Progress
 from draftmark.training.batches import FixedTexts, TrainingTexts
 from draftmark.training.loop import TrainingContext
@@ -57,6 +65,7 @@ class Bench:
     draft: LanguageModel
     texts: Sequence[Text]
     settings: Optimisation
+    dtype: str  # "float32" or "bfloat16"
 
     @property
     def num_tokens(self) -> int:
@@ -77,6 +86,7 @@ def prepare(told: argparse.Namespace) -> Bench:
         settings=Optimisation(
             passes=told.passes, rows_per_batch=told.rows_per_batch, validations=1
         ),
+        dtype=resolve_dtype(told.dtype),
     )
 
 
@@ -98,7 +108,7 @@ def ours(bench: Bench, method: str = "kd", source: FixedTexts | None = None) -> 
             draft=bench.draft,
             target=bench.target,
             settings=bench.settings,
-            dtype="float32",
+            dtype=bench.dtype,
             seed=0,
             scratch=folder,
             step=step,
@@ -117,6 +127,7 @@ def read_once(bench: Bench, folder: Path) -> FixedTexts:
             bench.target, bench.texts, folder, dtype="bfloat16", step=step
         )
     drop_body(bench.target)
+    cast_weights(bench.target, bench.dtype)
     features = hidden_states.StoredHiddenStates.load(folder)
     return FixedTexts(features.texts, features)
 
@@ -167,7 +178,7 @@ def arguments(bench: Bench) -> dict[str, Any]:
         "num_train_epochs": settings.passes,
         "per_device_train_batch_size": settings.rows_per_batch,
         "learning_rate": settings.learning_rate,
-        "bf16": False,
+        "bf16": bench.dtype == "bfloat16",
         "fp16": False,
         "gradient_checkpointing": False,
         "use_cpu": True,
@@ -221,10 +232,11 @@ def passes_alone(bench: Bench) -> None:
     texts = TrainingTexts({"dataset": FixedTexts(bench.texts)}, {"dataset": 1.0}, 0)
     for step in len(SWEEP) * list(range(total_steps(len(texts), bench.settings))):
         rows = texts.training_batch(step, bench.settings.rows_per_batch).texts
-        states_BTD = bench.draft.hidden(*hidden_states.right_padded(rows, bench.draft.device))
-        logits_NV = bench.draft.logits(
-            torch.cat(list(hidden_states.select_supervised(rows, states_BTD)))
-        )
+        with torch.autocast("cpu", torch.bfloat16, enabled=bench.dtype == "bfloat16"):
+            states_BTD = bench.draft.hidden(*hidden_states.right_padded(rows, bench.draft.device))
+            logits_NV = bench.draft.logits(
+                torch.cat(list(hidden_states.select_supervised(rows, states_BTD)))
+            )
         logits_NV.backward(torch.ones_like(logits_NV))
         bench.draft.model.zero_grad()
 
@@ -255,7 +267,8 @@ def comparisons(words: Sequence[str] = ()) -> list[Comparison]:
     told = options().parse_args(words)
     found = []
     for task in told.tasks:
-        facts = {"dtype": "float32", "clock": "seconds", **vars(told), "tasks": [task]}
+        dtype = resolve_dtype(told.dtype)
+        facts = {"clock": "seconds", **vars(told), "dtype": dtype, "tasks": [task]}
         arms = {
             name: in_own_process("tests.bench.training", *words, "--tasks", task, "--arm", name)
             for name in ARMS | SWEEPS
@@ -287,6 +300,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="smollm2-135m-instruct")
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 1, 2, 3], help="of the draft")
     parser.add_argument("--tasks", nargs="+", default=["gsm8k"])
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "auto"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--rows-per-batch", type=int, default=4)

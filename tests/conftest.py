@@ -4,12 +4,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from made_once import made_once
+from shared_python import OF_RUNS, shared_python
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.contract.fixtures import read_gold, target, tiny_directory, tokenizer
@@ -63,6 +65,33 @@ def _one_name_for_each_module() -> Iterator[None]:
     """Fail in the end if a folder of the code was imported under its own name as well."""
     yield
     assert not {"harness", "tasks", "baselines", "reports"} & sys.modules.keys()
+
+
+@pytest.fixture(scope="session")
+def trained_heads(
+    target: Any,
+    read_gold: Callable[..., dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], Any]:
+    """Return a function that gives a head of the tiny target by its name in `head_cases`."""
+    from head_cases import TRAINED, trained_head
+
+    def make(name: str) -> Any:
+        read = read_gold(train=24, validation=2)
+        return trained_head(TRAINED[name], target, read, tmp_path_factory.mktemp("head"))
+
+    @cache
+    def trained(name: str) -> Any:
+        return made_once(tmp_path_factory, f"head {name}", partial(make, name))
+
+    return trained
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The executable of a Python that has imported what runs do."""
+    with shared_python(tmp_path_factory, "runs", OF_RUNS) as path:
+        yield path
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from draftmark.baselines.eagle import METHOD as Eagle
+from draftmark.baselines.eagle3 import METHOD as Eagle3
 from draftmark.config.model_sections import Training
 from draftmark.models.heads.feature_head import FeatureHead, HeadShape, make_head
 from draftmark.models.hidden_states import (
@@ -40,6 +42,12 @@ OWN: dict[str, dict[str, Any]] = {
     "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
     "gpt_neox": {"rotary_pct": 0.5},
     "phi": {"partial_rotary_factor": 0.5},
+}
+# Heads of the tiny target that tests share: see `trained_heads` in conftest.py.
+TRAINED: dict[str, FeatureMethod] = {
+    "eagle": Eagle(from_layer=7),
+    "eagle3": Eagle3(depth=2, from_layer=7),
+    "eagle3, cut": Eagle3(depth=2, from_layer=7, draft_vocabulary=300),
 }
 ARCHITECTURES = {"eagle": (4,), "eagle3": (1, 2, 3), "mtp": (4,)}
 

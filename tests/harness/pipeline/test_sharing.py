@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -18,10 +17,10 @@ MADE = re.compile(r"^(.+): [0-9.]+ s$", re.M)  # what is said of a stage when it
 
 
 @pytest.mark.slow
-def test_two_runs_that_share_a_store_make_each_stage_once(tmp_path: Path) -> None:
+def test_two_runs_that_share_a_store_make_each_stage_once(python: str, tmp_path: Path) -> None:
     recipe = tmp_path / "two.toml"
     recipe.write_text(RECIPE)
-    command = [sys.executable, "-m", "draftmark", "run", str(recipe)]
+    command = [python, "-m", "draftmark", "run", str(recipe)]
     runs = [
         subprocess.Popen(
             [*command, "--store", str(tmp_path / "store"), "--out", str(tmp_path / name)],

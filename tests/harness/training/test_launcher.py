@@ -1,5 +1,6 @@
 """Several processes: how rows are shared, and what is said when one fails."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,14 @@ def test_alone_a_team_is_what_it_is_given(job: Job) -> None:
     )
 
 
+@pytest.fixture
+def has_imported(python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the launcher and its workers be of a Python that has imported torch."""
+    monkeypatch.setattr(sys, "executable", python)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("has_imported")
 def test_processes_share_rows_and_put_together_what_they_have(job: Job) -> None:
     run_shared(_note, job, 2)
 
@@ -80,6 +88,7 @@ def test_processes_share_rows_and_put_together_what_they_have(job: Job) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("has_imported")
 def test_what_a_person_can_mend_is_said_in_one_sentence(job: Job) -> None:
     with pytest.raises(UserError, match=r"^The rows are too long\.$"):
         run_shared(_refuse, job, 2)

@@ -156,7 +156,7 @@ def _wait_for_changes(store: Path, child: int, changes: int) -> None:
     while len(seen) - len(before) < changes and not os.waitid(
         os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT
     ):
-        time.sleep(0.002)
+        time.sleep(0.01)
         seen |= _paths(store)
 
 

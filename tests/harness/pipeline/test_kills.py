@@ -34,10 +34,12 @@ QUIET = Progress(quiet=True)
 MACHINES = ("speedup", "first_token_s", "token_s", "peak_bytes", "energy_j")  # and of its moment
 
 
-def killed(kind: str, folder: Path, kills: int, jobs: int = 1) -> dict[str, int]:
+def killed(
+    kind: str, folder: Path, kills: int, jobs: int = 1, python: str = sys.executable
+) -> dict[str, int]:
     """Kill so many runs in a process of its own, let one finish, and return what was found."""
     done = subprocess.run(
-        [sys.executable, mortal_runs.__file__, kind, str(folder), str(kills), "0", str(jobs)],
+        [python, mortal_runs.__file__, kind, str(folder), str(kills), "0", str(jobs)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
@@ -133,7 +135,9 @@ def facts(results: Results) -> list[object]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("jobs", "kills"), [(1, 3), (2, 1)])
-def test_a_killed_recipe_ends_with_the_same_numbers(tmp_path: Path, jobs: int, kills: int) -> None:
+def test_a_killed_recipe_ends_with_the_same_numbers(
+    tmp_path: Path, python: str, jobs: int, kills: int
+) -> None:
     (tmp_path / "lives").mkdir()
     recipe = tmp_path / "lives" / "small.toml"
     recipe.write_text(mortal_runs.RECIPE)
@@ -141,7 +145,7 @@ def test_a_killed_recipe_ends_with_the_same_numbers(tmp_path: Path, jobs: int, k
         plan_experiment(load_recipe(str(recipe)), QUIET), "small", Store(tmp_path / "calm"), QUIET
     )
 
-    found = killed("recipe", tmp_path / "lives", kills, jobs)
+    found = killed("recipe", tmp_path / "lives", kills, jobs, python)
 
     assert (found["kills"], found["orphans"], found["damaged"]) == (kills, 0, 0)
     for place in (path for path in (tmp_path / "lives").iterdir() if path.is_dir()):

@@ -12,13 +12,16 @@ from depth_scores import score_by_depth
 
 from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.suffix import METHOD as Suffix
+from draftmark.config.model_sections import DraftInit
 from draftmark.engines.measure.lossless import (
     check_distribution,
     check_own_draft,
     read_target_logits,
 )
 from draftmark.engines.reference import _Loop
+from draftmark.models.draft_inits import make_draft
 from draftmark.models.files import end_tokens
+from draftmark.models.generation import Sampling, generate
 from draftmark.models.hidden_states import (
     StoredHiddenStates,
     TargetLogits,
@@ -109,9 +112,27 @@ class FadingSession:
         return Proposal(tuple(drafted), torch.stack(laws))
 
 
+@dataclass(frozen=True)
+class Pair:
+    target: LanguageModel
+    draft: LanguageModel
+
+
+@pytest.fixture(scope="module")
+def shallow(target: LanguageModel) -> Pair:
+    """Two layers of the tiny target as a target, one as its draft: 3 times as fast.
+
+    The draft's law overlaps with the target's by 0.7, and the target is sure of few tokens: at
+    every depth of a block many are accepted and many are rejected.
+    """
+    first_two = make_draft(DraftInit(pruned=(0, 1)), target, seed=0)
+    return Pair(first_two, make_draft(DraftInit(pruned=(0,)), target, seed=0))
+
+
 @pytest.fixture
 def decode(target: Any, tiny_directory: Path) -> Callable[..., list[Decode]]:
     """Return a function that decodes prompts with a draft, or with none."""
+    tiny = target
 
     def run(
         prompts: list[Prompt],
@@ -121,6 +142,7 @@ def decode(target: Any, tiny_directory: Path) -> Callable[..., list[Decode]]:
         *,
         limit: int = LIMIT,
         verification: Verification = "standard",
+        target: LanguageModel = tiny,
     ) -> list[Decode]:
         settings = EngineSettings(
             samplers=samplers(how),
@@ -140,9 +162,15 @@ def decode(target: Any, tiny_directory: Path) -> Callable[..., list[Decode]]:
 @pytest.fixture
 def score(target: Any, tmp_path: Path) -> Callable[..., list[AcceptanceTable]]:
     """Return a function that fills the acceptance tables of texts, in their order."""
+    tiny = target
 
     def tables(
-        model: Any, texts: list[Text], how: float | Samplers, *, limit: int = LIMIT
+        model: Any,
+        texts: list[Text],
+        how: float | Samplers,
+        *,
+        limit: int = LIMIT,
+        target: LanguageModel = tiny,
     ) -> list[AcceptanceTable]:
         with Progress(quiet=True).step("", len(texts)) as step:
             write_hidden_states(target, texts, tmp_path, dtype="float32", step=step)
@@ -164,7 +192,7 @@ def test_without_a_draft_it_writes_what_generation_writes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("gamma", "count"), [(1, 8), (3, 24), (5, 8), (8, 8)])
+@pytest.mark.parametrize(("gamma", "count"), [(1, 6), (3, 12), (5, 6), (8, 6)])
 def test_at_temperature_zero_it_is_lossless_and_its_passes_are_predicted_exactly(
     decode: Any,
     score: Any,
@@ -243,7 +271,7 @@ def test_the_greedy_draft_beside_a_sampled_one_is_the_draft_at_temperature_zero(
 
 @pytest.mark.slow
 def test_at_temperature_one_its_mean_passes_agree_with_the_prediction(
-    decode: Any, score: Any, draft: Any, write: Any, prompts: list[Prompt]
+    decode: Any, score: Any, shallow: Pair, tiny_directory: Path, prompts: list[Prompt]
 ) -> None:
     """96 prompts, the prediction on the target's own texts, the count on the engine's."""
     copies = [
@@ -251,14 +279,17 @@ def test_at_temperature_one_its_mean_passes_agree_with_the_prediction(
         for copy in range(2)
         for prompt in prompts
     ][:96]
-    decoded = decode(copies, draft, 1.0, 3, limit=SHORT)
+    target, draft = shallow.target, shallow.draft
+    decoded = decode(copies, draft, 1.0, 3, limit=SHORT, target=target)
     counted = np.array([item.target_passes for item in decoded])
-    texts = write(copies, 1.0, seed=7, max_new_tokens=SHORT)
-    counts = block_counts(score(draft, texts, 1.0, limit=SHORT), 3)
+    sampling = Sampling(Sampler(1.0), SHORT, end_tokens(tiny_directory), seed=7)
+    texts = generate(target, copies, sampling, rows_per_batch=32)
+    counts = block_counts(score(draft, texts, 1.0, limit=SHORT, target=target), 3)
     standard_error = np.sqrt((counted.var() + counts.passes_B.var()) / len(copies))
     assert abs(counted.mean() - counts.passes_B.mean()) < 2.6 * standard_error
     # Given the engine's own texts the same prediction has far less noise, so it says more.
-    given = block_counts(score(draft, texts_of(decoded, copies), 1.0, limit=SHORT), 3)
+    own = score(draft, texts_of(decoded, copies), 1.0, limit=SHORT, target=target)
+    given = block_counts(own, 3)
     difference = counted - given.passes_B
     assert abs(difference.mean()) < 3 * difference.std() / np.sqrt(len(copies))
 
@@ -297,15 +328,16 @@ BLOCK = [
     ],
 )
 def test_whatever_the_samplers_the_prediction_is_of_what_the_engine_counts(
-    decode: Any, score: Any, draft: Any, prompts: list[Prompt], kind: str, how: Samplers
+    decode: Any, score: Any, shallow: Pair, prompts: list[Prompt], kind: str, how: Samplers
 ) -> None:
     """Passes, drafted, tested and accepted tokens, given the engine's own texts."""
     kind, _, named = kind.partition(", ")
-    drafters = {"model": draft, "fading": Fading(draft)}
+    drafters = {"model": shallow.draft, "fading": Fading(shallow.draft)}
     drafter = drafters.get(kind) or {"lookup": PromptLookup(), "suffix": Suffix()}[kind]
     some, rule = prompts[:32], named or "standard"
-    decoded = decode(some, drafter, how, 4, limit=SHORT, verification=rule)
-    tables = score(drafter, texts_of(decoded, some), how, limit=SHORT)
+    of = {"limit": SHORT, "target": shallow.target}
+    decoded = decode(some, drafter, how, 4, verification=rule, **of)
+    tables = score(drafter, texts_of(decoded, some), how, **of)
     counts = block_counts(tables, 4, verification=rule)
     engine = engine_counts(decoded, REFERENCE)
     for name in ("passes", "drafted", "tested", "accepted"):
@@ -322,10 +354,11 @@ def test_whatever_the_samplers_the_prediction_is_of_what_the_engine_counts(
 
 @pytest.mark.slow
 def test_emitted_tokens_have_the_targets_law(
-    decode: Any, draft: Any, target: Any, prompts: list[Prompt]
+    decode: Any, shallow: Pair, prompts: list[Prompt]
 ) -> None:
-    texts = texts_of(decode(prompts[:40], draft, 1.0, 4, limit=SHORT), prompts[:40])
-    found = check_distribution(texts, read_target_logits(target, texts), Sampler(1.0))
+    decoded = decode(prompts[:40], shallow.draft, 1.0, 4, limit=SHORT, target=shallow.target)
+    texts = texts_of(decoded, prompts[:40])
+    found = check_distribution(texts, read_target_logits(shallow.target, texts), Sampler(1.0))
     print(found.evidence)
     assert found.passed
 

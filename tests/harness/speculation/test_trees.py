@@ -27,7 +27,7 @@ from draftmark.types import GREEDY, Decode, Placement, Prompt, Proposal, Sampler
 BUSHY = Tree.from_paths([[1], [0], [0, 0], [0, 2], [2], [1, 1], [0, 2, 0], [0, 2, 3]])
 CHAIN = Tree.from_paths([[0] * depth for depth in range(1, 6)])
 ONE = Sampler(1.0)
-PROMPTS = [Prompt(str(number), (number, 3, 2 * number + 1)) for number in range(1, 25)]
+PROMPTS = [Prompt(str(number), (number, 3, 2 * number + 1)) for number in range(1, 13)]
 LIMIT = 20  # new tokens
 HOT = 6.0  # a random target hardly prefers a token: sharper, it has a law to be met
 

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ from draftmark.store.graph import Job, Node, topological_order
 from draftmark.store.store import Store
 
 QUIET = Progress(quiet=True)
+
+
+@pytest.fixture(autouse=True)
+def _workers_fork(python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have workers be of a Python that has imported what they do."""
+    monkeypatch.setattr(sys, "executable", python)
 
 
 @pytest.fixture

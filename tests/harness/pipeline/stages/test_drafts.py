@@ -1,6 +1,7 @@
 """Stages that train: the nodes that each source of text needs, and a fine-tuned target."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -407,7 +408,10 @@ def _made(of: Node, store: Store, processes: int) -> _Made:
 
 
 @pytest.mark.slow
-def test_several_processes_make_the_drafts_that_one_makes(planned: Planned, tmp_path: Path) -> None:
+def test_several_processes_make_the_drafts_that_one_makes(
+    planned: Planned, tmp_path: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", python)
     mixture = {"text": "mixture", "mixture": {"dataset": 0.5, "draft": 0.5}}
     changes: dict[str, Any] = {
         "methods": [

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from places import ROOT, in_repository
 from scipy import stats
 
+from tests.bench import training
 from tests.bench.__main__ import run
 from tests.bench.frame import (
     Arm,
@@ -262,9 +264,10 @@ def test_the_page_of_the_series_is_written_from_the_kept_runs() -> None:
     ],
 )
 def test_each_bench_writes_what_every_arm_took(
-    bench: str, options: str, arms: list[list[str]], tmp_path: Path
+    bench: str, options: str, arms: list[list[str]], python: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "tests.bench", "--minutes", "0.001", "--out", str(tmp_path)]
+    python = sys.executable if bench == "starting" else python  # its arms do not import torch
+    command = [python, "-m", "tests.bench", "--minutes", "0.001", "--out", str(tmp_path)]
     done = subprocess.run([*command, bench, *options.split()], cwd=ROOT, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     [file] = tmp_path.glob("*.json")
@@ -277,10 +280,27 @@ def test_each_bench_writes_what_every_arm_took(
         assert all(str(Ratio(**ratio)) in done.stdout.decode() for ratio in one["ratios"])
 
 
+@pytest.mark.parametrize("arm", [training.ours, training.passes_alone])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_arms_of_training_compute_in_the_dtype_that_is_chosen(
+    arm: Callable[[training.Bench], None], dtype: str
+) -> None:
+    words = [*TRAINING.split(), "--dtype", dtype]
+    bench, seen = training.prepare(training.options().parse_args(words)), set[torch.dtype]()
+    layer = bench.draft.model.base_model.layers[0].mlp.down_proj
+    layer.register_forward_hook(lambda _, __, output: seen.add(output.dtype))
+
+    arm(bench)
+
+    # Whether rows can share a sequence is tried in float32 first.
+    assert (torch.bfloat16 in seen) == (dtype == "bfloat16")
+    assert {each.facts["dtype"] for each in training.comparisons(words)} == {dtype}
+
+
 @pytest.mark.slow
-def test_the_bench_of_rates_prints_each_kind_of_work_beside_plain_products() -> None:
+def test_the_bench_of_rates_prints_each_kind_of_work_beside_plain_products(python: str) -> None:
     told = "--model tiny-target --layers 0 7 --rows 2 --rows-per-batch 1 --max-new-tokens 4"
-    command = [sys.executable, "-m", "tests.bench.rates", *told.split()]
+    command = [python, "-m", "tests.bench.rates", *told.split()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]

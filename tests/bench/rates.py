@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--rows-per-batch", type=int, default=8)
     parser.add_argument("--passes", type=float, default=1)
     parser.add_argument("--max-new-tokens", type=int, default=32)
+    parser.set_defaults(dtype="float32")  # that of the products
     told = parser.parse_args()
     torch.set_num_threads(told.threads)
     bench, most = prepare(told), products()

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,9 @@ TIMED = (DRAFT, DECODES, RUNS)  # files that hold times or memory
 MOMENTS = ("seconds", "train_s", "peak_bytes", "speedup", "first_token_s", "token_s")
 
 
-def _run(recipe: Path, jobs: int) -> Path:
+def _run(python: str, recipe: Path, jobs: int) -> Path:
     out = recipe.parent / f"jobs{jobs}"
-    command = [sys.executable, "-m", "draftmark", "run", str(recipe), "--out", str(out)]
+    command = [python, "-m", "draftmark", "run", str(recipe), "--out", str(out)]
     done = subprocess.run([*command, "--jobs", str(jobs)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert ("2 at once" in done.stderr) == (jobs == 2)
@@ -70,11 +69,11 @@ def _without_times(value: Any) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_two_jobs_give_the_bytes_of_one(tmp_path: Path) -> None:
+def test_two_jobs_give_the_bytes_of_one(python: str, tmp_path: Path) -> None:
     recipe = tmp_path / "small.toml"
     recipe.write_text(RECIPE)
 
-    one, two = _run(recipe, 1), _run(recipe, 2)
+    one, two = _run(python, recipe, 1), _run(python, recipe, 2)
 
     assert len(_stored(one)) > 20
     assert _stored(two) == _stored(one)

@@ -12,15 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from vllm_forks import command
-
 STARTS_S = 180  # an idle machine needs about 30
 _LOG_CHARACTERS = 3000
 
 
 @contextmanager
-def serve(forks: Path, target: Path, speculation: Mapping[str, Any], log: Path) -> Iterator[str]:
-    """Serve by a fork of a process that has imported vLLM while the block runs; yield the URL."""
+def serve(python: str, target: Path, speculation: Mapping[str, Any], log: Path) -> Iterator[str]:
+    """Serve by a Python that has imported vLLM while the block runs; yield the URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     arguments = [
@@ -41,7 +39,7 @@ def serve(forks: Path, target: Path, speculation: Mapping[str, Any], log: Path) 
     }
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command(forks, *arguments),
+            [python, *arguments],
             env={**os.environ, **variables},
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -65,5 +63,5 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         with suppress(OSError):
             urllib.request.urlopen(url, timeout=2).close()
             return
-        time.sleep(0.5)
+        time.sleep(0.1)
     raise RuntimeError(f"vLLM's server does not start: {log.read_text()[-_LOG_CHARACTERS:]}")

@@ -1,16 +1,16 @@
-"""vLLM, imported once for all tests of engines that a process of pytest runs."""
+"""vLLM, imported once for all tests of engines."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from vllm_forks import vllm_forks
+from shared_python import OF_VLLM, shared_python
 
 from draftmark.engines._vllm.options import environment_variables
 
 
 @pytest.fixture(scope="session")
-def forks() -> Iterator[Path]:
-    """The socket of a process that has imported vLLM and forks."""
-    with vllm_forks(environment_variables("cpu", 1)) as path:
+def vllm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The executable of a Python that has imported vLLM."""
+    variables = environment_variables("cpu", 1)
+    with shared_python(tmp_path_factory, "vLLM", OF_VLLM, **variables) as path:
         yield path

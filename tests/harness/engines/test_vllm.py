@@ -4,7 +4,7 @@ import copy
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,12 +12,10 @@ from typing import Any
 
 import psutil
 import pytest
-import vllm_forks
 from block_cases import trained_block_head
-from head_cases import as_qwen3, on_model, trained_head
+from head_cases import TRAINED, as_qwen3, on_model, trained_head
 from vocabularies import with_other_ids
 
-from draftmark.baselines.eagle import METHOD as Eagle
 from draftmark.baselines.eagle3 import METHOD as Eagle3
 from draftmark.baselines.p_eagle import METHOD as PEagle
 from draftmark.baselines.pard import METHOD as Pard
@@ -25,11 +23,12 @@ from draftmark.baselines.prompt_lookup import METHOD as PromptLookup
 from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.baselines.untrained import MeasuredHead
 from draftmark.engines import vllm
-from draftmark.engines._vllm.child_process import Child, ChildFailure
+from draftmark.engines._vllm.child_process import ChildFailure
 from draftmark.engines.measure.lossless import check_distribution, read_target_logits, to_texts
 from draftmark.environment import install_hint
 from draftmark.errors import UserError
 from draftmark.models.files import end_tokens
+from draftmark.models.heads.feature_head import FeatureHead
 from draftmark.models.heads.head_exports import export_head
 from draftmark.models.heads.head_imports import read_head
 from draftmark.models.heads.head_layouts import read_head_facts
@@ -42,10 +41,7 @@ from draftmark.speculation.interfaces import EngineSettings, Method
 from draftmark.types import GREEDY, Decode, Placement, Prompt, Round, Sampler, Samplers
 
 ONE, LIMIT, GAMMA = Sampler(1.0), 24, 3
-HEADS: dict[str, Any] = {
-    "eagle": Eagle(from_layer=7),
-    "eagle3": Eagle3(depth=2, from_layer=7, draft_vocabulary=300),
-}
+HEADS = {"eagle": "eagle", "eagle3": "eagle3, cut"}  # by vLLM's name
 EAGLE31 = Eagle3(depth=2, from_layer=7, draft_vocabulary=300, fc_norm=True, norm_output=True)
 needs_vllm = pytest.mark.skipif(
     find_spec("vllm") is None, reason=f"vLLM is not installed; {install_hint('vllm')}"
@@ -64,16 +60,12 @@ def asked(prompts: list[Prompt]) -> list[Prompt]:
 
 
 @pytest.fixture(scope="module")
-def opened(forks: Path) -> Callable[..., Any]:
-    """Return the engine's `open`, with a fork of a process that has imported vLLM."""
-
-    def child(name: str, command: Sequence[str], *others: Any) -> Child:
-        *_, program = command
-        return Child(name, vllm_forks.command(forks, program), *others)
+def opened(vllm_python: str) -> Callable[..., Any]:
+    """Return the engine's `open`, with a Python that has imported vLLM."""
 
     def open_engine(*arguments: Any) -> Any:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(vllm, "Child", child)
+            patch.setattr(sys, "executable", vllm_python)
             return vllm.ENGINE.open(*arguments)
 
     return open_engine
@@ -93,6 +85,7 @@ def drafts(
     target: LanguageModel,
     tokenizer: Any,
     read_gold: Callable[..., dict[str, StoredHiddenStates]],
+    trained_heads: Callable[[str], FeatureHead],
     tmp_path: Path,
 ) -> Callable[[str], tuple[Method, Path]]:
     """Return a function that gives a method and the folder of its draft, by vLLM's name for it."""
@@ -112,10 +105,7 @@ def drafts(
             texts = list(read_gold(train=24)["train"].texts)
             model = trained_block_head(method, target, texts, scratch)
         if name in HEADS:
-            scratch = tmp_path / "scratch"
-            scratch.mkdir()
-            method = HEADS[name]
-            model = trained_head(method, target, read_gold(train=24, validation=2), scratch)
+            method, model = TRAINED[HEADS[name]], trained_heads(HEADS[name])
         save_model(model, tokenizer, tmp_path)
         return method, tmp_path
 

@@ -1,5 +1,6 @@
 """Texts that vLLM writes: those of the own loop, from the target's distribution, cut alike."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -49,9 +50,11 @@ def target(padded: Path) -> LanguageModel:
 
 
 @pytest.fixture(scope="module")
-def writer(padded: Path) -> Iterator[VllmWriter]:
+def writer(padded: Path, vllm_python: str) -> Iterator[VllmWriter]:
     made = VllmWriter.of_target(padded, Placement(), 8)
-    yield made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", vllm_python)
+        yield made
     made.close()
 
 

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 import vllm_server
-from head_cases import trained_head
+from head_cases import TRAINED
 
-from draftmark.baselines.eagle3 import METHOD as Eagle3
 from draftmark.baselines.untrained import METHOD as Untrained
 from draftmark.cli import main
 from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.environment import install_hint
+from draftmark.models.heads.feature_head import FeatureHead
 from draftmark.models.heads.head_exports import export_head
-from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import LanguageModel, save_model
 from draftmark.speculation.blocks import VLLM, block_counts
 from draftmark.speculation.interfaces import Method
@@ -35,9 +34,8 @@ Made = tuple[Method, Path, dict[str, Any]]  # the folder that draftmark scores, 
 @pytest.fixture
 def make(
     draft: Any,
-    target: LanguageModel,
     tokenizer: Any,
-    read_gold: Callable[..., dict[str, StoredHiddenStates]],
+    trained_heads: Callable[[str], FeatureHead],
     tmp_path: Path,
 ) -> Callable[[str], Made]:
     """Return a function that makes a draft by vLLM's name of its method."""
@@ -48,9 +46,7 @@ def make(
         if name == "draft_model":
             save_model(draft, tokenizer, folder)
             return Untrained(), folder, {"method": name, "model": str(folder)}
-        method = Eagle3(from_layer=7, draft_vocabulary=300)
-        (tmp_path / "scratch").mkdir()
-        head = trained_head(method, target, read_gold(train=24, validation=2), tmp_path / "scratch")
+        method, head = TRAINED["eagle3, cut"], trained_heads("eagle3, cut")
         save_model(head, tokenizer, folder)
         layout = tmp_path / "exported"
         export_head(head, "eagle3", layout, target="", num_speculative_tokens=GAMMA)
@@ -74,7 +70,7 @@ def measure(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["draft_model", "eagle3"])
 def test_a_live_servers_counts_of_each_request_are_those_that_scoring_predicts(
     name: str,
-    forks: Path,
+    vllm_python: str,
     make: Callable[[str], Made],
     prompts: list[Prompt],
     write: Any,
@@ -87,7 +83,7 @@ def test_a_live_servers_counts_of_each_request_are_those_that_scoring_predicts(
     method, folder, settings = make(name)
     settings["num_speculative_tokens"] = GAMMA
     run = tmp_path / "run"
-    with vllm_server.serve(forks, tiny_directory, settings, tmp_path / "log") as url:
+    with vllm_server.serve(vllm_python, tiny_directory, settings, tmp_path / "log") as url:
         measure(url, run, monkeypatch)
     texts = write(prompts[:PROMPTS], 0.0, max_new_tokens=LIMIT)
     logits = read_target_logits(target, texts)

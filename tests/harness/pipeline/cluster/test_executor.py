@@ -68,11 +68,15 @@ def two_nodes() -> Iterator[subprocess.Popen[str]]:
     assert alive == []
 
 
+def _journals(store: Path) -> Iterator[Path]:
+    return store.glob("runs/*/*/*.jsonl")
+
+
 def _events(store: Path) -> list[dict[str, Any]]:
     """Return what a run has told of itself so far."""
     lines = [
         line
-        for path in store.glob("runs/*/*/*.jsonl")
+        for path in _journals(store)
         for line in path.read_text("utf-8").splitlines(keepends=True)
     ]
     return [json.loads(line) for line in lines if line.endswith("\n")]
@@ -92,9 +96,12 @@ def _torment(process: subprocess.Popen[Any], cluster: subprocess.Popen[str], sto
     assert cluster.stdin is not None
     struck: dict[str, str] = {}  # stages whose worker was killed when they began, and their kinds
     survived: set[str] = set()  # kinds of which such a stage began again
+    read = 0  # bytes
     while process.poll() is None:
         time.sleep(0.02)
-        events = _events(store)
+        if (written := sum(path.stat().st_size for path in _journals(store))) == read:
+            continue
+        read, events = written, _events(store)
         stages = {s["key"]: s["stage"] for e in events for s in e.get("stages", ())}
         starts = [event for event in events if event["event"] == "start"]
         began = Counter(event["key"] for event in starts)

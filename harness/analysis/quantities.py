@@ -9,7 +9,7 @@ most likely token, as vLLM does by default. It has every quantity of blocks once
 greedy draft, both rules of verification accept the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -101,14 +101,19 @@ def quantity_key(
     return f"{name}[{','.join(f'{term}={value}' for term, value in terms.items() if value)}]"
 
 
-def acceptance_quantities(records: Records, recipe: Recipe) -> dict[str, Quantity]:
-    """Return every quantity of acceptance whose denominator is not 0."""
+def acceptance_quantities(
+    records: Records, recipe: Recipe, gammas: Iterable[int] = GAMMAS
+) -> dict[str, Quantity]:
+    """Return every quantity of acceptance whose denominator is not 0.
+
+    Blocks are of the lengths `gammas`, and of the recipe's.
+    """
     shown = recipe.evaluation.num_speculative_tokens
     found: dict[str, Quantity] = {}
     for temperature, tables in records.tables.items():
         prompts = tuple(table.example_id for table in tables)
         for at, own in terms_of(temperature, tables):
-            for gamma, rates in _rates(own, at, shown):
+            for gamma, rates in _rates(own, at, shown, gammas):
                 for name, (top_B, bottom_B, definition) in rates.items():
                     bounds = rate_bounds(name, gamma)
                     found[name] = Quantity((top_B, bottom_B), definition, prompts, bounds)
@@ -116,12 +121,12 @@ def acceptance_quantities(records: Records, recipe: Recipe) -> dict[str, Quantit
 
 
 def _rates(
-    tables: Sequence[AcceptanceTable], at: "Terms", shown: int
+    tables: Sequence[AcceptanceTable], at: "Terms", shown: int, gammas: Iterable[int]
 ) -> Iterator[tuple[int, "_Counted"]]:
     """Yield each block length with its rates; the rates of tokens come first, with 0."""
     if at.verification == "standard":
         yield 0, _token_rates(tables, at)
-    for gamma in sorted({*GAMMAS, shown}):
+    for gamma in sorted({*gammas, shown}):
         counts = block_counts(tables, gamma, verification=at.verification)
         yield gamma, _block_rates(counts, at, gamma, gamma == shown)
 

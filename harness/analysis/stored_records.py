@@ -1,12 +1,12 @@
 """The records beside a cell's results, as analysis reads them, and the quantities of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.categories import sum_conversations
 from draftmark.analysis.quality import WHO, quality_quantities
-from draftmark.analysis.quantities import Quantity, acceptance_quantities
+from draftmark.analysis.quantities import GAMMAS, Quantity, acceptance_quantities
 from draftmark.analysis.stored_counts import stored_rows, stored_tables
 from draftmark.config.recipe import Recipe
 from draftmark.results import Result
@@ -42,12 +42,15 @@ def stored_records(row: Result, directory: Path, recipe: Recipe) -> Records:
 
 
 def stored_quantities(
-    row: Result, directory: Path, recipe: Recipe, task: Task
+    row: Result, directory: Path, recipe: Recipe, task: Task, gammas: Iterable[int] = GAMMAS
 ) -> dict[str, Quantity]:
-    """Return the quantities of acceptance and quality that a cell's records still show."""
+    """Return the quantities of acceptance and quality that a cell's records still show.
+
+    Blocks are of the lengths `gammas`, and of the recipe's.
+    """
     records = stored_records(row, directory, recipe)
     found = {
-        **acceptance_quantities(records, recipe),
+        **acceptance_quantities(records, recipe, gammas),
         **quality_quantities(records, task, recipe),
     }
     return {name: sum_conversations(item) for name, item in found.items()}

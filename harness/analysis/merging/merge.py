@@ -5,7 +5,7 @@ seeds of several runs are computed anew from the records. The result depends on 
 alone: neither on their order, nor on whether some of them were merged before.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from draftmark.analysis.merging.joint_data import joint_data, joint_manifest
 from draftmark.analysis.merging.parts import MERGED, RUN, Part, open_parts
 from draftmark.analysis.merging.recipe import joint_recipe
 from draftmark.analysis.merging.speed import KeptSpeed, kept_speed, without_speed
+from draftmark.analysis.quantities import GAMMAS
 from draftmark.analysis.stored_records import stored_quantities
 from draftmark.analysis.stored_speed import stored_measurements
 from draftmark.analysis.summary import pool_seeds
@@ -79,7 +80,7 @@ def merge_runs(folders: Sequence[Path], against: str | None = None) -> Merged:
         title=recipe.title,
         recipe=document,
         results=rows,
-        pooled=tuple(_pooled(parts, rows, contenders, speed)),
+        pooled=tuple(_pooled(parts, chosen, recipe, speed)),
         comparisons=compare_contenders(contenders, recipe),
         standings=rank_contenders(contenders, recipe),
         data=in_order,
@@ -115,11 +116,16 @@ def _places(recipe: Recipe) -> list[tuple[str, str]]:
     return [(task, pair.name) for task in recipe.tasks for pair in recipe.pairs]
 
 
-def _contenders(chosen: Sequence[tuple[Result, Part]], recipe: Recipe) -> dict[Contender, Seeds]:
-    """Return the quantities of each contender's seeds, from the records of its cells."""
+def _contenders(
+    chosen: Iterable[tuple[Result, Part]], recipe: Recipe, gammas: Iterable[int] = ()
+) -> dict[Contender, Seeds]:
+    """Return the quantities of each contender's seeds, from the records of its cells.
+
+    They are of the recipe's block length, by which contenders are compared, and of `gammas`.
+    """
     return by_contender(
         {
-            row.cell: stored_quantities(row, part.folder, recipe, _task(row.cell.task))
+            row.cell: stored_quantities(row, part.folder, recipe, _task(row.cell.task), gammas)
             for row, part in chosen
             if not row.failure
         }
@@ -133,21 +139,24 @@ def _task(name: str) -> Task:
 
 def _pooled(
     parts: Sequence[Part],
-    rows: Sequence[Result],
-    contenders: Mapping[Contender, Seeds],
+    chosen: Sequence[tuple[Result, Part]],
+    recipe: Recipe,
     speed: KeptSpeed,
 ) -> Iterator[Pooled]:
     """Yield the numbers over the seeds of each contender that has several."""
-    for contender, seeds in contenders.items():
+    done = [item for item in chosen if not item[0].failure]
+    for contender in dict.fromkeys(row.cell.contender for row, _ in done):
+        own = [item for item in done if item[0].cell.contender == contender]
+        seeds = tuple(row.cell.seed for row, _ in own)
         if len(seeds) < 2:
             continue
-        of_seeds = [row.numbers for row in rows if row.cell.contender == contender and row.numbers]
-        known = next(filter(None, (part.pooled_of(contender, [*seeds]) for part in parts)), None)
+        known = next(filter(None, (part.pooled_of(contender, seeds) for part in parts)), None)
         if known:
             numbers = dict(without_speed(known.numbers) if speed.left_out else known.numbers)
         else:
-            numbers = _numbers_over(seeds, of_seeds)
-        yield Pooled(contender, tuple(seeds), numbers)
+            by_seed = _contenders(own, recipe, GAMMAS)[contender]
+            numbers = _numbers_over(by_seed, [speed.row(row).numbers for row, _ in own])
+        yield Pooled(contender, seeds, numbers)
 
 
 def _numbers_over(seeds: Seeds, of_seeds: Sequence[Mapping[str, Number]]) -> dict[str, Number]:

@@ -1,4 +1,4 @@
-"""The records beside a cell's results, as analysis reads them, and the quantities of them."""
+"""The quantities of acceptance and quality that the records beside a run's results still show."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 from draftmark.analysis.categories import sum_conversations
 from draftmark.analysis.quality import WHO, quality_quantities
-from draftmark.analysis.quantities import GAMMAS, Quantity, acceptance_quantities
-from draftmark.analysis.stored_counts import stored_rows, stored_tables
+from draftmark.analysis.quantities import GAMMAS, Quantity, counted_quantities
+from draftmark.analysis.stored_counts import stored_cell, stored_rows
 from draftmark.config.recipe import Recipe
 from draftmark.results import Result
 from draftmark.store.cell_records import Records
@@ -22,8 +22,8 @@ _GRADES = {
 }
 
 
-def stored_records(row: Result, directory: Path, recipe: Recipe) -> Records:
-    """Return a cell's acceptance tables and grades; raises UserError if one is damaged."""
+def _stored_grades(row: Result, directory: Path, recipe: Recipe) -> Records:
+    """Return the records of a cell's quality; raises UserError if one is damaged."""
     samples = recipe.evaluation.samples
     sampled = [(who, t) for who in WHO for t in (samples.temperatures if samples else ())]
     keyed: dict[str, dict[Any, str]] = {
@@ -37,8 +37,7 @@ def stored_records(row: Result, directory: Path, recipe: Recipe) -> Records:
         return {key: stored_rows(row, directory, file) for key, file in here.items()}
 
     fields = {**found(_GRADES), **{name: found(files) for name, files in keyed.items()}}
-    tables = {t: stored_tables(row, directory, t) for t in recipe.evaluation.temperatures}
-    return Records(tables=tables, **fields)
+    return Records(**fields)
 
 
 def stored_quantities(
@@ -48,9 +47,9 @@ def stored_quantities(
 
     Blocks are of the lengths `gammas`, and of the recipe's.
     """
-    records = stored_records(row, directory, recipe)
+    counted = {t: stored_cell(row, directory, t, None) for t in recipe.evaluation.temperatures}
     found = {
-        **acceptance_quantities(records, recipe, gammas),
-        **quality_quantities(records, task, recipe),
+        **counted_quantities(counted, recipe, gammas),
+        **quality_quantities(_stored_grades(row, directory, recipe), task, recipe),
     }
     return {name: sum_conversations(item) for name, item in found.items()}

@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.options import Full
-from draftmark.cli.report import Folders
 from draftmark.cli.terminal import echo
 
 
 def merge(
-    folders: Folders,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of runs, folders of such folders, or counts.parquet files."),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the merged run.")],
     against: Annotated[
         str | None,
@@ -22,11 +24,11 @@ def merge(
     """Join runs of the same target, texts and settings, made anywhere, in one run's folder."""
     from draftmark.pipeline.merged_run import write_merged_run
 
-    results = write_merged_run(folders, out, against)
-    runs = results.manifest["merged"]["runs"]
+    results = write_merged_run(runs, out, against)
+    number = len(results.manifest["merged"]["runs"])
     cells = sum(not row.failure for row in results.results)
     shown = "leaderboard.md" if full else "answer.txt"
     echo((out / shown).read_text(encoding="utf-8").removesuffix("\n"))
-    echo(f"Merged: {cells} cells of {len(runs)} {'runs' if len(runs) > 1 else 'run'}")
+    echo(f"Merged: {cells} cells of {number} {'runs' if number > 1 else 'run'}")
     for file in ("leaderboard.md", "results.json"):
         echo(f"Written: {out / file}")

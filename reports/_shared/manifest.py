@@ -71,7 +71,7 @@ def manifest_lines(results: Results) -> Iterator[str]:
 def _merged(results: Results) -> Iterator[str]:
     """Yield a line for each run of a merged result, with the cells that it made."""
     merged = results.manifest.get("merged", {"runs": ()})
-    for run in merged["runs"]:
+    for run in merged["runs"] if len(merged["runs"]) > 1 else ():
         made: dict[str, set[int]] = {}
         for row in results.results:
             if row.provenance.get("run") == run["digest"]:

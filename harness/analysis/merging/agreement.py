@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.merging.parts import Part
-from draftmark.analysis.stored_counts import COLUMNS, stored_tables
+from draftmark.analysis.stored_counts import COLUMNS, stored_cell
 from draftmark.config.recipe import MethodEntry, Recipe
 from draftmark.errors import UserError
 from draftmark.results import Cell, Result
-from draftmark.speculation.blocks import block_counts
-from draftmark.store.acceptance_tables import verifications_of
 from draftmark.text import printable_text
 
-_DECIMALS = 4  # of expected counts, as stored counts have them
 # Facts of a task and pair that decide what the cells of all methods were measured on.
 _OF_DATA = ("task_version", "max_new_tokens", "end_tokens", "stop", "draft", "target_digest")
 _OTHER = "run a recipe again with the settings of the others, or merge these runs apart"
@@ -163,13 +160,13 @@ def _counts(
     row: Result, folder: Path, temperature: float, gamma: int
 ) -> dict[str, dict[str, float]]:
     """Return the counts of each prompt and rule of verification."""
-    tables = stored_tables(row, folder, temperature)
+    counted = stored_cell(row, folder, temperature)
     found: dict[str, dict[str, float]] = {}
-    for rule in verifications_of(tables):
-        counts = block_counts(tables, gamma, verification=rule)
-        columns = {name: getattr(counts, f"{name}_B").round(_DECIMALS) for name in COLUMNS}
-        for place, table in enumerate(tables):
-            name = table.example_id + (", block verification," if rule == "block" else "")
+    for rule in counted.verifications:
+        counts = counted.blocks(gamma, verification=rule)
+        columns = {name: getattr(counts, f"{name}_B") for name in COLUMNS}
+        for place, prompt in enumerate(counted.prompts):
+            name = prompt + (", block verification," if rule == "block" else "")
             found[name] = {column: float(values[place]) for column, values in columns.items()}
     return found
 

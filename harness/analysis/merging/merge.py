@@ -33,7 +33,7 @@ from draftmark.config.validation import validate_section
 from draftmark.results import Cell, Contender, Finding, Number, Pooled, Result, Results
 from draftmark.store.files import copy_file
 from draftmark.store.reading import adapter
-from draftmark.store.run_folder import RECORDS, save_results
+from draftmark.store.run_folder import RECORDS, load_results, save_results
 from draftmark.store.speed_records import Measurement
 from draftmark.types import Task
 
@@ -60,12 +60,15 @@ class Merged:
                 copy_file(file, folder / file.name)
 
 
-def merge_runs(folders: Sequence[Path], against: str | None = None) -> Merged:
+def merge_runs(folders: Mapping[Path, Path], against: str | None = None) -> Merged:
     """Return the result of all cells in run folders; `against` is the method to compare with.
 
-    Raises UserError if the runs differ in what they must share, by its name.
+    `folders` maps each folder to what the user named: the folder, or a file that was unpacked
+    there. Raises UserError if the runs differ in what they must share, by its name.
     """
     parts = open_parts(folders)
+    if len({part.folder for part in parts}) == 1 and against is None:
+        return _one_result(parts)
     require_agreement(parts)
     speed = kept_speed(parts)
     document = joint_recipe(parts, speed.section, against)
@@ -92,6 +95,19 @@ def merge_runs(folders: Sequence[Path], against: str | None = None) -> Merged:
     places = {row.cell: part.folder / row.records for row, part in chosen if row.records}
     # As a reader has them: whole numbers that are computed here become floats, as all others are.
     return Merged(adapter(Results).validate_python(asdict(results)), places, speed)
+
+
+def _one_result(parts: Sequence[Part]) -> Merged:
+    """Return the result in one folder, as it is."""
+    folder = parts[0].folder
+    results, speed = load_results(folder), kept_speed(parts)
+    places = {row.cell: folder / row.records for row in results.results if row.records}
+    if MERGED not in results.manifest:
+        digest = parts[0].record.digest
+        rows = (replace(r, provenance={**r.provenance, RUN: digest}) for r in results.results)
+        manifest = {**results.manifest, MERGED: _origin(parts, speed)}
+        results = replace(results, results=tuple(rows), manifest=manifest)
+    return Merged(results, places, replace(speed, left_out=""))
 
 
 def _chosen(parts: Sequence[Part], recipe: Recipe) -> list[tuple[Result, Part]]:

@@ -19,7 +19,7 @@ from draftmark.errors import UserError
 from draftmark.results import Cell, Contender, Finding, Pooled, Result, Results
 from draftmark.store.graph import json_digest
 from draftmark.store.reading import adapter, explained
-from draftmark.store.run_folder import RESULTS, load_results, run_folders
+from draftmark.store.run_folder import RESULTS, load_results
 
 MERGED, RUN = "merged", "run"  # keys of a merged result: in its manifest, in a row's provenance
 _ENGINES = ("torch", "transformers")  # packages that engines in this process run on
@@ -48,11 +48,12 @@ class Part:
     rows: Sequence[Result]
     pooled: Sequence[Pooled]  # of all rows in the folder
     folder: Path
+    source: Path  # what the user named: the folder, or a file that was unpacked there
 
     @property
     def label(self) -> str:
         """The run in messages."""
-        return f"{self.folder} ({self.record.title})"
+        return f"{self.source} ({self.record.title})"
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -78,36 +79,37 @@ class Part:
         return next(same, None)
 
 
-def open_parts(folders: Sequence[Path]) -> list[Part]:
+def open_parts(folders: Mapping[Path, Path]) -> list[Part]:
     """Return the runs in folders, those of merged results one by one, each run once.
 
-    Their order does not depend on that of the folders. Raises UserError for damaged results, and
+    `folders` maps each folder to what the user named. The order of the runs does not depend on
+    theirs. Raises UserError for damaged results, and
     for those of a server.
     """
     found: dict[str, list[Part]] = {}
-    for folder in run_folders(folders):
-        for part in _parts(folder, load_results(folder)):
+    for folder, source in folders.items():
+        for part in _parts(folder, source, load_results(folder)):
             found.setdefault(part.record.digest, []).append(part)
     # One run may lie in several folders, with fewer rows where another run had the same cells.
     fullest = [max(parts, key=lambda part: len(part.rows)) for parts in found.values()]
     return sorted(fullest, key=lambda part: (not part.record.timed_on, part.record.digest))
 
 
-def _parts(folder: Path, results: Results) -> Iterator[Part]:
+def _parts(folder: Path, source: Path, results: Results) -> Iterator[Part]:
     if results.server is not None:
         raise UserError(
-            f"{folder} was measured at a server, which writes its own texts: no other run pairs "
+            f"{source} was measured at a server, which writes its own texts: no other run pairs "
             "with it. Leave it out, or use draftmark compare."
         )
     merged = results.manifest.get(MERGED)
     if merged is None:
-        yield Part(_record(folder, results), results.results, results.pooled, folder)
+        yield Part(_record(folder, results), results.results, results.pooled, folder, source)
         return
     with explained(folder / RESULTS, "merge its runs again"):
         records = adapter(list[RunRecord]).validate_python(merged["runs"])
     for record in records:
         rows = [row for row in results.results if row.provenance.get(RUN) == record.digest]
-        yield Part(record, rows, results.pooled, folder)
+        yield Part(record, rows, results.pooled, folder, source)
 
 
 def _record(folder: Path, results: Results) -> RunRecord:

@@ -199,6 +199,11 @@ def has_published_counts(result: Result, directory: Path) -> bool:
 
 def stored_tables(result: Result, directory: Path, temperature: float) -> list[AcceptanceTable]:
     """Return a cell's tables at a temperature; raises UserError if missing or damaged."""
+    if has_published_counts(result, directory):
+        raise UserError(
+            f"{directory / result.records} has counts alone, of a run that was published; what "
+            "needs acceptance by token needs the recipe to be run again."
+        )
     return read_record(result, directory, tables_name(temperature), read_tables)
 
 

@@ -8,7 +8,7 @@ DEV = $(VENV)/.dev
 SET_UP = @UV='$(UV)' sh tools/set-up '$(VENV)' '$(PYTHON)'
 HAS_CPU_BUILD = $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo yes)
 
-.PHONY: demo test bench coverage mutants lint vllm ray others bubblewrap chromium locks clean
+.PHONY: demo test bench coverage tables mutants lint vllm ray others bubblewrap chromium locks clean
 
 demo: $(READY)
 	$(VENV)/bin/draftmark run quickstart
@@ -36,6 +36,10 @@ bench: $(DEV)
 # The simulated coverage of intervals and tests: docs/coverage.md. Takes 5 minutes of one core.
 coverage: $(DEV)
 	$(VENV)/bin/python tests/simulations/coverage_table.py docs/coverage.md
+
+# Every published table and figure of studies whose counts are in reports/measured.
+tables: $(DEV)
+	$(VENV)/bin/python tools/make_tables.py
 
 # Which faults in the code no test sees; see tests/mutants/README.md for how long that takes.
 # One file: make mutants MUTANTS="harness/analysis/intervals.py"

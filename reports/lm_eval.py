@@ -84,10 +84,13 @@ def _samples(row: Result, directory: Path, counted: Sequence[StoredCounts]) -> I
     path = directory / row.records / _TARGET
     if row.failure or not path.is_file():
         return
+    targets = stored_rows(row, directory, _TARGET)
+    if "text" not in targets[0]:
+        return  # a run that published counts gave back has no texts
     drafts = stored_rows(row, directory, _DRAFT) if (path.parent / _DRAFT).is_file() else []
     alone = {each["example_id"]: {"resp": each["text"], **_scores_of(each)} for each in drafts}
     of_cell = [item for item in counted if item.contender == row.cell.contender]
-    for number, item in enumerate(stored_rows(row, directory, _TARGET)):
+    for number, item in enumerate(targets):
         name = item["example_id"]
         scores = _scores_of(item)
         yield json.dumps(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from draftmark.analysis.quantities import drafts_of
+from draftmark.analysis.cell_counts import drafts_of
 from draftmark.analysis.stored_counts import stored_tables
 from draftmark.reports._shared.content import escape_markdown, markdown_table, number_text
 from draftmark.reports._shared.engine_counts import counts_section, passes_section

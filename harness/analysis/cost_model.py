@@ -23,10 +23,10 @@ from draftmark.analysis import statistics
 from draftmark.analysis.statistics import Counts
 from draftmark.errors import UserError
 from draftmark.results import Number
-from draftmark.speculation.blocks import BlockCounts
+from draftmark.speculation.blocks import BlockSums
 from draftmark.store.acceptance_tables import Floats
 
-Seeds = Sequence[BlockCounts]  # one for each seed's draft, on the same prompts
+Seeds = Sequence[BlockSums]  # one for each seed's draft, on the same prompts
 ByGamma = Mapping[int, Seeds]  # block length -> counts
 T = TypeVar("T", float, Floats)  # a sum over prompts, or a value per prompt [B]
 
@@ -91,7 +91,7 @@ def savings(tokens: T, passes: T, drafted: T) -> tuple[T, T]:
     return alone - with_free_draft, drafted
 
 
-def block_times(counts: BlockCounts, costs: Costs) -> Counts:
+def block_times(counts: BlockSums, costs: Costs) -> Counts:
     """Return the times [B] of the target alone and with the draft, in plain passes."""
     return both_times(costs, counts.tokens_B, counts.passes_B, counts.drafted_B)
 

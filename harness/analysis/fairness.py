@@ -158,8 +158,11 @@ def _terms_of(row: Result) -> Iterator[tuple[str, Any]]:
             yield from {"test rows": settings["rows"], "target": inputs["target"]}.items()
         elif entry["stage"] == "scores":
             samplers = settings["samplers"]
-            where = f"at temperature {samplers['target']['temperature']:g}"
-            yield f"texts scored {where}", inputs["features"]
+            temperature = f"{samplers['target']['temperature']:g}"
+            where = f"at temperature {temperature}"
+            # Other code may write the same texts under another key; old runs have no hash of them.
+            digest = row.provenance.get("text_digests", {}).get(temperature)
+            yield f"texts scored {where}", digest or inputs["features"]
             yield f"samplers {where}", samplers
         elif entry["stage"] == "decodes":
             which = ", ".join(str(settings[name]) for name in _SPEED_TERMS if name in settings)

@@ -9,17 +9,24 @@ most likely token, as vLLM does by default. It has every quantity of blocks once
 greedy draft, both rules of verification accept the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from draftmark.analysis.cell_counts import (
+    CellCounts,
+    Positions,
+    TableCounts,
+    TokenSums,
+    drafts_of,
+)
 from draftmark.analysis.intervals import Bounds
 from draftmark.analysis.statistics import SHARE, Counts
 from draftmark.config.recipe import Recipe
-from draftmark.speculation.blocks import BlockCounts, block_counts
-from draftmark.store.acceptance_tables import Floats, verifications_of, with_greedy_draft
+from draftmark.speculation.blocks import BlockSums
+from draftmark.store.acceptance_tables import Floats
 from draftmark.store.cell_records import Records
 from draftmark.types import AcceptanceTable, Verification
 
@@ -103,43 +110,59 @@ def quantity_key(
 
 def acceptance_quantities(records: Records, recipe: Recipe) -> dict[str, Quantity]:
     """Return every quantity of acceptance whose denominator is not 0."""
+    counted = {t: TableCounts(tables) for t, tables in records.tables.items()}
+    return counted_quantities(counted, recipe, GAMMAS)
+
+
+def counted_quantities(
+    counted: Mapping[float, CellCounts], recipe: Recipe, gammas: Iterable[int]
+) -> dict[str, Quantity]:
+    """Return the quantities of acceptance of a cell's counts, by temperature.
+
+    Blocks are of the lengths `gammas`, and of the recipe's. None has a denominator of 0.
+    """
     shown = recipe.evaluation.num_speculative_tokens
     found: dict[str, Quantity] = {}
-    for temperature, tables in records.tables.items():
-        prompts = tuple(table.example_id for table in tables)
-        for at, own in terms_of(temperature, tables):
-            for gamma, rates in _rates(own, at, shown):
+    for temperature, counts in counted.items():
+        for at in _all_terms(temperature, counts):
+            for gamma, rates in _rates(counts, at, shown, gammas):
                 for name, (top_B, bottom_B, definition) in rates.items():
                     bounds = rate_bounds(name, gamma)
-                    found[name] = Quantity((top_B, bottom_B), definition, prompts, bounds)
+                    found[name] = Quantity((top_B, bottom_B), definition, counts.prompts, bounds)
     return {name: item for name, item in found.items() if item.counts[1].sum() > 0}
 
 
 def _rates(
-    tables: Sequence[AcceptanceTable], at: "Terms", shown: int
+    counts: CellCounts, at: "Terms", shown: int, gammas: Iterable[int]
 ) -> Iterator[tuple[int, "_Counted"]]:
     """Yield each block length with its rates; the rates of tokens come first, with 0."""
     if at.verification == "standard":
-        yield 0, _token_rates(tables, at)
-    for gamma in sorted({*GAMMAS, shown}):
-        counts = block_counts(tables, gamma, verification=at.verification)
-        yield gamma, _block_rates(counts, at, gamma, gamma == shown)
+        yield 0, _token_rates(counts.token_sums(at.draft), at)
+    for gamma in sorted({*gammas, shown}):
+        blocks = counts.blocks(gamma, at.draft, at.verification)
+        found = _block_rates(blocks, at, gamma)
+        if gamma == shown:
+            found |= _rates_per_prompt(blocks, at, gamma)
+            places = counts.positions(gamma, at.draft, at.verification)
+            found |= _rates_by_position(places, at, gamma) if places else {}
+        yield gamma, found
 
 
 def terms_of(
     temperature: float, tables: Sequence[AcceptanceTable]
 ) -> Iterator[tuple["Terms", Sequence[AcceptanceTable]]]:
     """Yield the terms of every draft and rule at a temperature, with the draft's tables."""
-    for draft, own in drafts_of(tables).items():
-        yield Terms(temperature, draft), own
-    if temperature and "block" in verifications_of(tables):
-        yield Terms(temperature, None, "block"), tables
+    by_draft = drafts_of(tables)
+    for at in _all_terms(temperature, TableCounts(tables)):
+        yield at, by_draft[at.draft]
 
 
-def drafts_of(tables: Sequence[AcceptanceTable]) -> dict[str | None, Sequence[AcceptanceTable]]:
-    """Return the tables as measured (None), and those of the greedy draft if all have them."""
-    greedy = [own for table in tables if (own := with_greedy_draft(table))]
-    return {None: tables, "greedy": greedy} if len(greedy) == len(tables) else {None: tables}
+def _all_terms(temperature: float, counts: CellCounts) -> Iterator["Terms"]:
+    """Yield the terms of every draft and rule at a temperature."""
+    for draft in counts.drafts:
+        yield Terms(temperature, draft)
+    if temperature and "block" in counts.verifications:
+        yield Terms(temperature, None, "block")
 
 
 class Terms(NamedTuple):
@@ -157,38 +180,40 @@ class Terms(NamedTuple):
 _Counted = dict[str, tuple[Floats, Floats, str]]  # numerators [B], denominators [B], definition
 
 
-def _token_rates(tables: Sequence[AcceptanceTable], at: Terms) -> _Counted:
-    lengths_B = np.array([float(len(table.overlap_S)) for table in tables])
-    fields = {"expected_acceptance_rate": "overlap_S", "top1_agreement": "greedy_match_S"}
+def _token_rates(sums: TokenSums, at: Terms) -> _Counted:
+    tops = {"expected_acceptance_rate": sums.overlap_B, "top1_agreement": sums.greedy_match_B}
+    return {at.key(name): (top_B, sums.tokens_B, DEFINITIONS[name]) for name, top_B in tops.items()}
+
+
+def _block_rates(counts: BlockSums, at: Terms, gamma: int) -> _Counted:
+    return {
+        at.key(name, gamma): (
+            getattr(counts, f"{top}_B"),
+            getattr(counts, f"{bottom}_B"),
+            DEFINITIONS[name],
+        )
+        for name, (top, bottom) in RATES.items()
+    }
+
+
+def _rates_per_prompt(counts: BlockSums, at: Terms, gamma: int) -> _Counted:
     found: _Counted = {}
-    for name, field in fields.items():
-        top_B = np.array([getattr(table, field).sum() for table in tables])
-        found[at.key(name)] = top_B, lengths_B, DEFINITIONS[name]
+    for name in PER_PROMPT:
+        top_B, bottom_B = (getattr(counts, f"{field}_B") for field in RATES[name])
+        ratio_B = np.divide(top_B, bottom_B, out=np.zeros_like(top_B), where=bottom_B > 0)
+        definition = f"mean over prompts of each one's own: {DEFINITIONS[name]}"
+        counted_B = (bottom_B > 0).astype(np.float64)
+        found[at.key(f"{name}_per_prompt", gamma)] = ratio_B, counted_B, definition
     return found
 
 
-def _block_rates(counts: BlockCounts, at: Terms, gamma: int, shown: bool) -> _Counted:
-    """Return the rates of a block length; if it is `shown`, also per prompt and by position."""
+def _rates_by_position(counts: Positions, at: Terms, gamma: int) -> _Counted:
     found: _Counted = {}
-    more: _Counted = {}
-    for name, (top, bottom) in RATES.items():
-        top_B, bottom_B = getattr(counts, f"{top}_B"), getattr(counts, f"{bottom}_B")
-        found[at.key(name, gamma)] = top_B, bottom_B, DEFINITIONS[name]
-        if name in PER_PROMPT:
-            ratio_B = np.divide(top_B, bottom_B, out=np.zeros_like(top_B), where=bottom_B > 0)
-            definition = f"mean over prompts of each one's own: {DEFINITIONS[name]}"
-            more[at.key(f"{name}_per_prompt", gamma)] = (
-                ratio_B,
-                (bottom_B > 0).astype(np.float64),
-                definition,
-            )
     for index in range(gamma):
-        bottoms = {"marginal": counts.drafts_B, "conditional": counts.tested_BG[:, index]}
+        # Blocks that drafted anything are those that test the first position.
+        bottoms = {"marginal": counts.tested_BG[:, 0], "conditional": counts.tested_BG[:, index]}
         for kind, bottom_B in bottoms.items():
             name = f"{kind}_acceptance"
-            more[at.key(name, gamma, index + 1)] = (
-                counts.reached_BG[:, index],
-                bottom_B,
-                DEFINITIONS[name],
-            )
-    return found | more if shown else found
+            key = at.key(name, gamma, index + 1)
+            found[key] = counts.reached_BG[:, index], bottom_B, DEFINITIONS[name]
+    return found

@@ -30,7 +30,7 @@ from draftmark.analysis.statistics import (
     standard_error,
 )
 from draftmark.results import Number
-from draftmark.speculation.blocks import BlockCounts
+from draftmark.speculation.blocks import BlockSums
 from draftmark.store.acceptance_tables import Floats
 from draftmark.store.speed_records import TimedPass
 from draftmark.types import Arm
@@ -159,7 +159,7 @@ def supposed_estimate(seeds: Seeds, costs: Costs) -> Estimate:
 
 
 def expected_estimate(
-    counts: BlockCounts, passes: Sequence[TimedPass], batch_size: int, gamma: int, draft: str
+    counts: BlockSums, passes: Sequence[TimedPass], batch_size: int, gamma: int, draft: str
 ) -> Estimate | None:
     """Return the estimate at measured costs, prefill included; None for fewer than two repeats.
 

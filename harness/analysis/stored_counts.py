@@ -9,12 +9,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from draftmark.analysis.quantities import RATES, drafts_of, rate_bounds
+from draftmark.analysis.cell_counts import CellCounts, TableCounts
+from draftmark.analysis.published_counts import COUNTS, DECIMALS, read_cell
+from draftmark.analysis.quantities import RATES, rate_bounds
 from draftmark.analysis.served_counts import served_counts
 from draftmark.analysis.statistics import Counts, Effect, estimate_effect
 from draftmark.errors import UserError
 from draftmark.results import Contender, Result, Results
-from draftmark.speculation.blocks import block_counts
 from draftmark.store.acceptance_tables import Floats, read_tables
 from draftmark.store.reading import explained
 from draftmark.store.records import read_rows, tables_name
@@ -23,7 +24,6 @@ from draftmark.store.served_records import REQUESTS, ServedRequest, read_request
 from draftmark.types import MAX_GAMMA, AcceptanceTable, Verification, conversation_of
 
 COLUMNS = ("accepted", "tested", "drafted", "tokens", "passes")
-_DECIMALS = 4  # of expected counts; rounding moves a rate of 100 tokens by less than 1e-6
 ByPrompt = tuple[float, ...]
 Row = TypeVar("Row")
 
@@ -113,10 +113,10 @@ def _measured(
     for row in rows:
         if requests := stored_requests(row, directory):
             return _served(row, requests, temperature) if draft is None else None
-        tables = drafts_of(stored_tables(row, directory, temperature)).get(draft)
-        if tables is None:
+        counted = stored_cell(row, directory, temperature)
+        if draft not in counted.drafts:
             return None
-        names = tuple(table.example_id for table in tables)
+        names = counted.prompts
         if prompts and names != prompts:
             raise UserError(
                 f"{directory}: the seeds of {contender.method} on {contender.task} were measured "
@@ -124,9 +124,9 @@ def _measured(
             )
         prompts = names
         with explained(directory / row.records / tables_name(temperature)):
-            counts = block_counts(tables, rule.gamma, verification=rule.verification)
+            counts = counted.blocks(rule.gamma, draft, rule.verification)
         seeds[row.cell.seed] = {
-            name: tuple(getattr(counts, f"{name}_B").round(_DECIMALS).tolist()) for name in COLUMNS
+            name: tuple(getattr(counts, f"{name}_B").tolist()) for name in COLUMNS
         }
     return StoredCounts(contender, temperature, prompts, seeds, rule.gamma)
 
@@ -143,7 +143,7 @@ def _served(
         return None
     nothing_B = np.zeros(len(counts.prompts))
     columns = {
-        name: tuple(counts.columns.get(name, nothing_B).round(_DECIMALS).tolist())
+        name: tuple(counts.columns.get(name, nothing_B).round(DECIMALS).tolist())
         for name in COLUMNS
     }
     seeds = {row.cell.seed: columns}
@@ -179,8 +179,31 @@ def paired_effect(
     return estimate_effect(*sides, paired_seeds=paired, bounds=bounds)
 
 
+def stored_cell(
+    result: Result, directory: Path, temperature: float, decimals: int | None = DECIMALS
+) -> CellCounts:
+    """Return a cell's counts at a temperature; raises UserError if missing or damaged.
+
+    They are rounded as published counts are, so that a run and its published counts give the same
+    reports. With `decimals` None, counts of acceptance tables are exact.
+    """
+    if has_published_counts(result, directory):
+        return read_cell(verified_file(directory, f"{result.records}/{COUNTS}"))[temperature]
+    return TableCounts(stored_tables(result, directory, temperature), decimals)
+
+
+def has_published_counts(result: Result, directory: Path) -> bool:
+    """True if a cell has counts in place of acceptance tables."""
+    return (directory / result.records / COUNTS).is_file()
+
+
 def stored_tables(result: Result, directory: Path, temperature: float) -> list[AcceptanceTable]:
     """Return a cell's tables at a temperature; raises UserError if missing or damaged."""
+    if has_published_counts(result, directory):
+        raise UserError(
+            f"{directory / result.records} has counts alone, of a run that was published; what "
+            "needs acceptance by token needs the recipe to be run again."
+        )
     return read_record(result, directory, tables_name(temperature), read_tables)
 
 

@@ -9,7 +9,7 @@ from draftmark.analysis.speeds import block_ratios, speed_key
 from draftmark.analysis.stored_counts import read_record, stored_requests
 from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.config.validation import validate_section
-from draftmark.results import Result
+from draftmark.results import Cell, Result
 from draftmark.speculation.blocks import Convention
 from draftmark.speculation.engine_counts import described_convention
 from draftmark.store.reading import explained, read_json
@@ -38,6 +38,35 @@ def stored_convention(folder: Path) -> Convention:
     recorded = read_json(file, EngineFacts).draft if file.is_file() else {}
     with explained(file):
         return described_convention(recorded)
+
+
+def stored_engines(result: Result, directory: Path) -> list[EngineFacts]:
+    """Return the facts of the engines that measured a cell, in the order of their files."""
+    files = sorted((directory / result.records).glob("engine*.json")) if result.records else []
+    return [read_json(file, EngineFacts) for file in files]
+
+
+def stored_measurements(
+    rows: Sequence[Result], directory: Path, speed: Mapping[str, Any] | None
+) -> dict[Cell, dict[SpeedCondition, Measurement]]:
+    """Return the speed measurements of every cell, {} for a cell without one.
+
+    `speed` is the `speed` section of the stored recipe. Raises UserError if a record is damaged.
+    """
+    conditions = stored_conditions(speed, directory) if speed else ()
+    return {row.cell: dict(_measurements(row, directory, conditions)) for row in rows}
+
+
+def _measurements(
+    row: Result, directory: Path, conditions: Sequence[SpeedCondition]
+) -> Iterator[tuple[SpeedCondition, Measurement]]:
+    for number, condition in enumerate(conditions if row.records else ()):
+        decodes, runs, engine = (condition_file(number, name) for name in (DECODES, RUNS, ENGINE))
+        files = [directory / row.records / name for name in (decodes, runs, engine)]
+        if all(file.is_file() for file in files):
+            timed = read_record(row, directory, decodes, read_decodes)
+            clock = read_record(row, directory, runs, read_runs)
+            yield condition, Measurement(timed, clock, read_json(files[-1]))
 
 
 def stored_passes(result: Result, directory: Path) -> list[TimedPass]:

@@ -18,6 +18,7 @@ from draftmark.cli import (
     export,
     gate,
     measure_server,
+    merge,
     models,
     report,
     run,
@@ -46,6 +47,7 @@ app.command()(score.score)
 app.command()(status.status)
 app.command(name="list")(run.list_)
 app.command()(run.fetch)
+app.command()(merge.merge)
 app.command()(report.report)
 app.command()(report.reconcile)
 app.command()(report.compare)

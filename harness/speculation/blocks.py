@@ -63,6 +63,17 @@ VLLM = Convention(prefill_emits_first=True, counts_beyond_end=True)
 
 
 @dataclass(frozen=True)
+class BlockSums:
+    """Expected counts of each prompt, summed over the positions of a block."""
+
+    tokens_B: Floats
+    passes_B: Floats
+    drafted_B: Floats
+    tested_B: Floats
+    accepted_B: Floats
+
+
+@dataclass(frozen=True)
 class BlockCounts:
     """Expected counts of each prompt, to be pooled and then divided."""
 
@@ -89,6 +100,13 @@ class BlockCounts:
         """Accepted tokens."""
         accepted_B: Floats = self.reached_BG.sum(-1)
         return accepted_B
+
+    @property
+    def sums(self) -> BlockSums:
+        """The counts without positions."""
+        return BlockSums(
+            self.tokens_B, self.passes_B, self.drafted_B, self.tested_B, self.accepted_B
+        )
 
 
 def block_counts(

@@ -48,6 +48,20 @@ class Manifest(_Shape):
     project: _Git | None = None
     plugins: dict[str, _Package] = {}
     code: dict[str, str] = {}
+    merged: "_Merged | None" = None
+
+
+class _MergedRun(_Shape):
+    digest: str
+    title: str
+    manifest: Manifest
+
+
+class _Merged(_Shape):
+    """The runs of a merged result."""
+
+    runs: list[_MergedRun]
+    left_out: str = ""
 
 
 class _File(_Shape):

@@ -1,15 +1,16 @@
 """Block counts of every draft at every block length, from the acceptance tables beside results."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from draftmark.analysis.cell_counts import CellCounts
 from draftmark.analysis.cost_model import ByGamma, Costs
-from draftmark.analysis.quantities import drafts_of, quantity_key
+from draftmark.analysis.quantities import quantity_key
 from draftmark.analysis.recommendation import Advice, recommend, supposed_estimate
-from draftmark.analysis.stored_counts import stored_tables
+from draftmark.analysis.stored_counts import stored_cell
 from draftmark.reports._shared.rows import (
     by_contender,
     draft_title,
@@ -19,8 +20,7 @@ from draftmark.reports._shared.rows import (
     way_in_words,
 )
 from draftmark.results import Contender, Number, Results
-from draftmark.speculation.blocks import block_counts
-from draftmark.types import AcceptanceTable, Verification
+from draftmark.types import Verification
 
 
 @dataclass(frozen=True)
@@ -61,26 +61,33 @@ def scored_drafts(results: Results, directory: Path) -> Iterator[ScoredDraft]:
     for contender, rows in by_contender(done):
         numbers = numbers_of(rows, results) or {}
         for temperature in temperatures_of(results):
-            seeds = [drafts_of(stored_tables(row, directory, temperature)) for row in rows]
-            ways = [draft for draft in seeds[0] if all(_is_another(seed, draft) for seed in seeds)]
+            seeds = [stored_cell(row, directory, temperature) for row in rows]
+            gamma = gamma_of(results)
+            ways = [
+                draft
+                for draft in seeds[0].drafts
+                if draft is None or all(_is_another(seed, draft, gamma) for seed in seeds)
+            ]
             for draft in ways:
-                key = quantity_key("acceptance_rate", temperature, gamma_of(results), draft=draft)
-                by_gamma = _by_gamma([seed[draft] for seed in seeds], results.verification)
+                key = quantity_key("acceptance_rate", temperature, gamma, draft=draft)
+                by_gamma = _by_gamma(seeds, draft, results.verification)
                 how = way_in_words(draft, ways)
                 yield ScoredDraft(contender, temperature, by_gamma, numbers.get(key), how)
 
 
-def _is_another(seed: Mapping[str | None, Sequence[AcceptanceTable]], draft: str | None) -> bool:
-    """True if a seed has tables of this way of drafting that differ from those of the recipe's."""
-    if draft is None or draft not in seed:
-        return draft is None
-    pairs = zip(seed[None], seed[draft], strict=True)
-    return not all(np.array_equal(one.accept_SD, other.accept_SD) for one, other in pairs)
+def _is_another(counts: CellCounts, draft: str | None, gamma: int) -> bool:
+    """True if a seed has counts of this way of drafting that differ from the recipe's."""
+    if draft not in counts.drafts:
+        return False
+    own, as_planned = counts.blocks(gamma, draft), counts.blocks(gamma)
+    return not np.array_equal(own.accepted_B, as_planned.accepted_B)
 
 
-def _by_gamma(seeds: Sequence[Sequence[AcceptanceTable]], verification: Verification) -> ByGamma:
-    longest = min(item.accept_SD.shape[1] for tables in seeds for item in tables)
+def _by_gamma(
+    seeds: Sequence[CellCounts], draft: str | None, verification: Verification
+) -> ByGamma:
+    longest = min(seed.longest for seed in seeds)
     return {
-        gamma: [block_counts(tables, gamma, verification=verification) for tables in seeds]
+        gamma: [seed.blocks(gamma, draft, verification) for seed in seeds]
         for gamma in range(1, longest + 1)
     }

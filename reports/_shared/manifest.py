@@ -41,6 +41,7 @@ def manifest_lines(results: Results) -> Iterator[str]:
     if project := results.manifest.get("project"):
         yield f"run in a project at commit {_commit(project)}"
     yield from _server(results)
+    yield from _merged(results)
     yield f"seeds: {_seeds(results)}"
     for name, state in results.manifest.get("plugins", {}).items():
         at = f" at commit {_commit(state)}" if "commit" in state else ""
@@ -65,6 +66,25 @@ def manifest_lines(results: Results) -> Iterator[str]:
         )
         for name, own in item.get("drafts", {}).items():
             yield f"draft init of {name}: {own['draft']}{_own_origin(own.get('model', {}))}"
+
+
+def _merged(results: Results) -> Iterator[str]:
+    """Yield a line for each run of a merged result, with the cells that it made."""
+    merged = results.manifest.get("merged", {"runs": ()})
+    for run in merged["runs"] if len(merged["runs"]) > 1 else ():
+        made: dict[str, set[int]] = {}
+        for row in results.results:
+            if row.provenance.get("run") == run["digest"]:
+                cell = row.cell
+                made.setdefault(f"{cell.method} on {cell.task}, {cell.pair}", set()).add(cell.seed)
+        cells = (
+            "{} (seed {})".format(name, ", ".join(map(str, sorted(s)))) for name, s in made.items()
+        )
+        git = run["manifest"]["git"]
+        at = f" at commit {_commit(git)}" if git else ""
+        yield f"run {run['digest'][:12]}, {run['title']}{at}: {'; '.join(cells)}"
+    if reason := merged.get("left_out"):
+        yield reason
 
 
 def _server(results: Results) -> Iterator[str]:

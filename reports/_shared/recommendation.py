@@ -11,7 +11,6 @@ from pathlib import Path
 
 from draftmark.analysis.cost_model import Costs, why_slower
 from draftmark.analysis.predicted_speedup import cost_numbers, timed_costs
-from draftmark.analysis.quantities import drafts_of
 from draftmark.analysis.recommendation import (
     Advice,
     Estimate,
@@ -23,7 +22,7 @@ from draftmark.analysis.recommendation import (
     timed_batch_sizes,
     with_drafting_in_turn,
 )
-from draftmark.analysis.stored_counts import stored_tables
+from draftmark.analysis.stored_counts import stored_cell
 from draftmark.analysis.stored_speed import stored_passes, stored_ratios
 from draftmark.reports._shared.content import escape_markdown, number_text
 from draftmark.reports._shared.rows import (
@@ -35,9 +34,8 @@ from draftmark.reports._shared.rows import (
 )
 from draftmark.reports._shared.speed_rows import SpeedRow, speed_rows
 from draftmark.results import Result, Results
-from draftmark.speculation.blocks import BlockCounts, block_counts
+from draftmark.speculation.blocks import BlockSums
 from draftmark.store.speed_records import TimedPass
-from draftmark.types import AcceptanceTable, Verification
 
 NOTE = """\
 A draft is recommended only if its speedup is significantly above 1, at the shortest such block
@@ -108,27 +106,21 @@ def _expected(rows: Sequence[Result], results: Results, directory: Path) -> Iter
         cases: dict[tuple[int, str], Case] = {}
         for row, parts in timed:
             name = str(row_name(row.cell, rows))
-            ways = drafts_of(stored_tables(row, directory, temperature))
-            for draft, tables in ways.items():
-                how = f"cost model{way_in_words(draft, ways)}"
-                counts = _by_gamma(tables, longest_timed_block(parts), results.verification)
+            counted = stored_cell(row, directory, temperature)
+            for draft in counted.drafts:
+                how = f"cost model{way_in_words(draft, counted.drafts)}"
+                counts = {
+                    gamma: counted.blocks(gamma, draft, results.verification)
+                    for gamma in range(1, longest_timed_block(parts) + 1)
+                }
                 for batch, advice, reason in _by_batch(name, counts, parts, len(timed)):
                     case = cases.setdefault((batch, how), Case(temperature, how, batch))
                     case.advice[name], case.reasons[name] = advice, reason
         yield from (cases[place] for place in sorted(cases))
 
 
-def _by_gamma(
-    tables: Sequence[AcceptanceTable], longest: int, verification: Verification
-) -> dict[int, BlockCounts]:
-    return {
-        gamma: block_counts(tables, gamma, verification=verification)
-        for gamma in range(1, longest + 1)
-    }
-
-
 def _by_batch(
-    name: str, counts: Mapping[int, BlockCounts], parts: Sequence[TimedPass], drafts: int
+    name: str, counts: Mapping[int, BlockSums], parts: Sequence[TimedPass], drafts: int
 ) -> Iterator[tuple[int, Advice, str]]:
     """Yield (batch size, advice, reason why the draft would be slower) of a draft."""
     all_sizes = with_drafting_in_turn(parts)
@@ -143,7 +135,7 @@ def _by_batch(
             yield batch, advice, _reason(parts, batch, advice.highest, counts[advice.highest])
 
 
-def _reason(parts: Sequence[TimedPass], batch: int, gamma: int, counts: BlockCounts) -> str:
+def _reason(parts: Sequence[TimedPass], batch: int, gamma: int, counts: BlockSums) -> str:
     if batch not in timed_batch_sizes(parts):
         return _UNTIMED
     numbers = cost_numbers(timed_costs(parts, batch, gamma), gamma)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from draftmark.analysis.quantities import drafts_of
+from draftmark.analysis.cell_counts import drafts_of
 from draftmark.analysis.served_counts import served_counts
 from draftmark.analysis.stored_counts import stored_requests, stored_tables
 from draftmark.reports._shared.rows import gamma_of, temperatures_of, way_in_words

@@ -7,7 +7,6 @@ takes. Prompts are numbers in the order of the suite.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from draftmark.analysis.count_columns import COUNTED, count_fault, grouped, prompt_fault
 from draftmark.analysis.quantities import DEFINITIONS, RATES, Quantity, quantity_key, rate_bounds
 from draftmark.speculation.blocks import BlockCounts
 from draftmark.store.acceptance_tables import Floats
@@ -26,7 +26,6 @@ from draftmark.types import Verification
 FILE = "records/counts.parquet"
 MAX_BYTES = 1_000_000
 MAX_ROWS = 100_000
-COUNTED = ("accepted", "tested", "drafted", "tokens", "passes")
 RATED = ("block_efficiency", "acceptance_rate")  # the rates that a row claims
 FIX = "pack the run again with draftmark submit"
 _TYPES = {
@@ -34,8 +33,6 @@ _TYPES = {
     **{"prompt": pa.int32(), **dict.fromkeys(COUNTED, pa.float64())},
 }
 _SCHEMA = pa.schema(list(_TYPES.items()))
-_LARGEST = 1e9  # of a count: no text has so many tokens
-_ROUNDING = 1e-6  # relative, of a sum of expected counts
 
 
 class Condition(NamedTuple):
@@ -126,16 +123,10 @@ def _check_bounds(path: Path, facts: Any) -> None:
 
 def _grouped(columns: Mapping[str, Any]) -> Iterator[tuple[Condition, PromptCounts]]:
     """Yield the counts of each condition, sorted by prompt."""
-    names = ("prompt", "block", "gamma", "temperature", "cell")  # the last is the first to sort by
-    order = np.lexsort([columns[name] for name in names])
-    found = {name: values[order] for name, values in columns.items()}
-    changes = sum((np.diff(found[name]) != 0) for name in names[1:])
-    starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(order)]
-    for start, end in pairwise(starts):
-        block, gamma, temperature, cell = (found[name][start].item() for name in names[1:])
+    for key, found in grouped(columns, ("cell", "temperature", "gamma", "block")):
+        cell, temperature, gamma, block = key
         at = Condition(cell, temperature, gamma, "block" if block else "standard")
-        own = {name: found[name][start:end] for name in COUNTED}
-        yield at, PromptCounts(found["prompt"][start:end], own)
+        yield at, PromptCounts(found["prompt"], {name: found[name] for name in COUNTED})
 
 
 def count_faults(counts: Counts, cells: Mapping[int, tuple[str, int]]) -> Iterator[str]:
@@ -146,7 +137,9 @@ def count_faults(counts: Counts, cells: Mapping[int, tuple[str, int]]) -> Iterat
             yield f"there are counts of cell {at.cell}, which the results do not have"
             continue
         task, number = cells[at.cell]
-        if reason := _prompt_fault(own.prompts_B, number) or _impossible(at, own):
+        if reason := prompt_fault(own.prompts_B, number, "suite") or count_fault(
+            at.gamma, own.columns
+        ):
             yield f"{_where(at)}: {reason}"
             continue
         tokens_B = own.columns["tokens"]
@@ -157,41 +150,6 @@ def count_faults(counts: Counts, cells: Mapping[int, tuple[str, int]]) -> Iterat
 def _where(at: Condition) -> str:
     rule = ", block verification" if at.verification == "block" else ""
     return f"cell {at.cell}, temperature {at.temperature:g}, blocks of {at.gamma}{rule}"
-
-
-def _prompt_fault(prompts_B: Any, number: int) -> str:
-    if (np.diff(prompts_B) == 0).any():
-        return "a prompt is there more than once"
-    if not np.array_equal(prompts_B, np.arange(number)):
-        return f"its prompts are not the {number} of the suite"
-    return ""
-
-
-def _impossible(at: Condition, own: PromptCounts) -> str:
-    """Return why the counts of a condition cannot be, "" if they can.
-
-    A block emits its accepted tokens and one of the target; the last one of a text may end with an
-    accepted token. So tokens are accepted + passes, or up to one fewer.
-    """
-    values = own.columns
-    if not all(
-        np.isfinite(v).all() and (v >= 0).all() and (v < _LARGEST).all() for v in values.values()
-    ):
-        return "a count is negative, not finite or larger than any text"
-    accepted_B, tested_B, tokens_B, passes_B = (
-        values[name] for name in ("accepted", "tested", "tokens", "passes")
-    )
-    slack_B = _ROUNDING * (1 + tokens_B)
-    faults = {
-        "a text has no whole number of tokens": tokens_B != np.rint(tokens_B),
-        "more tokens were accepted than tested": accepted_B > tested_B + slack_B,
-        "more tokens were tested than blocks hold": tested_B > at.gamma * passes_B + slack_B,
-        "accepted tokens and passes do not add up to the tokens": np.abs(
-            accepted_B + passes_B - tokens_B - 0.5
-        )
-        > 0.5 + slack_B,
-    }
-    return next((reason for reason, wrong_B in faults.items() if wrong_B.any()), "")
 
 
 def quantities(counts: Counts, cells: Sequence[int]) -> list[dict[str, Quantity]]:

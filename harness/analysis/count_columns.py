@@ -1,0 +1,72 @@
+"""Columns of counts per prompt, as small Parquet files have them: grouped, and checked.
+
+Anybody may have made such a file, so what is impossible in counts is found before they are used.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from draftmark.store.acceptance_tables import Floats
+
+COUNTED = ("accepted", "tested", "drafted", "tokens", "passes")
+_LARGEST = 1e9  # of a count: no text has so many tokens
+_ROUNDING = 1e-6  # relative, of a sum of expected counts
+Columns = Mapping[str, Any]
+
+
+def grouped(columns: Columns, keys: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], Columns]]:
+    """Yield the rows of each combination of keys, sorted by prompt."""
+    order = np.lexsort([columns[name] for name in ("prompt", *reversed(keys))])
+    found = {name: values[order] for name, values in columns.items()}
+    changes = sum((np.diff(found[name]) != 0) for name in keys)
+    starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(order)]
+    for start, end in pairwise(starts):
+        yield (
+            tuple(found[name][start].item() for name in keys),
+            {name: found[name][start:end] for name in ("prompt", *COUNTED)},
+        )
+
+
+def prompt_fault(prompts_B: Any, number: int, whose: str) -> str:
+    """Return why the prompts of a group are not `number` different ones, "" if they are."""
+    if (np.diff(prompts_B) == 0).any():
+        return "a prompt is there more than once"
+    if not np.array_equal(prompts_B, np.arange(number)):
+        return f"its prompts are not the {number} of the {whose}"
+    return ""
+
+
+def is_countable(values: Mapping[str, Floats]) -> bool:
+    """True if every count is finite and not negative, and no larger than any text."""
+    return all(
+        np.isfinite(v).all() and (v >= 0).all() and (v < _LARGEST).all() for v in values.values()
+    )
+
+
+def count_fault(gamma: int, values: Mapping[str, Floats], rounding: float = 0.0) -> str:
+    """Return why the counts of blocks of `gamma` drafted tokens cannot be, "" if they can.
+
+    `rounding` is the largest error of a count.
+
+    A block emits its accepted tokens and one of the target; the last one of a text may end with an
+    accepted token. So tokens are accepted + passes, or up to one fewer.
+    """
+    if not is_countable(values):
+        return "a count is negative, not finite or larger than any text"
+    accepted_B, tested_B, tokens_B, passes_B = (
+        values[name] for name in ("accepted", "tested", "tokens", "passes")
+    )
+    slack_B = _ROUNDING * (1 + tokens_B) + rounding * (1 + gamma)
+    faults = {
+        "a text has no whole number of tokens": tokens_B != np.rint(tokens_B),
+        "more tokens were accepted than tested": accepted_B > tested_B + slack_B,
+        "more tokens were tested than blocks hold": tested_B > gamma * passes_B + slack_B,
+        "accepted tokens and passes do not add up to the tokens": np.abs(
+            accepted_B + passes_B - tokens_B - 0.5
+        )
+        > 0.5 + slack_B,
+    }
+    return next((reason for reason, wrong_B in faults.items() if wrong_B.any()), "")

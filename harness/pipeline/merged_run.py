@@ -1,0 +1,51 @@
+"""From runs that were made apart to the folder of one run, with its leaderboard."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from draftmark.analysis.merging.merge import merge_runs
+from draftmark.analysis.published_counts import unpack_counts
+from draftmark.analysis.stored_runs import summarise_run, write_summary
+from draftmark.config.recipe import Recipe
+from draftmark.config.recipe_text import recipe_toml
+from draftmark.config.validation import validate_section
+from draftmark.pipeline.publish import writable_folder
+from draftmark.pipeline.render import render_reports
+from draftmark.results import Results
+from draftmark.store.files import write_atomically
+from draftmark.store.published_folder import publish_folder
+from draftmark.store.run_folder import run_folders
+
+REPORTS = ("answer", "leaderboard")
+
+
+def write_merged_run(sources: Sequence[Path], out: Path, against: str | None = None) -> Results:
+    """Write the result of all cells of runs into a folder, and return it.
+
+    A source is a run's folder, a folder of such folders, or a file of published counts. An earlier
+    merged run in the folder is replaced. Raises UserError if the runs cannot be joined, or if the
+    folder holds something else.
+    """
+    with TemporaryDirectory(dir=writable_folder(out.parent), prefix=".merging-") as name:
+        merged = merge_runs(dict(_opened(sources, Path(name) / "unpacked")), against)
+        results, made = merged.results, Path(name) / "made"
+        merged.save(made)
+        recipe = validate_section(Recipe, dict(results.recipe), "the merged recipe")
+        write_atomically(made / "merged.toml", recipe_toml(recipe).encode("utf-8", "replace"))
+        write_summary(summarise_run(results), made)
+        files = sorted(path for path in made.rglob("*") if path.is_file())
+        publish_folder(out, ((str(file.relative_to(made)), file.read_bytes()) for file in files))
+    render_reports(results, out, REPORTS)
+    return results
+
+
+def _opened(sources: Sequence[Path], unpacked: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the folder of each run, with its source; files of counts are unpacked."""
+    for number, source in enumerate(sources):
+        if source.is_file():
+            folder = unpacked / str(number)
+            unpack_counts(source, folder)
+            yield folder, source
+        else:
+            yield from ((folder, folder) for folder in run_folders([source]))

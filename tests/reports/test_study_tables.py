@@ -1,0 +1,72 @@
+"""Published tables and figures are what `make tables` makes from the counts in the repository."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+from board_runs import board_run
+from places import in_repository
+
+from draftmark.errors import UserError
+from draftmark.pipeline.render import render_reports
+from draftmark.reports._tables.study import Declaration, study_table
+
+MAX_BYTES = 5_000_000  # of all published counts together
+MADE = runpy.run_path(str(in_repository("tools/make_tables.py")))
+ALPHAS = {"kd": (0.6, 0.62), "lk": (0.7, 0.71)}
+
+
+def test_the_repository_has_what_make_tables_makes() -> None:
+    root = in_repository("README.md").parent
+    assert [*MADE["differing"](MADE["make_files"](root))] == []
+
+
+def test_published_counts_are_small() -> None:
+    folder = in_repository("reports/measured")
+    assert sum(file.stat().st_size for file in folder.rglob("counts.parquet")) <= MAX_BYTES
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with one study, whose table stands in the README."""
+    study = tmp_path / "reports/measured/mine"
+    results = board_run(tmp_path / "run", ALPHAS)
+    study.mkdir(parents=True)
+    (made,) = render_reports(results, tmp_path / "run", ["counts"])
+    made.rename(study / made.name)
+    columns = ["block_efficiency t=1", "block_efficiency t=1 verification=block", "flops"]
+    (study / "study.toml").write_text(f"[tables.rates]\ntask = 'mbpp'\ncolumns = {columns}\n")
+    page = "Before.\n\n<!-- table: mine/rates -->\nold\n<!-- end -->\n\nAfter.\n"
+    (tmp_path / "README.md").write_text(page)
+    return tmp_path
+
+
+def test_a_table_stands_between_its_marks(root: Path) -> None:
+    page = root / "README.md"
+    (made,) = MADE["make_files"](root).items()
+    assert made[0] == page
+    before, table, after = made[1].partition("| method |")[0], made[1], made[1][-7:]
+    assert before.startswith("Before.\n\n<!-- table: mine/rates -->\n")
+    assert after == "After.\n"
+    assert "old" not in table
+    assert [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| ")] == [
+        *("| method", "| ---"),
+        *("| LK losses", "| KD"),
+    ]
+    assert [*MADE["differing"](MADE["make_files"](root))] == [page]
+    page.write_text(made[1])
+    assert [*MADE["differing"](MADE["make_files"](root))] == []
+
+
+def test_a_mark_without_a_declaration_is_named(root: Path) -> None:
+    (root / "README.md").write_text("<!-- table: mine/other -->\n<!-- end -->\n")
+    with pytest.raises(SystemExit, match="mine/other"):
+        MADE["make_files"](root)
+
+
+def test_a_column_that_nobody_has_is_named(tmp_path: Path) -> None:
+    results = board_run(tmp_path, ALPHAS)
+    with pytest.raises(UserError, match="'speedup'"):
+        study_table(results, Declaration(columns=("block_efficiency t=0", "speedup")))
+    with pytest.raises(UserError, match="xsum"):
+        study_table(results, Declaration(columns=("block_efficiency t=0",), task="xsum"))

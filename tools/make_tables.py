@@ -1,0 +1,110 @@
+"""Makes every published table and figure of studies whose counts are in the repository.
+
+A study is a folder of reports/measured with counts.parquet and study.toml, which declares tables
+and figures. A table stands between two marks of a Markdown file, which name study and table:
+
+    <!-- table: STUDY/NAME -->
+    <!-- end -->
+
+A figure of the report `figures` is a PNG in the study's folder, beside the CSV of what it draws.
+A test runs this with --check: tables and CSV files must be what it makes. PNG bytes depend on the
+version of matplotlib, so the CSV stands for them.
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from draftmark.analysis.published_counts import COUNTS, unpack_counts
+from draftmark.config.validation import Section, parse_toml, validate_section
+from draftmark.pipeline.render import render_reports
+from draftmark.reports._tables.study import Declaration, study_table
+from draftmark.store.run_folder import load_results
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDY = "study.toml"
+_MARKED = re.compile(r"(<!-- table: (\S+)/(\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+class Study(Section):
+    """What study.toml declares."""
+
+    tables: Mapping[str, Declaration] = {}
+    figures: tuple[str, ...] = ()
+
+
+def make_files(root: Path) -> dict[Path, str | bytes]:
+    """Return the content of every file that holds a published table or figure."""
+    tables: dict[tuple[str, str], str] = {}
+    files: dict[Path, str | bytes] = {}
+    for file in sorted((root / "reports/measured").glob(f"*/{STUDY}")):
+        made, figures = _of_study(file.parent)
+        tables |= {(file.parent.name, name): table for name, table in made.items()}
+        files |= {file.parent / name: content for name, content in figures.items()}
+    for page in [root / "README.md", *sorted(root.glob("docs/*.md")), *_pages(root)]:
+        text = page.read_text("utf-8")
+        if found := _MARKED.sub(lambda mark: _filled(mark, tables), text):
+            files |= {page: found} if _MARKED.search(text) else {}
+    return files
+
+
+def _pages(root: Path) -> list[Path]:
+    return sorted((root / "reports/measured").glob("**/*.md"))
+
+
+def _filled(mark: re.Match[str], tables: Mapping[tuple[str, str], str]) -> str:
+    start, study, name, end = mark.groups()
+    if (study, name) not in tables:
+        raise SystemExit(f"No study.toml declares the table {study}/{name}.")
+    return f"{start}\n{tables[study, name]}\n\n{end}"
+
+
+def _of_study(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Return a study's tables, and the files of its figures."""
+    declared = validate_section(
+        Study, parse_toml((folder / STUDY).read_text("utf-8"), STUDY), f"{folder.name}/{STUDY}"
+    )
+    with TemporaryDirectory() as name:
+        run = Path(name)
+        unpack_counts(folder / COUNTS, run)
+        results = load_results(run)
+        tables = {key: study_table(results, table) for key, table in declared.tables.items()}
+        if declared.figures:
+            render_reports(results, run, ["figures"])
+        figures = {
+            f"{figure}{suffix}": (run / "figures" / f"{figure}{suffix}").read_bytes()
+            for figure in declared.figures
+            for suffix in (".png", ".csv")
+        }
+    return tables, figures
+
+
+def differing(files: Mapping[Path, str | bytes]) -> Iterator[Path]:
+    """Yield the files that are not in the repository as they are made; pictures need be there."""
+    for path, content in files.items():
+        same = path.is_file() and (path.suffix == ".png" or path.read_bytes() == _bytes(content))
+        if not same:
+            yield path
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+def main(arguments: list[Any]) -> None:
+    """Write the files; with --check exit with 1 if one differs."""
+    files = make_files(ROOT)
+    if arguments == ["--check"]:
+        if found := [str(path.relative_to(ROOT)) for path in differing(files)]:
+            raise SystemExit(f"Not what make tables makes: {', '.join(found)}.")
+        return
+    for path in differing(files):
+        path.write_bytes(_bytes(files[path]))
+        print(f"Written: {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -13,7 +13,7 @@ from pathlib import Path
 from draftmark.reports._figures.style import Paper
 from draftmark.reports._shared.board import board_sections
 from draftmark.reports._shared.checks import looked_for, overlap_section
-from draftmark.reports._shared.content import RowName, SortedText, Table
+from draftmark.reports._shared.content import Entry, RowName, SortedText, Table
 from draftmark.reports._shared.manifest import definitions_by_name, manifest_lines
 from draftmark.reports._shared.rows import ONE_SEED
 from draftmark.reports._site.cells import cell_values
@@ -85,7 +85,7 @@ def _runs_table(listed: Sequence[ListedRun]) -> PageTable | None:
     """Return the table of runs; None without any."""
     facts = {"run": "l", "title": "l", "commit of": "l", "computing time": "r", "machine": "l"}
     counts = ("tasks and pairs", "cells", "failed", "errors", "warnings")
-    rows = [
+    rows: list[list[Entry]] = [
         [
             RowName(run.label),
             *(run.summary.title, run.date or "-"),

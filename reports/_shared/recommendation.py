@@ -208,7 +208,8 @@ def doubt_text(doubt: Doubt, on: str = "") -> str:
 
     `on` are words for the tasks, such as " on xsum".
     """
-    what = f"{doubt.draft} from {doubt.rival}" if doubt.rival else f"whether {doubt.draft} pays"
+    both = f"{doubt.draft} and {doubt.rival} apart"
+    what = both if doubt.rival else f"whether {doubt.draft} pays"
     return f"{_measured_so_far(doubt)} cannot tell {what}{on}{_would_tell([doubt])}"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from draftmark.analysis import validation_history
 from draftmark.analysis.quantities import quantity_key
-from draftmark.analysis.recommendation import Doubt, doubt_of, drafts_to_serve
+from draftmark.analysis.recommendation import doubt_of, drafts_to_serve
 from draftmark.analysis.text_artefacts import artefact_warnings
 from draftmark.reports._shared.content import number_text
 from draftmark.reports._shared.recommendation import (
@@ -271,22 +271,25 @@ def serving_verdict(cases: Sequence[tuple[str, Case | None]]) -> Iterator[str]:
         if draft:
             tasks = _listed([task for task, _ in group], len(group))
             yield f"Serve {draft} on {tasks}: {_speeds(draft, [case for _, case in group])}."
-            yield from _doubts(group)
         else:
             yield from _no_draft(group)
+    yield from _untold(known)
     missing = [task for task, case in cases if not case]
     if missing:
         on = f" on {_listed(missing, len(missing))}" if known else ""
         yield f"Speed was not measured{on}."
 
 
-def _doubts(group: Sequence[tuple[str, Case]]) -> Iterator[str]:
-    """Yield a sentence for each rival of the draft to serve that was not told from it."""
-    found = [(doubt, task) for task, case in group if (doubt := doubt_of(case.advice))]
-    for doubt, tasks in group_by(found, lambda item: replace(item[0], needed=None)).items():
-        worst = max((item for item, _ in tasks), key=_blocks_missing)
-        on = _listed([task for _, task in tasks], len(tasks))
-        yield _sentence(doubt_text(replace(doubt, needed=worst.needed), f" on {on}"))
+def _untold(cases: Sequence[tuple[str, Case]]) -> Iterator[str]:
+    """Yield a sentence for each two drafts of which a task's advice cannot tell the faster one."""
+    doubts = [(doubt, task) for task, case in cases if (doubt := doubt_of(case.advice))]
+    rivals = [(doubt, task) for doubt, task in doubts if doubt.rival]
+    pairs = group_by(rivals, lambda it: (frozenset((it[0].draft, it[0].rival)), it[0].blocks))
+    for found in pairs.values():
+        worst = max((doubt.needed or math.inf for doubt, _ in found))
+        needed = None if math.isinf(worst) else int(worst)
+        on = f" on {_listed([task for _, task in found], len(found))}"
+        yield _sentence(doubt_text(replace(found[0][0], needed=needed), on))
 
 
 def _no_draft(group: Sequence[tuple[str, Case]]) -> Iterator[str]:
@@ -299,10 +302,6 @@ def _no_draft(group: Sequence[tuple[str, Case]]) -> Iterator[str]:
     if unsure:
         on = f" on {_listed(list(unsure), len(unsure))}"
         yield _sentence(doubts_text(list(unsure.values()), on))
-
-
-def _blocks_missing(doubt: Doubt) -> float:
-    return math.inf if doubt.needed is None else doubt.needed
 
 
 def first_case(cases: Sequence[Case]) -> Case | None:

@@ -177,14 +177,15 @@ def test_advice_that_another_run_could_turn_says_so_and_how_many_blocks_would_te
         SPEED(unsure, tmp_path / "b")["speed.md"]
     )
     assert re.search(
-        r"5 blocks cannot tell sft from kd; use (over )?\d+\.", said(tied, tmp_path / "c")
+        r"5 blocks cannot tell sft and kd apart; use (over )?\d+\.", said(tied, tmp_path / "c")
     )
 
 
 def test_on_several_tasks_the_doubts_are_one_sentence(tmp_path: Path) -> None:
     runs = {name: tmp_path / name for name in ("gsm8k", "mbpp", "xsum", "alpaca")}
+    blocks: dict[str, dict[str, tuple[float, ...]]]
     blocks = {"gsm8k": {"kd": UNSURE}, "mbpp": {"kd": UNSURE}, "xsum": {"kd": FASTER}}
-    blocks["alpaca"] = {"kd": [1 / ratio for ratio in FASTER]}
+    blocks["alpaca"] = {"kd": tuple(1 / ratio for ratio in FASTER)}
     found = [
         replace(verdicts(timed_run(folder, blocks[task]), folder)[0], task=task)
         for task, folder in runs.items()

@@ -29,7 +29,7 @@ class TimedRun:
     repeat: Count
     wall_s: Duration
     peak_bytes: Count | None = None
-    energy_j: Annotated[float, Field(ge=0, le=1e15)] | None = None
+    energy_j: Annotated[float, Field(ge=-1e15, le=1e15)] | None = None
 
 
 class EngineFacts(BaseModel):

@@ -15,6 +15,7 @@ from pydantic import Field
 from draftmark.baselines._head import HeadMethod
 from draftmark.baselines._token_losses import LossName
 from draftmark.speculation.interfaces import Drafter
+from draftmark.speculation.methods import drafting_knob
 from draftmark.types import Placement, Text
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class FeatureHeadMethod(HeadMethod):
     loss: LossName = "soft_cross_entropy"
     depth: Annotated[int, Field(ge=1)] = 1
     from_layer: Annotated[int, Field(ge=0)] | None = None
-    tree: Literal["eagle"] | tuple[tuple[int, ...], ...] | None = None
+    tree: Literal["eagle"] | tuple[tuple[int, ...], ...] | None = drafting_knob(None)
 
     architecture: ClassVar["Architecture"]
 

@@ -33,6 +33,7 @@ from pydantic import Field
 from draftmark.baselines._block_head import GAMMA_4, BlockHeadMethod, fused_layers
 from draftmark.baselines._head import Decay, Layer, NonNegative
 from draftmark.baselines._token_losses import LossName, label_loss
+from draftmark.speculation.methods import drafting_knob
 from draftmark.types import Placement
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class DSpark(BlockHeadMethod):
     ce_weight: NonNegative = 0.1
     l1_weight: NonNegative = 0.9
     confidence_weight: NonNegative = 1.0
-    confidence_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    confidence_threshold: Annotated[float, Field(ge=0, le=1)] = drafting_knob(0.0)
 
     def layers(self, num_layers: int) -> tuple[int, ...]:
         """Return the fused layers in order; raises UserError if the target lacks one."""

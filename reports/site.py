@@ -13,17 +13,19 @@ from pathlib import Path
 from draftmark.reports._figures.style import Paper
 from draftmark.reports._shared.board import board_sections
 from draftmark.reports._shared.checks import looked_for, overlap_section
+from draftmark.reports._shared.content import Entry, RowName, SortedText, Table
 from draftmark.reports._shared.manifest import definitions_by_name, manifest_lines
 from draftmark.reports._shared.rows import ONE_SEED
 from draftmark.reports._site.cells import cell_values
 from draftmark.reports._site.charts import COSTS, forest_charts
-from draftmark.reports._site.folding import page_section
+from draftmark.reports._site.folding import PageTable, page_section, plain_table
 from draftmark.reports._site.overview import board_lacks, overview_values, run_lacks
 from draftmark.reports._site.pages import SEEDS, Board, ListedRun, SiteRun, site_runs
 from draftmark.reports._site.paragraphs import Paragraphs
-from draftmark.reports._site.provenance import settings_text, stage_line
+from draftmark.reports._site.provenance import settings_text
 from draftmark.reports._site.render import render_page, static_files
 from draftmark.reports._site.sides import sides_data
+from draftmark.reports._site.stages import stages_table
 from draftmark.reports._site.texts import BoardTexts, board_texts
 from draftmark.reports._site.trend import trend_charts
 from draftmark.reports.export import REPORT as export
@@ -74,7 +76,28 @@ def _files(
 
 def _list_page(listed: Sequence[ListedRun]) -> str:
     charts, levels = trend_charts([line.rated for line in listed if line.rated])
-    return render_page("runs.html", 0, runs=listed, payload={"charts": charts}, levels=levels)
+    return render_page(
+        "runs.html", 0, runs=_runs_table(listed), payload={"charts": charts}, levels=levels
+    )
+
+
+def _runs_table(listed: Sequence[ListedRun]) -> PageTable | None:
+    """Return the table of runs; None without any."""
+    facts = {"run": "l", "title": "l", "commit of": "l", "computing time": "r", "machine": "l"}
+    counts = ("tasks and pairs", "cells", "failed", "errors", "warnings")
+    rows: list[list[Entry]] = [
+        [
+            RowName(run.label),
+            *(run.summary.title, run.date or "-"),
+            SortedText(run.duration, run.summary.seconds),
+            run.machine,
+            *(str(count) for count in run.counts),
+        ]
+        for run in listed
+    ]
+    align = "".join(facts.values()) + "r" * len(counts)
+    table = Table([*facts, *counts], rows, align)
+    return plain_table(table, [run.file for run in listed]) if rows else None
 
 
 def _board_files(board: Board) -> Iterator[tuple[str, str | bytes]]:
@@ -127,7 +150,7 @@ def _run_page(run: SiteRun, files: Sequence[str]) -> str:
         failed=[row for row in run.results.results if row.failure],
         facts=list(manifest_lines(run.results)),
         files=files,
-        stages=[stage_line(stage) for stage in run.shared_stages.values()],
+        stages=stages_table(run.shared_stages.values()),
         settings=settings_text(list(run.shared_stages.values())),
         recipe=Paragraphs(
             printable_paragraphs(json.dumps(run.results.recipe, indent=1), LONGEST_RECIPE)

@@ -1,10 +1,10 @@
 """Grades of the programs found in responses: each is run with its checks in the sandbox."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from draftmark.grading.sandbox import STATUSES, Outcome, Program
+from draftmark.grading.sandbox import STATUSES, Outcome, Program, Sandbox
 from draftmark.tasks._programs import Found
-from draftmark.types import ProgramRunner
+from draftmark.types import Example, ProgramRunner
 
 ENDINGS = {
     "assertion": "a test, or an assertion of its own, did not hold",
@@ -17,15 +17,29 @@ ENDINGS = {
 }
 
 
+Scores = dict[str, float]
+
+
+def grade_one(
+    grade_programs: Callable[[Sequence[tuple[Example, str]], ProgramRunner], list[Scores]],
+) -> Callable[[Example, str], Scores]:
+    """Return the function that grades one response; it raises UserError without isolation."""
+
+    def grade(example: Example, text: str) -> Scores:
+        return grade_programs([(example, text)], Sandbox())[0]
+
+    return grade
+
+
 def grade_found(
     found: Sequence[Found], checks: Sequence[str], sandbox: ProgramRunner
-) -> list[dict[str, float]]:
+) -> list[Scores]:
     """Return each program's pass@1, and 0 or 1 for each of ENDINGS and each rule that finds one."""
     programs = [Program(one.program, text) for one, text in zip(found, checks, strict=True)]
     return [_scores(*each) for each in zip(found, sandbox.run_many(programs), strict=True)]
 
 
-def _scores(found: Found, outcome: Outcome) -> dict[str, float]:
+def _scores(found: Found, outcome: Outcome) -> Scores:
     scores = {"pass@1": float(outcome.status == "passed")}
     scores |= {name: float(outcome.status == name) for name in STATUSES if name != "passed"}
     return {**scores, "isolated": float(outcome.isolated), **found.tally()}

@@ -17,9 +17,8 @@ from collections.abc import Iterator, Sequence
 from itertools import dropwhile
 from pathlib import Path
 
-from draftmark.grading.sandbox import Sandbox
 from draftmark.grading.thinking import after_thinking
-from draftmark.tasks._program_grades import ENDINGS, grade_found
+from draftmark.tasks._program_grades import ENDINGS, grade_found, grade_one
 from draftmark.tasks._programs import RULES, Code, Found, code_blocks, find_program, join_programs
 from draftmark.types import Example, HubData, ProgramRunner, Row, Task
 
@@ -89,11 +88,6 @@ def _has_body(function: ast.FunctionDef) -> bool:
     return len(function.body) > (ast.get_docstring(function) is not None)
 
 
-def grade(example: Example, text: str) -> dict[str, float]:
-    """Return the scores of one response; raises UserError if programs cannot be isolated."""
-    return grade_programs([(example, text)], Sandbox())[0]
-
-
 def grade_programs(
     answers: Sequence[tuple[Example, str]], sandbox: ProgramRunner
 ) -> list[dict[str, float]]:
@@ -124,7 +118,7 @@ TASK = Task(
     samples=Path(__file__).parent / "samples" / "humaneval",
     columns=("prompt", "canonical_solution", "test", "entry_point"),
     to_example=to_example,
-    grade=grade,
+    grade=grade_one(grade_programs),
     grade_programs=grade_programs,
     headline="pass@1",
     pass_or_fail=True,

@@ -13,9 +13,8 @@ results, the challenge tests are not run.
 from collections.abc import Sequence
 from pathlib import Path
 
-from draftmark.grading.sandbox import Sandbox
 from draftmark.grading.thinking import after_thinking
-from draftmark.tasks._program_grades import ENDINGS, grade_found
+from draftmark.tasks._program_grades import ENDINGS, grade_found, grade_one
 from draftmark.tasks._programs import RULES, find_program
 from draftmark.types import Example, HubData, ProgramRunner, Row, Task
 
@@ -53,11 +52,6 @@ def extract_program(text: str, checks: str = "") -> str:
     return find_program(after_thinking(text), checks).program
 
 
-def grade(example: Example, text: str) -> dict[str, float]:
-    """Return the scores of one response; raises UserError if programs cannot be isolated."""
-    return grade_programs([(example, text)], Sandbox())[0]
-
-
 def grade_programs(
     answers: Sequence[tuple[Example, str]], sandbox: ProgramRunner
 ) -> list[dict[str, float]]:
@@ -86,7 +80,7 @@ TASK = Task(
     samples=Path(__file__).parent / "samples" / "mbpp",
     columns=("text", "code"),
     to_example=to_example,
-    grade=grade,
+    grade=grade_one(grade_programs),
     shots_from="prompt",
     grade_programs=grade_programs,
     headline="pass@1",

@@ -20,6 +20,28 @@ FOLDER = "drafts"  # the folder of exported drafts in commands
 MODEL = "model"  # the folder of an exported language model in it
 # A head's architecture -> vLLM's method, and SGLang's algorithm.
 _HEADS = {"eagle": ("eagle", "EAGLE"), "eagle3": ("eagle3", "EAGLE3")}
+# A block head by its method's name: vLLM's method, and whether a block must be drafted whole.
+_BLOCK_HEADS = {
+    "medusa": ("medusa", False),
+    "p_eagle": ("eagle3", False),  # with parallel_drafting
+    "dflash": ("dflash", True),
+    "dspark": ("dspark", True),
+}
+_BLOCK_NOTES = {
+    "medusa": "vLLM drafts greedily with Medusa heads",
+    "p_eagle": "vLLM 0.32 loads P-EAGLE heads for Llama targets alone",
+    "dflash": "vLLM's CPU build has no kernels for DFlash",
+    "dspark": "vLLM's CPU build has no kernels for DSpark",
+}
+_NO_SGLANG = "no settings of SGLang for this draft are known here"
+_WHOLE = (
+    "the slots of a block see each other, so vLLM must draft all {block} that the head was trained "
+    "with: expect the acceptance of blocks of {block}, not of {advised}"
+)
+_THRESHOLD = (
+    "vLLM 0.32 cuts blocks by its load, not at a confidence_threshold; measure the head without it"
+)
+_MTP = "vLLM and SGLang run MTP heads only of models that come with one; this head runs in neither"
 _TREE = "neither vLLM nor SGLang drafts a tree whose shape is fixed; take a chain"
 _EAGLE_NOTE = (
     "SGLang reads an EAGLE-1 head whose config.json has architectures = "
@@ -30,8 +52,8 @@ _HEAD_NOTE = (
     "dspark; P-EAGLE's also needs parallel_drafting"
 )
 _GREEDY = (
-    "vLLM drafts greedily with a shared vocabulary, and this draft was measured sampling; measure "
-    "with evaluation.draft = { temperature = 0 }"
+    "vLLM drafts greedily with {kind}, and this draft was measured sampling; measure with "
+    "evaluation.draft = {{ temperature = 0 }}"
 )
 _UNKNOWN = "no server's settings for this method are known here"
 _ODD = "a name of this draft or its target has characters that no command here repeats"
@@ -103,34 +125,71 @@ def handover(
     method = _method(entry["name"]) if entry else None
     if entry is None or method is None:
         return None
-    lengths = {"num_speculative_tokens": max(gammas.values()), **_by_batch(gammas)}
     if copying := _copying(method, entry):
         settings, note = copying
-        config = {"method": settings.pop("method"), **lengths, **settings}
+        config = {"method": settings.pop("method"), **_lengths(gammas), **settings}
         return Handover(name, config, notes=[note], gammas=gammas)
-    if entry.get("tree", getattr(method, "tree", None)):
-        return Handover(name, notes=[_TREE], gammas=gammas)
+    if reason := _refusal(entry, method, sampled):
+        return Handover(name, notes=[reason], gammas=gammas)
+    gammas, notes = _in_blocks(entry, method, gammas)
     init = _init(results, cell, entry)
-    served = _served_as(method, init)
+    served = _served_as(entry["name"], method, init)
     if served is None:
         return Handover(name, notes=[_UNKNOWN], gammas=gammas)
     vllm, algorithm, model = served
     shares = vllm == "draft_model" and init.get("vocabulary") == "shared"
     if shares and sampled:
-        return Handover(name, notes=[_GREEDY], gammas=gammas)
+        return Handover(name, notes=[_GREEDY.format(kind="a shared vocabulary")], gammas=gammas)
     folder = f"{FOLDER}/{export_folder(cell)}/{MODEL if vllm == 'draft_model' else vllm}"
     if not is_plain(model or folder):
         return Handover(name, notes=[_ODD], gammas=gammas)
     sglang = _sglang_flags(algorithm, model or folder, max(gammas.values()))
     options = _draft_options(results, sampled=sampled, shares=shares)
+    if entry["name"] == "p_eagle" or getattr(method, "parallel_drafting", False):
+        options["parallel_drafting"] = True
     return Handover(
         name,
-        {"method": vllm, "model": model or folder, **lengths, **options},
-        sglang=[] if shares else sglang,
+        {"method": vllm, "model": model or folder, **_lengths(gammas), **options},
+        sglang=[] if shares or notes else sglang,
         command="" if model else f"draftmark export {shlex.quote(run)} --out {FOLDER}",
-        notes=_notes(vllm, model),
+        notes=[*_notes(vllm, model), *notes],
         gammas=gammas,
     )
+
+
+def _refusal(entry: Mapping[str, Any], method: Any, sampled: bool) -> str:
+    """Return why no server drafts as it was measured; empty if one does."""
+    if entry.get("tree", getattr(method, "tree", None)):
+        return _TREE
+    if getattr(method, "architecture", "") == "mtp":
+        return _MTP
+    if entry.get("confidence_threshold"):
+        return _THRESHOLD
+    if entry["name"] == "medusa" and sampled:
+        return _GREEDY.format(kind="Medusa heads")
+    return ""
+
+
+def _in_blocks(
+    entry: Mapping[str, Any], method: Any, gammas: Mapping[int, int]
+) -> tuple[Mapping[int, int], list[str]]:
+    """Return the block lengths that vLLM must be given for a draft of one pass, and notes on it.
+
+    Other drafts keep theirs, without notes.
+    """
+    _, whole = _BLOCK_HEADS.get(entry["name"], ("", False))
+    block = entry.get("block_size", getattr(method, "block_size", None))
+    if block is None:
+        return gammas, []
+    notes = [_NO_SGLANG, *filter(None, [_BLOCK_NOTES.get(entry["name"])])]
+    if whole and (others := sorted({gamma for gamma in gammas.values() if gamma} - {block})):
+        notes.append(_WHOLE.format(block=block, advised=", ".join(map(str, others))))
+    served = {batch: _block_length(gamma, block, whole) for batch, gamma in gammas.items()}
+    return served, notes
+
+
+def _block_length(gamma: int, block: int, whole: bool) -> int:
+    return block if whole and gamma else min(gamma, block)
 
 
 def _draft_options(results: Results, *, sampled: bool, shares: bool) -> dict[str, Any]:
@@ -178,10 +237,10 @@ def _method(name: str) -> Any:
         return None
 
 
-def _served_as(method: Any, init: Mapping[str, Any]) -> tuple[str, str, str] | None:
+def _served_as(name: str, method: Any, init: Mapping[str, Any]) -> tuple[str, str, str] | None:
     """Return vLLM's method, SGLang's algorithm, and the draft's name if nothing trained it here.
 
-    None if the settings are not known.
+    `name` is the method's. None if the settings are not known.
     """
     model, head = init.get("model"), init.get("head")
     is_head = bool(head) and not any(init.get(name) for name in ("model", "pruned", "random"))
@@ -191,14 +250,17 @@ def _served_as(method: Any, init: Mapping[str, Any]) -> tuple[str, str, str] | N
         return "eagle3", "EAGLE3", given
     if method.kind == "language_model":
         return "draft_model", "STANDALONE", given
+    if block := _BLOCK_HEADS.get(name):
+        return block[0], "", given
     heads = _HEADS.get(getattr(method, "architecture", ""))
     return (*heads, given) if heads else None
 
 
-def _by_batch(gammas: Mapping[int, int]) -> dict[str, Any]:
-    """Return vLLM's schedule; empty if all batch sizes have one block length."""
+def _lengths(gammas: Mapping[int, int]) -> dict[str, Any]:
+    """Return vLLM's block length, and its schedule if batch sizes have several."""
     ranges = schedule(gammas)
-    return {"num_speculative_tokens_per_batch_size": ranges} if len(ranges) > 1 else {}
+    by_batch = {"num_speculative_tokens_per_batch_size": ranges} if len(ranges) > 1 else {}
+    return {"num_speculative_tokens": max(gammas.values()), **by_batch}
 
 
 def schedule(gammas: Mapping[int, int]) -> list[list[int]]:
@@ -238,6 +300,5 @@ def served_handover(results: Results, name: str, gammas: Mapping[int, int]) -> H
         return Handover(name, {}, list(filter(None, flags)), notes=notes, gammas=gammas)
     if facts.get("software") == "llama.cpp":
         return Handover(name, notes=[f"llama.cpp: --draft-max {gamma}", *notes], gammas=gammas)
-    config = {"num_speculative_tokens": gamma, **_by_batch(gammas)}
     merge = "merge this into the server's own --speculative-config"
-    return Handover(name, config, notes=[merge], gammas=gammas)
+    return Handover(name, _lengths(gammas), notes=[merge], gammas=gammas)

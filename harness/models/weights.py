@@ -105,8 +105,8 @@ def holds_head(directory: Path, names: Collection[str]) -> bool:
     """True if a folder holds a trained head of any kind, and no language model.
 
     `names` are the model's files, here or on the hub; of these `directory` needs config.json alone.
-    The config of an EAGLE-1 head is a language model's: it has no tokenizer, and its file of
-    weights, if that is here, has its name for the layer that joins token and state.
+    The config of an EAGLE-1 head is a language model's of one layer: it has no tokenizer, and its
+    file of weights, if that is here, has its name for the layer that joins token and state.
     """
     config = read_config(directory / "config.json")
     if is_head(config) or "config.json" not in names:
@@ -117,6 +117,8 @@ def holds_head(directory: Path, names: Collection[str]) -> bool:
         return False
     if not set(architectures) <= set(EAGLE_ARCHITECTURES):
         return not any(name.endswith(_LANGUAGE_MODEL) for name in architectures)
+    if config.get("num_hidden_layers", 1) != 1:
+        return False
     weights = directory / WEIGHTS
     return not weights.is_file() or _JOINS in _header(weights)
 

@@ -23,6 +23,7 @@ from draftmark.types import Kind, Ledger, Placement, TrainingRun
 if TYPE_CHECKING:
     from draftmark.training.context import Draft, TrainingContext
 
+_DRAFTING = "drafting"  # in the metadata of a knob's field
 _NEEDED = ("kind", "trains", "train", "drafter")  # the attributes of a Method
 _BASE = "draftmark.speculation.methods.LanguageModelMethod"
 
@@ -83,6 +84,32 @@ def build_method(entry: MethodEntry) -> Method:
     except PydanticUserError as error:
         reason = printable_text(error.message.partition("\n")[0], 200)
         raise UserError(f"A knob of method {name!r} has an unusable type: {reason}") from error
+
+
+def drafting_knob(default: Any) -> Any:
+    """Return the field of a knob that decides how a trained draft drafts, not how it trains.
+
+    Entries that differ only in such knobs share one draft.
+    """
+    return dataclasses.field(default=default, metadata={_DRAFTING: True})
+
+
+def as_trained(method: Method) -> Method:
+    """Return a method whose drafting knobs have their defaults, as its training sees it."""
+    own = cast(Any, method)
+    defaults = {field.name: field.default for field in _drafting_fields(method)}
+    return cast(Method, dataclasses.replace(own, **defaults)) if defaults else method
+
+
+def drafting_knobs(method: Method) -> dict[str, Any]:
+    """Return the drafting knobs of a method that differ from their defaults."""
+    knobs = {field.name: getattr(method, field.name) for field in _drafting_fields(method)}
+    usual = as_trained(method)
+    return {name: value for name, value in knobs.items() if value != getattr(usual, name)}
+
+
+def _drafting_fields(method: Method) -> list[dataclasses.Field[Any]]:
+    return [it for it in dataclasses.fields(cast(Any, method)) if it.metadata.get(_DRAFTING)]
 
 
 def start_from_head(method: Method, entry: MethodEntry, head: TrainedHead) -> FeatureMethod:

@@ -8,13 +8,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from draftmark.errors import UserError
 from draftmark.store.plain_files import open_plain, read_plain
-from draftmark.store.reading import adapter, read_json
+from draftmark.store.reading import Seconds, adapter, read_json
 from draftmark.text import printable_text
 
 ENTRY, SEAL = "entry.json", "entry.sha256"
@@ -45,7 +45,7 @@ class _Facts(BaseModel):
     """What an entry says without its files."""
 
     label: str
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    seconds: Seconds
 
 
 class Damaged(Exception):

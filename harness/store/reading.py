@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from draftmark.config.validation import explain_error
 from draftmark.errors import UserError
@@ -19,6 +19,10 @@ from draftmark.text import printable_text
 
 AGAIN = "run the recipe again"
 _LONGEST_REASON = 300  # characters
+# Numbers in files. Beyond these bounds nothing was measured, and sums and ratios could overflow.
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Seconds = Annotated[float, Field(ge=0, le=1e10)]  # 300 years
+Duration = Annotated[float, Field(ge=1e-12, le=1e10)]  # seconds of something that ran
 # What parsing and unpacking malformed data raises.
 MALFORMED = (
     *(pa.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError),

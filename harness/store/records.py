@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, model_validator
 
 from draftmark.config.model_sections import Writer
 from draftmark.store.files import replace_file
-from draftmark.store.reading import adapter, explained
+from draftmark.store.reading import Count, Seconds, adapter, explained
 from draftmark.types import Arm, Decode, FinishReason, Round, Text, TimedDecode
 
 DRAFT = "draft.json"  # a draft's ledger and training history, beside its weights
@@ -112,25 +112,21 @@ def read_decodes(path: Path) -> list[TimedDecode]:
         return [_timed_decode(_DecodeRow.model_validate(row)) for row in read_rows(path)]
 
 
-_Count = Annotated[int, Field(ge=0)]
-_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
 class _DecodeRow(BaseModel):
     """A row of decodes; the first format has no `first_token_s`."""
 
     arm: Arm
-    block: _Count
-    repeat: _Count
+    block: Count
+    repeat: Count
     example_id: str
-    token_ids: tuple[_Count, ...]
-    num_prompt_tokens: _Count
-    drafted: list[_Count]
-    accepted: list[_Count]
-    prefill_s: _Seconds
-    decode_s: _Seconds
+    token_ids: tuple[Count, ...]
+    num_prompt_tokens: Count
+    drafted: list[Count]
+    accepted: list[Count]
+    prefill_s: Seconds
+    decode_s: Seconds
     finish_reason: FinishReason
-    first_token_s: _Seconds | None = None
+    first_token_s: Seconds | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> "_DecodeRow":

@@ -7,16 +7,13 @@ never 0.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
+from draftmark.store.reading import Count, Seconds
 from draftmark.store.records import read_rows_as, write_rows
 from draftmark.types import Arm
 
 REQUESTS = "requests.parquet"
-_Count = Annotated[int, Field(ge=0)]
-_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -28,11 +25,11 @@ class RequestCounts:
     tokens may include those of a last pass that lie beyond the end of the reply.
     """
 
-    accepted: _Count
-    drafted: _Count | None = None
-    drafts: _Count | None = None
-    by_accepted: tuple[_Count, ...] | None = None
-    block: _Count | None = None
+    accepted: Count
+    drafted: Count | None = None
+    drafts: Count | None = None
+    by_accepted: tuple[Count, ...] | None = None
+    block: Count | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for counts that no server can have."""
@@ -58,14 +55,14 @@ class ServedRequest:
     """
 
     arm: Arm
-    concurrency: _Count
-    block: _Count  # of prompts
-    repeat: _Count
+    concurrency: Count
+    block: Count  # of prompts
+    repeat: Count
     example_id: str
-    num_tokens: _Count
-    later_tokens: _Count | None
-    first_token_s: _Seconds | None
-    total_s: _Seconds | None
+    num_tokens: Count
+    later_tokens: Count | None
+    first_token_s: Seconds | None
+    total_s: Seconds | None
     finish_reason: str
     counts: RequestCounts | None
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from draftmark.store.files import write_atomically
-from draftmark.store.reading import read_json
+from draftmark.store.reading import Count, Duration, read_json
 from draftmark.store.records import DECODES, read_decodes, read_rows_as, write_decodes, write_rows
-from draftmark.types import Arm, TimedDecode
+from draftmark.types import MAX_GAMMA, Arm, TimedDecode
 
 RUNS, PARTS, ENGINE = "runs.parquet", "parts.parquet", "engine.json"
 
@@ -25,11 +25,11 @@ class TimedRun:
     """
 
     arm: Arm
-    block: int
-    repeat: int
-    wall_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    peak_bytes: int | None = None
-    energy_j: float | None = None
+    block: Count
+    repeat: Count
+    wall_s: Duration
+    peak_bytes: Count | None = None
+    energy_j: Annotated[float, Field(ge=-1e15, le=1e15)] | None = None
 
 
 class EngineFacts(BaseModel):
@@ -69,11 +69,16 @@ class TimedPass:
     """
 
     who: Arm
-    repeat: int
-    batch_size: int
-    context: int
-    width: int
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    repeat: Count
+    batch_size: Annotated[Count, Field(ge=1)]
+    context: Count
+    width: Annotated[Count, Field(ge=1)]
+    seconds: Duration
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a verifying pass that is wider than any block."""
+        if self.who == "target" and self.context and self.width > MAX_GAMMA + 1:
+            raise ValueError(f"a pass verifies {MAX_GAMMA + 1} tokens at most, not {self.width}")
 
 
 def write_parts(directory: Path, parts: Sequence[TimedPass]) -> None:

@@ -78,7 +78,19 @@ class RowName:
         return self.text
 
 
-Entry = str | TableNumber | RowName
+@dataclass(frozen=True)
+class SortedText:
+    """A text in a table that sorts by a value, such as "12 min" by its seconds."""
+
+    text: str
+    order: float
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
+
+Entry = str | TableNumber | RowName | SortedText
 Rows = Sequence[Sequence[Entry]]
 
 

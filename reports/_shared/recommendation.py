@@ -12,8 +12,11 @@ from pathlib import Path
 from draftmark.analysis.cost_model import Costs, why_slower
 from draftmark.analysis.predicted_speedup import cost_numbers, timed_costs
 from draftmark.analysis.recommendation import (
+    MOST_BLOCKS,
     Advice,
+    Doubt,
     Estimate,
+    doubt_of,
     drafts_to_serve,
     expected_estimate,
     longest_timed_block,
@@ -163,6 +166,8 @@ def _answer(case: Case) -> str:
         if name != first:
             how = _beside(advice, case.reasons[name], name in tied)
             parts.append(f"{escape_markdown(name)} {how}.")
+    if doubt := doubt_of(case.advice):
+        parts.append(escape_markdown(f"{doubt_text(doubt)}."))
     return " ".join(parts)
 
 
@@ -188,6 +193,35 @@ def _beside(advice: Advice, reason: str, tied: bool) -> str:
         return f"{how}, {at_best}: {reason}"
     why = f": {reason}" if advice.estimate.value < 0 and reason != _UNTIMED else ""
     return f"does not differ significantly from the target alone, {at_best}{why}"
+
+
+def doubt_text(doubt: Doubt, on: str = "") -> str:
+    """Return what advice cannot tell as a clause, with the number of blocks that would tell it.
+
+    `on` are words for the tasks, such as " on xsum".
+    """
+    both = f"{doubt.draft} and {doubt.rival} apart"
+    what = both if doubt.rival else f"whether {doubt.draft} pays"
+    return f"{_measured_so_far(doubt)} cannot tell {what}{on}{_would_tell([doubt])}"
+
+
+def doubts_text(doubts: Sequence[Doubt], on: str) -> str:
+    """Return in one clause that nobody can tell whether a draft pays on several tasks."""
+    most = max(doubts, key=lambda doubt: doubt.blocks or 0)
+    return f"{_measured_so_far(most)} cannot tell whether a draft pays{on}{_would_tell(doubts)}"
+
+
+def _measured_so_far(doubt: Doubt) -> str:
+    return f"{doubt.blocks} blocks" if doubt.blocks else "the cost model"
+
+
+def _would_tell(doubts: Sequence[Doubt]) -> str:
+    """Return the number of blocks that would tell all; nothing for the cost model."""
+    measured = [doubt for doubt in doubts if doubt.blocks]
+    needed = [doubt.needed for doubt in measured if doubt.needed]
+    if not measured:
+        return ""
+    return f"; use {max(needed)}" if len(needed) == len(measured) else f"; use over {MOST_BLOCKS}"
 
 
 def batch_sizes_text(cases: Sequence[Case]) -> str:

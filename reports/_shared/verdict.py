@@ -5,17 +5,19 @@ Sentences are plain text; whoever prints them escapes them.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from draftmark.analysis import validation_history
 from draftmark.analysis.quantities import quantity_key
-from draftmark.analysis.recommendation import drafts_to_serve
+from draftmark.analysis.recommendation import doubt_of, drafts_to_serve
 from draftmark.analysis.text_artefacts import artefact_warnings
 from draftmark.reports._shared.content import number_text
 from draftmark.reports._shared.recommendation import (
     Case,
     batch_sizes_text,
+    doubt_text,
+    doubts_text,
     serving_cases,
     speedup_text,
 )
@@ -112,7 +114,7 @@ def limits_of(results: Results) -> Iterator[str]:
     errors = sum(finding.severity == "error" for finding in results.findings)
     if errors:
         yield f"Do not compare these numbers: checks found errors ({errors})."
-    yield from (f"{warning[:1].upper()}{warning[1:]}." for warning in artefact_warnings(results))
+    yield from (f"{warning}." for warning in artefact_warnings(results))
     failed = [row.cell for row in results.results if row.failure]
     if failed:
         yield f"Failed: {_listed([f'{cell.method} on {cell.task}' for cell in failed])}."
@@ -211,12 +213,18 @@ def _advice(case: Case | None, cases: Sequence[Case], leaders: Sequence[Leader])
         parts = [f"Serve {first}, {many}: {speedup_text(advice)} times as fast {under}."]
     if tied:
         parts.append(f"{_listed(tied)} is not significantly slower.")
+    if doubt := doubt_of(case.advice):
+        parts.append(f"{_sentence(doubt_text(doubt))}")
     parts += _disagreement(case, leaders)
     same = [item for item in cases if (item.temperature, item.how) == (case.temperature, case.how)]
     if len(same) > 1:
-        summary = batch_sizes_text(same).replace("**", "")
-        parts.append(f"{summary[:1].upper()}{summary[1:]}")
+        parts.append(_sentence(batch_sizes_text(same).replace("**", "")))
     return " ".join(parts)
+
+
+def _sentence(clause: str) -> str:
+    """Return a clause, which starts with no name, as a sentence."""
+    return f"{clause[:1].upper()}{clause[1:]}".removesuffix(".") + "."
 
 
 def condition_text(case: Case) -> str:
@@ -260,15 +268,40 @@ def serving_verdict(cases: Sequence[tuple[str, Case | None]]) -> Iterator[str]:
     known = [(task, case) for task, case in cases if case]
     groups = group_by(known, lambda place: next(iter(drafts_to_serve(place[1].advice)), ""))
     for draft, group in groups.items():
-        tasks = _listed([task for task, _ in group], len(group))
         if draft:
+            tasks = _listed([task for task, _ in group], len(group))
             yield f"Serve {draft} on {tasks}: {_speeds(draft, [case for _, case in group])}."
         else:
-            yield f"No draft is known to pay on {tasks}."
+            yield from _no_draft(group)
+    yield from _untold(known)
     missing = [task for task, case in cases if not case]
     if missing:
         on = f" on {_listed(missing, len(missing))}" if known else ""
         yield f"Speed was not measured{on}."
+
+
+def _untold(cases: Sequence[tuple[str, Case]]) -> Iterator[str]:
+    """Yield a sentence for each two drafts of which a task's advice cannot tell the faster one."""
+    doubts = [(doubt, task) for task, case in cases if (doubt := doubt_of(case.advice))]
+    rivals = [(doubt, task) for doubt, task in doubts if doubt.rival]
+    pairs = group_by(rivals, lambda it: (frozenset((it[0].draft, it[0].rival)), it[0].blocks))
+    for found in pairs.values():
+        worst = max((doubt.needed or math.inf for doubt, _ in found))
+        needed = None if math.isinf(worst) else int(worst)
+        on = f" on {_listed([task for _, task in found], len(found))}"
+        yield _sentence(doubt_text(replace(found[0][0], needed=needed), on))
+
+
+def _no_draft(group: Sequence[tuple[str, Case]]) -> Iterator[str]:
+    """Yield on which tasks every draft is slower, and on which nobody can tell."""
+    doubts = {task: doubt_of(case.advice) for task, case in group}
+    slower = [task for task, doubt in doubts.items() if doubt is None]
+    if slower:
+        yield f"No draft pays on {_listed(slower, len(slower))}."
+    unsure = {task: doubt for task, doubt in doubts.items() if doubt}
+    if unsure:
+        on = f" on {_listed(list(unsure), len(unsure))}"
+        yield _sentence(doubts_text(list(unsure.values()), on))
 
 
 def first_case(cases: Sequence[Case]) -> Case | None:

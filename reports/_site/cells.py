@@ -11,7 +11,8 @@ from draftmark.reports._shared.rows import LEDGER_COUNTS
 from draftmark.reports._site.charts import best_costs, cell_charts
 from draftmark.reports._site.numbers import number_values
 from draftmark.reports._site.pages import SiteRun, slug
-from draftmark.reports._site.provenance import settings_text, stage_line, stages_of
+from draftmark.reports._site.provenance import settings_text, stages_of
+from draftmark.reports._site.stages import stages_table
 from draftmark.reports._site.texts import BoardTexts
 from draftmark.results import Result
 from draftmark.text import printable_text
@@ -37,7 +38,7 @@ def cell_values(run: SiteRun, row: Result, texts: BoardTexts) -> dict[str, Any]:
         "ledger": list(_ledger(row)),
         "nothing_learned": validation_history.learned_nothing(row.history),
         "costs": best_costs(run, row),
-        "stages": [stage_line(stage) for stage in stages],
+        "stages": stages_table(stages),
         "settings": settings_text([it for it in stages if it["key"] not in run.shared_stages]),
     }
 

@@ -64,10 +64,15 @@ def page_section(section: Section, board: Board | None = None) -> PageSection:
     return PageSection(section.title, parts)
 
 
+def plain_table(table: Table, pages: Sequence[str] = ()) -> PageTable:
+    """Return a table of no board; `pages` has the page of each row, by default none."""
+    shown, left_out = _without_silent_columns(table)
+    return PageTable(shown, pages or [""] * len(table.rows), left_out)
+
+
 def _page_table(table: Table, board: Board | None) -> PageTable:
     if board is None:
-        shown, left_out = _without_silent_columns(table)
-        return PageTable(shown, [""] * len(table.rows), left_out)
+        return plain_table(table)
     table = _groups_first(table)
     folded = _folded(table, board)
     if len(folded) == len(table.rows):

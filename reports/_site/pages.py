@@ -257,6 +257,12 @@ class ListedRun:
         return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
     @property
+    def counts(self) -> tuple[int, ...]:
+        """The numbers of tasks and pairs, of cells, of failed ones, of errors and of warnings."""
+        own = self.summary
+        return own.num_boards, own.num_cells, own.num_failed, own.num_errors, own.num_warnings
+
+    @property
     def machine(self) -> str:
         """The machine that the run was started on."""
         hardware = self.summary.hardware

@@ -1,19 +1,16 @@
 """The stages behind a page: a line for each, and the settings, inputs and files of all as text."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from draftmark.analysis.titles import terms_title
 from draftmark.reports._site.paragraphs import Paragraphs
 from draftmark.results import Result
 from draftmark.text import printable_paragraphs
 
 LONGEST_SETTINGS = 200_000  # characters
 _STORED = ("stage", "key", "settings", "inputs", "files", "manifest")
-_TERMS = re.compile(r"\bgamma=\d+(,\w+=[\w.]+)+")  # as older runs have them in labels
 Stage = Mapping[str, Any]
 
 
@@ -28,20 +25,6 @@ def shared_stages(rows: Iterable[Result]) -> dict[str, Stage]:
     every = [stage for row in rows for stage in stages_of(row)]
     counts = Counter(stage["key"] for stage in every)
     return {stage["key"]: stage for stage in every if counts[stage["key"]] > 1}
-
-
-def stage_line(stage: Stage) -> dict[str, str]:
-    """Return the texts of a stage's line in a table."""
-    manifest = stage.get("manifest") or {}
-    git, hardware = manifest.get("git") or {}, manifest.get("hardware") or {}
-    return {
-        "stage": stage["stage"],
-        "label": _TERMS.sub(lambda terms: terms_title(terms[0]), stage["label"]),
-        "key": stage["key"][:12],
-        "seconds": f"{stage.get('seconds') or 0:.1f}",
-        "commit": f"{git.get('commit', '')[:12]}{' with changes' if git.get('dirty') else ''}",
-        "machine": f"{hardware.get('processor', '')}, {hardware.get('cores', '?')} cores",
-    }
 
 
 def settings_text(stages: Sequence[Stage]) -> Paragraphs:

@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
 from draftmark.analysis.titles import key_title, quantity_title
-from draftmark.reports._shared.content import Alert, RowName, TableNumber
+from draftmark.reports._shared.content import Alert, RowName, SortedText, TableNumber
 from draftmark.reports._site.folding import PageTable
 from draftmark.reports._site.pages import slug
 from draftmark.text import printable_text
@@ -57,6 +57,7 @@ def _environment() -> "Environment":
     environment.filters |= {"slug": slug, "title_of": quantity_title, "key_title": key_title}
     environment.tests["table_number"] = lambda entry: isinstance(entry, TableNumber)
     environment.tests["row_name"] = lambda entry: isinstance(entry, RowName)
+    environment.tests["sorted_text"] = lambda entry: isinstance(entry, SortedText)
     environment.tests["alert"] = lambda part: isinstance(part, Alert)
     environment.tests["page_table"] = lambda part: isinstance(part, PageTable)
     return environment

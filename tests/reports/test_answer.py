@@ -1,5 +1,6 @@
 """The answer of a run: which method is first, by how much, and what to serve with, in few lines."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,13 @@ import pytest
 from stored_runs import HOSTILE
 from stored_runs import run_of as stored_run
 
+from draftmark.analysis.statistics import median_ratio
 from draftmark.reports._shared.verdict import overall_verdict, verdicts
 from draftmark.reports.answer import LINES, REPORT, WIDTH
 from draftmark.reports.leaderboard import REPORT as LEADERBOARD
+from draftmark.reports.speed import REPORT as SPEED
 from draftmark.results import Cell, Contender, Finding, Number, Result, Results, Standing
-from tests.reports.test_serving import with_parts
+from tests.reports.test_serving import TERMS, timed, with_parts
 from tests.reports.test_what_if import run_of as accepted_run
 
 KEY = "block_efficiency[t={:g},gamma=4]"
@@ -140,6 +143,70 @@ def test_where_no_draft_pays_the_best_one_stands_with_its_speedup(tmp_path: Path
     results = run_of(tmp_path, {"kd": (0.3,), "untrained": (0.1,)})
     with_parts(results, tmp_path, 0.9, {1: 0.0})
     assert "Serve without a draft: none is known to pay; at best kd, 0.6" in said(results, tmp_path)
+
+
+FASTER, UNSURE = (1.5, 1.52, 1.48, 1.5, 1.51), (1.02, 1.2, 0.95, 1.1, 1.05)
+
+
+def timed_run(directory: Path, ratios: Mapping[str, Sequence[float]]) -> Results:
+    """Return a run whose methods have these speedups, block by block."""
+    results = run_of(directory, dict.fromkeys(ratios, (0.8,)))
+    rows = []
+    for row, blocks in zip(results.results, ratios.values(), strict=True):
+        timed(directory / row.records, "", blocks)
+        number = median_ratio(blocks, "")
+        rows.append(replace(row, numbers={f"speedup[gamma=4,{TERMS}]": number}))
+    speed = {"num_speculative_tokens": 4, "blocks": 5, "length": "natural"}
+    return replace(results, results=tuple(rows), recipe={**results.recipe, "speed": speed})
+
+
+def test_advice_that_another_run_could_turn_says_so_and_how_many_blocks_would_tell(
+    tmp_path: Path,
+) -> None:
+    sure = said(timed_run(tmp_path / "a", {"kd": FASTER}), tmp_path / "a")
+    unsure = timed_run(tmp_path / "b", {"kd": UNSURE})
+    tied = timed_run(tmp_path / "c", {"kd": FASTER, "sft": [r + 0.01 for r in FASTER[::-1]]})
+
+    assert "cannot tell" not in sure
+    found = re.search(
+        r"5 blocks cannot tell whether kd pays; use (\d+)\.", said(unsure, tmp_path / "b")
+    )
+    assert found
+    assert int(found[1]) > 5
+    assert f"5 blocks cannot tell whether kd pays; use {found[1]}." in str(
+        SPEED(unsure, tmp_path / "b")["speed.md"]
+    )
+    assert re.search(
+        r"5 blocks cannot tell sft and kd apart; use (over )?\d+\.", said(tied, tmp_path / "c")
+    )
+
+
+def test_on_several_tasks_the_doubts_are_one_sentence(tmp_path: Path) -> None:
+    runs = {name: tmp_path / name for name in ("gsm8k", "mbpp", "xsum", "alpaca")}
+    blocks: dict[str, dict[str, tuple[float, ...]]]
+    blocks = {"gsm8k": {"kd": UNSURE}, "mbpp": {"kd": UNSURE}, "xsum": {"kd": FASTER}}
+    blocks["alpaca"] = {"kd": tuple(1 / ratio for ratio in FASTER)}
+    found = [
+        replace(verdicts(timed_run(folder, blocks[task]), folder)[0], task=task)
+        for task, folder in runs.items()
+    ]
+    text = overall_verdict(found)
+
+    assert "Serve kd on xsum: 1.50 times as fast (measured by reference, batch 1, T=0)." in text
+    assert "No draft pays on alpaca." in text
+    assert re.search(
+        r"5 blocks cannot tell whether a draft pays on gsm8k and mbpp; use \d+\.", text
+    )
+
+
+def test_a_sentence_that_starts_with_a_name_keeps_it_as_it_is_written() -> None:
+    results = ranked({"gsm8k": [("kd", 2.5, "a"), ("untrained", 2.0, "b")]})
+    finding = Finding("warning", "gsm8k, p", "98% repeat themselves", {"text_artefacts": True})
+
+    text = said(replace(results, findings=(finding,)))
+
+    assert "gsm8k, p: 98% repeat themselves." in text
+    assert "Gsm8k" not in text
 
 
 def test_block_efficiency_and_speed_that_disagree_are_said_to(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_templates_and_assets_come_with_the_package_not_from_the_working_directo
     script = (
         "from draftmark.reports._site.render import render_page, static_files\n"
         "assert 'assets/site.js' in static_files()\n"
-        "assert 'No run was given' in render_page('runs.html', 0, runs=[], levels=[], payload={})"
+        "assert 'No run was given' in render_page('runs.html', 0, runs=None, levels=[], payload={})"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
@@ -253,6 +253,21 @@ def test_columns_that_say_nothing_are_left_out_with_a_line(tmp_path: Path) -> No
     header = tables_of(text)[0][0]
     assert not [name for name in header if name.startswith(("quality", "speedup"))]
     assert "speedup, quality of draft alone (no numbers); quality with draft (0 throughout)" in text
+
+
+@pytest.mark.parametrize("name", ["runs.html", "runs/1-mine.html", "cells/1-1-gsm8k-kd-s0.html"])
+def test_no_table_of_any_page_has_a_column_that_says_nothing(tmp_path: Path, name: str) -> None:
+    results = run(tmp_path)
+    stage = {"stage": "draft", "label": "l", "key": "c" * 20, "settings": {}, "manifest": None}
+    rows = tuple(replace(row, provenance={"entries": [stage]}) for row in results.results)
+    text = str(site((replace(results, results=rows), tmp_path))[name])
+
+    for table in tables_of(text):
+        for heading, *column in zip(*(row for row in table if len(row) > 1), strict=True):
+            assert not column or set(column) - {"\u2013", "", "0", "0.0"}, heading
+    left_out = re.findall(r"Left out: ([^<]*)\.", text)
+    expected = ["failed, errors, warnings (0 throughout)", "seconds (0 throughout)"]
+    assert any(words in " ".join(left_out) for words in expected), left_out
 
 
 def test_a_value_opens_its_numbers_and_a_heading_its_definition(tmp_path: Path) -> None:

@@ -94,7 +94,10 @@ def mutated_parquet(data: bytes, draw: Draw) -> bytes:
     name, rows = table.column_names[place], table.num_rows
     odd = draw(
         st.sampled_from(
-            ["x", None, -1, 2**40, float("nan"), [], [1], [-1.0, float("inf")], [None], {"a": 1}]
+            [
+                *("x", None, -1, 0, 2**40, 2**62, float("nan"), 1e-320, 1e308),
+                *([], [1], [-1.0, float("inf")], [None], {"a": 1}),
+            ]
         )
     )
     kind = draw(st.sampled_from(["drop", "rename", "values", "values", "values", "rows", "more"]))

@@ -7,8 +7,9 @@ import pytest
 from draftmark.errors import UserError
 from draftmark.grading.isolation import bubblewrap
 from draftmark.grading.sandbox import STATUSES, Sandbox
+from draftmark.tasks._program_grades import grade_one
 from draftmark.tasks._programs import RULES
-from draftmark.tasks.mbpp import TASK, extract_program, grade, grade_programs, to_example
+from draftmark.tasks.mbpp import TASK, extract_program, grade_programs, to_example
 
 REASON = bubblewrap.why_unavailable()
 isolated = pytest.mark.skipif(REASON is not None, reason=f"no isolation: {REASON}")
@@ -97,7 +98,7 @@ def test_the_program_is_found_in_a_response(text: str, program: str) -> None:
     ],
 )
 def test_each_response_has_one_ending(text: str, ending: str) -> None:
-    scores = grade(to_example("mbpp/test/0", _row()), text)
+    scores = grade_one(grade_programs)(to_example("mbpp/test/0", _row()), text)
 
     assert scores.pop("isolated") == 1
     assert sum(scores.pop(rule) for rule in RULES if rule != "with_helpers") == 1
@@ -120,7 +121,9 @@ def test_many_responses_get_the_scores_of_each() -> None:
     example = to_example("mbpp/test/0", _row())
     answers = [(example, RIGHT), (example, "def add(a, b): return 0"), (example, "(")]
 
-    assert grade_programs(answers, Sandbox()) == [grade(*answer) for answer in answers]
+    assert grade_programs(answers, Sandbox()) == [
+        grade_one(grade_programs)(*answer) for answer in answers
+    ]
 
 
 def test_an_unsafe_sandbox_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:

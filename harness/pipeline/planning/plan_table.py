@@ -33,7 +33,7 @@ from draftmark.pipeline.setting import ROWS_PER_BATCH
 from draftmark.progress import Progress
 from draftmark.store.entries import ENTRY, stored_facts
 from draftmark.store.graph import Node, topological_order
-from draftmark.store.reading import read_json
+from draftmark.store.reading import Seconds, read_json
 from draftmark.store.records import DRAFT, TARGET
 from draftmark.store.store import Store
 from draftmark.text import format_bytes
@@ -61,7 +61,7 @@ class _Made(BaseModel):
 
 class _Cost(BaseModel):
     flops: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    train_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    train_s: Seconds
 
 
 class _Trained(BaseModel):

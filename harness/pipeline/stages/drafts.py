@@ -16,7 +16,7 @@ from draftmark.pipeline.setting import TEXT_SEED, Setting
 from draftmark.pipeline.stages.hidden_states import final_states_node, layer_states_node
 from draftmark.pipeline.stages.texts import gold_texts_node, prompts_node, responses_node
 from draftmark.speculation.interfaces import FeatureMethod, Method
-from draftmark.speculation.methods import build_method
+from draftmark.speculation.methods import as_trained, build_method
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import training_states, training_texts
 from draftmark.training import lora
@@ -159,7 +159,8 @@ def _trained_node(
             seed,
             stop=setting.stop_strings(job.inputs["target"]),
         )
-        work = partial(write_draft, DraftSpec(setting.pair, method, training, sampling, seed))
+        spec = DraftSpec(setting.pair, as_trained(method), training, sampling, seed)
+        work = partial(write_draft, spec)
         run_shared(work, job, processes)
 
     # Drafters only measure a draft.
@@ -196,7 +197,7 @@ def _draft_settings(
     method, init = setting.method_of(entry), setting.pair.draft
     settings: dict[str, Any] = {
         "method": entry.name,
-        "knobs": asdict(build_method(entry)),  # type: ignore[call-overload]  # a dataclass
+        "knobs": asdict(as_trained(build_method(entry))),  # type: ignore[call-overload]  # a dataclass
     }
     # An untrained draft that is not random is the same for every seed.
     if method.kind != "training_free" and (method.trains or init.random is not None):

@@ -27,6 +27,7 @@ from draftmark.speculation.interfaces import (
     Method,
     Running,
 )
+from draftmark.speculation.methods import drafting_knobs
 from draftmark.store.acceptance_tables import write_tables
 from draftmark.store.graph import Job, Node
 from draftmark.store.records import TABLES
@@ -64,7 +65,7 @@ def scores_node(setting: Setting, entry: MethodEntry, draft: Node, samplers: Sam
     if isinstance(method, FeatureMethod):
         inputs["states"] = layer_states_node(setting, method, texts, "float32")
     label = f"acceptance of {draft.label}, {samplers.target.describe()}"
-    settings = {"samplers": asdict(samplers)}
+    settings = {"samplers": asdict(samplers), **_drafting(method)}
     code = (
         registry.module_name("baselines", entry.name),
         "draftmark.speculation.scoring",
@@ -97,6 +98,7 @@ def decodes_node(
 
     settings = {
         **condition.settings(),
+        **(_drafting(method) if method else {}),
         "samplers": asdict(samplers),
         "rows": rows.digest,
         **setting.prompt_settings,
@@ -152,6 +154,7 @@ def pass_times_node(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
         )
 
     settings = {
+        **_drafting(method),
         "batch_sizes": batch_sizes,
         "longest_block": longest,
         "dtype": speed.dtype,
@@ -170,6 +173,12 @@ def pass_times_node(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
         "draftmark.data.prompts",
     )
     return Node("parts", label, settings, inputs, code, build, task=setting.task.name)
+
+
+def _drafting(method: Method) -> dict[str, Any]:
+    """Return the settings of the knobs that no draft's key has; empty at their defaults."""
+    knobs = drafting_knobs(method)
+    return {"drafting": knobs} if knobs else {}
 
 
 def _arms(

@@ -150,7 +150,8 @@
   function table(chart) {
     var made = document.createElement("table"), head = made.createTHead().insertRow();
     var forest = chart.kind === "forest";
-    ["series", forest ? chart.y : chart.x, forest ? chart.x : chart.y, "low", "high"].forEach(function (name) {
+    var hasEnds = chart.series.some(function (series) { return series.points.some(function (p) { return p.length > 3; }); });
+    ["series", forest ? chart.y : chart.x, forest ? chart.x : chart.y].concat(hasEnds ? ["low", "high"] : []).forEach(function (name) {
       cell(head, "th", name).scope = "col";
     });
     var body = made.createTBody();
@@ -159,7 +160,7 @@
         var row = body.insertRow();
         cell(row, "td", series.name);
         cell(row, "td", forest ? chart.labels[p[0]] : place(chart, p[0]));
-        [p[1], p[2], p[3]].forEach(function (value) { cell(row, "td", shown(value)); });
+        (hasEnds ? [p[1], p[2], p[3]] : [p[1]]).forEach(function (value) { cell(row, "td", shown(value)); });
       });
     });
     return made;

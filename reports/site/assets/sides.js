@@ -68,6 +68,14 @@
       numberCell(row, known, item.decimals, "");
       if (!known && a !== b) { row.lastChild.textContent = byLetters(item.key, a, b); }
     });
+    leaveOutDifference(table);
+  }
+
+  // A column of dashes says nothing: one line says so in its place.
+  function leaveOutDifference(table) {
+    var known = Array.from(table.tBodies[0].rows).some(function (row) { return row.lastChild.textContent !== "–"; });
+    document.getElementById("no-difference").hidden = known;
+    if (!known) { Array.from(table.rows).forEach(function (row) { row.lastChild.remove(); }); }
   }
 
   function drawTexts(a, b, temperature) {

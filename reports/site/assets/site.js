@@ -35,6 +35,13 @@
     return link;
   }
 
+  function note(words) {
+    var made = document.createElement("p");
+    made.className = "note";
+    made.textContent = words;
+    return made;
+  }
+
   // A number with four decimals; a small one with two digits, a large one with none after the point.
   function shown(value) {
     if (value === null) { return "–"; }
@@ -56,9 +63,11 @@
     var digits = function (value, kind) {
       return kind === "display" ? shown(value) : value === null ? "" : value;
     };
-    var text = DataTable.render.text();
+    var text = DataTable.render.text(), rows = rowsOf(data);
+    var known = rows.some(function (row) { return row[4] !== null || row[5] !== null; });
+    if (!known) { table.parentNode.after(note("Left out: low, high (no number has an interval).")); }
     dataTable(table, {
-      data: rowsOf(data), order: [], pageLength: 25, lengthMenu: [10, 25, 100, 500], deferRender: true,
+      data: rows, order: [], pageLength: 25, lengthMenu: [10, 25, 100, 500], deferRender: true,
       autoWidth: false, language: LANGUAGE,
       columns: [
         {
@@ -69,7 +78,8 @@
           },
         },
         { data: 2, className: "l", render: text }, { data: 3, className: "r", render: digits },
-        { data: 4, className: "r", render: digits }, { data: 5, className: "r", render: digits },
+        { data: 4, className: "r", render: digits, visible: known },
+        { data: 5, className: "r", render: digits, visible: known },
         { data: 6, className: "r" },
       ],
     });

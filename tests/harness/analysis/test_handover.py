@@ -1,6 +1,7 @@
 """What to paste: vLLM's own config takes it, and its schedule drafts as the advice says."""
 
 import json
+import re
 import runpy
 import shlex
 from dataclasses import replace
@@ -86,6 +87,78 @@ def test_lookups_have_their_knobs_and_need_no_folder() -> None:
     assert suffix.vllm["suffix_decoding_max_tree_depth"] == 9
     assert not own.command
     assert not own.sglang
+
+
+@pytest.mark.parametrize(
+    ("method", "gammas", "config"),
+    [
+        ({"name": "medusa"}, {1: 4}, {"method": "medusa", "num_speculative_tokens": 4}),
+        ({"name": "medusa"}, {1: 9}, {"method": "medusa", "num_speculative_tokens": 5}),
+        (
+            {"name": "p_eagle", "block_size": 8},
+            {1: 4, 8: 0},
+            {
+                "method": "eagle3",
+                "num_speculative_tokens": 4,
+                "num_speculative_tokens_per_batch_size": [[1, 1, 4], [2, 8, 0]],
+                "parallel_drafting": True,
+            },
+        ),
+        (
+            {"name": "dflash", "block_size": 7},
+            {1: 4, 8: 2, 16: 0},
+            {
+                "method": "dflash",
+                "num_speculative_tokens": 7,
+                "num_speculative_tokens_per_batch_size": [[1, 8, 7], [9, 16, 0]],
+            },
+        ),
+        ({"name": "dspark"}, {1: 7}, {"method": "dspark", "num_speculative_tokens": 7}),
+        (
+            {"name": "pard", "block_size": 6},
+            {1: 8},
+            {"method": "draft_model", "num_speculative_tokens": 6, "parallel_drafting": True},
+        ),
+    ],
+)
+def test_drafts_of_one_pass_have_the_settings_that_vllm_has_for_them(
+    method: dict[str, Any], gammas: dict[int, int], config: dict[str, Any]
+) -> None:
+    own = given(method, gammas=gammas)
+    assert own
+    layout = "model" if config["method"] == "draft_model" else config["method"]
+    assert own.vllm == {**config, "model": f"drafts/gsm8k-p-{method['name']}-0/{layout}"}
+    assert not own.sglang
+    assert "SGLang" in own.notes[0]
+    assert any("slots" in note for note in own.notes) == (method["name"] == "dflash")
+
+
+def test_what_vllm_has_no_settings_for_says_why() -> None:
+    cases: list[tuple[dict[str, Any], bool, str]] = [
+        ({"name": "mtp"}, False, "MTP heads only of models that come with one"),
+        ({"name": "dspark", "confidence_threshold": 0.5}, False, "not at a confidence_threshold"),
+        ({"name": "medusa"}, True, "vLLM drafts greedily with Medusa heads"),
+    ]
+    for method, sampled, reason in cases:
+        own = given(method, sampled=sampled)
+        assert own
+        assert (own.vllm, own.sglang, own.command) == ({}, (), "")
+        assert reason in own.notes[0]
+
+
+@needs_vllm
+def test_vllm_itself_has_every_method_that_is_pasted() -> None:
+    found = find_spec("vllm")
+    assert found
+    assert found.submodule_search_locations
+    text = (Path(found.submodule_search_locations[0]) / "config/speculative.py").read_text("utf-8")
+    names = ("medusa", "p_eagle", "dflash", "dspark", "pard", "eagle", "suffix", "prompt_lookup")
+    for name in names:
+        own = given({"name": name})
+        assert own
+        assert f'"{own.vllm["method"]}"' in text
+        for key in own.vllm:
+            assert re.search(rf"^    {key}:", text, re.MULTILINE), key
 
 
 def test_what_no_server_runs_has_the_reason() -> None:

@@ -12,7 +12,11 @@ from draftmark.analysis.cost_model import Costs
 from draftmark.analysis.intervals import log_ratio_interval
 from draftmark.analysis.predicted_speedup import cost_model_numbers
 from draftmark.analysis.recommendation import (
+    MOST_BLOCKS,
+    Advice,
+    Doubt,
     Estimate,
+    doubt_of,
     drafts_to_serve,
     expected_estimate,
     longest_timed_block,
@@ -188,3 +192,58 @@ def test_a_draft_timed_at_one_text_drafts_for_one_after_another() -> None:
     assert drafting == pytest.approx([0.8] * 7)
     assert with_drafting_in_turn(timed) == timed
     assert longest_timed_block(timed) == 4
+
+
+WAVE = np.array([-0.1, 0.1, -0.05, 0.05, 0.0])  # logarithms of five blocks: sum 0
+
+
+def advice(mean: float, drafts: int = 1, size: float = 1.0) -> Advice:
+    """Return the advice on a draft from five blocks of this mean logarithm."""
+    return recommend({4: measured_estimate(np.exp(mean + size * WAVE).tolist())}, drafts)
+
+
+def test_blocks_that_cannot_tell_a_draft_from_none_name_how_many_would() -> None:
+    found = doubt_of({"kd": advice(0.05)})
+
+    assert found is not None
+    assert (found.draft, found.rival, found.blocks) == ("kd", "", 5)
+    assert found.needed is not None
+    assert found.needed > 5
+    for blocks, pays in ((found.needed, True), (found.needed - 1, False)):
+        # Blocks with the same mean and spread: the standard deviation of WAVE, scaled.
+        logs = np.resize([-1.0, 1.0], blocks) - (blocks % 2) * np.resize([-1.0, 1.0], blocks).mean()
+        logs *= WAVE.std(ddof=1) / logs.std(ddof=1)
+        moves = {"blocks": math.sqrt(math.pi / 2) * (logs - logs.mean())}
+        assert (recommend({4: Estimate(0.05, moves)}).gamma == 4) == pays
+
+
+def test_advice_that_is_sure_has_no_doubt() -> None:
+    assert doubt_of({"kd": advice(0.9)}) is None
+    assert doubt_of({"kd": advice(-0.9)}) is None  # known to be slower
+    assert doubt_of({"kd": advice(0.9, 2), "sft": advice(-0.9, 2)}) is None
+
+
+def test_a_rival_that_may_be_faster_is_a_doubt_whether_or_not_it_is_known_to_pay() -> None:
+    kd = advice(0.5, 2)
+    tied = recommend({4: measured_estimate(np.exp(0.48 - WAVE).tolist())}, 2)
+    wild = recommend({4: measured_estimate(np.exp(0.2 - 9 * WAVE).tolist())}, 2)
+
+    assert (tied.gamma, wild.gamma) == (4, 0)
+    assert doubt_of({"kd": kd, "sft": tied}) == Doubt("kd", "sft", 5, None)  # over MOST_BLOCKS
+    found = doubt_of({"kd": kd, "sft": wild})
+    assert found is not None
+    assert (found.draft, found.rival) == ("kd", "sft")
+    assert found.needed is None or found.needed <= MOST_BLOCKS
+
+
+def test_two_runs_of_the_same_draft_say_which_of_them_cannot_tell() -> None:
+    """Of runs of five blocks with a true speedup of 1.1 some advise the draft, some cannot tell."""
+    rng = np.random.default_rng(0)
+    runs = [
+        {"kd": recommend({4: measured_estimate(np.exp(rng.normal(0.1, 0.08, 5)).tolist())})}
+        for _ in range(100)
+    ]
+    served = [bool(drafts_to_serve(run)) for run in runs]
+
+    assert 10 < sum(served) < 90  # advice flips
+    assert [doubt_of(run) is None for run in runs] == served

@@ -324,7 +324,7 @@ UNUSABLE: dict[str, tuple[Callable[[Files], Files], str, list[str]]] = {
     ),
     "speculator": (
         lambda files: _with(files, speculators_model_type="eagle3"),
-        "is a feature head (eagle3), not a language model; name it as draft = { head",
+        "config.json has no transformer_layer_config",
         [],
     ),
 }
@@ -347,6 +347,31 @@ def test_what_draftmark_cannot_use_is_refused_at_fetch_and_not_kept(
     large = [r.path.rpartition("/")[2] for r in outcome.requests if "/storage/" in r.path]
     assert large == weights  # what names and small files show is refused before the weights
     assert list((home / "draftmark" / "models").glob(f"org%2F{kind}@*")) == []
+
+
+def test_a_trained_head_is_fetched_as_a_model_is(
+    hub: LocalHub, shell: Shell, files: Files, tmp_path: Path
+) -> None:
+    """Its config and safetensors, no pickle, once; as a recipe's head it is then there."""
+    from draftmark.models.heads.feature_head import HeadShape, make_head
+    from draftmark.models.heads.head_exports import export_head
+    from draftmark.models.language_model import load_model
+    from draftmark.types import Placement
+
+    (tmp_path / "model").mkdir()
+    for name, data in files.items():
+        (tmp_path / "model" / name).write_bytes(data)
+    target = load_model(tmp_path / "model", Placement())
+    head = make_head(target, HeadShape("eagle3", (0, 1, 2), target.vocab_size), seed=0)
+    export_head(head, "eagle3", tmp_path / "head", target="", num_speculative_tokens=3)
+    own = {path.name: path.read_bytes() for path in (tmp_path / "head").iterdir()}
+    hub.add("models/org/head", own | {"pytorch_model.bin": bytes(9)})
+
+    first, second = (shell.run("fetch", "org/head@main") for _ in range(2))
+
+    assert _hashes(_folder(first)) == _expected(own)
+    assert _folder(second) == _folder(first)
+    assert not [*second.asked]
 
 
 def test_weights_that_do_not_fit_the_disk_are_not_begun(

@@ -440,3 +440,26 @@ def test_several_processes_make_the_drafts_that_one_makes(
             assert mine == pytest.approx(theirs, rel=1e-3)
         for name, tensor in one.weights.items():
             torch.testing.assert_close(two.weights[name], tensor, atol=2e-5, rtol=1e-3)
+
+
+def test_knobs_of_drafting_alone_share_one_training(planned: Planned) -> None:
+    """A threshold or a tree is in the keys of what is scored, and in no key of what is trained."""
+    thresholds = {"open": 0.0, "cut": 0.3, "short": 0.6}
+    methods: list[dict[str, Any]] = [
+        {"name": "dspark", "label": label, "num_layers": 1, "confidence_threshold": value}
+        for label, value in thresholds.items()
+    ]
+    methods += [{"name": "eagle"}, {"name": "eagle", "label": "tree", "tree": "eagle"}]
+    methods += [{"name": "eagle", "label": "deeper", "depth": 2}]
+    plan = planned(methods=methods)
+    drafts = {cell.method: plan.draft(cell).key for cell in plan.cells}
+    scores = [
+        node.key
+        for cell in plan.cells
+        for node in plan.nodes_of(cell)
+        if node.stage == "scores" and node.label.endswith("temperature 0")
+    ]
+
+    assert len({drafts[label] for label in thresholds}) == 1
+    assert drafts["eagle"] == drafts["tree"] != drafts["deeper"]
+    assert len(scores) == len(set(scores)) == len(methods)

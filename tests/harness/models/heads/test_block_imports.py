@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from block_cases import BLOCK_METHODS
+from block_cases import BLOCK_METHODS, random_head
 from head_cases import small_target
 from safetensors.torch import load_file, save_file
 
@@ -32,6 +32,7 @@ LAYOUTS = [
         ("p_eagle", ("eagle3", "speculators")),
         ("dflash", ("dflash", "speculators")),
         ("dspark", ("dspark", "speculators")),
+        ("domino", ("domino",)),
     )
     for layout in layouts
 ]
@@ -42,20 +43,8 @@ def target() -> LanguageModel:
     return small_target("llama")
 
 
-def random_head(name: str, target: LanguageModel) -> BlockHead:
-    """Return a head all of whose own weights are random, the norms' too."""
-    head: BlockHead = BLOCK_METHODS[name].head(target, [], 0)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in head.model.parameters():
-            if weight.requires_grad:
-                noise = torch.randn(weight.shape, generator=generator)
-                weight.copy_(1 + noise / 4 if weight.dim() == 1 else noise / 4)
-    return head
-
-
 def exported(name: str, layout: Any, target: LanguageModel, folder: Path) -> BlockHead:
-    head = random_head(name, target)
+    head = random_head(BLOCK_METHODS[name], target)
     assert layout in block_layouts(head)
     export_block_head(head, layout, folder, target="the/target")
     return head

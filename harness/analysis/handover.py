@@ -20,6 +20,21 @@ FOLDER = "drafts"  # the folder of exported drafts in commands
 MODEL = "model"  # the folder of an exported language model in it
 # A head's architecture -> vLLM's method, and SGLang's algorithm.
 _HEADS = {"eagle": ("eagle", "EAGLE"), "eagle3": ("eagle3", "EAGLE3")}
+# A block head's method -> vLLM's name of it, and the option that only it has.
+_BLOCK_HEADS: Mapping[str, Mapping[str, Any]] = {
+    "medusa": {"method": "medusa"},
+    "p_eagle": {"method": "eagle3", "parallel_drafting": True},
+    "dflash": {"method": "dflash"},
+    "dspark": {"method": "dspark"},
+}
+_ONE_LENGTH = ("dflash", "dspark")  # whose slots see each other
+_DOMINO = "vLLM has no Domino; SpecForge reads the folder that draftmark export writes"
+_MEDUSA = (
+    "vLLM drafts greedily with Medusa heads, and this draft was measured sampling; measure with "
+    "evaluation.draft = { temperature = 0 }"
+)
+_CONFIDENCE = "vLLM cuts blocks by its load, not at a confidence; leave confidence_threshold out"
+_NO_CPU = "vLLM's CPU build has no kernels for this head"
 _TREE = "neither vLLM nor SGLang drafts a tree whose shape is fixed; take a chain"
 _EAGLE_NOTE = (
     "SGLang reads an EAGLE-1 head whose config.json has architectures = "
@@ -110,8 +125,10 @@ def handover(
         return Handover(name, config, notes=[note], gammas=gammas)
     if entry.get("tree", getattr(method, "tree", None)):
         return Handover(name, notes=[_TREE], gammas=gammas)
+    if reason := _why_not_served(entry, method, gammas, sampled=sampled):
+        return Handover(name, notes=[reason], gammas=gammas)
     init = _init(results, cell, entry)
-    served = _served_as(method, init)
+    served = _served_as(entry["name"], method, init)
     if served is None:
         return Handover(name, notes=[_UNKNOWN], gammas=gammas)
     vllm, algorithm, model = served
@@ -122,28 +139,50 @@ def handover(
     if not is_plain(model or folder):
         return Handover(name, notes=[_ODD], gammas=gammas)
     sglang = _sglang_flags(algorithm, model or folder, max(gammas.values()))
-    options = _draft_options(results, sampled=sampled, shares=shares)
+    own = {k: v for k, v in _BLOCK_HEADS.get(entry["name"], {}).items() if k != "method"}
+    options = _draft_options(results, own, sampled=sampled, shares=shares)
     return Handover(
         name,
         {"method": vllm, "model": model or folder, **lengths, **options},
-        sglang=[] if shares else sglang,
+        sglang=[] if shares or not algorithm else sglang,
         command="" if model else f"draftmark export {shlex.quote(run)} --out {FOLDER}",
         notes=_notes(vllm, model),
         gammas=gammas,
     )
 
 
-def _draft_options(results: Results, *, sampled: bool, shares: bool) -> dict[str, Any]:
-    """Return vLLM's options of a draft: how it samples, and another tokenizer than its target's."""
-    options: dict[str, Any] = {"draft_sample_method": "probabilistic"} if sampled else {}
+def _draft_options(
+    results: Results, own: Mapping[str, Any], *, sampled: bool, shares: bool
+) -> dict[str, Any]:
+    """Return vLLM's options of a draft: `own`, how it samples, whether its tokenizer is another."""
+    options = dict(own) | ({"draft_sample_method": "probabilistic"} if sampled else {})
     if sampled and results.verification == "block":
         options["rejection_sample_method"] = "block"
     return options | ({"use_heterogeneous_vocab": True} if shares else {})
 
 
+def _why_not_served(
+    entry: Mapping[str, Any], method: Any, gammas: Mapping[int, int], *, sampled: bool
+) -> str:
+    """Return why no server drafts with a block head as it was measured; "" for other drafts."""
+    name, size = entry["name"], entry.get("block_size", getattr(method, "block_size", 0))
+    if name == "domino":
+        return _DOMINO
+    if name == "medusa" and sampled:
+        return _MEDUSA
+    if name in _ONE_LENGTH and (others := {*gammas.values()} - {0, size}):
+        return (
+            f"vLLM would give a block of {max(others)} tokens other distributions than the {size} "
+            f"that the head was trained with; measure evaluation.num_speculative_tokens = {size}"
+        )
+    return _CONFIDENCE if entry.get("confidence_threshold") else ""
+
+
 def _notes(vllm: str, model: str) -> list[str]:
     if vllm == "eagle":
         return [_EAGLE_NOTE]
+    if vllm in _ONE_LENGTH:
+        return [_NO_CPU]
     return [_HEAD_NOTE] if model and vllm == "eagle3" else []
 
 
@@ -178,19 +217,21 @@ def _method(name: str) -> Any:
         return None
 
 
-def _served_as(method: Any, init: Mapping[str, Any]) -> tuple[str, str, str] | None:
+def _served_as(name: str, method: Any, init: Mapping[str, Any]) -> tuple[str, str, str] | None:
     """Return vLLM's method, SGLang's algorithm, and the draft's name if nothing trained it here.
 
-    None if the settings are not known.
+    SGLang's is "" where only vLLM's settings are known; None if neither's are.
     """
     model, head = init.get("model"), init.get("head")
-    is_head = bool(head) and not any(init.get(name) for name in ("model", "pruned", "random"))
+    is_head = bool(head) and not any(map(init.get, ("model", "pruned", "random")))
     given = "" if method.trains else str(model or (head if is_head else "") or "")
     given = given.partition("@")[0]  # servers name a commit otherwise
     if is_head and method.kind == "language_model":
         return "eagle3", "EAGLE3", given
     if method.kind == "language_model":
         return "draft_model", "STANDALONE", given
+    if block_head := _BLOCK_HEADS.get(name):
+        return str(block_head["method"]), "", given
     heads = _HEADS.get(getattr(method, "architecture", ""))
     return (*heads, given) if heads else None
 

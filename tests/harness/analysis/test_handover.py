@@ -96,6 +96,49 @@ def test_what_no_server_runs_has_the_reason() -> None:
     assert given({"name": "of a plug-in that is gone"}) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "layout", "own"),
+    [
+        ("medusa", "medusa", {"method": "medusa"}),
+        ("p_eagle", "eagle3", {"method": "eagle3", "parallel_drafting": True}),
+        ("dflash", "dflash", {"method": "dflash"}),
+        ("dspark", "dspark", {"method": "dspark"}),
+    ],
+)
+def test_a_block_head_is_exported_in_its_authors_layout(
+    name: str, layout: str, own: dict[str, Any]
+) -> None:
+    made = given({"name": name, "block_size": 4})
+    assert made
+    model = f"drafts/gsm8k-p-{name}-0/{layout}"
+    assert made.vllm == {**own, "model": model, "num_speculative_tokens": 4}
+    assert made.command == "draftmark export results/r --out drafts"
+    assert not made.sglang  # whose flags for these heads are not known here
+    assert any("CPU" in note for note in made.notes) == (name in ("dflash", "dspark"))
+
+
+@pytest.mark.parametrize(
+    ("method", "sampled", "reason"),
+    [
+        ({"name": "domino"}, False, "vLLM has no Domino"),
+        ({"name": "medusa"}, True, "drafts greedily with Medusa"),
+        ({"name": "dflash"}, False, "a block of 4 tokens other distributions than the 7"),
+        (
+            {"name": "dspark", "block_size": 4, "confidence_threshold": 0.5},
+            False,
+            "by its load, not at a confidence",
+        ),
+    ],
+)
+def test_a_block_head_that_vllm_drafts_with_otherwise_is_not_pasted(
+    method: dict[str, Any], sampled: bool, reason: str
+) -> None:
+    made = given(method, sampled=sampled)
+    assert made
+    assert not made.vllm
+    assert reason in made.notes[0]
+
+
 def test_a_sampled_draft_and_odd_names_are_quoted_for_a_shell() -> None:
     own = given({"name": "kd", "label": "it's $(x)"}, sampled=True, run="a folder")
     assert own

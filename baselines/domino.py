@@ -12,6 +12,8 @@ Both losses are the cross-entropy of y, or another `loss`, with weight `decay`^k
 b falls linearly from `base_share` to 0 while the share `base_until` of the training passes: the
 layers learn first, the correction after them. The first `uncorrected` slots keep their base logits.
 AdaSPEC's selection (`keep`) compares the loss of the corrected logits.
+A checkpoint is chosen by first drafted tokens, as for all methods: with `uncorrected` above 0 that
+measure, and so `training.patience`, sees the layers alone.
 
 Where codes differ, this is SpecForge 0.2 (`DominoDraftModel`, `OnlineDominoModel`, pinned in the
 tests) with the published `shift_label`: without it a slot predicts the token at its own place, as

@@ -257,7 +257,7 @@ def _layered(
         {name: value for name, value in layer.items() if name in LayerConfig.model_fields},
         _layers(path, flags),
         _mask_token(path, flags),
-        **_correction(path, kind, flags),
+        *_correction(path, kind, flags),
     )
 
 
@@ -305,22 +305,22 @@ def _mask_token(path: Path, flags: _BlockFlags) -> int:
     return token
 
 
-def _correction(path: Path, kind: BlockKind, flags: _BlockFlags) -> dict[str, int]:
-    """Return the fields of BlockFacts that describe what drafted tokens add to the logits."""
+def _correction(path: Path, kind: BlockKind, flags: _BlockFlags) -> tuple[int, int, int]:
+    """Return rank, gru_size and uncorrected of BlockFacts: what drafted tokens add to logits."""
     if kind == "dspark":
-        return {"rank": _positive(path, "markov_rank", flags.markov_rank)}
+        return _positive(path, "markov_rank", flags.markov_rank), 0, 0
     nested = flags.dflash_config or _DFlash()
     if kind != "domino":
         if of_domino := sorted(nested.model_fields_set & _OF_DOMINO):
             raise UserError(f"{path}: dflash_config.{of_domino[0]} is read only in a Domino.")
-        return {}
+        return 0, 0, 0
     if not nested.shift_label:
         raise UserError(f"{path}: only a Domino with shift_label = true is read.")
-    return {
-        "rank": _positive(path, "emb_dim", nested.emb_dim),
-        "gru_size": _positive(path, "gru_hidden_dim", nested.gru_hidden_dim),
-        "uncorrected": nested.pure_draft_prefix_len,
-    }
+    return (
+        _positive(path, "emb_dim", nested.emb_dim),
+        _positive(path, "gru_hidden_dim", nested.gru_hidden_dim),
+        nested.pure_draft_prefix_len,
+    )
 
 
 def _positive(path: Path, key: str, value: int | None) -> int:

@@ -36,12 +36,10 @@ class DominoModule(DFlashModule):
         width = config.hidden_size
         self.joined_width, self.uncorrected = rank, uncorrected
         self.prefix_gru = GRU(width, gru_size, bias=False, batch_first=True)
-        self.embed_proj = Sequential(
-            Linear(width + gru_size, rank, bias=False),
-            SiLU(),
-            Linear(rank, config.vocab_size, bias=False),
-        )
-        for linear in (self.embed_proj[0], self.embed_proj[2]):
+        inner = Linear(width + gru_size, rank, bias=False)
+        outer = Linear(rank, config.vocab_size, bias=False)
+        self.embed_proj = Sequential(inner, SiLU(), outer)
+        for linear in (inner, outer):
             torch.nn.init.normal_(linear.weight, std=config.initializer_range)
 
     def join(self, states_AKD: torch.Tensor, previous_AK: torch.Tensor) -> torch.Tensor:

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from vllm.config import set_current_vllm_config
+from vllm.config import VllmConfig, set_current_vllm_config
 from vllm.distributed import init_distributed_environment, initialize_model_parallel
 from vllm.engine.arg_utils import EngineArgs
-from vllm.model_executor.model_loader import get_model
+from vllm.model_executor.model_loader import get_model_loader
 from vllm.v1.worker.gpu.spec_decode.eagle.eagle3_utils import get_eagle3_aux_layers_from_config
 
 
@@ -36,10 +36,12 @@ def configure(target: Path, head: Path) -> Any:
 
 
 def load(config: Any, head: Path) -> None:
-    """Write the weights of one head as vLLM has them after loading."""
+    """Write the weights of one head as vLLM's loader leaves them, before kernels repack them."""
     drafts = config.speculative_config
-    model = get_model(vllm_config=config, model_config=drafts.draft_model_config)
-    weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    loader, draft_config = get_model_loader(config.load_config), drafts.draft_model_config
+    model = loader.create_model(vllm_config=config, model_config=draft_config)
+    loader.load_weights(model, draft_config)
+    weights = {name: value.detach().clone() for name, value in model.named_parameters()}
     save_file(weights, head.with_suffix(".safetensors"))
     read = {
         "class": type(model).__name__,
@@ -54,6 +56,8 @@ def load(config: Any, head: Path) -> None:
 
 def main(folder: Path) -> None:
     """Load every head in one process."""
+    # Without Triton no runner of vLLM drafts with DSpark; here nothing is run.
+    VllmConfig._validate_v1_model_runner = lambda _: None
     heads = sorted(each for each in (folder / "heads").iterdir() if each.is_dir())
     with tempfile.NamedTemporaryFile() as meeting:
         for number, head in enumerate(heads):

@@ -129,6 +129,41 @@ def test_what_is_unknown_is_refused_by_name(
         check_any_head(tmp_path, "a/head", target.model.config, target.vocab_size)
 
 
+@pytest.mark.parametrize(
+    ("layout", "keys", "words"),
+    [
+        ("domino", {"shift_label": False}, "only a Domino with shift_label = true is read"),
+        ("domino", {"emb_dim": None}, "has no emb_dim of 1 or more"),
+        ("domino", {"gru_hidden_dim": None}, "has no gru_hidden_dim of 1 or more"),
+        ("domino", {"projector_type": "dspark"}, "projector_type"),
+        ("dflash", {"shift_label": True}, "dflash_config.shift_label is read only in a Domino"),
+    ],
+)
+def test_dominos_settings_are_read_whole_or_refused(
+    layout: str, keys: dict[str, Any], words: str, target: LanguageModel, tmp_path: Path
+) -> None:
+    exported(layout, layout, target, tmp_path)
+    changed(tmp_path, "dflash_config", **keys)
+    with pytest.raises(UserError, match=words):
+        check_any_head(tmp_path, "a/head", target.model.config, target.vocab_size)
+
+
+def test_a_domino_is_read_as_its_authors_publish_it(target: LanguageModel, tmp_path: Path) -> None:
+    """By the name of DFlash, with names of tensors as SpecForge first wrote them."""
+    exported("domino", "domino", target, tmp_path)
+    own = read_any_head(tmp_path, target, "a/head").model.state_dict()
+    changed(tmp_path, architectures=["DFlashDraftModel"], emb_dim=8)
+    weights = load_file(tmp_path / "model.safetensors")
+    early = {
+        f"logit_head.{name}" if name.startswith(("prefix_gru", "embed_proj")) else name: value
+        for name, value in weights.items()
+    }
+    save_file(early, tmp_path / "model.safetensors")
+    read = read_any_head(tmp_path, target, "a/head").model.state_dict()
+    assert read.keys() == own.keys()
+    assert all(torch.equal(read[name], own[name]) for name in own)
+
+
 def test_heads_of_other_targets_and_cut_files_are_refused(
     target: LanguageModel, tmp_path: Path
 ) -> None:

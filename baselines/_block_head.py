@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from draftmark.baselines._head import HeadMethod, Share, middle_layers
+from draftmark.baselines._head import HeadMethod, Layer, Share, middle_layers
 from draftmark.errors import UserError
 from draftmark.types import MAX_GAMMA, Placement, Text
 
@@ -80,8 +80,8 @@ class BlockHeadMethod(HeadMethod):
         layers = self.layers(target.layers)
         return count_block_head(self.module, target, config, layers, self.block_size)
 
-    def slot_loss(self, context: "TrainingContext") -> "TokenLoss":
-        """Return the loss of a slot; its batch has the states of that slot."""
+    def slot_loss(self, head: "BlockHead") -> "TokenLoss":
+        """Return the loss of a slot of a head; its batch has the states of that slot."""
         return self.token_loss()
 
     def train(self, context: "TrainingContext") -> "Draft":
@@ -89,8 +89,7 @@ class BlockHeadMethod(HeadMethod):
         from draftmark.training.block_training import trainable_block_head
 
         head = trainable_block_head(context.draft, self.shares, context.seed)
-        context = replace(context, draft=head)
-        return self.fit(context, self.slot_loss(context))
+        return self.fit(replace(context, draft=head), self.slot_loss(head))
 
     def mean_loss(self, loss: "TokenLoss") -> "TokenLoss":
         """Return the mean [N] of a token loss over slots, with weights decay^k."""
@@ -122,15 +121,24 @@ class BlockHeadMethod(HeadMethod):
         return BlockDrafter(load_block_head(directory, self.module, placement))
 
 
-def fused_layers(name: str, given: tuple[int, ...] | None, num_layers: int) -> tuple[int, ...]:
-    """Return the layers that a head fuses, in order, by default those of EAGLE-3.
+@dataclass(frozen=True)
+class FusedBlockHead(BlockHeadMethod):
+    """A block head with decoder layers of its own, which read fused states of the target.
 
-    Layer k is the hidden state after k layers. Raises UserError if the target lacks one.
+    `num_layers`: decoder layers of the head; `features`: the target's layers that are fused, by
+    default those of EAGLE-3. Layer k is the hidden state after k layers.
     """
-    layers = given or middle_layers(num_layers)
-    if len(set(layers)) < len(layers) or max(layers) > num_layers:
-        raise UserError(
-            f"{name}: features = {list(layers)} are not different layers of a target with layers 0 "
-            f"to {num_layers}; set features to some of them in the method's entry."
-        )
-    return tuple(sorted(layers))
+
+    num_layers: Annotated[int, Field(ge=1)] = 2
+    features: tuple[Layer, ...] | None = None
+
+    def layers(self, num_layers: int) -> tuple[int, ...]:
+        """Return the fused layers in order; raises UserError if the target lacks one."""
+        layers = self.features or middle_layers(num_layers)
+        if len(set(layers)) < len(layers) or max(layers) > num_layers:
+            name = type(self).__module__.rpartition(".")[2]
+            raise UserError(
+                f"{name}: features = {list(layers)} are not different layers of a target with "
+                f"layers 0 to {num_layers}; set features to some of them in the method's entry."
+            )
+        return tuple(sorted(layers))

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from draftmark.baselines._block_head import GAMMA_4, BlockHeadMethod, fused_layers
-from draftmark.baselines._head import Decay, Layer
+from draftmark.baselines._block_head import GAMMA_4, FusedBlockHead
+from draftmark.baselines._head import Decay
 
 if TYPE_CHECKING:
     from typing import Any
@@ -36,20 +36,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DFlash(BlockHeadMethod):
-    """`num_layers`: decoder layers of the head; `features`: the target's layers that are fused.
-
-    Layer k is the hidden state after k layers. Default: as EAGLE-3's.
-    """
+class DFlash(FusedBlockHead):
+    """`decay` is by default the paper's for blocks of 8 with the anchor."""
 
     block_size: Annotated[int, Field(ge=1, le=31)] = 7
     decay: Decay = GAMMA_4
-    num_layers: Annotated[int, Field(ge=1)] = 2
-    features: tuple[Layer, ...] | None = None
-
-    def layers(self, num_layers: int) -> tuple[int, ...]:
-        """Return the fused layers in order; raises UserError if the target lacks one."""
-        return fused_layers("dflash", self.features, num_layers)
 
     def module(self, config: "Any", shape: "BlockShape") -> "BlockModule":
         """Return random layers."""

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from draftmark.baselines._block_head import GAMMA_4, BlockHeadMethod, fused_layers
-from draftmark.baselines._head import Decay, Layer, NonNegative
+from draftmark.baselines._block_head import GAMMA_4, FusedBlockHead
+from draftmark.baselines._head import Decay, NonNegative
 from draftmark.baselines._token_losses import LossName, label_loss
 from draftmark.speculation.methods import drafting_knob
 from draftmark.types import Placement
@@ -41,17 +41,15 @@ if TYPE_CHECKING:
 
     import torch
 
-    from draftmark.models.heads.block_head import BlockModule, BlockShape
-    from draftmark.models.heads.dspark_head import DSparkModule
+    from draftmark.models.heads.block_head import BlockHead, BlockModule, BlockShape
     from draftmark.speculation.block_drafter import BlockDrafter
     from draftmark.training.batches import Batch
-    from draftmark.training.context import TrainingContext
     from draftmark.training.loop import TokenLoss
 
 
 @dataclass(frozen=True)
-class DSpark(BlockHeadMethod):
-    """`rank`: rank of the Markov head; `num_layers`, `features`: as in `dflash`.
+class DSpark(FusedBlockHead):
+    """`rank`: rank of the Markov head.
 
     `confidence_threshold`: the least confidence of a drafted token; 0 cuts no block.
     """
@@ -59,17 +57,11 @@ class DSpark(BlockHeadMethod):
     block_size: Annotated[int, Field(ge=1, le=32)] = 7
     loss: LossName | Literal["dspark"] = "dspark"  # type: ignore[assignment]
     decay: Decay = GAMMA_4
-    num_layers: Annotated[int, Field(ge=1)] = 2
-    features: tuple[Layer, ...] | None = None
     rank: Annotated[int, Field(ge=1)] = 64
     ce_weight: NonNegative = 0.1
     l1_weight: NonNegative = 0.9
     confidence_weight: NonNegative = 1.0
     confidence_threshold: Annotated[float, Field(ge=0, le=1)] = drafting_knob(0.0)
-
-    def layers(self, num_layers: int) -> tuple[int, ...]:
-        """Return the fused layers in order; raises UserError if the target lacks one."""
-        return fused_layers("dspark", self.features, num_layers)
 
     def module(self, config: "Any", shape: "BlockShape") -> "BlockModule":
         """Return random layers and heads."""
@@ -78,9 +70,8 @@ class DSpark(BlockHeadMethod):
 
         return DSparkModule(config, shape, qwen3_config(config, self.num_layers), self.rank)
 
-    def slot_loss(self, context: "TrainingContext") -> "TokenLoss":
+    def slot_loss(self, head: "BlockHead") -> "TokenLoss":
         """Return the loss of the tokens that a slot predicts, with that of their confidence."""
-        module: DSparkModule = context.draft.model
         token_loss = self._mixture if self.loss == "dspark" else self.token_loss()
 
         def loss(
@@ -90,7 +81,7 @@ class DSpark(BlockHeadMethod):
             loss_N = token_loss(draft_NV, target_NV, batch)
             if not draft_NV.requires_grad:  # measured for a selection
                 return loss_N
-            confidence_N = module.confidence_logits(batch.states[0])
+            confidence_N = head.model.confidence_logits(batch.states[0])
             own_N = confidence_loss(confidence_N, draft_NV, target_NV)
             return loss_N + self.confidence_weight * own_N
 

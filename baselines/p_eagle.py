@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from draftmark.baselines._block_head import BlockHeadMethod, fused_layers
-from draftmark.baselines._head import Layer, Share
+from draftmark.baselines._block_head import FusedBlockHead
+from draftmark.baselines._head import Share
 from draftmark.baselines._token_losses import LossName
 
 if TYPE_CHECKING:
@@ -36,18 +36,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PEagle(BlockHeadMethod):
-    """`num_layers`: decoder layers of the head; `features`: the target's layers that are fused.
-
-    `anchors`: the share of starts read at the first slot; `ratio` and `floor` set those after it.
-    """
+class PEagle(FusedBlockHead):
+    """`anchors`: the share of starts read at slot 0; `ratio`, `floor` set that of later slots."""
 
     loss: LossName = "forward_kl"
     anchors: Share = 1.0
     ratio: Share = 0.7
     floor: Share = 0.2
     num_layers: Annotated[int, Field(ge=1)] = 1
-    features: tuple[Layer, ...] | None = None
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -55,10 +51,6 @@ class PEagle(BlockHeadMethod):
         return tuple(
             self.anchors * max(self.ratio**slot, self.floor) for slot in range(self.block_size)
         )
-
-    def layers(self, num_layers: int) -> tuple[int, ...]:
-        """Return the fused layers in order; raises UserError if the target lacks one."""
-        return fused_layers("p_eagle", self.features, num_layers)
 
     def module(self, config: "Any", shape: "BlockShape") -> "BlockModule":
         """Return random layers."""

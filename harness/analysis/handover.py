@@ -41,6 +41,7 @@ _WHOLE = (
 _THRESHOLD = (
     "vLLM 0.32 cuts blocks by its load, not at a confidence_threshold; measure the head without it"
 )
+_DOMINO = "vLLM has no Domino; SpecForge reads the folder that draftmark export writes"
 _MTP = "vLLM and SGLang run MTP heads only of models that come with one; this head runs in neither"
 _TREE = "neither vLLM nor SGLang drafts a tree whose shape is fixed; take a chain"
 _EAGLE_NOTE = (
@@ -163,6 +164,8 @@ def _refusal(entry: Mapping[str, Any], method: Any, sampled: bool) -> str:
         return _TREE
     if getattr(method, "architecture", "") == "mtp":
         return _MTP
+    if entry["name"] == "domino":
+        return _DOMINO
     if entry.get("confidence_threshold"):
         return _THRESHOLD
     if entry["name"] == "medusa" and sampled:

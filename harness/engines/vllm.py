@@ -209,11 +209,15 @@ def _check_uncut(drafter: "BlockDrafter") -> None:
 def _export_block_head(head: "BlockHead", settings: EngineSettings, folder: Path) -> Path:
     """Return the folder of an exported block head.
 
-    Raises Unsupported for one whose attention vLLM's CPU build lacks.
+    Raises Unsupported for one that vLLM, or the attention of its CPU build, lacks.
     """
     from draftmark.models.heads.block_exports import block_layouts, export_block_head
 
     layout = block_layouts(head)[0]
+    if layout == "domino":
+        raise Unsupported(
+            "vLLM has no Domino heads; choose another speed.engine, or speed = false."
+        )
     if settings.placement.device == "cpu" and layout in ("dflash", "dspark"):
         raise Unsupported(
             f"vLLM's CPU build has no kernels for {layout} heads; choose another speed.engine, or "

@@ -1,14 +1,15 @@
 """AdaSPEC's two trainings: their starts, their ledger, and bitwise resumption."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
-from draftmark.baselines._selection import num_kept
+from draftmark.baselines._selection import Choice, num_kept
 from draftmark.baselines.adaspec import METHOD as AdaSPEC
 from draftmark.baselines.kd import METHOD as KnowledgeDistillation
 from draftmark.config.model_sections import Budget, DraftInit, Training
@@ -373,6 +374,32 @@ def test_a_selection_by_the_target_trains_on_its_least_certain_tokens(
     )
     torch.testing.assert_close(values_N, by_hand_N.detach(), atol=1e-4, rtol=1e-3)
     assert values_N[weights_N == 1].min() >= values_N[weights_N == 0].max()
+
+
+def test_selections_keep_equal_shares_at_equal_compute(
+    context: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those by the target take more steps for the compute that a reference costs the others."""
+    once = KnowledgeDistillation().train(context("kd")).ledger
+    budget = Budget(flops=4 * once.flops)
+    steps: list[tuple[str, torch.Tensor]] = []
+
+    def record(self: Any, values_N: torch.Tensor, batch: Batch, seed: int) -> torch.Tensor:
+        weights_N: torch.Tensor = weigh(self, values_N, batch, seed)
+        steps.append((self.selection, weights_N))
+        return weights_N
+
+    weigh = AdaSPEC.weigh
+    monkeypatch.setattr(AdaSPEC, "weigh", record)
+    for selection in get_args(Choice):
+        made = AdaSPEC(selection=selection).train(context(selection, budget=budget)).ledger
+        longest = made.flops / made.steps
+        assert budget.flops <= made.flops < budget.flops + 4 * longest
+    taken = Counter(selection for selection, _ in steps)
+    assert taken["gap"] == taken["reversed"] == taken["random"] < taken["entropy"]
+    assert taken["entropy"] == taken["flatness"]
+    for _, weights_N in steps:
+        assert int(weights_N.sum()) == num_kept(len(weights_N), AdaSPEC().keep)
 
 
 def test_a_finished_reference_is_not_trained_again(

@@ -1,14 +1,15 @@
-"""A new block head is one file: a whole one, trained, saved, scored and decoded losslessly."""
+"""The block head of docs/adding-a-method.md, one file: trained, saved, scored, decoded."""
 
 import importlib
+import re
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 import torch
 from block_cases import random_prompts, trained_block_head
 from head_cases import small_target
+from places import ROOT
 
 from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.engines.reference import _Loop
@@ -16,51 +17,13 @@ from draftmark.speculation.blocks import block_counts
 from draftmark.speculation.interfaces import EngineSettings, SizedMethod
 from draftmark.types import GREEDY, Placement, Samplers, Text
 
-FILE = '''
-"""A matrix for each slot, from the state before the anchor and the anchor's embedding."""
-
-from dataclasses import dataclass
-
-from draftmark.baselines._block_head import BlockHeadMethod
-
-
-@dataclass(frozen=True)
-class Matrices(BlockHeadMethod):
-    block_size: int = 3
-
-    def layers(self, num_layers):
-        return (num_layers,)
-
-    def module(self, config, shape):
-        import torch
-
-        from draftmark.models.heads.block_head import BlockModule
-
-        class Module(BlockModule):
-            def __init__(self):
-                super().__init__(config, shape)
-                width = config.hidden_size
-                self.mix = torch.nn.Linear(2 * width, shape.block_size * width)
-
-            def fuse(self, states_TLD):
-                return states_TLD[:, -1]
-
-            def extend(self, context, following_T, features_TD):
-                context.append(features_TD)
-
-            def blocks(self, context, ids_A, anchors_A, drawn_AK):
-                both = torch.cat([context.at(anchors_A - 1), self.embedding(ids_A)], dim=-1)
-                return self.mix(both).view(len(ids_A), shape.block_size, -1)
-
-        return Module()
-
-
-METHOD = Matrices
-'''
+PAGE = (ROOT / "docs" / "adding-a-method.md").read_text(encoding="utf-8")
+SOURCE = re.search(r'\n("""A matrix for each slot.*?\nMETHOD = \w+\n)', PAGE, re.DOTALL)
 
 
 def test_one_file_is_a_block_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "matrices.py").write_text(dedent(FILE), encoding="utf-8")
+    assert SOURCE
+    (tmp_path / "matrices.py").write_text(SOURCE[1], encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     method: Any = importlib.import_module("matrices").METHOD(block_size=2)
     assert isinstance(method, SizedMethod)

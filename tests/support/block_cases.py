@@ -7,6 +7,7 @@ import torch
 from head_cases import small_target
 
 from draftmark.baselines.dflash import METHOD as DFlash
+from draftmark.baselines.domino import METHOD as Domino
 from draftmark.baselines.dspark import METHOD as DSpark
 from draftmark.baselines.medusa import METHOD as Medusa
 from draftmark.baselines.p_eagle import METHOD as PEagle
@@ -25,6 +26,7 @@ BLOCK_METHODS: dict[str, Any] = {
     "p_eagle": PEagle(block_size=6),
     "dflash": DFlash(num_layers=1, loss="forward_kl"),
     "dspark": DSpark(num_layers=1, rank=8),
+    "domino": Domino(num_layers=1, rank=8, gru_size=12),
 }
 SETTINGS = Training(passes=8, rows_per_batch=8, learning_rate=2e-2, validations=1)
 
@@ -74,6 +76,18 @@ def trained_block_head(
         made = method.train(context).model
     assert isinstance(made, BlockHead)
     return made
+
+
+def random_head(method: Any, target: LanguageModel) -> BlockHead:
+    """Return a head all of whose own weights are random, the norms' too."""
+    head: BlockHead = method.head(target, [], 0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in head.model.parameters():
+            if weight.requires_grad:
+                noise = torch.randn(weight.shape, generator=generator)
+                weight.copy_(1 + noise / 4 if weight.dim() == 1 else noise / 4)
+    return head
 
 
 def silence_layers(module: torch.nn.Module) -> None:

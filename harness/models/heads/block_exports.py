@@ -1,9 +1,10 @@
 """Exports a block head to vLLM.
 
 Each architecture has the layout of its authors, which is named like it (P-EAGLE's is EAGLE-3's with
-`mask_hidden`), and all but Medusa that of https://github.com/vllm-project/speculators, which also
-names the target. vLLM takes embedding and output head from the target where a layout has none. A
-config names layers by what comes out of them, except `target_layer_ids`, which counts from 0.
+`mask_hidden`), and all but Medusa and Domino that of https://github.com/vllm-project/speculators,
+which also names the target. vLLM 0.32 has no Domino: SpecForge reads its layout. vLLM
+takes embedding and output head from the target where a layout has none. A config names layers by
+what comes out of them, except `target_layer_ids`, which counts from 0.
 
 vLLM 0.32 sizes a block by `num_speculative_tokens`. Where the slots of a block see each other
 (DFlash, DSpark), only as many tokens as the head was trained with give what scoring predicts.
@@ -21,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from draftmark.errors import UserError
 from draftmark.models.heads.block_head import BlockHead
 from draftmark.models.heads.dflash_head import DFlashModule
+from draftmark.models.heads.domino_head import DominoModule
 from draftmark.models.heads.dspark_head import DSparkModule
 from draftmark.models.heads.feature_head import FeatureHead
 from draftmark.models.heads.head_exports import CONFIG, WEIGHTS, Layout, export_head
@@ -28,7 +30,7 @@ from draftmark.models.heads.medusa_head import MedusaModule
 from draftmark.models.heads.p_eagle_head import PEagleModule
 from draftmark.store.store import write_json
 
-BlockLayout = Literal["medusa", "eagle3", "dflash", "dspark", "speculators"]
+BlockLayout = Literal["medusa", "eagle3", "dflash", "dspark", "domino", "speculators"]
 Tensors = dict[str, torch.Tensor]
 _ENDS = ("embedding.", "output.", "rotary.")
 _SPECULATORS_VERSION = "0.9.0"
@@ -60,6 +62,8 @@ def block_layouts(head: BlockHead) -> tuple[BlockLayout, ...]:
             return ("eagle3", "speculators")
         case DSparkModule():
             return ("dspark", "speculators")
+        case DominoModule():
+            return ("domino",)
         case DFlashModule():
             return ("dflash", "speculators")
     raise UserError(
@@ -142,11 +146,25 @@ def _dflash_config(module: DFlashModule, layout: BlockLayout, target: _Target) -
     if layout == "speculators":
         return {**facts, **_speculators_config(module, layers, target)}
     from_zero = [layer - 1 for layer in shape.layers]
+    facts["num_target_layers"] = module.config.num_hidden_layers  # asked for by the authors' code
     if layout == "dspark":
         own = {"target_layer_ids": from_zero, "sample_from_anchor": True}
         return {**layers, **facts, **own, "architectures": ["Qwen3DSparkModel"]}
-    own = {"dflash_config": {"mask_token_id": shape.mask_token, "target_layer_ids": from_zero}}
-    return {**layers, **facts, **own, "architectures": ["DFlashDraftModel"]}
+    own = {"mask_token_id": shape.mask_token, "target_layer_ids": from_zero}
+    if isinstance(module, DominoModule):
+        own |= _domino_config(module)
+    name = "DominoDraftModel" if isinstance(module, DominoModule) else "DFlashDraftModel"
+    return {**layers, **facts, "dflash_config": own, "architectures": [name]}
+
+
+def _domino_config(module: DominoModule) -> dict[str, Any]:
+    return {
+        "projector_type": "domino",
+        "emb_dim": module.joined_width,
+        "gru_hidden_dim": module.prefix_gru.hidden_size,
+        "pure_draft_prefix_len": module.uncorrected,
+        "shift_label": True,
+    }
 
 
 def _speculators_config(

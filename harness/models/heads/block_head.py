@@ -1,9 +1,9 @@
 """Block heads: drafts that answer all slots of a block in one pass, from the target's states.
 
-Medusa, P-EAGLE, DFlash and DSpark are block heads; a file beside this one defines the weights of
-each. A block starts after its anchor, the last token of the text. Slot k predicts the token k + 1
-places after the anchor. The target has read every token before the anchor, and its states of them
-are the context. Embedding and output head are the target's, frozen.
+Medusa, P-EAGLE, DFlash, DSpark and Domino are block heads; a file beside this one defines the
+weights of each. A block starts after its anchor, the last token of the text. Slot k predicts the
+token k + 1 places after the anchor. The target has read every token before the anchor, and its
+states of them are the context. Embedding and output head are the target's, frozen.
 
 A block always has all slots that the head was trained with, and a draft of fewer tokens takes the
 first ones. Where the slots of a block see each other, as in DFlash, fewer slots would give other
@@ -109,11 +109,14 @@ class BlockModule(torch.nn.Module, ABC):
         """
 
     def join(self, states_AKD: torch.Tensor, previous_AK: torch.Tensor) -> torch.Tensor:
-        """Return states [A, K, X] that include what slot k takes from the token before it."""
+        """Return states [A, K, X] that include what slot k takes from the tokens drafted before it.
+
+        `previous_AK` are the anchor and those tokens: slot k may read entries 0 to k.
+        """
         return states_AKD
 
     def bias(self, joined: torch.Tensor) -> torch.Tensor:
-        """Return what the added part [..., X - D] of joined states adds to the logits [..., V]."""
+        """Return what the added part [..., X - D] of joined states adds to the logits, [..., V]."""
         raise NotImplementedError(f"{type(self).__name__} adds nothing to its states")
 
     def confidence_logits(self, joined: torch.Tensor) -> torch.Tensor:

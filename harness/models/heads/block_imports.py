@@ -18,6 +18,7 @@ from draftmark.errors import UserError
 from draftmark.models.heads.block_head import BlockHead, BlockModule, BlockShape
 from draftmark.models.heads.block_layouts import BlockFacts, TrainedHead, read_trained_head
 from draftmark.models.heads.dflash_head import DFlashModule
+from draftmark.models.heads.domino_head import DominoModule
 from draftmark.models.heads.dspark_head import DSparkModule
 from draftmark.models.heads.feature_head import FeatureHead
 from draftmark.models.heads.head_imports import check_head, read_head
@@ -29,7 +30,11 @@ from draftmark.models.weights import weight_files
 
 Tensors = dict[str, torch.Tensor]
 _ENDS = {"embed_tokens.weight": "embedding.weight", "lm_head.weight": "output.weight"}
-_DFLASH = {"markov_head.markov_w": "markov_w", "confidence_head.proj.": "confidence."}
+_DFLASH = {
+    "logit_head.": "",  # of SpecForge's early files
+    "markov_head.markov_w": "markov_w",
+    "confidence_head.proj.": "confidence.",
+}
 _P_EAGLE = {
     "midlayer.": "layers.0.",
     "layers.0.input_layernorm.": "layers.0.input_layernorm.embedding_norm.",
@@ -99,6 +104,9 @@ def build_module(facts: BlockFacts, config: Any, shape: BlockShape) -> BlockModu
             return DFlashModule(config, shape, Qwen3Config(**facts.layer))
         case "dspark":
             return DSparkModule(config, shape, Qwen3Config(**facts.layer), facts.rank)
+        case "domino":
+            correction = (facts.rank, facts.gru_size, facts.uncorrected)
+            return DominoModule(config, shape, Qwen3Config(**facts.layer), *correction)
     values = {**facts.layer, "tie_word_embeddings": False}
     own = AutoConfig.for_model(values.pop("model_type"), **values)
     return PEagleModule(own, shape, facts.num_layers)

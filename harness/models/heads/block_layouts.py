@@ -3,7 +3,8 @@
 - `speculators`: `speculators_model_type` is "peagle", "dflash" or "dspark", and the config of the
   layers is in `transformer_layer_config`.
 - The layouts of the authors, whose config is that of the layers: `DFlashDraftModel`,
-  `Qwen3DSparkModel`, and an EAGLE-3 architecture with a `mask_token_id`, which is P-EAGLE's.
+  `Qwen3DSparkModel`, `DominoDraftModel`, and an EAGLE-3 architecture with a `mask_token_id`, which
+  is P-EAGLE's. A `DFlashDraftModel` whose `projector_type` is "domino" is a Domino as well.
 - vLLM's `MedusaModel`.
 
 Read are heads with the whole vocabulary, as wide as their target, with full attention in every
@@ -14,9 +15,9 @@ module.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from draftmark.errors import UserError
 from draftmark.models.heads.head_layouts import (
@@ -34,7 +35,7 @@ from draftmark.models.heads.head_layouts import (
 from draftmark.store.reading import read_json
 from draftmark.text import printable_text
 
-BlockKind = Literal["medusa", "p_eagle", "dflash", "dspark"]
+BlockKind = Literal["medusa", "p_eagle", "dflash", "dspark", "domino"]
 _SPECULATORS: Mapping[str, BlockKind] = {
     "peagle": "p_eagle",
     "dflash": "dflash",
@@ -44,7 +45,10 @@ _FAMILIES: Mapping[BlockKind, tuple[str, ...]] = {
     "p_eagle": ("llama", "qwen3"),
     "dflash": ("qwen3",),
     "dspark": ("qwen3",),
+    "domino": ("qwen3",),
 }
+_OF_DOMINO = frozenset({"emb_dim", "gru_hidden_dim", "pure_draft_prefix_len", "shift_label"})
+_FROM_ANCHOR: tuple[BlockKind, ...] = ("dspark", "domino")  # whose first slot is the anchor's
 # What a head reads otherwise if its config has another value.
 _ONLY: Mapping[str, Any] = {
     "fc_norm": False,
@@ -60,12 +64,18 @@ _ONLY: Mapping[str, Any] = {
 
 
 class _DFlash(BaseModel):
-    """The nested settings of DFlash's authors."""
+    """The nested settings of DFlash's and Domino's authors."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
     mask_token_id: int | None = None
     target_layer_ids: list[int] | None = None
+    projector_type: Literal["dflash", "domino"] | None = None
+    # _OF_DOMINO: rank, width of the GRU, uncorrected slots, whether a slot predicts the next token
+    emb_dim: Size | None = None
+    gru_hidden_dim: Size | None = None
+    pure_draft_prefix_len: Annotated[int, Field(ge=0)] = 0
+    shift_label: bool = False
 
 
 class _BlockFlags(BaseModel):
@@ -92,7 +102,8 @@ class _BlockFlags(BaseModel):
     confidence_head_with_markov: bool = True
     # of speculators: of sliding attention alone, which is refused
     sliding_window_non_causal: bool = False
-    # of DeepSpec and DFlash: of training, or said by the target
+    # of DeepSpec, DFlash and Domino: of training, or said by another key
+    emb_dim: int = 0
     num_anchors: int = 0
     num_target_layers: int = 0
     target_text_model_type: str = ""
@@ -120,6 +131,7 @@ class _Named(BaseModel):
     speculators_config: dict[str, Any] | None = None
     transformer_layer_config: dict[str, Any] | None = None
     mask_token_id: int | None = None
+    dflash_config: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,8 @@ class BlockFacts:
     """A trained block head, by its config; `layer` is the config of its layers.
 
     `layers` are the target's layers that it reads, numbered as in `models.hidden_states`; None for
-    the last. `rank` is that of DSpark's Markov head.
+    the last. `rank` is that of DSpark's Markov head or Domino's correction; `gru_size` and
+    `uncorrected` are Domino's.
     """
 
     reference: str
@@ -140,6 +153,8 @@ class BlockFacts:
     layers: tuple[int, ...] | None = None
     mask_token: int = 0
     rank: int = 0
+    gru_size: int = 0
+    uncorrected: int = 0
 
     vllm_layers: None = None  # vLLM reads the same layers
 
@@ -179,6 +194,8 @@ def _kind(named: _Named) -> BlockKind | None:
     if named.speculators_model_type is not None:
         return _SPECULATORS.get(named.speculators_model_type)
     for name in named.architectures:
+        if (named.dflash_config or {}).get("projector_type") == "domino":
+            return "domino"
         if name in BLOCK_ARCHITECTURES:
             return cast(BlockKind, BLOCK_ARCHITECTURES[name])
         if name in EAGLE3_ARCHITECTURES and named.mask_token_id is not None:
@@ -240,13 +257,13 @@ def _layered(
         {name: value for name, value in layer.items() if name in LayerConfig.model_fields},
         _layers(path, flags),
         _mask_token(path, flags),
-        _rank(path, kind, flags),
+        *_correction(path, kind, flags),
     )
 
 
 def _block_size(path: Path, kind: BlockKind, flags: _BlockFlags, named: _Named) -> int:
     """Return the number of tokens that a block drafts: DFlash's config counts the anchor too."""
-    from_anchor = kind == "dspark"
+    from_anchor = kind in _FROM_ANCHOR
     if kind != "p_eagle" and (
         flags.sample_from_anchor is not None and flags.sample_from_anchor != from_anchor
     ):
@@ -288,7 +305,25 @@ def _mask_token(path: Path, flags: _BlockFlags) -> int:
     return token
 
 
-def _rank(path: Path, kind: BlockKind, flags: _BlockFlags) -> int:
-    if kind == "dspark" and flags.markov_rank is None:
-        raise UserError(f"{path} has no markov_rank of 1 or more; {FIX}.")
-    return flags.markov_rank or 0
+def _correction(path: Path, kind: BlockKind, flags: _BlockFlags) -> tuple[int, int, int]:
+    """Return rank, gru_size and uncorrected of BlockFacts: what drafted tokens add to logits."""
+    if kind == "dspark":
+        return _positive(path, "markov_rank", flags.markov_rank), 0, 0
+    nested = flags.dflash_config or _DFlash()
+    if kind != "domino":
+        if of_domino := sorted(nested.model_fields_set & _OF_DOMINO):
+            raise UserError(f"{path}: dflash_config.{of_domino[0]} is read only in a Domino.")
+        return 0, 0, 0
+    if not nested.shift_label:
+        raise UserError(f"{path}: only a Domino with shift_label = true is read.")
+    return (
+        _positive(path, "emb_dim", nested.emb_dim),
+        _positive(path, "gru_hidden_dim", nested.gru_hidden_dim),
+        nested.pure_draft_prefix_len,
+    )
+
+
+def _positive(path: Path, key: str, value: int | None) -> int:
+    if value is None:
+        raise UserError(f"{path} has no {key} of 1 or more; {FIX}.")
+    return value

@@ -48,6 +48,7 @@ BLOCK_ARCHITECTURES = {
     "MedusaModel": "medusa",
     "DFlashDraftModel": "dflash",
     "Qwen3DSparkModel": "dspark",
+    "DominoDraftModel": "domino",
 }
 EAGLE_ARCHITECTURES = ("LlamaForCausalLM", "EagleLlamaForCausalLM")
 _ROTARY = ("default", "linear", "llama3", "yarn")  # the same at every length of text

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class JobPlan:
     memory_bytes: float  # that stages may take together
     seconds: float | None = None  # with so many processes; None if it cannot be estimated
     serial_s: float = 0.0  # with one
+    stage_s: Mapping[str, float] = field(default_factory=dict)  # of each stage to do, by node key
 
     def describe(self) -> str:
         """Return in words how many stages run at once and how long the run will take."""
@@ -65,8 +66,9 @@ def plan_jobs(plan: Plan, store: Store, jobs: int | None = None) -> JobPlan:
     planned = JobPlan(count, len(unmade), needs, memory_bytes)
     if on_gpu:
         return planned
+    stage_s = {key: run.seconds for key, run in runs.items()}
     seconds, serial_s = (schedule_on(runs, slots).makespan for slots in (count, 1))
-    return replace(planned, seconds=seconds, serial_s=serial_s)
+    return replace(planned, seconds=seconds, serial_s=serial_s, stage_s=stage_s)
 
 
 def on_threads(threads: int) -> Gpu:

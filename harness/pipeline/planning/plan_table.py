@@ -40,8 +40,8 @@ from draftmark.text import format_bytes
 from draftmark.training.flops import CHUNK_LOGITS
 
 WIDTH = 100
-_HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU", "what")
-_LINE = "{:11} {:8} {:7} {:>7} {:>7} {:>7} {:>7}  {}"
+_HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU", "here", "what")
+_LINE = "{:11} {:8} {:7} {:>7} {:>7} {:>7} {:>7} {:>7}  {}"
 _INDENT = len(_LINE.format(*[""] * len(_HEADER)))
 
 
@@ -112,8 +112,9 @@ def tabulate_plan(
 ) -> tuple[str, list[PlannedStage]]:
     """Return the plan as text, and its stages.
 
-    The text has the totals, one line per stage under its task and pair, and the assumptions. On
-    several GPUs each line names the GPU that the stage would run on.
+    The text has the totals, one line per stage under its task and pair, and the assumptions. A
+    stage to do has its time on a GPU and, on a machine without one, on this machine. On several
+    GPUs each line names the GPU that the stage would run on.
     """
     setting_costs = {
         key: SettingCosts.from_setting(setting, gpu) for key, setting in plan.settings.items()
@@ -121,13 +122,15 @@ def tabulate_plan(
     by_setting = _stages(plan, setting_costs, store)
     every = [stage for stages in by_setting.values() for stage in stages]
     where = stage_placements(_remaining(every), gpus) if gpus > 1 else {}
+    here = plan_jobs(plan, store, jobs) if _remaining(every) else None
+    here_s = here.stage_s if here else {}
     lines = [_LINE.format(*_HEADER)]
     for key, stages in by_setting.items():
         lines += ["", ", ".join(key)]
-        lines += [_line(stage, where.get(stage.node.key)) for stage in stages]
+        lines += [_line(stage, here_s, where.get(stage.node.key)) for stage in stages]
     totals = list(_totals(every, gpu, gpus))
-    if _remaining(every):
-        totals.insert(0, f"`draftmark run` here: {plan_jobs(plan, store, jobs).describe()}")
+    if here:
+        totals.insert(0, f"`draftmark run` here: {here.describe()}")
     notes = [*_assumptions(setting_costs, gpu, store), ASSUMED]
     return "\n".join([_wrap(totals), "", *lines, "", _wrap(notes)]), every
 
@@ -174,9 +177,10 @@ def has_final_key(node: Node) -> bool:
     return not missing and all(has_final_key(upstream) for upstream in node.inputs.values())
 
 
-def _line(stage: PlannedStage, where: str | None) -> str:
+def _line(stage: PlannedStage, here_s: Mapping[str, float], where: str | None) -> str:
     node, cost = stage.node, stage.cost
     numbers = ["-"] * 4
+    here = format_seconds(here_s[node.key]) if node.key in here_s else "-"
     if cost != Cost():
         numbers = [
             f"{cost.total_flops:.1e}".replace("e+", "e") if cost.total_flops else "-",
@@ -187,7 +191,7 @@ def _line(stage: PlannedStage, where: str | None) -> str:
     key = node.key[:8] if has_final_key(node) else "unknown"
     took = f" (took {stage.seconds:.1f} s)" if stage.seconds is not None else ""
     label = textwrap.wrap(node.label + took + (f" [{where}]" if where else ""), WIDTH - _INDENT)
-    first = _LINE.format(node.stage, key, stage.state, *numbers, label[0])
+    first = _LINE.format(node.stage, key, stage.state, *numbers, here, label[0])
     return "\n".join([first, *(" " * _INDENT + rest for rest in label[1:])])
 
 

@@ -136,6 +136,7 @@ def test_drafts_of_one_pass_have_the_settings_that_vllm_has_for_them(
 def test_what_vllm_has_no_settings_for_says_why() -> None:
     cases: list[tuple[dict[str, Any], bool, str]] = [
         ({"name": "mtp"}, False, "MTP heads only of models that come with one"),
+        ({"name": "domino"}, False, "vLLM has no Domino"),
         ({"name": "dspark", "confidence_threshold": 0.5}, False, "not at a confidence_threshold"),
         ({"name": "medusa"}, True, "vLLM drafts greedily with Medusa heads"),
     ]

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -124,10 +123,11 @@ def test_at_temperature_zero_it_is_lossless_and_every_count_is_predicted_exactly
     """On each of 64 prompts, at each block length, also beyond the block of the head."""
     how, head = Samplers(GREEDY, GREEDY), train(name)
     tables = score(toy, BlockDrafter(head), texts, how)
-    for gamma in GAMMAS:
-        decoded = decode(toy, prompts, BlockDrafter(head), how, gamma)
+    cases: list[tuple[int, Verification]] = [(5, "block"), *((g, "standard") for g in GAMMAS)]
+    for gamma, rule in cases:
+        decoded = decode(toy, prompts, BlockDrafter(head), how, gamma, rule)
         assert [item.token_ids for item in decoded] == [each.response_ids for each in texts]
-        counts = block_counts(tables, gamma)
+        counts = block_counts(tables, gamma, verification=rule)
         assert [item.target_passes for item in decoded] == counts.passes_B.tolist()
         for of_rounds, predicted_B in (
             ("drafted", counts.drafted_B),
@@ -141,7 +141,13 @@ def test_at_temperature_zero_it_is_lossless_and_every_count_is_predicted_exactly
 
 @pytest.mark.parametrize("name", BLOCK_METHODS)
 @pytest.mark.parametrize(
-    "how", [Samplers(ONE, ONE), Samplers(Sampler(0.7, top_k=20), GREEDY)], ids=["1", "0.7, greedy"]
+    ("how", "rule"),
+    [
+        (Samplers(ONE, ONE), "standard"),
+        (Samplers(ONE, ONE), "block"),
+        (Samplers(Sampler(0.7, top_k=20), GREEDY), "standard"),
+    ],
+    ids=["1", "1, block", "0.7, greedy"],
 )
 def test_above_zero_tokens_have_the_targets_law_and_counts_are_within_the_interval(
     toy: LanguageModel,
@@ -149,14 +155,15 @@ def test_above_zero_tokens_have_the_targets_law_and_counts_are_within_the_interv
     prompts: list[Prompt],
     name: str,
     how: Samplers,
+    rule: Verification,
 ) -> None:
     head, some = train(name), prompts[:24]
-    decoded = decode(toy, some, BlockDrafter(head), how, 4)
+    decoded = decode(toy, some, BlockDrafter(head), how, 4, rule)
     texts = texts_of(decoded, some)
     known = read_target_logits(toy, texts)
     tokens = check_distribution(texts, known, how.target)
     assert tokens.passed, tokens.evidence
-    counts = check_counts(decoded, texts, BlockDrafter(head), known, how, 4)
+    counts = check_counts(decoded, texts, BlockDrafter(head), known, how, 4, verification=rule)
     assert counts.passed, counts.evidence
 
 
@@ -191,30 +198,68 @@ def unigram_head(name: str, target: LanguageModel) -> BlockHead:
             head.model.mask_hidden[:width] = embedding[0]
         if name == "dspark":
             head.model.markov_w2.weight.zero_()
+        if name == "domino":
+            head.model.embed_proj[2].weight.zero_()
     return head
 
 
-def bigram_head(target: LanguageModel) -> BlockHead:
-    """Return DSpark's head with the target's bigrams as its Markov head and nothing else."""
+def bigrams(target: LanguageModel) -> torch.Tensor:
+    """Return the logits [T, V] after each token of a target that reads no token before."""
     silence_layers(target.model)
-    size = target.vocab_size
+    with torch.no_grad():
+        return target.logits(target.hidden(torch.arange(target.vocab_size)[None])[0])
+
+
+def markov_head(target: LanguageModel) -> BlockHead:
+    """Return DSpark's head with the target's bigrams as its Markov head and nothing else."""
+    size, logits_TV = target.vocab_size, bigrams(target)
     head: BlockHead = replace(BLOCK_METHODS["dspark"], rank=size).head(target, [], 0)
     with torch.no_grad():
         head.model.norm.weight.zero_()
         head.model.markov_w1.weight.copy_(torch.eye(size))
-        logits_TV = target.logits(target.hidden(torch.arange(size)[None])[0])
         head.model.markov_w2.weight.copy_(logits_TV.T)
     return head
 
 
+def gru_head(target: LanguageModel) -> BlockHead:
+    """Return Domino's head whose GRU state names the last token, with the target's bigrams."""
+    size = target.vocab_size
+    with torch.no_grad():
+        embedding_VD = target.model.get_input_embeddings().weight
+        embedding_VD.zero_()
+        embedding_VD[:, :size] = torch.eye(size)
+        embedding_VD[:, size] = 1.0  # what closes the update gate
+        target.model.get_output_embeddings().weight.mul_(20)
+        logits_TV = bigrams(target)
+        method = replace(BLOCK_METHODS["domino"], rank=size, gru_size=size, uncorrected=0)
+        head: BlockHead = method.head(target, [], 0)
+        head.model.norm.weight.zero_()
+        gru, (inner, _, outer) = head.model.prefix_gru, head.model.embed_proj
+        for weight in (gru.weight_ih_l0, gru.weight_hh_l0, inner.weight):
+            weight.zero_()
+        gru.weight_ih_l0[size : 2 * size, size] = -50.0  # the state is the candidate alone
+        gru.weight_ih_l0[2 * size :, :size] = 20 * torch.eye(size)  # tanh(20) is 1
+        inner.weight[:, target.hidden_size :] = 20 * torch.eye(size)  # SiLU(20) is 20
+        outer.weight.copy_(logits_TV.T / 20)
+    return head
+
+
+def head_that_is_the_target(name: str) -> tuple[LanguageModel, BlockHead]:
+    """Return a target and its head; targets of "markov" and "gru" read the last token, or none."""
+    if name == "gru":
+        target = small_target("qwen2", hidden_size=128)
+        return target, gru_head(target)
+    target = small_target("qwen2")  # an untied head
+    return target, markov_head(target) if name == "markov" else unigram_head(name, target)
+
+
 @pytest.mark.parametrize("how", [Samplers(GREEDY, GREEDY), Samplers(ONE, ONE)], ids=["0", "1"])
-@pytest.mark.parametrize("name", [*BLOCK_METHODS, "bigram"])
+@pytest.mark.parametrize("name", [*BLOCK_METHODS, "markov", "gru"])
 def test_a_head_that_is_the_target_itself_has_everything_accepted(
     name: str, how: Samplers, prompts: list[Prompt]
 ) -> None:
     """Of a target whose tokens do not depend on its text, and of one that reads the last token."""
-    target: Any = small_target("qwen2")  # an untied head
-    head = bigram_head(target) if name == "bigram" else unigram_head(name, target)
+    target, head = head_that_is_the_target(name)
     decoded = decode(target, prompts[:8], BlockDrafter(head), how, 4)
     rounds = [each for item in decoded for each in item.rounds]
     assert sum(each.drafted for each in rounds) > 40

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from block_cases import BLOCK_METHODS, trained_block_head
+from block_cases import BLOCK_METHODS, random_head, trained_block_head
 from head_cases import small_target
 from pydantic import ValidationError
 
 from draftmark.contract.fixtures import build_named_method
 from draftmark.engines.measure.lossless import read_target_logits
 from draftmark.errors import UserError
+from draftmark.models.heads.block_head import BlockHead
 from draftmark.models.hidden_states import LiveStates
 from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.block_training import (
@@ -138,10 +139,40 @@ def test_knobs_that_exclude_each_other_are_refused() -> None:
         build_named_method("dflash", decay="dpace", keep=0.5)
     with pytest.raises((UserError, ValidationError), match="block_size"):
         build_named_method("p_eagle", block_size=33)
+    with pytest.raises((UserError, ValidationError), match="leaves no slot of 3 to correct"):
+        build_named_method("domino", block_size=3, uncorrected=3)
     with pytest.raises((UserError, ValidationError), match="confidence_threshold"):
         build_named_method("dspark", confidence_threshold=1.5)
     with pytest.raises(UserError, match=r"'enable_adaptive_verification' is refused: .* its load"):
         build_named_method("dspark", enable_adaptive_verification=True)
+
+
+def test_dominos_loss_goes_from_the_base_logits_to_the_corrected_ones() -> None:
+    target = small_target("llama")
+    method = replace(BLOCK_METHODS["domino"], base_share=0.8, base_until=0.5, uncorrected=0)
+    assert [method.base_share_at(done) for done in (0.0, 0.25, 0.5, 1.0)] == [0.8, 0.4, 0.0, 0.0]
+    head = random_head(method, target)
+    states_NX, labels_N = torch.randn(3, head.width), torch.tensor([4, 9, 9])
+    base_N, corrected_N = (
+        torch.nn.functional.cross_entropy(logits_NV, labels_N, reduction="none")
+        for logits_NV in (super(BlockHead, head).logits(states_NX[:, :32]), head.logits(states_NX))
+    )
+    batch = replace(batch_of(None).part(slice(3)), labels_N=labels_N)
+    batch = replace(batch, states=(states_NX, torch.zeros(3, 1)))
+
+    def loss_at(done: float) -> torch.Tensor:
+        return method.slot_loss(head)(
+            head.logits(states_NX), torch.zeros(3, 64), replace(batch, done=done)
+        )
+
+    for done, base in ((0.0, 0.8), (0.25, 0.4), (0.5, 0.0)):
+        expected_N = base * base_N + (1 - base) * corrected_N
+        torch.testing.assert_close(loss_at(done), expected_N, atol=1e-5, rtol=1e-5)
+    with torch.no_grad():  # as a selection measures it
+        torch.testing.assert_close(loss_at(0.0), corrected_N)
+    outer = head.model.embed_proj[2].weight
+    (whole,), (part,) = (torch.autograd.grad(loss_at(done).sum(), outer) for done in (0.5, 0.0))
+    torch.testing.assert_close(part, 0.2 * whole, atol=1e-6, rtol=1e-4)
 
 
 def test_a_loss_by_slot_has_a_gradient_where_nothing_was_drawn() -> None:

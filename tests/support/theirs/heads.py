@@ -1,9 +1,11 @@
 """Makes EAGLE-3 heads with speculators and specforge: random weights, files and own logits.
 
 `cases.json` in the folder has the cases by name; `FAMILY.safetensors` the token ids [T] that follow
-the slots, and the target's states [T, L, D]. For each case it writes a head's folder and
-`logits.safetensors` with the logits [K, T, V] of each depth, where tokens are the text's. This runs
-in a process of its own, where draftmark is not imported.
+the slots, the target's states [T, L, D], its last states before the norm [T, D] of the tokens that
+follow, its norm and output head, and the mask [T] of predicted tokens with a loss. For each case it
+writes a head's folder and `logits.safetensors` with the logits [K, T, V] of each depth, where
+tokens are the text's, and of speculators' heads with the whole vocabulary the loss [K] of each
+depth. This runs in a process of its own, where draftmark is not imported.
 """
 
 import json
@@ -25,8 +27,9 @@ def main(folder: Path) -> None:
         torch.manual_seed(0)
         made = {"speculators": _speculators, "specforge": _specforge}[case["library"]]
         with torch.no_grad():
-            logits = made(folder / name, case, read["ids"], read["states"].flatten(1))
-        save_file({"logits": torch.stack(logits)}, folder / name / "logits.safetensors")
+            logits, loss = made(folder / name, case, read)
+        kept = {"logits": torch.stack(logits)} | ({} if loss is None else {"loss": loss})
+        save_file(kept, folder / name / "logits.safetensors")
 
 
 def _randomise(model: torch.nn.Module) -> None:
@@ -43,10 +46,12 @@ def _maps(case: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     return known, kept - torch.arange(len(kept))
 
 
-def _speculators(
-    folder: Path, case: dict[str, Any], ids: torch.Tensor, states: torch.Tensor
-) -> list[torch.Tensor]:
+Made = tuple[list[torch.Tensor], torch.Tensor | None]
+
+
+def _speculators(folder: Path, case: dict[str, Any], read: dict[str, torch.Tensor]) -> Made:
     from speculators.config import SpeculatorsConfig, VerifierConfig
+    from speculators.losses import resolve_loss_config
     from speculators.models.eagle3 import Eagle3DraftModel, Eagle3SpeculatorConfig
     from speculators.proposals.greedy import GreedyTokenProposalConfig
 
@@ -72,15 +77,26 @@ def _speculators(
     model.save_pretrained(folder)
     logits: list[torch.Tensor] = []
     model.lm_head.register_forward_hook(lambda *seen: logits.append(seen[-1][0].clone()))
+    ids, states = read["ids"], read["states"].flatten(1)
     documents = torch.zeros(1, len(ids), dtype=torch.long)
-    model(states[None], ids[None], documents, ttt_steps=DEPTH)
-    return logits
+    given: dict[str, Any] = {"loss_mask": read["mask"][None]}
+    given["verifier_last_hidden_states"] = read["last"][None]
+    given["loss_config"] = resolve_loss_config("kl_div", "eager")  # the fused one needs Triton
+    if case["kept"]:
+        given = {}
+    else:
+        model.verifier_norm.weight.copy_(read["norm"])
+        model.verifier_lm_head.weight.copy_(read["output"])
+    found = model(states[None], ids[None], documents, ttt_steps=DEPTH, **given)
+    if case["kept"]:
+        return logits, None
+    return logits, torch.stack([found[2][f"loss_{depth}_sum"] for depth in range(DEPTH)])
 
 
-def _specforge(
-    folder: Path, case: dict[str, Any], ids: torch.Tensor, states: torch.Tensor
-) -> list[torch.Tensor]:
+def _specforge(folder: Path, case: dict[str, Any], read: dict[str, torch.Tensor]) -> Made:
     from specforge.modeling.draft.llama3_eagle import LlamaForCausalLMEagle3
+
+    ids, states = read["ids"], read["states"].flatten(1)
 
     size = len(case["kept"]) if case["kept"] else case["layer"]["vocab_size"]
     nested = {"eagle_aux_hidden_state_layer_ids": [layer - 1 for layer in case["layers"]]}
@@ -109,7 +125,7 @@ def _specforge(
         following = torch.cat([ids[depth:], ids.new_zeros(depth)])[None]
         hidden = model.backbone(model.embed_input_ids(following), hidden, cache, mask, slots)
         logits.append(model.compute_logits(hidden)[0])
-    return logits
+    return logits, None
 
 
 if __name__ == "__main__":

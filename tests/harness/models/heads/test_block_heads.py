@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from block_cases import BLOCK_METHODS
+from block_cases import BLOCK_METHODS, random_head
 from head_cases import small_target
 from safetensors.torch import load_file, save_file
 from transformers import DynamicCache
@@ -131,7 +131,7 @@ def turn(module: Any, vector: torch.Tensor, place: int) -> torch.Tensor:
     return turned
 
 
-@pytest.mark.parametrize("name", ["dflash", "dspark"])
+@pytest.mark.parametrize("name", ["dflash", "dspark", "domino"])
 def test_attention_of_a_block_is_that_of_a_loop(name: str, target: LanguageModel) -> None:
     method = replace(BLOCK_METHODS[name], num_layers=2, block_size=3)
     head = method.head(target, [], 0)
@@ -142,6 +142,31 @@ def test_attention_of_a_block_is_that_of_a_loop(name: str, target: LanguageModel
         fast = read_blocks(head, TEXT, states_TLD, slots_within(7, 3))[1]
     slow = dflash_by_loops(head.model, ids, features)
     torch.testing.assert_close(fast[:, : head.hidden_size], slow, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("uncorrected", [0, 2])
+def test_a_gru_reads_a_block_as_a_loop_over_its_gates_does(
+    uncorrected: int, target: LanguageModel
+) -> None:
+    method = replace(BLOCK_METHODS["domino"], uncorrected=uncorrected)
+    head = random_head(method, target)
+    gru, (inner, _, outer) = head.model.prefix_gru, head.model.embed_proj
+    ids_K = torch.tensor([5, 60, 33, 4, 8, 8, 21])
+    states_KD = torch.randn(7, head.hidden_size)
+    with torch.no_grad():
+        fast_KV = head.logits(head.model.join(states_KD[None], ids_K[None]))[0]
+        slow, state_G = [], torch.zeros(method.gru_size)
+        for k, (z_D, token) in enumerate(zip(states_KD, ids_K, strict=True)):
+            read = (gru.weight_ih_l0 @ head.model.embedding.weight[token]).chunk(3)
+            kept = (gru.weight_hh_l0 @ state_G).chunk(3)
+            reset, update = ((read[n] + kept[n]).sigmoid() for n in (0, 1))
+            new_G = (read[2] + reset * kept[2]).tanh()
+            state_G = (1 - update) * new_G + update * state_G
+            low_E = inner.weight @ torch.cat([z_D, state_G])
+            added_V = outer.weight @ (low_E * low_E.sigmoid())
+            slow.append(head.model.output.weight @ z_D + added_V * (k >= uncorrected))
+    torch.testing.assert_close(fast_KV, torch.stack(slow), atol=1e-5, rtol=1e-5)
+    assert outer.weight.shape == (64, method.rank)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -198,6 +223,7 @@ def test_layouts_say_what_vllm_reads(target: LanguageModel, tmp_path: Path) -> N
     assert dflash["architectures"] == ["DFlashDraftModel"]
     assert dflash["dflash_config"] == {"mask_token_id": 63, "target_layer_ids": [0, 1, 2]}
     assert dflash["block_size"] == 8  # seven tokens and the anchor
+    assert dflash["num_target_layers"] == 4
     spoken = configs["dflash", "speculators"]
     assert spoken["speculators_model_type"] == "dflash"
     assert spoken["aux_hidden_state_layer_ids"] == [1, 2, 3]
@@ -209,6 +235,18 @@ def test_layouts_say_what_vllm_reads(target: LanguageModel, tmp_path: Path) -> N
     assert configs["p_eagle", "eagle3"]["mask_token_id"] == 63
     assert configs["p_eagle", "speculators"]["speculators_model_type"] == "peagle"
     assert configs["medusa", "medusa"]["num_heads"] == 5
+    domino = configs["domino", "domino"]
+    assert domino["architectures"] == ["DominoDraftModel"]
+    assert domino["block_size"] == 7
+    assert domino["dflash_config"] == {
+        "mask_token_id": 63,
+        "target_layer_ids": [0, 1, 2],
+        "projector_type": "domino",
+        "emb_dim": 8,
+        "gru_hidden_dim": 12,
+        "pure_draft_prefix_len": 1,
+        "shift_label": True,
+    }
 
 
 def test_what_cannot_be_read_or_made_is_refused_in_words(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from block_cases import BLOCK_METHODS
+from block_cases import BLOCK_METHODS, random_head
 from head_cases import small_target
 from safetensors.torch import load_file, save_file
 
@@ -32,6 +32,7 @@ LAYOUTS = [
         ("p_eagle", ("eagle3", "speculators")),
         ("dflash", ("dflash", "speculators")),
         ("dspark", ("dspark", "speculators")),
+        ("domino", ("domino",)),
     )
     for layout in layouts
 ]
@@ -42,20 +43,8 @@ def target() -> LanguageModel:
     return small_target("llama")
 
 
-def random_head(name: str, target: LanguageModel) -> BlockHead:
-    """Return a head all of whose own weights are random, the norms' too."""
-    head: BlockHead = BLOCK_METHODS[name].head(target, [], 0)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in head.model.parameters():
-            if weight.requires_grad:
-                noise = torch.randn(weight.shape, generator=generator)
-                weight.copy_(1 + noise / 4 if weight.dim() == 1 else noise / 4)
-    return head
-
-
 def exported(name: str, layout: Any, target: LanguageModel, folder: Path) -> BlockHead:
-    head = random_head(name, target)
+    head = random_head(BLOCK_METHODS[name], target)
     assert layout in block_layouts(head)
     export_block_head(head, layout, folder, target="the/target")
     return head
@@ -138,6 +127,41 @@ def test_what_is_unknown_is_refused_by_name(
     changed(tmp_path, place, **keys)
     with pytest.raises(UserError, match=words):
         check_any_head(tmp_path, "a/head", target.model.config, target.vocab_size)
+
+
+@pytest.mark.parametrize(
+    ("layout", "keys", "words"),
+    [
+        ("domino", {"shift_label": False}, "only a Domino with shift_label = true is read"),
+        ("domino", {"emb_dim": None}, "has no emb_dim of 1 or more"),
+        ("domino", {"gru_hidden_dim": None}, "has no gru_hidden_dim of 1 or more"),
+        ("domino", {"projector_type": "dspark"}, "projector_type"),
+        ("dflash", {"shift_label": True}, "dflash_config.shift_label is read only in a Domino"),
+    ],
+)
+def test_dominos_settings_are_read_whole_or_refused(
+    layout: str, keys: dict[str, Any], words: str, target: LanguageModel, tmp_path: Path
+) -> None:
+    exported(layout, layout, target, tmp_path)
+    changed(tmp_path, "dflash_config", **keys)
+    with pytest.raises(UserError, match=words):
+        check_any_head(tmp_path, "a/head", target.model.config, target.vocab_size)
+
+
+def test_a_domino_is_read_as_its_authors_publish_it(target: LanguageModel, tmp_path: Path) -> None:
+    """By the name of DFlash, with names of tensors as SpecForge first wrote them."""
+    exported("domino", "domino", target, tmp_path)
+    own = read_any_head(tmp_path, target, "a/head").model.state_dict()
+    changed(tmp_path, architectures=["DFlashDraftModel"], emb_dim=8)
+    weights = load_file(tmp_path / "model.safetensors")
+    early = {
+        f"logit_head.{name}" if name.startswith(("prefix_gru", "embed_proj")) else name: value
+        for name, value in weights.items()
+    }
+    save_file(early, tmp_path / "model.safetensors")
+    read = read_any_head(tmp_path, target, "a/head").model.state_dict()
+    assert read.keys() == own.keys()
+    assert all(torch.equal(read[name], own[name]) for name in own)
 
 
 def test_heads_of_other_targets_and_cut_files_are_refused(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from block_cases import BLOCK_METHODS
+from block_cases import BLOCK_METHODS, random_head
 from head_cases import small_target
 from others import needs_others, run_theirs
 from safetensors.torch import load_file, save_file
@@ -48,19 +48,6 @@ CASES: dict[tuple[str, str], Loss] = {
         0.1 * likeliest(draft, target, batch) + 0.9 * tvd(draft, target)
     ),
 }
-
-
-def random_head(name: str, target: LanguageModel) -> BlockHead:
-    """Return a head all of whose own weights are random, the norms' too."""
-    head: BlockHead = BLOCK_METHODS[name].head(target, [], 0)
-    generator = torch.Generator().manual_seed(1)
-    ends = {id(p) for end in (head.model.embedding, head.model.output) for p in end.parameters()}
-    with torch.no_grad():
-        for weight in head.model.parameters():
-            if id(weight) not in ends:
-                noise = torch.randn(weight.shape, generator=generator)
-                weight.copy_(1 + 0.3 * noise if weight.dim() == 1 else 0.2 * noise)
-    return head
 
 
 @torch.no_grad()
@@ -109,7 +96,7 @@ def theirs(
     folders = {}
     for number, (name, loss) in enumerate(CASES):
         folder = folders[name, loss] = base / str(number)
-        head = random_head(name, target)
+        head = random_head(BLOCK_METHODS[name], target)
         export_block_head(head, "speculators", folder / "head", target=str(base / "target"))
         states_TLD, last_TD, _ = states_of(target, IDS, head.model.shape.layers)
         save_file(inputs(name, states_TLD, last_TD), folder / "inputs")

@@ -1,7 +1,8 @@
-"""Heads that speculators and specforge make and save: their own logits, and the table of a loop."""
+"""Heads that speculators and specforge make and save: their logits, losses, a loop's table."""
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,14 @@ from head_cases import scored_text, small_target
 from others import FOLDER, needs_others, run_theirs
 from safetensors.torch import load_file, save_file
 
+from draftmark.models.heads.feature_head import FeatureHead
 from draftmark.models.heads.head_imports import read_head
 from draftmark.models.heads.head_rollout import roll_forward
 from draftmark.models.hidden_states import LiveStates
+from draftmark.models.language_model import LanguageModel
+from draftmark.training.batches import Batch, TrainingBatch
+from draftmark.training.divergences import forward_kl
+from draftmark.training.head_training import loss_by_depth, trainable_head
 from draftmark.types import Sampler, Samplers, Text
 
 pytestmark = pytest.mark.slow  # their packages take seconds to import
@@ -63,9 +69,19 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder that other people's code wrote heads and logits into."""
     folder = tmp_path_factory.mktemp("theirs")
     for family in FAMILIES:
-        states = LiveStates(small_target(family), LAYERS).states_of(TEXT)
+        target = small_target(family)
+        states = LiveStates(target, LAYERS).states_of(TEXT)
         ids = torch.tensor([*TEXT.prompt_ids, *TEXT.response_ids])[1:-1]
-        tensors = {"ids": ids, "states": states[: len(ids)].contiguous()}
+        predicted = torch.arange(len(ids)) - (len(TEXT.prompt_ids) - 2)  # response token by slot
+        tensors = {
+            "ids": ids,
+            "states": states[: len(ids)],
+            "last": before_the_norm(target)[1 : len(ids) + 1],
+            "norm": target.model.base_model.norm.weight,
+            "output": target.model.get_output_embeddings().weight,
+            "mask": (predicted >= DEPTH - 1).float(),  # so that no chain starts in the prompt
+        }
+        tensors = {name: value.detach().clone() for name, value in tensors.items()}
         save_file(tensors, folder / f"{family}.safetensors")
     (folder / "cases.json").write_text(json.dumps(CASES), "utf-8")
     run_theirs(Path(__file__).parents[3] / "support" / "theirs" / "heads.py", folder)
@@ -95,10 +111,39 @@ def test_a_head_gives_its_own_codes_logits_and_the_table_of_a_slow_loop(
             theirs_RV = logits_KTV[depth, first : first + valid]
             torch.testing.assert_close(mine_RV[:, ids], theirs_RV, atol=1e-5, rtol=1e-5)
             assert torch.isinf(mine_RV).sum() == valid * (64 - len(ids))
+    if case["library"] == "speculators" and not case["kept"]:
+        assert_same_losses(head, target, theirs / name)
     accept_SD = _slow_table(logits_KTV.double(), ids, target)
     mine_SD = scored_text(head, target, TEXT, ONE).accept_SD[:, :DEPTH]
     np.testing.assert_allclose(mine_SD, accept_SD, atol=1e-5)
     assert accept_SD.max() > 0.1
+
+
+@torch.no_grad()
+def before_the_norm(target: LanguageModel) -> torch.Tensor:
+    """Return the target's last states [T, D] of the text, before its last norm."""
+    kept: list[torch.Tensor] = []
+    body = target.model.base_model
+    handle = body.norm.register_forward_pre_hook(lambda _, given: kept.append(given[0][0]))
+    target.hidden(torch.tensor([[*TEXT.prompt_ids, *TEXT.response_ids]]))
+    handle.remove()
+    return kept[0]
+
+
+@torch.no_grad()
+def assert_same_losses(head: FeatureHead, target: LanguageModel, folder: Path) -> None:
+    """Assert that the loss of every depth, as training takes it, is that of speculators: KL."""
+    states = LiveStates(target, head.model.shape.layers).states_of(TEXT)
+    given = TrainingBatch([TEXT], torch.empty(0), layers=[states])
+    read_NKD = trainable_head(head, DEPTH, 0.0, 0).read(given, 0)
+    ids_BT = torch.tensor([[*TEXT.prompt_ids, *TEXT.response_ids]])
+    target_ND = target.hidden(ids_BT)[0, len(TEXT.prompt_ids) - 1 : -1]
+    batch = Batch.from_texts([TEXT], 0, 0.0, torch.device("cpu"))
+    batch = replace(batch, states=(read_NKD, target_ND))
+    losses = loss_by_depth(lambda draft, own, _: forward_kl(draft, own))
+    losses_NK = losses(head.logits(read_NKD), target.logits(target_ND), batch)
+    expected_K = load_file(folder / "logits.safetensors")["loss"]
+    torch.testing.assert_close(losses_NK[DEPTH - 1 :].mean(0), expected_K, atol=1e-5, rtol=1e-5)
 
 
 def _slow_table(logits_KTV: torch.Tensor, ids: torch.Tensor, target: Any) -> np.ndarray[Any, Any]:

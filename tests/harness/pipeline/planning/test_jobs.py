@@ -8,6 +8,7 @@ import pytest
 from draftmark.config.recipe import Recipe
 from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.planning import jobs
+from draftmark.pipeline.planning.estimates import find_gpu, format_seconds
 from draftmark.pipeline.planning.jobs import (
     WORTH_S,
     available_cores,
@@ -19,6 +20,7 @@ from draftmark.pipeline.planning.jobs import (
     schedule_on,
 )
 from draftmark.pipeline.planning.needs import Needs
+from draftmark.pipeline.planning.plan_table import tabulate_plan
 from draftmark.pipeline.planning.schedule import StageRun
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
@@ -148,6 +150,21 @@ def test_the_estimate_is_said_with_the_processes_and_with_one(nowhere: Store) ->
     alone = plan_jobs(_quickstart(), nowhere, 1)
     assert alone.seconds == planned.serial_s
     assert "at once" not in alone.describe()
+
+
+def test_each_stage_to_do_has_its_time_here_except_beside_a_gpu(
+    machine: dict[str, Any], nowhere: Store
+) -> None:
+    plan = _quickstart()
+    alone = plan_jobs(plan, nowhere, 1)
+    assert len(alone.stage_s) == alone.stages
+    assert sum(alone.stage_s.values()) == pytest.approx(alone.serial_s)
+    text, _ = tabulate_plan(plan, nowhere, find_gpu("h100"))
+    key, seconds = max(alone.stage_s.items(), key=lambda item: item[1])
+    (line,) = [line for line in text.splitlines() if f" {key[:8]} " in line]
+    assert f" {format_seconds(seconds)}  " in line
+    machine["accelerators"] = ["NVIDIA H200"]
+    assert not plan_jobs(plan, nowhere).stage_s
 
 
 def test_more_threads_compute_faster() -> None:

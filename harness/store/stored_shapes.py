@@ -91,6 +91,7 @@ class _Pair(_Shape):
 class _Method(_Shape):
     name: str
     label: str | None = None
+    training: dict[str, Any] = {}
 
 
 class _Samples(_Shape):
@@ -122,6 +123,7 @@ class StoredRecipe(_Shape):
     data: _Rows
     speed: dict[str, Any] | None
     prompting: dict[str, Any] = {}
+    training: dict[str, Any] = {}
 
 
 class _Overlap(_Shape):

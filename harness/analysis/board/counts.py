@@ -178,14 +178,15 @@ def _impossible(at: Condition, own: PromptCounts) -> str:
         np.isfinite(v).all() and (v >= 0).all() and (v < _LARGEST).all() for v in values.values()
     ):
         return "a count is negative, not finite or larger than any text"
-    accepted_B, tested_B, tokens_B, passes_B = (
-        values[name] for name in ("accepted", "tested", "tokens", "passes")
-    )
+    accepted_B, tested_B, drafted_B, tokens_B, passes_B = (values[name] for name in COUNTED)
     slack_B = _ROUNDING * (1 + tokens_B)
     faults = {
         "a text has no whole number of tokens": tokens_B != np.rint(tokens_B),
         "more tokens were accepted than tested": accepted_B > tested_B + slack_B,
+        "more tokens were tested than drafted": tested_B > drafted_B + slack_B,
         "more tokens were tested than blocks hold": tested_B > at.gamma * passes_B + slack_B,
+        "more tokens were refused than there are passes": tested_B
+        > accepted_B + passes_B + slack_B,
         "accepted tokens and passes do not add up to the tokens": np.abs(
             accepted_B + passes_B - tokens_B - 0.5
         )

@@ -57,6 +57,7 @@ class Header(Section):
     date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     draftmark: str
     machine: str = ""  # on which speeds were measured; empty without speeds
+    engines: Mapping[str, str] = {}  # the version of each engine that measured speeds
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class Submission:
     def name(self) -> str:
         """Target and draft, which resubmissions share."""
         return f"{self.header.target}/{self.header.draft}"
+
+    @property
+    def when(self) -> tuple[str, str, str]:
+        """The order of submissions in time: by date, then by the date of their commit."""
+        return self.header.date, str(self.results.commit.get("date") or ""), self.hash
 
     @cached_property
     def cells(self) -> Mapping[str, Sequence[int]]:
@@ -126,6 +132,13 @@ def _pooled(seeds: Sequence[Mapping[str, Quantity]]) -> dict[str, Number]:
     if len(seeds) > 1:
         return pool_seeds(seeds)
     return {key: quantity_number(item) for key, item in seeds[0].items()}
+
+
+def speed_engine(key: str) -> str:
+    """Return the engine of a speedup's key; empty for the keys of other numbers."""
+    name, _, terms = key.partition("[")
+    engine = next((it for it in terms.rstrip("]").split(",") if it.startswith("engine=")), "")
+    return engine.removeprefix("engine=") if name == "speedup" else ""
 
 
 def folder_name(text: str) -> str:

@@ -15,7 +15,9 @@ from draftmark.analysis.board.submission import (
     read_submission,
     save_submission,
 )
+from draftmark.analysis.board.suite import Suite
 from draftmark.errors import UserError
+from draftmark.results import Results
 from draftmark.store.run_folder import load_results
 
 
@@ -24,16 +26,18 @@ def submit_run(
     board: Board,
     methods: Sequence[str] | None = None,
     name: str | None = None,
+    *,
+    date: str | None = None,
 ) -> Iterator[str]:
-    """Write a run's submissions into a board; yield the place of each.
+    """Write a run's submissions into a board; yield the place of each. `date`: today by default.
 
     They are checked first, as the board does. Raises UserError at the end if some were refused, and
     as `pack_run` does.
     """
-    date = datetime.now(UTC).date().isoformat()
-    packed = pack_run(
-        load_results(directory), directory, board.suite, date=date, methods=methods, name=name
-    )
+    date = date or datetime.now(UTC).date().isoformat()
+    results = load_results(directory)
+    suite = _suite_of(results, board)
+    packed = pack_run(results, directory, suite, date=date, methods=methods, name=name)
     refused = []
     with TemporaryDirectory(prefix=".submit-", dir=board.folder) as scratch:
         trial = replace(board, folder=Path(scratch))
@@ -49,13 +53,24 @@ def submit_run(
         raise UserError("Not submitted. " + " ".join(refused))
 
 
+def _suite_of(results: Results, board: Board) -> Suite:
+    """Return the newest suite with the prompts of a task of the run; the newest if none has."""
+    digests = {(facts["task"], facts["digest"]["test"]) for facts in results.data}
+    for suite in board.suites.values():
+        if digests & {(name, task.digest) for name, task in suite.tasks.items()}:
+            return suite
+    return board.suite
+
+
 def _checked(submission: Submission, trial: Board, board: Board) -> Checked:
     """Return a new submission with its faults, those beside the board's rows included."""
     if (board.folder / submission.place).exists():
         return Checked(submission.place, (Fault("duplicates", "it is there already"),))
     here = check_folder(trial, trial.folder / submission.place)
-    others = [*_others(board, submission.header.target), here]
-    return next(item for item in against_others(others) if item.path == here.path)
+    others = list(_others(board, submission.header.target))
+    ages = {item.path: 0 for item in others}  # the new one is the last, whatever their dates
+    found = against_others([*others, here], ages)
+    return next(item for item in found if item.path == here.path)
 
 
 def _others(board: Board, target: str) -> Iterator[Checked]:

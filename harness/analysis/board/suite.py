@@ -4,7 +4,8 @@ Rows of a suite pair across submitters and years. A suite never changes: other p
 suite, with another name and another table.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import resources
@@ -13,8 +14,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from draftmark.data.rows import Rows
+from draftmark.data.rows import Rows, load_rows
 from draftmark.errors import UserError, unknown_name_error
+from draftmark.registry import find_registered
 from draftmark.store.graph import json_digest
 from draftmark.store.plain_files import read_plain
 from draftmark.store.reading import adapter, explained
@@ -63,6 +65,24 @@ def freeze_suite(name: str, rows: Mapping[str, tuple[int, Rows]]) -> Suite:
         for task, (version, found) in rows.items()
     }
     return Suite(name, (0.0, 1.0), (2, 4, 8), 4, ("standard", "block"), tasks)
+
+
+def freeze_tasks(
+    name: str, tasks: Sequence[str], count: int, source: str, directory: Path | None = None
+) -> Suite:
+    """Return the suite of the first test rows of tasks; raises UserError without enough rows."""
+    rows = {}
+    for task in (find_registered("tasks", item) for item in tasks):
+        found = load_rows(task, "test", count, sources=[source], directory=directory)
+        if len(found.examples) < count:
+            raise UserError(f"{task.name} has {len(found.examples)} test rows; freeze so many.")
+        rows[task.name] = (task.version, found)
+    return freeze_suite(name, rows)
+
+
+def suite_text(suite: Suite) -> str:
+    """Return the text of a suite's file, a line for each prompt."""
+    return json.dumps(asdict(suite), indent=0) + "\n"
 
 
 def suite_names() -> list[str]:

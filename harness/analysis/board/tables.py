@@ -1,7 +1,8 @@
 """The tables of a board: rows that pair, of one suite, target, text and condition.
 
 Two rows stand in one table only if target and texts have equal hashes: then both were scored on the
-same tokens, and their difference is paired on prompts. Speeds stand apart, by machine and engine.
+same tokens, and their difference is paired on prompts. Speeds stand apart, by machine, engine and
+version of the engine.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from draftmark.analysis.board.board import Board
 from draftmark.analysis.board.counts import Condition
-from draftmark.analysis.board.submission import Submission
+from draftmark.analysis.board.submission import Submission, speed_engine
 from draftmark.analysis.comparisons import rank_by
 from draftmark.results import Contender, Number, Standing
 from draftmark.types import Verification
@@ -63,12 +64,14 @@ class SpeedTerms(NamedTuple):
     target: str
     task: str
     machine: str
+    engine: str
+    version: str  # of the engine; empty if the submission has none
     condition: str
 
 
 @dataclass(frozen=True)
 class SpeedTable:
-    """Speedups of a task on one machine with one engine and setting, the highest first."""
+    """Speedups of a task on one machine, one version of an engine and one setting."""
 
     terms: SpeedTerms
     rows: Sequence[tuple[Submission, Number]]
@@ -76,7 +79,7 @@ class SpeedTable:
 
 def newest(submissions: Sequence[Submission]) -> list[Submission]:
     """Return the newest submission of each draft in each suite; earlier ones are its series."""
-    ordered = sorted(submissions, key=lambda item: (item.header.date, item.hash))
+    ordered = sorted(submissions, key=lambda item: item.when)
     found = {(item.header.suite, item.name): item for item in ordered}
     return list(found.values())
 
@@ -148,24 +151,27 @@ def _row(
 
 
 def speed_tables(submissions: Sequence[Submission]) -> list[SpeedTable]:
-    """Return the tables of speedups; a table has one machine, engine and setting."""
+    """Return the tables of speedups, the highest first in each."""
     groups: dict[SpeedTerms, list[tuple[Submission, Number]]] = {}
     for submission in newest(submissions):
         header = submission.header
-        for task, key, number in _speedups(submission):
-            terms = SpeedTerms(header.suite, header.target, task, header.machine, key)
-            groups.setdefault(terms, []).append((submission, number))
+        for task, key, number in speedups(submission):
+            engine = speed_engine(key)
+            version = header.engines.get(engine, "")
+            place = (header.suite, header.target, task, header.machine, engine, version)
+            groups.setdefault(SpeedTerms(*place, key), []).append((submission, number))
     return [
         SpeedTable(terms, sorted(groups[terms], key=lambda row: -row[1].value))
         for terms in sorted(groups)
     ]
 
 
-def _speedups(submission: Submission) -> Iterator[tuple[str, str, Number]]:
+def speedups(submission: Submission) -> Iterator[tuple[str, str, Number]]:
+    """Yield task, key and number of each speedup that a submission claims; the first seed's."""
     for task, places in submission.cells.items():
         for key, number in submission.results.results[places[0]].numbers.items():
             if key.startswith("speedup[") and submission.header.machine:
-                yield task, key.removeprefix("speedup[").removesuffix("]"), number
+                yield task, key, number
 
 
 def trust_of(submission: Submission, reruns: Sequence[Submission] = ()) -> tuple[Trust, list[str]]:

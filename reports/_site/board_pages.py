@@ -1,0 +1,152 @@
+"""The pages of a board's site as data: who is first, in words, and charts of a draft's series."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from draftmark.analysis.board.answers import Answer
+from draftmark.analysis.board.board import Board
+from draftmark.analysis.board.series import (
+    Change,
+    Line,
+    changes,
+    engine_versions,
+    rate_lines,
+    speed_lines,
+)
+from draftmark.analysis.board.submission import Submission
+from draftmark.analysis.board.tables import Table
+from draftmark.analysis.titles import key_title, task_title
+from draftmark.reports._site.charts import Chart
+from draftmark.reports._site.numbers import rounded
+from draftmark.reports._site.pages import slug
+from draftmark.results import Number
+from draftmark.text import printable_text
+
+MOST_SHOWN = 10  # drafts of a target on the front page; all are on the pages of its tables
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What a row's page says of its draft's series: charts, and sentences on what changed."""
+
+    charts: Sequence[Chart] = ()
+    regressions: Sequence[str] = ()
+    improvements: Sequence[str] = ()
+    not_paired: Sequence[str] = ()
+
+
+def table_page(table: Table) -> str:
+    """Return the path of the page that has a table."""
+    terms = table.terms
+    names = [slug(name, 100) for name in (terms.suite, terms.target, terms.task)]
+    return f"tables/{'/'.join(names)}.html"
+
+
+def interval(number: Number, digits: int = 2) -> str:
+    """Return a value with its interval."""
+    ends = f" [{number.low:.{digits}f}, {number.high:.{digits}f}]" if number.low is not None else ""
+    return f"{number.value:.{digits}f}{ends}"
+
+
+def verdict(answer: Answer) -> str:
+    """Return who is first on which tasks, and by how much at least."""
+    parts = [_first(names, tasks) for names, tasks in answer.leaders.items()]
+    text = "; ".join(parts)
+    if answer.lead:
+        text += f". A sole first is ahead of the next by {interval(answer.lead)} or more"
+    return printable_text(f"At temperature {answer.temperature:g}: {text}.")
+
+
+def _first(names: Sequence[str], tasks: Sequence[str]) -> str:
+    where = _listed([task_title(task) for task in tasks])
+    if len(names) == 1:
+        return f"{names[0]} is first on {where}"
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{_listed(names) if not more else ', '.join(names[:3]) + more} are tied on {where}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def draft_trend(board: Board, series: Sequence[Submission]) -> Trend:
+    """Return the trend of a draft in a suite; empty for a single submission."""
+    if len(series) < 2:
+        return Trend()
+    suite = board.suites[series[0].header.suite]
+    found = changes(series, suite)
+    charts = [*_rate_charts(board, series), *_speed_charts(series)]
+    levels = list(_new_levels(board, series))
+    return Trend(
+        charts,
+        [change_text(item) for item in found if item.is_regression] + levels,
+        [change_text(item) for item in found if item.is_significant and not item.is_regression],
+        list(dict.fromkeys(_not_paired(it) for it in found if it.difference is None)),
+    )
+
+
+def change_text(change: Change) -> str:
+    """Return a significant change in words."""
+    assert change.difference is not None
+    what = f"{task_title(change.task)}, T={change.temperature:g}"
+    when = f"{_label(change.before)} to {_label(change.after)}"
+    return printable_text(f"{what}: {interval(change.difference, 3)} from {when}")
+
+
+def _not_paired(change: Change) -> str:
+    when = f"{_label(change.before)} to {_label(change.after)}"
+    return printable_text(f"{task_title(change.task)}, T={change.temperature:g}, from {when}")
+
+
+def _label(item: Submission) -> str:
+    commit = str(item.results.commit.get("commit") or "")[:8]
+    return f"{item.header.date} {commit}".strip()
+
+
+def _rate_charts(board: Board, series: Sequence[Submission]) -> Iterator[Chart]:
+    suite = board.suites[series[0].header.suite]
+    labels = [printable_text(_label(item)) for item in series]
+    for temperature, lines in rate_lines(series, suite).items():
+        title = f"Acceptance rate at temperature {temperature:g}"
+        yield _chart(title, f"accepted / tested, blocks of {suite.gamma}", labels, lines)
+
+
+def _speed_charts(series: Sequence[Submission]) -> Iterator[Chart]:
+    for item in speed_lines(series):
+        labels = [
+            printable_text(f"{row.header.date} {engine_versions(row, item.key)}") for row in series
+        ]
+        title = printable_text(f"{key_title(item.key)}; {item.machine}")
+        yield _chart(title, "times as fast as the target alone", labels, item.lines)
+
+
+def _chart(title: str, y: str, labels: Sequence[str], lines: Sequence[Line]) -> Chart:
+    series = [
+        {
+            "name": printable_text(task_title(line.task), 60),
+            "points": [[place, *_values(number)] for place, number in line.points],
+        }
+        for line in lines
+    ]
+    axes = {"x": "submission", "y": y, "names": labels}
+    return {"kind": "line", "title": title, **axes, "series": series}
+
+
+def _values(number: Number) -> list[float | None]:
+    known = (number.value, number.low, number.high) if number.low is not None else (number.value,)
+    return list(map(rounded, known))
+
+
+def _new_levels(board: Board, series: Sequence[Submission]) -> Iterator[str]:
+    """Yield the places of a series at which a lower level starts."""
+    suite = board.suites[series[0].header.suite]
+    every: Mapping[str, Sequence[Line]] = {
+        **{f"acceptance rate, T={t:g}": lines for t, lines in rate_lines(series, suite).items()},
+        **{f"{key_title(it.key)}; {it.machine}": it.lines for it in speed_lines(series)},
+    }
+    for what, lines in every.items():
+        for line in lines:
+            for place in line.falls:
+                start = f"a lower level from {_label(series[place])}"
+                yield printable_text(f"{task_title(line.task)}, {what}: {start}")

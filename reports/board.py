@@ -20,7 +20,8 @@ from draftmark.analysis.board.tables import (
     speed_tables,
     trust_of,
 )
-from draftmark.analysis.titles import key_title
+from draftmark.analysis.fairness import data_findings
+from draftmark.analysis.titles import key_title, task_title
 from draftmark.errors import UserError
 from draftmark.reports._shared.rows import group_by
 from draftmark.reports._site.board_pages import (
@@ -115,6 +116,7 @@ class BoardSite:
             reasons=reasons,
             series=series,
             trend=trend,
+            findings=data_findings(row.results.results, row.results.data),
             payload={"charts": trend.charts},
             facts=_facts(row),
             recipe=_recipe(row),
@@ -122,7 +124,8 @@ class BoardSite:
 
 
 def _page(template: str, depth: int, **values: Any) -> str:
-    return render_page(template, depth, verdict=verdict, page_of=table_page, **values)
+    words = {"verdict": verdict, "page_of": table_page, "task_title": task_title}
+    return render_page(template, depth, **words, **values)
 
 
 def _numbers(row: Submission) -> Iterator[Number]:
@@ -152,16 +155,17 @@ def _facts(submission: Submission) -> dict[str, str]:
     versions = ", ".join(f"{name} {value}" for name, value in manifest["versions"].items() if value)
     targets = {facts["target"]: facts for facts in submission.results.data}
     models = [facts.get("models", {}).get("target", {}) for facts in targets.values()]
-    commit = next((model.get("commit") for model in models if model.get("commit")), None)
+    commits = [f"commit {it['commit']}" for it in models if it.get("commit")]
+    commits += ["comes with draftmark" for it in models if it.get("source") == "draftmark"]
     return {
         "suite": header.suite,
-        "target": f"{', '.join(targets)} (commit {commit or 'not known'})",
+        "target": f"{', '.join(targets)} ({(commits or ['of no known commit'])[0]})",
         "target's files": submission.target_digest,
         "submitted": header.date,
         "commit of draftmark": str(git.get("commit") or "not known"),
         "versions": versions,
         "machine of speeds": header.machine or "no speeds",
-        "engines of speeds": ", ".join(header.engines.values()) or "not known",
+        "engines of speeds": "; ".join(header.engines.values()) or "no speeds",
     }
 
 

@@ -145,8 +145,21 @@ class _FineTuning(_Shape):
     ledger: _Ledger
 
 
-class _OfTest(_Shape):
+class _OfSplits(_Shape):
     test: str
+    train: str = ""
+    validation: str = ""
+
+
+class _Model(_Shape):
+    reference: str = ""
+    source: str | None = None
+    commit: str | None = None
+    files: dict[str, Any] = {}
+
+
+class _OwnDraft(_Shape):
+    model: _Model = _Model()
 
 
 class DataFacts(_Shape):
@@ -159,7 +172,9 @@ class DataFacts(_Shape):
     target_digest: str
     draft: str
     rows: dict[str, int]
-    source: _OfTest
-    digest: _OfTest
+    source: _OfSplits
+    digest: _OfSplits
     overlaps: list[_Overlap]
+    models: dict[str, _Model] = {}
+    drafts: dict[str, _OwnDraft] = {}
     fine_tuning: _FineTuning | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from draftmark.analysis.board.answers import Answer
+from draftmark.analysis.board.answers import Answer, smallest_lead
 from draftmark.analysis.board.board import Board
 from draftmark.analysis.board.series import (
     Change,
@@ -50,19 +50,20 @@ def interval(number: Number, digits: int = 2) -> str:
 
 def verdict(answer: Answer) -> str:
     """Return who is first on which tasks, and by how much at least."""
-    parts = [_first(names, tasks) for names, tasks in answer.leaders.items()]
-    text = "; ".join(parts)
-    if answer.lead:
-        text += f". A sole first is ahead of the next by {interval(answer.lead)} or more"
-    return printable_text(f"At temperature {answer.temperature:g}: {text}.")
+    parts = [_first(names, tables) for names, tables in answer.leaders.items()]
+    return printable_text(f"At temperature {answer.temperature:g}: {'; '.join(parts)}.")
 
 
-def _first(names: Sequence[str], tasks: Sequence[str]) -> str:
-    where = _listed([task_title(task) for task in tasks])
-    if len(names) == 1:
-        return f"{names[0]} is first on {where}"
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{_listed(names) if not more else ', '.join(names[:3]) + more} are tied on {where}"
+def _first(names: Sequence[str], tables: Sequence[Table]) -> str:
+    where = _listed([task_title(table.terms.task) for table in tables])
+    if len(names) > 1:
+        more = f"{len(names) - 3} more"
+        return f"{_listed([*names[:3], more] if len(names) > 3 else names)} are tied on {where}"
+    if not (lead := smallest_lead(tables)):
+        alone = all(len(table.rows) == 1 for table in tables)
+        return f"{names[0]} is {'the only row' if alone else 'first'} on {where}"
+    ahead = f"{interval(lead)} tokens per pass" + (" or more" if len(tables) > 1 else "")
+    return f"{names[0]} is first on {where}, ahead of the next by {ahead}"
 
 
 def _listed(names: Sequence[str]) -> str:

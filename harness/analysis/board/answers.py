@@ -51,22 +51,19 @@ class Answer:
         return [_leaders(table) for table in self.tables]
 
     @property
-    def leaders(self) -> dict[tuple[str, ...], list[str]]:
-        """The tasks of each group of first drafts; a group of several drafts is tied."""
-        found: dict[tuple[str, ...], list[str]] = {}
+    def leaders(self) -> dict[tuple[str, ...], list[Table]]:
+        """The tables of each group of first drafts; a group of several drafts is tied."""
+        found: dict[tuple[str, ...], list[Table]] = {}
         for table, names in zip(self.tables, self.first, strict=True):
-            found.setdefault(tuple(names), []).append(table.terms.task)
+            found.setdefault(tuple(names), []).append(table)
         return found
 
-    @property
-    def lead(self) -> Number | None:
-        """The smallest difference between a sole first draft and the next; None if all are tied."""
-        behind = [
-            table.rows[1].standing.behind
-            for table, names in zip(self.tables, self.first, strict=True)
-            if len(names) == 1 and len(table.rows) > 1 and table.rows[1].standing
-        ]
-        return min(filter(None, behind), key=lambda number: number.value, default=None)
+
+def smallest_lead(tables: Sequence[Table]) -> Number | None:
+    """Return the smallest difference between the first row and the next; None if none is known."""
+    seconds = [table.rows[1].standing for table in tables if len(table.rows) > 1]
+    behind = [item.behind for item in seconds if item and item.behind]
+    return min(behind, key=lambda number: number.value, default=None)
 
 
 def _leaders(table: Table) -> list[str]:

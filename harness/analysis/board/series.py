@@ -92,20 +92,22 @@ def engine_versions(item: Submission, key: str) -> str:
 
 
 def changes(series: Sequence[Submission], suite: Suite) -> list[Change]:
-    """Return the changes of a series' acceptance, significant at 5% for all of them together."""
-    pairs = [
-        (before, after, at)
-        for before, after in pairwise(series)
-        for at in _measured(after, suite)
-        if at in _measured(before, suite)
-    ]
-    level = LEVEL / max(1, len(pairs))
-    return [_change(before, after, at, suite, level) for before, after, at in pairs]
+    """Return the changes of acceptance from each submission to the next.
+
+    Their level is 5% for all tasks and temperatures of a submission together.
+    """
+    return [it for pair in pairwise(series) for it in _changes_between(*pair, suite)]
+
+
+def _changes_between(before: Submission, after: Submission, suite: Suite) -> list[Change]:
+    known = set(_measured(before, suite))
+    both = [at for at in _measured(after, suite) if at in known]
+    return [_change(before, after, at, suite, LEVEL / len(both)) for at in both]
 
 
 def regressions(series: Sequence[Submission], suite: Suite) -> Iterator[Change]:
     """Yield what fell significantly in the newest submission of a series."""
-    yield from (it for it in changes(series, suite) if it.is_regression and it.after is series[-1])
+    yield from (it for it in changes(series[-2:], suite) if it.is_regression)
 
 
 def _change(before: Submission, after: Submission, at: _Key, suite: Suite, level: float) -> Change:

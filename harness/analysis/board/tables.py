@@ -5,6 +5,7 @@ same tokens, and their difference is paired on prompts. Speeds stand apart, by m
 version of the engine.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -12,12 +13,14 @@ from typing import Any, Literal, NamedTuple
 from draftmark.analysis.board.board import Board
 from draftmark.analysis.board.counts import Condition
 from draftmark.analysis.board.submission import Submission, speed_engine
+from draftmark.analysis.board.suite import suite_names
 from draftmark.analysis.comparisons import rank_by
 from draftmark.results import Contender, Number, Standing
 from draftmark.types import Verification
 
 MOST_PAIRED = 40  # rows of a table whose pairs are tested; the others stand below by their value
 Trust = Literal["rerun here", "reproducible", "reported"]
+_COMMIT = re.compile("[0-9a-f]{40}")
 TRUSTS: Mapping[Trust, str] = {
     "rerun here": "a run by the maintainers has every number of the row within its interval",
     "reproducible": "models, rows and code are public and pinned: by commits or by hashes",
@@ -206,21 +209,29 @@ def _within(value: float, number: Number | None) -> bool:
 
 def _not_public(submission: Submission) -> Iterator[str]:
     manifest = submission.results.manifest
-    commit = manifest.get("git")
-    if not commit or commit.get("dirty"):
+    commit = manifest.get("git") or {}
+    if not _COMMIT.fullmatch(commit.get("commit", "")) or commit.get("dirty"):
         yield "draftmark's commit is not known, or was changed"
     for name, package in manifest.get("plugins", {}).items():
-        if not package.get("commit") or package.get("dirty"):
+        if not _COMMIT.fullmatch(package.get("commit", "")) or package.get("dirty"):
             yield f"the plug-in {name} has no commit"
     for facts in submission.results.data:
-        yield from _data_not_public(facts)
+        yield from _models_not_public(facts)
+        for split in _splits_read(submission):
+            if not str(facts["source"].get(split, "")).startswith(("hub ", "samples")):
+                yield f"the {split} rows are of {facts['source'].get(split)}"
 
 
-def _data_not_public(facts: Mapping[str, Any]) -> Iterator[str]:
+def _models_not_public(facts: Mapping[str, Any]) -> Iterator[str]:
     own = [item.get("model", {}) for item in facts.get("drafts", {}).values()]
     for model in [*facts.get("models", {}).values(), *own]:
         if model and not (model.get("commit") or model.get("source") == "draftmark"):
             yield f"the model {model.get('reference', '')} has no public commit"
-    for split, source in facts["source"].items():
-        if not str(source).startswith(("hub ", "samples")):
-            yield f"the {split} rows are of {source}"
+
+
+def _splits_read(submission: Submission) -> Iterator[str]:
+    """Yield the splits of rows that must be public: a suite of draftmark has public prompts."""
+    if submission.header.suite not in suite_names():
+        yield "test"
+    if any(row.ledger and row.ledger.steps for row in submission.results.results):
+        yield from ("train", "validation")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from draftmark.analysis.board.counts import COUNTED, PromptCounts
+from draftmark.analysis.board.counts import COUNTED
 from draftmark.analysis.board.submission import Submission
 
 _DIGITS = 6  # of counts that are compared with another submission's
@@ -117,19 +117,19 @@ def _mark(submission: Submission, task: str) -> str:
 
 
 def _prompt_keys(submission: Submission) -> Iterator[_Key]:
-    """Yield what the counts of each prompt are known by, where they are no whole numbers."""
+    """Yield what the counts of each prompt are known by, in the longest blocks.
+
+    Whole numbers are left out: two drafts may have the same ones.
+    """
+    longest = max(at.gamma for at in submission.counts)
     for at, own in submission.counts.items():
-        if at.temperature and at.verification == "standard":
+        if at.temperature and at.verification == "standard" and at.gamma == longest:
             task = submission.results.results[at.cell].cell.task
-            where = submission.target_digest, task, at.temperature, at.gamma
-            yield from ((*where, *counts) for counts in _broken_counts(own))
-
-
-def _broken_counts(own: PromptCounts) -> Iterator[_Key]:
-    passes_B = np.round(own.columns["passes"], _DIGITS)
-    for prompt, passes in zip(own.prompts_B.tolist(), passes_B.tolist(), strict=True):
-        if not float(passes).is_integer():
-            yield prompt, passes
+            where = f"{submission.target_digest} {task} {at.temperature:g}"
+            passes_B = np.round(own.columns["passes"], _DIGITS)
+            for prompt, passes in zip(own.prompts_B.tolist(), passes_B.tolist(), strict=True):
+                if not passes.is_integer():
+                    yield where, prompt, passes
 
 
 def _draft_facts(submission: Submission) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ from draftmark.analysis.board.counts import (
     read_counts,
     write_counts,
 )
+from draftmark.analysis.board.suite import NAME
 from draftmark.analysis.quantities import Quantity
 from draftmark.analysis.summary import pool_seeds, quantity_number
 from draftmark.config.validation import Section
@@ -37,8 +38,6 @@ from draftmark.text import printable_text
 
 FOLDER = "submissions"
 FILES = {RESULTS: MAX_BYTES, FILE: MAX_BYTES, SUMS: 1000}  # the files, and their most bytes
-# The name of a folder: letters, digits, "_", "-" and single dots.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 LONGEST_NAME = 100
 _HASH_DIGITS = 16
 

@@ -79,7 +79,7 @@ def test_an_edited_copy_under_another_name_is_named_for_what_it_is(board: Path) 
     assert found.path == new.relative_to(board).as_posix()
     [fault] = found.faults
     assert fault.check == "duplicates"
-    assert "30 of 48 counts per prompt are those of submissions/tiny-target/tiny--kd/" in fault.text
+    assert "10 of 16 counts per prompt are those of submissions/tiny-target/tiny--kd/" in fault.text
 
 
 def test_a_copy_with_every_count_edited_passes_as_the_docs_say(board: Path) -> None:

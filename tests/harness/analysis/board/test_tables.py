@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from board_runs import board_run, make_board, small_suite, sound_rows, tamper
+from board_runs import board_run, make_board, sound_rows, tamper
 from commands import run_command
 from hypothesis import given
 from hypothesis import strategies as st
-from places import REAL_ROWS
 from stored_runs import HOSTILE, NUMBER
 
 from draftmark.analysis.board.answers import answers
@@ -26,14 +25,12 @@ from draftmark.analysis.board.counts import (
 )
 from draftmark.analysis.board.submission import Submission, folder_name
 from draftmark.analysis.board.submit import submit_run
-from draftmark.analysis.board.suite import freeze_suite, shipped_suite
 from draftmark.analysis.board.tables import (
     acceptance_tables,
     disagreements,
     speed_tables,
     trust_of,
 )
-from draftmark.data.rows import load_rows
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import RunOptions
 from draftmark.pipeline.rerun import rerun_row
@@ -197,31 +194,6 @@ def test_names_become_folders(name: str, folder: str) -> None:
 def test_a_name_without_letters_is_refused() -> None:
     with pytest.raises(UserError, match="--name"):
         folder_name("..")
-
-
-def test_the_frozen_suite_is_of_the_original_rows() -> None:
-    if not REAL_ROWS.is_dir():
-        pytest.skip("no real rows here")
-    suite, rows = shipped_suite("draftmark-suite-1"), {}
-    for name in suite.tasks:
-        task = find_registered("tasks", name)
-        found = load_rows(task, "test", 80, sources=["directory"], directory=REAL_ROWS)
-        rows[name] = task.version, found
-
-    assert freeze_suite("draftmark-suite-1", rows) == suite
-
-
-def test_the_frozen_suite_never_changes() -> None:
-    suite = shipped_suite("draftmark-suite-1")
-
-    assert suite.digest == "cbb00875ae4e7728cfcc3811d99b13869c1c922cd560be4d186357d037e136d1"
-    assert {name: len(task.prompts) for name, task in suite.tasks.items()} == {
-        "gsm8k": 80,
-        "mbpp": 80,
-        "humaneval": 80,
-        "mt_bench": 160,
-    }
-    assert small_suite().digest != suite.digest
 
 
 def test_a_row_is_rerun_here_if_the_maintainers_run_agrees(filled: Path, tmp_path: Path) -> None:

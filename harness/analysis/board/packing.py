@@ -9,6 +9,7 @@ from draftmark.analysis.board.counts import RATED, Condition, Counts, PromptCoun
 from draftmark.analysis.board.submission import Header, Submission, folder_name, speed_engine
 from draftmark.analysis.board.suite import Suite
 from draftmark.analysis.stored_counts import stored_tables
+from draftmark.analysis.stored_runs import SUBMISSION
 from draftmark.errors import UserError, unknown_name_error
 from draftmark.results import Cell, Contender, Number, Result, Results
 from draftmark.speculation.blocks import block_counts
@@ -94,7 +95,7 @@ def _pack(
         findings=tuple(
             it for it in results.findings if it.subject in {f"{task}, {pair}" for task in tasks}
         ),
-        manifest={**results.manifest, "submission": header.model_dump()},
+        manifest={**results.manifest, SUBMISSION: header.model_dump()},
     )
     return Submission(header, packed, counts)
 

@@ -27,6 +27,7 @@ from draftmark.analysis.board.counts import (
 )
 from draftmark.analysis.board.suite import NAME
 from draftmark.analysis.quantities import Quantity
+from draftmark.analysis.stored_runs import SUBMISSION
 from draftmark.analysis.summary import pool_seeds, quantity_number
 from draftmark.config.validation import Section
 from draftmark.errors import UserError
@@ -181,7 +182,7 @@ def read_submission(directory: Path) -> Submission:
     results = load_results(directory)
     counts = read_counts(directory / FILE)
     with explained(directory / RESULTS, FIX):
-        header: Header = adapter(Header).validate_python(results.manifest.get("submission"))
+        header: Header = adapter(Header).validate_python(results.manifest.get(SUBMISSION))
     return Submission(header, results, counts, directory.name)
 
 

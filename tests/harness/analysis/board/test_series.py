@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from board_runs import board_run, make_board, small_suite, sound_rows, tamper
+from commands import run_command
 
 from draftmark.analysis.board.board import open_board
 from draftmark.analysis.board.packing import describe_version
@@ -146,3 +147,16 @@ def test_an_engine_without_a_package_of_its_own_is_draftmarks() -> None:
     assert describe_version("reference", versions) == "draftmark 0.1.0, torch 2.13.0"
     assert describe_version("transformers", versions) == "transformers 5.19.0, torch 2.13.0"
     assert describe_version("vllm", {**versions, "vllm": "0.32.0"}) == "vllm 0.32.0, torch 2.13.0"
+
+
+def test_a_trend_over_submissions_leaves_them_as_they_are(
+    fallen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = fallen / "submissions" / "tiny-target" / "tiny--kd"
+    before = sorted(fallen.rglob("*"))
+
+    done = run_command(capsys, "trend", place, "--out", tmp_path / "trend")
+
+    assert done.code == 0, done
+    assert "4 runs" in (tmp_path / "trend" / "trend.md").read_text("utf-8")
+    assert sorted(fallen.rglob("*")) == before

@@ -1,6 +1,6 @@
 """The pages of a board's site as data: who is first, in words, and charts of a draft's series."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from draftmark.analysis.board.answers import Answer, smallest_lead
@@ -77,11 +77,10 @@ def draft_trend(board: Board, series: Sequence[Submission]) -> Trend:
         return Trend()
     suite = board.suites[series[0].header.suite]
     found = changes(series, suite)
-    charts = [*_rate_charts(board, series), *_speed_charts(series)]
-    levels = list(_new_levels(board, series))
+    falls = [item for item in found if item.is_regression]
     return Trend(
-        charts,
-        [change_text(item) for item in found if item.is_regression] + levels,
+        [*_rate_charts(board, series), *_speed_charts(series)],
+        [*map(change_text, falls), *_lower_levels(board, series, falls)],
         [change_text(item) for item in found if item.is_significant and not item.is_regression],
         list(dict.fromkeys(_not_paired(it) for it in found if it.difference is None)),
     )
@@ -92,7 +91,8 @@ def change_text(change: Change) -> str:
     assert change.difference is not None
     what = f"{task_title(change.task)}, T={change.temperature:g}"
     when = f"{_label(change.before)} to {_label(change.after)}"
-    return printable_text(f"{what}: {interval(change.difference, 3)} from {when}")
+    rate = f"acceptance rate {interval(change.difference, 3)}"
+    return printable_text(f"{what}: {rate} from {when}")
 
 
 def _not_paired(change: Change) -> str:
@@ -139,15 +139,23 @@ def _values(number: Number) -> list[float | None]:
     return list(map(rounded, known))
 
 
-def _new_levels(board: Board, series: Sequence[Submission]) -> Iterator[str]:
-    """Yield the places of a series at which a lower level starts."""
-    suite = board.suites[series[0].header.suite]
-    every: Mapping[str, Sequence[Line]] = {
-        **{f"acceptance rate, T={t:g}": lines for t, lines in rate_lines(series, suite).items()},
-        **{f"{key_title(it.key)}; {it.machine}": it.lines for it in speed_lines(series)},
-    }
-    for what, lines in every.items():
+def _lower_levels(
+    board: Board, series: Sequence[Submission], falls: Sequence[Change]
+) -> Iterator[str]:
+    """Yield the starts of lower levels, but for those that paired differences show."""
+    shown = {(item.task, item.temperature, item.after.hash) for item in falls}
+    for temperature, lines in rate_lines(series, board.suites[series[0].header.suite]).items():
         for line in lines:
-            for place in line.falls:
-                start = f"a lower level from {_label(series[place])}"
-                yield printable_text(f"{task_title(line.task)}, {what}: {start}")
+            starts = [series[place] for place in line.falls]
+            unseen = [it for it in starts if (line.task, temperature, it.hash) not in shown]
+            yield from _levels(line, f"acceptance rate, T={temperature:g}", unseen)
+    for speed in speed_lines(series):
+        for line in speed.lines:
+            what = f"{key_title(speed.key)}; {speed.machine}"
+            yield from _levels(line, what, [series[place] for place in line.falls])
+
+
+def _levels(line: Line, what: str, starts: Sequence[Submission]) -> Iterator[str]:
+    for item in starts:
+        start = f"a lower level from {_label(item)}"
+        yield printable_text(f"{task_title(line.task)}, {what}: {start}")

@@ -81,7 +81,7 @@ def draft_trend(board: Board, series: Sequence[Submission]) -> Trend:
     return Trend(
         [*_rate_charts(board, series), *_speed_charts(series)],
         [*map(change_text, falls), *_lower_levels(board, series, falls)],
-        [change_text(item) for item in found if item.is_significant and not item.is_regression],
+        [change_text(item) for item in found if item.is_large and not item.is_regression],
         list(dict.fromkeys(_not_paired(it) for it in found if it.difference is None)),
     )
 

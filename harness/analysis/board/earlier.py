@@ -27,6 +27,11 @@ class Earlier:
     prompts: dict[_Key, Submission] = field(default_factory=dict)  # by the counts of one prompt
     lengths: dict[_Key, tuple[Any, Submission]] = field(default_factory=dict)  # by texts
 
+    def add(self, submission: Submission) -> None:
+        """Add a submission that is sound."""
+        for _ in self.faults_of(submission):
+            pass
+
     def faults_of(self, submission: Submission) -> Iterator[tuple[str, str]]:
         """Yield the check and the sentence of each fault; the submission is an earlier one then."""
         yield from self._name_faults(submission)

@@ -54,8 +54,14 @@ class Change:
 
     @property
     def is_regression(self) -> bool:
-        """True if the rate fell significantly."""
-        return self.is_significant and self.difference is not None and self.difference.value < 0
+        """True if the rate fell significantly, and by as much as counts in a trend."""
+        return self.is_large and self.difference is not None and self.difference.value < 0
+
+    @property
+    def is_large(self) -> bool:
+        """True if the change is significant, and not as small as rounding makes it."""
+        size = abs(self.difference.value) if self.difference else 0.0
+        return self.is_significant and size >= _LEAST_RATE
 
 
 def series_of(submissions: Sequence[Submission]) -> dict[tuple[str, str], list[Submission]]:

@@ -1,6 +1,6 @@
 """From a run to checked submissions in a board's folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from draftmark.analysis.board.board import Board
-from draftmark.analysis.board.check import Checked, Fault, against_others, check_folder
+from draftmark.analysis.board.check import Checked, Fault, check_folder
+from draftmark.analysis.board.earlier import Earlier
 from draftmark.analysis.board.packing import pack_run
 from draftmark.analysis.board.submission import (
     Submission,
@@ -41,8 +42,10 @@ def submit_run(
     refused = []
     with TemporaryDirectory(prefix=".submit-", dir=board.folder) as scratch:
         trial = replace(board, folder=Path(scratch))
-        for submission in [save_submission(item, trial.folder) for item in packed]:
-            checked = _checked(submission, trial, board)
+        saved = [save_submission(item, trial.folder) for item in packed]
+        earlier = _earlier(board, {item.header.target for item in saved})
+        for submission in saved:
+            checked = _checked(submission, trial, board, earlier)
             if checked.faults:
                 refused += checked.lines()
             else:
@@ -62,20 +65,22 @@ def _suite_of(results: Results, board: Board) -> Suite:
     return board.suite
 
 
-def _checked(submission: Submission, trial: Board, board: Board) -> Checked:
+def _checked(submission: Submission, trial: Board, board: Board, earlier: Earlier) -> Checked:
     """Return a new submission with its faults, those beside the board's rows included."""
     if (board.folder / submission.place).exists():
         return Checked(submission.place, (Fault("duplicates", "it is there already"),))
     here = check_folder(trial, trial.folder / submission.place)
-    others = list(_others(board, submission.header.target))
-    ages = {item.path: 0 for item in others}  # the new one is the last, whatever their dates
-    found = against_others([*others, here], ages)
-    return next(item for item in found if item.path == here.path)
+    if here.faults or here.submission is None:
+        return here
+    faults = tuple(Fault(*fault) for fault in earlier.faults_of(here.submission))
+    return replace(here, faults=faults)
 
 
-def _others(board: Board, target: str) -> Iterator[Checked]:
-    """Yield the readable submissions of a target; that they are sound was checked before."""
+def _earlier(board: Board, targets: Collection[str]) -> Earlier:
+    """Return the readable submissions of targets; that they are sound was checked before."""
+    found = Earlier()
     for path, reason in board.submissions():
-        if not reason and path.parent.parent.name == target:
+        if not reason and path.parent.parent.name in targets:
             with suppress(UserError):
-                yield Checked(path.relative_to(board.folder).as_posix(), (), read_submission(path))
+                found.add(read_submission(path))
+    return found

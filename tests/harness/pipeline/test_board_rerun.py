@@ -1,5 +1,6 @@
 """A board as its people use it: run, submit, check, rerun, build."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,4 +41,4 @@ def test_a_row_is_run_submitted_checked_rerun_and_shown(
     assert not list(again.rglob("logs/*"))  # no tracker of the submitter ran
     assert run_command(capsys, "board", "build", board, "--out", tmp_path / "site").code == 0
     page = (tmp_path / "site" / "rows" / f"{lookup.hash}.html").read_text("utf-8")
-    assert "Trust: <strong>rerun here</strong>" in page
+    assert re.search(r'Trust: <a class="badge"[^>]*>rerun here</a>', page)

@@ -12,6 +12,7 @@ from commands import run_command
 from draftmark.analysis.board.board import open_board
 from draftmark.analysis.board.packing import describe_version
 from draftmark.analysis.board.series import (
+    Change,
     changes,
     rate_lines,
     regressions,
@@ -160,3 +161,12 @@ def test_a_trend_over_submissions_leaves_them_as_they_are(
     assert done.code == 0, done
     assert "4 runs" in (tmp_path / "trend" / "trend.md").read_text("utf-8")
     assert sorted(fallen.rglob("*")) == before
+
+
+def test_a_significant_change_as_small_as_rounding_is_no_fall(fallen: Path) -> None:
+    first, second = series_in(fallen)[:2]
+    small = Number(-0.002, -0.003, -0.001, 8, "difference")
+    change = Change("gsm8k", 1.0, first, second, small, is_significant=True)
+
+    assert not change.is_regression
+    assert replace(change, difference=replace(small, value=-0.02)).is_regression

@@ -57,6 +57,18 @@ def project_state() -> dict[str, Any] | None:
     return None if root in (None, _SOURCE) else _commit(root, "--untracked-files=no")
 
 
+def added_files(folder: Path) -> list[str]:
+    """Return the files below a folder in the order in which its repository's branch got them.
+
+    What a merge adds counts as added by the merge, whatever its commits are dated. Empty outside a
+    repository.
+    """
+    log = ("log", "--first-parent", "-m", "--reverse", "--diff-filter=A", "--no-renames")
+    named = ("--name-only", "--format=", "-z", "--relative", "--", ".")
+    found = _output("git", "-C", str(folder), *log, *named)
+    return [name for name in (found or "").replace("\n", "\0").split("\0") if name]
+
+
 def package_state(name: str) -> dict[str, Any]:
     """Return a package's version, and its commit if it is editable or was installed from git."""
     package = distribution(name)

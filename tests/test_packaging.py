@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 BUILD = "import sys; from setuptools import build_meta as b; getattr(b, sys.argv[1])(sys.argv[2])"
 # What a checkout has under draftmark's name and an installation needs not.
 LEFT_OUT = re.compile(
-    r"(tasks/|baselines/|reports/)?README\.md|reports/(accepted|bench|measured)/.*"
+    r"(tasks/|baselines/|reports/)?README\.md|reports/(accepted|bench|board|measured)/.*"
     r"|tasks/samples/(templates/.*|\w+\.py)"
 )
 FOLDERS = ("tasks", "reports", "baselines", "harness")

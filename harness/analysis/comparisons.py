@@ -92,7 +92,9 @@ def rank_by(name: str, known: Sequence[Contender], contenders: Contenders) -> li
     """
     ranked = sorted(known, key=lambda it: -statistics.mean_ratio(_counts(name, contenders[it])))
     pairs = list(combinations(range(len(ranked)), 2))
-    tests = {(a, b): _test(name, contenders[ranked[a]], contenders[ranked[b]]) for a, b in pairs}
+    tests = {
+        (a, b): paired_test(name, contenders[ranked[a]], contenders[ranked[b]]) for a, b in pairs
+    }
     level = LEVEL / len(pairs)
     letters = group_letters(len(ranked), lambda a, b: tests[a, b].p_value < level)
     definition = f"{name} of {ranked[0].method} minus that of this method, paired on prompts"
@@ -114,7 +116,7 @@ def _counts(name: str, seeds: Seeds) -> list[Counts]:
     return [seed[name].counts for seed in seeds.values()]
 
 
-def _test(name: str, seeds: Seeds, baseline: Seeds) -> PairedTest:
+def paired_test(name: str, seeds: Seeds, baseline: Seeds) -> PairedTest:
     """Return the test of two contenders, paired on seeds if both have the same seeds."""
     sides, paired = (_counts(name, seeds), _counts(name, baseline)), list(seeds) == list(baseline)
     bounds = next(iter(seeds.values()))[name].bounds
@@ -128,7 +130,7 @@ def _comparison(
     require_same_prompts(*quantities)
     and_seeds = " and seeds" if len(seeds) > 1 and list(seeds) == list(baseline) else ""
     definition = f"{name} minus that of {against}, paired on prompts{and_seeds}"
-    test = _test(name, seeds, baseline)
+    test = paired_test(name, seeds, baseline)
     number, p = test.found.number(definition), test.p_value
     needed = test.prompts_needed(number.value) if number.value else None
     if all(item.is_share for item in quantities):

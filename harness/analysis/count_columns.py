@@ -56,14 +56,15 @@ def count_fault(gamma: int, values: Mapping[str, Floats], rounding: float = 0.0)
     """
     if not is_countable(values):
         return "a count is negative, not finite or larger than any text"
-    accepted_B, tested_B, tokens_B, passes_B = (
-        values[name] for name in ("accepted", "tested", "tokens", "passes")
-    )
+    accepted_B, tested_B, drafted_B, tokens_B, passes_B = (values[name] for name in COUNTED)
     slack_B = _ROUNDING * (1 + tokens_B) + rounding * (1 + gamma)
     faults = {
         "a text has no whole number of tokens": tokens_B != np.rint(tokens_B),
         "more tokens were accepted than tested": accepted_B > tested_B + slack_B,
+        "more tokens were tested than drafted": tested_B > drafted_B + slack_B,
         "more tokens were tested than blocks hold": tested_B > gamma * passes_B + slack_B,
+        "more tokens were refused than there are passes": tested_B
+        > accepted_B + passes_B + slack_B,
         "accepted tokens and passes do not add up to the tokens": np.abs(
             accepted_B + passes_B - tokens_B - 0.5
         )

@@ -30,6 +30,7 @@ from draftmark.store.run_folder import (
 from draftmark.store.stored_shapes import Manifest
 
 SUMMARY = "summary.jsonl"
+SUBMISSION = "submission"  # the key of a manifest with what a submission to a board says of itself
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,11 @@ def read_summary(directory: Path) -> RunSummary:
     """Return a run's summary; raises UserError if there is none and the results are damaged."""
     with suppress(UserError, OSError):
         return _read_file(directory)
-    summary = summarise_run(load_results(directory))
-    with suppress(OSError):  # the folder is read-only
-        write_summary(summary, directory)
+    results = load_results(directory)
+    summary = summarise_run(results)
+    if SUBMISSION not in results.manifest:  # the hash of a submission is of all of its files
+        with suppress(OSError):  # the folder is read-only
+            write_summary(summary, directory)
     return summary
 
 

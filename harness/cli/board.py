@@ -96,6 +96,28 @@ def new(
         echo(f"Written: {folder / name}")
 
 
+def freeze(
+    name: Annotated[str, typer.Argument(help="The suite's name, such as our-suite-1.")],
+    tasks: Annotated[str, typer.Option(help="Tasks, like gsm8k,mbpp.")],
+    out: Annotated[Path, typer.Option("--out", help="The file, such as BOARD/suites/NAME.json.")],
+    rows: Annotated[int, typer.Option(min=2, help="The first test rows of each task.")] = 80,
+    source: Annotated[str, typer.Option(help="hub, directory or samples.")] = "hub",
+    data: Data = None,
+) -> None:
+    """Freeze test rows of tasks as a suite, which board.toml then names.
+
+    A suite never changes once there are rows of it: other prompts are another suite.
+    """
+    from draftmark.analysis.board.suite import freeze_tasks, suite_text
+    from draftmark.store.files import write_atomically
+
+    if out.exists():
+        raise UserError(f"{out} is there, and a suite never changes; name another file.")
+    suite = freeze_tasks(name, split_names(tasks) or [], rows, source, data)
+    write_atomically(writable_folder(out.parent) / out.name, suite_text(suite).encode())
+    echo(f"Written: {out}, {sum(len(it.prompts) for it in suite.tasks.values())} prompts")
+
+
 def rerun(
     folder: BoardFolder,
     row: Annotated[str, typer.Argument(help="The hash of a submission, the name of its folder.")],

@@ -72,6 +72,7 @@ board_app.command(name="new")(board.new)
 board_app.command(name="check")(board.check)
 board_app.command(name="build")(board.build)
 board_app.command(name="rerun")(board.rerun)
+board_app.command(name="freeze")(board.freeze)
 app.add_typer(board_app, name="board")
 
 models_app = typer.Typer(invoke_without_command=True, callback=models.models)

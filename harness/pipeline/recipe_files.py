@@ -58,7 +58,7 @@ def load_recipe(name_or_path: str, *, tasks: Sequence[str] | None = None) -> Rec
         names = ", ".join(validate_section(Suite, document, origin).recipes)
         raise UserError(f"{origin} is a suite: name one of its recipes, {names}.")
     if tasks is not None:
-        document = _with_tasks(document, tasks)
+        document = with_tasks(document, tasks)
     return recipe_of(expand_sweeps(document), origin)
 
 
@@ -93,7 +93,7 @@ def _read(name_or_path: str) -> tuple[str, str]:
     return file.read_text(encoding="utf-8"), f"recipe {name_or_path!r}"
 
 
-def _with_tasks(document: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
+def with_tasks(document: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
     """Return a recipe document with these tasks, without the settings of other tasks."""
     changed: dict[str, Any] = {**document, "tasks": list(tasks)}
     match document:
@@ -103,6 +103,9 @@ def _with_tasks(document: dict[str, Any], tasks: Sequence[str]) -> dict[str, Any
         case {"prompting": {"styles": {**styles}, **others}}:
             kept = {name: styles[name] for name in styles if name in tasks}
             changed["prompting"] = {**others, "styles": kept}
+    match document:
+        case {"rows": {**rows}}:
+            changed["rows"] = {name: rows[name] for name in rows if name in tasks}
     return changed
 
 

@@ -105,6 +105,7 @@ class _Pair(_Shape):
 class _Method(_Shape):
     name: str
     label: str | None = None
+    training: dict[str, Any] = {}
 
 
 class _Samples(_Shape):
@@ -136,6 +137,7 @@ class StoredRecipe(_Shape):
     data: _Rows
     speed: dict[str, Any] | None
     prompting: dict[str, Any] = {}
+    training: dict[str, Any] = {}
 
 
 class _Overlap(_Shape):
@@ -157,8 +159,21 @@ class _FineTuning(_Shape):
     ledger: _Ledger
 
 
-class _OfTest(_Shape):
+class _OfSplits(_Shape):
     test: str
+    train: str = ""
+    validation: str = ""
+
+
+class _Model(_Shape):
+    reference: str = ""
+    source: str | None = None
+    commit: str | None = None
+    files: dict[str, Any] = {}
+
+
+class _OwnDraft(_Shape):
+    model: _Model = _Model()
 
 
 class DataFacts(_Shape):
@@ -171,7 +186,9 @@ class DataFacts(_Shape):
     target_digest: str
     draft: str
     rows: dict[str, int]
-    source: _OfTest
-    digest: _OfTest
+    source: _OfSplits
+    digest: _OfSplits
     overlaps: list[_Overlap]
+    models: dict[str, _Model] = {}
+    drafts: dict[str, _OwnDraft] = {}
     fine_tuning: _FineTuning | None = None

@@ -5,15 +5,29 @@ Chromium and its driver come from the system; without them these tests are skipp
 
 import base64
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import (
+    CONTRASTS,
+    DESK,
+    NEEDS_CHROMIUM,
+    PHONE,
+    axe_violations,
+    opened,
+    set_window,
+    show,
+    started_browser,
+    texts,
+    visit,
+)
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
 from stored_runs import HOSTILE, NUMBER, run_of
 
 from draftmark.pipeline.render import write_reports
@@ -22,17 +36,7 @@ from draftmark.results import Standing
 from draftmark.store.records import write_rows
 from draftmark.types import Ledger
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium")
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
-
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (BROWSER and DRIVER), reason="apt-get install chromium chromium-driver"),
-]
-DESK, PHONE = (1280, 900), (390, 844)
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 HISTORY = tuple(
     {"step": float(step), "validation_acceptance": 0.3 + step / 100, "loss": 2 - step / 50}
     for step in (0, 20, 40)
@@ -94,51 +98,20 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(BROWSER)
-    options.add_argument("--headless=new")
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND")  # no name leads anywhere
-    options.add_argument("--disable-dev-shm-usage")
-    options.add_argument("--force-prefers-reduced-motion")  # no scrolling under a click
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(executable_path=str(DRIVER))
-    with webdriver.Chrome(options=options, service=service) as driver:
+    with started_browser() as driver:
         yield driver
 
 
 @pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
 def window(request: pytest.FixtureRequest, browser: Any) -> Iterator[Any]:
     """Yield the browser at a width; afterwards nothing was complained of or asked for."""
-    width, height = request.param
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    set_window(browser, *request.param)
     yield browser
     assert browser.get_log("browser") == []
     sent = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in sent if m["method"].endswith("BeSent")]
     assert asked
     assert [url for url in asked if not url.startswith(("file:", "data:", "about:"))] == []
-
-
-def visit(browser: Any, address: str) -> None:
-    """Open an address as a new visitor, also if only its last part differs from the present."""
-    browser.get("about:blank")
-    browser.get(address)
-    ready = "return document.documentElement.dataset.ready"
-    WebDriverWait(browser, 60).until(lambda driver: driver.execute_script(ready) == "yes")
-
-
-def opened(browser: Any, page: Path) -> Any:
-    visit(browser, page.as_uri())
-    fits = "return document.documentElement.scrollWidth <= window.innerWidth"
-    assert browser.execute_script(fits), f"{page} is wider than the window"
-    return browser
-
-
-def texts(browser: Any, selector: str) -> list[str]:
-    return [item.text for item in browser.find_elements(By.CSS_SELECTOR, selector)]
 
 
 def choose(browser: Any, name: str, value: str) -> None:
@@ -447,15 +420,9 @@ def test_paper_has_every_row_of_a_table(browser: Any, root: Path) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(browser: Any, root: Path, theme: str) -> None:
-    axe = pytest.importorskip("axe_core_python", reason="pip install axe-core-python")
-    script = (Path(axe.__file__).parent / "axe.min.js").read_text("utf-8")
-    run = "const done = arguments[0]; axe.run().then(done, error => done(String(error)))"
     for page in kinds_of_pages(root):
         show(browser, root / page, theme)
-        browser.execute_script(script)
-        found = browser.execute_async_script(run)
-        assert found["passes"], page
-        assert [(item["id"], item["nodes"][0]["html"]) for item in found["violations"]] == [], page
+        assert axe_violations(browser) == [], page
 
 
 def kinds_of_pages(root: Path) -> list[str]:
@@ -463,40 +430,6 @@ def kinds_of_pages(root: Path) -> list[str]:
     folders = ("tables", "sides", "cells", "runs")
     pages = [next((root / name).iterdir()).relative_to(root) for name in folders]
     return ["index.html", "runs.html", "definitions.html", *map(str, pages)]
-
-
-def show(browser: Any, page: Path, theme: str) -> None:
-    """Open a page in a theme, with all that it folds open."""
-    visit(browser, page.as_uri())
-    if browser.execute_script("return document.documentElement.dataset.theme") != theme:
-        browser.find_element(By.ID, "theme").click()
-    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-
-
-CONTRASTS = """
-const rgb = text => text.match(/[0-9.]+/g).map(Number);
-const light = part => {
-  part /= 255;
-  return part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4;
-};
-const luminance = c => .2126 * light(c[0]) + .7152 * light(c[1]) + .0722 * light(c[2]);
-const paint = element => {
-  for (let at = element; at; at = at.parentElement) {
-    const found = rgb(getComputedStyle(at).backgroundColor);
-    if (found.length === 3 || found[3] === 1) { return found; }
-  }
-  return [255, 255, 255];
-};
-const low = [];
-for (const element of document.querySelectorAll('main *, header *, footer *')) {
-  const own = [...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-  if (!own || !element.checkVisibility() || element.closest('svg, select, .unseen')) { continue; }
-  const [a, b] = [rgb(getComputedStyle(element).color), paint(element)].map(luminance);
-  const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-  if (ratio < 4.5) { low.push([element.className, element.textContent.slice(0, 30), ratio]); }
-}
-return low;
-"""
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

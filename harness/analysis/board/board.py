@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from pydantic import Field
@@ -11,10 +11,11 @@ from pydantic import Field
 from draftmark.analysis.board.submission import FOLDER
 from draftmark.analysis.board.suite import Suite, read_suite, shipped_suite, suite_names
 from draftmark.config.validation import Section, parse_toml, validate_section
+from draftmark.environment import added_files
 from draftmark.errors import UserError
 from draftmark.store.plain_files import NotPlain, read_plain
 from draftmark.store.reading import explained
-from draftmark.store.run_folder import path_inside
+from draftmark.store.run_folder import RESULTS, path_inside
 from draftmark.text import decode_text
 
 SETTINGS = "board.toml"
@@ -58,18 +59,32 @@ class Board:
         """Yield each submission's folder, and the reason why a path is none; "" for folders."""
         yield from _at_depth(self.folder / FOLDER, _DEPTH)
 
+    def ages(self) -> dict[str, int]:
+        """Return the place of each submission in the order in which the board's branch got them."""
+        found: dict[str, int] = {}
+        for name in added_files(self.folder):
+            path = PurePosixPath(name)
+            if path.name == RESULTS:
+                found[str(path.parent)] = len(found)
+        return found
+
 
 def _at_depth(folder: Path, depth: int) -> Iterator[tuple[Path, str]]:
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
         if path.is_symlink() or not path.is_dir():
-            if path.name != ".gitkeep":
+            if not _is_kept_folder(path):
                 yield path, "is not a folder <target>/<draft>/<hash> of submissions"
         elif depth == 1:
             yield path, ""
         else:
             yield from _at_depth(path, depth - 1)
+
+
+def _is_kept_folder(path: Path) -> bool:
+    """True for the empty file by which git keeps an empty folder."""
+    return path.name == ".gitkeep" and path.is_file() and not path.lstat().st_size
 
 
 def open_board(folder: Path) -> Board:

@@ -4,17 +4,15 @@ What no check can see, counts that were made up whole and add up, is why rows ha
 `tables.trust_of`.
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from draftmark.analysis.board.board import Board
 from draftmark.analysis.board.claims import claim_faults
-from draftmark.analysis.board.counts import COUNTED, FIX
+from draftmark.analysis.board.counts import FIX
+from draftmark.analysis.board.earlier import Earlier
 from draftmark.analysis.board.submission import (
     FILES,
     Submission,
@@ -28,7 +26,7 @@ from draftmark.store.plain_files import NotPlain
 from draftmark.store.reading import explained
 from draftmark.store.run_folder import RESULTS, SUMS, recorded_hash, verified_file
 
-_DIGITS = 6  # of counts that are compared with another submission's
+_MOST_LINES = 20  # of a submission
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,12 @@ class Checked:
 
     def lines(self) -> list[str]:
         """Return a line for each fault; one that says OK without faults."""
-        faults = [f"REFUSED  {self.path}: {fault.check}: {fault.text}" for fault in self.faults]
-        return faults or [f"OK       {self.path}"]
+        if not self.faults:
+            return [f"OK       {self.path}"]
+        found = [f"REFUSED  {self.path}: {fault.check}: {fault.text}" for fault in self.faults]
+        if more := len(found) - _MOST_LINES:
+            found[_MOST_LINES:] = [f"REFUSED  {self.path}: and {more} more faults"] * (more > 0)
+        return found
 
     def test_case(self) -> JUnitCase:
         """Return the submission as a case of a test suite."""
@@ -72,7 +74,7 @@ def check_board(board: Board) -> list[Checked]:
         else check_folder(board, path)
         for path, reason in board.submissions()
     ]
-    return against_others(found)
+    return against_others(found, board.ages())
 
 
 def check_folder(board: Board, folder: Path) -> Checked:
@@ -108,62 +110,16 @@ def _check_hashes(folder: Path) -> None:
         raise _BadHash(f"the folder must be named {found}, the hash of what it holds")
 
 
-def against_others(found: Sequence[Checked]) -> list[Checked]:
-    """Return submissions with what is wrong beside earlier ones: copies, and texts that differ."""
-    sound = [(one.submission, one.path) for one in found if one.submission and not one.faults]
-    seen: dict[str, Submission] = {}
-    lengths: dict[tuple[str, str], tuple[Any, Submission]] = {}
+def against_others(found: Sequence[Checked], ages: Mapping[str, int]) -> list[Checked]:
+    """Return submissions with what is wrong beside earlier ones; those without an age are last."""
+    sound = {one.path: one.submission for one in found if one.submission and not one.faults}
+
+    def order(path: str) -> tuple[float, str, str]:
+        return ages.get(path, math.inf), sound[path].header.date, path
+
+    earlier = Earlier()
     more = {
-        path: (*_copies(submission, seen), *_other_lengths(submission, lengths))
-        for submission, path in sorted(sound, key=lambda pair: (pair[0].header.date, pair[1]))
+        path: tuple(Fault(*fault) for fault in earlier.faults_of(sound[path]))
+        for path in sorted(sound, key=order)
     }
     return [replace(one, faults=(*one.faults, *more.get(one.path, ()))) for one in found]
-
-
-def _copies(submission: Submission, seen: dict[str, Submission]) -> Iterator[Fault]:
-    """Yield a fault for an earlier submission with the same counts, unless other versions made it.
-
-    The same draft may be measured again with a new engine or library, and have the same counts.
-    """
-    others: dict[str, Submission] = {}
-    for task in submission.cells:
-        mark = _mark(submission, task)
-        if (other := seen.setdefault(mark, submission)) is not submission:
-            others.setdefault(other.place, other)
-    for place, other in others.items():
-        if other.name != submission.name:
-            yield Fault("duplicates", f"its counts are those of {place}, under another name")
-        elif _made_with(other) == _made_with(submission):
-            yield Fault("duplicates", f"it repeats {place}")
-
-
-def _made_with(submission: Submission) -> Any:
-    manifest = submission.results.manifest
-    return manifest["versions"], manifest["git"], submission.header.suite
-
-
-def _mark(submission: Submission, task: str) -> str:
-    """Return a hash of a task's counts, which neither order nor the last digits change."""
-    places = {place: number for number, place in enumerate(submission.cells[task])}
-    digest = hashlib.sha256(f"{submission.target_digest} {task}".encode())
-    own = [at for at in submission.counts if at.cell in places]
-    for at in sorted(own, key=lambda at: (places[at.cell], *at[1:])):
-        digest.update(f"{places[at.cell]} {at[1:]}".encode())
-        for name in COUNTED:
-            digest.update(np.round(submission.counts[at].columns[name], _DIGITS).tobytes())
-    return digest.hexdigest()
-
-
-def _other_lengths(
-    submission: Submission, known: dict[tuple[str, str], tuple[Any, Submission]]
-) -> Iterator[Fault]:
-    """Yield texts that have other lengths than an earlier submission's texts of the same hash."""
-    found: dict[tuple[str, str], Any] = {}
-    for at, own in submission.counts.items():
-        task = submission.results.results[at.cell].cell.task
-        found[task, submission.text_digest(task, at.temperature)] = own.columns["tokens"]
-    for key, tokens_B in found.items():
-        theirs_B, other = known.setdefault(key, (tokens_B, submission))
-        if not np.array_equal(theirs_B, tokens_B):
-            text = f"{key[0]}: its texts have the hash of those of {other.place}, and other lengths"
-            yield Fault("texts", text)

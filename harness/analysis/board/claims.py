@@ -5,14 +5,16 @@ Each check yields one sentence for each fault. The checks of a stage need what e
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.board.board import Board
 from draftmark.analysis.board.counts import RATED, count_faults
-from draftmark.analysis.board.submission import Submission, folder_name
+from draftmark.analysis.board.submission import Submission, folder_name, speed_engine
 from draftmark.analysis.board.suite import Suite
 from draftmark.analysis.fairness import data_findings
 from draftmark.analysis.summary import quantity_number
@@ -39,51 +41,64 @@ def claim_faults(submission: Submission, board: Board, folder: Path) -> Iterator
 
 
 def _names(submission: Submission, board: Board, folder: Path) -> Iterator[str]:
-    header, results = submission.header, submission.results
+    header = submission.header
     here = folder.parent.parent.name, folder.parent.name
     for what, said, found in zip(
         ("target", "draft"), (header.target, header.draft), here, strict=True
     ):
         if said != found:
             yield f"the {what} {said} lies in a folder of {found}"
-    labels = [results.name, results.title, header.draftmark, header.machine, header.suite]
-    for row in results.results:
-        labels += [row.cell.task, row.cell.pair, row.cell.method]
-    for facts in results.data:
-        labels += [facts["target"], facts["draft"]]
-    for label in dict.fromkeys(labels):
+    for label in dict.fromkeys(_labels(submission)):
         if len(label) > _LONGEST:
             yield f"a name has {len(label)} characters; {_LONGEST} are enough"
         elif _MARKUP.search(label) or not label.isprintable():
             yield f"{label!r} has markup, control characters or dots that lead upwards"
 
 
+def _labels(submission: Submission) -> Iterator[str]:
+    """Yield what pages and commands print of a submission, but for its recipe and findings."""
+    header, results = submission.header, submission.results
+    yield from (results.name, results.title, header.draftmark, header.machine, header.suite)
+    yield from (text for pair in header.engines.items() for text in pair)
+    for versions in (results.manifest["versions"], results.manifest.get("plugins", {})):
+        yield from (f"{name} {value}" for name, value in versions.items())
+    yield str(results.commit.get("commit"))
+    for row in results.results:
+        yield from (row.cell.task, row.cell.pair, row.cell.method, *row.numbers)
+    for facts in results.data:
+        yield from (facts["target"], facts["draft"], facts["target_digest"])
+
+
 def _rows(submission: Submission, board: Board, folder: Path) -> Iterator[str]:
     """Yield rows that are there twice, of several drafts, failed, or without data."""
     results = submission.results
-    cells = [row.cell for row in results.results]
+    cells = Counter(row.cell for row in results.results)
     if not cells:
         yield "it has no rows"
-    for cell in dict.fromkeys(cell for cell in cells if cells.count(cell) > 1):
-        yield f"{cell.task}, seed {cell.seed} is there {cells.count(cell)} times"
+    for cell, times in cells.items():
+        if times > 1:
+            yield f"{cell.task}, seed {cell.seed} is there {times} times"
     if len({(cell.pair, cell.method) for cell in cells}) > 1:
         yield "its rows are of several drafts; each draft is a submission of its own"
     tasks = [facts["task"] for facts in results.data]
     if sorted(tasks) != sorted(submission.cells):
         yield "its data are not those of its rows"
-    if (
-        len(
-            {
-                tuple(submission.results.results[p].cell.seed for p in places)
-                for places in submission.cells.values()
-            }
-        )
-        > 1
-    ):
+    seeds = {
+        tuple(results.results[place].cell.seed for place in places)
+        for places in submission.cells.values()
+    }
+    if len(seeds) > 1:
         yield "its tasks have different seeds"
     for row in results.results:
         if row.failure:
             yield f"{row.cell.task}, seed {row.cell.seed} failed"
+
+
+def _date(submission: Submission, board: Board, folder: Path) -> Iterator[str]:
+    """Yield a date to come: the newest submission of a draft stands in the tables."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()  # somewhere on earth
+    if submission.header.date > tomorrow:
+        yield f"it was submitted on {submission.header.date}, a day to come"
 
 
 def _suite(submission: Submission, board: Board, folder: Path) -> Iterator[str]:
@@ -106,7 +121,7 @@ def _prompts(submission: Submission, board: Board, folder: Path) -> Iterator[str
         seen = {facts["digest"]["test"]}
         for place in submission.cells[task]:
             provenance = submission.results.results[place].provenance
-            seen |= {text["rows"] for text in provenance.get("scored_texts", ())}
+            seen |= {text["rows"] for text in provenance.get("scored_texts") or [{"rows": ""}]}
         if seen != {frozen.digest} or facts["task_version"] != frozen.version:
             yield f"{task} was measured on other prompts than those of {suite.name}"
 
@@ -169,8 +184,9 @@ def _numbers(submission: Submission, board: Board, folder: Path) -> Iterator[str
     for task, claims, exact in _claimed(submission):
         for key, number in claims.items():
             if key.partition("[")[0] not in RATED:
-                continue
-            if key not in exact:
+                if not speed_engine(key):
+                    yield f"{task}: {key} is claimed, which is no number of a board"
+            elif key not in exact:
                 yield f"{task}: {key} is claimed, and no counts are of it"
             elif not _agree(number, exact[key], ends_too=ends_too):
                 given = f"its counts give {_shown(exact[key])}"
@@ -216,8 +232,8 @@ def _speeds(submission: Submission, board: Board, folder: Path) -> Iterator[str]
             low, high = (number.value if end is None else end for end in (number.low, number.high))
             if not 0 < low <= number.value <= high < _FASTEST:
                 yield f"{row.cell.task}: {key} is claimed as {_shown(number)}, which cannot be"
-            elif not submission.header.machine:
-                yield f"{row.cell.task}: {key} is of no machine"
+            elif not (submission.header.machine and speed_engine(key)):
+                yield f"{row.cell.task}: {key} is of no machine or no engine"
 
 
 def _findings(submission: Submission, board: Board, folder: Path) -> Iterator[str]:
@@ -238,7 +254,7 @@ def _findings(submission: Submission, board: Board, folder: Path) -> Iterator[st
 
 _Check = Callable[[Submission, Board, Path], Iterator[str]]
 _STAGES: Sequence[Mapping[str, _Check]] = (
-    {"names": _names, "rows": _rows, "suite": _suite},
+    {"names": _names, "rows": _rows, "date": _date, "suite": _suite},
     {"prompts": _prompts, "target": _target},
     {"conditions": _conditions},
     {"counts": _counts, "findings": _findings},

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.board.counts import RATED, Condition, Counts, PromptCounts, counts_of
-from draftmark.analysis.board.submission import Header, Submission, folder_name
+from draftmark.analysis.board.submission import Header, Submission, folder_name, speed_engine
 from draftmark.analysis.board.suite import Suite
 from draftmark.analysis.stored_counts import stored_tables
+from draftmark.analysis.stored_runs import SUBMISSION
 from draftmark.errors import UserError, unknown_name_error
 from draftmark.results import Cell, Contender, Number, Result, Results
 from draftmark.speculation.blocks import block_counts
 from draftmark.store.acceptance_tables import verifications_of
+from draftmark.store.reading import read_json
+from draftmark.store.speed_records import ENGINE, EngineFacts
 from draftmark.text import printable_text
 
 _STAGES = ("draft", "grades", "scores")  # whose entries a submission keeps
+_ENGINE_FILES = f"{Path(ENGINE).stem}*{Path(ENGINE).suffix}"  # of all speed conditions
 
 
 def pack_run(
@@ -68,7 +72,7 @@ def _pack(
     counts: dict[Condition, PromptCounts] = {}
     for place, row in enumerate(rows):
         counts |= _counts(row, place, directory, suite, temperatures)
-    machine = _machine(rows)
+    machine, engines = _machine(rows), _engines(rows, directory)
     header = Header(
         format=1,
         suite=suite.name,
@@ -78,17 +82,20 @@ def _pack(
         date=date,
         draftmark=str(results.manifest["versions"].get("draftmark") or ""),
         machine=machine,
+        engines=engines if machine else {},
     )
     pooled = [item for item in results.pooled if _is_of(item.contender, draft, tasks)]
     packed = replace(
         _without_comparisons(results),
-        results=tuple(_row(row, counts, machine) for row in rows),
-        pooled=tuple(replace(it, numbers=_claims(it.numbers, counts, machine)) for it in pooled),
+        results=tuple(_row(row, counts, header.engines) for row in rows),
+        pooled=tuple(
+            replace(it, numbers=_claims(it.numbers, counts, header.engines)) for it in pooled
+        ),
         data=tuple(data),
         findings=tuple(
             it for it in results.findings if it.subject in {f"{task}, {pair}" for task in tasks}
         ),
-        manifest={**results.manifest, "submission": header.model_dump()},
+        manifest={**results.manifest, SUBMISSION: header.model_dump()},
     )
     return Submission(header, packed, counts)
 
@@ -145,12 +152,12 @@ def _counts(
                 yield Condition(place, temperature, gamma, rule), counts_of(counts)
 
 
-def _row(row: Result, counts: Counts, machine: str) -> Result:
+def _row(row: Result, counts: Counts, engines: Collection[str]) -> Result:
     """Return a row with its claims, and with the entries of the draft and of its scores."""
     entries = [e for e in row.provenance.get("entries", ()) if e["stage"] in _STAGES]
     return replace(
         row,
-        numbers=_claims(row.numbers, counts, machine),
+        numbers=_claims(row.numbers, counts, engines),
         provenance={**row.provenance, "entries": entries},
         records="",
         history=(),
@@ -159,13 +166,15 @@ def _row(row: Result, counts: Counts, machine: str) -> Result:
     )
 
 
-def _claims(numbers: Mapping[str, Number], counts: Counts, machine: str) -> dict[str, Number]:
+def _claims(
+    numbers: Mapping[str, Number], counts: Counts, engines: Collection[str]
+) -> dict[str, Number]:
     """Return the numbers that a submission claims: rates of its conditions, and speedups."""
     wanted = {at.key(rate) for at in counts for rate in RATED}
     return {
         key: number
         for key, number in numbers.items()
-        if key in wanted or (machine and key.startswith("speedup["))
+        if key in wanted or speed_engine(key) in engines
     }
 
 
@@ -178,6 +187,31 @@ def _machine(rows: Sequence[Result]) -> str:
         if entry["stage"] == "decodes" and entry["manifest"]
     }
     return found.pop() if len(found) == 1 else ""
+
+
+def _engines(rows: Sequence[Result], directory: Path) -> dict[str, str]:
+    """Return the version of each engine that measured speeds, unless it had several versions."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        reported = _reported_versions(directory / row.records)
+        for entry in row.provenance.get("entries", ()):
+            if entry["stage"] == "decodes" and entry["manifest"]:
+                engine = entry["settings"]["engine"]
+                versions = entry["manifest"]["versions"] | reported.get(engine, {})
+                found.setdefault(engine, set()).add(describe_version(engine, versions))
+    return {engine: versions.pop() for engine, versions in found.items() if len(versions) == 1}
+
+
+def _reported_versions(records: Path) -> dict[str, dict[str, str]]:
+    """Return the versions that engines with processes of their own reported, such as vLLM's."""
+    facts = [read_json(path, EngineFacts) for path in sorted(records.glob(_ENGINE_FILES))]
+    return {item.engine: item.draft.get("resolved", {}).get("versions", {}) for item in facts}
+
+
+def describe_version(engine: str, versions: Mapping[str, str | None]) -> str:
+    """Return the version of an engine, and of the torch that it computes with, in one line."""
+    own = engine if versions.get(engine) else "draftmark"
+    return ", ".join(f"{name} {versions[name]}" for name in (own, "torch") if versions.get(name))
 
 
 def describe_machine(hardware: Mapping[str, Any]) -> str:

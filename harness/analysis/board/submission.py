@@ -25,7 +25,9 @@ from draftmark.analysis.board.counts import (
     read_counts,
     write_counts,
 )
+from draftmark.analysis.board.suite import NAME
 from draftmark.analysis.quantities import Quantity
+from draftmark.analysis.stored_runs import SUBMISSION
 from draftmark.analysis.summary import pool_seeds, quantity_number
 from draftmark.config.validation import Section
 from draftmark.errors import UserError
@@ -37,8 +39,6 @@ from draftmark.text import printable_text
 
 FOLDER = "submissions"
 FILES = {RESULTS: MAX_BYTES, FILE: MAX_BYTES, SUMS: 1000}  # the files, and their most bytes
-# The name of a folder: letters, digits, "_", "-" and single dots.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*")
 LONGEST_NAME = 100
 _HASH_DIGITS = 16
 
@@ -57,6 +57,7 @@ class Header(Section):
     date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
     draftmark: str
     machine: str = ""  # on which speeds were measured; empty without speeds
+    engines: Mapping[str, str] = {}  # the version of each engine that measured speeds
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class Submission:
     def name(self) -> str:
         """Target and draft, which resubmissions share."""
         return f"{self.header.target}/{self.header.draft}"
+
+    @property
+    def when(self) -> tuple[str, str, str]:
+        """The order of submissions in time: by date, then by the date of their commit."""
+        return self.header.date, str(self.results.commit.get("date") or ""), self.hash
 
     @cached_property
     def cells(self) -> Mapping[str, Sequence[int]]:
@@ -128,6 +134,13 @@ def _pooled(seeds: Sequence[Mapping[str, Quantity]]) -> dict[str, Number]:
     return {key: quantity_number(item) for key, item in seeds[0].items()}
 
 
+def speed_engine(key: str) -> str:
+    """Return the engine of a speedup's key; empty for the keys of other numbers."""
+    name, _, terms = key.partition("[")
+    engine = next((it for it in terms.rstrip("]").split(",") if it.startswith("engine=")), "")
+    return engine.removeprefix("engine=") if name == "speedup" else ""
+
+
 def folder_name(text: str) -> str:
     """Return a name as a folder's: of a path the last part, of a hub's name without the revision.
 
@@ -169,7 +182,7 @@ def read_submission(directory: Path) -> Submission:
     results = load_results(directory)
     counts = read_counts(directory / FILE)
     with explained(directory / RESULTS, FIX):
-        header: Header = adapter(Header).validate_python(results.manifest.get("submission"))
+        header: Header = adapter(Header).validate_python(results.manifest.get(SUBMISSION))
     return Submission(header, results, counts, directory.name)
 
 

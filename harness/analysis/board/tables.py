@@ -1,22 +1,26 @@
 """The tables of a board: rows that pair, of one suite, target, text and condition.
 
 Two rows stand in one table only if target and texts have equal hashes: then both were scored on the
-same tokens, and their difference is paired on prompts. Speeds stand apart, by machine and engine.
+same tokens, and their difference is paired on prompts. Speeds stand apart, by machine, engine and
+version of the engine.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from draftmark.analysis.board.board import Board
 from draftmark.analysis.board.counts import Condition
-from draftmark.analysis.board.submission import Submission
+from draftmark.analysis.board.submission import Submission, speed_engine
+from draftmark.analysis.board.suite import suite_names
 from draftmark.analysis.comparisons import rank_by
 from draftmark.results import Contender, Number, Standing
 from draftmark.types import Verification
 
 MOST_PAIRED = 40  # rows of a table whose pairs are tested; the others stand below by their value
 Trust = Literal["rerun here", "reproducible", "reported"]
+_COMMIT = re.compile("[0-9a-f]{40}")
 TRUSTS: Mapping[Trust, str] = {
     "rerun here": "a run by the maintainers has every number of the row within its interval",
     "reproducible": "models, rows and code are public and pinned: by commits or by hashes",
@@ -63,12 +67,14 @@ class SpeedTerms(NamedTuple):
     target: str
     task: str
     machine: str
+    engine: str
+    version: str  # of the engine; empty if the submission has none
     condition: str
 
 
 @dataclass(frozen=True)
 class SpeedTable:
-    """Speedups of a task on one machine with one engine and setting, the highest first."""
+    """Speedups of a task on one machine, one version of an engine and one setting."""
 
     terms: SpeedTerms
     rows: Sequence[tuple[Submission, Number]]
@@ -76,7 +82,7 @@ class SpeedTable:
 
 def newest(submissions: Sequence[Submission]) -> list[Submission]:
     """Return the newest submission of each draft in each suite; earlier ones are its series."""
-    ordered = sorted(submissions, key=lambda item: (item.header.date, item.hash))
+    ordered = sorted(submissions, key=lambda item: item.when)
     found = {(item.header.suite, item.name): item for item in ordered}
     return list(found.values())
 
@@ -148,24 +154,27 @@ def _row(
 
 
 def speed_tables(submissions: Sequence[Submission]) -> list[SpeedTable]:
-    """Return the tables of speedups; a table has one machine, engine and setting."""
+    """Return the tables of speedups, the highest first in each."""
     groups: dict[SpeedTerms, list[tuple[Submission, Number]]] = {}
     for submission in newest(submissions):
         header = submission.header
-        for task, key, number in _speedups(submission):
-            terms = SpeedTerms(header.suite, header.target, task, header.machine, key)
-            groups.setdefault(terms, []).append((submission, number))
+        for task, key, number in speedups(submission):
+            engine = speed_engine(key)
+            version = header.engines.get(engine, "")
+            place = (header.suite, header.target, task, header.machine, engine, version)
+            groups.setdefault(SpeedTerms(*place, key), []).append((submission, number))
     return [
         SpeedTable(terms, sorted(groups[terms], key=lambda row: -row[1].value))
         for terms in sorted(groups)
     ]
 
 
-def _speedups(submission: Submission) -> Iterator[tuple[str, str, Number]]:
+def speedups(submission: Submission) -> Iterator[tuple[str, str, Number]]:
+    """Yield task, key and number of each speedup that a submission claims; the first seed's."""
     for task, places in submission.cells.items():
         for key, number in submission.results.results[places[0]].numbers.items():
             if key.startswith("speedup[") and submission.header.machine:
-                yield task, key.removeprefix("speedup[").removesuffix("]"), number
+                yield task, key, number
 
 
 def trust_of(submission: Submission, reruns: Sequence[Submission] = ()) -> tuple[Trust, list[str]]:
@@ -200,21 +209,29 @@ def _within(value: float, number: Number | None) -> bool:
 
 def _not_public(submission: Submission) -> Iterator[str]:
     manifest = submission.results.manifest
-    commit = manifest.get("git")
-    if not commit or commit.get("dirty"):
+    commit = manifest.get("git") or {}
+    if not _COMMIT.fullmatch(commit.get("commit", "")) or commit.get("dirty"):
         yield "draftmark's commit is not known, or was changed"
     for name, package in manifest.get("plugins", {}).items():
-        if not package.get("commit") or package.get("dirty"):
+        if not _COMMIT.fullmatch(package.get("commit", "")) or package.get("dirty"):
             yield f"the plug-in {name} has no commit"
     for facts in submission.results.data:
-        yield from _data_not_public(facts)
+        yield from _models_not_public(facts)
+        for split in _splits_read(submission):
+            if not str(facts["source"].get(split, "")).startswith(("hub ", "samples")):
+                yield f"the {split} rows are of {facts['source'].get(split)}"
 
 
-def _data_not_public(facts: Mapping[str, Any]) -> Iterator[str]:
+def _models_not_public(facts: Mapping[str, Any]) -> Iterator[str]:
     own = [item.get("model", {}) for item in facts.get("drafts", {}).values()]
     for model in [*facts.get("models", {}).values(), *own]:
         if model and not (model.get("commit") or model.get("source") == "draftmark"):
             yield f"the model {model.get('reference', '')} has no public commit"
-    for split, source in facts["source"].items():
-        if not str(source).startswith(("hub ", "samples")):
-            yield f"the {split} rows are of {source}"
+
+
+def _splits_read(submission: Submission) -> Iterator[str]:
+    """Yield the splits of rows that must be public: a suite of draftmark has public prompts."""
+    if submission.header.suite not in suite_names():
+        yield "test"
+    if any(row.ledger and row.ledger.steps for row in submission.results.results):
+        yield from ("train", "validation")

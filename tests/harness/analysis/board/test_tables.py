@@ -1,5 +1,6 @@
 """Tables of a board: who pairs with whom, ties, speeds apart, trust, and the site."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -7,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from board_runs import board_run, make_board, small_suite, tamper
+from board_runs import board_run, make_board, sound_rows, tamper
 from commands import run_command
 from hypothesis import given
 from hypothesis import strategies as st
-from places import REAL_ROWS
 from stored_runs import HOSTILE, NUMBER
 
+from draftmark.analysis.board.answers import answers
 from draftmark.analysis.board.board import open_board
-from draftmark.analysis.board.check import check_board
 from draftmark.analysis.board.counts import (
     Condition,
     count_faults,
@@ -25,18 +25,17 @@ from draftmark.analysis.board.counts import (
 )
 from draftmark.analysis.board.submission import Submission, folder_name
 from draftmark.analysis.board.submit import submit_run
-from draftmark.analysis.board.suite import freeze_suite, shipped_suite
 from draftmark.analysis.board.tables import (
     acceptance_tables,
     disagreements,
     speed_tables,
     trust_of,
 )
-from draftmark.data.rows import load_rows
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import RunOptions
 from draftmark.pipeline.rerun import rerun_row
 from draftmark.registry import find_registered
+from draftmark.reports._site.board_pages import verdict
 from draftmark.results import Finding, Number
 from draftmark.speculation.blocks import block_counts
 from draftmark.store.acceptance_tables import sliding_table
@@ -49,14 +48,8 @@ PATH = st.lists(st.floats(0, 3), min_size=1, max_size=12)
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("filled")
     board_run(folder / "run", {"kd": [0.8], "lk": [0.79], "untrained": [0.1]})
-    list(submit_run(folder / "run", open_board(make_board(folder / "board"))))
+    list(submit_run(folder / "run", open_board(make_board(folder / "board")), date="2026-01-01"))
     return folder / "board"
-
-
-def sound(board: Path) -> list[Submission]:
-    found = check_board(open_board(board))
-    assert [item.faults for item in found] == [()] * len(found)
-    return [item.submission for item in found if item.submission]
 
 
 @given(st.lists(PATH, min_size=1, max_size=4), st.integers(1, 6), st.booleans())
@@ -76,7 +69,7 @@ def test_counts_of_any_draft_add_up(texts: list[list[float]], gamma: int, block:
 
 
 def test_counts_are_read_as_they_were_written(filled: Path, tmp_path: Path) -> None:
-    first = sound(filled)[0].counts
+    first = sound_rows(filled)[0].counts
     write_counts(tmp_path / "counts.parquet", first)
 
     again = read_counts(tmp_path / "counts.parquet")
@@ -88,7 +81,7 @@ def test_counts_are_read_as_they_were_written(filled: Path, tmp_path: Path) -> N
 
 def test_rows_that_do_not_differ_are_tied(filled: Path) -> None:
     board = open_board(filled)
-    tables = acceptance_tables(board, sound(filled))
+    tables = acceptance_tables(board, sound_rows(filled))
 
     assert len(tables) == 2 * 3  # tasks; temperature 0, and 1 under both rules
     for table in tables:
@@ -107,7 +100,7 @@ def test_rows_of_other_texts_stand_in_another_table(filled: Path, tmp_path: Path
             item["provenance"]["text_digests"] = {"0": "elsewhere", "1": "elsewhere"}
 
     tamper(row, other_machine)
-    tables = acceptance_tables(open_board(folder), sound(folder))
+    tables = acceptance_tables(open_board(folder), sound_rows(folder))
 
     assert sorted(len(table.rows) for table in tables) == [1] * 6 + [2] * 6
     assert {table.other_texts for table in tables} == {1}
@@ -121,11 +114,11 @@ def test_a_resubmission_replaces_the_row_and_keeps_its_series(
     shutil.copytree(row, row.with_name("copy"))
 
     def later(document: dict[str, Any]) -> None:
-        document["manifest"]["submission"]["date"] = "2031-01-01"
+        document["manifest"]["submission"]["date"] = "2026-02-01"
         document["manifest"]["versions"]["torch"] = "2.14.0"
 
     new = tamper(row.with_name("copy"), later)
-    table = acceptance_tables(open_board(folder), sound(folder))[0]
+    table = acceptance_tables(open_board(folder), sound_rows(folder))[0]
     assert [item.submission.hash for item in table.rows].count(new.name) == 1
     assert len(table.rows) == 3
 
@@ -145,14 +138,14 @@ def test_speeds_of_two_machines_never_share_a_table(filled: Path) -> None:
         header = submission.header.model_copy(update={"machine": machine})
         return Submission(header, results, submission.counts, submission.hash)
 
-    kd, lk, untrained = sound(filled)
+    kd, lk, untrained = sound_rows(filled)
     rows = [fast(kd, "H200"), fast(lk, "H200"), fast(untrained, "a laptop")]
 
     assert [len(table.rows) for table in speed_tables(rows)] == [2, 1]
 
 
 def test_trust_needs_all_that_is_public_and_pinned(filled: Path) -> None:
-    submission = sound(filled)[0]
+    submission = sound_rows(filled)[0]
     assert trust_of(submission) == ("reproducible", [])
 
     [facts, *others] = submission.results.data
@@ -203,38 +196,13 @@ def test_a_name_without_letters_is_refused() -> None:
         folder_name("..")
 
 
-def test_the_frozen_suite_is_of_the_original_rows() -> None:
-    if not REAL_ROWS.is_dir():
-        pytest.skip("no real rows here")
-    suite, rows = shipped_suite("draftmark-suite-1"), {}
-    for name in suite.tasks:
-        task = find_registered("tasks", name)
-        found = load_rows(task, "test", 80, sources=["directory"], directory=REAL_ROWS)
-        rows[name] = task.version, found
-
-    assert freeze_suite("draftmark-suite-1", rows) == suite
-
-
-def test_the_frozen_suite_never_changes() -> None:
-    suite = shipped_suite("draftmark-suite-1")
-
-    assert suite.digest == "cbb00875ae4e7728cfcc3811d99b13869c1c922cd560be4d186357d037e136d1"
-    assert {name: len(task.prompts) for name, task in suite.tasks.items()} == {
-        "gsm8k": 80,
-        "mbpp": 80,
-        "humaneval": 80,
-        "mt_bench": 160,
-    }
-    assert small_suite().digest != suite.digest
-
-
 def test_a_row_is_rerun_here_if_the_maintainers_run_agrees(filled: Path, tmp_path: Path) -> None:
-    row = next(item for item in sound(filled) if item.header.draft == "tiny--kd")
+    row = next(item for item in sound_rows(filled) if item.header.draft == "tiny--kd")
     for alpha, agrees in ((0.8, True), (0.4, False)):
         board_run(tmp_path / f"{alpha}", {"kd": [alpha]})
         board = make_board(tmp_path / f"board {alpha}")
         list(submit_run(tmp_path / f"{alpha}", open_board(board)))
-        [again] = sound(board)
+        [again] = sound_rows(board)
 
         assert (trust_of(row, [again])[0] == "rerun here") is agrees
         assert (disagreements(row, again) == []) is agrees
@@ -245,6 +213,10 @@ def test_a_row_is_rerun_here_if_the_maintainers_run_agrees(filled: Path, tmp_pat
     [
         ("pairs/0/trust_remote_code", True, "code that comes with a model"),
         ("evaluation/judge", {"model": "m"}, "asks a judge"),
+        ("pairs/0/draft", {"model": "~/mine"}, "reads '~/mine', which would be of this machine"),
+        ("rows", {"gsm8k": {"file": "/etc/passwd"}}, "reads '/etc/passwd'"),
+        ("pairs/0/draft", "x", "cannot be read"),
+        ("by_task", ["x"], "cannot be read"),
     ],
 )
 def test_a_recipe_that_runs_code_of_others_is_not_rerun(
@@ -268,7 +240,7 @@ def test_a_recipe_that_runs_code_of_others_is_not_rerun(
 
 def test_pages_escape_what_a_submission_says(filled: Path) -> None:
     """Whatever the checks let through."""
-    first, *others = sound(filled)
+    first, *others = sound_rows(filled)
     rows = [
         replace(row, cell=replace(row.cell, task=HOSTILE), numbers={f"speedup[{HOSTILE}]": NUMBER})
         for row in first.results.results
@@ -295,8 +267,44 @@ def test_pages_escape_what_a_submission_says(filled: Path) -> None:
 
     pages = {name: text for name, text in site.files() if name.endswith(".html")}
 
-    assert len(pages) == 1 + 3
+    assert {"index.html", "speeds.html"} < pages.keys()
+    assert len([name for name in pages if name.startswith("rows/")]) == 3
+    assert all("<" not in name and ".." not in name for name in pages)
     for text in pages.values():
         assert isinstance(text, str)
         assert "<script>alert" not in text
         assert "\x1b" not in text
+
+
+def test_the_answer_names_ties_sole_firsts_and_how_far_ahead(filled: Path, tmp_path: Path) -> None:
+    board = open_board(filled)
+    tied, sampled = answers(acceptance_tables(board, sound_rows(filled)))
+    assert (tied.temperature, sampled.temperature) == (0.0, 1.0)
+    assert verdict(sampled) == (
+        "At temperature 1: tiny--kd and tiny--lk are tied on GSM8K and MBPP."
+    )
+    assert [len(names) for names in sampled.first] == [2, 2]
+
+    without_lk = [row for row in sound_rows(filled) if row.header.draft != "tiny--lk"]
+    _, sole = answers(acceptance_tables(board, without_lk))
+    words = r"tiny--kd is first on GSM8K and MBPP, ahead of the next by (\d\.\d\d) \[.*\] tokens"
+    found = re.search(words, verdict(sole))
+    assert found
+    gaps = [
+        table.rows[0].efficiencies[4].value - table.rows[1].efficiencies[4].value
+        for table in sole.tables
+    ]
+    assert float(found[1]) == pytest.approx(min(gaps), abs=0.006)
+    assert list(sole.rows) == ["tiny--kd", "tiny--untrained"]
+
+
+def test_letters_beyond_z_are_letters_of_their_own(filled: Path) -> None:
+    table = acceptance_tables(open_board(filled), sound_rows(filled))[0]
+    letters = ["z", "(aa)", "(ab)"]
+    rows = [
+        replace(row, standing=replace(row.standing, letters=mark))
+        for row, mark in zip(table.rows, letters, strict=True)
+        if row.standing
+    ]
+    [answer] = answers([replace(table, rows=rows)])
+    assert answer.first == [[rows[0].submission.header.draft]]

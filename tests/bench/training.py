@@ -37,6 +37,7 @@ from draftmark.models.draft_inits import make_draft
 from draftmark.models.dtype import resolve_dtype
 from draftmark.models.files import end_tokens, resolve_model
 from draftmark.models.language_model import (
+    DEFAULT_PLACEMENT,
     LanguageModel,
     cast_weights,
     drop_body,
@@ -48,7 +49,7 @@ from draftmark.training.batches import FixedTexts, TrainingTexts
 from draftmark.training.loop import TrainingContext
 from draftmark.training.schedule import total_steps
 from draftmark.training.validation import Criterion
-from draftmark.types import Text
+from draftmark.types import Placement, Text
 from tests.bench.frame import Comparison, Spent, in_own_process
 
 IGNORED = -100  # the label of what is not supervised
@@ -74,14 +75,14 @@ class Bench:
         return round(once * self.settings.passes)
 
 
-def prepare(told: argparse.Namespace) -> Bench:
+def prepare(told: argparse.Namespace, placement: Placement = DEFAULT_PLACEMENT) -> Bench:
     """Load a target, prune its draft and encode gold answers of the project's own rows."""
     directory = resolve_model(told.model, Progress())
-    target = load_model(directory)
+    target, init = load_model(directory, placement), DraftInit(pruned=tuple(told.layers))
     return Bench(
         directory=directory,
         target=target,
-        draft=make_draft(DraftInit(pruned=tuple(told.layers)), target, seed=0),
+        draft=make_draft(init, target, seed=0, placement=placement),
         texts=encoded(told, told.tasks[0]),
         settings=Optimisation(
             passes=told.passes, rows_per_batch=told.rows_per_batch, validations=1

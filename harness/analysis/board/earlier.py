@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from draftmark.analysis.board.counts import COUNTED
 from draftmark.analysis.board.submission import Submission
+from draftmark.analysis.count_columns import COUNTED
 
 _DIGITS = 6  # of counts that are compared with another submission's
 _MOST_SHARED = 0.5  # the share of prompts whose counts may be those of another draft

@@ -1,9 +1,10 @@
 """The sections of a recipe on models: pairs, draft inits, training."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from draftmark.config.sections import Count, Fraction
 from draftmark.config.validation import NoneIfFalse, Section
@@ -27,6 +28,7 @@ Tracker = Literal[
 ]
 
 
+_MEMORY = re.compile(r"\d+(?:\.\d+)?[KMG]i?B")
 _HEADS = ("shared", "copied", "fitted")  # of a pruned or random draft
 
 
@@ -239,8 +241,28 @@ class FineTuning(Optimisation):
         return self
 
 
+def _check_placement(value: Any) -> Any:
+    """Return a placement; raises ValueError for another one than "single", "auto" or limits."""
+    limits = value.items() if isinstance(value, Mapping) else ()
+    for device, size in limits:
+        if device != "cpu" and not str(device).isdecimal():
+            raise ValueError(f"limits {device!r}; a device is the number of a GPU, or cpu")
+        if not isinstance(size, str) or not _MEMORY.fullmatch(size):
+            raise ValueError(f'{device} must be a size such as "70GiB" or "8.5GB", not {size!r}')
+    if not limits and value not in ("single", "auto"):
+        raise ValueError(
+            "must be 'single', 'auto', or a table of limits such as "
+            f'{{ 0 = "70GiB", cpu = "8GiB" }}, not {value!r}'
+        )
+    return value
+
+
 class Pair(Section):
-    """A target and the init of its drafts."""
+    """A target and the init of its drafts.
+
+    `placement`: the target is on a single device, or spread by memory over all GPUs, the processor
+    and the disk (auto), where a table limits what its weights take of a device.
+    """
 
     name: str
     target: str
@@ -248,6 +270,26 @@ class Pair(Section):
     draft: DraftInit
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # of training
     trust_remote_code: bool = False
+    # At its default, the dump of a recipe is as it was before this key.
+    placement: Annotated[str | Mapping[str, str], BeforeValidator(_check_placement)] = Field(
+        default="single", exclude_if=lambda given: given == "single"
+    )
+
+    @model_validator(mode="after")
+    def _trains_whole(self) -> "Pair":
+        if self.fine_tune and self.memory is not None:
+            raise ValueError(
+                f"placement = {self.placement!r} spreads the target to read it, and fine_tune "
+                "trains it, with its gradients and moments on one device; leave one of them out"
+            )
+        return self
+
+    @property
+    def memory(self) -> tuple[tuple[str, str], ...] | None:
+        """The limits of a target that is spread over devices; None for one on a single device."""
+        if isinstance(self.placement, Mapping):
+            return tuple(sorted(self.placement.items()))
+        return () if self.placement == "auto" else None
 
 
 class Training(Optimisation):

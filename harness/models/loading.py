@@ -1,5 +1,6 @@
 """Loads all of a model's weights, or refuses: the library fills what is missing at random."""
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,13 +70,16 @@ def explain_loading(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide the library's report on loading, which repeats what is raised."""
-    before = transformers_logging.get_verbosity()
+    """Hide the libraries' reports on loading: what is raised, and what a placement asked for."""
+    placing = logging.getLogger("accelerate.big_modeling")
+    before = transformers_logging.get_verbosity(), placing.level
     transformers_logging.set_verbosity_error()
+    placing.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(before)
+        transformers_logging.set_verbosity(before[0])
+        placing.setLevel(before[1])
 
 
 def check_whole(

@@ -11,6 +11,7 @@ from transformers import GenerationConfig
 
 from draftmark.config.model_sections import FineTuning, Pair
 from draftmark.models import language_model
+from draftmark.models.spread import target_placement
 from draftmark.store.graph import Job
 from draftmark.store.records import TARGET, TEXTS, read_texts
 from draftmark.store.store import write_json
@@ -19,7 +20,7 @@ from draftmark.training.divergences import cross_entropy
 from draftmark.training.loop import TrainingContext, train
 from draftmark.training.process_group import ALONE, ProcessGroup
 from draftmark.training.validation import loss_criterion
-from draftmark.types import Placement, Text
+from draftmark.types import Text
 
 
 def fine_tune(
@@ -33,8 +34,7 @@ def fine_tune(
     """Write the fine-tuned target, in the format of the original, with its ledger and history."""
     base = job.inputs["target"]
     tokenizer = language_model.load_tokenizer(base, trust_remote_code=pair.trust_remote_code)
-    placement = Placement(language_model.pick_device(), "float32", pair.trust_remote_code)
-    target = language_model.load_model(base, placement)
+    target = language_model.load_model(base, target_placement(pair))
     texts = TrainingTexts({"dataset": FixedTexts(_texts(job, "train"))}, {"dataset": 1.0}, seed)
     context = TrainingContext(
         draft=target,

@@ -73,7 +73,7 @@ def fitted_init_node(setting: Setting, training: Training, seed: int) -> Node:
 
         placement = setting.placement()
         target = load_model(job.inputs["target"], placement)
-        start = make_draft(init, target, seed=seed, placement=placement)
+        start = make_draft(init, target, seed=seed, placement=placement.whole)
         fitted = fit_head(start, target, load_final_states(job.inputs["texts"], target))
         save_model(fitted, setting.tokenizer(job.inputs["target"]), job.out)
 

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from draftmark.errors import UserError
+from draftmark.models.quantised import check_packages, loading_options
 
 # Tables that are computed from the config; old files hold them beside the weights.
 _COMPUTED = re.compile(r"inv_freq$|rotary_emb\.\w+_cached$|(?:attn|attention)\.(?:masked_)?bias$")
@@ -27,6 +28,7 @@ def load_whole(directory: Path, dtype: str, *, trust_remote_code: bool, **placem
     Raises UserError if tensors are missing, unexpected or of another shape, if the library does not
     know the model, or if the model needs its own code and that is forbidden.
     """
+    check_packages(directory)
     with explain_loading(directory), _quiet():
         model, info = AutoModelForCausalLM.from_pretrained(
             directory,
@@ -36,6 +38,7 @@ def load_whole(directory: Path, dtype: str, *, trust_remote_code: bool, **placem
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported, and refused here
+            **loading_options(directory),
             **placement,
         )
     check_whole(
@@ -45,6 +48,7 @@ def load_whole(directory: Path, dtype: str, *, trust_remote_code: bool, **placem
         info["unexpected_keys"],
         {name: shapes for name, *shapes in info["mismatched_keys"]},
     )
+    vars(model.config).pop("quantization_config", None)  # drafts are made from this config
     return model.eval()
 
 

@@ -20,6 +20,7 @@ import torch
 from draftmark.config.model_sections import Pair
 from draftmark.errors import UserError
 from draftmark.models.loading import load_whole
+from draftmark.models.quantised import quantisation
 from draftmark.types import Placement
 
 _SHARE = 0.9  # of a device's free memory, where a recipe sets no limit: activations need the rest
@@ -43,6 +44,8 @@ def load_placed(directory: Path, placement: Placement) -> Any:
     """
     load = partial(load_whole, directory, placement.dtype)
     trusted = placement.trust_remote_code
+    if placement.memory is None and quantisation(directory):
+        return load(trust_remote_code=trusted, device_map={"": placement.device})
     if placement.memory is None:
         return load(trust_remote_code=trusted).to(placement.device)
     folder = tempfile.mkdtemp(prefix="draftmark-weights-")  # of weights that loading converts

@@ -4,7 +4,7 @@ AdaSPEC fine-tunes all of its targets (Hu et al. 2025, arXiv 2510.19779). The ch
 lowest validation loss is kept; the original target is the first candidate.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 from transformers import GenerationConfig
@@ -34,7 +34,10 @@ def fine_tune(
     """Write the fine-tuned target, in the format of the original, with its ledger and history."""
     base = job.inputs["target"]
     tokenizer = language_model.load_tokenizer(base, trust_remote_code=pair.trust_remote_code)
-    target = language_model.load_model(base, target_placement(pair))
+    placement = target_placement(pair).whole
+    if recipe.sharded:  # no device has room for it
+        placement = replace(placement, device="cpu")
+    target = language_model.load_model(base, placement)
     texts = TrainingTexts({"dataset": FixedTexts(_texts(job, "train"))}, {"dataset": 1.0}, seed)
     context = TrainingContext(
         draft=target,

@@ -179,13 +179,14 @@ def _trained_node(
 
 
 def _check_lora(entry: MethodEntry, method: Method, training: Training) -> None:
-    if not (method.trains and training.lora):
+    if not method.trains:
         return
     lora.check_installed(training.lora)
-    if method.kind != "language_model":
+    if method.kind != "language_model" and (training.lora or training.sharded):
+        what, key = ("lora adapts", "lora") if training.lora else ("sharded spreads", "sharded")
         raise UserError(
-            f"method {entry.title!r} trains a new head, and training.lora adapts language models; "
-            "set training = { lora = false } for it."
+            f"method {entry.title!r} trains a new head, and training.{what} language models; "
+            f"set training = {{ {key} = false }} for it."
         )
 
 

@@ -66,7 +66,10 @@ def test_only_times_depend_on_the_placement() -> None:
     speed = {"engine": "reference", "blocks": 2, "prompts_per_block": 1, "cost_model": True}
     whole, auto, split = (planned(each, speed=speed) for each in ("single", "auto", SPLIT))
     same = {node.key for node in whole.nodes} & {node.key for node in split.nodes}
-    assert {node.stage for node in split.nodes if node.key not in same} == set(TIMED)
+    changed = [node for node in split.nodes if node.key not in same]
+    timed = {node.key for node in changed if node.stage in TIMED}
+    assert {node.stage for node in changed} == {*TIMED, "grades"}
+    assert all(timed & {node.key, *(one.key for one in node.inputs.values())} for node in changed)
     assert {node.stage for node in split.nodes if node.key in same}.isdisjoint(TIMED)
     assert {node.key for node in auto.nodes} != {node.key for node in split.nodes}
     assert "placement" not in whole.recipe.pairs[0].model_dump()

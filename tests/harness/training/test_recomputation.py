@@ -1,0 +1,75 @@
+"""Rows read in parts, and layers computed again, give the draft of a whole step up to rounding."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from draftmark.config.model_sections import Training
+from draftmark.config.recipe import MethodEntry
+from draftmark.contract.fixtures import SETTINGS, context, context_for_method, few
+from draftmark.speculation.methods import build_method
+from draftmark.training.recomputation import recomputed_layers
+
+__all__ = ["context", "few"]
+
+SMALL = SETTINGS.model_copy(update={"passes": 1, "validations": 1, "learning_rate": 1e-4})
+WAYS = {
+    "one row at a time": {"rows_at_once": 1},
+    "three rows at a time": {"rows_at_once": 3},
+    "layers computed again": {"gradient_checkpointing": True},
+    "both": {"rows_at_once": 2, "gradient_checkpointing": True},
+}
+METHODS: dict[str, dict[str, Any]] = {
+    "kd": {},
+    "adaspec": {},  # selects tokens in the whole step, after a pass over all of them
+    "eagle3": {"depth": 2},
+}
+
+
+def trained(context: Any, few: Any, method: str, **changes: Any) -> dict[str, torch.Tensor]:
+    """Return the weights of a draft that is trained for three steps of four rows."""
+    built = build_method(MethodEntry.model_validate({"name": method, **METHODS[method]}))
+    given = context_for_method(context(settings=SMALL.model_copy(update=changes)), built, few)
+    weights: dict[str, torch.Tensor] = built.train(given).model.model.state_dict()
+    return weights
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_draft_is_the_same(context: Any, few: Any, method: str) -> None:
+    whole = trained(context, few, method)
+    for name, way in WAYS.items():
+        for key, value in trained(context, few, method, **way).items():
+            torch.testing.assert_close(
+                value,
+                whole[key],
+                rtol=1e-4,
+                atol=2e-5,
+                msg=lambda text, n=name, k=key: f"{n}, {k}: {text}",
+            )
+
+
+def test_layers_that_are_computed_again_keep_their_inputs_alone(target: Any) -> None:
+    def kept(wanted: bool) -> int:
+        sizes: list[int] = []
+        ids_BT = torch.arange(64)[None]
+        with (
+            torch.autograd.graph.saved_tensors_hooks(
+                lambda value: (sizes.append(value.nbytes), value)[1], lambda value: value
+            ),
+            recomputed_layers(target.model, wanted=wanted),
+        ):
+            target.hidden(ids_BT)
+        return sum(sizes)
+
+    assert kept(True) < kept(False) / 4
+    assert not any("forward" in vars(layer) for layer in target.model.model.layers)
+
+
+def test_memory_settings_are_in_no_key() -> None:
+    plain = Training()
+    for way in WAYS.values():
+        changed = Training(**way)
+        assert changed.key_settings() == plain.key_settings()
+        assert changed.model_dump() != plain.model_dump()
+    assert not {"rows_at_once", "gradient_checkpointing"} & plain.model_dump().keys()

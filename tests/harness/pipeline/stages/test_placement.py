@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -19,7 +18,6 @@ TIMED = ("decodes", "parts")
 METHODS: list[dict[str, Any]] = [
     {"name": "kd", "training": {"text": "mixture", "mixture": {"target": 0.5, "draft": 0.5}}},
     {"name": "eagle3", "from_layer": 7, "depth": 2, "training": {"features": "live"}},
-    {"name": "kd", "label": "fitted", "draft": {"pruned": [0, 7], "head": "fitted"}},
 ]
 
 
@@ -29,18 +27,16 @@ def planned(placement: Any, **changes: Any) -> Plan:
     document["training"] |= {"passes": 1, "rows_per_batch": 2, "validations": 1}
     document["evaluation"] |= {"max_new_tokens": 4, "temperatures": [1.0]}
     pair = {"name": "tiny", "target": "tiny-target", "draft": {"pruned": [0, 7]}}
+    pair |= {"dtype": "bfloat16"}  # another than that of reading
     document |= {"tasks": ["gsm8k"], "speed": False, "methods": METHODS}
     document |= {"pairs": [{**pair, "placement": placement}], **changes}
     return plan_experiment(Recipe(**document), Progress(quiet=True))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_every_stage_gives_the_same_under_the_same_key(tmp_path: Path, dtype: str) -> None:
+def test_every_stage_gives_the_same_under_the_same_key(tmp_path: Path) -> None:
     made: list[dict[str, Path]] = []
     for number, placement in enumerate(("single", SPLIT)):
         plan = planned(placement)
-        pair = plan.recipe.pairs[0].model_copy(update={"dtype": dtype})
-        plan = planned(placement, pairs=[pair.model_dump(mode="json")])
         store = Store(tmp_path / str(number))
         assert execute_stages(plan.nodes, store, Progress(quiet=True)) == {}
         made.append({node.key: store.load(node).directory for node in plan.nodes if node.inputs})

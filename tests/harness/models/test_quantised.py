@@ -21,6 +21,7 @@ from draftmark.models.heads.feature_head import HeadShape, make_head
 from draftmark.models.language_model import load_model
 from draftmark.models.shapes import model_shape
 from draftmark.models.weights import check_folder
+from draftmark.reports._shared.manifest import _origin
 from draftmark.types import Placement
 
 # Importing compressed-tensors compiles, which torch warns of.
@@ -89,7 +90,12 @@ def test_results_name_the_scheme(
 ) -> None:
     folder = Path(shutil.copytree(tiny_directory, tmp_path / "model"))
     mark(folder, settings)
-    assert model_facts("mine", folder).get("quantisation") == scheme
+    facts = model_facts("mine", folder)
+    assert facts.get("quantisation") == scheme
+    line = f"quantised: {scheme}, " if scheme else ""
+    assert _origin({"models": {"target": facts}}, "target") == line
+    hub = {**facts, "source": "hub", "name": "a/b@c"}
+    assert _origin({"models": {"target": hub}}, "target") == f"hub a/b@c, {line}"
 
 
 @pytest.mark.parametrize("method", ["compressed-tensors", "gptq", "awq", "bitsandbytes"])

@@ -25,7 +25,7 @@ from draftmark.models.language_model import LanguageModel, drop_body, load_model
 from draftmark.models.spread import is_spread, weights_of
 from draftmark.types import Placement, Prompt, Sampler, Text
 
-LIMITS = {"half on disk": "4MB", "layers on disk": "1800KB", "all on disk": "100KB"}
+LIMITS = {"half on disk": "4MB", "all on disk": "100KB"}
 
 
 @pytest.fixture(scope="module", params=LIMITS.values(), ids=LIMITS)

@@ -4,10 +4,12 @@ from typing import Any
 
 import torch
 
+from draftmark.config.lora import Lora
 from draftmark.config.model_sections import Training
 from draftmark.config.recipe import MethodEntry
 from draftmark.contract.fixtures import SETTINGS, context, context_for_method, few
 from draftmark.speculation.methods import build_method
+from draftmark.training.lora import adapted, dropout
 from draftmark.training.recomputation import recomputed_layers
 
 __all__ = ["context", "few"]
@@ -59,6 +61,24 @@ def test_layers_that_are_computed_again_keep_their_inputs_alone(target: Any) -> 
 
     assert kept(True) < kept(False) / 4
     assert not any("forward" in vars(layer) for layer in target.model.model.layers)
+
+
+def test_dropout_of_adapters_is_drawn_again_as_it_was(draft: Any) -> None:
+    settings = Lora(rank=4, dropout=0.5, modules=("q_proj", "up_proj"))
+    gradients = []
+    with adapted(draft.model, settings, 0):
+        for wanted in (False, True):
+            draft.model.zero_grad()
+            with (
+                dropout(draft.model, settings, 7),
+                recomputed_layers(draft.model, wanted=wanted),
+            ):
+                states_BTD = draft.hidden(torch.arange(30)[None])
+            states_BTD.square().sum().backward()
+            trained = [each for each in draft.model.parameters() if each.requires_grad]
+            gradients.append([each.grad.clone() for each in trained])
+    assert any(bool(each.any()) for each in gradients[0])
+    assert all(map(torch.equal, *gradients))
 
 
 def test_memory_settings_are_in_no_key() -> None:

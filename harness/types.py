@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -287,8 +287,18 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Placement:
-    """How a model is loaded: device, dtype, and whether code from its repository may run."""
+    """How a model is loaded: device, dtype, and whether code from its repository may run.
+
+    `memory`: a target is spread over GPUs, processor and disk, and takes at most so much of each
+    device, such as (("0", "70GiB"), ("cpu", "8GiB")). None: a model is whole, on `device`.
+    """
 
     device: str = "cpu"
     dtype: str = "float32"
     trust_remote_code: bool = False
+    memory: tuple[tuple[str, str], ...] | None = None
+
+    @property
+    def whole(self) -> Placement:
+        """The placement of a draft beside a target."""
+        return replace(self, memory=None)

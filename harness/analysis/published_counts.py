@@ -319,9 +319,10 @@ def _cells(
     for (cell, temperature), by_at in found.items():
         own_cell = cells.setdefault(cell, {})
         names = prompts[cell][len(own_cell)]
-        for at, own in by_at.items():
-            if reason := prompt_fault(own["prompt"], len(names), "cell") or _fault(at, own):
-                where = f"cell {cell}, temperature {temperature:g}, blocks of {at.gamma}"
+        for condition, own in by_at.items():
+            reason = prompt_fault(own["prompt"], len(names), "cell") or _fault(condition, own)
+            if reason:
+                where = f"cell {cell}, temperature {temperature:g}, blocks of {condition.gamma}"
                 raise ValueError(f"{where}: {reason}")
         own_cell[temperature] = KeptCounts(temperature, names, by_at, path)
     if any(len(prompts[cell]) != len(own) for cell, own in cells.items()):

@@ -14,6 +14,7 @@ from draftmark.grading.isolation import bubblewrap
 from draftmark.models import cache
 from draftmark.models.catalogue import CATALOGUE
 from draftmark.models.dtype import resolve_dtype
+from draftmark.models.quantised import PACKAGES, missing_packages
 
 _EXTRAS = ("vllm", "ray")
 
@@ -47,6 +48,7 @@ def diagnosis(data: Path | None) -> dict[str, Any]:
         "models": {name: _source(name) for name in CATALOGUE},
         "data": _data(data),
         "extras": {name: importlib.util.find_spec(name) is not None for name in _EXTRAS},
+        "quantised": {method: missing_packages(method) for method in PACKAGES},
     }
 
 
@@ -86,6 +88,9 @@ def _extras(facts: Mapping[str, Any]) -> Iterator[Line]:
     for extra, found in facts["extras"].items():
         text = "installed" if found else f"not installed; {environment.install_hint(extra)}"
         yield Line(f"extra {extra}", text, found)
+    for method, missing in facts["quantised"].items():
+        text = f"pip install {' '.join(missing)}" if missing else "loads here"
+        yield Line(f"{method} target", text)
 
 
 def _sandbox(sandbox: Mapping[str, Any]) -> Line:

@@ -31,6 +31,10 @@ Data = Annotated[
     Path | None, typer.Option("--data", help="A data directory: <task>/<split>.jsonl.gz.")
 ]
 GpuName = Annotated[str, typer.Option("--gpu", help="GPU of the estimate: h100, h200, a100, l40s.")]
+Gpus = Annotated[
+    int | None,
+    typer.Option(min=1, help="GPUs that share the work [default: a training's processes]."),
+]
 Utilisation = Annotated[
     float, typer.Option(min=0.01, max=1, help="The share of the GPU's FLOP/s that is reached.")
 ]

@@ -14,6 +14,7 @@ from draftmark.cli.options import (
     Data,
     Full,
     GpuName,
+    Gpus,
     Jobs,
     Out,
     Recipe,
@@ -106,7 +107,7 @@ def plan(
     tasks: Tasks = None,
     gpu: GpuName = "h100",
     utilisation: Utilisation = 0.3,
-    gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs that share the work.")] = 1,
+    gpus: Gpus = None,
     jobs: Jobs = None,
     as_json: AsJson = False,
 ) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from draftmark.config.lora import Lora, without_rank_zero
+from draftmark.config.placement import TargetPlacement, memory_limits
 from draftmark.config.sections import Count, Fraction
 from draftmark.config.validation import NoneIfFalse, Section
 
@@ -153,24 +155,6 @@ class Budget(Section):
         return "train_s" if self.limit == "seconds" else self.limit
 
 
-class Lora(Section):
-    """Low-rank adapters that train in place of weights (Hu et al. 2022, arXiv 2106.09685).
-
-    `modules`: the linear layers that have one, by the last part of their names, or "all-linear" for
-    all but the output head; by default peft's for the family. The defaults are peft's. Rank 0
-    trains the weights themselves.
-    """
-
-    rank: Annotated[int, Field(ge=0)] = 8
-    alpha: Annotated[float, Field(gt=0)] = 8.0
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    modules: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-
-
-def _without_rank_zero(lora: Lora | None) -> Lora | None:
-    return lora if lora and lora.rank else None
-
-
 class Optimisation(Section):
     """How weights are trained: passes over the rows in steps of AdamW.
 
@@ -178,7 +162,10 @@ class Optimisation(Section):
     moment. `validations` is the number of checkpoints that are compared. With `patience`, training
     ends after that many validations in a row without a better one. `processes` share the rows of
     each step, each on its own GPU if the machine has GPUs. `trackers` log the training. With
-    `lora`, adapters train in place of the weights, and are added to them at the end.
+    `lora`, adapters train in place of the weights, and are added to them at the end. A process
+    reads the rows of a step `rows_at_once`, all by default, and adds their gradients up. With
+    `gradient_checkpointing`, layers are computed again in the backward pass. If `sharded`, each
+    process keeps a part of every layer, of its gradients and of their moments.
     """
 
     passes: Annotated[float, Field(gt=0)] = 1.0
@@ -191,23 +178,36 @@ class Optimisation(Section):
     beta2: Annotated[float, Field(gt=0, lt=1)] = 0.95
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     validations: Count = 4
-    # Without it and `lora`, the dump of a recipe is as it was before these keys.
+    # Without them and the last four, the dump of a recipe is as it was before these keys.
     patience: Annotated[Count | None, NoneIfFalse] = Field(
         default=None, exclude_if=lambda patience: patience is None
     )
     processes: Count = 1
     trackers: tuple[Tracker, ...] = ()
-    lora: Annotated[Lora | None, NoneIfFalse, AfterValidator(_without_rank_zero)] = Field(
+    lora: Annotated[Lora | None, NoneIfFalse, AfterValidator(without_rank_zero)] = Field(
         default=None, exclude_if=lambda lora: lora is None
     )
+    rows_at_once: Annotated[Count | None, NoneIfFalse] = Field(
+        default=None, exclude_if=lambda rows: rows is None
+    )
+    gradient_checkpointing: bool = Field(default=False, exclude_if=lambda wanted: not wanted)
+    sharded: bool = Field(default=False, exclude_if=lambda wanted: not wanted)
+
+    @model_validator(mode="after")
+    def _has_processes_to_shard(self) -> "Optimisation":
+        if self.sharded and self.processes == 1:
+            raise ValueError("sharded = true spreads layers over processes; set processes to 2 up")
+        return self
 
     def key_settings(self) -> dict[str, Any]:
         """Return the settings that decide the weights, as JSON.
 
-        `processes` and `features` are left out: like threads, they only change the order of
-        floating-point sums. The inputs of a draft show whether states were stored.
+        What splits the work and what keeps states or activations is left out: like threads, it
+        only changes the order of floating-point sums. The inputs of a draft show whether states
+        were stored.
         """
-        return self.model_dump(mode="json", exclude={"processes", "trackers", "features"})
+        kept = {"features", "rows_at_once", "gradient_checkpointing", "sharded"}
+        return self.model_dump(mode="json", exclude={"processes", "trackers", *kept})
 
 
 class FineTuning(Optimisation):
@@ -240,7 +240,11 @@ class FineTuning(Optimisation):
 
 
 class Pair(Section):
-    """A target and the init of its drafts."""
+    """A target and the init of its drafts.
+
+    `placement`: the target is on a single device, or spread by memory over all GPUs, the processor
+    and the disk (auto), where a table limits what its weights take of a device.
+    """
 
     name: str
     target: str
@@ -248,6 +252,23 @@ class Pair(Section):
     draft: DraftInit
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # of training
     trust_remote_code: bool = False
+    # At its default, the dump of a recipe is as it was before this key.
+    placement: TargetPlacement = Field(default="single", exclude_if=lambda given: given == "single")
+
+    @model_validator(mode="after")
+    def _trains_whole(self) -> "Pair":
+        if self.fine_tune and self.memory is not None and not self.fine_tune.sharded:
+            raise ValueError(
+                f"placement = {self.placement!r} spreads the target to read it, and fine_tune "
+                "trains it, with its gradients and moments on one device; set fine_tune.sharded = "
+                "true with several processes, or leave one of them out"
+            )
+        return self
+
+    @property
+    def memory(self) -> tuple[tuple[str, str], ...] | None:
+        """The limits of a target that is spread over devices; None for one on a single device."""
+        return memory_limits(self.placement)
 
 
 class Training(Optimisation):
@@ -281,6 +302,11 @@ class Training(Optimisation):
         if self.text != "mixture" and self.mixture:
             raise ValueError(
                 f"mixture needs text = 'mixture', not {self.text!r}; set it, or leave mixture out"
+            )
+        if self.sharded and (self.text == "draft" or self.mixture.get("draft")):
+            raise ValueError(
+                "sharded = true keeps a part of the draft in each process, and text of the draft "
+                "needs it whole in each; leave one of them out"
             )
         total = sum(self.mixture.values())
         if self.text == "mixture" and abs(total - 1) > 1e-6:

@@ -152,7 +152,7 @@ class ReferenceEngine:
             )
         drafter = None
         if method is not None and draft is not None:
-            drafter = method.drafter(draft, settings.placement)
+            drafter = method.drafter(draft, settings.draft_placement(target, draft))
         return _Loop(load_model(target, settings.placement), drafter, settings)
 
 

@@ -32,7 +32,7 @@ from draftmark.models.language_model import LanguageModel, load_model, pad_rows
 from draftmark.models.shared_vocabulary import has_shared_vocabulary
 from draftmark.speculation.blocks import TRANSFORMERS, TRANSFORMERS_LOOKUP
 from draftmark.speculation.interfaces import EngineSettings, LookupMethod, Method
-from draftmark.types import Decode, Kind, Prompt, Round
+from draftmark.types import Decode, Kind, Placement, Prompt, Round
 
 # By default the library stops drafting at tokens of low confidence and adapts the block length, so
 # the counts would not belong to one block length.
@@ -191,7 +191,7 @@ class TransformersEngine:
         self, target: Path, method: Method | None, draft: Path | None, settings: EngineSettings
     ) -> _Running:
         """Load the target, and a draft if given; raises Unsupported for what `generate` lacks."""
-        model = _load(target, settings, GenerationConfig())
+        model = _load(target, settings.placement, GenerationConfig())
         if method is None or draft is None:
             return _Running(model, None, settings, _config(settings))
         _check_supported(method, settings)
@@ -209,7 +209,7 @@ class TransformersEngine:
         drafting = GenerationConfig(
             **_DRAFTING, num_assistant_tokens=settings.num_speculative_tokens
         )
-        assistant = _load(draft, settings, drafting)
+        assistant = _load(draft, settings.draft_placement(target, draft), drafting)
         _cut_to_common_rows(model, assistant)
         return _Running(model, assistant, settings, _config(settings))
 
@@ -228,9 +228,9 @@ def _cut_to_common_rows(target: LanguageModel, assistant: LanguageModel) -> None
         loaded.model.config.get_text_config().vocab_size = common
 
 
-def _load(directory: Path, settings: EngineSettings, config: GenerationConfig) -> LanguageModel:
+def _load(directory: Path, placement: Placement, config: GenerationConfig) -> LanguageModel:
     """Return a model with transformers' own attention, because the engine is timed as it is."""
-    loaded = load_model(directory, settings.placement)
+    loaded = load_model(directory, placement)
     ungroup_heads(loaded.model)
     loaded.model.generation_config = config
     return loaded

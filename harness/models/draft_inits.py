@@ -28,6 +28,7 @@ from draftmark.models.language_model import (
     LanguageModel,
     load_model,
 )
+from draftmark.models.spread import weights_of
 from draftmark.models.token_ids import check_head_rows
 from draftmark.types import Placement
 
@@ -129,9 +130,10 @@ def _per_layer(config: Any) -> dict[str, list[Any]]:
 def _weights_of(model: Any, layers: Sequence[int]) -> dict[str, torch.Tensor]:
     """Return the state dict of a model with only `layers`, renumbered."""
     stack = _name_of_layers(model)
-    kept = {k: v for k, v in model.state_dict().items() if not k.startswith(stack)}
+    kept = weights_of(model, without=stack)
     for new, index in enumerate(layers):
-        kept |= model.get_submodule(f"{stack}{index}").state_dict(prefix=f"{stack}{new}.")
+        layer = weights_of(model.get_submodule(f"{stack}{index}"))
+        kept |= {f"{stack}{new}.{name}": value for name, value in layer.items()}
     return kept
 
 
@@ -159,12 +161,12 @@ def fit_head(draft: LanguageModel, target: LanguageModel, states: FinalStates) -
     """Return the draft with a head fitted to the target's `states`, embedding and head frozen."""
     a_DE = _regress(draft, states)
     fitted = _untied(draft)
-    head, target_head = fitted.get_output_embeddings(), target.model.get_output_embeddings()
+    head, theirs = fitted.get_output_embeddings(), weights_of(target.model.get_output_embeddings())
     tokens = slice(target.vocab_size)  # the heads may differ in the number of padding rows
     with torch.no_grad():
-        head.weight[tokens] = (target_head.weight[tokens].double().cpu() @ a_DE.T).float()
-        if target_head.bias is not None:
-            head.bias[tokens] = target_head.bias[tokens].float().cpu()
+        head.weight[tokens] = (theirs["weight"][tokens].double().cpu() @ a_DE.T).float()
+        if "bias" in theirs:
+            head.bias[tokens] = theirs["bias"][tokens].float().cpu()
     freeze_embeddings(fitted)
     return LanguageModel(fitted.to(draft.device).eval(), draft.vocab_size)
 

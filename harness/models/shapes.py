@@ -16,6 +16,7 @@ from typing import Any
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
+from draftmark.models.quantised import quantisation
 
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes
 _LAYER = re.compile(r"\.(?:layers|h)\.\d+\.")
@@ -107,7 +108,8 @@ def head_shape(target: Shape, states: int) -> Shape:
 def model_config(reference: str, directory: Path | None) -> dict[str, Any]:
     """Return the config, with `model_type`, of a model whose shape `model_shape` returns."""
     if directory is not None:
-        return dict(json.loads((directory / "config.json").read_text("utf-8")))
+        config = json.loads((directory / "config.json").read_text("utf-8"))
+        return {name: value for name, value in config.items() if name != "quantization_config"}
     entry = shape_table()[reference.partition("@")[0].rpartition("/")[2].lower()]
     return {"model_type": entry["model_type"], **entry["config"]}
 
@@ -124,6 +126,8 @@ def shape_table() -> Mapping[str, Mapping[str, Any]]:
 
 def _of_folder(directory: Path) -> Shape:
     config = model_config("", directory)
+    if quantisation(directory):  # its tensors are packed
+        return _counted(config)
     tensors = dict(_tensors(directory))
     own_head = any(name in tensors for name in _HEADS)
     tied = bool(config.get("tie_word_embeddings", not own_head))

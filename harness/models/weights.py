@@ -13,6 +13,7 @@ from draftmark.errors import UserError
 from draftmark.models.config_shapes import check_configs
 from draftmark.models.heads.block_layouts import read_trained_head
 from draftmark.models.heads.head_layouts import EAGLE_ARCHITECTURES, is_head
+from draftmark.models.quantised import check_ends, check_untrained, quantisation
 from draftmark.models.token_ids import read_config
 from draftmark.store.plain_files import check_plain_folder
 
@@ -39,8 +40,8 @@ _MAX_HEADER = 100_000_000  # bytes, as in safetensors itself
 def check_folder(directory: Path, *, head: bool = False) -> None:
     """Raise UserError, with the fix, unless a folder holds a tokenizer and a model's whole weights.
 
-    It may hold an adapter, git-lfs pointers, another format, quantised weights, malformed configs,
-    or files that are cut or missing. A trained head (`head`) needs no tokenizer.
+    It may hold an adapter, git-lfs pointers, another format, weights quantised in an unknown way,
+    malformed configs, or files that are cut or missing. A trained head (`head`) needs no tokenizer.
     """
     check_plain_folder(directory)
     names = [path.name for path in sorted(directory.iterdir()) if path.is_file()]
@@ -60,6 +61,7 @@ def weight_files(directory: Path, names: Collection[str], *, head: bool = False)
     check_configs(directory)
     _check_config(directory)
     if head:
+        check_untrained(directory, "it is a trained head", "Name the head before quantisation.")
         read_trained_head(directory, str(directory))
     else:
         _check_is_model(directory)
@@ -124,11 +126,9 @@ def holds_head(directory: Path, names: Collection[str]) -> bool:
 
 
 def _check_config(directory: Path) -> None:
-    """Raise UserError if config.json is of quantised weights or other files."""
+    """Raise UserError if config.json is of weights quantised in an unknown way or other files."""
     config = read_config(directory / "config.json")
-    if settings := config.get("quantization_config") or config.get("quantization"):
-        method = settings.get("quant_method") if isinstance(settings, dict) else None
-        raise _quantised(directory, method or "see its config.json")
+    quantisation(directory)
     if (named := config.get("transformers_weights")) not in (None, WEIGHTS):
         raise UserError(
             f"{directory / 'config.json'} names the weights {named!r} (transformers_weights), and "
@@ -222,17 +222,15 @@ def _header(path: Path) -> Mapping[str, Any]:
 
 
 def _check_tensors(directory: Path, headers: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise UserError if tensors are of a kind that only quantised weights have."""
-    if packed := next(_quantised_names(headers), None):
-        raise _quantised(directory, packed)
-
-
-def _quantised(directory: Path, reason: str) -> UserError:
-    return UserError(
-        f"{directory} holds quantised weights ({reason}), which draftmark does not load; name the "
-        "model that they were made from, or dequantise them and save the result with "
-        "save_pretrained."
-    )
+    """Raise UserError if tensors are quantised and the config does not say how."""
+    if quantisation(directory):
+        check_ends(directory, headers)
+    elif packed := next(_quantised_names(headers), None):
+        raise UserError(
+            f"{directory} holds quantised weights ({packed}) and its config.json has no "
+            "quantization_config; name the model that they were made from, or dequantise them and "
+            "save the result with save_pretrained."
+        )
 
 
 def _quantised_names(headers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from draftmark.models.files import (
     num_layers,
     resolve_model,
 )
+from draftmark.models.quantised import check_untrained
 from draftmark.models.weights import check_own_code
 from draftmark.pipeline.outputs import Output, outputs_of
 from draftmark.pipeline.planning.loads import row_counts
@@ -31,6 +32,7 @@ from draftmark.store.graph import Node, json_digest, topological_order
 from draftmark.types import Split, Task
 
 SAFE = Sandbox()
+_NAME_ORIGINAL = "Name the model that it was made from."
 
 
 @dataclass(frozen=True)
@@ -131,18 +133,23 @@ def _models_of(
         _check_layers(pair, init, target.existing_folder)
         if init.reference is None:
             return None
-        return model_node("init", init.reference, head=init.trained_head is not None)
+        node = model_node("init", init.reference, head=init.trained_head is not None)
+        check_untrained(node.existing_folder, "a draft would start from it", _NAME_ORIGINAL)
+        return node
 
     target = model_node("target", pair.target)
+    if pair.fine_tune:
+        check_untrained(target.existing_folder, "fine_tune trains the target", _NAME_ORIGINAL)
     drafts_of = {entry.title: entry.draft for entry in recipe.methods if entry.draft}
     inits = {title: init_node(init) for title, init in drafts_of.items()}
     return target, init_node(pair.draft), {title: node for title, node in inits.items() if node}
 
 
 def _check_layers(pair: Pair, init: DraftInit, target: Path | None) -> None:
-    """Raise UserError if a pruned draft has a layer that the target lacks."""
+    """Raise UserError if a pruned draft has a layer that the target lacks, or a quantised one."""
     if target is None or init.pruned is None:
         return
+    check_untrained(target, "a pruned draft copies its layers", "Name a model as the draft.")
     available = num_layers(target)
     missing = [layer for layer in init.pruned if layer >= available]
     if missing:

@@ -16,6 +16,7 @@ from draftmark.config.recipe import MethodEntry
 from draftmark.data.control_tokens import spelled_out
 from draftmark.engines._vllm.starting import NEED, check_installed
 from draftmark.errors import UserError
+from draftmark.models.quantised import check_packages, quantisation
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.setting import Setting
 from draftmark.progress import Progress
@@ -118,6 +119,8 @@ def _findings(plan: Plan, models: Mapping[str, _Model]) -> Iterator[Finding]:
 
 def _check_model(node: Node) -> _Model:
     """Return the context length and the notes of a model; raises UserError for a broken one."""
+    from transformers import AutoConfig
+
     from draftmark.models.context_length import context_length
     from draftmark.models.language_model import load_tokenizer
     from draftmark.models.loading import load_whole
@@ -130,15 +133,22 @@ def _check_model(node: Node) -> _Model:
             f"{directory} is a draft in a store, made with vocabulary = 'shared'; name the model "
             "that it was made from, or a folder that `draftmark export` wrote."
         )
-    model = load_whole(directory, "float32", trust_remote_code=trusted, device_map="meta")
+    check_packages(directory)
     tokenizer = load_tokenizer(directory, trust_remote_code=trusted)
-    rows = model.get_output_embeddings().weight.shape[0]
+    if quantisation(directory):  # whether it is whole shows when it is loaded
+        config = AutoConfig.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=trusted
+        )
+        rows = config.get_text_config().vocab_size
+    else:
+        model = load_whole(directory, "float32", trust_remote_code=trusted, device_map="meta")
+        config, rows = model.config, model.get_output_embeddings().weight.shape[0]
     _check_vocabulary(tokenizer, directory)
     vocabulary_size(tokenizer, rows)
     notes = [*tokenizer_notes(tokenizer, rows, node.label)]
     if node.stage == "target":
         notes += end_token_notes(directory, node.label)
-    return _Model(context_length(model.config.to_dict()), rows, notes)
+    return _Model(context_length(config.to_dict()), rows, notes)
 
 
 def _check_vocabulary(tokenizer: Any, directory: Path) -> None:

@@ -90,10 +90,20 @@ class Setting:
         return frozenset(self.target.settings["end_tokens"])
 
     def placement(self, dtype: str = "float32") -> Placement:
-        """Return the device and dtype of models on this machine."""
-        from draftmark.models.language_model import pick_device
+        """Return the devices and dtype of the target on this machine; drafts have its `whole`."""
+        from draftmark.models.spread import target_placement
 
-        return Placement(pick_device(), dtype, self.pair.trust_remote_code)
+        return target_placement(self.pair, dtype)
+
+    def placement_of(self, model: Node) -> Placement:
+        """Return the devices of the target, or of a draft."""
+        return self.placement() if model.stage == "target" else self.placement().whole
+
+    @property
+    def timed_placement(self) -> dict[str, Any]:
+        """The setting that enters the cache key of times: where the target is, if it is spread."""
+        memory = self.pair.memory
+        return {} if memory is None else {"placement": memory}
 
     @property
     def format(self) -> str:

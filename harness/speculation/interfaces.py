@@ -60,6 +60,10 @@ class EngineSettings:
             object.__setattr__(self, "end_tokens", frozenset())
             object.__setattr__(self, "stop", None)
 
+    def draft_placement(self, target: Path, draft: Path) -> Placement:
+        """Return where a draft is loaded: whole, unless the target drafts for itself."""
+        return self.placement if draft == target else self.placement.whole
+
 
 class Session(Protocol):
     """A draft at work on one prompt; engines that loop in Python open a session per prompt."""

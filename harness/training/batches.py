@@ -7,7 +7,7 @@ Legend: N supervised position, T position, L layer, D hidden size.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -76,6 +76,21 @@ class TrainingBatch:
     live: bool = False  # the draft wrote the texts in this step, and the target read them
     target_read: bool = False  # the target read texts that were written before
     layers: Sequence[torch.Tensor] = ()  # states [T, L, D] of each text, for feature heads
+
+    def parts(self, rows: int | None) -> Iterator[tuple["TrainingBatch", slice]]:
+        """Yield the batch in parts of at most `rows` texts, with their supervised tokens.
+
+        Without texts, or without `rows`, it is one part.
+        """
+        size, first = rows or max(1, len(self.texts)), 0
+        for start in range(0, max(1, len(self.texts)), size):
+            texts, layers = self.texts[start : start + size], self.layers[start : start + size]
+            tokens = slice(first, first + sum(len(text.response_ids) for text in texts))
+            yield (
+                replace(self, texts=texts, hidden_ND=self.hidden_ND[tokens], layers=layers),
+                tokens,
+            )
+            first = tokens.stop
 
 
 @dataclass(frozen=True)

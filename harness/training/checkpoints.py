@@ -17,11 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from draftmark.store.entries import checksum_line, hash_and_size, hash_files
+from draftmark.training.sharding import fill, is_in_parts, part_like, whole
 from draftmark.types import Ledger
 
 SEAL = "state.sha256"
 _STATE = "state.json"
 _WEIGHTS, _OPTIMISER = "weights.safetensors", "optimiser.safetensors"
+Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,25 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.Optimizer
+    directory: Path,
+    state: Checkpoint,
+    model: Any,
+    optimiser: torch.optim.Optimizer,
+    *,
+    writes: bool = True,
 ) -> None:
-    """Write a checkpoint atomically by a rename, then delete older ones."""
+    """Write a checkpoint atomically by a rename, then delete older ones.
+
+    All processes of a sharded training call this, to put the weights together; one `writes`.
+    """
+    weights, moments = _changing(model), _moments(model, optimiser)
+    if not writes:
+        return
     temporary = directory / "writing"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        _write(temporary, state, model, optimiser)
+        _write(temporary, state, weights, moments)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)  # half a checkpoint must not fill the disk
         raise
@@ -56,11 +69,17 @@ def save_checkpoint(
         path.unlink()
 
 
-def save_best(directory: Path, step: int, model: Any) -> None:
-    """Write the weights of a step as the best so far, atomically by a rename."""
+def save_best(directory: Path, step: int, model: Any, *, writes: bool = True) -> None:
+    """Write the weights of a step as the best so far, atomically by a rename.
+
+    All processes of a sharded training call this; one `writes`.
+    """
+    weights = _changing(model)
+    if not writes:
+        return
     directory.mkdir(parents=True, exist_ok=True)
     temporary = directory / "writing.safetensors"
-    save_file(_changing(model), temporary)
+    save_file(weights, temporary)
     temporary.replace(best_file(directory, step))
 
 
@@ -70,14 +89,12 @@ def load_best(directory: Path, step: int, model: Any) -> None:
     tensors = model.state_dict()
     with safe_open(best_file(directory, step), "pt") as file:
         for name in file.keys():  # noqa: SIM118  # a file, not a mapping
-            tensors[name].copy_(file.get_tensor(name))
+            fill(tensors[name], file.get_tensor(name))
 
 
-def _write(
-    directory: Path, state: Checkpoint, model: Any, optimiser: torch.optim.Optimizer
-) -> None:
-    save_file(_changing(model), directory / _WEIGHTS)
-    save_file(_moments(optimiser), directory / _OPTIMISER)
+def _write(directory: Path, state: Checkpoint, weights: Tensors, moments: Tensors) -> None:
+    save_file(weights, directory / _WEIGHTS)
+    save_file(moments, directory / _OPTIMISER)
     best = None if state.best is None else hash_and_size(best_file(directory.parent, state.best))
     facts = {
         "step": state.step,
@@ -115,10 +132,19 @@ def _load(path: Path, model: Any, optimiser: torch.optim.Optimizer) -> Checkpoin
         raise ValueError(f"{best_file(path.parent, best)} is damaged")
     ledger, history = Ledger(**facts["ledger"]), tuple(facts["history"])
     checkpoint = Checkpoint(facts["step"], ledger, history, best, facts["loss"])
+    _check_shapes(weights, model)
     # Everything has been read; only now change model and optimiser.
-    model.load_state_dict(weights)
-    _restore(optimiser, moments)
+    for name, tensor in model.state_dict().items():
+        fill(tensor, weights[name])
+    _restore(model, optimiser, moments)
     return checkpoint
+
+
+def _check_shapes(weights: Tensors, model: Any) -> None:
+    """Raise ValueError unless weights are those of a model, by name and shape."""
+    wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    if {name: tensor.shape for name, tensor in weights.items()} != wanted:
+        raise ValueError("the weights are those of another model")
 
 
 def _checkpoints(directory: Path) -> list[Path]:
@@ -135,7 +161,8 @@ def _changing(model: Any) -> dict[str, torch.Tensor]:
     weights = list(model.named_parameters(remove_duplicate=False))
     frozen = {name for name, weight in weights if not weight.requires_grad}
     kept = frozen if len(frozen) < len(weights) else set()
-    return _untied({name: value for name, value in model.state_dict().items() if name not in kept})
+    state = model.state_dict().items()
+    return _untied({name: whole(value) for name, value in state if name not in kept})
 
 
 def _untied(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -151,25 +178,33 @@ def _retied(weights: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch.
     by_pointer: dict[int, str] = {}
     full = dict(weights)
     for name, tensor in model.state_dict().items():
-        first = by_pointer.setdefault(tensor.data_ptr(), name)
+        first = name if is_in_parts(tensor) else by_pointer.setdefault(tensor.data_ptr(), name)
         if name not in full:
             full[name] = full.get(first, tensor)
     return full
 
 
-def _moments(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state = optimiser.state_dict()["state"]
+def _moments(model: Any, optimiser: torch.optim.Optimizer) -> Tensors:
+    """Return the optimiser's moments of each weight that trains, numbered as in the model."""
     return {
-        f"{index}.{name}": value.contiguous()
-        for index, moments in state.items()
-        for name, value in moments.items()
+        f"{index}.{name}": whole(value).contiguous()
+        for index, parameter in enumerate(_trained(model))
+        for name, value in optimiser.state.get(parameter, {}).items()
     } or {"none": torch.zeros(0)}
 
 
-def _restore(optimiser: torch.optim.Optimizer, moments: Mapping[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
+def _restore(model: Any, optimiser: torch.optim.Optimizer, moments: Tensors) -> None:
+    parameters = [each for group in optimiser.param_groups for each in group["params"]]
+    places = {id(parameter): place for place, parameter in enumerate(parameters)}
+    trained, state = _trained(model), dict[int, dict[str, torch.Tensor]]()
     for name, value in moments.items():
         index, dot, key = name.partition(".")
         if dot:
-            state.setdefault(int(index), {})[key] = value
+            parameter = trained[int(index)]
+            of_parameter = state.setdefault(places[id(parameter)], {})
+            of_parameter[key] = part_like(value, parameter)
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def _trained(model: Any) -> list[torch.nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -46,6 +46,11 @@ class TrainingContext:
     packed: bool = False  # the draft reads the texts of a step as one sequence, where they fit
 
     @property
+    def sharded(self) -> bool:
+        """True if the layers of the draft are spread over the processes."""
+        return self.settings.sharded and self.team.count > 1
+
+    @property
     def goal(self) -> Goal:
         """The goal that ends this training; raises UserError if the budget is used up."""
         live, rows = self.texts.live, len(self.texts)

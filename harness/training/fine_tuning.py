@@ -4,13 +4,14 @@ AdaSPEC fine-tunes all of its targets (Hu et al. 2025, arXiv 2510.19779). The ch
 lowest validation loss is kept; the original target is the first candidate.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 from transformers import GenerationConfig
 
 from draftmark.config.model_sections import FineTuning, Pair
 from draftmark.models import language_model
+from draftmark.models.spread import target_placement
 from draftmark.store.graph import Job
 from draftmark.store.records import TARGET, TEXTS, read_texts
 from draftmark.store.store import write_json
@@ -19,7 +20,7 @@ from draftmark.training.divergences import cross_entropy
 from draftmark.training.loop import TrainingContext, train
 from draftmark.training.process_group import ALONE, ProcessGroup
 from draftmark.training.validation import loss_criterion
-from draftmark.types import Placement, Text
+from draftmark.types import Text
 
 
 def fine_tune(
@@ -33,7 +34,9 @@ def fine_tune(
     """Write the fine-tuned target, in the format of the original, with its ledger and history."""
     base = job.inputs["target"]
     tokenizer = language_model.load_tokenizer(base, trust_remote_code=pair.trust_remote_code)
-    placement = Placement(language_model.pick_device(), "float32", pair.trust_remote_code)
+    placement = target_placement(pair).whole
+    if recipe.sharded:  # no device has room for it
+        placement = replace(placement, device="cpu")
     target = language_model.load_model(base, placement)
     texts = TrainingTexts({"dataset": FixedTexts(_texts(job, "train"))}, {"dataset": 1.0}, seed)
     context = TrainingContext(

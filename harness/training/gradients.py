@@ -10,7 +10,7 @@ states [N, K, D] and logits [N, K, V].
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -24,8 +24,9 @@ from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.context import PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.divergences import to_float32
 from draftmark.training.flops import CHUNK_LOGITS, KEPT_CHUNKS
-from draftmark.training.head_training import read_batch
+from draftmark.training.head_training import ReadsStates, read_batch
 from draftmark.training.lora import dropout
+from draftmark.training.recomputation import recomputed_layers
 
 ALL = slice(None)
 PIECE_LOGITS = 2**17  # 512 KiB in float32, in about six copies
@@ -64,19 +65,90 @@ def backward_in_chunks(
     """Accumulate this process's share of the gradient of the mean loss; return its loss share.
 
     `batch` is the batch of the whole step; `mine` selects the tokens of `training_batch` from it.
+    The texts are read in parts of `rows_at_once`. A PreLossPass of several parts reads them all
+    once more before, without a gradient.
     """
-    losses = (token_loss, pre_loss_pass)
-    draft, lora = context.draft, context.settings.lora
-    drawn = random_stream(context.seed, "dropout", str(batch.step), str(context.team.rank))
-    with embedding_in_place(draft.model), dropout(draft.model, lora, drawn.initial_seed()):
-        hidden_ND = _hidden(context, draft, training_batch, batch.step)
-    # The head's graph ends here, so each chunk frees its logits before the next chunk.
-    leaf_ND = hidden_ND.detach().requires_grad_()
+    draft, total = context.draft, 0.0
+    parts = _parts(context, training_batch, len(batch.example_ids))
+    own = [_within(mine, tokens) for _, tokens in parts]
+    weighted = None
+    if pre_loss_pass is not None and len(parts) > 1:
+        values_N = _measure_apart(context, parts, own, batch, pre_loss_pass)
+        weighted = _weigh(context, batch, pre_loss_pass, values_N)
     with lowered_head(draft.model, context.dtype):
-        total = _backward_heads(context, training_batch, batch, leaf_ND, mine, losses)
-    if training_batch.texts:
-        hidden_ND.backward(leaf_ND.grad)  # type: ignore[no-untyped-call]
+        for number, (part, tokens) in enumerate(zip((part for part, _ in parts), own, strict=True)):
+            hidden_ND = _hidden_with_gradient(context, part, batch.step, number)
+            # The head's graph ends here, so each chunk frees its logits before the next chunk.
+            leaf_ND = hidden_ND.detach().requires_grad_()
+            losses = (token_loss, pre_loss_pass)
+            total += _backward_heads(context, part, batch, leaf_ND, tokens, losses, weighted)
+            if hidden_ND.requires_grad:
+                gradient_ND = torch.zeros_like(leaf_ND) if leaf_ND.grad is None else leaf_ND.grad
+                hidden_ND.backward(gradient_ND)  # type: ignore[no-untyped-call]
     return total
+
+
+def _parts(
+    context: TrainingContext, training_batch: TrainingBatch, rows: int
+) -> list[tuple[TrainingBatch, slice]]:
+    """Return this process's share of a step of `rows` rows in parts, with their tokens.
+
+    All processes of a sharded training have equally many, as they put layers together at once.
+    """
+    at_once, count = context.settings.rows_at_once, context.team.count
+    parts = list(training_batch.parts(at_once))
+    if context.sharded:
+        most = -(-rows // count)
+        end = slice(parts[-1][1].stop, parts[-1][1].stop)
+        empty = replace(training_batch, texts=(), hidden_ND=training_batch.hidden_ND[:0], layers=())
+        parts += [(empty, end)] * (-(-most // (at_once or most)) - len(parts))
+    return parts
+
+
+def _within(mine: slice, tokens: slice) -> slice:
+    """Return the tokens of a part as a slice of the whole step's."""
+    first = mine.start or 0
+    return slice(first + tokens.start, first + tokens.stop)
+
+
+def _hidden_with_gradient(
+    context: TrainingContext, part: TrainingBatch, step: int, number: int
+) -> torch.Tensor:
+    """Return the draft's states of one part of a step, in a graph."""
+    model, settings = context.draft.model, context.settings
+    names = (str(step), str(context.team.rank), *([str(number)] if number else []))
+    seed = random_stream(context.seed, "dropout", *names).initial_seed()
+    # The layer of a head reads more than its inputs, and blocks share a cache.
+    wanted = settings.gradient_checkpointing and not isinstance(context.draft, ReadsStates)
+    recomputed = recomputed_layers(model, wanted=wanted)
+    with embedding_in_place(model), dropout(model, settings.lora, seed), recomputed:
+        return _hidden(context, context.draft, part, step)
+
+
+def _measure_apart(
+    context: TrainingContext,
+    parts: Sequence[tuple[TrainingBatch, slice]],
+    own: Sequence[slice],
+    batch: Batch,
+    pre_loss_pass: PreLossPass,
+) -> torch.Tensor:
+    """Return the values [N] that a PreLossPass measures on this process's tokens, part by part."""
+    values = []
+    for (part, _), tokens in zip(parts, own, strict=True):
+        with torch.no_grad():
+            states_ND = _hidden(context, context.draft, part, batch.step)
+        values.append(_measure(context, part, batch.part(tokens), pre_loss_pass, states_ND, None))
+    return torch.cat(values)
+
+
+def _weigh(
+    context: TrainingContext, batch: Batch, pre_loss_pass: PreLossPass, own_N: torch.Tensor
+) -> tuple[Batch, torch.Tensor]:
+    """Return the step's batch with the mean of the measured values, and the tokens' weights."""
+    values_N = context.team.gather_tokens(own_N)
+    batch = replace(batch, pre_loss_mean=float(values_N.mean()))
+    ones_N = torch.ones(len(batch.labels_N), device=own_N.device)
+    return batch, pre_loss_pass.weigh(values_N, batch) if pre_loss_pass.weigh else ones_N
 
 
 def _backward_heads(
@@ -86,16 +158,20 @@ def _backward_heads(
     leaf_ND: torch.Tensor,
     mine: slice,
     losses: tuple[TokenLoss, PreLossPass | None],
+    weighted: tuple[Batch, torch.Tensor] | None,
 ) -> float:
-    """Accumulate the gradients of the head and of its inputs `leaf_ND`; return the loss share."""
+    """Accumulate the gradients of the head and of its inputs `leaf_ND`; return the loss share.
+
+    `weighted`: the batch and the tokens' weights of the whole step, if they were measured before.
+    """
     token_loss, pre_loss_pass = losses
     weights_N = torch.ones(len(batch.labels_N), device=leaf_ND.device)
     kept: list[_Chunk] = []
-    if pre_loss_pass is not None:
+    if weighted is not None:
+        batch, weights_N = weighted
+    elif pre_loss_pass is not None:
         own_N = _measure(context, training_batch, batch.part(mine), pre_loss_pass, leaf_ND, kept)
-        values_N = context.team.gather_tokens(own_N)
-        batch = replace(batch, pre_loss_mean=float(values_N.mean()))
-        weights_N = pre_loss_pass.weigh(values_N, batch) if pre_loss_pass.weigh else weights_N
+        batch, weights_N = _weigh(context, batch, pre_loss_pass, own_N)
     weight, weights_N, batch = float(weights_N.sum()), weights_N[mine], batch.part(mine)
     total = 0.0
     for part in _chunks(context, leaf_ND):
@@ -144,11 +220,11 @@ def _measure(
     batch: Batch,
     pre_loss_pass: PreLossPass,
     leaf_ND: torch.Tensor,
-    kept: list[_Chunk],
+    kept: list[_Chunk] | None,
 ) -> torch.Tensor:
     """Return the values [N] that a PreLossPass measures on this process's tokens.
 
-    The first chunks are added to `kept`, so that the heads need not read them again.
+    The first chunks are added to `kept`, if given, so that the heads need not read them again.
     """
     reference, values = pre_loss_pass.reference, [leaf_ND.new_empty(0, dtype=torch.float32)]
     if reference is not None:
@@ -164,7 +240,7 @@ def _measure(
             other = _Chunk(states, logits_NV, chunk.target_logits_NV)
             values_N = values_N - _values(other, pre_loss_pass.measure, batch.part(part))
         values.append(values_N)
-        if len(kept) < KEPT_CHUNKS:
+        if kept is not None and len(kept) < KEPT_CHUNKS:
             kept.append(chunk)
     return torch.cat(values)
 
@@ -193,10 +269,15 @@ def _hidden(
     context: TrainingContext, model: LanguageModel, training_batch: TrainingBatch, step: int
 ) -> torch.Tensor:
     """Return a model's states of the supervised tokens: [N, D], or [N, K, D] of a feature head."""
-    if not training_batch.texts:  # there are more processes than rows
+    if not training_batch.texts:  # another process has more rows
+        if context.sharded and model is context.draft:
+            with autocast(context):
+                return model.hidden(torch.zeros(1, 1, dtype=torch.long, device=model.device))[0, :0]
         return torch.empty(0, model.hidden_size, device=model.device)
     with autocast(context):
-        return read_batch(model, training_batch, step, packed=context.packed)
+        # Layers that are computed again would not find the attention of packed texts.
+        packed = context.packed and not context.settings.gradient_checkpointing
+        return read_batch(model, training_batch, step, packed=packed)
 
 
 def _chunks(context: TrainingContext, states_ND: torch.Tensor) -> Iterator[slice]:

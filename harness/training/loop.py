@@ -31,6 +31,7 @@ from draftmark.training.head_training import ReadsStates
 from draftmark.training.ledger import charge_step, keep_freed_blocks, peak_bytes
 from draftmark.training.lora import adapted
 from draftmark.training.schedule import Goal, is_validation_step, learning_rate
+from draftmark.training.sharding import clipped_norm, parameter_groups, sharded_layers
 from draftmark.types import Ledger
 
 __all__ = ["PreLossPass", "TokenLoss", "TrainingContext", "train"]
@@ -61,9 +62,9 @@ class _Training:
         return [each for group in self.optimiser.param_groups for each in group["params"]]
 
     def save(self, state: Checkpoint) -> None:
-        """Write a checkpoint, if this is the first process."""
-        if self.context.team.is_first:
-            save_checkpoint(self.context.scratch, state, self.context.draft.model, self.optimiser)
+        """Write a checkpoint in the first process; all put sharded weights together for it."""
+        model, is_first = self.context.draft.model, self.context.team.is_first
+        save_checkpoint(self.context.scratch, state, model, self.optimiser, writes=is_first)
 
 
 def train(
@@ -77,7 +78,16 @@ def train(
     used up, or if a loss is not of shape [N] or not finite; the weights before a non-finite loss
     are kept.
     """
-    with adapted(context.draft.model, context.settings.lora, context.seed):
+    model = context.draft.model
+    if context.sharded and isinstance(context.draft, ReadsStates):
+        raise UserError(
+            "training.sharded puts a layer together for one pass over a step's texts, and this "
+            "draft reads them in several; leave sharded out for this method."
+        )
+    with (
+        adapted(model, context.settings.lora, context.seed),
+        sharded_layers(model, context.team, wanted=context.sharded),
+    ):
         return _train(context, token_loss, pre_loss_pass)
 
 
@@ -89,7 +99,7 @@ def _train(
     context = replace(context, packed=can_pack(context.draft))
     model, settings, goal = context.draft.model, context.settings, context.goal
     optimiser = torch.optim.AdamW(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        parameter_groups(each for each in model.parameters() if each.requires_grad),
         lr=settings.learning_rate,
         betas=(0.9, settings.beta2),
         weight_decay=settings.weight_decay,
@@ -105,9 +115,8 @@ def _train(
         state = _train_step(training, state)
         if is_validation_step(before, goal.share(state.ledger), settings):
             state = _validate(context, state)
-        if (context.keeps_end and _has_ended(training, state)) or (
-            time.monotonic() - last_saved > CHECKPOINT_INTERVAL_S
-        ):
+        ended = context.keeps_end and _has_ended(training, state)
+        if ended or _is_due(context, last_saved):
             training.save(state)
             last_saved = time.monotonic()
     if state.best is not None:
@@ -124,6 +133,12 @@ def _has_ended(training: _Training, state: Checkpoint) -> bool:
         return True
     patience, best = training.context.settings.patience, state.best or 0
     return patience is not None and sum(at["step"] > best for at in state.history) >= patience
+
+
+def _is_due(context: TrainingContext, last_saved: float) -> bool:
+    """True if a checkpoint is due, by the first process's clock if all must write it together."""
+    due = time.monotonic() - last_saved > CHECKPOINT_INTERVAL_S
+    return context.team.from_first(lambda: due) if context.sharded else due
 
 
 def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
@@ -143,7 +158,8 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
     part = backward_in_chunks(
         context, training_batch, batch, training.token_loss, training.pre_loss_pass, mine
     )
-    loss, norm = team.sum_values(part), _clipped_norm(training)
+    loss = team.sum_values(part)
+    norm = clipped_norm(training.parameters, team, settings.clip_norm)
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise _not_finite(training, state, loss, norm)
     seconds = team.from_first(lambda: time.perf_counter() - started)
@@ -171,17 +187,6 @@ def _train_step(training: _Training, state: Checkpoint) -> Checkpoint:
     return replace(state, step=state.step + 1, ledger=ledger, loss=loss)
 
 
-def _clipped_norm(training: _Training) -> float:
-    """Sum the gradients over the processes and clip them; return the norm before clipping."""
-    training.context.team.sum_gradients(training.parameters)
-    gradients = [each.grad for each in training.parameters if each.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    clip_norm = training.context.settings.clip_norm
-    if norm > clip_norm:
-        torch.nn.utils.clip_grads_with_norm_(training.parameters, clip_norm, norm)
-    return float(norm)
-
-
 def _not_finite(training: _Training, state: Checkpoint, loss: float, norm: float) -> UserError:
     training.save(state)
     training.context.team.wait()  # so no process ends the others while the first writes
@@ -199,7 +204,11 @@ def _validate(context: TrainingContext, state: Checkpoint) -> Checkpoint:
     criterion = context.criterion
     assert criterion is not None, "a training needs a criterion"
     with autocast(context):
-        value = context.team.from_first(lambda: criterion.measure(context.draft))
+        if context.sharded:  # all processes put its layers together
+            measured = criterion.measure(context.draft)
+            value = context.team.from_first(lambda: measured)
+        else:
+            value = context.team.from_first(lambda: criterion.measure(context.draft))
     if not math.isfinite(value):
         raise UserError(
             f"The {criterion.name} is {value} at step {state.step}: the weights of the draft or of "
@@ -213,6 +222,6 @@ def _validate(context: TrainingContext, state: Checkpoint) -> Checkpoint:
     state = replace(state, history=(*state.history, point))
     if best:
         state = replace(state, best=state.step)
-        if context.team.is_first:
-            save_best(context.scratch, state.step, context.draft.model)
+        writes = context.team.is_first
+        save_best(context.scratch, state.step, context.draft.model, writes=writes)
     return state

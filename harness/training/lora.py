@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from draftmark.config.model_sections import Lora
+from draftmark.config.lora import Lora
 from draftmark.errors import UserError
 
 if TYPE_CHECKING:

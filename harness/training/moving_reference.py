@@ -13,6 +13,7 @@ from draftmark.models.language_model import LanguageModel
 from draftmark.training.checkpoints import best_file, load_best, save_best
 from draftmark.training.context import TrainingContext
 from draftmark.training.lora import merged_weights
+from draftmark.training.sharding import whole
 
 
 @dataclass
@@ -48,7 +49,8 @@ class MovingReference:
         self._taken = due
 
     def _take(self, step: int) -> None:
-        self.reference.model.load_state_dict(merged_weights(self.context.draft.model))
+        weights = merged_weights(self.context.draft.model)
+        self.reference.model.load_state_dict({name: whole(each) for name, each in weights.items()})
         if self.context.team.is_first:
             save_best(self._folder, step, self.reference.model)
             self._delete_unreachable()

@@ -97,7 +97,9 @@ def _server(results: Results) -> Iterator[str]:
 def _origin(item: Mapping[str, Any], role: str) -> str:
     """Return where a model came from; empty if its name says it, or the results do not."""
     model = item.get("models", {}).get(role, {})
-    return f"{model['source']} {model['name']}, " if model.get("source") in ("hub", "PyPI") else ""
+    scheme = f"quantised: {model['quantisation']}, " if model.get("quantisation") else ""
+    named = model.get("source") in ("hub", "PyPI")
+    return f"{model['source']} {model['name']}, {scheme}" if named else scheme
 
 
 def _draft_origin(item: Mapping[str, Any]) -> str:

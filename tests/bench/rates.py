@@ -21,8 +21,8 @@ from draftmark import environment
 from draftmark.config.model_sections import DraftInit
 from draftmark.models import hidden_states, shapes
 from draftmark.models.generation import Sampling, generate
-from draftmark.models.language_model import pick_device
 from draftmark.models.shapes import Shape
+from draftmark.models.spread import pick_device
 from draftmark.pipeline.planning import estimates
 from draftmark.pipeline.planning.estimates import Load, find_gpu
 from draftmark.progress import silent_step

@@ -45,7 +45,7 @@ def time_passes(
     The first context is also timed as a prefill; `folders` has "target" and "draft".
     """
     target = load_model(folders["target"], placement)
-    drafter = method.drafter(folders["draft"], placement)
+    drafter = method.drafter(folders["draft"], placement.whole)
     passes: list[_Measured] = []
     for batch_size in batch_sizes:
         passes += _model_passes("target", target, batch_size, contexts, longest_block + 1)

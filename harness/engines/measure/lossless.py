@@ -79,7 +79,7 @@ def run_checks(
         checks = [check_identity(*twice, together, prompts, target, dtype)]
     else:
         checks = [check_distribution(texts, logits, sampler)]
-    drafter = method.drafter(folders["draft"], placement)
+    drafter = method.drafter(folders["draft"], placement.whole)
     gamma = settings.num_speculative_tokens
     samplers = settings.samplers
     rule = settings.verification

@@ -30,6 +30,7 @@ from draftmark.models.heads.feature_head import FAMILIES, norm_name
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.loading import check_whole, explain_loading
 from draftmark.models.shapes import Shape
+from draftmark.models.spread import weights_of
 from draftmark.store.store import write_json
 from draftmark.types import Placement
 
@@ -125,8 +126,8 @@ class BlockModule(torch.nn.Module, ABC):
 
     def take(self, target: Any) -> None:
         """Initialise weights from the target's; the base class takes embedding and output head."""
-        self.embedding.load_state_dict(target.get_input_embeddings().state_dict())
-        self.output.load_state_dict(target.get_output_embeddings().state_dict())
+        self.embedding.load_state_dict(weights_of(target.get_input_embeddings()))
+        self.output.load_state_dict(weights_of(target.get_output_embeddings()))
 
     def get_input_embeddings(self) -> Any:
         """Return the embedding."""

@@ -23,6 +23,7 @@ from transformers.models.qwen3.modeling_qwen3 import (
 )
 
 from draftmark.models.heads.block_head import BlockContext, BlockModule, BlockShape, last_norm
+from draftmark.models.spread import weights_of
 
 Rotation = tuple[torch.Tensor, torch.Tensor]  # cosines and sines [..., E]
 
@@ -57,7 +58,7 @@ class DFlashModule(BlockModule):
     def take(self, target: Any) -> None:
         """Take the ends, and the scale of the target's last norm."""
         super().take(target)
-        self.norm.weight.copy_(last_norm(target).weight)
+        self.norm.weight.copy_(weights_of(last_norm(target))["weight"])
 
     def fuse(self, states_TLD: torch.Tensor) -> torch.Tensor:
         """Return the features from which every layer takes keys and values."""

@@ -38,6 +38,7 @@ from draftmark.errors import UserError
 from draftmark.models.attention import group_heads
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.loading import check_whole, explain_loading
+from draftmark.models.spread import weights_of
 from draftmark.store.store import write_json
 from draftmark.types import Placement
 
@@ -316,24 +317,23 @@ def _one_layer(model: Any) -> Any:
 @torch.no_grad()
 def _take_ends(module: HeadModule, model: Any, draft_ids: torch.Tensor | None) -> None:
     """Copy the target's embedding, last norm and output head, cut to the draft vocabulary."""
-    module.get_input_embeddings().weight.copy_(model.get_input_embeddings().weight)
-    output = model.get_output_embeddings()
-    head = module.get_output_embeddings()
+    module.get_input_embeddings().load_state_dict(weights_of(model.get_input_embeddings()))
+    output, head = weights_of(model.get_output_embeddings()), module.get_output_embeddings()
     if draft_ids is None:
-        head.load_state_dict(output.state_dict())
+        head.load_state_dict(output)
     else:
         module.draft_ids_V.copy_(draft_ids)
-        rows = draft_ids.to(output.weight.device)
-        head.load_state_dict({name: value[rows] for name, value in output.state_dict().items()})
+        rows = draft_ids.to(output["weight"].device)
+        head.load_state_dict({name: value[rows] for name, value in output.items()})
     if module.shape.kind != "eagle":
         last = getattr(model.base_model, norm_name(model.base_model))
-        module.norm.load_state_dict(last.state_dict())
+        module.norm.load_state_dict(weights_of(last))
 
 
 @torch.no_grad()
 def _take_layer(module: HeadModule, layer: Any) -> None:
     """Copy a target layer; weights that read 2 D receive it in the feature's columns."""
-    sources = layer.state_dict()
+    sources = weights_of(layer)
     for name, value in module.causal.base_model.layers[0].state_dict().items():
         if (source := sources.get(name)) is None:
             continue
@@ -344,4 +344,4 @@ def _take_layer(module: HeadModule, layer: Any) -> None:
     if module.shape.kind == "eagle3":
         joined = module.causal.base_model.layers[0].input_layernorm
         for norm in (joined.embedding_norm, joined.feature_norm):
-            norm.load_state_dict(layer.input_layernorm.state_dict())
+            norm.load_state_dict(weights_of(layer.input_layernorm))

@@ -29,6 +29,7 @@ from draftmark.models.heads.feature_head import FeatureHead, HeadModule, HeadSha
 from draftmark.models.heads.head_layouts import HeadFacts, read_head_facts
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.loading import check_whole, explain_loading
+from draftmark.models.spread import weights_of
 from draftmark.models.weights import weight_files
 
 Tensors = dict[str, torch.Tensor]
@@ -209,8 +210,8 @@ def _add_output(
     EAGLE's code or in vLLM, and for a target's output head with a bias.
     """
     output = target.model.get_output_embeddings()
-    rows = slice(None) if ids_V is None else ids_V.to(output.weight.device)
-    theirs_VD = output.weight.detach()[rows].float().cpu()
+    rows = slice(None) if ids_V is None else ids_V.cpu()
+    theirs_VD = weights_of(output)["weight"].cpu()[rows].float()
     own_VD = tensors.setdefault(_OUTPUT, theirs_VD)
     if facts.kind == "eagle" and not torch.equal(own_VD, theirs_VD):
         raise UserError(
@@ -225,7 +226,7 @@ def _add_output(
 
 def _add_embedding(tensors: Tensors, target: LanguageModel) -> bool:
     """Take the embedding from the target where the file has none; True if it is another one."""
-    theirs_VD = target.model.get_input_embeddings().weight.detach().float().cpu()
+    theirs_VD = weights_of(target.model.get_input_embeddings())["weight"].float().cpu()
     return not torch.equal(tensors.setdefault(_EMBEDDING, theirs_VD), theirs_VD)
 
 

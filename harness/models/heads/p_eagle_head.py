@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM
 from draftmark.models.attention import group_heads
 from draftmark.models.heads.block_head import BlockContext, BlockModule, BlockShape, last_norm
 from draftmark.models.heads.feature_head import HeadModule, HeadShape
+from draftmark.models.spread import weights_of
 
 
 class PEagleModule(BlockModule):
@@ -35,7 +36,7 @@ class PEagleModule(BlockModule):
     def take(self, target: Any) -> None:
         """Take the ends, the last norm, and the embedding of the mask token."""
         super().take(target)
-        self.eagle.norm.load_state_dict(last_norm(target).state_dict())
+        self.eagle.norm.load_state_dict(weights_of(last_norm(target)))
         self.mask_embedding.copy_(self.embedding.weight[self.shape.mask_token])
 
     def fuse(self, states_TLD: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ FLOPs of weights are those of `training.flops`. FLOPs of attention between token
 separately. Seconds assume a share of a data sheet's FLOP/s; nothing is measured.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 
@@ -71,23 +72,48 @@ def find_gpu(name: str, utilisation: float = UTILISATION) -> Gpu:
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a stage; `flops` are those of weights, without attention."""
+    """The cost of a stage; `flops` are those of weights, without attention.
+
+    `peak_bytes`: of each process. `spread_bytes` are those of them that a placement spreads over
+    `gpus` GPUs.
+    """
 
     flops: float = 0.0
     attention_flops: float = 0.0
     peak_bytes: float = 0.0
     disk_bytes: float = 0.0
     gpu_s: float = 0.0
+    spread_bytes: float = 0.0
+    gpus: int = 1
 
     def __add__(self, other: "Cost") -> "Cost":
         """Return the cost of both stages in turn: sums, and the larger peak."""
+        spread = max(self.spread_bytes, other.spread_bytes)
         return Cost(
             self.flops + other.flops,
             self.attention_flops + other.attention_flops,
-            max(self.peak_bytes, other.peak_bytes),
+            max(self.fixed_bytes, other.fixed_bytes) + spread,
             self.disk_bytes + other.disk_bytes,
             self.gpu_s + other.gpu_s,
+            spread,
         )
+
+    @property
+    def fixed_bytes(self) -> float:
+        """The bytes that one device must hold."""
+        return self.peak_bytes - self.spread_bytes
+
+    def devices(self, gpu: Gpu) -> int | None:
+        """Return the fewest GPUs that hold the stage; None if no number does."""
+        if self.peak_bytes <= gpu.memory_bytes:
+            return 1
+        room = gpu.memory_bytes - self.fixed_bytes
+        return math.ceil(self.spread_bytes / room) if room > 0 and self.spread_bytes else None
+
+    @property
+    def device_bytes(self) -> float:
+        """The memory that the stage takes of each of its GPUs."""
+        return self.fixed_bytes + self.spread_bytes / self.gpus
 
     @property
     def total_flops(self) -> float:
@@ -116,6 +142,42 @@ class Load:
     def scaled(self, factor: float) -> "Load":
         """Return the load times a factor."""
         return Load(*(factor * each for each in astuple(self)))
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """The settings of a training that decide its memory in each process."""
+
+    processes: int = 1
+    rows_at_once: int | None = None
+    checkpointing: bool = False
+    sharded: bool = False
+
+    def rows(self, rows_per_batch: int) -> int:
+        """Return the rows of a step that a process reads at once."""
+        own = -(-rows_per_batch // self.processes)
+        return min(own, self.rows_at_once or own)
+
+    def weight_bytes(self, shape: Shape) -> float:
+        """Return the bytes of weights, gradients and moments.
+
+        A sharded training has one layer whole at a time, with its gradient, and parts of the rest.
+        """
+        frozen = shape.parameters + shape.adapters - shape.trained
+        total = 4.0 * frozen + shape.trained * TRAINED_WEIGHT_BYTES
+        if not self.sharded:
+            return total
+        layers = shape.layers * shape.layer_parameters
+        adapted = bool(shape.adapters)
+        spread = 4.0 * layers + 16 * shape.adapters if adapted else layers * TRAINED_WEIGHT_BYTES
+        return total - spread + spread / self.processes + 2 * 4 * shape.layer_parameters
+
+    def activation_bytes(self, shape: Shape, tokens: float, dtype: str) -> float:
+        """Return the bytes of activations of tokens that are read at once."""
+        layer = tokens * shape.hidden * ACTIVATION_BYTES * SIZES[dtype] / 2
+        if not self.checkpointing:
+            return layer * shape.layers
+        return layer + tokens * shape.hidden * SIZES[dtype] * shape.layers
 
 
 def attention_flops(shape: Shape, tokens: float, length: float) -> float:
@@ -170,11 +232,12 @@ def training_cost(
     dtype: str,
     target_head: int = 0,
     live: float = 0.0,
+    memory: MemorySettings = MemorySettings(),
 ) -> Cost:
     """Return the cost of a training run's steps; `load` holds the rows of one pass.
 
     `live` is the share of steps whose text the draft generates. Validation and the target's forward
-    passes are not counted.
+    passes are not counted. FLOPs do not count layers that are computed again, but the time does.
     """
     seen = load.scaled(run.passes)
     weights = WeightCounts(shape.body, shape.head, target_head, shape.trained_head, shape.adapters)
@@ -187,17 +250,18 @@ def training_cost(
     )  # positions per token read
     forward = attention_flops(shape, seen.read_tokens * slots, load.mean_length)
     attention = forward * (3 + live + (1 if run.compared else 0))
-    frozen = shape.parameters + shape.adapters - shape.trained
-    peak = 4.0 * frozen + shape.trained * TRAINED_WEIGHT_BYTES
+    peak = memory.weight_bytes(shape)
     peak += 2 * 4 * shape.parameters if run.compared else 0  # the reference and the init
     peak += target_head * SIZES[dtype]
-    tokens = run.rows_per_batch * load.mean_length * slots
-    peak += tokens * shape.hidden * shape.layers * ACTIVATION_BYTES * SIZES[dtype] / 2
-    supervised = run.rows_per_batch * load.response_tokens / load.rows
+    rows = memory.rows(run.rows_per_batch)
+    peak += memory.activation_bytes(shape, rows * load.mean_length * slots, dtype)
+    supervised = rows * load.response_tokens / load.rows
     peak += LOGIT_ARRAYS * 4 * min(CHUNK_LOGITS, shape.vocabulary * supervised)
     passes = 3 * run.passes * load.rows / run.rows_per_batch  # a gradient takes as long as two
     beside_s = passes * shape.layers * gpu.layer_s
-    return Cost(flops, attention, peak, 0, gpu.compute_s(flops + attention, dtype) + beside_s)
+    again = 2 * shape.body * seen.read_tokens * slots if memory.checkpointing else 0
+    gpu_s = gpu.compute_s(flops + attention + again, dtype) + beside_s
+    return Cost(flops, attention, peak, 0, gpu_s)
 
 
 def hidden_state_bytes(shape: Shape, positions: float, dtype: str) -> float:

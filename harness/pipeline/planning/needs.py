@@ -48,10 +48,13 @@ def needs_without_costs(nodes: Iterable[Node]) -> dict[str, Needs]:
 
 
 def _needs(node: Node, cost: Cost, threads: int) -> Needs:
-    """Return a stage's needs; a stage with a model takes a GPU for each of its processes."""
+    """Return a stage's needs; a stage with a model takes a GPU for each of its processes.
+
+    Where its target is spread, it takes as many as hold the target.
+    """
     return Needs(
         cpus=threads * node.processes,
-        gpus=node.processes if cost.peak_bytes else 0,
+        gpus=max(node.processes, cost.gpus) if cost.peak_bytes else 0,
         memory_bytes=int(cost.peak_bytes) + BASE_BYTES if cost.peak_bytes else 0,
         alone=node.stage in TIMED,
         seconds=cost.gpu_s / node.processes,

@@ -61,6 +61,9 @@ def _stage(stage: PlannedStage) -> dict[str, Any]:
         "state": stage.state,
         "seconds": stage.seconds,
         **_cost(stage.cost),
+        "gpus": max(node.processes, stage.cost.gpus),
+        "device_bytes": stage.cost.device_bytes,
+        **({"fix": stage.fix} if stage.fix else {}),
     }
 
 

@@ -6,7 +6,7 @@ A plan needs no model files and no network: models that are not on this machine 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +21,7 @@ from draftmark.pipeline.planning import estimates
 from draftmark.pipeline.planning.crossover import crossover_lines
 from draftmark.pipeline.planning.estimates import Cost, Gpu, format_seconds
 from draftmark.pipeline.planning.jobs import plan_jobs
+from draftmark.pipeline.planning.remedies import find_remedy
 from draftmark.pipeline.planning.schedule import (
     ASSUMED,
     StageCosts,
@@ -31,6 +32,7 @@ from draftmark.pipeline.planning.stage_costs import SettingCosts
 from draftmark.pipeline.recipe_files import load_recipe, suite_members
 from draftmark.pipeline.setting import ROWS_PER_BATCH
 from draftmark.progress import Progress
+from draftmark.results import Cell
 from draftmark.store.entries import ENTRY, stored_facts
 from draftmark.store.graph import Node, topological_order
 from draftmark.store.reading import Seconds, read_json
@@ -78,6 +80,8 @@ class PlannedStage:
     state: str  # given, absent, cached, damaged, to do
     cost: Cost
     seconds: float | None = None  # measured when a cached stage was made
+    fix: str = ""  # what to set if no number of GPUs holds it
+    fixed_gpus: int = 0  # that hold it then
 
 
 def render_plan(
@@ -85,12 +89,15 @@ def render_plan(
     store: Path,
     gpu: Gpu,
     *,
-    gpus: int = 1,
+    gpus: int | None = None,
     jobs: int | None = None,
     data: Path | None = None,
     tasks: Sequence[str] | None = None,
 ) -> str:
-    """Return the plan of a recipe as text; for a suite, each recipe's plan and the total."""
+    """Return the plan of a recipe as text; for a suite, each recipe's plan and the total.
+
+    By default on as many GPUs as the trainings have processes.
+    """
     names, texts = suite_members(recipe), []
     every: dict[str, PlannedStage] = {}
     for name in names:
@@ -102,13 +109,13 @@ def render_plan(
         every |= {stage.node.key: stage for stage in stages}
     if len(names) > 1:
         stages = list(every.values())
-        totals = _totals(stages, gpu, gpus)
+        totals = _totals(stages, gpu, gpus or _most_processes(stages))
         texts.insert(0, _wrap([f"All of {recipe}, each shared stage counted once:", *totals]))
     return "\n\n\n".join(texts)
 
 
 def tabulate_plan(
-    plan: Plan, store: Store, gpu: Gpu, gpus: int = 1, jobs: int | None = None
+    plan: Plan, store: Store, gpu: Gpu, gpus: int | None = None, jobs: int | None = None
 ) -> tuple[str, list[PlannedStage]]:
     """Return the plan as text, and its stages.
 
@@ -121,6 +128,7 @@ def tabulate_plan(
     }
     by_setting = _stages(plan, setting_costs, store)
     every = [stage for stages in by_setting.values() for stage in stages]
+    gpus = gpus or _most_processes(every)
     where = stage_placements(_remaining(every), gpus) if gpus > 1 else {}
     here = plan_jobs(plan, store, jobs) if _remaining(every) else None
     here_s = here.stage_s if here else {}
@@ -133,6 +141,10 @@ def tabulate_plan(
         totals.insert(0, f"`draftmark run` here: {here.describe()}")
     notes = [*_assumptions(setting_costs, gpu, store), ASSUMED]
     return "\n".join([_wrap(totals), "", *lines, "", _wrap(notes)]), every
+
+
+def _most_processes(stages: Sequence[PlannedStage]) -> int:
+    return max((stage.node.processes for stage in stages), default=1)
 
 
 def planned_stages(plan: Plan, store: Store, gpu: Gpu) -> dict[tuple[str, str], list[PlannedStage]]:
@@ -154,8 +166,18 @@ def _stages(
             if node.key not in seen:
                 seen.add(node.key)
                 cost = setting_costs[key].cost(node, cell)
-                by_setting[key].append(_stage(node, store, cost, stored=node.key not in missing))
+                stage = _stage(node, store, cost, stored=node.key not in missing)
+                by_setting[key].append(_with_fix(stage, setting_costs[key], cell))
     return by_setting
+
+
+def _with_fix(stage: PlannedStage, costs: SettingCosts, cell: Cell) -> PlannedStage:
+    """Return a stage to do with what to set, if it fits no number of GPUs."""
+    fits = stage.cost.devices(costs.gpu) is not None
+    if fits or stage.state not in ("to do", "damaged"):
+        return stage
+    fix, gpus = find_remedy(costs, stage.node, cell, costs.gpu)
+    return replace(stage, fix=fix, fixed_gpus=gpus)
 
 
 def _stage(node: Node, store: Store, cost: Cost, *, stored: bool) -> PlannedStage:
@@ -184,13 +206,15 @@ def _line(stage: PlannedStage, here_s: Mapping[str, float], where: str | None) -
     if cost != Cost():
         numbers = [
             f"{cost.total_flops:.1e}".replace("e+", "e") if cost.total_flops else "-",
-            format_bytes(cost.peak_bytes),
+            format_bytes(cost.device_bytes),
             format_bytes(cost.disk_bytes) if cost.disk_bytes else "-",
             format_seconds(cost.gpu_s),
         ]
     key = node.key[:8] if has_final_key(node) else "unknown"
     took = f" (took {stage.seconds:.1f} s)" if stage.seconds is not None else ""
-    label = textwrap.wrap(node.label + took + (f" [{where}]" if where else ""), WIDTH - _INDENT)
+    spread = f" ({cost.gpus} GPUs)" if cost.gpus > 1 else ""
+    more = f"{took}{spread}{f' [{where}]' if where else ''}"
+    label = textwrap.wrap(node.label + more, WIDTH - _INDENT)
     first = _LINE.format(node.stage, key, stage.state, *numbers, here, label[0])
     return "\n".join([first, *(" " * _INDENT + rest for rest in label[1:])])
 
@@ -275,17 +299,42 @@ def _totals(stages: Sequence[PlannedStage], gpu: Gpu, gpus: int) -> Iterator[str
         yield f"Not on this machine, planned by name: {', '.join(absent)}."
     costs = _remaining(stages)
     cost = sum((cost for _, cost in costs), Cost())
+    largest = max((each.device_bytes for _, each in costs), default=0.0)
     yield (
         f"{len(stages)} stages, {len(costs)} to do: {cost.total_flops:.2e} FLOPs, "
-        f"{format_bytes(cost.peak_bytes)} of memory at most, {format_bytes(cost.disk_bytes)} on "
+        f"{format_bytes(largest)} of memory at most, {format_bytes(cost.disk_bytes)} on "
         f"disk, {format_seconds(cost.gpu_s)} on one {gpu.name}."
     )
     yield from forecast_lines(costs, gpus, gpu.name)
-    too_large = [node.stage for node, cost in costs if cost.peak_bytes > gpu.memory_bytes]
-    if too_large:
+    yield from _spread_lines(costs, gpus)
+    yield from _fix_lines(stages, gpu)
+
+
+def _spread_lines(costs: StageCosts, gpus: int) -> Iterator[str]:
+    """Yield a line on stages whose target takes more GPUs than there are."""
+    wide = [(node.stage, cost.gpus) for node, cost in costs if cost.gpus > gpus]
+    if wide:
+        names = ", ".join(sorted({stage for stage, _ in wide}))
         yield (
-            f"{len(too_large)} of them ({', '.join(sorted(set(too_large)))}) need more memory than "
-            f"one {gpu.name} has. draftmark runs a stage on one GPU, so they would fail there."
+            f"{len(wide)} of them ({names}) spread their target over up to "
+            f"{max(count for _, count in wide)} GPUs. With --gpus {gpus} the other layers wait in "
+            "the processor's memory or on disk; the time to bring them for a pass is not counted."
+        )
+
+
+def _fix_lines(stages: Sequence[PlannedStage], gpu: Gpu) -> Iterator[str]:
+    """Yield a line for each kind of stages that no number of GPUs holds, with what to set."""
+    kinds: dict[str, list[PlannedStage]] = {}
+    for stage in stages:
+        if stage.fix:
+            kinds.setdefault(stage.fix, []).append(stage)
+    for fix, alike in kinds.items():
+        names = ", ".join(sorted({stage.node.stage for stage in alike}))
+        most = format_bytes(max(stage.cost.device_bytes for stage in alike))
+        gpus = max(stage.fixed_gpus for stage in alike)
+        yield (
+            f"{len(alike)} of them ({names}) need up to {most}, and would fail on one {gpu.name}: "
+            f"{fix}{f' (up to {gpus} GPUs)' if gpus > 1 else ''}."
         )
 
 

@@ -19,8 +19,9 @@ StageCosts = Sequence[tuple[Node, Cost]]  # of the stages to do, inputs first
 
 ASSUMED = (
     "- On several GPUs: a stage that holds a model takes training.processes GPUs and runs that "
-    "many times faster. The other stages run on processors. Their time, and the time to load "
-    "models, read the store and start stages, is not counted."
+    "many times faster. A target that is spread over GPUs is on all of them, and its layers run in "
+    "turn: no faster than on one. The other stages run on processors. Their time, and the time to "
+    "load models, read the store and start stages, is not counted."
 )
 
 
@@ -140,12 +141,15 @@ def _pop_fitting(
         heapq.heappush(ready, item)
 
 
-def stage_runs(costs: StageCosts) -> dict[str, StageRun]:
-    """Return the stages to schedule by key, inputs first."""
+def stage_runs(costs: StageCosts, gpus: int) -> dict[str, StageRun]:
+    """Return the stages to schedule by key, inputs first.
+
+    A spread target takes at most `gpus` GPUs: the rest of it is in the processor's memory.
+    """
     return {
         node.key: StageRun(
             cost.gpu_s / node.processes,
-            node.processes if cost.gpu_s else 0,
+            max(node.processes, min(cost.gpus, gpus)) if cost.gpu_s else 0,
             tuple(upstream.key for upstream in node.inputs.values()),
         )
         for node, cost in costs
@@ -160,7 +164,7 @@ def schedule_stages(costs: StageCosts, gpus: int) -> Schedule:
                 f"{node.label}: training.processes = {node.processes} needs as many GPUs, but "
                 f"--gpus is {gpus}; raise --gpus or lower training.processes."
             )
-    return simulate_schedule(stage_runs(costs), gpus)
+    return simulate_schedule(stage_runs(costs, gpus), gpus)
 
 
 def stage_placements(costs: StageCosts, gpus: int) -> dict[str, str]:
@@ -176,7 +180,7 @@ def stage_placements(costs: StageCosts, gpus: int) -> dict[str, str]:
 
 def forecast_lines(costs: StageCosts, gpus: int, gpu: str) -> Iterator[str]:
     """Yield in words the GPU time per stage, the time of the schedule, and the longest chain."""
-    runs, schedule = stage_runs(costs), schedule_stages(costs, gpus)
+    runs, schedule = stage_runs(costs, gpus), schedule_stages(costs, gpus)
     if not schedule.makespan:
         return
     by_stage: dict[str, float] = {}

@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from draftmark.config.model_sections import Lora, Training
+from draftmark.config.lora import Lora
+from draftmark.config.model_sections import Optimisation, Training
 from draftmark.config.recipe import MethodEntry
 from draftmark.models import shapes
 from draftmark.models.config_shapes import FIX
-from draftmark.models.shapes import Shape
+from draftmark.models.shapes import SIZES, Shape
 from draftmark.pipeline.planning import estimates
-from draftmark.pipeline.planning.estimates import Cost, Gpu, Load, training_cost
+from draftmark.pipeline.planning.estimates import Cost, Gpu, Load, MemorySettings, training_cost
 from draftmark.pipeline.planning.loads import as_written, gold_loads
 from draftmark.pipeline.planning.state_costs import StateCosts, runs_of, state_costs
 from draftmark.pipeline.setting import ROWS_PER_BATCH, Setting
@@ -54,7 +55,22 @@ class SettingCosts:
         if node.existing_folder or not node.inputs:
             return Cost()
         entry = self.setting.recipe.method(cell.method)
-        return self._for_entry(entry)._cost(node, entry)
+        costs = self._for_entry(entry)
+        cost = costs._spread(costs._cost(node, entry), node)
+        return replace(cost, gpus=cost.devices(self.gpu) or 1)
+
+    def _spread(self, cost: Cost, node: Node) -> Cost:
+        """Return the cost of a stage with the bytes of its target that a placement spreads."""
+        reads = node.inputs["model"].stage if "model" in node.inputs else "target"
+        places_itself = node.settings.get("engine") == "vllm"
+        if not self._placed or reads != "target" or places_itself:
+            return cost
+        if node.stage in ("target", "draft"):  # training; a draft's cost has it
+            return cost
+        timed = node.stage in ("decodes", "parts")  # the others read in float32
+        size = SIZES[node.settings["dtype"]] if timed else 4
+        spread = float(size * self.target.parameters)
+        return replace(cost, spread_bytes=min(spread, cost.peak_bytes))
 
     def _for_entry(self, entry: MethodEntry) -> "SettingCosts":
         """Return the stage costs with an entry's own draft, if it has one."""
@@ -141,13 +157,16 @@ class SettingCosts:
         pair, fine_tune = self.setting.pair, self.setting.pair.fine_tune
         assert fine_tune is not None
         run = TrainingRun(fine_tune.passes, fine_tune.rows_per_batch)
+        options: Any = {"dtype": pair.dtype, "memory": _memory(fine_tune)}
         shape = self.target
         if fine_tune.lora:
             shape = _adapted(shape, fine_tune.lora, _config(self.setting))
-        cost = training_cost(shape, self.gold["train"], run, self.gpu, dtype=pair.dtype)
+        cost = training_cost(shape, self.gold["train"], run, self.gpu, **options)
         checks = self.gold["validation"].scaled(fine_tune.validations + 1)
-        cost += self._forward(self.target, checks)
-        return replace(cost, disk_bytes=4 * self.target.parameters)
+        checking = self._forward(self.target, checks)
+        if fine_tune.sharded:  # in parts as well
+            checking = replace(checking, peak_bytes=0)
+        return replace(cost + checking, disk_bytes=4 * self.target.parameters)
 
     def _init(self, node: Node) -> Cost:
         """Return the cost of fitting a head: the draft reads the text."""
@@ -166,10 +185,20 @@ class SettingCosts:
         shape = self._draft_shape(method)
         # Both models are loaded in float32; later only the target's head stays, unless the text is
         # on-policy.
-        cost = Cost(peak_bytes=4 * (self.target.parameters + shape.parameters))
+        cost = self._beside_target(4.0 * shape.parameters, 4)
         if method.trains:
             cost += self._training(method, entry)
         return replace(cost, disk_bytes=4 * shape.parameters)
+
+    @property
+    def _placed(self) -> bool:
+        """True if the target is spread over devices."""
+        return self.setting.pair.memory is not None
+
+    def _beside_target(self, num_bytes: float, size: int) -> Cost:
+        """Return the memory of some bytes and of the target's weights of `size` bytes."""
+        held = float(size * self.target.parameters)
+        return Cost(peak_bytes=held + num_bytes, spread_bytes=held if self._placed else 0.0)
 
     def _training(self, method: Method, entry: MethodEntry) -> Cost:
         training = training_of(self.setting, entry)
@@ -178,6 +207,7 @@ class SettingCosts:
         load = self.written("train") if written else self.gold["train"]
         live, dtype = training.shares.get("draft", 0.0), self.setting.pair.dtype
         options: Any = {"dtype": dtype, "target_head": self.target.head, "live": live}
+        options["memory"] = _memory(training)
         cost, shape = Cost(), self._draft_shape(method)
         if training.lora:
             shape = _adapted(shape, training.lora, _draft_config(self.setting))
@@ -185,18 +215,21 @@ class SettingCosts:
         for run in training_runs:
             cost += training_cost(shape, load, run, self.gpu, **options)
             cost += self._forward(shape, checks)
-            if live:  # the target reads the draft's texts
-                cost += self._forward(self.target, load.scaled(run.passes * live), dtype=dtype)
+        trained = cost.peak_bytes
+        if live:  # the target stays in memory, and reads the draft's texts
+            passes = sum(run.passes for run in training_runs)
+            reading = self._forward(self.target, load.scaled(passes * live), dtype=dtype)
+            cost += replace(reading, peak_bytes=0) + self._beside_target(trained, SIZES[dtype])
         if training.reads_live:
-            cost += self._live_reading(method, training, cost.peak_bytes)
+            cost += self._live_reading(method, training, trained)
         return cost
 
     def _live_reading(self, method: Method, training: Training, peak_bytes: float) -> Cost:
         """Return the cost of the target's states in the steps; the target stays in memory."""
         states = self.training_states(method, training)
-        held = 4 * self.target.parameters + peak_bytes
         gpu_s = self.gpu.compute_s(states.live_flops, "float32")
-        return Cost(flops=states.live_flops, peak_bytes=held, gpu_s=gpu_s)
+        held = self._beside_target(peak_bytes, 4)
+        return replace(held, flops=states.live_flops, gpu_s=gpu_s)
 
     def training_states(self, method: Method, training: Training) -> StateCosts:
         """Return what the target's states on a draft's training texts cost, stored or live."""
@@ -244,6 +277,16 @@ class SettingCosts:
             return cost
         drafted = forward(self._draft_shape(method), contexts)
         return replace(cost + drafted, peak_bytes=cost.peak_bytes + drafted.peak_bytes)
+
+
+def _memory(settings: Optimisation) -> MemorySettings:
+    """Return the settings of a training that decide its memory."""
+    return MemorySettings(
+        settings.processes,
+        settings.rows_at_once,
+        settings.gradient_checkpointing,
+        settings.sharded,
+    )
 
 
 def _draft_shape(setting: Setting, target: Shape) -> Shape:

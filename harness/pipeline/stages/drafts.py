@@ -73,7 +73,7 @@ def fitted_init_node(setting: Setting, training: Training, seed: int) -> Node:
 
         placement = setting.placement()
         target = load_model(job.inputs["target"], placement)
-        start = make_draft(init, target, seed=seed, placement=placement)
+        start = make_draft(init, target, seed=seed, placement=placement.whole)
         fitted = fit_head(start, target, load_final_states(job.inputs["texts"], target))
         save_model(fitted, setting.tokenizer(job.inputs["target"]), job.out)
 
@@ -180,13 +180,14 @@ def _trained_node(
 
 
 def _check_lora(entry: MethodEntry, method: Method, training: Training) -> None:
-    if not (method.trains and training.lora):
+    if not method.trains:
         return
     lora.check_installed(training.lora)
-    if method.kind != "language_model":
+    if method.kind != "language_model" and (training.lora or training.sharded):
+        what, key = ("lora adapts", "lora") if training.lora else ("sharded spreads", "sharded")
         raise UserError(
-            f"method {entry.title!r} trains a new head, and training.lora adapts language models; "
-            "set training = { lora = false } for it."
+            f"method {entry.title!r} trains a new head, and training.{what} language models; "
+            f"set training = {{ {key} = false }} for it."
         )
 
 

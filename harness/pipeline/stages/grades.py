@@ -66,7 +66,8 @@ def likelihoods_node(setting: Setting, model: Node | None = None) -> Node:
         from draftmark.models.language_model import load_model
 
         texts = read_texts(job.inputs["texts"] / TEXTS)
-        loaded = load_model(job.inputs["model"], setting.placement())
+        placement = setting.placement_of(model or setting.target)
+        loaded = load_model(job.inputs["model"], placement)
         rows = {}
         with job.progress.step("reading", len(texts)) as step:
             for text, nats in log_likelihoods(loaded, texts):

@@ -11,6 +11,7 @@ from draftmark.models.generation import Sampling
 from draftmark.models.heads.block_imports import read_any_head
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.shared_vocabulary import match_vocabularies
+from draftmark.models.spread import is_spread, target_placement
 from draftmark.speculation.interfaces import FeatureMethod, Method
 from draftmark.store.graph import Job
 from draftmark.store.records import DRAFT, TEXTS, read_texts, training_states, training_texts
@@ -60,17 +61,19 @@ def write_draft(spec: DraftSpec, job: Job, team: ProcessGroup = ALONE) -> None:
         write_json(job.out / DRAFT, {"init": "none", "parameters": 0, "ledger": asdict(Ledger())})
         return
     pair = spec.pair
-    placement = Placement(language_model.pick_device(), "float32", pair.trust_remote_code)
+    placement = target_placement(pair)
     tokenizer = language_model.load_tokenizer(
         job.inputs["target"], trust_remote_code=pair.trust_remote_code
     )
     target = language_model.load_model(job.inputs["target"], placement)
-    start = _start(spec, target, tokenizer, job, placement)
-    # A loss compares the tokens that both heads have rows for.
-    target = replace(target, vocab_size=min(target.vocab_size, start.vocab_size))
+    start = _start(spec, target, tokenizer, job, placement.whole)
     if not spec.on_policy:
         language_model.drop_body(target)  # only the head is used from here on
+    elif is_spread(target.model):  # its weights are not here to cast
+        target = language_model.load_model(job.inputs["target"], target_placement(pair, pair.dtype))
     language_model.cast_weights(target, pair.dtype)
+    # A loss compares the tokens that both heads have rows for.
+    target = replace(target, vocab_size=min(target.vocab_size, start.vocab_size))
     before = Ledger(target_forward_tokens=_tokens_read_before(spec, job))
     draft = _train(spec, start, target, job, before, team)
     if not isinstance(draft, Draft) or draft.model is None:
@@ -190,8 +193,7 @@ def _reader(spec: DraftSpec, job: Job) -> language_model.LanguageModel | None:
     """
     if not spec.training.reads_live:
         return None
-    placement = Placement(language_model.pick_device(), "float32", spec.pair.trust_remote_code)
-    return language_model.load_model(job.inputs["target"], placement)
+    return language_model.load_model(job.inputs["target"], target_placement(spec.pair))
 
 
 def _source(

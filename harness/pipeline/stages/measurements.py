@@ -49,7 +49,7 @@ def scores_node(setting: Setting, entry: MethodEntry, draft: Node, samplers: Sam
         placement = setting.placement()
         model = load_model(job.inputs["target"], placement)
         known = StoredHiddenStates.load(job.inputs["features"])
-        drafter = method.drafter(job.inputs["draft"], placement)
+        drafter = method.drafter(job.inputs["draft"], placement.whole)
         layers = job.inputs.get("states")
         states = StoredHiddenStates.load(layers) if layers else None
         target, tables = TargetLogits(model, known, states), {}
@@ -108,6 +108,7 @@ def decodes_node(
         # Times depend on the machine, so another machine measures again.
         "threads": setting.recipe.threads,
         "machine": machine_facts(),
+        **setting.timed_placement,
     }
     against = draft.label if draft else "itself"
     terms = condition.label.replace(f"engine={condition.engine},", "")
@@ -163,6 +164,7 @@ def pass_times_node(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
         "max_new_tokens": setting.max_new_tokens,
         "threads": setting.recipe.threads,
         "machine": machine_facts(),
+        **setting.timed_placement,
     }
     label = f"parts of a block, {draft.label}"
     inputs = {"target": setting.target, "draft": draft}

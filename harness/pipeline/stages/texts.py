@@ -114,7 +114,7 @@ def responses_node(
         from draftmark.models.generation import Sampling, generate
         from draftmark.models.language_model import load_model
 
-        model = load_model(job.inputs["model"], setting.placement())
+        model = load_model(job.inputs["model"], setting.placement_of(of or setting.target))
         limits = (setting.max_new_tokens, setting.end_tokens)
         stop = setting.stop_strings(job.inputs["target"])
         texts = []

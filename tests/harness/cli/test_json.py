@@ -31,11 +31,13 @@ def test_doctor_has_facts_and_its_lines_are_made_of_them(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     found = document(capsys, "doctor", "--data", ".")
     assert {"python", "versions", "hardware", "sandbox", "models", "data", "extras"} <= found.keys()
+    assert found["quantised"]["fp8"] == []
     assert found["data"] == {"directory": ".", "tasks": []}
     assert isinstance(found["disk_free_bytes"], int)
     lines = run_command(capsys, "doctor", "--data", ".").out
     assert found["python"] in lines
     assert ".: no known task in it" in lines
+    assert "fp8 target" in lines
 
 
 def test_plan_has_every_stage_and_the_total(

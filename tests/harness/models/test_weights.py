@@ -109,10 +109,6 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         r"it has consolidated\.safetensors",
     ),
     "no config": (lambda at: (at / "config.json").unlink(), r"has no config\.json"),
-    "GPTQ": (
-        lambda at: _edit(at / "config.json", quantization_config={"quant_method": "gptq"}),
-        r"quantised weights \(gptq\).*dequantise them",
-    ),
     "MLX": (
         lambda at: _edit(at / "config.json", quantization={"bits": 4, "group_size": 64}),
         "quantised weights",
@@ -124,7 +120,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
             ),
             rf"quantised weights \({method}\).*dequantise them",
         )
-        for method in ("awq", "bitsandbytes", "compressed-tensors", "fp8")
+        for method in ("torchao", "quanto", "of mine")
     },
     "weights of another name in the config": (
         lambda at: _edit(at / "config.json", transformers_weights="other.safetensors"),

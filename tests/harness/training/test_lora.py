@@ -12,7 +12,8 @@ from family_cases import save_family
 from small_runs import small_recipe
 
 from draftmark.baselines.adaspec import AdaSPEC
-from draftmark.config.model_sections import DraftInit, FineTuning, Lora, Pair, Training
+from draftmark.config.lora import Lora
+from draftmark.config.model_sections import DraftInit, FineTuning, Pair, Training
 from draftmark.contract.fixtures import context, few
 from draftmark.errors import UserError
 from draftmark.models.language_model import LanguageModel, load_model

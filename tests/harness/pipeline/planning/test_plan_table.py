@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
@@ -212,9 +215,66 @@ def test_a_plan_names_stages_that_exceed_the_gpus_memory(planned: Planned) -> No
     pair = {"target": "Qwen/Qwen2.5-32B@abc", "draft": {"model": "Qwen/Qwen2.5-0.5B@abc"}}
     prepared = planned(complete=False, pairs=_absent(**pair), methods=[{"name": "kd"}])
 
-    text, _ = plan_table.tabulate_plan(prepared, Store(Path("nowhere")), H100)
+    text, stages = plan_table.tabulate_plan(prepared, Store(Path("nowhere")), H100)
 
-    assert "need more memory than one H100 SXM 80 GB has" in " ".join(text.split())
+    assert "would fail on one H100 SXM 80 GB: set placement = " in " ".join(text.split())
+    too_large = [stage for stage in stages if stage.cost.peak_bytes > H100.memory_bytes]
+    assert {stage.node.stage for stage in too_large} >= {"features", "responses", "draft"}
+    assert all(stage.fix.startswith('set placement = "auto"') for stage in too_large)
+    placed = planned(
+        complete=False, pairs=_absent(**pair, placement="auto"), methods=[{"name": "kd"}]
+    )
+    text, stages = plan_table.tabulate_plan(placed, Store(Path("nowhere")), H100, gpus=8)
+    assert not any(stage.fix for stage in stages)
+    assert all(stage.cost.device_bytes <= H100.memory_bytes for stage in stages)
+    assert max(stage.cost.gpus for stage in stages) == 2
+    assert "(2 GPUs)" in text
+    alone, _ = plan_table.tabulate_plan(placed, Store(Path("nowhere")), H100, gpus=1)
+    assert "With --gpus 1 the other layers wait" in " ".join(alone.split())
+
+
+def test_a_plan_names_what_lets_a_training_fit(planned: Planned) -> None:
+    pair = {"target": "google/gemma-7b-it@abc", "draft": {"model": "google/gemma-2b-it@abc"}}
+    fixes = {}
+    for name in ("h100", "h200", "l40s"):
+        tuned = _absent(**pair, fine_tune={"rows_per_batch": 64})
+        prepared = planned(complete=False, pairs=tuned, methods=[{"name": "kd"}])
+        _, stages = plan_table.tabulate_plan(prepared, Store(Path("nowhere")), find_gpu(name))
+        fixes[name] = next(s.fix for s in stages if s.node.stage == "target" and s.node.inputs)
+    again = "gradient_checkpointing = true"
+    least = f"{again}, rows_at_once = 1"
+    assert fixes == {
+        "h100": f"set {least}, processes = 2, sharded = true in fine_tune",
+        "h200": f"set {again} in fine_tune",
+        "l40s": f"set {least}, processes = 4, sharded = true in fine_tune",
+    }
+
+
+def test_the_memory_of_a_training_by_hand() -> None:
+    shape = shapes.model_shape("pythia-1.4b", None)
+    whole, parts = estimates.MemorySettings(), estimates.MemorySettings(4, 2, True, True)
+    layers = 24 * shape.layer_parameters
+    assert whole.weight_bytes(shape) == 16 * shape.parameters
+    rest = 16 * (shape.parameters - layers)
+    assert parts.weight_bytes(shape) == rest + 16 * layers / 4 + 8 * shape.layer_parameters
+    lora = replace(shape, adapters=1000)
+    frozen = 4 * (shape.parameters - layers) + (4 * layers + 16 * 1000) / 4
+    assert parts.weight_bytes(lora) == frozen + 8 * shape.layer_parameters
+    assert (whole.rows(16), parts.rows(16), parts.rows(4)) == (16, 2, 1)
+    assert whole.activation_bytes(shape, 10, "bfloat16") == 24 * 34 * 10 * 2048
+    assert parts.activation_bytes(shape, 10, "bfloat16") == (34 + 24 * 2) * 10 * 2048
+
+
+@given(st.floats(0, 9e11), st.floats(0, 9e11))
+def test_a_spread_stage_takes_the_fewest_gpus_that_hold_it(fixed: float, spread: float) -> None:
+    cost = Cost(peak_bytes=fixed + spread, spread_bytes=spread)
+    devices = cost.devices(H100)
+    if devices is None:
+        assert fixed >= H100.memory_bytes or not spread
+        return
+    assert replace(cost, gpus=devices).device_bytes <= H100.memory_bytes * (1 + 1e-9)
+    if devices > 1:
+        assert fixed + spread / (devices - 1) > H100.memory_bytes * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("recipe", ["quickstart"])

@@ -67,7 +67,7 @@ class TestRoundTrip:
     def test_reports_have_the_same_bytes(self, run: Path, tmp_path: Path) -> None:
         again = tmp_path / "restored"
         write_merged_run([run / COUNTS], again)
-        for name in ("leaderboard", "tables", "export", "what_if", "speed"):
+        for name in ("leaderboard", "tables", "export", "what_if"):
             before, after = (
                 render_reports(load_results(folder), folder, [name]) for folder in (run, again)
             )
@@ -92,7 +92,7 @@ class TestRoundTrip:
             for temperature in (0.0, 1.0):
                 tables, kept = (stored_cell(row, f, temperature) for f in (run, tmp_path))
                 assert (kept.prompts, kept.drafts) == (tables.prompts, tables.drafts)
-                assert (kept.longest, kept.verifications) == (16, tables.verifications)
+                assert (kept.longest, kept.verifications) == (tables.longest, tables.verifications)
                 for one, other in (
                     (kept.positions(4), tables.positions(4)),
                     (vars(kept.token_sums()).values(), vars(tables.token_sums()).values()),

@@ -135,10 +135,10 @@ class TestEqualsTheWhole:
         self, made: Mapping[str, Path], names: Sequence[str], tmp_path: Path
     ) -> None:
         write_merged_run([made[name] for name in names], tmp_path / "out")
-        merged, whole = load_results(tmp_path / "out"), load_results(made["whole"])
+        joined, whole = load_results(tmp_path / "out"), load_results(made["whole"])
         for name, value in comparable(whole).items():
-            assert comparable(merged)[name] == value, name
-        render_reports(merged, tmp_path / "out", ["leaderboard", "tables"])
+            assert comparable(joined)[name] == value, name
+        render_reports(joined, tmp_path / "out", ["leaderboard", "tables"])
         render_reports(whole, made["whole"], ["leaderboard", "tables"])
         boards = [(f / "leaderboard.md").read_text() for f in (tmp_path / "out", made["whole"])]
         merged_board, whole_board = (text.partition("## Manifest")[0] for text in boards)
@@ -160,10 +160,10 @@ class TestEqualsTheWhole:
 
         other = changed(made["second"], tmp_path / "other", elsewhere)
         write_merged_run([made["first"], other], tmp_path / "out")
-        merged = load_results(tmp_path / "out")
-        assert not [key for row in merged.results for key in row.numbers if "speedup" in key]
+        joined = load_results(tmp_path / "out")
+        assert not [key for row in joined.results for key in row.numbers if "speedup" in key]
         assert not [*(tmp_path / "out/records").rglob("runs*")]
-        (note,) = [it.text for it in merged.findings if "left out" in it.text]
+        (note,) = [it.text for it in joined.findings if "left out" in it.text]
         assert "another processor" in note
         assert "left out" in (tmp_path / "out/leaderboard.md").read_text()
         kept = merged(made["first"], made["second"])

@@ -134,6 +134,14 @@ def _set(name: str, value: Any) -> Callable[[Columns], None]:
     return change
 
 
+def _longest_block(gamma: int) -> Callable[[Columns], None]:
+    def change(columns: Columns) -> None:
+        longest = max(columns["gamma"])
+        columns["gamma"] = [gamma if it == longest else it for it in columns["gamma"]]
+
+    return change
+
+
 def _record(name: str) -> Callable[[dict[str, Any]], None]:
     return lambda document: document["files"].update({name: "AAAA"})
 
@@ -144,7 +152,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "a prompt too many": ({"columns": _set("prompt", 99)}, "its prompts are not the 8"),
     "too many tokens": ({"columns": _set("tokens", 10**9)}, "blocks of"),
     "negative": ({"columns": _set("accepted", -1)}, "negative"),
-    "a block of 999": ({"columns": _set("gamma", 999)}, "blocks of 999"),
+    "a block of 999": ({"columns": _longest_block(999)}, "there is no such block"),
     "a cell more": ({"columns": _set("cell", 77)}, "cannot be read"),
     "no results": ({"document": lambda it: it.pop("results")}, "results"),
     "another format": ({"document": lambda it: it.update(format=2)}, "format"),

@@ -67,8 +67,6 @@ def _shared_facts(part: Part) -> Iterator[tuple[str, Any]]:
         # The target's name may be a path; the hash of its files decides.
         named = {key: value for key, value in pair.items() if key not in ("name", "target")}
         yield from flat(f"pair {pair['name']}", named)
-    for task, rows in document.get("rows", {}).items():
-        yield from flat(f"rows.{task}", rows)
     for facts in part.record.data:
         where = f"{facts['task']}, {facts['pair']}"
         for name in _OF_DATA:

@@ -381,7 +381,7 @@ def test_selections_keep_equal_shares_at_equal_compute(
 ) -> None:
     """Those by the target take more steps for the compute that a reference costs the others."""
     once = KnowledgeDistillation().train(context("kd")).ledger
-    budget = Budget(flops=4 * once.flops)
+    budget = Budget(flops=2 * once.flops)
     steps: list[tuple[str, torch.Tensor]] = []
 
     def record(self: Any, values_N: torch.Tensor, batch: Batch, seed: int) -> torch.Tensor:

@@ -60,8 +60,8 @@ def _labels(submission: Submission) -> Iterator[str]:
     header, results = submission.header, submission.results
     yield from (results.name, results.title, header.draftmark, header.machine, header.suite)
     yield from (text for pair in header.engines.items() for text in pair)
-    for versions in (results.manifest["versions"], results.manifest.get("plugins", {})):
-        yield from (f"{name} {value}" for name, value in versions.items())
+    yield from (f"{name} {value}" for name, value in results.manifest["versions"].items())
+    yield from results.manifest.get("plugins", {})
     yield str(results.commit.get("commit"))
     for row in results.results:
         yield from (row.cell.task, row.cell.pair, row.cell.method, *row.numbers)

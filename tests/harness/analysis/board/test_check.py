@@ -95,6 +95,10 @@ def accept_more_consistently(columns: dict[str, list[Any]]) -> None:
     columns["passes"][3] -= 1.0
 
 
+def more_tested(columns: dict[str, list[Any]]) -> None:
+    columns["tested"][3] = columns["drafted"][3] + 1.0
+
+
 def repeat_a_prompt(columns: dict[str, list[Any]]) -> None:
     for name in ("prompt", "accepted", "tested", "drafted", "tokens", "passes"):
         columns[name][1] = columns[name][0]
@@ -178,6 +182,7 @@ def link_out(row: Path) -> Path:
 
 TEST_ROWS = small_suite().tasks["gsm8k"].digest
 KEY = "block_efficiency[t=0,gamma=4]"
+NUMBER = {"value": 99.0, "low": None, "high": None, "n": 8, "definition": "how fast"}
 
 
 @pytest.mark.parametrize(
@@ -187,6 +192,10 @@ KEY = "block_efficiency[t=0,gamma=4]"
         (setting(f"pooled/0/numbers/{KEY}/value", 4.9), "numbers", "its counts give"),
         (setting(f"results/0/numbers/{KEY}/low", 1.0), "numbers", "claimed as"),
         (setting(f"results/0/numbers/{KEY}/n", 600), "numbers", "n = 600"),
+        (setting("results/0/numbers/tokens_s", NUMBER), "numbers", "is no number of a board"),
+        (setting("results/0/provenance/scored_texts", []), "prompts", "on other prompts than"),
+        (setting("manifest/versions/torch", "<b>2</b>"), "names", "has markup"),
+        (edited_counts(more_tested), "counts", "more tokens were tested than drafted"),
         (edited_counts(accept_more), "counts", "do not add up"),
         (edited_counts(accept_more_consistently), "numbers", "its counts give"),
         (edited_counts(repeat_a_prompt), "counts", "a prompt is there more than once"),

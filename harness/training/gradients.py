@@ -68,19 +68,17 @@ def backward_in_chunks(
     The texts are read in parts of `rows_at_once`. A PreLossPass of several parts reads them all
     once more before, without a gradient.
     """
-    draft, total = context.draft, 0.0
-    parts = _parts(context, training_batch, len(batch.example_ids))
-    own = [_within(mine, tokens) for _, tokens in parts]
-    weighted = None
-    if pre_loss_pass is not None and len(parts) > 1:
-        values_N = _measure_apart(context, parts, own, batch, pre_loss_pass)
-        weighted = _weigh(context, batch, pre_loss_pass, values_N)
-    with lowered_head(draft.model, context.dtype):
-        for number, (part, tokens) in enumerate(zip((part for part, _ in parts), own, strict=True)):
+    total, weighted, losses = 0.0, None, (token_loss, pre_loss_pass)
+    shared = _parts(context, training_batch, len(batch.example_ids))
+    parts = [(part, _within(mine, tokens)) for part, tokens in shared]
+    with lowered_head(context.draft.model, context.dtype):
+        if pre_loss_pass is not None and len(parts) > 1:
+            values_N = _measure_apart(context, parts, batch, pre_loss_pass)
+            weighted = _weigh(context, batch, pre_loss_pass, values_N)
+        for number, (part, tokens) in enumerate(parts):
             hidden_ND = _hidden_with_gradient(context, part, batch.step, number)
             # The head's graph ends here, so each chunk frees its logits before the next chunk.
             leaf_ND = hidden_ND.detach().requires_grad_()
-            losses = (token_loss, pre_loss_pass)
             total += _backward_heads(context, part, batch, leaf_ND, tokens, losses, weighted)
             if hidden_ND.requires_grad:
                 gradient_ND = torch.zeros_like(leaf_ND) if leaf_ND.grad is None else leaf_ND.grad
@@ -128,13 +126,12 @@ def _hidden_with_gradient(
 def _measure_apart(
     context: TrainingContext,
     parts: Sequence[tuple[TrainingBatch, slice]],
-    own: Sequence[slice],
     batch: Batch,
     pre_loss_pass: PreLossPass,
 ) -> torch.Tensor:
     """Return the values [N] that a PreLossPass measures on this process's tokens, part by part."""
     values = []
-    for (part, _), tokens in zip(parts, own, strict=True):
+    for part, tokens in parts:
         with torch.no_grad():
             states_ND = _hidden(context, context.draft, part, batch.step)
         values.append(_measure(context, part, batch.part(tokens), pre_loss_pass, states_ND, None))

@@ -110,10 +110,9 @@ def decodes_node(
         "machine": machine_facts(),
         **setting.timed_placement,
     }
-    against = draft.label if draft else "itself"
     terms = condition.label.replace(f"engine={condition.engine},", "")
     how = f"{condition.engine} engine, {terms_title(terms)}"
-    label = f"target alone against {against}, {how}"
+    label = f"target alone against {draft.label if draft else 'itself'}, {how}"
     inputs = {"target": setting.target} | ({"draft": draft} if draft else {})
     inputs |= conversation_inputs(setting, "test", samplers.target)
     code = (

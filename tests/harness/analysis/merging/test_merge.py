@@ -134,16 +134,16 @@ class TestEqualsTheWhole:
     def test_real_runs(
         self, made: Mapping[str, Path], names: Sequence[str], tmp_path: Path
     ) -> None:
-        write_merged_run([made[name] for name in names], tmp_path / "out")
-        joined, whole = load_results(tmp_path / "out"), load_results(made["whole"])
+        write_merged_run([made[name] for name in names], tmp_path / "joined")
+        joined, whole = load_results(tmp_path / "joined"), load_results(made["whole"])
         for name, value in comparable(whole).items():
             assert comparable(joined)[name] == value, name
-        render_reports(joined, tmp_path / "out", ["leaderboard", "tables"])
+        render_reports(joined, tmp_path / "joined", ["leaderboard", "tables"])
         render_reports(whole, made["whole"], ["leaderboard", "tables"])
-        boards = [(f / "leaderboard.md").read_text() for f in (tmp_path / "out", made["whole"])]
+        boards = [(f / "leaderboard.md").read_text() for f in (tmp_path / "joined", made["whole"])]
         merged_board, whole_board = (text.partition("## Manifest")[0] for text in boards)
         # The line to paste names the folder.
-        assert merged_board.replace("out", "") == whole_board.replace(made["whole"].name, "")
+        assert merged_board.replace("joined", "") == whole_board.replace(made["whole"].name, "")
 
     def test_one_run_keeps_its_tables(self, made: Mapping[str, Path], tmp_path: Path) -> None:
         write_merged_run([made["whole"]], tmp_path / "out")

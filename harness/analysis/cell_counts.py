@@ -96,7 +96,7 @@ class TableCounts:
     @property
     def longest(self) -> int:
         """The depth of the shallowest table."""
-        return min(table.accept_SD.shape[1] for table in self.tables)
+        return min(int(table.accept_SD.shape[1]) for table in self.tables)
 
     def blocks(
         self, gamma: int, draft: Draft = None, verification: Verification = "standard"

@@ -19,6 +19,7 @@ from draftmark.errors import UserError, unknown_name_error
 from draftmark.reports._shared.content import escape_markdown, markdown_table, number_text
 from draftmark.reports._shared.rows import gamma_of
 from draftmark.results import Contender, Number, Results, Standing
+from draftmark.types import Verification
 
 _DECIMALS = {"acceptance_rate": 3, "expected_acceptance_rate": 3, "cost_ratio": 3}
 _LEDGER = {"train_s": "training, s", "flops": "training, FLOPs"}
@@ -110,7 +111,7 @@ def _key(results: Results, name: str) -> str:
     if "t" not in named:
         return quantity
     gamma = int(named.get("gamma", gamma_of(results)))
-    rule = "block" if named.get("verification") == "block" else "standard"
+    rule: Verification = "block" if named.get("verification") == "block" else "standard"
     temperature = float(named["t"])
     key = quantity_key(quantity, temperature, gamma, draft=named.get("draft"), verification=rule)
     # At temperature 0 both rules accept the same, and only one number is stored.

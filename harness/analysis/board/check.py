@@ -14,7 +14,7 @@ import numpy as np
 
 from draftmark.analysis.board.board import Board
 from draftmark.analysis.board.claims import claim_faults
-from draftmark.analysis.board.counts import COUNTED, FIX
+from draftmark.analysis.board.counts import FIX
 from draftmark.analysis.board.submission import (
     FILES,
     Submission,
@@ -22,6 +22,7 @@ from draftmark.analysis.board.submission import (
     content_hash,
     read_submission,
 )
+from draftmark.analysis.count_columns import COUNTED
 from draftmark.errors import UserError
 from draftmark.store.junit import JUnitCase
 from draftmark.store.plain_files import NotPlain

@@ -26,7 +26,9 @@ from draftmark.store.run_folder import load_results
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = "study.toml"
-_MARKED = re.compile(r"(<!-- table: (\S+)/(\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MARKED = re.compile(
+    r"^(<!-- table: (\S+)/(\S+) -->\n).*?^(<!-- end -->)", re.DOTALL | re.MULTILINE
+)
 
 
 class Study(Section):

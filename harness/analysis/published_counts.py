@@ -313,8 +313,8 @@ def _cells(
     """Return the counts by cell and temperature; raises ValueError if some cannot be."""
     found: dict[tuple[int, float], dict[At, Columns]] = {}
     for key, own in grouped(columns, tuple(name for name in _KEYS if name != "prompt")):
-        cell, temperature, *at = key
-        found.setdefault((cell, temperature), {})[At(*at)] = own
+        cell, temperature, *rest = key
+        found.setdefault((cell, temperature), {})[At(*rest)] = own
     cells: dict[int, dict[float, KeptCounts]] = {}
     for (cell, temperature), by_at in found.items():
         own_cell = cells.setdefault(cell, {})

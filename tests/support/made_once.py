@@ -16,7 +16,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[], T])
 
     The others read a pickle. Raises what `make` raises; then the next process that asks tries.
     """
-    folder = _shared_folder(factory)
+    folder = shared_folder(factory)
     file = folder / f"{name}.pickle"
     with FileLock(folder / f"{name}.lock"):
         if file.exists():
@@ -27,7 +27,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[], T])
         return made
 
 
-def _shared_folder(factory: pytest.TempPathFactory) -> Path:
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
     """Return a folder that all processes of this run of pytest share, and no other run."""
     base = factory.getbasetemp()
     shared = (base.parent if base.name.startswith("popen-") else base) / "made-once"

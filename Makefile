@@ -8,7 +8,7 @@ DEV = $(VENV)/.dev
 SET_UP = @UV='$(UV)' sh tools/set-up '$(VENV)' '$(PYTHON)'
 HAS_CPU_BUILD = $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo yes)
 
-.PHONY: demo test bench coverage mutants lint vllm ray others bubblewrap chromium locks clean
+.PHONY: demo test bench gpu coverage mutants lint vllm ray others bubblewrap chromium locks clean
 
 demo: $(READY)
 	$(VENV)/bin/draftmark run quickstart
@@ -32,6 +32,15 @@ endif
 bench: $(DEV)
 	$(VENV)/bin/draftmark fetch smollm2-135m-instruct >/dev/null
 	$(VENV)/bin/python -m tests.bench $(BENCH)
+
+# On a machine with an NVIDIA GPU: what no other can show, in 20 minutes; see tests/gpu/README.md.
+# Set-up takes the CUDA build of torch (requirements-cuda.lock), and vLLM where one fits that torch.
+gpu:
+	@command -v nvidia-smi >/dev/null || \
+	{ echo 'make gpu needs an NVIDIA GPU, and there is no nvidia-smi here; nothing was run.'; exit 1; }
+	@$(MAKE) -s $(DEV)
+	@PIP_CONSTRAINT=requirements.lock $(MAKE) -s vllm || echo 'vLLM is not installed; its step is skipped'
+	$(VENV)/bin/python -m tests.gpu $(GPU)
 
 # The simulated coverage of intervals and tests: docs/coverage.md. Takes 5 minutes of one core.
 coverage: $(DEV)

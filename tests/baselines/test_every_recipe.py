@@ -1,8 +1,8 @@
 """Every recipe of draftmark runs from end to end, its models replaced by small random ones.
 
 The models are of the same architecture, each split has two rows, each training takes one step (see
-`small_recipes`). A condition of vLLM is left out: its server takes more than 10 s to start, and
-tests of the engine start one. A recipe is found by its file, so a new one is run as well.
+`small_recipes`). The reference engine takes the place of vLLM, whose server takes more than 10 s to
+start, and which tests of that engine start. Recipes are found by their files, so new ones run too.
 """
 
 import json
@@ -75,11 +75,16 @@ def test_a_small_model_has_the_architecture_of_the_named_one(reference: str) -> 
 
 
 def _check_every_stage_ran(plan: Plan, results: Results, store: Store) -> None:
-    """Check that no stage failed or was refused, and that the store has what each one makes."""
+    """Check that no stage failed, and that the store has what each one makes.
+
+    An engine may refuse a condition that another engine measures.
+    """
     for row in results.results:
-        assert (row.failure, row.speed_failures, row.speed_refusals) == (None, {}, {}), row.cell
+        assert (row.failure, row.speed_failures) == (None, {}), row.cell
     assert [row.cell for row in results.results] == list(plan.cells)
-    assert all(node.existing_folder or store.has(node) for node in plan.nodes)
+    refused = {name for row in results.results for name in row.speed_refusals}
+    missing = [node for node in plan.nodes if not (node.existing_folder or store.has(node))]
+    assert bool(missing) == bool(refused), [node.label for node in missing]
 
 
 def _check_numbers(recipe: Recipe, results: Results) -> None:

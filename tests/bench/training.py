@@ -34,13 +34,19 @@ from draftmark.data.rows import load_rows
 from draftmark.models import hidden_states
 from draftmark.models.draft_inits import make_draft
 from draftmark.models.files import end_tokens, resolve_model
-from draftmark.models.language_model import LanguageModel, drop_body, load_model, load_tokenizer
+from draftmark.models.language_model import (
+    DEFAULT_PLACEMENT,
+    LanguageModel,
+    drop_body,
+    load_model,
+    load_tokenizer,
+)
 from draftmark.progress import Progress
 from draftmark.training.batches import FixedTexts, TrainingTexts
 from draftmark.training.loop import TrainingContext
 from draftmark.training.schedule import total_steps
 from draftmark.training.validation import Criterion
-from draftmark.types import Text
+from draftmark.types import Placement, Text
 from tests.bench.frame import Comparison, Spent, in_own_process
 
 IGNORED = -100  # the label of what is not supervised
@@ -65,14 +71,14 @@ class Bench:
         return round(once * self.settings.passes)
 
 
-def prepare(told: argparse.Namespace) -> Bench:
+def prepare(told: argparse.Namespace, placement: Placement = DEFAULT_PLACEMENT) -> Bench:
     """Load a target, prune its draft and encode gold answers of the project's own rows."""
     directory = resolve_model(told.model, Progress())
-    target = load_model(directory)
+    target, init = load_model(directory, placement), DraftInit(pruned=tuple(told.layers))
     return Bench(
         directory=directory,
         target=target,
-        draft=make_draft(DraftInit(pruned=tuple(told.layers)), target, seed=0),
+        draft=make_draft(init, target, seed=0, placement=placement),
         texts=encoded(told, told.tasks[0]),
         settings=Optimisation(
             passes=told.passes, rows_per_batch=told.rows_per_batch, validations=1
@@ -89,7 +95,12 @@ def encoded(told: argparse.Namespace, name: str) -> Sequence[Text]:
     return encode_gold(load_tokenizer(directory), rows.examples, end_tokens(directory))
 
 
-def ours(bench: Bench, method: str = "kd", source: FixedTexts | None = None) -> None:
+def ours(
+    bench: Bench,
+    method: str = "kd",
+    source: FixedTexts | None = None,
+    dtype: str = "float32",
+) -> None:
     """Train as a run does: the target reads the rows once, and then only its head is used."""
     with tempfile.TemporaryDirectory() as name, Progress(quiet=True).step("", 0) as step:
         folder = Path(name)
@@ -98,7 +109,7 @@ def ours(bench: Bench, method: str = "kd", source: FixedTexts | None = None) -> 
             draft=bench.draft,
             target=bench.target,
             settings=bench.settings,
-            dtype="float32",
+            dtype=dtype,
             seed=0,
             scratch=folder,
             step=step,

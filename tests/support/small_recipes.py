@@ -19,7 +19,8 @@ from draftmark.speculation.methods import build_method
 
 ROWS, NEW_TOKENS, LAYERS = 2, 6, 2
 DRAFT_VOCABULARY = 64
-SLOW_ENGINES = ("vllm",)  # a server takes 10 s and more to start; tests of the engine start it
+# A server of vLLM takes 10 s and more to start, and tests of the engine start one.
+CHEAP_ENGINES = {"vllm": "reference"}
 # The largest value of a key, wherever it stands in a recipe.
 LARGEST: Mapping[str, float] = {
     **dict.fromkeys(("train_rows", "validation_rows", "test_rows"), ROWS),
@@ -145,6 +146,9 @@ def _rows(folder: Path) -> dict[str, Any]:
 
 def _cheap(speed: Mapping[str, Any]) -> dict[str, Any]:
     named = [speed["engine"]] if isinstance(speed["engine"], str) else speed["engine"]
-    engines = [engine for engine in named if engine not in SLOW_ENGINES] or ["reference"]
-    sizes = sorted({min(size, ROWS) for size in speed["batch_sizes"]})
-    return {"engine": engines, "batch_sizes": sizes}
+    lengths = speed["num_speculative_tokens"]
+    return {
+        "engine": list(dict.fromkeys(CHEAP_ENGINES.get(engine, engine) for engine in named)),
+        "batch_sizes": sorted({min(size, ROWS) for size in speed["batch_sizes"]}),
+        "num_speculative_tokens": lengths[:2] if isinstance(lengths, list) else lengths,
+    }

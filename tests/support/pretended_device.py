@@ -79,6 +79,13 @@ class Pretended(torch.Tensor):
     def __tensor_unflatten__(inner: Mapping[str, torch.Tensor], *_: Any) -> "Pretended":
         return Pretended(inner["values"])
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
+        copied: torch.Tensor = self.detach().clone()
+        if isinstance(self, torch.nn.Parameter):
+            copied = torch.nn.Parameter(copied, self.requires_grad)
+        memo[id(self)] = copied
+        return copied
+
     def __repr__(self, **_: Any) -> str:
         return f"{self.values!r} on {NAME}"
 

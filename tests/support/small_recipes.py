@@ -3,8 +3,8 @@
 Models are random ones of the same architecture, each split has two rows, each training one step,
 responses have a few tokens. All else, such as losses, LoRA, heads, styles and dtypes, stays. Of
 entries that differ in the values of the same keys alone, the first is kept. Every method runs on
-the first task, with its speed; on the others one method that trains, and those with settings of
-their own for the task.
+the first task, with its speed and at all temperatures; on the others one method that trains, and
+those with settings of their own for the task, at the last temperature.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,8 +43,10 @@ def small_recipes(name: str, folder: Path) -> list[Recipe]:
     first, *others = recipe.tasks
     parts = [_part(document, [first], _distinct(recipe.methods))]
     if others:
-        rest = _part({**document, "speed": False}, others, _named_for(recipe, others))
-        parts.append(rest)
+        last = {"temperatures": document["evaluation"]["temperatures"][-1:]}
+        evaluation = {**document["evaluation"], **last}
+        rest = {**document, "speed": False, "evaluation": evaluation}
+        parts.append(_part(rest, others, _named_for(recipe, others)))
     return [recipe_of(part, name) for part in parts]
 
 

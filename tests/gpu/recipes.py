@@ -50,14 +50,17 @@ def changed_quickstart(folder: Path, name: str, changes: dict[str, str], *, smal
 def run_recipe(file: Path, *words: str) -> Results:
     """Run a recipe with a store and results of its own; return its results.
 
-    Raises RuntimeError with the cell and its reason if one failed.
+    Raises RuntimeError with the cells that failed and their reasons, or if there are no results.
     """
     place = file.with_suffix("")
     command = [sys.executable, "-m", "draftmark", "run", str(file), *words]
-    subprocess.run(
-        [*command, "--store", str(place / "store"), "--out", str(place / "results")], check=True
+    done = subprocess.run(
+        [*command, "--store", str(place / "store"), "--out", str(place / "results")]
     )
-    [folder] = (place / "results").glob(f"{file.stem}-*")
+    folders = list((place / "results").glob(f"{file.stem}-*"))
+    if not folders:
+        raise RuntimeError(f"draftmark run ended with exit code {done.returncode}")
+    [folder] = folders
     results = load_results(folder)
     if failed := [reason for row in results.results if (reason := reason_of(row))]:
         raise RuntimeError("; ".join(failed))

@@ -17,6 +17,13 @@ SMALL = {
     "blocks = 5": "blocks = 2",
     "num_speculative_tokens = 4": "num_speculative_tokens = 4\nmax_new_tokens = 8",
 }
+KD_ALONE = {
+    "threads = 1": "speed = false\nthreads = 1",
+    '[[methods]]\nname = "untrained"\n\n': "",
+    '[[methods]]\nname = "prompt_lookup"\n\n': "",
+    "[speed]\n": "",
+    "prompts_per_block = 1\n": "",
+}
 BFLOAT16 = {
     "[speed]": '[speed]\ndtype = "bfloat16"',
     'name = "tiny-2of8"': 'name = "tiny-2of8"\ndtype = "bfloat16"',
@@ -24,13 +31,13 @@ BFLOAT16 = {
 
 
 def changed_quickstart(folder: Path, name: str, changes: dict[str, str], *, small: bool) -> Path:
-    """Write the quickstart with parts of its text replaced; return its file.
+    """Write the quickstart with parts of its text replaced, in order; return its file.
 
     Raises ValueError if the recipe has no such part.
     """
     recipes = resources.files("draftmark.baselines") / "recipes"
     text = (recipes / "quickstart.toml").read_text(encoding="utf-8")
-    for old, new in {**changes, **(SMALL if small else {})}.items():
+    for old, new in {**(SMALL if small else {}), **changes}.items():
         if old not in text:
             raise ValueError(f"the quickstart has no {old!r}")
         text = text.replace(old, new)
@@ -43,14 +50,17 @@ def changed_quickstart(folder: Path, name: str, changes: dict[str, str], *, smal
 def run_recipe(file: Path, *words: str) -> Results:
     """Run a recipe with a store and results of its own; return its results.
 
-    Raises RuntimeError with the cell and its reason if one failed.
+    Raises RuntimeError with the cells that failed and their reasons, or if there are no results.
     """
     place = file.with_suffix("")
     command = [sys.executable, "-m", "draftmark", "run", str(file), *words]
-    subprocess.run(
-        [*command, "--store", str(place / "store"), "--out", str(place / "results")], check=True
+    done = subprocess.run(
+        [*command, "--store", str(place / "store"), "--out", str(place / "results")]
     )
-    [folder] = (place / "results").glob(f"{file.stem}-*")
+    folders = list((place / "results").glob(f"{file.stem}-*"))
+    if not folders:
+        raise RuntimeError(f"draftmark run ended with exit code {done.returncode}")
+    [folder] = folders
     results = load_results(folder)
     if failed := [reason for row in results.results if (reason := reason_of(row))]:
         raise RuntimeError("; ".join(failed))

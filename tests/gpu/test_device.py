@@ -132,6 +132,7 @@ def _saved(name: str, load: Load, known: Known, tokenizer: Any, folder: Path) ->
         if name == "pard":  # training writes its mask token into the config
             (folder / "scratch").mkdir()
             draft = method.train(_context(load, known, CPU, folder / "scratch")).model
+    (folder / "draft").mkdir()
     save_model(draft, tokenizer, folder / "draft")
     return folder / "draft"
 

@@ -100,12 +100,7 @@ def encoded(told: argparse.Namespace, name: str) -> Sequence[Text]:
     return encode_gold(load_tokenizer(directory), rows.examples, end_tokens(directory))
 
 
-def ours(
-    bench: Bench,
-    method: str = "kd",
-    source: FixedTexts | None = None,
-    dtype: str = "float32",
-) -> None:
+def ours(bench: Bench, method: str = "kd", source: FixedTexts | None = None) -> None:
     """Train as a run does: the target reads the rows once, and then only its head is used."""
     with tempfile.TemporaryDirectory() as name, Progress(quiet=True).step("", 0) as step:
         folder = Path(name)

@@ -20,7 +20,6 @@ from draftmark.analysis.board.submission import (
     content_hash,
     read_submission,
 )
-from draftmark.analysis.count_columns import COUNTED
 from draftmark.errors import UserError
 from draftmark.store.junit import JUnitCase
 from draftmark.store.plain_files import NotPlain

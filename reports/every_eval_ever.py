@@ -9,6 +9,7 @@ import json
 import math
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -130,15 +131,20 @@ def _metric(name: str, key: str, terms: Mapping[str, str], number: Number) -> di
         "metric_name": key_title(key),
         "metric_kind": name,
         "metric_unit": "proportion" if (low, high) == (0, 1) else "tokens per pass",
-        "metric_parameters": {
-            term: float(value) if term == "t" else value if term == "draft" else int(value)
-            for term, value in terms.items()
-        },
+        "metric_parameters": {term: _parameter(value) for term, value in terms.items()},
         "lower_is_better": False,
         "score_type": "continuous",
         "min_score": low,
         "max_score": high if math.isfinite(high) else "Infinity",
     }
+
+
+def _parameter(value: str) -> float | int | str:
+    """Return a condition's value: a number where it reads as one, such as a block length."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(value)
+    return value
 
 
 def _uncertainty(number: Number) -> dict[str, Any]:

@@ -1,6 +1,5 @@
-"""The device that tests compare with the CPU: `make gpu` sets DRAFTMARK_DEVICE, by default cuda."""
+"""What the tests of a device share."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,19 +8,15 @@ import pytest
 from draftmark.models.hidden_states import StoredHiddenStates
 from draftmark.models.language_model import LanguageModel
 from draftmark.types import Placement
+from tests.gpu.device import DEVICE
 
 Load = Callable[[Placement], LanguageModel]
 
 
 @pytest.fixture(scope="session")
 def device() -> str:
-    """Return the device; skips the test if this machine has none."""
-    import torch
-
-    name = os.environ.get("DRAFTMARK_DEVICE", "cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        pytest.skip("this machine has no CUDA device")
-    return name
+    """Return the device."""
+    return DEVICE
 
 
 @pytest.fixture(scope="session")

@@ -23,9 +23,12 @@ from draftmark.training.batches import Batch, FixedTexts, TrainingTexts
 from draftmark.training.loop import TrainingContext
 from draftmark.types import AcceptanceTable, Placement, Prompt, Sampler, Samplers
 from tests.gpu import memory
+from tests.gpu.device import DEVICE
 from tests.gpu.models import save_random_model
 
 pytestmark = pytest.mark.gpu
+if DEVICE == "cuda" and not torch.cuda.is_available():
+    pytest.skip("this machine has no CUDA device", allow_module_level=True)
 
 Load = Callable[[Placement], LanguageModel]
 Known = Mapping[str, StoredHiddenStates]

@@ -132,6 +132,19 @@ def test_every_eval_evers_json_has_each_rate_with_its_interval_and_definition(
     assert document(tmp_path)[0] == name  # the same results are the same file
 
 
+def test_every_eval_ever_names_the_draft_and_the_rule_of_a_rate(tmp_path: Path) -> None:
+    results = run(tmp_path)
+    (row,) = results.results
+    key = "block_efficiency[t=1,gamma=4,draft=greedy,verification=block]"
+    number = row.numbers["block_efficiency[t=0,gamma=4]"]
+    changed = replace(results, results=(replace(row, numbers={key: number}),))
+    (text,) = EVERY_EVAL_EVER(changed, tmp_path).values()
+    (item,) = json.loads(text)["evaluation_results"]
+    parameters = {"t": 1, "gamma": 4, "draft": "greedy", "verification": "block"}
+    assert item["metric_config"]["metric_parameters"] == parameters
+    assert item["generation_config"]["generation_args"] == {"temperature": 1.0}
+
+
 @pytest.mark.skipif(
     find_spec("every_eval_ever") is None,
     reason="every-eval-ever is not installed; it needs Python 3.12: pip install every-eval-ever",

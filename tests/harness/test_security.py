@@ -120,6 +120,7 @@ MAY_WRITE = {
     "models/heads/feature_head.py": OWN_FOLDER,
     "models/heads/head_exports.py": OWN_FOLDER,
     "models/language_model.py": OWN_FOLDER,
+    "pipeline/stages/choose_draft.py": OWN_FOLDER,
     "pipeline/journal.py": "touches in the new folder of an attempt",
     "pipeline/stopping.py": "touches in the new folder of an attempt",
     "training/checkpoints.py": OWN_FOLDER,

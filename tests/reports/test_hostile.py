@@ -13,8 +13,8 @@ from draftmark.registry import find_registered, registered_names
 from draftmark.results import Cell, Results
 
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
-# Of a verdict, of two runs, of a board: their own tests have this.
-OTHERS = {"gate", "compare", "board"}
+# Of a verdict, of two runs, of a board, in Parquet: their own tests have this.
+OTHERS = {"gate", "compare", "board", "counts"}
 
 
 def hostile_run(directory: Path) -> Results:

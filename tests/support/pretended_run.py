@@ -15,7 +15,7 @@ from pretended_device import pretended_device
 from small_models import save_small_model
 
 from draftmark import registry
-from draftmark.models import language_model
+from draftmark.models import spread
 from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.recipe_files import recipe_of
 from draftmark.pipeline.runner import run_experiment
@@ -95,8 +95,10 @@ def main(folder: Path, kind: str = "all") -> None:
     if kind == "fault":
         plant_fault()
     with pretended_device() as device:
-        language_model.pick_device = lambda: device
+        asked = []
+        spread.pick_device = lambda: asked.append(device) or device
         print(as_json(run(folder, entries_of(kind), decodes=kind == "decoding")))
+    assert asked, "the run did not ask for its device here, so nothing was tested"
 
 
 if __name__ == "__main__":

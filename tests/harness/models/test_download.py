@@ -273,14 +273,6 @@ UNUSABLE: dict[str, tuple[Callable[[Files], Files], str, list[str]]] = {
         "is a LoRA adapter of 'org/base', not a model; merge it",
         [],
     ),
-    **{
-        method: (
-            lambda files, method=method: _with(files, quantization_config={"quant_method": method}),
-            f"holds quantised weights ({method}), which draftmark does not load; name the model",
-            [],
-        )
-        for method in ("gptq", "awq", "bitsandbytes", "compressed-tensors")
-    },
     "pointer": (
         lambda files: {**files, WEIGHTS: POINTER},
         f"{WEIGHTS} is a git-lfs pointer, not the file itself; {SO_ON_HUB}",

@@ -25,6 +25,7 @@ from draftmark.store.store import Store
 from draftmark.training import divergences
 
 LAYERS = 4
+NO_KERNEL = ("domino",)  # torch has no GRU for a device of another's making
 TEMPERATURES = (0.0, 1.0)
 MORE: tuple[dict[str, Any], ...] = (
     {"name": "distillspec", "label": "on-policy", "training": {"text": "draft"}},
@@ -63,7 +64,8 @@ def run(folder: Path, entries: list[dict[str, Any]], *, decodes: bool) -> Result
 def entries_of(kind: str) -> list[dict[str, Any]]:
     """Return the entries of a recipe with all methods, one of each drafter, or kd alone."""
     if kind == "all":
-        return [*({"name": name} for name in registry.registered_names("baselines")), *MORE]
+        named = (name for name in registry.registered_names("baselines") if name not in NO_KERNEL)
+        return [*({"name": name} for name in named), *MORE]
     return [{"name": name} for name in (DRAFTERS if kind == "decoding" else ("kd",))]
 
 

@@ -275,4 +275,7 @@ def format_seconds(seconds: float) -> str:
         return "< 1 s"
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 1000 else f"{hours / 24:.0f} days"

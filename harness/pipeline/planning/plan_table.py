@@ -43,7 +43,7 @@ from draftmark.training.flops import CHUNK_LOGITS
 
 WIDTH = 100
 _HEADER = ("stage", "key", "state", "FLOPs", "memory", "disk", "GPU", "here", "what")
-_LINE = "{:11} {:8} {:7} {:>7} {:>7} {:>7} {:>7} {:>7}  {}"
+_LINE = "{:11} {:8} {:7} {:>7} {:>7} {:>7} {:>7} {:>9}  {}"
 _INDENT = len(_LINE.format(*[""] * len(_HEADER)))
 
 

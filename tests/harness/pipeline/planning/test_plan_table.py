@@ -287,7 +287,8 @@ def test_a_plan_fits_a_hundred_columns(recipe: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "< 1 s"), (60, "60 s"), (300, "5 min"), (7200, "2.0 h")]
+    ("seconds", "text"),
+    [(0.2, "< 1 s"), (60, "60 s"), (300, "5 min"), (7200, "2.0 h"), (1e8, "1157 days")],
 )
 def test_seconds_have_a_readable_unit(seconds: float, text: str) -> None:
     assert estimates.format_seconds(seconds) == text

@@ -69,7 +69,8 @@ def test_open_files_keep_their_numbers(python: str) -> None:
 
 
 def test_a_program_is_killed_with_what_it_started_when_its_process_is(python: str) -> None:
-    inner = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    # One write each: two prints into one pipe may mix.
+    inner = "import os, time; os.write(1, b'%d\\n' % os.getpid()); time.sleep(600)"
     source = f"import os; os.fork(); {inner}"
     with subprocess.Popen([python, "-c", source], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

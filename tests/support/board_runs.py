@@ -89,6 +89,11 @@ def board_run(
     return results
 
 
+def row_of(board: Path, draft: str = "tiny--kd") -> Path:
+    """Return the folder of the first submission of a draft."""
+    return next((board / "submissions" / "tiny-target" / draft).iterdir())
+
+
 def _is_claimed(key: str) -> bool:
     """True if a submission may claim a number: others would only cost the tests time."""
     return key.startswith(("block_efficiency[", "acceptance_rate[")) and any(

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from board_runs import board_run, make_board, rehash, small_suite, tamper
+from board_runs import board_run, make_board, rehash, row_of, small_suite, tamper
 
 from draftmark.analysis.board.board import open_board, template_files
 from draftmark.analysis.board.check import Checked, check_board
@@ -40,10 +40,6 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def board(honest: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(honest, tmp_path / "board"))
-
-
-def row_of(board: Path, draft: str = "tiny--kd") -> Path:
-    return next((board / "submissions" / "tiny-target" / draft).iterdir())
 
 
 def checked(board: Path) -> list[Checked]:

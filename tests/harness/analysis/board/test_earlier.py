@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board_runs import board_run, claim_anew, make_board, sound_rows, tamper
+from board_runs import board_run, claim_anew, make_board, row_of, sound_rows, tamper
 
 from draftmark.analysis.board.board import open_board
 from draftmark.analysis.board.check import Checked, Fault, check_board
@@ -33,10 +33,6 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def board(honest: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(honest, tmp_path / "board"))
-
-
-def row_of(board: Path, draft: str = "tiny--kd") -> Path:
-    return next((board / "submissions" / "tiny-target" / draft).iterdir())
 
 
 def refused(board: Path) -> list[Checked]:

@@ -122,7 +122,7 @@ def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
 
 def _chosen_node(label: str, trials: Mapping[float, Node], task: str) -> Node:
     """Return the node of the best of several drafts of a method, by learning rate."""
-    names = {rate: f"learning rate {rate:g}" for rate in trials}
+    names = {rate: f"learning rate {rate}" for rate in trials}  # in full: no two are the same
 
     def build(job: Job) -> None:
         from draftmark.pipeline.stages.choose_draft import write_best_draft

@@ -21,6 +21,7 @@ from typing import Any
 from draftmark.analysis.published_counts import COUNTS, unpack_counts
 from draftmark.config.validation import Section, parse_toml, validate_section
 from draftmark.pipeline.render import render_reports
+from draftmark.reports._tables.differences import DifferenceMap, difference_map
 from draftmark.reports._tables.study import Declaration, study_table
 from draftmark.store.run_folder import load_results
 
@@ -35,6 +36,7 @@ class Study(Section):
     """What study.toml declares."""
 
     tables: Mapping[str, Declaration] = {}
+    differences: Mapping[str, DifferenceMap] = {}
     figures: tuple[str, ...] = ()
 
 
@@ -74,6 +76,7 @@ def _of_study(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
         unpack_counts(folder / COUNTS, run)
         results = load_results(run)
         tables = {key: study_table(results, table) for key, table in declared.tables.items()}
+        maps = {key: difference_map(results, item) for key, item in declared.differences.items()}
         if declared.figures:
             render_reports(results, run, ["figures"])
         drawn = {path.stem for path in (run / "figures").glob("*.csv")}
@@ -85,7 +88,7 @@ def _of_study(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
             for figure in declared.figures
             for suffix in (".png", ".csv")
         }
-    return tables, figures
+    return tables | maps, figures
 
 
 def differing(files: Mapping[Path, str | bytes]) -> Iterator[Path]:

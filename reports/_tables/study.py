@@ -98,13 +98,13 @@ def _column(results: Results, name: str) -> Callable[[Contender], str]:
 
 
 def _standings(results: Results, name: str) -> Iterator[Standing]:
-    key = _key(results, name)
+    key = quantity_of_column(results, name)
     for item in (*results.standings, *results.block_standings):
         if item.quantity == key:
             yield item
 
 
-def _key(results: Results, name: str) -> str:
+def quantity_of_column(results: Results, name: str) -> str:
     """Return the key of a column's quantity at the recipe's block length."""
     quantity, *terms = name.split()
     named = dict(term.split("=", 1) for term in terms)
@@ -119,7 +119,7 @@ def _key(results: Results, name: str) -> str:
 
 
 def _number(results: Results, name: str, contender: Contender) -> Number | None:
-    key, quantity = _key(results, name), name.split()[0]
+    key, quantity = quantity_of_column(results, name), name.split()[0]
     numbers = results.numbers.get(contender, {})
     if key in numbers:
         return numbers[key]

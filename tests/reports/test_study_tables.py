@@ -1,15 +1,19 @@
 """Published tables and figures are what `make tables` makes from the counts in the repository."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from board_runs import board_run
 from places import in_repository
 
+from draftmark.analysis.quantities import quantity_key
 from draftmark.errors import UserError
 from draftmark.pipeline.render import render_reports
+from draftmark.reports._tables.differences import DifferenceMap, difference_map
 from draftmark.reports._tables.study import Declaration, study_table
+from draftmark.results import Comparison, Contender, Number, Pooled
 
 MAX_BYTES = 5_000_000  # of all published counts together
 MADE = runpy.run_path(str(in_repository("tools/make_tables.py")))
@@ -70,3 +74,30 @@ def test_a_column_that_nobody_has_is_named(tmp_path: Path) -> None:
         study_table(results, Declaration(columns=("block_efficiency t=0", "speedup")))
     with pytest.raises(UserError, match="xsum"):
         study_table(results, Declaration(columns=("block_efficiency t=0",), task="xsum"))
+
+
+def test_a_map_has_each_pairs_differences(tmp_path: Path) -> None:
+    small, large = (Contender("gsm8k", pair, "lk") for pair in ("1 of 8", "4 of 8"))
+    key = quantity_key("acceptance_rate", 1.0, 4)
+    compared = tuple(
+        Comparison(item, "kd", key, Number(*value, 64, "accepted / tested"), *p, 0.01, 60)
+        for item, value, p in (
+            (small, (0.0312, 0.02, 0.04), (0.001, 0.002)),
+            (large, (-0.0041, -0.02, 0.01), (0.4, 0.5)),
+        )
+    )
+    own = {key: Number(0.5, 0.4, 0.6, 64, "accepted / tested")}
+    pooled = (Pooled(replace(small, method="kd"), (0, 1), own),)
+    results = replace(board_run(tmp_path, ALPHAS), comparisons=compared, pooled=pooled)
+    table = difference_map(results, DifferenceMap(quantity="acceptance_rate t=1"))
+    assert table.splitlines() == [
+        "| method | 1 of 8 | 4 of 8 |",
+        "| --- | ---: | ---: |",
+        "| KD itself | 0.500 [0.400, 0.600] | - |",
+        r"| LK losses | +0.031 [0.020, 0.040] \* | -0.004 [-0.020, 0.010] |",
+    ]
+
+
+def test_a_map_of_what_is_not_compared_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'overhead'"):
+        difference_map(board_run(tmp_path, ALPHAS), DifferenceMap(quantity="overhead"))

@@ -21,7 +21,7 @@ learning rate 1e-4, 8 slots.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -44,6 +44,8 @@ class PEagle(FusedBlockHead):
     ratio: Share = 0.7
     floor: Share = 0.2
     num_layers: Annotated[int, Field(ge=1)] = 1
+
+    parallel_drafting: ClassVar[bool] = True
 
     @property
     def shares(self) -> tuple[float, ...]:

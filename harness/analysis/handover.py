@@ -23,7 +23,7 @@ _HEADS = {"eagle": ("eagle", "EAGLE"), "eagle3": ("eagle3", "EAGLE3")}
 # A block head by its method's name: vLLM's method, and whether a block must be drafted whole.
 _BLOCK_HEADS = {
     "medusa": ("medusa", False),
-    "p_eagle": ("eagle3", False),  # with parallel_drafting
+    "p_eagle": ("eagle3", False),
     "dflash": ("dflash", True),
     "dspark": ("dspark", True),
 }
@@ -146,7 +146,7 @@ def handover(
         return Handover(name, notes=[_ODD], gammas=gammas)
     sglang = _sglang_flags(algorithm, model or folder, max(gammas.values()))
     options = _draft_options(results, sampled=sampled, shares=shares)
-    if entry["name"] == "p_eagle" or getattr(method, "parallel_drafting", False):
+    if getattr(method, "parallel_drafting", False):
         options["parallel_drafting"] = True
     return Handover(
         name,

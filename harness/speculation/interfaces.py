@@ -163,7 +163,7 @@ class SuffixMethod(Method, Protocol):
 
 @runtime_checkable
 class ParallelMethod(Method, Protocol):
-    """A method whose language model drafts a block in one pass, at mask tokens."""
+    """A method whose draft reads mask tokens; vLLM drafts its block in one pass if asked to."""
 
     parallel_drafting: ClassVar[bool]
 

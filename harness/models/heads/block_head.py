@@ -13,28 +13,27 @@ Legend: T slot of the context, L layer, D hidden size, A anchor, K slot of a blo
 joined state, V vocabulary.
 """
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from safetensors.torch import load_model as load_weights
-from safetensors.torch import save_model as save_weights
 from transformers import AutoConfig, DynamicCache
 
 from draftmark.errors import UserError
-from draftmark.models.heads.feature_head import FAMILIES, norm_name
+from draftmark.models.heads.saved_head import (
+    SavedHead,
+    check_family,
+    load_weights,
+    norm_name,
+    saved_shape,
+)
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.loading import check_whole, explain_loading
 from draftmark.models.shapes import Shape
 from draftmark.models.spread import weights_of
-from draftmark.store.store import write_json
 from draftmark.types import Placement
-
-_HEAD, _WEIGHTS = "head.json", "head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class BlockContext:
         return rows_TD[slots_A - (self.slots - len(rows_TD))]
 
 
-class BlockModule(torch.nn.Module, ABC):
+class BlockModule(SavedHead, ABC):
     """The weights of a block head between the target's embedding and output head."""
 
     sequential: ClassVar[bool] = False  # True if a slot depends on the tokens drafted before it
@@ -137,16 +136,6 @@ class BlockModule(torch.nn.Module, ABC):
         """Return the output head."""
         return self.output
 
-    def num_parameters(self, only_trainable: bool = False) -> int:
-        """Return the number of weights."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
-
-    def save_pretrained(self, directory: Path) -> None:
-        """Write config, shape and weights."""
-        self.config.to_json_file(directory / "config.json", use_diff=False)
-        write_json(directory / _HEAD, asdict(self.shape))
-        save_weights(self, str(directory / _WEIGHTS))
-
 
 Build = Callable[[Any, BlockShape], BlockModule]  # from the target's config
 
@@ -196,12 +185,7 @@ def make_block_head(
     target: LanguageModel, build: Build, shape: BlockShape, *, seed: int
 ) -> BlockHead:
     """Return an untrained float32 head for a target; raises UserError for unsupported families."""
-    family = target.model.config.model_type
-    if family not in FAMILIES:
-        raise UserError(
-            f"Block heads are made for {', '.join(FAMILIES)}, not {family!r}; choose another "
-            "target, or a method whose draft is a language model."
-        )
+    check_family(target, "Block heads")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build(target.model.config, shape)
@@ -252,12 +236,9 @@ def count_block_head(
 
 def load_block_head(directory: Path, build: Build, placement: Placement) -> BlockHead:
     """Return the head saved in a folder, in evaluation mode; raises UserError if it is cut."""
-    saved = json.loads((directory / _HEAD).read_text("utf-8"))
-    shape = BlockShape(**{**saved, "layers": tuple(saved["layers"])})
-    module = build(AutoConfig.from_pretrained(directory, local_files_only=True), shape)
-    with explain_loading(directory):
-        missing, unexpected = load_weights(module, directory / _WEIGHTS, strict=False)
-    check_whole(directory, list(module.state_dict()), missing, unexpected)
+    shape = BlockShape(**saved_shape(directory))
+    config = AutoConfig.from_pretrained(directory, local_files_only=True)
+    module = load_weights(build(config, shape), directory)
     module = module.to(placement.device, getattr(torch, placement.dtype)).eval()
     return BlockHead(module, shape.vocab_size)
 

@@ -24,28 +24,27 @@ Legend: B batch, T slot, K slot in the cache, L layer, D hidden size, V vocabula
 """
 
 import copy
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_model as load_weights
-from safetensors.torch import save_model as save_weights
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from draftmark.errors import UserError
 from draftmark.models.attention import group_heads
+from draftmark.models.heads.saved_head import (
+    SavedHead,
+    check_family,
+    load_weights,
+    norm_name,
+    saved_shape,
+)
 from draftmark.models.language_model import LanguageModel
-from draftmark.models.loading import check_whole, explain_loading
 from draftmark.models.spread import weights_of
-from draftmark.store.store import write_json
 from draftmark.types import Placement
 
 Architecture = Literal["eagle", "eagle3", "mtp"]
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gpt_neox", "phi")
-_NORMS = ("norm", "final_layer_norm", "final_layernorm")
-_HEAD, _WEIGHTS = "head.json", "head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class _Joined(torch.nn.Module):
         return torch.cat((self.embedding_norm(self.embedding_BTD), normed_BTD), dim=-1)
 
 
-class HeadModule(torch.nn.Module):
+class HeadModule(SavedHead):
     """The weights of a head: `fc`, and a one-layer model of the target's family."""
 
     draft_ids_V: torch.Tensor  # the ids of the draft vocabulary, if there is one
@@ -154,27 +153,12 @@ class HeadModule(torch.nn.Module):
         """Return the output head."""
         return self.causal.get_output_embeddings()
 
-    def num_parameters(self, only_trainable: bool = False) -> int:
-        """Return the number of weights."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
-
-    def save_pretrained(self, directory: Path) -> None:
-        """Write config, shape and weights."""
-        self.config.to_json_file(directory / "config.json", use_diff=False)
-        write_json(directory / _HEAD, asdict(self.shape))
-        save_weights(self, str(directory / _WEIGHTS))
-
 
 def _norm_like(norm: Any, width: int) -> torch.nn.Module:
     """Return a new norm of `width`, of the class and epsilon of another."""
     eps = norm.variance_epsilon if hasattr(norm, "variance_epsilon") else norm.eps
     made: torch.nn.Module = type(norm)(width, eps=eps)
     return made
-
-
-def norm_name(base: Any) -> str:
-    """Return the name of a body's last norm."""
-    return next(name for name in _NORMS if hasattr(base, name))
 
 
 def _widen(layer: Any, width: int) -> None:
@@ -259,16 +243,12 @@ class FeatureHead(LanguageModel):
 
 def load_head(directory: Path, placement: Placement) -> FeatureHead:
     """Return the head saved in a folder, in evaluation mode; raises UserError if it is cut."""
-    saved = json.loads((directory / _HEAD).read_text("utf-8"))
-    shape = HeadShape(**{**saved, "layers": tuple(saved["layers"])})
+    shape = HeadShape(**saved_shape(directory))
     config = AutoConfig.from_pretrained(directory, local_files_only=True)
     causal = AutoModelForCausalLM.from_config(
         config, dtype=torch.float32, attn_implementation="sdpa"
     )
-    module = HeadModule(causal, shape)
-    with explain_loading(directory):
-        missing, unexpected = load_weights(module, directory / _WEIGHTS, strict=False)
-    check_whole(directory, list(module.state_dict()), missing, unexpected)
+    module = load_weights(HeadModule(causal, shape), directory)
     group_heads(causal)
     module = module.to(placement.device, getattr(torch, placement.dtype)).eval()
     return FeatureHead(module, shape.vocab_size)
@@ -288,12 +268,7 @@ def make_head(
     layer. `draft_ids` are the ids of the draft vocabulary, ascending. Raises UserError for an
     unsupported family, and for a layer that the target lacks.
     """
-    family = target.model.config.model_type
-    if family not in FAMILIES:
-        raise UserError(
-            f"Feature heads are made for {', '.join(FAMILIES)}, not {family!r}; choose another "
-            "target, or a method whose draft is a language model."
-        )
+    check_family(target, "Feature heads")
     available = target.model.config.num_hidden_layers
     if from_layer is not None and from_layer >= available:
         raise UserError(f"from_layer = {from_layer}: the target has layers 0 to {available - 1}.")

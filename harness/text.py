@@ -3,6 +3,8 @@
 import codecs
 import unicodedata
 
+from rich.cells import cell_len, set_cell_size
+
 LONGEST = 2000  # characters of one text in a rendering
 _SPACES = str.maketrans({mark: " " for mark in "\n\r\t\v\f\u2028\u2029\x85"})
 # Control characters, direction marks, surrogates, private use, unassigned.
@@ -45,6 +47,15 @@ def printable_paragraphs(text: str, longest: int = LONGEST) -> str:
     """Return printable text with its line breaks, cut to `longest` characters."""
     shown = "\n".join(printable_text(line, longest) for line in text[:longest].split("\n"))
     return shown if len(text) <= longest else f"{shown}… ({len(text)} characters)"
+
+
+def cut_middle(text: str, width: int) -> str:
+    """Return text in at most `width` columns of a terminal, "…" for the middle of a longer one."""
+    if cell_len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    head, tail = set_cell_size(text, width - 1 - end), set_cell_size(text[::-1], end)[::-1]
+    return f"{head.rstrip()}…{tail.lstrip()}"
 
 
 def format_bytes(size: float) -> str:

@@ -3,8 +3,6 @@
 import codecs
 import unicodedata
 
-from rich.cells import cell_len, set_cell_size
-
 LONGEST = 2000  # characters of one text in a rendering
 _SPACES = str.maketrans({mark: " " for mark in "\n\r\t\v\f\u2028\u2029\x85"})
 # Control characters, direction marks, surrogates, private use, unassigned.
@@ -51,6 +49,8 @@ def printable_paragraphs(text: str, longest: int = LONGEST) -> str:
 
 def cut_middle(text: str, width: int) -> str:
     """Return text in at most `width` columns of a terminal, "…" for the middle of a longer one."""
+    from rich.cells import cell_len, set_cell_size
+
     if cell_len(text) <= width:
         return text
     end = (width - 1) // 2

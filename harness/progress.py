@@ -16,7 +16,13 @@ from rich.progress import Progress as RichBars
 from rich.table import Column
 from rich.text import Text
 
-from draftmark.text import format_bytes, format_span, printable_paragraphs, printable_text
+from draftmark.text import (
+    cut_middle,
+    format_bytes,
+    format_span,
+    printable_paragraphs,
+    printable_text,
+)
 
 PLAIN_INTERVAL_S = 15.0
 PLAIN_INTERVAL_OF_BYTES_S = 10.0
@@ -84,7 +90,9 @@ class Progress:
         step, total = self._stages
         self._stages_done += 1
         step.advance()
-        self.say(f"[{self._stages_done}/{total}] {line}")
+        numbered = f"[{self._stages_done}/{total}] {line}"
+        width = self.console.width if self.console.is_terminal else len(numbered)
+        self.say(cut_middle(numbered, width))
 
     @contextmanager
     def step(self, label: str, total: int) -> Iterator[Step]:

@@ -47,6 +47,17 @@ def printable_paragraphs(text: str, longest: int = LONGEST) -> str:
     return shown if len(text) <= longest else f"{shown}… ({len(text)} characters)"
 
 
+def cut_middle(text: str, width: int) -> str:
+    """Return text in at most `width` columns of a terminal, "…" for the middle of a longer one."""
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    head, tail = set_cell_size(text, width - 1 - end), set_cell_size(text[::-1], end)[::-1]
+    return f"{head.rstrip()}…{tail.lstrip()}"
+
+
 def format_bytes(size: float) -> str:
     """Return a number of bytes in powers of 1000 with two digits or more, such as "3.1 MB"."""
     power = 0

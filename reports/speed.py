@@ -27,8 +27,9 @@ from draftmark.reports._shared.rows import (
     row_name,
     speed_reasons,
 )
+from draftmark.reports._shared.serving_verdict import serving_verdict
 from draftmark.reports._shared.speed_rows import SpeedRow, speed_rows
-from draftmark.reports._shared.verdict import serving_verdict, verdicts
+from draftmark.reports._shared.verdict import verdicts
 from draftmark.results import Number, Result, Results
 
 _NOTE = """\

@@ -1,12 +1,14 @@
 """Export drafts."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from draftmark.analysis.handover import FOLDER
 from draftmark.cli.options import Data, RunFolder, StoreAt, reopen_run
-from draftmark.cli.terminal import echo
+from draftmark.cli.terminal import echo, echo_lines
 from draftmark.pipeline.publish import writable_folder
 
 
@@ -18,10 +20,21 @@ def export(
 ) -> None:
     """Write a run's drafts: heads in every layout that vLLM can load, language models as they are.
 
-    `What to paste` in a run's leaderboard names their folders.
+    What to paste into a server follows: the commands of the leaderboard, which name these folders.
     """
+    from draftmark import registry
     from draftmark.pipeline.export_drafts import export_drafts
 
-    _, plan, kept, progress = reopen_run(directory, store, data)
+    results, plan, kept, progress = reopen_run(directory, store, data)
     for path in export_drafts(plan, kept, writable_folder(out), progress):
         echo(f"Written: {path}")
+    answer = registry.find_registered("reports", "answer")
+    echo_lines(_without_export(answer.paste(results, directory), out))
+
+
+def _without_export(paste: str, out: Path) -> Iterator[str]:
+    """Yield the lines to paste but for the export, which is done; they name its usual folder."""
+    lines = [line for line in paste.splitlines() if not line.startswith("draftmark export ")]
+    if lines:
+        yield from ("", f"# {FOLDER} stands for {out}") if str(out) != FOLDER else ("",)
+    yield from lines

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from draftmark.cli.options import Data
-from draftmark.cli.terminal import echo, echo_lines
+from draftmark.cli.terminal import echo, echo_lines, echo_written
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder, writable_folder
 from draftmark.types import MAX_GAMMA
@@ -142,8 +142,7 @@ def _publish(run: ServedRun, measured: Runs, folder: Path, before: Results | Non
     results = save_served(run, measured, folder, before)
     shown, board = render_reports(results, folder, ["answer", "leaderboard"])
     echo(shown.read_text(encoding="utf-8").removesuffix("\n"))
-    for file in (board, folder / "results.json"):
-        echo(f"Written: {file}")
+    echo_written(folder, [board.name, "results.json"])
 
 
 def _measure(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from draftmark.cli.options import Full
-from draftmark.cli.terminal import echo
+from draftmark.cli.terminal import echo, echo_written
 
 
 def merge(
@@ -30,5 +30,4 @@ def merge(
     shown = "leaderboard.md" if full else "answer.txt"
     echo((out / shown).read_text(encoding="utf-8").removesuffix("\n"))
     echo(f"Merged: {cells} cells of {number} {'runs' if number > 1 else 'run'}")
-    for file in ("leaderboard.md", "results.json"):
-        echo(f"Written: {out / file}")
+    echo_written(out, ["leaderboard.md", "results.json"])

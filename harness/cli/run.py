@@ -24,7 +24,7 @@ from draftmark.cli.options import (
     Utilisation,
     split_names,
 )
-from draftmark.cli.terminal import echo, echo_json
+from draftmark.cli.terminal import echo, echo_json, echo_written
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import data_folder
 from draftmark.text import printable_text
@@ -90,8 +90,7 @@ def run_and_print(
         shown = board
     text = shown.read_text(encoding="utf-8")
     echo(text if shown == board else text.removesuffix("\n"))
-    for file in (board, *(directory / each for each in ("results.json", *also))):
-        echo(f"Written: {file}")
+    echo_written(directory, [board.name, "results.json", *also])
     echo(f"As pages: draftmark site {directory}")
     errors = [finding for finding in results.findings if finding.severity == "error"]
     for error in errors:

@@ -9,8 +9,9 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -45,6 +46,15 @@ def echo_state(has: bool | None, text: str) -> None:
     except BrokenPipeError:
         _discard_output(err=False)
     echo(f" {printable_text(text, len(text))}")
+
+
+def echo_written(folder: Path, names: Sequence[str]) -> None:
+    """Print which files of a folder were written: on a terminal in one line."""
+    if sys.stdout.isatty():
+        echo(f"Written: {folder}: {', '.join(names)}")
+        return
+    for name in names:
+        echo(f"Written: {folder / name}")
 
 
 def echo_json(document: Any) -> None:

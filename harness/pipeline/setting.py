@@ -62,6 +62,10 @@ class Setting:
         pair = self.pair.model_copy(update={"draft": entry.draft})
         return replace(self, pair=pair, init=self.inits.get(entry.title))
 
+    def short_name(self, entry: MethodEntry, seed: int) -> str:
+        """Return a draft's name, with the seed if the recipe has several."""
+        return entry.title + (f", seed {seed}" if len(self.recipe.seeds) > 1 else "")
+
     def method_of(self, entry: MethodEntry) -> Method:
         """Return the method of an entry, with the architecture of a trained head it starts from.
 

@@ -96,7 +96,8 @@ def text_checks_node(setting: Setting, split: Split, sampler: Sampler, num_promp
     code = ("draftmark.engines.measure.lossless",)
     inputs = {"target": setting.target, "texts": texts}
     label = f"check of {texts.label}"
-    return Node("checks", label, settings, inputs, code, build, task=setting.task.name)
+    task, action = setting.task.name, f"check {texts.object}"
+    return Node("checks", label, settings, inputs, code, build, task=task, action=action)
 
 
 def save_checks(found: Sequence[Mapping[str, Any]], plan: Plan, directory: Path) -> None:
@@ -155,4 +156,5 @@ def checks_node(
     label = f"lossless checks of {draft.label}, {samplers.target.describe()}"
     inputs = {"target": setting.target, "draft": draft}
     inputs |= conversation_inputs(setting, "test", samplers.target)
-    return Node("checks", label, settings, inputs, code, build, task=setting.task.name)
+    task, action = setting.task.name, f"check {draft.object}"
+    return Node("checks", label, settings, inputs, code, build, task=task, action=action)

@@ -57,11 +57,18 @@ class Node:
     processes: int = 1  # processes that share the work; not in the key
     facts: Mapping[str, Any] = field(default_factory=dict)  # of an existing folder; not in the key
     task: str = ""  # whose rows the stage reads, for people; not in the key
+    action: str = ""  # a verb and its object, such as "train kd"; not in the key
 
     @property
     def title(self) -> str:
-        """The stage as progress output names it."""
-        return f"{self.label} ({self.task})" if self.task else self.label
+        """The stage as progress output names it, such as "train kd (gsm8k)"."""
+        action = self.action or self.label
+        return f"{action} ({self.task})" if self.task else action
+
+    @property
+    def object(self) -> str:
+        """What the stage acts on: "kd" of "train kd"; the label of a stage without an action."""
+        return self.action.partition(" ")[2] or self.label
 
     @cached_property
     def key(self) -> str:

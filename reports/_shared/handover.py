@@ -14,7 +14,8 @@ from draftmark.analysis.handover import Handover, handover, is_plain, served_han
 from draftmark.analysis.recommendation import drafts_to_serve
 from draftmark.reports._shared.content import escape_markdown
 from draftmark.reports._shared.rows import gamma_of, group_by, row_name
-from draftmark.reports._shared.verdict import Verdict, condition_text
+from draftmark.reports._shared.serving_verdict import condition_text
+from draftmark.reports._shared.verdict import Verdict
 from draftmark.results import Result, Results
 from draftmark.text import printable_text
 
@@ -91,17 +92,37 @@ def paste_lines(found: Sequence[Advised], width: int) -> list[str]:
 
     A line break inside the JSON does not matter to a shell or to vLLM.
     """
-    known = [(item, item.handover) for item in found if item.handover]
-    if not known:
+    if not (chosen := _most_served(found)):
         return []
-    by_draft = group_by(known, lambda pair: pair[1].name)
-    item, own = max(by_draft.values(), key=len)[0]
-    on = f" on {item.task}" if len(found) > 1 else ""
+    own, on = chosen
     lines = wrap(f"To serve {own.name}{on}, first {own.command}", width) if own.command else []
     lead = f"vLLM{on}: " if on and not lines else ""
     flag = _vllm_lines(own, width, lead) if own.vllm else wrap(own.sglang_flags, width)
     lines += flag or wrap("; ".join(own.notes), width)
     return [printable_text(line, len(line)) for line in lines]
+
+
+def export_lines(found: Sequence[Advised], width: int) -> list[str]:
+    """Return the same in fewer lines: the command that exports the draft and prints the flags."""
+    if not (chosen := _most_served(found)):
+        return []
+    own, on = chosen
+    how = own.command or "what to paste is in the leaderboard"
+    lines = wrap(f"To serve {own.name}{on}: {how}", width, break_on_hyphens=False)
+    return [printable_text(line, len(line)) for line in lines]
+
+
+def _most_served(found: Sequence[Advised]) -> tuple[Handover, str] | None:
+    """Return the draft that most tasks are to be served with, and " on" the first of them.
+
+    The words are empty for a single task.
+    """
+    known = [(item, item.handover) for item in found if item.handover]
+    if not known:
+        return None
+    by_draft = group_by(known, lambda pair: pair[1].name)
+    item, own = max(by_draft.values(), key=len)[0]
+    return own, f" on {item.task}" if len(found) > 1 else ""
 
 
 def _vllm_lines(own: Handover, width: int, lead: str) -> list[str]:

@@ -195,20 +195,24 @@ def _beside(advice: Advice, reason: str, tied: bool) -> str:
     return f"does not differ significantly from the target alone, {at_best}{why}"
 
 
-def doubt_text(doubt: Doubt, on: str = "") -> str:
-    """Return what advice cannot tell as a clause, with the number of blocks that would tell it.
+def doubt_text(doubt: Doubt) -> str:
+    """Return what advice cannot tell as a clause, with the number of blocks that would tell it."""
+    return doubts_text({rivals_in_words(doubt) or f"whether {doubt.draft} pays": [doubt]})
 
-    `on` are words for the tasks, such as " on xsum".
+
+def rivals_in_words(doubt: Doubt) -> str:
+    """Return the two drafts of a doubt; empty if it is about one draft."""
+    return f"{doubt.draft} and {doubt.rival} apart" if doubt.rival else ""
+
+
+def doubts_text(untold: Mapping[str, Sequence[Doubt]]) -> str:
+    """Return in one clause what advice cannot tell, with the number of blocks that would tell all.
+
+    `untold` has the doubts by what they are about, in words.
     """
-    both = f"{doubt.draft} and {doubt.rival} apart"
-    what = both if doubt.rival else f"whether {doubt.draft} pays"
-    return f"{_measured_so_far(doubt)} cannot tell {what}{on}{_would_tell([doubt])}"
-
-
-def doubts_text(doubts: Sequence[Doubt], on: str) -> str:
-    """Return in one clause that nobody can tell whether a draft pays on several tasks."""
+    doubts = [doubt for several in untold.values() for doubt in several]
     most = max(doubts, key=lambda doubt: doubt.blocks or 0)
-    return f"{_measured_so_far(most)} cannot tell whether a draft pays{on}{_would_tell(doubts)}"
+    return f"{_measured_so_far(most)} cannot tell {', nor '.join(untold)}{_would_tell(doubts)}"
 
 
 def _measured_so_far(doubt: Doubt) -> str:

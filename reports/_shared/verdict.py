@@ -3,9 +3,10 @@
 Sentences are plain text; whoever prints them escapes them.
 """
 
-import math
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from draftmark.analysis import validation_history
@@ -17,7 +18,6 @@ from draftmark.reports._shared.recommendation import (
     Case,
     batch_sizes_text,
     doubt_text,
-    doubts_text,
     serving_cases,
     speedup_text,
 )
@@ -29,9 +29,11 @@ from draftmark.reports._shared.rows import (
     temperatures_of,
     trains_nothing,
 )
+from draftmark.reports._shared.sentences import all_listed, as_sentence, first_names, listed
+from draftmark.reports._shared.serving_verdict import condition_text, first_case, serving_verdict
 from draftmark.results import Number, Result, Results, Standing
 
-_NAMES = 3  # methods named in a sentence
+_ORDERS = 2  # lists of first methods in a sentence; of more, it counts their tasks
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Leader:
     @property
     def names(self) -> str:
         """The methods that may be first."""
-        return " or ".join(_some((self.method, *self.tied)))
+        return " or ".join(first_names((self.method, *self.tied)))
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class Verdict:
     pair: str
     leaders: tuple[Leader, ...]
     serving: Case | None
-    ranking: str
-    advice: str
+    ranking: tuple[str, ...]  # sentences
+    advice: tuple[str, ...]
     cases: tuple[Case, ...] = ()  # all conditions
 
     @property
@@ -78,7 +80,7 @@ class Verdict:
     @property
     def text(self) -> str:
         """The verdict as sentences."""
-        return " ".join(filter(None, (self.ranking, self.advice)))
+        return " ".join((*self.ranking, *self.advice))
 
 
 def verdicts(results: Results, directory: Path) -> list[Verdict]:
@@ -90,9 +92,14 @@ def verdicts(results: Results, directory: Path) -> list[Verdict]:
 
 
 def overall_verdict(found: Sequence[Verdict]) -> str:
-    """Return one sentence on all tasks and pairs; the sentences of a single one as they are."""
+    """Return the verdict on all tasks and pairs."""
+    return " ".join(overall_sentences(found))
+
+
+def overall_sentences(found: Sequence[Verdict]) -> list[str]:
+    """Return the sentences on all tasks and pairs, those of a single one as they are."""
     if len(found) == 1:
-        return found[0].text
+        return [*found[0].ranking, *found[0].advice]
     first = group_by(
         ((leader, item) for item in found for leader in item.leaders),
         lambda pair: pair[0].temperature,
@@ -103,30 +110,33 @@ def overall_verdict(found: Sequence[Verdict]) -> str:
         for words, several in by_words.items()
     ]
     parts += serving_verdict([(item.task, item.serving) for item in found])
-    odd = [item.task for item in found if item.disagrees]
-    if odd:
-        parts.append(f"Block efficiency and speed disagree on {_listed(odd, len(odd))}.")
-    return " ".join(parts)
+    if odd := [item.task for item in found if item.disagrees]:
+        parts.append(f"Block efficiency and speed disagree on {all_listed(odd)}.")
+    return parts
 
 
-def limits_of(results: Results) -> Iterator[str]:
-    """Yield what a run cannot say, as sentences; the gravest first."""
+def alarm(results: Results) -> Iterator[str]:
+    """Yield that nobody may compare the numbers, if checks found errors."""
     errors = sum(finding.severity == "error" for finding in results.findings)
     if errors:
         yield f"Do not compare these numbers: checks found errors ({errors})."
+
+
+def limits_of(results: Results) -> Iterator[str]:
+    """Yield what a run cannot say, as sentences; the gravest first, after any alarm."""
     yield from (f"{warning}." for warning in artefact_warnings(results))
     failed = [row.cell for row in results.results if row.failure]
     if failed:
-        yield f"Failed: {_listed([f'{cell.method} on {cell.task}' for cell in failed])}."
+        yield f"Failed: {listed([f'{cell.method} on {cell.task}' for cell in failed])}."
     still = group_by(
         (row.cell for row in results.results if validation_history.learned_nothing(row.history)),
         lambda cell: cell.method,
     )
     if still:
-        named = (
-            f"{name} on {_listed([cell.task for cell in cells])}" for name, cells in still.items()
-        )
-        yield f"Training did not improve {'; '.join(named)}."
+        named = [
+            f"{name} on {listed([cell.task for cell in cells])}" for name, cells in still.items()
+        ]
+        yield f"Training did not improve {'; '.join(first_names(named))}."
     if results.server is not None:
         return
     if trains_nothing(results.results):
@@ -142,8 +152,8 @@ def _verdict(
     leaders = tuple(_leaders(task, pair, results))
     cases = serving_cases(rows, results, directory)
     case = first_case(cases)
-    ranking = " ".join(_ranking(leaders)) or _alone(task, pair, results)
-    advice = _advice(case, cases, leaders)
+    ranking = tuple(_ranking(leaders)) or (_alone(task, pair, results),)
+    advice = tuple(_advice(case, cases, leaders))
     return Verdict(task, pair, leaders, case, ranking, advice, tuple(cases))
 
 
@@ -159,7 +169,7 @@ def _alone(task: str, pair: str, results: Results) -> str:
     if len({method for method, _ in shown}) != 1:
         return "No two methods have numbers to compare."
     method = next(iter(shown))[0]
-    return f"{method} has {_listed(list(shown.values()), len(shown))}; no other method has numbers."
+    return f"{method} has {all_listed(list(shown.values()))}; no other method has numbers."
 
 
 def _leaders(task: str, pair: str, results: Results) -> Iterator[Leader]:
@@ -184,60 +194,54 @@ def _ranking(leaders: Sequence[Leader]) -> Iterator[str]:
     orders = group_by(leaders, lambda leader: (leader.method, leader.tied, leader.next_method))
     for (method, tied, behind), same in orders.items():
         at = _temperatures([leader.temperature for leader in same])
-        values = _listed([number_text(leader.value, 2) for leader in same], len(same))
+        values = all_listed([number_text(leader.value, 2) for leader in same])
         value = f"{values} tokens per pass of the target"
         if behind is None:
             yield f"At {at} no method is ahead of the others: {same[0].names}, {value}."
             continue
         known = [leader.next.behind for leader in same if leader.next and leader.next.behind]
-        distances = _listed([number_text(number, 2) for number in known], len(same))
+        distances = all_listed([number_text(number, 2) for number in known])
         ahead = f"ahead of {behind}" + (f" by {distances}" if len(known) == len(same) else "")
-        tie = f"; {_listed(tied)} cannot be told apart from it" if tied else ""
+        tie = f"; {listed(tied)} cannot be told apart from it" if tied else ""
         yield f"At {at} {method} {'has' if tied else 'is first with'} {value}, {ahead}{tie}."
 
 
-def _advice(case: Case | None, cases: Sequence[Case], leaders: Sequence[Leader]) -> str:
-    """Return the sentence on what to serve with."""
+def _advice(case: Case | None, cases: Sequence[Case], leaders: Sequence[Leader]) -> Iterator[str]:
+    """Yield the sentences on what to serve with."""
     if case is None:
-        return "Speed was not measured."
+        yield "Speed was not measured."
+        return
     first, *tied = drafts_to_serve(case.advice) or ("",)
-    under = f"({condition_text(case)})"
-    if not first:
-        best = max(case.advice, key=lambda name: case.advice[name].estimate.value)
-        advice = case.advice[best]
-        value = speedup_text(advice, advice.highest)
-        parts = [f"Serve without a draft: none is known to pay; at best {best}, {value} {under}."]
-    else:
-        advice = case.advice[first]
-        many = f"num_speculative_tokens = {advice.gamma}"
-        parts = [f"Serve {first}, {many}: {speedup_text(advice)} times as fast {under}."]
+    yield _to_serve(first, case)
     if tied:
-        parts.append(f"{_listed(tied)} is not significantly slower.")
+        yield f"{listed(tied)} {'are' if len(tied) > 1 else 'is'} not significantly slower."
     if doubt := doubt_of(case.advice):
-        parts.append(f"{_sentence(doubt_text(doubt))}")
-    parts += _disagreement(case, leaders)
+        yield as_sentence(doubt_text(doubt))
+    yield from _disagreement(case, leaders)
     same = [item for item in cases if (item.temperature, item.how) == (case.temperature, case.how)]
     if len(same) > 1:
-        parts.append(_sentence(batch_sizes_text(same).replace("**", "")))
-    return " ".join(parts)
+        yield as_sentence(batch_sizes_text(same).replace("**", ""))
 
 
-def _sentence(clause: str) -> str:
-    """Return a clause, which starts with no name, as a sentence."""
-    return f"{clause[:1].upper()}{clause[1:]}".removesuffix(".") + "."
-
-
-def condition_text(case: Case) -> str:
-    """Return the condition of a piece of advice in words."""
-    return f"{case.how}, batch {case.batch}, T={case.temperature:g}"
+def _to_serve(first: str, case: Case) -> str:
+    """Return the draft to serve with and its speedup as a sentence; `first` is "" for none."""
+    under = f"({condition_text(case)})"
+    if first:
+        advice = case.advice[first]
+        many = f"num_speculative_tokens = {advice.gamma}"
+        return f"Serve {first}, {many}: {speedup_text(advice)} times as fast {under}."
+    best = max(case.advice, key=lambda name: case.advice[name].estimate.value)
+    advice = case.advice[best]
+    value = speedup_text(advice, advice.highest)
+    return f"Serve without a draft: none is known to pay; at best {best}, {value} {under}."
 
 
 def _disagreement(case: Case, leaders: Sequence[Leader]) -> Iterator[str]:
     """Yield a sentence if the draft to serve is not among the first by block efficiency."""
-    served = next(iter(drafts_to_serve(case.advice)), "")
+    served = re.sub(r", seed \d+$", "", next(iter(drafts_to_serve(case.advice)), ""))
     for leader in leaders:
-        names = (leader.method, *leader.tied)
-        if leader.temperature == case.temperature and served and not served.startswith(names):
+        names = ("", leader.method, *leader.tied)
+        if leader.temperature == case.temperature and served not in names:
             yield f"Block efficiency puts {leader.names} first, speed does not."
 
 
@@ -246,10 +250,23 @@ def _by_leader(found: Sequence[tuple[Leader, Verdict]], tasks: int) -> str:
     groups = group_by(found, lambda item: item[0].names)
     if len(groups) == 1 and len(found) == tasks:
         return f"{next(iter(groups))} first on all {tasks} tasks"
+    if len(groups) > _ORDERS:
+        return _often_first([leader for leader, _ in found])
     return "; ".join(
-        f"{names} first on {_listed([item.task for _, item in group], len(group))}"
+        f"{names} first on {all_listed([item.task for _, item in group])}"
         for names, group in groups.items()
     )
+
+
+def _often_first(leaders: Sequence[Leader]) -> str:
+    """Return on how many tasks the most frequent methods are first or tied with the first."""
+    counts = Counter(name for leader in leaders for name in (leader.method, *leader.tied))
+    by_number = group_by(counts, lambda name: counts[name])
+    first, *others = sorted(by_number.items(), reverse=True)[:2]
+    text = (
+        f"{all_listed(first_names(first[1]))} first or tied on {first[0]} of {len(leaders)} tasks"
+    )
+    return text + "".join(f"; {all_listed(first_names(names))} on {n}" for n, names in others)
 
 
 def _lead(first: Mapping[float, Sequence[tuple[Leader, Verdict]]], at: Sequence[float]) -> str:
@@ -263,84 +280,5 @@ def _lead(first: Mapping[float, Sequence[tuple[Leader, Verdict]]], at: Sequence[
     return f", ahead of the next by {number_text(least, 2)} tokens per pass or more"
 
 
-def serving_verdict(cases: Sequence[tuple[str, Case | None]]) -> Iterator[str]:
-    """Yield sentences on what to serve with on which tasks; a task without advice has None."""
-    known = [(task, case) for task, case in cases if case]
-    groups = group_by(known, lambda place: next(iter(drafts_to_serve(place[1].advice)), ""))
-    yield from _no_draft(groups.pop("", []))
-    yield from _to_serve(groups)
-    yield from _untold(known)
-    missing = [task for task, case in cases if not case]
-    if missing:
-        on = f" on {_listed(missing, len(missing))}" if known else ""
-        yield f"Speed was not measured{on}."
-
-
-def _to_serve(groups: Mapping[str, Sequence[tuple[str, Case]]]) -> Iterator[str]:
-    """Yield a sentence for the drafts to serve under the same conditions, with their speedups."""
-    conditions = {
-        draft: "; ".join(dict.fromkeys(condition_text(case) for _, case in group))
-        for draft, group in groups.items()
-    }
-    for condition, drafts in group_by(groups, lambda draft: conditions[draft]).items():
-        clauses = [
-            f"{draft} on {_listed([task for task, _ in groups[draft]], len(groups[draft]))}: "
-            f"{_speeds(draft, [case for _, case in groups[draft]])} times as fast"
-            for draft in drafts
-        ]
-        yield f"Serve {'; '.join(clauses)} ({condition})."
-
-
-def _untold(cases: Sequence[tuple[str, Case]]) -> Iterator[str]:
-    """Yield a sentence for each two drafts of which a task's advice cannot tell the faster one."""
-    doubts = [(doubt, task) for task, case in cases if (doubt := doubt_of(case.advice))]
-    rivals = [(doubt, task) for doubt, task in doubts if doubt.rival]
-    pairs = group_by(rivals, lambda it: (frozenset((it[0].draft, it[0].rival)), it[0].blocks))
-    for found in pairs.values():
-        worst = max((doubt.needed or math.inf for doubt, _ in found))
-        needed = None if math.isinf(worst) else int(worst)
-        on = f" on {_listed([task for _, task in found], len(found))}"
-        yield _sentence(doubt_text(replace(found[0][0], needed=needed), on))
-
-
-def _no_draft(group: Sequence[tuple[str, Case]]) -> Iterator[str]:
-    """Yield on which tasks every draft is slower, and on which nobody can tell."""
-    doubts = {task: doubt_of(case.advice) for task, case in group}
-    slower = [task for task, doubt in doubts.items() if doubt is None]
-    if slower:
-        yield f"No draft pays on {_listed(slower, len(slower))}."
-    unsure = {task: doubt for task, doubt in doubts.items() if doubt}
-    if unsure:
-        on = f" on {_listed(list(unsure), len(unsure))}"
-        yield _sentence(doubts_text(list(unsure.values()), on))
-
-
-def first_case(cases: Sequence[Case]) -> Case | None:
-    """Return the condition of the verdict: the lowest temperature and batch, measured if it was."""
-    return min(cases, key=lambda case: (case.temperature, case.batch), default=None)
-
-
-def _speeds(draft: str, cases: Sequence[Case]) -> str:
-    """Return the range of a draft's speedups over tasks."""
-    values = sorted(math.exp(case.advice[draft].estimate.value) for case in cases)
-    low, high = (f"{value:.2f}" for value in (values[0], values[-1]))
-    return low if low == high else f"{low} to {high}"
-
-
 def _temperatures(found: Sequence[float]) -> str:
-    return _listed([f"T={temperature:g}" for temperature in found], len(found))
-
-
-def _some(names: Sequence[str]) -> list[str]:
-    """Return the first names, and how many more there are."""
-    if len(names) <= _NAMES:
-        return list(names)
-    return [*names[: _NAMES - 1], f"{len(names) - _NAMES + 1} others"]
-
-
-def _listed(names: Sequence[str], most: int = _NAMES) -> str:
-    """Return names as a list in words; "" without any."""
-    if not names:
-        return ""
-    shown = list(names) if len(names) <= most else _some(names)
-    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+    return all_listed([f"T={temperature:g}" for temperature in found])

@@ -72,6 +72,26 @@ def test_stages_that_are_done_are_counted(terminal: bool) -> None:
     assert any("all stages" in line for line in lines) == terminal
 
 
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_stage_that_is_done_takes_one_line_of_a_terminal(width: int) -> None:
+    title = (
+        "time distillspec, half on-policy, blocks of 4, transformers engine, T=0 (cnn_dm): 3.1 s"
+    )
+    progress, out = _progress(terminal=True, width=width)
+    with progress.stages(152):
+        progress.stage_done(title)
+    plain = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", out.getvalue().replace("\r", "\n"))
+    [line] = [line for line in plain.split("\n") if line.startswith("[1/152]")]
+    assert len(line) <= width
+    assert line.startswith("[1/152] time dist")
+    assert line.endswith("(cnn_dm): 3.1 s")
+
+    progress, out = _progress(width=width)
+    with progress.stages(152):
+        progress.stage_done(title)
+    assert out.getvalue() == f"[1/152] {title}\n"
+
+
 def test_a_log_shows_now_and_then_that_the_run_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     progress, out = _progress()
     clock = iter([0.0, 1.0, 16.0, 17.0])

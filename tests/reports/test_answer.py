@@ -105,7 +105,7 @@ def test_a_single_method_stands_with_its_number_and_is_ahead_of_nothing() -> Non
 def test_several_tasks_get_one_sentence_and_a_matrix_with_the_best_method_first() -> None:
     board = [("kd", 2.5, "a"), ("untrained", 2.0, "b")]
     text = answer_of(ranked({"gsm8k": board, "mbpp": board}, temperatures=(0.0, 1.0)))
-    _, header, _, first, second, *_ = text.splitlines()
+    _, header, first, second, *_ = text.splitlines()
     assert header.split() == ["tokens", "per", "pass,", "T=0", "gsm8k", "mbpp"]
     assert first.split() == ["kd", "2.50", "a", "2.50", "a"]
     assert second.split() == ["untrained", "2.00", "b", "2.00", "b"]
@@ -123,12 +123,66 @@ def test_tasks_with_different_first_methods_are_named_with_them() -> None:
     assert "or more" not in text
 
 
-@pytest.mark.parametrize("tasks", [["gsm8k"], ["gsm8k", "alpaca", "mbpp", "cnn_dm", "xsum"]])
-def test_fifteen_methods_leave_room_for_the_paths_on_a_terminal(tasks: list[str]) -> None:
-    board = [(f"method number {number}", 3 - number / 10, "abc") for number in range(15)]
+FIVE = ("gsm8k", "alpaca", "mbpp", "cnn_dm", "xsum")
+
+
+@pytest.mark.parametrize("tasks", [FIVE[:1], FIVE, [f"a task, number {n}" for n in range(13)]])
+@pytest.mark.parametrize("name", ["method number {}", "distillspec, half on-policy, variant {}"])
+def test_fifteen_methods_leave_room_for_the_paths_on_a_terminal(
+    tasks: Sequence[str], name: str
+) -> None:
+    board = [
+        (name.format(number), 3 - number / 10, "abcdefghijklmno"[number]) for number in range(15)
+    ]
     text = answer_of(ranked(dict.fromkeys(tasks, board), temperatures=(0.0, 1.0)))
     assert len(text.splitlines()) <= LINES
-    assert "more in the leaderboard" in text
+    assert re.search(r"and (9|10) methods( and 10 columns)? more in the leaderboard", text)
+    assert all(f"variant {n} " in text or f"number {n} " in text for n in range(5))
+    assert ("10 columns" in text) == (len(tasks) > 5)
+
+
+def test_a_single_method_too_many_is_shown_and_not_counted() -> None:
+    board = [(f"m{n}", 3 - n / 10, "abcd"[n]) for n in range(4)]
+    text = answer_of(ranked(dict.fromkeys(FIVE, board), temperatures=(0.0, 1.0)))
+    assert all(f"\nm{n} " in text for n in range(4))
+    assert "leaderboard" not in text
+
+
+def test_a_verdict_of_many_sentences_says_how_many_it_leaves_out() -> None:
+    """An alarm and the ranking stay; a list of what did not learn goes."""
+    board = [(f"method {n}", 3 - n / 10, "abcdefghijklmno"[n]) for n in range(15)]
+    results = ranked(dict.fromkeys(FIVE, board), temperatures=(0.0, 1.0))
+    still = ({"step": 0, "validation_x": 2.0}, {"step": 9, "validation_x": 1.0})
+    rows = tuple(replace(row, history=still) for row in results.results)
+    findings = tuple(
+        Finding(
+            "warning",
+            f"{task}, p",
+            "98% of the texts repeat themselves " * 3,
+            {"text_artefacts": True},
+        )
+        for task in FIVE
+    )
+    error = Finding("error", "gsm8k, p", "test rows among train rows")
+    text = answer_of(replace(results, results=rows, findings=(*findings, error)))
+
+    assert len(text.splitlines()) <= LINES
+    assert re.search(r"and 12 methods and \d sentences more in the leaderboard", text)
+    assert "Do not compare these numbers" in text
+    assert "method 0 first on all 5 tasks" in text
+
+
+def test_first_methods_that_differ_from_task_to_task_are_counted() -> None:
+    """A sentence names two orders at most; of more it counts the tasks of each first method."""
+    orders = [("kd", "lk", "tv"), ("lk", "kd", "tv"), ("kd", "tv", "lk"), ("kd", "lk", "tv")]
+    letters = [("a", "b", "c"), ("a", "a", "b"), ("a", "a", "b"), ("a", "b", "c")]
+    boards = {
+        task: [
+            (name, 3 - n / 10, letter) for n, (name, letter) in enumerate(zip(*both, strict=True))
+        ]
+        for task, both in zip(FIVE, zip(orders, letters, strict=True), strict=False)
+    }
+    assert "at T=0: kd first or tied on 4 of 4 tasks; lk and tv on 1." in said(ranked(boards))
 
 
 def test_the_draft_to_serve_with_stands_with_its_condition_and_batch_sizes(tmp_path: Path) -> None:
@@ -192,7 +246,10 @@ def test_on_several_tasks_the_doubts_are_one_sentence(tmp_path: Path) -> None:
     ]
     text = overall_verdict(found)
 
-    assert "Serve kd on xsum: 1.50 times as fast (measured by reference, batch 1, T=0)." in text
+    assert (
+        "Serve kd on xsum: 1.50 [1.48, 1.52] times as fast (measured by reference, batch 1, T=0)."
+        in text
+    )
     assert "No draft pays on alpaca." in text
     assert re.search(
         r"5 blocks cannot tell whether a draft pays on gsm8k and mbpp; use \d+\.", text

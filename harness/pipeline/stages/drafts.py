@@ -56,7 +56,8 @@ def fine_tuned_node(setting: Setting) -> Node:
     }
     label = f"{base.label}, fine-tuned on {setting.task.name}"
     code = ("draftmark.training.fine_tuning",)
-    return Node("target", label, settings, inputs, code, build, processes=recipe.processes)
+    action, processes = f"fine-tune the target on {setting.task.name}", recipe.processes
+    return Node("target", label, settings, inputs, code, build, processes=processes, action=action)
 
 
 def fitted_init_node(setting: Setting, training: Training, seed: int) -> Node:
@@ -82,7 +83,8 @@ def fitted_init_node(setting: Setting, training: Training, seed: int) -> Node:
     label = f"draft init, {init.describe()}, {training.fixed_text} text"
     code = ("draftmark.models.draft_inits",)
     inputs = {"target": setting.target, "texts": texts}
-    return Node("init", label, settings, inputs, code, build, task=setting.task.name)
+    task, action = setting.task.name, "fit the draft init"
+    return Node("init", label, settings, inputs, code, build, task=task, action=action)
 
 
 def training_of(setting: Setting, entry: MethodEntry) -> Training:
@@ -117,10 +119,12 @@ def draft_node(setting: Setting, entry: MethodEntry, seed: int) -> Node:
         rate: _trained_node(setting, entry, trial, seed, rate)
         for rate, trial in training.trials().items()
     }
-    return _chosen_node(f"draft {entry.title}, seed {seed}", trials, setting.task.name)
+    return _chosen_node(setting, entry, seed, trials)
 
 
-def _chosen_node(label: str, trials: Mapping[float, Node], task: str) -> Node:
+def _chosen_node(
+    setting: Setting, entry: MethodEntry, seed: int, trials: Mapping[float, Node]
+) -> Node:
     """Return the node of the best of several drafts of a method, by learning rate."""
     names = {rate: f"learning rate {rate}" for rate in trials}  # in full: no two are the same
 
@@ -133,7 +137,9 @@ def _chosen_node(label: str, trials: Mapping[float, Node], task: str) -> Node:
     inputs = {**next(iter(trials.values())).inputs}
     inputs |= {names[rate]: trial for rate, trial in trials.items()}
     code = ("draftmark.pipeline.stages.choose_draft",)
-    return Node("draft", label, {"trials": list(trials)}, inputs, code, build, task=task)
+    label, settings = f"draft {entry.title}, seed {seed}", {"trials": list(trials)}
+    task, action = setting.task.name, f"choose {setting.short_name(entry, seed)}"
+    return Node("draft", label, settings, inputs, code, build, task=task, action=action)
 
 
 def _trained_node(
@@ -176,6 +182,7 @@ def _trained_node(
         ignored=frozenset(f"draftmark.speculation.{name}" for name in drafters),
         processes=processes,
         task=setting.task.name,
+        action=f"{'train' if method.trains else 'make'} {setting.short_name(entry, seed)}{trial}",
     )
 
 

@@ -55,7 +55,16 @@ def grades_node(setting: Setting, texts: Node) -> Node:
     task = registry.module_name("tasks", setting.task.name)
     grading = ("draftmark.grading.scores", "draftmark.grading.thinking", "draftmark.data.prompts")
     code = (task, *grading, "draftmark.store.records")
-    return Node("grades", label, settings, inputs, code, build, task=setting.task.name)
+    return Node(
+        "grades",
+        label,
+        settings,
+        inputs,
+        code,
+        build,
+        task=setting.task.name,
+        action=f"grade {texts.object}",
+    )
 
 
 def likelihoods_node(setting: Setting, model: Node | None = None) -> Node:
@@ -79,7 +88,11 @@ def likelihoods_node(setting: Setting, model: Node | None = None) -> Node:
     inputs = {"model": model or setting.target, "texts": gold_texts_node(setting, "test")}
     label = f"likelihood of the gold answers by {model.label if model else 'the target'}"
     code = ("draftmark.models.hidden_states", "draftmark.store.records")
-    return Node("likelihoods", label, {}, inputs, code, build, task=setting.task.name)
+    task, action = (
+        setting.task.name,
+        f"score gold answers by {model.object if model else 'the target'}",
+    )
+    return Node("likelihoods", label, {}, inputs, code, build, task=task, action=action)
 
 
 def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
@@ -129,7 +142,8 @@ def verdicts_node(setting: Setting, judge: Judge, draft: Node) -> Node:
     }
     label = f"verdicts of {judge.model} on {draft.label} against the {judge.against}"
     code = ("draftmark.grading.judging", "draftmark.grading.thinking", "draftmark.data.prompts")
-    return Node("verdicts", label, settings, inputs, code, build, task=setting.task.name)
+    task, action = setting.task.name, f"judge {draft.object}"
+    return Node("verdicts", label, settings, inputs, code, build, task=task, action=action)
 
 
 def _check_references(setting: Setting, judge: Judge, examples: Sequence[Example]) -> None:

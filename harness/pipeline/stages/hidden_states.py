@@ -73,4 +73,14 @@ def _hidden_states(
     settings = {"dtype": dtype, "layers": list(layers), "positions": positions}
     inputs = {"target": setting.target, "texts": texts}
     code = ("draftmark.models.hidden_states",)
-    return Node("features", label, settings, inputs, code, build, task=setting.task.name)
+    what = "hidden states" if layers == _FINAL else f"layers {', '.join(map(str, layers))}"
+    return Node(
+        "features",
+        label,
+        settings,
+        inputs,
+        code,
+        build,
+        task=setting.task.name,
+        action=f"read {what} of {texts.object}",
+    )

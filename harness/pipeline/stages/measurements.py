@@ -71,7 +71,8 @@ def scores_node(setting: Setting, entry: MethodEntry, draft: Node, samplers: Sam
         "draftmark.speculation.scoring",
         "draftmark.store.acceptance_tables",
     )
-    return Node("scores", label, settings, inputs, code, build, task=setting.task.name)
+    task, action = setting.task.name, f"score {draft.object}, T={samplers.target.temperature:g}"
+    return Node("scores", label, settings, inputs, code, build, task=task, action=action)
 
 
 def decodes_node(
@@ -123,7 +124,17 @@ def decodes_node(
         "draftmark.data.prompts",
         "draftmark.store.speed_records",
     )
-    return Node("decodes", label, settings, inputs, code, build, task=setting.task.name)
+    task, action = setting.task.name, _timing(setting, condition, draft)
+    return Node("decodes", label, settings, inputs, code, build, task=task, action=action)
+
+
+def _timing(setting: Setting, condition: SpeedCondition, draft: Node | None) -> str:
+    """Return what is timed, with the terms in which the recipe's conditions differ."""
+    speed = setting.recipe.speed
+    labels = [each.label.split(",") for each in speed.conditions()] if speed else []
+    terms = [term for term in condition.label.split(",") if not all(term in it for it in labels)]
+    name = draft.object if draft else "the target alone"
+    return ", ".join(filter(None, (f"time {name}", terms_title(",".join(terms)))))
 
 
 def pass_times_node(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
@@ -173,7 +184,8 @@ def pass_times_node(setting: Setting, entry: MethodEntry, draft: Node) -> Node:
         "draftmark.engines.measure.cost_model_timing",
         "draftmark.data.prompts",
     )
-    return Node("parts", label, settings, inputs, code, build, task=setting.task.name)
+    task, action = setting.task.name, f"time passes of {draft.object}"
+    return Node("parts", label, settings, inputs, code, build, task=task, action=action)
 
 
 def _drafting(method: Method) -> dict[str, Any]:

@@ -7,7 +7,7 @@ node names as its code do the work. torch is imported only when a stage runs: pl
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,14 @@ def gold_texts_node(setting: Setting, split: Split) -> Node:
         texts = encode_gold(tokenizer, with_gold_answers(rows.examples), ends, form, kwargs)
         write_texts(job.out / TEXTS, texts)
 
-    return _texts(setting, "dataset", rows, f"gold answers, {split}", build)
+    return _texts(
+        setting,
+        "dataset",
+        rows,
+        f"gold answers, {split}",
+        build,
+        action=f"encode gold answers, {split}",
+    )
 
 
 def prompts_node(setting: Setting, split: Split) -> Node:
@@ -90,7 +97,8 @@ def prompts_node(setting: Setting, split: Split) -> Node:
         write_texts(job.out / TEXTS, texts)
 
     label = f"questions for the draft to answer in training, {split}"
-    return _texts(setting, "draft", rows, label, build)
+    action = f"encode the draft's questions, {split}"
+    return _texts(setting, "draft", rows, label, build, action=action)
 
 
 def responses_node(
@@ -139,9 +147,10 @@ def responses_node(
     label = f"{whose} responses, {split}, {sampler.describe()}"
     label += f", {count} to a prompt" if samples else ""
     label += ", written by vLLM" if in_vllm else ""
+    action = f"write {split} answers{f' of {of.object}' if of else ''}, T={sampler.temperature:g}"
     inputs = {"model": of or setting.target, **conversation}
     chosen = _build_in_vllm(setting, sampler, rows, count) if in_vllm else build
-    return _texts(setting, "model", rows, label, chosen, settings, inputs)
+    return _texts(setting, "model", rows, label, chosen, settings, inputs, action=action)
 
 
 def _vllm_settings(setting: Setting) -> dict[str, Any]:
@@ -240,6 +249,8 @@ def _texts(
     build: Build,
     settings: Mapping[str, Any] | None = None,
     inputs: Mapping[str, Node] | None = None,
+    *,
+    action: str,
 ) -> Node:
     """Return a node of texts on rows; `inputs` names the models that write them, if any."""
     decisive = {"source": source, "rows": rows.digest, **setting.prompt_settings}
@@ -249,7 +260,8 @@ def _texts(
         code = (*code, "draftmark.data.conversations", "draftmark.grading.thinking")
     inputs = {**(inputs or {}), "target": setting.target}
     node_settings = {**decisive, **(settings or {})}
-    return Node("responses", label, node_settings, inputs, code, build, task=setting.task.name)
+    stage = Node("responses", label, node_settings, inputs, code, build, task=setting.task.name)
+    return replace(stage, action=action)
 
 
 def _writers_code(settings: Mapping[str, Any]) -> tuple[str, ...]:

@@ -137,7 +137,9 @@ def test_a_stage_is_named_with_its_task_where_it_has_one() -> None:
     node = Node("draft", "draft kd, seed 0", {}, {}, ())
     assert node.title == "draft kd, seed 0"
     assert replace(node, task="gsm8k").title == "draft kd, seed 0 (gsm8k)"
-    assert replace(node, task="gsm8k").key == node.key
+    named = replace(node, task="gsm8k", action="train kd")
+    assert (named.title, named.object) == ("train kd (gsm8k)", "kd")
+    assert named.key == node.key
 
 
 def test_what_a_stage_leaves_in_its_scratch_folder_is_part_of_its_result(store: Store) -> None:

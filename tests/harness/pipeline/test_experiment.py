@@ -14,7 +14,9 @@ from draftmark.data.rows import NoSource
 from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.planning import plan_table
 from draftmark.pipeline.planning.estimates import find_gpu
+from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
+from draftmark.store.graph import topological_order
 from draftmark.store.store import Store
 
 MODEL = str(Path(draftmark.tasks.samples.__file__).parent / "tiny-target")
@@ -65,3 +67,26 @@ def test_what_is_made_of_rows_still_asks_for_them(
 ) -> None:
     with pytest.raises(NoSource, match="train, validation, test rows of 'alpaca'"):
         planned(prompts, pair, method)
+
+
+def test_every_stage_of_a_run_is_a_verb_and_its_object_in_one_line() -> None:
+    """A terminal shows "train kd (alpaca)", and of a speed run the terms that differ."""
+    recipe = load_recipe("quickstart", tasks=["alpaca"]).model_dump(mode="json")
+    recipe["speed"] |= {"engine": ["reference", "transformers"], "num_speculative_tokens": [2, 4]}
+    recipe["seeds"] = [0, 1]
+    plan = plan_experiment(Recipe(**recipe), Progress(quiet=True))
+    titles = {node.title for node in topological_order(plan.nodes) if not node.existing_folder}
+
+    assert {
+        "train kd, seed 1 (alpaca)",
+        "make untrained, seed 0 (alpaca)",
+        "encode gold answers, train (alpaca)",
+        "write validation answers, T=1 (alpaca)",
+        "read hidden states of validation answers, T=1 (alpaca)",
+        "score kd, seed 0, T=0 (alpaca)",
+        "time prompt_lookup, seed 0, blocks of 4, transformers engine (alpaca)",
+        "grade test answers, T=0 (alpaca)",
+    } <= titles
+    assert max(map(len, titles)) <= 70
+    verbs = {"encode", "write", "read", "make", "train", "score", "time", "grade", "fit"}
+    assert {title.partition(" ")[0] for title in titles} <= verbs

@@ -141,6 +141,8 @@ def test_a_run_trains_scores_and_exports_heads(planned: Planned, tmp_path: Path)
     arguments = ["export", str(tmp_path / "r"), "--out", str(tmp_path / "heads")]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0
+    assert f"# drafts stands for {tmp_path / 'heads'}\n# gsm8k, tiny: eagle" in done.output
+    assert "draftmark export" not in done.output
     found = {
         str(path.parent.relative_to(tmp_path / "heads"))
         for path in tmp_path.glob("heads/*/*/config.json")

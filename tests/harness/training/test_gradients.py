@@ -160,6 +160,28 @@ def test_a_steps_gradient_is_that_of_the_weighted_mean_loss(
         assert_same_slopes(draft, expected)
 
 
+@pytest.mark.parametrize(("dtype", "chunk"), [("float32", 3), ("bfloat16", 6)])
+def test_the_heads_read_once_what_a_pre_loss_pass_keeps(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, chunk: int
+) -> None:
+    monkeypatch.setattr(gradients, "CHUNK_LOGITS", 3 * TOKENS)
+    token_loss, before = PASSES["weights"]
+    batch = Batch.from_texts(TEXTS, 3, 0.5, TARGET.device)
+    found, read, tokens = [], [], len(batch.labels_N)
+    for kept in (0, 1, 100):
+        monkeypatch.setattr(gradients, "KEPT_CHUNKS", kept)
+        ready, counted = replace(context(model(2)), dtype=dtype), []
+        head = TARGET.model.get_output_embeddings()
+        hook = head.register_forward_pre_hook(lambda _, args, n=counted: n.append(len(args[0])))
+        gradients.backward_in_chunks(ready, training_batch(), batch, token_loss, before)
+        hook.remove()
+        read.append(sum(counted))
+        found.append(slopes(ready.draft))
+    assert read == [2 * tokens, 2 * tokens - chunk, tokens]
+    assert all(map(torch.equal, found[0], found[1]))
+    assert all(map(torch.equal, found[0], found[2]))
+
+
 @pytest.mark.parametrize("name", ["no pass before", "weights"])
 def test_shares_of_a_step_add_up_to_its_gradient(
     monkeypatch: pytest.MonkeyPatch, name: str

@@ -4,7 +4,8 @@ The program is what defines the names that its checks read. The first rule that 
 
 - `whole_response`: the response is Python, once the marks [BEGIN] and [DONE] are cut off.
 - `last_block`: the last block of code, as CommonMark defines blocks, that is Python and defines a
-  checked name. The block counts whole: its own tests and printing run as well.
+  checked name; a block that is marked as another language, or HTML, if no other does. The block
+  counts whole: its own tests and printing run as well.
 - `loose_lines`: the last lines of Python outside closed blocks that define a checked name: in
   prose, in a block that is never closed, or in a block that the prompt opened.
 - `no_program`: no rule found one. The first fenced block, else the whole response, counts.
@@ -15,6 +16,8 @@ Nothing is run here.
 
 import ast
 import builtins
+import doctest
+import html
 import re
 import symtable
 import warnings
@@ -36,6 +39,12 @@ RULES: Mapping[str, str] = {
 _MARKED = re.compile(r"(?:.*?\[BEGIN\])?(.*?)(?:\[DONE\].*)?", re.DOTALL)
 _STATEMENT = re.compile(r"([ \t]*)(?:(?:async +)?def |class |import |from |@|[A-Za-z_]\w* *=[^=])")
 _FENCE = re.compile("```|~~~")
+_HTML = re.compile(r"<pre[^>]*>\s*<code[^>]*>(.*?)</code>\s*</pre>", re.DOTALL | re.IGNORECASE)
+# What models leave in a block beside its program: the name of the language, the authors' marks, a
+# fence behind the last statement, and prose below that fence.
+_LEFT = re.compile(
+    r"\A\s*(?:python3?|py)[ \t]*\n|^\[(?:BEGIN|DONE)\]$|(?s:```[ \t]*$.*)", re.MULTILINE
+)
 # Rules of HTML are off: a line such as <answer> would hide the blocks below it.
 _MARKDOWN = MarkdownIt("commonmark").disable(["html_block", "html_inline"])
 _HELPERS = (
@@ -43,7 +52,7 @@ _HELPERS = (
     *(ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign),
 )
 _BREAK = "```"  # no program holds this line
-_CALM = (ast.Name, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.Tuple, ast.Attribute)
+_CALM = (ast.Name, ast.Compare, ast.BoolOp, ast.UnaryOp, ast.Tuple, ast.List, ast.Attribute)
 _BUILT_IN = frozenset(dir(builtins))
 
 
@@ -76,8 +85,20 @@ class Code:
 
     @cached_property
     def defined(self) -> frozenset[str]:
-        """The names that the text defines, without those that it imports."""
-        return frozenset(each.get_name() for each in self._symbols if each.is_assigned())
+        """The names that the text defines, without those that it imports, uses or sketches."""
+        assigned = frozenset(each.get_name() for each in self._symbols if each.is_assigned())
+        return assigned - self._used - frozenset(_sketched(self.statements))
+
+    @cached_property
+    def _used(self) -> frozenset[str]:
+        """The names that an assignment reads before any definition, as in `add = add(1, 2)`."""
+        defined, used = set[str](), set[str]()
+        for each in self.statements:
+            names = _names(each, ast.Store) | {getattr(each, "name", "")}
+            if isinstance(each, ast.Assign):
+                used |= names & _names(each.value, ast.Load) - defined
+            defined |= names
+        return frozenset(used)
 
     @cached_property
     def bound(self) -> frozenset[str]:
@@ -105,6 +126,25 @@ class Code:
             if isinstance(each, _HELPERS):
                 above = [decorator.lineno for decorator in getattr(each, "decorator_list", ())]
                 yield Code("".join(lines[min([each.lineno, *above]) - 1 : each.end_lineno]))
+
+
+def _names(node: ast.AST, context: type[ast.expr_context]) -> set[str]:
+    """Return the names in a statement or expression that it reads, or that it stores."""
+    names = (each for each in ast.walk(node) if isinstance(each, ast.Name))
+    return {each.id for each in names if isinstance(each.ctx, context)}
+
+
+def _sketched(statements: Sequence[ast.stmt]) -> Iterator[str]:
+    """Yield the names of functions that do nothing; a later function may have the same name."""
+    functions = {each.name: each for each in statements if isinstance(each, ast.FunctionDef)}
+    for name, function in functions.items():
+        if all(isinstance(each, ast.Pass) or _is_constant(each) for each in function.body):
+            yield name
+
+
+def _is_constant(statement: ast.stmt) -> bool:
+    """True for a doc string and for `...`."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def _global_reads(table: symtable.SymbolTable) -> Iterator[str]:
@@ -139,16 +179,17 @@ class Found:
 
 def find_program(response: str, checks: str) -> Found:
     """Return the program of a response that `checks` test; the response has no thinking."""
-    tested = Code(checks).read
+    tested, response = Code(checks).read, response.removeprefix("\ufeff")
     whole = Code(_MARKED.fullmatch(response)[1])  # type: ignore[index]  # it matches any text
-    blocks = [Code(text) for text in code_blocks(response)]
-    loose = [Code(text) for text in _loose_texts(response)]
-    rules = {
-        "whole_response": [whole] if whole.is_program() else [],
-        "last_block": blocks,
-        "loose_lines": loose,
-    }
-    for rule, codes in rules.items():
+    blocks = list(_blocks(response))
+    rules = (
+        ("whole_response", [whole] if whole.is_program() else []),
+        ("last_block", [Code(text) for language, text in blocks if _is_python(language)]),
+        ("last_block", [Code(text) for _, text in blocks]),
+        ("last_block", [Code(html.unescape(text)) for text in _HTML.findall(response)]),
+        ("loose_lines", [Code(text) for text in _loose_texts(response)]),
+    )
+    for rule, codes in rules:
         defining = [index for index, code in enumerate(codes) if code.defined & tested]
         if defining:
             program = codes[defining[-1]]
@@ -198,10 +239,36 @@ def _helpers(program: Code, tested: frozenset[str], codes: Sequence[Code], place
 
 def code_blocks(text: str) -> Iterator[str]:
     """Yield the blocks of code; those in a block that is not Python, instead of that block."""
+    yield from (block for _, block in _blocks(text))
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the language of each block, as it is marked, and its code."""
     for token in _MARKDOWN.parse(text):
         if token.type in ("fence", "code_block"):
             nests = _FENCE.search(token.content) and not Code(token.content).statements
-            yield from list(code_blocks(token.content) if nests else ()) or [token.content]
+            inner = list(_blocks(token.content)) if nests else []
+            yield from inner or [(token.info, _without_marks(token.content))]
+
+
+def _is_python(language: str) -> bool:
+    return not language.strip() or "py" in language.lower()
+
+
+def _without_marks(block: str) -> str:
+    """Return a block without what models leave beside its program, or as it is if it has none."""
+    for text in (block, _LEFT.sub("", block), _typed(block)):
+        if Code(text).is_program():
+            return text
+    return block
+
+
+def _typed(block: str) -> str:
+    """Return what was typed at the prompts `>>>` of a block."""
+    try:
+        return "".join(each.source for each in doctest.DocTestParser().get_examples(block))
+    except ValueError:  # prompts that are not indented alike
+        return ""
 
 
 def _loose_texts(response: str) -> Iterator[str]:
@@ -234,10 +301,14 @@ def _runs(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _longest_program(lines: Sequence[str], indent: str) -> list[str]:
-    """Return the most leading lines of one indentation that are a program; empty if none are."""
+    """Return the most leading lines of one indentation that are a program; empty if none are.
+
+    A fence ends them, whatever its indentation.
+    """
     block = list(takewhile(lambda line: line.startswith(indent) or not line.strip(), lines))
     block = [line.removeprefix(indent) for line in block]
-    ends = [end for end, line in enumerate(block) if end and line[:1].strip()]
+    starts = (line[:1].strip() or _FENCE.match(line.strip()) for line in block)
+    ends = [end for end, begins in enumerate(starts) if end and begins]
     for end in reversed([*ends, len(block)]):
         if Code("\n".join(block[:end])).is_program():
             return block[:end]

@@ -199,9 +199,10 @@ def _texts(group: Rows) -> Iterator[Finding]:
 
 def _own_drafts(group: Group) -> Iterator[Finding]:
     """Yield the drafts that methods have of their own, and the heads that other runs trained."""
-    if own := group.data.get("drafts", {}):
+    pairs, drafts = group.data["draft"], group.data.get("drafts", {})
+    if own := {title: facts for title, facts in drafts.items() if facts["draft"] != pairs}:
         inits = "; ".join(f"{title} from {facts['draft']}" for title, facts in own.items())
-        text = f"methods start from different drafts: {inits}; others from {group.data['draft']}"
+        text = f"methods start from different drafts: {inits}; others from {pairs}"
         yield group.finding("note", text, drafts=own)
     heads = [_name(row) for row in group.rows if _starts_from_head(group, row)]
     if heads:

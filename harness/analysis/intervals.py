@@ -81,12 +81,15 @@ def agreement_interval(value: float, bounds: Bounds, n: float, quantile: float =
 def log_ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
     """Return (geometric mean, low, high) of positive ratios, by a t interval on their logs.
 
-    Raises ValueError for fewer than two ratios, whose spread is unknown.
+    The ends are 0 and infinity if all ratios are equal: nothing is known of their spread. Raises
+    ValueError for fewer than two ratios.
     """
     n = len(ratios)
     if n < 2:
         raise ValueError(f"an interval needs two blocks or more, got {n}")
     logs = np.log(np.asarray(ratios, dtype=np.float64))
+    if np.all(logs == logs[0]):
+        return ratios[0], 0.0, math.inf
     ends = t_interval(float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(n), n - 1)
     return math.exp(logs.mean()), math.exp(ends[0]), math.exp(ends[1])
 

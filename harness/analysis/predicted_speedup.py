@@ -9,11 +9,11 @@ target passes, per drafted token. Each block of prompts is then predicted from t
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import NamedTuple
 
 from draftmark.analysis.cost_model import Costs, modelled_speedup
-from draftmark.analysis.intervals import log_ratio_interval
 from draftmark.analysis.statistics import geometric_mean, median_ratio
 from draftmark.config.sections import SpeedCondition
 from draftmark.results import Number
@@ -97,11 +97,17 @@ def _repeat_costs(passes: Sequence[TimedPass], gamma: int) -> Costs | None:
 def cost_numbers(repeats: Sequence[Costs], gamma: int) -> dict[str, Number]:
     """Return c and w by name; raises ValueError for fewer than two repeats."""
     ratios = [1 + gamma * costs.verification_cost for costs in repeats]  # w may be below 0
-    w, low, high = ((ratio - 1) / gamma for ratio in log_ratio_interval(ratios))
+    ratio = geometric_mean(ratios, DEFINITIONS["verification_cost"])
     return {
         "cost_ratio": geometric_mean([it.cost_ratio for it in repeats], DEFINITIONS["cost_ratio"]),
-        "verification_cost": Number(w, low, high, len(repeats), DEFINITIONS["verification_cost"]),
+        "verification_cost": _cost_of_a_token(ratio, gamma),
     }
+
+
+def _cost_of_a_token(ratio: Number, gamma: int) -> Number:
+    """Return w, from the time of a pass over gamma more tokens / that of a plain pass."""
+    low, high = (None if end is None else (end - 1) / gamma for end in (ratio.low, ratio.high))
+    return replace(ratio, value=(ratio.value - 1) / gamma, low=low, high=high)
 
 
 class _Sums(NamedTuple):

@@ -75,13 +75,21 @@ def estimate_share(flags: Sequence[float] | Floats, definition: str) -> Number:
 
 
 def geometric_mean(ratios: Sequence[float], definition: str) -> Number:
-    """Return the geometric mean with `log_ratio_interval`'s interval, n = ratios."""
-    return Number(*log_ratio_interval(ratios), len(ratios), definition)
+    """Return the geometric mean with `log_ratio_interval`'s interval, n = ratios.
+
+    Equal ratios have no interval.
+    """
+    value, *ends = log_ratio_interval(ratios)
+    return _number(value, (ends[0], ends[1]), len(ratios), definition)
 
 
 def median_ratio(ratios: Sequence[float], definition: str) -> Number:
-    """Return the median with `median_interval`'s interval, n = ratios."""
-    return Number(*median_interval(ratios), len(ratios), definition)
+    """Return the median with `median_interval`'s interval, n = ratios.
+
+    Fewer than five equal ratios have no interval.
+    """
+    value, *ends = median_interval(ratios)
+    return _number(value, (ends[0], ends[1]), len(ratios), definition)
 
 
 def mean_ratio(seeds: Sequence[Counts]) -> float:
@@ -121,7 +129,9 @@ def over_seeds(seeds: Sequence[Counts], definition: str, bounds: Bounds | None =
     return _number(value, ends, n, definition, effective_number(*checked))
 
 
-def _number(value: float, ends: Ends, n: int, definition: str, effective: float) -> Number:
+def _number(
+    value: float, ends: Ends, n: int, definition: str, effective: float | None = None
+) -> Number:
     """Return a number without its interval if an end is infinite."""
     if not all(map(math.isfinite, ends)):
         return Number(value, None, None, n, definition, effective)

@@ -2,8 +2,8 @@
 
 A text that repeats itself is easy to predict, by a lookup above all, so acceptance on it does not
 say how a draft fares on other texts. Repetition is seq-rep-4 of Welleck et al. 2019 (arXiv
-1908.04319): 1 - different 4-grams / 4-grams, here of the last 128 token ids, since a text that
-loops ends in its loop.
+1908.04319), the share of 4-grams that occurred before in the text, here of those that end among its
+last 128 tokens, since a text that loops ends in its loop.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ REPEATING = 0.5  # seq-rep-4 above which a text repeats itself
 MOST = 0.5  # share of texts above which a warning stands beside every verdict
 DEFINITIONS = {
     "repeating_texts": "share of the target's texts that repeat themselves: more than "
-    f"{REPEATING:.0%} of the 4-grams of the last {LAST} tokens occurred before among these tokens "
+    f"{REPEATING:.0%} of the 4-grams of its last {LAST} tokens occurred before in the text "
     "(seq-rep-4, Welleck et al. 2019)",
     "truncated_texts": "share of the target's texts that were cut at the length limit",
     "empty_texts": "share of the target's texts that have nothing but an end token",
@@ -34,9 +34,10 @@ _FACT = "text_artefacts"
 
 def repetition(token_ids: Sequence[int]) -> float:
     """Return seq-rep-4 of the last tokens of a text; 0 for a text without 4-grams."""
-    last = tuple(token_ids[-LAST:])
-    grams = [last[start : start + ORDER] for start in range(len(last) - ORDER + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+    grams = list(zip(*(token_ids[start:] for start in range(ORDER)), strict=False))
+    last = grams[-(LAST - ORDER + 1) :]
+    before = set(grams[: len(grams) - len(last)])
+    return 1 - len(set(last) - before) / len(last) if last else 0.0
 
 
 def text_quantities(texts: Mapping[float, Sequence[Text]]) -> dict[str, Quantity]:

@@ -15,7 +15,11 @@ _MARKS = (
     ("<thinking>", "</thinking>"),
     ("<thought>", "</thought>"),
     ("<reasoning>", "</reasoning>"),
+    ("<scratchpad>", "</scratchpad>"),
+    ("<analysis>", "</analysis>"),
     ("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ("<longcat_think>", "</longcat_think>"),  # LongCat-Flash-Thinking
+    ("<unused94>thought", "<unused95>"),  # MedGemma
     ("[THINK]", "[/THINK]"),  # Magistral
     ("<|START_THINKING|>", "<|END_THINKING|>"),  # Command A Reasoning
     ("<|begin_of_thought|>", "<|end_of_thought|>"),  # OpenThinker
@@ -30,10 +34,12 @@ _MARKS = (
 _OPENINGS = "|".join(re.escape(opening) for opening, _ in _MARKS)
 _CLOSINGS = "|".join(re.escape(closing) for _, closing in _MARKS)
 # A program may hold a mark in a string: an opening starts a line, no quote follows a closing.
-_OPENED = re.compile(rf"^[ \t]*(?:{_OPENINGS})", re.MULTILINE)
-_CLOSED = re.compile(f"(?:{_CLOSINGS})(?![\"'`])|<\\|channel\\|>final[^\\n]*?<\\|message\\|>")
+_OPENED = re.compile(rf"^[ \t]*(?:{_OPENINGS})", re.MULTILINE | re.IGNORECASE)
+_CLOSED = re.compile(
+    f"(?:{_CLOSINGS})(?![\"'`])|<\\|channel\\|>final[^\\n]*?<\\|message\\|>", re.IGNORECASE
+)
 _CHANNEL = re.compile(r"<\|channel\|>\s*\w+")
-_AT_END = re.compile(rf"(?:{_OPENINGS})\s*\Z")
+_AT_END = re.compile(rf"(?:{_OPENINGS})\s*\Z", re.IGNORECASE)
 
 
 def opens_thinking(prompt: str) -> bool:

@@ -25,8 +25,9 @@ _SHOWN = 3  # names of a sentence
 def load_whole(directory: Path, dtype: str, *, trust_remote_code: bool, **placement: Any) -> Any:
     """Return the transformers model of a folder, in evaluation mode.
 
-    Raises UserError if tensors are missing, unexpected or of another shape, if the library does not
-    know the model, or if the model needs its own code and that is forbidden.
+    Raises UserError if tensors are missing, unexpected, of another shape or tied to an unlike one,
+    if the library does not know the model, or if the model needs its own code and that is
+    forbidden.
     """
     check_packages(directory)
     with explain_loading(directory), _quiet():
@@ -48,6 +49,7 @@ def load_whole(directory: Path, dtype: str, *, trust_remote_code: bool, **placem
         info["unexpected_keys"],
         {name: shapes for name, *shapes in info["mismatched_keys"]},
     )
+    _check_tied(directory, model)
     vars(model.config).pop("quantization_config", None)  # drafts are made from this config
     return model.eval()
 
@@ -113,6 +115,21 @@ def check_whole(
     raise UserError(
         f"{directory} does not load whole: {'; '.join(faults)}. {_fix(expected, absent, extra)}"
     )
+
+
+def _check_tied(directory: Path, model: Any) -> None:
+    """Raise UserError if the files have two values of weights that the config ties.
+
+    transformers then reads both, and an engine such as vLLM one of them, as a copy of the model
+    would have.
+    """
+    wanted = model.get_expanded_tied_weights_keys(all_submodels=True)
+    for name in sorted(set(wanted) - set(model.all_tied_weights_keys)):
+        raise UserError(
+            f"{directory}: config.json ties {name} to {wanted[name]} (tie_word_embeddings), and "
+            "the files have other values for each; set tie_word_embeddings = false in config.json, "
+            f"or leave {name} out of the files."
+        )
 
 
 def _first(names: Sequence[str]) -> str:

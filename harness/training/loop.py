@@ -24,6 +24,7 @@ from draftmark.training.checkpoints import (
     save_best,
     save_checkpoint,
 )
+from draftmark.training.clipping import clipped_norm
 from draftmark.training.context import Draft, PreLossPass, TokenLoss, TrainingContext
 from draftmark.training.flops import StepKind
 from draftmark.training.gradients import autocast, backward_in_chunks
@@ -31,7 +32,7 @@ from draftmark.training.head_training import ReadsStates
 from draftmark.training.ledger import charge_step, keep_freed_blocks, peak_bytes
 from draftmark.training.lora import adapted
 from draftmark.training.schedule import Goal, is_validation_step, learning_rate
-from draftmark.training.sharding import clipped_norm, parameter_groups, sharded_layers
+from draftmark.training.sharding import parameter_groups, sharded_layers
 from draftmark.types import Ledger
 
 __all__ = ["PreLossPass", "TokenLoss", "TrainingContext", "train"]

@@ -6,7 +6,7 @@ summed over the processes, as those of whole weights are. Importing this module 
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -91,10 +91,11 @@ def part_like(value: torch.Tensor, tensor: Any) -> torch.Tensor:
 @torch.no_grad()
 def fill(tensor: torch.Tensor, value: torch.Tensor) -> None:
     """Copy a whole value into a tensor, of which this process may keep a part."""
-    _own(tensor).copy_(_own(part_like(value, tensor)))
+    own_part(tensor).copy_(own_part(part_like(value, tensor)))
 
 
-def _own(tensor: Any) -> torch.Tensor:
+def own_part(tensor: Any) -> torch.Tensor:
+    """Return a tensor, or this process's part of it."""
     return cast(torch.Tensor, tensor.to_local() if is_in_parts(tensor) else tensor)
 
 
@@ -107,24 +108,3 @@ def parameter_groups(parameters: Iterable[torch.nn.Parameter]) -> list[dict[str,
     for parameter in parameters:
         kinds.setdefault(is_in_parts(parameter), []).append(parameter)
     return [{"params": kind} for kind in kinds.values()]
-
-
-def clipped_norm(
-    parameters: Sequence[torch.nn.Parameter], team: ProcessGroup, clip_norm: float
-) -> float:
-    """Sum the gradients over the processes and clip them; return the norm before clipping.
-
-    FSDP2 has summed those of weights in parts.
-    """
-    own = [each for each in parameters if not is_in_parts(each)]
-    team.sum_gradients(own)
-    parts = [_own(each.grad) for each in parameters if each.grad is not None and is_in_parts(each)]
-    norm = torch.nn.utils.get_total_norm([each.grad for each in own if each.grad is not None])
-    if parts:
-        squares = team.sum_values(float(torch.nn.utils.get_total_norm(parts)) ** 2)
-        norm = (norm.double() ** 2 + squares).sqrt().float()
-    if norm > clip_norm:
-        torch.nn.utils.clip_grads_with_norm_(own, clip_norm, norm)
-        for part in parts:
-            part.mul_(clip_norm / (norm + 1e-6))  # as torch clips
-    return float(norm)

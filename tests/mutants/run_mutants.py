@@ -24,7 +24,10 @@ ROOT = Path(__file__).parents[2]
 TARGETS = Path(__file__).with_name("targets.toml")
 COPIED = ("harness", "tasks", "baselines", "reports", "src", "tests", "docs")
 FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile")
-LIBRARIES = ("numpy", "scipy.stats", "pytest", "hypothesis", "pydantic", "pyarrow", "torch")
+LIBRARIES = (
+    *("numpy", "scipy.stats", "pytest", "hypothesis", "pydantic", "pyarrow", "torch"),
+    "transformers.models.llama.modeling_llama",
+)
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,12 @@ RIGHT = {
     f"```python\n{PROMPT}{BODY}```": "last_block",
     f"```python\nfrom __future__ import annotations\n{WHOLE}```": "last_block",
     f"Here it is:\n\n{WHOLE}\nDone.": "loose_lines",
+    f"```python\n{WHOLE}```\nYou asked:\n```python\n{PROMPT}```": "last_block",
 }
 WRONG = {
     "    return math.pi * r * r": COMPLETION,
     "    pass": COMPLETION,
-    f"```python\n{PROMPT}```": "last_block",  # the question again
+    f"```python\n{PROMPT}```": "no_program",  # the question again
     "I cannot.": "no_program",
     "": "no_program",
     "    It is hard to say.": "no_program",

@@ -53,6 +53,32 @@ RIGHT: dict[str, tuple[str, str]] = {
     "before one that is cut": (f"{BLOCK}\n```python\ndef add(a,", "last_block"),
     "before a sketch": (f"{BLOCK}\n```\ndef add(a, b):\n    <the sum>\n```", "last_block"),
     "another language as well": (f"{BLOCK}\n```js\nfunction add(a, b) {{}}\n```", "last_block"),
+    "before a sketch that is Python": (
+        f'{BLOCK}\nFill in:\n```python\ndef add(a, b):\n    """Add."""\n    ...\n```', "last_block",
+    ),
+    "before a result of the same name": (
+        f"{BLOCK}\nUsage:\n```python\nadd = add(1, 2)\nprint(add)\n```", "last_block",
+    ),
+    "before a block of another language that is Python by chance": (
+        f"{BLOCK}\nIn words:\n```text\nadd = a + b\n```", "last_block",
+    ),
+    "marked as another language": (f"```code\n{ADD}\n```", "last_block"),
+    "the language in a line of its own": (f"```\npython\n{ADD}\n```", "last_block"),
+    "never closed but by the authors' mark": (f"```python\n{ADD}\n[DONE]", "last_block"),
+    "a fence behind its last statement": (f"```python\n{ADD}```\nDone.", "last_block"),
+    "typed at prompts": (
+        "```python\n>>> def add(a, b):\n...     return a + b\n...\n>>> add(1, 2)\n3\n```",
+        "last_block",
+    ),
+    "HTML": (
+        '<pre><code class="language-python">def add(a, b):\n    return a + b if a &lt; 9 else 0\n'
+        "</code></pre>",
+        "last_block",
+    ),
+    "a byte-order mark": (f"\ufeff{ADD}", "whole_response"),
+    "a fence indented as a list, its code not": (
+        f"1. So:\n   ```python\n{ADD}\n   ```\n", "loose_lines",
+    ),
     "an assignment": ("```python\nadd = lambda a, b: a + b\n```", "last_block"),
     "a decorator": (f"```python\nimport functools\n@functools.cache\n{ADD}\n```", "last_block"),
     "thinking with a wrong one": (

@@ -132,7 +132,7 @@ def _speedup(found: Mapping[Arm, Measurement], load: Load) -> str:
             "so the two endpoints did different work"
         )
     number = endpoint_speedup(found)
-    shown = f"{number.value:.3f} [{number.low:.3f}, {number.high:.3f}] over {number.n} blocks"
+    shown = f"{_interval(number)} over {number.n} blocks"
     if _drafts(found["target"]):
         return f"{shown}: not the speedup of a draft, because the other endpoint drafts too"
     return f"speedup {shown}"

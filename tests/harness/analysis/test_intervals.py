@@ -18,6 +18,7 @@ from draftmark.analysis.intervals import (
     t_interval,
     to_scale,
 )
+from draftmark.analysis.statistics import geometric_mean, median_ratio
 
 BOUNDS = [(0.0, 1.0), (1.0, 5.0), (-2.0, 3.0), (0.0, math.inf), (1.0, math.inf)]
 
@@ -109,6 +110,16 @@ def test_a_medians_interval_is_the_narrowest_pair_of_ratios_with_enough_coverage
 def test_fewer_than_five_ratios_have_a_t_interval(n: int) -> None:
     ratios = [1.5, 1.2, 1.9, 1.3][:n]
     assert median_interval(ratios)[1:] == log_ratio_interval(ratios)[1:]
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_a_few_equal_ratios_leave_their_spread_unknown(n: int) -> None:
+    assert log_ratio_interval([1.3] * n) == (1.3, 0.0, math.inf)
+    for estimate in (geometric_mean, median_ratio):
+        number = estimate([1.3] * n, "")
+        assert (number.value, number.low, number.high) == (pytest.approx(1.3), None, None)
+    low, high = median_interval([1.3] * 5)[1:]  # covers the median of any distribution
+    assert low == high == 1.3
 
 
 def test_from_nine_ratios_on_one_disturbed_block_moves_neither_end() -> None:

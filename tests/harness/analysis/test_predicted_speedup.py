@@ -149,7 +149,8 @@ def test_times_that_follow_the_model_are_predicted_exactly() -> None:
     found = predicted_speedup(timed, tables(0, 1, 2), DRAFTED)
     assert found is not None
     # Prefill of one pass, then 20 passes alone; with the draft 4 and 16 drafted tokens.
-    assert (found.value, found.low, found.high) == pytest.approx([21 / (1 + 4 + 16 * 0.25)] * 3)
+    assert found.value == pytest.approx(21 / (1 + 4 + 16 * 0.25))
+    assert found.low is None  # of three equal blocks
     assert found.n == 3
 
 

@@ -24,6 +24,12 @@ def test_a_loop_at_the_end_of_a_long_text_is_found() -> None:
     assert repetition(text[:300]) == 0.0
 
 
+def test_a_loop_that_is_longer_than_the_last_tokens_is_found() -> None:
+    """A paragraph of 200 tokens that is said again; only its first 4-grams are new."""
+    assert repetition([*range(200), *range(200)]) == 1.0
+    assert repetition([*range(200), *range(500, 525), *range(100)]) == pytest.approx(97 / 125)
+
+
 def test_random_text_does_not_repeat() -> None:
     generator = np.random.default_rng(0)
     assert max(repetition(generator.integers(0, 50, 200).tolist()) for _ in range(20)) < 0.01

@@ -29,6 +29,7 @@ def test_each_pair_of_marks_is_known(opening: str, closing: str) -> None:
         ("", ""),
         ("<think>a</think>b<think>c</think>d", "d"),
         ("<think>a</think>\n<think>c", ""),  # it began to think again
+        ("<THINK>a</Think>b", "b"),
         ("text = '<think>'", "text = '<think>'"),
         ("text.split('</think>')", "text.split('</think>')"),
         (f"{HARMONY}<|channel|>final<|message|>4<|return|>", "4<|return|>"),

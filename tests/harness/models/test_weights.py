@@ -180,6 +180,13 @@ def _without(folder: Path, *names: str) -> None:
     save_file({k: v for k, v in weights.items() if k not in names}, folder / WEIGHTS)
 
 
+def _two_heads(folder: Path) -> None:
+    """A head of its own in the file of a model whose config ties it to the embedding."""
+    weights = load_file(folder / WEIGHTS)
+    head = weights["model.embed_tokens.weight"].flip(0).clone()
+    save_file({**weights, "lm_head.weight": head}, folder / WEIGHTS, metadata={"format": "pt"})
+
+
 def _untied(folder: Path) -> None:
     _edit(folder / "config.json", tie_word_embeddings=False)
 
@@ -207,6 +214,10 @@ UNFIT: dict[str, tuple[Callable[[Path], object], str]] = {
         rf"1 of 75 weights are missing \({UP}\)\.",
     ),
     "the head missing": (_untied, r"\(lm_head\.weight\)\. .*tie_word_embeddings = true"),
+    "another head than the one that its config ties": (
+        _two_heads,
+        r"ties lm_head\.weight to model\.embed_tokens\.weight .*set tie_word_embeddings = false",
+    ),
     "another width": (
         lambda at: _edit(at / "config.json", intermediate_size=200),
         r"24 of 75 have another shape \(model\.layers\.0\.mlp\.down_proj\.weight is \(128, \d+\), "

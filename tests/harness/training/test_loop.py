@@ -140,19 +140,6 @@ def test_a_draft_that_is_its_target_learns_nothing(context: Any, target: Languag
     assert max(float(slope.abs().max()) for slope in slopes) < 1e-4
 
 
-def test_chunks_give_the_gradient_of_the_whole(
-    context: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = []
-    for size in (7, 10_000):
-        ready = context()
-        monkeypatch.setattr(gradients, "CHUNK_LOGITS", size * ready.draft.vocab_size)
-        backward(ready, ready.texts.training_batch(0, 4), kl)
-        found.append({n: p.grad for n, p in ready.draft.model.named_parameters()})
-    for name, gradient in found[0].items():
-        torch.testing.assert_close(gradient, found[1][name], atol=1e-5, rtol=1e-3)
-
-
 def test_the_pieces_of_a_loss_do_not_change_a_bit_of_the_gradient(
     context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,29 +198,6 @@ def test_training_reads_no_padding(context: Any) -> None:
     texts = ready.texts.sources["dataset"].texts
     assert {rows for rows, _ in read} == {1}
     assert sum(tokens for _, tokens in read) == sum(map(num_positions, texts))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_heads_read_once_what_a_pre_loss_pass_keeps(
-    context: Any, monkeypatch: pytest.MonkeyPatch, dtype: str
-) -> None:
-    found, read = [], []
-    for kept in (0, 2, 100):
-        ready = context(dtype=dtype)
-        monkeypatch.setattr(gradients, "CHUNK_LOGITS", 20 * ready.draft.vocab_size)
-        monkeypatch.setattr(gradients, "KEPT_CHUNKS", kept)
-        head, counted = ready.target.model.get_output_embeddings(), []
-        hook = head.register_forward_pre_hook(lambda _, args, n=counted: n.append(len(args[0])))
-        training_batch = ready.texts.training_batch(0, 4)
-        batch = Batch.from_texts(training_batch.texts, 0, 0.0, ready.draft.device)
-        gradients.backward_in_chunks(ready, training_batch, batch, kl, PreLossPass(kl))
-        hook.remove()
-        read.append(sum(counted))
-        found.append({n: p.grad for n, p in ready.draft.model.named_parameters()})
-    tokens, chunk = len(batch.labels_N), 20 if dtype == "float32" else 40
-    assert read == [2 * tokens, 2 * tokens - 2 * chunk, tokens]
-    assert same(found[0], found[1])
-    assert same(found[0], found[2])
 
 
 def test_each_step_reads_the_head_that_the_last_step_left(

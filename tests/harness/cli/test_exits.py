@@ -138,16 +138,22 @@ def test_four_acceptances_at_once_are_all_in_the_history(
 
 SPEAKS = r"""
 import logging, warnings
-from draftmark.cli.terminal import escape_messages
-escape_messages()
-escape_messages()
 warnings.warn("a\x1b[2Jb")
 logging.getLogger("x").warning("c%s", "\x1b[2Jd")
 """
+MAIN = "from draftmark.text import escape_messages as begin\nbegin()\nbegin()"
+WORKER = """
+from pathlib import Path
+from draftmark.pipeline.journal import NO_JOURNAL
+from draftmark.pipeline.stage_worker import WorkerContext, make_on_worker
+make_on_worker("key", WorkerContext({}, Path(), None, NO_JOURNAL, flag=Path()), None, None)
+"""
 
 
-def test_what_libraries_say_is_printable() -> None:
-    done = subprocess.run([sys.executable, "-c", SPEAKS], capture_output=True, text=True)
+@pytest.mark.parametrize("begins", [MAIN, WORKER])
+def test_what_libraries_say_is_printable_in_a_command_and_in_its_workers(begins: str) -> None:
+    command = [sys.executable, "-c", begins + SPEAKS]
+    done = subprocess.run(command, capture_output=True, text=True)
 
     assert "UserWarning: a\ufffd[2Jb" in done.stderr
     assert "c\ufffd[2Jd" in done.stderr

@@ -113,9 +113,7 @@ FORMATS = {
     "settings of a board": Format("board/board.toml", TOML, BOARD),
     "suite": Format("board/small-suite.json", JSON, BOARD),
     "submission": Format(f"board/{SUBMISSION}/results.json", JSON, ROWS, _rehash),
-    "counts of a submission": Format(
-        f"board/{SUBMISSION}/records/{COUNTS}", PLAIN, ROWS, _rehash
-    ),
+    "counts of a submission": Format(f"board/{SUBMISSION}/records/{COUNTS}", PLAIN, ROWS, _rehash),
     "hashes of a submission": Format(f"board/{SUBMISSION}/{SUMS}", mutated_bytes, ROWS, _rename),
     "rerun of a row": Format(f"board/reruns/{SUBMISSION}/results.json", JSON, BOARD[1:2], _rehash),
     "results of a server": Format("served/results.json", JSON, SERVED, _drop_hashes),
@@ -152,10 +150,9 @@ def _do(folder: Path, *command: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "argv", ["draftmark", *command])
-        try:
+        with pytest.raises(SystemExit) as end:
             main.main()
-        except SystemExit as end:
-            assert not end.code, command
+        assert not end.value.code, command
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -227,7 +227,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     _results(folder / RUN)
     publish_folder(folder / "site", [("index.html", "old")])
-    (folder / "mine.toml").write_text(small_recipe((4, 2, 2), ["kd", "lk"], evaluation="temperatures = [0]", top="speed = false"))
+    (folder / "mine.toml").write_text(
+        small_recipe((4, 2, 2), ["kd", "lk"], evaluation="temperatures = [0]", top="speed = false")
+    )
     run_of(folder / "results" / "other", {"kd": [EASY]}, temperatures=(0.0, 1.0), length=40)
     store, nodes = Store(folder / "results" / "store"), _stages()
     with (

@@ -19,6 +19,13 @@ from typer.main import get_command
 from draftmark.cli import main
 
 MUTATIONS = int(os.environ.get("DRAFTMARK_MUTATIONS", "5"))
+MUTATED = settings(
+    max_examples=MUTATIONS,
+    database=None,
+    derandomize=MUTATIONS < 100,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],  # shrinking a failure takes minutes
+)
 VERDICTS = {0: "# Gate: PASS", 1: "# Gate: FAIL", 3: "# Gate: INCONCLUSIVE"}
 Command = tuple[str, ...]
 
@@ -42,7 +49,7 @@ class Format:
 
 @cache
 def _command_line() -> Any:
-    """Return the command line, which typer makes from the commands in longer than most of them run."""
+    """Return the command line, which typer makes once, not for each mutation."""
     return get_command(main.app)
 
 
@@ -77,13 +84,7 @@ def mutate_file(
 ) -> None:
     """Mutate the file MUTATIONS times, in copies of a folder, and run a command on each."""
 
-    @settings(
-        max_examples=MUTATIONS,
-        database=None,
-        derandomize=MUTATIONS < 100,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate],  # shrinking a failure takes minutes
-    )
+    @MUTATED
     @given(st.data())
     def mutate(data: Any) -> None:
         folder = factory.mktemp("mutated") / "here"

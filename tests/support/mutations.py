@@ -145,7 +145,7 @@ def _mutated_table(table: pa.Table, draw: Draw) -> pa.Table:
 
 
 def _mutated_cells(column: pa.ChunkedArray, draw: Draw) -> Any:
-    """Return a column of which a few values, or parts of them, are others; of its type if it can be."""
+    """Return a column with a few other values, or parts of values, of its type if they can be."""
     values = column.to_pylist()
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.integers(0, len(values) - 1))

@@ -107,6 +107,21 @@ def test_a_refused_gate_writes_to_its_folder_even_without_a_run_and_else_makes_n
     assert not (runs / "gate.md").exists()
 
 
+def test_a_gate_that_fails_by_a_bug_leaves_no_older_verdict(
+    runs: Path, draftmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert draftmark("gate", "same", "--against", "f.json").code == 0
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("draftmark.pipeline.more_prompts.judge_with_looks", fail)
+    assert draftmark("gate", "same", "--against", "f.json").code == 70
+
+    assert _junit(runs / "same") == ("1", "draftmark failed: ZeroDivisionError: a bug")
+    assert (runs / "same" / "gate.md").read_text().startswith("# Gate: REFUSED\n\ndraftmark failed")
+
+
 def test_four_acceptances_at_once_are_all_in_the_history(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,12 @@
 """Reads text that other programs wrote, and makes it safe to print on terminals and pages."""
 
 import codecs
+import logging
 import unicodedata
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 LONGEST = 2000  # characters of one text in a rendering
 _SPACES = str.maketrans({mark: " " for mark in "\n\r\t\v\f\u2028\u2029\x85"})
@@ -71,3 +76,24 @@ def format_span(shortest: float, longest: float) -> str:
     size, unit, decimals = next(item for item in _TIMES if longest < 100 * item[0] or item[2])
     ends = dict.fromkeys(f"{seconds / size:.{decimals}f}" for seconds in (shortest, longest))
     return f"{' to '.join(ends)} {unit}"
+
+
+def escape_messages() -> None:
+    """Make the warnings and log records of libraries printable, which may quote a model's text."""
+    if not isinstance(warnings.formatwarning, partial):
+        warnings.formatwarning = partial(_printable_warning, warnings.formatwarning)
+        logging.setLogRecordFactory(partial(_printable_record, logging.getLogRecordFactory()))
+
+
+def _printable_warning(plain: Callable[..., str], *facts: Any, **more: Any) -> str:
+    text = plain(*facts, **more)
+    return printable_paragraphs(text, len(text))
+
+
+def _printable_record(
+    plain: Callable[..., logging.LogRecord], *facts: Any, **more: Any
+) -> logging.LogRecord:
+    record = plain(*facts, **more)
+    text = record.getMessage()
+    record.msg, record.args = printable_paragraphs(text, len(text)), ()
+    return record

@@ -20,10 +20,14 @@ from typing import Any
 
 from draftmark.analysis.published_counts import COUNTS, unpack_counts
 from draftmark.config.validation import Section, parse_toml, validate_section
+from draftmark.errors import UserError
 from draftmark.pipeline.render import render_reports
 from draftmark.reports._tables.differences import DifferenceMap, difference_map
 from draftmark.reports._tables.study import Declaration, study_table
+from draftmark.store.plain_files import read_plain
+from draftmark.store.reading import explained
 from draftmark.store.run_folder import load_results
+from draftmark.text import decode_text
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = "study.toml"
@@ -68,9 +72,10 @@ def _filled(mark: re.Match[str], tables: Mapping[tuple[str, str], str]) -> str:
 
 def _of_study(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
     """Return a study's tables, and the files of its figures."""
-    declared = validate_section(
-        Study, parse_toml((folder / STUDY).read_text("utf-8"), STUDY), f"{folder.name}/{STUDY}"
-    )
+    with explained(folder / STUDY, "fix the file"):
+        text = decode_text(read_plain(folder / STUDY))
+    origin = f"{folder.name}/{STUDY}"
+    declared = validate_section(Study, parse_toml(text, origin), origin)
     with TemporaryDirectory() as name:
         run = Path(name)
         unpack_counts(folder / COUNTS, run)
@@ -104,8 +109,14 @@ def _bytes(content: str | bytes) -> bytes:
 
 
 def main(arguments: list[Any]) -> None:
-    """Write the files; with --check exit with 1 if one differs."""
-    files = make_files(ROOT)
+    """Write the files; with --check exit with 1 if one differs.
+
+    Counts or a study.toml that cannot be read end in a sentence.
+    """
+    try:
+        files = make_files(ROOT)
+    except UserError as error:
+        raise SystemExit(str(error)) from error
     if arguments == ["--check"]:
         if found := [str(path.relative_to(ROOT)) for path in differing(files)]:
             raise SystemExit(f"Not what make tables makes: {', '.join(found)}.")

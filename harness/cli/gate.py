@@ -144,24 +144,32 @@ def gate(
 
 @contextmanager
 def _refusal_written(place: Path, *, any_folder: bool, as_json: bool) -> Iterator[None]:
-    """Write the gate's files with the reason if the block raises UserError, then raise it.
+    """Write the gate's files with the reason if the block raises an error, then raise it.
 
-    `as_json` prints the reason as JSON too. Unless `any_folder`, nothing is written where no
-    results are.
+    So no verdict of an earlier run stays. `as_json` prints the reason as JSON too. Unless
+    `any_folder`, nothing is written where no results are.
     """
-    from draftmark.pipeline.render import render_reports
-    from draftmark.results import Results
-    from draftmark.store.files import write_json
     from draftmark.store.run_folder import RESULTS
 
     try:
         yield
-    except UserError as error:
+    except Exception as error:
+        reason = str(error)
+        if not isinstance(error, UserError):
+            reason = f"draftmark failed: {type(error).__name__}: {error}"
         if as_json:
-            echo_json({"refused": str(error)})
+            echo_json({"refused": reason})
         if any_folder or (place / RESULTS).is_file():
-            nothing = Results(place.name, "", {}, (), (), (), (), (), {})
-            with suppress(OSError, UserError):  # why the gate refused matters more
-                write_json(place / "gate.json", {"refused": str(error)})
-                render_reports(nothing, place, ["gate"])
+            _write_refusal(place, reason)
         raise
+
+
+def _write_refusal(place: Path, reason: str) -> None:
+    from draftmark.pipeline.render import render_reports
+    from draftmark.results import Results
+    from draftmark.store.files import write_json
+
+    nothing = Results(place.name, "", {}, (), (), (), (), (), {})
+    with suppress(OSError, UserError):  # why the gate refused matters more
+        write_json(place / "gate.json", {"refused": reason})
+        render_reports(nothing, place, ["gate"])

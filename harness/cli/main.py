@@ -26,8 +26,9 @@ from draftmark.cli import (
     status,
     store,
 )
-from draftmark.cli.terminal import echo, escape_messages
+from draftmark.cli.terminal import echo
 from draftmark.errors import UserError
+from draftmark.text import escape_messages
 
 _BUG = (
     "This is a bug. Please report it at https://github.com/draftmark/draftmark/issues, with the "

@@ -5,12 +5,9 @@ verdict: the command goes on and ends with its own exit code.
 """
 
 import json
-import logging
 import os
 import sys
-import warnings
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,27 +60,6 @@ def echo_json(document: Any) -> None:
         typer.echo(json.dumps(document, indent=1))
     except BrokenPipeError:
         _discard_output(err=False)
-
-
-def escape_messages() -> None:
-    """Make the warnings and log records of libraries printable, which may quote a model's text."""
-    if not isinstance(warnings.formatwarning, partial):
-        warnings.formatwarning = partial(_printable_warning, warnings.formatwarning)
-        logging.setLogRecordFactory(partial(_printable_record, logging.getLogRecordFactory()))
-
-
-def _printable_warning(plain: Callable[..., str], *facts: Any, **more: Any) -> str:
-    text = plain(*facts, **more)
-    return printable_paragraphs(text, len(text))
-
-
-def _printable_record(
-    plain: Callable[..., logging.LogRecord], *facts: Any, **more: Any
-) -> logging.LogRecord:
-    record = plain(*facts, **more)
-    text = record.getMessage()
-    record.msg, record.args = printable_paragraphs(text, len(text)), ()
-    return record
 
 
 def _discard_output(err: bool) -> None:

@@ -15,7 +15,7 @@ from draftmark.pipeline.export_heads import export_heads
 from draftmark.progress import Progress
 from draftmark.results import Cell
 from draftmark.store.entries import ENTRY, SEAL
-from draftmark.store.files import copy_file, remove_links
+from draftmark.store.files import copy_file, remove_odd_files
 from draftmark.store.records import DRAFT, SELECTION
 from draftmark.store.store import Store
 from draftmark.types import Kind
@@ -57,7 +57,7 @@ def _kind(plan: Plan, cell: Cell) -> Kind:
 
 def _copy_model(directory: Path, folder: Path) -> Path:
     """Copy weights, config and tokenizer; what draftmark keeps beside them stays."""
-    remove_links(folder)
+    remove_odd_files(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(directory.iterdir()):
         if file.is_file() and file.name not in _OWN:

@@ -12,7 +12,7 @@ from draftmark.pipeline.preflight import check_models
 from draftmark.progress import Progress
 from draftmark.results import Cell
 from draftmark.speculation.interfaces import Method
-from draftmark.store.files import remove_links
+from draftmark.store.files import remove_odd_files
 from draftmark.store.store import Store
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _export_feature_head(plan: Plan, cell: Cell, directory: Path, folder: Path) 
     base = plan.setting(cell).target_as_given.existing_folder
     names = read_config(base / "config.json").get("architectures", ()) if base else ()
     for layout in LAYOUTS[head.model.shape.kind]:
-        remove_links(folder / layout)
+        remove_odd_files(folder / layout)
         export_head(
             head,
             layout,
@@ -85,6 +85,6 @@ def _export_block_head(head: "BlockHead", folder: Path, target: str) -> Iterator
     from draftmark.models.heads.block_exports import block_layouts, export_block_head
 
     for layout in block_layouts(head):
-        remove_links(folder / layout)
+        remove_odd_files(folder / layout)
         export_block_head(head, layout, folder / layout, target=target)
         yield folder / layout

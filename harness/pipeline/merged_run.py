@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from draftmark.analysis.merging.merge import merge_runs
 from draftmark.analysis.published_counts import unpack_counts
@@ -10,6 +9,7 @@ from draftmark.analysis.stored_runs import summarise_run, write_summary
 from draftmark.config.recipe import Recipe
 from draftmark.config.recipe_text import recipe_toml
 from draftmark.config.validation import validate_section
+from draftmark.grading.scratch_folder import scratch_folder
 from draftmark.pipeline.publish import writable_folder
 from draftmark.pipeline.render import render_reports
 from draftmark.results import Results
@@ -27,9 +27,9 @@ def write_merged_run(sources: Sequence[Path], out: Path, against: str | None = N
     merged run in the folder is replaced. Raises UserError if the runs cannot be joined, or if the
     folder holds something else.
     """
-    with TemporaryDirectory(dir=writable_folder(out.parent), prefix=".merging-") as name:
-        merged = merge_runs(dict(_opened(sources, Path(name) / "unpacked")), against)
-        results, made = merged.results, Path(name) / "made"
+    with scratch_folder(".merging-", writable_folder(out.parent)) as scratch:
+        merged = merge_runs(dict(_opened(sources, scratch / "unpacked")), against)
+        results, made = merged.results, scratch / "made"
         merged.save(made)
         recipe = validate_section(Recipe, dict(results.recipe), "the merged recipe")
         write_atomically(made / "merged.toml", recipe_toml(recipe).encode("utf-8", "replace"))

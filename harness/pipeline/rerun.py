@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from draftmark.analysis.board.board import Board
@@ -11,6 +10,7 @@ from draftmark.analysis.board.check import check_folder
 from draftmark.analysis.board.packing import pack_run
 from draftmark.analysis.board.submission import Submission, save_submission
 from draftmark.errors import UserError
+from draftmark.grading.scratch_folder import scratch_folder
 from draftmark.pipeline.publish import RunOptions, run_recipe, writable_folder
 from draftmark.pipeline.recipe_files import stored_recipe, with_tasks
 from draftmark.results import Cell
@@ -36,12 +36,12 @@ def rerun_row(board: Board, row: str, options: RunOptions) -> tuple[Submission, 
         results, directory, suite, date=today, methods=[cell.method], name=submission.header.draft
     )
     root = writable_folder(board.reruns.folder)
-    with TemporaryDirectory(prefix=".rerun-", dir=root) as scratch:
-        packed = save_submission(again, Path(scratch))
+    with scratch_folder(".rerun-", root) as scratch:
+        packed = save_submission(again, scratch)
         place = root / packed.place
         place.parent.mkdir(parents=True, exist_ok=True)
         if not place.exists():
-            (Path(scratch) / packed.place).rename(place)
+            (scratch / packed.place).rename(place)
     return submission, packed
 
 

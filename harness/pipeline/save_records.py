@@ -6,7 +6,7 @@ from pathlib import Path
 from draftmark.pipeline.experiment import Plan
 from draftmark.results import Cell, Results
 from draftmark.store.examples import examples_name, write_examples
-from draftmark.store.files import copy_file, remove_links
+from draftmark.store.files import copy_file, remove_odd_files
 from draftmark.store.run_folder import RECORDS, path_inside
 from draftmark.store.store import Store
 from draftmark.training.token_selection_log import publish_selections
@@ -26,7 +26,7 @@ def save_records(plan: Plan, results: Results, store: Store, directory: Path) ->
 
 def _save_cell(plan: Plan, cell: Cell, store: Store, folder: Path) -> None:
     setting = plan.settings[cell.task, cell.pair]
-    remove_links(folder)
+    remove_odd_files(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for output in plan.cells[cell].values():
         if not store.has(output.node):

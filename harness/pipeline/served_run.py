@@ -33,7 +33,7 @@ from draftmark.environment import manifest, project_state
 from draftmark.errors import UserError
 from draftmark.results import Cell, Finding, Number, Result, Results
 from draftmark.speculation.blocks import VLLM
-from draftmark.store.files import remove_links, write_json
+from draftmark.store.files import remove_odd_files, write_json
 from draftmark.store.records import write_rows
 from draftmark.store.run_folder import RECORDS, RESULTS, SUMS, load_results, save_results
 from draftmark.store.served_records import REQUESTS, ServedRequest, write_requests
@@ -155,7 +155,7 @@ def _requests(load: Load, arms: Mapping[Arm, Measurement]) -> list[ServedRequest
 
 
 def _write_records(run: ServedRun, measured: Runs, folder: Path) -> None:
-    remove_links(folder)
+    remove_odd_files(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_requests(
         folder / REQUESTS, [item for load, arms in measured for item in _requests(load, arms)]

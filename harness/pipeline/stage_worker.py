@@ -15,6 +15,7 @@ from draftmark.pipeline.journal import Journal
 from draftmark.progress import Progress
 from draftmark.store.graph import Node
 from draftmark.store.store import Store
+from draftmark.text import escape_messages
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Outcome:
 
 def make_on_worker(key: str, context: WorkerContext, store: Store, progress: Progress) -> Outcome:
     """Make the result of the node `key`, unless the run is to stop; return the outcome."""
+    escape_messages()  # a worker prints on the run's terminal
     if context.flag is not None and context.flag.exists():
         return Outcome(postponed=True)
     node, host = context.nodes[key], platform.node()

@@ -21,6 +21,7 @@ from tempfile import gettempdir
 from typing import Any, BinaryIO
 
 from draftmark.errors import UserError
+from draftmark.store.plain_files import NotPlain, open_plain
 
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -122,15 +123,26 @@ def copy_file(source: Path, path: Path) -> None:
         shutil.copyfileobj(read, written)
 
 
-def remove_links(directory: Path) -> None:
-    """Remove a folder's path and all below it that are links: nothing is written through one."""
+def remove_odd_files(directory: Path) -> None:
+    """Remove links and what is not plain (see `open_plain`) from a folder's path and all below it.
+
+    So nothing is written through a link, and nothing waits for the other end of a FIFO.
+    """
     if directory.is_symlink():
         directory.unlink()
     for place, folders, files in os.walk(directory):
-        for name in (*folders, *files):
-            path = Path(place) / name
-            if path.is_symlink():
+        for path in (Path(place) / name for name in (*folders, *files)):
+            if path.is_symlink() or not (path.is_dir() or _is_plain(path)):
                 path.unlink()
+
+
+def _is_plain(path: Path) -> bool:
+    try:
+        with suppress(PermissionError):
+            open_plain(path).close()
+    except NotPlain:
+        return False
+    return True
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from draftmark.errors import UserError
 from draftmark.store.files import NEW_FILE, locked_folder, sync_folder
-from draftmark.store.plain_files import real_path
+from draftmark.store.plain_files import read_plain, real_path
 
 MARK = ".draftmark"  # the names of the folder's own entries, one a line; written last
+_MAX_MARK = 10_000_000  # bytes
 _BESIDE = (".published", ".replaced")  # the new folder, or the old one after the swap
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of linux/fcntl.h and linux/fs.h
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL)  # an old kernel, or another file system
@@ -52,6 +53,8 @@ def _refuse_foreign(out: Path) -> None:
             f"{out} holds files that were not published by this version, and would be replaced; "
             "name a new folder, or delete this one."
         )
+    if out.is_dir() and (out / MARK).is_file():
+        _own_names(out)  # raises now if the file cannot be read, not after the swap
 
 
 def _write(folder: Path, files: Iterable[tuple[str, str | bytes]]) -> list[str]:
@@ -117,7 +120,7 @@ def _retire(folder: Path, out: Path) -> None:
     if not (folder / MARK).is_file():
         shutil.rmtree(folder)  # unfinished, so all of it is ours
         return
-    own = {*(folder / MARK).read_text("utf-8", "replace").splitlines()}
+    own = _own_names(folder)
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name in own):
         if entry.name in own:
             _remove(entry)
@@ -126,6 +129,11 @@ def _retire(folder: Path, out: Path) -> None:
     if {entry.name for entry in folder.iterdir()} == {MARK}:
         (folder / MARK).unlink()  # last: without it all of the folder would be ours
         folder.rmdir()
+
+
+def _own_names(folder: Path) -> set[str]:
+    """Return the names that the mark of a folder lists; raises NotPlain for a giant."""
+    return {*read_plain(folder / MARK, _MAX_MARK).decode("utf-8", "replace").splitlines()}
 
 
 def _remove(path: Path) -> None:

@@ -20,7 +20,7 @@ from draftmark import environment
 from draftmark.store.entries import ENTRY, SEAL, Entry, checksum_line, hash_files, read_entry
 from draftmark.store.files import (
     explain_full_disk,
-    remove_links,
+    remove_odd_files,
     write_atomically,
     write_json,
 )
@@ -49,20 +49,20 @@ class Store:
         return node.existing_folder or self.root / node.stage / node.key
 
     def scratch(self, node: Node) -> Path:
-        """Return the folder for the node's checkpoints, without links; create it if missing."""
+        """Return the folder for the node's checkpoints, plain files alone; create it if missing."""
         directory = self.root / SCRATCH / node.key
-        remove_links(directory)
+        remove_odd_files(directory)
         directory.mkdir(parents=True, exist_ok=True)
         return directory
 
     def logs(self, node: Node) -> Path:
-        """Return the folder for the node's tracker logs, without links; it may not exist.
+        """Return the folder for the node's tracker logs, plain files alone; it may not exist.
 
         The logs are not part of the node's result.
         """
         name = re.sub(r"[^a-z0-9]+", "-", node.label.lower()).strip("-")
         directory = self.root / LOGS / f"{name[:60]}-{node.key[:8]}"
-        remove_links(directory)
+        remove_odd_files(directory)
         return directory
 
     def has(self, node: Node) -> bool:
@@ -128,7 +128,7 @@ class Store:
         writing = self.root / WRITING
         writing.mkdir(parents=True, exist_ok=True)
         for stale in writing.glob(f"{node.key}*"):  # its process was killed, or lost its lease
-            remove_links(stale)
+            remove_odd_files(stale)
             shutil.rmtree(stale, ignore_errors=True)
         directory = writing / f"{node.key}-{platform.node()}-{os.getpid()}"
         directory.mkdir()

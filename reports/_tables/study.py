@@ -31,10 +31,14 @@ _HEADINGS = {
 _OF_SPEED = ("cost_ratio", "verification_cost", "predicted_speedup", "speedup", "overhead")
 
 
+_TERM = r" t=\d+(\.\d+)?| gamma=\d{1,3}| draft=\w+| verification=\w+"
+_Column = Annotated[str, Field(pattern=rf"^\w+({_TERM})*$")]
+
+
 class Declaration(Section):
     """A table: its columns, and the task and pair if there are several."""
 
-    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    columns: Annotated[tuple[_Column, ...], Field(min_length=1)]
     headings: Mapping[str, str] = {}  # by column; the others are named by what they are
     task: str = ""
     pair: str = ""

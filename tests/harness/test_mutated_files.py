@@ -5,26 +5,22 @@
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Outcome, run_command
-from hangs import no_hang
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from mutated_files import Command, Format, mutate_file, run_in
 from mutations import (
-    Draw,
     mutated_bytes,
     mutated_json,
     mutated_lines,
     mutated_parquet,
+    mutated_toml,
 )
+from small_runs import small_recipe
 from stored_runs import run_of
 
 from draftmark.analysis.stored_runs import SUMMARY, summarise_run, write_summary
@@ -32,9 +28,11 @@ from draftmark.pipeline.executor import execute_stages
 from draftmark.pipeline.publish import track_run
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.progress import Progress
+from draftmark.registry import registered_names
 from draftmark.results import Number
 from draftmark.store.entries import ENTRY, SEAL, checksum_line
 from draftmark.store.graph import Job, Node
+from draftmark.store.published_folder import publish_folder
 from draftmark.store.records import write_rows
 from draftmark.store.run_folder import save_results
 from draftmark.store.run_locks import lock_run
@@ -42,70 +40,82 @@ from draftmark.store.speed_records import Measurement, TimedPass, TimedRun, writ
 from draftmark.store.store import Store
 from draftmark.types import Arm, Decode, Ledger, Round, TimedDecode
 
-MUTATIONS = int(os.environ.get("DRAFTMARK_MUTATIONS", "5"))
 RUN = "results/mine-01234567"
 EASY = (0.5, 0.6, 0.7, 0.8)
 JSON, LINES, PARQUET, BYTES = mutated_json, mutated_lines, mutated_parquet, mutated_bytes
-
-
-@dataclass(frozen=True)
-class Format:
-    """A file, its mutations beside those of its bytes, and the commands that read it."""
-
-    file: str
-    mutate: Callable[[bytes, Draw], bytes]
-    commands: tuple[tuple[str, ...], ...]
-
-
-VERDICTS = {0: "# Gate: PASS", 1: "# Gate: FAIL", 3: "# Gate: INCONCLUSIVE"}
 GATE = ("gate", RUN, "--against", "f.json")
-RESULTS = tuple(
-    ("report", RUN, name)
-    for name in ("leaderboard", "tables", "export", "speed", "lm_eval", "reconcile", "site")
-)
+OF_OTHERS = {"board", "compare", "gate", "hf_eval_results", "lossless", "trend"}  # no run alone
+REPORTS = sorted({*registered_names("reports")} - OF_OTHERS - {"figures"})
+SITE = ("site", "results", "--out", "site")
+
+
+def _drop_hashes(folder: Path, file: Path) -> None:
+    (folder / RUN / "results.sha256").unlink()
+
+
+def _seal_entry(folder: Path, file: Path) -> None:
+    (file.parent / SEAL).write_text(checksum_line(file.parent, ENTRY))
+
+
+def _seal_summary(folder: Path, file: Path) -> None:
+    head, _, body = file.read_bytes().partition(b"\n")
+    with suppress(ValueError, TypeError):  # its first line was mutated
+        seal = {**json.loads(head), "summary": hashlib.sha256(body).hexdigest()}
+        file.write_bytes(json.dumps(seal).encode() + b"\n" + body)
+
+
+def _of_run(name: str, mutate: Any, *commands: Command) -> Format:
+    """Return the format of a file of the run's folder, in which hashes do not name damage."""
+    return Format(f"{RUN}/{name}", mutate, commands, _drop_hashes)
+
+
+def _report(*names: str) -> list[Command]:
+    return [("report", RUN, name) for name in names]
+
+
 FORMATS = {
-    "results": Format(
-        f"{RUN}/results.json",
+    "results": _of_run(
+        "results.json",
         JSON,
-        (
-            *RESULTS,
-            ("what-if", RUN),
-            ("compare", RUN, "results/other"),
-            ("trend", "results"),
-            ("site", "results"),
-            ("bless", RUN, "f.json", "--reason", "x"),
-            ("power", RUN),
-            ("store", "ls"),
-        ),
+        *_report(*REPORTS),
+        ("what-if", RUN),
+        ("compare", RUN, "results/other"),
+        ("compare", "results/other", RUN),
+        ("trend", "results"),
+        SITE,
+        ("bless", RUN, "f.json", "--reason", "x"),
+        ("power", RUN),
+        ("store", "ls"),
     ),
-    "gated results": Format(f"{RUN}/results.json", JSON, (GATE,)),
-    "summary": Format(f"{RUN}/{SUMMARY}", LINES, (("trend", "results"), ("site", "results"))),
-    "checksums": Format(f"{RUN}/results.sha256", BYTES, (("report", RUN),)),
-    "tables": Format(
-        f"{RUN}/records/00/tables-t0.parquet",
+    "results in figures": _of_run("results.json", JSON, *_report("figures")),
+    "gated results": _of_run("results.json", JSON, GATE),
+    "summary": Format(f"{RUN}/{SUMMARY}", LINES, (("trend", "results"), SITE), _seal_summary),
+    "checksums": Format(f"{RUN}/results.sha256", BYTES, _report("leaderboard")),
+    "tables": _of_run(
+        "records/00/tables-t0.parquet",
         PARQUET,
-        (GATE, ("power", RUN), ("report", RUN, "site"), ("compare", RUN, "results/other")),
+        GATE,
+        ("power", RUN),
+        *_report("site", "counts", "lm_eval", "reconcile"),
+        ("compare", RUN, "results/other"),
     ),
-    "examples": Format(
-        f"{RUN}/records/00/examples-t0.parquet", PARQUET, (("report", RUN, "site"),)
+    "examples": _of_run("records/00/examples-t0.parquet", PARQUET, *_report("site")),
+    "grades": _of_run(
+        "records/00/target-grades.parquet", PARQUET, *_report("lm_eval", "counts", "export")
     ),
-    "decodes": Format(
-        f"{RUN}/records/00/decodes.parquet",
-        PARQUET,
-        (("report", RUN, "speed"), ("report", RUN, "leaderboard")),
+    "decodes": _of_run("records/00/decodes.parquet", PARQUET, *_report("speed", "leaderboard")),
+    "timed runs": _of_run("records/00/runs.parquet", PARQUET, *_report("speed", "counts")),
+    "timed passes": _of_run(
+        "records/00/parts.parquet", PARQUET, *_report("speed"), ("what-if", RUN)
     ),
-    "timed runs": Format(f"{RUN}/records/00/runs.parquet", PARQUET, (("report", RUN, "speed"),)),
-    "timed passes": Format(
-        f"{RUN}/records/00/parts.parquet", PARQUET, (("report", RUN, "speed"), ("what-if", RUN))
-    ),
-    "engine": Format(f"{RUN}/records/00/engine.json", JSON, (("report", RUN, "speed"),)),
+    "engine": _of_run("records/00/engine.json", JSON, *_report("speed")),
     "accepted numbers": Format(
         "f.json",
         JSON,
         (GATE, ("power", RUN, "--against", "f.json"), ("bless", RUN, "f.json", "--reason", "x")),
     ),
-    "gate": Format(f"{RUN}/gate.json", JSON, (("report", RUN, "gate"),)),
-    "lossless": Format(f"{RUN}/lossless.json", JSON, (("report", RUN, "lossless"),)),
+    "gate": Format(f"{RUN}/gate.json", JSON, _report("gate")),
+    "lossless": Format(f"{RUN}/lossless.json", JSON, _report("lossless")),
     "journal": Format("results/store/runs/mine-01234567/*/*.jsonl", LINES, (("status", RUN),)),
     "hold": Format(
         "results/store/holds/*.json", JSON, (("store", "ls"), ("store", "gc", "--dry-run"))
@@ -114,8 +124,13 @@ FORMATS = {
         "results/store/stage/*/entry.json",
         JSON,
         (("store", "ls"), ("store", "verify"), ("store", "gc", "--dry-run"), ("status", RUN)),
+        _seal_entry,
     ),
+    "mark of a site": Format("site/.draftmark", BYTES, (SITE,)),
+    "recipe": Format("mine.toml", mutated_toml, (("plan", "mine.toml"),)),
 }
+SLOW = {"results in figures"}
+NAMES = [pytest.param(it, marks=pytest.mark.slow) if it in SLOW else it for it in FORMATS]
 SPEED = {
     "engine": "reference",
     "num_speculative_tokens": 4,
@@ -157,6 +172,8 @@ def _results(directory: Path) -> None:
     rows = tuple(replace(row, **_more()) for row in run.results)
     texts = [{"example_id": f"gsm8k/test/{n}", "prompt": "Q", "pieces": ["a"] * 40} for n in (0, 1)]
     write_rows(directory / "records/00/examples-t0.parquet", texts)
+    grades = [{"example_id": f"gsm8k/test/{n}", "text": "x", "exact_match": 1.0} for n in range(4)]
+    write_rows(directory / "records/00/target-grades.parquet", grades)
     _speed_records(directory / "records" / "00")
     results = replace(run, recipe=recipe, results=rows)
     save_results(results, directory)
@@ -209,6 +226,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with runs, a store, accepted numbers and outcomes."""
     folder = tmp_path_factory.mktemp("base")
     _results(folder / RUN)
+    publish_folder(folder / "site", [("index.html", "old")])
+    (folder / "mine.toml").write_text(
+        small_recipe((4, 2, 2), ["kd", "lk"], evaluation="temperatures = [0]", top="speed = false")
+    )
     run_of(folder / "results" / "other", {"kd": [EASY]}, temperatures=(0.0, 1.0), length=40)
     store, nodes = Store(folder / "results" / "store"), _stages()
     with (
@@ -227,74 +248,22 @@ def accepted(base: Path) -> Path:
     return base
 
 
-def _run(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> Outcome:
-    with pytest.MonkeyPatch.context() as patch, no_hang():
-        patch.chdir(folder)
-        return run_command(capsys, *arguments)
-
-
-def _check(command: tuple[str, ...], outcome: Outcome) -> None:
-    assert "Traceback" not in outcome.err, outcome.err
-    if outcome.code == 2:
-        assert outcome.err.splitlines()[-1].startswith("draftmark: "), outcome
-    elif command[0] == "gate":
-        assert outcome.out.startswith(VERDICTS[outcome.code]), outcome
-    elif command == ("store", "verify"):
-        assert outcome.code == outcome.out.startswith("Damaged: "), outcome
-    else:
-        assert outcome.code == 0, outcome
-
-
-def _keep_hashes_right(name: str, folder: Path, file: Path) -> None:
-    """Make hashes fit a mutated file, or remove them: they would name it as damaged."""
-    if name == "entry":
-        (file.parent / SEAL).write_text(checksum_line(file.parent, ENTRY))
-    elif name == "summary":
-        head, _, body = file.read_bytes().partition(b"\n")
-        with suppress(ValueError, TypeError):  # its first line was mutated
-            seal = {**json.loads(head), "summary": hashlib.sha256(body).hexdigest()}
-            file.write_bytes(json.dumps(seal).encode() + b"\n" + body)
-    elif name != "checksums":
-        (folder / RUN / "results.sha256").unlink()
-
-
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_command_reads_the_file_as_it_was_written(
     accepted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     folder = shutil.copytree(accepted, tmp_path / "here")
 
     for command in FORMATS[name].commands:
-        outcome = _run(folder, capsys, *command)
+        outcome = run_in(folder, capsys, command)
         assert outcome.code == 0, (command, outcome)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_mutated_file_ends_in_a_number_or_a_sentence(
     accepted: Path,
     tmp_path_factory: pytest.TempPathFactory,
     capsys: pytest.CaptureFixture[str],
     name: str,
 ) -> None:
-    form = FORMATS[name]
-
-    @settings(
-        max_examples=MUTATIONS,
-        database=None,
-        derandomize=MUTATIONS < 100,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate],  # shrinking a failure takes minutes
-    )
-    @given(st.data())
-    def mutate(data: Any) -> None:
-        folder = tmp_path_factory.mktemp("mutated") / "here"
-        shutil.copytree(accepted, folder)
-        file = next(folder.glob(form.file))
-        change = data.draw(st.sampled_from([form.mutate, form.mutate, form.mutate, BYTES]))
-        file.write_bytes(change(file.read_bytes(), data.draw))
-        _keep_hashes_right(name, folder, file)
-        command = data.draw(st.sampled_from(form.commands))
-        _check(command, _run(folder, capsys, *command))
-        shutil.rmtree(folder)
-
-    mutate()
+    mutate_file(FORMATS[name], accepted, tmp_path_factory, capsys)

@@ -1,11 +1,23 @@
 """Published tables and figures are what `make tables` makes from the counts in the repository."""
 
 import runpy
+<<<<<<< HEAD
 from dataclasses import replace
+=======
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+>>>>>>> w-nothing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from board_runs import board_run
+from hangs import no_hang
+from hypothesis import given
+from hypothesis import strategies as st
+from mutated_files import MUTATED
+from mutations import Draw, mutated_bytes, mutated_counts, mutated_toml
 from places import in_repository
 
 from draftmark.analysis.quantities import quantity_key
@@ -30,14 +42,20 @@ def test_published_counts_are_small() -> None:
     assert sum(file.stat().st_size for file in folder.rglob("counts.parquet")) <= MAX_BYTES
 
 
+@pytest.fixture(scope="module")
+def counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published counts of a run."""
+    run = tmp_path_factory.mktemp("run")
+    (made,) = render_reports(board_run(run, ALPHAS), run, ["counts"])
+    return made
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, counts: Path) -> Path:
     """A repository with one study, whose table stands in the README."""
     study = tmp_path / "reports/measured/mine"
-    results = board_run(tmp_path / "run", ALPHAS)
     study.mkdir(parents=True)
-    (made,) = render_reports(results, tmp_path / "run", ["counts"])
-    made.rename(study / made.name)
+    shutil.copy(counts, study)
     columns = ["block_efficiency t=1", "block_efficiency t=1 verification=block", "flops"]
     (study / "study.toml").write_text(f"[tables.rates]\ntask = 'mbpp'\ncolumns = {columns}\n")
     page = "Before.\n\n<!-- table: mine/rates -->\nold\n<!-- end -->\n\nAfter.\n"
@@ -65,6 +83,34 @@ def test_a_table_stands_between_its_marks(root: Path) -> None:
 def test_a_mark_without_a_declaration_is_named(root: Path) -> None:
     (root / "README.md").write_text("<!-- table: mine/other -->\n<!-- end -->\n")
     with pytest.raises(SystemExit, match="mine/other"):
+        MADE["make_files"](root)
+
+
+@pytest.mark.parametrize(
+    ("name", "mutate"), [("study.toml", mutated_toml), ("counts.parquet", mutated_counts)]
+)
+def test_a_mutated_study_is_made_or_refused_in_a_sentence(
+    root: Path, name: str, mutate: Callable[[bytes, Draw], bytes]
+) -> None:
+    file = root / "reports/measured/mine" / name
+    whole = file.read_bytes()
+
+    @MUTATED
+    @given(st.data())
+    def make(data: Any) -> None:
+        change = data.draw(st.sampled_from([mutate, mutate, mutated_bytes]))
+        file.write_bytes(change(whole, data.draw))
+        with suppress(UserError, SystemExit), no_hang():
+            MADE["make_files"](root)
+
+    make()
+
+
+@pytest.mark.parametrize("column", ["", "speedup t", "speedup t=x", "speedup gamma=x", "a b"])
+def test_a_column_that_is_none_is_named(root: Path, column: str) -> None:
+    study = root / "reports/measured/mine/study.toml"
+    study.write_text(f"[tables.rates]\ncolumns = ['{column}']\n")
+    with pytest.raises(UserError, match=r"mine/study\.toml: tables\.rates\.columns\.0"):
         MADE["make_files"](root)
 
 

@@ -2,6 +2,8 @@
 
 import io
 import json
+import lzma
+import tomllib
 from collections.abc import Callable
 from typing import Any
 
@@ -87,32 +89,95 @@ def mutated_bytes(data: bytes, draw: Draw) -> bytes:
     return data[:start] if draw(st.booleans()) else data[:start] + new + data[end:]
 
 
-def mutated_parquet(data: bytes, draw: Draw) -> bytes:
+def mutated_toml(data: bytes, draw: Draw) -> bytes:
+    """Return a TOML document with up to three values replaced, removed, renamed or repeated."""
+    document = json.loads(mutated_json(json.dumps(tomllib.loads(data.decode())).encode(), draw))
+    lines = document.items() if isinstance(document, dict) else [("x", document)]
+    return "".join(f"{json.dumps(key)} = {_inline(value)}\n" for key, value in lines).encode()
+
+
+def _inline(value: Any) -> str:
+    """Return a JSON value as TOML in one line; TOML has no null."""
+    if isinstance(value, dict):
+        inside = (f"{json.dumps(key)} = {_inline(item)}" for key, item in value.items())
+        return f"{{{', '.join(inside)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_inline, value))}]"
+    return "false" if value is None else json.dumps(value)
+
+
+ODD_CELLS: tuple[Any, ...] = (
+    *("x", None, -1, 0, 1, 2**15 - 1, 2**40, 2**62, float("nan"), 1e-320, 1e308, -0.0),
+    *([], [1], [-1.0, float("inf")], [None], [2**31] * 3, {"a": 1}, *ODD_TEXTS),
+)
+
+
+def mutated_parquet(data: bytes, draw: Draw, *, compression: str = "snappy") -> bytes:
     """Return a Parquet file with a column dropped, renamed, of another type, or other values."""
-    table = pq.read_table(io.BytesIO(data))
-    place = draw(st.integers(0, table.num_columns - 1))
-    name, rows = table.column_names[place], table.num_rows
-    odd = draw(
-        st.sampled_from(
-            [
-                *("x", None, -1, 0, 2**40, 2**62, float("nan"), 1e-320, 1e308),
-                *([], [1], [-1.0, float("inf")], [None], {"a": 1}),
-            ]
-        )
-    )
-    kind = draw(st.sampled_from(["drop", "rename", "values", "values", "values", "rows", "more"]))
-    if kind == "drop":
-        table = table.remove_column(place)
-    elif kind == "rename":
-        table = table.rename_columns(
-            [*table.column_names[:place], "x", *table.column_names[place + 1 :]]
-        )
-    elif kind == "rows":
-        table = table.slice(0, draw(st.integers(0, rows)))
-    elif kind == "more":
-        table = pa.concat_tables([table, table])
-    else:
-        table = table.set_column(place, name, pa.array([odd] * rows))
+    return _parquet(_mutated_table(pq.read_table(io.BytesIO(data)), draw), compression)
+
+
+def _parquet(table: pa.Table, compression: str = "snappy") -> bytes:
     sink = io.BytesIO()
-    pq.write_table(table, sink)
+    pq.write_table(table, sink, compression=compression)
     return sink.getvalue()
+
+
+def _mutated_table(table: pa.Table, draw: Draw) -> pa.Table:
+    place, rows = draw(st.integers(0, table.num_columns - 1)), table.num_rows
+    name = table.column_names[place]
+    kinds = ["drop", "rename", "column", "column", *["cells"] * 4, "rows", "more"]
+    match draw(st.sampled_from(kinds)):
+        case "drop":
+            return table.remove_column(place)
+        case "rename":
+            names = [*table.column_names[:place], "x", *table.column_names[place + 1 :]]
+            return table.rename_columns(names)
+        case "rows":
+            return table.slice(0, draw(st.integers(0, rows)))
+        case "more":
+            return pa.concat_tables([table, table])
+        case "cells":
+            column = _mutated_cells(table.column(place), draw)
+        case _:
+            column = pa.array([draw(st.sampled_from(ODD_CELLS))] * rows)
+    return table.set_column(place, name, column)
+
+
+def _mutated_cells(column: pa.ChunkedArray, draw: Draw) -> Any:
+    """Return a column with a few other values, or parts of values, of its type if they can be."""
+    values = column.to_pylist()
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(values) - 1))
+        odd = draw(st.sampled_from([*ODD_CELLS, values[0], values[-1]]))
+        path = draw(st.sampled_from(_places(values[place])))
+        values[place] = _replaced(values[place], path, odd)
+    for kind in (column.type, None):
+        try:
+            return pa.array(values, kind)
+        except (pa.ArrowException, ValueError, TypeError, OverflowError):
+            continue
+    return pa.array([odd] * len(values))
+
+
+def _replaced(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    """Return a value with another one at a place in it."""
+    if not path:
+        return odd
+    first, *rest = path
+    inside = _replaced(value[first], tuple(rest), odd)
+    if isinstance(value, dict):
+        return {**value, first: inside}
+    return [*value[:first], inside, *value[first + 1 :]]
+
+
+def mutated_counts(data: bytes, draw: Draw) -> bytes:
+    """Return published counts of which the table, or the document in the metadata, is mutated."""
+    table, key = pq.read_table(io.BytesIO(data)), b"draftmark"
+    metadata = table.schema.metadata
+    if draw(st.booleans()):
+        document = mutated_json(lzma.decompress(metadata[key]), draw)
+        metadata = {**metadata, key: lzma.compress(document, preset=0)}
+    else:
+        table = _mutated_table(table, draw)
+    return _parquet(table.replace_schema_metadata(metadata))

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from draftmark.analysis.board.board import Board
 from draftmark.analysis.board.check import Checked, Fault, check_folder
@@ -18,6 +17,7 @@ from draftmark.analysis.board.submission import (
 )
 from draftmark.analysis.board.suite import Suite
 from draftmark.errors import UserError
+from draftmark.grading.scratch_folder import scratch_folder
 from draftmark.results import Results
 from draftmark.store.run_folder import load_results
 
@@ -40,8 +40,8 @@ def submit_run(
     suite = _suite_of(results, board)
     packed = pack_run(results, directory, suite, date=date, methods=methods, name=name)
     refused = []
-    with TemporaryDirectory(prefix=".submit-", dir=board.folder) as scratch:
-        trial = replace(board, folder=Path(scratch))
+    with scratch_folder(".submit-", board.folder) as scratch:
+        trial = replace(board, folder=scratch)
         saved = [save_submission(item, trial.folder) for item in packed]
         earlier = _earlier(board, {item.header.target for item in saved})
         for submission in saved:

@@ -107,6 +107,21 @@ def test_a_refused_gate_writes_to_its_folder_even_without_a_run_and_else_makes_n
     assert not (runs / "gate.md").exists()
 
 
+def test_a_gate_that_fails_by_a_bug_leaves_no_older_verdict(
+    runs: Path, draftmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert draftmark("gate", "same", "--against", "f.json").code == 0
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("draftmark.pipeline.more_prompts.judge_with_looks", fail)
+    assert draftmark("gate", "same", "--against", "f.json").code == 70
+
+    assert _junit(runs / "same") == ("1", "draftmark failed: ZeroDivisionError: a bug")
+    assert (runs / "same" / "gate.md").read_text().startswith("# Gate: REFUSED\n\ndraftmark failed")
+
+
 def test_four_acceptances_at_once_are_all_in_the_history(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,16 +153,22 @@ def test_four_acceptances_at_once_are_all_in_the_history(
 
 SPEAKS = r"""
 import logging, warnings
-from draftmark.cli.terminal import escape_messages
-escape_messages()
-escape_messages()
 warnings.warn("a\x1b[2Jb")
 logging.getLogger("x").warning("c%s", "\x1b[2Jd")
 """
+MAIN = "from draftmark.text import escape_messages as begin\nbegin()\nbegin()"
+WORKER = """
+from pathlib import Path
+from draftmark.pipeline.journal import NO_JOURNAL
+from draftmark.pipeline.stage_worker import WorkerContext, make_on_worker
+make_on_worker("key", WorkerContext({}, Path(), None, NO_JOURNAL, flag=Path()), None, None)
+"""
 
 
-def test_what_libraries_say_is_printable() -> None:
-    done = subprocess.run([sys.executable, "-c", SPEAKS], capture_output=True, text=True)
+@pytest.mark.parametrize("begins", [MAIN, WORKER])
+def test_what_libraries_say_is_printable_in_a_command_and_in_its_workers(begins: str) -> None:
+    command = [sys.executable, "-c", begins + SPEAKS]
+    done = subprocess.run(command, capture_output=True, text=True)
 
     assert "UserWarning: a\ufffd[2Jb" in done.stderr
     assert "c\ufffd[2Jd" in done.stderr

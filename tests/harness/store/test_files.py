@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import secrets
+import socket
 import subprocess
 import sys
 from collections import namedtuple
@@ -20,7 +21,7 @@ from draftmark.store.files import (
     explain_full_disk,
     explain_refused_file,
     locked_folder,
-    remove_links,
+    remove_odd_files,
     replace_file,
     write_atomically,
     write_json,
@@ -175,13 +176,29 @@ def test_a_copy_replaces_a_link_and_links_are_removed_not_followed(tmp_path: Pat
     source.write_text("new")
 
     copy_file(source, run / "a")
-    remove_links(run)
+    remove_odd_files(run)
 
     assert precious.read_text() == "mine"
     assert sorted(path.name for path in run.rglob("*")) == ["a", "deep"]
     (tmp_path / "link").symlink_to(run)
-    remove_links(tmp_path / "link")
+    remove_odd_files(tmp_path / "link")
     assert (run / "a").read_text() == "new"
+
+
+def test_what_would_be_waited_for_is_removed_from_a_folder_that_is_written_in(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "kept").write_text("mine")
+    (tmp_path / "closed").touch(0o000)
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+    with (tmp_path / "giant").open("wb") as file:
+        file.truncate(2**40)
+
+    remove_odd_files(tmp_path)
+
+    assert sorted(_names(tmp_path)) == ["closed", "kept"]
 
 
 def test_a_folder_has_one_holder_and_waiting_for_it_ends_in_a_sentence(

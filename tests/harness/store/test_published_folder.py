@@ -158,6 +158,20 @@ def test_a_mark_from_elsewhere_removes_nothing_outside(tmp_path: Path) -> None:
     assert _names(tmp_path / "site") == {"index.html", MARK}
 
 
+def test_a_mark_that_is_no_plain_file_is_refused_before_anything_is_replaced(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "site"
+    publish_folder(out, _files("index.html"))
+    with (out / MARK).open("wb") as file:
+        file.truncate(2**40)
+
+    with pytest.raises(UserError, match="is larger than 10 MB"):
+        publish_folder(out, _files("new.html"))
+
+    assert _names(tmp_path) == {"site/index.html", f"site/{MARK}"}
+
+
 def test_two_that_publish_at_once_do_not_mix(tmp_path: Path) -> None:
     from threading import Thread
 

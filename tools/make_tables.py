@@ -15,10 +15,9 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from draftmark.analysis.published_counts import COUNTS, unpack_counts
+from draftmark.analysis.published_counts import COUNTS, opened_run
 from draftmark.config.validation import Section, parse_toml, validate_section
 from draftmark.errors import UserError
 from draftmark.pipeline.render import render_reports
@@ -76,9 +75,7 @@ def _of_study(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
         text = decode_text(read_plain(folder / STUDY))
     origin = f"{folder.name}/{STUDY}"
     declared = validate_section(Study, parse_toml(text, origin), origin)
-    with TemporaryDirectory() as name:
-        run = Path(name)
-        unpack_counts(folder / COUNTS, run)
+    with opened_run(folder / COUNTS) as run:
         results = load_results(run)
         tables = {key: study_table(results, table) for key, table in declared.tables.items()}
         maps = {key: difference_map(results, item) for key, item in declared.differences.items()}

@@ -16,8 +16,10 @@ import json
 import lzma
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -149,6 +151,17 @@ def _write(sink: Any, parts: Sequence[Mapping[str, Any]], document: bytes) -> No
     with writer as file:
         file.write_table(table)
         file.add_key_value_metadata({_KEY: document})
+
+
+@contextmanager
+def opened_run(source: Path) -> Iterator[Path]:
+    """Yield a run's folder; that of a file of published counts is a temporary one."""
+    if not (source.is_file() and source.suffix == Path(COUNTS).suffix):
+        yield source
+        return
+    with TemporaryDirectory(prefix="draftmark-") as name:
+        unpack_counts(source, Path(name))
+        yield Path(name)
 
 
 class _Document(Section):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from draftmark.cli.options import Data, Out, RunFolder, StoreAt, split_names
+from draftmark.cli.options import Data, Out, RunOrCounts, StoreAt, split_names
 from draftmark.cli.terminal import echo, echo_lines
 from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
@@ -14,7 +14,7 @@ BoardFolder = Annotated[Path, typer.Argument(help="A board: a folder with board.
 
 
 def submit(
-    directory: RunFolder,
+    run: RunOrCounts,
     to: Annotated[Path, typer.Option("--to", help="The board, such as a clone of its repository.")],
     methods: Annotated[
         str | None, typer.Option(help="Methods to submit, like kd,csd [default: all].")
@@ -29,9 +29,12 @@ def submit(
     """
     from draftmark.analysis.board.board import open_board
     from draftmark.analysis.board.submit import submit_run
+    from draftmark.analysis.published_counts import opened_run
 
-    for place in submit_run(directory, open_board(to), split_names(methods), name):
-        echo(f"Written: {to / place}")
+    board = open_board(to)
+    with opened_run(run) as directory:
+        for place in submit_run(directory, board, split_names(methods), name):
+            echo(f"Written: {to / place}")
 
 
 def check(

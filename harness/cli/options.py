@@ -76,6 +76,13 @@ RunFolder = Annotated[
         callback=_latest_of_recipe,
     ),
 ]
+RunOrCounts = Annotated[
+    Path,
+    typer.Argument(
+        help="A run's folder, a recipe (its newest run in results), or a file counts.parquet.",
+        callback=_latest_of_recipe,
+    ),
+]
 
 
 def split_names(text: str | None) -> list[str] | None:

@@ -1,13 +1,10 @@
 """Published tables and figures are what `make tables` makes from the counts in the repository."""
 
 import runpy
-<<<<<<< HEAD
-from dataclasses import replace
-=======
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
->>>>>>> w-nothing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 

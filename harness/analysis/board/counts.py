@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from draftmark.analysis.count_columns import COUNTED, count_fault, grouped, prompt_fault
 from draftmark.analysis.quantities import DEFINITIONS, RATES, Quantity, quantity_key, rate_bounds
-from draftmark.speculation.blocks import BlockCounts
+from draftmark.speculation.blocks import BlockSums
 from draftmark.store.acceptance_tables import Floats
 from draftmark.store.files import replace_file
 from draftmark.store.plain_files import NotPlain, read_plain
@@ -66,10 +66,10 @@ class PromptCounts:
 Counts = Mapping[Condition, PromptCounts]
 
 
-def counts_of(counts: BlockCounts) -> PromptCounts:
-    """Return block counts by column."""
-    columns = {name: getattr(counts, f"{name}_B") for name in COUNTED}
-    return PromptCounts(np.arange(len(counts.tokens_B)), columns)
+def counts_of(sums: BlockSums) -> PromptCounts:
+    """Return the sums of blocks by column."""
+    columns = {name: getattr(sums, f"{name}_B") for name in COUNTED}
+    return PromptCounts(np.arange(len(sums.tokens_B)), columns)
 
 
 def write_counts(path: Path, counts: Counts) -> None:

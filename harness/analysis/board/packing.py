@@ -8,12 +8,11 @@ from typing import Any
 from draftmark.analysis.board.counts import RATED, Condition, Counts, PromptCounts, counts_of
 from draftmark.analysis.board.submission import Header, Submission, folder_name, speed_engine
 from draftmark.analysis.board.suite import Suite
-from draftmark.analysis.stored_counts import stored_tables
+from draftmark.analysis.stored_counts import has_published_counts, stored_cell
 from draftmark.analysis.stored_runs import SUBMISSION
+from draftmark.analysis.summary import quantity_number
 from draftmark.errors import UserError, unknown_name_error
 from draftmark.results import Cell, Contender, Number, Result, Results
-from draftmark.speculation.blocks import block_counts
-from draftmark.store.acceptance_tables import verifications_of
 from draftmark.store.reading import read_json
 from draftmark.store.speed_records import ENGINE, EngineFacts
 from draftmark.text import printable_text
@@ -38,8 +37,8 @@ def pack_run(
     """
     if results.server is not None:
         raise UserError(
-            f"{directory} was measured at a server, which writes its own texts: no row of a board "
-            "pairs with them. Run a recipe with the suite's prompts."
+            "The run was measured at a server, which writes its own texts: no row of a board pairs "
+            "with them. Run a recipe with the suite's prompts."
         )
     drafts = list(dict.fromkeys((row.cell.pair, row.cell.method) for row in results.results))
     known = list(dict.fromkeys(method for _, method in drafts))
@@ -97,7 +96,28 @@ def _pack(
         ),
         manifest={**results.manifest, SUBMISSION: header.model_dump()},
     )
-    return Submission(header, packed, counts)
+    submission = Submission(header, packed, counts)
+    is_rounded = any(has_published_counts(row, directory) for row in rows)
+    return _claiming_its_counts(submission) if is_rounded else submission
+
+
+def _claiming_its_counts(submission: Submission) -> Submission:
+    """Return a submission whose rates are computed again: published counts are rounded."""
+    results = submission.results
+    rows = list(results.results)
+    for task, places in submission.cells.items():
+        for place, found in zip(places, submission.seeds[task].values(), strict=True):
+            exact = {key: quantity_number(item) for key, item in found.items()}
+            rows[place] = replace(rows[place], numbers=_again(rows[place].numbers, exact))
+    pooled = [
+        replace(it, numbers=_again(it.numbers, submission.numbers[it.contender.task]))
+        for it in results.pooled
+    ]
+    return replace(submission, results=replace(results, results=tuple(rows), pooled=tuple(pooled)))
+
+
+def _again(claims: Mapping[str, Number], exact: Mapping[str, Number]) -> dict[str, Number]:
+    return {key: exact.get(key, number) for key, number in claims.items()}
 
 
 def _is_of(item: Cell | Contender, draft: tuple[str, str], tasks: Collection[str]) -> bool:
@@ -138,18 +158,18 @@ def _refuse_unfit(rows: Sequence[Result], data: Sequence[Mapping[str, Any]], sui
 def _counts(
     row: Result, place: int, directory: Path, suite: Suite, temperatures: Sequence[float]
 ) -> Iterator[tuple[Condition, PromptCounts]]:
-    """Yield the counts of a cell under each condition of the suite that its tables have."""
-    names = list(suite.tasks[row.cell.task].prompts)
+    """Yield the counts of a cell under each condition of the suite that it has."""
+    names = tuple(suite.tasks[row.cell.task].prompts)
     for temperature in suite.temperatures:
         if temperature not in temperatures:
             continue
-        tables = stored_tables(row, directory, temperature)
-        if [table.example_id for table in tables] != names:
-            raise UserError(f"The tables of {row.records} are not of the suite's prompts.")
-        for rule in verifications_of(tables) if temperature else ("standard",):
+        cell = stored_cell(row, directory, temperature, decimals=None)
+        if cell.prompts != names:
+            raise UserError(f"The counts of {row.records} are not of the suite's prompts.")
+        for rule in cell.verifications if temperature else ("standard",):
             for gamma in suite.gammas if rule in suite.verifications else ():
-                counts = block_counts(tables, gamma, verification=rule)
-                yield Condition(place, temperature, gamma, rule), counts_of(counts)
+                sums = cell.blocks(gamma, verification=rule)
+                yield Condition(place, temperature, gamma, rule), counts_of(sums)
 
 
 def _row(row: Result, counts: Counts, engines: Collection[str]) -> Result:

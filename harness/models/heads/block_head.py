@@ -69,6 +69,7 @@ class BlockContext:
 class BlockModule(SavedHead, ABC):
     """The weights of a block head between the target's embedding and output head."""
 
+    shape: BlockShape
     sequential: ClassVar[bool] = False  # True if a slot depends on the tokens drafted before it
     joined_width: int = 0  # what `join` adds to the width of a state
 

@@ -86,6 +86,7 @@ class _Joined(torch.nn.Module):
 class HeadModule(SavedHead):
     """The weights of a head: `fc`, and a one-layer model of the target's family."""
 
+    shape: HeadShape
     draft_ids_V: torch.Tensor  # the ids of the draft vocabulary, if there is one
 
     def __init__(self, causal: Any, shape: HeadShape) -> None:

@@ -37,6 +37,13 @@ from draftmark.types import GREEDY, Arm, Decode, Prompt, Samplers
 if TYPE_CHECKING:
     from draftmark.engines.measure.timing import TimedArm
 
+_TIMING_CODE = (
+    "draftmark.engines.measure.timing",
+    "draftmark.engines._meters",
+    "draftmark.data.prompts",
+    "draftmark.store.speed_records",
+)
+
 
 def scores_node(setting: Setting, entry: MethodEntry, draft: Node, samplers: Samplers) -> Node:
     """Return the node of a draft's acceptance tables on the target's test responses."""
@@ -119,10 +126,7 @@ def decodes_node(
     code = (
         registry.module_name("engines", condition.engine),
         *([registry.module_name("baselines", entry.name)] if entry else []),
-        "draftmark.engines.measure.timing",
-        "draftmark.engines._meters",
-        "draftmark.data.prompts",
-        "draftmark.store.speed_records",
+        *_TIMING_CODE,
     )
     task, action = setting.task.name, _timing(setting, condition, draft)
     return Node("decodes", label, settings, inputs, code, build, task=task, action=action)

@@ -10,18 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from board_runs import board_run, make_board, rehash, row_of, small_suite, tamper
+from board_runs import board_run, make_board, rehash, row_of, small_suite, sound_rows, tamper
+from commands import run_command, sentence_of
 
 from draftmark.analysis.board.board import open_board, template_files
 from draftmark.analysis.board.check import Checked, check_board
 from draftmark.analysis.board.counts import FILE
+from draftmark.analysis.board.submission import read_submission
 from draftmark.analysis.board.submit import submit_run
 from draftmark.errors import UserError
-from draftmark.store.run_folder import RESULTS, SUMS
+from draftmark.pipeline.render import render_reports
+from draftmark.store.run_folder import RESULTS, SUMS, load_results
 
 ALPHAS = {"untrained": [0.4, 0.45], "kd": [0.8, 0.82], "lk": [0.7, 0.72]}
 Change = Callable[[Path], Path]
@@ -340,6 +344,38 @@ def test_a_run_with_edited_numbers_is_not_submitted(honest: Path, tmp_path: Path
     with pytest.raises(UserError, match=r"untrained.*numbers: gsm8k: block_efficiency"):
         found += submit_run(run, open_board(board))
     assert [place.split("/")[2] for place in found] == ["tiny--kd", "tiny--lk"]
+
+
+def test_published_counts_are_submitted_as_their_run_is(
+    honest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Counts to publish are rounded, so the numbers of the row are computed again from them."""
+    file = tmp_path / "mine.parquet"
+    run = Path(shutil.copytree(honest.parent / "run", tmp_path / "run"))
+    render_reports(load_results(run), run, ["counts"])
+    (run / "counts.parquet").rename(file)
+    board = make_board(tmp_path / "board")
+
+    done = run_command(capsys, "submit", file, "--to", board, "--methods", "kd")
+
+    assert done.code == 0, done
+    [row], first = sound_rows(board), read_submission(row_of(honest))
+    assert row.results.data == first.results.data
+    assert row.counts.keys() == first.counts.keys()
+    for at, own in row.counts.items():
+        for column, counts_B in own.columns.items():
+            np.testing.assert_allclose(counts_B, first.counts[at].columns[column], atol=5e-5)
+    assert [it.numbers for it in row.results.pooled] == list(row.numbers.values())
+
+
+def test_a_recipe_without_a_run_is_no_file_of_counts(
+    board: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text('title = "mine"')
+
+    done = run_command(capsys, "submit", tmp_path / "mine.toml", "--to", board)
+
+    assert "has no results.json" in sentence_of(done)
 
 
 def _git(board: Path, *words: str) -> str:

@@ -160,6 +160,18 @@ def test_a_steps_gradient_is_that_of_the_weighted_mean_loss(
         assert_same_slopes(draft, expected)
 
 
+def test_a_loss_that_reads_states_alone_leaves_the_logits_without_a_gradient() -> None:
+    def distance(draft_NV: torch.Tensor, target_NV: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return state_distance(batch)
+
+    value, expected = by_hand(model(2), distance, None)
+    draft = model(2)
+    batch = Batch.from_texts(TEXTS, 3, 0.5, draft.device)
+    given = gradients.backward_in_chunks(context(draft), training_batch(), batch, distance)
+    assert given == pytest.approx(value, rel=1e-5)
+    assert_same_slopes(draft, expected)
+
+
 @pytest.mark.parametrize(("dtype", "chunk"), [("float32", 3), ("bfloat16", 6)])
 def test_the_heads_read_once_what_a_pre_loss_pass_keeps(
     monkeypatch: pytest.MonkeyPatch, dtype: str, chunk: int
@@ -266,6 +278,38 @@ def test_parts_and_steps_drop_other_inputs_of_adapters(monkeypatch: pytest.Monke
                 gradients._hidden_with_gradient(replace(ready, team=team), part, step, number)
     assert len({seed for _, seed in drawn}) == len(drawn) == 12
     assert {lora for lora, _ in drawn} == {ready.settings.lora}
+
+
+class Rolled(LanguageModel):
+    """A draft that reads the target's states, as heads in training do."""
+
+    depth = 2.0
+
+    def read(self, training_batch: TrainingBatch, step: int) -> torch.Tensor:
+        return torch.zeros(len(training_batch.hidden_ND), 2, WIDTH)
+
+
+@pytest.mark.parametrize("kind", [LanguageModel, Rolled])
+@pytest.mark.parametrize("wanted", [False, True])
+def test_layers_are_computed_again_where_that_is_asked_for_and_never_a_heads(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, wanted: bool
+) -> None:
+    asked: list[Any] = []
+    packed_calls: list[Any] = []
+    monkeypatch.setattr(
+        gradients, "recomputed_layers", lambda _, wanted: _note(asked, None, wanted)
+    )
+    read = gradients.read_batch
+    monkeypatch.setattr(
+        gradients,
+        "read_batch",
+        lambda *given, packed: (_note(packed_calls, None, packed), read(*given))[1],
+    )
+    draft = kind(model(2).model, TOKENS)
+    ready = replace(context(draft, gradient_checkpointing=wanted), packed=True)
+    gradients._hidden_with_gradient(ready, training_batch(), 0, 0)
+    assert asked == [(None, wanted and kind is LanguageModel)]
+    assert packed_calls == [(None, not wanted)]  # packed attention would not be found again
 
 
 def _note(drawn: list[Any], lora: Any, seed: int) -> Any:

@@ -268,6 +268,38 @@ def test_parts_and_steps_drop_other_inputs_of_adapters(monkeypatch: pytest.Monke
     assert {lora for lora, _ in drawn} == {ready.settings.lora}
 
 
+class Rolled(LanguageModel):
+    """A draft that reads the target's states, as heads in training do."""
+
+    depth = 2.0
+
+    def read(self, training_batch: TrainingBatch, step: int) -> torch.Tensor:
+        return torch.zeros(len(training_batch.hidden_ND), 2, WIDTH)
+
+
+@pytest.mark.parametrize("kind", [LanguageModel, Rolled])
+@pytest.mark.parametrize("wanted", [False, True])
+def test_layers_are_computed_again_where_that_is_asked_for_and_never_a_heads(
+    monkeypatch: pytest.MonkeyPatch, kind: Any, wanted: bool
+) -> None:
+    asked: list[Any] = []
+    packed_calls: list[Any] = []
+    monkeypatch.setattr(
+        gradients, "recomputed_layers", lambda _, wanted: _note(asked, None, wanted)
+    )
+    read = gradients.read_batch
+    monkeypatch.setattr(
+        gradients,
+        "read_batch",
+        lambda *given, packed: (_note(packed_calls, None, packed), read(*given))[1],
+    )
+    draft = kind(model(2).model, TOKENS)
+    ready = replace(context(draft, gradient_checkpointing=wanted), packed=True)
+    gradients._hidden_with_gradient(ready, training_batch(), 0, 0)
+    assert asked == [(None, wanted and kind is LanguageModel)]
+    assert packed_calls == [(None, not wanted)]  # packed attention would not be found again
+
+
 def _note(drawn: list[Any], lora: Any, seed: int) -> Any:
     drawn.append((lora, seed))
     return torch.enable_grad()

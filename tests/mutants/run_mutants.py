@@ -6,6 +6,7 @@ Exit status 1 if a fault survives without an explanation.
 """
 
 import argparse
+import gc
 import os
 import shutil
 import signal
@@ -135,6 +136,7 @@ def main() -> None:
     given = parser.parse_args()
     for library in LIBRARIES:
         __import__(library)
+    gc.freeze()  # a child looks through what its tests made alone
     failed = False
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "project"

@@ -160,6 +160,18 @@ def test_a_steps_gradient_is_that_of_the_weighted_mean_loss(
         assert_same_slopes(draft, expected)
 
 
+def test_a_loss_that_reads_states_alone_leaves_the_logits_without_a_gradient() -> None:
+    def distance(draft_NV: torch.Tensor, target_NV: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return state_distance(batch)
+
+    value, expected = by_hand(model(2), distance, None)
+    draft = model(2)
+    batch = Batch.from_texts(TEXTS, 3, 0.5, draft.device)
+    given = gradients.backward_in_chunks(context(draft), training_batch(), batch, distance)
+    assert given == pytest.approx(value, rel=1e-5)
+    assert_same_slopes(draft, expected)
+
+
 @pytest.mark.parametrize(("dtype", "chunk"), [("float32", 3), ("bfloat16", 6)])
 def test_the_heads_read_once_what_a_pre_loss_pass_keeps(
     monkeypatch: pytest.MonkeyPatch, dtype: str, chunk: int

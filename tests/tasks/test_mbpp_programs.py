@@ -123,6 +123,9 @@ FAULTY = {
     "a function cut within": (
         "```python\ndef add(a, b):\n    if a:\n        return a + b\n    else", "syntax",
     ),
+    "one that is indented by one space, cut within": (
+        "```python\ndef add(a, b):\n total = a\n return (total + b", "syntax",
+    ),
     "cut while thinking": (f"<think>\n{BLOCK}\nHmm", "error"),
     "nothing is defined": ("```bash\npip install add\n```", "syntax"),
     "prose": ("Add a and b.", "syntax"),

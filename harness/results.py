@@ -66,7 +66,8 @@ class Comparison:
     """A contender compared with another method, paired on prompts, over their seeds.
 
     `p_value` tests for no difference; Holm's `adjusted_p` covers all comparisons of the run.
-    `detectable` is the smallest difference that 8 in 10 experiments of this size would find.
+    `detectable` is the smallest difference that 8 in 10 experiments of this size would find; None
+    if none could be found on so few prompts, or if the difference shows no spread.
     `prompts_needed` is the number of prompts that would find the observed difference; None if the
     difference is 0 or its spread is unknown.
     """
@@ -77,7 +78,7 @@ class Comparison:
     difference: Number
     p_value: float
     adjusted_p: float
-    detectable: float
+    detectable: float | None
     prompts_needed: int | None
 
 

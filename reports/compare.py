@@ -126,7 +126,13 @@ def _answer(found: Sequence[Mapping[str, Any]]) -> str:
         return "Both runs have the same rates on every prompt."
     if not parts:
         rate = found[0]["quantity"]  # a server may not report what acceptance rates need
-        widest = max(item["detectable"] for item in found if item["quantity"] == rate)
+        known = [item["detectable"] for item in found if item["quantity"] == rate]
+        if None in known:
+            return (
+                f"No difference was found in {len(found)} comparisons, and some have so few "
+                "prompts that none could be: compare runs of more prompts."
+            )
+        widest = max(known)
         name = "an acceptance rate" if rate == RATES[0] else "a block efficiency"
         return (
             f"No difference was found in {len(found)} comparisons; {name} that differs "
@@ -164,7 +170,7 @@ def _table(found: Sequence[Mapping[str, Any]], gamma: int) -> str:
             f"{item['b']:.3f}",
             number_text(Number(**item["difference"]), parts="all"),
             "&lt; 0.001" if item["p"] < 0.001 else f"{item['p']:.3f}",
-            f"{item['detectable']:.3f}",
+            "-" if item["detectable"] is None else f"{item['detectable']:.3f}",
             item["verdict"],
         ]
         for item in found

@@ -131,10 +131,11 @@ def _comparison(
     and_seeds = " and seeds" if len(seeds) > 1 and list(seeds) == list(baseline) else ""
     definition = f"{name} minus that of {against}, paired on prompts{and_seeds}"
     test = paired_test(name, seeds, baseline)
-    number, p = test.found.number(definition), test.p_value
-    needed = test.prompts_needed(number.value) if number.value else None
+    p, difference = test.p_value, test.found.value
+    needed = test.prompts_needed(difference) if difference else None
     if all(item.is_share for item in quantities):
         flags = [item.counts[0] for item in quantities]
         exact = sign_flip_p(flags[: len(seeds)], flags[len(seeds) :])
         p = exact if len(quantities) == 2 else max(exact, p)  # the t test has the seeds' spread
+    number = PairedTest(p, test.found).number(definition)
     return Comparison(contender, against, name, number, p, p, test.detectable, needed)

@@ -199,7 +199,7 @@ def _texts(group: Rows) -> Iterator[Finding]:
 
 def _own_drafts(group: Group) -> Iterator[Finding]:
     """Yield the drafts that methods have of their own, and the heads that other runs trained."""
-    pairs, drafts = group.data["draft"], group.data.get("drafts", {})
+    pairs, drafts = group.data.get("draft"), group.data.get("drafts", {})
     if own := {title: facts for title, facts in drafts.items() if facts["draft"] != pairs}:
         inits = "; ".join(f"{title} from {facts['draft']}" for title, facts in own.items())
         text = f"methods start from different drafts: {inits}; others from {pairs}"
@@ -285,11 +285,12 @@ def _training(group: Group) -> Iterator[Finding]:
 
 
 def _seeds(group: Group) -> Iterator[Finding]:
-    """Yield a warning if methods have numbers for different seeds."""
-    seeds = {
+    """Yield a warning if methods have numbers for different seeds; one without any has failed."""
+    found = {
         entry.title: sorted(r.cell.seed for r in group.rows if r.cell.method == entry.title)
         for entry in group.recipe.methods
     }
+    seeds = {title: numbers for title, numbers in found.items() if numbers}
     if len(set(map(tuple, seeds.values()))) > 1:
         text = f"methods have numbers for different seeds: {_in_words({'seeds': seeds})}"
         yield group.finding("warning", text, seeds=seeds)

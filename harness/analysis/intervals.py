@@ -88,10 +88,11 @@ def log_ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
     if n < 2:
         raise ValueError(f"an interval needs two blocks or more, got {n}")
     logs = np.log(np.asarray(ratios, dtype=np.float64))
-    if np.all(logs == logs[0]):
-        return ratios[0], 0.0, math.inf
-    ends = t_interval(float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(n), n - 1)
-    return math.exp(logs.mean()), math.exp(ends[0]), math.exp(ends[1])
+    mean = float(logs.mean())
+    if len(set(ratios)) == 1:
+        return math.exp(mean), 0.0, math.inf
+    low, high = t_interval(mean, float(logs.std(ddof=1)) / math.sqrt(n), n - 1)
+    return math.exp(mean), math.exp(low), math.exp(high)
 
 
 def median_interval(ratios: Sequence[float]) -> tuple[float, float, float]:

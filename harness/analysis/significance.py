@@ -37,8 +37,16 @@ class PairedTest:
         return replace(number, low=min(number.low, 0.0), high=max(number.high, 0.0))
 
     @property
-    def detectable(self) -> float:
-        """The difference that a two-sided test at 5 % detects with power 0.8."""
+    def detectable(self) -> float | None:
+        """The difference that a two-sided test at 5 % detects with power 0.8.
+
+        0 if the two sides agree on every prompt. None if no difference could be found on so few
+        prompts, or if the difference is the same on all of them, so that its spread is unknown.
+        """
+        if not self.found.differing_n:
+            return 0.0
+        if least_p(self.found.n) >= LEVEL or (self.found.value and not self.found.standard_error):
+            return None
         return noncentrality(self.found.degrees) * self.found.standard_error
 
     def prompts_needed(self, wanted: float) -> int | None:

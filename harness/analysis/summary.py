@@ -34,11 +34,14 @@ def pool_seeds(
 ) -> dict[str, Number]:
     """Return the mean over two seeds or more of each number that every seed has.
 
-    Intervals are over prompts and seeds; the speedup's interval is over seeds alone. Raises
-    ValueError if seeds were measured on different prompts.
+    Intervals are over prompts and seeds; the speedup's interval is over seeds alone, or, of a draft
+    that no seed changes, over blocks. Raises ValueError if seeds were measured on different
+    prompts.
     """
     pooled = {}
-    if len(speedups) > 1:
+    if len(speedups) > 1 and len(set(speedups)) == 1:
+        pooled["speedup"] = speedups[0]  # measured once
+    elif len(speedups) > 1:
         definition = "geometric mean of the speedups of all seeds, n = seeds"
         values = [number.value for number in speedups]
         pooled["speedup"] = statistics.geometric_mean(values, definition)

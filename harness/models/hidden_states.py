@@ -5,9 +5,7 @@ V. Target and draft read the same batches, so the target as its own draft has ex
 states and an acceptance of exactly 1.
 
 Layer k is the output of the first k layers: layer 0 is the embedding, the highest the final state,
-after the last norm; transformers numbers `hidden_states` so, and vLLM its auxiliary states. The
-supervised positions of a text predict its response: token i of the response is predicted at
-position (prompt length + i - 1). The last token predicts nothing and is not read.
+after the last norm; transformers numbers `hidden_states` so, and vLLM its auxiliary states.
 
 Legend: B batch, T position, N supervised position, L layer, D hidden size, V vocabulary.
 """
@@ -26,7 +24,12 @@ import torch
 
 from draftmark.errors import UserError
 from draftmark.models.finite import check_logits, check_states
-from draftmark.models.language_model import LanguageModel, pad_rows
+from draftmark.models.language_model import LanguageModel
+from draftmark.models.supervised_positions import (
+    num_positions,
+    right_padded,
+    supervised_positions,
+)
 from draftmark.models.token_ids import check_ids
 from draftmark.progress import Step
 from draftmark.store.records import TEXTS, read_texts, write_texts
@@ -41,26 +44,6 @@ _GIGABYTE = 10**9
 _STATES, _SHAPE = "states.bin", "shape.json"
 
 
-def num_positions(text: Text) -> int:
-    """Return the number of positions at which a text has states: all but the last token's."""
-    return len(text.prompt_ids) + len(text.response_ids) - 1
-
-
-def supervised_positions(text: Text) -> slice:
-    """Return the positions that predict the response."""
-    return slice(len(text.prompt_ids) - 1, num_positions(text))
-
-
-def rows_read(texts: Iterable[Text]) -> list[list[int]]:
-    """Return the tokens that a model reads of each text: all but the last."""
-    return [[*text.prompt_ids, *text.response_ids][:-1] for text in texts]
-
-
-def right_padded(texts: Sequence[Text], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (ids [B, T], mask [B, T]) of prompts and responses, without each text's last token."""
-    return pad_rows(rows_read(texts), device)
-
-
 def _padded(texts: Sequence[Text], device: torch.device) -> torch.Tensor:
     """Return ids [B, T] as `right_padded`, for a pass without a mask.
 
@@ -68,14 +51,6 @@ def _padded(texts: Sequence[Text], device: torch.device) -> torch.Tensor:
     skips the later positions and need not repeat grouped keys.
     """
     return right_padded(texts, device)[0]
-
-
-def select_supervised(
-    texts: Sequence[Text], states_BTX: Iterable[torch.Tensor]
-) -> Iterator[torch.Tensor]:
-    """Yield the states [N, ...] of each text at its supervised positions."""
-    for text, states_TX in zip(texts, states_BTX, strict=True):
-        yield states_TX[supervised_positions(text)]
 
 
 def batches_by_length(texts: Sequence[Text]) -> Iterator[list[Text]]:

@@ -138,16 +138,10 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _fix(expected: Sequence[str], absent: Sequence[str], extra: Sequence[str]) -> str:
-    prefixes = (
-        each.removesuffix(name)
-        for each in extra
-        for name in expected
-        if absent and each != name and each.endswith(name)
-    )
-    if prefix := next(prefixes, None):
+    if added := next(_added_words(expected, extra), None) if absent else None:
         return (
-            f"The names in its files begin with {prefix!r}, as a wrapper's do: save the model "
-            "inside the wrapper with save_pretrained."
+            f"The names in its files have {added!r} more, as a wrapper's do: save the model inside "
+            "the wrapper with save_pretrained."
         )
     if list(absent) == ["lm_head.weight"]:
         return (
@@ -158,3 +152,15 @@ def _fix(expected: Sequence[str], absent: Sequence[str], extra: Sequence[str]) -
         "Its config.json belongs to another model, or files are missing: copy or download the "
         "model again."
     )
+
+
+def _added_words(expected: Sequence[str], extra: Sequence[str]) -> Iterator[str]:
+    """Yield what a wrapper adds: words before an expected name, or one word within it."""
+    known = frozenset(expected)
+    for each in extra:
+        words = each.split(".")
+        for place, word in enumerate(words):
+            if ".".join(words[place + 1 :]) in known:
+                yield ".".join([*words[: place + 1], ""])
+            if ".".join([*words[:place], *words[place + 1 :]]) in known:
+                yield f"{word}."

@@ -23,9 +23,9 @@ from draftmark.models.hidden_states import (
     check_texts,
     hidden_states,
     read_states,
-    supervised_positions,
 )
 from draftmark.models.language_model import LanguageModel
+from draftmark.models.supervised_positions import supervised_positions
 from draftmark.training.schedule import order_of_pass
 from draftmark.types import Prompt, Text
 

@@ -12,14 +12,10 @@ import torch
 
 from draftmark.models.heads.feature_head import FeatureHead
 from draftmark.models.heads.head_rollout import roll_forward, rolled_features
-from draftmark.models.hidden_states import (
-    StateSource,
-    StoredHiddenStates,
-    rows_read,
-    select_supervised,
-)
+from draftmark.models.hidden_states import StateSource, StoredHiddenStates
 from draftmark.models.language_model import LanguageModel, pad_rows
 from draftmark.models.packing import fits_windows, packed_states
+from draftmark.models.supervised_positions import rows_read, select_supervised
 from draftmark.training.batches import Batch, TrainingBatch
 from draftmark.training.validation import Criterion, mean_acceptance
 from draftmark.types import Text

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import torch
 
-from draftmark.models.hidden_states import num_positions
 from draftmark.models.language_model import LanguageModel
 from draftmark.models.large_weights import LARGE_BYTES
+from draftmark.models.supervised_positions import num_positions
 from draftmark.training.flops import StepKind, WeightCounts, step_flops
 from draftmark.training.lora import adapter_weights
 from draftmark.types import Ledger, Text

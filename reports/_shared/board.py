@@ -144,7 +144,7 @@ def _differences(rows: Sequence[Result], results: Results) -> Iterator[Section]:
             f"{key_title(item.quantity)}, minus {item.against}",
             TableNumber(item.quantity, item.difference, 3),
             "< 0.001" if item.adjusted_p < 0.001 else f"{item.adjusted_p:.3f}",
-            f"{item.detectable:.3f}",
+            "-" if item.detectable is None else f"{item.detectable:.3f}",
             "-" if item.prompts_needed is None else f"{item.prompts_needed}",
         ]
         for item in results.comparisons
@@ -152,7 +152,8 @@ def _differences(rows: Sequence[Result], results: Results) -> Iterator[Section]:
     ]
     note = (
         f"Paired on prompts. p: adjusted by Holm over the {len(results.comparisons)} comparisons "
-        "of this run. Detectable: the difference that 8 in 10 experiments of this size detect. "
+        "of this run. Detectable: the difference that 8 in 10 experiments of this size detect; "
+        "-: none, on so few prompts, or unknown, where all agree on a difference. "
         f"Prompts: the number needed to detect the observed difference. {_seeds_note(rows)}"
     ).rstrip()
     header = ["method", "difference", "value", "p", "detectable", "prompts"]

@@ -5,7 +5,7 @@ import torch
 from method_cases import Make, assert_same_gradient, built, gradient
 
 from draftmark.errors import UserError
-from draftmark.models.hidden_states import right_padded, select_supervised
+from draftmark.models.supervised_positions import right_padded, select_supervised
 from draftmark.training import gradients
 from draftmark.training.batches import Batch
 from draftmark.training.divergences import adaptive_kl_tv, expected_acceptance

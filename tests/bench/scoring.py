@@ -22,7 +22,7 @@ from draftmark.config.model_sections import DraftInit
 from draftmark.data.prompts import encode_prompts
 from draftmark.data.rows import load_rows
 from draftmark.engines.reference import _Loop
-from draftmark.models import hidden_states
+from draftmark.models import hidden_states, supervised_positions
 from draftmark.models.draft_inits import make_draft
 from draftmark.models.files import end_tokens, resolve_model
 from draftmark.models.generation import Sampling, generate
@@ -115,9 +115,9 @@ def forward(bench: Bench, texts: Texts) -> int:
     for written in texts.values():
         for batch in hidden_states.batches_by_length(written):
             for model in (bench.target, bench.draft):
-                states_BTD = model.hidden(*hidden_states.right_padded(batch, model.device))
+                states_BTD = model.hidden(*supervised_positions.right_padded(batch, model.device))
                 logits_NV = model.logits(
-                    torch.cat(list(hidden_states.select_supervised(batch, states_BTD)))
+                    torch.cat(list(supervised_positions.select_supervised(batch, states_BTD)))
                 )
             num_tokens += len(logits_NV)
     return num_tokens

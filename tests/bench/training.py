@@ -32,7 +32,7 @@ from draftmark import registry
 from draftmark.config.model_sections import DraftInit, Optimisation
 from draftmark.data.prompts import encode_gold
 from draftmark.data.rows import load_rows
-from draftmark.models import hidden_states
+from draftmark.models import hidden_states, supervised_positions
 from draftmark.models.draft_inits import make_draft
 from draftmark.models.dtype import resolve_dtype
 from draftmark.models.files import end_tokens, resolve_model
@@ -234,9 +234,11 @@ def passes_alone(bench: Bench) -> None:
     for step in len(SWEEP) * list(range(total_steps(len(texts), bench.settings))):
         rows = texts.training_batch(step, bench.settings.rows_per_batch).texts
         with torch.autocast("cpu", torch.bfloat16, enabled=bench.dtype == "bfloat16"):
-            states_BTD = bench.draft.hidden(*hidden_states.right_padded(rows, bench.draft.device))
+            states_BTD = bench.draft.hidden(
+                *supervised_positions.right_padded(rows, bench.draft.device)
+            )
             logits_NV = bench.draft.logits(
-                torch.cat(list(hidden_states.select_supervised(rows, states_BTD)))
+                torch.cat(list(supervised_positions.select_supervised(rows, states_BTD)))
             )
         logits_NV.backward(torch.ones_like(logits_NV))
         bench.draft.model.zero_grad()

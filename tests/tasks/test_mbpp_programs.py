@@ -123,6 +123,9 @@ FAULTY = {
     "a function cut within": (
         "```python\ndef add(a, b):\n    if a:\n        return a + b\n    else", "syntax",
     ),
+    "one that is indented by one space, cut within": (
+        "```python\ndef add(a, b):\n total = a\n return (total + b", "syntax",
+    ),
     "cut while thinking": (f"<think>\n{BLOCK}\nHmm", "error"),
     "nothing is defined": ("```bash\npip install add\n```", "syntax"),
     "prose": ("Add a and b.", "syntax"),
@@ -154,12 +157,20 @@ def test_what_a_program_reads_comes_from_other_blocks() -> None:
 def test_no_other_response_passes() -> None:
     for name, score in zip(FAULTY, _statuses([text for text, _ in FAULTY.values()]), strict=True):
         assert (score["pass@1"], score[FAULTY[name][1]]) == (0, 1), name
+        assert score["with_helpers"] == 0, name
 
 
 def test_code_of_other_blocks_that_is_not_read_does_not_run() -> None:
     response = f"```python\nvalue = int(input())\nunused = 1 / 0\n```\n{BLOCK}"
 
     assert find_program(response, CHECKS).program == f"{ADD}\n"
+
+
+def test_a_global_that_is_only_set_needs_no_helper() -> None:
+    setting = "def add(a, b):\n    global total\n    total = a + b\n    return a + b\n"
+
+    found = find_program(f"```\ntotal = crash()\n```\n```\n{setting}```", CHECKS)
+    assert found.program == setting
 
 
 def test_classes_of_the_setup_are_found_beside_the_function() -> None:

@@ -169,6 +169,27 @@ def test_no_p_is_below_what_two_prompts_allow_and_no_interval_has_no_width() -> 
     assert found.prompts_needed == 6
 
 
+@given(st.lists(st.integers(0, 10), min_size=2, max_size=8))
+def test_a_difference_that_is_not_significant_has_0_within_its_interval(tops: list[int]) -> None:
+    """Of two prompts that agree a t interval alone would be too sure."""
+    tested_B = np.full(len(tops), 10.0)
+    other_B = np.full(len(tops), 4.0)
+    cells = {
+        Cell("gsm8k", "p", title, 0): {
+            NAME: Quantity((top_B, tested_B), "x", tuple(map(str, range(len(tops)))))
+        }
+        for title, top_B in (("kd", other_B), ("adaspec", np.array(tops, dtype=float)))
+    }
+    (found,) = compare_contenders(by_contender(cells), _recipe())
+    assert found.difference.low is not None
+    assert found.difference.high is not None
+    if found.p_value >= 0.05:
+        assert found.difference.low <= 0 <= found.difference.high
+    if len(tops) < 6:
+        assert found.p_value >= 0.05
+        assert found.detectable is None or tops == [4] * len(tops)
+
+
 def test_contenders_are_ranked_by_block_efficiency_and_share_letters_if_they_do_not_differ() -> (
     None
 ):

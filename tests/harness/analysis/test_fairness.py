@@ -313,6 +313,9 @@ def test_methods_with_numbers_for_other_seeds_are_a_warning() -> None:
     assert finding.severity == "warning"
     assert finding.facts["seeds"] == {"untrained": [0, 1], "kd": [0, 1], "other": [0]}
 
+    rows = [*_run()[:-2], *(replace(failed, cell=_result("other", seed).cell) for seed in (0, 1))]
+    assert not any("different seeds" in each.text for each in _found(rows))
+
 
 @pytest.mark.parametrize(
     ("stage", "part", "change", "what"),
@@ -452,3 +455,12 @@ def test_the_worst_come_first_and_every_task_and_pair_is_looked_at() -> None:
         ("note", "gsm8k, tiny"),
         ("note", "gsm8k, another"),
     ]
+
+
+def test_only_drafts_that_differ_from_the_pairs_are_different() -> None:
+    def facts(own: str) -> dict[str, Any]:
+        return {**_facts(), "draft": "model a", "drafts": {"kd": {"draft": own}}}
+
+    assert not any("start from" in each.text for each in _found(facts=facts("model a")))
+    texts = [each.text for each in _found(facts=facts("head b"))]
+    assert "methods start from different drafts: kd from head b; others from model a" in texts

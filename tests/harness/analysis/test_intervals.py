@@ -114,7 +114,7 @@ def test_fewer_than_five_ratios_have_a_t_interval(n: int) -> None:
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_a_few_equal_ratios_leave_their_spread_unknown(n: int) -> None:
-    assert log_ratio_interval([1.3] * n) == (1.3, 0.0, math.inf)
+    assert log_ratio_interval([1.3] * n) == (pytest.approx(1.3), 0.0, math.inf)
     for estimate in (geometric_mean, median_ratio):
         number = estimate([1.3] * n, "")
         assert (number.value, number.low, number.high) == (pytest.approx(1.3), None, None)

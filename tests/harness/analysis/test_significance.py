@@ -71,6 +71,7 @@ def test_below_6_prompts_no_difference_is_found_however_large() -> None:
 def test_the_detectable_difference_needs_the_prompts_that_there_are() -> None:
     for n in (6, 10, 64):
         test = PairedTest(1.0, Effect(0.0, 0.01, n - 1, n))
+        assert test.detectable is not None
         assert test.prompts_needed(test.detectable * (1 + 1e-6)) == n
         assert test.prompts_needed(test.detectable * (1 - 1e-6)) == n + 1
 
@@ -119,6 +120,22 @@ def test_the_first_number_that_is_enough_is_found(least: int) -> None:
     assert first_true(lambda n: n >= least, 1024) == least
     assert first_true(lambda n: n >= least, 1023) == (least if least < 513 else None)
     assert first_true(lambda n: False, 1024) is None
+
+
+@pytest.mark.parametrize(
+    ("gains", "known"),
+    [
+        ([0.1, 0.2, 0.3, 0.4, 0.5], False),  # no p of 5 prompts is below 1 / 16
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], True),
+        ([0.5] * 8, False),  # whatever 8 experiments would find, these show no spread
+    ],
+)
+def test_a_difference_is_detectable_if_a_p_value_and_a_spread_allow_it(
+    gains: list[float], known: bool
+) -> None:
+    ones = np.ones(len(gains))
+    found = t_test(estimate_effect([(np.array(gains), ones)], [(0 * ones, ones)]))
+    assert (found.detectable is not None) is known
 
 
 def test_two_equal_methods_do_not_differ() -> None:

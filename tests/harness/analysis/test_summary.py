@@ -54,3 +54,12 @@ def test_seeds_of_different_prompts_are_not_pooled() -> None:
 def test_numbers_that_were_stored_without_an_effective_number_still_load() -> None:
     old = '{"value": 0.5, "low": 0.4, "high": 0.6, "n": 8, "definition": "a mean"}'
     assert TypeAdapter(Number).validate_json(old) == Number(0.5, 0.4, 0.6, 8, "a mean", None)
+
+
+def test_the_speedup_of_a_draft_that_no_seed_changes_is_the_one_that_was_measured() -> None:
+    """Seeds that agree to the bit, as those of a lookup, do not make it certain."""
+    once, other = (Number(value, value - 0.2, value + 0.1, 9, "speedup") for value in (1.5, 1.6))
+    quantities = [{"share": _quantity(0, 1)}] * 2
+
+    assert pool_seeds(quantities, [once, once])["speedup"] == once
+    assert pool_seeds(quantities, [once, other])["speedup"].n == 2

@@ -12,13 +12,15 @@ from draftmark.models.hidden_states import (
     LiveStates,
     StoredHiddenStates,
     hidden_states,
+    write_hidden_states,
+)
+from draftmark.models.language_model import LanguageModel
+from draftmark.models.supervised_positions import (
     num_positions,
     right_padded,
     select_supervised,
     supervised_positions,
-    write_hidden_states,
 )
-from draftmark.models.language_model import LanguageModel
 from draftmark.progress import Progress
 from draftmark.types import Prompt, Text
 

@@ -1,6 +1,7 @@
 """What is not the whole weights of a model is refused by one sentence with the fix."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -197,10 +198,18 @@ UNFIT: dict[str, tuple[Callable[[Path], object], str]] = {
         f"the wrapper {prefix}": (
             _named(lambda name, prefix=prefix: prefix + name),
             rf"75 of 75 weights are missing \(lm_head\.weight, .*\.\.\.\); 74 tensors belong to no "
-            rf"weight .*begin with '{prefix}'.*save_pretrained",
+            rf"weight .*have '{prefix}' more.*save_pretrained",
         )
         for prefix in ("_orig_mod.", "module.", "model.model.", "base_model.model.", "student.net.")
     },
+    "a wrapper around each layer": (
+        _named(lambda name: re.sub(r"(layers\.\d+\.)", r"\1_fsdp_wrapped_module.", name)),
+        r"72 of 75 weights are missing .*have '_fsdp_wrapped_module\.' more",
+    ),
+    "a wrapper around some layers": (
+        _named(lambda name: f"module.{name}" if ".7." in name else name),
+        r"9 of 75 weights are missing .*have 'module\.' more",
+    ),
     "fewer layers than its config": (
         lambda at: _edit(at / "config.json", num_hidden_layers=10, layer_types=None),
         r"18 of 93 weights are missing \(model\.layers\.8",

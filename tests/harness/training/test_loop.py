@@ -18,8 +18,9 @@ from draftmark.errors import UserError
 from draftmark.models import large_weights
 from draftmark.models.draft_inits import make_draft
 from draftmark.models.generation import Sampling
-from draftmark.models.hidden_states import StoredHiddenStates, hidden_states, num_positions
+from draftmark.models.hidden_states import StoredHiddenStates, hidden_states
 from draftmark.models.language_model import LanguageModel, load_model, save_model
+from draftmark.models.supervised_positions import num_positions
 from draftmark.progress import Progress
 from draftmark.store.graph import Job
 from draftmark.training import gradients, loop

@@ -13,8 +13,8 @@ from draftmark.config.recipe import Recipe
 from draftmark.errors import UserError
 from draftmark.models import shapes
 from draftmark.models.heads.feature_head import HeadShape, make_head
-from draftmark.models.hidden_states import num_positions
 from draftmark.models.language_model import LanguageModel
+from draftmark.models.supervised_positions import num_positions
 from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.planning import estimates
 from draftmark.pipeline.planning.estimates import find_gpu

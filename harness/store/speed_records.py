@@ -65,7 +65,8 @@ class Measurement:
 class TimedPass:
     """A timed forward pass: `width` tokens of `batch_size` texts, each after `context` tokens.
 
-    A draft that is not a language model drafts `width` tokens instead.
+    A draft that is not a language model drafts `width` tokens instead, where `block_length` were
+    asked for; in records without `block_length` that was the longest block.
     """
 
     who: Arm
@@ -74,6 +75,7 @@ class TimedPass:
     context: Count
     width: Annotated[Count, Field(ge=1)]
     seconds: Duration
+    block_length: Annotated[Count, Field(ge=1)] | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a verifying pass that is wider than any block."""

@@ -87,12 +87,13 @@ def _repeat_costs(passes: Sequence[TimedPass], gamma: int) -> Costs | None:
     if not (plain and verify and drafting):
         return None
     pass_s = fmean(plain)
-    prefills = (
+    prefill, draft_prefill = (
         fmean([p.seconds for p in passes if p.who == who and not p.context] or [0.0]) / pass_s
         for who in ("target", "draft")  # a lookup has no prefill
     )
     verification_cost = (fmean(verify) - pass_s) / (gamma * pass_s)
-    return Costs(fmean(drafting) / pass_s, verification_cost, *prefills)
+    block = max((p.width for p in drafts if p.one_pass), default=0)
+    return Costs(fmean(drafting) / pass_s, verification_cost, prefill, draft_prefill, block)
 
 
 def cost_numbers(repeats: Sequence[Costs], gamma: int) -> dict[str, Number]:

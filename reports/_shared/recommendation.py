@@ -152,10 +152,13 @@ def _reason(parts: Sequence[TimedPass], batch: int, gamma: int, counts: BlockSum
     if batch not in timed_batch_sizes(parts):
         return _UNTIMED
     numbers = cost_numbers(timed_costs(parts, batch, gamma), gamma)
-    costs = Costs(numbers["cost_ratio"].value, numbers["verification_cost"].value)
-    passes = counts.passes_B.sum()
-    tokens_per_pass = float(counts.tokens_B.sum() / passes)
-    return why_slower(tokens_per_pass, float(counts.drafted_B.sum() / passes), costs, batch)
+    passes = float(counts.passes_B.sum())
+    tokens, drafted = (float(each.sum()) / passes for each in (counts.tokens_B, counts.drafted_B))
+    block = timed_costs(parts, batch, gamma)[0].block
+    by_block = Costs(numbers["cost_ratio"].value, block=block)
+    of_token = by_block.drafting(1.0, drafted) / (drafted or 1.0)  # what a drafted token comes to
+    costs = Costs(of_token, numbers["verification_cost"].value)
+    return why_slower(tokens, drafted, costs, batch)
 
 
 def _lines(cases: Sequence[Case]) -> Iterator[str]:

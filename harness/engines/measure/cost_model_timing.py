@@ -117,9 +117,10 @@ def _session_passes(
     session = drafter.start(ids[:context], GREEDY, random_stream(0, "parts"))
     layers = session.layers if isinstance(session, FeatureSession) else ()
     text = _GrowingText(session, CachedModel(target, layers), ids, context)
+    is_block = isinstance(drafter, DraftsBlocks)
     for asked in range(1, longest_block + 1):
         width = _drafted_tokens(drafter, asked)
-        part = TimedPass("draft", 0, 1, context, width, 0.0, block_length=asked)
+        part = TimedPass("draft", 0, 1, context, width, 0.0, asked, is_block)
         yield part, partial(text.time_proposal, asked)
 
 

@@ -115,6 +115,20 @@ def test_a_block_in_one_pass_costs_the_same_whatever_its_length(gamma: int) -> N
     assert costs["cost_ratio"].value == pytest.approx(0.5 / min(gamma, 3))
 
 
+def test_a_block_that_is_cut_still_costs_its_pass() -> None:
+    """10 passes of the target draft 4 tokens in all, but the draft makes 10 passes too."""
+    by_token = [
+        replace(part, width=GAMMA, block_length=GAMMA) if part.who == "draft" else part
+        for part in parts(draft=0.6)
+    ]
+    in_one = [replace(part, one_pass=part.who == "draft") for part in by_token]
+    engine = {"runs": [1.0], "tokens": [12.0], "passes": [10.0], "drafted": [4.0]}
+    for timed, drafting in ((by_token, 4 * 0.1), (in_one, 10 * GAMMA * 0.1)):
+        found = dict(cost_model_numbers(CONDITION, timed, engine, None))
+        expected = 12 / (10 + drafting + 4 * 0.1)
+        assert found["predicted_speedup"].value == pytest.approx(expected)
+
+
 def test_nothing_is_said_of_batch_sizes_that_were_not_timed() -> None:
     widened = SpeedCondition("reference", 0.0, GAMMA, 5, 4, "float32", batch_size=8)
     assert list(cost_model_numbers(widened, parts(), ENGINE_COUNTS, MEASURED)) == []

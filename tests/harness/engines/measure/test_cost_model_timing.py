@@ -48,6 +48,7 @@ def test_another_draft_is_timed_through_its_session(folders: dict[str, Path]) ->
     told: dict[str, Any] = {"batch_sizes": [1, 2], "longest_block": 4, "contexts": (6,)}
     parts = time_passes(folders, PromptLookup(), Placement(), **told)
     assert lengths(parts) == {(1, 1), (2, 2), (3, 3), (4, 4)}
+    assert not any(part.one_pass for part in parts)
     assert {(p.batch_size, p.context) for p in parts if p.who == "draft"} == {(1, 6)}
 
 
@@ -63,5 +64,6 @@ def test_a_block_in_one_pass_is_timed_at_every_block_length_up_to_its_own(
     parts = time_passes({**folders, "draft": folder}, method, Placement(), **told)
     assert lengths(parts) == {(1, 1), (2, 2), (3, 2)}  # asked for 3, it drafts 2
     assert len([part for part in parts if part.who == "draft"]) == REPEATS * 2 * 3
+    assert all(part.one_pass == (part.who == "draft") for part in parts)
     write_parts(tmp_path, parts)
     assert read_parts(tmp_path) == parts

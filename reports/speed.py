@@ -39,7 +39,8 @@ in the order A B B A; 95% interval over {blocks} blocks. {few}{length}
 Cost model, from separately timed passes: **c** is the time of drafting a token and **w** the time
 that a drafted token adds to the target's pass, in plain passes of the target. **Predicted** is
 the speedup for the passes and drafted tokens that the engine counted, prefill included.
-**Overhead** is predicted / measured: above 1, the engine takes more time than the model."""
+**Overhead** is predicted / measured: above 1, the engine takes more time than the model.
+**Expected** is the model's speedup on all scored prompts; no engine need run the draft for it."""
 _LENGTH = {
     "natural": "Texts end where the target ends them.",
     "fixed": "All texts have as many tokens as the length limit; end tokens are ignored.",
@@ -97,6 +98,7 @@ def _speedups(measured: Sequence[SpeedRow]) -> Iterator[Section]:
         "drafted a pass": "counted_drafted",
         "c": "cost_ratio",
         "w": "verification_cost",
+        "expected": "expected_speedup",
     }
     header = [*_COLUMNS, "speedup", *names]
     body = [

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.published_counts import COUNTS, opened_run
+from draftmark.analysis.stored_speed import with_unmeasured_numbers
 from draftmark.config.validation import Section, parse_toml, validate_section
 from draftmark.errors import UserError
 from draftmark.pipeline.render import render_reports
@@ -76,7 +77,7 @@ def _of_study(folder: Path) -> tuple[dict[str, str], dict[str, bytes]]:
     origin = f"{folder.name}/{STUDY}"
     declared = validate_section(Study, parse_toml(text, origin), origin)
     with opened_run(folder / COUNTS) as run:
-        results = load_results(run)
+        results = with_unmeasured_numbers(load_results(run), run)
         tables = {key: study_table(results, table) for key, table in declared.tables.items()}
         maps = {key: difference_map(results, item) for key, item in declared.differences.items()}
         if declared.figures:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from draftmark.analysis.cell_counts import conversation_sums
 from draftmark.analysis.quantities import (
     BLOCK_TERM,
     DEFINITIONS,
@@ -40,15 +41,11 @@ Quantities = Mapping[str, Quantity]
 
 def sum_conversations(item: Quantity) -> Quantity:
     """Return a quantity whose prompts are conversations; the counts of their turns are summed."""
-    names = dict.fromkeys(map(conversation_of, item.prompts))
-    units = {name: place for place, name in enumerate(names)}
-    if len(units) == len(item.prompts):
+    prompts = tuple(dict.fromkeys(map(conversation_of, item.prompts)))
+    if len(prompts) == len(item.prompts):
         return item
-    place_B = [units[conversation_of(name)] for name in item.prompts]
-    top_B, bottom_B = (
-        np.bincount(place_B, weights=counts_B).astype(np.float64) for counts_B in item.counts
-    )
-    return replace(item, counts=(top_B, bottom_B), prompts=tuple(units))
+    top_B, bottom_B = conversation_sums(item.prompts, *item.counts)
+    return replace(item, counts=(top_B, bottom_B), prompts=prompts)
 
 
 def category_quantities(

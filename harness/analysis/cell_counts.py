@@ -13,7 +13,7 @@ import numpy as np
 
 from draftmark.speculation.blocks import BlockSums, block_counts
 from draftmark.store.acceptance_tables import Floats, verifications_of, with_greedy_draft
-from draftmark.types import AcceptanceTable, Verification
+from draftmark.types import AcceptanceTable, Verification, conversation_of
 
 Draft = str | None  # "greedy" if the draft drafts its most likely token, None as the recipe says
 
@@ -129,3 +129,21 @@ def drafts_of(tables: Sequence[AcceptanceTable]) -> dict[Draft, Sequence[Accepta
     """Return the tables as measured (None), and those of the greedy draft if all have them."""
     greedy = [own for table in tables if (own := with_greedy_draft(table))]
     return {None: tables, "greedy": greedy} if len(greedy) == len(tables) else {None: tables}
+
+
+def conversation_blocks(
+    counts: CellCounts, gamma: int, draft: Draft = None, verification: Verification = "standard"
+) -> BlockSums:
+    """Return the counts of blocks by conversation, the unit of intervals."""
+    blocks = counts.blocks(gamma, draft, verification)
+    return BlockSums(*conversation_sums(counts.prompts, *vars(blocks).values()))
+
+
+def conversation_sums(prompts: Sequence[str], *values: Floats) -> tuple[Floats, ...]:
+    """Return values [B] summed over the turns of each conversation, in the order of the first."""
+    names = list(dict.fromkeys(map(conversation_of, prompts)))
+    if len(names) == len(prompts):
+        return values
+    units = {name: place for place, name in enumerate(names)}
+    unit_B = [units[conversation_of(name)] for name in prompts]
+    return tuple(np.bincount(unit_B, weights=values_B).astype(np.float64) for values_B in values)

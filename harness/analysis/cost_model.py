@@ -9,7 +9,8 @@ is memory-bound, more with large batches). Over N prompts
 Without prefill this is Leviathan et al. 2023 (arXiv 2211.17192), theorem 3.8, if every token is
 accepted with the same probability alpha and every block drafts gamma: (1 - alpha^(gamma+1)) /
 ((1 - alpha) (gamma c + 1)). The counts of blocks.py assume neither. The model leaves out sampling
-and engine overhead.
+and engine overhead. A draft that answers a block in one pass spends the pass even if it then drafts
+fewer tokens, so with such a draft of B tokens a block, passes B c replaces drafted c.
 
 Legend: B prompt.
 """
@@ -46,10 +47,15 @@ class Costs:
     verification_cost: float = 0.0  # w: added to the target's pass by one drafted token
     prefill: float = 0.0  # reading a prompt with the target
     draft_prefill: float = 0.0  # reading a prompt with the draft
+    block: int = 0  # B, of a draft that spends c B on every block; 0: c on every drafted token
+
+    def drafting(self, passes: T, drafted: T) -> T:
+        """Return the cost of drafting in as many passes as the target makes."""
+        return self.cost_ratio * (self.block * passes if self.block else drafted)
 
     @property
     def per_token(self) -> float:
-        """The cost of a drafted token, c + w; the speedup depends only on this sum."""
+        """The cost of a drafted token, c + w; without `block` only this sum counts."""
         return self.cost_ratio + self.verification_cost
 
 
@@ -71,7 +77,11 @@ def both_times(costs: Costs, tokens: T, passes: T, drafted: T, prompts: float = 
     """Return the times of the target alone and with the draft, in plain passes."""
     alone = prompts * costs.prefill + tokens
     prefill = prompts * (costs.prefill + costs.draft_prefill)
-    return alone, prefill + passes + costs.per_token * drafted
+    if costs.block:
+        added = costs.drafting(passes, drafted) + costs.verification_cost * drafted
+    else:
+        added = costs.per_token * drafted
+    return alone, prefill + passes + added
 
 
 def modelled_speedup(

@@ -42,14 +42,13 @@ def cost_model_numbers(
     counts: Mapping[str, Sequence[float]],
     measured: Number | None,
 ) -> Iterator[tuple[str, Number]]:
-    """Yield c, w, the predicted speedup and the engine's overhead; nothing before two repeats.
+    """Yield the predicted speedup and the engine's overhead; nothing before two repeats.
 
     `counts` are the engine's per prompt: "runs", "tokens", "passes", "drafted".
     """
     repeats = timed_costs(passes, condition.batch_size, condition.num_speculative_tokens)
     if len(repeats) < 2:
         return
-    yield from cost_numbers(repeats, condition.num_speculative_tokens).items()
     sums = [math.fsum(counts[name]) for name in ("tokens", "passes", "drafted", "runs")]
     speedups = [modelled_speedup(costs, *sums) for costs in repeats]
     predicted = geometric_mean(speedups, DEFINITIONS["predicted_speedup"])
@@ -82,16 +81,19 @@ def _repeat_costs(passes: Sequence[TimedPass], gamma: int) -> Costs | None:
         [p.seconds for p in decoding if (p.who, p.width) == ("target", width)]
         for width in (1, gamma + 1)
     )
-    drafting = [p.seconds / p.width for p in decoding if p.who == "draft"]
+    # A block in one pass takes about the same time whatever its length.
+    drafts = [p for p in decoding if p.who == "draft" and p.block_length in (None, gamma)]
+    drafting = [p.seconds / p.width for p in drafts]
     if not (plain and verify and drafting):
         return None
     pass_s = fmean(plain)
-    prefills = (
+    prefill, draft_prefill = (
         fmean([p.seconds for p in passes if p.who == who and not p.context] or [0.0]) / pass_s
         for who in ("target", "draft")  # a lookup has no prefill
     )
     verification_cost = (fmean(verify) - pass_s) / (gamma * pass_s)
-    return Costs(fmean(drafting) / pass_s, verification_cost, *prefills)
+    block = max((p.width for p in drafts if p.one_pass), default=0)
+    return Costs(fmean(drafting) / pass_s, verification_cost, prefill, draft_prefill, block)
 
 
 def cost_numbers(repeats: Sequence[Costs], gamma: int) -> dict[str, Number]:

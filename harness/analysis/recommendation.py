@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from draftmark.analysis.cell_counts import conversation_sums
 from draftmark.analysis.cost_model import Costs, Seeds, block_times
 from draftmark.analysis.intervals import from_scale, t_interval
 from draftmark.analysis.predicted_speedup import timed_costs
@@ -209,15 +210,24 @@ def supposed_estimate(seeds: Seeds, costs: Costs) -> Estimate:
 
 
 def expected_estimate(
-    counts: BlockSums, passes: Sequence[TimedPass], batch_size: int, gamma: int, draft: str
+    counts: BlockSums,
+    passes: Sequence[TimedPass],
+    batch_size: int,
+    gamma: int,
+    draft: str,
+    prompts: Sequence[str] = (),
 ) -> Estimate | None:
     """Return the estimate at measured costs, prefill included; None for fewer than two repeats.
 
-    `counts` cover all scored prompts. The repeats timed this `draft`, so their noise is not shared
-    with other drafts.
+    `counts` cover all scored prompts, whose names are `prompts` if some are turns of a
+    conversation. The repeats timed this `draft`, so their noise is not shared with other drafts.
     """
     times = [block_times(counts, costs) for costs in timed_costs(passes, batch_size, gamma)]
-    return _of_ratios(times, f"repeats of {draft}") if len(times) > 1 else None
+    if len(times) < 2:
+        return None
+    if prompts:
+        times = [(top, bottom) for top, bottom in (conversation_sums(prompts, *t) for t in times)]
+    return _of_ratios(times, f"repeats of {draft}")
 
 
 def _of_ratios(times: Sequence[Counts], source: str) -> Estimate:

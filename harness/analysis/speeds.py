@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 
 from draftmark.analysis import statistics
+from draftmark.analysis.cell_counts import CellCounts, TableCounts
+from draftmark.analysis.expected_speed import expected_numbers
 from draftmark.analysis.predicted_speedup import cost_model_numbers
 from draftmark.analysis.speed_fairness import other_lengths
 from draftmark.config.recipe import Recipe
-from draftmark.config.sections import SpeedCondition
+from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.results import Number
 from draftmark.speculation.blocks import Convention, block_counts
 from draftmark.speculation.engine_counts import described_convention
 from draftmark.store.acceptance_tables import Floats
 from draftmark.store.cell_records import Records
-from draftmark.store.speed_records import Measurement, TimedRun
+from draftmark.store.speed_records import Measurement, TimedPass, TimedRun
 from draftmark.types import AcceptanceTable, Arm, Decode, TimedDecode
 
 DEFINITIONS = {
@@ -45,8 +47,12 @@ HEADLINE = ("speedup", "identical", "counted_passes", "predicted_passes")
 
 
 def speed_numbers(records: Records, recipe: Recipe) -> dict[str, Number]:
-    """Return the numbers of every measurement that did not fail."""
-    numbers: dict[str, Number] = {}
+    """Return the numbers of every measurement that did not fail.
+
+    What needs no engine is there for every condition.
+    """
+    counted = {t: TableCounts(tables) for t, tables in records.tables.items()}
+    numbers = unmeasured_numbers(recipe.speed, records.parts, counted)
     for condition, measured in records.speeds.items():
         named = dict(_measurement_numbers(condition, measured, records))
         if condition == recipe.headline_speed:
@@ -56,6 +62,23 @@ def speed_numbers(records: Records, recipe: Recipe) -> dict[str, Number]:
         number = statistics.median_ratio(block_ratios(measured), DEFINITIONS["noise_floor"])
         numbers[speed_key("noise_floor", condition.terms)] = number
     return numbers
+
+
+def unmeasured_numbers(
+    speed: Speed | None, passes: Sequence[TimedPass], counted: Mapping[float, CellCounts]
+) -> dict[str, Number]:
+    """Return the numbers that need no engine, under every condition of a `speed` section.
+
+    `counted` are the counts of a cell by temperature.
+    """
+    asked = speed.conditions() if speed and passes else ()
+    return {
+        speed_key(name, condition.label): number
+        for condition in asked
+        for name, number in expected_numbers(
+            condition, passes, counted.get(condition.temperature)
+        ).items()
+    }
 
 
 def speed_key(name: str, terms: str) -> str:

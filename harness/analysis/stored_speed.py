@@ -1,15 +1,16 @@
 """Speed records of a stored run: the time ratio of each block, and separately timed passes."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.served_speed import served_ratios
-from draftmark.analysis.speeds import block_ratios, speed_key
-from draftmark.analysis.stored_counts import read_record, stored_requests
+from draftmark.analysis.speeds import block_ratios, speed_key, unmeasured_numbers
+from draftmark.analysis.stored_counts import read_record, stored_cell, stored_requests
 from draftmark.config.sections import Speed, SpeedCondition
 from draftmark.config.validation import validate_section
-from draftmark.results import Cell, Result
+from draftmark.results import Cell, Result, Results
 from draftmark.speculation.blocks import Convention
 from draftmark.speculation.engine_counts import described_convention
 from draftmark.store.reading import explained, read_json
@@ -79,10 +80,35 @@ def stored_passes(result: Result, directory: Path) -> list[TimedPass]:
     return read_record(result, directory, PARTS, lambda path: read_parts(path.parent))
 
 
+def with_unmeasured_numbers(results: Results, directory: Path) -> Results:
+    """Return results with the numbers of speed that need no engine, computed from stored records.
+
+    Results of earlier versions lack them where the engine refused a draft.
+    """
+    section = results.recipe.get("speed")
+    if not section:
+        return results
+    speed = _speed(section, directory)
+    rows = [_with_unmeasured(row, directory, speed) for row in results.results]
+    return replace(results, results=tuple(rows))
+
+
+def _with_unmeasured(row: Result, directory: Path, speed: Speed) -> Result:
+    passes = [] if row.failure else stored_passes(row, directory)
+    if not passes:
+        return row
+    temperatures = {condition.temperature for condition in speed.conditions()}
+    counted = {t: stored_cell(row, directory, t) for t in temperatures}
+    return replace(row, numbers={**row.numbers, **unmeasured_numbers(speed, passes, counted)})
+
+
+def _speed(section: Mapping[str, Any], directory: Path) -> Speed:
+    return validate_section(Speed, dict(section), f"the recipe in {directory}")
+
+
 def stored_conditions(speed: Mapping[str, Any], directory: Path) -> tuple[SpeedCondition, ...]:
     """Return the speed conditions of a stored recipe's `speed` section, in order."""
-    section: Speed = validate_section(Speed, dict(speed), f"the recipe in {directory}")
-    return section.conditions()
+    return _speed(speed, directory).conditions()
 
 
 def stored_ratios(

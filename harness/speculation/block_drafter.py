@@ -149,6 +149,11 @@ class BlockDrafter:
     head: BlockHead
     threshold: float = 0.0
 
+    @property
+    def block_size(self) -> int:
+        """The number of tokens of a whole block."""
+        return self.head.block_size
+
     @torch.no_grad()
     def score(
         self, texts: Sequence[Text], target: TargetLogits, samplers: Samplers

@@ -96,6 +96,15 @@ class Drafter(Protocol):
         """Return a prefilled session for one prompt, which draws tokens with `generator`."""
 
 
+@runtime_checkable
+class DraftsBlocks(Drafter, Protocol):
+    """A drafter that proposes a block in one pass, of at most `block_size` tokens."""
+
+    @property
+    def block_size(self) -> int:
+        """The number of tokens of a whole block."""
+
+
 class Method(Protocol):
     """A published method: a frozen dataclass whose fields are its knobs."""
 

@@ -67,6 +67,11 @@ class ParallelDrafter:
 
     draft: ParallelDraft
 
+    @property
+    def block_size(self) -> int:
+        """The number of tokens of a whole block."""
+        return self.draft.block_size
+
     @torch.no_grad()
     def score(
         self, texts: Sequence[Text], target: TargetLogits, samplers: Samplers

@@ -65,7 +65,9 @@ class Measurement:
 class TimedPass:
     """A timed forward pass: `width` tokens of `batch_size` texts, each after `context` tokens.
 
-    A draft that is not a language model drafts `width` tokens instead.
+    A draft that is not a language model drafts `width` tokens instead, where `block_length` were
+    asked for; in records without `block_length` that was the longest block. `one_pass`: the draft
+    takes this time even if it then drafts fewer tokens.
     """
 
     who: Arm
@@ -74,6 +76,8 @@ class TimedPass:
     context: Count
     width: Annotated[Count, Field(ge=1)]
     seconds: Duration
+    block_length: Annotated[Count, Field(ge=1)] | None = None
+    one_pass: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for a verifying pass that is wider than any block."""

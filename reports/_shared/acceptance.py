@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from draftmark.analysis.cell_counts import CellCounts
+from draftmark.analysis.cell_counts import CellCounts, conversation_blocks
 from draftmark.analysis.cost_model import ByGamma, Costs
 from draftmark.analysis.quantities import quantity_key
 from draftmark.analysis.recommendation import Advice, recommend, supposed_estimate
@@ -88,6 +88,6 @@ def _by_gamma(
 ) -> ByGamma:
     longest = min(seed.longest for seed in seeds)
     return {
-        gamma: [seed.blocks(gamma, draft, verification) for seed in seeds]
+        gamma: [conversation_blocks(seed, gamma, draft, verification) for seed in seeds]
         for gamma in range(1, longest + 1)
     }

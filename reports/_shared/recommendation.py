@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 from draftmark.analysis.cost_model import Costs, why_slower
 from draftmark.analysis.predicted_speedup import cost_numbers, timed_costs
@@ -116,22 +117,31 @@ def _expected(rows: Sequence[Result], results: Results, directory: Path) -> Iter
                     gamma: counted.blocks(gamma, draft, results.verification)
                     for gamma in range(1, longest_timed_block(parts) + 1)
                 }
-                for batch, advice, reason in _by_batch(name, counts, parts, len(timed)):
+                scored = _Scored(name, counts, parts, counted.prompts)
+                for batch, advice, reason in _by_batch(scored, len(timed)):
                     case = cases.setdefault((batch, how), Case(temperature, how, batch))
                     case.advice[name], case.reasons[name] = advice, reason
         yield from (cases[place] for place in sorted(cases))
 
 
-def _by_batch(
-    name: str, counts: Mapping[int, BlockSums], parts: Sequence[TimedPass], drafts: int
-) -> Iterator[tuple[int, Advice, str]]:
+class _Scored(NamedTuple):
+    """A draft with its counts by block length, its timed passes, and the names of its prompts."""
+
+    name: str
+    counts: Mapping[int, BlockSums]
+    parts: Sequence[TimedPass]
+    prompts: Sequence[str]
+
+
+def _by_batch(scored: _Scored, drafts: int) -> Iterator[tuple[int, Advice, str]]:
     """Yield (batch size, advice, reason why the draft would be slower) of a draft."""
+    name, counts, parts, prompts = scored
     all_sizes = with_drafting_in_turn(parts)
     for batch in timed_batch_sizes(all_sizes):
         candidates = {
             gamma: estimate
             for gamma, count in counts.items()
-            if (estimate := expected_estimate(count, all_sizes, batch, gamma, name))
+            if (estimate := expected_estimate(count, all_sizes, batch, gamma, name, prompts))
         }
         if candidates:
             advice = recommend(candidates, drafts)
@@ -142,10 +152,13 @@ def _reason(parts: Sequence[TimedPass], batch: int, gamma: int, counts: BlockSum
     if batch not in timed_batch_sizes(parts):
         return _UNTIMED
     numbers = cost_numbers(timed_costs(parts, batch, gamma), gamma)
-    costs = Costs(numbers["cost_ratio"].value, numbers["verification_cost"].value)
-    passes = counts.passes_B.sum()
-    tokens_per_pass = float(counts.tokens_B.sum() / passes)
-    return why_slower(tokens_per_pass, float(counts.drafted_B.sum() / passes), costs, batch)
+    passes = float(counts.passes_B.sum())
+    tokens, drafted = (float(each.sum()) / passes for each in (counts.tokens_B, counts.drafted_B))
+    block = timed_costs(parts, batch, gamma)[0].block
+    by_block = Costs(numbers["cost_ratio"].value, block=block)
+    of_token = by_block.drafting(1.0, drafted) / (drafted or 1.0)  # what a drafted token comes to
+    costs = Costs(of_token, numbers["verification_cost"].value)
+    return why_slower(tokens, drafted, costs, batch)
 
 
 def _lines(cases: Sequence[Case]) -> Iterator[str]:

@@ -11,6 +11,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from draftmark.analysis.expected_speed import DEFINITIONS as EXPECTED
+from draftmark.analysis.predicted_speedup import DEFINITIONS as PREDICTED
 from draftmark.analysis.quantities import quantity_key
 from draftmark.analysis.statistics import geometric_mean
 from draftmark.analysis.titles import method_title
@@ -24,11 +26,11 @@ from draftmark.types import Verification
 _DECIMALS = {"acceptance_rate": 3, "expected_acceptance_rate": 3, "cost_ratio": 3}
 _LEDGER = {"train_s": "training, s", "flops": "training, FLOPs"}
 _HEADINGS = {
-    **{"cost_ratio": "cost c of a drafted token", "predicted_speedup": "expected speedup"},
-    **{"speedup": "measured speedup"},
+    "cost_ratio": "cost c of a drafted token",
+    "speedup": "measured speedup",
     **_LEDGER,
 }
-_OF_SPEED = ("cost_ratio", "verification_cost", "predicted_speedup", "speedup", "overhead")
+_OF_SPEED = ("speedup", *EXPECTED, *PREDICTED)  # their keys have a speed condition
 
 
 _TERM = r" t=\d+(\.\d+)?| gamma=\d{1,3}| draft=\w+| verification=\w+"

@@ -7,13 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from draftmark.analysis import predicted_speedup, speeds
+from draftmark.analysis import expected_speed, predicted_speedup, speeds
 from draftmark.analysis.merging.parts import Part
 from draftmark.results import Number, Result
 from draftmark.store.records import DECODES
 from draftmark.store.speed_records import ENGINE, PARTS, RUNS
 
-_NAMES = {*speeds.DEFINITIONS, *predicted_speedup.DEFINITIONS}
+_NAMES = {
+    *speeds.DEFINITIONS,
+    *predicted_speedup.DEFINITIONS,
+    *expected_speed.DEFINITIONS,
+}
 _FILES = tuple(name.partition(".")[0] for name in (DECODES, RUNS, ENGINE, PARTS))
 
 

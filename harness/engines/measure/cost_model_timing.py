@@ -3,13 +3,15 @@
 The times exclude an engine's own work (Python, sampling, scheduling), so the speedup predicted from
 them differs from the measured one by the engine's overhead. A pass of a language model, as target
 or draft, reads `width` tokens of each text of a batch after a context. For any other draft, its
-session's proposal is timed, one text at a time.
+session's proposals of every block length are timed, one text at a time: a block in one pass costs
+about the same whatever its length.
 
 Legend: B text of a batch, T position, D hidden size.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,7 +22,13 @@ from draftmark.models.generation import random_stream
 from draftmark.models.growing_cache import growing_cache
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel, load_model
-from draftmark.speculation.interfaces import Drafter, FeatureSession, Method
+from draftmark.speculation.interfaces import (
+    Drafter,
+    DraftsBlocks,
+    FeatureSession,
+    Method,
+    Session,
+)
 from draftmark.speculation.language_model_drafter import LanguageModelDrafter
 from draftmark.speculation.tree_drafter import TreeDrafter
 from draftmark.store.speed_records import TimedPass
@@ -52,7 +60,8 @@ def time_passes(
         if isinstance(drafter, LanguageModelDrafter):
             passes += _model_passes("draft", drafter.model, batch_size, contexts, 1)
     if not isinstance(drafter, LanguageModelDrafter) and 1 in batch_sizes:
-        passes += [_session_pass(drafter, target, length, longest_block) for length in contexts]
+        for length in contexts:
+            passes += _session_passes(drafter, target, length, longest_block)
     for _, measure in passes:
         measure()
     return [
@@ -100,31 +109,46 @@ def _forward(model: LanguageModel, ids_BT: torch.Tensor, cache: DynamicCache, he
     model.logits(read.last_hidden_state[:, -heads:])
 
 
-def _session_pass(
-    drafter: Drafter, target: LanguageModel, context: int, num_tokens: int
-) -> _Measured:
-    """Return the timer of a proposal of `num_tokens`, or of the nodes of a tree of that depth.
-
-    Each call appends a token to the text.
-    """
-    ids = _ids(target, 1, context)[0].tolist()
-    session = drafter.start(ids, GREEDY, random_stream(0, "parts"))
+def _session_passes(
+    drafter: Drafter, target: LanguageModel, context: int, longest_block: int
+) -> Iterator[_Measured]:
+    """Yield the proposals of 1 to `longest_block` tokens; each call appends a token to the text."""
+    ids = _ids(target, 1, context + longest_block * (REPEATS + 1))[0].tolist()
+    session = drafter.start(ids[:context], GREEDY, random_stream(0, "parts"))
     layers = session.layers if isinstance(session, FeatureSession) else ()
-    cached = CachedModel(target, layers)
-    more = iter(_ids(target, 1, context + REPEATS + 1)[0, context:].tolist())
+    text = _GrowingText(session, CachedModel(target, layers), ids, context)
+    is_block = isinstance(drafter, DraftsBlocks)
+    for asked in range(1, longest_block + 1):
+        width = _drafted_tokens(drafter, asked)
+        part = TimedPass("draft", 0, 1, context, width, 0.0, asked, is_block)
+        yield part, partial(text.time_proposal, asked)
 
-    def observe(tokens: Sequence[int]) -> None:
-        if isinstance(session, FeatureSession):
-            cached.feed(tokens)
-            session.observe(cached.states_TLD)
 
-    def measure() -> float:
-        observe(ids[len(cached.seen) :])
-        ids.append(next(more))
-        return _timed(target, lambda: session.propose(ids, num_tokens))
+def _drafted_tokens(drafter: Drafter, asked: int) -> int:
+    """Return the number of tokens, or of a tree's nodes, that a draft proposes when asked."""
+    if isinstance(drafter, TreeDrafter):
+        return len(drafter.tree.cut(asked).paths)
+    return min(asked, drafter.block_size) if isinstance(drafter, DraftsBlocks) else asked
 
-    nodes = drafter.tree.cut(num_tokens).paths if isinstance(drafter, TreeDrafter) else ()
-    return TimedPass("draft", 0, 1, context, len(nodes) or num_tokens, 0.0), measure
+
+@dataclass
+class _GrowingText:
+    """A session with the target's states of a text, which grows by a token a proposal."""
+
+    session: Session
+    target: CachedModel
+    ids: Sequence[int]
+    length: int
+
+    def time_proposal(self, num_tokens: int) -> float:
+        """Return the seconds of a proposal after one more token of the text."""
+        if isinstance(self.session, FeatureSession):
+            self.target.feed(self.ids[len(self.target.seen) : self.length])
+            self.session.observe(self.target.states_TLD)
+        self.length += 1
+        return _timed(
+            self.target.model, lambda: self.session.propose(self.ids[: self.length], num_tokens)
+        )
 
 
 def _ids(model: LanguageModel, batch_size: int, length: int) -> torch.Tensor:

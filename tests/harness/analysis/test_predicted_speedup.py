@@ -10,8 +10,10 @@ import pytest
 
 from draftmark.analysis.predicted_speedup import (
     cost_model_numbers,
+    cost_numbers,
     drafting_cost,
     predicted_speedup,
+    timed_costs,
 )
 from draftmark.config.sections import SpeedCondition
 from draftmark.results import Number
@@ -57,8 +59,9 @@ def values(*args: object, **changes: float) -> dict[str, float]:
 
 def test_the_terms_are_in_plain_passes_and_the_prediction_is_the_cost_models() -> None:
     found = values()
-    assert found["cost_ratio"] == pytest.approx(0.25)
-    assert found["verification_cost"] == pytest.approx(0.1)
+    costs = cost_numbers(timed_costs(parts(), 1, GAMMA), GAMMA)
+    assert costs["cost_ratio"].value == pytest.approx(0.25)
+    assert costs["verification_cost"].value == pytest.approx(0.1)
     assert found["predicted_speedup"] == pytest.approx(250 / (100 + 300 * (0.25 + 0.1)))
     assert found["overhead"] == pytest.approx(found["predicted_speedup"] / 1.5)
 
@@ -76,9 +79,10 @@ def test_the_interval_of_the_overhead_has_the_spread_of_both() -> None:
 
 
 def test_a_drifting_clock_does_not_widen_ratios() -> None:
-    for name, number in cost_model_numbers(CONDITION, parts(), ENGINE_COUNTS, MEASURED):
-        if name in ("cost_ratio", "predicted_speedup"):
-            assert number.low == pytest.approx(number.high)
+    found = dict(cost_model_numbers(CONDITION, parts(), ENGINE_COUNTS, MEASURED))
+    costs = cost_numbers(timed_costs(parts(), 1, GAMMA), GAMMA)
+    for number in (costs["cost_ratio"], found["predicted_speedup"]):
+        assert number.low == pytest.approx(number.high)
 
 
 def test_prefill_of_both_models_counts_once_for_each_run() -> None:
@@ -91,9 +95,38 @@ def test_a_proposal_costs_each_of_its_tokens_alike() -> None:
     timed = [
         p if p.who == "target" else TimedPass("draft", p.repeat, 1, 10, 4, 4.0) for p in parts()
     ]
-    found = {name: n.value for name, n in cost_model_numbers(CONDITION, timed, ENGINE_COUNTS, None)}
-    assert found["cost_ratio"] == pytest.approx(1.0 / (2.0 * 2**0.5))
-    assert "overhead" not in found
+    costs = cost_numbers(timed_costs(timed, 1, GAMMA), GAMMA)
+    assert costs["cost_ratio"].value == pytest.approx(1.0 / (2.0 * 2**0.5))
+    assert "overhead" not in dict(cost_model_numbers(CONDITION, timed, ENGINE_COUNTS, None))
+
+
+@pytest.mark.parametrize("gamma", [1, 2, 4])
+def test_a_block_in_one_pass_costs_the_same_whatever_its_length(gamma: int) -> None:
+    """A pass of the draft takes 1 s and one of the target 2 s; its blocks have 3 tokens at most."""
+    timed = [
+        TimedPass(who, repeat, 1, 10, width, seconds, block_length=asked)
+        for repeat in (0, 1)
+        for who, width, seconds, asked in (
+            *(("target", width, 2.0, None) for width in range(1, 6)),
+            *(("draft", min(asked, 3), 1.0, asked) for asked in range(1, 5)),
+        )
+    ]
+    costs = cost_numbers(timed_costs(timed, 1, gamma), gamma)
+    assert costs["cost_ratio"].value == pytest.approx(0.5 / min(gamma, 3))
+
+
+def test_a_block_that_is_cut_still_costs_its_pass() -> None:
+    """10 passes of the target draft 4 tokens in all, but the draft makes 10 passes too."""
+    by_token = [
+        replace(part, width=GAMMA, block_length=GAMMA) if part.who == "draft" else part
+        for part in parts(draft=0.6)
+    ]
+    in_one = [replace(part, one_pass=part.who == "draft") for part in by_token]
+    engine = {"runs": [1.0], "tokens": [12.0], "passes": [10.0], "drafted": [4.0]}
+    for timed, drafting in ((by_token, 4 * 0.1), (in_one, 10 * GAMMA * 0.1)):
+        found = dict(cost_model_numbers(CONDITION, timed, engine, None))
+        expected = 12 / (10 + drafting + 4 * 0.1)
+        assert found["predicted_speedup"].value == pytest.approx(expected)
 
 
 def test_nothing_is_said_of_batch_sizes_that_were_not_timed() -> None:

@@ -199,23 +199,85 @@ def test_the_noise_floor_is_a_speedup_of_its_own() -> None:
     assert list(found) == ["noise_floor[engine=reference,t=0,batch=1,length=natural]"]
 
 
+PARTS = [
+    TimedPass(who, repeat, 1, context, width, seconds)
+    for repeat in (0, 1)
+    for who, context, width, seconds in (
+        ("target", 9, 1, 1.0),
+        ("target", 9, 4, 1.3),  # w = 0.1
+        ("draft", 9, 1, 0.2),  # c
+        ("target", 0, 9, 4.0),
+        ("draft", 0, 9, 1.0),
+    )
+]
+
+
 def test_the_predicted_speedup_has_a_prefill_for_every_run() -> None:
     """4 runs of the draft's arm: each of 4 tokens in 2 passes, with 4 drafted tokens."""
     recipe = recipe_of(num_speculative_tokens=3, cost_model=True)
     assert recipe.speed is not None
     (condition,) = recipe.speed.conditions()
-    parts = [
-        TimedPass(who, repeat, 1, context, width, seconds)
-        for repeat in (0, 1)
-        for who, context, width, seconds in (
-            ("target", 9, 1, 1.0),
-            ("target", 9, 4, 1.3),  # w = 0.1
-            ("draft", 9, 1, 0.2),  # c
-            ("target", 0, 9, 4.0),
-            ("draft", 0, 9, 1.0),
-        )
-    ]
-    found = numbers_of({condition: measured([(4.0, 2.0), (4.0, 2.0)])}, recipe, parts=parts)
+    found = numbers_of({condition: measured([(4.0, 2.0), (4.0, 2.0)])}, recipe, parts=PARTS)
     expected = (4 * 4 + 16) / (4 * (4 + 1) + 8 + 16 * (0.2 + 0.1))
     key = speed_key("predicted_speedup", condition.label)
     assert found[key].value == pytest.approx(expected)
+
+
+def test_a_draft_that_no_engine_ran_has_its_costs_and_an_expected_speedup() -> None:
+    """Texts of 4 tokens: all 3 drafted are accepted, and the block gives 4; or none is."""
+    recipe = recipe_of(engine="vllm", num_speculative_tokens=3, cost_model=True)
+    assert recipe.speed is not None
+    (condition,) = recipe.speed.conditions()
+    zeros_S = np.zeros(4)
+    none = sliding_table("p1", zeros_S, zeros_S, zeros_S, MAX_GAMMA)
+    # The text may go on, so a block drafts 3 tokens wherever it starts.
+    tables = [replace(table, limit=100) for table in (_table("p0"), none)]
+    found = numbers_of({}, recipe, parts=PARTS, tables={0.0: tables})
+    assert found.keys() == {
+        speed_key(name, condition.label)
+        for name in ("cost_ratio", "verification_cost", "expected_speedup")
+    }
+    passes, drafted = 1 + 4, 3 + 4 * 3
+    expected = (2 * 4 + 8) / (2 * (4 + 1) + passes + drafted * (0.2 + 0.1))
+    number = found[speed_key("expected_speedup", condition.label)]
+    assert number.value == pytest.approx(expected)
+    assert number.low < expected < number.high
+    assert found[speed_key("cost_ratio", condition.label)].value == pytest.approx(0.2)
+    assert found[speed_key("verification_cost", condition.label)].value == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"temperature": 1.0},  # not scored
+        {"num_speculative_tokens": 4},  # no pass of 5 tokens was timed
+        {"batch_sizes": [2]},
+    ],
+)
+def test_nothing_is_expected_of_what_was_neither_scored_nor_timed(changes: dict[str, Any]) -> None:
+    recipe = recipe_of(**{"num_speculative_tokens": 3, "cost_model": True, **changes})
+    found = numbers_of({}, recipe, parts=PARTS, tables={0.0: [_table("p0"), _table("p1")]})
+    assert not any(name.startswith("expected_speedup") for name in found)
+    assert any(name.startswith("cost_ratio") for name in found) == ("temperature" in changes)
+
+
+def test_turns_of_a_conversation_are_one_unit_of_the_expected_speedup() -> None:
+    recipe = recipe_of(num_speculative_tokens=3, cost_model=True)
+    zeros_S = np.zeros(4)
+    whole = [_table(f"c{n}") for n in range(4)]
+    none = [sliding_table(f"d{n}", zeros_S, zeros_S, zeros_S, MAX_GAMMA) for n in range(4)]
+    alone = [*whole, *none]
+    turns = [
+        replace(table, example_id=f"mine/{n % 4}/turn-{n // 4}") for n, table in enumerate(alone)
+    ]
+    numbers = [
+        next(
+            number
+            for name, number in numbers_of({}, recipe, parts=PARTS, tables={0.0: tables}).items()
+            if name.startswith("expected")
+        )
+        for tables in (alone, turns)
+    ]
+    assert numbers[0].value == pytest.approx(numbers[1].value)
+    # Each conversation has a turn that is accepted whole and one that is not: all are alike.
+    assert numbers[1].high - numbers[1].low < 1e-6 < numbers[0].high - numbers[0].low

@@ -51,7 +51,8 @@ def _check_rows(path: Path, facts: Any, most: int) -> None:
         for place in range(group.num_columns):
             if group.column(place).num_values != group.num_rows:
                 raise ValueError("a column has another number of values than there are rows")
-    if sum(group.num_rows for group in groups) != facts.num_rows:
+    counts = [group.num_rows for group in groups] or [0]
+    if min(counts) < 0 or sum(counts) != facts.num_rows:
         raise ValueError("its parts have not the rows that it claims")
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _READ = "read"
-_BYTES, _SECONDS = 4 * 1024**3, 60  # of the other process, for a file
+_BYTES, _SECONDS = 4 * 1024**3, 60  # more than the other process has, and for a file
 
 
 def require_readable(path: Path, most_rows: int) -> None:
@@ -40,7 +40,10 @@ class _Probe:
         atexit.register(self.close)
 
     def reads(self, path: Path, most_rows: int) -> bool:
-        """True if the process outlives a file."""
+        """True if the process outlives a file; one that was lost before is started again."""
+        return any(self._outlives(path, most_rows) for _ in range(2))
+
+    def _outlives(self, path: Path, most_rows: int) -> bool:
         process = self._process or self._start()
         assert process.stdin
         assert process.stdout
@@ -79,16 +82,25 @@ def _probe(process: int) -> _Probe:
 
 def _read_all() -> None:
     """Read each file that a line of the standard input names, and answer with a line."""
-    for limit, most in ((resource.RLIMIT_AS, _BYTES), (resource.RLIMIT_CORE, 0)):
-        known = resource.getrlimit(limit)[1]
-        least = most if known == resource.RLIM_INFINITY else min(most, known)
-        resource.setrlimit(limit, (least, known))
+    _limit_memory()
     for line in sys.stdin:
         path, most_rows = json.loads(line)
         signal.alarm(_SECONDS)  # ends the process, wherever it is
         with suppress(pa.ArrowException, OSError, ValueError):
             _read(path, most_rows)
+        signal.alarm(0)
         print(_READ, flush=True)
+
+
+def _limit_memory() -> None:
+    """Limit the address space to what the process has and `_BYTES` more, where the system can."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    pages = Path("/proc/self/statm")
+    if pages.is_file():
+        most = int(pages.read_text().split()[0]) * resource.getpagesize() + _BYTES
+        known = resource.getrlimit(resource.RLIMIT_AS)[1]
+        least = most if known == resource.RLIM_INFINITY else min(most, known)
+        resource.setrlimit(resource.RLIMIT_AS, (least, known))
 
 
 def _read(path: str, most_rows: int) -> None:

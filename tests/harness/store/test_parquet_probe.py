@@ -1,8 +1,8 @@
 """Parquet files of others are read in a process of its own first, which some of them end."""
 
-import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,14 +28,30 @@ def test_sound_and_merely_malformed_files_pass(tmp_path: Path) -> None:
 def test_a_file_that_ends_the_process_costs_itself_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: signal.Signals
 ) -> None:
-    probe = parquet_probe._Probe()
-    monkeypatch.setattr(parquet_probe, "_probe", lambda process: probe)
-    file = written(tmp_path / "a.parquet")
-    require_readable(file, 10)
-    assert probe._process
-    os.kill(probe._process.pid, end)
+    file, probe = written(tmp_path / "a.parquet"), parquet_probe._Probe()
+    assert probe.reads(file, 10)
+    start, dying = probe._start, 2
 
-    with pytest.raises(ValueError, match="the process that read it was lost"):
-        require_readable(file, 10)
-    require_readable(file, 10)
+    def start_and_end() -> Any:
+        nonlocal dying
+        process = start()
+        if dying:
+            dying -= 1
+            process.send_signal(end)
+        return process
+
+    monkeypatch.setattr(probe, "_start", start_and_end)
+    probe.close()
+    assert not probe.reads(file, 10)  # twice lost
+    assert probe.reads(file, 10)
+    probe.close()
+
+
+def test_a_process_that_was_lost_before_costs_no_file(tmp_path: Path) -> None:
+    file, probe = written(tmp_path / "a.parquet"), parquet_probe._Probe()
+    assert probe.reads(file, 10)
+    assert probe._process
+    probe._process.kill()
+
+    assert probe.reads(file, 10)
     probe.close()

@@ -3,18 +3,57 @@
 Anybody may have made such a file, so what is impossible in counts is found before they are used.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from draftmark.store.acceptance_tables import Floats
+from draftmark.store.plain_files import NotPlain
 
 COUNTED = ("accepted", "tested", "drafted", "tokens", "passes")
 _LARGEST = 1e9  # of a count: no text has so many tokens
 _ROUNDING = 1e-6  # relative, of a sum of expected counts
 Columns = Mapping[str, Any]
+
+
+def read_count_table(
+    path: Path, data: bytes, schema: pa.Schema, most: int, check: Callable[[Any], None]
+) -> tuple[Any, Any]:
+    """Return the table of a file of `most` rows at most, and the file's metadata.
+
+    The metadata are compared with the limit, with the schema and with themselves, and go through
+    `check`, before a column is read: a run of equal numbers takes a few bytes, however long it is.
+    Raises NotPlain, or ValueError if the file is malformed.
+    """
+    limits = {f"thrift_{kind}_size_limit": len(data) for kind in ("string", "container")}
+    with pq.ParquetFile(pa.BufferReader(data), memory_map=False, **limits) as file:
+        _check_rows(path, file.metadata, most)
+        check(file.metadata)
+        if not file.schema_arrow.remove_metadata().equals(schema):
+            raise ValueError("its columns are not those of counts")
+        table = file.read(use_threads=False)
+    if table.num_rows != file.metadata.num_rows or any(it.null_count for it in table.columns):
+        raise ValueError("a count is missing")
+    return table, file.metadata
+
+
+def _check_rows(path: Path, facts: Any, most: int) -> None:
+    """Raise NotPlain if a file claims too many rows; ValueError if its parts have other numbers."""
+    if not 0 < facts.num_rows <= most:
+        raise NotPlain(f"{path} claims {facts.num_rows} rows; it may have 1 to {most}.")
+    groups = [facts.row_group(place) for place in range(facts.num_row_groups)]
+    for group in groups:
+        for place in range(group.num_columns):
+            if group.column(place).num_values != group.num_rows:
+                raise ValueError("a column has another number of values than there are rows")
+    counts = [group.num_rows for group in groups] or [0]
+    if min(counts) < 0 or sum(counts) != facts.num_rows:
+        raise ValueError("its parts have not the rows that it claims")
 
 
 def grouped(columns: Columns, keys: Sequence[str]) -> Iterator[tuple[tuple[Any, ...], Columns]]:
@@ -52,7 +91,8 @@ def count_fault(gamma: int, values: Mapping[str, Floats], rounding: float = 0.0)
     `rounding` is the largest error of a count.
 
     A block emits its accepted tokens and one of the target; the last one of a text may end with an
-    accepted token. So tokens are accepted + passes, or up to one fewer.
+    accepted token. So tokens are accepted + passes, or up to one fewer. Drafted tokens go untested
+    behind a refused one, up to `gamma` - 1 of a block, or behind the end of the text.
     """
     if not is_countable(values):
         return "a count is negative, not finite or larger than any text"
@@ -62,12 +102,14 @@ def count_fault(gamma: int, values: Mapping[str, Floats], rounding: float = 0.0)
         "a text has no whole number of tokens": tokens_B != np.rint(tokens_B),
         "more tokens were accepted than tested": accepted_B > tested_B + slack_B,
         "more tokens were tested than drafted": tested_B > drafted_B + slack_B,
-        "more tokens were tested than blocks hold": tested_B > gamma * passes_B + slack_B,
+        "more tokens were drafted than blocks hold": drafted_B > gamma * passes_B + slack_B,
         "more tokens were refused than there are passes": tested_B
         > accepted_B + passes_B + slack_B,
         "accepted tokens and passes do not add up to the tokens": np.abs(
             accepted_B + passes_B - tokens_B - 0.5
         )
         > 0.5 + slack_B,
+        "more tokens went untested than refusals explain": drafted_B - tested_B
+        > (gamma - 1) * (tested_B - accepted_B) + gamma + slack_B,
     }
     return next((reason for reason, wrong_B in faults.items() if wrong_B.any()), "")

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -35,6 +36,7 @@ from draftmark.analysis.count_columns import (
     grouped,
     is_countable,
     prompt_fault,
+    read_count_table,
 )
 from draftmark.analysis.kept_counts import At, KeptCounts
 from draftmark.config.validation import Section
@@ -42,6 +44,7 @@ from draftmark.errors import UserError
 from draftmark.results import Results
 from draftmark.store.acceptance_tables import Floats
 from draftmark.store.files import write_atomically
+from draftmark.store.parquet_probe import require_readable
 from draftmark.store.plain_files import NotPlain, read_plain
 from draftmark.store.reading import adapter, explained
 from draftmark.store.records import write_rows
@@ -176,6 +179,7 @@ def unpack_counts(path: Path, directory: Path) -> None:
     """Write the run of a file into a new folder; raises UserError if the file is malformed."""
     data = read_plain(path, MAX_BYTES)
     with explained(path, FIX):
+        require_readable(path, MAX_ROWS)
         columns, packed = _read(path, data)
         document: _Document = adapter(_Document).validate_json(_unpacked(packed))
         results: Results = adapter(Results).validate_python(document.results)
@@ -207,29 +211,24 @@ def _check_names(results: Results, document: _Document) -> None:
 
 def _read(path: Path, data: bytes) -> tuple[Columns, bytes]:
     """Return the columns and the document of a file, after comparing it with the limits."""
-    limits = {"thrift_string_size_limit": MAX_BYTES, "thrift_container_size_limit": MAX_BYTES}
-    with pq.ParquetFile(pa.BufferReader(data), memory_map=False, **limits) as file:
-        facts = file.metadata
-        groups = [facts.row_group(place) for place in range(facts.num_row_groups)]
-        unpacked = sum(
-            group.column(place).total_uncompressed_size
-            for group in groups
-            for place in range(group.num_columns)
-        )
-        if not 0 < facts.num_rows <= MAX_ROWS or unpacked > MAX_UNPACKED:
-            raise NotPlain(
-                f"{path} claims {facts.num_rows} rows of {unpacked / 1e6:.0f} MB; counts have 1 to "
-                f"{MAX_ROWS} of at most {MAX_UNPACKED / 1e6:.0f} MB."
-            )
-        if not file.schema_arrow.remove_metadata().equals(_SCHEMA):
-            raise ValueError("its columns are not those of counts")
-        table = file.read(use_threads=False)
-    if any(column.null_count for column in table.columns):
-        raise ValueError("a count is missing")
+    table, facts = read_count_table(path, data, _SCHEMA, MAX_ROWS, partial(_check_size, path))
     columns = {name: table[name].to_numpy() for name in _SCHEMA.names}
     for name in COUNTED:
         columns[name] = columns[name] / _SCALE
     return columns, (facts.metadata or {}).get(_KEY, b"")
+
+
+def _check_size(path: Path, facts: Any) -> None:
+    """Raise NotPlain if a file claims to unpack to more than counts have."""
+    groups = [facts.row_group(place) for place in range(facts.num_row_groups)]
+    unpacked = sum(
+        group.column(place).total_uncompressed_size
+        for group in groups
+        for place in range(group.num_columns)
+    )
+    if unpacked > MAX_UNPACKED:
+        most = MAX_UNPACKED / 1e6
+        raise NotPlain(f"{path} claims {unpacked / 1e6:.0f} MB; counts have {most:.0f} at most.")
 
 
 def _unpacked(packed: bytes) -> bytes:

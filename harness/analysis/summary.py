@@ -50,6 +50,13 @@ def pool_seeds(
     return pooled | dict(_gains(seeds))
 
 
+def speed_of_seeds(numbers: Sequence[Number]) -> Number:
+    """Return the geometric mean of each seed's number, n = seeds; of one seed its own."""
+    if len(numbers) == 1:
+        return numbers[0]
+    return statistics.geometric_mean([it.value for it in numbers], numbers[0].definition)
+
+
 def _gains(seeds: Sequence[Mapping[str, Quantity]]) -> Iterator[tuple[str, Number]]:
     """Yield what block verification adds to block efficiency, paired on prompts and seeds.
 

@@ -57,8 +57,8 @@ def verdict(answer: Answer) -> str:
 def _first(names: Sequence[str], tables: Sequence[Table]) -> str:
     where = _listed([task_title(table.terms.task) for table in tables])
     if len(names) > 1:
-        more = f"{len(names) - 3} more"
-        return f"{_listed([*names[:3], more] if len(names) > 3 else names)} are tied on {where}"
+        shown = [*names[:3], f"{len(names) - 3} more"] if len(names) > 4 else names
+        return f"{_listed(shown)} are tied on {where}"
     if not (lead := smallest_lead(tables)):
         alone = all(len(table.rows) == 1 for table in tables)
         return f"{names[0]} is {'the only row' if alone else 'first'} on {where}"

@@ -14,7 +14,7 @@ from pydantic import Field
 from draftmark.analysis.expected_speed import DEFINITIONS as EXPECTED
 from draftmark.analysis.predicted_speedup import DEFINITIONS as PREDICTED
 from draftmark.analysis.quantities import quantity_key
-from draftmark.analysis.statistics import geometric_mean
+from draftmark.analysis.summary import speed_of_seeds
 from draftmark.analysis.titles import method_title
 from draftmark.config.validation import Section
 from draftmark.errors import UserError, unknown_name_error
@@ -133,9 +133,7 @@ def _number(results: Results, name: str, contender: Contender) -> Number | None:
     if quantity not in _OF_SPEED:
         return numbers.get(key.replace(",verification=block", ""))
     found = [number for number in _of_seeds(results, quantity, contender) if number]
-    if len(found) < 2:
-        return found[0] if found else None
-    return geometric_mean([number.value for number in found], found[0].definition)
+    return speed_of_seeds(found) if found else None
 
 
 def _of_seeds(results: Results, quantity: str, contender: Contender) -> Iterator[Number | None]:

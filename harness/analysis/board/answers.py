@@ -28,7 +28,7 @@ class Answer:
     def rows(self) -> dict[str, list[TableRow | None]]:
         """The row of each draft in each table, None where it has none; drafts in order.
 
-        The first draft has the most tasks, and of equally many the highest mean.
+        The first draft is the nearest to the first rows of the tables that it stands in.
         """
         found: dict[str, list[TableRow | None]] = {}
         for place, table in enumerate(self.tables):
@@ -37,13 +37,14 @@ class Answer:
                 line[place] = row
         return dict(sorted(found.items(), key=lambda item: self._worth(item[1]), reverse=True))
 
-    def _worth(self, line: Sequence[TableRow | None]) -> tuple[int, float]:
-        known = [
-            row.efficiencies[table.gamma].value
+    def _worth(self, line: Sequence[TableRow | None]) -> tuple[float, int]:
+        """Return the mean share of the first row's efficiency, and the number of tasks."""
+        shares = [
+            row.efficiencies[table.gamma].value / table.rows[0].efficiencies[table.gamma].value
             for row, table in zip(line, self.tables, strict=True)
             if row
         ]
-        return len(known), sum(known) / len(known)
+        return sum(shares) / len(shares), len(shares)
 
     @cached_property
     def first(self) -> list[list[str]]:

@@ -7,7 +7,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from draftmark.analysis.board.submission import Submission, folder_name, speed_e
 from draftmark.analysis.board.suite import Suite
 from draftmark.analysis.fairness import data_findings
 from draftmark.analysis.summary import quantity_number
-from draftmark.results import Number
+from draftmark.results import Number, Results
 from draftmark.store.graph import json_digest
 
 _LONGEST = 200  # characters of a label
@@ -58,6 +59,7 @@ def _names(submission: Submission, board: Board, folder: Path) -> Iterator[str]:
 def _labels(submission: Submission) -> Iterator[str]:
     """Yield what pages and commands print of a submission, but for its recipe and findings."""
     header, results = submission.header, submission.results
+    yield from (name for item in results.pooled for name in item.numbers)
     yield from (results.name, results.title, header.draftmark, header.machine, header.suite)
     yield from (text for pair in header.engines.items() for text in pair)
     yield from (f"{name} {value}" for name, value in results.manifest["versions"].items())
@@ -92,13 +94,32 @@ def _rows(submission: Submission, board: Board, folder: Path) -> Iterator[str]:
     for row in results.results:
         if row.failure:
             yield f"{row.cell.task}, seed {row.cell.seed} failed"
+    if {it.contender for it in results.pooled} - {cell.contender for cell in cells}:
+        yield "it has pooled numbers of another draft"
+    yield from _not_packed(results)
+
+
+def _not_packed(results: Results) -> Iterator[str]:
+    """Yield what results have that no submission has, as `pack_run` leaves it out."""
+    empty = replace(results, comparisons=(), standings=(), block_comparisons=(), block_standings=())
+    if results != empty:
+        yield "it has comparisons with other drafts"
+    if results.server is not None:
+        yield "it was measured at a server, which writes its own texts"
+    kept = ("records", "history", "speed_failures", "speed_refusals")
+    if any(getattr(row, name) for row in results.results for name in kept):
+        yield "its rows name records or failures that no submission has"
 
 
 def _date(submission: Submission, board: Board, folder: Path) -> Iterator[str]:
-    """Yield a date to come: the newest submission of a draft stands in the tables."""
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()  # somewhere on earth
-    if submission.header.date > tomorrow:
-        yield f"it was submitted on {submission.header.date}, a day to come"
+    """Yield a date that is none, or to come: a draft's newest submission stands in the tables."""
+    try:
+        day = date.fromisoformat(submission.header.date)
+    except ValueError:
+        yield f"it was submitted on {submission.header.date}, which is no day"
+        return
+    if day > (datetime.now(UTC) + timedelta(days=1)).date():  # somewhere on earth
+        yield f"it was submitted on {day}, a day to come"
 
 
 def _suite(submission: Submission, board: Board, folder: Path) -> Iterator[str]:
@@ -137,6 +158,9 @@ def _target(submission: Submission, board: Board, folder: Path) -> Iterator[str]
     }
     if len(digests) != 1 or names != {header.target}:
         yield f"its rows are of other targets than {header.target}: {', '.join(sorted(names))}"
+    for name in board.targets:
+        if name != header.target and name.lower() == header.target.lower():
+            yield f"{header.target} and {name} of this board differ by upper and lower case alone"
     pinned = board.targets.get(header.target)
     if pinned and digests != {pinned}:
         yield f"its target's files are not those of {header.target} on this board"
@@ -225,15 +249,15 @@ def _shown(number: Number) -> str:
 
 def _speeds(submission: Submission, board: Board, folder: Path) -> Iterator[str]:
     """Yield speedups that cannot be, or that are of no machine."""
-    for row in submission.results.results:
-        for key, number in row.numbers.items():
+    for task, claims, _ in _claimed(submission):
+        for key, number in claims.items():
             if not key.startswith("speedup"):
                 continue
             low, high = (number.value if end is None else end for end in (number.low, number.high))
             if not 0 < low <= number.value <= high < _FASTEST:
-                yield f"{row.cell.task}: {key} is claimed as {_shown(number)}, which cannot be"
+                yield f"{task}: {key} is claimed as {_shown(number)}, which cannot be"
             elif not (submission.header.machine and speed_engine(key)):
-                yield f"{row.cell.task}: {key} is of no machine or no engine"
+                yield f"{task}: {key} is of no machine or no engine"
 
 
 def _findings(submission: Submission, board: Board, folder: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ takes. Prompts are numbers in the order of the suite.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +15,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from draftmark.analysis.count_columns import COUNTED, count_fault, grouped, prompt_fault
+from draftmark.analysis.count_columns import (
+    COUNTED,
+    count_fault,
+    grouped,
+    prompt_fault,
+    read_count_table,
+)
+from draftmark.analysis.published_counts import DECIMALS
 from draftmark.analysis.quantities import DEFINITIONS, RATES, Quantity, quantity_key, rate_bounds
 from draftmark.speculation.blocks import BlockSums
 from draftmark.store.acceptance_tables import Floats
 from draftmark.store.files import replace_file
+from draftmark.store.parquet_probe import require_readable
 from draftmark.store.plain_files import NotPlain, read_plain
 from draftmark.store.reading import explained
 from draftmark.types import Verification
@@ -27,6 +36,7 @@ FILE = "records/counts.parquet"
 MAX_BYTES = 1_000_000
 MAX_ROWS = 100_000
 RATED = ("block_efficiency", "acceptance_rate")  # the rates that a row claims
+_ROUNDING = 10.0**-DECIMALS  # of counts that were published before
 FIX = "pack the run again with draftmark submit"
 _TYPES = {
     **{"cell": pa.int16(), "temperature": pa.float64(), "gamma": pa.int16(), "block": pa.bool_()},
@@ -100,20 +110,14 @@ def read_counts(path: Path) -> Counts:
     """
     data = read_plain(path, MAX_BYTES)
     with explained(path, FIX):
-        limits = {"thrift_string_size_limit": MAX_BYTES, "thrift_container_size_limit": MAX_BYTES}
-        with pq.ParquetFile(pa.BufferReader(data), memory_map=False, **limits) as file:
-            _check_bounds(path, file.metadata)
-            if not file.schema_arrow.equals(_SCHEMA):
-                raise ValueError("its columns are not those of counts")
-            table = file.read()
-        columns = {name: table[name].to_numpy() for name in _TYPES}
-        return dict(_grouped(columns))
+        require_readable(path, MAX_ROWS)
+        check = partial(_refuse_compressed, path)
+        table, _ = read_count_table(path, data, _SCHEMA, MAX_ROWS, check)
+        return dict(_grouped({name: table[name].to_numpy() for name in _TYPES}))
 
 
-def _check_bounds(path: Path, facts: Any) -> None:
-    """Raise NotPlain if a file claims more rows than a submission has, or is compressed."""
-    if not 0 < facts.num_rows <= MAX_ROWS:
-        raise NotPlain(f"{path} claims {facts.num_rows} rows; a submission has 1 to {MAX_ROWS}.")
+def _refuse_compressed(path: Path, facts: Any) -> None:
+    """Raise NotPlain if a file is compressed."""
     groups = (facts.row_group(place) for place in range(facts.num_row_groups))
     for group in groups:
         for place in range(group.num_columns):
@@ -138,7 +142,7 @@ def count_faults(counts: Counts, cells: Mapping[int, tuple[str, int]]) -> Iterat
             continue
         task, number = cells[at.cell]
         if reason := prompt_fault(own.prompts_B, number, "suite") or count_fault(
-            at.gamma, own.columns
+            at.gamma, own.columns, _ROUNDING
         ):
             yield f"{_where(at)}: {reason}"
             continue

@@ -22,7 +22,8 @@ _Key = tuple[Any, ...]
 class Earlier:
     """The submissions that were seen so far, by what later ones must not share with them."""
 
-    names: dict[str, Submission] = field(default_factory=dict)  # by name in lower case
+    targets: dict[str, str] = field(default_factory=dict)  # by name in lower case
+    names: dict[str, Submission] = field(default_factory=dict)  # likewise
     marks: dict[str, Submission] = field(default_factory=dict)  # by all counts of a task
     prompts: dict[_Key, Submission] = field(default_factory=dict)  # by the counts of one prompt
     lengths: dict[_Key, tuple[Any, Submission]] = field(default_factory=dict)  # by texts
@@ -46,13 +47,14 @@ class Earlier:
 
         A series of submissions is of one draft, so that a change in it is not that of another one.
         """
+        target = submission.header.target
+        first_target = self.targets.setdefault(target.lower(), target)
         first = self.names.setdefault(submission.name.lower(), submission)
-        if first.name != submission.name:
-            yield (
-                "names",
-                f"{submission.name} and {first.name} differ by upper and lower case alone",
-            )
-            return
+        for own_name, known_name in ((target, first_target), (submission.name, first.name)):
+            if own_name != known_name:
+                names = f"{own_name} and {known_name}"
+                yield "names", f"{names} differ by upper and lower case alone"
+                return
         known, own = _draft_facts(first), _draft_facts(submission)
         differing = [name for name in known.keys() & own.keys() if known[name] != own[name]]
         if differing:

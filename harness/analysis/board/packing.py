@@ -42,14 +42,26 @@ def pack_run(
         )
     drafts = list(dict.fromkeys((row.cell.pair, row.cell.method) for row in results.results))
     known = list(dict.fromkeys(method for _, method in drafts))
-    for wanted in methods or ():
-        if wanted not in known:
-            raise unknown_name_error("method", wanted, known)
-    drafts = [item for item in drafts if methods is None or item[1] in methods]
+    if methods is not None:
+        chosen = set(_named(methods, known))
+        drafts = [item for item in drafts if item[1] in chosen]
     if name is not None and len(drafts) != 1:
         raise UserError(f"--name is for one draft, not {len(drafts)}: name its method too.")
     for pair, method in drafts:
         yield _pack(results, directory, suite, (pair, method), date, name)
+
+
+def _named(words: Sequence[str], known: Sequence[str]) -> Iterator[str]:
+    """Yield the methods that a list names, which was split at commas: a label may have some."""
+    place = 0
+    while place < len(words):
+        for end in range(len(words), place, -1):
+            if (name := ", ".join(words[place:end])) in known:
+                yield name
+                place = end
+                break
+        else:
+            raise unknown_name_error("method", words[place], known)
 
 
 def _pack(

@@ -54,7 +54,7 @@ class Header(Section):
     suite_digest: str
     target: _Name
     draft: _Name
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    date: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
     draftmark: str
     machine: str = ""  # on which speeds were measured; empty without speeds
     engines: Mapping[str, str] = {}  # the version of each engine that measured speeds

@@ -15,6 +15,7 @@ from draftmark.analysis.board.counts import Condition
 from draftmark.analysis.board.submission import Submission, speed_engine
 from draftmark.analysis.board.suite import suite_names
 from draftmark.analysis.comparisons import rank_by
+from draftmark.analysis.summary import speed_of_seeds
 from draftmark.results import Contender, Number, Standing
 from draftmark.types import Verification
 
@@ -170,11 +171,12 @@ def speed_tables(submissions: Sequence[Submission]) -> list[SpeedTable]:
 
 
 def speedups(submission: Submission) -> Iterator[tuple[str, str, Number]]:
-    """Yield task, key and number of each speedup that a submission claims; the first seed's."""
+    """Yield task, key and number of each speedup that a submission claims: its seeds' mean."""
     for task, places in submission.cells.items():
-        for key, number in submission.results.results[places[0]].numbers.items():
+        claims = [submission.results.results[place].numbers for place in places]
+        for key in claims[0]:
             if key.startswith("speedup[") and submission.header.machine:
-                yield task, key, number
+                yield task, key, speed_of_seeds([own[key] for own in claims if key in own])
 
 
 def trust_of(submission: Submission, reruns: Sequence[Submission] = ()) -> tuple[Trust, list[str]]:

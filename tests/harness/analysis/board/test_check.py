@@ -21,6 +21,7 @@ from commands import run_command, sentence_of
 from draftmark.analysis.board.board import open_board, template_files
 from draftmark.analysis.board.check import Checked, check_board
 from draftmark.analysis.board.counts import FILE
+from draftmark.analysis.board.packing import _named
 from draftmark.analysis.board.submission import read_submission
 from draftmark.analysis.board.submit import submit_run
 from draftmark.errors import UserError
@@ -93,6 +94,7 @@ def accept_more_consistently(columns: dict[str, list[Any]]) -> None:
     columns["accepted"][3] += 1.0
     columns["tested"][3] += 1.0
     columns["passes"][3] -= 1.0
+    columns["drafted"][3] -= columns["gamma"][3]
 
 
 def more_tested(columns: dict[str, list[Any]]) -> None:
@@ -180,8 +182,121 @@ def link_out(row: Path) -> Path:
     return row
 
 
+def claim_fewer_rows(row: Path) -> Path:
+    """Write a million equal rows, which take few bytes, and claim a hundred."""
+    rows = 1_000_000
+    table = pa.table(
+        {f.name: pa.nulls(rows, f.type).fill_null(pa.scalar(0).cast(f.type)) for f in schema(row)},
+        schema(row),
+    )
+    names = [f.name for f in schema(row) if f.name != "block"]
+    pq.write_table(
+        table,
+        row / FILE,
+        compression="none",
+        row_group_size=rows,
+        use_dictionary=names,
+        column_encoding={"block": "RLE"},
+    )
+    data = (row / FILE).read_bytes()
+    claim = varint(rows)
+    place = data.index(claim, len(data) - 8 - int.from_bytes(data[-8:-4], "little"))
+    (row / FILE).write_bytes(data[:place] + varint(100, len(claim)) + data[place + len(claim) :])
+    assert (row / FILE).stat().st_size < 100_000
+    return rehash(row)
+
+
+def schema(row: Path) -> pa.Schema:
+    return pq.read_schema(row / FILE)
+
+
+def varint(number: int, length: int = 0) -> bytes:
+    """Return a number as Parquet's metadata have it, of at least `length` bytes."""
+    left, found = number << 1, []
+    while left or len(found) < length:
+        found.append(left & 0x7F)
+        left >>= 7
+    return bytes([*(byte | 0x80 for byte in found[:-1]), found[-1]])
+
+
+def unknown_codec(row: Path) -> Path:
+    """Name a compression that there is not: pyarrow ends the process that asks for it."""
+    data = (row / FILE).read_bytes()
+    start = data.rindex(b"\x19\x18\x04cell\x15\x00")
+    (row / FILE).write_bytes(data[: start + 8] + b"\x7f" + data[start + 9 :])
+    return rehash(row)
+
+
+def with_nulls(column: str) -> Change:
+    """Return a change that leaves out a value of a column."""
+
+    def change(row: Path) -> Path:
+        columns = pq.read_table(row / FILE).to_pydict()
+        columns[column][2] = None
+        table = pa.Table.from_pydict(columns, schema=schema(row))
+        pq.write_table(table, row / FILE, compression="none")
+        return rehash(row)
+
+    return change
+
+
+def count_of(column: str, value: Any, place: int = 3) -> Change:
+    """Return a change of one value of the counts."""
+    return edited_counts(lambda columns: columns[column].__setitem__(place, value))
+
+
+def all_accepted(columns: dict[str, list[Any]]) -> None:
+    """Test no token but those that were accepted, for an acceptance rate of 1."""
+    columns["tested"] = list(columns["accepted"])
+
+
+def to_other_case(row: Path) -> Path:
+    """Submit a draft of the target in capitals, which some file systems take for the same."""
+    new = row.parent.parent.with_name("Tiny-Target") / row.parent.name / row.name
+    shutil.copytree(row, new)
+    return setting("manifest/submission/target", "Tiny-Target")(new)
+
+
+def link_of_folder(row: Path) -> Path:
+    """Replace a draft's folder by a link to it."""
+    moved = row.parent.rename(row.parent.parent.parent.parent / "elsewhere")
+    row.parent.symlink_to(moved)
+    return row.parent
+
+
+def one_more_folder(row: Path) -> Path:
+    (row / "records" / "more").mkdir()
+    return row
+
+
+def pipe(row: Path) -> Path:
+    """Put a pipe in place of a file, which nothing ever writes to."""
+    (row / FILE).unlink()
+    os.mkfifo(row / FILE)
+    return row
+
+
+def as_json(text: str) -> Change:
+    """Return a change of the document's text: of a number that JSON does not have, or too long."""
+
+    def change(row: Path) -> Path:
+        found = (row / RESULTS).read_text()
+        (row / RESULTS).write_text(found.replace('"seed": 0', f'"seed": {text}', 1))
+        return rehash(row)
+
+    return change
+
+
+ARABIC_DAY = "-".join("\u0662" * n for n in (4, 2, 2))  # digits, as `isdigit` has it
+RIGHT_TO_LEFT, ZERO_WIDTH = "\u202e", "\u200b"
 TEST_ROWS = small_suite().tasks["gsm8k"].digest
 KEY = "block_efficiency[t=0,gamma=4]"
+STANDING = {
+    "contender": {"task": "gsm8k", "pair": "tiny", "method": "kd"},
+    "quantity": KEY,
+    "letters": "a",
+    "behind": None,
+}
 NUMBER = {"value": 99.0, "low": None, "high": None, "n": 8, "definition": "how fast"}
 
 
@@ -249,6 +364,36 @@ NUMBER = {"value": 99.0, "low": None, "high": None, "n": 8, "definition": "how f
         (setting("results/0/provenance/text_digests", {}), "conditions", "hash of its texts"),
         (setting("results/0/provenance/entries/0/inputs", {}), "schema", "cannot be read"),
         (setting("manifest/submission", None), "schema", "cannot be read"),
+        (claim_fewer_rows, "schema", "its parts have not the rows that it claims"),
+        (unknown_codec, "schema", "cannot be read"),
+        (with_nulls("passes"), "schema", "a count is missing"),
+        (with_nulls("cell"), "schema", "a count is missing"),
+        (count_of("accepted", float("nan")), "counts", "negative, not finite or larger"),
+        (count_of("passes", float("inf")), "counts", "negative, not finite or larger"),
+        (count_of("drafted", -1.0), "counts", "negative, not finite or larger"),
+        (count_of("tokens", 1e300), "counts", "negative, not finite or larger"),
+        (count_of("drafted", 9e8), "counts", "more tokens were drafted than blocks hold"),
+        (count_of("temperature", float("nan")), "conditions", "temperature nan has other"),
+        (count_of("gamma", 3), "conditions", "has other conditions than small-suite"),
+        (count_of("cell", 77), "counts", "its prompts are not the 8"),
+        (count_of("prompt", -1), "counts", "its prompts are not the 8"),
+        (edited_counts(all_accepted), "counts", "more tokens went untested than refusals"),
+        (setting("title", f"kd {RIGHT_TO_LEFT}dk"), "names", "control characters"),
+        (setting("results/0/cell/pair", f"ti{ZERO_WIDTH}ny"), "names", "control characters"),
+        (setting("manifest/submission/draft", "\u043ad"), "schema", "draft"),
+        (setting("manifest/submission/date", "2026-02-30"), "date", "which is no day"),
+        (setting("manifest/submission/date", ARABIC_DAY), "schema", "date"),
+        (setting("results/0/records", "../../../.."), "rows", "name records or failures"),
+        (setting("results/0/history", [{"step": 1.0}]), "rows", "name records or failures"),
+        (setting("pooled/0/contender/method", "lk"), "rows", "pooled numbers of another draft"),
+        (setting("standings", [STANDING]), "rows", "it has comparisons with other drafts"),
+        (to_other_case, "target", "Tiny-Target and tiny-target of this board differ by upper"),
+        (link_of_folder, "files", "is not a folder <target>/<draft>/<hash>"),
+        (one_more_folder, "files", "more does not belong"),
+        (pipe, "files", "is a FIFO, not a plain file"),
+        (as_json("NaN"), "schema", "cannot be read"),
+        (as_json("1e999"), "schema", "cannot be read"),
+        (as_json("9" * 5000), "schema", "cannot be read"),
     ],
 )
 def test_a_dishonest_submission_is_named_for_what_it_is(
@@ -366,6 +511,18 @@ def test_published_counts_are_submitted_as_their_run_is(
         for column, counts_B in own.columns.items():
             np.testing.assert_allclose(counts_B, first.counts[at].columns[column], atol=5e-5)
     assert [it.numbers for it in row.results.pooled] == list(row.numbers.values())
+
+
+def test_a_method_with_a_comma_in_its_label_is_named_among_others() -> None:
+    known = ["kd", "eagle3", "eagle3, 3.1's norms", "a, b"]
+
+    assert list(_named(["eagle3", "3.1's norms", "kd", "eagle3"], known)) == [
+        "eagle3, 3.1's norms",
+        "kd",
+        "eagle3",
+    ]
+    with pytest.raises(UserError, match=r"method.*'b'"):
+        list(_named(["a", "b", "b"], known))
 
 
 def test_a_recipe_without_a_run_is_no_file_of_counts(

@@ -91,6 +91,26 @@ def test_names_that_differ_by_case_alone_are_refused(board: Path) -> None:
     assert any(it.check == "names" and "case alone" in it.text for it in found.faults)
 
 
+def test_targets_that_differ_by_case_alone_are_refused(board: Path) -> None:
+    """Of a draft that no other row is of: a folder is one with the other's on some machines."""
+    row = row_of(board, "tiny--lk")
+    new = Path(shutil.copytree(row, board / "submissions" / "Tiny-Target" / "mine" / "new"))
+
+    def rename(document: dict[str, Any]) -> None:
+        header = document["manifest"]["submission"]
+        header["target"], header["draft"], header["date"] = "Tiny-Target", "mine", "2026-02-01"
+        document["recipe"]["pairs"][0]["target"] = "Tiny-Target"
+        for facts in document["data"]:
+            facts["target"] = "Tiny-Target"
+
+    tamper(new, rename)
+    [found] = refused(board)
+    [*names, _] = found.faults
+    assert [(it.check, it.text) for it in names] == [
+        ("names", "Tiny-Target and tiny-target differ by upper and lower case alone")
+    ]
+
+
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [

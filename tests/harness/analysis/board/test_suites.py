@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from board_runs import small_suite
 from commands import run_command, sentence_of
-from places import REAL_ROWS
+from places import REAL_ROWS, in_repository
 
 from draftmark.analysis.board.board import open_board
-from draftmark.analysis.board.suite import freeze_suite, shipped_suite
+from draftmark.analysis.board.suite import freeze_suite, freeze_tasks, shipped_suite
 from draftmark.data.rows import load_rows
 from draftmark.registry import find_registered
 
@@ -70,3 +70,14 @@ def test_a_frozen_suite_is_read_by_a_board_and_never_replaced(
     assert run_command(capsys, "board", "freeze", *words, *out).code == 0
     assert open_board(tmp_path).suite == small_suite("mine")
     assert "never changes" in sentence_of(run_command(capsys, "board", "freeze", *words, *out))
+
+
+def test_the_suite_of_the_studies_on_smollm2_is_of_the_original_rows() -> None:
+    if not REAL_ROWS.is_dir():
+        pytest.skip("no real rows here")
+    suite = open_board(in_repository("reports/board")).suites["draftmark-gsm8k-96"]
+
+    found = freeze_tasks(suite.name, list(suite.tasks), 96, "directory", REAL_ROWS)
+    assert found == suite
+    first = shipped_suite("draftmark-suite-1").tasks["gsm8k"].prompts
+    assert list(suite.tasks["gsm8k"].prompts.items())[:80] == list(first.items())

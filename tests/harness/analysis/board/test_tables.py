@@ -29,6 +29,7 @@ from draftmark.analysis.board.tables import (
     acceptance_tables,
     disagreements,
     speed_tables,
+    speedups,
     trust_of,
 )
 from draftmark.errors import UserError
@@ -296,6 +297,38 @@ def test_the_answer_names_ties_sole_firsts_and_how_far_ahead(filled: Path, tmp_p
     ]
     assert float(found[1]) == pytest.approx(min(gaps), abs=0.006)
     assert list(sole.rows) == ["tiny--kd", "tiny--untrained"]
+
+
+def test_a_draft_of_one_task_stands_where_its_share_of_the_first_puts_it(filled: Path) -> None:
+    """Not below every draft of two tasks, the worst of which is far behind."""
+    first, second = (
+        table
+        for table in acceptance_tables(open_board(filled), sound_rows(filled))
+        if table.terms.temperature == 0 and table.terms.verification == "standard"
+    )
+    one_task = [row for row in second.rows if row.submission.header.draft != "tiny--lk"]
+    [answer] = answers([first, replace(second, rows=one_task)])
+
+    assert list(answer.rows)[-1] == "tiny--untrained"
+    assert answer.rows["tiny--lk"][1] is None
+
+
+def test_a_speed_is_that_of_all_seeds(filled: Path) -> None:
+    key, one = "speedup[engine=vllm,t=0]", Number(1.5, 1.4, 1.6, 5, "speedup")
+    row = sound_rows(filled)[0]
+    header = row.header.model_copy(update={"machine": "a machine"})
+    cells = [replace(it.cell, seed=seed) for it in row.results.results for seed in (0, 1)]
+    speeds = [{key: replace(one, value=(1.0, 4.0)[cell.seed])} for cell in cells]
+    rows = [
+        replace(row.results.results[0], cell=cell, numbers=numbers)
+        for cell, numbers in zip(cells, speeds, strict=True)
+    ]
+    two_seeds = replace(row, header=header, results=replace(row.results, results=tuple(rows)))
+
+    found = [number for _, _, number in speedups(two_seeds)]
+    assert [(number.value, number.n) for number in found] == [(pytest.approx(2.0), 2)] * 2
+    alone = replace(two_seeds, results=replace(row.results, results=tuple(rows[::2])))
+    assert [number for _, _, number in speedups(alone)] == [replace(one, value=1.0)] * 2
 
 
 def test_letters_beyond_z_are_letters_of_their_own(filled: Path) -> None:

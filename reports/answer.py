@@ -94,7 +94,8 @@ def _text(results: Results, directory: Path) -> str:
         kept = kept[:-1]
     lines = [*_paragraph(kept), *paste]
     table = _table_of(results, LINES - _AROUND - len(lines), len(sentences) - len(kept))
-    return "\n".join([printable_text(results.title), *table, *lines]) + "\n"
+    title = cut_middle(printable_text(results.title), WIDTH)
+    return "\n".join([title, *table, *lines]) + "\n"
 
 
 def _paragraph(sentences: Sequence[str]) -> list[str]:

@@ -89,6 +89,8 @@ def _text(results: Results, directory: Path) -> str:
     paste = paste_lines(advice, WIDTH)
     if len(_paragraph(sentences)) + len(paste) > most:
         paste = export_lines(advice, WIDTH)
+    if len(_paragraph(sentences)) + len(paste) > most:
+        paste = []  # what to paste is in the leaderboard; what a run cannot say must be read here
     kept = sentences
     while len(_paragraph(kept)) + len(paste) > most and len(kept) > 1:
         kept = kept[:-1]

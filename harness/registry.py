@@ -8,6 +8,7 @@ looked up by name; listing names imports nothing heavy.
 import importlib
 import importlib.util
 import pkgutil
+import re
 import tomllib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +22,7 @@ from draftmark.errors import UserError, unknown_name_error
 from draftmark.text import printable_text
 
 Group = Literal["tasks", "baselines", "engines", "reports"]
+_TIME = re.compile(r"^# Time: (.+?)\.?$", re.MULTILINE)
 
 # Group -> the noun for its entries; in capitals, the attribute that a module must define.
 _NOUNS: Mapping[Group, str] = {
@@ -53,9 +55,17 @@ def recipe_names() -> list[str]:
 
 
 def described_recipes() -> dict[str, str]:
-    """Return the sorted names of the recipes and suites, each with its title."""
-    titles = {path.stem: tomllib.loads(path.read_text("utf-8"))["title"] for path in _recipes()}
-    return dict(sorted(titles.items()))
+    """Return the sorted names of the recipes and suites, each with its title and time.
+
+    The time is a comment of the file: "# Time: 3 h of an H100.".
+    """
+    texts = {path.stem: path.read_text("utf-8") for path in _recipes()}
+    return {name: _describe(text) for name, text in sorted(texts.items())}
+
+
+def _describe(recipe: str) -> str:
+    title, time = tomllib.loads(recipe)["title"], _TIME.search(recipe)
+    return f"{title}; {time[1]}" if time else title
 
 
 def _recipes() -> Iterable[Path]:

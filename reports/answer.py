@@ -89,12 +89,15 @@ def _text(results: Results, directory: Path) -> str:
     paste = paste_lines(advice, WIDTH)
     if len(_paragraph(sentences)) + len(paste) > most:
         paste = export_lines(advice, WIDTH)
+    if len(_paragraph(sentences)) + len(paste) > most:
+        paste = []  # what to paste is in the leaderboard; what a run cannot say must be read here
     kept = sentences
     while len(_paragraph(kept)) + len(paste) > most and len(kept) > 1:
         kept = kept[:-1]
     lines = [*_paragraph(kept), *paste]
     table = _table_of(results, LINES - _AROUND - len(lines), len(sentences) - len(kept))
-    return "\n".join([printable_text(results.title), *table, *lines]) + "\n"
+    title = cut_middle(printable_text(results.title), WIDTH)
+    return "\n".join([title, *table, *lines]) + "\n"
 
 
 def _paragraph(sentences: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from draftmark.analysis.titles import method_title
 from draftmark.reports._shared.content import escape_markdown, markdown_table
 from draftmark.reports._tables.grids import Column, Grid, rate_grids, speed_grids
-from draftmark.reports._tables.latex import LONG, WIDE, latex_table
+from draftmark.reports._tables.latex import latex_tables
 from draftmark.results import Results
 
 
@@ -23,7 +23,7 @@ def tables(results: Results, directory: Path) -> dict[str, str]:
         }
     grids = [*rate_grids(results, directory), *speed_grids(results)]
     markdown = "\n\n".join([f"# {title}: tables", *map(_markdown, grids)])
-    latex = "\n\n".join(latex_table(part) for grid in grids for part in grid.split(WIDE, LONG))
+    latex = "\n\n".join(table for grid in grids for table in latex_tables(grid))
     return {
         "tables.md": f"{markdown}\n",
         "tables.tex": f"% Needs \\usepackage{{booktabs}}.\n{latex}\n",

@@ -30,7 +30,7 @@ from draftmark.reports._shared.content import (
 from draftmark.reports._shared.handover import advised, handover_section
 from draftmark.reports._shared.recommendation import NOTE, expected_advice
 from draftmark.reports._shared.rows import by_task_and_pair, failure_section, gamma_of, served_note
-from draftmark.reports._shared.verdict import verdicts
+from draftmark.reports._shared.verdict import overall_verdict, verdicts
 from draftmark.results import Results
 
 SHOWN = (1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32)  # block lengths in tables
@@ -80,15 +80,16 @@ class WhatIf:
         """
         grid = [[supposed_costs(c, w) for w in self.verification_costs] for c in self.cost_ratios]
         found = list(scored_drafts(results, directory))
+        verdict = verdicts(results, directory)
         sections = [
             f"# {escape_markdown(results.title)}: what if drafting cost something else",
+            escape_markdown(overall_verdict(verdict)),
             _MODEL,
         ]
         sections += [section_markdown(Section("", list(verdict_alerts(results))))]
         sections += served_note(results)
         if found:
             sections += ["## What to serve with", *_serving(results, directory)]
-            verdict = verdicts(results, directory)
             sections.append(
                 handover_section(results, advised(results, directory, verdict, results.results))
             )

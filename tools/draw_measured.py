@@ -2,8 +2,9 @@
 
     python tools/draw_measured.py
 
-The pages in reports/measured/smollm2_full/ are all that is kept of these runs. They have rounded
-numbers: what needs more, such as expected speedups over block length, is not drawn.
+The pages in reports/measured/smollm2_full/ and smollm2_speed/ are all that is kept of these runs.
+They have rounded numbers: what needs more, such as block efficiency over block length, is not
+drawn.
 """
 
 import html
@@ -15,17 +16,19 @@ from typing import Any
 
 from draftmark.analysis.quantities import quantity_key
 from draftmark.reports._figures.dots import draw_differences
-from draftmark.reports._figures.drawing import Drawing
+from draftmark.reports._figures.drawing import Drawing, NotDrawn
 from draftmark.reports._figures.run import DrawnRun
+from draftmark.reports._figures.speeds import draw_speeds, speeds_of
 from draftmark.reports._figures.style import Paper
 from draftmark.results import Cell, Comparison, Contender, Number, Result, Results
 
-FOLDER = Path(__file__).parent.parent / "reports/measured/smollm2_full"
+MEASURED = Path(__file__).parent.parent / "reports/measured"
+FOLDER, SPEED_FOLDER = MEASURED / "smollm2_full", MEASURED / "smollm2_speed"
 TASKS = ("gsm8k", "mbpp", "alpaca", "xsum", "cnn_dm")
 FRONT_TASKS = ("gsm8k", "mbpp")
 FRONT = ("lk", "distillspec, reverse KL", "adaspec", "untrained", "eagle", "prompt_lookup")
 PAIR, GAMMA, TEMPERATURES = "smollm2-4of30", 4, (0.0, 1.0)
-_NUMBER = re.compile(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\] n=(\d+)")
+_NUMBER = re.compile(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\](?: n=(\d+))?")
 
 
 def read_results(task: str) -> Results:
@@ -49,7 +52,7 @@ def _table(page: str, header: str) -> Iterator[list[str]]:
 
 def _number(text: str) -> Number:
     value, low, high, n = _NUMBER.fullmatch(text).groups()  # type: ignore[union-attr]
-    return Number(float(value), float(low), float(high), int(n), "accepted / tested")
+    return Number(float(value), float(low), float(high), int(n or 0), "as the page says")
 
 
 def _result(task: str, line: Sequence[str], start: Sequence[str]) -> Result:
@@ -74,6 +77,22 @@ def _comparison(task: str, line: Sequence[str]) -> Comparison | None:
     return Comparison(contender, parts[2], key, _number(value), p_value, p_value, 0.0, None)
 
 
+def read_speeds() -> Results:
+    """Return the speedups that the page of speeds has, measured and predicted."""
+    page, by_method = (SPEED_FOLDER / "speed.md").read_text("utf-8"), {}
+    for method, engine, t, batch, gamma, *numbers in _table(page, "| method | engine | T |"):
+        terms = f"gamma={gamma},engine={engine},t={t},batch={batch},length=natural"
+        named = zip(("speedup", "predicted_speedup"), numbers, strict=False)
+        found = {f"{name}[{terms}]": _number(text) for name, text in named if text != "-"}
+        by_method.setdefault(method, {}).update(found)
+    rows = tuple(
+        Result(Cell("gsm8k", PAIR, method, 0), numbers, None, {})
+        for method, numbers in by_method.items()
+    )
+    recipe = {"evaluation": {"num_speculative_tokens": 3, "temperatures": [0.0]}, "speed": True}
+    return Results("smollm2_speed", "", recipe, rows, (), (), (), (), {})
+
+
 def front_results() -> Results:
     """Return a few methods on a few tasks, all compared with kd."""
     every = [read_results(task) for task in FRONT_TASKS]
@@ -90,16 +109,17 @@ def front_results() -> Results:
     return replace(every[0], **kept)
 
 
-def draw(results: Results, name: str) -> None:
-    """Write a picture of differences, and print its caption."""
-    found = draw_differences(DrawnRun(results, FOLDER))
+def write(found: Drawing | NotDrawn, path: Path) -> None:
+    """Write a picture, and print its caption."""
     assert isinstance(found, Drawing)
     picture = found.files(Paper())[f"{found.name}.png"]
-    (FOLDER / name).write_bytes(picture if isinstance(picture, bytes) else picture.encode())
-    print(f"{name}: {found.whole_caption}")
+    path.write_bytes(picture if isinstance(picture, bytes) else picture.encode())
+    print(f"{path.name}: {found.whole_caption}")
 
 
 if __name__ == "__main__":
-    for task in TASKS:
-        draw(read_results(task), f"{task}-differences.png")
-    draw(front_results(), "differences.png")
+    pages = {f"{task}-differences.png": read_results(task) for task in TASKS}
+    for name, results in (pages | {"differences.png": front_results()}).items():
+        write(draw_differences(DrawnRun(results, FOLDER)), FOLDER / name)
+    run = DrawnRun(read_speeds(), SPEED_FOLDER)
+    write(draw_speeds(run, speeds_of(run)), SPEED_FOLDER / "measured-against-predicted.png")

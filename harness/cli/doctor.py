@@ -90,7 +90,7 @@ def _extras(facts: Mapping[str, Any]) -> Iterator[Line]:
         yield Line(f"extra {extra}", text, found)
     for method, missing in facts["quantised"].items():
         text = f"pip install {' '.join(missing)}" if missing else "loads here"
-        yield Line(f"{method} target", text)
+        yield Line(f"{method} target", text, not missing)
 
 
 def _sandbox(sandbox: Mapping[str, Any]) -> Line:

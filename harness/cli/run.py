@@ -125,7 +125,10 @@ def plan(
 
 
 def list_(as_json: AsJson = False) -> None:
-    """List and describe recipes, tasks, methods, engines, reports, and models to fetch."""
+    """List and describe recipes, tasks, methods, engines, reports, and models to fetch.
+
+    A recipe has its time, and the GPU that it needs; without one, processor cores are enough.
+    """
     from draftmark import registry
     from draftmark.models.catalogue import CATALOGUE
 
@@ -140,9 +143,9 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         echo_json(groups)
         return
-    width = max(len(name) for names in groups.values() for name in names)
     for title, names in groups.items():
         echo(title)
+        width = max(map(len, names))
         for name, description in names.items():
             echo(_hanging(f"  {name:{width}}  ", printable_text(description)))
 

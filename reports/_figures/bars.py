@@ -1,6 +1,6 @@
 """The bar chart of measured speedup by task, a bar for each method."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from draftmark.reports._figures import style
@@ -27,7 +27,7 @@ def draw_speedups(run: DrawnRun) -> Drawing | NotDrawn:
         return NotDrawn(name, reason)
     places, left = choose_places(found, _MOST_PLACES)
     by_place = {place: run.at_place(found, place) for place in places}
-    methods = [name for name in run.curves if any(name in own for own in by_place.values())]
+    methods = run.named(name for own in by_place.values() for name in own)
     if not methods:
         return NotDrawn(name, "no draft with a speedup learned anything")
     width = run.paper.column if len(methods) * len(places) <= _NARROW else run.paper.page
@@ -35,12 +35,19 @@ def draw_speedups(run: DrawnRun) -> Drawing | NotDrawn:
         name,
         f"Measured speedup over the target alone, by task{_condition(run)}; methods in order of "
         "block efficiency. Black lines are 95% intervals over blocks.",
-        (width, _INCHES + style.legend_inches(run.looks(methods), width)),
+        (width, _INCHES + style.legend_inches(list(map(run.name, methods)), width)),
         (Contender, Number),
         list(found.items()),
         lambda figure: _fill(figure, run, methods, by_place),
-        run.notes(run.grey_note((item.method for item in found), "In the data alone"), left),
+        run.notes(_in_data_alone(run, methods, found), left),
     )
+
+
+def _in_data_alone(run: DrawnRun, drawn: Sequence[str], found: Iterable[Contender]) -> str:
+    """Return a sentence on the methods with a speedup that have no bar; "" without any."""
+    others = {item.method for item in found if item not in run.unmoved} - set(drawn)
+    names = [style.font_label(run.name(name)) for name in run.methods if name in others]
+    return f"In the data alone: {'; '.join(names)}." if names else ""
 
 
 def _condition(run: DrawnRun) -> str:
@@ -79,7 +86,7 @@ def _fill(
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("speedup (times)")
-    _legend(figure, list(run.looks(methods)))
+    _legend(figure, list(map(run.name, methods)))
 
 
 def _legend(figure: "Figure", names: Sequence[str]) -> None:

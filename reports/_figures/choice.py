@@ -23,13 +23,24 @@ def order_by_effect(panels: Iterable[Mapping[str, float]]) -> list[str]:
 
 
 def choose_curves(
-    ranked: Sequence[str], standings: Sequence[Standing], most: int = MOST_CURVES
+    ranked: Sequence[str], standings: Sequence[Standing], fastest: str = ""
 ) -> list[str]:
-    """Return at most `most` methods, best first; all methods if they are no more.
+    """Return at most MOST_CURVES methods, best first; all methods if they are no more.
 
     Of more methods, each that cannot be told apart from a better one is left out. If too many stay,
-    those that are chosen are spread evenly over the ranking, from the best to the last.
+    those that are chosen are spread evenly over the ranking, from the best to the last. `fastest`
+    is always chosen, if need be in place of the next behind it: it need not be the best.
     """
+    found = _different(ranked, standings, MOST_CURVES)
+    if fastest in found or fastest not in ranked:
+        return found
+    if len(found) == MOST_CURVES:
+        behind = [name for name in found[1:-1] if ranked.index(name) > ranked.index(fastest)]
+        found.remove((behind or found[1:-1][::-1])[0])
+    return sorted([*found, fastest], key=ranked.index)
+
+
+def _different(ranked: Sequence[str], standings: Sequence[Standing], most: int) -> list[str]:
     if len(ranked) <= most:
         return list(ranked)
     differ = _differ(standings)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from draftmark.analysis.quantities import quantity_key
 from draftmark.analysis.titles import method_title, task_title
 from draftmark.analysis.validation_history import learned_nothing
-from draftmark.reports._figures.choice import choose_curves, order_by_effect
+from draftmark.reports._figures.choice import MOST_CURVES, choose_curves, order_by_effect
 from draftmark.reports._figures.style import OTHER, Look, Paper, font_label
 from draftmark.reports._shared.rows import gamma_of, group_by, temperatures_of
 from draftmark.results import Contender, Number, Result, Results
@@ -66,7 +66,8 @@ class DrawnRun:
     @cached_property
     def curves(self) -> list[str]:
         """The methods that every picture names; it draws the others in grey."""
-        return choose_curves(self.methods, self.results.standings)
+        fastest = next(iter(self.ranked_by("speedup")), "")
+        return choose_curves(self.methods, self.results.standings, fastest)
 
     @cached_property
     def others(self) -> list[str]:
@@ -85,7 +86,10 @@ class DrawnRun:
 
     def ranked(self, rate: str) -> list[str]:
         """Return the methods in order of a rate over all tasks and temperatures, best first."""
-        keys = [self.key(rate, temperature) for temperature in self.temperatures]
+        return self.ranked_by(*(self.key(rate, t) for t in self.temperatures))
+
+    def ranked_by(self, *keys: str) -> list[str]:
+        """Return the methods in order of the numbers of these keys over all tasks, best first."""
         panels = [
             {method: own[key].value for method, own in by_method.items() if key in own}
             for place in places_of(self.numbers)
@@ -117,6 +121,12 @@ class DrawnRun:
         """Return the look of a method, the same in every figure; the others look alike."""
         return Look.of(self.curves.index(method)) if method in self.curves else OTHER
 
+    def named(self, methods: Iterable[str]) -> list[str]:
+        """Return the methods that a picture of `methods` names: all, or the usual ones of many."""
+        shown = set(methods)
+        found = [name for name in self.methods if name in shown]
+        return found if len(found) <= MOST_CURVES else [it for it in self.curves if it in shown]
+
     def looks(self, methods: Iterable[str]) -> dict[str, Look]:
         """Return the look of each name in a legend; one entry is for all other methods."""
         shown = set(methods)
@@ -142,11 +152,11 @@ class DrawnRun:
         """Return the end of a caption: the unmoved drafts, then the sentences."""
         return " ".join(filter(None, (self._unmoved_note(), *sentences)))
 
-    def grey_note(self, shown: Iterable[str], what: str = "Grey") -> str:
+    def grey_note(self, shown: Iterable[str]) -> str:
         """Return a sentence that names the grey methods of a picture; "" without any."""
         grey = set(shown) & set(self.others)
         names = [font_label(self.name(name)) for name in self.others if name in grey]
-        return f"{what}: {'; '.join(names)}." if names else ""
+        return f"Grey: {'; '.join(names)}." if names else ""
 
     def _unmoved_note(self) -> str:
         by_method = group_by(self.unmoved, lambda item: item.method)

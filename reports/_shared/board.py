@@ -25,6 +25,7 @@ from draftmark.reports._shared.rows import (
     ONE_SEED,
     first_speed_settings,
     gamma_of,
+    group_by,
     headline_columns,
     number_entry,
     row_name,
@@ -126,14 +127,21 @@ def _on_texts(rows: Sequence[Result], results: Results) -> Iterator[Alert]:
 
 def _unmoved(rows: Sequence[Result]) -> Iterator[Alert]:
     """Yield an alert with the drafts that training did not improve, if any."""
+    still = [row.cell for row in rows if validation_history.learned_nothing(row.history)]
     names = [
-        str(row_name(row.cell, rows))
-        for row in rows
-        if validation_history.learned_nothing(row.history)
+        _with_seeds(method, [cell.seed for cell in cells], rows)
+        for method, cells in group_by(still, lambda cell: cell.method).items()
     ]
     if names:
         best = "step 0 has the best validation"
-        yield Alert(f"Learned nothing: {', '.join(names)} ({best}).")
+        yield Alert(f"Learned nothing: {'; '.join(names)} ({best}).")
+
+
+def _with_seeds(method: str, seeds: Sequence[int], rows: Sequence[Result]) -> str:
+    """Return a method's name, with its seeds unless they are all that it has."""
+    if len(seeds) == sum(row.cell.method == method for row in rows):
+        return method
+    return f"{method}, seed{'s' * (len(seeds) > 1)} {' and '.join(map(str, seeds))}"
 
 
 def _differences(rows: Sequence[Result], results: Results) -> Iterator[Section]:

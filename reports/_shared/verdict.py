@@ -125,6 +125,11 @@ def alarm(results: Results) -> Iterator[str]:
 def limits_of(results: Results) -> Iterator[str]:
     """Yield what a run cannot say, as sentences; the gravest first, after any alarm."""
     yield from (f"{warning}." for warning in artefact_warnings(results))
+    yield from shortcomings(results)
+
+
+def shortcomings(results: Results) -> Iterator[str]:
+    """Yield what failed, which drafts did not learn, and what one seed cannot say."""
     failed = [row.cell for row in results.results if row.failure]
     if failed:
         yield f"Failed: {listed([f'{cell.method} on {cell.task}' for cell in failed])}."

@@ -24,7 +24,7 @@ from draftmark.reports._shared.rows import (
     temperatures_of,
 )
 from draftmark.reports._shared.series import RatedRun, rated_run
-from draftmark.reports._shared.verdict import Verdict, overall_verdict, verdicts
+from draftmark.reports._shared.verdict import Verdict, overall_sentences, shortcomings, verdicts
 from draftmark.reports._site.provenance import Stage, shared_stages
 from draftmark.results import Cell, Contender, Number, Result, Results
 from draftmark.text import printable_text
@@ -215,8 +215,12 @@ class SiteRun:
 
     @property
     def verdict(self) -> str:
-        """The verdict on all boards as plain text."""
-        return printable_text(overall_verdict(self.verdicts)) if self.verdicts else ""
+        """The verdict on all boards, and what the run cannot say, as plain text.
+
+        Errors and warnings on texts are alerts of their own.
+        """
+        said = [*overall_sentences(self.verdicts), *shortcomings(self.results)]
+        return printable_text(" ".join(said)) if self.verdicts else ""
 
     @cached_property
     def pastes(self) -> list[Paste]:

@@ -1,6 +1,7 @@
-"""A table of a run in LaTeX, with booktabs: text at 8 pt, intervals below their numbers at 7 pt.
+"""A table of a run in LaTeX, with booktabs: text at 8 pt, intervals at 7 pt.
 
-No table is scaled: one of too many columns is split.
+Intervals stand below their numbers, in a table of one column beside them. No table is scaled: one
+of too many columns is split.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,12 @@ _LATEX = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
 )
+
+
+def latex_tables(grid: Grid) -> Iterator[str]:
+    """Yield the tables of a grid, each of which fits a page."""
+    rows = LONG * (2 if len(grid.columns) == 1 else 1)
+    yield from map(latex_table, grid.split(WIDE, rows))
 
 
 def latex_table(grid: Grid) -> str:
@@ -63,11 +70,19 @@ def _blocks(grid: Grid) -> Iterator[str]:
             width = len(block.columns) + 1
             yield f"\\multicolumn{{{width}}}{{l}}{{\\emph{{{_escaped(block.title)}}}}} \\\\"
         for method in grid.methods:
-            values = [_value(column, method) for column in block.columns]
-            yield " & ".join([_escaped(method_title(method)), *values]) + r" \\"
-            intervals = [_interval(column, method) for column in block.columns]
-            if any(intervals):
-                yield " & ".join(["", *intervals]) + r" \\"
+            yield from _rows(block.columns, method)
+
+
+def _rows(columns: Sequence[Column], method: str) -> Iterator[str]:
+    """Yield a method's numbers and its intervals: one row in a table of one column, else two."""
+    name, values = _escaped(method_title(method)), [_value(column, method) for column in columns]
+    intervals = [_interval(column, method) for column in columns]
+    if len(columns) == 1:
+        yield f"{name} & {values[0]} {intervals[0]}".rstrip() + r" \\"
+        return
+    yield " & ".join([name, *values]) + r" \\"
+    if any(intervals):
+        yield " & ".join(["", *intervals]) + r" \\"
 
 
 def _value(column: Column, method: str) -> str:

@@ -24,6 +24,7 @@ from stored_runs import HOSTILE, NUMBER, run_of
 
 from draftmark.errors import UserError
 from draftmark.reports._figures import speeds
+from draftmark.reports._figures.bars import draw_speedups
 from draftmark.reports._figures.choice import choose_curves, order_by_effect
 from draftmark.reports._figures.drawing import Drawing
 from draftmark.reports._figures.kept import token_type
@@ -551,6 +552,27 @@ def test_six_methods_are_spread_from_the_best_to_the_last() -> None:
     ranked = [f"m{number}" for number in range(11)]
     assert choose_curves(ranked, ()) == ["m0", "m2", "m4", "m6", "m8", "m10"]
     assert choose_curves(ranked[:6], ()) == ranked[:6]
+    assert choose_curves(ranked, (), "m5") == ["m0", "m2", "m4", "m5", "m8", "m10"]
+    assert choose_curves(ranked, (), "m9") == ["m0", "m2", "m4", "m6", "m9", "m10"]
+
+
+def test_pictures_of_speed_name_the_fastest_and_every_bar_of_a_few() -> None:
+    """The fastest draft need not be among the first by block efficiency, but must be named."""
+    rows = []
+    for n in range(9):
+        numbers = {"block_efficiency[t=0,gamma=4]": replace(NUMBER, value=2 - n / 10)}
+        speed = {"speedup": replace(NUMBER, value=1.5 if n == 5 else 0.9)} if n % 2 else {}
+        rows.append(Result(Cell("gsm8k", "p", f"m{n}", 0), numbers | speed, None, {}))
+    recipe = {"evaluation": {"num_speculative_tokens": 4, "temperatures": [0.0]}}
+    run = DrawnRun(Results("r", "", recipe, tuple(rows), (), (), (), (), {}), Path())
+
+    assert "m5" in run.curves
+    assert len(run.curves) == 6
+    drawn = draw_speedups(run)
+    assert isinstance(drawn, Drawing)
+    assert "In the data alone" not in drawn.whole_caption
+    [legend] = drawn.figure(Paper()).legends
+    assert [entry.get_text() for entry in legend.get_texts()] == ["m1", "m3", "m5", "m7"]
 
 
 @given(

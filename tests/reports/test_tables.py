@@ -95,14 +95,21 @@ def test_a_table_of_many_columns_is_split_and_never_scaled(
     assert "tiny" not in tex
 
 
-@pytest.mark.parametrize(("num_methods", "num_tables"), [(12, 2), (13, 4)])
+@pytest.mark.parametrize(
+    ("num_tasks", "num_methods", "num_tables"), [(3, 12, 2), (3, 13, 4), (1, 24, 2), (1, 25, 4)]
+)
 def test_temperatures_are_blocks_of_one_table_while_a_page_holds_them(
-    tmp_path: Path, num_methods: int, num_tables: int
+    tmp_path: Path, num_tasks: int, num_methods: int, num_tables: int
 ) -> None:
+    """A table of a single task has its intervals beside the numbers, so a page holds more rows."""
     alphas = {f"m{number}": [EASY[:2]] for number in range(num_methods)}
-    results = run_of(tmp_path, alphas, temperatures=(0.0, 1.0), length=3)
+    tasks = [f"t{number}" for number in range(num_tasks)]
+    results = run_of(tmp_path, alphas, tasks=tasks, temperatures=(0.0, 1.0), length=3)
     _, tex = both(results, tmp_path)
     assert tex.count("\\begin{table}") == num_tables
+    assert ("{\\scriptsize [40.00, 60.00]} \\\\" in tex.split("\nm0 & ")[1].split("\n")[0]) == (
+        num_tasks == 1
+    )
     assert tex.count("\\emph{temperature") == (4 if num_tables == 2 else 0)
 
 

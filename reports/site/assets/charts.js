@@ -74,7 +74,7 @@
         color: look.text, stepSize: 1, autoSkip: false,
         callback: function (value) {
           var name = names[value];
-          return name === undefined ? "" : name.length > 22 ? name.slice(0, 21) + "…" : name;
+          return name === undefined ? "" : name.length > 22 ? name.slice(0, 11) + "…" + name.slice(-10) : name;
         },
       };
       return {

@@ -85,7 +85,8 @@ def test_the_list_has_everything_that_can_be_named(draftmark: Command) -> None:
         for title, lines in zip(groups[::2], groups[1::2], strict=True)
     }
     for group, described in (
-        ("recipes", "quickstart Quickstart: plain KD on a tiny target"),
+        ("recipes", "quickstart Quickstart: plain KD on a tiny target; 2 to 4 min of 2 cores"),
+        ("recipes", "csd_gpt2 CSD, GPT-2 0.1B for GPT-2 1.5B; about 3 h of an H100"),
         ("tasks", "gsm8k GSM8K: grade-school mathematics in words (Cobbe et al. 2021,"),
         ("methods", "kd KD: knowledge distillation on fixed text"),
         ("engines", "reference The plain lossless loop, one prompt at a time,"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from draftmark.analysis.cell_counts import CellCounts, TableCounts
 from draftmark.analysis.published_counts import COUNTS, DECIMALS, read_cell
@@ -26,6 +27,7 @@ from draftmark.types import MAX_GAMMA, AcceptanceTable, Verification, conversati
 COLUMNS = ("accepted", "tested", "drafted", "tokens", "passes")
 ByPrompt = tuple[float, ...]
 Row = TypeVar("Row")
+_MAX_DEPTH = 256  # drafted tokens of a block; MAX_GAMMA may have been another in another version
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,17 @@ def stored_tables(result: Result, directory: Path, temperature: float) -> list[A
             f"{directory / result.records} has counts alone, of a run that was published; what "
             "needs acceptance by token needs the recipe to be run again."
         )
-    return read_record(result, directory, tables_name(temperature), read_tables)
+    return read_record(result, directory, tables_name(temperature), _read_tables)
+
+
+def _read_tables(path: Path) -> list[AcceptanceTable]:
+    """Return acceptance tables, unless their blocks are longer than any that a text could fill."""
+    with pq.ParquetFile(path) as file:
+        depths = file.read(["depth"]).to_pylist()
+    for depth in (row["depth"] for row in depths):
+        if not 1 <= depth <= _MAX_DEPTH:
+            raise ValueError(f"a block holds 1 to {_MAX_DEPTH} tokens, not {depth}")
+    return read_tables(path)
 
 
 def stored_rows(result: Result, directory: Path, file: str) -> list[dict[str, Any]]:

@@ -92,10 +92,15 @@ def _json_rows(path: Path) -> Sequence[Any]:
 def _parquet_rows(path: Path) -> Sequence[Any]:
     import pyarrow.parquet as pq
 
+    from draftmark.store.parquet_files import check_parquet
+
     try:
+        check_parquet(path)
         with pq.ParquetFile(path) as file:
             rows: list[Any] = file.read().to_pylist()
             return rows
+    except NotPlain:
+        raise
     except MALFORMED as error:
         raise UserError(f"{path} is unreadable parquet: {error}; write it again.") from error
 

@@ -27,7 +27,7 @@ from typing import Literal, get_args
 from draftmark.errors import MachineError, UserError
 from draftmark.grading.isolation import bubblewrap, jail, syscalls
 from draftmark.grading.isolation.memory import kills_for_memory, memory_file
-from draftmark.grading.scratch_folder import scratch_folder
+from draftmark.grading.isolation.scratch_folder import count_files, scratch_folder
 
 Status = Literal["passed", "assertion", "syntax", "timeout", "memory", "output", "error"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -36,7 +36,6 @@ _EXCERPT_BYTES = 2000
 _BEGAN, _REPORT_BYTES = b"+", 4096
 _WAITS_S = (0.5, 2.0)  # before each further attempt
 _OPEN_FILES = 64
-_SCRATCH = "draftmark-program-"  # the names of folders for programs that are not isolated
 _LOOK_EVERY_S = 0.5
 # No site packages, no bytecode, unbuffered output; a fixed hash seed fixes the order of sets.
 _FLAGS = ("-u", "-B", "-P", "-S", "-X", "utf8")
@@ -140,7 +139,7 @@ class Sandbox:
             memory_file(source + checks + secret) as payload,
             memory_file(syscalls.seccomp_filter()) as refused,
             memory_file() as output,
-            contextlib.nullcontext("/") if isolated else scratch_folder(_SCRATCH) as folder,
+            contextlib.nullcontext("/") if isolated else scratch_folder() as folder,
         ):
             files = _Files(payload.fileno(), refused.fileno(), output.fileno(), Path(folder))
             kills = kills_for_memory()
@@ -192,7 +191,7 @@ class Sandbox:
         while (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(min(left, _LOOK_EVERY_S)), False
-            if bubblewrap.count_files(process.pid, self.limits.scratch_bytes) > self.limits.files:
+            if count_files(process.pid, self.limits.scratch_bytes) > self.limits.files:
                 return None, True
         return None, False
 

@@ -9,11 +9,10 @@ from draftmark.analysis.stored_runs import summarise_run, write_summary
 from draftmark.config.recipe import Recipe
 from draftmark.config.recipe_text import recipe_toml
 from draftmark.config.validation import validate_section
-from draftmark.grading.scratch_folder import scratch_folder
 from draftmark.pipeline.publish import writable_folder
 from draftmark.pipeline.render import render_reports
 from draftmark.results import Results
-from draftmark.store.files import write_atomically
+from draftmark.store.files import scratch_folder, write_atomically
 from draftmark.store.published_folder import publish_folder
 from draftmark.store.run_folder import run_folders
 

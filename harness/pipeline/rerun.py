@@ -10,10 +10,10 @@ from draftmark.analysis.board.check import check_folder
 from draftmark.analysis.board.packing import pack_run
 from draftmark.analysis.board.submission import Submission, save_submission
 from draftmark.errors import UserError
-from draftmark.grading.scratch_folder import scratch_folder
 from draftmark.pipeline.publish import RunOptions, run_recipe, writable_folder
 from draftmark.pipeline.recipe_files import stored_recipe, with_tasks
 from draftmark.results import Cell
+from draftmark.store.files import scratch_folder
 from draftmark.store.reading import explained
 from draftmark.store.run_folder import RESULTS
 from draftmark.text import printable_text

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, BinaryIO
 
 from draftmark.errors import UserError
@@ -176,6 +176,30 @@ def _wait_for_lock(number: int, directory: Path) -> None:
                 f"{directory} cannot be locked ({error.strerror}), so another process may write "
                 "there at the same time; name a folder on a local disk."
             ) from error
+
+
+@contextmanager
+def scratch_folder(prefix: str, directory: Path) -> Iterator[Path]:
+    """Yield a new folder in `directory`, which is deleted with the block.
+
+    Those of the prefix that killed processes left are deleted first: a folder in use is locked.
+    """
+    for left in directory.glob(f"{prefix}*"):
+        with suppress(OSError), _locked_alone(left):
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=prefix, dir=directory) as name, _locked_alone(Path(name)):
+        yield Path(name)
+
+
+@contextmanager
+def _locked_alone(directory: Path) -> Iterator[None]:
+    """Hold the lock of a folder in the block; raises OSError if another process does."""
+    number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(number)
 
 
 def explain_full_disk(error: Exception, where: Path) -> UserError | None:

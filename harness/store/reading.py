@@ -32,8 +32,15 @@ MALFORMED = (
 
 @contextmanager
 def explained(path: Path, fix: str = AGAIN) -> Iterator[None]:
-    """Raise UserError, with the path and the fix, if the block cannot read a file."""
+    """Raise UserError, with the path and the fix, if the block cannot read a file.
+
+    A Parquet file is refused before the block if it would unpack to more than memory takes.
+    """
     try:
+        if path.suffix == ".parquet":
+            from draftmark.store.parquet_files import check_parquet
+
+            check_parquet(path)
         yield
     except UserError:
         raise

@@ -17,8 +17,8 @@ from draftmark.analysis.board.submission import (
 )
 from draftmark.analysis.board.suite import Suite
 from draftmark.errors import UserError
-from draftmark.grading.scratch_folder import scratch_folder
 from draftmark.results import Results
+from draftmark.store.files import scratch_folder
 from draftmark.store.run_folder import load_results
 
 

@@ -9,7 +9,6 @@ becomes `nobody`, in an outer bubblewrap that shows the same files: Python's own
 may be closed to other users.
 """
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -44,20 +43,6 @@ def command_prefix(scratch_bytes: int, refused: int) -> list[str]:
     bwrap = shutil.which("bwrap") or "bwrap"
     inner = [bwrap, *_view(), *_isolation(scratch_bytes, refused), "--"]
     return inner if os.getuid() else [*_step_down(bwrap), *inner]
-
-
-def count_files(pid: int, scratch_bytes: int) -> int:
-    """Return the number of files in the /tmp, of `scratch_bytes`, of a process below `pid`."""
-    import psutil
-
-    counts = [0]
-    with contextlib.suppress(psutil.Error):
-        for process in psutil.Process(pid).children(recursive=True):
-            with contextlib.suppress(OSError):
-                facts = os.statvfs(f"/proc/{process.pid}/root/tmp")
-                if facts.f_blocks * facts.f_frsize == scratch_bytes:  # not the machine's own /tmp
-                    counts.append(facts.f_files - facts.f_ffree)
-    return max(counts)
 
 
 class _Failed(Exception):

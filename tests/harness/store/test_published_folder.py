@@ -166,7 +166,7 @@ def test_a_mark_that_is_no_plain_file_is_refused_before_anything_is_replaced(
     with (out / MARK).open("wb") as file:
         file.truncate(2**40)
 
-    with pytest.raises(UserError, match="is larger than 10 MB"):
+    with pytest.raises(UserError, match="is a sparse file"):
         publish_folder(out, _files("new.html"))
 
     assert _names(tmp_path) == {"site/index.html", f"site/{MARK}"}

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from draftmark.grading.scratch_folder import scratch_folder
+from draftmark.store.files import scratch_folder
 
 WAITS = """
 import sys
 from pathlib import Path
-from draftmark.grading.scratch_folder import scratch_folder
+from draftmark.store.files import scratch_folder
 with scratch_folder(".merging-", Path(sys.argv[1])) as folder:
     (folder / "half").write_text("x")
     print(folder.name, flush=True)

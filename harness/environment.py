@@ -65,7 +65,7 @@ def added_files(folder: Path) -> list[str]:
     """
     log = ("log", "--first-parent", "-m", "--reverse", "--diff-filter=A", "--no-renames")
     named = ("--name-only", "--format=", "-z", "--relative", "--", ".")
-    found = _output("git", "-C", str(folder), *log, *named)
+    found = _git(folder, *log, *named)
     return [name for name in (found or "").replace("\n", "\0").split("\0") if name]
 
 
@@ -97,25 +97,37 @@ def _repository(folder: Path) -> Path | None:
 
 
 def _commit(root: Path, *status_options: str) -> dict[str, Any] | None:
-    commit = _output("git", "-C", str(root), "rev-parse", "HEAD")
+    commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return None
     return {
         "commit": commit,
-        "date": _output("git", "-C", str(root), "show", "-s", "--format=%cI", "HEAD"),
+        "date": _git(root, "show", "-s", "--format=%cI", "HEAD"),
         "dirty": bool(_status(root, *status_options)),
     }
 
 
 def _status(root: Path, *options: str) -> str | None:
-    """Return the changed files of a repository, without a lock that a killed run would leave."""
-    git = ("git", "--no-optional-locks", "-C", str(root))
-    return _output(*git, "status", "--porcelain", *options)
+    """Return the changed files of a repository."""
+    return _git(root, "status", "--porcelain", *options)
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """Return what git prints about a folder, or None.
+
+    The repository may be somebody else's: its settings start no monitor of files and no check of
+    signatures, nothing is fetched, and no lock is taken, which a killed run would leave.
+    """
+    safely = ("-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
+    return _output("git", "--no-optional-locks", *safely, "-C", str(folder), *words)
 
 
 def _output(*command: str) -> str | None:
+    environment = {**os.environ, "GIT_ALLOW_PROTOCOL": ""}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            command, capture_output=True, timeout=10, env=environment, errors="replace", check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -118,3 +118,27 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, origin: dict[str, Any
     if origin:
         (facts / "direct_url.json").write_text(json.dumps(origin))
     monkeypatch.syspath_prepend(folder)
+
+
+def test_a_repository_from_elsewhere_names_files_and_runs_nothing(project: Path) -> None:
+    ran, program = project / "ran", project / "program"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\nexit 1\n", encoding="utf-8")
+    program.chmod(0o755)
+    (project / "b\udcff").touch()  # no text in UTF-8
+    git("add", "--", ".")
+    git("commit", "-qm", "second")
+    signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----"
+    signed = git("cat-file", "commit", "HEAD").replace("\n\n", f"\n{signature}\n\n", 1)
+    made = ("git", "hash-object", "-t", "commit", "-w", "--stdin")
+    done = subprocess.run(made, input=f"{signed}\n", capture_output=True, text=True, check=True)
+    git("reset", "-q", "--soft", done.stdout.strip())
+    for name, value in (("log.showSignature", "true"), ("gpg.program", str(program))):
+        git("config", name, value)
+    subprocess.run(("git", "log"), capture_output=True, check=False)
+    assert ran.exists()  # so it would have been seen
+    ran.unlink()
+    git("config", "core.fsmonitor", str(program))
+
+    assert environment.added_files(project) == ["mine.toml", "b\ufffd", "program"]
+    assert environment.project_state()
+    assert not ran.exists()

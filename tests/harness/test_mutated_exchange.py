@@ -52,10 +52,11 @@ def _reports(run: str, *names: str) -> list[Command]:
 
 
 MERGE = [("merge", "a", "b", "--out", "out"), ("merge", "b", "a", "--out", "out")]
+SUBMIT = ("submit", "b", "--to", "board")
 BOARD = (
     ("board", "check", "board"),
     ("board", "build", "board", "--out", "site"),
-    ("submit", "b", "--to", "board"),
+    SUBMIT,
 )
 ROWS = (*BOARD[:2], ("trend", "board/submissions/tiny-target/tiny--kd", "--out", "out"))
 SERVED = (
@@ -68,15 +69,15 @@ SERVED = (
 OF_COUNTS = _reports("restored", "leaderboard", "tables", "counts", "figures", "what_if", "site")
 FORMATS = {
     "run to merge": Format(
-        "a/results.json",
+        "b/results.json",
         JSON,
-        (*MERGE, ("submit", "a", "--to", "board"), *_reports("a", "counts")),
+        (*MERGE, SUBMIT, *_reports("b", "counts")),
         _drop_hashes,
     ),
     "tables to merge": Format(
-        "a/records/00/tables-t1.parquet",
+        "b/records/00/tables-t1.parquet",
         PARQUET,
-        (*MERGE, ("submit", "a", "--to", "board"), *_reports("a", "counts")),
+        (*MERGE, SUBMIT, *_reports("b", "counts")),
         _drop_hashes,
     ),
     "published counts": Format(

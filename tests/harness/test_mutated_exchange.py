@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from board_runs import board_run, make_board, rehash
 from model_server import Server, serve
-from mutated_files import Command, Format, mutate_file, run_in
+from mutated_files import Command, Format, distinct_commands, mutate_file, run_in
 from mutations import (
     mutated_bytes,
     mutated_counts,
@@ -156,16 +156,18 @@ def _do(folder: Path, *command: str) -> None:
         assert not end.value.code, command
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_every_command_reads_the_file_as_it_was_written(
-    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
-    folder = shutil.copytree(base, tmp_path / "here")
+@pytest.fixture(scope="module")
+def used(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the folder, which commands may change."""
+    return shutil.copytree(base, tmp_path_factory.mktemp("used") / "here")
 
-    for command in FORMATS[name].commands:
-        outcome = run_in(folder, capsys, command)
-        assert outcome.code == 0, (command, outcome)
-        shutil.rmtree(folder / "out", ignore_errors=True)
+
+@pytest.mark.parametrize("command", distinct_commands(FORMATS.values()), ids=" ".join)
+def test_every_command_reads_the_files_as_they_were_written(
+    used: Path, capsys: pytest.CaptureFixture[str], command: Command
+) -> None:
+    outcome = run_in(used, capsys, command)
+    assert outcome.code == 0, outcome
 
 
 @pytest.mark.parametrize("name", FORMATS)

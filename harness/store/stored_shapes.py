@@ -128,6 +128,13 @@ class _Rows(_Shape):
     test_rows: int
 
 
+class _Speed(_Shape):
+    engine: str | list[str]
+    temperature: _Temperature | list[_Temperature]
+    num_speculative_tokens: int | list[int]
+    blocks: int
+
+
 class StoredRecipe(_Shape):
     """The recipe of a run, with all of its keys."""
 
@@ -135,7 +142,7 @@ class StoredRecipe(_Shape):
     methods: list[_Method]
     evaluation: _Evaluation
     data: _Rows
-    speed: dict[str, Any] | None
+    speed: _Speed | None
     prompting: dict[str, Any] = {}
     training: dict[str, Any] = {}
 

@@ -93,7 +93,7 @@ FORMATS = {
         mutated_counts,
         (
             *OF_COUNTS,
-            ("gate", "restored", "--against", "f.json"),
+            ("gate", "restored", "--against", "restored.json"),
             ("power", "restored"),
             ("compare", "restored", "b"),
             ("merge", "restored", "b", "--out", "out"),
@@ -136,6 +136,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _do(folder, "merge", f"published/{COUNTS}", "--out", "restored")
     _do(folder, "merge", "a", "b", "--out", "merged")
     _do(folder, "bless", "merged", "f.json", "--reason", "first")
+    _do(folder, "bless", "restored", "restored.json", "--reason", "first")
     _do(folder, "submit", "a", "--to", "board")
     shutil.copytree(folder / "board/submissions", folder / "board/reruns/submissions")
     for name in ("served", "other"):

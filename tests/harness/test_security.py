@@ -116,8 +116,7 @@ OWN_FOLDER = "writes in a folder that the store made new, or removed the links f
 MAY_WRITE = {
     "analysis/board/counts.py": "a Parquet file, through replace_file",
     "models/heads/block_exports.py": OWN_FOLDER,
-    "models/heads/block_head.py": OWN_FOLDER,
-    "models/heads/feature_head.py": OWN_FOLDER,
+    "models/heads/saved_head.py": OWN_FOLDER,
     "models/heads/head_exports.py": OWN_FOLDER,
     "models/language_model.py": OWN_FOLDER,
     "pipeline/stages/choose_draft.py": OWN_FOLDER,

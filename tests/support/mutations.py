@@ -180,7 +180,7 @@ def _mutated_cells(column: pa.ChunkedArray, draw: Draw) -> Any:
             return pa.array(values, kind)
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
             continue
-    return pa.array([odd] * len(values))
+    return pa.array(["x"] * len(values))
 
 
 def _replaced(value: Any, path: tuple[Any, ...], odd: Any) -> Any:

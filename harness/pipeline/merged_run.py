@@ -51,7 +51,7 @@ def _fitting() -> Iterator[None]:
     """
     try:
         yield
-    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise UserError(
             f"The runs cannot be joined ({type(error).__name__}: {error}): the results of one are "
             "incomplete, or its records do not fit them; run its recipe again."

@@ -57,10 +57,20 @@ def _check_shapes(results: Results, path: Path) -> None:
             adapter(DataFacts).validate_python(facts)
         for row in results.results:
             adapter(Provenance).validate_python(row.provenance)
-        for item in (*results.results, *results.pooled):
-            for name, number in item.numbers.items():
-                _check_key(name)
-                check_finite(name, number)
+        _check_numbers(results)
+
+
+def _check_numbers(results: Results) -> None:
+    """Raise ValueError for a malformed key, a number that is not finite, or a rank without one."""
+    numbered = [*(row.numbers for row in results.results), *(it.numbers for it in results.pooled)]
+    for numbers in numbered:
+        for name, number in numbers.items():
+            _check_key(name)
+            check_finite(name, number)
+    known = results.numbers
+    for item in results.standings:
+        if item.quantity not in known.get(item.contender, {}):
+            raise ValueError(f"{item.contender.method} has a rank and no {item.quantity}")
 
 
 def _check_key(key: str) -> None:

@@ -4,7 +4,7 @@ Only keys that are read are declared; other keys are kept as they are, since ver
 them. A key that every version wrote is required.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -13,6 +13,8 @@ from draftmark.types import MAX_GAMMA
 # Stages that only name a folder have an empty manifest.
 _NoneIfEmpty = BeforeValidator(lambda value: None if value == {} else value)
 _Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Value = TypeVar("_Value")
+_Several = Annotated[list[_Value], Field(min_length=1)]
 
 
 class _Shape(BaseModel):
@@ -129,9 +131,9 @@ class _Rows(_Shape):
 
 
 class _Speed(_Shape):
-    engine: str | list[str]
-    temperature: _Temperature | list[_Temperature]
-    num_speculative_tokens: int | list[int]
+    engine: str | _Several[str]
+    temperature: _Temperature | _Several[_Temperature]
+    num_speculative_tokens: int | _Several[int]
     blocks: int
 
 

@@ -187,7 +187,9 @@ def _fitting(header: Sequence[str], body: Sequence[Sequence[str]]) -> int:
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table whose first row is the header."""
     header, *body = rows
-    table = RichTable(*header, box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    table = RichTable(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for name in header:
+        table.add_column(Text(printable_text(name)))
     for column in table.columns:
         column.no_wrap, column.justify = True, "right"
     table.columns[0].justify = "left"

@@ -88,7 +88,7 @@ def _samples(row: Result, directory: Path, counted: Sequence[StoredCounts]) -> I
     if "text" not in targets[0]:
         return  # a run that published counts gave back has no texts
     drafts = stored_rows(row, directory, _DRAFT) if (path.parent / _DRAFT).is_file() else []
-    alone = {each["example_id"]: {"resp": each["text"], **_scores_of(each)} for each in drafts}
+    alone = {each["example_id"]: {"resp": each.get("text"), **_scores_of(each)} for each in drafts}
     of_cell = [item for item in counted if item.contender == row.cell.contender]
     for number, item in enumerate(targets):
         name = item["example_id"]
@@ -98,8 +98,8 @@ def _samples(row: Result, directory: Path, counted: Sequence[StoredCounts]) -> I
                 "doc_id": number,
                 "doc": {"id": name},
                 "target": None,  # results keep no gold answers
-                "resps": [[item["text"]]],
-                "filtered_resps": [item["text"]],
+                "resps": [[item.get("text")]],
+                "filtered_resps": [item.get("text")],
                 "filter": "none",
                 "metrics": list(scores),
                 **scores,

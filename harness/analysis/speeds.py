@@ -6,7 +6,8 @@ speedup, since the arms did unequal work.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from itertools import product
+from typing import Any, get_args
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from draftmark.analysis.predicted_speedup import cost_model_numbers
 from draftmark.analysis.speed_fairness import other_lengths
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import Speed, SpeedCondition
+from draftmark.errors import UserError
 from draftmark.results import Number
 from draftmark.speculation.blocks import Convention, block_counts
 from draftmark.speculation.engine_counts import described_convention
@@ -123,13 +125,22 @@ def block_ratios(measured: Measurement) -> list[float]:
 def ratios_of_blocks(
     tokens: Mapping[tuple[int, Arm], int], runs: Sequence[TimedRun]
 ) -> list[float]:
-    """Return each block's time ratio; `tokens` has those of all runs of a block, for each arm."""
+    """Return each block's time ratio; `tokens` has those of all runs of a block, for each arm.
+
+    Raises UserError if a block lacks an arm, or an arm its tokens.
+    """
     seconds: dict[tuple[int, Arm], float] = {}
     for run in runs:
         place = run.block, run.arm
         seconds[place] = seconds.get(place, 0.0) + run.wall_s
-    s_per_token = {place: seconds[place] / tokens[place] for place in seconds}
     blocks = sorted({block for block, _ in seconds})
+    for place in product(blocks, get_args(Arm)):
+        if place not in seconds or not tokens.get(place):
+            raise UserError(
+                f"The records of speed have no time or no tokens of the {place[1]} in block "
+                f"{place[0]}; run the recipe, or measure the server, again."
+            )
+    s_per_token = {place: seconds[place] / tokens[place] for place in seconds}
     return [s_per_token[b, "target"] / s_per_token[b, "draft"] for b in blocks]
 
 

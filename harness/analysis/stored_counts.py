@@ -1,5 +1,6 @@
 """Block counts per prompt of a stored run, read from the acceptance tables beside its results."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -220,8 +221,22 @@ def _read_tables(path: Path) -> list[AcceptanceTable]:
 
 
 def stored_rows(result: Result, directory: Path, file: str) -> list[dict[str, Any]]:
-    """Return the rows of one of a cell's files; raises UserError if missing or damaged."""
-    return read_record(result, directory, file, read_rows)
+    """Return the rows of one of a cell's files; raises UserError if missing or damaged.
+
+    Each row is of a prompt, by its `example_id`.
+    """
+    return read_record(result, directory, file, _read_scores)
+
+
+def _read_scores(path: Path) -> list[dict[str, Any]]:
+    rows = read_rows(path)
+    for row in rows:
+        if not isinstance(row.get("example_id"), str):
+            raise ValueError("a row names no prompt")
+        for name, value in row.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} is not finite")
+    return rows
 
 
 def read_record(

@@ -1,6 +1,7 @@
 """From runs that were made apart to the folder of one run, with its leaderboard."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from draftmark.analysis.merging.merge import merge_runs
@@ -9,6 +10,7 @@ from draftmark.analysis.stored_runs import summarise_run, write_summary
 from draftmark.config.recipe import Recipe
 from draftmark.config.recipe_text import recipe_toml
 from draftmark.config.validation import validate_section
+from draftmark.errors import UserError
 from draftmark.pipeline.publish import writable_folder
 from draftmark.pipeline.render import render_reports
 from draftmark.results import Results
@@ -27,7 +29,9 @@ def write_merged_run(sources: Sequence[Path], out: Path, against: str | None = N
     folder holds something else.
     """
     with scratch_folder(".merging-", writable_folder(out.parent)) as scratch:
-        merged = merge_runs(dict(_opened(sources, scratch / "unpacked")), against)
+        opened = dict(_opened(sources, scratch / "unpacked"))
+        with _fitting():
+            merged = merge_runs(opened, against)
         results, made = merged.results, scratch / "made"
         merged.save(made)
         recipe = validate_section(Recipe, dict(results.recipe), "the merged recipe")
@@ -37,6 +41,21 @@ def write_merged_run(sources: Sequence[Path], out: Path, against: str | None = N
         publish_folder(out, ((str(file.relative_to(made)), file.read_bytes()) for file in files))
     render_reports(results, out, REPORTS)
     return results
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    """Raise UserError if the block meets results that are incomplete, or records of other prompts.
+
+    What merging reads of results is more than their shapes say: old versions wrote less.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise UserError(
+            f"The runs cannot be joined ({type(error).__name__}: {error}): the results of one are "
+            "incomplete, or its records do not fit them; run its recipe again."
+        ) from error
 
 
 def _opened(sources: Sequence[Path], unpacked: Path) -> Iterator[tuple[Path, Path]]:

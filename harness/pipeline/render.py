@@ -30,9 +30,12 @@ def render_reports(results: Results, directory: Path, names: Sequence[str]) -> l
 
 
 def report_place(results: Results, directory: Path) -> Path:
-    """Return the folder of a report's files: another one if a run has reports of both rules."""
+    """Return the folder of a report's files: another one if a run has reports of both rules.
+
+    Raises UserError if a link there leads out of the run's folder.
+    """
     of_run = results.verification == "block" and (directory / "results.json").is_file()
-    return writable_folder(directory / "block") if of_run else directory
+    return writable_folder(path_inside(directory, "block")) if of_run else directory
 
 
 def write_reports(

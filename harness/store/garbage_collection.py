@@ -147,12 +147,13 @@ def collect_garbage(
 
     Leftovers: folders of killed runs, damaged results, checkpoints of finished stages, journals and
     locks that no run needs. With `dry` nothing is deleted. `note` takes a sentence on each run
-    whose results cannot be read. Raises UserError if there is no store, or if a run's lock file is
-    damaged: its needs are unknown.
+    whose results cannot be read. Raises UserError if there is no store, if one of its folders is a
+    link, or if a run's lock file is damaged: its needs are unknown.
     """
     gone: list[StoredFolder] = []
     spare: list[StoredFolder] = []
     stages = _stage_folders(store)
+    _refuse_links(store)
     reads = dry and not os.access(store.root, os.W_OK)
     with nullcontext() if reads else store.lock(RUN_LOCKS):  # no run starts meanwhile
         runs = _noted_runs(store, note)
@@ -183,6 +184,16 @@ def collect_garbage(
     return Collected(tuple(gone), total - sum(item.num_bytes for item in gone), tuple(left))
 
 
+def _refuse_links(store: Store) -> None:
+    """Raise UserError if a folder of the store is a link: what is in there may be anybody's."""
+    for path in (*sorted(store.root.iterdir()), *sorted((store.root / RUNS).glob("*"))):
+        if path.is_symlink():
+            raise UserError(
+                f"{path} is a link, and nothing is deleted through one; delete the link, or move "
+                "the folder that it leads to here."
+            )
+
+
 def _delete(store: Store, item: StoredFolder, *, dry: bool) -> list[StoredFolder]:
     """Delete a folder; return it in a list, or [] if a process has locked it."""
     try:
@@ -192,7 +203,8 @@ def _delete(store: Store, item: StoredFolder, *, dry: bool) -> list[StoredFolder
                 (store.root / WRITING).mkdir(exist_ok=True)
                 # One rename, so that a killed collection leaves no partial result in its place.
                 away = item.directory.replace(store.root / WRITING / f"gone-{item.directory.name}")
-                away.unlink() if away.is_symlink() else shutil.rmtree(away)
+                is_folder = away.is_dir() and not away.is_symlink()
+                shutil.rmtree(away) if is_folder else away.unlink()
     except Timeout:
         return []
     return [item]

@@ -37,7 +37,7 @@ def explained(path: Path, fix: str = AGAIN) -> Iterator[None]:
     A Parquet file is refused before the block if it would unpack to more than memory takes.
     """
     try:
-        if path.suffix == ".parquet":
+        if path.suffix == ".parquet" and path.exists():
             from draftmark.store.parquet_files import check_parquet
 
             check_parquet(path)

@@ -17,6 +17,7 @@ from draftmark.store.plain_files import read_plain, real_path
 from draftmark.store.reading import adapter, explained, read_json
 from draftmark.store.stored_shapes import DataFacts, Manifest, Provenance, StoredRecipe
 
+_NUMERIC = {"t": float, "gamma": int, "position": int, "batch": int}  # terms of keys
 RESULTS, RECORDS, SUMS = "results.json", "records", "results.sha256"
 
 
@@ -56,8 +57,28 @@ def _check_shapes(results: Results, path: Path) -> None:
             adapter(DataFacts).validate_python(facts)
         for row in results.results:
             adapter(Provenance).validate_python(row.provenance)
-            for name, number in row.numbers.items():
-                check_finite(name, number)
+        _check_numbers(results)
+
+
+def _check_numbers(results: Results) -> None:
+    """Raise ValueError for a malformed key, a number that is not finite, or a rank without one."""
+    numbered = [*(row.numbers for row in results.results), *(it.numbers for it in results.pooled)]
+    for numbers in numbered:
+        for name, number in numbers.items():
+            _check_key(name)
+            check_finite(name, number)
+    known = results.numbers
+    for item in results.standings:
+        if item.quantity not in known.get(item.contender, {}):
+            raise ValueError(f"{item.contender.method} has a rank and no {item.quantity}")
+
+
+def _check_key(key: str) -> None:
+    """Raise ValueError if a key such as "block_efficiency[t=0,gamma=4]" has text for a number."""
+    for term in key.partition("[")[2].removesuffix("]").split(","):
+        name, _, value = term.partition("=")
+        if name in _NUMERIC and value:
+            _NUMERIC[name](value)
 
 
 def check_finite(name: str, number: Number) -> None:

@@ -14,6 +14,7 @@ from draftmark.store.records import read_rows_as, write_rows
 from draftmark.types import Arm
 
 REQUESTS = "requests.parquet"
+MAX_BLOCK = 256  # tokens of a draft; servers draft 64 at most, and each position has numbers
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class RequestCounts:
     def __post_init__(self) -> None:
         """Raise ValueError for counts that no server can have."""
         histogram = self.by_accepted
+        longest = max(self.block or 0, len(histogram or ()) - 1)
+        if longest > MAX_BLOCK:
+            raise ValueError(f"drafts of up to {longest} tokens; {MAX_BLOCK} are the most")
         if self.drafted is not None and self.accepted > self.drafted:
             raise ValueError(f"{self.accepted} tokens accepted of {self.drafted} drafted")
         if histogram is not None:

@@ -4,7 +4,7 @@ Only keys that are read are declared; other keys are kept as they are, since ver
 them. A key that every version wrote is required.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -13,6 +13,8 @@ from draftmark.types import MAX_GAMMA
 # Stages that only name a folder have an empty manifest.
 _NoneIfEmpty = BeforeValidator(lambda value: None if value == {} else value)
 _Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Value = TypeVar("_Value")
+_Several = Annotated[list[_Value], Field(min_length=1)]
 
 
 class _Shape(BaseModel):
@@ -128,6 +130,13 @@ class _Rows(_Shape):
     test_rows: int
 
 
+class _Speed(_Shape):
+    engine: str | _Several[str]
+    temperature: _Temperature | _Several[_Temperature]
+    num_speculative_tokens: int | _Several[int]
+    blocks: int
+
+
 class StoredRecipe(_Shape):
     """The recipe of a run, with all of its keys."""
 
@@ -135,7 +144,7 @@ class StoredRecipe(_Shape):
     methods: list[_Method]
     evaluation: _Evaluation
     data: _Rows
-    speed: dict[str, Any] | None
+    speed: _Speed | None
     prompting: dict[str, Any] = {}
     training: dict[str, Any] = {}
 

@@ -106,7 +106,7 @@ def _speed_note(rows: Sequence[Result], results: Results) -> Iterator[str]:
     if results.recipe["speed"]:
         speed = first_speed_settings(results.recipe["speed"])
         gammas = sorted(speedup_gammas(rows)) or [speed["num_speculative_tokens"]]
-        dtype = f", {speed['dtype']}" if results.server is None else ""
+        dtype = f", {speed['dtype']}" if results.server is None and "dtype" in speed else ""
         yield (
             f"Speedup: {speed['engine']} engine, temperature {speed['temperature']:g}, blocks of "
             f"{' or '.join(map(str, gammas))}{dtype}, {speed['blocks']} A B B A runs."

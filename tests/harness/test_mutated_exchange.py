@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from board_runs import board_run, make_board, rehash
 from model_server import Server, serve
-from mutated_files import Command, Format, mutate_file, run_in
+from mutated_files import Command, Format, distinct_commands, mutate_file, run_in
 from mutations import (
     mutated_bytes,
     mutated_counts,
@@ -52,10 +52,11 @@ def _reports(run: str, *names: str) -> list[Command]:
 
 
 MERGE = [("merge", "a", "b", "--out", "out"), ("merge", "b", "a", "--out", "out")]
+SUBMIT = ("submit", "b", "--to", "board")
 BOARD = (
     ("board", "check", "board"),
     ("board", "build", "board", "--out", "site"),
-    ("submit", "b", "--to", "board"),
+    SUBMIT,
 )
 ROWS = (*BOARD[:2], ("trend", "board/submissions/tiny-target/tiny--kd", "--out", "out"))
 SERVED = (
@@ -68,15 +69,15 @@ SERVED = (
 OF_COUNTS = _reports("restored", "leaderboard", "tables", "counts", "figures", "what_if", "site")
 FORMATS = {
     "run to merge": Format(
-        "a/results.json",
+        "b/results.json",
         JSON,
-        (*MERGE, ("submit", "a", "--to", "board"), *_reports("a", "counts")),
+        (*MERGE, SUBMIT, *_reports("b", "counts")),
         _drop_hashes,
     ),
     "tables to merge": Format(
-        "a/records/00/tables-t1.parquet",
+        "b/records/00/tables-t1.parquet",
         PARQUET,
-        (*MERGE, ("submit", "a", "--to", "board"), *_reports("a", "counts")),
+        (*MERGE, SUBMIT, *_reports("b", "counts")),
         _drop_hashes,
     ),
     "published counts": Format(
@@ -92,7 +93,7 @@ FORMATS = {
         mutated_counts,
         (
             *OF_COUNTS,
-            ("gate", "restored", "--against", "f.json"),
+            ("gate", "restored", "--against", "restored.json"),
             ("power", "restored"),
             ("compare", "restored", "b"),
             ("merge", "restored", "b", "--out", "out"),
@@ -135,6 +136,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _do(folder, "merge", f"published/{COUNTS}", "--out", "restored")
     _do(folder, "merge", "a", "b", "--out", "merged")
     _do(folder, "bless", "merged", "f.json", "--reason", "first")
+    _do(folder, "bless", "restored", "restored.json", "--reason", "first")
     _do(folder, "submit", "a", "--to", "board")
     shutil.copytree(folder / "board/submissions", folder / "board/reruns/submissions")
     for name in ("served", "other"):
@@ -155,16 +157,18 @@ def _do(folder: Path, *command: str) -> None:
         assert not end.value.code, command
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_every_command_reads_the_file_as_it_was_written(
-    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
-    folder = shutil.copytree(base, tmp_path / "here")
+@pytest.fixture(scope="module")
+def used(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the folder, which commands may change."""
+    return shutil.copytree(base, tmp_path_factory.mktemp("used") / "here")
 
-    for command in FORMATS[name].commands:
-        outcome = run_in(folder, capsys, command)
-        assert outcome.code == 0, (command, outcome)
-        shutil.rmtree(folder / "out", ignore_errors=True)
+
+@pytest.mark.parametrize("command", distinct_commands(FORMATS.values()), ids=" ".join)
+def test_every_command_reads_the_files_as_they_were_written(
+    used: Path, capsys: pytest.CaptureFixture[str], command: Command
+) -> None:
+    outcome = run_in(used, capsys, command)
+    assert outcome.code == 0, outcome
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -116,8 +116,7 @@ OWN_FOLDER = "writes in a folder that the store made new, or removed the links f
 MAY_WRITE = {
     "analysis/board/counts.py": "a Parquet file, through replace_file",
     "models/heads/block_exports.py": OWN_FOLDER,
-    "models/heads/block_head.py": OWN_FOLDER,
-    "models/heads/feature_head.py": OWN_FOLDER,
+    "models/heads/saved_head.py": OWN_FOLDER,
     "models/heads/head_exports.py": OWN_FOLDER,
     "models/language_model.py": OWN_FOLDER,
     "pipeline/stages/choose_draft.py": OWN_FOLDER,
@@ -307,11 +306,13 @@ def test_links_in_a_run_folder_are_not_followed(tmp_path: Path) -> None:
     precious.write_text("mine")
     folder.mkdir()
     (tmp_path / "run" / "tables.tex").symlink_to(precious)
-    (tmp_path / "run" / "lm_eval").symlink_to(folder)
+    for name in ("lm_eval", "block"):
+        (tmp_path / "run" / name).symlink_to(folder)
 
     files = render_reports(results, tmp_path / "run", ["tables"])
-    with pytest.raises(UserError, match="leads out of"):
-        render_reports(results, tmp_path / "run", ["lm_eval"])
+    for other, name in ((results, "lm_eval"), (replace(results, verification="block"), "tables")):
+        with pytest.raises(UserError, match="leads out of"):
+            render_reports(other, tmp_path / "run", [name])
 
     assert precious.read_text() == "mine"
     assert list(folder.iterdir()) == []

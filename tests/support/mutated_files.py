@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,6 +45,11 @@ class Format:
     mutate: Callable[[bytes, Draw], bytes]
     commands: Sequence[Command]
     settle: Callable[[Path, Path], None] = keep_file
+
+
+def distinct_commands(formats: Iterable[Format]) -> list[Command]:
+    """Return the commands that read formats, each once."""
+    return list(dict.fromkeys(command for form in formats for command in form.commands))
 
 
 @cache

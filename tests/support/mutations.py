@@ -4,7 +4,7 @@ import io
 import json
 import lzma
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -37,15 +37,38 @@ def _changed(value: Any, path: tuple[Any, ...], change: Callable[[Any, Any], Non
     return holder.get("root")
 
 
+def _like(value: Any) -> Sequence[Any]:
+    """Return odd values of a value's own type, which pass where only types are checked."""
+    match value:
+        case bool():
+            return (not value,)
+        case int():
+            return (0, 1, -1, 2, value + 1, 33, 1000, 2**31, 2**53)
+        case float():
+            return (0.0, -0.0, -value, 2 * value, 0.5, 1.0, 1.5, 1e-300, 1e300)
+        case str():
+            return (*ODD_TEXTS, value + "x", value[:-1], value.upper(), "1", "[t=1]")
+        case list():
+            return ([], value * 2, value[:1], value[::-1], value[1:])
+        case dict():
+            return ({}, dict(list(value.items())[1:]), dict(list(value.items())[:1]))
+    return (0, "", [], {})
+
+
 def mutated_json(data: bytes, draw: Draw) -> bytes:
     """Return a JSON document with up to three values replaced, removed, renamed or repeated."""
     value = json.loads(data)
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(_places(value)))
         odd = draw(st.sampled_from(ODD))
+        like = draw(st.integers(0, 2**16))
 
         def replace(container: Any, key: Any, odd: Any = odd) -> None:
             container[key] = odd
+
+        def change(container: Any, key: Any, like: int = like) -> None:
+            others = _like(container[key])
+            container[key] = others[like % len(others)]
 
         def remove(container: Any, key: Any) -> None:
             del container[key]
@@ -58,7 +81,7 @@ def mutated_json(data: bytes, draw: Draw) -> bytes:
             container[key] = [container[key]]
 
         value = _changed(
-            value, path, draw(st.sampled_from([replace, replace, remove, rename, wrap]))
+            value, path, draw(st.sampled_from([replace, *[change] * 4, remove, rename, wrap]))
         )
     return json.dumps(value).encode()
 
@@ -157,7 +180,7 @@ def _mutated_cells(column: pa.ChunkedArray, draw: Draw) -> Any:
             return pa.array(values, kind)
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
             continue
-    return pa.array([odd] * len(values))
+    return pa.array(["x"] * len(values))
 
 
 def _replaced(value: Any, path: tuple[Any, ...], odd: Any) -> Any:

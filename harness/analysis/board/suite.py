@@ -119,6 +119,8 @@ def read_suite(path: Path) -> Suite:
         suite: Suite = adapter(Suite).validate_json(read_plain(path, MAX_BYTES))
         if suite.gamma not in suite.gammas:
             raise ValueError(f"gamma {suite.gamma} is not among its gammas")
+        if not (suite.temperatures and suite.verifications and suite.tasks):
+            raise ValueError("it has no temperature, no rule of verification or no task")
         if not NAME.fullmatch(suite.name):
             raise ValueError(f"its name {printable_text(suite.name, 80)!r} is none of a folder")
         if any(len(task.prompts) < 2 for task in suite.tasks.values()):

@@ -1,6 +1,7 @@
 """The store looked after: what it says of itself, what it finds damaged, what it lets go."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -272,6 +273,38 @@ def test_a_link_is_taken_away_and_not_followed(store: Store, tmp_path: Path) -> 
     garbage_collection.collect_garbage(store, 0)
 
     assert (tmp_path / "precious" / "thesis.tex").read_text() == "all of it"
+
+
+def test_an_odd_file_among_what_was_left_behind_is_deleted(store: Store) -> None:
+    _made(store, "a result")
+    for folder in ("tmp", "damaged"):
+        (store.root / folder).mkdir(exist_ok=True)
+        (store.root / folder / "file").write_text("x")
+        os.mkfifo(store.root / folder / "fifo")
+
+    assert len(garbage_collection.collect_garbage(store).gone) == 4
+    assert not [*store.root.glob("tmp/*"), *store.root.glob("damaged/*")]
+
+
+@pytest.mark.parametrize("place", ["tmp", "scratch", "damaged", "locks", "runs", "runs/x", "stage"])
+def test_nothing_is_deleted_in_a_folder_that_a_link_in_the_store_leads_to(
+    store: Store, tmp_path: Path, place: str
+) -> None:
+    _made(store, "a result")
+    precious = tmp_path / "precious"
+    for name in ("a", "2024-12", "1" * 64, "x/2024-12"):
+        (precious / name).mkdir(parents=True)
+    (precious / "poetry.lock").write_text("all of it")
+    before = {*precious.rglob("*")}
+    link = store.root / place
+    shutil.rmtree(link, ignore_errors=True)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(precious)
+
+    with pytest.raises(UserError, match=f"{place} is a link, and nothing is deleted through one"):
+        garbage_collection.collect_garbage(store, 0)
+
+    assert {*precious.rglob("*")} == before
 
 
 @pytest.mark.parametrize(

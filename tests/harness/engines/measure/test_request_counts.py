@@ -81,6 +81,8 @@ def test_a_prompt_is_the_mean_of_its_requests_and_one_without_counts_leaves_none
         {"accepted": 3, "drafted": 2},
         {"accepted": 1, "drafts": 3, "by_accepted": (1, 1)},
         {"accepted": 2, "by_accepted": (1, 1)},
+        {"accepted": 0, "by_accepted": (0,) * 60_000},  # each position would have its numbers
+        {"accepted": 0, "block": 10**9},
     ],
 )
 def test_counts_that_no_server_can_have_are_refused(fields: dict[str, Any]) -> None:

@@ -78,12 +78,10 @@ def _hidden_states(
     inputs = {"target": setting.target, "texts": texts}
     code: tuple[str, ...] = ("draftmark.models.hidden_states",)
     what = "hidden states" if layers == _FINAL else f"layers {', '.join(map(str, layers))}"
-    action = f"read {what} of {texts.object}"
     if setting.recipe.features.engine == "vllm":
         settings |= {"engine": vllm_settings(setting.recipe.features)}
         code = (*code, "draftmark.engines._vllm.states", _CONNECTOR, VLLM_CHILD)
-        label, action = f"{label}, read by vLLM", f"{action}, in vLLM"
-        build = _build_in_vllm(setting, settings, limit)
+        label, build = f"{label}, read by vLLM", _build_in_vllm(setting, settings, limit)
     return Node(
         "features",
         label,
@@ -92,7 +90,7 @@ def _hidden_states(
         code,
         build,
         task=setting.task.name,
-        action=action,
+        action=f"read {what} of {texts.object}",
     )
 
 

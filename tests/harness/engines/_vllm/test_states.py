@@ -26,6 +26,7 @@ from draftmark.models.language_model import LanguageModel, load_model, save_mode
 from draftmark.pipeline.experiment import Plan, plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.pipeline.runner import run_experiment
+from draftmark.pipeline.verify import verify_run
 from draftmark.progress import Progress
 from draftmark.speculation.interfaces import EngineSettings
 from draftmark.store.store import Store
@@ -138,6 +139,9 @@ def test_a_run_whose_states_vllm_reads_has_the_numbers_of_a_plain_one(
         results = run_experiment(plan, "states", Store(tmp_path / str(number)), quiet)
         assert [row.failure for row in results.results] == [None]
         rows.append(results.results)
+    checks = verify_run(plan, Store(tmp_path / "1"), quiet, 2)
+    assert all(check["passed"] for check in checks), checks
+    assert sum("read by vLLM: states are the target's" in check["name"] for check in checks) == 3
     for own, other in zip(*rows, strict=True):
         assert own.numbers.keys() == other.numbers.keys()
         for name, number in own.numbers.items():

@@ -99,7 +99,8 @@ class Server:
         files: dict[str, str] = {}
         while len(files) < len(rows):
             for output in self._engine.step():
-                files[output.request_id] = output.kv_transfer_params["hidden_states_path"]
+                if output.finished:
+                    files[output.request_id] = output.kv_transfer_params["hidden_states_path"]
         self._engine.step()
         return [files[str(number)] for number in range(len(rows))]
 

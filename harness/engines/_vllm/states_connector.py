@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from vllm.distributed.kv_transfer.kv_connector.v1 import example_hidden_states_connector as example
 
 
-class StatesConnector(example.ExampleHiddenStatesConnector):
+class StatesConnector(example.ExampleHiddenStatesConnector):  # type: ignore[misc]  # is Any
     """Writes a row's states to a file when the row has been read."""
 
     def get_finished(self, finished_req_ids: set[str]) -> tuple[set[str] | None, set[str] | None]:

@@ -47,5 +47,6 @@ def check_read(
 def _relative_errors(found_TLD: torch.Tensor, exact_TLD: torch.Tensor) -> torch.Tensor:
     """Return the relative error of each layer's states [L]."""
     exact_TLD = exact_TLD.double().cpu()
-    errors_L = (found_TLD.double().cpu() - exact_TLD).norm(dim=(0, 2))
-    return errors_L / exact_TLD.norm(dim=(0, 2))
+    errors_TLD = found_TLD.double().cpu() - exact_TLD
+    relative_L: torch.Tensor = errors_TLD.norm(dim=(0, 2)) / exact_TLD.norm(dim=(0, 2))
+    return relative_L

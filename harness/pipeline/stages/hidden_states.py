@@ -74,21 +74,22 @@ def _hidden_states(
                 max_gigabytes=limit,
             )
 
-    settings = {"dtype": dtype, "layers": list(layers), "positions": positions}
+    settings: dict[str, Any] = {"dtype": dtype, "layers": list(layers), "positions": positions}
     inputs = {"target": setting.target, "texts": texts}
     code: tuple[str, ...] = ("draftmark.models.hidden_states",)
+    chosen: Build = build
     what = "hidden states" if layers == _FINAL else f"layers {', '.join(map(str, layers))}"
     if setting.recipe.features.engine == "vllm":
         settings |= {"engine": vllm_settings(setting.recipe.features)}
         code = (*code, "draftmark.engines._vllm.states", _CONNECTOR, VLLM_CHILD)
-        label, build = f"{label}, read by vLLM", _build_in_vllm(setting, settings, limit)
+        label, chosen = f"{label}, read by vLLM", _build_in_vllm(setting, settings, limit)
     return Node(
         "features",
         label,
         settings,
         inputs,
         code,
-        build,
+        chosen,
         task=setting.task.name,
         action=f"read {what} of {texts.object}",
     )

@@ -168,9 +168,9 @@ def test_workers_killed_in_every_stage_and_a_node_once_leave_the_results_as_they
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_workers_killed_while_vllm_writes_and_reads_leave_the_results_as_they_were(
-    tmp_path: Path, vllm_python: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "executable", vllm_python)
+    monkeypatch.setattr(sys, "executable", python)
     path, settings = tmp_path / "cut.toml", "temperatures = [0]\nmax_new_tokens = 8\n"
     settings += '[responses]\nengine = "vllm"\n[features]\nengine = "vllm"\n'
     path.write_text(small_recipe((4, 2, 4), ["untrained"], top=RECIPE_TOP, evaluation=settings))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from made_once import made_once
-from shared_python import OF_RUNS, shared_python
+from shared_python import OF_RUNS, OF_VLLM, shared_python
 
 from draftmark.config.model_sections import DraftInit
 from draftmark.contract.fixtures import read_gold, target, tiny_directory, tokenizer
@@ -91,6 +91,16 @@ def trained_heads(
 def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The executable of a Python that has imported what runs do."""
     with shared_python(tmp_path_factory, "runs", OF_RUNS) as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def vllm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The executable of a Python that has imported vLLM."""
+    from draftmark.engines._vllm.options import environment_variables
+
+    variables = environment_variables("cpu", 1)
+    with shared_python(tmp_path_factory, "vLLM", OF_VLLM, **variables) as path:
         yield path
 
 

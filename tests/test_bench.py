@@ -13,7 +13,7 @@ import torch
 from places import ROOT, in_repository
 from scipy import stats
 
-from tests.bench import training
+from tests.bench import sizes, training
 from tests.bench.__main__ import run
 from tests.bench.frame import (
     Arm,
@@ -260,6 +260,12 @@ def test_the_page_of_the_series_is_written_from_the_kept_runs() -> None:
                 ["draftmark", "TRL, GKD trainer", "transformers, plain Trainer"],
                 ["draftmark, five methods", "five times the draft's passes alone"],
             ],
+        ),
+        pytest.param(
+            "sizes",
+            f"{TRAINING} --without-vllm",
+            [list(sizes.CHANGES), ["whole target", "target half on disk"]],
+            marks=pytest.mark.slow,
         ),
     ],
 )

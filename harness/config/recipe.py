@@ -22,6 +22,7 @@ from draftmark.config.model_sections import DraftInit, Pair, Training
 from draftmark.config.sections import (
     Data,
     Evaluation,
+    Features,
     Prompting,
     Responses,
     Speed,
@@ -96,9 +97,12 @@ class Recipe(Section):
     data: Data = Data()
     prompting: Prompting = Prompting()
     training: Training = Training()
-    # Without it, the dump of a recipe is as it was before this key.
+    # Without them, the dump of a recipe is as it was before these keys.
     responses: Responses = Field(
         default=Responses(), exclude_if=lambda given: given.engine == "draftmark"
+    )
+    features: Features = Field(
+        default=Features(), exclude_if=lambda given: given.engine == "draftmark"
     )
     evaluation: Evaluation = Evaluation()
     speed: Annotated[Speed | None, NoneIfFalse] = Speed()

@@ -117,11 +117,10 @@ def _is_json(value: Any) -> bool:
     return isinstance(value, str | bool | int | float)
 
 
-class Responses(Section):
-    """How the target's texts are written: by draftmark's own loop, or in vLLM.
+class TargetEngine(Section):
+    """What runs the target in a stage: draftmark itself, or vLLM.
 
-    `batch_size` (prompts at once) and `dtype` are vLLM's; the own loop writes in float32. What a
-    draft writes alone is always written by the own loop.
+    `batch_size` (texts at once) and `dtype` are vLLM's; draftmark itself computes in float32.
     """
 
     engine: Literal["draftmark", "vllm"] = "draftmark"
@@ -129,11 +128,19 @@ class Responses(Section):
     dtype: Dtype = "float32"
 
     @model_validator(mode="after")
-    def _only_vllm_has_settings(self) -> "Responses":
+    def _only_vllm_has_settings(self) -> "TargetEngine":
         own = sorted(self.model_fields_set & {"batch_size", "dtype"})
         if self.engine == "draftmark" and own:
             raise ValueError(f"{' and '.join(own)} need engine = 'vllm'; set it, or leave them out")
         return self
+
+
+class Responses(TargetEngine):
+    """What writes the target's texts; what a draft writes alone, draftmark itself writes."""
+
+
+class Features(TargetEngine):
+    """What reads the target's hidden states that are stored; draftmark itself reads live ones."""
 
 
 class DraftSampling(Section):

@@ -12,19 +12,19 @@ Legend: B batch, T position, N supervised position, L layer, D hidden size, V vo
 
 import json
 import math
-import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 
 from draftmark.errors import UserError
-from draftmark.models.finite import check_logits, check_states
+from draftmark.models.finite import check_states
 from draftmark.models.language_model import LanguageModel
+from draftmark.models.mapped_files import map_file
 from draftmark.models.supervised_positions import (
     num_positions,
     right_padded,
@@ -86,12 +86,39 @@ def read_states(
     for batch in batches_by_length(texts):
         states_BTLD = layer_states(model, layers, _padded(batch, model.device))
         for text, states_TLD in zip(batch, states_BTLD, strict=True):
-            kept = slice(num_positions(text)) if positions == "all" else supervised_positions(text)
-            check_states(states_TLD[kept], text.example_id)
-            yield text, states_TLD[kept]
+            yield text, keep_positions(text, states_TLD, positions)
 
 
-def check_texts(model: LanguageModel, texts: Iterable[Text]) -> None:
+def keep_positions(text: Text, states_TLD: torch.Tensor, positions: Positions) -> torch.Tensor:
+    """Return a text's states at `positions`; raises NotFinite for states that are not finite."""
+    kept = slice(num_positions(text)) if positions == "all" else supervised_positions(text)
+    check_states(states_TLD[kept], text.example_id)
+    return states_TLD[kept]
+
+
+class Reader(Protocol):
+    """What reads texts, in this process or another: a context, a vocabulary and a width."""
+
+    @property
+    def hidden_size(self) -> int:
+        """The width of a hidden state."""
+
+    @property
+    def max_positions(self) -> int:
+        """The number of tokens that fit the context."""
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens of the vocabulary."""
+
+
+# From a reader, texts, layers and positions to each text with its states, as `read_states`.
+Reading = Callable[
+    [Any, Sequence[Text], Sequence[int], Positions], Iterable[tuple[Text, torch.Tensor]]
+]
+
+
+def check_texts(model: Reader, texts: Iterable[Text]) -> None:
     """Raise UserError for the first text that a model cannot read.
 
     It is longer than the model's context, or holds a token that the model has no row for.
@@ -221,7 +248,7 @@ def _num_stored(texts: Iterable[Text], positions: Positions) -> int:
 
 @torch.no_grad()
 def write_hidden_states(
-    model: LanguageModel,
+    model: Reader,
     texts: Sequence[Text],
     directory: Path,
     *,
@@ -230,12 +257,13 @@ def write_hidden_states(
     layers: Sequence[int] = FINAL,
     positions: Positions = "supervised",
     max_gigabytes: float = math.inf,
+    read: Reading = read_states,
 ) -> None:
     """Write the texts and their states at `layers`, in the order of the texts.
 
-    Raises UserError, before anything is written, if the states take more than `max_gigabytes` or
-    more than the disk has left, or for a text that the model cannot read (see `check_texts`);
-    later, NotFinite for states that are not finite.
+    `read` lets the model read. Raises UserError, before anything is written, if the states take
+    more than `max_gigabytes` or more than the disk has left, or for a text that the model cannot
+    read (see `check_texts`); later, NotFinite for states that are not finite.
     """
     check_texts(model, texts)
     bytes_per_token = len(layers) * model.hidden_size * getattr(torch, dtype).itemsize
@@ -244,30 +272,9 @@ def write_hidden_states(
     write_json(directory / _SHAPE, {"dtype": dtype, **shape})
     write_texts(directory / TEXTS, texts)
     stored = StoredHiddenStates.load(directory, create=True)
-    for text, states_TLD in read_states(model, texts, layers, positions):
+    for text, states_TLD in read(model, texts, layers, positions):
         stored.states_of(text).copy_(states_TLD)
         step.advance()
-
-
-def map_file(path: Path, size: int, dtype: torch.dtype, *, create: bool = False) -> torch.Tensor:
-    """Return the `size` numbers of a file, memory-mapped; `create` makes a new file to be filled.
-
-    The disk space of a new file is reserved at once; raises OSError if there is too little. A
-    write to a map without disk space would kill the process (SIGBUS) without a message.
-    """
-    if create:
-        with path.open("wb") as file:
-            _reserve(file.fileno(), size * dtype.itemsize)
-    return torch.from_file(str(path), shared=create, size=size, dtype=dtype)
-
-
-def _reserve(file: int, num_bytes: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, 0, num_bytes)
-        return
-    piece = bytes(2**20)
-    for start in range(0, num_bytes, len(piece)):
-        os.write(file, piece[: num_bytes - start])
 
 
 def _check_size(tokens: int, bytes_per_token: int, max_gigabytes: float, directory: Path) -> None:
@@ -300,24 +307,3 @@ class TargetLogits:
         """Return logits [N, V] at the supervised positions of one text."""
         hidden_ND = self.final_states.last_layer_of(text)
         return self.target.logits(hidden_ND.to(self.target.device, self.target.model.dtype))
-
-
-@torch.no_grad()
-def log_likelihoods(model: LanguageModel, texts: Sequence[Text]) -> Iterator[tuple[Text, float]]:
-    """Yield each text with the log-probability of its response given its prompt, in nats.
-
-    The end token is part of the response. Raises UserError for a text longer than the context.
-    """
-    for text in texts:
-        needed = len(text.prompt_ids) + len(text.response_ids)
-        if needed > model.max_positions:
-            raise UserError(
-                f"{text.example_id}: the prompt and its gold answer have {needed} tokens, but the "
-                f"model's context is {model.max_positions}; leave the row out."
-            )
-    for text, hidden_ND in hidden_states(model, texts):
-        logits_NV = model.logits(hidden_ND)
-        check_logits(logits_NV, text.example_id)
-        log_probs_NV = logits_NV.float().log_softmax(-1)
-        y_N = torch.tensor(text.response_ids, device=log_probs_NV.device)
-        yield text, float(log_probs_NV.gather(-1, y_N[:, None]).double().sum())

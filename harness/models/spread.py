@@ -138,10 +138,17 @@ def keep_head(model: Any) -> None:
     """Free a spread model's weights, but for those of its head, which come to the main device."""
     from accelerate.hooks import remove_hook_from_module
 
-    head, device = model.get_output_embeddings(), main_device(model)
-    weights = weights_of(head)
+    bring(model.get_output_embeddings(), main_device(model))
     remove_hook_from_module(model, recurse=True)
     del model.hf_device_map
     model.base_model.to("meta")
+
+
+def bring(part: Any, device: torch.device) -> None:
+    """Copy the weights of one part of a model, such as its head, to a device, for good."""
+    from accelerate.hooks import remove_hook_from_module
+
+    weights = weights_of(part)
+    remove_hook_from_module(part)
     for name, value in weights.items():
-        setattr(head, name, torch.nn.Parameter(value.to(device).clone(), requires_grad=False))
+        setattr(part, name, torch.nn.Parameter(value.to(device).clone(), requires_grad=False))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from draftmark.config.model_sections import DraftInit
 from draftmark.config.recipe import MethodEntry
 from draftmark.data.control_tokens import spelled_out
-from draftmark.engines._vllm.starting import NEED, check_installed
+from draftmark.engines._vllm.starting import NEED, NEED_OF_STATES, check_installed
 from draftmark.errors import UserError
 from draftmark.models.quantised import check_packages, quantisation
 from draftmark.pipeline.experiment import Plan
@@ -58,8 +58,9 @@ def check_before_run(plan: Plan, store: Store, progress: Progress) -> tuple[Find
 
 def check_models(plan: Plan, progress: Progress) -> tuple[Finding, ...]:
     """Return what was found about models and rows, and say it; raises UserError as above."""
-    if plan.recipe.responses.engine == "vllm":
-        check_installed(NEED)
+    for section, what in ((plan.recipe.responses, NEED), (plan.recipe.features, NEED_OF_STATES)):
+        if section.engine == "vllm":
+            check_installed(what)
     heads = {
         node.key: init.trained_head
         for setting in plan.settings.values()

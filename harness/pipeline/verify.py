@@ -23,7 +23,7 @@ from draftmark.pipeline.stages.measurements import engine_for
 from draftmark.pipeline.stages.texts import conversation_inputs, read_prompts, responses_node
 from draftmark.progress import Progress
 from draftmark.results import Cell
-from draftmark.store.graph import Job, Node
+from draftmark.store.graph import Job, Node, topological_order
 from draftmark.store.records import TEXTS, read_texts
 from draftmark.store.store import Store, write_json
 from draftmark.types import Sampler, Split
@@ -62,7 +62,47 @@ def verify_run(
             for check in json.loads((entry.directory / CHECKS).read_text("utf-8")):
                 at = {"cell": asdict(cell), "temperature": sampler.temperature}
                 found.append({**at, **check, "name": f"{split} texts: {check['name']}"})
+        for read in _read_states(plan, cell):
+            node = states_check_node(setting, read, num_prompts)
+            entry = ensure_entry(node, store, progress, threads=plan.recipe.threads)
+            sampler = read.inputs["texts"].settings.get("sampler", {})
+            at = {"cell": asdict(cell), "temperature": sampler.get("temperature", 0.0)}
+            for check in json.loads((entry.directory / CHECKS).read_text("utf-8")):
+                found.append({**at, **check, "name": f"{read.label}: {check['name']}"})
     return found
+
+
+def _read_states(plan: Plan, cell: Cell) -> Iterator[Node]:
+    """Yield the stages behind a cell in which an engine read the target's states."""
+    draft = plan.draft(cell)
+    scores = [node for node in plan.nodes if node.stage == "scores"]
+    own = [node for node in scores if node.inputs["draft"].key == draft.key]
+    for node in topological_order([draft, *own]):
+        if node.stage == "features" and "engine" in node.settings:
+            yield node
+
+
+def states_check_node(setting: Setting, read: Node, num_prompts: int) -> Node:
+    """Return the node of the check that states which an engine read are the target's."""
+    dtype = read.settings["engine"]["dtype"]
+
+    def build(job: Job) -> None:
+        from draftmark.engines.measure.read_states import check_read
+        from draftmark.models.hidden_states import StoredHiddenStates
+        from draftmark.models.language_model import load_model
+
+        stored = StoredHiddenStates.load(job.inputs["states"])
+        exact = load_model(job.inputs["target"], setting.placement())
+        lowered = dtype != "float32"
+        plain = load_model(job.inputs["target"], setting.placement(dtype)) if lowered else exact
+        check = check_read(stored, stored.texts[:num_prompts], exact, plain)
+        write_json(job.out / CHECKS, [asdict(check)])
+
+    inputs = {"target": setting.target, "states": read}
+    settings, code = {"prompts": num_prompts}, ("draftmark.engines.measure.read_states",)
+    label, action = f"check of {read.label}", f"check {read.object}"
+    task = setting.task.name
+    return Node("checks", label, settings, inputs, code, build, task=task, action=action)
 
 
 def _written_texts(setting: Setting, entry: MethodEntry) -> Iterator[tuple[Split, Sampler]]:

@@ -7,6 +7,7 @@ start, and which tests of that engine start. Recipes are found by their files, s
 
 import json
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -46,7 +47,13 @@ MODELS = sorted(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_runs_from_end_to_end(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_recipe_runs_from_end_to_end(
+    name: str,
+    python: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", python)  # processes of a training import little
     folder = shared_folder(tmp_path_factory)  # recipes share models, texts and targets
     quiet, store = Progress(quiet=True), Store(folder / "store")
     for recipe in small_recipes(name, folder):

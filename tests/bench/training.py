@@ -45,8 +45,9 @@ from draftmark.models.language_model import (
     load_tokenizer,
 )
 from draftmark.progress import Progress
-from draftmark.training.batches import FixedTexts, TrainingTexts
+from draftmark.training.batches import FixedTexts, Source, TrainingTexts
 from draftmark.training.loop import TrainingContext
+from draftmark.training.process_group import ALONE, ProcessGroup
 from draftmark.training.schedule import total_steps
 from draftmark.training.validation import Criterion
 from draftmark.types import Placement, Text
@@ -100,11 +101,22 @@ def encoded(told: argparse.Namespace, name: str) -> Sequence[Text]:
     return encode_gold(load_tokenizer(directory), rows.examples, end_tokens(directory))
 
 
-def ours(bench: Bench, method: str = "kd", source: FixedTexts | None = None) -> None:
+def ours(bench: Bench, method: str = "kd", source: Source | None = None) -> None:
     """Train as a run does: the target reads the rows once, and then only its head is used."""
-    with tempfile.TemporaryDirectory() as name, Progress(quiet=True).step("", 0) as step:
-        folder = Path(name)
-        source = source or read_once(bench, folder / "features")
+    with tempfile.TemporaryDirectory() as name:
+        train_in(Path(name), bench, method, source)
+
+
+def train_in(
+    folder: Path,
+    bench: Bench,
+    method: str = "kd",
+    source: Source | None = None,
+    team: ProcessGroup = ALONE,
+) -> None:
+    """Train as `ours` does, in a folder that the processes of a team share."""
+    with Progress(quiet=True).step("", 0) as step:
+        source = source or read_once(bench, folder / f"features-{team.rank}")
         context = TrainingContext(
             draft=bench.draft,
             target=bench.target,
@@ -115,6 +127,7 @@ def ours(bench: Bench, method: str = "kd", source: FixedTexts | None = None) -> 
             step=step,
             texts=TrainingTexts({"dataset": source}, {"dataset": 1.0}, 0),
             criterion=UNJUDGED,
+            team=team,
         )
         made = registry.find_registered("baselines", method)().train(context)
     assert made.ledger.supervised_tokens == bench.num_tokens

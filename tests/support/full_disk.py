@@ -18,7 +18,7 @@ from mortal_runs import executor
 from safetensors.torch import save_file
 
 from draftmark.errors import UserError
-from draftmark.models.hidden_states import map_file
+from draftmark.models.mapped_files import map_file
 from draftmark.pipeline.executor import execute_stages
 from draftmark.progress import Progress
 from draftmark.store import garbage_collection

@@ -7,6 +7,7 @@ python pretended_run.py FOLDER fault      kd, with a loss whose positions are on
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def as_json(results: Results) -> str:
 
 
 def main(folder: Path, kind: str = "all") -> None:
-    """Run on the device."""
+    """Run on the device; warnings are errors, as in tests."""
+    warnings.simplefilter("error")
     torch.set_num_threads(1)
     if kind == "fault":
         plant_fault()

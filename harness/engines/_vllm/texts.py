@@ -13,7 +13,7 @@ from typing import Any, cast
 from draftmark.engines._text import GeneratedText
 from draftmark.engines._vllm import options
 from draftmark.engines._vllm.child_process import Child, ChildFailure
-from draftmark.engines._vllm.starting import NEED, check_installed, installed_version, start_vllm
+from draftmark.engines._vllm.starting import NEED, TIMEOUT_S, check_installed, start_vllm
 from draftmark.errors import UserError
 from draftmark.models.generation import Sampling, check_fits
 from draftmark.models.language_model import LanguageModel, load_tokenizer
@@ -22,18 +22,7 @@ from draftmark.progress import Step
 from draftmark.speculation.interfaces import EngineSettings
 from draftmark.types import Placement, Prompt, Samplers, Text
 
-TIMEOUT_S = 1800.0  # of starting vLLM, and of a group of prompts
 _GROUP = 4  # prompts of a question to the child, in batches
-
-
-def check_version(planned: str) -> None:
-    """Raise UserError if this machine has no vLLM, or another version than the planned one."""
-    check_installed(NEED)
-    if (found := installed_version()) != planned:
-        raise UserError(
-            f"This machine has vLLM {found}, but the run was planned with {planned}; install one "
-            "version on all machines."
-        )
 
 
 @dataclass

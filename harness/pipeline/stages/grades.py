@@ -71,8 +71,8 @@ def likelihoods_node(setting: Setting, model: Node | None = None) -> Node:
     """Return the node of a model's log-likelihoods of the gold answers; by default the target's."""
 
     def build(job: Job) -> None:
-        from draftmark.models.hidden_states import log_likelihoods
         from draftmark.models.language_model import load_model
+        from draftmark.models.likelihoods import log_likelihoods
 
         texts = read_texts(job.inputs["texts"] / TEXTS)
         placement = setting.placement_of(model or setting.target)

@@ -6,19 +6,23 @@ plan the total, before anything is written; a stage refuses more than `data.max_
 """
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from draftmark.models import shapes
 from draftmark.models.shapes import SIZES
 from draftmark.pipeline.setting import Setting
+from draftmark.pipeline.stages.texts import VLLM_CHILD, vllm_settings
 from draftmark.speculation.interfaces import FeatureMethod
-from draftmark.store.graph import Job, Node
-from draftmark.store.records import TEXTS, read_texts
+from draftmark.store.graph import Build, Job, Node
+from draftmark.store.records import ENGINE, TEXTS, read_texts
+from draftmark.store.store import write_json
 
 if TYPE_CHECKING:
     from draftmark.models.hidden_states import Positions
 
+_CONNECTOR = "draftmark.engines._vllm.states_connector"
 _FINAL = (-1,)  # as in `models.hidden_states`, which loads torch
 
 
@@ -70,17 +74,44 @@ def _hidden_states(
                 max_gigabytes=limit,
             )
 
-    settings = {"dtype": dtype, "layers": list(layers), "positions": positions}
+    settings: dict[str, Any] = {"dtype": dtype, "layers": list(layers), "positions": positions}
     inputs = {"target": setting.target, "texts": texts}
-    code = ("draftmark.models.hidden_states",)
+    code: tuple[str, ...] = ("draftmark.models.hidden_states",)
+    chosen: Build = build
     what = "hidden states" if layers == _FINAL else f"layers {', '.join(map(str, layers))}"
+    if setting.recipe.features.engine == "vllm":
+        settings |= {"engine": vllm_settings(setting.recipe.features)}
+        code = (*code, "draftmark.engines._vllm.states", _CONNECTOR, VLLM_CHILD)
+        label, chosen = f"{label}, read by vLLM", _build_in_vllm(setting, settings, limit)
     return Node(
         "features",
         label,
         settings,
         inputs,
         code,
-        build,
+        chosen,
         task=setting.task.name,
         action=f"read {what} of {texts.object}",
     )
+
+
+def _build_in_vllm(setting: Setting, settings: Mapping[str, Any], limit: float) -> Build:
+    """Return what lets vLLM read the states, with the settings that vLLM resolved."""
+
+    def build(job: Job) -> None:
+        from draftmark.engines._vllm.starting import NEED_OF_STATES, check_version
+        from draftmark.engines._vllm.states import VllmReader
+        from draftmark.models.hidden_states import write_hidden_states
+
+        own = setting.recipe.features
+        check_version(settings["engine"]["version"], NEED_OF_STATES)
+        texts = read_texts(job.inputs["texts"] / TEXTS)
+        place = setting.placement(own.dtype)
+        reader = VllmReader.of_target(job.inputs["target"], place, own.batch_size, job.scratch)
+        write = partial(write_hidden_states, reader, texts, job.out, read=VllmReader.read_states)
+        chosen = {name: settings[name] for name in ("dtype", "layers", "positions")}
+        with job.progress.step("reading", len(texts)) as step:
+            write(step=step, max_gigabytes=limit, **chosen)
+        write_json(job.out / ENGINE, reader.facts)
+
+    return build

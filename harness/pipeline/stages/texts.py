@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from draftmark.config.sections import Samples
+from draftmark.config.sections import Samples, TargetEngine
 from draftmark.data.conversations import (
     by_turn,
     has_later_turns,
@@ -27,6 +27,9 @@ from draftmark.store.graph import Build, Job, Node, json_digest
 from draftmark.store.records import ENGINE, TEXTS, read_texts, write_texts
 from draftmark.store.store import write_json
 from draftmark.types import Example, Prompt, Sampler, Split, Text
+
+VLLM_CHILD = "draftmark.engines._vllm.server"  # the module that runs in vLLM's process
+_OWN_SETTINGS: Mapping[str, Any] = {"rows_per_batch": ROWS_PER_BATCH}
 
 
 def existing_model_node(
@@ -139,7 +142,7 @@ def responses_node(
         "sampler": asdict(sampler),
         "max_new_tokens": setting.max_new_tokens,
         "stop": setting.stop,
-        **(_vllm_settings(setting) if in_vllm else {"rows_per_batch": ROWS_PER_BATCH}),
+        **(vllm_settings(setting.recipe.responses) if in_vllm else _OWN_SETTINGS),
         "seed": TEXT_SEED,
         **({"count": count} if samples else {}),
     }
@@ -153,23 +156,23 @@ def responses_node(
     return _texts(setting, "model", rows, label, chosen, settings, inputs, action=action)
 
 
-def _vllm_settings(setting: Setting) -> dict[str, Any]:
-    """Return the settings of vLLM that enter the key of texts, its version included."""
+def vllm_settings(engine: TargetEngine) -> dict[str, Any]:
+    """Return the settings of vLLM that enter the key of what it makes, its version included."""
     from draftmark.engines._vllm.starting import installed_version
 
-    own = setting.recipe.responses.model_dump(mode="json")
-    return {**own, "version": installed_version() or "not installed"}
+    return {**engine.model_dump(mode="json"), "version": installed_version() or "not installed"}
 
 
 def _build_in_vllm(setting: Setting, sampler: Sampler, rows: Rows, count: int) -> Build:
     """Return what writes the target's responses in vLLM, with the settings that vLLM resolved."""
-    planned = _vllm_settings(setting)["version"]
+    planned = vllm_settings(setting.recipe.responses)["version"]
 
     def build(job: Job) -> None:
-        from draftmark.engines._vllm.texts import VllmWriter, check_version
+        from draftmark.engines._vllm.starting import NEED, check_version
+        from draftmark.engines._vllm.texts import VllmWriter
         from draftmark.models.generation import Sampling
 
-        check_version(planned)
+        check_version(planned, NEED)
         responses = setting.recipe.responses
         place = setting.placement(responses.dtype)
         writer = VllmWriter.of_target(job.inputs["model"], place, responses.batch_size)
@@ -265,7 +268,7 @@ def _texts(
 
 
 def _writers_code(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the modules that write a model's texts; vLLM runs `server` in a child process."""
+    """Return the modules that write a model's texts."""
     if settings.get("engine") != "vllm":
         return ("draftmark.models.generation",)
-    return ("draftmark.engines._vllm.texts", "draftmark.engines._vllm.server")
+    return ("draftmark.engines._vllm.texts", VLLM_CHILD)

@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import psutil
 import pytest
 from block_cases import trained_block_head
 from head_cases import TRAINED, as_qwen3, on_model, trained_head
+from vllm_cases import needs_vllm
 from vocabularies import with_other_ids
 
 from draftmark.baselines.eagle3 import METHOD as Eagle3
@@ -25,7 +25,6 @@ from draftmark.baselines.untrained import MeasuredHead
 from draftmark.engines import vllm
 from draftmark.engines._vllm.child_process import ChildFailure
 from draftmark.engines.measure.lossless import check_distribution, read_target_logits, to_texts
-from draftmark.environment import install_hint
 from draftmark.errors import UserError
 from draftmark.models.files import end_tokens
 from draftmark.models.heads.feature_head import FeatureHead
@@ -43,9 +42,6 @@ from draftmark.types import GREEDY, Decode, Placement, Prompt, Round, Sampler, S
 ONE, LIMIT, GAMMA = Sampler(1.0), 24, 3
 HEADS = {"eagle": "eagle", "eagle3": "eagle3, cut"}  # by vLLM's name
 EAGLE31 = Eagle3(depth=2, from_layer=7, draft_vocabulary=300, fc_norm=True, norm_output=True)
-needs_vllm = pytest.mark.skipif(
-    find_spec("vllm") is None, reason=f"vLLM is not installed; {install_hint('vllm')}"
-)
 
 
 @pytest.fixture(scope="module")

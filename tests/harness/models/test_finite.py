@@ -22,8 +22,8 @@ from family_stages import (
 
 from draftmark.errors import UserError
 from draftmark.models.finite import NotFinite, check_logits, check_states
-from draftmark.models.hidden_states import log_likelihoods
 from draftmark.models.language_model import load_model, save_model
+from draftmark.models.likelihoods import log_likelihoods
 from draftmark.pipeline.experiment import plan_experiment
 from draftmark.pipeline.recipe_files import load_recipe
 from draftmark.pipeline.runner import run_experiment

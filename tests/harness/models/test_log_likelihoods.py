@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from draftmark.errors import UserError
-from draftmark.models.hidden_states import log_likelihoods
 from draftmark.models.language_model import LanguageModel
+from draftmark.models.likelihoods import log_likelihoods
 from draftmark.types import Prompt, Text
 
 

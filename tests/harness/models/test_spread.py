@@ -18,10 +18,10 @@ from draftmark.models.hidden_states import (
     LiveFinalStates,
     hidden_states,
     layer_states,
-    log_likelihoods,
 )
 from draftmark.models.kv_cache import CachedModel
 from draftmark.models.language_model import LanguageModel, drop_body, load_model
+from draftmark.models.likelihoods import log_likelihoods
 from draftmark.models.spread import is_spread, weights_of
 from draftmark.types import Placement, Prompt, Sampler, Text
 

@@ -6,7 +6,6 @@ are not: `make gpu` runs them.
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from draftmark import registry
 NO_KERNEL = {"domino"}  # torch has no GRU for a device of another's making
 
 
-def _run(kind: str, folder: Path) -> dict[str, Any]:
+def _run(kind: str, folder: Path, python: str) -> dict[str, Any]:
     """Return the results by method of a run in a process of its own."""
     program = ROOT / "tests" / "support" / "pretended_run.py"
-    command = [sys.executable, "-W", "error", str(program), str(folder), kind]
+    command = [python, str(program), str(folder), kind]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     rows: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -29,8 +28,8 @@ def _run(kind: str, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_every_method_trains_and_scores_on_one_device(tmp_path: Path) -> None:
-    rows = _run("all", tmp_path)
+def test_every_method_trains_and_scores_on_one_device(tmp_path: Path, python: str) -> None:
+    rows = _run("all", tmp_path, python)
 
     assert set(registry.registered_names("baselines")) - NO_KERNEL <= set(rows)
     assert {method: row["failure"] for method, row in rows.items() if row["failure"]} == {}
@@ -38,15 +37,15 @@ def test_every_method_trains_and_scores_on_one_device(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_drafter_decodes_on_one_device(tmp_path: Path) -> None:
-    rows = _run("decoding", tmp_path)
+def test_every_drafter_decodes_on_one_device(tmp_path: Path, python: str) -> None:
+    rows = _run("decoding", tmp_path, python)
 
     assert {method: row["failure"] for method, row in rows.items() if row["failure"]} == {}
     assert all(row["numbers"]["identical"] == 1 for row in rows.values())
 
 
-def test_a_loss_with_a_tensor_left_on_the_cpu_fails(tmp_path: Path) -> None:
-    row = _run("fault", tmp_path)["kd"]
+def test_a_loss_with_a_tensor_left_on_the_cpu_fails(tmp_path: Path, python: str) -> None:
+    row = _run("fault", tmp_path, python)["kd"]
 
     assert "aten.mul.Tensor" in row["failure"]
     assert "on the CPU, beside tensors on pretended" in row["failure"]

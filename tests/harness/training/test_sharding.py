@@ -1,5 +1,6 @@
 """Two processes that keep parts of a draft's layers give the draft of one, up to rounding."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,10 @@ def _job(folder: Path) -> Job:
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_draft_of_one(tmp_path: Path) -> None:
+def test_two_processes_give_the_draft_of_one(
+    tmp_path: Path, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", python)
     one, two = _job(tmp_path / "one"), _job(tmp_path / "two")
     _train_cases(one, ALONE)
     run_shared(_train_cases, two, 2)

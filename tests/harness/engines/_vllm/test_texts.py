@@ -4,18 +4,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from vllm_cases import needs_vllm
 
-from draftmark.engines._vllm import texts as vllm_texts
-from draftmark.engines._vllm.starting import installed_version
-from draftmark.engines._vllm.texts import VllmWriter, check_version
+from draftmark.engines._vllm import starting
+from draftmark.engines._vllm.starting import NEED, check_version, installed_version
+from draftmark.engines._vllm.texts import VllmWriter
 from draftmark.engines.measure.lossless import check_written
-from draftmark.environment import install_hint
 from draftmark.errors import UserError
 from draftmark.models.files import end_tokens
 from draftmark.models.generation import Sampling, generate
@@ -24,9 +23,6 @@ from draftmark.models.stop_conditions import StopStrings
 from draftmark.types import GREEDY, Placement, Prompt, Sampler
 
 LIMIT = 32
-needs_vllm = pytest.mark.skipif(
-    find_spec("vllm") is None, reason=f"vLLM is not installed; {install_hint('vllm')}"
-)
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +122,13 @@ def test_stop_strings_cut_as_in_the_own_loop(
 
 
 def test_a_machine_with_another_vllm_or_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_texts, "check_installed", lambda what: None)
+    monkeypatch.setattr(starting, "check_installed", lambda what: None)
     with pytest.raises(UserError, match=r"has vLLM .*, but the run was planned with 9\.9"):
-        check_version("9.9")
+        check_version("9.9", NEED)
     monkeypatch.undo()
     if installed_version() is None:
         with pytest.raises(UserError, match=r"responses.engine = 'vllm' needs vLLM, 0\.32"):
-            check_version("9.9")
+            check_version("9.9", NEED)
 
 
 def test_a_prompt_that_does_not_fit_is_refused_before_vllm_starts(sampling: Sampling) -> None:

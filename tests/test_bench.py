@@ -139,8 +139,8 @@ def test_arms_that_do_unequal_amounts_are_compared_by_rate_and_by_memory() -> No
     speed, memory = measured.ratios
 
     assert (speed.ratio, memory.ratio) == pytest.approx((5.0, 0.5))
-    assert "| 37.5 tokens/s | 7.5 tokens/s | 5 [5, 5] n=2 (goal ≥ 3) |" in table([measured])
-    assert "| 0.5 [0.5, 0.5] n=2 (goal ≤ 0.5) |" in table([measured])
+    assert "| 37.5 tokens/s | 7.5 tokens/s | 5, 2 equal repeats (goal ≥ 3) |" in table([measured])
+    assert "| 0.5, 2 equal repeats (goal ≤ 0.5) |" in table([measured])
 
 
 def test_a_process_of_its_own_returns_what_it_took_or_fails_with_its_message(
@@ -212,8 +212,8 @@ def test_the_series_has_a_column_for_each_run_the_newest_first(tmp_path: Path) -
     assert "| bbbbbbbb | 2026-02-03 | A processor, 2 cores | 0.5 | avx2 | 3.13.0 | 2.13.0 |" in page
     lines = page.splitlines()
     assert "| ratio | bbbbbbbb | aaaaaaaa |" in lines
-    assert "| some work: speed beside other | 4 [4, 4] n=2 | 3 [3, 3] n=2 |" in lines
-    assert "| some work: speed beside before |  | 2 [2, 2] n=2 |" in lines
+    assert "| some work: speed beside other | 4, 2 equal repeats | 3, 2 equal repeats |" in lines
+    assert "| some work: speed beside before |  | 2, 2 equal repeats |" in lines
 
 
 def test_the_page_of_the_series_is_written_from_the_kept_runs() -> None:

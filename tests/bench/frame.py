@@ -7,6 +7,7 @@ same repeat. Reported is its geometric mean over repeats, with a 95 % t interval
 """
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -70,6 +71,8 @@ class Ratio:
     def __str__(self) -> str:
         if self.low is None:
             return f"{self.ratio:.3g}, one repeat"
+        if self.high == math.inf:  # so few equal repeats bound nothing
+            return f"{self.ratio:.3g}, {self.repeats} equal repeats"
         return f"{self.ratio:.3g} [{self.low:.3g}, {self.high:.3g}] n={self.repeats}"
 
 

@@ -94,6 +94,7 @@ def test_nothing_is_unpickled_and_no_text_is_run() -> None:
 PRINTERS = ("print", "typer.echo", "click.echo", "sys.stdout.write", "sys.stderr.write")
 MAY_PRINT = {
     "cli/terminal.py",
+    "store/parquet_probe.py",  # a word of its own, to the process that started it
     "tasks/samples/measure_target.py",  # these three are run by a developer
     "tasks/samples/build_target.py",
     "tasks/samples/generate.py",
@@ -127,6 +128,7 @@ MAY_WRITE = {
     "training/token_selection_log.py": OWN_FOLDER,
     "models/wheel.py": "writes to the user's own cache of models",
     "engines/_meters.py": "writes to /proc",
+    "engines/_vllm/states_connector.py": "writes in vLLM's process, in a new folder of its own",
     "grading/isolation/memory.py": "makes a new file of a random name",
     "store/records.py": "a Parquet file, through replace_file",
     "reports/export.py": "a Parquet file, in memory",

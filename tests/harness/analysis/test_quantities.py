@@ -37,7 +37,7 @@ def test_blocks_that_drafted_nothing_are_none_of_those_that_accept_a_position() 
 def test_8_prompts_that_accept_nothing_leave_room_for_some_that_do() -> None:
     none_S = np.zeros(40)
     tables = [sliding_table(str(n), none_S, none_S, none_S, MAX_GAMMA) for n in range(8)]
-    records: Any = SimpleNamespace(tables={0.0: tables}, speeds={}, floors={})
+    records: Any = SimpleNamespace(tables={0.0: tables}, speeds={}, floors={}, parts={})
     recipe = load_recipe("quickstart")
     numbers = summarise_cell(acceptance_quantities(records, recipe), records, recipe)
     others = 1 - 0.025 ** (1 / 8)

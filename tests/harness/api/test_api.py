@@ -100,7 +100,8 @@ def test_every_number_is_in_the_long_table(scored: draftmark.RunResults) -> None
 def test_verdict_and_paste_are_those_of_the_run(scored: draftmark.RunResults) -> None:
     answer = (scored.directory / "answer.txt").read_text("utf-8")
     assert repr(scored) == f"{answer}{scored.directory}"
-    assert scored.verdict in " ".join(answer.split())
+    first = scored.verdict.partition(". ")[0]
+    assert first in " ".join(answer.split())  # the last sentences give way to a small terminal
     assert "To measure speed: --engine vllm" in scored.verdict
     assert "One seed" not in scored.verdict  # nothing was trained
     commands = [line for line in scored.paste.splitlines() if not line.startswith("#")]

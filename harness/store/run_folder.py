@@ -17,6 +17,7 @@ from draftmark.store.plain_files import read_plain, real_path
 from draftmark.store.reading import adapter, explained, read_json
 from draftmark.store.stored_shapes import DataFacts, Manifest, Provenance, StoredRecipe
 
+_LARGEST = 2**53  # a number of prompts
 _NUMERIC = {"t": float, "gamma": int, "position": int, "batch": int}  # terms of keys
 RESULTS, RECORDS, SUMS = "results.json", "records", "results.sha256"
 
@@ -58,6 +59,7 @@ def _check_shapes(results: Results, path: Path) -> None:
         for row in results.results:
             adapter(Provenance).validate_python(row.provenance)
         _check_numbers(results)
+        _check_rows(results)
 
 
 def _check_numbers(results: Results) -> None:
@@ -73,6 +75,12 @@ def _check_numbers(results: Results) -> None:
             raise ValueError(f"{item.contender.method} has a rank and no {item.quantity}")
 
 
+def _check_rows(results: Results) -> None:
+    """Raise ValueError if a point of a training has no step."""
+    if any("step" not in point for row in results.results for point in row.history):
+        raise ValueError("a point of a training has no step")
+
+
 def _check_key(key: str) -> None:
     """Raise ValueError if a key such as "block_efficiency[t=0,gamma=4]" has text for a number."""
     for term in key.partition("[")[2].removesuffix("]").split(","):
@@ -82,7 +90,9 @@ def _check_key(key: str) -> None:
 
 
 def check_finite(name: str, number: Number) -> None:
-    """Raise ValueError if a value of a number is not finite."""
+    """Raise ValueError if a value of a number is not finite, or its n out of all bounds."""
+    if abs(number.n) > _LARGEST:
+        raise ValueError(f"{name} has n = {number.n}")
     for value in (number.value, number.low, number.high, number.effective):
         if value is not None and not math.isfinite(value):
             raise ValueError(f"{name} is not finite")

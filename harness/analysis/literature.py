@@ -102,7 +102,7 @@ def matching_figures(contender: Contender, recipe: Mapping[str, Any]) -> list[Fi
     titles = {entry.get("label") or entry["name"]: entry for entry in recipe.get("methods", ())}
     own = titles.get(contender.method, {}).get("draft")
     models = [
-        (_name(pair["target"]), _name((own or pair["draft"]).get("model") or ""))
+        (_name(pair["target"]), _name(str((own or pair["draft"]).get("model") or "")))
         for pair in recipe["pairs"]
         if pair["name"] == contender.pair
     ]

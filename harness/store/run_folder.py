@@ -17,6 +17,7 @@ from draftmark.store.plain_files import read_plain, real_path
 from draftmark.store.reading import adapter, explained, read_json
 from draftmark.store.stored_shapes import DataFacts, Manifest, Provenance, StoredRecipe
 
+_LARGEST = 2**53  # a number of prompts
 _NUMERIC = {"t": float, "gamma": int, "position": int, "batch": int}  # terms of keys
 RESULTS, RECORDS, SUMS = "results.json", "records", "results.sha256"
 
@@ -61,7 +62,9 @@ def _check_shapes(results: Results, path: Path) -> None:
 
 
 def _check_numbers(results: Results) -> None:
-    """Raise ValueError for a malformed key, a number that is not finite, or a rank without one."""
+    """Raise ValueError for a malformed key or number, a rank or a point of training without one."""
+    if any("step" not in point for row in results.results for point in row.history):
+        raise ValueError("a point of a training has no step")
     numbered = [*(row.numbers for row in results.results), *(it.numbers for it in results.pooled)]
     for numbers in numbered:
         for name, number in numbers.items():
@@ -82,7 +85,9 @@ def _check_key(key: str) -> None:
 
 
 def check_finite(name: str, number: Number) -> None:
-    """Raise ValueError if a value of a number is not finite."""
+    """Raise ValueError if a value of a number is not finite, or its n out of all bounds."""
+    if abs(number.n) > _LARGEST:
+        raise ValueError(f"{name} has n = {number.n}")
     for value in (number.value, number.low, number.high, number.effective):
         if value is not None and not math.isfinite(value):
             raise ValueError(f"{name} is not finite")

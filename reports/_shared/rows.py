@@ -189,7 +189,7 @@ def trains_nothing(rows: Iterable[Result]) -> bool:
 def first_speed_settings(speed: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the first condition of a recipe's speed section."""
     settings = {
-        name: value[0] if isinstance(value, list | tuple) else value
+        name: value[0] if isinstance(value, list | tuple) and value else value
         for name, value in speed.items()
     }
     return settings | {"batch_size": settings.get("batch_sizes", 1)}

@@ -58,18 +58,23 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _write(folder: Path, files: Iterable[tuple[str, str | bytes]]) -> list[str]:
-    """Write files into a new folder, then its mark; return their names, synced."""
-    names = []
+    """Write files into a new folder, then its mark; return their names, synced.
+
+    Raises UserError for two files of one name, such as pages of results with a cell twice.
+    """
+    names: dict[str, None] = {}
     for name, content in files:
+        if name in names:
+            raise UserError(f"Two files would be {name}: two parts of the results are the same.")
         _write_new(folder / name, content)
-        names.append(name)
+        names[name] = None
     own = dict.fromkeys(Path(name).parts[0] for name in names)
     _write_new(folder / MARK, "\n".join(own))
     for place, _, found in os.walk(folder):
         for file in found:
             _sync(Path(place) / file)
         sync_folder(Path(place))
-    return names
+    return list(names)
 
 
 def _write_new(path: Path, content: str | bytes) -> None:

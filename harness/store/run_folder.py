@@ -63,7 +63,9 @@ def _check_shapes(results: Results, path: Path) -> None:
 
 
 def _check_numbers(results: Results) -> None:
-    """Raise ValueError for a malformed key, a number that is not finite, or a rank without one."""
+    """Raise ValueError for a malformed key or number, a rank or a point of training without one."""
+    if any("step" not in point for row in results.results for point in row.history):
+        raise ValueError("a point of a training has no step")
     numbered = [*(row.numbers for row in results.results), *(it.numbers for it in results.pooled)]
     for numbers in numbered:
         for name, number in numbers.items():

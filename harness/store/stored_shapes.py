@@ -112,7 +112,7 @@ class _Method(_Shape):
 
 class _Samples(_Shape):
     count: int
-    temperatures: list[_Temperature]
+    temperatures: _Several[_Temperature]
 
 
 class _Judge(_Shape):
@@ -121,7 +121,7 @@ class _Judge(_Shape):
 
 class _Evaluation(_Shape):
     num_speculative_tokens: Annotated[int, Field(ge=1, le=MAX_GAMMA)]
-    temperatures: list[_Temperature]
+    temperatures: _Several[_Temperature]
     samples: _Samples | None = None
     judge: _Judge | None = None
 

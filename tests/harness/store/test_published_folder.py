@@ -172,6 +172,15 @@ def test_a_mark_that_is_no_plain_file_is_refused_before_anything_is_replaced(
     assert _names(tmp_path) == {"site/index.html", f"site/{MARK}"}
 
 
+def test_two_files_of_one_name_are_refused_and_the_old_folder_stays(tmp_path: Path) -> None:
+    publish_folder(tmp_path / "site", _files("index.html"))
+
+    with pytest.raises(UserError, match=r"Two files would be cells/1\.html"):
+        publish_folder(tmp_path / "site", _files("cells/1.html", "cells/1.html"))
+
+    assert _names(tmp_path / "site") == {"index.html", MARK}
+
+
 def test_two_that_publish_at_once_do_not_mix(tmp_path: Path) -> None:
     from threading import Thread
 

@@ -59,7 +59,6 @@ def _check_shapes(results: Results, path: Path) -> None:
         for row in results.results:
             adapter(Provenance).validate_python(row.provenance)
         _check_numbers(results)
-        _check_rows(results)
 
 
 def _check_numbers(results: Results) -> None:
@@ -75,12 +74,6 @@ def _check_numbers(results: Results) -> None:
     for item in results.standings:
         if item.quantity not in known.get(item.contender, {}):
             raise ValueError(f"{item.contender.method} has a rank and no {item.quantity}")
-
-
-def _check_rows(results: Results) -> None:
-    """Raise ValueError if a point of a training has no step."""
-    if any("step" not in point for row in results.results for point in row.history):
-        raise ValueError("a point of a training has no step")
 
 
 def _check_key(key: str) -> None:

@@ -178,8 +178,8 @@ class _Document(Section):
 def unpack_counts(path: Path, directory: Path) -> None:
     """Write the run of a file into a new folder; raises UserError if the file is malformed."""
     data = read_plain(path, MAX_BYTES)
+    require_readable(path, MAX_ROWS, FIX)
     with explained(path, FIX):
-        require_readable(path, MAX_ROWS)
         columns, packed = _read(path, data)
         document: _Document = adapter(_Document).validate_json(_unpacked(packed))
         results: Results = adapter(Results).validate_python(document.results)

@@ -18,18 +18,21 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from draftmark.errors import UserError
+
 _READ = "read"
 _BYTES, _SECONDS = 4 * 1024**3, 60  # more than the other process has, and for a file
 
 
-def require_readable(path: Path, most_rows: int) -> None:
-    """Raise ValueError if reading a file ends the process that does it.
+def require_readable(path: Path, most_rows: int, fix: str) -> None:
+    """Raise UserError, with the fix, if reading a file ends the process that does it.
 
-    Files with errors that pyarrow raises pass, as do those of more than `most_rows` rows, whose
-    columns are not read.
+    Comes before `reading.explained`, which reads the file's footer in this process. Files with
+    errors that pyarrow raises pass, as do those of more than `most_rows` rows, whose columns are
+    not read.
     """
     if not _probe(os.getpid()).reads(path, most_rows):
-        raise ValueError("the process that read it was lost")
+        raise UserError(f"{path} cannot be read: the process that read it was lost; {fix}.")
 
 
 class _Probe:

@@ -109,8 +109,8 @@ def read_counts(path: Path) -> Counts:
     The file is compared with the schema and with the limits before a column is read.
     """
     data = read_plain(path, MAX_BYTES)
+    require_readable(path, MAX_ROWS, FIX)
     with explained(path, FIX):
-        require_readable(path, MAX_ROWS)
         check = partial(_refuse_compressed, path)
         table, _ = read_count_table(path, data, _SCHEMA, MAX_ROWS, check)
         return dict(_grouped({name: table[name].to_numpy() for name in _TYPES}))

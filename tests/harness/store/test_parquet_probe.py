@@ -8,8 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from draftmark.analysis.board.counts import read_counts
+from draftmark.analysis.published_counts import unpack_counts
+from draftmark.errors import UserError
 from draftmark.store import parquet_probe
 from draftmark.store.parquet_probe import require_readable
+
+FIX = "make it again"
 
 
 def written(path: Path) -> Path:
@@ -18,10 +23,10 @@ def written(path: Path) -> Path:
 
 
 def test_sound_and_merely_malformed_files_pass(tmp_path: Path) -> None:
-    require_readable(written(tmp_path / "a\nb.parquet"), 10)
+    require_readable(written(tmp_path / "a\nb.parquet"), 10, FIX)
     (tmp_path / "other").write_text("no parquet")
-    require_readable(tmp_path / "other", 10)
-    require_readable(tmp_path / "missing", 10)
+    require_readable(tmp_path / "other", 10, FIX)
+    require_readable(tmp_path / "missing", 10, FIX)
 
 
 @pytest.mark.parametrize("end", [signal.SIGABRT, signal.SIGKILL])
@@ -55,3 +60,12 @@ def test_a_process_that_was_lost_before_costs_no_file(tmp_path: Path) -> None:
 
     assert probe.reads(file, 10)
     probe.close()
+
+
+def test_a_footer_that_ends_its_reader_is_refused_where_counts_are_read(tmp_path: Path) -> None:
+    file = written(tmp_path / "counts.parquet")
+    is_optional = b"%\x02\x18"  # how often a value stands in a row, then the column's name
+    file.write_bytes(file.read_bytes().replace(is_optional, b"%\x00\x18"))
+    for read in (read_counts, lambda path: unpack_counts(path, tmp_path / "run")):
+        with pytest.raises(UserError, match="the process that read it was lost"):
+            read(file)

@@ -87,11 +87,9 @@ def likelihoods_node(setting: Setting, model: Node | None = None) -> Node:
 
     inputs = {"model": model or setting.target, "texts": gold_texts_node(setting, "test")}
     label = f"likelihood of the gold answers by {model.label if model else 'the target'}"
-    code = ("draftmark.models.hidden_states", "draftmark.store.records")
-    task, action = (
-        setting.task.name,
-        f"score gold answers by {model.object if model else 'the target'}",
-    )
+    code = ("draftmark.models.likelihoods", "draftmark.store.records")
+    action = f"score gold answers by {model.object if model else 'the target'}"
+    task = setting.task.name
     return Node("likelihoods", label, {}, inputs, code, build, task=task, action=action)
 
 

@@ -7,6 +7,7 @@ Holm's adjustment over all comparisons of the run.
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from draftmark.analysis.significance import LEVEL
 from draftmark.analysis.titles import method_title
 from draftmark.config.validation import Section
 from draftmark.errors import UserError
@@ -15,7 +16,6 @@ from draftmark.reports._shared.rows import group_by
 from draftmark.reports._tables.study import quantity_of_column
 from draftmark.results import Comparison, Contender, Results
 
-_LEVEL = 0.05  # of significance
 _Compared = tuple[str, str]  # a method, and the method it is compared with
 
 
@@ -78,5 +78,5 @@ def _line(
 def _cell(item: Comparison) -> str:
     difference = item.difference
     sign = "+" if difference.value > 0 else ""
-    star = " \\*" if item.adjusted_p < _LEVEL else ""
+    star = " \\*" if item.adjusted_p < LEVEL else ""
     return f"{sign}{number_text(difference)}{star}"

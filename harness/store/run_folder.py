@@ -18,6 +18,7 @@ from draftmark.store.reading import adapter, explained, read_json
 from draftmark.store.stored_shapes import DataFacts, Manifest, Provenance, StoredRecipe
 
 _LARGEST = 2**53  # a number of prompts
+_MOST = 1e100  # of a value, and of its inverse: a scale of more decades overflows
 _NUMERIC = {"t": float, "gamma": int, "position": int, "batch": int}  # terms of keys
 RESULTS, RECORDS, SUMS = "results.json", "records", "results.sha256"
 
@@ -85,9 +86,11 @@ def _check_key(key: str) -> None:
 
 
 def check_finite(name: str, number: Number) -> None:
-    """Raise ValueError if a value of a number is not finite, or its n out of all bounds."""
+    """Raise ValueError if a value of a number is not finite, or it or its n out of all bounds."""
     if abs(number.n) > _LARGEST:
         raise ValueError(f"{name} has n = {number.n}")
+    if number.value and not 1 / _MOST < abs(number.value) < _MOST:
+        raise ValueError(f"{name} is {number.value:g}, which nobody measured")
     for value in (number.value, number.low, number.high, number.effective):
         if value is not None and not math.isfinite(value):
             raise ValueError(f"{name} is not finite")

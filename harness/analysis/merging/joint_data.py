@@ -7,6 +7,8 @@ from draftmark.analysis.merging.parts import Part
 
 Facts = Mapping[str, Any]
 _DIGITS = 8  # of a digest that names rows
+_FACTS_OF_SPLITS = ("rows", "digest", "source", "hub", "left_out")  # a run that trains nothing
+# has those of its test rows alone
 
 
 def joint_data(parts: Sequence[Part]) -> dict[tuple[str, str], Facts]:
@@ -25,8 +27,9 @@ def _joined(several: Sequence[Facts]) -> Facts:
     joined = dict(several[0])
     for other in several[1:]:
         names = _split_names(joined["digest"], other["digest"])
-        for fact in ("rows", "digest", "source"):
-            joined[fact] = {**{names[key]: v for key, v in other[fact].items()}, **joined[fact]}
+        for fact in _FACTS_OF_SPLITS:
+            its = {names[split]: value for split, value in other.get(fact, {}).items()}
+            joined[fact] = {**its, **joined.get(fact, {})}
         overlaps = (
             {**it, "group": names.get(it["group"], it["group"])} for it in other["overlaps"]
         )

@@ -64,12 +64,19 @@ class Progress:
         self._bars: RichBars | None = None  # of the open steps, on a terminal
         self._stages: tuple[Step, int] | None = None  # the stages of a run, and how many there are
         self._stages_done = 0
+        self._said: set[str] = set()  # the lines of `say_once`
 
     def say(self, line: str) -> None:
         """Print one line."""
         if not self.quiet:
             shown = printable_paragraphs(line, len(line))
             self.console.print(shown, markup=False, emoji=False, soft_wrap=True)
+
+    def say_once(self, line: str) -> None:
+        """Print one line, unless it was printed before."""
+        if line not in self._said:
+            self._said.add(line)
+            self.say(line)
 
     @contextmanager
     def stages(self, total: int) -> Iterator[None]:

@@ -175,7 +175,7 @@ def _rows(
     except NoSource as error:
         if complete:
             raise
-        progress.say(str(error))
+        progress.say_once(str(error))
         return {
             split: Rows((), "none", missing=f"{task.name}, {n} {split} rows")
             for split, n in counts.items()

@@ -31,6 +31,13 @@ def test_a_line_is_printed_as_it_is(line: str) -> None:
     assert out.getvalue() == f"{line}\n"
 
 
+def test_a_line_to_say_once_is_printed_once() -> None:
+    progress, out = _progress()
+    for line in ("no rows of gsm8k", "no rows of mbpp", "no rows of gsm8k"):
+        progress.say_once(line)
+    assert out.getvalue() == "no rows of gsm8k\nno rows of mbpp\n"
+
+
 def test_lines_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     Progress().say("hello")
 

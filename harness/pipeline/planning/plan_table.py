@@ -98,11 +98,11 @@ def render_plan(
 
     By default on as many GPUs as the trainings have processes.
     """
-    names, texts = suite_members(recipe), []
+    names, texts, progress = suite_members(recipe), [], Progress()
     every: dict[str, PlannedStage] = {}
     for name in names:
         loaded = load_recipe(name, tasks=tasks)
-        plan = experiment.plan_experiment(loaded, Progress(), data=data, complete=False)
+        plan = experiment.plan_experiment(loaded, progress, data=data, complete=False)
         title = [f"{name}: {loaded.title}", ""] if len(names) > 1 else []
         text, stages = tabulate_plan(plan, Store(store), gpu, gpus, jobs)
         texts.append("\n".join([*title, text]))

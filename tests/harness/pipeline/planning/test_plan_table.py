@@ -123,6 +123,16 @@ def test_a_plan_needs_no_model_and_no_rows(planned: Planned) -> None:
     assert "unknown" in text
 
 
+def test_the_plan_of_a_suite_says_once_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    members = '["adaspec_pythia_best", "adaspec_pythia_3epochs"]'
+    Path("suite.toml").write_text(f'title = "Two"\nrecipes = {members}\n')
+    plan_table.render_plan("suite.toml", Path("store"), H100, data=tmp_path, tasks=["gsm8k"])
+    assert capsys.readouterr().err.count("No source has the") == 1
+
+
 def test_a_run_needs_both(planned: Planned) -> None:
     with pytest.raises(UserError, match=r"No model 'nowhere'"):
         planned(pairs=[{"name": "p", "target": "nowhere", "draft": {"pruned": [0]}}])

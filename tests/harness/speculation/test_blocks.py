@@ -16,6 +16,7 @@ from draftmark.speculation.blocks import (
     BlockCounts,
     Convention,
     block_counts,
+    start_counts,
 )
 from draftmark.store.acceptance_tables import sliding_table
 from draftmark.types import AcceptanceTable
@@ -27,6 +28,39 @@ def table_of(
     accept_S = np.asarray(accept, dtype=np.float64)
     table = sliding_table(example_id, accept_S, accept_S, np.round(accept_S), 16)
     return replace(table, limit=limit)
+
+
+class TestStarts:
+    @given(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=9), min_size=1, max_size=3))
+    def test_sums_over_starts_are_the_counts_of_blocks(self, texts: list[list[float]]) -> None:
+        tables = [table_of(text, str(index)) for index, text in enumerate(texts)]
+        for gamma in (1, 4, 16):
+            counts, starts = block_counts(tables, gamma), start_counts(tables, gamma)
+            for of_starts_BS, of_blocks_B in (
+                (starts.tokens_BS, counts.tokens_B),
+                (starts.passes_BS, counts.passes_B),
+                (starts.tested_BS, counts.tested_B),
+                (starts.accepted_BS, counts.accepted_B),
+            ):
+                assert of_starts_BS.shape == (len(texts), max(map(len, texts)))
+                assert of_starts_BS.sum(-1) == pytest.approx(of_blocks_B, abs=1e-12)
+
+    def test_a_coin(self) -> None:
+        starts = start_counts([table_of([0.5, 0.5, 0.5])], 2)
+        assert starts.passes_BS[0] == pytest.approx([1, 0.5, 0.5])
+        # A block of two: 1 + 0.5 + 0.25 tokens, if as many are left.
+        assert starts.tokens_BS[0] == pytest.approx([1.75, 0.5 * 1.5, 0.5])
+        assert starts.tested_BS[0] == pytest.approx([1.5, 0.5 * 1.5, 0.5])
+        assert starts.accepted_BS[0] == pytest.approx([0.75, 0.5 * 0.75, 0.25])
+
+    def test_no_tables_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="nothing to count"):
+            start_counts([], 2)
+
+
+def test_drafts_are_blocks_that_test_a_token() -> None:
+    counts = block_counts([table_of([0.5, 0.5, 0.5]), table_of([1.0, 1.0])], 2)
+    assert counts.drafts_B == pytest.approx([2.0, 1.0])
 
 
 def block_efficiency(counts: BlockCounts) -> float:

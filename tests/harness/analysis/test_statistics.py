@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from draftmark.analysis import statistics
+from draftmark.analysis.intervals import log_ratio_interval, median_interval
 from draftmark.analysis.significance import t_test
 from draftmark.results import Number
 
@@ -313,3 +314,19 @@ def test_intervals_of_differences_paired_on_seeds_cover(common: float) -> None:
         assert found.high is not None
         hits += found.low <= 0.02 <= found.high
     assert 0.93 <= hits / trials <= 0.98
+
+
+def test_ratios_of_times_have_the_ends_of_their_interval() -> None:
+    ratios = [1.0, 1.5, 2.0, 1.2, 1.1, 1.4]
+    for number, found in (
+        (statistics.geometric_mean(ratios, "what"), log_ratio_interval(ratios)),
+        (statistics.median_ratio(ratios, "what"), median_interval(ratios)),
+    ):
+        assert (number.value, number.low, number.high) == found
+        assert (number.n, number.definition) == (6, "what")
+
+
+@pytest.mark.parametrize("of", [statistics.geometric_mean, statistics.median_ratio])
+def test_equal_ratios_of_times_have_no_interval(of: Any) -> None:
+    number = of([1.5, 1.5, 1.5], "")
+    assert (number.value, number.low, number.high) == (pytest.approx(1.5), None, None)

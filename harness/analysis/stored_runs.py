@@ -22,7 +22,7 @@ from draftmark.store.plain_files import read_plain
 from draftmark.store.reading import adapter, explained
 from draftmark.store.run_folder import (
     RESULTS,
-    check_finite,
+    check_number,
     load_results,
     recorded_hash,
     run_folders,
@@ -130,7 +130,7 @@ def _read_file(directory: Path) -> RunSummary:
         adapter(Manifest).validate_python(facts)
         for item in summary.contenders:
             for name, number in item.numbers.items():
-                check_finite(name, number)
+                check_number(name, number)
     return summary
 
 

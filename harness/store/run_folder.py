@@ -5,7 +5,7 @@ run, is read without verification. Reports lie in the same folder.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -66,11 +66,12 @@ def _check_numbers(results: Results) -> None:
     """Raise ValueError for a malformed key or number, a rank or a point of training without one."""
     if any("step" not in point for row in results.results for point in row.history):
         raise ValueError("a point of a training has no step")
-    numbered = [*(row.numbers for row in results.results), *(it.numbers for it in results.pooled)]
-    for numbers in numbered:
+    for numbers in (item.numbers for item in (*results.results, *results.pooled)):
         for name, number in numbers.items():
             _check_key(name)
-            check_finite(name, number)
+            check_number(name, number)
+    for name, value in _other_values(results):
+        _check_value(name, value)
     known = results.numbers
     for item in results.standings:
         if item.quantity not in known.get(item.contender, {}):
@@ -85,15 +86,36 @@ def _check_key(key: str) -> None:
             _NUMERIC[name](value)
 
 
-def check_finite(name: str, number: Number) -> None:
-    """Raise ValueError if a value of a number is not finite, or it or its n out of all bounds."""
+def _other_values(results: Results) -> Iterator[tuple[str, float | None]]:
+    """Yield what results have beside the numbers of rows, after checking the numbers in it."""
+    for item in (*results.comparisons, *results.block_comparisons):
+        check_number(f"a difference in {item.quantity}", item.difference)
+        tested = (item.p_value, item.adjusted_p, item.detectable, item.prompts_needed)
+        yield from ((f"a comparison of {item.quantity}", value) for value in tested)
+    for standing in (*results.standings, *results.block_standings):
+        if standing.behind:
+            check_number(f"a distance in {standing.quantity}", standing.behind)
+    for row in results.results:
+        yield from asdict(row.ledger).items() if row.ledger else ()
+        yield from (value for point in row.history for value in point.items())
+
+
+def check_number(name: str, number: Number) -> None:
+    """Raise ValueError if a number has an n, a value or an end out of all bounds."""
     if abs(number.n) > _LARGEST:
         raise ValueError(f"{name} has n = {number.n}")
-    if number.value and not 1 / _MOST < abs(number.value) < _MOST:
-        raise ValueError(f"{name} is {number.value:g}, which nobody measured")
     for value in (number.value, number.low, number.high, number.effective):
-        if value is not None and not math.isfinite(value):
-            raise ValueError(f"{name} is not finite")
+        _check_value(name, value)
+        if value and abs(value) <= 1 / _MOST:
+            raise ValueError(f"{name} is {value:g}, which nobody measured")
+
+
+def _check_value(name: str, value: float | None) -> None:
+    """Raise ValueError if a value is not finite, or larger than anything that was measured."""
+    if value is not None and not math.isfinite(value):
+        raise ValueError(f"{name} is not finite")
+    if value is not None and abs(value) >= _MOST:
+        raise ValueError(f"{name} is {value:g}, which nobody measured")
 
 
 def run_folders(folders: Sequence[Path]) -> list[Path]:

@@ -7,8 +7,9 @@ import pytest
 from stored_runs import run_of
 
 from draftmark.errors import UserError
-from draftmark.results import Number, Result
+from draftmark.results import Comparison, Number, Result, Results, Standing
 from draftmark.store.run_folder import load_results, save_results
+from draftmark.types import Ledger
 
 
 def test_results_are_read_back_as_they_were_with_how_training_went(tmp_path: Path) -> None:
@@ -22,12 +23,56 @@ def test_results_are_read_back_as_they_were_with_how_training_went(tmp_path: Pat
     assert load_results(tmp_path) == replace(results, results=rows)
 
 
-@pytest.mark.parametrize("value", [1e300, 1e-300, -1e200])
-def test_a_value_that_nobody_measured_is_refused(tmp_path: Path, value: float) -> None:
+ODD = {"value": 1e300, "low": -1e280, "high": 1e280, "effective": 1e101}
+NUMBER = Number(0.5, 0.4, 0.6, 2, "")
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(replace(NUMBER, value=value) for value in (1e300, 1e-300, -1e200)),
+        *(replace(NUMBER, **{name: value}) for name, value in ODD.items()),
+        replace(NUMBER, low=1e-200),
+    ],
+)
+def test_a_number_that_nobody_measured_is_refused(tmp_path: Path, number: Number) -> None:
     results = run_of(tmp_path, {"kd": [[0.5, 0.7]]})
     (row,) = results.results
-    odd = replace(row, numbers={"block_efficiency[t=0,gamma=4]": Number(value, None, None, 2, "")})
-    save_results(replace(results, results=(odd,), standings=()), tmp_path)
+    compared = Comparison(row.cell.contender, "a", "speedup", number, 0.5, 0.5, None, None)
+    behind = Standing(row.cell.contender, "block_efficiency[t=0,gamma=4]", "b", number)
+    for odd in (
+        replace(results, results=(replace(row, numbers={behind.quantity: number}),), standings=()),
+        replace(results, comparisons=(compared,)),
+        replace(results, block_comparisons=(compared,)),
+        replace(results, standings=(behind,)),
+        replace(results, block_standings=(behind,)),
+    ):
+        _refused(odd, tmp_path)
 
+
+@pytest.mark.parametrize("name", ["p_value", "adjusted_p", "detectable", "prompts_needed"])
+def test_a_comparison_that_nobody_made_is_refused(tmp_path: Path, name: str) -> None:
+    results = run_of(tmp_path, {"kd": [[0.5, 0.7]]})
+    compared = Comparison(
+        results.results[0].cell.contender, "a", "speedup", NUMBER, 0.5, 0.5, None, None
+    )
+    odd = replace(compared, **{name: 10**110 if name == "prompts_needed" else 1e110})
+    _refused(replace(results, comparisons=(odd,)), tmp_path)
+
+
+def test_a_training_that_nobody_ran_is_refused(tmp_path: Path) -> None:
+    results = run_of(tmp_path, {"kd": [[0.5, 0.7]]})
+    (row,) = results.results
+    history = ({"step": 0.0, "loss": 1e280, "validation_loss": 1.0},)
+    for odd in (
+        replace(row, history=history),
+        replace(row, ledger=Ledger(flops=1e290)),
+        replace(row, ledger=Ledger(steps=10**120)),
+    ):
+        _refused(replace(results, results=(odd,)), tmp_path)
+
+
+def _refused(results: Results, folder: Path) -> None:
+    save_results(results, folder)
     with pytest.raises(UserError, match="which nobody measured"):
-        load_results(tmp_path)
+        load_results(folder)

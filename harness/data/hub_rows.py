@@ -52,6 +52,10 @@ class HubSplit:
     def _rows(self) -> Iterator[Row]:
         import pyarrow.parquet as pq
 
+        from draftmark.store.parquet_probe import require_readable
+
+        for copy in self.copies:
+            require_readable(copy, 0, "name another commit of the data set")
         opened = [pq.ParquetFile(copy) for copy in self.copies]
         num_rows = sum(file.metadata.num_rows for file in opened)
         start, stop, _ = self.rows.indices(num_rows)

@@ -93,7 +93,9 @@ def _parquet_rows(path: Path) -> Sequence[Any]:
     import pyarrow.parquet as pq
 
     from draftmark.store.parquet_files import check_parquet
+    from draftmark.store.parquet_probe import require_readable
 
+    require_readable(path, 0, "write it again")
     try:
         check_parquet(path)
         with pq.ParquetFile(path) as file:

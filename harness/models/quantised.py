@@ -94,7 +94,7 @@ def check_packages(directory: Path) -> None:
         )
 
 
-def check_ends(directory: Path, headers: Mapping[str, Mapping[str, Any]]) -> None:
+def check_ends(directory: Path, headers: Mapping[str, Mapping[str, object]]) -> None:
     """Raise UserError if embedding or output head is quantised: losses and heads read them."""
     for header in headers.values():
         for name in header:

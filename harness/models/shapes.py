@@ -17,6 +17,8 @@ from typing import Any
 from draftmark.config.model_sections import DraftInit
 from draftmark.errors import UserError
 from draftmark.models.quantised import quantisation
+from draftmark.models.weight_headers import read_header
+from draftmark.models.weights import named_weights
 
 SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}  # bytes
 _LAYER = re.compile(r"\.(?:layers|h)\.\d+\.")
@@ -142,13 +144,11 @@ def _tensors(directory: Path) -> Iterator[tuple[str, int]]:
 
     Buffers that some families save beside their weights are omitted.
     """
-    for path in sorted(directory.glob("*.safetensors")):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        for name, facts in header.items():
-            weight = name != "__metadata__" and not name.endswith("inv_freq")
-            if weight and len(facts["shape"]) in (1, 2):
-                yield name, prod(facts["shape"])
+    names = [path.name for path in directory.iterdir()]
+    for file in named_weights(directory, names):
+        for name, tensor in read_header(directory / file).items():
+            if not name.endswith("inv_freq") and len(tensor.shape) in (1, 2):
+                yield name, prod(tensor.shape)
 
 
 def _shape(config: Mapping[str, Any], parameters: int, layer_parameters: int) -> Shape:

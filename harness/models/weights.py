@@ -4,10 +4,8 @@ Only headers are read, without torch: a plan checks every model in a moment. A d
 names of a model's files, and the small ones among them, before it fetches the weights.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from draftmark.errors import UserError
 from draftmark.models.config_shapes import check_configs
@@ -15,6 +13,7 @@ from draftmark.models.heads.block_layouts import read_trained_head
 from draftmark.models.heads.head_layouts import EAGLE_ARCHITECTURES, is_head
 from draftmark.models.quantised import check_ends, check_untrained, quantisation
 from draftmark.models.token_ids import read_config
+from draftmark.models.weight_headers import TensorFacts, read_header
 from draftmark.store.plain_files import check_plain_folder
 
 WEIGHTS = "model.safetensors"
@@ -34,7 +33,7 @@ _HEAD_FIX = (
     f"safetensors.torch.save_file as {WEIGHTS}"
 )
 _LANGUAGE_MODEL, _JOINS = "ForCausalLM", "fc.weight"
-_MAX_HEADER = 100_000_000  # bytes, as in safetensors itself
+Headers = Mapping[str, Mapping[str, TensorFacts]]  # the tensors of each file
 
 
 def check_folder(directory: Path, *, head: bool = False) -> None:
@@ -46,7 +45,7 @@ def check_folder(directory: Path, *, head: bool = False) -> None:
     check_plain_folder(directory)
     names = [path.name for path in sorted(directory.iterdir()) if path.is_file()]
     files = weight_files(directory, names, head=head)
-    headers = {name: _header(directory / name) for name in files}
+    headers = {name: read_header(directory / name) for name in files}
     _check_tensors(directory, headers)
     _check_index(directory, headers)
 
@@ -66,7 +65,7 @@ def weight_files(directory: Path, names: Collection[str], *, head: bool = False)
     else:
         _check_is_model(directory)
         _check_tokenizer(directory, names)
-    return _named_weights(directory, names, _HEAD_FIX if head else _MODEL_FIX)
+    return named_weights(directory, names, head=head)
 
 
 def _check_kind(directory: Path, names: Collection[str]) -> None:
@@ -122,7 +121,7 @@ def holds_head(directory: Path, names: Collection[str]) -> bool:
     if config.get("num_hidden_layers", 1) != 1:
         return False
     weights = directory / WEIGHTS
-    return not weights.is_file() or _JOINS in _header(weights)
+    return not weights.is_file() or _JOINS in read_header(weights)
 
 
 def _check_config(directory: Path) -> None:
@@ -164,7 +163,7 @@ def _starts_with(path: Path, start: bytes) -> bool:
         return file.read(len(start)) == start
 
 
-def _named_weights(directory: Path, names: Collection[str], fix: str) -> list[str]:
+def named_weights(directory: Path, names: Collection[str], *, head: bool = False) -> list[str]:
     """Return the names of the weight files; raises UserError for missing ones and other formats."""
     if WEIGHTS in names:
         return [WEIGHTS]
@@ -174,14 +173,15 @@ def _named_weights(directory: Path, names: Collection[str], fix: str) -> list[st
         if missing:
             raise UserError(
                 f"{directory} lacks {len(missing)} of the {len(named)} files of its weights "
-                f"(first {missing[0]}); copy or download the model again."
+                f"(first {missing[0][:80]}); copy or download the model again."
             )
         return named
     endings = (*_OTHER_FORMATS, _SAFE)
     others = [name for name in sorted(names) if name.endswith(endings)]
     raise UserError(
         f"{directory} has no {WEIGHTS} and no {INDEX} (it has {', '.join(others[:3]) or 'none'}), "
-        f"and no other .safetensors file or format of weights is loaded; {fix}."
+        "and no other .safetensors file or format of weights is loaded; "
+        f"{_HEAD_FIX if head else _MODEL_FIX}."
     )
 
 
@@ -193,35 +193,13 @@ def _weight_map(directory: Path) -> Mapping[str, str]:
     for name in files.values():
         if not isinstance(name, str) or Path(name).name != name or not name.endswith(_SAFE):
             raise UserError(
-                f"{directory / INDEX} names {name!r}, which is not a .safetensors file beside it; "
-                "load the model with transformers and save it with save_pretrained."
+                f"{directory / INDEX} names {repr(name)[:80]}, which is not a .safetensors file "
+                "beside it; load the model with transformers and save it with save_pretrained."
             )
     return files
 
 
-def _header(path: Path) -> Mapping[str, Any]:
-    """Return the header of a safetensors file; raises UserError if the file is cut."""
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > min(size, _MAX_HEADER):
-                raise ValueError(f"its header would have {length} bytes")
-            header = json.loads(file.read(length))
-        tensors = {name: facts for name, facts in header.items() if name != "__metadata__"}
-        end = 8 + length + max((facts["data_offsets"][1] for facts in tensors.values()), default=0)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        reason = f"{path} is not a whole safetensors file ({error})"
-        raise UserError(f"{reason}; copy or download it again.") from error
-    if end != size:
-        raise UserError(
-            f"{path} has {size} bytes and its header names {end}: it is cut or damaged; copy or "
-            "download it again."
-        )
-    return tensors
-
-
-def _check_tensors(directory: Path, headers: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_tensors(directory: Path, headers: Headers) -> None:
     """Raise UserError if tensors are quantised and the config does not say how."""
     if quantisation(directory):
         check_ends(directory, headers)
@@ -233,16 +211,16 @@ def _check_tensors(directory: Path, headers: Mapping[str, Mapping[str, Any]]) ->
         )
 
 
-def _quantised_names(headers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _quantised_names(headers: Headers) -> Iterator[str]:
     """Yield the names of tensors that only quantised weights have."""
     for header in headers.values():
         for name, facts in header.items():
-            odd = name.endswith(".weight") and facts.get("dtype") not in _FLOATS
+            odd = name.endswith(".weight") and facts.dtype not in _FLOATS
             if odd or name.endswith(_PACKED):
                 yield name
 
 
-def _check_index(directory: Path, headers: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_index(directory: Path, headers: Headers) -> None:
     """Raise UserError if a file lacks tensors that the index says it has."""
     if len(headers) == 1 and WEIGHTS in headers:
         return
@@ -251,5 +229,5 @@ def _check_index(directory: Path, headers: Mapping[str, Mapping[str, Any]]) -> N
     if missing:
         raise UserError(
             f"{directory}: {len(missing)} of {len(files)} tensors are not in the files that "
-            f"{INDEX} names (first {missing[0]}); copy or download the model again."
+            f"{INDEX} names (first {missing[0][:80]}); copy or download the model again."
         )

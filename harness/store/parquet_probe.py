@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from draftmark.errors import UserError
+from draftmark.store.plain_files import open_plain
 
 _READ = "read"
 _BYTES, _SECONDS = 4 * 1024**3, 60  # more than the other process has, and for a file
@@ -28,8 +28,8 @@ def require_readable(path: Path, most_rows: int, fix: str) -> None:
     """Raise UserError, with the fix, if reading a file ends the process that does it.
 
     Comes before `reading.explained`, which reads the file's footer in this process. Files with
-    errors that pyarrow raises pass, as do those of more than `most_rows` rows, whose columns are
-    not read.
+    errors that can be raised pass, as do those of more than `most_rows` rows, whose columns are not
+    read. With 0, the footer alone is read, which takes a millisecond.
     """
     if not _probe(os.getpid()).reads(path, most_rows):
         raise UserError(f"{path} cannot be read: the process that read it was lost; {fix}.")
@@ -108,7 +108,9 @@ def _limit_memory() -> None:
 
 def _read(path: str, most_rows: int) -> None:
     """Read a file's metadata, and the columns if none claims more than `most_rows` values."""
-    with pq.ParquetFile(path, memory_map=False) as file:
+    import pyarrow.parquet as pq  # which the other process may not need
+
+    with open_plain(Path(path)) as plain, pq.ParquetFile(plain) as file:
         groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
         columns = [group.column(place) for group in groups for place in range(group.num_columns)]
         counts = [group.num_rows for group in groups]

@@ -13,8 +13,9 @@ from draftmark.errors import UserError
 from draftmark.results import Number, Results
 from draftmark.store.entries import checksum_line, files_in
 from draftmark.store.files import write_atomically, write_json
+from draftmark.store.parquet_probe import require_readable
 from draftmark.store.plain_files import read_plain, real_path
-from draftmark.store.reading import adapter, explained, read_json
+from draftmark.store.reading import AGAIN, adapter, explained, read_json
 from draftmark.store.stored_shapes import DataFacts, Manifest, Provenance, StoredRecipe
 
 _LARGEST = 2**53  # a number of prompts
@@ -34,7 +35,10 @@ def save_results(results: Results, directory: Path) -> None:
 
 
 def load_results(directory: Path) -> Results:
-    """Return the results in a folder; raises UserError if they or a record are damaged."""
+    """Return the results in a folder; raises UserError if they or a record are damaged.
+
+    So no reader of a record in Parquet meets one that ends its process (see `parquet_probe`).
+    """
     if not (directory / RESULTS).is_file():
         raise UserError(f"{directory} has no {RESULTS}; name a folder that `draftmark run` wrote.")
     path, sums = verified_file(directory, RESULTS), _sums(directory)
@@ -44,7 +48,16 @@ def load_results(directory: Path) -> Results:
             _verify(directory, name, sums)
     results: Results = read_json(path, Results)
     _check_shapes(results, path)
+    _check_records(results, path)
     return results
+
+
+def _check_records(results: Results, path: Path) -> None:
+    """Raise UserError if records lie outside the folder, or one ends the process that reads it."""
+    with explained(path):
+        for name in dict.fromkeys(row.records for row in results.results if row.records):
+            for record in sorted(path_inside(path.parent, name).glob("*.parquet")):
+                require_readable(record, 0, AGAIN)
 
 
 def _check_shapes(results: Results, path: Path) -> None:
@@ -66,7 +79,8 @@ def _check_numbers(results: Results) -> None:
     """Raise ValueError for a malformed key or number, a rank or a point of training without one."""
     if any("step" not in point for row in results.results for point in row.history):
         raise ValueError("a point of a training has no step")
-    for numbers in (item.numbers for item in (*results.results, *results.pooled)):
+    numbered = [*(row.numbers for row in results.results), *(it.numbers for it in results.pooled)]
+    for numbers in numbered:
         for name, number in numbers.items():
             _check_key(name)
             check_number(name, number)

@@ -1,7 +1,9 @@
-"""Configs of models that someone else wrote, mutated: read, or refused in a sentence."""
+"""Files of models that someone else wrote, mutated: read, or refused in a sentence."""
 
+import json
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,19 +12,29 @@ import pytest
 from hangs import no_hang
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from mutations import mutated_bytes, mutated_json
+from mutations import Draw, mutated_bytes, mutated_json
+from safetensors.torch import load_file, save_file
 
 from draftmark.errors import UserError
 from draftmark.models import shapes
 from draftmark.models.config_shapes import FIX
 from draftmark.models.context_length import context_length
 from draftmark.models.files import end_tokens, num_layers
+from draftmark.models.language_model import load_model
 from draftmark.models.token_ids import end_token_notes, read_config
-from draftmark.models.weights import check_folder
+from draftmark.models.weights import INDEX, WEIGHTS, check_folder
 from draftmark.store.reading import explained
 
 MUTATIONS = int(os.environ.get("DRAFTMARK_MUTATIONS", "10"))
+FUZZED = settings(
+    max_examples=MUTATIONS,
+    database=None,
+    derandomize=MUTATIONS < 100,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],
+)
 NAMES = ("config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json")
+SHARDS = ("a.safetensors", "b.safetensors")
 
 
 @pytest.fixture
@@ -48,22 +60,68 @@ def _read(model: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_mutated_config_is_read_or_refused_in_a_sentence(model: Path, name: str) -> None:
-    data = (model / name).read_bytes()
+    data, few = (model / name).read_bytes(), MUTATIONS < 100
     _read(model)
 
-    @settings(
-        max_examples=2 if name == "tokenizer.json" and MUTATIONS < 100 else MUTATIONS,  # 55 kB
-        database=None,
-        derandomize=MUTATIONS < 100,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate],
-    )
+    @settings(FUZZED, max_examples=2 if name == "tokenizer.json" and few else MUTATIONS)  # 55 kB
     @given(st.data())
     def mutate(drawn: Any) -> None:
         change = drawn.draw(st.sampled_from([mutated_json, mutated_json, mutated_bytes]))
         (model / name).write_bytes(change(data, drawn.draw))
         with suppress(UserError), no_hang():
             _read(model)
+
+    mutate()
+
+
+@pytest.fixture
+def sharded(model: Path) -> Path:
+    """Return the tiny target with two files of weights and their index."""
+    weights = load_file(model / WEIGHTS)
+    (model / WEIGHTS).unlink()
+    names = sorted(weights)
+    for number, file in enumerate(SHARDS):
+        kept = {name: weights[name] for name in names[number::2]}
+        save_file(kept, model / file, metadata={"format": "pt"})
+    files = {name: SHARDS[number % 2] for number, name in enumerate(names)}
+    (model / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    return model
+
+
+def _mutated_header(data: bytes, draw: Draw) -> bytes:
+    """Return a file of weights with a mutated header, and the length that this header has."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = mutated_json(data[8:end], draw)
+    return len(header).to_bytes(8, "little") + header + data[end:]
+
+
+def _mutated_start(data: bytes, draw: Draw) -> bytes:
+    """Return a file of weights with mutated bytes in its header, or in the header's length."""
+    end = draw(st.sampled_from([8, 8 + int.from_bytes(data[:8], "little")]))
+    return mutated_bytes(data[:end], draw) + data[end:]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("a.safetensors", (_mutated_header, _mutated_header, _mutated_start)),
+        (INDEX, (mutated_json, mutated_json, mutated_bytes)),
+    ],
+)
+def test_mutated_weights_are_loaded_or_refused_in_a_sentence(
+    sharded: Path, name: str, changes: tuple[Callable[[bytes, Draw], bytes], ...]
+) -> None:
+    data = (sharded / name).read_bytes()
+    load_model(sharded)
+
+    @FUZZED
+    @given(st.data())
+    def mutate(drawn: Any) -> None:
+        change = drawn.draw(st.sampled_from(changes))
+        (sharded / name).write_bytes(change(data, drawn.draw))
+        with suppress(UserError), no_hang():
+            _read(sharded)
+            load_model(sharded)
 
     mutate()
 

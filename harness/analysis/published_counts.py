@@ -159,12 +159,16 @@ def _write(sink: Any, parts: Sequence[Mapping[str, Any]], document: bytes) -> No
 @contextmanager
 def opened_run(source: Path) -> Iterator[Path]:
     """Yield a run's folder; that of a file of published counts is a temporary one."""
-    if not (source.is_file() and source.suffix == Path(COUNTS).suffix):
-        yield source
-        return
-    with TemporaryDirectory(prefix="draftmark-") as name:
-        unpack_counts(source, Path(name))
-        yield Path(name)
+    with TemporaryDirectory(prefix="draftmark-") as scratch:
+        yield unpacked_run(source, Path(scratch) / "run")
+
+
+def unpacked_run(source: Path, directory: Path) -> Path:
+    """Return a source, or the new folder into which it was unpacked if it is a file of counts."""
+    if not source.is_file():
+        return source
+    unpack_counts(source, directory)
+    return directory
 
 
 class _Document(Section):

@@ -23,6 +23,7 @@ from draftmark.store.reading import adapter, explained
 from draftmark.store.run_folder import (
     RESULTS,
     check_number,
+    load_numbers,
     load_results,
     recorded_hash,
     run_folders,
@@ -111,7 +112,7 @@ def read_summary(directory: Path) -> RunSummary:
     """Return a run's summary; raises UserError if there is none and the results are damaged."""
     with suppress(UserError, OSError):
         return _read_file(directory)
-    results = load_results(directory)
+    results = load_numbers(directory)
     summary = summarise_run(results)
     if SUBMISSION not in results.manifest:  # the hash of a submission is of all of its files
         with suppress(OSError):  # the folder is read-only

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from draftmark.analysis.merging.merge import merge_runs
-from draftmark.analysis.published_counts import unpack_counts
+from draftmark.analysis.published_counts import unpacked_run
 from draftmark.analysis.stored_runs import summarise_run, write_summary
 from draftmark.config.recipe import Recipe
 from draftmark.config.recipe_text import recipe_toml
@@ -61,9 +61,6 @@ def _fitting() -> Iterator[None]:
 def _opened(sources: Sequence[Path], unpacked: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the folder of each run, with its source; files of counts are unpacked."""
     for number, source in enumerate(sources):
-        if source.is_file():
-            folder = unpacked / str(number)
-            unpack_counts(source, folder)
-            yield folder, source
-        else:
-            yield from ((folder, folder) for folder in run_folders([source]))
+        folder = unpacked_run(source, unpacked / str(number))
+        for run in run_folders([folder]):
+            yield run, run if folder == source else source

@@ -20,7 +20,7 @@ from draftmark.store.files import write_json
 from draftmark.store.graph import Node, json_digest
 from draftmark.store.plain_files import read_plain
 from draftmark.store.reading import explained, read_json
-from draftmark.store.run_folder import RESULTS, load_results
+from draftmark.store.run_folder import RESULTS, load_numbers
 from draftmark.store.store import Store
 
 RUN_LOCKS = "holds"
@@ -74,7 +74,7 @@ def _stored(directory: Path) -> RunLock:
     Whatever looks like a key is one in results that cannot be read: of an older version, say.
     """
     try:
-        rows = load_results(directory).results
+        rows = load_numbers(directory).results
     except UserError as error:
         problem = f"Passed by: {error} Stages that it names are kept."
         return RunLock(directory.name, "stored", _keys_in(directory / RESULTS), problem)

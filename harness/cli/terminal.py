@@ -1,18 +1,21 @@
 """The way from commands to the terminal: all text is made printable, and a closed pipe is ignored.
 
 Text of models, recipes and results may hold escape sequences. A pipe that `head` closed is not a
-verdict: the command goes on and ends with its own exit code.
+verdict: the command goes on and ends with its own exit code. So is a full disk behind standard
+error; behind standard output it is an error.
 """
 
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from draftmark.errors import UserError
 from draftmark.text import printable_paragraphs, printable_text
 
 # A mark, a word and a colour: whoever sees no colour reads the word.
@@ -21,10 +24,8 @@ _STATES = {True: ("✓", "OK", "green"), False: ("✗", "missing", "red"), None:
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print text, line breaks included, to standard output or standard error."""
-    try:
+    with _writing(err):
         typer.echo(printable_paragraphs(text, len(text)), err=err)
-    except BrokenPipeError:
-        _discard_output(err)
 
 
 def echo_lines(lines: Iterable[str]) -> None:
@@ -38,10 +39,8 @@ def echo_state(has: bool | None, text: str) -> None:
     mark, word, colour = _STATES[has]
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     shown = f"{mark} {word:7}"
-    try:
+    with _writing():
         typer.secho(shown, fg=colour if coloured else None, nl=False)
-    except BrokenPipeError:
-        _discard_output(err=False)
     echo(f" {printable_text(text, len(text))}")
 
 
@@ -56,14 +55,29 @@ def echo_written(folder: Path, names: Sequence[str]) -> None:
 
 def echo_json(document: Any) -> None:
     """Print one JSON document, in ASCII, which no terminal takes for a command."""
-    try:
+    with _writing():
         typer.echo(json.dumps(document, indent=1))
-    except BrokenPipeError:
-        _discard_output(err=False)
+
+
+@contextmanager
+def _writing(err: bool = False) -> Iterator[None]:
+    """Discard all output from now on if the block cannot write.
+
+    Raises UserError for standard output on a full disk: whoever asked for the text misses it.
+    """
+    try:
+        yield
+    except OSError as error:
+        _discard_output(err)
+        if not (err or isinstance(error, BrokenPipeError)):
+            raise UserError(
+                f"Standard output cannot be written ({error.strerror}); what the command writes "
+                "into files is there. Lead its output to another place."
+            ) from error
 
 
 def _discard_output(err: bool) -> None:
-    """Lead a stream whose reader has gone to the null device."""
+    """Lead a stream to the null device."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, (sys.stderr if err else sys.stdout).fileno())
     os.close(nowhere)

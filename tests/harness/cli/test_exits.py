@@ -58,6 +58,30 @@ def test_a_closed_pipe_is_not_a_verdict(runs: Path, run: str, code: int) -> None
     assert (runs / run / "gate.md").exists()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize(
+    ("accepted", "streams", "code"),
+    [
+        ("f.json", ("stdout",), 2),
+        ("f.json", ("stdout", "stderr"), 2),
+        ("f.json", ("stderr",), 1),  # the verdict
+        ("none.json", ("stderr",), 2),
+    ],
+)
+def test_a_full_disk_behind_the_output_is_not_a_verdict(
+    runs: Path, accepted: str, streams: tuple[str, ...], code: int
+) -> None:
+    command = [sys.executable, "-m", "draftmark", "gate", "worse", "--against", accepted]
+    with Path("/dev/full").open("w") as full:
+        other = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        done = subprocess.run(command, cwd=runs, text=True, **other | dict.fromkeys(streams, full))
+
+    assert done.returncode == code
+    assert (runs / "worse" / "gate.md").exists()
+    if streams == ("stdout",):
+        assert done.stderr.startswith("draftmark: Standard output cannot be written (No space")
+
+
 def test_progress_goes_on_when_its_reader_has_gone() -> None:
     read, write = os.pipe()
     os.close(read)

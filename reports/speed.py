@@ -40,7 +40,8 @@ Cost model, from separately timed passes: **c** is the time of drafting a token 
 that a drafted token adds to the target's pass, in plain passes of the target. **Predicted** is
 the speedup for the passes and drafted tokens that the engine counted, prefill included.
 **Overhead** is predicted / measured: above 1, the engine takes more time than the model.
-**Expected** is the model's speedup on all scored prompts; no engine need run the draft for it."""
+**Expected** is the model's speedup on all scored prompts; no engine need run the draft for it. The
+intervals of c, w and these speedups are over repeats in one process; another may differ by more."""
 _LENGTH = {
     "natural": "Texts end where the target ends them.",
     "fixed": "All texts have as many tokens as the length limit; end tokens are ignored.",
@@ -105,7 +106,23 @@ def _speedups(measured: Sequence[SpeedRow]) -> Iterator[Section]:
         [*_condition(item), _speedup(item), *(_number(item, name) for name in names.values())]
         for item in measured
     ]
-    yield from table_section("", [], header, body, "ll" + "r" * (len(header) - 2))
+    notes = list(_verification_costs(measured))
+    yield from table_section("", notes, header, body, "ll" + "r" * (len(header) - 2))
+
+
+def _verification_costs(measured: Sequence[SpeedRow]) -> Iterator[str]:
+    """Yield the spread of w over the drafts of one target, each of which timed it anew."""
+    found: dict[tuple[str, str], set[float]] = {}
+    for item in measured:
+        if w := item.numbers.get("verification_cost"):
+            found.setdefault((item.terms["batch"], item.terms["gamma"]), set()).add(w.value)
+    for (batch, gamma), values in found.items():
+        if len(values) > 1:
+            yield (
+                f"w is the target's alone, and was timed anew for each draft: {min(values):.3f} to "
+                f"{max(values):.3f} at batch {batch} and blocks of {gamma}. Intervals hold the "
+                "spread within one timing, not that between timings."
+            )
 
 
 def _number(item: SpeedRow, name: str) -> Entry:

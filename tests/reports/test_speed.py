@@ -63,6 +63,31 @@ def test_a_draft_that_makes_things_slower_is_named_with_the_reason(
     assert f"- kd, transformers, T=0, batch 1, blocks of 3: {reason}" in text
 
 
+def test_timings_of_the_targets_passes_that_differ_are_said_to() -> None:
+    """The drafts of a target time its verifying pass one by one; engines of a draft share it."""
+
+    def text_with(*costs: float) -> str:
+        rows = tuple(
+            Result(
+                Cell("gsm8k", "p", f"kd{i}", 0),
+                {
+                    f"{name}[{where}]": n
+                    for name, n in model(1.3, 2.5, 0.1, w).items()
+                    for where in (PLAIN, PLAIN.replace("transformers", "vllm"))
+                },
+                None,
+                {},
+            )
+            for i, w in enumerate(costs)
+        )
+        results = Results("r", "A", {"speed": SPEED, **SCORED}, rows, (), (), (), (), {})
+        return REPORT(results, Path())["speed.md"]
+
+    assert "each draft: 0.020 to 0.154 at batch 1 and blocks of 3." in text_with(0.1, 0.154, 0.02)
+    assert "over repeats in one process" in text_with(0.1)
+    assert "timed anew" not in text_with(0.1)
+
+
 def test_arms_of_other_lengths_are_flagged_and_have_no_speedup() -> None:
     text = text_of({f"same_length[{PLAIN}]": number(0.75)})
     assert "| none: 25% of texts differ in length with the draft |" in text

@@ -18,6 +18,7 @@ from draftmark.errors import UserError
 from draftmark.pipeline import experiment
 from draftmark.pipeline.experiment import Plan
 from draftmark.pipeline.planning import estimates
+from draftmark.pipeline.planning.budgets import budget_lines
 from draftmark.pipeline.planning.crossover import crossover_lines
 from draftmark.pipeline.planning.estimates import Cost, Gpu, format_seconds
 from draftmark.pipeline.planning.jobs import plan_jobs
@@ -255,8 +256,9 @@ def _assumptions(
     dtypes = {costs.setting.pair.name: costs.setting.pair.dtype for costs in setting_costs.values()}
     yield f"- Dtype of training: {', '.join(f'{name} {dtype}' for name, dtype in dtypes.items())}."
     recipes = [costs.setting.recipe for costs in setting_costs.values()]
-    if any(recipe.training_of(entry).budget for recipe in recipes for entry in recipe.methods):
-        yield "- A method with a budget is planned by its `passes`, as if it had no budget."
+    yield from budget_lines(
+        recipe.training_of(entry).budget for recipe in recipes for entry in recipe.methods
+    )
     yield "- Responses are as long as gold answers, up to the length limit."
     yield from crossover_lines(setting_costs)
     yield from _measured_rate(store)

@@ -13,6 +13,7 @@ from draftmark.models import shapes
 from draftmark.models.config_shapes import FIX
 from draftmark.models.shapes import SIZES, Shape
 from draftmark.pipeline.planning import estimates
+from draftmark.pipeline.planning.budgets import runs_within
 from draftmark.pipeline.planning.estimates import Cost, Gpu, Load, MemorySettings, training_cost
 from draftmark.pipeline.planning.loads import as_written, gold_loads
 from draftmark.pipeline.planning.state_costs import StateCosts, runs_of, state_costs
@@ -202,7 +203,6 @@ class SettingCosts:
 
     def _training(self, method: Method, entry: MethodEntry) -> Cost:
         training = training_of(self.setting, entry)
-        training_runs = runs_of(method, training)
         written = "dataset" not in training.shares
         load = self.written("train") if written else self.gold["train"]
         live, dtype = training.shares.get("draft", 0.0), self.setting.pair.dtype
@@ -211,25 +211,30 @@ class SettingCosts:
         cost, shape = Cost(), self._draft_shape(method)
         if training.lora:
             shape = _adapted(shape, training.lora, _draft_config(self.setting))
+        cost_of = partial(training_cost, shape, load, gpu=self.gpu, **options)
+        settings_runs = runs_of(method, training)
+        training_runs = runs_within(
+            training.budget, settings_runs, load, lambda run: cost_of(run).flops
+        )
         checks = self.written("validation").scaled(training.validations + 1)
         for run in training_runs:
-            cost += training_cost(shape, load, run, self.gpu, **options)
-            cost += self._forward(shape, checks)
+            cost += cost_of(run) + self._forward(shape, checks)
         trained = cost.peak_bytes
         if live:  # the target stays in memory, and reads the draft's texts
             passes = sum(run.passes for run in training_runs)
             reading = self._forward(self.target, load.scaled(passes * live), dtype=dtype)
             cost += replace(reading, peak_bytes=0) + self._beside_target(trained, SIZES[dtype])
         if training.reads_live:
-            cost += self._live_reading(method, training, trained)
+            states = self.training_states(method, training)
+            passes = sum(run.passes for run in training_runs)
+            planned = sum(run.passes for run in settings_runs)
+            cost += self._live_reading(states.live_flops * passes / planned, trained)
         return cost
 
-    def _live_reading(self, method: Method, training: Training, peak_bytes: float) -> Cost:
+    def _live_reading(self, flops: float, peak_bytes: float) -> Cost:
         """Return the cost of the target's states in the steps; the target stays in memory."""
-        states = self.training_states(method, training)
-        gpu_s = self.gpu.compute_s(states.live_flops, "float32")
-        held = self._beside_target(peak_bytes, 4)
-        return replace(held, flops=states.live_flops, gpu_s=gpu_s)
+        gpu_s = self.gpu.compute_s(flops, "float32")
+        return replace(self._beside_target(peak_bytes, 4), flops=flops, gpu_s=gpu_s)
 
     def training_states(self, method: Method, training: Training) -> StateCosts:
         """Return what the target's states on a draft's training texts cost, stored or live."""

@@ -221,6 +221,30 @@ def test_a_live_training_is_planned_with_the_targets_passes_and_memory(planned: 
     assert live.gpu_s > stored.gpu_s
 
 
+@pytest.mark.parametrize("features", ["stored", "live"])
+def test_a_training_is_planned_with_the_passes_that_spend_its_budget(
+    planned: Planned, features: str
+) -> None:
+    """Of 8 rows, 4 a batch: a pass has two steps, and the settings two passes."""
+
+    def cost(**training: Any) -> Cost:
+        prepared = planned(methods=[{"name": "kd", "training": {"features": features, **training}}])
+        (cell,) = prepared.cells
+        return _setting_costs(prepared).cost(prepared.draft(cell), cell)
+
+    costs, run = _setting_costs(planned(methods=[{"name": "kd"}])), TrainingRun(6, 4)
+    load, head = costs.gold["train"], costs.target.head
+    spent = estimates.training_cost(
+        costs.draft, load, run, H100, dtype="bfloat16", target_head=head
+    )
+    assert cost(budget={"steps": 8}) == cost(passes=4)
+    for budget in ({"flops": spent.flops}, {"supervised_tokens": 6 * round(load.response_tokens)}):
+        found, expected = cost(budget=budget), cost(passes=6)
+        assert found.flops == pytest.approx(expected.flops)
+        assert found.gpu_s == pytest.approx(expected.gpu_s)
+    assert cost(budget={"seconds": 100.0}) == cost(passes=2)
+
+
 def test_a_plan_names_stages_that_exceed_the_gpus_memory(planned: Planned) -> None:
     pair = {"target": "Qwen/Qwen2.5-32B@abc", "draft": {"model": "Qwen/Qwen2.5-0.5B@abc"}}
     prepared = planned(complete=False, pairs=_absent(**pair), methods=[{"name": "kd"}])

@@ -34,7 +34,8 @@ def read_count_table(
     with pq.ParquetFile(pa.BufferReader(data), memory_map=False, **limits) as file:
         _check_rows(path, file.metadata, most)
         check(file.metadata)
-        if not file.schema_arrow.remove_metadata().equals(schema):
+        columns = file.schema_arrow
+        if not columns.equals(schema) or any(column.metadata for column in columns):
             raise ValueError("its columns are not those of counts")
         table = file.read(use_threads=False)
     if table.num_rows != file.metadata.num_rows or any(it.null_count for it in table.columns):

@@ -198,6 +198,7 @@ class DataFacts(_Shape):
     source: _OfSplits
     digest: _OfSplits
     overlaps: list[_Overlap]
+    max_new_tokens: int = 0
     models: dict[str, _Model] = {}
     drafts: dict[str, _OwnDraft] = {}
     fine_tuning: _FineTuning | None = None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from draftmark.analysis.board.board import Board
 from draftmark.analysis.board.claims import claim_faults
-from draftmark.analysis.board.counts import FIX
+from draftmark.analysis.board.counts import FILE, FIX
 from draftmark.analysis.board.earlier import Earlier
 from draftmark.analysis.board.submission import (
     FILES,
@@ -22,9 +22,9 @@ from draftmark.analysis.board.submission import (
 )
 from draftmark.errors import UserError
 from draftmark.store.junit import JUnitCase
-from draftmark.store.plain_files import NotPlain
+from draftmark.store.plain_files import NotPlain, read_plain
 from draftmark.store.reading import explained
-from draftmark.store.run_folder import RESULTS, SUMS, recorded_hash, verified_file
+from draftmark.store.run_folder import RESULTS, SUMS, verified_file
 
 _MOST_LINES = 20  # of a submission
 
@@ -99,13 +99,17 @@ def _inside(path: Path, board: Board) -> str:
 
 def _check_hashes(folder: Path) -> None:
     """Raise _BadHash unless the files are what the checksums say, and the folder's name too."""
-    for name in FILES.keys() - {SUMS}:
-        if recorded_hash(folder, name) is None:
+    lines = read_plain(folder / SUMS, FILES[SUMS]).decode("utf-8", "replace").splitlines()
+    hashed = [line.partition("  ")[2] for line in lines]
+    for name in (RESULTS, FILE):
+        if name not in hashed:
             raise _BadHash(f"{SUMS} has no hash of {name}")
         try:
             verified_file(folder, name)
         except UserError as error:
             raise _BadHash(f"{name} is not what {SUMS} says: it was changed") from error
+    if len(lines) > 2:
+        raise _BadHash(f"{SUMS} has more lines than those of {RESULTS} and {FILE}")
     if (found := content_hash(folder)) != folder.name:
         raise _BadHash(f"the folder must be named {found}, the hash of what it holds")
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from draftmark.analysis.board.board import Board
-from draftmark.analysis.board.counts import RATED, count_faults
+from draftmark.analysis.board.count_checks import count_faults
+from draftmark.analysis.board.counts import RATED
 from draftmark.analysis.board.submission import Submission, folder_name, speed_engine
 from draftmark.analysis.board.suite import Suite
 from draftmark.analysis.fairness import data_findings
@@ -194,12 +195,7 @@ def _in_suite(suite: Suite, temperature: float, rules: set[Any], gammas: set[int
 
 
 def _counts(submission: Submission, board: Board, folder: Path) -> Iterator[str]:
-    suite = board.suites[submission.header.suite]
-    cells = {
-        place: (row.cell.task, len(suite.tasks[row.cell.task].prompts))
-        for place, row in enumerate(submission.results.results)
-    }
-    yield from count_faults(submission.counts, cells)
+    yield from count_faults(submission, board.suites[submission.header.suite])
 
 
 def _numbers(submission: Submission, board: Board, folder: Path) -> Iterator[str]:
@@ -266,6 +262,7 @@ def _findings(submission: Submission, board: Board, folder: Path) -> Iterator[st
     again = data_findings(results.results, results.data)
     errors = [it for it in (*again, *results.findings) if it.severity == "error"]
     yield from dict.fromkeys(f"{it.subject}: {it.text}" for it in errors)
+    yield from _test_rows_read(submission, board)
     stored = {(item.subject, item.text) for item in results.findings}
     for item in again:
         if item.severity == "warning" and (item.subject, item.text) not in stored:
@@ -274,6 +271,21 @@ def _findings(submission: Submission, board: Board, folder: Path) -> Iterator[st
         if row.ledger and row.ledger.steps and not row.provenance.get("draft_texts"):
             where = f"{row.cell.task}, seed {row.cell.seed}"
             yield f"{where} was trained for {row.ledger.steps} steps on texts that it does not name"
+
+
+def _test_rows_read(submission: Submission, board: Board) -> Iterator[str]:
+    """Yield test rows of the board's suites that trained the draft, or fine-tuned the target."""
+    suites = board.suites.values()
+    known = {
+        own.digest: f"{t} of {suite.name}" for suite in suites for t, own in suite.tasks.items()
+    }
+    for row in submission.results.results:
+        tuned = submission.data[row.cell.task].get("fine_tuning") or {"texts": ()}
+        texts = {"draft": row.provenance["draft_texts"], "target": tuned["texts"]}
+        for what, found in texts.items():
+            for digest in sorted({text["rows"] for text in found} & known.keys()):
+                where = f"{row.cell.task}, seed {row.cell.seed}"
+                yield f"{where}: its {what} was trained on test rows, {known[digest]}"
 
 
 _Check = Callable[[Submission, Board, Path], Iterator[str]]

@@ -17,12 +17,9 @@ import pyarrow.parquet as pq
 
 from draftmark.analysis.count_columns import (
     COUNTED,
-    count_fault,
     grouped,
-    prompt_fault,
     read_count_table,
 )
-from draftmark.analysis.published_counts import DECIMALS
 from draftmark.analysis.quantities import DEFINITIONS, RATES, Quantity, quantity_key, rate_bounds
 from draftmark.speculation.blocks import BlockSums
 from draftmark.store.acceptance_tables import Floats
@@ -36,8 +33,8 @@ FILE = "records/counts.parquet"
 MAX_BYTES = 1_000_000
 MAX_ROWS = 100_000
 RATED = ("block_efficiency", "acceptance_rate")  # the rates that a row claims
-_ROUNDING = 10.0**-DECIMALS  # of counts that were published before
 FIX = "pack the run again with draftmark submit"
+_OWN_SCHEMA = b"ARROW:schema"  # what pyarrow writes of the columns' types
 _TYPES = {
     **{"cell": pa.int16(), "temperature": pa.float64(), "gamma": pa.int16(), "block": pa.bool_()},
     **{"prompt": pa.int32(), **dict.fromkeys(COUNTED, pa.float64())},
@@ -64,6 +61,15 @@ class PromptCounts:
 
     prompts_B: Any
     columns: Mapping[str, Floats]
+
+    @property
+    def are_whole(self) -> bool:
+        """True if every count is a whole number, as those of greedy drafts of greedy texts are."""
+        return all((counts_B == np.rint(counts_B)).all() for counts_B in self.columns.values())
+
+    def equals(self, other: "PromptCounts") -> bool:
+        """True if every count of every prompt is that of the other counts."""
+        return all(np.array_equal(it, other.columns[name]) for name, it in self.columns.items())
 
     def quantity(self, rate: str, gamma: int) -> Quantity:
         """Return a rate as a quantity; prompts are named by their numbers."""
@@ -111,13 +117,15 @@ def read_counts(path: Path) -> Counts:
     data = read_plain(path, MAX_BYTES)
     require_readable(path, MAX_ROWS, FIX)
     with explained(path, FIX):
-        check = partial(_refuse_compressed, path)
+        check = partial(_check_footer, path)
         table, _ = read_count_table(path, data, _SCHEMA, MAX_ROWS, check)
         return dict(_grouped({name: table[name].to_numpy() for name in _TYPES}))
 
 
-def _refuse_compressed(path: Path, facts: Any) -> None:
-    """Raise NotPlain if a file is compressed."""
+def _check_footer(path: Path, facts: Any) -> None:
+    """Raise NotPlain if a file is compressed, or ValueError if its footer holds other facts."""
+    if (facts.metadata or {}).keys() - {_OWN_SCHEMA}:
+        raise ValueError("its footer has text, and a submission's counts have none")
     groups = (facts.row_group(place) for place in range(facts.num_row_groups))
     for group in groups:
         for place in range(group.num_columns):
@@ -131,29 +139,6 @@ def _grouped(columns: Mapping[str, Any]) -> Iterator[tuple[Condition, PromptCoun
         cell, temperature, gamma, block = key
         at = Condition(cell, temperature, gamma, "block" if block else "standard")
         yield at, PromptCounts(found["prompt"], {name: found[name] for name in COUNTED})
-
-
-def count_faults(counts: Counts, cells: Mapping[int, tuple[str, int]]) -> Iterator[str]:
-    """Yield what is impossible in counts; `cells` has the task and number of prompts of each."""
-    lengths: dict[tuple[str, float], Floats] = {}
-    for at, own in counts.items():
-        if at.cell not in cells:
-            yield f"there are counts of cell {at.cell}, which the results do not have"
-            continue
-        task, number = cells[at.cell]
-        if reason := prompt_fault(own.prompts_B, number, "suite") or count_fault(
-            at.gamma, own.columns, _ROUNDING
-        ):
-            yield f"{_where(at)}: {reason}"
-            continue
-        tokens_B = own.columns["tokens"]
-        if (lengths.setdefault((task, at.temperature), tokens_B) != tokens_B).any():
-            yield f"{_where(at)}: the texts have other lengths than elsewhere in the submission"
-
-
-def _where(at: Condition) -> str:
-    rule = ", block verification" if at.verification == "block" else ""
-    return f"cell {at.cell}, temperature {at.temperature:g}, blocks of {at.gamma}{rule}"
 
 
 def quantities(counts: Counts, cells: Sequence[int]) -> list[dict[str, Quantity]]:

@@ -6,10 +6,11 @@ that of the checksums. Reports that need no records of a run render it like a ru
 """
 
 import hashlib
+import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -182,8 +183,38 @@ def read_submission(directory: Path) -> Submission:
     results = load_results(directory)
     counts = read_counts(directory / FILE)
     with explained(directory / RESULTS, FIX):
+        _check_keys(read_plain(directory / RESULTS, FILES[RESULTS]), results)
         header: Header = adapter(Header).validate_python(results.manifest.get(SUBMISSION))
     return Submission(header, results, counts, directory.name)
+
+
+def _check_keys(text: bytes, results: Results) -> None:
+    """Raise ValueError for a key that is there twice, or that results do not have.
+
+    Nobody checks what such a key holds, and readers of the file may take the other of two.
+    """
+    document = json.loads(text, object_pairs_hook=_once)
+    for key in _unknown(document, asdict(results)):
+        raise ValueError(f"results have no key {key!r}")
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} is there twice")
+        found[key] = value
+    return found
+
+
+def _unknown(stored: Any, known: Any) -> Iterator[str]:
+    """Yield the keys of a stored document that what was read of it does not have."""
+    if isinstance(stored, Mapping):
+        for key, value in stored.items():
+            yield from _unknown(value, known[key]) if key in known else [key]
+    elif isinstance(stored, list):
+        for item, own in zip(stored, known, strict=True):
+            yield from _unknown(item, own)
 
 
 def check_files(directory: Path) -> None:

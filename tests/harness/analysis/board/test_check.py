@@ -4,11 +4,12 @@ import json
 import os
 import shutil
 import subprocess
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +23,15 @@ from draftmark.analysis.board.board import open_board, template_files
 from draftmark.analysis.board.check import Checked, check_board
 from draftmark.analysis.board.counts import FILE
 from draftmark.analysis.board.packing import _named
-from draftmark.analysis.board.submission import read_submission
+from draftmark.analysis.board.submission import content_hash, read_submission
 from draftmark.analysis.board.submit import submit_run
+from draftmark.analysis.count_columns import COUNTED
 from draftmark.errors import UserError
 from draftmark.pipeline.render import render_reports
 from draftmark.store.run_folder import RESULTS, SUMS, load_results
 
 ALPHAS = {"untrained": [0.4, 0.45], "kd": [0.8, 0.82], "lk": [0.7, 0.72]}
+KEYS = ("cell", "temperature", "gamma", "block")
 Change = Callable[[Path], Path]
 
 
@@ -250,6 +253,83 @@ def all_accepted(columns: dict[str, list[Any]]) -> None:
     columns["tested"] = list(columns["accepted"])
 
 
+def places_of(columns: dict[str, list[Any]]) -> list[tuple[Any, ...]]:
+    """Return cell, temperature, block length, rule and prompt of each row of counts."""
+    return list(zip(*(columns[name] for name in (*KEYS, "prompt")), strict=True))
+
+
+def longer_than_the_limit(columns: dict[str, list[Any]]) -> None:
+    """Add a hundred tokens to every text, all of them accepted: the counts still add up."""
+    for place, gamma in enumerate(columns["gamma"]):
+        passes = 100 / (gamma + 1)
+        columns["tokens"][place] += 100
+        columns["passes"][place] += passes
+        for name in ("accepted", "tested", "drafted"):
+            columns[name][place] += passes * gamma
+
+
+def relabelled(source: float, target: float) -> Change:
+    """Return a change that has the counts of one temperature at another one too."""
+
+    def change(columns: dict[str, list[Any]]) -> None:
+        places = {key: place for place, key in enumerate(places_of(columns))}
+        for (cell, temperature, gamma, _, prompt), place in places.items():
+            if temperature == target:
+                for name in COUNTED:
+                    other = places[cell, source, gamma, False, prompt]
+                    columns[name][place] = columns[name][other]
+
+    return edited_counts(change)
+
+
+def one_seed_twice(columns: dict[str, list[Any]]) -> None:
+    """Repeat the counts of seed 0 as those of seed 1."""
+    places = {key: place for place, key in enumerate(places_of(columns))}
+    for (cell, *key), place in places.items():
+        for name in COUNTED:
+            columns[name][place] = columns[name][places[cell // 2 * 2, *key]]
+
+
+def with_footer(metadata: dict[str, str], of_column: bool = False) -> Change:
+    """Return a change that hides text in the file of counts, where no reader of columns looks."""
+
+    def change(row: Path) -> Path:
+        table = pq.read_table(row / FILE)
+        if of_column:
+            table = table.cast(pa.schema([it.with_metadata(metadata) for it in table.schema]))
+        else:
+            table = table.replace_schema_metadata(metadata)
+        pq.write_table(table, row / FILE, compression="none")
+        return rehash(row)
+
+    return change
+
+
+def text_column(row: Path) -> Path:
+    table = pq.read_table(row / FILE)
+    table = table.append_column("text", pa.array(["a prompt"] * table.num_rows))
+    pq.write_table(table, row / FILE, compression="none")
+    return rehash(row)
+
+
+def title_twice(row: Path) -> Path:
+    """Write a key twice: readers disagree on which one counts."""
+    found = (row / RESULTS).read_text()
+    (row / RESULTS).write_text(found.replace('"title":', '"title": "Another", "title":', 1))
+    return rehash(row)
+
+
+def one_more_hash(row: Path) -> Path:
+    with (row / SUMS).open("a") as file:
+        file.write(f"{'0' * 64}  ../../../../../etc/passwd\n")
+    return row.rename(row.with_name(content_hash(row)))
+
+
+def link_to_a_submission(row: Path) -> Path:
+    row.symlink_to(row.rename(row.parents[3] / "elsewhere"))
+    return row
+
+
 def to_other_case(row: Path) -> Path:
     """Submit a draft of the target in capitals, which some file systems take for the same."""
     new = row.parent.parent.with_name("Tiny-Target") / row.parent.name / row.name
@@ -289,7 +369,11 @@ def as_json(text: str) -> Change:
 
 ARABIC_DAY = "-".join("\u0662" * n for n in (4, 2, 2))  # digits, as `isdigit` has it
 RIGHT_TO_LEFT, ZERO_WIDTH = "\u202e", "\u200b"
-TEST_ROWS = small_suite().tasks["gsm8k"].digest
+TEST_ROWS, OTHER_TEST_ROWS = (small_suite().tasks[name].digest for name in ("gsm8k", "mbpp"))
+TUNED = {
+    "texts": [{"label": "train", "rows": TEST_ROWS, "writer": "dataset"}],
+    "ledger": {"steps": 1, "rows": 1, "supervised_tokens": 1, "flops": 1.0, "train_s": 1.0},
+}
 KEY = "block_efficiency[t=0,gamma=4]"
 STANDING = {
     "contender": {"task": "gsm8k", "pair": "tiny", "method": "kd"},
@@ -387,6 +471,29 @@ NUMBER = {"value": 99.0, "low": None, "high": None, "n": 8, "definition": "how f
         (setting("results/0/history", [{"step": 1.0}]), "rows", "name records or failures"),
         (setting("pooled/0/contender/method", "lk"), "rows", "pooled numbers of another draft"),
         (setting("standings", [STANDING]), "rows", "it has comparisons with other drafts"),
+        (edited_counts(longer_than_the_limit), "counts", "longer than its limit of 64 tokens"),
+        (relabelled(1.0, 0.0), "counts", "no whole number, so it is of another temperature"),
+        (relabelled(0.0, 1.0), "counts", "gsm8k: the counts at temperature 1 are those at"),
+        (edited_counts(one_seed_twice), "counts", "the counts of seed 1 are those of seed 0"),
+        (
+            setting("results/0/provenance/draft_texts/0/rows", OTHER_TEST_ROWS),
+            "findings",
+            "its draft was trained on test rows, mbpp of small-suite",
+        ),
+        (
+            setting("data/0/fine_tuning", TUNED),
+            "findings",
+            "its target was trained on test rows, gsm8k of small-suite",
+        ),
+        (text_column, "schema", "its columns are not those of counts"),
+        (with_footer({"prompts": "a prompt"}), "schema", "its footer has text"),
+        (with_footer({"prompts": "a prompt"}, of_column=True), "schema", "are not those of counts"),
+        (setting("prompts", ["a prompt"]), "schema", "results have no key 'prompts'"),
+        (setting("results/0/text", "a response"), "schema", "results have no key 'text'"),
+        (title_twice, "schema", "the key 'title' is there twice"),
+        (one_more_hash, "hashes", "has more lines than those of results.json and"),
+        (setting("data/0/max_new_tokens", "64"), "schema", "max_new_tokens: Input should be"),
+        (link_to_a_submission, "files", "is not a folder <target>/<draft>/<hash>"),
         (to_other_case, "target", "Tiny-Target and tiny-target of this board differ by upper"),
         (link_of_folder, "files", "is not a folder <target>/<draft>/<hash>"),
         (one_more_folder, "files", "more does not belong"),
@@ -406,6 +513,72 @@ def test_a_dishonest_submission_is_named_for_what_it_is(
     assert check in {fault.check for fault in found.faults}
     assert any(words in fault.text for fault in found.faults), found.faults
     assert all(len(line.splitlines()) == 1 for line in found.lines())
+
+
+def swapped(name: str, *, rehashed: bool) -> Callable[[Path, Path], Any]:
+    """Return a change that swaps a file of two submissions."""
+
+    def change(one: Path, other: Path) -> None:
+        first, second = (one / name).read_bytes(), (other / name).read_bytes()
+        (one / name).write_bytes(second)
+        (other / name).write_bytes(first)
+        if rehashed:
+            rehash(one), rehash(other)
+
+    return change
+
+
+def swap_folders(one: Path, other: Path) -> None:
+    first, second = one.parent, other.parent
+    moved = first.rename(first.with_name("moved"))
+    second.rename(first)
+    moved.rename(second)
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "words"),
+    [
+        (swapped(RESULTS, rehashed=False), "hashes", "results.json is not what"),
+        (swapped(FILE, rehashed=False), "hashes", "records/counts.parquet is not what"),
+        (swapped(RESULTS, rehashed=True), "names", "lies in a folder of"),
+        (swapped(FILE, rehashed=True), "numbers", "its counts give"),
+        (swap_folders, "names", "lies in a folder of"),
+    ],
+)
+def test_results_that_are_swapped_are_named_in_both_submissions(
+    board: Path, change: Callable[[Path, Path], Any], check: str, words: str
+) -> None:
+    change(row_of(board, "tiny--kd"), row_of(board, "tiny--lk"))
+
+    found = refused(board)
+    assert [item.path.split("/")[2] for item in found] == ["tiny--kd", "tiny--lk"]
+    for item in found:
+        assert [fault.check for fault in item.faults] == [check] * len(item.faults)
+        assert words in item.faults[0].text
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_of_folders_have_one_form(board: Path, form: Literal["NFC", "NFD"]) -> None:
+    """Two forms of an accent are two folders here, and one folder where a reader checks them."""
+    name = unicodedata.normalize(form, "tiny--k\u00e9")
+    new = row_of(board).parent.rename(board / "submissions" / "tiny-target" / name)
+    setting("manifest/submission/draft", name)(next(new.iterdir()))
+
+    [found] = refused(board)
+    assert [fault.check for fault in found.faults] == ["schema"]
+    assert "draft" in found.faults[0].text
+
+
+def test_a_row_may_claim_nothing(board: Path) -> None:
+    """What the site shows is computed from counts, whatever the row claims."""
+
+    def claim_nothing(document: dict[str, Any]) -> None:
+        for item in (*document["results"], *document["pooled"]):
+            item["numbers"] = {}
+
+    tamper(row_of(board), claim_nothing)
+
+    assert refused(board) == []
 
 
 def test_rows_of_an_older_suite_are_refused_and_stand_where_a_board_lists_it(

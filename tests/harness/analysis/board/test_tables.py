@@ -16,13 +16,8 @@ from stored_runs import HOSTILE, NUMBER
 
 from draftmark.analysis.board.answers import answers
 from draftmark.analysis.board.board import open_board
-from draftmark.analysis.board.counts import (
-    Condition,
-    count_faults,
-    counts_of,
-    read_counts,
-    write_counts,
-)
+from draftmark.analysis.board.count_checks import Texts, impossible_counts
+from draftmark.analysis.board.counts import Condition, counts_of, read_counts, write_counts
 from draftmark.analysis.board.submission import Submission, folder_name
 from draftmark.analysis.board.submit import submit_run
 from draftmark.analysis.board.tables import (
@@ -66,7 +61,8 @@ def test_counts_of_any_draft_add_up(texts: list[list[float]], gamma: int, block:
         Condition(0, 1.0, gamma, rule): counts_of(block_counts(tables, gamma, verification=rule))
     }
 
-    assert list(count_faults(counts, {0: ("gsm8k", len(texts))})) == []
+    cells = {0: Texts("gsm8k", len(texts), most=12, is_greedy=True)}
+    assert list(impossible_counts(counts, cells)) == []
 
 
 def test_counts_are_read_as_they_were_written(filled: Path, tmp_path: Path) -> None:

@@ -211,7 +211,10 @@ class SettingCosts:
         cost, shape = Cost(), self._draft_shape(method)
         if training.lora:
             shape = _adapted(shape, training.lora, _draft_config(self.setting))
-        cost_of = partial(training_cost, shape, load, gpu=self.gpu, **options)
+
+        def cost_of(run: TrainingRun) -> Cost:
+            return training_cost(shape, load, run, self.gpu, **options)
+
         settings_runs = runs_of(method, training)
         training_runs = runs_within(
             training.budget, settings_runs, load, lambda run: cost_of(run).flops

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from draftmark.analysis.comparisons import by_contender, compare_contenders, rank_contenders
 from draftmark.analysis.quantities import Quantity, quantity_key
@@ -214,6 +215,26 @@ def test_contenders_are_ranked_by_block_efficiency_and_share_letters_if_they_do_
     assert [item.letters for item in rank_contenders(two, _recipe())] == ["a", "b"]
     alone = {item: seeds for item, seeds in contenders.items() if item.method == "kd"}
     assert rank_contenders(alone, _recipe()) == ()
+
+
+def test_letters_are_of_tests_at_a_level_that_all_pairs_share() -> None:
+    """Each of three pairs is tested at 0.05 / 3: p = 0.03 is then no difference."""
+    efficiency = quantity_key("block_efficiency", 0.0, 4)
+    spread_B = np.array([-1.0, 1.0] * 10)
+    error = np.std(spread_B, ddof=1) / 20**0.5
+    behind = error * float(stats.t.isf(0.03 / 2, 19))
+    tops = {"kd": 0 * spread_B, "random": 0 * spread_B, "adaspec": spread_B + behind}
+    prompts = tuple(map(str, range(20)))
+    cells = {
+        Cell("gsm8k", "p", title, 0): {
+            efficiency: Quantity((5 + top_B, np.ones(20)), "x", prompts, (1.0, 17.0))
+        }
+        for title, top_B in tops.items()
+    }
+    contenders = by_contender(cells)
+    assert [it.letters for it in rank_contenders(contenders, _recipe())] == ["a", "a", "a"]
+    two = {item: seeds for item, seeds in contenders.items() if item.method != "random"}
+    assert [it.letters for it in rank_contenders(two, _recipe())] == ["a", "b"]
 
 
 @given(st.integers(0, 2**32), st.integers(2, 40), st.integers(2, 6))

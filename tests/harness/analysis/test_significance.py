@@ -76,6 +76,33 @@ def test_the_detectable_difference_needs_the_prompts_that_there_are() -> None:
         assert test.prompts_needed(test.detectable * (1 - 1e-6)) == n + 1
 
 
+class TestInterval:
+    """Of a difference of 1 or -1 with the standard error 0.1: the t interval has 0 outside."""
+
+    @pytest.mark.parametrize("level", [0.05, 0.01])
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_zero_is_inside_unless_p_is_below_the_level(self, sign: int, level: float) -> None:
+        found = Effect(1.0 * sign, 0.1, 9, 10)
+        half = 0.1 * float(stats.t.ppf(1 - level / 2, 9))
+        significant = PairedTest(level / 2, found).number("what", level)
+        assert (significant.low, significant.high) == pytest.approx((sign - half, sign + half))
+        assert (significant.n, significant.definition) == (10, "what")
+        for p in (level, 0.5):
+            number = PairedTest(p, found).number("what", level)
+            expected = (0.0, 1 + half) if sign > 0 else (-1 - half, 0.0)
+            assert (number.low, number.high) == pytest.approx(expected)
+
+    def test_an_unknown_error_has_no_interval(self) -> None:
+        number = PairedTest(1.0, Effect(1.0, math.inf, 1, 10)).number("")
+        assert (number.value, number.low, number.high) == (1.0, None, None)
+
+
+def test_a_large_difference_needs_more_than_one_effective_prompt() -> None:
+    """Of 60 prompts that weigh as 15, 6 weigh as 1.5."""
+    test = PairedTest(1.0, Effect(0.0, 1e-6, 14, 60, effective=15))
+    assert test.prompts_needed(1.0) == 6
+
+
 @pytest.mark.parametrize("degrees", [1.0, 1.5, 4.0, 300.0])
 def test_the_noncentrality_has_power_0_8_at_any_degrees_of_freedom(degrees: float) -> None:
     critical = stats.t.ppf(0.975, degrees)
@@ -208,6 +235,10 @@ def test_without_differences_all_share_one_letter() -> None:
 
 def test_where_all_differ_each_has_a_letter_in_the_order_of_rank() -> None:
     assert group_letters(3, lambda a, b: True) == ["a", "b", "c"]
+
+
+def test_a_letter_that_adds_no_shared_one_is_left_out() -> None:
+    assert group_letters(3, lambda a, b: a == 0) == ["a", "b", "b"]
 
 
 @given(st.integers(1, 7), st.data())

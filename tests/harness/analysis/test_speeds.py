@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from draftmark.analysis.speeds import block_ratios, speed_key, speed_numbers
+from draftmark.analysis.speeds import (
+    block_ratios,
+    ratios_of_blocks,
+    speed_key,
+    speed_numbers,
+    unmeasured_numbers,
+)
 from draftmark.config.recipe import Recipe
 from draftmark.config.sections import Speed, SpeedCondition
+from draftmark.errors import UserError
 from draftmark.store.acceptance_tables import sliding_table
 from draftmark.store.cell_records import Records
 from draftmark.store.speed_records import Measurement, TimedPass, TimedRun
@@ -61,6 +68,26 @@ def measured(
 def numbers_of(measurements: dict[SpeedCondition, Measurement], recipe: Recipe, **more: Any) -> Any:
     records = Records(speeds=measurements, **more)
     return speed_numbers(records, recipe)
+
+
+@pytest.mark.parametrize("lacking", ["time", "tokens"])
+def test_a_block_without_an_arms_time_or_tokens_is_named(lacking: str) -> None:
+    runs = [TimedRun("target", 0, 0, 2.0, 10, 8.0), TimedRun("draft", 0, 0, 1.0, 10, 8.0)]
+    tokens: dict[tuple[int, Arm], int] = {(0, "target"): 4, (0, "draft"): 4}
+    assert ratios_of_blocks(tokens, runs) == [2.0]
+    if lacking == "time":
+        del runs[1]
+    else:
+        del tokens[0, "draft"]
+    with pytest.raises(UserError, match="no time or no tokens of the draft in block 0"):
+        ratios_of_blocks(tokens, runs)
+
+
+def test_without_a_speed_section_or_timed_passes_no_speed_is_expected() -> None:
+    speed = recipe_of().speed
+    assert speed
+    assert unmeasured_numbers(None, [TimedPass("target", 0, 1, 16, 1, 1.0)], {}) == {}
+    assert unmeasured_numbers(speed, [], {}) == {}
 
 
 def test_the_first_measurement_is_the_headline_and_each_has_its_own_keys() -> None:

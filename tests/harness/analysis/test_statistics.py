@@ -236,6 +236,21 @@ def test_of_seeds_alone_the_interval_is_students(values: list[float]) -> None:
     assert (number.low, number.high) == pytest.approx(expected)
 
 
+def test_of_seeds_alone_the_interval_of_a_share_is_students_on_the_scale_of_odds() -> None:
+    ones, rates = np.ones(10), np.array([0.9, 0.92, 0.85])
+    number = statistics.over_seeds([(rate * ones, ones) for rate in rates], "")
+    value, slope = rates.mean(), 1 / rates.mean() + 1 / (1 - rates.mean())
+    low, high = stats.t.interval(0.95, 2, np.log(value / (1 - value)), slope * stats.sem(rates))
+    assert _ends(number) == pytest.approx((1 / (1 + np.exp(-low)), 1 / (1 + np.exp(-high))))
+
+
+@pytest.mark.parametrize("tops", [[1.0, 2.0, 5.0], [-1.0, 2.0, 3.0]])
+def test_a_ratio_outside_0_and_1_on_one_prompt_is_no_share(tops: list[float]) -> None:
+    counts = np.array(tops), np.full(3, 4.0)
+    number = statistics.over_seeds([counts], "")
+    assert _ends(number) == statistics.estimate_effect([counts]).interval()
+
+
 def test_prompts_differ_where_the_mean_counts_of_other_numbers_of_seeds_do() -> None:
     one = (np.array([1.0, 2.0, 3.0]), np.full(3, 4.0))
     other = (np.array([1.0, 4.0, 3.0]), np.full(3, 4.0))

@@ -151,6 +151,20 @@ def test_the_prompts_needed_in_closed_form() -> None:
     assert prompts_needed(pilot, Rule(0.001)) == pytest.approx(100 * (needed or 0), rel=0.01)
 
 
+def test_a_small_pilot_is_taken_at_the_upper_limit_of_its_spread() -> None:
+    """The upper 90 % limit of a variance with 15 degrees of freedom, by chi-squared."""
+    rule, worst = Rule(0.01), 0.1 * (15 / stats.chi2.ppf(0.1, 15)) ** 0.5
+
+    def reaches(n: int) -> bool:
+        reach = stats.t.ppf(1 - rule.level, n - 1) + stats.t.ppf(0.95, n - 1)
+        return bool(reach * worst / n**0.5 <= 0.01)
+
+    needed = prompts_needed(Effect(0.0, 0.1 / 16**0.5, 15, 16), rule)
+    assert needed
+    assert reaches(needed)
+    assert not reaches(needed - 1)
+
+
 def test_a_small_pilot_asks_for_more_prompts() -> None:
     small, large = (
         prompts_needed(Effect(0.0, 0.1 / n**0.5, n - 1, n), Rule(0.01)) for n in (16, 4096)

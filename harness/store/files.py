@@ -30,6 +30,7 @@ _REFUSED = (
     *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ETXTBSY, errno.EMFILE, errno.ENFILE),
     *(errno.EBUSY, errno.EXDEV),
 )
+_LOST = (errno.EIO, errno.ESTALE)
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.tmp")
 _NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # sync or lock, on some file systems
 _LOCK_WAIT_S, _LOCK_POLL_S = 60.0, 0.05
@@ -240,9 +241,18 @@ def _existing(place: Path) -> Path:
 
 def explain_refused_file(error: Exception) -> UserError | None:
     """Return the error to show if the system refused to open or write a file, else None."""
-    if not isinstance(error, OSError) or error.errno not in _REFUSED or error.filename is None:
+    if not isinstance(error, OSError) or error.errno not in _REFUSED:
         return None
+    if error.filename is None:  # a read or a write of an open file
+        return _explain_lost_disk(error) if error.errno in _LOST else None
     return UserError(
         f"{error.filename} cannot be used: {error.strerror}; check the path and its permissions, "
         "or name another folder."
+    )
+
+
+def _explain_lost_disk(error: OSError) -> UserError:
+    return UserError(
+        f"A file cannot be read or written to its end: {error.strerror}. A disk fails, or a shared "
+        "folder was lost; check them, then run again."
     )

@@ -46,9 +46,15 @@ def open_plain(path: Path) -> BufferedReader:
 
 
 def read_plain(path: Path, max_bytes: int = MAX_TEXT) -> bytes:
-    """Return the bytes of a plain file; raises NotPlain for another, or a larger one."""
+    """Return the bytes of a plain file; raises NotPlain for another, a larger or a failing one."""
     with open_plain(path) as file:
-        data = file.read(max_bytes + 1) if os.fstat(file.fileno()).st_size <= max_bytes else None
+        try:
+            few = os.fstat(file.fileno()).st_size <= max_bytes
+            data = file.read(max_bytes + 1) if few else None
+        except OSError as error:
+            raise NotPlain(
+                f"{path} cannot be read: {error.strerror}; check its disk, or copy it again."
+            ) from error
     if data is None or len(data) > max_bytes:
         raise NotPlain(f"{path} is larger than {max_bytes / 1e6:.0f} MB; copy it again.")
     return data

@@ -1,5 +1,6 @@
 """FIFOs, devices, sockets and sparse giants are refused before they are read."""
 
+import errno
 import os
 import shutil
 import socket
@@ -193,3 +194,15 @@ def test_no_reader_hangs_on_an_odd_file_or_takes_all_memory(
 
     with pytest.raises((UserError, DamagedModel)), no_hang():
         read(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file that fails when read")
+def test_a_file_whose_disk_fails_is_named() -> None:
+    with pytest.raises(NotPlain, match="mem cannot be read: Input/output error; check its disk"):
+        read_plain(Path("/proc/self/mem"))
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_disk_that_is_lost_in_the_middle_of_a_file_is_a_sentence(number: int) -> None:
+    assert "check them, then run again" in str(explain_refused_file(OSError(number, "Lost")))
+    assert explain_refused_file(OSError(errno.EBADF, "no")) is None

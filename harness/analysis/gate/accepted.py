@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field, ValidationError
 
+from draftmark.analysis.count_columns import Columns, is_countable
 from draftmark.analysis.gate.comparable import run_facts
 from draftmark.analysis.gate.made_by import drafted_counting
 from draftmark.analysis.quantities import DEFINITIONS, RATES, rate_bounds
@@ -26,6 +28,7 @@ from draftmark.text import printable_text
 from draftmark.types import MAX_GAMMA, Verification
 
 FORMAT = 1
+_ROUNDING = 1e-3  # tokens, of a count
 
 
 class _Rate(Section):
@@ -210,5 +213,17 @@ def _measured(cell: _Cell, document: _Document) -> StoredCounts:
     seeds = {int(seed): {name: cell.seeds[seed][name] for name in COLUMNS} for seed in cell.seeds}
     if any(len(column) != len(names) for columns in seeds.values() for column in columns.values()):
         raise ValueError(f"{cell.method} must have one count per prompt")
+    for columns in seeds.values():
+        _check_counts(cell.method, {name: np.array(column) for name, column in columns.items()})
     contender = Contender(cell.task, cell.pair, cell.method)
     return StoredCounts(contender, cell.temperature, names, seeds, document.gamma)
+
+
+def _check_counts(method: str, columns: Columns) -> None:
+    """Raise ValueError for counts that no run has; a server may leave some of them at 0."""
+    if not is_countable(columns):
+        raise ValueError(f"{method} has a count that is not finite, or larger than any text")
+    for part, whole in (("accepted", "tested"), ("accepted", "drafted"), ("tested", "drafted")):
+        most_B = columns[whole] + _ROUNDING
+        if columns[whole].any() and (columns[part] > most_B).any():
+            raise ValueError(f"{method} has more tokens {part} than {whole}")

@@ -123,3 +123,23 @@ def test_an_inconclusive_line_says_how_many_prompts_would_do(
     assert any(line.note.startswith(said) for line in outcome.lines)
     assert all(line.note for line in outcome.lines if line.verdict == "INCONCLUSIVE")
     assert not any(line.note for line in outcome.lines if line.verdict != "INCONCLUSIVE")
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "words"),
+    [
+        *(("tokens", count, "not finite, or larger than any text") for count in (1e300, 1e12)),
+        ("accepted", 1e6, "more tokens accepted than tested"),
+        ("tested", 1e6, "more tokens tested than drafted"),
+    ],
+)
+def test_accepted_counts_that_no_run_has_are_refused_where_they_are_read(
+    tmp_path: Path, known: accepted.Accepted, name: str, count: float, words: str
+) -> None:
+    (measured,) = known.measured
+    columns = {**measured.seeds[0], name: (count, *measured.seeds[0][name][1:])}
+    odd = replace(known, measured=(replace(measured, seeds={0: columns}),))
+    accepted.save_accepted(odd, tmp_path / "f.json")
+
+    with pytest.raises(UserError, match=f"f.json cannot be read .*{words}"):
+        accepted.load_accepted(tmp_path / "f.json")

@@ -41,14 +41,17 @@ def check(
     folder: BoardFolder,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML into this file too.")] = None,
 ) -> None:
-    """Check every submission of a board: one line each; exit code 1 if one is refused."""
+    """Check every submission of a board, and every rerun: one line each; exit code 1 if refused."""
     from draftmark.analysis.board.board import open_board
-    from draftmark.analysis.board.check import check_board
+    from draftmark.analysis.board.check import check_board, check_reruns
 
-    found = check_board(open_board(folder))
+    board = open_board(folder)
+    submissions, reruns = check_board(board), check_reruns(board)
+    found = [*submissions, *reruns]
     echo_lines(line for item in found for line in item.lines())
     refused = sum(bool(item.faults) for item in found)
-    echo(f"{len(found)} submissions, {refused} refused")
+    again = f" and {len(reruns)} rerun{'s' * (len(reruns) > 1)}" if reruns else ""
+    echo(f"{len(submissions)} submissions{again}, {refused} refused")
     if junit:
         from draftmark.store.files import write_atomically
         from draftmark.store.junit import junit_document
@@ -67,14 +70,14 @@ def build(
 
     from draftmark import registry
     from draftmark.analysis.board.board import open_board
-    from draftmark.analysis.board.check import check_board
+    from draftmark.analysis.board.check import check_board, check_reruns
     from draftmark.store.published_folder import publish_folder
 
     board = open_board(folder)
     found = check_board(board)
     sound = [item.submission for item in found if item.submission and not item.faults]
     refused = len(found) - len(sound)
-    again = [item.submission for item in check_board(board.reruns) if not item.faults]
+    again = [item.submission for item in check_reruns(board) if not item.faults]
     reruns = [item for item in again if item]
     report = registry.find_registered("reports", "board")
     site = replace(report, board=board, submissions=sound, reruns=reruns, refused=refused)

@@ -22,6 +22,7 @@ from draftmark.reports._site.pages import slug
 from draftmark.results import Number
 from draftmark.text import printable_text
 
+_SMALL = 0.005  # an end that would round to 0.00, as if a lead might be none
 MOST_SHOWN = 10  # drafts of a target on the front page; all are on the pages of its tables
 
 
@@ -62,7 +63,8 @@ def _first(names: Sequence[str], tables: Sequence[Table]) -> str:
     if not (lead := smallest_lead(tables)):
         alone = all(len(table.rows) == 1 for table in tables)
         return f"{names[0]} is {'the only row' if alone else 'first'} on {where}"
-    ahead = f"{interval(lead)} tokens per pass" + (" or more" if len(tables) > 1 else "")
+    digits = 3 if lead.low is not None and abs(lead.low) < _SMALL else 2
+    ahead = f"{interval(lead, digits)} tokens per pass" + (" or more" if len(tables) > 1 else "")
     return f"{names[0]} is first on {where}, ahead of the next by {ahead}"
 
 

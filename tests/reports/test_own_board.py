@@ -10,9 +10,12 @@ from commands import run_command
 from places import in_repository
 
 from draftmark.analysis.board.board import open_board
+from draftmark.analysis.board.check import check_reruns
 from draftmark.analysis.board.packing import pack_run
+from draftmark.analysis.board.series import changes, series_of
 from draftmark.analysis.board.submission import Submission
 from draftmark.analysis.board.suite import freeze_tasks
+from draftmark.analysis.board.tables import trust_of
 from draftmark.analysis.published_counts import COUNTS, opened_run
 from draftmark.store.run_folder import load_results
 
@@ -57,6 +60,29 @@ def test_rows_of_a_study_are_its_published_counts(
                 np.testing.assert_array_equal(counts_B, row.counts[at].columns[name])
 
 
+def test_a_row_was_rerun_by_the_maintainers(rows: list[Submission]) -> None:
+    checked = check_reruns(open_board(BOARD))
+    assert [item.faults for item in checked] == [()] * len(checked)
+    reruns = [item.submission for item in checked if item.submission]
+
+    trusted = {row.name for row in rows if trust_of(row, reruns)[0] == "rerun here"}
+    assert trusted
+    assert trusted == {item.name for item in reruns}
+
+
+def test_drafts_were_submitted_again_under_newer_code(rows: list[Submission]) -> None:
+    """Texts of both commits have equal hashes, so every change is paired on prompts."""
+    suites = open_board(BOARD).suites
+    again = {key: series for key, series in series_of(rows).items() if len(series) > 1}
+
+    assert len(again) >= 3
+    for (suite, _), series in again.items():
+        assert len({row.results.commit["commit"] for row in series}) == len(series)
+        found = changes(series, suites[suite])
+        assert [item.difference for item in found if item.difference is None] == []
+        assert not any(item.is_regression for item in found)
+
+
 def test_it_is_small() -> None:
     assert sum(path.stat().st_size for path in BOARD.rglob("*") if path.is_file()) < MOST_BYTES
 
@@ -75,6 +101,7 @@ def test_its_site_says_who_is_first(
     assert done.code == 0, done
     front = (tmp_path / "site" / "index.html").read_text("utf-8")
     assert re.search(r'<p class="verdict">At temperature 0: .* first on ', front)
+    assert "[0.00, " not in "".join(re.findall(r'<p class="verdict">.*', front))  # a lead is a lead
     for row in rows:
         assert (tmp_path / "site" / "rows" / f"{row.hash}.html").is_file()
     assert "Engine: <strong>vllm" in (tmp_path / "site" / "speeds.html").read_text("utf-8")

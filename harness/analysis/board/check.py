@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from draftmark.analysis.board.board import Board
+from draftmark.analysis.board.board import RERUNS, Board
 from draftmark.analysis.board.claims import claim_faults
 from draftmark.analysis.board.counts import FILE, FIX
 from draftmark.analysis.board.earlier import Earlier
@@ -75,6 +75,11 @@ def check_board(board: Board) -> list[Checked]:
         for path, reason in board.submissions()
     ]
     return against_others(found, board.ages())
+
+
+def check_reruns(board: Board) -> list[Checked]:
+    """Return the maintainers' runs with their faults; a run with faults lends no trust to a row."""
+    return [replace(one, path=f"{RERUNS}/{one.path}") for one in check_board(board.reruns)]
 
 
 def check_folder(board: Board, folder: Path) -> Checked:

@@ -626,6 +626,21 @@ def test_texts_of_one_hash_have_one_length(board: Path) -> None:
     assert {fault.check for fault in found.faults} == {"texts"}
 
 
+def test_a_rerun_is_checked_too(board: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = row_of(board)
+    rerun = board / "reruns" / row.relative_to(board)
+    shutil.copytree(row, rerun)
+    done = run_command(capsys, "board", "check", board)
+    assert done.code == 0, done
+    assert done.out.splitlines()[-1] == "3 submissions and 1 rerun, 0 refused"
+
+    break_hashes(rerun)
+
+    done = run_command(capsys, "board", "check", board)
+    assert done.code == 1
+    assert f"REFUSED  {rerun.relative_to(board)}: hashes: " in done.out
+
+
 def test_a_stray_file_is_named(board: Path) -> None:
     (board / "submissions" / "README.md").write_text("hello")
 

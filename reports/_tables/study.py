@@ -38,9 +38,10 @@ _Column = Annotated[str, Field(pattern=rf"^\w+({_TERM})*$")]
 
 
 class Declaration(Section):
-    """A table: its columns, and the task and pair if there are several."""
+    """A table: its columns, its methods, and the task and pair if there are several."""
 
     columns: Annotated[tuple[_Column, ...], Field(min_length=1)]
+    methods: Mapping[str, str] = {}  # the names of rows by the methods' labels; {} has all methods
     headings: Mapping[str, str] = {}  # by column; the others are named by what they are
     task: str = ""
     pair: str = ""
@@ -59,9 +60,10 @@ def study_table(results: Results, declared: Declaration) -> str:
             raise UserError(f"No method has a number for the column {name!r}.")
     first = {item: _value(results, declared.columns[0], item) for item in contenders}
     ranked = sorted(contenders, key=lambda item: -first[item])
+    names = declared.methods or {it.method: method_title(it.method) for it in contenders}
     header = [declared.headings.get(name) or _heading(name) for name in declared.columns]
     body = [
-        [escape_markdown(method_title(item.method)), *(cell or "-" for cell in rows[item])]
+        [escape_markdown(names[item.method]), *(cell or "-" for cell in rows[item])]
         for item in ranked
     ]
     return markdown_table(["method", *header], body, "l" + "r" * len(columns))
@@ -74,7 +76,10 @@ def _contenders(results: Results, declared: Declaration) -> list[Contender]:
     if not found:
         places = [f"{item.task}, {item.pair}" for item in dict.fromkeys(known)]
         raise unknown_name_error("task and pair", f"{task}, {pair}", places)
-    return found
+    labels = [item.method for item in found]
+    if unknown := sorted(declared.methods.keys() - {*labels}):
+        raise unknown_name_error("method", unknown[0], labels)
+    return [item for item in found if item.method in (declared.methods or labels)]
 
 
 def _heading(name: str) -> str:

@@ -119,6 +119,16 @@ def test_a_column_that_nobody_has_is_named(tmp_path: Path) -> None:
         study_table(results, Declaration(columns=("block_efficiency t=0",), task="xsum"))
 
 
+def test_a_table_of_some_methods_names_their_rows(tmp_path: Path) -> None:
+    """Ranks and letters are those among all methods."""
+    results, columns = board_run(tmp_path, ALPHAS), ("block_efficiency t=0", "flops")
+    every = study_table(results, Declaration(columns=columns)).splitlines()
+    some = study_table(results, Declaration(columns=columns, methods={"kd": "KD | here"}))
+    assert some.splitlines() == [*every[:2], every[3].replace("| KD |", r"| KD \| here |")]
+    with pytest.raises(UserError, match=r"Unknown method 'kdd'\. Did you mean 'kd'\?"):
+        study_table(results, Declaration(columns=columns, methods={"kdd": "KD"}))
+
+
 def test_a_map_has_each_pairs_differences(tmp_path: Path) -> None:
     small, large = (Contender("gsm8k", pair, "lk") for pair in ("1 of 8", "4 of 8"))
     key = quantity_key("acceptance_rate", 1.0, 4)

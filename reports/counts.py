@@ -5,6 +5,7 @@ neither texts nor tokens.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from draftmark.results import Result, Results
 from draftmark.store.records import DECODES, LIKELIHOODS, SELECTION
 from draftmark.store.run_folder import verified_file
 from draftmark.store.speed_records import ENGINE, PARTS, RUNS
+from draftmark.types import MAX_GAMMA
 
 # Small records that are kept as they are; those of later speed conditions are "runs-1.parquet" ...
 _KEPT = tuple(name.partition(".")[0] for name in (DECODES, RUNS, ENGINE, PARTS, SELECTION))
@@ -22,21 +24,29 @@ _GRADES = ("-grades.parquet", f"-{LIKELIHOODS}")
 _TEXT = "text"
 
 
-def counts(results: Results, directory: Path) -> dict[str, bytes]:
-    """Return counts.parquet; raises UserError without acceptance tables."""
-    if results.server is not None:
-        raise UserError(f"{directory} was measured at a server: it has no acceptance tables.")
-    if results.verification != "standard":
-        raise UserError("counts.parquet has both rules of verification; leave --verification out.")
-    temperatures = results.recipe["evaluation"]["temperatures"]
-    done = {number: row for number, row in enumerate(results.results) if not row.failure}
-    cells = {
-        number: {t: stored_cell(row, directory, t) for t in temperatures}
-        for number, row in done.items()
-    }
-    files = dict(item for row in done.values() for item in _files(row, directory))
-    grades = dict(item for row in done.values() for item in _grades(row, directory))
-    return {COUNTS: pack_counts(results, cells, files, grades)}
+@dataclass(frozen=True)
+class PublishedCounts:
+    """The report of a run's counts. `longest`: the longest block whose counts are kept."""
+
+    longest: int = MAX_GAMMA
+
+    def __call__(self, results: Results, directory: Path) -> dict[str, bytes]:
+        """Return counts.parquet; raises UserError without acceptance tables."""
+        if results.server is not None:
+            raise UserError(f"{directory} was measured at a server: it has no acceptance tables.")
+        if results.verification != "standard":
+            raise UserError(
+                "counts.parquet has both rules of verification; leave --verification out."
+            )
+        temperatures = results.recipe["evaluation"]["temperatures"]
+        done = {number: row for number, row in enumerate(results.results) if not row.failure}
+        cells = {
+            number: {t: stored_cell(row, directory, t) for t in temperatures}
+            for number, row in done.items()
+        }
+        files = dict(item for row in done.values() for item in _files(row, directory))
+        grades = dict(item for row in done.values() for item in _grades(row, directory))
+        return {COUNTS: pack_counts(results, cells, files, grades, self.longest)}
 
 
 def _names(row: Result, directory: Path) -> list[str]:
@@ -60,4 +70,4 @@ def _grades(row: Result, directory: Path) -> Iterator[tuple[str, list[dict[str, 
             yield f"{row.records}/{name}", kept
 
 
-REPORT = counts
+REPORT = PublishedCounts()

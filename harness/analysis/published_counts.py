@@ -74,18 +74,22 @@ def pack_counts(
     cells: Mapping[int, Mapping[float, CellCounts]],
     files: Mapping[str, bytes],
     grades: Mapping[str, Sequence[Mapping[str, Any]]],
+    longest: int = MAX_GAMMA,
 ) -> bytes:
     """Return the file of a run.
 
     `cells` has the counts of each row that did not fail, by its place and by temperature; `files`
-    and `grades` are small records by their paths in the run's folder, grades as rows.
+    and `grades` are small records by their paths in the run's folder, grades as rows. Blocks longer
+    than `longest` are left out; raises UserError if the recipe's block length is among them.
     """
     gamma = results.recipe["evaluation"]["num_speculative_tokens"]
+    if longest < gamma:
+        raise UserError(f"The run's own blocks are of {gamma} tokens: --longest is at least that.")
     parts = [
         {"cell": cell, "temperature": temperature, **part}
         for cell, by_temperature in cells.items()
         for temperature, counts in by_temperature.items()
-        for part in _parts(temperature, counts, gamma)
+        for part in _parts(temperature, counts, gamma, longest)
     ]
     document = {
         "format": 1,
@@ -102,8 +106,10 @@ def pack_counts(
     return sink.getvalue()
 
 
-def _parts(temperature: float, counts: CellCounts, shown: int) -> Iterator[dict[str, Any]]:
-    """Yield the columns of each way, rule, block length and position."""
+def _parts(
+    temperature: float, counts: CellCounts, shown: int, longest: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the columns of each way, rule, block length up to `longest`, and position."""
     names = np.arange(len(counts.prompts))
     for draft in counts.drafts:
         sums = counts.token_sums(draft)
@@ -116,7 +122,7 @@ def _parts(temperature: float, counts: CellCounts, shown: int) -> Iterator[dict[
     rules: list[tuple[Draft, Verification]] = [(draft, "standard") for draft in counts.drafts]
     rules += [(None, "block")] if temperature and "block" in counts.verifications else []
     for draft, rule in rules:
-        for gamma in range(1, counts.longest + 1):
+        for gamma in range(1, min(counts.longest, longest) + 1):
             blocks = counts.blocks(gamma, draft, rule)
             at = At(draft is not None, rule == "block", gamma, 0)
             yield _part(at, names, {name: getattr(blocks, f"{name}_B") for name in COUNTED})

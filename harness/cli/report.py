@@ -27,6 +27,10 @@ def report(
     style: Annotated[
         str, typer.Option(help="Widths and fonts of figures: neurips, icml or acl.")
     ] = "",
+    longest: Annotated[
+        int | None,
+        typer.Option(min=1, help="The longest block whose numbers the report counts keeps."),
+    ] = None,
     verification: Rule = "standard",
 ) -> None:
     """Render reports of a run again; under block verification into its folder `block`."""
@@ -34,9 +38,8 @@ def report(
     from draftmark.pipeline.render import report_place, write_reports
 
     found = [registry.find_registered("reports", name) for name in names or ["leaderboard"]]
-    reports = [_styled(report, style) for report in found] if style else found
-    if style and reports == found:
-        raise UserError("--style is for the report figures: name it, as in report RUN figures.")
+    reports = _with_field(found, "style", style or None, "figures")
+    reports = _with_field(reports, "longest", longest, "counts")
     results, refused = load_run(directory, verification), []
     place = report_place(results, directory)
     for name, item in zip(names or ["leaderboard"], reports, strict=True):
@@ -49,9 +52,13 @@ def report(
         raise UserError("Not written: " + " Not written: ".join(refused))
 
 
-def _styled(report: Any, style: str) -> Any:
-    """Return a report with a style, if it has that field."""
-    return replace(report, style=style) if hasattr(report, "style") else report
+def _with_field(reports: list[Any], field: str, value: Any, owner: str) -> list[Any]:
+    """Return the reports, those that have the field with the value, unless it is None."""
+    if value is None:
+        return reports
+    if not any(hasattr(report, field) for report in reports):
+        raise UserError(f"--{field} is for the report {owner}: name it, as in report RUN {owner}.")
+    return [replace(it, **{field: value}) if hasattr(it, field) else it for it in reports]
 
 
 def reconcile(directory: RunFolder, verification: Rule = "standard") -> None:

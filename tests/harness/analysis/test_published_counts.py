@@ -4,6 +4,7 @@ import json
 import lzma
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from draftmark.analysis.stored_counts import stored_cell
 from draftmark.errors import UserError
 from draftmark.pipeline.merged_run import write_merged_run
 from draftmark.pipeline.render import render_reports
+from draftmark.reports.counts import REPORT as counts
 from draftmark.store.run_folder import load_results
 
 ALPHAS = {"kd": (0.6, 0.62), "lk": (0.7, 0.71)}
@@ -105,6 +107,24 @@ class TestRoundTrip:
                     assert other
                     assert [v.tolist() for v in one] == [v.tolist() for v in other]
                 assert kept.positions(3) is None
+
+    def test_counts_of_short_blocks_are_smaller_and_have_the_runs_numbers(
+        self, run: Path, tmp_path: Path
+    ) -> None:
+        short = tmp_path / "short.parquet"
+        (made,) = replace(counts, longest=8)(load_results(run), run).values()
+        short.write_bytes(made)
+        write_merged_run([short], tmp_path / "restored")
+        results = load_results(tmp_path / "restored")
+        whole = load_results(run)
+        assert [row.numbers for row in results.results] == [row.numbers for row in whole.results]
+        assert len(made) < 0.8 * (run / COUNTS).stat().st_size
+        kept = stored_cell(results.results[0], tmp_path / "restored", 1.0)
+        assert kept.longest == 8
+        for name in ("leaderboard", "what_if"):
+            assert render_reports(results, tmp_path / "restored", [name])
+        with pytest.raises(UserError, match="own blocks are of 4 tokens: --longest is at least"):
+            replace(counts, longest=3)(load_results(run), run)
 
     def test_a_folder_and_a_file_join(self, run: Path, tmp_path: Path) -> None:
         board_run(tmp_path / "other", {"sft": (0.5, 0.55)})
